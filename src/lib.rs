@@ -2,3 +2,6 @@
 
 pub mod config;
 pub mod http;
+pub mod key;
+pub mod timer;
+pub mod ws;

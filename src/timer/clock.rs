@@ -1,0 +1,49 @@
+//! The seam through which time enters, and the two units it is kept in.
+
+/// A source of monotonic time. Production reads the system's clock, tests set it by hand.
+pub trait Clock {
+    /// Milliseconds since some fixed moment in the past. Never goes backwards.
+    fn now(&self) -> Millis;
+}
+
+/// A moment in milliseconds since the clock's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// The moment `ms` milliseconds later.
+    #[must_use]
+    pub const fn plus(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds from `earlier` to this moment, 0 if `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The tick that this moment falls into.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "ticks wrap after 8.7 years of uptime")]
+    pub const fn tick(self) -> Tick {
+        Tick((self.0 / TICK_MS) as u32)
+    }
+}
+
+/// Length of a tick: how finely per-connection deadlines are kept.
+pub const TICK_MS: u64 = 64;
+
+/// A moment in units of [`TICK_MS`], small enough to be kept per connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tick(pub u32);
+
+impl Tick {
+    /// The first tick at whose beginning at least `ms` milliseconds have passed since any moment
+    /// of this tick: deadlines may come late by two ticks, never early.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "configuration bounds times to a day")]
+    pub const fn after_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms.div_ceil(TICK_MS) as u32).saturating_add(1))
+    }
+}

@@ -1,0 +1,106 @@
+//! Close codes and the payload of a close frame (RFC 6455 §5.5.1, §7.4).
+
+use super::Violation;
+
+/// A close code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CloseCode(u16);
+
+impl CloseCode {
+    /// 1000: the purpose is fulfilled.
+    pub const NORMAL: Self = Self(1000);
+    /// 1001: this endpoint goes away; what a drain sends.
+    pub const GOING_AWAY: Self = Self(1001);
+    /// 1002: the peer broke the protocol.
+    pub const PROTOCOL_ERROR: Self = Self(1002);
+    /// 1003: a kind of message that this endpoint does not take.
+    pub const UNSUPPORTED: Self = Self(1003);
+    /// 1007: text that is not UTF-8.
+    pub const INVALID_PAYLOAD: Self = Self(1007);
+    /// 1008: against a policy.
+    pub const POLICY: Self = Self(1008);
+    /// 1009: a message over the limit.
+    pub const MESSAGE_TOO_BIG: Self = Self(1009);
+    /// 1011: something went wrong on this side.
+    pub const INTERNAL: Self = Self(1011);
+    /// 1013: overload, try again later.
+    pub const TRY_AGAIN_LATER: Self = Self(1013);
+    /// 4001: `replaced by a new login`.
+    pub const REPLACED: Self = Self(4001);
+    /// 4002: `too slow`, the connection's own backlog is full.
+    pub const TOO_SLOW: Self = Self(4002);
+    /// 4003: `name refused`.
+    pub const NAME_REFUSED: Self = Self(4003);
+
+    /// The code `number`, if an endpoint may send it: 1000–1003 and 1007–1014 as registered,
+    /// 3000–4999 for libraries and applications (RFC 6455 §7.4.2 and the IANA registry).
+    #[must_use]
+    pub const fn from_wire(number: u16) -> Option<Self> {
+        match number {
+            1000..=1003 | 1007..=1014 | 3000..=4999 => Some(Self(number)),
+            _ => None,
+        }
+    }
+
+    /// The number on the wire.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+}
+
+/// What a close frame said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseFrame<'p> {
+    /// The code, `None` if the frame was empty.
+    pub code: Option<CloseCode>,
+    /// The reason, at most 123 bytes.
+    pub reason: &'p str,
+}
+
+/// Parses the payload of a close frame.
+///
+/// # Errors
+/// Half a code, a code that must not be sent, or a reason that is not UTF-8.
+pub fn parse_close(payload: &[u8]) -> Result<CloseFrame<'_>, Violation> {
+    match payload {
+        [] => Ok(CloseFrame { code: None, reason: "" }),
+        [_] => Err(Violation::CloseCodeCut),
+        [high, low, reason @ ..] => {
+            let code = CloseCode::from_wire(u16::from_be_bytes([*high, *low]))
+                .ok_or(Violation::CloseCodeInvalid)?;
+            let reason =
+                std::str::from_utf8(reason).map_err(|_| Violation::CloseReasonNotUtf8)?;
+            Ok(CloseFrame { code: Some(code), reason })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn section_7_4_codes_that_must_not_be_sent() {
+        for number in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535] {
+            assert_eq!(
+                parse_close(&u16::to_be_bytes(number)),
+                Err(Violation::CloseCodeInvalid),
+                "{number}"
+            );
+        }
+        for number in [1000, 1003, 1007, 1011, 1014, 3000, 4001, 4999] {
+            let code = parse_close(&u16::to_be_bytes(number)).unwrap().code.unwrap();
+            assert_eq!(code.number(), number);
+        }
+    }
+
+    #[test]
+    fn section_5_5_1_payloads() {
+        assert_eq!(parse_close(b""), Ok(CloseFrame { code: None, reason: "" }));
+        assert_eq!(parse_close(b"\x03"), Err(Violation::CloseCodeCut));
+        let bye = parse_close(b"\x03\xe8bye").unwrap();
+        assert_eq!((bye.code, bye.reason), (Some(CloseCode::NORMAL), "bye"));
+        assert_eq!(parse_close(b"\x03\xe8\xff"), Err(Violation::CloseReasonNotUtf8));
+    }
+}

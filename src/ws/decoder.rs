@@ -1,0 +1,275 @@
+//! From client bytes to events: unmasked, checked and put together in place.
+//!
+//! The decoder owns no bytes. It works in a buffer that its caller fills and that may end
+//! anywhere; every byte is unmasked and checked once, when it arrives. Where a message came in
+//! pieces, they are moved together inside the buffer:
+//!
+//! ```text
+//!      message_at            frame_at
+//!          ▼                    ▼
+//!   ┌──────┬─────────────────┬──┬────────┬──────────────────┬────────────┐
+//!   │ done │ pieces so far   │  │ header │ payload unmasked │ not arrived│
+//!   └──────┴─────────────────┴──┴────────┴──────────────────┴────────────┘
+//!           ◄─ message_len ─►            ◄──── unmasked ───►
+//! ```
+//!
+//! Between reads an open connection keeps a [`DecoderState`] of a few bytes. [`Progress`] belongs
+//! to the buffer and exists only while one holds something unfinished.
+
+use std::ops::Range;
+
+use super::header::{FrameHeader, Opcode, parse_header};
+use super::utf8::{NotUtf8, Utf8Tail};
+use super::violation::Violation;
+
+/// Text or binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum MessageKind {
+    /// UTF-8, checked.
+    Text = Opcode::Text as u8,
+    /// Any bytes.
+    Binary = Opcode::Binary as u8,
+}
+
+impl MessageKind {
+    /// The opcode of an unfragmented message of this kind.
+    #[must_use]
+    pub const fn opcode(self) -> Opcode {
+        match self {
+            Self::Text => Opcode::Text,
+            Self::Binary => Opcode::Binary,
+        }
+    }
+}
+
+/// What the client's bytes mean. Payloads are ranges of the buffer given to [`Decoder::next`];
+/// they stay where they are until the caller moves or refills the buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A close frame. The payload is not yet parsed (see [`parse_close`](super::parse_close)).
+    Close(Range<usize>),
+    /// A whole message.
+    Message {
+        /// Text or binary.
+        kind: MessageKind,
+        /// Where its payload lies, contiguous even if it came in pieces.
+        payload: Range<usize>,
+    },
+    /// A ping, to be answered with the same payload.
+    Ping(Range<usize>),
+    /// A pong.
+    Pong(Range<usize>),
+}
+
+/// What a connection remembers between reads: all zero between messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DecoderState {
+    fragmented: Option<MessageKind>,
+    utf8: Utf8Tail,
+}
+
+/// How far a buffer has been decoded, as offsets into it; all zero for fresh bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    message_at: u32,
+    message_len: u32,
+    frame_at: u32,
+    unmasked: u32,
+}
+
+impl Progress {
+    /// Whether nothing is left to keep in a buffer with `filled` bytes.
+    #[must_use]
+    pub fn is_done(&self, filled: usize) -> bool {
+        self.message_len == 0 && self.frame_at as usize >= filled
+    }
+
+    /// Bytes that must be kept of a buffer with `filled` bytes.
+    #[must_use]
+    pub fn kept_bytes(&self, filled: usize) -> usize {
+        self.message_len as usize + filled.saturating_sub(self.frame_at as usize)
+    }
+
+    /// The two parts that must be kept: pieces of a message, and what has not been consumed. They
+    /// belong one after the other, and then [`Progress::closed_up`] says where things are.
+    #[must_use]
+    pub fn kept_ranges(&self, filled: usize) -> [Range<usize>; 2] {
+        let message_at = self.message_at as usize;
+        let message_end = message_at + self.message_len as usize;
+        [message_at..message_end, self.frame_at as usize..filled]
+    }
+
+    /// The progress in a buffer that holds just the two kept parts.
+    #[must_use]
+    pub fn closed_up(&self) -> Self {
+        Self { message_at: 0, frame_at: self.message_len, ..*self }
+    }
+
+    /// Moves the kept parts to the front of `buffer`, which has `filled` bytes; gives their length.
+    pub fn close_up(&mut self, buffer: &mut [u8], filled: usize) -> usize {
+        let [message, rest] = self.kept_ranges(filled);
+        let kept = self.kept_bytes(filled);
+        if message.start > 0 {
+            buffer.copy_within(message.clone(), 0);
+        }
+        if rest.start > message.len() {
+            buffer.copy_within(rest, message.len());
+        }
+        *self = self.closed_up();
+        kept
+    }
+}
+
+/// Decodes one buffer of one connection, as its server.
+#[derive(Debug)]
+pub struct Decoder<'c> {
+    state: &'c mut DecoderState,
+    progress: &'c mut Progress,
+    message_bytes_max: usize,
+}
+
+impl<'c> Decoder<'c> {
+    /// A decoder that goes on where `state` and `progress` stand.
+    pub fn new(
+        state: &'c mut DecoderState,
+        progress: &'c mut Progress,
+        message_bytes_max: usize,
+    ) -> Self {
+        Self { state, progress, message_bytes_max }
+    }
+
+    /// The next event in `input`, all bytes of the buffer that are filled so far; `None` when
+    /// more must arrive first.
+    ///
+    /// # Errors
+    /// A [`Violation`] as soon as it is certain: a header is judged before its payload arrives,
+    /// text at the byte that makes it invalid. The decoder must not be used after it.
+    pub fn next(&mut self, input: &mut [u8]) -> Result<Option<Event>, Violation> {
+        loop {
+            let frame_at = self.progress.frame_at as usize;
+            let Some((header, header_len)) = parse_header(input.get(frame_at..).unwrap_or(&[]))?
+            else {
+                return Ok(None);
+            };
+            let key = self.check(&header)?;
+            let payload_at = frame_at + header_len;
+            // `check` bounds data frames by the message limit, the parser control frames by 125.
+            let payload_len = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
+            let arrived = payload_len.min(input.len() - payload_at);
+            let unmasked = self.progress.unmasked as usize;
+            let fresh = &mut input[payload_at + unmasked..payload_at + arrived];
+            apply_and_check(fresh, key, unmasked, self.text_tail(header.opcode))?;
+            if arrived < payload_len {
+                self.progress.unmasked = offset(arrived);
+                return Ok(None);
+            }
+            self.progress.unmasked = 0;
+            self.progress.frame_at = offset(payload_at + payload_len);
+            let payload = payload_at..payload_at + payload_len;
+            if let Some(event) = self.frame(&header, payload, input)? {
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    /// A whole frame has arrived: an event, unless it is a piece of a message that goes on.
+    fn frame(
+        &mut self,
+        header: &FrameHeader,
+        payload: Range<usize>,
+        input: &mut [u8],
+    ) -> Result<Option<Event>, Violation> {
+        let kind = match header.opcode {
+            Opcode::Close => return Ok(Some(Event::Close(payload))),
+            Opcode::Ping => return Ok(Some(Event::Ping(payload))),
+            Opcode::Pong => return Ok(Some(Event::Pong(payload))),
+            Opcode::Text => MessageKind::Text,
+            Opcode::Binary => MessageKind::Binary,
+            Opcode::Continuation => self.state.fragmented.unwrap_or(MessageKind::Binary),
+        };
+        if header.fin && kind == MessageKind::Text {
+            self.state.utf8.finish().map_err(|NotUtf8| Violation::TextNotUtf8)?;
+        }
+        if header.fin && header.opcode != Opcode::Continuation {
+            return Ok(Some(Event::Message { kind, payload }));
+        }
+        self.join(payload, input);
+        if !header.fin {
+            self.state.fragmented = Some(kind);
+            return Ok(None);
+        }
+        self.state.fragmented = None;
+        let message_at = self.progress.message_at as usize;
+        let payload = message_at..message_at + self.progress.message_len as usize;
+        self.progress.message_len = 0;
+        Ok(Some(Event::Message { kind, payload }))
+    }
+
+    /// Moves a piece behind the pieces before it. The gap between them held headers and control
+    /// frames that have been dealt with.
+    fn join(&mut self, piece: Range<usize>, input: &mut [u8]) {
+        if self.progress.message_len == 0 {
+            self.progress.message_at = offset(piece.start);
+        }
+        let end = self.progress.message_at as usize + self.progress.message_len as usize;
+        self.progress.message_len += offset(piece.len());
+        if end != piece.start {
+            input.copy_within(piece, end);
+        }
+    }
+
+    /// The rules that need to know the connection's state. Gives the masking key.
+    fn check(&self, header: &FrameHeader) -> Result<[u8; 4], Violation> {
+        let key = header.mask.ok_or(Violation::NotMasked)?;
+        if header.rsv1 {
+            return Err(Violation::ReservedBits);
+        }
+        if header.opcode.is_control() {
+            return Ok(key);
+        }
+        let continues = header.opcode == Opcode::Continuation;
+        match self.state.fragmented {
+            Some(_) if !continues => return Err(Violation::ExpectedContinuation),
+            None if continues => return Err(Violation::UnexpectedContinuation),
+            _ => {}
+        }
+        let room = self.message_bytes_max.saturating_sub(self.progress.message_len as usize);
+        if header.payload_len > room as u64 {
+            return Err(Violation::MessageTooBig);
+        }
+        Ok(key)
+    }
+
+    /// Where the text check stands, if the payload of this frame is text.
+    fn text_tail(&mut self, opcode: Opcode) -> Option<&mut Utf8Tail> {
+        let is_text = match opcode {
+            Opcode::Text => true,
+            Opcode::Continuation => self.state.fragmented == Some(MessageKind::Text),
+            Opcode::Binary | Opcode::Close | Opcode::Ping | Opcode::Pong => false,
+        };
+        is_text.then_some(&mut self.state.utf8)
+    }
+}
+
+fn apply_and_check(
+    fresh: &mut [u8],
+    key: [u8; 4],
+    phase: usize,
+    text: Option<&mut Utf8Tail>,
+) -> Result<(), Violation> {
+    super::apply_mask(fresh, key, phase);
+    match text {
+        Some(tail) => tail.feed(fresh).map_err(|NotUtf8| Violation::TextNotUtf8),
+        None => Ok(()),
+    }
+}
+
+/// Buffers are bounded by the message limit, which configuration keeps below 2 GiB.
+fn offset(at: usize) -> u32 {
+    debug_assert!(u32::try_from(at).is_ok());
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

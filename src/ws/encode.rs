@@ -1,0 +1,144 @@
+//! Frames of the server: never masked, so one encoding serves any number of recipients.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::close::CloseCode;
+use super::header::{FIN, Opcode};
+
+/// Longest header that a server frame has.
+pub const SERVER_HEADER_BYTES_MAX: usize = 10;
+
+/// An encoded server frame header, on the stack.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerHeader {
+    bytes: [u8; SERVER_HEADER_BYTES_MAX],
+    len: u8,
+}
+
+impl ServerHeader {
+    /// The header of a whole, unfragmented frame with `payload_len` bytes (RFC 6455 §5.2).
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "each arm checks the range")]
+    pub fn new(opcode: Opcode, payload_len: usize) -> Self {
+        let mut bytes = [0; SERVER_HEADER_BYTES_MAX];
+        bytes[0] = FIN | opcode as u8;
+        let len = match payload_len {
+            0..=125 => {
+                bytes[1] = payload_len as u8;
+                2
+            }
+            126..=0xFFFF => {
+                bytes[1] = 126;
+                bytes[2..4].copy_from_slice(&(payload_len as u16).to_be_bytes());
+                4
+            }
+            _ => {
+                bytes[1] = 127;
+                bytes[2..10].copy_from_slice(&(payload_len as u64).to_be_bytes());
+                10
+            }
+        };
+        Self { bytes, len }
+    }
+
+    /// The header's bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// A server frame encoded once and shared by all its recipients, also across loops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedFrame {
+    bytes: Bytes,
+    payload_at: u8,
+}
+
+impl EncodedFrame {
+    /// A text frame.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self::new(Opcode::Text, text.as_bytes())
+    }
+
+    /// A binary frame.
+    #[must_use]
+    pub fn binary(payload: &[u8]) -> Self {
+        Self::new(Opcode::Binary, payload)
+    }
+
+    fn new(opcode: Opcode, payload: &[u8]) -> Self {
+        let header = ServerHeader::new(opcode, payload.len());
+        let mut bytes = BytesMut::with_capacity(header.as_bytes().len() + payload.len());
+        bytes.put_slice(header.as_bytes());
+        bytes.put_slice(payload);
+        Self { bytes: bytes.freeze(), payload_at: header.len }
+    }
+
+    /// Header and payload, as they go on the wire.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The payload alone.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[usize::from(self.payload_at)..]
+    }
+}
+
+/// Appends a close frame to `output`. A reason that does not fit into a control frame is cut at
+/// the last whole character that does (RFC 6455 §5.5.1). No code gives an empty close frame.
+pub fn encode_close(code: Option<CloseCode>, reason: &str, output: &mut Vec<u8>) {
+    let Some(code) = code else {
+        output.extend_from_slice(ServerHeader::new(Opcode::Close, 0).as_bytes());
+        return;
+    };
+    let reason = &reason[..reason.floor_char_boundary(CLOSE_REASON_BYTES_MAX)];
+    output.extend_from_slice(ServerHeader::new(Opcode::Close, 2 + reason.len()).as_bytes());
+    output.extend_from_slice(&code.number().to_be_bytes());
+    output.extend_from_slice(reason.as_bytes());
+}
+
+const CLOSE_REASON_BYTES_MAX: usize = 123;
+
+#[cfg(test)]
+mod tests {
+    use super::super::header::parse_header;
+    use super::*;
+
+    #[test]
+    fn headers_read_back_as_they_were_written() {
+        for len in [0, 1, 125, 126, 65_535, 65_536, 1 << 40] {
+            for opcode in [Opcode::Text, Opcode::Binary] {
+                let written = ServerHeader::new(opcode, len);
+                let (header, read) = parse_header(written.as_bytes()).unwrap().unwrap();
+                assert_eq!(read, written.as_bytes().len());
+                assert_eq!(header.payload_len, len as u64);
+                assert_eq!((header.opcode, header.fin, header.mask), (opcode, true, None));
+            }
+        }
+    }
+
+    #[test]
+    fn an_encoded_frame_knows_its_payload() {
+        let frame = EncodedFrame::text(&"é".repeat(100));
+        assert_eq!(frame.payload(), "é".repeat(100).as_bytes());
+        assert_eq!(frame.as_bytes().len(), 4 + 200);
+        assert_eq!(EncodedFrame::binary(b"").as_bytes(), b"\x82\x00");
+    }
+
+    #[test]
+    fn a_long_close_reason_is_cut_between_characters() {
+        let mut output = Vec::new();
+        encode_close(Some(CloseCode::NORMAL), &"é".repeat(100), &mut output);
+        assert_eq!(output.len(), 2 + 2 + 122);
+        let close = super::super::parse_close(&output[2..]).unwrap();
+        assert_eq!(close.reason, "é".repeat(61));
+        output.clear();
+        encode_close(None, "never said", &mut output);
+        assert_eq!(output, b"\x88\x00");
+    }
+}

@@ -1,0 +1,185 @@
+//! The frame header: two to fourteen bytes in front of every payload (RFC 6455 §5.2).
+
+use super::Violation;
+
+/// What a frame is (RFC 6455 §5.2, "Opcode").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Opcode {
+    /// A further piece of a fragmented message.
+    Continuation = 0,
+    /// A text message, or its first piece.
+    Text = 1,
+    /// A binary message, or its first piece.
+    Binary = 2,
+    /// The close handshake.
+    Close = 8,
+    /// Asks for a pong.
+    Ping = 9,
+    /// Answers a ping, or comes unasked.
+    Pong = 10,
+}
+
+impl Opcode {
+    /// Whether frames of this kind may stand between the pieces of a message (RFC 6455 §5.5).
+    #[must_use]
+    pub const fn is_control(self) -> bool {
+        self as u8 >= Self::Close as u8
+    }
+
+    fn parse(bits: u8) -> Result<Self, Violation> {
+        match bits {
+            0 => Ok(Self::Continuation),
+            1 => Ok(Self::Text),
+            2 => Ok(Self::Binary),
+            8 => Ok(Self::Close),
+            9 => Ok(Self::Ping),
+            10 => Ok(Self::Pong),
+            _ => Err(Violation::ReservedOpcode),
+        }
+    }
+}
+
+/// A parsed frame header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Last frame of its message.
+    pub fin: bool,
+    /// Set on the first frame of a compressed message where an extension gives it that meaning.
+    pub rsv1: bool,
+    /// What the frame is.
+    pub opcode: Opcode,
+    /// The masking key, which every client frame has (RFC 6455 §5.3).
+    pub mask: Option<[u8; 4]>,
+    /// Length that the peer claims for the payload, in bytes.
+    pub payload_len: u64,
+}
+
+/// Parses a frame header at the start of `input`; `None` while it is incomplete. Gives the header
+/// and its own length in bytes.
+///
+/// # Errors
+/// What no endpoint may send, whoever it is: reserved bits and opcodes, control frames that are
+/// fragmented or longer than 125 bytes, lengths not in their shortest form or above 2⁶³ − 1
+/// (RFC 6455 §5.2, §5.5). It is found as soon as the bytes that show it are there.
+pub fn parse_header(input: &[u8]) -> Result<Option<(FrameHeader, usize)>, Violation> {
+    let [first, second, rest @ ..] = input else { return Ok(None) };
+    if first & (RSV2 | RSV3) != 0 {
+        return Err(Violation::ReservedBits);
+    }
+    let opcode = Opcode::parse(first & 0x0F)?;
+    let fin = first & FIN != 0;
+    let short_len = second & 0x7F;
+    if opcode.is_control() {
+        if !fin {
+            return Err(Violation::ControlFragmented);
+        }
+        if short_len > CONTROL_PAYLOAD_BYTES_MAX {
+            return Err(Violation::ControlTooLong);
+        }
+    }
+    let (payload_len, rest) = match short_len {
+        126 => {
+            let Some((bytes, rest)) = rest.split_first_chunk() else { return Ok(None) };
+            let len = u64::from(u16::from_be_bytes(*bytes));
+            if len < 126 {
+                return Err(Violation::LengthNotMinimal);
+            }
+            (len, rest)
+        }
+        127 => {
+            let Some((bytes, rest)) = rest.split_first_chunk() else { return Ok(None) };
+            let len = u64::from_be_bytes(*bytes);
+            if len > i64::MAX as u64 {
+                return Err(Violation::LengthOverflow);
+            }
+            if len <= u64::from(u16::MAX) {
+                return Err(Violation::LengthNotMinimal);
+            }
+            (len, rest)
+        }
+        len => (u64::from(len), rest),
+    };
+    let (mask, rest) = if second & MASKED == 0 {
+        (None, rest)
+    } else {
+        let Some((key, rest)) = rest.split_first_chunk() else { return Ok(None) };
+        (Some(*key), rest)
+    };
+    let header = FrameHeader { fin, rsv1: first & RSV1 != 0, opcode, mask, payload_len };
+    Ok(Some((header, input.len() - rest.len())))
+}
+
+/// Longest header that a client can send: lengths in eight bytes, and a masking key.
+pub const CLIENT_HEADER_BYTES_MAX: usize = 14;
+
+pub(super) const FIN: u8 = 0x80;
+const RSV1: u8 = 0x40;
+const RSV2: u8 = 0x20;
+const RSV3: u8 = 0x10;
+const MASKED: u8 = 0x80;
+const CONTROL_PAYLOAD_BYTES_MAX: u8 = 125;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(bytes: &[u8]) -> Result<Option<(FrameHeader, usize)>, Violation> {
+        parse_header(bytes)
+    }
+
+    #[test]
+    fn the_examples_of_rfc_6455_section_5_7() {
+        let hello = FrameHeader {
+            fin: true,
+            rsv1: false,
+            opcode: Opcode::Text,
+            mask: None,
+            payload_len: 5,
+        };
+        assert_eq!(parse(b"\x81\x05Hello"), Ok(Some((hello, 2))));
+        let masked = FrameHeader { mask: Some([0x37, 0xfa, 0x21, 0x3d]), ..hello };
+        assert_eq!(parse(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f"), Ok(Some((masked, 6))));
+        let first = FrameHeader { fin: false, payload_len: 3, ..hello };
+        assert_eq!(parse(b"\x01\x03Hel"), Ok(Some((first, 2))));
+        let binary_256 = FrameHeader { opcode: Opcode::Binary, payload_len: 256, ..hello };
+        assert_eq!(parse(b"\x82\x7e\x01\x00"), Ok(Some((binary_256, 4))));
+        let binary_64k = FrameHeader { payload_len: 65_536, ..binary_256 };
+        assert_eq!(parse(b"\x82\x7f\0\0\0\0\0\x01\0\0"), Ok(Some((binary_64k, 10))));
+    }
+
+    #[test]
+    fn an_incomplete_header_is_no_header_yet() {
+        let whole = b"\x82\xff\0\0\0\0\0\x01\0\0abcd";
+        for len in 0..whole.len() {
+            assert_eq!(parse(&whole[..len]), Ok(None), "{len} bytes");
+        }
+        assert!(matches!(parse(whole), Ok(Some((_, CLIENT_HEADER_BYTES_MAX)))));
+    }
+
+    #[test]
+    fn section_5_2_reserved_bits_and_opcodes() {
+        assert_eq!(parse(b"\xa1\x80"), Err(Violation::ReservedBits));
+        assert_eq!(parse(b"\x91\x80"), Err(Violation::ReservedBits));
+        for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
+            assert_eq!(parse(&[FIN | opcode, 0x80]), Err(Violation::ReservedOpcode));
+        }
+    }
+
+    #[test]
+    fn section_5_2_lengths_are_minimal_and_positive() {
+        assert_eq!(parse(b"\x82\xfe\0\x7d"), Err(Violation::LengthNotMinimal));
+        assert!(parse(b"\x82\xfe\0\x7eabcd").is_ok());
+        assert_eq!(parse(b"\x82\xff\0\0\0\0\0\0\xff\xff"), Err(Violation::LengthNotMinimal));
+        assert_eq!(parse(b"\x82\xff\x80\0\0\0\0\0\0\0"), Err(Violation::LengthOverflow));
+    }
+
+    #[test]
+    fn section_5_5_control_frames_are_short_and_whole() {
+        for opcode in [8, 9, 10] {
+            assert_eq!(parse(&[opcode, 0x80]), Err(Violation::ControlFragmented));
+            assert_eq!(parse(&[FIN | opcode, 0xfe]), Err(Violation::ControlTooLong));
+            assert!(parse(&[FIN | opcode, 0xfd, 0, 0, 0, 0]).is_ok());
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What a client did against the protocol, and the close code that tells it so.
+
+use super::close::CloseCode;
+
+/// A breach of RFC 6455, or of a limit, by the peer. Each names the section it breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Violation {
+    /// A close frame with a one-byte payload (§5.5.1).
+    #[error("close frame with half a code")]
+    CloseCodeCut,
+    /// A close code that must not be sent (§7.4).
+    #[error("close code not allowed on the wire")]
+    CloseCodeInvalid,
+    /// A close reason that is not UTF-8 (§5.5.1).
+    #[error("close reason not UTF-8")]
+    CloseReasonNotUtf8,
+    /// A control frame without FIN (§5.5).
+    #[error("control frame fragmented")]
+    ControlFragmented,
+    /// A control frame with more than 125 bytes (§5.5).
+    #[error("control frame too long")]
+    ControlTooLong,
+    /// A new message before the last one ended (§5.4).
+    #[error("expected a continuation frame")]
+    ExpectedContinuation,
+    /// A length that has a shorter form (§5.2).
+    #[error("length not in its shortest form")]
+    LengthNotMinimal,
+    /// A length with its top bit set (§5.2).
+    #[error("length above 2^63 - 1")]
+    LengthOverflow,
+    /// More than `message_bytes_max` in one message.
+    #[error("message too big")]
+    MessageTooBig,
+    /// A client frame without a mask (§5.1).
+    #[error("client frame not masked")]
+    NotMasked,
+    /// RSV1, RSV2 or RSV3 without an extension that uses it (§5.2).
+    #[error("reserved bit set")]
+    ReservedBits,
+    /// An opcode that nobody has defined (§5.2).
+    #[error("reserved opcode")]
+    ReservedOpcode,
+    /// A text message that is not UTF-8 (§8.1).
+    #[error("text not UTF-8")]
+    TextNotUtf8,
+    /// A continuation of nothing (§5.4).
+    #[error("unexpected continuation frame")]
+    UnexpectedContinuation,
+}
+
+impl Violation {
+    /// The code to close with (RFC 6455 §7.4.1).
+    #[must_use]
+    pub const fn close_code(self) -> CloseCode {
+        match self {
+            Self::CloseReasonNotUtf8 | Self::TextNotUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::MessageTooBig => CloseCode::MESSAGE_TOO_BIG,
+            Self::CloseCodeCut
+            | Self::CloseCodeInvalid
+            | Self::ControlFragmented
+            | Self::ControlTooLong
+            | Self::ExpectedContinuation
+            | Self::LengthNotMinimal
+            | Self::LengthOverflow
+            | Self::NotMasked
+            | Self::ReservedBits
+            | Self::ReservedOpcode
+            | Self::UnexpectedContinuation => CloseCode::PROTOCOL_ERROR,
+        }
+    }
+}
