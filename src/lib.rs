@@ -3,5 +3,6 @@
 pub mod config;
 pub mod http;
 pub mod key;
+pub mod pool;
 pub mod timer;
 pub mod ws;

@@ -1,0 +1,235 @@
+//! Everything one loop knows about its connections, apart from the kernel.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::half_open::HalfOpen;
+use super::run_queue::RunQueue;
+use super::table::Table;
+use super::{ConnSettings, Flags, Outgoing, Phase};
+use crate::key::ConnKey;
+use crate::metrics::Counters;
+use crate::pool::{Backlog, Buffers, Carries, ReadBuffer, SharedBudget};
+use crate::reactor::Transport;
+use crate::services::{CloseRequest, Effect, Peer, Router};
+use crate::timer::{Millis, Tick, Wheel};
+use crate::ws::EncodedFrame;
+
+/// The connections of one loop, their buffers, timers and services. It is told what happened by
+/// the event loop and tells it, through [`Connections::take_write_interest`] and
+/// [`Connections::take_mail`], what it needs from the kernel and from other loops.
+#[derive(Debug)]
+pub struct Connections<S> {
+    pub(super) table: Table<S>,
+    pub(super) loop_index: u16,
+    pub(super) settings: ConnSettings,
+    pub(super) counters: Arc<Counters>,
+    pub(super) router: Router,
+    pub(super) wheel: Wheel,
+    pub(super) now: Millis,
+    pub(super) tick: Tick,
+    /// What all reads go into unless a connection has a carry.
+    pub(super) receive_buffer: ReadBuffer,
+    pub(super) buffers: Buffers,
+    pub(super) carries: Carries,
+    pub(super) backlog: Backlog,
+    /// Output of the connection that is being handled; empty between connections.
+    pub(super) outgoing: Outgoing,
+    /// What services asked for that concerns other connections.
+    pub(super) effects: Vec<Effect>,
+    pub(super) effects_ignored: u64,
+    pub(super) half_open: HalfOpen,
+    pub(super) run_queue: RunQueue,
+    /// Connections that were pushed to and not written since.
+    pub(super) dirty: VecDeque<ConnKey>,
+    /// Connections to be removed from the table at the end of the turn.
+    pub(super) dead: VecDeque<ConnKey>,
+    pub(super) write_interest: Vec<ConnKey>,
+    pub(super) mail_out: Vec<(u16, Mail)>,
+    pub(super) open_count: usize,
+    pub(super) refused_count: usize,
+    pub(super) draining: bool,
+}
+
+/// What one loop asks another to do to a connection there.
+#[derive(Debug)]
+pub struct Mail {
+    key: ConnKey,
+    errand: Errand,
+}
+
+#[derive(Debug)]
+enum Errand {
+    Close(CloseRequest),
+    Send(EncodedFrame),
+}
+
+impl<S: Transport> Connections<S> {
+    /// No connections. `pool` is the process's budget for buffers, in bytes.
+    #[must_use]
+    pub fn new(
+        loop_index: u16,
+        settings: ConnSettings,
+        router: Router,
+        counters: Arc<Counters>,
+        pool: SharedBudget,
+        now: Millis,
+    ) -> Self {
+        Self {
+            table: Table::new(),
+            loop_index,
+            counters,
+            router,
+            wheel: Wheel::new(now.tick()),
+            now,
+            tick: now.tick(),
+            receive_buffer: ReadBuffer::new(vec![0; settings.receive_buffer_bytes]),
+            buffers: Buffers::new(pool),
+            carries: Carries::default(),
+            backlog: Backlog::default(),
+            outgoing: Outgoing::default(),
+            effects: Vec::new(),
+            effects_ignored: 0,
+            half_open: HalfOpen::default(),
+            run_queue: RunQueue::default(),
+            dirty: VecDeque::new(),
+            dead: VecDeque::new(),
+            write_interest: Vec::new(),
+            mail_out: Vec::new(),
+            open_count: 0,
+            refused_count: 0,
+            draining: false,
+            settings,
+        }
+    }
+
+    /// The time of this turn.
+    pub fn set_now(&mut self, now: Millis) {
+        self.now = now;
+        self.tick = now.tick();
+    }
+
+    /// Adds an accepted socket. Where `refuse` is set it will be told 503 whatever it asks. If the
+    /// half-open table is full, its oldest goes.
+    pub fn insert(&mut self, socket: S, refuse: bool) -> ConnKey {
+        let phase = if refuse { Phase::Refusing } else { Phase::Handshake };
+        if !refuse && self.half_open.count() >= self.settings.half_open_max
+            && let Some(oldest) = self.half_open.oldest(&mut self.table)
+        {
+            self.counters.half_open_dropped.add(1);
+            self.drop_now(oldest);
+        }
+        let key = self.table.insert(socket, phase, self.tick);
+        if refuse {
+            self.refused_count += 1;
+            if let Some(conn) = self.table.get_mut(key) {
+                conn.flags.set(Flags::REFUSED);
+            }
+        } else {
+            self.half_open.add(&mut self.table, key);
+        }
+        self.arm(key);
+        key
+    }
+
+    /// The socket of a connection, to register it.
+    pub fn socket_mut(&mut self, key: ConnKey) -> Option<&mut S> {
+        self.table.get_mut(key).map(|conn| &mut conn.socket)
+    }
+
+    /// Gives the connections that had bytes left one more read budget each.
+    pub fn run(&mut self) {
+        self.run_queue.start();
+        while let Some(key) = self.run_queue.next(&mut self.table) {
+            self.receive(key);
+        }
+    }
+
+    /// Does what services asked for that concerns other connections.
+    pub fn apply_effects(&mut self) {
+        while !self.effects.is_empty() {
+            for effect in std::mem::take(&mut self.effects) {
+                match effect {
+                    Effect::Close(peer, request) => self.errand(peer, Errand::Close(request)),
+                    Effect::Send(peer, frame) => self.errand(peer, Errand::Send(frame)),
+                }
+            }
+        }
+        if self.effects_ignored > 0 {
+            self.counters.effects_ignored.add(std::mem::take(&mut self.effects_ignored));
+        }
+    }
+
+    /// Does what another loop asked for.
+    pub fn deliver(&mut self, mail: Mail) {
+        self.counters.mail_in.add(1);
+        match mail.errand {
+            Errand::Close(request) => self.close_for_service(mail.key, request),
+            Errand::Send(frame) => self.push(mail.key, frame),
+        }
+    }
+
+    fn errand(&mut self, peer: Peer, errand: Errand) {
+        let mail = Mail { key: peer.key, errand };
+        if peer.loop_index == self.loop_index {
+            match mail.errand {
+                Errand::Close(request) => self.close_for_service(mail.key, request),
+                Errand::Send(frame) => self.push(mail.key, frame),
+            }
+        } else {
+            self.mail_out.push((peer.loop_index, mail));
+        }
+    }
+
+    /// Connections that the poller must report room for from now on.
+    pub fn take_write_interest(&mut self) -> Option<ConnKey> {
+        self.write_interest.pop()
+    }
+
+    /// Mail for other loops, with the loop it is for.
+    pub fn take_mail(&mut self) -> std::vec::Drain<'_, (u16, Mail)> {
+        self.mail_out.drain(..)
+    }
+
+    /// Whether there is work that no event will announce.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.run_queue.is_empty() || !self.dirty.is_empty() || !self.dead.is_empty()
+    }
+
+    /// From now on every request is answered 503.
+    pub fn start_draining(&mut self) {
+        self.draining = true;
+    }
+
+    /// Connections in the table, in any phase.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Open WebSocket connections.
+    #[must_use]
+    pub fn open_count(&self) -> usize {
+        self.open_count
+    }
+
+    /// Connections that are there only to be told 503.
+    #[must_use]
+    pub fn refused_count(&self) -> usize {
+        self.refused_count
+    }
+
+    /// Brings the gauges up to date.
+    pub fn sample(&self) {
+        self.counters.connections_now.set(self.table.len() as u64);
+        self.counters.half_open_now.set(self.half_open.count() as u64);
+        self.counters.open_now.set(self.open_count as u64);
+        self.counters.pool_bytes_now.set(self.buffers.allocated_bytes() as u64);
+    }
+
+    /// Releases buffers that lie unused. Gives the moment to ask again.
+    pub fn trim(&mut self) -> Option<Millis> {
+        self.buffers.trim(self.now, self.settings.pool_idle_ms)
+    }
+}

@@ -1,0 +1,59 @@
+//! Yes-or-no facts about a connection, two bytes for all.
+
+/// A set of flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flags(u16);
+
+impl Flags {
+    /// An edge said that bytes or the end of input wait in the socket, and no read has shown
+    /// since that they are all gone. No further edge will come for them.
+    pub(crate) const INPUT_PENDING: Self = Self(1);
+    /// An edge said that the peer has ended its half: read until it shows.
+    pub(crate) const INPUT_ENDING: Self = Self(1 << 1);
+    /// A read showed the end of input.
+    pub(crate) const INPUT_ENDED: Self = Self(1 << 2);
+    /// The carry may hold whole frames that were not decoded because reading was paused.
+    pub(crate) const UNDECODED: Self = Self(1 << 3);
+    /// Reading is paused because replies pile up.
+    pub(crate) const PAUSED: Self = Self(1 << 4);
+    /// Stands in the run queue.
+    pub(crate) const QUEUED: Self = Self(1 << 5);
+    /// Stands in the list of connections to flush.
+    pub(crate) const DIRTY: Self = Self(1 << 6);
+    /// The socket took less than it was given; an edge will say when it takes more.
+    pub(crate) const WRITE_BLOCKED: Self = Self(1 << 7);
+    /// Write interest is registered. It stays, for it costs nothing once it is there.
+    pub(crate) const WRITE_INTEREST: Self = Self(1 << 8);
+    /// A ping is out and nothing came since.
+    pub(crate) const PINGED: Self = Self(1 << 9);
+    /// Counted as half-open.
+    pub(crate) const HALF_OPEN: Self = Self(1 << 10);
+    /// Counted against `refusals_max` rather than `connections_max`.
+    pub(crate) const REFUSED: Self = Self(1 << 11);
+
+    pub(crate) fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    pub(crate) fn set(&mut self, flag: Self) {
+        self.0 |= flag.0;
+    }
+
+    pub(crate) fn clear(&mut self, flag: Self) {
+        self.0 &= !flag.0;
+    }
+
+    /// Clears the flag; whether it was set.
+    pub(crate) fn take(&mut self, flag: Self) -> bool {
+        let had = self.has(flag);
+        self.clear(flag);
+        had
+    }
+
+    /// Sets the flag; whether it was not set before.
+    pub(crate) fn raise(&mut self, flag: Self) -> bool {
+        let had = self.has(flag);
+        self.set(flag);
+        !had
+    }
+}

@@ -1,0 +1,133 @@
+//! The request: a head becomes an upgrade, a page or a refusal.
+
+use super::{Connections, Phase};
+use crate::http::{
+    Allow, HeadError, Method, Rejection, RequestHead, Status, UpgradePolicy, check_upgrade,
+    find_head_end, looks_like_http, parse_head, wants_upgrade, write_page,
+    write_switching_protocols,
+};
+use crate::key::ConnKey;
+use crate::pool::ReadBuffer;
+use crate::reactor::Transport;
+use crate::services::{CloseReason, Found, Peer};
+
+impl<S: Transport> Connections<S> {
+    /// Bytes of a request have arrived. After an upgrade, what follows the head in the buffer is
+    /// left to the frame decoder.
+    pub(super) fn receive_head(&mut self, key: ConnKey, buffer: &mut ReadBuffer) {
+        let arrived = buffer.arrived();
+        let head_bytes_max = self.settings.head_bytes_max;
+        match find_head_end(arrived, buffer.scanned) {
+            Some(end) if end <= head_bytes_max => {
+                self.answer(key, parse_head(&arrived[..end]));
+                buffer.progress.skip_to(end);
+            }
+            None if arrived.len() < head_bytes_max && looks_like_http(arrived) => {
+                buffer.scanned = arrived.len();
+            }
+            None if arrived.len() < head_bytes_max => {
+                self.answer(key, Err(HeadError::NotHttp));
+            }
+            _ => self.answer(key, Err(HeadError::TooLarge)),
+        }
+    }
+
+    fn answer(&mut self, key: ConnKey, head: Result<RequestHead<'_>, HeadError>) {
+        let Some(phase) = self.table.get(key).map(|conn| conn.phase) else { return };
+        if self.draining {
+            return self.refuse_draining(key);
+        }
+        if phase == Phase::Refusing {
+            return self.refuse_at_limit(key);
+        }
+        let head = match head {
+            Ok(head) => head,
+            Err(error) => {
+                self.counters.refused_malformed.add(1);
+                return self.reject(key, &Rejection::from(error), false);
+            }
+        };
+        let wants_upgrade = wants_upgrade(&head);
+        match self.router.find(head.path(), wants_upgrade) {
+            Found::Socket(route) => self.upgrade(key, &head, route),
+            Found::Page(page) => {
+                let head_only = match head.method() {
+                    Method::Get => false,
+                    Method::Head => true,
+                    Method::Other => {
+                        self.counters.refused_not_found.add(1);
+                        let rejection = Rejection::method_not_allowed(Allow::GetHead);
+                        return self.reject(key, &rejection, false);
+                    }
+                };
+                let page = page.reply(&head);
+                let output = self.outgoing.cork();
+                let (content_type, headers) = (page.content_type, &page.headers);
+                write_page(output, Status::Ok, content_type, headers, &page.body, head_only);
+                self.counters.pages.add(1);
+                self.finish(key, CloseReason::Gone);
+            }
+            Found::Nothing => {
+                self.counters.refused_not_found.add(1);
+                let head_only = head.method() == Method::Head;
+                self.reject(key, &Rejection::not_found(), head_only);
+            }
+        }
+    }
+
+    fn upgrade(&mut self, key: ConnKey, head: &RequestHead<'_>, route_number: u8) {
+        let route = self.router.socket(route_number);
+        let policy = UpgradePolicy {
+            origins: &route.options.origins,
+            subprotocols: &route.options.subprotocols,
+        };
+        let request = match check_upgrade(head, &policy) {
+            Ok(request) => request,
+            Err(rejection) => {
+                let counter = match rejection.status() {
+                    Status::Forbidden => &self.counters.refused_origin,
+                    Status::MethodNotAllowed => &self.counters.refused_not_found,
+                    Status::UpgradeRequired => &self.counters.refused_upgrade_required,
+                    _ => &self.counters.refused_malformed,
+                };
+                counter.add(1);
+                return self.reject(key, &rejection, head.method() == Method::Head);
+            }
+        };
+        let peer = Peer { loop_index: self.loop_index, key };
+        match route.service.admit(&request, peer) {
+            Ok(admission) => {
+                let subprotocol = admission.subprotocol.as_ref().or(request.subprotocol());
+                write_switching_protocols(
+                    self.outgoing.cork(),
+                    &request.accept_key(),
+                    subprotocol,
+                    &admission.headers,
+                );
+                self.open(key, route_number);
+            }
+            Err(rejection) => {
+                self.counters.refused_by_service.add(1);
+                self.reject(key, &rejection, false);
+            }
+        }
+    }
+
+    /// `connections_max` is reached, or memory is.
+    pub(super) fn refuse_at_limit(&mut self, key: ConnKey) {
+        self.counters.refused_at_limit.add(1);
+        let text = "the connection limit is reached, try again later";
+        self.reject(key, &Rejection::unavailable(self.settings.retry_after_s, text), false);
+    }
+
+    pub(super) fn refuse_draining(&mut self, key: ConnKey) {
+        self.counters.refused_draining.add(1);
+        let text = "shutting down, try again";
+        self.reject(key, &Rejection::unavailable(self.settings.retry_after_s, text), false);
+    }
+
+    fn reject(&mut self, key: ConnKey, rejection: &Rejection, head_only: bool) {
+        rejection.write_to(head_only, self.outgoing.cork());
+        self.finish(key, CloseReason::Gone);
+    }
+}

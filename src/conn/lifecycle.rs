@@ -1,0 +1,218 @@
+//! Opening, closing and the order in which things end.
+//!
+//! Orderly ends (the peer's close frame, a service, a shutdown) first send what was queued before;
+//! failing ends (a broken rule, a backlog over its mark) drop all but the frame that is already in
+//! part on the wire. Then comes the close frame, the end of our half, and whatever the peer still
+//! sends is read and thrown away until its end: closing earlier would reset the connection, and
+//! our last bytes would be lost on the way (RFC 6455 §7.1.1, RFC 9112 §9.6).
+
+use super::{Connections, Flags, Phase};
+use crate::key::{ConnKey, Link};
+use crate::reactor::Transport;
+use crate::services::{CloseReason, CloseRequest, Effects, Peer};
+use crate::ws::{CloseCode, Violation, encode_close};
+
+impl<S: Transport> Connections<S> {
+    /// The upgrade was granted; its reply stands in the output.
+    pub(super) fn open(&mut self, key: ConnKey, route: u8) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        self.half_open.leave(&mut conn.flags);
+        conn.route = route;
+        conn.phase = Phase::Open;
+        conn.seen = self.tick;
+        self.open_count += 1;
+        self.counters.upgrades.add(1);
+        let peer = Peer { loop_index: self.loop_index, key };
+        self.router.socket(route).service.on_open(
+            peer,
+            &mut Effects::on(
+                peer,
+                0..0,
+                &mut self.outgoing,
+                &mut self.effects,
+                &mut self.effects_ignored,
+            ),
+        );
+    }
+
+    /// Answers the peer's close frame with its own code (RFC 6455 §5.5.1).
+    pub(super) fn answer_close(&mut self, key: ConnKey, code: Option<CloseCode>) {
+        encode_close(code, "", self.outgoing.cork());
+        self.finish(key, CloseReason::Peer(code));
+    }
+
+    /// A service wants the connection closed.
+    pub(super) fn close_for_service(&mut self, key: ConnKey, request: CloseRequest) {
+        if !self.table.get(key).is_some_and(|conn| conn.phase == Phase::Open) {
+            self.counters.effects_ignored.add(1);
+            return;
+        }
+        encode_close(Some(request.code), &request.reason, self.outgoing.cork());
+        self.finish(key, CloseReason::Service(request.code));
+    }
+
+    /// Tells the next connections after `cursor`, at most `count`, that the gateway goes away.
+    /// Gives the cursor to go on from, `None` when all have been told.
+    pub fn say_goodbye(&mut self, cursor: u32, count: usize) -> Option<u32> {
+        let mut told = 0;
+        for index in cursor..self.table.slots_end() {
+            if told == count {
+                return Some(index);
+            }
+            let Some(key) = self.table.key_of(index) else { continue };
+            let Some(phase) = self.table.get(key).map(|conn| conn.phase) else { continue };
+            match phase {
+                Phase::Open => {
+                    told += 1;
+                    let code = Some(CloseCode::GOING_AWAY);
+                    encode_close(code, "shutting down", self.outgoing.cork());
+                    self.finish(key, CloseReason::Drained);
+                }
+                Phase::Handshake => {
+                    told += 1;
+                    self.refuse_draining(key);
+                }
+                // Those over the limit are told 503 within `refuse_ms` anyway.
+                Phase::Refusing | Phase::Closing | Phase::Lingering | Phase::Dead => {}
+            }
+        }
+        self.apply_effects();
+        None
+    }
+
+    /// The peer did something for which the connection must end.
+    pub(super) fn fail(&mut self, key: ConnKey, code: CloseCode, text: &str, reason: CloseReason) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        self.backlog.discard_unstarted(&mut conn.queue, &mut self.buffers);
+        encode_close(Some(code), text, self.outgoing.cork());
+        self.finish(key, reason);
+    }
+
+    /// There is no memory for what the connection needs.
+    pub(super) fn overloaded(&mut self, key: ConnKey) {
+        let Some(phase) = self.table.get(key).map(|conn| conn.phase) else { return };
+        match phase {
+            Phase::Open => {
+                let code = CloseCode::TRY_AGAIN_LATER;
+                self.fail(key, code, "overloaded", CloseReason::Overload);
+            }
+            Phase::Handshake | Phase::Refusing => self.refuse_at_limit(key),
+            Phase::Closing | Phase::Dead | Phase::Lingering => {}
+        }
+    }
+
+    /// What stands in the output, if anything, is the last that the connection will be sent.
+    pub(super) fn finish(&mut self, key: ConnKey, reason: CloseReason) {
+        self.leave_open(key, reason);
+        let Some(conn) = self.table.get_mut(key) else { return };
+        self.half_open.leave(&mut conn.flags);
+        conn.phase = Phase::Closing;
+        conn.seen = self.tick;
+        conn.flags.clear(Flags::PAUSED);
+        conn.flags.clear(Flags::UNDECODED);
+        conn.flags.clear(Flags::PINGED);
+        self.flush_outgoing(key, None);
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if conn.phase == Phase::Closing && conn.queue.is_empty() {
+            self.output_ended(key);
+        } else {
+            self.arm(key);
+        }
+        self.run_queue.push(&mut self.table, key);
+    }
+
+    /// Our last byte is written.
+    pub(super) fn output_ended(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if conn.flags.has(Flags::INPUT_ENDED) || conn.socket.shutdown_write().is_err() {
+            return self.kill(key, CloseReason::Gone);
+        }
+        conn.phase = Phase::Lingering;
+        conn.seen = self.tick;
+        self.arm(key);
+    }
+
+    /// Ends the connection without a further word. The socket is dropped when it is reaped.
+    pub(super) fn kill(&mut self, key: ConnKey, reason: CloseReason) {
+        self.leave_open(key, reason);
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if conn.phase == Phase::Dead {
+            return;
+        }
+        self.half_open.leave(&mut conn.flags);
+        conn.phase = Phase::Dead;
+        self.backlog.clear(&mut conn.queue, &mut self.buffers);
+        self.wheel.remove(&mut self.table, key.index);
+        self.dead.push_back(key);
+    }
+
+    /// Removes dead connections, at most `limit`: each close costs a system call. `freed` is told
+    /// of each whether it was one of those over the limit.
+    pub fn reap(&mut self, limit: usize, mut freed: impl FnMut(bool)) {
+        for _ in 0..limit {
+            let Some(key) = self.dead.pop_front() else { break };
+            freed(self.remove(key));
+        }
+        if self.dead.is_empty() {
+            self.dead.shrink_to(KEYS_KEPT);
+            self.table.shrink();
+        }
+    }
+
+    /// Drops a connection to make room for another at once, without waiting for the reaper.
+    pub(super) fn drop_now(&mut self, key: ConnKey) {
+        self.kill(key, CloseReason::Gone);
+    }
+
+    fn remove(&mut self, key: ConnKey) -> bool {
+        let Some(conn) = self.table.remove(key) else { return false };
+        debug_assert_eq!(conn.phase, Phase::Dead);
+        if conn.carry != Link::NONE {
+            self.carries.release(conn.carry, &mut self.buffers);
+        }
+        let refused = conn.flags.has(Flags::REFUSED);
+        if refused {
+            self.refused_count -= 1;
+        }
+        refused
+    }
+
+    /// Tells the service and the counters, once, that an open connection no longer is.
+    fn leave_open(&mut self, key: ConnKey, reason: CloseReason) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if conn.phase != Phase::Open {
+            return;
+        }
+        // Whatever follows must not find it open.
+        conn.phase = Phase::Closing;
+        let route = conn.route;
+        self.open_count -= 1;
+        self.count_close(reason);
+        let peer = Peer { loop_index: self.loop_index, key };
+        let mut effects = Effects::after(&mut self.effects, &mut self.effects_ignored);
+        self.router.socket(route).service.on_close(peer, reason, &mut effects);
+    }
+
+    fn count_close(&self, reason: CloseReason) {
+        let counters = &self.counters;
+        let counter = match reason {
+            CloseReason::Drained => &counters.closed_drained,
+            CloseReason::Gone => &counters.closed_gone,
+            CloseReason::Idle => &counters.closed_idle,
+            CloseReason::Overload => &counters.closed_overload,
+            CloseReason::Peer(_) => &counters.closed_by_peer,
+            CloseReason::Reset => &counters.closed_reset,
+            CloseReason::Service(_) => &counters.closed_by_service,
+            CloseReason::Slow => &counters.closed_slow,
+            CloseReason::Stalled => &counters.closed_stalled,
+            CloseReason::Violation(Violation::MessageTooBig) => &counters.closed_too_big,
+            CloseReason::Violation(
+                Violation::TextNotUtf8 | Violation::CloseReasonNotUtf8,
+            ) => &counters.closed_not_utf8,
+            CloseReason::Violation(_) => &counters.closed_protocol,
+        };
+        counter.add(1);
+    }
+}
+
+const KEYS_KEPT: usize = 1024;

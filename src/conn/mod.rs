@@ -1,0 +1,98 @@
+//! A connection: 56 bytes in one slot, and the rules of its life.
+//!
+//! | bytes | field | at rest |
+//! |--:|---|---|
+//! | 4 | `socket` (a descriptor in release builds) | the descriptor |
+//! | 4 | `generation` | serial number |
+//! | 12 | `timer` | filed in the wheel |
+//! | 4 | `seen` | tick of the last activity |
+//! | 16 | `queue` | empty |
+//! | 4 | `carry` | none |
+//! | 5 | `decoder` | zero |
+//! | 1 | `route` | number of its service |
+//! | 1 | `phase` | [`Phase::Open`] |
+//! | 2 | `flags` | |
+//!
+//! The way of bytes: [`receive`] reads and decodes, [`handshake`] answers the request, services
+//! write into [`outgoing`], [`send`] writes it out, [`lifecycle`] opens and closes, [`idle`] acts
+//! when time has passed.
+
+mod connections;
+mod flags;
+mod half_open;
+mod handshake;
+mod idle;
+mod lifecycle;
+mod outgoing;
+mod receive;
+mod run_queue;
+mod send;
+mod settings;
+mod table;
+
+pub use connections::{Connections, Mail};
+pub(crate) use outgoing::Outgoing;
+pub use settings::ConnSettings;
+
+use flags::Flags;
+
+use crate::key::Link;
+use crate::pool::OutQueue;
+use crate::timer::{Tick, TimerLink};
+use crate::ws::DecoderState;
+
+/// One connection of a loop.
+#[derive(Debug)]
+pub(crate) struct Conn<S> {
+    pub(crate) socket: S,
+    pub(crate) generation: u32,
+    timer: TimerLink,
+    /// In [`Phase::Open`]: when bytes last came, or the ping that asks for some went out. In other
+    /// phases: when the phase began.
+    seen: Tick,
+    queue: OutQueue,
+    carry: Link,
+    decoder: DecoderState,
+    route: u8,
+    phase: Phase,
+    flags: Flags,
+}
+
+/// Where a connection is in its life.
+///
+/// ```text
+///   accept ──► Handshake ──101──► Open ──close frame──► Closing ──all written──► Lingering ─┐
+///                  │                │                     ▲                                 │
+///                  ├──any other reply─────────────────────┤                      EOF or deadline
+///   accept ──► Refusing ──503─────────────────────────────┘                                 │
+///                  │                │                     │                                 ▼
+///                  └────────────────┴──── reset, timeout ─┴──────────────────────────────► Dead
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Waiting for a request head.
+    Handshake,
+    /// Like `Handshake`, but whatever is asked, the answer is 503.
+    Refusing,
+    /// WebSocket frames go both ways.
+    Open,
+    /// The last bytes are in the queue: a close frame or an HTTP reply. Input is thrown away.
+    Closing,
+    /// The write half is shut. Input is thrown away until the peer's end: closing with unread
+    /// input would reset the connection and lose our last bytes.
+    Lingering,
+    /// Waits to be reaped.
+    Dead,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_at_rest_is_56_bytes() {
+        // As with mio in release builds, where a stream is its descriptor.
+        assert_eq!(size_of::<Conn<std::os::fd::OwnedFd>>(), 56);
+        assert_eq!(table::entry_bytes::<std::os::fd::OwnedFd>(), 56);
+    }
+}

@@ -1,0 +1,199 @@
+//! The output of one connection while one read of it is being handled: everything that the turn
+//! has to say to it, gathered so that one write takes it.
+
+use std::io::IoSlice;
+use std::ops::Range;
+
+use crate::pool::SLICES_MAX;
+use crate::services::CloseRequest;
+use crate::ws::{EncodedFrame, Opcode, ServerHeader};
+
+/// Frames in the order they were produced. Headers and small payloads stand in the cork; a large
+/// payload stays in the read buffer, and a piece says where it comes in:
+///
+/// ```text
+///   cork     [h "hi"][h "yo"][header   ][header   ]
+///                                      ▲          ▲
+///   pieces                             │64 KiB    │20 KiB of the read buffer
+/// ```
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    cork: Vec<u8>,
+    pieces: Vec<Piece>,
+    in_place_bytes: usize,
+    close: Option<CloseRequest>,
+}
+
+/// A part of the read buffer that follows the cork's first `cork_until` bytes.
+#[derive(Debug)]
+struct Piece {
+    cork_until: usize,
+    range: Range<usize>,
+}
+
+/// One stretch of output.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Stretch {
+    /// Bytes of the cork.
+    Cork(Range<usize>),
+    /// Bytes of the read buffer.
+    InPlace(Range<usize>),
+}
+
+impl Outgoing {
+    /// Adds a frame with a copy of `payload`.
+    pub(crate) fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
+        self.cork.extend_from_slice(ServerHeader::new(opcode, payload.len()).as_bytes());
+        self.cork.extend_from_slice(payload);
+    }
+
+    /// Adds a frame whose payload lies at `range` of the read buffer.
+    pub(crate) fn frame_in_place(&mut self, opcode: Opcode, payload: &[u8], range: Range<usize>) {
+        if payload.len() <= COPIED_BYTES_MAX {
+            return self.frame(opcode, payload);
+        }
+        self.cork.extend_from_slice(ServerHeader::new(opcode, payload.len()).as_bytes());
+        self.in_place_bytes += range.len();
+        self.pieces.push(Piece { cork_until: self.cork.len(), range });
+    }
+
+    /// Adds a frame that is already encoded.
+    pub(crate) fn encoded(&mut self, frame: &EncodedFrame) {
+        self.cork.extend_from_slice(frame.as_bytes());
+    }
+
+    /// The cork, to append bytes that are not frames.
+    pub(crate) fn cork(&mut self) -> &mut Vec<u8> {
+        &mut self.cork
+    }
+
+    /// Notes that the service wants the connection closed; the first request counts.
+    pub(crate) fn request_close(&mut self, request: CloseRequest) {
+        self.close.get_or_insert(request);
+    }
+
+    /// Whether a close was asked for.
+    pub(crate) fn wants_close(&self) -> bool {
+        self.close.is_some()
+    }
+
+    /// Takes the close request.
+    pub(crate) fn take_close(&mut self) -> Option<CloseRequest> {
+        self.close.take()
+    }
+
+    /// Bytes gathered.
+    pub(crate) fn bytes(&self) -> usize {
+        self.cork.len() + self.in_place_bytes
+    }
+
+    /// Whether there is nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cork.is_empty()
+    }
+
+    /// The bytes of the cork.
+    pub(crate) fn cork_bytes(&self) -> &[u8] {
+        &self.cork
+    }
+
+    /// The output as stretches, from `skip` bytes on.
+    pub(crate) fn stretches(&self, skip: usize) -> impl Iterator<Item = Stretch> + '_ {
+        let mut cork_at = 0;
+        let mut skip = skip;
+        let last = Piece { cork_until: self.cork.len(), range: 0..0 };
+        self.pieces
+            .iter()
+            .map(|piece| (piece.cork_until, piece.range.clone()))
+            .chain(std::iter::once((last.cork_until, last.range)))
+            .flat_map(move |(cork_until, range)| {
+                let cork = cork_at..cork_until;
+                cork_at = cork_until;
+                [Stretch::Cork(cork), Stretch::InPlace(range)]
+            })
+            .filter_map(move |stretch| {
+                let (Stretch::Cork(range) | Stretch::InPlace(range)) = &stretch;
+                let skipped = skip.min(range.len());
+                skip -= skipped;
+                let rest = range.start + skipped..range.end;
+                if rest.is_empty() {
+                    return None;
+                }
+                Some(match stretch {
+                    Stretch::Cork(_) => Stretch::Cork(rest),
+                    Stretch::InPlace(_) => Stretch::InPlace(rest),
+                })
+            })
+    }
+
+    /// Points `slices` at the output from `skip` bytes on; gives how many there are.
+    pub(crate) fn gather<'b>(
+        &'b self,
+        read_buffer: &'b [u8],
+        skip: usize,
+        slices: &mut [IoSlice<'b>; SLICES_MAX],
+    ) -> usize {
+        let mut count = 0;
+        for (slice, stretch) in slices.iter_mut().zip(self.stretches(skip)) {
+            *slice = IoSlice::new(match stretch {
+                Stretch::Cork(range) => &self.cork[range],
+                Stretch::InPlace(range) => &read_buffer[range],
+            });
+            count += 1;
+        }
+        count
+    }
+
+    /// Starts over. A cork that a burst made large is given back.
+    pub(crate) fn clear(&mut self) {
+        self.cork.clear();
+        self.cork.shrink_to(CORK_BYTES_KEPT);
+        self.pieces.clear();
+        self.in_place_bytes = 0;
+    }
+}
+
+/// Up to here copying a payload costs less than a slice of its own in the write.
+const COPIED_BYTES_MAX: usize = 1024;
+const CORK_BYTES_KEPT: usize = 128 << 10;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The naive twin copies everything behind each other.
+        #[test]
+        fn stretches_are_the_frames_in_order(
+            frames in prop::collection::vec((any::<bool>(), 0..3000usize), 0..20),
+            skip in 0..10_000usize,
+        ) {
+            let read_buffer: Vec<u8> = (0..60_000u32).map(|at| at.to_le_bytes()[0]).collect();
+            let mut outgoing = Outgoing::default();
+            let mut naive = Vec::new();
+            let mut at = 0;
+            for (in_place, len) in frames {
+                let range = at..at + len;
+                at += len;
+                let payload = &read_buffer[range.clone()];
+                if in_place {
+                    outgoing.frame_in_place(Opcode::Binary, payload, range);
+                } else {
+                    outgoing.frame(Opcode::Binary, payload);
+                }
+                naive.extend_from_slice(ServerHeader::new(Opcode::Binary, len).as_bytes());
+                naive.extend_from_slice(payload);
+            }
+            prop_assert_eq!(outgoing.bytes(), naive.len());
+            prop_assert_eq!(outgoing.is_empty(), naive.is_empty());
+            let skip = skip.min(naive.len());
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let count = outgoing.gather(&read_buffer, skip, &mut slices);
+            let written: Vec<u8> =
+                slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+            prop_assert_eq!(&written[..], &naive[skip..]);
+        }
+    }
+}

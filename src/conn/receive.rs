@@ -1,0 +1,335 @@
+//! Reading: bytes come into the loop's receive buffer or the connection's carry, are decoded
+//! where they lie, and what remains unfinished is kept.
+
+use std::io;
+
+use super::{Connections, Flags, Phase};
+use crate::key::{ConnKey, Link};
+use crate::pool::ReadBuffer;
+use crate::reactor::Transport;
+use crate::services::{CloseReason, Effects, Message, Peer};
+use crate::ws::{
+    CLIENT_HEADER_BYTES_MAX, CloseCode, Decoder, Event, Opcode, Violation, parse_close,
+};
+
+/// Whether there may be more to do for the connection right now.
+enum Step {
+    Again,
+    Done,
+}
+
+/// Why decoding stopped.
+enum Stop {
+    Broken(Violation),
+    /// The peer closed; the code to answer with.
+    Closed(Option<CloseCode>),
+    /// Everything that has arrived is decoded.
+    NeedMore,
+    /// Enough output has gathered to be written before more is made.
+    OutputFull,
+    /// The service asked for a close.
+    ServiceClose,
+}
+
+/// What one read gave.
+enum Read {
+    Failed,
+    Ended,
+    Got { filled_the_room: bool },
+    Nothing,
+}
+
+impl<S: Transport> Connections<S> {
+    /// An event said that there may be something to read, or that the peer has ended its half.
+    pub fn on_readable(&mut self, key: ConnKey, ending: bool) {
+        let Some(conn) = self.table.get_mut(key) else {
+            self.counters.events_stale.add(1);
+            return;
+        };
+        conn.flags.set(Flags::INPUT_PENDING);
+        if ending {
+            conn.flags.set(Flags::INPUT_ENDING);
+        }
+        self.receive(key);
+    }
+
+    /// Reads until nothing is left or the budget is used up.
+    pub(super) fn receive(&mut self, key: ConnKey) {
+        for _ in 0..self.settings.reads_per_turn {
+            match self.receive_once(key) {
+                Step::Again => {}
+                Step::Done => return,
+            }
+        }
+        self.run_queue.push(&mut self.table, key);
+    }
+
+    fn receive_once(&mut self, key: ConnKey) -> Step {
+        let Some(conn) = self.table.get_mut(key) else { return Step::Done };
+        match conn.phase {
+            Phase::Closing | Phase::Lingering => return self.discard(key),
+            Phase::Dead => return Step::Done,
+            Phase::Handshake | Phase::Open | Phase::Refusing => {}
+        }
+        let has_undecoded = conn.flags.has(Flags::UNDECODED);
+        if conn.flags.has(Flags::PAUSED)
+            || !(has_undecoded || conn.flags.has(Flags::INPUT_PENDING))
+        {
+            return Step::Done;
+        }
+        let carry = conn.carry;
+        let mut buffer = match self.carries.borrow(carry) {
+            Some(buffer) => buffer,
+            None => std::mem::take(&mut self.receive_buffer),
+        };
+        let read = if has_undecoded {
+            Read::Got { filled_the_room: true }
+        } else {
+            self.read(key, &mut buffer)
+        };
+        let step = match read {
+            Read::Failed => {
+                self.kill(key, CloseReason::Reset);
+                Step::Done
+            }
+            Read::Ended => {
+                self.input_ended(key);
+                Step::Done
+            }
+            Read::Got { filled_the_room } => {
+                self.handle(key, &mut buffer);
+                self.after_read(key, filled_the_room)
+            }
+            Read::Nothing => self.after_read(key, false),
+        };
+        self.keep(key, carry, buffer);
+        step
+    }
+
+    /// One read into the free room of `buffer`, which grows if it has none.
+    fn read(&mut self, key: ConnKey, buffer: &mut ReadBuffer) -> Read {
+        let Some(conn) = self.table.get_mut(key) else { return Read::Nothing };
+        if buffer.filled == buffer.bytes.len() {
+            let message_bytes_max = match conn.phase {
+                Phase::Open => self.router.socket(conn.route).options.message_bytes_max,
+                _ => self.settings.head_bytes_max,
+            };
+            let bytes_max = message_bytes_max + CLIENT_HEADER_BYTES_MAX;
+            if self.buffers.grow(&mut buffer.bytes, bytes_max).is_err() {
+                self.overloaded(key);
+                return Read::Nothing;
+            }
+        }
+        let Some(conn) = self.table.get_mut(key) else { return Read::Nothing };
+        let room = &mut buffer.bytes[buffer.filled..];
+        let room_bytes = room.len();
+        loop {
+            return match conn.socket.read(room) {
+                Ok(0) => Read::Ended,
+                Ok(count) => {
+                    buffer.filled += count;
+                    if conn.phase == Phase::Open {
+                        conn.seen = self.tick;
+                        conn.flags.clear(Flags::PINGED);
+                    }
+                    Read::Got { filled_the_room: count == room_bytes }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    conn.flags.clear(Flags::INPUT_ENDING);
+                    Read::Nothing
+                }
+                Err(_) => Read::Failed,
+            };
+        }
+    }
+
+    /// A read that did not fill its room took all there was, and the next byte gives an edge,
+    /// unless the end of input was announced: that shows only in a further read, and the edge for
+    /// it has been given.
+    fn after_read(&mut self, key: ConnKey, filled_the_room: bool) -> Step {
+        let Some(conn) = self.table.get_mut(key) else { return Step::Done };
+        if filled_the_room || conn.flags.has(Flags::INPUT_ENDING) {
+            return Step::Again;
+        }
+        conn.flags.clear(Flags::INPUT_PENDING);
+        if conn.flags.has(Flags::UNDECODED) { Step::Again } else { Step::Done }
+    }
+
+    fn handle(&mut self, key: ConnKey, buffer: &mut ReadBuffer) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        conn.flags.clear(Flags::UNDECODED);
+        if conn.phase != Phase::Open {
+            self.receive_head(key, buffer);
+        }
+        self.receive_frames(key, buffer);
+    }
+
+    /// Decodes what has arrived, lets the service answer, and writes the answers.
+    fn receive_frames(&mut self, key: ConnKey, buffer: &mut ReadBuffer) {
+        while self.table.get_mut(key).is_some_and(|conn| conn.phase == Phase::Open) {
+            let stop = self.decode(key, buffer);
+            self.flush_outgoing(key, Some(buffer));
+            self.apply_effects();
+            match stop {
+                Stop::NeedMore => return,
+                Stop::OutputFull => {
+                    if let Some(conn) = self.table.get_mut(key)
+                        && conn.flags.has(Flags::PAUSED)
+                    {
+                        conn.flags.set(Flags::UNDECODED);
+                        return;
+                    }
+                }
+                Stop::Broken(violation) => {
+                    let reason = CloseReason::Violation(violation);
+                    self.fail(key, violation.close_code(), &violation.to_string(), reason);
+                }
+                Stop::Closed(code) => self.answer_close(key, code),
+                Stop::ServiceClose => {
+                    if let Some(request) = self.outgoing.take_close() {
+                        self.close_for_service(key, request);
+                    }
+                }
+            }
+        }
+    }
+
+    fn decode(&mut self, key: ConnKey, buffer: &mut ReadBuffer) -> Stop {
+        let Some(conn) = self.table.get_mut(key) else { return Stop::NeedMore };
+        let peer = Peer { loop_index: self.loop_index, key };
+        let route = self.router.socket(conn.route);
+        let message_bytes_max = route.options.message_bytes_max;
+        let arrived = &mut buffer.bytes[..buffer.filled];
+        let (mut messages, mut message_bytes, mut pongs) = (0, 0, 0);
+        let mut decoder =
+            Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max);
+        let stop = loop {
+            match decoder.next(arrived) {
+                Ok(None) => break Stop::NeedMore,
+                Err(violation) => break Stop::Broken(violation),
+                Ok(Some(Event::Close(payload))) => {
+                    break match parse_close(&arrived[payload]) {
+                        Ok(close) => Stop::Closed(close.code),
+                        Err(violation) => Stop::Broken(violation),
+                    };
+                }
+                Ok(Some(Event::Message { kind, payload })) => {
+                    messages += 1;
+                    message_bytes += payload.len() as u64;
+                    let message = Message::new(kind, &mut arrived[payload.clone()]);
+                    route.service.on_message(
+                        peer,
+                        message,
+                        &mut Effects::on(
+                            peer,
+                            payload,
+                            &mut self.outgoing,
+                            &mut self.effects,
+                            &mut self.effects_ignored,
+                        ),
+                    );
+                    if self.outgoing.wants_close() {
+                        break Stop::ServiceClose;
+                    }
+                }
+                Ok(Some(Event::Ping(payload))) => {
+                    self.outgoing.frame(Opcode::Pong, &arrived[payload]);
+                }
+                Ok(Some(Event::Pong(_))) => pongs += 1,
+            }
+            if self.outgoing.bytes() >= self.settings.backlog_high_bytes
+                || self.effects.len() >= EFFECTS_MAX
+            {
+                break Stop::OutputFull;
+            }
+        };
+        if messages > 0 {
+            self.counters.messages_in.add(messages);
+            self.counters.message_bytes_in.add(message_bytes);
+        }
+        if pongs > 0 {
+            self.counters.pongs_in.add(pongs);
+        }
+        stop
+    }
+
+    /// Keeps what is unfinished and returns the buffer it was read into.
+    fn keep(&mut self, key: ConnKey, carry: Link, mut buffer: ReadBuffer) {
+        let wanted = self.table.get_mut(key).is_some_and(|conn| {
+            matches!(conn.phase, Phase::Handshake | Phase::Open | Phase::Refusing)
+        });
+        let kept_bytes = if wanted { buffer.kept_bytes() } else { 0 };
+        if carry.is_none() {
+            if kept_bytes > 0 {
+                match self.carries.keep(&buffer, &mut self.buffers, self.now) {
+                    Ok(link) => {
+                        if let Some(conn) = self.table.get_mut(key) {
+                            conn.carry = link;
+                        }
+                    }
+                    Err(_) => self.overloaded(key),
+                }
+            }
+            buffer.clear();
+            self.receive_buffer = buffer;
+            return;
+        }
+        if kept_bytes > 0 {
+            buffer.close_up();
+            self.carries.restore(carry, buffer);
+            return;
+        }
+        self.carries.restore(carry, buffer);
+        self.carries.release(carry, &mut self.buffers);
+        if let Some(conn) = self.table.get_mut(key) {
+            conn.carry = Link::NONE;
+        }
+    }
+
+    /// The peer has said all it will.
+    fn input_ended(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        conn.flags.set(Flags::INPUT_ENDED);
+        conn.flags.clear(Flags::INPUT_PENDING);
+        match conn.phase {
+            Phase::Handshake | Phase::Refusing => {
+                self.counters.handshakes_abandoned.add(1);
+                self.kill(key, CloseReason::Gone);
+            }
+            Phase::Open => self.finish(key, CloseReason::Gone),
+            // Output may still be on its way out; the end of it finds the flag.
+            Phase::Closing => {}
+            Phase::Lingering => self.kill(key, CloseReason::Gone),
+            Phase::Dead => {}
+        }
+    }
+
+    /// Reads and throws away, so that closing the socket resets nothing.
+    fn discard(&mut self, key: ConnKey) -> Step {
+        let Some(conn) = self.table.get_mut(key) else { return Step::Done };
+        if !conn.flags.has(Flags::INPUT_PENDING) {
+            return Step::Done;
+        }
+        let room_bytes = self.receive_buffer.bytes.len();
+        match conn.socket.read(&mut self.receive_buffer.bytes) {
+            Ok(0) => {
+                self.input_ended(key);
+                Step::Done
+            }
+            Ok(count) => self.after_read(key, count == room_bytes),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Step::Again,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                conn.flags.clear(Flags::INPUT_ENDING);
+                self.after_read(key, false)
+            }
+            Err(_) => {
+                self.kill(key, CloseReason::Reset);
+                Step::Done
+            }
+        }
+    }
+}
+
+/// Effects noted by one connection's messages before they are carried out.
+const EFFECTS_MAX: usize = 1024;

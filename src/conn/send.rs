@@ -1,0 +1,291 @@
+//! Writing: what a read produced goes out at once, in one write; what the socket does not take
+//! waits in the backlog, and so do messages pushed from elsewhere until the end of the turn.
+
+use std::io::{self, IoSlice};
+
+use super::outgoing::Stretch;
+use super::{Connections, Flags, Phase};
+use crate::config::SlowPolicy;
+use crate::key::ConnKey;
+use crate::pool::{OverBudget, ReadBuffer, SLICES_MAX};
+use crate::reactor::Transport;
+use crate::services::CloseReason;
+use crate::timer::Tick;
+use crate::ws::{CloseCode, EncodedFrame};
+
+/// What a write came to.
+enum Written {
+    /// The socket took everything.
+    All,
+    Failed,
+    /// It took this many bytes and has no more room.
+    Part(usize),
+}
+
+impl<S: Transport> Connections<S> {
+    /// An event said that there may be room.
+    pub fn on_writable(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        conn.flags.clear(Flags::WRITE_BLOCKED);
+        if !conn.queue.is_empty() {
+            self.flush_queue(key);
+        }
+    }
+
+    /// Writes what was gathered for this connection; the rest joins its queue. `buffer` is the
+    /// read buffer that the output may refer to.
+    pub(super) fn flush_outgoing(&mut self, key: ConnKey, buffer: Option<&mut ReadBuffer>) {
+        if self.outgoing.is_empty() {
+            return;
+        }
+        let mut nothing_read = ReadBuffer::default();
+        let buffer = buffer.unwrap_or(&mut nothing_read);
+        let Some(conn) = self.table.get_mut(key) else { return self.outgoing.clear() };
+        let mut written = 0;
+        let was_empty = conn.queue.is_empty();
+        if was_empty {
+            match write_outgoing(&mut conn.socket, &self.outgoing, &buffer.bytes) {
+                Written::All => {
+                    self.counters.bytes_out.add(self.outgoing.bytes() as u64);
+                    return self.outgoing.clear();
+                }
+                Written::Failed => {
+                    self.outgoing.clear();
+                    return self.kill(key, CloseReason::Reset);
+                }
+                Written::Part(count) => written = count,
+            }
+            self.counters.bytes_out.add(written as u64);
+        }
+        let enqueued = self.enqueue_rest(key, written, buffer);
+        self.outgoing.clear();
+        if enqueued.is_err() {
+            return self.kill(key, CloseReason::Overload);
+        }
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if was_empty {
+            if written > 0 {
+                self.backlog.mark_started(&conn.queue);
+            }
+            self.write_blocked(key);
+        } else if !conn.flags.has(Flags::WRITE_BLOCKED) {
+            self.flush_queue(key);
+        }
+        self.judge_high_mark(key);
+    }
+
+    /// Moves the gathered output from `written` bytes on into the queue. A long last stretch in a
+    /// carry that holds nothing else takes the carry's buffer along instead of being copied.
+    fn enqueue_rest(
+        &mut self,
+        key: ConnKey,
+        written: usize,
+        buffer: &mut ReadBuffer,
+    ) -> Result<(), OverBudget> {
+        let Some(conn) = self.table.get_mut(key) else { return Ok(()) };
+        let may_hand_over = !conn.carry.is_none() && buffer.kept_bytes() == 0;
+        let mut stretches = self.outgoing.stretches(written).peekable();
+        while let Some(stretch) = stretches.next() {
+            match stretch {
+                Stretch::Cork(range) => {
+                    let bytes = &self.outgoing.cork_bytes()[range];
+                    self.backlog.push_copy(&mut conn.queue, bytes, &mut self.buffers, self.now)?;
+                }
+                Stretch::InPlace(range)
+                    if may_hand_over
+                        && range.len() >= HANDED_OVER_BYTES_MIN
+                        && stretches.peek().is_none() =>
+                {
+                    let bytes = std::mem::take(buffer).bytes;
+                    self.backlog.push_buffer(&mut conn.queue, bytes, range, self.tick);
+                }
+                Stretch::InPlace(range) => {
+                    let bytes = &buffer.bytes[range];
+                    self.backlog.push_copy(&mut conn.queue, bytes, &mut self.buffers, self.now)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Pushes a frame to a connection from outside its own reads. It goes out at the end of the
+    /// turn, together with whatever else is pushed until then.
+    pub(super) fn push(&mut self, key: ConnKey, frame: EncodedFrame) {
+        let hard_bytes = self.settings.backlog_hard_bytes;
+        let frame_bytes = frame.as_bytes().len();
+        let would_exceed =
+            |queued_bytes: usize| queued_bytes > 0 && queued_bytes + frame_bytes > hard_bytes;
+        let Some(conn) = self.table.get_mut(key).filter(|conn| conn.phase == Phase::Open) else {
+            self.counters.effects_ignored.add(1);
+            return;
+        };
+        if would_exceed(conn.queue.bytes()) && !conn.flags.has(Flags::WRITE_BLOCKED) {
+            // The mark is judged after the socket had its chance.
+            self.flush_queue(key);
+        }
+        let Some(conn) = self.table.get_mut(key).filter(|conn| conn.phase == Phase::Open) else {
+            self.counters.effects_ignored.add(1);
+            return;
+        };
+        if would_exceed(conn.queue.bytes()) {
+            match self.router.socket(conn.route).options.slow_policy {
+                SlowPolicy::Disconnect => {
+                    self.fail(key, CloseCode::TOO_SLOW, "too slow", CloseReason::Slow);
+                    return;
+                }
+                SlowPolicy::DropNewest => {
+                    self.counters.pushes_dropped.add(1);
+                    return;
+                }
+                SlowPolicy::KeepLatest => {
+                    self.counters.pushes_dropped.add(1);
+                    self.backlog.discard_unstarted_frames(&mut conn.queue, &mut self.buffers);
+                }
+            }
+        }
+        let id = self.backlog.share(frame);
+        self.backlog.push_frame(&mut conn.queue, id, self.tick);
+        if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
+            self.dirty.push_back(key);
+        }
+    }
+
+    /// Writes to at most `limit` connections that were pushed to; the rest waits a turn, and what
+    /// is pushed to them until then goes out in the same write.
+    pub fn flush_dirty(&mut self, limit: usize) {
+        for _ in 0..limit {
+            let Some(key) = self.dirty.pop_front() else {
+                self.dirty.shrink_to(KEYS_KEPT);
+                return;
+            };
+            let Some(conn) = self.table.get_mut(key) else { continue };
+            conn.flags.clear(Flags::DIRTY);
+            if !conn.flags.has(Flags::WRITE_BLOCKED) {
+                self.flush_queue(key);
+            }
+        }
+    }
+
+    /// Writes from the queue as much as the socket takes, within the connection's share.
+    pub(super) fn flush_queue(&mut self, key: ConnKey) {
+        for _ in 0..WRITES_PER_FLUSH {
+            let Some(conn) = self.table.get_mut(key) else { return };
+            if conn.queue.is_empty() {
+                break;
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let count = self.backlog.gather(&conn.queue, &mut slices);
+            let slices = &slices[..count];
+            let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+            let written = match conn.socket.write(slices) {
+                Ok(0) => return self.kill(key, CloseReason::Reset),
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(_) => return self.kill(key, CloseReason::Reset),
+            };
+            if written > 0 {
+                self.counters.bytes_out.add(written as u64);
+                self.backlog.consume(&mut conn.queue, written, &mut self.buffers, self.tick);
+            }
+            if written < offered {
+                self.write_blocked(key);
+                break;
+            }
+        }
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if conn.queue.is_empty() {
+            self.queue_emptied(key);
+        } else if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
+            self.dirty.push_back(key);
+        }
+        self.resume_reading(key);
+    }
+
+    fn queue_emptied(&mut self, key: ConnKey) {
+        let tick = self.tick;
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if conn.flags.has(Flags::PINGED) {
+            // The ping is out only now: the time to answer it begins.
+            conn.seen = tick;
+        }
+        if conn.phase == Phase::Closing {
+            self.output_ended(key);
+        }
+    }
+
+    /// Reading goes on once the peer has taken enough. Its bytes gave their edge long ago, so the
+    /// run queue must see to it.
+    fn resume_reading(&mut self, key: ConnKey) {
+        let below = self.settings.backlog_high_bytes / 2;
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if conn.queue.bytes() < below && conn.flags.take(Flags::PAUSED) {
+            self.run_queue.push(&mut self.table, key);
+        }
+    }
+
+    /// Replies pile up: stop reading what would make more of them.
+    fn judge_high_mark(&mut self, key: ConnKey) {
+        let high_bytes = self.settings.backlog_high_bytes;
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if conn.phase == Phase::Open
+            && conn.queue.bytes() > high_bytes
+            && conn.flags.raise(Flags::PAUSED)
+        {
+            self.counters.reading_paused.add(1);
+        }
+    }
+
+    /// The socket has no room: an edge will say when it has, and a deadline how long to wait.
+    fn write_blocked(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        conn.flags.set(Flags::WRITE_BLOCKED);
+        if conn.flags.raise(Flags::WRITE_INTEREST) {
+            self.write_interest.push(key);
+        }
+        self.arm(key);
+    }
+
+    /// When the socket will have taken no byte for too long, if anything waits for it.
+    pub(super) fn stalled_at(&self, key: ConnKey) -> Option<Tick> {
+        let conn = self.table.get(key)?;
+        let since = self.backlog.waiting_since(&conn.queue)?;
+        Some(since.after_ms(self.settings.write_stall_ms))
+    }
+}
+
+fn write_outgoing<S: Transport>(
+    socket: &mut S,
+    outgoing: &super::Outgoing,
+    read_buffer: &[u8],
+) -> Written {
+    let total = outgoing.bytes();
+    let mut written = 0;
+    while written < total {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let count = outgoing.gather(read_buffer, written, &mut slices);
+        let slices = &slices[..count];
+        let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+        match socket.write(slices) {
+            Ok(0) => return Written::Failed,
+            Ok(taken) => {
+                written += taken;
+                if taken < offered {
+                    return Written::Part(written);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Written::Part(written);
+            }
+            Err(_) => return Written::Failed,
+        }
+    }
+    Written::All
+}
+
+/// One connection's share of a flush, in writes of up to [`SLICES_MAX`] slices.
+const WRITES_PER_FLUSH: usize = 4;
+/// From here on handing a buffer over costs less than copying out of it.
+const HANDED_OVER_BYTES_MIN: usize = 16 << 10;
+const KEYS_KEPT: usize = 1024;

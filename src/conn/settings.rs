@@ -1,0 +1,56 @@
+//! The numbers that the rules of a connection's life refer to.
+
+/// Limits and deadlines of the connections of one loop.
+#[derive(Clone, Debug)]
+pub struct ConnSettings {
+    /// Longest request head.
+    pub head_bytes_max: usize,
+    /// Half-open connections this loop holds at most.
+    pub half_open_max: usize,
+    /// Size of the receive buffer that all connections share.
+    pub receive_buffer_bytes: usize,
+    /// Reads that one connection may do before others get their turn.
+    pub reads_per_turn: usize,
+    /// Reading stops when this many bytes of replies wait, and goes on below half of it.
+    pub backlog_high_bytes: usize,
+    /// Pushed messages meet the route's policy when this many bytes wait.
+    pub backlog_hard_bytes: usize,
+    /// Time to finish the request head.
+    pub handshake_ms: u64,
+    /// Time until a connection over the limit is told so even if it has asked nothing.
+    pub refuse_ms: u64,
+    /// A ping goes out when nothing came for this long, or up to a tenth less.
+    pub ping_idle_ms: u64,
+    /// The connection ends when nothing came for this long after the ping was written.
+    pub pong_ms: u64,
+    /// The connection ends when the kernel took no byte of waiting output for this long.
+    pub write_stall_ms: u64,
+    /// Time for the peer to end the connection after our last byte.
+    pub close_ms: u64,
+    /// Buffers that nobody asked for this long are released.
+    pub pool_idle_ms: u64,
+    /// `Retry-After` of a 503, in seconds.
+    pub retry_after_s: u32,
+}
+
+impl Default for ConnSettings {
+    /// The defaults of the configuration.
+    fn default() -> Self {
+        Self {
+            head_bytes_max: 8192,
+            half_open_max: 4096,
+            receive_buffer_bytes: 128 << 10,
+            reads_per_turn: 4,
+            backlog_high_bytes: 64 << 10,
+            backlog_hard_bytes: (64 << 10) + (1 << 20) + 14,
+            handshake_ms: 5_000,
+            refuse_ms: 100,
+            ping_idle_ms: 25_000,
+            pong_ms: 8_000,
+            write_stall_ms: 10_000,
+            close_ms: 5_000,
+            pool_idle_ms: 10_000,
+            retry_after_s: 1,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The connection table: one slab of slots, reached by keys whose generation is checked each time.
+
+use slab::Slab;
+
+use super::{Conn, Flags, Phase};
+use crate::key::{ConnKey, Link, slot_number};
+use crate::pool::OutQueue;
+use crate::timer::{Tick, TimerLink, TimerLinks};
+use crate::ws::DecoderState;
+
+/// The connections of one loop.
+#[derive(Debug)]
+pub(crate) struct Table<S> {
+    slots: Slab<Conn<S>>,
+    last_generation: u32,
+}
+
+impl<S> Table<S> {
+    /// An empty table that has allocated nothing.
+    pub(crate) fn new() -> Self {
+        Self { slots: Slab::new(), last_generation: ConnKey::NOT_A_CONNECTION }
+    }
+
+    /// Adds a connection in `phase`.
+    pub(crate) fn insert(&mut self, socket: S, phase: Phase, now: Tick) -> ConnKey {
+        self.last_generation = self.last_generation.wrapping_add(1);
+        if self.last_generation == ConnKey::NOT_A_CONNECTION {
+            self.last_generation += 1;
+        }
+        let generation = self.last_generation;
+        let index = self.slots.insert(Conn {
+            socket,
+            generation,
+            timer: TimerLink::UNFILED,
+            seen: now,
+            queue: OutQueue::default(),
+            carry: Link::NONE,
+            decoder: DecoderState::default(),
+            route: 0,
+            phase,
+            flags: Flags::default(),
+        });
+        ConnKey { index: slot_number(index), generation }
+    }
+
+    /// The connection that `key` was made for, if it is still there.
+    pub(crate) fn get_mut(&mut self, key: ConnKey) -> Option<&mut Conn<S>> {
+        self.slots
+            .get_mut(key.index as usize)
+            .filter(|conn| conn.generation == key.generation)
+    }
+
+    /// As [`Table::get_mut`], to look only.
+    pub(crate) fn get(&self, key: ConnKey) -> Option<&Conn<S>> {
+        self.slots.get(key.index as usize).filter(|conn| conn.generation == key.generation)
+    }
+
+    /// The key of the connection that is in slot `index` now.
+    pub(crate) fn key_of(&self, index: u32) -> Option<ConnKey> {
+        let generation = self.slots.get(index as usize)?.generation;
+        Some(ConnKey { index, generation })
+    }
+
+    /// Takes a connection out.
+    pub(crate) fn remove(&mut self, key: ConnKey) -> Option<Conn<S>> {
+        self.get(key)?;
+        self.slots.try_remove(key.index as usize)
+    }
+
+    /// Gives slots at the end of the table back when most of it is empty; a slab keeps its peak.
+    pub(crate) fn shrink(&mut self) {
+        if self.slots.capacity() > SLOTS_KEPT && self.slots.len() < self.slots.capacity() / 4 {
+            self.slots.shrink_to_fit();
+        }
+    }
+
+    /// How many connections there are.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// One past the highest slot that may be in use.
+    pub(crate) fn slots_end(&self) -> u32 {
+        slot_number(self.slots.capacity())
+    }
+
+    /// All connections with their keys.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnKey, &Conn<S>)> {
+        self.slots.iter().map(|(index, conn)| {
+            (ConnKey { index: slot_number(index), generation: conn.generation }, conn)
+        })
+    }
+}
+
+impl<S> TimerLinks for Table<S> {
+    fn timer_link(&mut self, index: u32) -> &mut TimerLink {
+        &mut self.slots[index as usize].timer
+    }
+}
+
+/// Below this the table is not worth shrinking.
+const SLOTS_KEPT: usize = 256;
+
+/// Bytes that one slot takes in the slab, tag included.
+#[cfg(test)]
+pub(crate) fn entry_bytes<S>() -> usize {
+    /// The same shape as the slab's own entry.
+    #[expect(dead_code, reason = "only its size is asked for")]
+    enum Entry<T> {
+        Vacant(usize),
+        Occupied(T),
+    }
+    size_of::<Entry<Conn<S>>>()
+}

@@ -1,0 +1,151 @@
+//! One block of counters per loop: the loop alone writes it, anyone may read it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that one thread writes and others may read. Adding is a plain load and store, not a
+/// locked instruction.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `units`. Only the owning loop may call this.
+    pub fn add(&self, units: u64) {
+        self.0.store(self.value().wrapping_add(units), Ordering::Relaxed);
+    }
+
+    /// Sets a gauge. Only the owning loop may call this.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The value now.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// The counters of one loop. Names are what operators see (docs/metrics.md).
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $name: Counter,)+
+        }
+
+        impl Counters {
+            /// Every name with its explanation, in order.
+            pub const NAMES: &[(&str, &str)] =
+                &[$((stringify!($name), concat!($($doc),+)),)+];
+
+            /// Every name with its value.
+            pub fn values(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+                [$((stringify!($name), self.$name.value()),)+].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections taken from the listeners.
+    connections_accepted,
+    /// Connections in the table now, in any phase (gauge).
+    connections_now,
+    /// Connections waiting for their request head now (gauge).
+    half_open_now,
+    /// WebSocket connections open now (gauge).
+    open_now,
+    /// Requests upgraded to WebSocket.
+    upgrades,
+    /// Pages served.
+    pages,
+    /// Requests refused with 400, 431 or 505: not understood, or against the rules of HTTP.
+    refused_malformed,
+    /// Requests refused with 403: an origin that the route does not allow.
+    refused_origin,
+    /// Requests refused with 404 or 405.
+    refused_not_found,
+    /// Requests refused with 426: no WebSocket, or another version of it.
+    refused_upgrade_required,
+    /// Requests refused by a service.
+    refused_by_service,
+    /// Connections answered with 503 because `connections_max` was reached.
+    refused_at_limit,
+    /// Connections answered with 503 because the gateway is shutting down.
+    refused_draining,
+    /// Connections dropped because their request head did not come in time.
+    handshakes_timed_out,
+    /// Connections that left before their request head was complete.
+    handshakes_abandoned,
+    /// Half-open connections dropped because `half_open_max` was reached.
+    half_open_dropped,
+    /// Messages received.
+    messages_in,
+    /// Bytes received in messages.
+    message_bytes_in,
+    /// Bytes written to clients.
+    bytes_out,
+    /// Pings sent.
+    pings_out,
+    /// Pongs received.
+    pongs_in,
+    /// Reading paused because replies piled up over `backlog_high_bytes`.
+    reading_paused,
+    /// Pushed messages dropped at `backlog_hard_bytes` by the route's policy.
+    pushes_dropped,
+    /// Effects on connections that were gone.
+    effects_ignored,
+    /// Connections closed after the peer's close frame.
+    closed_by_peer,
+    /// Connections that ended without a close frame.
+    closed_gone,
+    /// Connections that failed.
+    closed_reset,
+    /// Connections closed for breaking the protocol (1002).
+    closed_protocol,
+    /// Connections closed for text or a close reason that is not UTF-8 (1007).
+    closed_not_utf8,
+    /// Connections closed for a message over the limit (1009).
+    closed_too_big,
+    /// Connections closed because no pong came.
+    closed_idle,
+    /// Connections closed because their backlog was full (4002).
+    closed_slow,
+    /// Connections closed because the kernel took no byte for `write_stall_ms`.
+    closed_stalled,
+    /// Connections closed because `pool_bytes_max` was reached (1013).
+    closed_overload,
+    /// Connections closed by a service.
+    closed_by_service,
+    /// Connections told 1001 during a shutdown.
+    closed_drained,
+    /// Connections cut off because the peer did not end them within `close_ms`.
+    close_timed_out,
+    /// Accepts that failed because descriptors or memory ran out.
+    accept_failures,
+    /// Connections taken with the reserve descriptor and dropped.
+    accepts_shed,
+    /// Events about connections that were gone.
+    events_stale,
+    /// Mail from other loops and the control thread that was handled.
+    mail_in,
+    /// Bytes in carries, backlogs and free buffers (gauge).
+    pool_bytes_now,
+    /// Turns of the loop.
+    turns,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_values_go_together() {
+        let counters = Counters::default();
+        counters.upgrades.add(3);
+        assert_eq!(counters.values().count(), Counters::NAMES.len());
+        assert!(counters.values().any(|value| value == ("upgrades", 3)));
+        assert!(Counters::NAMES.iter().all(|(_, doc)| doc.ends_with('.')));
+    }
+}

@@ -1,0 +1,5 @@
+//! What the gateway counts.
+
+mod counters;
+
+pub use counters::{Counter, Counters};

@@ -1,0 +1,464 @@
+//! Backlogs: bytes that sockets did not take yet.
+//!
+//! All connections of a loop share one slab of 16-byte segments; a connection has only the ends
+//! of its list. A segment is a block of bytes that belong to one connection, or an index into the
+//! table of frames that many share, with a plain count instead of an atomic one.
+//!
+//! ```text
+//!   connection            segments                     blocks, frames
+//!   {head, tail, …} ──►  [block 3] → [frame 8] → [block 9]
+//!                            │           └────────► "…" × 412 recipients
+//!                            └──► "tail of a reply"
+//! ```
+
+use std::io::IoSlice;
+
+use slab::Slab;
+
+use super::buffers::{BUFFER_BYTES_MIN, Buffers, OverBudget};
+use crate::key::{Link, slot_number};
+use crate::timer::{Millis, Tick};
+use crate::ws::EncodedFrame;
+
+/// Slices that go into one write at most.
+pub const SLICES_MAX: usize = 64;
+
+/// A connection's part of the backlog: 16 bytes, all of them idle when there is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OutQueue {
+    head: Link,
+    tail: Link,
+    head_written: u32,
+    bytes: u32,
+}
+
+impl OutQueue {
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.head.is_none()
+    }
+
+    /// Bytes that wait to be written.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes as usize
+    }
+}
+
+/// Names a frame in the loop's table of shared frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameId(u32);
+
+/// The backlogs of one loop.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    segments: Slab<Segment>,
+    blocks: Slab<Block>,
+    frames: Slab<SharedFrame>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    next: Link,
+    /// When it became the head or a byte of it was last taken: the start of a stall.
+    since: Tick,
+    /// Index of the block or frame.
+    content: u32,
+    kind: Kind,
+    /// It is the rest of a write that fell short, so its frame is already on the wire in part.
+    started: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Block,
+    Frame,
+}
+
+/// Bytes `start..end` of a buffer from the pool.
+#[derive(Debug)]
+struct Block {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+#[derive(Debug)]
+struct SharedFrame {
+    frame: EncodedFrame,
+    recipients: u32,
+}
+
+impl Backlog {
+    /// Appends a copy of `bytes`, filling up the last block first.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if there is no memory for it; nothing is appended then.
+    pub fn push_copy(
+        &mut self,
+        queue: &mut OutQueue,
+        bytes: &[u8],
+        buffers: &mut Buffers,
+        now: Millis,
+    ) -> Result<(), OverBudget> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if let Some(block) = self.last_block(queue)
+            && block.buffer.len() - block.end >= bytes.len()
+        {
+            block.buffer[block.end..block.end + bytes.len()].copy_from_slice(bytes);
+            block.end += bytes.len();
+            queue.bytes += byte_count(bytes.len());
+            return Ok(());
+        }
+        let mut buffer = buffers.take(bytes.len().max(BUFFER_BYTES_MIN), now)?;
+        buffer[..bytes.len()].copy_from_slice(bytes);
+        self.push_buffer(queue, buffer, 0..bytes.len(), now.tick());
+        Ok(())
+    }
+
+    /// Appends a part of a buffer that came from the pool, without copying it.
+    pub fn push_buffer(
+        &mut self,
+        queue: &mut OutQueue,
+        buffer: Vec<u8>,
+        part: std::ops::Range<usize>,
+        tick: Tick,
+    ) {
+        let length = part.len();
+        let block = self.blocks.insert(Block { buffer, start: part.start, end: part.end });
+        self.append(queue, Kind::Block, slot_number(block), length, tick);
+    }
+
+    /// Enters a frame into the table of shared frames. Push it to its recipients, then
+    /// [`settle`](Backlog::settle) it.
+    pub fn share(&mut self, frame: EncodedFrame) -> FrameId {
+        FrameId(slot_number(self.frames.insert(SharedFrame { frame, recipients: 0 })))
+    }
+
+    /// Appends a shared frame.
+    pub fn push_frame(&mut self, queue: &mut OutQueue, id: FrameId, tick: Tick) {
+        let Some(shared) = self.frames.get_mut(id.0 as usize) else { return };
+        shared.recipients += 1;
+        let length = shared.frame.as_bytes().len();
+        self.append(queue, Kind::Frame, id.0, length, tick);
+    }
+
+    /// Forgets a shared frame that found no recipient.
+    pub fn settle(&mut self, id: FrameId) {
+        if self.frames.get(id.0 as usize).is_some_and(|shared| shared.recipients == 0) {
+            self.frames.remove(id.0 as usize);
+        }
+    }
+
+    /// Points `slices` at what is to be written next; gives how many there are.
+    pub fn gather<'b>(
+        &'b self,
+        queue: &OutQueue,
+        slices: &mut [IoSlice<'b>; SLICES_MAX],
+    ) -> usize {
+        let mut skip = queue.head_written as usize;
+        let mut at = queue.head;
+        let mut count = 0;
+        while count < SLICES_MAX
+            && let Some(segment) = self.segment(at)
+        {
+            slices[count] = IoSlice::new(self.content(segment).get(skip..).unwrap_or(&[]));
+            skip = 0;
+            count += 1;
+            at = segment.next;
+        }
+        count
+    }
+
+    /// The socket took `written` bytes at `tick`.
+    pub fn consume(
+        &mut self,
+        queue: &mut OutQueue,
+        written: usize,
+        buffers: &mut Buffers,
+        tick: Tick,
+    ) {
+        let mut left = queue.head_written as usize + written;
+        queue.bytes -= byte_count(written);
+        while let Some(segment) = self.segment(queue.head) {
+            let length = self.content(segment).len();
+            if left < length {
+                break;
+            }
+            left -= length;
+            self.pop(queue, buffers);
+        }
+        queue.head_written = byte_count(left);
+        if let Some(index) = queue.head.index() {
+            self.segments[index as usize].since = tick;
+        }
+    }
+
+    /// Says that the head is the rest of a write that fell short.
+    pub fn mark_started(&mut self, queue: &OutQueue) {
+        if let Some(head) = queue.head.index() {
+            self.segments[head as usize].started = true;
+        }
+    }
+
+    /// Drops everything but the head if bytes of it are already out: cutting it short would leave
+    /// half a frame on the wire.
+    pub fn discard_unstarted(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
+        self.discard_where(queue, buffers, |_| true);
+    }
+
+    /// Drops the shared frames of which no byte is out; what belongs to the connection stays.
+    pub fn discard_unstarted_frames(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
+        self.discard_where(queue, buffers, |segment| segment.kind == Kind::Frame);
+    }
+
+    fn discard_where(
+        &mut self,
+        queue: &mut OutQueue,
+        buffers: &mut Buffers,
+        unwanted: impl Fn(&Segment) -> bool,
+    ) {
+        let mut rest = std::mem::take(queue);
+        let mut started = rest.head_written > 0;
+        while let Some(index) = rest.head.index() {
+            let segment = &self.segments[index as usize];
+            if !(started || segment.started) && unwanted(segment) {
+                self.pop(&mut rest, buffers);
+                continue;
+            }
+            let length = self.content(segment).len();
+            let next = std::mem::take(&mut rest.head);
+            rest.head = std::mem::take(&mut self.segments[index as usize].next);
+            match queue.tail.index() {
+                Some(tail) => self.segments[tail as usize].next = next,
+                None => queue.head = next,
+            }
+            queue.tail = next;
+            queue.bytes += byte_count(length);
+            if started {
+                queue.head_written = rest.head_written;
+                queue.bytes -= rest.head_written;
+            }
+            started = false;
+        }
+    }
+
+    /// Drops everything.
+    pub fn clear(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
+        while !queue.is_empty() {
+            self.pop(queue, buffers);
+        }
+        *queue = OutQueue::default();
+    }
+
+    /// Since when the socket has taken no byte, if anything waits.
+    #[must_use]
+    pub fn waiting_since(&self, queue: &OutQueue) -> Option<Tick> {
+        self.segment(queue.head).map(|segment| segment.since)
+    }
+
+    /// Segments, blocks and shared frames in use.
+    #[must_use]
+    pub fn counts(&self) -> [usize; 3] {
+        [self.segments.len(), self.blocks.len(), self.frames.len()]
+    }
+
+    fn append(
+        &mut self,
+        queue: &mut OutQueue,
+        kind: Kind,
+        content: u32,
+        length: usize,
+        tick: Tick,
+    ) {
+        let segment = Segment { next: Link::NONE, since: tick, content, kind, started: false };
+        let link = Link::to(slot_number(self.segments.insert(segment)));
+        match queue.tail.index() {
+            Some(tail) => self.segments[tail as usize].next = link,
+            None => queue.head = link,
+        }
+        queue.tail = link;
+        queue.bytes += byte_count(length);
+    }
+
+    /// Removes the head and frees what it referred to. Leaves `bytes` and `head_written` alone.
+    fn pop(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
+        let Some(head) = queue.head.index() else { return };
+        let segment = self.segments.remove(head as usize);
+        queue.head = segment.next;
+        if queue.head.is_none() {
+            queue.tail = Link::NONE;
+        }
+        let content = segment.content as usize;
+        match segment.kind {
+            Kind::Block => buffers.give(self.blocks.remove(content).buffer),
+            Kind::Frame => {
+                let shared = &mut self.frames[content];
+                shared.recipients -= 1;
+                if shared.recipients == 0 {
+                    self.frames.remove(content);
+                }
+            }
+        }
+        if self.segments.is_empty() {
+            // The slabs hold only what slow readers owe; give the peak back when all caught up.
+            self.segments.shrink_to_fit();
+            self.blocks.shrink_to_fit();
+            self.frames.shrink_to_fit();
+        }
+    }
+
+    fn segment(&self, link: Link) -> Option<&Segment> {
+        link.index().and_then(|index| self.segments.get(index as usize))
+    }
+
+    fn content(&self, segment: &Segment) -> &[u8] {
+        match segment.kind {
+            Kind::Block => {
+                let block = &self.blocks[segment.content as usize];
+                &block.buffer[block.start..block.end]
+            }
+            Kind::Frame => self.frames[segment.content as usize].frame.as_bytes(),
+        }
+    }
+
+    fn last_block(&mut self, queue: &OutQueue) -> Option<&mut Block> {
+        let segment = self.segment(queue.tail)?;
+        let block = segment.content as usize;
+        if segment.kind == Kind::Block { self.blocks.get_mut(block) } else { None }
+    }
+}
+
+/// Backlogs are bounded by the hard mark, which configuration keeps below 4 GiB.
+fn byte_count(bytes: usize) -> u32 {
+    debug_assert!(u32::try_from(bytes).is_ok());
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::budget::SharedBudget;
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Copy(Vec<u8>),
+        Frame(Vec<u8>),
+        Write(usize),
+        DiscardUnstarted,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => prop::collection::vec(any::<u8>(), 1..3000).prop_map(Step::Copy),
+            3 => prop::collection::vec(any::<u8>(), 0..300).prop_map(Step::Frame),
+            4 => (1..5000usize).prop_map(Step::Write),
+            1 => Just(Step::DiscardUnstarted),
+        ]
+    }
+
+    fn gathered(backlog: &Backlog, queue: &OutQueue) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let count = backlog.gather(queue, &mut slices);
+        slices[..count].iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    proptest! {
+        /// Two connections share one backlog; the naive twin of each is one vector of bytes.
+        #[test]
+        fn bytes_come_out_as_they_went_in(
+            steps in prop::collection::vec((any::<bool>(), step()), 0..60),
+        ) {
+            let mut buffers = Buffers::new(SharedBudget::new(1 << 30));
+            let mut backlog = Backlog::default();
+            let mut queues = [OutQueue::default(); 2];
+            let mut naive = [Vec::new(), Vec::new()];
+            for (which, step) in steps {
+                let queue = &mut queues[usize::from(which)];
+                let naive = &mut naive[usize::from(which)];
+                match step {
+                    Step::Copy(bytes) => {
+                        backlog.push_copy(queue, &bytes, &mut buffers, Millis(0)).unwrap();
+                        naive.extend(bytes);
+                    }
+                    Step::Frame(payload) => {
+                        let frame = EncodedFrame::binary(&payload);
+                        naive.extend(frame.as_bytes());
+                        let id = backlog.share(frame);
+                        backlog.push_frame(queue, id, Tick(0));
+                        backlog.settle(id);
+                    }
+                    Step::Write(bytes) => {
+                        let bytes = bytes.min(gathered(&backlog, queue).len());
+                        backlog.consume(queue, bytes, &mut buffers, Tick(1));
+                        naive.drain(..bytes);
+                    }
+                    Step::DiscardUnstarted => {
+                        let started = queue.head_written > 0;
+                        backlog.discard_unstarted(queue, &mut buffers);
+                        naive.truncate(queue.bytes());
+                        prop_assert_eq!(naive.is_empty(), !started);
+                    }
+                }
+                prop_assert_eq!(queue.bytes(), naive.len());
+                prop_assert_eq!(queue.is_empty(), naive.is_empty());
+                let ready = gathered(&backlog, queue);
+                prop_assert!(naive.starts_with(&ready));
+                prop_assert_eq!(ready.is_empty(), naive.is_empty());
+            }
+            for queue in &mut queues {
+                backlog.clear(queue, &mut buffers);
+            }
+            prop_assert_eq!(backlog.counts(), [0, 0, 0]);
+            prop_assert_eq!(buffers.allocated_bytes(), buffers.free_bytes());
+        }
+    }
+
+    #[test]
+    fn a_shared_frame_is_kept_once() {
+        let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
+        let mut backlog = Backlog::default();
+        let mut queues = [OutQueue::default(); 100];
+        let id = backlog.share(EncodedFrame::text("hello"));
+        for queue in &mut queues {
+            backlog.push_frame(queue, id, Tick(0));
+        }
+        assert_eq!(backlog.counts(), [100, 0, 1]);
+        for queue in &mut queues {
+            backlog.clear(queue, &mut buffers);
+        }
+        assert_eq!(backlog.counts(), [0, 0, 0]);
+        let unwanted = backlog.share(EncodedFrame::text("nobody"));
+        backlog.settle(unwanted);
+        assert_eq!(backlog.counts(), [0, 0, 0]);
+    }
+
+    #[test]
+    fn the_rest_of_a_short_write_is_never_discarded() {
+        let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
+        let mut backlog = Backlog::default();
+        let mut queue = OutQueue::default();
+        backlog.push_copy(&mut queue, b"rest", &mut buffers, Millis(0)).unwrap();
+        backlog.mark_started(&queue);
+        for text in ["old", "older"] {
+            let id = backlog.share(EncodedFrame::text(text));
+            backlog.push_frame(&mut queue, id, Tick(0));
+        }
+        backlog.push_copy(&mut queue, b"reply", &mut buffers, Millis(0)).unwrap();
+        backlog.discard_unstarted_frames(&mut queue, &mut buffers);
+        assert_eq!(gathered(&backlog, &queue), b"restreply");
+        backlog.discard_unstarted(&mut queue, &mut buffers);
+        assert_eq!((gathered(&backlog, &queue), queue.bytes()), (b"rest".to_vec(), 4));
+    }
+
+    #[test]
+    fn what_idle_and_busy_connections_pay() {
+        assert_eq!(size_of::<OutQueue>(), 16);
+        assert_eq!(size_of::<Segment>(), 16);
+    }
+}

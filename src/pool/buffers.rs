@@ -1,0 +1,183 @@
+//! Byte buffers in sizes that double, kept for reuse while they are wanted and charged to the
+//! process's budget from allocation to release.
+
+use super::budget::{Lease, SharedBudget};
+use crate::timer::Millis;
+
+/// The smallest buffer, 4 KiB.
+pub const BUFFER_BYTES_MIN: usize = 4096;
+
+/// The process may not allocate more buffers now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverBudget;
+
+/// One loop's buffers. Every buffer that is lent has `len == capacity`, so that sockets can read
+/// into it; its contents are arbitrary.
+#[derive(Debug)]
+pub struct Buffers {
+    free: [Vec<Vec<u8>>; CLASS_COUNT],
+    free_bytes: usize,
+    /// When the last buffer was taken: what lies unused for long after it is released.
+    last_used: Millis,
+    budget: Lease,
+}
+
+impl Buffers {
+    /// No buffers yet; `budget` counts bytes.
+    #[must_use]
+    pub fn new(budget: SharedBudget) -> Self {
+        Self {
+            free: std::array::from_fn(|_| Vec::new()),
+            free_bytes: 0,
+            last_used: Millis::default(),
+            budget: Lease::new(budget, BUDGET_BLOCK_BYTES),
+        }
+    }
+
+    /// Lends a buffer of at least `bytes_min` bytes.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the process's limit on buffers is reached.
+    pub fn take(&mut self, bytes_min: usize, now: Millis) -> Result<Vec<u8>, OverBudget> {
+        self.last_used = now;
+        let class = class_of(bytes_min);
+        if let Some(buffer) = self.free.get_mut(class).and_then(Vec::pop) {
+            self.free_bytes -= buffer.len();
+            return Ok(buffer);
+        }
+        let bytes = bytes_min.max(BUFFER_BYTES_MIN).next_power_of_two();
+        if !self.budget.take(bytes) {
+            return Err(OverBudget);
+        }
+        Ok(vec![0; bytes])
+    }
+
+    /// Doubles a lent buffer, up to `bytes_max`, keeping its contents.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the process's limit on buffers is reached or the buffer cannot grow; the
+    /// buffer is then as it was.
+    pub fn grow(&mut self, buffer: &mut Vec<u8>, bytes_max: usize) -> Result<(), OverBudget> {
+        let bytes = (buffer.len() * 2).min(bytes_max.max(BUFFER_BYTES_MIN));
+        let added = bytes.saturating_sub(buffer.len());
+        if added == 0 || !self.budget.take(added) {
+            return Err(OverBudget);
+        }
+        buffer.reserve_exact(added);
+        buffer.resize(bytes, 0);
+        Ok(())
+    }
+
+    /// Takes a buffer back.
+    pub fn give(&mut self, mut buffer: Vec<u8>) {
+        let bytes = buffer.capacity();
+        let class = class_of(bytes);
+        let is_of_a_class = class < CLASS_COUNT && bytes == BUFFER_BYTES_MIN << class;
+        if is_of_a_class && self.free_bytes + bytes <= FREE_BYTES_MAX {
+            buffer.resize(bytes, 0);
+            self.free_bytes += bytes;
+            self.free[class].push(buffer);
+        } else {
+            self.budget.give(bytes);
+        }
+    }
+
+    /// Releases all free buffers if none was asked for in the last `idle_ms`. Gives the moment to
+    /// ask again, if there is anything to release.
+    pub fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
+        if self.free_bytes == 0 {
+            return None;
+        }
+        let due = self.last_used.plus(idle_ms);
+        if now < due {
+            return Some(due);
+        }
+        for class in &mut self.free {
+            *class = Vec::new();
+        }
+        self.budget.give(self.free_bytes);
+        self.free_bytes = 0;
+        None
+    }
+
+    /// Bytes in buffers that are lent or free.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> usize {
+        self.budget.used()
+    }
+
+    /// Bytes in buffers that wait for the next user.
+    #[must_use]
+    pub fn free_bytes(&self) -> usize {
+        self.free_bytes
+    }
+}
+
+/// The class whose buffers hold at least `bytes`; may lie beyond the last class.
+fn class_of(bytes: usize) -> usize {
+    let blocks = bytes.max(1).div_ceil(BUFFER_BYTES_MIN);
+    blocks.next_power_of_two().trailing_zeros() as usize
+}
+
+/// 4 KiB to 1 MiB; larger ones go back to the allocator at once.
+const CLASS_COUNT: usize = 9;
+/// Free buffers that one loop keeps at most.
+const FREE_BYTES_MAX: usize = 4 << 20;
+const BUDGET_BLOCK_BYTES: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_double_from_4_kib() {
+        assert_eq!(class_of(0), 0);
+        assert_eq!(class_of(4096), 0);
+        assert_eq!(class_of(4097), 1);
+        assert_eq!(class_of(1 << 20), CLASS_COUNT - 1);
+        assert_eq!(class_of((1 << 20) + 1), CLASS_COUNT);
+    }
+
+    #[test]
+    fn a_buffer_comes_back_for_the_next_user_and_goes_when_idle() {
+        let shared = SharedBudget::new(1 << 20);
+        let mut buffers = Buffers::new(shared.clone());
+        let mut first = buffers.take(5000, Millis(0)).unwrap();
+        assert_eq!(first.len(), 8192);
+        first[0] = 7;
+        buffers.give(first);
+        assert_eq!(buffers.free_bytes(), 8192);
+        let again = buffers.take(8192, Millis(10)).unwrap();
+        assert_eq!((again.len(), buffers.free_bytes()), (8192, 0));
+        buffers.give(again);
+        assert_eq!(buffers.trim(Millis(50), 100), Some(Millis(110)));
+        assert_eq!(buffers.trim(Millis(110), 100), None);
+        assert_eq!((buffers.allocated_bytes(), shared.available()), (0, 1 << 20));
+    }
+
+    #[test]
+    fn the_budget_bounds_what_is_allocated() {
+        let shared = SharedBudget::new(12 << 10);
+        let mut buffers = Buffers::new(shared.clone());
+        let mut first = buffers.take(1, Millis(0)).unwrap();
+        assert_eq!(buffers.take(16 << 10, Millis(0)), Err(OverBudget));
+        buffers.grow(&mut first, 1 << 20).unwrap();
+        assert_eq!(first.len(), 8192);
+        assert_eq!(buffers.grow(&mut first, 1 << 20), Err(OverBudget));
+        assert_eq!(first.len(), 8192);
+        buffers.give(first);
+        drop(buffers);
+        assert_eq!(shared.available(), 12 << 10);
+    }
+
+    #[test]
+    fn an_odd_size_is_not_kept() {
+        let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
+        let mut buffer = buffers.take(4096, Millis(0)).unwrap();
+        buffers.grow(&mut buffer, 5000).unwrap();
+        assert_eq!(buffer.len(), 5000);
+        assert_eq!(buffers.grow(&mut buffer, 5000), Err(OverBudget));
+        buffers.give(buffer);
+        assert_eq!((buffers.free_bytes(), buffers.allocated_bytes()), (0, 0));
+    }
+}

@@ -1,0 +1,13 @@
+//! `/echo`: every message comes back as it was.
+
+use super::{Effects, Message, Peer, Service};
+
+/// Sends every message back to its sender.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Echo;
+
+impl Service for Echo {
+    fn on_message(&mut self, _: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
+        effects.reply_in_place(message);
+    }
+}

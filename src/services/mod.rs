@@ -1,0 +1,119 @@
+//! What the gateway does with messages. A service sees requests, messages and peers, and answers
+//! with effects; it never sees a socket, the connection table or another connection.
+//!
+//! Each event loop has its own instance of every service, made on that loop's thread, so a service
+//! needs no locks and need be neither `Send` nor `Sync`.
+
+mod echo;
+mod effects;
+mod page;
+mod router;
+
+use std::borrow::Cow;
+use std::fmt;
+
+pub use echo::Echo;
+pub(crate) use effects::{CloseRequest, Effect};
+pub use effects::{Effects, Message};
+pub use page::{IndexPage, Page, PageReply};
+pub(crate) use router::{Found, SocketRoute};
+pub use router::{Handler, Route, RouteOptions, Router};
+
+use crate::http::{Rejection, ResponseHeader, UpgradeRequest};
+use crate::key::ConnKey;
+use crate::ws::{CloseCode, Violation};
+
+/// A connection as services know it: addressable from any loop, for as long as it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// The loop that owns the connection.
+    pub loop_index: u16,
+    /// The connection in that loop.
+    pub key: ConnKey,
+}
+
+/// A WebSocket service.
+///
+/// For every connection that is admitted, [`on_open`](Service::on_open) comes first, then any
+/// number of messages, then [`on_close`](Service::on_close) exactly once, and nothing after it.
+pub trait Service {
+    /// Whether to upgrade the request. The checks of RFC 6455 and of the route's origins have
+    /// passed.
+    ///
+    /// # Errors
+    /// The [`Rejection`] to send instead of the upgrade.
+    fn admit(
+        &mut self,
+        request: &UpgradeRequest<'_, '_>,
+        peer: Peer,
+    ) -> Result<Admission, Rejection> {
+        let _ = (request, peer);
+        Ok(Admission::default())
+    }
+
+    /// The connection is open; the upgrade's reply goes out before anything sent here.
+    fn on_open(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        let _ = (peer, effects);
+    }
+
+    /// A whole message arrived.
+    fn on_message(&mut self, peer: Peer, message: Message<'_>, effects: &mut Effects<'_>);
+
+    /// The connection is no longer open. Effects on it are counted and do nothing.
+    fn on_close(&mut self, peer: Peer, reason: CloseReason, effects: &mut Effects<'_>) {
+        let _ = (peer, reason, effects);
+    }
+}
+
+/// How a request is let in.
+#[derive(Clone, Debug, Default)]
+pub struct Admission {
+    /// Subprotocol to name in the reply instead of the route's first match; it must be one that
+    /// the client offered.
+    pub subprotocol: Option<Cow<'static, str>>,
+    /// Further headers of the reply, such as `Set-Cookie`.
+    pub headers: Vec<ResponseHeader>,
+}
+
+/// Why a connection left the open state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The gateway is shutting down (1001).
+    Drained,
+    /// The peer ended the connection without a close frame.
+    Gone,
+    /// No pong came in time.
+    Idle,
+    /// The process had no memory left for it (1013).
+    Overload,
+    /// The peer closed, with this code if it gave one.
+    Peer(Option<CloseCode>),
+    /// The connection failed: reset, or no longer reachable.
+    Reset,
+    /// A service closed it.
+    Service(CloseCode),
+    /// Its backlog of pushed messages was full (4002).
+    Slow,
+    /// The kernel took no byte for `write_stall_ms`.
+    Stalled,
+    /// The peer broke the protocol or a limit.
+    Violation(Violation),
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Drained => formatter.write_str("drained"),
+            Self::Gone => formatter.write_str("gone without a close frame"),
+            Self::Idle => formatter.write_str("no pong in time"),
+            Self::Overload => formatter.write_str("no memory left"),
+            Self::Peer(Some(code)) => write!(formatter, "closed by the peer ({})", code.number()),
+            Self::Peer(None) => formatter.write_str("closed by the peer"),
+            Self::Reset => formatter.write_str("reset"),
+            Self::Service(code) => write!(formatter, "closed by a service ({})", code.number()),
+            Self::Slow => formatter.write_str("too slow"),
+            Self::Stalled => formatter.write_str("write stalled"),
+            Self::Violation(violation) => write!(formatter, "{violation}"),
+        }
+    }
+}
