@@ -19,13 +19,18 @@ mod keys;
 mod rule;
 mod validate;
 
+mod effective;
 mod error;
+
+#[cfg(test)]
+mod arbitrary;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use effective::{Adjustment, Effective, EffectiveLimits, EffectiveRoute, Granted};
 pub use error::ConfigError;
 pub use keys::{KEYS, Key};
 pub use rule::Rule;
