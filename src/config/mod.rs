@@ -19,6 +19,7 @@ mod keys;
 mod rule;
 mod validate;
 
+mod check;
 mod effective;
 mod error;
 
