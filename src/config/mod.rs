@@ -9,6 +9,7 @@
 //! Names carry their unit last (`idle_ms`, `message_bytes_max`), and an `Option` that is `None`
 //! always means "derived", never "unlimited": nothing here is unlimited.
 
+mod command_line;
 mod load;
 
 mod key_path;
@@ -31,6 +32,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use command_line::{Action, CommandLine};
 pub use effective::{Adjustment, Effective, EffectiveLimits, EffectiveRoute, Granted};
 pub use error::ConfigError;
 pub use keys::{KEYS, Key};
