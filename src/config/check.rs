@@ -1,0 +1,178 @@
+//! What `--check` prints: the configuration as a file, and what it comes to on this machine.
+
+use std::fmt;
+
+use super::{Config, Effective, EffectiveRoute, Granted, Origins};
+
+impl Config {
+    /// The text of `--check`: every key as TOML that can be used as a configuration file, then, as
+    /// comments, what was derived and what had to be adjusted.
+    ///
+    /// Derived values are comments because they belong to this machine: a file that pinned them
+    /// would carry the descriptor limit of one host to the next.
+    pub fn check_text(&self, granted: Granted) -> String {
+        // TOML expresses every value of these types, as the test of the round trip shows.
+        let file = toml::to_string(self)
+            .unwrap_or_else(|error| format!("# Cannot be written as TOML: {error}\n"));
+        let effective = self.effective(granted);
+        format!(
+            "{file}{}",
+            Comments {
+                config: self,
+                effective: &effective,
+                granted
+            }
+        )
+    }
+}
+
+/// The part of the text that is not the configuration itself.
+struct Comments<'c> {
+    config: &'c Config,
+    effective: &'c Effective,
+    granted: Granted,
+}
+
+impl fmt::Display for Comments<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Granted { descriptors, cores } = self.granted;
+        writeln!(
+            f,
+            "\n# Derived, with {descriptors} descriptors and {cores} cores granted:"
+        )?;
+        self.derived(f)?;
+        for (index, route) in self.effective.routes.iter().enumerate() {
+            self.derived_of_route(f, index, route)?;
+        }
+        if self.effective.adjustments.is_empty() {
+            return writeln!(f, "#\n# Nothing had to be adjusted.");
+        }
+        writeln!(f, "#\n# Adjusted:")?;
+        for adjustment in &self.effective.adjustments {
+            writeln!(f, "#   {adjustment}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Comments<'_> {
+    fn derived(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Effective {
+            loops,
+            limits,
+            connections_max_origin,
+            ..
+        } = self.effective;
+        let loops_origin = match self.config.loops {
+            0 => "one per core",
+            _ => "configured",
+        };
+        let half_open_origin = match self.config.limits.half_open_max {
+            None => "a quarter of connections_max",
+            Some(_) => "configured",
+        };
+        let connections_max = limits.connections_max;
+        let half_open_max = limits.half_open_max;
+        writeln!(
+            f,
+            "#   loops = {loops} ({})",
+            self.origin("loops", loops_origin)
+        )?;
+        writeln!(
+            f,
+            "#   limits.connections_max = {connections_max} ({connections_max_origin})"
+        )?;
+        writeln!(
+            f,
+            "#   limits.half_open_max = {half_open_max} ({})",
+            self.origin("limits.half_open_max", half_open_origin)
+        )?;
+        writeln!(f, "#   limits.refusals_max = {}", limits.refusals_max)?;
+        writeln!(
+            f,
+            "#   limits.backlog_hard_bytes = {} (at least {}, for backlog_high_bytes and the \
+             largest message with its header)",
+            limits.backlog_hard_bytes,
+            limits.backlog_hard_bytes_min()
+        )
+    }
+
+    /// Where a value came from, unless the adjustments below tell more.
+    fn origin(&self, key: &str, origin: &'static str) -> &'static str {
+        let is_adjusted = self
+            .effective
+            .adjustments
+            .iter()
+            .any(|each| each.key == key);
+        if is_adjusted { "adjusted" } else { origin }
+    }
+
+    /// The keys that a route leaves out and that no value could express.
+    fn derived_of_route(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        index: usize,
+        route: &EffectiveRoute,
+    ) -> fmt::Result {
+        let Some(configured) = self.config.routes.get(index) else {
+            return Ok(());
+        };
+        if !configured.service.is_websocket() {
+            return Ok(());
+        }
+        if configured.message_bytes_max.is_none() {
+            let bytes = route.message_bytes_max;
+            writeln!(
+                f,
+                "#   route[{index}].message_bytes_max = {bytes} (as in limits)"
+            )?;
+        }
+        match route.origins {
+            Origins::SameHost => writeln!(f, "#   route[{index}].origins: same host"),
+            Origins::Any | Origins::List(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::arbitrary;
+
+    const GRANTED: Granted = Granted {
+        descriptors: 20_000,
+        cores: 2,
+    };
+
+    #[test]
+    fn adjustments_are_comments() {
+        let mut config = Config::default();
+        config.limits.connections_max = Some(50_000);
+        let text = config.check_text(GRANTED);
+        assert!(
+            text.ends_with(
+                "#\n# Adjusted:\n#   limits.connections_max = 50000 is lowered to 19888: \
+                 20000 descriptors - 112 reserved\n"
+            ),
+            "{text}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_text_can_be_fed_back(
+            config in arbitrary::config(),
+            descriptors in 0_u64..100_000,
+            cores in 1_usize..64,
+        ) {
+            let granted = Granted { descriptors, cores };
+            let text = config.check_text(granted);
+            let again = Config::from_toml(&text, "check").unwrap();
+            prop_assert_eq!(&again, &config);
+            prop_assert_eq!(again.effective(granted), config.effective(granted));
+            prop_assert_eq!(again.check_text(granted), text);
+        }
+    }
+}

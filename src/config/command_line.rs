@@ -1,0 +1,215 @@
+//! The command line: flags for the common keys, which win over the file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+use toml::Value;
+
+use super::error::{ConfigError, Refusal};
+use super::{Config, Listener};
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[command(name = "tidegate", version, about, long_about = None)]
+pub struct CommandLine {
+    /// Listen on this IP address and port, instead of those in the file; repeatable
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Vec<SocketAddr>,
+
+    // A list although only one is allowed, so that two get the one-line error of configurations.
+    /// Read the configuration from this TOML file
+    #[arg(long, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+
+    /// Run this many event loops; 0 is one per core
+    #[arg(long, value_name = "N")]
+    pub loops: Option<usize>,
+
+    /// Check the configuration, print what it comes to, and exit
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// What the process is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Print the effective configuration and exit.
+    Check,
+    /// Serve until told to stop.
+    Serve,
+}
+
+impl CommandLine {
+    /// What the process is to do: serve, unless the command line says otherwise.
+    pub fn action(&self) -> Action {
+        if self.check {
+            Action::Check
+        } else {
+            Action::Serve
+        }
+    }
+
+    /// The validated configuration: the defaults, under the file if one is named, under the flags.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or breaks a rule, if a flag breaks one, or if two files are
+    /// named. A file must be right by itself: flags do not excuse its mistakes.
+    pub fn configuration(&self) -> Result<Config, ConfigError> {
+        let mut config = match self.config.as_slice() {
+            [] => Config::default(),
+            [file] => Config::load(file)?,
+            [_, second, ..] => {
+                let value = Value::from(second.display().to_string());
+                let refusal = Refusal::new("--config", &value, "must be given only once");
+                return Err(refusal.of(SOURCE));
+            }
+        };
+        if !self.listen.is_empty() {
+            config.listeners = self
+                .listen
+                .iter()
+                .map(|&address| Listener { address })
+                .collect();
+        }
+        if let Some(loops) = self.loops {
+            config.loops = loops;
+        }
+        config.validate(SOURCE)?;
+        Ok(config)
+    }
+}
+
+/// What messages name in place of a file.
+const SOURCE: &str = "command line";
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<CommandLine, clap::Error> {
+        CommandLine::try_parse_from([&["tidegate"], arguments].concat())
+    }
+
+    fn configuration(arguments: &[&str]) -> Result<Config, ConfigError> {
+        parse(arguments).unwrap().configuration()
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_given_serves_the_defaults() {
+        let command_line = parse(&[]).unwrap();
+        assert_eq!(command_line.action(), Action::Serve);
+        assert_eq!(command_line.configuration(), Ok(Config::default()));
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let file =
+            file("loops = 3\nshare_port = true\n[[listener]]\naddress = \"127.0.0.1:9000\"\n");
+        let path = file.path().to_str().unwrap();
+        let config = configuration(&["--config", path]).unwrap();
+        assert_eq!(config.loops, 3);
+        let config = configuration(&[
+            "--loops",
+            "2",
+            "--listen",
+            "[::1]:1",
+            "--config",
+            path,
+            "--listen",
+            "0.0.0.0:2",
+        ])
+        .unwrap();
+        assert_eq!(config.loops, 2);
+        assert!(config.share_port, "what no flag sets stays as in the file");
+        let addresses: Vec<_> = config
+            .listeners
+            .iter()
+            .map(|listener| listener.address.to_string())
+            .collect();
+        assert_eq!(addresses, ["[::1]:1", "0.0.0.0:2"]);
+    }
+
+    #[test]
+    fn check_is_an_action() {
+        assert_eq!(
+            parse(&["--check", "--loops=1"]).unwrap().action(),
+            Action::Check
+        );
+    }
+
+    #[test]
+    fn bad_flags_name_the_command_line() {
+        for (arguments, line) in [
+            (
+                &["--loops", "2000"][..],
+                "command line: loops = 2000: must be between 0 and 1024",
+            ),
+            (
+                &["--listen", "[::1]:80", "--listen", "[::1]:80"],
+                "command line: listener[1].address = \"[::1]:80\": must not be listed twice",
+            ),
+            (
+                &["--config", "a.toml", "--config", "b.toml"],
+                "command line: --config = \"b.toml\": must be given only once",
+            ),
+        ] {
+            assert_eq!(configuration(arguments).unwrap_err().to_string(), line);
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let error = configuration(&["--config", "/nonexistent/tidegate.toml"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "/nonexistent/tidegate.toml: cannot be read: No such file or directory (os error 2)"
+        );
+        let error = configuration(&["--config", "/"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "/: cannot be read: Is a directory (os error 21)"
+        );
+    }
+
+    #[test]
+    fn misuse_is_a_usage_error_with_status_2() {
+        for arguments in [
+            &["--listen", "localhost"][..],
+            &["--loops", "many"],
+            &["--lisen", "127.0.0.1:1"],
+            &["serve"],
+        ] {
+            assert_eq!(
+                parse(arguments).unwrap_err().exit_code(),
+                2,
+                "{arguments:?}"
+            );
+        }
+        assert_eq!(
+            parse(&["--version"]).unwrap_err().kind(),
+            ErrorKind::DisplayVersion
+        );
+        assert_eq!(
+            parse(&["--help"]).unwrap_err().kind(),
+            ErrorKind::DisplayHelp
+        );
+    }
+}

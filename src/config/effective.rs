@@ -1,0 +1,358 @@
+//! What a configuration comes to on this machine: every number resolved, every change reported.
+//!
+//! # How many connections
+//!
+//! Each connection is a descriptor, and the process needs a few for itself. The reserve is
+//!
+//! ```text
+//! 32 for the process + 8 per loop (more if it listens on more than 4 addresses) + refusals_max
+//! ```
+//!
+//! and `connections_max` is what remains. Where that would take more than half of the
+//! descriptors, the reserve is cut to half: first the refusals (down to a sixteenth of the
+//! descriptors, so that a full gateway still answers), then the slack of the process and the
+//! loops, and at last loops themselves, since a loop without its descriptors could not start.
+//! Below 64 descriptors nothing is promised but a plan with one loop.
+
+use std::fmt;
+
+use super::keys::CONNECTIONS_MAX;
+use super::validate::FRAME_HEADER_BYTES_MAX;
+use super::{
+    Config, Limits, Listener, Origins, Route, ServiceKind, SlowPolicy, SocketOptions, Timeouts,
+    Turn,
+};
+
+/// What the machine grants to the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// Descriptors the process may have open: the soft limit after it was raised.
+    pub descriptors: u64,
+    /// Processor cores the process may run on; 0 counts as 1.
+    pub cores: usize,
+}
+
+/// A validated configuration fitted to the machine. This is what the loops take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Effective {
+    /// Event loops; at least 1.
+    pub loops: usize,
+    /// Whether the port may be shared with another process.
+    pub share_port: bool,
+    /// Where to listen; not empty.
+    pub listeners: Vec<Listener>,
+    /// How much of everything.
+    pub limits: EffectiveLimits,
+    /// How long everything may take.
+    pub timeouts: Timeouts,
+    /// How much work one turn may do.
+    pub turn: Turn,
+    /// Options of the sockets. `send_buffer_bytes: None` leaves the size to the kernel.
+    pub socket: SocketOptions,
+    /// What answers where; not empty.
+    pub routes: Vec<EffectiveRoute>,
+    /// Where `limits.connections_max` came from: `configured`, or how it was derived.
+    pub connections_max_origin: String,
+    /// Values that had to be changed, each worth a warning.
+    pub adjustments: Vec<Adjustment>,
+}
+
+/// [`Limits`] with every number resolved. Counts and bytes are of the whole process, all loops
+/// together, unless said otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EffectiveLimits {
+    /// Connections served at once; at least 1.
+    pub connections_max: usize,
+    /// Connections that have not finished their handshake; from 1 to `connections_max`.
+    pub half_open_max: usize,
+    /// Bytes of one request head.
+    pub head_bytes_max: usize,
+    /// Bytes of one message where the route does not say otherwise.
+    pub message_bytes_max: usize,
+    /// The largest `message_bytes_max` of all routes and of the limits.
+    pub message_bytes_largest: usize,
+    /// Unsent bytes of one connection at which it is no longer read.
+    pub backlog_high_bytes: usize,
+    /// Unsent bytes of one connection at which pushed messages meet the slow policy; at least
+    /// `backlog_high_bytes + message_bytes_largest + 14`.
+    pub backlog_hard_bytes: usize,
+    /// Bytes of all carries and backlogs together.
+    pub pool_bytes_max: usize,
+    /// Items waiting in the mailbox of one ordered pair of loops.
+    pub mailbox_items_max: usize,
+    /// Connections above `connections_max` held only to be told 503; at least 1 where the
+    /// process may have 16 descriptors or more.
+    pub refusals_max: usize,
+}
+
+impl EffectiveLimits {
+    /// The least that `backlog_hard_bytes` may be: it has to leave room for one largest message on
+    /// top of a backlog that just reached the high mark, or a healthy client could be called too
+    /// slow.
+    pub fn backlog_hard_bytes_min(&self) -> usize {
+        backlog_hard_bytes_min(self.backlog_high_bytes, self.message_bytes_largest)
+    }
+}
+
+/// [`Route`] with every number resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EffectiveRoute {
+    /// Path of the request, without query.
+    pub path: String,
+    /// What answers.
+    pub service: ServiceKind,
+    /// Which web pages may connect.
+    pub origins: Origins,
+    /// Subprotocols offered, the preferred one first.
+    pub subprotocols: Vec<String>,
+    /// Bytes of one message.
+    pub message_bytes_max: usize,
+    /// What becomes of pushed messages that a client is too slow for.
+    pub slow_policy: SlowPolicy,
+}
+
+/// A value that could not be used as it was configured. Displays as one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adjustment {
+    /// Dotted name of the key.
+    pub key: &'static str,
+    /// What was configured.
+    pub from: usize,
+    /// What is used.
+    pub to: usize,
+    /// Why, as the end of a sentence.
+    pub why: String,
+}
+
+impl fmt::Display for Adjustment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, from, to, why } = self;
+        let verb = if to < from { "lowered" } else { "raised" };
+        write!(f, "{key} = {from} is {verb} to {to}: {why}")
+    }
+}
+
+impl Config {
+    /// Fits a validated configuration to what the machine grants.
+    pub fn effective(&self, granted: Granted) -> Effective {
+        let Self {
+            loops: _,
+            share_port,
+            listeners,
+            limits,
+            timeouts,
+            turn,
+            socket,
+            routes,
+        } = self;
+        let mut adjustments = Vec::new();
+        let plan = Plan::new(self, granted, &mut adjustments);
+        let (connections_max, connections_max_origin) =
+            connections_max(limits, &plan, &mut adjustments);
+        let message_bytes_largest = self.message_bytes_largest();
+        let limits = EffectiveLimits {
+            connections_max,
+            half_open_max: half_open_max(limits, connections_max, &mut adjustments),
+            head_bytes_max: limits.head_bytes_max,
+            message_bytes_max: limits.message_bytes_max,
+            message_bytes_largest,
+            backlog_high_bytes: limits.backlog_high_bytes,
+            backlog_hard_bytes: backlog_hard_bytes(limits, message_bytes_largest, &mut adjustments),
+            pool_bytes_max: limits.pool_bytes_max,
+            mailbox_items_max: limits.mailbox_items_max,
+            refusals_max: plan.refusals,
+        };
+        Effective {
+            loops: plan.loops,
+            share_port: *share_port,
+            listeners: listeners.clone(),
+            routes: routes
+                .iter()
+                .map(|route| effective_route(route, &limits))
+                .collect(),
+            limits,
+            timeouts: timeouts.clone(),
+            turn: turn.clone(),
+            socket: socket.clone(),
+            connections_max_origin,
+            adjustments,
+        }
+    }
+}
+
+/// How the descriptors are shared out between connections and everything else.
+#[derive(Debug)]
+struct Plan {
+    descriptors: usize,
+    loops: usize,
+    refusals: usize,
+    /// Everything that is not for connections, `refusals` included.
+    reserved: usize,
+}
+
+impl Plan {
+    fn new(config: &Config, granted: Granted, adjustments: &mut Vec<Adjustment>) -> Self {
+        let descriptors = usize::try_from(granted.descriptors).unwrap_or(usize::MAX);
+        let addresses = config.listeners.len();
+        let refusals_wanted = config.limits.refusals_max;
+        let loops_wanted = match config.loops {
+            0 => granted.cores.clamp(1, LOOPS_DERIVED_MAX),
+            loops => loops,
+        };
+
+        let reserved_max = descriptors / 2;
+        let refusals_kept = refusals_wanted.min(reserved_max / 8);
+        let own_max = reserved_max - refusals_kept;
+        let loops_max = own_max.saturating_sub(PROCESS_NEED) / (LOOP_NEED + addresses);
+        let loops = loops_wanted.min(loops_max.max(1));
+        let loop_reserve = LOOP_RESERVE.max(LOOP_NEED + 1 + addresses);
+        let own = loops
+            .saturating_mul(loop_reserve)
+            .saturating_add(PROCESS_RESERVE)
+            .min(own_max);
+        let refusals = refusals_wanted.min(reserved_max - own);
+
+        let why = || format!("the process may open only {descriptors} descriptors");
+        adjust(adjustments, "loops", loops_wanted, loops, why);
+        adjust(
+            adjustments,
+            "limits.refusals_max",
+            refusals_wanted,
+            refusals,
+            why,
+        );
+        Self {
+            descriptors,
+            loops,
+            refusals,
+            reserved: own + refusals,
+        }
+    }
+}
+
+/// The number of connections, and where it came from.
+fn connections_max(
+    limits: &Limits,
+    plan: &Plan,
+    adjustments: &mut Vec<Adjustment>,
+) -> (usize, String) {
+    let Plan {
+        descriptors,
+        reserved,
+        ..
+    } = plan;
+    let room = (descriptors - reserved).clamp(1, CONNECTIONS_MAX);
+    let mut derivation = format!("{descriptors} descriptors - {reserved} reserved");
+    if descriptors - reserved > room {
+        derivation += &format!(", at most {CONNECTIONS_MAX}");
+    }
+    match limits.connections_max {
+        None => (room, format!("derived: {derivation}")),
+        Some(wanted) if wanted <= room => (wanted, "configured".to_owned()),
+        Some(wanted) => {
+            adjust(adjustments, "limits.connections_max", wanted, room, || {
+                derivation.clone()
+            });
+            (
+                room,
+                format!("configured as {wanted}, lowered: {derivation}"),
+            )
+        }
+    }
+}
+
+fn half_open_max(
+    limits: &Limits,
+    connections_max: usize,
+    adjustments: &mut Vec<Adjustment>,
+) -> usize {
+    let Some(wanted) = limits.half_open_max else {
+        return (connections_max / 4).max(1);
+    };
+    let used = wanted.min(connections_max);
+    adjust(adjustments, "limits.half_open_max", wanted, used, || {
+        format!("there are at most {connections_max} connections")
+    });
+    used
+}
+
+fn backlog_hard_bytes(
+    limits: &Limits,
+    message_bytes_largest: usize,
+    adjustments: &mut Vec<Adjustment>,
+) -> usize {
+    let wanted = limits.backlog_hard_bytes;
+    let used = wanted.max(backlog_hard_bytes_min(
+        limits.backlog_high_bytes,
+        message_bytes_largest,
+    ));
+    // Nobody asked for the default: raising it is how it is derived, and nothing to warn about.
+    if wanted != Limits::default().backlog_hard_bytes {
+        adjust(
+            adjustments,
+            "limits.backlog_hard_bytes",
+            wanted,
+            used,
+            || "it must hold backlog_high_bytes and the largest message with its header".to_owned(),
+        );
+    }
+    used
+}
+
+fn backlog_hard_bytes_min(backlog_high_bytes: usize, message_bytes_largest: usize) -> usize {
+    backlog_high_bytes
+        .saturating_add(message_bytes_largest)
+        .saturating_add(FRAME_HEADER_BYTES_MAX)
+}
+
+fn effective_route(route: &Route, limits: &EffectiveLimits) -> EffectiveRoute {
+    let Route {
+        path,
+        service,
+        origins,
+        subprotocols,
+        message_bytes_max,
+        slow_policy,
+    } = route;
+    EffectiveRoute {
+        path: path.clone(),
+        service: *service,
+        origins: origins.clone(),
+        subprotocols: subprotocols.clone(),
+        message_bytes_max: message_bytes_max.unwrap_or(limits.message_bytes_max),
+        slow_policy: *slow_policy,
+    }
+}
+
+fn adjust(
+    adjustments: &mut Vec<Adjustment>,
+    key: &'static str,
+    from: usize,
+    to: usize,
+    why: impl FnOnce() -> String,
+) {
+    if from != to {
+        adjustments.push(Adjustment {
+            key,
+            from,
+            to,
+            why: why(),
+        });
+    }
+}
+
+/// Descriptors of the process with room to spare: standard streams, signals, log, control thread
+/// with its own clients.
+const PROCESS_RESERVE: usize = 32;
+/// What the process cannot do without: standard streams, signals, and the control thread's poller.
+const PROCESS_NEED: usize = 12;
+/// Descriptors of one loop with room to spare, for up to 4 addresses.
+const LOOP_RESERVE: usize = 8;
+/// What a loop cannot do without, apart from a socket for each address: its poller, its waker,
+/// and the spare it closes to accept and turn away a client when descriptors run out.
+const LOOP_NEED: usize = 3;
+/// As many loops as the key `loops` accepts.
+const LOOPS_DERIVED_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests;

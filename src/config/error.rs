@@ -1,0 +1,221 @@
+//! What can be wrong with a configuration, always said in one line.
+
+use std::io;
+
+use toml::Value;
+
+/// Why a configuration is refused. Displays as one line that names the file (or the command
+/// line), the key, its value and the rule; the process then exits with status 2.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{file}: cannot be read: {reason}")]
+    Read {
+        /// The file as it was named.
+        file: String,
+        /// What the operating system said.
+        reason: String,
+    },
+    /// A value breaks a rule.
+    #[error("{file}: {key}{}: {rule}", assignment(value.as_deref()))]
+    Refused {
+        /// The file as it was named, or `command line`.
+        file: String,
+        /// The key with its array positions, such as `route[1].path`.
+        key: String,
+        /// The value as it would be written in the file; `None` where the key is missing.
+        value: Option<String>,
+        /// The rule, as "must …".
+        rule: String,
+    },
+    /// The text is not TOML.
+    #[error("{file}:{line}:{column}: {reason}")]
+    Syntax {
+        /// The file as it was named.
+        file: String,
+        /// Line, counted from 1.
+        line: usize,
+        /// Column in characters, counted from 1.
+        column: usize,
+        /// What the parser said.
+        reason: String,
+    },
+    /// A key that does not exist.
+    #[error("{file}: {key}{}: unknown key{hint}", assignment(value.as_deref()))]
+    UnknownKey {
+        /// The file as it was named.
+        file: String,
+        /// The key with its array positions.
+        key: String,
+        /// The value as it was written; `None` for a whole table.
+        value: Option<String>,
+        /// What to write instead, as the end of the sentence.
+        hint: String,
+    },
+}
+
+impl ConfigError {
+    pub(super) fn read(file: &str, error: &io::Error) -> Self {
+        Self::Read {
+            file: one_line(file),
+            reason: one_line(&error.to_string()),
+        }
+    }
+
+    pub(super) fn syntax(file: &str, text: &str, error: &toml::de::Error) -> Self {
+        let span = error.span().unwrap_or_default();
+        let (line, column) = position(text, span.start);
+        let message = error.message().trim();
+        // Numbers beyond 64 bits are not a matter of syntax to the parser, and it says so oddly.
+        let reason = if message.starts_with("invalid type: integer") {
+            format!(
+                "{} is beyond what any key accepts",
+                text.get(span).unwrap_or("this number")
+            )
+        } else {
+            message.to_owned()
+        };
+        Self::Syntax {
+            file: one_line(file),
+            line,
+            column,
+            reason: one_line(&reason),
+        }
+    }
+
+    pub(super) fn unknown_key(file: &str, key: &str, value: Option<&Value>, hint: String) -> Self {
+        let value = value.filter(|value| !value.is_table()).map(written);
+        Self::UnknownKey {
+            file: one_line(file),
+            key: one_line(key),
+            value,
+            hint,
+        }
+    }
+}
+
+/// A broken rule, before it is known which file to blame.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    key: String,
+    value: Option<String>,
+    rule: String,
+}
+
+impl Refusal {
+    /// `value` breaks `rule`.
+    pub(super) fn new(key: impl Into<String>, value: &Value, rule: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            value: Some(written(value)),
+            rule: rule.into(),
+        }
+    }
+
+    /// `value`, which may be more than TOML can express, breaks `rule`.
+    pub(super) fn number(key: impl Into<String>, value: u64, rule: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            value: Some(value.to_string()),
+            rule: rule.into(),
+        }
+    }
+
+    /// The key should be there and is not.
+    pub(super) fn missing(key: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            value: None,
+            rule: rule.into(),
+        }
+    }
+
+    /// The same, said of `file`.
+    pub(super) fn of(self, file: &str) -> ConfigError {
+        let Self { key, value, rule } = self;
+        ConfigError::Refused {
+            file: one_line(file),
+            key: one_line(&key),
+            value,
+            rule,
+        }
+    }
+}
+
+fn assignment(value: Option<&str>) -> String {
+    value.map(|value| format!(" = {value}")).unwrap_or_default()
+}
+
+/// A value as it would be written in the file, on one line and no longer than a reader needs.
+fn written(value: &Value) -> String {
+    // TOML would write a string that holds line breaks over several lines.
+    let text = if let Value::String(text) = value {
+        format!(
+            "\"{}\"",
+            one_line(&text.replace('\\', "\\\\").replace('"', "\\\""))
+        )
+    } else {
+        one_line(&value.to_string())
+    };
+    match text.char_indices().nth(VALUE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// The same text with its line breaks and other control characters escaped.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        // The separators U+2028 and U+2029 are not control characters, but viewers break at them.
+        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
+/// Line and column, counted from 1, of a byte offset.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = before.matches('\n').count() + 1;
+    (line, before[line_start..].chars().count() + 1)
+}
+
+const VALUE_CHARS_MAX: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_lines_and_characters_from_one() {
+        assert_eq!(position("", 0), (1, 1));
+        assert_eq!(position("ab\ncd", 3), (2, 1));
+        assert_eq!(position("ab\nöd", 5), (2, 2));
+        assert_eq!(position("ab\n", 99), (2, 1));
+    }
+
+    #[test]
+    fn values_stay_on_one_line_and_short() {
+        assert_eq!(written(&Value::from("a\nb\u{2028}")), "\"a\\nb\\u{2028}\"");
+        assert_eq!(written(&Value::from("a\\b\"c")), r#""a\\b\"c""#);
+        let long = written(&Value::from("x".repeat(500)));
+        assert_eq!(long.chars().count(), VALUE_CHARS_MAX + 1);
+        let nested = written(&Value::from(vec!["a\nb", "c"]));
+        assert!(!nested.contains('\n'), "{nested}");
+    }
+
+    #[test]
+    fn an_error_is_one_line_even_if_its_parts_are_not() {
+        let refusal = Refusal::new("a\nb", &Value::from("c\r\nd"), "must be better");
+        assert_eq!(
+            refusal.of("x\ny.toml").to_string(),
+            "x\\ny.toml: a\\nb = \"c\\r\\nd\": must be better"
+        );
+    }
+}

@@ -1,0 +1,307 @@
+use super::*;
+
+fn refusal(text: &str) -> String {
+    let line = Config::from_toml(text, "tidegate.toml")
+        .unwrap_err()
+        .to_string();
+    assert_eq!(line.lines().count(), 1, "{line}");
+    line
+}
+
+/// Each text is refused with exactly this line, after the file name.
+fn refused(cases: &[(&str, &str)]) {
+    for (text, line) in cases {
+        assert_eq!(refusal(text), format!("tidegate.toml: {line}"), "{text}");
+    }
+}
+
+#[test]
+fn every_range_is_enforced_at_both_ends() {
+    for key in KEYS {
+        let Rule::Integer { min, max } = key.rule else {
+            continue;
+        };
+        let line = |value: i128| match key.section() {
+            "" => format!("{} = {value}\n", key.leaf()),
+            "route" => {
+                let header = "[[route]]\npath = \"/\"\nservice = \"echo\"\n";
+                format!("{header}{} = {value}\n", key.leaf())
+            }
+            section => format!("[{section}]\n{} = {value}\n", key.leaf()),
+        };
+        let name = match key.section() {
+            "route" => format!("route[0].{}", key.leaf()),
+            _ => key.name.to_owned(),
+        };
+        for bad in [i128::from(min) - 1, i128::from(max) + 1] {
+            let expected =
+                format!("tidegate.toml: {name} = {bad}: must be between {min} and {max}");
+            assert_eq!(refusal(&line(bad)), expected);
+        }
+        for good in [min, max] {
+            // The pool must hold the largest message, whatever the key under test is.
+            let pool = match key.leaf() {
+                "message_bytes_max" => "[limits]\npool_bytes_max = 2147483648\n",
+                "pool_bytes_max" => "message_bytes_max = 125\n",
+                _ => "",
+            };
+            let text = match key.section() {
+                "limits" if !pool.is_empty() => {
+                    format!(
+                        "{}{}",
+                        line(good.into()),
+                        pool.trim_start_matches("[limits]\n")
+                    )
+                }
+                _ => format!("{}{pool}", line(good.into())),
+            };
+            Config::from_toml(&text, "tidegate.toml").unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_told_the_rule() {
+    refused(&[
+        (
+            "loops = \"two\"",
+            "loops = \"two\": must be a whole number between 0 and 1024",
+        ),
+        (
+            "loops = 1.5",
+            "loops = 1.5: must be a whole number between 0 and 1024",
+        ),
+        ("share_port = 1", "share_port = 1: must be true or false"),
+        (
+            "[limits]\nconnections_max = \"all\"",
+            "limits.connections_max = \"all\": must be a whole number between 1 and 16777216",
+        ),
+        (
+            "[[listener]]\naddress = \"localhost:80\"",
+            "listener[0].address = \"localhost:80\": \
+             must be an IP address and port such as \"127.0.0.1:8080\"",
+        ),
+        (
+            "[[route]]\npath = \"/\"\nservice = \"ehco\"",
+            "route[0].service = \"ehco\": must be one of \"echo\", \"page\"",
+        ),
+        (
+            "[[route]]\npath = \"/\"\nservice = \"echo\"\nslow_policy = \"keep-latest\"",
+            "route[0].slow_policy = \"keep-latest\": \
+             must be one of \"disconnect\", \"drop_newest\", \"keep_latest\"",
+        ),
+        (
+            "[[route]]\npath = \"/\"\nservice = \"echo\"\norigins = \"https://a.example\"",
+            "route[0].origins = \"https://a.example\": must be \"*\" or a list of \"null\" and \
+             scheme://host[:port] as browsers write it: lower case, no path, no default port",
+        ),
+        (
+            "[[route]]\npath = \"/\"\nservice = \"echo\"\nsubprotocols = [1]",
+            "route[0].subprotocols[0] = 1: \
+             must be a list of RFC 9110 tokens (letters, digits, !#$%&'*+-.^_`|~)",
+        ),
+    ]);
+}
+
+#[test]
+fn tables_must_be_tables() {
+    refused(&[
+        (
+            "limits = [1, 2]",
+            "limits = [1, 2]: must be written as [limits]",
+        ),
+        ("turn = 5", "turn = 5: must be written as [turn]"),
+        (
+            "[listener]\naddress = \"127.0.0.1:80\"",
+            "listener = { address = \"127.0.0.1:80\" }: must be written as [[listener]]",
+        ),
+        (
+            "route = [[\"/\", \"echo\"]]",
+            "route = [[\"/\", \"echo\"]]: must be written as [[route]]",
+        ),
+        (
+            "[[socket]]\nno_delay = true",
+            "socket = [{ no_delay = true }]: must be written as [socket]",
+        ),
+    ]);
+}
+
+#[test]
+fn keys_without_default_are_required() {
+    refused(&[
+        (
+            "[[listener]]",
+            "listener[0].address: is required, and \
+             must be an IP address and port such as \"127.0.0.1:8080\"",
+        ),
+        (
+            "[[route]]\npath = \"/\"\nservice = \"page\"\n[[route]]\npath = \"/a\"",
+            "route[1].service: is required, and must be one of \"echo\", \"page\"",
+        ),
+        (
+            "[[route]]\nservice = \"page\"",
+            "route[0].path: is required, and must start with / and be a URI path: \
+             no query, fragment, space or bad escape",
+        ),
+    ]);
+}
+
+#[test]
+fn keys_must_agree() {
+    refused(&[
+        (
+            "[limits]\nconnections_max = 10\nhalf_open_max = 11",
+            "limits.half_open_max = 11: must be at most limits.connections_max (10)",
+        ),
+        (
+            "[limits]\npool_bytes_max = 1048589",
+            "limits.pool_bytes_max = 1048589: must be at least 1048590, \
+             to hold one message of the largest message_bytes_max (1048576)",
+        ),
+        (
+            "listener = []",
+            "listener = []: must hold at least one address",
+        ),
+        (
+            "[[listener]]\naddress = \"[::1]:80\"\n[[listener]]\naddress = \"[0::1]:80\"",
+            "listener[1].address = \"[::1]:80\": must not be listed twice",
+        ),
+        ("route = []", "route = []: must hold at least one route"),
+        (
+            "[[route]]\npath = \"/a\"\nservice = \"echo\"\n\
+             [[route]]\npath = \"/a\"\nservice = \"page\"",
+            "route[1].path = \"/a\": must not be the path of two routes",
+        ),
+    ]);
+}
+
+#[test]
+fn routes_are_held_to_their_rules() {
+    let path_rule = "must start with / and be a URI path: no query, fragment, space or bad escape";
+    for path in ["", "echo", "/a?b", "/a#b", "/a b"] {
+        assert_eq!(
+            refusal(&format!("[[route]]\npath = \"{path}\"\nservice = \"echo\"")),
+            format!("tidegate.toml: route[0].path = \"{path}\": {path_rule}")
+        );
+    }
+    let echo = |rest: &str| format!("[[route]]\npath = \"/\"\nservice = \"echo\"\n{rest}");
+    refused(&[
+        (
+            &echo("origins = [\"null\", \"https://a.example/\"]"),
+            "route[0].origins[1] = \"https://a.example/\": must be \"null\" or \
+             scheme://host[:port] as browsers write it: lower case, no path, no default port",
+        ),
+        (
+            &echo("subprotocols = [\"a b\"]"),
+            "route[0].subprotocols[0] = \"a b\": \
+             must be an RFC 9110 token (letters, digits, !#$%&'*+-.^_`|~)",
+        ),
+        (
+            &echo("subprotocols = [\"a\", \"b\", \"a\"]"),
+            "route[0].subprotocols[2] = \"a\": must not be listed twice",
+        ),
+    ]);
+    for (key, value) in [
+        ("origins", "\"*\""),
+        ("origins", "[\"null\"]"),
+        ("subprotocols", "[\"a\"]"),
+        ("message_bytes_max", "1000"),
+        ("slow_policy", "\"drop_newest\""),
+    ] {
+        assert_eq!(
+            refusal(&format!(
+                "[[route]]\npath = \"/\"\nservice = \"page\"\n{key} = {value}"
+            )),
+            format!(
+                "tidegate.toml: route[0].{key} = {value}: \
+                 must be left out where the service is \"page\""
+            )
+        );
+    }
+}
+
+#[test]
+fn unknown_keys_suggest_the_right_one_at_every_level() {
+    refused(&[
+        ("loop = 2", "loop = 2: unknown key, did you mean loops?"),
+        (
+            "[limit]\nhead_bytes_max = 600",
+            "limit: unknown key, did you mean limits?",
+        ),
+        (
+            "[limits]\nmesage_bytes_max = 0",
+            "limits.mesage_bytes_max = 0: unknown key, did you mean limits.message_bytes_max?",
+        ),
+        (
+            "message_bytes_max = 4096",
+            "message_bytes_max = 4096: unknown key, did you mean limits.message_bytes_max?",
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\n[[listener]]\nadress = \"127.0.0.1:2\"",
+            "listener[1].adress = \"127.0.0.1:2\": unknown key, did you mean listener.address?",
+        ),
+        (
+            "[[route]]\npath = \"/\"\nservice = \"echo\"\norigin = \"*\"",
+            "route[0].origin = \"*\": unknown key, did you mean route.origins?",
+        ),
+        (
+            "[timeouts]\nfoo = { a = 1 }",
+            "timeouts.foo: unknown key; [timeouts] takes handshake_ms, refuse_ms, ping_idle_ms, \
+             pong_ms, write_stall_ms, close_ms, drain_ms, pool_idle_ms, accept_pause_ms",
+        ),
+    ]);
+}
+
+#[test]
+fn text_that_is_not_toml_is_located() {
+    for (text, place) in [
+        ("loops = ", "tidegate.toml:1:9: "),
+        ("loops = 1\nloops = 2\n", "tidegate.toml:2:1: "),
+        (
+            "[limits]\nhead_bytes_max = 512 bytes\n",
+            "tidegate.toml:2:18: ",
+        ),
+        (
+            "loops = 99999999999999999999",
+            "tidegate.toml:1:9: 99999999999999999999 is beyond ",
+        ),
+        (
+            "[limits]\nhead_bytes_max = -9223372036854775809",
+            "tidegate.toml:2:18: -9223372036",
+        ),
+        ("# \u{e4}\n[limits\n", "tidegate.toml:2:8: "),
+    ] {
+        let line = refusal(text);
+        assert!(
+            line.starts_with(place) && line.len() > place.len(),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn hostile_text_still_gives_one_line() {
+    refusal("\"a\\nb\" = \"c\\nd\"");
+    refusal("[[route]]\npath = '''\n/a\nb'''\nservice = \"echo\"");
+    refusal("[[listener]]\naddress = \"\\u2028\\u0000\"");
+    refusal("loops = 99999999999999999999");
+    refusal(&"[".repeat(10_000));
+    refusal(&format!("{} = 1", "x".repeat(10_000)));
+    refusal(&format!("a = {}{}", "[".repeat(70), "]".repeat(70)));
+}
+
+#[test]
+fn a_file_is_loaded_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tidegate.toml");
+    fs::write(&path, "loops = 2\n").unwrap();
+    assert_eq!(Config::load(&path).unwrap().loops, 2);
+    fs::write(&path, b"loops = \xff\n").unwrap();
+    assert_eq!(
+        Config::load(&path).unwrap_err().to_string(),
+        format!(
+            "{}: cannot be read: stream did not contain valid UTF-8",
+            path.display()
+        )
+    );
+}

@@ -1,0 +1,141 @@
+//! What someone who wrote an unknown key most likely meant.
+
+use super::keys::{KEYS, SECTIONS, split};
+
+/// The end of the sentence "unknown key": the closest key if one is close, and otherwise the
+/// keys there are, because a far-fetched guess would mislead.
+pub(super) fn hint(unknown: &str) -> String {
+    match closest(unknown) {
+        Some(name) => format!(", did you mean {name}?"),
+        None => choices(split(unknown).0),
+    }
+}
+
+/// The known name closest to `unknown`, if any is close enough to be a slip.
+///
+/// The name inside the table decides; being in another table counts as one more edit, so that a
+/// key under the wrong header is recognised but never beats a typing mistake under the right one.
+fn closest(unknown: &str) -> Option<&'static str> {
+    if unknown.len() > UNKNOWN_BYTES_MAX {
+        return None;
+    }
+    let (section, leaf) = split(unknown);
+    let sections = SECTIONS.iter().map(|section| section.name);
+    sections
+        .chain(KEYS.iter().map(|key| key.name))
+        .filter_map(|name| {
+            let (known_section, known_leaf) = split(name);
+            let edits = edits(leaf, known_leaf)?;
+            Some((edits + usize::from(section != known_section), name))
+        })
+        .min_by_key(|(edits, _)| *edits)
+        .map(|(_, name)| name)
+}
+
+/// The edit distance if it is small for the length of the words.
+fn edits(written: &str, known: &str) -> Option<usize> {
+    // A unit left out or invented is the commonest slip, whatever its length.
+    let (short, long) = if written.len() < known.len() {
+        (written, known)
+    } else {
+        (known, written)
+    };
+    if short.len() >= 4
+        && long
+            .strip_prefix(short)
+            .is_some_and(|rest| rest.starts_with('_'))
+    {
+        return Some(1);
+    }
+    let edits = strsim::damerau_levenshtein(written, known);
+    (edits <= long.chars().count().div_ceil(3)).then_some(edits)
+}
+
+/// The keys of a table.
+fn choices(section: &str) -> String {
+    let mut names: Vec<String> = KEYS
+        .iter()
+        .filter(|key| key.section() == section)
+        .map(|key| key.leaf().to_owned())
+        .collect();
+    let header = SECTIONS.iter().find(|known| known.name == section);
+    if header.is_none() {
+        names.extend(SECTIONS.iter().map(super::keys::Section::header));
+    }
+    let holder = header.map_or_else(|| "the file".to_owned(), super::keys::Section::header);
+    format!("; {holder} takes {}", names.join(", "))
+}
+
+/// Longer than any slip of a known key; keeps the quadratic distance off absurd input.
+const UNKNOWN_BYTES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_finger_finds_its_key() {
+        for (unknown, meant) in [
+            ("loop", "loops"),
+            ("lopos", "loops"),
+            ("shareport", "share_port"),
+            ("listeners", "listener"),
+            ("limit", "limits"),
+            ("routes", "route"),
+            ("limits.mesage_bytes_max", "limits.message_bytes_max"),
+            ("limits.conections_max", "limits.connections_max"),
+            ("listener.adress", "listener.address"),
+            ("route.origin", "route.origins"),
+            ("route.sub_protocols", "route.subprotocols"),
+            ("socket.nodelay", "socket.no_delay"),
+        ] {
+            assert_eq!(closest(unknown), Some(meant), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_missing_unit_finds_its_key() {
+        assert_eq!(closest("timeouts.pong"), Some("timeouts.pong_ms"));
+        assert_eq!(
+            closest("limits.message_bytes"),
+            Some("limits.message_bytes_max")
+        );
+    }
+
+    #[test]
+    fn a_key_under_the_wrong_header_finds_its_place() {
+        assert_eq!(closest("head_bytes_max"), Some("limits.head_bytes_max"));
+        assert_eq!(closest("limits.pong_ms"), Some("timeouts.pong_ms"));
+    }
+
+    #[test]
+    fn the_same_name_in_the_same_table_comes_first() {
+        assert_eq!(
+            closest("route.message_bytes_mx"),
+            Some("route.message_bytes_max")
+        );
+        assert_eq!(
+            closest("limits.message_bytes_mx"),
+            Some("limits.message_bytes_max")
+        );
+    }
+
+    #[test]
+    fn every_key_is_found_with_its_last_letter_missing() {
+        for key in KEYS {
+            let unknown = &key.name[..key.name.len() - 1];
+            assert_eq!(closest(unknown), Some(key.name), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn nothing_close_lists_what_there_is() {
+        assert_eq!(hint("listener.certificate"), "; [[listener]] takes address");
+        assert_eq!(
+            hint("xyzzy"),
+            "; the file takes loops, share_port, [[listener]], [limits], [timeouts], [turn], \
+             [socket], [[route]]"
+        );
+        assert!(hint(&"x".repeat(100_000)).starts_with("; the file takes"));
+    }
+}
