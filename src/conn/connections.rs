@@ -11,7 +11,7 @@ use crate::key::ConnKey;
 use crate::metrics::Counters;
 use crate::pool::{Backlog, Buffers, Carries, ReadBuffer, SharedBudget};
 use crate::reactor::Transport;
-use crate::services::{CloseRequest, Effect, Peer, Router};
+use crate::services::{CloseReason, CloseRequest, Effect, Peer, Router};
 use crate::timer::{Millis, Tick, Wheel};
 use crate::ws::EncodedFrame;
 
@@ -49,6 +49,9 @@ pub struct Connections<S> {
     pub(super) open_count: usize,
     pub(super) refused_count: usize,
     pub(super) draining: bool,
+    /// Mailboxes of other loops are full: whoever writes to them is not read for now.
+    pub(super) mail_full: bool,
+    pub(super) paused_by_mail: Vec<ConnKey>,
 }
 
 /// What one loop asks another to do to a connection there.
@@ -99,6 +102,8 @@ impl<S: Transport> Connections<S> {
             open_count: 0,
             refused_count: 0,
             draining: false,
+            mail_full: false,
+            paused_by_mail: Vec::new(),
             settings,
         }
     }
@@ -189,6 +194,26 @@ impl<S: Transport> Connections<S> {
     /// Mail for other loops, with the loop it is for.
     pub fn take_mail(&mut self) -> std::vec::Drain<'_, (u16, Mail)> {
         self.mail_out.drain(..)
+    }
+
+    /// Says whether mail for other loops piles up. Connections that make more of it are not read
+    /// until it no longer does.
+    pub fn set_mail_full(&mut self, is_full: bool) {
+        self.mail_full = is_full;
+        if is_full {
+            return;
+        }
+        for key in std::mem::take(&mut self.paused_by_mail) {
+            if let Some(conn) = self.table.get_mut(key) {
+                conn.flags.clear(Flags::MAIL_PAUSED);
+                self.run_queue.push(&mut self.table, key);
+            }
+        }
+    }
+
+    /// The kernel cannot watch this socket.
+    pub fn give_up(&mut self, key: ConnKey) {
+        self.kill(key, CloseReason::Reset);
     }
 
     /// Whether there is work that no event will announce.

@@ -31,6 +31,9 @@ impl Flags {
     /// Counted against `refusals_max` rather than `connections_max`.
     pub(crate) const REFUSED: Self = Self(1 << 11);
 
+    /// Reading is paused because the mailboxes it writes to are full.
+    pub(crate) const MAIL_PAUSED: Self = Self(1 << 12);
+
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
     }

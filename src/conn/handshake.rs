@@ -10,6 +10,7 @@ use crate::key::ConnKey;
 use crate::pool::ReadBuffer;
 use crate::reactor::Transport;
 use crate::services::{CloseReason, Found, Peer};
+use crate::ws::Progress;
 
 impl<S: Transport> Connections<S> {
     /// Bytes of a request have arrived. After an upgrade, what follows the head in the buffer is
@@ -20,7 +21,7 @@ impl<S: Transport> Connections<S> {
         match find_head_end(arrived, buffer.scanned) {
             Some(end) if end <= head_bytes_max => {
                 self.answer(key, parse_head(&arrived[..end]));
-                buffer.progress.skip_to(end);
+                buffer.progress = Progress::starting_at(end);
             }
             None if arrived.len() < head_bytes_max && looks_like_http(arrived) => {
                 buffer.scanned = arrived.len();
@@ -56,13 +57,13 @@ impl<S: Transport> Connections<S> {
                     Method::Head => true,
                     Method::Other => {
                         self.counters.refused_not_found.add(1);
-                        let rejection = Rejection::method_not_allowed(Allow::GetHead);
+                        let rejection = Rejection::method_not_allowed(Allow::GetAndHead);
                         return self.reject(key, &rejection, false);
                     }
                 };
                 let page = page.reply(&head);
                 let output = self.outgoing.cork();
-                let (content_type, headers) = (page.content_type, &page.headers);
+                let (content_type, headers) = (&page.content_type, &page.headers);
                 write_page(output, Status::Ok, content_type, headers, &page.body, head_only);
                 self.counters.pages.add(1);
                 self.finish(key, CloseReason::Gone);

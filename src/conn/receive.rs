@@ -36,6 +36,8 @@ enum Read {
     Failed,
     Ended,
     Got { filled_the_room: bool },
+    /// There was no memory to read into; the connection is being ended.
+    NoRoom,
     Nothing,
 }
 
@@ -73,6 +75,7 @@ impl<S: Transport> Connections<S> {
         }
         let has_undecoded = conn.flags.has(Flags::UNDECODED);
         if conn.flags.has(Flags::PAUSED)
+            || conn.flags.has(Flags::MAIL_PAUSED)
             || !(has_undecoded || conn.flags.has(Flags::INPUT_PENDING))
         {
             return Step::Done;
@@ -100,6 +103,7 @@ impl<S: Transport> Connections<S> {
                 self.handle(key, &mut buffer);
                 self.after_read(key, filled_the_room)
             }
+            Read::NoRoom => Step::Done,
             Read::Nothing => self.after_read(key, false),
         };
         self.keep(key, carry, buffer);
@@ -117,7 +121,7 @@ impl<S: Transport> Connections<S> {
             let bytes_max = message_bytes_max + CLIENT_HEADER_BYTES_MAX;
             if self.buffers.grow(&mut buffer.bytes, bytes_max).is_err() {
                 self.overloaded(key);
-                return Read::Nothing;
+                return Read::NoRoom;
             }
         }
         let Some(conn) = self.table.get_mut(key) else { return Read::Nothing };
@@ -170,12 +174,17 @@ impl<S: Transport> Connections<S> {
         while self.table.get_mut(key).is_some_and(|conn| conn.phase == Phase::Open) {
             let stop = self.decode(key, buffer);
             self.flush_outgoing(key, Some(buffer));
+            let letters = self.mail_out.len();
             self.apply_effects();
+            let writes_mail = self.mail_out.len() > letters;
+            if self.mail_full && writes_mail {
+                self.pause_for_mail(key);
+            }
             match stop {
                 Stop::NeedMore => return,
                 Stop::OutputFull => {
                     if let Some(conn) = self.table.get_mut(key)
-                        && conn.flags.has(Flags::PAUSED)
+                        && (conn.flags.has(Flags::PAUSED) || conn.flags.has(Flags::MAIL_PAUSED))
                     {
                         conn.flags.set(Flags::UNDECODED);
                         return;
@@ -192,6 +201,14 @@ impl<S: Transport> Connections<S> {
                     }
                 }
             }
+        }
+    }
+
+    fn pause_for_mail(&mut self, key: ConnKey) {
+        if let Some(conn) = self.table.get_mut(key)
+            && conn.flags.raise(Flags::MAIL_PAUSED)
+        {
+            self.paused_by_mail.push(key);
         }
     }
 

@@ -26,6 +26,17 @@ pub struct Readiness {
     pub read_closed: bool,
 }
 
+/// Why no connection came out of a listener's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptError {
+    /// The queue is empty; an event will tell of the next connection.
+    Empty,
+    /// The process or the system has no descriptor or memory left. The connection stays queued.
+    Exhausted,
+    /// This one connection failed, or a signal came in between; there may be others.
+    Failed,
+}
+
 /// A connected stream.
 pub trait Transport {
     /// Reads what is there; `Ok(0)` is the end of input.
@@ -70,8 +81,8 @@ pub trait Poller {
     /// Takes a connection from a listener's queue.
     ///
     /// # Errors
-    /// `WouldBlock` when the queue is empty, or what `accept(2)` says.
-    fn accept(&mut self, listener: usize) -> io::Result<Self::Socket>;
+    /// Why there is none, by what to do about it.
+    fn accept(&mut self, listener: usize) -> Result<Self::Socket, AcceptError>;
 
     /// Stops listening: connections still in the queues are reset, newcomers are refused.
     fn close_listeners(&mut self);

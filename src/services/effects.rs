@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::Peer;
 use crate::conn::Outgoing;
-use crate::ws::{CloseCode, EncodedFrame, MessageKind, Opcode};
+use crate::ws::{CloseCode, EncodedFrame, MessageKind};
 
 /// A whole message, unmasked and checked, where it lies in the loop's buffer.
 #[derive(Debug)]
@@ -140,14 +140,6 @@ impl<'e> Effects<'e> {
         match &mut self.current {
             Some(current) if current.peer == peer => current.outgoing.request_close(request),
             _ => self.later.push(Effect::Close(peer, request)),
-        }
-    }
-
-    /// The opcode and payload of a control frame to the current peer: the loop's own pongs.
-    pub(crate) fn control(&mut self, opcode: Opcode, payload: &[u8]) {
-        match &mut self.current {
-            Some(current) => current.outgoing.frame(opcode, payload),
-            None => *self.ignored += 1,
         }
     }
 }

@@ -9,7 +9,6 @@ mod effects;
 mod page;
 mod router;
 
-use std::borrow::Cow;
 use std::fmt;
 
 pub use echo::Echo;
@@ -19,7 +18,7 @@ pub use page::{IndexPage, Page, PageReply};
 pub(crate) use router::{Found, SocketRoute};
 pub use router::{Handler, Route, RouteOptions, Router};
 
-use crate::http::{Rejection, ResponseHeader, UpgradeRequest};
+use crate::http::{Rejection, ResponseHeader, Subprotocol, UpgradeRequest};
 use crate::key::ConnKey;
 use crate::ws::{CloseCode, Violation};
 
@@ -70,7 +69,7 @@ pub trait Service {
 pub struct Admission {
     /// Subprotocol to name in the reply instead of the route's first match; it must be one that
     /// the client offered.
-    pub subprotocol: Option<Cow<'static, str>>,
+    pub subprotocol: Option<Subprotocol>,
     /// Further headers of the reply, such as `Set-Cookie`.
     pub headers: Vec<ResponseHeader>,
 }

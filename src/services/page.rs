@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::http::{RequestHead, ResponseHeader};
+use crate::http::{HeaderValue, RequestHead, ResponseHeader};
 
 /// Serves plain GET and HEAD requests of one route.
 pub trait Page {
@@ -14,7 +14,7 @@ pub trait Page {
 #[derive(Clone, Debug)]
 pub struct PageReply {
     /// `Content-Type`.
-    pub content_type: &'static str,
+    pub content_type: HeaderValue,
     /// Further headers.
     pub headers: Vec<ResponseHeader>,
     /// The body.
@@ -36,7 +36,7 @@ impl IndexPage {
             .filter_map(|(name, value)| ResponseHeader::new(name, value).ok())
             .collect();
         let body = Bytes::from_static(include_bytes!("index.html"));
-        Self { reply: PageReply { content_type: "text/html; charset=utf-8", headers, body } }
+        Self { reply: PageReply { content_type: HeaderValue::HTML, headers, body } }
     }
 }
 

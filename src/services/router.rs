@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Page, Service};
 use crate::config::SlowPolicy;
-use crate::http::{OriginRule, Path};
+use crate::http::{OriginRule, Path, Subprotocol};
 
 /// A path and what serves it; the same path may have a socket route and a page.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub struct RouteOptions {
     /// Whose pages may connect.
     pub origins: OriginRule,
     /// Subprotocols in order of preference.
-    pub subprotocols: Vec<String>,
+    pub subprotocols: Vec<Subprotocol>,
     /// Largest message, in bytes of payload.
     pub message_bytes_max: usize,
     /// What becomes of pushed messages when a connection's backlog is full.

@@ -85,6 +85,12 @@ impl Progress {
         self.message_len == 0 && self.frame_at as usize >= filled
     }
 
+    /// The progress of a buffer whose first `consumed` bytes were no frames.
+    #[must_use]
+    pub fn starting_at(consumed: usize) -> Self {
+        Self { frame_at: offset(consumed), ..Self::default() }
+    }
+
     /// Bytes that must be kept of a buffer with `filled` bytes.
     #[must_use]
     pub fn kept_bytes(&self, filled: usize) -> usize {

@@ -1,0 +1,179 @@
+//! Taking in connections: at a bounded pace, within the process's limits, and without spinning
+//! when descriptors run out.
+//!
+//! A listener that was not emptied gives no further event until somebody new connects, so what is
+//! still queued must be remembered here. When descriptors run out, a reserve descriptor makes room
+//! to take one connection and drop it, so that its client learns at once; then accepting pauses.
+
+use super::poller::{AcceptError, Poller};
+use crate::conn::Connections;
+use crate::key::ConnKey;
+use crate::metrics::Counters;
+use crate::pool::Lease;
+use crate::timer::Millis;
+
+/// Limits of one loop's listeners.
+#[derive(Clone, Debug)]
+pub struct ListenerSettings {
+    /// Connections taken in one turn.
+    pub accepts_per_turn: usize,
+    /// Connections over the limit that are held at once to be told 503.
+    pub refusals_max: usize,
+    /// How long to pause when descriptors or memory ran out.
+    pub accept_pause_ms: u64,
+}
+
+/// The listeners of one loop.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    settings: ListenerSettings,
+    /// Per listener: its queue was not seen empty since its last event.
+    pending: Vec<bool>,
+    paused_until: Option<Millis>,
+    has_reserve: bool,
+    /// This loop's part of `connections_max`.
+    budget: Lease,
+    draining: bool,
+    is_closed: bool,
+}
+
+impl Acceptor {
+    pub(super) fn new(settings: ListenerSettings, listeners: usize, budget: Lease) -> Self {
+        Self {
+            settings,
+            // A listener may have been ready before it was registered.
+            pending: vec![true; listeners],
+            paused_until: None,
+            has_reserve: false,
+            budget,
+            draining: false,
+            is_closed: false,
+        }
+    }
+
+    /// An event said that somebody connected.
+    pub(super) fn on_event(&mut self, listener: usize) {
+        if let Some(pending) = self.pending.get_mut(listener) {
+            *pending = true;
+        }
+    }
+
+    /// Takes everyone who is queued, to be told 503, and then closes the listeners.
+    pub(super) fn start_draining(&mut self) {
+        self.draining = true;
+        self.paused_until = None;
+        self.pending.fill(true);
+    }
+
+    /// Whether the listeners are closed and nobody is queued.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    /// When to try again without an event: `Some` if connections may be queued.
+    pub(super) fn due(&self, now: Millis, refused_count: usize) -> Option<Millis> {
+        if self.is_closed || !self.pending.contains(&true) {
+            // A lost reserve descriptor is wanted back even when nobody connects.
+            return self.paused_until;
+        }
+        match self.paused_until {
+            Some(until) => Some(until),
+            // Their ends are events of this loop.
+            None if refused_count >= self.settings.refusals_max && !self.draining => None,
+            None => Some(now),
+        }
+    }
+
+    /// Takes connections in, as many as a turn may.
+    pub(super) fn run<P: Poller>(
+        &mut self,
+        poller: &mut P,
+        connections: &mut Connections<P::Socket>,
+        counters: &Counters,
+        now: Millis,
+    ) {
+        if self.is_closed || self.paused_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.paused_until = None;
+        if !self.has_reserve {
+            self.has_reserve = poller.hold_reserve(true);
+            if !self.has_reserve {
+                self.pause(now);
+            }
+        }
+        for _ in 0..self.settings.accepts_per_turn {
+            let Some(listener) = self.pending.iter().position(|pending| *pending) else { break };
+            let admitted = !self.draining && self.budget.take(1);
+            if !admitted
+                && !self.draining
+                && connections.refused_count() >= self.settings.refusals_max
+            {
+                return;
+            }
+            let accepted = poller.accept(listener);
+            if admitted && accepted.is_err() {
+                self.budget.give(1);
+            }
+            match accepted {
+                Ok(socket) => {
+                    counters.connections_accepted.add(1);
+                    let key = connections.insert(socket, !admitted);
+                    self.register(poller, connections, key, counters);
+                }
+                Err(AcceptError::Empty) => self.pending[listener] = false,
+                Err(AcceptError::Failed) => {}
+                Err(AcceptError::Exhausted) => {
+                    counters.accept_failures.add(1);
+                    self.shed(poller, listener, counters);
+                    self.pause(now);
+                    return;
+                }
+            }
+        }
+        if self.draining && !self.pending.contains(&true) {
+            poller.close_listeners();
+            self.is_closed = true;
+        }
+    }
+
+    /// A connection that counted against the limit is gone.
+    pub(super) fn give_back(&mut self) {
+        self.budget.give(1);
+    }
+
+    fn register<P: Poller>(
+        &mut self,
+        poller: &mut P,
+        connections: &mut Connections<P::Socket>,
+        key: ConnKey,
+        counters: &Counters,
+    ) {
+        let Some(socket) = connections.socket_mut(key) else { return };
+        if poller.register(socket, key.to_token()).is_err() {
+            counters.accept_failures.add(1);
+            connections.give_up(key);
+        }
+    }
+
+    /// Lets the oldest queued connection in and drops it.
+    fn shed<P: Poller>(&mut self, poller: &mut P, listener: usize, counters: &Counters) {
+        if !self.has_reserve {
+            return;
+        }
+        poller.hold_reserve(false);
+        match poller.accept(listener) {
+            Ok(socket) => {
+                drop(socket);
+                counters.accepts_shed.add(1);
+            }
+            Err(AcceptError::Empty) => self.pending[listener] = false,
+            Err(AcceptError::Exhausted | AcceptError::Failed) => {}
+        }
+        self.has_reserve = poller.hold_reserve(true);
+    }
+
+    fn pause(&mut self, now: Millis) {
+        self.paused_until = Some(now.plus(self.settings.accept_pause_ms));
+    }
+}

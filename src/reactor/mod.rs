@@ -1,0 +1,12 @@
+//! The event loop: one thread, its sockets, and turns of bounded work.
+
+mod drain;
+mod event_loop;
+mod listener;
+mod mailbox;
+mod poller;
+
+pub use event_loop::{EventLoop, LoopCommand, LoopLinks, LoopSettings, MAILBOX_TOKEN, Turn};
+pub use listener::ListenerSettings;
+pub use mailbox::{Mailbox, Wake};
+pub use poller::{AcceptError, Poller, Readiness, Transport};
