@@ -187,7 +187,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn shows_what_it_read(host in "[a-z0-9.-]{1,20}|\\[[0-9a-f]{0,4}::[0-9a-f]{0,4}\\]", port: Option<u16>) {
+        fn shows_what_it_read(
+            host in "[a-z0-9.-]{1,20}|\\[[0-9a-f]{0,4}::[0-9a-f]{0,4}\\]",
+            port: Option<u16>,
+        ) {
             let text = match port {
                 Some(port) => format!("{host}:{port}"),
                 None => host.clone(),

@@ -174,7 +174,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decodes_like_the_naive_twin(raw in "([a-c+]|%[0-9a-fA-F]{2}|%[eE]5%[bB][cC]%[aA]0|%g?){0,12}") {
+        fn decodes_like_the_naive_twin(
+            raw in "([a-c+]|%[0-9a-fA-F]{2}|%[eE]5%[bB][cC]%[aA]0|%g?){0,12}",
+        ) {
             let segment = Encoded::segment(raw.as_bytes());
             let query_part = Encoded::query_part(raw.as_bytes());
             let expected = decode_naively(&raw, false);
@@ -190,7 +192,10 @@ mod tests {
         }
 
         #[test]
-        fn matches_exactly_the_decoded_text(raw in "([ab]|%6[12]|\\+){0,6}", other in "[ab+ ]{0,6}") {
+        fn matches_exactly_the_decoded_text(
+            raw in "([ab]|%6[12]|\\+){0,6}",
+            other in "[ab+ ]{0,6}",
+        ) {
             for encoded in [Encoded::segment(raw.as_bytes()), Encoded::query_part(raw.as_bytes())] {
                 let decoded = encoded.decode().unwrap();
                 prop_assert!(encoded.matches(&decoded));

@@ -132,7 +132,12 @@ proptest! {
     }
 
     #[test]
-    fn the_end_is_the_same_at_any_split(valid in valid_head(), rest: Vec<u8>, split: Index, split_again: Index) {
+    fn the_end_is_the_same_at_any_split(
+        valid in valid_head(),
+        rest: Vec<u8>,
+        split: Index,
+        split_again: Index,
+    ) {
         let mut received = valid.bytes.clone();
         received.extend_from_slice(&rest);
         let end = valid.bytes.len();
@@ -153,7 +158,11 @@ proptest! {
     }
 
     #[test]
-    fn what_does_not_look_like_http_is_never_accepted(valid in valid_head(), mutations in mutations(), split: Index) {
+    fn what_does_not_look_like_http_is_never_accepted(
+        valid in valid_head(),
+        mutations in mutations(),
+        split: Index,
+    ) {
         let mut bytes = valid.bytes;
         mutations.iter().for_each(|mutation| mutation.apply(&mut bytes));
         if !bytes.is_empty() && !looks_like_http(&bytes[..split.index(bytes.len())]) {
@@ -162,7 +171,10 @@ proptest! {
     }
 
     #[test]
-    fn mutated_heads_never_panic_and_smuggle_nothing(valid in valid_head(), mutations in mutations()) {
+    fn mutated_heads_never_panic_and_smuggle_nothing(
+        valid in valid_head(),
+        mutations in mutations(),
+    ) {
         let mut bytes = valid.bytes;
         mutations.iter().for_each(|mutation| mutation.apply(&mut bytes));
         let end = find_head_end(&bytes, 0).unwrap_or(bytes.len());
