@@ -1,1 +1,60 @@
-//! Placeholder.
+//! An upgrade request becomes a decision: bytes in, a 101 or a refusal out.
+//!
+//! No socket, no clock: whoever owns the connection brings the bytes and takes the answer away.
+//! A head is parsed where it lies, once it is complete; nothing is kept between two reads but the
+//! bytes themselves.
+//!
+//! ```
+//! use tidegate::http::{self, OriginRule, Rejection, UpgradePolicy};
+//!
+//! /// Appends the answer to `received`, if it holds a whole head.
+//! fn answer(received: &[u8], out: &mut Vec<u8>) -> Result<(), Rejection> {
+//!     let Some(end) = http::find_head_end(received, 0) else { return Ok(()) };
+//!     let head = http::parse_head(&received[..end])?;
+//!     if !head.path().matches("/chat") {
+//!         return Err(Rejection::not_found());
+//!     }
+//!     let policy = UpgradePolicy { origins: &OriginRule::SameHost, subprotocols: &[] };
+//!     let request = http::check_upgrade(&head, &policy)?;
+//!     http::write_switching_protocols(out, &request.accept_key(), request.subprotocol(), &[]);
+//!     Ok(())
+//! }
+//!
+//! let received = b"GET /chat HTTP/1.1\r\nHost: example.com\r\n\
+//!     Upgrade: websocket\r\nConnection: Upgrade\r\n\
+//!     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+//! let mut out = Vec::new();
+//! answer(received, &mut out)?;
+//! assert!(out.starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"));
+//! # Ok::<(), Rejection>(())
+//! ```
+
+mod accept_key;
+mod authority;
+mod grammar;
+mod head;
+mod list;
+mod origin;
+mod percent;
+mod rejection;
+mod response;
+mod response_header;
+mod subprotocol;
+mod target;
+mod upgrade;
+
+pub use accept_key::accept_key;
+pub use authority::Authority;
+pub use head::{
+    HEAD_BYTES_MAX, HEADERS_MAX, HeadError, Method, RequestHead, Version, find_head_end,
+    looks_like_http, parse_head,
+};
+pub use list::{has_token, list_elements};
+pub use origin::OriginRule;
+pub use percent::{DecodeError, Encoded};
+pub use rejection::{Allow, Rejection};
+pub use response::{Status, write_page, write_switching_protocols};
+pub use response_header::{HeaderValue, InvalidHeader, ResponseHeader};
+pub use subprotocol::{InvalidSubprotocol, OFFERED_SUBPROTOCOLS_MAX, Subprotocol};
+pub use target::{Path, Query, QueryError, TargetError};
+pub use upgrade::{UpgradePolicy, UpgradeRequest, check_upgrade, wants_upgrade};

@@ -1,0 +1,81 @@
+//! Comma-separated lists, which may be spread over several header lines (RFC 9110 §5.6.1).
+
+use super::grammar::trim_whitespace;
+
+/// The elements of a list header: `values` are the values of all its lines, in order, as
+/// [`RequestHead::header_values`](super::RequestHead::header_values) gives them.
+///
+/// Lines of the same name are one list (RFC 9110 §5.3). Empty elements count for nothing
+/// (RFC 9110 §5.6.1.2). Quoted strings are not understood: an element ends at any comma, which is
+/// what lists of tokens need.
+pub fn list_elements<'b>(values: impl Iterator<Item = &'b [u8]>) -> impl Iterator<Item = &'b [u8]> {
+    values
+        .flat_map(|value| value.split(|&byte| byte == b','))
+        .map(trim_whitespace)
+        .filter(|element| !element.is_empty())
+}
+
+/// Whether `token` is an element of the list; letter case does not count.
+pub fn has_token<'b>(values: impl Iterator<Item = &'b [u8]>, token: &[u8]) -> bool {
+    list_elements(values).any(|element| element.eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn elements<'b>(lines: &[&'b str]) -> Vec<&'b str> {
+        list_elements(lines.iter().map(|line| line.as_bytes()))
+            .map(|element| str::from_utf8(element).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn empty_elements_count_for_nothing_rfc_9110_section_5_6_1_2() {
+        assert_eq!(elements(&["foo ,bar,"]), ["foo", "bar"]);
+        assert_eq!(elements(&["foo , ,bar,charlie"]), ["foo", "bar", "charlie"]);
+        assert_eq!(elements(&["", ",", ",   ,", "\t"]), [""; 0]);
+        assert_eq!(elements(&[]), [""; 0]);
+    }
+
+    #[test]
+    fn lines_join_rfc_9110_section_5_3() {
+        assert_eq!(
+            elements(&["keep-alive", "Upgrade, foo"]),
+            ["keep-alive", "Upgrade", "foo"]
+        );
+    }
+
+    #[test]
+    fn tokens_are_whole_elements_in_any_case() {
+        let has_upgrade = |line: &str| has_token([line.as_bytes()].into_iter(), b"upgrade");
+        assert!(has_upgrade("upgrade"));
+        assert!(has_upgrade("keep-alive,\tUPGRADE ,"));
+        for line in [
+            "",
+            "up",
+            "upgraded",
+            "not upgrade",
+            "\"upgrade\"",
+            "upgrade;q=1",
+            "upgrade/1",
+        ] {
+            assert!(!has_upgrade(line), "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cutting_a_list_into_lines_changes_nothing(
+            tokens in prop::collection::vec("[a-z!]{1,5}", 0..8),
+            separator in "[ \t]{0,2},[ \t,]{0,3}",
+            cut in 0_usize..8,
+        ) {
+            let cut = cut.min(tokens.len());
+            let lines = [tokens[..cut].join(&separator), tokens[cut..].join(&separator)];
+            prop_assert_eq!(elements(&[&lines[0], &lines[1]]), tokens);
+        }
+    }
+}

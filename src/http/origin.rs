@@ -1,0 +1,170 @@
+//! Which web pages may open a socket: the rule a route puts on `Origin` (RFC 6455 §10.2).
+
+use memchr::memmem;
+
+use super::authority::{Authority, default_port};
+
+/// The pages that may open a socket on a route, by the origin that browsers name (RFC 6454).
+///
+/// This protects the users of browsers from other sites acting in their name. It does not keep
+/// other clients out: those may send any `Origin`, or none, which every rule allows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum OriginRule {
+    /// Any origin, `null` too.
+    Any,
+    /// Only these origins, each written `scheme://host[:port]` (or `null`).
+    List(Vec<String>),
+    /// Only pages that came from the host and port that this request goes to.
+    #[default]
+    SameHost,
+}
+
+impl OriginRule {
+    /// Whether a page of `origin`, the value of `Origin`, may open a socket by a request to
+    /// `host`, the host that [`RequestHead::host`](super::RequestHead::host) names.
+    ///
+    /// Hosts compare without case, and a port left out is the default port of the origin's scheme:
+    /// whether the client came by TLS, a gateway behind a proxy cannot see.
+    pub fn permits(&self, origin: &[u8], host: Option<Authority<'_>>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::List(origins) => origins
+                .iter()
+                .any(|permitted| is_same_origin(permitted.as_bytes(), origin)),
+            Self::SameHost => {
+                let origin = WebOrigin::parse(origin);
+                origin
+                    .zip(host)
+                    .is_some_and(|(origin, host)| origin.is_of_host(&host))
+            }
+        }
+    }
+}
+
+/// What is no `scheme://host[:port]`, such as `null` or `file://`, must be the same text.
+fn is_same_origin(left: &[u8], right: &[u8]) -> bool {
+    match (WebOrigin::parse(left), WebOrigin::parse(right)) {
+        (Some(left), Some(right)) => {
+            left.scheme.eq_ignore_ascii_case(right.scheme) && left.is_of_host(&right.authority)
+        }
+        _ => left.eq_ignore_ascii_case(right),
+    }
+}
+
+/// An origin that names a host (RFC 6454 §6.2).
+struct WebOrigin<'b> {
+    scheme: &'b [u8],
+    authority: Authority<'b>,
+}
+
+impl<'b> WebOrigin<'b> {
+    fn parse(text: &'b [u8]) -> Option<Self> {
+        let (scheme, rest) = text.split_at_checked(memmem::find(text, b"://")?)?;
+        let authority = Authority::parse(rest.strip_prefix(b"://")?)?;
+        (!scheme.is_empty()).then_some(Self { scheme, authority })
+    }
+
+    fn is_of_host(&self, host: &Authority<'_>) -> bool {
+        let default_port = default_port(self.scheme);
+        self.authority.has_same_host(host)
+            && self.authority.port().or(default_port) == host.port().or(default_port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_same_host(origin: &str, host: &str) -> bool {
+        OriginRule::SameHost.permits(origin.as_bytes(), Authority::parse(host.as_bytes()))
+    }
+
+    fn is_listed(origin: &str, list: &[&str]) -> bool {
+        let list = list.iter().map(|&origin| origin.to_owned()).collect();
+        OriginRule::List(list).permits(origin.as_bytes(), Authority::parse(b"example.com"))
+    }
+
+    #[test]
+    fn same_host_compares_host_and_port() {
+        for (origin, host) in [
+            ("http://example.com", "example.com"),
+            ("http://EXAMPLE.com", "example.COM"),
+            ("http://example.com", "example.com:80"),
+            ("http://example.com:80", "example.com"),
+            ("https://example.com", "example.com"),
+            ("https://example.com", "example.com:443"),
+            ("HTTPS://example.com:443", "example.com:"),
+            ("http://localhost:8080", "localhost:8080"),
+            ("http://[::1]:8080", "[::1]:8080"),
+            ("app://example.com", "example.com"),
+        ] {
+            assert!(is_same_host(origin, host), "{origin} {host}");
+        }
+        for (origin, host) in [
+            ("http://example.com", "example.com:443"),
+            ("https://example.com", "example.com:80"),
+            ("http://example.com:8080", "example.com"),
+            ("http://example.com", "example.com:8080"),
+            ("http://example.com.evil.example", "example.com"),
+            ("http://sub.example.com", "example.com"),
+            ("http://evil.example", "example.com"),
+            ("app://example.com", "example.com:80"),
+        ] {
+            assert!(!is_same_host(origin, host), "{origin} {host}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_host_is_not_of_the_same_host() {
+        for origin in [
+            "null",
+            "",
+            "example.com",
+            "://example.com",
+            "http://",
+            "http://example.com/",
+            "http://user@example.com",
+            "http://example.com http://example.com",
+        ] {
+            assert!(!is_same_host(origin, "example.com"), "{origin}");
+        }
+        assert!(!OriginRule::SameHost.permits(b"http://example.com", None));
+    }
+
+    #[test]
+    fn a_list_permits_its_origins_only() {
+        let list = ["https://example.com", "http://localhost:3000", "null"];
+        for origin in [
+            "https://example.com",
+            "https://Example.com:443",
+            "http://localhost:3000",
+            "null",
+        ] {
+            assert!(is_listed(origin, &list), "{origin}");
+        }
+        for origin in [
+            "http://example.com",
+            "https://example.com:80",
+            "https://sub.example.com",
+            "http://localhost",
+            "file://",
+            "",
+        ] {
+            assert!(!is_listed(origin, &list), "{origin}");
+        }
+        assert!(is_listed("file://", &["FILE://"]));
+        assert!(!is_listed("null", &[]));
+    }
+
+    #[test]
+    fn any_permits_everything() {
+        for origin in ["http://evil.example", "null", "", "\u{e9}"] {
+            assert!(OriginRule::Any.permits(origin.as_bytes(), None));
+        }
+    }
+
+    #[test]
+    fn same_host_is_the_default() {
+        assert_eq!(OriginRule::default(), OriginRule::SameHost);
+    }
+}

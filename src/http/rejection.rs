@@ -1,0 +1,277 @@
+//! A refusal: the status, and one line that tells a developer what to change.
+
+use std::borrow::Cow;
+
+use super::{
+    head::HeadError,
+    percent::DecodeError,
+    response::{Reply, Status},
+    response_header::HeaderValue,
+    target::QueryError,
+};
+
+/// The answer to a request that is not granted. The connection closes after it.
+///
+/// Each status has its own constructor, which asks for what the status cannot do without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    status: Status,
+    body: Cow<'static, str>,
+    allow: Option<Allow>,
+    retry_after_s: Option<u32>,
+}
+
+impl Rejection {
+    /// 400: the request breaks a rule, which `body` names.
+    pub fn bad_request(body: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Status::BadRequest, body)
+    }
+
+    /// 403: this client may not, for the reason in `body`.
+    pub fn forbidden(body: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Status::Forbidden, body)
+    }
+
+    /// 404: nothing is served on this path.
+    pub fn not_found() -> Self {
+        Self::new(Status::NotFound, "nothing is served on this path")
+    }
+
+    /// 405: the path takes only the methods of `allow`.
+    pub fn method_not_allowed(allow: Allow) -> Self {
+        let body = format!("this path takes {} only", allow.as_str());
+        Self {
+            allow: Some(allow),
+            ..Self::new(Status::MethodNotAllowed, body)
+        }
+    }
+
+    /// 426: the path is a socket, and the request does not open one, for the reason in `body`.
+    pub fn upgrade_required(body: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Status::UpgradeRequired, body)
+    }
+
+    /// 500: the server could not do its part; `body` should not say more than clients may know.
+    pub fn internal_error(body: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Status::InternalServerError, body)
+    }
+
+    /// 503: no room or no service now; the client may try again after `retry_after_s` seconds.
+    pub fn unavailable(retry_after_s: u32, body: impl Into<Cow<'static, str>>) -> Self {
+        let retry_after_s = Some(retry_after_s);
+        Self {
+            retry_after_s,
+            ..Self::new(Status::ServiceUnavailable, body)
+        }
+    }
+
+    /// The same refusal with another explanation.
+    pub fn with_body(self, body: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            body: body.into(),
+            ..self
+        }
+    }
+
+    /// The status.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The explanation, as it was given.
+    pub fn body(&self) -> &str {
+        &self.body
+    }
+
+    /// Appends the response to `out`: plain text that ends in a newline.
+    ///
+    /// With `head_only` (the request was a `HEAD`) the body is left out, its length is not.
+    pub fn write_to(&self, head_only: bool, out: &mut Vec<u8>) {
+        let mut reply = Reply::begin(out, self.status);
+        reply.header("Content-Type", HeaderValue::PLAIN_TEXT.as_str());
+        if let Some(allow) = self.allow {
+            reply.header("Allow", allow.as_str());
+        }
+        if let Some(retry_after_s) = self.retry_after_s {
+            reply.header("Retry-After", retry_after_s);
+        }
+        let newline: &[u8] = if self.body.ends_with('\n') {
+            b""
+        } else {
+            b"\n"
+        };
+        reply.finish(&[self.body.as_bytes(), newline], head_only);
+    }
+
+    fn new(status: Status, body: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            body: body.into(),
+            allow: None,
+            retry_after_s: None,
+        }
+    }
+}
+
+/// The methods that a path takes (RFC 9110 §10.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allow {
+    /// A socket: only a `GET` can upgrade (RFC 6455 §4.1).
+    Get,
+    /// A page.
+    GetAndHead,
+}
+
+impl Allow {
+    /// The value of the `Allow` header.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::GetAndHead => "GET, HEAD",
+        }
+    }
+}
+
+impl From<HeadError> for Rejection {
+    fn from(error: HeadError) -> Self {
+        let status = match error {
+            HeadError::TooLarge | HeadError::TooManyHeaders => Status::HeaderFieldsTooLarge,
+            HeadError::UnsupportedVersion => Status::VersionNotSupported,
+            HeadError::Truncated
+            | HeadError::BareLineFeed
+            | HeadError::BareCarriageReturn
+            | HeadError::Nul
+            | HeadError::ControlCharacter
+            | HeadError::RequestLine
+            | HeadError::Method
+            | HeadError::Version
+            | HeadError::Target(_)
+            | HeadError::FoldedHeader
+            | HeadError::MissingColon
+            | HeadError::WhitespaceBeforeColon
+            | HeadError::HeaderName
+            | HeadError::MissingHost
+            | HeadError::RepeatedHost
+            | HeadError::InvalidHost => Status::BadRequest,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<QueryError<'_>> for Rejection {
+    fn from(error: QueryError<'_>) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl From<DecodeError> for Rejection {
+    fn from(error: DecodeError) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{
+        super::{response::tests::ReadResponse, target::TargetError},
+        *,
+    };
+
+    fn written(rejection: &Rejection, head_only: bool) -> ReadResponse {
+        let mut out = Vec::new();
+        rejection.write_to(head_only, &mut out);
+        let response = ReadResponse::read(&out);
+        response.check_closing(head_only);
+        response
+    }
+
+    #[test]
+    fn each_status_has_its_headers() {
+        let response = written(&Rejection::method_not_allowed(Allow::Get), false);
+        assert_eq!(response.status_line, "HTTP/1.1 405 Method Not Allowed");
+        assert_eq!(response.header("Allow"), Some("GET"));
+        assert_eq!(response.header("Retry-After"), None);
+
+        let response = written(&Rejection::method_not_allowed(Allow::GetAndHead), false);
+        assert_eq!(response.header("Allow"), Some("GET, HEAD"));
+
+        let response = written(&Rejection::unavailable(5, "full"), false);
+        assert_eq!(response.status_line, "HTTP/1.1 503 Service Unavailable");
+        assert_eq!(response.header("Retry-After"), Some("5"));
+        assert_eq!(response.header("Allow"), None);
+
+        for (rejection, status_line) in [
+            (Rejection::bad_request("why"), "HTTP/1.1 400 Bad Request"),
+            (Rejection::forbidden("why"), "HTTP/1.1 403 Forbidden"),
+            (Rejection::not_found(), "HTTP/1.1 404 Not Found"),
+            (
+                Rejection::upgrade_required("why"),
+                "HTTP/1.1 426 Upgrade Required",
+            ),
+            (
+                Rejection::internal_error("why"),
+                "HTTP/1.1 500 Internal Server Error",
+            ),
+        ] {
+            assert_eq!(written(&rejection, false).status_line, status_line);
+        }
+    }
+
+    #[test]
+    fn head_errors_become_400_431_or_505() {
+        for (error, status) in [
+            (HeadError::BareLineFeed, Status::BadRequest),
+            (HeadError::Target(TargetError::Form), Status::BadRequest),
+            (HeadError::MissingHost, Status::BadRequest),
+            (HeadError::TooLarge, Status::HeaderFieldsTooLarge),
+            (HeadError::TooManyHeaders, Status::HeaderFieldsTooLarge),
+            (HeadError::UnsupportedVersion, Status::VersionNotSupported),
+        ] {
+            let rejection = Rejection::from(error);
+            assert_eq!(
+                (rejection.status(), rejection.body()),
+                (status, &*error.to_string())
+            );
+        }
+    }
+
+    #[test]
+    fn query_errors_name_the_parameter() {
+        let rejection = Rejection::from(QueryError::Repeated { name: "user" });
+        assert_eq!(rejection.status(), Status::BadRequest);
+        assert!(rejection.body().contains("`user`"));
+        assert_eq!(
+            Rejection::from(DecodeError::BadEscape).status(),
+            Status::BadRequest
+        );
+    }
+
+    #[test]
+    fn a_rejection_byte_for_byte() {
+        let mut out = Vec::new();
+        Rejection::forbidden("token wrong.").write_to(false, &mut out);
+        let expected = "HTTP/1.1 403 Forbidden\r\n\
+            Connection: close\r\n\
+            Content-Type: text/plain; charset=utf-8\r\n\
+            Content-Length: 13\r\n\
+            \r\n\
+            token wrong.\n";
+        assert_eq!(str::from_utf8(&out), Ok(expected));
+    }
+
+    proptest! {
+        #[test]
+        fn every_body_ends_in_a_newline(body in "(\\PC|\n){0,20}", head_only: bool) {
+            let rejection = Rejection::not_found().with_body(body.clone());
+            prop_assert_eq!(rejection.body(), &body);
+            let response = written(&rejection, head_only);
+            let expected = if body.ends_with('\n') { body } else { body + "\n" };
+            let body_bytes = expected.len().to_string();
+            prop_assert_eq!(response.header("Content-Length"), Some(body_bytes.as_str()));
+            let sent = if head_only { Vec::new() } else { expected.into_bytes() };
+            prop_assert_eq!(response.body, sent);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The bytes of every response: a 101, or an answer after which the connection closes (RFC 9112).
+
+use std::{fmt::Display, io::Write as _};
+
+use super::{
+    response_header::{HeaderValue, ResponseHeader},
+    subprotocol::Subprotocol,
+};
+
+/// The statuses this server answers with, apart from 101 (RFC 9110 §15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// 200.
+    Ok,
+    /// 400: the request breaks a rule of HTTP or of the WebSocket handshake.
+    BadRequest,
+    /// 403: understood, but not for this client.
+    Forbidden,
+    /// 404: nothing is served on this path.
+    NotFound,
+    /// 405: the path exists, but not for this method.
+    MethodNotAllowed,
+    /// 426: the path is a socket, and this request does not open one.
+    UpgradeRequired,
+    /// 431: the head is larger than allowed, or has too many lines (RFC 6585 §5).
+    HeaderFieldsTooLarge,
+    /// 500: the fault is not the client's.
+    InternalServerError,
+    /// 503: full, or shutting down.
+    ServiceUnavailable,
+    /// 505: another major version of HTTP.
+    VersionNotSupported,
+}
+
+impl Status {
+    /// The three digits.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Ok => 200,
+            Self::BadRequest => 400,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::UpgradeRequired => 426,
+            Self::HeaderFieldsTooLarge => 431,
+            Self::InternalServerError => 500,
+            Self::ServiceUnavailable => 503,
+            Self::VersionNotSupported => 505,
+        }
+    }
+
+    /// The words after the digits.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::BadRequest => "Bad Request",
+            Self::Forbidden => "Forbidden",
+            Self::NotFound => "Not Found",
+            Self::MethodNotAllowed => "Method Not Allowed",
+            Self::UpgradeRequired => "Upgrade Required",
+            Self::HeaderFieldsTooLarge => "Request Header Fields Too Large",
+            Self::InternalServerError => "Internal Server Error",
+            Self::ServiceUnavailable => "Service Unavailable",
+            Self::VersionNotSupported => "HTTP Version Not Supported",
+        }
+    }
+}
+
+/// Appends the response that turns the connection into a WebSocket (RFC 6455 §4.2.2).
+///
+/// `accept` is what [`accept_key`](super::accept_key()) made of the client's key. `subprotocol`
+/// must be one that the client offered. Frames may follow at once.
+pub fn write_switching_protocols(
+    out: &mut Vec<u8>,
+    accept: &[u8; 28],
+    subprotocol: Option<&Subprotocol>,
+    extra_headers: &[ResponseHeader],
+) {
+    out.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\n\
+          Upgrade: websocket\r\n\
+          Connection: Upgrade\r\n\
+          Sec-WebSocket-Accept: ",
+    );
+    out.extend_from_slice(accept);
+    out.extend_from_slice(b"\r\n");
+    if let Some(subprotocol) = subprotocol {
+        write_header(out, "Sec-WebSocket-Protocol", subprotocol);
+    }
+    for header in extra_headers {
+        write_header(out, header.name(), header.value());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a response with `body`, after which the connection closes.
+///
+/// With `head_only` (the request was a `HEAD`) the body is left out but its length is told, as a
+/// `GET` would tell it (RFC 9110 §9.3.2).
+pub fn write_page(
+    out: &mut Vec<u8>,
+    status: Status,
+    content_type: &HeaderValue,
+    extra_headers: &[ResponseHeader],
+    body: &[u8],
+    head_only: bool,
+) {
+    let mut reply = Reply::begin(out, status);
+    reply.header("Content-Type", content_type.as_str());
+    for header in extra_headers {
+        reply.header(header.name(), header.value());
+    }
+    reply.finish(&[body], head_only);
+}
+
+/// A response being written, from the status line to the body.
+///
+/// One place writes what every response must have, so none can be without it: `Content-Length`,
+/// `Connection: close`, and on a 426 what to upgrade to.
+pub(super) struct Reply<'o> {
+    out: &'o mut Vec<u8>,
+}
+
+impl<'o> Reply<'o> {
+    /// Writes the status line and the headers that follow from the status.
+    pub(super) fn begin(out: &'o mut Vec<u8>, status: Status) -> Self {
+        write_formatted(
+            out,
+            format_args!("HTTP/1.1 {} {}\r\n", status.code(), status.reason()),
+        );
+        out.extend_from_slice(match status {
+            // A 426 must name the protocol (RFC 9110 §15.5.22) and its version (RFC 6455 §4.4), and
+            // `Upgrade` must be named in `Connection` (RFC 9110 §7.8).
+            Status::UpgradeRequired => {
+                b"Connection: upgrade, close\r\n\
+                  Upgrade: websocket\r\n\
+                  Sec-WebSocket-Version: 13\r\n"
+            }
+            Status::Ok
+            | Status::BadRequest
+            | Status::Forbidden
+            | Status::NotFound
+            | Status::MethodNotAllowed
+            | Status::HeaderFieldsTooLarge
+            | Status::InternalServerError
+            | Status::ServiceUnavailable
+            | Status::VersionNotSupported => b"Connection: close\r\n".as_slice(),
+        });
+        Self { out }
+    }
+
+    /// Writes one header. Name and value must come from this program or from a checked type.
+    pub(super) fn header(&mut self, name: &str, value: impl Display) {
+        write_header(self.out, name, value);
+    }
+
+    /// Writes the length of the body, which is given in parts, and unless `head_only` the body.
+    pub(super) fn finish(self, body: &[&[u8]], head_only: bool) {
+        let body_bytes: usize = body.iter().map(|part| part.len()).sum();
+        write_header(self.out, "Content-Length", body_bytes);
+        self.out.extend_from_slice(b"\r\n");
+        if !head_only {
+            body.iter()
+                .for_each(|part| self.out.extend_from_slice(part));
+        }
+    }
+}
+
+fn write_header(out: &mut Vec<u8>, name: &str, value: impl Display) {
+    write_formatted(out, format_args!("{name}: {value}\r\n"));
+}
+
+fn write_formatted(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // Writing to a vector cannot fail.
+    let _ = out.write_fmt(text);
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,166 @@
+//! Response headers from configuration or services, checked so that they cannot break a response.
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+use super::grammar::{is_field_value, is_token, trim_whitespace};
+
+/// The value of a response header: one line without control characters (RFC 9110 §5.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderValue(Cow<'static, str>);
+
+impl HeaderValue {
+    /// The content type of an HTML page.
+    pub const HTML: Self = Self(Cow::Borrowed("text/html; charset=utf-8"));
+    /// The content type of plain text.
+    pub const PLAIN_TEXT: Self = Self(Cow::Borrowed("text/plain; charset=utf-8"));
+
+    /// Checks that `value` can stand in a header as it is.
+    ///
+    /// # Errors
+    /// [`InvalidHeader::Value`] if it holds a control character such as CR, LF or NUL, or has
+    /// whitespace at either end, which the recipient would take off.
+    pub fn new(value: impl Into<Cow<'static, str>>) -> Result<Self, InvalidHeader> {
+        let value = value.into();
+        let bytes = value.as_bytes();
+        if is_field_value(bytes) && trim_whitespace(bytes) == bytes {
+            Ok(Self(value))
+        } else {
+            Err(InvalidHeader::Value)
+        }
+    }
+
+    /// The value.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A header that is added to a response, such as `Set-Cookie` or `Cache-Control`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResponseHeader {
+    name: Cow<'static, str>,
+    value: HeaderValue,
+}
+
+impl ResponseHeader {
+    /// Checks that `name` and `value` make a header that may be added to any response.
+    ///
+    /// # Errors
+    /// [`InvalidHeader`] if the name is not a token, if the value is not one (see
+    /// [`HeaderValue::new`]), or if it is a header that the responses write themselves.
+    pub fn new(
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Result<Self, InvalidHeader> {
+        let name = name.into();
+        if !is_token(name.as_bytes()) {
+            return Err(InvalidHeader::Name);
+        }
+        if RESERVED_NAMES
+            .iter()
+            .any(|reserved| reserved.eq_ignore_ascii_case(&name))
+        {
+            return Err(InvalidHeader::Reserved);
+        }
+        Ok(Self {
+            name,
+            value: HeaderValue::new(value)?,
+        })
+    }
+
+    /// The name, in the case it was given.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The value.
+    pub fn value(&self) -> &str {
+        self.value.as_str()
+    }
+}
+
+/// Why a response header is refused.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum InvalidHeader {
+    /// The name is not a token (RFC 9110 §5.1).
+    #[error("a header name must be a token: letters, digits and any of !#$%&'*+-.^_`|~")]
+    Name,
+    /// The header is written by the response itself.
+    #[error("this header is set by the gateway itself")]
+    Reserved,
+    /// The value holds a control character or has whitespace at an end (RFC 9110 §5.5).
+    #[error("a header value must be one line without control characters or outer whitespace")]
+    Value,
+}
+
+/// The headers that say where a response ends and what becomes of the connection.
+const RESERVED_NAMES: [&str; 8] = [
+    "Connection",
+    "Content-Length",
+    "Content-Type",
+    "Sec-WebSocket-Accept",
+    "Sec-WebSocket-Protocol",
+    "Sec-WebSocket-Version",
+    "Transfer-Encoding",
+    "Upgrade",
+];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn headers_cannot_inject_lines() {
+        for value in ["a\r\nX: b", "a\n", "\ra", "a\0", "a\x7f", " a", "a\t"] {
+            let header = ResponseHeader::new("X-A", value);
+            assert_eq!(header, Err(InvalidHeader::Value), "{value:?}");
+        }
+        for name in ["", "X A", "X:", "X\r\n", "\u{e9}"] {
+            assert_eq!(
+                ResponseHeader::new(name, "a"),
+                Err(InvalidHeader::Name),
+                "{name:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn framing_headers_are_reserved_in_any_case() {
+        for name in RESERVED_NAMES {
+            let name = name.to_ascii_lowercase();
+            assert_eq!(ResponseHeader::new(name, "0"), Err(InvalidHeader::Reserved));
+        }
+    }
+
+    #[test]
+    fn ordinary_headers_pass() {
+        let header = ResponseHeader::new("Set-Cookie", "user=a b; HttpOnly".to_owned()).unwrap();
+        assert_eq!(
+            (header.name(), header.value()),
+            ("Set-Cookie", "user=a b; HttpOnly")
+        );
+        assert!(ResponseHeader::new("X-Empty", "").is_ok());
+        assert!(HeaderValue::new("é\ta").is_ok());
+    }
+
+    #[test]
+    fn constants_are_valid() {
+        for constant in [HeaderValue::HTML, HeaderValue::PLAIN_TEXT] {
+            assert_eq!(HeaderValue::new(constant.as_str().to_owned()), Ok(constant));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_accepted_header_spans_lines(name: String, value: String) {
+            if let Ok(header) = ResponseHeader::new(name, value) {
+                prop_assert!(!header.name().contains(['\r', '\n', ':']));
+                prop_assert!(!header.value().contains(['\r', '\n', '\0']));
+            }
+        }
+    }
+}

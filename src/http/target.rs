@@ -1,0 +1,201 @@
+//! The request target: its path, its query and the authority it may name (RFC 9112 §3.2).
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr2, memmem};
+use thiserror::Error;
+
+use super::{
+    authority::{Authority, default_port},
+    grammar::{is_visible_ascii, split_once},
+    percent::{DecodeError, Encoded, escapes_are_well_formed},
+};
+
+/// The path of a request: begins with `/`, and every escape in it is well formed.
+///
+/// Paths are split at raw slashes and each segment is decoded once, so `%2F` stays inside its
+/// segment. `.` and `..` are segments like any other: no file system is behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path<'b> {
+    raw: &'b [u8],
+}
+
+impl<'b> Path<'b> {
+    /// The path as it was sent.
+    pub fn raw(self) -> &'b [u8] {
+        self.raw
+    }
+
+    /// The segments: one after each slash, so `/` has one that is empty and `/a/` ends in one.
+    pub fn segments(self) -> impl Iterator<Item = Encoded<'b>> + Clone {
+        let after_slash = self.raw.strip_prefix(b"/").unwrap_or(self.raw);
+        after_slash
+            .split(|&byte| byte == b'/')
+            .map(Encoded::segment)
+    }
+
+    /// Whether the decoded segments are those of `literal`, which begins with `/` and is not
+    /// encoded: `/chat/room`. Never allocates. A slash at the end counts.
+    pub fn matches(self, literal: &str) -> bool {
+        let Some(literal) = literal.strip_prefix('/') else {
+            return false;
+        };
+        let mut expected = literal.split('/');
+        self.segments()
+            .all(|segment| expected.next().is_some_and(|text| segment.matches(text)))
+            && expected.next().is_none()
+    }
+}
+
+/// The query of a request, read as a form: `name=value` pairs, in which `+` is a space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query<'b> {
+    raw: &'b [u8],
+}
+
+impl<'b> Query<'b> {
+    /// What follows the first `?`, as it was sent; empty if there is no `?`.
+    pub fn raw(self) -> &'b [u8] {
+        self.raw
+    }
+
+    /// The pairs in the order sent. A name without `=` has an empty value; an empty pair (`&&`)
+    /// is none.
+    pub fn pairs(self) -> impl Iterator<Item = (Encoded<'b>, Encoded<'b>)> + Clone {
+        let pieces = self
+            .raw
+            .split(|&byte| byte == b'&')
+            .filter(|piece| !piece.is_empty());
+        pieces.map(|piece| {
+            let (name, value) = split_once(piece, b'=').unwrap_or((piece, &[]));
+            (Encoded::query_part(name), Encoded::query_part(value))
+        })
+    }
+
+    /// The decoded value of the one pair called `name`, or `None` if there is none.
+    ///
+    /// Pairs of other names are not judged: they are somebody else's.
+    ///
+    /// # Errors
+    /// [`QueryError`] if there are several of that name, or if its value does not decode.
+    pub fn value<'n>(self, name: &'n str) -> Result<Option<Cow<'b, str>>, QueryError<'n>> {
+        let mut values = self
+            .pairs()
+            .filter_map(|(candidate, value)| candidate.matches(name).then_some(value));
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        if values.next().is_some() {
+            return Err(QueryError::Repeated { name });
+        }
+        match value.decode() {
+            Ok(text) => Ok(Some(text)),
+            Err(source) => Err(QueryError::Undecodable { name, source }),
+        }
+    }
+}
+
+/// Why [`Query::value`] has no answer; `name` is what it was asked for.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum QueryError<'n> {
+    /// Which of the values is meant, nobody can know.
+    #[error("query parameter `{name}` is given more than once")]
+    Repeated {
+        /// The name that was asked for.
+        name: &'n str,
+    },
+    /// The value cannot be turned into text.
+    #[error("query parameter `{name}`: {source}")]
+    Undecodable {
+        /// The name that was asked for.
+        name: &'n str,
+        /// What is wrong with its value.
+        source: DecodeError,
+    },
+}
+
+/// Why a request target is refused.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum TargetError {
+    /// A space, a control character or an octet outside ASCII (RFC 3986 §2).
+    #[error("the request target may hold visible ASCII only; percent-encode the rest")]
+    Character,
+    /// A `#`: fragments stay with the client (RFC 9110 §7.1).
+    #[error("the request target must not hold a fragment (`#`)")]
+    Fragment,
+    /// Neither a path nor a URI: `*` and `host:port` belong to methods not served here
+    /// (RFC 9112 §3.2.3 and §3.2.4).
+    #[error("the request target must be a path or an absolute URI (RFC 9112 section 3.2)")]
+    Form,
+    /// A URI of another scheme than http, https, ws or wss.
+    #[error("the request target must be an http, https, ws or wss URI")]
+    Scheme,
+    /// A URI without a host, with a malformed one, or with user information
+    /// (RFC 9110 §4.2.1 and §4.2.4).
+    #[error("the authority of the request target must be host[:port] (RFC 9110 section 4.2)")]
+    Authority,
+    /// A `%` in the path without two hexadecimal digits after it (RFC 3986 §2.1).
+    #[error("a `%` in the path must be followed by two hexadecimal digits")]
+    BadEscape,
+}
+
+/// A request target, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Target<'b> {
+    /// The host and port of an absolute-form target.
+    pub(super) authority: Option<Authority<'b>>,
+    pub(super) path: Path<'b>,
+    pub(super) query: Query<'b>,
+}
+
+impl<'b> Target<'b> {
+    /// Takes an origin-form or absolute-form target apart (RFC 9112 §3.2.1 and §3.2.2).
+    pub(super) fn parse(target: &'b [u8]) -> Result<Self, TargetError> {
+        if !is_visible_ascii(target) {
+            return Err(TargetError::Character);
+        }
+        if memchr(b'#', target).is_some() {
+            return Err(TargetError::Fragment);
+        }
+        let (authority, path_and_query) = if target.starts_with(b"/") {
+            (None, target)
+        } else {
+            let (authority, rest) = split_absolute_form(target)?;
+            (Some(authority), rest)
+        };
+        let (path, query) = split_once(path_and_query, b'?').unwrap_or((path_and_query, &[]));
+        if !escapes_are_well_formed(path) {
+            return Err(TargetError::BadEscape);
+        }
+        // Only an absolute URI can come without a path; it means `/` (RFC 9110 §4.2.3).
+        let path = if path.is_empty() { b"/" } else { path };
+        Ok(Self {
+            authority,
+            path: Path { raw: path },
+            query: Query { raw: query },
+        })
+    }
+}
+
+fn split_absolute_form(target: &[u8]) -> Result<(Authority<'_>, &[u8]), TargetError> {
+    let separator = memmem::find(target, b"://").ok_or(TargetError::Form)?;
+    let (scheme, rest) = target
+        .split_at_checked(separator)
+        .ok_or(TargetError::Form)?;
+    let rest = rest.strip_prefix(b"://").ok_or(TargetError::Form)?;
+    // The schemes served here are those that have a default port.
+    if default_port(scheme).is_none() {
+        return Err(TargetError::Scheme);
+    }
+    let authority_bytes = memchr2(b'/', b'?', rest).unwrap_or(rest.len());
+    let (authority, rest) = rest
+        .split_at_checked(authority_bytes)
+        .ok_or(TargetError::Authority)?;
+    Ok((
+        Authority::parse(authority).ok_or(TargetError::Authority)?,
+        rest,
+    ))
+}
+
+#[cfg(test)]
+mod tests;

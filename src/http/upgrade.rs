@@ -1,0 +1,270 @@
+//! The decision on a WebSocket handshake: is this a valid request to open a socket, and may this
+//! client make it (RFC 6455 §4.2.1)?
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use thiserror::Error;
+
+use super::{
+    accept_key::accept_key,
+    authority::Authority,
+    head::{Method, RequestHead, Version},
+    list::has_token,
+    origin::OriginRule,
+    rejection::{Allow, Rejection},
+    subprotocol::{OfferError, Subprotocol, choose_subprotocol},
+    target::{Path, Query},
+};
+
+/// What a route asks of those who open a socket on it.
+#[derive(Clone, Copy, Debug)]
+pub struct UpgradePolicy<'p> {
+    /// The pages that may.
+    pub origins: &'p OriginRule,
+    /// The subprotocols that the service speaks, the one it likes best first.
+    pub subprotocols: &'p [Subprotocol],
+}
+
+/// Whether the request asks for a WebSocket: `websocket` is in its `Upgrade` list.
+///
+/// A page and a socket can share a path by this; whether the request is a valid handshake is for
+/// [`check_upgrade`] to say.
+pub fn wants_upgrade(head: &RequestHead<'_>) -> bool {
+    has_token(head.header_values("Upgrade"), b"websocket")
+}
+
+/// Checks a request on a socket's path by the rules of the handshake and by the route's policy.
+///
+/// # Errors
+/// The [`Rejection`] to answer with: 405 for another method than `GET`; 426 for a request that does
+/// not ask for a WebSocket, or for a version of it or of HTTP that cannot be; 403 for a page of
+/// another origin; 400 for a handshake that breaks a rule, which its body names.
+pub fn check_upgrade<'h, 'p>(
+    head: &'h RequestHead<'h>,
+    policy: &UpgradePolicy<'p>,
+) -> Result<UpgradeRequest<'h, 'p>, Rejection> {
+    Ok(UpgradeRequest::parse(head, policy)?)
+}
+
+/// A request to open a socket that passed every check: what a service sees of it.
+#[derive(Clone, Copy, Debug)]
+pub struct UpgradeRequest<'h, 'p> {
+    head: &'h RequestHead<'h>,
+    key: &'h [u8; 24],
+    subprotocol: Option<&'p Subprotocol>,
+}
+
+impl<'h, 'p> UpgradeRequest<'h, 'p> {
+    /// The whole head.
+    pub fn head(&self) -> &'h RequestHead<'h> {
+        self.head
+    }
+
+    /// The path of the request.
+    pub fn path(&self) -> Path<'h> {
+        self.head.path()
+    }
+
+    /// The query of the request.
+    pub fn query(&self) -> Query<'h> {
+        self.head.query()
+    }
+
+    /// The value of the first header called `name`, in any letter case.
+    pub fn header(&self, name: &str) -> Option<&'h [u8]> {
+        self.head.header(name)
+    }
+
+    /// The host the request is for; `None` if it names none.
+    pub fn host(&self) -> Option<Authority<'h>> {
+        self.head.host()
+    }
+
+    /// The value of `Origin`, which browsers send; the policy permits it.
+    pub fn origin(&self) -> Option<&'h [u8]> {
+        self.head.header("Origin")
+    }
+
+    /// The value of `Sec-WebSocket-Key`: the base64 of 16 bytes.
+    pub fn key(&self) -> &'h [u8; 24] {
+        self.key
+    }
+
+    /// The value of `Sec-WebSocket-Accept` for the answer.
+    pub fn accept_key(&self) -> [u8; 28] {
+        accept_key(self.key)
+    }
+
+    /// The first of the policy's subprotocols that the client offers, if there is one.
+    pub fn subprotocol(&self) -> Option<&'p Subprotocol> {
+        self.subprotocol
+    }
+
+    fn parse(head: &'h RequestHead<'h>, policy: &UpgradePolicy<'p>) -> Result<Self, UpgradeError> {
+        if head.method() != Method::Get {
+            return Err(UpgradeError::Method);
+        }
+        // `Upgrade` means nothing in HTTP/1.0 (RFC 9110 §7.8).
+        if head.version() < Version::HTTP_11 {
+            return Err(UpgradeError::HttpVersion);
+        }
+        if !wants_upgrade(head) {
+            return Err(UpgradeError::NotUpgrade);
+        }
+        check_no_body(head)?;
+        if !has_token(head.header_values("Connection"), b"upgrade") {
+            return Err(UpgradeError::Connection);
+        }
+        check_version(head)?;
+        let key = parse_key(head)?;
+        check_origin(head, policy.origins)?;
+        let offers = head.header_values("Sec-WebSocket-Protocol");
+        let subprotocol = choose_subprotocol(offers, policy.subprotocols)?;
+        Ok(Self {
+            head,
+            key,
+            subprotocol,
+        })
+    }
+}
+
+/// A body would be read as frames here and as a body by a proxy in front, or the other way round.
+fn check_no_body(head: &RequestHead<'_>) -> Result<(), UpgradeError> {
+    if head.header("Transfer-Encoding").is_some() {
+        return Err(UpgradeError::TransferEncoding);
+    }
+    if head
+        .header_values("Content-Length")
+        .any(|length| length != b"0")
+    {
+        return Err(UpgradeError::ContentLength);
+    }
+    Ok(())
+}
+
+fn check_version(head: &RequestHead<'_>) -> Result<(), UpgradeError> {
+    let mut values = head.header_values("Sec-WebSocket-Version");
+    let version = values.next().ok_or(UpgradeError::MissingVersion)?;
+    if values.next().is_some() {
+        return Err(UpgradeError::RepeatedVersion);
+    }
+    if version == b"13" {
+        Ok(())
+    } else {
+        Err(UpgradeError::UnsupportedVersion)
+    }
+}
+
+fn parse_key<'h>(head: &'h RequestHead<'h>) -> Result<&'h [u8; 24], UpgradeError> {
+    let mut values = head.header_values("Sec-WebSocket-Key");
+    let key = values.next().ok_or(UpgradeError::MissingKey)?;
+    if values.next().is_some() {
+        return Err(UpgradeError::RepeatedKey);
+    }
+    let key: &[u8; 24] = key.try_into().map_err(|_| UpgradeError::Key)?;
+    // 24 characters hold up to 18 bytes; the padding and its unused bits must be canonical.
+    let mut nonce = [0; 18];
+    match STANDARD.decode_slice(key, &mut nonce) {
+        Ok(16) => Ok(key),
+        _ => Err(UpgradeError::Key),
+    }
+}
+
+fn check_origin(head: &RequestHead<'_>, origins: &OriginRule) -> Result<(), UpgradeError> {
+    let mut values = head.header_values("Origin");
+    // Only browsers must send it, and only their users need its protection (RFC 6455 §10.2).
+    let Some(origin) = values.next() else {
+        return Ok(());
+    };
+    if values.next().is_some() {
+        return Err(UpgradeError::RepeatedOrigin);
+    }
+    if origins.permits(origin, head.host()) {
+        Ok(())
+    } else {
+        Err(UpgradeError::Origin)
+    }
+}
+
+/// Why a handshake is refused, in the order of the checks.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+enum UpgradeError {
+    /// RFC 6455 §4.2.1 item 1.
+    #[error("a WebSocket is opened with GET")]
+    Method,
+    /// RFC 6455 §4.2.1 item 1.
+    #[error(
+        "a WebSocket needs HTTP/1.1; a proxy in front must speak it too \
+         (nginx: proxy_http_version 1.1)"
+    )]
+    HttpVersion,
+    /// RFC 6455 §4.2.1 item 3.
+    #[error(
+        "this path is a WebSocket: send `Upgrade: websocket`; a proxy in front must pass it on"
+    )]
+    NotUpgrade,
+    /// A body before the first frame.
+    #[error("a request to open a WebSocket must not have a Transfer-Encoding")]
+    TransferEncoding,
+    /// A body before the first frame, or a length that is none.
+    #[error("a request to open a WebSocket must not have a Content-Length other than 0")]
+    ContentLength,
+    /// RFC 6455 §4.2.1 item 4.
+    #[error("the Connection header must list `Upgrade` (RFC 6455 section 4.2.1)")]
+    Connection,
+    /// RFC 6455 §4.2.1 item 6.
+    #[error("the Sec-WebSocket-Version header is missing (RFC 6455 section 4.2.1)")]
+    MissingVersion,
+    /// RFC 6455 §11.3.5.
+    #[error("the Sec-WebSocket-Version header is given more than once (RFC 6455 section 11.3.5)")]
+    RepeatedVersion,
+    /// RFC 6455 §4.4.
+    #[error("only version 13 of the WebSocket protocol is spoken here (RFC 6455 section 4.4)")]
+    UnsupportedVersion,
+    /// RFC 6455 §4.2.1 item 5.
+    #[error("the Sec-WebSocket-Key header is missing (RFC 6455 section 4.2.1)")]
+    MissingKey,
+    /// RFC 6455 §11.3.1.
+    #[error("the Sec-WebSocket-Key header is given more than once (RFC 6455 section 11.3.1)")]
+    RepeatedKey,
+    /// RFC 6455 §4.2.1 item 5.
+    #[error("the Sec-WebSocket-Key header must be 16 bytes in base64 (RFC 6455 section 4.2.1)")]
+    Key,
+    /// RFC 6454 §7.3.
+    #[error("the Origin header is given more than once (RFC 6454 section 7.3)")]
+    RepeatedOrigin,
+    /// RFC 6455 §10.2.
+    #[error(
+        "pages of this origin may not open this socket; to permit them, \
+         add the origin to `origins` of this route in the configuration"
+    )]
+    Origin,
+    /// RFC 6455 §4.1 item 10.
+    #[error(transparent)]
+    Subprotocol(#[from] OfferError),
+}
+
+impl From<UpgradeError> for Rejection {
+    fn from(error: UpgradeError) -> Self {
+        let body = error.to_string();
+        match error {
+            UpgradeError::Method => Self::method_not_allowed(Allow::Get).with_body(body),
+            UpgradeError::HttpVersion
+            | UpgradeError::NotUpgrade
+            | UpgradeError::UnsupportedVersion => Self::upgrade_required(body),
+            UpgradeError::Origin => Self::forbidden(body),
+            UpgradeError::TransferEncoding
+            | UpgradeError::ContentLength
+            | UpgradeError::Connection
+            | UpgradeError::MissingVersion
+            | UpgradeError::RepeatedVersion
+            | UpgradeError::MissingKey
+            | UpgradeError::RepeatedKey
+            | UpgradeError::Key
+            | UpgradeError::RepeatedOrigin
+            | UpgradeError::Subprotocol(_) => Self::bad_request(body),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
