@@ -9,10 +9,7 @@ use std::{env, fs};
 use clap::Parser as _;
 use tidegate::config::{Action, CommandLine, Config, Granted};
 
-const GRANTED: Granted = Granted {
-    descriptors: 20_000,
-    cores: 2,
-};
+const GRANTED: Granted = Granted { descriptors: 20_000, cores: 2 };
 
 #[test]
 fn check_prints_what_is_recorded_and_means_the_same() {
@@ -28,11 +25,7 @@ fn check_prints_what_is_recorded_and_means_the_same() {
         let printed = config.check_text(GRANTED);
         let again = Config::from_toml(&printed, "printed").unwrap();
         assert_eq!(again, config, "{name}");
-        assert_eq!(
-            again.effective(GRANTED),
-            config.effective(GRANTED),
-            "{name}"
-        );
+        assert_eq!(again.effective(GRANTED), config.effective(GRANTED), "{name}");
         if env::var_os("TIDEGATE_RECORD").is_some() {
             fs::write(&recorded, &printed).unwrap();
         }

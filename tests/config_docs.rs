@@ -11,11 +11,7 @@ const PAGE: &str = include_str!("../docs/configuration.md");
 fn documented() -> BTreeMap<&'static str, Vec<&'static str>> {
     let (_, keys) = PAGE.split_once("\n## Keys\n").unwrap_or_default();
     keys.lines()
-        .filter_map(|line| {
-            line.strip_prefix("| `")?
-                .strip_suffix(" |")?
-                .split_once("` | ")
-        })
+        .filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | "))
         .map(|(name, cells)| (name, cells.split(" | ").collect()))
         .collect()
 }
@@ -23,9 +19,7 @@ fn documented() -> BTreeMap<&'static str, Vec<&'static str>> {
 /// The blocks that open with this fence.
 fn blocks(fence: &'static str) -> impl Iterator<Item = &'static str> {
     let opened = PAGE.split(fence).skip(1);
-    opened
-        .filter_map(|rest| rest.split_once("```"))
-        .map(|(block, _)| block)
+    opened.filter_map(|rest| rest.split_once("```")).map(|(block, _)| block)
 }
 
 #[test]
@@ -53,12 +47,7 @@ fn each_key_is_documented_as_it_is() {
             }
             Rule::Boolean => assert_eq!(accepted, "`true`, `false`", "{}", key.name),
             Rule::OneOf(words) => {
-                assert_eq!(
-                    accepted,
-                    format!("`{}`", words.join("`, `")),
-                    "{}",
-                    key.name
-                );
+                assert_eq!(accepted, format!("`{}`", words.join("`, `")), "{}", key.name);
             }
             Rule::Address | Rule::Origins | Rule::Path | Rule::Tokens => {
                 assert!(!accepted.is_empty(), "{}", key.name);
@@ -76,10 +65,7 @@ fn every_key_the_text_mentions_exists() {
         };
         let sections = ["limits", "listener", "route", "socket", "timeouts", "turn"];
         if sections.contains(&section) && leaf.chars().all(is_name) {
-            assert!(
-                KEYS.iter().any(|key| key.name == word),
-                "{word} does not exist"
-            );
+            assert!(KEYS.iter().any(|key| key.name == word), "{word} does not exist");
         }
     }
 }

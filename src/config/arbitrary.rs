@@ -18,16 +18,8 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
     let head = (count("loops"), any::<bool>(), listeners());
     (head, limits(), timeouts(), turn(), socket(), routes()).prop_map(
         |((loops, share_port, listeners), limits, timeouts, turn, socket, routes)| {
-            let mut config = Config {
-                loops,
-                share_port,
-                listeners,
-                limits,
-                timeouts,
-                turn,
-                socket,
-                routes,
-            };
+            let mut config =
+                Config { loops, share_port, listeners, limits, timeouts, turn, socket, routes };
             let limits = &mut config.limits;
             if let (Some(half_open), Some(connections)) =
                 (&mut limits.half_open_max, limits.connections_max)
@@ -59,9 +51,7 @@ fn small(name: &str) -> impl Strategy<Value = u32> + use<> {
 
 fn listeners() -> impl Strategy<Value = Vec<Listener>> {
     btree_set((any::<IpAddr>(), any::<u16>()), 1..4).prop_map(|addresses| {
-        let listener = |(ip, port)| Listener {
-            address: SocketAddr::new(ip, port),
-        };
+        let listener = |(ip, port)| Listener { address: SocketAddr::new(ip, port) };
         addresses.into_iter().map(listener).collect()
     })
 }
@@ -142,14 +132,9 @@ fn socket() -> impl Strategy<Value = SocketOptions> {
         small("socket.notsent_bytes_max"),
         option::of(small("socket.send_buffer_bytes")),
     )
-        .prop_map(
-            |(accept_backlog, no_delay, notsent_bytes_max, send_buffer_bytes)| SocketOptions {
-                accept_backlog,
-                no_delay,
-                notsent_bytes_max,
-                send_buffer_bytes,
-            },
-        )
+        .prop_map(|(accept_backlog, no_delay, notsent_bytes_max, send_buffer_bytes)| {
+            SocketOptions { accept_backlog, no_delay, notsent_bytes_max, send_buffer_bytes }
+        })
 }
 
 fn routes() -> impl Strategy<Value = Vec<Route>> {
@@ -158,11 +143,7 @@ fn routes() -> impl Strategy<Value = Vec<Route>> {
 }
 
 fn route(path: String) -> impl Strategy<Value = Route> {
-    let policies = vec![
-        SlowPolicy::Disconnect,
-        SlowPolicy::DropNewest,
-        SlowPolicy::KeepLatest,
-    ];
+    let policies = vec![SlowPolicy::Disconnect, SlowPolicy::DropNewest, SlowPolicy::KeepLatest];
     let echo = (
         origins(),
         btree_set("[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}", 0..3),

@@ -15,14 +15,7 @@ impl Config {
         let file = toml::to_string(self)
             .unwrap_or_else(|error| format!("# Cannot be written as TOML: {error}\n"));
         let effective = self.effective(granted);
-        format!(
-            "{file}{}",
-            Comments {
-                config: self,
-                effective: &effective,
-                granted
-            }
-        )
+        format!("{file}{}", Comments { config: self, effective: &effective, granted })
     }
 }
 
@@ -36,10 +29,7 @@ struct Comments<'c> {
 impl fmt::Display for Comments<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Granted { descriptors, cores } = self.granted;
-        writeln!(
-            f,
-            "\n# Derived, with {descriptors} descriptors and {cores} cores granted:"
-        )?;
+        writeln!(f, "\n# Derived, with {descriptors} descriptors and {cores} cores granted:")?;
         self.derived(f)?;
         for (index, route) in self.effective.routes.iter().enumerate() {
             self.derived_of_route(f, index, route)?;
@@ -57,12 +47,7 @@ impl fmt::Display for Comments<'_> {
 
 impl Comments<'_> {
     fn derived(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Effective {
-            loops,
-            limits,
-            connections_max_origin,
-            ..
-        } = self.effective;
+        let Effective { loops, limits, connections_max_origin, .. } = self.effective;
         let loops_origin = match self.config.loops {
             0 => "one per core",
             _ => "configured",
@@ -73,15 +58,8 @@ impl Comments<'_> {
         };
         let connections_max = limits.connections_max;
         let half_open_max = limits.half_open_max;
-        writeln!(
-            f,
-            "#   loops = {loops} ({})",
-            self.origin("loops", loops_origin)
-        )?;
-        writeln!(
-            f,
-            "#   limits.connections_max = {connections_max} ({connections_max_origin})"
-        )?;
+        writeln!(f, "#   loops = {loops} ({})", self.origin("loops", loops_origin))?;
+        writeln!(f, "#   limits.connections_max = {connections_max} ({connections_max_origin})")?;
         writeln!(
             f,
             "#   limits.half_open_max = {half_open_max} ({})",
@@ -99,11 +77,7 @@ impl Comments<'_> {
 
     /// Where a value came from, unless the adjustments below tell more.
     fn origin(&self, key: &str, origin: &'static str) -> &'static str {
-        let is_adjusted = self
-            .effective
-            .adjustments
-            .iter()
-            .any(|each| each.key == key);
+        let is_adjusted = self.effective.adjustments.iter().any(|each| each.key == key);
         if is_adjusted { "adjusted" } else { origin }
     }
 
@@ -122,10 +96,7 @@ impl Comments<'_> {
         }
         if configured.message_bytes_max.is_none() {
             let bytes = route.message_bytes_max;
-            writeln!(
-                f,
-                "#   route[{index}].message_bytes_max = {bytes} (as in limits)"
-            )?;
+            writeln!(f, "#   route[{index}].message_bytes_max = {bytes} (as in limits)")?;
         }
         match route.origins {
             Origins::SameHost => writeln!(f, "#   route[{index}].origins: same host"),
@@ -141,10 +112,7 @@ mod tests {
     use super::*;
     use crate::config::arbitrary;
 
-    const GRANTED: Granted = Granted {
-        descriptors: 20_000,
-        cores: 2,
-    };
+    const GRANTED: Granted = Granted { descriptors: 20_000, cores: 2 };
 
     #[test]
     fn adjustments_are_comments() {

@@ -43,11 +43,7 @@ pub enum Action {
 impl CommandLine {
     /// What the process is to do: serve, unless the command line says otherwise.
     pub fn action(&self) -> Action {
-        if self.check {
-            Action::Check
-        } else {
-            Action::Serve
-        }
+        if self.check { Action::Check } else { Action::Serve }
     }
 
     /// The validated configuration: the defaults, under the file if one is named, under the flags.
@@ -67,11 +63,7 @@ impl CommandLine {
             }
         };
         if !self.listen.is_empty() {
-            config.listeners = self
-                .listen
-                .iter()
-                .map(|&address| Listener { address })
-                .collect();
+            config.listeners = self.listen.iter().map(|&address| Listener { address }).collect();
         }
         if let Some(loops) = self.loops {
             config.loops = loops;
@@ -139,29 +131,20 @@ mod tests {
         .unwrap();
         assert_eq!(config.loops, 2);
         assert!(config.share_port, "what no flag sets stays as in the file");
-        let addresses: Vec<_> = config
-            .listeners
-            .iter()
-            .map(|listener| listener.address.to_string())
-            .collect();
+        let addresses: Vec<_> =
+            config.listeners.iter().map(|listener| listener.address.to_string()).collect();
         assert_eq!(addresses, ["[::1]:1", "0.0.0.0:2"]);
     }
 
     #[test]
     fn check_is_an_action() {
-        assert_eq!(
-            parse(&["--check", "--loops=1"]).unwrap().action(),
-            Action::Check
-        );
+        assert_eq!(parse(&["--check", "--loops=1"]).unwrap().action(), Action::Check);
     }
 
     #[test]
     fn bad_flags_name_the_command_line() {
         for (arguments, line) in [
-            (
-                &["--loops", "2000"][..],
-                "command line: loops = 2000: must be between 0 and 1024",
-            ),
+            (&["--loops", "2000"][..], "command line: loops = 2000: must be between 0 and 1024"),
             (
                 &["--listen", "[::1]:80", "--listen", "[::1]:80"],
                 "command line: listener[1].address = \"[::1]:80\": must not be listed twice",
@@ -183,10 +166,7 @@ mod tests {
             "/nonexistent/tidegate.toml: cannot be read: No such file or directory (os error 2)"
         );
         let error = configuration(&["--config", "/"]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "/: cannot be read: Is a directory (os error 21)"
-        );
+        assert_eq!(error.to_string(), "/: cannot be read: Is a directory (os error 21)");
     }
 
     #[test]
@@ -197,19 +177,9 @@ mod tests {
             &["--lisen", "127.0.0.1:1"],
             &["serve"],
         ] {
-            assert_eq!(
-                parse(arguments).unwrap_err().exit_code(),
-                2,
-                "{arguments:?}"
-            );
+            assert_eq!(parse(arguments).unwrap_err().exit_code(), 2, "{arguments:?}");
         }
-        assert_eq!(
-            parse(&["--version"]).unwrap_err().kind(),
-            ErrorKind::DisplayVersion
-        );
-        assert_eq!(
-            parse(&["--help"]).unwrap_err().kind(),
-            ErrorKind::DisplayHelp
-        );
+        assert_eq!(parse(&["--version"]).unwrap_err().kind(), ErrorKind::DisplayVersion);
+        assert_eq!(parse(&["--help"]).unwrap_err().kind(), ErrorKind::DisplayHelp);
     }
 }

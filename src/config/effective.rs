@@ -135,16 +135,7 @@ impl fmt::Display for Adjustment {
 impl Config {
     /// Fits a validated configuration to what the machine grants.
     pub fn effective(&self, granted: Granted) -> Effective {
-        let Self {
-            loops: _,
-            share_port,
-            listeners,
-            limits,
-            timeouts,
-            turn,
-            socket,
-            routes,
-        } = self;
+        let Self { loops: _, share_port, listeners, limits, timeouts, turn, socket, routes } = self;
         let mut adjustments = Vec::new();
         let plan = Plan::new(self, granted, &mut adjustments);
         let (connections_max, connections_max_origin) =
@@ -166,10 +157,7 @@ impl Config {
             loops: plan.loops,
             share_port: *share_port,
             listeners: listeners.clone(),
-            routes: routes
-                .iter()
-                .map(|route| effective_route(route, &limits))
-                .collect(),
+            routes: routes.iter().map(|route| effective_route(route, &limits)).collect(),
             limits,
             timeouts: timeouts.clone(),
             turn: turn.clone(),
@@ -206,27 +194,13 @@ impl Plan {
         let loops_max = own_max.saturating_sub(PROCESS_NEED) / (LOOP_NEED + addresses);
         let loops = loops_wanted.min(loops_max.max(1));
         let loop_reserve = LOOP_RESERVE.max(LOOP_NEED + 1 + addresses);
-        let own = loops
-            .saturating_mul(loop_reserve)
-            .saturating_add(PROCESS_RESERVE)
-            .min(own_max);
+        let own = loops.saturating_mul(loop_reserve).saturating_add(PROCESS_RESERVE).min(own_max);
         let refusals = refusals_wanted.min(reserved_max - own);
 
         let why = || format!("the process may open only {descriptors} descriptors");
         adjust(adjustments, "loops", loops_wanted, loops, why);
-        adjust(
-            adjustments,
-            "limits.refusals_max",
-            refusals_wanted,
-            refusals,
-            why,
-        );
-        Self {
-            descriptors,
-            loops,
-            refusals,
-            reserved: own + refusals,
-        }
+        adjust(adjustments, "limits.refusals_max", refusals_wanted, refusals, why);
+        Self { descriptors, loops, refusals, reserved: own + refusals }
     }
 }
 
@@ -236,11 +210,7 @@ fn connections_max(
     plan: &Plan,
     adjustments: &mut Vec<Adjustment>,
 ) -> (usize, String) {
-    let Plan {
-        descriptors,
-        reserved,
-        ..
-    } = plan;
+    let Plan { descriptors, reserved, .. } = plan;
     let room = (descriptors - reserved).clamp(1, CONNECTIONS_MAX);
     let mut derivation = format!("{descriptors} descriptors - {reserved} reserved");
     if descriptors - reserved > room {
@@ -250,13 +220,8 @@ fn connections_max(
         None => (room, format!("derived: {derivation}")),
         Some(wanted) if wanted <= room => (wanted, "configured".to_owned()),
         Some(wanted) => {
-            adjust(adjustments, "limits.connections_max", wanted, room, || {
-                derivation.clone()
-            });
-            (
-                room,
-                format!("configured as {wanted}, lowered: {derivation}"),
-            )
+            adjust(adjustments, "limits.connections_max", wanted, room, || derivation.clone());
+            (room, format!("configured as {wanted}, lowered: {derivation}"))
         }
     }
 }
@@ -282,38 +247,22 @@ fn backlog_hard_bytes(
     adjustments: &mut Vec<Adjustment>,
 ) -> usize {
     let wanted = limits.backlog_hard_bytes;
-    let used = wanted.max(backlog_hard_bytes_min(
-        limits.backlog_high_bytes,
-        message_bytes_largest,
-    ));
+    let used = wanted.max(backlog_hard_bytes_min(limits.backlog_high_bytes, message_bytes_largest));
     // Nobody asked for the default: raising it is how it is derived, and nothing to warn about.
     if wanted != Limits::default().backlog_hard_bytes {
-        adjust(
-            adjustments,
-            "limits.backlog_hard_bytes",
-            wanted,
-            used,
-            || "it must hold backlog_high_bytes and the largest message with its header".to_owned(),
-        );
+        adjust(adjustments, "limits.backlog_hard_bytes", wanted, used, || {
+            "it must hold backlog_high_bytes and the largest message with its header".to_owned()
+        });
     }
     used
 }
 
 fn backlog_hard_bytes_min(backlog_high_bytes: usize, message_bytes_largest: usize) -> usize {
-    backlog_high_bytes
-        .saturating_add(message_bytes_largest)
-        .saturating_add(FRAME_HEADER_BYTES_MAX)
+    backlog_high_bytes.saturating_add(message_bytes_largest).saturating_add(FRAME_HEADER_BYTES_MAX)
 }
 
 fn effective_route(route: &Route, limits: &EffectiveLimits) -> EffectiveRoute {
-    let Route {
-        path,
-        service,
-        origins,
-        subprotocols,
-        message_bytes_max,
-        slow_policy,
-    } = route;
+    let Route { path, service, origins, subprotocols, message_bytes_max, slow_policy } = route;
     EffectiveRoute {
         path: path.clone(),
         service: *service,
@@ -332,12 +281,7 @@ fn adjust(
     why: impl FnOnce() -> String,
 ) {
     if from != to {
-        adjustments.push(Adjustment {
-            key,
-            from,
-            to,
-            why: why(),
-        });
+        adjustments.push(Adjustment { key, from, to, why: why() });
     }
 }
 

@@ -57,10 +57,7 @@ pub enum ConfigError {
 
 impl ConfigError {
     pub(super) fn read(file: &str, error: &io::Error) -> Self {
-        Self::Read {
-            file: one_line(file),
-            reason: one_line(&error.to_string()),
-        }
+        Self::Read { file: one_line(file), reason: one_line(&error.to_string()) }
     }
 
     pub(super) fn syntax(file: &str, text: &str, error: &toml::de::Error) -> Self {
@@ -69,29 +66,16 @@ impl ConfigError {
         let message = error.message().trim();
         // Numbers beyond 64 bits are not a matter of syntax to the parser, and it says so oddly.
         let reason = if message.starts_with("invalid type: integer") {
-            format!(
-                "{} is beyond what any key accepts",
-                text.get(span).unwrap_or("this number")
-            )
+            format!("{} is beyond what any key accepts", text.get(span).unwrap_or("this number"))
         } else {
             message.to_owned()
         };
-        Self::Syntax {
-            file: one_line(file),
-            line,
-            column,
-            reason: one_line(&reason),
-        }
+        Self::Syntax { file: one_line(file), line, column, reason: one_line(&reason) }
     }
 
     pub(super) fn unknown_key(file: &str, key: &str, value: Option<&Value>, hint: String) -> Self {
         let value = value.filter(|value| !value.is_table()).map(written);
-        Self::UnknownKey {
-            file: one_line(file),
-            key: one_line(key),
-            value,
-            hint,
-        }
+        Self::UnknownKey { file: one_line(file), key: one_line(key), value, hint }
     }
 }
 
@@ -106,40 +90,23 @@ pub(super) struct Refusal {
 impl Refusal {
     /// `value` breaks `rule`.
     pub(super) fn new(key: impl Into<String>, value: &Value, rule: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            value: Some(written(value)),
-            rule: rule.into(),
-        }
+        Self { key: key.into(), value: Some(written(value)), rule: rule.into() }
     }
 
     /// `value`, which may be more than TOML can express, breaks `rule`.
     pub(super) fn number(key: impl Into<String>, value: u64, rule: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            value: Some(value.to_string()),
-            rule: rule.into(),
-        }
+        Self { key: key.into(), value: Some(value.to_string()), rule: rule.into() }
     }
 
     /// The key should be there and is not.
     pub(super) fn missing(key: impl Into<String>, rule: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            value: None,
-            rule: rule.into(),
-        }
+        Self { key: key.into(), value: None, rule: rule.into() }
     }
 
     /// The same, said of `file`.
     pub(super) fn of(self, file: &str) -> ConfigError {
         let Self { key, value, rule } = self;
-        ConfigError::Refused {
-            file: one_line(file),
-            key: one_line(&key),
-            value,
-            rule,
-        }
+        ConfigError::Refused { file: one_line(file), key: one_line(&key), value, rule }
     }
 }
 
@@ -151,10 +118,7 @@ fn assignment(value: Option<&str>) -> String {
 fn written(value: &Value) -> String {
     // TOML would write a string that holds line breaks over several lines.
     let text = if let Value::String(text) = value {
-        format!(
-            "\"{}\"",
-            one_line(&text.replace('\\', "\\\\").replace('"', "\\\""))
-        )
+        format!("\"{}\"", one_line(&text.replace('\\', "\\\\").replace('"', "\\\"")))
     } else {
         one_line(&value.to_string())
     };

@@ -5,9 +5,7 @@ use std::net::Ipv6Addr;
 /// Whether `text` is a token (RFC 9110 section 5.6.2), as a subprotocol has to be.
 pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 /// Whether `text` is an absolute path (RFC 9112 section 3.2.1) as a client can send it. Query and
@@ -54,24 +52,15 @@ pub(super) fn is_origin(text: &str) -> bool {
 
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b))
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b))
 }
 
 fn is_host(text: &str) -> bool {
-    if let Some(address) = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
-        return address
-            .parse::<Ipv6Addr>()
-            .is_ok_and(|parsed| parsed.to_string() == address);
+    if let Some(address) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return address.parse::<Ipv6Addr>().is_ok_and(|parsed| parsed.to_string() == address);
     }
     !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b))
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b))
 }
 
 /// A port that a browser would write: no leading zero, and not the default of its scheme.
@@ -104,9 +93,8 @@ mod tests {
         for path in ["/", "/echo", "/a/b.c", "//", "/%2fx", "/a;b=c@d:e"] {
             assert!(is_path(path), "{path}");
         }
-        for other in [
-            "", "echo", "/a?b", "/a#b", "/a b", "/%", "/%2", "/%zz", "/ä", "/\n", "/\\",
-        ] {
+        for other in ["", "echo", "/a?b", "/a#b", "/a b", "/%", "/%2", "/%zz", "/ä", "/\n", "/\\"]
+        {
             assert!(!is_path(other), "{other}");
         }
     }

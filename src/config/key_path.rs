@@ -30,11 +30,10 @@ impl KeyPath {
         let Segment::Key(first) = first else {
             return None;
         };
-        rest.iter()
-            .try_fold(file.get(first)?, |value, segment| match segment {
-                Segment::Index(index) => value.get(*index),
-                Segment::Key(key) => value.get(key.as_str()),
-            })
+        rest.iter().try_fold(file.get(first)?, |value, segment| match segment {
+            Segment::Index(index) => value.get(*index),
+            Segment::Key(key) => value.get(key.as_str()),
+        })
     }
 }
 
@@ -103,9 +102,7 @@ mod tests {
             Segment::Index(1),
             Segment::Key("path".to_owned()),
         ]);
-        let file: Table = "[[route]]\npath = 1\n[[route]]\npath = 2\n"
-            .parse()
-            .unwrap();
+        let file: Table = "[[route]]\npath = 1\n[[route]]\npath = 2\n".parse().unwrap();
         assert_eq!(path.to_string(), "route[1].path");
         assert_eq!(path.name(), "route.path");
         assert_eq!(path.find(&file), Some(&Value::from(2)));

@@ -60,11 +60,7 @@ impl Section {
     /// The header as it is written in a file.
     pub(super) fn header(&self) -> String {
         let Self { name, is_array } = self;
-        if *is_array {
-            format!("[[{name}]]")
-        } else {
-            format!("[{name}]")
-        }
+        if *is_array { format!("[[{name}]]") } else { format!("[{name}]") }
     }
 }
 
@@ -80,12 +76,7 @@ pub(super) const SECTIONS: &[Section] = &[
 
 /// Every key that a configuration file may hold, in the order of `docs/configuration.md`.
 pub const KEYS: &[Key] = &[
-    key(
-        "loops",
-        "0",
-        integer(0, 1024),
-        "Event loops, one thread each; 0 is one per core.",
-    ),
+    key("loops", "0", integer(0, 1024), "Event loops, one thread each; 0 is one per core."),
     key(
         "share_port",
         "false",
@@ -99,24 +90,14 @@ pub const KEYS: &[Key] = &[
         Rule::Address,
         "Where to listen; port 0 lets the kernel choose.",
     ),
-    key(
-        "limits.connections_max",
-        "derived",
-        CONNECTIONS,
-        "Connections served at once.",
-    ),
+    key("limits.connections_max", "derived", CONNECTIONS, "Connections served at once."),
     key(
         "limits.half_open_max",
         "derived",
         CONNECTIONS,
         "Connections that have not finished their handshake.",
     ),
-    key(
-        "limits.head_bytes_max",
-        "8192",
-        integer(512, 8192),
-        "Bytes of one request head.",
-    ),
+    key("limits.head_bytes_max", "8192", integer(512, 8192), "Bytes of one request head."),
     key(
         "limits.message_bytes_max",
         "1048576",
@@ -171,30 +152,15 @@ pub const KEYS: &[Key] = &[
         integer(1000, DAY_MS),
         "Silence of a client before it is sent a ping.",
     ),
-    key(
-        "timeouts.pong_ms",
-        "8000",
-        TIMEOUT,
-        "From a ping to any sign of life.",
-    ),
+    key("timeouts.pong_ms", "8000", TIMEOUT, "From a ping to any sign of life."),
     key(
         "timeouts.write_stall_ms",
         "10000",
         TIMEOUT,
         "Without the kernel taking any of the bytes that wait for a client.",
     ),
-    key(
-        "timeouts.close_ms",
-        "5000",
-        TIMEOUT,
-        "For the closing handshake.",
-    ),
-    key(
-        "timeouts.drain_ms",
-        "20000",
-        TIMEOUT,
-        "For a shutdown in all.",
-    ),
+    key("timeouts.close_ms", "5000", TIMEOUT, "For the closing handshake."),
+    key("timeouts.drain_ms", "20000", TIMEOUT, "For a shutdown in all."),
     key(
         "timeouts.pool_idle_ms",
         "10000",
@@ -207,36 +173,16 @@ pub const KEYS: &[Key] = &[
         integer(1, DAY_MS),
         "Rest from accepting after descriptors or memory ran out.",
     ),
-    key(
-        "turn.accepts_per_turn",
-        "64",
-        PER_TURN,
-        "Connections accepted.",
-    ),
+    key("turn.accepts_per_turn", "64", PER_TURN, "Connections accepted."),
     key(
         "turn.reads_per_turn",
         "4",
         integer(1, 1024),
         "Receive buffers that one connection may fill.",
     ),
-    key(
-        "turn.flushes_per_turn",
-        "1024",
-        PER_TURN,
-        "Connections flushed after a fan-out.",
-    ),
-    key(
-        "turn.reaps_per_turn",
-        "256",
-        PER_TURN,
-        "Closed connections freed.",
-    ),
-    key(
-        "turn.mail_per_turn",
-        "1024",
-        PER_TURN,
-        "Mailbox items handled.",
-    ),
+    key("turn.flushes_per_turn", "1024", PER_TURN, "Connections flushed after a fan-out."),
+    key("turn.reaps_per_turn", "256", PER_TURN, "Closed connections freed."),
+    key("turn.mail_per_turn", "1024", PER_TURN, "Mailbox items handled."),
     key(
         "turn.receive_buffer_bytes",
         "131072",
@@ -250,12 +196,7 @@ pub const KEYS: &[Key] = &[
         integer(1, 65_535),
         "Completed connections waiting to be accepted, for each listening socket.",
     ),
-    key(
-        "socket.no_delay",
-        "true",
-        Rule::Boolean,
-        "Sends small writes at once (TCP_NODELAY).",
-    ),
+    key("socket.no_delay", "true", Rule::Boolean, "Sends small writes at once (TCP_NODELAY)."),
     key(
         "socket.notsent_bytes_max",
         "16384",
@@ -269,30 +210,10 @@ pub const KEYS: &[Key] = &[
         integer(4096, GIB),
         "Bytes of the kernel's send buffer (SO_SNDBUF).",
     ),
-    key(
-        "route.path",
-        REQUIRED,
-        Rule::Path,
-        "Path of the request, compared byte for byte.",
-    ),
-    key(
-        "route.service",
-        REQUIRED,
-        Rule::OneOf(&["echo", "page"]),
-        "What answers.",
-    ),
-    key(
-        "route.origins",
-        "same host",
-        Rule::Origins,
-        "Which web pages may connect.",
-    ),
-    key(
-        "route.subprotocols",
-        "[]",
-        Rule::Tokens,
-        "Subprotocols offered, the preferred one first.",
-    ),
+    key("route.path", REQUIRED, Rule::Path, "Path of the request, compared byte for byte."),
+    key("route.service", REQUIRED, Rule::OneOf(&["echo", "page"]), "What answers."),
+    key("route.origins", "same host", Rule::Origins, "Which web pages may connect."),
+    key("route.subprotocols", "[]", Rule::Tokens, "Subprotocols offered, the preferred one first."),
     key(
         "route.message_bytes_max",
         "limits.message_bytes_max",
@@ -321,17 +242,11 @@ const TIMEOUT: Rule = integer(10, DAY_MS);
 const PER_TURN: Rule = integer(1, 1_048_576);
 
 const fn array(name: &'static str) -> Section {
-    Section {
-        name,
-        is_array: true,
-    }
+    Section { name, is_array: true }
 }
 
 const fn table(name: &'static str) -> Section {
-    Section {
-        name,
-        is_array: false,
-    }
+    Section { name, is_array: false }
 }
 
 const fn integer(min: u64, max: u64) -> Rule {
@@ -339,12 +254,7 @@ const fn integer(min: u64, max: u64) -> Rule {
 }
 
 const fn key(name: &'static str, default: &'static str, rule: Rule, doc: &'static str) -> Key {
-    Key {
-        name,
-        default,
-        rule,
-        doc,
-    }
+    Key { name, default, rule, doc }
 }
 
 #[cfg(test)]

@@ -48,9 +48,7 @@ fn check_shape(file: &Table, section: Section) -> Result<(), Refusal> {
         return Ok(());
     };
     let well_formed = if section.is_array {
-        value
-            .as_array()
-            .is_some_and(|items| items.iter().all(Value::is_table))
+        value.as_array().is_some_and(|items| items.iter().all(Value::is_table))
     } else {
         value.is_table()
     };
@@ -74,12 +72,7 @@ fn deserialize(file: &Table, file_name: &str) -> Result<Config, ConfigError> {
     // A misspelt key comes first: it may be the very reason why another one is missing.
     if let Some(path) = unknown {
         let hint = suggest::hint(&path.name());
-        return Err(ConfigError::unknown_key(
-            file_name,
-            &path.to_string(),
-            path.find(file),
-            hint,
-        ));
+        return Err(ConfigError::unknown_key(file_name, &path.to_string(), path.find(file), hint));
     }
     result.map_err(|error| {
         let refusal = missing_key(file)
@@ -92,14 +85,9 @@ fn deserialize(file: &Table, file_name: &str) -> Result<Config, ConfigError> {
 fn missing_key(file: &Table) -> Option<Refusal> {
     KEYS.iter().filter(|key| key.is_required()).find_map(|key| {
         let tables = file.get(key.section())?.as_array()?;
-        let index = tables
-            .iter()
-            .position(|table| table.get(key.leaf()).is_none())?;
+        let index = tables.iter().position(|table| table.get(key.leaf()).is_none())?;
         let path = format!("{}[{index}].{}", key.section(), key.leaf());
-        Some(Refusal::missing(
-            path,
-            format!("is required, and {}", key.rule),
-        ))
+        Some(Refusal::missing(path, format!("is required, and {}", key.rule)))
     })
 }
 

@@ -94,9 +94,7 @@ pub struct Listener {
 impl Default for Listener {
     /// 127.0.0.1:8080: reachable from this machine only, until someone decides otherwise.
     fn default() -> Self {
-        Self {
-            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
-        }
+        Self { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080) }
     }
 }
 
@@ -374,18 +372,10 @@ mod tests {
     #[test]
     fn no_configuration_at_all_serves_something() {
         let config = Config::default();
-        assert_eq!(
-            config.listeners,
-            [Listener {
-                address: "127.0.0.1:8080".parse().unwrap()
-            }]
-        );
+        assert_eq!(config.listeners, [Listener { address: "127.0.0.1:8080".parse().unwrap() }]);
         assert_eq!(
             config.routes,
-            [
-                Route::new("/echo", ServiceKind::Echo),
-                Route::new("/", ServiceKind::Page)
-            ]
+            [Route::new("/echo", ServiceKind::Echo), Route::new("/", ServiceKind::Page)]
         );
         config.validate("defaults").unwrap();
     }
@@ -406,10 +396,7 @@ mod tests {
             ("", Origins::SameHost),
             ("origins = \"*\"\n", Origins::Any),
             ("origins = []\n", Origins::List(vec![])),
-            (
-                "origins = [\"null\"]\n",
-                Origins::List(vec!["null".to_owned()]),
-            ),
+            ("origins = [\"null\"]\n", Origins::List(vec!["null".to_owned()])),
         ] {
             let holder = Holder { origins };
             assert_eq!(toml::from_str::<Holder>(text).unwrap(), holder);

@@ -62,13 +62,7 @@ mod tests {
 
     #[test]
     fn a_rule_displays_as_the_end_of_a_sentence() {
-        assert_eq!(
-            Rule::Integer { min: 1, max: 9 }.to_string(),
-            "must be between 1 and 9"
-        );
-        assert_eq!(
-            Rule::OneOf(&["a", "b"]).to_string(),
-            "must be one of \"a\", \"b\""
-        );
+        assert_eq!(Rule::Integer { min: 1, max: 9 }.to_string(), "must be between 1 and 9");
+        assert_eq!(Rule::OneOf(&["a", "b"]).to_string(), "must be one of \"a\", \"b\"");
     }
 }

@@ -35,16 +35,9 @@ fn closest(unknown: &str) -> Option<&'static str> {
 /// The edit distance if it is small for the length of the words.
 fn edits(written: &str, known: &str) -> Option<usize> {
     // A unit left out or invented is the commonest slip, whatever its length.
-    let (short, long) = if written.len() < known.len() {
-        (written, known)
-    } else {
-        (known, written)
-    };
-    if short.len() >= 4
-        && long
-            .strip_prefix(short)
-            .is_some_and(|rest| rest.starts_with('_'))
-    {
+    let (short, long) =
+        if written.len() < known.len() { (written, known) } else { (known, written) };
+    if short.len() >= 4 && long.strip_prefix(short).is_some_and(|rest| rest.starts_with('_')) {
         return Some(1);
     }
     let edits = strsim::damerau_levenshtein(written, known);
@@ -96,10 +89,7 @@ mod tests {
     #[test]
     fn a_missing_unit_finds_its_key() {
         assert_eq!(closest("timeouts.pong"), Some("timeouts.pong_ms"));
-        assert_eq!(
-            closest("limits.message_bytes"),
-            Some("limits.message_bytes_max")
-        );
+        assert_eq!(closest("limits.message_bytes"), Some("limits.message_bytes_max"));
     }
 
     #[test]
@@ -110,14 +100,8 @@ mod tests {
 
     #[test]
     fn the_same_name_in_the_same_table_comes_first() {
-        assert_eq!(
-            closest("route.message_bytes_mx"),
-            Some("route.message_bytes_max")
-        );
-        assert_eq!(
-            closest("limits.message_bytes_mx"),
-            Some("limits.message_bytes_max")
-        );
+        assert_eq!(closest("route.message_bytes_mx"), Some("route.message_bytes_max"));
+        assert_eq!(closest("limits.message_bytes_mx"), Some("limits.message_bytes_max"));
     }
 
     #[test]

@@ -52,10 +52,7 @@ impl Config {
 
     /// The most bytes that any route accepts in one message.
     pub(super) fn message_bytes_largest(&self) -> usize {
-        let routes = self
-            .routes
-            .iter()
-            .filter_map(|route| route.message_bytes_max);
+        let routes = self.routes.iter().filter_map(|route| route.message_bytes_max);
         routes.fold(self.limits.message_bytes_max, usize::max)
     }
 
@@ -65,11 +62,7 @@ impl Config {
             && half_open > connections
         {
             let rule = format!("must be at most limits.connections_max ({connections})");
-            return Err(Refusal::number(
-                "limits.half_open_max",
-                wide(half_open),
-                rule,
-            ));
+            return Err(Refusal::number("limits.half_open_max", wide(half_open), rule));
         }
         let largest = self.message_bytes_largest();
         let least = largest + FRAME_HEADER_BYTES_MAX;
@@ -89,11 +82,7 @@ impl Config {
 
     fn check_listeners(&self) -> Result<(), Refusal> {
         if self.listeners.is_empty() {
-            return Err(Refusal::new(
-                "listener",
-                &empty_array(),
-                "must hold at least one address",
-            ));
+            return Err(Refusal::new("listener", &empty_array(), "must hold at least one address"));
         }
         // Port 0 is a different port every time the kernel chooses.
         let fixed = |&(_, listener): &(usize, &Listener)| listener.address.port() != 0;
@@ -110,20 +99,12 @@ impl Config {
 
     fn check_routes(&self) -> Result<(), Refusal> {
         if self.routes.is_empty() {
-            return Err(Refusal::new(
-                "route",
-                &empty_array(),
-                "must hold at least one route",
-            ));
+            return Err(Refusal::new("route", &empty_array(), "must hold at least one route"));
         }
         for (index, route) in self.routes.iter().enumerate() {
             route::check(index, route)?;
         }
-        let paths = self
-            .routes
-            .iter()
-            .map(|route| route.path.as_str())
-            .enumerate();
+        let paths = self.routes.iter().map(|route| route.path.as_str()).enumerate();
         match first_repeated(paths) {
             Some((index, path)) => Err(Refusal::new(
                 format!("route[{index}].path"),
@@ -177,10 +158,7 @@ fn limits_numbers(limits: &Limits) -> impl Iterator<Item = (&'static str, u64)> 
         ("limits.mailbox_items_max", wide(mailbox_items_max)),
         ("limits.refusals_max", wide(refusals_max)),
     ];
-    optional
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .chain(present)
+    optional.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(present)
 }
 
 fn timeouts_numbers(timeouts: &Timeouts) -> [(&'static str, u64); 9] {
@@ -228,12 +206,8 @@ fn turn_numbers(turn: &Turn) -> [(&'static str, u64); 6] {
 }
 
 fn socket_numbers(socket: &SocketOptions) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-    let SocketOptions {
-        accept_backlog,
-        no_delay: _,
-        notsent_bytes_max,
-        send_buffer_bytes,
-    } = *socket;
+    let SocketOptions { accept_backlog, no_delay: _, notsent_bytes_max, send_buffer_bytes } =
+        *socket;
     [
         ("socket.accept_backlog", Some(accept_backlog)),
         ("socket.notsent_bytes_max", Some(notsent_bytes_max)),
@@ -276,28 +250,17 @@ mod tests {
 
     #[test]
     fn numbers_beyond_what_toml_can_express_are_refused_too() {
-        let config = Config {
-            loops: usize::MAX,
-            ..Config::default()
-        };
+        let config = Config { loops: usize::MAX, ..Config::default() };
         assert_eq!(
             config.validate("command line").unwrap_err().to_string(),
-            format!(
-                "command line: loops = {}: must be between 0 and 1024",
-                usize::MAX
-            )
+            format!("command line: loops = {}: must be between 0 and 1024", usize::MAX)
         );
     }
 
     #[test]
     fn two_listeners_may_both_ask_for_any_port() {
-        let listener = Listener {
-            address: "127.0.0.1:0".parse().unwrap(),
-        };
-        let config = Config {
-            listeners: vec![listener.clone(), listener],
-            ..Config::default()
-        };
+        let listener = Listener { address: "127.0.0.1:0".parse().unwrap() };
+        let config = Config { listeners: vec![listener.clone(), listener], ..Config::default() };
         config.validate("test").unwrap();
     }
 

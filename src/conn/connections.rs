@@ -118,7 +118,8 @@ impl<S: Transport> Connections<S> {
     /// half-open table is full, its oldest goes.
     pub fn insert(&mut self, socket: S, refuse: bool) -> ConnKey {
         let phase = if refuse { Phase::Refusing } else { Phase::Handshake };
-        if !refuse && self.half_open.count() >= self.settings.half_open_max
+        if !refuse
+            && self.half_open.count() >= self.settings.half_open_max
             && let Some(oldest) = self.half_open.oldest(&mut self.table)
         {
             self.counters.half_open_dropped.add(1);

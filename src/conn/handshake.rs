@@ -27,14 +27,16 @@ impl<S: Transport> Connections<S> {
                 buffer.scanned = arrived.len();
             }
             None if arrived.len() < head_bytes_max => {
-                self.answer(key, Err(HeadError::NotHttp));
+                self.answer(key, Err(HeadError::RequestLine));
             }
             _ => self.answer(key, Err(HeadError::TooLarge)),
         }
     }
 
     fn answer(&mut self, key: ConnKey, head: Result<RequestHead<'_>, HeadError>) {
-        let Some(phase) = self.table.get(key).map(|conn| conn.phase) else { return };
+        let Some(phase) = self.table.get(key).map(|conn| conn.phase) else {
+            return;
+        };
         if self.draining {
             return self.refuse_draining(key);
         }

@@ -12,7 +12,9 @@ impl<S: Transport> Connections<S> {
     pub fn expire_timers(&mut self, limit: usize) {
         self.wheel.advance(&mut self.table, self.tick);
         for _ in 0..limit {
-            let Some(index) = self.wheel.next_overdue(&mut self.table) else { break };
+            let Some(index) = self.wheel.next_overdue(&mut self.table) else {
+                break;
+            };
             if let Some(key) = self.table.key_of(index) {
                 self.on_timer(key);
             }
@@ -29,15 +31,21 @@ impl<S: Transport> Connections<S> {
     /// Files a connection's deadline if it is nearer than what is filed. One that lies further
     /// ahead needs nothing: the filed one comes out early and is filed again.
     pub(super) fn arm(&mut self, key: ConnKey) {
-        let Some(due) = self.deadline(key) else { return };
-        let Some(conn) = self.table.get_mut(key) else { return };
+        let Some(due) = self.deadline(key) else {
+            return;
+        };
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
         if !conn.timer.is_filed() || due < conn.timer.due() {
             self.wheel.file(&mut self.table, key.index, due);
         }
     }
 
     fn on_timer(&mut self, key: ConnKey) {
-        let Some(due) = self.deadline(key) else { return };
+        let Some(due) = self.deadline(key) else {
+            return;
+        };
         if due <= self.tick {
             self.deadline_passed(key);
         }
@@ -47,22 +55,19 @@ impl<S: Transport> Connections<S> {
     }
 
     fn deadline_passed(&mut self, key: ConnKey) {
-        let Some(conn) = self.table.get_mut(key) else { return };
+        let is_stalled = self.stalled_at(key).is_some_and(|at| at <= self.tick);
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
         match conn.phase {
             Phase::Handshake => {
                 self.counters.handshakes_timed_out.add(1);
                 self.kill(key, CloseReason::Gone);
             }
             Phase::Refusing => self.refuse_at_limit(key),
-            Phase::Open => {
-                if self.stalled_at(key).is_some_and(|at| at <= self.tick) {
-                    self.kill(key, CloseReason::Stalled);
-                } else if conn.flags.has(Flags::PINGED) {
-                    self.kill(key, CloseReason::Idle);
-                } else {
-                    self.ping(key);
-                }
-            }
+            Phase::Open if is_stalled => self.kill(key, CloseReason::Stalled),
+            Phase::Open if conn.flags.has(Flags::PINGED) => self.kill(key, CloseReason::Idle),
+            Phase::Open => self.ping(key),
             Phase::Closing | Phase::Lingering => {
                 self.counters.close_timed_out.add(1);
                 self.kill(key, CloseReason::Gone);
@@ -72,7 +77,9 @@ impl<S: Transport> Connections<S> {
     }
 
     fn ping(&mut self, key: ConnKey) {
-        let Some(conn) = self.table.get_mut(key) else { return };
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
         conn.seen = self.tick;
         conn.flags.set(Flags::PINGED);
         self.counters.pings_out.add(1);
@@ -98,17 +105,14 @@ impl<S: Transport> Connections<S> {
                 let quiet_until = conn.seen.after_ms(quiet_ms);
                 // A peer that we do not read, or that has not been sent our ping yet, cannot
                 // answer it: only the stall counts.
-                let is_excused =
-                    conn.flags.has(Flags::PAUSED) || conn.flags.has(Flags::PINGED);
+                let is_excused = conn.flags.has(Flags::PAUSED) || conn.flags.has(Flags::PINGED);
                 match stalled_at {
                     None => Some(quiet_until),
                     Some(stalled_at) if is_excused => Some(stalled_at),
                     Some(stalled_at) => Some(stalled_at.min(quiet_until)),
                 }
             }
-            Phase::Closing => {
-                Some(stalled_at.unwrap_or(conn.seen.after_ms(settings.close_ms)))
-            }
+            Phase::Closing => Some(stalled_at.unwrap_or(conn.seen.after_ms(settings.close_ms))),
             Phase::Lingering => Some(conn.seen.after_ms(settings.close_ms)),
             Phase::Dead => None,
         }
@@ -132,7 +136,7 @@ mod tests {
         assert!(jitters.iter().all(|jitter| *jitter < 2_500));
         for tenth in 0..10 {
             let range = tenth * 250..(tenth + 1) * 250;
-            let count = jitters.iter().filter(|jitter| range.contains(jitter)).count();
+            let count = jitters.iter().filter(|jitter| range.contains(*jitter)).count();
             assert!((50..=200).contains(&count), "{count} in {range:?}");
         }
     }

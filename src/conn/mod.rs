@@ -22,6 +22,8 @@ mod flags;
 mod half_open;
 mod handshake;
 mod idle;
+#[cfg(any(test, feature = "sim"))]
+mod invariants;
 mod lifecycle;
 mod outgoing;
 mod receive;

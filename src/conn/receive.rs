@@ -35,7 +35,9 @@ enum Stop {
 enum Read {
     Failed,
     Ended,
-    Got { filled_the_room: bool },
+    Got {
+        filled_the_room: bool,
+    },
     /// There was no memory to read into; the connection is being ended.
     NoRoom,
     Nothing,
@@ -67,7 +69,9 @@ impl<S: Transport> Connections<S> {
     }
 
     fn receive_once(&mut self, key: ConnKey) -> Step {
-        let Some(conn) = self.table.get_mut(key) else { return Step::Done };
+        let Some(conn) = self.table.get_mut(key) else {
+            return Step::Done;
+        };
         match conn.phase {
             Phase::Closing | Phase::Lingering => return self.discard(key),
             Phase::Dead => return Step::Done,
@@ -112,7 +116,9 @@ impl<S: Transport> Connections<S> {
 
     /// One read into the free room of `buffer`, which grows if it has none.
     fn read(&mut self, key: ConnKey, buffer: &mut ReadBuffer) -> Read {
-        let Some(conn) = self.table.get_mut(key) else { return Read::Nothing };
+        let Some(conn) = self.table.get_mut(key) else {
+            return Read::Nothing;
+        };
         if buffer.filled == buffer.bytes.len() {
             let message_bytes_max = match conn.phase {
                 Phase::Open => self.router.socket(conn.route).options.message_bytes_max,
@@ -124,7 +130,9 @@ impl<S: Transport> Connections<S> {
                 return Read::NoRoom;
             }
         }
-        let Some(conn) = self.table.get_mut(key) else { return Read::Nothing };
+        let Some(conn) = self.table.get_mut(key) else {
+            return Read::Nothing;
+        };
         let room = &mut buffer.bytes[buffer.filled..];
         let room_bytes = room.len();
         loop {
@@ -152,7 +160,9 @@ impl<S: Transport> Connections<S> {
     /// unless the end of input was announced: that shows only in a further read, and the edge for
     /// it has been given.
     fn after_read(&mut self, key: ConnKey, filled_the_room: bool) -> Step {
-        let Some(conn) = self.table.get_mut(key) else { return Step::Done };
+        let Some(conn) = self.table.get_mut(key) else {
+            return Step::Done;
+        };
         if filled_the_room || conn.flags.has(Flags::INPUT_ENDING) {
             return Step::Again;
         }
@@ -161,7 +171,9 @@ impl<S: Transport> Connections<S> {
     }
 
     fn handle(&mut self, key: ConnKey, buffer: &mut ReadBuffer) {
-        let Some(conn) = self.table.get_mut(key) else { return };
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
         conn.flags.clear(Flags::UNDECODED);
         if conn.phase != Phase::Open {
             self.receive_head(key, buffer);
@@ -213,14 +225,15 @@ impl<S: Transport> Connections<S> {
     }
 
     fn decode(&mut self, key: ConnKey, buffer: &mut ReadBuffer) -> Stop {
-        let Some(conn) = self.table.get_mut(key) else { return Stop::NeedMore };
+        let Some(conn) = self.table.get_mut(key) else {
+            return Stop::NeedMore;
+        };
         let peer = Peer { loop_index: self.loop_index, key };
         let route = self.router.socket(conn.route);
         let message_bytes_max = route.options.message_bytes_max;
         let arrived = &mut buffer.bytes[..buffer.filled];
         let (mut messages, mut message_bytes, mut pongs) = (0, 0, 0);
-        let mut decoder =
-            Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max);
+        let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max);
         let stop = loop {
             match decoder.next(arrived) {
                 Ok(None) => break Stop::NeedMore,
@@ -306,7 +319,9 @@ impl<S: Transport> Connections<S> {
 
     /// The peer has said all it will.
     fn input_ended(&mut self, key: ConnKey) {
-        let Some(conn) = self.table.get_mut(key) else { return };
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
         conn.flags.set(Flags::INPUT_ENDED);
         conn.flags.clear(Flags::INPUT_PENDING);
         match conn.phase {
@@ -324,7 +339,9 @@ impl<S: Transport> Connections<S> {
 
     /// Reads and throws away, so that closing the socket resets nothing.
     fn discard(&mut self, key: ConnKey) -> Step {
-        let Some(conn) = self.table.get_mut(key) else { return Step::Done };
+        let Some(conn) = self.table.get_mut(key) else {
+            return Step::Done;
+        };
         if !conn.flags.has(Flags::INPUT_PENDING) {
             return Step::Done;
         }

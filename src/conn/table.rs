@@ -45,9 +45,7 @@ impl<S> Table<S> {
 
     /// The connection that `key` was made for, if it is still there.
     pub(crate) fn get_mut(&mut self, key: ConnKey) -> Option<&mut Conn<S>> {
-        self.slots
-            .get_mut(key.index as usize)
-            .filter(|conn| conn.generation == key.generation)
+        self.slots.get_mut(key.index as usize).filter(|conn| conn.generation == key.generation)
     }
 
     /// As [`Table::get_mut`], to look only.
@@ -85,6 +83,7 @@ impl<S> Table<S> {
     }
 
     /// All connections with their keys.
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnKey, &Conn<S>)> {
         self.slots.iter().map(|(index, conn)| {
             (ConnKey { index: slot_number(index), generation: conn.generation }, conn)

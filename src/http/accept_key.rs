@@ -6,17 +6,10 @@ use sha1::{Digest as _, Sha1};
 /// The value of `Sec-WebSocket-Accept` that answers the value `key` of `Sec-WebSocket-Key`: the
 /// base64 of the SHA-1 of the key and a fixed identifier, in ASCII. Does not allocate.
 pub fn accept_key(key: &[u8; 24]) -> [u8; 28] {
-    let digest = Sha1::new()
-        .chain_update(key)
-        .chain_update(WEBSOCKET_GUID)
-        .finalize();
+    let digest = Sha1::new().chain_update(key).chain_update(WEBSOCKET_GUID).finalize();
     let mut accept = [0; 28];
     let written = STANDARD.encode_slice(digest, &mut accept);
-    debug_assert_eq!(
-        written,
-        Ok(accept.len()),
-        "20 bytes are 28 characters of base64"
-    );
+    debug_assert_eq!(written, Ok(accept.len()), "20 bytes are 28 characters of base64");
     accept
 }
 

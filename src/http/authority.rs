@@ -79,18 +79,11 @@ fn parse_port(digits: &str) -> Option<Option<u16>> {
     }
     // `parse` alone would also take a plus sign.
     let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
-    if all_digits {
-        digits.parse().ok().map(Some)
-    } else {
-        None
-    }
+    if all_digits { digits.parse().ok().map(Some) } else { None }
 }
 
 fn is_host(host: &str) -> bool {
-    match host
-        .strip_prefix('[')
-        .and_then(|literal| literal.strip_suffix(']'))
-    {
+    match host.strip_prefix('[').and_then(|literal| literal.strip_suffix(']')) {
         Some(address) => is_ipv6_address(address),
         None => is_registered_name(host),
     }
@@ -125,10 +118,7 @@ mod tests {
         assert_eq!(parts("example.com:"), Some(("example.com", None)));
         assert_eq!(parts("127.0.0.1:0"), Some(("127.0.0.1", Some(0))));
         assert_eq!(parts("[::1]"), Some(("[::1]", None)));
-        assert_eq!(
-            parts("[2001:DB8::192.0.2.1]:443"),
-            Some(("[2001:DB8::192.0.2.1]", Some(443)))
-        );
+        assert_eq!(parts("[2001:DB8::192.0.2.1]:443"), Some(("[2001:DB8::192.0.2.1]", Some(443))));
         assert_eq!(parts("_a~b!c%41"), Some(("_a~b!c%41", None)));
     }
 

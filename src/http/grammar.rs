@@ -20,16 +20,14 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
 /// and the high half of the octets; no control character.
 pub(super) fn is_field_value(bytes: &[u8]) -> bool {
     // Every byte is looked at, without an early exit, so that the compiler can use vectors.
-    bytes.iter().fold(true, |valid, &byte| {
-        valid & ((byte >= b' ' && byte != DELETE) || byte == b'\t')
-    })
+    bytes
+        .iter()
+        .fold(true, |valid, &byte| valid & ((byte >= b' ' && byte != DELETE) || byte == b'\t'))
 }
 
 /// Whether all of `bytes` are visible ASCII characters: no space, no control, no high half.
 pub(super) fn is_visible_ascii(bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .fold(true, |valid, byte| valid & byte.is_ascii_graphic())
+    bytes.iter().fold(true, |valid, byte| valid & byte.is_ascii_graphic())
 }
 
 /// Takes optional whitespace (`OWS`, RFC 9110 §5.6.3) off the front.

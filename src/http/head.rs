@@ -48,18 +48,13 @@ pub fn looks_like_http(received: &[u8]) -> bool {
     };
     if let Some((line, after_return)) = split_once(line, b'\r') {
         return matches!(after_return.first(), None | Some(b'\n'))
-            && matches!(
-                RequestLine::parse(line),
-                Ok(_) | Err(HeadError::UnsupportedVersion)
-            );
+            && matches!(RequestLine::parse(line), Ok(_) | Err(HeadError::UnsupportedVersion));
     }
     let (method, rest) = split_once(line, b' ').unwrap_or((line, &[]));
     let method_is_missing = method.is_empty() && !line.is_empty();
     !method_is_missing
         && method.iter().all(|&byte| is_token_byte(byte))
-        && rest
-            .iter()
-            .all(|&byte| byte == b' ' || byte.is_ascii_graphic())
+        && rest.iter().all(|&byte| byte == b' ' || byte.is_ascii_graphic())
 }
 
 /// Parses a complete head, as [`find_head_end`] delimits it: up to and including its blank line.
@@ -92,10 +87,7 @@ pub fn parse_head(input: &[u8]) -> Result<RequestHead<'_>, HeadError> {
         if line.bytes.is_empty() {
             break;
         }
-        let slot = head
-            .headers
-            .get_mut(head.header_count)
-            .ok_or(HeadError::TooManyHeaders)?;
+        let slot = head.headers.get_mut(head.header_count).ok_or(HeadError::TooManyHeaders)?;
         *slot = HeaderSpan::parse(line)?;
         head.header_count += 1;
     }
@@ -177,9 +169,7 @@ impl<'b> RequestHead<'b> {
     /// The values of all headers called `name`, in any letter case, in the order sent.
     pub fn header_values<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'b [u8]> + 'h {
         self.headers().filter_map(move |(candidate, value)| {
-            candidate
-                .eq_ignore_ascii_case(name.as_bytes())
-                .then_some(value)
+            candidate.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
         })
     }
 }
@@ -311,38 +301,17 @@ impl<'b> RequestLine<'b> {
         if let Some(error) = forbidden_byte(target) {
             return Err(error);
         }
-        Ok(Self {
-            method,
-            target,
-            target_parts: Target::parse(target)?,
-            version,
-        })
+        Ok(Self { method, target, target_parts: Target::parse(target)?, version })
     }
 }
 
 fn parse_version(text: &[u8]) -> Result<Version, HeadError> {
-    let &[
-        b'H',
-        b'T',
-        b'T',
-        b'P',
-        b'/',
-        major @ b'0'..=b'9',
-        b'.',
-        minor @ b'0'..=b'9',
-    ] = text
+    let &[b'H', b'T', b'T', b'P', b'/', major @ b'0'..=b'9', b'.', minor @ b'0'..=b'9'] = text
     else {
         return Err(forbidden_byte(text).unwrap_or(HeadError::Version));
     };
-    let version = Version {
-        major: major - b'0',
-        minor: minor - b'0',
-    };
-    if version.major == 1 {
-        Ok(version)
-    } else {
-        Err(HeadError::UnsupportedVersion)
-    }
+    let version = Version { major: major - b'0', minor: minor - b'0' };
+    if version.major == 1 { Ok(version) } else { Err(HeadError::UnsupportedVersion) }
 }
 
 /// Names the bytes that no part of a head may hold, if `bytes` has one of them.
@@ -368,9 +337,7 @@ fn parse_host<'b>(
     match value {
         None if version >= Version::HTTP_11 => Err(HeadError::MissingHost),
         None | Some(b"") => Ok(None),
-        Some(value) => Authority::parse(value)
-            .map(Some)
-            .ok_or(HeadError::InvalidHost),
+        Some(value) => Authority::parse(value).map(Some).ok_or(HeadError::InvalidHost),
     }
 }
 
@@ -416,11 +383,8 @@ impl HeaderSpan {
         };
         if !is_token(name) {
             let whitespace = name.ends_with(b" ") || name.ends_with(b"\t");
-            let error = if whitespace {
-                HeadError::WhitespaceBeforeColon
-            } else {
-                HeadError::HeaderName
-            };
+            let error =
+                if whitespace { HeadError::WhitespaceBeforeColon } else { HeadError::HeaderName };
             return Err(forbidden_byte(name).unwrap_or(error));
         }
         if !is_field_value(rest) {
@@ -452,9 +416,7 @@ impl Span {
 
     fn of(self, input: &[u8]) -> &[u8] {
         let start = usize::from(self.start);
-        input
-            .get(start..start + usize::from(self.bytes))
-            .unwrap_or_default()
+        input.get(start..start + usize::from(self.bytes)).unwrap_or_default()
     }
 }
 

@@ -42,10 +42,7 @@ mod tests {
 
     #[test]
     fn lines_join_rfc_9110_section_5_3() {
-        assert_eq!(
-            elements(&["keep-alive", "Upgrade, foo"]),
-            ["keep-alive", "Upgrade", "foo"]
-        );
+        assert_eq!(elements(&["keep-alive", "Upgrade, foo"]), ["keep-alive", "Upgrade", "foo"]);
     }
 
     #[test]
@@ -53,15 +50,8 @@ mod tests {
         let has_upgrade = |line: &str| has_token([line.as_bytes()].into_iter(), b"upgrade");
         assert!(has_upgrade("upgrade"));
         assert!(has_upgrade("keep-alive,\tUPGRADE ,"));
-        for line in [
-            "",
-            "up",
-            "upgraded",
-            "not upgrade",
-            "\"upgrade\"",
-            "upgrade;q=1",
-            "upgrade/1",
-        ] {
+        for line in ["", "up", "upgraded", "not upgrade", "\"upgrade\"", "upgrade;q=1", "upgrade/1"]
+        {
             assert!(!has_upgrade(line), "{line}");
         }
     }

@@ -28,14 +28,12 @@ impl OriginRule {
     pub fn permits(&self, origin: &[u8], host: Option<Authority<'_>>) -> bool {
         match self {
             Self::Any => true,
-            Self::List(origins) => origins
-                .iter()
-                .any(|permitted| is_same_origin(permitted.as_bytes(), origin)),
+            Self::List(origins) => {
+                origins.iter().any(|permitted| is_same_origin(permitted.as_bytes(), origin))
+            }
             Self::SameHost => {
                 let origin = WebOrigin::parse(origin);
-                origin
-                    .zip(host)
-                    .is_some_and(|(origin, host)| origin.is_of_host(&host))
+                origin.zip(host).is_some_and(|(origin, host)| origin.is_of_host(&host))
             }
         }
     }
@@ -134,12 +132,9 @@ mod tests {
     #[test]
     fn a_list_permits_its_origins_only() {
         let list = ["https://example.com", "http://localhost:3000", "null"];
-        for origin in [
-            "https://example.com",
-            "https://Example.com:443",
-            "http://localhost:3000",
-            "null",
-        ] {
+        for origin in
+            ["https://example.com", "https://Example.com:443", "http://localhost:3000", "null"]
+        {
             assert!(is_listed(origin, &list), "{origin}");
         }
         for origin in [

@@ -15,18 +15,12 @@ pub struct Encoded<'b> {
 impl<'b> Encoded<'b> {
     /// A path segment, in which `+` is only a plus sign.
     pub(super) fn segment(raw: &'b [u8]) -> Self {
-        Self {
-            raw,
-            plus: Plus::Literal,
-        }
+        Self { raw, plus: Plus::Literal }
     }
 
     /// A name or value of a query, in which `+` is a space.
     pub(super) fn query_part(raw: &'b [u8]) -> Self {
-        Self {
-            raw,
-            plus: Plus::Space,
-        }
+        Self { raw, plus: Plus::Space }
     }
 
     /// The bytes as they were sent, escapes and all.
@@ -43,9 +37,7 @@ impl<'b> Encoded<'b> {
             let text = str::from_utf8(self.raw).map_err(|_| DecodeError::NotUtf8)?;
             return Ok(Cow::Borrowed(text));
         }
-        let bytes = self
-            .decoded_bytes()
-            .collect::<Result<Vec<u8>, DecodeError>>()?;
+        let bytes = self.decoded_bytes().collect::<Result<Vec<u8>, DecodeError>>()?;
         let text = String::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)?;
         Ok(Cow::Owned(text))
     }
@@ -56,16 +48,12 @@ impl<'b> Encoded<'b> {
             return self.raw == text.as_bytes();
         }
         let mut expected = text.bytes();
-        self.decoded_bytes()
-            .all(|byte| byte.ok().is_some_and(|byte| expected.next() == Some(byte)))
+        self.decoded_bytes().all(|byte| byte.ok().is_some_and(|byte| expected.next() == Some(byte)))
             && expected.next().is_none()
     }
 
     fn decoded_bytes(self) -> DecodedBytes<'b> {
-        DecodedBytes {
-            rest: self.raw,
-            plus: self.plus,
-        }
+        DecodedBytes { rest: self.raw, plus: self.plus }
     }
 
     fn is_plain(self) -> bool {
@@ -89,10 +77,7 @@ pub enum DecodeError {
 
 /// Whether every `%` in `raw` is followed by two hexadecimal digits.
 pub(super) fn escapes_are_well_formed(raw: &[u8]) -> bool {
-    memchr(b'%', raw).is_none()
-        || Encoded::segment(raw)
-            .decoded_bytes()
-            .all(|byte| byte.is_ok())
+    memchr(b'%', raw).is_none() || Encoded::segment(raw).decoded_bytes().all(|byte| byte.is_ok())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,13 +108,10 @@ impl Iterator for DecodedBytes<'_> {
 
 impl DecodedBytes<'_> {
     fn next_escape(&mut self) -> Result<u8, DecodeError> {
-        let escape = self
-            .rest
-            .split_first_chunk::<2>()
-            .and_then(|(&[high, low], rest)| {
-                self.rest = rest;
-                Some((hexadecimal_digit(high)? << 4) | hexadecimal_digit(low)?)
-            });
+        let escape = self.rest.split_first_chunk::<2>().and_then(|(&[high, low], rest)| {
+            self.rest = rest;
+            Some((hexadecimal_digit(high)? << 4) | hexadecimal_digit(low)?)
+        });
         if escape.is_none() {
             self.rest = &[];
         }
@@ -154,11 +136,7 @@ mod tests {
 
     /// The naive twin: text in, text out, one allocation per step.
     fn decode_naively(raw: &str, plus_is_space: bool) -> Result<String, DecodeError> {
-        let raw = if plus_is_space {
-            raw.replace('+', " ")
-        } else {
-            raw.to_owned()
-        };
+        let raw = if plus_is_space { raw.replace('+', " ") } else { raw.to_owned() };
         let mut pieces = raw.split('%');
         let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
         for piece in pieces {
@@ -213,14 +191,8 @@ mod tests {
 
     #[test]
     fn plain_text_is_borrowed() {
-        assert!(matches!(
-            Encoded::segment(b"a+b").decode(),
-            Ok(Cow::Borrowed("a+b"))
-        ));
-        assert!(matches!(
-            Encoded::query_part(b"ab").decode(),
-            Ok(Cow::Borrowed("ab"))
-        ));
+        assert!(matches!(Encoded::segment(b"a+b").decode(), Ok(Cow::Borrowed("a+b"))));
+        assert!(matches!(Encoded::query_part(b"ab").decode(), Ok(Cow::Borrowed("ab"))));
     }
 
     #[test]

@@ -40,10 +40,7 @@ impl Rejection {
     /// 405: the path takes only the methods of `allow`.
     pub fn method_not_allowed(allow: Allow) -> Self {
         let body = format!("this path takes {} only", allow.as_str());
-        Self {
-            allow: Some(allow),
-            ..Self::new(Status::MethodNotAllowed, body)
-        }
+        Self { allow: Some(allow), ..Self::new(Status::MethodNotAllowed, body) }
     }
 
     /// 426: the path is a socket, and the request does not open one, for the reason in `body`.
@@ -59,18 +56,12 @@ impl Rejection {
     /// 503: no room or no service now; the client may try again after `retry_after_s` seconds.
     pub fn unavailable(retry_after_s: u32, body: impl Into<Cow<'static, str>>) -> Self {
         let retry_after_s = Some(retry_after_s);
-        Self {
-            retry_after_s,
-            ..Self::new(Status::ServiceUnavailable, body)
-        }
+        Self { retry_after_s, ..Self::new(Status::ServiceUnavailable, body) }
     }
 
     /// The same refusal with another explanation.
     pub fn with_body(self, body: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            body: body.into(),
-            ..self
-        }
+        Self { body: body.into(), ..self }
     }
 
     /// The status.
@@ -95,21 +86,12 @@ impl Rejection {
         if let Some(retry_after_s) = self.retry_after_s {
             reply.header("Retry-After", retry_after_s);
         }
-        let newline: &[u8] = if self.body.ends_with('\n') {
-            b""
-        } else {
-            b"\n"
-        };
+        let newline: &[u8] = if self.body.ends_with('\n') { b"" } else { b"\n" };
         reply.finish(&[self.body.as_bytes(), newline], head_only);
     }
 
     fn new(status: Status, body: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            status,
-            body: body.into(),
-            allow: None,
-            retry_after_s: None,
-        }
+        Self { status, body: body.into(), allow: None, retry_after_s: None }
     }
 }
 
@@ -206,14 +188,8 @@ mod tests {
             (Rejection::bad_request("why"), "HTTP/1.1 400 Bad Request"),
             (Rejection::forbidden("why"), "HTTP/1.1 403 Forbidden"),
             (Rejection::not_found(), "HTTP/1.1 404 Not Found"),
-            (
-                Rejection::upgrade_required("why"),
-                "HTTP/1.1 426 Upgrade Required",
-            ),
-            (
-                Rejection::internal_error("why"),
-                "HTTP/1.1 500 Internal Server Error",
-            ),
+            (Rejection::upgrade_required("why"), "HTTP/1.1 426 Upgrade Required"),
+            (Rejection::internal_error("why"), "HTTP/1.1 500 Internal Server Error"),
         ] {
             assert_eq!(written(&rejection, false).status_line, status_line);
         }
@@ -230,10 +206,7 @@ mod tests {
             (HeadError::UnsupportedVersion, Status::VersionNotSupported),
         ] {
             let rejection = Rejection::from(error);
-            assert_eq!(
-                (rejection.status(), rejection.body()),
-                (status, &*error.to_string())
-            );
+            assert_eq!((rejection.status(), rejection.body()), (status, &*error.to_string()));
         }
     }
 
@@ -242,10 +215,7 @@ mod tests {
         let rejection = Rejection::from(QueryError::Repeated { name: "user" });
         assert_eq!(rejection.status(), Status::BadRequest);
         assert!(rejection.body().contains("`user`"));
-        assert_eq!(
-            Rejection::from(DecodeError::BadEscape).status(),
-            Status::BadRequest
-        );
+        assert_eq!(Rejection::from(DecodeError::BadEscape).status(), Status::BadRequest);
     }
 
     #[test]

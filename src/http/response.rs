@@ -124,10 +124,7 @@ pub(super) struct Reply<'o> {
 impl<'o> Reply<'o> {
     /// Writes the status line and the headers that follow from the status.
     pub(super) fn begin(out: &'o mut Vec<u8>, status: Status) -> Self {
-        write_formatted(
-            out,
-            format_args!("HTTP/1.1 {} {}\r\n", status.code(), status.reason()),
-        );
+        write_formatted(out, format_args!("HTTP/1.1 {} {}\r\n", status.code(), status.reason()));
         out.extend_from_slice(match status {
             // A 426 must name the protocol (RFC 9110 §15.5.22) and its version (RFC 6455 §4.4), and
             // `Upgrade` must be named in `Connection` (RFC 9110 §7.8).
@@ -160,8 +157,7 @@ impl<'o> Reply<'o> {
         write_header(self.out, "Content-Length", body_bytes);
         self.out.extend_from_slice(b"\r\n");
         if !head_only {
-            body.iter()
-                .for_each(|part| self.out.extend_from_slice(part));
+            body.iter().for_each(|part| self.out.extend_from_slice(part));
         }
     }
 }

@@ -58,16 +58,10 @@ impl ResponseHeader {
         if !is_token(name.as_bytes()) {
             return Err(InvalidHeader::Name);
         }
-        if RESERVED_NAMES
-            .iter()
-            .any(|reserved| reserved.eq_ignore_ascii_case(&name))
-        {
+        if RESERVED_NAMES.iter().any(|reserved| reserved.eq_ignore_ascii_case(&name)) {
             return Err(InvalidHeader::Reserved);
         }
-        Ok(Self {
-            name,
-            value: HeaderValue::new(value)?,
-        })
+        Ok(Self { name, value: HeaderValue::new(value)? })
     }
 
     /// The name, in the case it was given.
@@ -120,11 +114,7 @@ mod tests {
             assert_eq!(header, Err(InvalidHeader::Value), "{value:?}");
         }
         for name in ["", "X A", "X:", "X\r\n", "\u{e9}"] {
-            assert_eq!(
-                ResponseHeader::new(name, "a"),
-                Err(InvalidHeader::Name),
-                "{name:?}"
-            );
+            assert_eq!(ResponseHeader::new(name, "a"), Err(InvalidHeader::Name), "{name:?}");
         }
     }
 
@@ -139,10 +129,7 @@ mod tests {
     #[test]
     fn ordinary_headers_pass() {
         let header = ResponseHeader::new("Set-Cookie", "user=a b; HttpOnly".to_owned()).unwrap();
-        assert_eq!(
-            (header.name(), header.value()),
-            ("Set-Cookie", "user=a b; HttpOnly")
-        );
+        assert_eq!((header.name(), header.value()), ("Set-Cookie", "user=a b; HttpOnly"));
         assert!(ResponseHeader::new("X-Empty", "").is_ok());
         assert!(HeaderValue::new("é\ta").is_ok());
     }

@@ -20,11 +20,7 @@ impl Subprotocol {
     /// [`InvalidSubprotocol`] if it is not.
     pub fn new(name: impl Into<String>) -> Result<Self, InvalidSubprotocol> {
         let name = name.into();
-        if is_token(name.as_bytes()) {
-            Ok(Self(name))
-        } else {
-            Err(InvalidSubprotocol)
-        }
+        if is_token(name.as_bytes()) { Ok(Self(name)) } else { Err(InvalidSubprotocol) }
     }
 
     /// The name.
@@ -68,9 +64,7 @@ pub(super) fn choose_subprotocol<'b, 'p>(
         }
         *offered.get_mut(index).ok_or(OfferError::TooMany)? = name;
     }
-    Ok(supported
-        .iter()
-        .find(|name| offered.contains(&name.as_str().as_bytes())))
+    Ok(supported.iter().find(|name| offered.contains(&name.as_str().as_bytes())))
 }
 
 /// What is wrong with the subprotocols that a client offers.
@@ -94,10 +88,8 @@ mod tests {
     use super::*;
 
     fn choose(offers: &[&str], supported: &[&str]) -> Result<Option<String>, OfferError> {
-        let supported: Vec<_> = supported
-            .iter()
-            .map(|&name| Subprotocol::new(name).unwrap())
-            .collect();
+        let supported: Vec<_> =
+            supported.iter().map(|&name| Subprotocol::new(name).unwrap()).collect();
         let offers = offers.iter().map(|line| line.as_bytes());
         let chosen = choose_subprotocol(offers, &supported)?;
         Ok(chosen.map(ToString::to_string))
@@ -121,11 +113,7 @@ mod tests {
         assert_eq!(choose(&["a"], &[]), Ok(None));
         assert_eq!(choose(&[], &["a"]), Ok(None));
         assert_eq!(choose(&["", " , "], &["a"]), Ok(None));
-        assert_eq!(
-            choose(&["Chat"], &["chat"]),
-            Ok(None),
-            "names are case-sensitive"
-        );
+        assert_eq!(choose(&["Chat"], &["chat"]), Ok(None), "names are case-sensitive");
     }
 
     #[test]
@@ -138,16 +126,8 @@ mod tests {
 
     #[test]
     fn offers_are_bounded() {
-        let names = |count: usize| {
-            (0..count)
-                .map(|n| n.to_string())
-                .collect::<Vec<_>>()
-                .join(",")
-        };
-        assert_eq!(
-            choose(&[&names(OFFERED_SUBPROTOCOLS_MAX)], &["x"]),
-            Ok(None)
-        );
+        let names = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+        assert_eq!(choose(&[&names(OFFERED_SUBPROTOCOLS_MAX)], &["x"]), Ok(None));
         assert_eq!(
             choose(&[&names(OFFERED_SUBPROTOCOLS_MAX + 1)], &["x"]),
             Err(OfferError::TooMany)
@@ -160,10 +140,7 @@ mod tests {
             assert_eq!(Subprotocol::new(name), Err(InvalidSubprotocol), "{name:?}");
         }
         let name = Subprotocol::try_from("graphql-transport-ws".to_owned());
-        assert_eq!(
-            name.as_ref().map(Subprotocol::as_str),
-            Ok("graphql-transport-ws")
-        );
+        assert_eq!(name.as_ref().map(Subprotocol::as_str), Ok("graphql-transport-ws"));
     }
 
     proptest! {

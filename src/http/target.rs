@@ -29,9 +29,7 @@ impl<'b> Path<'b> {
     /// The segments: one after each slash, so `/` has one that is empty and `/a/` ends in one.
     pub fn segments(self) -> impl Iterator<Item = Encoded<'b>> + Clone {
         let after_slash = self.raw.strip_prefix(b"/").unwrap_or(self.raw);
-        after_slash
-            .split(|&byte| byte == b'/')
-            .map(Encoded::segment)
+        after_slash.split(|&byte| byte == b'/').map(Encoded::segment)
     }
 
     /// Whether the decoded segments are those of `literal`, which begins with `/` and is not
@@ -41,8 +39,7 @@ impl<'b> Path<'b> {
             return false;
         };
         let mut expected = literal.split('/');
-        self.segments()
-            .all(|segment| expected.next().is_some_and(|text| segment.matches(text)))
+        self.segments().all(|segment| expected.next().is_some_and(|text| segment.matches(text)))
             && expected.next().is_none()
     }
 }
@@ -62,10 +59,7 @@ impl<'b> Query<'b> {
     /// The pairs in the order sent. A name without `=` has an empty value; an empty pair (`&&`)
     /// is none.
     pub fn pairs(self) -> impl Iterator<Item = (Encoded<'b>, Encoded<'b>)> + Clone {
-        let pieces = self
-            .raw
-            .split(|&byte| byte == b'&')
-            .filter(|piece| !piece.is_empty());
+        let pieces = self.raw.split(|&byte| byte == b'&').filter(|piece| !piece.is_empty());
         pieces.map(|piece| {
             let (name, value) = split_once(piece, b'=').unwrap_or((piece, &[]));
             (Encoded::query_part(name), Encoded::query_part(value))
@@ -79,9 +73,8 @@ impl<'b> Query<'b> {
     /// # Errors
     /// [`QueryError`] if there are several of that name, or if its value does not decode.
     pub fn value<'n>(self, name: &'n str) -> Result<Option<Cow<'b, str>>, QueryError<'n>> {
-        let mut values = self
-            .pairs()
-            .filter_map(|(candidate, value)| candidate.matches(name).then_some(value));
+        let mut values =
+            self.pairs().filter_map(|(candidate, value)| candidate.matches(name).then_some(value));
         let Some(value) = values.next() else {
             return Ok(None);
         };
@@ -169,32 +162,21 @@ impl<'b> Target<'b> {
         }
         // Only an absolute URI can come without a path; it means `/` (RFC 9110 §4.2.3).
         let path = if path.is_empty() { b"/" } else { path };
-        Ok(Self {
-            authority,
-            path: Path { raw: path },
-            query: Query { raw: query },
-        })
+        Ok(Self { authority, path: Path { raw: path }, query: Query { raw: query } })
     }
 }
 
 fn split_absolute_form(target: &[u8]) -> Result<(Authority<'_>, &[u8]), TargetError> {
     let separator = memmem::find(target, b"://").ok_or(TargetError::Form)?;
-    let (scheme, rest) = target
-        .split_at_checked(separator)
-        .ok_or(TargetError::Form)?;
+    let (scheme, rest) = target.split_at_checked(separator).ok_or(TargetError::Form)?;
     let rest = rest.strip_prefix(b"://").ok_or(TargetError::Form)?;
     // The schemes served here are those that have a default port.
     if default_port(scheme).is_none() {
         return Err(TargetError::Scheme);
     }
     let authority_bytes = memchr2(b'/', b'?', rest).unwrap_or(rest.len());
-    let (authority, rest) = rest
-        .split_at_checked(authority_bytes)
-        .ok_or(TargetError::Authority)?;
-    Ok((
-        Authority::parse(authority).ok_or(TargetError::Authority)?,
-        rest,
-    ))
+    let (authority, rest) = rest.split_at_checked(authority_bytes).ok_or(TargetError::Authority)?;
+    Ok((Authority::parse(authority).ok_or(TargetError::Authority)?, rest))
 }
 
 #[cfg(test)]

@@ -119,11 +119,7 @@ impl<'h, 'p> UpgradeRequest<'h, 'p> {
         check_origin(head, policy.origins)?;
         let offers = head.header_values("Sec-WebSocket-Protocol");
         let subprotocol = choose_subprotocol(offers, policy.subprotocols)?;
-        Ok(Self {
-            head,
-            key,
-            subprotocol,
-        })
+        Ok(Self { head, key, subprotocol })
     }
 }
 
@@ -132,10 +128,7 @@ fn check_no_body(head: &RequestHead<'_>) -> Result<(), UpgradeError> {
     if head.header("Transfer-Encoding").is_some() {
         return Err(UpgradeError::TransferEncoding);
     }
-    if head
-        .header_values("Content-Length")
-        .any(|length| length != b"0")
-    {
+    if head.header_values("Content-Length").any(|length| length != b"0") {
         return Err(UpgradeError::ContentLength);
     }
     Ok(())
@@ -147,11 +140,7 @@ fn check_version(head: &RequestHead<'_>) -> Result<(), UpgradeError> {
     if values.next().is_some() {
         return Err(UpgradeError::RepeatedVersion);
     }
-    if version == b"13" {
-        Ok(())
-    } else {
-        Err(UpgradeError::UnsupportedVersion)
-    }
+    if version == b"13" { Ok(()) } else { Err(UpgradeError::UnsupportedVersion) }
 }
 
 fn parse_key<'h>(head: &'h RequestHead<'h>) -> Result<&'h [u8; 24], UpgradeError> {
@@ -178,11 +167,7 @@ fn check_origin(head: &RequestHead<'_>, origins: &OriginRule) -> Result<(), Upgr
     if values.next().is_some() {
         return Err(UpgradeError::RepeatedOrigin);
     }
-    if origins.permits(origin, head.host()) {
-        Ok(())
-    } else {
-        Err(UpgradeError::Origin)
-    }
+    if origins.permits(origin, head.host()) { Ok(()) } else { Err(UpgradeError::Origin) }
 }
 
 /// Why a handshake is refused, in the order of the checks.

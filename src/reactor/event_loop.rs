@@ -171,8 +171,8 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         }
     }
 
-    /// How long the next wait may last: not at all if work is left over.
-    fn timeout(&mut self) -> Option<Duration> {
+    /// How long the next turn may wait: not at all if work is left over, for ever if `None`.
+    pub fn timeout(&mut self) -> Option<Duration> {
         let now = self.clock.now();
         self.connections.set_now(now);
         if self.has_mail || !self.inbox.is_empty() || self.connections.has_work() {
@@ -207,7 +207,9 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             }
         }
         for _ in 0..self.settings.mail_per_turn {
-            let Some(letter) = self.inbox.pop_front() else { break };
+            let Some(letter) = self.inbox.pop_front() else {
+                break;
+            };
             self.connections.deliver(letter);
         }
     }
@@ -250,7 +252,9 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
 
     fn register_write_interest(&mut self) {
         while let Some(key) = self.connections.take_write_interest() {
-            let Some(socket) = self.connections.socket_mut(key) else { continue };
+            let Some(socket) = self.connections.socket_mut(key) else {
+                continue;
+            };
             if self.poller.reregister(socket, key.to_token()).is_err() {
                 self.connections.give_up(key);
             }

@@ -15,7 +15,7 @@ pub use echo::Echo;
 pub(crate) use effects::{CloseRequest, Effect};
 pub use effects::{Effects, Message};
 pub use page::{IndexPage, Page, PageReply};
-pub(crate) use router::{Found, SocketRoute};
+pub(crate) use router::Found;
 pub use router::{Handler, Route, RouteOptions, Router};
 
 use crate::http::{Rejection, ResponseHeader, Subprotocol, UpgradeRequest};

@@ -33,7 +33,7 @@ impl IndexPage {
     pub fn new() -> Self {
         let headers = HEADERS
             .iter()
-            .filter_map(|(name, value)| ResponseHeader::new(name, value).ok())
+            .filter_map(|&(name, value)| ResponseHeader::new(name, value).ok())
             .collect();
         let body = Bytes::from_static(include_bytes!("index.html"));
         Self { reply: PageReply { content_type: HeaderValue::HTML, headers, body } }

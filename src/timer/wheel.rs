@@ -71,10 +71,11 @@ impl Wheel {
     /// has passed means the next one. Takes it from where it was filed before.
     pub fn file(&mut self, links: &mut impl TimerLinks, index: u32, due: Tick) {
         self.remove(links, index);
-        let due = Tick(due.0.clamp(
-            self.current.0.saturating_add(1),
-            self.current.0.saturating_add(HORIZON_TICKS),
-        ));
+        let due =
+            Tick(due.0.clamp(
+                self.current.0.saturating_add(1),
+                self.current.0.saturating_add(HORIZON_TICKS),
+            ));
         let slot = slot_of(due);
         let head = self.heads[slot];
         *links.timer_link(index) = TimerLink { prev: NONE, next: head, due };

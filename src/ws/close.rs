@@ -69,8 +69,7 @@ pub fn parse_close(payload: &[u8]) -> Result<CloseFrame<'_>, Violation> {
         [high, low, reason @ ..] => {
             let code = CloseCode::from_wire(u16::from_be_bytes([*high, *low]))
                 .ok_or(Violation::CloseCodeInvalid)?;
-            let reason =
-                std::str::from_utf8(reason).map_err(|_| Violation::CloseReasonNotUtf8)?;
+            let reason = std::str::from_utf8(reason).map_err(|_| Violation::CloseReasonNotUtf8)?;
             Ok(CloseFrame { code: Some(code), reason })
         }
     }

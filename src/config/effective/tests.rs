@@ -14,10 +14,7 @@ fn the_derivation_is_told() {
     assert_eq!(effective.limits.connections_max, 19_888);
     assert_eq!(effective.limits.half_open_max, 4972);
     assert_eq!(effective.limits.refusals_max, 64);
-    assert_eq!(
-        effective.connections_max_origin,
-        "derived: 20000 descriptors - 112 reserved"
-    );
+    assert_eq!(effective.connections_max_origin, "derived: 20000 descriptors - 112 reserved");
     assert_eq!(effective.adjustments, []);
 }
 
@@ -32,20 +29,10 @@ fn small_limits_leave_half_to_connections() {
         (1024, 16, 800, 64),
         (20_000, 16, 19_776, 64),
     ] {
-        let config = Config {
-            loops,
-            ..Config::default()
-        };
+        let config = Config { loops, ..Config::default() };
         let effective = config.effective(granted(descriptors, 1));
-        let got = (
-            effective.limits.connections_max,
-            effective.limits.refusals_max,
-        );
-        assert_eq!(
-            got,
-            (connections, refusals),
-            "{descriptors} descriptors, {loops} loops"
-        );
+        let got = (effective.limits.connections_max, effective.limits.refusals_max);
+        assert_eq!(got, (connections, refusals), "{descriptors} descriptors, {loops} loops");
     }
 }
 
@@ -53,11 +40,7 @@ fn small_limits_leave_half_to_connections() {
 fn loops_that_could_not_start_are_not_planned() {
     let effective = Config::default().effective(granted(64, 16));
     assert_eq!(effective.loops, 4);
-    let lines: Vec<String> = effective
-        .adjustments
-        .iter()
-        .map(Adjustment::to_string)
-        .collect();
+    let lines: Vec<String> = effective.adjustments.iter().map(Adjustment::to_string).collect();
     assert_eq!(
         lines,
         [
@@ -80,11 +63,7 @@ fn even_absurd_grants_give_a_plan() {
     let effective = Config::default().effective(granted(u64::MAX, usize::MAX));
     assert_eq!(effective.limits.connections_max, CONNECTIONS_MAX);
     assert_eq!(effective.loops, 1024);
-    assert!(
-        effective
-            .connections_max_origin
-            .ends_with(", at most 16777216")
-    );
+    assert!(effective.connections_max_origin.ends_with(", at most 16777216"));
 }
 
 #[test]
@@ -120,11 +99,7 @@ fn the_hard_mark_leaves_room_for_the_largest_message() {
     let mut config = Config::default();
     let effective = config.effective(granted(1024, 1));
     assert_eq!(effective.limits.backlog_hard_bytes, 65_536 + 1_048_576 + 14);
-    assert_eq!(
-        effective.adjustments,
-        [],
-        "the default is not worth a warning"
-    );
+    assert_eq!(effective.adjustments, [], "the default is not worth a warning");
 
     config.limits.backlog_hard_bytes = 200_000;
     config.routes[0].message_bytes_max = Some(2_000_000);
@@ -134,15 +109,9 @@ fn the_hard_mark_leaves_room_for_the_largest_message() {
     assert_eq!(effective.routes[0].message_bytes_max, 2_000_000);
     assert_eq!(effective.routes[1].message_bytes_max, 1_048_576);
     assert_eq!(
-        effective
-            .adjustments
-            .iter()
-            .map(Adjustment::to_string)
-            .collect::<Vec<_>>(),
-        [
-            "limits.backlog_hard_bytes = 200000 is raised to 2065550: it must hold \
-          backlog_high_bytes and the largest message with its header"
-        ]
+        effective.adjustments.iter().map(Adjustment::to_string).collect::<Vec<_>>(),
+        ["limits.backlog_hard_bytes = 200000 is raised to 2065550: it must hold \
+          backlog_high_bytes and the largest message with its header"]
     );
 
     config.limits.backlog_hard_bytes = 3_000_000;

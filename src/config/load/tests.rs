@@ -1,9 +1,7 @@
 use super::*;
 
 fn refusal(text: &str) -> String {
-    let line = Config::from_toml(text, "tidegate.toml")
-        .unwrap_err()
-        .to_string();
+    let line = Config::from_toml(text, "tidegate.toml").unwrap_err().to_string();
     assert_eq!(line.lines().count(), 1, "{line}");
     line
 }
@@ -47,11 +45,7 @@ fn every_range_is_enforced_at_both_ends() {
             };
             let text = match key.section() {
                 "limits" if !pool.is_empty() => {
-                    format!(
-                        "{}{}",
-                        line(good.into()),
-                        pool.trim_start_matches("[limits]\n")
-                    )
+                    format!("{}{}", line(good.into()), pool.trim_start_matches("[limits]\n"))
                 }
                 _ => format!("{}{pool}", line(good.into())),
             };
@@ -63,14 +57,8 @@ fn every_range_is_enforced_at_both_ends() {
 #[test]
 fn a_value_of_the_wrong_type_is_told_the_rule() {
     refused(&[
-        (
-            "loops = \"two\"",
-            "loops = \"two\": must be a whole number between 0 and 1024",
-        ),
-        (
-            "loops = 1.5",
-            "loops = 1.5: must be a whole number between 0 and 1024",
-        ),
+        ("loops = \"two\"", "loops = \"two\": must be a whole number between 0 and 1024"),
+        ("loops = 1.5", "loops = 1.5: must be a whole number between 0 and 1024"),
         ("share_port = 1", "share_port = 1: must be true or false"),
         (
             "[limits]\nconnections_max = \"all\"",
@@ -106,10 +94,7 @@ fn a_value_of_the_wrong_type_is_told_the_rule() {
 #[test]
 fn tables_must_be_tables() {
     refused(&[
-        (
-            "limits = [1, 2]",
-            "limits = [1, 2]: must be written as [limits]",
-        ),
+        ("limits = [1, 2]", "limits = [1, 2]: must be written as [limits]"),
         ("turn = 5", "turn = 5: must be written as [turn]"),
         (
             "[listener]\naddress = \"127.0.0.1:80\"",
@@ -158,10 +143,7 @@ fn keys_must_agree() {
             "limits.pool_bytes_max = 1048589: must be at least 1048590, \
              to hold one message of the largest message_bytes_max (1048576)",
         ),
-        (
-            "listener = []",
-            "listener = []: must hold at least one address",
-        ),
+        ("listener = []", "listener = []: must hold at least one address"),
         (
             "[[listener]]\naddress = \"[::1]:80\"\n[[listener]]\naddress = \"[0::1]:80\"",
             "listener[1].address = \"[::1]:80\": must not be listed twice",
@@ -209,9 +191,7 @@ fn routes_are_held_to_their_rules() {
         ("slow_policy", "\"drop_newest\""),
     ] {
         assert_eq!(
-            refusal(&format!(
-                "[[route]]\npath = \"/\"\nservice = \"page\"\n{key} = {value}"
-            )),
+            refusal(&format!("[[route]]\npath = \"/\"\nservice = \"page\"\n{key} = {value}")),
             format!(
                 "tidegate.toml: route[0].{key} = {value}: \
                  must be left out where the service is \"page\""
@@ -224,10 +204,7 @@ fn routes_are_held_to_their_rules() {
 fn unknown_keys_suggest_the_right_one_at_every_level() {
     refused(&[
         ("loop = 2", "loop = 2: unknown key, did you mean loops?"),
-        (
-            "[limit]\nhead_bytes_max = 600",
-            "limit: unknown key, did you mean limits?",
-        ),
+        ("[limit]\nhead_bytes_max = 600", "limit: unknown key, did you mean limits?"),
         (
             "[limits]\nmesage_bytes_max = 0",
             "limits.mesage_bytes_max = 0: unknown key, did you mean limits.message_bytes_max?",
@@ -257,25 +234,13 @@ fn text_that_is_not_toml_is_located() {
     for (text, place) in [
         ("loops = ", "tidegate.toml:1:9: "),
         ("loops = 1\nloops = 2\n", "tidegate.toml:2:1: "),
-        (
-            "[limits]\nhead_bytes_max = 512 bytes\n",
-            "tidegate.toml:2:18: ",
-        ),
-        (
-            "loops = 99999999999999999999",
-            "tidegate.toml:1:9: 99999999999999999999 is beyond ",
-        ),
-        (
-            "[limits]\nhead_bytes_max = -9223372036854775809",
-            "tidegate.toml:2:18: -9223372036",
-        ),
+        ("[limits]\nhead_bytes_max = 512 bytes\n", "tidegate.toml:2:18: "),
+        ("loops = 99999999999999999999", "tidegate.toml:1:9: 99999999999999999999 is beyond "),
+        ("[limits]\nhead_bytes_max = -9223372036854775809", "tidegate.toml:2:18: -9223372036"),
         ("# \u{e4}\n[limits\n", "tidegate.toml:2:8: "),
     ] {
         let line = refusal(text);
-        assert!(
-            line.starts_with(place) && line.len() > place.len(),
-            "{line}"
-        );
+        assert!(line.starts_with(place) && line.len() > place.len(), "{line}");
     }
 }
 
@@ -299,9 +264,6 @@ fn a_file_is_loaded_by_name() {
     fs::write(&path, b"loops = \xff\n").unwrap();
     assert_eq!(
         Config::load(&path).unwrap_err().to_string(),
-        format!(
-            "{}: cannot be read: stream did not contain valid UTF-8",
-            path.display()
-        )
+        format!("{}: cannot be read: stream did not contain valid UTF-8", path.display())
     );
 }

@@ -28,24 +28,15 @@ pub(super) fn check(index: usize, route: &Route) -> Result<(), Refusal> {
     }
     let subprotocols = route.subprotocols.iter().map(String::as_str).enumerate();
     if let Some((position, token)) = first_repeated(subprotocols) {
-        return refuse(
-            &format!("subprotocols[{position}]"),
-            token,
-            "must not be listed twice",
-        );
+        return refuse(&format!("subprotocols[{position}]"), token, "must not be listed twice");
     }
     match websocket_key(route) {
         Some(leaf) if !route.service.is_websocket() => {
             let rule = "must be left out where the service is \"page\"";
-            Err(
-                match Table::try_from(route)
-                    .ok()
-                    .and_then(|mut keys| keys.remove(leaf))
-                {
-                    Some(value) => Refusal::new(key(leaf), &value, rule),
-                    None => Refusal::missing(key(leaf), rule),
-                },
-            )
+            Err(match Table::try_from(route).ok().and_then(|mut keys| keys.remove(leaf)) {
+                Some(value) => Refusal::new(key(leaf), &value, rule),
+                None => Refusal::missing(key(leaf), rule),
+            })
         }
         _ => Ok(()),
     }
@@ -60,10 +51,7 @@ fn websocket_key(route: &Route) -> Option<&'static str> {
         ("message_bytes_max", route.message_bytes_max.is_some()),
         ("slow_policy", route.slow_policy != SlowPolicy::default()),
     ];
-    given
-        .into_iter()
-        .find(|(_, is_given)| *is_given)
-        .map(|(leaf, _)| leaf)
+    given.into_iter().find(|(_, is_given)| *is_given).map(|(leaf, _)| leaf)
 }
 
 const ORIGIN: &str = "must be \"null\" or scheme://host[:port] as browsers write it: lower case, \

@@ -13,10 +13,7 @@ pub(in crate::http) struct ReadResponse {
 impl ReadResponse {
     /// Reads a response and panics if it is not well formed.
     pub(in crate::http) fn read(bytes: &[u8]) -> Self {
-        let end = bytes
-            .windows(4)
-            .position(|window| window == b"\r\n\r\n")
-            .unwrap();
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
         let head = str::from_utf8(&bytes[..end]).unwrap();
         let mut lines = head.split("\r\n");
         let status_line = lines.next().unwrap().to_owned();
@@ -24,27 +21,17 @@ impl ReadResponse {
             .map(|line| {
                 assert!(!line.contains(['\r', '\n']), "bare line ending in {line:?}");
                 let (name, value) = line.split_once(": ").unwrap();
-                assert!(
-                    name.bytes()
-                        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-                );
+                assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
                 (name.to_owned(), value.to_owned())
             })
             .collect();
         assert!(!status_line.contains(['\r', '\n']));
-        Self {
-            status_line,
-            headers,
-            body: bytes[end + 4..].to_vec(),
-        }
+        Self { status_line, headers, body: bytes[end + 4..].to_vec() }
     }
 
     /// The value of the only header called `name`; panics if there are several.
     pub(in crate::http) fn header(&self, name: &str) -> Option<&str> {
-        let mut found = self
-            .headers
-            .iter()
-            .filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        let mut found = self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
         let value = found.next().map(|(_, value)| value.as_str());
         assert!(found.next().is_none(), "{name} is repeated");
         value

@@ -7,20 +7,12 @@ fn parse(target: &str) -> Target<'_> {
 }
 
 fn segments(target: &str) -> Vec<String> {
-    parse(target)
-        .path
-        .segments()
-        .map(|text| text.decode().unwrap().into_owned())
-        .collect()
+    parse(target).path.segments().map(|text| text.decode().unwrap().into_owned()).collect()
 }
 
 fn pairs(target: &str) -> Vec<(String, String)> {
     let decode = |text: Encoded<'_>| text.decode().unwrap().into_owned();
-    parse(target)
-        .query
-        .pairs()
-        .map(|(name, value)| (decode(name), decode(value)))
-        .collect()
+    parse(target).query.pairs().map(|(name, value)| (decode(name), decode(value))).collect()
 }
 
 #[test]
@@ -35,14 +27,8 @@ fn origin_form_rfc_9112_section_3_2_1() {
 fn absolute_form_rfc_9112_section_3_2_2() {
     let target = parse("WS://Example.com:81/chat?x=1");
     let authority = target.authority.unwrap();
-    assert_eq!(
-        (authority.host(), authority.port()),
-        ("Example.com", Some(81))
-    );
-    assert_eq!(
-        (target.path.raw(), target.query.raw()),
-        (&b"/chat"[..], &b"x=1"[..])
-    );
+    assert_eq!((authority.host(), authority.port()), ("Example.com", Some(81)));
+    assert_eq!((target.path.raw(), target.query.raw()), (&b"/chat"[..], &b"x=1"[..]));
 
     assert_eq!(parse("http://a").path.raw(), b"/");
     let without_path = parse("https://a?x=http://b/");
@@ -139,10 +125,7 @@ fn a_query_value_is_the_only_one_of_its_name() {
     assert_eq!(query.value("missing"), Ok(None));
     assert_eq!(query.value("a"), Err(QueryError::Repeated { name: "a" }));
     let undecodable = |name, source| Err(QueryError::Undecodable { name, source });
-    assert_eq!(
-        query.value("bad"),
-        undecodable("bad", DecodeError::BadEscape)
-    );
+    assert_eq!(query.value("bad"), undecodable("bad", DecodeError::BadEscape));
     assert_eq!(query.value("raw"), undecodable("raw", DecodeError::NotUtf8));
 }
 

@@ -45,10 +45,7 @@ fn error_of(bytes: &[u8]) -> Option<UpgradeError> {
 
 fn error_under(bytes: &[u8], origins: &OriginRule) -> Option<UpgradeError> {
     let head = parse_head(bytes).unwrap();
-    let policy = UpgradePolicy {
-        origins,
-        subprotocols: &[],
-    };
+    let policy = UpgradePolicy { origins, subprotocols: &[] };
     let error = UpgradeRequest::parse(&head, &policy).err();
     let rejection = check_upgrade(&head, &policy).err();
     assert_eq!(error.map(Rejection::from), rejection);
@@ -62,17 +59,10 @@ fn status_of(bytes: &[u8]) -> Option<Status> {
 #[test]
 fn a_valid_handshake_shows_what_it_asks_for() {
     let subprotocols = ["v2", "v1"].map(|name| Subprotocol::new(name).unwrap());
-    let policy = UpgradePolicy {
-        origins: &OriginRule::SameHost,
-        subprotocols: &subprotocols,
-    };
+    let policy = UpgradePolicy { origins: &OriginRule::SameHost, subprotocols: &subprotocols };
     let bytes = with(
         "Cookie",
-        &[
-            "Sec-WebSocket-Protocol: v1, v2",
-            "Origin: https://example.com",
-            "Cookie: a=1",
-        ],
+        &["Sec-WebSocket-Protocol: v1, v2", "Origin: https://example.com", "Cookie: a=1"],
     );
     let head = parse_head(&bytes).unwrap();
     let request = check_upgrade(&head, &policy).unwrap();
@@ -108,19 +98,10 @@ fn http_1_0_cannot_upgrade_rfc_9110_section_7_8() {
 
 #[test]
 fn a_plain_get_is_told_to_upgrade() {
-    for lines in [
-        &[][..],
-        &["Upgrade: h2c"],
-        &["Upgrade:"],
-        &["Upgrade: websocket2"],
-    ] {
+    for lines in [&[][..], &["Upgrade: h2c"], &["Upgrade:"], &["Upgrade: websocket2"]] {
         let bytes = with("Upgrade", lines);
         assert!(!wants_upgrade(&parse_head(&bytes).unwrap()));
-        assert_eq!(
-            error_of(&bytes),
-            Some(UpgradeError::NotUpgrade),
-            "{lines:?}"
-        );
+        assert_eq!(error_of(&bytes), Some(UpgradeError::NotUpgrade), "{lines:?}");
         assert_eq!(status_of(&bytes), Some(Status::UpgradeRequired));
     }
 }
@@ -143,11 +124,7 @@ fn upgrade_and_connection_are_lists_of_tokens_in_any_case() {
     ] {
         assert_eq!(error_of(&with("Connection", lines)), None, "{lines:?}");
     }
-    for lines in [
-        &[][..],
-        &["Connection: keep-alive"],
-        &["Connection: upgrade-insecure"],
-    ] {
+    for lines in [&[][..], &["Connection: keep-alive"], &["Connection: upgrade-insecure"]] {
         let error = error_of(&with("Connection", lines));
         assert_eq!(error, Some(UpgradeError::Connection), "{lines:?}");
     }
@@ -155,15 +132,9 @@ fn upgrade_and_connection_are_lists_of_tokens_in_any_case() {
 
 #[test]
 fn header_names_are_case_insensitive() {
-    let bytes = with(
-        "Sec-WebSocket-Key",
-        &["Sec-Websocket-Key: duR0pUQxNgBJsRQKj2Jxsw=="],
-    );
+    let bytes = with("Sec-WebSocket-Key", &["Sec-Websocket-Key: duR0pUQxNgBJsRQKj2Jxsw=="]);
     let head = parse_head(&bytes).unwrap();
-    let policy = UpgradePolicy {
-        origins: &OriginRule::SameHost,
-        subprotocols: &[],
-    };
+    let policy = UpgradePolicy { origins: &OriginRule::SameHost, subprotocols: &[] };
     let accept = check_upgrade(&head, &policy).unwrap().accept_key();
     assert_eq!(&accept, b"a1y2oy1zvgHsVyHMx+hZ1AYrEHI=");
 }
@@ -172,30 +143,16 @@ fn header_names_are_case_insensitive() {
 fn bodies_are_refused() {
     for value in ["1", "00", "0, 0", "+0", "", "-1", "0x0"] {
         let bytes = with("Content-Length", &[&format!("Content-Length: {value}")]);
-        assert_eq!(
-            error_of(&bytes),
-            Some(UpgradeError::ContentLength),
-            "{value}"
-        );
+        assert_eq!(error_of(&bytes), Some(UpgradeError::ContentLength), "{value}");
     }
     let lengths = ["Content-Length: 0", "content-length: 5"];
-    assert_eq!(
-        error_of(&with("", &lengths)),
-        Some(UpgradeError::ContentLength)
-    );
+    assert_eq!(error_of(&with("", &lengths)), Some(UpgradeError::ContentLength));
     assert_eq!(error_of(&with("", &lengths[..1])), None);
     for value in ["chunked", "identity", ""] {
         let bytes = with("", &[&format!("Transfer-Encoding: {value}")]);
-        assert_eq!(
-            error_of(&bytes),
-            Some(UpgradeError::TransferEncoding),
-            "{value}"
-        );
+        assert_eq!(error_of(&bytes), Some(UpgradeError::TransferEncoding), "{value}");
     }
-    assert_eq!(
-        status_of(&with("", &["Transfer-Encoding: chunked"])),
-        Some(Status::BadRequest)
-    );
+    assert_eq!(status_of(&with("", &["Transfer-Encoding: chunked"])), Some(Status::BadRequest));
 }
 
 #[test]
@@ -203,22 +160,12 @@ fn the_version_is_13_once_rfc_6455_section_4_4() {
     let name = "Sec-WebSocket-Version";
     for value in ["8", "14", "013", "13, 8", "", "x"] {
         let bytes = with(name, &[&format!("{name}: {value}")]);
-        assert_eq!(
-            error_of(&bytes),
-            Some(UpgradeError::UnsupportedVersion),
-            "{value}"
-        );
+        assert_eq!(error_of(&bytes), Some(UpgradeError::UnsupportedVersion), "{value}");
         assert_eq!(status_of(&bytes), Some(Status::UpgradeRequired));
     }
-    assert_eq!(
-        error_of(&with(name, &[])),
-        Some(UpgradeError::MissingVersion)
-    );
+    assert_eq!(error_of(&with(name, &[])), Some(UpgradeError::MissingVersion));
     let twice = ["Sec-WebSocket-Version: 13", "sec-websocket-version: 13"];
-    assert_eq!(
-        error_of(&with(name, &twice)),
-        Some(UpgradeError::RepeatedVersion)
-    );
+    assert_eq!(error_of(&with(name, &twice)), Some(UpgradeError::RepeatedVersion));
 }
 
 #[test]
@@ -243,10 +190,7 @@ fn the_key_is_16_bytes_of_base64_once_rfc_6455_section_4_2_1() {
     }
     assert_eq!(error_of(&with(name, &[])), Some(UpgradeError::MissingKey));
     let twice = [VALID[4], VALID[4]];
-    assert_eq!(
-        error_of(&with(name, &twice)),
-        Some(UpgradeError::RepeatedKey)
-    );
+    assert_eq!(error_of(&with(name, &twice)), Some(UpgradeError::RepeatedKey));
 }
 
 #[test]
@@ -254,17 +198,8 @@ fn the_origin_follows_the_rule_of_the_route_rfc_6455_section_10_2() {
     let from = |origin: &str| with("Origin", &[&format!("Origin: {origin}")]);
     assert_eq!(error_of(&head_of(&VALID)), None, "absent is allowed");
     assert_eq!(error_of(&from("https://EXAMPLE.com")), None);
-    for origin in [
-        "https://evil.example",
-        "http://example.com:8080",
-        "null",
-        "",
-    ] {
-        assert_eq!(
-            error_of(&from(origin)),
-            Some(UpgradeError::Origin),
-            "{origin}"
-        );
+    for origin in ["https://evil.example", "http://example.com:8080", "null", ""] {
+        assert_eq!(error_of(&from(origin)), Some(UpgradeError::Origin), "{origin}");
     }
     let rejection = Rejection::from(UpgradeError::Origin);
     assert_eq!(rejection.status(), Status::Forbidden);
@@ -272,21 +207,12 @@ fn the_origin_follows_the_rule_of_the_route_rfc_6455_section_10_2() {
 
     let list = OriginRule::List(vec!["https://friend.example".to_owned()]);
     assert_eq!(error_under(&from("https://friend.example"), &list), None);
-    assert_eq!(
-        error_under(&from("https://example.com"), &list),
-        Some(UpgradeError::Origin)
-    );
+    assert_eq!(error_under(&from("https://example.com"), &list), Some(UpgradeError::Origin));
     assert_eq!(error_under(&head_of(&VALID), &list), None);
     assert_eq!(error_under(&from("null"), &OriginRule::Any), None);
 
-    let twice = with(
-        "",
-        &["Origin: https://example.com", "origin: https://example.com"],
-    );
-    assert_eq!(
-        error_under(&twice, &OriginRule::Any),
-        Some(UpgradeError::RepeatedOrigin)
-    );
+    let twice = with("", &["Origin: https://example.com", "origin: https://example.com"]);
+    assert_eq!(error_under(&twice, &OriginRule::Any), Some(UpgradeError::RepeatedOrigin));
     assert_eq!(status_of(&twice), Some(Status::BadRequest));
 }
 
@@ -305,61 +231,28 @@ fn the_origin_is_compared_with_the_host_of_the_target_rfc_9112_section_3_2_2() {
 fn subprotocols_are_unique_tokens_rfc_6455_section_4_1() {
     for value in ["a b", "a,a", "\"a\""] {
         let bytes = with("", &[&format!("Sec-WebSocket-Protocol: {value}")]);
-        assert!(
-            matches!(error_of(&bytes), Some(UpgradeError::Subprotocol(_))),
-            "{value}"
-        );
+        assert!(matches!(error_of(&bytes), Some(UpgradeError::Subprotocol(_))), "{value}");
         assert_eq!(status_of(&bytes), Some(Status::BadRequest));
     }
-    let bytes = with(
-        "",
-        &["Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: b"],
-    );
-    assert_eq!(
-        error_of(&bytes),
-        None,
-        "nothing in common is no reason to refuse"
-    );
+    let bytes = with("", &["Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: b"]);
+    assert_eq!(error_of(&bytes), None, "nothing in common is no reason to refuse");
 }
 
 /// Handshakes near the border between valid and not: lines of each kind, dropped, doubled and bent.
 fn doubtful_handshake() -> impl Strategy<Value = Vec<u8>> {
     let choices: [&[&str]; 7] = [
         &["Host: example.com", "host:a:80", "Host:", "Host : a"],
-        &[
-            "Upgrade: websocket",
-            "upgrade: WebSocket",
-            "Upgrade: h2c, websocket",
-            "Upgrade: x",
-        ],
-        &[
-            "Connection: Upgrade",
-            "connection: keep-alive, upgrade",
-            "Connection: close",
-        ],
+        &["Upgrade: websocket", "upgrade: WebSocket", "Upgrade: h2c, websocket", "Upgrade: x"],
+        &["Connection: Upgrade", "connection: keep-alive, upgrade", "Connection: close"],
         &[
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
             "Sec-Websocket-Key: duR0pUQxNgBJsRQKj2Jxsw==",
             "Sec-WebSocket-Key: \tm3xNMIzhueJyd3N66EAK6w== ",
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZR==",
         ],
-        &[
-            "Sec-WebSocket-Version: 13",
-            "sec-websocket-version:13",
-            "Sec-WebSocket-Version: 8",
-        ],
-        &[
-            "Origin: http://example.com",
-            "Content-Length: 0",
-            "Content-Length: 3",
-            "X: a",
-        ],
-        &[
-            "Sec-WebSocket-Protocol: a, b",
-            " folded",
-            "X-\u{e9}: a",
-            "Cookie: \u{e9}",
-        ],
+        &["Sec-WebSocket-Version: 13", "sec-websocket-version:13", "Sec-WebSocket-Version: 8"],
+        &["Origin: http://example.com", "Content-Length: 0", "Content-Length: 3", "X: a"],
+        &["Sec-WebSocket-Protocol: a, b", " folded", "X-\u{e9}: a", "Cookie: \u{e9}"],
     ];
     let lines = choices.map(|lines| {
         let line = prop::sample::select(lines.to_vec());
@@ -413,8 +306,5 @@ fn tungstenite_accepts_the_valid_handshake_too() {
     let bytes = head_of(&VALID);
     let (_, request) = Request::try_parse(&bytes).unwrap().unwrap();
     let response = create_response(&request).unwrap();
-    assert_eq!(
-        response.headers()["Sec-WebSocket-Accept"],
-        "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-    );
+    assert_eq!(response.headers()["Sec-WebSocket-Accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 }

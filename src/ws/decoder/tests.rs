@@ -105,7 +105,8 @@ fn encode(sent: &[Sent]) -> (Vec<u8>, Vec<Said>) {
             Sent::Ping(payload) => held.push((0x89, payload.clone())),
             Sent::Pong(payload) => held.push((0x8A, payload.clone())),
             Sent::Message(kind, payload, cuts) => {
-                let mut cuts: Vec<usize> = cuts.iter().map(|cut| *cut.min(&payload.len())).collect();
+                let mut cuts: Vec<usize> =
+                    cuts.iter().map(|cut| *cut.min(&payload.len())).collect();
                 cuts.extend([0, payload.len()]);
                 cuts.sort_unstable();
                 let count = cuts.len() - 1;

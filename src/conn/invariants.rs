@@ -1,0 +1,101 @@
+//! What must hold between two turns, whatever happened: checked by the simulation after each.
+
+use super::{Conn, Connections, Flags, Phase};
+use crate::key::ConnKey;
+use crate::reactor::Transport;
+
+/// Fails with the name of the invariant and the connection it does not hold for.
+macro_rules! hold {
+    ($condition:expr, $invariant:literal, $key:expr, $conn:expr) => {
+        if !$condition {
+            return Err(format!("{}: {:?} {:?} {:?}", $invariant, $key, $conn.phase, $conn.flags));
+        }
+    };
+}
+
+impl<S: Transport> Connections<S> {
+    /// Checks everything that can be checked between turns.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold, with the connection concerned.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        let (mut open, mut half_open, mut refused, mut carries) = (0, 0, 0, 0);
+        for (key, conn) in self.table.iter() {
+            self.check_connection(key, conn)?;
+            open += usize::from(conn.phase == Phase::Open);
+            half_open += usize::from(conn.flags.has(Flags::HALF_OPEN));
+            refused += usize::from(conn.flags.has(Flags::REFUSED));
+            carries += usize::from(!conn.carry.is_none());
+        }
+        let counted = [self.open_count, self.half_open.count(), self.refused_count];
+        if counted != [open, half_open, refused] {
+            return Err(format!("counts {counted:?} for {:?}", [open, half_open, refused]));
+        }
+        if self.carries.count() != carries {
+            return Err(format!("{} carries, {carries} links", self.carries.count()));
+        }
+        if !self.outgoing.is_empty() || self.outgoing.wants_close() || !self.effects.is_empty() {
+            return Err("output or effects left over between turns".into());
+        }
+        let is_idle = self.table.len() == 0;
+        if is_idle && self.backlog.counts() != [0, 0, 0] {
+            return Err(format!("backlog {:?} without connections", self.backlog.counts()));
+        }
+        if is_idle && self.buffers.allocated_bytes() != self.buffers.free_bytes() {
+            return Err("buffers lent without connections".into());
+        }
+        Ok(())
+    }
+
+    fn check_connection(&self, key: ConnKey, conn: &Conn<S>) -> Result<(), String> {
+        let flags = conn.flags;
+        if conn.phase == Phase::Dead {
+            hold!(self.dead.contains(&key), "the dead wait for the reaper", key, conn);
+            return Ok(());
+        }
+        let in_wheel = conn.timer.is_filed()
+            && self.deadline(key).is_some_and(|deadline| conn.timer.due() <= deadline);
+        let is_overdue = conn.timer.is_filed() && conn.timer.due() <= self.tick;
+        hold!(in_wheel || is_overdue, "every deadline is in the wheel", key, conn);
+
+        let is_paused = flags.has(Flags::PAUSED) || flags.has(Flags::MAIL_PAUSED);
+        let has_input = flags.has(Flags::INPUT_PENDING) || flags.has(Flags::UNDECODED);
+        hold!(
+            !has_input || is_paused || flags.has(Flags::QUEUED),
+            "input without a further edge is in the run queue",
+            key,
+            conn
+        );
+        hold!(
+            conn.queue.is_empty() || flags.has(Flags::WRITE_BLOCKED) || flags.has(Flags::DIRTY),
+            "output waits for an edge or for its turn",
+            key,
+            conn
+        );
+        hold!(
+            !flags.has(Flags::WRITE_BLOCKED) || flags.has(Flags::WRITE_INTEREST),
+            "an edge that is waited for will come",
+            key,
+            conn
+        );
+        hold!(
+            !flags.has(Flags::PAUSED) || conn.queue.bytes() >= self.settings.backlog_high_bytes / 2,
+            "reading is paused only while output waits",
+            key,
+            conn
+        );
+        hold!(
+            flags.has(Flags::HALF_OPEN) == (conn.phase == Phase::Handshake),
+            "half-open means waiting for a request",
+            key,
+            conn
+        );
+        hold!(
+            conn.phase != Phase::Closing || !conn.queue.is_empty(),
+            "closing means that output waits",
+            key,
+            conn
+        );
+        Ok(())
+    }
+}

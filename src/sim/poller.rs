@@ -1,0 +1,226 @@
+//! The server's end: a poller and its sockets, as the event loop uses them.
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::network::{LISTENER_TOKEN, Network, Registration};
+use crate::reactor::{AcceptError, MAILBOX_TOKEN, Poller, Readiness, Transport};
+
+/// One loop's poller on a fake network, with one listener.
+#[derive(Debug)]
+pub struct SimPoller {
+    network: Network,
+    loop_index: usize,
+}
+
+/// A server's socket on a fake network.
+#[derive(Debug)]
+pub struct SimSocket {
+    network: Network,
+    id: usize,
+}
+
+impl SimPoller {
+    pub(super) fn new(network: Network, loop_index: usize) -> Self {
+        Self { network, loop_index }
+    }
+}
+
+impl Poller for SimPoller {
+    type Socket = SimSocket;
+
+    /// Never waits: the test moves the clock.
+    fn wait(&mut self, _: Option<Duration>, events: &mut Vec<Readiness>) -> io::Result<()> {
+        let state = &mut *self.network.state();
+        let before = events.len();
+        let own = &mut state.loops[self.loop_index];
+        if std::mem::take(&mut own.listener_ready) {
+            events.push(Readiness { token: LISTENER_TOKEN, readable: true, ..Default::default() });
+        }
+        if std::mem::take(&mut own.mail_ready) {
+            events.push(Readiness { token: MAILBOX_TOKEN, readable: true, ..Default::default() });
+        }
+        let mut ready = std::mem::take(&mut own.ready);
+        if state.random.percent(state.faults.partial_waits) && ready.len() > 1 {
+            let turn = state.random.below(ready.len());
+            ready.rotate_left(turn);
+            let kept = 1 + state.random.below(ready.len() - 1);
+            state.loops[self.loop_index].ready = ready.split_off(kept);
+        }
+        for id in ready {
+            let room = state.room(id);
+            let stream = &state.streams[id];
+            let Some(registration) = stream.registration else { continue };
+            let ended = stream.client_ended || stream.client_reset;
+            let readable = !stream.to_server.is_empty() || ended;
+            let writable = registration.writable && (room > 0 || stream.client_reset);
+            if readable || writable {
+                let token = registration.token;
+                events.push(Readiness { token, readable, writable, read_closed: ended });
+            }
+        }
+        if state.random.percent(state.faults.spurious) && !state.streams.is_empty() {
+            let id = state.random.below(state.streams.len());
+            if let Some(registration) = state.streams[id].registration
+                && registration.loop_index == self.loop_index
+            {
+                let token = registration.token;
+                let writable = registration.writable;
+                events.push(Readiness { token, readable: true, writable, read_closed: false });
+            }
+        }
+        if events.len() > before {
+            state.waits += 1;
+        }
+        Ok(())
+    }
+
+    fn listener_count(&self) -> usize {
+        1
+    }
+
+    fn accept(&mut self, _: usize) -> Result<SimSocket, AcceptError> {
+        let mut state = self.network.state();
+        if state.is_interrupted() {
+            return Err(AcceptError::Failed);
+        }
+        if state.loops[self.loop_index].queue.is_empty() {
+            return Err(AcceptError::Empty);
+        }
+        if state.descriptors >= state.descriptors_max {
+            return Err(AcceptError::Exhausted);
+        }
+        let own = &mut state.loops[self.loop_index];
+        let Some(id) = own.queue.pop_front() else { return Err(AcceptError::Empty) };
+        state.descriptors += 1;
+        Ok(SimSocket { network: self.network.clone(), id })
+    }
+
+    fn close_listeners(&mut self) {
+        let mut state = self.network.state();
+        let own = &mut state.loops[self.loop_index];
+        own.listener_closed = true;
+        for id in std::mem::take(&mut own.queue) {
+            let stream = &mut state.streams[id];
+            stream.server_reset = true;
+            stream.server_closed = true;
+        }
+    }
+
+    fn register(&mut self, socket: &mut SimSocket, token: u64) -> io::Result<()> {
+        let mut state = self.network.state();
+        let percent = state.faults.failed_registrations;
+        if state.random.percent(percent) {
+            return Err(ErrorKind::OutOfMemory.into());
+        }
+        let registration = Registration { loop_index: self.loop_index, token, writable: false };
+        state.streams[socket.id].registration = Some(registration);
+        // Registering reports what is there already.
+        state.edge(socket.id);
+        Ok(())
+    }
+
+    fn reregister(&mut self, socket: &mut SimSocket, token: u64) -> io::Result<()> {
+        let mut state = self.network.state();
+        let registration = Registration { loop_index: self.loop_index, token, writable: true };
+        state.streams[socket.id].registration = Some(registration);
+        state.edge(socket.id);
+        Ok(())
+    }
+
+    fn hold_reserve(&mut self, hold: bool) -> bool {
+        let mut state = self.network.state();
+        let held = state.loops[self.loop_index].has_reserve;
+        if hold && !held && state.descriptors < state.descriptors_max {
+            state.descriptors += 1;
+            state.loops[self.loop_index].has_reserve = true;
+        } else if !hold && held {
+            state.descriptors -= 1;
+            state.loops[self.loop_index].has_reserve = false;
+        }
+        state.loops[self.loop_index].has_reserve
+    }
+}
+
+impl Transport for SimSocket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.network.state();
+        if state.is_interrupted() {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        let stream = &mut state.streams[self.id];
+        if stream.client_reset {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        let count = buffer.len().min(stream.to_server.len());
+        if count == 0 {
+            return if stream.client_ended { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
+        }
+        for (byte, sent) in buffer.iter_mut().zip(stream.to_server.drain(..count)) {
+            *byte = sent;
+        }
+        Ok(count)
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut state = self.network.state();
+        if state.is_interrupted() {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        if state.streams[self.id].client_reset || state.streams[self.id].server_ended {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+        let mut room = state.room(self.id);
+        let percent = state.faults.short_writes;
+        let falls_short = room > 1 && state.random.percent(percent);
+        if falls_short {
+            room = 1 + state.random.below(room);
+        }
+        let count = offered.min(room);
+        let bytes = slices.iter().flat_map(|slice| slice.iter().copied()).take(count);
+        state.streams[self.id].to_client.extend(bytes);
+        if count < offered {
+            state.streams[self.id].wants_room = true;
+            if falls_short {
+                // There is room, so the kernel announces it.
+                state.streams[self.id].wants_room = false;
+                state.edge(self.id);
+            }
+        }
+        if count == 0 && offered > 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        let mut state = self.network.state();
+        let stream = &mut state.streams[self.id];
+        if stream.client_reset {
+            return Err(ErrorKind::NotConnected.into());
+        }
+        stream.server_ended = true;
+        Ok(())
+    }
+
+    fn peer_address(&self) -> io::Result<SocketAddr> {
+        let port = u16::try_from(self.id % 65_536).unwrap_or(0);
+        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+}
+
+impl Drop for SimSocket {
+    fn drop(&mut self) {
+        let mut state = self.network.state();
+        state.descriptors -= 1;
+        let stream = &mut state.streams[self.id];
+        stream.registration = None;
+        stream.server_closed = true;
+        if stream.to_server.is_empty() {
+            stream.server_ended = true;
+        } else {
+            // Linux answers unread input with a reset, and what was under way is lost.
+            stream.server_reset = true;
+            stream.to_client.clear();
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! A whole server on the fake kernel: its loops, their mailboxes, and turns taken only when a real
+//! loop would wake, so that an event or a deadline that the loop forgets shows as a hang.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::network::{Network, SimClock};
+use super::poller::SimPoller;
+use crate::conn::{ConnSettings, Connections};
+use crate::metrics::Counters;
+use crate::pool::{Lease, SharedBudget};
+use crate::reactor::{
+    EventLoop, ListenerSettings, LoopCommand, LoopLinks, LoopSettings, Mailbox, Turn, Wake,
+};
+use crate::services::{Route, Router};
+use crate::timer::{Clock, Millis};
+
+/// Sizes of a simulated server.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// Event loops.
+    pub loops: usize,
+    /// Connections in all.
+    pub connections_max: usize,
+    /// Connections over the limit that each loop holds to tell them so.
+    pub refusals_max: usize,
+    /// Bytes for carries and backlogs in all.
+    pub pool_bytes_max: usize,
+    /// Letters in one mailbox.
+    pub letters_max: usize,
+    /// Rules of the connections.
+    pub connections: ConnSettings,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            loops: 1,
+            connections_max: 1000,
+            refusals_max: 16,
+            pool_bytes_max: 64 << 20,
+            letters_max: 64,
+            connections: ConnSettings { half_open_max: 250, ..ConnSettings::default() },
+        }
+    }
+}
+
+/// A server whose loops take their turns when told.
+#[derive(Debug)]
+pub struct SimServer {
+    network: Network,
+    clock: SimClock,
+    loops: Vec<Option<SimLoop>>,
+    /// The process's connection budget.
+    pub connections: SharedBudget,
+    /// The process's buffer budget.
+    pub pool: SharedBudget,
+}
+
+#[derive(Debug)]
+struct SimLoop {
+    event_loop: EventLoop<SimPoller, SimClock>,
+    counters: Arc<Counters>,
+    commands: Arc<Mailbox<LoopCommand>>,
+    woken: Arc<AtomicBool>,
+    /// When it would wake without an event.
+    wakes_at: Option<Millis>,
+}
+
+impl SimServer {
+    /// Starts a server with these routes on `network`.
+    #[must_use]
+    pub fn new(network: &Network, settings: &ServerSettings, routes: &[Route]) -> Self {
+        let count = settings.loops;
+        let connections = SharedBudget::new(settings.connections_max);
+        let pool = SharedBudget::new(settings.pool_bytes_max);
+        let woken: Vec<Arc<AtomicBool>> = (0..count).map(|_| Arc::default()).collect();
+        let wakes: Vec<Wake> = woken
+            .iter()
+            .map(|woken| {
+                let woken = Arc::clone(woken);
+                Arc::new(move || woken.store(true, Ordering::Relaxed)) as Wake
+            })
+            .collect();
+        let mail: Vec<Vec<_>> = (0..count)
+            .map(|_| {
+                wakes
+                    .iter()
+                    .map(|wake| Arc::new(Mailbox::new(settings.letters_max, Arc::clone(wake))))
+                    .collect()
+            })
+            .collect();
+        let loops = (0..count).map(|index| {
+            let commands = Arc::new(Mailbox::new(8, Arc::clone(&wakes[index])));
+            let links = LoopLinks {
+                commands: Arc::clone(&commands),
+                incoming: (0..count)
+                    .filter(|from| *from != index)
+                    .map(|from| Arc::clone(&mail[from][index]))
+                    .collect(),
+                outgoing: (0..count)
+                    .map(|to| (to != index).then(|| Arc::clone(&mail[index][to])))
+                    .collect(),
+            };
+            let counters = Arc::new(Counters::default());
+            let clock = network.clock();
+            let event_loop = EventLoop::new(
+                network.poller(),
+                clock.clone(),
+                loop_settings(settings),
+                Connections::new(
+                    u16::try_from(index).unwrap_or(u16::MAX),
+                    settings.connections.clone(),
+                    Router::new(routes),
+                    Arc::clone(&counters),
+                    pool.clone(),
+                    clock.now(),
+                ),
+                Arc::clone(&counters),
+                links,
+                Lease::new(connections.clone(), 4),
+            );
+            let wakes_at = Some(clock.now());
+            let woken = Arc::clone(&woken[index]);
+            Some(SimLoop { event_loop, counters, commands, woken, wakes_at })
+        });
+        Self {
+            loops: loops.collect(),
+            network: network.clone(),
+            clock: network.clock(),
+            connections,
+            pool,
+        }
+    }
+
+    /// Takes turns until every loop would wait; `turns_max` bounds how many. Gives how many it
+    /// took.
+    ///
+    /// # Errors
+    /// An invariant that does not hold after a turn, or a loop that does not come to rest.
+    pub fn settle(&mut self, turns_max: usize) -> Result<usize, String> {
+        for turns in 0..turns_max {
+            if !self.step()? {
+                return Ok(turns);
+            }
+        }
+        Err(format!("no rest after {turns_max} turns"))
+    }
+
+    /// Lets each loop that would be awake take one turn; whether any was.
+    ///
+    /// # Errors
+    /// An invariant that does not hold after a turn.
+    pub fn step(&mut self) -> Result<bool, String> {
+        let mut any = false;
+        for index in 0..self.loops.len() {
+            let Some(own) = &mut self.loops[index] else { continue };
+            if own.woken.swap(false, Ordering::Relaxed) {
+                self.network.wake(index);
+            }
+            let is_due = own.wakes_at.is_some_and(|at| at <= self.clock.now());
+            if !is_due && !self.network.has_events(index) {
+                continue;
+            }
+            any = true;
+            let turn = own.event_loop.turn(None).map_err(|error| error.to_string())?;
+            own.event_loop
+                .connections()
+                .check_invariants()
+                .map_err(|broken| format!("loop {index}: {broken}"))?;
+            match turn {
+                Turn::GoesOn => {
+                    let now = self.clock.now();
+                    let timeout = own.event_loop.timeout();
+                    own.wakes_at = timeout
+                        .map(|timeout| now.plus(u64::try_from(timeout.as_millis()).unwrap_or(0)));
+                }
+                Turn::Finished => self.loops[index] = None,
+            }
+        }
+        Ok(any)
+    }
+
+    /// Sends a command to every loop.
+    pub fn command(&self, command: &LoopCommand) {
+        for own in self.loops.iter().flatten() {
+            own.commands.send(&mut [command.clone()].into());
+        }
+    }
+
+    /// Whether all loops have ended.
+    #[must_use]
+    pub fn has_finished(&self) -> bool {
+        self.loops.iter().all(Option::is_none)
+    }
+
+    /// Connections in the tables of all loops.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        let loops = self.loops.iter().flatten();
+        loops.map(|own| own.event_loop.connections().count()).sum()
+    }
+
+    /// A counter, summed over the loops that still run.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> u64 {
+        let loops = self.loops.iter().flatten();
+        loops
+            .flat_map(|own| own.counters.values())
+            .filter(|(own_name, _)| *own_name == name)
+            .map(|(_, value)| value)
+            .sum()
+    }
+}
+
+fn loop_settings(settings: &ServerSettings) -> LoopSettings {
+    LoopSettings {
+        listeners: ListenerSettings {
+            accepts_per_turn: 64,
+            refusals_max: settings.refusals_max,
+            accept_pause_ms: 50,
+        },
+        mail_per_turn: 256,
+        timers_per_turn: 256,
+        flushes_per_turn: 64,
+        reaps_per_turn: 32,
+        outbox_letters_max: settings.letters_max,
+    }
+}
