@@ -1,3 +1,7 @@
-//! Load generator.
+//! Load generator for WebSocket servers.
+
+mod client;
+mod clock;
+mod random;
 
 fn main() {}
