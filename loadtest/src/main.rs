@@ -2,6 +2,9 @@
 
 mod client;
 mod clock;
+mod driver;
 mod random;
+mod source_address;
+mod target;
 
 fn main() {}
