@@ -31,7 +31,8 @@ pub(crate) enum AnonymousSource {
     /// Walks the page tables: exact to the page.
     #[serde(rename = "Anonymous of /proc/PID/smaps_rollup")]
     SmapsRollup,
-    /// Counters kept per CPU and summed up without a lock: off by up to some hundred KiB.
+    /// Running counters: equal to the page tables where compared (Linux 6.18), but the manual
+    /// (proc_pid_status(5)) calls them inaccurate.
     #[serde(rename = "RssAnon of /proc/PID/status")]
     Status,
 }
