@@ -5,10 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Raises the soft limit on open files to the hard one and returns what is granted.
 pub(crate) fn raise() -> usize {
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     // A refusal is no failure: what counts is the limit in force, which is read again.
     let _ = setrlimit(Resource::Nofile, raised);
     // `None` stands for "unlimited".

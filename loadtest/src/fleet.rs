@@ -21,10 +21,7 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) fn new(options: DriverOptions, interrupt: Interrupt) -> Result<Self, CommandError> {
-        Ok(Self {
-            driver: Driver::new(options)?,
-            interrupt,
-        })
+        Ok(Self { driver: Driver::new(options)?, interrupt })
     }
 
     /// The connections that have not ended.

@@ -46,11 +46,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let outcome = Interrupt::install()
-        .map_err(CommandError::from)
-        .and_then(|interrupt| match &arguments.command {
+    let outcome = Interrupt::install().map_err(CommandError::from).and_then(|interrupt| {
+        match &arguments.command {
             Command::Idle(arguments) => idle::run(arguments, &interrupt),
-        });
+        }
+    });
     match outcome {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Failures) => ExitCode::from(FAILURE),

@@ -35,10 +35,7 @@ impl Meter {
 
     /// Server and kernel at this moment.
     pub(crate) fn snapshot(server: Option<ProcessStats>) -> io::Result<Snapshot> {
-        Ok(Snapshot {
-            server,
-            kernel: read_kernel()?,
-        })
+        Ok(Snapshot { server, kernel: read_kernel()? })
     }
 }
 
@@ -146,12 +143,7 @@ mod tests {
         let (mut baseline, held) = (snapshot(5000, 9000), snapshot(5960, 8000));
         assert_eq!(held.per_connection(&baseline, 0), None);
         baseline.server = None;
-        assert_eq!(
-            held.per_connection(&baseline, 1)
-                .unwrap()
-                .server_anonymous_bytes,
-            None
-        );
+        assert_eq!(held.per_connection(&baseline, 1).unwrap().server_anonymous_bytes, None);
         assert_eq!(held.anonymous_growth_bytes(&baseline), None);
     }
 }

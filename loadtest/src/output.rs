@@ -21,10 +21,7 @@ impl Output {
     }
 
     /// Begins a step of `total` parts. The bar is hidden unless standard error is a terminal.
-    #[expect(
-        clippy::unused_self,
-        reason = "steps belong to the output, whatever their form"
-    )]
+    #[expect(clippy::unused_self, reason = "steps belong to the output, whatever their form")]
     pub(crate) fn begin(&self, name: &str, total: usize) -> Step {
         let bar = ProgressBar::with_draw_target(
             Some(total as u64),

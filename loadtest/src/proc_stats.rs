@@ -93,22 +93,12 @@ fn parse_process(status: &str, rollup: &str, cpu: Seconds) -> Option<ProcessStat
             (AnonymousSource::Status, bytes)
         }
     };
-    Some(ProcessStats {
-        anonymous_bytes,
-        rss_bytes,
-        threads,
-        cpu,
-        anonymous_source,
-    })
+    Some(ProcessStats { anonymous_bytes, rss_bytes, threads, cpu, anonymous_source })
 }
 
 fn parse_kernel(meminfo: &str, sockstat: &str, page_bytes: u64) -> Option<KernelStats> {
-    let sockets = sockstat
-        .lines()
-        .find_map(|line| line.strip_prefix("sockets:"))?;
-    let tcp = sockstat
-        .lines()
-        .find_map(|line| line.strip_prefix("TCP:"))?;
+    let sockets = sockstat.lines().find_map(|line| line.strip_prefix("sockets:"))?;
+    let tcp = sockstat.lines().find_map(|line| line.strip_prefix("TCP:"))?;
     Some(KernelStats {
         slab_bytes: kib_field(meminfo, "Slab:")?,
         slab_unreclaimable_bytes: kib_field(meminfo, "SUnreclaim:")?,
@@ -147,11 +137,7 @@ fn kib_field(text: &str, name: &str) -> Option<u64> {
 
 /// The number that follows the word `name` on a line of `name number` pairs.
 fn named_number(line: &str, name: &str) -> Option<u64> {
-    line.split_ascii_whitespace()
-        .skip_while(|word| *word != name)
-        .nth(1)?
-        .parse()
-        .ok()
+    line.split_ascii_whitespace().skip_while(|word| *word != name).nth(1)?.parse().ok()
 }
 
 fn cpu_time(ticks: u64) -> Seconds {
@@ -160,10 +146,7 @@ fn cpu_time(ticks: u64) -> Seconds {
 }
 
 fn unreadable(file: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("{file} does not read as expected"),
-    )
+    io::Error::new(io::ErrorKind::InvalidData, format!("{file} does not read as expected"))
 }
 
 #[cfg(test)]
@@ -185,10 +168,7 @@ mod tests {
     fn the_exact_figures_are_preferred() {
         let stats = parse_process(STATUS, ROLLUP, Seconds(Duration::ZERO)).unwrap();
         assert_eq!(stats.anonymous_source, AnonymousSource::SmapsRollup);
-        assert_eq!(
-            (stats.anonymous_bytes, stats.rss_bytes),
-            (612 << 10, 3200 << 10)
-        );
+        assert_eq!((stats.anonymous_bytes, stats.rss_bytes), (612 << 10, 3200 << 10));
         assert_eq!(stats.threads, 3);
     }
 
@@ -196,18 +176,12 @@ mod tests {
     fn without_smaps_the_status_serves() {
         let stats = parse_process(STATUS, "", Seconds(Duration::ZERO)).unwrap();
         assert_eq!(stats.anonymous_source, AnonymousSource::Status);
-        assert_eq!(
-            (stats.anonymous_bytes, stats.rss_bytes),
-            (640 << 10, 3172 << 10)
-        );
+        assert_eq!((stats.anonymous_bytes, stats.rss_bytes), (640 << 10, 3172 << 10));
     }
 
     #[test]
     fn a_zombie_has_no_memory_to_report() {
-        assert_eq!(
-            parse_process("Name:\tgone\nThreads:\t1\n", "", Seconds(Duration::ZERO)),
-            None
-        );
+        assert_eq!(parse_process("Name:\tgone\nThreads:\t1\n", "", Seconds(Duration::ZERO)), None);
     }
 
     #[test]

@@ -40,10 +40,7 @@ mod tests {
     fn mix_matches_the_published_first_outputs_of_seed_1234567() {
         let seed: u64 = 1_234_567;
         assert_eq!(mix(seed), 6_457_827_717_110_365_317);
-        assert_eq!(
-            mix(seed.wrapping_add(GOLDEN_GAMMA)),
-            3_203_168_211_198_807_973
-        );
+        assert_eq!(mix(seed.wrapping_add(GOLDEN_GAMMA)), 3_203_168_211_198_807_973);
     }
 
     #[test]

@@ -104,9 +104,7 @@ impl SpawnedServer {
                 return Err(CommandError::Interrupted);
             }
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(CommandError::Server(format!(
-                    "ended before it accepted: {status}"
-                )));
+                return Err(CommandError::Server(format!("ended before it accepted: {status}")));
             }
             if clock::now() >= deadline {
                 let seconds = START_MAX.as_secs();

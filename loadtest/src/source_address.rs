@@ -21,11 +21,7 @@ pub(crate) struct SourceAddresses {
 
 impl SourceAddresses {
     pub(crate) fn new(target: SocketAddr, ephemeral_ports: &RangeInclusive<u16>) -> Self {
-        let ports = usize::from(
-            ephemeral_ports
-                .end()
-                .saturating_sub(*ephemeral_ports.start()),
-        ) + 1;
+        let ports = usize::from(ephemeral_ports.end().saturating_sub(*ephemeral_ports.start())) + 1;
         let (connections_per_source, sources) = match target.ip() {
             // Three quarters of the ports of one parity.
             IpAddr::V4(address) if address.is_loopback() => (ports * 3 / 8, LOOPBACK_SOURCES),
@@ -33,10 +29,7 @@ impl SourceAddresses {
             // slowly in the end. A quarter of the ports is left to others.
             IpAddr::V4(_) | IpAddr::V6(_) => (ports - ports / 4, 1),
         };
-        Self {
-            connections_per_source: connections_per_source.max(1),
-            sources,
-        }
+        Self { connections_per_source: connections_per_source.max(1), sources }
     }
 
     /// How many connections can be open to the target at once.

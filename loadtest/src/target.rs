@@ -33,11 +33,7 @@ impl TargetArguments {
             self.address.to_socket_addrs()?.next().ok_or_else(|| {
                 io::Error::new(io::ErrorKind::NotFound, "the name has no address")
             })?;
-        Ok(Target {
-            address,
-            authority: self.address.clone(),
-            path: self.path.clone(),
-        })
+        Ok(Target { address, authority: self.address.clone(), path: self.path.clone() })
     }
 
     /// The address as it was given.
@@ -67,10 +63,7 @@ mod tests {
 
     #[test]
     fn paths_that_would_break_the_request_line_are_refused() {
-        assert_eq!(
-            parse_path("/chat?user=%E5"),
-            Ok("/chat?user=%E5".to_owned())
-        );
+        assert_eq!(parse_path("/chat?user=%E5"), Ok("/chat?user=%E5".to_owned()));
         for path in ["", "echo", "/a b", "/a\r\nX: y", "/é"] {
             assert!(parse_path(path).is_err(), "{path:?}");
         }

@@ -1,8 +1,5 @@
 //! Runs `loadtest idle` against servers that do what they should, and against some that do not.
-#![expect(
-    clippy::unwrap_used,
-    reason = "the helpers of tests may fail loudly as well"
-)]
+#![expect(clippy::unwrap_used, reason = "the helpers of tests may fail loudly as well")]
 
 mod support;
 
@@ -31,43 +28,25 @@ fn a_good_server_gets_a_full_report() {
     let report = &run.report;
     assert_eq!(report["command"], "idle");
     assert_eq!(report["failures"]["count"], 0);
-    assert_eq!(
-        report["anonymous_source"],
-        "Anonymous of /proc/PID/smaps_rollup"
-    );
-    let baseline_bytes = report["baseline"]["server"]["anonymous_bytes"]
-        .as_u64()
-        .unwrap();
+    assert_eq!(report["anonymous_source"], "Anonymous of /proc/PID/smaps_rollup");
+    let baseline_bytes = report["baseline"]["server"]["anonymous_bytes"].as_u64().unwrap();
     assert!(baseline_bytes > 0);
     let cycles = report["cycle_reports"].as_array().unwrap();
     assert_eq!(cycles.len(), 2);
     for cycle in cycles {
-        for count in [
-            "connections_opened",
-            "connections_held",
-            "pongs_verified",
-            "connections_closed",
-        ] {
+        for count in
+            ["connections_opened", "connections_held", "pongs_verified", "connections_closed"]
+        {
             assert_eq!(cycle[count], 50, "{count}");
         }
         assert!(cycle["connects_per_second"].as_f64().unwrap() > 0.0);
         assert!(cycle["opening_server_cpu_seconds"].as_f64().is_some());
         let share = &cycle["per_connection"];
-        assert!(
-            share["server_anonymous_bytes"].as_f64().is_some(),
-            "{share}"
-        );
-        assert!(
-            share["kernel_slab_both_ends_bytes"].as_f64().is_some(),
-            "{share}"
-        );
+        assert!(share["server_anonymous_bytes"].as_f64().is_some(), "{share}");
+        assert!(share["kernel_slab_both_ends_bytes"].as_f64().is_some(), "{share}");
         assert!(cycle["held"]["server"]["threads"].as_u64().unwrap() > 50);
         assert!(cycle["held"]["kernel"]["sockets_used"].as_u64().unwrap() >= 100);
-        assert!(
-            cycle["left"]["server"]["anonymous_bytes"]
-                .as_u64()
-                .is_some()
-        );
+        assert!(cycle["left"]["server"]["anonymous_bytes"].as_u64().is_some());
         assert!(cycle["left_growth_bytes"].as_i64().is_some());
     }
     assert!(report["between_cycles_growth_bytes"].as_i64().is_some());
@@ -76,18 +55,11 @@ fn a_good_server_gets_a_full_report() {
 #[test]
 fn without_a_process_the_server_s_figures_are_skipped_and_that_is_said() {
     let address = start(|_, stream| echo(stream));
-    let run = run(
-        address,
-        &["--connections", "5", "--cycles", "1", "--rate", "100"],
-    );
+    let run = run(address, &["--connections", "5", "--cycles", "1", "--rate", "100"]);
     assert_eq!(run.exit_code, 0, "{}", run.stderr);
     let cycle = &run.report["cycle_reports"][0];
     assert!(cycle["held"]["server"].is_null());
-    assert!(
-        cycle["per_connection"]["kernel_slab_both_ends_bytes"]
-            .as_f64()
-            .is_some()
-    );
+    assert!(cycle["per_connection"]["kernel_slab_both_ends_bytes"].as_f64().is_some());
     // The fifth of 100 per second begins 40 ms after the first.
     assert!(cycle["opening_seconds"].as_f64().unwrap() >= 0.04);
     assert!(run.report["notes"].to_string().contains("--pid"));
@@ -99,17 +71,9 @@ fn the_report_for_people_has_the_same_figures() {
     let pid = std::process::id().to_string();
     let command = support::idle(address, &["--connections", "5", "--pid", &pid]);
     let arguments = command.get_args().filter(|argument| *argument != "--json");
-    let output = Command::new(command.get_program())
-        .args(arguments)
-        .output()
-        .unwrap();
+    let output = Command::new(command.get_program()).args(arguments).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    for part in [
-        "5 idle connections",
-        "baseline",
-        "cycle 2, all left",
-        "no failures",
-    ] {
+    for part in ["5 idle connections", "baseline", "cycle 2, all left", "no failures"] {
         assert!(text.contains(part), "{part:?} is missing:\n{text}");
     }
 }
@@ -124,28 +88,15 @@ fn a_wrong_accept_key_is_a_failure() {
         );
     });
     assert_failure(address, &["--warm-up", "0"], 50, ": wrong accept key");
-    assert_failure(
-        address,
-        &[],
-        1,
-        "warming up, connection 0: wrong accept key",
-    );
+    assert_failure(address, &[], 1, "warming up, connection 0: wrong accept key");
 }
 
 #[test]
 fn a_refusal_is_a_failure() {
     let address = start(|_, stream| {
-        support::answer(
-            stream,
-            b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
-        );
+        support::answer(stream, b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
     });
-    assert_failure(
-        address,
-        &[],
-        1,
-        "the server answered \"503 Service Unavailable\"",
-    );
+    assert_failure(address, &[], 1, "the server answered \"503 Service Unavailable\"");
 }
 
 #[test]
@@ -169,10 +120,7 @@ fn a_connection_dropped_during_the_hold_is_a_failure() {
     assert_eq!(cycle["connections_held"], 49);
     assert_eq!(cycle["pongs_verified"], 49);
     assert_eq!(cycle["connections_closed"], 49);
-    assert!(
-        report["cycle_reports"][1].is_null(),
-        "a cycle with failures is the last"
-    );
+    assert!(report["cycle_reports"][1].is_null(), "a cycle with failures is the last");
 }
 
 #[test]
@@ -186,12 +134,7 @@ fn a_connection_closed_by_the_server_is_a_failure() {
             echo(stream);
         }
     });
-    assert_failure(
-        address,
-        &[],
-        1,
-        "holding, connection 9: the server closed the connection",
-    );
+    assert_failure(address, &[], 1, "holding, connection 9: the server closed the connection");
 }
 
 #[test]
@@ -208,24 +151,14 @@ fn a_wrong_pong_is_a_failure() {
             echo(stream);
         }
     });
-    assert_failure(
-        address,
-        &[],
-        1,
-        "checking, connection 9: a pong does not carry the payload",
-    );
+    assert_failure(address, &[], 1, "checking, connection 9: a pong does not carry the payload");
 }
 
 #[test]
 fn silence_is_a_failure_at_each_stage() {
     let address = start(|_, stream| support::wait_for_end(stream));
     let quick = ["--timeout", "0.3"];
-    assert_failure(
-        address,
-        &quick,
-        1,
-        "no complete answer to the upgrade request within 0.3 s",
-    );
+    assert_failure(address, &quick, 1, "no complete answer to the upgrade request within 0.3 s");
 
     let address = start(|number, stream| {
         if number == 9 {
@@ -235,12 +168,7 @@ fn silence_is_a_failure_at_each_stage() {
             echo(stream);
         }
     });
-    assert_failure(
-        address,
-        &quick,
-        1,
-        "checking, connection 9: no pong within 0.3 s",
-    );
+    assert_failure(address, &quick, 1, "checking, connection 9: no pong within 0.3 s");
 }
 
 #[test]
@@ -255,9 +183,7 @@ fn pings_of_the_server_are_answered_during_the_hold() {
     let counter = Arc::clone(&pongs);
     let address = start(move |_, stream| {
         let mut websocket = tungstenite::accept(stream).unwrap();
-        websocket
-            .send(Message::Ping("are you there".into()))
-            .unwrap();
+        websocket.send(Message::Ping("are you there".into())).unwrap();
         while let Ok(message) = websocket.read() {
             if message == Message::Pong("are you there".into()) {
                 counter.fetch_add(1, Ordering::Relaxed);
@@ -269,22 +195,14 @@ fn pings_of_the_server_are_answered_during_the_hold() {
     let run = run(address, &["--connections", "20", "--cycles", "1"]);
     assert_eq!(run.exit_code, 0, "{}", run.stderr);
     assert_eq!(run.report["cycle_reports"][0]["server_pings_answered"], 20);
-    assert_eq!(
-        pongs.load(Ordering::Relaxed),
-        22,
-        "the warm-up's two included"
-    );
+    assert_eq!(pongs.load(Ordering::Relaxed), 22, "the warm-up's two included");
 }
 
 #[test]
 fn what_does_not_fit_is_a_usage_error_with_both_numbers() {
     let run = run(free_address(), &["--connections", "3000000"]);
     assert_eq!(run.exit_code, 2);
-    assert!(
-        run.stderr.contains("--connections 3000000 does not fit"),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.contains("--connections 3000000 does not fit"), "{}", run.stderr);
     assert!(run.stderr.contains("which allows"), "{}", run.stderr);
 }
 
@@ -305,17 +223,10 @@ fn nonsense_is_a_usage_error() {
 #[test]
 fn a_spawned_server_is_measured_and_ended() {
     let address = free_address();
-    let run = run(
-        address,
-        &["--connections", "5", "--spawn", &spawn_command(address)],
-    );
+    let run = run(address, &["--connections", "5", "--spawn", &spawn_command(address)]);
     assert_eq!(run.exit_code, 0, "{}", run.stderr);
     assert!(run.report["server_pid"].as_u64().is_some());
-    assert!(
-        run.report["baseline"]["server"]["anonymous_bytes"]
-            .as_u64()
-            .is_some()
-    );
+    assert!(run.report["baseline"]["server"]["anonymous_bytes"].as_u64().is_some());
     assert_nobody_listens(address);
 }
 
@@ -323,10 +234,7 @@ fn a_spawned_server_is_measured_and_ended() {
 fn a_spawned_server_is_ended_when_the_run_fails_or_is_interrupted() {
     let address = free_address();
     let spawn = spawn_command(address);
-    let failed = run(
-        address,
-        &["--connections", "5", "--seed", "x", "--spawn", &spawn],
-    );
+    let failed = run(address, &["--connections", "5", "--seed", "x", "--spawn", &spawn]);
     assert_eq!(failed.exit_code, 2);
 
     let options = ["--connections", "5", "--hold", "60", "--spawn", &spawn];
@@ -344,12 +252,7 @@ fn a_spawned_server_is_ended_when_the_run_fails_or_is_interrupted() {
 fn a_server_that_does_not_start_is_a_failure() {
     let run = run(free_address(), &["--connections", "1", "--spawn", "false"]);
     assert_eq!(run.exit_code, 1);
-    assert!(
-        run.stderr
-            .contains("ended before it accepted: exit status: 1"),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.contains("ended before it accepted: exit status: 1"), "{}", run.stderr);
 }
 
 #[test]
@@ -374,18 +277,12 @@ fn spawn_command(address: SocketAddr) -> String {
 
 /// An address that nobody listens on now, and hardly anybody will in the next seconds.
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[track_caller]
 fn assert_nobody_listens(address: SocketAddr) {
-    assert!(
-        TcpStream::connect(address).is_err(),
-        "somebody still listens on {address}"
-    );
+    assert!(TcpStream::connect(address).is_err(), "somebody still listens on {address}");
 }
 
 /// Runs 50 connections; expects so many failures, the first for this reason.
@@ -399,10 +296,7 @@ fn assert_failure(
     let run = run(address, &[&["--connections", "50"], options].concat());
     assert_eq!(run.exit_code, 1, "{}", run.stderr);
     let failures = &run.report["failures"];
-    assert!(
-        failures["first_reason"].as_str().unwrap().contains(reason),
-        "{failures}"
-    );
+    assert!(failures["first_reason"].as_str().unwrap().contains(reason), "{failures}");
     assert_eq!(failures["count"], count, "{failures}");
     run.report
 }

@@ -112,7 +112,7 @@ impl<S: Transport> Connections<S> {
                     Some(stalled_at) => Some(stalled_at.min(quiet_until)),
                 }
             }
-            Phase::Closing => Some(stalled_at.unwrap_or(conn.seen.after_ms(settings.close_ms))),
+            Phase::Closing => stalled_at.or_else(|| Some(conn.seen.after_ms(settings.close_ms))),
             Phase::Lingering => Some(conn.seen.after_ms(settings.close_ms)),
             Phase::Dead => None,
         }

@@ -44,7 +44,7 @@ impl<S: Transport> Connections<S> {
     }
 
     /// A service wants the connection closed.
-    pub(super) fn close_for_service(&mut self, key: ConnKey, request: CloseRequest) {
+    pub(super) fn close_for_service(&mut self, key: ConnKey, request: &CloseRequest) {
         if !self.table.get(key).is_some_and(|conn| conn.phase == Phase::Open) {
             self.counters.effects_ignored.add(1);
             return;
@@ -239,4 +239,4 @@ impl<S: Transport> Connections<S> {
     }
 }
 
-const KEYS_KEPT: usize = 1024;
+const KEYS_KEPT: usize = 256;

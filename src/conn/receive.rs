@@ -122,7 +122,11 @@ impl<S: Transport> Connections<S> {
         if buffer.filled == buffer.bytes.len() {
             let message_bytes_max = match conn.phase {
                 Phase::Open => self.router.socket(conn.route).options.message_bytes_max,
-                _ => self.settings.head_bytes_max,
+                Phase::Closing
+                | Phase::Dead
+                | Phase::Handshake
+                | Phase::Lingering
+                | Phase::Refusing => self.settings.head_bytes_max,
             };
             let bytes_max = message_bytes_max + CLIENT_HEADER_BYTES_MAX;
             if self.buffers.grow(&mut buffer.bytes, bytes_max).is_err() {
@@ -209,7 +213,7 @@ impl<S: Transport> Connections<S> {
                 Stop::Closed(code) => self.answer_close(key, code),
                 Stop::ServiceClose => {
                     if let Some(request) = self.outgoing.take_close() {
-                        self.close_for_service(key, request);
+                        self.close_for_service(key, &request);
                     }
                 }
             }

@@ -310,4 +310,4 @@ fn write_outgoing<S: Transport>(
 const WRITES_PER_FLUSH: usize = 4;
 /// From here on handing a buffer over costs less than copying out of it.
 const HANDED_OVER_BYTES_MIN: usize = 16 << 10;
-const KEYS_KEPT: usize = 1024;
+const KEYS_KEPT: usize = 256;

@@ -145,7 +145,7 @@ impl Acceptor {
     }
 
     fn register<P: Poller>(
-        &mut self,
+        &self,
         poller: &mut P,
         connections: &mut Connections<P::Socket>,
         key: ConnKey,

@@ -18,5 +18,5 @@ pub use decoder::{Decoder, DecoderState, Event, MessageKind, Progress};
 pub use encode::{EncodedFrame, SERVER_HEADER_BYTES_MAX, ServerHeader, encode_close};
 pub use header::{CLIENT_HEADER_BYTES_MAX, FrameHeader, Opcode, parse_header};
 pub use mask::apply_mask;
-pub use utf8::Utf8Tail;
+pub use utf8::{NotUtf8, Utf8Tail};
 pub use violation::Violation;

@@ -51,15 +51,8 @@ pub(crate) struct Connection {
 impl Connection {
     /// A connection whose socket is being connected; `serial` is unique in the run.
     pub(crate) fn new(serial: u64, deadline: Instant) -> Self {
-        let due = Some(Due {
-            awaited: Awaited::TcpConnection,
-            deadline,
-        });
-        Self {
-            serial,
-            phase: Phase::Connecting,
-            due,
-        }
+        let due = Some(Due { awaited: Awaited::TcpConnection, deadline });
+        Self { serial, phase: Phase::Connecting, due }
     }
 
     pub(crate) fn serial(&self) -> u64 {
@@ -73,9 +66,7 @@ impl Connection {
 
     /// The answer that the server owed by now.
     pub(crate) fn overdue(&self, now: Instant) -> Option<Awaited> {
-        self.due
-            .filter(|due| due.deadline <= now)
-            .map(|due| due.awaited)
+        self.due.filter(|due| due.deadline <= now).map(|due| due.awaited)
     }
 
     /// Has the socket been connected?
@@ -140,29 +131,20 @@ impl Connection {
     /// Sends a text message and expects data in return. Like the other two requests, it does
     /// nothing unless the connection is open: the server may have closed it in the meantime.
     pub(crate) fn text(&mut self, text: &str, deadline: Instant, outgoing: &mut Outgoing<'_>) {
-        let due = Due {
-            awaited: Awaited::Echo,
-            deadline,
-        };
+        let due = Due { awaited: Awaited::Echo, deadline };
         self.request(Opcode::Text, text.as_bytes(), due, outgoing);
     }
 
     /// Sends a ping and expects a pong in return.
     pub(crate) fn ping(&mut self, payload: &[u8], deadline: Instant, outgoing: &mut Outgoing<'_>) {
-        let due = Due {
-            awaited: Awaited::Pong,
-            deadline,
-        };
+        let due = Due { awaited: Awaited::Pong, deadline };
         self.request(Opcode::Ping, payload, due, outgoing);
     }
 
     /// Starts the closing handshake with code 1000; the server's Close and the end of the stream
     /// are to follow.
     pub(crate) fn close(&mut self, deadline: Instant, outgoing: &mut Outgoing<'_>) {
-        let due = Due {
-            awaited: Awaited::Close,
-            deadline,
-        };
+        let due = Due { awaited: Awaited::Close, deadline };
         if self.request(Opcode::Close, &CLOSE_NORMAL.to_be_bytes(), due, outgoing) {
             self.phase = Phase::Closing;
         }
@@ -189,11 +171,7 @@ impl Connection {
         frame: Frame<'a>,
         outgoing: &mut Outgoing<'_>,
     ) -> Result<Option<Event<'a>>, Failure> {
-        let Frame {
-            opcode,
-            fin,
-            payload,
-        } = frame;
+        let Frame { opcode, fin, payload } = frame;
         match opcode {
             Opcode::Binary | Opcode::Continuation | Opcode::Text => {
                 self.settle(Awaited::Echo);
@@ -208,10 +186,7 @@ impl Connection {
             }
             Opcode::Pong => {
                 let is_awaited = self.settle(Awaited::Pong);
-                Ok(Some(Event::Pong {
-                    is_awaited,
-                    payload,
-                }))
+                Ok(Some(Event::Pong { is_awaited, payload }))
             }
             Opcode::Close => self.take_close(payload, outgoing).map(|()| None),
         }
@@ -297,43 +272,26 @@ mod tests {
                 random: Random::new(SEED),
                 deadline,
             };
-            bench
-                .connection
-                .establish("localhost", "/", SEED, &mut bench.written);
+            bench.connection.establish("localhost", "/", SEED, &mut bench.written);
             let request = String::from_utf8(std::mem::take(&mut bench.written)).unwrap();
-            let key = request
-                .split("Key: ")
-                .nth(1)
-                .unwrap()
-                .split("\r\n")
-                .next()
-                .unwrap();
+            let key = request.split("Key: ").nth(1).unwrap().split("\r\n").next().unwrap();
             let answer = format!(
                 "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
                  Sec-WebSocket-Accept: {}\r\n\r\n",
                 derive_accept_key(key.as_bytes())
             );
-            assert_eq!(
-                bench.next(&mut answer.as_bytes()).unwrap(),
-                Some(Event::Opened)
-            );
+            assert_eq!(bench.next(&mut answer.as_bytes()).unwrap(), Some(Event::Opened));
             assert!(!bench.connection.is_awaiting());
             bench
         }
 
         fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, Failure> {
-            let mut outgoing = Outgoing {
-                bytes: &mut self.written,
-                random: &mut self.random,
-            };
+            let mut outgoing = Outgoing { bytes: &mut self.written, random: &mut self.random };
             self.connection.next_event(input, SEED, &mut outgoing)
         }
 
         fn close(&mut self) {
-            let mut outgoing = Outgoing {
-                bytes: &mut self.written,
-                random: &mut self.random,
-            };
+            let mut outgoing = Outgoing { bytes: &mut self.written, random: &mut self.random };
             self.connection.close(self.deadline, &mut outgoing);
             self.written.clear();
         }
@@ -342,10 +300,7 @@ mod tests {
     #[test]
     fn pings_are_answered_with_their_payload() {
         let mut bench = Bench::open();
-        assert_eq!(
-            bench.next(&mut &b"\x89\x02hi"[..]).unwrap(),
-            Some(Event::Ping)
-        );
+        assert_eq!(bench.next(&mut &b"\x89\x02hi"[..]).unwrap(), Some(Event::Ping));
         let mut expected = Vec::new();
         let mask_key = Random::new(SEED).mask_key();
         encode_frame(Opcode::Pong, b"hi", mask_key, &mut expected);
@@ -356,70 +311,40 @@ mod tests {
     fn nothing_follows_our_close() {
         let mut bench = Bench::open();
         bench.close();
-        assert_eq!(
-            bench.next(&mut &b"\x89\x02hi"[..]).unwrap(),
-            Some(Event::Ping)
-        );
+        assert_eq!(bench.next(&mut &b"\x89\x02hi"[..]).unwrap(), Some(Event::Ping));
         assert!(bench.written.is_empty());
     }
 
     #[test]
     fn the_proper_end_is_both_closes_and_then_the_end_of_stream() {
         let mut bench = Bench::open();
-        assert!(matches!(
-            bench.connection.end_of_stream(),
-            Err(Failure::EndOfStream)
-        ));
+        assert!(matches!(bench.connection.end_of_stream(), Err(Failure::EndOfStream)));
         bench.close();
-        assert!(matches!(
-            bench.connection.end_of_stream(),
-            Err(Failure::EndOfStream)
-        ));
+        assert!(matches!(bench.connection.end_of_stream(), Err(Failure::EndOfStream)));
         assert_eq!(bench.next(&mut &b"\x88\x02\x03\xe8"[..]).unwrap(), None);
-        assert_eq!(
-            bench.connection.overdue(bench.deadline),
-            Some(Awaited::EndOfStream)
-        );
+        assert_eq!(bench.connection.overdue(bench.deadline), Some(Awaited::EndOfStream));
         assert!(bench.connection.end_of_stream().is_ok());
-        assert!(matches!(
-            bench.next(&mut &b"\x81\x00"[..]),
-            Err(Failure::BytesAfterClose)
-        ));
+        assert!(matches!(bench.next(&mut &b"\x81\x00"[..]), Err(Failure::BytesAfterClose)));
     }
 
     #[test]
     fn a_close_that_was_not_asked_for_is_answered_and_reported() {
         let mut bench = Bench::open();
         let failure = bench.next(&mut &b"\x88\x04\x03\xe9by"[..]).unwrap_err();
-        assert_eq!(
-            failure.to_string(),
-            "the server closed the connection: code 1001, \"by\""
-        );
+        assert_eq!(failure.to_string(), "the server closed the connection: code 1001, \"by\"");
         assert_eq!(bench.written.first(), Some(&0x88));
     }
 
     #[test]
     fn only_the_awaited_answer_clears_the_deadline() {
         let mut bench = Bench::open();
-        let mut outgoing = Outgoing {
-            bytes: &mut bench.written,
-            random: &mut bench.random,
-        };
+        let mut outgoing = Outgoing { bytes: &mut bench.written, random: &mut bench.random };
         bench.connection.ping(b"1", bench.deadline, &mut outgoing);
         assert!(bench.next(&mut &b"\x81\x01x"[..]).unwrap().is_some());
-        assert_eq!(
-            bench.connection.overdue(bench.deadline),
-            Some(Awaited::Pong)
-        );
+        assert_eq!(bench.connection.overdue(bench.deadline), Some(Awaited::Pong));
         for is_awaited in [true, false] {
             let pong = bench.next(&mut &b"\x8a\x011"[..]).unwrap();
-            assert_eq!(
-                pong,
-                Some(Event::Pong {
-                    is_awaited,
-                    payload: b"1"
-                })
-            );
+            assert_eq!(pong, Some(Event::Pong { is_awaited, payload: b"1" }));
         }
         assert!(!bench.connection.is_awaiting());
     }

@@ -74,10 +74,7 @@ pub(crate) enum FrameError {
 /// Appends one unfragmented frame, masked as every client frame must be (§5.1).
 pub(crate) fn encode_frame(opcode: Opcode, payload: &[u8], mask_key: [u8; 4], out: &mut Vec<u8>) {
     out.push(FIN | opcode.bits());
-    if let Some(length) = u8::try_from(payload.len())
-        .ok()
-        .filter(|length| *length < LENGTH_16)
-    {
+    if let Some(length) = u8::try_from(payload.len()).ok().filter(|length| *length < LENGTH_16) {
         out.push(MASKED | length);
     } else if let Ok(length) = u16::try_from(payload.len()) {
         out.push(MASKED | LENGTH_16);
@@ -87,12 +84,7 @@ pub(crate) fn encode_frame(opcode: Opcode, payload: &[u8], mask_key: [u8; 4], ou
         out.extend_from_slice(&(payload.len() as u64).to_be_bytes());
     }
     out.extend_from_slice(&mask_key);
-    out.extend(
-        payload
-            .iter()
-            .zip(mask_key.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask),
-    );
+    out.extend(payload.iter().zip(mask_key.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
 
 /// Parses the frame at the front of `input`: the frame and the bytes it takes, or `None` while
@@ -126,14 +118,7 @@ pub(crate) fn parse_frame(input: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Fr
         return Ok(None);
     };
     let frame_bytes = input.len() - rest.len() + payload_bytes;
-    Ok(Some((
-        Frame {
-            opcode,
-            fin,
-            payload,
-        },
-        frame_bytes,
-    )))
+    Ok(Some((Frame { opcode, fin, payload }, frame_bytes)))
 }
 
 /// The payload's length and what follows the length's own bytes.
@@ -143,11 +128,7 @@ fn parse_length(second: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, FrameEr
             let Some((bytes, rest)) = rest.split_first_chunk() else {
                 return Ok(None);
             };
-            (
-                u64::from(u16::from_be_bytes(*bytes)),
-                rest,
-                u64::from(LENGTH_16),
-            )
+            (u64::from(u16::from_be_bytes(*bytes)), rest, u64::from(LENGTH_16))
         }
         LENGTH_64 => {
             let Some((bytes, rest)) = rest.split_first_chunk() else {
@@ -195,24 +176,15 @@ mod tests {
     }
 
     fn server_frame(opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
-        let header = FrameHeader {
-            is_final: fin,
-            opcode: oracle_opcode(opcode),
-            ..FrameHeader::default()
-        };
+        let header =
+            FrameHeader { is_final: fin, opcode: oracle_opcode(opcode), ..FrameHeader::default() };
         let mut bytes = Vec::new();
-        OracleFrame::from_payload(header, payload.to_vec().into())
-            .format(&mut bytes)
-            .unwrap();
+        OracleFrame::from_payload(header, payload.to_vec().into()).format(&mut bytes).unwrap();
         bytes
     }
 
     fn any_data_opcode() -> impl Strategy<Value = Opcode> {
-        prop_oneof![
-            Just(Opcode::Binary),
-            Just(Opcode::Continuation),
-            Just(Opcode::Text)
-        ]
+        prop_oneof![Just(Opcode::Binary), Just(Opcode::Continuation), Just(Opcode::Text)]
     }
 
     fn any_control_opcode() -> impl Strategy<Value = Opcode> {
@@ -229,11 +201,7 @@ mod tests {
     fn any_frame() -> impl Strategy<Value = (Opcode, bool, Vec<u8>)> {
         prop_oneof![
             (any_data_opcode(), any::<bool>(), any_payload()),
-            (
-                any_control_opcode(),
-                Just(true),
-                prop::collection::vec(any::<u8>(), 0..=125)
-            ),
+            (any_control_opcode(), Just(true), prop::collection::vec(any::<u8>(), 0..=125)),
         ]
     }
 
@@ -291,20 +259,12 @@ mod tests {
             (&[0x81, 0x80], FrameError::Masked),
             (&[0x83, 0x00], FrameError::UnknownOpcode { opcode: 0x3 }),
             (&[0x09, 0x00], FrameError::FragmentedControl),
-            (
-                &[0x89, 126, 0, 126],
-                FrameError::OversizedControl { payload_bytes: 126 },
-            ),
+            (&[0x89, 126, 0, 126], FrameError::OversizedControl { payload_bytes: 126 }),
             (&[0x82, 126, 0, 125], FrameError::NonMinimalLength),
-            (
-                &[0x82, 127, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF],
-                FrameError::NonMinimalLength,
-            ),
+            (&[0x82, 127, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF], FrameError::NonMinimalLength),
             (
                 &[0x82, 127, 0x7F, 0, 0, 0, 0, 0, 0, 0],
-                FrameError::TooLong {
-                    payload_bytes: 0x7F << 56,
-                },
+                FrameError::TooLong { payload_bytes: 0x7F << 56 },
             ),
         ];
         for (bytes, refusal) in refusals {

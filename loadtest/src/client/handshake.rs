@@ -66,10 +66,7 @@ pub(crate) fn encode_request(authority: &str, path: &str, key: &Key, out: &mut V
 /// Verifies the answer at the front of `input`: the bytes its head takes, or `None` while it is
 /// incomplete. What follows the head belongs to the frame reader.
 pub(crate) fn verify_response(input: &[u8], key: &Key) -> Result<Option<usize>, HandshakeError> {
-    let Some(end) = input
-        .windows(HEAD_END.len())
-        .position(|window| window == HEAD_END)
-    else {
+    let Some(end) = input.windows(HEAD_END.len()).position(|window| window == HEAD_END) else {
         return if input.len() > HEAD_BYTES_MAX {
             Err(HandshakeError::HeadTooLong)
         } else {
@@ -85,14 +82,10 @@ pub(crate) fn verify_response(input: &[u8], key: &Key) -> Result<Option<usize>, 
 
 fn verify_status(line: &str) -> Result<(), HandshakeError> {
     let Some(status) = line.strip_prefix("HTTP/1.1 ") else {
-        return Err(HandshakeError::Malformed {
-            line: excerpt(line),
-        });
+        return Err(HandshakeError::Malformed { line: excerpt(line) });
     };
     if status != "101" && !status.starts_with("101 ") {
-        return Err(HandshakeError::Refused {
-            line: excerpt(status),
-        });
+        return Err(HandshakeError::Refused { line: excerpt(status) });
     }
     Ok(())
 }
@@ -105,27 +98,20 @@ fn verify_headers<'a>(
     let (mut upgrade, mut connection, mut accept) = (false, false, None);
     for line in lines {
         let Some((name, value)) = line.split_once(':') else {
-            return Err(HandshakeError::Malformed {
-                line: excerpt(line),
-            });
+            return Err(HandshakeError::Malformed { line: excerpt(line) });
         };
         let value = value.trim_matches([' ', '\t']);
         if name.eq_ignore_ascii_case(UPGRADE) {
             upgrade = value.eq_ignore_ascii_case("websocket");
         } else if name.eq_ignore_ascii_case(CONNECTION) {
-            connection |= value
-                .split(',')
-                .any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
+            connection |=
+                value.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
         } else if name.eq_ignore_ascii_case(ACCEPT) {
             accept = Some(value);
-        } else if let Some(header) = [EXTENSIONS, PROTOCOL]
-            .into_iter()
-            .find(|header| name.eq_ignore_ascii_case(header))
+        } else if let Some(header) =
+            [EXTENSIONS, PROTOCOL].into_iter().find(|header| name.eq_ignore_ascii_case(header))
         {
-            return Err(HandshakeError::Unoffered {
-                header,
-                value: excerpt(value),
-            });
+            return Err(HandshakeError::Unoffered { header, value: excerpt(value) });
         }
     }
     if !upgrade {
@@ -137,10 +123,7 @@ fn verify_headers<'a>(
     let found = accept.ok_or(HandshakeError::MissingHeader { header: ACCEPT })?;
     let expected = key.accept();
     if found != expected {
-        return Err(HandshakeError::WrongAcceptKey {
-            expected,
-            found: excerpt(found),
-        });
+        return Err(HandshakeError::WrongAcceptKey { expected, found: excerpt(found) });
     }
     Ok(())
 }
@@ -195,18 +178,9 @@ mod tests {
     fn answers_that_are_no_acceptance_are_named() {
         let missing = |header| HandshakeError::MissingHeader { header };
         let answers = [
-            (
-                response(&GOOD.replace("upgrade: ", "x: ")),
-                missing(UPGRADE),
-            ),
-            (
-                response(&GOOD.replace("keep-alive, Upgrade", "close")),
-                missing(CONNECTION),
-            ),
-            (
-                response(&GOOD.replace("Sec-Websocket-Accept", "x")),
-                missing(ACCEPT),
-            ),
+            (response(&GOOD.replace("upgrade: ", "x: ")), missing(UPGRADE)),
+            (response(&GOOD.replace("keep-alive, Upgrade", "close")), missing(CONNECTION)),
+            (response(&GOOD.replace("Sec-Websocket-Accept", "x")), missing(ACCEPT)),
             (
                 response(&GOOD.replace("qgWI", "xxxx")),
                 HandshakeError::WrongAcceptKey {
@@ -216,23 +190,13 @@ mod tests {
             ),
             (
                 response(&format!("{GOOD}\r\nSec-WebSocket-Protocol: chat")),
-                HandshakeError::Unoffered {
-                    header: PROTOCOL,
-                    value: "chat".to_owned(),
-                },
+                HandshakeError::Unoffered { header: PROTOCOL, value: "chat".to_owned() },
             ),
             (
                 b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\n\r\n".to_vec(),
-                HandshakeError::Refused {
-                    line: "503 Busy".to_owned(),
-                },
+                HandshakeError::Refused { line: "503 Busy".to_owned() },
             ),
-            (
-                b"SSH-2.0\r\n\r\n".to_vec(),
-                HandshakeError::Malformed {
-                    line: "SSH-2.0".into(),
-                },
-            ),
+            (b"SSH-2.0\r\n\r\n".to_vec(), HandshakeError::Malformed { line: "SSH-2.0".into() }),
             (vec![b'x'; HEAD_BYTES_MAX + 1], HandshakeError::HeadTooLong),
         ];
         for (bytes, refusal) in answers {

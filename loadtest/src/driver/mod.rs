@@ -72,12 +72,7 @@ impl Driver {
                 awaiting: 0,
                 next_serial: 0,
                 input: vec![0; READ_BYTES].into_boxed_slice(),
-                context: Context {
-                    options,
-                    random,
-                    now,
-                    output: Vec::new(),
-                },
+                context: Context { options, random, now, output: Vec::new() },
             },
             next_sweep: now + SWEEP_INTERVAL,
         })
@@ -111,11 +106,7 @@ impl Driver {
 
     /// The keys of all connections.
     pub(crate) fn keys(&self) -> Vec<ConnKey> {
-        self.table
-            .slots
-            .iter()
-            .map(|(index, slot)| slot.key(index))
-            .collect()
+        self.table.slots.iter().map(|(index, slot)| slot.key(index)).collect()
     }
 
     /// Lets `action` write to a connection, unless it has ended. A failure to write becomes the
@@ -123,21 +114,14 @@ impl Driver {
     pub(crate) fn with(&mut self, key: ConnKey, action: impl FnOnce(&mut Peer<'_>)) {
         let table = &mut self.table;
         table.context.now = clock::now();
-        if table
-            .slots
-            .get(key.index)
-            .is_some_and(|slot| slot.key(key.index) == key)
-        {
+        if table.slots.get(key.index).is_some_and(|slot| slot.key(key.index) == key) {
             table.serve(key.index, |slot, _, context| slot.act(context, action));
         }
     }
 
     /// Waits for the server, at most `wait`, and deals with everything it did.
     pub(crate) fn turn(&mut self, wait: Duration, workload: &mut impl Workload) -> io::Result<()> {
-        match self
-            .poll
-            .poll(&mut self.events, Some(wait.min(SWEEP_INTERVAL)))
-        {
+        match self.poll.poll(&mut self.events, Some(wait.min(SWEEP_INTERVAL))) {
             // A signal came: whoever calls looks at its flag before the next turn.
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             outcome => outcome?,
@@ -217,10 +201,7 @@ impl Table {
         for (index, slot) in &mut self.slots {
             if let Some(awaited) = slot.overdue(*now).filter(|_| !slot.has_ended) {
                 slot.has_ended = true;
-                let failure = Failure::Overdue {
-                    awaited,
-                    within: options.answer_max,
-                };
+                let failure = Failure::Overdue { awaited, within: options.answer_max };
                 self.ended.push((index, Err(failure)));
             }
         }

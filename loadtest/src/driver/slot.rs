@@ -26,14 +26,12 @@ impl Peer<'_> {
 
     /// Sends a text message; data is due in return.
     pub(crate) fn text(&mut self, text: &str) {
-        self.connection
-            .text(text, self.deadline, &mut self.outgoing);
+        self.connection.text(text, self.deadline, &mut self.outgoing);
     }
 
     /// Sends a ping; a pong is due in return.
     pub(crate) fn ping(&mut self, payload: &[u8]) {
-        self.connection
-            .ping(payload, self.deadline, &mut self.outgoing);
+        self.connection.ping(payload, self.deadline, &mut self.outgoing);
     }
 
     /// Starts the closing handshake; the server's Close and the end of the stream are due.
@@ -54,19 +52,12 @@ pub(super) struct Context {
 
 impl Context {
     fn outgoing(&mut self) -> Outgoing<'_> {
-        Outgoing {
-            bytes: &mut self.output,
-            random: &mut self.random,
-        }
+        Outgoing { bytes: &mut self.output, random: &mut self.random }
     }
 
     fn peer<'a>(&'a mut self, connection: &'a mut Connection) -> Peer<'a> {
         let deadline = self.now + self.options.answer_max;
-        Peer {
-            connection,
-            outgoing: self.outgoing(),
-            deadline,
-        }
+        Peer { connection, outgoing: self.outgoing(), deadline }
     }
 }
 
@@ -92,20 +83,11 @@ pub(super) struct Slot {
 impl Slot {
     pub(super) fn new(serial: u64, deadline: Instant, socket: TcpStream) -> Self {
         let connection = Connection::new(serial, deadline);
-        Self {
-            connection,
-            socket,
-            carry: Vec::new(),
-            unsent: Vec::new(),
-            has_ended: false,
-        }
+        Self { connection, socket, carry: Vec::new(), unsent: Vec::new(), has_ended: false }
     }
 
     pub(super) fn key(&self, index: usize) -> ConnKey {
-        ConnKey {
-            index,
-            serial: self.connection.serial(),
-        }
+        ConnKey { index, serial: self.connection.serial() }
     }
 
     pub(super) fn is_awaiting(&self) -> bool {
@@ -160,12 +142,9 @@ impl Slot {
             Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(false),
             Err(error) => return Err(Failure::Connect(error)),
         }
-        let Context {
-            options, output, ..
-        } = context;
+        let Context { options, output, .. } = context;
         let target = &options.target;
-        self.connection
-            .establish(&target.authority, &target.path, options.seed, output);
+        self.connection.establish(&target.authority, &target.path, options.seed, output);
         Ok(true)
     }
 
@@ -225,10 +204,7 @@ impl Slot {
         let seed = context.options.seed;
         loop {
             let mut outgoing = context.outgoing();
-            let Some(event) = self
-                .connection
-                .next_event(&mut bytes, seed, &mut outgoing)?
-            else {
+            let Some(event) = self.connection.next_event(&mut bytes, seed, &mut outgoing)? else {
                 return Ok(bytes);
             };
             workload.on_event(&mut context.peer(&mut self.connection), event)?;

@@ -61,10 +61,7 @@ pub(crate) fn wait_for_end(mut stream: TcpStream) {
 
 /// Sees nothing from the client for `duration`, then returns the socket.
 pub(crate) fn stay_idle(websocket: &mut WebSocket<TcpStream>, duration: Duration) {
-    websocket
-        .get_ref()
-        .set_read_timeout(Some(duration))
-        .unwrap();
+    websocket.get_ref().set_read_timeout(Some(duration)).unwrap();
     while websocket.read().is_ok() {}
     websocket.get_ref().set_read_timeout(None).unwrap();
 }
@@ -73,9 +70,7 @@ pub(crate) fn stay_idle(websocket: &mut WebSocket<TcpStream>, duration: Duration
 pub(crate) fn idle(address: SocketAddr, options: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
     command.args(["idle", "--json", "--address", &address.to_string()]);
-    command
-        .args(["--hold", "0.5", "--quiet", "0.2", "--warm-up", "2"])
-        .args(options);
+    command.args(["--hold", "0.5", "--quiet", "0.2", "--warm-up", "2"]).args(options);
     command
 }
 
@@ -101,9 +96,5 @@ pub(crate) fn outcome(output: &Output) -> Outcome {
 
 /// Starts a run whose standard error can be followed.
 pub(crate) fn begin(mut command: Command) -> Child {
-    command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }

@@ -89,28 +89,17 @@ pub(crate) fn run(
     require_files(arguments.connections)?;
     // Ended when this function is left, whichever way.
     let server = ServerProcess::prepare(&arguments.server, target.address, interrupt)?;
-    let options = DriverOptions {
-        target,
-        sources,
-        answer_max: arguments.timeout,
-        seed: arguments.seed,
-    };
+    let options =
+        DriverOptions { target, sources, answer_max: arguments.timeout, seed: arguments.seed };
     let fleet = Fleet::new(options, interrupt.clone())?;
     let report = Study::new(arguments, output, Meter::new(server.pid()), fleet).run()?;
     output.report(&report)?;
-    Ok(if report.has_failures() {
-        Verdict::Failures
-    } else {
-        Verdict::Fine
-    })
+    Ok(if report.has_failures() { Verdict::Failures } else { Verdict::Fine })
 }
 
 impl IdleArguments {
     fn pace(&self) -> Pace {
-        Pace {
-            in_flight_max: self.in_flight,
-            connects_per_second: self.rate,
-        }
+        Pace { in_flight_max: self.in_flight, connects_per_second: self.rate }
     }
 }
 
@@ -144,9 +133,7 @@ fn require_files(connections: NonZeroUsize) -> Result<(), CommandError> {
 }
 
 fn parse_seconds(seconds: &str) -> Result<Duration, String> {
-    let seconds: f64 = seconds
-        .parse()
-        .map_err(|_| "must be a number of seconds".to_owned())?;
+    let seconds: f64 = seconds.parse().map_err(|_| "must be a number of seconds".to_owned())?;
     let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
     if duration > SECONDS_MAX {
         return Err(format!("must be at most {}", SECONDS_MAX.as_secs()));

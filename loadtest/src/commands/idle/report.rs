@@ -102,12 +102,10 @@ impl IdleReport {
     }
 
     pub(super) fn add_cycle(&mut self, cycle: CycleReport) {
-        self.between_cycles_growth_bytes = self.cycle_reports.first().and_then(|first| {
-            cycle
-                .left
-                .snapshot
-                .anonymous_growth_bytes(&first.left.snapshot)
-        });
+        self.between_cycles_growth_bytes = self
+            .cycle_reports
+            .first()
+            .and_then(|first| cycle.left.snapshot.anonymous_growth_bytes(&first.left.snapshot));
         self.cycle_reports.push(cycle);
     }
 
@@ -131,11 +129,7 @@ impl IdleReport {
         write_row(f, "baseline", baseline)?;
         for report in &self.cycle_reports {
             write_row(f, &format!("cycle {}, held", report.cycle), &report.held)?;
-            write_row(
-                f,
-                &format!("cycle {}, all left", report.cycle),
-                &report.left.snapshot,
-            )?;
+            write_row(f, &format!("cycle {}, all left", report.cycle), &report.left.snapshot)?;
         }
         Ok(())
     }
@@ -143,14 +137,7 @@ impl IdleReport {
 
 impl fmt::Display for IdleReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            connections,
-            address,
-            path,
-            hold,
-            in_flight,
-            ..
-        } = self;
+        let Self { connections, address, path, hold, in_flight, .. } = self;
         writeln!(
             f,
             "{connections} idle connections to ws://{address}{path}, held {hold}, \
@@ -164,11 +151,7 @@ impl fmt::Display for IdleReport {
             write!(f, "\n{cycle}")?;
         }
         if let Some(growth) = self.between_cycles_growth_bytes {
-            writeln!(
-                f,
-                "\nfrom the first to the last cycle the server grew {}",
-                Growth(growth)
-            )?;
+            writeln!(f, "\nfrom the first to the last cycle the server grew {}", Growth(growth))?;
         }
         writeln!(f)?;
         for note in &self.notes {
@@ -177,11 +160,7 @@ impl fmt::Display for IdleReport {
         match self.failures.first_reason() {
             None => writeln!(f, "no failures"),
             Some(reason) => {
-                writeln!(
-                    f,
-                    "FAILURES: {}; the first: {reason}",
-                    self.failures.count()
-                )
+                writeln!(f, "FAILURES: {}; the first: {reason}", self.failures.count())
             }
         }
     }
@@ -213,10 +192,7 @@ impl fmt::Display for CycleReport {
             )?;
         }
         if let Some((opening, holding)) = self.opening_server_cpu.zip(self.holding_server_cpu) {
-            writeln!(
-                f,
-                "  server CPU: {opening} to accept them all, {holding} to hold them"
-            )?;
+            writeln!(f, "  server CPU: {opening} to accept them all, {holding} to hold them")?;
         }
         writeln!(
             f,
@@ -229,11 +205,7 @@ impl fmt::Display for CycleReport {
         let Some(growth) = self.left_growth_bytes else {
             return Ok(());
         };
-        let state = if self.left.is_settled {
-            "settled"
-        } else {
-            "STILL CHANGING"
-        };
+        let state = if self.left.is_settled { "settled" } else { "STILL CHANGING" };
         writeln!(
             f,
             "  after all left: {} to the baseline, {state} after {}",

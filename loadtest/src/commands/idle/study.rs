@@ -33,13 +33,7 @@ impl<'a> Study<'a> {
         fleet: Fleet,
     ) -> Self {
         let workload = IdleWorkload::new(arguments.seed);
-        Self {
-            arguments,
-            output,
-            meter,
-            fleet,
-            workload,
-        }
+        Self { arguments, output, meter, fleet, workload }
     }
 
     pub(super) fn run(mut self) -> Result<IdleReport, CommandError> {
@@ -65,21 +59,10 @@ impl<'a> Study<'a> {
     /// reserved for later connections must not hide in the baseline.
     fn warm_up(&mut self) -> Result<(), CommandError> {
         let step = self.output.begin("warming up", self.arguments.warm_up);
-        let one_by_one = Pace {
-            in_flight_max: NonZeroUsize::MIN,
-            connects_per_second: None,
-        };
-        self.fleet.open(
-            self.arguments.warm_up,
-            one_by_one,
-            &step,
-            &mut self.workload,
-        )?;
+        let one_by_one = Pace { in_flight_max: NonZeroUsize::MIN, connects_per_second: None };
+        self.fleet.open(self.arguments.warm_up, one_by_one, &step, &mut self.workload)?;
         let counts = self.workload.take_counts();
-        step.end(format_args!(
-            "warm-up: {} connections came, echoed and left",
-            counts.closed
-        ));
+        step.end(format_args!("warm-up: {} connections came, echoed and left", counts.closed));
         Ok(())
     }
 
@@ -115,22 +98,12 @@ impl<'a> Study<'a> {
     fn open(&mut self, cycle: usize) -> Result<Duration, CommandError> {
         self.workload.enter(Stage::Open);
         let connections = self.arguments.connections.get();
-        let step = self
-            .output
-            .begin(&format!("cycle {cycle}: opening"), connections);
+        let step = self.output.begin(&format!("cycle {cycle}: opening"), connections);
         let began = clock::now();
-        self.fleet.open(
-            connections,
-            self.arguments.pace(),
-            &step,
-            &mut self.workload,
-        )?;
+        self.fleet.open(connections, self.arguments.pace(), &step, &mut self.workload)?;
         let opening = since(began);
         let opened = self.workload.counts().opened;
-        step.end(format_args!(
-            "cycle {cycle}: opened {opened} in {}",
-            Seconds(opening)
-        ));
+        step.end(format_args!("cycle {cycle}: opened {opened} in {}", Seconds(opening)));
         Ok(opening)
     }
 
@@ -139,38 +112,26 @@ impl<'a> Study<'a> {
         self.workload.enter(Stage::Hold);
         let hold = self.arguments.hold;
         let seconds = hold.as_secs().try_into().unwrap_or(usize::MAX);
-        let step = self
-            .output
-            .begin(&format!("cycle {cycle}: holding (s)"), seconds);
+        let step = self.output.begin(&format!("cycle {cycle}: holding (s)"), seconds);
         let began = clock::now();
-        while let Some(left) = hold
-            .checked_sub(since(began))
-            .filter(|left| !left.is_zero())
-        {
-            self.fleet
-                .rest(left.min(SAMPLE_INTERVAL), &mut self.workload)?;
+        while let Some(left) = hold.checked_sub(since(began)).filter(|left| !left.is_zero()) {
+            self.fleet.rest(left.min(SAMPLE_INTERVAL), &mut self.workload)?;
             step.reach(since(began).as_secs().try_into().unwrap_or(usize::MAX));
         }
         // What has arrived by now belongs to the hold, even if it took no time.
         self.fleet.rest(Duration::ZERO, &mut self.workload)?;
         let connections = self.fleet.len();
-        step.end(format_args!(
-            "cycle {cycle}: held {connections} for {}",
-            Seconds(since(began))
-        ));
+        step.end(format_args!("cycle {cycle}: held {connections} for {}", Seconds(since(began))));
         Ok(connections)
     }
 
     fn check(&mut self, cycle: usize) -> Result<(), CommandError> {
         self.workload.enter(Stage::Check);
-        let step = self
-            .output
-            .begin(&format!("cycle {cycle}: checking"), self.fleet.len());
+        let step = self.output.begin(&format!("cycle {cycle}: checking"), self.fleet.len());
         let (in_flight_max, seed) = (self.arguments.in_flight, self.arguments.seed);
-        self.fleet
-            .ask(in_flight_max, &step, &mut self.workload, |peer| {
-                IdleWorkload::ping(seed, peer);
-            })?;
+        self.fleet.ask(in_flight_max, &step, &mut self.workload, |peer| {
+            IdleWorkload::ping(seed, peer);
+        })?;
         let pongs = self.workload.counts().pongs;
         step.end(format_args!("cycle {cycle}: {pongs} answered their ping"));
         Ok(())
@@ -178,11 +139,8 @@ impl<'a> Study<'a> {
 
     fn close(&mut self, cycle: usize) -> Result<(), CommandError> {
         self.workload.enter(Stage::Close);
-        let step = self
-            .output
-            .begin(&format!("cycle {cycle}: closing"), self.fleet.len());
-        self.fleet
-            .close(self.arguments.in_flight, &step, &mut self.workload)?;
+        let step = self.output.begin(&format!("cycle {cycle}: closing"), self.fleet.len());
+        self.fleet.close(self.arguments.in_flight, &step, &mut self.workload)?;
         let closed = self.workload.counts().closed;
         step.end(format_args!("cycle {cycle}: {closed} closed properly"));
         self.workload.enter(Stage::Leave);
@@ -202,10 +160,7 @@ impl<'a> Study<'a> {
             if since(began) >= SETTLE_MAX {
                 break false;
             }
-            self.fleet.rest(
-                SAMPLE_INTERVAL.min(self.arguments.quiet),
-                &mut self.workload,
-            )?;
+            self.fleet.rest(SAMPLE_INTERVAL.min(self.arguments.quiet), &mut self.workload)?;
             let sample = self.server_stats();
             if anonymous(sample) != anonymous(stats) {
                 changed = clock::now();
@@ -213,17 +168,9 @@ impl<'a> Study<'a> {
             stats = sample;
         };
         let settling = Seconds(changed.saturating_duration_since(began));
-        let state = if is_settled {
-            "settled"
-        } else {
-            "still changing"
-        };
+        let state = if is_settled { "settled" } else { "still changing" };
         step.end(format_args!("{name}: memory {state} after {settling}"));
-        Ok(Settled {
-            snapshot: self.snapshot()?,
-            is_settled,
-            settling,
-        })
+        Ok(Settled { snapshot: self.snapshot()?, is_settled, settling })
     }
 
     fn snapshot(&mut self) -> Result<Snapshot, CommandError> {

@@ -19,12 +19,7 @@ pub(super) struct IdleWorkload {
 impl IdleWorkload {
     pub(super) fn new(seed: u64) -> Self {
         let (counts, tally) = (Counts::default(), Tally::default());
-        Self {
-            seed,
-            stage: Stage::WarmUp,
-            counts,
-            tally,
-        }
+        Self { seed, stage: Stage::WarmUp, counts, tally }
     }
 
     /// From here on, failures are those of `stage`.
@@ -71,13 +66,8 @@ impl Workload for IdleWorkload {
             // A server may greet or inform its clients; that is no fault.
             Event::Data { .. } => {}
             Event::Ping => self.counts.server_pings += 1,
-            Event::Pong {
-                is_awaited: false, ..
-            } => {}
-            Event::Pong {
-                is_awaited: true,
-                payload,
-            } => {
+            Event::Pong { is_awaited: false, .. } => {}
+            Event::Pong { is_awaited: true, payload } => {
                 if payload != ping_payload(self.seed, peer.serial()) {
                     return Err(Failure::WrongPong);
                 }
@@ -92,8 +82,7 @@ impl Workload for IdleWorkload {
             Ok(()) => self.counts.closed += 1,
             Err(failure) => {
                 let stage = self.stage;
-                self.tally
-                    .record(|| format!("{stage}, connection {serial}: {failure}"));
+                self.tally.record(|| format!("{stage}, connection {serial}: {failure}"));
             }
         }
     }
