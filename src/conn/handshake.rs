@@ -34,9 +34,7 @@ impl<S: Transport> Connections<S> {
     }
 
     fn answer(&mut self, key: ConnKey, head: Result<RequestHead<'_>, HeadError>) {
-        let Some(phase) = self.table.get(key).map(|conn| conn.phase) else {
-            return;
-        };
+        let Some(phase) = self.table.get(key).map(|conn| conn.phase) else { return };
         if self.draining {
             return self.refuse_draining(key);
         }

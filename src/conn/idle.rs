@@ -12,9 +12,7 @@ impl<S: Transport> Connections<S> {
     pub fn expire_timers(&mut self, limit: usize) {
         self.wheel.advance(&mut self.table, self.tick);
         for _ in 0..limit {
-            let Some(index) = self.wheel.next_overdue(&mut self.table) else {
-                break;
-            };
+            let Some(index) = self.wheel.next_overdue(&mut self.table) else { break };
             if let Some(key) = self.table.key_of(index) {
                 self.on_timer(key);
             }
@@ -31,21 +29,15 @@ impl<S: Transport> Connections<S> {
     /// Files a connection's deadline if it is nearer than what is filed. One that lies further
     /// ahead needs nothing: the filed one comes out early and is filed again.
     pub(super) fn arm(&mut self, key: ConnKey) {
-        let Some(due) = self.deadline(key) else {
-            return;
-        };
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(due) = self.deadline(key) else { return };
+        let Some(conn) = self.table.get_mut(key) else { return };
         if !conn.timer.is_filed() || due < conn.timer.due() {
             self.wheel.file(&mut self.table, key.index, due);
         }
     }
 
     fn on_timer(&mut self, key: ConnKey) {
-        let Some(due) = self.deadline(key) else {
-            return;
-        };
+        let Some(due) = self.deadline(key) else { return };
         if due <= self.tick {
             self.deadline_passed(key);
         }
@@ -56,9 +48,7 @@ impl<S: Transport> Connections<S> {
 
     fn deadline_passed(&mut self, key: ConnKey) {
         let is_stalled = self.stalled_at(key).is_some_and(|at| at <= self.tick);
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         match conn.phase {
             Phase::Handshake => {
                 self.counters.handshakes_timed_out.add(1);
@@ -77,9 +67,7 @@ impl<S: Transport> Connections<S> {
     }
 
     fn ping(&mut self, key: ConnKey) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         conn.seen = self.tick;
         conn.flags.set(Flags::PINGED);
         self.counters.pings_out.add(1);

@@ -15,9 +15,7 @@ use crate::ws::{CloseCode, Violation, encode_close};
 impl<S: Transport> Connections<S> {
     /// The upgrade was granted; its reply stands in the output.
     pub(super) fn open(&mut self, key: ConnKey, route: u8) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         self.half_open.leave(&mut conn.flags);
         conn.route = route;
         conn.phase = Phase::Open;
@@ -61,12 +59,8 @@ impl<S: Transport> Connections<S> {
             if told == count {
                 return Some(index);
             }
-            let Some(key) = self.table.key_of(index) else {
-                continue;
-            };
-            let Some(phase) = self.table.get(key).map(|conn| conn.phase) else {
-                continue;
-            };
+            let Some(key) = self.table.key_of(index) else { continue };
+            let Some(phase) = self.table.get(key).map(|conn| conn.phase) else { continue };
             match phase {
                 Phase::Open => {
                     told += 1;
@@ -88,9 +82,7 @@ impl<S: Transport> Connections<S> {
 
     /// The peer did something for which the connection must end.
     pub(super) fn fail(&mut self, key: ConnKey, code: CloseCode, text: &str, reason: CloseReason) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         self.backlog.discard_unstarted(&mut conn.queue, &mut self.buffers);
         encode_close(Some(code), text, self.outgoing.cork());
         self.finish(key, reason);
@@ -98,9 +90,7 @@ impl<S: Transport> Connections<S> {
 
     /// There is no memory for what the connection needs.
     pub(super) fn overloaded(&mut self, key: ConnKey) {
-        let Some(phase) = self.table.get(key).map(|conn| conn.phase) else {
-            return;
-        };
+        let Some(phase) = self.table.get(key).map(|conn| conn.phase) else { return };
         match phase {
             Phase::Open => {
                 let code = CloseCode::TRY_AGAIN_LATER;
@@ -114,9 +104,7 @@ impl<S: Transport> Connections<S> {
     /// What stands in the output, if anything, is the last that the connection will be sent.
     pub(super) fn finish(&mut self, key: ConnKey, reason: CloseReason) {
         self.leave_open(key, reason);
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         self.half_open.leave(&mut conn.flags);
         conn.phase = Phase::Closing;
         conn.seen = self.tick;
@@ -124,9 +112,7 @@ impl<S: Transport> Connections<S> {
         conn.flags.clear(Flags::UNDECODED);
         conn.flags.clear(Flags::PINGED);
         self.flush_outgoing(key, None);
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         if conn.phase == Phase::Closing && conn.queue.is_empty() {
             self.output_ended(key);
         } else {
@@ -137,9 +123,7 @@ impl<S: Transport> Connections<S> {
 
     /// Our last byte is written.
     pub(super) fn output_ended(&mut self, key: ConnKey) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         if conn.flags.has(Flags::INPUT_ENDED) || conn.socket.shutdown_write().is_err() {
             return self.kill(key, CloseReason::Gone);
         }
@@ -151,9 +135,7 @@ impl<S: Transport> Connections<S> {
     /// Ends the connection without a further word. The socket is dropped when it is reaped.
     pub(super) fn kill(&mut self, key: ConnKey, reason: CloseReason) {
         self.leave_open(key, reason);
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         if conn.phase == Phase::Dead {
             return;
         }
@@ -168,9 +150,7 @@ impl<S: Transport> Connections<S> {
     /// of each whether it was one of those over the limit.
     pub fn reap(&mut self, limit: usize, mut freed: impl FnMut(bool)) {
         for _ in 0..limit {
-            let Some(key) = self.dead.pop_front() else {
-                break;
-            };
+            let Some(key) = self.dead.pop_front() else { break };
             freed(self.remove(key));
         }
         if self.dead.is_empty() {
@@ -185,9 +165,7 @@ impl<S: Transport> Connections<S> {
     }
 
     fn remove(&mut self, key: ConnKey) -> bool {
-        let Some(conn) = self.table.remove(key) else {
-            return false;
-        };
+        let Some(conn) = self.table.remove(key) else { return false };
         debug_assert_eq!(conn.phase, Phase::Dead);
         if conn.carry != Link::NONE {
             self.carries.release(conn.carry, &mut self.buffers);
@@ -201,9 +179,7 @@ impl<S: Transport> Connections<S> {
 
     /// Tells the service and the counters, once, that an open connection no longer is.
     fn leave_open(&mut self, key: ConnKey, reason: CloseReason) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         if conn.phase != Phase::Open {
             return;
         }

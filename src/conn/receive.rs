@@ -69,9 +69,7 @@ impl<S: Transport> Connections<S> {
     }
 
     fn receive_once(&mut self, key: ConnKey) -> Step {
-        let Some(conn) = self.table.get_mut(key) else {
-            return Step::Done;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return Step::Done };
         match conn.phase {
             Phase::Closing | Phase::Lingering => return self.discard(key),
             Phase::Dead => return Step::Done,
@@ -116,9 +114,7 @@ impl<S: Transport> Connections<S> {
 
     /// One read into the free room of `buffer`, which grows if it has none.
     fn read(&mut self, key: ConnKey, buffer: &mut ReadBuffer) -> Read {
-        let Some(conn) = self.table.get_mut(key) else {
-            return Read::Nothing;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return Read::Nothing };
         if buffer.filled == buffer.bytes.len() {
             let message_bytes_max = match conn.phase {
                 Phase::Open => self.router.socket(conn.route).options.message_bytes_max,
@@ -134,9 +130,7 @@ impl<S: Transport> Connections<S> {
                 return Read::NoRoom;
             }
         }
-        let Some(conn) = self.table.get_mut(key) else {
-            return Read::Nothing;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return Read::Nothing };
         let room = &mut buffer.bytes[buffer.filled..];
         let room_bytes = room.len();
         loop {
@@ -164,9 +158,7 @@ impl<S: Transport> Connections<S> {
     /// unless the end of input was announced: that shows only in a further read, and the edge for
     /// it has been given.
     fn after_read(&mut self, key: ConnKey, filled_the_room: bool) -> Step {
-        let Some(conn) = self.table.get_mut(key) else {
-            return Step::Done;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return Step::Done };
         if filled_the_room || conn.flags.has(Flags::INPUT_ENDING) {
             return Step::Again;
         }
@@ -175,9 +167,7 @@ impl<S: Transport> Connections<S> {
     }
 
     fn handle(&mut self, key: ConnKey, buffer: &mut ReadBuffer) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         conn.flags.clear(Flags::UNDECODED);
         if conn.phase != Phase::Open {
             self.receive_head(key, buffer);
@@ -229,9 +219,7 @@ impl<S: Transport> Connections<S> {
     }
 
     fn decode(&mut self, key: ConnKey, buffer: &mut ReadBuffer) -> Stop {
-        let Some(conn) = self.table.get_mut(key) else {
-            return Stop::NeedMore;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return Stop::NeedMore };
         let peer = Peer { loop_index: self.loop_index, key };
         let route = self.router.socket(conn.route);
         let message_bytes_max = route.options.message_bytes_max;
@@ -323,9 +311,7 @@ impl<S: Transport> Connections<S> {
 
     /// The peer has said all it will.
     fn input_ended(&mut self, key: ConnKey) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         conn.flags.set(Flags::INPUT_ENDED);
         conn.flags.clear(Flags::INPUT_PENDING);
         match conn.phase {
@@ -343,9 +329,7 @@ impl<S: Transport> Connections<S> {
 
     /// Reads and throws away, so that closing the socket resets nothing.
     fn discard(&mut self, key: ConnKey) -> Step {
-        let Some(conn) = self.table.get_mut(key) else {
-            return Step::Done;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return Step::Done };
         if !conn.flags.has(Flags::INPUT_PENDING) {
             return Step::Done;
         }

@@ -207,9 +207,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             }
         }
         for _ in 0..self.settings.mail_per_turn {
-            let Some(letter) = self.inbox.pop_front() else {
-                break;
-            };
+            let Some(letter) = self.inbox.pop_front() else { break };
             self.connections.deliver(letter);
         }
     }
@@ -252,9 +250,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
 
     fn register_write_interest(&mut self) {
         while let Some(key) = self.connections.take_write_interest() {
-            let Some(socket) = self.connections.socket_mut(key) else {
-                continue;
-            };
+            let Some(socket) = self.connections.socket_mut(key) else { continue };
             if self.poller.reregister(socket, key.to_token()).is_err() {
                 self.connections.give_up(key);
             }

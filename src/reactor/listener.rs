@@ -103,9 +103,7 @@ impl Acceptor {
             }
         }
         for _ in 0..self.settings.accepts_per_turn {
-            let Some(listener) = self.pending.iter().position(|pending| *pending) else {
-                break;
-            };
+            let Some(listener) = self.pending.iter().position(|pending| *pending) else { break };
             let admitted = !self.draining && self.budget.take(1);
             if !admitted
                 && !self.draining
@@ -151,9 +149,7 @@ impl Acceptor {
         key: ConnKey,
         counters: &Counters,
     ) {
-        let Some(socket) = connections.socket_mut(key) else {
-            return;
-        };
+        let Some(socket) = connections.socket_mut(key) else { return };
         if poller.register(socket, key.to_token()).is_err() {
             counters.accept_failures.add(1);
             connections.give_up(key);
