@@ -4,7 +4,7 @@ use super::{Connections, Flags, Phase};
 use crate::key::ConnKey;
 use crate::reactor::Transport;
 use crate::services::CloseReason;
-use crate::timer::Tick;
+use crate::timer::{Millis, Tick};
 use crate::ws::Opcode;
 
 impl<S: Transport> Connections<S> {
@@ -20,10 +20,10 @@ impl<S: Transport> Connections<S> {
         self.apply_effects();
     }
 
-    /// Milliseconds until a timer may be due, from the beginning of the current tick.
+    /// When a timer may be due next.
     #[must_use]
-    pub fn next_timer_ms(&self) -> Option<u64> {
-        self.wheel.next_due_ms()
+    pub fn next_timer(&self) -> Option<Millis> {
+        self.wheel.next_due()
     }
 
     /// Files a connection's deadline if it is nearer than what is filed. One that lies further

@@ -82,7 +82,7 @@ impl<S: Transport> Connections<S> {
 
     /// The peer did something for which the connection must end.
     pub(super) fn fail(&mut self, key: ConnKey, code: CloseCode, text: &str, reason: CloseReason) {
-        let Some(conn) = self.table.get_mut(key) else { return };
+        let Some(conn) = self.table.get_mut(key).filter(|conn| !conn.is_ending()) else { return };
         self.backlog.discard_unstarted(&mut conn.queue, &mut self.buffers);
         encode_close(Some(code), text, self.outgoing.cork());
         self.finish(key, reason);
@@ -103,6 +103,11 @@ impl<S: Transport> Connections<S> {
 
     /// What stands in the output, if anything, is the last that the connection will be sent.
     pub(super) fn finish(&mut self, key: ConnKey, reason: CloseReason) {
+        let is_ending = self.table.get(key).is_none_or(|conn| conn.is_ending());
+        if is_ending {
+            // Something else ended it first, such as a write that failed on the way here.
+            return self.outgoing.clear();
+        }
         self.leave_open(key, reason);
         let Some(conn) = self.table.get_mut(key) else { return };
         self.half_open.leave(&mut conn.flags);
@@ -151,7 +156,9 @@ impl<S: Transport> Connections<S> {
     pub fn reap(&mut self, limit: usize, mut freed: impl FnMut(bool)) {
         for _ in 0..limit {
             let Some(key) = self.dead.pop_front() else { break };
-            freed(self.remove(key));
+            if let Some(was_refused) = self.remove(key) {
+                freed(was_refused);
+            }
         }
         if self.dead.is_empty() {
             self.dead.shrink_to(KEYS_KEPT);
@@ -164,8 +171,9 @@ impl<S: Transport> Connections<S> {
         self.kill(key, CloseReason::Gone);
     }
 
-    fn remove(&mut self, key: ConnKey) -> bool {
-        let Some(conn) = self.table.remove(key) else { return false };
+    /// Takes a dead connection out; whether it was one of those over the limit.
+    fn remove(&mut self, key: ConnKey) -> Option<bool> {
+        let conn = self.table.remove(key)?;
         debug_assert_eq!(conn.phase, Phase::Dead);
         if conn.carry != Link::NONE {
             self.carries.release(conn.carry, &mut self.buffers);
@@ -174,7 +182,7 @@ impl<S: Transport> Connections<S> {
         if refused {
             self.refused_count -= 1;
         }
-        refused
+        Some(refused)
     }
 
     /// Tells the service and the counters, once, that an open connection no longer is.

@@ -180,6 +180,7 @@ impl<S: Transport> Connections<S> {
         while self.table.get_mut(key).is_some_and(|conn| conn.phase == Phase::Open) {
             let stop = self.decode(key, buffer);
             self.flush_outgoing(key, Some(buffer));
+            let close_request = self.outgoing.take_close();
             let letters = self.mail_out.len();
             self.apply_effects();
             let writes_mail = self.mail_out.len() > letters;
@@ -202,7 +203,7 @@ impl<S: Transport> Connections<S> {
                 }
                 Stop::Closed(code) => self.answer_close(key, code),
                 Stop::ServiceClose => {
-                    if let Some(request) = self.outgoing.take_close() {
+                    if let Some(request) = close_request {
                         self.close_for_service(key, &request);
                     }
                 }
@@ -227,6 +228,9 @@ impl<S: Transport> Connections<S> {
         let (mut messages, mut message_bytes, mut pongs) = (0, 0, 0);
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max);
         let stop = loop {
+            if self.outgoing.wants_close() {
+                break Stop::ServiceClose;
+            }
             match decoder.next(arrived) {
                 Ok(None) => break Stop::NeedMore,
                 Err(violation) => break Stop::Broken(violation),
@@ -251,9 +255,6 @@ impl<S: Transport> Connections<S> {
                             &mut self.effects_ignored,
                         ),
                     );
-                    if self.outgoing.wants_close() {
-                        break Stop::ServiceClose;
-                    }
                 }
                 Ok(Some(Event::Ping(payload))) => {
                     self.outgoing.frame(Opcode::Pong, &arrived[payload]);

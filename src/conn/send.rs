@@ -211,6 +211,8 @@ impl<S: Transport> Connections<S> {
         }
         if conn.phase == Phase::Closing {
             self.output_ended(key);
+        } else {
+            self.arm(key);
         }
     }
 
@@ -220,6 +222,7 @@ impl<S: Transport> Connections<S> {
         let below = self.settings.backlog_high_bytes / 2;
         let Some(conn) = self.table.get_mut(key) else { return };
         if conn.queue.bytes() < below && conn.flags.take(Flags::PAUSED) {
+            self.arm(key);
             self.run_queue.push(&mut self.table, key);
         }
     }

@@ -13,7 +13,7 @@ use crate::conn::{Connections, Mail};
 use crate::key::ConnKey;
 use crate::metrics::Counters;
 use crate::pool::Lease;
-use crate::timer::{Clock, Millis, TICK_MS};
+use crate::timer::{Clock, Millis};
 
 /// How much work one turn may do.
 #[derive(Clone, Debug)]
@@ -178,12 +178,10 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         if self.has_mail || !self.inbox.is_empty() || self.connections.has_work() {
             return Some(Duration::ZERO);
         }
-        let tick_began = now.0 - now.0 % TICK_MS;
-        let timer = self.connections.next_timer_ms().map(|ms| Millis(tick_began + ms));
         let refused_count = self.connections.refused_count();
         let has_outbox = self.outboxes.iter().any(|outbox| !outbox.is_empty());
         let due = [
-            timer,
+            self.connections.next_timer(),
             self.acceptor.due(now, refused_count),
             self.connections.trim(),
             self.drain.as_ref().map(|drain| drain.due(now)),

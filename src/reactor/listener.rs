@@ -134,6 +134,7 @@ impl Acceptor {
         if self.draining && !self.pending.contains(&true) {
             poller.close_listeners();
             self.is_closed = true;
+            self.paused_until = None;
         }
     }
 
