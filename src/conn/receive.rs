@@ -184,7 +184,12 @@ impl<S: Transport> Connections<S> {
     /// Decodes what has arrived, lets the service answer, and writes the answers.
     fn receive_frames(&mut self, key: ConnKey, buffer: &mut ReadBuffer) {
         while self.table.get_mut(key).is_some_and(|conn| conn.phase == Phase::Open) {
-            let stop = self.decode(key, buffer);
+            // A service may have asked for a close when it heard of the connection.
+            let stop = if self.outgoing.wants_close() {
+                Stop::ServiceClose
+            } else {
+                self.decode(key, buffer)
+            };
             self.flush_outgoing(key, Some(buffer));
             let letters = self.mail_out.len();
             self.apply_effects();
