@@ -85,6 +85,11 @@ impl<S: Transport> Connections<S> {
         self.counters.pings_out.add(1);
         self.outgoing.frame(Opcode::Ping, &[]);
         self.flush_outgoing(key, None);
+        if let Some(conn) = self.table.get_mut(key)
+            && !conn.queue.is_empty()
+        {
+            conn.flags.set(Flags::PING_UNWRITTEN);
+        }
     }
 
     /// When something must happen to the connection if nothing else does. A dead one waits for
@@ -105,7 +110,8 @@ impl<S: Transport> Connections<S> {
                 let quiet_until = conn.seen.after_ms(quiet_ms);
                 // A peer that we do not read, or that has not been sent our ping yet, cannot
                 // answer it: only the stall counts.
-                let is_excused = conn.flags.has(Flags::PAUSED) || conn.flags.has(Flags::PINGED);
+                let is_excused =
+                    conn.flags.has(Flags::PAUSED) || conn.flags.has(Flags::PING_UNWRITTEN);
                 match stalled_at {
                     None => Some(quiet_until),
                     Some(stalled_at) if is_excused => Some(stalled_at),

@@ -123,6 +123,7 @@ impl<S: Transport> Connections<S> {
         conn.flags.clear(Flags::PAUSED);
         conn.flags.clear(Flags::UNDECODED);
         conn.flags.clear(Flags::PINGED);
+        conn.flags.clear(Flags::PING_UNWRITTEN);
         self.flush_outgoing(key, None);
         let Some(conn) = self.table.get_mut(key) else {
             return;

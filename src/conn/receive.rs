@@ -142,7 +142,10 @@ impl<S: Transport> Connections<S> {
                     buffer.filled += count;
                     if conn.phase == Phase::Open {
                         conn.seen = self.tick;
-                        conn.flags.clear(Flags::PINGED);
+                        conn.flags.clear(Flags::PING_UNWRITTEN);
+                        if conn.flags.take(Flags::PINGED) {
+                            self.arm(key);
+                        }
                     }
                     Read::Got { filled_the_room: count == room_bytes }
                 }

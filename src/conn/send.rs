@@ -221,11 +221,11 @@ impl<S: Transport> Connections<S> {
         let Some(conn) = self.table.get_mut(key) else {
             return;
         };
-        if conn.flags.has(Flags::PINGED) {
+        if conn.flags.take(Flags::PING_UNWRITTEN) {
             // The ping is out only now: the time to answer it begins.
             conn.seen = tick;
-        }
-        if conn.phase == Phase::Closing {
+            self.arm(key);
+        } else if conn.phase == Phase::Closing {
             self.output_ended(key);
         }
     }
