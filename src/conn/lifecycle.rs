@@ -22,6 +22,7 @@ impl<S: Transport> Connections<S> {
         conn.route = route;
         conn.phase = Phase::Open;
         conn.seen = self.tick;
+        self.arm(key);
         self.open_count += 1;
         self.counters.upgrades.add(1);
         let peer = Peer { loop_index: self.loop_index, key };

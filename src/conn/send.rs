@@ -239,6 +239,7 @@ impl<S: Transport> Connections<S> {
         };
         if conn.queue.bytes() < below && conn.flags.take(Flags::PAUSED) {
             self.run_queue.push(&mut self.table, key);
+            self.arm(key);
         }
     }
 
