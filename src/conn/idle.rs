@@ -43,14 +43,38 @@ impl<S: Transport> Connections<S> {
     }
 
     fn on_timer(&mut self, key: ConnKey) {
-        let Some(due) = self.deadline(key) else {
-            return;
-        };
-        if due <= self.tick {
+        if self.is_due(key) {
+            self.look_again(key);
+        }
+        if self.is_due(key) {
             self.deadline_passed(key);
         }
         if let Some(due) = self.deadline(key) {
             self.wheel.file(&mut self.table, key.index, due);
+        }
+    }
+
+    fn is_due(&self, key: ConnKey) -> bool {
+        self.deadline(key).is_some_and(|due| due <= self.tick)
+    }
+
+    /// Before a connection ends for what it did not do: it may have done so. After a long turn or
+    /// a sleep of the machine more events wait than one wait gives.
+    fn look_again(&mut self, key: ConnKey) {
+        let is_stalled = self.stalled_at(key).is_some_and(|at| at <= self.tick);
+        let tick = self.tick;
+        let Some(conn) = self.table.get_mut(key) else {
+            return;
+        };
+        match conn.phase {
+            // We do not listen, so its silence means nothing.
+            Phase::Open if conn.flags.has(Flags::MAIL_PAUSED) && !is_stalled => conn.seen = tick,
+            Phase::Open if !is_stalled && !conn.flags.has(Flags::PINGED) => {}
+            Phase::Open | Phase::Handshake | Phase::Closing | Phase::Lingering => {
+                self.on_writable(key);
+                self.on_readable(key, false);
+            }
+            Phase::Dead | Phase::Refusing => {}
         }
     }
 
