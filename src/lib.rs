@@ -22,6 +22,11 @@
 //! clock, no threads. `reactor` is generic over its poller and clock, so whole loops run in
 //! tests on the fake kernel of the `sim` module.
 
+/// The examples of the README, compiled with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("poll tokens hold an index and a generation: tidegate needs 64-bit words");
 

@@ -30,9 +30,10 @@ impl Flags {
     pub(crate) const HALF_OPEN: Self = Self(1 << 10);
     /// Counted against `refusals_max` rather than `connections_max`.
     pub(crate) const REFUSED: Self = Self(1 << 11);
-
     /// Reading is paused because the mailboxes it writes to are full.
     pub(crate) const MAIL_PAUSED: Self = Self(1 << 12);
+    /// The ping that is out waits in the queue.
+    pub(crate) const PING_UNWRITTEN: Self = Self(1 << 13);
 
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

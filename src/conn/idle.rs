@@ -37,12 +37,36 @@ impl<S: Transport> Connections<S> {
     }
 
     fn on_timer(&mut self, key: ConnKey) {
-        let Some(due) = self.deadline(key) else { return };
-        if due <= self.tick {
+        if self.is_due(key) {
+            self.look_again(key);
+        }
+        if self.is_due(key) {
             self.deadline_passed(key);
         }
         if let Some(due) = self.deadline(key) {
             self.wheel.file(&mut self.table, key.index, due);
+        }
+    }
+
+    fn is_due(&self, key: ConnKey) -> bool {
+        self.deadline(key).is_some_and(|due| due <= self.tick)
+    }
+
+    /// Before a connection ends for what it did not do: it may have done so. After a long turn or
+    /// a sleep of the machine more events wait than one wait gives.
+    fn look_again(&mut self, key: ConnKey) {
+        let is_stalled = self.stalled_at(key).is_some_and(|at| at <= self.tick);
+        let tick = self.tick;
+        let Some(conn) = self.table.get_mut(key) else { return };
+        match conn.phase {
+            // We do not listen, so its silence means nothing.
+            Phase::Open if conn.flags.has(Flags::MAIL_PAUSED) && !is_stalled => conn.seen = tick,
+            Phase::Open if !is_stalled && !conn.flags.has(Flags::PINGED) => {}
+            Phase::Open | Phase::Handshake | Phase::Closing | Phase::Lingering => {
+                self.on_writable(key);
+                self.on_readable(key, false);
+            }
+            Phase::Dead | Phase::Refusing => {}
         }
     }
 
@@ -73,6 +97,11 @@ impl<S: Transport> Connections<S> {
         self.counters.pings_out.add(1);
         self.outgoing.frame(Opcode::Ping, &[]);
         self.flush_outgoing(key, None);
+        if let Some(conn) = self.table.get_mut(key)
+            && !conn.queue.is_empty()
+        {
+            conn.flags.set(Flags::PING_UNWRITTEN);
+        }
     }
 
     /// When something must happen to the connection if nothing else does. A dead one waits for
@@ -93,7 +122,8 @@ impl<S: Transport> Connections<S> {
                 let quiet_until = conn.seen.after_ms(quiet_ms);
                 // A peer that we do not read, or that has not been sent our ping yet, cannot
                 // answer it: only the stall counts.
-                let is_excused = conn.flags.has(Flags::PAUSED) || conn.flags.has(Flags::PINGED);
+                let is_excused =
+                    conn.flags.has(Flags::PAUSED) || conn.flags.has(Flags::PING_UNWRITTEN);
                 match stalled_at {
                     None => Some(quiet_until),
                     Some(stalled_at) if is_excused => Some(stalled_at),

@@ -20,6 +20,7 @@ impl<S: Transport> Connections<S> {
         conn.route = route;
         conn.phase = Phase::Open;
         conn.seen = self.tick;
+        self.arm(key);
         self.open_count += 1;
         self.counters.upgrades.add(1);
         let peer = Peer { loop_index: self.loop_index, key };
@@ -116,6 +117,7 @@ impl<S: Transport> Connections<S> {
         conn.flags.clear(Flags::PAUSED);
         conn.flags.clear(Flags::UNDECODED);
         conn.flags.clear(Flags::PINGED);
+        conn.flags.clear(Flags::PING_UNWRITTEN);
         self.flush_outgoing(key, None);
         let Some(conn) = self.table.get_mut(key) else { return };
         if conn.phase == Phase::Closing && conn.queue.is_empty() {

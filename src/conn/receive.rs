@@ -140,7 +140,10 @@ impl<S: Transport> Connections<S> {
                     buffer.filled += count;
                     if conn.phase == Phase::Open {
                         conn.seen = self.tick;
-                        conn.flags.clear(Flags::PINGED);
+                        conn.flags.clear(Flags::PING_UNWRITTEN);
+                        if conn.flags.take(Flags::PINGED) {
+                            self.arm(key);
+                        }
                     }
                     Read::Got { filled_the_room: count == room_bytes }
                 }
@@ -228,6 +231,7 @@ impl<S: Transport> Connections<S> {
         let (mut messages, mut message_bytes, mut pongs) = (0, 0, 0);
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max);
         let stop = loop {
+            // Asked for by the last message, or already when the connection opened.
             if self.outgoing.wants_close() {
                 break Stop::ServiceClose;
             }

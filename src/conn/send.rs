@@ -205,14 +205,12 @@ impl<S: Transport> Connections<S> {
     fn queue_emptied(&mut self, key: ConnKey) {
         let tick = self.tick;
         let Some(conn) = self.table.get_mut(key) else { return };
-        if conn.flags.has(Flags::PINGED) {
+        if conn.flags.take(Flags::PING_UNWRITTEN) {
             // The ping is out only now: the time to answer it begins.
             conn.seen = tick;
-        }
-        if conn.phase == Phase::Closing {
-            self.output_ended(key);
-        } else {
             self.arm(key);
+        } else if conn.phase == Phase::Closing {
+            self.output_ended(key);
         }
     }
 
@@ -222,8 +220,8 @@ impl<S: Transport> Connections<S> {
         let below = self.settings.backlog_high_bytes / 2;
         let Some(conn) = self.table.get_mut(key) else { return };
         if conn.queue.bytes() < below && conn.flags.take(Flags::PAUSED) {
-            self.arm(key);
             self.run_queue.push(&mut self.table, key);
+            self.arm(key);
         }
     }
 

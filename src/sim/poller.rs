@@ -1,6 +1,6 @@
 //! The server's end: a poller and its sockets, as the event loop uses them.
 
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -157,9 +157,7 @@ impl Transport for SimSocket {
         if count == 0 {
             return if stream.client_ended { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
         }
-        for (byte, sent) in buffer.iter_mut().zip(stream.to_server.drain(..count)) {
-            *byte = sent;
-        }
+        stream.to_server.read_exact(&mut buffer[..count])?;
         Ok(count)
     }
 
@@ -179,8 +177,12 @@ impl Transport for SimSocket {
             room = 1 + state.random.below(room);
         }
         let count = offered.min(room);
-        let bytes = slices.iter().flat_map(|slice| slice.iter().copied()).take(count);
-        state.streams[self.id].to_client.extend(bytes);
+        let mut left = count;
+        for slice in slices {
+            let taken = left.min(slice.len());
+            state.streams[self.id].to_client.extend(&slice[..taken]);
+            left -= taken;
+        }
         if count < offered {
             state.streams[self.id].wants_room = true;
             if falls_short {

@@ -181,6 +181,13 @@ impl SimServer {
         Ok(any)
     }
 
+    /// When the first loop wakes by its own timeout if nothing happens before; `None` if all wait
+    /// for events.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Millis> {
+        self.loops.iter().flatten().filter_map(|own| own.wakes_at).min()
+    }
+
     /// Sends a command to every loop.
     pub fn command(&self, command: &LoopCommand) {
         for own in self.loops.iter().flatten() {

@@ -1,0 +1,18 @@
+//! Whole event loops on the fake kernel: named scenarios in virtual time, and a sweep over seeds
+//! in which a crowd of clients does everything that clients do.
+//!
+//! `TIDEGATE_SIM_SEED=7 cargo test --test simulation sweep` replays one seed with a log of its
+//! steps; `TIDEGATE_SIM_SEEDS=5000` changes how many are swept.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking; helpers of tests as well"
+)]
+
+mod client;
+mod scenarios;
+mod services;
+mod wire;
+mod world;

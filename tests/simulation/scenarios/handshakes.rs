@@ -1,0 +1,113 @@
+//! Connections that have not asked for anything yet.
+
+use super::{LATE_MS, server};
+use crate::client::Client;
+use crate::wire::{FIN, TEXT, client_frame, upgrade_request};
+use crate::world::World;
+
+#[test]
+fn two_thousand_half_open_are_reaped_at_their_deadline_while_others_are_served() {
+    let mut world = World::new(&server(|server| {
+        server.connections_max = 5_000;
+        server.connections.half_open_max = 4_000;
+    }));
+    let mut served: Vec<Client> = (0..5).map(|_| world.open(0, "/echo")).collect();
+    let flood: Vec<Client> = (0..2_000).map(|_| world.connect(0)).collect();
+    for (serial, client) in flood.iter().enumerate() {
+        client.send(&upgrade_request("/echo")[..serial % 100]);
+    }
+    world.settle();
+    for round in 1..=4 {
+        world.pass(1_200);
+        for client in &mut served {
+            client.say(TEXT, b"hello");
+            world.settle();
+            client.read_all();
+            assert_eq!(client.heard.frames.len(), round);
+        }
+    }
+    world.pass(199);
+    assert!(flood.iter().all(|client| !client.is_gone()), "too early");
+    world.pass(1 + LATE_MS);
+    assert!(flood.iter().all(Client::is_gone));
+    assert_eq!(world.counter("handshakes_timed_out"), 2_000);
+    assert_eq!(world.server.connection_count(), 5);
+    assert_eq!(world.network.descriptors(), 5 + 1);
+}
+
+#[test]
+fn a_full_half_open_table_drops_its_oldest() {
+    let mut world = World::new(&server(|server| server.connections.half_open_max = 5));
+    let opened = world.open(0, "/echo");
+    let flood: Vec<Client> = (0..12)
+        .map(|_| {
+            let client = world.connect(0);
+            world.settle();
+            client
+        })
+        .collect();
+    let gone: Vec<bool> = flood.iter().map(Client::is_gone).collect();
+    assert_eq!(gone, [vec![true; 7], vec![false; 5]].concat());
+    assert_eq!(world.counter("half_open_dropped"), 7);
+    for mut client in flood.into_iter().skip(7) {
+        client.ask("/echo");
+        world.exchange(&mut client);
+        assert_eq!(client.heard.status, Some(101));
+    }
+    assert!(!opened.is_gone());
+}
+
+#[test]
+fn a_request_one_byte_at_a_time_with_frames_behind_it_loses_nothing() {
+    let mut world = World::calm();
+    let mut client = world.connect(0);
+    let mut bytes = upgrade_request("/echo");
+    bytes.extend(client_frame(TEXT, b"He", [1, 2, 3, 4]));
+    bytes.extend(client_frame(FIN, b"llo", [5, 6, 7, 8]));
+    for byte in bytes {
+        client.send(&[byte]);
+        world.settle();
+    }
+    world.exchange(&mut client);
+    assert_eq!(client.payloads(), [b"Hello"]);
+
+    let mut client = world.connect(0);
+    let mut bytes = upgrade_request("/echo");
+    bytes.extend(crate::wire::frame(TEXT, b"in the same segment"));
+    client.send(&bytes);
+    world.exchange(&mut client);
+    assert_eq!(client.payloads(), [b"in the same segment"]);
+}
+
+#[test]
+fn a_handshake_longer_than_the_ping_interval_is_still_pinged_in_time() {
+    let mut world = World::new(&server(|server| {
+        server.connections.handshake_ms = 60_000;
+        server.connections.ping_idle_ms = 10_000;
+        server.connections.pong_ms = 40_000;
+    }));
+    let mut client = world.open(0, "/echo");
+    world.pass(10_000 + LATE_MS);
+    client.read_all();
+    assert_eq!(client.heard.pings, 1);
+    client.say(TEXT, b"here");
+    world.pass(10_000 + LATE_MS);
+    client.read_all();
+    assert_eq!(client.heard.pings, 2);
+}
+
+#[test]
+fn a_close_before_the_first_word_reaches_the_right_peer() {
+    let mut world = World::calm();
+    let bystander = world.open(0, "/echo");
+    let mut refused = world.connect(0);
+    refused.ask("/bounce");
+    bystander.say(TEXT, b"hello");
+    world.exchange(&mut refused);
+    assert_eq!((refused.heard.status, refused.heard.close_code()), (Some(101), Some(4003)));
+    assert!(refused.ended_well());
+    let mut bystander = bystander;
+    world.exchange(&mut bystander);
+    assert_eq!(bystander.payloads(), [b"hello"]);
+    assert_eq!(bystander.heard.close(), None);
+}

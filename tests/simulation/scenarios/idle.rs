@@ -1,0 +1,185 @@
+//! Quiet connections: pings, pongs and patience.
+
+use super::{LATE_MS, server};
+use crate::client::Client;
+use crate::wire::{FIN, PONG, TEXT, client_header};
+use crate::world::World;
+
+/// When the first ping arrives and when the server drops the silent client, in milliseconds from
+/// now and to within `STEP_MS`.
+fn ping_and_end(world: &mut World, client: &mut Client) -> (u64, u64) {
+    let start = world.now();
+    let mut ping_at = None;
+    while !client.is_gone() {
+        assert!(world.now() - start < 60_000, "still there");
+        world.pass(STEP_MS);
+        client.read_all();
+        if client.heard.pings > 0 {
+            ping_at.get_or_insert(world.now() - start);
+        }
+    }
+    (ping_at.expect("a ping before the end"), world.now() - start)
+}
+
+const STEP_MS: u64 = 10;
+
+#[test]
+fn a_quiet_connection_is_pinged_and_dropped_when_it_does_not_answer() {
+    let mut world = World::calm();
+    let mut pings = Vec::new();
+    for _ in 0..10 {
+        let mut client = world.open(0, "/echo");
+        let (ping_at, end_at) = ping_and_end(&mut world, &mut client);
+        assert!((22_500..=25_000 + LATE_MS + STEP_MS).contains(&ping_at), "{ping_at}");
+        let patience = end_at - ping_at;
+        assert!((8_000 - STEP_MS..=8_000 + LATE_MS + STEP_MS).contains(&patience), "{patience}");
+        assert_eq!(client.heard.pings, 1);
+        pings.push(ping_at);
+    }
+    pings.sort_unstable();
+    assert!(pings[9] - pings[0] > 500, "they ping in step: {pings:?}");
+    assert_eq!((world.counter("closed_idle"), world.counter("pings_out")), (10, 10));
+}
+
+#[test]
+fn a_pong_or_any_other_bytes_keep_a_connection() {
+    let half_a_frame = client_header(FIN | TEXT, 70_000, [0; 4]);
+    let answers: [&[u8]; 3] =
+        [&crate::wire::frame(PONG, b""), &crate::wire::frame(TEXT, b"hi"), &half_a_frame[..3]];
+    for answer in answers {
+        let mut world = World::calm();
+        let mut client = world.open(0, "/echo");
+        for round in 1..=3 {
+            let mut answer = answer;
+            while client.heard.pings < round {
+                world.pass(50);
+                client.read_all();
+            }
+            world.pass(7_500);
+            if round == 3 && answer.len() == 3 {
+                answer = &half_a_frame[3..4];
+            }
+            if answer.len() != 3 || round == 1 {
+                client.send(answer);
+            } else {
+                client.send(&half_a_frame[3..][..1]);
+            }
+            world.pass(1_000);
+            assert!(!client.is_gone(), "round {round}");
+        }
+        assert_eq!(world.counter("closed_idle"), 0);
+    }
+}
+
+#[test]
+fn bytes_now_and_then_spare_the_ping() {
+    let mut world = World::calm();
+    let mut client = world.open(0, "/echo");
+    for _ in 0..20 {
+        world.pass(22_000);
+        client.say(TEXT, b"still here");
+    }
+    world.exchange(&mut client);
+    assert_eq!((client.heard.pings, client.heard.frames.len()), (0, 20));
+}
+
+#[test]
+fn the_pong_deadline_does_not_run_while_the_ping_is_unwritten() {
+    let mut world = World::calm();
+    world.network.set_send_buffer_bytes(1000);
+    let mut client = world.open(0, "/echo");
+    client.say(TEXT, &[b'x'; 20_000]);
+    world.settle();
+    // It reads a little every 5 s, so nothing stalls, and the ping waits behind the reply.
+    while client.heard.bytes < 15_000 {
+        world.pass(5_000);
+        assert!(client.read(500) > 0, "the server is gone");
+    }
+    assert_eq!((world.counter("pings_out"), client.heard.pings), (1, 0));
+    world.exchange(&mut client);
+    assert_eq!(client.heard.pings, 1);
+    world.pass(8_000);
+    assert!(!client.is_gone(), "the time to answer began with the write");
+    world.pass(LATE_MS);
+    assert!(client.is_gone());
+    assert_eq!(world.counter("closed_idle"), 1);
+}
+
+#[test]
+fn the_pong_deadline_does_not_run_while_reading_is_paused() {
+    let mut world = World::new(&server(|server| server.connections.backlog_high_bytes = 4_000));
+    world.network.set_send_buffer_bytes(1000);
+    let mut client = world.open(0, "/echo");
+    for _ in 0..3 {
+        client.say(TEXT, &[b'x'; 20_000]);
+    }
+    world.settle();
+    assert_eq!(world.counter("reading_paused"), 1);
+    while client.heard.bytes < 55_000 {
+        world.pass(5_000);
+        client.say(PONG, b"");
+        assert!(client.read(500) > 0, "the server is gone");
+    }
+    world.exchange(&mut client);
+    assert_eq!(client.payloads(), [[b'x'; 20_000]; 3]);
+    assert_eq!(world.counter("closed_idle"), 0);
+}
+
+#[test]
+fn pushes_do_not_put_the_pong_deadline_off() {
+    let mut world = World::calm();
+    let mut vanished = world.open(0, "/relay");
+    let mut pusher = world.open(0, "/relay");
+    let start = world.now();
+    while !vanished.is_gone() {
+        assert!(world.now() - start < 25_000 + 8_000 + LATE_MS + 1_000, "kept alive by pushes");
+        world.pass(1_000);
+        pusher.say(TEXT, b"cast 1");
+        world.exchange(&mut pusher);
+        vanished.read_all();
+    }
+    assert_eq!(world.counter("closed_idle"), 1);
+}
+
+#[test]
+fn a_clock_jump_of_an_hour_kills_nobody_who_answers() {
+    let mut setup = server(|server| server.loops = 2);
+    // Events come in small portions: the end of the jump finds most of them still waiting.
+    setup.faults.partial_waits = 100;
+    let mut world = World::new(&setup);
+    let mut clients: Vec<Client> = (0..40).map(|serial| world.open(serial % 2, "/echo")).collect();
+    let late = world.connect(0);
+    late.send(b"GET /echo HTTP/1.1\r\n");
+    world.settle();
+    // All are pinged, and answer just when the machine falls asleep.
+    for _ in 0..300 {
+        world.pass(100);
+        for client in &mut clients {
+            client.read_all();
+        }
+        if clients.iter().all(|client| client.heard.pings > 0) {
+            break;
+        }
+    }
+    let late = late.connection;
+    assert!(late.is_closed_by_server());
+    let asking = world.connect(0);
+    world.settle();
+    for client in &clients {
+        client.say(PONG, b"");
+    }
+    asking.ask("/echo");
+    world.jump(3_600_000);
+    let mut asking = asking;
+    world.exchange(&mut asking);
+    assert_eq!(asking.heard.status, Some(101));
+    for round in 0..3 {
+        for client in &mut clients {
+            assert!(!client.is_gone(), "round {round}");
+            client.read_all();
+            client.say(PONG, b"");
+        }
+        world.pass(5_000);
+    }
+    assert_eq!(world.counter("closed_idle"), 0);
+}

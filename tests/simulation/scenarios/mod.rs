@@ -1,0 +1,26 @@
+//! Named scenarios: what the gateway promises in one situation each, in virtual time.
+
+mod backpressure;
+mod closing;
+mod drain;
+mod handshakes;
+mod idle;
+mod limits;
+mod memory;
+mod order;
+mod push;
+mod stall;
+
+use tidegate::sim::ServerSettings;
+
+use crate::world::Setup;
+
+/// Deadlines are kept in ticks of 64 ms and may come late by two of them, never early.
+const LATE_MS: u64 = 2 * 64;
+
+/// The default setup with other server settings.
+fn server(change: impl FnOnce(&mut ServerSettings)) -> Setup {
+    let mut setup = Setup::default();
+    change(&mut setup.server);
+    setup
+}

@@ -1,0 +1,198 @@
+//! The services of the simulation: echo, and a relay that sends to peers on all loops and closes
+//! them. Both are watched: whether opens and closes pair, and what was sent to whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tidegate::http::{Rejection, UpgradeRequest};
+use tidegate::services::{Admission, CloseReason, Effects, Message, Peer, Service};
+use tidegate::ws::{CloseCode, EncodedFrame};
+
+/// What the services of all loops saw and did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Journal(Arc<Mutex<Entries>>);
+
+#[derive(Debug, Default)]
+pub(crate) struct Entries {
+    open: BTreeSet<String>,
+    /// Peers of the relay, in order of arrival.
+    members: Vec<Peer>,
+    /// Who takes whom along when it closes.
+    pairs: BTreeMap<String, Peer>,
+    /// Texts sent, by target and then by source.
+    pub(crate) sent: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    /// How each connection left, by name.
+    pub(crate) ends: BTreeMap<String, CloseReason>,
+    /// Broken promises of the gateway to its services.
+    pub(crate) broken: Vec<String>,
+}
+
+impl Journal {
+    pub(crate) fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap()
+    }
+
+    /// How many peers are open for the services.
+    pub(crate) fn open_count(&self) -> usize {
+        self.entries().open.len()
+    }
+}
+
+/// A peer's name in texts and in the journal.
+pub(crate) fn name_of(peer: Peer) -> String {
+    format!("{}/{}/{}", peer.loop_index, peer.key.index, peer.key.generation)
+}
+
+/// Any service, watched.
+pub(crate) struct Watched<S> {
+    service: S,
+    journal: Journal,
+}
+
+impl<S> Watched<S> {
+    pub(crate) fn new(service: S, journal: Journal) -> Self {
+        Self { service, journal }
+    }
+}
+
+impl<S: Service> Service for Watched<S> {
+    fn admit(
+        &mut self,
+        request: &UpgradeRequest<'_, '_>,
+        peer: Peer,
+    ) -> Result<Admission, Rejection> {
+        self.service.admit(request, peer)
+    }
+
+    fn on_open(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        let name = name_of(peer);
+        let mut entries = self.journal.entries();
+        if entries.ends.contains_key(&name) || !entries.open.insert(name.clone()) {
+            entries.broken.push(format!("{name} opened twice"));
+        }
+        drop(entries);
+        self.service.on_open(peer, effects);
+    }
+
+    fn on_message(&mut self, peer: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
+        let name = name_of(peer);
+        let mut entries = self.journal.entries();
+        if !entries.open.contains(&name) {
+            entries.broken.push(format!("a message from {name}, which is not open"));
+        }
+        drop(entries);
+        self.service.on_message(peer, message, effects);
+    }
+
+    fn on_close(&mut self, peer: Peer, reason: CloseReason, effects: &mut Effects<'_>) {
+        let name = name_of(peer);
+        let mut entries = self.journal.entries();
+        if !entries.open.remove(&name) {
+            entries.broken.push(format!("{name} closed without being open"));
+        }
+        entries.ends.insert(name, reason);
+        drop(entries);
+        self.service.on_close(peer, reason, effects);
+    }
+}
+
+/// Greets with the peer's name, then does what texts say:
+///
+/// - `cast 3 …` sends the text to the next three members (the sender itself may be among them),
+/// - `push 100 10` sends the next member 100 texts of 10 bytes,
+/// - `close` closes the next member with 4000, `bye` the sender itself,
+/// - `pair` makes the next member close with the sender, with 4004.
+///
+/// Whoever leaves is announced to the first member.
+pub(crate) struct Relay {
+    journal: Journal,
+}
+
+impl Relay {
+    pub(crate) fn new(journal: Journal) -> Self {
+        Self { journal }
+    }
+
+    fn send(&self, from: Peer, to: Peer, text: &str, effects: &mut Effects<'_>) {
+        let sent = format!("{}|{text}", name_of(from));
+        effects.send(to, EncodedFrame::text(&sent));
+        let mut entries = self.journal.entries();
+        let texts = entries.sent.entry(name_of(to)).or_default().entry(name_of(from)).or_default();
+        texts.push(sent);
+    }
+
+    /// The members after `peer`, round and round, `count` of them.
+    fn next_members(&self, peer: Peer, count: usize) -> Vec<Peer> {
+        let members = &self.journal.entries().members;
+        let at = members.iter().position(|member| *member == peer).unwrap_or(0);
+        members.iter().cycle().skip(at + 1).take(count.min(members.len())).copied().collect()
+    }
+}
+
+impl Service for Relay {
+    fn on_open(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        effects.reply_text(&name_of(peer));
+        self.journal.entries().members.push(peer);
+    }
+
+    fn on_message(&mut self, peer: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
+        let Some(text) = message.text() else { return };
+        let mut words = text.split(' ');
+        let verb = words.next().unwrap_or_default();
+        let mut number = || words.next().and_then(|word| word.parse().ok()).unwrap_or(1);
+        match verb {
+            "cast" => {
+                for to in self.next_members(peer, number()) {
+                    self.send(peer, to, text, effects);
+                }
+            }
+            "push" => {
+                let (count, bytes) = (number(), number());
+                for to in self.next_members(peer, 1) {
+                    for serial in 0..count {
+                        self.send(peer, to, &format!("{serial} {}", "x".repeat(bytes)), effects);
+                    }
+                }
+            }
+            "close" => {
+                for to in self.next_members(peer, 1) {
+                    effects.close(to, CloseCode::from_wire(4000).unwrap(), "told to");
+                }
+            }
+            "pair" => {
+                for to in self.next_members(peer, 1) {
+                    self.journal.entries().pairs.insert(name_of(peer), to);
+                }
+            }
+            "bye" => effects.close(peer, CloseCode::NORMAL, "bye"),
+            _ => {}
+        }
+    }
+
+    fn on_close(&mut self, peer: Peer, _: CloseReason, effects: &mut Effects<'_>) {
+        let mut entries = self.journal.entries();
+        entries.members.retain(|member| *member != peer);
+        let first = entries.members.first().copied();
+        let pair = entries.pairs.remove(&name_of(peer));
+        drop(entries);
+        if let Some(first) = first {
+            self.send(peer, first, "left", effects);
+        }
+        if let Some(pair) = pair {
+            effects.close(pair, CloseCode::from_wire(4004).unwrap(), "with its pair");
+        }
+    }
+}
+
+/// Closes whoever comes, before a word is said.
+pub(crate) struct Bouncer;
+
+impl Service for Bouncer {
+    fn on_open(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        effects.close(peer, CloseCode::NAME_REFUSED, "name refused");
+    }
+
+    fn on_message(&mut self, _: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
+        effects.reply_in_place(message);
+    }
+}

@@ -1,0 +1,228 @@
+//! What goes over the wire, seen from the client: requests and masked frames to send, and a strict
+//! reader of whatever the server sends. Written against the RFCs, not against the crate.
+
+/// The sample key of RFC 6455 §1.3 and what the server must make of it.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+pub(crate) const CONTINUATION: u8 = 0;
+pub(crate) const TEXT: u8 = 1;
+pub(crate) const BINARY: u8 = 2;
+pub(crate) const CLOSE: u8 = 8;
+pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;
+pub(crate) const FIN: u8 = 0x80;
+
+/// A request to open a WebSocket on `path`.
+pub(crate) fn upgrade_request(path: &str) -> Vec<u8> {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: sim.example\r\nUpgrade: websocket\r\n\
+         Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: {KEY}\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// The header of a client frame; `first` holds FIN, RSV and opcode.
+pub(crate) fn client_header(first: u8, payload_len: u64, mask: [u8; 4]) -> Vec<u8> {
+    let mut header = vec![first];
+    match payload_len {
+        0..=125 => header.push(0x80 | u8::try_from(payload_len).unwrap()),
+        126..=0xFFFF => {
+            header.push(0x80 | 126);
+            header.extend(u16::try_from(payload_len).unwrap().to_be_bytes());
+        }
+        _ => {
+            header.push(0x80 | 127);
+            header.extend(payload_len.to_be_bytes());
+        }
+    }
+    header.extend(mask);
+    header
+}
+
+/// A client frame with any first byte.
+pub(crate) fn client_frame(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
+    let mut frame = client_header(first, payload.len() as u64, mask);
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
+/// A whole client frame with some mask.
+pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    client_frame(FIN | opcode, payload, [0x5A, 0x01, 0xFE, 0x77])
+}
+
+/// A close frame.
+pub(crate) fn close_frame(code: u16, reason: &str) -> Vec<u8> {
+    let mut payload = code.to_be_bytes().to_vec();
+    payload.extend(reason.as_bytes());
+    frame(CLOSE, &payload)
+}
+
+/// A frame of the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) opcode: u8,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Frame {
+    pub(crate) fn new(opcode: u8, payload: &[u8]) -> Self {
+        Self { opcode, payload: payload.to_vec() }
+    }
+
+    /// The code of a close frame, `None` if it has none.
+    pub(crate) fn close_code(&self) -> Option<u16> {
+        self.payload.first_chunk().map(|code| u16::from_be_bytes(*code))
+    }
+}
+
+/// Everything one client has received: an HTTP reply, and frames if it was a 101. Anything that is
+/// not well-formed is an error at the byte that shows it.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    unparsed: Vec<u8>,
+    pub(crate) bytes: usize,
+    pub(crate) status: Option<u16>,
+    /// The lines of the reply's head.
+    pub(crate) headers: Vec<String>,
+    /// What is still to come of the reply's body.
+    body_bytes_left: usize,
+    /// Without the pings.
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) pings: usize,
+}
+
+impl Heard {
+    /// Takes in what was received.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.bytes += bytes.len();
+        self.unparsed.extend(bytes);
+        let mut unparsed = std::mem::take(&mut self.unparsed);
+        let mut at = 0;
+        while let Some(used) = self.parse(&unparsed[at..])? {
+            at += used;
+        }
+        unparsed.drain(..at);
+        self.unparsed = unparsed;
+        Ok(())
+    }
+
+    /// Whether what was received ends at the end of a reply or frame.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.unparsed.is_empty() && self.body_bytes_left == 0
+    }
+
+    /// The close frame, if one came.
+    pub(crate) fn close(&self) -> Option<&Frame> {
+        self.frames.last().filter(|frame| frame.opcode == CLOSE)
+    }
+
+    /// The code of the close frame.
+    pub(crate) fn close_code(&self) -> Option<u16> {
+        self.close().and_then(Frame::close_code)
+    }
+
+    /// The frames before the close frame.
+    pub(crate) fn data(&self) -> &[Frame] {
+        &self.frames[..self.frames.len() - usize::from(self.close().is_some())]
+    }
+
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find_map(|line| {
+            let (own, value) = line.split_once(": ")?;
+            own.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+
+    fn parse(&mut self, input: &[u8]) -> Result<Option<usize>, String> {
+        if input.is_empty() {
+            return Ok(None);
+        }
+        match self.status {
+            None => self.parse_head(input),
+            Some(101) if self.close().is_some() => Err(format!("{input:?} after the close frame")),
+            Some(101) => self.parse_frame(input),
+            Some(_) if self.body_bytes_left == 0 => Err(format!("{input:?} after the reply")),
+            Some(_) => {
+                let used = input.len().min(self.body_bytes_left);
+                self.body_bytes_left -= used;
+                Ok(Some(used))
+            }
+        }
+    }
+
+    fn parse_head(&mut self, input: &[u8]) -> Result<Option<usize>, String> {
+        let Some(end) = input.windows(4).position(|four| four == b"\r\n\r\n") else {
+            let is_start = input.iter().zip(b"HTTP/1.1 ").all(|(byte, must)| byte == must);
+            return if is_start { Ok(None) } else { Err(format!("no reply: {input:?}")) };
+        };
+        let head = std::str::from_utf8(&input[..end]).map_err(|error| error.to_string())?;
+        let mut lines = head.split("\r\n").map(str::to_owned);
+        let status = lines.next().unwrap_or_default();
+        let code = status.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+        self.status = Some(code.ok_or_else(|| format!("status line {status:?}"))?);
+        self.headers = lines.collect();
+        if self.headers.iter().any(|line| !line.contains(": ")) {
+            return Err(format!("headers {:?}", self.headers));
+        }
+        if self.status == Some(101) {
+            if self.header("Sec-WebSocket-Accept") != Some(ACCEPT) {
+                return Err(format!("wrong accept key in {:?}", self.headers));
+            }
+        } else {
+            let length = self.header("Content-Length").and_then(|value| value.parse().ok());
+            self.body_bytes_left = length.ok_or("a reply without Content-Length")?;
+            if self.header("Connection") != Some("close") {
+                return Err(format!("no `Connection: close` in {:?}", self.headers));
+            }
+        }
+        Ok(Some(end + 4))
+    }
+
+    fn parse_frame(&mut self, input: &[u8]) -> Result<Option<usize>, String> {
+        let &[first, second, ..] = input else { return Ok(None) };
+        let opcode = first & 0x0F;
+        if first & 0xF0 != FIN || ![TEXT, BINARY, CLOSE, PING, PONG].contains(&opcode) {
+            return Err(format!("frame begins with {first:#x}"));
+        }
+        let (payload_at, payload_len) = match second {
+            0..=125 => (2, usize::from(second)),
+            126 => match input.get(2..4) {
+                Some(bytes) => (4, usize::from(u16::from_be_bytes(bytes.try_into().unwrap()))),
+                None => return Ok(None),
+            },
+            127 => match input.get(2..10) {
+                Some(bytes) => {
+                    let length = u64::from_be_bytes(bytes.try_into().unwrap());
+                    (10, usize::try_from(length).map_err(|error| error.to_string())?)
+                }
+                None => return Ok(None),
+            },
+            _ => return Err("masked server frame".into()),
+        };
+        let is_minimal = match payload_at {
+            2 => true,
+            4 => payload_len > 125,
+            _ => payload_len > 0xFFFF,
+        };
+        if !is_minimal || payload_len > 1 << 30 || (opcode >= CLOSE && payload_len > 125) {
+            return Err(format!("opcode {opcode} with length {payload_len} in {payload_at} bytes"));
+        }
+        let Some(payload) = input.get(payload_at..payload_at + payload_len) else {
+            return Ok(None);
+        };
+        let text = if opcode == CLOSE { payload.get(2..).unwrap_or(&[]) } else { payload };
+        if matches!(opcode, TEXT | CLOSE) && std::str::from_utf8(text).is_err() {
+            return Err(format!("opcode {opcode} with text that is not UTF-8"));
+        }
+        if opcode == PING {
+            self.pings += 1;
+        } else {
+            self.frames.push(Frame::new(opcode, payload));
+        }
+        Ok(Some(payload_at + payload_len))
+    }
+}

@@ -1,0 +1,156 @@
+//! A server on the fake kernel with the services of the tests, and time that passes as it would:
+//! the clock stops wherever a loop would wake.
+
+use std::sync::Arc;
+
+use tidegate::config::SlowPolicy;
+use tidegate::reactor::LoopCommand;
+use tidegate::services::{Echo, Handler, IndexPage, Page, Route, RouteOptions, Service};
+use tidegate::sim::{Faults, Network, ServerSettings, SimClock, SimServer};
+use tidegate::timer::Clock as _;
+
+use crate::client::Client;
+use crate::services::{Bouncer, Journal, Relay, Watched};
+
+/// What a world is made of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Setup {
+    pub(crate) seed: u64,
+    pub(crate) server: ServerSettings,
+    pub(crate) faults: Faults,
+    pub(crate) message_bytes_max: Option<usize>,
+    pub(crate) slow_policy: SlowPolicy,
+}
+
+/// A server and its network.
+pub(crate) struct World {
+    pub(crate) network: Network,
+    pub(crate) server: SimServer,
+    pub(crate) journal: Journal,
+    clock: SimClock,
+}
+
+impl World {
+    pub(crate) fn new(setup: &Setup) -> Self {
+        let network = Network::new(setup.seed, setup.faults);
+        let journal = Journal::default();
+        let server = SimServer::new(&network, &setup.server, &routes(setup, &journal));
+        let clock = network.clock();
+        let mut world = Self { network, server, journal, clock };
+        world.settle();
+        world
+    }
+
+    /// The default server.
+    pub(crate) fn calm() -> Self {
+        Self::new(&Setup::default())
+    }
+
+    /// Turns until every loop would wait. A loop that goes on and on fails the test.
+    pub(crate) fn settle(&mut self) {
+        self.try_settle().unwrap();
+    }
+
+    /// As [`World::settle`], with the broken invariant as an error.
+    pub(crate) fn try_settle(&mut self) -> Result<(), String> {
+        self.server.settle(TURNS_MAX)?;
+        let entries = self.journal.entries();
+        entries.broken.first().map_or(Ok(()), |broken| Err(broken.clone()))
+    }
+
+    /// Lets time pass, waking the loops when they asked to be woken.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        self.try_pass(ms).unwrap();
+    }
+
+    /// As [`World::pass`], with the broken invariant as an error.
+    pub(crate) fn try_pass(&mut self, ms: u64) -> Result<(), String> {
+        let end = self.now() + ms;
+        loop {
+            self.try_settle()?;
+            let wake = self.server.next_wake().map_or(end, |wake| wake.0.min(end));
+            if wake <= self.now() {
+                break;
+            }
+            self.clock.advance(wake - self.now());
+        }
+        self.clock.advance(end - self.now());
+        self.try_settle()
+    }
+
+    /// The process stood still, or its machine slept: time passes without a turn.
+    pub(crate) fn jump(&mut self, ms: u64) {
+        self.clock.advance(ms);
+        self.settle();
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.clock.now().0
+    }
+
+    /// A client that has connected and said nothing.
+    pub(crate) fn connect(&mut self, loop_index: usize) -> Client {
+        Client::new(self.network.connect(loop_index).expect("the loop listens"))
+    }
+
+    /// A client that has asked for a WebSocket on `path` and got it.
+    pub(crate) fn open(&mut self, loop_index: usize, path: &str) -> Client {
+        let mut client = self.connect(loop_index);
+        client.ask(path);
+        self.settle();
+        client.read_all();
+        assert_eq!(client.heard.status, Some(101));
+        client
+    }
+
+    /// Settles and reads in turns until the client receives nothing more.
+    pub(crate) fn exchange(&mut self, client: &mut Client) {
+        loop {
+            self.settle();
+            if client.read_all() == 0 {
+                return;
+            }
+        }
+    }
+
+    /// What a counter stands at.
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        self.server.counter(name)
+    }
+
+    /// Begins a drain on all loops.
+    pub(crate) fn drain(&mut self, drain_ms: u64, is_paced: bool) {
+        self.server.command(&LoopCommand::Drain { drain_ms, is_paced });
+    }
+}
+
+fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
+    let options = RouteOptions {
+        message_bytes_max: setup.message_bytes_max.unwrap_or(1 << 20),
+        slow_policy: setup.slow_policy,
+        ..RouteOptions::default()
+    };
+    let page: Handler = Handler::Page(Arc::new(|| Box::new(IndexPage::new()) as Box<dyn Page>));
+    vec![
+        socket("/echo", &options, journal, |_| Echo),
+        socket("/relay", &options, journal, Relay::new),
+        socket("/bounce", &options, journal, |_| Bouncer),
+        Route { path: "/".into(), handler: page },
+    ]
+}
+
+fn socket<S: Service + 'static>(
+    path: &str,
+    options: &RouteOptions,
+    journal: &Journal,
+    make: fn(Journal) -> S,
+) -> Route {
+    let journal = journal.clone();
+    let make = move || {
+        let service = make(journal.clone());
+        Box::new(Watched::new(service, journal.clone())) as Box<dyn Service>
+    };
+    Route { path: path.into(), handler: Handler::Socket(Arc::new(make), options.clone()) }
+}
+
+const TURNS_MAX: usize = 20_000;
