@@ -144,7 +144,7 @@ pub const KEYS: &[Key] = &[
         "timeouts.refuse_ms",
         "100",
         integer(1, DAY_MS),
-        "For a client above connections_max to read its 503.",
+        "For a client above connections_max to ask for something before it is told 503.",
     ),
     key(
         "timeouts.ping_idle_ms",
@@ -210,7 +210,7 @@ pub const KEYS: &[Key] = &[
         integer(4096, GIB),
         "Bytes of the kernel's send buffer (SO_SNDBUF).",
     ),
-    key("route.path", REQUIRED, Rule::Path, "Path of the request, compared byte for byte."),
+    key("route.path", REQUIRED, Rule::Path, "Path of the request, as it reads when percent-decoded."),
     key("route.service", REQUIRED, Rule::OneOf(&["echo", "page"]), "What answers."),
     key("route.origins", "same host", Rule::Origins, "Which web pages may connect."),
     key("route.subprotocols", "[]", Rule::Tokens, "Subprotocols offered, the preferred one first."),
