@@ -210,7 +210,12 @@ pub const KEYS: &[Key] = &[
         integer(4096, GIB),
         "Bytes of the kernel's send buffer (SO_SNDBUF).",
     ),
-    key("route.path", REQUIRED, Rule::Path, "Path of the request, as it reads when percent-decoded."),
+    key(
+        "route.path",
+        REQUIRED,
+        Rule::Path,
+        "Path of the request, as it reads when percent-decoded.",
+    ),
     key("route.service", REQUIRED, Rule::OneOf(&["echo", "page"]), "What answers."),
     key("route.origins", "same host", Rule::Origins, "Which web pages may connect."),
     key("route.subprotocols", "[]", Rule::Tokens, "Subprotocols offered, the preferred one first."),

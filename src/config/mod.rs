@@ -152,7 +152,8 @@ impl Default for Limits {
 pub struct Timeouts {
     /// From accepting a connection to a complete upgrade request. Default 5000.
     pub handshake_ms: u64,
-    /// How long a connection above the limit may take to read its 503. Default 100.
+    /// How long a connection above the limit may wait with its request before it is told 503 all the
+    /// same. Default 100.
     pub refuse_ms: u64,
     /// Silence after which the gateway sends a ping. Default 25000.
     pub ping_idle_ms: u64,
