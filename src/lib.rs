@@ -1,14 +1,52 @@
-//! tidegate: an epoll-driven WebSocket edge gateway.
+//! tidegate: an epoll-driven WebSocket edge gateway, as a library and as the program on top of it.
+//!
+//! A few identical threads each run an [event loop](reactor::EventLoop) that owns its listener,
+//! its connections, its buffers, its timers and its instances of the services. A connection at
+//! rest costs one slot of 56 bytes: no thread, no task, no buffer.
+//!
+//! The modules stand in the order in which a message passes them:
+//!
+//! | module | what happens there |
+//! |---|---|
+//! | [`config`], [`server`] | a configuration becomes listeners and loops |
+//! | [`os`] | what only the operating system can do |
+//! | [`reactor`] | one turn of a loop: wait, read, run on, mail, timers, flush, accept, reap |
+//! | [`conn`] | a connection's life: receive, decode, answer, send, close |
+//! | [`http`] | a request head becomes an upgrade, a page or a refusal |
+//! | [`ws`] | client bytes become messages, replies become frames |
+//! | [`services`] | what is done with a message |
+//! | [`pool`], [`timer`], [`key`] | memory, deadlines and names that all of them use |
+//! | [`metrics`] | what is counted on the way |
+//!
+//! `http`, `ws`, `timer`, `pool` and `key` are functions of bytes and numbers: no sockets, no
+//! clock, no threads. `reactor` is generic over its poller and clock, so whole loops run in
+//! tests on the fake kernel of the `sim` module.
+
+/// The examples of the README, compiled with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("poll tokens hold an index and a generation: tidegate needs 64-bit words");
 
 pub mod config;
+pub mod server;
+
+pub mod os;
+pub mod reactor;
+
 pub mod conn;
 pub mod http;
-pub mod key;
-pub mod metrics;
-pub mod pool;
-pub mod reactor;
+pub mod ws;
+
 pub mod services;
+
+pub mod key;
+pub mod pool;
+pub mod timer;
+
+pub mod metrics;
+
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
-pub mod timer;
-pub mod ws;

@@ -1,3 +1,144 @@
-//! The command line.
+//! The command line: configuration, limits, serve, exit code.
+//!
+//! Exit codes: 0 after a shutdown that was asked for, 1 when the gateway could not start or go on,
+//! 2 for a configuration that is wrong, 128 + n when a second signal n cut the shutdown short.
 
-fn main() {}
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use clap::Parser;
+use tidegate::config::{Action, CommandLine, Config, Effective, Granted};
+use tidegate::os::{
+    Descriptors, Request, Requests, give_freed_memory_back, kernel_warnings, raise_descriptor_limit,
+};
+use tidegate::server::{LoopEnd, Server, built_in_routes};
+
+fn main() -> ExitCode {
+    give_freed_memory_back();
+    let command_line = CommandLine::parse();
+    let config = match command_line.configuration() {
+        Ok(config) => config,
+        Err(error) => return fail(&error, 2),
+    };
+    let descriptors = raise_descriptor_limit();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let granted = Granted { descriptors: descriptors.granted, cores };
+    match command_line.action() {
+        Action::Check => check(&config, granted),
+        Action::Serve => {
+            let default_level = env_logger::Env::default().default_filter_or("info");
+            env_logger::Builder::from_env(default_level).init();
+            serve(&config.effective(granted), descriptors)
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "this is what --check is asked for")]
+fn check(config: &Config, granted: Granted) -> ExitCode {
+    print!("{}", config.check_text(granted));
+    ExitCode::SUCCESS
+}
+
+fn serve(settings: &Effective, descriptors: Descriptors) -> ExitCode {
+    // Signals are taken over before anything is served, so that none ends the process halfway.
+    let mut requests = match Requests::listen() {
+        Ok(requests) => requests,
+        Err(error) => return fail(&format!("cannot listen for signals: {error}"), 1),
+    };
+    log_limits(settings, descriptors);
+    let stop_listening = requests.stop_listening();
+    let loops_left = Arc::new(AtomicUsize::new(settings.loops));
+    let on_loop_end = move |end| {
+        if loops_left.fetch_sub(1, Ordering::Relaxed) == 1 || end == LoopEnd::Failed {
+            stop_listening.stop();
+        }
+    };
+    let server = match Server::start(settings, built_in_routes(settings), on_loop_end) {
+        Ok(server) => server,
+        Err(error) => return fail(&error, 1),
+    };
+    log_listeners(settings, &server);
+
+    let mut is_draining = false;
+    while let Some(request) = requests.wait() {
+        match request {
+            Request::Report => log_counters(&server),
+            Request::Stop { exit_code, .. } if is_draining => {
+                log::warn!("stopped at once by a second signal");
+                return ExitCode::from(exit_code);
+            }
+            Request::Stop { is_paced, .. } => {
+                is_draining = true;
+                let drain_ms = settings.timeouts.drain_ms;
+                log::info!("shutting down within {drain_ms} ms; a second signal stops at once");
+                server.drain(drain_ms, is_paced);
+            }
+        }
+    }
+    log_counters(&server);
+    // With one loop failed the process ends, rather than go on with a part of the traffic.
+    match server.join_ended() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, 1),
+    }
+}
+
+fn log_limits(settings: &Effective, descriptors: Descriptors) {
+    let Descriptors { inherited, granted } = descriptors;
+    if inherited < granted {
+        log::info!("descriptor limit raised from {inherited} to {granted}");
+    }
+    for adjustment in &settings.adjustments {
+        log::warn!("{adjustment}");
+    }
+    let backlog = u64::from(settings.socket.accept_backlog);
+    for warning in kernel_warnings(backlog, settings.limits.connections_max as u64) {
+        log::warn!("{warning}");
+    }
+}
+
+fn log_listeners(settings: &Effective, server: &Server) {
+    for address in server.addresses() {
+        let urls: Vec<String> = settings
+            .routes
+            .iter()
+            .map(|route| {
+                let scheme = if route.service.is_websocket() { "ws" } else { "http" };
+                format!("{scheme}://{address}{}", route.path)
+            })
+            .collect();
+        log::info!(
+            "listening on {address}: {}; loops = {}, connections_max = {} ({})",
+            urls.join(" "),
+            settings.loops,
+            settings.limits.connections_max,
+            settings.connections_max_origin,
+        );
+    }
+}
+
+/// One line with every counter that is not 0, summed over the loops.
+fn log_counters(server: &Server) {
+    let mut totals: Vec<(&str, u64)> = Vec::new();
+    for counters in server.counters() {
+        for (at, (name, value)) in counters.values().enumerate() {
+            match totals.get_mut(at) {
+                Some((_, total)) => *total += value,
+                None => totals.push((name, value)),
+            }
+        }
+    }
+    let line: Vec<String> = totals
+        .iter()
+        .filter(|(_, total)| *total > 0)
+        .map(|(name, total)| format!("{name}={total}"))
+        .collect();
+    log::info!("{}", line.join(" "));
+}
+
+#[expect(clippy::print_stderr, reason = "errors of the command line go there, one line each")]
+fn fail(error: &dyn std::fmt::Display, exit_code: u8) -> ExitCode {
+    eprintln!("tidegate: {error}");
+    ExitCode::from(exit_code)
+}

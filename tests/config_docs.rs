@@ -60,9 +60,7 @@ fn each_key_is_documented_as_it_is() {
 fn every_key_the_text_mentions_exists() {
     for word in PAGE.split('`') {
         let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
-        let Some((section, leaf)) = word.split_once('.') else {
-            continue;
-        };
+        let Some((section, leaf)) = word.split_once('.') else { continue };
         let sections = ["limits", "listener", "route", "socket", "timeouts", "turn"];
         if sections.contains(&section) && leaf.chars().all(is_name) {
             assert!(KEYS.iter().any(|key| key.name == word), "{word} does not exist");

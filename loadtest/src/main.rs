@@ -1,3 +1,70 @@
-//! Load generator.
+//! Load generator for WebSocket servers.
+//!
+//! Follow one connection through the modules: a command opens it through the [`driver`], which
+//! dials from a [`source_address`] to the [`target`], feeds the bytes to the [`client`] and hands
+//! its events back to the command; [`meter`] and [`proc_stats`] read what that costs the server.
+//!
+//! Exit codes: 0 all went well, 1 a connection failed or the run could not be finished, 2 usage.
 
-fn main() {}
+mod client;
+mod clock;
+mod commands;
+mod driver;
+mod file_limit;
+mod fleet;
+mod interrupt;
+mod meter;
+mod output;
+mod proc_stats;
+mod random;
+mod server_process;
+mod source_address;
+mod tally;
+mod target;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use commands::{CommandError, Verdict, idle};
+use interrupt::Interrupt;
+
+/// Puts load on a WebSocket server and reports what it costs
+#[derive(Debug, Parser)]
+// Scripts set defaults that their callers override.
+#[command(version, args_override_self = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Idle(idle::IdleArguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = Interrupt::install().map_err(CommandError::from).and_then(|interrupt| {
+        match &arguments.command {
+            Command::Idle(arguments) => idle::run(arguments, &interrupt),
+        }
+    });
+    match outcome {
+        Ok(Verdict::Fine) => ExitCode::SUCCESS,
+        Ok(Verdict::Failures) => ExitCode::from(FAILURE),
+        Err(error) => {
+            output::note(format_args!("loadtest: {error}"));
+            ExitCode::from(match error {
+                CommandError::Usage(_) => USAGE,
+                CommandError::Interrupted | CommandError::Io(_) | CommandError::Server(_) => {
+                    FAILURE
+                }
+            })
+        }
+    }
+}
+
+const FAILURE: u8 = 1;
+const USAGE: u8 = 2;

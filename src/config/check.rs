@@ -88,9 +88,7 @@ impl Comments<'_> {
         index: usize,
         route: &EffectiveRoute,
     ) -> fmt::Result {
-        let Some(configured) = self.config.routes.get(index) else {
-            return Ok(());
-        };
+        let Some(configured) = self.config.routes.get(index) else { return Ok(()) };
         if !configured.service.is_websocket() {
             return Ok(());
         }

@@ -231,9 +231,7 @@ fn half_open_max(
     connections_max: usize,
     adjustments: &mut Vec<Adjustment>,
 ) -> usize {
-    let Some(wanted) = limits.half_open_max else {
-        return (connections_max / 4).max(1);
-    };
+    let Some(wanted) = limits.half_open_max else { return (connections_max / 4).max(1) };
     let used = wanted.min(connections_max);
     adjust(adjustments, "limits.half_open_max", wanted, used, || {
         format!("there are at most {connections_max} connections")

@@ -11,9 +11,7 @@ pub(super) fn is_token(text: &str) -> bool {
 /// Whether `text` is an absolute path (RFC 9112 section 3.2.1) as a client can send it. Query and
 /// fragment are refused because a route is compared with the path alone.
 pub(super) fn is_path(text: &str) -> bool {
-    let Some(mut rest) = text.strip_prefix('/').map(str::as_bytes) else {
-        return false;
-    };
+    let Some(mut rest) = text.strip_prefix('/').map(str::as_bytes) else { return false };
     loop {
         rest = match rest {
             [] => return true,
@@ -37,9 +35,7 @@ pub(super) fn is_origin(text: &str) -> bool {
     if text == "null" {
         return true;
     }
-    let Some((scheme, authority)) = text.split_once("://") else {
-        return false;
-    };
+    let Some((scheme, authority)) = text.split_once("://") else { return false };
     // A colon inside the brackets of an IPv6 address does not introduce a port.
     let (host, port) = match authority.rfind(':') {
         Some(colon) if !authority[colon..].contains(']') => {

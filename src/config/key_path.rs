@@ -27,9 +27,7 @@ impl KeyPath {
     /// The value at the end of the path.
     pub(super) fn find<'t>(&self, file: &'t Table) -> Option<&'t Value> {
         let (first, rest) = self.0.split_first()?;
-        let Segment::Key(first) = first else {
-            return None;
-        };
+        let Segment::Key(first) = first else { return None };
         rest.iter().try_fold(file.get(first)?, |value, segment| match segment {
             Segment::Index(index) => value.get(*index),
             Segment::Key(key) => value.get(key.as_str()),

@@ -44,9 +44,7 @@ impl Config {
 /// A table must be written as a table. Without this check, serde would also fill its keys from
 /// the items of an array, in the order of the fields.
 fn check_shape(file: &Table, section: Section) -> Result<(), Refusal> {
-    let Some(value) = file.get(section.name) else {
-        return Ok(());
-    };
+    let Some(value) = file.get(section.name) else { return Ok(()) };
     let well_formed = if section.is_array {
         value.as_array().is_some_and(|items| items.iter().all(Value::is_table))
     } else {

@@ -170,7 +170,7 @@ impl<S: Transport> Connections<S> {
     pub fn deliver(&mut self, mail: Mail) {
         self.counters.mail_in.add(1);
         match mail.errand {
-            Errand::Close(request) => self.close_for_service(mail.key, request),
+            Errand::Close(request) => self.close_for_service(mail.key, &request),
             Errand::Send(frame) => self.push(mail.key, frame),
         }
     }
@@ -179,7 +179,7 @@ impl<S: Transport> Connections<S> {
         let mail = Mail { key: peer.key, errand };
         if peer.loop_index == self.loop_index {
             match mail.errand {
-                Errand::Close(request) => self.close_for_service(mail.key, request),
+                Errand::Close(request) => self.close_for_service(mail.key, &request),
                 Errand::Send(frame) => self.push(mail.key, frame),
             }
         } else {

@@ -34,9 +34,7 @@ impl<S: Transport> Connections<S> {
     }
 
     fn answer(&mut self, key: ConnKey, head: Result<RequestHead<'_>, HeadError>) {
-        let Some(phase) = self.table.get(key).map(|conn| conn.phase) else {
-            return;
-        };
+        let Some(phase) = self.table.get(key).map(|conn| conn.phase) else { return };
         if self.draining {
             return self.refuse_draining(key);
         }
@@ -91,7 +89,13 @@ impl<S: Transport> Connections<S> {
                     Status::Forbidden => &self.counters.refused_origin,
                     Status::MethodNotAllowed => &self.counters.refused_not_found,
                     Status::UpgradeRequired => &self.counters.refused_upgrade_required,
-                    _ => &self.counters.refused_malformed,
+                    Status::Ok
+                    | Status::BadRequest
+                    | Status::NotFound
+                    | Status::HeaderFieldsTooLarge
+                    | Status::InternalServerError
+                    | Status::ServiceUnavailable
+                    | Status::VersionNotSupported => &self.counters.refused_malformed,
                 };
                 counter.add(1);
                 return self.reject(key, &rejection, head.method() == Method::Head);
@@ -100,7 +104,7 @@ impl<S: Transport> Connections<S> {
         let peer = Peer { loop_index: self.loop_index, key };
         match route.service.admit(&request, peer) {
             Ok(admission) => {
-                let subprotocol = admission.subprotocol.as_ref().or(request.subprotocol());
+                let subprotocol = admission.subprotocol.as_ref().or_else(|| request.subprotocol());
                 write_switching_protocols(
                     self.outgoing.cork(),
                     &request.accept_key(),

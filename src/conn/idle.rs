@@ -4,7 +4,7 @@ use super::{Connections, Flags, Phase};
 use crate::key::ConnKey;
 use crate::reactor::Transport;
 use crate::services::CloseReason;
-use crate::timer::Tick;
+use crate::timer::{Millis, Tick};
 use crate::ws::Opcode;
 
 impl<S: Transport> Connections<S> {
@@ -12,9 +12,7 @@ impl<S: Transport> Connections<S> {
     pub fn expire_timers(&mut self, limit: usize) {
         self.wheel.advance(&mut self.table, self.tick);
         for _ in 0..limit {
-            let Some(index) = self.wheel.next_overdue(&mut self.table) else {
-                break;
-            };
+            let Some(index) = self.wheel.next_overdue(&mut self.table) else { break };
             if let Some(key) = self.table.key_of(index) {
                 self.on_timer(key);
             }
@@ -22,21 +20,17 @@ impl<S: Transport> Connections<S> {
         self.apply_effects();
     }
 
-    /// Milliseconds until a timer may be due, from the beginning of the current tick.
+    /// When a timer may be due next.
     #[must_use]
-    pub fn next_timer_ms(&self) -> Option<u64> {
-        self.wheel.next_due_ms()
+    pub fn next_timer(&self) -> Option<Millis> {
+        self.wheel.next_due()
     }
 
     /// Files a connection's deadline if it is nearer than what is filed. One that lies further
     /// ahead needs nothing: the filed one comes out early and is filed again.
     pub(super) fn arm(&mut self, key: ConnKey) {
-        let Some(due) = self.deadline(key) else {
-            return;
-        };
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(due) = self.deadline(key) else { return };
+        let Some(conn) = self.table.get_mut(key) else { return };
         if !conn.timer.is_filed() || due < conn.timer.due() {
             self.wheel.file(&mut self.table, key.index, due);
         }
@@ -63,9 +57,7 @@ impl<S: Transport> Connections<S> {
     fn look_again(&mut self, key: ConnKey) {
         let is_stalled = self.stalled_at(key).is_some_and(|at| at <= self.tick);
         let tick = self.tick;
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         match conn.phase {
             // We do not listen, so its silence means nothing.
             Phase::Open if conn.flags.has(Flags::MAIL_PAUSED) && !is_stalled => conn.seen = tick,
@@ -80,9 +72,7 @@ impl<S: Transport> Connections<S> {
 
     fn deadline_passed(&mut self, key: ConnKey) {
         let is_stalled = self.stalled_at(key).is_some_and(|at| at <= self.tick);
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         match conn.phase {
             Phase::Handshake => {
                 self.counters.handshakes_timed_out.add(1);
@@ -102,9 +92,7 @@ impl<S: Transport> Connections<S> {
     }
 
     fn ping(&mut self, key: ConnKey) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         conn.seen = self.tick;
         conn.flags.set(Flags::PINGED);
         self.counters.pings_out.add(1);
@@ -143,7 +131,7 @@ impl<S: Transport> Connections<S> {
                     Some(stalled_at) => Some(stalled_at.min(quiet_until)),
                 }
             }
-            Phase::Closing => Some(stalled_at.unwrap_or(conn.seen.after_ms(settings.close_ms))),
+            Phase::Closing => stalled_at.or_else(|| Some(conn.seen.after_ms(settings.close_ms))),
             Phase::Lingering => Some(conn.seen.after_ms(settings.close_ms)),
             Phase::Dead => None,
         }

@@ -3,6 +3,7 @@
 use super::{Conn, Connections, Flags, Phase};
 use crate::key::ConnKey;
 use crate::reactor::Transport;
+use crate::timer::Tick;
 
 /// Fails with the name of the invariant and the connection it does not hold for.
 macro_rules! hold {
@@ -53,10 +54,10 @@ impl<S: Transport> Connections<S> {
             hold!(self.dead.contains(&key), "the dead wait for the reaper", key, conn);
             return Ok(());
         }
+        let next_tick = Tick(self.tick.0 + 1);
         let in_wheel = conn.timer.is_filed()
-            && self.deadline(key).is_some_and(|deadline| conn.timer.due() <= deadline);
-        let is_overdue = conn.timer.is_filed() && conn.timer.due() <= self.tick;
-        hold!(in_wheel || is_overdue, "every deadline is in the wheel", key, conn);
+            && self.deadline(key).is_some_and(|due| conn.timer.due() <= due.max(next_tick));
+        hold!(in_wheel, "every deadline is in the wheel", key, conn);
 
         let is_paused = flags.has(Flags::PAUSED) || flags.has(Flags::MAIL_PAUSED);
         let has_input = flags.has(Flags::INPUT_PENDING) || flags.has(Flags::UNDECODED);

@@ -15,9 +15,7 @@ use crate::ws::{CloseCode, Violation, encode_close};
 impl<S: Transport> Connections<S> {
     /// The upgrade was granted; its reply stands in the output.
     pub(super) fn open(&mut self, key: ConnKey, route: u8) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         self.half_open.leave(&mut conn.flags);
         conn.route = route;
         conn.phase = Phase::Open;
@@ -45,7 +43,7 @@ impl<S: Transport> Connections<S> {
     }
 
     /// A service wants the connection closed.
-    pub(super) fn close_for_service(&mut self, key: ConnKey, request: CloseRequest) {
+    pub(super) fn close_for_service(&mut self, key: ConnKey, request: &CloseRequest) {
         if !self.table.get(key).is_some_and(|conn| conn.phase == Phase::Open) {
             self.counters.effects_ignored.add(1);
             return;
@@ -62,12 +60,8 @@ impl<S: Transport> Connections<S> {
             if told == count {
                 return Some(index);
             }
-            let Some(key) = self.table.key_of(index) else {
-                continue;
-            };
-            let Some(phase) = self.table.get(key).map(|conn| conn.phase) else {
-                continue;
-            };
+            let Some(key) = self.table.key_of(index) else { continue };
+            let Some(phase) = self.table.get(key).map(|conn| conn.phase) else { continue };
             match phase {
                 Phase::Open => {
                     told += 1;
@@ -89,9 +83,7 @@ impl<S: Transport> Connections<S> {
 
     /// The peer did something for which the connection must end.
     pub(super) fn fail(&mut self, key: ConnKey, code: CloseCode, text: &str, reason: CloseReason) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key).filter(|conn| !conn.is_ending()) else { return };
         self.backlog.discard_unstarted(&mut conn.queue, &mut self.buffers);
         encode_close(Some(code), text, self.outgoing.cork());
         self.finish(key, reason);
@@ -99,9 +91,7 @@ impl<S: Transport> Connections<S> {
 
     /// There is no memory for what the connection needs.
     pub(super) fn overloaded(&mut self, key: ConnKey) {
-        let Some(phase) = self.table.get(key).map(|conn| conn.phase) else {
-            return;
-        };
+        let Some(phase) = self.table.get(key).map(|conn| conn.phase) else { return };
         match phase {
             Phase::Open => {
                 let code = CloseCode::TRY_AGAIN_LATER;
@@ -114,10 +104,13 @@ impl<S: Transport> Connections<S> {
 
     /// What stands in the output, if anything, is the last that the connection will be sent.
     pub(super) fn finish(&mut self, key: ConnKey, reason: CloseReason) {
+        let is_ending = self.table.get(key).is_none_or(|conn| conn.is_ending());
+        if is_ending {
+            // Something else ended it first, such as a write that failed on the way here.
+            return self.outgoing.clear();
+        }
         self.leave_open(key, reason);
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         self.half_open.leave(&mut conn.flags);
         conn.phase = Phase::Closing;
         conn.seen = self.tick;
@@ -126,9 +119,7 @@ impl<S: Transport> Connections<S> {
         conn.flags.clear(Flags::PINGED);
         conn.flags.clear(Flags::PING_UNWRITTEN);
         self.flush_outgoing(key, None);
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         if conn.phase == Phase::Closing && conn.queue.is_empty() {
             self.output_ended(key);
         } else {
@@ -139,9 +130,7 @@ impl<S: Transport> Connections<S> {
 
     /// Our last byte is written.
     pub(super) fn output_ended(&mut self, key: ConnKey) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         if conn.flags.has(Flags::INPUT_ENDED) || conn.socket.shutdown_write().is_err() {
             return self.kill(key, CloseReason::Gone);
         }
@@ -153,9 +142,7 @@ impl<S: Transport> Connections<S> {
     /// Ends the connection without a further word. The socket is dropped when it is reaped.
     pub(super) fn kill(&mut self, key: ConnKey, reason: CloseReason) {
         self.leave_open(key, reason);
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         if conn.phase == Phase::Dead {
             return;
         }
@@ -170,10 +157,10 @@ impl<S: Transport> Connections<S> {
     /// of each whether it was one of those over the limit.
     pub fn reap(&mut self, limit: usize, mut freed: impl FnMut(bool)) {
         for _ in 0..limit {
-            let Some(key) = self.dead.pop_front() else {
-                break;
-            };
-            freed(self.remove(key));
+            let Some(key) = self.dead.pop_front() else { break };
+            if let Some(was_refused) = self.remove(key) {
+                freed(was_refused);
+            }
         }
         if self.dead.is_empty() {
             self.dead.shrink_to(KEYS_KEPT);
@@ -186,10 +173,9 @@ impl<S: Transport> Connections<S> {
         self.kill(key, CloseReason::Gone);
     }
 
-    fn remove(&mut self, key: ConnKey) -> bool {
-        let Some(conn) = self.table.remove(key) else {
-            return false;
-        };
+    /// Takes a dead connection out; whether it was one of those over the limit.
+    fn remove(&mut self, key: ConnKey) -> Option<bool> {
+        let conn = self.table.remove(key)?;
         debug_assert_eq!(conn.phase, Phase::Dead);
         if conn.carry != Link::NONE {
             self.carries.release(conn.carry, &mut self.buffers);
@@ -198,14 +184,12 @@ impl<S: Transport> Connections<S> {
         if refused {
             self.refused_count -= 1;
         }
-        refused
+        Some(refused)
     }
 
     /// Tells the service and the counters, once, that an open connection no longer is.
     fn leave_open(&mut self, key: ConnKey, reason: CloseReason) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         if conn.phase != Phase::Open {
             return;
         }
@@ -241,4 +225,4 @@ impl<S: Transport> Connections<S> {
     }
 }
 
-const KEYS_KEPT: usize = 1024;
+const KEYS_KEPT: usize = 256;

@@ -60,6 +60,13 @@ pub(crate) struct Conn<S> {
     flags: Flags,
 }
 
+impl<S> Conn<S> {
+    /// Whether its last bytes are written, or about to be.
+    fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Dead | Phase::Lingering)
+    }
+}
+
 /// Where a connection is in its life.
 ///
 /// ```text

@@ -69,9 +69,7 @@ impl<S: Transport> Connections<S> {
     }
 
     fn receive_once(&mut self, key: ConnKey) -> Step {
-        let Some(conn) = self.table.get_mut(key) else {
-            return Step::Done;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return Step::Done };
         match conn.phase {
             Phase::Closing | Phase::Lingering => return self.discard(key),
             Phase::Dead => return Step::Done,
@@ -116,13 +114,15 @@ impl<S: Transport> Connections<S> {
 
     /// One read into the free room of `buffer`, which grows if it has none.
     fn read(&mut self, key: ConnKey, buffer: &mut ReadBuffer) -> Read {
-        let Some(conn) = self.table.get_mut(key) else {
-            return Read::Nothing;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return Read::Nothing };
         if buffer.filled == buffer.bytes.len() {
             let message_bytes_max = match conn.phase {
                 Phase::Open => self.router.socket(conn.route).options.message_bytes_max,
-                _ => self.settings.head_bytes_max,
+                Phase::Closing
+                | Phase::Dead
+                | Phase::Handshake
+                | Phase::Lingering
+                | Phase::Refusing => self.settings.head_bytes_max,
             };
             // Longer than any header, so it covers a message and its header as well.
             let bytes_max = message_bytes_max + CLIENT_CONTROL_FRAME_BYTES_MAX;
@@ -131,9 +131,7 @@ impl<S: Transport> Connections<S> {
                 return Read::NoRoom;
             }
         }
-        let Some(conn) = self.table.get_mut(key) else {
-            return Read::Nothing;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return Read::Nothing };
         let room = &mut buffer.bytes[buffer.filled..];
         let room_bytes = room.len();
         loop {
@@ -164,9 +162,7 @@ impl<S: Transport> Connections<S> {
     /// unless the end of input was announced: that shows only in a further read, and the edge for
     /// it has been given.
     fn after_read(&mut self, key: ConnKey, filled_the_room: bool) -> Step {
-        let Some(conn) = self.table.get_mut(key) else {
-            return Step::Done;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return Step::Done };
         if filled_the_room || conn.flags.has(Flags::INPUT_ENDING) {
             return Step::Again;
         }
@@ -175,9 +171,7 @@ impl<S: Transport> Connections<S> {
     }
 
     fn handle(&mut self, key: ConnKey, buffer: &mut ReadBuffer) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         conn.flags.clear(Flags::UNDECODED);
         if conn.phase != Phase::Open {
             self.receive_head(key, buffer);
@@ -188,13 +182,9 @@ impl<S: Transport> Connections<S> {
     /// Decodes what has arrived, lets the service answer, and writes the answers.
     fn receive_frames(&mut self, key: ConnKey, buffer: &mut ReadBuffer) {
         while self.table.get_mut(key).is_some_and(|conn| conn.phase == Phase::Open) {
-            // A service may have asked for a close when it heard of the connection.
-            let stop = if self.outgoing.wants_close() {
-                Stop::ServiceClose
-            } else {
-                self.decode(key, buffer)
-            };
+            let stop = self.decode(key, buffer);
             self.flush_outgoing(key, Some(buffer));
+            let close_request = self.outgoing.take_close();
             let letters = self.mail_out.len();
             self.apply_effects();
             let writes_mail = self.mail_out.len() > letters;
@@ -223,8 +213,8 @@ impl<S: Transport> Connections<S> {
                 }
                 Stop::Closed(code) => self.answer_close(key, code),
                 Stop::ServiceClose => {
-                    if let Some(request) = self.outgoing.take_close() {
-                        self.close_for_service(key, request);
+                    if let Some(request) = close_request {
+                        self.close_for_service(key, &request);
                     }
                 }
             }
@@ -240,9 +230,7 @@ impl<S: Transport> Connections<S> {
     }
 
     fn decode(&mut self, key: ConnKey, buffer: &mut ReadBuffer) -> Stop {
-        let Some(conn) = self.table.get_mut(key) else {
-            return Stop::NeedMore;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return Stop::NeedMore };
         let peer = Peer { loop_index: self.loop_index, key };
         let route = self.router.socket(conn.route);
         let message_bytes_max = route.options.message_bytes_max;
@@ -250,6 +238,10 @@ impl<S: Transport> Connections<S> {
         let (mut messages, mut message_bytes, mut pongs) = (0, 0, 0);
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max);
         let stop = loop {
+            // Asked for by the last message, or already when the connection opened.
+            if self.outgoing.wants_close() {
+                break Stop::ServiceClose;
+            }
             match decoder.next(arrived) {
                 Ok(None) => break Stop::NeedMore,
                 Err(violation) => break Stop::Broken(violation),
@@ -274,9 +266,6 @@ impl<S: Transport> Connections<S> {
                             &mut self.effects_ignored,
                         ),
                     );
-                    if self.outgoing.wants_close() {
-                        break Stop::ServiceClose;
-                    }
                 }
                 Ok(Some(Event::Ping(payload))) => {
                     self.outgoing.frame(Opcode::Pong, &arrived[payload]);
@@ -334,9 +323,7 @@ impl<S: Transport> Connections<S> {
 
     /// The peer has said all it will.
     fn input_ended(&mut self, key: ConnKey) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         conn.flags.set(Flags::INPUT_ENDED);
         conn.flags.clear(Flags::INPUT_PENDING);
         match conn.phase {
@@ -354,9 +341,7 @@ impl<S: Transport> Connections<S> {
 
     /// Reads and throws away, so that closing the socket resets nothing.
     fn discard(&mut self, key: ConnKey) -> Step {
-        let Some(conn) = self.table.get_mut(key) else {
-            return Step::Done;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return Step::Done };
         if !conn.flags.has(Flags::INPUT_PENDING) {
             return Step::Done;
         }

@@ -25,9 +25,7 @@ enum Written {
 impl<S: Transport> Connections<S> {
     /// An event said that there may be room.
     pub fn on_writable(&mut self, key: ConnKey) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         conn.flags.clear(Flags::WRITE_BLOCKED);
         if !conn.queue.is_empty() {
             self.flush_queue(key);
@@ -42,9 +40,7 @@ impl<S: Transport> Connections<S> {
         }
         let mut nothing_read = ReadBuffer::default();
         let buffer = buffer.unwrap_or(&mut nothing_read);
-        let Some(conn) = self.table.get_mut(key) else {
-            return self.outgoing.clear();
-        };
+        let Some(conn) = self.table.get_mut(key) else { return self.outgoing.clear() };
         let mut written = 0;
         let was_empty = conn.queue.is_empty();
         if was_empty {
@@ -66,9 +62,7 @@ impl<S: Transport> Connections<S> {
         if enqueued.is_err() {
             return self.kill(key, CloseReason::Overload);
         }
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         if was_empty {
             self.write_blocked(key);
         } else if !conn.flags.has(Flags::WRITE_BLOCKED) {
@@ -85,9 +79,7 @@ impl<S: Transport> Connections<S> {
         written: usize,
         buffer: &mut ReadBuffer,
     ) -> Result<(), OverBudget> {
-        let Some(conn) = self.table.get_mut(key) else {
-            return Ok(());
-        };
+        let Some(conn) = self.table.get_mut(key) else { return Ok(()) };
         let may_hand_over = !conn.carry.is_none() && buffer.kept_bytes() == 0;
         let mut stretches = self.outgoing.stretches(written).peekable();
         // The rest of a write that fell short may begin anywhere.
@@ -167,9 +159,7 @@ impl<S: Transport> Connections<S> {
                 self.dirty.shrink_to(KEYS_KEPT);
                 return;
             };
-            let Some(conn) = self.table.get_mut(key) else {
-                continue;
-            };
+            let Some(conn) = self.table.get_mut(key) else { continue };
             conn.flags.clear(Flags::DIRTY);
             if !conn.flags.has(Flags::WRITE_BLOCKED) {
                 self.flush_queue(key);
@@ -180,9 +170,7 @@ impl<S: Transport> Connections<S> {
     /// Writes from the queue as much as the socket takes, within the connection's share.
     pub(super) fn flush_queue(&mut self, key: ConnKey) {
         for _ in 0..WRITES_PER_FLUSH {
-            let Some(conn) = self.table.get_mut(key) else {
-                return;
-            };
+            let Some(conn) = self.table.get_mut(key) else { return };
             if conn.queue.is_empty() {
                 break;
             }
@@ -206,9 +194,7 @@ impl<S: Transport> Connections<S> {
                 break;
             }
         }
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         if conn.queue.is_empty() {
             self.queue_emptied(key);
         } else if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
@@ -219,9 +205,7 @@ impl<S: Transport> Connections<S> {
 
     fn queue_emptied(&mut self, key: ConnKey) {
         let tick = self.tick;
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         if conn.flags.take(Flags::PING_UNWRITTEN) {
             // The ping is out only now: the time to answer it begins.
             conn.seen = tick;
@@ -235,9 +219,7 @@ impl<S: Transport> Connections<S> {
     /// run queue must see to it.
     fn resume_reading(&mut self, key: ConnKey) {
         let below = self.settings.backlog_high_bytes / 2;
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         if conn.queue.bytes() < below && conn.flags.take(Flags::PAUSED) {
             self.run_queue.push(&mut self.table, key);
             self.arm(key);
@@ -247,9 +229,7 @@ impl<S: Transport> Connections<S> {
     /// Replies pile up: stop reading what would make more of them.
     fn judge_high_mark(&mut self, key: ConnKey) {
         let high_bytes = self.settings.backlog_high_bytes;
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         if conn.phase == Phase::Open
             && conn.queue.bytes() > high_bytes
             && conn.flags.raise(Flags::PAUSED)
@@ -260,9 +240,7 @@ impl<S: Transport> Connections<S> {
 
     /// The socket has no room: an edge will say when it has, and a deadline how long to wait.
     fn write_blocked(&mut self, key: ConnKey) {
-        let Some(conn) = self.table.get_mut(key) else {
-            return;
-        };
+        let Some(conn) = self.table.get_mut(key) else { return };
         conn.flags.set(Flags::WRITE_BLOCKED);
         if conn.flags.raise(Flags::WRITE_INTEREST) {
             self.write_interest.push(key);
@@ -312,4 +290,4 @@ fn write_outgoing<S: Transport>(
 const WRITES_PER_FLUSH: usize = 4;
 /// From here on handing a buffer over costs less than copying out of it.
 const HANDED_OVER_BYTES_MIN: usize = 16 << 10;
-const KEYS_KEPT: usize = 1024;
+const KEYS_KEPT: usize = 256;

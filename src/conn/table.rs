@@ -28,6 +28,10 @@ impl<S> Table<S> {
             self.last_generation += 1;
         }
         let generation = self.last_generation;
+        if self.slots.capacity() == 0 {
+            // Untouched pages cost nothing, and the allocator is spared the small steps.
+            self.slots.reserve(SLOTS_KEPT);
+        }
         let index = self.slots.insert(Conn {
             socket,
             generation,
@@ -97,8 +101,8 @@ impl<S> TimerLinks for Table<S> {
     }
 }
 
-/// Below this the table is not worth shrinking.
-const SLOTS_KEPT: usize = 256;
+/// The smallest table; 56 KiB, of which only the used pages exist.
+const SLOTS_KEPT: usize = 1024;
 
 /// Bytes that one slot takes in the slab, tag included.
 #[cfg(test)]

@@ -35,9 +35,7 @@ impl<'b> Path<'b> {
     /// Whether the decoded segments are those of `literal`, which begins with `/` and is not
     /// encoded: `/chat/room`. Never allocates. A slash at the end counts.
     pub fn matches(self, literal: &str) -> bool {
-        let Some(literal) = literal.strip_prefix('/') else {
-            return false;
-        };
+        let Some(literal) = literal.strip_prefix('/') else { return false };
         let mut expected = literal.split('/');
         self.segments().all(|segment| expected.next().is_some_and(|text| segment.matches(text)))
             && expected.next().is_none()
@@ -75,9 +73,7 @@ impl<'b> Query<'b> {
     pub fn value<'n>(self, name: &'n str) -> Result<Option<Cow<'b, str>>, QueryError<'n>> {
         let mut values =
             self.pairs().filter_map(|(candidate, value)| candidate.matches(name).then_some(value));
-        let Some(value) = values.next() else {
-            return Ok(None);
-        };
+        let Some(value) = values.next() else { return Ok(None) };
         if values.next().is_some() {
             return Err(QueryError::Repeated { name });
         }

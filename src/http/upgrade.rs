@@ -161,9 +161,7 @@ fn parse_key<'h>(head: &'h RequestHead<'h>) -> Result<&'h [u8; 24], UpgradeError
 fn check_origin(head: &RequestHead<'_>, origins: &OriginRule) -> Result<(), UpgradeError> {
     let mut values = head.header_values("Origin");
     // Only browsers must send it, and only their users need its protection (RFC 6455 §10.2).
-    let Some(origin) = values.next() else {
-        return Ok(());
-    };
+    let Some(origin) = values.next() else { return Ok(()) };
     if values.next().is_some() {
         return Err(UpgradeError::RepeatedOrigin);
     }

@@ -148,9 +148,7 @@ impl Backlog {
 
     /// Appends a shared frame.
     pub fn push_frame(&mut self, queue: &mut OutQueue, id: FrameId, tick: Tick) {
-        let Some(shared) = self.frames.get_mut(id.0 as usize) else {
-            return;
-        };
+        let Some(shared) = self.frames.get_mut(id.0 as usize) else { return };
         shared.recipients += 1;
         let length = shared.frame.as_bytes().len();
         let (content, kind) = (id.0, Kind::Frame);
@@ -278,9 +276,7 @@ impl Backlog {
 
     /// Removes the head and frees what it referred to. Leaves `bytes` and `head_written` alone.
     fn pop(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
-        let Some(head) = queue.head.index() else {
-            return;
-        };
+        let Some(head) = queue.head.index() else { return };
         let segment = self.segments.remove(head as usize);
         queue.head = segment.next;
         if queue.head.is_none() {

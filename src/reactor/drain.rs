@@ -32,9 +32,7 @@ impl Drain {
 
     /// How many to tell now.
     pub(super) fn quota(&mut self, now: Millis) -> usize {
-        let Some(per_second) = self.per_second else {
-            return usize::MAX;
-        };
+        let Some(per_second) = self.per_second else { return usize::MAX };
         let due = ((now.since(self.started) + STEP_MS) * per_second).div_ceil(1000);
         let quota = due.saturating_sub(self.told);
         self.told += quota;

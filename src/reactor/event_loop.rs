@@ -13,7 +13,7 @@ use crate::conn::{Connections, Mail};
 use crate::key::ConnKey;
 use crate::metrics::Counters;
 use crate::pool::Lease;
-use crate::timer::{Clock, Millis, TICK_MS};
+use crate::timer::{Clock, Millis};
 
 /// How much work one turn may do.
 #[derive(Clone, Debug)]
@@ -180,12 +180,10 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         if self.has_mail || !self.inbox.is_empty() || self.connections.has_work() {
             return Some(Duration::ZERO);
         }
-        let tick_began = now.0 - now.0 % TICK_MS;
-        let timer = self.connections.next_timer_ms().map(|ms| Millis(tick_began + ms));
         let refused_count = self.connections.refused_count();
         let has_outbox = self.outboxes.iter().any(|outbox| !outbox.is_empty());
         let due = [
-            timer,
+            self.connections.next_timer(),
             self.acceptor.due(now, refused_count),
             self.connections.trim(),
             self.drain.as_ref().map(|drain| drain.due(now)),
@@ -209,9 +207,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             }
         }
         for _ in 0..self.settings.mail_per_turn {
-            let Some(letter) = self.inbox.pop_front() else {
-                break;
-            };
+            let Some(letter) = self.inbox.pop_front() else { break };
             self.connections.deliver(letter);
         }
     }
@@ -254,9 +250,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
 
     fn register_write_interest(&mut self) {
         while let Some(key) = self.connections.take_write_interest() {
-            let Some(socket) = self.connections.socket_mut(key) else {
-                continue;
-            };
+            let Some(socket) = self.connections.socket_mut(key) else { continue };
             if self.poller.reregister(socket, key.to_token()).is_err() {
                 self.connections.give_up(key);
                 self.connections.apply_effects();

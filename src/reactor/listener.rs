@@ -103,9 +103,7 @@ impl Acceptor {
             }
         }
         for _ in 0..self.settings.accepts_per_turn {
-            let Some(listener) = self.pending.iter().position(|pending| *pending) else {
-                break;
-            };
+            let Some(listener) = self.pending.iter().position(|pending| *pending) else { break };
             let admitted = !self.draining && self.budget.take(1);
             if !admitted
                 && !self.draining
@@ -136,6 +134,7 @@ impl Acceptor {
         if self.draining && !self.pending.contains(&true) {
             poller.close_listeners();
             self.is_closed = true;
+            self.paused_until = None;
         }
     }
 
@@ -145,15 +144,13 @@ impl Acceptor {
     }
 
     fn register<P: Poller>(
-        &mut self,
+        &self,
         poller: &mut P,
         connections: &mut Connections<P::Socket>,
         key: ConnKey,
         counters: &Counters,
     ) {
-        let Some(socket) = connections.socket_mut(key) else {
-            return;
-        };
+        let Some(socket) = connections.socket_mut(key) else { return };
         if poller.register(socket, key.to_token()).is_err() {
             counters.accept_failures.add(1);
             connections.give_up(key);

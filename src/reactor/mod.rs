@@ -4,9 +4,11 @@ mod drain;
 mod event_loop;
 mod listener;
 mod mailbox;
+mod mio_poller;
 mod poller;
 
 pub use event_loop::{EventLoop, LoopCommand, LoopLinks, LoopSettings, MAILBOX_TOKEN, Turn};
 pub use listener::ListenerSettings;
 pub use mailbox::{Mailbox, Wake};
+pub use mio_poller::MioPoller;
 pub use poller::{AcceptError, Poller, Readiness, Transport};

@@ -39,6 +39,12 @@ pub const TICK_MS: u64 = 64;
 pub struct Tick(pub u32);
 
 impl Tick {
+    /// The moment it begins.
+    #[must_use]
+    pub const fn begins(self) -> Millis {
+        Millis(self.0 as u64 * TICK_MS)
+    }
+
     /// The first tick at whose beginning at least `ms` milliseconds have passed since any moment
     /// of this tick: deadlines may come late by two ticks, never early.
     #[must_use]

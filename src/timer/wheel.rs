@@ -12,7 +12,7 @@
 //!     c7 ⇄ c2   –           c9                c1 ⇄ c4
 //! ```
 
-use super::clock::{TICK_MS, Tick};
+use super::clock::{Millis, TICK_MS, Tick};
 
 /// The wheel's part of a timed slot: 12 bytes.
 #[derive(Clone, Copy, Debug)]
@@ -134,12 +134,12 @@ impl Wheel {
         Some(index)
     }
 
-    /// Milliseconds from the beginning of the current tick to the beginning of the next one that
-    /// has an entry; 0 if something is overdue, `None` if the wheel is empty.
+    /// The beginning of the next tick that has an entry; of the current one if something is
+    /// overdue, `None` if the wheel is empty.
     #[must_use]
-    pub fn next_due_ms(&self) -> Option<u64> {
+    pub fn next_due(&self) -> Option<Millis> {
         if self.overdue != NONE {
-            return Some(0);
+            return Some(self.current.begins());
         }
         let from = slot_of(Tick(self.current.0.wrapping_add(1)));
         let mut word = from / 64;
@@ -148,7 +148,7 @@ impl Wheel {
             if bits != 0 {
                 let slot = word * 64 + bits.trailing_zeros() as usize;
                 let ticks = (slot + SLOT_COUNT - from) % SLOT_COUNT + 1;
-                return Some(ticks as u64 * TICK_MS);
+                return Some(self.current.begins().plus(ticks as u64 * TICK_MS));
             }
             word = (word + 1) % self.occupied.len();
             bits = self.occupied[word];
@@ -258,8 +258,8 @@ mod tests {
                     }
                 }
                 let expected =
-                    naive.values().min().map(|due| u64::from(due - now) * TICK_MS);
-                prop_assert_eq!(wheel.next_due_ms(), expected);
+                    naive.values().min().map(|due| Tick(*due).begins());
+                prop_assert_eq!(wheel.next_due(), expected);
             }
         }
     }
@@ -268,7 +268,7 @@ mod tests {
     fn a_deadline_is_never_early() {
         for start in [0, 1, 63, 64, 65, 1_000_000] {
             for ms in [1, 63, 64, 100, 5_000] {
-                let started = crate::timer::Millis(start);
+                let started = Millis(start);
                 let due = started.tick().after_ms(ms);
                 assert!(u64::from(due.0) * TICK_MS >= start + ms);
                 assert!(u64::from(due.0) * TICK_MS <= start + ms + 2 * TICK_MS);

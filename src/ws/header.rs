@@ -63,9 +63,7 @@ pub struct FrameHeader {
 /// fragmented or longer than 125 bytes, lengths not in their shortest form or above 2⁶³ − 1
 /// (RFC 6455 §5.2, §5.5). It is found as soon as the bytes that show it are there.
 pub fn parse_header(input: &[u8]) -> Result<Option<(FrameHeader, usize)>, Violation> {
-    let [first, second, rest @ ..] = input else {
-        return Ok(None);
-    };
+    let [first, second, rest @ ..] = input else { return Ok(None) };
     if first & (RSV2 | RSV3) != 0 {
         return Err(Violation::ReservedBits);
     }
@@ -82,9 +80,7 @@ pub fn parse_header(input: &[u8]) -> Result<Option<(FrameHeader, usize)>, Violat
     }
     let (payload_len, rest) = match short_len {
         126 => {
-            let Some((bytes, rest)) = rest.split_first_chunk() else {
-                return Ok(None);
-            };
+            let Some((bytes, rest)) = rest.split_first_chunk() else { return Ok(None) };
             let len = u64::from(u16::from_be_bytes(*bytes));
             if len < 126 {
                 return Err(Violation::LengthNotMinimal);
@@ -92,9 +88,7 @@ pub fn parse_header(input: &[u8]) -> Result<Option<(FrameHeader, usize)>, Violat
             (len, rest)
         }
         127 => {
-            let Some((bytes, rest)) = rest.split_first_chunk() else {
-                return Ok(None);
-            };
+            let Some((bytes, rest)) = rest.split_first_chunk() else { return Ok(None) };
             let len = u64::from_be_bytes(*bytes);
             if len > i64::MAX as u64 {
                 return Err(Violation::LengthOverflow);
@@ -109,9 +103,7 @@ pub fn parse_header(input: &[u8]) -> Result<Option<(FrameHeader, usize)>, Violat
     let (mask, rest) = if second & MASKED == 0 {
         (None, rest)
     } else {
-        let Some((key, rest)) = rest.split_first_chunk() else {
-            return Ok(None);
-        };
+        let Some((key, rest)) = rest.split_first_chunk() else { return Ok(None) };
         (Some(*key), rest)
     };
     let header = FrameHeader { fin, rsv1: first & RSV1 != 0, opcode, mask, payload_len };

@@ -20,5 +20,5 @@ pub use header::{
     CLIENT_CONTROL_FRAME_BYTES_MAX, CLIENT_HEADER_BYTES_MAX, FrameHeader, Opcode, parse_header,
 };
 pub use mask::apply_mask;
-pub use utf8::Utf8Tail;
+pub use utf8::{NotUtf8, Utf8Tail};
 pub use violation::Violation;

@@ -46,14 +46,15 @@ impl Utf8Tail {
     /// Adds bytes to the unfinished character until it is whole; gives what follows it.
     fn complete_character<'p>(&mut self, piece: &'p [u8]) -> Result<&'p [u8], NotUtf8> {
         let mut character = [self.bytes[0], self.bytes[1], self.bytes[2], 0];
-        let mut len = usize::from(self.len);
-        for (taken, byte) in piece.iter().enumerate() {
-            character[len] = *byte;
-            len += 1;
+        let mut rest = piece;
+        while let [byte, after @ ..] = rest {
+            rest = after;
+            let len = usize::from(self.len) + 1;
+            character[len - 1] = *byte;
             match std::str::from_utf8(&character[..len]) {
                 Ok(_) => {
                     *self = Self::default();
-                    return Ok(&piece[taken + 1..]);
+                    return Ok(rest);
                 }
                 Err(error) if error.error_len().is_none() => {
                     // At most three bytes can be a proper beginning of a character.

@@ -16,9 +16,7 @@ fn refused(cases: &[(&str, &str)]) {
 #[test]
 fn every_range_is_enforced_at_both_ends() {
     for key in KEYS {
-        let Rule::Integer { min, max } = key.rule else {
-            continue;
-        };
+        let Rule::Integer { min, max } = key.rule else { continue };
         let line = |value: i128| match key.section() {
             "" => format!("{} = {value}\n", key.leaf()),
             "route" => {

@@ -290,9 +290,7 @@ proptest! {
         let Ok(head) = parse_head(&bytes[..end]) else { return Ok(()) };
         let policy = UpgradePolicy { origins: &OriginRule::Any, subprotocols: &[] };
         let Ok(request) = check_upgrade(&head, &policy) else { return Ok(()) };
-        let Ok(Some((their_end, their_request))) = Request::try_parse(&bytes) else {
-            return Ok(());
-        };
+        let Ok(Some((their_end, their_request))) = Request::try_parse(&bytes) else { return Ok(()) };
         prop_assert_eq!(their_end, end, "both must agree where the frames begin");
         if let Ok(response) = create_response(&their_request) {
             let accept = response.headers()["Sec-WebSocket-Accept"].as_bytes();

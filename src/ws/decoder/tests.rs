@@ -143,10 +143,10 @@ proptest! {
         pieces in prop::collection::vec(1..200usize, 0..40),
     ) {
         let (stream, expected) = encode(&sent);
-        prop_assert_eq!(decode_whole(&stream), expected.clone());
-        prop_assert_eq!(decode(&stream, &pieces, 1 << 20), expected.clone());
+        prop_assert_eq!(&decode_whole(&stream), &expected);
+        prop_assert_eq!(&decode(&stream, &pieces, 1 << 20), &expected);
         let one_by_one = vec![1; stream.len()];
-        prop_assert_eq!(decode(&stream, &one_by_one, 1 << 20), expected);
+        prop_assert_eq!(&decode(&stream, &one_by_one, 1 << 20), &expected);
     }
 
     #[test]

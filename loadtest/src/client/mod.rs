@@ -1,0 +1,13 @@
+//! The client's side of RFC 6455: bytes in, events and bytes out. No socket, no clock.
+//!
+//! A connection is a few words: its accept key is derived again from its serial number when the
+//! answer arrives, and incomplete input is kept by whoever owns the socket. That leaves room for
+//! as many connections as the machine has descriptors.
+
+mod connection;
+mod failure;
+mod frame;
+mod handshake;
+
+pub(crate) use connection::{Connection, Event, Outgoing};
+pub(crate) use failure::{Awaited, Failure};

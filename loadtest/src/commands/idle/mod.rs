@@ -1,0 +1,158 @@
+//! `loadtest idle`: what an idle connection costs the server.
+//!
+//! Opens connections, lets them rest, checks that each still answers, closes them properly and
+//! looks whether the server's memory comes back; then once more, to show that nothing grows.
+
+mod report;
+mod study;
+mod workload;
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{CommandError, Verdict};
+use crate::driver::DriverOptions;
+use crate::file_limit;
+use crate::fleet::{Fleet, Pace};
+use crate::interrupt::Interrupt;
+use crate::meter::Meter;
+use crate::output::Output;
+use crate::proc_stats;
+use crate::server_process::{ServerArguments, ServerProcess};
+use crate::source_address::SourceAddresses;
+use crate::target::{Target, TargetArguments};
+use study::Study;
+
+/// Holds idle connections and reports what each of them costs the server
+#[derive(Args, Debug)]
+pub(crate) struct IdleArguments {
+    #[command(flatten)]
+    target: TargetArguments,
+
+    #[command(flatten)]
+    server: ServerArguments,
+
+    /// Connections to hold
+    #[arg(long, value_name = "COUNT")]
+    connections: NonZeroUsize,
+
+    /// How long to hold them
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
+    hold: Duration,
+
+    /// How often to open, hold and close them all
+    #[arg(long, value_name = "COUNT", default_value = "2")]
+    cycles: NonZeroUsize,
+
+    /// Connections that come, echo one message and leave, one after the other, before the
+    /// baseline is taken: enough for each loop of the server to see one. 0 if the path does not
+    /// echo
+    #[arg(long, value_name = "COUNT", default_value = "16")]
+    warm_up: usize,
+
+    /// Open at most so many connections per second
+    #[arg(long, value_name = "CONNECTS_PER_SECOND")]
+    rate: Option<NonZeroU32>,
+
+    /// Answers awaited at a time. The server's CPU time per connection falls with it: what
+    /// arrives together is accepted together. Compare runs of the same width only. A stage in
+    /// which as many connections fail is given up
+    #[arg(long, value_name = "COUNT", default_value = "256")]
+    in_flight: NonZeroUsize,
+
+    /// How long the server may take for each answer
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
+    timeout: Duration,
+
+    /// Memory counts as settled when it has not changed for so long
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
+    quiet: Duration,
+
+    /// Seed of the accept keys, mask keys and ping payloads
+    #[arg(long, default_value = "1")]
+    seed: u64,
+
+    /// Write the report as one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(
+    arguments: &IdleArguments,
+    interrupt: &Interrupt,
+) -> Result<Verdict, CommandError> {
+    let output = Output::new(arguments.json);
+    let (target, sources) = prepare_target(arguments)?;
+    require_files(arguments.connections)?;
+    // Ended when this function is left, whichever way.
+    let server = ServerProcess::prepare(&arguments.server, target.address, interrupt)?;
+    let options =
+        DriverOptions { target, sources, answer_max: arguments.timeout, seed: arguments.seed };
+    let fleet = Fleet::new(options, interrupt.clone())?;
+    let report = Study::new(arguments, output, Meter::new(server.pid()), fleet).run()?;
+    output.report(&report)?;
+    Ok(if report.has_failures() { Verdict::Failures } else { Verdict::Fine })
+}
+
+impl IdleArguments {
+    fn pace(&self) -> Pace {
+        Pace { in_flight_max: self.in_flight, connects_per_second: self.rate }
+    }
+}
+
+fn prepare_target(arguments: &IdleArguments) -> Result<(Target, SourceAddresses), CommandError> {
+    let target = arguments.target.resolve().map_err(|error| {
+        CommandError::Usage(format!("--address {}: {error}", arguments.target.address()))
+    })?;
+    let sources = SourceAddresses::new(target.address, &proc_stats::read_ephemeral_ports()?);
+    let (connections, connections_max) = (arguments.connections.get(), sources.connections_max());
+    if connections > connections_max {
+        return Err(CommandError::Usage(format!(
+            "--connections {connections} does not fit: this machine's ports allow \
+             {connections_max} to {} (net.ipv4.ip_local_port_range)",
+            target.address
+        )));
+    }
+    Ok((target, sources))
+}
+
+/// Every connection is an open file.
+fn require_files(connections: NonZeroUsize) -> Result<(), CommandError> {
+    let granted = file_limit::raise();
+    let connections_max = granted.saturating_sub(file_limit::RESERVED_FILES);
+    if connections.get() > connections_max {
+        return Err(CommandError::Usage(format!(
+            "--connections {connections} does not fit: the limit on open files (ulimit -Hn) is \
+             {granted}, which allows {connections_max}"
+        )));
+    }
+    Ok(())
+}
+
+fn parse_seconds(seconds: &str) -> Result<Duration, String> {
+    let seconds: f64 = seconds.parse().map_err(|_| "must be a number of seconds".to_owned())?;
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    if duration > SECONDS_MAX {
+        return Err(format!("must be at most {}", SECONDS_MAX.as_secs()));
+    }
+    Ok(duration)
+}
+
+/// A day; and far from the end of the clock's range.
+const SECONDS_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_may_have_a_fraction_and_must_make_sense() {
+        assert_eq!(parse_seconds("0.25"), Ok(Duration::from_millis(250)));
+        for seconds in ["", "-1", "NaN", "inf", "1e9", "ten"] {
+            assert!(parse_seconds(seconds).is_err(), "{seconds:?}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What the study found: one JSON document, or a page for people.
+//!
+//! The names of the fields are the document's keys; each ends in its unit.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use serde::Serialize;
+
+use super::IdleArguments;
+use crate::meter::{PerConnection, Snapshot};
+use crate::tally::Tally;
+use crate::units::{Bytes, Growth, Seconds};
+
+/// The whole study.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct IdleReport {
+    command: &'static str,
+    address: String,
+    path: String,
+    connections: usize,
+    cycles: usize,
+    warm_up_connections: usize,
+    in_flight: usize,
+    #[serde(rename = "hold_seconds")]
+    hold: Seconds,
+    server_pid: Option<NonZeroU32>,
+    /// Where the server's anonymous memory was read; absent if it was not.
+    anonymous_source: Option<&'static str>,
+    baseline: Option<Snapshot>,
+    cycle_reports: Vec<CycleReport>,
+    /// The server's anonymous memory after the last cycle, less that after the first.
+    between_cycles_growth_bytes: Option<i64>,
+    failures: Tally,
+    notes: Vec<&'static str>,
+}
+
+/// One cycle of open, hold, check, close.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct CycleReport {
+    pub(super) cycle: usize,
+    pub(super) connections_opened: usize,
+    #[serde(rename = "opening_seconds")]
+    pub(super) opening: Seconds,
+    pub(super) connects_per_second: f64,
+    #[serde(rename = "opening_server_cpu_seconds")]
+    pub(super) opening_server_cpu: Option<Seconds>,
+    #[serde(rename = "holding_server_cpu_seconds")]
+    pub(super) holding_server_cpu: Option<Seconds>,
+    pub(super) connections_held: usize,
+    pub(super) server_pings_answered: usize,
+    pub(super) pongs_verified: usize,
+    pub(super) connections_closed: usize,
+    /// At the end of the hold.
+    pub(super) held: Snapshot,
+    /// `held` less the baseline.
+    pub(super) per_connection: Option<PerConnection>,
+    pub(super) left: Settled,
+    /// The server's anonymous memory after all left, less the baseline's.
+    pub(super) left_growth_bytes: Option<i64>,
+}
+
+/// A snapshot that was taken once the server's memory stood still.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Settled {
+    #[serde(flatten)]
+    pub(super) snapshot: Snapshot,
+    /// False if the memory was still changing when patience ran out.
+    pub(super) is_settled: bool,
+    #[serde(rename = "settling_seconds")]
+    pub(super) settling: Seconds,
+}
+
+impl IdleReport {
+    pub(super) fn new(arguments: &IdleArguments, server_pid: Option<NonZeroU32>) -> Self {
+        let mut notes = vec![KERNEL_NOTE];
+        if server_pid.is_none() {
+            notes.push(NO_SERVER_NOTE);
+        }
+        Self {
+            command: "idle",
+            address: arguments.target.address().to_owned(),
+            path: arguments.target.path().to_owned(),
+            connections: arguments.connections.get(),
+            cycles: arguments.cycles.get(),
+            warm_up_connections: arguments.warm_up,
+            in_flight: arguments.in_flight.get(),
+            hold: Seconds(arguments.hold),
+            server_pid,
+            anonymous_source: None,
+            baseline: None,
+            cycle_reports: Vec::new(),
+            between_cycles_growth_bytes: None,
+            failures: Tally::default(),
+            notes,
+        }
+    }
+
+    pub(super) fn set_baseline(&mut self, baseline: Snapshot) {
+        self.anonymous_source = baseline.server.map(|stats| stats.anonymous_source.as_str());
+        self.baseline = Some(baseline);
+    }
+
+    pub(super) fn add_cycle(&mut self, cycle: CycleReport) {
+        self.between_cycles_growth_bytes = self
+            .cycle_reports
+            .first()
+            .and_then(|first| cycle.left.snapshot.anonymous_growth_bytes(&first.left.snapshot));
+        self.cycle_reports.push(cycle);
+    }
+
+    pub(super) fn set_failures(&mut self, failures: Tally) {
+        self.failures = failures;
+    }
+
+    pub(super) fn has_failures(&self) -> bool {
+        self.failures.count() > 0
+    }
+
+    fn write_snapshots(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(baseline) = &self.baseline else {
+            return Ok(());
+        };
+        writeln!(
+            f,
+            "\n{:24}{:>12}{:>12}{:>9}{:>14}{:>9}{:>14}",
+            "", "anonymous", "resident", "threads", "kernel slab", "sockets", "tcp buffers"
+        )?;
+        write_row(f, "baseline", baseline)?;
+        for report in &self.cycle_reports {
+            write_row(f, &format!("cycle {}, held", report.cycle), &report.held)?;
+            write_row(f, &format!("cycle {}, all left", report.cycle), &report.left.snapshot)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for IdleReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { connections, address, path, hold, in_flight, .. } = self;
+        writeln!(
+            f,
+            "{connections} idle connections to ws://{address}{path}, held {hold}, \
+             {in_flight} answers awaited at a time"
+        )?;
+        if let (Some(pid), Some(source)) = (self.server_pid, self.anonymous_source) {
+            writeln!(f, "server: pid {pid}; its anonymous memory is {source}")?;
+        }
+        self.write_snapshots(f)?;
+        for cycle in &self.cycle_reports {
+            write!(f, "\n{cycle}")?;
+        }
+        if let Some(growth) = self.between_cycles_growth_bytes {
+            writeln!(f, "\nfrom the first to the last cycle the server grew {}", Growth(growth))?;
+        }
+        writeln!(f)?;
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
+        }
+        match self.failures.first_reason() {
+            None => writeln!(f, "no failures"),
+            Some(reason) => {
+                writeln!(f, "FAILURES: {}; the first: {reason}", self.failures.count())
+            }
+        }
+    }
+}
+
+impl fmt::Display for CycleReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "cycle {}: {} opened in {}, {:.0}/s",
+            self.cycle, self.connections_opened, self.opening, self.connects_per_second
+        )?;
+        if let Some(share) = &self.per_connection {
+            if let (Some(anonymous), Some(resident)) =
+                (share.server_anonymous_bytes, share.server_rss_bytes)
+            {
+                writeln!(
+                    f,
+                    "  per connection, server: {anonymous:.1} B anonymous, {resident:.1} B resident"
+                )?;
+            }
+            writeln!(
+                f,
+                "  per connection, kernel, both ends: {:.0} B slab ({:.0} B unreclaimable), \
+                 {:.0} B tcp buffers",
+                share.kernel_slab_both_ends_bytes,
+                share.kernel_slab_unreclaimable_both_ends_bytes,
+                share.kernel_tcp_buffer_both_ends_bytes
+            )?;
+        }
+        if let Some((opening, holding)) = self.opening_server_cpu.zip(self.holding_server_cpu) {
+            writeln!(f, "  server CPU: {opening} to accept them all, {holding} to hold them")?;
+        }
+        writeln!(
+            f,
+            "  {} held, {} answered their ping, {} closed properly, {} pings of the server answered",
+            self.connections_held,
+            self.pongs_verified,
+            self.connections_closed,
+            self.server_pings_answered
+        )?;
+        let Some(growth) = self.left_growth_bytes else {
+            return Ok(());
+        };
+        let state = if self.left.is_settled { "settled" } else { "STILL CHANGING" };
+        writeln!(
+            f,
+            "  after all left: {} to the baseline, {state} after {}",
+            Growth(growth),
+            self.left.settling
+        )
+    }
+}
+
+fn write_row(f: &mut fmt::Formatter<'_>, name: &str, snapshot: &Snapshot) -> fmt::Result {
+    let absent = || "-".to_owned();
+    let (anonymous, resident, threads) = snapshot.server.map_or_else(
+        || (absent(), absent(), absent()),
+        |stats| {
+            (
+                Bytes(stats.anonymous_bytes).to_string(),
+                Bytes(stats.rss_bytes).to_string(),
+                stats.threads.to_string(),
+            )
+        },
+    );
+    let kernel = &snapshot.kernel;
+    writeln!(
+        f,
+        "{name:24}{anonymous:>12}{resident:>12}{threads:>9}{:>14}{:>9}{:>14}",
+        Bytes(kernel.slab_bytes),
+        kernel.sockets_used,
+        Bytes(kernel.tcp_buffer_bytes)
+    )
+}
+
+const KERNEL_NOTE: &str = "the kernel's figures are of the whole machine; per connection they \
+     count both ends, the server's and the load generator's, with socket, file and epoll item";
+const NO_SERVER_NOTE: &str =
+    "the server's memory and CPU time are skipped: name its process with --pid or --spawn";

@@ -1,0 +1,206 @@
+//! The course of the study: warm-up, baseline, then cycles of open, hold, check, close.
+
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use super::IdleArguments;
+use super::report::{CycleReport, IdleReport, Settled};
+use super::workload::{IdleWorkload, Stage};
+use crate::clock;
+use crate::commands::CommandError;
+use crate::driver::Workload as _;
+use crate::fleet::{Fleet, Pace};
+use crate::meter::{Meter, Snapshot};
+use crate::output::Output;
+use crate::proc_stats::ProcessStats;
+use crate::units::Seconds;
+
+/// A study under way.
+#[derive(Debug)]
+pub(super) struct Study<'a> {
+    arguments: &'a IdleArguments,
+    output: Output,
+    meter: Meter,
+    fleet: Fleet,
+    workload: IdleWorkload,
+}
+
+impl<'a> Study<'a> {
+    pub(super) fn new(
+        arguments: &'a IdleArguments,
+        output: Output,
+        meter: Meter,
+        fleet: Fleet,
+    ) -> Self {
+        let workload = IdleWorkload::new(arguments.seed);
+        Self { arguments, output, meter, fleet, workload }
+    }
+
+    pub(super) fn run(mut self) -> Result<IdleReport, CommandError> {
+        let mut report = IdleReport::new(self.arguments, self.meter.server_pid());
+        self.warm_up()?;
+        if self.workload.failures() == 0 {
+            let baseline = self.settle("baseline")?.snapshot;
+            report.set_baseline(baseline);
+            for cycle in 1..=self.arguments.cycles.get() {
+                report.add_cycle(self.cycle(cycle, &baseline)?);
+                // What a lost connection leaves behind would be taken for growth.
+                if self.workload.failures() > 0 {
+                    break;
+                }
+            }
+        }
+        report.set_failures(self.workload.tally().clone());
+        Ok(report)
+    }
+
+    /// Lets each loop of the server serve a connection from beginning to end, so that the baseline
+    /// holds all that is set up once. Nothing is held open meanwhile: memory that is only
+    /// reserved for later connections must not hide in the baseline.
+    fn warm_up(&mut self) -> Result<(), CommandError> {
+        let step = self.output.begin("warming up", self.arguments.warm_up);
+        let one_by_one = Pace { in_flight_max: NonZeroUsize::MIN, connects_per_second: None };
+        self.fleet.open(self.arguments.warm_up, one_by_one, &step, &mut self.workload)?;
+        let counts = self.workload.take_counts();
+        step.end(format_args!("warm-up: {} connections came, echoed and left", counts.closed));
+        Ok(())
+    }
+
+    fn cycle(&mut self, cycle: usize, baseline: &Snapshot) -> Result<CycleReport, CommandError> {
+        let before = self.server_stats();
+        let opening = self.open(cycle)?;
+        let opened = self.server_stats();
+        let connections = self.hold(cycle)?;
+        let held = self.snapshot()?;
+        self.check(cycle)?;
+        self.close(cycle)?;
+        let left = self.settle(&format!("cycle {cycle}: after all left"))?;
+        let counts = self.workload.take_counts();
+        Ok(CycleReport {
+            cycle,
+            connections_opened: counts.opened,
+            opening: Seconds(opening),
+            connects_per_second: counts.opened as f64 / opening.as_secs_f64(),
+            opening_server_cpu: cpu_between(before, opened),
+            holding_server_cpu: cpu_between(opened, held.server),
+            connections_held: connections,
+            server_pings_answered: counts.server_pings,
+            pongs_verified: counts.pongs,
+            connections_closed: counts.closed,
+            held,
+            per_connection: held.per_connection(baseline, connections),
+            left_growth_bytes: left.snapshot.anonymous_growth_bytes(baseline),
+            left,
+        })
+    }
+
+    /// Opens the connections; returns how long that took.
+    fn open(&mut self, cycle: usize) -> Result<Duration, CommandError> {
+        self.workload.enter(Stage::Open);
+        let connections = self.arguments.connections.get();
+        let step = self.output.begin(&format!("cycle {cycle}: opening"), connections);
+        let began = clock::now();
+        self.fleet.open(connections, self.arguments.pace(), &step, &mut self.workload)?;
+        let opening = since(began);
+        let opened = self.workload.counts().opened;
+        step.end(format_args!("cycle {cycle}: opened {opened} in {}", Seconds(opening)));
+        Ok(opening)
+    }
+
+    /// Lets the connections rest; returns how many are left at the end.
+    fn hold(&mut self, cycle: usize) -> Result<usize, CommandError> {
+        self.workload.enter(Stage::Hold);
+        let hold = self.arguments.hold;
+        let seconds = hold.as_secs().try_into().unwrap_or(usize::MAX);
+        let step = self.output.begin(&format!("cycle {cycle}: holding (s)"), seconds);
+        let began = clock::now();
+        while let Some(left) = hold.checked_sub(since(began)).filter(|left| !left.is_zero()) {
+            self.fleet.rest(left.min(SAMPLE_INTERVAL), &mut self.workload)?;
+            step.reach(since(began).as_secs().try_into().unwrap_or(usize::MAX));
+        }
+        // What has arrived by now belongs to the hold, even if it took no time.
+        self.fleet.rest(Duration::ZERO, &mut self.workload)?;
+        let connections = self.fleet.len();
+        step.end(format_args!("cycle {cycle}: held {connections} for {}", Seconds(since(began))));
+        Ok(connections)
+    }
+
+    fn check(&mut self, cycle: usize) -> Result<(), CommandError> {
+        self.workload.enter(Stage::Check);
+        let step = self.output.begin(&format!("cycle {cycle}: checking"), self.fleet.len());
+        let (in_flight_max, seed) = (self.arguments.in_flight, self.arguments.seed);
+        self.fleet.ask(in_flight_max, &step, &mut self.workload, |peer| {
+            IdleWorkload::ping(seed, peer);
+        })?;
+        let pongs = self.workload.counts().pongs;
+        step.end(format_args!("cycle {cycle}: {pongs} answered their ping"));
+        Ok(())
+    }
+
+    fn close(&mut self, cycle: usize) -> Result<(), CommandError> {
+        self.workload.enter(Stage::Close);
+        let step = self.output.begin(&format!("cycle {cycle}: closing"), self.fleet.len());
+        self.fleet.close(self.arguments.in_flight, &step, &mut self.workload)?;
+        let closed = self.workload.counts().closed;
+        step.end(format_args!("cycle {cycle}: {closed} closed properly"));
+        self.workload.enter(Stage::Leave);
+        Ok(())
+    }
+
+    /// Waits until the server's anonymous memory has not changed for a while, within bounds.
+    fn settle(&mut self, name: &str) -> Result<Settled, CommandError> {
+        let step = self.output.begin(name, 0);
+        let began = clock::now();
+        let mut stats = self.server_stats();
+        let mut changed = began;
+        let is_settled = loop {
+            if since(changed) >= self.arguments.quiet {
+                break true;
+            }
+            if since(began) >= SETTLE_MAX {
+                break false;
+            }
+            self.fleet.rest(SAMPLE_INTERVAL.min(self.arguments.quiet), &mut self.workload)?;
+            let sample = self.server_stats();
+            if anonymous(sample) != anonymous(stats) {
+                changed = clock::now();
+            }
+            stats = sample;
+        };
+        let settling = Seconds(changed.saturating_duration_since(began));
+        let state = if is_settled { "settled" } else { "still changing" };
+        step.end(format_args!("{name}: memory {state} after {settling}"));
+        Ok(Settled { snapshot: self.snapshot()?, is_settled, settling })
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot, CommandError> {
+        Ok(Meter::snapshot(self.server_stats())?)
+    }
+
+    /// The server's figures, or `None` when there are none: a server that is gone is a failure
+    /// of the server, not of the study.
+    fn server_stats(&mut self) -> Option<ProcessStats> {
+        self.meter.server().unwrap_or_else(|error| {
+            let reason = || format!("the server's figures can no longer be read: {error}");
+            self.workload.tally().record(reason);
+            self.meter.forget_server();
+            None
+        })
+    }
+}
+
+fn cpu_between(before: Option<ProcessStats>, after: Option<ProcessStats>) -> Option<Seconds> {
+    let (before, after) = before.zip(after)?;
+    Some(Seconds(after.cpu.0.saturating_sub(before.cpu.0)))
+}
+
+fn anonymous(stats: Option<ProcessStats>) -> Option<u64> {
+    stats.map(|stats| stats.anonymous_bytes)
+}
+
+fn since(instant: Instant) -> Duration {
+    clock::now().saturating_duration_since(instant)
+}
+
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
+const SETTLE_MAX: Duration = Duration::from_secs(15);

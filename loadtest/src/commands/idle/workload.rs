@@ -1,0 +1,135 @@
+//! What idle connections do about what the server does, and the count of it.
+
+use std::fmt;
+
+use crate::client::{Event, Failure};
+use crate::driver::{Peer, Workload};
+use crate::random::mix;
+use crate::tally::Tally;
+
+/// Counts what the server does, and verifies its answers.
+#[derive(Debug)]
+pub(super) struct IdleWorkload {
+    seed: u64,
+    stage: Stage,
+    counts: Counts,
+    tally: Tally,
+}
+
+impl IdleWorkload {
+    pub(super) fn new(seed: u64) -> Self {
+        let (counts, tally) = (Counts::default(), Tally::default());
+        Self { seed, stage: Stage::WarmUp, counts, tally }
+    }
+
+    /// From here on, failures are those of `stage`.
+    pub(super) fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+    }
+
+    /// Counts from zero again, save the failures.
+    pub(super) fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    pub(super) fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    /// Pings with a payload that no other connection uses. It is derived again when the pong
+    /// comes, so that nothing is kept for it.
+    pub(super) fn ping(seed: u64, peer: &mut Peer<'_>) {
+        let payload = ping_payload(seed, peer.serial());
+        peer.ping(&payload);
+    }
+}
+
+impl Workload for IdleWorkload {
+    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
+        match event {
+            Event::Opened => {
+                self.counts.opened += 1;
+                if self.stage == Stage::WarmUp {
+                    peer.text(&warm_up_text(peer.serial()));
+                }
+            }
+            Event::Data { fin, payload } if self.stage == Stage::WarmUp => {
+                if !fin || payload != warm_up_text(peer.serial()).as_bytes() {
+                    return Err(Failure::WrongEcho);
+                }
+                peer.close();
+            }
+            // A server may greet or inform its clients; that is no fault.
+            Event::Data { .. } => {}
+            Event::Ping => self.counts.server_pings += 1,
+            Event::Pong { is_awaited: false, .. } => {}
+            Event::Pong { is_awaited: true, payload } => {
+                if payload != ping_payload(self.seed, peer.serial()) {
+                    return Err(Failure::WrongPong);
+                }
+                self.counts.pongs += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_end(&mut self, serial: u64, outcome: Result<(), Failure>) {
+        match outcome {
+            Ok(()) => self.counts.closed += 1,
+            Err(failure) => {
+                let stage = self.stage;
+                self.tally.record(|| format!("{stage}, connection {serial}: {failure}"));
+            }
+        }
+    }
+
+    fn failures(&self) -> usize {
+        self.tally.count()
+    }
+}
+
+/// What happened in a cycle.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) opened: usize,
+    pub(super) server_pings: usize,
+    pub(super) pongs: usize,
+    pub(super) closed: usize,
+}
+
+/// The stages of the study, as reasons of failures name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    WarmUp,
+    Open,
+    Hold,
+    Check,
+    Close,
+    Leave,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WarmUp => "warming up",
+            Self::Open => "opening",
+            Self::Hold => "holding",
+            Self::Check => "checking",
+            Self::Close => "closing",
+            Self::Leave => "after all left",
+        })
+    }
+}
+
+fn warm_up_text(serial: u64) -> String {
+    format!("warm-up {serial}")
+}
+
+fn ping_payload(seed: u64, serial: u64) -> [u8; 8] {
+    // Different for each connection of a run: `mix` never maps two numbers to the same one.
+    mix(seed ^ serial).to_be_bytes()
+}

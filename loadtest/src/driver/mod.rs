@@ -1,0 +1,222 @@
+//! Drives many client connections over real sockets: one thread, one mio poll, one read buffer.
+//!
+//! A connection owns its socket and a few words of state. Input that is incomplete and output that
+//! the kernel did not take are kept with it only until they are dealt with, so an idle
+//! connection holds no buffer. What the server does reaches the command through [`Workload`]:
+//! events as they are read, and the ends of connections when the turn is over.
+
+mod dial;
+mod slot;
+
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Registry, Token};
+use slab::Slab;
+
+use crate::client::{Event, Failure};
+use crate::clock;
+use crate::random::Random;
+use crate::source_address::SourceAddresses;
+use crate::target::Target;
+pub(crate) use slot::Peer;
+use slot::{Context, Progress, Slot};
+
+/// What a command does about what the server does.
+pub(crate) trait Workload {
+    /// The server did something; an error ends the connection with that failure.
+    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure>;
+
+    /// The connection is gone, properly or not; or it could not be made at all.
+    fn on_end(&mut self, serial: u64, outcome: Result<(), Failure>);
+
+    /// How many connections have failed.
+    fn failures(&self) -> usize;
+}
+
+/// Names one connection for good: slots are used again, serial numbers are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConnKey {
+    index: usize,
+    serial: u64,
+}
+
+/// How connections are made, and how long their server may take for each answer.
+#[derive(Clone, Debug)]
+pub(crate) struct DriverOptions {
+    pub(crate) target: Target,
+    pub(crate) sources: SourceAddresses,
+    pub(crate) answer_max: Duration,
+    pub(crate) seed: u64,
+}
+
+/// All connections, and the poll that tells which of them are ready.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    poll: Poll,
+    events: Events,
+    table: Table,
+    next_sweep: Instant,
+}
+
+impl Driver {
+    pub(crate) fn new(options: DriverOptions) -> io::Result<Self> {
+        let now = clock::now();
+        let random = Random::new(options.seed);
+        Ok(Self {
+            poll: Poll::new()?,
+            events: Events::with_capacity(EVENTS_PER_TURN),
+            table: Table {
+                slots: Slab::new(),
+                ended: Vec::new(),
+                awaiting: 0,
+                next_serial: 0,
+                input: vec![0; READ_BYTES].into_boxed_slice(),
+                context: Context { options, random, now, output: Vec::new() },
+            },
+            next_sweep: now + SWEEP_INTERVAL,
+        })
+    }
+
+    /// Starts a connection: `Opened` or its end follows, the end at once if the kernel refuses.
+    pub(crate) fn connect(&mut self, workload: &mut impl Workload) {
+        let serial = self.table.next_serial;
+        self.table.next_serial += 1;
+        if let Err(error) = self.table.connect(serial, self.poll.registry()) {
+            workload.on_end(serial, Err(Failure::Connect(error)));
+        }
+    }
+
+    /// Drops all connections as they are.
+    pub(crate) fn abandon(&mut self) {
+        self.table.slots = Slab::new();
+        self.table.ended.clear();
+        self.table.awaiting = 0;
+    }
+
+    /// Connections to which the server owes an answer.
+    pub(crate) fn awaiting(&self) -> usize {
+        self.table.awaiting
+    }
+
+    /// Connections that have not ended.
+    pub(crate) fn len(&self) -> usize {
+        self.table.slots.len()
+    }
+
+    /// The keys of all connections.
+    pub(crate) fn keys(&self) -> Vec<ConnKey> {
+        self.table.slots.iter().map(|(index, slot)| slot.key(index)).collect()
+    }
+
+    /// Lets `action` write to a connection, unless it has ended. A failure to write becomes the
+    /// connection's end in the next turn.
+    pub(crate) fn with(&mut self, key: ConnKey, action: impl FnOnce(&mut Peer<'_>)) {
+        let table = &mut self.table;
+        table.context.now = clock::now();
+        if table.slots.get(key.index).is_some_and(|slot| slot.key(key.index) == key) {
+            table.serve(key.index, |slot, _, context| slot.act(context, action));
+        }
+    }
+
+    /// Waits for the server, at most `wait`, and deals with everything it did.
+    pub(crate) fn turn(&mut self, wait: Duration, workload: &mut impl Workload) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, Some(wait.min(SWEEP_INTERVAL))) {
+            // A signal came: whoever calls looks at its flag before the next turn.
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            outcome => outcome?,
+        }
+        let table = &mut self.table;
+        table.context.now = clock::now();
+        for event in &self.events {
+            table.serve(event.token().0, |slot, input, context| {
+                slot.on_ready(event, input, context, workload)
+            });
+        }
+        if self.next_sweep <= table.context.now {
+            self.next_sweep = table.context.now + SWEEP_INTERVAL;
+            table.sweep_overdue();
+        }
+        table.reap(workload);
+        Ok(())
+    }
+}
+
+/// The connections, apart from the poll so that events can be read while slots are served.
+#[derive(Debug)]
+struct Table {
+    slots: Slab<Slot>,
+    /// Slots that ended in this turn. They are freed when it is over: until then an event of the
+    /// same batch may still name them, and must not meet a new connection in their place.
+    ended: Vec<(usize, Result<(), Failure>)>,
+    awaiting: usize,
+    next_serial: u64,
+    /// The one read buffer.
+    input: Box<[u8]>,
+    context: Context,
+}
+
+impl Table {
+    fn connect(&mut self, serial: u64, registry: &Registry) -> io::Result<()> {
+        let entry = self.slots.vacant_entry();
+        let options = &self.context.options;
+        let mut socket = dial::start(options.target.address, options.sources.source(entry.key()))?;
+        // Edge-triggered: to be told of both for life costs no wake-up worth a system call.
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        registry.register(&mut socket, Token(entry.key()), interest)?;
+        entry.insert(Slot::new(serial, clock::now() + options.answer_max, socket));
+        self.awaiting += 1;
+        Ok(())
+    }
+
+    /// Does something with a slot, and keeps the books.
+    fn serve(
+        &mut self,
+        index: usize,
+        action: impl FnOnce(&mut Slot, &mut [u8], &mut Context) -> Result<Progress, Failure>,
+    ) {
+        let Some(slot) = self.slots.get_mut(index).filter(|slot| !slot.has_ended) else {
+            return;
+        };
+        let was_awaiting = slot.is_awaiting();
+        let outcome = action(slot, &mut self.input, &mut self.context);
+        match (was_awaiting, slot.is_awaiting()) {
+            (false, true) => self.awaiting += 1,
+            (true, false) => self.awaiting -= 1,
+            (true, true) | (false, false) => {}
+        }
+        let end = match outcome {
+            Ok(Progress::Live) => return,
+            Ok(Progress::Ended) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        slot.has_ended = true;
+        self.ended.push((index, end));
+    }
+
+    /// Ends the connections whose server did not answer in time. To walk all slots a few times
+    /// per second costs less than to keep a timer for each.
+    fn sweep_overdue(&mut self) {
+        let Context { options, now, .. } = &self.context;
+        for (index, slot) in &mut self.slots {
+            if let Some(awaited) = slot.overdue(*now).filter(|_| !slot.has_ended) {
+                slot.has_ended = true;
+                let failure = Failure::Overdue { awaited, within: options.answer_max };
+                self.ended.push((index, Err(failure)));
+            }
+        }
+    }
+
+    fn reap(&mut self, workload: &mut impl Workload) {
+        for (index, outcome) in self.ended.drain(..) {
+            // To drop the slot is to close the socket, which takes it off the poll as well.
+            let slot = self.slots.remove(index);
+            self.awaiting -= usize::from(slot.is_awaiting());
+            workload.on_end(slot.key(index).serial, outcome);
+        }
+    }
+}
+
+const EVENTS_PER_TURN: usize = 1024;
+const READ_BYTES: usize = 64 * 1024;
+const SWEEP_INTERVAL: Duration = Duration::from_millis(100);

@@ -1,0 +1,171 @@
+//! Many connections at once: opened, asked and closed in waves of bounded width.
+//!
+//! A server's accept queue holds some thousand connections at best. Only so many answers are
+//! awaited at any time that the queue is never what is measured.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::commands::CommandError;
+use crate::driver::{Driver, DriverOptions, Peer, Workload};
+use crate::interrupt::Interrupt;
+use crate::output::Step;
+
+/// The connections of a run.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    driver: Driver,
+    interrupt: Interrupt,
+}
+
+impl Fleet {
+    pub(crate) fn new(options: DriverOptions, interrupt: Interrupt) -> Result<Self, CommandError> {
+        Ok(Self { driver: Driver::new(options)?, interrupt })
+    }
+
+    /// The connections that have not ended.
+    pub(crate) fn len(&self) -> usize {
+        self.driver.len()
+    }
+
+    /// Opens connections; over when each is open, or went through what the workload does with
+    /// an open one, or has failed.
+    pub(crate) fn open(
+        &mut self,
+        connections: usize,
+        pace: Pace,
+        step: &Step,
+        workload: &mut impl Workload,
+    ) -> Result<(), CommandError> {
+        let mut begun = 0;
+        let began = clock::now();
+        self.wave(pace.in_flight_max, step, workload, |driver, workload| {
+            if begun == connections {
+                return Next::Exhausted;
+            }
+            let wait = pace.wait(begun, began);
+            if !wait.is_zero() {
+                return Next::Later(wait);
+            }
+            begun += 1;
+            driver.connect(workload);
+            Next::Begun
+        })
+    }
+
+    /// Does something to every connection that makes the server owe it an answer; over when all
+    /// answers have come.
+    pub(crate) fn ask(
+        &mut self,
+        in_flight_max: NonZeroUsize,
+        step: &Step,
+        workload: &mut impl Workload,
+        mut question: impl FnMut(&mut Peer<'_>),
+    ) -> Result<(), CommandError> {
+        let mut keys = self.driver.keys().into_iter();
+        self.wave(in_flight_max, step, workload, |driver, _| {
+            let Some(key) = keys.next() else {
+                return Next::Exhausted;
+            };
+            driver.with(key, &mut question);
+            Next::Begun
+        })
+    }
+
+    /// Closes every connection properly; those that were given up are dropped.
+    pub(crate) fn close(
+        &mut self,
+        in_flight_max: NonZeroUsize,
+        step: &Step,
+        workload: &mut impl Workload,
+    ) -> Result<(), CommandError> {
+        self.ask(in_flight_max, step, workload, |peer| peer.close())?;
+        self.driver.abandon();
+        Ok(())
+    }
+
+    /// Answers the server for a while and does nothing of its own.
+    pub(crate) fn rest(
+        &mut self,
+        duration: Duration,
+        workload: &mut impl Workload,
+    ) -> Result<(), CommandError> {
+        let end = clock::now() + duration;
+        loop {
+            let wait = end.saturating_duration_since(clock::now());
+            self.turn(wait, workload)?;
+            if wait.is_zero() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn wave<W: Workload>(
+        &mut self,
+        in_flight_max: NonZeroUsize,
+        step: &Step,
+        workload: &mut W,
+        mut begin_next: impl FnMut(&mut Driver, &mut W) -> Next,
+    ) -> Result<(), CommandError> {
+        let (mut begun, mut is_exhausted) = (0_usize, false);
+        // When as many have failed as are awaited at a time, the server is beyond recovery, and
+        // each of the others might take as long as an answer may.
+        let failures_max = workload.failures() + in_flight_max.get();
+        loop {
+            let mut wait = TURN_MAX;
+            is_exhausted |= workload.failures() >= failures_max;
+            while !is_exhausted && self.driver.awaiting() < in_flight_max.get() {
+                match begin_next(&mut self.driver, workload) {
+                    Next::Begun => begun += 1,
+                    Next::Exhausted => is_exhausted = true,
+                    Next::Later(until) => {
+                        wait = wait.min(until);
+                        break;
+                    }
+                }
+            }
+            step.reach(begun.saturating_sub(self.driver.awaiting()));
+            if is_exhausted && self.driver.awaiting() == 0 {
+                return Ok(());
+            }
+            self.turn(wait, workload)?;
+        }
+    }
+
+    fn turn(&mut self, wait: Duration, workload: &mut impl Workload) -> Result<(), CommandError> {
+        if self.interrupt.is_raised() {
+            return Err(CommandError::Interrupted);
+        }
+        Ok(self.driver.turn(wait, workload)?)
+    }
+}
+
+/// How fast connections are opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) in_flight_max: NonZeroUsize,
+    /// As fast as the server answers if absent.
+    pub(crate) connects_per_second: Option<NonZeroU32>,
+}
+
+impl Pace {
+    /// How long the next connection has to wait after `begun` others.
+    fn wait(&self, begun: usize, began: Instant) -> Duration {
+        let Some(rate) = self.connects_per_second else {
+            return Duration::ZERO;
+        };
+        let due = Duration::from_secs_f64(begun as f64 / f64::from(rate.get()));
+        (began + due).saturating_duration_since(clock::now())
+    }
+}
+
+/// What became of the attempt to begin with one more connection.
+enum Next {
+    Begun,
+    Exhausted,
+    Later(Duration),
+}
+
+/// Also how late an interrupt may be noticed.
+const TURN_MAX: Duration = Duration::from_millis(100);

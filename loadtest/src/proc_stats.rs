@@ -1,0 +1,224 @@
+//! The /proc readings: what the server's process uses, and what the kernel uses.
+
+use std::fs;
+use std::io;
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::units::Seconds;
+
+/// What one process uses.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct ProcessStats {
+    pub(crate) anonymous_bytes: u64,
+    pub(crate) rss_bytes: u64,
+    pub(crate) threads: u64,
+    /// User and system time since the process began.
+    #[serde(rename = "cpu_seconds")]
+    pub(crate) cpu: Seconds,
+    /// Reported once, not with every snapshot.
+    #[serde(skip)]
+    pub(crate) anonymous_source: AnonymousSource,
+}
+
+/// Which file the anonymous memory was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum AnonymousSource {
+    /// Walks the page tables: exact to the page.
+    #[serde(rename = "Anonymous of /proc/PID/smaps_rollup")]
+    SmapsRollup,
+    /// Running counters: equal to the page tables where compared (Linux 6.18), but the manual
+    /// (proc_pid_status(5)) calls them inaccurate.
+    #[serde(rename = "RssAnon of /proc/PID/status")]
+    Status,
+}
+
+impl AnonymousSource {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::SmapsRollup => "Anonymous of /proc/PID/smaps_rollup",
+            Self::Status => "RssAnon of /proc/PID/status",
+        }
+    }
+}
+
+/// What the kernel uses, on the whole machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct KernelStats {
+    /// All kernel objects: sockets, files, dentries, epoll items and everything unrelated.
+    pub(crate) slab_bytes: u64,
+    /// The part that the kernel cannot drop under pressure.
+    pub(crate) slab_unreclaimable_bytes: u64,
+    pub(crate) sockets_used: u64,
+    /// Socket buffers of TCP, as the kernel counts them: in batches per CPU, so that some hundred
+    /// KiB come and go with nothing behind them.
+    pub(crate) tcp_buffer_bytes: u64,
+}
+
+/// Reads what the process uses.
+pub(crate) fn read_process(pid: NonZeroU32) -> io::Result<ProcessStats> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // Another user's process hides its smaps from us, while its status is public.
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let ticks = parse_cpu_ticks(&stat).ok_or_else(|| unreadable("stat"))?;
+    parse_process(&status, &rollup, cpu_time(ticks)).ok_or_else(|| unreadable("status"))
+}
+
+/// Reads what the kernel uses.
+pub(crate) fn read_kernel() -> io::Result<KernelStats> {
+    let meminfo = fs::read_to_string("/proc/meminfo")?;
+    let sockstat = fs::read_to_string("/proc/net/sockstat")?;
+    let page_bytes = rustix::param::page_size() as u64;
+    parse_kernel(&meminfo, &sockstat, page_bytes).ok_or_else(|| unreadable("meminfo or sockstat"))
+}
+
+/// Reads the ports that the kernel hands out to connecting sockets.
+pub(crate) fn read_ephemeral_ports() -> io::Result<RangeInclusive<u16>> {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")?;
+    parse_port_range(&range).ok_or_else(|| unreadable("ip_local_port_range"))
+}
+
+fn parse_process(status: &str, rollup: &str, cpu: Seconds) -> Option<ProcessStats> {
+    let threads = field(status, "Threads:")?;
+    let exact = kib_field(rollup, "Anonymous:").zip(kib_field(rollup, "Rss:"));
+    let (anonymous_source, (anonymous_bytes, rss_bytes)) = match exact {
+        Some(bytes) => (AnonymousSource::SmapsRollup, bytes),
+        None => {
+            let bytes = kib_field(status, "RssAnon:").zip(kib_field(status, "VmRSS:"))?;
+            (AnonymousSource::Status, bytes)
+        }
+    };
+    Some(ProcessStats { anonymous_bytes, rss_bytes, threads, cpu, anonymous_source })
+}
+
+fn parse_kernel(meminfo: &str, sockstat: &str, page_bytes: u64) -> Option<KernelStats> {
+    let sockets = sockstat.lines().find_map(|line| line.strip_prefix("sockets:"))?;
+    let tcp = sockstat.lines().find_map(|line| line.strip_prefix("TCP:"))?;
+    Some(KernelStats {
+        slab_bytes: kib_field(meminfo, "Slab:")?,
+        slab_unreclaimable_bytes: kib_field(meminfo, "SUnreclaim:")?,
+        sockets_used: named_number(sockets, "used")?,
+        tcp_buffer_bytes: named_number(tcp, "mem")?.checked_mul(page_bytes)?,
+    })
+}
+
+/// `utime` and `stime`, the 14th and 15th field. The second field is the program's name in
+/// parentheses and may itself hold spaces and parentheses: count from its last one.
+fn parse_cpu_ticks(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_ascii_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    user.checked_add(system)
+}
+
+fn parse_port_range(range: &str) -> Option<RangeInclusive<u16>> {
+    let mut ports = range.split_ascii_whitespace().map(u16::from_str);
+    match (ports.next(), ports.next()) {
+        (Some(Ok(first)), Some(Ok(last))) if first <= last => Some(first..=last),
+        _ => None,
+    }
+}
+
+/// The number after `name` at the beginning of a line.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+    value.split_ascii_whitespace().next()?.parse().ok()
+}
+
+fn kib_field(text: &str, name: &str) -> Option<u64> {
+    field(text, name)?.checked_mul(1024)
+}
+
+/// The number that follows the word `name` on a line of `name number` pairs.
+fn named_number(line: &str, name: &str) -> Option<u64> {
+    line.split_ascii_whitespace().skip_while(|word| *word != name).nth(1)?.parse().ok()
+}
+
+fn cpu_time(ticks: u64) -> Seconds {
+    let seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+    Seconds(Duration::from_secs_f64(seconds))
+}
+
+fn unreadable(file: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{file} does not read as expected"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = "Name:\ttidegate\nVmPeak:\t    9000 kB\nVmRSS:\t    3172 kB\n\
+                          RssAnon:\t     640 kB\nRssFile:\t    2532 kB\nThreads:\t3\n";
+    const ROLLUP: &str = "55f27d9f5000-7fff3687b000 ---p 00000000 00:00 0    [rollup]\n\
+                          Rss:                3200 kB\nPss_Anon:            111 kB\n\
+                          Anonymous:           612 kB\nAnonHugePages:         0 kB\n";
+    const MEMINFO: &str = "MemTotal:       24683620 kB\nKReclaimable:      20960 kB\n\
+                           Slab:              48128 kB\nSReclaimable:      20960 kB\n\
+                           SUnreclaim:        27168 kB\n";
+    const SOCKSTAT: &str = "sockets: used 13\nTCP: inuse 1 orphan 0 tw 0 alloc 1 mem 60\n\
+                            UDP: inuse 0 mem 7\n";
+
+    #[test]
+    fn the_exact_figures_are_preferred() {
+        let stats = parse_process(STATUS, ROLLUP, Seconds(Duration::ZERO)).unwrap();
+        assert_eq!(stats.anonymous_source, AnonymousSource::SmapsRollup);
+        assert_eq!((stats.anonymous_bytes, stats.rss_bytes), (612 << 10, 3200 << 10));
+        assert_eq!(stats.threads, 3);
+    }
+
+    #[test]
+    fn without_smaps_the_status_serves() {
+        let stats = parse_process(STATUS, "", Seconds(Duration::ZERO)).unwrap();
+        assert_eq!(stats.anonymous_source, AnonymousSource::Status);
+        assert_eq!((stats.anonymous_bytes, stats.rss_bytes), (640 << 10, 3172 << 10));
+    }
+
+    #[test]
+    fn a_zombie_has_no_memory_to_report() {
+        assert_eq!(parse_process("Name:\tgone\nThreads:\t1\n", "", Seconds(Duration::ZERO)), None);
+    }
+
+    #[test]
+    fn kernel_figures_are_in_bytes() {
+        let stats = KernelStats {
+            slab_bytes: 48_128 << 10,
+            slab_unreclaimable_bytes: 27_168 << 10,
+            sockets_used: 13,
+            tcp_buffer_bytes: 60 * 4096,
+        };
+        assert_eq!(parse_kernel(MEMINFO, SOCKSTAT, 4096), Some(stats));
+        assert_eq!(parse_kernel(MEMINFO, "", 4096), None);
+    }
+
+    #[test]
+    fn cpu_ticks_are_found_behind_any_program_name() {
+        let fields = "S 1 42 42 0 -1 4194304 900 0 0 0 150 27 0 0 20 0 3 0 8000 1 2";
+        for name in ["(tidegate)", "(a b)", "(:) 1 2 (x))"] {
+            assert_eq!(parse_cpu_ticks(&format!("42 {name} {fields}")), Some(177));
+        }
+        assert_eq!(parse_cpu_ticks("42 (cut"), None);
+        assert_eq!(parse_cpu_ticks("42 (cut) S 1"), None);
+    }
+
+    #[test]
+    fn port_ranges_are_two_numbers_in_order() {
+        assert_eq!(parse_port_range("32768\t60999\n"), Some(32_768..=60_999));
+        for range in ["", "32768", "60999 32768", "a b"] {
+            assert_eq!(parse_port_range(range), None, "{range:?}");
+        }
+    }
+
+    #[test]
+    fn this_machine_can_be_read() {
+        let pid = NonZeroU32::new(std::process::id()).unwrap();
+        assert!(read_process(pid).unwrap().anonymous_bytes > 0);
+        assert!(read_kernel().unwrap().slab_bytes > 0);
+        assert!(read_ephemeral_ports().is_ok());
+    }
+}

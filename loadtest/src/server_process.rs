@@ -1,0 +1,152 @@
+//! The server's process: the one named by `--pid`, or one that is started and ended here.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroU32;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::clock;
+use crate::commands::CommandError;
+use crate::interrupt::Interrupt;
+use crate::proc_stats;
+
+/// The options that name the server's process, for every command.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ServerArguments {
+    /// Process id of the server, to read its memory and CPU time
+    #[arg(long)]
+    pid: Option<NonZeroU32>,
+
+    /// Start the server with this shell command, and end it when done
+    #[arg(long, value_name = "COMMAND", conflicts_with = "pid")]
+    spawn: Option<String>,
+}
+
+/// The process that is measured.
+#[derive(Debug)]
+pub(crate) enum ServerProcess {
+    Spawned(SpawnedServer),
+    Running(NonZeroU32),
+    /// Not known: nothing is measured.
+    Unknown,
+}
+
+impl ServerProcess {
+    /// Starts the server if that was asked for, and waits until it accepts.
+    pub(crate) fn prepare(
+        arguments: &ServerArguments,
+        address: SocketAddr,
+        interrupt: &Interrupt,
+    ) -> Result<Self, CommandError> {
+        if let Some(command) = &arguments.spawn {
+            return SpawnedServer::start(command, address, interrupt).map(Self::Spawned);
+        }
+        let Some(pid) = arguments.pid else {
+            return Ok(Self::Unknown);
+        };
+        proc_stats::read_process(pid).map_err(|error| {
+            CommandError::Usage(format!("--pid {pid}: its figures cannot be read: {error}"))
+        })?;
+        Ok(Self::Running(pid))
+    }
+
+    pub(crate) fn pid(&self) -> Option<NonZeroU32> {
+        match self {
+            Self::Spawned(server) => NonZeroU32::new(server.child.id()),
+            Self::Running(pid) => Some(*pid),
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// A server that lives no longer than this value.
+#[derive(Debug)]
+pub(crate) struct SpawnedServer {
+    child: Child,
+}
+
+impl SpawnedServer {
+    fn start(
+        command: &str,
+        address: SocketAddr,
+        interrupt: &Interrupt,
+    ) -> Result<Self, CommandError> {
+        if accepts(address) {
+            return Err(CommandError::Usage(format!(
+                "--spawn: another server already accepts on {address}"
+            )));
+        }
+        let child = Command::new("sh")
+            // The shell makes way for the server: the child's pid is the server's.
+            .args(["-c", &format!("exec {command}")])
+            .stdin(Stdio::null())
+            // Our standard output is for the report alone.
+            .stdout(io::stderr())
+            .spawn()
+            .map_err(|error| CommandError::Server(format!("could not be started: {error}")))?;
+        let mut server = Self { child };
+        server.wait_until_it_accepts(address, interrupt)?;
+        Ok(server)
+    }
+
+    fn wait_until_it_accepts(
+        &mut self,
+        address: SocketAddr,
+        interrupt: &Interrupt,
+    ) -> Result<(), CommandError> {
+        let deadline = clock::now() + START_MAX;
+        while !accepts(address) {
+            if interrupt.is_raised() {
+                return Err(CommandError::Interrupted);
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(CommandError::Server(format!("ended before it accepted: {status}")));
+            }
+            if clock::now() >= deadline {
+                let seconds = START_MAX.as_secs();
+                let reason = format!("does not accept on {address} within {seconds} s");
+                return Err(CommandError::Server(reason));
+            }
+            clock::pause(PROBE_INTERVAL);
+        }
+        Ok(())
+    }
+
+    fn has_ended(&mut self) -> bool {
+        // An error means that there is no such child any more.
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for SpawnedServer {
+    /// Asks the server to end, and ends it if it does not.
+    fn drop(&mut self) {
+        // Until it was waited for, the pid cannot belong to another process.
+        if self.has_ended() {
+            return;
+        }
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let deadline = clock::now() + END_MAX;
+        while clock::now() < deadline {
+            if self.has_ended() {
+                return;
+            }
+            clock::pause(PROBE_INTERVAL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn accepts(address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&address, CONNECT_MAX).is_ok()
+}
+
+const START_MAX: Duration = Duration::from_secs(15);
+const END_MAX: Duration = Duration::from_secs(10);
+const PROBE_INTERVAL: Duration = Duration::from_millis(20);
+const CONNECT_MAX: Duration = Duration::from_millis(500);

@@ -1,0 +1,93 @@
+//! Source addresses: where to connect from when one address runs out of ports.
+//!
+//! Every connection to the same target needs a source port of its own, and the kernel hands out
+//! some 28,000 per address. On loopback each of 127.0.0.1, 127.0.0.2, … is an address of its own.
+//!
+//! Long before the ports run out, `connect` becomes slow: the kernel tries the ports of one parity
+//! first, and once these are taken walks over all of them for every further connection. Measured
+//! on Linux 6.18 in the client's own system time: 14,000 connections from one address took 0.5 s,
+//! 19,900 took 6.6 s, and 19,900 from two addresses 0.6 s. Whoever measures a server must move on
+//! to the next address in time.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+
+/// Spreads connections over source addresses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SourceAddresses {
+    connections_per_source: usize,
+    sources: usize,
+}
+
+impl SourceAddresses {
+    pub(crate) fn new(target: SocketAddr, ephemeral_ports: &RangeInclusive<u16>) -> Self {
+        let ports = usize::from(ephemeral_ports.end().saturating_sub(*ephemeral_ports.start())) + 1;
+        let (connections_per_source, sources) = match target.ip() {
+            // Three quarters of the ports of one parity.
+            IpAddr::V4(address) if address.is_loopback() => (ports * 3 / 8, LOOPBACK_SOURCES),
+            // Elsewhere only the kernel knows which addresses are ours: all must come from one,
+            // slowly in the end. A quarter of the ports is left to others.
+            IpAddr::V4(_) | IpAddr::V6(_) => (ports - ports / 4, 1),
+        };
+        Self { connections_per_source: connections_per_source.max(1), sources }
+    }
+
+    /// How many connections can be open to the target at once.
+    pub(crate) fn connections_max(&self) -> usize {
+        self.connections_per_source.saturating_mul(self.sources)
+    }
+
+    /// The address to bind for the connection in slot `index`, or `None` to let the kernel choose,
+    /// which it does for the first address without the cost of a bind.
+    pub(crate) fn source(&self, index: usize) -> Option<Ipv4Addr> {
+        let offset = u32::try_from(index / self.connections_per_source).ok()?;
+        (offset > 0).then(|| Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + offset))
+    }
+}
+
+/// 127.0.0.1 to 127.255.255.254.
+const LOOPBACK_SOURCES: usize = (1 << 24) - 2;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    const PORTS: RangeInclusive<u16> = 32_768..=60_999;
+
+    fn sources(target: &str) -> SourceAddresses {
+        SourceAddresses::new(target.parse().unwrap(), &PORTS)
+    }
+
+    #[test]
+    fn loopback_connections_move_on_before_the_ports_run_out() {
+        let sources = sources("127.0.0.1:8080");
+        assert_eq!(sources.source(0), None);
+        assert_eq!(sources.source(10_000), None);
+        assert_eq!(sources.source(20_000), Some(Ipv4Addr::new(127, 0, 0, 2)));
+        let mut per_source = HashMap::new();
+        for index in 0..100_000 {
+            *per_source.entry(sources.source(index)).or_insert(0_usize) += 1;
+        }
+        assert_eq!(per_source.len(), 10);
+        assert!(per_source.values().all(|count| *count < PORTS.len() / 2));
+        assert!(per_source.contains_key(&Some(Ipv4Addr::new(127, 0, 0, 10))));
+    }
+
+    #[test]
+    fn other_targets_have_one_source_that_the_kernel_chooses() {
+        for target in ["192.0.2.1:80", "[::1]:80"] {
+            let sources = sources(target);
+            assert_eq!(sources.connections_max(), 21_174);
+            assert_eq!(sources.source(sources.connections_max() - 1), None);
+        }
+    }
+
+    #[test]
+    fn an_odd_port_range_still_gives_a_port() {
+        let target = "127.0.0.1:80".parse().unwrap();
+        let sources = SourceAddresses::new(target, &(5..=5));
+        assert_eq!(sources.source(2), Some(Ipv4Addr::new(127, 0, 0, 3)));
+    }
+}

@@ -1,0 +1,71 @@
+//! Where the load goes: the server's address and the path that is upgraded.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+
+use clap::Args;
+
+/// The options that name the target, for every command.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TargetArguments {
+    /// Host and port of the server
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+    address: String,
+
+    /// Path of the upgrade request
+    #[arg(long, default_value = "/echo", value_parser = parse_path)]
+    path: String,
+}
+
+/// A resolved target.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    /// What the `Host` header says: the address as it was given.
+    pub(crate) authority: String,
+    pub(crate) path: String,
+}
+
+impl TargetArguments {
+    /// Looks the host up and takes its first address, so that all connections go to the same one.
+    pub(crate) fn resolve(&self) -> io::Result<Target> {
+        let address =
+            self.address.to_socket_addrs()?.next().ok_or_else(|| {
+                io::Error::new(io::ErrorKind::NotFound, "the name has no address")
+            })?;
+        Ok(Target { address, authority: self.address.clone(), path: self.path.clone() })
+    }
+
+    /// The address as it was given.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+/// A path goes into the request line as it is: nothing in it may end the line.
+fn parse_path(path: &str) -> Result<String, String> {
+    if !path.starts_with('/') {
+        return Err("must begin with `/`".to_owned());
+    }
+    if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("must be printable ASCII without spaces (percent-encode the rest)".to_owned());
+    }
+    Ok(path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_would_break_the_request_line_are_refused() {
+        assert_eq!(parse_path("/chat?user=%E5"), Ok("/chat?user=%E5".to_owned()));
+        for path in ["", "echo", "/a b", "/a\r\nX: y", "/é"] {
+            assert!(parse_path(path).is_err(), "{path:?}");
+        }
+    }
+}

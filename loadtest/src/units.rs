@@ -1,0 +1,44 @@
+//! Bytes and seconds as reports show them: rounded for people, exact in JSON.
+
+use std::fmt;
+use std::time::Duration;
+
+use indicatif::BinaryBytes;
+use serde::{Serialize, Serializer};
+
+/// A number of bytes, shown in a unit that fits it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bytes(pub(crate) u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&BinaryBytes(self.0).to_string())
+    }
+}
+
+/// A difference of bytes, always shown with its sign.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Growth(pub(crate) i64);
+
+impl fmt::Display for Growth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { '-' } else { '+' };
+        write!(f, "{sign}{}", BinaryBytes(self.0.unsigned_abs()))
+    }
+}
+
+/// A duration in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} s", self.0.as_secs_f64())
+    }
+}
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0.as_secs_f64())
+    }
+}

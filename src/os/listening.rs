@@ -1,0 +1,125 @@
+//! Listening sockets: one per loop and address, all on the same port.
+//!
+//! With `SO_REUSEPORT` every loop has a queue of its own and the kernel spreads connections over
+//! them. It also lets a second process take half of them without a word, so unless that is asked
+//! for, a probe without the option must be able to bind first.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::SocketOptions;
+
+/// An address could not be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody listens there already.
+    #[error("{address} is in use by another process (share_port = true would share it)")]
+    InUse {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address}: {source}")]
+    Other {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl BindError {
+    fn new(address: SocketAddr, source: io::Error) -> Self {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            Self::InUse { address }
+        } else {
+            Self::Other { address, source }
+        }
+    }
+}
+
+/// Binds `count` listeners to `address`; port 0 takes a free one, the same for all.
+///
+/// # Errors
+/// If the address is taken or cannot be used. No connection has been accepted then.
+pub fn bind_listeners(
+    address: SocketAddr,
+    count: usize,
+    share_port: bool,
+    options: &SocketOptions,
+) -> Result<Vec<TcpListener>, BindError> {
+    let failed = |source| BindError::new(address, source);
+    if !share_port && address.port() != 0 {
+        bind(address, false).map_err(failed)?;
+    }
+    let mut address = address;
+    let mut listeners = Vec::with_capacity(count);
+    for _ in 0..count {
+        let listener = listen(address, options).map_err(failed)?;
+        address = listener.local_addr().map_err(failed)?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn listen(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> {
+    let socket = bind(address, true)?;
+    // Accepted sockets inherit these, so they cost no system call per connection.
+    socket.set_tcp_nodelay(options.no_delay)?;
+    if options.notsent_bytes_max > 0 {
+        socket.set_tcp_notsent_lowat(options.notsent_bytes_max)?;
+    }
+    if let Some(bytes) = options.send_buffer_bytes {
+        socket.set_send_buffer_size(bytes as usize)?;
+    }
+    socket.listen(i32::try_from(options.accept_backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+fn bind(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    // Connections of an earlier process that still linger must not keep this one from starting.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(share_port)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn all_loops_share_one_port_and_a_second_server_does_not() {
+        let options = SocketOptions::default();
+        let listeners = bind_listeners(local(0), 3, false, &options).unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        assert!(listeners.iter().all(|own| own.local_addr().unwrap() == address));
+        let second = bind_listeners(address, 1, false, &options);
+        assert!(matches!(second, Err(BindError::InUse { .. })));
+        assert!(second.unwrap_err().to_string().contains("share_port"));
+        assert!(bind_listeners(address, 1, true, &options).is_ok());
+    }
+
+    #[test]
+    fn accepted_sockets_inherit_the_options() {
+        let listeners = bind_listeners(local(0), 1, false, &SocketOptions::default()).unwrap();
+        let client = std::net::TcpStream::connect(listeners[0].local_addr().unwrap()).unwrap();
+        let (accepted, _) = loop {
+            match listeners[0].accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                accepted => break accepted.unwrap(),
+            }
+        };
+        assert!(accepted.nodelay().unwrap());
+        assert_eq!(Socket::from(accepted).tcp_notsent_lowat().unwrap(), 16 << 10);
+        drop(client);
+    }
+}

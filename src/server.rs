@@ -1,0 +1,300 @@
+//! A server: listeners, one thread per event loop, the mailboxes between them, and their end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crate::config::{Effective, EffectiveRoute, Origins, ServiceKind};
+use crate::conn::{ConnSettings, Connections, Mail};
+use crate::http::{OriginRule, Subprotocol};
+use crate::metrics::Counters;
+use crate::os::{BindError, SystemClock, bind_listeners};
+use crate::pool::{Lease, SharedBudget};
+use crate::reactor::{
+    EventLoop, ListenerSettings, LoopCommand, LoopLinks, LoopSettings, Mailbox, MioPoller, Turn,
+    Wake,
+};
+use crate::services::{Echo, Handler, IndexPage, Route, RouteOptions, Router};
+use crate::timer::Clock;
+
+/// The server could not start. Nothing was served.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address could not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The system gave no event queue or no thread.
+    #[error("cannot start an event loop: {0}")]
+    Loop(#[from] io::Error),
+}
+
+/// A running server. Dropping it does not stop it: use [`Server::drain`] and [`Server::join`].
+#[derive(Debug)]
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    loops: Vec<RunningLoop>,
+}
+
+#[derive(Debug)]
+struct RunningLoop {
+    thread: JoinHandle<io::Result<()>>,
+    commands: Arc<Mailbox<LoopCommand>>,
+    counters: Arc<Counters>,
+}
+
+/// How a loop came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoopEnd {
+    /// By [`Server::drain`].
+    Drained,
+    /// By an error or a panic, which [`Server::join`] tells.
+    Failed,
+}
+
+/// A loop ended otherwise than by a drain.
+#[derive(Debug, thiserror::Error)]
+pub enum LoopFailure {
+    /// The event queue failed.
+    #[error("an event loop failed: {0}")]
+    Poll(#[from] io::Error),
+    /// A bug.
+    #[error("an event loop panicked")]
+    Panic,
+}
+
+impl Server {
+    /// Binds the listeners and starts the loops, which serve `routes`. `on_loop_end` is called on
+    /// a loop's thread when it ends, for whatever reason.
+    ///
+    /// # Errors
+    /// If an address is taken, or the system has no resources for the loops.
+    pub fn start(
+        settings: &Effective,
+        routes: Vec<Route>,
+        on_loop_end: impl Fn(LoopEnd) + Send + Sync + 'static,
+    ) -> Result<Self, StartError> {
+        let count = settings.loops;
+        let mut addresses = Vec::new();
+        let mut listeners: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
+        for listener in &settings.listeners {
+            let bound =
+                bind_listeners(listener.address, count, settings.share_port, &settings.socket)?;
+            addresses.extend(bound.first().map(std::net::TcpListener::local_addr).transpose()?);
+            for (own, listener) in listeners.iter_mut().zip(bound) {
+                own.push(listener);
+            }
+        }
+        let pollers = listeners.into_iter().map(MioPoller::new).collect::<io::Result<Vec<_>>>()?;
+        let wakes: Vec<Wake> = pollers.iter().map(|(_, wake)| Arc::clone(wake)).collect();
+        let links = links(&wakes, settings.limits.mailbox_items_max);
+        let shared = Shared {
+            connections: SharedBudget::new(settings.limits.connections_max),
+            pool: SharedBudget::new(settings.limits.pool_bytes_max),
+            clock: SystemClock::start(),
+            routes,
+            on_loop_end: Box::new(on_loop_end),
+            settings: settings.clone(),
+        };
+        let shared = Arc::new(shared);
+        let mut loops = Vec::with_capacity(count);
+        for (index, ((poller, _), links)) in pollers.into_iter().zip(links).enumerate() {
+            let commands = Arc::clone(&links.commands);
+            let counters = Arc::new(Counters::default());
+            let (shared, own_counters) = (Arc::clone(&shared), Arc::clone(&counters));
+            let thread = thread::Builder::new()
+                .name(format!("loop-{index}"))
+                .spawn(move || run_loop(index, &shared, poller, own_counters, links))?;
+            loops.push(RunningLoop { thread, commands, counters });
+        }
+        Ok(Self { addresses, loops })
+    }
+
+    /// The addresses listened on, with the ports that were found for port 0.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The counters of each loop.
+    pub fn counters(&self) -> impl Iterator<Item = &Counters> {
+        self.loops.iter().map(|own| own.counters.as_ref())
+    }
+
+    /// Begins to shut down: newcomers are refused, everyone is told to go within `drain_ms`.
+    pub fn drain(&self, drain_ms: u64, is_paced: bool) {
+        for own in &self.loops {
+            own.commands.send(&mut [LoopCommand::Drain { drain_ms, is_paced }].into());
+        }
+    }
+
+    /// Waits for the loops that have ended. While one of several has failed, the others go on.
+    ///
+    /// # Errors
+    /// The first loop that failed.
+    pub fn join_ended(self) -> Result<(), LoopFailure> {
+        let ended = self.loops.into_iter().filter(|own| own.thread.is_finished());
+        join(ended)
+    }
+
+    /// Waits until all loops have ended.
+    ///
+    /// # Errors
+    /// The first loop that failed.
+    pub fn join(self) -> Result<(), LoopFailure> {
+        join(self.loops.into_iter())
+    }
+}
+
+fn join(loops: impl Iterator<Item = RunningLoop>) -> Result<(), LoopFailure> {
+    let mut result = Ok(());
+    for own in loops {
+        let ended = match own.thread.join() {
+            Ok(ended) => ended.map_err(LoopFailure::Poll),
+            Err(_) => Err(LoopFailure::Panic),
+        };
+        result = result.and(ended);
+    }
+    result
+}
+
+/// What all loops are made from.
+struct Shared {
+    connections: SharedBudget,
+    pool: SharedBudget,
+    clock: SystemClock,
+    routes: Vec<Route>,
+    on_loop_end: Box<dyn Fn(LoopEnd) + Send + Sync>,
+    settings: Effective,
+}
+
+/// Calls back when its thread ends, also by a panic.
+struct EndNotice<'s> {
+    shared: &'s Shared,
+    end: LoopEnd,
+}
+
+impl Drop for EndNotice<'_> {
+    fn drop(&mut self) {
+        (self.shared.on_loop_end)(self.end);
+    }
+}
+
+fn run_loop(
+    index: usize,
+    shared: &Shared,
+    poller: MioPoller,
+    counters: Arc<Counters>,
+    links: LoopLinks,
+) -> io::Result<()> {
+    let mut notice = EndNotice { shared, end: LoopEnd::Failed };
+    let settings = &shared.settings;
+    let connections = Connections::new(
+        u16::try_from(index).unwrap_or(u16::MAX),
+        conn_settings(settings),
+        Router::new(&shared.routes),
+        Arc::clone(&counters),
+        shared.pool.clone(),
+        shared.clock.now(),
+    );
+    // Small enough that no loop can keep much of the budget from the others.
+    let block = (settings.limits.connections_max / (settings.loops * 16)).clamp(1, 64);
+    let budget = Lease::new(shared.connections.clone(), block);
+    let mut event_loop = EventLoop::new(
+        poller,
+        shared.clock,
+        loop_settings(settings),
+        connections,
+        counters,
+        links,
+        budget,
+    );
+    while event_loop.turn(None)? == Turn::GoesOn {}
+    notice.end = LoopEnd::Drained;
+    Ok(())
+}
+
+/// One mailbox for each ordered pair of loops, and one for commands to each.
+fn links(wakes: &[Wake], letters_max: usize) -> Vec<LoopLinks> {
+    let mailbox = |to: usize| Arc::new(Mailbox::<Mail>::new(letters_max, Arc::clone(&wakes[to])));
+    let pairs: Vec<Vec<Option<Arc<Mailbox<Mail>>>>> = (0..wakes.len())
+        .map(|from| (0..wakes.len()).map(|to| (to != from).then(|| mailbox(to))).collect())
+        .collect();
+    let incoming = |to: usize| pairs.iter().filter_map(|row| row[to].clone()).collect();
+    let with_own = wakes.iter().enumerate().map(|(own, wake)| LoopLinks {
+        commands: Arc::new(Mailbox::new(COMMANDS_MAX, Arc::clone(wake))),
+        incoming: incoming(own),
+        outgoing: pairs[own].clone(),
+    });
+    with_own.collect()
+}
+
+fn conn_settings(settings: &Effective) -> ConnSettings {
+    let Effective { limits, timeouts, turn, .. } = settings;
+    ConnSettings {
+        head_bytes_max: limits.head_bytes_max,
+        half_open_max: limits.half_open_max.div_ceil(settings.loops),
+        receive_buffer_bytes: turn.receive_buffer_bytes,
+        reads_per_turn: turn.reads_per_turn,
+        backlog_high_bytes: limits.backlog_high_bytes,
+        backlog_hard_bytes: limits.backlog_hard_bytes,
+        handshake_ms: timeouts.handshake_ms,
+        refuse_ms: timeouts.refuse_ms,
+        ping_idle_ms: timeouts.ping_idle_ms,
+        pong_ms: timeouts.pong_ms,
+        write_stall_ms: timeouts.write_stall_ms,
+        close_ms: timeouts.close_ms,
+        pool_idle_ms: timeouts.pool_idle_ms,
+        retry_after_s: RETRY_AFTER_S,
+    }
+}
+
+fn loop_settings(settings: &Effective) -> LoopSettings {
+    let Effective { limits, timeouts, turn, .. } = settings;
+    LoopSettings {
+        listeners: ListenerSettings {
+            accepts_per_turn: turn.accepts_per_turn,
+            refusals_max: limits.refusals_max.div_ceil(settings.loops),
+            accept_pause_ms: timeouts.accept_pause_ms,
+        },
+        mail_per_turn: turn.mail_per_turn,
+        timers_per_turn: TIMERS_PER_TURN,
+        flushes_per_turn: turn.flushes_per_turn,
+        reaps_per_turn: turn.reaps_per_turn,
+        outbox_letters_max: limits.mailbox_items_max,
+    }
+}
+
+/// The built-in services that a configuration mounts.
+#[must_use]
+pub fn built_in_routes(settings: &Effective) -> Vec<Route> {
+    settings.routes.iter().map(built_in_route).collect()
+}
+
+fn built_in_route(route: &EffectiveRoute) -> Route {
+    let options = RouteOptions {
+        origins: match &route.origins {
+            Origins::Any => OriginRule::Any,
+            Origins::List(origins) => OriginRule::List(origins.clone()),
+            Origins::SameHost => OriginRule::SameHost,
+        },
+        // Loading has refused what is not a subprotocol.
+        subprotocols: route
+            .subprotocols
+            .iter()
+            .filter_map(|name| Subprotocol::new(name.as_str()).ok())
+            .collect(),
+        message_bytes_max: route.message_bytes_max,
+        slow_policy: route.slow_policy,
+    };
+    let handler = match route.service {
+        ServiceKind::Echo => Handler::Socket(Arc::new(|| Box::new(Echo)), options),
+        ServiceKind::Page => Handler::Page(Arc::new(|| Box::new(IndexPage::new()))),
+    };
+    Route { path: route.path.clone(), handler }
+}
+
+const COMMANDS_MAX: usize = 16;
+const RETRY_AFTER_S: u32 = 1;
+/// Deadlines are cheap to act upon; this bounds a turn after a long stall.
+const TIMERS_PER_TURN: usize = 1024;
