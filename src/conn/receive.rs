@@ -194,7 +194,6 @@ impl<S: Transport> Connections<S> {
             if !self.table.get(key).is_some_and(|conn| conn.phase == Phase::Open) {
                 // The write failed, or a neighbour's leaving took this one along: it has ended,
                 // and what its own bytes ask for comes too late.
-                let _ = self.outgoing.take_close();
                 return;
             }
             match stop {

@@ -15,7 +15,7 @@ fn ping_and_end(world: &mut World, client: &mut Client) -> (u64, u64) {
         world.pass(STEP_MS);
         client.read_all();
         if client.heard.pings > 0 {
-            ping_at.get_or_insert(world.now() - start);
+            ping_at = ping_at.or_else(|| Some(world.now() - start));
         }
     }
     (ping_at.expect("a ping before the end"), world.now() - start)
