@@ -78,6 +78,7 @@ impl<S: Transport> Connections<S> {
                 self.counters.handshakes_timed_out.add(1);
                 self.kill(key, CloseReason::Gone);
             }
+            Phase::Refusing if self.draining => self.refuse_draining(key),
             Phase::Refusing => self.refuse_at_limit(key),
             Phase::Open if is_stalled => self.kill(key, CloseReason::Stalled),
             Phase::Open if conn.flags.has(Flags::PINGED) => self.kill(key, CloseReason::Idle),

@@ -9,7 +9,7 @@ use crate::pool::ReadBuffer;
 use crate::reactor::Transport;
 use crate::services::{CloseReason, Effects, Message, Peer};
 use crate::ws::{
-    CLIENT_HEADER_BYTES_MAX, CloseCode, Decoder, Event, Opcode, Violation, parse_close,
+    CLIENT_CONTROL_FRAME_BYTES_MAX, CloseCode, Decoder, Event, Opcode, Violation, parse_close,
 };
 
 /// Whether there may be more to do for the connection right now.
@@ -124,7 +124,8 @@ impl<S: Transport> Connections<S> {
                 | Phase::Lingering
                 | Phase::Refusing => self.settings.head_bytes_max,
             };
-            let bytes_max = message_bytes_max + CLIENT_HEADER_BYTES_MAX;
+            // Longer than any header, so it covers a message and its header as well.
+            let bytes_max = message_bytes_max + CLIENT_CONTROL_FRAME_BYTES_MAX;
             if self.buffers.grow(&mut buffer.bytes, bytes_max).is_err() {
                 self.overloaded(key);
                 return Read::NoRoom;
@@ -189,6 +190,11 @@ impl<S: Transport> Connections<S> {
             let writes_mail = self.mail_out.len() > letters;
             if self.mail_full && writes_mail {
                 self.pause_for_mail(key);
+            }
+            if !self.table.get(key).is_some_and(|conn| conn.phase == Phase::Open) {
+                // The write failed, or a neighbour's leaving took this one along: it has ended,
+                // and what its own bytes ask for comes too late.
+                return;
             }
             match stop {
                 Stop::NeedMore => return,

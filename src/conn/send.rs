@@ -64,9 +64,6 @@ impl<S: Transport> Connections<S> {
         }
         let Some(conn) = self.table.get_mut(key) else { return };
         if was_empty {
-            if written > 0 {
-                self.backlog.mark_started(&conn.queue);
-            }
             self.write_blocked(key);
         } else if !conn.flags.has(Flags::WRITE_BLOCKED) {
             self.flush_queue(key);
@@ -85,25 +82,29 @@ impl<S: Transport> Connections<S> {
         let Some(conn) = self.table.get_mut(key) else { return Ok(()) };
         let may_hand_over = !conn.carry.is_none() && buffer.kept_bytes() == 0;
         let mut stretches = self.outgoing.stretches(written).peekable();
+        // The rest of a write that fell short may begin anywhere.
+        let mut is_cut = written > 0;
         while let Some(stretch) = stretches.next() {
-            match stretch {
-                Stretch::Cork(range) => {
-                    let bytes = &self.outgoing.cork_bytes()[range];
-                    self.backlog.push_copy(&mut conn.queue, bytes, &mut self.buffers, self.now)?;
-                }
+            let bytes = match stretch {
                 Stretch::InPlace(range)
                     if may_hand_over
                         && range.len() >= HANDED_OVER_BYTES_MIN
                         && stretches.peek().is_none() =>
                 {
                     let bytes = std::mem::take(buffer).bytes;
-                    self.backlog.push_buffer(&mut conn.queue, bytes, range, self.tick);
+                    self.backlog.push_buffer(&mut conn.queue, bytes, range, true, self.tick);
+                    break;
                 }
                 Stretch::InPlace(range) => {
-                    let bytes = &buffer.bytes[range];
-                    self.backlog.push_copy(&mut conn.queue, bytes, &mut self.buffers, self.now)?;
+                    // A payload, whose header ends the stretch before.
+                    is_cut = true;
+                    &buffer.bytes[range]
                 }
-            }
+                Stretch::Cork(range) => &self.outgoing.cork_bytes()[range],
+            };
+            let (buffers, now) = (&mut self.buffers, self.now);
+            self.backlog.push_copy(&mut conn.queue, bytes, is_cut, buffers, now)?;
+            is_cut = false;
         }
         Ok(())
     }

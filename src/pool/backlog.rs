@@ -66,8 +66,9 @@ struct Segment {
     /// Index of the block or frame.
     content: u32,
     kind: Kind,
-    /// It is the rest of a write that fell short, so its frame is already on the wire in part.
-    started: bool,
+    /// It begins in the middle of a frame, whose first bytes are in the segment before it or, at
+    /// the head, on the wire.
+    continues: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +92,8 @@ struct SharedFrame {
 }
 
 impl Backlog {
-    /// Appends a copy of `bytes`, filling up the last block first.
+    /// Appends a copy of `bytes`, filling up the last block first. `continues` says that they begin
+    /// in the middle of a frame.
     ///
     /// # Errors
     /// [`OverBudget`] if there is no memory for it; nothing is appended then.
@@ -99,6 +101,7 @@ impl Backlog {
         &mut self,
         queue: &mut OutQueue,
         bytes: &[u8],
+        continues: bool,
         buffers: &mut Buffers,
         now: Millis,
     ) -> Result<(), OverBudget> {
@@ -115,21 +118,26 @@ impl Backlog {
         }
         let mut buffer = buffers.take(bytes.len().max(BUFFER_BYTES_MIN), now)?;
         buffer[..bytes.len()].copy_from_slice(bytes);
-        self.push_buffer(queue, buffer, 0..bytes.len(), now.tick());
+        self.push_buffer(queue, buffer, 0..bytes.len(), continues, now.tick());
         Ok(())
     }
 
-    /// Appends a part of a buffer that came from the pool, without copying it.
+    /// Appends a part of a buffer that came from the pool, without copying it. `continues` says
+    /// that it begins in the middle of a frame.
     pub fn push_buffer(
         &mut self,
         queue: &mut OutQueue,
         buffer: Vec<u8>,
         part: std::ops::Range<usize>,
+        continues: bool,
         tick: Tick,
     ) {
         let length = part.len();
         let block = self.blocks.insert(Block { buffer, start: part.start, end: part.end });
-        self.append(queue, Kind::Block, slot_number(block), length, tick);
+        let content = slot_number(block);
+        let segment =
+            Segment { next: Link::NONE, since: tick, content, kind: Kind::Block, continues };
+        self.append(queue, segment, length);
     }
 
     /// Enters a frame into the table of shared frames. Push it to its recipients, then
@@ -143,7 +151,9 @@ impl Backlog {
         let Some(shared) = self.frames.get_mut(id.0 as usize) else { return };
         shared.recipients += 1;
         let length = shared.frame.as_bytes().len();
-        self.append(queue, Kind::Frame, id.0, length, tick);
+        let (content, kind) = (id.0, Kind::Frame);
+        let segment = Segment { next: Link::NONE, since: tick, content, kind, continues: false };
+        self.append(queue, segment, length);
     }
 
     /// Forgets a shared frame that found no recipient.
@@ -193,15 +203,8 @@ impl Backlog {
         }
     }
 
-    /// Says that the head is the rest of a write that fell short.
-    pub fn mark_started(&mut self, queue: &OutQueue) {
-        if let Some(head) = queue.head.index() {
-            self.segments[head as usize].started = true;
-        }
-    }
-
-    /// Drops everything but the head if bytes of it are already out: cutting it short would leave
-    /// half a frame on the wire.
+    /// Drops everything but what the frame needs whose first bytes are already out: cutting it short
+    /// would leave half a frame on the wire.
     pub fn discard_unstarted(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
         self.discard_where(queue, buffers, |_| true);
     }
@@ -218,27 +221,26 @@ impl Backlog {
         unwanted: impl Fn(&Segment) -> bool,
     ) {
         let mut rest = std::mem::take(queue);
-        let mut started = rest.head_written > 0;
+        // Whether what precedes the segment goes out or has gone out.
+        let mut goes_out = true;
         while let Some(index) = rest.head.index() {
+            let written = std::mem::take(&mut rest.head_written);
             let segment = &self.segments[index as usize];
-            if !(started || segment.started) && unwanted(segment) {
+            let is_begun = written > 0 || (segment.continues && goes_out);
+            goes_out = is_begun || !unwanted(segment);
+            if !goes_out {
                 self.pop(&mut rest, buffers);
                 continue;
             }
             let length = self.content(segment).len();
-            let next = std::mem::take(&mut rest.head);
+            let kept = std::mem::take(&mut rest.head);
             rest.head = std::mem::take(&mut self.segments[index as usize].next);
             match queue.tail.index() {
-                Some(tail) => self.segments[tail as usize].next = next,
-                None => queue.head = next,
+                Some(tail) => self.segments[tail as usize].next = kept,
+                None => (queue.head, queue.head_written) = (kept, written),
             }
-            queue.tail = next;
-            queue.bytes += byte_count(length);
-            if started {
-                queue.head_written = rest.head_written;
-                queue.bytes -= rest.head_written;
-            }
-            started = false;
+            queue.tail = kept;
+            queue.bytes += byte_count(length) - written;
         }
     }
 
@@ -262,15 +264,7 @@ impl Backlog {
         [self.segments.len(), self.blocks.len(), self.frames.len()]
     }
 
-    fn append(
-        &mut self,
-        queue: &mut OutQueue,
-        kind: Kind,
-        content: u32,
-        length: usize,
-        tick: Tick,
-    ) {
-        let segment = Segment { next: Link::NONE, since: tick, content, kind, started: false };
+    fn append(&mut self, queue: &mut OutQueue, segment: Segment, length: usize) {
         let link = Link::to(slot_number(self.segments.insert(segment)));
         match queue.tail.index() {
             Some(tail) => self.segments[tail as usize].next = link,
@@ -344,6 +338,8 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Copy(Vec<u8>),
+        /// A reply whose payload lies apart from its header.
+        Reply(Vec<u8>),
         Frame(Vec<u8>),
         Write(usize),
         DiscardUnstarted,
@@ -352,6 +348,7 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             3 => prop::collection::vec(any::<u8>(), 1..3000).prop_map(Step::Copy),
+            2 => prop::collection::vec(any::<u8>(), 1025..6000).prop_map(Step::Reply),
             3 => prop::collection::vec(any::<u8>(), 0..300).prop_map(Step::Frame),
             4 => (1..5000usize).prop_map(Step::Write),
             1 => Just(Step::DiscardUnstarted),
@@ -374,13 +371,24 @@ mod tests {
             let mut backlog = Backlog::default();
             let mut queues = [OutQueue::default(); 2];
             let mut naive = [Vec::new(), Vec::new()];
+            // Bytes that are out, and where frames end among those that are out or wait.
+            let mut written = [0, 0];
+            let mut frame_ends = [vec![0], vec![0]];
             for (which, step) in steps {
                 let queue = &mut queues[usize::from(which)];
                 let naive = &mut naive[usize::from(which)];
+                let written = &mut written[usize::from(which)];
+                let frame_ends = &mut frame_ends[usize::from(which)];
+                let mut copy = |queue: &mut OutQueue, bytes: &[u8], continues| {
+                    let pushed = backlog.push_copy(queue, bytes, continues, &mut buffers, Millis(0));
+                    pushed.unwrap();
+                    naive.extend(bytes);
+                };
                 match step {
-                    Step::Copy(bytes) => {
-                        backlog.push_copy(queue, &bytes, &mut buffers, Millis(0)).unwrap();
-                        naive.extend(bytes);
+                    Step::Copy(bytes) => copy(queue, &bytes, false),
+                    Step::Reply(payload) => {
+                        copy(queue, b"header", false);
+                        copy(queue, &payload, true);
                     }
                     Step::Frame(payload) => {
                         let frame = EncodedFrame::binary(&payload);
@@ -393,14 +401,21 @@ mod tests {
                         let bytes = bytes.min(gathered(&backlog, queue).len());
                         backlog.consume(queue, bytes, &mut buffers, Tick(1));
                         naive.drain(..bytes);
+                        *written += bytes;
                     }
                     Step::DiscardUnstarted => {
-                        let started = queue.head_written > 0;
+                        let head = backlog.segment(queue.head);
+                        let is_begun =
+                            queue.head_written > 0 || head.is_some_and(|head| head.continues);
                         backlog.discard_unstarted(queue, &mut buffers);
+                        prop_assert_eq!(queue.is_empty(), !is_begun);
                         naive.truncate(queue.bytes());
-                        prop_assert_eq!(naive.is_empty(), !started);
+                        let end = *written + naive.len();
+                        prop_assert!(frame_ends.contains(&end), "a frame is torn");
+                        frame_ends.retain(|frame_end| *frame_end <= end);
                     }
                 }
+                frame_ends.push(*written + naive.len());
                 prop_assert_eq!(queue.bytes(), naive.len());
                 prop_assert_eq!(queue.is_empty(), naive.is_empty());
                 let ready = gathered(&backlog, queue);
@@ -439,13 +454,12 @@ mod tests {
         let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
         let mut backlog = Backlog::default();
         let mut queue = OutQueue::default();
-        backlog.push_copy(&mut queue, b"rest", &mut buffers, Millis(0)).unwrap();
-        backlog.mark_started(&queue);
+        backlog.push_copy(&mut queue, b"rest", true, &mut buffers, Millis(0)).unwrap();
         for text in ["old", "older"] {
             let id = backlog.share(EncodedFrame::text(text));
             backlog.push_frame(&mut queue, id, Tick(0));
         }
-        backlog.push_copy(&mut queue, b"reply", &mut buffers, Millis(0)).unwrap();
+        backlog.push_copy(&mut queue, b"reply", false, &mut buffers, Millis(0)).unwrap();
         backlog.discard_unstarted_frames(&mut queue, &mut buffers);
         assert_eq!(gathered(&backlog, &queue), b"restreply");
         backlog.discard_unstarted(&mut queue, &mut buffers);

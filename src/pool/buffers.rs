@@ -46,7 +46,7 @@ impl Buffers {
             return Ok(buffer);
         }
         let bytes = bytes_min.max(BUFFER_BYTES_MIN).next_power_of_two();
-        if !self.budget.take(bytes) {
+        if !self.charge(bytes) {
             return Err(OverBudget);
         }
         Ok(vec![0; bytes])
@@ -60,7 +60,7 @@ impl Buffers {
     pub fn grow(&mut self, buffer: &mut Vec<u8>, bytes_max: usize) -> Result<(), OverBudget> {
         let bytes = (buffer.len() * 2).min(bytes_max.max(BUFFER_BYTES_MIN));
         let added = bytes.saturating_sub(buffer.len());
-        if added == 0 || !self.budget.take(added) {
+        if added == 0 || !self.charge(added) {
             return Err(OverBudget);
         }
         buffer.reserve_exact(added);
@@ -92,12 +92,25 @@ impl Buffers {
         if now < due {
             return Some(due);
         }
+        self.release_free();
+        None
+    }
+
+    /// Takes from the budget. Free buffers of other sizes make room rather than stand in the way.
+    fn charge(&mut self, bytes: usize) -> bool {
+        if self.budget.take(bytes) {
+            return true;
+        }
+        self.release_free();
+        self.budget.take(bytes)
+    }
+
+    fn release_free(&mut self) {
         for class in &mut self.free {
             *class = Vec::new();
         }
         self.budget.give(self.free_bytes);
         self.free_bytes = 0;
-        None
     }
 
     /// Bytes in buffers that are lent or free.

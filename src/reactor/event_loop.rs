@@ -141,8 +141,10 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         self.say_goodbye(now);
         self.connections.apply_effects();
         self.connections.flush_dirty(self.settings.flushes_per_turn);
-        self.send_mail();
+        // What services say about those whose write failed must not wait for the next event.
+        self.connections.apply_effects();
         self.register_write_interest();
+        self.send_mail();
         self.acceptor.run(&mut self.poller, &mut self.connections, &self.counters, now);
         self.reap();
         self.connections.sample();
@@ -251,6 +253,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             let Some(socket) = self.connections.socket_mut(key) else { continue };
             if self.poller.reregister(socket, key.to_token()).is_err() {
                 self.connections.give_up(key);
+                self.connections.apply_effects();
             }
         }
     }

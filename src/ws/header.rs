@@ -113,6 +113,10 @@ pub fn parse_header(input: &[u8]) -> Result<Option<(FrameHeader, usize)>, Violat
 /// Longest header that a client can send: lengths in eight bytes, and a masking key.
 pub const CLIENT_HEADER_BYTES_MAX: usize = 14;
 
+/// Longest control frame that a client can send. It may come when a fragmented message has reached
+/// its limit but not its end.
+pub const CLIENT_CONTROL_FRAME_BYTES_MAX: usize = 2 + 4 + CONTROL_PAYLOAD_BYTES_MAX as usize;
+
 pub(super) const FIN: u8 = 0x80;
 const RSV1: u8 = 0x40;
 const RSV2: u8 = 0x20;

@@ -89,7 +89,7 @@ impl World {
     }
 
     /// A client that has connected and said nothing.
-    pub(crate) fn connect(&mut self, loop_index: usize) -> Client {
+    pub(crate) fn connect(&self, loop_index: usize) -> Client {
         Client::new(self.network.connect(loop_index).expect("the loop listens"))
     }
 
@@ -119,7 +119,7 @@ impl World {
     }
 
     /// Begins a drain on all loops.
-    pub(crate) fn drain(&mut self, drain_ms: u64, is_paced: bool) {
+    pub(crate) fn drain(&self, drain_ms: u64, is_paced: bool) {
         self.server.command(&LoopCommand::Drain { drain_ms, is_paced });
     }
 }

@@ -1,1 +1,82 @@
-//! todo
+//! Clients that send and do not read: memory stays bounded, and nothing is lost.
+
+use crate::wire::{BINARY, PING, PONG, TEXT, frame};
+use crate::world::World;
+
+/// The high mark of the default settings.
+const HIGH_BYTES: u64 = 64 << 10;
+const RECEIVE_BUFFER_BYTES: u64 = 128 << 10;
+
+fn numbered(serial: usize, bytes: usize) -> Vec<u8> {
+    let mut payload = format!("{serial:08}").into_bytes();
+    payload.resize(bytes.max(8), b'.');
+    payload
+}
+
+#[test]
+fn replies_that_pile_up_pause_reading_and_nothing_is_lost() {
+    for (count, bytes) in [(20_000, 20), (2_000, 1_000), (60, 50_000)] {
+        let mut world = World::calm();
+        let mut client = world.open(0, "/echo");
+        let payloads: Vec<Vec<u8>> = (0..count).map(|serial| numbered(serial, bytes)).collect();
+        for payload in &payloads {
+            client.say(BINARY, payload);
+        }
+        // All bytes have given their edge: from here on only room for writing does.
+        world.settle();
+        assert_eq!(world.counter("reading_paused"), 1);
+        let pool = world.counter("pool_bytes_now");
+        let bound = 2 * (HIGH_BYTES + RECEIVE_BUFFER_BYTES + 2 * bytes as u64);
+        assert!(pool <= bound, "{pool} bytes for {count} messages of {bytes}");
+        world.exchange(&mut client);
+        client.assert_heard(&payloads);
+        world.pass(11_000);
+        assert_eq!(world.counter("pool_bytes_now"), 0);
+    }
+}
+
+#[test]
+fn a_large_message_waits_with_the_high_mark_and_no_more() {
+    let mut world = World::calm();
+    let mut client = world.open(0, "/echo");
+    for serial in 0..8 {
+        client.say(BINARY, &numbered(serial, 900_000));
+    }
+    world.settle();
+    // One message that waits to be written and one in the making.
+    assert!(world.counter("pool_bytes_now") <= 4 << 20, "{}", world.counter("pool_bytes_now"));
+    world.exchange(&mut client);
+    let expected: Vec<Vec<u8>> = (0..8).map(|serial| numbered(serial, 900_000)).collect();
+    client.assert_heard(&expected);
+}
+
+#[test]
+fn a_flood_of_pings_is_bounded_as_well() {
+    let mut world = World::calm();
+    let mut client = world.open(0, "/echo");
+    let ping = frame(PING, &[7; 125]);
+    for _ in 0..10_000 {
+        client.send(&ping);
+    }
+    world.settle();
+    assert!(world.counter("pool_bytes_now") <= 2 * (HIGH_BYTES + RECEIVE_BUFFER_BYTES));
+    world.exchange(&mut client);
+    assert_eq!(client.heard.frames.len(), 10_000);
+    assert!(client.heard.frames.iter().all(|frame| frame.opcode == PONG));
+}
+
+#[test]
+fn one_sender_does_not_keep_others_from_their_turn() {
+    let mut world = World::calm();
+    let greedy = world.open(0, "/echo");
+    let mut modest = world.open(0, "/echo");
+    for serial in 0..5_000 {
+        greedy.say(BINARY, &numbered(serial, 1_000));
+    }
+    modest.say(TEXT, b"just one");
+    for _ in 0..2 {
+        world.server.step().unwrap();
+    }
+    modest.read_all();
+    modest.assert_heard(&[b"just one"]);
+}

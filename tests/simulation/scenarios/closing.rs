@@ -1,1 +1,170 @@
-//! todo
+//! The order in which things end: the last bytes arrive, whatever the client still sends.
+
+use super::{LATE_MS, server};
+use crate::client::Client;
+use crate::wire::{BINARY, CLOSE, FIN, Frame, PONG, TEXT, client_frame, close_frame};
+use crate::world::World;
+
+#[test]
+fn data_after_close_is_ignored() {
+    let mut world = World::calm();
+    let mut client = world.open(0, "/echo");
+    let mut bytes = crate::wire::frame(TEXT, b"last words");
+    bytes.extend(close_frame(3001, "enough"));
+    bytes.extend(crate::wire::frame(TEXT, b"one more thing"));
+    client.send(&bytes);
+    world.exchange(&mut client);
+    client.say(TEXT, b"and another");
+    world.exchange(&mut client);
+    let close = Frame::new(CLOSE, &3001_u16.to_be_bytes());
+    assert_eq!(client.heard.frames, [Frame::new(TEXT, b"last words"), close]);
+    assert!(client.ended_well());
+    client.connection.shutdown();
+    world.settle();
+    assert!(client.is_gone() && client.ended_well());
+}
+
+#[test]
+fn a_close_without_code_is_answered_without_code() {
+    let mut world = World::calm();
+    let mut client = world.open(0, "/echo");
+    client.say(CLOSE, b"");
+    world.exchange(&mut client);
+    assert_eq!(client.heard.frames, [Frame::new(CLOSE, b"")]);
+    assert!(client.ended_well());
+}
+
+/// Sends 1 MiB in segments, settling in between; the reply must arrive all the same.
+fn pour(world: &mut World, client: &mut Client) {
+    for _ in 0..64 {
+        client.send(&[0xFF; 16 << 10]);
+        world.settle();
+    }
+    world.exchange(client);
+    client.connection.shutdown();
+    world.settle();
+    assert!(client.ended_well() && client.is_gone());
+}
+
+#[test]
+fn a_refused_request_with_a_body_is_told_why() {
+    let mut world = World::calm();
+    let mut client = world.connect(0);
+    client
+        .send(b"POST /upload HTTP/1.1\r\nHost: sim.example\r\nContent-Length: 1048576\r\n\r\nabc");
+    world.settle();
+    pour(&mut world, &mut client);
+    assert_eq!(client.heard.status, Some(404));
+}
+
+#[test]
+fn a_broken_rule_is_named_though_a_mebibyte_of_input_follows() {
+    let mut world = World::calm();
+    let mut client = world.open(0, "/echo");
+    client.send(b"\x81\x03abc");
+    client.send(&[b'?'; 300_000]);
+    world.settle();
+    pour(&mut world, &mut client);
+    assert_eq!(client.heard.close_code(), Some(1002));
+    assert_eq!(world.counter("closed_protocol"), 1);
+}
+
+#[test]
+fn a_client_that_never_ends_is_cut_off_after_close_ms() {
+    let mut world = World::calm();
+    let mut client = world.open(0, "/echo");
+    client.say_close(1000);
+    world.exchange(&mut client);
+    assert!(client.ended_well());
+    for _ in 0..5 {
+        client.send(b"on and on");
+        world.pass(999);
+    }
+    assert!(!client.is_gone());
+    world.pass(5 + LATE_MS);
+    assert!(client.is_gone());
+    assert_eq!(world.counter("close_timed_out"), 1);
+}
+
+#[test]
+fn a_half_closed_client_gets_all_its_replies() {
+    let mut world = World::calm();
+    world.network.set_send_buffer_bytes(500);
+    let mut client = world.open(0, "/echo");
+    for serial in 0..200_u8 {
+        client.say(BINARY, &[serial; 700]);
+    }
+    client.connection.shutdown();
+    world.exchange(&mut client);
+    let expected: Vec<Vec<u8>> = (0..200).map(|serial| vec![serial; 700]).collect();
+    client.assert_heard(&expected);
+    assert!(client.ended_well() && client.is_gone());
+    assert_eq!(client.heard.close(), None);
+}
+
+#[test]
+fn a_failing_connection_never_tears_a_frame() {
+    // Small and large replies side by side, cut anywhere by the socket, then a broken rule: what
+    // is heard is a beginning of the replies, whole, and the close frame.
+    for room in (10..3_000).step_by(37) {
+        let mut world = World::calm();
+        world.network.set_send_buffer_bytes(room.max(200));
+        let mut client = world.open(0, "/echo");
+        world.network.set_send_buffer_bytes(room);
+        let payloads: Vec<Vec<u8>> =
+            (1..=40_u8).map(|serial| vec![serial; usize::from(serial % 3) * 2_500 + 9]).collect();
+        let mut bytes: Vec<u8> =
+            payloads.iter().flat_map(|payload| crate::wire::frame(BINARY, payload)).collect();
+        bytes.extend(client_frame(FIN | 3, b"no such opcode", [0; 4]));
+        client.send(&bytes[..30_000]);
+        world.settle();
+        client.read(room * 3);
+        client.send(&bytes[30_000..]);
+        world.exchange(&mut client);
+        client.assert_heard_first(&payloads);
+        assert_eq!(client.heard.close_code(), Some(1002), "room {room}");
+        assert!(client.ended_well(), "room {room}");
+    }
+}
+
+#[test]
+fn a_peer_closed_by_a_neighbour_in_the_middle_of_its_own_mistake_hears_one_close() {
+    for room in [1, 64 << 10] {
+        let mut world = World::calm();
+        let mut first = world.open(0, "/relay");
+        let mut second = world.open(0, "/relay");
+        first.say(TEXT, b"pair");
+        world.exchange(&mut first);
+        world.network.set_send_buffer_bytes(room);
+        // The second closes the first, which takes it along while it breaks a rule itself.
+        let mut bytes = crate::wire::frame(TEXT, b"close");
+        bytes.extend(b"\x81\x03abc");
+        bytes.resize(400_000, b'?');
+        second.send(&bytes);
+        world.exchange(&mut second);
+        world.exchange(&mut first);
+        assert_eq!(first.heard.close_code(), Some(4000));
+        assert_eq!(second.heard.close_code(), Some(4004));
+        assert!(first.ended_well() && second.ended_well());
+    }
+}
+
+#[test]
+fn whoever_a_lost_peer_leaves_behind_hears_of_it_at_once() {
+    // Now and then the reset shows only in a write at the end of the turn; what the service says
+    // about it must not wait for some later event.
+    let mut setup = server(|server| server.loops = 2);
+    setup.faults.partial_waits = 100;
+    let mut world = World::new(&setup);
+    let mut listener = world.open(0, "/relay");
+    let pusher = world.open(1, "/relay");
+    for round in 1..=50 {
+        let lost = world.open(0, "/relay");
+        pusher.say(TEXT, b"cast 1");
+        world.server.step().unwrap();
+        listener.say(PONG, b"");
+        lost.connection.reset();
+        world.exchange(&mut listener);
+        assert_eq!(listener.heard.frames.len(), 1 + round);
+    }
+}

@@ -1,1 +1,159 @@
-//! todo
+//! Memory grows with bytes received, never with a length that a peer merely claimed, and never
+//! over its budget.
+
+use super::server;
+use crate::client::Client;
+use crate::wire::{BINARY, CONTINUATION, FIN, PING, TEXT, client_frame, client_header, frame};
+use crate::world::{Setup, World};
+
+fn small_pool(bytes: usize) -> Setup {
+    server(|server| {
+        server.pool_bytes_max = bytes;
+        server.connections.receive_buffer_bytes = 4 << 10;
+    })
+}
+
+#[test]
+fn a_huge_claim_allocates_nothing() {
+    let mut world = World::calm();
+    let mut client = world.open(0, "/echo");
+    client.send(&client_header(FIN | BINARY, 1 << 62, [1; 4]));
+    world.exchange(&mut client);
+    assert_eq!(client.heard.close_code(), Some(1009));
+    assert_eq!(world.counter("pool_bytes_now"), 0);
+    let mut client = world.open(0, "/echo");
+    client.send(&client_header(FIN | BINARY, 1 << 20, [1; 4]));
+    world.exchange(&mut client);
+    assert_eq!(world.counter("pool_bytes_now"), 4096, "the header, in the smallest carry");
+    assert!(client.heard.frames.is_empty());
+}
+
+#[test]
+fn a_message_of_the_largest_size_comes_back_and_one_byte_more_does_not() {
+    let mut setup = Setup { message_bytes_max: Some(300_000), ..Setup::default() };
+    setup.server.connections.receive_buffer_bytes = 10_000;
+    let mut world = World::new(&setup);
+    let mut client = world.open(0, "/echo");
+    let payload: Vec<u8> = (0..300_000_u32).map(|at| at.to_le_bytes()[1]).collect();
+    for chunk in frame(BINARY, &payload).chunks(7_001) {
+        client.send(chunk);
+        world.settle();
+    }
+    world.exchange(&mut client);
+    client.assert_heard(&[&payload[..]]);
+    world.pass(11_000);
+    client.send(&client_header(FIN | BINARY, 300_001, [1; 4]));
+    world.exchange(&mut client);
+    assert_eq!(client.heard.close_code(), Some(1009));
+    assert_eq!(world.counter("pool_bytes_now"), 0, "judged by its header");
+    assert!(client.ended_well());
+}
+
+#[test]
+fn a_fragmented_message_of_the_largest_size_may_be_interrupted_by_a_ping() {
+    let mut setup = Setup { message_bytes_max: Some(10_000), ..Setup::default() };
+    setup.server.connections.receive_buffer_bytes = 1_000;
+    for step in [1, 10, 1_000] {
+        let mut world = World::new(&setup);
+        let mut client = world.open(0, "/echo");
+        let mut bytes = client_frame(BINARY, &[3; 6_000], [9; 4]);
+        bytes.extend(client_frame(CONTINUATION, &[3; 4_000], [9; 4]));
+        bytes.extend(frame(PING, &[5; 125]));
+        bytes.extend(client_frame(FIN | CONTINUATION, b"", [9; 4]));
+        for chunk in bytes.chunks(step) {
+            client.send(chunk);
+            world.settle();
+        }
+        world.exchange(&mut client);
+        client.assert_heard(&[&[5; 125][..], &[3; 10_000]]);
+    }
+}
+
+#[test]
+fn a_fragmented_message_one_byte_too_long_is_refused_by_the_header_that_shows_it() {
+    let mut setup = Setup { message_bytes_max: Some(10_000), ..Setup::default() };
+    setup.server.connections.receive_buffer_bytes = 1_000;
+    let mut world = World::new(&setup);
+    let mut client = world.open(0, "/echo");
+    client.send(&client_frame(BINARY, &[3; 6_000], [9; 4]));
+    client.send(&client_header(FIN | CONTINUATION, 4_001, [9; 4]));
+    world.exchange(&mut client);
+    assert_eq!(client.heard.close_code(), Some(1009));
+}
+
+#[test]
+fn without_pool_memory_a_message_is_answered_1013_and_others_go_on() {
+    let mut world = World::new(&small_pool(64 << 10));
+    let mut hungry = world.open(0, "/echo");
+    let mut modest = world.open(0, "/echo");
+    for chunk in frame(BINARY, &[1; 200_000]).chunks(4_000) {
+        hungry.send(chunk);
+        world.settle();
+        modest.say(TEXT, b"small");
+        world.settle();
+    }
+    world.exchange(&mut hungry);
+    assert_eq!(hungry.heard.close_code(), Some(1013));
+    assert!(hungry.ended_well());
+    world.exchange(&mut modest);
+    assert_eq!(modest.heard.frames.len(), 51);
+    assert_eq!(world.counter("closed_overload"), 1);
+}
+
+#[test]
+fn without_pool_memory_an_unfinished_request_is_answered_503() {
+    let mut world = World::new(&small_pool(8 << 10));
+    let mut clients: Vec<Client> = (0..3).map(|_| world.connect(0)).collect();
+    for client in &mut clients {
+        client.send(b"GET /echo HTTP/1.1\r\nHost: ");
+        world.exchange(client);
+    }
+    let statuses: Vec<_> = clients.iter().map(|client| client.heard.status).collect();
+    assert_eq!(statuses, [None, None, Some(503)]);
+    assert!(clients[2].ended_well());
+}
+
+#[test]
+fn free_buffers_of_one_size_serve_those_who_need_another() {
+    let mut world = World::new(&small_pool(64 << 10));
+    let small: Vec<Client> = (0..15).map(|_| world.open(0, "/echo")).collect();
+    for client in &small {
+        client.send(&client_header(FIN | TEXT, 100, [0; 4]));
+    }
+    world.settle();
+    for client in &small {
+        client.send(&[b'x'; 100]);
+    }
+    world.settle();
+    let mut large = world.open(0, "/echo");
+    for chunk in frame(BINARY, &[1; 30_000]).chunks(4_000) {
+        large.send(chunk);
+        world.settle();
+    }
+    world.exchange(&mut large);
+    large.assert_heard(&[[1; 30_000]]);
+}
+
+#[test]
+fn replies_that_find_no_memory_end_the_connection_without_a_torn_frame_before_another() {
+    let mut world = World::new(&small_pool(16 << 10));
+    world.network.set_send_buffer_bytes(300);
+    let mut client = world.open(0, "/echo");
+    let mut neighbour = world.open(0, "/echo");
+    let mut bytes: Vec<u8> = (0..100).flat_map(|_| frame(BINARY, &[2; 900])).collect();
+    bytes.extend(b"\x81\x03abc");
+    client.send(&bytes);
+    world.exchange(&mut client);
+    let payloads = client.payloads();
+    assert!(payloads.iter().all(|payload| *payload == [2; 900]));
+    assert!(client.is_gone() || client.connection.has_ended());
+    neighbour.say(TEXT, b"fine");
+    world.exchange(&mut neighbour);
+    neighbour.assert_heard(&[b"fine"]);
+    client.connection.shutdown();
+    neighbour.connection.shutdown();
+    world.pass(12_000);
+    assert_eq!(world.server.connection_count(), 0);
+    assert_eq!(world.server.connections.available(), 1000);
+    assert_eq!(world.server.pool.available(), 16 << 10);
+}

@@ -1,1 +1,141 @@
-//! todo
+//! Messages pushed to peers: slow ones meet their policy, mailboxes that are full stop their
+//! writers, and whoever listens misses nothing.
+
+use tidegate::config::SlowPolicy;
+
+use super::server;
+use crate::client::Client;
+use crate::wire::TEXT;
+use crate::world::{Setup, World};
+
+const MARK_BYTES: usize = 100_000;
+
+/// A pusher and a reader, on two loops or on one, whose backlog may hold 100,000 bytes.
+fn pair(policy: SlowPolicy, loops: usize) -> (World, Client, Client) {
+    let mut setup = server(|server| {
+        server.loops = loops;
+        server.connections.backlog_hard_bytes = MARK_BYTES;
+    });
+    setup.slow_policy = policy;
+    let mut world = World::new(&setup);
+    world.network.set_send_buffer_bytes(10_000);
+    let pusher = world.open(0, "/relay");
+    let reader = world.open(loops - 1, "/relay");
+    (world, pusher, reader)
+}
+
+/// The serial numbers of the pushed texts that arrived.
+fn serials(reader: &Client) -> Vec<usize> {
+    let texts = reader.heard.data().iter().skip(1).map(|frame| &frame.payload);
+    texts
+        .map(|text| {
+            let text = std::str::from_utf8(text).unwrap();
+            let (_, text) = text.split_once('|').unwrap();
+            text.split(' ').next().unwrap().parse().unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn a_slow_reader_is_disconnected_with_4002() {
+    for loops in [1, 2] {
+        let (mut world, pusher, mut reader) = pair(SlowPolicy::Disconnect, loops);
+        pusher.say(TEXT, b"push 200 1000");
+        world.pass(50);
+        world.exchange(&mut reader);
+        assert_eq!(reader.heard.close_code(), Some(4002));
+        assert_eq!(&reader.heard.close().unwrap().payload[2..], b"too slow");
+        assert!(reader.ended_well());
+        let serials = serials(&reader);
+        assert!(serials.iter().copied().eq(0..serials.len()), "a gap in {serials:?}");
+        assert_eq!(world.counter("closed_slow"), 1);
+    }
+}
+
+#[test]
+fn drop_newest_keeps_the_oldest() {
+    for loops in [1, 2] {
+        let (mut world, pusher, mut reader) = pair(SlowPolicy::DropNewest, loops);
+        pusher.say(TEXT, b"push 200 1000");
+        world.pass(50);
+        world.exchange(&mut reader);
+        let serials = serials(&reader);
+        let dropped = usize::try_from(world.counter("pushes_dropped")).unwrap();
+        assert_eq!(serials.len() + dropped, 200);
+        assert!(serials.len() * 1_000 >= MARK_BYTES - 2_000, "{}", serials.len());
+        assert!(serials.is_sorted());
+        pusher.say(TEXT, b"push 1 10");
+        world.pass(50);
+        world.exchange(&mut reader);
+        assert_eq!(reader.heard.frames.len(), 1 + serials.len() + 1, "it goes on");
+    }
+}
+
+#[test]
+fn keep_latest_keeps_the_newest() {
+    for loops in [1, 2] {
+        let (mut world, pusher, mut reader) = pair(SlowPolicy::KeepLatest, loops);
+        pusher.say(TEXT, b"push 250 1000");
+        world.pass(50);
+        assert!(world.counter("pushes_dropped") > 0);
+        world.exchange(&mut reader);
+        let serials = serials(&reader);
+        assert!(serials.is_sorted());
+        assert_eq!(serials.last(), Some(&249));
+        assert!(serials.len() < 250);
+    }
+}
+
+#[test]
+fn the_mark_is_judged_after_the_socket_had_its_chance() {
+    let (mut world, pusher, mut reader) = pair(SlowPolicy::Disconnect, 1);
+    world.network.set_send_buffer_bytes(1 << 20);
+    pusher.say(TEXT, b"push 400 1000");
+    world.exchange(&mut reader);
+    assert_eq!(serials(&reader).len(), 400);
+}
+
+#[test]
+fn a_single_frame_above_the_mark_still_goes_to_an_empty_backlog() {
+    let (mut world, pusher, mut reader) = pair(SlowPolicy::Disconnect, 2);
+    pusher.say(TEXT, b"push 1 150000");
+    world.exchange(&mut reader);
+    assert_eq!(serials(&reader), [0]);
+}
+
+#[test]
+fn full_mailboxes_stop_their_writer_and_lose_nothing() {
+    let mut setup: Setup = server(|server| {
+        server.loops = 3;
+        server.letters_max = 4;
+    });
+    setup.faults.partial_waits = 50;
+    let mut world = World::new(&setup);
+    let pusher = world.open(0, "/relay");
+    let mut near = world.open(1, "/relay");
+    let mut far = world.open(2, "/relay");
+    let count = 2_000;
+    for serial in 0..count {
+        pusher.say(TEXT, format!("cast 2 {serial}").as_bytes());
+    }
+    for _ in 0..20_000 {
+        if !world.server.step().unwrap() {
+            break;
+        }
+    }
+    world.pass(10_000);
+    for reader in [&mut near, &mut far] {
+        world.exchange(reader);
+        let expected: Vec<String> = (0..count).map(|serial| format!("|cast 2 {serial}")).collect();
+        let heard: Vec<String> = reader.heard.frames[1..]
+            .iter()
+            .map(|frame| {
+                let text = String::from_utf8(frame.payload.clone()).unwrap();
+                text[text.find('|').unwrap()..].to_owned()
+            })
+            .collect();
+        assert_eq!(heard, expected);
+    }
+    assert!(!pusher.is_gone());
+    assert_eq!(world.counter("closed_slow"), 0);
+}
