@@ -1,0 +1,96 @@
+"""Runs the `websockets` client against the gateway whose /echo the argument names.
+
+Exits with 0 if every check holds. The route must prefer `v2.echo` over `v1.echo`.
+"""
+
+import asyncio
+import sys
+
+import websockets
+from websockets.asyncio.client import connect
+
+SIZES = [0, 1, 125, 126, 65_535, 65_536, 1 << 20]
+PATIENCE_S = 20
+
+
+def text(size):
+    """`size` bytes of UTF-8 in characters of one to four bytes."""
+    characters = "tü張😀" * (size // 10)
+    return characters + "x" * (size - len(characters.encode()))
+
+
+async def echoes(url):
+    # It offers permessage-deflate by default, which the gateway declines.
+    async with connect(url) as client:
+        for size in SIZES:
+            for message in (bytes(i % 251 for i in range(size)), text(size)):
+                await client.send(message)
+                assert await client.recv() == message, size
+
+
+async def echoes_fragments(url):
+    async with connect(url) as client:
+        pieces = ["gr", "ü", "", "ße ", "張" * 30_000]
+        await client.send(pieces)
+        assert await client.recv() == "".join(pieces)
+
+
+async def answers_pings(url):
+    async with connect(url) as client:
+        for payload in (b"", b"ping", bytes(125)):
+            answered = await client.ping(payload)
+            await answered
+
+
+async def echoes_many_at_once(url):
+    async with connect(url) as client:
+        for number in range(1_000):
+            await client.send(f"message {number}")
+        for number in range(1_000):
+            assert await client.recv() == f"message {number}"
+
+
+async def answers_close_codes(url):
+    for code in (1000, 1001, 3456, 4999):
+        client = await connect(url)
+        await client.close(code, "bye")
+        assert client.close_code == code, client.close_code
+
+
+async def refuses_too_much_with_1009(url):
+    async with connect(url, max_size=None) as client:
+        await client.send(bytes((1 << 20) + 1))
+        try:
+            await client.recv()
+        except websockets.ConnectionClosedError as closed:
+            assert closed.rcvd.code == 1009, closed
+        else:
+            raise AssertionError("a message over the limit came back")
+
+
+async def chooses_subprotocols(url):
+    for offered, chosen in ((["v1.echo"], "v1.echo"), (["v1.echo", "v2.echo"], "v2.echo"),
+                            (["other"], None), (None, None)):
+        async with connect(url, subprotocols=offered) as client:
+            assert client.subprotocol == chosen, (offered, client.subprotocol)
+
+
+async def refuses_strange_origins(url):
+    try:
+        await connect(url, origin="http://stranger.example")
+    except websockets.InvalidStatus as refusal:
+        assert refusal.response.status_code == 403, refusal
+        assert b"`origins`" in refusal.response.body, refusal.response.body
+    else:
+        raise AssertionError("a strange origin was let in")
+
+
+async def main(url):
+    for check in (echoes, echoes_fragments, answers_pings, echoes_many_at_once,
+                  answers_close_codes, refuses_too_much_with_1009, chooses_subprotocols,
+                  refuses_strange_origins):
+        print(check.__name__, flush=True)
+        await asyncio.wait_for(check(url), PATIENCE_S)
+
+
+asyncio.run(main(sys.argv[1]))

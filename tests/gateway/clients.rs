@@ -1,0 +1,124 @@
+//! Clients that others wrote: curl, nc, `websockets` of Python, `ws` of Node.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::gateway::{Gateway, skip_without};
+use crate::messages::{Ending, Reply, Request, exchange};
+
+/// Offers a subprotocol, as the scripts expect.
+const CONFIG: &str = r#"
+    loops = 2
+    [[route]]
+    path = "/echo"
+    service = "echo"
+    subprotocols = ["v2.echo", "v1.echo"]
+"#;
+
+fn below_root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Whether the program is there and runs.
+fn has(program: &str, argument: &str) -> bool {
+    let mut command = Command::new(program);
+    command.arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let is_there = command.status().is_ok_and(|status| status.success());
+    if !is_there {
+        skip_without(program);
+    }
+    is_there
+}
+
+fn run(mut command: Command) -> Output {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    output
+}
+
+fn curl(arguments: &[&str]) -> Output {
+    let mut command = Command::new("curl");
+    // Neither a configuration of the user's nor a proxy stands between.
+    command.args(["--disable", "--noproxy", "*", "--silent", "--show-error", "--max-time", "20"]);
+    command.args(arguments);
+    run(command)
+}
+
+#[test]
+fn curl_gets_pages_and_refusals() {
+    if !has("curl", "--version") {
+        return;
+    }
+    let gateway = Gateway::start();
+    let address = gateway.address();
+    let page = exchange(address, &Request::get("/").bytes(), Ending::Open);
+    let page = Reply::parse(&page);
+
+    let url = format!("http://{address}/");
+    assert_eq!(curl(&["--fail", &url]).stdout, page.body);
+    // A head and a body: curl fails (18, 56) where the length or the end is not in order.
+    let head = String::from_utf8(curl(&["--fail", "--head", &url]).stdout).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.contains(&format!("Content-Length: {}\r\n", page.body.len())), "{head}");
+    assert_eq!(curl(&["--fail", "--http1.0", &url]).stdout, page.body);
+    assert_eq!(curl(&["--fail", "--http2", &url]).stdout, page.body);
+
+    let url = format!("http://{address}/echo");
+    let refusal = Reply::parse(&curl(&["--include", &url]).stdout);
+    assert_eq!(refusal.status, 426);
+    refusal.assert_is_last(false);
+    let refusal = Reply::parse(&curl(&["--include", "--data", "some body", &url]).stdout);
+    assert_eq!((refusal.status, refusal.header("Allow")), (405, Some("GET")));
+}
+
+#[test]
+fn nc_gets_a_page() {
+    if !has("nc", "-h") {
+        return;
+    }
+    let gateway = Gateway::start();
+    let address = gateway.address();
+    let mut nc = Command::new("nc");
+    nc.args(["-w", "20", &address.ip().to_string(), &address.port().to_string()]);
+    let mut nc = nc.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    nc.stdin.as_mut().unwrap().write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let output = nc.wait_with_output().unwrap();
+    let reply = Reply::parse(&output.stdout);
+    assert_eq!(reply.status, 200);
+    reply.assert_is_last(false);
+}
+
+#[test]
+fn python_websockets_passes_its_battery() {
+    let python = below_root("target/clients/python/bin/python");
+    if !python.exists() {
+        return skip_without("the Python client `websockets`");
+    }
+    let gateway = Gateway::with_config(CONFIG);
+    let mut command = Command::new(python);
+    command.arg(below_root("tests/clients/battery.py"));
+    run({
+        command.arg(format!("ws://{}/echo", gateway.address()));
+        command
+    });
+}
+
+#[test]
+fn node_ws_passes_its_battery() {
+    let clients = below_root("target/clients");
+    if !clients.join("node_modules/ws").exists() {
+        return skip_without("the Node client `ws`");
+    }
+    let gateway = Gateway::with_config(CONFIG);
+    let mut command = Command::new("node");
+    command.arg(below_root("tests/clients/battery.mjs"));
+    command.arg(format!("ws://{}/echo", gateway.address())).arg(clients);
+    run(command);
+}

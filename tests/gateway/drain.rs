@@ -1,0 +1,154 @@
+//! Signals: everyone is told, nobody new comes in, and the exit code says how it went.
+
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::frames::{CLOSE, client_frame, close_payload};
+use crate::gateway::Gateway;
+use crate::messages::Request;
+use crate::patience::{now, pass, until};
+use crate::socket::{Frame, Socket};
+
+/// Well below drain_ms (20000) and close_ms (5000) of the default configuration.
+const AT_ONCE: Duration = Duration::from_millis(2500);
+
+fn assert_told_to_go(socket: &mut Socket) {
+    let Frame { first, payload } = socket.receive_frame();
+    assert_eq!((first, &payload[..2]), (CLOSE, &1001_u16.to_be_bytes()[..]));
+    assert!(!payload[2..].is_empty(), "a reason");
+}
+
+fn assert_refuses_newcomers(gateway: &Gateway) {
+    until("newcomers are refused", || match TcpStream::connect(gateway.address()) {
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+            Some(())
+        }
+        Ok(_) => None,
+    });
+}
+
+#[test]
+fn an_idle_gateway_ends_at_once() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut gateway = Gateway::start();
+        Socket::open(gateway.address()).close();
+        let started = now();
+        gateway.signal(signal);
+        assert_eq!(gateway.exit_status().code(), Some(0));
+        assert!(started.elapsed() < AT_ONCE, "{:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn everyone_is_told_1001_and_the_gateway_ends_with_the_last() {
+    let mut gateway = Gateway::with_config("loops = 3");
+    let mut sockets: Vec<Socket> = (0..50).map(|_| Socket::open(gateway.address())).collect();
+    let started = now();
+    gateway.signal(Signal::TERM);
+    for socket in &mut sockets {
+        assert_told_to_go(socket);
+    }
+    assert_refuses_newcomers(&gateway);
+    let mut last = sockets.pop().unwrap();
+    for mut socket in sockets {
+        socket.send(&client_frame(CLOSE, &close_payload(1001, "")));
+        socket.assert_ended();
+    }
+    pass(Duration::from_millis(200));
+    assert!(gateway.is_running(), "one client has not left yet");
+    last.send(&client_frame(CLOSE, &close_payload(1001, "")));
+    last.assert_ended();
+    drop(last);
+    assert_eq!(gateway.exit_status().code(), Some(0));
+    assert!(started.elapsed() < AT_ONCE, "{:?}", started.elapsed());
+    let counters = gateway.logged("closed_drained=");
+    assert!(counters.contains(" closed_drained=50 "), "{counters}");
+}
+
+#[test]
+fn who_has_not_finished_its_request_is_told_503() {
+    let mut gateway = Gateway::start();
+    let request = Request::upgrade("/echo").bytes();
+    let mut silent = Socket::connect(gateway.address());
+    let mut halfway = Socket::connect(gateway.address());
+    halfway.send(&request[..request.len() / 2]);
+    until("both are accepted", || (gateway.counter("half_open_now") == 2).then_some(()));
+    gateway.signal(Signal::TERM);
+    for socket in [&mut silent, &mut halfway] {
+        let reply = socket.receive_head();
+        assert_eq!(reply.status, 503);
+        assert!(reply.header("Retry-After").is_some());
+    }
+    drop((silent, halfway));
+    assert_eq!(gateway.exit_status().code(), Some(0));
+}
+
+#[test]
+fn what_was_asked_before_the_end_is_answered_before_the_end() {
+    let mut gateway = Gateway::start();
+    let mut socket = Socket::open(gateway.address());
+    // Large enough that most of it waits in the gateway while nothing is read here.
+    let message = crate::frames::sample_bytes(1 << 20);
+    for _ in 0..8 {
+        socket.send(&client_frame(crate::frames::BINARY, &message[..60_000]));
+    }
+    until("all was read", || (gateway.counter("messages_in") == 8).then_some(()));
+    gateway.signal(Signal::TERM);
+    for _ in 0..8 {
+        assert!(socket.receive_frame().payload == message[..60_000]);
+    }
+    assert_told_to_go(&mut socket);
+    drop(socket);
+    assert_eq!(gateway.exit_status().code(), Some(0));
+}
+
+#[test]
+fn a_client_that_never_answers_is_cut_at_drain_ms() {
+    let mut gateway = Gateway::with_config("loops = 2\n[timeouts]\ndrain_ms = 1500");
+    let mut socket = Socket::open(gateway.address());
+    let started = now();
+    gateway.signal(Signal::TERM);
+    assert_told_to_go(&mut socket);
+    assert_eq!(gateway.exit_status().code(), Some(0));
+    let took = started.elapsed();
+    assert!((1400..4000).contains(&took.as_millis()), "{took:?}");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    for (signal, exit_code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let mut gateway = Gateway::start();
+        let mut socket = Socket::open(gateway.address());
+        gateway.signal(Signal::TERM);
+        assert_told_to_go(&mut socket);
+        let started = now();
+        gateway.signal(signal);
+        assert_eq!(gateway.exit_status().code(), Some(exit_code));
+        assert!(started.elapsed() < AT_ONCE, "{:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn sigusr1_logs_the_counters_and_changes_nothing() {
+    let mut gateway = Gateway::start();
+    let mut socket = Socket::open(gateway.address());
+    socket.assert_echoes(b"12345");
+    socket.assert_echoes(b"");
+    for (name, value) in [
+        ("connections_accepted", 1),
+        ("open_now", 1),
+        ("upgrades", 1),
+        ("messages_in", 2),
+        ("message_bytes_in", 5),
+        ("closed_by_peer", 0),
+    ] {
+        assert_eq!(gateway.counter(name), value, "{name}");
+    }
+    socket.assert_echoes(b"still here");
+    assert!(gateway.is_running());
+    socket.close();
+}

@@ -1,0 +1,234 @@
+//! The program under test: started on a free port, watched, signalled, and always ended.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
+use tempfile::NamedTempFile;
+
+use crate::patience::until;
+
+/// A running gateway.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    child: Child,
+    address: SocketAddr,
+    log: Log,
+}
+
+/// How to start a gateway. Left as it is: without a configuration file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Launch<'l> {
+    /// The configuration file.
+    pub(crate) toml: Option<&'l str>,
+    /// Where to listen: a free port, unless a test found one itself.
+    pub(crate) listen: &'l str,
+    /// Arguments of the shell's `ulimit` before the start.
+    pub(crate) ulimit: Option<&'l str>,
+}
+
+impl Default for Launch<'_> {
+    fn default() -> Self {
+        Self { toml: None, listen: "127.0.0.1:0", ulimit: None }
+    }
+}
+
+impl Gateway {
+    /// Starts the program with two loops and otherwise no configuration.
+    pub(crate) fn start() -> Self {
+        Self::with_config("loops = 2")
+    }
+
+    /// Starts the program with this configuration file.
+    pub(crate) fn with_config(toml: &str) -> Self {
+        Self::launch(&Launch { toml: Some(toml), ..Launch::default() })
+    }
+
+    /// Starts the program and waits until it listens.
+    pub(crate) fn launch(launch: &Launch<'_>) -> Self {
+        let mut command = match launch.ulimit {
+            None => Command::new(PROGRAM),
+            Some(ulimit) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("ulimit {ulimit}; exec \"$0\" \"$@\"")).arg(PROGRAM);
+                shell
+            }
+        };
+        let config = launch.toml.map(config_file);
+        if let Some(file) = &config {
+            command.arg("--config").arg(file.path());
+        }
+        command.args(["--listen", launch.listen]).env_remove("RUST_LOG");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = Log::follow(&mut child);
+        let mut gateway = Self { child, address: NOWHERE, log };
+        gateway.address = until("the gateway listens", || {
+            assert!(gateway.is_running(), "the gateway ended at once");
+            gateway.log_lines().iter().find_map(|line| {
+                let (address, _) = line.split_once("listening on ")?.1.split_once(": ")?;
+                address.parse().ok()
+            })
+        });
+        gateway
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Every line logged so far.
+    pub(crate) fn log_lines(&self) -> Vec<String> {
+        self.log.lines()
+    }
+
+    /// Waits for a line with `text` and gives it.
+    pub(crate) fn logged(&self, text: &str) -> String {
+        until(&format!("a line with `{text}` in the log"), || {
+            self.log_lines().into_iter().find(|line| line.contains(text))
+        })
+    }
+
+    /// Sends a signal to this very process.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Has the gateway log its counters, and gives the value of one.
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        let counters = |line: &String| line.contains(" turns=");
+        let seen = self.log_lines().iter().filter(|line| counters(line)).count();
+        self.signal(Signal::USR1);
+        let line = until("the counters are logged", || {
+            self.log_lines().into_iter().filter(counters).nth(seen)
+        });
+        let value =
+            line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        value.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) fn exit_status(&mut self) -> ExitStatus {
+        until("the gateway ends", || self.child.try_wait().unwrap())
+    }
+
+    /// Whether the process still runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Seconds of processor time used so far.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        let stat = self.proc_file("stat");
+        // The second field, in parentheses, may hold anything; user and system time are the 14th
+        // and 15th.
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let ticks: u32 =
+            fields.split(' ').skip(11).take(2).map(|field| field.parse::<u32>().unwrap()).sum();
+        f64::from(ticks) / TICKS_PER_SECOND
+    }
+
+    /// Anonymous memory in bytes.
+    pub(crate) fn anonymous_bytes(&self) -> u64 {
+        let status = self.proc_file("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Descriptors open now.
+    pub(crate) fn descriptor_count(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// The soft limit on descriptors.
+    pub(crate) fn descriptor_limit(&self) -> u64 {
+        let limits = self.proc_file("limits");
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// Changes the soft limit on descriptors of the running process.
+    pub(crate) fn limit_descriptors(&self, count: u64) {
+        // Started from here, it inherited the hard limit of this process.
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit { current: Some(count), maximum };
+        prlimit(Some(self.pid()), Resource::Nofile, limit).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    fn proc_file(&self, name: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).unwrap()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended already, which is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            say(&format!("the gateway's log:\n{}", self.log_lines().join("\n")));
+        }
+    }
+}
+
+/// Runs the program to its end, for command lines that serve nothing.
+pub(crate) fn run_to_end(arguments: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+/// A temporary file with this configuration.
+pub(crate) fn config_file(toml: &str) -> NamedTempFile {
+    let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    file.write_all(toml.as_bytes()).unwrap();
+    file
+}
+
+/// Says that a test is skipped for want of `missing`, past the test runner's capture, or fails it
+/// where nothing may be skipped.
+pub(crate) fn skip_without(missing: &str) {
+    let text = format!("!! SKIPPED: {missing} is missing (see scripts/install-clients)");
+    assert!(std::env::var_os("CI").is_none(), "{text}");
+    say(&text);
+}
+
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// The lines on standard error, read as they come so that the program never waits.
+#[derive(Clone, Debug, Default)]
+struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Log {
+    fn follow(child: &mut Child) -> Self {
+        let log = Self::default();
+        let (stderr, writer) = (child.stderr.take().unwrap(), log.clone());
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                writer.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        log
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
+/// What Linux reports processor times in, on every architecture the gateway is built for.
+const TICKS_PER_SECOND: f64 = 100.0;

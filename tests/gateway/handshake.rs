@@ -1,0 +1,174 @@
+//! Requests that open a WebSocket: what they are answered, however they arrive.
+
+use std::io::Write as _;
+
+use crate::frames::{BINARY, TEXT, client_frame, server_frame};
+use crate::gateway::Gateway;
+use crate::messages::{ACCEPT, KEY, Request, find};
+use crate::socket::{Frame, Socket};
+
+fn gateway() -> Gateway {
+    Gateway::with_config(
+        r#"
+        loops = 2
+        [[route]]
+        path = "/echo"
+        service = "echo"
+        subprotocols = ["v2.echo", "v1.echo"]
+        "#,
+    )
+}
+
+/// Sends the request, whose path must be `/echo` in some form, and uses the socket it opens.
+fn assert_opens(gateway: &Gateway, request: &Request) {
+    let mut socket = Socket::connect(gateway.address());
+    socket.send(&request.bytes());
+    let reply = socket.receive_head();
+    assert_eq!(reply.status, 101, "{request:?}: {reply:?}");
+    socket.assert_echoes(b"open");
+    socket.close();
+}
+
+#[test]
+fn the_reply_is_exactly_what_rfc_6455_asks_for() {
+    let gateway = gateway();
+    let mut socket = Socket::connect(gateway.address());
+    socket.send(&Request::upgrade("/echo").bytes());
+    let mut expected = format!(
+        "HTTP/1.1 101 Switching Protocols\r\n\
+         Upgrade: websocket\r\n\
+         Connection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {ACCEPT}\r\n\
+         \r\n"
+    )
+    .into_bytes();
+    expected.extend(server_frame(BINARY, b"x"));
+    socket.send(&client_frame(BINARY, b"x"));
+    let mut received = vec![0; expected.len()];
+    std::io::Read::read_exact(&mut socket.stream, &mut received).unwrap();
+    assert_eq!(received, expected);
+}
+
+#[test]
+fn keys_are_answered_by_their_hash_whatever_the_case_of_the_header_names() {
+    let gateway = gateway();
+    for (key, accept) in [
+        (KEY, ACCEPT),
+        ("m3xNMIzhueJyd3N66EAK6w==", "qgWIKoKflyd9H8L/jCNa8XP4CYQ="),
+        ("duR0pUQxNgBJsRQKj2Jxsw==", "a1y2oy1zvgHsVyHMx+hZ1AYrEHI="),
+    ] {
+        let mut socket = Socket::connect(gateway.address());
+        let request = Request::of_line("GET /echo HTTP/1.1")
+            .with("hOST", "gateway.example")
+            .with("upgrade", "WebSocket")
+            .with("CONNECTION", "keep-alive, UPGRADE")
+            .with("Sec-Websocket-Version", "13")
+            .with("sec-webSocket-extensions", "permessage-deflate; client_max_window_bits")
+            .with("Sec-Websocket-Key", key);
+        socket.send(&request.bytes());
+        let reply = socket.receive_head();
+        assert_eq!(reply.status, 101, "{reply:?}");
+        assert_eq!(reply.header("Sec-WebSocket-Accept"), Some(accept));
+        assert_eq!(reply.header("Sec-WebSocket-Extensions"), None);
+        socket.assert_echoes(key.as_bytes());
+    }
+}
+
+#[test]
+fn every_right_way_to_write_the_request_opens_a_socket() {
+    let gateway = gateway();
+    let request = || Request::upgrade("/echo");
+    for request in [
+        request().line("GET /%65cho HTTP/1.1"),
+        request().line("GET /%65%63%68%6F?name=%F0%9F%98%80&a=b HTTP/1.1"),
+        request().line("GET http://gateway.example/echo HTTP/1.1"),
+        request().line("GET http://other.example:99/echo?q HTTP/1.1"),
+        request().line("\r\nGET /echo HTTP/1.1"),
+        request().line("GET /echo HTTP/1.7"),
+        request().set("Upgrade", "h2c, websocket"),
+        request().with("Upgrade", "other/1.0"),
+        request().set("Connection", "\t keep-alive ,,Upgrade \t"),
+        request().set("Connection", "keep-alive").with("Connection", "upgrade"),
+        request().with("Content-Length", "0"),
+        request().with("Origin", "http://gateway.example"),
+        request().with("Origin", "https://GATEWAY.example"),
+        request().with("Empty", ""),
+        request().with("Obscure", "caf\u{e9}"),
+        (0..59).fold(request(), |request, at| request.with(&format!("X-{at}"), "y")),
+    ] {
+        assert_opens(&gateway, &request);
+    }
+}
+
+#[test]
+fn a_head_of_exactly_the_limit_is_read() {
+    let gateway = gateway();
+    let request = Request::upgrade("/echo").with("Padding", "");
+    let padding = "p".repeat(8192 - request.bytes().len());
+    let request = request.set("Padding", &padding);
+    assert_eq!(request.bytes().len(), 8192);
+    assert_opens(&gateway, &request);
+}
+
+#[test]
+fn frames_in_the_segment_of_the_request_are_not_lost() {
+    let gateway = gateway();
+    let mut socket = Socket::connect(gateway.address());
+    let mut bytes = Request::upgrade("/echo").bytes();
+    bytes.extend(client_frame(TEXT, b"first"));
+    bytes.extend(client_frame(BINARY, &[7; 300]));
+    let (now, later) = bytes.split_at(bytes.len() - 100);
+    socket.send(now);
+    assert_eq!(socket.receive_head().status, 101);
+    assert_eq!(socket.receive_frame(), Frame { first: TEXT, payload: b"first".to_vec() });
+    socket.send(later);
+    assert_eq!(socket.receive_frame(), Frame { first: BINARY, payload: vec![7; 300] });
+    socket.close();
+}
+
+#[test]
+fn a_request_may_come_byte_by_byte() {
+    let gateway = gateway();
+    let mut socket = Socket::connect(gateway.address());
+    let mut bytes = Request::upgrade("/echo").bytes();
+    bytes.extend(client_frame(TEXT, b"slow"));
+    for byte in bytes {
+        // Without delay in the sender each is a segment of its own.
+        socket.stream.write_all(&[byte]).unwrap();
+    }
+    assert_eq!(socket.receive_head().status, 101);
+    assert_eq!(socket.receive_frame(), Frame { first: TEXT, payload: b"slow".to_vec() });
+    socket.close();
+}
+
+#[test]
+fn the_servers_favourite_of_the_offered_subprotocols_is_chosen() {
+    let gateway = gateway();
+    for (offers, chosen) in [
+        (&["v1.echo"][..], Some("v1.echo")),
+        (&["v1.echo, v2.echo"], Some("v2.echo")),
+        (&["chat", "v1.echo,v2.echo"], Some("v2.echo")),
+        (&["chat, V1.ECHO"], None),
+        (&[], None),
+    ] {
+        let mut request = Request::upgrade("/echo");
+        for offer in offers {
+            request = request.with("Sec-WebSocket-Protocol", offer);
+        }
+        let mut socket = Socket::connect(gateway.address());
+        socket.send(&request.bytes());
+        let reply = socket.receive_head();
+        assert_eq!(reply.status, 101);
+        assert_eq!(reply.header("Sec-WebSocket-Protocol"), chosen, "{offers:?}");
+        socket.close();
+    }
+}
+
+#[test]
+fn nothing_of_a_request_comes_back_in_the_reply() {
+    let gateway = gateway();
+    let mut socket = Socket::connect(gateway.address());
+    socket.send(&Request::upgrade("/echo?canary").with("X-Canary", "canary").bytes());
+    let reply = format!("{:?}", socket.receive_head());
+    assert_eq!(find(reply.as_bytes(), b"canary"), None, "{reply}");
+}

@@ -1,0 +1,202 @@
+//! Pages and refusals: each with its status, in good form, and with an orderly end even where the
+//! client says more than it was asked.
+
+use proptest::prelude::*;
+
+use crate::gateway::Gateway;
+use crate::messages::{Ending, Reply, Request, exchange};
+use crate::socket::Socket;
+
+/// A request, the status it must get, and a word its body must hold.
+type Case = (Request, u16, &'static str);
+
+fn upgrade() -> Request {
+    Request::upgrade("/echo")
+}
+
+fn malformed() -> Vec<Case> {
+    vec![
+        (upgrade().with("X", "a\nY: b"), 400, "CRLF"),
+        (upgrade().with("X", "a\0b"), 400, "NUL"),
+        (upgrade().with("X", "a\rb"), 400, "CR"),
+        (upgrade().with("X", "a\x1bb"), 400, "control"),
+        (upgrade().with("X", "a\r\n folded"), 400, "whitespace"),
+        (upgrade().with("X ", "a"), 400, "colon"),
+        (upgrade().with("X\r\nno colon here\r\nY", "a"), 400, "Name: value"),
+        (upgrade().with("", "a"), 400, "token"),
+        (upgrade().without("Host"), 400, "Host"),
+        (upgrade().with("Host", "gateway.example"), 400, "Host"),
+        (upgrade().set("Host", "a/b"), 400, "Host"),
+        (upgrade().line("GET  /echo HTTP/1.1"), 400, "first line"),
+        (upgrade().line("GET /echo"), 400, "first line"),
+        (upgrade().line("G(T /echo HTTP/1.1"), 400, "method"),
+        (upgrade().line("GET /echo http/1.1"), 400, "version"),
+        (upgrade().line("GET /echo#here HTTP/1.1"), 400, ""),
+        (upgrade().line("GET /ec%6 HTTP/1.1"), 400, ""),
+        (upgrade().line("GET echo HTTP/1.1"), 400, ""),
+        (upgrade().line("GET /echo HTTP/2.0"), 505, "HTTP/1"),
+        (Request::of_line("PRI * HTTP/2.0"), 505, "HTTP/1"),
+        ((0..60).fold(upgrade(), |request, at| request.with(&format!("X-{at}"), "y")), 431, "64"),
+        (upgrade().with("Long", &"x".repeat(8192)), 431, "8192"),
+    ]
+}
+
+fn wrong_handshakes() -> Vec<Case> {
+    vec![
+        (upgrade().with("Content-Length", "5"), 400, "Content-Length"),
+        (upgrade().with("Transfer-Encoding", "chunked"), 400, "Transfer-Encoding"),
+        (upgrade().without("Connection"), 400, "Connection"),
+        (upgrade().set("Connection", "close"), 400, "Connection"),
+        (upgrade().without("Sec-WebSocket-Key"), 400, "Sec-WebSocket-Key"),
+        (upgrade().with("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), 400, "more than once"),
+        (upgrade().set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25j"), 400, "16 bytes"),
+        (upgrade().set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZR=="), 400, "base64"),
+        (upgrade().without("Sec-WebSocket-Version"), 400, "Sec-WebSocket-Version"),
+        (upgrade().with("Sec-WebSocket-Version", "13"), 400, "more than once"),
+        (upgrade().set("Sec-WebSocket-Version", "12"), 426, "13"),
+        (upgrade().line("GET /echo HTTP/1.0"), 426, "HTTP/1.1"),
+        (Request::get("/echo"), 426, "Upgrade: websocket"),
+        (upgrade().with("Origin", "http://stranger.example"), 403, "`origins`"),
+        (upgrade().with("Origin", "null"), 403, "`origins`"),
+        (upgrade().with("Origin", "http://gateway.example:8080"), 403, "`origins`"),
+        (upgrade().line("GET /ech HTTP/1.1"), 404, "path"),
+        (upgrade().line("GET /echo/ HTTP/1.1"), 404, "path"),
+        (upgrade().line("GET /Echo HTTP/1.1"), 404, "path"),
+        (upgrade().line("GET /ec%2Fho HTTP/1.1"), 404, "path"),
+        (upgrade().line("POST /echo HTTP/1.1"), 405, "GET"),
+        (Request::get("/").line("POST / HTTP/1.1"), 405, "GET, HEAD"),
+    ]
+}
+
+#[test]
+fn every_refusal_has_its_status_and_says_why() {
+    let gateway = Gateway::start();
+    for (request, status, word) in malformed().into_iter().chain(wrong_handshakes()) {
+        let bytes = request.bytes();
+        let context = String::from_utf8_lossy(&bytes);
+        for ending in [Ending::Open, Ending::HalfClose] {
+            let reply = Reply::parse(&exchange(gateway.address(), &bytes, ending));
+            assert_eq!(reply.status, status, "{context}\n{reply:?}");
+            reply.assert_is_last(false);
+            assert!(reply.text().contains(word), "`{word}` for {context}\n{reply:?}");
+            assert!(reply.text().ends_with('\n'));
+        }
+    }
+}
+
+#[test]
+fn a_refusal_is_read_even_by_a_client_that_goes_on_sending() {
+    let gateway = Gateway::start();
+    for (request, status, _) in malformed().into_iter().chain(wrong_handshakes()) {
+        let mut bytes = request.bytes();
+        bytes.resize(bytes.len() + (300 << 10), b'b');
+        let reply = Reply::parse(&exchange(gateway.address(), &bytes, Ending::Open));
+        assert_eq!(reply.status, status, "{request:?}");
+        reply.assert_is_last(false);
+    }
+}
+
+#[test]
+fn a_path_lists_the_methods_it_takes() {
+    let gateway = Gateway::start();
+    for (line, allow) in [("PUT / HTTP/1.1", "GET, HEAD"), ("PUT /echo HTTP/1.1", "GET")] {
+        let request = Request::get("/").line(line);
+        let reply = Reply::parse(&exchange(gateway.address(), &request.bytes(), Ending::Open));
+        assert_eq!((reply.status, reply.header("Allow")), (405, Some(allow)));
+    }
+}
+
+#[test]
+fn what_cannot_be_http_is_refused_before_its_end() {
+    let gateway = Gateway::start();
+    // A TLS handshake, a line that ends in LF alone, and a client of another protocol.
+    for bytes in
+        [&b"\x16\x03\x01\x02\x00\x01\x00\x01"[..], b"GET / HTTP/1.1\nHost: a\n\n", b"*1\r\n"]
+    {
+        let reply = Reply::parse(&exchange(gateway.address(), bytes, Ending::Open));
+        assert_eq!(reply.status, 400, "{}", bytes.escape_ascii());
+        reply.assert_is_last(false);
+    }
+}
+
+#[test]
+fn head_gets_the_headers_of_the_reply_and_no_body() {
+    let gateway = Gateway::start();
+    for path in ["/", "/nowhere", "/echo"] {
+        let [get, head] = ["GET", "HEAD"].map(|method| {
+            let request = Request::get(path).line(&format!("{method} {path} HTTP/1.1"));
+            Reply::parse(&exchange(gateway.address(), &request.bytes(), Ending::Open))
+        });
+        get.assert_is_last(false);
+        head.assert_is_last(true);
+        // A HEAD cannot upgrade, so there it is told something else (RFC 6455 §4.1).
+        if path != "/echo" {
+            assert_eq!((get.status, get.headers), (head.status, head.headers));
+        }
+    }
+}
+
+#[test]
+fn every_right_way_to_ask_for_the_page_gets_the_same_page() {
+    let gateway = Gateway::start();
+    let page = |request: &Request| {
+        let reply = Reply::parse(&exchange(gateway.address(), &request.bytes(), Ending::HalfClose));
+        assert_eq!(reply.status, 200, "{request:?}");
+        reply.assert_is_last(false);
+        reply
+    };
+    let expected = page(&Request::get("/"));
+    assert_eq!(expected.header("Content-Type"), Some("text/html; charset=utf-8"));
+    assert!(expected.header("Content-Security-Policy").is_some());
+    assert!(expected.text().contains("</html>") || expected.text().contains("<script>"));
+    for request in [
+        Request::of_line("GET / HTTP/1.0"),
+        Request::get("/").line("GET http://gateway.example HTTP/1.1"),
+        Request::get("/").line("GET http://gateway.example/?query HTTP/1.1"),
+        Request::get("/").line("GET /?query HTTP/1.1"),
+        Request::get("/").line("\r\nGET / HTTP/1.1"),
+        Request::get("/").set("Host", ""),
+        Request::get("/").with("Content-Length", "4"),
+        Request::upgrade("/"),
+    ] {
+        assert_eq!(page(&request), expected);
+    }
+}
+
+/// The parts of a request that [`mutated_requests`] puts together.
+fn mutated_request() -> impl Strategy<Value = Vec<u8>> {
+    let wholes = malformed().into_iter().chain(wrong_handshakes()).map(|(request, _, _)| request);
+    let wholes: Vec<Vec<u8>> =
+        wholes.chain([upgrade(), Request::get("/")]).map(|request| request.bytes()).collect();
+    let change = (any::<prop::sample::Index>(), 0..3_u8, any::<u8>());
+    (prop::sample::select(wholes), prop::collection::vec(change, 0..4)).prop_map(
+        |(mut bytes, changes)| {
+            for (at, kind, byte) in changes {
+                let at = at.index(bytes.len());
+                match kind {
+                    0 => bytes[at] = byte,
+                    1 => bytes.insert(at, byte),
+                    _ => bytes.truncate(at.max(1)),
+                }
+            }
+            bytes
+        },
+    )
+}
+
+#[test]
+fn whatever_is_sent_gets_one_proper_reply_or_none_and_an_orderly_end() {
+    let gateway = Gateway::start();
+    let config = ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() };
+    proptest!(config, |(bytes in mutated_request())| {
+        let received = exchange(gateway.address(), &bytes, Ending::HalfClose);
+        if !received.is_empty() {
+            let reply = Reply::parse(&received);
+            if reply.status != 101 {
+                reply.assert_is_last(bytes.starts_with(b"HEAD "));
+            }
+        }
+    });
+    let mut socket = Socket::open(gateway.address());
+    socket.assert_echoes(b"still here");
+}

@@ -1,0 +1,34 @@
+//! The gateway as its users meet it: the real program, real sockets, real clients.
+//!
+//! Every test starts a program of its own on a free port and ends it. Nothing here waits for a
+//! fixed time: conditions are awaited with a deadline so generous that only a fault reaches it
+//! (see `patience`).
+//!
+//! | module | what it holds the gateway to |
+//! |---|---|
+//! | `start` | command line, configuration, limits, the lines it logs, exit codes |
+//! | `http`, `handshake` | every reply of the specification; whatever is sent, a proper end |
+//! | `echo`, `clients` | messages of every size, cut and kind, from clients of three languages |
+//! | `limits` | descriptors and handshakes run out, and nobody inside notices |
+//! | `drain` | signals, goodbyes, exit codes |
+//! | `backpressure` | a client that does not read costs no memory and loses no byte |
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
+
+mod frames;
+mod gateway;
+mod messages;
+mod patience;
+mod socket;
+
+mod start;
+
+mod handshake;
+mod http;
+
+mod clients;
+mod echo;
+
+mod backpressure;
+mod drain;
+mod limits;

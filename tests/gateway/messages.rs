@@ -1,0 +1,174 @@
+//! HTTP as text: requests to be varied, and replies taken apart and held to what all must have.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use crate::patience::PATIENCE;
+
+/// A request to be varied. Its parts are bytes as they go on the wire.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    line: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Request {
+    /// A handshake that is right in every way, for this path.
+    pub(crate) fn upgrade(path: &str) -> Self {
+        Self::get(path)
+            .with("Upgrade", "websocket")
+            .with("Connection", "Upgrade")
+            .with("Sec-WebSocket-Version", "13")
+            .with("Sec-WebSocket-Key", KEY)
+    }
+
+    /// A plain request for this path.
+    pub(crate) fn get(path: &str) -> Self {
+        Self::of_line(&format!("GET {path} HTTP/1.1")).with("Host", "gateway.example")
+    }
+
+    /// A request with this first line and no headers.
+    pub(crate) fn of_line(line: &str) -> Self {
+        Self { line: line.to_owned(), headers: Vec::new() }
+    }
+
+    /// The same with another first line.
+    pub(crate) fn line(mut self, line: &str) -> Self {
+        line.clone_into(&mut self.line);
+        self
+    }
+
+    /// The same with one more header.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same without this header.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(own, _)| own != name);
+        self
+    }
+
+    /// The same with another value for this header.
+    pub(crate) fn set(self, name: &str, value: &str) -> Self {
+        self.without(name).with(name, value)
+    }
+
+    /// As it goes on the wire.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let headers: String =
+            self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        format!("{}\r\n{headers}\r\n", self.line).into_bytes()
+    }
+}
+
+/// A reply, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    /// Takes the bytes of one reply apart; whatever follows the head is the body.
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
+        let head_end = find(bytes, b"\r\n\r\n")
+            .unwrap_or_else(|| panic!("no reply head in {:?}", String::from_utf8_lossy(bytes)));
+        let head = str::from_utf8(&bytes[..head_end]).unwrap();
+        let (status_line, lines) = head.split_once("\r\n").unwrap();
+        let words: Vec<&str> = status_line.splitn(3, ' ').collect();
+        let &[version, status, reason] = &words[..] else { panic!("status line {status_line}") };
+        assert_eq!(version, "HTTP/1.1");
+        assert!(!reason.is_empty());
+        let headers = lines.split("\r\n").map(|line| {
+            let (name, value) = line.split_once(": ").unwrap();
+            assert!(!value.contains(['\r', '\n']), "{line}");
+            (name.to_ascii_lowercase(), value.to_owned())
+        });
+        Self {
+            status: status.parse().unwrap(),
+            headers: headers.collect(),
+            body: bytes[head_end + 4..].to_vec(),
+        }
+    }
+
+    /// The value of a header, which must not be there twice.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self
+            .headers
+            .iter()
+            .filter(|(own, _)| own.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str());
+        let value = values.next();
+        assert_eq!(values.next(), None, "{name} is there twice");
+        value
+    }
+
+    /// The body as text.
+    pub(crate) fn text(&self) -> &str {
+        str::from_utf8(&self.body).unwrap()
+    }
+
+    /// Checks what every reply but a 101 must have (RFC 9112 §6, §9.6): a length that is true and
+    /// the announcement that the connection closes.
+    pub(crate) fn assert_is_last(&self, head_only: bool) {
+        let connection = self.header("Connection").expect("Connection");
+        assert!(connection.split(", ").any(|token| token == "close"), "{self:?}");
+        let length: usize = self.header("Content-Length").expect("length").parse().unwrap();
+        assert!(length > 0);
+        assert_eq!(self.body.len(), if head_only { 0 } else { length }, "{self:?}");
+        assert!(self.header("Content-Type").is_some());
+        if self.status == 426 {
+            // RFC 9110 §15.5.22, §7.8 and RFC 6455 §4.4.
+            assert_eq!(connection, "upgrade, close");
+            assert_eq!(self.header("Upgrade"), Some("websocket"));
+            assert_eq!(self.header("Sec-WebSocket-Version"), Some("13"));
+        } else {
+            assert_eq!(self.header("Upgrade"), None);
+        }
+        assert_eq!(self.header("Allow").is_some(), self.status == 405);
+        assert_eq!(self.header("Retry-After").is_some(), self.status == 503);
+    }
+}
+
+/// How a client ends what it has to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It says that nothing more will come.
+    HalfClose,
+    /// It waits.
+    Open,
+}
+
+/// Sends the bytes and gives everything that comes back until the end of the connection, which
+/// must be an orderly one: a reset fails the test.
+pub(crate) fn exchange(address: SocketAddr, bytes: &[u8], ending: Ending) -> Vec<u8> {
+    let mut stream = connect(address);
+    stream.write_all(bytes).expect("the gateway takes all that is sent");
+    if ending == Ending::HalfClose {
+        stream.shutdown(Shutdown::Write).unwrap();
+    }
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received).expect("an orderly end");
+    received
+}
+
+/// A connection whose reads and writes fail rather than hang.
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// Where `needle` first is.
+pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+/// The key of RFC 6455 §1.3, and what it must be answered with.
+pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";

@@ -1,0 +1,117 @@
+//! A WebSocket client of plain bytes: it can do what proper clients would not.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use crate::frames::{BINARY, CLOSE, client_frame, close_payload};
+use crate::messages::{Reply, Request, connect, find};
+
+/// A connection and what arrived on it and was not yet taken.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) stream: TcpStream,
+    arrived: Vec<u8>,
+}
+
+/// One frame from the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) first: u8,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Socket {
+    /// A connection that has said nothing.
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self { stream: connect(address), arrived: Vec::new() }
+    }
+
+    /// A connection that was upgraded on `/echo`.
+    pub(crate) fn open(address: SocketAddr) -> Self {
+        let mut socket = Self::connect(address);
+        socket.send(&Request::upgrade("/echo").bytes());
+        let reply = socket.receive_head();
+        assert_eq!(reply.status, 101, "{reply:?}");
+        socket
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the gateway takes what is sent");
+    }
+
+    /// A reply's head; what follows it stays.
+    pub(crate) fn receive_head(&mut self) -> Reply {
+        let end = loop {
+            match find(&self.arrived, b"\r\n\r\n") {
+                Some(at) => break at + 4,
+                None => assert!(self.receive().unwrap() > 0, "the connection ended"),
+            }
+        };
+        Reply::parse(&self.arrived.drain(..end).collect::<Vec<u8>>())
+    }
+
+    /// The next frame, which like all from a server must have no mask and its shortest length.
+    pub(crate) fn receive_frame(&mut self) -> Frame {
+        let [first, second] = self.take(2)[..] else { unreachable!() };
+        let payload_len = match second {
+            126 => {
+                let long = u64::from(u16::from_be_bytes(self.take(2).try_into().unwrap()));
+                assert!(long > 125);
+                long
+            }
+            127 => {
+                let long = u64::from_be_bytes(self.take(8).try_into().unwrap());
+                assert!(long > 0xFFFF);
+                long
+            }
+            short => {
+                assert!(short <= 125, "masked");
+                u64::from(short)
+            }
+        };
+        Frame { first, payload: self.take(usize::try_from(payload_len).unwrap()) }
+    }
+
+    /// Sends a message and checks that it comes back.
+    pub(crate) fn assert_echoes(&mut self, payload: &[u8]) {
+        self.send(&client_frame(BINARY, payload));
+        let frame = self.receive_frame();
+        assert_eq!(frame, Frame { first: BINARY, payload: payload.to_vec() });
+    }
+
+    /// Checks that a close frame with this code comes next, then the end of the connection.
+    pub(crate) fn assert_closed_with(&mut self, code: u16) {
+        let frame = self.receive_frame();
+        assert_eq!(frame.first, CLOSE, "{frame:?}");
+        let close = frame.payload.split_first_chunk().expect("a code");
+        assert_eq!(u16::from_be_bytes(*close.0), code);
+        assert!(str::from_utf8(close.1).is_ok());
+        self.assert_ended();
+    }
+
+    /// Checks that the gateway ends the connection, in an orderly way and without another byte.
+    pub(crate) fn assert_ended(&mut self) {
+        let count = self.receive().expect("an orderly end");
+        assert_eq!((count, &self.arrived[..]), (0, &[][..]));
+    }
+
+    /// Says goodbye and waits for the answer.
+    pub(crate) fn close(mut self) {
+        self.send(&client_frame(CLOSE, &close_payload(1000, "")));
+        self.assert_closed_with(1000);
+    }
+
+    fn take(&mut self, count: usize) -> Vec<u8> {
+        while self.arrived.len() < count {
+            assert!(self.receive().unwrap() > 0, "the connection ended");
+        }
+        self.arrived.drain(..count).collect()
+    }
+
+    fn receive(&mut self) -> io::Result<usize> {
+        let mut room = [0; 64 << 10];
+        let count = self.stream.read(&mut room)?;
+        self.arrived.extend_from_slice(&room[..count]);
+        Ok(count)
+    }
+}

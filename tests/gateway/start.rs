@@ -1,0 +1,161 @@
+//! From the command line to the first connection, and every way in which that fails.
+
+use std::net::TcpListener;
+use std::process::Output;
+
+use rustix::process::{Resource, Signal, getrlimit};
+
+use crate::gateway::{Gateway, Launch, config_file, run_to_end};
+use crate::messages::{Ending, Reply, Request, exchange};
+use crate::patience::until;
+use crate::socket::Socket;
+
+/// What the process said when it failed, without what it logged before.
+fn error_of(output: &Output) -> String {
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    // Logged lines begin with the time in brackets.
+    let lines: Vec<&str> = stderr.lines().filter(|line| !line.starts_with('[')).collect();
+    assert_eq!(lines.len(), 1, "one line tells what is wrong: {stderr}");
+    lines[0].to_owned()
+}
+
+fn page_status(gateway: &Gateway) -> u16 {
+    let reply = exchange(gateway.address(), &Request::get("/").bytes(), Ending::Open);
+    Reply::parse(&reply).status
+}
+
+#[test]
+fn without_configuration_it_serves_echo_and_a_page() {
+    let gateway = Gateway::launch(&Launch::default());
+    assert_eq!(page_status(&gateway), 200);
+    let mut socket = Socket::open(gateway.address());
+    socket.assert_echoes(b"hello");
+    socket.close();
+}
+
+#[test]
+fn the_log_says_where_it_listens_and_how_much_it_takes() {
+    let gateway = Gateway::with_config("loops = 3\n[limits]\nconnections_max = 77\n");
+    let line = gateway.logged("listening on");
+    let address = gateway.address();
+    for part in [
+        &format!("ws://{address}/echo"),
+        &format!("http://{address}/"),
+        "loops = 3",
+        "connections_max = 77 (",
+    ] {
+        assert!(line.contains(part), "`{part}` in: {line}");
+    }
+    let (_, origin) = line.split_once("connections_max = 77 (").unwrap();
+    assert!(origin.ends_with(')') && origin.len() > "()".len(), "{line}");
+
+    let derived = Gateway::start().logged("listening on");
+    assert!(derived.contains("descriptor"), "where the derived limit comes from: {derived}");
+}
+
+#[test]
+fn a_taken_port_is_one_line_and_exit_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run_to_end(&["--listen", "127.0.0.1:0", "--listen", &address]);
+    assert_eq!(output.status.code(), Some(1));
+    let line = error_of(&output);
+    assert!(line.starts_with("tidegate: "), "{line}");
+    assert!(line.contains(&address) && line.contains("in use"), "{line}");
+    assert!(line.contains("share_port = true"), "what would help: {line}");
+}
+
+#[test]
+fn an_address_of_another_machine_is_one_line_and_exit_1() {
+    // Reserved for documentation (RFC 5737): no machine has it.
+    let output = run_to_end(&["--listen", "192.0.2.1:0"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error_of(&output).contains("192.0.2.1"));
+}
+
+#[test]
+fn a_running_gateway_keeps_its_port_to_itself() {
+    let gateway = Gateway::start();
+    let output = run_to_end(&["--listen", &gateway.address().to_string()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(page_status(&gateway), 200);
+}
+
+#[test]
+fn with_share_port_two_gateways_serve_one_port() {
+    let toml = Some("loops = 1\nshare_port = true");
+    let first = Gateway::launch(&Launch { toml, ..Launch::default() });
+    let address = first.address().to_string();
+    let mut second = Gateway::launch(&Launch { toml, listen: &address, ..Launch::default() });
+    assert_eq!(first.address(), second.address());
+    // The kernel deals connections out by a hash of their addresses.
+    until("both have served", || {
+        Socket::open(first.address()).close();
+        let served = [&first, &second].map(|gateway| gateway.counter("upgrades"));
+        (!served.contains(&0)).then_some(())
+    });
+    second.signal(Signal::TERM);
+    assert_eq!(second.exit_status().code(), Some(0));
+    Socket::open(first.address()).close();
+}
+
+#[test]
+fn a_wrong_configuration_is_one_line_and_exit_2() {
+    for (toml, key, value, rule) in [
+        ("[limits]\nconnections_max = 0", "limits.connections_max", "0", "must be between"),
+        ("[timeouts]\ndrain_ms = -1", "timeouts.drain_ms", "-1", "must be between"),
+        ("[timeouts]\nping_ms = 7", "timeouts.ping_ms", "7", "unknown key, did you mean"),
+        ("share_port = \"yes\"", "share_port", "\"yes\"", "must be"),
+        ("[[route]]\npath = \"echo\"\nservice = \"echo\"", "route[0].path", "\"echo\"", "must"),
+    ] {
+        let file = config_file(toml);
+        let path = file.path().to_str().unwrap();
+        for arguments in [vec!["--config", path], vec!["--check", "--config", path]] {
+            let output = run_to_end(&arguments);
+            assert_eq!(output.status.code(), Some(2), "{toml}");
+            assert!(output.stdout.is_empty());
+            let line = error_of(&output);
+            let said = format!("tidegate: {path}: {key} = {value}: ");
+            assert!(line.starts_with(&said), "{line}");
+            assert!(line[said.len()..].contains(rule), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_toml_or_not_there_is_one_line_and_exit_2() {
+    let file = config_file("loops = = 2\n");
+    let path = file.path().to_str().unwrap();
+    let output = run_to_end(&["--config", path]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(error_of(&output).starts_with(&format!("tidegate: {path}:1:")));
+
+    let output = run_to_end(&["--config", "/nowhere/at/all.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(error_of(&output).contains("/nowhere/at/all.toml"));
+}
+
+#[test]
+fn check_prints_a_configuration_and_exits_0() {
+    let file = config_file("loops = 3\n[limits]\nmessage_bytes_max = 4096\n");
+    let output = run_to_end(&["--check", "--config", file.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stderr.is_empty());
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains("\nmessage_bytes_max = 4096\n"), "{printed}");
+    assert!(printed.contains("connections_max"), "{printed}");
+
+    // It can be used as a file, and comes to the same.
+    let again = config_file(&printed);
+    let output = run_to_end(&["--check", "--config", again.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), printed);
+}
+
+#[test]
+fn the_descriptor_limit_is_raised_to_what_is_allowed() {
+    let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let gateway = Gateway::launch(&Launch { ulimit: Some("-S -n 300"), ..Launch::default() });
+    assert_eq!(gateway.descriptor_limit(), hard);
+    gateway.logged(&format!("descriptor limit raised from 300 to {hard}"));
+}
