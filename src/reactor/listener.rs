@@ -102,7 +102,8 @@ impl Acceptor {
                 self.pause(now);
             }
         }
-        for _ in 0..self.settings.accepts_per_turn {
+        let accepts_max = self.settings.accepts_per_turn.min(connections.newcomers_max());
+        for _ in 0..accepts_max {
             let Some(listener) = self.pending.iter().position(|pending| *pending) else { break };
             if self.must_wait(connections.refused_count()) {
                 return;
