@@ -172,8 +172,7 @@ impl Transport for SimSocket {
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
         let mut room = state.room(self.id);
         let percent = state.faults.short_writes;
-        let falls_short = room > 1 && state.random.percent(percent);
-        if falls_short {
+        if room > 1 && state.random.percent(percent) {
             room = 1 + state.random.below(room);
         }
         let count = offered.min(room);
@@ -184,10 +183,10 @@ impl Transport for SimSocket {
             left -= taken;
         }
         if count < offered {
-            state.streams[self.id].wants_room = true;
-            if falls_short {
+            let is_full = state.room(self.id) == 0;
+            state.streams[self.id].wants_room = is_full;
+            if !is_full {
                 // There is room, so the kernel announces it.
-                state.streams[self.id].wants_room = false;
                 state.edge(self.id);
             }
         }
