@@ -27,6 +27,7 @@ impl<S: Transport> Connections<S> {
         self.router.socket(route).service.on_open(
             peer,
             &mut Effects::on(
+                route,
                 peer,
                 0..0,
                 &mut self.outgoing,
@@ -195,12 +196,15 @@ impl<S: Transport> Connections<S> {
         }
         // Whatever follows must not find it open.
         conn.phase = Phase::Closing;
-        let route = conn.route;
+        let route_number = conn.route;
         self.open_count -= 1;
-        self.count_close(reason);
         let peer = Peer { loop_index: self.loop_index, key };
-        let mut effects = Effects::after(&mut self.effects, &mut self.effects_ignored);
-        self.router.socket(route).service.on_close(peer, reason, &mut effects);
+        let mut effects =
+            Effects::apart(route_number, &mut self.effects, &mut self.effects_ignored);
+        let route = self.router.socket(route_number);
+        route.hub.unsubscribe_all(&mut conn.subscriptions);
+        route.service.on_close(peer, reason, &mut effects);
+        self.count_close(reason);
     }
 
     fn count_close(&self, reason: CloseReason) {
