@@ -203,9 +203,9 @@ fn run_loop(
         shared.pool.clone(),
         shared.clock.now(),
     );
-    // Small enough that no loop can keep much of the budget from the others.
-    let block = (settings.limits.connections_max / (settings.loops * 16)).clamp(1, 64);
-    let budget = Lease::new(shared.connections.clone(), block);
+    // Without blocks: beside an accept the shared count costs nothing, and places that one loop kept
+    // would have another refuse newcomers before the limit is reached.
+    let budget = Lease::new(shared.connections.clone(), 0);
     let mut event_loop = EventLoop::new(
         poller,
         shared.clock,

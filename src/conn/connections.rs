@@ -130,6 +130,12 @@ impl<S: Transport> Connections<S> {
         key
     }
 
+    /// How many may be added in one turn. More would push each other out of the half-open table
+    /// before the requests that they came with could be read.
+    pub fn newcomers_max(&self) -> usize {
+        self.settings.half_open_max.max(1)
+    }
+
     /// The socket of a connection, to register it.
     pub fn socket_mut(&mut self, key: ConnKey) -> Option<&mut S> {
         self.table.get_mut(key).map(|conn| &mut conn.socket)

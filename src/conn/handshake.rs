@@ -35,11 +35,13 @@ impl<S: Transport> Connections<S> {
 
     fn answer(&mut self, key: ConnKey, head: Result<RequestHead<'_>, HeadError>) {
         let Some(phase) = self.table.get(key).map(|conn| conn.phase) else { return };
+        // Whatever the answer to a HEAD is, it has no body (RFC 9110 §9.3.2).
+        let head_only = head.as_ref().is_ok_and(|head| head.method() == Method::Head);
         if self.draining {
-            return self.refuse_draining(key);
+            return self.refuse_draining(key, head_only);
         }
         if phase == Phase::Refusing {
-            return self.refuse_at_limit(key);
+            return self.refuse_at_limit(key, head_only);
         }
         let head = match head {
             Ok(head) => head,
@@ -52,15 +54,11 @@ impl<S: Transport> Connections<S> {
         match self.router.find(head.path(), wants_upgrade) {
             Found::Socket(route) => self.upgrade(key, &head, route),
             Found::Page(page) => {
-                let head_only = match head.method() {
-                    Method::Get => false,
-                    Method::Head => true,
-                    Method::Other => {
-                        self.counters.refused_not_found.add(1);
-                        let rejection = Rejection::method_not_allowed(Allow::GetAndHead);
-                        return self.reject(key, &rejection, false);
-                    }
-                };
+                if head.method() == Method::Other {
+                    self.counters.refused_not_found.add(1);
+                    let rejection = Rejection::method_not_allowed(Allow::GetAndHead);
+                    return self.reject(key, &rejection, false);
+                }
                 let page = page.reply(&head);
                 let output = self.outgoing.cork();
                 let (content_type, headers) = (&page.content_type, &page.headers);
@@ -70,7 +68,6 @@ impl<S: Transport> Connections<S> {
             }
             Found::Nothing => {
                 self.counters.refused_not_found.add(1);
-                let head_only = head.method() == Method::Head;
                 self.reject(key, &Rejection::not_found(), head_only);
             }
         }
@@ -121,16 +118,16 @@ impl<S: Transport> Connections<S> {
     }
 
     /// `connections_max` is reached, or memory is.
-    pub(super) fn refuse_at_limit(&mut self, key: ConnKey) {
+    pub(super) fn refuse_at_limit(&mut self, key: ConnKey, head_only: bool) {
         self.counters.refused_at_limit.add(1);
         let text = "the connection limit is reached, try again later";
-        self.reject(key, &Rejection::unavailable(self.settings.retry_after_s, text), false);
+        self.reject(key, &Rejection::unavailable(self.settings.retry_after_s, text), head_only);
     }
 
-    pub(super) fn refuse_draining(&mut self, key: ConnKey) {
+    pub(super) fn refuse_draining(&mut self, key: ConnKey, head_only: bool) {
         self.counters.refused_draining.add(1);
         let text = "shutting down, try again";
-        self.reject(key, &Rejection::unavailable(self.settings.retry_after_s, text), false);
+        self.reject(key, &Rejection::unavailable(self.settings.retry_after_s, text), head_only);
     }
 
     fn reject(&mut self, key: ConnKey, rejection: &Rejection, head_only: bool) {

@@ -78,8 +78,8 @@ impl<S: Transport> Connections<S> {
                 self.counters.handshakes_timed_out.add(1);
                 self.kill(key, CloseReason::Gone);
             }
-            Phase::Refusing if self.draining => self.refuse_draining(key),
-            Phase::Refusing => self.refuse_at_limit(key),
+            Phase::Refusing if self.draining => self.refuse_draining(key, false),
+            Phase::Refusing => self.refuse_at_limit(key, false),
             Phase::Open if is_stalled => self.kill(key, CloseReason::Stalled),
             Phase::Open if conn.flags.has(Flags::PINGED) => self.kill(key, CloseReason::Idle),
             Phase::Open => self.ping(key),

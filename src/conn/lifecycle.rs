@@ -72,7 +72,7 @@ impl<S: Transport> Connections<S> {
                 }
                 Phase::Handshake => {
                     told += 1;
-                    self.refuse_draining(key);
+                    self.refuse_draining(key, false);
                 }
                 // Those over the limit are told 503 within `refuse_ms` anyway.
                 Phase::Refusing | Phase::Closing | Phase::Lingering | Phase::Dead => {}
@@ -98,7 +98,7 @@ impl<S: Transport> Connections<S> {
                 let code = CloseCode::TRY_AGAIN_LATER;
                 self.fail(key, code, "overloaded", CloseReason::Overload);
             }
-            Phase::Handshake | Phase::Refusing => self.refuse_at_limit(key),
+            Phase::Handshake | Phase::Refusing => self.refuse_at_limit(key, false),
             Phase::Closing | Phase::Dead | Phase::Lingering => {}
         }
     }

@@ -1,5 +1,5 @@
-//! Process-wide quantities: one atomic each, leased by the loops in blocks, so that nothing that
-//! happens per message or per connection touches a shared cache line.
+//! Process-wide quantities: one atomic each, which the loops lease in blocks where they would
+//! touch it so often that the shared cache line costs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,7 +49,8 @@ impl SharedBudget {
 }
 
 /// One loop's share of a budget. It takes and returns whole blocks, and never keeps more than two
-/// that it does not use.
+/// that it does not use; with blocks of 0 it keeps none, and the whole budget is there for
+/// whoever asks first.
 #[derive(Debug)]
 pub struct Lease {
     shared: SharedBudget,
@@ -62,7 +63,13 @@ impl Lease {
     /// An empty lease that grows by `block` units at least.
     #[must_use]
     pub fn new(shared: SharedBudget, block: usize) -> Self {
-        Self { shared, leased: 0, used: 0, block: block.max(1) }
+        Self { shared, leased: 0, used: 0, block }
+    }
+
+    /// Whether one more unit could be used now.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.leased > self.used || self.shared.available() > 0
     }
 
     /// Uses `units` more; `false` and no change if the process has none left.
@@ -116,7 +123,7 @@ mod tests {
         #[test]
         fn loops_never_use_more_than_there_is(
             total in 0..200usize,
-            block in 1..20usize,
+            block in 0..20usize,
             steps in prop::collection::vec((0..3usize, any::<bool>(), 1..30usize), 0..200),
         ) {
             let shared = SharedBudget::new(total);

@@ -78,8 +78,8 @@ impl Acceptor {
         }
         match self.paused_until {
             Some(until) => Some(until),
-            // Their ends are events of this loop.
-            None if refused_count >= self.settings.refusals_max && !self.draining => None,
+            // The ends of those who are being told are events of this loop.
+            None if self.must_wait(refused_count) => None,
             None => Some(now),
         }
     }
@@ -102,22 +102,18 @@ impl Acceptor {
                 self.pause(now);
             }
         }
-        for _ in 0..self.settings.accepts_per_turn {
+        let accepts_max = self.settings.accepts_per_turn.min(connections.newcomers_max());
+        for _ in 0..accepts_max {
             let Some(listener) = self.pending.iter().position(|pending| *pending) else { break };
-            let admitted = !self.draining && self.budget.take(1);
-            if !admitted
-                && !self.draining
-                && connections.refused_count() >= self.settings.refusals_max
-            {
+            if self.must_wait(connections.refused_count()) {
                 return;
             }
-            let accepted = poller.accept(listener);
-            if admitted && accepted.is_err() {
-                self.budget.give(1);
-            }
-            match accepted {
+            match poller.accept(listener) {
                 Ok(socket) => {
                     counters.connections_accepted.add(1);
+                    // Only now: a place taken for a queue that turns out empty would be missing
+                    // in another loop.
+                    let admitted = !self.draining && self.budget.take(1);
                     let key = connections.insert(socket, !admitted);
                     self.register(poller, connections, key, counters);
                 }
@@ -136,6 +132,12 @@ impl Acceptor {
             self.is_closed = true;
             self.paused_until = None;
         }
+    }
+
+    /// Whether there is neither a place for a newcomer nor one to tell it so.
+    fn must_wait(&self, refused_count: usize) -> bool {
+        let may_refuse = self.draining || refused_count < self.settings.refusals_max;
+        !may_refuse && !self.budget.has_room()
     }
 
     /// A connection that counted against the limit is gone.

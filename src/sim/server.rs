@@ -122,7 +122,7 @@ impl SimServer {
                 ),
                 Arc::clone(&counters),
                 links,
-                Lease::new(connections.clone(), 4),
+                Lease::new(connections.clone(), 0),
             );
             let wakes_at = Some(clock.now());
             let woken = Arc::clone(&woken[index]);

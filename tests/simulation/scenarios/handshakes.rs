@@ -58,6 +58,23 @@ fn a_full_half_open_table_drops_its_oldest() {
 }
 
 #[test]
+fn a_burst_of_clients_that_ask_at_once_is_served_through_a_small_half_open_table() {
+    let mut world = World::new(&server(|server| server.connections.half_open_max = 5));
+    let burst = (0..100).map(|_| {
+        let client = world.connect(0);
+        client.ask("/echo");
+        client
+    });
+    let burst: Vec<Client> = burst.collect();
+    world.settle();
+    for mut client in burst {
+        client.read_all();
+        assert_eq!(client.heard.status, Some(101));
+    }
+    assert_eq!(world.counter("half_open_dropped"), 0);
+}
+
+#[test]
 fn a_request_one_byte_at_a_time_with_frames_behind_it_loses_nothing() {
     let mut world = World::calm();
     let mut client = world.connect(0);

@@ -41,6 +41,21 @@ fn at_connections_max_a_request_is_answered_503() {
 }
 
 #[test]
+fn every_place_is_given_out_whichever_loop_is_asked() {
+    let mut world = World::new(&server(|server| {
+        server.loops = 3;
+        server.connections_max = 8;
+    }));
+    // The first two loops have looked at their queues more often than they have connections.
+    let mut inside: Vec<Client> = [0, 1, 1].iter().map(|at| world.open(*at, "/echo")).collect();
+    inside.extend((0..5).map(|_| world.open(2, "/echo")));
+    let mut outside = world.connect(0);
+    outside.ask("/echo");
+    world.exchange(&mut outside);
+    assert!(is_refused(&outside));
+}
+
+#[test]
 fn at_connections_max_the_silent_are_told_503_after_a_moment() {
     let (mut world, _inside) = full();
     let mut outside = world.connect(0);
