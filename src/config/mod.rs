@@ -379,7 +379,11 @@ mod tests {
         assert_eq!(config.listeners, [Listener { address: "127.0.0.1:8080".parse().unwrap() }]);
         assert_eq!(
             config.routes,
-            [Route::new("/echo", ServiceKind::Echo), Route::new("/", ServiceKind::Page)]
+            [
+                Route::new("/echo", ServiceKind::Echo),
+                Route::new("/broadcast", ServiceKind::Broadcast),
+                Route::new("/", ServiceKind::Page),
+            ]
         );
         config.validate("defaults").unwrap();
     }

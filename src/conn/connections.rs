@@ -7,7 +7,7 @@ use super::half_open::HalfOpen;
 use super::run_queue::RunQueue;
 use super::table::Table;
 use super::{ConnSettings, Flags, Mail, Outgoing, Phase};
-use crate::key::ConnKey;
+use crate::key::{ConnKey, Link};
 use crate::metrics::Counters;
 use crate::pool::{Backlog, Buffers, Carries, ReadBuffer, SharedBudget};
 use crate::reactor::Transport;
@@ -43,8 +43,10 @@ pub struct Connections<S> {
     pub(super) run_queue: RunQueue,
     /// Connections that were pushed to and not written since.
     pub(super) dirty: VecDeque<ConnKey>,
-    /// Connections that are over their mark and must go, once nobody walks a topic.
-    pub(super) too_slow: Vec<ConnKey>,
+    /// A topic's members are being walked: nobody may be taken out of it until that is done.
+    pub(super) is_walking_members: bool,
+    /// Subscriptions of those who left meanwhile, all of one route.
+    pub(super) left_while_walking: Vec<Link>,
     /// Connections to be removed from the table at the end of the turn.
     pub(super) dead: VecDeque<ConnKey>,
     pub(super) write_interest: Vec<ConnKey>,
@@ -87,7 +89,8 @@ impl<S: Transport> Connections<S> {
             half_open: HalfOpen::default(),
             run_queue: RunQueue::default(),
             dirty: VecDeque::new(),
-            too_slow: Vec::new(),
+            is_walking_members: false,
+            left_while_walking: Vec::new(),
             dead: VecDeque::new(),
             write_interest: Vec::new(),
             mail_out: Vec::new(),

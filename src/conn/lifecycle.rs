@@ -196,14 +196,12 @@ impl<S: Transport> Connections<S> {
         }
         // Whatever follows must not find it open.
         conn.phase = Phase::Closing;
-        let route_number = conn.route;
+        let route = conn.route;
         self.open_count -= 1;
+        self.leave_topics(key);
         let peer = Peer { loop_index: self.loop_index, key };
-        let mut effects =
-            Effects::apart(route_number, &mut self.effects, &mut self.effects_ignored);
-        let route = self.router.socket(route_number);
-        route.hub.unsubscribe_all(&mut conn.subscriptions);
-        route.service.on_close(peer, reason, &mut effects);
+        let mut effects = Effects::apart(route, &mut self.effects, &mut self.effects_ignored);
+        self.router.socket(route).service.on_close(peer, reason, &mut effects);
         self.count_close(reason);
     }
 

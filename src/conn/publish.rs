@@ -152,14 +152,17 @@ impl<S: Transport> Connections<S> {
             .filter(|peer| peer.loop_index == self.loop_index)
             .map(|peer| peer.key);
         let id = self.backlog.share(publication.frame.clone());
-        for member in &members {
-            if Some(member.key) != except {
-                self.push_shared(member.key, id, publication.frame.as_bytes().len());
-            }
+        self.is_walking_members = true;
+        for member in members.iter().filter(|member| Some(member.key) != except) {
+            self.push_shared(member.key, id, publication.frame.as_bytes().len());
         }
+        self.is_walking_members = false;
         self.backlog.settle(id);
-        self.router.socket(route).hub.restore_members(topic, members);
-        self.end_the_too_slow();
+        let hub = &mut self.router.socket(route).hub;
+        hub.restore_members(topic, members);
+        for mut subscriptions in self.left_while_walking.drain(..) {
+            hub.unsubscribe_all(&mut subscriptions);
+        }
     }
 
     /// Pushes a frame to one connection.
@@ -168,23 +171,29 @@ impl<S: Transport> Connections<S> {
         let id = self.backlog.share(frame);
         self.push_shared(key, id, frame_bytes);
         self.backlog.settle(id);
-        self.end_the_too_slow();
     }
 
     /// Puts a shared frame into a connection's queue. It goes out at the end of the turn, together
-    /// with whatever else is pushed until then. Closes nothing: somebody may be walking a topic.
+    /// with whatever else is pushed until then.
     fn push_shared(&mut self, key: ConnKey, id: FrameId, frame_bytes: usize) {
         let hard_bytes = self.settings.backlog_hard_bytes;
+        let would_exceed =
+            |queued_bytes: usize| queued_bytes > 0 && queued_bytes + frame_bytes > hard_bytes;
+        if let Some(conn) = self.table.get_mut(key)
+            && would_exceed(conn.queue.bytes())
+            && !conn.flags.has(Flags::WRITE_BLOCKED)
+        {
+            // The mark is judged after the socket had its chance.
+            self.flush_queue(key);
+        }
         let Some(conn) = self.table.get_mut(key).filter(|conn| conn.phase == Phase::Open) else {
             self.counters.effects_ignored.add(1);
             return;
         };
-        let is_blocked = conn.flags.has(Flags::WRITE_BLOCKED);
-        // The mark is judged once the socket has had its chance to take what waits.
-        if is_blocked && conn.queue.bytes() + frame_bytes > hard_bytes {
+        if would_exceed(conn.queue.bytes()) {
             match self.router.socket(conn.route).options.slow_policy {
                 SlowPolicy::Disconnect => {
-                    self.too_slow.push(key);
+                    self.fail(key, CloseCode::TOO_SLOW, "too slow", CloseReason::Slow);
                     return;
                 }
                 SlowPolicy::DropNewest => {
@@ -198,14 +207,19 @@ impl<S: Transport> Connections<S> {
             }
         }
         self.backlog.push_frame(&mut conn.queue, id, self.tick);
-        if !is_blocked && conn.flags.raise(Flags::DIRTY) {
+        if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
             self.dirty.push_back(key);
         }
     }
 
-    fn end_the_too_slow(&mut self) {
-        while let Some(key) = self.too_slow.pop() {
-            self.fail(key, CloseCode::TOO_SLOW, "too slow", CloseReason::Slow);
+    /// Takes a connection out of its topics; out of one that is being walked when that is done.
+    pub(super) fn leave_topics(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        let mut subscriptions = std::mem::take(&mut conn.subscriptions);
+        if self.is_walking_members {
+            self.left_while_walking.push(subscriptions);
+        } else {
+            self.router.socket(conn.route).hub.unsubscribe_all(&mut subscriptions);
         }
     }
 }

@@ -44,6 +44,7 @@ impl<S: Transport> Connections<S> {
         if was_empty {
             match write_outgoing(&mut conn.socket, &self.outgoing, &buffer.bytes) {
                 Written::All => {
+                    self.counters.writes.add(1);
                     self.counters.bytes_out.add(self.outgoing.bytes() as u64);
                     return self.outgoing.clear();
                 }
@@ -53,6 +54,7 @@ impl<S: Transport> Connections<S> {
                 }
                 Written::Part(count) => written = count,
             }
+            self.counters.writes.add(u64::from(written > 0));
             self.counters.bytes_out.add(written as u64);
         }
         let enqueued = self.enqueue_rest(key, written, buffer);
@@ -142,6 +144,7 @@ impl<S: Transport> Connections<S> {
                 Err(_) => return self.kill(key, CloseReason::Reset),
             };
             if written > 0 {
+                self.counters.writes.add(1);
                 self.counters.bytes_out.add(written as u64);
                 self.backlog.consume(&mut conn.queue, written, &mut self.buffers, self.tick);
             }

@@ -84,6 +84,8 @@ counters! {
     messages_in,
     /// Bytes received in messages.
     message_bytes_in,
+    /// Writes to clients' sockets that took something.
+    writes,
     /// Bytes written to clients.
     bytes_out,
     /// Pings sent.

@@ -114,6 +114,12 @@ impl Router {
         }
     }
 
+    /// Subscriptions in the hubs of all routes.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn subscription_count(&self) -> usize {
+        self.sockets.iter().map(|route| route.hub.counts().1).sum()
+    }
+
     /// The socket route with this number, which [`Router::find`] gave.
     pub(crate) fn socket(&mut self, index: u8) -> &mut SocketRoute {
         &mut self.sockets[usize::from(index)]
