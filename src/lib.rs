@@ -40,6 +40,7 @@ pub mod conn;
 pub mod http;
 pub mod ws;
 
+pub mod hub;
 pub mod services;
 
 pub mod key;

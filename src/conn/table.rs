@@ -39,6 +39,7 @@ impl<S> Table<S> {
             seen: now,
             queue: OutQueue::default(),
             carry: Link::NONE,
+            subscriptions: Link::NONE,
             decoder: DecoderState::default(),
             route: 0,
             phase,
@@ -101,7 +102,7 @@ impl<S> TimerLinks for Table<S> {
     }
 }
 
-/// The smallest table; 56 KiB, of which only the used pages exist.
+/// The smallest table; 64 KiB, of which only the used pages exist.
 const SLOTS_KEPT: usize = 1024;
 
 /// Bytes that one slot takes in the slab, tag included.

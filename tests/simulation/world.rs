@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use tidegate::config::SlowPolicy;
 use tidegate::reactor::LoopCommand;
-use tidegate::services::{Echo, Handler, IndexPage, Page, Route, RouteOptions, Service};
+use tidegate::services::{
+    Broadcast, Echo, Handler, IndexPage, Order, Page, Route, RouteOptions, Service,
+};
 use tidegate::sim::{Faults, Network, ServerSettings, SimClock, SimServer};
 use tidegate::timer::Clock as _;
 
@@ -133,6 +135,7 @@ fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
     let page: Handler = Handler::Page(Arc::new(|| Box::new(IndexPage::new()) as Box<dyn Page>));
     vec![
         socket("/echo", &options, journal, |_| Echo),
+        socket("/broadcast", &options, journal, |_| Broadcast::new(Order::Topic)),
         socket("/relay", &options, journal, Relay::new),
         socket("/bounce", &options, journal, |_| Bouncer),
         Route { path: "/".into(), handler: page },
@@ -146,7 +149,7 @@ fn socket<S: Service + 'static>(
     make: fn(Journal) -> S,
 ) -> Route {
     let journal = journal.clone();
-    let make = move || {
+    let make = move |_| {
         let service = make(journal.clone());
         Box::new(Watched::new(service, journal.clone())) as Box<dyn Service>
     };
