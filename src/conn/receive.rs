@@ -191,11 +191,6 @@ impl<S: Transport> Connections<S> {
             if self.mail_full && writes_mail {
                 self.pause_for_mail(key);
             }
-            if !self.table.get(key).is_some_and(|conn| conn.phase == Phase::Open) {
-                // The write failed, or a neighbour's leaving took this one along: it has ended,
-                // and what its own bytes ask for comes too late.
-                return;
-            }
             match stop {
                 Stop::NeedMore => return,
                 Stop::OutputFull => {

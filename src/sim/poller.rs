@@ -60,6 +60,10 @@ impl Poller for SimPoller {
                 events.push(Readiness { token, readable, writable, read_closed: ended });
             }
         }
+        // Whoever has the slot now must not take them for its own.
+        for token in state.loops[self.loop_index].stale.drain(..) {
+            events.push(Readiness { token, readable: true, writable: true, read_closed: true });
+        }
         if state.random.percent(state.faults.spurious) && !state.streams.is_empty() {
             let id = state.random.below(state.streams.len());
             if let Some(registration) = state.streams[id].registration
@@ -211,10 +215,14 @@ impl Transport for SimSocket {
 
 impl Drop for SimSocket {
     fn drop(&mut self) {
-        let mut state = self.network.state();
+        let state = &mut *self.network.state();
         state.descriptors -= 1;
         let stream = &mut state.streams[self.id];
-        stream.registration = None;
+        if let Some(Registration { loop_index, token, .. }) = stream.registration.take()
+            && state.random.percent(state.faults.stale)
+        {
+            state.loops[loop_index].stale.push(token);
+        }
         stream.server_closed = true;
         if stream.to_server.is_empty() {
             stream.server_ended = true;

@@ -85,11 +85,18 @@ impl Actor {
         self.send_until(usize::MAX);
     }
 
+    /// Sends the rest of its request.
+    pub(crate) fn ask(&mut self) {
+        if self.sent < self.script.head_end {
+            self.send_until(self.script.head_end);
+        }
+    }
+
     /// What must not wait: a request within its time, the answer to a ping, a sign of life of
     /// whoever may not see the ping for long.
     pub(crate) fn keep_alive(&mut self, now: u64) {
-        if self.sent < self.script.head_end && now >= self.connected_at + HEAD_MS {
-            self.send_until(self.script.head_end);
+        if now >= self.connected_at + HEAD_MS {
+            self.ask();
         }
         let pings = self.client.heard.pings;
         let owes_pong = pings > self.pings_seen && !matches!(self.pace, Pace::Stops(_));

@@ -65,6 +65,7 @@ impl Plan {
             spurious: u32::try_from(pick(random, &[0, 50])).unwrap(),
             partial_waits: u32::try_from(pick(random, &[0, 50, 90])).unwrap(),
             short_writes: u32::try_from(pick(random, &[0, 20, 60])).unwrap(),
+            stale: u32::try_from(pick(random, &[0, 50])).unwrap(),
             failed_registrations: if places_scarce { 5 } else { 0 },
         };
         let policies = [SlowPolicy::Disconnect, SlowPolicy::DropNewest, SlowPolicy::KeepLatest];
@@ -78,6 +79,7 @@ impl Plan {
                 faults,
                 message_bytes_max: Some(message_bytes_max),
                 slow_policy,
+                descriptors_max: None,
             },
             bounds: Bounds { message_bytes_max, payload_bytes_max },
             send_buffer_bytes,

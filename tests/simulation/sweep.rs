@@ -75,7 +75,8 @@ impl Run {
                 let ms = 1 + self.random.below(200) as u64;
                 self.pass(ms)?;
             }
-            98..=99 => {
+            98 => self.jump()?,
+            99 => {
                 let ms = 1_000 + self.random.below(60) as u64 * self.random.below(60) as u64 * 34;
                 self.pass(ms)?;
             }
@@ -140,6 +141,21 @@ impl Run {
             self.world.try_pass(SLICE_MS.min(end - now))?;
             self.settle_and_read()?;
         }
+    }
+
+    /// The server's machine sleeps; what clients did before and meanwhile waits for it.
+    fn jump(&mut self) -> Result<(), String> {
+        let ms = 1_000 << self.random.below(13);
+        self.log(|| format!("a jump of {ms} ms"));
+        self.exchange()?;
+        let now = self.world.now();
+        for actor in &mut self.actors {
+            actor.ask();
+            actor.keep_alive(now);
+            actor.read()?;
+        }
+        self.world.skip(ms);
+        self.exchange()
     }
 
     /// All play their scripts to the end.

@@ -22,6 +22,8 @@ pub(crate) struct Setup {
     pub(crate) faults: Faults,
     pub(crate) message_bytes_max: Option<usize>,
     pub(crate) slow_policy: SlowPolicy,
+    /// Descriptors that the server may have from its first turn on.
+    pub(crate) descriptors_max: Option<usize>,
 }
 
 /// A server and its network.
@@ -35,6 +37,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(setup: &Setup) -> Self {
         let network = Network::new(setup.seed, setup.faults);
+        network.set_descriptors_max(setup.descriptors_max.unwrap_or(usize::MAX));
         let journal = Journal::default();
         let server = SimServer::new(&network, &setup.server, &routes(setup, &journal));
         let clock = network.clock();
@@ -82,8 +85,13 @@ impl World {
 
     /// The process stood still, or its machine slept: time passes without a turn.
     pub(crate) fn jump(&mut self, ms: u64) {
-        self.clock.advance(ms);
+        self.skip(ms);
         self.settle();
+    }
+
+    /// As [`World::jump`], before the first turn after it.
+    pub(crate) fn skip(&self, ms: u64) {
+        self.clock.advance(ms);
     }
 
     pub(crate) fn now(&self) -> u64 {
