@@ -56,7 +56,11 @@ struct Spoken {
 fn spoken(bytes_max: usize) -> impl Strategy<Value = Spoken> {
     let text = "[a\u{0}é張😀\u{10FFFF}]{0,80}".prop_map(Said::Text);
     let bytes = || prop::collection::vec(any::<u8>(), 0..=125);
-    let binary = (0..=bytes_max, any::<u8>())
+    // Each side of every border between the forms of a length, or anything.
+    let borders = [0, 1, 125, 126, 127, 65_535, 65_536];
+    let borders: Vec<usize> = borders.into_iter().filter(|len| *len <= bytes_max).collect();
+    let len = prop_oneof![prop::sample::select(borders), 0..=bytes_max];
+    let binary = (len, any::<u8>())
         .prop_map(|(len, seed)| Said::Binary((0..len).map(|at| seed ^ low_byte(at)).collect()));
     let control = prop_oneof![bytes().prop_map(Said::Ping), bytes().prop_map(Said::Pong)];
     (
@@ -73,10 +77,11 @@ fn low_byte(number: usize) -> u8 {
 }
 
 fn close() -> impl Strategy<Value = Option<(u16, String)>> {
-    let code = prop_oneof![
-        3 => prop::sample::select(vec![1000, 1001, 1007, 1012, 1014, 3000, 4999]),
-        1 => 0..6000_u16,
-    ];
+    // Most of those that may be sent, and each side of every border.
+    let code = prop::sample::select(vec![
+        1000, 1001, 1003, 1007, 1012, 1014, 3000, 4999, 0, 999, 1004, 1005, 1006, 1015, 1016, 2999,
+        5000, 65_535,
+    ]);
     prop::option::of((code, "[a張]{0,41}"))
 }
 
