@@ -200,9 +200,12 @@ fn a_descriptor_limit_lowered_below_what_is_open_harms_only_newcomers() {
         assert_all_echo(&mut inside, "without descriptors");
         assert_idles(&gateway);
         assert_all_echo(&mut inside, "after a while");
-        assert_eq!(count(&mut hopefuls, Outcome::LetIn), 0);
-        assert!(count(&mut hopefuls, Outcome::Shed) > 0, "the reserve descriptor sends some away");
-        assert_eq!(gateway.counter("open_now"), 100);
+        // With its reserve descriptor a loop sends one after the other away. When it gives it up
+        // for a moment another loop may take it, and let somebody in with it.
+        let let_in = count(&mut hopefuls, Outcome::LetIn);
+        assert!(if loops == 1 { let_in == 0 } else { let_in <= loops }, "{let_in} let in");
+        assert!(count(&mut hopefuls, Outcome::Shed) + let_in > 0);
+        assert_eq!(gateway.counter("open_now"), 100 + let_in as u64);
 
         // As soon as there are descriptors again, whoever still waits is let in.
         gateway.limit_descriptors(granted);

@@ -3,7 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-use crate::frames::{BINARY, CLOSE, client_frame, close_payload};
+use crate::frames::{BINARY, CLOSE, PONG, client_frame, close_payload, server_frame};
 use crate::messages::{Reply, Request, connect, find};
 
 /// A connection and what arrived on it and was not yet taken.
@@ -87,6 +87,10 @@ impl Socket {
         assert_eq!(u16::from_be_bytes(*close.0), code);
         assert!(str::from_utf8(close.1).is_ok());
         self.assert_ended();
+        // It waits for the end of the other half: closed, it would answer these with a reset.
+        let stray = server_frame(PONG, &[0; 125]);
+        self.send(&stray);
+        self.send(&stray);
     }
 
     /// Checks that the gateway ends the connection, in an orderly way and without another byte.
