@@ -128,7 +128,10 @@ mod loom_tests {
         loom::model(|| {
             let woken = loom::sync::Arc::new(AtomicBool::new(false));
             let flag = woken.clone();
-            let wake: Wake = Arc::new(move || flag.store(true, Ordering::SeqCst));
+            // A read-modify-write, as a write to an eventfd is.
+            let wake: Wake = Arc::new(move || {
+                flag.swap(true, Ordering::SeqCst);
+            });
             let mailbox = loom::sync::Arc::new(Mailbox::new(8, wake));
             let senders: Vec<_> = (0..2)
                 .map(|letter| {
