@@ -6,17 +6,22 @@
 //!
 //! Exit codes: 0 all went well, 1 a connection failed or the run could not be finished, 2 usage.
 
+mod affinity;
 mod client;
 mod clock;
 mod commands;
+mod cpu_use;
 mod driver;
 mod file_limit;
 mod fleet;
 mod interrupt;
+mod latency;
+mod message;
 mod meter;
 mod output;
 mod proc_stats;
 mod random;
+mod server_log;
 mod server_process;
 mod source_address;
 mod tally;

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::frame::FrameError;
 use super::handshake::HandshakeError;
+use crate::message::Mismatch;
 
 /// What ended a connection before its proper end.
 #[derive(Debug, Error)]
@@ -30,6 +31,8 @@ pub(crate) enum Failure {
     Socket(#[source] io::Error),
     #[error("the echo differs from what was sent")]
     WrongEcho,
+    #[error("message {sequence} {mismatch}")]
+    WrongMessage { sequence: u32, mismatch: Mismatch },
     #[error("a pong does not carry the payload of the ping")]
     WrongPong,
 }
