@@ -29,12 +29,14 @@ impl CpuClocks {
         Self { server: server_pid.map(ServerClock::new) }
     }
 
-    /// Reads all clocks. A server that is gone has no figures any more.
-    pub(crate) fn mark(&self) -> CpuMark {
+    /// Reads all clocks; `waited` is the time that this program has waited so far. A server that
+    /// is gone has no figures any more.
+    pub(crate) fn mark(&self, waited: Duration) -> CpuMark {
         CpuMark {
             time: clock::now(),
             server: self.server.as_ref().and_then(|server| server.read().ok()),
             client: read_clock(ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap_or_default(),
+            waited,
         }
     }
 }
@@ -45,14 +47,20 @@ pub(crate) struct CpuMark {
     pub(crate) time: Instant,
     server: Option<Duration>,
     client: Duration,
+    waited: Duration,
 }
 
 impl CpuMark {
     /// What was used since an earlier mark, for so many `units`.
     pub(crate) fn since(&self, before: &Self, unit: &'static str, units: u64) -> CpuUse {
-        let server = self.server.zip(before.server).map(|(after, before)| after - before);
-        let wall = self.time.saturating_duration_since(before.time);
-        CpuUse::new(wall, server, self.client.saturating_sub(before.client), unit, units)
+        let server = self.server.zip(before.server);
+        let stretch = Stretch {
+            wall: self.time.saturating_duration_since(before.time),
+            server: server.map(|(after, before)| after.saturating_sub(before)),
+            client: self.client.saturating_sub(before.client),
+            waited: self.waited.saturating_sub(before.waited),
+        };
+        CpuUse::new(stretch, unit, units)
     }
 }
 
@@ -74,20 +82,28 @@ pub(crate) struct CpuUse {
     #[serde(rename = "client_cpu_us_per_unit")]
     client_micros_per_unit: Option<f64>,
     client_cores: f64,
-    /// The load generator had hardly a moment to spare: what was measured may be its own limit.
+    /// The share of the time in which the load generator did not wait for the server. It is more
+    /// than its CPU time where others use the same core.
+    client_busy_share: f64,
+    /// It had hardly a moment to spare: what was measured may be its own limit.
     is_client_saturated: bool,
 }
 
+/// What passed between two marks.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    wall: Duration,
+    server: Option<Duration>,
+    client: Duration,
+    waited: Duration,
+}
+
 impl CpuUse {
-    fn new(
-        wall: Duration,
-        server: Option<Duration>,
-        client: Duration,
-        unit: &'static str,
-        units: u64,
-    ) -> Self {
+    fn new(stretch: Stretch, unit: &'static str, units: u64) -> Self {
+        let Stretch { wall, server, client, waited } = stretch;
         let per_unit = |cpu: Duration| (units > 0).then(|| cpu.as_secs_f64() * 1e6 / units as f64);
         let cores = |cpu: Duration| cpu.as_secs_f64() / wall.as_secs_f64().max(f64::MIN_POSITIVE);
+        let client_busy_share = cores(wall.saturating_sub(waited));
         Self {
             wall: Seconds(wall),
             unit,
@@ -97,8 +113,16 @@ impl CpuUse {
             client: Seconds(client),
             client_micros_per_unit: per_unit(client),
             client_cores: cores(client),
-            is_client_saturated: cores(client) > SATURATED_CORES,
+            client_busy_share,
+            is_client_saturated: client_busy_share > SATURATED_SHARE,
         }
+    }
+}
+
+impl CpuUse {
+    /// How often something happened per second.
+    pub(crate) fn per_second(&self, count: u64) -> f64 {
+        count as f64 / self.wall.0.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 }
 
@@ -115,8 +139,9 @@ impl fmt::Display for CpuUse {
             line("server", self.server_micros_per_unit, cores)?;
         }
         line("load generator", self.client_micros_per_unit, self.client_cores)?;
+        writeln!(f, "load generator busy: {:.0} % of the time", self.client_busy_share * 100.0)?;
         if self.is_client_saturated {
-            writeln!(f, "NOTE: the load generator was saturated: the server may do better")?;
+            writeln!(f, "NOTE: the load generator was saturated; the server may do better")?;
         }
         Ok(())
     }
@@ -150,7 +175,7 @@ fn read_clock(clock: ClockId) -> io::Result<Duration> {
     Ok(clock.now()?.into())
 }
 
-const SATURATED_CORES: f64 = 0.9;
+const SATURATED_SHARE: f64 = 0.9;
 
 #[cfg(test)]
 mod tests {
@@ -159,13 +184,21 @@ mod tests {
     #[test]
     fn shares_are_per_unit_and_per_second() {
         let second = Duration::from_secs(1);
-        let cpu_use = CpuUse::new(2 * second, Some(second), 2 * second, "message", 1000);
+        let busy = Stretch {
+            wall: 2 * second,
+            server: Some(second),
+            client: 2 * second,
+            waited: Duration::ZERO,
+        };
+        let cpu_use = CpuUse::new(busy, "message", 1000);
         assert_eq!(cpu_use.server_micros_per_unit, Some(1000.0));
         assert_eq!((cpu_use.server_cores, cpu_use.client_cores), (Some(0.5), 1.0));
         assert!(cpu_use.is_client_saturated);
-        let nothing = CpuUse::new(second, None, Duration::ZERO, "message", 0);
-        assert_eq!(nothing.client_micros_per_unit, None);
-        assert!(!nothing.is_client_saturated);
+        let idle =
+            Stretch { wall: second, server: None, client: Duration::ZERO, waited: second / 2 };
+        let nothing = CpuUse::new(idle, "message", 0);
+        assert_eq!((nothing.server_cores, nothing.client_micros_per_unit), (None, None));
+        assert_eq!((nothing.client_busy_share, nothing.is_client_saturated), (0.5, false));
     }
 
     #[test]

@@ -28,6 +28,10 @@ impl Latencies {
         self.nanoseconds.reset();
     }
 
+    pub(crate) fn count(&self) -> u64 {
+        self.nanoseconds.len()
+    }
+
     /// `None` if nothing was recorded.
     pub(crate) fn summary(&self) -> Option<LatencySummary> {
         if self.nanoseconds.is_empty() {

@@ -191,11 +191,6 @@ impl Connection {
         }
     }
 
-    /// Messages of ours whose echo has not come.
-    pub(crate) fn echoes_owed(&self) -> u32 {
-        self.echoes_owed
-    }
-
     /// From now on, the server has until `deadline` for what it owes.
     pub(crate) fn extend(&mut self, deadline: Instant) {
         if let Some(due) = &mut self.due {
@@ -412,7 +407,7 @@ mod tests {
             bench.with(|connection, outgoing| connection.message(outgoing, |_| {}));
             bench.deadline += Duration::from_secs(1);
         }
-        assert_eq!(bench.connection.echoes_owed(), 2);
+        assert_eq!(bench.connection.echoes_owed, 2);
         // Half a message is no echo.
         assert!(bench.next(&mut &b"\x82\x02x"[..]).unwrap().is_some());
         assert_eq!(bench.connection.overdue(first), Some(Awaited::Echo));

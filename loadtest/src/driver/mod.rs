@@ -46,6 +46,17 @@ pub(crate) struct ConnKey {
     serial: u64,
 }
 
+impl ConnKey {
+    pub(crate) fn serial(self) -> u64 {
+        self.serial
+    }
+}
+
+/// A serial number as an index, for commands that keep a table of their connections.
+pub(crate) fn index(serial: u64) -> usize {
+    usize::try_from(serial).unwrap_or(usize::MAX)
+}
+
 /// How connections are made, and how long their server may take for each answer.
 #[derive(Clone, Debug)]
 pub(crate) struct DriverOptions {
@@ -63,6 +74,7 @@ pub(crate) struct Driver {
     wake_timer: WakeTimer,
     table: Table,
     next_sweep: Instant,
+    waited: Duration,
 }
 
 impl Driver {
@@ -89,26 +101,18 @@ impl Driver {
                 },
             },
             next_sweep: now + SWEEP_INTERVAL,
+            waited: Duration::ZERO,
         })
     }
 
-    /// Starts a connection: `Opened` or its end follows, the end at once if the kernel refuses.
-    pub(crate) fn connect(&mut self, workload: &mut impl Workload) {
-        self.connect_to(None, workload);
-    }
-
-    /// The same, to another path than the target's if one is given.
+    /// Starts a connection, to another path than the target's if one is given. `Opened` or its
+    /// end follows, the end at once if the kernel refuses.
     pub(crate) fn connect_to(&mut self, path: Option<&Rc<str>>, workload: &mut impl Workload) {
         let serial = self.table.next_serial;
         self.table.next_serial += 1;
         if let Err(error) = self.table.connect(serial, path.cloned(), self.poll.registry()) {
             workload.on_end(serial, Err(Failure::Connect(error)));
         }
-    }
-
-    /// The serial number of the next connection.
-    pub(crate) fn next_serial(&self) -> u64 {
-        self.table.next_serial
     }
 
     /// Drops all connections as they are.
@@ -126,6 +130,12 @@ impl Driver {
     /// Connections that have not ended.
     pub(crate) fn len(&self) -> usize {
         self.table.slots.len()
+    }
+
+    /// The time spent waiting for the server. The rest was work, or was taken away by others who
+    /// use the same core: either way there was nothing to spare.
+    pub(crate) fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// The keys of all connections.
@@ -170,6 +180,7 @@ impl Driver {
         } else if wait < SWEEP_INTERVAL {
             self.wake_timer.set(wait)?;
         }
+        let began = clock::now();
         match self.poll.poll(&mut self.events, Some(poll_wait)) {
             // A signal came: whoever calls looks at its flag before the next turn.
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
@@ -177,6 +188,7 @@ impl Driver {
         }
         let table = &mut self.table;
         table.context.now = clock::now();
+        self.waited += table.context.now.saturating_duration_since(began);
         for event in &self.events {
             table.serve(event.token().0, |slot, input, context| {
                 slot.on_ready(event, input, context, workload)

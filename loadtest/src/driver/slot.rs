@@ -39,11 +39,6 @@ impl Peer<'_> {
         self.now.saturating_duration_since(self.began)
     }
 
-    /// Messages of ours whose echo has not come.
-    pub(crate) fn echoes_owed(&self) -> u32 {
-        self.connection.echoes_owed()
-    }
-
     /// Is output left that the kernel did not take yet?
     pub(crate) fn has_unsent(&self) -> bool {
         self.has_unsent

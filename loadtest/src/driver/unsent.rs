@@ -121,9 +121,9 @@ mod tests {
         ) {
             let (mut unsent, mut spares) = (Unsent::default(), Spares::default());
             let (mut socket, mut output) = (Socket::default(), Vec::new());
-            let (mut sent, mut next) = (Vec::new(), 0..);
+            let (mut sent, mut next) = (Vec::new(), (0..=u8::MAX).cycle());
             for (output_bytes, allowance) in rounds {
-                output.extend(next.by_ref().take(output_bytes).map(|byte: u32| byte as u8));
+                output.extend(next.by_ref().take(output_bytes));
                 sent.extend_from_slice(&output);
                 socket.allowance = allowance;
                 unsent.flush(&mut output, &mut spares, &mut socket).unwrap();

@@ -56,7 +56,7 @@ impl<'a> Expected<'a> {
     }
 
     #[cfg(test)]
-    pub(super) fn to_vec(self) -> Vec<u8> {
+    pub(crate) fn to_vec(self) -> Vec<u8> {
         [&self.head[..self.head_bytes], self.filling].concat()
     }
 }

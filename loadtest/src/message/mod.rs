@@ -11,6 +11,6 @@ mod expected;
 mod pattern;
 mod stamp;
 
-pub(crate) use expected::{Expected, Mismatch};
+pub(crate) use expected::Mismatch;
 pub(crate) use pattern::{Filling, Pattern};
 pub(crate) use stamp::{STAMP_BYTES, Stamp};

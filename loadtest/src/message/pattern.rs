@@ -93,7 +93,8 @@ impl Pattern {
 
     /// The filling of this message.
     fn stretch<'a>(&self, stamp: Stamp, filling: &'a [u8]) -> &'a [u8] {
-        let start = STRIDE * (mix(stamp.value()) as usize % STRETCHES);
+        let [stretch, ..] = mix(stamp.value()).to_le_bytes();
+        let start = STRIDE * (usize::from(stretch) % STRETCHES);
         &filling[start..start + self.filling_bytes]
     }
 }

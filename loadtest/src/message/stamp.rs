@@ -13,11 +13,18 @@ pub(crate) struct Stamp {
 pub(crate) const STAMP_BYTES: usize = 16;
 
 impl Stamp {
+    /// The stamp of a connection's message. Serial numbers count without end; that their low half
+    /// is in use twice at a time, no machine has the ports for.
+    #[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
+    pub(crate) fn of(serial: u64, sequence: u32) -> Self {
+        Self { sender: serial as u32, sequence }
+    }
+
     /// Hex digits, good in text and binary messages alike. The lowest digit of the sequence number
     /// comes first: of a payload too short for the stamp, it is the part that tells most.
     pub(crate) fn encode(self) -> [u8; STAMP_BYTES] {
         let value = self.value();
-        array::from_fn(|digit| DIGITS[(value >> (4 * digit)) as usize & 0xF])
+        array::from_fn(|digit| DIGITS[(value >> (4 * digit) & 0xF) as usize])
     }
 
     /// `None` if these are no digits.
