@@ -45,7 +45,7 @@ impl ServerLog {
     }
 }
 
-const TAIL_LINES: usize = 10;
+const TAIL_LINES: usize = 20;
 const TAIL_BYTES: u64 = 8 * 1024;
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ pub(crate) struct Needs<'a> {
 /// A run under way.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) output: Output,
+    output: Output,
     pub(crate) fleet: Fleet,
     clocks: CpuClocks,
     /// Ended with the session, if it was started here.
