@@ -4,6 +4,7 @@
 //! awaited at any time that the queue is never what is measured.
 
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::clock;
@@ -38,6 +39,18 @@ impl Fleet {
         step: &Step,
         workload: &mut impl Workload,
     ) -> Result<(), CommandError> {
+        self.open_to(None, connections, pace, step, workload)
+    }
+
+    /// The same, to another path than the target's if one is given.
+    pub(crate) fn open_to(
+        &mut self,
+        path: Option<&Rc<str>>,
+        connections: usize,
+        pace: Pace,
+        step: &Step,
+        workload: &mut impl Workload,
+    ) -> Result<(), CommandError> {
         let mut begun = 0;
         let began = clock::now();
         self.wave(pace.in_flight_max, step, workload, |driver, workload| {
@@ -49,7 +62,7 @@ impl Fleet {
                 return Next::Later(wait);
             }
             begun += 1;
-            driver.connect(workload);
+            driver.connect_to(path, workload);
             Next::Begun
         })
     }
@@ -99,6 +112,28 @@ impl Fleet {
                 return Ok(());
             }
         }
+    }
+
+    /// Drives the connections as `steer` says, which is asked before each turn and may act on
+    /// them, until it says that it is done.
+    pub(crate) fn drive<W: Workload>(
+        &mut self,
+        workload: &mut W,
+        mut steer: impl FnMut(&mut Driver, &mut W) -> Result<Steer, CommandError>,
+    ) -> Result<(), CommandError> {
+        while let Steer::Wait(wait) = steer(&mut self.driver, workload)? {
+            self.turn(wait.min(TURN_MAX), workload)?;
+        }
+        Ok(())
+    }
+
+    /// Drops all connections as they are.
+    pub(crate) fn abandon(&mut self) {
+        self.driver.abandon();
+    }
+
+    pub(crate) fn driver(&mut self) -> &mut Driver {
+        &mut self.driver
     }
 
     fn wave<W: Workload>(
@@ -158,6 +193,14 @@ impl Pace {
         let due = Duration::from_secs_f64(begun as f64 / f64::from(rate.get()));
         (began + due).saturating_duration_since(clock::now())
     }
+}
+
+/// What comes next in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Steer {
+    Done,
+    /// A turn that waits for the server at most so long.
+    Wait(Duration),
 }
 
 /// What became of the attempt to begin with one more connection.

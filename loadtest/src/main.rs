@@ -6,17 +6,25 @@
 //!
 //! Exit codes: 0 all went well, 1 a connection failed or the run could not be finished, 2 usage.
 
+mod affinity;
 mod client;
 mod clock;
 mod commands;
+mod cpu_use;
+mod deliveries;
 mod driver;
+mod echoes;
 mod file_limit;
 mod fleet;
 mod interrupt;
+mod latency;
+mod message;
 mod meter;
 mod output;
 mod proc_stats;
 mod random;
+mod schedule;
+mod server_log;
 mod server_process;
 mod source_address;
 mod tally;
@@ -27,7 +35,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{CommandError, Verdict, idle};
+use commands::{CommandError, Verdict, churn, echo, fanout, idle, rate, slow, storm, ulimit};
 use interrupt::Interrupt;
 
 /// Puts load on a WebSocket server and reports what it costs
@@ -41,14 +49,28 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Churn(churn::ChurnArguments),
+    Echo(echo::EchoArguments),
+    Fanout(fanout::FanoutArguments),
     Idle(idle::IdleArguments),
+    Rate(rate::RateArguments),
+    Slow(slow::SlowArguments),
+    Storm(storm::StormArguments),
+    Ulimit(ulimit::UlimitArguments),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = Interrupt::install().map_err(CommandError::from).and_then(|interrupt| {
         match &arguments.command {
+            Command::Churn(arguments) => churn::run(arguments, &interrupt),
+            Command::Echo(arguments) => echo::run(arguments, &interrupt),
+            Command::Fanout(arguments) => fanout::run(arguments, &interrupt),
             Command::Idle(arguments) => idle::run(arguments, &interrupt),
+            Command::Rate(arguments) => rate::run(arguments, &interrupt),
+            Command::Slow(arguments) => slow::run(arguments, &interrupt),
+            Command::Storm(arguments) => storm::run(arguments, &interrupt),
+            Command::Ulimit(arguments) => ulimit::run(arguments, &interrupt),
         }
     });
     match outcome {

@@ -62,11 +62,16 @@ pub(crate) struct KernelStats {
 /// Reads what the process uses.
 pub(crate) fn read_process(pid: NonZeroU32) -> io::Result<ProcessStats> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let cpu = Seconds(read_cpu(pid)?);
     // Another user's process hides its smaps from us, while its status is public.
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let ticks = parse_cpu_ticks(&stat).ok_or_else(|| unreadable("stat"))?;
-    parse_process(&status, &rollup, cpu_time(ticks)).ok_or_else(|| unreadable("status"))
+    parse_process(&status, &rollup, cpu).ok_or_else(|| unreadable("status"))
+}
+
+/// Reads the user and system time since the process began, of all its threads.
+pub(crate) fn read_cpu(pid: NonZeroU32) -> io::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    Ok(cpu_time(parse_cpu_ticks(&stat).ok_or_else(|| unreadable("stat"))?))
 }
 
 /// Reads what the kernel uses.
@@ -140,9 +145,8 @@ fn named_number(line: &str, name: &str) -> Option<u64> {
     line.split_ascii_whitespace().skip_while(|word| *word != name).nth(1)?.parse().ok()
 }
 
-fn cpu_time(ticks: u64) -> Seconds {
-    let seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
-    Seconds(Duration::from_secs_f64(seconds))
+fn cpu_time(ticks: u64) -> Duration {
+    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
 fn unreadable(file: &str) -> io::Error {

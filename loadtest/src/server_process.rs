@@ -1,6 +1,5 @@
 //! The server's process: the one named by `--pid`, or one that is started and ended here.
 
-use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU32;
 use std::process::{Child, Command, Stdio};
@@ -9,10 +8,12 @@ use std::time::Duration;
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::affinity;
 use crate::clock;
 use crate::commands::CommandError;
 use crate::interrupt::Interrupt;
 use crate::proc_stats;
+use crate::server_log::ServerLog;
 
 /// The options that name the server's process, for every command.
 #[derive(Args, Clone, Debug)]
@@ -24,6 +25,10 @@ pub(crate) struct ServerArguments {
     /// Start the server with this shell command, and end it when done
     #[arg(long, value_name = "COMMAND", conflicts_with = "pid")]
     spawn: Option<String>,
+
+    /// Run the started server on this core alone
+    #[arg(long, value_name = "CORE", requires = "spawn")]
+    pin_server: Option<usize>,
 }
 
 /// The process that is measured.
@@ -43,7 +48,10 @@ impl ServerProcess {
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
         if let Some(command) = &arguments.spawn {
-            return SpawnedServer::start(command, address, interrupt).map(Self::Spawned);
+            // The shell makes way for the server: the child's pid is the server's.
+            let script = format!("exec {command}");
+            return SpawnedServer::start(&script, arguments.pin_server, address, interrupt)
+                .map(Self::Spawned);
         }
         let Some(pid) = arguments.pid else {
             return Ok(Self::Unknown);
@@ -52,6 +60,30 @@ impl ServerProcess {
             CommandError::Usage(format!("--pid {pid}: its figures cannot be read: {error}"))
         })?;
         Ok(Self::Running(pid))
+    }
+
+    /// Starts the server, which must have been asked for, under a limit on open files that it
+    /// cannot raise.
+    pub(crate) fn prepare_limited(
+        arguments: &ServerArguments,
+        descriptors: NonZeroU32,
+        address: SocketAddr,
+        interrupt: &Interrupt,
+    ) -> Result<Self, CommandError> {
+        let Some(command) = &arguments.spawn else {
+            let reason = "the server must be started here (--spawn) to get its limit";
+            return Err(CommandError::Usage(reason.to_owned()));
+        };
+        let script = format!("ulimit -n {descriptors} && exec {command}");
+        SpawnedServer::start(&script, arguments.pin_server, address, interrupt).map(Self::Spawned)
+    }
+
+    /// An error with its last words if the server was started here and has ended.
+    pub(crate) fn require_alive(&mut self) -> Result<(), CommandError> {
+        match self {
+            Self::Spawned(server) => server.require_alive("while it was under load"),
+            Self::Running(_) | Self::Unknown => Ok(()),
+        }
     }
 
     pub(crate) fn pid(&self) -> Option<NonZeroU32> {
@@ -67,11 +99,13 @@ impl ServerProcess {
 #[derive(Debug)]
 pub(crate) struct SpawnedServer {
     child: Child,
+    log: ServerLog,
 }
 
 impl SpawnedServer {
     fn start(
-        command: &str,
+        script: &str,
+        core: Option<usize>,
         address: SocketAddr,
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
@@ -80,15 +114,15 @@ impl SpawnedServer {
                 "--spawn: another server already accepts on {address}"
             )));
         }
-        let child = Command::new("sh")
-            // The shell makes way for the server: the child's pid is the server's.
-            .args(["-c", &format!("exec {command}")])
-            .stdin(Stdio::null())
-            // Our standard output is for the report alone.
-            .stdout(io::stderr())
-            .spawn()
+        let log = ServerLog::new()?;
+        // Both to the log: our standard output is for the report alone, our standard error for
+        // the course of the run.
+        let (stdout, stderr) = (log.stdio()?, log.stdio()?);
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        let child = affinity::start_on(core, || command.spawn())
             .map_err(|error| CommandError::Server(format!("could not be started: {error}")))?;
-        let mut server = Self { child };
+        let mut server = Self { child, log };
         server.wait_until_it_accepts(address, interrupt)?;
         Ok(server)
     }
@@ -103,15 +137,22 @@ impl SpawnedServer {
             if interrupt.is_raised() {
                 return Err(CommandError::Interrupted);
             }
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(CommandError::Server(format!("ended before it accepted: {status}")));
-            }
+            self.require_alive("before it accepted")?;
             if clock::now() >= deadline {
                 let seconds = START_MAX.as_secs();
-                let reason = format!("does not accept on {address} within {seconds} s");
+                let tail = self.log.tail();
+                let reason = format!("does not accept on {address} within {seconds} s{tail}");
                 return Err(CommandError::Server(reason));
             }
             clock::pause(PROBE_INTERVAL);
+        }
+        Ok(())
+    }
+
+    fn require_alive(&mut self, when: &str) -> Result<(), CommandError> {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            let tail = self.log.tail();
+            return Err(CommandError::Server(format!("ended {when}: {status}{tail}")));
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use std::ops::RangeInclusive;
 pub(crate) struct SourceAddresses {
     connections_per_source: usize,
     sources: usize,
+    is_rotating: bool,
 }
 
 impl SourceAddresses {
@@ -29,7 +30,14 @@ impl SourceAddresses {
             // slowly in the end. A quarter of the ports is left to others.
             IpAddr::V4(_) | IpAddr::V6(_) => (ports - ports / 4, 1),
         };
-        Self { connections_per_source: connections_per_source.max(1), sources }
+        let connections_per_source = connections_per_source.max(1);
+        Self { connections_per_source, sources, is_rotating: false }
+    }
+
+    /// For connections that come and go: goes through the addresses in the order of connecting,
+    /// whatever is open, because a port may rest in TIME_WAIT for a minute after its connection.
+    pub(crate) fn rotating(self) -> Self {
+        Self { is_rotating: true, ..self }
     }
 
     /// How many connections can be open to the target at once.
@@ -37,10 +45,16 @@ impl SourceAddresses {
         self.connections_per_source.saturating_mul(self.sources)
     }
 
-    /// The address to bind for the connection in slot `index`, or `None` to let the kernel choose,
-    /// which it does for the first address without the cost of a bind.
-    pub(crate) fn source(&self, index: usize) -> Option<Ipv4Addr> {
-        let offset = u32::try_from(index / self.connections_per_source).ok()?;
+    /// The address to bind for a connection, from the slot it takes and from how many connected
+    /// before it; or `None` to let the kernel choose, which it does for the first address without
+    /// the cost of a bind.
+    pub(crate) fn source(&self, slot: usize, serial: u64) -> Option<Ipv4Addr> {
+        if self.sources == 1 {
+            return None;
+        }
+        let position =
+            if self.is_rotating { usize::try_from(serial).unwrap_or(slot) } else { slot };
+        let offset = u32::try_from(position / self.connections_per_source % self.sources).ok()?;
         (offset > 0).then(|| Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + offset))
     }
 }
@@ -63,12 +77,12 @@ mod tests {
     #[test]
     fn loopback_connections_move_on_before_the_ports_run_out() {
         let sources = sources("127.0.0.1:8080");
-        assert_eq!(sources.source(0), None);
-        assert_eq!(sources.source(10_000), None);
-        assert_eq!(sources.source(20_000), Some(Ipv4Addr::new(127, 0, 0, 2)));
+        assert_eq!(sources.source(0, 0), None);
+        assert_eq!(sources.source(10_000, 0), None);
+        assert_eq!(sources.source(20_000, 0), Some(Ipv4Addr::new(127, 0, 0, 2)));
         let mut per_source = HashMap::new();
         for index in 0..100_000 {
-            *per_source.entry(sources.source(index)).or_insert(0_usize) += 1;
+            *per_source.entry(sources.source(index, 0)).or_insert(0_usize) += 1;
         }
         assert_eq!(per_source.len(), 10);
         assert!(per_source.values().all(|count| *count < PORTS.len() / 2));
@@ -76,11 +90,22 @@ mod tests {
     }
 
     #[test]
+    fn connections_that_come_and_go_move_on_too() {
+        let sources = sources("127.0.0.1:8080").rotating();
+        assert_eq!(sources.source(3, 10_000), None);
+        assert_eq!(sources.source(3, 20_000), Some(Ipv4Addr::new(127, 0, 0, 2)));
+        // Round and round: the last address and the first again.
+        let round = sources.connections_max() as u64;
+        assert_eq!(sources.source(3, round - 1), Some(Ipv4Addr::new(127, 255, 255, 254)));
+        assert_eq!(sources.source(3, round), None);
+    }
+
+    #[test]
     fn other_targets_have_one_source_that_the_kernel_chooses() {
         for target in ["192.0.2.1:80", "[::1]:80"] {
             let sources = sources(target);
             assert_eq!(sources.connections_max(), 21_174);
-            assert_eq!(sources.source(sources.connections_max() - 1), None);
+            assert_eq!(sources.source(sources.connections_max() - 1, 0), None);
         }
     }
 
@@ -88,6 +113,6 @@ mod tests {
     fn an_odd_port_range_still_gives_a_port() {
         let target = "127.0.0.1:80".parse().unwrap();
         let sources = SourceAddresses::new(target, &(5..=5));
-        assert_eq!(sources.source(2), Some(Ipv4Addr::new(127, 0, 0, 3)));
+        assert_eq!(sources.source(2, 0), Some(Ipv4Addr::new(127, 0, 0, 3)));
     }
 }

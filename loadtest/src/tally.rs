@@ -1,6 +1,10 @@
 //! Counts failures and remembers the first: the rest are usually its consequences.
 
+use std::fmt;
+
 use serde::Serialize;
+
+use crate::client::Failure;
 
 /// What went wrong in a run.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -16,11 +20,30 @@ impl Tally {
         self.first_reason.get_or_insert_with(reason);
     }
 
+    /// Counts the end of a connection if it was not a proper one.
+    pub(crate) fn record_end(&mut self, serial: u64, outcome: Result<(), Failure>) {
+        if let Err(failure) = outcome {
+            self.record(|| format!("connection {serial}: {failure}"));
+        }
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.count
     }
+}
 
+impl Tally {
+    /// Why the first was counted.
     pub(crate) fn first_reason(&self) -> Option<&str> {
         self.first_reason.as_deref()
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.first_reason {
+            None => f.write_str("no failures"),
+            Some(reason) => write!(f, "FAILURES: {}; the first: {reason}", self.count),
+        }
     }
 }

@@ -5,12 +5,19 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use clap::Args;
 
-/// The options that name the target, for every command.
+/// The option that names the server, for every command.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct TargetArguments {
+pub(crate) struct AddressArguments {
     /// Host and port of the server
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
     address: String,
+}
+
+/// The options that name the server and one path of it.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TargetArguments {
+    #[command(flatten)]
+    address: AddressArguments,
 
     /// Path of the upgrade request
     #[arg(long, default_value = "/echo", value_parser = parse_path)]
@@ -26,19 +33,30 @@ pub(crate) struct Target {
     pub(crate) path: String,
 }
 
-impl TargetArguments {
+impl AddressArguments {
     /// Looks the host up and takes its first address, so that all connections go to the same one.
-    pub(crate) fn resolve(&self) -> io::Result<Target> {
+    pub(crate) fn resolve(&self, path: &str) -> io::Result<Target> {
         let address =
             self.address.to_socket_addrs()?.next().ok_or_else(|| {
                 io::Error::new(io::ErrorKind::NotFound, "the name has no address")
             })?;
-        Ok(Target { address, authority: self.address.clone(), path: self.path.clone() })
+        Ok(Target { address, authority: self.address.clone(), path: path.to_owned() })
+    }
+
+    /// The address as it was given.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.address
+    }
+}
+
+impl TargetArguments {
+    pub(crate) fn resolve(&self) -> io::Result<Target> {
+        self.address.resolve(&self.path)
     }
 
     /// The address as it was given.
     pub(crate) fn address(&self) -> &str {
-        &self.address
+        self.address.as_str()
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -47,7 +65,7 @@ impl TargetArguments {
 }
 
 /// A path goes into the request line as it is: nothing in it may end the line.
-fn parse_path(path: &str) -> Result<String, String> {
+pub(crate) fn parse_path(path: &str) -> Result<String, String> {
     if !path.starts_with('/') {
         return Err("must begin with `/`".to_owned());
     }

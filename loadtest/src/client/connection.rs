@@ -10,15 +10,16 @@
 use std::time::Instant;
 
 use super::failure::{Awaited, Failure};
-use super::frame::{Frame, FrameError, Opcode, encode_frame, parse_frame};
+use super::frame::{FrameError, FrameHeader, Opcode, encode_frame, parse_header};
 use super::handshake::{Key, encode_request, verify_response};
+use super::incoming::{Incoming, Piece};
 use crate::random::Random;
 
 /// Something that the server did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
-    /// One data frame; messages are not put together.
-    Data { fin: bool, payload: &'a [u8] },
+    /// A piece of a message, as it arrived.
+    Data(Piece<'a>),
     /// The 101 answer was verified.
     Opened,
     /// A ping; it has been answered already.
@@ -27,11 +28,13 @@ pub(crate) enum Event<'a> {
     Pong { is_awaited: bool, payload: &'a [u8] },
 }
 
-/// Where a connection writes to, and where its mask keys come from.
+/// Where a connection writes to, where its mask keys come from, and by when the server has to
+/// answer what is asked now.
 #[derive(Debug)]
 pub(crate) struct Outgoing<'a> {
     pub(crate) bytes: &'a mut Vec<u8>,
     pub(crate) random: &'a mut Random,
+    pub(crate) deadline: Instant,
 }
 
 impl Outgoing<'_> {
@@ -46,13 +49,17 @@ pub(crate) struct Connection {
     serial: u64,
     phase: Phase,
     due: Option<Due>,
+    /// Messages of ours whose echo has not come.
+    echoes_owed: u32,
+    incoming: Incoming,
 }
 
 impl Connection {
     /// A connection whose socket is being connected; `serial` is unique in the run.
     pub(crate) fn new(serial: u64, deadline: Instant) -> Self {
         let due = Some(Due { awaited: Awaited::TcpConnection, deadline });
-        Self { serial, phase: Phase::Connecting, due }
+        let incoming = Incoming::default();
+        Self { serial, phase: Phase::Connecting, due, echoes_owed: 0, incoming }
     }
 
     pub(crate) fn serial(&self) -> u64 {
@@ -104,12 +111,24 @@ impl Connection {
                     return Ok(Some(Event::Opened));
                 }
                 Phase::Open | Phase::Closing => {
-                    let Some((frame, frame_bytes)) = parse_frame(input)? else {
+                    if let Some(piece) = self.incoming.next_piece(input) {
+                        return Ok(Some(self.take_piece(piece, outgoing.deadline)));
+                    }
+                    let Some((header, header_bytes)) = parse_header(input)? else {
                         return Ok(None);
                     };
-                    *input = &input[frame_bytes..];
-                    if let Some(event) = self.take(frame, outgoing)? {
-                        return Ok(Some(event));
+                    if header.opcode.is_control() {
+                        let frame_bytes = header_bytes + header.payload_bytes;
+                        let Some(payload) = input.get(header_bytes..frame_bytes) else {
+                            return Ok(None);
+                        };
+                        *input = &input[frame_bytes..];
+                        if let Some(event) = self.take_control(header, payload, outgoing)? {
+                            return Ok(Some(event));
+                        }
+                    } else {
+                        *input = &input[header_bytes..];
+                        self.incoming.begin(header)?;
                     }
                 }
                 Phase::Closed if input.is_empty() => return Ok(None),
@@ -128,68 +147,96 @@ impl Connection {
         }
     }
 
-    /// Sends a text message and expects data in return. Like the other two requests, it does
-    /// nothing unless the connection is open: the server may have closed it in the meantime.
-    pub(crate) fn text(&mut self, text: &str, deadline: Instant, outgoing: &mut Outgoing<'_>) {
-        let due = Due { awaited: Awaited::Echo, deadline };
-        self.request(Opcode::Text, text.as_bytes(), due, outgoing);
+    /// Sends a text message and expects data in return. Like the requests below, it does nothing
+    /// unless the connection is open: the server may have closed it in the meantime.
+    pub(crate) fn text(&mut self, text: &str, outgoing: &mut Outgoing<'_>) {
+        if self.owes_echo(outgoing.deadline) {
+            outgoing.frame(Opcode::Text, text.as_bytes());
+        }
+    }
+
+    /// Sends a whole frame that `append` writes, and expects data in return.
+    pub(crate) fn message(
+        &mut self,
+        outgoing: &mut Outgoing<'_>,
+        append: impl FnOnce(&mut Vec<u8>),
+    ) {
+        if self.owes_echo(outgoing.deadline) {
+            append(outgoing.bytes);
+        }
+    }
+
+    /// Sends a whole frame that `append` writes, and expects nothing in return.
+    pub(crate) fn post(&self, outgoing: &mut Outgoing<'_>, append: impl FnOnce(&mut Vec<u8>)) {
+        if self.phase == Phase::Open {
+            append(outgoing.bytes);
+        }
     }
 
     /// Sends a ping and expects a pong in return.
-    pub(crate) fn ping(&mut self, payload: &[u8], deadline: Instant, outgoing: &mut Outgoing<'_>) {
-        let due = Due { awaited: Awaited::Pong, deadline };
-        self.request(Opcode::Ping, payload, due, outgoing);
+    pub(crate) fn ping(&mut self, payload: &[u8], outgoing: &mut Outgoing<'_>) {
+        if self.phase == Phase::Open {
+            self.due = Some(Due { awaited: Awaited::Pong, deadline: outgoing.deadline });
+            outgoing.frame(Opcode::Ping, payload);
+        }
     }
 
     /// Starts the closing handshake with code 1000; the server's Close and the end of the stream
     /// are to follow.
-    pub(crate) fn close(&mut self, deadline: Instant, outgoing: &mut Outgoing<'_>) {
-        let due = Due { awaited: Awaited::Close, deadline };
-        if self.request(Opcode::Close, &CLOSE_NORMAL.to_be_bytes(), due, outgoing) {
+    pub(crate) fn close(&mut self, outgoing: &mut Outgoing<'_>) {
+        if self.phase == Phase::Open {
+            self.due = Some(Due { awaited: Awaited::Close, deadline: outgoing.deadline });
+            outgoing.frame(Opcode::Close, &CLOSE_NORMAL.to_be_bytes());
             self.phase = Phase::Closing;
         }
     }
 
-    /// Sends a frame that the server owes an answer to; tells whether it was sent.
-    fn request(
-        &mut self,
-        opcode: Opcode,
-        payload: &[u8],
-        due: Due,
-        outgoing: &mut Outgoing<'_>,
-    ) -> bool {
+    /// From now on, the server has until `deadline` for what it owes.
+    pub(crate) fn extend(&mut self, deadline: Instant) {
+        if let Some(due) = &mut self.due {
+            due.deadline = deadline;
+        }
+    }
+
+    /// Another message is to be echoed, if the connection is open; tells whether it is.
+    fn owes_echo(&mut self, deadline: Instant) -> bool {
         let is_open = self.phase == Phase::Open;
         if is_open {
-            self.due = Some(due);
-            outgoing.frame(opcode, payload);
+            self.echoes_owed += 1;
+            // The oldest message that is owed is the first that can be overdue.
+            self.due.get_or_insert(Due { awaited: Awaited::Echo, deadline });
         }
         is_open
     }
 
-    fn take<'a>(
+    fn take_piece<'a>(&mut self, piece: Piece<'a>, deadline: Instant) -> Event<'a> {
+        if piece.is_end {
+            self.echoes_owed = self.echoes_owed.saturating_sub(1);
+            if self.settle(Awaited::Echo) && self.echoes_owed > 0 {
+                self.due = Some(Due { awaited: Awaited::Echo, deadline });
+            }
+        }
+        Event::Data(piece)
+    }
+
+    fn take_control<'a>(
         &mut self,
-        frame: Frame<'a>,
+        header: FrameHeader,
+        payload: &'a [u8],
         outgoing: &mut Outgoing<'_>,
     ) -> Result<Option<Event<'a>>, Failure> {
-        let Frame { opcode, fin, payload } = frame;
-        match opcode {
-            Opcode::Binary | Opcode::Continuation | Opcode::Text => {
-                self.settle(Awaited::Echo);
-                Ok(Some(Event::Data { fin, payload }))
-            }
-            Opcode::Ping => {
-                // §5.5.1: nothing may follow our Close, not even a pong.
-                if self.phase == Phase::Open {
-                    outgoing.frame(Opcode::Pong, payload);
-                }
-                Ok(Some(Event::Ping))
-            }
-            Opcode::Pong => {
-                let is_awaited = self.settle(Awaited::Pong);
-                Ok(Some(Event::Pong { is_awaited, payload }))
-            }
-            Opcode::Close => self.take_close(payload, outgoing).map(|()| None),
+        if header.opcode == Opcode::Close {
+            return self.take_close(payload, outgoing).map(|()| None);
         }
+        if header.opcode == Opcode::Pong {
+            let is_awaited = self.settle(Awaited::Pong);
+            return Ok(Some(Event::Pong { is_awaited, payload }));
+        }
+        // §5.5.1: nothing may follow our Close, not even a pong.
+        if self.phase == Phase::Open {
+            outgoing.frame(Opcode::Pong, payload);
+        }
+        Ok(Some(Event::Ping))
     }
 
     fn take_close(&mut self, payload: &[u8], outgoing: &mut Outgoing<'_>) -> Result<(), Failure> {
@@ -251,6 +298,7 @@ mod tests {
     use tungstenite::handshake::derive_accept_key;
 
     use super::*;
+    use crate::client::DataKind;
     use crate::clock;
 
     const SEED: u64 = 5;
@@ -286,14 +334,17 @@ mod tests {
         }
 
         fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, Failure> {
-            let mut outgoing = Outgoing { bytes: &mut self.written, random: &mut self.random };
-            self.connection.next_event(input, SEED, &mut outgoing)
+            self.with(|connection, outgoing| connection.next_event(input, SEED, outgoing))
         }
 
         fn close(&mut self) {
-            let mut outgoing = Outgoing { bytes: &mut self.written, random: &mut self.random };
-            self.connection.close(self.deadline, &mut outgoing);
+            self.with(Connection::close);
             self.written.clear();
+        }
+
+        fn with<T>(&mut self, act: impl FnOnce(&mut Connection, &mut Outgoing<'_>) -> T) -> T {
+            let Self { connection, written: bytes, random, deadline } = self;
+            act(connection, &mut Outgoing { bytes, random, deadline: *deadline })
         }
     }
 
@@ -338,8 +389,7 @@ mod tests {
     #[test]
     fn only_the_awaited_answer_clears_the_deadline() {
         let mut bench = Bench::open();
-        let mut outgoing = Outgoing { bytes: &mut bench.written, random: &mut bench.random };
-        bench.connection.ping(b"1", bench.deadline, &mut outgoing);
+        bench.with(|connection, outgoing| connection.ping(b"1", outgoing));
         assert!(bench.next(&mut &b"\x81\x01x"[..]).unwrap().is_some());
         assert_eq!(bench.connection.overdue(bench.deadline), Some(Awaited::Pong));
         for is_awaited in [true, false] {
@@ -347,5 +397,36 @@ mod tests {
             assert_eq!(pong, Some(Event::Pong { is_awaited, payload: b"1" }));
         }
         assert!(!bench.connection.is_awaiting());
+    }
+
+    #[test]
+    fn every_echo_that_is_owed_has_a_deadline_of_its_own() {
+        let mut bench = Bench::open();
+        let first = bench.deadline;
+        for _ in 0..2 {
+            bench.with(|connection, outgoing| connection.message(outgoing, |_| {}));
+            bench.deadline += Duration::from_secs(1);
+        }
+        assert_eq!(bench.connection.echoes_owed, 2);
+        // Half a message is no echo.
+        assert!(bench.next(&mut &b"\x82\x02x"[..]).unwrap().is_some());
+        assert_eq!(bench.connection.overdue(first), Some(Awaited::Echo));
+        assert!(bench.next(&mut &b"x"[..]).unwrap().is_some());
+        assert_eq!(bench.connection.overdue(first), None);
+        assert_eq!(bench.connection.overdue(bench.deadline), Some(Awaited::Echo));
+        assert!(bench.next(&mut &b"\x82\x00"[..]).unwrap().is_some());
+        assert!(!bench.connection.is_awaiting());
+    }
+
+    #[test]
+    fn control_frames_may_come_between_the_frames_of_a_message() {
+        let mut bench = Bench::open();
+        let input = &mut &b"\x01\x01a\x89\x00\x80\x01b"[..];
+        let data = |offset, payload, is_end| {
+            Some(Event::Data(Piece { kind: DataKind::Text, offset, payload, is_end }))
+        };
+        assert_eq!(bench.next(input).unwrap(), data(0, b"a", false));
+        assert_eq!(bench.next(input).unwrap(), Some(Event::Ping));
+        assert_eq!(bench.next(input).unwrap(), data(1, b"b", true));
     }
 }

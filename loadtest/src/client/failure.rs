@@ -8,6 +8,8 @@ use thiserror::Error;
 
 use super::frame::FrameError;
 use super::handshake::HandshakeError;
+use crate::deliveries::DeliveryError;
+use crate::message::Mismatch;
 
 /// What ended a connection before its proper end.
 #[derive(Debug, Error)]
@@ -18,6 +20,8 @@ pub(crate) enum Failure {
     ClosedByServer { code: Option<u16>, reason: String },
     #[error("could not connect: {0}")]
     Connect(#[source] io::Error),
+    #[error(transparent)]
+    Delivery(#[from] DeliveryError),
     #[error("the server ended the connection without a Close frame")]
     EndOfStream,
     #[error(transparent)]
@@ -28,8 +32,12 @@ pub(crate) enum Failure {
     Overdue { awaited: Awaited, within: Duration },
     #[error("the socket failed: {0}")]
     Socket(#[source] io::Error),
+    #[error("the server sent a message that nobody asked for")]
+    UnaskedMessage,
     #[error("the echo differs from what was sent")]
     WrongEcho,
+    #[error("message {sequence} {mismatch}")]
+    WrongMessage { sequence: u32, mismatch: Mismatch },
     #[error("a pong does not carry the payload of the ping")]
     WrongPong,
 }

@@ -39,7 +39,7 @@ pub(crate) enum HandshakeError {
     #[error("the 101 answer has no `{header}` header with the value that RFC 6455 demands")]
     MissingHeader { header: &'static str },
     #[error("expected 101, the server answered {line:?}")]
-    Refused { line: String },
+    Refused { line: String, has_retry_after: bool },
     #[error("the server chose {header} {value:?}, which was not offered")]
     Unoffered { header: &'static str, value: String },
     #[error("wrong accept key: expected {expected:?}, the server sent {found:?}")]
@@ -75,17 +75,23 @@ pub(crate) fn verify_response(input: &[u8], key: &Key) -> Result<Option<usize>, 
     };
     let head = String::from_utf8_lossy(&input[..end]);
     let mut lines = head.split("\r\n");
-    verify_status(lines.next().unwrap_or_default())?;
+    verify_status(lines.next().unwrap_or_default(), lines.clone())?;
     verify_headers(lines, key)?;
     Ok(Some(end + HEAD_END.len()))
 }
 
-fn verify_status(line: &str) -> Result<(), HandshakeError> {
+fn verify_status<'a>(
+    line: &str,
+    mut headers: impl Iterator<Item = &'a str>,
+) -> Result<(), HandshakeError> {
     let Some(status) = line.strip_prefix("HTTP/1.1 ") else {
         return Err(HandshakeError::Malformed { line: excerpt(line) });
     };
     if status != "101" && !status.starts_with("101 ") {
-        return Err(HandshakeError::Refused { line: excerpt(status) });
+        let has_retry_after = headers.any(|header| {
+            header.split_once(':').is_some_and(|(name, _)| name.eq_ignore_ascii_case(RETRY_AFTER))
+        });
+        return Err(HandshakeError::Refused { line: excerpt(status), has_retry_after });
     }
     Ok(())
 }
@@ -142,6 +148,7 @@ const CONNECTION: &str = "Connection";
 const ACCEPT: &str = "Sec-WebSocket-Accept";
 const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 const PROTOCOL: &str = "Sec-WebSocket-Protocol";
+const RETRY_AFTER: &str = "Retry-After";
 
 #[cfg(test)]
 mod tests {
@@ -193,8 +200,12 @@ mod tests {
                 HandshakeError::Unoffered { header: PROTOCOL, value: "chat".to_owned() },
             ),
             (
-                b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\n\r\n".to_vec(),
-                HandshakeError::Refused { line: "503 Busy".to_owned() },
+                b"HTTP/1.1 503 Busy\r\nretry-after: 1\r\n\r\n".to_vec(),
+                HandshakeError::Refused { line: "503 Busy".to_owned(), has_retry_after: true },
+            ),
+            (
+                b"HTTP/1.1 404 No\r\n\r\n".to_vec(),
+                HandshakeError::Refused { line: "404 No".to_owned(), has_retry_after: false },
             ),
             (b"SSH-2.0\r\n\r\n".to_vec(), HandshakeError::Malformed { line: "SSH-2.0".into() }),
             (vec![b'x'; HEAD_BYTES_MAX + 1], HandshakeError::HeadTooLong),

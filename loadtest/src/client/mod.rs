@@ -8,6 +8,10 @@ mod connection;
 mod failure;
 mod frame;
 mod handshake;
+mod incoming;
 
 pub(crate) use connection::{Connection, Event, Outgoing};
 pub(crate) use failure::{Awaited, Failure};
+pub(crate) use frame::{PAYLOAD_BYTES_MAX, encode_header};
+pub(crate) use handshake::HandshakeError;
+pub(crate) use incoming::{DataKind, Piece};

@@ -1,10 +1,22 @@
-//! The commands, one file each.
+//! The commands, one folder each.
 
+pub(crate) mod churn;
+pub(crate) mod echo;
+pub(crate) mod fanout;
 pub(crate) mod idle;
+pub(crate) mod rate;
+mod session;
+pub(crate) mod slow;
+pub(crate) mod storm;
+pub(crate) mod ulimit;
 
 use std::io;
 
 use thiserror::Error;
+
+use crate::file_limit;
+use crate::source_address::SourceAddresses;
+use crate::target::Target;
 
 /// Why a command could not come to its report.
 #[derive(Debug, Error)]
@@ -26,4 +38,29 @@ pub(crate) enum Verdict {
     Fine,
     /// Some did not.
     Failures,
+}
+
+/// Every connection takes a port and an open file.
+fn require_room(
+    connections: usize,
+    target: &Target,
+    sources: &SourceAddresses,
+) -> Result<(), CommandError> {
+    let connections_max = sources.connections_max();
+    if connections > connections_max {
+        return Err(CommandError::Usage(format!(
+            "--connections {connections} does not fit: this machine's ports allow \
+             {connections_max} to {} (net.ipv4.ip_local_port_range)",
+            target.address
+        )));
+    }
+    let granted = file_limit::raise();
+    let connections_max = granted.saturating_sub(file_limit::RESERVED_FILES);
+    if connections > connections_max {
+        return Err(CommandError::Usage(format!(
+            "--connections {connections} does not fit: the limit on open files (ulimit -Hn) is \
+             {granted}, which allows {connections_max}"
+        )));
+    }
+    Ok(())
 }

@@ -7,20 +7,25 @@
 
 mod dial;
 mod slot;
+mod unsent;
+mod wake_timer;
 
 use std::io::{self, ErrorKind};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Registry, Token};
 use slab::Slab;
 
-use crate::client::{Event, Failure};
+use crate::client::{Connection, Event, Failure};
 use crate::clock;
 use crate::random::Random;
 use crate::source_address::SourceAddresses;
 use crate::target::Target;
 pub(crate) use slot::Peer;
 use slot::{Context, Progress, Slot};
+use unsent::Spares;
+use wake_timer::WakeTimer;
 
 /// What a command does about what the server does.
 pub(crate) trait Workload {
@@ -41,6 +46,17 @@ pub(crate) struct ConnKey {
     serial: u64,
 }
 
+impl ConnKey {
+    pub(crate) fn serial(self) -> u64 {
+        self.serial
+    }
+}
+
+/// A serial number as an index, for commands that keep a table of their connections.
+pub(crate) fn index(serial: u64) -> usize {
+    usize::try_from(serial).unwrap_or(usize::MAX)
+}
+
 /// How connections are made, and how long their server may take for each answer.
 #[derive(Clone, Debug)]
 pub(crate) struct DriverOptions {
@@ -55,16 +71,20 @@ pub(crate) struct DriverOptions {
 pub(crate) struct Driver {
     poll: Poll,
     events: Events,
+    wake_timer: WakeTimer,
     table: Table,
     next_sweep: Instant,
+    waited: Duration,
 }
 
 impl Driver {
     pub(crate) fn new(options: DriverOptions) -> io::Result<Self> {
         let now = clock::now();
         let random = Random::new(options.seed);
+        let poll = Poll::new()?;
         Ok(Self {
-            poll: Poll::new()?,
+            wake_timer: WakeTimer::new(poll.registry(), WAKE)?,
+            poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
             table: Table {
                 slots: Slab::new(),
@@ -72,17 +92,25 @@ impl Driver {
                 awaiting: 0,
                 next_serial: 0,
                 input: vec![0; READ_BYTES].into_boxed_slice(),
-                context: Context { options, random, now, output: Vec::new() },
+                context: Context {
+                    options,
+                    random,
+                    now,
+                    output: Vec::new(),
+                    spares: Spares::default(),
+                },
             },
             next_sweep: now + SWEEP_INTERVAL,
+            waited: Duration::ZERO,
         })
     }
 
-    /// Starts a connection: `Opened` or its end follows, the end at once if the kernel refuses.
-    pub(crate) fn connect(&mut self, workload: &mut impl Workload) {
+    /// Starts a connection, to another path than the target's if one is given. `Opened` or its
+    /// end follows, the end at once if the kernel refuses.
+    pub(crate) fn connect_to(&mut self, path: Option<&Rc<str>>, workload: &mut impl Workload) {
         let serial = self.table.next_serial;
         self.table.next_serial += 1;
-        if let Err(error) = self.table.connect(serial, self.poll.registry()) {
+        if let Err(error) = self.table.connect(serial, path.cloned(), self.poll.registry()) {
             workload.on_end(serial, Err(Failure::Connect(error)));
         }
     }
@@ -104,6 +132,12 @@ impl Driver {
         self.table.slots.len()
     }
 
+    /// The time spent waiting for the server. The rest was work, or was taken away by others who
+    /// use the same core: either way there was nothing to spare.
+    pub(crate) fn waited(&self) -> Duration {
+        self.waited
+    }
+
     /// The keys of all connections.
     pub(crate) fn keys(&self) -> Vec<ConnKey> {
         self.table.slots.iter().map(|(index, slot)| slot.key(index)).collect()
@@ -119,15 +153,42 @@ impl Driver {
         }
     }
 
+    /// Stops reading from a connection.
+    pub(crate) fn pause_reading(&mut self, key: ConnKey) {
+        let slot = self.table.slots.get_mut(key.index).filter(|slot| slot.key(key.index) == key);
+        if let Some(slot) = slot {
+            slot.pause_reading();
+        }
+    }
+
+    /// Reads from a connection again.
+    pub(crate) fn resume_reading(&mut self, key: ConnKey, workload: &mut impl Workload) {
+        let table = &mut self.table;
+        table.context.now = clock::now();
+        if table.slots.get(key.index).is_some_and(|slot| slot.key(key.index) == key) {
+            table.serve(key.index, |slot, input, context| {
+                slot.resume_reading(input, context, workload)
+            });
+        }
+    }
+
     /// Waits for the server, at most `wait`, and deals with everything it did.
     pub(crate) fn turn(&mut self, wait: Duration, workload: &mut impl Workload) -> io::Result<()> {
-        match self.poll.poll(&mut self.events, Some(wait.min(SWEEP_INTERVAL))) {
+        let mut poll_wait = SWEEP_INTERVAL;
+        if wait.is_zero() {
+            poll_wait = wait;
+        } else if wait < SWEEP_INTERVAL {
+            self.wake_timer.set(wait)?;
+        }
+        let began = clock::now();
+        match self.poll.poll(&mut self.events, Some(poll_wait)) {
             // A signal came: whoever calls looks at its flag before the next turn.
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             outcome => outcome?,
         }
         let table = &mut self.table;
         table.context.now = clock::now();
+        self.waited += table.context.now.saturating_duration_since(began);
         for event in &self.events {
             table.serve(event.token().0, |slot, input, context| {
                 slot.on_ready(event, input, context, workload)
@@ -157,14 +218,21 @@ struct Table {
 }
 
 impl Table {
-    fn connect(&mut self, serial: u64, registry: &Registry) -> io::Result<()> {
+    fn connect(
+        &mut self,
+        serial: u64,
+        path: Option<Rc<str>>,
+        registry: &Registry,
+    ) -> io::Result<()> {
+        let began = clock::now();
         let entry = self.slots.vacant_entry();
-        let options = &self.context.options;
-        let mut socket = dial::start(options.target.address, options.sources.source(entry.key()))?;
+        let DriverOptions { target, sources, answer_max, .. } = &self.context.options;
+        let mut socket = dial::start(target.address, sources.source(entry.key(), serial))?;
         // Edge-triggered: to be told of both for life costs no wake-up worth a system call.
         let interest = Interest::READABLE | Interest::WRITABLE;
         registry.register(&mut socket, Token(entry.key()), interest)?;
-        entry.insert(Slot::new(serial, clock::now() + options.answer_max, socket));
+        let connection = Connection::new(serial, began + *answer_max);
+        entry.insert(Slot::new(connection, began, path, socket));
         self.awaiting += 1;
         Ok(())
     }
@@ -218,5 +286,8 @@ impl Table {
 }
 
 const EVENTS_PER_TURN: usize = 1024;
-const READ_BYTES: usize = 64 * 1024;
+/// Some large messages, or the small ones of many turns, in one system call.
+const READ_BYTES: usize = 256 * 1024;
+/// No slot has this number.
+const WAKE: Token = Token(usize::MAX - 1);
 const SWEEP_INTERVAL: Duration = Duration::from_millis(100);

@@ -1,13 +1,16 @@
 //! One connection with its socket: reads into its state machine, writes what that says.
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::mem;
-use std::time::Instant;
+use std::io::{ErrorKind, Read as _};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
+use super::unsent::{Spares, Unsent};
 use super::{ConnKey, DriverOptions, Workload};
 use crate::client::{Awaited, Connection, Failure, Outgoing};
+use crate::clock;
+use crate::message::{Pattern, Stamp};
 use crate::random::Random;
 
 /// A connection as a command may act on it.
@@ -15,7 +18,9 @@ use crate::random::Random;
 pub(crate) struct Peer<'a> {
     connection: &'a mut Connection,
     outgoing: Outgoing<'a>,
-    deadline: Instant,
+    now: Instant,
+    began: Instant,
+    has_unsent: bool,
 }
 
 impl Peer<'_> {
@@ -24,19 +29,44 @@ impl Peer<'_> {
         self.connection.serial()
     }
 
+    /// When the bytes arrived that are dealt with; or the present, if none did.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// How long ago the connection began to connect.
+    pub(crate) fn age(&self) -> Duration {
+        self.now.saturating_duration_since(self.began)
+    }
+
+    /// Is output left that the kernel did not take yet?
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.has_unsent
+    }
+
     /// Sends a text message; data is due in return.
     pub(crate) fn text(&mut self, text: &str) {
-        self.connection.text(text, self.deadline, &mut self.outgoing);
+        self.connection.text(text, &mut self.outgoing);
+    }
+
+    /// Sends a message; its echo is due in return.
+    pub(crate) fn message(&mut self, pattern: &Pattern, stamp: Stamp) {
+        self.connection.message(&mut self.outgoing, |out| pattern.append_frame(stamp, out));
+    }
+
+    /// Sends a message to which no answer is due.
+    pub(crate) fn post(&mut self, pattern: &Pattern, stamp: Stamp) {
+        self.connection.post(&mut self.outgoing, |out| pattern.append_frame(stamp, out));
     }
 
     /// Sends a ping; a pong is due in return.
     pub(crate) fn ping(&mut self, payload: &[u8]) {
-        self.connection.ping(payload, self.deadline, &mut self.outgoing);
+        self.connection.ping(payload, &mut self.outgoing);
     }
 
     /// Starts the closing handshake; the server's Close and the end of the stream are due.
     pub(crate) fn close(&mut self) {
-        self.connection.close(self.deadline, &mut self.outgoing);
+        self.connection.close(&mut self.outgoing);
     }
 }
 
@@ -45,19 +75,17 @@ impl Peer<'_> {
 pub(super) struct Context {
     pub(super) options: DriverOptions,
     pub(super) random: Random,
+    /// When the bytes being dealt with arrived.
     pub(super) now: Instant,
     /// What the connection being served wrote; empty between two of them.
     pub(super) output: Vec<u8>,
+    pub(super) spares: Spares,
 }
 
 impl Context {
     fn outgoing(&mut self) -> Outgoing<'_> {
-        Outgoing { bytes: &mut self.output, random: &mut self.random }
-    }
-
-    fn peer<'a>(&'a mut self, connection: &'a mut Connection) -> Peer<'a> {
         let deadline = self.now + self.options.answer_max;
-        Peer { connection, outgoing: self.outgoing(), deadline }
+        Outgoing { bytes: &mut self.output, random: &mut self.random, deadline }
     }
 }
 
@@ -73,17 +101,35 @@ pub(super) enum Progress {
 pub(super) struct Slot {
     connection: Connection,
     socket: TcpStream,
-    /// Input that is not a whole frame yet; owns no memory while there is none.
+    began: Instant,
+    /// The path to ask for, until it is asked for, if it is not the target's own.
+    path: Option<Rc<str>>,
+    /// The beginning of a head or a control frame whose rest has not come; owns no memory while
+    /// there is none.
     carry: Vec<u8>,
-    /// Output that the kernel did not take yet; owns no memory while there is none.
-    unsent: Vec<u8>,
+    unsent: Unsent,
+    /// Nothing is read until further notice.
+    is_paused: bool,
     pub(super) has_ended: bool,
 }
 
 impl Slot {
-    pub(super) fn new(serial: u64, deadline: Instant, socket: TcpStream) -> Self {
-        let connection = Connection::new(serial, deadline);
-        Self { connection, socket, carry: Vec::new(), unsent: Vec::new(), has_ended: false }
+    pub(super) fn new(
+        connection: Connection,
+        began: Instant,
+        path: Option<Rc<str>>,
+        socket: TcpStream,
+    ) -> Self {
+        Self {
+            connection,
+            socket,
+            began,
+            path,
+            carry: Vec::new(),
+            unsent: Unsent::default(),
+            is_paused: false,
+            has_ended: false,
+        }
     }
 
     pub(super) fn key(&self, index: usize) -> ConnKey {
@@ -94,8 +140,26 @@ impl Slot {
         self.connection.is_awaiting()
     }
 
+    /// Whoever does not read cannot complain about the server.
     pub(super) fn overdue(&self, now: Instant) -> Option<Awaited> {
-        self.connection.overdue(now)
+        self.connection.overdue(now).filter(|_| !self.is_paused)
+    }
+
+    /// Reads nothing from here on.
+    pub(super) fn pause_reading(&mut self) {
+        self.is_paused = true;
+    }
+
+    /// Reads again, at once: what arrived in the meantime gave its event then.
+    pub(super) fn resume_reading(
+        &mut self,
+        input: &mut [u8],
+        context: &mut Context,
+        workload: &mut impl Workload,
+    ) -> Result<Progress, Failure> {
+        self.is_paused = false;
+        self.connection.extend(context.now + context.options.answer_max);
+        self.read_and_flush(true, input, context, workload)
     }
 
     /// Lets a command write.
@@ -104,8 +168,8 @@ impl Slot {
         context: &mut Context,
         action: impl FnOnce(&mut Peer<'_>),
     ) -> Result<Progress, Failure> {
-        action(&mut context.peer(&mut self.connection));
-        self.flush(&mut context.output)?;
+        action(&mut self.peer(context));
+        self.flush(context)?;
         Ok(Progress::Live)
     }
 
@@ -120,13 +184,24 @@ impl Slot {
         if !self.connection.is_established() && !self.establish(context)? {
             return Ok(Progress::Live);
         }
-        let received = if event.is_readable() || event.is_read_closed() || event.is_error() {
-            self.receive(event.is_read_closed(), input, context, workload)
-        } else {
-            Ok(Progress::Live)
-        };
+        let has_input = event.is_readable() || event.is_read_closed() || event.is_error();
+        if has_input && !self.is_paused {
+            return self.read_and_flush(event.is_read_closed(), input, context, workload);
+        }
+        self.flush(context)?;
+        Ok(Progress::Live)
+    }
+
+    fn read_and_flush(
+        &mut self,
+        is_closing: bool,
+        input: &mut [u8],
+        context: &mut Context,
+        workload: &mut impl Workload,
+    ) -> Result<Progress, Failure> {
+        let received = self.receive(is_closing, input, context, workload);
         // Even a connection that failed may have something to say: the answer to a Close.
-        let flushed = self.flush(&mut context.output);
+        let flushed = self.flush(context);
         let progress = received?;
         flushed?;
         Ok(progress)
@@ -144,7 +219,9 @@ impl Slot {
         }
         let Context { options, output, .. } = context;
         let target = &options.target;
-        self.connection.establish(&target.authority, &target.path, options.seed, output);
+        let own_path = self.path.take();
+        let path = own_path.as_deref().unwrap_or(&target.path);
+        self.connection.establish(&target.authority, path, options.seed, output);
         Ok(true)
     }
 
@@ -156,92 +233,66 @@ impl Slot {
         workload: &mut impl Workload,
     ) -> Result<Progress, Failure> {
         loop {
-            let read_bytes = match self.socket.read(input) {
+            // What is left of the last read comes before what is read now.
+            let carried_bytes = self.carry.len();
+            input[..carried_bytes].copy_from_slice(&self.carry);
+            let free = &mut input[carried_bytes..];
+            let read_bytes = match self.socket.read(free) {
                 Ok(0) => return self.connection.end_of_stream().map(|()| Progress::Ended),
                 Ok(read_bytes) => read_bytes,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Live),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Failure::Socket(error)),
             };
-            self.digest(&input[..read_bytes], context, workload)?;
+            let is_short = read_bytes < free.len();
+            context.now = clock::now();
+            self.digest(&input[..carried_bytes + read_bytes], context, workload)?;
             // A short read has emptied the socket, and what comes later gives an event of its
             // own, unless the end of the stream is there already: then this event was the last.
-            if read_bytes < input.len() && !is_closing {
+            if is_short && !is_closing {
                 return Ok(Progress::Live);
             }
         }
     }
 
-    /// Feeds the state machine, from the read buffer itself unless something was left over.
+    /// Hands all whole events to the command and keeps what is left.
     fn digest(
         &mut self,
-        bytes: &[u8],
+        mut bytes: &[u8],
         context: &mut Context,
         workload: &mut impl Workload,
     ) -> Result<(), Failure> {
-        if self.carry.is_empty() {
-            let rest = self.deliver(bytes, context, workload)?;
-            self.carry.extend_from_slice(rest);
-            return Ok(());
+        let seed = context.options.seed;
+        while let Some(event) =
+            self.connection.next_event(&mut bytes, seed, &mut context.outgoing())?
+        {
+            workload.on_event(&mut self.peer(context), event)?;
         }
-        let mut carry = mem::take(&mut self.carry);
-        carry.extend_from_slice(bytes);
-        let rest_bytes = self.deliver(&carry, context, workload)?.len();
-        if rest_bytes > 0 {
-            carry.drain(..carry.len() - rest_bytes);
-            self.carry = carry;
+        if bytes.is_empty() {
+            self.carry = Vec::new();
+        } else {
+            self.carry.clear();
+            self.carry.extend_from_slice(bytes);
         }
         Ok(())
     }
 
-    /// Hands all whole events to the command; returns what is left.
-    fn deliver<'a>(
-        &mut self,
-        mut bytes: &'a [u8],
-        context: &mut Context,
-        workload: &mut impl Workload,
-    ) -> Result<&'a [u8], Failure> {
-        let seed = context.options.seed;
-        loop {
-            let mut outgoing = context.outgoing();
-            let Some(event) = self.connection.next_event(&mut bytes, seed, &mut outgoing)? else {
-                return Ok(bytes);
-            };
-            workload.on_event(&mut context.peer(&mut self.connection), event)?;
+    fn peer<'a>(&'a mut self, context: &'a mut Context) -> Peer<'a> {
+        Peer {
+            now: context.now,
+            outgoing: context.outgoing(),
+            began: self.began,
+            has_unsent: !self.unsent.is_empty(),
+            connection: &mut self.connection,
         }
     }
 
     /// Writes what the connection has to say, as far as the kernel takes it.
-    fn flush(&mut self, output: &mut Vec<u8>) -> Result<(), Failure> {
-        let outcome = if self.unsent.is_empty() {
-            let written = write_some(&mut self.socket, output);
-            written.map(|written_bytes| self.unsent.extend_from_slice(&output[written_bytes..]))
-        } else {
-            self.unsent.extend_from_slice(output);
-            let written = write_some(&mut self.socket, &self.unsent);
-            written.map(|written_bytes| {
-                self.unsent.drain(..written_bytes);
-                if self.unsent.is_empty() {
-                    self.unsent = Vec::new();
-                }
-            })
-        };
+    fn flush(&mut self, context: &mut Context) -> Result<(), Failure> {
+        let Context { output, spares, .. } = context;
+        let outcome = self.unsent.flush(output, spares, &mut self.socket);
+        // What a broken connection had to say is not for the next one.
         output.clear();
         outcome.map_err(Failure::Socket)
     }
-}
-
-/// Writes until everything is written or the kernel takes no more; returns the bytes it took.
-fn write_some(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    let mut written_bytes = 0;
-    while written_bytes < bytes.len() {
-        match socket.write(&bytes[written_bytes..]) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(more_bytes) => written_bytes += more_bytes,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(written_bytes)
 }

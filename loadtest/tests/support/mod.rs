@@ -1,4 +1,5 @@
 //! Small servers to put load on, and the program that does it.
+#![allow(dead_code, reason = "each test program uses a part of this")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -59,6 +60,11 @@ pub(crate) fn wait_for_end(mut stream: TcpStream) {
     let _ = stream.read_to_end(&mut rest);
 }
 
+/// Lets time pass.
+pub(crate) fn pass(duration: Duration) {
+    thread::park_timeout(duration);
+}
+
 /// Sees nothing from the client for `duration`, then returns the socket.
 pub(crate) fn stay_idle(websocket: &mut WebSocket<TcpStream>, duration: Duration) {
     websocket.get_ref().set_read_timeout(Some(duration)).unwrap();
@@ -68,9 +74,15 @@ pub(crate) fn stay_idle(websocket: &mut WebSocket<TcpStream>, duration: Duration
 
 /// `loadtest idle`, made quick enough for a test.
 pub(crate) fn idle(address: SocketAddr, options: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
-    command.args(["idle", "--json", "--address", &address.to_string()]);
+    let mut command = loadtest("idle", address);
     command.args(["--hold", "0.5", "--quiet", "0.2", "--warm-up", "2"]).args(options);
+    command
+}
+
+/// One of the program's commands.
+pub(crate) fn loadtest(name: &str, address: SocketAddr) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args([name, "--json", "--address", &address.to_string()]);
     command
 }
 

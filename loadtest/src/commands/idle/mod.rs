@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{CommandError, Verdict};
+use super::{CommandError, Verdict, require_room};
 use crate::driver::DriverOptions;
-use crate::file_limit;
 use crate::fleet::{Fleet, Pace};
 use crate::interrupt::Interrupt;
 use crate::meter::Meter;
@@ -23,6 +22,7 @@ use crate::proc_stats;
 use crate::server_process::{ServerArguments, ServerProcess};
 use crate::source_address::SourceAddresses;
 use crate::target::{Target, TargetArguments};
+use crate::units::parse_seconds;
 use study::Study;
 
 /// Holds idle connections and reports what each of them costs the server
@@ -86,7 +86,6 @@ pub(crate) fn run(
 ) -> Result<Verdict, CommandError> {
     let output = Output::new(arguments.json);
     let (target, sources) = prepare_target(arguments)?;
-    require_files(arguments.connections)?;
     // Ended when this function is left, whichever way.
     let server = ServerProcess::prepare(&arguments.server, target.address, interrupt)?;
     let options =
@@ -108,51 +107,6 @@ fn prepare_target(arguments: &IdleArguments) -> Result<(Target, SourceAddresses)
         CommandError::Usage(format!("--address {}: {error}", arguments.target.address()))
     })?;
     let sources = SourceAddresses::new(target.address, &proc_stats::read_ephemeral_ports()?);
-    let (connections, connections_max) = (arguments.connections.get(), sources.connections_max());
-    if connections > connections_max {
-        return Err(CommandError::Usage(format!(
-            "--connections {connections} does not fit: this machine's ports allow \
-             {connections_max} to {} (net.ipv4.ip_local_port_range)",
-            target.address
-        )));
-    }
+    require_room(arguments.connections.get(), &target, &sources)?;
     Ok((target, sources))
-}
-
-/// Every connection is an open file.
-fn require_files(connections: NonZeroUsize) -> Result<(), CommandError> {
-    let granted = file_limit::raise();
-    let connections_max = granted.saturating_sub(file_limit::RESERVED_FILES);
-    if connections.get() > connections_max {
-        return Err(CommandError::Usage(format!(
-            "--connections {connections} does not fit: the limit on open files (ulimit -Hn) is \
-             {granted}, which allows {connections_max}"
-        )));
-    }
-    Ok(())
-}
-
-fn parse_seconds(seconds: &str) -> Result<Duration, String> {
-    let seconds: f64 = seconds.parse().map_err(|_| "must be a number of seconds".to_owned())?;
-    let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
-    if duration > SECONDS_MAX {
-        return Err(format!("must be at most {}", SECONDS_MAX.as_secs()));
-    }
-    Ok(duration)
-}
-
-/// A day; and far from the end of the clock's range.
-const SECONDS_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn seconds_may_have_a_fraction_and_must_make_sense() {
-        assert_eq!(parse_seconds("0.25"), Ok(Duration::from_millis(250)));
-        for seconds in ["", "-1", "NaN", "inf", "1e9", "ten"] {
-            assert!(parse_seconds(seconds).is_err(), "{seconds:?}");
-        }
-    }
 }

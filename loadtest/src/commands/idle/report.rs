@@ -157,12 +157,7 @@ impl fmt::Display for IdleReport {
         for note in &self.notes {
             writeln!(f, "note: {note}")?;
         }
-        match self.failures.first_reason() {
-            None => writeln!(f, "no failures"),
-            Some(reason) => {
-                writeln!(f, "FAILURES: {}; the first: {reason}", self.failures.count())
-            }
-        }
+        writeln!(f, "{}", self.failures)
     }
 }
 

@@ -57,14 +57,18 @@ impl Workload for IdleWorkload {
                     peer.text(&warm_up_text(peer.serial()));
                 }
             }
-            Event::Data { fin, payload } if self.stage == Stage::WarmUp => {
-                if !fin || payload != warm_up_text(peer.serial()).as_bytes() {
+            Event::Data(piece) if self.stage == Stage::WarmUp => {
+                let (text, end) = (warm_up_text(peer.serial()), piece.offset + piece.payload.len());
+                let is_right = text.as_bytes().get(piece.offset..end) == Some(piece.payload);
+                if !is_right || piece.is_end != (end == text.len()) {
                     return Err(Failure::WrongEcho);
                 }
-                peer.close();
+                if piece.is_end {
+                    peer.close();
+                }
             }
             // A server may greet or inform its clients; that is no fault.
-            Event::Data { .. } => {}
+            Event::Data(_) => {}
             Event::Ping => self.counts.server_pings += 1,
             Event::Pong { is_awaited: false, .. } => {}
             Event::Pong { is_awaited: true, payload } => {

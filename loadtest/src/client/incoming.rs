@@ -1,0 +1,136 @@
+//! Follows the frames of a message: its payload is handed on in pieces, as they arrive, so that
+//! no message is ever held in memory, whatever its length.
+
+use super::frame::{FrameError, FrameHeader, Opcode};
+
+/// What a message is (§5.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DataKind {
+    Binary,
+    Text,
+}
+
+impl DataKind {
+    pub(crate) fn opcode(self) -> Opcode {
+        match self {
+            Self::Binary => Opcode::Binary,
+            Self::Text => Opcode::Text,
+        }
+    }
+}
+
+/// Where the message stands that is coming in.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    /// From the first frame's header to the end of the last.
+    message: Option<Message>,
+    /// From a frame's header to its end.
+    frame: Option<FrameRest>,
+}
+
+/// A part of a message's payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece<'a> {
+    pub(crate) kind: DataKind,
+    /// The bytes of the message that came before.
+    pub(crate) offset: usize,
+    pub(crate) payload: &'a [u8],
+    /// The last piece of the message.
+    pub(crate) is_end: bool,
+}
+
+impl Incoming {
+    /// Begins with a data frame, whose payload comes next.
+    pub(super) fn begin(&mut self, header: FrameHeader) -> Result<(), FrameError> {
+        debug_assert_eq!(self.frame, None, "a frame begins where the one before it ended");
+        let kind = match header.opcode {
+            Opcode::Binary => Some(DataKind::Binary),
+            Opcode::Text => Some(DataKind::Text),
+            Opcode::Close | Opcode::Continuation | Opcode::Ping | Opcode::Pong => None,
+        };
+        match (self.message, kind) {
+            (None, None) => return Err(FrameError::ContinuesNothing),
+            (Some(_), Some(_)) => return Err(FrameError::InterleavedMessage),
+            (None, Some(kind)) => self.message = Some(Message { kind, arrived_bytes: 0 }),
+            (Some(_), None) => {}
+        }
+        self.frame = Some(FrameRest { left_bytes: header.payload_bytes, fin: header.fin });
+        Ok(())
+    }
+
+    /// Takes what has come of the frame under way, or `None` if there is none or nothing came.
+    pub(super) fn next_piece<'a>(&mut self, input: &mut &'a [u8]) -> Option<Piece<'a>> {
+        let (message, frame) = self.message.as_mut().zip(self.frame.as_mut())?;
+        if input.is_empty() && frame.left_bytes > 0 {
+            return None;
+        }
+        let (payload, rest) = input.split_at(frame.left_bytes.min(input.len()));
+        *input = rest;
+        frame.left_bytes -= payload.len();
+        let Message { kind, arrived_bytes: offset } = *message;
+        message.arrived_bytes += payload.len();
+        let is_whole = frame.left_bytes == 0;
+        let is_end = is_whole && frame.fin;
+        self.frame.take_if(|_| is_whole);
+        self.message.take_if(|_| is_end);
+        Some(Piece { kind, offset, payload, is_end })
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Message {
+    kind: DataKind,
+    arrived_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FrameRest {
+    left_bytes: usize,
+    fin: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(opcode: Opcode, fin: bool, payload_bytes: usize) -> FrameHeader {
+        FrameHeader { opcode, fin, payload_bytes }
+    }
+
+    #[test]
+    fn a_message_comes_in_pieces_of_whatever_arrived() {
+        let mut incoming = Incoming::default();
+        let mut next = |header: Option<FrameHeader>, mut input: &'static [u8]| {
+            header.map_or(Ok(()), |header| incoming.begin(header)).unwrap();
+            let piece = incoming.next_piece(&mut input)?;
+            Some((piece.offset, piece.payload, piece.is_end, input))
+        };
+        let (first, last) = (header(Opcode::Text, false, 3), header(Opcode::Continuation, true, 2));
+        assert_eq!(next(Some(first), b"ab"), Some((0, &b"ab"[..], false, &b""[..])));
+        assert_eq!(next(None, b""), None);
+        assert_eq!(next(None, b"c\x80\x02"), Some((2, &b"c"[..], false, &b"\x80\x02"[..])));
+        assert_eq!(next(None, b"\x80\x02"), None);
+        assert_eq!(next(Some(last), b"de"), Some((3, &b"de"[..], true, &b""[..])));
+        assert_eq!(next(None, b"fg"), None);
+    }
+
+    #[test]
+    fn empty_frames_have_one_empty_piece() {
+        let mut incoming = Incoming::default();
+        incoming.begin(header(Opcode::Binary, true, 0)).unwrap();
+        let piece = Piece { kind: DataKind::Binary, offset: 0, payload: b"", is_end: true };
+        assert_eq!(incoming.next_piece(&mut &b""[..]), Some(piece));
+        assert_eq!(incoming.next_piece(&mut &b""[..]), None);
+    }
+
+    #[test]
+    fn messages_follow_one_another() {
+        let mut incoming = Incoming::default();
+        let continuation = incoming.begin(header(Opcode::Continuation, true, 0));
+        assert_eq!(continuation, Err(FrameError::ContinuesNothing));
+        incoming.begin(header(Opcode::Text, false, 0)).unwrap();
+        assert!(incoming.next_piece(&mut &b""[..]).is_some());
+        let another = incoming.begin(header(Opcode::Binary, true, 0));
+        assert_eq!(another, Err(FrameError::InterleavedMessage));
+    }
+}

@@ -1,0 +1,79 @@
+//! What coming and going showed: one JSON document, or a page for people.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::ChurnArguments;
+use super::workload::ChurnWorkload;
+use crate::cpu_use::CpuUse;
+use crate::latency::LatencySummary;
+use crate::tally::Tally;
+
+/// The report.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ChurnReport {
+    command: &'static str,
+    address: String,
+    path: String,
+    concurrency: usize,
+    message_bytes: usize,
+    message_kind: &'static str,
+    connections: u64,
+    connections_per_second: f64,
+    connect_to_upgrade: Option<LatencySummary>,
+    connect_to_echo: Option<LatencySummary>,
+    cpu: CpuUse,
+    failures: Tally,
+}
+
+impl ChurnReport {
+    pub(super) fn new(
+        arguments: &ChurnArguments,
+        cpu: CpuUse,
+        connections: u64,
+        workload: &ChurnWorkload,
+    ) -> Self {
+        Self {
+            command: "churn",
+            address: arguments.session.address.as_str().to_owned(),
+            path: arguments.path.clone(),
+            concurrency: arguments.concurrency.get(),
+            message_bytes: arguments.message.bytes,
+            message_kind: arguments.message.filling().as_str(),
+            connections,
+            connections_per_second: cpu.per_second(connections),
+            connect_to_upgrade: workload.upgrades().summary(),
+            connect_to_echo: workload.echoes().summary(),
+            cpu,
+            failures: workload.tally().clone(),
+        }
+    }
+
+    pub(super) fn has_failures(&self) -> bool {
+        self.failures.count() > 0
+    }
+}
+
+impl fmt::Display for ChurnReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, path, concurrency, message_bytes, message_kind, .. } = self;
+        writeln!(
+            f,
+            "connections to ws://{address}{path} that echo {message_bytes} B {message_kind} and \
+             leave, {concurrency} at a time"
+        )?;
+        let Self { connections, connections_per_second, .. } = self;
+        writeln!(
+            f,
+            "{connections} came and left properly in {}: {connections_per_second:.0}/s",
+            self.cpu.wall
+        )?;
+        if let Some((upgrade, echo)) = self.connect_to_upgrade.zip(self.connect_to_echo) {
+            writeln!(f, "connect to 101:  {upgrade}")?;
+            writeln!(f, "connect to echo: {echo}")?;
+        }
+        write!(f, "{}", self.cpu)?;
+        writeln!(f, "{}", self.failures)
+    }
+}

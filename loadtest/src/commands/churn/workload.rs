@@ -1,0 +1,86 @@
+//! What a connection does that comes, echoes one message and leaves.
+
+use crate::client::{Event, Failure};
+use crate::driver::{Peer, Workload};
+use crate::latency::Latencies;
+use crate::message::{Pattern, Stamp};
+use crate::tally::Tally;
+
+/// Leads every connection through its short life.
+#[derive(Debug)]
+pub(super) struct ChurnWorkload {
+    pattern: Pattern,
+    completed: u64,
+    /// From the beginning of the connection to the 101.
+    upgrades: Latencies,
+    /// From the beginning of the connection to the echo.
+    echoes: Latencies,
+    tally: Tally,
+}
+
+impl ChurnWorkload {
+    pub(super) fn new(pattern: Pattern) -> Self {
+        Self {
+            pattern,
+            completed: 0,
+            upgrades: Latencies::new(),
+            echoes: Latencies::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// From here on, connections count.
+    pub(super) fn measure(&mut self) {
+        self.completed = 0;
+        self.upgrades.clear();
+        self.echoes.clear();
+    }
+
+    /// Connections that went through all of it while they counted.
+    pub(super) fn completed(&self) -> u64 {
+        self.completed
+    }
+
+    pub(super) fn upgrades(&self) -> &Latencies {
+        &self.upgrades
+    }
+
+    pub(super) fn echoes(&self) -> &Latencies {
+        &self.echoes
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+}
+
+impl Workload for ChurnWorkload {
+    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
+        let stamp = Stamp::of(peer.serial(), 0);
+        match event {
+            Event::Opened => {
+                self.upgrades.record(peer.age());
+                peer.message(&self.pattern, stamp);
+            }
+            Event::Data(piece) => {
+                let mismatch = |mismatch| Failure::WrongMessage { sequence: 0, mismatch };
+                self.pattern.expected(stamp).verify(&piece).map_err(mismatch)?;
+                if piece.is_end {
+                    self.echoes.record(peer.age());
+                    peer.close();
+                }
+            }
+            Event::Ping | Event::Pong { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn on_end(&mut self, serial: u64, outcome: Result<(), Failure>) {
+        self.completed += u64::from(outcome.is_ok());
+        self.tally.record_end(serial, outcome);
+    }
+
+    fn failures(&self) -> usize {
+        self.tally.count()
+    }
+}

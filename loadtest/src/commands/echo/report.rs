@@ -1,0 +1,70 @@
+//! What the closed loop showed: one JSON document, or a page for people.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::EchoArguments;
+use super::workload::EchoWorkload;
+use crate::cpu_use::CpuUse;
+use crate::latency::LatencySummary;
+use crate::tally::Tally;
+
+/// The report.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct EchoReport {
+    command: &'static str,
+    address: String,
+    path: String,
+    connections: usize,
+    in_flight: u32,
+    message_bytes: usize,
+    message_kind: &'static str,
+    messages: u64,
+    messages_per_second: f64,
+    latency: Option<LatencySummary>,
+    cpu: CpuUse,
+    failures: Tally,
+}
+
+impl EchoReport {
+    pub(super) fn new(arguments: &EchoArguments, cpu: CpuUse, workload: &EchoWorkload) -> Self {
+        let messages = workload.measured();
+        Self {
+            command: "echo",
+            address: arguments.session.address.as_str().to_owned(),
+            path: arguments.path.clone(),
+            connections: arguments.connections.get(),
+            in_flight: arguments.in_flight.get(),
+            message_bytes: arguments.message.bytes,
+            message_kind: arguments.message.filling().as_str(),
+            messages,
+            messages_per_second: cpu.per_second(messages),
+            latency: workload.latencies().summary(),
+            cpu,
+            failures: workload.tally().clone(),
+        }
+    }
+
+    pub(super) fn has_failures(&self) -> bool {
+        self.failures.count() > 0
+    }
+}
+
+impl fmt::Display for EchoReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { connections, in_flight, message_bytes, message_kind, .. } = self;
+        let Self { address, path, messages, messages_per_second, .. } = self;
+        writeln!(
+            f,
+            "{connections} connections to ws://{address}{path}, {in_flight} messages of \
+             {message_bytes} B {message_kind} in flight on each"
+        )?;
+        writeln!(f, "{messages} echoes verified in {}: {messages_per_second:.0}/s", self.cpu.wall)?;
+        if let Some(latency) = &self.latency {
+            writeln!(f, "latency: {latency}")?;
+        }
+        write!(f, "{}", self.cpu)?;
+        writeln!(f, "{}", self.failures)
+    }
+}

@@ -1,0 +1,118 @@
+//! Answers every echo with the next message, and counts.
+
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use crate::client::{Event, Failure};
+use crate::clock;
+use crate::driver::{Driver, Peer, Workload};
+use crate::echoes::{Echo, Echoes};
+use crate::latency::Latencies;
+use crate::message::Pattern;
+use crate::tally::Tally;
+
+/// The closed loop of every connection.
+#[derive(Debug)]
+pub(crate) struct EchoWorkload {
+    echoes: Echoes,
+    in_flight: usize,
+    /// When the messages in flight were sent: a ring for each connection.
+    sent: Vec<Instant>,
+    phase: Phase,
+    latencies: Latencies,
+    tally: Tally,
+}
+
+impl EchoWorkload {
+    /// For connections that are the first of the run.
+    pub(crate) fn new(pattern: Pattern, connections: usize, in_flight: NonZeroU32) -> Self {
+        let in_flight = in_flight.get() as usize;
+        Self {
+            echoes: Echoes::new(pattern, connections),
+            in_flight,
+            sent: vec![clock::now(); connections * in_flight],
+            phase: Phase::Loop,
+            latencies: Latencies::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Puts the first messages in flight on every connection.
+    pub(crate) fn begin(&mut self, driver: &mut Driver) {
+        for key in driver.keys() {
+            driver.with(key, |peer| {
+                for _ in 0..self.in_flight {
+                    self.send(peer);
+                }
+            });
+        }
+    }
+
+    /// From here on, echoes count.
+    pub(crate) fn measure(&mut self) {
+        self.latencies.clear();
+        self.phase = Phase::Measure;
+    }
+
+    /// Sends no more.
+    pub(crate) fn finish(&mut self) {
+        self.phase = Phase::Drain;
+    }
+
+    /// Echoes that came while they counted.
+    pub(crate) fn measured(&self) -> u64 {
+        self.latencies.count()
+    }
+
+    pub(crate) fn latencies(&self) -> &Latencies {
+        &self.latencies
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    fn send(&mut self, peer: &mut Peer<'_>) {
+        let echo = self.echoes.send(peer);
+        let place = self.place(echo);
+        self.sent[place] = peer.now();
+    }
+
+    fn place(&self, echo: Echo) -> usize {
+        echo.index * self.in_flight + echo.sequence as usize % self.in_flight
+    }
+}
+
+impl Workload for EchoWorkload {
+    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
+        let Event::Data(piece) = event else {
+            return Ok(());
+        };
+        let Some(echo) = self.echoes.verify(peer.serial(), &piece)? else {
+            return Ok(());
+        };
+        if self.phase == Phase::Measure {
+            let sent = self.sent[self.place(echo)];
+            self.latencies.record(peer.now().saturating_duration_since(sent));
+        }
+        if self.phase != Phase::Drain {
+            self.send(peer);
+        }
+        Ok(())
+    }
+
+    fn on_end(&mut self, serial: u64, outcome: Result<(), Failure>) {
+        self.tally.record_end(serial, outcome);
+    }
+
+    fn failures(&self) -> usize {
+        self.tally.count()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Loop,
+    Measure,
+    Drain,
+}

@@ -1,0 +1,88 @@
+//! What fan-out showed: one JSON document, or a page for people.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::FanoutArguments;
+use super::workload::FanoutWorkload;
+use crate::cpu_use::CpuUse;
+use crate::latency::LatencySummary;
+use crate::tally::Tally;
+
+/// The report.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct FanoutReport {
+    command: &'static str,
+    address: String,
+    publish_path: String,
+    subscribe_path: String,
+    publishers: usize,
+    subscribers: usize,
+    publications_per_publisher: usize,
+    burst: usize,
+    message_bytes: usize,
+    message_kind: &'static str,
+    deliveries: u64,
+    deliveries_per_second: f64,
+    lost: u64,
+    repeated_or_late: u64,
+    /// From before a publication was written to its arrival at a subscriber.
+    latency: Option<LatencySummary>,
+    cpu: CpuUse,
+    failures: Tally,
+}
+
+impl FanoutReport {
+    pub(super) fn new(arguments: &FanoutArguments, cpu: CpuUse, workload: &FanoutWorkload) -> Self {
+        let deliveries = workload.delivered();
+        Self {
+            command: "fanout",
+            address: arguments.session.address.as_str().to_owned(),
+            publish_path: arguments.paths.publish_path.clone(),
+            subscribe_path: arguments.paths.subscribe_path.clone(),
+            publishers: arguments.publishers.get(),
+            subscribers: arguments.subscribers.get(),
+            publications_per_publisher: arguments.publications.get(),
+            burst: arguments.burst.get(),
+            message_bytes: arguments.message.bytes,
+            message_kind: arguments.message.filling().as_str(),
+            deliveries,
+            deliveries_per_second: cpu.per_second(deliveries),
+            lost: workload.lost(),
+            repeated_or_late: workload.stale(),
+            latency: workload.latencies().summary(),
+            cpu,
+            failures: workload.tally().clone(),
+        }
+    }
+
+    pub(super) fn has_failures(&self) -> bool {
+        self.failures.count() > 0
+    }
+}
+
+impl fmt::Display for FanoutReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { publishers, subscribers, address, subscribe_path, .. } = self;
+        let Self { publications_per_publisher, burst, message_bytes, message_kind, .. } = self;
+        writeln!(
+            f,
+            "{publishers} publishers to {subscribers} subscribers of ws://{address}{subscribe_path}: \
+             {publications_per_publisher} publications of {message_bytes} B {message_kind} each, \
+             {burst} at once"
+        )?;
+        let Self { deliveries, deliveries_per_second, lost, repeated_or_late, .. } = self;
+        writeln!(
+            f,
+            "{deliveries} deliveries verified in {}: {deliveries_per_second:.0}/s; {lost} lost, \
+             {repeated_or_late} repeated or late",
+            self.cpu.wall
+        )?;
+        if let Some(latency) = &self.latency {
+            writeln!(f, "latency: {latency}")?;
+        }
+        write!(f, "{}", self.cpu)?;
+        writeln!(f, "{}", self.failures)
+    }
+}

@@ -1,0 +1,168 @@
+//! Publishes, verifies what every subscriber receives, and counts.
+
+use std::time::Duration;
+
+use crate::client::{Event, Failure};
+use crate::deliveries::{Deliveries, Delivery, Order};
+use crate::driver::{self, ConnKey, Driver, Peer, Workload};
+use crate::latency::Latencies;
+use crate::message::Pattern;
+use crate::tally::Tally;
+
+/// Publishers and subscribers. The subscribers are the first connections of the run.
+#[derive(Debug)]
+pub(super) struct FanoutWorkload {
+    deliveries: Deliveries,
+    subscribers: usize,
+    /// Deliveries that are due, and have not come and cannot come any more in order.
+    outstanding: u64,
+    lost: u64,
+    stale: u64,
+    is_over: bool,
+    latencies: Latencies,
+    tally: Tally,
+}
+
+impl FanoutWorkload {
+    pub(super) fn new(pattern: Pattern, publishers: usize, subscribers: usize) -> Self {
+        Self {
+            deliveries: Deliveries::new(pattern, publishers, subscribers),
+            subscribers,
+            outstanding: 0,
+            lost: 0,
+            stale: 0,
+            is_over: false,
+            latencies: Latencies::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Lets every publisher send so many publications, in one write each.
+    pub(super) fn publish(&mut self, count: usize, driver: &mut Driver) {
+        for key in driver.keys() {
+            let Some(publisher) = self.publisher(key) else {
+                continue;
+            };
+            driver.with(key, |peer| {
+                for _ in 0..count {
+                    self.deliveries.publish(publisher, peer);
+                    self.outstanding += self.subscribers as u64;
+                }
+            });
+        }
+    }
+
+    /// From here on, deliveries count; what was lost counts in any case.
+    pub(super) fn measure(&mut self) {
+        self.latencies.clear();
+    }
+
+    pub(super) fn is_everything_received(&self) -> bool {
+        self.outstanding == 0
+    }
+
+    /// Without all of its connections, or with a silent server, the run cannot be finished.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// What has not come after so long is lost.
+    pub(super) fn give_up(&mut self, waited: Duration) {
+        self.is_over = true;
+        for subscriber in 0..self.subscribers {
+            let missing = self.deliveries.outstanding(subscriber);
+            self.lost += missing;
+            if missing > 0 {
+                self.tally.record(|| {
+                    let seconds = waited.as_secs_f64();
+                    format!(
+                        "subscriber {subscriber}: {missing} publications did not come within \
+                         {seconds} s"
+                    )
+                });
+            }
+        }
+    }
+
+    /// Deliveries in order since they count.
+    pub(super) fn delivered(&self) -> u64 {
+        self.latencies.count()
+    }
+
+    /// Publications that a subscriber never received, or not in their place.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Publications that a subscriber received again, or after a later one.
+    pub(super) fn stale(&self) -> u64 {
+        self.stale
+    }
+
+    pub(super) fn latencies(&self) -> &Latencies {
+        &self.latencies
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    fn publisher(&self, key: ConnKey) -> Option<usize> {
+        driver::index(key.serial()).checked_sub(self.subscribers)
+    }
+
+    fn receive(&mut self, subscriber: usize, delivery: Delivery, latency: Duration) {
+        let Delivery { publisher, sequence, order, .. } = delivery;
+        match order {
+            Order::Next => {}
+            Order::Ahead { missing } => {
+                self.lost += u64::from(missing);
+                self.outstanding -= u64::from(missing);
+                self.tally.record(|| {
+                    format!(
+                        "subscriber {subscriber}: publication {sequence} of publisher \
+                         {publisher} came, {missing} before it did not"
+                    )
+                });
+            }
+            Order::Stale => {
+                self.stale += 1;
+                self.tally.record(|| {
+                    format!(
+                        "subscriber {subscriber}: publication {sequence} of publisher \
+                         {publisher} came again, or after a later one"
+                    )
+                });
+                return;
+            }
+        }
+        self.outstanding -= 1;
+        self.latencies.record(latency);
+    }
+}
+
+impl Workload for FanoutWorkload {
+    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
+        let Event::Data(piece) = event else {
+            return Ok(());
+        };
+        let subscriber = driver::index(peer.serial());
+        // A server may send publishers their own publications, or an answer of its own making.
+        if subscriber < self.subscribers
+            && let Some(delivery) = self.deliveries.verify(subscriber, &piece)?
+        {
+            let latency = peer.now().saturating_duration_since(delivery.published);
+            self.receive(subscriber, delivery, latency);
+        }
+        Ok(())
+    }
+
+    fn on_end(&mut self, serial: u64, outcome: Result<(), Failure>) {
+        self.is_over |= outcome.is_err();
+        self.tally.record_end(serial, outcome);
+    }
+
+    fn failures(&self) -> usize {
+        self.tally.count()
+    }
+}

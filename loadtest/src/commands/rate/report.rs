@@ -1,0 +1,82 @@
+//! What the open loop showed: one JSON document, or a page for people.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::RateArguments;
+use super::workload::RateWorkload;
+use crate::cpu_use::CpuUse;
+use crate::latency::LatencySummary;
+use crate::tally::Tally;
+
+/// The report.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct RateReport {
+    command: &'static str,
+    address: String,
+    path: String,
+    connections: usize,
+    message_bytes: usize,
+    message_kind: &'static str,
+    rate_messages_per_second: u32,
+    messages_sent: u64,
+    messages_echoed: u64,
+    /// From the moment at which each message was due.
+    latency: Option<LatencySummary>,
+    /// How late the load generator sent them. It is part of the latencies.
+    send_delay: Option<LatencySummary>,
+    cpu: CpuUse,
+    failures: Tally,
+}
+
+impl RateReport {
+    pub(super) fn new(
+        arguments: &RateArguments,
+        cpu: CpuUse,
+        messages_sent: u64,
+        workload: &RateWorkload,
+    ) -> Self {
+        Self {
+            command: "rate",
+            address: arguments.session.address.as_str().to_owned(),
+            path: arguments.path.clone(),
+            connections: arguments.connections.get(),
+            message_bytes: arguments.message.bytes,
+            message_kind: arguments.message.filling().as_str(),
+            rate_messages_per_second: arguments.rate.get(),
+            messages_sent,
+            messages_echoed: workload.latencies().count(),
+            latency: workload.latencies().summary(),
+            send_delay: workload.delays().summary(),
+            cpu,
+            failures: workload.tally().clone(),
+        }
+    }
+
+    pub(super) fn has_failures(&self) -> bool {
+        self.failures.count() > 0
+    }
+}
+
+impl fmt::Display for RateReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { connections, address, path, message_bytes, message_kind, .. } = self;
+        let rate = self.rate_messages_per_second;
+        writeln!(
+            f,
+            "{rate} messages of {message_bytes} B {message_kind} per second, on {connections} \
+             connections to ws://{address}{path} in turn"
+        )?;
+        let Self { messages_sent, messages_echoed, .. } = self;
+        writeln!(f, "{messages_sent} sent in {}, {messages_echoed} echoed", self.cpu.wall)?;
+        if let Some(latency) = &self.latency {
+            writeln!(f, "latency, from when each was due: {latency}")?;
+        }
+        if let Some(delay) = &self.send_delay {
+            writeln!(f, "of which before it was sent: {delay}")?;
+        }
+        write!(f, "{}", self.cpu)?;
+        writeln!(f, "{}", self.failures)
+    }
+}

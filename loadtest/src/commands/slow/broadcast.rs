@@ -1,0 +1,108 @@
+//! Slow readers of a broadcast: they are sent what all are sent.
+
+use std::num::NonZeroU32;
+
+use super::stages::Stages;
+use super::tracker::Tracker;
+use crate::client::{Event, Failure};
+use crate::clock;
+use crate::commands::session::SERVE;
+use crate::deliveries::{Deliveries, Order};
+use crate::driver::{self, Driver, Peer, Workload};
+use crate::fleet::Steer;
+use crate::message::Pattern;
+use crate::schedule::Schedule;
+
+/// One publisher with a steady rate. Its connection comes after the readers'.
+#[derive(Debug)]
+pub(super) struct BroadcastWorkload {
+    deliveries: Deliveries,
+    rate: NonZeroU32,
+    schedule: Option<Schedule>,
+    published: u64,
+    tracker: Tracker,
+}
+
+impl BroadcastWorkload {
+    pub(super) fn new(pattern: Pattern, tracker: Tracker, rate: NonZeroU32) -> Self {
+        let deliveries = Deliveries::new(pattern, 1, tracker.readers());
+        Self { deliveries, rate, schedule: None, published: 0, tracker }
+    }
+}
+
+impl Stages for BroadcastWorkload {
+    fn begin(&mut self, _driver: &mut Driver) {
+        self.schedule = Some(Schedule::new(clock::now(), self.rate.get(), 1));
+    }
+
+    fn act(&mut self, driver: &mut Driver) -> Steer {
+        let Some(schedule) = self.schedule else {
+            return SERVE;
+        };
+        let due = schedule.due(clock::now());
+        let publisher = self.tracker.readers() as u64;
+        if due > self.published
+            && let Some(key) = driver.keys().into_iter().find(|key| key.serial() == publisher)
+        {
+            driver.with(key, |peer| {
+                for _ in self.published..due {
+                    self.deliveries.publish(0, peer);
+                }
+            });
+        }
+        self.published = due;
+        Steer::Wait(schedule.moment(due).saturating_duration_since(clock::now()))
+    }
+
+    fn finish(&mut self) {
+        self.schedule = None;
+    }
+
+    fn outstanding(&self, reader: usize) -> u64 {
+        self.deliveries.outstanding(reader)
+    }
+
+    fn tracker(&mut self) -> &mut Tracker {
+        &mut self.tracker
+    }
+}
+
+impl Workload for BroadcastWorkload {
+    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
+        let Event::Data(piece) = event else {
+            return Ok(());
+        };
+        let serial = peer.serial();
+        let is_other = self.tracker.is_other(serial);
+        if !is_other && !self.tracker.is_slow(serial) {
+            return Ok(());
+        }
+        let Some(delivery) = self.deliveries.verify(driver::index(serial), &piece)? else {
+            return Ok(());
+        };
+        // What a slow reader misses is the server's policy; what comes must still be in order.
+        let is_fault = match delivery.order {
+            Order::Next => false,
+            Order::Ahead { .. } => is_other,
+            Order::Stale => true,
+        };
+        if is_fault {
+            let sequence = delivery.sequence;
+            self.tracker.record_failure(|| {
+                format!("reader {serial}: publication {sequence} came out of order or twice")
+            });
+        }
+        if is_other {
+            self.tracker.record(peer.now().saturating_duration_since(delivery.published));
+        }
+        Ok(())
+    }
+
+    fn on_end(&mut self, serial: u64, outcome: Result<(), Failure>) {
+        self.tracker.record_end(serial, outcome);
+    }
+
+    fn failures(&self) -> usize {
+        self.tracker.tally().count()
+    }
+}

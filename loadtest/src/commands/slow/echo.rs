@@ -1,0 +1,117 @@
+//! Slow readers of an echo: they go on asking for what they do not read.
+
+use std::time::{Duration, Instant};
+
+use super::stages::Stages;
+use super::tracker::Tracker;
+use crate::client::{Event, Failure};
+use crate::clock;
+use crate::commands::session::SERVE;
+use crate::driver::{Driver, Peer, Workload};
+use crate::echoes::Echoes;
+use crate::fleet::Steer;
+use crate::message::Pattern;
+
+/// A closed loop of one message for each of the others, a flood for each of the slow.
+#[derive(Debug)]
+pub(super) struct EchoWorkload {
+    echoes: Echoes,
+    /// When each connection sent its last message.
+    sent: Vec<Instant>,
+    next_batch: Instant,
+    is_finished: bool,
+    tracker: Tracker,
+}
+
+impl EchoWorkload {
+    pub(super) fn new(pattern: Pattern, tracker: Tracker) -> Self {
+        let now = clock::now();
+        Self {
+            echoes: Echoes::new(pattern, tracker.readers()),
+            sent: vec![now; tracker.readers()],
+            next_batch: now,
+            is_finished: false,
+            tracker,
+        }
+    }
+
+    fn send(&mut self, peer: &mut Peer<'_>) {
+        let echo = self.echoes.send(peer);
+        self.sent[echo.index] = peer.now();
+    }
+}
+
+impl Stages for EchoWorkload {
+    fn begin(&mut self, driver: &mut Driver) {
+        for key in driver.keys() {
+            if self.tracker.is_other(key.serial()) {
+                driver.with(key, |peer| self.send(peer));
+            }
+        }
+    }
+
+    fn act(&mut self, driver: &mut Driver) -> Steer {
+        if !self.tracker.has_stopped_reading() {
+            return SERVE;
+        }
+        let now = clock::now();
+        if self.next_batch <= now {
+            self.next_batch = now + BATCH_INTERVAL;
+            let messages = (BATCH_BYTES / self.echoes.frame_bytes()).max(1);
+            for key in self.slow_keys(driver) {
+                driver.with(key, |peer| {
+                    // The server takes no more for now.
+                    if peer.has_unsent() {
+                        return;
+                    }
+                    for _ in 0..messages {
+                        self.send(peer);
+                    }
+                });
+            }
+        }
+        Steer::Wait(self.next_batch.saturating_duration_since(clock::now()))
+    }
+
+    fn finish(&mut self) {
+        self.is_finished = true;
+    }
+
+    fn outstanding(&self, reader: usize) -> u64 {
+        self.echoes.outstanding(reader).into()
+    }
+
+    fn tracker(&mut self) -> &mut Tracker {
+        &mut self.tracker
+    }
+}
+
+impl Workload for EchoWorkload {
+    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
+        let Event::Data(piece) = event else {
+            return Ok(());
+        };
+        if let Some(echo) = self.echoes.verify(peer.serial(), &piece)?
+            && self.tracker.is_other(peer.serial())
+            && !self.is_finished
+        {
+            let sent = self.sent[echo.index];
+            self.tracker.record(peer.now().saturating_duration_since(sent));
+            self.send(peer);
+        }
+        Ok(())
+    }
+
+    fn on_end(&mut self, serial: u64, outcome: Result<(), Failure>) {
+        self.tracker.record_end(serial, outcome);
+    }
+
+    fn failures(&self) -> usize {
+        self.tracker.tally().count()
+    }
+}
+
+/// What a slow reader asks for at a time, if the server took what it asked for before: enough to
+/// fill whatever buffers there are in a second.
+const BATCH_BYTES: usize = 64 * 1024;
+const BATCH_INTERVAL: Duration = Duration::from_millis(10);

@@ -1,0 +1,167 @@
+//! `loadtest slow`: what readers that stop reading do to the server and to everybody else.
+//!
+//! Some connections are measured all the time. After a while others, which were quiet until then,
+//! stop reading: from an echo they go on asking for more, of a broadcast they are sent what all
+//! are sent. In the end they read again, which shows what became of them.
+
+mod broadcast;
+mod echo;
+mod report;
+mod stages;
+mod tracker;
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::fanout::{BroadcastPaths, require_stamp};
+use super::session::{MessageArguments, Needs, Session, SessionArguments};
+use super::{CommandError, Verdict};
+use crate::clock;
+use crate::fleet::Steer;
+use crate::interrupt::Interrupt;
+use crate::message::Pattern;
+use crate::proc_stats::ProcessStats;
+use crate::target::parse_path;
+use crate::units::parse_seconds;
+use broadcast::BroadcastWorkload;
+use echo::EchoWorkload;
+use report::{SlowReport, StageReport};
+use stages::Stages;
+use tracker::Tracker;
+
+/// Lets some readers stop reading and reports the server's memory and the others' latency
+#[derive(Args, Debug)]
+pub(crate) struct SlowArguments {
+    #[command(flatten)]
+    session: SessionArguments,
+
+    #[command(flatten)]
+    message: MessageArguments,
+
+    /// Path of the echo
+    #[arg(long, default_value = "/echo", value_parser = parse_path, conflicts_with = "broadcast")]
+    path: String,
+
+    /// Stop reading from a broadcast instead of an echo
+    #[arg(long)]
+    broadcast: bool,
+
+    #[command(flatten)]
+    paths: BroadcastPaths,
+
+    /// Publications per second, with --broadcast
+    #[arg(long, value_name = "PUBLICATIONS_PER_SECOND", default_value = "100")]
+    rate: NonZeroU32,
+
+    /// Connections that stop reading
+    #[arg(long, value_name = "COUNT", default_value = "10")]
+    slow: NonZeroUsize,
+
+    /// Connections that go on
+    #[arg(long, value_name = "COUNT", default_value = "50")]
+    connections: NonZeroUsize,
+
+    /// How long to measure while everybody reads
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = parse_seconds)]
+    before_seconds: Duration,
+
+    /// How long to measure while some do not
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
+    during_seconds: Duration,
+}
+
+/// Runs the command.
+pub(crate) fn run(
+    arguments: &SlowArguments,
+    interrupt: &Interrupt,
+) -> Result<Verdict, CommandError> {
+    let SlowArguments { message, paths, rate, .. } = arguments;
+    let (others, slow) = (arguments.connections.get(), arguments.slow.get());
+    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed);
+    let path = if arguments.broadcast { &paths.subscribe_path } else { &arguments.path };
+    let connections = others.saturating_add(slow).saturating_add(1);
+    if arguments.broadcast {
+        require_stamp(message.bytes)?;
+    }
+    let needs = Needs { path, connections, ..Needs::default() };
+    let mut session = Session::prepare(&arguments.session, needs, interrupt)?;
+    let report = if arguments.broadcast {
+        let workload = BroadcastWorkload::new(pattern, Tracker::new(others, slow), *rate);
+        study(arguments, &mut session, workload)?
+    } else {
+        let workload = EchoWorkload::new(pattern, Tracker::new(others, slow));
+        study(arguments, &mut session, workload)?
+    };
+    session.report(&report, report.has_failures())
+}
+
+fn study(
+    arguments: &SlowArguments,
+    session: &mut Session,
+    mut workload: impl Stages,
+) -> Result<SlowReport, CommandError> {
+    let readers = arguments.connections.get() + arguments.slow.get();
+    session.open("opening", None, readers, &mut workload)?;
+    if arguments.broadcast {
+        let path = arguments.paths.publish_path.as_str().into();
+        session.open("publisher", Some(&path), 1, &mut workload)?;
+    }
+    workload.begin(session.fleet.driver());
+    session
+        .run_for("warming up", WARM_UP, &mut workload, |driver, workload| workload.act(driver))?;
+    let before = measure("before", arguments.before_seconds, session, &mut workload)?;
+    workload.stop_reading(session.fleet.driver());
+    let during = measure("during", arguments.during_seconds, session, &mut workload)?;
+    workload.read_again(session.fleet.driver());
+    // As long as an answer may take, and no longer once everybody has everything.
+    let timeout = arguments.session.timeout;
+    session.run_for("reading again", timeout, &mut workload, |driver, workload| {
+        let is_over = driver.awaiting() == 0 && workload.behind(driver) == 0;
+        if is_over { Steer::Done } else { Steer::Wait(LOOK_INTERVAL) }
+    })?;
+    let behind = workload.behind(session.fleet.driver());
+    session.close(&mut workload)?;
+    let after = session.meter().server()?;
+    Ok(SlowReport::new(arguments, [before, during], after, behind, workload.tracker()))
+}
+
+/// Measures the others, and the server's memory, for so long.
+fn measure(
+    name: &str,
+    duration: Duration,
+    session: &mut Session,
+    workload: &mut impl Stages,
+) -> Result<StageReport, CommandError> {
+    let meter = session.meter();
+    let (mut highest, mut next_sample) = (meter.server()?, clock::now());
+    workload.tracker().clear_latencies();
+    let before = session.mark();
+    session.run_for(name, duration, workload, |driver, workload| {
+        let now = clock::now();
+        if next_sample <= now {
+            next_sample = now + SAMPLE_INTERVAL;
+            // A server that is gone is found elsewhere.
+            highest = higher(highest, meter.server().unwrap_or_default());
+        }
+        workload.act(driver)
+    })?;
+    let after = session.mark();
+    session.require_server()?;
+    highest = higher(highest, meter.server()?);
+    let latencies = workload.tracker().latencies();
+    // Per message would be wrong: the slow readers cause work as well.
+    let cpu = after.since(&before, "message", 0);
+    Ok(StageReport::new(latencies, highest, cpu))
+}
+
+/// The figures of the two that have more anonymous memory.
+fn higher(one: Option<ProcessStats>, other: Option<ProcessStats>) -> Option<ProcessStats> {
+    one.into_iter().chain(other).max_by_key(|stats| stats.anonymous_bytes)
+}
+
+const WARM_UP: Duration = Duration::from_secs(1);
+/// The server's memory is read so rarely that it does not show in the latencies.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);

@@ -1,0 +1,125 @@
+//! Keeps the books: latencies of those who go on, and what became of those who stopped reading.
+
+use std::time::Duration;
+
+use crate::client::Failure;
+use crate::driver;
+use crate::latency::Latencies;
+use crate::tally::Tally;
+
+/// The readers of the study: first those who go on, then the slow ones.
+#[derive(Debug)]
+pub(super) struct Tracker {
+    others: usize,
+    slow: usize,
+    has_stopped_reading: bool,
+    latencies: Latencies,
+    ends: SlowEnds,
+    tally: Tally,
+}
+
+/// How the server got rid of slow readers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SlowEnds {
+    pub(super) closed: Tally,
+    pub(super) cut_off: Tally,
+}
+
+impl Tracker {
+    pub(super) fn new(others: usize, slow: usize) -> Self {
+        Self {
+            others,
+            slow,
+            has_stopped_reading: false,
+            latencies: Latencies::new(),
+            ends: SlowEnds::default(),
+            tally: Tally::default(),
+        }
+    }
+
+    pub(super) fn readers(&self) -> usize {
+        self.others + self.slow
+    }
+
+    pub(super) fn is_slow(&self, serial: u64) -> bool {
+        (self.others..self.readers()).contains(&driver::index(serial))
+    }
+
+    pub(super) fn is_other(&self, serial: u64) -> bool {
+        serial < self.others as u64
+    }
+
+    pub(super) fn clear_latencies(&mut self) {
+        self.latencies.clear();
+    }
+
+    pub(super) fn stop_reading(&mut self) {
+        self.has_stopped_reading = true;
+    }
+
+    pub(super) fn has_stopped_reading(&self) -> bool {
+        self.has_stopped_reading
+    }
+
+    pub(super) fn record(&mut self, latency: Duration) {
+        self.latencies.record(latency);
+    }
+
+    /// A failure that ends no connection.
+    pub(super) fn record_failure(&mut self, reason: impl FnOnce() -> String) {
+        self.tally.record(reason);
+    }
+
+    /// A connection ended. Of slow readers, only what no policy can excuse is a failure.
+    pub(super) fn record_end(&mut self, serial: u64, outcome: Result<(), Failure>) {
+        let Err(failure) = outcome else {
+            return;
+        };
+        let reason = || format!("slow reader {serial}: {failure}");
+        if !self.is_slow(serial) || !self.has_stopped_reading {
+            self.tally.record_end(serial, Err(failure));
+        } else if matches!(failure, Failure::ClosedByServer { .. }) {
+            self.ends.closed.record(reason);
+        } else if matches!(failure, Failure::Socket(_) | Failure::EndOfStream) {
+            self.ends.cut_off.record(reason);
+        } else if !matches!(failure, Failure::Overdue { .. }) {
+            // Who is overdue is behind, and counted as that.
+            self.tally.record_end(serial, Err(failure));
+        }
+    }
+
+    pub(super) fn latencies(&self) -> &Latencies {
+        &self.latencies
+    }
+
+    pub(super) fn ends(&self) -> &SlowEnds {
+        &self.ends
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_readers_may_be_thrown_out_but_not_lied_to() {
+        let mut tracker = Tracker::new(2, 3);
+        assert!(tracker.is_other(1) && !tracker.is_slow(1));
+        assert!(tracker.is_slow(2) && tracker.is_slow(4) && !tracker.is_slow(5));
+        tracker.record_end(2, Err(Failure::EndOfStream));
+        assert_eq!(tracker.tally().count(), 1, "it was reading then");
+        tracker.stop_reading();
+        tracker.record_end(3, Err(Failure::EndOfStream));
+        let closed = Failure::ClosedByServer { code: Some(4002), reason: "too slow".to_owned() };
+        tracker.record_end(4, Err(closed));
+        assert_eq!(tracker.tally().count(), 1);
+        assert_eq!((tracker.ends.closed.count(), tracker.ends.cut_off.count()), (1, 1));
+        tracker.record_end(4, Err(Failure::UnaskedMessage));
+        tracker.record_end(0, Err(Failure::EndOfStream));
+        assert_eq!(tracker.tally().count(), 3);
+    }
+}

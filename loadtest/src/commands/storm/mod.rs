@@ -1,0 +1,95 @@
+//! `loadtest storm`: how long it takes until everybody is served again after all were cut off.
+//!
+//! Opens connections at an easy pace, drops them all as a failing network would, and connects as
+//! many again at once.
+
+mod report;
+mod workload;
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::session::{Needs, SERVE, Session, SessionArguments};
+use super::{CommandError, Verdict};
+use crate::fleet::Steer;
+use crate::interrupt::Interrupt;
+use crate::target::parse_path;
+use report::StormReport;
+use workload::StormWorkload;
+
+/// Reconnects everybody at once and reports how long it takes until all are served
+#[derive(Args, Debug)]
+pub(crate) struct StormArguments {
+    #[command(flatten)]
+    session: SessionArguments,
+
+    /// Path of the upgrade request
+    #[arg(long, default_value = "/echo", value_parser = parse_path)]
+    path: String,
+
+    /// Connections that are cut off and reconnect
+    #[arg(long, value_name = "COUNT")]
+    connections: NonZeroUsize,
+}
+
+/// Runs the command.
+pub(crate) fn run(
+    arguments: &StormArguments,
+    interrupt: &Interrupt,
+) -> Result<Verdict, CommandError> {
+    let connections = arguments.connections.get();
+    let needs = Needs { path: &arguments.path, connections, has_turnover: true, descriptors: None };
+    let mut session = Session::prepare(&arguments.session, needs, interrupt)?;
+    let report = study(arguments, &mut session)?;
+    session.report(&report, report.has_failures())
+}
+
+fn study(arguments: &StormArguments, session: &mut Session) -> Result<StormReport, CommandError> {
+    let connections = arguments.connections.get();
+    let mut workload = StormWorkload::new();
+    session.open("opening", None, connections, &mut workload)?;
+    session.fleet.abandon();
+    workload.begin();
+
+    let before = session.mark();
+    reconnect(connections, session, &mut workload)?;
+    let after = session.mark();
+    // The rest is counted as well: who was served must be there to be closed properly.
+    session.close(&mut workload)?;
+    let served = workload.upgrades().count();
+    let cpu = after.since(&before, "connection", served);
+    let served_all = workload.last_served().map(|served| served.duration_since(before.time));
+    Ok(StormReport::new(arguments, cpu, served_all, &workload))
+}
+
+/// Connects all as fast as the kernel lets us, and answers the server meanwhile.
+fn reconnect(
+    connections: usize,
+    session: &mut Session,
+    workload: &mut StormWorkload,
+) -> Result<(), CommandError> {
+    let step = session.begin("reconnecting", connections);
+    let mut begun = 0;
+    session.drive(workload, |driver, workload| {
+        step.reach(begun - driver.awaiting().min(begun));
+        let batch = BATCH.min(connections - begun);
+        for _ in 0..batch {
+            driver.connect_to(None, workload);
+        }
+        begun += batch;
+        if begun < connections {
+            return Steer::Wait(Duration::ZERO);
+        }
+        match driver.awaiting() {
+            0 => Steer::Done,
+            _ => SERVE,
+        }
+    })?;
+    step.end(format_args!("reconnecting: {} were served", workload.upgrades().count()));
+    Ok(())
+}
+
+/// Connections that are begun between two looks at what the server did.
+const BATCH: usize = 256;

@@ -1,0 +1,59 @@
+//! Takes the time of each upgrade.
+
+use std::time::Instant;
+
+use crate::client::{Event, Failure};
+use crate::driver::{Peer, Workload};
+use crate::latency::Latencies;
+use crate::tally::Tally;
+
+/// Watches the storm.
+#[derive(Debug)]
+pub(super) struct StormWorkload {
+    /// From the beginning of the connection to the 101.
+    upgrades: Latencies,
+    last_served: Option<Instant>,
+    tally: Tally,
+}
+
+impl StormWorkload {
+    pub(super) fn new() -> Self {
+        Self { upgrades: Latencies::new(), last_served: None, tally: Tally::default() }
+    }
+
+    /// The storm begins: what was before it does not count, save the failures.
+    pub(super) fn begin(&mut self) {
+        self.upgrades.clear();
+        self.last_served = None;
+    }
+
+    pub(super) fn upgrades(&self) -> &Latencies {
+        &self.upgrades
+    }
+
+    pub(super) fn last_served(&self) -> Option<Instant> {
+        self.last_served
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+}
+
+impl Workload for StormWorkload {
+    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
+        if event == Event::Opened {
+            self.upgrades.record(peer.age());
+            self.last_served = Some(peer.now());
+        }
+        Ok(())
+    }
+
+    fn on_end(&mut self, serial: u64, outcome: Result<(), Failure>) {
+        self.tally.record_end(serial, outcome);
+    }
+
+    fn failures(&self) -> usize {
+        self.tally.count()
+    }
+}

@@ -1,0 +1,104 @@
+//! What the shortage showed: one JSON document, or a page for people.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::UlimitArguments;
+use super::workload::{Counts, UlimitWorkload};
+use crate::cpu_use::CpuUse;
+use crate::tally::Tally;
+
+/// The report.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct UlimitReport {
+    command: &'static str,
+    address: String,
+    path: String,
+    descriptors: u32,
+    clients: usize,
+    #[serde(flatten)]
+    arrived: Counts,
+    /// Clients that had no answer at the end of the pressure.
+    left_waiting: usize,
+    /// While nothing was asked of the server but by those who came too many.
+    pressure: CpuUse,
+    echoed_under_pressure: usize,
+    clients_that_left: usize,
+    newcomers: usize,
+    /// Newcomers, or clients that had waited, served after others had left.
+    newcomers_served: usize,
+    failures: Tally,
+}
+
+/// What came before the last stage.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pressure {
+    pub(super) arrived: Counts,
+    pub(super) left_waiting: usize,
+    pub(super) cpu: CpuUse,
+}
+
+impl UlimitReport {
+    pub(super) fn new(
+        arguments: &UlimitArguments,
+        pressure: Pressure,
+        newcomers: usize,
+        workload: &UlimitWorkload,
+    ) -> Self {
+        let Pressure { arrived, left_waiting, cpu } = pressure;
+        Self {
+            command: "ulimit",
+            address: arguments.session.address.as_str().to_owned(),
+            path: arguments.path.clone(),
+            descriptors: arguments.descriptors.get(),
+            clients: arguments.clients.get(),
+            arrived,
+            left_waiting,
+            pressure: cpu,
+            echoed_under_pressure: workload.echoed(),
+            clients_that_left: workload.left(),
+            newcomers,
+            newcomers_served: workload.returned(),
+            failures: workload.tally().clone(),
+        }
+    }
+
+    pub(super) fn has_failures(&self) -> bool {
+        self.failures.count() > 0
+    }
+}
+
+impl fmt::Display for UlimitReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { clients, address, path, descriptors, arrived, left_waiting, .. } = self;
+        writeln!(
+            f,
+            "{clients} clients came to ws://{address}{path}, whose server may open {descriptors} \
+             files"
+        )?;
+        writeln!(
+            f,
+            "{} served, {} refused with 503 and Retry-After, {} with 503 alone, {} otherwise, \
+             {} reset, {left_waiting} left waiting",
+            arrived.served,
+            arrived.refused_with_retry_after,
+            arrived.refused_without_retry_after,
+            arrived.refused_otherwise,
+            arrived.reset
+        )?;
+        writeln!(f, "under pressure, with nothing else to do:")?;
+        for line in self.pressure.to_string().lines() {
+            writeln!(f, "  {line}")?;
+        }
+        let Self { echoed_under_pressure, clients_that_left, newcomers, newcomers_served, .. } =
+            self;
+        writeln!(f, "{echoed_under_pressure} of those served echoed a message meanwhile")?;
+        writeln!(
+            f,
+            "after {clients_that_left} had left, {newcomers_served} of {newcomers} newcomers were \
+             served"
+        )?;
+        writeln!(f, "{}", self.failures)
+    }
+}

@@ -1,0 +1,198 @@
+//! Follows every client: served, refused, reset or left waiting, and later leaving or returning.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+
+use crate::client::{Event, Failure, HandshakeError};
+use crate::driver::{Driver, Peer, Workload};
+use crate::message::{Pattern, Stamp};
+use crate::tally::Tally;
+
+/// What became of the clients that came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Counts {
+    pub(super) served: usize,
+    #[serde(rename = "refused_503_with_retry_after")]
+    pub(super) refused_with_retry_after: usize,
+    #[serde(rename = "refused_503_without_retry_after")]
+    pub(super) refused_without_retry_after: usize,
+    /// Answered with another status, or with what is no acceptance.
+    pub(super) refused_otherwise: usize,
+    /// The connection was refused, reset or ended without an answer.
+    pub(super) reset: usize,
+}
+
+/// The course of the study.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    Arrive,
+    Echo,
+    Leave,
+    Return,
+}
+
+/// All clients.
+#[derive(Debug)]
+pub(super) struct UlimitWorkload {
+    pattern: Pattern,
+    stage: Stage,
+    counts: Counts,
+    /// The clients that are served now.
+    served: HashSet<u64>,
+    asked: usize,
+    echoed: usize,
+    leaving: HashSet<u64>,
+    left: usize,
+    /// Clients that were served after others had left.
+    returned: usize,
+    tally: Tally,
+}
+
+impl UlimitWorkload {
+    pub(super) fn new(pattern: Pattern) -> Self {
+        Self {
+            pattern,
+            stage: Stage::Arrive,
+            counts: Counts::default(),
+            served: HashSet::new(),
+            asked: 0,
+            echoed: 0,
+            leaving: HashSet::new(),
+            left: 0,
+            returned: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    pub(super) fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+    }
+
+    /// Asks everybody who is served for an echo.
+    pub(super) fn echo_all(&mut self, driver: &mut Driver) {
+        for key in driver.keys() {
+            if self.served.contains(&key.serial()) {
+                self.asked += 1;
+                driver.with(key, |peer| peer.message(&self.pattern, stamp(peer.serial())));
+            }
+        }
+    }
+
+    /// Lets so many of the served leave.
+    pub(super) fn close_some(&mut self, leaving: usize, driver: &mut Driver) {
+        let keys = driver.keys().into_iter().filter(|key| self.served.contains(&key.serial()));
+        for key in keys.take(leaving).collect::<Vec<_>>() {
+            self.leaving.insert(key.serial());
+            driver.with(key, |peer| peer.close());
+        }
+    }
+
+    /// Whoever was served must have echoed by now.
+    pub(super) fn require_echoes(&mut self) {
+        let silent = self.asked.saturating_sub(self.echoed);
+        if silent > 0 {
+            self.tally.record(|| format!("{silent} connections that were served did not echo"));
+        }
+    }
+
+    /// So many must have got in after others had left.
+    pub(super) fn require_newcomers(&mut self, newcomers: usize) {
+        if self.counts.served == 0 {
+            self.tally.record(|| "nobody was served".to_owned());
+        }
+        let returned = self.returned;
+        if returned < newcomers {
+            let reason = || format!("only {returned} of {newcomers} newcomers were served");
+            self.tally.record(reason);
+        }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Clients that have no answer yet.
+    pub(super) fn waiting(&self, driver: &Driver) -> usize {
+        driver.len().saturating_sub(self.served.len())
+    }
+
+    pub(super) fn has_echoed_all(&self) -> bool {
+        self.echoed >= self.asked
+    }
+
+    pub(super) fn echoed(&self) -> usize {
+        self.echoed
+    }
+
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
+    pub(super) fn returned(&self) -> usize {
+        self.returned
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    fn count_refusal(&mut self, failure: &Failure) {
+        let counts = &mut self.counts;
+        if let Failure::Handshake(HandshakeError::Refused { line, has_retry_after }) = failure
+            && line.starts_with("503")
+        {
+            if *has_retry_after {
+                counts.refused_with_retry_after += 1;
+            } else {
+                counts.refused_without_retry_after += 1;
+            }
+        } else if matches!(failure, Failure::Handshake(_)) {
+            counts.refused_otherwise += 1;
+        } else if !matches!(failure, Failure::Overdue { .. }) {
+            // Who is overdue was left waiting, and is counted as that.
+            counts.reset += 1;
+        }
+    }
+}
+
+impl Workload for UlimitWorkload {
+    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
+        match event {
+            Event::Opened => {
+                self.served.insert(peer.serial());
+                match self.stage {
+                    Stage::Arrive => self.counts.served += 1,
+                    Stage::Echo => {}
+                    Stage::Leave | Stage::Return => self.returned += 1,
+                }
+            }
+            Event::Data(piece) => {
+                let mismatch = |mismatch| Failure::WrongMessage { sequence: 0, mismatch };
+                self.pattern.expected(stamp(peer.serial())).verify(&piece).map_err(mismatch)?;
+                self.echoed += usize::from(piece.is_end);
+            }
+            Event::Ping | Event::Pong { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn on_end(&mut self, serial: u64, outcome: Result<(), Failure>) {
+        let was_served = self.served.remove(&serial);
+        match outcome {
+            Ok(()) => self.left += usize::from(self.leaving.remove(&serial)),
+            Err(failure) if was_served => self.tally.record_end(serial, Err(failure)),
+            Err(failure) if self.stage == Stage::Arrive => self.count_refusal(&failure),
+            // Who is turned away later comes again.
+            Err(_) => {}
+        }
+    }
+
+    fn failures(&self) -> usize {
+        self.tally.count()
+    }
+}
+
+fn stamp(serial: u64) -> Stamp {
+    Stamp::of(serial, 0)
+}

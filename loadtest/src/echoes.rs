@@ -1,0 +1,75 @@
+//! Messages that a server is to echo: what was sent on each connection, and what came back.
+
+use crate::client::{Failure, Piece};
+use crate::driver::{self, Peer};
+use crate::message::{Pattern, Stamp};
+
+/// The messages of the first connections of a run.
+#[derive(Debug)]
+pub(crate) struct Echoes {
+    pattern: Pattern,
+    counts: Vec<Counts>,
+}
+
+/// A whole message that came back as it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Echo {
+    /// The connection's serial number.
+    pub(crate) index: usize,
+    /// The message, counted from the first of the connection.
+    pub(crate) sequence: u32,
+}
+
+impl Echoes {
+    pub(crate) fn new(pattern: Pattern, connections: usize) -> Self {
+        Self { pattern, counts: vec![Counts::default(); connections] }
+    }
+
+    /// Sends the next message of the connection.
+    pub(crate) fn send(&mut self, peer: &mut Peer<'_>) -> Echo {
+        let index = driver::index(peer.serial());
+        let counts = &mut self.counts[index];
+        let sequence = counts.sent;
+        counts.sent += 1;
+        peer.message(&self.pattern, Stamp::of(index as u64, sequence));
+        Echo { index, sequence }
+    }
+
+    /// Compares what arrived with what was sent; the message, if it is complete now.
+    pub(crate) fn verify(
+        &mut self,
+        serial: u64,
+        piece: &Piece<'_>,
+    ) -> Result<Option<Echo>, Failure> {
+        let index = driver::index(serial);
+        let counts = &mut self.counts[index];
+        let sequence = counts.received;
+        if sequence == counts.sent {
+            return Err(Failure::UnaskedMessage);
+        }
+        let expected = self.pattern.expected(Stamp::of(index as u64, sequence));
+        expected.verify(piece).map_err(|mismatch| Failure::WrongMessage { sequence, mismatch })?;
+        if !piece.is_end {
+            return Ok(None);
+        }
+        counts.received += 1;
+        Ok(Some(Echo { index, sequence }))
+    }
+
+    /// Messages of the connection whose echo has not come.
+    pub(crate) fn outstanding(&self, index: usize) -> u32 {
+        let Counts { sent, received } = self.counts[index];
+        sent - received
+    }
+
+    /// The bytes that a message takes on the wire.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        self.pattern.frame_bytes()
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    sent: u32,
+    received: u32,
+}

@@ -1,0 +1,186 @@
+//! Makes the messages of a run, and what is expected when they come back.
+
+use std::iter;
+
+use super::expected::{Expected, head};
+use super::stamp::{STAMP_BYTES, Stamp};
+use crate::client::{DataKind, encode_header};
+use crate::random::{Random, mix};
+
+/// What payloads consist of behind the stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filling {
+    /// Random bytes in binary messages.
+    Binary,
+    /// Random characters of three bytes each in text messages.
+    Chinese,
+    /// Random printable ASCII in text messages.
+    Text,
+}
+
+impl Filling {
+    pub(crate) fn kind(self) -> DataKind {
+        match self {
+            Self::Binary => DataKind::Binary,
+            Self::Chinese | Self::Text => DataKind::Text,
+        }
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Binary => "binary",
+            Self::Chinese => "chinese text",
+            Self::Text => "text",
+        }
+    }
+}
+
+/// All messages of a run: same length, same mask key, different stamps and fillings.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    kind: DataKind,
+    mask_key: [u8; 4],
+    /// Header of the frame, with the mask key.
+    header: Vec<u8>,
+    /// The stamp, cut short if the payload is, and dots that let whole characters follow.
+    head_bytes: usize,
+    filling_bytes: usize,
+    /// Every filling is a stretch of this, beginning at a multiple of `STRIDE`.
+    plain: Vec<u8>,
+    /// The same, masked for its place behind the head.
+    masked: Vec<u8>,
+}
+
+impl Pattern {
+    /// The messages of `payload_bytes` that `seed` stands for.
+    pub(crate) fn new(filling: Filling, payload_bytes: usize, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        // A server may skip the work of unmasking when a key, or a byte of it, is zero.
+        let mask_key = random.mask_key().map(|byte| byte | 1);
+        let head_bytes = match filling {
+            Filling::Binary | Filling::Text => payload_bytes.min(STAMP_BYTES),
+            Filling::Chinese if payload_bytes < STAMP_BYTES => payload_bytes,
+            Filling::Chinese => STAMP_BYTES + (payload_bytes - STAMP_BYTES) % CHARACTER_BYTES,
+        };
+        let filling_bytes = payload_bytes - head_bytes;
+        let plain = fill(filling, filling_bytes + STRIDE * (STRETCHES - 1), &mut random);
+        let mask = mask_key.iter().cycle().skip(head_bytes % mask_key.len());
+        let masked = plain.iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect();
+        let mut header = Vec::new();
+        encode_header(filling.kind().opcode(), payload_bytes, mask_key, &mut header);
+        let kind = filling.kind();
+        Self { kind, mask_key, header, head_bytes, filling_bytes, plain, masked }
+    }
+
+    /// Appends the whole frame of a message.
+    pub(crate) fn append_frame(&self, stamp: Stamp, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.header);
+        let head = head(stamp);
+        let head = &head[..self.head_bytes];
+        out.extend(head.iter().zip(self.mask_key.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        out.extend_from_slice(self.stretch(stamp, &self.masked));
+    }
+
+    /// The message as it is to come back.
+    pub(crate) fn expected(&self, stamp: Stamp) -> Expected<'_> {
+        Expected::new(self.kind, stamp, self.head_bytes, self.stretch(stamp, &self.plain))
+    }
+
+    /// The bytes that a message takes on the wire.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        self.header.len() + self.head_bytes + self.filling_bytes
+    }
+
+    /// The filling of this message.
+    fn stretch<'a>(&self, stamp: Stamp, filling: &'a [u8]) -> &'a [u8] {
+        let [stretch, ..] = mix(stamp.value()).to_le_bytes();
+        let start = STRIDE * (usize::from(stretch) % STRETCHES);
+        &filling[start..start + self.filling_bytes]
+    }
+}
+
+/// Random filling of at least so many bytes, a whole number of characters.
+fn fill(filling: Filling, bytes: usize, random: &mut Random) -> Vec<u8> {
+    let mut draws = iter::repeat_with(|| u32::from_le_bytes(random.mask_key()));
+    match filling {
+        Filling::Binary => draws.flat_map(u32::to_le_bytes).take(bytes).collect(),
+        Filling::Text => draws.map(|draw| b' ' + (draw % PRINTABLE) as u8).take(bytes).collect(),
+        Filling::Chinese => {
+            let count = bytes.div_ceil(CHARACTER_BYTES);
+            let text: String = draws
+                .by_ref()
+                .filter_map(|draw| char::from_u32(FIRST_IDEOGRAPH + draw % IDEOGRAPHS))
+                .take(count)
+                .collect();
+            text.into_bytes()
+        }
+    }
+}
+
+/// Fillings begin at multiples of this: of the mask key's length, so that one masked copy serves
+/// them all, and of a character's, so that each begins with a whole one.
+const STRIDE: usize = 12;
+/// Different fillings, so that a server that mixes messages up is found out.
+const STRETCHES: usize = 64;
+/// Of the characters of three bytes.
+pub(super) const CHARACTER_BYTES: usize = 3;
+/// The printable characters of ASCII begin with the space.
+const PRINTABLE: u32 = 95;
+/// CJK Unified Ideographs.
+const FIRST_IDEOGRAPH: u32 = 0x4E00;
+const IDEOGRAPHS: u32 = 0x5200;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use proptest::prelude::*;
+    use tungstenite::Message;
+    use tungstenite::protocol::{Role, WebSocket};
+
+    use super::*;
+
+    fn any_filling() -> impl Strategy<Value = Filling> {
+        prop_oneof![Just(Filling::Binary), Just(Filling::Chinese), Just(Filling::Text)]
+    }
+
+    proptest! {
+        #[test]
+        fn a_server_reads_what_is_expected_back(
+            filling in any_filling(),
+            payload_bytes in 0_usize..300,
+            seed: u64,
+            sender: u32,
+            sequence: u32,
+        ) {
+            let pattern = Pattern::new(filling, payload_bytes, seed);
+            let stamp = Stamp { sender, sequence };
+            let mut frame = Vec::new();
+            pattern.append_frame(stamp, &mut frame);
+            prop_assert_eq!(frame.len(), pattern.frame_bytes());
+            let mut server = WebSocket::from_raw_socket(Cursor::new(frame), Role::Server, None);
+            // The server also checks that text is UTF-8.
+            let message = server.read().unwrap();
+            prop_assert_eq!(matches!(message, Message::Text(_)), pattern.kind == DataKind::Text);
+            prop_assert_eq!(message.len(), payload_bytes);
+            prop_assert_eq!(message.into_data(), pattern.expected(stamp).to_vec());
+        }
+    }
+
+    #[test]
+    fn messages_differ_in_their_filling_too() {
+        let pattern = Pattern::new(Filling::Text, 200, 1);
+        let stamps = (0..100).map(|sequence| Stamp { sender: 0, sequence });
+        let fillings = stamps.map(|stamp| pattern.stretch(stamp, &pattern.plain));
+        let distinct: std::collections::HashSet<_> = fillings.collect();
+        assert!(distinct.len() > 40, "{} of 64", distinct.len());
+    }
+
+    #[test]
+    fn no_byte_of_the_mask_key_is_zero() {
+        for seed in 0..1000 {
+            let pattern = Pattern::new(Filling::Binary, 1, seed);
+            assert!(pattern.mask_key.iter().all(|byte| *byte != 0));
+        }
+    }
+}

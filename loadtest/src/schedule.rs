@@ -1,0 +1,109 @@
+//! When the messages of an open loop are due, and which connection sends which.
+
+use std::time::{Duration, Instant};
+
+/// Moments that follow each other at a steady rate, taken by the connections in turn: message
+/// `number` is that of connection `number % connections`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Schedule {
+    began: Instant,
+    per_second: u64,
+    connections: u64,
+}
+
+impl Schedule {
+    pub(crate) fn new(began: Instant, per_second: u32, connections: usize) -> Self {
+        Self { began, per_second: per_second.into(), connections: connections as u64 }
+    }
+
+    /// When a message is due.
+    pub(crate) fn moment(&self, number: u64) -> Instant {
+        let seconds = Duration::from_secs(number / self.per_second);
+        let nanoseconds = number % self.per_second * NANOSECONDS_PER_SECOND / self.per_second;
+        self.began + seconds + Duration::from_nanos(nanoseconds)
+    }
+
+    /// How many messages are due by `now`.
+    pub(crate) fn due(&self, now: Instant) -> u64 {
+        let Some(passed) = now.checked_duration_since(self.began) else {
+            return 0;
+        };
+        let in_second = u64::from(passed.subsec_nanos()) * self.per_second;
+        // The first is due at the beginning; and what `moment` rounds down is due by then.
+        let mut due = passed.as_secs() * self.per_second + in_second / NANOSECONDS_PER_SECOND + 1;
+        while self.moment(due) <= now {
+            due += 1;
+        }
+        due
+    }
+
+    /// Which message of all is the `sequence`th of connection `index`.
+    pub(crate) fn number(&self, index: usize, sequence: u32) -> u64 {
+        u64::from(sequence) * self.connections + index as u64
+    }
+
+    /// The connections that send the messages from `sent` up to `due`, each with how many it is
+    /// to send, so that each writes once.
+    pub(crate) fn shares(&self, sent: u64, due: u64) -> impl Iterator<Item = (usize, u64)> + use<> {
+        let (connections, count) = (self.connections, due - sent);
+        (0..count.min(connections)).map(move |offset| {
+            let index = usize::try_from((sent + offset) % connections).unwrap_or(usize::MAX);
+            (index, (count - offset).div_ceil(connections))
+        })
+    }
+}
+
+const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock;
+
+    proptest! {
+        #[test]
+        fn a_message_is_due_from_its_moment_on(
+            per_second in 1_u32..3_000_000,
+            number in 0_u64..1_000_000_000,
+        ) {
+            let schedule = Schedule::new(clock::now(), per_second, 1);
+            let moment = schedule.moment(number);
+            prop_assert!(schedule.due(moment) > number);
+            prop_assert!(schedule.due(moment - Duration::from_nanos(1)) <= number);
+        }
+
+        #[test]
+        fn connections_take_turns(
+            connections in 1_usize..20,
+            sent in 0_u64..1000,
+            count in 0_u64..100,
+        ) {
+            let schedule = Schedule::new(clock::now(), 1, connections);
+            let mut naive = vec![0; connections];
+            for number in sent..sent + count {
+                naive[usize::try_from(number).unwrap() % connections] += 1;
+            }
+            let mut shares = vec![0; connections];
+            for (index, share) in schedule.shares(sent, sent + count) {
+                shares[index] += share;
+            }
+            prop_assert_eq!(shares, naive);
+        }
+
+        #[test]
+        fn numbers_are_found_again(connections in 1_u32..20, number in 0_u32..10_000) {
+            let schedule = Schedule::new(clock::now(), 1, connections as usize);
+            let (index, sequence) = (number % connections, number / connections);
+            prop_assert_eq!(schedule.number(index as usize, sequence), u64::from(number));
+        }
+    }
+
+    #[test]
+    fn nothing_is_due_before_the_beginning() {
+        let began = clock::now() + Duration::from_secs(1);
+        assert_eq!(Schedule::new(began, 1000, 1).due(clock::now()), 0);
+        assert_eq!(Schedule::new(began, 1000, 1).due(began + Duration::from_millis(5)), 6);
+    }
+}

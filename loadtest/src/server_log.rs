@@ -1,0 +1,70 @@
+//! What a spawned server writes: kept in a file, for the day that its last lines are wanted.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::process::Stdio;
+
+/// The log; the file has no name and goes with the last of its users.
+#[derive(Debug)]
+pub(crate) struct ServerLog {
+    file: File,
+}
+
+impl ServerLog {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { file: tempfile::tempfile()? })
+    }
+
+    /// Standard output or standard error for the server: both may go here.
+    pub(crate) fn stdio(&self) -> io::Result<Stdio> {
+        Ok(self.file.try_clone()?.into())
+    }
+
+    /// The last lines, each indented, to be put behind a reason; empty if nothing was written.
+    pub(crate) fn tail(&self) -> String {
+        let Ok(bytes) = self.read_end() else {
+            return String::new();
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().collect();
+        let last = &lines[lines.len().saturating_sub(TAIL_LINES)..];
+        if last.is_empty() {
+            return String::new();
+        }
+        format!("; its last lines:\n  {}", last.join("\n  "))
+    }
+
+    fn read_end(&self) -> io::Result<Vec<u8>> {
+        let file_bytes = self.file.metadata()?.len();
+        let start = file_bytes.saturating_sub(TAIL_BYTES);
+        let mut bytes = vec![0; usize::try_from(file_bytes - start).unwrap_or_default()];
+        // At an offset: the position belongs to the server, which may still write there.
+        self.file.read_exact_at(&mut bytes, start)?;
+        Ok(bytes)
+    }
+}
+
+const TAIL_LINES: usize = 20;
+const TAIL_BYTES: u64 = 8 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn the_tail_is_the_last_lines_of_however_many() {
+        let mut log = ServerLog::new().unwrap();
+        assert_eq!(log.tail(), "");
+        log.file.write_all(b"one\ntwo\n").unwrap();
+        assert_eq!(log.tail(), "; its last lines:\n  one\n  two");
+        for number in 0..5000 {
+            writeln!(log.file, "line {number}").unwrap();
+        }
+        let tail = log.tail();
+        assert!(tail.ends_with("\n  line 4998\n  line 4999"), "{tail}");
+        assert_eq!(tail.lines().count(), 1 + TAIL_LINES);
+    }
+}

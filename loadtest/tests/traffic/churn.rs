@@ -1,0 +1,43 @@
+//! `loadtest churn`: connections that come and go.
+
+use tungstenite::Message;
+
+use crate::support::{echo, start};
+use crate::{run_badly, run_well};
+
+const QUICK: [&str; 6] = ["--concurrency", "4", "--seconds", "0.5", "--warm-up-seconds", "0.1"];
+
+#[test]
+fn whole_lives_are_counted() {
+    let address = start(|_, stream| echo(stream));
+    let report = run_well("churn", address, &QUICK);
+    let connections = report["connections"].as_u64().unwrap();
+    assert!(connections > 10);
+    for latency in ["connect_to_upgrade", "connect_to_echo"] {
+        // Those under way at either end are in one count and not in the other.
+        let count = report[latency]["count"].as_u64().unwrap();
+        assert!(count.abs_diff(connections) <= 8, "{latency}: {count} of {connections}");
+    }
+    assert!(report["connections_per_second"].as_f64().unwrap() > 20.0);
+}
+
+#[test]
+fn a_server_that_does_not_close_properly_is_caught() {
+    let address = start(|_, stream| {
+        let mut websocket = tungstenite::accept(stream).unwrap();
+        let message = websocket.read().unwrap();
+        websocket.send(message).unwrap();
+    });
+    run_badly("churn", address, &QUICK, "without a Close frame");
+}
+
+#[test]
+fn a_wrong_echo_is_caught_and_the_run_is_given_up() {
+    let address = start(|_, stream| {
+        let mut websocket = tungstenite::accept(stream).unwrap();
+        let _ = websocket.read();
+        let _ = websocket.send(Message::binary("hello"));
+    });
+    let report = run_badly("churn", address, &QUICK, "message 0 differs from what was sent");
+    assert!(report["failures"]["count"].as_u64().unwrap() <= 12);
+}

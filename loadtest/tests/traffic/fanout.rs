@@ -1,0 +1,69 @@
+//! `loadtest fanout`: everything once and in order, or it is said.
+
+use crate::{broadcast_server, free_address, run, run_badly, run_well};
+
+const OPTIONS: [&str; 10] = [
+    "--publish-path",
+    "/publish",
+    "--subscribers",
+    "5",
+    "--publications",
+    "20",
+    "--burst",
+    "4",
+    "--timeout",
+    "1",
+];
+
+#[test]
+fn every_delivery_is_counted() {
+    let address = broadcast_server::start(|_, _| 1);
+    let pid = std::process::id().to_string();
+    for options in [&["--publishers", "3", "--text"][..], &["--bytes", "70000"]] {
+        let options = [&OPTIONS, options, &["--pid", &pid]].concat();
+        let report = run_well("fanout", address, &options);
+        let publishers = report["publishers"].as_u64().unwrap();
+        assert_eq!(report["deliveries"], 20 * 5 * publishers);
+        assert_eq!(report["latency"]["count"], 20 * 5 * publishers);
+        assert_eq!((&report["lost"], &report["repeated_or_late"]), (&0.into(), &0.into()));
+        assert!(report["cpu"]["server_cpu_us_per_unit"].as_f64().unwrap() > 0.0);
+    }
+}
+
+#[test]
+fn a_publication_that_is_dropped_is_caught() {
+    // The warm-up publishes 10 before: this one is the third of its burst.
+    let address =
+        broadcast_server::start(|subscriber, number| usize::from((subscriber, number) != (3, 16)));
+    let report = run_badly("fanout", address, &OPTIONS, "1 before it did not");
+    assert_eq!(report["lost"], 1);
+    assert_eq!(report["deliveries"], 20 * 5 - 1);
+}
+
+#[test]
+fn the_last_publication_of_a_burst_that_is_dropped_is_caught() {
+    let address =
+        broadcast_server::start(|subscriber, number| usize::from((subscriber, number) != (3, 29)));
+    let reason = "1 publications did not come within 1 s";
+    let report = run_badly("fanout", address, &OPTIONS, reason);
+    assert_eq!(report["lost"], 1);
+}
+
+#[test]
+fn a_publication_that_comes_twice_is_caught() {
+    let address = broadcast_server::start(
+        |subscriber, number| {
+            if (subscriber, number) == (0, 15) { 2 } else { 1 }
+        },
+    );
+    let reason = "publication 15 of publisher 0 came again, or after a later one";
+    let report = run_badly("fanout", address, &OPTIONS, reason);
+    assert_eq!((&report["lost"], &report["repeated_or_late"]), (&0.into(), &1.into()));
+}
+
+#[test]
+fn a_publication_without_room_for_its_number_is_a_usage_error() {
+    let run = run("fanout", free_address(), &["--bytes", "15"]);
+    assert_eq!(run.exit_code, 2);
+    assert!(run.stderr.contains("needs 16 for its number"), "{}", run.stderr);
+}

@@ -1,0 +1,55 @@
+//! Runs the traffic commands against servers that do what they should, and against some that do
+//! not.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests may fail loudly as well")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod broadcast_server;
+mod churn;
+mod echo;
+mod fanout;
+mod rate;
+mod server_program;
+mod slow;
+mod storm;
+mod ulimit;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use support::{Outcome, loadtest, outcome};
+
+/// Runs a command to its end.
+fn run(name: &str, address: SocketAddr, options: &[&str]) -> Outcome {
+    outcome(&loadtest(name, address).args(options).output().unwrap())
+}
+
+/// The same, when it is to succeed.
+#[track_caller]
+fn run_well(name: &str, address: SocketAddr, options: &[&str]) -> serde_json::Value {
+    let run = run(name, address, options);
+    assert_eq!(run.exit_code, 0, "{}\n{:#}", run.stderr, run.report);
+    assert_eq!(run.report["failures"]["count"], 0, "{:#}", run.report);
+    run.report
+}
+
+/// The same, when it is to fail for this reason.
+#[track_caller]
+fn run_badly(name: &str, address: SocketAddr, options: &[&str], reason: &str) -> serde_json::Value {
+    let run = run(name, address, options);
+    assert_eq!(run.exit_code, 1, "{}", run.stderr);
+    let failures = &run.report["failures"];
+    let found = failures["first_reason"].as_str();
+    assert!(found.is_some_and(|found| found.contains(reason)), "{failures}\n{}", run.stderr);
+    run.report
+}
+
+/// An address that nobody listens on now, and hardly anybody will in the next seconds.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[track_caller]
+fn assert_nobody_listens(address: SocketAddr) {
+    assert!(TcpStream::connect(address).is_err(), "somebody still listens on {address}");
+}

@@ -1,0 +1,130 @@
+//! Servers in a process of their own: this very program, told to serve.
+
+use std::env;
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process;
+use std::sync::{Arc, Condvar, Mutex};
+
+use tungstenite::handshake::server::{ErrorResponse, Request, Response};
+
+use crate::support::{self, echo, echo_messages};
+
+/// How the server behaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Dies on the tenth message.
+    Dying,
+    Echo,
+    /// Serves some and refuses the rest with 503.
+    Refusing,
+    /// Serves some and accepts no more until one of them leaves.
+    Waiting,
+}
+
+/// Connections that the servers with limits serve at a time.
+pub(crate) const PLACES: usize = 10;
+
+/// The command that starts it.
+pub(crate) fn spawn_command(kind: Kind, address: SocketAddr) -> String {
+    let program = env::current_exe().unwrap();
+    format!(
+        "env RUST_BACKTRACE=0 {VARIABLE}={kind:?}:{} '{}' --ignored --exact --nocapture \
+         server_program::serve_until_killed",
+        address.port(),
+        program.display()
+    )
+}
+
+#[test]
+#[ignore = "no test: the server that the spawning tests start"]
+fn serve_until_killed() {
+    let Ok(value) = env::var(VARIABLE) else {
+        return;
+    };
+    let (kind, port) = value.split_once(':').unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", port.parse().unwrap())).unwrap();
+    match kind {
+        "Dying" => support::serve(&listener, |_, stream| die_on_tenth_message(stream)),
+        "Refusing" => {
+            let places = Arc::new(Places::default());
+            support::serve(&listener, move |_, stream| refuse_or_echo(stream, &places));
+        }
+        "Waiting" => serve_while_there_is_room(&listener),
+        _ => support::serve(&listener, |_, stream| echo(stream)),
+    }
+}
+
+fn die_on_tenth_message(stream: TcpStream) {
+    let Ok(mut websocket) = tungstenite::accept(stream) else {
+        return;
+    };
+    for _ in 0..10 {
+        let message = websocket.read().unwrap();
+        websocket.send(message).unwrap();
+    }
+    io::stderr().write_all(b"I die\n").unwrap();
+    process::abort();
+}
+
+#[expect(clippy::result_large_err, reason = "the type of the callback is tungstenite's")]
+fn refuse_or_echo(stream: TcpStream, places: &Places) {
+    let mut has_place = false;
+    let callback = |_: &Request, response: Response| {
+        has_place = places.try_take();
+        if has_place {
+            return Ok(response);
+        }
+        let mut refusal = ErrorResponse::new(None);
+        *refusal.status_mut() = tungstenite::http::StatusCode::SERVICE_UNAVAILABLE;
+        refusal.headers_mut().insert("Retry-After", "1".parse().unwrap());
+        Err(refusal)
+    };
+    if let Ok(websocket) = tungstenite::accept_hdr(stream, callback) {
+        echo_messages(websocket);
+    }
+    if has_place {
+        places.give_back();
+    }
+}
+
+fn serve_while_there_is_room(listener: &TcpListener) {
+    let places = Arc::new(Places::default());
+    loop {
+        places.take();
+        let (stream, _) = listener.accept().unwrap();
+        let places = Arc::clone(&places);
+        std::thread::spawn(move || {
+            echo(stream);
+            places.give_back();
+        });
+    }
+}
+
+/// Counts the connections that are served.
+#[derive(Default)]
+struct Places {
+    taken: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Places {
+    fn try_take(&self) -> bool {
+        let mut taken = self.taken.lock().unwrap();
+        let has_room = *taken < PLACES;
+        *taken += usize::from(has_room);
+        has_room
+    }
+
+    fn take(&self) {
+        let taken = self.taken.lock().unwrap();
+        *self.changed.wait_while(taken, |taken| *taken == PLACES).unwrap() += 1;
+    }
+
+    fn give_back(&self) {
+        *self.taken.lock().unwrap() -= 1;
+        self.changed.notify_one();
+    }
+}
+
+const VARIABLE: &str = "LOADTEST_TRAFFIC_TEST_SERVER";

@@ -1,0 +1,50 @@
+//! `loadtest slow`: readers that stop reading, of an echo and of a broadcast.
+
+use crate::support::{echo, start};
+use crate::{broadcast_server, run_badly, run_well};
+
+const QUICK: [&str; 8] =
+    ["--slow", "2", "--connections", "3", "--before-seconds", "0.5", "--during-seconds", "1.5"];
+
+#[test]
+fn an_echo_that_holds_back_loses_nothing() {
+    // It writes before it reads on.
+    let address = start(|_, stream| echo(stream));
+    let pid = std::process::id().to_string();
+    let options = [&QUICK[..], &["--bytes", "60000", "--pid", &pid]].concat();
+    let report = run_well("slow", address, &options);
+    assert_eq!(report["slow_readers_that_caught_up"], 2);
+    for stage in ["before", "during"] {
+        let stage = &report[stage];
+        assert!(stage["latency"]["count"].as_u64().unwrap() > 0);
+        assert!(stage["highest_server"]["anonymous_bytes"].as_u64().unwrap() > 0);
+    }
+}
+
+#[test]
+fn an_echo_that_gets_lost_meanwhile_is_caught() {
+    let address = start(|number, stream| {
+        let mut websocket = tungstenite::accept(stream).unwrap();
+        let mut count = 0;
+        while let Ok(message) = websocket.read() {
+            count += 1;
+            if message.is_binary() && (number, count) != (4, 20) {
+                websocket.send(message).unwrap();
+            }
+        }
+    });
+    // The slow readers are connections 3 and 4.
+    let options = [&QUICK[..], &["--bytes", "60000"]].concat();
+    run_badly("slow", address, &options, "connection 4: message 19 differs from what was sent");
+}
+
+#[test]
+fn a_broadcast_that_cuts_slow_readers_off_does_no_wrong() {
+    let address = broadcast_server::start(|_, _| 1);
+    let options =
+        ["--broadcast", "--publish-path", "/publish", "--bytes", "200000", "--timeout", "1"];
+    let report = run_well("slow", address, &[&QUICK[..], &options].concat());
+    assert_eq!(report["slow_readers_cut_off"]["count"], 2, "{report:#}");
+    assert_eq!(report["slow_readers_that_caught_up"], 0);
+    assert!(report["during"]["latency"]["count"].as_u64().unwrap() > 0);
+}

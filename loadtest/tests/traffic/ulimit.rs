@@ -1,0 +1,50 @@
+//! `loadtest ulimit`: a server that runs out of descriptors.
+
+use crate::server_program::{Kind, PLACES, spawn_command};
+use crate::{assert_nobody_listens, free_address, run, run_well};
+
+const QUICK: [&str; 6] = ["--clients", "40", "--hold", "0.5", "--timeout", "2"];
+
+#[test]
+fn refusals_are_told_apart() {
+    let address = free_address();
+    let spawn = spawn_command(Kind::Refusing, address);
+    let options = [&QUICK[..], &["--spawn", &spawn, "--descriptors", "200"]].concat();
+    let report = run_well("ulimit", address, &options);
+    assert_eq!(report["served"], PLACES);
+    assert_eq!(report["refused_503_with_retry_after"], 40 - PLACES);
+    assert_eq!(report["echoed_under_pressure"], PLACES);
+    assert_eq!(report["clients_that_left"], PLACES / 2);
+    assert_eq!(report["newcomers_served"], report["newcomers"]);
+    assert!(report["pressure"]["server_cores"].as_f64().is_some());
+    assert_nobody_listens(address);
+}
+
+#[test]
+fn who_waits_is_served_when_others_leave() {
+    let address = free_address();
+    let spawn = spawn_command(Kind::Waiting, address);
+    let options = [&QUICK[..], &["--spawn", &spawn, "--descriptors", "200"]].concat();
+    let report = run_well("ulimit", address, &options);
+    assert_eq!(report["served"], PLACES);
+    assert_eq!(report["left_waiting"], 40 - PLACES);
+    assert!(report["newcomers_served"].as_u64() >= report["newcomers"].as_u64());
+}
+
+#[test]
+fn the_limit_is_in_force_for_the_server() {
+    let address = free_address();
+    // Its accepting thread does not survive that it may open no more files.
+    let spawn = spawn_command(Kind::Echo, address);
+    let run =
+        run("ulimit", address, &[&QUICK[..], &["--spawn", &spawn, "--descriptors", "30"]].concat());
+    assert_eq!(run.exit_code, 1, "{:#}", run.report);
+    assert!(run.stderr.contains("Too many open files"), "{}", run.stderr);
+}
+
+#[test]
+fn the_server_must_be_started_here() {
+    let run = run("ulimit", free_address(), &QUICK);
+    assert_eq!(run.exit_code, 2);
+    assert!(run.stderr.contains("--spawn"), "{}", run.stderr);
+}
