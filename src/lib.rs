@@ -2,7 +2,7 @@
 //!
 //! A few identical threads each run an [event loop](reactor::EventLoop) that owns its listener,
 //! its connections, its buffers, its timers and its instances of the services. A connection at
-//! rest costs one slot of 56 bytes: no thread, no task, no buffer.
+//! rest costs one slot of 64 bytes: no thread, no task, no buffer.
 //!
 //! The modules stand in the order in which a message passes them:
 //!
@@ -15,10 +15,11 @@
 //! | [`http`] | a request head becomes an upgrade, a page or a refusal |
 //! | [`ws`] | client bytes become messages, replies become frames |
 //! | [`services`] | what is done with a message |
+//! | [`hub`] | who gets a publication, inside one loop |
 //! | [`pool`], [`timer`], [`key`] | memory, deadlines and names that all of them use |
 //! | [`metrics`] | what is counted on the way |
 //!
-//! `http`, `ws`, `timer`, `pool` and `key` are functions of bytes and numbers: no sockets, no
+//! `http`, `ws`, `hub`, `timer`, `pool` and `key` are functions of bytes and numbers: no sockets, no
 //! clock, no threads. `reactor` is generic over its poller and clock, so whole loops run in
 //! tests on the fake kernel of the `sim` module.
 
@@ -40,6 +41,7 @@ pub mod conn;
 pub mod http;
 pub mod ws;
 
+pub mod hub;
 pub mod services;
 
 pub mod key;

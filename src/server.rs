@@ -15,7 +15,9 @@ use crate::reactor::{
     EventLoop, ListenerSettings, LoopCommand, LoopLinks, LoopSettings, Mailbox, MioPoller, Turn,
     Wake,
 };
-use crate::services::{Echo, Handler, IndexPage, Route, RouteOptions, Router};
+use crate::services::{
+    Broadcast, Echo, Handler, IndexPage, LoopSite, Order, Route, RouteOptions, Router,
+};
 use crate::timer::Clock;
 
 /// The server could not start. Nothing was served.
@@ -189,10 +191,14 @@ fn run_loop(
 ) -> io::Result<()> {
     let mut notice = EndNotice { shared, end: LoopEnd::Failed };
     let settings = &shared.settings;
+    let site = LoopSite {
+        index: u16::try_from(index).unwrap_or(u16::MAX),
+        count: u16::try_from(settings.loops).unwrap_or(u16::MAX),
+    };
     let connections = Connections::new(
-        u16::try_from(index).unwrap_or(u16::MAX),
+        site,
         conn_settings(settings),
-        Router::new(&shared.routes),
+        Router::new(&shared.routes, site),
         Arc::clone(&counters),
         shared.pool.clone(),
         shared.clock.now(),
@@ -288,7 +294,10 @@ fn built_in_route(route: &EffectiveRoute) -> Route {
         slow_policy: route.slow_policy,
     };
     let handler = match route.service {
-        ServiceKind::Echo => Handler::Socket(Arc::new(|| Box::new(Echo)), options),
+        ServiceKind::Broadcast => {
+            Handler::Socket(Arc::new(|_| Box::new(Broadcast::new(Order::Topic))), options)
+        }
+        ServiceKind::Echo => Handler::Socket(Arc::new(|_| Box::new(Echo)), options),
         ServiceKind::Page => Handler::Page(Arc::new(|| Box::new(IndexPage::new()))),
     };
     Route { path: route.path.clone(), handler }

@@ -216,7 +216,7 @@ pub const KEYS: &[Key] = &[
         Rule::Path,
         "Path of the request, as it reads when percent-decoded.",
     ),
-    key("route.service", REQUIRED, Rule::OneOf(&["echo", "page"]), "What answers."),
+    key("route.service", REQUIRED, Rule::OneOf(&["broadcast", "echo", "page"]), "What answers."),
     key("route.origins", "same host", Rule::Origins, "Which web pages may connect."),
     key("route.subprotocols", "[]", Rule::Tokens, "Subprotocols offered, the preferred one first."),
     key(

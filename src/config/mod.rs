@@ -78,6 +78,7 @@ impl Default for Config {
             socket: SocketOptions::default(),
             routes: vec![
                 Route::new("/echo", ServiceKind::Echo),
+                Route::new("/broadcast", ServiceKind::Broadcast),
                 Route::new("/", ServiceKind::Page),
             ],
         }
@@ -286,6 +287,8 @@ impl Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ServiceKind {
+    /// Sends every message to everyone on the route, the sender too.
+    Broadcast,
     /// Sends every message back.
     Echo,
     /// Answers a plain GET with a page that tries out the WebSocket routes.
@@ -296,7 +299,7 @@ impl ServiceKind {
     /// Whether it speaks WebSocket, rather than answering plain requests.
     pub fn is_websocket(self) -> bool {
         match self {
-            Self::Echo => true,
+            Self::Broadcast | Self::Echo => true,
             Self::Page => false,
         }
     }
@@ -376,7 +379,11 @@ mod tests {
         assert_eq!(config.listeners, [Listener { address: "127.0.0.1:8080".parse().unwrap() }]);
         assert_eq!(
             config.routes,
-            [Route::new("/echo", ServiceKind::Echo), Route::new("/", ServiceKind::Page)]
+            [
+                Route::new("/echo", ServiceKind::Echo),
+                Route::new("/broadcast", ServiceKind::Broadcast),
+                Route::new("/", ServiceKind::Page),
+            ]
         );
         config.validate("defaults").unwrap();
     }

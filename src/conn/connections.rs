@@ -6,14 +6,13 @@ use std::sync::Arc;
 use super::half_open::HalfOpen;
 use super::run_queue::RunQueue;
 use super::table::Table;
-use super::{ConnSettings, Flags, Outgoing, Phase};
-use crate::key::ConnKey;
+use super::{ConnSettings, Flags, Mail, Outgoing, Phase};
+use crate::key::{ConnKey, Link};
 use crate::metrics::Counters;
 use crate::pool::{Backlog, Buffers, Carries, ReadBuffer, SharedBudget};
 use crate::reactor::Transport;
-use crate::services::{CloseReason, CloseRequest, Effect, Peer, Router};
+use crate::services::{CloseReason, Effect, LoopSite, Router};
 use crate::timer::{Millis, Tick, Wheel};
-use crate::ws::EncodedFrame;
 
 /// The connections of one loop, their buffers, timers and services. It is told what happened by
 /// the event loop and tells it, through [`Connections::take_write_interest`] and
@@ -22,6 +21,8 @@ use crate::ws::EncodedFrame;
 pub struct Connections<S> {
     pub(super) table: Table<S>,
     pub(super) loop_index: u16,
+    /// How many loops there are.
+    pub(super) loop_count: u16,
     pub(super) settings: ConnSettings,
     pub(super) counters: Arc<Counters>,
     pub(super) router: Router,
@@ -42,6 +43,10 @@ pub struct Connections<S> {
     pub(super) run_queue: RunQueue,
     /// Connections that were pushed to and not written since.
     pub(super) dirty: VecDeque<ConnKey>,
+    /// A topic's members are being walked: nobody may be taken out of it until that is done.
+    pub(super) is_walking_members: bool,
+    /// Subscriptions of those who left meanwhile, all of one route.
+    pub(super) left_while_walking: Vec<Link>,
     /// Connections to be removed from the table at the end of the turn.
     pub(super) dead: VecDeque<ConnKey>,
     pub(super) write_interest: Vec<ConnKey>,
@@ -54,24 +59,11 @@ pub struct Connections<S> {
     pub(super) paused_by_mail: Vec<ConnKey>,
 }
 
-/// What one loop asks another to do to a connection there.
-#[derive(Debug)]
-pub struct Mail {
-    key: ConnKey,
-    errand: Errand,
-}
-
-#[derive(Debug)]
-enum Errand {
-    Close(CloseRequest),
-    Send(EncodedFrame),
-}
-
 impl<S: Transport> Connections<S> {
     /// No connections. `pool` is the process's budget for buffers, in bytes.
     #[must_use]
     pub fn new(
-        loop_index: u16,
+        site: LoopSite,
         settings: ConnSettings,
         router: Router,
         counters: Arc<Counters>,
@@ -80,7 +72,8 @@ impl<S: Transport> Connections<S> {
     ) -> Self {
         Self {
             table: Table::new(),
-            loop_index,
+            loop_index: site.index,
+            loop_count: site.count,
             counters,
             router,
             wheel: Wheel::new(now.tick()),
@@ -96,6 +89,8 @@ impl<S: Transport> Connections<S> {
             half_open: HalfOpen::default(),
             run_queue: RunQueue::default(),
             dirty: VecDeque::new(),
+            is_walking_members: false,
+            left_while_walking: Vec::new(),
             dead: VecDeque::new(),
             write_interest: Vec::new(),
             mail_out: Vec::new(),
@@ -154,42 +149,6 @@ impl<S: Transport> Connections<S> {
         self.run_queue.start();
         while let Some(key) = self.run_queue.next(&mut self.table) {
             self.receive(key);
-        }
-    }
-
-    /// Does what services asked for that concerns other connections.
-    pub fn apply_effects(&mut self) {
-        while !self.effects.is_empty() {
-            for effect in std::mem::take(&mut self.effects) {
-                match effect {
-                    Effect::Close(peer, request) => self.errand(peer, Errand::Close(request)),
-                    Effect::Send(peer, frame) => self.errand(peer, Errand::Send(frame)),
-                }
-            }
-        }
-        if self.effects_ignored > 0 {
-            self.counters.effects_ignored.add(std::mem::take(&mut self.effects_ignored));
-        }
-    }
-
-    /// Does what another loop asked for.
-    pub fn deliver(&mut self, mail: Mail) {
-        self.counters.mail_in.add(1);
-        match mail.errand {
-            Errand::Close(request) => self.close_for_service(mail.key, &request),
-            Errand::Send(frame) => self.push(mail.key, frame),
-        }
-    }
-
-    fn errand(&mut self, peer: Peer, errand: Errand) {
-        let mail = Mail { key: peer.key, errand };
-        if peer.loop_index == self.loop_index {
-            match mail.errand {
-                Errand::Close(request) => self.close_for_service(mail.key, &request),
-                Errand::Send(frame) => self.push(mail.key, frame),
-            }
-        } else {
-            self.mail_out.push((peer.loop_index, mail));
         }
     }
 

@@ -34,7 +34,8 @@ impl HalfOpen {
         if flags.take(Flags::HALF_OPEN) {
             self.count -= 1;
             if self.count == 0 {
-                self.keys = VecDeque::new();
+                self.keys.clear();
+                self.keys.shrink_to(KEYS_KEPT);
             }
         }
     }
@@ -61,3 +62,4 @@ fn is_half_open<S>(table: &mut Table<S>, key: ConnKey) -> bool {
 }
 
 const SLACK: usize = 64;
+const KEYS_KEPT: usize = 256;

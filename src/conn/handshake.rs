@@ -23,12 +23,8 @@ impl<S: Transport> Connections<S> {
                 self.answer(key, parse_head(&arrived[..end]));
                 buffer.progress = Progress::starting_at(end);
             }
-            None if arrived.len() < head_bytes_max && looks_like_http(arrived) => {
-                buffer.scanned = arrived.len();
-            }
-            None if arrived.len() < head_bytes_max => {
-                self.answer(key, Err(HeadError::RequestLine));
-            }
+            _ if !looks_like_http(arrived) => self.answer(key, Err(HeadError::RequestLine)),
+            None if arrived.len() < head_bytes_max => buffer.scanned = arrived.len(),
             _ => self.answer(key, Err(HeadError::TooLarge)),
         }
     }

@@ -74,6 +74,8 @@ impl<S: Transport> Connections<S> {
         let is_stalled = self.stalled_at(key).is_some_and(|at| at <= self.tick);
         let Some(conn) = self.table.get_mut(key) else { return };
         match conn.phase {
+            // More of its request lies there to be read; a head is short, so this ends.
+            Phase::Handshake if conn.flags.has(Flags::QUEUED) => {}
             Phase::Handshake => {
                 self.counters.handshakes_timed_out.add(1);
                 self.kill(key, CloseReason::Gone);

@@ -38,7 +38,13 @@ impl<S: Transport> Connections<S> {
         if !self.outgoing.is_empty() || self.outgoing.wants_close() || !self.effects.is_empty() {
             return Err("output or effects left over between turns".into());
         }
+        if self.is_walking_members || !self.left_while_walking.is_empty() {
+            return Err("a walk over members left over between turns".into());
+        }
         let is_idle = self.table.len() == 0;
+        if self.open_count == 0 && self.router.subscription_count() > 0 {
+            return Err("members without connections".into());
+        }
         if is_idle && self.backlog.counts() != [0, 0, 0] {
             return Err(format!("backlog {:?} without connections", self.backlog.counts()));
         }

@@ -27,6 +27,7 @@ impl<S: Transport> Connections<S> {
         self.router.socket(route).service.on_open(
             peer,
             &mut Effects::on(
+                route,
                 peer,
                 0..0,
                 &mut self.outgoing,
@@ -197,10 +198,11 @@ impl<S: Transport> Connections<S> {
         conn.phase = Phase::Closing;
         let route = conn.route;
         self.open_count -= 1;
-        self.count_close(reason);
+        self.leave_topics(key);
         let peer = Peer { loop_index: self.loop_index, key };
-        let mut effects = Effects::after(&mut self.effects, &mut self.effects_ignored);
+        let mut effects = Effects::apart(route, &mut self.effects, &mut self.effects_ignored);
         self.router.socket(route).service.on_close(peer, reason, &mut effects);
+        self.count_close(reason);
     }
 
     fn count_close(&self, reason: CloseReason) {

@@ -191,11 +191,6 @@ impl<S: Transport> Connections<S> {
             if self.mail_full && writes_mail {
                 self.pause_for_mail(key);
             }
-            if !self.table.get(key).is_some_and(|conn| conn.phase == Phase::Open) {
-                // The write failed, or a neighbour's leaving took this one along: it has ended,
-                // and what its own bytes ask for comes too late.
-                return;
-            }
             match stop {
                 Stop::NeedMore => return,
                 Stop::OutputFull => {
@@ -231,7 +226,8 @@ impl<S: Transport> Connections<S> {
     fn decode(&mut self, key: ConnKey, buffer: &mut ReadBuffer) -> Stop {
         let Some(conn) = self.table.get_mut(key) else { return Stop::NeedMore };
         let peer = Peer { loop_index: self.loop_index, key };
-        let route = self.router.socket(conn.route);
+        let route_number = conn.route;
+        let route = self.router.socket(route_number);
         let message_bytes_max = route.options.message_bytes_max;
         let arrived = &mut buffer.bytes[..buffer.filled];
         let (mut messages, mut message_bytes, mut pongs) = (0, 0, 0);
@@ -258,6 +254,7 @@ impl<S: Transport> Connections<S> {
                         peer,
                         message,
                         &mut Effects::on(
+                            route_number,
                             peer,
                             payload,
                             &mut self.outgoing,

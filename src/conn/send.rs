@@ -5,13 +5,11 @@ use std::io::{self, IoSlice};
 
 use super::outgoing::Stretch;
 use super::{Connections, Flags, Phase};
-use crate::config::SlowPolicy;
 use crate::key::ConnKey;
 use crate::pool::{OverBudget, ReadBuffer, SLICES_MAX};
 use crate::reactor::Transport;
 use crate::services::CloseReason;
 use crate::timer::Tick;
-use crate::ws::{CloseCode, EncodedFrame};
 
 /// What a write came to.
 enum Written {
@@ -46,6 +44,7 @@ impl<S: Transport> Connections<S> {
         if was_empty {
             match write_outgoing(&mut conn.socket, &self.outgoing, &buffer.bytes) {
                 Written::All => {
+                    self.counters.writes.add(1);
                     self.counters.bytes_out.add(self.outgoing.bytes() as u64);
                     return self.outgoing.clear();
                 }
@@ -55,6 +54,7 @@ impl<S: Transport> Connections<S> {
                 }
                 Written::Part(count) => written = count,
             }
+            self.counters.writes.add(u64::from(written > 0));
             self.counters.bytes_out.add(written as u64);
         }
         let enqueued = self.enqueue_rest(key, written, buffer);
@@ -109,48 +109,6 @@ impl<S: Transport> Connections<S> {
         Ok(())
     }
 
-    /// Pushes a frame to a connection from outside its own reads. It goes out at the end of the
-    /// turn, together with whatever else is pushed until then.
-    pub(super) fn push(&mut self, key: ConnKey, frame: EncodedFrame) {
-        let hard_bytes = self.settings.backlog_hard_bytes;
-        let frame_bytes = frame.as_bytes().len();
-        let would_exceed =
-            |queued_bytes: usize| queued_bytes > 0 && queued_bytes + frame_bytes > hard_bytes;
-        let Some(conn) = self.table.get_mut(key).filter(|conn| conn.phase == Phase::Open) else {
-            self.counters.effects_ignored.add(1);
-            return;
-        };
-        if would_exceed(conn.queue.bytes()) && !conn.flags.has(Flags::WRITE_BLOCKED) {
-            // The mark is judged after the socket had its chance.
-            self.flush_queue(key);
-        }
-        let Some(conn) = self.table.get_mut(key).filter(|conn| conn.phase == Phase::Open) else {
-            self.counters.effects_ignored.add(1);
-            return;
-        };
-        if would_exceed(conn.queue.bytes()) {
-            match self.router.socket(conn.route).options.slow_policy {
-                SlowPolicy::Disconnect => {
-                    self.fail(key, CloseCode::TOO_SLOW, "too slow", CloseReason::Slow);
-                    return;
-                }
-                SlowPolicy::DropNewest => {
-                    self.counters.pushes_dropped.add(1);
-                    return;
-                }
-                SlowPolicy::KeepLatest => {
-                    self.counters.pushes_dropped.add(1);
-                    self.backlog.discard_unstarted_frames(&mut conn.queue, &mut self.buffers);
-                }
-            }
-        }
-        let id = self.backlog.share(frame);
-        self.backlog.push_frame(&mut conn.queue, id, self.tick);
-        if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
-            self.dirty.push_back(key);
-        }
-    }
-
     /// Writes to at most `limit` connections that were pushed to; the rest waits a turn, and what
     /// is pushed to them until then goes out in the same write.
     pub fn flush_dirty(&mut self, limit: usize) {
@@ -186,6 +144,7 @@ impl<S: Transport> Connections<S> {
                 Err(_) => return self.kill(key, CloseReason::Reset),
             };
             if written > 0 {
+                self.counters.writes.add(1);
                 self.counters.bytes_out.add(written as u64);
                 self.backlog.consume(&mut conn.queue, written, &mut self.buffers, self.tick);
             }

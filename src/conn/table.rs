@@ -12,13 +12,15 @@ use crate::ws::DecoderState;
 #[derive(Debug)]
 pub(crate) struct Table<S> {
     slots: Slab<Conn<S>>,
+    /// Slots that were in use since the table was last shrunk: how much of it is real memory.
+    touched: usize,
     last_generation: u32,
 }
 
 impl<S> Table<S> {
     /// An empty table that has allocated nothing.
     pub(crate) fn new() -> Self {
-        Self { slots: Slab::new(), last_generation: ConnKey::NOT_A_CONNECTION }
+        Self { slots: Slab::new(), touched: 0, last_generation: ConnKey::NOT_A_CONNECTION }
     }
 
     /// Adds a connection in `phase`.
@@ -29,8 +31,9 @@ impl<S> Table<S> {
         }
         let generation = self.last_generation;
         if self.slots.capacity() == 0 {
-            // Untouched pages cost nothing, and the allocator is spared the small steps.
-            self.slots.reserve(SLOTS_KEPT);
+            // Pages that are never touched cost nothing, and a block of this size is mapped on its
+            // own, so that all of it goes back later.
+            self.slots.reserve(SLOTS_AT_FIRST);
         }
         let index = self.slots.insert(Conn {
             socket,
@@ -39,11 +42,13 @@ impl<S> Table<S> {
             seen: now,
             queue: OutQueue::default(),
             carry: Link::NONE,
+            subscriptions: Link::NONE,
             decoder: DecoderState::default(),
             route: 0,
             phase,
             flags: Flags::default(),
         });
+        self.touched = self.touched.max(index + 1);
         ConnKey { index: slot_number(index), generation }
     }
 
@@ -69,11 +74,18 @@ impl<S> Table<S> {
         self.slots.try_remove(key.index as usize)
     }
 
-    /// Gives slots at the end of the table back when most of it is empty; a slab keeps its peak.
+    /// Gives memory back when most of what was used is empty: all of it, or the slots at the end.
+    /// A slab keeps its peak by itself.
     pub(crate) fn shrink(&mut self) {
-        if self.slots.capacity() > SLOTS_KEPT && self.slots.len() < self.slots.capacity() / 4 {
+        if self.touched <= SLOTS_KEPT || self.slots.len() >= self.touched / 4 {
+            return;
+        }
+        if self.slots.is_empty() {
+            self.slots = Slab::new();
+        } else {
             self.slots.shrink_to_fit();
         }
+        self.touched = self.slots.capacity();
     }
 
     /// How many connections there are.
@@ -101,8 +113,10 @@ impl<S> TimerLinks for Table<S> {
     }
 }
 
-/// The smallest table; 56 KiB, of which only the used pages exist.
-const SLOTS_KEPT: usize = 1024;
+/// 256 KiB of addresses.
+const SLOTS_AT_FIRST: usize = 4096;
+/// A table that never held more is not worth shrinking: 16 KiB.
+const SLOTS_KEPT: usize = 256;
 
 /// Bytes that one slot takes in the slab, tag included.
 #[cfg(test)]

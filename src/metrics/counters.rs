@@ -84,12 +84,16 @@ counters! {
     messages_in,
     /// Bytes received in messages.
     message_bytes_in,
+    /// Writes to clients' sockets that took something.
+    writes,
     /// Bytes written to clients.
     bytes_out,
     /// Pings sent.
     pings_out,
     /// Pongs received.
     pongs_in,
+    /// Messages published to a topic, counted on the loop that gives them to all.
+    publications,
     /// Reading paused because replies piled up over `backlog_high_bytes`.
     reading_paused,
     /// Pushed messages dropped at `backlog_hard_bytes` by the route's policy.

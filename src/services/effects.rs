@@ -7,8 +7,9 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
-use super::Peer;
+use super::{Letter, Peer};
 use crate::conn::Outgoing;
 use crate::ws::{CloseCode, EncodedFrame, MessageKind};
 
@@ -52,11 +53,32 @@ impl<'m> Message<'m> {
     }
 }
 
-/// Something to be done to another connection after the callback.
+/// Something to be done after the callback. A route is meant by its number.
 #[derive(Debug)]
 pub(crate) enum Effect {
     Close(Peer, CloseRequest),
+    Publish(u8, Publication, Order),
     Send(Peer, EncodedFrame),
+    Subscribe(Peer, Arc<str>),
+    Tell(u8, u16, Letter),
+    Unsubscribe(Peer, Arc<str>),
+}
+
+/// A frame for all members of a topic but one.
+#[derive(Clone, Debug)]
+pub(crate) struct Publication {
+    pub(crate) topic: Arc<str>,
+    pub(crate) frame: EncodedFrame,
+    pub(crate) except: Option<Peer>,
+}
+
+/// In which order the members of a topic see what is published to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// What one loop publishes arrives in its order; between loops there is none.
+    Sender,
+    /// All members see one order: every publication goes through the topic's home loop.
+    Topic,
 }
 
 /// A close that a service asked for.
@@ -69,6 +91,8 @@ pub(crate) struct CloseRequest {
 /// Collects the effects of one callback.
 #[derive(Debug)]
 pub struct Effects<'e> {
+    /// Number of the route whose service is called.
+    route: u8,
     current: Option<Current<'e>>,
     later: &'e mut Vec<Effect>,
     ignored: &'e mut u64,
@@ -86,18 +110,19 @@ struct Current<'e> {
 impl<'e> Effects<'e> {
     /// Effects of a callback about an open connection.
     pub(crate) fn on(
+        route: u8,
         peer: Peer,
         message: Range<usize>,
         outgoing: &'e mut Outgoing,
         later: &'e mut Vec<Effect>,
         ignored: &'e mut u64,
     ) -> Self {
-        Self { current: Some(Current { peer, outgoing, message }), later, ignored }
+        Self { route, current: Some(Current { peer, outgoing, message }), later, ignored }
     }
 
-    /// Effects of a callback about a connection that is no longer open.
-    pub(crate) fn after(later: &'e mut Vec<Effect>, ignored: &'e mut u64) -> Self {
-        Self { current: None, later, ignored }
+    /// Effects of a callback that is not about an open connection.
+    pub(crate) fn apart(route: u8, later: &'e mut Vec<Effect>, ignored: &'e mut u64) -> Self {
+        Self { route, current: None, later, ignored }
     }
 
     /// Answers the current peer with a copy of `payload`. Text must be UTF-8.
@@ -132,6 +157,39 @@ impl<'e> Effects<'e> {
             Some(current) if current.peer == peer => current.outgoing.encoded(&frame),
             _ => self.later.push(Effect::Send(peer, frame)),
         }
+    }
+
+    /// Makes a peer a member of a topic of this service.
+    pub fn subscribe(&mut self, peer: Peer, topic: &Arc<str>) {
+        self.later.push(Effect::Subscribe(peer, Arc::clone(topic)));
+    }
+
+    /// Takes a peer out of a topic. It leaves all of them by itself when it closes.
+    pub fn unsubscribe(&mut self, peer: Peer, topic: &Arc<str>) {
+        self.later.push(Effect::Unsubscribe(peer, Arc::clone(topic)));
+    }
+
+    /// Sends a frame to every member of a topic, on all loops.
+    pub fn publish(&mut self, topic: &Arc<str>, frame: EncodedFrame, order: Order) {
+        let publication = Publication { topic: Arc::clone(topic), frame, except: None };
+        self.later.push(Effect::Publish(self.route, publication, order));
+    }
+
+    /// As [`Effects::publish`], to all but one.
+    pub fn publish_except(
+        &mut self,
+        except: Peer,
+        topic: &Arc<str>,
+        frame: EncodedFrame,
+        order: Order,
+    ) {
+        let publication = Publication { topic: Arc::clone(topic), frame, except: Some(except) };
+        self.later.push(Effect::Publish(self.route, publication, order));
+    }
+
+    /// Sends a letter to this service's instance on a loop, in the order of sending.
+    pub fn tell(&mut self, loop_index: u16, letter: Letter) {
+        self.later.push(Effect::Tell(self.route, loop_index, letter));
     }
 
     /// Closes a connection, after what was sent to it before. `reason` is cut to 123 bytes.

@@ -4,16 +4,19 @@
 //! Each event loop has its own instance of every service, made on that loop's thread, so a service
 //! needs no locks and need be neither `Send` nor `Sync`.
 
+mod broadcast;
 mod echo;
 mod effects;
 mod page;
 mod router;
 
+use std::any::Any;
 use std::fmt;
 
+pub use broadcast::Broadcast;
 pub use echo::Echo;
-pub(crate) use effects::{CloseRequest, Effect};
-pub use effects::{Effects, Message};
+pub(crate) use effects::{CloseRequest, Effect, Publication};
+pub use effects::{Effects, Message, Order};
 pub use page::{IndexPage, Page, PageReply};
 pub(crate) use router::Found;
 pub use router::{Handler, Route, RouteOptions, Router};
@@ -29,6 +32,25 @@ pub struct Peer {
     pub loop_index: u16,
     /// The connection in that loop.
     pub key: ConnKey,
+}
+
+/// Where an instance of a service stands among its siblings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoopSite {
+    /// The loop it runs on, from 0.
+    pub index: u16,
+    /// How many loops there are, each with an instance.
+    pub count: u16,
+}
+
+/// Something that an instance of a service tells a sibling on another loop.
+pub type Letter = Box<dyn Any + Send>;
+
+impl fmt::Display for Peer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { loop_index, key: ConnKey { index, generation } } = self;
+        write!(formatter, "{loop_index}/{index}.{generation}")
+    }
 }
 
 /// A WebSocket service.
@@ -61,6 +83,11 @@ pub trait Service {
     /// The connection is no longer open. Effects on it are counted and do nothing.
     fn on_close(&mut self, peer: Peer, reason: CloseReason, effects: &mut Effects<'_>) {
         let _ = (peer, reason, effects);
+    }
+
+    /// A sibling on loop `from`, or this instance itself, sent a letter with [`Effects::tell`].
+    fn on_letter(&mut self, from: u16, letter: Letter, effects: &mut Effects<'_>) {
+        let _ = (from, letter, effects);
     }
 }
 

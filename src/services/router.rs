@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Page, Service};
+use super::{LoopSite, Page, Service};
 use crate::config::SlowPolicy;
 use crate::http::{OriginRule, Path, Subprotocol};
+use crate::hub::Hub;
 
 /// A path and what serves it; the same path may have a socket route and a page.
 #[derive(Clone, Debug)]
@@ -22,7 +23,7 @@ pub enum Handler {
     /// Serves plain GET and HEAD requests.
     Page(Arc<dyn Fn() -> Box<dyn Page> + Send + Sync>),
     /// Serves WebSocket connections.
-    Socket(Arc<dyn Fn() -> Box<dyn Service> + Send + Sync>, RouteOptions),
+    Socket(Arc<dyn Fn(LoopSite) -> Box<dyn Service> + Send + Sync>, RouteOptions),
 }
 
 impl fmt::Debug for Handler {
@@ -68,6 +69,7 @@ pub struct Router {
 pub(crate) struct SocketRoute {
     path: String,
     pub(crate) service: Box<dyn Service>,
+    pub(crate) hub: Hub,
     pub(crate) options: RouteOptions,
 }
 
@@ -82,7 +84,7 @@ pub(crate) enum Found<'r> {
 impl Router {
     /// Makes this loop's instances. At most 256 socket routes are served.
     #[must_use]
-    pub fn new(routes: &[Route]) -> Self {
+    pub fn new(routes: &[Route], site: LoopSite) -> Self {
         let mut router = Self { sockets: Vec::new(), pages: Vec::new() };
         for Route { path, handler } in routes {
             let path = path.clone();
@@ -90,7 +92,8 @@ impl Router {
                 Handler::Page(make) => router.pages.push((path, make())),
                 Handler::Socket(make, options) => router.sockets.push(SocketRoute {
                     path,
-                    service: make(),
+                    service: make(site),
+                    hub: Hub::default(),
                     options: options.clone(),
                 }),
             }
@@ -109,6 +112,12 @@ impl Router {
             (_, Some((_, page))) => Found::Page(page.as_mut()),
             (None, None) => Found::Nothing,
         }
+    }
+
+    /// Subscriptions in the hubs of all routes.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn subscription_count(&self) -> usize {
+        self.sockets.iter().map(|route| route.hub.counts().1).sum()
     }
 
     /// The socket route with this number, which [`Router::find`] gave.

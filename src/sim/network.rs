@@ -38,6 +38,8 @@ pub struct Faults {
     pub partial_waits: u32,
     /// Writes that take less than there is room for.
     pub short_writes: u32,
+    /// Closed sockets of which one more event is reported, perhaps when their slot is taken again.
+    pub stale: u32,
     /// Registrations for which there is no memory.
     pub failed_registrations: u32,
 }
@@ -93,6 +95,8 @@ pub(super) struct Registration {
 pub(super) struct LoopState {
     /// Streams with an event to report, in order.
     pub(super) ready: VecDeque<usize>,
+    /// Tokens of closed sockets that one more event will be about.
+    pub(super) stale: Vec<u64>,
     /// Streams waiting to be accepted.
     pub(super) queue: VecDeque<usize>,
     pub(super) listener_ready: bool,

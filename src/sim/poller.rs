@@ -60,6 +60,10 @@ impl Poller for SimPoller {
                 events.push(Readiness { token, readable, writable, read_closed: ended });
             }
         }
+        // Whoever has the slot now must not take them for its own.
+        for token in state.loops[self.loop_index].stale.drain(..) {
+            events.push(Readiness { token, readable: true, writable: true, read_closed: true });
+        }
         if state.random.percent(state.faults.spurious) && !state.streams.is_empty() {
             let id = state.random.below(state.streams.len());
             if let Some(registration) = state.streams[id].registration
@@ -172,8 +176,7 @@ impl Transport for SimSocket {
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
         let mut room = state.room(self.id);
         let percent = state.faults.short_writes;
-        let falls_short = room > 1 && state.random.percent(percent);
-        if falls_short {
+        if room > 1 && state.random.percent(percent) {
             room = 1 + state.random.below(room);
         }
         let count = offered.min(room);
@@ -184,10 +187,10 @@ impl Transport for SimSocket {
             left -= taken;
         }
         if count < offered {
-            state.streams[self.id].wants_room = true;
-            if falls_short {
+            let is_full = state.room(self.id) == 0;
+            state.streams[self.id].wants_room = is_full;
+            if !is_full {
                 // There is room, so the kernel announces it.
-                state.streams[self.id].wants_room = false;
                 state.edge(self.id);
             }
         }
@@ -212,10 +215,14 @@ impl Transport for SimSocket {
 
 impl Drop for SimSocket {
     fn drop(&mut self) {
-        let mut state = self.network.state();
+        let state = &mut *self.network.state();
         state.descriptors -= 1;
         let stream = &mut state.streams[self.id];
-        stream.registration = None;
+        if let Some(Registration { loop_index, token, .. }) = stream.registration.take()
+            && state.random.percent(state.faults.stale)
+        {
+            state.loops[loop_index].stale.push(token);
+        }
         stream.server_closed = true;
         if stream.to_server.is_empty() {
             stream.server_ended = true;

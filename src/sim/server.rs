@@ -12,7 +12,7 @@ use crate::pool::{Lease, SharedBudget};
 use crate::reactor::{
     EventLoop, ListenerSettings, LoopCommand, LoopLinks, LoopSettings, Mailbox, Turn, Wake,
 };
-use crate::services::{Route, Router};
+use crate::services::{LoopSite, Route, Router};
 use crate::timer::{Clock, Millis};
 
 /// Sizes of a simulated server.
@@ -102,6 +102,10 @@ impl SimServer {
                     .map(|to| (to != index).then(|| Arc::clone(&mail[index][to])))
                     .collect(),
             };
+            let site = LoopSite {
+                index: u16::try_from(index).unwrap_or(u16::MAX),
+                count: u16::try_from(count).unwrap_or(u16::MAX),
+            };
             let counters = Arc::new(Counters::default());
             let clock = network.clock();
             let event_loop = EventLoop::new(
@@ -109,9 +113,9 @@ impl SimServer {
                 clock.clone(),
                 loop_settings(settings),
                 Connections::new(
-                    u16::try_from(index).unwrap_or(u16::MAX),
+                    site,
                     settings.connections.clone(),
-                    Router::new(routes),
+                    Router::new(routes, site),
                     Arc::clone(&counters),
                     pool.clone(),
                     clock.now(),

@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::close::CloseCode;
+use super::decoder::MessageKind;
 use super::header::{FIN, Opcode};
 
 /// Longest header that a server frame has.
@@ -59,17 +60,19 @@ impl EncodedFrame {
     /// A text frame.
     #[must_use]
     pub fn text(text: &str) -> Self {
-        Self::new(Opcode::Text, text.as_bytes())
+        Self::new(MessageKind::Text, text.as_bytes())
     }
 
     /// A binary frame.
     #[must_use]
     pub fn binary(payload: &[u8]) -> Self {
-        Self::new(Opcode::Binary, payload)
+        Self::new(MessageKind::Binary, payload)
     }
 
-    fn new(opcode: Opcode, payload: &[u8]) -> Self {
-        let header = ServerHeader::new(opcode, payload.len());
+    /// A frame of this kind. Text must be UTF-8.
+    #[must_use]
+    pub fn new(kind: MessageKind, payload: &[u8]) -> Self {
+        let header = ServerHeader::new(kind.opcode(), payload.len());
         let mut bytes = BytesMut::with_capacity(header.as_bytes().len() + payload.len());
         bytes.put_slice(header.as_bytes());
         bytes.put_slice(payload);

@@ -11,8 +11,13 @@
     reason = "a test fails by panicking; helpers of tests as well"
 )]
 
+mod actor;
 mod client;
+mod judge;
+mod plan;
 mod scenarios;
+mod script;
 mod services;
+mod sweep;
 mod wire;
 mod world;

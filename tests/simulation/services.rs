@@ -14,7 +14,7 @@ pub(crate) struct Journal(Arc<Mutex<Entries>>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Entries {
-    open: BTreeSet<String>,
+    pub(crate) open: BTreeSet<String>,
     /// Peers of the relay, in order of arrival.
     members: Vec<Peer>,
     /// Who takes whom along when it closes.
@@ -195,4 +195,9 @@ impl Service for Bouncer {
     fn on_message(&mut self, _: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
         effects.reply_in_place(message);
     }
+}
+
+/// The name of the peer that a relayed text comes from.
+pub(crate) fn name_of_text(text: &str) -> &str {
+    text.split('|').next().unwrap_or_default()
 }

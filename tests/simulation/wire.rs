@@ -175,7 +175,8 @@ impl Heard {
         } else {
             let length = self.header("Content-Length").and_then(|value| value.parse().ok());
             self.body_bytes_left = length.ok_or("a reply without Content-Length")?;
-            if self.header("Connection") != Some("close") {
+            let connection = self.header("Connection").unwrap_or_default();
+            if connection.split(", ").all(|token| token != "close") {
                 return Err(format!("no `Connection: close` in {:?}", self.headers));
             }
         }

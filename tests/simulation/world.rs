@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use tidegate::config::SlowPolicy;
 use tidegate::reactor::LoopCommand;
-use tidegate::services::{Echo, Handler, IndexPage, Page, Route, RouteOptions, Service};
+use tidegate::services::{
+    Broadcast, Echo, Handler, IndexPage, Order, Page, Route, RouteOptions, Service,
+};
 use tidegate::sim::{Faults, Network, ServerSettings, SimClock, SimServer};
 use tidegate::timer::Clock as _;
 
@@ -20,6 +22,8 @@ pub(crate) struct Setup {
     pub(crate) faults: Faults,
     pub(crate) message_bytes_max: Option<usize>,
     pub(crate) slow_policy: SlowPolicy,
+    /// Descriptors that the server may have from its first turn on.
+    pub(crate) descriptors_max: Option<usize>,
 }
 
 /// A server and its network.
@@ -33,6 +37,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(setup: &Setup) -> Self {
         let network = Network::new(setup.seed, setup.faults);
+        network.set_descriptors_max(setup.descriptors_max.unwrap_or(usize::MAX));
         let journal = Journal::default();
         let server = SimServer::new(&network, &setup.server, &routes(setup, &journal));
         let clock = network.clock();
@@ -80,8 +85,13 @@ impl World {
 
     /// The process stood still, or its machine slept: time passes without a turn.
     pub(crate) fn jump(&mut self, ms: u64) {
-        self.clock.advance(ms);
+        self.skip(ms);
         self.settle();
+    }
+
+    /// As [`World::jump`], before the first turn after it.
+    pub(crate) fn skip(&self, ms: u64) {
+        self.clock.advance(ms);
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -133,6 +143,7 @@ fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
     let page: Handler = Handler::Page(Arc::new(|| Box::new(IndexPage::new()) as Box<dyn Page>));
     vec![
         socket("/echo", &options, journal, |_| Echo),
+        socket("/broadcast", &options, journal, |_| Broadcast::new(Order::Topic)),
         socket("/relay", &options, journal, Relay::new),
         socket("/bounce", &options, journal, |_| Bouncer),
         Route { path: "/".into(), handler: page },
@@ -146,7 +157,7 @@ fn socket<S: Service + 'static>(
     make: fn(Journal) -> S,
 ) -> Route {
     let journal = journal.clone();
-    let make = move || {
+    let make = move |_| {
         let service = make(journal.clone());
         Box::new(Watched::new(service, journal.clone())) as Box<dyn Service>
     };

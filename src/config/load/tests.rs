@@ -69,7 +69,7 @@ fn a_value_of_the_wrong_type_is_told_the_rule() {
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"ehco\"",
-            "route[0].service = \"ehco\": must be one of \"echo\", \"page\"",
+            "route[0].service = \"ehco\": must be one of \"broadcast\", \"echo\", \"page\"",
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"echo\"\nslow_policy = \"keep-latest\"",
@@ -119,7 +119,7 @@ fn keys_without_default_are_required() {
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"page\"\n[[route]]\npath = \"/a\"",
-            "route[1].service: is required, and must be one of \"echo\", \"page\"",
+            "route[1].service: is required, and must be one of \"broadcast\", \"echo\", \"page\"",
         ),
         (
             "[[route]]\nservice = \"page\"",

@@ -3,7 +3,7 @@
 use super::{LATE_MS, server};
 use crate::client::Client;
 use crate::wire::TEXT;
-use crate::world::World;
+use crate::world::{Setup, World};
 
 /// A server with 8 places, all taken, that holds 2 more to tell them so.
 fn full() -> (World, Vec<Client>) {
@@ -144,6 +144,16 @@ fn newcomers_get_in_once_others_leave() {
     world.pass(50);
     world.exchange(&mut second);
     assert_eq!(second.heard.status, Some(101));
+}
+
+#[test]
+fn a_reserve_descriptor_that_was_not_to_be_had_at_first_is_got_by_timer() {
+    let mut world = World::new(&Setup { descriptors_max: Some(0), ..Setup::default() });
+    world.pass(1_000);
+    assert_eq!(world.network.descriptors(), 0);
+    world.network.set_descriptors_max(100);
+    world.pass(50);
+    assert_eq!(world.network.descriptors(), 1, "though nobody connects");
 }
 
 #[test]

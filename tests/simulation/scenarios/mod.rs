@@ -8,6 +8,7 @@ mod idle;
 mod limits;
 mod memory;
 mod order;
+mod publish;
 mod push;
 mod stall;
 

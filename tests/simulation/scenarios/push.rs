@@ -108,34 +108,28 @@ fn full_mailboxes_stop_their_writer_and_lose_nothing() {
     let mut setup: Setup = server(|server| {
         server.loops = 3;
         server.letters_max = 4;
+        server.connections.receive_buffer_bytes = 256;
+        server.connections.reads_per_turn = 1;
     });
     setup.faults.partial_waits = 50;
     let mut world = World::new(&setup);
     let pusher = world.open(0, "/relay");
-    let mut near = world.open(1, "/relay");
-    let mut far = world.open(2, "/relay");
+    let mut readers = [world.open(1, "/relay"), world.open(2, "/relay")];
     let count = 2_000;
     for serial in 0..count {
         pusher.say(TEXT, format!("cast 2 {serial}").as_bytes());
     }
-    for _ in 0..20_000 {
-        if !world.server.step().unwrap() {
-            break;
-        }
-    }
+    // Mail that found no room is sent again after a millisecond, and none passes here.
+    world.settle();
+    let read = world.counter("messages_in");
+    assert!(read < count / 2, "{read} were read though their letters had to wait");
     world.pass(10_000);
-    for reader in [&mut near, &mut far] {
+    let expected: Vec<String> = (0..count).map(|serial| format!("|cast 2 {serial}")).collect();
+    for reader in &mut readers {
         world.exchange(reader);
-        let expected: Vec<String> = (0..count).map(|serial| format!("|cast 2 {serial}")).collect();
-        let heard: Vec<String> = reader.heard.frames[1..]
-            .iter()
-            .map(|frame| {
-                let text = String::from_utf8(frame.payload.clone()).unwrap();
-                text[text.find('|').unwrap()..].to_owned()
-            })
-            .collect();
-        assert_eq!(heard, expected);
+        let texts = reader.heard.frames[1..].iter();
+        let texts = texts.map(|frame| String::from_utf8(frame.payload.clone()).unwrap());
+        assert!(texts.map(|text| text[text.find('|').unwrap()..].to_owned()).eq(expected.clone()));
     }
     assert!(!pusher.is_gone());
-    assert_eq!(world.counter("closed_slow"), 0);
 }

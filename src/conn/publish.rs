@@ -1,0 +1,225 @@
+//! What reaches a connection from elsewhere: messages pushed to it, publications to its topics,
+//! and what other loops ask for.
+//!
+//! ```text
+//!   service ──effects──► this loop ──mail──► home loop of the topic ──mail──► every other loop
+//!                            │                       │                             │
+//!                            └── Order::Sender ──────┴──► members of the topic ◄───┘
+//! ```
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use super::{Connections, Flags, Phase};
+use crate::config::SlowPolicy;
+use crate::key::ConnKey;
+use crate::pool::FrameId;
+use crate::reactor::Transport;
+use crate::services::{
+    CloseReason, CloseRequest, Effect, Effects, Letter, Order, Peer, Publication,
+};
+use crate::ws::{CloseCode, EncodedFrame};
+
+/// What one loop asks of another.
+#[derive(Debug)]
+pub struct Mail(Errand);
+
+#[derive(Debug)]
+enum Errand {
+    Close(ConnKey, CloseRequest),
+    /// Give it to the members here.
+    Deliver(u8, Publication),
+    Letter {
+        route: u8,
+        from: u16,
+        letter: Letter,
+    },
+    /// Give it to the members everywhere: this is the topic's home loop.
+    Publish(u8, Publication),
+    Send(ConnKey, EncodedFrame),
+    Subscribe(ConnKey, Arc<str>),
+    Unsubscribe(ConnKey, Arc<str>),
+}
+
+impl<S: Transport> Connections<S> {
+    /// Does what services asked for beyond the connection they were called about.
+    pub fn apply_effects(&mut self) {
+        while !self.effects.is_empty() {
+            for effect in std::mem::take(&mut self.effects) {
+                self.apply(effect);
+            }
+        }
+        if self.effects_ignored > 0 {
+            self.counters.effects_ignored.add(std::mem::take(&mut self.effects_ignored));
+        }
+    }
+
+    /// Does what another loop asked for.
+    pub fn deliver(&mut self, mail: Mail) {
+        self.counters.mail_in.add(1);
+        self.run_errand(mail.0);
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        let home = |peer: Peer| peer.loop_index;
+        match effect {
+            Effect::Close(peer, request) => {
+                self.post(home(peer), Errand::Close(peer.key, request));
+            }
+            Effect::Publish(route, publication, Order::Sender) => {
+                self.publish(route, &publication);
+            }
+            Effect::Publish(route, publication, Order::Topic) => {
+                let home = self.home_of(&publication.topic);
+                self.post(home, Errand::Publish(route, publication));
+            }
+            Effect::Send(peer, frame) => self.post(home(peer), Errand::Send(peer.key, frame)),
+            Effect::Subscribe(peer, topic) => {
+                self.post(home(peer), Errand::Subscribe(peer.key, topic));
+            }
+            Effect::Tell(route, to, letter) => {
+                let from = self.loop_index;
+                self.post(to, Errand::Letter { route, from, letter });
+            }
+            Effect::Unsubscribe(peer, topic) => {
+                self.post(home(peer), Errand::Unsubscribe(peer.key, topic));
+            }
+        }
+    }
+
+    fn post(&mut self, loop_index: u16, errand: Errand) {
+        if loop_index == self.loop_index {
+            self.run_errand(errand);
+        } else {
+            self.mail_out.push((loop_index, Mail(errand)));
+        }
+    }
+
+    fn run_errand(&mut self, errand: Errand) {
+        match errand {
+            Errand::Close(key, request) => self.close_for_service(key, &request),
+            Errand::Deliver(route, publication) => self.push_to_members(route, &publication),
+            Errand::Letter { route, from, letter } => {
+                let mut effects =
+                    Effects::apart(route, &mut self.effects, &mut self.effects_ignored);
+                self.router.socket(route).service.on_letter(from, letter, &mut effects);
+            }
+            Errand::Publish(route, publication) => self.publish(route, &publication),
+            Errand::Send(key, frame) => self.push(key, frame),
+            Errand::Subscribe(key, topic) => self.subscribe(key, &topic),
+            Errand::Unsubscribe(key, topic) => self.unsubscribe(key, &topic),
+        }
+    }
+
+    /// The loop that puts a topic's publications into one order, the same on every loop.
+    fn home_of(&self, topic: &str) -> u16 {
+        let mut hasher = DefaultHasher::new();
+        topic.hash(&mut hasher);
+        let home = hasher.finish() % u64::from(self.loop_count.max(1));
+        u16::try_from(home).unwrap_or(0)
+    }
+
+    fn subscribe(&mut self, key: ConnKey, topic: &str) {
+        let Some(conn) = self.table.get_mut(key).filter(|conn| conn.phase == Phase::Open) else {
+            self.counters.effects_ignored.add(1);
+            return;
+        };
+        self.router.socket(conn.route).hub.subscribe(topic, key, &mut conn.subscriptions);
+    }
+
+    fn unsubscribe(&mut self, key: ConnKey, topic: &str) {
+        let Some(conn) = self.table.get_mut(key).filter(|conn| conn.phase == Phase::Open) else {
+            self.counters.effects_ignored.add(1);
+            return;
+        };
+        self.router.socket(conn.route).hub.unsubscribe(topic, &mut conn.subscriptions);
+    }
+
+    /// Gives a publication to the members of its topic on all loops: one letter per loop.
+    fn publish(&mut self, route: u8, publication: &Publication) {
+        self.counters.publications.add(1);
+        for other in (0..self.loop_count).filter(|other| *other != self.loop_index) {
+            self.mail_out.push((other, Mail(Errand::Deliver(route, publication.clone()))));
+        }
+        self.push_to_members(route, publication);
+    }
+
+    fn push_to_members(&mut self, route: u8, publication: &Publication) {
+        let hub = &mut self.router.socket(route).hub;
+        let Some((topic, members)) = hub.borrow_members(&publication.topic) else { return };
+        let except = publication
+            .except
+            .filter(|peer| peer.loop_index == self.loop_index)
+            .map(|peer| peer.key);
+        let id = self.backlog.share(publication.frame.clone());
+        self.is_walking_members = true;
+        for member in members.iter().filter(|member| Some(member.key) != except) {
+            self.push_shared(member.key, id, publication.frame.as_bytes().len());
+        }
+        self.is_walking_members = false;
+        self.backlog.settle(id);
+        let hub = &mut self.router.socket(route).hub;
+        hub.restore_members(topic, members);
+        for mut subscriptions in self.left_while_walking.drain(..) {
+            hub.unsubscribe_all(&mut subscriptions);
+        }
+    }
+
+    /// Pushes a frame to one connection.
+    fn push(&mut self, key: ConnKey, frame: EncodedFrame) {
+        let frame_bytes = frame.as_bytes().len();
+        let id = self.backlog.share(frame);
+        self.push_shared(key, id, frame_bytes);
+        self.backlog.settle(id);
+    }
+
+    /// Puts a shared frame into a connection's queue. It goes out at the end of the turn, together
+    /// with whatever else is pushed until then.
+    fn push_shared(&mut self, key: ConnKey, id: FrameId, frame_bytes: usize) {
+        let hard_bytes = self.settings.backlog_hard_bytes;
+        let would_exceed =
+            |queued_bytes: usize| queued_bytes > 0 && queued_bytes + frame_bytes > hard_bytes;
+        if let Some(conn) = self.table.get_mut(key)
+            && would_exceed(conn.queue.bytes())
+            && !conn.flags.has(Flags::WRITE_BLOCKED)
+        {
+            // The mark is judged after the socket had its chance.
+            self.flush_queue(key);
+        }
+        let Some(conn) = self.table.get_mut(key).filter(|conn| conn.phase == Phase::Open) else {
+            self.counters.effects_ignored.add(1);
+            return;
+        };
+        if would_exceed(conn.queue.bytes()) {
+            match self.router.socket(conn.route).options.slow_policy {
+                SlowPolicy::Disconnect => {
+                    self.fail(key, CloseCode::TOO_SLOW, "too slow", CloseReason::Slow);
+                    return;
+                }
+                SlowPolicy::DropNewest => {
+                    self.counters.pushes_dropped.add(1);
+                    return;
+                }
+                SlowPolicy::KeepLatest => {
+                    self.counters.pushes_dropped.add(1);
+                    self.backlog.discard_unstarted_frames(&mut conn.queue, &mut self.buffers);
+                }
+            }
+        }
+        self.backlog.push_frame(&mut conn.queue, id, self.tick);
+        if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
+            self.dirty.push_back(key);
+        }
+    }
+
+    /// Takes a connection out of its topics; out of one that is being walked when that is done.
+    pub(super) fn leave_topics(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        let mut subscriptions = std::mem::take(&mut conn.subscriptions);
+        if self.is_walking_members {
+            self.left_while_walking.push(subscriptions);
+        } else {
+            self.router.socket(conn.route).hub.unsubscribe_all(&mut subscriptions);
+        }
+    }
+}

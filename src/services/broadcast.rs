@@ -1,0 +1,38 @@
+//! `/broadcast`: every message goes unchanged to everyone, its sender too.
+
+use std::sync::Arc;
+
+use super::{CloseReason, Effects, Message, Order, Peer, Service};
+use crate::ws::EncodedFrame;
+
+/// Sends every message to all who are connected to the route.
+#[derive(Clone, Debug)]
+pub struct Broadcast {
+    everyone: Arc<str>,
+    order: Order,
+}
+
+impl Broadcast {
+    /// A broadcaster whose messages arrive in this order.
+    #[must_use]
+    pub fn new(order: Order) -> Self {
+        Self { everyone: "everyone".into(), order }
+    }
+}
+
+impl Service for Broadcast {
+    fn on_open(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        log::debug!("broadcast: {peer} joined");
+        effects.subscribe(peer, &self.everyone);
+    }
+
+    fn on_message(&mut self, peer: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
+        log::trace!("broadcast: {peer} sent {} bytes", message.payload().len());
+        let frame = EncodedFrame::new(message.kind(), message.payload());
+        effects.publish(&self.everyone, frame, self.order);
+    }
+
+    fn on_close(&mut self, peer: Peer, reason: CloseReason, _: &mut Effects<'_>) {
+        log::debug!("broadcast: {peer} left: {reason}");
+    }
+}

@@ -1,0 +1,331 @@
+//! The sweep: each seed is a server of some size, with some misfortune, and a crowd of clients that
+//! play their scripts against it.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tidegate::sim::Random;
+
+use crate::actor::{Actor, Pace};
+use crate::client::Client;
+use crate::judge::{Weather, judge, judge_deliveries};
+use crate::plan::{Ending, Plan};
+use crate::script::Script;
+use crate::world::World;
+
+/// A run in progress.
+struct Run {
+    plan: Plan,
+    random: Random,
+    world: World,
+    actors: Vec<Actor>,
+    trace: DefaultHasher,
+    is_logged: bool,
+}
+
+impl Run {
+    fn new(seed: u64, is_logged: bool) -> Self {
+        let mut random = Random::new(seed);
+        let plan = Plan::new(seed, &mut random);
+        let world = World::new(&plan.setup);
+        world.network.set_send_buffer_bytes(plan.send_buffer_bytes);
+        let (actors, trace) = (Vec::new(), DefaultHasher::new());
+        let run = Self { plan, random, world, actors, trace, is_logged };
+        run.log(|| format!("{:#?}", run.plan));
+        run
+    }
+
+    #[expect(clippy::print_stderr, reason = "a replayed seed shows its steps")]
+    fn log(&self, line: impl FnOnce() -> String) {
+        if self.is_logged {
+            eprintln!("{:>8} ms  {}", self.world.now(), line());
+        }
+    }
+
+    /// Plays all of it; gives a hash of what every client heard and when.
+    fn play(mut self) -> Result<u64, String> {
+        for _ in 0..self.plan.steps {
+            self.step()?;
+        }
+        self.world.network.set_descriptors_max(usize::MAX);
+        match self.plan.end {
+            Ending::Empty => self.leave_empty()?,
+            Ending::Drained => {
+                self.wind_down()?;
+                self.drain()?;
+            }
+            Ending::CutShort => self.drain()?,
+        }
+        self.judge()?;
+        Ok(self.trace.finish())
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        let dice = self.random.below(100);
+        match dice {
+            0..=24 if self.actors.len() < self.plan.clients_max => self.connect(),
+            0..=4 if self.plan.runs_out_of_descriptors => {
+                let spare = self.random.below(4);
+                let max =
+                    if spare == 3 { usize::MAX } else { self.world.network.descriptors() + spare };
+                self.log(|| format!("descriptors: {max}"));
+                self.world.network.set_descriptors_max(max);
+            }
+            90..=97 => {
+                let ms = 1 + self.random.below(200) as u64;
+                self.pass(ms)?;
+            }
+            98 => self.jump()?,
+            99 => {
+                let ms = 1_000 + self.random.below(60) as u64 * self.random.below(60) as u64 * 34;
+                self.pass(ms)?;
+            }
+            _ if self.actors.is_empty() => self.connect(),
+            _ => {
+                let index = self.random.below(self.actors.len());
+                self.actors[index].act(&mut self.random);
+                self.log(|| format!("client {index} sends"));
+            }
+        }
+        if self.random.percent(70) {
+            self.settle_and_read()?;
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self) {
+        let loop_index = self.random.below(self.plan.setup.server.loops);
+        let client = Client::new(self.world.network.connect(loop_index).expect("it listens"));
+        let script = Script::random(&mut self.random, self.plan.bounds);
+        let actor = Actor::new(client, script, &mut self.random, self.world.now());
+        self.log(|| {
+            let (pace, leave) = (actor.pace, actor.leave);
+            let bytes = actor.script.bytes.len();
+            format!(
+                "client {} connects to loop {loop_index}: {pace:?} {leave:?} {bytes} bytes",
+                self.actors.len()
+            )
+        });
+        self.actors.push(actor);
+    }
+
+    /// Turns and one read of each client; gives whether any received something.
+    fn settle_and_read(&mut self) -> Result<bool, String> {
+        self.world.try_settle()?;
+        let mut any = false;
+        for (index, actor) in self.actors.iter_mut().enumerate() {
+            let count = actor.read().map_err(|error| format!("client {index}: {error}"))?;
+            (index, count, self.world.now()).hash(&mut self.trace);
+            any |= count > 0;
+        }
+        Ok(any)
+    }
+
+    /// Turns and reads until nothing moves.
+    fn exchange(&mut self) -> Result<(), String> {
+        while self.settle_and_read()? {}
+        self.world.try_settle()
+    }
+
+    /// Lets time pass in slices, in which clients do what must not wait.
+    fn pass(&mut self, ms: u64) -> Result<(), String> {
+        self.log(|| format!("{ms} ms pass"));
+        let end = self.world.now() + ms;
+        loop {
+            let now = self.world.now();
+            self.actors.iter_mut().for_each(|actor| actor.keep_alive(now));
+            self.settle_and_read()?;
+            if now >= end {
+                return Ok(());
+            }
+            self.world.try_pass(SLICE_MS.min(end - now))?;
+            self.settle_and_read()?;
+        }
+    }
+
+    /// The server's machine sleeps; what clients did before and meanwhile waits for it.
+    fn jump(&mut self) -> Result<(), String> {
+        let ms = 1_000 << self.random.below(13);
+        self.log(|| format!("a jump of {ms} ms"));
+        self.exchange()?;
+        let now = self.world.now();
+        for actor in &mut self.actors {
+            actor.ask();
+            actor.keep_alive(now);
+            actor.read()?;
+        }
+        self.world.skip(ms);
+        self.exchange()
+    }
+
+    /// All play their scripts to the end.
+    fn wind_down(&mut self) -> Result<(), String> {
+        self.log(|| "winding down".into());
+        for round in 0.. {
+            for actor in &mut self.actors {
+                actor.hurry();
+                actor.finish();
+            }
+            self.exchange()?;
+            self.pass(100)?;
+            self.exchange()?;
+            if self.actors.iter().all(Actor::is_settled) {
+                break;
+            }
+            if round > ROUNDS_MAX {
+                let left = self.actors.iter().enumerate().find(|(_, actor)| !actor.is_settled());
+                return Err(left.map_or_else(String::new, |(index, actor)| {
+                    format!("client {index} waits for ever: {}", actor.brief())
+                }));
+            }
+        }
+        // Whoever stopped reading or never asked is dropped in this time.
+        self.pass(75_000)?;
+        self.exchange()?;
+        self.note_losses();
+        self.check_deliveries()?;
+        self.check_calm()
+    }
+
+    /// In a calm run nobody is dropped, refused or kept waiting for want of anything.
+    fn check_calm(&self) -> Result<(), String> {
+        let Weather { places_scarce, memory_scarce, .. } = self.plan.weather;
+        let any_dawdles = self.actors.iter().any(|actor| actor.dawdles);
+        let scarce = [
+            (places_scarce || memory_scarce, "refused_at_limit"),
+            (places_scarce, "half_open_dropped"),
+            (places_scarce, "accept_failures"),
+            (memory_scarce, "closed_overload"),
+            (any_dawdles, "closed_stalled"),
+            (any_dawdles, "closed_idle"),
+            (any_dawdles, "close_timed_out"),
+        ];
+        for (may_happen, name) in scarce {
+            if !may_happen && self.world.counter(name) > 0 {
+                return Err(format!("{name}: {}", self.world.counter(name)));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_deliveries(&self) -> Result<(), String> {
+        let entries = self.world.journal.entries();
+        let is_certain = |actor: &&Actor| {
+            actor.pace == Pace::Prompt && !actor.has_left && !self.plan.weather.pushes_lost
+        };
+        for actor in self.actors.iter().filter(is_certain) {
+            judge_deliveries(actor, &entries)
+                .map_err(|error| format!("{error}: {}", actor.brief()))?;
+        }
+        Ok(())
+    }
+
+    /// All leave, and the server has nothing left of them.
+    fn leave_empty(&mut self) -> Result<(), String> {
+        self.wind_down()?;
+        self.actors.iter_mut().for_each(Actor::shutdown);
+        self.exchange()?;
+        self.pass(20_000)?;
+        self.exchange()?;
+        let server = &self.world.server;
+        let loops = self.plan.setup.server.loops;
+        let left = (server.connection_count(), self.world.network.descriptors());
+        if left != (0, loops) {
+            return Err(format!("{left:?} connections and descriptors left, {loops} loops"));
+        }
+        if self.world.journal.open_count() > 0 {
+            return Err("open for the services, but gone".into());
+        }
+        self.check_budgets()?;
+        self.world.drain(20_000, true);
+        self.world.try_settle()?;
+        if self.world.server.has_finished() { Ok(()) } else { Err("not finished".into()) }
+    }
+
+    /// The server tells everyone to go and ends in time.
+    fn drain(&mut self) -> Result<(), String> {
+        self.note_losses();
+        self.plan.weather.drained = true;
+        self.plan.weather.cut_short = self.plan.end == Ending::CutShort;
+        let is_paced = self.random.percent(50);
+        self.log(|| format!("drain, paced: {is_paced}"));
+        self.world.drain(DRAIN_MS, is_paced);
+        for _ in 0..DRAIN_MS / 50 {
+            self.pass(50)?;
+        }
+        self.exchange()?;
+        if !self.world.server.has_finished() {
+            return Err("the drain never ended".into());
+        }
+        if self.world.journal.open_count() > 0 {
+            return Err("the server ended without telling the services".into());
+        }
+        self.check_budgets()
+    }
+
+    fn check_budgets(&self) -> Result<(), String> {
+        let own = (self.world.server.connections.available(), self.world.server.pool.available());
+        let server = &self.plan.setup.server;
+        let all = (server.connections_max, server.pool_bytes_max);
+        if own == all { Ok(()) } else { Err(format!("budgets {own:?} of {all:?}")) }
+    }
+
+    /// Looks at the counters while the loops still have them.
+    fn note_losses(&mut self) {
+        let lost = ["pushes_dropped", "closed_slow"].map(|name| self.world.counter(name));
+        self.plan.weather.pushes_lost = lost != [0, 0];
+    }
+
+    fn judge(&self) -> Result<(), String> {
+        let entries = self.world.journal.entries();
+        for (index, actor) in self.actors.iter().enumerate() {
+            judge(actor, self.plan.weather, &entries)
+                .map_err(|error| format!("client {index}: {error}: {}", actor.brief()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs one seed; a panic is an error like any other.
+fn run(seed: u64, is_logged: bool) -> Result<u64, String> {
+    let caught = catch_unwind(AssertUnwindSafe(|| Run::new(seed, is_logged).play()));
+    caught.unwrap_or_else(|_| Err("panicked".into()))
+}
+
+fn number_from_env(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect(name))
+}
+
+#[test]
+fn sweep() {
+    if let Some(seed) = number_from_env("TIDEGATE_SIM_SEED") {
+        let trace = run(seed, true).unwrap();
+        assert_eq!(run(seed, false), Ok(trace));
+        return;
+    }
+    let seeds = number_from_env("TIDEGATE_SIM_SEEDS").unwrap_or(SEEDS);
+    let failures: Vec<String> = (0..seeds)
+        .filter_map(|seed| run(seed, false).err().map(|error| format!("seed {seed}: {error}")))
+        .collect();
+    assert!(
+        failures.is_empty(),
+        "{} of {seeds} seeds failed\n{}\n\
+         replay one: TIDEGATE_SIM_SEED=… cargo test --test simulation sweep -- --nocapture",
+        failures.len(),
+        failures.join("\n")
+    );
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in 0..10 {
+        assert_eq!(run(seed, false), run(seed, false), "seed {seed}");
+    }
+    assert_ne!(run(1, false), run(2, false));
+}
+
+const SEEDS: u64 = 300;
+/// Shorter than any patience of the server, less the time a client takes to ask.
+const SLICE_MS: u64 = 2_500;
+const DRAIN_MS: u64 = 6_000;
+const ROUNDS_MAX: usize = 200;
