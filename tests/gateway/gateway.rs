@@ -10,7 +10,7 @@ use std::thread;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::NamedTempFile;
 
-use crate::patience::until;
+use crate::patience::{eventually, until};
 
 /// A running gateway.
 #[derive(Debug)]
@@ -183,7 +183,13 @@ impl Drop for Gateway {
 pub(crate) fn run_to_end(arguments: &[&str]) -> Output {
     let mut command = Command::new(PROGRAM);
     command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
-    command.output().unwrap()
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    if eventually(|| child.try_wait().unwrap()).is_none() {
+        child.kill().unwrap();
+        let output = child.wait_with_output().unwrap();
+        panic!("{arguments:?} does not end: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    child.wait_with_output().unwrap()
 }
 
 /// A temporary file with this configuration.

@@ -13,13 +13,18 @@ pub(crate) fn now() -> Instant {
 }
 
 /// Asks again and again until `check` has an answer, and gives it.
-pub(crate) fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, check: impl FnMut() -> Option<T>) -> T {
+    eventually(check).unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain: {what}"))
+}
+
+/// The same, but `None` once patience is at its end.
+pub(crate) fn eventually<T>(mut check: impl FnMut() -> Option<T>) -> Option<T> {
     let started = now();
     loop {
-        if let Some(answer) = check() {
+        let answer = check();
+        if answer.is_some() || started.elapsed() >= PATIENCE {
             return answer;
         }
-        assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
         pass(POLL_INTERVAL);
     }
 }
