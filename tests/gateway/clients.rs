@@ -26,7 +26,7 @@ fn has(program: &str, argument: &str) -> bool {
     command.arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let is_there = command.status().is_ok_and(|status| status.success());
     if !is_there {
-        skip_without(program);
+        skip_without(&format!("{program}, which scripts/install-clients installs"));
     }
     is_there
 }
@@ -99,7 +99,7 @@ fn nc_gets_a_page() {
 fn python_websockets_passes_its_battery() {
     let python = below_root("target/clients/python/bin/python");
     if !python.exists() {
-        return skip_without("the Python client `websockets`");
+        return skip_without("Python websockets, which scripts/install-clients installs");
     }
     let gateway = Gateway::with_config(CONFIG);
     let mut command = Command::new(python);
@@ -114,7 +114,7 @@ fn python_websockets_passes_its_battery() {
 fn node_ws_passes_its_battery() {
     let clients = below_root("target/clients");
     if !clients.join("node_modules/ws").exists() {
-        return skip_without("the Node client `ws`");
+        return skip_without("Node ws, which scripts/install-clients installs");
     }
     let gateway = Gateway::with_config(CONFIG);
     let mut command = Command::new("node");

@@ -202,7 +202,7 @@ pub(crate) fn config_file(toml: &str) -> NamedTempFile {
 /// Says that a test is skipped for want of `missing`, past the test runner's capture, or fails it
 /// where nothing may be skipped.
 pub(crate) fn skip_without(missing: &str) {
-    let text = format!("!! SKIPPED: {missing} is missing (see scripts/install-clients)");
+    let text = format!("!! SKIPPED for want of {missing}");
     assert!(std::env::var_os("CI").is_none(), "{text}");
     say(&text);
 }
