@@ -185,7 +185,7 @@ pub const KEYS: &[Key] = &[
     key("turn.mail_per_turn", "1024", PER_TURN, "Mailbox items handled."),
     key(
         "turn.receive_buffer_bytes",
-        "131072",
+        "524288",
         // The floor leaves room for a whole request head and the frames right behind it.
         integer(16_384, 16 * 1024 * 1024),
         "Bytes of the receive buffer, one for each loop.",

@@ -202,7 +202,7 @@ pub struct Turn {
     pub reaps_per_turn: usize,
     /// Items taken from the mailboxes. Default 1024.
     pub mail_per_turn: usize,
-    /// Bytes of the receive buffer, of which there is one per loop. Default 131072.
+    /// Bytes of the receive buffer, of which there is one per loop. Default 524288.
     pub receive_buffer_bytes: usize,
 }
 
@@ -214,7 +214,7 @@ impl Default for Turn {
             flushes_per_turn: 1024,
             reaps_per_turn: 256,
             mail_per_turn: 1024,
-            receive_buffer_bytes: 128 * 1024,
+            receive_buffer_bytes: 512 * 1024,
         }
     }
 }

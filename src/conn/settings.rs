@@ -39,7 +39,7 @@ impl Default for ConnSettings {
         Self {
             head_bytes_max: 8192,
             half_open_max: 4096,
-            receive_buffer_bytes: 128 << 10,
+            receive_buffer_bytes: 512 << 10,
             reads_per_turn: 4,
             backlog_high_bytes: 64 << 10,
             backlog_hard_bytes: (64 << 10) + (1 << 20) + 14,

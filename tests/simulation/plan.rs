@@ -43,7 +43,7 @@ impl Plan {
         let patience = |random: &mut Random, of: [u64; 2]| of[random.below(2)];
         let connections = ConnSettings {
             half_open_max: if places_scarce { 1 + random.below(4) } else { 250 },
-            receive_buffer_bytes: pick(random, &[256, 5_000, 128 << 10]),
+            receive_buffer_bytes: pick(random, &[256, 5_000, 512 << 10]),
             reads_per_turn: 1 + random.below(4),
             backlog_high_bytes: high,
             backlog_hard_bytes: high + message_bytes_max + 14,

@@ -5,7 +5,7 @@ use crate::world::World;
 
 /// The high mark of the default settings.
 const HIGH_BYTES: u64 = 64 << 10;
-const RECEIVE_BUFFER_BYTES: u64 = 128 << 10;
+const RECEIVE_BUFFER_BYTES: u64 = 512 << 10;
 
 fn numbered(serial: usize, bytes: usize) -> Vec<u8> {
     let mut payload = format!("{serial:08}").into_bytes();
