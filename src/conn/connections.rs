@@ -7,11 +7,12 @@ use super::half_open::HalfOpen;
 use super::run_queue::RunQueue;
 use super::table::Table;
 use super::{ConnSettings, Flags, Mail, Outgoing, Phase};
+use crate::http::Rejection;
 use crate::key::{ConnKey, Link};
 use crate::metrics::Counters;
 use crate::pool::{Backlog, Buffers, Carries, ReadBuffer, SharedBudget};
 use crate::reactor::Transport;
-use crate::services::{CloseReason, Effect, LoopSite, Router};
+use crate::services::{CloseReason, Effect, LoopSite, Router, Welcome};
 use crate::timer::{Millis, Tick, Wheel};
 
 /// The connections of one loop, their buffers, timers and services. It is told what happened by
@@ -51,6 +52,8 @@ pub struct Connections<S> {
     pub(super) dead: VecDeque<ConnKey>,
     pub(super) write_interest: Vec<ConnKey>,
     pub(super) mail_out: Vec<(u16, Mail)>,
+    /// The decision on the request that is being answered, if it was made later.
+    pub(super) decision: Option<Result<Welcome, Rejection>>,
     pub(super) open_count: usize,
     pub(super) refused_count: usize,
     pub(super) draining: bool,
@@ -94,6 +97,7 @@ impl<S: Transport> Connections<S> {
             dead: VecDeque::new(),
             write_interest: Vec::new(),
             mail_out: Vec::new(),
+            decision: None,
             open_count: 0,
             refused_count: 0,
             draining: false,

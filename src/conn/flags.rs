@@ -35,6 +35,9 @@ impl Flags {
     /// The ping that is out waits in the queue.
     pub(crate) const PING_UNWRITTEN: Self = Self(1 << 13);
 
+    /// Its service will say later whether it is let in; until then it is not read.
+    pub(crate) const UNDECIDED: Self = Self(1 << 14);
+
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
     }

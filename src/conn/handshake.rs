@@ -1,6 +1,6 @@
 //! The request: a head becomes an upgrade, a page or a refusal.
 
-use super::{Connections, Phase};
+use super::{Connections, Flags, Phase};
 use crate::http::{
     Allow, HeadError, Method, Rejection, RequestHead, Status, UpgradePolicy, check_upgrade,
     find_head_end, looks_like_http, parse_head, wants_upgrade, write_page,
@@ -9,7 +9,7 @@ use crate::http::{
 use crate::key::ConnKey;
 use crate::pool::ReadBuffer;
 use crate::reactor::Transport;
-use crate::services::{CloseReason, Found, Peer};
+use crate::services::{Admission, CloseReason, Effects, Found, Peer, Welcome};
 use crate::ws::Progress;
 
 impl<S: Transport> Connections<S> {
@@ -21,7 +21,9 @@ impl<S: Transport> Connections<S> {
         match find_head_end(arrived, buffer.scanned) {
             Some(end) if end <= head_bytes_max => {
                 self.answer(key, parse_head(&arrived[..end]));
-                buffer.progress = Progress::starting_at(end);
+                if self.table.get(key).is_none_or(|conn| !conn.flags.has(Flags::UNDECIDED)) {
+                    buffer.progress = Progress::starting_at(end);
+                }
             }
             _ if !looks_like_http(arrived) => self.answer(key, Err(HeadError::RequestLine)),
             None if arrived.len() < head_bytes_max => buffer.scanned = arrived.len(),
@@ -95,14 +97,23 @@ impl<S: Transport> Connections<S> {
             }
         };
         let peer = Peer { loop_index: self.loop_index, key };
-        match route.service.admit(&request, peer) {
-            Ok(admission) => {
-                let subprotocol = admission.subprotocol.as_ref().or_else(|| request.subprotocol());
+        let admission = match self.decision.take() {
+            Some(decision) => decision.map(Admission::Now),
+            None => {
+                let (later, ignored) = (&mut self.effects, &mut self.effects_ignored);
+                let mut effects = Effects::apart(route_number, later, ignored);
+                route.service.admit(&request, peer, &mut effects)
+            }
+        };
+        match admission {
+            Ok(Admission::Later) => self.wait_for_decision(key, route_number),
+            Ok(Admission::Now(welcome)) => {
+                let subprotocol = welcome.subprotocol.as_ref().or_else(|| request.subprotocol());
                 write_switching_protocols(
                     self.outgoing.cork(),
                     &request.accept_key(),
                     subprotocol,
-                    &admission.headers,
+                    &welcome.headers,
                 );
                 self.open(key, route_number);
             }
@@ -111,6 +122,48 @@ impl<S: Transport> Connections<S> {
                 self.reject(key, &rejection, false);
             }
         }
+    }
+
+    /// The request stays where it is, in the carry that it will be given, until its service says
+    /// what becomes of it.
+    fn wait_for_decision(&mut self, key: ConnKey, route_number: u8) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        conn.route = route_number;
+        conn.flags.set(Flags::UNDECIDED);
+    }
+
+    /// A service said whether to let in who was waiting: the request is answered as if it had come
+    /// only now.
+    pub(super) fn decide(&mut self, key: ConnKey, decision: Result<Welcome, Rejection>) {
+        let Some(conn) = self.table.get_mut(key) else {
+            self.counters.effects_ignored.add(1);
+            return;
+        };
+        if !conn.flags.take(Flags::UNDECIDED) {
+            self.counters.effects_ignored.add(1);
+            return;
+        }
+        let carry = conn.carry;
+        let Some(mut buffer) = self.carries.borrow(carry) else { return };
+        self.decision = Some(decision);
+        self.receive_head(key, &mut buffer);
+        self.decision = None;
+        self.receive_frames(key, &mut buffer);
+        self.keep(key, carry, buffer);
+        // What came meanwhile gave its edge already.
+        self.run_queue.push(&mut self.table, key);
+    }
+
+    /// Tells a service that whoever waits for its decision does so no longer.
+    pub(super) fn cancel_decision(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if !conn.flags.take(Flags::UNDECIDED) {
+            return;
+        }
+        let route = conn.route;
+        let peer = Peer { loop_index: self.loop_index, key };
+        let mut effects = Effects::apart(route, &mut self.effects, &mut self.effects_ignored);
+        self.router.socket(route).service.on_cancel(peer, &mut effects);
     }
 
     /// `connections_max` is reached, or memory is.

@@ -65,7 +65,15 @@ impl<S: Transport> Connections<S> {
             && self.deadline(key).is_some_and(|due| conn.timer.due() <= due.max(next_tick));
         hold!(in_wheel, "every deadline is in the wheel", key, conn);
 
-        let is_paused = flags.has(Flags::PAUSED) || flags.has(Flags::MAIL_PAUSED);
+        let is_paused = flags.has(Flags::PAUSED)
+            || flags.has(Flags::MAIL_PAUSED)
+            || flags.has(Flags::UNDECIDED);
+        hold!(
+            !flags.has(Flags::UNDECIDED) || conn.phase == Phase::Handshake,
+            "a decision is waited for in the handshake",
+            key,
+            conn
+        );
         let has_input = flags.has(Flags::INPUT_PENDING) || flags.has(Flags::UNDECODED);
         hold!(
             !has_input || is_paused || flags.has(Flags::QUEUED),

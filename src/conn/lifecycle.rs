@@ -111,6 +111,7 @@ impl<S: Transport> Connections<S> {
             return self.outgoing.clear();
         }
         self.leave_open(key, reason);
+        self.cancel_decision(key);
         let Some(conn) = self.table.get_mut(key) else { return };
         self.half_open.leave(&mut conn.flags);
         conn.phase = Phase::Closing;
@@ -143,6 +144,7 @@ impl<S: Transport> Connections<S> {
     /// Ends the connection without a further word. The socket is dropped when it is reaped.
     pub(super) fn kill(&mut self, key: ConnKey, reason: CloseReason) {
         self.leave_open(key, reason);
+        self.cancel_decision(key);
         let Some(conn) = self.table.get_mut(key) else { return };
         if conn.phase == Phase::Dead {
             return;

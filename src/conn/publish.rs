@@ -12,11 +12,12 @@ use std::sync::Arc;
 
 use super::{Connections, Flags, Phase};
 use crate::config::SlowPolicy;
+use crate::http::Rejection;
 use crate::key::ConnKey;
 use crate::pool::FrameId;
 use crate::reactor::Transport;
 use crate::services::{
-    CloseReason, CloseRequest, Effect, Effects, Letter, Order, Peer, Publication,
+    CloseReason, CloseRequest, Effect, Effects, Letter, Order, Peer, Publication, Welcome,
 };
 use crate::ws::{CloseCode, EncodedFrame};
 
@@ -27,6 +28,7 @@ pub struct Mail(Errand);
 #[derive(Debug)]
 enum Errand {
     Close(ConnKey, CloseRequest),
+    Decide(ConnKey, Result<Welcome, Rejection>),
     /// Give it to the members here.
     Deliver(u8, Publication),
     Letter {
@@ -66,6 +68,9 @@ impl<S: Transport> Connections<S> {
             Effect::Close(peer, request) => {
                 self.post(home(peer), Errand::Close(peer.key, request));
             }
+            Effect::Decide(peer, decision) => {
+                self.post(home(peer), Errand::Decide(peer.key, decision));
+            }
             Effect::Publish(route, publication, Order::Sender) => {
                 self.publish(route, &publication);
             }
@@ -98,6 +103,7 @@ impl<S: Transport> Connections<S> {
     fn run_errand(&mut self, errand: Errand) {
         match errand {
             Errand::Close(key, request) => self.close_for_service(key, &request),
+            Errand::Decide(key, decision) => self.decide(key, decision),
             Errand::Deliver(route, publication) => self.push_to_members(route, &publication),
             Errand::Letter { route, from, letter } => {
                 let mut effects =

@@ -53,6 +53,11 @@ impl<S: Transport> Connections<S> {
         conn.flags.set(Flags::INPUT_PENDING);
         if ending {
             conn.flags.set(Flags::INPUT_ENDING);
+            if conn.flags.has(Flags::UNDECIDED) {
+                // Nobody is left to be let in.
+                self.counters.handshakes_abandoned.add(1);
+                return self.kill(key, CloseReason::Gone);
+            }
         }
         self.receive(key);
     }
@@ -78,6 +83,7 @@ impl<S: Transport> Connections<S> {
         let has_undecoded = conn.flags.has(Flags::UNDECODED);
         if conn.flags.has(Flags::PAUSED)
             || conn.flags.has(Flags::MAIL_PAUSED)
+            || conn.flags.has(Flags::UNDECIDED)
             || !(has_undecoded || conn.flags.has(Flags::INPUT_PENDING))
         {
             return Step::Done;
@@ -180,7 +186,7 @@ impl<S: Transport> Connections<S> {
     }
 
     /// Decodes what has arrived, lets the service answer, and writes the answers.
-    fn receive_frames(&mut self, key: ConnKey, buffer: &mut ReadBuffer) {
+    pub(super) fn receive_frames(&mut self, key: ConnKey, buffer: &mut ReadBuffer) {
         while self.table.get_mut(key).is_some_and(|conn| conn.phase == Phase::Open) {
             let stop = self.decode(key, buffer);
             self.flush_outgoing(key, Some(buffer));
@@ -285,7 +291,7 @@ impl<S: Transport> Connections<S> {
     }
 
     /// Keeps what is unfinished and returns the buffer it was read into.
-    fn keep(&mut self, key: ConnKey, carry: Link, mut buffer: ReadBuffer) {
+    pub(super) fn keep(&mut self, key: ConnKey, carry: Link, mut buffer: ReadBuffer) {
         let wanted = self.table.get_mut(key).is_some_and(|conn| {
             matches!(conn.phase, Phase::Handshake | Phase::Open | Phase::Refusing)
         });

@@ -9,8 +9,9 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Letter, Peer};
+use super::{Letter, Peer, Welcome};
 use crate::conn::Outgoing;
+use crate::http::Rejection;
 use crate::ws::{CloseCode, EncodedFrame, MessageKind};
 
 /// A whole message, unmasked and checked, where it lies in the loop's buffer.
@@ -57,6 +58,7 @@ impl<'m> Message<'m> {
 #[derive(Debug)]
 pub(crate) enum Effect {
     Close(Peer, CloseRequest),
+    Decide(Peer, Result<Welcome, Rejection>),
     Publish(u8, Publication, Order),
     Send(Peer, EncodedFrame),
     Subscribe(Peer, Arc<str>),
@@ -157,6 +159,12 @@ impl<'e> Effects<'e> {
             Some(current) if current.peer == peer => current.outgoing.encoded(&frame),
             _ => self.later.push(Effect::Send(peer, frame)),
         }
+    }
+
+    /// Lets a peer in, or not, for which [`Admission::Later`](super::Admission::Later) was the
+    /// answer so far. If it has left meanwhile, nothing happens.
+    pub fn decide(&mut self, peer: Peer, decision: Result<Welcome, Rejection>) {
+        self.later.push(Effect::Decide(peer, decision));
     }
 
     /// Makes a peer a member of a topic of this service.

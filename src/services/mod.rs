@@ -59,7 +59,8 @@ impl fmt::Display for Peer {
 /// number of messages, then [`on_close`](Service::on_close) exactly once, and nothing after it.
 pub trait Service {
     /// Whether to upgrade the request. The checks of RFC 6455 and of the route's origins have
-    /// passed.
+    /// passed. A service that must ask elsewhere first says [`Admission::Later`] and answers with
+    /// [`Effects::decide`]; meanwhile the connection waits with nothing but its request.
     ///
     /// # Errors
     /// The [`Rejection`] to send instead of the upgrade.
@@ -67,9 +68,16 @@ pub trait Service {
         &mut self,
         request: &UpgradeRequest<'_, '_>,
         peer: Peer,
+        effects: &mut Effects<'_>,
     ) -> Result<Admission, Rejection> {
-        let _ = (request, peer);
-        Ok(Admission::default())
+        let _ = (request, peer, effects);
+        Ok(Admission::Now(Welcome::default()))
+    }
+
+    /// A peer that was to be admitted later left, or its time ran out. A decision that comes all
+    /// the same is dropped.
+    fn on_cancel(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        let _ = (peer, effects);
     }
 
     /// The connection is open; the upgrade's reply goes out before anything sent here.
@@ -91,9 +99,18 @@ pub trait Service {
     }
 }
 
+/// When a request is let in.
+#[derive(Clone, Debug)]
+pub enum Admission {
+    /// [`Effects::decide`] will say; the deadline of the handshake goes on.
+    Later,
+    /// At once.
+    Now(Welcome),
+}
+
 /// How a request is let in.
 #[derive(Clone, Debug, Default)]
-pub struct Admission {
+pub struct Welcome {
     /// Subprotocol to name in the reply instead of the route's first match; it must be one that
     /// the client offered.
     pub subprotocol: Option<Subprotocol>,

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidegate::http::{Rejection, UpgradeRequest};
-use tidegate::services::{Admission, CloseReason, Effects, Message, Peer, Service};
+use tidegate::services::{
+    Admission, CloseReason, Effects, Letter, LoopSite, Message, Peer, Service, Welcome,
+};
 use tidegate::ws::{CloseCode, EncodedFrame};
 
 /// What the services of all loops saw and did.
@@ -23,6 +25,8 @@ pub(crate) struct Entries {
     pub(crate) sent: BTreeMap<String, BTreeMap<String, Vec<String>>>,
     /// How each connection left, by name.
     pub(crate) ends: BTreeMap<String, CloseReason>,
+    /// Who was to be admitted later and left before.
+    pub(crate) cancelled: Vec<Peer>,
     /// Broken promises of the gateway to its services.
     pub(crate) broken: Vec<String>,
 }
@@ -60,8 +64,24 @@ impl<S: Service> Service for Watched<S> {
         &mut self,
         request: &UpgradeRequest<'_, '_>,
         peer: Peer,
+        effects: &mut Effects<'_>,
     ) -> Result<Admission, Rejection> {
-        self.service.admit(request, peer)
+        self.service.admit(request, peer, effects)
+    }
+
+    fn on_cancel(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        let name = name_of(peer);
+        let mut entries = self.journal.entries();
+        if entries.open.contains(&name) || entries.ends.contains_key(&name) {
+            entries.broken.push(format!("{name} cancelled after it was decided"));
+        }
+        entries.cancelled.push(peer);
+        drop(entries);
+        self.service.on_cancel(peer, effects);
+    }
+
+    fn on_letter(&mut self, from: u16, letter: Letter, effects: &mut Effects<'_>) {
+        self.service.on_letter(from, letter, effects);
     }
 
     fn on_open(&mut self, peer: Peer, effects: &mut Effects<'_>) {
@@ -194,6 +214,65 @@ impl Service for Bouncer {
 
     fn on_message(&mut self, _: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
         effects.reply_in_place(message);
+    }
+}
+
+/// Asks its sibling on the last loop about everyone, who decides by the query: `?yes` and `?no` at
+/// once, everybody else when a peer of this service says `decide`.
+pub(crate) struct Gatekeeper {
+    site: LoopSite,
+    waiting: Vec<Peer>,
+}
+
+/// What siblings of the gatekeeper write to each other.
+enum Inquiry {
+    About(Peer, String),
+    DecideAll,
+}
+
+impl Gatekeeper {
+    pub(crate) fn new(site: LoopSite) -> Self {
+        Self { site, waiting: Vec::new() }
+    }
+
+    fn decider(&self) -> u16 {
+        self.site.count - 1
+    }
+}
+
+impl Service for Gatekeeper {
+    fn admit(
+        &mut self,
+        request: &UpgradeRequest<'_, '_>,
+        peer: Peer,
+        effects: &mut Effects<'_>,
+    ) -> Result<Admission, Rejection> {
+        let query = String::from_utf8_lossy(request.query().raw()).into_owned();
+        effects.tell(self.decider(), Box::new(Inquiry::About(peer, query)));
+        Ok(Admission::Later)
+    }
+
+    fn on_message(&mut self, _: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
+        if message.payload() == b"decide" {
+            effects.tell(self.decider(), Box::new(Inquiry::DecideAll));
+        } else {
+            effects.reply_in_place(message);
+        }
+    }
+
+    fn on_letter(&mut self, _: u16, letter: Letter, effects: &mut Effects<'_>) {
+        match *letter.downcast::<Inquiry>().unwrap() {
+            Inquiry::About(peer, query) => match query.as_str() {
+                "yes" => effects.decide(peer, Ok(Welcome::default())),
+                "no" => effects.decide(peer, Err(Rejection::forbidden("not you"))),
+                _ => self.waiting.push(peer),
+            },
+            Inquiry::DecideAll => {
+                for peer in self.waiting.drain(..) {
+                    effects.decide(peer, Ok(Welcome::default()));
+                }
+            }
+        }
     }
 }
 

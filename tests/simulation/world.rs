@@ -6,13 +6,13 @@ use std::sync::Arc;
 use tidegate::config::SlowPolicy;
 use tidegate::reactor::LoopCommand;
 use tidegate::services::{
-    Broadcast, Echo, Handler, IndexPage, Order, Page, Route, RouteOptions, Service,
+    Broadcast, Echo, Handler, IndexPage, LoopSite, Order, Page, Route, RouteOptions, Service,
 };
 use tidegate::sim::{Faults, Network, ServerSettings, SimClock, SimServer};
 use tidegate::timer::Clock as _;
 
 use crate::client::Client;
-use crate::services::{Bouncer, Journal, Relay, Watched};
+use crate::services::{Bouncer, Gatekeeper, Journal, Relay, Watched};
 
 /// What a world is made of.
 #[derive(Clone, Debug, Default)]
@@ -142,10 +142,11 @@ fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
     };
     let page: Handler = Handler::Page(Arc::new(|| Box::new(IndexPage::new()) as Box<dyn Page>));
     vec![
-        socket("/echo", &options, journal, |_| Echo),
-        socket("/broadcast", &options, journal, |_| Broadcast::new(Order::Topic)),
-        socket("/relay", &options, journal, Relay::new),
-        socket("/bounce", &options, journal, |_| Bouncer),
+        socket("/echo", &options, journal, |_, _| Echo),
+        socket("/broadcast", &options, journal, |_, _| Broadcast::new(Order::Topic)),
+        socket("/gate", &options, journal, |_, site| Gatekeeper::new(site)),
+        socket("/relay", &options, journal, |journal, _| Relay::new(journal)),
+        socket("/bounce", &options, journal, |_, _| Bouncer),
         Route { path: "/".into(), handler: page },
     ]
 }
@@ -154,11 +155,11 @@ fn socket<S: Service + 'static>(
     path: &str,
     options: &RouteOptions,
     journal: &Journal,
-    make: fn(Journal) -> S,
+    make: fn(Journal, LoopSite) -> S,
 ) -> Route {
     let journal = journal.clone();
-    let make = move |_| {
-        let service = make(journal.clone());
+    let make = move |site| {
+        let service = make(journal.clone(), site);
         Box::new(Watched::new(service, journal.clone())) as Box<dyn Service>
     };
     Route { path: path.into(), handler: Handler::Socket(Arc::new(make), options.clone()) }
