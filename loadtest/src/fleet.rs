@@ -121,10 +121,15 @@ impl Fleet {
         workload: &mut W,
         mut steer: impl FnMut(&mut Driver, &mut W) -> Result<Steer, CommandError>,
     ) -> Result<(), CommandError> {
-        while let Steer::Wait(wait) = steer(&mut self.driver, workload)? {
-            self.turn(wait.min(TURN_MAX), workload)?;
+        loop {
+            // First: a terminal's Ctrl-C reaches a spawned server as well, and that it is gone
+            // then is nothing that `steer` should complain about.
+            self.heed_interrupt()?;
+            match steer(&mut self.driver, workload)? {
+                Steer::Done => return Ok(()),
+                Steer::Wait(wait) => self.driver.turn(wait.min(TURN_MAX), workload)?,
+            }
         }
-        Ok(())
     }
 
     /// Drops all connections as they are.
@@ -169,10 +174,12 @@ impl Fleet {
     }
 
     fn turn(&mut self, wait: Duration, workload: &mut impl Workload) -> Result<(), CommandError> {
-        if self.interrupt.is_raised() {
-            return Err(CommandError::Interrupted);
-        }
+        self.heed_interrupt()?;
         Ok(self.driver.turn(wait, workload)?)
+    }
+
+    fn heed_interrupt(&self) -> Result<(), CommandError> {
+        if self.interrupt.is_raised() { Err(CommandError::Interrupted) } else { Ok(()) }
     }
 }
 

@@ -2,7 +2,11 @@
 //!
 //! Follow one connection through the modules: a command opens it through the [`driver`], which
 //! dials from a [`source_address`] to the [`target`], feeds the bytes to the [`client`] and hands
-//! its events back to the command; [`meter`] and [`proc_stats`] read what that costs the server.
+//! its events back to the command; [`meter`], [`proc_stats`] and [`cpu_use`] read what that costs
+//! the server.
+//!
+//! Follow one message: a [`message`] pattern writes it, [`echoes`] or [`deliveries`] say what is
+//! to come back, and [`latency`] counts how long that took.
 //!
 //! Exit codes: 0 all went well, 1 a connection failed or the run could not be finished, 2 usage.
 

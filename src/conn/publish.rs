@@ -196,7 +196,8 @@ impl<S: Transport> Connections<S> {
             self.counters.effects_ignored.add(1);
             return;
         };
-        if would_exceed(conn.queue.bytes()) {
+        let is_full = would_exceed(conn.queue.bytes());
+        if is_full {
             match self.router.socket(conn.route).options.slow_policy {
                 SlowPolicy::Disconnect => {
                     self.fail(key, CloseCode::TOO_SLOW, "too slow", CloseReason::Slow);
@@ -215,6 +216,10 @@ impl<S: Transport> Connections<S> {
         self.backlog.push_frame(&mut conn.queue, id, self.tick);
         if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
             self.dirty.push_back(key);
+        }
+        if is_full {
+            // What made room for the frame may have made enough to read on.
+            self.resume_reading(key);
         }
     }
 

@@ -176,7 +176,7 @@ impl<S: Transport> Connections<S> {
 
     /// Reading goes on once the peer has taken enough. Its bytes gave their edge long ago, so the
     /// run queue must see to it.
-    fn resume_reading(&mut self, key: ConnKey) {
+    pub(super) fn resume_reading(&mut self, key: ConnKey) {
         let below = self.settings.backlog_high_bytes / 2;
         let Some(conn) = self.table.get_mut(key) else { return };
         if conn.queue.bytes() < below && conn.flags.take(Flags::PAUSED) {

@@ -48,7 +48,8 @@ impl Actor {
     pub(crate) fn new(client: Client, script: Script, random: &mut Random, now: u64) -> Self {
         let pace = match random.below(12) {
             0 => Pace::Stops(random.below(30_000)),
-            1..=2 => Pace::Slow(1 + random.below(2_000)),
+            // Fast enough to have read the reply to its request before it is asked for a sign.
+            1..=2 => Pace::Slow(60 + random.below(2_000)),
             _ => Pace::Prompt,
         };
         let leave = match random.below(10) {

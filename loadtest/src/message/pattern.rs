@@ -1,8 +1,8 @@
 //! Makes the messages of a run, and what is expected when they come back.
 
-use std::iter;
+use std::{array, iter};
 
-use super::expected::{Expected, head};
+use super::expected::{Expected, HEAD_BYTES_MAX, head};
 use super::stamp::{STAMP_BYTES, Stamp};
 use crate::client::{DataKind, encode_header};
 use crate::random::{Random, mix};
@@ -76,8 +76,9 @@ impl Pattern {
     pub(crate) fn append_frame(&self, stamp: Stamp, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.header);
         let head = head(stamp);
-        let head = &head[..self.head_bytes];
-        out.extend(head.iter().zip(self.mask_key.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        let masked: [u8; HEAD_BYTES_MAX] =
+            array::from_fn(|offset| head[offset] ^ self.mask_key[offset % self.mask_key.len()]);
+        out.extend_from_slice(&masked[..self.head_bytes]);
         out.extend_from_slice(self.stretch(stamp, &self.masked));
     }
 

@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tungstenite::Message;
 use tungstenite::handshake::server::{Request, Response};
 use tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -50,6 +51,8 @@ impl Hub {
 #[expect(clippy::result_large_err, reason = "the type of the callback is tungstenite's")]
 fn serve(stream: TcpStream, hub: &Mutex<Hub>, copies: &dyn Fn(usize, usize) -> usize) {
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    // The kernel must not hide a slow reader for long.
+    SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES).unwrap();
     let mut is_publisher = false;
     let callback = |request: &Request, response: Response| {
         is_publisher = request.uri().path() == "/publish";
@@ -71,4 +74,5 @@ fn serve(stream: TcpStream, hub: &Mutex<Hub>, copies: &dyn Fn(usize, usize) -> u
     let _ = websocket.get_ref().shutdown(Shutdown::Write);
 }
 
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(300);
+const SEND_BUFFER_BYTES: usize = 16 * 1024;

@@ -1,5 +1,7 @@
 //! `loadtest churn`: connections that come and go.
 
+use std::io::Read as _;
+
 use tungstenite::Message;
 
 use crate::support::{echo, start};
@@ -27,6 +29,8 @@ fn a_server_that_does_not_close_properly_is_caught() {
         let mut websocket = tungstenite::accept(stream).unwrap();
         let message = websocket.read().unwrap();
         websocket.send(message).unwrap();
+        // The client's Close, a masked frame with a code: left unread, it would be a reset.
+        websocket.get_ref().read_exact(&mut [0; 8]).unwrap();
     });
     run_badly("churn", address, &QUICK, "without a Close frame");
 }

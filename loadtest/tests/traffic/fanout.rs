@@ -12,7 +12,7 @@ const OPTIONS: [&str; 10] = [
     "--burst",
     "4",
     "--timeout",
-    "1",
+    "2",
 ];
 
 #[test]
@@ -44,7 +44,7 @@ fn a_publication_that_is_dropped_is_caught() {
 fn the_last_publication_of_a_burst_that_is_dropped_is_caught() {
     let address =
         broadcast_server::start(|subscriber, number| usize::from((subscriber, number) != (3, 29)));
-    let reason = "1 publications did not come within 1 s";
+    let reason = "1 publications did not come within 2 s";
     let report = run_badly("fanout", address, &OPTIONS, reason);
     assert_eq!(report["lost"], 1);
 }

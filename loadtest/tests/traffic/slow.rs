@@ -41,9 +41,10 @@ fn an_echo_that_gets_lost_meanwhile_is_caught() {
 #[test]
 fn a_broadcast_that_cuts_slow_readers_off_does_no_wrong() {
     let address = broadcast_server::start(|_, _| 1);
-    let options =
-        ["--broadcast", "--publish-path", "/publish", "--bytes", "200000", "--timeout", "1"];
-    let report = run_well("slow", address, &[&QUICK[..], &options].concat());
+    let broadcast = ["--broadcast", "--publish-path", "/publish", "--bytes", "200000"];
+    // The server waits for one slow reader after the other.
+    let times = ["--timeout", "2", "--during-seconds", "3"];
+    let report = run_well("slow", address, &[&QUICK[..], &broadcast, &times].concat());
     assert_eq!(report["slow_readers_cut_off"]["count"], 2, "{report:#}");
     assert_eq!(report["slow_readers_that_caught_up"], 0);
     assert!(report["during"]["latency"]["count"].as_u64().unwrap() > 0);

@@ -5,7 +5,7 @@ use tidegate::config::SlowPolicy;
 
 use super::server;
 use crate::client::Client;
-use crate::wire::TEXT;
+use crate::wire::{PING, PONG, TEXT};
 use crate::world::{Setup, World};
 
 const MARK_BYTES: usize = 100_000;
@@ -84,6 +84,24 @@ fn keep_latest_keeps_the_newest() {
         assert_eq!(serials.last(), Some(&249));
         assert!(serials.len() < 250);
     }
+}
+
+#[test]
+fn a_peer_is_read_again_when_keep_latest_empties_its_backlog() {
+    let (mut world, pusher, mut reader) = pair(SlowPolicy::KeepLatest, 1);
+    pusher.say(TEXT, b"push 90 1000");
+    world.settle();
+    reader.say(PING, b"while much waits");
+    world.settle();
+    assert_eq!(world.counter("reading_paused"), 1);
+    pusher.say(TEXT, b"push 20 1000");
+    world.settle();
+    let messages = world.counter("messages_in");
+    reader.say(TEXT, b"heard although nothing was read");
+    world.settle();
+    assert_eq!(world.counter("messages_in"), messages + 1);
+    world.exchange(&mut reader);
+    assert!(reader.heard.data().iter().any(|frame| frame.opcode == PONG));
 }
 
 #[test]

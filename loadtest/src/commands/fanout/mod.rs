@@ -98,6 +98,7 @@ fn study(arguments: &FanoutArguments, session: &mut Session) -> Result<FanoutRep
     session.open("subscribers", None, subscribers.get(), &mut workload)?;
     let path = arguments.paths.publish_path.as_str().into();
     session.open("publishers", Some(&path), publishers.get(), &mut workload)?;
+    workload.begin(session.fleet.driver());
     // A server may subscribe a connection only after its 101 has left.
     session.run_for("subscribing", SUBSCRIBE_WAIT, &mut workload, |_, _| SERVE)?;
 

@@ -14,6 +14,8 @@ use crate::tally::Tally;
 pub(super) struct FanoutWorkload {
     deliveries: Deliveries,
     subscribers: usize,
+    /// The publishers, once they are open.
+    publishers: Vec<ConnKey>,
     /// Deliveries that are due, and have not come and cannot come any more in order.
     outstanding: u64,
     lost: u64,
@@ -28,6 +30,7 @@ impl FanoutWorkload {
         Self {
             deliveries: Deliveries::new(pattern, publishers, subscribers),
             subscribers,
+            publishers: Vec::with_capacity(publishers),
             outstanding: 0,
             lost: 0,
             stale: 0,
@@ -37,13 +40,16 @@ impl FanoutWorkload {
         }
     }
 
+    /// All connections are open.
+    pub(super) fn begin(&mut self, driver: &Driver) {
+        self.publishers = driver.keys();
+        self.publishers.retain(|key| driver::index(key.serial()) >= self.subscribers);
+    }
+
     /// Lets every publisher send so many publications, in one write each.
     pub(super) fn publish(&mut self, count: usize, driver: &mut Driver) {
-        for key in driver.keys() {
-            let Some(publisher) = self.publisher(key) else {
-                continue;
-            };
-            driver.with(key, |peer| {
+        for (publisher, key) in self.publishers.iter().enumerate() {
+            driver.with(*key, |peer| {
                 for _ in 0..count {
                     self.deliveries.publish(publisher, peer);
                     self.outstanding += self.subscribers as u64;
@@ -105,10 +111,6 @@ impl FanoutWorkload {
 
     pub(super) fn tally(&self) -> &Tally {
         &self.tally
-    }
-
-    fn publisher(&self, key: ConnKey) -> Option<usize> {
-        driver::index(key.serial()).checked_sub(self.subscribers)
     }
 
     fn receive(&mut self, subscriber: usize, delivery: Delivery, latency: Duration) {

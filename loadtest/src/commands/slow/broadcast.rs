@@ -8,7 +8,7 @@ use crate::client::{Event, Failure};
 use crate::clock;
 use crate::commands::session::SERVE;
 use crate::deliveries::{Deliveries, Order};
-use crate::driver::{self, Driver, Peer, Workload};
+use crate::driver::{self, ConnKey, Driver, Peer, Workload};
 use crate::fleet::Steer;
 use crate::message::Pattern;
 use crate::schedule::Schedule;
@@ -18,7 +18,8 @@ use crate::schedule::Schedule;
 pub(super) struct BroadcastWorkload {
     deliveries: Deliveries,
     rate: NonZeroU32,
-    schedule: Option<Schedule>,
+    /// The schedule and its publisher, while publications are sent.
+    sending: Option<(Schedule, ConnKey)>,
     published: u64,
     tracker: Tracker,
 }
@@ -26,36 +27,36 @@ pub(super) struct BroadcastWorkload {
 impl BroadcastWorkload {
     pub(super) fn new(pattern: Pattern, tracker: Tracker, rate: NonZeroU32) -> Self {
         let deliveries = Deliveries::new(pattern, 1, tracker.readers());
-        Self { deliveries, rate, schedule: None, published: 0, tracker }
+        Self { deliveries, rate, sending: None, published: 0, tracker }
     }
 }
 
 impl Stages for BroadcastWorkload {
-    fn begin(&mut self, _driver: &mut Driver) {
-        self.schedule = Some(Schedule::new(clock::now(), self.rate.get(), 1));
+    fn begin(&mut self, driver: &mut Driver) {
+        let serial = self.tracker.readers() as u64;
+        let publisher = driver.keys().into_iter().find(|key| key.serial() == serial);
+        let schedule = Schedule::new(clock::now(), self.rate.get(), 1);
+        self.sending = publisher.map(|publisher| (schedule, publisher));
     }
 
     fn act(&mut self, driver: &mut Driver) -> Steer {
-        let Some(schedule) = self.schedule else {
+        let Some((schedule, publisher)) = self.sending else {
             return SERVE;
         };
         let due = schedule.due(clock::now());
-        let publisher = self.tracker.readers() as u64;
-        if due > self.published
-            && let Some(key) = driver.keys().into_iter().find(|key| key.serial() == publisher)
-        {
-            driver.with(key, |peer| {
+        if due > self.published {
+            driver.with(publisher, |peer| {
                 for _ in self.published..due {
                     self.deliveries.publish(0, peer);
                 }
             });
+            self.published = due;
         }
-        self.published = due;
         Steer::Wait(schedule.moment(due).saturating_duration_since(clock::now()))
     }
 
     fn finish(&mut self) {
-        self.schedule = None;
+        self.sending = None;
     }
 
     fn outstanding(&self, reader: usize) -> u64 {
