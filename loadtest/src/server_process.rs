@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU32;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use clap::Args;
@@ -43,7 +43,7 @@ impl ServerProcess {
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
         if let Some(command) = &arguments.spawn {
-            return SpawnedServer::start(command, address, interrupt).map(Self::Spawned);
+            return start_shell(command, address, interrupt).map(Self::Spawned);
         }
         let Some(pid) = arguments.pid else {
             return Ok(Self::Unknown);
@@ -56,7 +56,7 @@ impl ServerProcess {
 
     pub(crate) fn pid(&self) -> Option<NonZeroU32> {
         match self {
-            Self::Spawned(server) => NonZeroU32::new(server.child.id()),
+            Self::Spawned(server) => server.pid(),
             Self::Running(pid) => Some(*pid),
             Self::Unknown => None,
         }
@@ -70,50 +70,66 @@ pub(crate) struct SpawnedServer {
 }
 
 impl SpawnedServer {
-    fn start(
-        command: &str,
+    /// Starts a server that is to accept on `address`, and waits until it does.
+    pub(crate) fn start(
+        command: &mut Command,
         address: SocketAddr,
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
-        if accepts(address) {
-            return Err(CommandError::Usage(format!(
-                "--spawn: another server already accepts on {address}"
-            )));
-        }
-        let child = Command::new("sh")
-            // The shell makes way for the server: the child's pid is the server's.
-            .args(["-c", &format!("exec {command}")])
-            .stdin(Stdio::null())
-            // Our standard output is for the report alone.
-            .stdout(io::stderr())
-            .spawn()
-            .map_err(|error| CommandError::Server(format!("could not be started: {error}")))?;
-        let mut server = Self { child };
-        server.wait_until_it_accepts(address, interrupt)?;
+        let mut server = Self::spawn(command)?;
+        server.wait_until("accept", interrupt, || accepts(address))?;
         Ok(server)
     }
 
-    fn wait_until_it_accepts(
+    /// Starts a server.
+    pub(crate) fn spawn(command: &mut Command) -> Result<Self, CommandError> {
+        let child = command
+            .stdin(Stdio::null())
+            .spawn()
+            .map_err(|error| CommandError::Server(format!("could not be started: {error}")))?;
+        Ok(Self { child })
+    }
+
+    /// Waits until the server does what `is_ready` sees, and `what` says.
+    pub(crate) fn wait_until(
         &mut self,
-        address: SocketAddr,
+        what: &str,
         interrupt: &Interrupt,
+        mut is_ready: impl FnMut() -> bool,
     ) -> Result<(), CommandError> {
         let deadline = clock::now() + START_MAX;
-        while !accepts(address) {
+        while !is_ready() {
             if interrupt.is_raised() {
                 return Err(CommandError::Interrupted);
             }
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(CommandError::Server(format!("ended before it accepted: {status}")));
+            if let Some(status) = self.exit_status() {
+                let reason = format!("ended before it could {what}: {status}");
+                return Err(CommandError::Server(reason));
             }
             if clock::now() >= deadline {
-                let seconds = START_MAX.as_secs();
-                let reason = format!("does not accept on {address} within {seconds} s");
+                let reason = format!("does not {what} within {} s", START_MAX.as_secs());
                 return Err(CommandError::Server(reason));
             }
             clock::pause(PROBE_INTERVAL);
         }
         Ok(())
+    }
+
+    pub(crate) fn pid(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.child.id())
+    }
+
+    /// How the server ended, if it did.
+    pub(crate) fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Asks the server to end, and does not wait for it.
+    pub(crate) fn ask_to_end(&mut self) {
+        // Until it was waited for, the pid cannot belong to another process.
+        if !self.has_ended() {
+            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        }
     }
 
     fn has_ended(&mut self) -> bool {
@@ -125,11 +141,7 @@ impl SpawnedServer {
 impl Drop for SpawnedServer {
     /// Asks the server to end, and ends it if it does not.
     fn drop(&mut self) {
-        // Until it was waited for, the pid cannot belong to another process.
-        if self.has_ended() {
-            return;
-        }
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        self.ask_to_end();
         let deadline = clock::now() + END_MAX;
         while clock::now() < deadline {
             if self.has_ended() {
@@ -140,6 +152,24 @@ impl Drop for SpawnedServer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The server that a shell command starts.
+fn start_shell(
+    command: &str,
+    address: SocketAddr,
+    interrupt: &Interrupt,
+) -> Result<SpawnedServer, CommandError> {
+    if accepts(address) {
+        return Err(CommandError::Usage(format!(
+            "--spawn: another server already accepts on {address}"
+        )));
+    }
+    let mut shell = Command::new("sh");
+    // The shell makes way for the server: the child's pid is the server's. Our standard output
+    // is for the report alone.
+    shell.args(["-c", &format!("exec {command}")]).stdout(io::stderr());
+    SpawnedServer::start(&mut shell, address, interrupt)
 }
 
 fn accepts(address: SocketAddr) -> bool {

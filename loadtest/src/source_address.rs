@@ -17,6 +17,8 @@ use std::ops::RangeInclusive;
 pub(crate) struct SourceAddresses {
     connections_per_source: usize,
     sources: usize,
+    /// The first source address, counted from 127.0.0.1.
+    first: usize,
 }
 
 impl SourceAddresses {
@@ -29,18 +31,25 @@ impl SourceAddresses {
             // slowly in the end. A quarter of the ports is left to others.
             IpAddr::V4(_) | IpAddr::V6(_) => (ports - ports / 4, 1),
         };
-        Self { connections_per_source: connections_per_source.max(1), sources }
+        Self { connections_per_source: connections_per_source.max(1), sources, first: 0 }
+    }
+
+    /// The addresses for one of several processes that each open so many connections to the same
+    /// target: no two of them share an address.
+    pub(crate) fn of_process(self, process: usize, connections: usize) -> Self {
+        let first = process * connections.div_ceil(self.connections_per_source);
+        Self { first, ..self }
     }
 
     /// How many connections can be open to the target at once.
     pub(crate) fn connections_max(&self) -> usize {
-        self.connections_per_source.saturating_mul(self.sources)
+        self.connections_per_source.saturating_mul(self.sources.saturating_sub(self.first))
     }
 
     /// The address to bind for the connection in slot `index`, or `None` to let the kernel choose,
     /// which it does for the first address without the cost of a bind.
     pub(crate) fn source(&self, index: usize) -> Option<Ipv4Addr> {
-        let offset = u32::try_from(index / self.connections_per_source).ok()?;
+        let offset = u32::try_from(self.first + index / self.connections_per_source).ok()?;
         (offset > 0).then(|| Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + offset))
     }
 }
@@ -73,6 +82,19 @@ mod tests {
         assert_eq!(per_source.len(), 10);
         assert!(per_source.values().all(|count| *count < PORTS.len() / 2));
         assert!(per_source.contains_key(&Some(Ipv4Addr::new(127, 0, 0, 10))));
+    }
+
+    #[test]
+    fn processes_share_no_address() {
+        let sources = sources("127.0.0.1:8080");
+        let mut seen = std::collections::HashSet::new();
+        for process in 0..6 {
+            let own = sources.of_process(process, 17_000);
+            let addresses: std::collections::HashSet<_> =
+                (0..17_000).map(|index| own.source(index)).collect();
+            assert_eq!(addresses.len(), 2);
+            assert!(addresses.into_iter().all(|address| seen.insert(address)));
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use indicatif::BinaryBytes;
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A number of bytes, shown in a unit that fits it.
 #[derive(Clone, Copy, Debug)]
@@ -40,5 +41,58 @@ impl fmt::Display for Seconds {
 impl Serialize for Seconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_f64(self.0.as_secs_f64())
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(seconds).map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// Bytes as charts and tables show them: three figures, and the unit that fits.
+pub(crate) fn shown_bytes(bytes: f64) -> String {
+    let magnitude = bytes.abs();
+    if magnitude < 1000.0 {
+        // Adding zero turns a negative one into a plain one.
+        return format!("{:.0} B", bytes.round() + 0.0);
+    }
+    let (mut value, mut unit) = (bytes / 1024.0, "KiB");
+    for larger in ["MiB", "GiB", "TiB"] {
+        if value.abs() >= 1000.0 {
+            (value, unit) = (value / 1024.0, larger);
+        }
+    }
+    let decimals = if value.abs() < 9.995 {
+        2
+    } else if value.abs() < 99.95 {
+        1
+    } else {
+        0
+    };
+    format!("{value:.decimals$} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_with_three_figures() {
+        for (bytes, shown) in [
+            (0.0, "0 B"),
+            (65.5, "66 B"),
+            (-12.0, "-12 B"),
+            (999.4, "999 B"),
+            (1000.0, "0.98 KiB"),
+            (2859.0, "2.79 KiB"),
+            (18_235.4, "17.8 KiB"),
+            (163_131.0, "159 KiB"),
+            (155_115_847.0, "148 MiB"),
+            (1.5 * 1024.0 * 1024.0 * 1024.0, "1.50 GiB"),
+        ] {
+            assert_eq!(shown_bytes(bytes), shown);
+        }
     }
 }

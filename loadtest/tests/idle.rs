@@ -252,7 +252,7 @@ fn a_spawned_server_is_ended_when_the_run_fails_or_is_interrupted() {
 fn a_server_that_does_not_start_is_a_failure() {
     let run = run(free_address(), &["--connections", "1", "--spawn", "false"]);
     assert_eq!(run.exit_code, 1);
-    assert!(run.stderr.contains("ended before it accepted: exit status: 1"), "{}", run.stderr);
+    assert!(run.stderr.contains("ended before it could accept: exit status: 1"), "{}", run.stderr);
 }
 
 #[test]
