@@ -15,6 +15,7 @@ mod fleet;
 mod interrupt;
 mod meter;
 mod output;
+mod peers;
 mod proc_stats;
 mod random;
 mod server_process;
@@ -27,8 +28,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{CommandError, Verdict, idle};
+use commands::{CommandError, Verdict, idle, study};
 use interrupt::Interrupt;
+use peers::PeerArguments;
 
 /// Puts load on a WebSocket server and reports what it costs
 #[derive(Debug, Parser)]
@@ -42,16 +44,14 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Idle(idle::IdleArguments),
+    Peer(PeerArguments),
+    Study(study::StudyArguments),
+    #[command(hide = true)]
+    StudyWorker(study::WorkerArguments),
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let outcome = Interrupt::install().map_err(CommandError::from).and_then(|interrupt| {
-        match &arguments.command {
-            Command::Idle(arguments) => idle::run(arguments, &interrupt),
-        }
-    });
-    match outcome {
+    match run(&Arguments::parse().command) {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Failures) => ExitCode::from(FAILURE),
         Err(error) => {
@@ -63,6 +63,16 @@ fn main() -> ExitCode {
                 }
             })
         }
+    }
+}
+
+fn run(command: &Command) -> Result<Verdict, CommandError> {
+    match command {
+        Command::Idle(arguments) => idle::run(arguments, &Interrupt::install()?),
+        // Signals keep their own effect: nothing else ends a server on blocking calls.
+        Command::Peer(arguments) => Ok(peers::run(arguments).map(|()| Verdict::Fine)?),
+        Command::Study(arguments) => study::run(arguments, &Interrupt::install()?),
+        Command::StudyWorker(arguments) => study::run_worker(arguments, &Interrupt::install()?),
     }
 }
 

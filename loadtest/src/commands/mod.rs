@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod idle;
+pub(crate) mod study;
 
 use std::io;
 
