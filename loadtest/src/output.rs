@@ -66,6 +66,11 @@ pub(crate) struct Step {
 }
 
 impl Step {
+    /// Shown nowhere: for one of several processes that do the same.
+    pub(crate) fn hidden() -> Self {
+        Self { bar: ProgressBar::hidden(), leaves_line: false }
+    }
+
     pub(crate) fn reach(&self, done: usize) {
         self.bar.set_position(done as u64);
     }

@@ -115,6 +115,42 @@ fn an_interrupted_study_leaves_no_server_and_no_report() {
     assert!(!directory.path().join("memory-study.md").exists());
 }
 
+#[test]
+fn tidegate_is_measured_with_more_connections_and_in_several_processes() {
+    let program = Path::new(env!("CARGO_BIN_EXE_loadtest")).with_file_name("tidegate");
+    if !program.exists() {
+        // Built with the whole workspace, not with loadtest alone.
+        return;
+    }
+    let directory = TempDir::new().unwrap();
+    let study = command(directory.path(), &["--sweep", "20,10", "--scale", "60"]);
+    // With so few files, 60 connections take two servers and two clients.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 300 && exec \"$@\"", "sh"]);
+    limited.arg(study.get_program()).args(study.get_args());
+    let output = limited.output().unwrap();
+    // So few connections may well differ by more than chance.
+    assert_ne!(output.status.code(), Some(2), "{}", stderr(&output));
+
+    let figures = figures(directory.path());
+    assert!(figures["servers"].is_null());
+    let points = figures["sweep"]["points"].as_array().unwrap();
+    let counts: Vec<_> = points.iter().map(|point| point["connections"].as_u64()).collect();
+    assert_eq!(counts, [Some(10), Some(20)]);
+    let scale = &figures["scale"];
+    for count in ["connections_opened", "echoes_verified", "connections_closed"] {
+        assert_eq!(scale[count], 60, "{count}");
+    }
+    assert_eq!(scale["client_processes"], 2);
+    let servers = scale["servers"].as_array().unwrap();
+    assert_eq!(servers.len(), 2);
+    let held: u64 = servers.iter().map(|server| server["connections"].as_u64().unwrap()).sum();
+    assert_eq!(held, 60);
+    let report = fs::read_to_string(directory.path().join("memory-study.md")).unwrap();
+    assert!(report.contains("## 60 connections in several processes"), "{report}");
+    assert!(directory.path().join("img/memory-sweep.svg").exists());
+}
+
 /// The process that has this parent, if there is one.
 fn child_of(parent: u32) -> Option<u32> {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;

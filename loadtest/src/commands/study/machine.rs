@@ -3,6 +3,7 @@
 use std::fs;
 use std::thread;
 
+use rustix::process::{Resource, getrlimit};
 use rustix::system::uname;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,7 @@ pub(super) struct Machine {
     /// One minute's average, before the measurement began.
     pub(super) load_average: Option<f64>,
     pub(super) open_files_max: u64,
+    pub(super) processes_max: Option<String>,
     pub(super) threads_max: Option<String>,
     pub(super) map_count_max: Option<String>,
     pub(super) accept_queue_max: Option<String>,
@@ -49,6 +51,10 @@ impl Machine {
             load_average: line("/proc/loadavg")
                 .and_then(|averages| averages.split(' ').next()?.parse().ok()),
             open_files_max: file_limit::raise() as u64,
+            processes_max: Some(match getrlimit(Resource::Nproc).current {
+                Some(limit) => limit.to_string(),
+                None => "unlimited".to_owned(),
+            }),
             threads_max: line("/proc/sys/kernel/threads-max"),
             map_count_max: line("/proc/sys/vm/max_map_count"),
             accept_queue_max: line("/proc/sys/net/core/somaxconn"),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::document::{Cycle, Figures, Outcome};
 use super::inner_view::InnerView;
 use super::ports::Ports;
+use super::process_log::ProcessLog;
 use super::rows::{Launch, Row};
-use super::server_log::ServerLog;
 use super::thread_limit::{self, ThreadLimit};
 use crate::clock;
 use crate::commands::CommandError;
@@ -54,7 +54,7 @@ impl Bench<'_> {
 
         let (listen, inquiries) = (self.ports.next()?, self.ports.next()?);
         let mut command = launch.command(listen, inquiries);
-        let log = ServerLog::attach(&mut command, self.logs, row.name)?;
+        let log = ProcessLog::attach(&mut command, self.logs, row.name)?;
         let mut server = match SpawnedServer::start(&mut command, listen, self.interrupt) {
             Ok(server) => server,
             Err(CommandError::Server(reason)) => return Ok(failed(&reason, &log)),
@@ -137,7 +137,7 @@ fn outcome(
     fewer_because: Option<String>,
     record: Record,
     views: Vec<Option<InnerView>>,
-    log: &ServerLog,
+    log: &ProcessLog,
 ) -> Outcome {
     let Some(baseline) = record.baseline else {
         let reason = record.failures.first_reason().unwrap_or("did not get through the warm-up");
@@ -159,7 +159,7 @@ fn outcome(
     }))
 }
 
-fn failed(reason: &str, log: &ServerLog) -> Outcome {
+fn failed(reason: &str, log: &ProcessLog) -> Outcome {
     Outcome::Failed { reason: reason.to_owned(), last_log_lines: log.last_lines() }
 }
 

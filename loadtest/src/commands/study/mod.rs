@@ -15,10 +15,10 @@ mod machine;
 
 mod measure;
 mod ports;
+mod process_log;
 mod report;
 mod rows;
 mod scale;
-mod server_log;
 mod store;
 mod sweep;
 mod thread_limit;

@@ -40,7 +40,7 @@ fn write_treatment(f: &mut Formatter<'_>, treatment: &Treatment) -> fmt::Result 
     writeln!(
         f,
         "Every server gets the same: it is started alone, as a release build with its library's \
-         default settings, serves an echo on 127.0.0.1, and is ended after its row. One setting is \
+         default settings (but for the one that is called tuned), serves an echo on 127.0.0.1, and is ended after its row. One setting is \
          not left to itself: all have an accept queue longer than the handshakes that are under \
          way at a time, for otherwise the kernel makes clients wait a second, and that would be \
          measured.\n\n\
@@ -86,6 +86,7 @@ fn write_machine(f: &mut Formatter<'_>, machine: &Machine) -> fmt::Result {
         ("pages", format!("{} bytes", grouped(machine.page_bytes))),
         ("transparent huge pages", or_none(&machine.transparent_huge_pages)),
         ("open files of a process", grouped(machine.open_files_max)),
+        ("processes of a user", or_none(&machine.processes_max)),
         ("threads", or_none(&machine.threads_max)),
         ("memory maps of a process", or_none(&machine.map_count_max)),
         ("accept queue", or_none(&machine.accept_queue_max)),

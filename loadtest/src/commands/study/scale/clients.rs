@@ -7,6 +7,9 @@ use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::super::process_log::ProcessLog;
 use super::worker::{Achievement, Order, WorkerArguments};
 use crate::clock;
 use crate::commands::CommandError;
@@ -24,13 +27,14 @@ impl Clients {
     pub(super) fn start(
         program: &Path,
         shares: &[WorkerArguments],
+        logs: &Path,
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
-        let clients = shares
-            .iter()
-            .map(|share| Client::start(program, share))
-            .collect::<Result<Vec<_>, io::Error>>()?;
-        Ok(Self { clients, interrupt: interrupt.clone() })
+        let mut group = Self { clients: Vec::new(), interrupt: interrupt.clone() };
+        for share in shares {
+            group.clients.push(Client::start(program, share, logs)?);
+        }
+        Ok(group)
     }
 
     /// Gives all of them an order and waits until all have carried it out; meanwhile `watch` is
@@ -80,18 +84,18 @@ fn sum(achievements: impl Iterator<Item = Achievement>) -> Achievement {
 #[derive(Debug)]
 struct Client {
     child: Child,
-    /// Absent while the process is being ended: to close it is what ends the process.
     orders: Option<ChildStdin>,
     answers: Receiver<String>,
+    log: ProcessLog,
 }
 
 impl Client {
-    fn start(program: &Path, share: &WorkerArguments) -> io::Result<Self> {
-        let mut child = Command::new(program)
-            .args(share.to_command_line())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+    fn start(program: &Path, share: &WorkerArguments, logs: &Path) -> io::Result<Self> {
+        let mut command = Command::new(program);
+        command.args(share.to_command_line()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let name = format!("client-{}", share.process);
+        let log = ProcessLog::attach_errors(&mut command, logs, &name)?;
+        let mut child = command.spawn()?;
         let orders = child.stdin.take();
         let (sender, answers) = mpsc::channel();
         if let Some(output) = child.stdout.take() {
@@ -103,7 +107,7 @@ impl Client {
                 }
             });
         }
-        Ok(Self { child, orders, answers })
+        Ok(Self { child, orders, answers, log })
     }
 
     fn order(&mut self, order: Order) -> io::Result<()> {
@@ -119,15 +123,24 @@ impl Client {
             Ok(line) => Ok(Some(serde_json::from_str(&line)?)),
             Err(TryRecvError::Empty) => Ok(None),
             Err(TryRecvError::Disconnected) => {
-                Err(io::Error::other("a client process ended before it was done"))
+                let lines = self.log.last_lines().join("\n  ");
+                Err(io::Error::other(format!("a client process ended early and said\n  {lines}")))
             }
+        }
+    }
+}
+
+impl Drop for Clients {
+    /// All at the same time: each may take a moment.
+    fn drop(&mut self) {
+        for client in &self.clients {
+            let _ = kill_process(Pid::from_child(&client.child), Signal::TERM);
         }
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.orders = None;
         let deadline = clock::now() + END_MAX;
         while clock::now() < deadline {
             if !matches!(self.child.try_wait(), Ok(None)) {

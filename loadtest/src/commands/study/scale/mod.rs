@@ -55,7 +55,7 @@ pub(super) fn measure(
     let before = Moment::settled(&mut servers, plan.quiet)?;
 
     let shares = shares(bench, plan, address, client_count);
-    let mut clients = Clients::start(client_program, &shares, bench.interrupt)?;
+    let mut clients = Clients::start(client_program, &shares, bench.logs, bench.interrupt)?;
     let opening = open(bench, &mut clients, plan.connections, &before.kernel)?;
     pause(plan.hold, bench.interrupt)?;
     let held = Moment::now(&mut servers)?;

@@ -7,8 +7,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::super::measure::Bench;
+use super::super::process_log::ProcessLog;
 use super::super::rows::Launch;
-use super::super::server_log::ServerLog;
 use crate::clock;
 use crate::commands::CommandError;
 use crate::interrupt::Interrupt;
@@ -26,7 +26,7 @@ pub(super) struct Servers {
 struct Server {
     process: SpawnedServer,
     pid: NonZeroU32,
-    log: ServerLog,
+    log: ProcessLog,
 }
 
 impl Servers {
@@ -44,7 +44,7 @@ impl Servers {
             let mut command = launch.program();
             command.arg("--config").arg(&config);
             let name = format!("server-{number}");
-            let log = ServerLog::attach(&mut command, bench.logs, &name)?;
+            let log = ProcessLog::attach(&mut command, bench.logs, &name)?;
             let mut process = SpawnedServer::spawn(&mut command)?;
             let pid = process.pid().ok_or_else(|| io::Error::other("a process without an id"))?;
             // A connection would tell that one of them accepts, not which.

@@ -21,7 +21,7 @@ use crate::driver::{DriverOptions, Workload as _};
 use crate::file_limit;
 use crate::fleet::{Fleet, Pace};
 use crate::interrupt::Interrupt;
-use crate::output::{Output, Step};
+use crate::output::Step;
 use crate::proc_stats;
 use crate::source_address::SourceAddresses;
 use crate::tally::Tally;
@@ -141,7 +141,7 @@ impl<'a> Worker<'a> {
             arguments,
             fleet: Fleet::new(options, interrupt.clone())?,
             workload: IdleWorkload::new(seed, Check::Echo),
-            step: Output::new(false).begin("", 0),
+            step: Step::hidden(),
         })
     }
 

@@ -1,26 +1,42 @@
-//! What a server says: kept in a file while it is measured, shown if it fails.
+//! What a process says that was started: kept in a file meanwhile, shown if it fails.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The log of one server.
+/// The log of one process.
 #[derive(Clone, Debug)]
-pub(super) struct ServerLog {
+pub(super) struct ProcessLog {
     path: PathBuf,
 }
 
-impl ServerLog {
+impl ProcessLog {
     /// Directs what `command` will say into a file of this name.
     pub(super) fn attach(command: &mut Command, directory: &Path, name: &str) -> io::Result<Self> {
-        let path = directory.join(format!("{name}.log"));
-        let file = File::create(&path)?;
+        let (log, file) = Self::create(directory, name)?;
         command.stdout(Stdio::from(file.try_clone()?)).stderr(Stdio::from(file));
-        Ok(Self { path })
+        Ok(log)
     }
 
-    /// Whether the server has said this.
+    /// The same with what it will complain of alone.
+    pub(super) fn attach_errors(
+        command: &mut Command,
+        directory: &Path,
+        name: &str,
+    ) -> io::Result<Self> {
+        let (log, file) = Self::create(directory, name)?;
+        command.stderr(Stdio::from(file));
+        Ok(log)
+    }
+
+    fn create(directory: &Path, name: &str) -> io::Result<(Self, File)> {
+        let path = directory.join(format!("{name}.log"));
+        let file = File::create(&path)?;
+        Ok((Self { path }, file))
+    }
+
+    /// Whether the process has said this.
     pub(super) fn contains(&self, text: &str) -> bool {
         self.text().contains(text)
     }
