@@ -7,9 +7,17 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::{Timestamp, Unit};
+
 /// The monotonic time.
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// The date and time in UTC, to the second.
+pub(crate) fn date_and_time() -> String {
+    let now = Timestamp::now();
+    now.round(Unit::Second).unwrap_or(now).to_string()
 }
 
 /// Sleeps. Only for waits in which no connection needs to be served.

@@ -25,6 +25,7 @@ mod latency;
 mod message;
 mod meter;
 mod output;
+mod peers;
 mod proc_stats;
 mod random;
 mod schedule;
@@ -39,8 +40,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{CommandError, Verdict, churn, echo, fanout, idle, rate, slow, storm, ulimit};
+use commands::{
+    CommandError, Verdict, churn, echo, fanout, idle, rate, slow, storm, study, ulimit,
+};
 use interrupt::Interrupt;
+use peers::PeerArguments;
 
 /// Puts load on a WebSocket server and reports what it costs
 #[derive(Debug, Parser)]
@@ -57,27 +61,18 @@ enum Command {
     Echo(echo::EchoArguments),
     Fanout(fanout::FanoutArguments),
     Idle(idle::IdleArguments),
+    Peer(PeerArguments),
     Rate(rate::RateArguments),
     Slow(slow::SlowArguments),
     Storm(storm::StormArguments),
+    Study(study::StudyArguments),
+    #[command(hide = true)]
+    StudyWorker(study::WorkerArguments),
     Ulimit(ulimit::UlimitArguments),
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let outcome = Interrupt::install().map_err(CommandError::from).and_then(|interrupt| {
-        match &arguments.command {
-            Command::Churn(arguments) => churn::run(arguments, &interrupt),
-            Command::Echo(arguments) => echo::run(arguments, &interrupt),
-            Command::Fanout(arguments) => fanout::run(arguments, &interrupt),
-            Command::Idle(arguments) => idle::run(arguments, &interrupt),
-            Command::Rate(arguments) => rate::run(arguments, &interrupt),
-            Command::Slow(arguments) => slow::run(arguments, &interrupt),
-            Command::Storm(arguments) => storm::run(arguments, &interrupt),
-            Command::Ulimit(arguments) => ulimit::run(arguments, &interrupt),
-        }
-    });
-    match outcome {
+    match run(&Arguments::parse().command) {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Failures) => ExitCode::from(FAILURE),
         Err(error) => {
@@ -89,6 +84,23 @@ fn main() -> ExitCode {
                 }
             })
         }
+    }
+}
+
+fn run(command: &Command) -> Result<Verdict, CommandError> {
+    match command {
+        Command::Churn(arguments) => churn::run(arguments, &Interrupt::install()?),
+        Command::Echo(arguments) => echo::run(arguments, &Interrupt::install()?),
+        Command::Fanout(arguments) => fanout::run(arguments, &Interrupt::install()?),
+        Command::Idle(arguments) => idle::run(arguments, &Interrupt::install()?),
+        // Signals keep their own effect: nothing else ends a server on blocking calls.
+        Command::Peer(arguments) => Ok(peers::run(arguments).map(|()| Verdict::Fine)?),
+        Command::Rate(arguments) => rate::run(arguments, &Interrupt::install()?),
+        Command::Slow(arguments) => slow::run(arguments, &Interrupt::install()?),
+        Command::Storm(arguments) => storm::run(arguments, &Interrupt::install()?),
+        Command::Study(arguments) => study::run(arguments, &Interrupt::install()?),
+        Command::StudyWorker(arguments) => study::run_worker(arguments, &Interrupt::install()?),
+        Command::Ulimit(arguments) => ulimit::run(arguments, &Interrupt::install()?),
     }
 }
 

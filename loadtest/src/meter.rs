@@ -3,7 +3,7 @@
 use std::io;
 use std::num::NonZeroU32;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::proc_stats::{KernelStats, ProcessStats, read_kernel, read_process};
 
@@ -17,10 +17,6 @@ impl Meter {
     /// Without the server's process id, its figures are absent from all snapshots.
     pub(crate) fn new(server_pid: Option<NonZeroU32>) -> Self {
         Self { server_pid }
-    }
-
-    pub(crate) fn server_pid(&self) -> Option<NonZeroU32> {
-        self.server_pid
     }
 
     /// What the server uses, if its process is known.
@@ -40,7 +36,7 @@ impl Meter {
 }
 
 /// What was in use at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Snapshot {
     pub(crate) server: Option<ProcessStats>,
     pub(crate) kernel: KernelStats,
@@ -88,7 +84,7 @@ impl Snapshot {
 ///
 /// The kernel's figures count both ends of a connection to a server on the same machine: this
 /// program's socket, descriptor and epoll item as well as the server's.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct PerConnection {
     pub(crate) server_anonymous_bytes: Option<f64>,
     pub(crate) server_rss_bytes: Option<f64>,
@@ -122,6 +118,7 @@ mod tests {
                 slab_bytes,
                 slab_unreclaimable_bytes: slab_bytes / 2,
                 sockets_used: 0,
+                time_wait_sockets: 0,
                 tcp_buffer_bytes: 0,
             },
         }

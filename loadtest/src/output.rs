@@ -13,15 +13,21 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     is_json: bool,
+    /// What the steps are part of, if there is more than one such thing.
+    title: Option<&'static str>,
 }
 
 impl Output {
     pub(crate) fn new(is_json: bool) -> Self {
-        Self { is_json }
+        Self { is_json, title: None }
+    }
+
+    /// For one part of many: its bars are titled, and its steps leave no line.
+    pub(crate) fn of_part(self, title: &'static str) -> Self {
+        Self { title: Some(title), ..self }
     }
 
     /// Begins a step of `total` parts. The bar is hidden unless standard error is a terminal.
-    #[expect(clippy::unused_self, reason = "steps belong to the output, whatever their form")]
     pub(crate) fn begin(&self, name: &str, total: usize) -> Step {
         let bar = ProgressBar::with_draw_target(
             Some(total as u64),
@@ -30,8 +36,11 @@ impl Output {
         if let Ok(style) = ProgressStyle::with_template(BAR_TEMPLATE) {
             bar.set_style(style);
         }
-        bar.set_message(name.to_owned());
-        Step { bar }
+        bar.set_message(match self.title {
+            Some(title) => format!("{title} · {name}"),
+            None => name.to_owned(),
+        });
+        Step { bar, leaves_line: self.title.is_none() }
     }
 
     /// Writes the report: for people, or as one JSON document.
@@ -53,9 +62,15 @@ impl Output {
 #[derive(Debug)]
 pub(crate) struct Step {
     bar: ProgressBar,
+    leaves_line: bool,
 }
 
 impl Step {
+    /// Shown nowhere: for one of several processes that do the same.
+    pub(crate) fn hidden() -> Self {
+        Self { bar: ProgressBar::hidden(), leaves_line: false }
+    }
+
     pub(crate) fn reach(&self, done: usize) {
         self.bar.set_position(done as u64);
     }
@@ -63,7 +78,9 @@ impl Step {
     /// Ends the step and says how it went.
     pub(crate) fn end(self, line: impl Display) {
         self.bar.finish_and_clear();
-        note(line);
+        if self.leaves_line {
+            note(line);
+        }
     }
 }
 
@@ -80,4 +97,4 @@ pub(crate) fn note(line: impl Display) {
 }
 
 const REDRAWS_PER_SECOND: u8 = 10;
-const BAR_TEMPLATE: &str = "{msg:24} {wide_bar} {human_pos}/{human_len} {elapsed}";
+const BAR_TEMPLATE: &str = "{msg:32} {wide_bar} {human_pos}/{human_len} {elapsed}";

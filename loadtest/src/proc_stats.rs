@@ -7,12 +7,12 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::units::Seconds;
 
 /// What one process uses.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct ProcessStats {
     pub(crate) anonymous_bytes: u64,
     pub(crate) rss_bytes: u64,
@@ -26,9 +26,10 @@ pub(crate) struct ProcessStats {
 }
 
 /// Which file the anonymous memory was read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) enum AnonymousSource {
     /// Walks the page tables: exact to the page.
+    #[default]
     #[serde(rename = "Anonymous of /proc/PID/smaps_rollup")]
     SmapsRollup,
     /// Running counters: equal to the page tables where compared (Linux 6.18), but the manual
@@ -47,13 +48,16 @@ impl AnonymousSource {
 }
 
 /// What the kernel uses, on the whole machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) struct KernelStats {
     /// All kernel objects: sockets, files, dentries, epoll items and everything unrelated.
     pub(crate) slab_bytes: u64,
     /// The part that the kernel cannot drop under pressure.
     pub(crate) slab_unreclaimable_bytes: u64,
     pub(crate) sockets_used: u64,
+    /// What is left of closed TCP connections for a minute (TIME_WAIT).
+    #[serde(default)]
+    pub(crate) time_wait_sockets: u64,
     /// Socket buffers of TCP, as the kernel counts them: in batches per CPU, so that some hundred
     /// KiB come and go with nothing behind them.
     pub(crate) tcp_buffer_bytes: u64,
@@ -108,6 +112,7 @@ fn parse_kernel(meminfo: &str, sockstat: &str, page_bytes: u64) -> Option<Kernel
         slab_bytes: kib_field(meminfo, "Slab:")?,
         slab_unreclaimable_bytes: kib_field(meminfo, "SUnreclaim:")?,
         sockets_used: named_number(sockets, "used")?,
+        time_wait_sockets: named_number(tcp, "tw")?,
         tcp_buffer_bytes: named_number(tcp, "mem")?.checked_mul(page_bytes)?,
     })
 }
@@ -165,7 +170,7 @@ mod tests {
     const MEMINFO: &str = "MemTotal:       24683620 kB\nKReclaimable:      20960 kB\n\
                            Slab:              48128 kB\nSReclaimable:      20960 kB\n\
                            SUnreclaim:        27168 kB\n";
-    const SOCKSTAT: &str = "sockets: used 13\nTCP: inuse 1 orphan 0 tw 0 alloc 1 mem 60\n\
+    const SOCKSTAT: &str = "sockets: used 13\nTCP: inuse 1 orphan 0 tw 7 alloc 1 mem 60\n\
                             UDP: inuse 0 mem 7\n";
 
     #[test]
@@ -194,6 +199,7 @@ mod tests {
             slab_bytes: 48_128 << 10,
             slab_unreclaimable_bytes: 27_168 << 10,
             sockets_used: 13,
+            time_wait_sockets: 7,
             tcp_buffer_bytes: 60 * 4096,
         };
         assert_eq!(parse_kernel(MEMINFO, SOCKSTAT, 4096), Some(stats));

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU32;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use clap::Args;
@@ -34,7 +34,7 @@ pub(crate) struct ServerArguments {
 /// The process that is measured.
 #[derive(Debug)]
 pub(crate) enum ServerProcess {
-    Spawned(SpawnedServer),
+    Spawned(ShellServer),
     Running(NonZeroU32),
     /// Not known: nothing is measured.
     Unknown,
@@ -50,7 +50,7 @@ impl ServerProcess {
         if let Some(command) = &arguments.spawn {
             // The shell makes way for the server: the child's pid is the server's.
             let script = format!("exec {command}");
-            return SpawnedServer::start(&script, arguments.pin_server, address, interrupt)
+            return ShellServer::start(&script, arguments.pin_server, address, interrupt)
                 .map(Self::Spawned);
         }
         let Some(pid) = arguments.pid else {
@@ -75,7 +75,7 @@ impl ServerProcess {
             return Err(CommandError::Usage(reason.to_owned()));
         };
         let script = format!("ulimit -n {descriptors} && exec {command}");
-        SpawnedServer::start(&script, arguments.pin_server, address, interrupt).map(Self::Spawned)
+        ShellServer::start(&script, arguments.pin_server, address, interrupt).map(Self::Spawned)
     }
 
     /// An error with its last words if the server was started here and has ended.
@@ -88,21 +88,21 @@ impl ServerProcess {
 
     pub(crate) fn pid(&self) -> Option<NonZeroU32> {
         match self {
-            Self::Spawned(server) => NonZeroU32::new(server.child.id()),
+            Self::Spawned(shell) => shell.server.pid(),
             Self::Running(pid) => Some(*pid),
             Self::Unknown => None,
         }
     }
 }
 
-/// A server that lives no longer than this value.
+/// A server that a shell command started, with what it wrote.
 #[derive(Debug)]
-pub(crate) struct SpawnedServer {
-    child: Child,
+pub(crate) struct ShellServer {
+    server: SpawnedServer,
     log: ServerLog,
 }
 
-impl SpawnedServer {
+impl ShellServer {
     fn start(
         script: &str,
         core: Option<usize>,
@@ -115,33 +115,85 @@ impl SpawnedServer {
             )));
         }
         let log = ServerLog::new()?;
+        let mut command = Command::new("sh");
         // Both to the log: our standard output is for the report alone, our standard error for
         // the course of the run.
-        let (stdout, stderr) = (log.stdio()?, log.stdio()?);
-        let mut command = Command::new("sh");
-        command.args(["-c", script]).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-        let child = affinity::start_on(core, || command.spawn())
-            .map_err(|error| CommandError::Server(format!("could not be started: {error}")))?;
-        let mut server = Self { child, log };
-        server.wait_until_it_accepts(address, interrupt)?;
+        command.args(["-c", script]).stdout(log.stdio()?).stderr(log.stdio()?);
+        let server = SpawnedServer::spawn_on(core, &mut command)?;
+        let mut own = Self { server, log };
+        let waited = own.server.wait_until("accept", interrupt, || accepts(address));
+        waited.map_err(|error| own.with_last_lines(error))?;
+        Ok(own)
+    }
+
+    fn require_alive(&mut self, when: &str) -> Result<(), CommandError> {
+        match self.server.exit_status() {
+            Some(status) => {
+                let error = CommandError::Server(format!("ended {when}: {status}"));
+                Err(self.with_last_lines(error))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn with_last_lines(&self, error: CommandError) -> CommandError {
+        match error {
+            CommandError::Server(reason) => {
+                CommandError::Server(format!("{reason}{}", self.log.tail()))
+            }
+            CommandError::Interrupted | CommandError::Io(_) | CommandError::Usage(_) => error,
+        }
+    }
+}
+
+/// A server that lives no longer than this value.
+#[derive(Debug)]
+pub(crate) struct SpawnedServer {
+    child: Child,
+}
+
+impl SpawnedServer {
+    /// Starts a server that is to accept on `address`, and waits until it does.
+    pub(crate) fn start(
+        command: &mut Command,
+        address: SocketAddr,
+        interrupt: &Interrupt,
+    ) -> Result<Self, CommandError> {
+        let mut server = Self::spawn(command)?;
+        server.wait_until("accept", interrupt, || accepts(address))?;
         Ok(server)
     }
 
-    fn wait_until_it_accepts(
+    /// Starts a server.
+    pub(crate) fn spawn(command: &mut Command) -> Result<Self, CommandError> {
+        Self::spawn_on(None, command)
+    }
+
+    fn spawn_on(core: Option<usize>, command: &mut Command) -> Result<Self, CommandError> {
+        command.stdin(Stdio::null());
+        let child = affinity::start_on(core, || command.spawn())
+            .map_err(|error| CommandError::Server(format!("could not be started: {error}")))?;
+        Ok(Self { child })
+    }
+
+    /// Waits until the server does what `is_ready` sees, and `what` says.
+    pub(crate) fn wait_until(
         &mut self,
-        address: SocketAddr,
+        what: &str,
         interrupt: &Interrupt,
+        mut is_ready: impl FnMut() -> bool,
     ) -> Result<(), CommandError> {
         let deadline = clock::now() + START_MAX;
-        while !accepts(address) {
+        while !is_ready() {
             if interrupt.is_raised() {
                 return Err(CommandError::Interrupted);
             }
-            self.require_alive("before it accepted")?;
+            if let Some(status) = self.exit_status() {
+                let reason = format!("ended before it could {what}: {status}");
+                return Err(CommandError::Server(reason));
+            }
             if clock::now() >= deadline {
-                let seconds = START_MAX.as_secs();
-                let tail = self.log.tail();
-                let reason = format!("does not accept on {address} within {seconds} s{tail}");
+                let reason = format!("does not {what} within {} s", START_MAX.as_secs());
                 return Err(CommandError::Server(reason));
             }
             clock::pause(PROBE_INTERVAL);
@@ -149,12 +201,21 @@ impl SpawnedServer {
         Ok(())
     }
 
-    fn require_alive(&mut self, when: &str) -> Result<(), CommandError> {
-        if let Ok(Some(status)) = self.child.try_wait() {
-            let tail = self.log.tail();
-            return Err(CommandError::Server(format!("ended {when}: {status}{tail}")));
+    pub(crate) fn pid(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.child.id())
+    }
+
+    /// How the server ended, if it did.
+    pub(crate) fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Asks the server to end, and does not wait for it.
+    pub(crate) fn ask_to_end(&mut self) {
+        // Until it was waited for, the pid cannot belong to another process.
+        if !self.has_ended() {
+            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         }
-        Ok(())
     }
 
     fn has_ended(&mut self) -> bool {
@@ -166,11 +227,7 @@ impl SpawnedServer {
 impl Drop for SpawnedServer {
     /// Asks the server to end, and ends it if it does not.
     fn drop(&mut self) {
-        // Until it was waited for, the pid cannot belong to another process.
-        if self.has_ended() {
-            return;
-        }
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        self.ask_to_end();
         let deadline = clock::now() + END_MAX;
         while clock::now() < deadline {
             if self.has_ended() {

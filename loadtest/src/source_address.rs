@@ -17,6 +17,8 @@ use std::ops::RangeInclusive;
 pub(crate) struct SourceAddresses {
     connections_per_source: usize,
     sources: usize,
+    /// The first source address, counted from 127.0.0.1.
+    first: usize,
     is_rotating: bool,
 }
 
@@ -31,7 +33,7 @@ impl SourceAddresses {
             IpAddr::V4(_) | IpAddr::V6(_) => (ports - ports / 4, 1),
         };
         let connections_per_source = connections_per_source.max(1);
-        Self { connections_per_source, sources, is_rotating: false }
+        Self { connections_per_source, sources, first: 0, is_rotating: false }
     }
 
     /// For connections that come and go: goes through the addresses in the order of connecting,
@@ -40,9 +42,16 @@ impl SourceAddresses {
         Self { is_rotating: true, ..self }
     }
 
+    /// The addresses for one of several processes that each open so many connections to the same
+    /// target: no two of them share an address.
+    pub(crate) fn of_process(self, process: usize, connections: usize) -> Self {
+        let first = process * connections.div_ceil(self.connections_per_source);
+        Self { first, ..self }
+    }
+
     /// How many connections can be open to the target at once.
     pub(crate) fn connections_max(&self) -> usize {
-        self.connections_per_source.saturating_mul(self.sources)
+        self.connections_per_source.saturating_mul(self.sources.saturating_sub(self.first))
     }
 
     /// The address to bind for a connection, from the slot it takes and from how many connected
@@ -54,7 +63,8 @@ impl SourceAddresses {
         }
         let position =
             if self.is_rotating { usize::try_from(serial).unwrap_or(slot) } else { slot };
-        let offset = u32::try_from(position / self.connections_per_source % self.sources).ok()?;
+        let address = self.first + position / self.connections_per_source;
+        let offset = u32::try_from(address % self.sources).ok()?;
         (offset > 0).then(|| Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + offset))
     }
 }
@@ -98,6 +108,19 @@ mod tests {
         let round = sources.connections_max() as u64;
         assert_eq!(sources.source(3, round - 1), Some(Ipv4Addr::new(127, 255, 255, 254)));
         assert_eq!(sources.source(3, round), None);
+    }
+
+    #[test]
+    fn processes_share_no_address() {
+        let sources = sources("127.0.0.1:8080");
+        let mut seen = std::collections::HashSet::new();
+        for process in 0..6 {
+            let own = sources.of_process(process, 17_000);
+            let addresses: std::collections::HashSet<_> =
+                (0..17_000).map(|index| own.source(index, 0)).collect();
+            assert_eq!(addresses.len(), 2);
+            assert!(addresses.into_iter().all(|address| seen.insert(address)));
+        }
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::client::Failure;
 
 /// What went wrong in a run.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Tally {
     count: usize,
     first_reason: Option<String>,
@@ -24,6 +24,14 @@ impl Tally {
     pub(crate) fn record_end(&mut self, serial: u64, outcome: Result<(), Failure>) {
         if let Err(failure) = outcome {
             self.record(|| format!("connection {serial}: {failure}"));
+        }
+    }
+
+    /// Counts the failures of another tally as well.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.count += other.count;
+        if self.first_reason.is_none() {
+            self.first_reason = other.first_reason;
         }
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod rate;
 mod session;
 pub(crate) mod slow;
 pub(crate) mod storm;
+pub(crate) mod study;
 pub(crate) mod ulimit;
 
 use std::io;

@@ -3,8 +3,10 @@
 //! Opens connections, lets them rest, checks that each still answers, closes them properly and
 //! looks whether the server's memory comes back; then once more, to show that nothing grows.
 
+mod course;
+mod plan;
+mod record;
 mod report;
-mod study;
 mod workload;
 
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -14,7 +16,8 @@ use clap::Args;
 
 use super::{CommandError, Verdict, require_room};
 use crate::driver::DriverOptions;
-use crate::fleet::{Fleet, Pace};
+use crate::file_limit;
+use crate::fleet::Fleet;
 use crate::interrupt::Interrupt;
 use crate::meter::Meter;
 use crate::output::Output;
@@ -23,7 +26,11 @@ use crate::server_process::{ServerArguments, ServerProcess};
 use crate::source_address::SourceAddresses;
 use crate::target::{Target, TargetArguments};
 use crate::units::parse_seconds;
-use study::Study;
+pub(crate) use course::Course;
+pub(crate) use plan::{Check, Plan};
+pub(crate) use record::{CycleReport, Record};
+use report::IdleReport;
+pub(crate) use workload::{IdleWorkload, Stage};
 
 /// Holds idle connections and reports what each of them costs the server
 #[derive(Args, Debug)]
@@ -91,14 +98,26 @@ pub(crate) fn run(
     let options =
         DriverOptions { target, sources, answer_max: arguments.timeout, seed: arguments.seed };
     let fleet = Fleet::new(options, interrupt.clone())?;
-    let report = Study::new(arguments, output, Meter::new(server.pid()), fleet).run()?;
+    let (plan, meter) = (arguments.plan(), Meter::new(server.pid()));
+    let record = Course::new(&plan, output, meter, fleet).run(|_| {})?;
+    let report = IdleReport::new(arguments, server.pid(), record);
     output.report(&report)?;
     Ok(if report.has_failures() { Verdict::Failures } else { Verdict::Fine })
 }
 
 impl IdleArguments {
-    fn pace(&self) -> Pace {
-        Pace { in_flight_max: self.in_flight, connects_per_second: self.rate }
+    fn plan(&self) -> Plan {
+        Plan {
+            connections: self.connections,
+            cycles: self.cycles,
+            hold: self.hold,
+            warm_up: self.warm_up,
+            connects_per_second: self.rate,
+            in_flight: self.in_flight,
+            quiet: self.quiet,
+            check: Check::Ping,
+            seed: self.seed,
+        }
     }
 }
 
@@ -109,4 +128,17 @@ fn prepare_target(arguments: &IdleArguments) -> Result<(Target, SourceAddresses)
     let sources = SourceAddresses::new(target.address, &proc_stats::read_ephemeral_ports()?);
     require_room(arguments.connections.get(), &target, &sources)?;
     Ok((target, sources))
+}
+
+/// Every connection is an open file.
+pub(crate) fn require_files(option: &str, connections: NonZeroUsize) -> Result<(), CommandError> {
+    let granted = file_limit::raise();
+    let connections_max = granted.saturating_sub(file_limit::RESERVED_FILES);
+    if connections.get() > connections_max {
+        return Err(CommandError::Usage(format!(
+            "{option} {connections} does not fit: the limit on open files (ulimit -Hn) is \
+             {granted}, which allows {connections_max}"
+        )));
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the study found: one JSON document, or a page for people.
+//! What was found: one JSON document, or a page for people.
 //!
 //! The names of the fields are the document's keys; each ends in its unit.
 
@@ -8,11 +8,12 @@ use std::num::NonZeroU32;
 use serde::Serialize;
 
 use super::IdleArguments;
-use crate::meter::{PerConnection, Snapshot};
+use super::record::{CycleReport, Record};
+use crate::meter::Snapshot;
 use crate::tally::Tally;
 use crate::units::{Bytes, Growth, Seconds};
 
-/// The whole study.
+/// The whole measurement.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct IdleReport {
     command: &'static str,
@@ -35,44 +36,12 @@ pub(crate) struct IdleReport {
     notes: Vec<&'static str>,
 }
 
-/// One cycle of open, hold, check, close.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct CycleReport {
-    pub(super) cycle: usize,
-    pub(super) connections_opened: usize,
-    #[serde(rename = "opening_seconds")]
-    pub(super) opening: Seconds,
-    pub(super) connects_per_second: f64,
-    #[serde(rename = "opening_server_cpu_seconds")]
-    pub(super) opening_server_cpu: Option<Seconds>,
-    #[serde(rename = "holding_server_cpu_seconds")]
-    pub(super) holding_server_cpu: Option<Seconds>,
-    pub(super) connections_held: usize,
-    pub(super) server_pings_answered: usize,
-    pub(super) pongs_verified: usize,
-    pub(super) connections_closed: usize,
-    /// At the end of the hold.
-    pub(super) held: Snapshot,
-    /// `held` less the baseline.
-    pub(super) per_connection: Option<PerConnection>,
-    pub(super) left: Settled,
-    /// The server's anonymous memory after all left, less the baseline's.
-    pub(super) left_growth_bytes: Option<i64>,
-}
-
-/// A snapshot that was taken once the server's memory stood still.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Settled {
-    #[serde(flatten)]
-    pub(super) snapshot: Snapshot,
-    /// False if the memory was still changing when patience ran out.
-    pub(super) is_settled: bool,
-    #[serde(rename = "settling_seconds")]
-    pub(super) settling: Seconds,
-}
-
 impl IdleReport {
-    pub(super) fn new(arguments: &IdleArguments, server_pid: Option<NonZeroU32>) -> Self {
+    pub(super) fn new(
+        arguments: &IdleArguments,
+        server_pid: Option<NonZeroU32>,
+        record: Record,
+    ) -> Self {
         let mut notes = vec![KERNEL_NOTE];
         if server_pid.is_none() {
             notes.push(NO_SERVER_NOTE);
@@ -87,30 +56,16 @@ impl IdleReport {
             in_flight: arguments.in_flight.get(),
             hold: Seconds(arguments.hold),
             server_pid,
-            anonymous_source: None,
-            baseline: None,
-            cycle_reports: Vec::new(),
-            between_cycles_growth_bytes: None,
-            failures: Tally::default(),
+            anonymous_source: record
+                .baseline
+                .and_then(|baseline| baseline.server)
+                .map(|stats| stats.anonymous_source.as_str()),
+            baseline: record.baseline,
+            between_cycles_growth_bytes: record.between_cycles_growth_bytes(),
+            cycle_reports: record.cycles,
+            failures: record.failures,
             notes,
         }
-    }
-
-    pub(super) fn set_baseline(&mut self, baseline: Snapshot) {
-        self.anonymous_source = baseline.server.map(|stats| stats.anonymous_source.as_str());
-        self.baseline = Some(baseline);
-    }
-
-    pub(super) fn add_cycle(&mut self, cycle: CycleReport) {
-        self.between_cycles_growth_bytes = self
-            .cycle_reports
-            .first()
-            .and_then(|first| cycle.left.snapshot.anonymous_growth_bytes(&first.left.snapshot));
-        self.cycle_reports.push(cycle);
-    }
-
-    pub(super) fn set_failures(&mut self, failures: Tally) {
-        self.failures = failures;
     }
 
     pub(super) fn has_failures(&self) -> bool {

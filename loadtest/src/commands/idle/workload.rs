@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::plan::Check;
 use crate::client::{Event, Failure};
 use crate::driver::{Peer, Workload};
 use crate::random::mix;
@@ -9,42 +10,56 @@ use crate::tally::Tally;
 
 /// Counts what the server does, and verifies its answers.
 #[derive(Debug)]
-pub(super) struct IdleWorkload {
+pub(crate) struct IdleWorkload {
     seed: u64,
+    check: Check,
     stage: Stage,
     counts: Counts,
     tally: Tally,
 }
 
 impl IdleWorkload {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, check: Check) -> Self {
         let (counts, tally) = (Counts::default(), Tally::default());
-        Self { seed, stage: Stage::WarmUp, counts, tally }
+        Self { seed, check, stage: Stage::WarmUp, counts, tally }
     }
 
     /// From here on, failures are those of `stage`.
-    pub(super) fn enter(&mut self, stage: Stage) {
+    pub(crate) fn enter(&mut self, stage: Stage) {
         self.stage = stage;
     }
 
     /// Counts from zero again, save the failures.
-    pub(super) fn take_counts(&mut self) -> Counts {
+    pub(crate) fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
 
-    pub(super) fn tally(&mut self) -> &mut Tally {
+    pub(crate) fn tally(&mut self) -> &mut Tally {
         &mut self.tally
+    }
+
+    /// Sends a text that no other connection sends; its echo is verified.
+    pub(crate) fn say(peer: &mut Peer<'_>) {
+        peer.text(&echo_text(peer.serial()));
     }
 
     /// Pings with a payload that no other connection uses. It is derived again when the pong
     /// comes, so that nothing is kept for it.
-    pub(super) fn ping(seed: u64, peer: &mut Peer<'_>) {
+    pub(crate) fn ping(seed: u64, peer: &mut Peer<'_>) {
         let payload = ping_payload(seed, peer.serial());
         peer.ping(&payload);
+    }
+
+    fn awaits_echoes(&self) -> bool {
+        match self.stage {
+            Stage::WarmUp => true,
+            Stage::Check => self.check == Check::Echo,
+            Stage::Close | Stage::Hold | Stage::Leave | Stage::Open => false,
+        }
     }
 }
 
@@ -54,16 +69,20 @@ impl Workload for IdleWorkload {
             Event::Opened => {
                 self.counts.opened += 1;
                 if self.stage == Stage::WarmUp {
-                    peer.text(&warm_up_text(peer.serial()));
+                    Self::say(peer);
                 }
             }
-            Event::Data(piece) if self.stage == Stage::WarmUp => {
-                let (text, end) = (warm_up_text(peer.serial()), piece.offset + piece.payload.len());
+            Event::Data(piece) if self.awaits_echoes() => {
+                let (text, end) = (echo_text(peer.serial()), piece.offset + piece.payload.len());
                 let is_right = text.as_bytes().get(piece.offset..end) == Some(piece.payload);
                 if !is_right || piece.is_end != (end == text.len()) {
                     return Err(Failure::WrongEcho);
                 }
-                if piece.is_end {
+                if !piece.is_end {
+                    return Ok(());
+                }
+                self.counts.echoes += 1;
+                if self.stage == Stage::WarmUp {
                     peer.close();
                 }
             }
@@ -98,16 +117,17 @@ impl Workload for IdleWorkload {
 
 /// What happened in a cycle.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    pub(super) opened: usize,
-    pub(super) server_pings: usize,
-    pub(super) pongs: usize,
-    pub(super) closed: usize,
+pub(crate) struct Counts {
+    pub(crate) opened: usize,
+    pub(crate) server_pings: usize,
+    pub(crate) pongs: usize,
+    pub(crate) echoes: usize,
+    pub(crate) closed: usize,
 }
 
-/// The stages of the study, as reasons of failures name them.
+/// The stages of the course, as reasons of failures name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     WarmUp,
     Open,
     Hold,
@@ -129,8 +149,8 @@ impl fmt::Display for Stage {
     }
 }
 
-fn warm_up_text(serial: u64) -> String {
-    format!("warm-up {serial}")
+fn echo_text(serial: u64) -> String {
+    format!("connection {serial}")
 }
 
 fn ping_payload(seed: u64, serial: u64) -> [u8; 8] {

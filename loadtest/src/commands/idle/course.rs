@@ -1,10 +1,10 @@
-//! The course of the study: warm-up, baseline, then cycles of open, hold, check, close.
+//! The course of a measurement: warm-up, baseline, then cycles of open, hold, check, close.
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use super::IdleArguments;
-use super::report::{CycleReport, IdleReport, Settled};
+use super::plan::{Check, Plan};
+use super::record::{CycleReport, Record, Settled};
 use super::workload::{IdleWorkload, Stage};
 use crate::clock;
 use crate::commands::CommandError;
@@ -15,63 +15,66 @@ use crate::output::Output;
 use crate::proc_stats::ProcessStats;
 use crate::units::Seconds;
 
-/// A study under way.
+/// A measurement under way.
 #[derive(Debug)]
-pub(super) struct Study<'a> {
-    arguments: &'a IdleArguments,
+pub(crate) struct Course<'a> {
+    plan: &'a Plan,
     output: Output,
     meter: Meter,
     fleet: Fleet,
     workload: IdleWorkload,
 }
 
-impl<'a> Study<'a> {
-    pub(super) fn new(
-        arguments: &'a IdleArguments,
-        output: Output,
-        meter: Meter,
-        fleet: Fleet,
-    ) -> Self {
-        let workload = IdleWorkload::new(arguments.seed);
-        Self { arguments, output, meter, fleet, workload }
+impl<'a> Course<'a> {
+    pub(crate) fn new(plan: &'a Plan, output: Output, meter: Meter, fleet: Fleet) -> Self {
+        let workload = IdleWorkload::new(plan.seed, plan.check);
+        Self { plan, output, meter, fleet, workload }
     }
 
-    pub(super) fn run(mut self) -> Result<IdleReport, CommandError> {
-        let mut report = IdleReport::new(self.arguments, self.meter.server_pid());
+    /// Runs to the end. `while_held` is called with the number of each cycle after its figures
+    /// were taken, while all its connections are still held.
+    pub(crate) fn run(mut self, mut while_held: impl FnMut(usize)) -> Result<Record, CommandError> {
+        let mut record = Record::default();
         self.warm_up()?;
         if self.workload.failures() == 0 {
             let baseline = self.settle("baseline")?.snapshot;
-            report.set_baseline(baseline);
-            for cycle in 1..=self.arguments.cycles.get() {
-                report.add_cycle(self.cycle(cycle, &baseline)?);
+            record.baseline = Some(baseline);
+            for cycle in 1..=self.plan.cycles.get() {
+                record.cycles.push(self.cycle(cycle, &baseline, &mut while_held)?);
                 // What a lost connection leaves behind would be taken for growth.
                 if self.workload.failures() > 0 {
                     break;
                 }
             }
         }
-        report.set_failures(self.workload.tally().clone());
-        Ok(report)
+        record.failures = self.workload.tally().clone();
+        Ok(record)
     }
 
     /// Lets each loop of the server serve a connection from beginning to end, so that the baseline
     /// holds all that is set up once. Nothing is held open meanwhile: memory that is only
     /// reserved for later connections must not hide in the baseline.
     fn warm_up(&mut self) -> Result<(), CommandError> {
-        let step = self.output.begin("warming up", self.arguments.warm_up);
+        let step = self.output.begin("warming up", self.plan.warm_up);
         let one_by_one = Pace { in_flight_max: NonZeroUsize::MIN, connects_per_second: None };
-        self.fleet.open(self.arguments.warm_up, one_by_one, &step, &mut self.workload)?;
+        self.fleet.open(self.plan.warm_up, one_by_one, &step, &mut self.workload)?;
         let counts = self.workload.take_counts();
         step.end(format_args!("warm-up: {} connections came, echoed and left", counts.closed));
         Ok(())
     }
 
-    fn cycle(&mut self, cycle: usize, baseline: &Snapshot) -> Result<CycleReport, CommandError> {
+    fn cycle(
+        &mut self,
+        cycle: usize,
+        baseline: &Snapshot,
+        while_held: &mut impl FnMut(usize),
+    ) -> Result<CycleReport, CommandError> {
         let before = self.server_stats();
         let opening = self.open(cycle)?;
         let opened = self.server_stats();
         let connections = self.hold(cycle)?;
         let held = self.snapshot()?;
+        while_held(cycle);
         self.check(cycle)?;
         self.close(cycle)?;
         let left = self.settle(&format!("cycle {cycle}: after all left"))?;
@@ -86,6 +89,7 @@ impl<'a> Study<'a> {
             connections_held: connections,
             server_pings_answered: counts.server_pings,
             pongs_verified: counts.pongs,
+            echoes_verified: counts.echoes,
             connections_closed: counts.closed,
             held,
             per_connection: held.per_connection(baseline, connections),
@@ -97,10 +101,10 @@ impl<'a> Study<'a> {
     /// Opens the connections; returns how long that took.
     fn open(&mut self, cycle: usize) -> Result<Duration, CommandError> {
         self.workload.enter(Stage::Open);
-        let connections = self.arguments.connections.get();
+        let connections = self.plan.connections.get();
         let step = self.output.begin(&format!("cycle {cycle}: opening"), connections);
         let began = clock::now();
-        self.fleet.open(connections, self.arguments.pace(), &step, &mut self.workload)?;
+        self.fleet.open(connections, self.plan.pace(), &step, &mut self.workload)?;
         let opening = since(began);
         let opened = self.workload.counts().opened;
         step.end(format_args!("cycle {cycle}: opened {opened} in {}", Seconds(opening)));
@@ -110,7 +114,7 @@ impl<'a> Study<'a> {
     /// Lets the connections rest; returns how many are left at the end.
     fn hold(&mut self, cycle: usize) -> Result<usize, CommandError> {
         self.workload.enter(Stage::Hold);
-        let hold = self.arguments.hold;
+        let hold = self.plan.hold;
         let seconds = hold.as_secs().try_into().unwrap_or(usize::MAX);
         let step = self.output.begin(&format!("cycle {cycle}: holding (s)"), seconds);
         let began = clock::now();
@@ -128,19 +132,24 @@ impl<'a> Study<'a> {
     fn check(&mut self, cycle: usize) -> Result<(), CommandError> {
         self.workload.enter(Stage::Check);
         let step = self.output.begin(&format!("cycle {cycle}: checking"), self.fleet.len());
-        let (in_flight_max, seed) = (self.arguments.in_flight, self.arguments.seed);
-        self.fleet.ask(in_flight_max, &step, &mut self.workload, |peer| {
-            IdleWorkload::ping(seed, peer);
+        let Plan { in_flight, seed, check, .. } = *self.plan;
+        self.fleet.ask(in_flight, &step, &mut self.workload, |peer| match check {
+            Check::Echo => IdleWorkload::say(peer),
+            Check::Ping => IdleWorkload::ping(seed, peer),
         })?;
-        let pongs = self.workload.counts().pongs;
-        step.end(format_args!("cycle {cycle}: {pongs} answered their ping"));
+        let counts = self.workload.counts();
+        let (answers, question) = match check {
+            Check::Echo => (counts.echoes, "message"),
+            Check::Ping => (counts.pongs, "ping"),
+        };
+        step.end(format_args!("cycle {cycle}: {answers} answered their {question}"));
         Ok(())
     }
 
     fn close(&mut self, cycle: usize) -> Result<(), CommandError> {
         self.workload.enter(Stage::Close);
         let step = self.output.begin(&format!("cycle {cycle}: closing"), self.fleet.len());
-        self.fleet.close(self.arguments.in_flight, &step, &mut self.workload)?;
+        self.fleet.close(self.plan.in_flight, &step, &mut self.workload)?;
         let closed = self.workload.counts().closed;
         step.end(format_args!("cycle {cycle}: {closed} closed properly"));
         self.workload.enter(Stage::Leave);
@@ -154,13 +163,13 @@ impl<'a> Study<'a> {
         let mut stats = self.server_stats();
         let mut changed = began;
         let is_settled = loop {
-            if since(changed) >= self.arguments.quiet {
+            if since(changed) >= self.plan.quiet {
                 break true;
             }
             if since(began) >= SETTLE_MAX {
                 break false;
             }
-            self.fleet.rest(SAMPLE_INTERVAL.min(self.arguments.quiet), &mut self.workload)?;
+            self.fleet.rest(SAMPLE_INTERVAL.min(self.plan.quiet), &mut self.workload)?;
             let sample = self.server_stats();
             if anonymous(sample) != anonymous(stats) {
                 changed = clock::now();

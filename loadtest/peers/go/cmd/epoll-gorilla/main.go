@@ -1,0 +1,60 @@
+// An echo server with one goroutine for all connections, which epoll tells it to read, on
+// gorilla/websocket.
+//
+// The library reads whole messages and blocks until they are there, so one client that sends half
+// a message, or a ping and nothing after it, keeps all others waiting. That is the price of this
+// design, known since it was published; it is measured here, not mended.
+package main
+
+import (
+	"log"
+	"net/http"
+
+	"github.com/gorilla/websocket"
+
+	"peers/internal/epoll"
+	"peers/internal/measured"
+)
+
+func main() {
+	listener := measured.Listen()
+	connections, err := epoll.New[*websocket.Conn]()
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := server{connections: connections}
+	go func() { log.Fatal(connections.Serve(server.echo)) }()
+	log.Fatal(http.Serve(listener, http.HandlerFunc(server.upgrade)))
+}
+
+type server struct {
+	upgrader    websocket.Upgrader
+	connections *epoll.Epoll[*websocket.Conn]
+}
+
+// upgrade ends, and its goroutine with it, as soon as epoll watches the connection.
+func (server *server) upgrade(response http.ResponseWriter, request *http.Request) {
+	connection, err := server.upgrader.Upgrade(response, request, nil)
+	if err != nil {
+		// Upgrade has answered the client.
+		return
+	}
+	if err := server.connections.Add(connection.NetConn(), connection); err != nil {
+		log.Print(err)
+		connection.Close()
+	}
+}
+
+func (server *server) echo(connection *websocket.Conn) {
+	kind, message, err := connection.ReadMessage()
+	if err == nil {
+		err = connection.WriteMessage(kind, message)
+	}
+	if err != nil {
+		// ReadMessage has answered a Close already.
+		if err := server.connections.Remove(connection.NetConn()); err != nil {
+			log.Print(err)
+		}
+		connection.Close()
+	}
+}

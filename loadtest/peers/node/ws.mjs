@@ -1,0 +1,18 @@
+// An echo server on Node.js and the ws library, as its documentation shows.
+import { readFileSync } from "node:fs";
+import { WebSocketServer } from "ws";
+
+if (process.argv.includes("--version")) {
+  const manifest = new URL("node_modules/ws/package.json", import.meta.url);
+  const { version } = JSON.parse(readFileSync(manifest, "utf8"));
+  console.log(`Node ${process.versions.node}, ws ${version}`);
+  process.exit(0);
+}
+
+const [host, port] = process.argv[process.argv.indexOf("--listen") + 1].split(":");
+const server = new WebSocketServer({ host, port: Number(port) });
+server.on("connection", (socket) => {
+  socket.on("error", console.error);
+  // Pings and the closing handshake are answered by the library.
+  socket.on("message", (data, isBinary) => socket.send(data, { binary: isBinary }));
+});

@@ -1,0 +1,175 @@
+//! The raw figures, as they are written to and read from `memory-study.json`.
+//!
+//! The three parts are measured apart, each with the machine's facts of its own time; a part that
+//! was not measured this time stays as it was. The report is made from this alone.
+
+use serde::{Deserialize, Serialize};
+
+use super::inner_view::InnerView;
+use super::machine::Machine;
+use crate::commands::idle::CycleReport;
+use crate::meter::Snapshot;
+use crate::proc_stats::{KernelStats, ProcessStats};
+use crate::tally::Tally;
+
+/// Everything that was measured.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(super) struct Document {
+    pub(super) servers: Option<ServersPart>,
+    pub(super) sweep: Option<SweepPart>,
+    pub(super) scale: Option<ScalePart>,
+}
+
+/// Many servers under the same load.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct ServersPart {
+    pub(super) machine: Machine,
+    pub(super) treatment: Treatment,
+    pub(super) rows: Vec<RowReport>,
+}
+
+/// What was done to every server alike.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct Treatment {
+    pub(super) connections: usize,
+    pub(super) cycles: usize,
+    pub(super) hold_seconds: f64,
+    pub(super) warm_up_connections: usize,
+    pub(super) in_flight: usize,
+    pub(super) quiet_seconds: f64,
+    pub(super) seed: u64,
+}
+
+/// One server.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct RowReport {
+    /// As `--rows` names it.
+    pub(super) row: String,
+    pub(super) server: String,
+    pub(super) design: String,
+    pub(super) outcome: Outcome,
+}
+
+/// What became of a row.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(super) enum Outcome {
+    /// The server did not start, or did not last.
+    Failed {
+        reason: String,
+        last_log_lines: Vec<String>,
+    },
+    Measured(Box<Figures>),
+    Skipped {
+        reason: String,
+    },
+}
+
+/// What was measured of a server.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Figures {
+    pub(super) version: String,
+    pub(super) connections: usize,
+    /// Why not as many as the others.
+    pub(super) fewer_because: Option<String>,
+    pub(super) baseline: Snapshot,
+    pub(super) cycles: Vec<Cycle>,
+    pub(super) failures: Tally,
+}
+
+/// One time that all connections came, stayed and left.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Cycle {
+    #[serde(flatten)]
+    pub(super) report: CycleReport,
+    /// What the server said of itself while they stayed.
+    pub(super) inner_view: Option<InnerView>,
+}
+
+/// tidegate with more and more connections.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct SweepPart {
+    pub(super) machine: Machine,
+    /// Its count of connections is the largest.
+    pub(super) treatment: Treatment,
+    pub(super) server: String,
+    /// In ascending order of connections.
+    pub(super) points: Vec<Figures>,
+}
+
+/// tidegate past the limit of one process.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct ScalePart {
+    pub(super) machine: Machine,
+    pub(super) version: String,
+    pub(super) connections: usize,
+    pub(super) client_processes: usize,
+    pub(super) opening_seconds: f64,
+    pub(super) hold_seconds: f64,
+    pub(super) connections_opened: usize,
+    pub(super) echoes_verified: usize,
+    pub(super) connections_closed: usize,
+    pub(super) servers: Vec<ScaledServer>,
+    pub(super) kernel_baseline: KernelStats,
+    pub(super) kernel_held: KernelStats,
+    pub(super) failures: Tally,
+}
+
+/// One of the processes that share the port.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct ScaledServer {
+    pub(super) connections: usize,
+    pub(super) baseline: ProcessStats,
+    pub(super) held: ProcessStats,
+    pub(super) left: ProcessStats,
+}
+
+impl Figures {
+    /// The first time that all connections came: what the columns of the report show.
+    pub(super) fn first_cycle(&self) -> Option<&Cycle> {
+        self.cycles.first()
+    }
+
+    /// The server's anonymous memory for each connection.
+    pub(super) fn anonymous_per_connection_bytes(&self) -> Option<f64> {
+        self.first_cycle()?.report.per_connection?.server_anonymous_bytes
+    }
+}
+
+impl Document {
+    /// The machine of the first part, which is usually that of all.
+    pub(super) fn machine(&self) -> Option<&Machine> {
+        let servers = self.servers.as_ref().map(|part| &part.machine);
+        let sweep = || self.sweep.as_ref().map(|part| &part.machine);
+        let scale = || self.scale.as_ref().map(|part| &part.machine);
+        servers.or_else(sweep).or_else(scale)
+    }
+
+    /// Takes over what was measured this time.
+    pub(super) fn replace(&mut self, measured: Self) {
+        let Self { servers, sweep, scale } = measured;
+        self.servers = servers.or_else(|| self.servers.take());
+        self.sweep = sweep.or_else(|| self.sweep.take());
+        self.scale = scale.or_else(|| self.scale.take());
+    }
+
+    /// Did everything that was measured do what was asked of it?
+    pub(super) fn has_failures(&self) -> bool {
+        let rows = self.servers.iter().flat_map(|part| &part.rows);
+        let points = self.sweep.iter().flat_map(|part| &part.points);
+        rows.into_iter().any(RowReport::has_failures)
+            || points.into_iter().any(|figures| figures.failures.count() > 0)
+            || self.sweep.as_ref().is_some_and(|part| part.growth().is_some())
+            || self.scale.as_ref().is_some_and(|part| part.failures.count() > 0)
+    }
+}
+
+impl RowReport {
+    fn has_failures(&self) -> bool {
+        match &self.outcome {
+            Outcome::Failed { .. } => true,
+            Outcome::Measured(figures) => figures.failures.count() > 0,
+            Outcome::Skipped { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What a server knows about itself that the kernel does not: goroutines, tasks, Go's heap.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::http_fetch::fetch;
+
+/// How a server can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Inquiry {
+    /// `net/http/pprof`, and the count of goroutines beside it.
+    Go,
+    /// The count of tokio's tasks.
+    Tasks,
+}
+
+/// What it answered.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub(super) struct InnerView {
+    pub(super) goroutines: Option<u64>,
+    pub(super) tasks: Option<u64>,
+    pub(super) heap: Option<GoHeap>,
+    /// The same after a collection that was asked for.
+    pub(super) heap_after_collection: Option<GoHeap>,
+}
+
+/// Go's heap, as its runtime accounts for it.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(super) struct GoHeap {
+    /// Spans with at least one object in them.
+    pub(super) heap_in_use_bytes: u64,
+    /// Objects, including the dead ones that no collection has found yet.
+    pub(super) heap_alloc_bytes: u64,
+}
+
+impl Inquiry {
+    /// Asks. A collection changes what is measured afterwards, so it has to be asked for.
+    pub(super) fn ask(self, address: SocketAddr, with_collection: bool) -> io::Result<InnerView> {
+        match self {
+            Self::Go => {
+                let goroutines = counted(address, "/debug/goroutines", "goroutines ")?;
+                let heap = go_heap(address, "/debug/pprof/heap?debug=1")?;
+                let heap_after_collection = with_collection
+                    .then(|| go_heap(address, "/debug/pprof/heap?debug=1&gc=1"))
+                    .transpose()?;
+                Ok(InnerView {
+                    goroutines: Some(goroutines),
+                    tasks: None,
+                    heap: Some(heap),
+                    heap_after_collection,
+                })
+            }
+            Self::Tasks => {
+                let tasks = counted(address, "/", "tasks ")?;
+                Ok(InnerView { tasks: Some(tasks), ..InnerView::default() })
+            }
+        }
+    }
+}
+
+fn counted(address: SocketAddr, path: &str, name: &str) -> io::Result<u64> {
+    parse_number(&fetch(address, path)?, name).ok_or_else(|| unreadable(path))
+}
+
+fn go_heap(address: SocketAddr, path: &str) -> io::Result<GoHeap> {
+    parse_heap(&fetch(address, path)?).ok_or_else(|| unreadable(path))
+}
+
+/// The end of a heap profile in text form holds `runtime.MemStats`, a field per line.
+fn parse_heap(profile: &str) -> Option<GoHeap> {
+    Some(GoHeap {
+        heap_in_use_bytes: parse_number(profile, "# HeapInuse = ")?,
+        heap_alloc_bytes: parse_number(profile, "# HeapAlloc = ")?,
+    })
+}
+
+/// The number on the line that begins with `name`.
+fn parse_number(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
+}
+
+fn unreadable(path: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, format!("{path} does not read as expected"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cut from what Go 1.27 answers.
+    const PROFILE: &str = "heap profile: 161: 658528 [161: 658528] @ heap/1048576
+1: 278528 [1: 278528] @ 0x5cb8d2 0x5cb8c6 0x490d8b
+#\t0x5cb8d1\tcompress/flate.init.0+0x71\t/usr/lib/go/src/compress/flate/deflate.go:7
+
+# runtime.MemStats
+# Alloc = 1132912
+# TotalAlloc = 1132912
+# Sys = 7690512
+# HeapAlloc = 1132912
+# HeapSys = 3768320
+# HeapIdle = 1728512
+# HeapInuse = 2039808
+# HeapReleased = 1654784
+# HeapObjects = 1265
+# Stack = 425984 / 425984
+";
+
+    #[test]
+    fn the_heap_is_read_from_the_end_of_the_profile() {
+        let heap = GoHeap { heap_in_use_bytes: 2_039_808, heap_alloc_bytes: 1_132_912 };
+        assert_eq!(parse_heap(PROFILE), Some(heap));
+        assert_eq!(parse_heap("heap profile: 161: 658528"), None);
+        assert_eq!(parse_heap("# HeapInuse = many\n# HeapAlloc = 1"), None);
+    }
+
+    #[test]
+    fn counts_are_lines_of_their_own() {
+        assert_eq!(parse_number("goroutines 10003\n", "goroutines "), Some(10_003));
+        assert_eq!(parse_number("tasks 7", "tasks "), Some(7));
+        for text in ["", "goroutines", "goroutines x", "tasks 7"] {
+            assert_eq!(parse_number(text, "goroutines "), None, "{text:?}");
+        }
+    }
+}

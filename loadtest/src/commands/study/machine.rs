@@ -1,0 +1,115 @@
+//! The machine's facts, without which no figure means anything.
+
+use std::fs;
+use std::thread;
+
+use rustix::process::{Resource, getrlimit};
+use rustix::system::uname;
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+use crate::file_limit;
+
+/// What a measurement was made on, and when.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct Machine {
+    pub(super) measured_at: String,
+    pub(super) kernel: String,
+    pub(super) system: Option<String>,
+    pub(super) processor: Option<String>,
+    pub(super) cores: usize,
+    pub(super) memory_bytes: Option<u64>,
+    pub(super) page_bytes: u64,
+    pub(super) transparent_huge_pages: Option<String>,
+    /// One minute's average, before the measurement began.
+    pub(super) load_average: Option<f64>,
+    pub(super) open_files_max: u64,
+    pub(super) processes_max: Option<String>,
+    pub(super) threads_max: Option<String>,
+    pub(super) map_count_max: Option<String>,
+    pub(super) accept_queue_max: Option<String>,
+    pub(super) ephemeral_ports: Option<String>,
+    pub(super) loadtest: String,
+    /// Of loadtest and of the Rust servers in it.
+    pub(super) build: String,
+}
+
+impl Machine {
+    pub(super) fn read() -> Self {
+        let uname = uname();
+        let name = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+        Self {
+            measured_at: clock::date_and_time(),
+            kernel: [uname.sysname(), uname.release(), uname.machine()].map(name).join(" "),
+            system: value("/etc/os-release", "PRETTY_NAME=").map(|name| name.replace('"', "")),
+            processor: value("/proc/cpuinfo", "model name\t: "),
+            cores: thread::available_parallelism().map_or(1, usize::from),
+            memory_bytes: value("/proc/meminfo", "MemTotal:").and_then(|text| kib(&text)),
+            page_bytes: rustix::param::page_size() as u64,
+            transparent_huge_pages: line("/sys/kernel/mm/transparent_hugepage/enabled")
+                .and_then(|choices| chosen(&choices)),
+            load_average: line("/proc/loadavg")
+                .and_then(|averages| averages.split(' ').next()?.parse().ok()),
+            open_files_max: file_limit::raise() as u64,
+            processes_max: Some(match getrlimit(Resource::Nproc).current {
+                Some(limit) => limit.to_string(),
+                None => "unlimited".to_owned(),
+            }),
+            threads_max: line("/proc/sys/kernel/threads-max"),
+            map_count_max: line("/proc/sys/vm/max_map_count"),
+            accept_queue_max: line("/proc/sys/net/core/somaxconn"),
+            ephemeral_ports: line("/proc/sys/net/ipv4/ip_local_port_range")
+                .map(|range| range.replace('\t', " to ")),
+            loadtest: env!("CARGO_PKG_VERSION").to_owned(),
+            build: if cfg!(debug_assertions) { DEBUG_BUILD } else { "release" }.to_owned(),
+        }
+    }
+
+    /// Is the other the same machine with the same build, at whatever time?
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let other = other.clone();
+        let (measured_at, load_average) = (self.measured_at.clone(), self.load_average);
+        *self == Self { measured_at, load_average, ..other }
+    }
+
+    /// Figures of a debug build are good for tests alone.
+    pub(super) fn is_debug_build(&self) -> bool {
+        self.build == DEBUG_BUILD
+    }
+}
+
+fn line(path: &str) -> Option<String> {
+    Some(fs::read_to_string(path).ok()?.trim().to_owned())
+}
+
+/// What follows `name` at the beginning of a line.
+fn value(path: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    Some(text.lines().find_map(|line| line.strip_prefix(name))?.trim().to_owned())
+}
+
+fn kib(text: &str) -> Option<u64> {
+    text.strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The one in brackets.
+fn chosen(choices: &str) -> Option<String> {
+    let (_, rest) = choices.split_once('[')?;
+    Some(rest.split_once(']')?.0.to_owned())
+}
+
+const DEBUG_BUILD: &str = "debug";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_are_understood() {
+        assert_eq!(chosen("always [madvise] never").as_deref(), Some("madvise"));
+        assert_eq!(kib("24683620 kB"), Some(24_683_620 << 10));
+        let machine = Machine::read();
+        assert!(machine.memory_bytes.is_some_and(|bytes| bytes > 0));
+        assert!(machine.measured_at.ends_with('Z'), "{}", machine.measured_at);
+    }
+}

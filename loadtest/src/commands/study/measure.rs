@@ -1,0 +1,189 @@
+//! Measures one server: starts it, lets the connections come, stay and leave, and ends it.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Duration;
+
+use super::document::{Cycle, Figures, Outcome};
+use super::inner_view::InnerView;
+use super::ports::Ports;
+use super::process_log::ProcessLog;
+use super::rows::{Launch, Row};
+use super::thread_limit::{self, ThreadLimit};
+use crate::clock;
+use crate::commands::CommandError;
+use crate::commands::idle::{Course, Plan, Record};
+use crate::driver::DriverOptions;
+use crate::fleet::Fleet;
+use crate::interrupt::Interrupt;
+use crate::meter::Meter;
+use crate::output::{self, Output};
+use crate::proc_stats;
+use crate::server_process::SpawnedServer;
+use crate::source_address::SourceAddresses;
+use crate::target::Target;
+
+/// What all measurements of a run share.
+#[derive(Debug)]
+pub(super) struct Bench<'a> {
+    pub(super) ports: Ports,
+    /// Where the servers' logs are kept.
+    pub(super) logs: &'a Path,
+    pub(super) interrupt: &'a Interrupt,
+    pub(super) output: Output,
+    /// How long a server may take for each answer.
+    pub(super) answer_max: Duration,
+    /// How long to wait for the kernel to forget the sockets of the server before.
+    pub(super) forget_max: Duration,
+}
+
+impl Bench<'_> {
+    /// Measures a server. Whatever goes wrong with the server is the row's outcome; an error is
+    /// what ends the whole run.
+    pub(super) fn measure(
+        &mut self,
+        row: &Row,
+        launch: &Launch,
+        plan: &Plan,
+    ) -> Result<Outcome, CommandError> {
+        let limit = if row.has_thread_per_connection() { thread_limit::read() } else { None };
+        let (connections, fewer_because) = fitting(plan.connections, limit);
+        let plan = Plan { connections, ..*plan };
+        let output = self.output.of_part(row.name);
+        self.wait_until_forgotten(output, plan.connections)?;
+
+        let (listen, inquiries) = (self.ports.next()?, self.ports.next()?);
+        let mut command = launch.command(listen, inquiries);
+        let log = ProcessLog::attach(&mut command, self.logs, row.name)?;
+        let mut server = match SpawnedServer::start(&mut command, listen, self.interrupt) {
+            Ok(server) => server,
+            Err(CommandError::Server(reason)) => return Ok(failed(&reason, &log)),
+            Err(error) => return Err(error),
+        };
+
+        let target =
+            Target { address: listen, authority: listen.to_string(), path: PATH.to_owned() };
+        let fleet = Fleet::new(self.driver_options(target, plan.seed)?, self.interrupt.clone())?;
+        let mut views = Vec::new();
+        let course = Course::new(&plan, output, Meter::new(server.pid()), fleet);
+        let record = course.run(|cycle| {
+            // Only in the last cycle: what is measured in the others is left alone.
+            let with_collection = plan.cycles.get() > 1 && cycle == plan.cycles.get();
+            views.push(launch.inquiry.and_then(|inquiry| {
+                let view = inquiry.ask(inquiries, with_collection);
+                view.map_err(|error| output::note(format_args!("{}: {error}", row.name))).ok()
+            }));
+        })?;
+
+        if let Some(status) = server.exit_status() {
+            return Ok(failed(&format!("ended while it was measured: {status}"), &log));
+        }
+        Ok(outcome(launch, &plan, fewer_because, record, views, &log))
+    }
+
+    /// The options of a client that connects to `target`.
+    pub(super) fn driver_options(
+        &self,
+        target: Target,
+        seed: u64,
+    ) -> Result<DriverOptions, CommandError> {
+        let sources = SourceAddresses::new(target.address, &proc_stats::read_ephemeral_ports()?);
+        Ok(DriverOptions { target, sources, answer_max: self.answer_max, seed })
+    }
+
+    /// A closed connection stays in the kernel for a minute (TIME_WAIT). If those of the server
+    /// before vanished while the next is measured, they would be taken off its slab.
+    fn wait_until_forgotten(
+        &self,
+        output: Output,
+        connections: NonZeroUsize,
+    ) -> Result<(), CommandError> {
+        let few = FORGOTTEN.max(connections.get() as u64 / 50);
+        let began = clock::now();
+        let step = output.begin("waiting for TIME_WAIT (s)", seconds(self.forget_max));
+        loop {
+            let waited = clock::now().saturating_duration_since(began);
+            if waited >= self.forget_max || proc_stats::read_kernel()?.time_wait_sockets <= few {
+                return Ok(());
+            }
+            if self.interrupt.is_raised() {
+                return Err(CommandError::Interrupted);
+            }
+            step.reach(seconds(waited));
+            clock::pause(FORGET_INTERVAL);
+        }
+    }
+}
+
+/// As many connections as a server that needs a thread for each can have.
+fn fitting(
+    connections: NonZeroUsize,
+    limit: Option<ThreadLimit>,
+) -> (NonZeroUsize, Option<String>) {
+    let Some(limit) = limit else {
+        return (connections, None);
+    };
+    let threads_max = usize::try_from(limit.threads_max).unwrap_or(usize::MAX);
+    match NonZeroUsize::new(threads_max) {
+        Some(threads_max) if threads_max < connections => (threads_max, Some(limit.reason)),
+        // With no thread at all to be had, let it fail and say so.
+        Some(_) | None => (connections, None),
+    }
+}
+
+fn outcome(
+    launch: &Launch,
+    plan: &Plan,
+    fewer_because: Option<String>,
+    record: Record,
+    views: Vec<Option<InnerView>>,
+    log: &ProcessLog,
+) -> Outcome {
+    let Some(baseline) = record.baseline else {
+        let reason = record.failures.first_reason().unwrap_or("did not get through the warm-up");
+        return failed(reason, log);
+    };
+    let cycles = record
+        .cycles
+        .into_iter()
+        .zip(views)
+        .map(|(report, inner_view)| Cycle { report, inner_view })
+        .collect();
+    Outcome::Measured(Box::new(Figures {
+        version: launch.version.clone(),
+        connections: plan.connections.get(),
+        fewer_because,
+        baseline,
+        cycles,
+        failures: record.failures,
+    }))
+}
+
+fn failed(reason: &str, log: &ProcessLog) -> Outcome {
+    Outcome::Failed { reason: reason.to_owned(), last_log_lines: log.last_lines() }
+}
+
+fn seconds(duration: Duration) -> usize {
+    usize::try_from(duration.as_secs()).unwrap_or(usize::MAX)
+}
+
+/// All servers are asked for the same path; only tidegate cares.
+pub(super) const PATH: &str = "/echo";
+/// So few sockets make no difference.
+const FORGOTTEN: u64 = 500;
+const FORGET_INTERVAL: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_limit_lowers_the_count_and_says_why() {
+        let ten = NonZeroUsize::new(10).unwrap();
+        let limit = |threads_max| Some(ThreadLimit { threads_max, reason: "tight".to_owned() });
+        assert_eq!(fitting(ten, None), (ten, None));
+        assert_eq!(fitting(ten, limit(10)), (ten, None));
+        let seven = NonZeroUsize::new(7).unwrap();
+        assert_eq!(fitting(ten, limit(7)), (seven, Some("tight".to_owned())));
+    }
+}

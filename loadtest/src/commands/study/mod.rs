@@ -1,0 +1,314 @@
+//! `loadtest study`: what an idle connection costs, for tidegate and for the servers beside it.
+//!
+//! The study is `loadtest idle` for one server after the other, each started for its own row and
+//! ended after it. Follow a row: [`rows`] finds the server, [`measure`] runs it through the idle
+//! course, [`inner_view`] asks it what the kernel cannot see, [`document`] keeps the raw figures,
+//! and [`report`], [`bar_chart`] and [`line_chart`] make the report from them alone.
+
+mod bar_chart;
+mod canvas;
+mod document;
+mod http_fetch;
+mod inner_view;
+mod line_chart;
+mod machine;
+
+mod measure;
+mod ports;
+mod process_log;
+mod report;
+mod rows;
+mod scale;
+mod store;
+mod sweep;
+mod thread_limit;
+
+use std::env;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use tempfile::TempDir;
+
+use super::idle::{Check, Plan, require_files};
+use super::{CommandError, Verdict};
+use crate::interrupt::Interrupt;
+use crate::output::{Output, note};
+use crate::units::parse_seconds;
+use document::{Document, Outcome, RowReport, ServersPart, SweepPart, Treatment};
+use machine::Machine;
+use measure::Bench;
+use ports::Ports;
+use rows::{Installation, ROWS, Row, TIDEGATE};
+use scale::ScalePlan;
+pub(crate) use scale::{WorkerArguments, run_worker};
+use store::{Store, documentation};
+
+/// Measures what an idle connection costs in tidegate and in other servers, and writes a report
+///
+/// Without --sweep or --scale, every server is measured with the same number of connections. Each
+/// run replaces its part of the report and keeps the others.
+#[derive(Args, Debug)]
+pub(crate) struct StudyArguments {
+    /// Connections to hold
+    #[arg(long, value_name = "COUNT", default_value = "10000")]
+    connections: NonZeroUsize,
+
+    /// Measure only these servers
+    #[arg(long, value_delimiter = ',', value_parser = row_names())]
+    rows: Vec<String>,
+
+    /// Measure tidegate with more and more connections
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',', conflicts_with = "rows")]
+    sweep: Vec<NonZeroUsize>,
+
+    /// Measure tidegate with so many connections, in as many processes as they take
+    #[arg(long, value_name = "COUNT", conflicts_with = "rows")]
+    scale: Option<NonZeroUsize>,
+
+    /// Measure nothing: write the report again from the raw figures
+    #[arg(long, conflicts_with_all = ["rows", "sweep", "scale"])]
+    render: bool,
+
+    /// How long to hold the connections before they are measured
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
+    hold: Duration,
+
+    /// Memory counts as settled when it has not changed for so long
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
+    quiet: Duration,
+
+    /// Before each server, wait at most so long for the kernel to forget the connections of the
+    /// one before (TIME_WAIT)
+    #[arg(long, value_name = "SECONDS", default_value = "65", value_parser = parse_seconds)]
+    forget: Duration,
+
+    /// Answers awaited at a time
+    #[arg(long, value_name = "COUNT", default_value = "256")]
+    in_flight: NonZeroUsize,
+
+    /// How long a server may take for each answer
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = parse_seconds)]
+    timeout: Duration,
+
+    /// Seed of the accept keys and mask keys
+    #[arg(long, default_value = "1")]
+    seed: u64,
+
+    /// Write the report to this directory instead of target/study
+    #[arg(long, value_name = "DIRECTORY")]
+    out: Option<PathBuf>,
+
+    /// Write the report to the project's docs
+    #[arg(long, conflicts_with = "out")]
+    write_docs: bool,
+
+    /// The tidegate to measure, instead of the one beside this program
+    #[arg(long, value_name = "PROGRAM")]
+    tidegate: Option<PathBuf>,
+
+    /// Where scripts/install-peers put the other servers, instead of target/peers
+    #[arg(long, value_name = "DIRECTORY")]
+    peers: Option<PathBuf>,
+
+    /// Print the raw figures as one JSON document instead of the report
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(
+    arguments: &StudyArguments,
+    interrupt: &Interrupt,
+) -> Result<Verdict, CommandError> {
+    let places = Places::new(arguments)?;
+    // Read first: a study that cannot be saved must not be made.
+    let store = Store::open(places.out)?;
+    let mut document = store.load()?;
+    let measured = if arguments.render {
+        Document::default()
+    } else {
+        let study = Study { arguments, installation: places.installation };
+        study.measure(interrupt)?
+    };
+    let has_failures = measured.has_failures();
+    document.replace(measured);
+    store.save(&document)?;
+    Output::new(arguments.json).report(&document)?;
+    note(format_args!("written to {}", store.report().display()));
+    Ok(if has_failures { Verdict::Failures } else { Verdict::Fine })
+}
+
+/// Where things are.
+struct Places {
+    installation: Installation,
+    out: PathBuf,
+}
+
+impl Places {
+    fn new(arguments: &StudyArguments) -> io::Result<Self> {
+        let loadtest = env::current_exe()?;
+        let beside = loadtest.parent().unwrap_or_else(|| Path::new("."));
+        // The one above `debug` and `release`.
+        let target = beside.parent().unwrap_or(beside);
+        let out = match &arguments.out {
+            Some(out) => out.clone(),
+            None if arguments.write_docs => documentation(),
+            None => target.join("study"),
+        };
+        let tidegate = arguments.tidegate.clone().unwrap_or_else(|| beside.join("tidegate"));
+        let peers = arguments.peers.clone().unwrap_or_else(|| target.join("peers"));
+        Ok(Self { out, installation: Installation { loadtest, tidegate, peers } })
+    }
+}
+
+/// A study under way.
+struct Study<'a> {
+    arguments: &'a StudyArguments,
+    installation: Installation,
+}
+
+impl Study<'_> {
+    fn measure(&self, interrupt: &Interrupt) -> Result<Document, CommandError> {
+        let Self { arguments, .. } = self;
+        let logs = TempDir::new()?;
+        let mut bench = Bench {
+            ports: Ports::new()?,
+            logs: logs.path(),
+            interrupt,
+            output: Output::new(arguments.json),
+            answer_max: arguments.timeout,
+            forget_max: arguments.forget,
+        };
+        let mut document = Document::default();
+        if let Some(largest) = arguments.sweep.iter().max() {
+            document.sweep = Some(self.sweep(&mut bench, *largest)?);
+        }
+        if let Some(connections) = arguments.scale {
+            document.scale = Some(self.scale(&mut bench, connections)?);
+        }
+        if document.sweep.is_none() && document.scale.is_none() {
+            document.servers = Some(self.servers(&mut bench)?);
+        }
+        Ok(document)
+    }
+
+    fn servers(&self, bench: &mut Bench<'_>) -> Result<ServersPart, CommandError> {
+        let plan = self.plan(self.arguments.connections, CYCLES);
+        require_files("--connections", plan.connections)?;
+        let machine = Machine::read();
+        if machine.is_debug_build() {
+            note("this is a debug build: good for a try, not for figures");
+        }
+        let names = &self.arguments.rows;
+        let wanted = |row: &&Row| names.is_empty() || names.iter().any(|name| *name == row.name);
+        let rows: Vec<&Row> = ROWS.iter().filter(wanted).collect();
+        let mut reports = Vec::new();
+        for (number, row) in (1..).zip(&rows) {
+            let outcome = match row.prepare(&self.installation) {
+                Ok(launch) => bench.measure(row, &launch, &plan)?,
+                Err(reason) => Outcome::Skipped { reason },
+            };
+            note(format_args!("[{number}/{}] {}: {outcome}", rows.len(), row.name));
+            reports.push(RowReport {
+                row: row.name.to_owned(),
+                server: row.server.to_owned(),
+                design: row.design.to_owned(),
+                outcome,
+            });
+        }
+        Ok(ServersPart { machine, treatment: treatment(&plan), rows: reports })
+    }
+
+    fn sweep(
+        &self,
+        bench: &mut Bench<'_>,
+        largest: NonZeroUsize,
+    ) -> Result<SweepPart, CommandError> {
+        require_files("--sweep", largest)?;
+        let (row, launch) = self.tidegate()?;
+        let machine = Machine::read();
+        let mut counts = self.arguments.sweep.clone();
+        counts.sort_unstable();
+        counts.dedup();
+        let mut points = Vec::new();
+        for (number, connections) in (1..).zip(&counts) {
+            let outcome = bench.measure(row, &launch, &self.plan(*connections, 1))?;
+            note(format_args!("[{number}/{}] {connections} connections: {outcome}", counts.len()));
+            match outcome {
+                Outcome::Measured(figures) => points.push(*figures),
+                Outcome::Failed { reason, .. } | Outcome::Skipped { reason } => {
+                    return Err(CommandError::Server(reason));
+                }
+            }
+        }
+        let treatment = treatment(&self.plan(largest, 1));
+        Ok(SweepPart { machine, treatment, server: row.server.to_owned(), points })
+    }
+
+    fn scale(
+        &self,
+        bench: &mut Bench<'_>,
+        connections: NonZeroUsize,
+    ) -> Result<document::ScalePart, CommandError> {
+        if connections.get() > SCALE_MAX {
+            let message = format!("--scale {connections}: must be at most {SCALE_MAX}");
+            return Err(CommandError::Usage(message));
+        }
+        let (_, launch) = self.tidegate()?;
+        let StudyArguments { hold, in_flight, quiet, seed, .. } = *self.arguments;
+        let plan = ScalePlan { connections, hold, in_flight, quiet, seed };
+        let part = scale::measure(bench, &launch, &self.installation.loadtest, &plan)?;
+        note(format_args!("{part}"));
+        Ok(part)
+    }
+
+    /// The row of tidegate, which a sweep and a scale cannot do without.
+    fn tidegate(&self) -> Result<(&'static Row, rows::Launch), CommandError> {
+        let row = Row::find(TIDEGATE)
+            .ok_or_else(|| CommandError::Usage("there is no row of tidegate".to_owned()))?;
+        let launch = row.prepare(&self.installation).map_err(CommandError::Usage)?;
+        Ok((row, launch))
+    }
+
+    fn plan(&self, connections: NonZeroUsize, cycles: usize) -> Plan {
+        let StudyArguments { hold, in_flight, quiet, seed, .. } = *self.arguments;
+        Plan {
+            connections,
+            cycles: NonZeroUsize::new(cycles).unwrap_or(NonZeroUsize::MIN),
+            hold,
+            warm_up: WARM_UP,
+            connects_per_second: None,
+            in_flight,
+            quiet,
+            check: Check::Echo,
+            seed,
+        }
+    }
+}
+
+fn treatment(plan: &Plan) -> Treatment {
+    Treatment {
+        connections: plan.connections.get(),
+        cycles: plan.cycles.get(),
+        hold_seconds: plan.hold.as_secs_f64(),
+        warm_up_connections: plan.warm_up,
+        in_flight: plan.in_flight.get(),
+        quiet_seconds: plan.quiet.as_secs_f64(),
+        seed: plan.seed,
+    }
+}
+
+fn row_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(ROWS.iter().map(|row| row.name))
+}
+
+/// The second time shows whether anything grows.
+const CYCLES: usize = 2;
+/// Enough for each loop of a server to see one.
+const WARM_UP: usize = 16;
+/// Some GiB of the kernel's memory.
+const SCALE_MAX: usize = 1_000_000;

@@ -1,0 +1,101 @@
+//! Past the limit of one process.
+
+use std::fmt::{self, Formatter};
+
+use super::super::document::{ScalePart, ScaledServer};
+use super::super::machine::Machine;
+use super::method::write_occasion;
+use super::table::{Table, grouped, rate};
+use crate::proc_stats::ProcessStats;
+use crate::units::shown_bytes;
+
+impl ScalePart {
+    pub(in super::super) fn held(&self) -> usize {
+        self.servers.iter().map(|server| server.connections).sum()
+    }
+
+    /// By how much the servers' anonymous memory grew for each connection.
+    pub(in super::super) fn anonymous_per_connection_bytes(&self) -> f64 {
+        let growth = self.total(|server| server.held) - self.total(|server| server.baseline);
+        growth / self.held().max(1) as f64
+    }
+
+    fn total(&self, moment: fn(&ScaledServer) -> ProcessStats) -> f64 {
+        self.servers.iter().map(|server| moment(server).anonymous_bytes as f64).sum()
+    }
+}
+
+/// `first` is the machine that the report describes anyway.
+pub(super) fn write(f: &mut Formatter<'_>, part: &ScalePart, first: &Machine) -> fmt::Result {
+    let connections = grouped(part.connections as u64);
+    writeln!(f, "\n## {connections} connections in several processes\n")?;
+    writeln!(
+        f,
+        "One process may have {} files open here, so {} of tidegate share the port \
+         (`share_port = true`) and the kernel spreads the connections over them; {} processes of \
+         clients open them from addresses of their own in 127.0.0.0/8.\n",
+        grouped(part.machine.open_files_max),
+        part.servers.len(),
+        part.client_processes,
+    )?;
+    write_table(f, part)?;
+    let held = part.held().max(1) as f64;
+    let slab = part.kernel_held.slab_bytes as f64 - part.kernel_baseline.slab_bytes as f64;
+    writeln!(
+        f,
+        "{} of {connections} connections were opened in {:.1} s ({}/s), {} held, {} echoed a \
+         message after {:.0} s and {} were closed properly. Each costs {} of anonymous memory, and \
+         {} of the kernel's slab at both ends.",
+        grouped(part.connections_opened as u64),
+        part.opening_seconds,
+        rate(part.connections_opened as f64 / part.opening_seconds),
+        grouped(part.held() as u64),
+        grouped(part.echoes_verified as u64),
+        part.hold_seconds,
+        grouped(part.connections_closed as u64),
+        shown_bytes(part.anonymous_per_connection_bytes()),
+        shown_bytes(slab / held),
+    )?;
+    if let Some(reason) = part.failures.first_reason() {
+        writeln!(f, "\n**{} failures**, the first: {reason}", part.failures.count())?;
+    }
+    write_occasion(f, &part.machine, first)
+}
+
+fn write_table(f: &mut Formatter<'_>, part: &ScalePart) -> fmt::Result {
+    let mut table = Table::new(
+        1,
+        &[
+            "process",
+            "connections",
+            "anonymous memory before",
+            "…with all connections",
+            "…after all have left",
+            "RSS with all connections",
+            "CPU seconds",
+        ],
+    );
+    for (number, server) in (1..).zip(&part.servers) {
+        let ScaledServer { connections, baseline, held, left } = server;
+        table.row(&[
+            format!("tidegate {number}"),
+            grouped(*connections as u64),
+            shown_bytes(baseline.anonymous_bytes as f64),
+            shown_bytes(held.anonymous_bytes as f64),
+            shown_bytes(left.anonymous_bytes as f64),
+            shown_bytes(held.rss_bytes as f64),
+            format!("{:.2}", left.cpu.0.as_secs_f64()),
+        ]);
+    }
+    let sum = |pick: fn(&ScaledServer) -> f64| part.servers.iter().map(pick).sum::<f64>();
+    table.row(&[
+        "**all**".to_owned(),
+        grouped(part.held() as u64),
+        shown_bytes(sum(|server| server.baseline.anonymous_bytes as f64)),
+        shown_bytes(sum(|server| server.held.anonymous_bytes as f64)),
+        shown_bytes(sum(|server| server.left.anonymous_bytes as f64)),
+        shown_bytes(sum(|server| server.held.rss_bytes as f64)),
+        format!("{:.2}", sum(|server| server.left.cpu.0.as_secs_f64())),
+    ]);
+    writeln!(f, "{table}")
+}

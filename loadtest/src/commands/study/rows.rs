@@ -1,0 +1,307 @@
+//! The servers of the study, and what it takes to start each of them.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::inner_view::Inquiry;
+use crate::peers::PeerServer;
+
+/// One server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    /// As `--rows` names it.
+    pub(super) name: &'static str,
+    pub(super) server: &'static str,
+    pub(super) design: &'static str,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Bun,
+    /// The program in `peers/go/bin` that has the row's name.
+    Go,
+    /// Cannot be measured yet, for this reason.
+    Later(&'static str),
+    Node,
+    Peer(PeerServer),
+    Tidegate,
+}
+
+/// Where the servers' programs are.
+#[derive(Clone, Debug)]
+pub(super) struct Installation {
+    /// This program, which holds the Rust servers.
+    pub(super) loadtest: PathBuf,
+    pub(super) tidegate: PathBuf,
+    /// What `scripts/install-peers` made.
+    pub(super) peers: PathBuf,
+}
+
+/// A server that can be started.
+#[derive(Clone, Debug)]
+pub(super) struct Launch {
+    pub(super) version: String,
+    pub(super) inquiry: Option<Inquiry>,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+}
+
+impl Row {
+    /// The row of this name.
+    pub(super) fn find(name: &str) -> Option<&'static Self> {
+        ROWS.iter().find(|row| row.name == name)
+    }
+
+    /// Does every connection take a thread?
+    pub(super) fn has_thread_per_connection(&self) -> bool {
+        matches!(self.kind, Kind::Peer(PeerServer::TungsteniteThreads))
+    }
+
+    /// Finds the server's program, or says why it has to be skipped.
+    pub(super) fn prepare(&self, installation: &Installation) -> Result<Launch, String> {
+        let Installation { loadtest, tidegate, peers } = installation;
+        match self.kind {
+            Kind::Bun => {
+                let script = require(peers.join("node/bun.mjs"), INSTALL)?;
+                let program = require(peers.join("node/bun"), INSTALL)?;
+                Launch::of(program, vec![script.into()], None)
+            }
+            Kind::Go => {
+                let program = require(peers.join("go/bin").join(self.name), INSTALL)?;
+                Launch::of(program, Vec::new(), Some(Inquiry::Go))
+            }
+            Kind::Later(reason) => Err(reason.to_owned()),
+            Kind::Node => {
+                let script = require(peers.join("node/ws.mjs"), INSTALL)?;
+                require(peers.join("node/node_modules/ws"), INSTALL)?;
+                Launch::of("node".into(), vec![script.into()], None)
+            }
+            Kind::Peer(peer) => Ok(Launch {
+                version: peer.version(),
+                inquiry: peer.has_tasks().then_some(Inquiry::Tasks),
+                program: loadtest.clone(),
+                arguments: vec!["peer".into(), peer.name().into()],
+            }),
+            Kind::Tidegate => {
+                let program = require(tidegate.clone(), BUILD)?;
+                Launch::of(program, Vec::new(), None)
+            }
+        }
+    }
+}
+
+impl Launch {
+    /// A program that tells its own version.
+    fn of(
+        program: PathBuf,
+        arguments: Vec<OsString>,
+        inquiry: Option<Inquiry>,
+    ) -> Result<Self, String> {
+        let version = ask_version(&program, &arguments)?;
+        Ok(Self { version, inquiry, program, arguments })
+    }
+
+    /// The command that makes the server listen, and answer inquiries at the second address.
+    pub(super) fn command(&self, listen: SocketAddr, inquiries: SocketAddr) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).arg("--listen").arg(listen.to_string());
+        match self.inquiry {
+            None => {}
+            Some(Inquiry::Go) => {
+                command.arg("--profiles").arg(inquiries.to_string());
+            }
+            Some(Inquiry::Tasks) => {
+                command.arg("--counts").arg(inquiries.to_string());
+            }
+        }
+        command
+    }
+
+    /// The program with other arguments.
+    pub(super) fn program(&self) -> Command {
+        Command::new(&self.program)
+    }
+}
+
+fn require(path: PathBuf, remedy: &str) -> Result<PathBuf, String> {
+    if path.exists() { Ok(path) } else { Err(format!("{} is missing: {remedy}", shown(&path))) }
+}
+
+/// Short enough for a report: from `target/` on.
+fn shown(path: &Path) -> String {
+    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+    let from = parts.iter().rposition(|part| part == "target").unwrap_or(0);
+    parts[from..].join("/")
+}
+
+fn ask_version(program: &Path, arguments: &[OsString]) -> Result<String, String> {
+    let answer = Command::new(program)
+        .args(arguments)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{} does not run: {error}", shown(program)))?;
+    let text = String::from_utf8_lossy(&answer.stdout);
+    match text.lines().next() {
+        Some(version) if answer.status.success() => Ok(version.trim().to_owned()),
+        Some(_) | None => Err(format!("{} --version fails: {}", shown(program), answer.status)),
+    }
+}
+
+const INSTALL: &str = "scripts/install-peers prepares it";
+const BUILD: &str = "cargo build --release makes it; --tidegate names another one";
+
+/// The name of tidegate's own row.
+pub(super) const TIDEGATE: &str = "tidegate";
+
+/// All rows, in the order of the report.
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "goroutine-gorilla",
+        server: "gorilla/websocket",
+        design: "Go, a goroutine per connection",
+        kind: Kind::Go,
+    },
+    Row {
+        name: "epoll-gorilla",
+        server: "epoll + gorilla/websocket",
+        design: "Go, one goroutine for all",
+        kind: Kind::Go,
+    },
+    Row {
+        name: "epoll-gobwas",
+        server: "epoll + gobwas/ws",
+        design: "Go, one goroutine for all, no buffers",
+        kind: Kind::Go,
+    },
+    Row {
+        name: "tungstenite-threads",
+        server: "tungstenite",
+        design: "Rust, a thread per connection",
+        kind: Kind::Peer(PeerServer::TungsteniteThreads),
+    },
+    Row {
+        name: "tokio-tungstenite",
+        server: "tokio-tungstenite",
+        design: "Rust, a task per connection",
+        kind: Kind::Peer(PeerServer::TokioTungstenite),
+    },
+    Row {
+        name: "tokio-tungstenite-small",
+        server: "tokio-tungstenite, tuned",
+        design: "Rust, a task, a read buffer of 4 KiB",
+        kind: Kind::Peer(PeerServer::TokioTungsteniteSmall),
+    },
+    Row {
+        name: "fastwebsockets",
+        server: "fastwebsockets",
+        design: "Rust, a task per connection",
+        kind: Kind::Peer(PeerServer::Fastwebsockets),
+    },
+    Row {
+        name: "node-ws",
+        server: "ws",
+        design: "Node.js, an object per connection",
+        kind: Kind::Node,
+    },
+    Row { name: "bun", server: "Bun", design: "uWebSockets inside, in C++", kind: Kind::Bun },
+    Row {
+        name: "floor",
+        server: "bare epoll",
+        design: "Rust, keeps nothing: the floor",
+        kind: Kind::Peer(PeerServer::Floor),
+    },
+    Row {
+        name: TIDEGATE,
+        server: "tidegate",
+        design: "Rust, event loops, one table",
+        kind: Kind::Tidegate,
+    },
+    Row {
+        name: "tidegate-compressed",
+        server: "tidegate, compressed",
+        design: "permessage-deflate negotiated",
+        kind: Kind::Later("loadtest does not offer permessage-deflate yet"),
+    },
+    Row {
+        name: "tidegate-tls",
+        server: "tidegate, TLS",
+        design: "each connection encrypted",
+        kind: Kind::Later("loadtest does not speak TLS yet"),
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn nothing_installed(directory: &TempDir) -> Installation {
+        Installation {
+            loadtest: directory.path().join("target/release/loadtest"),
+            tidegate: directory.path().join("target/release/tidegate"),
+            peers: directory.path().join("target/peers"),
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let names: HashSet<_> = ROWS.iter().map(|row| row.name).collect();
+        assert_eq!(names.len(), ROWS.len());
+        assert!(Row::find(TIDEGATE).is_some());
+    }
+
+    #[test]
+    fn what_is_not_there_is_skipped_with_a_remedy() {
+        let directory = TempDir::new().unwrap();
+        let installation = nothing_installed(&directory);
+        let reason = |name: &str| Row::find(name).unwrap().prepare(&installation).err();
+        for name in ["goroutine-gorilla", "epoll-gobwas", "node-ws", "bun"] {
+            let reason = reason(name).unwrap();
+            assert!(reason.starts_with("target/peers/"), "{reason}");
+            assert!(reason.contains("scripts/install-peers"), "{reason}");
+        }
+        let missing = "target/release/tidegate is missing: cargo build";
+        assert!(reason("tidegate").unwrap().starts_with(missing));
+        assert!(reason("tidegate-tls").unwrap().contains("TLS"));
+        for row in ROWS.iter().filter(|row| matches!(row.kind, Kind::Peer(_))) {
+            assert_eq!(reason(row.name), None, "is part of loadtest");
+        }
+    }
+
+    #[test]
+    fn what_does_not_run_is_skipped() {
+        let directory = TempDir::new().unwrap();
+        let installation = nothing_installed(&directory);
+        fs::create_dir_all(installation.tidegate.parent().unwrap()).unwrap();
+        fs::write(&installation.tidegate, "not a program").unwrap();
+        let reason = Row::find(TIDEGATE).unwrap().prepare(&installation).err().unwrap();
+        assert!(reason.contains("target/release/tidegate does not run"), "{reason}");
+
+        let failing = Installation { tidegate: "/bin/false".into(), ..installation };
+        let reason = Row::find(TIDEGATE).unwrap().prepare(&failing).err().unwrap();
+        assert!(reason.contains("exit status: 1"), "{reason}");
+    }
+
+    #[test]
+    fn servers_with_an_inquiry_get_a_second_address() {
+        let directory = TempDir::new().unwrap();
+        let row = Row::find("tokio-tungstenite").unwrap();
+        let launch = row.prepare(&nothing_installed(&directory)).unwrap();
+        let [listen, inquiries] =
+            ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap());
+        let command = launch.command(listen, inquiries);
+        let arguments: Vec<_> = command.get_args().map(|part| part.to_str().unwrap()).collect();
+        assert_eq!(
+            arguments,
+            ["peer", "tokio-tungstenite", "--listen", "127.0.0.1:1", "--counts", "127.0.0.1:2"]
+        );
+    }
+}

@@ -1,0 +1,159 @@
+//! The client processes, as whoever gives the orders sees them.
+
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::super::process_log::ProcessLog;
+use super::worker::{Achievement, Order, WorkerArguments};
+use crate::clock;
+use crate::commands::CommandError;
+use crate::interrupt::Interrupt;
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Clients {
+    clients: Vec<Client>,
+    interrupt: Interrupt,
+}
+
+impl Clients {
+    /// Starts a process for each of the shares.
+    pub(super) fn start(
+        program: &Path,
+        shares: &[WorkerArguments],
+        logs: &Path,
+        interrupt: &Interrupt,
+    ) -> Result<Self, CommandError> {
+        let mut group = Self { clients: Vec::new(), interrupt: interrupt.clone() };
+        for share in shares {
+            group.clients.push(Client::start(program, share, logs)?);
+        }
+        Ok(group)
+    }
+
+    /// Gives all of them an order and waits until all have carried it out; meanwhile `watch` is
+    /// called from time to time. Returns what they have done together since they began.
+    pub(super) fn order(
+        &mut self,
+        order: Order,
+        mut watch: impl FnMut(),
+    ) -> Result<Achievement, CommandError> {
+        for client in &mut self.clients {
+            client.order(order)?;
+        }
+        let deadline = clock::now() + ORDER_MAX;
+        let mut achieved = vec![None; self.clients.len()];
+        while achieved.iter().any(Option::is_none) {
+            if self.interrupt.is_raised() {
+                return Err(CommandError::Interrupted);
+            }
+            if clock::now() >= deadline {
+                let reason =
+                    format!("a client process did not finish to {} in time", order.as_str());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, reason).into());
+            }
+            for (client, achieved) in self.clients.iter().zip(&mut achieved) {
+                if achieved.is_none() {
+                    *achieved = client.answer()?;
+                }
+            }
+            watch();
+            clock::pause(WATCH_INTERVAL);
+        }
+        Ok(sum(achieved.into_iter().flatten()))
+    }
+}
+
+fn sum(achievements: impl Iterator<Item = Achievement>) -> Achievement {
+    achievements.fold(Achievement::default(), |mut sum, one| {
+        sum.opened += one.opened;
+        sum.echoes += one.echoes;
+        sum.closed += one.closed;
+        sum.failures.add(one.failures);
+        sum
+    })
+}
+
+/// A client process; it lives no longer than this value.
+#[derive(Debug)]
+struct Client {
+    child: Child,
+    orders: Option<ChildStdin>,
+    answers: Receiver<String>,
+    log: ProcessLog,
+}
+
+impl Client {
+    fn start(program: &Path, share: &WorkerArguments, logs: &Path) -> io::Result<Self> {
+        let mut command = Command::new(program);
+        command.args(share.to_command_line()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let name = format!("client-{}", share.process);
+        let log = ProcessLog::attach_errors(&mut command, logs, &name)?;
+        let mut child = command.spawn()?;
+        let orders = child.stdin.take();
+        let (sender, answers) = mpsc::channel();
+        if let Some(output) = child.stdout.take() {
+            thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    if sender.send(line).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Ok(Self { child, orders, answers, log })
+    }
+
+    fn order(&mut self, order: Order) -> io::Result<()> {
+        match &mut self.orders {
+            Some(orders) => writeln!(orders, "{}", order.as_str()),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// The answer to the order before, if there is one yet.
+    fn answer(&self) -> io::Result<Option<Achievement>> {
+        match self.answers.try_recv() {
+            Ok(line) => Ok(Some(serde_json::from_str(&line)?)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => {
+                let lines = self.log.last_lines().join("\n  ");
+                Err(io::Error::other(format!("a client process ended early and said\n  {lines}")))
+            }
+        }
+    }
+}
+
+impl Drop for Clients {
+    /// All at the same time: each may take a moment.
+    fn drop(&mut self) {
+        for client in &self.clients {
+            let _ = kill_process(Pid::from_child(&client.child), Signal::TERM);
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let deadline = clock::now() + END_MAX;
+        while clock::now() < deadline {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            clock::pause(WATCH_INTERVAL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// For the slowest order with the largest share.
+const ORDER_MAX: Duration = Duration::from_secs(180);
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
+const END_MAX: Duration = Duration::from_secs(5);

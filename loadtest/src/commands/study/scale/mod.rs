@@ -1,0 +1,210 @@
+//! Past the limit of one process: several servers share the port, several clients fill them.
+//!
+//! A process may have so many open files and no more. With `SO_REUSEPORT` any number of processes
+//! listens on the same port, and the kernel spreads the connections by the hash of their addresses:
+//! evenly, but not exactly, so each process needs room to spare.
+
+mod clients;
+mod servers;
+mod worker;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Duration;
+
+use super::document::{ScalePart, ScaledServer};
+use super::machine::Machine;
+use super::measure::{Bench, PATH};
+use super::rows::Launch;
+use crate::clock;
+use crate::commands::CommandError;
+use crate::commands::idle::{Check, IdleWorkload};
+use crate::fleet::{Fleet, Pace};
+use crate::interrupt::Interrupt;
+use crate::proc_stats::{self, KernelStats, ProcessStats};
+use crate::target::Target;
+use clients::Clients;
+use servers::Servers;
+use worker::Order;
+pub(crate) use worker::{WorkerArguments, run as run_worker};
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ScalePlan {
+    pub(super) connections: NonZeroUsize,
+    pub(super) hold: Duration,
+    pub(super) in_flight: NonZeroUsize,
+    pub(super) quiet: Duration,
+    pub(super) seed: u64,
+}
+
+/// Measures tidegate in as many processes as it takes.
+pub(super) fn measure(
+    bench: &mut Bench<'_>,
+    launch: &Launch,
+    client_program: &Path,
+    plan: &ScalePlan,
+) -> Result<ScalePart, CommandError> {
+    let machine = Machine::read();
+    let files_max = usize::try_from(machine.open_files_max).unwrap_or(usize::MAX);
+    let (server_count, client_count) = processes(plan.connections.get(), files_max);
+    let address = bench.ports.next()?;
+    let mut servers = Servers::start(bench, launch, address, server_count)?;
+    warm_up(bench, address, server_count * WARM_UP_PER_SERVER, plan.seed)?;
+    let before = Moment::settled(&mut servers, plan.quiet)?;
+
+    let shares = shares(bench, plan, address, client_count);
+    let mut clients = Clients::start(client_program, &shares, bench.logs, bench.interrupt)?;
+    let opening = open(bench, &mut clients, plan.connections, &before.kernel)?;
+    pause(plan.hold, bench.interrupt)?;
+    let held = Moment::now(&mut servers)?;
+    let step = bench.output.of_part(PART).begin("checking and closing", 0);
+    clients.order(Order::Check, || {})?;
+    let achievement = clients.order(Order::Close, || {})?;
+    drop(step);
+    let left = Moment::settled(&mut servers, plan.quiet)?;
+
+    Ok(ScalePart {
+        machine,
+        version: launch.version.clone(),
+        connections: plan.connections.get(),
+        client_processes: client_count,
+        opening_seconds: opening.as_secs_f64(),
+        hold_seconds: plan.hold.as_secs_f64(),
+        connections_opened: achievement.opened,
+        echoes_verified: achievement.echoes,
+        connections_closed: achievement.closed,
+        servers: (0..server_count)
+            .map(|server| ScaledServer {
+                connections: held.files[server].saturating_sub(before.files[server]),
+                baseline: before.stats[server],
+                held: held.stats[server],
+                left: left.stats[server],
+            })
+            .collect(),
+        kernel_baseline: before.kernel,
+        kernel_held: held.kernel,
+        failures: achievement.failures,
+    })
+}
+
+/// Everything at one moment; a figure for each server.
+#[derive(Debug)]
+struct Moment {
+    stats: Vec<ProcessStats>,
+    files: Vec<usize>,
+    kernel: KernelStats,
+}
+
+impl Moment {
+    fn now(servers: &mut Servers) -> Result<Self, CommandError> {
+        Self::with(servers.stats()?, servers)
+    }
+
+    /// Once the servers' memory stands still.
+    fn settled(servers: &mut Servers, quiet: Duration) -> Result<Self, CommandError> {
+        Self::with(servers.settle(quiet)?, servers)
+    }
+
+    fn with(stats: Vec<ProcessStats>, servers: &mut Servers) -> Result<Self, CommandError> {
+        Ok(Self { stats, files: servers.open_files()?, kernel: proc_stats::read_kernel()? })
+    }
+}
+
+/// How many servers and how many clients so many connections take.
+fn processes(connections: usize, files_max: usize) -> (usize, usize) {
+    // By the hash, some servers get more than their share.
+    let per_server = files_max.saturating_sub(RESERVED_FILES) * 7 / 8;
+    let per_client = files_max.saturating_sub(RESERVED_FILES);
+    (connections.div_ceil(per_server.max(1)), connections.div_ceil(per_client.max(1)))
+}
+
+/// Lets connections come, echo and leave: enough for every loop of every server to see some.
+fn warm_up(
+    bench: &Bench<'_>,
+    address: SocketAddr,
+    connections: usize,
+    seed: u64,
+) -> Result<(), CommandError> {
+    let target = Target { address, authority: address.to_string(), path: PATH.to_owned() };
+    let mut fleet = Fleet::new(bench.driver_options(target, seed)?, bench.interrupt.clone())?;
+    let mut workload = IdleWorkload::new(seed, Check::Echo);
+    let one_by_one = Pace { in_flight_max: NonZeroUsize::MIN, connects_per_second: None };
+    let step = bench.output.of_part(PART).begin("warming up", connections);
+    fleet.open(connections, one_by_one, &step, &mut workload)?;
+    match workload.tally().first_reason() {
+        None => Ok(()),
+        Some(reason) => Err(CommandError::Server(format!("is of no use: {reason}"))),
+    }
+}
+
+fn shares(
+    bench: &Bench<'_>,
+    plan: &ScalePlan,
+    address: SocketAddr,
+    clients: usize,
+) -> Vec<WorkerArguments> {
+    let largest = plan.connections.get().div_ceil(clients.max(1));
+    (0..clients)
+        .map(|process| WorkerArguments {
+            address,
+            connections: largest.min(plan.connections.get().saturating_sub(process * largest)),
+            process,
+            connections_per_process: largest,
+            in_flight: plan.in_flight,
+            answer_seconds_max: bench.answer_max.as_secs(),
+            seed: plan.seed,
+        })
+        .collect()
+}
+
+/// Lets all clients open their connections; returns how long that took.
+fn open(
+    bench: &Bench<'_>,
+    clients: &mut Clients,
+    connections: NonZeroUsize,
+    before: &KernelStats,
+) -> Result<Duration, CommandError> {
+    let step = bench.output.of_part(PART).begin("opening", connections.get());
+    let began = clock::now();
+    clients.order(Order::Open, || {
+        if let Ok(kernel) = proc_stats::read_kernel() {
+            // Both ends are on this machine.
+            let sockets = kernel.sockets_used.saturating_sub(before.sockets_used) / 2;
+            step.reach(usize::try_from(sockets).unwrap_or(usize::MAX));
+        }
+    })?;
+    Ok(clock::now().saturating_duration_since(began))
+}
+
+fn pause(duration: Duration, interrupt: &Interrupt) -> Result<(), CommandError> {
+    let end = clock::now() + duration;
+    while clock::now() < end {
+        if interrupt.is_raised() {
+            return Err(CommandError::Interrupted);
+        }
+        clock::pause(PAUSE_INTERVAL.min(duration));
+    }
+    Ok(())
+}
+
+const PART: &str = "scale";
+/// Both loops of a server on two cores see one, very probably.
+const WARM_UP_PER_SERVER: usize = 32;
+/// More than tidegate keeps for itself, and more than a client needs.
+const RESERVED_FILES: usize = 256;
+const PAUSE_INTERVAL: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_get_room_to_spare() {
+        assert_eq!(processes(100_000, 20_000), (6, 6));
+        assert_eq!(processes(1_000, 20_000), (1, 1));
+        assert_eq!(processes(17_400, 20_000), (2, 1));
+        assert_eq!(processes(10, 0), (10, 10));
+    }
+}

@@ -1,0 +1,138 @@
+//! The server processes that share the port.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::super::measure::Bench;
+use super::super::process_log::ProcessLog;
+use super::super::rows::Launch;
+use crate::clock;
+use crate::commands::CommandError;
+use crate::interrupt::Interrupt;
+use crate::proc_stats::{self, ProcessStats};
+use crate::server_process::SpawnedServer;
+
+/// All of them; they live no longer than this value.
+#[derive(Debug)]
+pub(super) struct Servers {
+    servers: Vec<Server>,
+    interrupt: Interrupt,
+}
+
+#[derive(Debug)]
+struct Server {
+    process: SpawnedServer,
+    pid: NonZeroU32,
+    log: ProcessLog,
+}
+
+impl Servers {
+    /// Starts so many, and waits until each of them listens.
+    pub(super) fn start(
+        bench: &Bench<'_>,
+        launch: &Launch,
+        address: SocketAddr,
+        count: usize,
+    ) -> Result<Self, CommandError> {
+        let config = bench.logs.join("shared-port.toml");
+        fs::write(&config, format!("share_port = true\n[[listener]]\naddress = \"{address}\"\n"))?;
+        let mut group = Self { servers: Vec::new(), interrupt: bench.interrupt.clone() };
+        for number in 1..=count {
+            let mut command = launch.program();
+            command.arg("--config").arg(&config);
+            let name = format!("server-{number}");
+            let log = ProcessLog::attach(&mut command, bench.logs, &name)?;
+            let mut process = SpawnedServer::spawn(&mut command)?;
+            let pid = process.pid().ok_or_else(|| io::Error::other("a process without an id"))?;
+            // A connection would tell that one of them accepts, not which.
+            let listens = || log.contains("listening on");
+            let outcome = process.wait_until("listen", bench.interrupt, listens);
+            group.servers.push(Server { process, pid, log });
+            outcome.map_err(|error| group.explained(error))?;
+        }
+        Ok(group)
+    }
+
+    /// What each of them uses.
+    pub(super) fn stats(&mut self) -> Result<Vec<ProcessStats>, CommandError> {
+        let stats =
+            self.servers.iter().map(|server| proc_stats::read_process(server.pid)).collect();
+        self.or_dead(stats)
+    }
+
+    /// How many files each of them has open.
+    pub(super) fn open_files(&mut self) -> Result<Vec<usize>, CommandError> {
+        let count = |server: &Server| Ok(fs::read_dir(format!("/proc/{}/fd", server.pid))?.count());
+        let counts = self.servers.iter().map(count).collect();
+        self.or_dead(counts)
+    }
+
+    /// What each of them uses once that has not changed for `quiet`, within bounds.
+    pub(super) fn settle(&mut self, quiet: Duration) -> Result<Vec<ProcessStats>, CommandError> {
+        let began = clock::now();
+        let mut changed = began;
+        let mut stats = self.stats()?;
+        while clock::now() < changed + quiet && clock::now() < began + SETTLE_MAX {
+            if self.interrupt.is_raised() {
+                return Err(CommandError::Interrupted);
+            }
+            clock::pause(SAMPLE_INTERVAL.min(quiet));
+            let sample = self.stats()?;
+            if anonymous_bytes(&sample) != anonymous_bytes(&stats) {
+                changed = clock::now();
+            }
+            stats = sample;
+        }
+        Ok(stats)
+    }
+
+    /// Figures that cannot be read mean a server that is gone: that is the better message.
+    fn or_dead<T>(&mut self, figures: io::Result<T>) -> Result<T, CommandError> {
+        self.require_alive()?;
+        Ok(figures?)
+    }
+
+    /// An error, with its last log lines, if one of them has ended.
+    pub(super) fn require_alive(&mut self) -> Result<(), CommandError> {
+        for (number, server) in (1..).zip(&mut self.servers) {
+            if let Some(status) = server.process.exit_status() {
+                let reason = format!("number {number} ended while it was measured: {status}");
+                let lines = server.log.last_lines().join("\n  ");
+                return Err(CommandError::Server(format!(
+                    "{reason}; its log ends with\n  {lines}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The error, with the last log lines of the server that was started last.
+    fn explained(&self, error: CommandError) -> CommandError {
+        match (error, self.servers.last()) {
+            (CommandError::Server(reason), Some(server)) => {
+                let lines = server.log.last_lines().join("\n  ");
+                CommandError::Server(format!("{reason}; its log ends with\n  {lines}"))
+            }
+            (error, _) => error,
+        }
+    }
+}
+
+impl Drop for Servers {
+    /// All at the same time: each may take a while.
+    fn drop(&mut self) {
+        for server in &mut self.servers {
+            server.process.ask_to_end();
+        }
+    }
+}
+
+fn anonymous_bytes(stats: &[ProcessStats]) -> u64 {
+    stats.iter().map(|stats| stats.anonymous_bytes).sum()
+}
+
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
+const SETTLE_MAX: Duration = Duration::from_secs(20);

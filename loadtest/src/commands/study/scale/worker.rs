@@ -1,0 +1,244 @@
+//! One of the client processes: does to its share of the connections what it is told to.
+//!
+//! Orders come as lines on standard input; each is answered by one line of JSON on standard output
+//! when it is carried out. In between the connections are served. The end of the input, which the
+//! end of the study brings as well, is the end.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::thread;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use super::super::measure::PATH;
+use crate::commands::idle::{Check, IdleWorkload, Stage};
+use crate::commands::{CommandError, Verdict};
+use crate::driver::{DriverOptions, Workload as _};
+use crate::file_limit;
+use crate::fleet::{Fleet, Pace};
+use crate::interrupt::Interrupt;
+use crate::output::Step;
+use crate::proc_stats;
+use crate::source_address::SourceAddresses;
+use crate::tally::Tally;
+use crate::target::Target;
+
+/// Opens a share of the study's connections, on orders from standard input
+#[derive(Args, Clone, Debug)]
+pub(crate) struct WorkerArguments {
+    #[arg(long)]
+    pub(super) address: SocketAddr,
+
+    #[arg(long)]
+    pub(super) connections: usize,
+
+    /// Which of the processes this is, counted from 0; they share no source address
+    #[arg(long)]
+    pub(super) process: usize,
+
+    /// The largest share of any process
+    #[arg(long)]
+    pub(super) connections_per_process: usize,
+
+    #[arg(long)]
+    pub(super) in_flight: NonZeroUsize,
+
+    #[arg(long)]
+    pub(super) answer_seconds_max: u64,
+
+    #[arg(long)]
+    pub(super) seed: u64,
+}
+
+impl WorkerArguments {
+    /// The command line that [`WorkerArguments`] is parsed from.
+    pub(super) fn to_command_line(&self) -> Vec<String> {
+        let Self { address, connections, process, connections_per_process, .. } = self;
+        let Self { in_flight, answer_seconds_max, seed, .. } = self;
+        vec![
+            "study-worker".to_owned(),
+            format!("--address={address}"),
+            format!("--connections={connections}"),
+            format!("--process={process}"),
+            format!("--connections-per-process={connections_per_process}"),
+            format!("--in-flight={in_flight}"),
+            format!("--answer-seconds-max={answer_seconds_max}"),
+            format!("--seed={seed}"),
+        ]
+    }
+}
+
+/// What a worker can be told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Order {
+    Check,
+    Close,
+    Open,
+}
+
+impl Order {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Close => "close",
+            Self::Open => "open",
+        }
+    }
+}
+
+/// What it has done since it began.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(super) struct Achievement {
+    pub(super) opened: usize,
+    pub(super) echoes: usize,
+    pub(super) closed: usize,
+    pub(super) failures: Tally,
+}
+
+/// Runs the command.
+pub(crate) fn run(
+    arguments: &WorkerArguments,
+    interrupt: &Interrupt,
+) -> Result<Verdict, CommandError> {
+    file_limit::raise();
+    let mut worker = Worker::new(arguments, interrupt)?;
+    let orders = read_orders();
+    while let Some(order) = worker.await_order(&orders)? {
+        worker.carry_out(&order)?;
+        let achievement = worker.achievement();
+        writeln!(
+            io::stdout().lock(),
+            "{}",
+            serde_json::to_string(&achievement).map_err(io::Error::from)?
+        )?;
+    }
+    Ok(if worker.workload.failures() > 0 { Verdict::Failures } else { Verdict::Fine })
+}
+
+struct Worker<'a> {
+    arguments: &'a WorkerArguments,
+    fleet: Fleet,
+    workload: IdleWorkload,
+    /// Shown nowhere: whoever gave the order shows how far all have come.
+    step: Step,
+}
+
+impl<'a> Worker<'a> {
+    fn new(arguments: &'a WorkerArguments, interrupt: &Interrupt) -> Result<Self, CommandError> {
+        let WorkerArguments { address, process, connections_per_process, seed, .. } = *arguments;
+        let sources = SourceAddresses::new(address, &proc_stats::read_ephemeral_ports()?);
+        let options = DriverOptions {
+            target: Target { address, authority: address.to_string(), path: PATH.to_owned() },
+            sources: sources.of_process(process, connections_per_process),
+            answer_max: Duration::from_secs(arguments.answer_seconds_max),
+            seed,
+        };
+        Ok(Self {
+            arguments,
+            fleet: Fleet::new(options, interrupt.clone())?,
+            workload: IdleWorkload::new(seed, Check::Echo),
+            step: Step::hidden(),
+        })
+    }
+
+    /// Serves the connections until there is an order; `None` when there will be no more.
+    fn await_order(&mut self, orders: &Receiver<String>) -> Result<Option<String>, CommandError> {
+        self.workload.enter(Stage::Hold);
+        loop {
+            match orders.try_recv() {
+                Ok(order) => return Ok(Some(order)),
+                Err(TryRecvError::Disconnected) => return Ok(None),
+                Err(TryRecvError::Empty) => self.fleet.rest(ORDER_INTERVAL, &mut self.workload)?,
+            }
+        }
+    }
+
+    fn carry_out(&mut self, order: &str) -> Result<(), CommandError> {
+        let Self { arguments, fleet, workload, step } = self;
+        let in_flight = arguments.in_flight;
+        match Order::from_str(order, false) {
+            Ok(Order::Open) => {
+                workload.enter(Stage::Open);
+                let pace = Pace { in_flight_max: in_flight, connects_per_second: None };
+                fleet.open(arguments.connections, pace, step, workload)
+            }
+            Ok(Order::Check) => {
+                workload.enter(Stage::Check);
+                fleet.ask(in_flight, step, workload, IdleWorkload::say)
+            }
+            Ok(Order::Close) => {
+                workload.enter(Stage::Close);
+                fleet.close(in_flight, step, workload)
+            }
+            Err(error) => Err(CommandError::Usage(error)),
+        }
+    }
+
+    fn achievement(&mut self) -> Achievement {
+        let counts = self.workload.counts();
+        Achievement {
+            opened: counts.opened,
+            echoes: counts.echoes,
+            closed: counts.closed,
+            failures: self.workload.tally().clone(),
+        }
+    }
+}
+
+/// A thread reads, so that the connections are never left alone.
+fn read_orders() -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in io::stdin().lines() {
+            let Ok(line) = line else {
+                return;
+            };
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// How late an order may be noticed.
+const ORDER_INTERVAL: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct CommandLine {
+        #[command(flatten)]
+        worker: WorkerArguments,
+    }
+
+    #[test]
+    fn the_command_line_says_what_the_arguments_say() {
+        let arguments = WorkerArguments {
+            address: "127.0.0.1:1".parse().unwrap(),
+            connections: 2,
+            process: 3,
+            connections_per_process: 7,
+            in_flight: NonZeroUsize::new(4).unwrap(),
+            answer_seconds_max: 5,
+            seed: 6,
+        };
+        let parsed = CommandLine::parse_from(arguments.to_command_line()).worker;
+        assert_eq!(format!("{parsed:?}"), format!("{arguments:?}"));
+    }
+
+    #[test]
+    fn orders_are_understood() {
+        for order in Order::value_variants() {
+            assert_eq!(Order::from_str(order.as_str(), false).as_ref(), Ok(order));
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Whether the cost of a connection grows with their number.
+
+use super::document::SweepPart;
+
+/// A larger number of connections at which each costs more than at a smaller one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Growth {
+    pub(super) from_connections: usize,
+    pub(super) from_bytes: f64,
+    pub(super) to_connections: usize,
+    pub(super) to_bytes: f64,
+}
+
+impl SweepPart {
+    /// The worst growth of anonymous memory per connection that is more than chance.
+    pub(super) fn growth(&self) -> Option<Growth> {
+        let costs: Vec<(usize, f64)> = self
+            .points
+            .iter()
+            .filter_map(|point| Some((point.connections, point.anonymous_per_connection_bytes()?)))
+            .collect();
+        worst_growth(&costs)
+    }
+}
+
+fn worst_growth(costs: &[(usize, f64)]) -> Option<Growth> {
+    let mut worst: Option<Growth> = None;
+    for (index, &(from_connections, from_bytes)) in costs.iter().enumerate() {
+        for &(to_connections, to_bytes) in &costs[index + 1..] {
+            let chance = chance_bytes(from_connections) + chance_bytes(to_connections);
+            let is_worse = worst.is_none_or(|worst| to_bytes > worst.to_bytes);
+            if to_bytes > from_bytes + chance && is_worse {
+                worst = Some(Growth { from_connections, from_bytes, to_connections, to_bytes });
+            }
+        }
+    }
+    worst
+}
+
+/// How far the cost of each of so many connections may be off.
+fn chance_bytes(connections: usize) -> f64 {
+    CHANCE_BYTES / connections.max(1) as f64
+}
+
+/// By so much the same measurement differs from one time to the next: some pages of stack and
+/// allocator that were or were not touched in the baseline already.
+pub(super) const CHANCE_BYTES: f64 = 64.0 * 1024.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_cost_does_not_grow() {
+        assert_eq!(worst_growth(&[]), None);
+        assert_eq!(worst_growth(&[(1000, 120.0), (5000, 66.0), (19_000, 65.0)]), None);
+        assert_eq!(worst_growth(&[(1000, 66.0), (5000, 70.0), (19_000, 72.0)]), None);
+    }
+
+    #[test]
+    fn the_worst_growth_is_found() {
+        let growth = worst_growth(&[(1000, 66.0), (5000, 90.0), (19_000, 140.0)]).unwrap();
+        assert_eq!(growth.to_connections, 19_000);
+        assert_eq!(growth.to_bytes, 140.0);
+    }
+}

@@ -1,0 +1,37 @@
+//! Runs a server on tokio, and tells on a second port how many tasks it has.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Handle, Runtime};
+
+/// Runs `server` on tokio's defaults: a worker thread for each core.
+pub(super) fn serve_async(
+    counts: Option<SocketAddr>,
+    server: impl Future<Output = io::Result<()>>,
+) -> io::Result<()> {
+    Runtime::new()?.block_on(async {
+        if let Some(address) = counts {
+            let listener = TcpListener::bind(address).await?;
+            tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    // Whoever asked and left before the answer does not miss it.
+                    let _ = tell(stream).await;
+                }
+            });
+        }
+        server.await
+    })
+}
+
+async fn tell(mut stream: TcpStream) -> io::Result<()> {
+    // The one question needs no parsing, but unread it would turn the end into a reset.
+    let mut question = [0; 1024];
+    let _ = stream.read(&mut question).await?;
+    // This task is not the server's.
+    let tasks = Handle::current().metrics().num_alive_tasks().saturating_sub(1);
+    let answer = format!("HTTP/1.0 200 OK\r\n\r\ntasks {tasks}\n");
+    stream.write_all(answer.as_bytes()).await
+}

@@ -1,0 +1,134 @@
+//! Echo servers on the usual Rust libraries, for the memory study to measure beside tidegate.
+//!
+//! Each is written the way its library's own documentation shows, with the library's defaults:
+//! what is measured is what a user of the library gets. They are part of this program so that
+//! they are built like everything else that is measured.
+
+mod counts;
+mod fastwebsockets;
+mod floor;
+mod listener;
+mod tokio_tungstenite;
+mod tungstenite_threads;
+
+use std::io;
+use std::net::SocketAddr;
+
+use clap::{Args, ValueEnum};
+use tungstenite::protocol::WebSocketConfig;
+
+use crate::file_limit;
+
+/// Runs one of the servers that the study compares with, until it is ended
+#[derive(Args, Debug)]
+pub(crate) struct PeerArguments {
+    /// Which server
+    #[arg(value_enum)]
+    peer: PeerServer,
+
+    /// Address for WebSockets
+    #[arg(long, value_name = "ADDRESS")]
+    listen: SocketAddr,
+
+    /// Address at which to tell how many tasks there are, for the servers that have tasks
+    #[arg(long, value_name = "ADDRESS")]
+    counts: Option<SocketAddr>,
+}
+
+/// The servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PeerServer {
+    /// Tokio and fastwebsockets, a task for each connection
+    Fastwebsockets,
+    /// Bare epoll that keeps nothing for a connection: the floor
+    Floor,
+    /// Tokio and tungstenite, a task for each connection
+    TokioTungstenite,
+    /// The same with a read buffer of 4 KiB in place of 128 KiB
+    TokioTungsteniteSmall,
+    /// Tungstenite, a thread for each connection
+    TungsteniteThreads,
+}
+
+impl PeerServer {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Fastwebsockets => "fastwebsockets",
+            Self::Floor => "floor",
+            Self::TokioTungstenite => "tokio-tungstenite",
+            Self::TokioTungsteniteSmall => "tokio-tungstenite-small",
+            Self::TungsteniteThreads => "tungstenite-threads",
+        }
+    }
+
+    /// Can it tell how many tasks it has?
+    pub(crate) fn has_tasks(self) -> bool {
+        match self {
+            Self::Fastwebsockets | Self::TokioTungstenite | Self::TokioTungsteniteSmall => true,
+            Self::Floor | Self::TungsteniteThreads => false,
+        }
+    }
+
+    /// The libraries that do its work, with their versions.
+    pub(crate) fn version(self) -> String {
+        let libraries: &[&str] = match self {
+            Self::Fastwebsockets => &["fastwebsockets", "hyper", "tokio"],
+            Self::Floor => &["nix"],
+            Self::TokioTungstenite | Self::TokioTungsteniteSmall => {
+                &["tokio-tungstenite", "tungstenite", "tokio"]
+            }
+            Self::TungsteniteThreads => &["tungstenite"],
+        };
+        let versions: Vec<String> = libraries
+            .iter()
+            .map(|library| format!("{library} {}", locked_version(library).unwrap_or("?")))
+            .collect();
+        versions.join(", ")
+    }
+}
+
+/// Serves until the process is ended.
+pub(crate) fn run(arguments: &PeerArguments) -> io::Result<()> {
+    file_limit::raise();
+    let PeerArguments { peer, listen, counts } = arguments;
+    match peer {
+        PeerServer::Fastwebsockets => counts::serve_async(*counts, fastwebsockets::serve(*listen)),
+        PeerServer::Floor => floor::serve(*listen),
+        PeerServer::TokioTungstenite => {
+            let config = WebSocketConfig::default();
+            counts::serve_async(*counts, tokio_tungstenite::serve(*listen, config))
+        }
+        PeerServer::TokioTungsteniteSmall => {
+            let config = WebSocketConfig::default().read_buffer_size(SMALL_READ_BYTES);
+            counts::serve_async(*counts, tokio_tungstenite::serve(*listen, config))
+        }
+        PeerServer::TungsteniteThreads => tungstenite_threads::serve(*listen),
+    }
+}
+
+/// The version that this program was built with.
+fn locked_version(library: &str) -> Option<&'static str> {
+    let name = format!("name = \"{library}\"");
+    let mut lines = LOCK_FILE.lines().skip_while(|line| *line != name);
+    lines.nth(1)?.strip_prefix("version = \"")?.strip_suffix('"')
+}
+
+/// What most servers read at a time.
+const SMALL_READ_BYTES: usize = 4096;
+const LOCK_FILE: &str = include_str!("../../../Cargo.lock");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_peer_knows_the_versions_of_its_libraries() {
+        for peer in PeerServer::value_variants() {
+            let version = peer.version();
+            assert!(!version.contains('?'), "{version}");
+            assert_eq!(peer.to_possible_value().unwrap().get_name(), peer.name());
+        }
+        assert_eq!(locked_version("no such library"), None);
+    }
+}

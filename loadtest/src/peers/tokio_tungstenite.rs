@@ -1,0 +1,35 @@
+//! A tokio task for each connection, on tokio-tungstenite.
+
+use std::io;
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio_tungstenite::accept_async_with_config;
+use tungstenite::Message;
+use tungstenite::protocol::WebSocketConfig;
+
+use super::listener::listen_async;
+
+/// Serves until the process is ended.
+pub(super) async fn serve(address: SocketAddr, config: WebSocketConfig) -> io::Result<()> {
+    let listener = listen_async(address)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        tokio::spawn(echo(stream, config));
+    }
+}
+
+async fn echo(stream: TcpStream, config: WebSocketConfig) {
+    let Ok(mut websocket) = accept_async_with_config(stream, Some(config)).await else {
+        return;
+    };
+    // Pings and the closing handshake are answered in here.
+    while let Some(Ok(message)) = websocket.next().await {
+        if matches!(message, Message::Text(_) | Message::Binary(_))
+            && websocket.send(message).await.is_err()
+        {
+            return;
+        }
+    }
+}
