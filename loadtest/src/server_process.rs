@@ -81,9 +81,23 @@ impl ServerProcess {
     /// An error with its last words if the server was started here and has ended.
     pub(crate) fn require_alive(&mut self) -> Result<(), CommandError> {
         match self {
-            Self::Spawned(server) => server.require_alive("while it was under load"),
+            Self::Spawned(server) => server.require_alive(UNDER_LOAD),
             Self::Running(_) | Self::Unknown => Ok(()),
         }
+    }
+
+    /// The same, when things went wrong: a process that dies loses its connections first, and
+    /// is gone some moments later.
+    pub(crate) fn require_survival(&mut self) -> Result<(), CommandError> {
+        let Self::Spawned(server) = self else {
+            return Ok(());
+        };
+        let deadline = clock::now() + DEATH_MAX;
+        while clock::now() < deadline {
+            server.require_alive(UNDER_LOAD)?;
+            clock::pause(PROBE_INTERVAL);
+        }
+        Ok(())
     }
 
     pub(crate) fn pid(&self) -> Option<NonZeroU32> {
@@ -244,6 +258,8 @@ fn accepts(address: SocketAddr) -> bool {
     TcpStream::connect_timeout(&address, CONNECT_MAX).is_ok()
 }
 
+const UNDER_LOAD: &str = "while it was under load";
+const DEATH_MAX: Duration = Duration::from_millis(500);
 const START_MAX: Duration = Duration::from_secs(15);
 const END_MAX: Duration = Duration::from_secs(10);
 const PROBE_INTERVAL: Duration = Duration::from_millis(20);

@@ -1,6 +1,7 @@
 //! What the traffic commands have in common: their options, the server, the connections, the
 //! clocks, and stretches of time in which all of these are looked after.
 
+use std::fmt::Display;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -223,17 +224,21 @@ impl Session {
         self.server.require_alive()
     }
 
-    /// Has failures the server's death as their cause? Then that is what there is to say.
+    /// An error if the server was started here and has ended.
     pub(crate) fn require_server(&mut self) -> Result<(), CommandError> {
         self.server.require_alive()
     }
 
-    /// Writes the report.
+    /// Writes the report; unless there were failures because the server died, in which case
+    /// that is what there is to say.
     pub(crate) fn report(
-        &self,
-        report: &(impl std::fmt::Display + Serialize),
+        &mut self,
+        report: &(impl Display + Serialize),
         has_failures: bool,
     ) -> Result<Verdict, CommandError> {
+        if has_failures {
+            self.server.require_survival()?;
+        }
         self.output.report(report)?;
         Ok(if has_failures { Verdict::Failures } else { Verdict::Fine })
     }

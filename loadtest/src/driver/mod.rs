@@ -91,6 +91,7 @@ impl Driver {
                 ended: Vec::new(),
                 awaiting: 0,
                 next_serial: 0,
+                receive_buffer_bytes: None,
                 input: vec![0; READ_BYTES].into_boxed_slice(),
                 context: Context {
                     options,
@@ -113,6 +114,12 @@ impl Driver {
         if let Err(error) = self.table.connect(serial, path.cloned(), self.poll.registry()) {
             workload.on_end(serial, Err(Failure::Connect(error)));
         }
+    }
+
+    /// From now on, gives connections a receive buffer of this size, which the kernel does not
+    /// let grow.
+    pub(crate) fn limit_receive_buffers(&mut self, bytes: usize) {
+        self.table.receive_buffer_bytes = Some(bytes);
     }
 
     /// Drops all connections as they are.
@@ -212,6 +219,8 @@ struct Table {
     ended: Vec<(usize, Result<(), Failure>)>,
     awaiting: usize,
     next_serial: u64,
+    /// Of sockets from now on; the kernel's choice if absent.
+    receive_buffer_bytes: Option<usize>,
     /// The one read buffer.
     input: Box<[u8]>,
     context: Context,
@@ -227,7 +236,8 @@ impl Table {
         let began = clock::now();
         let entry = self.slots.vacant_entry();
         let DriverOptions { target, sources, answer_max, .. } = &self.context.options;
-        let mut socket = dial::start(target.address, sources.source(entry.key(), serial))?;
+        let source = sources.source(entry.key(), serial);
+        let mut socket = dial::start(target.address, source, self.receive_buffer_bytes)?;
         // Edge-triggered: to be told of both for life costs no wake-up worth a system call.
         let interest = Interest::READABLE | Interest::WRITABLE;
         registry.register(&mut socket, Token(entry.key()), interest)?;

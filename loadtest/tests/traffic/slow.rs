@@ -41,7 +41,7 @@ fn an_echo_that_gets_lost_meanwhile_is_caught() {
 #[test]
 fn a_broadcast_that_cuts_slow_readers_off_does_no_wrong() {
     let address = broadcast_server::start(|_, _| 1);
-    let broadcast = ["--broadcast", "--publish-path", "/publish", "--bytes", "200000"];
+    let broadcast = ["--broadcast", "--publish-path", "/publish", "--bytes", "30000"];
     // The server waits for one slow reader after the other.
     let times = ["--timeout", "2", "--during-seconds", "3"];
     let report = run_well("slow", address, &[&QUICK[..], &broadcast, &times].concat());

@@ -59,6 +59,11 @@ pub(crate) struct SlowArguments {
     #[arg(long, value_name = "COUNT", default_value = "10")]
     slow: NonZeroUsize,
 
+    /// Receive buffer of the connections that stop reading. Over a real network it would be their
+    /// distance that keeps the kernel from hiding that they do not read
+    #[arg(long, value_name = "BYTES", default_value = "65536")]
+    receive_buffer: NonZeroUsize,
+
     /// Connections that go on
     #[arg(long, value_name = "COUNT", default_value = "50")]
     connections: NonZeroUsize,
@@ -102,8 +107,9 @@ fn study(
     session: &mut Session,
     mut workload: impl Stages,
 ) -> Result<SlowReport, CommandError> {
-    let readers = arguments.connections.get() + arguments.slow.get();
-    session.open("opening", None, readers, &mut workload)?;
+    session.open("opening", None, arguments.connections.get(), &mut workload)?;
+    session.fleet.driver().limit_receive_buffers(arguments.receive_buffer.get());
+    session.open("slow readers", None, arguments.slow.get(), &mut workload)?;
     if arguments.broadcast {
         let path = arguments.paths.publish_path.as_str().into();
         session.open("publisher", Some(&path), 1, &mut workload)?;
