@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crate::config::{Effective, EffectiveRoute, Origins, ServiceKind};
@@ -41,6 +42,8 @@ pub struct Server {
 #[derive(Debug)]
 struct RunningLoop {
     thread: JoinHandle<io::Result<()>>,
+    /// Set before the notice of its end is given: the thread itself ends a little later.
+    has_ended: Arc<AtomicBool>,
     commands: Arc<Mailbox<LoopCommand>>,
     counters: Arc<Counters>,
 }
@@ -104,10 +107,14 @@ impl Server {
             let commands = Arc::clone(&links.commands);
             let counters = Arc::new(Counters::default());
             let (shared, own_counters) = (Arc::clone(&shared), Arc::clone(&counters));
-            let thread = thread::Builder::new()
-                .name(format!("loop-{index}"))
-                .spawn(move || run_loop(index, &shared, poller, own_counters, links))?;
-            loops.push(RunningLoop { thread, commands, counters });
+            let has_ended = Arc::new(AtomicBool::new(false));
+            let own_end = Arc::clone(&has_ended);
+            let thread = thread::Builder::new().name(format!("loop-{index}")).spawn(move || {
+                let notice =
+                    EndNotice { shared: &shared, has_ended: &own_end, end: LoopEnd::Failed };
+                run_loop(index, notice, poller, own_counters, links)
+            })?;
+            loops.push(RunningLoop { thread, has_ended, commands, counters });
         }
         Ok(Self { addresses, loops })
     }
@@ -130,12 +137,12 @@ impl Server {
         }
     }
 
-    /// Waits for the loops that have ended. While one of several has failed, the others go on.
+    /// Waits for the loops whose end was told. While one of several has failed, the others go on.
     ///
     /// # Errors
     /// The first loop that failed.
     pub fn join_ended(self) -> Result<(), LoopFailure> {
-        let ended = self.loops.into_iter().filter(|own| own.thread.is_finished());
+        let ended = self.loops.into_iter().filter(|own| own.has_ended.load(Ordering::Acquire));
         join(ended)
     }
 
@@ -173,23 +180,25 @@ struct Shared {
 /// Calls back when its thread ends, also by a panic.
 struct EndNotice<'s> {
     shared: &'s Shared,
+    has_ended: &'s AtomicBool,
     end: LoopEnd,
 }
 
 impl Drop for EndNotice<'_> {
     fn drop(&mut self) {
+        self.has_ended.store(true, Ordering::Release);
         (self.shared.on_loop_end)(self.end);
     }
 }
 
 fn run_loop(
     index: usize,
-    shared: &Shared,
+    mut notice: EndNotice<'_>,
     poller: MioPoller,
     counters: Arc<Counters>,
     links: LoopLinks,
 ) -> io::Result<()> {
-    let mut notice = EndNotice { shared, end: LoopEnd::Failed };
+    let shared = notice.shared;
     let settings = &shared.settings;
     let site = LoopSite {
         index: u16::try_from(index).unwrap_or(u16::MAX),
@@ -307,3 +316,49 @@ const COMMANDS_MAX: usize = 16;
 const RETRY_AFTER_S: u32 = 1;
 /// Deadlines are cheap to act upon; this bounds a turn after a long stall.
 const TIMERS_PER_TURN: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpStream;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{Config, Granted};
+    use crate::http::RequestHead;
+    use crate::services::{Page, PageReply};
+
+    struct Faulty;
+
+    impl Page for Faulty {
+        fn reply(&mut self, _: &RequestHead<'_>) -> PageReply {
+            panic!("a bug");
+        }
+    }
+
+    /// Whoever hears of a failed loop must learn of the failure, however long its thread still
+    /// takes to end.
+    #[test]
+    fn a_loop_that_failed_is_found_by_who_was_told() {
+        let mut config = Config::default();
+        config.listeners[0].address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let settings = config.effective(Granted { descriptors: 1024, cores: 1 });
+        let handler = Handler::Page(Arc::new(|| Box::new(Faulty)));
+        let routes = vec![Route { path: "/".into(), handler }];
+        let (told, ends) = mpsc::channel();
+        let (done, is_done) = mpsc::channel::<()>();
+        let is_done = std::sync::Mutex::new(is_done);
+        let server = Server::start(&settings, routes, move |end| {
+            told.send(end).unwrap();
+            // The thread is held up here; joining it must wait.
+            let _ = is_done.lock().unwrap().recv_timeout(Duration::from_millis(100));
+        })
+        .unwrap();
+        let mut client = TcpStream::connect(server.addresses()[0]).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        assert_eq!(ends.recv().unwrap(), LoopEnd::Failed);
+        assert!(matches!(server.join_ended(), Err(LoopFailure::Panic)));
+        drop(done);
+    }
+}

@@ -238,10 +238,15 @@ impl<S: Transport> Connections<S> {
         let arrived = &mut buffer.bytes[..buffer.filled];
         let (mut messages, mut message_bytes, mut pongs) = (0, 0, 0);
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max);
+        let mut is_full = false;
         let stop = loop {
-            // Asked for by the last message, or already when the connection opened.
+            // Asked for by the last message, or already when the connection opened. It comes first:
+            // a request left over would meet another connection, or nobody.
             if self.outgoing.wants_close() {
                 break Stop::ServiceClose;
+            }
+            if is_full {
+                break Stop::OutputFull;
             }
             match decoder.next(arrived) {
                 Ok(None) => break Stop::NeedMore,
@@ -274,11 +279,8 @@ impl<S: Transport> Connections<S> {
                 }
                 Ok(Some(Event::Pong(_))) => pongs += 1,
             }
-            if self.outgoing.bytes() >= self.settings.backlog_high_bytes
-                || self.effects.len() >= EFFECTS_MAX
-            {
-                break Stop::OutputFull;
-            }
+            is_full = self.outgoing.bytes() >= self.settings.backlog_high_bytes
+                || self.effects.len() >= EFFECTS_MAX;
         };
         if messages > 0 {
             self.counters.messages_in.add(messages);

@@ -121,6 +121,7 @@ impl<S: Service> Service for Watched<S> {
 /// - `cast 3 …` sends the text to the next three members (the sender itself may be among them),
 /// - `push 100 10` sends the next member 100 texts of 10 bytes,
 /// - `close` closes the next member with 4000, `bye` the sender itself,
+/// - `farewell 1000` does as `bye` does, after a reply of 1000 bytes,
 /// - `pair` makes the next member close with the sender, with 4004.
 ///
 /// Whoever leaves is announced to the first member.
@@ -185,6 +186,10 @@ impl Service for Relay {
                 }
             }
             "bye" => effects.close(peer, CloseCode::NORMAL, "bye"),
+            "farewell" => {
+                effects.reply_text(&"x".repeat(number()));
+                effects.close(peer, CloseCode::NORMAL, "farewell");
+            }
             _ => {}
         }
     }

@@ -34,6 +34,20 @@ fn a_close_without_code_is_answered_without_code() {
     assert!(client.ended_well());
 }
 
+#[test]
+fn a_service_closes_after_a_reply_of_any_size() {
+    for bytes in [10, 65_536, 1_000_000] {
+        let mut world = World::calm();
+        let mut client = world.open(0, "/relay");
+        client.say(TEXT, format!("farewell {bytes}").as_bytes());
+        client.say(TEXT, b"farewell 1");
+        world.exchange(&mut client);
+        assert_eq!(client.heard.data().len(), 2, "the greeting and one reply");
+        assert_eq!(client.heard.close_code(), Some(1000), "after {bytes} bytes");
+        assert!(client.ended_well());
+    }
+}
+
 /// Sends 1 MiB in segments, settling in between; the reply must arrive all the same.
 fn pour(world: &mut World, client: &mut Client) {
     for _ in 0..64 {
