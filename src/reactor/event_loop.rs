@@ -194,16 +194,20 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     }
 
     fn read_mail(&mut self, now: Millis) {
-        if std::mem::take(&mut self.has_mail) {
+        if self.has_mail {
             self.links.commands.take(&mut self.commands);
             while let Some(command) = self.commands.pop_front() {
                 self.obey(&command, now);
             }
-            // Taken whole; what a turn does not get to waits in the inbox.
-            for mailbox in &self.links.incoming {
-                let mut letters = VecDeque::new();
-                mailbox.take(&mut letters);
-                self.inbox.append(&mut letters);
+            // Taken whole, but not before all that was taken is done: what waits in a mailbox is
+            // what holds its sender up.
+            if self.inbox.is_empty() {
+                self.has_mail = false;
+                for mailbox in &self.links.incoming {
+                    let mut letters = VecDeque::new();
+                    mailbox.take(&mut letters);
+                    self.inbox.append(&mut letters);
+                }
             }
         }
         for _ in 0..self.settings.mail_per_turn {

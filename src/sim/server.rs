@@ -28,6 +28,8 @@ pub struct ServerSettings {
     pub pool_bytes_max: usize,
     /// Letters in one mailbox.
     pub letters_max: usize,
+    /// Letters that a loop handles in one turn.
+    pub mail_per_turn: usize,
     /// Rules of the connections.
     pub connections: ConnSettings,
 }
@@ -40,6 +42,7 @@ impl Default for ServerSettings {
             refusals_max: 16,
             pool_bytes_max: 64 << 20,
             letters_max: 64,
+            mail_per_turn: 256,
             connections: ConnSettings { half_open_max: 250, ..ConnSettings::default() },
         }
     }
@@ -231,7 +234,7 @@ fn loop_settings(settings: &ServerSettings) -> LoopSettings {
             refusals_max: settings.refusals_max,
             accept_pause_ms: 50,
         },
-        mail_per_turn: 256,
+        mail_per_turn: settings.mail_per_turn,
         timers_per_turn: 256,
         flushes_per_turn: 64,
         reaps_per_turn: 32,

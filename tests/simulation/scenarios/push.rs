@@ -151,3 +151,29 @@ fn full_mailboxes_stop_their_writer_and_lose_nothing() {
     }
     assert!(!pusher.is_gone());
 }
+
+#[test]
+fn a_loop_that_is_behind_with_its_mail_holds_its_writers_up() {
+    let mut world = World::new(&server(|server| {
+        server.loops = 2;
+        server.letters_max = 4;
+        server.mail_per_turn = 1;
+        server.connections.receive_buffer_bytes = 256;
+        server.connections.reads_per_turn = 1;
+    }));
+    let pusher = world.open(0, "/relay");
+    let mut reader = world.open(1, "/relay");
+    let count = 4_000;
+    for serial in 0..count {
+        pusher.say(TEXT, format!("cast 1 {serial}").as_bytes());
+    }
+    while world.counter("mail_in") < count {
+        world.server.step().unwrap();
+        world.skip(1);
+        let waiting = world.counter("messages_in") - world.counter("mail_in");
+        // A mailbox, as many on either side of it, and what two reads of 4 KiB add.
+        assert!(waiting < 3 * 4 + 2 * 300, "{waiting} letters wait");
+    }
+    world.exchange(&mut reader);
+    assert_eq!(reader.heard.data().len() as u64, 1 + count);
+}
