@@ -88,7 +88,7 @@ pub const KEYS: &[Key] = &[
         "listener.address",
         REQUIRED,
         Rule::Address,
-        "Where to listen; port 0 lets the kernel choose.",
+        "Where to listen; port 0 lets the kernel choose. `[::]` takes IPv6 only.",
     ),
     key("limits.connections_max", "derived", CONNECTIONS, "Connections served at once."),
     key(

@@ -88,7 +88,7 @@ impl Default for Config {
 /// One address to listen on. Every loop opens its own socket for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
-    /// IP address and port; port 0 lets the kernel choose. Required in a `[[listener]]`.
+    /// IP address and port; port 0 lets the kernel choose, `[::]` takes IPv6 only. Required in a `[[listener]]`.
     pub address: SocketAddr,
 }
 

@@ -84,6 +84,10 @@ fn bind(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
     // Connections of an earlier process that still linger must not keep this one from starting.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(share_port)?;
+    if address.is_ipv6() {
+        // `[::]` would take IPv4 as well on most machines, and stand in the way of `0.0.0.0`.
+        socket.set_only_v6(true)?;
+    }
     socket.bind(&address.into())?;
     Ok(socket)
 }
@@ -106,6 +110,21 @@ mod tests {
         assert!(matches!(second, Err(BindError::InUse { .. })));
         assert!(second.unwrap_err().to_string().contains("share_port"));
         assert!(bind_listeners(address, 1, true, &options).is_ok());
+    }
+
+    #[test]
+    fn both_families_listen_on_one_port() {
+        let options = SocketOptions::default();
+        let Ok(six) = bind_listeners("[::]:0".parse().unwrap(), 2, false, &options) else {
+            return; // A machine without IPv6.
+        };
+        let port = six[0].local_addr().unwrap().port();
+        let four = SocketAddr::from(([0, 0, 0, 0], port));
+        // Somebody else may have it, but not our own listener.
+        let taken = TcpListener::bind(four).is_err();
+        drop(six);
+        let is_foreign = taken && TcpListener::bind(four).is_err();
+        assert!(!taken || is_foreign, "[::]:{port} keeps 0.0.0.0:{port} away");
     }
 
     #[test]
