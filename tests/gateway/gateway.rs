@@ -235,6 +235,6 @@ impl Log {
 }
 
 const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
-const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
 /// What Linux reports processor times in, on every architecture the gateway is built for.
 const TICKS_PER_SECOND: f64 = 100.0;

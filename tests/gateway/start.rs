@@ -1,11 +1,11 @@
 //! From the command line to the first connection, and every way in which that fails.
 
 use std::net::TcpListener;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use rustix::process::{Resource, Signal, getrlimit};
 
-use crate::gateway::{Gateway, Launch, config_file, run_to_end};
+use crate::gateway::{Gateway, Launch, PROGRAM, config_file, run_to_end};
 use crate::messages::{Ending, Reply, Request, exchange};
 use crate::patience::until;
 use crate::socket::Socket;
@@ -150,6 +150,16 @@ fn check_prints_a_configuration_and_exits_0() {
     let output = run_to_end(&["--check", "--config", again.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8(output.stdout).unwrap(), printed);
+}
+
+#[test]
+fn check_into_a_pipe_that_nobody_reads_is_one_line_and_exit_1() {
+    let (nobody, pipe) = std::io::pipe().unwrap();
+    drop(nobody);
+    let output =
+        Command::new(PROGRAM).arg("--check").stdout(pipe).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error_of(&output).contains("cannot print"));
 }
 
 #[test]
