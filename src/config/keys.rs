@@ -107,13 +107,13 @@ pub const KEYS: &[Key] = &[
     key(
         "limits.backlog_high_bytes",
         "65536",
-        integer(1024, GIB),
+        integer(1024, GIB / 4),
         "Unsent bytes of one connection at which it is no longer read.",
     ),
     key(
         "limits.backlog_hard_bytes",
         "1048576",
-        integer(1024, 4 * GIB),
+        integer(1024, 2 * GIB),
         "Unsent bytes of one connection at which pushed messages meet its slow policy.",
     ),
     key(
@@ -269,7 +269,7 @@ mod tests {
     use toml::{Table, Value};
 
     use super::*;
-    use crate::config::{Config, Origins, Route, ServiceKind};
+    use crate::config::{Config, Granted, Origins, Route, ServiceKind};
 
     /// The dotted names and values of everything in `table`; arrays of tables lose their indices.
     fn leaves(prefix: &str, table: &Table, found: &mut BTreeMap<String, Value>) {
@@ -355,5 +355,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_largest_backlog_fits_the_counter_of_a_connection() {
+        let max = |name: &str| {
+            let key = KEYS.iter().find(|key| key.name == name).unwrap();
+            let Rule::Integer { max, .. } = key.rule else { panic!("{name} is a number") };
+            usize::try_from(max).unwrap()
+        };
+        let mut config = Config::default();
+        config.limits.message_bytes_max = max("limits.message_bytes_max");
+        config.limits.backlog_high_bytes = max("limits.backlog_high_bytes");
+        config.limits.backlog_hard_bytes = max("limits.backlog_hard_bytes");
+        let limits = config.effective(Granted { descriptors: 1024, cores: 1 }).limits;
+        // Pushed up to the hard mark, and then the replies of one read.
+        let replies = limits.backlog_high_bytes + limits.message_bytes_largest + 14;
+        assert!(u32::try_from(limits.backlog_hard_bytes + replies).is_ok());
     }
 }

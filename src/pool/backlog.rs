@@ -322,7 +322,8 @@ impl Backlog {
     }
 }
 
-/// Backlogs are bounded by the hard mark, which configuration keeps below 4 GiB.
+/// Backlogs are bounded by the hard mark and what one read may add, which configuration keeps below
+/// 4 GiB together.
 fn byte_count(bytes: usize) -> u32 {
     debug_assert!(u32::try_from(bytes).is_ok());
     u32::try_from(bytes).unwrap_or(u32::MAX)
