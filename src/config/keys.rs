@@ -359,9 +359,10 @@ mod tests {
 
     #[test]
     fn the_largest_backlog_fits_the_counter_of_a_connection() {
-        let max = |name: &str| match KEYS.iter().find(|key| key.name == name).unwrap().rule {
-            Rule::Integer { max, .. } => usize::try_from(max).unwrap(),
-            rule => panic!("{rule:?}"),
+        let max = |name: &str| {
+            let key = KEYS.iter().find(|key| key.name == name).unwrap();
+            let Rule::Integer { max, .. } = key.rule else { panic!("{name} is a number") };
+            usize::try_from(max).unwrap()
         };
         let mut config = Config::default();
         config.limits.message_bytes_max = max("limits.message_bytes_max");

@@ -121,9 +121,9 @@ mod tests {
         let port = six[0].local_addr().unwrap().port();
         let four = SocketAddr::from(([0, 0, 0, 0], port));
         // Somebody else may have it, but not our own listener.
-        let taken = std::net::TcpListener::bind(four).is_err();
+        let taken = TcpListener::bind(four).is_err();
         drop(six);
-        let is_foreign = taken && std::net::TcpListener::bind(four).is_err();
+        let is_foreign = taken && TcpListener::bind(four).is_err();
         assert!(!taken || is_foreign, "[::]:{port} keeps 0.0.0.0:{port} away");
     }
 
