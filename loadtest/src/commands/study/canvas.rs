@@ -63,7 +63,7 @@ pub(super) fn pixels(value: f64) -> f64 {
 pub(super) fn tick_bytes(bytes: f64) -> f64 {
     let mut unit = 1.0;
     loop {
-        for step in [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0] {
+        for step in [0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0] {
             if bytes / (step * unit) <= TICKS_MAX {
                 return step * unit;
             }
@@ -126,6 +126,7 @@ mod tests {
     fn ticks_are_round() {
         assert_eq!(tick_bytes(90.0), 20.0);
         assert_eq!(tick_bytes(500.0), 100.0);
+        assert_eq!(tick_bytes(1362.0), 512.0);
         assert_eq!(tick_bytes(4096.0), 1024.0);
         assert_eq!(tick_bytes(160.0 * 1024.0), 50.0 * 1024.0);
         assert_eq!(tick_label(50.0 * 1024.0), "50 KiB");

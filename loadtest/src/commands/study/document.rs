@@ -130,6 +130,20 @@ impl Figures {
         self.cycles.first()
     }
 
+    /// Did so many other connections on the machine come or go in the meantime that the kernel's
+    /// figures are theirs as well?
+    pub(super) fn is_kernel_disturbed(&self) -> bool {
+        let Some(cycle) = self.first_cycle() else {
+            return false;
+        };
+        let (before, held) = (&self.baseline.kernel, &cycle.report.held.kernel);
+        // The connections' own sockets, two for each, are no disturbance.
+        let expected = before.sockets_used + 2 * cycle.report.connections_held as u64;
+        let others = held.sockets_used.abs_diff(expected)
+            + held.time_wait_sockets.abs_diff(before.time_wait_sockets) / TIME_WAITS_PER_SOCKET;
+        others as f64 > DISTURBED * cycle.report.connections_held as f64
+    }
+
     /// The server's anonymous memory for each connection.
     pub(super) fn anonymous_per_connection_bytes(&self) -> Option<f64> {
         self.first_cycle()?.report.per_connection?.server_anonymous_bytes
@@ -173,3 +187,8 @@ impl RowReport {
         }
     }
 }
+
+/// What is left of a closed connection takes so much less than an open one's socket.
+const TIME_WAITS_PER_SOCKET: u64 = 8;
+/// Beyond this part of the connections, others make a difference.
+const DISTURBED: f64 = 0.05;

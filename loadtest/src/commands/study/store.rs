@@ -58,7 +58,8 @@ impl Store {
 
 /// The project's docs.
 pub(super) fn documentation() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package).join("docs")
 }
 
 pub(super) const FIGURES: &str = "memory-study.json";

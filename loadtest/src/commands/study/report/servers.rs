@@ -57,7 +57,11 @@ fn memory_table(part: &ServersPart) -> String {
             share(|share| share.server_rss_bytes),
             bytes(held.map(|held| held.rss_bytes as f64)),
             bytes(heap.map(|heap| heap.heap_in_use_bytes as f64)),
-            share(|share| Some(share.kernel_slab_both_ends_bytes)),
+            format!(
+                "{}{}",
+                if figures.is_kernel_disturbed() { "~" } else { "" },
+                share(|share| Some(share.kernel_slab_both_ends_bytes)),
+            ),
         ]);
     }
     table.to_string()
@@ -117,6 +121,9 @@ fn mark(figures: &Figures) -> &'static str {
 
 fn write_remarks(f: &mut Formatter<'_>, part: &ServersPart) -> fmt::Result {
     let mut remarks = String::new();
+    if rows(part).any(|(_, figures)| figures.is_kernel_disturbed()) {
+        writeln!(remarks, "{DISTURBED}")?;
+    }
     for row in &part.rows {
         write_remark(&mut remarks, row)?;
     }
@@ -146,3 +153,6 @@ fn write_remark(remarks: &mut String, row: &RowReport) -> fmt::Result {
     }
     Ok(())
 }
+
+const DISTURBED: &str = "- ~ the kernel's figure only: other connections of this machine came or \
+     went in the meantime, and their sockets are in it.";

@@ -8,7 +8,7 @@ use super::super::store::{IMAGES, LINE_CHART};
 use super::super::sweep::CHANCE_BYTES;
 use super::method::write_occasion;
 use super::table::{NONE, Table, bytes, grouped, rate};
-use crate::units::shown_bytes;
+use crate::units::{Seconds, shown_bytes};
 
 /// `first` is the machine that the report describes anyway.
 pub(super) fn write(f: &mut Formatter<'_>, part: &SweepPart, first: &Machine) -> fmt::Result {
@@ -30,10 +30,9 @@ pub(super) fn write(f: &mut Formatter<'_>, part: &SweepPart, first: &Machine) ->
     for point in &part.points {
         let report = point.first_cycle().map(|cycle| &cycle.report);
         let share = report.and_then(|report| report.per_connection);
-        let cpu = report.and_then(|report| report.opening_server_cpu).map_or_else(
-            || NONE.to_owned(),
-            |cpu| format!("{:.0} µs", cpu.0.as_secs_f64() * 1e6 / point.connections as f64),
-        );
+        let cpu = report
+            .and_then(|report| report.opening_server_cpu)
+            .map_or_else(|| NONE.to_owned(), |cpu| cpu_share(cpu, point.connections));
         let left = report.and_then(|report| report.left_growth_bytes);
         table.row(&[
             grouped(point.connections as u64),
@@ -68,4 +67,13 @@ pub(super) fn write(f: &mut Formatter<'_>, part: &SweepPart, first: &Machine) ->
         }
     }
     write_occasion(f, &part.machine, first)
+}
+
+/// The kernel counts CPU time in ticks: below one, only that is known.
+fn cpu_share(cpu: Seconds, connections: usize) -> String {
+    let (sign, seconds) = match cpu.0.as_secs_f64() {
+        0.0 => ("< ", 1.0 / rustix::param::clock_ticks_per_second() as f64),
+        seconds => ("", seconds),
+    };
+    format!("{sign}{:.0} µs", seconds * 1e6 / connections as f64)
 }
