@@ -225,6 +225,9 @@ impl<S: Transport> Connections<S> {
 
     /// Releases buffers that lie unused. Gives the moment to ask again.
     pub fn trim(&mut self) -> Option<Millis> {
-        self.buffers.trim(self.now, self.settings.pool_idle_ms)
+        let due = self.buffers.trim(self.now, self.settings.pool_idle_ms);
+        // A loop at rest takes no turn that would bring the gauge up to date.
+        self.counters.pool_bytes_now.set(self.buffers.allocated_bytes() as u64);
+        due
     }
 }

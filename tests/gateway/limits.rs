@@ -275,3 +275,14 @@ fn a_flood_of_half_open_handshakes_pushes_out_only_its_own_oldest() {
     assert_all_echo(&mut inside, "inside");
     assert_eq!(gateway.counter("half_open_dropped"), 20);
 }
+
+#[test]
+fn the_gauge_of_buffers_falls_though_nobody_comes() {
+    let gateway = Gateway::with_config("loops = 1\n[timeouts]\npool_idle_ms = 300\n");
+    let mut socket = Socket::open(gateway.address());
+    // The beginning of a message of 1,000 bytes.
+    socket.send(b"\x82\xfe\x03\xe8mask and a little more");
+    until("the beginning is kept", || (gateway.counter("pool_bytes_now") > 0).then_some(()));
+    drop(socket);
+    until("unused memory goes", || (gateway.counter("pool_bytes_now") == 0).then_some(()));
+}
