@@ -189,7 +189,10 @@ impl<S: Transport> Connections<S> {
     /// Whether there is work that no event will announce.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.run_queue.is_empty() || !self.dirty.is_empty() || !self.dead.is_empty()
+        !self.run_queue.is_empty()
+            || !self.dirty.is_empty()
+            || !self.dead.is_empty()
+            || !self.effects.is_empty()
     }
 
     /// From now on every request is answered 503.

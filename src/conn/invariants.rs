@@ -35,8 +35,8 @@ impl<S: Transport> Connections<S> {
         if self.carries.count() != carries {
             return Err(format!("{} carries, {carries} links", self.carries.count()));
         }
-        if !self.outgoing.is_empty() || self.outgoing.wants_close() || !self.effects.is_empty() {
-            return Err("output or effects left over between turns".into());
+        if !self.outgoing.is_empty() || self.outgoing.wants_close() {
+            return Err("output left over between turns".into());
         }
         if self.is_walking_members || !self.left_while_walking.is_empty() {
             return Err("a walk over members left over between turns".into());

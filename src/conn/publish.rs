@@ -46,7 +46,10 @@ enum Errand {
 impl<S: Transport> Connections<S> {
     /// Does what services asked for beyond the connection they were called about.
     pub fn apply_effects(&mut self) {
-        while !self.effects.is_empty() {
+        for _ in 0..ROUNDS_MAX {
+            if self.effects.is_empty() {
+                break;
+            }
             for effect in std::mem::take(&mut self.effects) {
                 self.apply(effect);
             }
@@ -234,3 +237,7 @@ impl<S: Transport> Connections<S> {
         }
     }
 }
+
+/// Effects may lead to further effects. After so many rounds the rest waits a turn, so that a
+/// service that answers its own letters keeps nobody else waiting.
+const ROUNDS_MAX: usize = 16;

@@ -25,6 +25,8 @@ pub(crate) struct Entries {
     pub(crate) sent: BTreeMap<String, BTreeMap<String, Vec<String>>>,
     /// How each connection left, by name.
     pub(crate) ends: BTreeMap<String, CloseReason>,
+    /// Letters that the narcissus wrote to itself.
+    self_letters: usize,
     /// Who was to be admitted later and left before.
     pub(crate) cancelled: Vec<Peer>,
     /// Broken promises of the gateway to its services.
@@ -279,6 +281,34 @@ impl Service for Gatekeeper {
             }
         }
     }
+}
+
+/// Once spoken to, writes letters to itself and answers each.
+pub(crate) struct Narcissus {
+    journal: Journal,
+    site: LoopSite,
+}
+
+impl Narcissus {
+    pub(crate) fn new(journal: Journal, site: LoopSite) -> Self {
+        Self { journal, site }
+    }
+}
+
+impl Service for Narcissus {
+    fn on_message(&mut self, _: Peer, _: Message<'_>, effects: &mut Effects<'_>) {
+        effects.tell(self.site.index, Box::new(()));
+    }
+
+    fn on_letter(&mut self, from: u16, letter: Letter, effects: &mut Effects<'_>) {
+        self.journal.entries().self_letters += 1;
+        effects.tell(from, letter);
+    }
+}
+
+/// How many letters narcissus wrote to itself.
+pub(crate) fn narcissus_count(journal: &Journal) -> usize {
+    journal.entries().self_letters
 }
 
 /// The name of the peer that a relayed text comes from.

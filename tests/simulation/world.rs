@@ -12,7 +12,7 @@ use tidegate::sim::{Faults, Network, ServerSettings, SimClock, SimServer};
 use tidegate::timer::Clock as _;
 
 use crate::client::Client;
-use crate::services::{Bouncer, Gatekeeper, Journal, Relay, Watched};
+use crate::services::{Bouncer, Gatekeeper, Journal, Narcissus, Relay, Watched};
 
 /// What a world is made of.
 #[derive(Clone, Debug, Default)]
@@ -145,6 +145,7 @@ fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
         socket("/echo", &options, journal, |_, _| Echo),
         socket("/broadcast", &options, journal, |_, _| Broadcast::new(Order::Topic)),
         socket("/gate", &options, journal, |_, site| Gatekeeper::new(site)),
+        socket("/narcissus", &options, journal, Narcissus::new),
         socket("/relay", &options, journal, |journal, _| Relay::new(journal)),
         socket("/bounce", &options, journal, |_, _| Bouncer),
         Route { path: "/".into(), handler: page },

@@ -6,6 +6,7 @@ mod closing;
 mod drain;
 mod handshakes;
 mod idle;
+mod letters;
 mod limits;
 mod memory;
 mod order;
