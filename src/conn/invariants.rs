@@ -63,7 +63,9 @@ impl<S: Transport> Connections<S> {
         let next_tick = Tick(self.tick.0 + 1);
         let in_wheel = conn.timer.is_filed()
             && self.deadline(key).is_some_and(|due| conn.timer.due() <= due.max(next_tick));
-        hold!(in_wheel, "every deadline is in the wheel", key, conn);
+        // What is to be written in the next turn at once gets its deadline there, if any is left.
+        let is_written_next = flags.has(Flags::DIRTY) && !flags.has(Flags::WRITE_BLOCKED);
+        hold!(in_wheel || is_written_next, "every deadline is in the wheel", key, conn);
 
         let is_paused = flags.has(Flags::PAUSED)
             || flags.has(Flags::MAIL_PAUSED)

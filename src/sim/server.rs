@@ -54,6 +54,7 @@ pub struct SimServer {
     network: Network,
     clock: SimClock,
     loops: Vec<Option<SimLoop>>,
+    counters: Vec<Arc<Counters>>,
     /// The process's connection budget.
     pub connections: SharedBudget,
     /// The process's buffer budget.
@@ -63,7 +64,6 @@ pub struct SimServer {
 #[derive(Debug)]
 struct SimLoop {
     event_loop: EventLoop<SimPoller, SimClock>,
-    counters: Arc<Counters>,
     commands: Arc<Mailbox<LoopCommand>>,
     woken: Arc<AtomicBool>,
     /// When it would wake without an event.
@@ -93,6 +93,7 @@ impl SimServer {
                     .collect()
             })
             .collect();
+        let all_counters: Vec<Arc<Counters>> = (0..count).map(|_| Arc::default()).collect();
         let loops = (0..count).map(|index| {
             let commands = Arc::new(Mailbox::new(8, Arc::clone(&wakes[index])));
             let links = LoopLinks {
@@ -109,7 +110,7 @@ impl SimServer {
                 index: u16::try_from(index).unwrap_or(u16::MAX),
                 count: u16::try_from(count).unwrap_or(u16::MAX),
             };
-            let counters = Arc::new(Counters::default());
+            let counters = Arc::clone(&all_counters[index]);
             let clock = network.clock();
             let event_loop = EventLoop::new(
                 network.poller(),
@@ -123,16 +124,17 @@ impl SimServer {
                     pool.clone(),
                     clock.now(),
                 ),
-                Arc::clone(&counters),
+                counters,
                 links,
                 Lease::new(connections.clone(), 0),
             );
             let wakes_at = Some(clock.now());
             let woken = Arc::clone(&woken[index]);
-            Some(SimLoop { event_loop, counters, commands, woken, wakes_at })
+            Some(SimLoop { event_loop, commands, woken, wakes_at })
         });
         Self {
             loops: loops.collect(),
+            counters: all_counters,
             network: network.clone(),
             clock: network.clock(),
             connections,
@@ -215,12 +217,12 @@ impl SimServer {
         loops.map(|own| own.event_loop.connections().count()).sum()
     }
 
-    /// A counter, summed over the loops that still run.
+    /// A counter, summed over all loops, also those that have ended.
     #[must_use]
     pub fn counter(&self, name: &str) -> u64 {
-        let loops = self.loops.iter().flatten();
-        loops
-            .flat_map(|own| own.counters.values())
+        self.counters
+            .iter()
+            .flat_map(|own| own.values())
             .filter(|(own_name, _)| *own_name == name)
             .map(|(_, value)| value)
             .sum()

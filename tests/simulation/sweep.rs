@@ -254,6 +254,7 @@ impl Run {
             self.pass(50)?;
         }
         self.exchange()?;
+        self.note_losses();
         if !self.world.server.has_finished() {
             return Err("the drain never ended".into());
         }
@@ -270,7 +271,7 @@ impl Run {
         if own == all { Ok(()) } else { Err(format!("budgets {own:?} of {all:?}")) }
     }
 
-    /// Looks at the counters while the loops still have them.
+    /// Whether the policy has dropped pushes so far.
     fn note_losses(&mut self) {
         let lost = ["pushes_dropped", "closed_slow"].map(|name| self.world.counter(name));
         self.plan.weather.pushes_lost = lost != [0, 0];
