@@ -40,6 +40,8 @@ pub struct Connections<S> {
     /// What services asked for that concerns other connections.
     pub(super) effects: Vec<Effect>,
     pub(super) effects_ignored: u64,
+    /// Effects are being carried out: what comes of them waits for its round.
+    pub(super) is_applying_effects: bool,
     pub(super) half_open: HalfOpen,
     pub(super) run_queue: RunQueue,
     /// Connections that were pushed to and not written since.
@@ -89,6 +91,7 @@ impl<S: Transport> Connections<S> {
             outgoing: Outgoing::default(),
             effects: Vec::new(),
             effects_ignored: 0,
+            is_applying_effects: false,
             half_open: HalfOpen::default(),
             run_queue: RunQueue::default(),
             dirty: VecDeque::new(),
@@ -122,7 +125,7 @@ impl<S: Transport> Connections<S> {
             && let Some(oldest) = self.half_open.oldest(&mut self.table)
         {
             self.counters.half_open_dropped.add(1);
-            self.drop_now(oldest);
+            self.kill(oldest, CloseReason::Gone);
         }
         let key = self.table.insert(socket, phase, self.tick);
         if refuse {

@@ -17,7 +17,6 @@ impl<S: Transport> Connections<S> {
                 self.on_timer(key);
             }
         }
-        self.apply_effects();
     }
 
     /// When a timer may be due next.

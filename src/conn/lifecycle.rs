@@ -78,7 +78,6 @@ impl<S: Transport> Connections<S> {
                 Phase::Refusing | Phase::Closing | Phase::Lingering | Phase::Dead => {}
             }
         }
-        self.apply_effects();
         None
     }
 
@@ -169,11 +168,6 @@ impl<S: Transport> Connections<S> {
             self.dead.shrink_to(KEYS_KEPT);
             self.table.shrink();
         }
-    }
-
-    /// Drops a connection to make room for another at once, without waiting for the reaper.
-    pub(super) fn drop_now(&mut self, key: ConnKey) {
-        self.kill(key, CloseReason::Gone);
     }
 
     /// Takes a dead connection out; whether it was one of those over the limit.

@@ -46,6 +46,13 @@ enum Errand {
 impl<S: Transport> Connections<S> {
     /// Does what services asked for beyond the connection they were called about.
     pub fn apply_effects(&mut self) {
+        if self.is_applying_effects {
+            // One led here, such as a decision that lets a connection in whose messages wait. Its
+            // own effects have their turn after those noted before, and no chain of them can grow
+            // the stack.
+            return;
+        }
+        self.is_applying_effects = true;
         for _ in 0..ROUNDS_MAX {
             if self.effects.is_empty() {
                 break;
@@ -54,6 +61,7 @@ impl<S: Transport> Connections<S> {
                 self.apply(effect);
             }
         }
+        self.is_applying_effects = false;
         if self.effects_ignored > 0 {
             self.counters.effects_ignored.add(std::mem::take(&mut self.effects_ignored));
         }

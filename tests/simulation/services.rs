@@ -235,6 +235,7 @@ pub(crate) struct Gatekeeper {
 enum Inquiry {
     About(Peer, String),
     DecideAll,
+    DecideOne,
 }
 
 impl Gatekeeper {
@@ -260,10 +261,10 @@ impl Service for Gatekeeper {
     }
 
     fn on_message(&mut self, _: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
-        if message.payload() == b"decide" {
-            effects.tell(self.decider(), Box::new(Inquiry::DecideAll));
-        } else {
-            effects.reply_in_place(message);
+        match message.payload() {
+            b"decide" => effects.tell(self.decider(), Box::new(Inquiry::DecideAll)),
+            b"decide one" => effects.tell(self.decider(), Box::new(Inquiry::DecideOne)),
+            _ => effects.reply_in_place(message),
         }
     }
 
@@ -274,6 +275,11 @@ impl Service for Gatekeeper {
                 "no" => effects.decide(peer, Err(Rejection::forbidden("not you"))),
                 _ => self.waiting.push(peer),
             },
+            Inquiry::DecideOne => {
+                if let Some(peer) = self.waiting.pop() {
+                    effects.decide(peer, Ok(Welcome::default()));
+                }
+            }
             Inquiry::DecideAll => {
                 for peer in self.waiting.drain(..) {
                     effects.decide(peer, Ok(Welcome::default()));

@@ -109,3 +109,28 @@ fn a_drain_turns_away_who_still_waits() {
     world.pass(100);
     assert!(world.server.has_finished());
 }
+
+#[test]
+fn a_chain_of_decisions_does_not_grow_the_stack() {
+    const COUNT: usize = 2_000;
+    let mut world = World::new(&server(|server| {
+        server.connections_max = COUNT + 1;
+        server.connections.half_open_max = COUNT + 1;
+    }));
+    // Everyone's first message lets the next one in.
+    let request = [upgrade_request("/gate?later"), frame(TEXT, b"decide one")].concat();
+    let mut clients = Vec::new();
+    for _ in 0..COUNT {
+        let client = world.connect(0);
+        client.send(&request);
+        world.settle();
+        clients.push(client);
+    }
+    let first = world.open(0, "/gate?yes");
+    first.say(TEXT, b"decide one");
+    world.settle();
+    for client in &mut clients {
+        client.read_all();
+        assert_eq!(client.heard.status, Some(101));
+    }
+}
