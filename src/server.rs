@@ -238,6 +238,7 @@ fn links(wakes: &[Wake], letters_max: usize) -> Vec<LoopLinks> {
     let incoming = |to: usize| pairs.iter().filter_map(|row| row[to].clone()).collect();
     let with_own = wakes.iter().enumerate().map(|(own, wake)| LoopLinks {
         commands: Arc::new(Mailbox::new(COMMANDS_MAX, Arc::clone(wake))),
+        letters: Arc::new(Mailbox::new(letters_max, Arc::clone(wake))),
         incoming: incoming(own),
         outgoing: pairs[own].clone(),
     });
@@ -300,6 +301,7 @@ fn built_in_route(route: &EffectiveRoute) -> Route {
             .filter_map(|name| Subprotocol::new(name.as_str()).ok())
             .collect(),
         message_bytes_max: route.message_bytes_max,
+        backlog_messages_max: None,
         slow_policy: route.slow_policy,
     };
     let handler = match route.service {
@@ -309,7 +311,7 @@ fn built_in_route(route: &EffectiveRoute) -> Route {
         ServiceKind::Echo => Handler::Socket(Arc::new(|_| Box::new(Echo)), options),
         ServiceKind::Page => Handler::Page(Arc::new(|| Box::new(IndexPage::new()))),
     };
-    Route { path: route.path.clone(), handler }
+    Route::new(route.path.clone(), handler)
 }
 
 const COMMANDS_MAX: usize = 16;
@@ -345,7 +347,7 @@ mod tests {
         config.listeners[0].address = SocketAddr::from(([127, 0, 0, 1], 0));
         let settings = config.effective(Granted { descriptors: 1024, cores: 1 });
         let handler = Handler::Page(Arc::new(|| Box::new(Faulty)));
-        let routes = vec![Route { path: "/".into(), handler }];
+        let routes = vec![Route::new("/", handler)];
         let (told, ends) = mpsc::channel();
         let (done, is_done) = mpsc::channel::<()>();
         let is_done = std::sync::Mutex::new(is_done);

@@ -9,7 +9,7 @@ use crate::http::{
 use crate::key::ConnKey;
 use crate::pool::ReadBuffer;
 use crate::reactor::Transport;
-use crate::services::{Admission, CloseReason, Effects, Found, Peer, Welcome};
+use crate::services::{Admission, Arrival, CloseReason, Effects, Found, Peer, Welcome};
 use crate::ws::Progress;
 
 impl<S: Transport> Connections<S> {
@@ -100,9 +100,11 @@ impl<S: Transport> Connections<S> {
         let admission = match self.decision.take() {
             Some(decision) => decision.map(Admission::Now),
             None => {
-                let (later, ignored) = (&mut self.effects, &mut self.effects_ignored);
-                let mut effects = Effects::apart(route_number, later, ignored);
-                route.service.admit(&request, peer, &mut effects)
+                let socket = self.table.get(key).map(|conn| &conn.socket);
+                let address = || socket?.peer_address().ok();
+                let arrival = Arrival::new(Some(&request), &address);
+                let mut effects = Effects::apart(route_number, &mut self.requested);
+                route.service.admit(&arrival, peer, &mut effects)
             }
         };
         match admission {
@@ -162,7 +164,7 @@ impl<S: Transport> Connections<S> {
         }
         let route = conn.route;
         let peer = Peer { loop_index: self.loop_index, key };
-        let mut effects = Effects::apart(route, &mut self.effects, &mut self.effects_ignored);
+        let mut effects = Effects::apart(route, &mut self.requested);
         self.router.socket(route).service.on_cancel(peer, &mut effects);
     }
 

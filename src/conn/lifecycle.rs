@@ -26,14 +26,7 @@ impl<S: Transport> Connections<S> {
         let peer = Peer { loop_index: self.loop_index, key };
         self.router.socket(route).service.on_open(
             peer,
-            &mut Effects::on(
-                route,
-                peer,
-                0..0,
-                &mut self.outgoing,
-                &mut self.effects,
-                &mut self.effects_ignored,
-            ),
+            &mut Effects::on(route, peer, 0..0, &mut self.outgoing, &mut self.requested),
         );
     }
 
@@ -196,7 +189,7 @@ impl<S: Transport> Connections<S> {
         self.open_count -= 1;
         self.leave_topics(key);
         let peer = Peer { loop_index: self.loop_index, key };
-        let mut effects = Effects::apart(route, &mut self.effects, &mut self.effects_ignored);
+        let mut effects = Effects::apart(route, &mut self.requested);
         self.router.socket(route).service.on_close(peer, reason, &mut effects);
         self.count_close(reason);
     }

@@ -36,7 +36,7 @@ mod table;
 
 pub use connections::Connections;
 pub(crate) use outgoing::Outgoing;
-pub use publish::Mail;
+pub use publish::{Mail, PostMail};
 pub use settings::ConnSettings;
 
 use flags::Flags;

@@ -17,8 +17,10 @@ use crate::key::ConnKey;
 use crate::pool::FrameId;
 use crate::reactor::Transport;
 use crate::services::{
-    CloseReason, CloseRequest, Effect, Effects, Letter, Order, Peer, Publication, Welcome,
+    CloseReason, CloseRequest, Effect, Effects, Letter, Letterbox, Order, Peer, Publication,
+    Welcome,
 };
+use crate::timer::Millis;
 use crate::ws::{CloseCode, EncodedFrame};
 
 /// What one loop asks of another.
@@ -43,7 +45,35 @@ enum Errand {
     Unsubscribe(ConnKey, Arc<str>),
 }
 
+/// Sends mail to a loop from another thread; whether there was room for it.
+pub type PostMail = Arc<dyn Fn(Mail) -> bool + Send + Sync>;
+
 impl<S: Transport> Connections<S> {
+    /// Services begin. Letters to them from other threads go by `post`.
+    pub fn start(&mut self, post: &PostMail) {
+        let from = self.loop_index;
+        self.router.start(self.now, |route| {
+            let post = Arc::clone(post);
+            Letterbox::new(Arc::new(move |letter| {
+                post(Mail(Errand::Letter { route, from, letter }))
+            }))
+        });
+    }
+
+    /// When a service wants to be called next.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Millis> {
+        self.router.next_tick()
+    }
+
+    /// Calls the services whose time has come.
+    pub fn tick_services(&mut self) {
+        while let Some(route) = self.router.take_tick(self.now) {
+            let mut effects = Effects::apart(route, &mut self.requested);
+            self.router.socket(route).service.on_tick(&mut effects);
+        }
+    }
+
     /// Does what services asked for beyond the connection they were called about.
     pub fn apply_effects(&mut self) {
         if self.is_applying_effects {
@@ -54,16 +84,16 @@ impl<S: Transport> Connections<S> {
         }
         self.is_applying_effects = true;
         for _ in 0..ROUNDS_MAX {
-            if self.effects.is_empty() {
+            if self.requested.effects.is_empty() {
                 break;
             }
-            for effect in std::mem::take(&mut self.effects) {
+            for effect in std::mem::take(&mut self.requested.effects) {
                 self.apply(effect);
             }
         }
         self.is_applying_effects = false;
-        if self.effects_ignored > 0 {
-            self.counters.effects_ignored.add(std::mem::take(&mut self.effects_ignored));
+        if self.requested.ignored > 0 {
+            self.counters.effects_ignored.add(std::mem::take(&mut self.requested.ignored));
         }
     }
 
@@ -117,8 +147,7 @@ impl<S: Transport> Connections<S> {
             Errand::Decide(key, decision) => self.decide(key, decision),
             Errand::Deliver(route, publication) => self.push_to_members(route, &publication),
             Errand::Letter { route, from, letter } => {
-                let mut effects =
-                    Effects::apart(route, &mut self.effects, &mut self.effects_ignored);
+                let mut effects = Effects::apart(route, &mut self.requested);
                 self.router.socket(route).service.on_letter(from, letter, &mut effects);
             }
             Errand::Publish(route, publication) => self.publish(route, &publication),

@@ -269,8 +269,7 @@ impl<S: Transport> Connections<S> {
                             peer,
                             payload,
                             &mut self.outgoing,
-                            &mut self.effects,
-                            &mut self.effects_ignored,
+                            &mut self.requested,
                         ),
                     );
                 }
@@ -280,7 +279,7 @@ impl<S: Transport> Connections<S> {
                 Ok(Some(Event::Pong(_))) => pongs += 1,
             }
             is_full = self.outgoing.bytes() >= self.settings.backlog_high_bytes
-                || self.effects.len() >= EFFECTS_MAX;
+                || self.requested.effects.len() >= EFFECTS_MAX;
         };
         if messages > 0 {
             self.counters.messages_in.add(messages);

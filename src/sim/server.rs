@@ -98,6 +98,7 @@ impl SimServer {
             let commands = Arc::new(Mailbox::new(8, Arc::clone(&wakes[index])));
             let links = LoopLinks {
                 commands: Arc::clone(&commands),
+                letters: Arc::new(Mailbox::new(settings.letters_max, Arc::clone(&wakes[index]))),
                 incoming: (0..count)
                     .filter(|from| *from != index)
                     .map(|from| Arc::clone(&mail[from][index]))

@@ -148,7 +148,7 @@ fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
         socket("/narcissus", &options, journal, Narcissus::new),
         socket("/relay", &options, journal, |journal, _| Relay::new(journal)),
         socket("/bounce", &options, journal, |_, _| Bouncer),
-        Route { path: "/".into(), handler: page },
+        Route::new("/", page),
     ]
 }
 
@@ -163,7 +163,7 @@ fn socket<S: Service + 'static>(
         let service = make(journal.clone(), site);
         Box::new(Watched::new(service, journal.clone())) as Box<dyn Service>
     };
-    Route { path: path.into(), handler: Handler::Socket(Arc::new(make), options.clone()) }
+    Route::new(path, Handler::Socket(Arc::new(make), options.clone()))
 }
 
 const TURNS_MAX: usize = 20_000;
