@@ -10,7 +10,7 @@ use crate::config::{Effective, EffectiveRoute, Origins, ServiceKind};
 use crate::conn::{ConnSettings, Connections, Mail};
 use crate::http::{OriginRule, Subprotocol};
 use crate::metrics::Counters;
-use crate::os::{BindError, SystemClock, bind_listeners};
+use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners};
 use crate::pool::{Lease, SharedBudget};
 use crate::reactor::{
     EventLoop, ListenerSettings, LoopCommand, LoopLinks, LoopSettings, Mailbox, MioPoller, Turn,
@@ -83,8 +83,13 @@ impl Server {
         let mut addresses = Vec::new();
         let mut listeners: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
         for listener in &settings.listeners {
-            let bound =
-                bind_listeners(listener.address, count, settings.share_port, &settings.socket)?;
+            let bound = bind_listeners(
+                listener.address,
+                count,
+                settings.share_port,
+                &settings.socket,
+                KeepAlive::Gateway,
+            )?;
             addresses.extend(bound.first().map(std::net::TcpListener::local_addr).transpose()?);
             for (own, listener) in listeners.iter_mut().zip(bound) {
                 own.push(listener);
@@ -269,6 +274,7 @@ fn loop_settings(settings: &Effective) -> LoopSettings {
     let Effective { limits, timeouts, turn, .. } = settings;
     LoopSettings {
         listeners: ListenerSettings {
+            entrances: Vec::new(),
             accepts_per_turn: turn.accepts_per_turn,
             refusals_max: limits.refusals_max.div_ceil(settings.loops),
             accept_pause_ms: timeouts.accept_pause_ms,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// What the files of a folder must not name, because their layer does without it.
 const LAYERS: &[(&[&str], &[&str], &str)] = &[
     (
-        &["src/hub", "src/http", "src/key.rs", "src/pool", "src/timer", "src/ws"],
+        &["src/hub", "src/http", "src/key.rs", "src/line.rs", "src/pool", "src/timer", "src/ws"],
         &[
             "mio::",
             "libc::",

@@ -11,7 +11,7 @@ mod system_clock;
 pub use allocator::give_freed_memory_back;
 pub(crate) use errors::is_about_one_connection;
 pub use limits::{Descriptors, kernel_warnings, raise_descriptor_limit};
-pub use listening::{BindError, bind_listeners};
+pub use listening::{BindError, KeepAlive, bind_listeners};
 pub(crate) use reserve::ReserveDescriptor;
 pub use signals::{Request, Requests, StopListening};
 pub use system_clock::SystemClock;

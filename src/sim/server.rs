@@ -10,7 +10,8 @@ use crate::conn::{ConnSettings, Connections};
 use crate::metrics::Counters;
 use crate::pool::{Lease, SharedBudget};
 use crate::reactor::{
-    EventLoop, ListenerSettings, LoopCommand, LoopLinks, LoopSettings, Mailbox, Turn, Wake,
+    Entrance, EventLoop, ListenerSettings, LoopCommand, LoopLinks, LoopSettings, Mailbox, Turn,
+    Wake,
 };
 use crate::services::{LoopSite, Route, Router};
 use crate::timer::{Clock, Millis};
@@ -30,6 +31,8 @@ pub struct ServerSettings {
     pub letters_max: usize,
     /// Letters that a loop handles in one turn.
     pub mail_per_turn: usize,
+    /// The route that a second listener of each loop, for lines, leads to.
+    pub line_route: Option<&'static str>,
     /// Rules of the connections.
     pub connections: ConnSettings,
 }
@@ -43,6 +46,7 @@ impl Default for ServerSettings {
             pool_bytes_max: 64 << 20,
             letters_max: 64,
             mail_per_turn: 256,
+            line_route: None,
             connections: ConnSettings { half_open_max: 250, ..ConnSettings::default() },
         }
     }
@@ -107,20 +111,22 @@ impl SimServer {
                     .map(|to| (to != index).then(|| Arc::clone(&mail[index][to])))
                     .collect(),
             };
-            let site = LoopSite {
-                index: u16::try_from(index).unwrap_or(u16::MAX),
-                count: u16::try_from(count).unwrap_or(u16::MAX),
-            };
+            let number = |index: usize| u16::try_from(index).unwrap_or(u16::MAX);
+            let site = LoopSite { index: number(index), count: number(count) };
             let counters = Arc::clone(&all_counters[index]);
             let clock = network.clock();
+            let router = Router::new(routes, site);
+            let line = settings.line_route.and_then(|path| router.number_of(path));
+            let entrances: Vec<_> =
+                [Entrance::Http].into_iter().chain(line.map(Entrance::Line)).collect();
             let event_loop = EventLoop::new(
-                network.poller(),
+                network.poller(entrances.len()),
                 clock.clone(),
-                loop_settings(settings),
+                loop_settings(settings, entrances),
                 Connections::new(
                     site,
                     settings.connections.clone(),
-                    Router::new(routes, site),
+                    router,
                     Arc::clone(&counters),
                     pool.clone(),
                     clock.now(),
@@ -230,9 +236,10 @@ impl SimServer {
     }
 }
 
-fn loop_settings(settings: &ServerSettings) -> LoopSettings {
+fn loop_settings(settings: &ServerSettings, entrances: Vec<Entrance>) -> LoopSettings {
     LoopSettings {
         listeners: ListenerSettings {
+            entrances,
             accepts_per_turn: 64,
             refusals_max: settings.refusals_max,
             accept_pause_ms: 50,

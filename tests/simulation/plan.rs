@@ -59,6 +59,7 @@ impl Plan {
             pool_bytes_max: if memory_scarce { 4_096 << random.below(6) } else { 64 << 20 },
             letters_max: pick(random, &[1, 8, 64]),
             mail_per_turn: pick(random, &[16, 256]),
+            line_route: None,
             connections,
         };
         let faults = Faults {

@@ -11,7 +11,7 @@ use tidegate::services::{
 use tidegate::sim::{Faults, Network, ServerSettings, SimClock, SimServer};
 use tidegate::timer::Clock as _;
 
-use crate::client::Client;
+use crate::client::{Client, LineClient};
 use crate::services::{Bouncer, Gatekeeper, Journal, Narcissus, Relay, Watched};
 
 /// What a world is made of.
@@ -100,7 +100,14 @@ impl World {
 
     /// A client that has connected and said nothing.
     pub(crate) fn connect(&self, loop_index: usize) -> Client {
-        Client::new(self.network.connect(loop_index).expect("the loop listens"))
+        Client::new(self.network.connect(loop_index, 0).expect("the loop listens"))
+    }
+
+    /// A client of the line listener.
+    pub(crate) fn connect_line(&mut self, loop_index: usize) -> LineClient {
+        let connection = self.network.connect(loop_index, 1).expect("the loop listens for lines");
+        self.settle();
+        LineClient::new(connection)
     }
 
     /// A client that has asked for a WebSocket on `path` and got it.

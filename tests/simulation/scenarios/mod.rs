@@ -8,6 +8,7 @@ mod handshakes;
 mod idle;
 mod letters;
 mod limits;
+mod lines;
 mod memory;
 mod order;
 mod publish;
