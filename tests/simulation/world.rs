@@ -11,6 +11,7 @@ use tidegate::services::{
 use tidegate::sim::{Faults, Network, ServerSettings, SimClock, SimServer};
 use tidegate::timer::Clock as _;
 
+use crate::add_service::Add;
 use crate::client::{Client, LineClient};
 use crate::services::{Bouncer, Gatekeeper, Journal, Narcissus, Relay, Watched};
 
@@ -22,6 +23,8 @@ pub(crate) struct Setup {
     pub(crate) faults: Faults,
     pub(crate) message_bytes_max: Option<usize>,
     pub(crate) slow_policy: SlowPolicy,
+    /// Whether the example service is there. It wakes its loops every second.
+    pub(crate) has_add: bool,
     /// Descriptors that the server may have from its first turn on.
     pub(crate) descriptors_max: Option<usize>,
 }
@@ -148,7 +151,7 @@ fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
         ..RouteOptions::default()
     };
     let page: Handler = Handler::Page(Arc::new(|| Box::new(IndexPage::new()) as Box<dyn Page>));
-    vec![
+    let mut routes = vec![
         socket("/echo", &options, journal, |_, _| Echo),
         socket("/broadcast", &options, journal, |_, _| Broadcast::new(Order::Topic)),
         socket("/gate", &options, journal, |_, site| Gatekeeper::new(site)),
@@ -156,7 +159,11 @@ fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
         socket("/relay", &options, journal, |journal, _| Relay::new(journal)),
         socket("/bounce", &options, journal, |_, _| Bouncer),
         Route::new("/", page),
-    ]
+    ];
+    if setup.has_add {
+        routes.push(socket("/add", &options, journal, |_, _| Add::default()));
+    }
+    routes
 }
 
 fn socket<S: Service + 'static>(

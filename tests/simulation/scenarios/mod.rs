@@ -1,5 +1,6 @@
 //! Named scenarios: what the gateway promises in one situation each, in virtual time.
 
+mod add;
 mod admission;
 mod backpressure;
 mod closing;
