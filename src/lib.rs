@@ -18,6 +18,7 @@
 //! | [`hub`] | who gets a publication, inside one loop |
 //! | [`pool`], [`timer`], [`key`] | memory, deadlines and names that all of them use |
 //! | [`metrics`] | what is counted on the way |
+//! | [`client`] | the other side: `tidegate client`, which shares none of the above but `os` |
 //!
 //! `http`, `ws`, `hub`, `timer`, `pool` and `key` are functions of bytes and numbers: no sockets, no
 //! clock, no threads. `reactor` is generic over its poller and clock, so whole loops run in
@@ -49,6 +50,8 @@ pub mod pool;
 pub mod timer;
 
 pub mod metrics;
+
+pub mod client;
 
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

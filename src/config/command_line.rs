@@ -3,15 +3,17 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use toml::Value;
 
 use super::error::{ConfigError, Refusal};
 use super::{Config, Listener};
+use crate::client::ClientOptions;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(name = "tidegate", version, about, long_about = None)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct CommandLine {
     /// Listen on this IP address and port, instead of those in the file; repeatable
     #[arg(long, value_name = "ADDR")]
@@ -29,11 +31,24 @@ pub struct CommandLine {
     /// Check the configuration, print what it comes to, and exit
     #[arg(long)]
     pub check: bool,
+
+    /// Something else than serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the program does besides serving.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Talk to a WebSocket server from the terminal
+    Client(ClientOptions),
 }
 
 /// What the process is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum Action<'c> {
+    /// Connect to a server.
+    Client(&'c ClientOptions),
     /// Print the effective configuration and exit.
     Check,
     /// Serve until told to stop.
@@ -42,8 +57,12 @@ pub enum Action {
 
 impl CommandLine {
     /// What the process is to do: serve, unless the command line says otherwise.
-    pub fn action(&self) -> Action {
-        if self.check { Action::Check } else { Action::Serve }
+    pub fn action(&self) -> Action<'_> {
+        match &self.command {
+            Some(Command::Client(options)) => Action::Client(options),
+            None if self.check => Action::Check,
+            None => Action::Serve,
+        }
     }
 
     /// The validated configuration: the defaults, under the file if one is named, under the flags.
