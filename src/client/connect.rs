@@ -44,9 +44,8 @@ impl Deadline {
 
 /// The addresses of the host in the URL.
 pub(super) fn look_up(url: &ServerUrl) -> Result<Vec<SocketAddr>, Ending> {
-    let (host, _) = url.host_and_port();
-    let addresses: Vec<SocketAddr> = url
-        .host_and_port()
+    let (host, port) = url.host_and_port();
+    let addresses: Vec<SocketAddr> = (host, port)
         .to_socket_addrs()
         .map_err(|error| not_connected(format!("{host}: {error}")))?
         .collect();
@@ -154,12 +153,9 @@ fn line(body: &[u8], is_chunked: bool, is_whole: bool) -> Option<String> {
 /// What is wrong, in the words of somebody who did not write a client.
 fn handshake_error(error: &Error) -> String {
     if let Error::Protocol(error) = error {
-        format!("not the answer of a WebSocket server: {error}")
-    } else if let Error::Io(error) = error {
-        error.to_string()
-    } else {
-        error.to_string()
+        return format!("not the answer of a WebSocket server: {error}");
     }
+    if let Error::Io(error) = error { error.to_string() } else { error.to_string() }
 }
 
 fn not_connected(why: impl fmt::Display) -> Ending {
@@ -170,8 +166,9 @@ fn not_connected(why: impl fmt::Display) -> Ending {
 const CONNECT_MS: u64 = 10_000;
 /// The longest message that is taken.
 const RECEIVED_BYTES_MAX: usize = 16 << 20;
-/// The longest reply head that is read; tungstenite takes no more than this either.
-const HEAD_BYTES_MAX: usize = 64 << 10;
+/// How much is read before the handshake is done: more than tungstenite takes of a head (64 KiB),
+/// so that its limit is met first.
+const HEAD_BYTES_MAX: usize = 128 << 10;
 /// How much of the body of a refusal is looked at.
 const BODY_BYTES_MAX: usize = 4096;
 /// How much of its first line is said.

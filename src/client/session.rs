@@ -26,6 +26,8 @@ pub(super) struct Session<'t> {
     signals: StopSignals,
     /// `None` once it has ended.
     input: Option<StandardInput>,
+    /// Whether somebody types it.
+    is_typed: bool,
     lines: Lines,
     repeat: Option<Repeat>,
     output: Output,
@@ -58,6 +60,7 @@ impl<'t> Session<'t> {
             clock,
             signals,
             input: Some(StandardInput),
+            is_typed: StandardInput.is_terminal(),
             lines: Lines::new(LINE_BYTES_MAX),
             repeat,
             output: Output::default(),
@@ -217,7 +220,7 @@ impl<'t> Session<'t> {
         }
         match self.stage {
             Stage::Open if self.input.is_none() && !self.has_unsent() => {
-                if StandardInput.is_terminal() {
+                if self.is_typed {
                     self.leave()?;
                 } else if self.repeat.is_none() {
                     self.stage = Stage::Lingering { until: now.plus(LINGER_MS) };

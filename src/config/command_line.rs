@@ -98,6 +98,7 @@ const SOURCE: &str = "command line";
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::time::Duration;
 
     use clap::CommandFactory as _;
     use clap::error::ErrorKind;
@@ -161,6 +162,34 @@ mod tests {
     }
 
     #[test]
+    fn the_client_is_an_action_with_flags_of_its_own() {
+        let command_line = parse(&["client"]).unwrap();
+        let Action::Client(options) = command_line.action() else { panic!("{command_line:?}") };
+        assert_eq!(options.url.to_string(), "ws://127.0.0.1:8080/chat");
+        assert_eq!((&options.user, &options.send), (&None, &None));
+        assert_eq!(options.every, Duration::from_secs(6));
+
+        let command_line = parse(&[
+            "client",
+            "ws://h/",
+            "--user",
+            "张三",
+            "--header",
+            "A: 1",
+            "--header=B: 2",
+            "--send",
+            "hello",
+            "--every",
+            "500ms",
+        ])
+        .unwrap();
+        let Action::Client(options) = command_line.action() else { panic!("{command_line:?}") };
+        assert_eq!(options.user.as_deref(), Some("张三"));
+        assert_eq!(options.header.len(), 2);
+        assert_eq!(options.every, Duration::from_millis(500));
+    }
+
+    #[test]
     fn bad_flags_name_the_command_line() {
         for (arguments, line) in [
             (&["--loops", "2000"][..], "command line: loops = 2000: must be between 0 and 1024"),
@@ -195,6 +224,8 @@ mod tests {
             &["--loops", "many"],
             &["--lisen", "127.0.0.1:1"],
             &["serve"],
+            &["--loops", "1", "client"],
+            &["client", "--loops", "1"],
         ] {
             assert_eq!(parse(arguments).unwrap_err().exit_code(), 2, "{arguments:?}");
         }
