@@ -151,11 +151,13 @@ fn line(body: &[u8], is_chunked: bool, is_whole: bool) -> Option<String> {
 }
 
 /// What is wrong, in the words of somebody who did not write a client.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest says itself what is wrong")]
 fn handshake_error(error: &Error) -> String {
-    if let Error::Protocol(error) = error {
-        return format!("not the answer of a WebSocket server: {error}");
+    match error {
+        Error::Io(error) => error.to_string(),
+        Error::Protocol(error) => format!("not the answer of a WebSocket server: {error}"),
+        error => error.to_string(),
     }
-    if let Error::Io(error) = error { error.to_string() } else { error.to_string() }
 }
 
 fn not_connected(why: impl fmt::Display) -> Ending {
