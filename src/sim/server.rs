@@ -170,31 +170,40 @@ impl SimServer {
     pub fn step(&mut self) -> Result<bool, String> {
         let mut any = false;
         for index in 0..self.loops.len() {
-            let Some(own) = &mut self.loops[index] else { continue };
-            if own.woken.swap(false, Ordering::Relaxed) {
-                self.network.wake(index);
-            }
-            let is_due = own.wakes_at.is_some_and(|at| at <= self.clock.now());
-            if !is_due && !self.network.has_events(index) {
-                continue;
-            }
-            any = true;
-            let turn = own.event_loop.turn(None).map_err(|error| error.to_string())?;
-            own.event_loop
-                .connections()
-                .check_invariants()
-                .map_err(|broken| format!("loop {index}: {broken}"))?;
-            match turn {
-                Turn::GoesOn => {
-                    let now = self.clock.now();
-                    let timeout = own.event_loop.timeout();
-                    own.wakes_at = timeout
-                        .map(|timeout| now.plus(u64::try_from(timeout.as_millis()).unwrap_or(0)));
-                }
-                Turn::Finished => self.loops[index] = None,
-            }
+            any |= self.step_loop(index)?;
         }
         Ok(any)
+    }
+
+    /// Lets one loop take a turn if it would be awake, so that loops can run ahead of each other;
+    /// whether it was.
+    ///
+    /// # Errors
+    /// An invariant that does not hold after the turn.
+    pub fn step_loop(&mut self, index: usize) -> Result<bool, String> {
+        let Some(own) = &mut self.loops[index] else { return Ok(false) };
+        if own.woken.swap(false, Ordering::Relaxed) {
+            self.network.wake(index);
+        }
+        let is_due = own.wakes_at.is_some_and(|at| at <= self.clock.now());
+        if !is_due && !self.network.has_events(index) {
+            return Ok(false);
+        }
+        let turn = own.event_loop.turn(None).map_err(|error| error.to_string())?;
+        own.event_loop
+            .connections()
+            .check_invariants()
+            .map_err(|broken| format!("loop {index}: {broken}"))?;
+        match turn {
+            Turn::GoesOn => {
+                let now = self.clock.now();
+                let timeout = own.event_loop.timeout();
+                own.wakes_at = timeout
+                    .map(|timeout| now.plus(u64::try_from(timeout.as_millis()).unwrap_or(0)));
+            }
+            Turn::Finished => self.loops[index] = None,
+        }
+        Ok(true)
     }
 
     /// When the first loop wakes by its own timeout if nothing happens before; `None` if all wait

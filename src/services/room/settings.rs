@@ -12,7 +12,7 @@ use crate::services::{Order, TokenLookup};
 pub struct RoomSettings {
     /// Where a connection's name comes from.
     pub name: NameSource,
-    /// The room of those who ask for none with `?room=` or a path segment `:room`.
+    /// The room of those who ask for none with `?room=`.
     pub default_room: String,
     /// How a message looks to clients without a subprotocol.
     pub line: LineFormat,
