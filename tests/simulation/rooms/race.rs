@@ -310,7 +310,7 @@ impl Race {
     fn settle(&mut self) -> Result<(), String> {
         loop {
             // Letters that found a mailbox full are sent again a little later.
-            self.world.try_pass(2)?;
+            self.world.try_pass(50)?;
             let mut count = 0;
             for (index, guest) in self.guests.iter_mut().enumerate() {
                 count += guest.read().map_err(|error| format!("guest {index}: {error}"))?;
@@ -334,6 +334,14 @@ impl Race {
         Ok(())
     }
 
+    /// The others who said that they have the name of this one.
+    fn rivals(&self, index: usize) -> impl Iterator<Item = (usize, &Guest)> {
+        let own = &self.guests[index];
+        self.guests.iter().enumerate().filter(move |(other, rival)| {
+            *other != index && rival.is_named && (rival.room, &rival.name) == (own.room, &own.name)
+        })
+    }
+
     /// Exactly one of those who want a name has it: one of those who came after all the others of
     /// an earlier settled moment.
     fn check_logins(&self) -> Result<(), String> {
@@ -342,17 +350,9 @@ impl Race {
             if code.is_some_and(|code| code != 4001) {
                 return Err(format!("guest {index} was closed with {code:?}"));
             }
-            let rivals = || {
-                self.guests.iter().enumerate().filter(|(other, rival)| {
-                    *other != index
-                        && rival.is_named
-                        && (rival.room, &*rival.name) == (guest.room, &*guest.name)
-                })
-            };
             if code.is_some() {
-                let may_replace = |rival: &Guest| rival.came_at >= guest.came_at;
                 if self.settings.logins == Logins::Many
-                    || !rivals().any(|(_, rival)| may_replace(rival))
+                    || !self.rivals(index).any(|(_, rival)| may_replace(rival, guest))
                 {
                     return Err(format!("guest {index} was replaced by nobody"));
                 }
@@ -362,7 +362,7 @@ impl Race {
                 let outlived =
                     |rival: &Guest| rival.came_at > guest.came_at && rival.leave != Leave::Reset;
                 if let Some((other, _)) =
-                    rivals().find(|(_, rival)| rival.is_here() || outlived(rival))
+                    self.rivals(index).find(|(_, rival)| rival.is_here() || outlived(rival))
                 {
                     return Err(format!("guests {index} and {other} are both {}", guest.name));
                 }
@@ -422,7 +422,13 @@ impl Race {
             let all = &self.guests.iter().find(|watcher| watcher.room == guest.room).unwrap().heard;
             let heard: Vec<&String> = all.iter().filter(|text| guest.said.contains(text)).collect();
             let is_prefix = heard.iter().zip(&guest.said).all(|(heard, said)| *heard == said);
-            let must_be_whole = guest.leave != Leave::Reset && guest.closed != Some(4001);
+            // Its own goodbye may come before the news that somebody took its place.
+            let may_be_replaced = self.rivals(index).any(|(_, rival)| may_replace(rival, guest));
+            let must_be_whole = match guest.leave {
+                Leave::Reset => false,
+                Leave::Orderly => self.settings.logins == Logins::Many || !may_be_replaced,
+                Leave::Stays => guest.closed.is_none(),
+            };
             let is_whole = heard.len() == guest.said.len();
             if !is_prefix || (must_be_whole && !is_whole) {
                 return Err(format!("guest {index} said {:?}, heard: {heard:?}", guest.said));
@@ -450,6 +456,11 @@ impl Race {
         }
         Ok(())
     }
+}
+
+/// Whether one can have come after the other: not if the other came at a later settled moment.
+fn may_replace(rival: &Guest, guest: &Guest) -> bool {
+    rival.came_at >= guest.came_at
 }
 
 /// Whether what a guest heard, of what `concerns` us, is a stretch of what its room heard: without
