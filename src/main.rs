@@ -4,6 +4,7 @@
 //! 2 for a configuration that is wrong, 128 + n when a second signal n cut the shutdown short.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,7 +59,7 @@ fn serve(settings: &Effective, descriptors: Descriptors) -> ExitCode {
             stop_listening.stop();
         }
     };
-    let server = match Server::start(settings, built_in_routes(settings), on_loop_end) {
+    let server = match Server::start(settings, built_in_routes(settings, None), on_loop_end) {
         Ok(server) => server,
         Err(error) => return fail(&error, 1),
     };
@@ -103,23 +104,27 @@ fn log_limits(settings: &Effective, descriptors: Descriptors) {
 }
 
 fn log_listeners(settings: &Effective, server: &Server) {
-    for address in server.addresses() {
-        let urls: Vec<String> = settings
-            .routes
-            .iter()
-            .map(|route| {
-                let scheme = if route.service.is_websocket() { "ws" } else { "http" };
-                format!("{scheme}://{address}{}", route.path)
-            })
-            .collect();
+    for (listener, address) in settings.listeners.iter().zip(server.addresses()) {
+        let served = match &listener.route {
+            Some(route) => format!("lines for {route}"),
+            None => urls(settings, *address),
+        };
         log::info!(
-            "listening on {address}: {}; loops = {}, connections_max = {} ({})",
-            urls.join(" "),
+            "listening on {address}: {served}; loops = {}, connections_max = {} ({})",
             settings.loops,
             settings.limits.connections_max,
             settings.connections_max_origin,
         );
     }
+}
+
+/// Every path of every route, as a URL at this address.
+fn urls(settings: &Effective, address: SocketAddr) -> String {
+    let urls = settings.routes.iter().flat_map(|route| {
+        let scheme = if route.service.is_websocket() { "ws" } else { "http" };
+        route.paths.iter().map(move |path| format!("{scheme}://{address}{path}"))
+    });
+    urls.collect::<Vec<_>>().join(" ")
 }
 
 /// One line with every counter that is not 0, summed over the loops.

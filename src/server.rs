@@ -1,14 +1,15 @@
 //! A server: listeners, one thread per event loop, the mailboxes between them, and their end.
 
+mod built_in;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crate::config::{Effective, EffectiveRoute, Origins, ServiceKind};
+use crate::config::Effective;
 use crate::conn::{ConnSettings, Connections, Mail};
-use crate::http::{OriginRule, Subprotocol};
 use crate::metrics::Counters;
 use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners};
 use crate::pool::{Lease, SharedBudget};
@@ -16,10 +17,10 @@ use crate::reactor::{
     EventLoop, ListenerSettings, LoopCommand, LoopLinks, LoopSettings, Mailbox, MioPoller, Turn,
     Wake,
 };
-use crate::services::{
-    Broadcast, Echo, Handler, IndexPage, LoopSite, Order, Route, RouteOptions, Router,
-};
+use crate::services::{LoopSite, Route, Router};
 use crate::timer::Clock;
+
+pub use built_in::built_in_routes;
 
 /// The server could not start. Nothing was served.
 #[derive(Debug, thiserror::Error)]
@@ -287,39 +288,6 @@ fn loop_settings(settings: &Effective) -> LoopSettings {
     }
 }
 
-/// The built-in services that a configuration mounts.
-#[must_use]
-pub fn built_in_routes(settings: &Effective) -> Vec<Route> {
-    settings.routes.iter().map(built_in_route).collect()
-}
-
-fn built_in_route(route: &EffectiveRoute) -> Route {
-    let options = RouteOptions {
-        origins: match &route.origins {
-            Origins::Any => OriginRule::Any,
-            Origins::List(origins) => OriginRule::List(origins.clone()),
-            Origins::SameHost => OriginRule::SameHost,
-        },
-        // Loading has refused what is not a subprotocol.
-        subprotocols: route
-            .subprotocols
-            .iter()
-            .filter_map(|name| Subprotocol::new(name.as_str()).ok())
-            .collect(),
-        message_bytes_max: route.message_bytes_max,
-        backlog_messages_max: None,
-        slow_policy: route.slow_policy,
-    };
-    let handler = match route.service {
-        ServiceKind::Broadcast => {
-            Handler::Socket(Arc::new(|_| Box::new(Broadcast::new(Order::Topic))), options)
-        }
-        ServiceKind::Echo => Handler::Socket(Arc::new(|_| Box::new(Echo)), options),
-        ServiceKind::Page => Handler::Page(Arc::new(|| Box::new(IndexPage::new()))),
-    };
-    Route::new(route.path.clone(), handler)
-}
-
 const COMMANDS_MAX: usize = 16;
 const RETRY_AFTER_S: u32 = 1;
 /// Deadlines are cheap to act upon; this bounds a turn after a long stall.
@@ -335,7 +303,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, Granted};
     use crate::http::RequestHead;
-    use crate::services::{Page, PageReply};
+    use crate::services::{Handler, Page, PageReply};
 
     struct Faulty;
 
