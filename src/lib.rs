@@ -19,6 +19,7 @@
 //! | [`hub`] | who gets a publication, inside one loop |
 //! | [`pool`], [`timer`], [`key`] | memory, deadlines and names that all of them use |
 //! | [`metrics`] | what is counted on the way |
+//! | [`client`] | the other side: `tidegate client`, which shares none of the above but `os` |
 //!
 //! `http`, `line`, `ws`, `hub`, `timer`, `pool` and `key` are functions of bytes and numbers: no sockets, no
 //! clock, no threads. `reactor` is generic over its poller and clock, so whole loops run in
@@ -51,6 +52,8 @@ pub mod pool;
 pub mod timer;
 
 pub mod metrics;
+
+pub mod client;
 
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

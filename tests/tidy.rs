@@ -41,6 +41,32 @@ const LAYERS: &[(&[&str], &[&str], &str)] = &[
         &["mio::", "libc::", "rustix::", "socket2::", "Instant"],
         "runs on any poller and clock",
     ),
+    (
+        &["src/client"],
+        &[
+            "mio::",
+            "libc::",
+            "rustix::",
+            "socket2::",
+            "signal_hook",
+            "std::thread",
+            "Mutex",
+            "Instant",
+        ],
+        "waits, reads the terminal and hears signals through os",
+    ),
+    (
+        &[
+            "src/client/ending.rs",
+            "src/client/header.rs",
+            "src/client/lines.rs",
+            "src/client/repeat.rs",
+            "src/client/url.rs",
+            "src/client/visible.rs",
+        ],
+        &["std::net", "std::io", "std::os", "crate::os", "Clock"],
+        "is a function of text and numbers",
+    ),
 ];
 
 /// What must not be left lying in code. Split so that this file does not find itself.
