@@ -17,7 +17,7 @@ use crate::reactor::{
     Wake,
 };
 use crate::services::{
-    Broadcast, Echo, Handler, IndexPage, LoopSite, Order, Route, RouteOptions, Router,
+    Broadcast, BuiltInPage, Echo, Handler, LoopSite, Order, Route, RouteOptions, Router,
 };
 use crate::timer::Clock;
 
@@ -307,7 +307,7 @@ fn built_in_route(route: &EffectiveRoute) -> Route {
             Handler::Socket(Arc::new(|_| Box::new(Broadcast::new(Order::Topic))), options)
         }
         ServiceKind::Echo => Handler::Socket(Arc::new(|_| Box::new(Echo)), options),
-        ServiceKind::Page => Handler::Page(Arc::new(|| Box::new(IndexPage::new()))),
+        ServiceKind::Page => Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat()))),
     };
     Route { path: route.path.clone(), handler }
 }

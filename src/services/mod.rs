@@ -17,7 +17,7 @@ pub use broadcast::Broadcast;
 pub use echo::Echo;
 pub(crate) use effects::{CloseRequest, Effect, Publication};
 pub use effects::{Effects, Message, Order};
-pub use page::{IndexPage, Page, PageReply};
+pub use page::{BuiltInPage, Page, PageReply};
 pub(crate) use router::Found;
 pub use router::{Handler, Route, RouteOptions, Router};
 
