@@ -9,6 +9,7 @@
 //! | `start` | command line, configuration, limits, the lines it logs, exit codes |
 //! | `http`, `handshake` | every reply of the specification; whatever is sent, a proper end |
 //! | `echo`, `clients` | messages of every size, cut and kind, from clients of three languages |
+//! | `browser` | the pages as people meet them, in a real browser |
 //! | `limits` | descriptors and handshakes run out, and nobody inside notices |
 //! | `drain` | signals, goodbyes, exit codes |
 //! | `backpressure` | a client that does not read costs no memory and loses no byte |
@@ -20,12 +21,14 @@ mod gateway;
 mod messages;
 mod patience;
 mod socket;
+mod webdriver;
 
 mod start;
 
 mod handshake;
 mod http;
 
+mod browser;
 mod clients;
 mod echo;
 

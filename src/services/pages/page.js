@@ -106,7 +106,7 @@ function closed(code, reason) {
     remember(false);
     show('kicked', 'You logged in elsewhere, so this page was disconnected.', 'Log in here again');
   } else if (code === NAME_REFUSED || code === POLICY) {
-    refuse(reason ? `Refused: ${reason}` : 'Refused.');
+    refuse(reason || 'The server refuses this login.');
   } else if (neverOpened && !wasOpen) {
     refuse(neverOpened);
   } else {
