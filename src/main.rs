@@ -1,7 +1,8 @@
-//! The command line: configuration, limits, serve, exit code.
+//! The command line: configuration, limits, serve, exit code; or the client.
 //!
-//! Exit codes: 0 after a shutdown that was asked for, 1 when the gateway could not start or go on,
-//! 2 for a configuration that is wrong, 128 + n when a second signal n cut the shutdown short.
+//! Exit codes of the gateway: 0 after a shutdown that was asked for, 1 when the gateway could not start or go on,
+//! 2 for a configuration that is wrong, 128 + n when a second signal n cut the shutdown short. Those of the
+//! client stand in `tidegate::client`.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser;
+use tidegate::client;
 use tidegate::config::{Action, CommandLine, Config, Effective, Granted};
 use tidegate::os::{
     Descriptors, Request, Requests, give_freed_memory_back, kernel_warnings, raise_descriptor_limit,
@@ -18,33 +20,38 @@ use tidegate::server::{LoopEnd, Server, built_in_routes};
 fn main() -> ExitCode {
     give_freed_memory_back();
     let command_line = CommandLine::parse();
-    let config = match command_line.configuration() {
-        Ok(config) => config,
-        Err(error) => return fail(&error, 2),
-    };
-    let descriptors = raise_descriptor_limit();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let granted = Granted { descriptors: descriptors.granted, cores };
     match command_line.action() {
-        Action::Check => check(&config, granted),
-        Action::Serve => {
-            let default_level = env_logger::Env::default().default_filter_or("info");
-            env_logger::Builder::from_env(default_level).init();
-            serve(&config.effective(granted), descriptors)
-        }
+        Action::Client(options) => client::run(options),
+        Action::Check => gateway(&command_line, check),
+        Action::Serve => gateway(&command_line, serve),
     }
 }
 
-fn check(config: &Config, granted: Granted) -> ExitCode {
+fn gateway(command_line: &CommandLine, run: fn(&Config, Descriptors) -> ExitCode) -> ExitCode {
+    match command_line.configuration() {
+        Ok(config) => run(&config, raise_descriptor_limit()),
+        Err(error) => fail(&error, 2),
+    }
+}
+
+fn granted(descriptors: Descriptors) -> Granted {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Granted { descriptors: descriptors.granted, cores }
+}
+
+fn check(config: &Config, descriptors: Descriptors) -> ExitCode {
     let mut output = std::io::stdout();
-    let text = config.check_text(granted);
+    let text = config.check_text(granted(descriptors));
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("cannot print: {error}"), 1),
     }
 }
 
-fn serve(settings: &Effective, descriptors: Descriptors) -> ExitCode {
+fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
+    let default_level = env_logger::Env::default().default_filter_or("info");
+    env_logger::Builder::from_env(default_level).init();
+    let settings = &config.effective(granted(descriptors));
     // Signals are taken over before anything is served, so that none ends the process halfway.
     let mut requests = match Requests::listen() {
         Ok(requests) => requests,

@@ -10,7 +10,7 @@ use crate::config::{Effective, EffectiveRoute, Origins, ServiceKind};
 use crate::conn::{ConnSettings, Connections, Mail};
 use crate::http::{OriginRule, Subprotocol};
 use crate::metrics::Counters;
-use crate::os::{BindError, SystemClock, bind_listeners};
+use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners};
 use crate::pool::{Lease, SharedBudget};
 use crate::reactor::{
     EventLoop, ListenerSettings, LoopCommand, LoopLinks, LoopSettings, Mailbox, MioPoller, Turn,
@@ -83,8 +83,13 @@ impl Server {
         let mut addresses = Vec::new();
         let mut listeners: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
         for listener in &settings.listeners {
-            let bound =
-                bind_listeners(listener.address, count, settings.share_port, &settings.socket)?;
+            let bound = bind_listeners(
+                listener.address,
+                count,
+                settings.share_port,
+                &settings.socket,
+                KeepAlive::Gateway,
+            )?;
             addresses.extend(bound.first().map(std::net::TcpListener::local_addr).transpose()?);
             for (own, listener) in listeners.iter_mut().zip(bound) {
                 own.push(listener);
@@ -238,6 +243,7 @@ fn links(wakes: &[Wake], letters_max: usize) -> Vec<LoopLinks> {
     let incoming = |to: usize| pairs.iter().filter_map(|row| row[to].clone()).collect();
     let with_own = wakes.iter().enumerate().map(|(own, wake)| LoopLinks {
         commands: Arc::new(Mailbox::new(COMMANDS_MAX, Arc::clone(wake))),
+        letters: Arc::new(Mailbox::new(letters_max, Arc::clone(wake))),
         incoming: incoming(own),
         outgoing: pairs[own].clone(),
     });
@@ -268,6 +274,7 @@ fn loop_settings(settings: &Effective) -> LoopSettings {
     let Effective { limits, timeouts, turn, .. } = settings;
     LoopSettings {
         listeners: ListenerSettings {
+            entrances: Vec::new(),
             accepts_per_turn: turn.accepts_per_turn,
             refusals_max: limits.refusals_max.div_ceil(settings.loops),
             accept_pause_ms: timeouts.accept_pause_ms,
@@ -300,6 +307,7 @@ fn built_in_route(route: &EffectiveRoute) -> Route {
             .filter_map(|name| Subprotocol::new(name.as_str()).ok())
             .collect(),
         message_bytes_max: route.message_bytes_max,
+        backlog_messages_max: None,
         slow_policy: route.slow_policy,
     };
     let handler = match route.service {
@@ -309,7 +317,7 @@ fn built_in_route(route: &EffectiveRoute) -> Route {
         ServiceKind::Echo => Handler::Socket(Arc::new(|_| Box::new(Echo)), options),
         ServiceKind::Page => Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat()))),
     };
-    Route { path: route.path.clone(), handler }
+    Route::new(route.path.clone(), handler)
 }
 
 const COMMANDS_MAX: usize = 16;
@@ -345,7 +353,7 @@ mod tests {
         config.listeners[0].address = SocketAddr::from(([127, 0, 0, 1], 0));
         let settings = config.effective(Granted { descriptors: 1024, cores: 1 });
         let handler = Handler::Page(Arc::new(|| Box::new(Faulty)));
-        let routes = vec![Route { path: "/".into(), handler }];
+        let routes = vec![Route::new("/", handler)];
         let (told, ends) = mpsc::channel();
         let (done, is_done) = mpsc::channel::<()>();
         let is_done = std::sync::Mutex::new(is_done);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// What the files of a folder must not name, because their layer does without it.
 const LAYERS: &[(&[&str], &[&str], &str)] = &[
     (
-        &["src/hub", "src/http", "src/key.rs", "src/pool", "src/timer", "src/ws"],
+        &["src/hub", "src/http", "src/key.rs", "src/line.rs", "src/pool", "src/timer", "src/ws"],
         &[
             "mio::",
             "libc::",
@@ -40,6 +40,32 @@ const LAYERS: &[(&[&str], &[&str], &str)] = &[
         ],
         &["mio::", "libc::", "rustix::", "socket2::", "Instant"],
         "runs on any poller and clock",
+    ),
+    (
+        &["src/client"],
+        &[
+            "mio::",
+            "libc::",
+            "rustix::",
+            "socket2::",
+            "signal_hook",
+            "std::thread",
+            "Mutex",
+            "Instant",
+        ],
+        "waits, reads the terminal and hears signals through os",
+    ),
+    (
+        &[
+            "src/client/ending.rs",
+            "src/client/header.rs",
+            "src/client/lines.rs",
+            "src/client/repeat.rs",
+            "src/client/url.rs",
+            "src/client/visible.rs",
+        ],
+        &["std::net", "std::io", "std::os", "crate::os", "Clock"],
+        "is a function of text and numbers",
     ),
 ];
 

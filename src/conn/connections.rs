@@ -12,7 +12,7 @@ use crate::key::{ConnKey, Link};
 use crate::metrics::Counters;
 use crate::pool::{Backlog, Buffers, Carries, ReadBuffer, SharedBudget};
 use crate::reactor::Transport;
-use crate::services::{CloseReason, Effect, LoopSite, Router, Welcome};
+use crate::services::{CloseReason, LoopSite, Requested, Router, Welcome};
 use crate::timer::{Millis, Tick, Wheel};
 
 /// The connections of one loop, their buffers, timers and services. It is told what happened by
@@ -38,8 +38,7 @@ pub struct Connections<S> {
     /// Output of the connection that is being handled; empty between connections.
     pub(super) outgoing: Outgoing,
     /// What services asked for that concerns other connections.
-    pub(super) effects: Vec<Effect>,
-    pub(super) effects_ignored: u64,
+    pub(super) requested: Requested,
     /// Effects are being carried out: what comes of them waits for its round.
     pub(super) is_applying_effects: bool,
     pub(super) half_open: HalfOpen,
@@ -89,8 +88,7 @@ impl<S: Transport> Connections<S> {
             carries: Carries::default(),
             backlog: Backlog::default(),
             outgoing: Outgoing::default(),
-            effects: Vec::new(),
-            effects_ignored: 0,
+            requested: Requested { now, ..Requested::default() },
             is_applying_effects: false,
             half_open: HalfOpen::default(),
             run_queue: RunQueue::default(),
@@ -114,6 +112,7 @@ impl<S: Transport> Connections<S> {
     pub fn set_now(&mut self, now: Millis) {
         self.now = now;
         self.tick = now.tick();
+        self.requested.now = now;
     }
 
     /// Adds an accepted socket. Where `refuse` is set it will be told 503 whatever it asks. If the
@@ -195,7 +194,7 @@ impl<S: Transport> Connections<S> {
         !self.run_queue.is_empty()
             || !self.dirty.is_empty()
             || !self.dead.is_empty()
-            || !self.effects.is_empty()
+            || !self.requested.effects.is_empty()
     }
 
     /// From now on every request is answered 503.

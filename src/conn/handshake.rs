@@ -7,9 +7,10 @@ use crate::http::{
     write_switching_protocols,
 };
 use crate::key::ConnKey;
+use crate::line::write_line;
 use crate::pool::ReadBuffer;
 use crate::reactor::Transport;
-use crate::services::{Admission, CloseReason, Effects, Found, Peer, Welcome};
+use crate::services::{Admission, Arrival, CloseReason, Effects, Found, Peer, Welcome};
 use crate::ws::Progress;
 
 impl<S: Transport> Connections<S> {
@@ -101,9 +102,11 @@ impl<S: Transport> Connections<S> {
         let admission = match self.decision.take() {
             Some(decision) => decision.map(Admission::Now),
             None => {
-                let (later, ignored) = (&mut self.effects, &mut self.effects_ignored);
-                let mut effects = Effects::apart(route_number, later, ignored);
-                route.service.admit(&request, peer, &mut effects)
+                let socket = self.table.get(key).map(|conn| &conn.socket);
+                let address = || socket?.peer_address().ok();
+                let arrival = Arrival::new(Some(&request), &address);
+                let mut effects = Effects::apart(route_number, &mut self.requested);
+                route.service.admit(&arrival, peer, &mut effects)
             }
         };
         match admission {
@@ -116,6 +119,7 @@ impl<S: Transport> Connections<S> {
                     subprotocol,
                     &welcome.headers,
                 );
+                self.counters.upgrades.add(1);
                 self.open(key, route_number);
             }
             Err(rejection) => {
@@ -127,7 +131,7 @@ impl<S: Transport> Connections<S> {
 
     /// The request stays where it is, in the carry that it will be given, until its service says
     /// what becomes of it.
-    fn wait_for_decision(&mut self, key: ConnKey, route_number: u8) {
+    pub(super) fn wait_for_decision(&mut self, key: ConnKey, route_number: u8) {
         let Some(conn) = self.table.get_mut(key) else { return };
         conn.route = route_number;
         conn.flags.set(Flags::UNDECIDED);
@@ -143,6 +147,9 @@ impl<S: Transport> Connections<S> {
         if !conn.flags.take(Flags::UNDECIDED) {
             self.counters.effects_ignored.add(1);
             return;
+        }
+        if conn.flags.has(Flags::LINES) {
+            return self.decide_line(key, decision);
         }
         let carry = conn.carry;
         let Some(mut buffer) = self.carries.borrow(carry) else { return };
@@ -163,7 +170,7 @@ impl<S: Transport> Connections<S> {
         }
         let route = conn.route;
         let peer = Peer { loop_index: self.loop_index, key };
-        let mut effects = Effects::apart(route, &mut self.effects, &mut self.effects_ignored);
+        let mut effects = Effects::apart(route, &mut self.requested);
         self.router.socket(route).service.on_cancel(peer, &mut effects);
     }
 
@@ -180,8 +187,12 @@ impl<S: Transport> Connections<S> {
         self.reject(key, &Rejection::unavailable(self.settings.retry_after_s, text), head_only);
     }
 
-    fn reject(&mut self, key: ConnKey, rejection: &Rejection, head_only: bool) {
-        rejection.write_to(head_only, self.outgoing.cork());
+    pub(super) fn reject(&mut self, key: ConnKey, rejection: &Rejection, head_only: bool) {
+        if self.speaks_lines(key) {
+            write_line(rejection.body().as_bytes(), self.outgoing.cork());
+        } else {
+            rejection.write_to(head_only, self.outgoing.cork());
+        }
         self.finish(key, CloseReason::Gone);
     }
 }

@@ -26,6 +26,7 @@ mod idle;
 #[cfg(any(test, feature = "sim"))]
 mod invariants;
 mod lifecycle;
+mod lines;
 mod outgoing;
 mod publish;
 mod receive;
@@ -36,7 +37,7 @@ mod table;
 
 pub use connections::Connections;
 pub(crate) use outgoing::Outgoing;
-pub use publish::Mail;
+pub use publish::{Mail, PostMail};
 pub use settings::ConnSettings;
 
 use flags::Flags;

@@ -132,6 +132,7 @@ impl<S: Transport> Connections<S> {
             if conn.queue.is_empty() {
                 break;
             }
+            self.backlog.join(&mut conn.queue, &mut self.buffers, self.now);
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let count = self.backlog.gather(&conn.queue, &mut slices);
             let slices = &slices[..count];

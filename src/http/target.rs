@@ -32,13 +32,18 @@ impl<'b> Path<'b> {
         after_slash.split(|&byte| byte == b'/').map(Encoded::segment)
     }
 
-    /// Whether the decoded segments are those of `literal`, which begins with `/` and is not
-    /// encoded: `/chat/room`. Never allocates. A slash at the end counts.
-    pub fn matches(self, literal: &str) -> bool {
-        let Some(literal) = literal.strip_prefix('/') else { return false };
-        let mut expected = literal.split('/');
-        self.segments().all(|segment| expected.next().is_some_and(|text| segment.matches(text)))
-            && expected.next().is_none()
+    /// Whether the decoded segments are those of `pattern`, which begins with `/` and is not
+    /// encoded: `/chat/room`. A segment `:name` of the pattern stands for any that is not empty.
+    /// Never allocates. A slash at the end counts.
+    pub fn matches(self, pattern: &str) -> bool {
+        let Some(pattern) = pattern.strip_prefix('/') else { return false };
+        let mut expected = pattern.split('/');
+        self.segments().all(|segment| {
+            expected.next().is_some_and(|text| match text.strip_prefix(':') {
+                Some(_) => !segment.raw().is_empty(),
+                None => segment.matches(text),
+            })
+        }) && expected.next().is_none()
     }
 }
 

@@ -11,6 +11,8 @@
 //!                            └──► "tail of a reply"
 //! ```
 
+mod join;
+
 use std::io::IoSlice;
 
 use slab::Slab;
@@ -154,6 +156,30 @@ impl Backlog {
         let (content, kind) = (id.0, Kind::Frame);
         let segment = Segment { next: Link::NONE, since: tick, content, kind, continues: false };
         self.append(queue, segment, length);
+    }
+
+    /// Whether at least `count` segments wait: for pushed messages, at least as many of them.
+    #[must_use]
+    pub fn holds(&self, queue: &OutQueue, count: usize) -> bool {
+        // The smallest frame has two bytes, so a short queue need not be walked.
+        if queue.bytes() / 2 < count {
+            return false;
+        }
+        let mut at = queue.head;
+        for _ in 1..count {
+            match self.segment(at) {
+                Some(segment) => at = segment.next,
+                None => return false,
+            }
+        }
+        self.segment(at).is_some()
+    }
+
+    fn frame(&self, segment: &Segment) -> Option<&EncodedFrame> {
+        match segment.kind {
+            Kind::Block => None,
+            Kind::Frame => self.frames.get(segment.content as usize).map(|shared| &shared.frame),
+        }
     }
 
     /// Forgets a shared frame that found no recipient.

@@ -9,7 +9,7 @@ use super::drain::Drain;
 use super::listener::{Acceptor, ListenerSettings};
 use super::mailbox::Mailbox;
 use super::poller::{Poller, Readiness};
-use crate::conn::{Connections, Mail};
+use crate::conn::{Connections, Mail, PostMail};
 use crate::key::ConnKey;
 use crate::metrics::Counters;
 use crate::pool::Lease;
@@ -49,6 +49,8 @@ pub enum LoopCommand {
 pub struct LoopLinks {
     /// From the control thread.
     pub commands: Arc<Mailbox<LoopCommand>>,
+    /// To this loop's services, from other threads.
+    pub letters: Arc<Mailbox<Mail>>,
     /// From the other loops.
     pub incoming: Vec<Arc<Mailbox<Mail>>>,
     /// To the other loops, by their number; there is none to itself.
@@ -91,12 +93,14 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         poller: P,
         clock: C,
         settings: LoopSettings,
-        connections: Connections<P::Socket>,
+        mut connections: Connections<P::Socket>,
         counters: Arc<Counters>,
         links: LoopLinks,
         budget: Lease,
     ) -> Self {
         let listeners = poller.listener_count();
+        let letters = Arc::clone(&links.letters);
+        connections.start(&(Arc::new(move |mail| letters.send_one(mail)) as PostMail));
         Self {
             acceptor: Acceptor::new(settings.listeners.clone(), listeners, budget),
             outboxes: links.outgoing.iter().map(|_| VecDeque::new()).collect(),
@@ -138,6 +142,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         self.connections.run();
         self.read_mail(now);
         self.connections.expire_timers(self.settings.timers_per_turn);
+        self.connections.tick_services();
         self.say_goodbye(now);
         self.connections.apply_effects();
         self.connections.flush_dirty(self.settings.flushes_per_turn);
@@ -184,6 +189,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         let has_outbox = self.outboxes.iter().any(|outbox| !outbox.is_empty());
         let due = [
             self.connections.next_timer(),
+            self.connections.next_tick(),
             self.acceptor.due(now, refused_count),
             self.connections.trim(),
             self.drain.as_ref().map(|drain| drain.due(now)),
@@ -203,7 +209,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             // what holds its sender up.
             if self.inbox.is_empty() {
                 self.has_mail = false;
-                for mailbox in &self.links.incoming {
+                for mailbox in self.links.incoming.iter().chain([&self.links.letters]) {
                     let mut letters = VecDeque::new();
                     mailbox.take(&mut letters);
                     self.inbox.append(&mut letters);

@@ -50,6 +50,13 @@ impl<T> Mailbox<T> {
         }
     }
 
+    /// Puts in one letter, if there is room; whether there was.
+    pub fn send_one(&self, letter: T) -> bool {
+        let mut outbox = VecDeque::from([letter]);
+        self.send(&mut outbox);
+        outbox.is_empty()
+    }
+
     /// Takes everything out, into `inbox`, which is empty.
     pub fn take(&self, inbox: &mut VecDeque<T>) {
         debug_assert!(inbox.is_empty());

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::{Letter, Peer, Welcome};
 use crate::conn::Outgoing;
 use crate::http::Rejection;
+use crate::timer::Millis;
 use crate::ws::{CloseCode, EncodedFrame, MessageKind};
 
 /// A whole message, unmasked and checked, where it lies in the loop's buffer.
@@ -66,6 +67,16 @@ pub(crate) enum Effect {
     Unsubscribe(Peer, Arc<str>),
 }
 
+/// What the services of a loop asked for and what is yet to be done.
+#[derive(Debug, Default)]
+pub(crate) struct Requested {
+    /// The time of this turn.
+    pub(crate) now: Millis,
+    pub(crate) effects: Vec<Effect>,
+    /// Effects on connections that are not there.
+    pub(crate) ignored: u64,
+}
+
 /// A frame for all members of a topic but one.
 #[derive(Clone, Debug)]
 pub(crate) struct Publication {
@@ -96,8 +107,7 @@ pub struct Effects<'e> {
     /// Number of the route whose service is called.
     route: u8,
     current: Option<Current<'e>>,
-    later: &'e mut Vec<Effect>,
-    ignored: &'e mut u64,
+    requested: &'e mut Requested,
 }
 
 /// The connection that the callback is about, while it is open.
@@ -116,22 +126,27 @@ impl<'e> Effects<'e> {
         peer: Peer,
         message: Range<usize>,
         outgoing: &'e mut Outgoing,
-        later: &'e mut Vec<Effect>,
-        ignored: &'e mut u64,
+        requested: &'e mut Requested,
     ) -> Self {
-        Self { route, current: Some(Current { peer, outgoing, message }), later, ignored }
+        Self { route, current: Some(Current { peer, outgoing, message }), requested }
     }
 
     /// Effects of a callback that is not about an open connection.
-    pub(crate) fn apart(route: u8, later: &'e mut Vec<Effect>, ignored: &'e mut u64) -> Self {
-        Self { route, current: None, later, ignored }
+    pub(crate) fn apart(route: u8, requested: &'e mut Requested) -> Self {
+        Self { route, current: None, requested }
+    }
+
+    /// The time of this turn, the same for all callbacks in it.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.requested.now
     }
 
     /// Answers the current peer with a copy of `payload`. Text must be UTF-8.
     pub fn reply(&mut self, kind: MessageKind, payload: &[u8]) {
         match &mut self.current {
             Some(current) => current.outgoing.frame(kind.opcode(), payload),
-            None => *self.ignored += 1,
+            None => self.requested.ignored += 1,
         }
     }
 
@@ -148,7 +163,7 @@ impl<'e> Effects<'e> {
                 debug_assert_eq!(payload.len(), current.message.len());
                 current.outgoing.frame_in_place(kind.opcode(), payload, current.message.clone());
             }
-            None => *self.ignored += 1,
+            None => self.requested.ignored += 1,
         }
     }
 
@@ -157,30 +172,30 @@ impl<'e> Effects<'e> {
     pub fn send(&mut self, peer: Peer, frame: EncodedFrame) {
         match &mut self.current {
             Some(current) if current.peer == peer => current.outgoing.encoded(&frame),
-            _ => self.later.push(Effect::Send(peer, frame)),
+            _ => self.requested.effects.push(Effect::Send(peer, frame)),
         }
     }
 
     /// Lets a peer in, or not, for which [`Admission::Later`](super::Admission::Later) was the
     /// answer so far. If it has left meanwhile, nothing happens.
     pub fn decide(&mut self, peer: Peer, decision: Result<Welcome, Rejection>) {
-        self.later.push(Effect::Decide(peer, decision));
+        self.requested.effects.push(Effect::Decide(peer, decision));
     }
 
     /// Makes a peer a member of a topic of this service.
     pub fn subscribe(&mut self, peer: Peer, topic: &Arc<str>) {
-        self.later.push(Effect::Subscribe(peer, Arc::clone(topic)));
+        self.requested.effects.push(Effect::Subscribe(peer, Arc::clone(topic)));
     }
 
     /// Takes a peer out of a topic. It leaves all of them by itself when it closes.
     pub fn unsubscribe(&mut self, peer: Peer, topic: &Arc<str>) {
-        self.later.push(Effect::Unsubscribe(peer, Arc::clone(topic)));
+        self.requested.effects.push(Effect::Unsubscribe(peer, Arc::clone(topic)));
     }
 
     /// Sends a frame to every member of a topic, on all loops.
     pub fn publish(&mut self, topic: &Arc<str>, frame: EncodedFrame, order: Order) {
         let publication = Publication { topic: Arc::clone(topic), frame, except: None };
-        self.later.push(Effect::Publish(self.route, publication, order));
+        self.requested.effects.push(Effect::Publish(self.route, publication, order));
     }
 
     /// As [`Effects::publish`], to all but one.
@@ -192,12 +207,12 @@ impl<'e> Effects<'e> {
         order: Order,
     ) {
         let publication = Publication { topic: Arc::clone(topic), frame, except: Some(except) };
-        self.later.push(Effect::Publish(self.route, publication, order));
+        self.requested.effects.push(Effect::Publish(self.route, publication, order));
     }
 
     /// Sends a letter to this service's instance on a loop, in the order of sending.
     pub fn tell(&mut self, loop_index: u16, letter: Letter) {
-        self.later.push(Effect::Tell(self.route, loop_index, letter));
+        self.requested.effects.push(Effect::Tell(self.route, loop_index, letter));
     }
 
     /// Closes a connection, after what was sent to it before. `reason` is cut to 123 bytes.
@@ -205,7 +220,7 @@ impl<'e> Effects<'e> {
         let request = CloseRequest { code, reason: reason.into() };
         match &mut self.current {
             Some(current) if current.peer == peer => current.outgoing.request_close(request),
-            _ => self.later.push(Effect::Close(peer, request)),
+            _ => self.requested.effects.push(Effect::Close(peer, request)),
         }
     }
 }

@@ -4,24 +4,32 @@
 //! Each event loop has its own instance of every service, made on that loop's thread, so a service
 //! needs no locks and need be neither `Send` nor `Sync`.
 
+mod arrival;
 mod broadcast;
 mod echo;
 mod effects;
+mod letterbox;
 mod page;
+pub mod room;
 mod router;
+mod tokens;
 
 use std::any::Any;
 use std::fmt;
 
+pub use arrival::Arrival;
 pub use broadcast::Broadcast;
 pub use echo::Echo;
-pub(crate) use effects::{CloseRequest, Effect, Publication};
+pub(crate) use effects::{CloseRequest, Effect, Publication, Requested};
 pub use effects::{Effects, Message, Order};
+pub use letterbox::Letterbox;
 pub use page::{BuiltInPage, Page, PageReply};
 pub(crate) use router::Found;
 pub use router::{Handler, Route, RouteOptions, Router};
 
-use crate::http::{Rejection, ResponseHeader, Subprotocol, UpgradeRequest};
+pub use tokens::{TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups};
+
+use crate::http::{Rejection, ResponseHeader, Subprotocol};
 use crate::key::ConnKey;
 use crate::ws::{CloseCode, Violation};
 
@@ -58,7 +66,13 @@ impl fmt::Display for Peer {
 /// For every connection that is admitted, [`on_open`](Service::on_open) comes first, then any
 /// number of messages, then [`on_close`](Service::on_close) exactly once, and nothing after it.
 pub trait Service {
-    /// Whether to upgrade the request. The checks of RFC 6455 and of the route's origins have
+    /// The instance was made and will be called from now on. Whoever works for it on another thread
+    /// answers through `letterbox`.
+    fn on_start(&mut self, letterbox: Letterbox) {
+        let _ = letterbox;
+    }
+
+    /// Whether to let a connection in. The checks of RFC 6455 and of the route's origins have
     /// passed. A service that must ask elsewhere first says [`Admission::Later`] and answers with
     /// [`Effects::decide`]; meanwhile the connection waits with nothing but its request.
     ///
@@ -66,11 +80,11 @@ pub trait Service {
     /// The [`Rejection`] to send instead of the upgrade.
     fn admit(
         &mut self,
-        request: &UpgradeRequest<'_, '_>,
+        arrival: &Arrival<'_>,
         peer: Peer,
         effects: &mut Effects<'_>,
     ) -> Result<Admission, Rejection> {
-        let _ = (request, peer, effects);
+        let _ = (arrival, peer, effects);
         Ok(Admission::Now(Welcome::default()))
     }
 
@@ -91,6 +105,17 @@ pub trait Service {
     /// The connection is no longer open. Effects on it are counted and do nothing.
     fn on_close(&mut self, peer: Peer, reason: CloseReason, effects: &mut Effects<'_>) {
         let _ = (peer, reason, effects);
+    }
+
+    /// How often [`on_tick`](Service::on_tick) is to be called; asked once. A loop with such a
+    /// service wakes that often even when nobody is connected.
+    fn tick_ms(&self) -> Option<u64> {
+        None
+    }
+
+    /// Time has passed.
+    fn on_tick(&mut self, effects: &mut Effects<'_>) {
+        let _ = effects;
     }
 
     /// A sibling on loop `from`, or this instance itself, sent a letter with [`Effects::tell`].

@@ -3,18 +3,28 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{LoopSite, Page, Service};
+use super::{Letterbox, LoopSite, Page, Service};
 use crate::config::SlowPolicy;
 use crate::http::{OriginRule, Path, Subprotocol};
 use crate::hub::Hub;
+use crate::timer::Millis;
 
-/// A path and what serves it; the same path may have a socket route and a page.
+/// Paths and what serves them; the same path may have a socket route and a page.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// The path, beginning with `/`, as decoded segments joined by `/`.
-    pub path: String,
-    /// Who serves it.
+    /// The paths, each beginning with `/`, as decoded segments joined by `/`. A segment `:name`
+    /// stands for any that is not empty; a path without one comes first.
+    pub paths: Vec<String>,
+    /// Who serves them.
     pub handler: Handler,
+}
+
+impl Route {
+    /// A route with one path.
+    #[must_use]
+    pub fn new(path: impl Into<String>, handler: Handler) -> Self {
+        Self { paths: vec![path.into()], handler }
+    }
 }
 
 /// Makes the instances that serve a route, one on each loop's own thread.
@@ -44,6 +54,9 @@ pub struct RouteOptions {
     pub subprotocols: Vec<Subprotocol>,
     /// Largest message, in bytes of payload.
     pub message_bytes_max: usize,
+    /// Pushed messages that wait for one connection before its backlog counts as full; `None`
+    /// leaves that to the bytes.
+    pub backlog_messages_max: Option<usize>,
     /// What becomes of pushed messages when a connection's backlog is full.
     pub slow_policy: SlowPolicy,
 }
@@ -54,6 +67,7 @@ impl Default for RouteOptions {
             origins: OriginRule::SameHost,
             subprotocols: Vec::new(),
             message_bytes_max: 1 << 20,
+            backlog_messages_max: None,
             slow_policy: SlowPolicy::Disconnect,
         }
     }
@@ -62,12 +76,14 @@ impl Default for RouteOptions {
 /// One loop's services.
 pub struct Router {
     sockets: Vec<SocketRoute>,
-    pages: Vec<(String, Box<dyn Page>)>,
+    pages: Vec<(Vec<String>, Box<dyn Page>)>,
+    /// What services asked to be called for, and when next, by number.
+    ticks: Vec<(u8, u64, Millis)>,
 }
 
 /// A socket route with this loop's instance of its service.
 pub(crate) struct SocketRoute {
-    path: String,
+    paths: Vec<String>,
     pub(crate) service: Box<dyn Service>,
     pub(crate) hub: Hub,
     pub(crate) options: RouteOptions,
@@ -85,13 +101,13 @@ impl Router {
     /// Makes this loop's instances. At most 256 socket routes are served.
     #[must_use]
     pub fn new(routes: &[Route], site: LoopSite) -> Self {
-        let mut router = Self { sockets: Vec::new(), pages: Vec::new() };
-        for Route { path, handler } in routes {
-            let path = path.clone();
+        let mut router = Self { sockets: Vec::new(), pages: Vec::new(), ticks: Vec::new() };
+        for Route { paths, handler } in routes {
+            let paths = paths.clone();
             match handler {
-                Handler::Page(make) => router.pages.push((path, make())),
+                Handler::Page(make) => router.pages.push((paths, make())),
                 Handler::Socket(make, options) => router.sockets.push(SocketRoute {
-                    path,
+                    paths,
                     service: make(site),
                     hub: Hub::default(),
                     options: options.clone(),
@@ -103,15 +119,44 @@ impl Router {
 
     /// Finds who serves `path`. A request that wants no upgrade prefers a page.
     pub(crate) fn find(&mut self, path: Path<'_>, wants_upgrade: bool) -> Found<'_> {
-        let socket = self.sockets.iter().position(|route| path.matches(&route.path));
+        let socket = best_match(path, self.sockets.iter().map(|route| &route.paths));
         let socket = socket.and_then(|index| u8::try_from(index).ok());
-        let page = self.pages.iter_mut().find(|(literal, _)| path.matches(literal));
-        match (socket, page) {
+        let page = best_match(path, self.pages.iter().map(|(paths, _)| paths));
+        match (socket, page.and_then(|index| self.pages.get_mut(index))) {
             (Some(index), None) => Found::Socket(index),
             (Some(index), Some(_)) if wants_upgrade => Found::Socket(index),
             (_, Some((_, page))) => Found::Page(page.as_mut()),
             (None, None) => Found::Nothing,
         }
+    }
+
+    /// Begins: services learn where letters for them go, and `now` their ticks begin.
+    pub(crate) fn start(&mut self, now: Millis, letterbox: impl Fn(u8) -> Letterbox) {
+        for (number, route) in (0..=u8::MAX).zip(&mut self.sockets) {
+            route.service.on_start(letterbox(number));
+            if let Some(tick_ms) = route.service.tick_ms() {
+                self.ticks.push((number, tick_ms.max(1), now.plus(tick_ms.max(1))));
+            }
+        }
+    }
+
+    /// When a service is to be called next.
+    pub(crate) fn next_tick(&self) -> Option<Millis> {
+        self.ticks.iter().map(|(.., due)| *due).min()
+    }
+
+    /// A route whose service is to be called `now`. After a long sleep it is called once.
+    pub(crate) fn take_tick(&mut self, now: Millis) -> Option<u8> {
+        let (number, tick_ms, due) = self.ticks.iter_mut().find(|(.., due)| *due <= now)?;
+        *due = now.plus(*tick_ms);
+        Some(*number)
+    }
+
+    /// The number of the socket route that has exactly this path among its own.
+    #[must_use]
+    pub fn number_of(&self, path: &str) -> Option<u8> {
+        let has_path = |route: &SocketRoute| route.paths.iter().any(|own| own == path);
+        self.sockets.iter().position(has_path).and_then(|index| u8::try_from(index).ok())
     }
 
     /// Subscriptions in the hubs of all routes.
@@ -126,12 +171,31 @@ impl Router {
     }
 }
 
+/// The place of the path's owner: whoever names it literally, else whoever has a pattern for it.
+fn best_match<'p>(path: Path<'_>, owners: impl Iterator<Item = &'p Vec<String>>) -> Option<usize> {
+    let mut by_pattern = None;
+    for (index, paths) in owners.enumerate() {
+        for own in paths.iter().filter(|own| path.matches(own)) {
+            if !is_pattern(own) {
+                return Some(index);
+            }
+            by_pattern = by_pattern.or(Some(index));
+        }
+    }
+    by_pattern
+}
+
+/// Whether a route's path has a segment that stands for any.
+fn is_pattern(path: &str) -> bool {
+    path.contains("/:")
+}
+
 impl fmt::Debug for Router {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Router")
-            .field("sockets", &self.sockets.iter().map(|route| &route.path).collect::<Vec<_>>())
-            .field("pages", &self.pages.iter().map(|(path, _)| path).collect::<Vec<_>>())
+            .field("sockets", &self.sockets.iter().map(|route| &route.paths).collect::<Vec<_>>())
+            .field("pages", &self.pages.iter().map(|(paths, _)| paths).collect::<Vec<_>>())
             .finish()
     }
 }

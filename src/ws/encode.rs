@@ -5,6 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::close::CloseCode;
 use super::decoder::MessageKind;
 use super::header::{FIN, Opcode};
+use crate::line::write_line;
 
 /// Longest header that a server frame has.
 pub const SERVER_HEADER_BYTES_MAX: usize = 10;
@@ -54,6 +55,7 @@ impl ServerHeader {
 pub struct EncodedFrame {
     bytes: Bytes,
     payload_at: u8,
+    is_joinable: bool,
 }
 
 impl EncodedFrame {
@@ -61,6 +63,13 @@ impl EncodedFrame {
     #[must_use]
     pub fn text(text: &str) -> Self {
         Self::new(MessageKind::Text, text.as_bytes())
+    }
+
+    /// A text frame that may be sent as one with others of its kind that wait for the same
+    /// connection, their texts joined by line breaks.
+    #[must_use]
+    pub fn joinable_text(text: &str) -> Self {
+        Self { is_joinable: true, ..Self::text(text) }
     }
 
     /// A binary frame.
@@ -76,13 +85,36 @@ impl EncodedFrame {
         let mut bytes = BytesMut::with_capacity(header.as_bytes().len() + payload.len());
         bytes.put_slice(header.as_bytes());
         bytes.put_slice(payload);
-        Self { bytes: bytes.freeze(), payload_at: header.len }
+        Self { bytes: bytes.freeze(), payload_at: header.len, is_joinable: false }
+    }
+
+    /// The same text as a line for a plain TCP client; there is none for binary.
+    #[must_use]
+    pub fn to_line(&self) -> Option<Self> {
+        if !self.is_text() {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(self.payload().len() + 1);
+        write_line(self.payload(), &mut bytes);
+        Some(Self { bytes: bytes.into(), payload_at: 0, is_joinable: false })
     }
 
     /// Header and payload, as they go on the wire.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Whether it may be joined with others.
+    #[must_use]
+    pub fn is_joinable(&self) -> bool {
+        self.is_joinable
+    }
+
+    /// Whether the payload is text.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        self.bytes.first() == Some(&(FIN | Opcode::Text as u8))
     }
 
     /// The payload alone.

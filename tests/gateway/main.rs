@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `start` | command line, configuration, limits, the lines it logs, exit codes |
 //! | `http`, `handshake` | every reply of the specification; whatever is sent, a proper end |
+//! | `client_command` | `tidegate client`: lines in, lines out, how it ends, exit codes |
 //! | `echo`, `clients` | messages of every size, cut and kind, from clients of three languages |
 //! | `browser` | the pages as people meet them, in a real browser |
 //! | `limits` | descriptors and handshakes run out, and nobody inside notices |
@@ -29,6 +30,7 @@ mod handshake;
 mod http;
 
 mod browser;
+mod client_command;
 mod clients;
 mod echo;
 

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tidegate::http::{Rejection, UpgradeRequest};
+use tidegate::http::Rejection;
 use tidegate::services::{
-    Admission, CloseReason, Effects, Letter, LoopSite, Message, Peer, Service, Welcome,
+    Admission, Arrival, CloseReason, Effects, Letter, Letterbox, LoopSite, Message, Peer, Service,
+    Welcome,
 };
 use tidegate::ws::{CloseCode, EncodedFrame};
 
@@ -64,11 +65,11 @@ impl<S> Watched<S> {
 impl<S: Service> Service for Watched<S> {
     fn admit(
         &mut self,
-        request: &UpgradeRequest<'_, '_>,
+        arrival: &Arrival<'_>,
         peer: Peer,
         effects: &mut Effects<'_>,
     ) -> Result<Admission, Rejection> {
-        self.service.admit(request, peer, effects)
+        self.service.admit(arrival, peer, effects)
     }
 
     fn on_cancel(&mut self, peer: Peer, effects: &mut Effects<'_>) {
@@ -84,6 +85,18 @@ impl<S: Service> Service for Watched<S> {
 
     fn on_letter(&mut self, from: u16, letter: Letter, effects: &mut Effects<'_>) {
         self.service.on_letter(from, letter, effects);
+    }
+
+    fn on_start(&mut self, letterbox: Letterbox) {
+        self.service.on_start(letterbox);
+    }
+
+    fn tick_ms(&self) -> Option<u64> {
+        self.service.tick_ms()
+    }
+
+    fn on_tick(&mut self, effects: &mut Effects<'_>) {
+        self.service.on_tick(effects);
     }
 
     fn on_open(&mut self, peer: Peer, effects: &mut Effects<'_>) {
@@ -251,11 +264,12 @@ impl Gatekeeper {
 impl Service for Gatekeeper {
     fn admit(
         &mut self,
-        request: &UpgradeRequest<'_, '_>,
+        arrival: &Arrival<'_>,
         peer: Peer,
         effects: &mut Effects<'_>,
     ) -> Result<Admission, Rejection> {
-        let query = String::from_utf8_lossy(request.query().raw()).into_owned();
+        let query = arrival.request().map_or(&b""[..], |request| request.query().raw());
+        let query = String::from_utf8_lossy(query).into_owned();
         effects.tell(self.decider(), Box::new(Inquiry::About(peer, query)));
         Ok(Admission::Later)
     }

@@ -11,7 +11,8 @@ use tidegate::services::{
 use tidegate::sim::{Faults, Network, ServerSettings, SimClock, SimServer};
 use tidegate::timer::Clock as _;
 
-use crate::client::Client;
+use crate::add_service::Add;
+use crate::client::{Client, LineClient};
 use crate::services::{Bouncer, Gatekeeper, Journal, Narcissus, Relay, Watched};
 
 /// What a world is made of.
@@ -22,6 +23,8 @@ pub(crate) struct Setup {
     pub(crate) faults: Faults,
     pub(crate) message_bytes_max: Option<usize>,
     pub(crate) slow_policy: SlowPolicy,
+    /// Whether the example service is there. It wakes its loops every second.
+    pub(crate) has_add: bool,
     /// Descriptors that the server may have from its first turn on.
     pub(crate) descriptors_max: Option<usize>,
 }
@@ -100,7 +103,14 @@ impl World {
 
     /// A client that has connected and said nothing.
     pub(crate) fn connect(&self, loop_index: usize) -> Client {
-        Client::new(self.network.connect(loop_index).expect("the loop listens"))
+        Client::new(self.network.connect(loop_index, 0).expect("the loop listens"))
+    }
+
+    /// A client of the line listener.
+    pub(crate) fn connect_line(&mut self, loop_index: usize) -> LineClient {
+        let connection = self.network.connect(loop_index, 1).expect("the loop listens for lines");
+        self.settle();
+        LineClient::new(connection)
     }
 
     /// A client that has asked for a WebSocket on `path` and got it.
@@ -141,15 +151,19 @@ fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
         ..RouteOptions::default()
     };
     let page: Handler = Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat()) as Box<dyn Page>));
-    vec![
+    let mut routes = vec![
         socket("/echo", &options, journal, |_, _| Echo),
         socket("/broadcast", &options, journal, |_, _| Broadcast::new(Order::Topic)),
         socket("/gate", &options, journal, |_, site| Gatekeeper::new(site)),
         socket("/narcissus", &options, journal, Narcissus::new),
         socket("/relay", &options, journal, |journal, _| Relay::new(journal)),
         socket("/bounce", &options, journal, |_, _| Bouncer),
-        Route { path: "/".into(), handler: page },
-    ]
+        Route::new("/", page),
+    ];
+    if setup.has_add {
+        routes.push(socket("/add", &options, journal, |_, _| Add::default()));
+    }
+    routes
 }
 
 fn socket<S: Service + 'static>(
@@ -163,7 +177,7 @@ fn socket<S: Service + 'static>(
         let service = make(journal.clone(), site);
         Box::new(Watched::new(service, journal.clone())) as Box<dyn Service>
     };
-    Route { path: path.into(), handler: Handler::Socket(Arc::new(make), options.clone()) }
+    Route::new(path, Handler::Socket(Arc::new(make), options.clone()))
 }
 
 const TURNS_MAX: usize = 20_000;

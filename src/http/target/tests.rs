@@ -82,6 +82,8 @@ fn paths_match_by_decoded_segment() {
     assert!(parse("/chat/room").path.matches("/chat/room"));
     assert!(parse("/ch%61t?x").path.matches("/chat"));
     assert!(parse("/%E5%BC%A0").path.matches("/张"));
+    assert!(parse("/room/a%2Fb/x").path.matches("/room/:name/x"));
+    assert!(parse("/:name").path.matches("/:name"));
     for (target, literal) in [
         ("/chat", "chat"),
         ("/chat", "/"),

@@ -1,0 +1,116 @@
+//! How a message looks as a line of text.
+
+use thiserror::Error;
+
+/// A template with `{message}` once and `{name}` at most once, such as `{name}: {message}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineFormat {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Literal(Box<str>),
+    Message,
+    Name,
+}
+
+/// Why a text is no [`LineFormat`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "must be \"bare\", \"console\", \"from\", \"named\" or a line with {{message}} once and \
+     {{name}} at most once"
+)]
+pub struct InvalidLineFormat;
+
+impl Default for LineFormat {
+    /// `{name}: {message}`
+    fn default() -> Self {
+        Self { pieces: vec![Piece::Name, Piece::Literal(": ".into()), Piece::Message] }
+    }
+}
+
+impl LineFormat {
+    /// Reads a template, or one of the words for a format that is in use elsewhere:
+    ///
+    /// | word | template |
+    /// |---|---|
+    /// | `bare` | `{message}` |
+    /// | `console` | `{name}:{message}` |
+    /// | `from` | `{message} -- FROM {name}` |
+    /// | `named` | `{name}: {message}` |
+    ///
+    /// # Errors
+    /// [`InvalidLineFormat`] for anything else, such as a template with a line break.
+    pub fn parse(text: &str) -> Result<Self, InvalidLineFormat> {
+        let template = match text {
+            "bare" => "{message}",
+            "console" => "{name}:{message}",
+            "from" => "{message} -- FROM {name}",
+            "named" => "{name}: {message}",
+            template => template,
+        };
+        if template.matches("{message}").count() != 1
+            || template.matches("{name}").count() > 1
+            || template.chars().any(char::is_control)
+        {
+            return Err(InvalidLineFormat);
+        }
+        let mut pieces = Vec::new();
+        let mut rest = template;
+        while !rest.is_empty() {
+            let (piece, length) = if rest.starts_with("{message}") {
+                (Piece::Message, "{message}".len())
+            } else if rest.starts_with("{name}") {
+                (Piece::Name, "{name}".len())
+            } else {
+                let ends = ["{message}", "{name}"].into_iter().filter_map(|mark| rest.find(mark));
+                let length = ends.min().unwrap_or(rest.len());
+                (Piece::Literal(rest[..length].into()), length)
+            };
+            pieces.push(piece);
+            rest = &rest[length..];
+        }
+        Ok(Self { pieces })
+    }
+
+    /// The line for a message.
+    #[must_use]
+    pub fn line(&self, name: &str, message: &str) -> String {
+        let mut line = String::with_capacity(name.len() + message.len() + LITERAL_BYTES_GUESS);
+        for piece in &self.pieces {
+            line.push_str(match piece {
+                Piece::Literal(text) => text,
+                Piece::Message => message,
+                Piece::Name => name,
+            });
+        }
+        line
+    }
+}
+
+const LITERAL_BYTES_GUESS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_the_formats_of_the_write_ups() {
+        let line = |word: &str| LineFormat::parse(word).unwrap().line("张三", "hi {name}");
+        assert_eq!(line("bare"), "hi {name}");
+        assert_eq!(line("console"), "张三:hi {name}");
+        assert_eq!(line("from"), "hi {name} -- FROM 张三");
+        assert_eq!(line("named"), "张三: hi {name}");
+        assert_eq!(line("<{name}> {message}!"), "<张三> hi {name}!");
+    }
+
+    #[test]
+    fn a_template_says_where_the_message_goes() {
+        for text in
+            ["", "other", "{name}", "{message}{message}", "{name}{name}{message}", "\n{message}"]
+        {
+            assert_eq!(LineFormat::parse(text), Err(InvalidLineFormat), "{text}");
+        }
+    }
+}

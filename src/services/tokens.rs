@@ -1,0 +1,54 @@
+//! Login tokens: who may say what a name's token is, and how the answer comes back.
+
+use super::{Letterbox, Peer};
+
+/// Looks tokens up somewhere else, such as in Redis, without holding up the loop that asks.
+pub trait TokenLookup: Send + Sync {
+    /// Asks whether `inquiry.token` is the token of `inquiry.name`. A [`TokenAnswer`] comes to the
+    /// letterbox later, unless the inquiry is cancelled before.
+    ///
+    /// # Errors
+    /// [`TooManyLookups`] if so many are under way that this one was not begun.
+    fn ask(&self, inquiry: TokenInquiry) -> Result<(), TooManyLookups>;
+
+    /// The peer left: its answer is not wanted any more.
+    fn cancel(&self, peer: Peer);
+}
+
+/// A question that somebody at the door raises.
+#[derive(Clone, Debug)]
+pub struct TokenInquiry {
+    /// Who wants to be let in.
+    pub peer: Peer,
+    /// The name it gives.
+    pub name: String,
+    /// The token it shows.
+    pub token: String,
+    /// Where the answer goes.
+    pub answer_to: Letterbox,
+}
+
+/// The answer to a [`TokenInquiry`], as a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenAnswer {
+    /// Who waits for it.
+    pub peer: Peer,
+    /// What was found.
+    pub verdict: TokenVerdict,
+}
+
+/// What a look-up found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenVerdict {
+    /// The token is the one of the name.
+    Right,
+    /// There is no token for the name, or another one.
+    Wrong,
+    /// Nobody could be asked, or the answer took too long.
+    Unavailable,
+}
+
+/// So many look-ups are under way that no other is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many logins are being looked up, try again")]
+pub struct TooManyLookups;
