@@ -300,7 +300,7 @@ pub const KEYS: &[Key] = &[
     key(
         "token.token",
         REQUIRED,
-        Rule::Text { bytes_min: 1, bytes_max: 1024 },
+        Rule::Text { bytes_min: 1, bytes_max: 256 },
         "What has to be shown; never printed.",
     ),
     key(

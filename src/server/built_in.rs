@@ -9,7 +9,7 @@ use crate::config::{
 use crate::http::{OriginRule, Subprotocol};
 use crate::services::room::{LineFormat, NameSource, Room, RoomSettings, Tokens};
 use crate::services::{
-    Broadcast, Echo, Handler, IndexPage, LoopSite, Route, RouteOptions, Service, TokenLookup,
+    Broadcast, BuiltInPage, Echo, Handler, LoopSite, Route, RouteOptions, Service, TokenLookup,
 };
 
 /// The routes of a configuration. Rooms that have tokens looked up in Redis ask `lookup`; without
@@ -34,9 +34,8 @@ fn built_in_route(route: &EffectiveRoute, tokens: Tokens) -> Route {
             Handler::Socket(Arc::new(move |_| Box::new(Broadcast::new(order))), options(route))
         }
         ServiceKind::Echo => Handler::Socket(Arc::new(|_| Box::new(Echo)), options(route)),
-        ServiceKind::Hall | ServiceKind::Page => {
-            Handler::Page(Arc::new(|| Box::new(IndexPage::new())))
-        }
+        ServiceKind::Hall => Handler::Page(Arc::new(|| Box::new(BuiltInPage::hall()))),
+        ServiceKind::Page => Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat()))),
         ServiceKind::Room => {
             let settings = Arc::new(room_settings(route, tokens));
             let make = move |site: LoopSite| -> Box<dyn Service> {
