@@ -89,7 +89,7 @@ pub(super) fn shown(key: &str, value: &Value) -> Value {
     let is_known = keys::find(&name).is_some();
     let is_secret = match name.split('.').next() {
         Some("token") => name != "token.name",
-        Some("redis") => !is_known || value.as_str().is_some_and(is_headless_url),
+        Some("redis") => !is_known || (name == "redis.url" && !may_be_shown(value)),
         _ => !is_known && SECRET_WORDS.iter().any(|word| name.contains(word)),
     };
     match value.as_str() {
@@ -104,9 +104,9 @@ fn without_positions(key: &str) -> String {
     pieces.collect()
 }
 
-/// Whether `text` may be a URL with a password and without a scheme.
-fn is_headless_url(text: &str) -> bool {
-    text.contains('@') && !text.contains("://")
+/// Whether this is a URL in which a password would be found, or something without one.
+fn may_be_shown(url: &Value) -> bool {
+    url.as_str().is_some_and(|text| !text.contains('@') || text.contains("://"))
 }
 
 /// `text` with [`MASK`] for the password and for the query, if it is a URL that has them.

@@ -1,3 +1,5 @@
+mod rooms;
+
 use super::*;
 
 fn refusal(text: &str) -> String {
@@ -12,6 +14,9 @@ fn refused(cases: &[(&str, &str)]) {
         assert_eq!(refusal(text), format!("tidegate.toml: {line}"), "{text}");
     }
 }
+
+const PATH_RULE: &str =
+    "must start with / and be a URI path: no query, fragment, space or bad escape";
 
 #[test]
 fn every_range_is_enforced_at_both_ends() {
@@ -147,26 +152,15 @@ fn keys_must_agree() {
             "listener[1].address = \"[::1]:80\": must not be listed twice",
         ),
         ("route = []", "route = []: must hold at least one route"),
-        (
-            "[[route]]\npath = \"/a\"\nservice = \"echo\"\n\
-             [[route]]\npath = \"/b\"\nservice = \"broadcast\"\naliases = [\"/c\", \"/a\"]",
-            "route[1].aliases[1] = \"/a\": must not be the path of two WebSocket routes",
-        ),
-        (
-            "[[route]]\npath = \"/a\"\nservice = \"hall\"\n\
-             [[route]]\npath = \"/a\"\nservice = \"page\"",
-            "route[1].path = \"/a\": must not be the path of two pages",
-        ),
     ]);
 }
 
 #[test]
 fn routes_are_held_to_their_rules() {
-    let path_rule = "must start with / and be a URI path: no query, fragment, space or bad escape";
     for path in ["", "echo", "/a?b", "/a#b", "/a b"] {
         assert_eq!(
             refusal(&format!("[[route]]\npath = \"{path}\"\nservice = \"echo\"")),
-            format!("tidegate.toml: route[0].path = \"{path}\": {path_rule}")
+            format!("tidegate.toml: route[0].path = \"{path}\": {PATH_RULE}")
         );
     }
     let echo = |rest: &str| format!("[[route]]\npath = \"/\"\nservice = \"echo\"\n{rest}");
@@ -186,21 +180,6 @@ fn routes_are_held_to_their_rules() {
             "route[0].subprotocols[2] = \"a\": must not be listed twice",
         ),
     ]);
-    for (key, value) in [
-        ("origins", "\"*\""),
-        ("origins", "[\"null\"]"),
-        ("subprotocols", "[\"a\"]"),
-        ("message_bytes_max", "1000"),
-        ("slow_policy", "\"drop_newest\""),
-    ] {
-        assert_eq!(
-            refusal(&format!("[[route]]\npath = \"/\"\nservice = \"page\"\n{key} = {value}")),
-            format!(
-                "tidegate.toml: route[0].{key} = {value}: \
-                 must be left out where the service is \"page\""
-            )
-        );
-    }
 }
 
 #[test]
