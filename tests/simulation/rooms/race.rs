@@ -437,6 +437,28 @@ impl Race {
         Ok(())
     }
 
+    /// Whoever was replaced is silent from the first word of its successor on.
+    fn check_turns(&self) -> Result<(), String> {
+        if self.settings.logins == Logins::Many || self.settings.order == Order::Sender {
+            return Ok(());
+        }
+        for watcher in &self.guests[..self.watchers] {
+            let mut speakers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+            for text in &watcher.heard {
+                let speaker = self.guests.iter().position(|guest| guest.said.contains(text));
+                let speaker = speaker.ok_or_else(|| format!("nobody said {text}"))?;
+                let turns = speakers.entry(&*self.guests[speaker].name).or_default();
+                if turns.last() != Some(&speaker) {
+                    if turns.contains(&speaker) {
+                        return Err(format!("guest {speaker} said {text} after its successor"));
+                    }
+                    turns.push(speaker);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn play(mut self) -> Result<(), String> {
         self.settle()?;
         for _ in 0..STEPS {
@@ -445,6 +467,7 @@ impl Race {
         self.settle()?;
         self.check_hearing()?;
         self.check_speaking()?;
+        self.check_turns()?;
         for index in self.watchers..self.guests.len() {
             self.leave(index);
         }
