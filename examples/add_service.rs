@@ -43,7 +43,7 @@ enum Answer {
 /// The service. Every event loop has an instance of its own, made on its own thread: so there is
 /// nothing to lock, and a plain map will do. It holds when each of its peers was last heard.
 #[derive(Default)]
-pub struct Add {
+pub(crate) struct Add {
     heard: HashMap<Peer, Millis>,
 }
 

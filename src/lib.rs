@@ -17,8 +17,10 @@
 //! | [`ws`] | client bytes become messages, replies become frames |
 //! | [`services`] | what is done with a message |
 //! | [`hub`] | who gets a publication, inside one loop |
+//! | [`control`] | what waits on others, such as a look-up in Redis |
 //! | [`pool`], [`timer`], [`key`] | memory, deadlines and names that all of them use |
 //! | [`metrics`] | what is counted on the way |
+//! | [`client`] | the other side: `tidegate client`, which shares none of the above but `os` |
 //!
 //! `http`, `line`, `ws`, `hub`, `timer`, `pool` and `key` are functions of bytes and numbers: no sockets, no
 //! clock, no threads. `reactor` is generic over its poller and clock, so whole loops run in
@@ -46,11 +48,17 @@ pub mod ws;
 pub mod hub;
 pub mod services;
 
+// Under loom, which tests the mailbox only, its libraries do not build.
+#[cfg(not(loom))]
+pub mod control;
+
 pub mod key;
 pub mod pool;
 pub mod timer;
 
 pub mod metrics;
+
+pub mod client;
 
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

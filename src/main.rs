@@ -1,7 +1,8 @@
-//! The command line: configuration, limits, serve, exit code.
+//! The command line: configuration, limits, serve, exit code; or the client.
 //!
-//! Exit codes: 0 after a shutdown that was asked for, 1 when the gateway could not start or go on,
-//! 2 for a configuration that is wrong, 128 + n when a second signal n cut the shutdown short.
+//! Exit codes of the gateway: 0 after a shutdown that was asked for, 1 when the gateway could not start or go on,
+//! 2 for a configuration that is wrong, 128 + n when a second signal n cut the shutdown short. Those of the
+//! client stand in `tidegate::client`.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -9,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser;
+use tidegate::client;
 use tidegate::config::{Action, CommandLine, Config, Effective, Granted};
+use tidegate::metrics::report;
 use tidegate::os::{
     Descriptors, Request, Requests, give_freed_memory_back, kernel_warnings, raise_descriptor_limit,
 };
@@ -18,33 +21,38 @@ use tidegate::server::{LoopEnd, Server, built_in_routes};
 fn main() -> ExitCode {
     give_freed_memory_back();
     let command_line = CommandLine::parse();
-    let config = match command_line.configuration() {
-        Ok(config) => config,
-        Err(error) => return fail(&error, 2),
-    };
-    let descriptors = raise_descriptor_limit();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let granted = Granted { descriptors: descriptors.granted, cores };
     match command_line.action() {
-        Action::Check => check(&config, granted),
-        Action::Serve => {
-            let default_level = env_logger::Env::default().default_filter_or("info");
-            env_logger::Builder::from_env(default_level).init();
-            serve(&config.effective(granted), descriptors)
-        }
+        Action::Client(options) => client::run(options),
+        Action::Check => gateway(&command_line, check),
+        Action::Serve => gateway(&command_line, serve),
     }
 }
 
-fn check(config: &Config, granted: Granted) -> ExitCode {
+fn gateway(command_line: &CommandLine, run: fn(&Config, Descriptors) -> ExitCode) -> ExitCode {
+    match command_line.configuration() {
+        Ok(config) => run(&config, raise_descriptor_limit()),
+        Err(error) => fail(&error, 2),
+    }
+}
+
+fn granted(descriptors: Descriptors) -> Granted {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Granted { descriptors: descriptors.granted, cores }
+}
+
+fn check(config: &Config, descriptors: Descriptors) -> ExitCode {
     let mut output = std::io::stdout();
-    let text = config.check_text(granted);
+    let text = config.check_text(granted(descriptors));
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("cannot print: {error}"), 1),
     }
 }
 
-fn serve(settings: &Effective, descriptors: Descriptors) -> ExitCode {
+fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
+    let default_level = env_logger::Env::default().default_filter_or("info");
+    env_logger::Builder::from_env(default_level).init();
+    let settings = &config.effective(granted(descriptors));
     // Signals are taken over before anything is served, so that none ends the process halfway.
     let mut requests = match Requests::listen() {
         Ok(requests) => requests,
@@ -122,23 +130,8 @@ fn log_listeners(settings: &Effective, server: &Server) {
     }
 }
 
-/// One line with every counter that is not 0, summed over the loops.
 fn log_counters(server: &Server) {
-    let mut totals: Vec<(&str, u64)> = Vec::new();
-    for counters in server.counters() {
-        for (at, (name, value)) in counters.values().enumerate() {
-            match totals.get_mut(at) {
-                Some((_, total)) => *total += value,
-                None => totals.push((name, value)),
-            }
-        }
-    }
-    let line: Vec<String> = totals
-        .iter()
-        .filter(|(_, total)| *total > 0)
-        .map(|(name, total)| format!("{name}={total}"))
-        .collect();
-    log::info!("{}", line.join(" "));
+    log::info!("{}", report(server.counters(), None));
 }
 
 #[expect(clippy::print_stderr, reason = "errors of the command line go there, one line each")]

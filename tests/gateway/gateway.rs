@@ -1,7 +1,7 @@
 //! The program under test: started on a free port, watched, signalled, and always ended.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +11,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, pr
 use tempfile::NamedTempFile;
 
 use crate::patience::{eventually, until};
+use crate::skip::say;
 
 /// A running gateway.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ impl Gateway {
         command.args(["--listen", launch.listen]).env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let log = Log::follow(&mut child);
+        let log = Log::follow(child.stderr.take().unwrap());
         let mut gateway = Self { child, address: NOWHERE, log };
         gateway.address = until("the gateway listens", || {
             assert!(gateway.is_running(), "the gateway ended at once");
@@ -199,6 +200,7 @@ pub(crate) fn config_file(toml: &str) -> NamedTempFile {
     file
 }
 
+<<<<<<< HEAD
 /// Says that a test is skipped for want of `missing`, past the test runner's capture, or fails it
 /// where nothing may be skipped.
 pub(crate) fn skip_without(missing: &str) {
@@ -211,25 +213,28 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// The lines that a program writes, read as they come so that it never waits.
+=======
 /// The lines on standard error, read as they come so that the program never waits.
+>>>>>>> control
 #[derive(Clone, Debug, Default)]
-struct Log {
+pub(crate) struct Log {
     lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Log {
-    fn follow(child: &mut Child) -> Self {
+    pub(crate) fn follow(output: impl Read + Send + 'static) -> Self {
         let log = Self::default();
-        let (stderr, writer) = (child.stderr.take().unwrap(), log.clone());
+        let writer = log.clone();
         thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
                 writer.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
         log
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `start` | command line, configuration, limits, the lines it logs, exit codes |
 //! | `http`, `handshake` | every reply of the specification; whatever is sent, a proper end |
+//! | `client_command` | `tidegate client`: lines in, lines out, how it ends, exit codes |
 //! | `echo`, `clients` | messages of every size, cut and kind, from clients of three languages |
 //! | `limits` | descriptors and handshakes run out, and nobody inside notices |
 //! | `drain` | signals, goodbyes, exit codes |
@@ -19,6 +20,8 @@ mod frames;
 mod gateway;
 mod messages;
 mod patience;
+#[path = "../support/skip.rs"]
+mod skip;
 mod socket;
 
 mod start;
@@ -26,6 +29,7 @@ mod start;
 mod handshake;
 mod http;
 
+mod client_command;
 mod clients;
 mod echo;
 
