@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use clap::Parser;
 use tidegate::client;
 use tidegate::config::{Action, CommandLine, Config, Effective, Granted};
+use tidegate::metrics::report;
 use tidegate::os::{
     Descriptors, Request, Requests, give_freed_memory_back, kernel_warnings, raise_descriptor_limit,
 };
@@ -129,23 +130,8 @@ fn log_listeners(settings: &Effective, server: &Server) {
     }
 }
 
-/// One line with every counter that is not 0, summed over the loops.
 fn log_counters(server: &Server) {
-    let mut totals: Vec<(&str, u64)> = Vec::new();
-    for counters in server.counters() {
-        for (at, (name, value)) in counters.values().enumerate() {
-            match totals.get_mut(at) {
-                Some((_, total)) => *total += value,
-                None => totals.push((name, value)),
-            }
-        }
-    }
-    let line: Vec<String> = totals
-        .iter()
-        .filter(|(_, total)| *total > 0)
-        .map(|(name, total)| format!("{name}={total}"))
-        .collect();
-    log::info!("{}", line.join(" "));
+    log::info!("{}", report(server.counters(), None));
 }
 
 #[expect(clippy::print_stderr, reason = "errors of the command line go there, one line each")]

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, pr
 use tempfile::NamedTempFile;
 
 use crate::patience::{eventually, until};
+use crate::skip::say;
 
 /// A running gateway.
 #[derive(Debug)]
@@ -199,6 +200,7 @@ pub(crate) fn config_file(toml: &str) -> NamedTempFile {
     file
 }
 
+<<<<<<< HEAD
 /// Says that a test is skipped for want of `missing`, past the test runner's capture, or fails it
 /// where nothing may be skipped.
 pub(crate) fn skip_without(missing: &str) {
@@ -212,6 +214,9 @@ fn say(text: &str) {
 }
 
 /// The lines that a program writes, read as they come so that it never waits.
+=======
+/// The lines on standard error, read as they come so that the program never waits.
+>>>>>>> control
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     lines: Arc<Mutex<Vec<String>>>,
