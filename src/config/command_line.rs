@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use toml::Value;
 
 use super::error::{ConfigError, Refusal};
-use super::{Config, Listener};
+use super::{Config, Listener, ListenerKind};
 use crate::client::ClientOptions;
 
 /// What the command line asks for.
@@ -15,7 +15,7 @@ use crate::client::ClientOptions;
 #[command(name = "tidegate", version, about, long_about = None)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct CommandLine {
-    /// Listen on this IP address and port, instead of those in the file; repeatable
+    /// Listen on this IP address and port, instead of the HTTP listeners in the file; repeatable
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<SocketAddr>,
 
@@ -82,7 +82,9 @@ impl CommandLine {
             }
         };
         if !self.listen.is_empty() {
-            config.listeners = self.listen.iter().map(|&address| Listener { address }).collect();
+            // No flag can say what line clients join, so their listeners stay.
+            config.listeners.retain(|listener| listener.kind == ListenerKind::Line);
+            config.listeners.splice(..0, self.listen.iter().copied().map(Listener::http));
         }
         if let Some(loops) = self.loops {
             config.loops = loops;

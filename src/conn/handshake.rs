@@ -61,7 +61,7 @@ impl<S: Transport> Connections<S> {
                 let page = page.reply(&head);
                 let output = self.outgoing.cork();
                 let (content_type, headers) = (&page.content_type, &page.headers);
-                write_page(output, Status::Ok, content_type, headers, &page.body, head_only);
+                write_page(output, page.status, content_type, headers, &page.body, head_only);
                 self.counters.pages.add(1);
                 self.finish(key, CloseReason::Gone);
             }
@@ -86,6 +86,7 @@ impl<S: Transport> Connections<S> {
                     Status::MethodNotAllowed => &self.counters.refused_not_found,
                     Status::UpgradeRequired => &self.counters.refused_upgrade_required,
                     Status::Ok
+                    | Status::NotModified
                     | Status::BadRequest
                     | Status::NotFound
                     | Status::HeaderFieldsTooLarge

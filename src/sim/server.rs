@@ -116,7 +116,7 @@ impl SimServer {
             let counters = Arc::clone(&all_counters[index]);
             let clock = network.clock();
             let router = Router::new(routes, site);
-            let line = settings.line_route.and_then(|path| router.number_of(path));
+            let line = settings.line_route.and_then(|path| Router::number_of(routes, path));
             let entrances: Vec<_> =
                 [Entrance::Http].into_iter().chain(line.map(Entrance::Line)).collect();
             let event_loop = EventLoop::new(

@@ -200,23 +200,7 @@ pub(crate) fn config_file(toml: &str) -> NamedTempFile {
     file
 }
 
-<<<<<<< HEAD
-/// Says that a test is skipped for want of `missing`, past the test runner's capture, or fails it
-/// where nothing may be skipped.
-pub(crate) fn skip_without(missing: &str) {
-    let text = format!("!! SKIPPED for want of {missing}");
-    assert!(std::env::var_os("CI").is_none(), "{text}");
-    say(&text);
-}
-
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
-
 /// The lines that a program writes, read as they come so that it never waits.
-=======
-/// The lines on standard error, read as they come so that the program never waits.
->>>>>>> control
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     lines: Arc<Mutex<Vec<String>>>,

@@ -10,6 +10,7 @@
 //! | `http`, `handshake` | every reply of the specification; whatever is sent, a proper end |
 //! | `client_command` | `tidegate client`: lines in, lines out, how it ends, exit codes |
 //! | `echo`, `clients` | messages of every size, cut and kind, from clients of three languages |
+//! | `browser` | the pages as people meet them, in a real browser |
 //! | `limits` | descriptors and handshakes run out, and nobody inside notices |
 //! | `drain` | signals, goodbyes, exit codes |
 //! | `backpressure` | a client that does not read costs no memory and loses no byte |
@@ -23,12 +24,14 @@ mod patience;
 #[path = "../support/skip.rs"]
 mod skip;
 mod socket;
+mod webdriver;
 
 mod start;
 
 mod handshake;
 mod http;
 
+mod browser;
 mod client_command;
 mod clients;
 mod echo;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidegate::config::SlowPolicy;
 use tidegate::reactor::LoopCommand;
 use tidegate::services::{
-    Broadcast, Echo, Handler, IndexPage, LoopSite, Order, Page, Route, RouteOptions, Service,
+    Broadcast, BuiltInPage, Echo, Handler, LoopSite, Order, Page, Route, RouteOptions, Service,
 };
 use tidegate::sim::{Faults, Network, ServerSettings, SimClock, SimServer};
 use tidegate::timer::Clock as _;
@@ -155,7 +155,7 @@ fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
         slow_policy: setup.slow_policy,
         ..RouteOptions::default()
     };
-    let page: Handler = Handler::Page(Arc::new(|| Box::new(IndexPage::new()) as Box<dyn Page>));
+    let page: Handler = Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat()) as Box<dyn Page>));
     let mut routes = vec![
         socket("/echo", &options, journal, |_, _| Echo),
         socket("/broadcast", &options, journal, |_, _| Broadcast::new(Order::Topic)),

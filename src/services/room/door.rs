@@ -58,7 +58,7 @@ pub(super) fn introduce(
     let form = if speaks_events { Form::Events } else { Form::Lines };
     let read = || {
         let name = name_in_request(&settings.name, request, address)?;
-        Ok(Introduction { room: room_in_request(request)?, name, form })
+        Ok(Introduction { room: room_in_request(settings.room_segment, request)?, name, form })
     };
     read().map_err(|reason| Refusal { reason, form })
 }
@@ -99,10 +99,17 @@ fn name_in_request(
     }
 }
 
-fn room_in_request(request: &UpgradeRequest<'_, '_>) -> Result<Option<Arc<str>>, String> {
+fn room_in_request(
+    place: Option<usize>,
+    request: &UpgradeRequest<'_, '_>,
+) -> Result<Option<Arc<str>>, String> {
     let refused = |error: &dyn fmt::Display| format!("room refused: {error}");
-    let value = request.query().value("room").map_err(|error| refused(&error))?;
-    value.map(|room| check_name(&room).map_err(|error| refused(&error))).transpose()
+    let in_path = place.and_then(|place| segment(request.path(), place));
+    let room = match in_path {
+        Some(decoded) => Some(decoded.map_err(|error| refused(&error))?),
+        None => request.query().value("room").map_err(|error| refused(&error))?,
+    };
+    room.map(|room| check_name(&room).map_err(|error| refused(&error))).transpose()
 }
 
 fn name_in_path(path: Path<'_>, index: usize) -> Result<Arc<str>, String> {

@@ -30,6 +30,7 @@ mod token;
 pub use event::CHAT_SUBPROTOCOL;
 pub use line_format::{InvalidLineFormat, LineFormat};
 pub use name::NAME_BYTES_MAX;
+pub(crate) use name::is_name;
 pub use roster::{LISTED_MAX, RELISTED_BELOW};
 pub use service::Room;
 pub use settings::{Logins, NameSource, Newlines, RoomSettings, Tokens};

@@ -33,6 +33,11 @@ pub(super) fn check_name(text: &str) -> Result<Arc<str>, NameError> {
     Ok(name.into())
 }
 
+/// Whether a text is a name as it stands.
+pub(crate) fn is_name(text: &str) -> bool {
+    check_name(text).is_ok_and(|name| *name == *text)
+}
+
 /// Characters that have no look of their own: with them two names could look the same, turn the
 /// text around them, or break the line they stand in.
 fn is_unseen(character: char) -> bool {
@@ -60,6 +65,8 @@ mod tests {
             assert_eq!(check_name(name).as_deref(), Ok(name));
         }
         assert_eq!(check_name(" \t bob\r\n").as_deref(), Ok("bob"));
+        assert!(is_name("Zoë O'Neil"));
+        assert!(!is_name("bob "));
     }
 
     #[test]

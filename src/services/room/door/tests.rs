@@ -21,6 +21,14 @@ fn introduction(
     target: &str,
     offer: Option<&str>,
 ) -> Result<Introduction, Refusal> {
+    introduction_to(&settings(name), target, offer)
+}
+
+fn introduction_to(
+    settings: &RoomSettings,
+    target: &str,
+    offer: Option<&str>,
+) -> Result<Introduction, Refusal> {
     let offer = offer.map_or(String::new(), |names| format!("Sec-WebSocket-Protocol: {names}\r\n"));
     let head = format!(
         "GET {target} HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
@@ -31,7 +39,7 @@ fn introduction(
     let policy = UpgradePolicy { origins: &OriginRule::SameHost, subprotocols: &subprotocols };
     let request = check_upgrade(&head, &policy).unwrap();
     let address = || ADDRESS.parse().ok();
-    introduce(&settings(name), &Arrival::new(Some(&request), &address))
+    introduce(settings, &Arrival::new(Some(&request), &address))
 }
 
 fn name_given(name: NameSource, target: &str) -> Result<NameGiven, String> {
@@ -55,6 +63,19 @@ fn a_name_in_the_query_is_decoded_once() {
         let given = name_given(NameSource::Query, &format!("/chat?{query}"));
         assert_eq!(given, Ok(NameGiven::Now(name.into())), "{query}");
     }
+}
+
+#[test]
+fn a_room_is_named_by_the_path_or_else_by_the_query() {
+    let room = |target: &str| {
+        let settings = RoomSettings { room_segment: Some(1), ..settings(NameSource::FirstText) };
+        let introduction = introduction_to(&settings, target, None);
+        introduction.map(|introduction| introduction.room).map_err(|refusal| refusal.reason)
+    };
+    assert_eq!(room("/chat/caf%C3%A9?room=other"), Ok(Some("café".into())));
+    assert_eq!(room("/chat?room=other"), Ok(Some("other".into())));
+    assert_eq!(room("/chat"), Ok(None));
+    assert!(room("/chat/%00").unwrap_err().starts_with("room refused: "));
 }
 
 #[test]
