@@ -17,6 +17,7 @@
 //! | [`ws`] | client bytes become messages, replies become frames |
 //! | [`services`] | what is done with a message |
 //! | [`hub`] | who gets a publication, inside one loop |
+//! | [`control`] | what waits on others, such as a look-up in Redis |
 //! | [`pool`], [`timer`], [`key`] | memory, deadlines and names that all of them use |
 //! | [`metrics`] | what is counted on the way |
 //! | [`client`] | the other side: `tidegate client`, which shares none of the above but `os` |
@@ -46,6 +47,10 @@ pub mod ws;
 
 pub mod hub;
 pub mod services;
+
+// Under loom, which tests the mailbox only, its libraries do not build.
+#[cfg(not(loom))]
+pub mod control;
 
 pub mod key;
 pub mod pool;

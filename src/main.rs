@@ -4,6 +4,7 @@
 //! 2 for a configuration that is wrong, 128 + n when a second signal n cut the shutdown short. Those of the
 //! client stand in `tidegate::client`.
 
+use std::error::Error;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -12,11 +13,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser;
 use tidegate::client;
-use tidegate::config::{Action, CommandLine, Config, Effective, Granted};
+use tidegate::config::{Action, CommandLine, Config, Effective, Granted, Redis};
+use tidegate::control::{ControlThread, RedisSettings, RedisUrl};
+use tidegate::metrics::report;
 use tidegate::os::{
     Descriptors, Request, Requests, give_freed_memory_back, kernel_warnings, raise_descriptor_limit,
 };
 use tidegate::server::{LoopEnd, Server, built_in_routes};
+use tidegate::services::TokenLookup;
 
 fn main() -> ExitCode {
     give_freed_memory_back();
@@ -66,16 +70,22 @@ fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
             stop_listening.stop();
         }
     };
-    let server = match Server::start(settings, built_in_routes(settings, None), on_loop_end) {
+    let control = match start_control(settings) {
+        Ok(control) => control,
+        Err(error) => return fail(&error, 1),
+    };
+    let lookup = control.as_ref().map(|(_, lookup)| lookup);
+    let server = match Server::start(settings, built_in_routes(settings, lookup), on_loop_end) {
         Ok(server) => server,
         Err(error) => return fail(&error, 1),
     };
+    let counters = control.as_ref().map(|(control, _)| control.counters());
     log_listeners(settings, &server);
 
     let mut is_draining = false;
     while let Some(request) = requests.wait() {
         match request {
-            Request::Report => log_counters(&server),
+            Request::Report => log::info!("{}", report(server.counters(), counters)),
             Request::Stop { exit_code, .. } if is_draining => {
                 log::warn!("stopped at once by a second signal");
                 return ExitCode::from(exit_code);
@@ -88,7 +98,7 @@ fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
             }
         }
     }
-    log_counters(&server);
+    log::info!("{}", report(server.counters(), counters));
     // With one loop failed the process ends, rather than go on with a part of the traffic.
     match server.join_ended() {
         Ok(()) => ExitCode::SUCCESS,
@@ -134,23 +144,24 @@ fn urls(settings: &Effective, address: SocketAddr) -> String {
     urls.collect::<Vec<_>>().join(" ")
 }
 
-/// One line with every counter that is not 0, summed over the loops.
-fn log_counters(server: &Server) {
-    let mut totals: Vec<(&str, u64)> = Vec::new();
-    for counters in server.counters() {
-        for (at, (name, value)) in counters.values().enumerate() {
-            match totals.get_mut(at) {
-                Some((_, total)) => *total += value,
-                None => totals.push((name, value)),
-            }
-        }
+/// The control thread and what it looks up, if a route needs it.
+fn start_control(
+    settings: &Effective,
+) -> Result<Option<(ControlThread, Arc<dyn TokenLookup>)>, Box<dyn Error>> {
+    if !settings.asks_redis() {
+        return Ok(None);
     }
-    let line: Vec<String> = totals
-        .iter()
-        .filter(|(_, total)| *total > 0)
-        .map(|(name, total)| format!("{name}={total}"))
-        .collect();
-    log::info!("{}", line.join(" "));
+    let Redis { url, token_prefix, lookup_ms, lookups_max, one_time } = &settings.redis;
+    let redis = RedisSettings {
+        url: RedisUrl::parse(url.expose()).map_err(|error| format!("redis.url: {error}"))?,
+        token_prefix: token_prefix.clone(),
+        lookup_ms: *lookup_ms,
+        lookups_max: *lookups_max,
+        one_time: *one_time,
+    };
+    let control = ControlThread::start()?;
+    let lookup = Arc::new(control.redis_tokens(redis));
+    Ok(Some((control, lookup)))
 }
 
 #[expect(clippy::print_stderr, reason = "errors of the command line go there, one line each")]

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tidegate::metrics::{ControlCounters, Counters};
+
 /// What the files of a folder must not name, because their layer does without it.
 const LAYERS: &[(&[&str], &[&str], &str)] = &[
     (
@@ -20,6 +22,7 @@ const LAYERS: &[(&[&str], &[&str], &str)] = &[
             "Instant",
             "SystemTime",
             "crate::conn",
+            "crate::control",
             "crate::reactor",
             "crate::services",
         ],
@@ -29,6 +32,16 @@ const LAYERS: &[(&[&str], &[&str], &str)] = &[
         &["src/conn", "src/services", "src/metrics"],
         &["mio::", "libc::", "rustix::", "socket2::", "std::thread", "Mutex", "Instant"],
         "knows sockets only through reactor::Transport",
+    ),
+    (
+        &["src/conn", "src/metrics", "src/os", "src/reactor", "src/services"],
+        &["crate::control"],
+        "knows the control thread only by what is handed to it",
+    ),
+    (
+        &["src/control"],
+        &["crate::conn", "crate::reactor", "mio::", "std::thread::sleep"],
+        "waits for others, and never touches a client's socket",
     ),
     (
         &[
@@ -137,6 +150,35 @@ fn layers_do_not_reach_down() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+/// Whether code names a crate: not as a part of a longer name or path.
+fn names_crate(code: &str, name: &str) -> bool {
+    code.match_indices(&format!("{name}::")).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        !before.is_some_and(|before| before.is_alphanumeric() || before == '_' || before == ':')
+    })
+}
+
+#[test]
+fn only_the_control_thread_is_asynchronous() {
+    let mut broken = Vec::new();
+    for path in files(&root().join("src"), ".rs") {
+        if path.starts_with(root().join("src/control")) {
+            continue;
+        }
+        for (number, line) in read(&path).lines().enumerate() {
+            let code = line.split("//").next().unwrap_or("");
+            let is_broken = names_crate(code, "tokio")
+                || names_crate(code, "redis")
+                || code.contains("async ")
+                || code.contains(".await");
+            if is_broken {
+                broken.push(format!("{}:{}: {}", name(&path), number + 1, code.trim()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "belongs into control/:\n{}", broken.join("\n"));
+}
+
 #[test]
 fn every_file_says_what_it_is_for() {
     let silent: Vec<String> = rust_files()
@@ -178,8 +220,8 @@ fn every_counter_is_documented_and_every_documented_one_exists() {
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next().map(str::to_owned))
         .collect();
-    let counted: BTreeSet<String> =
-        tidegate::metrics::Counters::NAMES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let names = Counters::NAMES.iter().chain(ControlCounters::NAMES);
+    let counted: BTreeSet<String> = names.map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(documented, counted);
 }
 

@@ -20,7 +20,7 @@ use super::keys::CONNECTIONS_MAX;
 use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
     Config, Limits, Listener, Origins, Redis, RoomOptions, Route, ServiceKind, SlowPolicy,
-    SocketOptions, Timeouts, Token, Turn,
+    SocketOptions, Timeouts, Token, TokenSource, Turn,
 };
 use crate::services::Order;
 use crate::services::room::CHAT_SUBPROTOCOL;
@@ -61,6 +61,15 @@ pub struct Effective {
     pub connections_max_origin: String,
     /// Values that had to be changed, each worth a warning.
     pub adjustments: Vec<Adjustment>,
+}
+
+impl Effective {
+    /// Whether a route has login tokens looked up in Redis.
+    pub fn asks_redis(&self) -> bool {
+        self.routes.iter().any(|route| {
+            route.service == ServiceKind::Room && route.room.tokens == TokenSource::Redis
+        })
+    }
 }
 
 /// [`Limits`] with every number resolved. Counts and bytes are of the whole process, all loops

@@ -152,6 +152,11 @@ impl Outgoing {
             })
     }
 
+    /// The output from `skip` bytes on, if all of it stands in the cork.
+    pub(crate) fn only_slice(&self, skip: usize) -> Option<&[u8]> {
+        if self.pieces.is_empty() { self.cork.get(skip..) } else { None }
+    }
+
     /// Points `slices` at the output from `skip` bytes on; gives how many there are.
     pub(crate) fn gather<'b>(
         &'b self,

@@ -1,4 +1,5 @@
-//! One block of counters per loop: the loop alone writes it, anyone may read it.
+//! One block of counters per loop, which the loop alone writes, and one for the control thread.
+//! Anyone may read them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,16 +26,37 @@ impl Counter {
     }
 }
 
+/// A number that several threads write: loops hand work to the control thread, which counts on.
+#[derive(Debug, Default)]
+pub struct SharedCounter(AtomicU64);
+
+impl SharedCounter {
+    /// Adds `units`, from any thread.
+    pub fn add(&self, units: u64) {
+        self.0.fetch_add(units, Ordering::Relaxed);
+    }
+
+    /// The value now.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 macro_rules! counters {
-    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
-        /// The counters of one loop. Names are what operators see (docs/metrics.md).
+    (
+        $(#[doc = $about:literal])+
+        $block:ident of $cell:ident:
+        $($(#[doc = $doc:literal])+ $name:ident,)+
+    ) => {
+        $(#[doc = $about])+
         #[derive(Debug, Default)]
         #[repr(align(128))]
-        pub struct Counters {
-            $($(#[doc = $doc])+ pub $name: Counter,)+
+        pub struct $block {
+            $($(#[doc = $doc])+ pub $name: $cell,)+
         }
 
-        impl Counters {
+        impl $block {
             /// Every name with its explanation, in order.
             pub const NAMES: &[(&str, &str)] =
                 &[$((stringify!($name), concat!($($doc),+)),)+];
@@ -48,6 +70,9 @@ macro_rules! counters {
 }
 
 counters! {
+    /// The counters of one loop. Names are what operators see (docs/metrics.md).
+    Counters of Counter:
+
     /// Connections taken from the listeners.
     connections_accepted,
     /// Connections in the table now, in any phase (gauge).
@@ -142,6 +167,26 @@ counters! {
     turns,
 }
 
+counters! {
+    /// The counters of the control thread, which loops write as well.
+    ControlCounters of SharedCounter:
+
+    /// Token look-ups begun.
+    lookups,
+    /// Token look-ups that found the token right.
+    lookups_right,
+    /// Token look-ups that found no token for the name, or another one.
+    lookups_wrong,
+    /// Token look-ups that found nobody to ask, or took longer than `lookup_ms`.
+    lookups_unavailable,
+    /// Token look-ups not begun because `lookups_max` were waiting or under way.
+    lookups_refused,
+    /// Token look-ups dropped because the client had left.
+    lookups_cancelled,
+    /// Answers lost because the mailbox of the loop that asked was full.
+    answers_lost,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,5 +198,13 @@ mod tests {
         assert_eq!(counters.values().count(), Counters::NAMES.len());
         assert!(counters.values().any(|value| value == ("upgrades", 3)));
         assert!(Counters::NAMES.iter().all(|(_, doc)| doc.ends_with('.')));
+
+        let counters = ControlCounters::default();
+        counters.lookups.add(2);
+        assert!(
+            counters.values().eq(ControlCounters::NAMES
+                .iter()
+                .map(|(name, _)| (*name, if *name == "lookups" { 2 } else { 0 })))
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! What the gateway counts.
 
 mod counters;
+mod report;
 
-pub use counters::{Counter, Counters};
+pub use counters::{ControlCounters, Counter, Counters, SharedCounter};
+pub use report::report;

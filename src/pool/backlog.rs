@@ -189,6 +189,13 @@ impl Backlog {
         }
     }
 
+    /// What is to be written next, if it is all that waits and lies in one piece.
+    #[must_use]
+    pub fn only_slice(&self, queue: &OutQueue) -> Option<&[u8]> {
+        let segment = self.segment(queue.head).filter(|own| own.next.is_none())?;
+        self.content(segment).get(queue.head_written as usize..)
+    }
+
     /// Points `slices` at what is to be written next; gives how many there are.
     pub fn gather<'b>(&'b self, queue: &OutQueue, slices: &mut [IoSlice<'b>; SLICES_MAX]) -> usize {
         let mut skip = queue.head_written as usize;

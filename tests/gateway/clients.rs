@@ -4,8 +4,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::gateway::{Gateway, skip_without};
+use crate::gateway::Gateway;
 use crate::messages::{Ending, Reply, Request, exchange};
+use crate::skip::skip_without;
 
 /// Offers a subprotocol, as the scripts expect.
 const CONFIG: &str = r#"

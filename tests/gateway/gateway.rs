@@ -11,6 +11,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, pr
 use tempfile::NamedTempFile;
 
 use crate::patience::{eventually, until};
+use crate::skip::say;
 
 /// A running gateway.
 #[derive(Debug)]
@@ -197,18 +198,6 @@ pub(crate) fn config_file(toml: &str) -> NamedTempFile {
     let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
     file.write_all(toml.as_bytes()).unwrap();
     file
-}
-
-/// Says that a test is skipped for want of `missing`, past the test runner's capture, or fails it
-/// where nothing may be skipped.
-pub(crate) fn skip_without(missing: &str) {
-    let text = format!("!! SKIPPED for want of {missing}");
-    assert!(std::env::var_os("CI").is_none(), "{text}");
-    say(&text);
-}
-
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// The lines that a program writes, read as they come so that it never waits.

@@ -21,6 +21,8 @@ mod frames;
 mod gateway;
 mod messages;
 mod patience;
+#[path = "../support/skip.rs"]
+mod skip;
 mod socket;
 mod webdriver;
 

@@ -20,6 +20,7 @@ mod actor;
 mod client;
 mod judge;
 mod plan;
+mod rooms;
 mod scenarios;
 mod script;
 mod services;

@@ -39,10 +39,15 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(setup: &Setup) -> Self {
+        Self::serving(setup, |journal| routes(setup, journal))
+    }
+
+    /// A server with other routes than the usual ones.
+    pub(crate) fn serving(setup: &Setup, routes: impl FnOnce(&Journal) -> Vec<Route>) -> Self {
         let network = Network::new(setup.seed, setup.faults);
         network.set_descriptors_max(setup.descriptors_max.unwrap_or(usize::MAX));
         let journal = Journal::default();
-        let server = SimServer::new(&network, &setup.server, &routes(setup, &journal));
+        let server = SimServer::new(&network, &setup.server, &routes(&journal));
         let clock = network.clock();
         let mut world = Self { network, server, journal, clock };
         world.settle();
@@ -166,11 +171,12 @@ fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
     routes
 }
 
-fn socket<S: Service + 'static>(
+/// A route with a watched service.
+pub(crate) fn socket<S: Service + 'static>(
     path: &str,
     options: &RouteOptions,
     journal: &Journal,
-    make: fn(Journal, LoopSite) -> S,
+    make: impl Fn(Journal, LoopSite) -> S + Send + Sync + 'static,
 ) -> Route {
     let journal = journal.clone();
     let make = move |site| {

@@ -1,0 +1,124 @@
+//! Token look-ups in Redis: the token of NAME is kept at the key `ChatroomToken<NAME>`.
+
+mod commands;
+mod link;
+mod lookup;
+mod notices;
+mod places;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use self::link::Link;
+use self::lookup::Lookup;
+use self::places::Places;
+use super::RedisUrl;
+use crate::metrics::ControlCounters;
+use crate::services::{
+    Letterbox, Peer, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups,
+};
+
+/// How tokens are looked up.
+#[derive(Clone, Debug)]
+pub struct RedisSettings {
+    /// Where Redis is.
+    pub url: RedisUrl,
+    /// What stands before the name in a key.
+    pub token_prefix: String,
+    /// How long a look-up may take, with connecting and waiting.
+    pub lookup_ms: u64,
+    /// How many look-ups may wait or be under way.
+    pub lookups_max: usize,
+    /// Whether a token that was right is deleted, so that it lets nobody in again.
+    pub one_time: bool,
+}
+
+impl RedisSettings {
+    /// The defaults, for this Redis.
+    #[must_use]
+    pub fn new(url: RedisUrl) -> Self {
+        Self {
+            url,
+            token_prefix: "ChatroomToken".to_owned(),
+            lookup_ms: 2000,
+            lookups_max: 1024,
+            one_time: false,
+        }
+    }
+
+    fn lookup(&self) -> Duration {
+        Duration::from_millis(self.lookup_ms)
+    }
+
+    /// Says that `lookup_ms` have passed.
+    fn late(&self) -> String {
+        format!("no answer within {} ms", self.lookup_ms)
+    }
+}
+
+/// Asks Redis about tokens, on the control thread. When that has stopped, no answer comes.
+#[derive(Debug)]
+pub struct RedisTokens {
+    tasks: Handle,
+    places: Arc<Places>,
+    lookup: Arc<Lookup>,
+    counters: Arc<ControlCounters>,
+}
+
+impl RedisTokens {
+    pub(super) fn start(
+        tasks: &Handle,
+        settings: RedisSettings,
+        counters: Arc<ControlCounters>,
+    ) -> Self {
+        let link = Link::start(tasks, &settings);
+        Self {
+            tasks: tasks.clone(),
+            places: Arc::new(Places::new(settings.lookups_max)),
+            lookup: Arc::new(Lookup::new(link, settings)),
+            counters,
+        }
+    }
+}
+
+impl TokenLookup for RedisTokens {
+    fn ask(&self, inquiry: TokenInquiry) -> Result<(), TooManyLookups> {
+        let TokenInquiry { peer, name, token, answer_to } = inquiry;
+        // A peer waits for one answer.
+        self.cancel(peer);
+        let Some(place) = self.places.take(peer) else {
+            self.counters.lookups_refused.add(1);
+            return Err(TooManyLookups);
+        };
+        self.counters.lookups.add(1);
+        let serial = place.serial();
+        let (lookup, counters) = (Arc::clone(&self.lookup), Arc::clone(&self.counters));
+        let task = self.tasks.spawn(async move {
+            let verdict = lookup.verdict(&name, &token).await;
+            if place.leave() {
+                answer(&counters, &answer_to, TokenAnswer { peer, verdict });
+            }
+        });
+        self.places.occupy(peer, serial, task.abort_handle());
+        Ok(())
+    }
+
+    fn cancel(&self, peer: Peer) {
+        if self.places.cancel(peer) {
+            self.counters.lookups_cancelled.add(1);
+        }
+    }
+}
+
+fn answer(counters: &ControlCounters, answer_to: &Letterbox, answer: TokenAnswer) {
+    match answer.verdict {
+        TokenVerdict::Right => counters.lookups_right.add(1),
+        TokenVerdict::Wrong => counters.lookups_wrong.add(1),
+        TokenVerdict::Unavailable => counters.lookups_unavailable.add(1),
+    }
+    if !answer_to.post(Box::new(answer)) {
+        counters.answers_lost.add(1);
+    }
+}

@@ -1,0 +1,45 @@
+//! The line that operators ask for: every counter that is not 0.
+
+use super::{ControlCounters, Counters};
+
+/// Each counter's value summed over the loops, then those of the control thread if there is one,
+/// as `name=value` with a space between.
+#[must_use]
+pub fn report<'c>(
+    loops: impl Iterator<Item = &'c Counters>,
+    control: Option<&ControlCounters>,
+) -> String {
+    let mut totals: Vec<(&str, u64)> = Vec::new();
+    for counters in loops {
+        for (at, (name, value)) in counters.values().enumerate() {
+            match totals.get_mut(at) {
+                Some((_, total)) => *total += value,
+                None => totals.push((name, value)),
+            }
+        }
+    }
+    totals.extend(control.into_iter().flat_map(ControlCounters::values));
+    let counted: Vec<String> = totals
+        .iter()
+        .filter(|(_, total)| *total > 0)
+        .map(|(name, total)| format!("{name}={total}"))
+        .collect();
+    counted.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loops_are_summed_and_zeros_left_out() {
+        let loops = [Counters::default(), Counters::default()];
+        loops[0].upgrades.add(2);
+        loops[1].upgrades.add(3);
+        loops[1].turns.add(1);
+        let control = ControlCounters::default();
+        control.lookups.add(4);
+        assert_eq!(report(loops.iter(), None), "upgrades=5 turns=1");
+        assert_eq!(report(loops.iter(), Some(&control)), "upgrades=5 turns=1 lookups=4");
+    }
+}

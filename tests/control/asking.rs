@@ -1,0 +1,103 @@
+//! Somebody who asks: a control thread with look-ups, and a letterbox for the answers.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use tidegate::control::{ControlThread, RedisSettings, RedisTokens, RedisUrl};
+use tidegate::key::ConnKey;
+use tidegate::metrics::ControlCounters;
+use tidegate::services::{
+    Letterbox, Peer, TokenAnswer, TokenInquiry, TokenLookup as _, TokenVerdict, TooManyLookups,
+};
+
+use crate::patience::PATIENCE;
+
+/// Asks, and gets the answers.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    tokens: RedisTokens,
+    answers: Receiver<TokenAnswer>,
+    answer_to: Letterbox,
+    control: ControlThread,
+}
+
+impl Asking {
+    /// Asks the Redis at `url`.
+    pub(crate) fn at(url: &str) -> Self {
+        Self::with(settings(url))
+    }
+
+    pub(crate) fn with(settings: RedisSettings) -> Self {
+        let control = ControlThread::start().unwrap();
+        let tokens = control.redis_tokens(settings);
+        let (sender, answers) = mpsc::channel();
+        Self { tokens, answers, answer_to: letterbox(sender), control }
+    }
+
+    /// Asks for peer 0 and waits for the answer.
+    pub(crate) fn verdict(&self, name: &str, token: &str) -> TokenVerdict {
+        self.ask(0, name, token).unwrap();
+        let answer = self.answer();
+        assert_eq!(answer.peer, peer(0));
+        answer.verdict
+    }
+
+    pub(crate) fn ask(&self, index: u32, name: &str, token: &str) -> Result<(), TooManyLookups> {
+        self.ask_for(index, name, token, self.answer_to.clone())
+    }
+
+    /// Asks, with the answer to go somewhere else.
+    pub(crate) fn ask_for(
+        &self,
+        index: u32,
+        name: &str,
+        token: &str,
+        answer_to: Letterbox,
+    ) -> Result<(), TooManyLookups> {
+        let (name, token) = (name.to_owned(), token.to_owned());
+        self.tokens.ask(TokenInquiry { peer: peer(index), name, token, answer_to })
+    }
+
+    pub(crate) fn cancel(&self, index: u32) {
+        self.tokens.cancel(peer(index));
+    }
+
+    /// The next answer.
+    pub(crate) fn answer(&self) -> TokenAnswer {
+        self.answers.recv_timeout(PATIENCE).expect("an answer comes")
+    }
+
+    /// Whether no answer lies there unread.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.answers.try_recv().is_err()
+    }
+
+    pub(crate) fn counters(&self) -> &ControlCounters {
+        self.control.counters()
+    }
+
+    /// Stops the control thread, and gives the answers that still came.
+    pub(crate) fn stop(self) -> usize {
+        self.control.stop();
+        self.answers.try_iter().count()
+    }
+}
+
+/// The defaults, with time for slow machines.
+pub(crate) fn settings(url: &str) -> RedisSettings {
+    let url = RedisUrl::parse(url).unwrap();
+    RedisSettings {
+        lookup_ms: u64::try_from(PATIENCE.as_millis()).unwrap(),
+        ..RedisSettings::new(url)
+    }
+}
+
+pub(crate) fn peer(index: u32) -> Peer {
+    Peer { loop_index: 1, key: ConnKey { index, generation: 7 } }
+}
+
+fn letterbox(answers: Sender<TokenAnswer>) -> Letterbox {
+    Letterbox::new(Arc::new(move |letter| {
+        answers.send(*letter.downcast().expect("a letter is an answer")).is_ok()
+    }))
+}
