@@ -243,8 +243,8 @@ fn logins_are_held_to_their_rules() {
     let token = |name: &str, token: &str| format!("[[token]]\nname = {name}\ntoken = {token}\n");
     let name = "must be 1 to 64 bytes of text that can be seen, without white space around it";
     let text = "must be text of 1 to 256 bytes without control characters";
-    let url = "must be redis://[user:password@]host[:port][/database] or unix:///path; rediss:// \
-               is not supported, as there is no TLS yet";
+    let url = "must be redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH";
+    let tls = "must not be rediss://: connections to Redis are made without TLS";
     refused(&[
         ("[[token]]\nname = \"a\"", &format!("token[0].token: is required, and {text}")),
         (&token("\"\"", "\"b\""), &format!("token[0].name = \"\": {name}")),
@@ -253,7 +253,7 @@ fn logins_are_held_to_their_rules() {
             &(token("\"a\"", "\"b\"") + &token("\"a\"", "\"c\"")),
             "token[1].name = \"a\": must not be the name of two tokens",
         ),
-        ("[redis]\nurl = \"rediss://h\"", &format!("redis.url = \"rediss://h\": {url}")),
+        ("[redis]\nurl = \"rediss://h\"", &format!("redis.url = \"rediss://h\": {tls}")),
         ("[redis]\nurl = \"host:6379\"", &format!("redis.url = \"host:6379\": {url}")),
         (
             "[redis]\nlookup_ms = 5000\n[[route]]\npath = \"/:name/:token\"\nservice = \"room\"\n\
