@@ -1,5 +1,5 @@
-//! The pages as people meet them: in a real browser, against the gateway as it is without a
-//! configuration.
+//! The pages as people meet them: in a real browser, against the gateway as it is without routes in
+//! its configuration. What the browser showed is in `target/screenshots` afterwards.
 
 use std::net::SocketAddr;
 
@@ -17,6 +17,10 @@ impl Window<'_> {
     /// Fills in the form as somebody who wants to talk, and waits to be let in.
     fn enter_as(&self, name: &str) {
         self.type_into("[name=name]", name);
+        self.is_let_in_as(name);
+    }
+
+    fn is_let_in_as(&self, name: &str) {
         self.type_into("[name=name]", ENTER);
         self.until_text("#status", &format!("Connected as {name}"));
     }
@@ -272,7 +276,9 @@ fn pages_connect_again_by_themselves_after_a_restart() {
     let expected: Vec<Value> =
         [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000].map(Value::from).into();
     until("the delays grow to the longest", || {
-        alice.run("document.querySelector('#now').click()");
+        alice.run(
+            "if (document.body.dataset.state === 'waiting') document.querySelector('#now').click()",
+        );
         (delays().len() >= expected.len()).then_some(())
     });
     assert_eq!(delays()[..expected.len()], expected);
@@ -291,9 +297,27 @@ fn pages_connect_again_by_themselves_after_a_restart() {
 }
 
 #[test]
-fn the_hall_wants_a_token_and_lets_its_people_hear_themselves() {
+fn a_refused_name_leads_back_to_the_form_which_says_why() {
     let Some(browser) = Browser::start() else { return };
     let gateway = Gateway::launch(&Launch::default());
+    let alice = browser.open(&chat(&gateway));
+    // Few enough characters for the form, and too many bytes for the gateway.
+    alice.type_into("[name=name]", &"é".repeat(33));
+    alice.run("Math.random = () => 0");
+    alice.click("#login button");
+    alice.until("document.querySelector('#refusal').textContent.startsWith('name refused: ')");
+    alice.is_in("login");
+    alice.run("window.dispatchEvent(new Event('online'))");
+    assert_eq!(gateway.counter("upgrades"), 1);
+    alice.type_into("[name=name]", &format!("{SELECT_ALL}alice"));
+    alice.is_let_in_as("alice");
+    assert_eq!(browser.console(), [""; 0]);
+}
+
+#[test]
+fn the_hall_wants_a_token_and_lets_its_people_hear_themselves() {
+    let Some(browser) = Browser::start() else { return };
+    let gateway = Gateway::with_config(TOKENS);
     let hall = format!("http://{}/chatroom", gateway.address());
     let alice = browser.open(&hall);
     alice.type_into("[name=name]", "alice");
@@ -303,6 +327,16 @@ fn the_hall_wants_a_token_and_lets_its_people_hear_themselves() {
         .until("document.querySelector('#refusal').textContent.startsWith('Refused: wrong token')");
     alice.is_in("login");
     alice.screenshot("hall-refused");
+    alice.type_into("[name=token]", &format!("{SELECT_ALL}secret"));
+    alice.is_let_in_as("alice");
+    let bob = browser.open(&hall);
+    bob.type_into("[name=token]", "sec/ret");
+    bob.enter_as("bob");
+    alice.sees_members(2);
+    alice.say("hello, hall");
+    bob.hears("hello, hall");
+    alice.hears("hello, hall");
+    assert_eq!(alice.said(), json!([["You", "hello, hall"]]), "once");
     assert_eq!(complaints(&browser), [""; 0]);
 }
 
@@ -311,8 +345,7 @@ fn pages_look_right_in_light_in_dark_and_on_a_phone() {
     let Some(browser) = Browser::start() else { return };
     let gateway = Gateway::launch(&Launch::default());
     let alice = browser.open(&chat(&gateway));
-    let mut shots = 0;
-    let mut look = |what: &str| {
+    let look = |what: &str| {
         for (scheme, width, height) in
             [("light", 960, 640), ("dark", 960, 640), ("dark", 360, 640), ("light", 360, 640)]
         {
@@ -326,11 +359,9 @@ fn pages_look_right_in_light_in_dark_and_on_a_phone() {
             let overflows = "document.documentElement.scrollWidth > innerWidth";
             assert_eq!(alice.value(overflows), false, "{what} at {width} pixels");
             alice.screenshot(&format!("{what}-{scheme}-{width}"));
-            shots += 1;
         }
     };
     look("login");
-    let _ = SocketAddr::from(([0, 0, 0, 0], 0));
     alice.enter_as("alice");
     let mut bob = Talker::enter(gateway.address(), "bob");
     let mut grace = Talker::enter(gateway.address(), "grace");
@@ -339,7 +370,9 @@ fn pages_look_right_in_light_in_dark_and_on_a_phone() {
     alice.hears("Is anybody at the harbour? The tide table says 14:20.");
     alice.say("On my way.");
     alice.say("Ten minutes, if the gate is open.");
-    grace.say("It is: https://gateway.example/a/very/long/address/that/has/no/place/to/break/at/all/and/goes/on");
+    let link = "It is: https://gateway.example/so/long/an/address/that/it/must/be/broken/somewhere";
+    grace.say(link);
+    alice.hears(link);
     bob.say("See you there ⚓");
     alice.hears("See you there ⚓");
     look("chat");
@@ -351,5 +384,15 @@ fn pages_look_right_in_light_in_dark_and_on_a_phone() {
 /// What was said last, `undefined` before anything was.
 const LAST_SAID: &str =
     "[...document.querySelectorAll('#messages li:not(.note) .text')].at(-1)?.textContent";
-/// The key, as WebDriver writes it.
+/// Who may enter the hall; a token may hold what separates segments.
+const TOKENS: &str = r#"
+    [[token]]
+    name = "alice"
+    token = "secret"
+    [[token]]
+    name = "bob"
+    token = "sec/ret"
+"#;
+/// Keys as WebDriver writes them (§17.4.2): Enter, and Control and A with Control up again.
 const ENTER: &str = "\u{e007}";
+const SELECT_ALL: &str = "\u{e009}a\u{e009}";

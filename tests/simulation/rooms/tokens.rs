@@ -124,6 +124,21 @@ fn the_verdict_decides() {
 }
 
 #[test]
+fn an_answer_counts_once() {
+    let (mut world, lookup) = looked();
+    let mut client = waiting(&mut world, 1);
+    let inquiry = lookup.asked().inquiries[0].clone();
+    for verdict in [TokenVerdict::Right, TokenVerdict::Wrong, TokenVerdict::Unavailable] {
+        post(&inquiry, verdict);
+    }
+    assert_eq!(status(&mut world, &mut client), Some(101));
+    post(&inquiry, TokenVerdict::Wrong);
+    world.settle();
+    say(&client, Form::Lines, "hi");
+    assert_eq!(texts(&mut world, &mut client), ["bob: hi"]);
+}
+
+#[test]
 fn a_lookup_that_is_busy_says_so() {
     let (mut world, lookup) = looked();
     lookup.asked().is_full = true;
