@@ -144,10 +144,10 @@ fn urls(settings: &Effective, address: SocketAddr) -> String {
     urls.collect::<Vec<_>>().join(" ")
 }
 
+type WithLookup = (ControlThread, Arc<dyn TokenLookup>);
+
 /// The control thread and what it looks up, if a route needs it.
-fn start_control(
-    settings: &Effective,
-) -> Result<Option<(ControlThread, Arc<dyn TokenLookup>)>, Box<dyn Error>> {
+fn start_control(settings: &Effective) -> Result<Option<WithLookup>, Box<dyn Error>> {
     if !settings.asks_redis() {
         return Ok(None);
     }

@@ -283,7 +283,7 @@ fn pages_connect_again_by_themselves_after_a_restart() {
     });
     assert_eq!(delays()[..expected.len()], expected);
 
-    let gateway = Gateway::launch(&Launch { listen: &address, ..Launch::default() });
+    let gateway = Gateway::launch(&Launch { listen: Some(&address), ..Launch::default() });
     alice.run("window.dispatchEvent(new Event('online'))");
     alice.is_in("open");
     bob.is_in("open");

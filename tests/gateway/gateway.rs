@@ -26,15 +26,15 @@ pub(crate) struct Gateway {
 pub(crate) struct Launch<'l> {
     /// The configuration file.
     pub(crate) toml: Option<&'l str>,
-    /// Where to listen: a free port, unless a test found one itself.
-    pub(crate) listen: &'l str,
+    /// Where to listen: a free port, unless a test found one itself. `None` leaves it to the file.
+    pub(crate) listen: Option<&'l str>,
     /// Arguments of the shell's `ulimit` before the start.
     pub(crate) ulimit: Option<&'l str>,
 }
 
 impl Default for Launch<'_> {
     fn default() -> Self {
-        Self { toml: None, listen: "127.0.0.1:0", ulimit: None }
+        Self { toml: None, listen: Some("127.0.0.1:0"), ulimit: None }
     }
 }
 
@@ -63,7 +63,10 @@ impl Gateway {
         if let Some(file) = &config {
             command.arg("--config").arg(file.path());
         }
-        command.args(["--listen", launch.listen]).env_remove("RUST_LOG");
+        if let Some(address) = launch.listen {
+            command.args(["--listen", address]);
+        }
+        command.env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = Log::follow(child.stderr.take().unwrap());
@@ -80,6 +83,18 @@ impl Gateway {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for lines, for `count` line listeners in their order.
+    pub(crate) fn line_addresses(&self, count: usize) -> Vec<SocketAddr> {
+        until("the gateway listens for lines", || {
+            let lines = self.log_lines();
+            let addresses = lines.iter().filter_map(|line| {
+                let (address, served) = line.split_once("listening on ")?.1.split_once(": ")?;
+                served.starts_with("lines for ").then(|| address.parse().unwrap())
+            });
+            Some(addresses.collect::<Vec<_>>()).filter(|found| found.len() == count)
+        })
     }
 
     /// Every line logged so far.

@@ -25,7 +25,6 @@ struct RoomAtHome {
     place: Arc<Place>,
     members: HashMap<Peer, Member>,
     roster: Roster,
-    line_members: usize,
     event_members: usize,
 }
 
@@ -69,7 +68,7 @@ impl Home {
 impl RoomAtHome {
     fn new(place: Arc<Place>) -> Self {
         let (members, roster) = (HashMap::new(), Roster::new());
-        Self { place, members, roster, line_members: 0, event_members: 0 }
+        Self { place, members, roster, event_members: 0 }
     }
 
     fn enter(
@@ -81,7 +80,7 @@ impl RoomAtHome {
         effects: &mut Effects<'_>,
     ) {
         self.members.insert(peer, Member { name: None, form });
-        *self.count_of(form) += 1;
+        self.event_members += usize::from(form == Form::Events);
         self.roster.add();
         match name {
             None => self.tell(Change::Count, peer, effects),
@@ -94,7 +93,7 @@ impl RoomAtHome {
         }
         // First who is there, then what happens: nothing comes between on the way.
         self.welcome(peer, effects);
-        if settings.order == Order::Topic {
+        if settings.order == Order::Topic && form == Form::Events {
             effects.subscribe(peer, self.place.topic(form));
         }
     }
@@ -121,8 +120,9 @@ impl RoomAtHome {
     fn say(&self, settings: &RoomSettings, peer: Peer, text: &str, effects: &mut Effects<'_>) {
         let Some(Member { name: Some(name), .. }) = self.members.get(&peer) else { return };
         log::trace!("room {}: {name} ({peer}) said {} bytes", self.place.room, text.len());
-        let forms = [(Form::Lines, self.line_members), (Form::Events, self.event_members)];
-        let forms = forms.into_iter().filter(|(_, count)| *count > 0).map(|(form, _)| form);
+        // Lines always: whoever reads them hears before it is known here.
+        let events = (self.event_members > 0).then_some(Form::Events);
+        let forms = [Form::Lines].into_iter().chain(events);
         speech::publish(settings, &self.place, forms, (peer, name), text, effects);
     }
 
@@ -159,7 +159,7 @@ impl RoomAtHome {
     fn remove(&mut self, peer: Peer) -> Option<Member> {
         let member = self.members.remove(&peer)?;
         shrink_if_sparse(&mut self.members);
-        *self.count_of(member.form) -= 1;
+        self.event_members -= usize::from(member.form == Form::Events);
         if let Some(name) = &member.name {
             self.roster.give_up_name(name);
         }
@@ -186,12 +186,5 @@ impl RoomAtHome {
             names: self.roster.names(),
         };
         effects.send(peer, welcome.to_frame());
-    }
-
-    fn count_of(&mut self, form: Form) -> &mut usize {
-        match form {
-            Form::Lines => &mut self.line_members,
-            Form::Events => &mut self.event_members,
-        }
     }
 }

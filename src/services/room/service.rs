@@ -154,8 +154,9 @@ impl Service for Room {
         }
         let Some(person) = self.people.get_mut(peer.key) else { return };
         log::debug!("room {}: {} joined", person.place.room, Shown(person, peer));
-        if self.settings.order == Order::Sender {
-            // What it says goes out from here, and it must hear itself from its first word on.
+        if self.settings.order == Order::Sender || person.form == Form::Lines {
+            // It hears from now on, before its client knows that it is open. Those with events are
+            // told when they are in the room: first who is there, then what happens.
             effects.subscribe(peer, person.place.topic(person.form));
         }
         tell_home(
