@@ -1,20 +1,23 @@
-//! The servers of the study, and what it takes to start each of them.
+//! The servers that can be measured beside tidegate, and what it takes to start each of them.
 
+use std::env;
 use std::ffi::OsString;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::inner_view::Inquiry;
+use clap::Args;
+
 use crate::peers::PeerServer;
 
 /// One server.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Row {
-    /// As `--rows` names it.
-    pub(super) name: &'static str,
-    pub(super) server: &'static str,
-    pub(super) design: &'static str,
+pub(crate) struct Row {
+    /// As the command line names it.
+    pub(crate) name: &'static str,
+    pub(crate) server: &'static str,
+    pub(crate) design: &'static str,
     kind: Kind,
 }
 
@@ -32,37 +35,72 @@ enum Kind {
 
 /// Where the servers' programs are.
 #[derive(Clone, Debug)]
-pub(super) struct Installation {
+pub(crate) struct Installation {
     /// This program, which holds the Rust servers.
-    pub(super) loadtest: PathBuf,
-    pub(super) tidegate: PathBuf,
+    pub(crate) loadtest: PathBuf,
+    pub(crate) tidegate: PathBuf,
     /// What `scripts/install-peers` made.
-    pub(super) peers: PathBuf,
+    pub(crate) peers: PathBuf,
+    /// Where cargo builds: for what is to be kept beside.
+    pub(crate) target: PathBuf,
+}
+
+/// The options that say where the servers' programs are.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct InstallationArguments {
+    /// The tidegate to measure, instead of the one beside this program
+    #[arg(long, value_name = "PROGRAM")]
+    tidegate: Option<PathBuf>,
+
+    /// Where scripts/install-peers put the other servers, instead of target/peers
+    #[arg(long, value_name = "DIRECTORY")]
+    peers: Option<PathBuf>,
+}
+
+impl InstallationArguments {
+    pub(crate) fn find(&self) -> io::Result<Installation> {
+        let loadtest = env::current_exe()?;
+        let beside = loadtest.parent().unwrap_or_else(|| Path::new("."));
+        // The one above `debug` and `release`.
+        let target = beside.parent().unwrap_or(beside).to_owned();
+        let tidegate = self.tidegate.clone().unwrap_or_else(|| beside.join("tidegate"));
+        let peers = self.peers.clone().unwrap_or_else(|| target.join("peers"));
+        Ok(Installation { loadtest, tidegate, peers, target })
+    }
+}
+
+/// How a server can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inquiry {
+    /// `net/http/pprof`, and the count of goroutines beside it.
+    Go,
+    /// The count of tokio's tasks.
+    Tasks,
 }
 
 /// A server that can be started.
 #[derive(Clone, Debug)]
-pub(super) struct Launch {
-    pub(super) version: String,
-    pub(super) inquiry: Option<Inquiry>,
+pub(crate) struct Launch {
+    pub(crate) version: String,
+    pub(crate) inquiry: Option<Inquiry>,
     program: PathBuf,
     arguments: Vec<OsString>,
 }
 
 impl Row {
     /// The row of this name.
-    pub(super) fn find(name: &str) -> Option<&'static Self> {
+    pub(crate) fn find(name: &str) -> Option<&'static Self> {
         ROWS.iter().find(|row| row.name == name)
     }
 
     /// Does every connection take a thread?
-    pub(super) fn has_thread_per_connection(&self) -> bool {
+    pub(crate) fn has_thread_per_connection(&self) -> bool {
         matches!(self.kind, Kind::Peer(PeerServer::TungsteniteThreads))
     }
 
     /// Finds the server's program, or says why it has to be skipped.
-    pub(super) fn prepare(&self, installation: &Installation) -> Result<Launch, String> {
-        let Installation { loadtest, tidegate, peers } = installation;
+    pub(crate) fn prepare(&self, installation: &Installation) -> Result<Launch, String> {
+        let Installation { loadtest, tidegate, peers, .. } = installation;
         match self.kind {
             Kind::Bun => {
                 let script = require(peers.join("node/bun.mjs"), INSTALL)?;
@@ -105,7 +143,7 @@ impl Launch {
     }
 
     /// The command that makes the server listen, and answer inquiries at the second address.
-    pub(super) fn command(&self, listen: SocketAddr, inquiries: SocketAddr) -> Command {
+    pub(crate) fn command(&self, listen: SocketAddr, inquiries: SocketAddr) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).arg("--listen").arg(listen.to_string());
         match self.inquiry {
@@ -121,7 +159,7 @@ impl Launch {
     }
 
     /// The program with other arguments.
-    pub(super) fn program(&self) -> Command {
+    pub(crate) fn program(&self) -> Command {
         Command::new(&self.program)
     }
 }
@@ -155,10 +193,10 @@ const INSTALL: &str = "scripts/install-peers prepares it";
 const BUILD: &str = "cargo build --release makes it; --tidegate names another one";
 
 /// The name of tidegate's own row.
-pub(super) const TIDEGATE: &str = "tidegate";
+pub(crate) const TIDEGATE: &str = "tidegate";
 
-/// All rows, in the order of the report.
-pub(super) const ROWS: &[Row] = &[
+/// All of them, in the order of the reports.
+pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "goroutine-gorilla",
         server: "gorilla/websocket",
@@ -248,6 +286,7 @@ mod tests {
             loadtest: directory.path().join("target/release/loadtest"),
             tidegate: directory.path().join("target/release/tidegate"),
             peers: directory.path().join("target/peers"),
+            target: directory.path().join("target"),
         }
     }
 

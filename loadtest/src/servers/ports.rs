@@ -7,14 +7,14 @@ use crate::proc_stats;
 
 /// Hands out addresses on which nobody listens.
 #[derive(Debug)]
-pub(super) struct Ports {
+pub(crate) struct Ports {
     next: u16,
     /// From here on the kernel gives ports to clients.
     end: u16,
 }
 
 impl Ports {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let end = *proc_stats::read_ephemeral_ports()?.start();
         // Two studies at the same time should not go for the same ports.
         let spread = u16::try_from(std::process::id() % u32::from(SPREAD)).unwrap_or(0);
@@ -23,7 +23,7 @@ impl Ports {
     }
 
     /// A free address.
-    pub(super) fn next(&mut self) -> io::Result<SocketAddr> {
+    pub(crate) fn next(&mut self) -> io::Result<SocketAddr> {
         while self.next < self.end {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.next));
             self.next += 1;
