@@ -44,7 +44,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    CommandError, Verdict, churn, echo, fanout, idle, rate, slow, storm, study, ulimit,
+    CommandError, Verdict, churn, compare, echo, fanout, idle, rate, slow, storm, study, ulimit,
 };
 use interrupt::Interrupt;
 use peers::PeerArguments;
@@ -61,6 +61,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Churn(churn::ChurnArguments),
+    Compare(compare::CompareArguments),
     Echo(echo::EchoArguments),
     Fanout(fanout::FanoutArguments),
     Idle(idle::IdleArguments),
@@ -93,6 +94,7 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<Verdict, CommandError> {
     match command {
         Command::Churn(arguments) => churn::run(arguments, &Interrupt::install()?),
+        Command::Compare(arguments) => compare::run(arguments, &Interrupt::install()?),
         Command::Echo(arguments) => echo::run(arguments, &Interrupt::install()?),
         Command::Fanout(arguments) => fanout::run(arguments, &Interrupt::install()?),
         Command::Idle(arguments) => idle::run(arguments, &Interrupt::install()?),

@@ -170,6 +170,8 @@ fn send_all(descriptor: RawFd, bytes: &[u8]) -> bool {
 const LISTENER: u64 = u64::MAX;
 const EVENTS_PER_WAIT: usize = 256;
 const BUFFER_BYTES: usize = 16 * 1024;
+/// What a client may send at a time, so that it is read at once.
+pub(crate) const BYTES_AT_ONCE_MAX: usize = BUFFER_BYTES - 1;
 const MASK_BYTES: usize = 4;
 /// Stands for a length in the two bytes that follow.
 const LENGTH_IN_TWO_BYTES: u8 = 126;

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use clap::Args;
 
-use crate::peers::PeerServer;
+use crate::peers::{FLOOR_BYTES_MAX, PeerServer};
 
 /// One server.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +98,25 @@ impl Row {
         matches!(self.kind, Kind::Peer(PeerServer::TungsteniteThreads))
     }
 
+    /// Does it send to all who are connected to `/broadcast` what one of them sends?
+    pub(crate) fn has_broadcast(&self) -> bool {
+        match self.kind {
+            Kind::Bun | Kind::Tidegate | Kind::Peer(PeerServer::Floor) => true,
+            Kind::Go => self.name == "epoll-gobwas",
+            Kind::Later(_) | Kind::Node | Kind::Peer(_) => false,
+        }
+    }
+
+    /// How many bytes it can be sent at a time.
+    pub(crate) fn bytes_at_once_max(&self) -> usize {
+        match self.kind {
+            Kind::Peer(PeerServer::Floor) => FLOOR_BYTES_MAX,
+            Kind::Bun | Kind::Go | Kind::Later(_) | Kind::Node | Kind::Peer(_) | Kind::Tidegate => {
+                usize::MAX
+            }
+        }
+    }
+
     /// Finds the server's program, or says why it has to be skipped.
     pub(crate) fn prepare(&self, installation: &Installation) -> Result<Launch, String> {
         let Installation { loadtest, tidegate, peers, .. } = installation;
@@ -140,6 +159,12 @@ impl Launch {
     ) -> Result<Self, String> {
         let version = ask_version(&program, &arguments)?;
         Ok(Self { version, inquiry, program, arguments })
+    }
+
+    /// The same program with further arguments.
+    pub(crate) fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(OsString::from));
+        self
     }
 
     /// The command that makes the server listen, and answer inquiries at the second address.
