@@ -82,10 +82,11 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// `None` if no work was done at all.
+    /// `None` if the server did no work at all.
     pub(super) fn new(shown: &Shown) -> Option<Self> {
         let Shown { figures, connections_per_epoll } = shown;
-        (figures.units > 0).then(|| Self {
+        let has_run = figures.cpu.server_cores.is_none_or(|cores| cores > 0.0);
+        (figures.units > 0 && has_run).then(|| Self {
             round: 0,
             units: figures.units,
             units_per_second: figures.cpu.per_second(figures.units),
