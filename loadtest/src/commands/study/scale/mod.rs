@@ -14,15 +14,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::document::{ScalePart, ScaledServer};
-use super::machine::Machine;
 use super::measure::{Bench, PATH};
-use super::rows::Launch;
 use crate::clock;
 use crate::commands::CommandError;
 use crate::commands::idle::{Check, IdleWorkload};
 use crate::fleet::{Fleet, Pace};
 use crate::interrupt::Interrupt;
+use crate::machine::Machine;
 use crate::proc_stats::{self, KernelStats, ProcessStats};
+use crate::servers::Launch;
 use crate::target::Target;
 use clients::Clients;
 use servers::Servers;
