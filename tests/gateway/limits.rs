@@ -5,9 +5,10 @@ use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::gateway::{Gateway, Launch, skip_without};
+use crate::gateway::{Gateway, Launch};
 use crate::messages::{Ending, Reply, Request, exchange};
 use crate::patience::{now, pass, until};
+use crate::skip::skip_without;
 use crate::socket::Socket;
 
 /// A client that asked for an upgrade and may be let in, refused, dropped or left waiting.
