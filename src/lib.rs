@@ -13,14 +13,16 @@
 //! | [`reactor`] | one turn of a loop: wait, read, run on, mail, timers, flush, accept, reap |
 //! | [`conn`] | a connection's life: receive, decode, answer, send, close |
 //! | [`http`] | a request head becomes an upgrade, a page or a refusal |
+//! | [`line`] | lines of plain TCP clients become messages |
 //! | [`ws`] | client bytes become messages, replies become frames |
 //! | [`services`] | what is done with a message |
 //! | [`hub`] | who gets a publication, inside one loop |
 //! | [`control`] | what waits on others, such as a look-up in Redis |
 //! | [`pool`], [`timer`], [`key`] | memory, deadlines and names that all of them use |
 //! | [`metrics`] | what is counted on the way |
+//! | [`client`] | the other side: `tidegate client`, which shares none of the above but `os` |
 //!
-//! `http`, `ws`, `hub`, `timer`, `pool` and `key` are functions of bytes and numbers: no sockets, no
+//! `http`, `line`, `ws`, `hub`, `timer`, `pool` and `key` are functions of bytes and numbers: no sockets, no
 //! clock, no threads. `reactor` is generic over its poller and clock, so whole loops run in
 //! tests on the fake kernel of the `sim` module.
 
@@ -40,6 +42,7 @@ pub mod reactor;
 
 pub mod conn;
 pub mod http;
+pub mod line;
 pub mod ws;
 
 pub mod hub;
@@ -54,6 +57,8 @@ pub mod pool;
 pub mod timer;
 
 pub mod metrics;
+
+pub mod client;
 
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

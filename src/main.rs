@@ -1,51 +1,62 @@
-//! The command line: configuration, limits, serve, exit code.
+//! The command line: configuration, limits, serve, exit code; or the client.
 //!
-//! Exit codes: 0 after a shutdown that was asked for, 1 when the gateway could not start or go on,
-//! 2 for a configuration that is wrong, 128 + n when a second signal n cut the shutdown short.
+//! Exit codes of the gateway: 0 after a shutdown that was asked for, 1 when the gateway could not start or go on,
+//! 2 for a configuration that is wrong, 128 + n when a second signal n cut the shutdown short. Those of the
+//! client stand in `tidegate::client`.
 
+use std::error::Error;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser;
-use tidegate::config::{Action, CommandLine, Config, Effective, Granted};
+use tidegate::client;
+use tidegate::config::{Action, CommandLine, Config, Effective, Granted, Redis};
+use tidegate::control::{ControlThread, RedisSettings, RedisUrl};
 use tidegate::metrics::report;
 use tidegate::os::{
     Descriptors, Request, Requests, give_freed_memory_back, kernel_warnings, raise_descriptor_limit,
 };
 use tidegate::server::{LoopEnd, Server, built_in_routes};
+use tidegate::services::TokenLookup;
 
 fn main() -> ExitCode {
     give_freed_memory_back();
     let command_line = CommandLine::parse();
-    let config = match command_line.configuration() {
-        Ok(config) => config,
-        Err(error) => return fail(&error, 2),
-    };
-    let descriptors = raise_descriptor_limit();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let granted = Granted { descriptors: descriptors.granted, cores };
     match command_line.action() {
-        Action::Check => check(&config, granted),
-        Action::Serve => {
-            let default_level = env_logger::Env::default().default_filter_or("info");
-            env_logger::Builder::from_env(default_level).init();
-            serve(&config.effective(granted), descriptors)
-        }
+        Action::Client(options) => client::run(options),
+        Action::Check => gateway(&command_line, check),
+        Action::Serve => gateway(&command_line, serve),
     }
 }
 
-fn check(config: &Config, granted: Granted) -> ExitCode {
+fn gateway(command_line: &CommandLine, run: fn(&Config, Descriptors) -> ExitCode) -> ExitCode {
+    match command_line.configuration() {
+        Ok(config) => run(&config, raise_descriptor_limit()),
+        Err(error) => fail(&error, 2),
+    }
+}
+
+fn granted(descriptors: Descriptors) -> Granted {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Granted { descriptors: descriptors.granted, cores }
+}
+
+fn check(config: &Config, descriptors: Descriptors) -> ExitCode {
     let mut output = std::io::stdout();
-    let text = config.check_text(granted);
+    let text = config.check_text(granted(descriptors));
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("cannot print: {error}"), 1),
     }
 }
 
-fn serve(settings: &Effective, descriptors: Descriptors) -> ExitCode {
+fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
+    let default_level = env_logger::Env::default().default_filter_or("info");
+    env_logger::Builder::from_env(default_level).init();
+    let settings = &config.effective(granted(descriptors));
     // Signals are taken over before anything is served, so that none ends the process halfway.
     let mut requests = match Requests::listen() {
         Ok(requests) => requests,
@@ -59,16 +70,22 @@ fn serve(settings: &Effective, descriptors: Descriptors) -> ExitCode {
             stop_listening.stop();
         }
     };
-    let server = match Server::start(settings, built_in_routes(settings), on_loop_end) {
+    let control = match start_control(settings) {
+        Ok(control) => control,
+        Err(error) => return fail(&error, 1),
+    };
+    let lookup = control.as_ref().map(|(_, lookup)| lookup);
+    let server = match Server::start(settings, built_in_routes(settings, lookup), on_loop_end) {
         Ok(server) => server,
         Err(error) => return fail(&error, 1),
     };
+    let counters = control.as_ref().map(|(control, _)| control.counters());
     log_listeners(settings, &server);
 
     let mut is_draining = false;
     while let Some(request) = requests.wait() {
         match request {
-            Request::Report => log_counters(&server),
+            Request::Report => log::info!("{}", report(server.counters(), counters)),
             Request::Stop { exit_code, .. } if is_draining => {
                 log::warn!("stopped at once by a second signal");
                 return ExitCode::from(exit_code);
@@ -81,7 +98,7 @@ fn serve(settings: &Effective, descriptors: Descriptors) -> ExitCode {
             }
         }
     }
-    log_counters(&server);
+    log::info!("{}", report(server.counters(), counters));
     // With one loop failed the process ends, rather than go on with a part of the traffic.
     match server.join_ended() {
         Ok(()) => ExitCode::SUCCESS,
@@ -104,18 +121,13 @@ fn log_limits(settings: &Effective, descriptors: Descriptors) {
 }
 
 fn log_listeners(settings: &Effective, server: &Server) {
-    for address in server.addresses() {
-        let urls: Vec<String> = settings
-            .routes
-            .iter()
-            .map(|route| {
-                let scheme = if route.service.is_websocket() { "ws" } else { "http" };
-                format!("{scheme}://{address}{}", route.path)
-            })
-            .collect();
+    for (listener, address) in settings.listeners.iter().zip(server.addresses()) {
+        let served = match &listener.route {
+            Some(route) => format!("lines for {route}"),
+            None => urls(settings, *address),
+        };
         log::info!(
-            "listening on {address}: {}; loops = {}, connections_max = {} ({})",
-            urls.join(" "),
+            "listening on {address}: {served}; loops = {}, connections_max = {} ({})",
             settings.loops,
             settings.limits.connections_max,
             settings.connections_max_origin,
@@ -123,8 +135,33 @@ fn log_listeners(settings: &Effective, server: &Server) {
     }
 }
 
-fn log_counters(server: &Server) {
-    log::info!("{}", report(server.counters(), None));
+/// Every path of every route, as a URL at this address.
+fn urls(settings: &Effective, address: SocketAddr) -> String {
+    let urls = settings.routes.iter().flat_map(|route| {
+        let scheme = if route.service.is_websocket() { "ws" } else { "http" };
+        route.paths.iter().map(move |path| format!("{scheme}://{address}{path}"))
+    });
+    urls.collect::<Vec<_>>().join(" ")
+}
+
+type WithLookup = (ControlThread, Arc<dyn TokenLookup>);
+
+/// The control thread and what it looks up, if a route needs it.
+fn start_control(settings: &Effective) -> Result<Option<WithLookup>, Box<dyn Error>> {
+    if !settings.asks_redis() {
+        return Ok(None);
+    }
+    let Redis { url, token_prefix, lookup_ms, lookups_max, one_time } = &settings.redis;
+    let redis = RedisSettings {
+        url: RedisUrl::parse(url.expose()).map_err(|error| format!("redis.url: {error}"))?,
+        token_prefix: token_prefix.clone(),
+        lookup_ms: *lookup_ms,
+        lookups_max: *lookups_max,
+        one_time: *one_time,
+    };
+    let control = ControlThread::start()?;
+    let lookup = Arc::new(control.redis_tokens(redis));
+    Ok(Some((control, lookup)))
 }
 
 #[expect(clippy::print_stderr, reason = "errors of the command line go there, one line each")]

@@ -1,25 +1,26 @@
 //! A server: listeners, one thread per event loop, the mailboxes between them, and their end.
 
+mod built_in;
+
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crate::config::{Effective, EffectiveRoute, Origins, ServiceKind};
+use crate::config::{Effective, Listener, ListenerKind};
 use crate::conn::{ConnSettings, Connections, Mail};
-use crate::http::{OriginRule, Subprotocol};
 use crate::metrics::Counters;
-use crate::os::{BindError, SystemClock, bind_listeners};
+use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners};
 use crate::pool::{Lease, SharedBudget};
 use crate::reactor::{
-    EventLoop, ListenerSettings, LoopCommand, LoopLinks, LoopSettings, Mailbox, MioPoller, Turn,
-    Wake,
+    Entrance, EventLoop, ListenerSettings, LoopCommand, LoopLinks, LoopSettings, Mailbox,
+    MioPoller, Turn, Wake,
 };
-use crate::services::{
-    Broadcast, Echo, Handler, IndexPage, LoopSite, Order, Route, RouteOptions, Router,
-};
+use crate::services::{LoopSite, Route, Router};
 use crate::timer::Clock;
+
+pub use built_in::built_in_routes;
 
 /// The server could not start. Nothing was served.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,9 @@ pub enum StartError {
     /// The system gave no event queue or no thread.
     #[error("cannot start an event loop: {0}")]
     Loop(#[from] io::Error),
+    /// Line clients are to join a route that is not served.
+    #[error("no WebSocket route has the path {0}, which line clients are to join")]
+    Route(String),
 }
 
 /// A running server. Dropping it does not stop it: use [`Server::drain`] and [`Server::join`].
@@ -73,23 +77,17 @@ impl Server {
     /// a loop's thread when it ends, for whatever reason.
     ///
     /// # Errors
-    /// If an address is taken, or the system has no resources for the loops.
+    /// If an address is taken, if line clients are to join a route that is not among `routes`, or
+    /// if the system has no resources for the loops.
     pub fn start(
         settings: &Effective,
         routes: Vec<Route>,
         on_loop_end: impl Fn(LoopEnd) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         let count = settings.loops;
-        let mut addresses = Vec::new();
-        let mut listeners: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
-        for listener in &settings.listeners {
-            let bound =
-                bind_listeners(listener.address, count, settings.share_port, &settings.socket)?;
-            addresses.extend(bound.first().map(std::net::TcpListener::local_addr).transpose()?);
-            for (own, listener) in listeners.iter_mut().zip(bound) {
-                own.push(listener);
-            }
-        }
+        let entrances = settings.listeners.iter().map(|listener| entrance(listener, &routes));
+        let entrances = entrances.collect::<Result<Vec<_>, _>>()?;
+        let (addresses, listeners) = bind_all(settings)?;
         let pollers = listeners.into_iter().map(MioPoller::new).collect::<io::Result<Vec<_>>>()?;
         let wakes: Vec<Wake> = pollers.iter().map(|(_, wake)| Arc::clone(wake)).collect();
         let links = links(&wakes, settings.limits.mailbox_items_max);
@@ -98,6 +96,7 @@ impl Server {
             pool: SharedBudget::new(settings.limits.pool_bytes_max),
             clock: SystemClock::start(),
             routes,
+            entrances,
             on_loop_end: Box::new(on_loop_end),
             settings: settings.clone(),
         };
@@ -173,6 +172,8 @@ struct Shared {
     pool: SharedBudget,
     clock: SystemClock,
     routes: Vec<Route>,
+    /// What is spoken, by listener.
+    entrances: Vec<Entrance>,
     on_loop_end: Box<dyn Fn(LoopEnd) + Send + Sync>,
     settings: Effective,
 }
@@ -189,6 +190,36 @@ impl Drop for EndNotice<'_> {
         self.has_ended.store(true, Ordering::Release);
         (self.shared.on_loop_end)(self.end);
     }
+}
+
+/// Binds every address, for each loop by its own listeners, and gives the addresses with the ports
+/// that were found for port 0.
+fn bind_all(settings: &Effective) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), StartError> {
+    let Effective { loops, share_port, socket, .. } = settings;
+    let mut addresses = Vec::new();
+    let mut by_loop: Vec<Vec<_>> = (0..*loops).map(|_| Vec::new()).collect();
+    for Listener { address, kind, .. } in &settings.listeners {
+        let keep_alive = match kind {
+            ListenerKind::Http => KeepAlive::Gateway,
+            ListenerKind::Line => KeepAlive::Kernel,
+        };
+        let bound = bind_listeners(*address, *loops, *share_port, socket, keep_alive)?;
+        addresses.extend(bound.first().map(TcpListener::local_addr).transpose()?);
+        for (own, listener) in by_loop.iter_mut().zip(bound) {
+            own.push(listener);
+        }
+    }
+    Ok((addresses, by_loop))
+}
+
+/// What the clients of a listener speak, and with whom.
+fn entrance(listener: &Listener, routes: &[Route]) -> Result<Entrance, StartError> {
+    let path = match listener.kind {
+        ListenerKind::Http => return Ok(Entrance::Http),
+        ListenerKind::Line => listener.route.as_deref().unwrap_or_default(),
+    };
+    let number = Router::number_of(routes, path);
+    number.map(Entrance::Line).ok_or_else(|| StartError::Route(path.to_owned()))
 }
 
 fn run_loop(
@@ -218,7 +249,7 @@ fn run_loop(
     let mut event_loop = EventLoop::new(
         poller,
         shared.clock,
-        loop_settings(settings),
+        loop_settings(settings, &shared.entrances),
         connections,
         counters,
         links,
@@ -265,10 +296,11 @@ fn conn_settings(settings: &Effective) -> ConnSettings {
     }
 }
 
-fn loop_settings(settings: &Effective) -> LoopSettings {
+fn loop_settings(settings: &Effective, entrances: &[Entrance]) -> LoopSettings {
     let Effective { limits, timeouts, turn, .. } = settings;
     LoopSettings {
         listeners: ListenerSettings {
+            entrances: entrances.to_vec(),
             accepts_per_turn: turn.accepts_per_turn,
             refusals_max: limits.refusals_max.div_ceil(settings.loops),
             accept_pause_ms: timeouts.accept_pause_ms,
@@ -279,39 +311,6 @@ fn loop_settings(settings: &Effective) -> LoopSettings {
         reaps_per_turn: turn.reaps_per_turn,
         outbox_letters_max: limits.mailbox_items_max,
     }
-}
-
-/// The built-in services that a configuration mounts.
-#[must_use]
-pub fn built_in_routes(settings: &Effective) -> Vec<Route> {
-    settings.routes.iter().map(built_in_route).collect()
-}
-
-fn built_in_route(route: &EffectiveRoute) -> Route {
-    let options = RouteOptions {
-        origins: match &route.origins {
-            Origins::Any => OriginRule::Any,
-            Origins::List(origins) => OriginRule::List(origins.clone()),
-            Origins::SameHost => OriginRule::SameHost,
-        },
-        // Loading has refused what is not a subprotocol.
-        subprotocols: route
-            .subprotocols
-            .iter()
-            .filter_map(|name| Subprotocol::new(name.as_str()).ok())
-            .collect(),
-        message_bytes_max: route.message_bytes_max,
-        backlog_messages_max: None,
-        slow_policy: route.slow_policy,
-    };
-    let handler = match route.service {
-        ServiceKind::Broadcast => {
-            Handler::Socket(Arc::new(|_| Box::new(Broadcast::new(Order::Topic))), options)
-        }
-        ServiceKind::Echo => Handler::Socket(Arc::new(|_| Box::new(Echo)), options),
-        ServiceKind::Page => Handler::Page(Arc::new(|| Box::new(IndexPage::new()))),
-    };
-    Route::new(route.path.clone(), handler)
 }
 
 const COMMANDS_MAX: usize = 16;
@@ -329,7 +328,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, Granted};
     use crate::http::RequestHead;
-    use crate::services::{Page, PageReply};
+    use crate::services::{Handler, Page, PageReply};
 
     struct Faulty;
 

@@ -49,7 +49,18 @@ fn each_key_is_documented_as_it_is() {
             Rule::OneOf(words) => {
                 assert_eq!(accepted, format!("`{}`", words.join("`, `")), "{}", key.name);
             }
-            Rule::Address | Rule::Origins | Rule::Path | Rule::Tokens => {
+            Rule::Text { bytes_min, bytes_max } => {
+                let expected = format!("text of {bytes_min} to {bytes_max} bytes");
+                assert_eq!(accepted, expected, "{}", key.name);
+            }
+            Rule::Address
+            | Rule::Line
+            | Rule::Name
+            | Rule::Origins
+            | Rule::Path
+            | Rule::Paths
+            | Rule::RedisUrl
+            | Rule::Tokens => {
                 assert!(!accepted.is_empty(), "{}", key.name);
             }
         }
@@ -61,7 +72,8 @@ fn every_key_the_text_mentions_exists() {
     for word in PAGE.split('`') {
         let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
         let Some((section, leaf)) = word.split_once('.') else { continue };
-        let sections = ["limits", "listener", "route", "socket", "timeouts", "turn"];
+        let sections =
+            ["limits", "listener", "redis", "route", "socket", "timeouts", "token", "turn"];
         if sections.contains(&section) && leaf.chars().all(is_name) {
             assert!(KEYS.iter().any(|key| key.name == word), "{word} does not exist");
         }

@@ -10,7 +10,7 @@ use tidegate::metrics::{ControlCounters, Counters};
 /// What the files of a folder must not name, because their layer does without it.
 const LAYERS: &[(&[&str], &[&str], &str)] = &[
     (
-        &["src/hub", "src/http", "src/key.rs", "src/pool", "src/timer", "src/ws"],
+        &["src/hub", "src/http", "src/key.rs", "src/line.rs", "src/pool", "src/timer", "src/ws"],
         &[
             "mio::",
             "libc::",
@@ -53,6 +53,32 @@ const LAYERS: &[(&[&str], &[&str], &str)] = &[
         ],
         &["mio::", "libc::", "rustix::", "socket2::", "Instant"],
         "runs on any poller and clock",
+    ),
+    (
+        &["src/client"],
+        &[
+            "mio::",
+            "libc::",
+            "rustix::",
+            "socket2::",
+            "signal_hook",
+            "std::thread",
+            "Mutex",
+            "Instant",
+        ],
+        "waits, reads the terminal and hears signals through os",
+    ),
+    (
+        &[
+            "src/client/ending.rs",
+            "src/client/header.rs",
+            "src/client/lines.rs",
+            "src/client/repeat.rs",
+            "src/client/url.rs",
+            "src/client/visible.rs",
+        ],
+        &["std::net", "std::io", "std::os", "crate::os", "Clock"],
+        "is a function of text and numbers",
     ),
 ];
 

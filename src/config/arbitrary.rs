@@ -1,25 +1,52 @@
 //! Random valid configurations, for the properties that must hold for all of them.
 
+mod routes;
+
 use std::net::{IpAddr, SocketAddr};
 
-use proptest::collection::{btree_set, vec};
+use proptest::collection::{btree_map, btree_set};
 use proptest::option;
 use proptest::prelude::*;
-use proptest::sample::select;
 
 use super::keys;
 use super::{
-    Config, Limits, Listener, Origins, Route, Rule, ServiceKind, SlowPolicy, SocketOptions,
-    Timeouts, Turn,
+    Config, Limits, Listener, Redis, Rule, Secret, ServerUrl, SocketOptions, Timeouts, Token, Turn,
 };
+
+/// Every token and every password, so that a test can put them back where they were not printed.
+pub(super) const SECRET: &str = "s3cret";
 
 /// Any configuration that [`Config::validate`] accepts.
 pub(super) fn config() -> impl Strategy<Value = Config> {
     let head = (count("loops"), any::<bool>(), listeners());
-    (head, limits(), timeouts(), turn(), socket(), routes()).prop_map(
-        |((loops, share_port, listeners), limits, timeouts, turn, socket, routes)| {
-            let mut config =
-                Config { loops, share_port, listeners, limits, timeouts, turn, socket, routes };
+    let logins = (tokens(), redis());
+    (head, limits(), timeouts(), turn(), socket(), routes::routes(), logins).prop_map(
+        |((loops, share_port, listeners), limits, timeouts, turn, socket, routes, logins)| {
+            let (tokens, redis) = logins;
+            let mut config = Config {
+                loops,
+                share_port,
+                listeners: listeners
+                    .into_iter()
+                    .map(|(address, is_line)| {
+                        let joined = routes.iter().find(|route| routes::takes_lines(route));
+                        match joined.filter(|_| is_line) {
+                            Some(route) => Listener::line(address, route.paths().last().unwrap()),
+                            None => Listener::http(address),
+                        }
+                    })
+                    .collect(),
+                limits,
+                timeouts,
+                turn,
+                socket,
+                routes,
+                tokens,
+                redis,
+            };
+            let handshake_ms = config.timeouts.handshake_ms.max(11);
+            config.timeouts.handshake_ms = handshake_ms;
+            config.redis.lookup_ms = config.redis.lookup_ms.min(handshake_ms - 1);
             let limits = &mut config.limits;
             if let (Some(half_open), Some(connections)) =
                 (&mut limits.half_open_max, limits.connections_max)
@@ -49,10 +76,12 @@ fn small(name: &str) -> impl Strategy<Value = u32> + use<> {
     number(name).prop_map(|number| u32::try_from(number).unwrap())
 }
 
-fn listeners() -> impl Strategy<Value = Vec<Listener>> {
-    btree_set((any::<IpAddr>(), any::<u16>()), 1..4).prop_map(|addresses| {
-        let listener = |(ip, port)| Listener { address: SocketAddr::new(ip, port) };
-        addresses.into_iter().map(listener).collect()
+/// Addresses, and whether line clients are meant.
+fn listeners() -> impl Strategy<Value = Vec<(SocketAddr, bool)>> {
+    let addresses = btree_map((any::<IpAddr>(), any::<u16>()), any::<bool>(), 1..4);
+    addresses.prop_map(|listeners| {
+        let listener = |(address, is_line)| (SocketAddr::from(address), is_line);
+        listeners.into_iter().map(listener).collect()
     })
 }
 
@@ -137,40 +166,27 @@ fn socket() -> impl Strategy<Value = SocketOptions> {
         })
 }
 
-fn routes() -> impl Strategy<Value = Vec<Route>> {
-    btree_set("/([a-z0-9._~!$&'()*+,;=:@/-]|%[0-9a-fA-F]{2}){0,12}", 1..5)
-        .prop_flat_map(|paths| paths.into_iter().map(route).collect::<Vec<_>>())
+fn tokens() -> impl Strategy<Value = Vec<Token>> {
+    btree_set("[!-~é张]{1,16}", 0..3).prop_map(|names| {
+        let token = |name| Token { name, token: Secret::new(SECRET) };
+        names.into_iter().map(token).collect()
+    })
 }
 
-fn route(path: String) -> impl Strategy<Value = Route> {
-    let policies = vec![SlowPolicy::Disconnect, SlowPolicy::DropNewest, SlowPolicy::KeepLatest];
-    let echo = (
-        origins(),
-        btree_set("[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}", 0..3),
-        option::of(count("route.message_bytes_max")),
-        select(policies),
-    );
-    let page = Route::new(path.clone(), ServiceKind::Page);
-    prop_oneof![
-        1 => Just(page),
-        3 => echo.prop_map(move |(origins, subprotocols, message_bytes_max, slow_policy)| Route {
-            origins,
-            subprotocols: subprotocols.into_iter().collect(),
-            message_bytes_max,
-            slow_policy,
-            ..Route::new(path.clone(), ServiceKind::Echo)
-        }),
-    ]
-}
-
-fn origins() -> impl Strategy<Value = Origins> {
-    let origin = prop_oneof![
-        Just("null".to_owned()),
-        "https?://[a-z0-9-]{1,8}(\\.[a-z]{2,5})?(:[1-9][0-9]{3})?",
+fn redis() -> impl Strategy<Value = Redis> {
+    let url = prop_oneof![
+        "redis://[a-z]{1,8}(:[1-9][0-9]{3})?(/[0-9])?",
+        Just(format!("redis://user:{SECRET}@[::1]/")),
+        "unix:///[a-z/.]{1,12}",
     ];
-    prop_oneof![
-        Just(Origins::Any),
-        Just(Origins::SameHost),
-        vec(origin, 0..4).prop_map(Origins::List),
-    ]
+    let numbers = (number("redis.lookup_ms"), count("redis.lookups_max"));
+    (url, "[ -~]{0,16}", numbers, any::<bool>()).prop_map(
+        |(url, token_prefix, (lookup_ms, lookups_max), one_time)| Redis {
+            url: ServerUrl::new(url),
+            token_prefix,
+            lookup_ms,
+            lookups_max,
+            one_time,
+        },
+    )
 }

@@ -2,14 +2,15 @@
 
 use std::fmt;
 
-use super::{Config, Effective, EffectiveRoute, Granted, Origins};
+use super::{Config, Effective, EffectiveRoute, Granted, NameKind, TokenSource};
 
 impl Config {
     /// The text of `--check`: every key as TOML that can be used as a configuration file, then, as
     /// comments, what was derived and what had to be adjusted.
     ///
     /// Derived values are comments because they belong to this machine: a file that pinned them
-    /// would carry the descriptor limit of one host to the next.
+    /// would carry the descriptor limit of one host to the next. Tokens and passwords are printed
+    /// as `***`, which no file may hold: they have to be put in again.
     pub fn check_text(&self, granted: Granted) -> String {
         // TOML expresses every value of these types, as the test of the round trip shows.
         let file = toml::to_string(self)
@@ -81,6 +82,12 @@ impl Comments<'_> {
         if is_adjusted { "adjusted" } else { origin }
     }
 
+    fn lets_nobody_in(&self, route: &EffectiveRoute) -> bool {
+        let asks_config =
+            route.room.name == NameKind::Token && route.room.tokens == TokenSource::Config;
+        asks_config && self.effective.tokens.is_empty()
+    }
+
     /// The keys that a route leaves out and that no value could express.
     fn derived_of_route(
         &self,
@@ -96,10 +103,17 @@ impl Comments<'_> {
             let bytes = route.message_bytes_max;
             writeln!(f, "#   route[{index}].message_bytes_max = {bytes} (as in limits)")?;
         }
-        match route.origins {
-            Origins::SameHost => writeln!(f, "#   route[{index}].origins: same host"),
-            Origins::Any | Origins::List(_) => Ok(()),
+        if configured.subprotocols.is_none() && !route.subprotocols.is_empty() {
+            let names = &route.subprotocols;
+            writeln!(f, "#   route[{index}].subprotocols = {names:?} (as of any room)")?;
         }
+        if route.origins.is_same_host() {
+            writeln!(f, "#   route[{index}].origins: same host")?;
+        }
+        if self.lets_nobody_in(route) {
+            writeln!(f, "#   route[{index}].tokens: nobody is let in, as there is no [[token]]")?;
+        }
+        Ok(())
     }
 }
 
@@ -111,6 +125,13 @@ mod tests {
     use crate::config::arbitrary;
 
     const GRANTED: Granted = Granted { descriptors: 20_000, cores: 2 };
+
+    /// The text with what was not printed.
+    fn with_secrets(text: &str) -> String {
+        let text =
+            text.replace("\ntoken = \"***\"", &format!("\ntoken = \"{}\"", arbitrary::SECRET));
+        text.replace("user:***@", &format!("user:{}@", arbitrary::SECRET))
+    }
 
     #[test]
     fn adjustments_are_comments() {
@@ -135,7 +156,8 @@ mod tests {
         ) {
             let granted = Granted { descriptors, cores };
             let text = config.check_text(granted);
-            let again = Config::from_toml(&text, "check").unwrap();
+            prop_assert!(!text.contains(arbitrary::SECRET));
+            let again = Config::from_toml(&with_secrets(&text), "check").unwrap();
             prop_assert_eq!(&again, &config);
             prop_assert_eq!(again.effective(granted), config.effective(granted));
             prop_assert_eq!(again.check_text(granted), text);

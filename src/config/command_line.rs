@@ -3,17 +3,19 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use toml::Value;
 
 use super::error::{ConfigError, Refusal};
-use super::{Config, Listener};
+use super::{Config, Listener, ListenerKind};
+use crate::client::ClientOptions;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(name = "tidegate", version, about, long_about = None)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct CommandLine {
-    /// Listen on this IP address and port, instead of those in the file; repeatable
+    /// Listen on this IP address and port, instead of the HTTP listeners in the file; repeatable
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<SocketAddr>,
 
@@ -29,11 +31,24 @@ pub struct CommandLine {
     /// Check the configuration, print what it comes to, and exit
     #[arg(long)]
     pub check: bool,
+
+    /// Something else than serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the program does besides serving.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Talk to a WebSocket server from the terminal
+    Client(ClientOptions),
 }
 
 /// What the process is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum Action<'c> {
+    /// Connect to a server.
+    Client(&'c ClientOptions),
     /// Print the effective configuration and exit.
     Check,
     /// Serve until told to stop.
@@ -42,8 +57,12 @@ pub enum Action {
 
 impl CommandLine {
     /// What the process is to do: serve, unless the command line says otherwise.
-    pub fn action(&self) -> Action {
-        if self.check { Action::Check } else { Action::Serve }
+    pub fn action(&self) -> Action<'_> {
+        match &self.command {
+            Some(Command::Client(options)) => Action::Client(options),
+            None if self.check => Action::Check,
+            None => Action::Serve,
+        }
     }
 
     /// The validated configuration: the defaults, under the file if one is named, under the flags.
@@ -63,7 +82,9 @@ impl CommandLine {
             }
         };
         if !self.listen.is_empty() {
-            config.listeners = self.listen.iter().map(|&address| Listener { address }).collect();
+            // No flag can say what line clients join, so their listeners stay.
+            config.listeners.retain(|listener| listener.kind == ListenerKind::Line);
+            config.listeners.splice(..0, self.listen.iter().copied().map(Listener::http));
         }
         if let Some(loops) = self.loops {
             config.loops = loops;
@@ -79,6 +100,7 @@ const SOURCE: &str = "command line";
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::time::Duration;
 
     use clap::CommandFactory as _;
     use clap::error::ErrorKind;
@@ -142,6 +164,34 @@ mod tests {
     }
 
     #[test]
+    fn the_client_is_an_action_with_flags_of_its_own() {
+        let command_line = parse(&["client"]).unwrap();
+        let Action::Client(options) = command_line.action() else { panic!("{command_line:?}") };
+        assert_eq!(options.url.to_string(), "ws://127.0.0.1:8080/chat");
+        assert_eq!((&options.user, &options.send), (&None, &None));
+        assert_eq!(options.every, Duration::from_secs(6));
+
+        let command_line = parse(&[
+            "client",
+            "ws://h/",
+            "--user",
+            "张三",
+            "--header",
+            "A: 1",
+            "--header=B: 2",
+            "--send",
+            "hello",
+            "--every",
+            "500ms",
+        ])
+        .unwrap();
+        let Action::Client(options) = command_line.action() else { panic!("{command_line:?}") };
+        assert_eq!(options.user.as_deref(), Some("张三"));
+        assert_eq!(options.header.len(), 2);
+        assert_eq!(options.every, Duration::from_millis(500));
+    }
+
+    #[test]
     fn bad_flags_name_the_command_line() {
         for (arguments, line) in [
             (&["--loops", "2000"][..], "command line: loops = 2000: must be between 0 and 1024"),
@@ -176,6 +226,8 @@ mod tests {
             &["--loops", "many"],
             &["--lisen", "127.0.0.1:1"],
             &["serve"],
+            &["--loops", "1", "client"],
+            &["client", "--loops", "1"],
         ] {
             assert_eq!(parse(arguments).unwrap_err().exit_code(), 2, "{arguments:?}");
         }

@@ -19,9 +19,11 @@ use std::fmt;
 use super::keys::CONNECTIONS_MAX;
 use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
-    Config, Limits, Listener, Origins, Route, ServiceKind, SlowPolicy, SocketOptions, Timeouts,
-    Turn,
+    Config, Limits, Listener, Origins, Redis, RoomOptions, Route, ServiceKind, SlowPolicy,
+    SocketOptions, Timeouts, Token, TokenSource, Turn,
 };
+use crate::services::Order;
+use crate::services::room::CHAT_SUBPROTOCOL;
 
 /// What the machine grants to the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +53,23 @@ pub struct Effective {
     pub socket: SocketOptions,
     /// What answers where; not empty.
     pub routes: Vec<EffectiveRoute>,
+    /// Login tokens; each name has one at most.
+    pub tokens: Vec<Token>,
+    /// Who is asked for login tokens where a route says so.
+    pub redis: Redis,
     /// Where `limits.connections_max` came from: `configured`, or how it was derived.
     pub connections_max_origin: String,
     /// Values that had to be changed, each worth a warning.
     pub adjustments: Vec<Adjustment>,
+}
+
+impl Effective {
+    /// Whether a route has login tokens looked up in Redis.
+    pub fn asks_redis(&self) -> bool {
+        self.routes.iter().any(|route| {
+            route.service == ServiceKind::Room && route.room.tokens == TokenSource::Redis
+        })
+    }
 }
 
 /// [`Limits`] with every number resolved. Counts and bytes are of the whole process, all loops
@@ -97,8 +112,8 @@ impl EffectiveLimits {
 /// [`Route`] with every number resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectiveRoute {
-    /// Path of the request, without query.
-    pub path: String,
+    /// Paths of the request, without query; not empty, and the one that is not an alias first.
+    pub paths: Vec<String>,
     /// What answers.
     pub service: ServiceKind,
     /// Which web pages may connect.
@@ -107,8 +122,14 @@ pub struct EffectiveRoute {
     pub subprotocols: Vec<String>,
     /// Bytes of one message.
     pub message_bytes_max: usize,
+    /// Pushed messages that may wait for one connection; `None` leaves that to their bytes.
+    pub backlog_messages_max: Option<usize>,
     /// What becomes of pushed messages that a client is too slow for.
     pub slow_policy: SlowPolicy,
+    /// In which order the members of a room or a broadcast see messages.
+    pub order: Order,
+    /// How the room works, if the service is one.
+    pub room: RoomOptions,
 }
 
 /// A value that could not be used as it was configured. Displays as one line.
@@ -135,7 +156,7 @@ impl fmt::Display for Adjustment {
 impl Config {
     /// Fits a validated configuration to what the machine grants.
     pub fn effective(&self, granted: Granted) -> Effective {
-        let Self { loops: _, share_port, listeners, limits, timeouts, turn, socket, routes } = self;
+        let Self { limits, routes, .. } = self;
         let mut adjustments = Vec::new();
         let plan = Plan::new(self, granted, &mut adjustments);
         let (connections_max, connections_max_origin) =
@@ -155,13 +176,15 @@ impl Config {
         };
         Effective {
             loops: plan.loops,
-            share_port: *share_port,
-            listeners: listeners.clone(),
+            share_port: self.share_port,
+            listeners: self.listeners.clone(),
             routes: routes.iter().map(|route| effective_route(route, &limits)).collect(),
             limits,
-            timeouts: timeouts.clone(),
-            turn: turn.clone(),
-            socket: socket.clone(),
+            timeouts: self.timeouts.clone(),
+            turn: self.turn.clone(),
+            socket: self.socket.clone(),
+            tokens: self.tokens.clone(),
+            redis: self.redis.clone(),
             connections_max_origin,
             adjustments,
         }
@@ -260,14 +283,22 @@ fn backlog_hard_bytes_min(backlog_high_bytes: usize, message_bytes_largest: usiz
 }
 
 fn effective_route(route: &Route, limits: &EffectiveLimits) -> EffectiveRoute {
-    let Route { path, service, origins, subprotocols, message_bytes_max, slow_policy } = route;
+    let offered = || match route.service {
+        ServiceKind::Room => vec![CHAT_SUBPROTOCOL.to_owned()],
+        ServiceKind::Broadcast | ServiceKind::Echo | ServiceKind::Hall | ServiceKind::Page => {
+            Vec::new()
+        }
+    };
     EffectiveRoute {
-        path: path.clone(),
-        service: *service,
-        origins: origins.clone(),
-        subprotocols: subprotocols.clone(),
-        message_bytes_max: message_bytes_max.unwrap_or(limits.message_bytes_max),
-        slow_policy: *slow_policy,
+        paths: route.paths().map(str::to_owned).collect(),
+        service: route.service,
+        origins: route.origins.clone(),
+        subprotocols: route.subprotocols.clone().unwrap_or_else(offered),
+        message_bytes_max: route.message_bytes_max.unwrap_or(limits.message_bytes_max),
+        backlog_messages_max: route.backlog_messages_max,
+        slow_policy: route.slow_policy,
+        order: route.order,
+        room: route.room.clone(),
     }
 }
 

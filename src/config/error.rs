@@ -4,6 +4,8 @@ use std::io;
 
 use toml::Value;
 
+use super::secret;
+
 /// Why a configuration is refused. Displays as one line that names the file (or the command
 /// line), the key, its value and the rule; the process then exits with status 2.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +68,8 @@ impl ConfigError {
         let message = error.message().trim();
         // Numbers beyond 64 bits are not a matter of syntax to the parser, and it says so oddly.
         let reason = if message.starts_with("invalid type: integer") {
-            format!("{} is beyond what any key accepts", text.get(span).unwrap_or("this number"))
+            // Not shown: it may be a token without its quotes.
+            "this number is beyond what any key accepts".to_owned()
         } else {
             message.to_owned()
         };
@@ -74,7 +77,11 @@ impl ConfigError {
     }
 
     pub(super) fn unknown_key(file: &str, key: &str, value: Option<&Value>, hint: String) -> Self {
-        let value = value.filter(|value| !value.is_table()).map(written);
+        let is_table = |value: &Value| match value.as_array() {
+            Some(items) => items.iter().any(Value::is_table),
+            None => value.is_table(),
+        };
+        let value = value.filter(|value| !is_table(value)).map(|value| written(key, value));
         Self::UnknownKey { file: one_line(file), key: one_line(key), value, hint }
     }
 }
@@ -90,7 +97,8 @@ pub(super) struct Refusal {
 impl Refusal {
     /// `value` breaks `rule`.
     pub(super) fn new(key: impl Into<String>, value: &Value, rule: impl Into<String>) -> Self {
-        Self { key: key.into(), value: Some(written(value)), rule: rule.into() }
+        let key = key.into();
+        Self { value: Some(written(&key, value)), key, rule: rule.into() }
     }
 
     /// `value`, which may be more than TOML can express, breaks `rule`.
@@ -114,10 +122,12 @@ fn assignment(value: Option<&str>) -> String {
     value.map(|value| format!(" = {value}")).unwrap_or_default()
 }
 
-/// A value as it would be written in the file, on one line and no longer than a reader needs.
-fn written(value: &Value) -> String {
+/// A value as it would be written in the file, on one line, no longer than a reader needs, and
+/// without secrets.
+fn written(key: &str, value: &Value) -> String {
+    let value = secret::shown(key, value);
     // TOML would write a string that holds line breaks over several lines.
-    let text = if let Value::String(text) = value {
+    let text = if let Value::String(text) = &value {
         format!("\"{}\"", one_line(&text.replace('\\', "\\\\").replace('"', "\\\"")))
     } else {
         one_line(&value.to_string())
@@ -166,11 +176,11 @@ mod tests {
 
     #[test]
     fn values_stay_on_one_line_and_short() {
-        assert_eq!(written(&Value::from("a\nb\u{2028}")), "\"a\\nb\\u{2028}\"");
-        assert_eq!(written(&Value::from("a\\b\"c")), r#""a\\b\"c""#);
-        let long = written(&Value::from("x".repeat(500)));
+        assert_eq!(written("route.path", &Value::from("a\nb\u{2028}")), "\"a\\nb\\u{2028}\"");
+        assert_eq!(written("route.path", &Value::from("a\\b\"c")), r#""a\\b\"c""#);
+        let long = written("route.path", &Value::from("x".repeat(500)));
         assert_eq!(long.chars().count(), VALUE_CHARS_MAX + 1);
-        let nested = written(&Value::from(vec!["a\nb", "c"]));
+        let nested = written("route.path", &Value::from(vec!["a\nb", "c"]));
         assert!(!nested.contains('\n'), "{nested}");
     }
 

@@ -72,6 +72,8 @@ pub(super) const SECTIONS: &[Section] = &[
     table("turn"),
     table("socket"),
     array("route"),
+    array("token"),
+    table("redis"),
 ];
 
 /// Every key that a configuration file may hold, in the order of `docs/configuration.md`.
@@ -90,6 +92,13 @@ pub const KEYS: &[Key] = &[
         Rule::Address,
         "Where to listen; port 0 lets the kernel choose. `[::]` takes IPv6 only.",
     ),
+    key(
+        "listener.kind",
+        "http",
+        Rule::OneOf(&["http", "line"]),
+        "What clients speak: HTTP with WebSocket, or plain TCP where every line is a message.",
+    ),
+    key("listener.route", "none", Rule::Path, "The WebSocket route that line clients join."),
     key("limits.connections_max", "derived", CONNECTIONS, "Connections served at once."),
     key(
         "limits.half_open_max",
@@ -216,9 +225,20 @@ pub const KEYS: &[Key] = &[
         Rule::Path,
         "Path of the request, as it reads when percent-decoded.",
     ),
-    key("route.service", REQUIRED, Rule::OneOf(&["broadcast", "echo", "page"]), "What answers."),
+    key(
+        "route.service",
+        REQUIRED,
+        Rule::OneOf(&["broadcast", "echo", "hall", "page", "room"]),
+        "What answers.",
+    ),
+    key("route.aliases", "[]", Rule::Paths, "Further paths of the same service."),
     key("route.origins", "same host", Rule::Origins, "Which web pages may connect."),
-    key("route.subprotocols", "[]", Rule::Tokens, "Subprotocols offered, the preferred one first."),
+    key(
+        "route.subprotocols",
+        "by service",
+        Rule::Tokens,
+        "Subprotocols offered, the preferred one first.",
+    ),
     key(
         "route.message_bytes_max",
         "limits.message_bytes_max",
@@ -226,10 +246,82 @@ pub const KEYS: &[Key] = &[
         "Bytes of one message on this route.",
     ),
     key(
+        "route.backlog_messages_max",
+        "by bytes",
+        integer(1, 1_048_576),
+        "Pushed messages that may wait for one connection before they meet its slow policy.",
+    ),
+    key(
         "route.slow_policy",
         "disconnect",
         Rule::OneOf(&["disconnect", "drop_newest", "keep_latest"]),
         "What becomes of pushed messages that a client is too slow for.",
+    ),
+    key(
+        "route.order",
+        "room",
+        Rule::OneOf(&["room", "sender"]),
+        "Whether all members see one order, or only each sender's messages in their order.",
+    ),
+    key(
+        "route.name",
+        "query",
+        Rule::OneOf(&["address", "first", "path", "query", "token"]),
+        "Where a member's name comes from.",
+    ),
+    key("route.room", "lobby", Rule::Name, "The room of those who ask for none."),
+    key("route.line", "named", Rule::Line, "How a message looks to clients without a subprotocol."),
+    key("route.hears_itself", "true", Rule::Boolean, "Whether a sender receives its own messages."),
+    key(
+        "route.newlines",
+        "keep",
+        Rule::OneOf(&["keep", "space"]),
+        "What becomes of line breaks inside a message.",
+    ),
+    key(
+        "route.logins",
+        "many",
+        Rule::OneOf(&["many", "one"]),
+        "How many connections may have one name in a room.",
+    ),
+    key(
+        "route.join_lines",
+        "false",
+        Rule::Boolean,
+        "Whether lines that wait for one connection are sent as one message.",
+    ),
+    key(
+        "route.tokens",
+        "config",
+        Rule::OneOf(&["config", "redis"]),
+        "Who knows the tokens of members.",
+    ),
+    key("token.name", REQUIRED, Rule::Name, "Who may log in with it."),
+    key(
+        "token.token",
+        REQUIRED,
+        Rule::Text { bytes_min: 1, bytes_max: 256 },
+        "What has to be shown; never printed.",
+    ),
+    key(
+        "redis.url",
+        "redis://127.0.0.1:6379",
+        Rule::RedisUrl,
+        "The server that knows tokens; its password is never printed.",
+    ),
+    key(
+        "redis.token_prefix",
+        "ChatroomToken",
+        Rule::Text { bytes_min: 0, bytes_max: 256 },
+        "What stands before a name in the key of its token.",
+    ),
+    key("redis.lookup_ms", "2000", TIMEOUT, "For the answer to a look-up."),
+    key("redis.lookups_max", "1024", integer(1, 65_536), "Look-ups under way at once."),
+    key(
+        "redis.one_time",
+        "false",
+        Rule::Boolean,
+        "Deletes a token as soon as it has let somebody in.",
     ),
 ];
 
@@ -263,114 +355,4 @@ const fn key(name: &'static str, default: &'static str, rule: Rule, doc: &'stati
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use toml::{Table, Value};
-
-    use super::*;
-    use crate::config::{Config, Granted, Origins, Route, ServiceKind};
-
-    /// The dotted names and values of everything in `table`; arrays of tables lose their indices.
-    fn leaves(prefix: &str, table: &Table, found: &mut BTreeMap<String, Value>) {
-        for (name, value) in table {
-            let name = format!("{prefix}{name}");
-            let items = value.as_array().map_or(&[][..], Vec::as_slice);
-            let inner: Vec<&Table> = value
-                .as_table()
-                .into_iter()
-                .chain(items.iter().filter_map(Value::as_table))
-                .collect();
-            if inner.is_empty() {
-                found.insert(name.clone(), value.clone());
-            }
-            for table in inner {
-                leaves(&format!("{name}."), table, found);
-            }
-        }
-    }
-
-    fn leaves_of(config: &Config) -> BTreeMap<String, Value> {
-        let mut found = BTreeMap::new();
-        leaves("", &Table::try_from(config).unwrap(), &mut found);
-        found
-    }
-
-    #[test]
-    fn the_table_holds_exactly_the_keys_of_the_types() {
-        let mut config = Config::default();
-        config.limits.connections_max = Some(1000);
-        config.limits.half_open_max = Some(10);
-        config.socket.send_buffer_bytes = Some(65_536);
-        config.routes = vec![Route {
-            origins: Origins::Any,
-            message_bytes_max: Some(1000),
-            ..Route::new("/", ServiceKind::Echo)
-        }];
-        let written: Vec<String> = leaves_of(&config).into_keys().collect();
-        let mut listed: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
-        listed.sort_unstable();
-        assert_eq!(listed, written);
-    }
-
-    #[test]
-    fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
-        let written = leaves_of(&Config::default());
-        for key in KEYS.iter().filter(|key| !key.is_required()) {
-            match written.get(key.name) {
-                Some(Value::String(text)) => assert_eq!(text, key.default, "{}", key.name),
-                Some(value) => assert_eq!(value.to_string(), key.default, "{}", key.name),
-                None => assert!(
-                    ["derived", "kernel", "limits.message_bytes_max", "same host"]
-                        .contains(&key.default),
-                    "{} has a default the types do not know",
-                    key.name
-                ),
-            }
-        }
-    }
-
-    #[test]
-    fn every_section_of_a_key_is_listed() {
-        for key in KEYS {
-            let section = key.section();
-            assert!(section.is_empty() || SECTIONS.iter().any(|known| known.name == section));
-        }
-        for section in SECTIONS {
-            assert!(KEYS.iter().any(|key| key.section() == section.name));
-        }
-    }
-
-    #[test]
-    fn the_words_of_the_table_are_the_words_of_the_types() {
-        for key in KEYS {
-            if let Rule::OneOf(words) = key.rule {
-                for word in words {
-                    let route = match key.leaf() {
-                        "service" => format!("path = \"/\"\nservice = \"{word}\""),
-                        leaf => format!("path = \"/\"\nservice = \"echo\"\n{leaf} = \"{word}\""),
-                    };
-                    let text = format!("[[route]]\n{route}\n");
-                    Config::from_toml(&text, "words.toml").unwrap();
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_largest_backlog_fits_the_counter_of_a_connection() {
-        let max = |name: &str| {
-            let key = KEYS.iter().find(|key| key.name == name).unwrap();
-            let Rule::Integer { max, .. } = key.rule else { panic!("{name} is a number") };
-            usize::try_from(max).unwrap()
-        };
-        let mut config = Config::default();
-        config.limits.message_bytes_max = max("limits.message_bytes_max");
-        config.limits.backlog_high_bytes = max("limits.backlog_high_bytes");
-        config.limits.backlog_hard_bytes = max("limits.backlog_hard_bytes");
-        let limits = config.effective(Granted { descriptors: 1024, cores: 1 }).limits;
-        // Pushed up to the hard mark, and then the replies of one read.
-        let replies = limits.backlog_high_bytes + limits.message_bytes_largest + 14;
-        assert!(u32::try_from(limits.backlog_hard_bytes + replies).is_ok());
-    }
-}
+mod tests;

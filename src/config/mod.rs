@@ -12,6 +12,11 @@
 mod command_line;
 mod load;
 
+mod listener;
+mod logins;
+mod route;
+mod secret;
+
 mod key_path;
 mod suggest;
 
@@ -27,21 +32,22 @@ mod error;
 #[cfg(test)]
 mod arbitrary;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 pub use command_line::{Action, CommandLine};
 pub use effective::{Adjustment, Effective, EffectiveLimits, EffectiveRoute, Granted};
 pub use error::ConfigError;
 pub use keys::{KEYS, Key};
+pub use listener::{Listener, ListenerKind};
+pub use logins::{Redis, Token};
+pub use route::{NameKind, Origins, RoomOptions, Route, ServiceKind, SlowPolicy, TokenSource};
 pub use rule::Rule;
+pub use secret::{Secret, ServerUrl};
 
 /// A whole configuration: what a file and the command line ask for.
 ///
-/// [`Config::default`] is a gateway that works: it listens on 127.0.0.1:8080 and serves `/echo`
-/// and a page at `/`.
+/// [`Config::default`] is a gateway that works: it listens on 127.0.0.1:8080 and serves an
+/// echo, a broadcast, rooms, and pages that try them out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
@@ -61,9 +67,15 @@ pub struct Config {
     pub turn: Turn,
     /// Options of the sockets themselves.
     pub socket: SocketOptions,
-    /// Which path is served by what; `[[route]]` in the file. Default: `/echo` and the page at `/`.
+    /// Which path is served by what; `[[route]]` in the file. Default: `/echo`, `/broadcast`, rooms
+    /// at `/chat`, `/ws` and `/chatroom/ws`, and pages at `/` and `/chatroom`.
     #[serde(rename = "route")]
     pub routes: Vec<Route>,
+    /// Login tokens; `[[token]]` in the file. Default: none.
+    #[serde(rename = "token", skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<Token>,
+    /// The server that is asked for login tokens where a route says so.
+    pub redis: Redis,
 }
 
 impl Default for Config {
@@ -76,26 +88,10 @@ impl Default for Config {
             timeouts: Timeouts::default(),
             turn: Turn::default(),
             socket: SocketOptions::default(),
-            routes: vec![
-                Route::new("/echo", ServiceKind::Echo),
-                Route::new("/broadcast", ServiceKind::Broadcast),
-                Route::new("/", ServiceKind::Page),
-            ],
+            routes: route::built_in(),
+            tokens: Vec::new(),
+            redis: Redis::default(),
         }
-    }
-}
-
-/// One address to listen on. Every loop opens its own socket for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listener {
-    /// IP address and port; port 0 lets the kernel choose, `[::]` takes IPv6 only. Required in a `[[listener]]`.
-    pub address: SocketAddr,
-}
-
-impl Default for Listener {
-    /// 127.0.0.1:8080: reachable from this machine only, until someone decides otherwise.
-    fn default() -> Self {
-        Self { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080) }
     }
 }
 
@@ -248,127 +244,6 @@ impl Default for SocketOptions {
     }
 }
 
-/// One path and what answers there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Route {
-    /// Path of the request, starting with `/`, without query. Required.
-    pub path: String,
-    /// What answers. Required.
-    pub service: ServiceKind,
-    /// Which web pages may connect. Default: those of the same host.
-    #[serde(default, skip_serializing_if = "Origins::is_same_host")]
-    pub origins: Origins,
-    /// Subprotocols offered, the preferred one first. Default: none.
-    #[serde(default)]
-    pub subprotocols: Vec<String>,
-    /// Bytes of one message on this route. Default `None`: `limits.message_bytes_max`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message_bytes_max: Option<usize>,
-    /// What becomes of pushed messages that a client is too slow for. Default: disconnect.
-    #[serde(default)]
-    pub slow_policy: SlowPolicy,
-}
-
-impl Route {
-    /// A route with the default of every key that has one.
-    pub fn new(path: impl Into<String>, service: ServiceKind) -> Self {
-        Self {
-            path: path.into(),
-            service,
-            origins: Origins::default(),
-            subprotocols: Vec::new(),
-            message_bytes_max: None,
-            slow_policy: SlowPolicy::default(),
-        }
-    }
-}
-
-/// The built-in services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ServiceKind {
-    /// Sends every message to everyone on the route, the sender too.
-    Broadcast,
-    /// Sends every message back.
-    Echo,
-    /// Answers a plain GET with a page that tries out the WebSocket routes.
-    Page,
-}
-
-impl ServiceKind {
-    /// Whether it speaks WebSocket, rather than answering plain requests.
-    pub fn is_websocket(self) -> bool {
-        match self {
-            Self::Broadcast | Self::Echo => true,
-            Self::Page => false,
-        }
-    }
-}
-
-/// Which `Origin` an upgrade request may name. A request without one is not from a web page and
-/// is always allowed.
-///
-/// In the file: left out, `"*"`, or a list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Origins {
-    /// Any origin.
-    Any,
-    /// Exactly these, each `scheme://host[:port]` as browsers write it, or `null`. An empty list
-    /// turns every web page away.
-    List(Vec<String>),
-    /// Only pages of the host that the request itself names.
-    #[default]
-    SameHost,
-}
-
-impl Origins {
-    /// Whether this is [`Origins::SameHost`], which a file expresses by leaving the key out.
-    pub fn is_same_host(&self) -> bool {
-        *self == Self::SameHost
-    }
-}
-
-impl Serialize for Origins {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Any => serializer.serialize_str("*"),
-            Self::List(origins) => origins.serialize(serializer),
-            Self::SameHost => serializer.serialize_none(),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Origins {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Word(String),
-            List(Vec<String>),
-        }
-
-        match Option::deserialize(deserializer)? {
-            None => Ok(Self::SameHost),
-            Some(Written::List(origins)) => Ok(Self::List(origins)),
-            Some(Written::Word(word)) if word == "*" => Ok(Self::Any),
-            Some(Written::Word(_)) => Err(D::Error::custom("expected \"*\" or a list of origins")),
-        }
-    }
-}
-
-/// What becomes of a pushed message when a connection's backlog has reached its hard mark.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SlowPolicy {
-    /// The connection is closed with code 4002.
-    #[default]
-    Disconnect,
-    /// The new message is not queued.
-    DropNewest,
-    /// Messages not yet begun are discarded in favour of the new one.
-    KeepLatest,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -376,13 +251,19 @@ mod tests {
     #[test]
     fn no_configuration_at_all_serves_something() {
         let config = Config::default();
-        assert_eq!(config.listeners, [Listener { address: "127.0.0.1:8080".parse().unwrap() }]);
+        assert_eq!(config.listeners, [Listener::http("127.0.0.1:8080".parse().unwrap())]);
+        let paths: Vec<&str> = config.routes.iter().flat_map(Route::paths).collect();
         assert_eq!(
-            config.routes,
+            paths,
             [
-                Route::new("/echo", ServiceKind::Echo),
-                Route::new("/broadcast", ServiceKind::Broadcast),
-                Route::new("/", ServiceKind::Page),
+                "/echo",
+                "/broadcast",
+                "/chat",
+                "/",
+                "/ws",
+                "/chatroom/ws/:name/:token",
+                "/",
+                "/chatroom"
             ]
         );
         config.validate("defaults").unwrap();
@@ -391,24 +272,5 @@ mod tests {
     #[test]
     fn an_empty_file_is_the_default_configuration() {
         assert_eq!(Config::from_toml("", "empty.toml"), Ok(Config::default()));
-    }
-
-    #[test]
-    fn every_way_to_write_origins_is_understood() {
-        #[derive(Debug, PartialEq, Serialize, Deserialize)]
-        struct Holder {
-            #[serde(default, skip_serializing_if = "Origins::is_same_host")]
-            origins: Origins,
-        }
-        for (text, origins) in [
-            ("", Origins::SameHost),
-            ("origins = \"*\"\n", Origins::Any),
-            ("origins = []\n", Origins::List(vec![])),
-            ("origins = [\"null\"]\n", Origins::List(vec!["null".to_owned()])),
-        ] {
-            let holder = Holder { origins };
-            assert_eq!(toml::from_str::<Holder>(text).unwrap(), holder);
-            assert_eq!(toml::to_string(&holder).unwrap(), text);
-        }
     }
 }

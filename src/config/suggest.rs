@@ -25,23 +25,24 @@ fn closest(unknown: &str) -> Option<&'static str> {
         .chain(KEYS.iter().map(|key| key.name))
         .filter_map(|name| {
             let (known_section, known_leaf) = split(name);
-            let edits = edits(leaf, known_leaf)?;
-            Some((edits + usize::from(section != known_section), name))
+            let is_elsewhere = section != known_section;
+            let edits = edits(leaf, known_leaf) + usize::from(is_elsewhere);
+            let is_slip = edits <= leaf.chars().count().max(known_leaf.len()).div_ceil(3);
+            is_slip.then_some(((edits, is_elsewhere), name))
         })
-        .min_by_key(|(edits, _)| *edits)
+        .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
 
-/// The edit distance if it is small for the length of the words.
-fn edits(written: &str, known: &str) -> Option<usize> {
+/// The edit distance, kinder to units.
+fn edits(written: &str, known: &str) -> usize {
     // A unit left out or invented is the commonest slip, whatever its length.
     let (short, long) =
         if written.len() < known.len() { (written, known) } else { (known, written) };
     if short.len() >= 4 && long.strip_prefix(short).is_some_and(|rest| rest.starts_with('_')) {
-        return Some(1);
+        return 1;
     }
-    let edits = strsim::damerau_levenshtein(written, known);
-    (edits <= long.chars().count().div_ceil(3)).then_some(edits)
+    strsim::damerau_levenshtein(written, known)
 }
 
 /// The keys of a table.
@@ -81,6 +82,9 @@ mod tests {
             ("route.origin", "route.origins"),
             ("route.sub_protocols", "route.subprotocols"),
             ("socket.nodelay", "socket.no_delay"),
+            ("route.token", "route.tokens"),
+            ("tokens", "token"),
+            ("listener.routes", "listener.route"),
         ] {
             assert_eq!(closest(unknown), Some(meant), "{unknown}");
         }
@@ -114,11 +118,11 @@ mod tests {
 
     #[test]
     fn nothing_close_lists_what_there_is() {
-        assert_eq!(hint("listener.certificate"), "; [[listener]] takes address");
+        assert_eq!(hint("listener.certificate"), "; [[listener]] takes address, kind, route");
         assert_eq!(
             hint("xyzzy"),
             "; the file takes loops, share_port, [[listener]], [limits], [timeouts], [turn], \
-             [socket], [[route]]"
+             [socket], [[route]], [[token]], [redis]"
         );
         assert!(hint(&"x".repeat(100_000)).starts_with("; the file takes"));
     }

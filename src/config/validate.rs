@@ -1,5 +1,8 @@
 //! The rules a configuration must keep, whether it came from a file, from flags or from code.
 
+mod listener;
+mod logins;
+mod path;
 mod route;
 
 use std::collections::HashSet;
@@ -9,7 +12,8 @@ use toml::Value;
 
 use super::error::{ConfigError, Refusal};
 use super::keys;
-use super::{Config, Limits, Listener, Rule, SocketOptions, Timeouts, Turn};
+use super::{Config, Limits, Rule, SocketOptions, Timeouts, Turn};
+use crate::services::room::is_name;
 
 /// The longest header of a WebSocket frame, mask included (RFC 6455 section 5.2), in bytes.
 pub(super) const FRAME_HEADER_BYTES_MAX: usize = 14;
@@ -29,14 +33,13 @@ impl Config {
             check_number(name, name, value)?;
         }
         for (index, route) in self.routes.iter().enumerate() {
-            if let Some(bytes) = route.message_bytes_max {
-                let key = format!("route[{index}].message_bytes_max");
-                check_number("route.message_bytes_max", &key, wide(bytes))?;
-            }
+            route::check_numbers(index, route)?;
         }
         self.check_limits_agree()?;
-        self.check_listeners()?;
-        self.check_routes()
+        self.check_routes()?;
+        listener::check_all(self)?;
+        logins::check_tokens(&self.tokens)?;
+        logins::check_redis(self)
     }
 
     /// Every number outside the routes, under its name. The patterns name every field, so that a
@@ -48,6 +51,7 @@ impl Config {
             .chain(timeouts_numbers(&self.timeouts))
             .chain(turn_numbers(&self.turn))
             .chain(socket_numbers(&self.socket))
+            .chain(logins::redis_numbers(&self.redis))
     }
 
     /// The most bytes that any route accepts in one message.
@@ -80,39 +84,16 @@ impl Config {
         Ok(())
     }
 
-    fn check_listeners(&self) -> Result<(), Refusal> {
-        if self.listeners.is_empty() {
-            return Err(Refusal::new("listener", &empty_array(), "must hold at least one address"));
-        }
-        // Port 0 is a different port every time the kernel chooses.
-        let fixed = |&(_, listener): &(usize, &Listener)| listener.address.port() != 0;
-        let listeners = self.listeners.iter().enumerate().filter(fixed);
-        match first_repeated(listeners.map(|(index, listener)| (index, listener.address))) {
-            Some((index, address)) => Err(Refusal::new(
-                format!("listener[{index}].address"),
-                &Value::from(address.to_string()),
-                "must not be listed twice",
-            )),
-            None => Ok(()),
-        }
-    }
-
     fn check_routes(&self) -> Result<(), Refusal> {
         if self.routes.is_empty() {
-            return Err(Refusal::new("route", &empty_array(), "must hold at least one route"));
+            let none = Value::Array(Vec::new());
+            return Err(Refusal::new("route", &none, "must hold at least one route"));
         }
         for (index, route) in self.routes.iter().enumerate() {
+            path::check_all(index, route)?;
             route::check(index, route)?;
         }
-        let paths = self.routes.iter().map(|route| route.path.as_str()).enumerate();
-        match first_repeated(paths) {
-            Some((index, path)) => Err(Refusal::new(
-                format!("route[{index}].path"),
-                &Value::from(path),
-                "must not be the path of two routes",
-            )),
-            None => Ok(()),
-        }
+        path::check_unique(&self.routes)
     }
 }
 
@@ -120,6 +101,21 @@ fn check_number(name: &str, key: &str, value: u64) -> Result<(), Refusal> {
     match keys::find(name).map(|key| key.rule) {
         Some(rule @ Rule::Integer { min, max }) if !(min..=max).contains(&value) => {
             Err(Refusal::number(key, value, rule.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_text(name: &str, key: &str, text: &str) -> Result<(), Refusal> {
+    match keys::find(name).map(|key| key.rule) {
+        Some(rule @ Rule::Name) if !is_name(text) => {
+            Err(Refusal::new(key, &Value::from(text), rule.to_string()))
+        }
+        Some(rule @ Rule::Text { bytes_min, bytes_max })
+            if !(bytes_min..=bytes_max).contains(&text.len())
+                || text.chars().any(char::is_control) =>
+        {
+            Err(Refusal::new(key, &Value::from(text), rule.to_string()))
         }
         _ => Ok(()),
     }
@@ -221,14 +217,10 @@ fn wide(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-fn empty_array() -> Value {
-    Value::Array(Vec::new())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::KEYS;
+    use crate::config::{KEYS, Listener};
 
     #[test]
     fn every_number_of_the_table_is_checked() {
@@ -237,7 +229,7 @@ mod tests {
         config.limits.half_open_max = Some(1);
         config.socket.send_buffer_bytes = Some(4096);
         let mut checked: Vec<&str> = config.numbers().map(|(name, _)| name).collect();
-        checked.push("route.message_bytes_max");
+        checked.extend(["route.backlog_messages_max", "route.message_bytes_max"]);
         checked.sort_unstable();
         let mut listed: Vec<&str> = KEYS
             .iter()
@@ -259,7 +251,7 @@ mod tests {
 
     #[test]
     fn two_listeners_may_both_ask_for_any_port() {
-        let listener = Listener { address: "127.0.0.1:0".parse().unwrap() };
+        let listener = Listener::http("127.0.0.1:0".parse().unwrap());
         let config = Config { listeners: vec![listener.clone(), listener], ..Config::default() };
         config.validate("test").unwrap();
     }

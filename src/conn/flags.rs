@@ -34,9 +34,10 @@ impl Flags {
     pub(crate) const MAIL_PAUSED: Self = Self(1 << 12);
     /// The ping that is out waits in the queue.
     pub(crate) const PING_UNWRITTEN: Self = Self(1 << 13);
-
     /// Its service will say later whether it is let in; until then it is not read.
     pub(crate) const UNDECIDED: Self = Self(1 << 14);
+    /// Speaks lines of text rather than HTTP and WebSocket.
+    pub(crate) const LINES: Self = Self(1 << 15);
 
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

@@ -7,6 +7,7 @@ use crate::http::{
     write_switching_protocols,
 };
 use crate::key::ConnKey;
+use crate::line::write_line;
 use crate::pool::ReadBuffer;
 use crate::reactor::Transport;
 use crate::services::{Admission, Arrival, CloseReason, Effects, Found, Peer, Welcome};
@@ -60,7 +61,7 @@ impl<S: Transport> Connections<S> {
                 let page = page.reply(&head);
                 let output = self.outgoing.cork();
                 let (content_type, headers) = (&page.content_type, &page.headers);
-                write_page(output, Status::Ok, content_type, headers, &page.body, head_only);
+                write_page(output, page.status, content_type, headers, &page.body, head_only);
                 self.counters.pages.add(1);
                 self.finish(key, CloseReason::Gone);
             }
@@ -85,6 +86,7 @@ impl<S: Transport> Connections<S> {
                     Status::MethodNotAllowed => &self.counters.refused_not_found,
                     Status::UpgradeRequired => &self.counters.refused_upgrade_required,
                     Status::Ok
+                    | Status::NotModified
                     | Status::BadRequest
                     | Status::NotFound
                     | Status::HeaderFieldsTooLarge
@@ -117,6 +119,7 @@ impl<S: Transport> Connections<S> {
                     subprotocol,
                     &welcome.headers,
                 );
+                self.counters.upgrades.add(1);
                 self.open(key, route_number);
             }
             Err(rejection) => {
@@ -128,7 +131,7 @@ impl<S: Transport> Connections<S> {
 
     /// The request stays where it is, in the carry that it will be given, until its service says
     /// what becomes of it.
-    fn wait_for_decision(&mut self, key: ConnKey, route_number: u8) {
+    pub(super) fn wait_for_decision(&mut self, key: ConnKey, route_number: u8) {
         let Some(conn) = self.table.get_mut(key) else { return };
         conn.route = route_number;
         conn.flags.set(Flags::UNDECIDED);
@@ -144,6 +147,9 @@ impl<S: Transport> Connections<S> {
         if !conn.flags.take(Flags::UNDECIDED) {
             self.counters.effects_ignored.add(1);
             return;
+        }
+        if conn.flags.has(Flags::LINES) {
+            return self.decide_line(key, decision);
         }
         let carry = conn.carry;
         let Some(mut buffer) = self.carries.borrow(carry) else { return };
@@ -181,8 +187,12 @@ impl<S: Transport> Connections<S> {
         self.reject(key, &Rejection::unavailable(self.settings.retry_after_s, text), head_only);
     }
 
-    fn reject(&mut self, key: ConnKey, rejection: &Rejection, head_only: bool) {
-        rejection.write_to(head_only, self.outgoing.cork());
+    pub(super) fn reject(&mut self, key: ConnKey, rejection: &Rejection, head_only: bool) {
+        if self.speaks_lines(key) {
+            write_line(rejection.body().as_bytes(), self.outgoing.cork());
+        } else {
+            rejection.write_to(head_only, self.outgoing.cork());
+        }
         self.finish(key, CloseReason::Gone);
     }
 }

@@ -115,6 +115,8 @@ impl<S: Transport> Connections<S> {
         match conn.phase {
             Phase::Handshake => Some(conn.seen.after_ms(settings.handshake_ms)),
             Phase::Refusing => Some(conn.seen.after_ms(settings.refuse_ms)),
+            // Lines have no pings; the kernel's keep-alive finds those who are gone.
+            Phase::Open if conn.flags.has(Flags::LINES) => stalled_at,
             Phase::Open => {
                 let quiet_ms = if conn.flags.has(Flags::PINGED) {
                     settings.pong_ms

@@ -61,8 +61,10 @@ impl<S: Transport> Connections<S> {
             return Ok(());
         }
         let next_tick = Tick(self.tick.0 + 1);
-        let in_wheel = conn.timer.is_filed()
-            && self.deadline(key).is_some_and(|due| conn.timer.due() <= due.max(next_tick));
+        let in_wheel = self.deadline(key).map_or_else(
+            || flags.has(Flags::LINES) && conn.phase == Phase::Open,
+            |due| conn.timer.is_filed() && conn.timer.due() <= due.max(next_tick),
+        );
         // What is to be written in the next turn at once gets its deadline there, if any is left.
         let is_written_next = flags.has(Flags::DIRTY) && !flags.has(Flags::WRITE_BLOCKED);
         hold!(in_wheel || is_written_next, "every deadline is in the wheel", key, conn);

@@ -6,8 +6,10 @@
 //! sends is read and thrown away until its end: closing earlier would reset the connection, and
 //! our last bytes would be lost on the way (RFC 6455 §7.1.1, RFC 9112 §9.6).
 
+use super::outgoing::Framing;
 use super::{Connections, Flags, Phase};
 use crate::key::{ConnKey, Link};
+use crate::line::write_line;
 use crate::reactor::Transport;
 use crate::services::{CloseReason, CloseRequest, Effects, Peer};
 use crate::ws::{CloseCode, Violation, encode_close};
@@ -20,9 +22,10 @@ impl<S: Transport> Connections<S> {
         conn.route = route;
         conn.phase = Phase::Open;
         conn.seen = self.tick;
+        let speaks_lines = conn.flags.has(Flags::LINES);
         self.arm(key);
         self.open_count += 1;
-        self.counters.upgrades.add(1);
+        self.outgoing.set_framing(if speaks_lines { Framing::Lines } else { Framing::WebSocket });
         let peer = Peer { loop_index: self.loop_index, key };
         self.router.socket(route).service.on_open(
             peer,
@@ -32,7 +35,7 @@ impl<S: Transport> Connections<S> {
 
     /// Answers the peer's close frame with its own code (RFC 6455 §5.5.1).
     pub(super) fn answer_close(&mut self, key: ConnKey, code: Option<CloseCode>) {
-        encode_close(code, "", self.outgoing.cork());
+        self.write_close(key, code, "");
         self.finish(key, CloseReason::Peer(code));
     }
 
@@ -42,7 +45,7 @@ impl<S: Transport> Connections<S> {
             self.counters.effects_ignored.add(1);
             return;
         }
-        encode_close(Some(request.code), &request.reason, self.outgoing.cork());
+        self.write_close(key, Some(request.code), &request.reason);
         self.finish(key, CloseReason::Service(request.code));
     }
 
@@ -60,7 +63,7 @@ impl<S: Transport> Connections<S> {
                 Phase::Open => {
                     told += 1;
                     let code = Some(CloseCode::GOING_AWAY);
-                    encode_close(code, "shutting down", self.outgoing.cork());
+                    self.write_close(key, code, "shutting down");
                     self.finish(key, CloseReason::Drained);
                 }
                 Phase::Handshake => {
@@ -78,8 +81,17 @@ impl<S: Transport> Connections<S> {
     pub(super) fn fail(&mut self, key: ConnKey, code: CloseCode, text: &str, reason: CloseReason) {
         let Some(conn) = self.table.get_mut(key).filter(|conn| !conn.is_ending()) else { return };
         self.backlog.discard_unstarted(&mut conn.queue, &mut self.buffers);
-        encode_close(Some(code), text, self.outgoing.cork());
+        self.write_close(key, Some(code), text);
         self.finish(key, reason);
+    }
+
+    /// The last that an open connection is told: a close frame, or its reason as a line.
+    fn write_close(&mut self, key: ConnKey, code: Option<CloseCode>, reason: &str) {
+        if !self.speaks_lines(key) {
+            encode_close(code, reason, self.outgoing.cork());
+        } else if code.is_some() {
+            write_line(reason.as_bytes(), self.outgoing.cork());
+        }
     }
 
     /// There is no memory for what the connection needs.

@@ -26,6 +26,7 @@ mod idle;
 #[cfg(any(test, feature = "sim"))]
 mod invariants;
 mod lifecycle;
+mod lines;
 mod outgoing;
 mod publish;
 mod receive;

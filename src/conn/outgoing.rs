@@ -4,6 +4,7 @@
 use std::io::IoSlice;
 use std::ops::Range;
 
+use crate::line::write_line;
 use crate::pool::SLICES_MAX;
 use crate::services::CloseRequest;
 use crate::ws::{EncodedFrame, Opcode, ServerHeader};
@@ -22,6 +23,16 @@ pub(crate) struct Outgoing {
     pieces: Vec<Piece>,
     in_place_bytes: usize,
     close: Option<CloseRequest>,
+    framing: Framing,
+}
+
+/// What the connection speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Text messages are lines; there is nothing else.
+    Lines,
+    #[default]
+    WebSocket,
 }
 
 /// A part of the read buffer that follows the cork's first `cork_until` bytes.
@@ -41,15 +52,26 @@ pub(crate) enum Stretch {
 }
 
 impl Outgoing {
-    /// Adds a frame with a copy of `payload`.
+    /// Says what the connection speaks whose output this is from now on.
+    pub(crate) fn set_framing(&mut self, framing: Framing) {
+        self.framing = framing;
+    }
+
+    /// Adds a frame with a copy of `payload`. Of all kinds, lines have only text.
     pub(crate) fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
+        if self.framing == Framing::Lines {
+            if opcode == Opcode::Text {
+                write_line(payload, &mut self.cork);
+            }
+            return;
+        }
         self.cork.extend_from_slice(ServerHeader::new(opcode, payload.len()).as_bytes());
         self.cork.extend_from_slice(payload);
     }
 
     /// Adds a frame whose payload lies at `range` of the read buffer.
     pub(crate) fn frame_in_place(&mut self, opcode: Opcode, payload: &[u8], range: Range<usize>) {
-        if payload.len() <= COPIED_BYTES_MAX {
+        if payload.len() <= COPIED_BYTES_MAX || self.framing == Framing::Lines {
             return self.frame(opcode, payload);
         }
         self.cork.extend_from_slice(ServerHeader::new(opcode, payload.len()).as_bytes());
@@ -59,7 +81,11 @@ impl Outgoing {
 
     /// Adds a frame that is already encoded.
     pub(crate) fn encoded(&mut self, frame: &EncodedFrame) {
-        self.cork.extend_from_slice(frame.as_bytes());
+        match self.framing {
+            Framing::WebSocket => self.cork.extend_from_slice(frame.as_bytes()),
+            Framing::Lines if frame.is_text() => write_line(frame.payload(), &mut self.cork),
+            Framing::Lines => {}
+        }
     }
 
     /// The cork, to append bytes that are not frames.
@@ -124,6 +150,11 @@ impl Outgoing {
                     Stretch::InPlace(_) => Stretch::InPlace(rest),
                 })
             })
+    }
+
+    /// The output from `skip` bytes on, if all of it stands in the cork.
+    pub(crate) fn only_slice(&self, skip: usize) -> Option<&[u8]> {
+        if self.pieces.is_empty() { self.cork.get(skip..) } else { None }
     }
 
     /// Points `slices` at the output from `skip` bytes on; gives how many there are.

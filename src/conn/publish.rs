@@ -10,11 +10,11 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::{Connections, Flags, Phase};
+use super::{Conn, Connections, Flags, Phase};
 use crate::config::SlowPolicy;
 use crate::http::Rejection;
 use crate::key::ConnKey;
-use crate::pool::FrameId;
+use crate::pool::{Backlog, FrameId};
 use crate::reactor::Transport;
 use crate::services::{
     CloseReason, CloseRequest, Effect, Effects, Letter, Letterbox, Order, Peer, Publication,
@@ -197,13 +197,13 @@ impl<S: Transport> Connections<S> {
             .except
             .filter(|peer| peer.loop_index == self.loop_index)
             .map(|peer| peer.key);
-        let id = self.backlog.share(publication.frame.clone());
+        let mut pushed = Pushed::new(publication.frame.clone());
         self.is_walking_members = true;
         for member in members.iter().filter(|member| Some(member.key) != except) {
-            self.push_shared(member.key, id, publication.frame.as_bytes().len());
+            self.push_shared(member.key, &mut pushed);
         }
         self.is_walking_members = false;
-        self.backlog.settle(id);
+        self.settle(&pushed);
         let hub = &mut self.router.socket(route).hub;
         hub.restore_members(topic, members);
         for mut subscriptions in self.left_while_walking.drain(..) {
@@ -213,30 +213,43 @@ impl<S: Transport> Connections<S> {
 
     /// Pushes a frame to one connection.
     fn push(&mut self, key: ConnKey, frame: EncodedFrame) {
-        let frame_bytes = frame.as_bytes().len();
-        let id = self.backlog.share(frame);
-        self.push_shared(key, id, frame_bytes);
-        self.backlog.settle(id);
+        let mut pushed = Pushed::new(frame);
+        self.push_shared(key, &mut pushed);
+        self.settle(&pushed);
+    }
+
+    /// Forgets those forms of a frame that found no recipient.
+    fn settle(&mut self, pushed: &Pushed) {
+        for form in [pushed.websocket, pushed.line].into_iter().flatten() {
+            self.backlog.settle(form.id);
+        }
     }
 
     /// Puts a shared frame into a connection's queue. It goes out at the end of the turn, together
     /// with whatever else is pushed until then.
-    fn push_shared(&mut self, key: ConnKey, id: FrameId, frame_bytes: usize) {
-        let hard_bytes = self.settings.backlog_hard_bytes;
-        let would_exceed =
-            |queued_bytes: usize| queued_bytes > 0 && queued_bytes + frame_bytes > hard_bytes;
-        if let Some(conn) = self.table.get_mut(key)
-            && would_exceed(conn.queue.bytes())
-            && !conn.flags.has(Flags::WRITE_BLOCKED)
-        {
-            // The mark is judged after the socket had its chance.
-            self.flush_queue(key);
-        }
+    fn push_shared(&mut self, key: ConnKey, pushed: &mut Pushed) {
         let Some(conn) = self.table.get_mut(key).filter(|conn| conn.phase == Phase::Open) else {
             self.counters.effects_ignored.add(1);
             return;
         };
-        let is_full = would_exceed(conn.queue.bytes());
+        let speaks_lines = conn.flags.has(Flags::LINES);
+        let Some(Form { id, frame_bytes }) = pushed.form(speaks_lines, &mut self.backlog) else {
+            // Binary has no form for lines.
+            self.counters.pushes_dropped.add(1);
+            return;
+        };
+        if self.is_full_for(key, frame_bytes) {
+            let is_blocked = |conn: &Conn<S>| conn.flags.has(Flags::WRITE_BLOCKED);
+            if self.table.get(key).is_some_and(|conn| !is_blocked(conn)) {
+                // The mark is judged after the socket had its chance.
+                self.flush_queue(key);
+            }
+        }
+        let is_full = self.is_full_for(key, frame_bytes);
+        let Some(conn) = self.table.get_mut(key).filter(|conn| conn.phase == Phase::Open) else {
+            self.counters.effects_ignored.add(1);
+            return;
+        };
         if is_full {
             match self.router.socket(conn.route).options.slow_policy {
                 SlowPolicy::Disconnect => {
@@ -263,6 +276,18 @@ impl<S: Transport> Connections<S> {
         }
     }
 
+    /// Whether one more frame would be too much for the connection's backlog.
+    fn is_full_for(&mut self, key: ConnKey, frame_bytes: usize) -> bool {
+        let Some(conn) = self.table.get(key) else { return false };
+        let queue = &conn.queue;
+        if queue.is_empty() {
+            return false;
+        }
+        let options = &self.router.socket(conn.route).options;
+        queue.bytes() + frame_bytes > self.settings.backlog_hard_bytes
+            || options.backlog_messages_max.is_some_and(|max| self.backlog.holds(queue, max))
+    }
+
     /// Takes a connection out of its topics; out of one that is being walked when that is done.
     pub(super) fn leave_topics(&mut self, key: ConnKey) {
         let Some(conn) = self.table.get_mut(key) else { return };
@@ -272,6 +297,37 @@ impl<S: Transport> Connections<S> {
         } else {
             self.router.socket(conn.route).hub.unsubscribe_all(&mut subscriptions);
         }
+    }
+}
+
+/// A frame that is being pushed, in the forms that recipients need.
+struct Pushed {
+    frame: EncodedFrame,
+    websocket: Option<Form>,
+    line: Option<Form>,
+}
+
+/// One form of a pushed frame, shared by all its recipients on this loop.
+#[derive(Clone, Copy)]
+struct Form {
+    id: FrameId,
+    frame_bytes: usize,
+}
+
+impl Pushed {
+    fn new(frame: EncodedFrame) -> Self {
+        Self { frame, websocket: None, line: None }
+    }
+
+    /// The form for a recipient, made for the first that needs it.
+    fn form(&mut self, as_line: bool, backlog: &mut Backlog) -> Option<Form> {
+        let form = if as_line { &mut self.line } else { &mut self.websocket };
+        if form.is_none() {
+            let frame = if as_line { self.frame.to_line()? } else { self.frame.clone() };
+            let frame_bytes = frame.as_bytes().len();
+            *form = Some(Form { id: backlog.share(frame), frame_bytes });
+        }
+        *form
     }
 }
 

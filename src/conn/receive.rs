@@ -3,11 +3,12 @@
 
 use std::io;
 
-use super::{Connections, Flags, Phase};
+use super::outgoing::Framing;
+use super::{ConnSettings, Connections, Flags, Outgoing, Phase};
 use crate::key::{ConnKey, Link};
 use crate::pool::ReadBuffer;
 use crate::reactor::Transport;
-use crate::services::{CloseReason, Effects, Message, Peer};
+use crate::services::{CloseReason, Effects, Message, Peer, Requested};
 use crate::ws::{
     CLIENT_CONTROL_FRAME_BYTES_MAX, CloseCode, Decoder, Event, Opcode, Violation, parse_close,
 };
@@ -19,7 +20,7 @@ enum Step {
 }
 
 /// Why decoding stopped.
-enum Stop {
+pub(super) enum Stop {
     Broken(Violation),
     /// The peer closed; the code to answer with.
     Closed(Option<CloseCode>),
@@ -104,6 +105,9 @@ impl<S: Transport> Connections<S> {
                 Step::Done
             }
             Read::Ended => {
+                if self.speaks_lines(key) {
+                    self.take_last_line(key, &mut buffer);
+                }
                 self.input_ended(key);
                 Step::Done
             }
@@ -188,7 +192,11 @@ impl<S: Transport> Connections<S> {
     /// Decodes what has arrived, lets the service answer, and writes the answers.
     pub(super) fn receive_frames(&mut self, key: ConnKey, buffer: &mut ReadBuffer) {
         while self.table.get_mut(key).is_some_and(|conn| conn.phase == Phase::Open) {
-            let stop = self.decode(key, buffer);
+            let stop = if self.speaks_lines(key) {
+                self.decode_lines(key, buffer)
+            } else {
+                self.decode(key, buffer)
+            };
             self.flush_outgoing(key, Some(buffer));
             let close_request = self.outgoing.take_close();
             let letters = self.mail_out.len();
@@ -236,16 +244,17 @@ impl<S: Transport> Connections<S> {
         let route = self.router.socket(route_number);
         let message_bytes_max = route.options.message_bytes_max;
         let arrived = &mut buffer.bytes[..buffer.filled];
+        self.outgoing.set_framing(Framing::WebSocket);
         let (mut messages, mut message_bytes, mut pongs) = (0, 0, 0);
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max);
-        let mut is_full = false;
+        let mut must_flush = false;
         let stop = loop {
             // Asked for by the last message, or already when the connection opened. It comes first:
             // a request left over would meet another connection, or nobody.
             if self.outgoing.wants_close() {
                 break Stop::ServiceClose;
             }
-            if is_full {
+            if must_flush {
                 break Stop::OutputFull;
             }
             match decoder.next(arrived) {
@@ -278,8 +287,7 @@ impl<S: Transport> Connections<S> {
                 }
                 Ok(Some(Event::Pong(_))) => pongs += 1,
             }
-            is_full = self.outgoing.bytes() >= self.settings.backlog_high_bytes
-                || self.requested.effects.len() >= EFFECTS_MAX;
+            must_flush = is_full(&self.outgoing, &self.requested, &self.settings);
         };
         if messages > 0 {
             self.counters.messages_in.add(messages);
@@ -366,6 +374,11 @@ impl<S: Transport> Connections<S> {
             }
         }
     }
+}
+
+/// Whether enough has gathered to be dealt with before more is made.
+pub(super) fn is_full(outgoing: &Outgoing, requested: &Requested, settings: &ConnSettings) -> bool {
+    outgoing.bytes() >= settings.backlog_high_bytes || requested.effects.len() >= EFFECTS_MAX
 }
 
 /// Effects noted by one connection's messages before they are carried out.

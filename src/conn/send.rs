@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use super::outgoing::Stretch;
 use super::{Connections, Flags, Phase};
 use crate::key::ConnKey;
-use crate::pool::{OverBudget, ReadBuffer, SLICES_MAX};
+use crate::pool::{Backlog, OutQueue, OverBudget, ReadBuffer, SLICES_MAX};
 use crate::reactor::Transport;
 use crate::services::CloseReason;
 use crate::timer::Tick;
@@ -132,11 +132,13 @@ impl<S: Transport> Connections<S> {
             if conn.queue.is_empty() {
                 break;
             }
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let count = self.backlog.gather(&conn.queue, &mut slices);
-            let slices = &slices[..count];
-            let offered: usize = slices.iter().map(|slice| slice.len()).sum();
-            let written = match conn.socket.write(slices) {
+            self.backlog.join(&mut conn.queue, &mut self.buffers, self.now);
+            let (offered, result) = match self.backlog.only_slice(&conn.queue) {
+                // Most often there is one, and no list of many need be laid out.
+                Some(only) => (only.len(), conn.socket.write(&[IoSlice::new(only)])),
+                None => write_gathered(&mut conn.socket, &self.backlog, &conn.queue),
+            };
+            let written = match result {
                 Ok(0) => return self.kill(key, CloseReason::Reset),
                 Ok(written) => written,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -215,6 +217,18 @@ impl<S: Transport> Connections<S> {
     }
 }
 
+/// Offers a queue to the socket as far as one write takes it: how many bytes, and what came of it.
+fn write_gathered<S: Transport>(
+    socket: &mut S,
+    backlog: &Backlog,
+    queue: &OutQueue,
+) -> (usize, io::Result<usize>) {
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let count = backlog.gather(queue, &mut slices);
+    let slices = &slices[..count];
+    (slices.iter().map(|slice| slice.len()).sum(), socket.write(slices))
+}
+
 fn write_outgoing<S: Transport>(
     socket: &mut S,
     outgoing: &super::Outgoing,
@@ -223,11 +237,16 @@ fn write_outgoing<S: Transport>(
     let total = outgoing.bytes();
     let mut written = 0;
     while written < total {
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let count = outgoing.gather(read_buffer, written, &mut slices);
-        let slices = &slices[..count];
-        let offered: usize = slices.iter().map(|slice| slice.len()).sum();
-        match socket.write(slices) {
+        let (offered, result) = match outgoing.only_slice(written) {
+            Some(only) => (only.len(), socket.write(&[IoSlice::new(only)])),
+            None => {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                let count = outgoing.gather(read_buffer, written, &mut slices);
+                let slices = &slices[..count];
+                (slices.iter().map(|slice| slice.len()).sum(), socket.write(slices))
+            }
+        };
+        match result {
             Ok(0) => return Written::Failed,
             Ok(taken) => {
                 written += taken;

@@ -13,7 +13,7 @@ pub struct Authority<'b> {
 
 impl<'b> Authority<'b> {
     /// Reads `uri-host [ ":" [ port ] ]`; `None` if `text` is anything else or names no host.
-    pub(super) fn parse(text: &'b [u8]) -> Option<Self> {
+    pub(crate) fn parse(text: &'b [u8]) -> Option<Self> {
         let text = str::from_utf8(text).ok()?;
         // The colons inside the brackets of an IPv6 literal are not the one before the port.
         let host_bytes = match text.strip_prefix('[') {

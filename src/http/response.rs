@@ -12,6 +12,8 @@ use super::{
 pub enum Status {
     /// 200.
     Ok,
+    /// 304: the client has the page already.
+    NotModified,
     /// 400: the request breaks a rule of HTTP or of the WebSocket handshake.
     BadRequest,
     /// 403: understood, but not for this client.
@@ -37,6 +39,7 @@ impl Status {
     pub fn code(self) -> u16 {
         match self {
             Self::Ok => 200,
+            Self::NotModified => 304,
             Self::BadRequest => 400,
             Self::Forbidden => 403,
             Self::NotFound => 404,
@@ -53,6 +56,7 @@ impl Status {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Ok => "OK",
+            Self::NotModified => "Not Modified",
             Self::BadRequest => "Bad Request",
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",
@@ -96,7 +100,8 @@ pub fn write_switching_protocols(
 /// Appends a response with `body`, after which the connection closes.
 ///
 /// With `head_only` (the request was a `HEAD`) the body is left out but its length is told, as a
-/// `GET` would tell it (RFC 9110 §9.3.2).
+/// `GET` would tell it (RFC 9110 §9.3.2); so it is with a 304, which never has a body (RFC 9110
+/// §15.4.5, §8.6).
 pub fn write_page(
     out: &mut Vec<u8>,
     status: Status,
@@ -110,7 +115,7 @@ pub fn write_page(
     for header in extra_headers {
         reply.header(header.name(), header.value());
     }
-    reply.finish(&[body], head_only);
+    reply.finish(&[body], head_only || status == Status::NotModified);
 }
 
 /// A response being written, from the status line to the body.
@@ -134,6 +139,7 @@ impl<'o> Reply<'o> {
                   Sec-WebSocket-Version: 13\r\n"
             }
             Status::Ok
+            | Status::NotModified
             | Status::BadRequest
             | Status::Forbidden
             | Status::NotFound

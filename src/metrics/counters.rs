@@ -83,6 +83,8 @@ counters! {
     open_now,
     /// Requests upgraded to WebSocket.
     upgrades,
+    /// Clients of line listeners let in.
+    line_clients,
     /// Pages served.
     pages,
     /// Requests refused with 400, 431 or 505: not understood, or against the rules of HTTP.

@@ -6,8 +6,9 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::config::SocketOptions;
 
@@ -40,6 +41,15 @@ impl BindError {
     }
 }
 
+/// Who finds out that a silent peer is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepAlive {
+    /// The gateway, which pings it.
+    Gateway,
+    /// The kernel, which probes it: for protocols without pings.
+    Kernel,
+}
+
 /// Binds `count` listeners to `address`; port 0 takes a free one, the same for all.
 ///
 /// # Errors
@@ -49,6 +59,7 @@ pub fn bind_listeners(
     count: usize,
     share_port: bool,
     options: &SocketOptions,
+    keep_alive: KeepAlive,
 ) -> Result<Vec<TcpListener>, BindError> {
     let failed = |source| BindError::new(address, source);
     if !share_port && address.port() != 0 {
@@ -57,19 +68,26 @@ pub fn bind_listeners(
     let mut address = address;
     let mut listeners = Vec::with_capacity(count);
     for _ in 0..count {
-        let listener = listen(address, options).map_err(failed)?;
+        let listener = listen(address, options, keep_alive).map_err(failed)?;
         address = listener.local_addr().map_err(failed)?;
         listeners.push(listener);
     }
     Ok(listeners)
 }
 
-fn listen(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> {
+fn listen(
+    address: SocketAddr,
+    options: &SocketOptions,
+    keep_alive: KeepAlive,
+) -> io::Result<TcpListener> {
     let socket = bind(address, true)?;
     // Accepted sockets inherit these, so they cost no system call per connection.
     socket.set_tcp_nodelay(options.no_delay)?;
     if options.notsent_bytes_max > 0 {
         socket.set_tcp_notsent_lowat(options.notsent_bytes_max)?;
+    }
+    if keep_alive == KeepAlive::Kernel {
+        socket.set_tcp_keepalive(&KEEP_ALIVE)?;
     }
     if let Some(bytes) = options.send_buffer_bytes {
         socket.set_send_buffer_size(bytes as usize)?;
@@ -92,8 +110,16 @@ fn bind(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// A peer that is gone without a word is found within two minutes.
+const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
+
 #[cfg(test)]
 mod tests {
+    use socket2::SockRef;
+
     use super::*;
 
     fn local(port: u16) -> SocketAddr {
@@ -103,19 +129,21 @@ mod tests {
     #[test]
     fn all_loops_share_one_port_and_a_second_server_does_not() {
         let options = SocketOptions::default();
-        let listeners = bind_listeners(local(0), 3, false, &options).unwrap();
+        let listeners = bind_listeners(local(0), 3, false, &options, KeepAlive::Gateway).unwrap();
         let address = listeners[0].local_addr().unwrap();
         assert!(listeners.iter().all(|own| own.local_addr().unwrap() == address));
-        let second = bind_listeners(address, 1, false, &options);
+        let second = bind_listeners(address, 1, false, &options, KeepAlive::Gateway);
         assert!(matches!(second, Err(BindError::InUse { .. })));
         assert!(second.unwrap_err().to_string().contains("share_port"));
-        assert!(bind_listeners(address, 1, true, &options).is_ok());
+        assert!(bind_listeners(address, 1, true, &options, KeepAlive::Gateway).is_ok());
     }
 
     #[test]
     fn both_families_listen_on_one_port() {
         let options = SocketOptions::default();
-        let Ok(six) = bind_listeners("[::]:0".parse().unwrap(), 2, false, &options) else {
+        let Ok(six) =
+            bind_listeners("[::]:0".parse().unwrap(), 2, false, &options, KeepAlive::Gateway)
+        else {
             return; // A machine without IPv6.
         };
         let port = six[0].local_addr().unwrap().port();
@@ -129,7 +157,9 @@ mod tests {
 
     #[test]
     fn accepted_sockets_inherit_the_options() {
-        let listeners = bind_listeners(local(0), 1, false, &SocketOptions::default()).unwrap();
+        let listeners =
+            bind_listeners(local(0), 1, false, &SocketOptions::default(), KeepAlive::Kernel)
+                .unwrap();
         let client = std::net::TcpStream::connect(listeners[0].local_addr().unwrap()).unwrap();
         let (accepted, _) = loop {
             match listeners[0].accept() {
@@ -138,6 +168,10 @@ mod tests {
             }
         };
         assert!(accepted.nodelay().unwrap());
+        let socket = SockRef::from(&accepted);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
         assert_eq!(Socket::from(accepted).tcp_notsent_lowat().unwrap(), 16 << 10);
         drop(client);
     }

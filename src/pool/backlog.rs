@@ -11,6 +11,8 @@
 //!                            └──► "tail of a reply"
 //! ```
 
+mod join;
+
 use std::io::IoSlice;
 
 use slab::Slab;
@@ -156,11 +158,42 @@ impl Backlog {
         self.append(queue, segment, length);
     }
 
+    /// Whether at least `count` segments wait: for pushed messages, at least as many of them.
+    #[must_use]
+    pub fn holds(&self, queue: &OutQueue, count: usize) -> bool {
+        // The smallest frame has two bytes, so a short queue need not be walked.
+        if queue.bytes() / 2 < count {
+            return false;
+        }
+        let mut at = queue.head;
+        for _ in 1..count {
+            match self.segment(at) {
+                Some(segment) => at = segment.next,
+                None => return false,
+            }
+        }
+        self.segment(at).is_some()
+    }
+
+    fn frame(&self, segment: &Segment) -> Option<&EncodedFrame> {
+        match segment.kind {
+            Kind::Block => None,
+            Kind::Frame => self.frames.get(segment.content as usize).map(|shared| &shared.frame),
+        }
+    }
+
     /// Forgets a shared frame that found no recipient.
     pub fn settle(&mut self, id: FrameId) {
         if self.frames.get(id.0 as usize).is_some_and(|shared| shared.recipients == 0) {
             self.frames.remove(id.0 as usize);
         }
+    }
+
+    /// What is to be written next, if it is all that waits and lies in one piece.
+    #[must_use]
+    pub fn only_slice(&self, queue: &OutQueue) -> Option<&[u8]> {
+        let segment = self.segment(queue.head).filter(|own| own.next.is_none())?;
+        self.content(segment).get(queue.head_written as usize..)
     }
 
     /// Points `slices` at what is to be written next; gives how many there are.

@@ -12,9 +12,20 @@ use crate::metrics::Counters;
 use crate::pool::Lease;
 use crate::timer::Millis;
 
+/// What the clients of a listener speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// HTTP, to be upgraded to WebSocket.
+    Http,
+    /// Lines of text, for the socket route with this number.
+    Line(u8),
+}
+
 /// Limits of one loop's listeners.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
+    /// What is spoken, by listener.
+    pub entrances: Vec<Entrance>,
     /// Connections taken in one turn.
     pub accepts_per_turn: usize,
     /// Connections over the limit that are held at once to be told 503.
@@ -115,7 +126,11 @@ impl Acceptor {
                     // in another loop.
                     let admitted = !self.draining && self.budget.take(1);
                     let key = connections.insert(socket, !admitted);
-                    self.register(poller, connections, key, counters);
+                    if self.register(poller, connections, key, counters)
+                        && let Some(Entrance::Line(route)) = self.settings.entrances.get(listener)
+                    {
+                        connections.enter_by_line(key, *route);
+                    }
                 }
                 Err(AcceptError::Empty) => self.pending[listener] = false,
                 Err(AcceptError::Failed) => {}
@@ -145,18 +160,21 @@ impl Acceptor {
         self.budget.give(1);
     }
 
+    /// Has the kernel watch a new connection; whether it does.
     fn register<P: Poller>(
         &self,
         poller: &mut P,
         connections: &mut Connections<P::Socket>,
         key: ConnKey,
         counters: &Counters,
-    ) {
-        let Some(socket) = connections.socket_mut(key) else { return };
-        if poller.register(socket, key.to_token()).is_err() {
+    ) -> bool {
+        let Some(socket) = connections.socket_mut(key) else { return false };
+        let is_registered = poller.register(socket, key.to_token()).is_ok();
+        if !is_registered {
             counters.accept_failures.add(1);
             connections.give_up(key);
         }
+        is_registered
     }
 
     /// Lets the oldest queued connection in and drops it.

@@ -9,6 +9,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Letter, Peer, Welcome};
 use crate::conn::Outgoing;
 use crate::http::Rejection;
@@ -86,11 +88,14 @@ pub(crate) struct Publication {
 }
 
 /// In which order the members of a topic see what is published to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Order {
     /// What one loop publishes arrives in its order; between loops there is none.
     Sender,
     /// All members see one order: every publication goes through the topic's home loop.
+    #[default]
+    #[serde(rename = "room")]
     Topic,
 }
 

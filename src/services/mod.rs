@@ -23,7 +23,7 @@ pub use echo::Echo;
 pub(crate) use effects::{CloseRequest, Effect, Publication, Requested};
 pub use effects::{Effects, Message, Order};
 pub use letterbox::Letterbox;
-pub use page::{IndexPage, Page, PageReply};
+pub use page::{BuiltInPage, Page, PageReply};
 pub(crate) use router::Found;
 pub use router::{Handler, Route, RouteOptions, Router};
 

@@ -1,8 +1,11 @@
 //! Pages: plain GET requests, answered whole and closed.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
-use crate::http::{HeaderValue, RequestHead, ResponseHeader};
+use crate::http::{HeaderValue, RequestHead, ResponseHeader, Status, list_elements};
 
 /// Serves plain GET and HEAD requests of one route.
 pub trait Page {
@@ -10,9 +13,12 @@ pub trait Page {
     fn reply(&mut self, request: &RequestHead<'_>) -> PageReply;
 }
 
-/// A page, status 200.
+/// What a page answers.
 #[derive(Clone, Debug)]
 pub struct PageReply {
+    /// 200, or 304 where the request shows that its sender has the body already, which then is
+    /// left out.
+    pub status: Status,
     /// `Content-Type`.
     pub content_type: HeaderValue,
     /// Further headers.
@@ -21,46 +27,154 @@ pub struct PageReply {
     pub body: Bytes,
 }
 
-/// The front page: says what runs here and lets a visitor try it.
+/// A page of this binary: one file with its style and script inside, which needs nothing else.
 #[derive(Clone, Debug)]
-pub struct IndexPage {
+pub struct BuiltInPage {
     reply: PageReply,
+    entity_tag: String,
 }
 
-impl IndexPage {
-    /// The page as it stands in this binary.
+/// Puts a page together: what all have, around what is its own.
+macro_rules! page {
+    ($own:literal) => {
+        concat!(
+            include_str!("pages/head.html"),
+            "<style>",
+            include_str!("pages/page.css"),
+            "</style>\n",
+            include_str!($own),
+            include_str!("pages/conversation.html"),
+            "<script type=\"module\">",
+            include_str!("pages/page.js"),
+            "</script>\n"
+        )
+    };
+}
+
+impl BuiltInPage {
+    /// Talks in the rooms of `/chat`.
     #[must_use]
-    pub fn new() -> Self {
-        let headers = HEADERS
-            .iter()
-            .filter_map(|&(name, value)| ResponseHeader::new(name, value).ok())
+    pub fn chat() -> Self {
+        Self::of(page!("pages/chat.html"))
+    }
+
+    /// Talks in the hall of `/chatroom/ws/:name/:token`.
+    #[must_use]
+    pub fn hall() -> Self {
+        Self::of(page!("pages/hall.html"))
+    }
+
+    fn of(html: &'static str) -> Self {
+        let entity_tag = format!("\"{}\"", hash(html));
+        let policy = content_security_policy(STYLE, SCRIPT);
+        let headers = [
+            ("Cache-Control", "no-cache"),
+            ("Content-Security-Policy", &policy),
+            ("ETag", &entity_tag),
+            ("Referrer-Policy", "no-referrer"),
+            ("X-Content-Type-Options", "nosniff"),
+        ];
+        let headers = headers
+            .into_iter()
+            .filter_map(|(name, value)| ResponseHeader::new(name, value.to_owned()).ok())
             .collect();
-        let body = Bytes::from_static(include_bytes!("index.html"));
-        Self { reply: PageReply { content_type: HeaderValue::HTML, headers, body } }
+        let body = Bytes::from_static(html.as_bytes());
+        let content_type = HeaderValue::HTML;
+        Self { reply: PageReply { status: Status::Ok, content_type, headers, body }, entity_tag }
+    }
+
+    /// Whether the sender has this very page already (RFC 9110 §13.1.2).
+    fn is_known_to(&self, request: &RequestHead<'_>) -> bool {
+        list_elements(request.header_values("If-None-Match")).any(|known| {
+            known == b"*"
+                || known.strip_prefix(b"W/").unwrap_or(known) == self.entity_tag.as_bytes()
+        })
     }
 }
 
-impl Default for IndexPage {
-    fn default() -> Self {
-        Self::new()
+impl Page for BuiltInPage {
+    fn reply(&mut self, request: &RequestHead<'_>) -> PageReply {
+        let is_known = self.is_known_to(request);
+        let status = if is_known { Status::NotModified } else { Status::Ok };
+        PageReply { status, ..self.reply.clone() }
     }
 }
 
-impl Page for IndexPage {
-    fn reply(&mut self, _: &RequestHead<'_>) -> PageReply {
-        self.reply.clone()
-    }
+/// Lets a page run its own style and script, connect to its own host, and nothing else: no markup
+/// that a message might smuggle in could do anything, and the browser refuses to make any of text.
+fn content_security_policy(style: &str, script: &str) -> String {
+    let (style, script) = (hash(style), hash(script));
+    format!(
+        "default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; \
+         connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    )
 }
 
-/// The page has its style and script inside and needs nothing else; it may connect to its own
-/// host's sockets only.
-const HEADERS: [(&str, &str); 4] = [
-    ("Cache-Control", "no-cache"),
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-         connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-];
+/// SHA-256 in base64, as a policy names what it lets run (CSP Level 3 §2.3.1).
+fn hash(text: &str) -> String {
+    STANDARD.encode(Sha256::digest(text))
+}
+
+const SCRIPT: &str = include_str!("pages/page.js");
+const STYLE: &str = include_str!("pages/page.css");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::parse_head;
+
+    fn status(page: &mut BuiltInPage, header: &str) -> Status {
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{header}\r\n");
+        page.reply(&parse_head(request.as_bytes()).unwrap()).status
+    }
+
+    /// What stands between the only two places where these stand.
+    fn between<'t>(text: &'t str, start: &str, end: &str) -> &'t str {
+        let parts: Vec<&str> = text.split(start).collect();
+        assert_eq!(parts.len(), 2, "{start}");
+        let (inside, after) = parts[1].split_once(end).unwrap();
+        assert!(!after.contains(end), "{end}");
+        inside
+    }
+
+    #[test]
+    fn a_page_holds_the_style_and_the_script_that_its_policy_allows() {
+        for page in [BuiltInPage::chat(), BuiltInPage::hall()] {
+            let html = str::from_utf8(&page.reply.body).unwrap();
+            assert_eq!(between(html, "<style>", "</style>"), STYLE);
+            assert_eq!(between(html, "<script type=\"module\">", "</script>"), SCRIPT);
+            assert_eq!(page.reply.headers.len(), 5, "every header is a valid one");
+        }
+    }
+
+    #[test]
+    fn a_policy_names_the_hash_of_what_may_run() {
+        // The specification's own example.
+        let policy = content_security_policy("", "alert('Hello, world.');");
+        let script = "script-src 'sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng=';";
+        assert!(policy.contains(script), "{policy}");
+    }
+
+    #[test]
+    fn pages_differ_and_so_do_their_tags() {
+        let (mut chat, hall) = (BuiltInPage::chat(), BuiltInPage::hall());
+        assert_ne!(chat.reply.body, hall.reply.body);
+        let of_hall = format!("If-None-Match: {}\r\n", hall.entity_tag);
+        assert_eq!(status(&mut chat, &of_hall), Status::Ok);
+    }
+
+    #[test]
+    fn whoever_has_the_page_is_told_so_rfc_9110_section_13_1_2() {
+        let mut page = BuiltInPage::chat();
+        let tag = page.entity_tag.clone();
+        for value in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".into()] {
+            let header = format!("If-None-Match: {value}\r\n");
+            assert_eq!(status(&mut page, &header), Status::NotModified, "{value}");
+        }
+        let unquoted = tag.trim_matches('"');
+        for header in ["", "If-None-Match: \"\"\r\n", &format!("If-None-Match: {unquoted}\r\n")] {
+            assert_eq!(status(&mut page, header), Status::Ok, "{header}");
+        }
+    }
+}

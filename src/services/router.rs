@@ -152,11 +152,13 @@ impl Router {
         Some(*number)
     }
 
-    /// The number of the socket route that has exactly this path among its own.
+    /// The number that a router of `routes` gives the socket route with exactly this path.
     #[must_use]
-    pub fn number_of(&self, path: &str) -> Option<u8> {
-        let has_path = |route: &SocketRoute| route.paths.iter().any(|own| own == path);
-        self.sockets.iter().position(has_path).and_then(|index| u8::try_from(index).ok())
+    pub fn number_of(routes: &[Route], path: &str) -> Option<u8> {
+        let mut sockets =
+            routes.iter().filter(|route| matches!(route.handler, Handler::Socket(..)));
+        let number = sockets.position(|route| route.paths.iter().any(|own| own == path))?;
+        u8::try_from(number).ok()
     }
 
     /// Subscriptions in the hubs of all routes.

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use super::client::SimClient;
 use super::poller::SimPoller;
 use super::random::Random;
-use crate::reactor::MAILBOX_TOKEN;
 use crate::timer::{Clock, Millis};
 
 /// The clock of the simulation; it moves only when a test moves it.
@@ -97,12 +96,18 @@ pub(super) struct LoopState {
     pub(super) ready: VecDeque<usize>,
     /// Tokens of closed sockets that one more event will be about.
     pub(super) stale: Vec<u64>,
-    /// Streams waiting to be accepted.
-    pub(super) queue: VecDeque<usize>,
-    pub(super) listener_ready: bool,
+    pub(super) listeners: Vec<ListenerState>,
     pub(super) listener_closed: bool,
     pub(super) mail_ready: bool,
     pub(super) has_reserve: bool,
+}
+
+/// A listener's queue.
+#[derive(Debug, Default)]
+pub(super) struct ListenerState {
+    /// Streams waiting to be accepted.
+    pub(super) queue: VecDeque<usize>,
+    pub(super) is_ready: bool,
 }
 
 impl Network {
@@ -128,25 +133,27 @@ impl Network {
         self.clock.clone()
     }
 
-    /// A poller for one more loop, with one listener.
+    /// A poller for one more loop, with this many listeners.
     #[must_use]
-    pub fn poller(&self) -> SimPoller {
+    pub fn poller(&self, listeners: usize) -> SimPoller {
         let mut state = self.state();
-        state.loops.push(LoopState::default());
+        let listeners = (0..listeners).map(|_| ListenerState::default()).collect();
+        state.loops.push(LoopState { listeners, ..LoopState::default() });
         SimPoller::new(self.clone(), state.loops.len() - 1)
     }
 
-    /// Connects a client to the listener of a loop; `None` if it does not listen (any more).
+    /// Connects a client to a listener of a loop; `None` if it does not listen (any more).
     #[must_use]
-    pub fn connect(&self, loop_index: usize) -> Option<SimClient> {
+    pub fn connect(&self, loop_index: usize, listener: usize) -> Option<SimClient> {
         let mut state = self.state();
         if state.loops[loop_index].listener_closed {
             return None;
         }
         state.streams.push(Stream::default());
         let id = state.streams.len() - 1;
-        state.loops[loop_index].queue.push_back(id);
-        state.loops[loop_index].listener_ready = true;
+        let listener = &mut state.loops[loop_index].listeners[listener];
+        listener.queue.push_back(id);
+        listener.is_ready = true;
         Some(SimClient::new(self.clone(), id))
     }
 
@@ -187,7 +194,9 @@ impl Network {
     pub fn has_events(&self, loop_index: usize) -> bool {
         let state = self.state();
         let own = &state.loops[loop_index];
-        !own.ready.is_empty() || own.listener_ready || own.mail_ready
+        !own.ready.is_empty()
+            || own.listeners.iter().any(|listener| listener.is_ready)
+            || own.mail_ready
     }
 
     pub(super) fn state(&self) -> RefMut<'_, State> {
@@ -215,7 +224,3 @@ impl State {
         self.random.percent(percent)
     }
 }
-
-/// The token of a loop's only listener.
-pub(super) const LISTENER_TOKEN: u64 = 0;
-const _: () = assert!(LISTENER_TOKEN != MAILBOX_TOKEN);

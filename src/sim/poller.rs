@@ -4,7 +4,8 @@ use std::io::{self, ErrorKind, IoSlice, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::network::{LISTENER_TOKEN, Network, Registration};
+use super::network::{Network, Registration};
+use crate::key::ConnKey;
 use crate::reactor::{AcceptError, MAILBOX_TOKEN, Poller, Readiness, Transport};
 
 /// One loop's poller on a fake network, with one listener.
@@ -35,8 +36,12 @@ impl Poller for SimPoller {
         let state = &mut *self.network.state();
         let before = events.len();
         let own = &mut state.loops[self.loop_index];
-        if std::mem::take(&mut own.listener_ready) {
-            events.push(Readiness { token: LISTENER_TOKEN, readable: true, ..Default::default() });
+        for (index, listener) in (0..).zip(&mut own.listeners) {
+            if std::mem::take(&mut listener.is_ready) {
+                let generation = ConnKey::NOT_A_CONNECTION;
+                let token = ConnKey { index, generation }.to_token();
+                events.push(Readiness { token, readable: true, ..Default::default() });
+            }
         }
         if std::mem::take(&mut own.mail_ready) {
             events.push(Readiness { token: MAILBOX_TOKEN, readable: true, ..Default::default() });
@@ -81,21 +86,21 @@ impl Poller for SimPoller {
     }
 
     fn listener_count(&self) -> usize {
-        1
+        self.network.state().loops[self.loop_index].listeners.len()
     }
 
-    fn accept(&mut self, _: usize) -> Result<SimSocket, AcceptError> {
+    fn accept(&mut self, listener: usize) -> Result<SimSocket, AcceptError> {
         let mut state = self.network.state();
         if state.is_interrupted() {
             return Err(AcceptError::Failed);
         }
-        if state.loops[self.loop_index].queue.is_empty() {
+        if state.loops[self.loop_index].listeners[listener].queue.is_empty() {
             return Err(AcceptError::Empty);
         }
         if state.descriptors >= state.descriptors_max {
             return Err(AcceptError::Exhausted);
         }
-        let own = &mut state.loops[self.loop_index];
+        let own = &mut state.loops[self.loop_index].listeners[listener];
         let Some(id) = own.queue.pop_front() else { return Err(AcceptError::Empty) };
         state.descriptors += 1;
         Ok(SimSocket { network: self.network.clone(), id })
@@ -105,7 +110,9 @@ impl Poller for SimPoller {
         let mut state = self.network.state();
         let own = &mut state.loops[self.loop_index];
         own.listener_closed = true;
-        for id in std::mem::take(&mut own.queue) {
+        let queued: Vec<usize> =
+            own.listeners.iter_mut().flat_map(|own| std::mem::take(&mut own.queue)).collect();
+        for id in queued {
             let stream = &mut state.streams[id];
             stream.server_reset = true;
             stream.server_closed = true;

@@ -10,7 +10,8 @@ use crate::conn::{ConnSettings, Connections};
 use crate::metrics::Counters;
 use crate::pool::{Lease, SharedBudget};
 use crate::reactor::{
-    EventLoop, ListenerSettings, LoopCommand, LoopLinks, LoopSettings, Mailbox, Turn, Wake,
+    Entrance, EventLoop, ListenerSettings, LoopCommand, LoopLinks, LoopSettings, Mailbox, Turn,
+    Wake,
 };
 use crate::services::{LoopSite, Route, Router};
 use crate::timer::{Clock, Millis};
@@ -30,6 +31,8 @@ pub struct ServerSettings {
     pub letters_max: usize,
     /// Letters that a loop handles in one turn.
     pub mail_per_turn: usize,
+    /// The route that a second listener of each loop, for lines, leads to.
+    pub line_route: Option<&'static str>,
     /// Rules of the connections.
     pub connections: ConnSettings,
 }
@@ -43,6 +46,7 @@ impl Default for ServerSettings {
             pool_bytes_max: 64 << 20,
             letters_max: 64,
             mail_per_turn: 256,
+            line_route: None,
             connections: ConnSettings { half_open_max: 250, ..ConnSettings::default() },
         }
     }
@@ -107,20 +111,22 @@ impl SimServer {
                     .map(|to| (to != index).then(|| Arc::clone(&mail[index][to])))
                     .collect(),
             };
-            let site = LoopSite {
-                index: u16::try_from(index).unwrap_or(u16::MAX),
-                count: u16::try_from(count).unwrap_or(u16::MAX),
-            };
+            let number = |index: usize| u16::try_from(index).unwrap_or(u16::MAX);
+            let site = LoopSite { index: number(index), count: number(count) };
             let counters = Arc::clone(&all_counters[index]);
             let clock = network.clock();
+            let router = Router::new(routes, site);
+            let line = settings.line_route.and_then(|path| Router::number_of(routes, path));
+            let entrances: Vec<_> =
+                [Entrance::Http].into_iter().chain(line.map(Entrance::Line)).collect();
             let event_loop = EventLoop::new(
-                network.poller(),
+                network.poller(entrances.len()),
                 clock.clone(),
-                loop_settings(settings),
+                loop_settings(settings, entrances),
                 Connections::new(
                     site,
                     settings.connections.clone(),
-                    Router::new(routes, site),
+                    router,
                     Arc::clone(&counters),
                     pool.clone(),
                     clock.now(),
@@ -164,31 +170,40 @@ impl SimServer {
     pub fn step(&mut self) -> Result<bool, String> {
         let mut any = false;
         for index in 0..self.loops.len() {
-            let Some(own) = &mut self.loops[index] else { continue };
-            if own.woken.swap(false, Ordering::Relaxed) {
-                self.network.wake(index);
-            }
-            let is_due = own.wakes_at.is_some_and(|at| at <= self.clock.now());
-            if !is_due && !self.network.has_events(index) {
-                continue;
-            }
-            any = true;
-            let turn = own.event_loop.turn(None).map_err(|error| error.to_string())?;
-            own.event_loop
-                .connections()
-                .check_invariants()
-                .map_err(|broken| format!("loop {index}: {broken}"))?;
-            match turn {
-                Turn::GoesOn => {
-                    let now = self.clock.now();
-                    let timeout = own.event_loop.timeout();
-                    own.wakes_at = timeout
-                        .map(|timeout| now.plus(u64::try_from(timeout.as_millis()).unwrap_or(0)));
-                }
-                Turn::Finished => self.loops[index] = None,
-            }
+            any |= self.step_loop(index)?;
         }
         Ok(any)
+    }
+
+    /// Lets one loop take a turn if it would be awake, so that loops can run ahead of each other;
+    /// whether it was.
+    ///
+    /// # Errors
+    /// An invariant that does not hold after the turn.
+    pub fn step_loop(&mut self, index: usize) -> Result<bool, String> {
+        let Some(own) = &mut self.loops[index] else { return Ok(false) };
+        if own.woken.swap(false, Ordering::Relaxed) {
+            self.network.wake(index);
+        }
+        let is_due = own.wakes_at.is_some_and(|at| at <= self.clock.now());
+        if !is_due && !self.network.has_events(index) {
+            return Ok(false);
+        }
+        let turn = own.event_loop.turn(None).map_err(|error| error.to_string())?;
+        own.event_loop
+            .connections()
+            .check_invariants()
+            .map_err(|broken| format!("loop {index}: {broken}"))?;
+        match turn {
+            Turn::GoesOn => {
+                let now = self.clock.now();
+                let timeout = own.event_loop.timeout();
+                own.wakes_at = timeout
+                    .map(|timeout| now.plus(u64::try_from(timeout.as_millis()).unwrap_or(0)));
+            }
+            Turn::Finished => self.loops[index] = None,
+        }
+        Ok(true)
     }
 
     /// When the first loop wakes by its own timeout if nothing happens before; `None` if all wait
@@ -230,9 +245,10 @@ impl SimServer {
     }
 }
 
-fn loop_settings(settings: &ServerSettings) -> LoopSettings {
+fn loop_settings(settings: &ServerSettings, entrances: Vec<Entrance>) -> LoopSettings {
     LoopSettings {
         listeners: ListenerSettings {
+            entrances,
             accepts_per_turn: 64,
             refusals_max: settings.refusals_max,
             accept_pause_ms: 50,

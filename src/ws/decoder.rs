@@ -91,6 +91,12 @@ impl Progress {
         Self { frame_at: offset(consumed), ..Self::default() }
     }
 
+    /// Bytes at the front that are dealt with, where no message is in pieces.
+    #[must_use]
+    pub fn consumed(&self) -> usize {
+        self.frame_at as usize
+    }
+
     /// Bytes that must be kept of a buffer with `filled` bytes.
     #[must_use]
     pub fn kept_bytes(&self, filled: usize) -> usize {

@@ -5,6 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::close::CloseCode;
 use super::decoder::MessageKind;
 use super::header::{FIN, Opcode};
+use crate::line::write_line;
 
 /// Longest header that a server frame has.
 pub const SERVER_HEADER_BYTES_MAX: usize = 10;
@@ -85,6 +86,17 @@ impl EncodedFrame {
         bytes.put_slice(header.as_bytes());
         bytes.put_slice(payload);
         Self { bytes: bytes.freeze(), payload_at: header.len, is_joinable: false }
+    }
+
+    /// The same text as a line for a plain TCP client; there is none for binary.
+    #[must_use]
+    pub fn to_line(&self) -> Option<Self> {
+        if !self.is_text() {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(self.payload().len() + 1);
+        write_line(self.payload(), &mut bytes);
+        Some(Self { bytes: bytes.into(), payload_at: 0, is_joinable: false })
     }
 
     /// Header and payload, as they go on the wire.

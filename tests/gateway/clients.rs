@@ -22,7 +22,7 @@ fn below_root(path: &str) -> PathBuf {
 }
 
 /// Whether the program is there and runs.
-fn has(program: &str, argument: &str) -> bool {
+pub(crate) fn has(program: &str, argument: &str) -> bool {
     let mut command = Command::new(program);
     command.arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let is_there = command.status().is_ok_and(|status| status.success());

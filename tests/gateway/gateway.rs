@@ -1,7 +1,7 @@
 //! The program under test: started on a free port, watched, signalled, and always ended.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,15 +26,15 @@ pub(crate) struct Gateway {
 pub(crate) struct Launch<'l> {
     /// The configuration file.
     pub(crate) toml: Option<&'l str>,
-    /// Where to listen: a free port, unless a test found one itself.
-    pub(crate) listen: &'l str,
+    /// Where to listen: a free port, unless a test found one itself. `None` leaves it to the file.
+    pub(crate) listen: Option<&'l str>,
     /// Arguments of the shell's `ulimit` before the start.
     pub(crate) ulimit: Option<&'l str>,
 }
 
 impl Default for Launch<'_> {
     fn default() -> Self {
-        Self { toml: None, listen: "127.0.0.1:0", ulimit: None }
+        Self { toml: None, listen: Some("127.0.0.1:0"), ulimit: None }
     }
 }
 
@@ -63,10 +63,13 @@ impl Gateway {
         if let Some(file) = &config {
             command.arg("--config").arg(file.path());
         }
-        command.args(["--listen", launch.listen]).env_remove("RUST_LOG");
+        if let Some(address) = launch.listen {
+            command.args(["--listen", address]);
+        }
+        command.env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let log = Log::follow(&mut child);
+        let log = Log::follow(child.stderr.take().unwrap());
         let mut gateway = Self { child, address: NOWHERE, log };
         gateway.address = until("the gateway listens", || {
             assert!(gateway.is_running(), "the gateway ended at once");
@@ -80,6 +83,18 @@ impl Gateway {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for lines, for `count` line listeners in their order.
+    pub(crate) fn line_addresses(&self, count: usize) -> Vec<SocketAddr> {
+        until("the gateway listens for lines", || {
+            let lines = self.log_lines();
+            let addresses = lines.iter().filter_map(|line| {
+                let (address, served) = line.split_once("listening on ")?.1.split_once(": ")?;
+                served.starts_with("lines for ").then(|| address.parse().unwrap())
+            });
+            Some(addresses.collect::<Vec<_>>()).filter(|found| found.len() == count)
+        })
     }
 
     /// Every line logged so far.
@@ -200,25 +215,25 @@ pub(crate) fn config_file(toml: &str) -> NamedTempFile {
     file
 }
 
-/// The lines on standard error, read as they come so that the program never waits.
+/// The lines that a program writes, read as they come so that it never waits.
 #[derive(Clone, Debug, Default)]
-struct Log {
+pub(crate) struct Log {
     lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Log {
-    fn follow(child: &mut Child) -> Self {
+    pub(crate) fn follow(output: impl Read + Send + 'static) -> Self {
         let log = Self::default();
-        let (stderr, writer) = (child.stderr.take().unwrap(), log.clone());
+        let writer = log.clone();
         thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
                 writer.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
         log
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

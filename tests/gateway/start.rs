@@ -86,7 +86,7 @@ fn with_share_port_two_gateways_serve_one_port() {
     let toml = Some("loops = 1\nshare_port = true");
     let first = Gateway::launch(&Launch { toml, ..Launch::default() });
     let address = first.address().to_string();
-    let mut second = Gateway::launch(&Launch { toml, listen: &address, ..Launch::default() });
+    let mut second = Gateway::launch(&Launch { toml, listen: Some(&address), ..Launch::default() });
     assert_eq!(first.address(), second.address());
     // The kernel deals connections out by a hash of their addresses.
     until("both have served", || {

@@ -87,3 +87,29 @@ impl Client {
         self.heard.data().iter().map(|frame| &frame.payload[..]).collect()
     }
 }
+
+/// A plain TCP client that speaks lines.
+#[derive(Debug)]
+pub(crate) struct LineClient {
+    pub(crate) connection: SimClient,
+}
+
+impl LineClient {
+    pub(crate) fn new(connection: SimClient) -> Self {
+        Self { connection }
+    }
+
+    pub(crate) fn send(&self, bytes: &[u8]) {
+        self.connection.send(bytes);
+    }
+
+    /// What came since the last time.
+    pub(crate) fn heard(&self) -> String {
+        String::from_utf8(self.connection.receive(usize::MAX)).unwrap()
+    }
+
+    /// Whether the server ended in good order.
+    pub(crate) fn ended_well(&self) -> bool {
+        self.connection.has_ended() && !self.connection.was_reset()
+    }
+}

@@ -11,10 +11,16 @@
     reason = "a test fails by panicking; helpers of tests as well"
 )]
 
+/// The example is a service like any other: in virtual time half a minute is nothing.
+#[path = "../../examples/add_service.rs"]
+#[expect(dead_code, reason = "its main starts a real server")]
+mod add_service;
+
 mod actor;
 mod client;
 mod judge;
 mod plan;
+mod rooms;
 mod scenarios;
 mod script;
 mod services;

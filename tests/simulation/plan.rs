@@ -59,6 +59,7 @@ impl Plan {
             pool_bytes_max: if memory_scarce { 4_096 << random.below(6) } else { 64 << 20 },
             letters_max: pick(random, &[1, 8, 64]),
             mail_per_turn: pick(random, &[16, 256]),
+            line_route: None,
             connections,
         };
         let faults = Faults {
@@ -75,6 +76,7 @@ impl Plan {
         let payload_bytes_max = send_buffer_bytes * 50;
         Self {
             setup: Setup {
+                has_add: false,
                 seed,
                 server,
                 faults,

@@ -268,8 +268,8 @@ impl Service for Gatekeeper {
         peer: Peer,
         effects: &mut Effects<'_>,
     ) -> Result<Admission, Rejection> {
-        let request = arrival.request().unwrap();
-        let query = String::from_utf8_lossy(request.query().raw()).into_owned();
+        let query = arrival.request().map_or(&b""[..], |request| request.query().raw());
+        let query = String::from_utf8_lossy(query).into_owned();
         effects.tell(self.decider(), Box::new(Inquiry::About(peer, query)));
         Ok(Admission::Later)
     }

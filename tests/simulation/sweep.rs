@@ -95,7 +95,7 @@ impl Run {
 
     fn connect(&mut self) {
         let loop_index = self.random.below(self.plan.setup.server.loops);
-        let client = Client::new(self.world.network.connect(loop_index).expect("it listens"));
+        let client = Client::new(self.world.network.connect(loop_index, 0).expect("it listens"));
         let script = Script::random(&mut self.random, self.plan.bounds);
         let actor = Actor::new(client, script, &mut self.random, self.world.now());
         self.log(|| {

@@ -23,6 +23,14 @@ pub(crate) fn upgrade_request(path: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// A request to open a WebSocket on `path` that offers a subprotocol.
+pub(crate) fn upgrade_request_offering(path: &str, subprotocol: &str) -> Vec<u8> {
+    let mut request = upgrade_request(path);
+    request.truncate(request.len() - 2);
+    request.extend(format!("Sec-WebSocket-Protocol: {subprotocol}\r\n\r\n").into_bytes());
+    request
+}
+
 /// The header of a client frame; `first` holds FIN, RSV and opcode.
 pub(crate) fn client_header(first: u8, payload_len: u64, mask: [u8; 4]) -> Vec<u8> {
     let mut header = vec![first];

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tidegate::config::SlowPolicy;
 use tidegate::reactor::LoopCommand;
 use tidegate::services::{
-    Broadcast, Echo, Handler, IndexPage, LoopSite, Order, Page, Route, RouteOptions, Service,
+    Broadcast, BuiltInPage, Echo, Handler, LoopSite, Order, Page, Route, RouteOptions, Service,
 };
 use tidegate::sim::{Faults, Network, ServerSettings, SimClock, SimServer};
 use tidegate::timer::Clock as _;
 
-use crate::client::Client;
+use crate::add_service::Add;
+use crate::client::{Client, LineClient};
 use crate::services::{Bouncer, Gatekeeper, Journal, Narcissus, Relay, Watched};
 
 /// What a world is made of.
@@ -22,6 +23,8 @@ pub(crate) struct Setup {
     pub(crate) faults: Faults,
     pub(crate) message_bytes_max: Option<usize>,
     pub(crate) slow_policy: SlowPolicy,
+    /// Whether the example service is there. It wakes its loops every second.
+    pub(crate) has_add: bool,
     /// Descriptors that the server may have from its first turn on.
     pub(crate) descriptors_max: Option<usize>,
 }
@@ -36,10 +39,15 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(setup: &Setup) -> Self {
+        Self::serving(setup, |journal| routes(setup, journal))
+    }
+
+    /// A server with other routes than the usual ones.
+    pub(crate) fn serving(setup: &Setup, routes: impl FnOnce(&Journal) -> Vec<Route>) -> Self {
         let network = Network::new(setup.seed, setup.faults);
         network.set_descriptors_max(setup.descriptors_max.unwrap_or(usize::MAX));
         let journal = Journal::default();
-        let server = SimServer::new(&network, &setup.server, &routes(setup, &journal));
+        let server = SimServer::new(&network, &setup.server, &routes(&journal));
         let clock = network.clock();
         let mut world = Self { network, server, journal, clock };
         world.settle();
@@ -100,7 +108,14 @@ impl World {
 
     /// A client that has connected and said nothing.
     pub(crate) fn connect(&self, loop_index: usize) -> Client {
-        Client::new(self.network.connect(loop_index).expect("the loop listens"))
+        Client::new(self.network.connect(loop_index, 0).expect("the loop listens"))
+    }
+
+    /// A client of the line listener.
+    pub(crate) fn connect_line(&mut self, loop_index: usize) -> LineClient {
+        let connection = self.network.connect(loop_index, 1).expect("the loop listens for lines");
+        self.settle();
+        LineClient::new(connection)
     }
 
     /// A client that has asked for a WebSocket on `path` and got it.
@@ -140,8 +155,8 @@ fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
         slow_policy: setup.slow_policy,
         ..RouteOptions::default()
     };
-    let page: Handler = Handler::Page(Arc::new(|| Box::new(IndexPage::new()) as Box<dyn Page>));
-    vec![
+    let page: Handler = Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat()) as Box<dyn Page>));
+    let mut routes = vec![
         socket("/echo", &options, journal, |_, _| Echo),
         socket("/broadcast", &options, journal, |_, _| Broadcast::new(Order::Topic)),
         socket("/gate", &options, journal, |_, site| Gatekeeper::new(site)),
@@ -149,14 +164,19 @@ fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
         socket("/relay", &options, journal, |journal, _| Relay::new(journal)),
         socket("/bounce", &options, journal, |_, _| Bouncer),
         Route::new("/", page),
-    ]
+    ];
+    if setup.has_add {
+        routes.push(socket("/add", &options, journal, |_, _| Add::default()));
+    }
+    routes
 }
 
-fn socket<S: Service + 'static>(
+/// A route with a watched service.
+pub(crate) fn socket<S: Service + 'static>(
     path: &str,
     options: &RouteOptions,
     journal: &Journal,
-    make: fn(Journal, LoopSite) -> S,
+    make: impl Fn(Journal, LoopSite) -> S + Send + Sync + 'static,
 ) -> Route {
     let journal = journal.clone();
     let make = move |site| {

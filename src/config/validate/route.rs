@@ -1,57 +1,125 @@
-//! The rules of one route.
+//! The rules of one route, its paths apart.
 
 use toml::{Table, Value};
 
 use super::super::error::Refusal;
-use super::super::{Origins, Route, Rule, SlowPolicy, grammar};
-use super::first_repeated;
+use super::super::{
+    NameKind, Origins, RoomOptions, Route, ServiceKind, SlowPolicy, TokenSource, grammar,
+};
+use super::{check_number, check_text, first_repeated, wide};
+use crate::services::Order;
+use crate::services::room::LineFormat;
 
-/// Checks the route at this position of the configuration, by itself.
+/// Checks the numbers of the route at this position of the configuration.
+pub(super) fn check_numbers(index: usize, route: &Route) -> Result<(), Refusal> {
+    let numbers = [
+        ("message_bytes_max", route.message_bytes_max),
+        ("backlog_messages_max", route.backlog_messages_max),
+    ];
+    for (leaf, value) in numbers {
+        if let Some(value) = value {
+            let key = format!("route[{index}].{leaf}");
+            check_number(&format!("route.{leaf}"), &key, wide(value))?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks everything else of the route at this position of the configuration.
 pub(super) fn check(index: usize, route: &Route) -> Result<(), Refusal> {
     let key = |leaf: &str| format!("route[{index}].{leaf}");
-    let refuse =
-        |leaf: &str, text: &str, rule: &str| Err(Refusal::new(key(leaf), &Value::from(text), rule));
-    if !grammar::is_path(&route.path) {
-        return refuse("path", &route.path, &Rule::Path.to_string());
+    check_origins(&key, &route.origins)?;
+    check_subprotocols(&key, route.subprotocols.as_deref().unwrap_or_default())?;
+    check_text("route.room", &key("room"), &route.room.room)?;
+    if let Err(error) = LineFormat::parse(&route.room.line) {
+        let line = Value::from(route.room.line.as_str());
+        return Err(Refusal::new(key("line"), &line, error.to_string()));
     }
-    if let Origins::List(origins) = &route.origins {
-        for (position, origin) in origins.iter().enumerate() {
-            if !grammar::is_origin(origin) {
-                return refuse(&format!("origins[{position}]"), origin, ORIGIN);
-            }
+    check_is_meaningful(&key, route)
+}
+
+fn check_origins(key: &impl Fn(&str) -> String, origins: &Origins) -> Result<(), Refusal> {
+    let Origins::List(origins) = origins else { return Ok(()) };
+    match origins.iter().enumerate().find(|(_, origin)| !grammar::is_origin(origin)) {
+        Some((position, origin)) => {
+            let key = key(&format!("origins[{position}]"));
+            Err(Refusal::new(key, &Value::from(origin.as_str()), ORIGIN))
         }
-    }
-    for (position, token) in route.subprotocols.iter().enumerate() {
-        if !grammar::is_token(token) {
-            return refuse(&format!("subprotocols[{position}]"), token, TOKEN);
-        }
-    }
-    let subprotocols = route.subprotocols.iter().map(String::as_str).enumerate();
-    if let Some((position, token)) = first_repeated(subprotocols) {
-        return refuse(&format!("subprotocols[{position}]"), token, "must not be listed twice");
-    }
-    match websocket_key(route) {
-        Some(leaf) if !route.service.is_websocket() => {
-            let rule = "must be left out where the service is \"page\"";
-            Err(match Table::try_from(route).ok().and_then(|mut keys| keys.remove(leaf)) {
-                Some(value) => Refusal::new(key(leaf), &value, rule),
-                None => Refusal::missing(key(leaf), rule),
-            })
-        }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
-/// The first key given that only means something to a WebSocket connection. Whoever gives one for
-/// a page, which is answered with plain HTTP, expects something that would not happen.
-fn websocket_key(route: &Route) -> Option<&'static str> {
-    let given = [
-        ("origins", !route.origins.is_same_host()),
-        ("subprotocols", !route.subprotocols.is_empty()),
-        ("message_bytes_max", route.message_bytes_max.is_some()),
-        ("slow_policy", route.slow_policy != SlowPolicy::default()),
-    ];
-    given.into_iter().find(|(_, is_given)| *is_given).map(|(leaf, _)| leaf)
+fn check_subprotocols(key: &impl Fn(&str) -> String, names: &[String]) -> Result<(), Refusal> {
+    let names = names.iter().map(String::as_str).enumerate();
+    let refuse = |(position, name): (usize, &str), rule: &str| {
+        Err(Refusal::new(key(&format!("subprotocols[{position}]")), &Value::from(name), rule))
+    };
+    if let Some(wrong) = names.clone().find(|(_, name)| !grammar::is_token(name)) {
+        return refuse(wrong, TOKEN);
+    }
+    match first_repeated(names) {
+        Some(repeated) => refuse(repeated, "must not be listed twice"),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a key that means nothing to the service: whoever gives one expects something that would
+/// not happen.
+fn check_is_meaningful(key: &impl Fn(&str) -> String, route: &Route) -> Result<(), Refusal> {
+    let service = route.service;
+    let is_meaningful = |scope: Scope| match scope {
+        Scope::Published => matches!(service, ServiceKind::Broadcast | ServiceKind::Room),
+        Scope::Room => service == ServiceKind::Room,
+        Scope::Token => service == ServiceKind::Room && route.room.name == NameKind::Token,
+        Scope::WebSocket => service.is_websocket(),
+    };
+    let given = given_keys(route).into_iter().filter(|(_, _, is_given)| *is_given);
+    let mut meaningless = given.filter(|(_, scope, _)| !is_meaningful(*scope));
+    let Some((leaf, ..)) = meaningless.next() else { return Ok(()) };
+    let rule = if service == ServiceKind::Room {
+        "must be left out where the name is not \"token\"".to_owned()
+    } else {
+        format!("must be left out where the service is \"{}\"", service.word())
+    };
+    Err(match Table::try_from(route).ok().and_then(|mut keys| keys.remove(leaf)) {
+        Some(value) => Refusal::new(key(leaf), &value, rule),
+        None => Refusal::missing(key(leaf), rule),
+    })
+}
+
+/// Where a key means something.
+#[derive(Clone, Copy, Debug)]
+enum Scope {
+    /// To services that publish.
+    Published,
+    Room,
+    /// To rooms that ask for tokens.
+    Token,
+    WebSocket,
+}
+
+/// Every key but those that all services take, and whether it is given; the default of a key
+/// cannot be told from nothing.
+fn given_keys(route: &Route) -> [(&'static str, Scope, bool); 14] {
+    let default = RoomOptions::default();
+    let RoomOptions { name, room, line, hears_itself, newlines, logins, join_lines, tokens } =
+        &route.room;
+    [
+        ("origins", Scope::WebSocket, !route.origins.is_same_host()),
+        ("subprotocols", Scope::WebSocket, route.subprotocols.is_some()),
+        ("message_bytes_max", Scope::WebSocket, route.message_bytes_max.is_some()),
+        ("backlog_messages_max", Scope::WebSocket, route.backlog_messages_max.is_some()),
+        ("slow_policy", Scope::WebSocket, route.slow_policy != SlowPolicy::default()),
+        ("order", Scope::Published, route.order != Order::default()),
+        ("name", Scope::Room, *name != default.name),
+        ("room", Scope::Room, *room != default.room),
+        ("line", Scope::Room, *line != default.line),
+        ("hears_itself", Scope::Room, *hears_itself != default.hears_itself),
+        ("newlines", Scope::Room, *newlines != default.newlines),
+        ("logins", Scope::Room, *logins != default.logins),
+        ("join_lines", Scope::Room, *join_lines != default.join_lines),
+        ("tokens", Scope::Token, *tokens != TokenSource::default()),
+    ]
 }
 
 const ORIGIN: &str = "must be \"null\" or scheme://host[:port] as browsers write it: lower case, \

@@ -54,8 +54,9 @@ impl ReadResponse {
     }
 }
 
-pub(in crate::http) const STATUSES: [Status; 10] = [
+pub(in crate::http) const STATUSES: [Status; 11] = [
     Status::Ok,
+    Status::NotModified,
     Status::BadRequest,
     Status::Forbidden,
     Status::NotFound,
@@ -83,6 +84,7 @@ proptest! {
     ) {
         let mut out = b"before".to_vec();
         write_page(&mut out, status, &HeaderValue::HTML, &extra_headers, &body, head_only);
+        let head_only = head_only || status == Status::NotModified;
         prop_assert!(out.starts_with(b"before"), "appends only");
         let page = ReadResponse::read(&out[6..]);
         page.check_closing(head_only);

@@ -1,7 +1,36 @@
 //! Chat rooms: names, logins, and lines to everyone in the room.
+//!
+//! Each loop has an instance of the service, and an instance plays two parts. To the connections
+//! of its own loop it is the [door] and the place where [people] are kept. To the
+//! rooms whose names hash to its loop it is their [home], the one place that knows who is in
+//! them and in which order things happen. The first part tells the second by [letter], on
+//! the same loop too, so a room hears of each connection in the order of what it did.
+//!
+//! ```text
+//!   member's loop                       home loop of the room
+//!   on_open    ── Enter ──────────────► takes the name, closes who had it, subscribes, tells all
+//!   on_message ── Say ────────────────► publishes: one order for everybody
+//!   on_close   ── Leave ──────────────► forgets, if it is still there, and tells all
+//! ```
 
+mod door;
+mod event;
+mod home;
+mod letter;
 mod line_format;
+mod name;
+mod people;
+mod place;
+mod roster;
+mod service;
 mod settings;
+mod speech;
+mod token;
 
+pub use event::CHAT_SUBPROTOCOL;
 pub use line_format::{InvalidLineFormat, LineFormat};
+pub use name::NAME_BYTES_MAX;
+pub(crate) use name::is_name;
+pub use roster::{LISTED_MAX, RELISTED_BELOW};
+pub use service::Room;
 pub use settings::{Logins, NameSource, Newlines, RoomSettings, Tokens};

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::LineFormat;
 use crate::services::{Order, TokenLookup};
 
@@ -12,8 +14,11 @@ use crate::services::{Order, TokenLookup};
 pub struct RoomSettings {
     /// Where a connection's name comes from.
     pub name: NameSource,
-    /// The room of those who ask for none with `?room=` or a path segment `:room`.
+    /// The room of those who ask for none with `?room=` or in their path.
     pub default_room: String,
+    /// Which segment of the request's path, counted from 0, names a room. A path that has it takes
+    /// no `?room=`.
+    pub room_segment: Option<usize>,
     /// How a message looks to clients without a subprotocol.
     pub line: LineFormat,
     /// Whether a sender receives its own messages.
@@ -73,7 +78,8 @@ impl fmt::Debug for Tokens {
 }
 
 /// What becomes of line breaks inside a message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Newlines {
     /// They stay.
     #[default]
@@ -83,7 +89,8 @@ pub enum Newlines {
 }
 
 /// How many connections may have one name in a room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Logins {
     /// Any number.
     #[default]
@@ -98,6 +105,7 @@ impl Default for RoomSettings {
         Self {
             name: NameSource::Query,
             default_room: "lobby".to_owned(),
+            room_segment: None,
             line: LineFormat::default(),
             hears_itself: true,
             newlines: Newlines::Keep,

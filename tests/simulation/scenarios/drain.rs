@@ -34,7 +34,7 @@ fn the_accept_queue_is_emptied_with_503_before_the_listener_closes() {
     }
     world.drain(20_000, true);
     world.settle();
-    assert!(world.network.connect(0).is_none(), "the listener is closed");
+    assert!(world.network.connect(0, 0).is_none(), "the listener is closed");
     world.pass(100 + LATE_MS);
     for client in &mut queued {
         client.read_all();

@@ -1,5 +1,6 @@
 //! Named scenarios: what the gateway promises in one situation each, in virtual time.
 
+mod add;
 mod admission;
 mod backpressure;
 mod closing;
@@ -8,6 +9,7 @@ mod handshakes;
 mod idle;
 mod letters;
 mod limits;
+mod lines;
 mod memory;
 mod order;
 mod publish;

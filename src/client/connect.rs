@@ -1,0 +1,205 @@
+//! From a URL to a WebSocket: look-up, connection, handshake, all of it within a deadline.
+
+use std::fmt;
+use std::io::{ErrorKind, Read as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::time::Duration;
+
+use tungstenite::client::client_with_config;
+use tungstenite::handshake::client::{Request, Response};
+use tungstenite::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use tungstenite::protocol::WebSocketConfig;
+use tungstenite::{Error, HandshakeError, WebSocket};
+
+use super::ending::Ending;
+use super::transport::Transport;
+use super::url::ServerUrl;
+use crate::os::{SystemClock, wait_ready};
+use crate::timer::{Clock as _, Millis};
+
+/// A moment by which the connection must stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    clock: SystemClock,
+    at: Millis,
+}
+
+impl Deadline {
+    /// As long as a handshake may take, from now on.
+    pub(super) fn start(clock: SystemClock) -> Self {
+        Self { clock, at: clock.now().plus(CONNECT_MS) }
+    }
+
+    fn left_ms(self) -> u64 {
+        self.at.since(self.clock.now())
+    }
+
+    /// Waits until there is something to read or, if need be, to write. False when time is up.
+    fn wait(self, transport: &Transport) -> Result<bool, Ending> {
+        let left_ms = self.left_ms();
+        wait_ready([Some(transport.watched())], Some(left_ms)).map_err(not_connected)?;
+        Ok(left_ms > 0)
+    }
+}
+
+/// The addresses of the host in the URL.
+pub(super) fn look_up(url: &ServerUrl) -> Result<Vec<SocketAddr>, Ending> {
+    let (host, port) = url.host_and_port();
+    let addresses: Vec<SocketAddr> = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| not_connected(format!("{host}: {error}")))?
+        .collect();
+    if addresses.is_empty() {
+        Err(not_connected(format!("{host} has no address")))
+    } else {
+        Ok(addresses)
+    }
+}
+
+/// Connects to the first address that answers.
+pub(super) fn dial(addresses: &[SocketAddr], deadline: Deadline) -> Result<Transport, Ending> {
+    let mut failures = Vec::new();
+    for (tried, address) in addresses.iter().enumerate() {
+        // Each gets its share, so that one that is silent leaves time for the others.
+        let addresses_left = u64::try_from(addresses.len() - tried).unwrap_or(u64::MAX);
+        let share_ms = (deadline.left_ms() / addresses_left).max(1);
+        let stream = TcpStream::connect_timeout(address, Duration::from_millis(share_ms));
+        match stream.and_then(Transport::over) {
+            Ok(transport) => return Ok(transport),
+            Err(error) => failures.push(format!("{address}: {error}")),
+        }
+    }
+    Err(not_connected(failures.join("; ")))
+}
+
+/// Upgrades the connection.
+pub(super) fn upgrade(
+    transport: &mut Transport,
+    request: Request,
+    deadline: Deadline,
+) -> Result<(WebSocket<&mut Transport>, Response), HandshakeFailure> {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(RECEIVED_BYTES_MAX))
+        .max_frame_size(Some(RECEIVED_BYTES_MAX));
+    transport.allow_read(HEAD_BYTES_MAX);
+    let mut attempt = client_with_config(request, transport, Some(config));
+    loop {
+        match attempt {
+            Ok(upgraded) => return Ok(upgraded),
+            Err(HandshakeError::Failure(Error::Http(response))) => {
+                return Err(HandshakeFailure::Refused(response));
+            }
+            Err(HandshakeError::Failure(error)) => {
+                return Err(HandshakeFailure::Failed(not_connected(handshake_error(&error))));
+            }
+            Err(HandshakeError::Interrupted(unfinished)) => {
+                let transport = unfinished.get_ref().get_ref();
+                if !deadline.wait(transport).map_err(HandshakeFailure::Failed)? {
+                    let why = format!("the handshake took longer than {CONNECT_MS} ms");
+                    return Err(HandshakeFailure::Failed(not_connected(why)));
+                }
+                attempt = unfinished.handshake();
+            }
+        }
+    }
+}
+
+/// Why a connection could not be upgraded.
+#[derive(Debug)]
+pub(super) enum HandshakeFailure {
+    /// The server answered with another status. The body has what came with the head.
+    Refused(Box<Response>),
+    /// Anything else.
+    Failed(Ending),
+}
+
+/// What the server said when it refused, as far as it comes in time.
+pub(super) fn refusal(transport: &mut Transport, response: Response, deadline: Deadline) -> Ending {
+    let status = format!("HTTP {}", response.status());
+    let body_bytes = response
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .unwrap_or(BODY_BYTES_MAX)
+        .min(BODY_BYTES_MAX);
+    let is_chunked = response.headers().contains_key(TRANSFER_ENCODING);
+    let mut body = response.into_body().unwrap_or_default();
+    transport.allow_read(body_bytes.saturating_sub(body.len()));
+    let mut room = [0; 1024];
+    while body.len() < body_bytes && line(&body, is_chunked, false).is_none() {
+        match transport.read(&mut room) {
+            Ok(0) => break,
+            Ok(count) => body.extend(room.iter().take(count)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => match deadline.wait(transport) {
+                Ok(true) => {}
+                Ok(false) | Err(_) => break,
+            },
+            Err(_) => break,
+        }
+    }
+    Ending::Refused { status, body_line: line(&body, is_chunked, true) }
+}
+
+/// The first line of a body with something in it: of a chunked one after the length of the chunk
+/// (RFC 9112 §7.1). A line that has not ended counts only if the body `is_whole`.
+fn line(body: &[u8], is_chunked: bool, is_whole: bool) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    let mut lines = text.split_inclusive('\n').skip(usize::from(is_chunked));
+    let line = lines.find(|line| !line.trim().is_empty())?;
+    let is_ended = is_whole || line.ends_with('\n');
+    is_ended.then(|| line.trim().chars().take(LINE_CHARACTERS_MAX).collect())
+}
+
+/// What is wrong, in the words of somebody who did not write a client.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest says itself what is wrong")]
+fn handshake_error(error: &Error) -> String {
+    match error {
+        Error::Io(error) => error.to_string(),
+        Error::Protocol(error) => format!("not the answer of a WebSocket server: {error}"),
+        error => error.to_string(),
+    }
+}
+
+fn not_connected(why: impl fmt::Display) -> Ending {
+    Ending::NotConnected { why: why.to_string() }
+}
+
+/// How long connection and handshake may take together. Looking up the name is up to the system.
+const CONNECT_MS: u64 = 10_000;
+/// The longest message that is taken.
+const RECEIVED_BYTES_MAX: usize = 16 << 20;
+/// How much is read before the handshake is done: more than tungstenite takes of a head (64 KiB),
+/// so that its limit is met first.
+const HEAD_BYTES_MAX: usize = 128 << 10;
+/// How much of the body of a refusal is looked at.
+const BODY_BYTES_MAX: usize = 4096;
+/// How much of its first line is said.
+const LINE_CHARACTERS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_a_refusal_is_the_first_that_says_something() {
+        for (body, is_chunked, expected) in [
+            ("no room\n", false, Some("no room")),
+            ("no room", false, Some("no room")),
+            ("\r\n  <html>\r\n<head>", false, Some("<html>")),
+            ("1c\r\nno room\r\n0\r\n\r\n", true, Some("no room")),
+            ("", false, None),
+            ("\n\n", false, None),
+            ("1c\r\n", true, None),
+        ] {
+            assert_eq!(line(body.as_bytes(), is_chunked, true).as_deref(), expected, "{body}");
+        }
+        assert_eq!(line(&[b'x'; 5000], false, true).map(|line| line.len()), Some(200));
+        assert_eq!(line(b"\xff!", false, true).as_deref(), Some("\u{fffd}!"));
+    }
+
+    #[test]
+    fn while_more_may_come_a_line_must_have_ended() {
+        assert_eq!(line(b"no roo", false, false), None);
+        assert_eq!(line(b"no room\nan", false, false).as_deref(), Some("no room"));
+    }
+}

@@ -1,0 +1,130 @@
+//! How it ended: what is said about it, and the exit code that follows.
+
+use std::fmt;
+
+use super::visible::visible_line;
+
+/// How a connection, or the attempt at one, ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// There was none: nobody answers, or not as a WebSocket server does.
+    NotConnected { why: String },
+    /// The server answered the handshake with another status than 101.
+    Refused {
+        /// Code and name.
+        status: String,
+        /// The first line of the body, where servers say why.
+        body_line: Option<String>,
+    },
+    /// We closed it.
+    ByUs {
+        /// Whether the server said goodbye too, so that it has read everything before.
+        is_answered: bool,
+    },
+    /// The server closed it.
+    ByServer(ServerClose),
+    /// It broke off without a close.
+    Lost { why: String },
+    /// Standard output took no more.
+    CannotPrint { why: String },
+}
+
+/// What a close frame says (RFC 6455 §7.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ServerClose {
+    pub(super) code: Option<u16>,
+    pub(super) reason: String,
+}
+
+impl ServerClose {
+    /// Whether it says that nothing is wrong: done, going away, or nothing at all, which is what
+    /// the `close()` of browsers and Node sends.
+    fn is_regular(&self) -> bool {
+        matches!(self.code, None | Some(1000 | 1001))
+    }
+}
+
+impl Ending {
+    /// The exit code, as `--help` and docs/client.md say.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::ByUs { .. } => 0,
+            Self::ByServer(close) if close.is_regular() => 0,
+            Self::NotConnected { .. } | Self::Lost { .. } | Self::CannotPrint { .. } => 1,
+            Self::Refused { .. } => 3,
+            Self::ByServer(_) => 4,
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotConnected { why } => write!(formatter, "cannot connect: {why}"),
+            Self::Refused { status, body_line: None } => {
+                write!(formatter, "refused with {status}")
+            }
+            Self::Refused { status, body_line: Some(line) } => {
+                write!(formatter, "refused with {status}: {}", visible_line(line))
+            }
+            Self::ByUs { is_answered: true } => formatter.write_str("closed with 1000"),
+            Self::ByUs { is_answered: false } => {
+                formatter.write_str("closed with 1000, which the server did not answer")
+            }
+            Self::ByServer(close) => write!(formatter, "closed by the server {close}"),
+            Self::Lost { why } => write!(formatter, "connection lost: {why}"),
+            Self::CannotPrint { why } => write!(formatter, "cannot print: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for ServerClose {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            None => formatter.write_str("without a code"),
+            Some(code) if self.reason.is_empty() => write!(formatter, "with {code}"),
+            Some(code) => write!(formatter, "with {code}: {}", visible_line(&self.reason)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn by_server(code: Option<u16>, reason: &str) -> Ending {
+        Ending::ByServer(ServerClose { code, reason: reason.to_owned() })
+    }
+
+    #[test]
+    fn every_ending_has_its_exit_code_and_its_line() {
+        let why = || "a reason".to_owned();
+        let refused =
+            |body_line| Ending::Refused { status: "HTTP 404 Not Found".to_owned(), body_line };
+        for (ending, exit_code, line) in [
+            (Ending::ByUs { is_answered: true }, 0, "closed with 1000"),
+            (
+                Ending::ByUs { is_answered: false },
+                0,
+                "closed with 1000, which the server did not answer",
+            ),
+            (by_server(Some(1000), ""), 0, "closed by the server with 1000"),
+            (by_server(Some(1001), "bye"), 0, "closed by the server with 1001: bye"),
+            (by_server(None, ""), 0, "closed by the server without a code"),
+            (Ending::NotConnected { why: why() }, 1, "cannot connect: a reason"),
+            (Ending::Lost { why: why() }, 1, "connection lost: a reason"),
+            (Ending::CannotPrint { why: why() }, 1, "cannot print: a reason"),
+            (refused(None), 3, "refused with HTTP 404 Not Found"),
+            (refused(Some(why())), 3, "refused with HTTP 404 Not Found: a reason"),
+            (by_server(Some(1011), ""), 4, "closed by the server with 1011"),
+            (by_server(Some(4001), "replaced"), 4, "closed by the server with 4001: replaced"),
+            (
+                by_server(Some(4003), "a\u{1b}\nb"),
+                4,
+                "closed by the server with 4003: a\\u{1b}\\nb",
+            ),
+        ] {
+            assert_eq!((ending.exit_code(), ending.to_string().as_str()), (exit_code, line));
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Rooms, line listeners and logins.
+
+use super::{PATH_RULE, refusal, refused};
+use crate::config::Config;
+
+#[test]
+fn a_key_must_mean_something_to_its_service() {
+    let room_keys = [
+        ("name", "\"first\""),
+        ("room", "\"hall\""),
+        ("line", "\"bare\""),
+        ("hears_itself", "false"),
+        ("newlines", "\"space\""),
+        ("logins", "\"one\""),
+        ("join_lines", "true"),
+        ("tokens", "\"redis\""),
+    ];
+    let order = ("order", "\"sender\"");
+    let socket_keys = [
+        ("origins", "\"*\""),
+        ("origins", "[\"null\"]"),
+        ("subprotocols", "[\"a\"]"),
+        ("message_bytes_max", "1000"),
+        ("backlog_messages_max", "10"),
+        ("slow_policy", "\"drop_newest\""),
+    ];
+    for (service, is_taken) in [("echo", true), ("broadcast", true), ("page", false)] {
+        let route = |(key, value): (&str, &str)| {
+            format!("[[route]]\npath = \"/\"\nservice = \"{service}\"\n{key} = {value}")
+        };
+        let refused = |(key, value): (&str, &str)| {
+            let rule = format!("must be left out where the service is \"{service}\"");
+            let line = format!("tidegate.toml: route[0].{key} = {value}: {rule}");
+            assert_eq!(refusal(&route((key, value))), line);
+        };
+        room_keys.into_iter().for_each(refused);
+        if service != "broadcast" {
+            refused(order);
+        }
+        if is_taken {
+            for given in socket_keys {
+                Config::from_toml(&route(given), "tidegate.toml").unwrap();
+            }
+        } else {
+            socket_keys.into_iter().for_each(refused);
+        }
+    }
+    let broadcast = "[[route]]\npath = \"/\"\nservice = \"broadcast\"\norder = \"sender\"";
+    Config::from_toml(broadcast, "tidegate.toml").unwrap();
+    let room = "[[route]]\npath = \"/\"\nservice = \"room\"";
+    refused(&[(
+        &format!("{room}\ntokens = \"redis\""),
+        "route[0].tokens = \"redis\": must be left out where the name is not \"token\"",
+    )]);
+}
+
+#[test]
+fn rooms_are_held_to_their_rules() {
+    let room = |rest: &str| format!("[[route]]\npath = \"/\"\nservice = \"room\"\n{rest}");
+    let name = "must be 1 to 64 bytes of text that can be seen, without white space around it";
+    let line = "must be \"bare\", \"console\", \"from\", \"named\" or a line with {message} once \
+                and {name} at most once";
+    for (value, rule) in [
+        (
+            "name = \"nobody\"",
+            "must be one of \"address\", \"first\", \"path\", \"query\", \"token\"",
+        ),
+        ("room = \"\"", name),
+        ("room = \" hall\"", name),
+        ("line = \"{name}\"", line),
+        ("line = \"plain\"", line),
+        ("newlines = \"drop\"", "must be one of \"keep\", \"space\""),
+        ("logins = 2", "must be one of \"many\", \"one\""),
+        ("order = \"topic\"", "must be one of \"room\", \"sender\""),
+        ("join_lines = 1", "must be true or false"),
+    ] {
+        assert_eq!(refusal(&room(value)), format!("tidegate.toml: route[0].{value}: {rule}"));
+    }
+    let long = "x".repeat(65);
+    assert_eq!(
+        refusal(&room(&format!("room = \"{long}\""))),
+        format!("tidegate.toml: route[0].room = \"{long}\": {name}")
+    );
+    Config::from_toml(&room("line = \"<{name}> {message}\""), "tidegate.toml").unwrap();
+}
+
+#[test]
+fn parameters_of_paths_are_those_that_are_looked_at() {
+    let room = |name: &str, paths: &[&str]| {
+        let (path, aliases) = paths.split_first().unwrap();
+        let service = "service = \"room\"";
+        format!("[[route]]\npath = \"{path}\"\n{service}\nname = \"{name}\"\naliases = {aliases:?}")
+    };
+    for (name, paths) in [
+        ("path", &["/:name"][..]),
+        ("path", &["/a/:name", "/b/:name/x", "/c/:name/x"]),
+        ("path", &["/:room/:name"]),
+        ("token", &["/:token/:name", "/:token/:name/x"]),
+        ("query", &["/a", "/a/:room", "/"]),
+    ] {
+        Config::from_toml(&room(name, paths), "tidegate.toml").unwrap();
+    }
+    let no_name = "must not hold the segment :name where the route's name is \"first\"";
+    for (name, paths, key, path, rule) in [
+        ("first", &["/:name"][..], "path", "/:name", no_name),
+        (
+            "path",
+            &["/a"],
+            "path",
+            "/a",
+            "must hold the segment :name where the route's name is \"path\"",
+        ),
+        (
+            "path",
+            &["/:name", "/"],
+            "aliases[0]",
+            "/",
+            "must hold the segment :name where the route's name is \"path\"",
+        ),
+        (
+            "token",
+            &["/:name"],
+            "path",
+            "/:name",
+            "must hold the segment :token where the route's name is \"token\"",
+        ),
+        (
+            "path",
+            &["/:name/:token"],
+            "path",
+            "/:name/:token",
+            "must not hold the segment :token where the route's name is \"path\"",
+        ),
+        ("path", &["/:name/:name"], "path", "/:name/:name", "must hold :name only once"),
+        (
+            "query",
+            &["/:user"],
+            "path",
+            "/:user",
+            "must hold no segments with : but :name, :room and :token",
+        ),
+        (
+            "query",
+            &["/a/:room", "/a/b"],
+            "aliases[0]",
+            "/a/b",
+            "must have :room in the same place as /a/:room, or end before",
+        ),
+        (
+            "query",
+            &["/a/b/c", "/:room"],
+            "path",
+            "/a/b/c",
+            "must have :room in the same place as /:room, or end before",
+        ),
+        (
+            "path",
+            &["/a/:name", "/:name"],
+            "path",
+            "/a/:name",
+            "must have :name in the same place as /:name, or end before",
+        ),
+        ("query", &["/a", "b"], "aliases[0]", "b", PATH_RULE),
+    ] {
+        let line = format!("tidegate.toml: route[0].{key} = \"{path}\": {rule}");
+        assert_eq!(refusal(&room(name, paths)), line);
+    }
+    refused(&[
+        (
+            "[[route]]\npath = \"/a/:room\"\nservice = \"echo\"",
+            "route[0].path = \"/a/:room\": must not hold :room, which only a room's path may",
+        ),
+        (
+            "[[route]]\npath = \"/a\"\nservice = \"page\"\naliases = \"/b\"",
+            "route[0].aliases = \"/b\": must be a list of paths",
+        ),
+    ]);
+}
+
+#[test]
+fn paths_are_unique_among_requests_of_a_kind() {
+    let route = |path: &str, service: &str, rest: &str| {
+        format!("[[route]]\npath = \"{path}\"\nservice = \"{service}\"\n{rest}\n")
+    };
+    for (routes, line) in [
+        (
+            [route("/a", "echo", ""), route("/b", "room", "aliases = [\"/c\", \"/a\"]")],
+            "route[1].aliases[1] = \"/a\": must not be the path of two WebSocket routes",
+        ),
+        (
+            [route("/a/:room", "room", ""), route("/a/:name", "room", "name = \"path\"")],
+            "route[1].path = \"/a/:name\": must not be the path of two WebSocket routes",
+        ),
+        (
+            [route("/a", "echo", "aliases = [\"/a\"]"), String::new()],
+            "route[0].aliases[0] = \"/a\": must not be the path of two WebSocket routes",
+        ),
+        (
+            [route("/a", "hall", ""), route("/a", "page", "")],
+            "route[1].path = \"/a\": must not be the path of two pages",
+        ),
+    ] {
+        assert_eq!(refusal(&routes.concat()), format!("tidegate.toml: {line}"));
+    }
+    let both = [route("/a", "echo", ""), route("/a", "page", ""), route("/:room", "room", "")];
+    Config::from_toml(&both.concat(), "tidegate.toml").unwrap();
+}
+
+#[test]
+fn line_listeners_lead_to_a_websocket_route() {
+    let listener = |rest: &str| format!("[[listener]]\naddress = \"127.0.0.1:1\"\n{rest}\n");
+    let needed = "is required where the kind is \"line\", and must be a path of a route whose \
+                  service speaks WebSocket";
+    refused(&[
+        (&listener("kind = \"line\""), &format!("listener[0].route: {needed}")),
+        (
+            &listener("route = \"/ws\""),
+            "listener[0].route = \"/ws\": must be left out where the kind is \"http\"",
+        ),
+        (
+            &listener("kind = \"tcp\""),
+            "listener[0].kind = \"tcp\": must be one of \"http\", \"line\"",
+        ),
+        (
+            &listener("kind = \"line\"\nroute = \"/chatroom\""),
+            "listener[0].route = \"/chatroom\": must be a path of a route whose service speaks \
+             WebSocket",
+        ),
+        (
+            &listener("kind = \"line\"\nroute = \"/chatroom/ws/:name/:token\""),
+            "listener[0].route = \"/chatroom/ws/:name/:token\": must not be a room whose name is \
+             \"token\": a line client has none",
+        ),
+    ]);
+    for path in ["/ws", "/", "/echo"] {
+        let text = listener(&format!("kind = \"line\"\nroute = \"{path}\""));
+        Config::from_toml(&text, "tidegate.toml").unwrap();
+    }
+}
+
+#[test]
+fn logins_are_held_to_their_rules() {
+    let token = |name: &str, token: &str| format!("[[token]]\nname = {name}\ntoken = {token}\n");
+    let name = "must be 1 to 64 bytes of text that can be seen, without white space around it";
+    let text = "must be text of 1 to 256 bytes without control characters";
+    let url = "must be redis://[user:password@]host[:port][/database] or unix:///path; rediss:// \
+               is not supported, as there is no TLS yet";
+    refused(&[
+        ("[[token]]\nname = \"a\"", &format!("token[0].token: is required, and {text}")),
+        (&token("\"\"", "\"b\""), &format!("token[0].name = \"\": {name}")),
+        (&token("\"a\"", "\"\""), &format!("token[0].token = \"***\": {text}")),
+        (
+            &(token("\"a\"", "\"b\"") + &token("\"a\"", "\"c\"")),
+            "token[1].name = \"a\": must not be the name of two tokens",
+        ),
+        ("[redis]\nurl = \"rediss://h\"", &format!("redis.url = \"rediss://h\": {url}")),
+        ("[redis]\nurl = \"host:6379\"", &format!("redis.url = \"host:6379\": {url}")),
+        (
+            "[redis]\nlookup_ms = 5000\n[[route]]\npath = \"/:name/:token\"\nservice = \"room\"\n\
+             name = \"token\"\ntokens = \"redis\"",
+            "redis.lookup_ms = 5000: must be below timeouts.handshake_ms (5000)",
+        ),
+    ]);
+    // Whoever asks nobody need not care.
+    Config::from_toml("[redis]\nlookup_ms = 5000", "tidegate.toml").unwrap();
+}
+
+/// Whatever is wrong with them, tokens and passwords get into no message.
+#[test]
+fn secrets_stay_out_of_messages() {
+    for text in [
+        "[[token]]\nname = \"a\"\ntoken = 5318008",
+        "[[token]]\nname = \"a\"\ntoken = x5318008",
+        "[[token]]\nname = \"a\"\ntoken = \"5318008",
+        "[[token]]\nname = \"a\"\ntoken = 53180085318008531800853180085318008",
+        "[[token]]\nname = \"a\"\ntoken = \"5318008\\n\"",
+        "[[token]]\nname = \"a\"\ntokne = \"5318008\"",
+        "[[token]]\nname = \"a\"\ntoken = { value = \"5318008\" }",
+        "[[tokens]]\nname = \"a\"\ntoken = \"5318008\"",
+        "[token]\nname = \"a\"\ntoken = \"5318008\"",
+        "token = \"5318008\"",
+        "token = [{ name = \"a\", token = \"5318008\" }, 1]",
+        "[[route]]\npath = \"/\"\nservice = \"room\"\ntoken = \"5318008\"",
+        "[redis]\nurl = \"http://:5318008@host\"",
+        "[redis]\nurl = \"redis://u:5318008@host:port\"",
+        "[redis]\nurl = \"u:5318008@host\"",
+        "[redis]\nurl = [\"redis://u:5318008@host\"]",
+        "[redis]\npassword = \"5318008\"",
+        "[[redis]]\nurl = \"redis://u:5318008@host\"",
+        "redis = \"redis://u:5318008@host\"",
+        "redis_url = \"redis://u:5318008@host\"",
+    ] {
+        let line = refusal(text);
+        assert!(!line.contains("5318008"), "{line}");
+    }
+}
+
+/// A printed configuration that is used as it is would let in whoever guesses that.
+#[test]
+fn what_stands_for_a_secret_is_no_secret() {
+    refused(&[
+        (
+            "[[token]]\nname = \"a\"\ntoken = \"***\"",
+            "token[0].token = \"***\": must not be what --check prints in its place",
+        ),
+        (
+            "[redis]\nurl = \"redis://:***@host\"",
+            "redis.url = \"redis://:***@host\": must not be what --check prints in its place",
+        ),
+    ]);
+}

@@ -1,0 +1,106 @@
+//! A route as it stands in a file: one flat table, a room's keys beside those of any route.
+
+use serde::{Deserialize, Serialize};
+
+use super::{NameKind, Origins, RoomOptions, Route, ServiceKind, SlowPolicy, TokenSource};
+use crate::services::Order;
+use crate::services::room::{Logins, Newlines};
+
+/// Every key of a `[[route]]`, in the order in which they are written. A key without a value is
+/// left out.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct WrittenRoute {
+    path: String,
+    service: ServiceKind,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    aliases: Vec<String>,
+    #[serde(default, skip_serializing_if = "Origins::is_same_host")]
+    origins: Origins,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subprotocols: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_bytes_max: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backlog_messages_max: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slow_policy: Option<SlowPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<Order>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<NameKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hears_itself: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    newlines: Option<Newlines>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logins: Option<Logins>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    join_lines: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<TokenSource>,
+}
+
+impl From<WrittenRoute> for Route {
+    fn from(written: WrittenRoute) -> Self {
+        let default = RoomOptions::default();
+        Self {
+            path: written.path,
+            service: written.service,
+            aliases: written.aliases,
+            origins: written.origins,
+            subprotocols: written.subprotocols,
+            message_bytes_max: written.message_bytes_max,
+            backlog_messages_max: written.backlog_messages_max,
+            slow_policy: written.slow_policy.unwrap_or_default(),
+            order: written.order.unwrap_or_default(),
+            room: RoomOptions {
+                name: written.name.unwrap_or(default.name),
+                room: written.room.unwrap_or(default.room),
+                line: written.line.unwrap_or(default.line),
+                hears_itself: written.hears_itself.unwrap_or(default.hears_itself),
+                newlines: written.newlines.unwrap_or(default.newlines),
+                logins: written.logins.unwrap_or(default.logins),
+                join_lines: written.join_lines.unwrap_or(default.join_lines),
+                tokens: written.tokens.unwrap_or(default.tokens),
+            },
+        }
+    }
+}
+
+impl From<Route> for WrittenRoute {
+    fn from(route: Route) -> Self {
+        let is_socket = route.service.is_websocket();
+        let is_room = route.service == ServiceKind::Room;
+        let is_published = is_room || route.service == ServiceKind::Broadcast;
+        let asks_for_tokens = route.room.name == NameKind::Token;
+        let (room, default) = (route.room, RoomOptions::default());
+        Self {
+            path: route.path,
+            service: route.service,
+            aliases: route.aliases,
+            origins: route.origins,
+            subprotocols: route.subprotocols,
+            message_bytes_max: route.message_bytes_max,
+            backlog_messages_max: route.backlog_messages_max,
+            slow_policy: value_of(route.slow_policy, &SlowPolicy::default(), is_socket),
+            order: value_of(route.order, &Order::default(), is_published),
+            name: value_of(room.name, &default.name, is_room),
+            room: value_of(room.room, &default.room, is_room),
+            line: value_of(room.line, &default.line, is_room),
+            hears_itself: value_of(room.hears_itself, &default.hears_itself, is_room),
+            newlines: value_of(room.newlines, &default.newlines, is_room),
+            logins: value_of(room.logins, &default.logins, is_room),
+            join_lines: value_of(room.join_lines, &default.join_lines, is_room),
+            tokens: value_of(room.tokens, &default.tokens, is_room && asks_for_tokens),
+        }
+    }
+}
+
+/// A value that matters, or that would have to be refused and shown.
+fn value_of<T: PartialEq>(value: T, default: &T, matters: bool) -> Option<T> {
+    (matters || value != *default).then_some(value)
+}

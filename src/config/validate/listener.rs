@@ -1,0 +1,64 @@
+//! The rules of the listeners, and of the routes that line clients join.
+
+use toml::Value;
+
+use super::super::error::Refusal;
+use super::super::{Config, Listener, ListenerKind, NameKind, Route, ServiceKind};
+use super::first_repeated;
+
+/// Checks all listeners, with the routes that they lead to.
+pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
+    if config.listeners.is_empty() {
+        return Err(Refusal::new("listener", &empty_array(), "must hold at least one address"));
+    }
+    for (index, listener) in config.listeners.iter().enumerate() {
+        check(index, listener, &config.routes)?;
+    }
+    // Port 0 is a different port every time the kernel chooses.
+    let fixed = |&(_, listener): &(usize, &Listener)| listener.address.port() != 0;
+    let listeners = config.listeners.iter().enumerate().filter(fixed);
+    match first_repeated(listeners.map(|(index, listener)| (index, listener.address))) {
+        Some((index, address)) => Err(Refusal::new(
+            format!("listener[{index}].address"),
+            &Value::from(address.to_string()),
+            "must not be listed twice",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn check(index: usize, listener: &Listener, routes: &[Route]) -> Result<(), Refusal> {
+    let key = format!("listener[{index}].route");
+    let refuse = |route: &str, rule: &str| Err(Refusal::new(&key, &Value::from(route), rule));
+    match (listener.kind, listener.route.as_deref()) {
+        (ListenerKind::Http, None) => Ok(()),
+        (ListenerKind::Http, Some(route)) => {
+            refuse(route, "must be left out where the kind is \"http\"")
+        }
+        (ListenerKind::Line, None) => Err(Refusal::missing(key, NEEDS_ROUTE)),
+        (ListenerKind::Line, Some(path)) => match joined(routes, path) {
+            None => refuse(path, "must be a path of a route whose service speaks WebSocket"),
+            Some(route) if asks_for_token(route) => {
+                refuse(path, "must not be a room whose name is \"token\": a line client has none")
+            }
+            Some(_) => Ok(()),
+        },
+    }
+}
+
+/// The WebSocket route with this path.
+fn joined<'r>(routes: &'r [Route], path: &str) -> Option<&'r Route> {
+    let mut sockets = routes.iter().filter(|route| route.service.is_websocket());
+    sockets.find(|route| route.paths().any(|own| own == path))
+}
+
+fn asks_for_token(route: &Route) -> bool {
+    route.service == ServiceKind::Room && route.room.name == NameKind::Token
+}
+
+fn empty_array() -> Value {
+    Value::Array(Vec::new())
+}
+
+const NEEDS_ROUTE: &str = "is required where the kind is \"line\", and must be a path of a route \
+                           whose service speaks WebSocket";

@@ -1,0 +1,164 @@
+//! Lines as a framing: what plain TCP clients such as `nc` speak, as a function of bytes.
+//!
+//! A message is a line of UTF-8 text that ends in LF or CR LF.
+
+use std::ops::Range;
+
+use memchr::{memchr, memchr2};
+
+/// A whole line in a buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its text, without the end.
+    pub text: Range<usize>,
+    /// Where the next line begins.
+    pub next: usize,
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineError {
+    /// It is longer than a message may be.
+    TooLong,
+    /// It is not UTF-8.
+    NotUtf8,
+}
+
+/// The next line of `arrived`, from `start` on; `None` when its end has not arrived. `scanned` bytes
+/// of it are known to hold no end, and it is brought up to date.
+///
+/// # Errors
+/// [`LineError`] as soon as it is certain.
+pub fn next_line(
+    arrived: &[u8],
+    start: usize,
+    scanned: &mut usize,
+    line_bytes_max: usize,
+) -> Result<Option<Line>, LineError> {
+    let rest = arrived.get(start..).unwrap_or(&[]);
+    let unscanned = rest.get(*scanned..).unwrap_or(&[]);
+    let Some(found) = memchr(b'\n', unscanned) else {
+        *scanned = rest.len();
+        // A carriage return may belong to the end.
+        let is_too_long = rest.len() > line_bytes_max.saturating_add(1);
+        return if is_too_long { Err(LineError::TooLong) } else { Ok(None) };
+    };
+    let end = start + *scanned + found;
+    *scanned = 0;
+    let text = start..end;
+    check_line(arrived, text, line_bytes_max).map(|text| Some(Line { text, next: end + 1 }))
+}
+
+/// The last line of `arrived`, which the end of input ends; `None` if there is nothing after the
+/// line before.
+///
+/// # Errors
+/// [`LineError`] if it is not one.
+pub fn last_line(
+    arrived: &[u8],
+    start: usize,
+    line_bytes_max: usize,
+) -> Result<Option<Range<usize>>, LineError> {
+    if start >= arrived.len() {
+        return Ok(None);
+    }
+    check_line(arrived, start..arrived.len(), line_bytes_max).map(Some)
+}
+
+fn check_line(
+    arrived: &[u8],
+    text: Range<usize>,
+    line_bytes_max: usize,
+) -> Result<Range<usize>, LineError> {
+    let bytes = arrived.get(text.clone()).unwrap_or(&[]);
+    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    if bytes.len() > line_bytes_max {
+        return Err(LineError::TooLong);
+    }
+    simdutf8::basic::from_utf8(bytes).map_err(|_| LineError::NotUtf8)?;
+    Ok(text.start..text.start + bytes.len())
+}
+
+/// Appends `text` as a line. Line breaks inside it become spaces.
+pub fn write_line(text: &[u8], output: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(at) = memchr2(b'\r', b'\n', rest) {
+        output.extend_from_slice(&rest[..at]);
+        output.push(b' ');
+        let length = if rest[at..].starts_with(b"\r\n") { 2 } else { 1 };
+        rest = &rest[at + length..];
+    }
+    output.extend_from_slice(rest);
+    output.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All lines of `bytes` when they arrive in pieces that end at `cuts`.
+    fn lines(bytes: &[u8], cuts: &[usize], max: usize) -> Result<Vec<String>, LineError> {
+        let mut found = Vec::new();
+        let (mut start, mut scanned) = (0, 0);
+        for arrived in cuts.iter().map(|cut| &bytes[..*cut]).chain([bytes]) {
+            while let Some(line) = next_line(arrived, start, &mut scanned, max)? {
+                found.push(String::from_utf8(arrived[line.text].to_vec()).unwrap());
+                start = line.next;
+            }
+        }
+        if let Some(text) = last_line(bytes, start, max)? {
+            found.push(String::from_utf8(bytes[text].to_vec()).unwrap());
+        }
+        Ok(found)
+    }
+
+    proptest! {
+        /// The naive twin has the whole input at once.
+        #[test]
+        fn lines_do_not_depend_on_how_they_arrive(
+            text in "([ab\r\n]|é){0,40}",
+            mut cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
+        ) {
+            let mut cuts: Vec<usize> =
+                cuts.drain(..).map(|cut| cut.index(text.len() + 1)).collect();
+            cuts.sort_unstable();
+            let mut naive: Vec<&str> = text.split('\n').collect();
+            if naive.last() == Some(&"") {
+                naive.pop();
+            }
+            let naive: Vec<String> = naive
+                .into_iter()
+                .map(|line| line.strip_suffix('\r').unwrap_or(line).to_owned())
+                .collect();
+            prop_assert_eq!(lines(text.as_bytes(), &cuts, 100), Ok(naive.clone()));
+            let longest = naive.iter().map(String::len).max().unwrap_or(0);
+            prop_assert!(lines(text.as_bytes(), &cuts, longest).is_ok());
+            if longest > 0 {
+                prop_assert_eq!(lines(text.as_bytes(), &cuts, longest - 1), Err(LineError::TooLong));
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_one_line(text in "([ab\r\n]|é){0,40}") {
+            let mut output = Vec::new();
+            write_line(text.as_bytes(), &mut output);
+            let line = text.replace("\r\n", " ").replace(['\r', '\n'], " ");
+            prop_assert_eq!(output, format!("{line}\n").into_bytes());
+        }
+    }
+
+    #[test]
+    fn a_line_that_never_ends_is_refused_before_it_is_kept() {
+        assert_eq!(lines(&[b'a'; 12], &[], 10), Err(LineError::TooLong));
+        let mut scanned = 0;
+        assert_eq!(next_line(&[b'a'; 11], 0, &mut scanned, 10), Ok(None));
+        assert_eq!(next_line(&[b'a'; 12], 0, &mut scanned, 10), Err(LineError::TooLong));
+    }
+
+    #[test]
+    fn a_line_is_utf8() {
+        assert_eq!(lines(b"a\n\xff\n", &[], 10), Err(LineError::NotUtf8));
+    }
+}

@@ -1,0 +1,159 @@
+use std::collections::HashMap;
+
+use super::super::settings::Tokens;
+use super::*;
+use crate::http::{OriginRule, Subprotocol, UpgradePolicy, check_upgrade, parse_head};
+
+const ADDRESS: &str = "[::ffff:192.0.2.7]:4000";
+
+fn settings(name: NameSource) -> RoomSettings {
+    RoomSettings { name, ..RoomSettings::default() }
+}
+
+fn with_token() -> NameSource {
+    let tokens = Tokens::Configured(HashMap::new().into());
+    NameSource::Token { name_segment: 1, token_segment: 2, tokens }
+}
+
+/// The introduction of a request for `target` that offers the subprotocols of `offer`.
+fn introduction(
+    name: NameSource,
+    target: &str,
+    offer: Option<&str>,
+) -> Result<Introduction, Refusal> {
+    introduction_to(&settings(name), target, offer)
+}
+
+fn introduction_to(
+    settings: &RoomSettings,
+    target: &str,
+    offer: Option<&str>,
+) -> Result<Introduction, Refusal> {
+    let offer = offer.map_or(String::new(), |names| format!("Sec-WebSocket-Protocol: {names}\r\n"));
+    let head = format!(
+        "GET {target} HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
+    );
+    let head = parse_head(head.as_bytes()).unwrap();
+    let subprotocols = [CHAT_SUBPROTOCOL, "other"].map(|name| Subprotocol::new(name).unwrap());
+    let policy = UpgradePolicy { origins: &OriginRule::SameHost, subprotocols: &subprotocols };
+    let request = check_upgrade(&head, &policy).unwrap();
+    let address = || ADDRESS.parse().ok();
+    introduce(settings, &Arrival::new(Some(&request), &address))
+}
+
+fn name_given(name: NameSource, target: &str) -> Result<NameGiven, String> {
+    let introduction = introduction(name, target, None);
+    introduction.map(|introduction| introduction.name).map_err(|refusal| refusal.reason)
+}
+
+fn line_client(name: NameSource) -> Result<Introduction, Refusal> {
+    introduce(&settings(name), &Arrival::new(None, &|| ADDRESS.parse().ok()))
+}
+
+#[test]
+fn a_name_in_the_query_is_decoded_once() {
+    for (query, name) in [
+        ("user=bob", "bob"),
+        ("user=%E5%BC%A0%E4%B8%89", "张三"),
+        ("room=x&user=a+b%2Bc&user2=y", "a b+c"),
+        ("user=%2562ob", "%62ob"),
+        ("user=%20bob%20", "bob"),
+    ] {
+        let given = name_given(NameSource::Query, &format!("/chat?{query}"));
+        assert_eq!(given, Ok(NameGiven::Now(name.into())), "{query}");
+    }
+}
+
+#[test]
+fn a_room_is_named_by_the_path_or_else_by_the_query() {
+    let room = |target: &str| {
+        let settings = RoomSettings { room_segment: Some(1), ..settings(NameSource::FirstText) };
+        let introduction = introduction_to(&settings, target, None);
+        introduction.map(|introduction| introduction.room).map_err(|refusal| refusal.reason)
+    };
+    assert_eq!(room("/chat/caf%C3%A9?room=other"), Ok(Some("café".into())));
+    assert_eq!(room("/chat?room=other"), Ok(Some("other".into())));
+    assert_eq!(room("/chat"), Ok(None));
+    assert!(room("/chat/%00").unwrap_err().starts_with("room refused: "));
+}
+
+#[test]
+fn a_name_that_cannot_be_is_refused_with_the_reason() {
+    for (query, reason) in [
+        ("", "give one with ?user=NAME"),
+        ("user=", "it must not be empty"),
+        ("user=+", "it must not be empty"),
+        ("user=a&user=b", "given more than once"),
+        ("user=%ff", "must be UTF-8"),
+        ("user=%0a", "it must not be empty"),
+        ("user=a%0ab", "control characters"),
+        (&format!("user={}", "x".repeat(65)), "longer than 64 bytes"),
+    ] {
+        let refusal = name_given(NameSource::Query, &format!("/chat?{query}")).unwrap_err();
+        assert!(refusal.starts_with("name refused: "), "{refusal}");
+        assert!(refusal.contains(reason), "{refusal}");
+    }
+}
+
+#[test]
+fn a_name_in_the_path_is_one_segment() {
+    let path = || NameSource::Path { segment: 1 };
+    assert_eq!(name_given(path(), "/chat/a%2Fb/x"), Ok(NameGiven::Now("a/b".into())));
+    assert!(name_given(path(), "/chat").unwrap_err().contains("none in the path"));
+    assert!(name_given(path(), "/chat/").unwrap_err().contains("empty"));
+    assert!(name_given(path(), "/chat/%ff").unwrap_err().contains("UTF-8"));
+}
+
+#[test]
+fn a_token_follows_its_name() {
+    let given = |target| name_given(with_token(), target);
+    let token = |token: &str| NameGiven::WithToken("bob".into(), Some(token.to_owned()));
+    assert_eq!(given("/ws/bob/s3%2Fcret"), Ok(token("s3/cret")));
+    assert_eq!(given("/ws/bob/"), Ok(token("")));
+    assert_eq!(given("/ws/bob/%ff"), Ok(NameGiven::WithToken("bob".into(), None)));
+    assert_eq!(given("/ws/bob"), Ok(NameGiven::WithToken("bob".into(), None)));
+    assert!(given("/ws/%20/token").unwrap_err().contains("empty"));
+    assert!(given("/ws/%ff/token").unwrap_err().contains("UTF-8"));
+}
+
+#[test]
+fn an_address_is_a_name_too() {
+    let name = NameGiven::Now("192.0.2.7:4000".into());
+    assert_eq!(name_given(NameSource::Address, "/"), Ok(name));
+    assert!(name_of_address(None).is_err());
+}
+
+#[test]
+fn a_room_can_be_asked_for() {
+    let room = |query: &str| {
+        let introduction = introduction(NameSource::FirstText, &format!("/chat?{query}"), None);
+        introduction.map(|introduction| introduction.room).map_err(|refusal| refusal.reason)
+    };
+    assert_eq!(room(""), Ok(None));
+    assert_eq!(room("room=caf%C3%A9"), Ok(Some("café".into())));
+    assert!(room("room=").unwrap_err().starts_with("room refused: it must not be empty"));
+    assert!(room("room=a&room=b").unwrap_err().contains("more than once"));
+}
+
+#[test]
+fn the_subprotocol_decides_about_the_form() {
+    let form = |offer| introduction(NameSource::FirstText, "/", offer).unwrap().form;
+    assert_eq!(form(None), Form::Lines);
+    assert_eq!(form(Some("nobody's")), Form::Lines);
+    assert_eq!(form(Some("other")), Form::Lines);
+    assert_eq!(form(Some("other, tidegate.chat.v1")), Form::Events);
+    let refusal = introduction(NameSource::Query, "/", Some(CHAT_SUBPROTOCOL)).unwrap_err();
+    assert_eq!(refusal.form, Form::Events);
+}
+
+#[test]
+fn a_line_client_says_its_name_or_is_its_address() {
+    for source in [NameSource::FirstText, NameSource::Query, NameSource::Path { segment: 1 }] {
+        let introduction = Introduction { room: None, name: NameGiven::Later, form: Form::Lines };
+        assert_eq!(line_client(source), Ok(introduction));
+    }
+    let name = NameGiven::Now("192.0.2.7:4000".into());
+    assert_eq!(line_client(NameSource::Address).unwrap().name, name);
+    assert!(line_client(with_token()).is_err());
+}

@@ -1,0 +1,190 @@
+//! The rooms whose home is this loop: who is in them, who has which name, and in which order
+//! things happen there.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::event::ServerEvent;
+use super::letter::{Deed, ToHome};
+use super::place::{Form, Place, shrink_if_sparse};
+use super::roster::{Change, Roster};
+use super::settings::{Logins, RoomSettings};
+use super::speech;
+use crate::services::{Effects, Order, Peer};
+use crate::ws::CloseCode;
+
+/// All rooms at home here. A room is there as long as somebody is in it.
+#[derive(Debug)]
+pub(super) struct Home {
+    settings: Arc<RoomSettings>,
+    rooms: HashMap<Arc<str>, RoomAtHome>,
+}
+
+#[derive(Debug)]
+struct RoomAtHome {
+    place: Arc<Place>,
+    members: HashMap<Peer, Member>,
+    roster: Roster,
+    event_members: usize,
+}
+
+#[derive(Debug)]
+struct Member {
+    /// It holds this name as long as it is a member.
+    name: Option<Arc<str>>,
+    form: Form,
+}
+
+impl Home {
+    pub(super) fn new(settings: Arc<RoomSettings>) -> Self {
+        Self { settings, rooms: HashMap::new() }
+    }
+
+    /// A connection did something. Whoever was replaced is no member any more: what it said after
+    /// that, its late goodbye above all, concerns nobody.
+    pub(super) fn on_deed(&mut self, letter: ToHome, effects: &mut Effects<'_>) {
+        let ToHome { place, peer, deed } = letter;
+        if let Deed::Enter { name, form } = deed {
+            let room = self.rooms.entry(Arc::clone(&place.room));
+            let room = room.or_insert_with(|| RoomAtHome::new(place));
+            return room.enter(&self.settings, peer, name.as_ref(), form, effects);
+        }
+        let Some(room) = self.rooms.get_mut(&place.room) else { return };
+        match deed {
+            Deed::Enter { .. } => {}
+            Deed::Name(name) => room.name(&self.settings, peer, &name, effects),
+            Deed::Say(text) => room.say(&self.settings, peer, &text, effects),
+            Deed::Leave => {
+                room.leave(peer, effects);
+                if room.members.is_empty() {
+                    self.rooms.remove(&place.room);
+                    shrink_if_sparse(&mut self.rooms);
+                }
+            }
+        }
+    }
+}
+
+impl RoomAtHome {
+    fn new(place: Arc<Place>) -> Self {
+        let (members, roster) = (HashMap::new(), Roster::new());
+        Self { place, members, roster, event_members: 0 }
+    }
+
+    fn enter(
+        &mut self,
+        settings: &RoomSettings,
+        peer: Peer,
+        name: Option<&Arc<str>>,
+        form: Form,
+        effects: &mut Effects<'_>,
+    ) {
+        self.members.insert(peer, Member { name: None, form });
+        self.event_members += usize::from(form == Form::Events);
+        self.roster.add();
+        match name {
+            None => self.tell(Change::Count, peer, effects),
+            Some(name) => {
+                // Somebody who comes in place of another is no news.
+                if !self.take_name(settings, peer, name, effects) {
+                    self.tell(Change::Joined(name), peer, effects);
+                }
+            }
+        }
+        // First who is there, then what happens: nothing comes between on the way.
+        self.welcome(peer, effects);
+        if settings.order == Order::Topic && form == Form::Events {
+            effects.subscribe(peer, self.place.topic(form));
+        }
+    }
+
+    fn name(
+        &mut self,
+        settings: &RoomSettings,
+        peer: Peer,
+        name: &Arc<str>,
+        effects: &mut Effects<'_>,
+    ) {
+        if !self.members.contains_key(&peer) {
+            return;
+        }
+        let change = match self.take_name(settings, peer, name, effects) {
+            // The name stays, and there is one less: this one was counted before.
+            true => Change::Count,
+            false => Change::Joined(name),
+        };
+        self.tell(change, peer, effects);
+        self.welcome(peer, effects);
+    }
+
+    fn say(&self, settings: &RoomSettings, peer: Peer, text: &str, effects: &mut Effects<'_>) {
+        let Some(Member { name: Some(name), .. }) = self.members.get(&peer) else { return };
+        log::trace!("room {}: {name} ({peer}) said {} bytes", self.place.room, text.len());
+        // Lines always: whoever reads them hears before it is known here.
+        let events = (self.event_members > 0).then_some(Form::Events);
+        let forms = [Form::Lines].into_iter().chain(events);
+        speech::publish(settings, &self.place, forms, (peer, name), text, effects);
+    }
+
+    fn leave(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        let Some(member) = self.remove(peer) else { return };
+        let change = member.name.as_deref().map_or(Change::Count, Change::Left);
+        self.tell(change, peer, effects);
+    }
+
+    /// Gives a member its name. If it may have one holder only, who had it is out of the room and
+    /// closed; whether somebody was.
+    fn take_name(
+        &mut self,
+        settings: &RoomSettings,
+        peer: Peer,
+        name: &Arc<str>,
+        effects: &mut Effects<'_>,
+    ) -> bool {
+        let holder = self.roster.holder(name).filter(|_| settings.logins == Logins::One);
+        if let Some(holder) = holder {
+            log::debug!("room {}: {name} ({holder}) replaced by {peer}", self.place.room);
+            self.remove(holder);
+            // From here and not by its own loop: nothing that is published after this can reach
+            // it before.
+            effects.close(holder, CloseCode::REPLACED, "replaced by a new login");
+        }
+        self.roster.take_name(name, peer);
+        if let Some(member) = self.members.get_mut(&peer) {
+            member.name = Some(Arc::clone(name));
+        }
+        holder.is_some()
+    }
+
+    fn remove(&mut self, peer: Peer) -> Option<Member> {
+        let member = self.members.remove(&peer)?;
+        shrink_if_sparse(&mut self.members);
+        self.event_members -= usize::from(member.form == Form::Events);
+        if let Some(name) = &member.name {
+            self.roster.give_up_name(name);
+        }
+        self.roster.subtract();
+        Some(member)
+    }
+
+    /// Tells the others what `peer` did, those who want to know.
+    fn tell(&mut self, change: Change<'_>, peer: Peer, effects: &mut Effects<'_>) {
+        let news = self.roster.news(&self.place.room, change);
+        if let Some(news) = news.filter(|_| self.event_members > 0) {
+            let topic = self.place.topic(Form::Events);
+            effects.publish_except(peer, topic, news.to_frame(), Order::Sender);
+        }
+    }
+
+    /// Tells a member who is there, if it wants to know.
+    fn welcome(&self, peer: Peer, effects: &mut Effects<'_>) {
+        let Some(Member { name, form: Form::Events }) = self.members.get(&peer) else { return };
+        let welcome = ServerEvent::Welcome {
+            room: &self.place.room,
+            name: name.as_deref(),
+            count: self.roster.count(),
+            names: self.roster.names(),
+        };
+        effects.send(peer, welcome.to_frame());
+    }
+}

@@ -1,0 +1,105 @@
+//! A member of a chat: tungstenite with words for what the tests of the chat systems do.
+
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::Value;
+use tungstenite::client::IntoClientRequest as _;
+use tungstenite::{Error, Message, WebSocket};
+
+use crate::messages::connect;
+
+/// A chat client. It waits for what it expects, with the patience of all tests.
+#[derive(Debug)]
+pub(crate) struct ChatClient {
+    socket: WebSocket<TcpStream>,
+}
+
+impl ChatClient {
+    /// Joins without a subprotocol.
+    pub(crate) fn join(address: SocketAddr, path: &str) -> Self {
+        Self::try_join(address, path, None).unwrap_or_else(|status| panic!("{path}: {status}"))
+    }
+
+    /// Joins with JSON events.
+    pub(crate) fn join_with_events(address: SocketAddr, path: &str) -> Self {
+        let joined = Self::try_join(address, path, Some("tidegate.chat.v1"));
+        joined.unwrap_or_else(|status| panic!("{path}: {status}"))
+    }
+
+    /// Tries to join; what the refusal says otherwise: its status and the body.
+    pub(crate) fn try_join(
+        address: SocketAddr,
+        path: &str,
+        subprotocol: Option<&str>,
+    ) -> Result<Self, String> {
+        let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
+        if let Some(name) = subprotocol {
+            request.headers_mut().insert("Sec-WebSocket-Protocol", name.parse().unwrap());
+        }
+        match tungstenite::client(request, connect(address)) {
+            Ok((socket, response)) => {
+                let chosen = response.headers().get("Sec-WebSocket-Protocol");
+                assert_eq!(chosen.map(|name| name.to_str().unwrap()), subprotocol);
+                Ok(Self { socket })
+            }
+            Err(tungstenite::HandshakeError::Failure(Error::Http(response))) => {
+                let body = response.body().clone().unwrap_or_default();
+                Err(format!("{} {}", response.status().as_u16(), String::from_utf8(body).unwrap()))
+            }
+            Err(error) => panic!("{path}: {error}"),
+        }
+    }
+
+    pub(crate) fn say(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).unwrap();
+    }
+
+    pub(crate) fn say_binary(&mut self, payload: &[u8]) {
+        self.socket.send(Message::binary(payload.to_vec())).unwrap();
+    }
+
+    /// Sends a chat message as an event.
+    pub(crate) fn say_event(&mut self, text: &str) {
+        self.say(&serde_json::json!({ "type": "message", "text": text }).to_string());
+    }
+
+    /// The next message, whatever it is.
+    pub(crate) fn message(&mut self) -> Message {
+        loop {
+            let message = self.socket.read().unwrap();
+            if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
+                return message;
+            }
+        }
+    }
+
+    /// The next text.
+    pub(crate) fn hear(&mut self) -> String {
+        let message = self.message();
+        let Message::Text(text) = message else { panic!("expected text, not {message:?}") };
+        text.to_string()
+    }
+
+    /// The next event.
+    pub(crate) fn event(&mut self) -> Value {
+        serde_json::from_str(&self.hear()).unwrap()
+    }
+
+    /// The code and reason of the close frame, which must come next, and then the proper end.
+    pub(crate) fn closing(&mut self) -> (u16, String) {
+        let Message::Close(Some(frame)) = self.message() else { panic!("expected a close frame") };
+        while self.socket.read().is_ok() {}
+        (frame.code.into(), frame.reason.to_string())
+    }
+
+    /// Leaves in good order.
+    pub(crate) fn leave(mut self) {
+        self.socket.close(None).unwrap();
+        while self.socket.read().is_ok() {}
+    }
+
+    /// Is gone without a word.
+    pub(crate) fn vanish(self) {
+        drop(self);
+    }
+}

@@ -1,0 +1,265 @@
+//! A real browser: Chromium without a screen, steered through chromedriver (W3C WebDriver).
+
+use std::fs;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::clients::has;
+use crate::patience::eventually;
+
+/// A running browser with a profile of its own. There is one at a time, for it takes the whole
+/// machine.
+#[derive(Debug)]
+pub(crate) struct Browser {
+    driver: Child,
+    /// Held open for whatever the driver still writes.
+    _driver_output: BufReader<ChildStdout>,
+    address: SocketAddr,
+    /// The path of the session, once there is one.
+    session: String,
+    /// Chromium itself.
+    process: Option<Pid>,
+    _home: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Browser {
+    /// Starts a browser, or says that the test is skipped.
+    pub(crate) fn start() -> Option<Self> {
+        if !has("chromium", "--version") || !has("chromedriver", "--version") {
+            return None;
+        }
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let home = tempfile::tempdir().unwrap();
+        let profile = home.path().join("profile");
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").env("HOME", home.path()).env("TMPDIR", home.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut driver = command.spawn().unwrap();
+        let mut driver_output = BufReader::new(driver.stdout.take().unwrap());
+        let port = port_of(&mut driver_output);
+        let mut browser = Self {
+            driver,
+            _driver_output: driver_output,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            session: String::new(),
+            process: None,
+            _home: home,
+            _turn: turn,
+        };
+        let session = browser.send("POST", "/session", &capabilities(&profile));
+        browser.session = format!("/session/{}", session["sessionId"].as_str().unwrap());
+        let process = session["capabilities"]["goog:processID"].as_i64().unwrap();
+        browser.process = Pid::from_raw(process.try_into().unwrap());
+        Some(browser)
+    }
+
+    /// Opens a window of its own, which knows nothing of what the others keep for a reload.
+    pub(crate) fn open(&self, url: &str) -> Window<'_> {
+        let new = self.call("POST", "/window/new", &json!({"type": "window"}));
+        let window = Window { browser: self, handle: new["handle"].as_str().unwrap().to_owned() };
+        window.resize(960, 640);
+        window.call("/url", &json!({"url": url}));
+        window
+    }
+
+    /// What the console said since this was last asked, in whichever window.
+    pub(crate) fn console(&self) -> Vec<String> {
+        let entries = self.call("POST", "/se/log", &json!({"type": "browser"}));
+        entries.as_array().unwrap().iter().map(|entry| entry["message"].to_string()).collect()
+    }
+
+    /// A command of the session.
+    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.send(method, &format!("{}{path}", self.session), body)
+    }
+
+    fn send(&self, method: &str, path: &str, body: &Value) -> Value {
+        let (status_line, reply) = self.exchange(method, path, body).unwrap();
+        let mut answer: Value = serde_json::from_slice(&reply).unwrap();
+        let is_ok = status_line.starts_with("HTTP/1.1 200 ");
+        assert!(is_ok, "{method} {path} {body}: {}", answer["value"]["message"]);
+        answer["value"].take()
+    }
+
+    /// One request and the first line and the body of its reply.
+    fn exchange(&self, method: &str, path: &str, body: &Value) -> io::Result<(String, Vec<u8>)> {
+        let address = self.address;
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(COMMAND_PATIENCE))?;
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len(),
+        );
+        stream.write_all(request.as_bytes())?;
+        // The driver keeps the connection open, whatever it is asked for.
+        let mut stream = BufReader::new(stream);
+        let mut status_line = String::new();
+        stream.read_line(&mut status_line)?;
+        let mut body_bytes = 0;
+        for line in stream.by_ref().lines() {
+            let line = line?.to_ascii_lowercase();
+            if line.is_empty() {
+                break;
+            }
+            if let Some(length) = line.strip_prefix("content-length:") {
+                body_bytes = length.trim().parse().map_err(io::Error::other)?;
+            }
+        }
+        let mut body = vec![0; body_bytes];
+        stream.read_exact(&mut body)?;
+        Ok((status_line, body))
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // The driver ends the browser with itself.
+        let asked = self.exchange("POST", "/shutdown", &json!({}));
+        let ended = asked.is_ok() && eventually(|| self.driver.try_wait().ok().flatten()).is_some();
+        if !ended {
+            let _ = self.driver.kill();
+            let _ = self.driver.wait();
+            if let Some(process) = self.process {
+                let _ = kill_process(process, Signal::KILL);
+            }
+        }
+    }
+}
+
+/// A window of the browser with one page.
+#[derive(Debug)]
+pub(crate) struct Window<'b> {
+    browser: &'b Browser,
+    handle: String,
+}
+
+impl Window<'_> {
+    /// Runs a script in the page and gives what it returns.
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.call("/execute/sync", &json!({"script": script, "args": []}))
+    }
+
+    /// The value of an expression.
+    pub(crate) fn value(&self, expression: &str) -> Value {
+        self.run(&format!("return {expression}"))
+    }
+
+    /// Waits until the expression is true.
+    pub(crate) fn until(&self, expression: &str) {
+        let is_true = || (self.value(expression) == json!(true)).then_some(());
+        if eventually(is_true).is_none() {
+            self.screenshot("failed");
+            panic!("waited in vain for {expression} in: {}", self.value("document.body.innerText"));
+        }
+    }
+
+    /// Waits until the element has exactly this text.
+    pub(crate) fn until_text(&self, selector: &str, text: &str) {
+        self.until(&format!("document.querySelector({selector:?})?.textContent === {text:?}"));
+    }
+
+    /// Types as a person does, into the first element that the selector finds.
+    pub(crate) fn type_into(&self, selector: &str, text: &str) {
+        self.call(&format!("{}/value", self.element(selector)), &json!({"text": text}));
+    }
+
+    /// Clicks as a person does: what is hidden or covered cannot be clicked.
+    pub(crate) fn click(&self, selector: &str) {
+        self.call(&format!("{}/click", self.element(selector)), &json!({}));
+    }
+
+    /// Loads the page anew.
+    pub(crate) fn reload(&self) {
+        self.call("/refresh", &json!({}));
+    }
+
+    /// Gives the page this many CSS pixels.
+    pub(crate) fn resize(&self, width: u32, height: u32) {
+        let metrics = json!({
+            "width": width, "height": height, "deviceScaleFactor": 2, "mobile": false,
+        });
+        self.devtools("Emulation.setDeviceMetricsOverride", &metrics);
+    }
+
+    /// Has the page believe that its reader prefers `light` or `dark`.
+    pub(crate) fn prefer(&self, scheme: &str) {
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        self.devtools("Emulation.setEmulatedMedia", &json!({"features": features}));
+    }
+
+    /// Keeps what the window shows, for people to look at, in `target/screenshots`.
+    pub(crate) fn screenshot(&self, name: &str) {
+        self.switch();
+        let image = self.browser.call("GET", "/screenshot", &Value::Null);
+        let image = STANDARD.decode(image.as_str().unwrap()).unwrap();
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{name}.png")), image).unwrap();
+    }
+
+    fn element(&self, selector: &str) -> String {
+        let query = json!({"using": "css selector", "value": selector});
+        let element = self.call("/element", &query);
+        format!("/element/{}", element[ELEMENT_KEY].as_str().unwrap())
+    }
+
+    fn devtools(&self, command: &str, parameters: &Value) {
+        self.call("/goog/cdp/execute", &json!({"cmd": command, "params": parameters}));
+    }
+
+    /// A command to this window.
+    fn call(&self, path: &str, body: &Value) -> Value {
+        self.switch();
+        self.browser.call("POST", path, body)
+    }
+
+    fn switch(&self) {
+        self.browser.call("POST", "/window", &json!({"handle": self.handle}));
+    }
+}
+
+/// The port that the driver says it found.
+fn port_of(driver_output: &mut impl io::BufRead) -> u16 {
+    let line = driver_output.lines().map_while(Result::ok).find_map(|line| {
+        let (_, port) = line.split_once("started successfully on port ")?;
+        port.trim_end_matches('.').parse().ok()
+    });
+    line.expect("chromedriver says its port")
+}
+
+fn capabilities(profile: &Path) -> Value {
+    let mut arguments = vec![
+        "--headless".to_owned(),
+        format!("--user-data-dir={}", profile.display()),
+        "--no-proxy-server".to_owned(),
+        "--disable-dev-shm-usage".to_owned(),
+        "--lang=en".to_owned(),
+    ];
+    if geteuid().is_root() {
+        // Chromium's sandbox refuses to run as root.
+        arguments.push("--no-sandbox".to_owned());
+    }
+    json!({"capabilities": {"alwaysMatch": {
+        "goog:chromeOptions": {"args": arguments},
+        "goog:loggingPrefs": {"browser": "ALL"},
+    }}})
+}
+
+/// By this key an element is named in answers (WebDriver §12.2).
+const ELEMENT_KEY: &str = "element-6066-11e4-a52e-4f735466cecf";
+/// A browser starts within one command, however busy the machine is.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(60);
+static TURN: Mutex<()> = Mutex::new(());

@@ -1,0 +1,112 @@
+//! Chat rooms on whole event loops: who hears what, who has which name, and what happens when
+//! loops run ahead of each other.
+
+mod events;
+mod logins;
+mod race;
+mod speech;
+mod tokens;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tidegate::http::Subprotocol;
+use tidegate::services::RouteOptions;
+use tidegate::services::room::{CHAT_SUBPROTOCOL, Logins, NameSource, Room, RoomSettings};
+
+use crate::client::Client;
+use crate::wire::{TEXT, upgrade_request, upgrade_request_offering};
+use crate::world::{Setup, World, socket};
+
+/// How a client is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Lines,
+    Events,
+}
+
+/// A server with rooms at `/chat` and below it, also for line clients.
+fn world(loops: usize, settings: RoomSettings) -> World {
+    let mut setup = Setup::default();
+    setup.server.loops = loops;
+    world_of(&setup, settings)
+}
+
+fn world_of(setup: &Setup, settings: RoomSettings) -> World {
+    let mut setup = setup.clone();
+    setup.server.line_route = Some("/chat");
+    let settings = Arc::new(settings);
+    let options = RouteOptions {
+        subprotocols: vec![Subprotocol::new(CHAT_SUBPROTOCOL).unwrap()],
+        ..RouteOptions::default()
+    };
+    World::serving(&setup, |journal| {
+        let mut route = socket("/chat", &options, journal, move |_, site| {
+            Room::new(Arc::clone(&settings), site)
+        });
+        route.paths.push("/chat/:name/:token".to_owned());
+        vec![route]
+    })
+}
+
+/// One login for each name.
+fn one_login() -> RoomSettings {
+    RoomSettings { logins: Logins::One, ..RoomSettings::default() }
+}
+
+/// Names by the first text.
+fn first_text() -> RoomSettings {
+    RoomSettings { name: NameSource::FirstText, ..RoomSettings::default() }
+}
+
+/// A client that asks for `target`; it is not said yet what becomes of it.
+fn asking(world: &World, loop_index: usize, target: &str, form: Form) -> Client {
+    let client = world.connect(loop_index);
+    client.send(&match form {
+        Form::Lines => upgrade_request(target),
+        Form::Events => upgrade_request_offering(target, CHAT_SUBPROTOCOL),
+    });
+    client
+}
+
+/// A client that is in the room.
+fn enter(world: &mut World, loop_index: usize, target: &str, form: Form) -> Client {
+    let mut client = asking(world, loop_index, target, form);
+    world.exchange(&mut client);
+    assert_eq!(client.heard.status, Some(101), "{target}");
+    client
+}
+
+/// Says a text, as the form wants it.
+fn say(client: &Client, form: Form, text: &str) {
+    match form {
+        Form::Lines => client.say(TEXT, text.as_bytes()),
+        Form::Events => {
+            let event = serde_json::json!({ "type": "message", "text": text });
+            client.say(TEXT, event.to_string().as_bytes());
+        }
+    }
+}
+
+/// All texts that came so far.
+fn texts(world: &mut World, client: &mut Client) -> Vec<String> {
+    world.exchange(client);
+    let frames = client.heard.data().iter();
+    frames.map(|frame| String::from_utf8(frame.payload.clone()).unwrap()).collect()
+}
+
+/// All events that came so far.
+fn events(world: &mut World, client: &mut Client) -> Vec<Value> {
+    texts(world, client).iter().map(|text| serde_json::from_str(text).unwrap()).collect()
+}
+
+/// The code and reason that the client was closed with.
+fn close_of(world: &mut World, client: &mut Client) -> Option<(u16, String)> {
+    world.exchange(client);
+    let close = client.heard.close()?;
+    Some((close.close_code()?, String::from_utf8(close.payload[2..].to_vec()).unwrap()))
+}
+
+fn replaced() -> Option<(u16, String)> {
+    Some((4001, "replaced by a new login".to_owned()))
+}

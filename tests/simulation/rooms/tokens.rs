@@ -1,0 +1,203 @@
+//! Logins by token: configured ones, and ones that are looked up elsewhere.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+
+use tidegate::services::room::Tokens;
+use tidegate::services::{
+    Peer, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups,
+};
+
+use super::*;
+
+/// Answers when the test says so.
+#[derive(Clone, Default)]
+struct SlowLookup(Arc<Mutex<Asked>>);
+
+#[derive(Default)]
+struct Asked {
+    inquiries: Vec<TokenInquiry>,
+    cancelled: Vec<Peer>,
+    is_full: bool,
+}
+
+impl SlowLookup {
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.0.lock().unwrap()
+    }
+
+    /// Answers the oldest inquiry.
+    fn answer(&self, verdict: TokenVerdict) {
+        let inquiry = self.asked().inquiries.remove(0);
+        post(&inquiry, verdict);
+    }
+}
+
+fn post(inquiry: &TokenInquiry, verdict: TokenVerdict) {
+    let answer = TokenAnswer { peer: inquiry.peer, verdict };
+    assert!(inquiry.answer_to.post(Box::new(answer)));
+}
+
+impl TokenLookup for SlowLookup {
+    fn ask(&self, inquiry: TokenInquiry) -> Result<(), TooManyLookups> {
+        if self.asked().is_full {
+            return Err(TooManyLookups);
+        }
+        self.asked().inquiries.push(inquiry);
+        Ok(())
+    }
+
+    fn cancel(&self, peer: Peer) {
+        self.asked().cancelled.push(peer);
+    }
+}
+
+fn settings(tokens: Tokens) -> RoomSettings {
+    let name = NameSource::Token { name_segment: 1, token_segment: 2, tokens };
+    RoomSettings { name, ..one_login() }
+}
+
+/// Two loops, and the lookup that their rooms ask.
+fn looked() -> (World, SlowLookup) {
+    let lookup = SlowLookup::default();
+    (world(2, settings(Tokens::Looked(Arc::new(lookup.clone())))), lookup)
+}
+
+fn waiting(world: &mut World, loop_index: usize) -> Client {
+    let client = asking(world, loop_index, "/chat/bob/s3cret", Form::Lines);
+    world.settle();
+    client
+}
+
+fn status(world: &mut World, client: &mut Client) -> Option<u16> {
+    world.exchange(client);
+    client.heard.status
+}
+
+#[test]
+fn configured_tokens_are_checked_at_once() {
+    let tokens = HashMap::from([("bob".to_owned(), "s3/cret".to_owned())]);
+    let mut world = world(2, settings(Tokens::Configured(Arc::new(tokens))));
+    for (target, expected) in [
+        ("/chat/bob/s3%2Fcret", 101),
+        ("/chat/bob/s3%2Fcre", 403),
+        ("/chat/bob/%ff", 403),
+        ("/chat/bob", 404),
+        ("/chat/eve/s3%2Fcret", 403),
+        ("/chat/%20/s3%2Fcret", 400),
+        ("/chat/%ff/s3%2Fcret", 400),
+    ] {
+        let mut client = asking(&world, 1, target, Form::Lines);
+        assert_eq!(status(&mut world, &mut client), Some(expected), "{target}");
+    }
+}
+
+#[test]
+fn a_line_has_no_token() {
+    let mut world = world(1, settings(Tokens::Configured(Arc::default())));
+    let line = world.connect_line(0);
+    assert!(line.heard().contains("token"));
+    assert!(line.ended_well());
+}
+
+#[test]
+fn the_verdict_decides() {
+    for (verdict, expected) in
+        [(TokenVerdict::Right, 101), (TokenVerdict::Wrong, 403), (TokenVerdict::Unavailable, 500)]
+    {
+        let (mut world, lookup) = looked();
+        let mut client = waiting(&mut world, 1);
+        assert_eq!(client.heard.status, None);
+        let (name, token) = {
+            let asked = lookup.asked();
+            (asked.inquiries[0].name.clone(), asked.inquiries[0].token.clone())
+        };
+        assert_eq!((&*name, &*token), ("bob", "s3cret"));
+        lookup.answer(verdict);
+        assert_eq!(status(&mut world, &mut client), Some(expected));
+        assert!(lookup.asked().cancelled.is_empty());
+        if verdict == TokenVerdict::Right {
+            say(&client, Form::Lines, "hi");
+            assert_eq!(texts(&mut world, &mut client), ["bob: hi"]);
+        }
+    }
+}
+
+#[test]
+fn an_answer_counts_once() {
+    let (mut world, lookup) = looked();
+    let mut client = waiting(&mut world, 1);
+    let inquiry = lookup.asked().inquiries[0].clone();
+    for verdict in [TokenVerdict::Right, TokenVerdict::Wrong, TokenVerdict::Unavailable] {
+        post(&inquiry, verdict);
+    }
+    assert_eq!(status(&mut world, &mut client), Some(101));
+    post(&inquiry, TokenVerdict::Wrong);
+    world.settle();
+    say(&client, Form::Lines, "hi");
+    assert_eq!(texts(&mut world, &mut client), ["bob: hi"]);
+}
+
+#[test]
+fn a_lookup_that_is_busy_says_so() {
+    let (mut world, lookup) = looked();
+    lookup.asked().is_full = true;
+    let mut client = waiting(&mut world, 0);
+    assert_eq!(status(&mut world, &mut client), Some(503));
+    assert_eq!(client.heard.header("Retry-After"), Some("1"));
+}
+
+#[test]
+fn whoever_leaves_is_not_asked_about_any_more() {
+    let (mut world, lookup) = looked();
+    let gone = waiting(&mut world, 0);
+    let late = waiting(&mut world, 0);
+    gone.connection.reset();
+    world.settle();
+    let inquiries = std::mem::take(&mut lookup.asked().inquiries);
+    assert_eq!(lookup.asked().cancelled, [inquiries[0].peer]);
+    // The deadline of the handshake.
+    world.pass(10_000);
+    assert!(late.is_gone());
+    assert_eq!(lookup.asked().cancelled.len(), 2);
+    // Answers that come all the same are nobody's, also for those who came after.
+    let mut next = waiting(&mut world, 0);
+    for inquiry in &inquiries {
+        post(inquiry, TokenVerdict::Right);
+    }
+    assert_eq!(status(&mut world, &mut next), None);
+    lookup.answer(TokenVerdict::Right);
+    assert_eq!(status(&mut world, &mut next), Some(101));
+    assert_eq!(world.journal.open_count(), 1);
+}
+
+#[test]
+fn an_answer_and_a_goodbye_in_one_turn() {
+    let (mut world, lookup) = looked();
+    let gone = waiting(&mut world, 1);
+    lookup.answer(TokenVerdict::Right);
+    gone.connection.reset();
+    world.settle();
+    assert_eq!(world.journal.open_count(), 0);
+    let mut next = waiting(&mut world, 1);
+    lookup.answer(TokenVerdict::Right);
+    assert_eq!(status(&mut world, &mut next), Some(101));
+    assert_eq!(close_of(&mut world, &mut next), None);
+}
+
+#[test]
+fn who_shows_a_wrong_token_replaces_nobody() {
+    let (mut world, lookup) = looked();
+    let mut bob = waiting(&mut world, 0);
+    lookup.answer(TokenVerdict::Right);
+    assert_eq!(status(&mut world, &mut bob), Some(101));
+    let mut eve = waiting(&mut world, 1);
+    assert_eq!(close_of(&mut world, &mut bob), None, "not by asking alone");
+    lookup.answer(TokenVerdict::Wrong);
+    assert_eq!(status(&mut world, &mut eve), Some(403));
+    assert_eq!(close_of(&mut world, &mut bob), None);
+    let mut second = waiting(&mut world, 1);
+    lookup.answer(TokenVerdict::Right);
+    assert_eq!(status(&mut world, &mut second), Some(101));
+    assert_eq!(close_of(&mut world, &mut bob), replaced());
+}

@@ -1,0 +1,161 @@
+//! Clients of a line listener: they share services and topics with WebSocket clients, and are held
+//! to the same limits.
+
+use tidegate::sim::ServerSettings;
+
+use super::server;
+use crate::client::LineClient;
+use crate::wire::{BINARY, TEXT};
+use crate::world::World;
+
+fn world(route: &'static str, change: fn(&mut ServerSettings)) -> World {
+    let mut setup = server(|server| {
+        server.loops = 2;
+        server.line_route = Some(route);
+        change(server);
+    });
+    setup.message_bytes_max = Some(200);
+    World::new(&setup)
+}
+
+/// Settles, and gives what came.
+fn heard(world: &mut World, client: &LineClient) -> String {
+    world.settle();
+    client.heard()
+}
+
+#[test]
+fn a_line_is_a_message_and_a_message_a_line() {
+    let mut world = world("/echo", |_| {});
+    let client = world.connect_line(0);
+    client.send(b"one\r\ntwo\n\nthr");
+    assert_eq!(heard(&mut world, &client), "one\ntwo\n\n");
+    client.send(b"ee\nf\xC3");
+    assert_eq!(heard(&mut world, &client), "three\n");
+    client.send(b"\xBCnf\n");
+    assert_eq!(heard(&mut world, &client), "fünf\n");
+    assert_eq!(world.counter("line_clients"), 1);
+    assert_eq!(world.counter("upgrades"), 0);
+}
+
+#[test]
+fn lines_and_frames_meet_in_one_topic() {
+    let mut world = world("/broadcast", |_| {});
+    let mut websocket = world.open(0, "/broadcast");
+    let line = world.connect_line(1);
+    line.send(b"from a line\n");
+    websocket.say(TEXT, b"from\na\r\nframe");
+    websocket.say(BINARY, b"\x00\x01");
+    world.exchange(&mut websocket);
+    let mut lines: Vec<String> = line.heard().lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["from a frame", "from a line"]);
+    assert_eq!(websocket.payloads().len(), 3);
+    assert_eq!(world.counter("pushes_dropped"), 1, "binary has no line");
+}
+
+#[test]
+fn quit_and_the_end_of_input_end_it() {
+    let mut world = world("/broadcast", |_| {});
+    let listener = world.connect_line(0);
+    let quitter = world.connect_line(1);
+    let leaver = world.connect_line(1);
+    quitter.send(b"bye\nquit\nnever said\n");
+    assert_eq!(heard(&mut world, &listener), "bye\n");
+    assert!(quitter.ended_well());
+    leaver.send(b"no line break");
+    leaver.connection.shutdown();
+    assert_eq!(heard(&mut world, &listener), "no line break\n");
+    assert!(leaver.connection.is_closed_by_server() && !leaver.connection.was_reset());
+    let last = world.connect_line(1);
+    last.send(b"quit");
+    last.connection.shutdown();
+    assert_eq!(heard(&mut world, &listener), "", "quit is not said to anyone");
+    quitter.connection.shutdown();
+    world.settle();
+    assert_eq!(world.server.connection_count(), 1);
+}
+
+#[test]
+fn a_bad_line_gets_one_line_and_the_end() {
+    for (bytes, counter) in
+        [(&b"ok\n\xFF\xFE\nlater\n"[..], "closed_not_utf8"), (&[b'a'; 300][..], "closed_too_big")]
+    {
+        let mut world = world("/echo", |_| {});
+        let client = world.connect_line(0);
+        client.send(bytes);
+        let answer = heard(&mut world, &client);
+        let answer = answer.strip_prefix("ok\n").unwrap_or(&answer);
+        assert_eq!(answer.lines().count(), 1, "{answer}");
+        assert!(client.ended_well());
+        assert_eq!(world.counter(counter), 1);
+    }
+}
+
+#[test]
+fn a_line_may_be_as_long_as_a_message() {
+    let mut world = world("/echo", |_| {});
+    let client = world.connect_line(0);
+    let line = "a".repeat(200);
+    client.send(format!("{line}\r\n").as_bytes());
+    assert_eq!(heard(&mut world, &client), format!("{line}\n"));
+    client.send(format!("{line}a\n").as_bytes());
+    assert!(heard(&mut world, &client).contains("message"), "says what was wrong");
+    assert!(client.ended_well());
+}
+
+#[test]
+fn a_quiet_line_client_is_neither_pinged_nor_closed() {
+    let mut world = world("/echo", |_| {});
+    let client = world.connect_line(0);
+    world.pass(3_600_000);
+    assert_eq!(client.heard(), "");
+    client.send(b"still here\n");
+    assert_eq!(heard(&mut world, &client), "still here\n");
+    assert_eq!(world.counter("pings_out"), 0);
+}
+
+#[test]
+fn one_that_reads_nothing_stalls() {
+    let mut world = world("/echo", |_| {});
+    world.network.set_send_buffer_bytes(1000);
+    let client = world.connect_line(0);
+    for _ in 0..100 {
+        client.send(format!("{}\n", "x".repeat(100)).as_bytes());
+    }
+    world.settle();
+    world.pass(30_000);
+    assert_eq!(world.counter("closed_stalled"), 1);
+    world.pass(1_000);
+    assert_eq!(world.server.connection_count(), 0);
+}
+
+#[test]
+fn the_limit_and_the_drain_are_told_in_a_line() {
+    let mut world = world("/echo", |server| server.connections_max = 1);
+    let client = world.connect_line(0);
+    let refused = world.connect_line(0);
+    assert_eq!(refused.heard(), "the connection limit is reached, try again later\n");
+    assert!(refused.ended_well());
+    world.drain(1000, false);
+    assert_eq!(heard(&mut world, &client), "shutting down\n");
+    assert!(client.ended_well());
+    client.connection.shutdown();
+    refused.connection.shutdown();
+    world.settle();
+    assert!(world.server.has_finished());
+}
+
+#[test]
+fn a_service_may_let_line_clients_in_later_or_not() {
+    let mut world = world("/gate", |_| {});
+    let client = world.connect_line(0);
+    client.send(b"hello\n");
+    assert_eq!(heard(&mut world, &client), "");
+    let decider = world.open(0, "/gate?yes");
+    decider.say(TEXT, b"decide");
+    assert_eq!(heard(&mut world, &client), "hello\n");
+    let late = world.connect_line(0);
+    world.pass(10_000);
+    assert!(late.connection.is_closed_by_server(), "the deadline of the handshake");
+}
