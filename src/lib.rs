@@ -13,7 +13,7 @@
 //! | [`reactor`] | one turn of a loop: wait, read, run on, mail, timers, flush, accept, reap |
 //! | [`conn`] | a connection's life: receive, decode, answer, send, close |
 //! | [`http`] | a request head becomes an upgrade, a page or a refusal |
-//! | [`line`] | lines of plain TCP clients become messages |
+//! | [`line`](mod@line) | lines of plain TCP clients become messages |
 //! | [`ws`] | client bytes become messages, replies become frames |
 //! | [`services`] | what is done with a message |
 //! | [`hub`] | who gets a publication, inside one loop |

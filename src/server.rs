@@ -338,6 +338,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn line_clients_need_a_route_that_is_served() {
+        let listener = Listener::line(SocketAddr::from(([127, 0, 0, 1], 0)), "/ws");
+        let config = Config { listeners: vec![listener], ..Config::default() };
+        let settings = config.effective(Granted { descriptors: 1024, cores: 1 });
+        let page = Route::new("/ws", Handler::Page(Arc::new(|| Box::new(Faulty))));
+        let error = Server::start(&settings, vec![page], |_| {}).unwrap_err();
+        assert!(matches!(error, StartError::Route(path) if path == "/ws"));
+    }
+
     /// Whoever hears of a failed loop must learn of the failure, however long its thread still
     /// takes to end.
     #[test]

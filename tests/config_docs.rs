@@ -88,6 +88,13 @@ fn every_toml_block_is_a_configuration() {
     }
 }
 
+#[test]
+fn the_default_routes_are_the_default_routes() {
+    let block = blocks("```toml\n").last().unwrap();
+    let documented = Config::from_toml(block, "docs/configuration.md").unwrap();
+    assert_eq!(documented, Config::default());
+}
+
 /// The messages shown to readers are those of the program.
 #[test]
 fn the_messages_shown_are_real() {
@@ -98,6 +105,9 @@ fn the_messages_shown_are_real() {
         ("[limits]\nmesage_bytes_max = 4096", shown[1]),
         (&format!("{route}{route}"), shown[2]),
         ("\n\n\n\n\n[limits]\nhead_bytes_max = 8 KiB\n", shown[3]),
+        ("[[listener]]\naddress = \"[::]:1\"\nkind = \"line\"\nroute = \"/none\"", shown[6]),
+        ("[[route]]\npath = \"/:name\"\nservice = \"room\"\nname = \"token\"", shown[7]),
+        (&format!("{route}logins = \"one\""), shown[8]),
     ] {
         let error = Config::from_toml(text, "tidegate.toml").unwrap_err();
         assert_eq!(error.to_string(), line);

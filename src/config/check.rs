@@ -35,6 +35,13 @@ impl fmt::Display for Comments<'_> {
         for (index, route) in self.effective.routes.iter().enumerate() {
             self.derived_of_route(f, index, route)?;
         }
+        let has_password = self.config.redis.url.to_string() != self.config.redis.url.expose();
+        if has_password || !self.config.tokens.is_empty() {
+            writeln!(
+                f,
+                "#\n# *** stands for what is not printed; a file must hold the thing itself."
+            )?;
+        }
         if self.effective.adjustments.is_empty() {
             return writeln!(f, "#\n# Nothing had to be adjusted.");
         }

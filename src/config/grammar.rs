@@ -46,28 +46,6 @@ pub(super) fn is_origin(text: &str) -> bool {
     is_scheme(scheme) && is_host(host) && port.is_none_or(|port| is_explicit_port(scheme, port))
 }
 
-/// Whether `text` says where a Redis server is: `redis://[user:password@]host[:port][/database]`
-/// or `unix:///path`. The host is left to the resolver, and the query of a socket to the client.
-pub(super) fn is_redis_url(text: &str) -> bool {
-    if text.contains('#') || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return false;
-    }
-    if let Some(path) = text.strip_prefix("unix://") {
-        return path.len() > 1 && path.starts_with('/') && !path.starts_with("/?");
-    }
-    let Some(rest) = text.strip_prefix("redis://") else { return false };
-    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
-    let server = authority.rsplit_once('@').map_or(authority, |(_, server)| server);
-    let (host, port) = match server.rfind(':') {
-        Some(colon) if !server[colon..].contains(']') => (&server[..colon], &server[colon + 1..]),
-        _ => (server, "6379"),
-    };
-    !host.is_empty()
-        && !authority.contains('?')
-        && port.parse::<u16>().is_ok_and(|port| port != 0)
-        && database.bytes().all(|byte| byte.is_ascii_digit())
-}
-
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b))
@@ -114,41 +92,6 @@ mod tests {
         for other in ["", "echo", "/a?b", "/a#b", "/a b", "/%", "/%2", "/%zz", "/ä", "/\n", "/\\"]
         {
             assert!(!is_path(other), "{other}");
-        }
-    }
-
-    #[test]
-    fn redis_urls() {
-        for url in [
-            "redis://127.0.0.1:6379",
-            "redis://redis",
-            "redis://[::1]:6380/2",
-            "redis://:p%2Fw@host/",
-            "redis://user:pw@host:1/15",
-            "unix:///run/redis.sock",
-            "unix:///run/redis.sock?pass=pw",
-        ] {
-            assert!(is_redis_url(url), "{url}");
-        }
-        for other in [
-            "",
-            "127.0.0.1:6379",
-            "http://127.0.0.1",
-            "rediss://127.0.0.1",
-            "redis://",
-            "redis://:6379",
-            "redis://host:0",
-            "redis://host:x",
-            "redis://host/name",
-            "redis://host?db=1",
-            "redis://:p/w@host",
-            "redis://ho st",
-            "unix://",
-            "unix:///",
-            "unix:///?db=1",
-            "unix://run",
-        ] {
-            assert!(!is_redis_url(other), "{other}");
         }
     }
 

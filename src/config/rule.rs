@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::control::RedisUrlError;
+
 #[cfg(doc)]
 use crate::services::room::LineFormat;
 use crate::services::room::{InvalidLineFormat, NAME_BYTES_MAX};
@@ -32,7 +34,7 @@ pub enum Rule {
     Path,
     /// A list of paths.
     Paths,
-    /// Where a Redis server is.
+    /// Where a Redis is.
     RedisUrl,
     /// Text without control characters.
     Text {
@@ -75,10 +77,7 @@ impl fmt::Display for Rule {
                 "must start with / and be a URI path: no query, fragment, space or bad escape",
             ),
             Self::Paths => f.write_str("must be a list of paths"),
-            Self::RedisUrl => f.write_str(
-                "must be redis://[user:password@]host[:port][/database] or unix:///path; rediss:// \
-                 is not supported, as there is no TLS yet",
-            ),
+            Self::RedisUrl => RedisUrlError::Form.fmt(f),
             Self::Text { bytes_min, bytes_max } => {
                 let range = match bytes_min {
                     0 => format!("at most {bytes_max}"),

@@ -144,10 +144,15 @@ impl<S: Transport> Connections<S> {
             self.counters.effects_ignored.add(1);
             return;
         };
-        if !conn.flags.take(Flags::UNDECIDED) {
+        if !conn.flags.has(Flags::UNDECIDED) {
             self.counters.effects_ignored.add(1);
             return;
         }
+        if self.draining {
+            // Its service hears that nothing comes of it.
+            return self.refuse_draining(key, false);
+        }
+        conn.flags.clear(Flags::UNDECIDED);
         if conn.flags.has(Flags::LINES) {
             return self.decide_line(key, decision);
         }

@@ -102,3 +102,56 @@ fn place(route: &EffectiveRoute, parameter: &str) -> Option<usize> {
     let mut paths = route.paths.iter();
     paths.find_map(|path| path.split('/').skip(1).position(|segment| segment == parameter))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Granted};
+
+    /// What this file's only route comes to.
+    fn only_route(text: &str) -> EffectiveRoute {
+        let config = Config::from_toml(&format!("[[route]]\n{text}"), "test.toml").unwrap();
+        config.effective(Granted { descriptors: 1024, cores: 1 }).routes.remove(0)
+    }
+
+    fn no_tokens() -> Tokens {
+        Tokens::Configured(Arc::default())
+    }
+
+    #[test]
+    fn segments_are_counted_from_the_first_slash() {
+        let route = only_route(
+            "path = \"/rooms\"\nservice = \"room\"\naliases = [\"/rooms/:room\"]\nlogins = \"one\"",
+        );
+        let settings = room_settings(&route, no_tokens());
+        assert_eq!(settings.room_segment, Some(1));
+        assert_eq!(settings.default_room, "lobby");
+        assert!(matches!(settings.name, NameSource::Query));
+
+        let route = only_route("path = \"/a/:token/:name\"\nservice = \"room\"\nname = \"token\"");
+        let settings = room_settings(&route, no_tokens());
+        assert_eq!(settings.room_segment, None);
+        let NameSource::Token { name_segment, token_segment, .. } = settings.name else {
+            panic!("{settings:?}")
+        };
+        assert_eq!((name_segment, token_segment), (2, 1));
+    }
+
+    #[test]
+    fn a_room_of_nothing_but_defaults_is_the_default_room() {
+        let route = only_route("path = \"/\"\nservice = \"room\"");
+        let settings = format!("{:?}", room_settings(&route, no_tokens()));
+        assert_eq!(settings, format!("{:?}", RoomSettings::default()));
+    }
+
+    #[test]
+    fn every_route_is_mounted_at_all_its_paths() {
+        let settings = Config::default().effective(Granted { descriptors: 1024, cores: 1 });
+        let routes = built_in_routes(&settings, None);
+        let paths: Vec<_> = routes.iter().flat_map(|route| &route.paths).collect();
+        assert_eq!(
+            paths,
+            settings.routes.iter().flat_map(|route| &route.paths).collect::<Vec<_>>()
+        );
+    }
+}

@@ -167,10 +167,24 @@ fn every_right_way_to_ask_for_the_page_gets_the_same_page() {
         Request::get("/").line("\r\nGET / HTTP/1.1"),
         Request::get("/").set("Host", ""),
         Request::get("/").with("Content-Length", "4"),
-        Request::upgrade("/"),
     ] {
         assert_eq!(page(&request), expected);
     }
+    // A path where there is nothing but a page has it for those who want an upgrade, too.
+    assert_eq!(page(&Request::upgrade("/chatroom")), page(&Request::get("/chatroom")));
+}
+
+#[test]
+fn a_page_and_a_room_share_a_path() {
+    let gateway = Gateway::start();
+    let status = |request: Request| {
+        let reply = exchange(gateway.address(), &request.bytes(), Ending::HalfClose);
+        Reply::parse(&reply).status
+    };
+    assert_eq!(status(Request::get("/?user=bob")), 200);
+    assert_eq!(status(Request::upgrade("/?user=bob")), 101);
+    // The room's answer, not the page.
+    assert_eq!(status(Request::upgrade("/")), 400);
 }
 
 #[test]

@@ -40,7 +40,8 @@ fn the_log_says_where_it_listens_and_how_much_it_takes() {
     let address = gateway.address();
     for part in [
         &format!("ws://{address}/echo"),
-        &format!("http://{address}/"),
+        &format!("ws://{address}/chat ws://{address}/ "),
+        &format!("http://{address}/ "),
         "loops = 3",
         "connections_max = 77 (",
     ] {
@@ -51,6 +52,15 @@ fn the_log_says_where_it_listens_and_how_much_it_takes() {
 
     let derived = Gateway::start().logged("listening on");
     assert!(derived.contains("descriptor"), "where the derived limit comes from: {derived}");
+}
+
+#[test]
+fn the_log_says_whom_line_clients_join() {
+    let line = "[[listener]]\naddress = \"127.0.0.1:0\"\nkind = \"line\"\nroute = \"/ws\"\n";
+    let gateway = Gateway::with_config(line);
+    let line = gateway.logged(": lines for /ws;");
+    let (_, address) = line.split_once("listening on ").unwrap();
+    assert_ne!(address.split_once(": ").unwrap().0, gateway.address().to_string());
 }
 
 #[test]

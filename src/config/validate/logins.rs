@@ -4,8 +4,9 @@ use toml::Value;
 
 use super::super::error::Refusal;
 use super::super::secret::MASK;
-use super::super::{Config, Redis, Rule, Token, TokenSource, grammar};
+use super::super::{Config, Redis, Token, TokenSource};
 use super::{check_text, first_repeated};
+use crate::control::RedisUrl;
 
 /// Checks the tokens of the configuration.
 pub(super) fn check_tokens(tokens: &[Token]) -> Result<(), Refusal> {
@@ -32,8 +33,8 @@ pub(super) fn check_tokens(tokens: &[Token]) -> Result<(), Refusal> {
 pub(super) fn check_redis(config: &Config) -> Result<(), Refusal> {
     let Redis { url, token_prefix, lookup_ms, lookups_max: _, one_time: _ } = &config.redis;
     let url_value = Value::from(url.expose());
-    if !grammar::is_redis_url(url.expose()) {
-        return Err(Refusal::new("redis.url", &url_value, Rule::RedisUrl.to_string()));
+    if let Err(error) = RedisUrl::parse(url.expose()) {
+        return Err(Refusal::new("redis.url", &url_value, error.to_string()));
     }
     if url.expose().contains(MASK) {
         return Err(Refusal::new("redis.url", &url_value, PRINTED));

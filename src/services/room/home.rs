@@ -5,13 +5,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::event::ServerEvent;
-use super::letter::{Deed, ToHome};
+use super::letter::{Deed, ToClaimant, ToHome};
 use super::place::{Form, Place, shrink_if_sparse};
 use super::roster::{Change, Roster};
 use super::settings::{Logins, RoomSettings};
 use super::speech;
 use crate::services::{Effects, Order, Peer};
 use crate::ws::CloseCode;
+
+/// What a connection is told whose name another took.
+pub(super) const REPLACED: &str = "replaced by a new login";
 
 /// All rooms at home here. A room is there as long as somebody is in it.
 #[derive(Debug)]
@@ -44,14 +47,21 @@ impl Home {
     /// that, its late goodbye above all, concerns nobody.
     pub(super) fn on_deed(&mut self, letter: ToHome, effects: &mut Effects<'_>) {
         let ToHome { place, peer, deed } = letter;
-        if let Deed::Enter { name, form } = deed {
+        if matches!(deed, Deed::Claim { .. } | Deed::Enter { .. }) {
             let room = self.rooms.entry(Arc::clone(&place.room));
-            let room = room.or_insert_with(|| RoomAtHome::new(place));
-            return room.enter(&self.settings, peer, name.as_ref(), form, effects);
+            room.or_insert_with(|| RoomAtHome::new(Arc::clone(&place)));
         }
         let Some(room) = self.rooms.get_mut(&place.room) else { return };
         match deed {
-            Deed::Enter { .. } => {}
+            Deed::Claim { name, form } => {
+                room.enter(&self.settings, peer, Some(&name), form, effects);
+                effects.tell(peer.loop_index, Box::new(ToClaimant::Granted(peer)));
+            }
+            Deed::Enter { name, form } => {
+                room.enter(&self.settings, peer, name.as_ref(), form, effects);
+                room.open(&self.settings, peer, effects);
+            }
+            Deed::Open => room.open(&self.settings, peer, effects),
             Deed::Name(name) => room.name(&self.settings, peer, &name, effects),
             Deed::Say(text) => room.say(&self.settings, peer, &text, effects),
             Deed::Leave => {
@@ -91,10 +101,15 @@ impl RoomAtHome {
                 }
             }
         }
-        // First who is there, then what happens: nothing comes between on the way.
+    }
+
+    /// A member's connection is open. If it is told events: first who is there, then what happens,
+    /// and nothing comes between on the way.
+    fn open(&self, settings: &RoomSettings, peer: Peer, effects: &mut Effects<'_>) {
         self.welcome(peer, effects);
-        if settings.order == Order::Topic && form == Form::Events {
-            effects.subscribe(peer, self.place.topic(form));
+        let has_events = self.members.get(&peer).is_some_and(|own| own.form == Form::Events);
+        if settings.order == Order::Topic && has_events {
+            effects.subscribe(peer, self.place.topic(Form::Events));
         }
     }
 
@@ -147,7 +162,9 @@ impl RoomAtHome {
             self.remove(holder);
             // From here and not by its own loop: nothing that is published after this can reach
             // it before.
-            effects.close(holder, CloseCode::REPLACED, "replaced by a new login");
+            effects.close(holder, CloseCode::REPLACED, REPLACED);
+            // It may be granted the name and not be open yet.
+            effects.tell(holder.loop_index, Box::new(ToClaimant::Replaced(holder)));
         }
         self.roster.take_name(name, peer);
         if let Some(member) = self.members.get_mut(&peer) {

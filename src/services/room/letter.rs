@@ -1,4 +1,4 @@
-//! What the loops of members write to the home of a room.
+//! What the loops of members and the home of a room write to each other.
 
 use std::sync::Arc;
 
@@ -13,9 +13,13 @@ pub(super) struct ToHome {
     pub(super) deed: Deed,
 }
 
-/// What it did. `Enter` comes first and `Leave` last.
+/// What it did. `Claim` and `Open`, or `Enter` alone, come first, and `Leave` last.
 #[derive(Debug)]
 pub(super) enum Deed {
+    /// It asks for a name that only one may have, and waits to be let in.
+    Claim { name: Arc<str>, form: Form },
+    /// Its claim was granted, and now its connection is open.
+    Open,
     /// Its connection is open.
     Enter { name: Option<Arc<str>>, form: Form },
     /// It said its name.
@@ -24,4 +28,13 @@ pub(super) enum Deed {
     Say(Box<str>),
     /// Its connection is open no longer.
     Leave,
+}
+
+/// What the home of a room writes to the loop of a connection that asked for a name.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ToClaimant {
+    /// The name is its own: it may be let in.
+    Granted(Peer),
+    /// Another took the name, before it was let in or after.
+    Replaced(Peer),
 }

@@ -8,10 +8,15 @@
 //!
 //! ```text
 //!   member's loop                       home loop of the room
-//!   on_open    ── Enter ──────────────► takes the name, closes who had it, subscribes, tells all
+//!   admit      ── Claim ──────────────► takes the name, closes who had it, tells all
+//!              ◄────────────── Granted ─┘
+//!   on_open    ── Open ───────────────► tells it who is there, subscribes
 //!   on_message ── Say ────────────────► publishes: one order for everybody
 //!   on_close   ── Leave ──────────────► forgets, if it is still there, and tells all
 //! ```
+//!
+//! Where a name may be had by many, or is said only later, there is no claim: on_open tells `Enter`,
+//! which is all of it at once.
 
 mod door;
 mod event;

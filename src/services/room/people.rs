@@ -15,8 +15,22 @@ pub(super) struct Person {
     pub(super) form: Form,
     /// Whether its name is or will be what it says first.
     pub(super) is_named_by_text: bool,
-    /// Whether its token is being looked up: it is not let in yet.
-    pub(super) is_asked_about: bool,
+    pub(super) standing: Standing,
+}
+
+/// How far somebody has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Its token is being looked up.
+    AskedAbout,
+    /// The room's home is asked for its name.
+    Claims,
+    /// Its name was granted, so it may be let in.
+    Granted,
+    /// Another took its name before it was in.
+    Replaced,
+    /// It needs nobody's leave.
+    Free,
 }
 
 /// All connections of one loop.
@@ -32,7 +46,7 @@ pub(super) struct Newcomer<'a> {
     pub(super) room: &'a str,
     pub(super) name: Option<Arc<str>>,
     pub(super) form: Form,
-    pub(super) is_asked_about: bool,
+    pub(super) standing: Standing,
 }
 
 impl People {
@@ -41,10 +55,10 @@ impl People {
     }
 
     pub(super) fn add(&mut self, key: ConnKey, newcomer: Newcomer<'_>) {
-        let Newcomer { room, name, form, is_asked_about } = newcomer;
+        let Newcomer { room, name, form, standing } = newcomer;
         let place = self.places.enter(room);
         let is_named_by_text = name.is_none();
-        self.by_key.insert(key, Person { place, name, form, is_named_by_text, is_asked_about });
+        self.by_key.insert(key, Person { place, name, form, is_named_by_text, standing });
     }
 
     pub(super) fn get_mut(&mut self, key: ConnKey) -> Option<&mut Person> {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::door::{Introduction, NameGiven, Refusal, introduce, refused_name};
 use super::event::{ServerEvent, parse_client_event};
-use super::home::Home;
-use super::letter::{Deed, ToHome};
+use super::home::{Home, REPLACED};
+use super::letter::{Deed, ToClaimant, ToHome};
 use super::name::check_name;
-use super::people::{Newcomer, People, Person};
+use super::people::{Newcomer, People, Person, Standing};
 use super::place::Form;
-use super::settings::{NameSource, RoomSettings, Tokens};
+use super::settings::{Logins, NameSource, RoomSettings, Tokens};
 use super::{speech, token};
 use crate::http::Rejection;
 use crate::key::ConnKey;
@@ -92,15 +92,35 @@ impl Room {
         }
     }
 
+    /// The home of a room answered a claim. Whoever left meanwhile has said so there.
+    fn on_claim_judged(&mut self, letter: ToClaimant, effects: &mut Effects<'_>) {
+        let (ToClaimant::Granted(peer) | ToClaimant::Replaced(peer)) = letter;
+        let Some(person) = self.people.get_mut(peer.key) else { return };
+        match letter {
+            ToClaimant::Granted(_) => {
+                person.standing = Standing::Granted;
+                effects.decide(peer, Ok(Welcome::default()));
+            }
+            ToClaimant::Replaced(_) => {
+                // If it is not open yet, this does nothing, and it is closed when it opens.
+                person.standing = Standing::Replaced;
+                effects.close(peer, CloseCode::REPLACED, REPLACED);
+            }
+        }
+    }
+
     fn on_token_answer(&mut self, answer: TokenAnswer, effects: &mut Effects<'_>) {
         let TokenAnswer { peer, verdict } = answer;
-        let person = self.people.get_mut(peer.key).filter(|person| person.is_asked_about);
+        let person =
+            self.people.get_mut(peer.key).filter(|person| person.standing == Standing::AskedAbout);
         // Whoever left meanwhile needs no answer, and its key will never be anybody else's.
         let Some(person) = person.filter(|_| peer.loop_index == self.site.index) else { return };
         let rejection = match verdict {
             TokenVerdict::Right => {
-                person.is_asked_about = false;
-                return effects.decide(peer, Ok(Welcome::default()));
+                if let Admission::Now(welcome) = seek_entry(&self.settings, person, peer, effects) {
+                    effects.decide(peer, Ok(welcome));
+                }
+                return;
             }
             TokenVerdict::Wrong => token_wrong(),
             TokenVerdict::Unavailable => logins_unavailable(),
@@ -119,7 +139,7 @@ impl Service for Room {
         &mut self,
         arrival: &Arrival<'_>,
         peer: Peer,
-        _: &mut Effects<'_>,
+        effects: &mut Effects<'_>,
     ) -> Result<Admission, Rejection> {
         let Introduction { room, name, form } = match introduce(&self.settings, arrival) {
             Ok(introduction) => introduction,
@@ -135,16 +155,24 @@ impl Service for Room {
         };
         let room = room.as_deref().unwrap_or(&self.settings.default_room);
         let is_asked_about = matches!(admission, Admission::Later);
-        self.people.add(peer.key, Newcomer { room, name, form, is_asked_about });
-        Ok(admission)
+        let standing = if is_asked_about { Standing::AskedAbout } else { Standing::Free };
+        self.people.add(peer.key, Newcomer { room, name, form, standing });
+        match self.people.get_mut(peer.key).filter(|_| !is_asked_about) {
+            Some(person) => Ok(seek_entry(&self.settings, person, peer, effects)),
+            None => Ok(admission),
+        }
     }
 
-    fn on_cancel(&mut self, peer: Peer, _: &mut Effects<'_>) {
-        if let Some(person) = self.people.remove(peer.key)
-            && person.is_asked_about
-            && let NameSource::Token { tokens: Tokens::Looked(lookup), .. } = &self.settings.name
-        {
-            lookup.cancel(peer);
+    fn on_cancel(&mut self, peer: Peer, effects: &mut Effects<'_>) {
+        let Some(person) = self.people.remove(peer.key) else { return };
+        match (person.standing, &self.settings.name) {
+            (Standing::AskedAbout, NameSource::Token { tokens: Tokens::Looked(lookup), .. }) => {
+                lookup.cancel(peer);
+            }
+            (Standing::Claims | Standing::Granted, _) => {
+                tell_home(&person, peer, Deed::Leave, effects);
+            }
+            (Standing::AskedAbout | Standing::Free | Standing::Replaced, _) => {}
         }
     }
 
@@ -153,18 +181,22 @@ impl Service for Room {
             return effects.close(peer, CloseCode::NAME_REFUSED, reason);
         }
         let Some(person) = self.people.get_mut(peer.key) else { return };
+        if person.standing == Standing::Replaced {
+            return effects.close(peer, CloseCode::REPLACED, REPLACED);
+        }
         log::debug!("room {}: {} joined", person.place.room, Shown(person, peer));
         if self.settings.order == Order::Sender || person.form == Form::Lines {
             // It hears from now on, before its client knows that it is open. Those with events are
             // told when they are in the room: first who is there, then what happens.
             effects.subscribe(peer, person.place.topic(person.form));
         }
-        tell_home(
-            person,
-            peer,
-            Deed::Enter { name: person.name.clone(), form: person.form },
-            effects,
-        );
+        let deed = match person.standing {
+            Standing::Granted => Deed::Open,
+            Standing::AskedAbout | Standing::Claims | Standing::Free | Standing::Replaced => {
+                Deed::Enter { name: person.name.clone(), form: person.form }
+            }
+        };
+        tell_home(person, peer, deed, effects);
     }
 
     fn on_message(&mut self, peer: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
@@ -204,13 +236,39 @@ impl Service for Room {
     }
 
     fn on_letter(&mut self, _: u16, letter: Letter, effects: &mut Effects<'_>) {
-        match letter.downcast::<ToHome>() {
-            Ok(letter) => self.home.on_deed(*letter, effects),
+        let letter = match letter.downcast::<ToHome>() {
+            Ok(letter) => return self.home.on_deed(*letter, effects),
+            Err(letter) => letter,
+        };
+        match letter.downcast::<ToClaimant>() {
+            Ok(letter) => self.on_claim_judged(*letter, effects),
             Err(letter) => {
                 if let Ok(answer) = letter.downcast::<TokenAnswer>() {
                     self.on_token_answer(*answer, effects);
                 }
             }
+        }
+    }
+}
+
+/// Asks the room's home for the name if only one may have it. A client that is let in after that
+/// knows that from then on no earlier login is in its place.
+fn seek_entry(
+    settings: &RoomSettings,
+    person: &mut Person,
+    peer: Peer,
+    effects: &mut Effects<'_>,
+) -> Admission {
+    match &person.name {
+        Some(name) if settings.logins == Logins::One => {
+            let deed = Deed::Claim { name: Arc::clone(name), form: person.form };
+            person.standing = Standing::Claims;
+            tell_home(person, peer, deed, effects);
+            Admission::Later
+        }
+        _ => {
+            person.standing = Standing::Free;
+            Admission::Now(Welcome::default())
         }
     }
 }

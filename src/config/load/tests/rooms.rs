@@ -84,13 +84,22 @@ fn rooms_are_held_to_their_rules() {
     Config::from_toml(&room("line = \"<{name}> {message}\""), "tidegate.toml").unwrap();
 }
 
+/// A route of these paths whose members' names come from `name`.
+fn room(name: &str, paths: &[&str]) -> String {
+    let (path, aliases) = paths.split_first().unwrap();
+    let service = "service = \"room\"";
+    format!("[[route]]\npath = \"{path}\"\n{service}\nname = \"{name}\"\naliases = {aliases:?}")
+}
+
+/// The paths are refused with this rule, which the one called `key` breaks.
+fn paths_refused(name: &str, paths: &[&str], key: &str, rule: &str) {
+    let path = if key == "path" { paths[0] } else { paths[1] };
+    let line = format!("tidegate.toml: route[0].{key} = \"{path}\": {rule}");
+    assert_eq!(refusal(&room(name, paths)), line);
+}
+
 #[test]
-fn parameters_of_paths_are_those_that_are_looked_at() {
-    let room = |name: &str, paths: &[&str]| {
-        let (path, aliases) = paths.split_first().unwrap();
-        let service = "service = \"room\"";
-        format!("[[route]]\npath = \"{path}\"\n{service}\nname = \"{name}\"\naliases = {aliases:?}")
-    };
+fn paths_may_have_parameters() {
     for (name, paths) in [
         ("path", &["/:name"][..]),
         ("path", &["/a/:name", "/b/:name/x", "/c/:name/x"]),
@@ -100,70 +109,37 @@ fn parameters_of_paths_are_those_that_are_looked_at() {
     ] {
         Config::from_toml(&room(name, paths), "tidegate.toml").unwrap();
     }
-    let no_name = "must not hold the segment :name where the route's name is \"first\"";
-    for (name, paths, key, path, rule) in [
-        ("first", &["/:name"][..], "path", "/:name", no_name),
+}
+
+#[test]
+fn parameters_are_those_that_are_looked_at() {
+    let needs_name = "must hold the segment :name where the route's name is \"path\"";
+    for (name, paths, key, rule) in [
         (
+            "first",
+            &["/:name"][..],
             "path",
-            &["/a"],
-            "path",
-            "/a",
-            "must hold the segment :name where the route's name is \"path\"",
+            "must not hold the segment :name where the route's name is \"first\"",
         ),
-        (
-            "path",
-            &["/:name", "/"],
-            "aliases[0]",
-            "/",
-            "must hold the segment :name where the route's name is \"path\"",
-        ),
+        ("path", &["/a"], "path", needs_name),
+        ("path", &["/:name", "/"], "aliases[0]", needs_name),
         (
             "token",
             &["/:name"],
             "path",
-            "/:name",
             "must hold the segment :token where the route's name is \"token\"",
         ),
         (
             "path",
             &["/:name/:token"],
             "path",
-            "/:name/:token",
             "must not hold the segment :token where the route's name is \"path\"",
         ),
-        ("path", &["/:name/:name"], "path", "/:name/:name", "must hold :name only once"),
-        (
-            "query",
-            &["/:user"],
-            "path",
-            "/:user",
-            "must hold no segments with : but :name, :room and :token",
-        ),
-        (
-            "query",
-            &["/a/:room", "/a/b"],
-            "aliases[0]",
-            "/a/b",
-            "must have :room in the same place as /a/:room, or end before",
-        ),
-        (
-            "query",
-            &["/a/b/c", "/:room"],
-            "path",
-            "/a/b/c",
-            "must have :room in the same place as /:room, or end before",
-        ),
-        (
-            "path",
-            &["/a/:name", "/:name"],
-            "path",
-            "/a/:name",
-            "must have :name in the same place as /:name, or end before",
-        ),
-        ("query", &["/a", "b"], "aliases[0]", "b", PATH_RULE),
+        ("path", &["/:name/:name"], "path", "must hold :name only once"),
+        ("query", &["/:user"], "path", "must hold no segments with : but :name, :room and :token"),
+        ("query", &["/a", "b"], "aliases[0]", PATH_RULE),
     ] {
-        let line = format!("tidegate.toml: route[0].{key} = \"{path}\": {rule}");
-        assert_eq!(refusal(&room(name, paths)), line);
+        paths_refused(name, paths, key, rule);
     }
     refused(&[
         (
@@ -175,6 +151,17 @@ fn parameters_of_paths_are_those_that_are_looked_at() {
             "route[0].aliases = \"/b\": must be a list of paths",
         ),
     ]);
+}
+
+#[test]
+fn parameters_stand_in_the_same_place() {
+    for (name, paths, key, same) in [
+        ("query", ["/a/:room", "/a/b"], "aliases[0]", ":room in the same place as /a/:room"),
+        ("query", ["/a/b/c", "/:room"], "path", ":room in the same place as /:room"),
+        ("path", ["/a/:name", "/:name"], "path", ":name in the same place as /:name"),
+    ] {
+        paths_refused(name, &paths, key, &format!("must have {same}, or end before"));
+    }
 }
 
 #[test]
@@ -243,8 +230,8 @@ fn logins_are_held_to_their_rules() {
     let token = |name: &str, token: &str| format!("[[token]]\nname = {name}\ntoken = {token}\n");
     let name = "must be 1 to 64 bytes of text that can be seen, without white space around it";
     let text = "must be text of 1 to 256 bytes without control characters";
-    let url = "must be redis://[user:password@]host[:port][/database] or unix:///path; rediss:// \
-               is not supported, as there is no TLS yet";
+    let url = "must be redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH";
+    let tls = "must not be rediss://: connections to Redis are made without TLS";
     refused(&[
         ("[[token]]\nname = \"a\"", &format!("token[0].token: is required, and {text}")),
         (&token("\"\"", "\"b\""), &format!("token[0].name = \"\": {name}")),
@@ -253,7 +240,7 @@ fn logins_are_held_to_their_rules() {
             &(token("\"a\"", "\"b\"") + &token("\"a\"", "\"c\"")),
             "token[1].name = \"a\": must not be the name of two tokens",
         ),
-        ("[redis]\nurl = \"rediss://h\"", &format!("redis.url = \"rediss://h\": {url}")),
+        ("[redis]\nurl = \"rediss://h\"", &format!("redis.url = \"rediss://h\": {tls}")),
         ("[redis]\nurl = \"host:6379\"", &format!("redis.url = \"host:6379\": {url}")),
         (
             "[redis]\nlookup_ms = 5000\n[[route]]\npath = \"/:name/:token\"\nservice = \"room\"\n\

@@ -14,6 +14,8 @@ pub(super) enum Leave {
     Stays,
     /// A close frame, the end of input, or `quit`: all that it said before counts.
     Orderly,
+    /// The same before it was let in: it may never have been.
+    AtTheDoor,
     Reset,
 }
 
@@ -118,6 +120,14 @@ impl Guest {
         self.frames_read = data.len();
         self.closed = client.heard.close_code().or(self.closed);
         Ok(())
+    }
+
+    /// Whether it knows that its connection is open.
+    pub(super) fn is_let_in(&self) -> bool {
+        match &self.connection {
+            GuestConnection::Line(..) => true,
+            GuestConnection::Socket(client) => client.heard.status == Some(101),
+        }
     }
 
     /// Whether it must be a member at a settled moment, unless it was replaced.

@@ -33,9 +33,8 @@ impl Race {
                 return Err(format!("guest {index} was replaced by nobody"));
             }
             if self.settings.logins == Logins::One && guest.is_named && guest.is_here() {
-                // Whoever reset may never have been here.
-                let outlived =
-                    |rival: &Guest| rival.came_at > guest.came_at && rival.leave != Leave::Reset;
+                let was_here = |rival: &Guest| matches!(rival.leave, Leave::Stays | Leave::Orderly);
+                let outlived = |rival: &Guest| rival.came_at > guest.came_at && was_here(rival);
                 if let Some((other, _)) =
                     self.rivals(index).find(|(_, rival)| rival.is_here() || outlived(rival))
                 {
@@ -100,7 +99,7 @@ impl Race {
             // Its own goodbye may come before the news that somebody took its place.
             let may_be_replaced = self.rivals(index).any(|(_, rival)| may_replace(rival, guest));
             let must_be_whole = match guest.leave {
-                Leave::Reset => false,
+                Leave::Reset | Leave::AtTheDoor => false,
                 Leave::Orderly => self.settings.logins == Logins::Many || !may_be_replaced,
                 Leave::Stays => guest.closed.is_none(),
             };

@@ -133,19 +133,25 @@ impl Race {
         }
     }
 
-    fn leave(&mut self, index: usize) {
+    fn leave(&mut self, index: usize) -> Result<(), String> {
         let how = self.random.below(3);
         let guest = &mut self.guests[index];
         if index < self.watchers || guest.leave != Leave::Stays {
-            return;
+            return Ok(());
         }
-        guest.leave = if how == 0 { Leave::Reset } else { Leave::Orderly };
+        guest.read()?;
+        guest.leave = match how {
+            0 => Leave::Reset,
+            _ if !guest.is_let_in() => Leave::AtTheDoor,
+            _ => Leave::Orderly,
+        };
         match (how, guest.form) {
             (0, _) => guest.connection().reset(),
             (1, Some(_)) => guest.send(&crate::wire::close_frame(1000, "")),
             (1, None) => guest.send(b"quit\n"),
             _ => guest.connection().shutdown(),
         }
+        Ok(())
     }
 
     fn step(&mut self) -> Result<(), String> {
@@ -172,7 +178,7 @@ impl Race {
             }
             40..=45 => {
                 let index = self.random.below(self.guests.len());
-                self.leave(index);
+                self.leave(index)?;
             }
             46..=60 => {
                 let index = self.random.below(self.guests.len());
@@ -225,7 +231,7 @@ impl Race {
         self.check_speaking()?;
         self.check_turns()?;
         for index in self.watchers..self.guests.len() {
-            self.leave(index);
+            self.leave(index)?;
         }
         self.settle()?;
         for watcher in &self.guests[..self.watchers] {
