@@ -5,7 +5,7 @@
 //! is started, put under load and ended, in an order drawn anew, and what counts are the ratios
 //! within the rounds.
 //!
-//! Follow a run: [`entrants`] finds the servers, [`scenarios`] makes the contests, [`bench`] lets
+//! Follow a run: [`entrants`] finds the servers, [`scenarios`] makes the contests, [`mod@bench`] lets
 //! the contenders take turns, [`document`] keeps the raw figures, and [`report`], with
 //! [`statistics`], makes tables from them alone; [`docs`] puts these into the docs.
 
