@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::line::write_line;
 use crate::pool::SLICES_MAX;
 use crate::services::CloseRequest;
-use crate::ws::{EncodedFrame, Opcode, ServerHeader};
+use crate::ws::{EncodedFrame, Opcode, SERVER_HEADER_BYTES_MAX, ServerHeader};
 
 /// Frames in the order they were produced. Headers and small payloads stand in the cork; a large
 /// payload stays in the read buffer, and a piece says where it comes in:
@@ -65,7 +65,8 @@ impl Outgoing {
             }
             return;
         }
-        self.cork.extend_from_slice(ServerHeader::new(opcode, payload.len()).as_bytes());
+        self.cork.reserve(SERVER_HEADER_BYTES_MAX + payload.len());
+        ServerHeader::new(opcode, payload.len()).append_to(&mut self.cork);
         self.cork.extend_from_slice(payload);
     }
 
@@ -74,7 +75,7 @@ impl Outgoing {
         if payload.len() <= COPIED_BYTES_MAX || self.framing == Framing::Lines {
             return self.frame(opcode, payload);
         }
-        self.cork.extend_from_slice(ServerHeader::new(opcode, payload.len()).as_bytes());
+        ServerHeader::new(opcode, payload.len()).append_to(&mut self.cork);
         self.in_place_bytes += range.len();
         self.pieces.push(Piece { cork_until: self.cork.len(), range });
     }
@@ -111,6 +112,12 @@ impl Outgoing {
     /// Bytes gathered.
     pub(crate) fn bytes(&self) -> usize {
         self.cork.len() + self.in_place_bytes
+    }
+
+    /// Whether it should be written before more is added. What stays in the read buffer takes no
+    /// memory here, so only its slices count.
+    pub(crate) fn is_full(&self, cork_bytes_max: usize) -> bool {
+        self.cork.len() >= cork_bytes_max || self.pieces.len() >= SLICES_MAX / 2
     }
 
     /// Whether there is nothing to write.

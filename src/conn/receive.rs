@@ -378,7 +378,7 @@ impl<S: Transport> Connections<S> {
 
 /// Whether enough has gathered to be dealt with before more is made.
 pub(super) fn is_full(outgoing: &Outgoing, requested: &Requested, settings: &ConnSettings) -> bool {
-    outgoing.bytes() >= settings.backlog_high_bytes || requested.effects.len() >= EFFECTS_MAX
+    outgoing.is_full(settings.backlog_high_bytes) || requested.effects.len() >= EFFECTS_MAX
 }
 
 /// Effects noted by one connection's messages before they are carried out.
