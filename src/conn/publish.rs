@@ -197,7 +197,8 @@ impl<S: Transport> Connections<S> {
             .except
             .filter(|peer| peer.loop_index == self.loop_index)
             .map(|peer| peer.key);
-        let mut pushed = Pushed::new(publication.frame.clone());
+        let messages_max = self.router.socket(route).options.backlog_messages_max;
+        let mut pushed = Pushed::new(publication.frame.clone(), messages_max);
         self.is_walking_members = true;
         for member in members.iter().filter(|member| Some(member.key) != except) {
             self.push_shared(member.key, &mut pushed);
@@ -213,7 +214,12 @@ impl<S: Transport> Connections<S> {
 
     /// Pushes a frame to one connection.
     fn push(&mut self, key: ConnKey, frame: EncodedFrame) {
-        let mut pushed = Pushed::new(frame);
+        let Some(route) = self.table.get(key).map(|conn| conn.route) else {
+            self.counters.effects_ignored.add(1);
+            return;
+        };
+        let messages_max = self.router.socket(route).options.backlog_messages_max;
+        let mut pushed = Pushed::new(frame, messages_max);
         self.push_shared(key, &mut pushed);
         self.settle(&pushed);
     }
@@ -232,24 +238,38 @@ impl<S: Transport> Connections<S> {
             self.counters.effects_ignored.add(1);
             return;
         };
-        let speaks_lines = conn.flags.has(Flags::LINES);
-        let Some(Form { id, frame_bytes }) = pushed.form(speaks_lines, &mut self.backlog) else {
+        let as_line = conn.flags.has(Flags::LINES);
+        let Some(form) = pushed.form(as_line, &mut self.backlog) else {
             // Binary has no form for lines.
             self.counters.pushes_dropped.add(1);
             return;
         };
-        if self.is_full_for(key, frame_bytes) {
-            let is_blocked = |conn: &Conn<S>| conn.flags.has(Flags::WRITE_BLOCKED);
-            if self.table.get(key).is_some_and(|conn| !is_blocked(conn)) {
-                // The mark is judged after the socket had its chance.
-                self.flush_queue(key);
+        if !conn.queue.is_empty() {
+            let bytes = conn.queue.bytes() + form.frame_bytes;
+            let messages_max = pushed.messages_max;
+            if bytes > self.settings.backlog_hard_bytes
+                || messages_max.is_some_and(|max| self.backlog.holds(&conn.queue, max))
+            {
+                return self.push_to_full(key, form, messages_max);
             }
         }
-        let is_full = self.is_full_for(key, frame_bytes);
+        self.enqueue(key, form);
+    }
+
+    /// As [`Connections::push_shared`], for a connection whose backlog is at its mark.
+    fn push_to_full(&mut self, key: ConnKey, form: Form, messages_max: Option<usize>) {
+        let is_blocked = |conn: &Conn<S>| conn.flags.has(Flags::WRITE_BLOCKED);
+        if self.table.get(key).is_some_and(|conn| !is_blocked(conn)) {
+            // The mark is judged after the socket had its chance.
+            self.flush_queue(key);
+        }
         let Some(conn) = self.table.get_mut(key).filter(|conn| conn.phase == Phase::Open) else {
             self.counters.effects_ignored.add(1);
             return;
         };
+        let is_full = !conn.queue.is_empty()
+            && (conn.queue.bytes() + form.frame_bytes > self.settings.backlog_hard_bytes
+                || messages_max.is_some_and(|max| self.backlog.holds(&conn.queue, max)));
         if is_full {
             match self.router.socket(conn.route).options.slow_policy {
                 SlowPolicy::Disconnect => {
@@ -266,26 +286,19 @@ impl<S: Transport> Connections<S> {
                 }
             }
         }
-        self.backlog.push_frame(&mut conn.queue, id, self.tick);
-        if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
-            self.dirty.push_back(key);
-        }
+        self.enqueue(key, form);
         if is_full {
             // What made room for the frame may have made enough to read on.
             self.resume_reading(key);
         }
     }
 
-    /// Whether one more frame would be too much for the connection's backlog.
-    fn is_full_for(&mut self, key: ConnKey, frame_bytes: usize) -> bool {
-        let Some(conn) = self.table.get(key) else { return false };
-        let queue = &conn.queue;
-        if queue.is_empty() {
-            return false;
+    fn enqueue(&mut self, key: ConnKey, form: Form) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        self.backlog.push_frame(&mut conn.queue, form.id, self.tick);
+        if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
+            self.dirty.push_back(key);
         }
-        let options = &self.router.socket(conn.route).options;
-        queue.bytes() + frame_bytes > self.settings.backlog_hard_bytes
-            || options.backlog_messages_max.is_some_and(|max| self.backlog.holds(queue, max))
     }
 
     /// Takes a connection out of its topics; out of one that is being walked when that is done.
@@ -303,6 +316,8 @@ impl<S: Transport> Connections<S> {
 /// A frame that is being pushed, in the forms that recipients need.
 struct Pushed {
     frame: EncodedFrame,
+    /// The route's bound on the messages that wait for one connection.
+    messages_max: Option<usize>,
     websocket: Option<Form>,
     line: Option<Form>,
 }
@@ -315,8 +330,8 @@ struct Form {
 }
 
 impl Pushed {
-    fn new(frame: EncodedFrame) -> Self {
-        Self { frame, websocket: None, line: None }
+    fn new(frame: EncodedFrame, messages_max: Option<usize>) -> Self {
+        Self { frame, messages_max, websocket: None, line: None }
     }
 
     /// The form for a recipient, made for the first that needs it.
