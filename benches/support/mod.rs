@@ -1,6 +1,8 @@
 //! What the benchmarks share: client frames, streams in memory, and how a benchmark is run.
 #![allow(dead_code, reason = "each benchmark uses a part of this")]
 
+pub(crate) mod whole_loop;
+
 use std::io::{self, ErrorKind, Read, Write};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};

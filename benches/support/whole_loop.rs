@@ -1,0 +1,234 @@
+//! A whole event loop on a poller that costs next to nothing: what is measured is the gateway's own.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate::conn::{ConnSettings, Connections};
+use tidegate::metrics::LoopMetrics;
+use tidegate::pool::{Lease, SharedBudget};
+use tidegate::reactor::{
+    AcceptError, Entrance, EventLoop, ListenerSettings, LoopLinks, LoopSettings, Mailbox, Poller,
+    Readiness, Transport,
+};
+use tidegate::services::{
+    Broadcast, Echo, Handler, LoopSite, Order, Route, RouteOptions, Router, Service,
+};
+use tidegate::timer::{Clock, Millis};
+
+/// An event loop and the far ends of its connections.
+pub(crate) struct WholeLoop {
+    event_loop: EventLoop<FarEnd, FixedClock>,
+    wires: Rc<RefCell<Wires>>,
+}
+
+impl WholeLoop {
+    /// A loop with `/echo` and `/broadcast`, and nobody there.
+    pub(crate) fn new() -> Self {
+        let wires = Rc::new(RefCell::new(Wires::default()));
+        let poller = FarEnd { wires: Rc::clone(&wires) };
+        let (metrics, site) = (LoopMetrics::default(), LoopSite { index: 0, count: 1 });
+        let router = Router::new(&routes(), site);
+        let settings = ConnSettings::default();
+        let (pool, wake) = (SharedBudget::new(1 << 30), Arc::new(|| ()));
+        let connections = Connections::new(
+            site,
+            settings,
+            router,
+            Arc::clone(&metrics.counters),
+            pool,
+            Millis(1),
+        );
+        let links = LoopLinks {
+            commands: Arc::new(Mailbox::new(1, wake.clone())),
+            letters: Arc::new(Mailbox::new(1, wake)),
+            incoming: Vec::new(),
+            outgoing: vec![None],
+        };
+        let budget = Lease::new(SharedBudget::new(1 << 20), 0);
+        let event_loop = EventLoop::new(
+            poller,
+            FixedClock,
+            settings_of_loop(),
+            connections,
+            metrics,
+            links,
+            budget,
+        );
+        Self { event_loop, wires }
+    }
+
+    /// Opens so many connections on `path`.
+    pub(crate) fn open(&mut self, count: usize, path: &str) -> io::Result<Vec<Rc<Wire>>> {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: bench\r\n\
+             Upgrade: websocket\r\nConnection: Upgrade\r\nOrigin: http://bench.example\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        let request: Rc<[u8]> = request.into_bytes().into();
+        let mut opened = Vec::new();
+        for _ in 0..count {
+            let wire = Rc::new(Wire::default());
+            self.wires.borrow_mut().queue.push(Rc::clone(&wire));
+            self.wires.borrow_mut().announce(0);
+            self.event_loop.turn(None)?;
+            self.say(&wire, &request)?;
+            opened.push(wire);
+        }
+        Ok(opened)
+    }
+
+    /// Bytes arrive on a connection, and the loop takes its turn.
+    pub(crate) fn say(&mut self, wire: &Wire, bytes: &Rc<[u8]>) -> io::Result<()> {
+        *wire.arrived.borrow_mut() = Some(Rc::clone(bytes));
+        wire.read.set(0);
+        self.wires.borrow_mut().announce(wire.token.get());
+        self.event_loop.turn(None)?;
+        Ok(())
+    }
+
+    /// Takes turns until so many bytes have been written since the last call, to all connections.
+    pub(crate) fn turn_until_written(&mut self, bytes: usize) -> io::Result<()> {
+        while self.wires.borrow().written < bytes {
+            self.event_loop.turn(Some(Duration::ZERO))?;
+        }
+        self.wires.borrow_mut().written = 0;
+        Ok(())
+    }
+}
+
+fn routes() -> Vec<Route> {
+    let socket = |path: &str, make: fn() -> Box<dyn Service>| {
+        Route::new(path, Handler::Socket(Arc::new(move |_| make()), RouteOptions::default()))
+    };
+    vec![
+        socket("/echo", || Box::new(Echo)),
+        socket("/broadcast", || Box::new(Broadcast::new(Order::Topic))),
+    ]
+}
+
+fn settings_of_loop() -> LoopSettings {
+    LoopSettings {
+        listeners: ListenerSettings {
+            entrances: vec![Entrance::Http],
+            accepts_per_turn: 64,
+            refusals_max: 64,
+            accept_pause_ms: 50,
+        },
+        mail_per_turn: 1024,
+        timers_per_turn: 1024,
+        flushes_per_turn: 1024,
+        reaps_per_turn: 256,
+        outbox_letters_max: 4096,
+    }
+}
+
+/// Everything between the loop and its clients.
+#[derive(Default)]
+struct Wires {
+    queue: Vec<Rc<Wire>>,
+    ready: Vec<u64>,
+    /// Bytes written to all connections.
+    written: usize,
+}
+
+impl Wires {
+    fn announce(&mut self, token: u64) {
+        self.ready.push(token);
+    }
+}
+
+/// One connection.
+#[derive(Default)]
+pub(crate) struct Wire {
+    token: Cell<u64>,
+    arrived: RefCell<Option<Rc<[u8]>>>,
+    read: Cell<usize>,
+    /// Its client has ended its half.
+    pub(crate) has_ended: Cell<bool>,
+}
+
+/// The loop's end of a wire.
+struct Socket(Rc<Wire>, Rc<RefCell<Wires>>);
+
+/// The poller: one listener, and whatever was announced.
+struct FarEnd {
+    wires: Rc<RefCell<Wires>>,
+}
+
+impl Poller for FarEnd {
+    type Socket = Socket;
+
+    fn wait(&mut self, _: Option<Duration>, events: &mut Vec<Readiness>) -> io::Result<()> {
+        let readiness = |token| Readiness { token, readable: true, ..Readiness::default() };
+        events.extend(self.wires.borrow_mut().ready.drain(..).map(readiness));
+        Ok(())
+    }
+
+    fn listener_count(&self) -> usize {
+        1
+    }
+
+    fn accept(&mut self, _: usize) -> Result<Socket, AcceptError> {
+        let wire = self.wires.borrow_mut().queue.pop().ok_or(AcceptError::Empty)?;
+        Ok(Socket(wire, Rc::clone(&self.wires)))
+    }
+
+    fn close_listeners(&mut self) {}
+
+    fn register(&mut self, socket: &mut Socket, token: u64) -> io::Result<()> {
+        socket.0.token.set(token);
+        Ok(())
+    }
+
+    fn reregister(&mut self, _: &mut Socket, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn hold_reserve(&mut self, hold: bool) -> bool {
+        hold
+    }
+}
+
+impl Transport for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let arrived = self.0.arrived.borrow();
+        let rest = arrived.as_deref().and_then(|bytes| bytes.get(self.0.read.get()..));
+        match rest {
+            Some(rest) if !rest.is_empty() => {
+                let count = rest.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&rest[..count]);
+                self.0.read.set(self.0.read.get() + count);
+                Ok(count)
+            }
+            _ if self.0.has_ended.get() => Ok(0),
+            _ => Err(ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let written = slices.iter().map(|slice| slice.len()).sum();
+        self.1.borrow_mut().written += written;
+        Ok(written)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn peer_address(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)))
+    }
+}
+
+/// Time stands still.
+struct FixedClock;
+
+impl Clock for FixedClock {
+    fn now(&self) -> Millis {
+        Millis(1)
+    }
+}
