@@ -10,11 +10,12 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use super::outgoing::Framing;
+use super::pushed::{Form, Pushed};
 use super::{Conn, Connections, Flags, Phase};
 use crate::config::SlowPolicy;
 use crate::http::Rejection;
 use crate::key::ConnKey;
-use crate::pool::{Backlog, FrameId};
 use crate::reactor::Transport;
 use crate::services::{
     CloseReason, CloseRequest, Effect, Effects, Letter, Letterbox, Order, Peer, Publication,
@@ -220,7 +221,10 @@ impl<S: Transport> Connections<S> {
 
     /// Forgets those forms of a frame that found no recipient.
     fn settle(&mut self, pushed: &Pushed) {
-        for form in [pushed.websocket, pushed.line].into_iter().flatten() {
+        if pushed.shared > 0 {
+            self.counters.deflated_shared.add(pushed.shared);
+        }
+        for form in pushed.forms() {
             self.backlog.settle(form.id);
         }
     }
@@ -232,8 +236,10 @@ impl<S: Transport> Connections<S> {
             self.counters.effects_ignored.add(1);
             return;
         };
-        let speaks_lines = conn.flags.has(Flags::LINES);
-        let Some(Form { id, frame_bytes }) = pushed.form(speaks_lines, &mut self.backlog) else {
+        let framing = Framing::of(conn.flags, &self.router.socket(conn.route).options);
+        let compressors = self.outgoing.compressors();
+        let form = pushed.form(framing, compressors, &mut self.backlog);
+        let Some(Form { id, frame_bytes }) = form else {
             // Binary has no form for lines.
             self.counters.pushes_dropped.add(1);
             return;
@@ -297,37 +303,6 @@ impl<S: Transport> Connections<S> {
         } else {
             self.router.socket(conn.route).hub.unsubscribe_all(&mut subscriptions);
         }
-    }
-}
-
-/// A frame that is being pushed, in the forms that recipients need.
-struct Pushed {
-    frame: EncodedFrame,
-    websocket: Option<Form>,
-    line: Option<Form>,
-}
-
-/// One form of a pushed frame, shared by all its recipients on this loop.
-#[derive(Clone, Copy)]
-struct Form {
-    id: FrameId,
-    frame_bytes: usize,
-}
-
-impl Pushed {
-    fn new(frame: EncodedFrame) -> Self {
-        Self { frame, websocket: None, line: None }
-    }
-
-    /// The form for a recipient, made for the first that needs it.
-    fn form(&mut self, as_line: bool, backlog: &mut Backlog) -> Option<Form> {
-        let form = if as_line { &mut self.line } else { &mut self.websocket };
-        if form.is_none() {
-            let frame = if as_line { self.frame.to_line()? } else { self.frame.clone() };
-            let frame_bytes = frame.as_bytes().len();
-            *form = Some(Form { id: backlog.share(frame), frame_bytes });
-        }
-        *form
     }
 }
 

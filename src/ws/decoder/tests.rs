@@ -52,7 +52,7 @@ fn decode(stream: &[u8], pieces: &[usize], message_bytes_max: usize) -> Vec<Said
             match decoder.next(&mut buffer) {
                 Ok(None) => break,
                 Ok(Some(event)) => said.push(match event {
-                    Event::Message { kind, payload } => {
+                    Event::Message { kind, payload, .. } => {
                         Said::Message(kind, buffer[payload].to_vec())
                     }
                     Event::Ping(payload) => Said::Ping(buffer[payload].to_vec()),
