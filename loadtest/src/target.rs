@@ -11,6 +11,10 @@ pub(crate) struct AddressArguments {
     /// Host and port of the server
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
     address: String,
+
+    /// Offer permessage-deflate, insist on it, and compress the messages
+    #[arg(long)]
+    pub(crate) deflate: bool,
 }
 
 /// The options that name the server and one path of it.
@@ -31,6 +35,8 @@ pub(crate) struct Target {
     /// What the `Host` header says: the address as it was given.
     pub(crate) authority: String,
     pub(crate) path: String,
+    /// Compression is offered and must be agreed.
+    pub(crate) deflate: bool,
 }
 
 impl AddressArguments {
@@ -40,7 +46,12 @@ impl AddressArguments {
             self.address.to_socket_addrs()?.next().ok_or_else(|| {
                 io::Error::new(io::ErrorKind::NotFound, "the name has no address")
             })?;
-        Ok(Target { address, authority: self.address.clone(), path: path.to_owned() })
+        Ok(Target {
+            address,
+            authority: self.address.clone(),
+            path: path.to_owned(),
+            deflate: self.deflate,
+        })
     }
 
     /// The address as it was given.

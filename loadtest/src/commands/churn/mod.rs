@@ -60,7 +60,8 @@ pub(crate) fn run(
 
 fn study(arguments: &ChurnArguments, session: &mut Session) -> Result<ChurnReport, CommandError> {
     let message = arguments.message;
-    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed);
+    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed)
+        .compressed(arguments.session.address.deflate);
     let mut workload = ChurnWorkload::new(pattern);
     churn(arguments, "warming up", arguments.warm_up_seconds, session, &mut workload)?;
     let before = session.mark();

@@ -65,7 +65,8 @@ pub(crate) fn run(
 fn study(arguments: &EchoArguments, session: &mut Session) -> Result<EchoReport, CommandError> {
     let EchoArguments { message, seconds, warm_up_seconds, .. } = arguments;
     let connections = arguments.connections.get();
-    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed);
+    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed)
+        .compressed(arguments.session.address.deflate);
     let mut workload = EchoWorkload::new(pattern, connections, arguments.in_flight);
     session.open("opening", None, connections, &mut workload)?;
 

@@ -93,7 +93,8 @@ pub(crate) fn require_stamp(payload_bytes: usize) -> Result<(), CommandError> {
 
 fn study(arguments: &FanoutArguments, session: &mut Session) -> Result<FanoutReport, CommandError> {
     let FanoutArguments { message, subscribers, publishers, .. } = arguments;
-    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed);
+    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed)
+        .compressed(arguments.session.address.deflate);
     let mut workload = FanoutWorkload::new(pattern, publishers.get(), subscribers.get());
     session.open("subscribers", None, subscribers.get(), &mut workload)?;
     let path = arguments.paths.publish_path.as_str().into();

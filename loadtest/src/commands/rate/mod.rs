@@ -68,7 +68,8 @@ pub(crate) fn run(
 fn study(arguments: &RateArguments, session: &mut Session) -> Result<RateReport, CommandError> {
     let RateArguments { message, seconds, warm_up_seconds, .. } = arguments;
     let connections = arguments.connections.get();
-    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed);
+    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed)
+        .compressed(arguments.session.address.deflate);
     let mut workload = RateWorkload::new(pattern, connections);
     session.open("opening", None, connections, &mut workload)?;
 
