@@ -33,7 +33,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "echo-1" => bench.echo(100, units, 1, 128)?,
         "echo-16" => bench.echo(100, units, 16, 128)?,
         "echo-64k" => bench.echo(16, units, 1, 65_536)?,
-        "fanout" => bench.fanout(1_000, units)?,
+        "fanout" => bench.fanout(1_000, units, 1)?,
+        "burst-16" => bench.fanout(1_000, units, 16)?,
         "handshake" => bench.handshakes(units)?,
         _ => return Err(format!("no scenario {scenario}").into()),
     }
@@ -119,10 +120,10 @@ impl Bench {
         Ok(())
     }
 
-    /// Every unit is a publication to all.
-    fn fanout(&mut self, subscribers: usize, units: usize) -> io::Result<()> {
+    /// Every unit is so many publications at once, to all.
+    fn fanout(&mut self, subscribers: usize, units: usize, burst: usize) -> io::Result<()> {
         let wires = self.open(subscribers, "/broadcast")?;
-        let input: Rc<[u8]> = client_frame(&[b'x'; 128]).into();
+        let input: Rc<[u8]> = client_frame(&[b'x'; 128]).repeat(burst).into();
         for unit in 0..units {
             self.say(&wires[unit % wires.len()], &input)?;
         }

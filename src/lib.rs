@@ -48,8 +48,6 @@ pub mod ws;
 pub mod hub;
 pub mod services;
 
-// Under loom, which tests the mailbox only, its libraries do not build.
-#[cfg(not(loom))]
 pub mod control;
 
 pub mod key;

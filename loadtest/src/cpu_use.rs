@@ -74,9 +74,9 @@ pub(crate) struct CpuUse {
     #[serde(rename = "server_cpu_seconds")]
     server: Option<Seconds>,
     #[serde(rename = "server_cpu_us_per_unit")]
-    server_micros_per_unit: Option<f64>,
+    pub(crate) server_micros_per_unit: Option<f64>,
     /// CPU time over wall time: 1 is a core's worth.
-    server_cores: Option<f64>,
+    pub(crate) server_cores: Option<f64>,
     #[serde(rename = "client_cpu_seconds")]
     client: Seconds,
     #[serde(rename = "client_cpu_us_per_unit")]
@@ -84,7 +84,7 @@ pub(crate) struct CpuUse {
     client_cores: f64,
     /// The share of the time in which the load generator did not wait for the server. It is more
     /// than its CPU time where others use the same core.
-    client_busy_share: f64,
+    pub(crate) client_busy_share: f64,
     /// It had hardly a moment to spare: what was measured may be its own limit.
     is_client_saturated: bool,
 }
@@ -175,7 +175,8 @@ fn read_clock(clock: ClockId) -> io::Result<Duration> {
     Ok(clock.now()?.into())
 }
 
-const SATURATED_SHARE: f64 = 0.9;
+/// Beyond this share of the time, the load generator had hardly a moment to spare.
+pub(crate) const SATURATED_SHARE: f64 = 0.9;
 
 #[cfg(test)]
 mod tests {

@@ -74,7 +74,7 @@ impl fmt::Display for LatencySummary {
 
 /// A number of microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
-pub(crate) struct Micros(f64);
+pub(crate) struct Micros(pub(crate) f64);
 
 impl From<u64> for Micros {
     fn from(nanoseconds: u64) -> Self {

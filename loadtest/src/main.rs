@@ -22,6 +22,7 @@ mod file_limit;
 mod fleet;
 mod interrupt;
 mod latency;
+mod machine;
 mod message;
 mod meter;
 mod output;
@@ -31,7 +32,9 @@ mod random;
 mod schedule;
 mod server_log;
 mod server_process;
+mod servers;
 mod source_address;
+mod table;
 mod tally;
 mod target;
 mod units;
@@ -41,7 +44,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    CommandError, Verdict, churn, echo, fanout, idle, rate, slow, storm, study, ulimit,
+    CommandError, Verdict, churn, compare, echo, fanout, idle, rate, slow, storm, study, ulimit,
 };
 use interrupt::Interrupt;
 use peers::PeerArguments;
@@ -58,6 +61,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Churn(churn::ChurnArguments),
+    Compare(compare::CompareArguments),
     Echo(echo::EchoArguments),
     Fanout(fanout::FanoutArguments),
     Idle(idle::IdleArguments),
@@ -90,6 +94,7 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<Verdict, CommandError> {
     match command {
         Command::Churn(arguments) => churn::run(arguments, &Interrupt::install()?),
+        Command::Compare(arguments) => compare::run(arguments, &Interrupt::install()?),
         Command::Echo(arguments) => echo::run(arguments, &Interrupt::install()?),
         Command::Fanout(arguments) => fanout::run(arguments, &Interrupt::install()?),
         Command::Idle(arguments) => idle::run(arguments, &Interrupt::install()?),

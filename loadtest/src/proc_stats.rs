@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -76,6 +77,25 @@ pub(crate) fn read_process(pid: NonZeroU32) -> io::Result<ProcessStats> {
 pub(crate) fn read_cpu(pid: NonZeroU32) -> io::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     Ok(cpu_time(parse_cpu_ticks(&stat).ok_or_else(|| unreadable("stat"))?))
+}
+
+/// Reads how many descriptors each of the process's epoll instances watches, in the order of their
+/// own descriptors.
+pub(crate) fn read_epoll_sizes(pid: NonZeroU32) -> io::Result<Vec<usize>> {
+    let mut sizes = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let entry = entry?;
+        let descriptor: Option<u32> = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        // One that was closed in the meantime is none that matters.
+        if let Some(descriptor) = descriptor
+            && fs::read_link(entry.path()).is_ok_and(|link| link == Path::new(EPOLL_LINK))
+            && let Ok(info) = fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}"))
+        {
+            sizes.push((descriptor, info.lines().filter(|line| line.starts_with("tfd:")).count()));
+        }
+    }
+    sizes.sort_unstable();
+    Ok(sizes.into_iter().map(|(_, size)| size).collect())
 }
 
 /// Reads what the kernel uses.
@@ -154,6 +174,9 @@ fn cpu_time(ticks: u64) -> Duration {
     Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
+/// What `/proc/PID/fd` shows of an epoll instance.
+const EPOLL_LINK: &str = "anon_inode:[eventpoll]";
+
 fn unreadable(file: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{file} does not read as expected"))
 }
@@ -230,5 +253,12 @@ mod tests {
         assert!(read_process(pid).unwrap().anonymous_bytes > 0);
         assert!(read_kernel().unwrap().slab_bytes > 0);
         assert!(read_ephemeral_ports().is_ok());
+        let poll = mio::Poll::new().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let mut listener = mio::net::TcpListener::from_std(listener);
+        let interest = mio::Interest::READABLE;
+        poll.registry().register(&mut listener, mio::Token(0), interest).unwrap();
+        assert!(read_epoll_sizes(pid).unwrap().contains(&1));
     }
 }

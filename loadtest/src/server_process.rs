@@ -34,7 +34,7 @@ pub(crate) struct ServerArguments {
 /// The process that is measured.
 #[derive(Debug)]
 pub(crate) enum ServerProcess {
-    Spawned(ShellServer),
+    Spawned(LoggedServer),
     Running(NonZeroU32),
     /// Not known: nothing is measured.
     Unknown,
@@ -50,8 +50,7 @@ impl ServerProcess {
         if let Some(command) = &arguments.spawn {
             // The shell makes way for the server: the child's pid is the server's.
             let script = format!("exec {command}");
-            return ShellServer::start(&script, arguments.pin_server, address, interrupt)
-                .map(Self::Spawned);
+            return Self::start(&mut shell(&script), arguments.pin_server, address, interrupt);
         }
         let Some(pid) = arguments.pid else {
             return Ok(Self::Unknown);
@@ -75,7 +74,18 @@ impl ServerProcess {
             return Err(CommandError::Usage(reason.to_owned()));
         };
         let script = format!("ulimit -n {descriptors} && exec {command}");
-        ShellServer::start(&script, arguments.pin_server, address, interrupt).map(Self::Spawned)
+        Self::start(&mut shell(&script), arguments.pin_server, address, interrupt)
+    }
+
+    /// Starts a server that is to accept on `address`, on one core if one is given, and waits
+    /// until it does.
+    pub(crate) fn start(
+        command: &mut Command,
+        core: Option<usize>,
+        address: SocketAddr,
+        interrupt: &Interrupt,
+    ) -> Result<Self, CommandError> {
+        LoggedServer::start(command, core, address, interrupt).map(Self::Spawned)
     }
 
     /// An error with its last words if the server was started here and has ended.
@@ -102,23 +112,23 @@ impl ServerProcess {
 
     pub(crate) fn pid(&self) -> Option<NonZeroU32> {
         match self {
-            Self::Spawned(shell) => shell.server.pid(),
+            Self::Spawned(logged) => logged.server.pid(),
             Self::Running(pid) => Some(*pid),
             Self::Unknown => None,
         }
     }
 }
 
-/// A server that a shell command started, with what it wrote.
+/// A server that was started here, with what it wrote.
 #[derive(Debug)]
-pub(crate) struct ShellServer {
+pub(crate) struct LoggedServer {
     server: SpawnedServer,
     log: ServerLog,
 }
 
-impl ShellServer {
+impl LoggedServer {
     fn start(
-        script: &str,
+        command: &mut Command,
         core: Option<usize>,
         address: SocketAddr,
         interrupt: &Interrupt,
@@ -129,11 +139,10 @@ impl ShellServer {
             )));
         }
         let log = ServerLog::new()?;
-        let mut command = Command::new("sh");
         // Both to the log: our standard output is for the report alone, our standard error for
         // the course of the run.
-        command.args(["-c", script]).stdout(log.stdio()?).stderr(log.stdio()?);
-        let server = SpawnedServer::spawn_on(core, &mut command)?;
+        command.stdout(log.stdio()?).stderr(log.stdio()?);
+        let server = SpawnedServer::spawn_on(core, command)?;
         let mut own = Self { server, log };
         let waited = own.server.wait_until("accept", interrupt, || accepts(address));
         waited.map_err(|error| own.with_last_lines(error))?;
@@ -252,6 +261,13 @@ impl Drop for SpawnedServer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Runs a script with the shell.
+pub(crate) fn shell(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]);
+    command
 }
 
 fn accepts(address: SocketAddr) -> bool {

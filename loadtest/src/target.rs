@@ -17,15 +17,22 @@ pub(crate) struct AddressArguments {
     pub(crate) deflate: bool,
 }
 
+/// The option that names the path, for the commands that connect to one.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PathArguments {
+    /// Path of the upgrade request
+    #[arg(long, default_value = ECHO_PATH, value_parser = parse_path)]
+    pub(crate) path: String,
+}
+
 /// The options that name the server and one path of it.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TargetArguments {
     #[command(flatten)]
     address: AddressArguments,
 
-    /// Path of the upgrade request
-    #[arg(long, default_value = "/echo", value_parser = parse_path)]
-    path: String,
+    #[command(flatten)]
+    path: PathArguments,
 }
 
 /// A resolved target.
@@ -37,6 +44,13 @@ pub(crate) struct Target {
     pub(crate) path: String,
     /// Compression is offered and must be agreed.
     pub(crate) deflate: bool,
+}
+
+impl Target {
+    /// The target at an address that needs no looking up.
+    pub(crate) fn at(address: SocketAddr, path: &str) -> Self {
+        Self { address, authority: address.to_string(), path: path.to_owned(), deflate: false }
+    }
 }
 
 impl AddressArguments {
@@ -62,7 +76,7 @@ impl AddressArguments {
 
 impl TargetArguments {
     pub(crate) fn resolve(&self) -> io::Result<Target> {
-        self.address.resolve(&self.path)
+        self.address.resolve(self.path())
     }
 
     /// The address as it was given.
@@ -71,7 +85,7 @@ impl TargetArguments {
     }
 
     pub(crate) fn path(&self) -> &str {
-        &self.path
+        &self.path.path
     }
 }
 
@@ -85,6 +99,9 @@ pub(crate) fn parse_path(path: &str) -> Result<String, String> {
     }
     Ok(path.to_owned())
 }
+
+/// Where servers echo.
+pub(crate) const ECHO_PATH: &str = "/echo";
 
 #[cfg(test)]
 mod tests {

@@ -36,6 +36,8 @@ pub struct Connections<S> {
     pub(super) buffers: Buffers,
     pub(super) carries: Carries,
     pub(super) backlog: Backlog,
+    /// Where the small pieces of one write are put together.
+    pub(super) scratch: Vec<u8>,
     /// Output of the connection that is being handled; empty between connections.
     pub(super) outgoing: Outgoing,
     /// Unpacks what came compressed.
@@ -90,6 +92,7 @@ impl<S: Transport> Connections<S> {
             buffers: Buffers::new(pool),
             carries: Carries::default(),
             backlog: Backlog::default(),
+            scratch: Vec::new(),
             outgoing: Outgoing::default(),
             inflation: Inflation::default(),
             requested: Requested { now, ..Requested::default() },

@@ -25,7 +25,7 @@ impl<S: Transport> Connections<S> {
         let flags = conn.flags;
         self.arm(key);
         self.open_count += 1;
-        self.outgoing.set_framing(Framing::of(flags, &self.router.socket(route).options));
+        self.outgoing.set_framing(Framing::of(flags, self.router.socket(route).options.deflate));
         let peer = Peer { loop_index: self.loop_index, key };
         self.router.socket(route).service.on_open(
             peer,

@@ -7,8 +7,10 @@ use std::ops::Range;
 use super::Flags;
 use crate::line::write_line;
 use crate::pool::SLICES_MAX;
-use crate::services::{CloseRequest, DeflateOptions, RouteOptions};
-use crate::ws::{Compressors, DeflateTerms, EncodedFrame, Opcode, ServerHeader};
+use crate::services::{CloseRequest, DeflateOptions};
+use crate::ws::{
+    Compressors, DeflateTerms, EncodedFrame, Opcode, SERVER_HEADER_BYTES_MAX, ServerHeader,
+};
 
 /// Frames in the order they were produced. Headers and small payloads stand in the cork; a large
 /// payload stays in the read buffer, and a piece says where it comes in:
@@ -40,9 +42,9 @@ pub(crate) enum Framing {
 }
 
 impl Framing {
-    /// The framing of a connection with these flags on a route with these options.
-    pub(crate) fn of(flags: Flags, options: &RouteOptions) -> Self {
-        match (flags.deflate_window_bits(), options.deflate) {
+    /// The framing of a connection with these flags on a route that compresses so.
+    pub(crate) fn of(flags: Flags, deflate: Option<DeflateOptions>) -> Self {
+        match (flags.deflate_window_bits(), deflate) {
             _ if flags.has(Flags::LINES) => Self::Lines,
             (Some(window_bits), Some(DeflateOptions { level, bytes_min })) => {
                 Self::Deflate(DeflateTerms { window_bits, level, bytes_min })
@@ -85,7 +87,8 @@ impl Outgoing {
         if self.compressed_frame(opcode, payload) {
             return;
         }
-        self.cork.extend_from_slice(ServerHeader::new(opcode, payload.len()).as_bytes());
+        self.cork.reserve(SERVER_HEADER_BYTES_MAX + payload.len());
+        ServerHeader::new(opcode, payload.len()).append_to(&mut self.cork);
         self.cork.extend_from_slice(payload);
     }
 
@@ -96,7 +99,7 @@ impl Outgoing {
             return false;
         }
         let Some(payload) = self.compressors.compress(payload, terms) else { return false };
-        self.cork.extend_from_slice(ServerHeader::compressed(opcode, payload.len()).as_bytes());
+        ServerHeader::compressed(opcode, payload.len()).append_to(&mut self.cork);
         self.cork.extend_from_slice(payload);
         true
     }
@@ -109,7 +112,7 @@ impl Outgoing {
         if self.compressed_frame(opcode, payload) {
             return;
         }
-        self.cork.extend_from_slice(ServerHeader::new(opcode, payload.len()).as_bytes());
+        ServerHeader::new(opcode, payload.len()).append_to(&mut self.cork);
         self.in_place_bytes += range.len();
         self.pieces.push(Piece { cork_until: self.cork.len(), range });
     }
@@ -158,6 +161,12 @@ impl Outgoing {
     /// Bytes gathered.
     pub(crate) fn bytes(&self) -> usize {
         self.cork.len() + self.in_place_bytes
+    }
+
+    /// Whether it should be written before more is added. What stays in the read buffer takes no
+    /// memory here, so only its slices count.
+    pub(crate) fn is_full(&self, cork_bytes_max: usize) -> bool {
+        self.cork.len() >= cork_bytes_max || self.pieces.len() >= SLICES_MAX / 2
     }
 
     /// Whether there is nothing to write.

@@ -10,7 +10,6 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::outgoing::Framing;
 use super::pushed::{Form, Pushed};
 use super::{Conn, Connections, Flags, Phase};
 use crate::config::SlowPolicy;
@@ -198,7 +197,8 @@ impl<S: Transport> Connections<S> {
             .except
             .filter(|peer| peer.loop_index == self.loop_index)
             .map(|peer| peer.key);
-        let mut pushed = Pushed::new(publication.frame.clone());
+        let options = &self.router.socket(route).options;
+        let mut pushed = Pushed::new(publication.frame.clone(), options);
         self.is_walking_members = true;
         for member in members.iter().filter(|member| Some(member.key) != except) {
             self.push_shared(member.key, &mut pushed);
@@ -214,7 +214,11 @@ impl<S: Transport> Connections<S> {
 
     /// Pushes a frame to one connection.
     fn push(&mut self, key: ConnKey, frame: EncodedFrame) {
-        let mut pushed = Pushed::new(frame);
+        let Some(route) = self.table.get(key).map(|conn| conn.route) else {
+            self.counters.effects_ignored.add(1);
+            return;
+        };
+        let mut pushed = Pushed::new(frame, &self.router.socket(route).options);
         self.push_shared(key, &mut pushed);
         self.settle(&pushed);
     }
@@ -236,26 +240,38 @@ impl<S: Transport> Connections<S> {
             self.counters.effects_ignored.add(1);
             return;
         };
-        let framing = Framing::of(conn.flags, &self.router.socket(conn.route).options);
         let compressors = self.outgoing.compressors();
-        let form = pushed.form(framing, compressors, &mut self.backlog);
-        let Some(Form { id, frame_bytes }) = form else {
+        let Some(form) = pushed.form(conn.flags, compressors, &mut self.backlog) else {
             // Binary has no form for lines.
             self.counters.pushes_dropped.add(1);
             return;
         };
-        if self.is_full_for(key, frame_bytes) {
-            let is_blocked = |conn: &Conn<S>| conn.flags.has(Flags::WRITE_BLOCKED);
-            if self.table.get(key).is_some_and(|conn| !is_blocked(conn)) {
-                // The mark is judged after the socket had its chance.
-                self.flush_queue(key);
+        if !conn.queue.is_empty() {
+            let bytes = conn.queue.bytes() + form.frame_bytes;
+            let messages_max = pushed.messages_max;
+            if bytes > self.settings.backlog_hard_bytes
+                || messages_max.is_some_and(|max| self.backlog.holds(&conn.queue, max))
+            {
+                return self.push_to_full(key, form, messages_max);
             }
         }
-        let is_full = self.is_full_for(key, frame_bytes);
+        self.enqueue(key, form);
+    }
+
+    /// As [`Connections::push_shared`], for a connection whose backlog is at its mark.
+    fn push_to_full(&mut self, key: ConnKey, form: Form, messages_max: Option<usize>) {
+        let is_blocked = |conn: &Conn<S>| conn.flags.has(Flags::WRITE_BLOCKED);
+        if self.table.get(key).is_some_and(|conn| !is_blocked(conn)) {
+            // The mark is judged after the socket had its chance.
+            self.flush_queue(key);
+        }
         let Some(conn) = self.table.get_mut(key).filter(|conn| conn.phase == Phase::Open) else {
             self.counters.effects_ignored.add(1);
             return;
         };
+        let is_full = !conn.queue.is_empty()
+            && (conn.queue.bytes() + form.frame_bytes > self.settings.backlog_hard_bytes
+                || messages_max.is_some_and(|max| self.backlog.holds(&conn.queue, max)));
         if is_full {
             match self.router.socket(conn.route).options.slow_policy {
                 SlowPolicy::Disconnect => {
@@ -272,26 +288,19 @@ impl<S: Transport> Connections<S> {
                 }
             }
         }
-        self.backlog.push_frame(&mut conn.queue, id, self.tick);
-        if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
-            self.dirty.push_back(key);
-        }
+        self.enqueue(key, form);
         if is_full {
             // What made room for the frame may have made enough to read on.
             self.resume_reading(key);
         }
     }
 
-    /// Whether one more frame would be too much for the connection's backlog.
-    fn is_full_for(&mut self, key: ConnKey, frame_bytes: usize) -> bool {
-        let Some(conn) = self.table.get(key) else { return false };
-        let queue = &conn.queue;
-        if queue.is_empty() {
-            return false;
+    fn enqueue(&mut self, key: ConnKey, form: Form) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        self.backlog.push_frame(&mut conn.queue, form.id, self.tick);
+        if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
+            self.dirty.push_back(key);
         }
-        let options = &self.router.socket(conn.route).options;
-        queue.bytes() + frame_bytes > self.settings.backlog_hard_bytes
-            || options.backlog_messages_max.is_some_and(|max| self.backlog.holds(queue, max))
     }
 
     /// Takes a connection out of its topics; out of one that is being walked when that is done.

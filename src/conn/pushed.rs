@@ -1,7 +1,9 @@
 //! A frame on its way to any number of connections, in the forms that they need.
 
+use super::Flags;
 use super::outgoing::Framing;
 use crate::pool::{Backlog, FrameId};
+use crate::services::{DeflateOptions, RouteOptions};
 use crate::ws::{Compressors, DeflateTerms, EncodedFrame};
 
 /// A frame that is being pushed. Each form is made for the first recipient that needs it and
@@ -9,6 +11,9 @@ use crate::ws::{Compressors, DeflateTerms, EncodedFrame};
 #[derive(Debug)]
 pub(super) struct Pushed {
     frame: EncodedFrame,
+    /// The route's bound on the messages that wait for one connection.
+    pub(super) messages_max: Option<usize>,
+    deflate: Option<DeflateOptions>,
     websocket: Option<Form>,
     line: Option<Form>,
     /// For each window size that a recipient has; `None` where compressing is not worth it.
@@ -32,18 +37,27 @@ impl Form {
 }
 
 impl Pushed {
-    pub(super) fn new(frame: EncodedFrame) -> Self {
-        Self { frame, websocket: None, line: None, compressed: Vec::new(), shared: 0 }
+    /// A frame for connections of a route with these options.
+    pub(super) fn new(frame: EncodedFrame, options: &RouteOptions) -> Self {
+        Self {
+            frame,
+            messages_max: options.backlog_messages_max,
+            deflate: options.deflate,
+            websocket: None,
+            line: None,
+            compressed: Vec::new(),
+            shared: 0,
+        }
     }
 
-    /// The form for a recipient; `None` if there is none that it understands.
+    /// The form for a recipient with these flags; `None` if there is none that it understands.
     pub(super) fn form(
         &mut self,
-        framing: Framing,
+        flags: Flags,
         compressors: &mut Compressors,
         backlog: &mut Backlog,
     ) -> Option<Form> {
-        match framing {
+        match Framing::of(flags, self.deflate) {
             Framing::Lines => {
                 if self.line.is_none() {
                     self.line = Some(Form::share(self.frame.to_line()?, backlog));

@@ -256,7 +256,7 @@ impl<S: Transport> Connections<S> {
         let route = self.router.socket(conn.route);
         let message_bytes_max = route.options.message_bytes_max;
         let arrived = &mut buffer.bytes[..buffer.filled];
-        self.outgoing.set_framing(Framing::of(conn.flags, &route.options));
+        self.outgoing.set_framing(Framing::of(conn.flags, route.options.deflate));
         let mut delivery = Delivery {
             peer: Peer { loop_index: self.loop_index, key },
             route_number: conn.route,
@@ -428,7 +428,7 @@ fn close_stop(payload: &[u8]) -> Stop {
 
 /// Whether enough has gathered to be dealt with before more is made.
 pub(super) fn is_full(outgoing: &Outgoing, requested: &Requested, settings: &ConnSettings) -> bool {
-    outgoing.bytes() >= settings.backlog_high_bytes || requested.effects.len() >= EFFECTS_MAX
+    outgoing.is_full(settings.backlog_high_bytes) || requested.effects.len() >= EFFECTS_MAX
 }
 
 /// Effects noted by one connection's messages before they are carried out.

@@ -42,7 +42,8 @@ impl<S: Transport> Connections<S> {
         let mut written = 0;
         let was_empty = conn.queue.is_empty();
         if was_empty {
-            match write_outgoing(&mut conn.socket, &self.outgoing, &buffer.bytes) {
+            let is_last = conn.phase == Phase::Closing;
+            match write_outgoing(&mut conn.socket, &self.outgoing, &buffer.bytes, is_last) {
                 Written::All => {
                     self.counters.writes.add(1);
                     self.counters.bytes_out.add(self.outgoing.bytes() as u64);
@@ -136,6 +137,10 @@ impl<S: Transport> Connections<S> {
             let (offered, result) = match self.backlog.only_slice(&conn.queue) {
                 // Most often there is one, and no list of many need be laid out.
                 Some(only) => (only.len(), conn.socket.write(&[IoSlice::new(only)])),
+                None if conn.queue.bytes() <= COPIED_BYTES_MAX => {
+                    self.backlog.copy(&conn.queue, &mut self.scratch);
+                    (self.scratch.len(), conn.socket.write(&[IoSlice::new(&self.scratch)]))
+                }
                 None => write_gathered(&mut conn.socket, &self.backlog, &conn.queue),
             };
             let written = match result {
@@ -233,11 +238,13 @@ fn write_outgoing<S: Transport>(
     socket: &mut S,
     outgoing: &super::Outgoing,
     read_buffer: &[u8],
+    is_last: bool,
 ) -> Written {
     let total = outgoing.bytes();
     let mut written = 0;
     while written < total {
         let (offered, result) = match outgoing.only_slice(written) {
+            Some(only) if is_last => (only.len(), socket.write_last(only)),
             Some(only) => (only.len(), socket.write(&[IoSlice::new(only)])),
             None => {
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];
@@ -266,6 +273,8 @@ fn write_outgoing<S: Transport>(
 
 /// One connection's share of a flush, in writes of up to [`SLICES_MAX`] slices.
 const WRITES_PER_FLUSH: usize = 4;
+/// Up to here, copying many small pieces into one costs less than having the kernel gather them.
+const COPIED_BYTES_MAX: usize = 16 << 10;
 /// From here on handing a buffer over costs less than copying out of it.
 const HANDED_OVER_BYTES_MIN: usize = 16 << 10;
 const KEYS_KEPT: usize = 256;

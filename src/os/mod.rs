@@ -2,6 +2,7 @@
 
 mod allocator;
 mod errors;
+mod last_words;
 mod limits;
 mod listening;
 mod readiness;
@@ -13,6 +14,7 @@ mod system_clock;
 
 pub use allocator::give_freed_memory_back;
 pub(crate) use errors::is_about_one_connection;
+pub(crate) use last_words::send_before_end;
 pub use limits::{Descriptors, kernel_warnings, raise_descriptor_limit};
 pub use listening::{BindError, KeepAlive, bind_listeners};
 pub(crate) use readiness::{Watched, wait_ready};

@@ -196,6 +196,18 @@ impl Backlog {
         self.content(segment).get(queue.head_written as usize..)
     }
 
+    /// Puts all that waits into `output`, in place of what was there.
+    pub fn copy(&self, queue: &OutQueue, output: &mut Vec<u8>) {
+        output.clear();
+        let mut skip = queue.head_written as usize;
+        let mut at = queue.head;
+        while let Some(segment) = self.segment(at) {
+            output.extend_from_slice(self.content(segment).get(skip..).unwrap_or(&[]));
+            skip = 0;
+            at = segment.next;
+        }
+    }
+
     /// Points `slices` at what is to be written next; gives how many there are.
     pub fn gather<'b>(&'b self, queue: &OutQueue, slices: &mut [IoSlice<'b>; SLICES_MAX]) -> usize {
         let mut skip = queue.head_written as usize;
@@ -220,8 +232,11 @@ impl Backlog {
         buffers: &mut Buffers,
         tick: Tick,
     ) {
-        let mut left = queue.head_written as usize + written;
         queue.bytes -= byte_count(written);
+        if queue.bytes == 0 {
+            return self.clear(queue, buffers);
+        }
+        let mut left = queue.head_written as usize + written;
         while let Some(segment) = self.segment(queue.head) {
             let length = self.content(segment).len();
             if left < length {

@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-#[cfg(loom)]
+#[cfg(interleavings)]
 use loom::sync::Mutex;
-#[cfg(not(loom))]
+#[cfg(not(interleavings))]
 use std::sync::Mutex;
 
 /// Wakes the loop that a mailbox belongs to.
@@ -63,13 +63,13 @@ impl<T> Mailbox<T> {
         std::mem::swap(&mut *self.lock(), inbox);
     }
 
-    #[cfg(not(loom))]
+    #[cfg(not(interleavings))]
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<T>> {
         // Nothing panics while holding the lock, and a queue is whole between operations.
         self.letters.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    #[cfg(loom)]
+    #[cfg(interleavings)]
     fn lock(&self) -> loom::sync::MutexGuard<'_, VecDeque<T>> {
         self.letters.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -81,7 +81,7 @@ impl<T> fmt::Debug for Mailbox<T> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(interleavings)))]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -121,7 +121,7 @@ mod tests {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, interleavings))]
 mod loom_tests {
     use loom::sync::atomic::{AtomicBool, Ordering};
     use loom::thread;

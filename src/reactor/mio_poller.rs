@@ -6,6 +6,7 @@
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use super::event_loop::MAILBOX_TOKEN;
 use super::mailbox::Wake;
 use super::poller::{AcceptError, Poller, Readiness, Transport};
-use crate::os::{ReserveDescriptor, is_about_one_connection};
+use crate::os::{ReserveDescriptor, is_about_one_connection, send_before_end};
 
 /// One loop's epoll instance with its listeners.
 #[derive(Debug)]
@@ -119,6 +120,10 @@ impl Transport for TcpStream {
             [slice] => Write::write(self, slice),
             slices => self.write_vectored(slices),
         }
+    }
+
+    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        send_before_end(self.as_fd(), bytes)
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {

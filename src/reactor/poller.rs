@@ -51,6 +51,15 @@ pub trait Transport {
     /// `WouldBlock` when nothing fits, anything else when the connection has failed.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// As [`Transport::write`], for bytes that [`Transport::shutdown_write`] follows at once, so that
+    /// both may go in one packet.
+    ///
+    /// # Errors
+    /// As [`Transport::write`].
+    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(&[IoSlice::new(bytes)])
+    }
+
     /// Ends our half after what was written.
     ///
     /// # Errors

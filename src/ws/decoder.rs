@@ -18,7 +18,7 @@
 
 use std::ops::Range;
 
-use super::header::{FrameHeader, Opcode, parse_header};
+use super::header::{FIN, FrameHeader, Opcode, parse_header};
 use super::utf8::{NotUtf8, Utf8Tail};
 use super::violation::Violation;
 
@@ -199,6 +199,9 @@ impl<'c> Decoder<'c> {
     /// A [`Violation`] as soon as it is certain: a header is judged before its payload arrives,
     /// text at the byte that makes it invalid. The decoder must not be used after it.
     pub fn next(&mut self, input: &mut [u8]) -> Result<Option<Event>, Violation> {
+        if let Some(message) = self.next_whole(input) {
+            return message.map(Some);
+        }
         loop {
             let frame_at = self.progress.frame_at as usize;
             let Some((header, header_len)) = parse_header(input.get(frame_at..).unwrap_or(&[]))?
@@ -224,6 +227,28 @@ impl<'c> Decoder<'c> {
                 return Ok(Some(event));
             }
         }
+    }
+
+    /// What nearly all frames are: a short message of its own, all of which has arrived. Anything
+    /// else, and all that may be wrong but the text, is left to the general way.
+    fn next_whole(&mut self, input: &mut [u8]) -> Option<Result<Event, Violation>> {
+        if self.state.fragmented.is_some() || self.progress.unmasked > 0 {
+            return None;
+        }
+        let frame_at = self.progress.frame_at as usize;
+        let (kind, key, header_len, payload_len) = short_header(input.get(frame_at..)?)?;
+        let payload_at = frame_at + header_len;
+        let payload = payload_at..payload_at + payload_len;
+        let bytes = input.get_mut(payload.clone())?;
+        if payload_len > self.message_bytes_max {
+            return None;
+        }
+        super::apply_mask(bytes, key, 0);
+        if kind == MessageKind::Text && simdutf8::basic::from_utf8(bytes).is_err() {
+            return Some(Err(Violation::TextNotUtf8));
+        }
+        self.progress.frame_at = offset(payload.end);
+        Some(Ok(Event::Message { kind, is_compressed: false, payload }))
     }
 
     /// A whole frame has arrived: an event, unless it is a piece of a message that goes on.
@@ -308,6 +333,30 @@ impl<'c> Decoder<'c> {
     }
 }
 
+/// Kind, key, length of the header and of the payload, if this is the masked header of a whole text
+/// or binary message with a length of at most two bytes in its proper form.
+fn short_header(input: &[u8]) -> Option<(MessageKind, [u8; 4], usize, usize)> {
+    let [first, second, rest @ ..] = input else { return None };
+    let kind = match *first {
+        WHOLE_TEXT => MessageKind::Text,
+        WHOLE_BINARY => MessageKind::Binary,
+        _ => return None,
+    };
+    match *second {
+        short @ 0x80..=0xFD => {
+            let key = rest.first_chunk()?;
+            Some((kind, *key, 6, usize::from(short & 0x7F)))
+        }
+        0xFE => {
+            let [high, low, rest @ ..] = rest else { return None };
+            let payload_len = usize::from(u16::from_be_bytes([*high, *low]));
+            let key = rest.first_chunk()?;
+            (payload_len > 125).then_some((kind, *key, 8, payload_len))
+        }
+        _ => None,
+    }
+}
+
 fn apply_and_check(
     fresh: &mut [u8],
     key: [u8; 4],
@@ -320,6 +369,9 @@ fn apply_and_check(
         None => Ok(()),
     }
 }
+
+const WHOLE_TEXT: u8 = FIN | Opcode::Text as u8;
+const WHOLE_BINARY: u8 = FIN | Opcode::Binary as u8;
 
 /// Buffers are bounded by the message limit, which configuration keeps below 2 GiB.
 fn offset(at: usize) -> u32 {

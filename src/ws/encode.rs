@@ -51,6 +51,14 @@ impl ServerHeader {
         header
     }
 
+    /// Appends the header to `output`. All ten bytes are copied and the rest is taken off again: a
+    /// copy of a fixed length costs less than one whose length must be looked at.
+    pub fn append_to(&self, output: &mut Vec<u8>) {
+        let end = output.len() + usize::from(self.len);
+        output.extend_from_slice(&self.bytes);
+        output.truncate(end);
+    }
+
     /// The header's bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -9,8 +9,9 @@ pub fn apply_mask(payload: &mut [u8], key: [u8; 4], phase: usize) {
     if key == [0; 4] {
         return;
     }
-    let key: [u8; 4] = std::array::from_fn(|at| key[(at + phase) % 4]);
-    let half = u64::from(u32::from_ne_bytes(key));
+    // The key as it stands at the first byte.
+    let turned = u32::from_le_bytes(key).rotate_right(8 * u32::from(phase.to_le_bytes()[0] % 4));
+    let half = u64::from(u32::from_ne_bytes(turned.to_le_bytes()));
     let wide = half | half << 32;
     let mut words = payload.chunks_exact_mut(8);
     for word in words.by_ref() {

@@ -178,4 +178,10 @@ fn a_redis_that_allows_no_scripts_is_unavailable_for_one_time_tokens() {
     let lines = log_lines::notable(&redis.address());
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("eval"), "{lines:?}");
+
+    redis::cmd("ACL")
+        .arg(&["SETUSER", "reader", "+eval", "+del"])
+        .exec(&mut redis.connection())
+        .unwrap();
+    until_right(&asking, "anna", "t0ken");
 }

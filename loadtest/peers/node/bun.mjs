@@ -1,22 +1,35 @@
-// An echo server on Bun, whose WebSockets are those of uWebSockets, as its documentation shows.
+// An echo server on Bun, whose WebSockets are those of uWebSockets, as its documentation shows;
+// with a broadcast to all who are connected to /broadcast.
 if (process.argv.includes("--version")) {
   console.log(`Bun ${Bun.version}`);
   process.exit(0);
 }
 
+const ALL = "all";
 const [hostname, port] = process.argv[process.argv.indexOf("--listen") + 1].split(":");
-Bun.serve({
+const server = Bun.serve({
   hostname,
   port: Number(port),
   fetch(request, server) {
-    if (!server.upgrade(request)) {
+    const isBroadcast = new URL(request.url).pathname === "/broadcast";
+    if (!server.upgrade(request, { data: { isBroadcast } })) {
       return new Response("expected a WebSocket", { status: 400 });
     }
   },
   websocket: {
+    open(socket) {
+      if (socket.data.isBroadcast) {
+        socket.subscribe(ALL);
+      }
+    },
     // Pings and the closing handshake are answered by Bun.
     message(socket, data) {
-      socket.send(data);
+      if (socket.data.isBroadcast) {
+        // Unlike the socket's own, it includes the sender.
+        server.publish(ALL, data);
+      } else {
+        socket.send(data);
+      }
     },
   },
 });

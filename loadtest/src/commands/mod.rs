@@ -1,9 +1,12 @@
 //! The commands, one folder each.
 
 pub(crate) mod churn;
+pub(crate) mod compare;
 pub(crate) mod echo;
 pub(crate) mod fanout;
+mod figures;
 pub(crate) mod idle;
+mod options;
 pub(crate) mod rate;
 mod session;
 pub(crate) mod slow;

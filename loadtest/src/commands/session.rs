@@ -1,86 +1,29 @@
-//! What the traffic commands have in common: their options, the server, the connections, the
-//! clocks, and stretches of time in which all of these are looked after.
+//! What the traffic commands have in common: the server, the connections, the clocks, and
+//! stretches of time in which all of these are looked after.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use clap::Args;
 use serde::Serialize;
 
+use super::options::SessionArguments;
 use super::{CommandError, Verdict, require_room};
 use crate::affinity;
-use crate::client::PAYLOAD_BYTES_MAX;
 use crate::clock;
 use crate::cpu_use::{CpuClocks, CpuMark};
 use crate::driver::{Driver, DriverOptions, Workload};
 use crate::fleet::{Fleet, Pace, Steer};
 use crate::interrupt::Interrupt;
-use crate::message::Filling;
 use crate::meter::Meter;
 use crate::output::{Output, Step};
 use crate::proc_stats;
-use crate::server_process::{ServerArguments, ServerProcess};
+use crate::server_process::ServerProcess;
 use crate::source_address::SourceAddresses;
-use crate::target::AddressArguments;
-use crate::units::{Seconds, parse_seconds};
-
-/// The options of every traffic command.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct SessionArguments {
-    #[command(flatten)]
-    pub(crate) address: AddressArguments,
-
-    #[command(flatten)]
-    server: ServerArguments,
-
-    /// Run the load generator on this core alone
-    #[arg(long, value_name = "CORE")]
-    pin: Option<usize>,
-
-    /// How long the server may take for each answer
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
-    pub(crate) timeout: Duration,
-
-    /// Seed of the accept keys, mask keys and payloads
-    #[arg(long, default_value = "1")]
-    pub(crate) seed: u64,
-
-    /// Write the report as one JSON document
-    #[arg(long)]
-    json: bool,
-}
-
-/// The options of the commands that send messages.
-#[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct MessageArguments {
-    /// Payload of each message
-    #[arg(long, value_name = "BYTES", default_value = "128", value_parser = parse_payload_bytes)]
-    pub(crate) bytes: usize,
-
-    /// Send binary messages, as is done anyway
-    #[arg(long, conflicts_with_all = ["text", "chinese"])]
-    binary: bool,
-
-    /// Send text messages of ASCII
-    #[arg(long, conflicts_with = "chinese")]
-    text: bool,
-
-    /// Send text messages of characters that take three bytes each
-    #[arg(long)]
-    chinese: bool,
-}
-
-impl MessageArguments {
-    pub(crate) fn filling(self) -> Filling {
-        match (self.chinese, self.text) {
-            (true, _) => Filling::Chinese,
-            (false, true) => Filling::Text,
-            (false, false) => Filling::Binary,
-        }
-    }
-}
+use crate::target::Target;
+use crate::units::Seconds;
 
 /// What a command needs of its session.
 #[derive(Clone, Copy, Debug, Default)]
@@ -94,10 +37,23 @@ pub(crate) struct Needs<'a> {
     pub(crate) descriptors: Option<NonZeroU32>,
 }
 
+/// How a session goes about it, whatever it is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    pub(crate) output: Output,
+    /// How long the server may take for each answer.
+    pub(crate) answer_max: Duration,
+    pub(crate) seed: u64,
+}
+
 /// A run under way.
 #[derive(Debug)]
 pub(crate) struct Session {
     output: Output,
+    authority: String,
+    answer_max: Duration,
+    seed: u64,
+    is_deflated: bool,
     pub(crate) fleet: Fleet,
     clocks: CpuClocks,
     /// Ended with the session, if it was started here.
@@ -116,33 +72,75 @@ impl Session {
         let target = address.resolve(needs.path).map_err(|error| {
             CommandError::Usage(format!("--address {}: {error}", address.as_str()))
         })?;
-        let mut sources =
-            SourceAddresses::new(target.address, &proc_stats::read_ephemeral_ports()?);
-        require_room(needs.connections, &target, &sources)?;
-        if needs.has_turnover {
-            sources = sources.rotating();
-        }
+        let sources = room(&target, needs)?;
+        let (server, address) = (&arguments.server, target.address);
         let server = match needs.descriptors {
-            None => ServerProcess::prepare(&arguments.server, target.address, interrupt)?,
-            Some(descriptors) => {
-                let server = &arguments.server;
-                ServerProcess::prepare_limited(server, descriptors, target.address, interrupt)?
-            }
+            None => ServerProcess::prepare(server, address, interrupt)?,
+            Some(limit) => ServerProcess::prepare_limited(server, limit, address, interrupt)?,
         };
         // After the server was started, which would inherit it.
         if let Some(core) = arguments.pin {
             affinity::pin(core)
                 .map_err(|error| CommandError::Usage(format!("--pin {core}: {error}")))?;
         }
-        let options =
-            DriverOptions { target, sources, answer_max: arguments.timeout, seed: arguments.seed };
+        Self::new(arguments.manner(), target, sources, server, interrupt)
+    }
+
+    /// A session with a server that runs already.
+    pub(crate) fn with_server(
+        manner: Manner,
+        server: ServerProcess,
+        address: SocketAddr,
+        needs: Needs<'_>,
+        interrupt: &Interrupt,
+    ) -> Result<Self, CommandError> {
+        let target = Target::at(address, needs.path);
+        let sources = room(&target, needs)?;
+        Self::new(manner, target, sources, server, interrupt)
+    }
+
+    fn new(
+        manner: Manner,
+        target: Target,
+        sources: SourceAddresses,
+        server: ServerProcess,
+        interrupt: &Interrupt,
+    ) -> Result<Self, CommandError> {
+        let Manner { output, answer_max, seed } = manner;
+        let authority = target.authority.clone();
+        let is_deflated = target.deflate;
+        let options = DriverOptions { target, sources, answer_max, seed };
         Ok(Self {
-            output: Output::new(arguments.json),
+            output,
+            authority,
+            answer_max,
+            seed,
+            is_deflated,
             fleet: Fleet::new(options, interrupt.clone())?,
             clocks: CpuClocks::new(server.pid()),
             server,
             next_look: clock::now(),
         })
+    }
+
+    /// The address of the server as it was given.
+    pub(crate) fn address(&self) -> &str {
+        &self.authority
+    }
+
+    /// How long the server may take for each answer.
+    pub(crate) fn answer_max(&self) -> Duration {
+        self.answer_max
+    }
+
+    /// Of accept keys, mask keys and payloads.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Messages are compressed.
+    pub(crate) fn is_deflated(&self) -> bool {
+        self.is_deflated
     }
 
     /// Opens connections, some at a time, to another path than the target's if one is given.
@@ -248,6 +246,12 @@ impl Session {
         self.clocks.mark(self.fleet.driver().waited())
     }
 
+    /// How many descriptors each of the server's epoll instances watches; empty if that cannot be
+    /// seen.
+    pub(crate) fn epoll_sizes(&self) -> Vec<usize> {
+        self.server.pid().and_then(|pid| proc_stats::read_epoll_sizes(pid).ok()).unwrap_or_default()
+    }
+
     /// Reads what the server uses.
     pub(crate) fn meter(&self) -> Meter {
         Meter::new(self.server.pid())
@@ -259,12 +263,11 @@ impl Session {
     }
 }
 
-fn parse_payload_bytes(bytes: &str) -> Result<usize, String> {
-    let bytes: usize = bytes.parse().map_err(|_| "must be a number of bytes".to_owned())?;
-    if bytes > PAYLOAD_BYTES_MAX {
-        return Err(format!("must be at most {PAYLOAD_BYTES_MAX}"));
-    }
-    Ok(bytes)
+/// The addresses to connect from, if there is room for the connections.
+fn room(target: &Target, needs: Needs<'_>) -> Result<SourceAddresses, CommandError> {
+    let sources = SourceAddresses::new(target.address, &proc_stats::read_ephemeral_ports()?);
+    require_room(needs.connections, target, &sources)?;
+    Ok(if needs.has_turnover { sources.rotating() } else { sources })
 }
 
 /// Serves the connections for a while: there is nothing else to do.

@@ -2,9 +2,11 @@
 //!
 //! No table, no state, no buffer, no timer: the kernel hands the descriptor back with each event,
 //! and whether bytes are a request or a frame is told by looking at them. What is left is what the
-//! kernel itself costs. Nobody should serve with it: a client that sends half a frame is sent away,
-//! and one that says nothing stays for ever.
+//! kernel itself costs. Of those who asked for `/broadcast` it keeps the descriptors, to send them
+//! what one of them sends. Nobody should serve with it: a client that sends half a frame is sent
+//! away, and one that says nothing stays for ever.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd as _, IntoRawFd as _, RawFd};
@@ -25,6 +27,7 @@ pub(super) fn serve(address: SocketAddr) -> io::Result<()> {
     epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
     let mut events = [EpollEvent::empty(); EVENTS_PER_WAIT];
     let mut buffer = [0; BUFFER_BYTES];
+    let mut subscribers = BTreeSet::new();
     loop {
         let count = match epoll.wait(&mut events, EpollTimeout::NONE) {
             Err(Errno::EINTR) => continue,
@@ -34,8 +37,9 @@ pub(super) fn serve(address: SocketAddr) -> io::Result<()> {
             if event.data() == LISTENER {
                 accept_all(&listener, &epoll)?;
             } else if let Ok(descriptor) = RawFd::try_from(event.data())
-                && !serve_readable(descriptor, &mut buffer)
+                && !serve_readable(descriptor, &mut buffer, &mut subscribers)
             {
+                subscribers.remove(&descriptor);
                 // Takes it off epoll as well.
                 close(descriptor)?;
             }
@@ -60,7 +64,7 @@ fn accept_all(listener: &TcpListener, epoll: &Epoll) -> io::Result<()> {
 }
 
 /// Answers what there is to read; tells whether the connection goes on.
-fn serve_readable(descriptor: RawFd, buffer: &mut [u8]) -> bool {
+fn serve_readable(descriptor: RawFd, buffer: &mut [u8], subscribers: &mut BTreeSet<RawFd>) -> bool {
     let input_bytes = match recv(descriptor, buffer, MsgFlags::empty()) {
         Ok(0) => return false,
         Ok(input_bytes) => input_bytes,
@@ -69,9 +73,23 @@ fn serve_readable(descriptor: RawFd, buffer: &mut [u8]) -> bool {
     let input = &mut buffer[..input_bytes];
     // No frame of a client begins like that: 'G' would be a reserved bit.
     if input.starts_with(b"GET ") {
+        if input.starts_with(b"GET /broadcast ") {
+            subscribers.insert(descriptor);
+        }
         return accept_answer(input).is_some_and(|answer| send_all(descriptor, &answer));
     }
-    answer_frames(input, |answer| send_all(descriptor, answer))
+    let Some(answers) = answer_frames(input) else {
+        return false;
+    };
+    let bytes = &input[..answers.bytes];
+    if answers.has_data && subscribers.contains(&descriptor) {
+        for subscriber in &*subscribers {
+            // Who does not take it all at once will miss the rest, and say so.
+            send_all(*subscriber, bytes);
+        }
+        return !answers.has_control;
+    }
+    send_all(descriptor, bytes) && !answers.is_end
 }
 
 /// The 101 to a request that is there as a whole.
@@ -89,33 +107,58 @@ fn accept_answer(request: &[u8]) -> Option<Vec<u8>> {
     Some(answer.into_bytes())
 }
 
-/// Answers the frames in `input`, which must be short and whole; tells whether the connection goes
-/// on. The client's header leaves room for the server's: the answer is made where the frame lies.
-fn answer_frames(mut input: &mut [u8], mut send: impl FnMut(&[u8]) -> bool) -> bool {
-    while !input.is_empty() {
-        let [first, second, a, b, c, d, rest @ ..] = input else {
-            return false;
+/// What there is to say to some frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Answers {
+    bytes: usize,
+    has_data: bool,
+    has_control: bool,
+    /// The last frame was a Close.
+    is_end: bool,
+}
+
+/// Writes the answers to the frames in `input`, which must be whole and fit the buffer, over their
+/// front: the client's header is longer than the server's. `None` where that cannot be done.
+fn answer_frames(input: &mut [u8]) -> Option<Answers> {
+    let mut answers = Answers::default();
+    let mut at = 0;
+    while at < input.len() && !answers.is_end {
+        let (first, second) = (input[at], *input.get(at + 1)?);
+        let (header_bytes, payload_bytes) = match second & 0x7f {
+            LENGTH_IN_TWO_BYTES => {
+                let length = input.get(at + 2..at + 4)?;
+                (4, usize::from(length[0]) << 8 | usize::from(length[1]))
+            }
+            length if usize::from(length) <= PAYLOAD_BYTES_MAX => (2, usize::from(length)),
+            _ => return None,
         };
-        let (payload_bytes, mask) = (usize::from(*second & 0x7f), [*a, *b, *c, *d]);
-        let (is_masked, opcode) = (*second & 0x80 != 0, *first & 0x0f);
-        if !is_masked || payload_bytes > PAYLOAD_BYTES_MAX || rest.len() < payload_bytes {
-            return false;
+        let payload_at = at + header_bytes + MASK_BYTES;
+        let end = payload_at + payload_bytes;
+        if second & 0x80 == 0 || input.len() < end {
+            return None;
         }
-        for (byte, mask) in rest[..payload_bytes].iter_mut().zip(mask.iter().cycle()) {
-            *byte ^= mask;
+        let opcode = first & 0x0f;
+        answers.has_data |= opcode < CLOSE;
+        answers.has_control |= opcode >= CLOSE;
+        answers.is_end = opcode == CLOSE;
+        if opcode != PONG {
+            let mut mask = [0; MASK_BYTES];
+            mask.copy_from_slice(&input[payload_at - MASK_BYTES..payload_at]);
+            for (byte, mask) in input[payload_at..end].iter_mut().zip(mask.iter().cycle()) {
+                *byte ^= mask;
+            }
+            let answer_at = answers.bytes;
+            input.copy_within(at..at + header_bytes, answer_at);
+            input.copy_within(payload_at..end, answer_at + header_bytes);
+            input[answer_at + 1] &= 0x7f;
+            if opcode == PING {
+                input[answer_at] ^= PING ^ PONG;
+            }
+            answers.bytes += header_bytes + payload_bytes;
         }
-        let (frame, others) = input.split_at_mut(HEADER_BYTES + payload_bytes);
-        if opcode == PING {
-            frame[0] ^= PING ^ PONG;
-        }
-        frame[HEADER_BYTES - 2] = frame[0];
-        frame[HEADER_BYTES - 1] = frame[1] & 0x7f;
-        if opcode != PONG && !send(&frame[HEADER_BYTES - 2..]) || opcode == CLOSE {
-            return false;
-        }
-        input = others;
+        at = end;
     }
-    true
+    Some(answers)
 }
 
 /// Small answers on idle connections always fit into the kernel's buffer.
@@ -127,8 +170,11 @@ fn send_all(descriptor: RawFd, bytes: &[u8]) -> bool {
 const LISTENER: u64 = u64::MAX;
 const EVENTS_PER_WAIT: usize = 256;
 const BUFFER_BYTES: usize = 16 * 1024;
-/// Of a client's short frame: two bytes and the mask.
-const HEADER_BYTES: usize = 6;
+/// What a client may send at a time, so that it is read at once.
+pub(crate) const BYTES_AT_ONCE_MAX: usize = BUFFER_BYTES - 1;
+const MASK_BYTES: usize = 4;
+/// Stands for a length in the two bytes that follow.
+const LENGTH_IN_TWO_BYTES: u8 = 126;
 /// What fits the short length.
 const PAYLOAD_BYTES_MAX: usize = 125;
 const CLOSE: u8 = 0x8;
@@ -142,39 +188,53 @@ mod tests {
     const MASK: [u8; 4] = [1, 2, 3, 4];
 
     fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-        let length = u8::try_from(payload.len()).unwrap();
-        let mut frame = vec![first, 0x80 | length];
+        let mut frame = match u8::try_from(payload.len()) {
+            Ok(length @ ..=125) => vec![first, 0x80 | length],
+            _ => {
+                let [high, low] = u16::try_from(payload.len()).unwrap().to_be_bytes();
+                vec![first, 0x80 | LENGTH_IN_TWO_BYTES, high, low]
+            }
+        };
         frame.extend(MASK);
         frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
         frame
     }
 
-    /// Whether the connection goes on, and what was sent.
-    fn answers(mut input: Vec<u8>) -> (bool, Vec<u8>) {
-        let mut sent = Vec::new();
-        let goes_on = answer_frames(&mut input, |answer| {
-            sent.extend_from_slice(answer);
-            true
-        });
-        (goes_on, sent)
+    /// What is sent, and whether the connection goes on.
+    fn answers(mut input: Vec<u8>) -> Option<(Vec<u8>, bool)> {
+        let answers = answer_frames(&mut input)?;
+        input.truncate(answers.bytes);
+        Some((input, !answers.is_end))
     }
 
     #[test]
     fn frames_are_answered_where_they_lie() {
-        assert_eq!(answers(masked(0x81, b"hello")), (true, b"\x81\x05hello".to_vec()));
-        assert_eq!(answers(masked(0x89, b"hi")), (true, b"\x8a\x02hi".to_vec()));
-        assert_eq!(answers(masked(0x8a, b"hi")), (true, Vec::new()));
-        assert_eq!(answers(masked(0x88, b"\x03\xe8")), (false, b"\x88\x02\x03\xe8".to_vec()));
-        let two = [masked(0x81, b"a"), masked(0x82, b"")].concat();
-        assert_eq!(answers(two), (true, b"\x81\x01a\x82\x00".to_vec()));
+        let goes_on = |answer: &[u8]| Some((answer.to_vec(), true));
+        assert_eq!(answers(masked(0x81, b"hello")), goes_on(b"\x81\x05hello"));
+        assert_eq!(answers(masked(0x89, b"hi")), goes_on(b"\x8a\x02hi"));
+        assert_eq!(answers(masked(0x8a, b"hi")), goes_on(b""));
+        let end = Some((b"\x88\x02\x03\xe8".to_vec(), false));
+        assert_eq!(answers(masked(0x88, b"\x03\xe8")), end);
+        let three = [masked(0x81, b"a"), masked(0x8a, b"pong"), masked(0x82, b"")].concat();
+        assert_eq!(answers(three), goes_on(b"\x81\x01a\x82\x00"));
+    }
+
+    #[test]
+    fn longer_frames_are_answered_too() {
+        let payload = [7; 300];
+        let answer = [&b"\x82\x7e\x01\x2c"[..], &payload].concat();
+        assert_eq!(answers(masked(0x82, &payload)), Some((answer, true)));
     }
 
     #[test]
     fn half_a_frame_is_the_end() {
-        let mut half = masked(0x81, b"hello");
-        half.pop();
-        assert_eq!(answers(half), (false, Vec::new()));
-        assert_eq!(answers(b"\x81\x05hello".to_vec()), (false, Vec::new()), "not masked");
+        for payload in [&b"hello"[..], &[7; 300]] {
+            let whole = masked(0x81, payload);
+            for bytes in 1..whole.len() {
+                assert_eq!(answers(whole[..bytes].to_vec()), None, "{bytes} bytes");
+            }
+        }
+        assert_eq!(answers(b"\x81\x05hello".to_vec()), None, "not masked");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Echo servers on the usual Rust libraries, for the memory study to measure beside tidegate.
+//! Echo servers on the usual Rust libraries, for the study and the comparison to measure beside
+//! tidegate.
 //!
 //! Each is written the way its library's own documentation shows, with the library's defaults:
 //! what is measured is what a user of the library gets. They are part of this program so that
@@ -18,8 +19,9 @@ use clap::{Args, ValueEnum};
 use tungstenite::protocol::WebSocketConfig;
 
 use crate::file_limit;
+pub(crate) use floor::BYTES_AT_ONCE_MAX as FLOOR_BYTES_MAX;
 
-/// Runs one of the servers that the study compares with, until it is ended
+/// Runs one of the servers that study and compare measure, until it is ended
 #[derive(Args, Debug)]
 pub(crate) struct PeerArguments {
     /// Which server

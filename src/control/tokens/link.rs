@@ -178,7 +178,7 @@ fn now() -> Instant {
 }
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
-/// Redis is found again no later than this after it is back.
+/// While Redis is away it is tried again this often, and so found again soon after it is back.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// A connection that did its work for so long is followed by another one without a pause.
 const STEADY: Duration = Duration::from_secs(10);

@@ -65,9 +65,13 @@ impl Places {
     /// Notes which task has the place that was given out as `serial`. The task may have ended
     /// already, or been cancelled: then it gets to know now.
     pub(super) fn occupy(&self, peer: Peer, serial: u64, task: AbortHandle) {
-        match self.lock().by_peer.get_mut(&peer) {
-            Some(occupant) if occupant.serial == serial => occupant.task = Some(task),
-            Some(_) | None => task.abort(),
+        let late = match self.lock().by_peer.get_mut(&peer) {
+            Some(occupant) if occupant.serial == serial => occupant.task.replace(task),
+            Some(_) | None => Some(task),
+        };
+        // With the lock given back: what is dropped with a task may want it.
+        if let Some(task) = late {
+            task.abort();
         }
     }
 

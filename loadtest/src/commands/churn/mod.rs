@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::session::{MessageArguments, Needs, Session, SessionArguments, TURN_MAX};
+use super::options::{MessageArguments, SessionArguments, TimeArguments};
+use super::session::{Needs, Session, TURN_MAX};
 use super::{CommandError, Verdict};
 use crate::clock;
 use crate::driver::{Driver, Workload as _};
 use crate::fleet::Steer;
 use crate::interrupt::Interrupt;
 use crate::message::Pattern;
-use crate::target::parse_path;
-use crate::units::parse_seconds;
-use report::ChurnReport;
+use crate::target::PathArguments;
+pub(crate) use report::ChurnReport;
 use workload::ChurnWorkload;
 
 /// Connects, upgrades, echoes one message and closes, over and over
@@ -27,23 +27,31 @@ pub(crate) struct ChurnArguments {
     session: SessionArguments,
 
     #[command(flatten)]
-    message: MessageArguments,
+    load: ChurnLoad,
+}
 
-    /// Path of the upgrade request
-    #[arg(long, default_value = "/echo", value_parser = parse_path)]
-    path: String,
+/// Who comes and goes, and for how long.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ChurnLoad {
+    #[command(flatten)]
+    pub(crate) message: MessageArguments,
+
+    #[command(flatten)]
+    pub(crate) path: PathArguments,
 
     /// Connections under way at a time
     #[arg(long, value_name = "COUNT", default_value = "64")]
-    concurrency: NonZeroUsize,
+    pub(crate) concurrency: NonZeroUsize,
 
-    /// How long to measure
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
-    seconds: Duration,
+    #[command(flatten)]
+    pub(crate) time: TimeArguments,
+}
 
-    /// How long to connect before that
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
-    warm_up_seconds: Duration,
+impl ChurnLoad {
+    pub(crate) fn needs(&self) -> Needs<'_> {
+        let connections = self.concurrency.get();
+        Needs { path: &self.path.path, connections, has_turnover: true, descriptors: None }
+    }
 }
 
 /// Runs the command.
@@ -51,39 +59,41 @@ pub(crate) fn run(
     arguments: &ChurnArguments,
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
-    let connections = arguments.concurrency.get();
-    let needs = Needs { path: &arguments.path, connections, has_turnover: true, descriptors: None };
-    let mut session = Session::prepare(&arguments.session, needs, interrupt)?;
-    let report = study(arguments, &mut session)?;
+    let mut session = Session::prepare(&arguments.session, arguments.load.needs(), interrupt)?;
+    let report = measure(&arguments.load, &mut session)?;
     session.report(&report, report.has_failures())
 }
 
-fn study(arguments: &ChurnArguments, session: &mut Session) -> Result<ChurnReport, CommandError> {
-    let message = arguments.message;
-    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed)
-        .compressed(arguments.session.address.deflate);
+/// Puts the load on the session's server.
+pub(crate) fn measure(
+    load: &ChurnLoad,
+    session: &mut Session,
+) -> Result<ChurnReport, CommandError> {
+    let message = load.message;
+    let pattern = Pattern::new(message.filling(), message.bytes, session.seed())
+        .compressed(session.is_deflated());
     let mut workload = ChurnWorkload::new(pattern);
-    churn(arguments, "warming up", arguments.warm_up_seconds, session, &mut workload)?;
+    churn(load, "warming up", load.time.warm_up_seconds, session, &mut workload)?;
     let before = session.mark();
     workload.measure();
-    churn(arguments, "measuring", arguments.seconds, session, &mut workload)?;
+    churn(load, "measuring", load.time.seconds, session, &mut workload)?;
     let after = session.mark();
     let completed = workload.completed();
     session.settle(&mut workload)?;
     session.require_server()?;
     let cpu = after.since(&before, "connection", completed);
-    Ok(ChurnReport::new(arguments, cpu, completed, &workload))
+    Ok(ChurnReport::new(load, session, cpu, completed, &workload))
 }
 
 /// Keeps so many connections under way for so long.
 fn churn(
-    arguments: &ChurnArguments,
+    load: &ChurnLoad,
     name: &str,
     duration: Duration,
     session: &mut Session,
     workload: &mut ChurnWorkload,
 ) -> Result<(), CommandError> {
-    let concurrency = arguments.concurrency.get();
+    let concurrency = load.concurrency.get();
     let step = session.begin(&format!("{name} (ms)"), millis(duration));
     let began = clock::now();
     session.drive(workload, |driver: &mut Driver, workload| {

@@ -4,15 +4,17 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::ChurnArguments;
+use super::ChurnLoad;
 use super::workload::ChurnWorkload;
+use crate::commands::figures::Figures;
+use crate::commands::session::Session;
 use crate::cpu_use::CpuUse;
 use crate::latency::LatencySummary;
 use crate::tally::Tally;
 
 /// The report.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct ChurnReport {
+pub(crate) struct ChurnReport {
     command: &'static str,
     address: String,
     path: String,
@@ -29,18 +31,19 @@ pub(super) struct ChurnReport {
 
 impl ChurnReport {
     pub(super) fn new(
-        arguments: &ChurnArguments,
+        load: &ChurnLoad,
+        session: &Session,
         cpu: CpuUse,
         connections: u64,
         workload: &ChurnWorkload,
     ) -> Self {
         Self {
             command: "churn",
-            address: arguments.session.address.as_str().to_owned(),
-            path: arguments.path.clone(),
-            concurrency: arguments.concurrency.get(),
-            message_bytes: arguments.message.bytes,
-            message_kind: arguments.message.filling().as_str(),
+            address: session.address().to_owned(),
+            path: load.path.path.clone(),
+            concurrency: load.concurrency.get(),
+            message_bytes: load.message.bytes,
+            message_kind: load.message.filling().as_str(),
             connections,
             connections_per_second: cpu.per_second(connections),
             connect_to_upgrade: workload.upgrades().summary(),
@@ -52,6 +55,15 @@ impl ChurnReport {
 
     pub(super) fn has_failures(&self) -> bool {
         self.failures.count() > 0
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        Figures {
+            units: self.connections,
+            cpu: self.cpu,
+            latency: self.connect_to_echo,
+            failures: self.failures.clone(),
+        }
     }
 }
 

@@ -7,17 +7,16 @@ mod report;
 mod workload;
 
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::time::Duration;
 
 use clap::Args;
 
-use super::session::{MessageArguments, Needs, SERVE, Session, SessionArguments};
+use super::options::{MessageArguments, SessionArguments, TimeArguments};
+use super::session::{Needs, SERVE, Session};
 use super::{CommandError, Verdict};
 use crate::interrupt::Interrupt;
 use crate::message::Pattern;
-use crate::target::parse_path;
-use crate::units::parse_seconds;
-use report::EchoReport;
+use crate::target::PathArguments;
+pub(crate) use report::EchoReport;
 use workload::EchoWorkload;
 
 /// Keeps messages in flight on every connection and verifies the echoes
@@ -27,27 +26,35 @@ pub(crate) struct EchoArguments {
     session: SessionArguments,
 
     #[command(flatten)]
-    message: MessageArguments,
+    load: EchoLoad,
+}
 
-    /// Path of the upgrade request
-    #[arg(long, default_value = "/echo", value_parser = parse_path)]
-    path: String,
+/// What is sent, and for how long.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct EchoLoad {
+    #[command(flatten)]
+    pub(crate) message: MessageArguments,
+
+    #[command(flatten)]
+    pub(crate) path: PathArguments,
 
     /// Connections to open
     #[arg(long, value_name = "COUNT", default_value = "100")]
-    connections: NonZeroUsize,
+    pub(crate) connections: NonZeroUsize,
 
     /// Messages in flight on each connection
     #[arg(long, value_name = "COUNT", default_value = "1")]
-    in_flight: NonZeroU32,
+    pub(crate) in_flight: NonZeroU32,
 
-    /// How long to measure
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
-    seconds: Duration,
+    #[command(flatten)]
+    pub(crate) time: TimeArguments,
+}
 
-    /// How long to send before that
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
-    warm_up_seconds: Duration,
+impl EchoLoad {
+    pub(crate) fn needs(&self) -> Needs<'_> {
+        let connections = self.connections.get();
+        Needs { path: &self.path.path, connections, ..Needs::default() }
+    }
 }
 
 /// Runs the command.
@@ -55,31 +62,37 @@ pub(crate) fn run(
     arguments: &EchoArguments,
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
-    let connections = arguments.connections.get();
-    let needs = Needs { path: &arguments.path, connections, ..Needs::default() };
-    let mut session = Session::prepare(&arguments.session, needs, interrupt)?;
-    let report = study(arguments, &mut session)?;
+    let mut session = Session::prepare(&arguments.session, arguments.load.needs(), interrupt)?;
+    let report = measure(&arguments.load, &mut session)?;
     session.report(&report, report.has_failures())
 }
 
-fn study(arguments: &EchoArguments, session: &mut Session) -> Result<EchoReport, CommandError> {
-    let EchoArguments { message, seconds, warm_up_seconds, .. } = arguments;
-    let connections = arguments.connections.get();
-    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed)
-        .compressed(arguments.session.address.deflate);
-    let mut workload = EchoWorkload::new(pattern, connections, arguments.in_flight);
+/// Puts the load on the session's server.
+pub(crate) fn measure(load: &EchoLoad, session: &mut Session) -> Result<EchoReport, CommandError> {
+    let EchoLoad { message, time, .. } = load;
+    let connections = load.connections.get();
+    let pattern = Pattern::new(message.filling(), message.bytes, session.seed())
+        .compressed(session.is_deflated());
+    let mut workload = EchoWorkload::new(pattern, connections, load.in_flight);
+    let at_rest = session.epoll_sizes();
     session.open("opening", None, connections, &mut workload)?;
 
     workload.begin(session.fleet.driver());
-    session.run_for("warming up", *warm_up_seconds, &mut workload, |_, _| SERVE)?;
+    session.run_for("warming up", time.warm_up_seconds, &mut workload, |_, _| SERVE)?;
     let before = session.mark();
     workload.measure();
-    session.run_for("measuring", *seconds, &mut workload, |_, _| SERVE)?;
+    session.run_for("measuring", time.seconds, &mut workload, |_, _| SERVE)?;
     let after = session.mark();
+    let spread = spread(&at_rest, &session.epoll_sizes());
     workload.finish();
     session.settle(&mut workload)?;
     session.close(&mut workload)?;
 
     let cpu = after.since(&before, "message", workload.measured());
-    Ok(EchoReport::new(arguments, cpu, &workload))
+    Ok(EchoReport::new(load, session, cpu, spread, &workload))
+}
+
+/// How many connections each of the server's epoll instances got.
+fn spread(at_rest: &[usize], loaded: &[usize]) -> Vec<usize> {
+    at_rest.iter().zip(loaded).map(|(before, after)| after.saturating_sub(*before)).collect()
 }

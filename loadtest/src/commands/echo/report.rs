@@ -4,15 +4,17 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::EchoArguments;
+use super::EchoLoad;
 use super::workload::EchoWorkload;
+use crate::commands::figures::Figures;
+use crate::commands::session::Session;
 use crate::cpu_use::CpuUse;
 use crate::latency::LatencySummary;
 use crate::tally::Tally;
 
 /// The report.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct EchoReport {
+pub(crate) struct EchoReport {
     command: &'static str,
     address: String,
     path: String,
@@ -20,6 +22,8 @@ pub(super) struct EchoReport {
     in_flight: u32,
     message_bytes: usize,
     message_kind: &'static str,
+    /// Of the server's epoll instances, as far as they can be seen: one for each loop.
+    connections_per_epoll: Vec<usize>,
     messages: u64,
     messages_per_second: f64,
     latency: Option<LatencySummary>,
@@ -28,16 +32,23 @@ pub(super) struct EchoReport {
 }
 
 impl EchoReport {
-    pub(super) fn new(arguments: &EchoArguments, cpu: CpuUse, workload: &EchoWorkload) -> Self {
+    pub(super) fn new(
+        load: &EchoLoad,
+        session: &Session,
+        cpu: CpuUse,
+        spread: Vec<usize>,
+        workload: &EchoWorkload,
+    ) -> Self {
         let messages = workload.measured();
         Self {
             command: "echo",
-            address: arguments.session.address.as_str().to_owned(),
-            path: arguments.path.clone(),
-            connections: arguments.connections.get(),
-            in_flight: arguments.in_flight.get(),
-            message_bytes: arguments.message.bytes,
-            message_kind: arguments.message.filling().as_str(),
+            address: session.address().to_owned(),
+            path: load.path.path.clone(),
+            connections: load.connections.get(),
+            in_flight: load.in_flight.get(),
+            message_bytes: load.message.bytes,
+            message_kind: load.message.filling().as_str(),
+            connections_per_epoll: spread,
             messages,
             messages_per_second: cpu.per_second(messages),
             latency: workload.latencies().summary(),
@@ -48,6 +59,19 @@ impl EchoReport {
 
     pub(super) fn has_failures(&self) -> bool {
         self.failures.count() > 0
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        Figures {
+            units: self.messages,
+            cpu: self.cpu,
+            latency: self.latency,
+            failures: self.failures.clone(),
+        }
+    }
+
+    pub(crate) fn connections_per_epoll(&self) -> &[usize] {
+        &self.connections_per_epoll
     }
 }
 

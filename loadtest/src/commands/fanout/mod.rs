@@ -3,6 +3,7 @@
 //! Publishers send bursts; the next burst follows when every subscriber has received the last one
 //! completely. Every publication must reach every subscriber, once and in order.
 
+mod amount;
 mod report;
 mod workload;
 
@@ -11,7 +12,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::session::{MessageArguments, Needs, SERVE, Session, SessionArguments};
+use super::options::{MessageArguments, SessionArguments};
+use super::session::{Needs, SERVE, Session};
 use super::{CommandError, Verdict};
 use crate::clock;
 use crate::driver::Workload as _;
@@ -19,7 +21,8 @@ use crate::fleet::Steer;
 use crate::interrupt::Interrupt;
 use crate::message::{Pattern, STAMP_BYTES};
 use crate::target::parse_path;
-use report::FanoutReport;
+pub(crate) use amount::Amount;
+pub(crate) use report::FanoutReport;
 use workload::FanoutWorkload;
 
 /// Publishes to many subscribers and verifies that each receives everything once and in order
@@ -29,30 +32,44 @@ pub(crate) struct FanoutArguments {
     session: SessionArguments,
 
     #[command(flatten)]
-    message: MessageArguments,
+    load: FanoutLoad,
+}
+
+/// What is published to whom, and how much of it.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct FanoutLoad {
+    #[command(flatten)]
+    pub(crate) message: MessageArguments,
 
     #[command(flatten)]
-    paths: BroadcastPaths,
+    pub(crate) paths: BroadcastPaths,
 
     /// Connections that receive
     #[arg(long, value_name = "COUNT", default_value = "100")]
-    subscribers: NonZeroUsize,
+    pub(crate) subscribers: NonZeroUsize,
 
     /// Connections that send
     #[arg(long, value_name = "COUNT", default_value = "1")]
-    publishers: NonZeroUsize,
-
-    /// Publications of each publisher
-    #[arg(long, value_name = "COUNT", default_value = "1000")]
-    publications: NonZeroUsize,
+    pub(crate) publishers: NonZeroUsize,
 
     /// Publications that each publisher sends at once
     #[arg(long, value_name = "COUNT", default_value = "1")]
-    burst: NonZeroUsize,
+    pub(crate) burst: NonZeroUsize,
 
-    /// Publications of each publisher before those that are measured
-    #[arg(long, value_name = "COUNT", default_value = "10")]
-    warm_up: usize,
+    /// Publications of each publisher, or how long to publish, as `2s`
+    #[arg(long, value_name = "AMOUNT", default_value = "1000")]
+    pub(crate) publications: Amount,
+
+    /// The same, before those that are measured
+    #[arg(long, value_name = "AMOUNT", default_value = "10")]
+    pub(crate) warm_up: Amount,
+}
+
+impl FanoutLoad {
+    pub(crate) fn needs(&self) -> Needs<'_> {
+        let connections = self.subscribers.get().saturating_add(self.publishers.get());
+        Needs { path: &self.paths.subscribe_path, connections, ..Needs::default() }
+    }
 }
 
 /// Where publishers and subscribers connect to.
@@ -72,12 +89,10 @@ pub(crate) fn run(
     arguments: &FanoutArguments,
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
-    require_stamp(arguments.message.bytes)?;
-    let connections = arguments.subscribers.get().saturating_add(arguments.publishers.get());
-    let path = &arguments.paths.subscribe_path;
-    let needs = Needs { path, connections, ..Needs::default() };
-    let mut session = Session::prepare(&arguments.session, needs, interrupt)?;
-    let report = study(arguments, &mut session)?;
+    let load = &arguments.load;
+    require_stamp(load.message.bytes)?;
+    let mut session = Session::prepare(&arguments.session, load.needs(), interrupt)?;
+    let report = measure(load, &mut session)?;
     session.report(&report, report.has_failures())
 }
 
@@ -91,51 +106,62 @@ pub(crate) fn require_stamp(payload_bytes: usize) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn study(arguments: &FanoutArguments, session: &mut Session) -> Result<FanoutReport, CommandError> {
-    let FanoutArguments { message, subscribers, publishers, .. } = arguments;
-    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed)
-        .compressed(arguments.session.address.deflate);
+/// Puts the load on the session's server.
+pub(crate) fn measure(
+    load: &FanoutLoad,
+    session: &mut Session,
+) -> Result<FanoutReport, CommandError> {
+    let FanoutLoad { message, subscribers, publishers, .. } = load;
+    let pattern = Pattern::new(message.filling(), message.bytes, session.seed())
+        .compressed(session.is_deflated());
     let mut workload = FanoutWorkload::new(pattern, publishers.get(), subscribers.get());
     session.open("subscribers", None, subscribers.get(), &mut workload)?;
-    let path = arguments.paths.publish_path.as_str().into();
+    let path = load.paths.publish_path.as_str().into();
     session.open("publishers", Some(&path), publishers.get(), &mut workload)?;
     workload.begin(session.fleet.driver());
     // A server may subscribe a connection only after its 101 has left.
     session.run_for("subscribing", SUBSCRIBE_WAIT, &mut workload, |_, _| SERVE)?;
 
-    publish(arguments, "warming up", arguments.warm_up, session, &mut workload)?;
+    publish(load, "warming up", load.warm_up, session, &mut workload)?;
     workload.measure();
     let before = session.mark();
-    publish(arguments, "publishing", arguments.publications.get(), session, &mut workload)?;
+    let sent = publish(load, "publishing", load.publications, session, &mut workload)?;
     let after = session.mark();
     let deliveries = workload.delivered();
     // What comes now comes again: everything was received.
     session.run_for("listening", LISTEN_WAIT, &mut workload, |_, _| SERVE)?;
     session.close(&mut workload)?;
-    Ok(FanoutReport::new(arguments, after.since(&before, "delivery", deliveries), &workload))
+    let cpu = after.since(&before, "delivery", deliveries);
+    Ok(FanoutReport::new(load, session, cpu, sent, &workload))
 }
 
 /// Sends so many publications of each publisher in bursts, and waits until all were received.
+/// Returns how many they were.
 fn publish(
-    arguments: &FanoutArguments,
+    load: &FanoutLoad,
     name: &str,
-    publications: usize,
+    amount: Amount,
     session: &mut Session,
     workload: &mut FanoutWorkload,
-) -> Result<(), CommandError> {
-    let step = session.begin(name, publications);
-    let (burst, timeout) = (arguments.burst.get(), arguments.session.timeout);
-    let (mut sent, mut deadline) = (0, clock::now());
+) -> Result<usize, CommandError> {
+    let began = clock::now();
+    let step = session.begin(name, amount.steps());
+    let (burst, timeout) = (load.burst.get(), session.answer_max());
+    let (mut sent, mut deadline) = (0, began);
     session.drive(workload, |driver, workload| {
         if workload.is_over() {
             return Steer::Done;
         }
         if workload.is_everything_received() {
-            step.reach(sent);
-            if sent == publications {
+            let left = amount.left(sent, clock::now().saturating_duration_since(began));
+            step.reach(amount.steps().saturating_sub(left));
+            if left == 0 {
                 return Steer::Done;
             }
-            let count = burst.min(publications - sent);
+            let count = match amount {
+                Amount::Publications(_) => burst.min(left),
+                Amount::Time(_) => burst,
+            };
             workload.publish(count, driver);
             sent += count;
             deadline = clock::now() + timeout;
@@ -150,7 +176,7 @@ fn publish(
     })?;
     let failures = workload.failures();
     step.end(format_args!("{name}: {sent} sent by each publisher, {failures} failures"));
-    Ok(())
+    Ok(sent)
 }
 
 const SUBSCRIBE_WAIT: Duration = Duration::from_millis(200);

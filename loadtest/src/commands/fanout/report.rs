@@ -4,15 +4,17 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::FanoutArguments;
+use super::FanoutLoad;
 use super::workload::FanoutWorkload;
+use crate::commands::figures::Figures;
+use crate::commands::session::Session;
 use crate::cpu_use::CpuUse;
 use crate::latency::LatencySummary;
 use crate::tally::Tally;
 
 /// The report.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct FanoutReport {
+pub(crate) struct FanoutReport {
     command: &'static str,
     address: String,
     publish_path: String,
@@ -34,19 +36,25 @@ pub(super) struct FanoutReport {
 }
 
 impl FanoutReport {
-    pub(super) fn new(arguments: &FanoutArguments, cpu: CpuUse, workload: &FanoutWorkload) -> Self {
+    pub(super) fn new(
+        load: &FanoutLoad,
+        session: &Session,
+        cpu: CpuUse,
+        sent: usize,
+        workload: &FanoutWorkload,
+    ) -> Self {
         let deliveries = workload.delivered();
         Self {
             command: "fanout",
-            address: arguments.session.address.as_str().to_owned(),
-            publish_path: arguments.paths.publish_path.clone(),
-            subscribe_path: arguments.paths.subscribe_path.clone(),
-            publishers: arguments.publishers.get(),
-            subscribers: arguments.subscribers.get(),
-            publications_per_publisher: arguments.publications.get(),
-            burst: arguments.burst.get(),
-            message_bytes: arguments.message.bytes,
-            message_kind: arguments.message.filling().as_str(),
+            address: session.address().to_owned(),
+            publish_path: load.paths.publish_path.clone(),
+            subscribe_path: load.paths.subscribe_path.clone(),
+            publishers: load.publishers.get(),
+            subscribers: load.subscribers.get(),
+            publications_per_publisher: sent,
+            burst: load.burst.get(),
+            message_bytes: load.message.bytes,
+            message_kind: load.message.filling().as_str(),
             deliveries,
             deliveries_per_second: cpu.per_second(deliveries),
             lost: workload.lost(),
@@ -59,6 +67,15 @@ impl FanoutReport {
 
     pub(super) fn has_failures(&self) -> bool {
         self.failures.count() > 0
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        Figures {
+            units: self.deliveries,
+            cpu: self.cpu,
+            latency: self.latency,
+            failures: self.failures.clone(),
+        }
     }
 }
 

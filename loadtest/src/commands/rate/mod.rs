@@ -8,19 +8,18 @@ mod report;
 mod workload;
 
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::time::Duration;
 
 use clap::Args;
 
-use super::session::{MessageArguments, Needs, Session, SessionArguments};
+use super::options::{MessageArguments, SessionArguments, TimeArguments};
+use super::session::{Needs, Session};
 use super::{CommandError, Verdict};
 use crate::clock;
 use crate::interrupt::Interrupt;
 use crate::message::Pattern;
 use crate::schedule::Schedule;
-use crate::target::parse_path;
-use crate::units::parse_seconds;
-use report::RateReport;
+use crate::target::PathArguments;
+pub(crate) use report::RateReport;
 use workload::RateWorkload;
 
 /// Sends messages at a given rate, whatever the server does, and verifies the echoes
@@ -30,27 +29,35 @@ pub(crate) struct RateArguments {
     session: SessionArguments,
 
     #[command(flatten)]
-    message: MessageArguments,
+    load: RateLoad,
+}
 
-    /// Path of the upgrade request
-    #[arg(long, default_value = "/echo", value_parser = parse_path)]
-    path: String,
+/// What is sent, and for how long.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RateLoad {
+    #[command(flatten)]
+    pub(crate) message: MessageArguments,
+
+    #[command(flatten)]
+    pub(crate) path: PathArguments,
 
     /// Messages to send per second, on all connections together
     #[arg(long, value_name = "MESSAGES_PER_SECOND")]
-    rate: NonZeroU32,
+    pub(crate) rate: NonZeroU32,
 
     /// Connections to send them on, in turn
     #[arg(long, value_name = "COUNT", default_value = "100")]
-    connections: NonZeroUsize,
+    pub(crate) connections: NonZeroUsize,
 
-    /// How long to measure
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
-    seconds: Duration,
+    #[command(flatten)]
+    pub(crate) time: TimeArguments,
+}
 
-    /// How long to send before that
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
-    warm_up_seconds: Duration,
+impl RateLoad {
+    pub(crate) fn needs(&self) -> Needs<'_> {
+        let connections = self.connections.get();
+        Needs { path: &self.path.path, connections, ..Needs::default() }
+    }
 }
 
 /// Runs the command.
@@ -58,29 +65,28 @@ pub(crate) fn run(
     arguments: &RateArguments,
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
-    let connections = arguments.connections.get();
-    let needs = Needs { path: &arguments.path, connections, ..Needs::default() };
-    let mut session = Session::prepare(&arguments.session, needs, interrupt)?;
-    let report = study(arguments, &mut session)?;
+    let mut session = Session::prepare(&arguments.session, arguments.load.needs(), interrupt)?;
+    let report = measure(&arguments.load, &mut session)?;
     session.report(&report, report.has_failures())
 }
 
-fn study(arguments: &RateArguments, session: &mut Session) -> Result<RateReport, CommandError> {
-    let RateArguments { message, seconds, warm_up_seconds, .. } = arguments;
-    let connections = arguments.connections.get();
-    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed)
-        .compressed(arguments.session.address.deflate);
+/// Puts the load on the session's server.
+pub(crate) fn measure(load: &RateLoad, session: &mut Session) -> Result<RateReport, CommandError> {
+    let RateLoad { message, time, .. } = load;
+    let connections = load.connections.get();
+    let pattern = Pattern::new(message.filling(), message.bytes, session.seed())
+        .compressed(session.is_deflated());
     let mut workload = RateWorkload::new(pattern, connections);
     session.open("opening", None, connections, &mut workload)?;
 
-    let schedule = Schedule::new(clock::now(), arguments.rate.get(), connections);
+    let schedule = Schedule::new(clock::now(), load.rate.get(), connections);
     workload.begin(schedule, session.fleet.driver());
-    session.run_for("warming up", *warm_up_seconds, &mut workload, |driver, workload| {
+    session.run_for("warming up", time.warm_up_seconds, &mut workload, |driver, workload| {
         workload.send_due(driver)
     })?;
     let before = session.mark();
     workload.measure();
-    session.run_for("measuring", *seconds, &mut workload, |driver, workload| {
+    session.run_for("measuring", time.seconds, &mut workload, |driver, workload| {
         workload.send_due(driver)
     })?;
     let after = session.mark();
@@ -88,5 +94,5 @@ fn study(arguments: &RateArguments, session: &mut Session) -> Result<RateReport,
     session.settle(&mut workload)?;
     session.close(&mut workload)?;
 
-    Ok(RateReport::new(arguments, after.since(&before, "message", sent), sent, &workload))
+    Ok(RateReport::new(load, session, after.since(&before, "message", sent), sent, &workload))
 }

@@ -4,15 +4,17 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::RateArguments;
+use super::RateLoad;
 use super::workload::RateWorkload;
+use crate::commands::figures::Figures;
+use crate::commands::session::Session;
 use crate::cpu_use::CpuUse;
 use crate::latency::LatencySummary;
 use crate::tally::Tally;
 
 /// The report.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct RateReport {
+pub(crate) struct RateReport {
     command: &'static str,
     address: String,
     path: String,
@@ -32,19 +34,20 @@ pub(super) struct RateReport {
 
 impl RateReport {
     pub(super) fn new(
-        arguments: &RateArguments,
+        load: &RateLoad,
+        session: &Session,
         cpu: CpuUse,
         messages_sent: u64,
         workload: &RateWorkload,
     ) -> Self {
         Self {
             command: "rate",
-            address: arguments.session.address.as_str().to_owned(),
-            path: arguments.path.clone(),
-            connections: arguments.connections.get(),
-            message_bytes: arguments.message.bytes,
-            message_kind: arguments.message.filling().as_str(),
-            rate_messages_per_second: arguments.rate.get(),
+            address: session.address().to_owned(),
+            path: load.path.path.clone(),
+            connections: load.connections.get(),
+            message_bytes: load.message.bytes,
+            message_kind: load.message.filling().as_str(),
+            rate_messages_per_second: load.rate.get(),
             messages_sent,
             messages_echoed: workload.latencies().count(),
             latency: workload.latencies().summary(),
@@ -56,6 +59,15 @@ impl RateReport {
 
     pub(super) fn has_failures(&self) -> bool {
         self.failures.count() > 0
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        Figures {
+            units: self.messages_sent,
+            cpu: self.cpu,
+            latency: self.latency,
+            failures: self.failures.clone(),
+        }
     }
 }
 

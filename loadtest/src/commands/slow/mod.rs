@@ -16,7 +16,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::fanout::{BroadcastPaths, require_stamp};
-use super::session::{MessageArguments, Needs, Session, SessionArguments};
+use super::options::{MessageArguments, SessionArguments};
+use super::session::{Needs, Session};
 use super::{CommandError, Verdict};
 use crate::clock;
 use crate::fleet::Steer;

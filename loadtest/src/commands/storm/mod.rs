@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::session::{Needs, SERVE, Session, SessionArguments};
+use super::options::SessionArguments;
+use super::session::{Needs, SERVE, Session};
 use super::{CommandError, Verdict};
 use crate::fleet::Steer;
 use crate::interrupt::Interrupt;
-use crate::target::parse_path;
+use crate::target::PathArguments;
 use report::StormReport;
 use workload::StormWorkload;
 
@@ -25,9 +26,8 @@ pub(crate) struct StormArguments {
     #[command(flatten)]
     session: SessionArguments,
 
-    /// Path of the upgrade request
-    #[arg(long, default_value = "/echo", value_parser = parse_path)]
-    path: String,
+    #[command(flatten)]
+    path: PathArguments,
 
     /// Connections that are cut off and reconnect
     #[arg(long, value_name = "COUNT")]
@@ -40,7 +40,8 @@ pub(crate) fn run(
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
     let connections = arguments.connections.get();
-    let needs = Needs { path: &arguments.path, connections, has_turnover: true, descriptors: None };
+    let needs =
+        Needs { path: &arguments.path.path, connections, has_turnover: true, descriptors: None };
     let mut session = Session::prepare(&arguments.session, needs, interrupt)?;
     let report = study(arguments, &mut session)?;
     session.report(&report, report.has_failures())

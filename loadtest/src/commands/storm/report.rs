@@ -38,7 +38,7 @@ impl StormReport {
         Self {
             command: "storm",
             address: arguments.session.address.as_str().to_owned(),
-            path: arguments.path.clone(),
+            path: arguments.path.path.clone(),
             connections: arguments.connections.get(),
             connections_served: workload.upgrades().count(),
             until_last_served: until_last_served.map(Seconds),

@@ -5,8 +5,8 @@
 
 use super::canvas::{Canvas, pixels, tick_bytes, tick_label};
 use super::document::{Outcome, RowReport, ServersPart};
-use super::report::grouped;
-use super::rows::TIDEGATE;
+use crate::servers::TIDEGATE;
+use crate::table::grouped;
 use crate::units::shown_bytes;
 
 /// Draws the chart, if anything was measured.

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::inner_view::InnerView;
-use super::machine::Machine;
 use crate::commands::idle::CycleReport;
+use crate::machine::Machine;
 use crate::meter::Snapshot;
 use crate::proc_stats::{KernelStats, ProcessStats};
 use crate::tally::Tally;

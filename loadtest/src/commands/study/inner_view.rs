@@ -6,15 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::http_fetch::fetch;
-
-/// How a server can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Inquiry {
-    /// `net/http/pprof`, and the count of goroutines beside it.
-    Go,
-    /// The count of tokio's tasks.
-    Tasks,
-}
+use crate::servers::Inquiry;
 
 /// What it answered.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]

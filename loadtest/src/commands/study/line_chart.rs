@@ -4,7 +4,7 @@ use svg::node::element::{Circle, Polyline};
 
 use super::canvas::{Canvas, pixels, tick_bytes, tick_label};
 use super::document::SweepPart;
-use super::report::grouped;
+use crate::table::grouped;
 use crate::units::shown_bytes;
 
 /// Draws the chart, if there are at least two points.

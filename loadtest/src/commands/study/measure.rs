@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use super::document::{Cycle, Figures, Outcome};
 use super::inner_view::InnerView;
-use super::ports::Ports;
 use super::process_log::ProcessLog;
-use super::rows::{Launch, Row};
 use super::thread_limit::{self, ThreadLimit};
 use crate::clock;
 use crate::commands::CommandError;
@@ -20,6 +18,7 @@ use crate::meter::Meter;
 use crate::output::{self, Output};
 use crate::proc_stats;
 use crate::server_process::SpawnedServer;
+use crate::servers::{Launch, Ports, Row};
 use crate::source_address::SourceAddresses;
 use crate::target::Target;
 
@@ -61,12 +60,7 @@ impl Bench<'_> {
             Err(error) => return Err(error),
         };
 
-        let target = Target {
-            address: listen,
-            authority: listen.to_string(),
-            path: PATH.to_owned(),
-            deflate: false,
-        };
+        let target = Target::at(listen, PATH);
         let fleet = Fleet::new(self.driver_options(target, plan.seed)?, self.interrupt.clone())?;
         let mut views = Vec::new();
         let course = Course::new(&plan, output, Meter::new(server.pid()), fleet);

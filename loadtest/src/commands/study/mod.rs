@@ -1,7 +1,7 @@
 //! `loadtest study`: what an idle connection costs, for tidegate and for the servers beside it.
 //!
 //! The study is `loadtest idle` for one server after the other, each started for its own row and
-//! ended after it. Follow a row: [`rows`] finds the server, [`measure`] runs it through the idle
+//! ended after it. Follow a row: the catalogue of servers finds it, [`measure`] runs it through the idle
 //! course, [`inner_view`] asks it what the kernel cannot see, [`document`] keeps the raw figures,
 //! and [`report`], [`bar_chart`] and [`line_chart`] make the report from them alone.
 
@@ -11,22 +11,16 @@ mod document;
 mod http_fetch;
 mod inner_view;
 mod line_chart;
-mod machine;
-
 mod measure;
-mod ports;
 mod process_log;
 mod report;
-mod rows;
 mod scale;
 mod store;
 mod sweep;
 mod thread_limit;
 
-use std::env;
-use std::io;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -36,13 +30,12 @@ use tempfile::TempDir;
 use super::idle::{Check, Plan, require_files};
 use super::{CommandError, Verdict};
 use crate::interrupt::Interrupt;
+use crate::machine::Machine;
 use crate::output::{Output, note};
+use crate::servers::{Installation, InstallationArguments, Launch, Ports, ROWS, Row, TIDEGATE};
 use crate::units::parse_seconds;
 use document::{Document, Outcome, RowReport, ServersPart, SweepPart, Treatment};
-use machine::Machine;
 use measure::Bench;
-use ports::Ports;
-use rows::{Installation, ROWS, Row, TIDEGATE};
 use scale::ScalePlan;
 pub(crate) use scale::{WorkerArguments, run_worker};
 use store::{Store, documentation};
@@ -106,13 +99,8 @@ pub(crate) struct StudyArguments {
     #[arg(long, conflicts_with = "out")]
     write_docs: bool,
 
-    /// The tidegate to measure, instead of the one beside this program
-    #[arg(long, value_name = "PROGRAM")]
-    tidegate: Option<PathBuf>,
-
-    /// Where scripts/install-peers put the other servers, instead of target/peers
-    #[arg(long, value_name = "DIRECTORY")]
-    peers: Option<PathBuf>,
+    #[command(flatten)]
+    installation: InstallationArguments,
 
     /// Print the raw figures as one JSON document instead of the report
     #[arg(long)]
@@ -124,14 +112,19 @@ pub(crate) fn run(
     arguments: &StudyArguments,
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
-    let places = Places::new(arguments)?;
+    let installation = arguments.installation.find()?;
+    let out = match &arguments.out {
+        Some(out) => out.clone(),
+        None if arguments.write_docs => documentation(),
+        None => installation.target.join("study"),
+    };
     // Read first: a study that cannot be saved must not be made.
-    let store = Store::open(places.out)?;
+    let store = Store::open(out)?;
     let mut document = store.load()?;
     let measured = if arguments.render {
         Document::default()
     } else {
-        let study = Study { arguments, installation: places.installation };
+        let study = Study { arguments, installation };
         study.measure(interrupt)?
     };
     let has_failures = measured.has_failures();
@@ -140,29 +133,6 @@ pub(crate) fn run(
     Output::new(arguments.json).report(&document)?;
     note(format_args!("written to {}", store.report().display()));
     Ok(if has_failures { Verdict::Failures } else { Verdict::Fine })
-}
-
-/// Where things are.
-struct Places {
-    installation: Installation,
-    out: PathBuf,
-}
-
-impl Places {
-    fn new(arguments: &StudyArguments) -> io::Result<Self> {
-        let loadtest = env::current_exe()?;
-        let beside = loadtest.parent().unwrap_or_else(|| Path::new("."));
-        // The one above `debug` and `release`.
-        let target = beside.parent().unwrap_or(beside);
-        let out = match &arguments.out {
-            Some(out) => out.clone(),
-            None if arguments.write_docs => documentation(),
-            None => target.join("study"),
-        };
-        let tidegate = arguments.tidegate.clone().unwrap_or_else(|| beside.join("tidegate"));
-        let peers = arguments.peers.clone().unwrap_or_else(|| target.join("peers"));
-        Ok(Self { out, installation: Installation { loadtest, tidegate, peers } })
-    }
 }
 
 /// A study under way.
@@ -267,7 +237,7 @@ impl Study<'_> {
     }
 
     /// The row of tidegate, which a sweep and a scale cannot do without.
-    fn tidegate(&self) -> Result<(&'static Row, rows::Launch), CommandError> {
+    fn tidegate(&self) -> Result<(&'static Row, Launch), CommandError> {
         let row = Row::find(TIDEGATE)
             .ok_or_else(|| CommandError::Usage("there is no row of tidegate".to_owned()))?;
         let launch = row.prepare(&self.installation).map_err(CommandError::Usage)?;

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::session::{MessageArguments, Needs, SERVE, Session, SessionArguments, TURN_MAX};
+use super::options::{MessageArguments, SessionArguments};
+use super::session::{Needs, SERVE, Session, TURN_MAX};
 use super::{CommandError, Verdict};
 use crate::clock;
 use crate::fleet::Steer;
 use crate::interrupt::Interrupt;
 use crate::message::Pattern;
-use crate::target::parse_path;
+use crate::target::PathArguments;
 use crate::units::parse_seconds;
 use report::{Pressure, UlimitReport};
 use workload::{Stage, UlimitWorkload};
@@ -31,9 +32,8 @@ pub(crate) struct UlimitArguments {
     #[command(flatten)]
     message: MessageArguments,
 
-    /// Path of the upgrade request
-    #[arg(long, default_value = "/echo", value_parser = parse_path)]
-    path: String,
+    #[command(flatten)]
+    path: PathArguments,
 
     /// Open files that the server is allowed
     #[arg(long, value_name = "COUNT", default_value = "256")]
@@ -58,7 +58,7 @@ pub(crate) fn run(
         return Err(CommandError::Usage(reason.to_owned()));
     }
     let needs = Needs {
-        path: &arguments.path,
+        path: &arguments.path.path,
         // Newcomers come while the others are still there.
         connections: arguments.clients.get().saturating_mul(2),
         descriptors: Some(arguments.descriptors),

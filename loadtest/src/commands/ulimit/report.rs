@@ -50,7 +50,7 @@ impl UlimitReport {
         Self {
             command: "ulimit",
             address: arguments.session.address.as_str().to_owned(),
-            path: arguments.path.clone(),
+            path: arguments.path.path.clone(),
             descriptors: arguments.descriptors.get(),
             clients: arguments.clients.get(),
             arrived,

@@ -1,5 +1,6 @@
 // An echo server with one goroutine for all connections, which epoll tells it to read, on
-// gobwas/ws: the upgrade copies nothing, and no buffer is kept for a connection.
+// gobwas/ws: the upgrade copies nothing, and no buffer is kept for a connection. What is sent to
+// /broadcast goes to all who are connected there.
 //
 // A frame that arrives in pieces keeps all others waiting until it is whole.
 package main
@@ -7,6 +8,7 @@ package main
 import (
 	"log"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -22,7 +24,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	server := server{connections: connections}
+	server := server{connections: connections, subscribers: make(map[net.Conn]struct{})}
 	go func() { log.Fatal(connections.Serve(server.serve)) }()
 	for {
 		connection, err := listener.Accept()
@@ -37,12 +39,20 @@ func main() {
 
 type server struct {
 	connections *epoll.Epoll[net.Conn]
+	lock        sync.Mutex
+	subscribers map[net.Conn]struct{}
 }
 
 func (server *server) upgrade(connection net.Conn) {
-	if err := handshake(connection); err != nil {
+	path, err := handshake(connection)
+	if err != nil {
 		connection.Close()
 		return
+	}
+	if path == "/broadcast" {
+		server.lock.Lock()
+		server.subscribers[connection] = struct{}{}
+		server.lock.Unlock()
 	}
 	if err := server.connections.Add(connection, connection); err != nil {
 		log.Print(err)
@@ -50,18 +60,27 @@ func (server *server) upgrade(connection net.Conn) {
 	}
 }
 
-func handshake(connection net.Conn) error {
+// handshake returns the path that was asked for.
+func handshake(connection net.Conn) (string, error) {
 	if err := connection.SetDeadline(time.Now().Add(handshakeMax)); err != nil {
-		return err
+		return "", err
 	}
-	if _, err := ws.Upgrade(connection); err != nil {
-		return err
+	var path string
+	upgrader := ws.Upgrader{OnRequest: func(uri []byte) error {
+		path = string(uri)
+		return nil
+	}}
+	if _, err := upgrader.Upgrade(connection); err != nil {
+		return "", err
 	}
-	return connection.SetDeadline(time.Time{})
+	return path, connection.SetDeadline(time.Time{})
 }
 
 func (server *server) serve(connection net.Conn) {
-	if err := echo(connection); err != nil {
+	if err := server.answer(connection); err != nil {
+		server.lock.Lock()
+		delete(server.subscribers, connection)
+		server.lock.Unlock()
 		if err := server.connections.Remove(connection); err != nil {
 			log.Print(err)
 		}
@@ -69,8 +88,8 @@ func (server *server) serve(connection net.Conn) {
 	}
 }
 
-// echo reads one message, or one control frame, and answers it.
-func echo(connection net.Conn) error {
+// answer reads one message, or one control frame, and answers it.
+func (server *server) answer(connection net.Conn) error {
 	var room [2]wsutil.Message
 	messages, err := wsutil.ReadMessage(connection, ws.StateServerSide, room[:0])
 	if err != nil {
@@ -81,11 +100,30 @@ func echo(connection net.Conn) error {
 			// Of a Close, it is an error that it was answered.
 			err = wsutil.HandleClientControlMessage(connection, message)
 		} else {
-			err = wsutil.WriteServerMessage(connection, message.OpCode, message.Payload)
+			err = server.send(connection, message)
 		}
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// send returns a message to its sender, or sends it to all if its sender is one of them.
+func (server *server) send(sender net.Conn, message wsutil.Message) error {
+	server.lock.Lock()
+	defer server.lock.Unlock()
+	if _, found := server.subscribers[sender]; !found {
+		return wsutil.WriteServerMessage(sender, message.OpCode, message.Payload)
+	}
+	// The same bytes for everybody.
+	frame, err := ws.CompileFrame(ws.NewFrame(message.OpCode, true, message.Payload))
+	if err != nil {
+		return err
+	}
+	for subscriber := range server.subscribers {
+		// Whoever cannot be written to will be found out when it is read.
+		_, _ = subscriber.Write(frame)
 	}
 	return nil
 }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::super::document::{Figures, Outcome, ScalePart};
-use super::table::{bytes, grouped};
+use crate::table::{bytes, grouped};
 use crate::units::shown_bytes;
 
 impl Display for Outcome {

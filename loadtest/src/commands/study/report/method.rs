@@ -3,8 +3,8 @@
 use std::fmt::{self, Formatter};
 
 use super::super::document::{Document, Outcome, ServersPart, Treatment};
-use super::super::machine::Machine;
-use super::table::{NONE, Table, grouped};
+use crate::machine::Machine;
+use crate::table::{NONE, Table, grouped};
 use crate::units::shown_bytes;
 
 pub(super) fn write(f: &mut Formatter<'_>, document: &Document, first: &Machine) -> fmt::Result {

@@ -6,13 +6,11 @@ mod published;
 mod scale;
 mod servers;
 mod sweep;
-mod table;
 
 use std::fmt::{self, Display, Formatter};
 
 use super::document::Document;
 use super::store::FIGURES;
-pub(super) use table::grouped;
 
 impl Display for Document {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Formatter};
 
 use super::super::document::{Outcome, ServersPart};
-use super::table::{Table, bytes, count, grouped};
+use crate::table::{Table, bytes, count, grouped};
 
 /// What was published for 10,000 connections.
 struct Published {

@@ -3,10 +3,10 @@
 use std::fmt::{self, Formatter};
 
 use super::super::document::{ScalePart, ScaledServer};
-use super::super::machine::Machine;
 use super::method::write_occasion;
-use super::table::{Table, grouped, rate};
+use crate::machine::Machine;
 use crate::proc_stats::ProcessStats;
+use crate::table::{Table, grouped, rate};
 use crate::units::shown_bytes;
 
 impl ScalePart {

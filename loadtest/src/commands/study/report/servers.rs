@@ -4,8 +4,8 @@ use std::fmt::{self, Formatter, Write as _};
 
 use super::super::document::{Figures, Outcome, RowReport, ServersPart};
 use super::super::store::{BAR_CHART, IMAGES};
-use super::table::{NONE, Table, bytes, count, grouped, rate};
 use crate::meter::PerConnection;
+use crate::table::{NONE, Table, bytes, count, grouped, rate};
 use crate::units::shown_bytes;
 
 pub(super) fn write(f: &mut Formatter<'_>, part: &ServersPart) -> fmt::Result {

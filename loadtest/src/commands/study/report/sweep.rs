@@ -3,11 +3,11 @@
 use std::fmt::{self, Formatter};
 
 use super::super::document::SweepPart;
-use super::super::machine::Machine;
 use super::super::store::{IMAGES, LINE_CHART};
 use super::super::sweep::CHANCE_BYTES;
 use super::method::write_occasion;
-use super::table::{NONE, Table, bytes, grouped, rate};
+use crate::machine::Machine;
+use crate::table::{NONE, Table, bytes, grouped, rate};
 use crate::units::{Seconds, shown_bytes};
 
 /// `first` is the machine that the report describes anyway.

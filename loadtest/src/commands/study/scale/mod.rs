@@ -14,15 +14,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::document::{ScalePart, ScaledServer};
-use super::machine::Machine;
 use super::measure::{Bench, PATH};
-use super::rows::Launch;
 use crate::clock;
 use crate::commands::CommandError;
 use crate::commands::idle::{Check, IdleWorkload};
 use crate::fleet::{Fleet, Pace};
 use crate::interrupt::Interrupt;
+use crate::machine::Machine;
 use crate::proc_stats::{self, KernelStats, ProcessStats};
+use crate::servers::Launch;
 use crate::target::Target;
 use clients::Clients;
 use servers::Servers;
@@ -127,8 +127,7 @@ fn warm_up(
     connections: usize,
     seed: u64,
 ) -> Result<(), CommandError> {
-    let target =
-        Target { address, authority: address.to_string(), path: PATH.to_owned(), deflate: false };
+    let target = Target::at(address, PATH);
     let mut fleet = Fleet::new(bench.driver_options(target, seed)?, bench.interrupt.clone())?;
     let mut workload = IdleWorkload::new(seed, Check::Echo);
     let one_by_one = Pace { in_flight_max: NonZeroUsize::MIN, connects_per_second: None };

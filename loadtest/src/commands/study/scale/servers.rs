@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use super::super::measure::Bench;
 use super::super::process_log::ProcessLog;
-use super::super::rows::Launch;
 use crate::clock;
 use crate::commands::CommandError;
 use crate::interrupt::Interrupt;
 use crate::proc_stats::{self, ProcessStats};
 use crate::server_process::SpawnedServer;
+use crate::servers::Launch;
 
 /// All of them; they live no longer than this value.
 #[derive(Debug)]

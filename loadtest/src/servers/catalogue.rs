@@ -1,20 +1,23 @@
-//! The servers of the study, and what it takes to start each of them.
+//! The servers that can be measured beside tidegate, and what it takes to start each of them.
 
+use std::env;
 use std::ffi::OsString;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::inner_view::Inquiry;
-use crate::peers::PeerServer;
+use clap::Args;
+
+use crate::peers::{FLOOR_BYTES_MAX, PeerServer};
 
 /// One server.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Row {
-    /// As `--rows` names it.
-    pub(super) name: &'static str,
-    pub(super) server: &'static str,
-    pub(super) design: &'static str,
+pub(crate) struct Row {
+    /// As the command line names it.
+    pub(crate) name: &'static str,
+    pub(crate) server: &'static str,
+    pub(crate) design: &'static str,
     kind: Kind,
 }
 
@@ -32,37 +35,91 @@ enum Kind {
 
 /// Where the servers' programs are.
 #[derive(Clone, Debug)]
-pub(super) struct Installation {
+pub(crate) struct Installation {
     /// This program, which holds the Rust servers.
-    pub(super) loadtest: PathBuf,
-    pub(super) tidegate: PathBuf,
+    pub(crate) loadtest: PathBuf,
+    pub(crate) tidegate: PathBuf,
     /// What `scripts/install-peers` made.
-    pub(super) peers: PathBuf,
+    pub(crate) peers: PathBuf,
+    /// Where cargo builds: for what is to be kept beside.
+    pub(crate) target: PathBuf,
+}
+
+/// The options that say where the servers' programs are.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct InstallationArguments {
+    /// The tidegate to measure, instead of the one beside this program
+    #[arg(long, value_name = "PROGRAM")]
+    tidegate: Option<PathBuf>,
+
+    /// Where scripts/install-peers put the other servers, instead of target/peers
+    #[arg(long, value_name = "DIRECTORY")]
+    peers: Option<PathBuf>,
+}
+
+impl InstallationArguments {
+    pub(crate) fn find(&self) -> io::Result<Installation> {
+        let loadtest = env::current_exe()?;
+        let beside = loadtest.parent().unwrap_or_else(|| Path::new("."));
+        // The one above `debug` and `release`.
+        let target = beside.parent().unwrap_or(beside).to_owned();
+        let tidegate = self.tidegate.clone().unwrap_or_else(|| beside.join("tidegate"));
+        let peers = self.peers.clone().unwrap_or_else(|| target.join("peers"));
+        Ok(Installation { loadtest, tidegate, peers, target })
+    }
+}
+
+/// How a server can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inquiry {
+    /// `net/http/pprof`, and the count of goroutines beside it.
+    Go,
+    /// The count of tokio's tasks.
+    Tasks,
 }
 
 /// A server that can be started.
 #[derive(Clone, Debug)]
-pub(super) struct Launch {
-    pub(super) version: String,
-    pub(super) inquiry: Option<Inquiry>,
+pub(crate) struct Launch {
+    pub(crate) version: String,
+    pub(crate) inquiry: Option<Inquiry>,
     program: PathBuf,
     arguments: Vec<OsString>,
 }
 
 impl Row {
     /// The row of this name.
-    pub(super) fn find(name: &str) -> Option<&'static Self> {
+    pub(crate) fn find(name: &str) -> Option<&'static Self> {
         ROWS.iter().find(|row| row.name == name)
     }
 
     /// Does every connection take a thread?
-    pub(super) fn has_thread_per_connection(&self) -> bool {
+    pub(crate) fn has_thread_per_connection(&self) -> bool {
         matches!(self.kind, Kind::Peer(PeerServer::TungsteniteThreads))
     }
 
+    /// Does it send to all who are connected to `/broadcast` what one of them sends?
+    pub(crate) fn has_broadcast(&self) -> bool {
+        match self.kind {
+            Kind::Bun | Kind::Tidegate | Kind::Peer(PeerServer::Floor) => true,
+            Kind::Go => self.name == "epoll-gobwas",
+            Kind::Later(_) | Kind::Node | Kind::Peer(_) => false,
+        }
+    }
+
+    /// How many bytes it can be sent at a time.
+    pub(crate) fn bytes_at_once_max(&self) -> usize {
+        match self.kind {
+            Kind::Peer(PeerServer::Floor) => FLOOR_BYTES_MAX,
+            Kind::Bun | Kind::Go | Kind::Later(_) | Kind::Node | Kind::Peer(_) | Kind::Tidegate => {
+                usize::MAX
+            }
+        }
+    }
+
     /// Finds the server's program, or says why it has to be skipped.
-    pub(super) fn prepare(&self, installation: &Installation) -> Result<Launch, String> {
-        let Installation { loadtest, tidegate, peers } = installation;
+    pub(crate) fn prepare(&self, installation: &Installation) -> Result<Launch, String> {
+        let Installation { loadtest, tidegate, peers, .. } = installation;
         match self.kind {
             Kind::Bun => {
                 let script = require(peers.join("node/bun.mjs"), INSTALL)?;
@@ -104,8 +161,14 @@ impl Launch {
         Ok(Self { version, inquiry, program, arguments })
     }
 
+    /// The same program with further arguments.
+    pub(crate) fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(OsString::from));
+        self
+    }
+
     /// The command that makes the server listen, and answer inquiries at the second address.
-    pub(super) fn command(&self, listen: SocketAddr, inquiries: SocketAddr) -> Command {
+    pub(crate) fn command(&self, listen: SocketAddr, inquiries: SocketAddr) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).arg("--listen").arg(listen.to_string());
         match self.inquiry {
@@ -121,7 +184,7 @@ impl Launch {
     }
 
     /// The program with other arguments.
-    pub(super) fn program(&self) -> Command {
+    pub(crate) fn program(&self) -> Command {
         Command::new(&self.program)
     }
 }
@@ -155,10 +218,10 @@ const INSTALL: &str = "scripts/install-peers prepares it";
 const BUILD: &str = "cargo build --release makes it; --tidegate names another one";
 
 /// The name of tidegate's own row.
-pub(super) const TIDEGATE: &str = "tidegate";
+pub(crate) const TIDEGATE: &str = "tidegate";
 
-/// All rows, in the order of the report.
-pub(super) const ROWS: &[Row] = &[
+/// All of them, in the order of the reports.
+pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "goroutine-gorilla",
         server: "gorilla/websocket",
@@ -248,6 +311,7 @@ mod tests {
             loadtest: directory.path().join("target/release/loadtest"),
             tidegate: directory.path().join("target/release/tidegate"),
             peers: directory.path().join("target/peers"),
+            target: directory.path().join("target"),
         }
     }
 

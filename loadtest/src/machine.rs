@@ -12,30 +12,30 @@ use crate::file_limit;
 
 /// What a measurement was made on, and when.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub(super) struct Machine {
-    pub(super) measured_at: String,
-    pub(super) kernel: String,
-    pub(super) system: Option<String>,
-    pub(super) processor: Option<String>,
-    pub(super) cores: usize,
-    pub(super) memory_bytes: Option<u64>,
-    pub(super) page_bytes: u64,
-    pub(super) transparent_huge_pages: Option<String>,
+pub(crate) struct Machine {
+    pub(crate) measured_at: String,
+    pub(crate) kernel: String,
+    pub(crate) system: Option<String>,
+    pub(crate) processor: Option<String>,
+    pub(crate) cores: usize,
+    pub(crate) memory_bytes: Option<u64>,
+    pub(crate) page_bytes: u64,
+    pub(crate) transparent_huge_pages: Option<String>,
     /// One minute's average, before the measurement began.
-    pub(super) load_average: Option<f64>,
-    pub(super) open_files_max: u64,
-    pub(super) processes_max: Option<String>,
-    pub(super) threads_max: Option<String>,
-    pub(super) map_count_max: Option<String>,
-    pub(super) accept_queue_max: Option<String>,
-    pub(super) ephemeral_ports: Option<String>,
-    pub(super) loadtest: String,
+    pub(crate) load_average: Option<f64>,
+    pub(crate) open_files_max: u64,
+    pub(crate) processes_max: Option<String>,
+    pub(crate) threads_max: Option<String>,
+    pub(crate) map_count_max: Option<String>,
+    pub(crate) accept_queue_max: Option<String>,
+    pub(crate) ephemeral_ports: Option<String>,
+    pub(crate) loadtest: String,
     /// Of loadtest and of the Rust servers in it.
-    pub(super) build: String,
+    pub(crate) build: String,
 }
 
 impl Machine {
-    pub(super) fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let uname = uname();
         let name = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
         Self {
@@ -66,14 +66,14 @@ impl Machine {
     }
 
     /// Is the other the same machine with the same build, at whatever time?
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         let other = other.clone();
         let (measured_at, load_average) = (self.measured_at.clone(), self.load_average);
         *self == Self { measured_at, load_average, ..other }
     }
 
     /// Figures of a debug build are good for tests alone.
-    pub(super) fn is_debug_build(&self) -> bool {
+    pub(crate) fn is_debug_build(&self) -> bool {
         self.build == DEBUG_BUILD
     }
 }

@@ -6,21 +6,21 @@ use crate::units::shown_bytes;
 
 /// A table: words in the first columns, figures in the others.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(crate) struct Table {
     columns: usize,
     lines: Vec<String>,
 }
 
 impl Table {
     /// `words` of the columns hold words; those after them hold figures, set flush right.
-    pub(super) fn new(words: usize, columns: &[&str]) -> Self {
+    pub(crate) fn new(words: usize, columns: &[&str]) -> Self {
         let rule: Vec<&str> =
             (0..columns.len()).map(|index| if index < words { "---" } else { "--:" }).collect();
         let lines = vec![line(columns), line(&rule)];
         Self { columns: columns.len(), lines }
     }
 
-    pub(super) fn row(&mut self, cells: &[String]) {
+    pub(crate) fn row(&mut self, cells: &[String]) {
         debug_assert_eq!(cells.len(), self.columns, "a cell for each column");
         self.lines.push(line(cells));
     }
@@ -39,25 +39,25 @@ fn line(cells: &[impl AsRef<str>]) -> String {
 }
 
 /// What was not measured.
-pub(super) const NONE: &str = "–";
+pub(crate) const NONE: &str = "–";
 
 /// A figure in bytes, if there is one.
-pub(super) fn bytes(value: Option<f64>) -> String {
+pub(crate) fn bytes(value: Option<f64>) -> String {
     value.map_or_else(|| NONE.to_owned(), shown_bytes)
 }
 
 /// A count, if there is one.
-pub(super) fn count(value: Option<u64>) -> String {
+pub(crate) fn count(value: Option<u64>) -> String {
     value.map_or_else(|| NONE.to_owned(), grouped)
 }
 
 /// So many per second, without the digits that are noise.
-pub(super) fn rate(per_second: f64) -> String {
+pub(crate) fn rate(per_second: f64) -> String {
     group_digits(&format!("{:.0}", (per_second / 10.0).round() * 10.0))
 }
 
 /// A number with its digits in groups of three.
-pub(in super::super) fn grouped(value: u64) -> String {
+pub(crate) fn grouped(value: u64) -> String {
     group_digits(&value.to_string())
 }
 

@@ -5,28 +5,33 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use crate::proc_stats;
 
-/// Hands out addresses on which nobody listens.
+/// Hands out addresses on which nobody listens, one after the other and round and round.
 #[derive(Debug)]
-pub(super) struct Ports {
+pub(crate) struct Ports {
+    first: u16,
     next: u16,
     /// From here on the kernel gives ports to clients.
     end: u16,
 }
 
 impl Ports {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let end = *proc_stats::read_ephemeral_ports()?.start();
         // Two studies at the same time should not go for the same ports.
         let spread = u16::try_from(std::process::id() % u32::from(SPREAD)).unwrap_or(0);
         let first = end.saturating_sub(2 * SPREAD).max(FIRST);
-        Ok(Self { next: first.saturating_add(spread), end })
+        let first = first.saturating_add(spread).min(end);
+        Ok(Self { first, next: first, end })
     }
 
     /// A free address.
-    pub(super) fn next(&mut self) -> io::Result<SocketAddr> {
-        while self.next < self.end {
+    pub(crate) fn next(&mut self) -> io::Result<SocketAddr> {
+        for _ in self.first..self.end {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.next));
             self.next += 1;
+            if self.next == self.end {
+                self.next = self.first;
+            }
             if TcpListener::bind(address).is_ok() {
                 return Ok(address);
             }
@@ -48,5 +53,16 @@ mod tests {
         let first = ports.next().unwrap();
         let _taken = TcpListener::bind((first.ip(), first.port() + 1)).unwrap();
         assert_eq!(ports.next().unwrap().port(), first.port() + 2);
+    }
+
+    #[test]
+    fn after_the_last_port_comes_the_first() {
+        let mut ports = Ports::new().unwrap();
+        ports.first = ports.end - 1;
+        ports.next = ports.first;
+        let address = ports.next().unwrap();
+        assert_eq!(ports.next().unwrap(), address);
+        let _taken = TcpListener::bind(address).unwrap();
+        assert!(ports.next().is_err());
     }
 }

@@ -1,0 +1,79 @@
+//! Topics and their members: joining, leaving, and the walk of a publication.
+#![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
+
+mod support;
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use tidegate::hub::Hub;
+use tidegate::key::{ConnKey, Link};
+
+fn main() {
+    support::run(bench);
+}
+
+fn bench(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("hub");
+    for members in CROWDS {
+        let (mut hub, mut lists) = crowd(members);
+        group.bench_function(BenchmarkId::new("leave and join", members), |bencher| {
+            let mut index = 0;
+            bencher.iter(|| {
+                // Not always the one that joined last.
+                index = (index + 7) % members;
+                let list = &mut lists[index as usize];
+                assert!(hub.unsubscribe(TOPIC, list));
+                assert!(hub.subscribe(TOPIC, key(index), list));
+            });
+        });
+    }
+    group.finish();
+    let mut group = criterion.benchmark_group("hub");
+    for members in CROWDS {
+        let (mut hub, _) = crowd(members);
+        group.throughput(Throughput::Elements(u64::from(members)));
+        group.bench_function(BenchmarkId::new("walk", members), |bencher| {
+            bencher.iter(|| {
+                let (topic, crowd) = hub.borrow_members(TOPIC).unwrap();
+                for member in &crowd {
+                    black_box(member.key);
+                }
+                hub.restore_members(topic, crowd);
+            });
+        });
+    }
+    group.finish();
+    criterion.bench_function("hub/leave all of 10 topics", |bencher| {
+        let names: Vec<String> = (0..10).map(|number| format!("topic {number}")).collect();
+        let mut hub = Hub::default();
+        let mut others = Link::NONE;
+        for name in &names {
+            hub.subscribe(name, key(0), &mut others);
+        }
+        let mut list = Link::NONE;
+        bencher.iter(|| {
+            for name in &names {
+                hub.subscribe(name, key(1), &mut list);
+            }
+            hub.unsubscribe_all(&mut list);
+        });
+    });
+}
+
+/// A topic with so many members, and their lists.
+fn crowd(members: u32) -> (Hub, Vec<Link>) {
+    let mut hub = Hub::default();
+    let mut lists = vec![Link::NONE; members as usize];
+    for (index, list) in (0..).zip(&mut lists) {
+        hub.subscribe(TOPIC, key(index), list);
+    }
+    (hub, lists)
+}
+
+fn key(index: u32) -> ConnKey {
+    ConnKey { index, generation: 1 }
+}
+
+const CROWDS: [u32; 3] = [10, 1_000, 100_000];
+const TOPIC: &str = "lobby";

@@ -1,0 +1,165 @@
+//! The raw figures, as they are kept in a file. The report is made from this alone.
+
+use serde::{Deserialize, Serialize};
+
+use super::contest::{Contest, Shown};
+use crate::machine::Machine;
+
+/// Everything that was measured.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Document {
+    pub(super) machine: Machine,
+    pub(super) settings: Settings,
+    pub(super) servers: Vec<ServerFacts>,
+    pub(super) skipped: Vec<Skipped>,
+    pub(super) contests: Vec<ContestReport>,
+}
+
+/// How it was measured.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct Settings {
+    pub(super) rounds: usize,
+    pub(super) seconds: f64,
+    pub(super) warm_up_seconds: f64,
+    pub(super) server_core: usize,
+    pub(super) client_core: usize,
+    pub(super) seed: u64,
+}
+
+/// What a server is.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct ServerFacts {
+    pub(super) name: String,
+    pub(super) design: String,
+    /// What it was built from.
+    pub(super) about: String,
+}
+
+/// A server that there is no program of.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Skipped {
+    pub(super) name: String,
+    pub(super) reason: String,
+}
+
+/// What a contest showed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct ContestReport {
+    pub(super) scenario: String,
+    pub(super) heading: String,
+    pub(super) title: String,
+    pub(super) unit: String,
+    pub(super) is_pair: bool,
+    /// The first is the one that the others are compared with.
+    pub(super) contenders: Vec<ContenderReport>,
+}
+
+/// What a contender showed.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(super) struct ContenderReport {
+    pub(super) name: String,
+    pub(super) samples: Vec<Sample>,
+    /// Why there are no more of them.
+    pub(super) failures: Vec<String>,
+}
+
+/// One measurement.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub(super) struct Sample {
+    pub(super) round: usize,
+    pub(super) units: u64,
+    pub(super) units_per_second: f64,
+    pub(super) server_cpu_us_per_unit: Option<f64>,
+    /// CPU time over wall time.
+    pub(super) server_cores: Option<f64>,
+    /// The share of the time in which the load generator did not wait for the server.
+    pub(super) client_busy_share: f64,
+    pub(super) p50_us: Option<f64>,
+    pub(super) p99_us: Option<f64>,
+    pub(super) p99_9_us: Option<f64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) connections_per_epoll: Vec<usize>,
+}
+
+impl Sample {
+    /// `None` if the server did no work at all.
+    pub(super) fn new(shown: &Shown) -> Option<Self> {
+        let Shown { figures, connections_per_epoll } = shown;
+        let has_run = figures.cpu.server_cores.is_none_or(|cores| cores > 0.0);
+        (figures.units > 0 && has_run).then(|| Self {
+            round: 0,
+            units: figures.units,
+            units_per_second: figures.cpu.per_second(figures.units),
+            server_cpu_us_per_unit: figures.cpu.server_micros_per_unit,
+            server_cores: figures.cpu.server_cores,
+            client_busy_share: figures.cpu.client_busy_share,
+            p50_us: figures.latency.map(|latency| latency.p50.0),
+            p99_us: figures.latency.map(|latency| latency.p99.0),
+            p99_9_us: figures.latency.map(|latency| latency.p99_9.0),
+            connections_per_epoll: connections_per_epoll.clone(),
+        })
+    }
+}
+
+impl ContestReport {
+    /// Nothing yet.
+    pub(super) fn new(contest: &Contest) -> Self {
+        let contenders = contest.contenders.iter().map(|contender| ContenderReport {
+            name: contender.name.clone(),
+            ..ContenderReport::default()
+        });
+        Self {
+            scenario: contest.scenario.to_owned(),
+            heading: contest.heading.clone(),
+            title: contest.title.clone(),
+            unit: contest.unit.to_owned(),
+            is_pair: contest.is_pair,
+            contenders: contenders.collect(),
+        }
+    }
+}
+
+impl Document {
+    /// Takes over what was measured later: whole scenarios, and what is said of the servers.
+    pub(super) fn replace(&mut self, later: Self) {
+        let Self { machine, settings, servers, skipped, contests } = later;
+        (self.machine, self.settings) = (machine, settings);
+        let is_named = |name: &str| {
+            servers.iter().any(|new| new.name == name) || skipped.iter().any(|new| new.name == name)
+        };
+        self.servers.retain(|old| !is_named(&old.name));
+        self.skipped.retain(|old| !is_named(&old.name));
+        self.servers.extend(servers);
+        self.skipped.extend(skipped);
+        // In the place of the old ones, so that the order of the report stays.
+        for new in contests {
+            let is_same =
+                |old: &ContestReport| old.scenario == new.scenario && old.is_rival_of(&new);
+            match self.contests.iter_mut().find(|old| is_same(old)) {
+                Some(old) => *old = new,
+                None => self.contests.push(new),
+            }
+        }
+    }
+
+    /// Did everything that was measured do what was asked of it?
+    pub(super) fn has_failures(&self) -> bool {
+        let mut contenders = self.contests.iter().flat_map(|contest| &contest.contenders);
+        contenders.any(|contender| !contender.failures.is_empty())
+    }
+}
+
+impl Settings {
+    /// Are rounds and times the same, so that one report can say of both how they were measured?
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        *self == Self { seed: self.seed, ..*other }
+    }
+}
+
+impl ContestReport {
+    /// Of the contests of one scenario: are both about the same two?
+    fn is_rival_of(&self, other: &Self) -> bool {
+        let last = |report: &Self| report.contenders.last().map(|last| last.name.clone());
+        !self.is_pair || last(self) == last(other)
+    }
+}

@@ -1,0 +1,218 @@
+//! The servers that take part: tidegate, those of the catalogue, and those of the command line.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::str::FromStr;
+
+use super::document::{ServerFacts, Skipped};
+use crate::commands::CommandError;
+use crate::server_process::shell;
+use crate::servers::{Installation, Launch, ROWS, Row, TIDEGATE};
+
+/// A value of `--server`.
+#[derive(Clone, Debug)]
+pub(super) enum ServerChoice {
+    Known(&'static Row),
+    Further { name: String, command: String },
+}
+
+impl FromStr for ServerChoice {
+    type Err = String;
+
+    fn from_str(choice: &str) -> Result<Self, String> {
+        if let Some((name, command)) = choice.split_once('=') {
+            if name.is_empty() || Row::find(name).is_some() {
+                return Err("a further server needs a name of its own".to_owned());
+            }
+            return Ok(Self::Further { name: name.to_owned(), command: command.to_owned() });
+        }
+        Row::find(choice).map(Self::Known).ok_or_else(|| {
+            let names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
+            format!("must be NAME=COMMAND or one of {}", names.join(", "))
+        })
+    }
+}
+
+/// A value of `--about`.
+#[derive(Clone, Debug)]
+pub(super) struct About {
+    name: String,
+    text: String,
+}
+
+impl FromStr for About {
+    type Err = String;
+
+    fn from_str(about: &str) -> Result<Self, String> {
+        let (name, text) = about.split_once('=').ok_or("must be NAME=TEXT")?;
+        Ok(Self { name: name.to_owned(), text: text.to_owned() })
+    }
+}
+
+/// A server that can be started.
+#[derive(Clone, Debug)]
+pub(super) struct Entrant {
+    pub(super) name: String,
+    about: String,
+    design: String,
+    pub(super) has_broadcast: bool,
+    /// How many bytes it can be sent at a time.
+    pub(super) bytes_at_once_max: usize,
+    start: Start,
+}
+
+#[derive(Clone, Debug)]
+enum Start {
+    Launch(Launch),
+    Shell(String),
+}
+
+impl Entrant {
+    fn known(row: &Row, launch: Launch) -> Self {
+        Self {
+            name: row.name.to_owned(),
+            about: launch.version.clone(),
+            design: row.design.to_owned(),
+            has_broadcast: row.has_broadcast(),
+            bytes_at_once_max: row.bytes_at_once_max(),
+            start: Start::Launch(launch),
+        }
+    }
+
+    /// Of what it can do nothing is known: it will show.
+    fn further(name: &str, command: &str, abouts: &[About]) -> Self {
+        let about = abouts.iter().rev().find(|about| about.name == name);
+        Self {
+            name: name.to_owned(),
+            about: about.map_or_else(|| command.to_owned(), |about| about.text.clone()),
+            design: FURTHER.to_owned(),
+            has_broadcast: true,
+            bytes_at_once_max: usize::MAX,
+            start: Start::Shell(command.to_owned()),
+        }
+    }
+
+    /// The command that makes it listen; the second address is for those that need one more.
+    pub(super) fn command(&self, listen: SocketAddr, second: SocketAddr) -> Command {
+        match &self.start {
+            Start::Launch(launch) => launch.command(listen, second),
+            Start::Shell(command) => {
+                let port = listen.port().to_string();
+                // The shell makes way for the server: the child's pid is the server's.
+                let mut shell = shell(&format!("exec {}", command.replace("{port}", &port)));
+                shell.env("PORT", port);
+                shell
+            }
+        }
+    }
+}
+
+/// All who take part.
+#[derive(Clone, Debug)]
+pub(super) struct Entrants {
+    /// With so many loops as are asked for.
+    tidegate: Entrant,
+    pub(super) rivals: Vec<Entrant>,
+    pub(super) skipped: Vec<Skipped>,
+}
+
+impl Entrants {
+    /// Finds the programs of all that are chosen, and says of which there is none.
+    pub(super) fn find(
+        choices: &[ServerChoice],
+        abouts: &[About],
+        installation: &Installation,
+    ) -> Result<Self, CommandError> {
+        let row = Row::find(TIDEGATE)
+            .ok_or_else(|| CommandError::Usage("there is no row of tidegate".to_owned()))?;
+        let launch = row.prepare(installation).map_err(CommandError::Usage)?;
+        let mut own =
+            Self { tidegate: Entrant::known(row, launch), rivals: Vec::new(), skipped: Vec::new() };
+        let named: Vec<&str> = choices.iter().filter_map(ServerChoice::known_name).collect();
+        let is_chosen = |row: &&Row| {
+            let among = if named.is_empty() { USUAL } else { &named };
+            row.name != TIDEGATE && among.contains(&row.name)
+        };
+        for row in ROWS.iter().filter(is_chosen) {
+            match row.prepare(installation) {
+                Ok(launch) => own.rivals.push(Entrant::known(row, launch)),
+                Err(reason) => own.skipped.push(Skipped { name: row.name.to_owned(), reason }),
+            }
+        }
+        for choice in choices {
+            if let ServerChoice::Further { name, command } = choice {
+                own.rivals.push(Entrant::further(name, command, abouts));
+            }
+        }
+        Ok(own)
+    }
+
+    /// tidegate with so many event loops.
+    pub(super) fn tidegate(&self, loops: usize) -> Entrant {
+        let mut entrant = self.tidegate.clone();
+        if let Start::Launch(launch) = entrant.start {
+            entrant.start = Start::Launch(launch.with(&["--loops", &loops.to_string()]));
+        }
+        entrant
+    }
+
+    /// What the report says of each.
+    pub(super) fn facts(&self) -> Vec<ServerFacts> {
+        let facts = |entrant: &Entrant| ServerFacts {
+            name: entrant.name.clone(),
+            design: entrant.design.clone(),
+            about: entrant.about.clone(),
+        };
+        std::iter::once(&self.tidegate).chain(&self.rivals).map(facts).collect()
+    }
+}
+
+impl ServerChoice {
+    fn known_name(&self) -> Option<&'static str> {
+        match self {
+            Self::Known(row) => Some(row.name),
+            Self::Further { .. } => None,
+        }
+    }
+}
+
+/// Those that are measured if none is named.
+const USUAL: &[&str] = &[
+    "goroutine-gorilla",
+    "epoll-gobwas",
+    "tungstenite-threads",
+    "tokio-tungstenite",
+    "fastwebsockets",
+    "node-ws",
+    "bun",
+    "floor",
+];
+const FURTHER: &str = "named on the command line";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_known_or_come_with_a_command() {
+        assert!(matches!("bun".parse(), Ok(ServerChoice::Known(row)) if row.name == "bun"));
+        let further = "mine=./server --port {port}".parse::<ServerChoice>().unwrap();
+        let ServerChoice::Further { name, command } = further else {
+            panic!("{further:?} is not a further one");
+        };
+        let entrant = Entrant::further(&name, &command, &["mine=C".parse().unwrap()]);
+        assert_eq!(entrant.about, "C");
+        let [listen, second] = ["127.0.0.1:81", "127.0.0.1:82"].map(|at| at.parse().unwrap());
+        let command = entrant.command(listen, second);
+        let arguments: Vec<_> = command.get_args().map(|part| part.to_str().unwrap()).collect();
+        assert_eq!(arguments, ["-c", "exec ./server --port 81"]);
+        for choice in ["", "unknown", "=true", "bun=true"] {
+            assert!(choice.parse::<ServerChoice>().is_err(), "{choice:?}");
+        }
+    }
+
+    #[test]
+    fn the_usual_ones_exist() {
+        assert!(USUAL.iter().all(|name| Row::find(name).is_some()));
+    }
+}

@@ -1,0 +1,230 @@
+//! `loadtest compare`: tidegate beside other servers, under the same loads in the same run.
+//!
+//! Absolute figures of different moments do not compare on a machine that others use as well; what
+//! was measured within a few seconds does. So the servers take turns: in every round each of them
+//! is started, put under load and ended, in an order drawn anew, and what counts are the ratios
+//! within the rounds.
+//!
+//! Follow a run: [`entrants`] finds the servers, [`scenarios`] makes the contests, [`mod@bench`] lets
+//! the contenders take turns, [`document`] keeps the raw figures, and [`report`], with
+//! [`statistics`], makes tables from them alone; [`docs`] puts these into the docs.
+
+mod bench;
+mod contest;
+mod docs;
+mod document;
+mod entrants;
+mod report;
+mod scenarios;
+mod statistics;
+
+use std::fs;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+
+use super::{CommandError, Verdict};
+use crate::affinity;
+use crate::file_limit;
+use crate::interrupt::Interrupt;
+use crate::machine::Machine;
+use crate::output::{Output, note};
+use crate::servers::InstallationArguments;
+use crate::units::parse_seconds;
+use bench::Bench;
+use contest::{Contest, Timing};
+use document::{ContestReport, Document, Settings};
+use entrants::{About, Entrants, ServerChoice};
+use scenarios::{SCENARIOS, Scenario};
+
+/// Measures tidegate and other servers in turns, and reports the ratios
+///
+/// Every measurement is a server's own start, with the server on one core and the load generator
+/// on another. The whole of it takes half an hour; --scenario, --server, --rounds and --seconds
+/// make it less. The raw figures are kept, and --render makes one report of several files.
+#[derive(Args, Debug)]
+pub(crate) struct CompareArguments {
+    /// Measure only these
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = scenario_names())]
+    scenario: Vec<String>,
+
+    /// Measure only these servers beside tidegate; or a further one, that the shell command
+    /// starts, with {port} or $PORT in it for the port on 127.0.0.1
+    #[arg(long = "server", value_name = "NAME[=COMMAND]")]
+    servers: Vec<ServerChoice>,
+
+    /// What the report is to say of a further server: where it comes from, how it was built
+    #[arg(long, value_name = "NAME=TEXT")]
+    about: Vec<About>,
+
+    /// How often each server takes its turn
+    #[arg(long, value_name = "COUNT", default_value = "10")]
+    rounds: NonZeroUsize,
+
+    /// How long to measure each time
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
+    seconds: Duration,
+
+    /// How long to put on the load before that
+    #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = parse_seconds)]
+    warm_up: Duration,
+
+    /// The core that the servers run on
+    #[arg(long, value_name = "CORE", default_value = "0")]
+    pin_server: usize,
+
+    /// The core that the load generator runs on
+    #[arg(long, value_name = "CORE", default_value = "1")]
+    pin: usize,
+
+    /// How long a server may take for each answer
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
+    timeout: Duration,
+
+    /// Seed of the order, and of accept keys, mask keys and payloads
+    #[arg(long, default_value = "1")]
+    seed: u64,
+
+    #[command(flatten)]
+    installation: InstallationArguments,
+
+    /// Keep the raw figures in this file instead of target/compare.json
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Measure nothing: report the raw figures of these files, of which later ones win
+    #[arg(long, value_name = "FILES", value_delimiter = ',', conflicts_with_all = ["scenario", "servers"])]
+    render: Vec<PathBuf>,
+
+    /// Write the report to the project's docs as well
+    #[arg(long)]
+    write_docs: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(
+    arguments: &CompareArguments,
+    interrupt: &Interrupt,
+) -> Result<Verdict, CommandError> {
+    if arguments.write_docs {
+        // Before it has taken an hour.
+        docs::require_section()?;
+    }
+    let document = if arguments.render.is_empty() {
+        measure(arguments, interrupt)?
+    } else {
+        load(&arguments.render)?
+    };
+    Output::new(false).report(&document)?;
+    if arguments.write_docs {
+        let path = docs::write_section(&document.to_string())?;
+        note(format_args!("written to {}", path.display()));
+    }
+    Ok(if document.has_failures() { Verdict::Failures } else { Verdict::Fine })
+}
+
+fn measure(arguments: &CompareArguments, interrupt: &Interrupt) -> Result<Document, CommandError> {
+    let CompareArguments { rounds, timeout, seed, pin, pin_server, .. } = *arguments;
+    let installation = arguments.installation.find()?;
+    let json = arguments.json.clone().unwrap_or_else(|| installation.target.join(FIGURES));
+    let machine = Machine::read();
+    if machine.is_debug_build() {
+        note("this is a debug build: good for a try, not for figures");
+    }
+    let entrants = Entrants::find(&arguments.servers, &arguments.about, &installation)?;
+    for skipped in &entrants.skipped {
+        note(format_args!("{}: skipped: {}", skipped.name, skipped.reason));
+    }
+    // Of the servers too, which inherit it.
+    file_limit::raise();
+    affinity::pin(pin).map_err(|error| CommandError::Usage(format!("--pin {pin}: {error}")))?;
+    let mut bench = Bench::new(pin_server, timeout, seed, interrupt)?;
+
+    let timing = Timing { seconds: arguments.seconds, warm_up: arguments.warm_up };
+    let contests = contests(arguments, &entrants, timing, &mut bench)?;
+    let turns: usize = contests.iter().map(|contest| contest.contenders.len()).sum();
+    let expected = timing.expected() * u32::try_from(turns * rounds.get()).unwrap_or(u32::MAX);
+    note(format_args!("{rounds} rounds of {turns} measurements: about {} s", expected.as_secs()));
+    let settings = Settings {
+        rounds: rounds.get(),
+        seconds: timing.seconds.as_secs_f64(),
+        warm_up_seconds: timing.warm_up.as_secs_f64(),
+        server_core: pin_server,
+        client_core: pin,
+        seed,
+    };
+    let mut document = Document {
+        machine,
+        settings,
+        servers: entrants.facts(),
+        skipped: entrants.skipped.clone(),
+        contests: contests.iter().map(ContestReport::new).collect(),
+    };
+    for round in 1..=rounds.get() {
+        for (contest, report) in contests.iter().zip(&mut document.contests) {
+            bench.play(contest, round, report)?;
+            note(format_args!("[{round}/{rounds}] {}", report.line(round)));
+        }
+        // Whatever happens later.
+        fs::write(&json, serde_json::to_string(&document).map_err(io::Error::from)? + "\n")?;
+    }
+    note(format_args!("raw figures in {}", json.display()));
+    Ok(document)
+}
+
+/// The contests of the chosen scenarios.
+fn contests(
+    arguments: &CompareArguments,
+    entrants: &Entrants,
+    timing: Timing,
+    bench: &mut Bench<'_>,
+) -> Result<Vec<Contest>, CommandError> {
+    let names = &arguments.scenario;
+    let is_chosen =
+        |scenario: &&Scenario| names.is_empty() || names.iter().any(|name| *name == scenario.name);
+    let mut contests = Vec::new();
+    for scenario in SCENARIOS.iter().filter(is_chosen) {
+        contests.extend(scenario.contests(entrants, timing, bench)?);
+    }
+    contests.retain(|contest| contest.contenders.len() > 1);
+    if contests.is_empty() {
+        let reason = "there is nothing to compare: none of these servers takes part in it";
+        return Err(CommandError::Usage(reason.to_owned()));
+    }
+    Ok(contests)
+}
+
+/// Makes one document of several.
+fn load(paths: &[PathBuf]) -> Result<Document, CommandError> {
+    let read = |path: &Path| -> Result<Document, CommandError> {
+        let fault = |error: &dyn std::fmt::Display| {
+            CommandError::Usage(format!("--render {}: {error}", path.display()))
+        };
+        let text = fs::read_to_string(path).map_err(|error| fault(&error))?;
+        serde_json::from_str(&text).map_err(|error| fault(&error))
+    };
+    let mut documents = paths.iter().map(|path| read(path));
+    let mut document = documents
+        .next()
+        .unwrap_or_else(|| Err(CommandError::Usage("--render: no file".to_owned())))?;
+    for further in documents {
+        let further = further?;
+        if !further.settings.is_like(&document.settings) {
+            let reason = "--render: the files were measured with different rounds, times or cores";
+            return Err(CommandError::Usage(reason.to_owned()));
+        }
+        document.replace(further);
+    }
+    Ok(document)
+}
+
+fn scenario_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(SCENARIOS.iter().map(|scenario| scenario.name))
+}
+
+/// Of the raw figures, below `target/`.
+const FIGURES: &str = "compare.json";

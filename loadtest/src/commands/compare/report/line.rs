@@ -1,0 +1,23 @@
+//! One line about a contest's last round, while the rest is still to come.
+
+use super::super::document::ContestReport;
+
+impl ContestReport {
+    /// What was measured in this round.
+    pub(in super::super) fn line(&self, round: usize) -> String {
+        let shown = |report: &super::super::document::ContenderReport| {
+            let sample = report.samples.last().filter(|sample| sample.round == round);
+            let cpu = match sample.and_then(|sample| sample.server_cpu_us_per_unit) {
+                Some(micros) => format!("{micros:.2}"),
+                None => match report.failures.last() {
+                    Some(reason) => format!("FAILED ({reason})"),
+                    None => "?".to_owned(),
+                },
+            };
+            format!("{} {cpu}", report.name)
+        };
+        let contenders: Vec<_> = self.contenders.iter().map(shown).collect();
+        let title = if self.is_pair { format!(" {}", self.title) } else { String::new() };
+        format!("{}{title}: {} µs per {}", self.scenario, contenders.join(", "), self.unit)
+    }
+}

@@ -1,0 +1,61 @@
+//! The report: made from the raw figures alone, so that it can be made again.
+
+mod figures;
+mod line;
+mod losses;
+mod method;
+mod pairs;
+mod servers;
+
+use std::fmt::{self, Display, Formatter};
+
+use super::document::Document;
+
+impl Display for Document {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        method::write(f, self)?;
+        for contests in self.contests.chunk_by(|one, next| one.heading == next.heading) {
+            match contests {
+                [contest] if !contest.is_pair => servers::write(f, contest)?,
+                _ => pairs::write(f, contests)?,
+            }
+        }
+        losses::write(f, self)?;
+        method::write_servers(f, self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// To accept what the report has become, run the tests with `UPDATE_GOLDEN=1`.
+    #[test]
+    fn the_report_of_fixed_figures_is_the_golden_one() {
+        let document: Document =
+            serde_json::from_str(include_str!("../golden/compare.json")).unwrap();
+        let report = document.to_string();
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(GOLDEN);
+            std::fs::write(golden, &report).unwrap();
+        }
+        assert_eq!(report, include_str!("../golden/compare.md"));
+    }
+
+    #[test]
+    fn later_figures_win() {
+        let text = include_str!("../golden/compare.json");
+        let document: Document = serde_json::from_str(text).unwrap();
+        let mut both = document.clone();
+        both.contests.reverse();
+        both.contests.truncate(1);
+        both.replace(document.clone());
+        assert_eq!(both.contests.len(), document.contests.len());
+        assert_eq!(both.servers.len(), document.servers.len());
+        let mut again = document.clone();
+        again.replace(document.clone());
+        assert_eq!(again.to_string(), document.to_string());
+    }
+
+    const GOLDEN: &str = "src/commands/compare/golden/compare.md";
+}

@@ -1,0 +1,73 @@
+//! One contest of all servers: a row for each.
+
+use std::fmt::{self, Formatter};
+
+use super::super::document::{ContenderReport, ContestReport};
+use super::super::statistics::ratio;
+use super::figures::{
+    SATURATED, cpu, cpu_cell, is_client_saturated, latency_cell, p99_9, rate_cell, ratio_cell,
+    throughput,
+};
+use crate::table::{NONE, Table};
+
+pub(super) fn write(f: &mut Formatter<'_>, contest: &ContestReport) -> fmt::Result {
+    let ContestReport { scenario, heading, unit, contenders, .. } = contest;
+    let Some((own, rivals)) = contenders.split_first() else {
+        return Ok(());
+    };
+    writeln!(f, "\n### `{scenario}`: {heading}\n")?;
+    let name = &own.name;
+    let columns = [
+        "server",
+        &format!("CPU per {unit}"),
+        &format!("CPU, {name} : it"),
+        "per second",
+        &format!("rate, {name} : it"),
+        "p50",
+        "p99",
+        "p99.9",
+    ];
+    let mut table = Table::new(1, &columns);
+    table.row(&row(own, [NONE.to_owned(), NONE.to_owned()]));
+    for rival in rivals {
+        let ratios = [ratio(own, rival, cpu), ratio(own, rival, throughput)].map(ratio_cell);
+        table.row(&row(rival, ratios));
+    }
+    write!(f, "{table}")?;
+    if contenders.iter().any(is_client_saturated) {
+        let mark = SATURATED.trim_start();
+        writeln!(
+            f,
+            "\n\\{mark} The load generator had no time to spare: the server may do more. Its CPU \
+             time tells."
+        )?;
+    }
+    write_failures(f, contest)
+}
+
+/// Who did not come through all rounds, and why.
+pub(super) fn write_failures(f: &mut Formatter<'_>, contest: &ContestReport) -> fmt::Result {
+    let failed = contest.contenders.iter().filter(|report| !report.failures.is_empty());
+    for (index, ContenderReport { name, failures, samples }) in failed.enumerate() {
+        if index == 0 {
+            writeln!(f)?;
+        }
+        let reason = failures[0].lines().next().unwrap_or_default();
+        let (failed, went_well) = (failures.len(), samples.len());
+        writeln!(f, "- {name}: **failed** {failed} times, went well {went_well} times: {reason}")?;
+    }
+    Ok(())
+}
+
+fn row(report: &ContenderReport, [cpu, rate]: [String; 2]) -> Vec<String> {
+    vec![
+        report.name.clone(),
+        cpu_cell(report),
+        cpu,
+        rate_cell(report),
+        rate,
+        latency_cell(report, |sample| sample.p50_us),
+        latency_cell(report, |sample| sample.p99_us),
+        latency_cell(report, p99_9),
+    ]
+}

@@ -1,0 +1,105 @@
+//! Medians, quartiles, and the ratios of what was measured in the same round.
+
+use super::document::{ContenderReport, Sample};
+
+/// The middle of some values, and how far they spread.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Spread {
+    pub(super) median: f64,
+    pub(super) low_quartile: f64,
+    pub(super) high_quartile: f64,
+}
+
+impl Spread {
+    /// `None` if there are no values.
+    pub(super) fn of(mut values: Vec<f64>) -> Option<Self> {
+        values.retain(|value| value.is_finite());
+        values.sort_by(f64::total_cmp);
+        Some(Self {
+            median: quantile(&values, 0.5)?,
+            low_quartile: quantile(&values, 0.25)?,
+            high_quartile: quantile(&values, 0.75)?,
+        })
+    }
+
+    /// Is most of it above one?
+    pub(super) fn is_above_one(self) -> bool {
+        self.low_quartile > 1.0
+    }
+
+    /// Is most of it below one?
+    pub(super) fn is_below_one(self) -> bool {
+        self.high_quartile < 1.0
+    }
+}
+
+/// The median of one figure of a contender.
+pub(super) fn median(
+    report: &ContenderReport,
+    figure: impl Fn(&Sample) -> Option<f64>,
+) -> Option<f64> {
+    Spread::of(report.samples.iter().filter_map(figure).collect()).map(|spread| spread.median)
+}
+
+/// What a figure of one is of the other's, in each round that both were measured in.
+pub(super) fn ratio(
+    one: &ContenderReport,
+    other: &ContenderReport,
+    figure: impl Fn(&Sample) -> Option<f64>,
+) -> Option<Spread> {
+    let in_same_round = |sample: &Sample| {
+        let beside = other.samples.iter().find(|beside| beside.round == sample.round)?;
+        Some(figure(sample)? / figure(beside)?)
+    };
+    Spread::of(one.samples.iter().filter_map(in_same_round).collect())
+}
+
+/// Of sorted values; between two of them, in proportion.
+fn quantile(values: &[f64], quantile: f64) -> Option<f64> {
+    let last = values.len().checked_sub(1)?;
+    let place = quantile * last as f64;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a place between the first and the last"
+    )]
+    let below = place.floor() as usize;
+    let above = (below + 1).min(last);
+    Some(values[below] + (values[above] - values[below]) * (place - below as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(values: &[(usize, f64)]) -> ContenderReport {
+        let sample = |&(round, cpu)| Sample {
+            round,
+            server_cpu_us_per_unit: Some(cpu),
+            ..Sample::default()
+        };
+        ContenderReport { samples: values.iter().map(sample).collect(), ..Default::default() }
+    }
+
+    #[test]
+    fn quartiles_lie_between_the_values() {
+        assert_eq!(Spread::of(Vec::new()), None);
+        let spread = |low_quartile, median, high_quartile| {
+            Some(Spread { median, low_quartile, high_quartile })
+        };
+        assert_eq!(Spread::of(vec![2.0]), spread(2.0, 2.0, 2.0));
+        assert_eq!(Spread::of(vec![4.0, 1.0, 3.0, 2.0, 5.0]), spread(2.0, 3.0, 4.0));
+        assert_eq!(Spread::of(vec![1.0, 2.0]), spread(1.25, 1.5, 1.75));
+    }
+
+    #[test]
+    fn ratios_are_within_rounds() {
+        // Twice as slow a machine in the second round; a third that only one came through.
+        let one = report(&[(1, 2.0), (2, 4.0), (3, 100.0)]);
+        let other = report(&[(1, 4.0), (2, 8.0)]);
+        let ratio = ratio(&one, &other, |sample| sample.server_cpu_us_per_unit).unwrap();
+        assert_eq!((ratio.low_quartile, ratio.median, ratio.high_quartile), (0.5, 0.5, 0.5));
+        assert!(ratio.is_below_one() && !ratio.is_above_one());
+        assert_eq!(median(&one, |sample| sample.server_cpu_us_per_unit), Some(4.0));
+    }
+}

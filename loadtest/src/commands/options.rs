@@ -1,0 +1,118 @@
+//! The options that the traffic commands have in common.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::session::Manner;
+use crate::client::PAYLOAD_BYTES_MAX;
+use crate::message::Filling;
+use crate::output::Output;
+use crate::server_process::ServerArguments;
+use crate::target::AddressArguments;
+use crate::units::parse_seconds;
+
+/// The options of every traffic command.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SessionArguments {
+    #[command(flatten)]
+    pub(crate) address: AddressArguments,
+
+    #[command(flatten)]
+    pub(super) server: ServerArguments,
+
+    /// Run the load generator on this core alone
+    #[arg(long, value_name = "CORE")]
+    pub(super) pin: Option<usize>,
+
+    /// How long the server may take for each answer
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
+    pub(crate) timeout: Duration,
+
+    /// Seed of the accept keys, mask keys and payloads
+    #[arg(long, default_value = "1")]
+    pub(crate) seed: u64,
+
+    /// Write the report as one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl SessionArguments {
+    pub(super) fn manner(&self) -> Manner {
+        Manner { output: Output::new(self.json), answer_max: self.timeout, seed: self.seed }
+    }
+}
+
+/// The options of the commands that measure for a while.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct TimeArguments {
+    /// How long to measure
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
+    pub(crate) seconds: Duration,
+
+    /// How long to do the same before that
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
+    pub(crate) warm_up_seconds: Duration,
+}
+
+/// The options of the commands that send messages.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct MessageArguments {
+    /// Payload of each message
+    #[arg(long, value_name = "BYTES", default_value = "128", value_parser = parse_payload_bytes)]
+    pub(crate) bytes: usize,
+
+    /// Send binary messages, as is done anyway
+    #[arg(long, conflicts_with_all = ["text", "chinese"])]
+    binary: bool,
+
+    /// Send text messages of ASCII
+    #[arg(long, conflicts_with = "chinese")]
+    text: bool,
+
+    /// Send text messages of characters that take three bytes each
+    #[arg(long)]
+    chinese: bool,
+}
+
+impl MessageArguments {
+    /// Messages of this kind and length.
+    pub(crate) fn new(filling: Filling, bytes: usize) -> Self {
+        let is = |wanted| filling == wanted;
+        Self {
+            bytes,
+            binary: is(Filling::Binary),
+            text: is(Filling::Text),
+            chinese: is(Filling::Chinese),
+        }
+    }
+
+    pub(crate) fn filling(self) -> Filling {
+        match (self.chinese, self.text) {
+            (true, _) => Filling::Chinese,
+            (false, true) => Filling::Text,
+            (false, false) => Filling::Binary,
+        }
+    }
+}
+
+fn parse_payload_bytes(bytes: &str) -> Result<usize, String> {
+    let bytes: usize = bytes.parse().map_err(|_| "must be a number of bytes".to_owned())?;
+    if bytes > PAYLOAD_BYTES_MAX {
+        return Err(format!("must be at most {PAYLOAD_BYTES_MAX}"));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_what_they_were_made_of() {
+        for filling in [Filling::Binary, Filling::Text, Filling::Chinese] {
+            assert_eq!(MessageArguments::new(filling, 1).filling(), filling);
+        }
+    }
+}

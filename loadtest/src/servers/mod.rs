@@ -1,0 +1,9 @@
+//! Servers that are started to be measured: which there are, and where they may listen.
+
+mod catalogue;
+mod ports;
+
+pub(crate) use catalogue::{
+    Inquiry, Installation, InstallationArguments, Launch, ROWS, Row, TIDEGATE,
+};
+pub(crate) use ports::Ports;

@@ -1,0 +1,103 @@
+//! `loadtest compare`, with the fewest and shortest rounds there can be.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests may fail loudly as well")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+#[test]
+fn servers_take_turns_and_those_that_fail_are_named() {
+    let Some(directory) = directory_if_tidegate_is_built() else {
+        return;
+    };
+    let options = ["--scenario", "echo-1,churn,two-loops", "--server", "floor"];
+    let output = compare(directory.path(), &[&options[..], &["--server", "dead=false"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+
+    let figures = figures(directory.path());
+    let contests = figures["contests"].as_array().unwrap();
+    let scenarios: Vec<_> = contests.iter().map(|contest| contest["scenario"].as_str()).collect();
+    assert_eq!(scenarios, [Some("echo-1"), Some("churn"), Some("two-loops")]);
+    for contest in contests {
+        for contender in contest["contenders"].as_array().unwrap() {
+            let samples = contender["samples"].as_array().unwrap();
+            if contender["name"] == "dead" {
+                assert!(samples.is_empty());
+                let reason = contender["failures"][0].as_str().unwrap();
+                assert!(reason.contains("exit status: 1"), "{reason}");
+                continue;
+            }
+            assert_eq!(contender["failures"].as_array().unwrap().len(), 0, "{contender}");
+            let rounds: Vec<_> = samples.iter().map(|sample| sample["round"].as_u64()).collect();
+            assert_eq!(rounds, [Some(1), Some(2)]);
+            assert!(samples[0]["server_cpu_us_per_unit"].as_f64().unwrap() > 0.0);
+        }
+    }
+    let split = contests[2]["contenders"][0]["samples"][0]["connections_per_epoll"].clone();
+    let split: Vec<_> = split.as_array().unwrap().iter().filter_map(Value::as_u64).collect();
+    assert_eq!(split.iter().sum::<u64>(), 100, "{split:?}");
+
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(report.contains("### `churn`: connect, upgrade, echo, close"), "{report}");
+    assert!(report.contains("- dead: **failed** 2 times"), "{report}");
+
+    // The same report, from the figures alone.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    let file = directory.path().join("compare.json");
+    let again = command.args(["compare", "--render"]).arg(&file).output().unwrap();
+    assert_eq!(String::from_utf8(again.stdout).unwrap(), report);
+}
+
+#[test]
+fn publications_reach_the_subscribers_of_all_that_have_a_broadcast() {
+    let Some(directory) = directory_if_tidegate_is_built() else {
+        return;
+    };
+    let options = ["--scenario", "burst-16", "--server", "floor", "--server", "fastwebsockets"];
+    let output = compare(directory.path(), &options);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let figures = figures(directory.path());
+    let contenders = figures["contests"][0]["contenders"].as_array().unwrap();
+    let names: Vec<_> = contenders.iter().map(|contender| contender["name"].as_str()).collect();
+    assert_eq!(names, [Some("tidegate"), Some("floor")]);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for options in [
+        &["--server", "unknown"][..],
+        &["--scenario", "unknown"],
+        &["--tidegate", "/nowhere/tidegate"],
+        &["--pin", "100000"],
+        &["--render", "/nowhere/compare.json"],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+        let output = command.arg("compare").args(options).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{options:?}: {}", stderr(&output));
+    }
+}
+
+/// It is built with the whole workspace, not with loadtest alone.
+fn directory_if_tidegate_is_built() -> Option<TempDir> {
+    let program = Path::new(env!("CARGO_BIN_EXE_loadtest")).with_file_name("tidegate");
+    program.exists().then(|| TempDir::new().unwrap())
+}
+
+/// On one core, which every machine has.
+fn compare(directory: &Path, options: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(["compare", "--rounds", "2", "--seconds", "0.1", "--warm-up", "0.05"]);
+    command.args(["--pin", "0", "--pin-server", "0", "--json"]);
+    command.arg(directory.join("compare.json")).args(options).output().unwrap()
+}
+
+fn figures(directory: &Path) -> Value {
+    serde_json::from_slice(&fs::read(directory.join("compare.json")).unwrap()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
