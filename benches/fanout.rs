@@ -14,7 +14,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use support::{BINARY, client_frame, noise};
 use tidegate::conn::{ConnSettings, Connections};
-use tidegate::metrics::Counters;
+use tidegate::metrics::LoopMetrics;
 use tidegate::pool::{Lease, SharedBudget};
 use tidegate::reactor::{
     AcceptError, Entrance, EventLoop, ListenerSettings, LoopLinks, LoopSettings, Mailbox, Poller,
@@ -82,7 +82,7 @@ impl Crowd {
 
 fn event_loop(script: &Script) -> EventLoop<Kernel, StillClock> {
     let site = LoopSite { index: 0, count: 1 };
-    let counters = Arc::<Counters>::default();
+    let metrics = LoopMetrics::default();
     let service = Handler::Socket(
         Arc::new(|_| Box::new(Broadcast::new(Order::Topic))),
         RouteOptions::default(),
@@ -92,7 +92,7 @@ fn event_loop(script: &Script) -> EventLoop<Kernel, StillClock> {
         site,
         ConnSettings::default(),
         Router::new(&routes, site),
-        Arc::clone(&counters),
+        Arc::clone(&metrics.counters),
         SharedBudget::new(256 << 20),
         StillClock.now(),
     );
@@ -117,7 +117,7 @@ fn event_loop(script: &Script) -> EventLoop<Kernel, StillClock> {
     };
     let budget = Lease::new(SharedBudget::new(1 << 20), 0);
     let kernel = Kernel(Rc::clone(script));
-    EventLoop::new(kernel, StillClock, settings, connections, counters, links, budget)
+    EventLoop::new(kernel, StillClock, settings, connections, metrics, links, budget)
 }
 
 /// No deadline ever comes.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::conn::{ConnSettings, Connections};
-use tidegate::metrics::Counters;
+use tidegate::metrics::LoopMetrics;
 use tidegate::pool::{Lease, SharedBudget};
 use tidegate::reactor::{
     AcceptError, Entrance, EventLoop, ListenerSettings, LoopLinks, LoopSettings, Mailbox, Poller,
@@ -51,12 +51,18 @@ impl Bench {
     fn new() -> Self {
         let wires = Rc::new(RefCell::new(Wires::default()));
         let poller = FarEnd { wires: Rc::clone(&wires) };
-        let (counters, site) = (Arc::new(Counters::default()), LoopSite { index: 0, count: 1 });
+        let (metrics, site) = (LoopMetrics::default(), LoopSite { index: 0, count: 1 });
         let router = Router::new(&routes(), site);
         let settings = ConnSettings::default();
         let (pool, wake) = (SharedBudget::new(1 << 30), Arc::new(|| ()));
-        let connections =
-            Connections::new(site, settings, router, Arc::clone(&counters), pool, Millis(1));
+        let connections = Connections::new(
+            site,
+            settings,
+            router,
+            Arc::clone(&metrics.counters),
+            pool,
+            Millis(1),
+        );
         let links = LoopLinks {
             commands: Arc::new(Mailbox::new(1, wake.clone())),
             letters: Arc::new(Mailbox::new(1, wake)),
@@ -69,7 +75,7 @@ impl Bench {
             FixedClock,
             settings_of_loop(),
             connections,
-            counters,
+            metrics,
             links,
             budget,
         );

@@ -15,7 +15,7 @@ use clap::Parser;
 use tidegate::client;
 use tidegate::config::{Action, CommandLine, Config, Effective, Granted, Redis};
 use tidegate::control::{ControlThread, RedisSettings, RedisUrl};
-use tidegate::metrics::report;
+use tidegate::metrics::{ControlCounters, report, report_loop};
 use tidegate::os::{
     Descriptors, Request, Requests, give_freed_memory_back, kernel_warnings, raise_descriptor_limit,
 };
@@ -85,7 +85,7 @@ fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
     let mut is_draining = false;
     while let Some(request) = requests.wait() {
         match request {
-            Request::Report => log::info!("{}", report(server.counters(), counters)),
+            Request::Report => log_metrics(&server, counters),
             Request::Stop { exit_code, .. } if is_draining => {
                 log::warn!("stopped at once by a second signal");
                 return ExitCode::from(exit_code);
@@ -98,7 +98,7 @@ fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
             }
         }
     }
-    log::info!("{}", report(server.counters(), counters));
+    log_metrics(&server, counters);
     // With one loop failed the process ends, rather than go on with a part of the traffic.
     match server.join_ended() {
         Ok(()) => ExitCode::SUCCESS,
@@ -132,6 +132,14 @@ fn log_listeners(settings: &Effective, server: &Server) {
             settings.limits.connections_max,
             settings.connections_max_origin,
         );
+    }
+}
+
+/// Every counter in one line, and how busy each loop is in a line of its own.
+fn log_metrics(server: &Server, control: Option<&ControlCounters>) {
+    log::info!("{}", report(server.metrics().map(|own| &*own.counters), control));
+    for (index, metrics) in server.metrics().enumerate() {
+        log::info!("{}", report_loop(index, metrics));
     }
 }
 

@@ -10,8 +10,8 @@ use std::thread::{self, JoinHandle};
 
 use crate::config::{Effective, Listener, ListenerKind};
 use crate::conn::{ConnSettings, Connections, Mail};
-use crate::metrics::Counters;
-use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners};
+use crate::metrics::LoopMetrics;
+use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners, pin_thread};
 use crate::pool::{Lease, SharedBudget};
 use crate::reactor::{
     Entrance, EventLoop, ListenerSettings, LoopCommand, LoopLinks, LoopSettings, Mailbox,
@@ -49,7 +49,7 @@ struct RunningLoop {
     /// Set before the notice of its end is given: the thread itself ends a little later.
     has_ended: Arc<AtomicBool>,
     commands: Arc<Mailbox<LoopCommand>>,
-    counters: Arc<Counters>,
+    metrics: LoopMetrics,
 }
 
 /// How a loop came to its end.
@@ -104,16 +104,16 @@ impl Server {
         let mut loops = Vec::with_capacity(count);
         for (index, ((poller, _), links)) in pollers.into_iter().zip(links).enumerate() {
             let commands = Arc::clone(&links.commands);
-            let counters = Arc::new(Counters::default());
-            let (shared, own_counters) = (Arc::clone(&shared), Arc::clone(&counters));
+            let metrics = LoopMetrics::default();
+            let (shared, own_metrics) = (Arc::clone(&shared), metrics.clone());
             let has_ended = Arc::new(AtomicBool::new(false));
             let own_end = Arc::clone(&has_ended);
             let thread = thread::Builder::new().name(format!("loop-{index}")).spawn(move || {
                 let notice =
                     EndNotice { shared: &shared, has_ended: &own_end, end: LoopEnd::Failed };
-                run_loop(index, notice, poller, own_counters, links)
+                run_loop(index, notice, poller, own_metrics, links)
             })?;
-            loops.push(RunningLoop { thread, has_ended, commands, counters });
+            loops.push(RunningLoop { thread, has_ended, commands, metrics });
         }
         Ok(Self { addresses, loops })
     }
@@ -124,9 +124,9 @@ impl Server {
         &self.addresses
     }
 
-    /// The counters of each loop.
-    pub fn counters(&self) -> impl Iterator<Item = &Counters> {
-        self.loops.iter().map(|own| own.counters.as_ref())
+    /// What each loop counts.
+    pub fn metrics(&self) -> impl Iterator<Item = &LoopMetrics> {
+        self.loops.iter().map(|own| &own.metrics)
     }
 
     /// Begins to shut down: newcomers are refused, everyone is told to go within `drain_ms`.
@@ -226,11 +226,14 @@ fn run_loop(
     index: usize,
     mut notice: EndNotice<'_>,
     poller: MioPoller,
-    counters: Arc<Counters>,
+    metrics: LoopMetrics,
     links: LoopLinks,
 ) -> io::Result<()> {
     let shared = notice.shared;
     let settings = &shared.settings;
+    if settings.pin_loops {
+        pin_thread(index)?;
+    }
     let site = LoopSite {
         index: u16::try_from(index).unwrap_or(u16::MAX),
         count: u16::try_from(settings.loops).unwrap_or(u16::MAX),
@@ -239,7 +242,7 @@ fn run_loop(
         site,
         conn_settings(settings),
         Router::new(&shared.routes, site),
-        Arc::clone(&counters),
+        Arc::clone(&metrics.counters),
         shared.pool.clone(),
         shared.clock.now(),
     );
@@ -251,7 +254,7 @@ fn run_loop(
         shared.clock,
         loop_settings(settings, &shared.entrances),
         connections,
-        counters,
+        metrics,
         links,
         budget,
     );

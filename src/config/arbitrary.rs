@@ -18,13 +18,22 @@ pub(super) const SECRET: &str = "s3cret";
 
 /// Any configuration that [`Config::validate`] accepts.
 pub(super) fn config() -> impl Strategy<Value = Config> {
-    let head = (count("loops"), any::<bool>(), listeners());
+    let head = (count("loops"), any::<bool>(), any::<bool>(), listeners());
     let logins = (tokens(), redis());
     (head, limits(), timeouts(), turn(), socket(), routes::routes(), logins).prop_map(
-        |((loops, share_port, listeners), limits, timeouts, turn, socket, routes, logins)| {
+        |(
+            (loops, pin_loops, share_port, listeners),
+            limits,
+            timeouts,
+            turn,
+            socket,
+            routes,
+            logins,
+        )| {
             let (tokens, redis) = logins;
             let mut config = Config {
                 loops,
+                pin_loops,
                 share_port,
                 listeners: listeners
                     .into_iter()

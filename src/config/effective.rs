@@ -41,6 +41,8 @@ pub struct Effective {
     pub loops: usize,
     /// Whether the port may be shared with another process.
     pub share_port: bool,
+    /// Whether each loop keeps to a core of its own.
+    pub pin_loops: bool,
     /// Where to listen; not empty.
     pub listeners: Vec<Listener>,
     /// How much of everything.
@@ -179,6 +181,7 @@ impl Config {
         Effective {
             loops: plan.loops,
             share_port: self.share_port,
+            pin_loops: self.pin_loops,
             listeners: self.listeners.clone(),
             routes: routes.iter().map(|route| effective_route(route, &limits)).collect(),
             limits,

@@ -80,6 +80,12 @@ pub(super) const SECTIONS: &[Section] = &[
 pub const KEYS: &[Key] = &[
     key("loops", "0", integer(0, 1024), "Event loops, one thread each; 0 is one per core."),
     key(
+        "pin_loops",
+        "false",
+        Rule::Boolean,
+        "Keeps each event loop's thread on a core of its own, while there are enough.",
+    ),
+    key(
         "share_port",
         "false",
         Rule::Boolean,

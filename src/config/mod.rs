@@ -55,6 +55,8 @@ pub use secret::{Secret, ServerUrl};
 pub struct Config {
     /// Event loops, one thread each; 0 means one per core. Default 0.
     pub loops: usize,
+    /// Whether each event loop keeps to a core of its own. Default false.
+    pub pin_loops: bool,
     /// Whether another process may listen on the same addresses at the same time; if not, a port
     /// that is taken is an error at start. Default false.
     pub share_port: bool,
@@ -84,6 +86,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             loops: 0,
+            pin_loops: false,
             share_port: false,
             listeners: vec![Listener::default()],
             limits: Limits::default(),

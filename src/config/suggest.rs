@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(hint("listener.certificate"), "; [[listener]] takes address, kind, route");
         assert_eq!(
             hint("xyzzy"),
-            "; the file takes loops, share_port, [[listener]], [limits], [timeouts], [turn], \
+            "; the file takes loops, pin_loops, share_port, [[listener]], [limits], [timeouts], [turn], \
              [socket], [[route]], [[token]], [redis]"
         );
         assert!(hint(&"x".repeat(100_000)).starts_with("; the file takes"));

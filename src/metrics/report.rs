@@ -1,6 +1,6 @@
 //! The line that operators ask for: every counter that is not 0.
 
-use super::{ControlCounters, Counters};
+use super::{ControlCounters, Counters, LoopMetrics};
 
 /// Each counter's value summed over the loops, then those of the control thread if there is one,
 /// as `name=value` with a space between.
@@ -25,6 +25,19 @@ pub fn report<'c>(
         .map(|(name, total)| format!("{name}={total}"))
         .collect();
     counted.join(" ")
+}
+
+/// How busy a loop is: what it holds, and how long its turns take, as steps of powers of two.
+#[must_use]
+pub fn report_loop(index: usize, metrics: &LoopMetrics) -> String {
+    let LoopMetrics { counters, turn_time } = metrics;
+    let within = |per_thousand| turn_time.within(per_thousand).unwrap_or_default();
+    let (half, nearly_all, longest) = (within(500), within(990), within(1000));
+    let (count, open) = (counters.connections_now.value(), counters.open_now.value());
+    format!(
+        "loop {index}: {count} connections, {open} open; turns within {half} us by half, \
+         {nearly_all} us by 99 %, {longest} us at worst"
+    )
 }
 
 #[cfg(test)]

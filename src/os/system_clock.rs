@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::timer::{Clock, Millis};
 
-/// Milliseconds since this clock was made.
+/// Time since this clock was made.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     origin: Instant,
@@ -21,6 +21,10 @@ impl SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Millis {
-        Millis(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
+        Millis(self.micros() / 1000)
+    }
+
+    fn micros(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }

@@ -11,7 +11,7 @@ use super::mailbox::Mailbox;
 use super::poller::{Poller, Readiness};
 use crate::conn::{Connections, Mail, PostMail};
 use crate::key::ConnKey;
-use crate::metrics::Counters;
+use crate::metrics::LoopMetrics;
 use crate::pool::Lease;
 use crate::timer::{Clock, Millis};
 
@@ -73,7 +73,9 @@ pub struct EventLoop<P: Poller, C> {
     poller: P,
     clock: C,
     settings: LoopSettings,
-    counters: Arc<Counters>,
+    metrics: LoopMetrics,
+    /// When the turn began whose time has not been counted yet, in microseconds.
+    turn_began: Option<u64>,
     connections: Connections<P::Socket>,
     acceptor: Acceptor,
     links: LoopLinks,
@@ -94,7 +96,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         clock: C,
         settings: LoopSettings,
         mut connections: Connections<P::Socket>,
-        counters: Arc<Counters>,
+        metrics: LoopMetrics,
         links: LoopLinks,
         budget: Lease,
     ) -> Self {
@@ -107,7 +109,8 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             poller,
             clock,
             settings,
-            counters,
+            metrics,
+            turn_began: None,
             connections,
             links,
             has_mail: true,
@@ -130,9 +133,11 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         };
         let mut events = std::mem::take(&mut self.events);
         let waited = self.poller.wait(timeout, &mut events);
-        let now = self.clock.now();
+        let began = self.clock.micros();
+        self.turn_began = Some(began);
+        let now = Millis(began / 1000);
         self.connections.set_now(now);
-        self.counters.turns.add(1);
+        self.metrics.counters.turns.add(1);
         for event in events.drain(..) {
             self.dispatch(event);
         }
@@ -150,7 +155,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         self.connections.apply_effects();
         self.register_write_interest();
         self.send_mail();
-        self.acceptor.run(&mut self.poller, &mut self.connections, &self.counters, now);
+        self.acceptor.run(&mut self.poller, &mut self.connections, &self.metrics.counters, now);
         self.reap();
         self.connections.sample();
         Ok(if self.is_finished(now) { Turn::Finished } else { Turn::GoesOn })
@@ -180,7 +185,11 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
 
     /// How long the next turn may wait: not at all if work is left over, for ever if `None`.
     pub fn timeout(&mut self) -> Option<Duration> {
-        let now = self.clock.now();
+        let ended = self.clock.micros();
+        if let Some(began) = self.turn_began.take() {
+            self.metrics.turn_time.add(ended.saturating_sub(began));
+        }
+        let now = Millis(ended / 1000);
         self.connections.set_now(now);
         if self.has_mail || !self.inbox.is_empty() || self.connections.has_work() {
             return Some(Duration::ZERO);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::network::{Network, SimClock};
 use super::poller::SimPoller;
 use crate::conn::{ConnSettings, Connections};
-use crate::metrics::Counters;
+use crate::metrics::{Counters, LoopMetrics};
 use crate::pool::{Lease, SharedBudget};
 use crate::reactor::{
     Entrance, EventLoop, ListenerSettings, LoopCommand, LoopLinks, LoopSettings, Mailbox, Turn,
@@ -131,7 +131,7 @@ impl SimServer {
                     pool.clone(),
                     clock.now(),
                 ),
-                counters,
+                LoopMetrics { counters, ..LoopMetrics::default() },
                 links,
                 Lease::new(connections.clone(), 0),
             );

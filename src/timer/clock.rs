@@ -4,6 +4,11 @@
 pub trait Clock {
     /// Milliseconds since some fixed moment in the past. Never goes backwards.
     fn now(&self) -> Millis;
+
+    /// The same in microseconds, to measure short times.
+    fn micros(&self) -> u64 {
+        self.now().0 * 1000
+    }
 }
 
 /// A moment in milliseconds since the clock's start.

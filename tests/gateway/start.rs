@@ -179,3 +179,14 @@ fn the_descriptor_limit_is_raised_to_what_is_allowed() {
     assert_eq!(gateway.descriptor_limit(), hard);
     gateway.logged(&format!("descriptor limit raised from 300 to {hard}"));
 }
+
+#[test]
+fn each_loop_says_how_busy_it_is() {
+    let gateway = Gateway::with_config("loops = 2\npin_loops = true");
+    let _open = Socket::open(gateway.address());
+    gateway.counter("open_now");
+    for index in 0..2 {
+        let line = gateway.logged(&format!("loop {index}: "));
+        assert!(line.contains(" connections, ") && line.contains(" us by 99 %"), "{line}");
+    }
+}

@@ -76,6 +76,7 @@ impl Plan {
         let payload_bytes_max = send_buffer_bytes * 50;
         Self {
             setup: Setup {
+                backlog_messages_max: None,
                 has_add: false,
                 seed,
                 server,

@@ -23,6 +23,7 @@ pub(crate) struct Setup {
     pub(crate) faults: Faults,
     pub(crate) message_bytes_max: Option<usize>,
     pub(crate) slow_policy: SlowPolicy,
+    pub(crate) backlog_messages_max: Option<usize>,
     /// Whether the example service is there. It wakes its loops every second.
     pub(crate) has_add: bool,
     /// Descriptors that the server may have from its first turn on.

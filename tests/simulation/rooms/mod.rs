@@ -4,6 +4,7 @@
 mod events;
 mod logins;
 mod race;
+mod slow;
 mod speech;
 mod tokens;
 
@@ -37,6 +38,8 @@ fn world_of(setup: &Setup, settings: RoomSettings) -> World {
     setup.server.line_route = Some("/chat");
     let settings = Arc::new(settings);
     let options = RouteOptions {
+        backlog_messages_max: setup.backlog_messages_max,
+        slow_policy: setup.slow_policy,
         subprotocols: vec![Subprotocol::new(CHAT_SUBPROTOCOL).unwrap()],
         ..RouteOptions::default()
     };

@@ -1,0 +1,141 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::pool::SharedBudget;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Copy(Vec<u8>),
+    /// A reply whose payload lies apart from its header.
+    Reply(Vec<u8>),
+    Frame(Vec<u8>),
+    Write(usize),
+    DiscardUnstarted,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => prop::collection::vec(any::<u8>(), 1..3000).prop_map(Step::Copy),
+        2 => prop::collection::vec(any::<u8>(), 1025..6000).prop_map(Step::Reply),
+        3 => prop::collection::vec(any::<u8>(), 0..300).prop_map(Step::Frame),
+        4 => (1..5000usize).prop_map(Step::Write),
+        1 => Just(Step::DiscardUnstarted),
+    ]
+}
+
+fn gathered(backlog: &Backlog, queue: &OutQueue) -> Vec<u8> {
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let count = backlog.gather(queue, &mut slices);
+    slices[..count].iter().flat_map(|slice| slice.to_vec()).collect()
+}
+
+proptest! {
+    /// Two connections share one backlog; the naive twin of each is one vector of bytes.
+    #[test]
+    fn bytes_come_out_as_they_went_in(
+        steps in prop::collection::vec((any::<bool>(), step()), 0..60),
+    ) {
+        let mut buffers = Buffers::new(SharedBudget::new(1 << 30));
+        let mut backlog = Backlog::default();
+        let mut queues = [OutQueue::default(); 2];
+        let mut naive = [Vec::new(), Vec::new()];
+        // Bytes that are out, and where frames end among those that are out or wait.
+        let mut written = [0, 0];
+        let mut frame_ends = [vec![0], vec![0]];
+        for (which, step) in steps {
+            let queue = &mut queues[usize::from(which)];
+            let naive = &mut naive[usize::from(which)];
+            let written = &mut written[usize::from(which)];
+            let frame_ends = &mut frame_ends[usize::from(which)];
+            let mut copy = |queue: &mut OutQueue, bytes: &[u8], continues| {
+                let pushed = backlog.push_copy(queue, bytes, continues, &mut buffers, Millis(0));
+                pushed.unwrap();
+                naive.extend(bytes);
+            };
+            match step {
+                Step::Copy(bytes) => copy(queue, &bytes, false),
+                Step::Reply(payload) => {
+                    copy(queue, b"header", false);
+                    copy(queue, &payload, true);
+                }
+                Step::Frame(payload) => {
+                    let frame = EncodedFrame::binary(&payload);
+                    naive.extend(frame.as_bytes());
+                    let id = backlog.share(frame);
+                    backlog.push_frame(queue, id, Tick(0));
+                    backlog.settle(id);
+                }
+                Step::Write(bytes) => {
+                    let bytes = bytes.min(gathered(&backlog, queue).len());
+                    backlog.consume(queue, bytes, &mut buffers, Tick(1));
+                    naive.drain(..bytes);
+                    *written += bytes;
+                }
+                Step::DiscardUnstarted => {
+                    let head = backlog.segment(queue.head);
+                    let is_begun =
+                        queue.head_written > 0 || head.is_some_and(|head| head.continues);
+                    backlog.discard_unstarted(queue, &mut buffers);
+                    prop_assert_eq!(queue.is_empty(), !is_begun);
+                    naive.truncate(queue.bytes());
+                    let end = *written + naive.len();
+                    prop_assert!(frame_ends.contains(&end), "a frame is torn");
+                    frame_ends.retain(|frame_end| *frame_end <= end);
+                }
+            }
+            frame_ends.push(*written + naive.len());
+            prop_assert_eq!(queue.bytes(), naive.len());
+            prop_assert_eq!(queue.is_empty(), naive.is_empty());
+            let ready = gathered(&backlog, queue);
+            prop_assert!(naive.starts_with(&ready));
+            prop_assert_eq!(ready.is_empty(), naive.is_empty());
+        }
+        for queue in &mut queues {
+            backlog.clear(queue, &mut buffers);
+        }
+        prop_assert_eq!(backlog.counts(), [0, 0, 0]);
+        prop_assert_eq!(buffers.allocated_bytes(), buffers.free_bytes());
+    }
+}
+
+#[test]
+fn a_shared_frame_is_kept_once() {
+    let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
+    let mut backlog = Backlog::default();
+    let mut queues = [OutQueue::default(); 100];
+    let id = backlog.share(EncodedFrame::text("hello"));
+    for queue in &mut queues {
+        backlog.push_frame(queue, id, Tick(0));
+    }
+    assert_eq!(backlog.counts(), [100, 0, 1]);
+    for queue in &mut queues {
+        backlog.clear(queue, &mut buffers);
+    }
+    assert_eq!(backlog.counts(), [0, 0, 0]);
+    let unwanted = backlog.share(EncodedFrame::text("nobody"));
+    backlog.settle(unwanted);
+    assert_eq!(backlog.counts(), [0, 0, 0]);
+}
+
+#[test]
+fn the_rest_of_a_short_write_is_never_discarded() {
+    let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
+    let mut backlog = Backlog::default();
+    let mut queue = OutQueue::default();
+    backlog.push_copy(&mut queue, b"rest", true, &mut buffers, Millis(0)).unwrap();
+    for text in ["old", "older"] {
+        let id = backlog.share(EncodedFrame::text(text));
+        backlog.push_frame(&mut queue, id, Tick(0));
+    }
+    backlog.push_copy(&mut queue, b"reply", false, &mut buffers, Millis(0)).unwrap();
+    backlog.discard_unstarted_frames(&mut queue, &mut buffers);
+    assert_eq!(gathered(&backlog, &queue), b"restreply");
+    backlog.discard_unstarted(&mut queue, &mut buffers);
+    assert_eq!((gathered(&backlog, &queue), queue.bytes()), (b"rest".to_vec(), 4));
+}
+
+#[test]
+fn what_idle_and_busy_connections_pay() {
+    assert_eq!(size_of::<OutQueue>(), 16);
+    assert_eq!(size_of::<Segment>(), 16);
+}
