@@ -78,7 +78,7 @@ impl Default for DeflateOptions {
     }
 }
 
-/// The level of a route that names none: a third of the time of the usual 6, and nearly as small.
+/// The level of a route that names none: half the time of the usual 6, and nearly as small.
 pub const DEFLATE_LEVEL: u8 = 3;
 /// The least message that is compressed on a route that names none.
 pub const DEFLATE_BYTES_MIN: usize = 1024;
