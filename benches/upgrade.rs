@@ -52,7 +52,7 @@ fn own(received: &[u8], out: &mut Vec<u8>) {
     assert!(head.path().matches("/chat"));
     let policy = UpgradePolicy { origins: &OriginRule::SameHost, subprotocols: &[] };
     let request = http::check_upgrade(&head, &policy).unwrap();
-    http::write_switching_protocols(out, &request.accept_key(), request.subprotocol(), &[]);
+    http::write_switching_protocols(out, &request.accept_key(), request.subprotocol(), None, &[]);
 }
 
 fn with_hyper(tape: Tape) {

@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn whole(payload: &[u8]) -> Piece<'_> {
-        Piece { kind: DataKind::Text, offset: 0, payload, is_end: true }
+        Piece { kind: DataKind::Text, offset: 0, payload, is_end: true, is_compressed: false }
     }
 
     fn order(deliveries: &mut Deliveries, publisher: u32, sequence: u32) -> Order {

@@ -11,6 +11,10 @@ pub(crate) struct AddressArguments {
     /// Host and port of the server
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
     address: String,
+
+    /// Offer permessage-deflate, insist on it, and compress the messages
+    #[arg(long)]
+    pub(crate) deflate: bool,
 }
 
 /// The option that names the path, for the commands that connect to one.
@@ -38,12 +42,14 @@ pub(crate) struct Target {
     /// What the `Host` header says: the address as it was given.
     pub(crate) authority: String,
     pub(crate) path: String,
+    /// Compression is offered and must be agreed.
+    pub(crate) deflate: bool,
 }
 
 impl Target {
     /// The target at an address that needs no looking up.
     pub(crate) fn at(address: SocketAddr, path: &str) -> Self {
-        Self { address, authority: address.to_string(), path: path.to_owned() }
+        Self { address, authority: address.to_string(), path: path.to_owned(), deflate: false }
     }
 }
 
@@ -54,7 +60,12 @@ impl AddressArguments {
             self.address.to_socket_addrs()?.next().ok_or_else(|| {
                 io::Error::new(io::ErrorKind::NotFound, "the name has no address")
             })?;
-        Ok(Target { address, authority: self.address.clone(), path: path.to_owned() })
+        Ok(Target {
+            address,
+            authority: self.address.clone(),
+            path: path.to_owned(),
+            deflate: self.deflate,
+        })
     }
 
     /// The address as it was given.

@@ -19,11 +19,11 @@ use std::fmt;
 use super::keys::CONNECTIONS_MAX;
 use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
-    Config, Limits, Listener, Origins, Redis, RoomOptions, Route, ServiceKind, SlowPolicy,
-    SocketOptions, Timeouts, Token, TokenSource, Turn,
+    Config, Limits, Listener, Origins, Redis, RoomOptions, Route, RouteDeflate, ServiceKind,
+    SlowPolicy, SocketOptions, Timeouts, Token, TokenSource, Turn,
 };
-use crate::services::Order;
 use crate::services::room::CHAT_SUBPROTOCOL;
+use crate::services::{DEFLATE_LEVEL, DeflateOptions, Order};
 
 /// What the machine grants to the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +128,8 @@ pub struct EffectiveRoute {
     pub backlog_messages_max: Option<usize>,
     /// What becomes of pushed messages that a client is too slow for.
     pub slow_policy: SlowPolicy,
+    /// How messages are compressed; `None` where they are not.
+    pub deflate: Option<DeflateOptions>,
     /// In which order the members of a room or a broadcast see messages.
     pub order: Order,
     /// How the room works, if the service is one.
@@ -285,6 +287,13 @@ fn backlog_hard_bytes_min(backlog_high_bytes: usize, message_bytes_largest: usiz
     backlog_high_bytes.saturating_add(message_bytes_largest).saturating_add(FRAME_HEADER_BYTES_MAX)
 }
 
+fn deflate_options(keys: RouteDeflate) -> Option<DeflateOptions> {
+    let RouteDeflate { deflate, level, bytes_min } = keys;
+    // Loading has refused what is no level.
+    let level = u8::try_from(level).unwrap_or(DEFLATE_LEVEL);
+    deflate.then_some(DeflateOptions { level, bytes_min })
+}
+
 fn effective_route(route: &Route, limits: &EffectiveLimits) -> EffectiveRoute {
     let offered = || match route.service {
         ServiceKind::Room => vec![CHAT_SUBPROTOCOL.to_owned()],
@@ -300,6 +309,7 @@ fn effective_route(route: &Route, limits: &EffectiveLimits) -> EffectiveRoute {
         message_bytes_max: route.message_bytes_max.unwrap_or(limits.message_bytes_max),
         backlog_messages_max: route.backlog_messages_max,
         slow_policy: route.slow_policy,
+        deflate: deflate_options(route.deflate),
         order: route.order,
         room: route.room.clone(),
     }

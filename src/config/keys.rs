@@ -264,6 +264,24 @@ pub const KEYS: &[Key] = &[
         "What becomes of pushed messages that a client is too slow for.",
     ),
     key(
+        "route.deflate",
+        "true",
+        Rule::Boolean,
+        "Whether messages are compressed for clients that offer it (permessage-deflate).",
+    ),
+    key(
+        "route.deflate_level",
+        "3",
+        integer(1, 9),
+        "How hard compression tries: 1 is fastest, 9 smallest.",
+    ),
+    key(
+        "route.deflate_bytes_min",
+        "1024",
+        integer(0, GIB),
+        "Bytes of the shortest message that is compressed.",
+    ),
+    key(
         "route.order",
         "room",
         Rule::OneOf(&["room", "sender"]),

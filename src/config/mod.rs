@@ -40,7 +40,9 @@ pub use error::ConfigError;
 pub use keys::{KEYS, Key};
 pub use listener::{Listener, ListenerKind};
 pub use logins::{Redis, Token};
-pub use route::{NameKind, Origins, RoomOptions, Route, ServiceKind, SlowPolicy, TokenSource};
+pub use route::{
+    NameKind, Origins, RoomOptions, Route, RouteDeflate, ServiceKind, SlowPolicy, TokenSource,
+};
 pub use rule::Rule;
 pub use secret::{Secret, ServerUrl};
 

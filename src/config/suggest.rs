@@ -28,7 +28,8 @@ fn closest(unknown: &str) -> Option<&'static str> {
             let is_elsewhere = section != known_section;
             let edits = edits(leaf, known_leaf) + usize::from(is_elsewhere);
             let is_slip = edits <= leaf.chars().count().max(known_leaf.len()).div_ceil(3);
-            is_slip.then_some(((edits, is_elsewhere), name))
+            let plain_edits = strsim::damerau_levenshtein(leaf, known_leaf);
+            is_slip.then_some(((edits, is_elsewhere, plain_edits), name))
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)

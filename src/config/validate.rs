@@ -229,7 +229,12 @@ mod tests {
         config.limits.half_open_max = Some(1);
         config.socket.send_buffer_bytes = Some(4096);
         let mut checked: Vec<&str> = config.numbers().map(|(name, _)| name).collect();
-        checked.extend(["route.backlog_messages_max", "route.message_bytes_max"]);
+        checked.extend([
+            "route.backlog_messages_max",
+            "route.deflate_bytes_min",
+            "route.deflate_level",
+            "route.message_bytes_max",
+        ]);
         checked.sort_unstable();
         let mut listed: Vec<&str> = KEYS
             .iter()

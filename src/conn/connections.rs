@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::half_open::HalfOpen;
+use super::inflate::Inflation;
 use super::run_queue::RunQueue;
 use super::table::Table;
 use super::{ConnSettings, Flags, Mail, Outgoing, Phase};
@@ -39,6 +40,8 @@ pub struct Connections<S> {
     pub(super) scratch: Vec<u8>,
     /// Output of the connection that is being handled; empty between connections.
     pub(super) outgoing: Outgoing,
+    /// Unpacks what came compressed.
+    pub(super) inflation: Inflation,
     /// What services asked for that concerns other connections.
     pub(super) requested: Requested,
     /// Effects are being carried out: what comes of them waits for its round.
@@ -91,6 +94,7 @@ impl<S: Transport> Connections<S> {
             backlog: Backlog::default(),
             scratch: Vec::new(),
             outgoing: Outgoing::default(),
+            inflation: Inflation::default(),
             requested: Requested { now, ..Requested::default() },
             is_applying_effects: false,
             half_open: HalfOpen::default(),
@@ -116,6 +120,7 @@ impl<S: Transport> Connections<S> {
         self.now = now;
         self.tick = now.tick();
         self.requested.now = now;
+        self.outgoing.compressors().set_now(now);
     }
 
     /// Adds an accepted socket. Where `refuse` is set it will be told 503 whatever it asks. If the
@@ -229,11 +234,24 @@ impl<S: Transport> Connections<S> {
         self.counters.half_open_now.set(self.half_open.count() as u64);
         self.counters.open_now.set(self.open_count as u64);
         self.counters.pool_bytes_now.set(self.buffers.allocated_bytes() as u64);
+        let [messages, bytes_in, bytes_out] = self.outgoing.compressed_so_far();
+        self.counters.deflated_messages.set(messages);
+        self.counters.deflated_bytes_before.set(bytes_in);
+        self.counters.deflated_bytes_after.set(bytes_out);
+        self.counters.inflated_messages.set(self.inflation.messages);
+        self.counters.inflated_bytes_before.set(self.inflation.bytes_in);
+        self.counters.inflated_bytes_after.set(self.inflation.bytes_out);
     }
 
-    /// Releases buffers that lie unused. Gives the moment to ask again.
+    /// Releases buffers and compressors that lie unused. Gives the moment to ask again.
     pub fn trim(&mut self) -> Option<Millis> {
-        let due = self.buffers.trim(self.now, self.settings.pool_idle_ms);
+        let (now, idle_ms) = (self.now, self.settings.pool_idle_ms);
+        let due = [
+            self.buffers.trim(now, idle_ms),
+            self.inflation.trim(now, idle_ms),
+            self.outgoing.compressors().trim(now, idle_ms),
+        ];
+        let due = due.into_iter().flatten().min();
         // A loop at rest takes no turn that would bring the gauge up to date.
         self.counters.pool_bytes_now.set(self.buffers.allocated_bytes() as u64);
         due

@@ -1,8 +1,8 @@
-//! Yes-or-no facts about a connection, two bytes for all.
+//! Facts about a connection, most of them yes or no: four bytes for all.
 
 /// A set of flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Flags(u16);
+pub(crate) struct Flags(u32);
 
 impl Flags {
     /// An edge said that bytes or the end of input wait in the socket, and no read has shown
@@ -39,6 +39,24 @@ impl Flags {
     /// Speaks lines of text rather than HTTP and WebSocket.
     pub(crate) const LINES: Self = Self(1 << 15);
 
+    /// Four bits that are no flags: how large a window messages to it may be compressed with, or 0
+    /// where no compression was agreed.
+    const DEFLATE_WINDOW_SHIFT: u32 = 16;
+    const DEFLATE_WINDOW_MASK: u32 = 0xF << Self::DEFLATE_WINDOW_SHIFT;
+
+    /// The base-two logarithm of its window, if compression was agreed.
+    pub(crate) fn deflate_window_bits(self) -> Option<u8> {
+        let bits = (self.0 & Self::DEFLATE_WINDOW_MASK) >> Self::DEFLATE_WINDOW_SHIFT;
+        u8::try_from(bits).ok().filter(|bits| *bits > 0)
+    }
+
+    /// Notes that compression was agreed, with a window of at most 2¹⁵ bytes.
+    pub(crate) fn set_deflate_window_bits(&mut self, window_bits: u8) {
+        debug_assert!(window_bits <= 15);
+        self.0 &= !Self::DEFLATE_WINDOW_MASK;
+        self.0 |= (u32::from(window_bits) & 0xF) << Self::DEFLATE_WINDOW_SHIFT;
+    }
+
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
     }
@@ -63,5 +81,22 @@ impl Flags {
         let had = self.has(flag);
         self.set(flag);
         !had
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_stands_beside_the_flags() {
+        let mut flags = Flags::default();
+        flags.set(Flags::LINES);
+        assert_eq!(flags.deflate_window_bits(), None);
+        for bits in [15, 9] {
+            flags.set_deflate_window_bits(bits);
+            assert_eq!(flags.deflate_window_bits(), Some(bits));
+            assert_eq!((flags.has(Flags::LINES), flags.has(Flags::QUEUED)), (true, false));
+        }
     }
 }

@@ -113,12 +113,20 @@ impl<S: Transport> Connections<S> {
             Ok(Admission::Later) => self.wait_for_decision(key, route_number),
             Ok(Admission::Now(welcome)) => {
                 let subprotocol = welcome.subprotocol.as_ref().or_else(|| request.subprotocol());
+                let deflate = route.options.deflate.and_then(|_| request.deflate());
                 write_switching_protocols(
                     self.outgoing.cork(),
                     &request.accept_key(),
                     subprotocol,
+                    deflate,
                     &welcome.headers,
                 );
+                if let Some(conn) = self.table.get_mut(key)
+                    && let Some(deflate) = deflate
+                {
+                    conn.flags.set_deflate_window_bits(deflate.window_bits);
+                    self.counters.upgrades_deflate.add(1);
+                }
                 self.counters.upgrades.add(1);
                 self.open(key, route_number);
             }

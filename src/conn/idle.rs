@@ -1,5 +1,6 @@
 //! What happens when time has passed: pings, and the ends of patience.
 
+use super::outgoing::Framing;
 use super::{Connections, Flags, Phase};
 use crate::key::ConnKey;
 use crate::reactor::Transport;
@@ -97,6 +98,7 @@ impl<S: Transport> Connections<S> {
         conn.seen = self.tick;
         conn.flags.set(Flags::PINGED);
         self.counters.pings_out.add(1);
+        self.outgoing.set_framing(Framing::WebSocket);
         self.outgoing.frame(Opcode::Ping, &[]);
         self.flush_outgoing(key, None);
         if let Some(conn) = self.table.get_mut(key)

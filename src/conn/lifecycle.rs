@@ -22,14 +22,14 @@ impl<S: Transport> Connections<S> {
         conn.route = route;
         conn.phase = Phase::Open;
         conn.seen = self.tick;
-        let speaks_lines = conn.flags.has(Flags::LINES);
+        let flags = conn.flags;
         self.arm(key);
         self.open_count += 1;
-        self.outgoing.set_framing(if speaks_lines { Framing::Lines } else { Framing::WebSocket });
+        self.outgoing.set_framing(Framing::of(flags, self.router.socket(route).options.deflate));
         let peer = Peer { loop_index: self.loop_index, key };
         self.router.socket(route).service.on_open(
             peer,
-            &mut Effects::on(route, peer, 0..0, &mut self.outgoing, &mut self.requested),
+            &mut Effects::on(route, peer, None, &mut self.outgoing, &mut self.requested),
         );
     }
 
@@ -218,6 +218,7 @@ impl<S: Transport> Connections<S> {
             CloseReason::Service(_) => &counters.closed_by_service,
             CloseReason::Slow => &counters.closed_slow,
             CloseReason::Stalled => &counters.closed_stalled,
+            CloseReason::Violation(Violation::NotDeflate) => &counters.closed_not_deflate,
             CloseReason::Violation(Violation::MessageTooBig) => &counters.closed_too_big,
             CloseReason::Violation(Violation::TextNotUtf8 | Violation::CloseReasonNotUtf8) => {
                 &counters.closed_not_utf8

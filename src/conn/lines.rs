@@ -109,7 +109,7 @@ impl<S: Transport> Connections<S> {
         self.counters.message_bytes_in.add(text.len() as u64);
         let message = Message::new(MessageKind::Text, &mut buffer.bytes[text.clone()]);
         let (outgoing, requested) = (&mut self.outgoing, &mut self.requested);
-        let mut effects = Effects::on(route_number, peer, text, outgoing, requested);
+        let mut effects = Effects::on(route_number, peer, Some(text), outgoing, requested);
         self.router.socket(route_number).service.on_message(peer, message, &mut effects);
     }
 

@@ -4,10 +4,13 @@
 use std::io::IoSlice;
 use std::ops::Range;
 
+use super::Flags;
 use crate::line::write_line;
 use crate::pool::SLICES_MAX;
-use crate::services::CloseRequest;
-use crate::ws::{EncodedFrame, Opcode, SERVER_HEADER_BYTES_MAX, ServerHeader};
+use crate::services::{CloseRequest, DeflateOptions};
+use crate::ws::{
+    Compressors, DeflateTerms, EncodedFrame, Opcode, SERVER_HEADER_BYTES_MAX, ServerHeader,
+};
 
 /// Frames in the order they were produced. Headers and small payloads stand in the cork; a large
 /// payload stays in the read buffer, and a piece says where it comes in:
@@ -24,15 +27,31 @@ pub(crate) struct Outgoing {
     in_place_bytes: usize,
     close: Option<CloseRequest>,
     framing: Framing,
+    compressors: Compressors,
 }
 
 /// What the connection speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Framing {
+    /// WebSocket, with messages compressed where that is worth it.
+    Deflate(DeflateTerms),
     /// Text messages are lines; there is nothing else.
     Lines,
     #[default]
     WebSocket,
+}
+
+impl Framing {
+    /// The framing of a connection with these flags on a route that compresses so.
+    pub(crate) fn of(flags: Flags, deflate: Option<DeflateOptions>) -> Self {
+        match (flags.deflate_window_bits(), deflate) {
+            _ if flags.has(Flags::LINES) => Self::Lines,
+            (Some(window_bits), Some(DeflateOptions { level, bytes_min })) => {
+                Self::Deflate(DeflateTerms { window_bits, level, bytes_min })
+            }
+            _ => Self::WebSocket,
+        }
+    }
 }
 
 /// A part of the read buffer that follows the cork's first `cork_until` bytes.
@@ -65,15 +84,33 @@ impl Outgoing {
             }
             return;
         }
+        if self.compressed_frame(opcode, payload) {
+            return;
+        }
         self.cork.reserve(SERVER_HEADER_BYTES_MAX + payload.len());
         ServerHeader::new(opcode, payload.len()).append_to(&mut self.cork);
         self.cork.extend_from_slice(payload);
+    }
+
+    /// Adds the frame compressed, if that was agreed and makes it shorter; whether it did.
+    fn compressed_frame(&mut self, opcode: Opcode, payload: &[u8]) -> bool {
+        let Framing::Deflate(terms) = self.framing else { return false };
+        if opcode.is_control() {
+            return false;
+        }
+        let Some(payload) = self.compressors.compress(payload, terms) else { return false };
+        ServerHeader::compressed(opcode, payload.len()).append_to(&mut self.cork);
+        self.cork.extend_from_slice(payload);
+        true
     }
 
     /// Adds a frame whose payload lies at `range` of the read buffer.
     pub(crate) fn frame_in_place(&mut self, opcode: Opcode, payload: &[u8], range: Range<usize>) {
         if payload.len() <= COPIED_BYTES_MAX || self.framing == Framing::Lines {
             return self.frame(opcode, payload);
+        }
+        if self.compressed_frame(opcode, payload) {
+            return;
         }
         ServerHeader::new(opcode, payload.len()).append_to(&mut self.cork);
         self.in_place_bytes += range.len();
@@ -83,10 +120,22 @@ impl Outgoing {
     /// Adds a frame that is already encoded.
     pub(crate) fn encoded(&mut self, frame: &EncodedFrame) {
         match self.framing {
+            Framing::Deflate(_) => self.frame(frame.kind().opcode(), frame.payload()),
             Framing::WebSocket => self.cork.extend_from_slice(frame.as_bytes()),
             Framing::Lines if frame.is_text() => write_line(frame.payload(), &mut self.cork),
             Framing::Lines => {}
         }
+    }
+
+    /// The loop's compressors, for frames that go another way.
+    pub(crate) fn compressors(&mut self) -> &mut Compressors {
+        &mut self.compressors
+    }
+
+    /// What the loop's compressors have done so far: messages, and their bytes before and after.
+    pub(crate) fn compressed_so_far(&self) -> [u64; 3] {
+        let Compressors { messages, bytes_in, bytes_out, .. } = self.compressors;
+        [messages, bytes_in, bytes_out]
     }
 
     /// The cork, to append bytes that are not frames.

@@ -10,11 +10,11 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use super::pushed::{Form, Pushed};
 use super::{Conn, Connections, Flags, Phase};
 use crate::config::SlowPolicy;
 use crate::http::Rejection;
 use crate::key::ConnKey;
-use crate::pool::{Backlog, FrameId};
 use crate::reactor::Transport;
 use crate::services::{
     CloseReason, CloseRequest, Effect, Effects, Letter, Letterbox, Order, Peer, Publication,
@@ -197,8 +197,8 @@ impl<S: Transport> Connections<S> {
             .except
             .filter(|peer| peer.loop_index == self.loop_index)
             .map(|peer| peer.key);
-        let messages_max = self.router.socket(route).options.backlog_messages_max;
-        let mut pushed = Pushed::new(publication.frame.clone(), messages_max);
+        let options = &self.router.socket(route).options;
+        let mut pushed = Pushed::new(publication.frame.clone(), options);
         self.is_walking_members = true;
         for member in members.iter().filter(|member| Some(member.key) != except) {
             self.push_shared(member.key, &mut pushed);
@@ -218,15 +218,17 @@ impl<S: Transport> Connections<S> {
             self.counters.effects_ignored.add(1);
             return;
         };
-        let messages_max = self.router.socket(route).options.backlog_messages_max;
-        let mut pushed = Pushed::new(frame, messages_max);
+        let mut pushed = Pushed::new(frame, &self.router.socket(route).options);
         self.push_shared(key, &mut pushed);
         self.settle(&pushed);
     }
 
     /// Forgets those forms of a frame that found no recipient.
     fn settle(&mut self, pushed: &Pushed) {
-        for form in [pushed.websocket, pushed.line].into_iter().flatten() {
+        if pushed.shared > 0 {
+            self.counters.deflated_shared.add(pushed.shared);
+        }
+        for form in pushed.forms() {
             self.backlog.settle(form.id);
         }
     }
@@ -238,8 +240,8 @@ impl<S: Transport> Connections<S> {
             self.counters.effects_ignored.add(1);
             return;
         };
-        let as_line = conn.flags.has(Flags::LINES);
-        let Some(form) = pushed.form(as_line, &mut self.backlog) else {
+        let compressors = self.outgoing.compressors();
+        let Some(form) = pushed.form(conn.flags, compressors, &mut self.backlog) else {
             // Binary has no form for lines.
             self.counters.pushes_dropped.add(1);
             return;
@@ -310,39 +312,6 @@ impl<S: Transport> Connections<S> {
         } else {
             self.router.socket(conn.route).hub.unsubscribe_all(&mut subscriptions);
         }
-    }
-}
-
-/// A frame that is being pushed, in the forms that recipients need.
-struct Pushed {
-    frame: EncodedFrame,
-    /// The route's bound on the messages that wait for one connection.
-    messages_max: Option<usize>,
-    websocket: Option<Form>,
-    line: Option<Form>,
-}
-
-/// One form of a pushed frame, shared by all its recipients on this loop.
-#[derive(Clone, Copy)]
-struct Form {
-    id: FrameId,
-    frame_bytes: usize,
-}
-
-impl Pushed {
-    fn new(frame: EncodedFrame, messages_max: Option<usize>) -> Self {
-        Self { frame, messages_max, websocket: None, line: None }
-    }
-
-    /// The form for a recipient, made for the first that needs it.
-    fn form(&mut self, as_line: bool, backlog: &mut Backlog) -> Option<Form> {
-        let form = if as_line { &mut self.line } else { &mut self.websocket };
-        if form.is_none() {
-            let frame = if as_line { self.frame.to_line()? } else { self.frame.clone() };
-            let frame_bytes = frame.as_bytes().len();
-            *form = Some(Form { id: backlog.share(frame), frame_bytes });
-        }
-        *form
     }
 }
 

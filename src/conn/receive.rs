@@ -2,15 +2,18 @@
 //! where they lie, and what remains unfinished is kept.
 
 use std::io;
+use std::ops::Range;
 
+use super::inflate::NotInflated;
 use super::outgoing::Framing;
 use super::{ConnSettings, Connections, Flags, Outgoing, Phase};
 use crate::key::{ConnKey, Link};
 use crate::pool::ReadBuffer;
 use crate::reactor::Transport;
-use crate::services::{CloseReason, Effects, Message, Peer, Requested};
+use crate::services::{CloseReason, Effects, Message, Peer, Requested, Service};
 use crate::ws::{
-    CLIENT_CONTROL_FRAME_BYTES_MAX, CloseCode, Decoder, Event, Opcode, Violation, parse_close,
+    CLIENT_CONTROL_FRAME_BYTES_MAX, CloseCode, Decoder, Event, MessageKind, Opcode, Violation,
+    parse_close,
 };
 
 /// Whether there may be more to do for the connection right now.
@@ -26,8 +29,12 @@ pub(super) enum Stop {
     Closed(Option<CloseCode>),
     /// Everything that has arrived is decoded.
     NeedMore,
+    /// There is no memory for a message.
+    NoRoom,
     /// Enough output has gathered to be written before more is made.
     OutputFull,
+    /// Its share of the turn is used up.
+    ShareUsed,
     /// The service asked for a close.
     ServiceClose,
 }
@@ -215,6 +222,13 @@ impl<S: Transport> Connections<S> {
                         return;
                     }
                 }
+                Stop::ShareUsed => {
+                    if let Some(conn) = self.table.get_mut(key) {
+                        conn.flags.set(Flags::UNDECODED);
+                    }
+                    return;
+                }
+                Stop::NoRoom => self.overloaded(key),
                 Stop::Broken(violation) => {
                     let reason = CloseReason::Violation(violation);
                     self.fail(key, violation.close_code(), &violation.to_string(), reason);
@@ -239,59 +253,65 @@ impl<S: Transport> Connections<S> {
 
     fn decode(&mut self, key: ConnKey, buffer: &mut ReadBuffer) -> Stop {
         let Some(conn) = self.table.get_mut(key) else { return Stop::NeedMore };
-        let peer = Peer { loop_index: self.loop_index, key };
-        let route_number = conn.route;
-        let route = self.router.socket(route_number);
+        let route = self.router.socket(conn.route);
         let message_bytes_max = route.options.message_bytes_max;
         let arrived = &mut buffer.bytes[..buffer.filled];
-        self.outgoing.set_framing(Framing::WebSocket);
-        let (mut messages, mut message_bytes, mut pongs) = (0, 0, 0);
-        let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max);
+        self.outgoing.set_framing(Framing::of(conn.flags, route.options.deflate));
+        let mut delivery = Delivery {
+            peer: Peer { loop_index: self.loop_index, key },
+            route_number: conn.route,
+            service: route.service.as_mut(),
+            outgoing: &mut self.outgoing,
+            requested: &mut self.requested,
+            messages: 0,
+            message_bytes: 0,
+        };
+        let (mut inflated_bytes, mut pongs) = (0, 0);
+        let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max)
+            .taking_compressed(conn.flags.deflate_window_bits().is_some());
         let mut must_flush = false;
         let stop = loop {
             // Asked for by the last message, or already when the connection opened. It comes first:
             // a request left over would meet another connection, or nobody.
-            if self.outgoing.wants_close() {
+            if delivery.outgoing.wants_close() {
                 break Stop::ServiceClose;
             }
             if must_flush {
                 break Stop::OutputFull;
             }
+            if inflated_bytes >= INFLATED_BYTES_MAX {
+                break Stop::ShareUsed;
+            }
             match decoder.next(arrived) {
                 Ok(None) => break Stop::NeedMore,
                 Err(violation) => break Stop::Broken(violation),
-                Ok(Some(Event::Close(payload))) => {
-                    break match parse_close(&arrived[payload]) {
-                        Ok(close) => Stop::Closed(close.code),
-                        Err(violation) => Stop::Broken(violation),
-                    };
+                Ok(Some(Event::Close(payload))) => break close_stop(&arrived[payload]),
+                Ok(Some(Event::Message { kind, is_compressed: false, payload })) => {
+                    delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
                 }
-                Ok(Some(Event::Message { kind, payload })) => {
-                    messages += 1;
-                    message_bytes += payload.len() as u64;
-                    let message = Message::new(kind, &mut arrived[payload.clone()]);
-                    route.service.on_message(
-                        peer,
-                        message,
-                        &mut Effects::on(
-                            route_number,
-                            peer,
-                            payload,
-                            &mut self.outgoing,
-                            &mut self.requested,
-                        ),
-                    );
+                Ok(Some(Event::Message { kind, is_compressed: true, payload })) => {
+                    let (payload, buffers) = (&arrived[payload], &mut self.buffers);
+                    let (inflation, now) = (&mut self.inflation, self.now);
+                    match inflation.inflate(payload, kind, message_bytes_max, buffers, now) {
+                        Ok(mut inflated) => {
+                            inflated_bytes += inflated.len;
+                            delivery.deliver(kind, inflated.payload_mut(), None);
+                            self.buffers.give(inflated.buffer);
+                        }
+                        Err(NotInflated::Broken(violation)) => break Stop::Broken(violation),
+                        Err(NotInflated::NoRoom) => break Stop::NoRoom,
+                    }
                 }
                 Ok(Some(Event::Ping(payload))) => {
-                    self.outgoing.frame(Opcode::Pong, &arrived[payload]);
+                    delivery.outgoing.frame(Opcode::Pong, &arrived[payload]);
                 }
                 Ok(Some(Event::Pong(_))) => pongs += 1,
             }
-            must_flush = is_full(&self.outgoing, &self.requested, &self.settings);
+            must_flush = is_full(delivery.outgoing, delivery.requested, &self.settings);
         };
-        if messages > 0 {
-            self.counters.messages_in.add(messages);
-            self.counters.message_bytes_in.add(message_bytes);
+        if delivery.messages > 0 {
+            self.counters.messages_in.add(delivery.messages);
+            self.counters.message_bytes_in.add(delivery.message_bytes);
         }
         if pongs > 0 {
             self.counters.pongs_in.add(pongs);
@@ -376,6 +396,36 @@ impl<S: Transport> Connections<S> {
     }
 }
 
+/// Gives the messages of one connection to its service.
+struct Delivery<'d> {
+    peer: Peer,
+    route_number: u8,
+    service: &'d mut dyn Service,
+    outgoing: &'d mut Outgoing,
+    requested: &'d mut Requested,
+    messages: u64,
+    message_bytes: u64,
+}
+
+impl Delivery<'_> {
+    /// `place` is where the payload lies in the read buffer, if it does.
+    fn deliver(&mut self, kind: MessageKind, payload: &mut [u8], place: Option<Range<usize>>) {
+        self.messages += 1;
+        self.message_bytes += payload.len() as u64;
+        let (outgoing, requested) = (&mut *self.outgoing, &mut *self.requested);
+        let mut effects = Effects::on(self.route_number, self.peer, place, outgoing, requested);
+        self.service.on_message(self.peer, Message::new(kind, payload), &mut effects);
+    }
+}
+
+/// What the payload of a close frame comes to.
+fn close_stop(payload: &[u8]) -> Stop {
+    match parse_close(payload) {
+        Ok(close) => Stop::Closed(close.code),
+        Err(violation) => Stop::Broken(violation),
+    }
+}
+
 /// Whether enough has gathered to be dealt with before more is made.
 pub(super) fn is_full(outgoing: &Outgoing, requested: &Requested, settings: &ConnSettings) -> bool {
     outgoing.is_full(settings.backlog_high_bytes) || requested.effects.len() >= EFFECTS_MAX
@@ -383,3 +433,6 @@ pub(super) fn is_full(outgoing: &Outgoing, requested: &Requested, settings: &Con
 
 /// Effects noted by one connection's messages before they are carried out.
 const EFFECTS_MAX: usize = 1024;
+/// Bytes that one connection's messages come to before others get their turn: a few that were sent
+/// may unfold to a thousand times as many.
+const INFLATED_BYTES_MAX: usize = 512 << 10;

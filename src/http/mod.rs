@@ -16,7 +16,7 @@
 //!     }
 //!     let policy = UpgradePolicy { origins: &OriginRule::SameHost, subprotocols: &[] };
 //!     let request = http::check_upgrade(&head, &policy)?;
-//!     http::write_switching_protocols(out, &request.accept_key(), request.subprotocol(), &[]);
+//!     http::write_switching_protocols(out, &request.accept_key(), request.subprotocol(), None, &[]);
 //!     Ok(())
 //! }
 //!
@@ -31,6 +31,7 @@
 
 mod accept_key;
 mod authority;
+mod deflate;
 mod grammar;
 mod head;
 mod list;
@@ -45,6 +46,7 @@ mod upgrade;
 
 pub use accept_key::accept_key;
 pub use authority::Authority;
+pub use deflate::{Deflate, accept_deflate};
 pub use head::{
     HEAD_BYTES_MAX, HEADERS_MAX, HeadError, Method, RequestHead, Version, find_head_end,
     looks_like_http, parse_head,

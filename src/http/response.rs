@@ -3,6 +3,7 @@
 use std::{fmt::Display, io::Write as _};
 
 use super::{
+    deflate::Deflate,
     response_header::{HeaderValue, ResponseHeader},
     subprotocol::Subprotocol,
 };
@@ -73,11 +74,12 @@ impl Status {
 /// Appends the response that turns the connection into a WebSocket (RFC 6455 §4.2.2).
 ///
 /// `accept` is what [`accept_key`](super::accept_key()) made of the client's key. `subprotocol`
-/// must be one that the client offered. Frames may follow at once.
+/// must be one that the client offered, and so must `deflate` be. Frames may follow at once.
 pub fn write_switching_protocols(
     out: &mut Vec<u8>,
     accept: &[u8; 28],
     subprotocol: Option<&Subprotocol>,
+    deflate: Option<Deflate>,
     extra_headers: &[ResponseHeader],
 ) {
     out.extend_from_slice(
@@ -90,6 +92,9 @@ pub fn write_switching_protocols(
     out.extend_from_slice(b"\r\n");
     if let Some(subprotocol) = subprotocol {
         write_header(out, "Sec-WebSocket-Protocol", subprotocol);
+    }
+    if let Some(deflate) = deflate {
+        write_header(out, "Sec-WebSocket-Extensions", deflate);
     }
     for header in extra_headers {
         write_header(out, header.name(), header.value());

@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::{
     accept_key::accept_key,
     authority::Authority,
+    deflate::{Deflate, accept_deflate},
     head::{Method, RequestHead, Version},
     list::has_token,
     origin::OriginRule,
@@ -97,6 +98,11 @@ impl<'h, 'p> UpgradeRequest<'h, 'p> {
     /// The first of the policy's subprotocols that the client offers, if there is one.
     pub fn subprotocol(&self) -> Option<&'p Subprotocol> {
         self.subprotocol
+    }
+
+    /// The compression that the client offers and can be given, if there is one.
+    pub fn deflate(&self) -> Option<Deflate> {
+        accept_deflate(self.head.header_values("Sec-WebSocket-Extensions"))
     }
 
     fn parse(head: &'h RequestHead<'h>, policy: &UpgradePolicy<'p>) -> Result<Self, UpgradeError> {

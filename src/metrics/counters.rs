@@ -83,6 +83,8 @@ counters! {
     open_now,
     /// Requests upgraded to WebSocket.
     upgrades,
+    /// Upgrades with which compression was agreed.
+    upgrades_deflate,
     /// Clients of line listeners let in.
     line_clients,
     /// Pages served.
@@ -111,6 +113,20 @@ counters! {
     messages_in,
     /// Bytes received in messages.
     message_bytes_in,
+    /// Messages received compressed.
+    inflated_messages,
+    /// Bytes of messages received compressed, as they came.
+    inflated_bytes_before,
+    /// Bytes of messages received compressed, once inflated.
+    inflated_bytes_after,
+    /// Messages compressed; one that goes to many counts once for each loop and window size.
+    deflated_messages,
+    /// Bytes of messages that were compressed, before.
+    deflated_bytes_before,
+    /// Bytes of messages that were compressed, afterwards.
+    deflated_bytes_after,
+    /// Pushes for which a message need not be compressed because it had been for somebody else.
+    deflated_shared,
     /// Writes to clients' sockets that took something.
     writes,
     /// Bytes written to clients.
@@ -137,6 +153,8 @@ counters! {
     closed_protocol,
     /// Connections closed for text or a close reason that is not UTF-8 (1007).
     closed_not_utf8,
+    /// Connections closed for a compressed message that cannot be inflated (1007).
+    closed_not_deflate,
     /// Connections closed for a message over the limit (1009).
     closed_too_big,
     /// Connections closed because no pong came.

@@ -63,6 +63,7 @@ fn options(route: &EffectiveRoute) -> RouteOptions {
         message_bytes_max: route.message_bytes_max,
         backlog_messages_max: route.backlog_messages_max,
         slow_policy: route.slow_policy,
+        deflate: route.deflate,
     }
 }
 

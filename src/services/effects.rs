@@ -120,8 +120,8 @@ pub struct Effects<'e> {
 struct Current<'e> {
     peer: Peer,
     outgoing: &'e mut Outgoing,
-    /// Where the message being handled lies in the read buffer.
-    message: Range<usize>,
+    /// Where the message being handled lies in the read buffer, if it does.
+    message: Option<Range<usize>>,
 }
 
 impl<'e> Effects<'e> {
@@ -129,7 +129,7 @@ impl<'e> Effects<'e> {
     pub(crate) fn on(
         route: u8,
         peer: Peer,
-        message: Range<usize>,
+        message: Option<Range<usize>>,
         outgoing: &'e mut Outgoing,
         requested: &'e mut Requested,
     ) -> Self {
@@ -160,14 +160,16 @@ impl<'e> Effects<'e> {
         self.reply(MessageKind::Text, text.as_bytes());
     }
 
-    /// Answers the current peer with its own message, as it is now, without copying a large one.
+    /// Answers the current peer with its own message, as it is now, without copying a large one that came
+    /// uncompressed.
     pub fn reply_in_place(&mut self, message: Message<'_>) {
         let Message { kind, payload } = message;
         match &mut self.current {
-            Some(current) => {
-                debug_assert_eq!(payload.len(), current.message.len());
-                current.outgoing.frame_in_place(kind.opcode(), payload, current.message.clone());
+            Some(Current { outgoing, message: Some(place), .. }) => {
+                debug_assert_eq!(payload.len(), place.len());
+                outgoing.frame_in_place(kind.opcode(), payload, place.clone());
             }
+            Some(current) => current.outgoing.frame(kind.opcode(), payload),
             None => self.requested.ignored += 1,
         }
     }

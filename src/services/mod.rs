@@ -25,7 +25,9 @@ pub use effects::{Effects, Message, Order};
 pub use letterbox::Letterbox;
 pub use page::{BuiltInPage, Page, PageReply};
 pub(crate) use router::Found;
-pub use router::{Handler, Route, RouteOptions, Router};
+pub use router::{
+    DEFLATE_BYTES_MIN, DEFLATE_LEVEL, DeflateOptions, Handler, Route, RouteOptions, Router,
+};
 
 pub use tokens::{TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups};
 

@@ -59,7 +59,29 @@ pub struct RouteOptions {
     pub backlog_messages_max: Option<usize>,
     /// What becomes of pushed messages when a connection's backlog is full.
     pub slow_policy: SlowPolicy,
+    /// How messages are compressed for clients that offer it; `None` declines.
+    pub deflate: Option<DeflateOptions>,
 }
+
+/// How the messages of a route are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeflateOptions {
+    /// From 1, the fastest, to 9, the smallest.
+    pub level: u8,
+    /// Messages with fewer bytes are sent as they are.
+    pub bytes_min: usize,
+}
+
+impl Default for DeflateOptions {
+    fn default() -> Self {
+        Self { level: DEFLATE_LEVEL, bytes_min: DEFLATE_BYTES_MIN }
+    }
+}
+
+/// The level of a route that names none: half the time of the usual 6, and nearly as small.
+pub const DEFLATE_LEVEL: u8 = 3;
+/// The least message that is compressed on a route that names none.
+pub const DEFLATE_BYTES_MIN: usize = 1024;
 
 impl Default for RouteOptions {
     fn default() -> Self {
@@ -69,6 +91,7 @@ impl Default for RouteOptions {
             message_bytes_max: 1 << 20,
             backlog_messages_max: None,
             slow_policy: SlowPolicy::Disconnect,
+            deflate: Some(DeflateOptions::default()),
         }
     }
 }

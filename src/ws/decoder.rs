@@ -53,6 +53,8 @@ pub enum Event {
     Message {
         /// Text or binary.
         kind: MessageKind,
+        /// Whether the payload is compressed (RFC 7692 §6); compressed text is not checked yet.
+        is_compressed: bool,
         /// Where its payload lies, contiguous even if it came in pieces.
         payload: Range<usize>,
     },
@@ -62,10 +64,41 @@ pub enum Event {
     Pong(Range<usize>),
 }
 
+/// A message of which pieces have come, but not the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begun {
+    Text,
+    Binary,
+    CompressedText,
+    CompressedBinary,
+}
+
+impl Begun {
+    fn new(kind: MessageKind, is_compressed: bool) -> Self {
+        match (kind, is_compressed) {
+            (MessageKind::Text, false) => Self::Text,
+            (MessageKind::Binary, false) => Self::Binary,
+            (MessageKind::Text, true) => Self::CompressedText,
+            (MessageKind::Binary, true) => Self::CompressedBinary,
+        }
+    }
+
+    fn kind(self) -> MessageKind {
+        match self {
+            Self::Text | Self::CompressedText => MessageKind::Text,
+            Self::Binary | Self::CompressedBinary => MessageKind::Binary,
+        }
+    }
+
+    fn is_compressed(self) -> bool {
+        matches!(self, Self::CompressedText | Self::CompressedBinary)
+    }
+}
+
 /// What a connection remembers between reads: all zero between messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DecoderState {
-    fragmented: Option<MessageKind>,
+    fragmented: Option<Begun>,
     utf8: Utf8Tail,
 }
 
@@ -139,16 +172,24 @@ pub struct Decoder<'c> {
     state: &'c mut DecoderState,
     progress: &'c mut Progress,
     message_bytes_max: usize,
+    takes_compressed: bool,
 }
 
 impl<'c> Decoder<'c> {
-    /// A decoder that goes on where `state` and `progress` stand.
+    /// A decoder that goes on where `state` and `progress` stand. Compressed messages are refused.
     pub fn new(
         state: &'c mut DecoderState,
         progress: &'c mut Progress,
         message_bytes_max: usize,
     ) -> Self {
-        Self { state, progress, message_bytes_max }
+        Self { state, progress, message_bytes_max, takes_compressed: false }
+    }
+
+    /// Takes compressed messages, as agreed in the handshake (RFC 7692). They are given as they
+    /// came: whoever inflates them holds the result to the limit and to UTF-8.
+    #[must_use]
+    pub fn taking_compressed(self, takes_compressed: bool) -> Self {
+        Self { takes_compressed, ..self }
     }
 
     /// The next event in `input`, all bytes of the buffer that are filled so far; `None` when
@@ -174,7 +215,7 @@ impl<'c> Decoder<'c> {
             let arrived = payload_len.min(input.len() - payload_at);
             let unmasked = self.progress.unmasked as usize;
             let fresh = &mut input[payload_at + unmasked..payload_at + arrived];
-            apply_and_check(fresh, key, unmasked, self.text_tail(header.opcode))?;
+            apply_and_check(fresh, key, unmasked, self.text_tail(&header))?;
             if arrived < payload_len {
                 self.progress.unmasked = offset(arrived);
                 return Ok(None);
@@ -207,7 +248,7 @@ impl<'c> Decoder<'c> {
             return Some(Err(Violation::TextNotUtf8));
         }
         self.progress.frame_at = offset(payload.end);
-        Some(Ok(Event::Message { kind, payload }))
+        Some(Ok(Event::Message { kind, is_compressed: false, payload }))
     }
 
     /// A whole frame has arrived: an event, unless it is a piece of a message that goes on.
@@ -217,30 +258,31 @@ impl<'c> Decoder<'c> {
         payload: Range<usize>,
         input: &mut [u8],
     ) -> Result<Option<Event>, Violation> {
-        let kind = match header.opcode {
+        let message = match header.opcode {
             Opcode::Close => return Ok(Some(Event::Close(payload))),
             Opcode::Ping => return Ok(Some(Event::Ping(payload))),
             Opcode::Pong => return Ok(Some(Event::Pong(payload))),
-            Opcode::Text => MessageKind::Text,
-            Opcode::Binary => MessageKind::Binary,
-            Opcode::Continuation => self.state.fragmented.unwrap_or(MessageKind::Binary),
+            Opcode::Text => Begun::new(MessageKind::Text, header.rsv1),
+            Opcode::Binary => Begun::new(MessageKind::Binary, header.rsv1),
+            Opcode::Continuation => self.state.fragmented.unwrap_or(Begun::Binary),
         };
+        let (kind, is_compressed) = (message.kind(), message.is_compressed());
         if header.fin && kind == MessageKind::Text {
             self.state.utf8.finish().map_err(|NotUtf8| Violation::TextNotUtf8)?;
         }
         if header.fin && header.opcode != Opcode::Continuation {
-            return Ok(Some(Event::Message { kind, payload }));
+            return Ok(Some(Event::Message { kind, is_compressed, payload }));
         }
         self.join(payload, input);
         if !header.fin {
-            self.state.fragmented = Some(kind);
+            self.state.fragmented = Some(message);
             return Ok(None);
         }
         self.state.fragmented = None;
         let message_at = self.progress.message_at as usize;
         let payload = message_at..message_at + self.progress.message_len as usize;
         self.progress.message_len = 0;
-        Ok(Some(Event::Message { kind, payload }))
+        Ok(Some(Event::Message { kind, is_compressed, payload }))
     }
 
     /// Moves a piece behind the pieces before it. The gap between them held headers and control
@@ -259,7 +301,9 @@ impl<'c> Decoder<'c> {
     /// The rules that need to know the connection's state. Gives the masking key.
     fn check(&self, header: &FrameHeader) -> Result<[u8; 4], Violation> {
         let key = header.mask.ok_or(Violation::NotMasked)?;
-        if header.rsv1 {
+        // It marks the first frame of a compressed message, and nothing else (RFC 7692 §6).
+        let may_begin = matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        if header.rsv1 && !(self.takes_compressed && may_begin) {
             return Err(Violation::ReservedBits);
         }
         if header.opcode.is_control() {
@@ -278,11 +322,11 @@ impl<'c> Decoder<'c> {
         Ok(key)
     }
 
-    /// Where the text check stands, if the payload of this frame is text.
-    fn text_tail(&mut self, opcode: Opcode) -> Option<&mut Utf8Tail> {
-        let is_text = match opcode {
-            Opcode::Text => true,
-            Opcode::Continuation => self.state.fragmented == Some(MessageKind::Text),
+    /// Where the text check stands, if the payload of this frame is text as it is.
+    fn text_tail(&mut self, header: &FrameHeader) -> Option<&mut Utf8Tail> {
+        let is_text = match header.opcode {
+            Opcode::Text => !header.rsv1,
+            Opcode::Continuation => self.state.fragmented == Some(Begun::Text),
             Opcode::Binary | Opcode::Close | Opcode::Ping | Opcode::Pong => false,
         };
         is_text.then_some(&mut self.state.utf8)

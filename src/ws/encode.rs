@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::close::CloseCode;
 use super::decoder::MessageKind;
-use super::header::{FIN, Opcode};
+use super::header::{FIN, Opcode, RSV1};
 use crate::line::write_line;
 
 /// Longest header that a server frame has.
@@ -41,6 +41,14 @@ impl ServerHeader {
             }
         };
         Self { bytes, len }
+    }
+
+    /// As [`ServerHeader::new`], of a frame that holds a compressed message (RFC 7692 §6).
+    #[must_use]
+    pub fn compressed(opcode: Opcode, payload_len: usize) -> Self {
+        let mut header = Self::new(opcode, payload_len);
+        header.bytes[0] |= RSV1;
+        header
     }
 
     /// Appends the header to `output`. All ten bytes are copied and the rest is taken off again: a
@@ -89,7 +97,16 @@ impl EncodedFrame {
     /// A frame of this kind. Text must be UTF-8.
     #[must_use]
     pub fn new(kind: MessageKind, payload: &[u8]) -> Self {
-        let header = ServerHeader::new(kind.opcode(), payload.len());
+        Self::with_header(ServerHeader::new(kind.opcode(), payload.len()), payload)
+    }
+
+    /// A frame of this kind whose payload is compressed.
+    #[must_use]
+    pub fn compressed(kind: MessageKind, payload: &[u8]) -> Self {
+        Self::with_header(ServerHeader::compressed(kind.opcode(), payload.len()), payload)
+    }
+
+    fn with_header(header: ServerHeader, payload: &[u8]) -> Self {
         let mut bytes = BytesMut::with_capacity(header.as_bytes().len() + payload.len());
         bytes.put_slice(header.as_bytes());
         bytes.put_slice(payload);
@@ -123,6 +140,15 @@ impl EncodedFrame {
     #[must_use]
     pub fn is_text(&self) -> bool {
         self.bytes.first() == Some(&(FIN | Opcode::Text as u8))
+    }
+
+    /// Text or binary; compressed or not.
+    #[must_use]
+    pub fn kind(&self) -> MessageKind {
+        match self.bytes.first() {
+            Some(first) if first & 0x0F == Opcode::Binary as u8 => MessageKind::Binary,
+            _ => MessageKind::Text,
+        }
     }
 
     /// The payload alone.

@@ -118,7 +118,7 @@ pub const CLIENT_HEADER_BYTES_MAX: usize = 14;
 pub const CLIENT_CONTROL_FRAME_BYTES_MAX: usize = 2 + 4 + CONTROL_PAYLOAD_BYTES_MAX as usize;
 
 pub(super) const FIN: u8 = 0x80;
-const RSV1: u8 = 0x40;
+pub(super) const RSV1: u8 = 0x40;
 const RSV2: u8 = 0x20;
 const RSV3: u8 = 0x10;
 const MASKED: u8 = 0x80;

@@ -32,6 +32,9 @@ pub enum Violation {
     /// More than `message_bytes_max` in one message.
     #[error("message too big")]
     MessageTooBig,
+    /// A compressed message that cannot be inflated (RFC 7692 §7.2.2).
+    #[error("message not compressed properly")]
+    NotDeflate,
     /// A client frame without a mask (§5.1).
     #[error("client frame not masked")]
     NotMasked,
@@ -54,7 +57,9 @@ impl Violation {
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Self::CloseReasonNotUtf8 | Self::TextNotUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::CloseReasonNotUtf8 | Self::NotDeflate | Self::TextNotUtf8 => {
+                CloseCode::INVALID_PAYLOAD
+            }
             Self::MessageTooBig => CloseCode::MESSAGE_TOO_BIG,
             Self::CloseCodeCut
             | Self::CloseCodeInvalid

@@ -38,19 +38,21 @@ async function close(client, code = 1000) {
 
 const checks = {
   async echoes() {
-    // It offers permessage-deflate by default, which the gateway declines.
-    const client = await open();
-    assert.equal(client.extensions, '');
-    for (const size of SIZES) {
-      const bytes = Buffer.from(Array.from({ length: size }, (_, at) => at % 251));
-      const characters = 'tü張😀'.repeat(Math.floor(size / 10));
-      const text = characters + 'x'.repeat(size - Buffer.byteLength(characters));
-      for (const message of [bytes, text]) {
-        client.send(message);
-        assert.deepEqual(await receive(client), message);
+    // It offers permessage-deflate by default.
+    for (const perMessageDeflate of [false, true, { threshold: 0, serverMaxWindowBits: 10 }]) {
+      const client = await open([], { perMessageDeflate });
+      assert.equal(client.extensions, perMessageDeflate ? 'permessage-deflate' : '');
+      for (const size of SIZES) {
+        const bytes = Buffer.from(Array.from({ length: size }, (_, at) => at % 251));
+        const characters = 'tü張😀'.repeat(Math.floor(size / 10));
+        const text = characters + 'x'.repeat(size - Buffer.byteLength(characters));
+        for (const message of [bytes, text]) {
+          client.send(message);
+          assert.deepEqual(await receive(client), message);
+        }
       }
+      await close(client);
     }
-    await close(client);
   },
 
   async echoesFragments() {

@@ -8,6 +8,7 @@ import sys
 
 import websockets
 from websockets.asyncio.client import connect
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 SIZES = [0, 1, 125, 126, 65_535, 65_536, 1 << 20]
 PATIENCE_S = 20
@@ -20,12 +21,39 @@ def text(size):
 
 
 async def echoes(url):
-    # It offers permessage-deflate by default, which the gateway declines.
-    async with connect(url) as client:
-        for size in SIZES:
-            for message in (bytes(i % 251 for i in range(size)), text(size)):
-                await client.send(message)
-                assert await client.recv() == message, size
+    # It offers permessage-deflate by default, and compresses even the shortest message.
+    for compression in ("deflate", None):
+        async with connect(url, compression=compression) as client:
+            assert bool(client.protocol.extensions) == bool(compression)
+            for size in SIZES:
+                for message in (bytes(i % 251 for i in range(size)), text(size)):
+                    await client.send(message)
+                    assert await client.recv() == message, size
+
+
+async def echoes_by_any_window(url):
+    for server_bits in (None, 9, 12, 15):
+        for client_bits in (True, 9, 15):
+            for takeover in (False, True):
+                offer = ClientPerMessageDeflateFactory(
+                    server_no_context_takeover=not takeover,
+                    client_no_context_takeover=not takeover,
+                    server_max_window_bits=server_bits,
+                    client_max_window_bits=client_bits,
+                )
+                async with connect(url, compression=None, extensions=[offer]) as client:
+                    (agreed,) = client.protocol.extensions
+                    assert agreed.remote_no_context_takeover, agreed
+                    assert agreed.local_no_context_takeover, agreed
+                    # Without a window the specification's largest.
+                    assert agreed.remote_max_window_bits == (server_bits or 15), agreed
+                    for message in (text(70_000), "twice " * 500, "twice " * 500, b"", "short"):
+                        await client.send(message)
+                        assert await client.recv() == message
+                    # Over the largest distance that a small window reaches.
+                    far = bytes(i * i % 251 for i in range(9_000)) * 5
+                    await client.send([far[:100], far[100:20_000], far[20_000:]])
+                    assert await client.recv() == far
 
 
 async def echoes_fragments(url):
@@ -86,7 +114,7 @@ async def refuses_strange_origins(url):
 
 
 async def main(url):
-    for check in (echoes, echoes_fragments, answers_pings, echoes_many_at_once,
+    for check in (echoes, echoes_by_any_window, echoes_fragments, answers_pings, echoes_many_at_once,
                   answers_close_codes, refuses_too_much_with_1009, chooses_subprotocols,
                   refuses_strange_origins):
         print(check.__name__, flush=True)

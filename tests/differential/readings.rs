@@ -51,10 +51,10 @@ pub(crate) fn read_ours(stream: &[u8], pieces: &[usize], message_bytes_max: usiz
                         return Reading { said, breach: None };
                     }
                 },
-                Event::Message { kind: MessageKind::Binary, payload } => {
+                Event::Message { kind: MessageKind::Binary, payload, .. } => {
                     Said::Binary(buffer[payload].to_vec())
                 }
-                Event::Message { kind: MessageKind::Text, payload } => {
+                Event::Message { kind: MessageKind::Text, payload, .. } => {
                     // It promises UTF-8.
                     Said::Text(str::from_utf8(&buffer[payload]).unwrap().to_owned())
                 }

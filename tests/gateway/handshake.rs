@@ -69,7 +69,10 @@ fn keys_are_answered_by_their_hash_whatever_the_case_of_the_header_names() {
         let reply = socket.receive_head();
         assert_eq!(reply.status, 101, "{reply:?}");
         assert_eq!(reply.header("Sec-WebSocket-Accept"), Some(accept));
-        assert_eq!(reply.header("Sec-WebSocket-Extensions"), None);
+        assert_eq!(
+            reply.header("Sec-WebSocket-Extensions"),
+            Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover")
+        );
         socket.assert_echoes(key.as_bytes());
     }
 }

@@ -10,6 +10,7 @@
 //! | `http`, `handshake` | every reply of the specification; whatever is sent, a proper end |
 //! | `client_command` | `tidegate client`: lines in, lines out, how it ends, exit codes |
 //! | `echo`, `clients` | messages of every size, cut and kind, from clients of three languages |
+//! | `compression` | permessage-deflate: what is agreed, both ways, bombs, one compression for all |
 //! | `browser` | the pages as people meet them, in a real browser |
 //! | `login_chat`, `hub_chat`, `add_service`, `broadcast_chat`, `line_chat` | the systems that it serves out of the box, on four loops |
 //! | `limits` | descriptors and handshakes run out, and nobody inside notices |
@@ -38,6 +39,7 @@ mod http;
 mod browser;
 mod client_command;
 mod clients;
+mod compression;
 mod echo;
 
 mod add_service;

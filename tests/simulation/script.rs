@@ -4,8 +4,8 @@
 use tidegate::sim::Random;
 
 use crate::wire::{
-    BINARY, CLOSE, CONTINUATION, FIN, Frame, PING, PONG, TEXT, client_frame, client_header,
-    upgrade_request,
+    BINARY, CLOSE, CONTINUATION, FIN, Frame, PING, PONG, RSV1, TEXT, client_frame, client_header,
+    deflated, upgrade_request, upgrade_request_offering_deflate,
 };
 
 /// A client's part.
@@ -96,9 +96,17 @@ impl Script {
     }
 
     fn socket(random: &mut Random, bounds: Bounds, is_relay: bool) -> Self {
-        let mut bytes = upgrade_request(if is_relay { "/relay" } else { "/echo" });
+        let path = if is_relay { "/relay" } else { "/echo" };
+        let is_compressed = random.percent(40);
+        let mut bytes = match is_compressed {
+            true => upgrade_request_offering_deflate(path, 9 + random.below(7)),
+            false => upgrade_request(path),
+        };
         let head_end = bytes.len();
-        let mut script = Writer { gaps: vec![head_end], bytes, replies: Vec::new() };
+        let message_bytes_max = bounds.message_bytes_max;
+        let compressed_bytes_max = if is_compressed { message_bytes_max } else { 0 };
+        let mut script =
+            Writer { gaps: vec![head_end], bytes, replies: Vec::new(), compressed_bytes_max };
         for _ in 0..random.below(12) {
             if is_relay {
                 script.relay_text(random, bounds);
@@ -126,6 +134,8 @@ struct Writer {
     bytes: Vec<u8>,
     gaps: Vec<usize>,
     replies: Vec<Frame>,
+    /// Messages that come to no more than this may be compressed; 0 if that was not agreed.
+    compressed_bytes_max: usize,
 }
 
 impl Writer {
@@ -157,8 +167,13 @@ impl Writer {
 
     /// One message in frames, with pings in between.
     fn frames(&mut self, random: &mut Random, opcode: u8, payload: &[u8], pieces: usize) {
-        let mut opcode = opcode;
-        let mut rest = payload;
+        let compressed = match self.compressed_bytes_max {
+            0 => None,
+            _ if random.percent(30) => None,
+            max => Some(deflated(payload)).filter(|compressed| compressed.len() <= max),
+        };
+        let mut opcode = if compressed.is_some() { opcode | RSV1 } else { opcode };
+        let mut rest = compressed.as_deref().unwrap_or(payload);
         for piece in 1..=pieces {
             let length = if piece == pieces { rest.len() } else { random.below(rest.len() + 1) };
             let (now, later) = rest.split_at(length);
@@ -204,7 +219,12 @@ impl Writer {
     fn broken(&mut self, random: &mut Random, bounds: Bounds) -> End {
         let too_long = bounds.message_bytes_max as u64 + 1;
         let mask = mask(random);
+        if self.compressed_bytes_max > 0 && random.percent(50) {
+            return self.broken_compressed(random, bounds);
+        }
         let (bytes, code) = match random.below(15) {
+            // With compression it would be the start of a message.
+            1 if self.compressed_bytes_max > 0 => (client_frame(FIN | 3, b"", mask), 1002),
             0 => (b"\x81\x02hi".to_vec(), 1002),
             1 => (client_frame(FIN | 0x40 | TEXT, b"rsv1", mask), 1002),
             2 => (client_frame(FIN | 0x10 | TEXT, b"rsv3", mask), 1002),
@@ -226,6 +246,28 @@ impl Writer {
                 // Certain at the surrogate, though its frame goes on.
                 let long = [b"ok \xed\xa0".to_vec(), vec![b'x'; 500]].concat();
                 (client_frame(TEXT, &long, mask), 1007)
+            }
+        };
+        self.bytes.extend(bytes);
+        self.afterwards(random);
+        End::Broken(code)
+    }
+
+    /// Something against the rules of compression.
+    fn broken_compressed(&mut self, random: &mut Random, bounds: Bounds) -> End {
+        let mask = mask(random);
+        let text = deflated(&b"again and again and again ".repeat(20));
+        let message = |payload: &[u8]| client_frame(FIN | RSV1 | TEXT, payload, mask);
+        let (bytes, code) = match random.below(6) {
+            0 => (message(&text[..text.len() / 2]), 1007),
+            1 => (message(b"\xff\xff\xff"), 1007),
+            2 => (message(&deflated(b"caf\xe9 au lait")), 1007),
+            3 => (message(&deflated(&vec![b'x'; bounds.message_bytes_max + 1])), 1009),
+            4 => (client_frame(FIN | RSV1 | PING, b"", mask), 1002),
+            _ => {
+                let first = client_frame(RSV1 | TEXT, &text[..5], mask);
+                let last = client_frame(FIN | RSV1 | CONTINUATION, &text[5..], mask);
+                ([first, last].concat(), 1002)
             }
         };
         self.bytes.extend(bytes);

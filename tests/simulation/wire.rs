@@ -1,6 +1,8 @@
 //! What goes over the wire, seen from the client: requests and masked frames to send, and a strict
 //! reader of whatever the server sends. Written against the RFCs, not against the crate.
 
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+
 /// The sample key of RFC 6455 §1.3 and what the server must make of it.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -12,6 +14,8 @@ pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 pub(crate) const FIN: u8 = 0x80;
+/// Set on the first frame of a compressed message.
+pub(crate) const RSV1: u8 = 0x40;
 
 /// A request to open a WebSocket on `path`.
 pub(crate) fn upgrade_request(path: &str) -> Vec<u8> {
@@ -22,6 +26,45 @@ pub(crate) fn upgrade_request(path: &str) -> Vec<u8> {
     )
     .into_bytes()
 }
+
+/// A request to open a WebSocket on `path` that offers compression.
+pub(crate) fn upgrade_request_offering_deflate(path: &str, window_bits: usize) -> Vec<u8> {
+    let mut request = upgrade_request(path);
+    request.truncate(request.len() - 2);
+    let offer = format!("permessage-deflate; server_max_window_bits={window_bits}");
+    request.extend(format!("Sec-WebSocket-Extensions: {offer}\r\n\r\n").into_bytes());
+    request
+}
+
+/// A message in its compressed form (RFC 7692 §7.2.1).
+pub(crate) fn deflated(message: &[u8]) -> Vec<u8> {
+    let mut stream = Compress::new(Compression::fast(), false);
+    let mut output = Vec::with_capacity(message.len() + message.len() / 100 + 100);
+    stream.compress_vec(message, &mut output, FlushCompress::Sync).unwrap();
+    assert_eq!(stream.total_in(), message.len() as u64);
+    output.truncate(output.len() - DEFLATE_END.len());
+    output
+}
+
+/// What a compressed message of the server means (RFC 7692 §7.2.2).
+fn inflated(payload: &[u8]) -> Result<Vec<u8>, String> {
+    let input = [payload, &DEFLATE_END].concat();
+    let mut stream = Decompress::new(false);
+    let mut message = Vec::new();
+    while stream.total_in() < input.len() as u64 || message.len() == message.capacity() {
+        message.reserve(4096);
+        let rest = &input[usize::try_from(stream.total_in()).unwrap()..];
+        let before = message.len();
+        let status = stream.decompress_vec(rest, &mut message, FlushDecompress::Sync);
+        status.map_err(|error| error.to_string())?;
+        if stream.total_in() == input.len() as u64 && message.len() == before {
+            break;
+        }
+    }
+    Ok(message)
+}
+
+const DEFLATE_END: [u8; 4] = [0, 0, 0xFF, 0xFF];
 
 /// A request to open a WebSocket on `path` that offers a subprotocol.
 pub(crate) fn upgrade_request_offering(path: &str, subprotocol: &str) -> Vec<u8> {
@@ -194,7 +237,10 @@ impl Heard {
     fn parse_frame(&mut self, input: &[u8]) -> Result<Option<usize>, String> {
         let &[first, second, ..] = input else { return Ok(None) };
         let opcode = first & 0x0F;
-        if first & 0xF0 != FIN || ![TEXT, BINARY, CLOSE, PING, PONG].contains(&opcode) {
+        let may_be_compressed = opcode < CLOSE && self.header("Sec-WebSocket-Extensions").is_some();
+        let is_compressed = may_be_compressed && first & RSV1 != 0;
+        let allowed = if is_compressed { FIN | RSV1 } else { FIN };
+        if first & 0xF0 != allowed || ![TEXT, BINARY, CLOSE, PING, PONG].contains(&opcode) {
             return Err(format!("frame begins with {first:#x}"));
         }
         let (payload_at, payload_len) = match second {
@@ -223,6 +269,12 @@ impl Heard {
         let Some(payload) = input.get(payload_at..payload_at + payload_len) else {
             return Ok(None);
         };
+        let end = payload_at + payload_len;
+        let inflated = if is_compressed { Some(inflated(payload)?) } else { None };
+        let payload = inflated.as_deref().unwrap_or(payload);
+        if is_compressed && payload.len() <= payload_len {
+            return Err(format!("{} bytes compressed to {payload_len}", payload.len()));
+        }
         let text = if opcode == CLOSE { payload.get(2..).unwrap_or(&[]) } else { payload };
         if matches!(opcode, TEXT | CLOSE) && std::str::from_utf8(text).is_err() {
             return Err(format!("opcode {opcode} with text that is not UTF-8"));
@@ -232,6 +284,6 @@ impl Heard {
         } else {
             self.frames.push(Frame::new(opcode, payload));
         }
-        Ok(Some(payload_at + payload_len))
+        Ok(Some(end))
     }
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::failure::{Awaited, Failure};
 use super::frame::{FrameError, FrameHeader, Opcode, encode_frame, parse_header};
 use super::handshake::{Key, encode_request, verify_response};
-use super::incoming::{Incoming, Piece};
+use super::incoming::{DataKind, Incoming, Piece};
 use crate::random::Random;
 
 /// Something that the server did.
@@ -52,6 +52,8 @@ pub(crate) struct Connection {
     /// Messages of ours whose echo has not come.
     echoes_owed: u32,
     incoming: Incoming,
+    /// Compression is offered, and so agreed once it is open.
+    deflate: bool,
 }
 
 impl Connection {
@@ -59,7 +61,13 @@ impl Connection {
     pub(crate) fn new(serial: u64, deadline: Instant) -> Self {
         let due = Some(Due { awaited: Awaited::TcpConnection, deadline });
         let incoming = Incoming::default();
-        Self { serial, phase: Phase::Connecting, due, echoes_owed: 0, incoming }
+        let phase = Phase::Connecting;
+        Self { serial, phase, due, echoes_owed: 0, incoming, deflate: false }
+    }
+
+    /// The same, with an offer of compression that the server must accept.
+    pub(crate) fn offering_deflate(self, deflate: bool) -> Self {
+        Self { deflate, ..self }
     }
 
     pub(crate) fn serial(&self) -> u64 {
@@ -86,7 +94,8 @@ impl Connection {
         debug_assert_eq!(self.phase, Phase::Connecting, "a socket connects once");
         self.phase = Phase::Handshaking;
         self.now_await(Awaited::Handshake);
-        encode_request(authority, path, &Key::derive(seed, self.serial), out);
+        let key = Key::derive(seed, self.serial);
+        encode_request(authority, path, &key, self.deflate, out);
     }
 
     /// Takes the next event from the front of `input`, or `None` when more bytes are needed.
@@ -102,7 +111,7 @@ impl Connection {
                 Phase::Connecting => return Ok(None),
                 Phase::Handshaking => {
                     let key = Key::derive(seed, self.serial);
-                    let Some(head_bytes) = verify_response(input, &key)? else {
+                    let Some(head_bytes) = verify_response(input, &key, self.deflate)? else {
                         return Ok(None);
                     };
                     *input = &input[head_bytes..];
@@ -114,7 +123,7 @@ impl Connection {
                     if let Some(piece) = self.incoming.next_piece(input) {
                         return Ok(Some(self.take_piece(piece, outgoing.deadline)));
                     }
-                    let Some((header, header_bytes)) = parse_header(input)? else {
+                    let Some((header, header_bytes)) = parse_header(input, self.deflate)? else {
                         return Ok(None);
                     };
                     if header.opcode.is_control() {
@@ -126,6 +135,11 @@ impl Connection {
                         if let Some(event) = self.take_control(header, payload, outgoing)? {
                             return Ok(Some(event));
                         }
+                    } else if header.is_compressed {
+                        let Some(piece) = compressed_piece(header, header_bytes, input)? else {
+                            return Ok(None);
+                        };
+                        return Ok(Some(self.take_piece(piece, outgoing.deadline)));
                     } else {
                         *input = &input[header_bytes..];
                         self.incoming.begin(header)?;
@@ -272,6 +286,22 @@ impl Connection {
     }
 }
 
+/// A compressed message, whole, or `None` while the rest of it has not come.
+fn compressed_piece<'a>(
+    header: FrameHeader,
+    header_bytes: usize,
+    input: &mut &'a [u8],
+) -> Result<Option<Piece<'a>>, FrameError> {
+    if !header.fin || header.payload_bytes > COMPRESSED_BYTES_MAX {
+        return Err(FrameError::Compressed);
+    }
+    let frame_bytes = header_bytes + header.payload_bytes;
+    let Some(payload) = input.get(header_bytes..frame_bytes) else { return Ok(None) };
+    *input = &input[frame_bytes..];
+    let kind = if header.opcode == Opcode::Text { DataKind::Text } else { DataKind::Binary };
+    Ok(Some(Piece { kind, offset: 0, payload, is_end: true, is_compressed: true }))
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Connecting,
@@ -290,6 +320,8 @@ struct Due {
 }
 
 const CLOSE_NORMAL: u16 = 1000;
+/// Compressed messages are held until they are whole; larger ones are not taken.
+const COMPRESSED_BYTES_MAX: usize = 128 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -298,7 +330,6 @@ mod tests {
     use tungstenite::handshake::derive_accept_key;
 
     use super::*;
-    use crate::client::DataKind;
     use crate::clock;
 
     const SEED: u64 = 5;
@@ -423,7 +454,13 @@ mod tests {
         let mut bench = Bench::open();
         let input = &mut &b"\x01\x01a\x89\x00\x80\x01b"[..];
         let data = |offset, payload, is_end| {
-            Some(Event::Data(Piece { kind: DataKind::Text, offset, payload, is_end }))
+            Some(Event::Data(Piece {
+                kind: DataKind::Text,
+                offset,
+                payload,
+                is_end,
+                is_compressed: false,
+            }))
         };
         assert_eq!(bench.next(input).unwrap(), data(0, b"a", false));
         assert_eq!(bench.next(input).unwrap(), Some(Event::Ping));

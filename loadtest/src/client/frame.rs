@@ -47,6 +47,8 @@ impl Opcode {
 pub(crate) struct FrameHeader {
     pub(crate) opcode: Opcode,
     pub(crate) fin: bool,
+    /// The message is compressed (RFC 7692 §6).
+    pub(crate) is_compressed: bool,
     pub(crate) payload_bytes: usize,
 }
 
@@ -57,6 +59,8 @@ pub(crate) enum FrameError {
     ContinuesNothing,
     #[error("the server split a control frame")]
     FragmentedControl,
+    #[error("a compressed message is split, longer than what is taken, or cannot be inflated")]
+    Compressed,
     #[error("a Close frame carries half a close code")]
     HalfCloseCode,
     #[error("a message began before the one under way was finished")]
@@ -103,11 +107,16 @@ pub(crate) fn encode_header(
 
 /// Parses the frame header at the front of `input`: the header and the bytes it takes, or `None`
 /// while it is incomplete. A forbidden header is refused before its payload arrives.
-pub(crate) fn parse_header(input: &[u8]) -> Result<Option<(FrameHeader, usize)>, FrameError> {
+pub(crate) fn parse_header(
+    input: &[u8],
+    deflate: bool,
+) -> Result<Option<(FrameHeader, usize)>, FrameError> {
     let [first, second, rest @ ..] = input else {
         return Ok(None);
     };
-    if first & RESERVED != 0 {
+    let is_compressed = deflate && first & COMPRESSED != 0;
+    let allowed = if is_compressed { COMPRESSED } else { 0 };
+    if first & RESERVED & !allowed != 0 {
         return Err(FrameError::ReservedBits);
     }
     if second & MASKED != 0 {
@@ -115,6 +124,9 @@ pub(crate) fn parse_header(input: &[u8]) -> Result<Option<(FrameHeader, usize)>,
     }
     let opcode = Opcode::from_bits(first & 0x0F)?;
     let fin = first & FIN != 0;
+    if is_compressed && !matches!(opcode, Opcode::Binary | Opcode::Text) {
+        return Err(FrameError::ReservedBits);
+    }
     if opcode.is_control() && !fin {
         return Err(FrameError::FragmentedControl);
     }
@@ -128,7 +140,7 @@ pub(crate) fn parse_header(input: &[u8]) -> Result<Option<(FrameHeader, usize)>,
         .ok()
         .filter(|bytes| *bytes <= PAYLOAD_BYTES_MAX)
         .ok_or(FrameError::TooLong { payload_bytes })?;
-    Ok(Some((FrameHeader { opcode, fin, payload_bytes }, input.len() - rest.len())))
+    Ok(Some((FrameHeader { opcode, fin, is_compressed, payload_bytes }, input.len() - rest.len())))
 }
 
 /// The payload's length and what follows the length's own bytes.
@@ -156,6 +168,8 @@ fn parse_length(second: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, FrameEr
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
+/// RSV1, where compression was agreed.
+pub(crate) const COMPRESSED: u8 = 0x40;
 const MASKED: u8 = 0x80;
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
@@ -242,16 +256,31 @@ mod tests {
         ) {
             let bytes = server_frame(opcode, fin, &payload);
             let header_bytes = bytes.len() - payload.len();
-            let header = FrameHeader { opcode, fin, payload_bytes: payload.len() };
-            prop_assert_eq!(parse_header(&bytes), Ok(Some((header, header_bytes))));
+            let header = FrameHeader {
+                opcode,
+                fin,
+                is_compressed: false,
+                payload_bytes: payload.len(),
+            };
+            prop_assert_eq!(parse_header(&bytes, false), Ok(Some((header, header_bytes))));
             let incomplete = &bytes[..cut.index(header_bytes)];
-            prop_assert_eq!(parse_header(incomplete), Ok(None));
+            prop_assert_eq!(parse_header(incomplete, false), Ok(None));
         }
 
         #[test]
         fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            let _ = parse_header(&bytes);
+            let _ = parse_header(&bytes, false);
         }
+    }
+
+    #[test]
+    fn only_messages_are_compressed_and_only_where_that_was_agreed() {
+        for (first, is_right) in [(0xC1, true), (0xC2, true), (0xC0, false), (0xC9, false)] {
+            let header = parse_header(&[first, 0x00], true);
+            assert_eq!(header.is_ok_and(|header| header.unwrap().0.is_compressed), is_right);
+            assert_eq!(parse_header(&[first, 0x00], false), Err(FrameError::ReservedBits));
+        }
+        assert_eq!(parse_header(&[0xA1, 0x00], true), Err(FrameError::ReservedBits));
     }
 
     #[test]
@@ -270,7 +299,7 @@ mod tests {
             ),
         ];
         for (bytes, refusal) in refusals {
-            assert_eq!(parse_header(bytes), Err(refusal), "{bytes:02x?}");
+            assert_eq!(parse_header(bytes, false), Err(refusal), "{bytes:02x?}");
         }
     }
 }

@@ -47,8 +47,15 @@ pub(crate) enum HandshakeError {
 }
 
 /// Appends the upgrade request.
-pub(crate) fn encode_request(authority: &str, path: &str, key: &Key, out: &mut Vec<u8>) {
+pub(crate) fn encode_request(
+    authority: &str,
+    path: &str,
+    key: &Key,
+    deflate: bool,
+    out: &mut Vec<u8>,
+) {
     let key = &key.0;
+    let offer = if deflate { DEFLATE_OFFER } else { "" };
     out.extend_from_slice(
         format!(
             "GET {path} HTTP/1.1\r\n\
@@ -57,15 +64,19 @@ pub(crate) fn encode_request(authority: &str, path: &str, key: &Key, out: &mut V
              Connection: Upgrade\r\n\
              Sec-WebSocket-Key: {key}\r\n\
              Sec-WebSocket-Version: 13\r\n\
-             \r\n"
+             {offer}\r\n"
         )
         .as_bytes(),
     );
 }
 
 /// Verifies the answer at the front of `input`: the bytes its head takes, or `None` while it is
-/// incomplete. What follows the head belongs to the frame reader.
-pub(crate) fn verify_response(input: &[u8], key: &Key) -> Result<Option<usize>, HandshakeError> {
+/// incomplete. If compression was offered, it must be agreed, without context takeover. What follows the head belongs to the frame reader.
+pub(crate) fn verify_response(
+    input: &[u8],
+    key: &Key,
+    deflate: bool,
+) -> Result<Option<usize>, HandshakeError> {
     let Some(end) = input.windows(HEAD_END.len()).position(|window| window == HEAD_END) else {
         return if input.len() > HEAD_BYTES_MAX {
             Err(HandshakeError::HeadTooLong)
@@ -76,7 +87,7 @@ pub(crate) fn verify_response(input: &[u8], key: &Key) -> Result<Option<usize>, 
     let head = String::from_utf8_lossy(&input[..end]);
     let mut lines = head.split("\r\n");
     verify_status(lines.next().unwrap_or_default(), lines.clone())?;
-    verify_headers(lines, key)?;
+    verify_headers(lines, key, deflate)?;
     Ok(Some(end + HEAD_END.len()))
 }
 
@@ -100,7 +111,9 @@ fn verify_status<'a>(
 fn verify_headers<'a>(
     lines: impl Iterator<Item = &'a str>,
     key: &Key,
+    deflate: bool,
 ) -> Result<(), HandshakeError> {
+    let mut is_deflated = false;
     let (mut upgrade, mut connection, mut accept) = (false, false, None);
     for line in lines {
         let Some((name, value)) = line.split_once(':') else {
@@ -114,11 +127,16 @@ fn verify_headers<'a>(
                 value.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
         } else if name.eq_ignore_ascii_case(ACCEPT) {
             accept = Some(value);
+        } else if deflate && name.eq_ignore_ascii_case(EXTENSIONS) {
+            is_deflated = value == DEFLATE_ANSWER;
         } else if let Some(header) =
             [EXTENSIONS, PROTOCOL].into_iter().find(|header| name.eq_ignore_ascii_case(header))
         {
             return Err(HandshakeError::Unoffered { header, value: excerpt(value) });
         }
+    }
+    if deflate && !is_deflated {
+        return Err(HandshakeError::MissingHeader { header: EXTENSIONS });
     }
     if !upgrade {
         return Err(HandshakeError::MissingHeader { header: UPGRADE });
@@ -147,6 +165,10 @@ const UPGRADE: &str = "Upgrade";
 const CONNECTION: &str = "Connection";
 const ACCEPT: &str = "Sec-WebSocket-Accept";
 const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
+const DEFLATE_OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; \
+                             server_no_context_takeover; client_no_context_takeover\r\n";
+const DEFLATE_ANSWER: &str =
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 const RETRY_AFTER: &str = "Retry-After";
 
@@ -175,9 +197,9 @@ mod tests {
         let mut bytes = response(GOOD);
         let head_bytes = bytes.len();
         bytes.extend_from_slice(&[0x81, 0x00]);
-        assert_eq!(verify_response(&bytes, &vector_key()), Ok(Some(head_bytes)));
+        assert_eq!(verify_response(&bytes, &vector_key(), false), Ok(Some(head_bytes)));
         for cut in 0..head_bytes {
-            assert_eq!(verify_response(&bytes[..cut], &vector_key()), Ok(None));
+            assert_eq!(verify_response(&bytes[..cut], &vector_key(), false), Ok(None));
         }
     }
 
@@ -211,7 +233,20 @@ mod tests {
             (vec![b'x'; HEAD_BYTES_MAX + 1], HandshakeError::HeadTooLong),
         ];
         for (bytes, refusal) in answers {
-            assert_eq!(verify_response(&bytes, &vector_key()), Err(refusal));
+            assert_eq!(verify_response(&bytes, &vector_key(), false), Err(refusal));
+        }
+    }
+
+    #[test]
+    fn compression_that_was_offered_must_be_agreed_as_offered() {
+        let agreed = response(&format!("{GOOD}\r\n{EXTENSIONS}: {DEFLATE_ANSWER}"));
+        assert_eq!(verify_response(&agreed, &vector_key(), true), Ok(Some(agreed.len())));
+        let unoffered = verify_response(&agreed, &vector_key(), false);
+        assert!(matches!(unoffered, Err(HandshakeError::Unoffered { .. })));
+        let takeover = response(&format!("{GOOD}\r\n{EXTENSIONS}: permessage-deflate"));
+        for refused in [response(GOOD), takeover] {
+            let verified = verify_response(&refused, &vector_key(), true);
+            assert_eq!(verified, Err(HandshakeError::MissingHeader { header: EXTENSIONS }));
         }
     }
 
@@ -224,7 +259,7 @@ mod tests {
     #[test]
     fn the_request_is_whole() {
         let mut request = Vec::new();
-        encode_request("localhost:1", "/echo", &vector_key(), &mut request);
+        encode_request("localhost:1", "/echo", &vector_key(), false, &mut request);
         let request = String::from_utf8(request).unwrap();
         assert!(request.starts_with("GET /echo HTTP/1.1\r\nHost: localhost:1\r\n"));
         assert!(request.contains("\r\nSec-WebSocket-Key: m3xNMIzhueJyd3N66EAK6w==\r\n"));
@@ -241,7 +276,7 @@ mod tests {
 
         #[test]
         fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = verify_response(&bytes, &vector_key());
+            let _ = verify_response(&bytes, &vector_key(), false);
         }
     }
 }

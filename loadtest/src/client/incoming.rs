@@ -37,6 +37,8 @@ pub(crate) struct Piece<'a> {
     pub(crate) payload: &'a [u8],
     /// The last piece of the message.
     pub(crate) is_end: bool,
+    /// The whole message, and compressed.
+    pub(crate) is_compressed: bool,
 }
 
 impl Incoming {
@@ -73,7 +75,7 @@ impl Incoming {
         let is_end = is_whole && frame.fin;
         self.frame.take_if(|_| is_whole);
         self.message.take_if(|_| is_end);
-        Some(Piece { kind, offset, payload, is_end })
+        Some(Piece { kind, offset, payload, is_end, is_compressed: false })
     }
 }
 
@@ -94,7 +96,7 @@ mod tests {
     use super::*;
 
     fn header(opcode: Opcode, fin: bool, payload_bytes: usize) -> FrameHeader {
-        FrameHeader { opcode, fin, payload_bytes }
+        FrameHeader { opcode, fin, is_compressed: false, payload_bytes }
     }
 
     #[test]
@@ -118,7 +120,13 @@ mod tests {
     fn empty_frames_have_one_empty_piece() {
         let mut incoming = Incoming::default();
         incoming.begin(header(Opcode::Binary, true, 0)).unwrap();
-        let piece = Piece { kind: DataKind::Binary, offset: 0, payload: b"", is_end: true };
+        let piece = Piece {
+            kind: DataKind::Binary,
+            offset: 0,
+            payload: b"",
+            is_end: true,
+            is_compressed: false,
+        };
         assert_eq!(incoming.next_piece(&mut &b""[..]), Some(piece));
         assert_eq!(incoming.next_piece(&mut &b""[..]), None);
     }

@@ -12,6 +12,6 @@ mod incoming;
 
 pub(crate) use connection::{Connection, Event, Outgoing};
 pub(crate) use failure::{Awaited, Failure};
-pub(crate) use frame::{PAYLOAD_BYTES_MAX, encode_header};
+pub(crate) use frame::{COMPRESSED, FrameError, PAYLOAD_BYTES_MAX, encode_frame, encode_header};
 pub(crate) use handshake::HandshakeError;
 pub(crate) use incoming::{DataKind, Piece};

@@ -53,6 +53,7 @@ pub(crate) struct Session {
     authority: String,
     answer_max: Duration,
     seed: u64,
+    is_deflated: bool,
     pub(crate) fleet: Fleet,
     clocks: CpuClocks,
     /// Ended with the session, if it was started here.
@@ -107,12 +108,14 @@ impl Session {
     ) -> Result<Self, CommandError> {
         let Manner { output, answer_max, seed } = manner;
         let authority = target.authority.clone();
+        let is_deflated = target.deflate;
         let options = DriverOptions { target, sources, answer_max, seed };
         Ok(Self {
             output,
             authority,
             answer_max,
             seed,
+            is_deflated,
             fleet: Fleet::new(options, interrupt.clone())?,
             clocks: CpuClocks::new(server.pid()),
             server,
@@ -133,6 +136,11 @@ impl Session {
     /// Of accept keys, mask keys and payloads.
     pub(crate) fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// Messages are compressed.
+    pub(crate) fn is_deflated(&self) -> bool {
+        self.is_deflated
     }
 
     /// Opens connections, some at a time, to another path than the target's if one is given.

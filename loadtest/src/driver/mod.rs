@@ -19,6 +19,7 @@ use slab::Slab;
 
 use crate::client::{Connection, Event, Failure};
 use crate::clock;
+use crate::message::Inflater;
 use crate::random::Random;
 use crate::source_address::SourceAddresses;
 use crate::target::Target;
@@ -99,6 +100,8 @@ impl Driver {
                     now,
                     output: Vec::new(),
                     spares: Spares::default(),
+                    inflater: Inflater::default(),
+                    inflated: Vec::new(),
                 },
             },
             next_sweep: now + SWEEP_INTERVAL,
@@ -241,7 +244,8 @@ impl Table {
         // Edge-triggered: to be told of both for life costs no wake-up worth a system call.
         let interest = Interest::READABLE | Interest::WRITABLE;
         registry.register(&mut socket, Token(entry.key()), interest)?;
-        let connection = Connection::new(serial, began + *answer_max);
+        let connection =
+            Connection::new(serial, began + *answer_max).offering_deflate(target.deflate);
         entry.insert(Slot::new(connection, began, path, socket));
         self.awaiting += 1;
         Ok(())

@@ -8,9 +8,9 @@ use mio::net::TcpStream;
 
 use super::unsent::{Spares, Unsent};
 use super::{ConnKey, DriverOptions, Workload};
-use crate::client::{Awaited, Connection, Failure, Outgoing};
+use crate::client::{Awaited, Connection, Event, Failure, Outgoing, Piece};
 use crate::clock;
-use crate::message::{Pattern, Stamp};
+use crate::message::{Inflater, Pattern, Stamp};
 use crate::random::Random;
 
 /// A connection as a command may act on it.
@@ -80,6 +80,9 @@ pub(super) struct Context {
     /// What the connection being served wrote; empty between two of them.
     pub(super) output: Vec<u8>,
     pub(super) spares: Spares,
+    pub(super) inflater: Inflater,
+    /// Room for a message on its way out of its compressed form.
+    pub(super) inflated: Vec<u8>,
 }
 
 impl Context {
@@ -266,7 +269,18 @@ impl Slot {
         while let Some(event) =
             self.connection.next_event(&mut bytes, seed, &mut context.outgoing())?
         {
-            workload.on_event(&mut self.peer(context), event)?;
+            match event {
+                Event::Data(piece) if piece.is_compressed => {
+                    let mut message = std::mem::take(&mut context.inflated);
+                    context.inflater.inflate(piece.payload, &mut message)?;
+                    let whole = Piece { payload: &message, is_compressed: false, ..piece };
+                    workload.on_event(&mut self.peer(context), Event::Data(whole))?;
+                    context.inflated = message;
+                }
+                Event::Data(_) | Event::Opened | Event::Ping | Event::Pong { .. } => {
+                    workload.on_event(&mut self.peer(context), event)?;
+                }
+            }
         }
         if bytes.is_empty() {
             self.carry = Vec::new();

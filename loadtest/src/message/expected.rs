@@ -97,7 +97,7 @@ mod tests {
     }
 
     fn piece(offset: usize, payload: &[u8], is_end: bool) -> Piece<'_> {
-        Piece { kind: DataKind::Binary, offset, payload, is_end }
+        Piece { kind: DataKind::Binary, offset, payload, is_end, is_compressed: false }
     }
 
     proptest! {

@@ -2,9 +2,10 @@
 
 use std::{array, iter};
 
+use super::deflate::Deflater;
 use super::expected::{Expected, HEAD_BYTES_MAX, head};
 use super::stamp::{STAMP_BYTES, Stamp};
-use crate::client::{DataKind, encode_header};
+use crate::client::{COMPRESSED, DataKind, encode_frame, encode_header};
 use crate::random::{Random, mix};
 
 /// What payloads consist of behind the stamp.
@@ -49,6 +50,8 @@ pub(crate) struct Pattern {
     plain: Vec<u8>,
     /// The same, masked for its place behind the head.
     masked: Vec<u8>,
+    /// Messages are sent compressed.
+    deflater: Option<Deflater>,
 }
 
 impl Pattern {
@@ -69,11 +72,25 @@ impl Pattern {
         let mut header = Vec::new();
         encode_header(filling.kind().opcode(), payload_bytes, mask_key, &mut header);
         let kind = filling.kind();
-        Self { kind, mask_key, header, head_bytes, filling_bytes, plain, masked }
+        let deflater = None;
+        Self { kind, mask_key, header, head_bytes, filling_bytes, plain, masked, deflater }
+    }
+
+    /// The same messages, compressed if `deflate` is set.
+    pub(crate) fn compressed(self, deflate: bool) -> Self {
+        Self { deflater: deflate.then(Deflater::default), ..self }
     }
 
     /// Appends the whole frame of a message.
     pub(crate) fn append_frame(&self, stamp: Stamp, out: &mut Vec<u8>) {
+        if let Some(deflater) = &self.deflater {
+            let message = [&head(stamp)[..self.head_bytes], self.stretch(stamp, &self.plain)];
+            let payload = deflater.compress(&message.concat());
+            let first = out.len();
+            encode_frame(self.kind.opcode(), &payload, self.mask_key, out);
+            out[first] |= COMPRESSED;
+            return;
+        }
         out.extend_from_slice(&self.header);
         let head = head(stamp);
         let masked: [u8; HEAD_BYTES_MAX] =
@@ -87,7 +104,7 @@ impl Pattern {
         Expected::new(self.kind, stamp, self.head_bytes, self.stretch(stamp, &self.plain))
     }
 
-    /// The bytes that a message takes on the wire.
+    /// The bytes that a message takes on the wire uncompressed.
     pub(crate) fn frame_bytes(&self) -> usize {
         self.header.len() + self.head_bytes + self.filling_bytes
     }

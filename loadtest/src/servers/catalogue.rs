@@ -287,7 +287,7 @@ pub(crate) const ROWS: &[Row] = &[
         name: "tidegate-compressed",
         server: "tidegate, compressed",
         design: "permessage-deflate negotiated",
-        kind: Kind::Later("loadtest does not offer permessage-deflate yet"),
+        kind: Kind::Later("measured by `loadtest idle --deflate`, not here"),
     },
     Row {
         name: "tidegate-tls",

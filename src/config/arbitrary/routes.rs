@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::count;
-use crate::config::{NameKind, Origins, RoomOptions, Route, ServiceKind, SlowPolicy, TokenSource};
+use crate::config::{
+    NameKind, Origins, RoomOptions, Route, RouteDeflate, ServiceKind, SlowPolicy, TokenSource,
+};
 use crate::services::Order;
 use crate::services::room::{Logins, Newlines};
 
@@ -62,13 +64,13 @@ fn socket_route(path: String) -> impl Strategy<Value = Route> {
         select(policies),
         select(vec![Order::Sender, Order::Topic]),
         room(),
-        any::<bool>(),
+        (any::<bool>(), deflate()),
     )
         .prop_map(move |values| {
             let service = values.0;
             let is_room = service == ServiceKind::Room;
             let room = if is_room { values.7 } else { RoomOptions::default() };
-            let path = match values.8 && is_room {
+            let path = match values.8.0 && is_room {
                 true => format!("{path}/:room"),
                 false => path.clone(),
             };
@@ -83,11 +85,17 @@ fn socket_route(path: String) -> impl Strategy<Value = Route> {
                 message_bytes_max: values.3,
                 backlog_messages_max: values.4,
                 slow_policy: values.5,
+                deflate: values.8.1,
                 order: if service == ServiceKind::Echo { Order::Topic } else { values.6 },
                 room,
                 ..Route::new(path, service)
             }
         })
+}
+
+fn deflate() -> impl Strategy<Value = RouteDeflate> {
+    (any::<bool>(), count("route.deflate_level"), count("route.deflate_bytes_min"))
+        .prop_map(|(deflate, level, bytes_min)| RouteDeflate { deflate, level, bytes_min })
 }
 
 fn room() -> impl Strategy<Value = RoomOptions> {

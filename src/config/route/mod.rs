@@ -1,6 +1,7 @@
 //! What answers on which paths.
 
 mod built_in;
+mod deflate;
 mod origins;
 mod room;
 mod written;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::services::Order;
 
 pub(super) use built_in::built_in;
+pub use deflate::RouteDeflate;
 pub use origins::Origins;
 pub use room::{NameKind, RoomOptions, TokenSource};
 use written::WrittenRoute;
@@ -37,6 +39,8 @@ pub struct Route {
     pub backlog_messages_max: Option<usize>,
     /// What becomes of pushed messages that a client is too slow for. Default: disconnect.
     pub slow_policy: SlowPolicy,
+    /// Whether and how messages are compressed.
+    pub deflate: RouteDeflate,
     /// In which order the members of a room or a broadcast see messages. Default: one for all.
     pub order: Order,
     /// How the room works, if the service is one.
@@ -55,6 +59,7 @@ impl Route {
             message_bytes_max: None,
             backlog_messages_max: None,
             slow_policy: SlowPolicy::default(),
+            deflate: RouteDeflate::default(),
             order: Order::default(),
             room: RoomOptions::default(),
         }

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NameKind, Origins, RoomOptions, Route, ServiceKind, SlowPolicy, TokenSource};
+use super::{
+    NameKind, Origins, RoomOptions, Route, RouteDeflate, ServiceKind, SlowPolicy, TokenSource,
+};
 use crate::services::Order;
 use crate::services::room::{Logins, Newlines};
 
@@ -24,6 +26,12 @@ pub(super) struct WrittenRoute {
     backlog_messages_max: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     slow_policy: Option<SlowPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deflate: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deflate_level: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deflate_bytes_min: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<Order>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,6 +55,7 @@ pub(super) struct WrittenRoute {
 impl From<WrittenRoute> for Route {
     fn from(written: WrittenRoute) -> Self {
         let default = RoomOptions::default();
+        let default_deflate = RouteDeflate::default();
         Self {
             path: written.path,
             service: written.service,
@@ -56,6 +65,11 @@ impl From<WrittenRoute> for Route {
             message_bytes_max: written.message_bytes_max,
             backlog_messages_max: written.backlog_messages_max,
             slow_policy: written.slow_policy.unwrap_or_default(),
+            deflate: RouteDeflate {
+                deflate: written.deflate.unwrap_or(default_deflate.deflate),
+                level: written.deflate_level.unwrap_or(default_deflate.level),
+                bytes_min: written.deflate_bytes_min.unwrap_or(default_deflate.bytes_min),
+            },
             order: written.order.unwrap_or_default(),
             room: RoomOptions {
                 name: written.name.unwrap_or(default.name),
@@ -78,6 +92,7 @@ impl From<Route> for WrittenRoute {
         let is_published = is_room || route.service == ServiceKind::Broadcast;
         let asks_for_tokens = route.room.name == NameKind::Token;
         let (room, default) = (route.room, RoomOptions::default());
+        let (deflate, default_deflate) = (route.deflate, RouteDeflate::default());
         Self {
             path: route.path,
             service: route.service,
@@ -87,6 +102,9 @@ impl From<Route> for WrittenRoute {
             message_bytes_max: route.message_bytes_max,
             backlog_messages_max: route.backlog_messages_max,
             slow_policy: value_of(route.slow_policy, &SlowPolicy::default(), is_socket),
+            deflate: value_of(deflate.deflate, &default_deflate.deflate, is_socket),
+            deflate_level: value_of(deflate.level, &default_deflate.level, is_socket),
+            deflate_bytes_min: value_of(deflate.bytes_min, &default_deflate.bytes_min, is_socket),
             order: value_of(route.order, &Order::default(), is_published),
             name: value_of(room.name, &default.name, is_room),
             room: value_of(room.room, &default.room, is_room),

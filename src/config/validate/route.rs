@@ -4,7 +4,8 @@ use toml::{Table, Value};
 
 use super::super::error::Refusal;
 use super::super::{
-    NameKind, Origins, RoomOptions, Route, ServiceKind, SlowPolicy, TokenSource, grammar,
+    NameKind, Origins, RoomOptions, Route, RouteDeflate, ServiceKind, SlowPolicy, TokenSource,
+    grammar,
 };
 use super::{check_number, check_text, first_repeated, wide};
 use crate::services::Order;
@@ -15,6 +16,8 @@ pub(super) fn check_numbers(index: usize, route: &Route) -> Result<(), Refusal> 
     let numbers = [
         ("message_bytes_max", route.message_bytes_max),
         ("backlog_messages_max", route.backlog_messages_max),
+        ("deflate_level", Some(route.deflate.level)),
+        ("deflate_bytes_min", Some(route.deflate.bytes_min)),
     ];
     for (leaf, value) in numbers {
         if let Some(value) = value {
@@ -100,8 +103,10 @@ enum Scope {
 
 /// Every key but those that all services take, and whether it is given; the default of a key
 /// cannot be told from nothing.
-fn given_keys(route: &Route) -> [(&'static str, Scope, bool); 14] {
+fn given_keys(route: &Route) -> [(&'static str, Scope, bool); 17] {
     let default = RoomOptions::default();
+    let (deflate, default_deflate) = (route.deflate, RouteDeflate::default());
+    let RouteDeflate { deflate: is_on, level, bytes_min } = deflate;
     let RoomOptions { name, room, line, hears_itself, newlines, logins, join_lines, tokens } =
         &route.room;
     [
@@ -110,6 +115,9 @@ fn given_keys(route: &Route) -> [(&'static str, Scope, bool); 14] {
         ("message_bytes_max", Scope::WebSocket, route.message_bytes_max.is_some()),
         ("backlog_messages_max", Scope::WebSocket, route.backlog_messages_max.is_some()),
         ("slow_policy", Scope::WebSocket, route.slow_policy != SlowPolicy::default()),
+        ("deflate", Scope::WebSocket, is_on != default_deflate.deflate),
+        ("deflate_level", Scope::WebSocket, level != default_deflate.level),
+        ("deflate_bytes_min", Scope::WebSocket, bytes_min != default_deflate.bytes_min),
         ("order", Scope::Published, route.order != Order::default()),
         ("name", Scope::Room, *name != default.name),
         ("room", Scope::Room, *room != default.room),

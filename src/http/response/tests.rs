@@ -111,7 +111,7 @@ proptest! {
         let accept_bytes: &[u8; 28] = accept.as_bytes().try_into().unwrap();
         let chosen = subprotocol.clone().map(|name| Subprotocol::new(name).unwrap());
         let mut out = Vec::new();
-        write_switching_protocols(&mut out, accept_bytes, chosen.as_ref(), &extra_headers);
+        write_switching_protocols(&mut out, accept_bytes, chosen.as_ref(), None, &extra_headers);
         let response = ReadResponse::read(&out);
         prop_assert_eq!(&response.status_line, "HTTP/1.1 101 Switching Protocols");
         prop_assert_eq!(response.header("Upgrade"), Some("websocket"));
@@ -131,7 +131,7 @@ fn a_switch_byte_for_byte_rfc_6455_section_1_3() {
     let subprotocol = Subprotocol::new("chat").unwrap();
     let cookie = ResponseHeader::new("Set-Cookie", "user=1").unwrap();
     let accept = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-    write_switching_protocols(&mut out, accept, Some(&subprotocol), &[cookie]);
+    write_switching_protocols(&mut out, accept, Some(&subprotocol), None, &[cookie]);
     let expected = "HTTP/1.1 101 Switching Protocols\r\n\
         Upgrade: websocket\r\n\
         Connection: Upgrade\r\n\

@@ -52,7 +52,7 @@ fn decode(stream: &[u8], pieces: &[usize], message_bytes_max: usize) -> Vec<Said
             match decoder.next(&mut buffer) {
                 Ok(None) => break,
                 Ok(Some(event)) => said.push(match event {
-                    Event::Message { kind, payload } => {
+                    Event::Message { kind, payload, .. } => {
                         Said::Message(kind, buffer[payload].to_vec())
                     }
                     Event::Ping(payload) => Said::Ping(buffer[payload].to_vec()),
@@ -216,4 +216,42 @@ fn a_message_over_the_limit_is_refused_by_its_header() {
 fn what_a_connection_keeps_is_small() {
     assert!(size_of::<DecoderState>() <= 8);
     assert_eq!(size_of::<Progress>(), 16);
+}
+
+/// What a decoder that takes compressed messages says first.
+fn first_event(stream: &[u8]) -> Result<Option<Event>, Violation> {
+    let (mut state, mut progress) = (DecoderState::default(), Progress::default());
+    let mut decoder = Decoder::new(&mut state, &mut progress, 1000).taking_compressed(true);
+    decoder.next(&mut stream.to_vec())
+}
+
+#[test]
+fn a_compressed_message_is_marked_and_not_taken_for_text() {
+    let whole = first_event(&frame(0xC1, b"\xFF\xFE")).unwrap().unwrap();
+    assert_eq!(
+        whole,
+        Event::Message { kind: MessageKind::Text, is_compressed: true, payload: 6..8 }
+    );
+    let pieces = [frame(0x41, b"\xFF"), frame(0x00, b"\xFE"), frame(0x80, b"\xFD")].concat();
+    let joined = first_event(&pieces).unwrap().unwrap();
+    assert_eq!(
+        joined,
+        Event::Message { kind: MessageKind::Text, is_compressed: true, payload: 6..9 }
+    );
+    let plain = first_event(&frame(0x82, b"")).unwrap().unwrap();
+    assert!(matches!(plain, Event::Message { is_compressed: false, .. }));
+}
+
+#[test]
+fn the_mark_of_compression_stands_on_first_frames_only_and_where_it_was_agreed() {
+    for first in [0xC9, 0xCA, 0xC8] {
+        assert_eq!(first_event(&frame(first, b"")), Err(Violation::ReservedBits));
+    }
+    let pieces = [frame(0x41, b"a"), frame(0xC0, b"b")].concat();
+    assert_eq!(first_event(&pieces), Err(Violation::ReservedBits));
+    for first in [0xA1, 0x91] {
+        assert_eq!(first_event(&frame(first, b"")), Err(Violation::ReservedBits));
+    }
+    let said = decode_whole(&frame(0xC1, b""));
+    assert_eq!(said, [Said::Violation(Violation::ReservedBits)]);
 }

@@ -70,7 +70,8 @@ pub(crate) fn measure(
     session: &mut Session,
 ) -> Result<ChurnReport, CommandError> {
     let message = load.message;
-    let pattern = Pattern::new(message.filling(), message.bytes, session.seed());
+    let pattern = Pattern::new(message.filling(), message.bytes, session.seed())
+        .compressed(session.is_deflated());
     let mut workload = ChurnWorkload::new(pattern);
     churn(load, "warming up", load.time.warm_up_seconds, session, &mut workload)?;
     let before = session.mark();

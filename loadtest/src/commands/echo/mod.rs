@@ -71,7 +71,8 @@ pub(crate) fn run(
 pub(crate) fn measure(load: &EchoLoad, session: &mut Session) -> Result<EchoReport, CommandError> {
     let EchoLoad { message, time, .. } = load;
     let connections = load.connections.get();
-    let pattern = Pattern::new(message.filling(), message.bytes, session.seed());
+    let pattern = Pattern::new(message.filling(), message.bytes, session.seed())
+        .compressed(session.is_deflated());
     let mut workload = EchoWorkload::new(pattern, connections, load.in_flight);
     let at_rest = session.epoll_sizes();
     session.open("opening", None, connections, &mut workload)?;

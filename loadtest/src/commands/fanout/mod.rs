@@ -112,7 +112,8 @@ pub(crate) fn measure(
     session: &mut Session,
 ) -> Result<FanoutReport, CommandError> {
     let FanoutLoad { message, subscribers, publishers, .. } = load;
-    let pattern = Pattern::new(message.filling(), message.bytes, session.seed());
+    let pattern = Pattern::new(message.filling(), message.bytes, session.seed())
+        .compressed(session.is_deflated());
     let mut workload = FanoutWorkload::new(pattern, publishers.get(), subscribers.get());
     session.open("subscribers", None, subscribers.get(), &mut workload)?;
     let path = load.paths.publish_path.as_str().into();

@@ -74,7 +74,8 @@ pub(crate) fn run(
 pub(crate) fn measure(load: &RateLoad, session: &mut Session) -> Result<RateReport, CommandError> {
     let RateLoad { message, time, .. } = load;
     let connections = load.connections.get();
-    let pattern = Pattern::new(message.filling(), message.bytes, session.seed());
+    let pattern = Pattern::new(message.filling(), message.bytes, session.seed())
+        .compressed(session.is_deflated());
     let mut workload = RateWorkload::new(pattern, connections);
     session.open("opening", None, connections, &mut workload)?;
 

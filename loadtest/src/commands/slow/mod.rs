@@ -85,7 +85,8 @@ pub(crate) fn run(
 ) -> Result<Verdict, CommandError> {
     let SlowArguments { message, paths, rate, .. } = arguments;
     let (others, slow) = (arguments.connections.get(), arguments.slow.get());
-    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed);
+    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed)
+        .compressed(arguments.session.address.deflate);
     let path = if arguments.broadcast { &paths.subscribe_path } else { &arguments.path };
     let connections = others.saturating_add(slow).saturating_add(1);
     if arguments.broadcast {

@@ -60,8 +60,7 @@ impl Bench<'_> {
             Err(error) => return Err(error),
         };
 
-        let target =
-            Target { address: listen, authority: listen.to_string(), path: PATH.to_owned() };
+        let target = Target::at(listen, PATH);
         let fleet = Fleet::new(self.driver_options(target, plan.seed)?, self.interrupt.clone())?;
         let mut views = Vec::new();
         let course = Course::new(&plan, output, Meter::new(server.pid()), fleet);

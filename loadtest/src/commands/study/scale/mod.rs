@@ -127,7 +127,7 @@ fn warm_up(
     connections: usize,
     seed: u64,
 ) -> Result<(), CommandError> {
-    let target = Target { address, authority: address.to_string(), path: PATH.to_owned() };
+    let target = Target::at(address, PATH);
     let mut fleet = Fleet::new(bench.driver_options(target, seed)?, bench.interrupt.clone())?;
     let mut workload = IdleWorkload::new(seed, Check::Echo);
     let one_by_one = Pace { in_flight_max: NonZeroUsize::MIN, connects_per_second: None };

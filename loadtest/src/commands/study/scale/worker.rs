@@ -132,7 +132,7 @@ impl<'a> Worker<'a> {
         let WorkerArguments { address, process, connections_per_process, seed, .. } = *arguments;
         let sources = SourceAddresses::new(address, &proc_stats::read_ephemeral_ports()?);
         let options = DriverOptions {
-            target: Target { address, authority: address.to_string(), path: PATH.to_owned() },
+            target: Target::at(address, PATH),
             sources: sources.of_process(process, connections_per_process),
             answer_max: Duration::from_secs(arguments.answer_seconds_max),
             seed,

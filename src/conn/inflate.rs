@@ -1,0 +1,187 @@
+//! Incoming compressed messages: each is unpacked, once it is whole, into a buffer of the pool.
+
+use crate::pool::{Buffers, OverBudget};
+use crate::timer::Millis;
+use crate::ws::{Filled, Inflater, MessageKind, Utf8Tail, Violation};
+
+/// The decompressor of one loop, and what it came to.
+#[derive(Debug, Default)]
+pub(super) struct Inflation {
+    inflater: Inflater,
+    /// Messages inflated so far.
+    pub(super) messages: u64,
+    /// Their bytes before.
+    pub(super) bytes_in: u64,
+    /// Their bytes afterwards.
+    pub(super) bytes_out: u64,
+}
+
+/// A message out of its compressed form. The buffer is to be given back.
+#[derive(Debug)]
+pub(super) struct Inflated {
+    pub(super) buffer: Vec<u8>,
+    pub(super) len: usize,
+}
+
+impl Inflated {
+    pub(super) fn payload_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[..self.len]
+    }
+}
+
+/// Why a compressed message cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotInflated {
+    Broken(Violation),
+    /// There is no memory to unpack it into.
+    NoRoom,
+}
+
+impl From<Violation> for NotInflated {
+    fn from(violation: Violation) -> Self {
+        Self::Broken(violation)
+    }
+}
+
+impl From<OverBudget> for NotInflated {
+    fn from(_: OverBudget) -> Self {
+        Self::NoRoom
+    }
+}
+
+impl Inflation {
+    /// Unpacks a message. Its memory grows with what comes out, up to the limit; what would come
+    /// out beyond is never made.
+    pub(super) fn inflate(
+        &mut self,
+        payload: &[u8],
+        kind: MessageKind,
+        message_bytes_max: usize,
+        buffers: &mut Buffers,
+        now: Millis,
+    ) -> Result<Inflated, NotInflated> {
+        let likely_bytes = payload.len().saturating_mul(LIKELY_RATIO).min(message_bytes_max);
+        let mut buffer = buffers.take(likely_bytes, now)?;
+        match self.fill(payload, &mut buffer, message_bytes_max, buffers, now) {
+            Ok(len) if kind == MessageKind::Text && !is_utf8(&buffer[..len]) => {
+                buffers.give(buffer);
+                Err(NotInflated::Broken(Violation::TextNotUtf8))
+            }
+            Ok(len) => {
+                self.messages += 1;
+                self.bytes_in += payload.len() as u64;
+                self.bytes_out += len as u64;
+                Ok(Inflated { buffer, len })
+            }
+            Err(error) => {
+                buffers.give(buffer);
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(
+        &mut self,
+        payload: &[u8],
+        buffer: &mut Vec<u8>,
+        message_bytes_max: usize,
+        buffers: &mut Buffers,
+        now: Millis,
+    ) -> Result<usize, NotInflated> {
+        let mut inflating = self.inflater.start(payload, now);
+        let mut len = 0;
+        loop {
+            // Sizes are rounded up, the limit is not.
+            let room_end = buffer.len().min(message_bytes_max);
+            if let Filled::Whole(count) = inflating.fill(&mut buffer[len..room_end])? {
+                return Ok(len + count);
+            }
+            len = room_end;
+            if len < message_bytes_max {
+                buffers.grow(buffer, message_bytes_max)?;
+                continue;
+            }
+            // Only a byte that would go over the limit tells a message that reached it from one
+            // that goes on.
+            return match inflating.fill(&mut [0])? {
+                Filled::Whole(0) => Ok(len),
+                Filled::Whole(_) | Filled::Full => Err(Violation::MessageTooBig.into()),
+            };
+        }
+    }
+
+    /// Frees the decompressor if it was not used in the last `idle_ms`. Gives the moment to ask
+    /// again, if there is anything to free.
+    pub(super) fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
+        self.inflater.trim(now, idle_ms)
+    }
+}
+
+fn is_utf8(bytes: &[u8]) -> bool {
+    let mut tail = Utf8Tail::default();
+    tail.feed(bytes).and_then(|()| tail.finish()).is_ok()
+}
+
+/// What most text comes to, so that the buffer need not grow often.
+const LIKELY_RATIO: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::SharedBudget;
+    use crate::ws::{Compressors, DeflateTerms};
+
+    fn compressed(message: &[u8]) -> Vec<u8> {
+        let terms = DeflateTerms { window_bits: 15, level: 6, bytes_min: 0 };
+        Compressors::default().compress(message, terms).unwrap().to_vec()
+    }
+
+    #[test]
+    fn a_message_may_reach_the_limit_and_not_pass_it() {
+        let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
+        let mut inflation = Inflation::default();
+        for limit in [125, 4095, 4096, 4097, 100_000] {
+            for len in [limit - 1, limit, limit + 1, 2 * limit] {
+                let payload = compressed(&vec![b'a'; len]);
+                let kind = MessageKind::Text;
+                match inflation.inflate(&payload, kind, limit, &mut buffers, Millis(0)) {
+                    Ok(inflated) => {
+                        assert!(len <= limit);
+                        assert_eq!(inflated.buffer[..inflated.len], vec![b'a'; len]);
+                        buffers.give(inflated.buffer);
+                    }
+                    Err(error) => {
+                        assert!(len > limit);
+                        assert_eq!(error, NotInflated::Broken(Violation::MessageTooBig));
+                    }
+                }
+                assert_eq!(buffers.allocated_bytes(), buffers.free_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn text_is_checked_when_it_is_whole() {
+        let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
+        let mut inflation = Inflation::default();
+        let payload = compressed(&[0xFF; 100]);
+        let mut try_as = |kind| {
+            inflation.inflate(&payload, kind, 1000, &mut buffers, Millis(0)).map(|it| it.len)
+        };
+        assert_eq!(try_as(MessageKind::Binary), Ok(100));
+        assert_eq!(try_as(MessageKind::Text), Err(Violation::TextNotUtf8.into()));
+    }
+
+    #[test]
+    fn without_memory_there_is_no_message_and_nothing_leaks() {
+        let shared = SharedBudget::new(16 << 10);
+        let mut buffers = Buffers::new(shared.clone());
+        let mut inflation = Inflation::default();
+        let payload = compressed(&vec![0; 1 << 20]);
+        let kind = MessageKind::Binary;
+        let result = inflation.inflate(&payload, kind, 1 << 20, &mut buffers, Millis(0));
+        assert_eq!(result.unwrap_err(), NotInflated::NoRoom);
+        drop(buffers);
+        assert_eq!(shared.available(), 16 << 10);
+    }
+}

@@ -1,0 +1,140 @@
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+use super::*;
+
+const BOTH: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+
+fn answer(lines: &[&str]) -> Option<String> {
+    accept_deflate(lines.iter().map(|line| line.as_bytes())).map(|deflate| deflate.to_string())
+}
+
+#[test]
+fn what_browsers_and_libraries_offer_is_accepted() {
+    for offer in [
+        "permessage-deflate",
+        "permessage-deflate; client_max_window_bits",
+        "permessage-deflate;client_max_window_bits=15",
+        "Permessage-Deflate ; Client_Max_Window_Bits = \"8\"",
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+        "x-webkit-deflate-frame, permessage-deflate",
+        "other; a=\"permessage-deflate, x\"; b, permessage-deflate",
+    ] {
+        assert_eq!(answer(&[offer]).as_deref(), Some(BOTH), "{offer}");
+    }
+}
+
+#[test]
+fn a_window_that_is_asked_for_is_named() {
+    for bits in 9..=15 {
+        for written in [format!("{bits}"), format!("\"{bits}\""), format!("\"\\{bits}\"")] {
+            let offer = format!("permessage-deflate; server_max_window_bits={written}");
+            let named = format!("{BOTH}; server_max_window_bits={bits}");
+            assert_eq!(answer(&[&offer]), Some(named), "{offer}");
+        }
+    }
+}
+
+#[test]
+fn an_offer_that_cannot_be_kept_or_understood_is_passed_over() {
+    for parameters in [
+        "server_max_window_bits",
+        "server_max_window_bits=",
+        "server_max_window_bits=8",
+        "server_max_window_bits=16",
+        "server_max_window_bits=09",
+        "server_max_window_bits=+9",
+        "server_max_window_bits=9x",
+        "server_max_window_bits=100",
+        "server_max_window_bits=1 0",
+        "server_max_window_bits=10=10",
+        "server_max_window_bits=\"10",
+        "server_max_window_bits=\"10\\\"",
+        "server_max_window_bits=\"1\"0\"",
+        "server_max_window_bits=\"\"",
+        "server_max_window_bits=10; server_max_window_bits=10",
+        "client_max_window_bits=7",
+        "client_max_window_bits=0",
+        "client_max_window_bits; client_max_window_bits=9",
+        "client_no_context_takeover=1",
+        "server_no_context_takeover=\"true\"",
+        "server_no_context_takeover; server_no_context_takeover",
+        "mystery",
+        "mystery=1",
+        "",
+        ";",
+    ] {
+        let offer = format!("permessage-deflate; {parameters}");
+        assert_eq!(answer(&[&offer]), None, "{offer}");
+        // The next one has its chance, behind a comma or on a line of its own.
+        assert_eq!(answer(&[&offer, "permessage-deflate"]).as_deref(), Some(BOTH), "{offer}");
+        // An open quote swallows the comma.
+        if parameters.matches('"').count() % 2 == 0 && !parameters.contains('\\') {
+            let two = format!("{offer}, permessage-deflate");
+            assert_eq!(answer(&[&two]).as_deref(), Some(BOTH), "{two}");
+        }
+    }
+}
+
+#[test]
+fn whatever_else_is_offered_changes_nothing() {
+    for lines in [&[][..], &[""], &[",", ";;"], &["permessage-bzip2"], &["permessage-deflate2"]] {
+        assert_eq!(answer(lines), None, "{lines:?}");
+    }
+}
+
+/// A parameter in one of its right forms, with the window that it asks of us.
+fn parameter(place: usize) -> impl Strategy<Value = (String, Option<u8>)> {
+    (9..=15u8, 8..=15u8, 0..3usize, select(vec!["", " ", "\t "])).prop_map(
+        move |(ours, theirs, form, space)| {
+            let written = |bits: u8| match form {
+                0 => format!("{space}={space}{bits}"),
+                _ => format!("={space}\"{bits}\""),
+            };
+            match place {
+                0 => ("server_no_context_takeover".to_owned(), None),
+                1 => ("client_no_context_takeover".to_owned(), None),
+                2 => (format!("server_max_window_bits{}", written(ours)), Some(ours)),
+                _ if form == 2 => ("client_max_window_bits".to_owned(), None),
+                _ => (format!("client_max_window_bits{}", written(theirs)), None),
+            }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn any_selection_of_right_parameters_in_any_order_is_accepted(
+        parameters in subsequence(vec![0, 1, 2, 3], 0..=4).prop_shuffle().prop_flat_map(|places| {
+            places.into_iter().map(parameter).collect::<Vec<_>>()
+        }),
+        separator in "[ \t]{0,2};[ \t]{0,2}",
+        others in prop::collection::vec("[a-z]{3,8}(; ?[a-z]{1,4}(=(\"[a-z ,;]{0,4}\"|[a-z]))?)?", 0..3),
+        is_last in any::<bool>(),
+    ) {
+        let mut parts = vec!["permessage-deflate".to_owned()];
+        parts.extend(parameters.iter().map(|(text, _)| text.clone()));
+        let mut offers = others;
+        offers.insert(if is_last { offers.len() } else { 0 }, parts.join(&separator));
+        let deflate = accept_deflate([offers.join(", ").as_bytes()].into_iter()).unwrap();
+        let asked = parameters.iter().find_map(|(_, window)| *window);
+        prop_assert_eq!(deflate.window_bits, asked.unwrap_or(15));
+        prop_assert_eq!(deflate.names_window, asked.is_some());
+    }
+
+    #[test]
+    fn no_bytes_make_it_fail_and_no_answer_says_what_was_not_asked(
+        line in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..80),
+            "(permessage-deflate|;|,| |=|\"|\\\\|server_max_window_bits|1|0|9|client_max_window_bits){0,12}"
+                .prop_map(String::into_bytes),
+        ],
+    ) {
+        if let Some(deflate) = accept_deflate([&line[..]].into_iter()) {
+            prop_assert!((9..=15).contains(&deflate.window_bits));
+            let text = String::from_utf8_lossy(&line).to_ascii_lowercase();
+            prop_assert!(text.contains("permessage-deflate"));
+            prop_assert!(!deflate.names_window || text.contains("server_max_window_bits"));
+        }
+    }
+}

@@ -1,0 +1,185 @@
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use proptest::prelude::*;
+
+use super::*;
+use crate::timer::Millis;
+use crate::ws::Violation;
+
+fn terms(window_bits: u8, level: u8) -> DeflateTerms {
+    DeflateTerms { window_bits, level, bytes_min: 0 }
+}
+
+/// Inflates into rooms of `step` bytes, up to `bytes_max` in all.
+fn inflate(payload: &[u8], step: usize, bytes_max: usize) -> Result<Vec<u8>, Violation> {
+    let mut inflater = Inflater::default();
+    let mut inflating = inflater.start(payload, Millis(0));
+    let mut message = Vec::new();
+    loop {
+        let mut room = vec![0; step];
+        match inflating.fill(&mut room)? {
+            Filled::Full => message.extend_from_slice(&room),
+            Filled::Whole(count) => {
+                message.extend_from_slice(&room[..count]);
+                return Ok(message);
+            }
+        }
+        if message.len() > bytes_max {
+            return Err(Violation::MessageTooBig);
+        }
+    }
+}
+
+/// What the library makes of a message on its own.
+fn deflated(message: &[u8], window_bits: u8, level: u32) -> Vec<u8> {
+    let mut stream = Compress::new_with_window_bits(Compression::new(level), false, window_bits);
+    let mut output = Vec::with_capacity(message.len() * 2 + 100);
+    stream.compress_vec(message, &mut output, FlushCompress::Sync).unwrap();
+    assert_eq!(stream.total_in(), message.len() as u64);
+    output.truncate(output.len() - FLUSH_MARK.len());
+    output
+}
+
+/// The naive twin: all at once, and the end of the last block is not looked at.
+fn naively_inflated(payload: &[u8]) -> Option<Vec<u8>> {
+    let mut stream = Decompress::new(false);
+    let mut output = Vec::with_capacity(1 << 20);
+    let input = [payload, &FLUSH_MARK].concat();
+    stream.decompress_vec(&input, &mut output, FlushDecompress::Sync).ok()?;
+    (stream.total_in() == input.len() as u64).then_some(output)
+}
+
+/// Text that repeats itself, or bytes that do not.
+fn message() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        "([a-e]{1,20}|the same again ){0,60}".prop_map(String::into_bytes),
+        prop::collection::vec(any::<u8>(), 0..3000),
+        (any::<u8>(), 0..20_000usize).prop_map(|(byte, len)| vec![byte; len]),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_message_survives_both_ways(
+        messages in prop::collection::vec((message(), 9..=15u8, 1..=9u8), 1..5),
+        step in 5..5000usize,
+    ) {
+        let mut compressors = Compressors::default();
+        for (message, window_bits, level) in messages {
+            let Some(payload) = compressors.compress(&message, terms(window_bits, level)) else {
+                // It did not shrink, which the library by itself has to agree with.
+                let bytes = deflated(&message, window_bits, u32::from(level)).len();
+                prop_assert!(bytes >= message.len());
+                continue;
+            };
+            prop_assert!(payload.len() < message.len());
+            prop_assert_eq!(&inflate(payload, step, usize::MAX).unwrap(), &message);
+            prop_assert_eq!(naively_inflated(payload).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn what_the_library_compressed_is_understood(
+        message in message(), window_bits in 9..=15u8, level in 0..=9u32, step in 5..5000usize,
+    ) {
+        let payload = deflated(&message, window_bits, level);
+        prop_assert_eq!(inflate(&payload, step, usize::MAX), Ok(message));
+    }
+
+    #[test]
+    fn changed_bytes_are_refused_or_mean_what_the_library_says(
+        message in message(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        step in 5..5000usize,
+    ) {
+        let mut payload = deflated(&message, 15, 6);
+        for (at, byte) in changes {
+            let at = at.index(payload.len());
+            payload[at] ^= byte;
+        }
+        if let Ok(inflated) = inflate(&payload, step, 1 << 20) {
+            // Blocks after a last one are ours to read on; the twin stops there.
+            if let Some(twin) = naively_inflated(&payload) {
+                prop_assert_eq!(inflated, twin);
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_cut_never_comes_whole(
+        message in "([a-z]{1,9} ){1,60}", level in 1..=9u32, cut in any::<prop::sample::Index>(),
+    ) {
+        let payload = deflated(message.as_bytes(), 15, level);
+        let cut = &payload[..cut.index(payload.len())];
+        // What is left of nothing is the empty message.
+        if !cut.is_empty() {
+            prop_assert_eq!(inflate(cut, 1000, usize::MAX), Err(Violation::NotDeflate));
+        }
+    }
+
+    #[test]
+    fn any_bytes_come_to_an_end(
+        payload in prop::collection::vec(any::<u8>(), 0..300), step in 1..500usize,
+    ) {
+        // Neither a panic nor a walk without end.
+        let _ = inflate(&payload, step, 1 << 20);
+    }
+}
+
+#[test]
+fn the_examples_of_rfc_7692_section_7_2_3() {
+    let hello = Ok(b"Hello".to_vec());
+    for payload in [
+        &b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..],
+        // A block without compression.
+        b"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00",
+        // A last block, and an empty one behind it.
+        b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00",
+        // Two blocks.
+        b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00",
+    ] {
+        assert_eq!(inflate(payload, 3, 100), hello, "{payload:x?}");
+    }
+    assert_eq!(inflate(b"\x00", 3, 100), Ok(Vec::new()));
+    assert_eq!(inflate(b"", 3, 100), Ok(Vec::new()));
+    // A reference to the message before.
+    assert_eq!(inflate(b"\xf2\x00\x11\x00\x00", 3, 100), Err(Violation::NotDeflate));
+}
+
+#[test]
+fn a_bomb_is_met_while_it_unfolds() {
+    let bomb = deflated(&vec![0; 64 << 20], 15, 9);
+    assert!(bomb.len() < 70_000);
+    assert_eq!(inflate(&bomb, 4096, 1 << 20), Err(Violation::MessageTooBig));
+}
+
+#[test]
+fn short_messages_and_noise_stay_as_they_are() {
+    let mut compressors = Compressors::default();
+    let least = DeflateTerms { bytes_min: 100, ..terms(15, 6) };
+    assert_eq!(compressors.compress(&[b'a'; 99], least), None);
+    assert_eq!(compressors.count(), 0);
+    assert!(compressors.compress(&[b'a'; 100], least).is_some());
+    assert_eq!(compressors.compress(b"", terms(15, 6)), None);
+    assert_eq!(compressors.compress(b"abc", terms(15, 6)), None);
+    assert_eq!((compressors.messages, compressors.bytes_in), (1, 100));
+}
+
+#[test]
+fn what_nobody_uses_is_freed() {
+    let mut compressors = Compressors::default();
+    assert_eq!(compressors.trim(Millis(0), 100), None);
+    compressors.set_now(Millis(50));
+    for window_bits in [15, 9, 15] {
+        assert!(compressors.compress(&[b'a'; 100], terms(window_bits, 6)).is_some());
+    }
+    assert_eq!(compressors.count(), 2);
+    assert_eq!(compressors.trim(Millis(60), 100), Some(Millis(150)));
+    assert_eq!(compressors.trim(Millis(150), 100), None);
+    assert_eq!(compressors.count(), 0);
+
+    let mut inflater = Inflater::default();
+    assert_eq!(inflater.trim(Millis(0), 100), None);
+    assert_eq!(inflater.start(b"\x00", Millis(7)).fill(&mut [0; 9]), Ok(Filled::Whole(0)));
+    assert_eq!(inflater.trim(Millis(8), 100), Some(Millis(107)));
+    assert_eq!(inflater.trim(Millis(107), 100), None);
+}

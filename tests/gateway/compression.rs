@@ -1,0 +1,265 @@
+//! Compressed messages over real sockets, made and read by the library itself.
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+
+use crate::frames::{
+    BINARY, CONTINUATION, FIN, PING, PONG, TEXT, client_frame, sample_bytes, sample_text,
+};
+use crate::gateway::Gateway;
+use crate::messages::Request;
+use crate::patience::until;
+use crate::socket::{Frame, Socket};
+
+/// Set on the first frame of a compressed message (RFC 7692 §6).
+const RSV1: u8 = 0x40;
+const OFFER: &str = "permessage-deflate; client_max_window_bits";
+const AGREED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+
+/// A connection on `path` that offered compression and was answered so.
+fn open(gateway: &Gateway, path: &str, offer: &str, answer: Option<&str>) -> Socket {
+    let mut socket = Socket::connect(gateway.address());
+    socket.send(&Request::upgrade(path).with("Sec-WebSocket-Extensions", offer).bytes());
+    let reply = socket.receive_head();
+    assert_eq!(reply.status, 101, "{reply:?}");
+    assert_eq!(reply.header("Sec-WebSocket-Extensions"), answer);
+    socket
+}
+
+fn open_echo(gateway: &Gateway) -> Socket {
+    open(gateway, "/echo", OFFER, Some(AGREED))
+}
+
+fn deflated(message: &[u8]) -> Vec<u8> {
+    let mut stream = Compress::new(Compression::default(), false);
+    let mut output = Vec::with_capacity(message.len() + message.len() / 100 + 100);
+    stream.compress_vec(message, &mut output, FlushCompress::Sync).unwrap();
+    output.truncate(output.len() - 4);
+    output
+}
+
+/// The message in a frame, inflated by a window of so many bits where it is compressed.
+fn inflated(frame: &Frame, window_bits: u8) -> Vec<u8> {
+    if frame.first & RSV1 == 0 {
+        return frame.payload.clone();
+    }
+    let mut stream = Decompress::new_with_window_bits(false, window_bits);
+    let mut output = Vec::with_capacity(4 << 20);
+    let input = [&frame.payload[..], &[0, 0, 0xFF, 0xFF]].concat();
+    stream.decompress_vec(&input, &mut output, FlushDecompress::Sync).unwrap();
+    assert_eq!(stream.total_in(), input.len() as u64);
+    output
+}
+
+/// JSON of about `len` bytes.
+fn json(len: usize) -> Vec<u8> {
+    let mut text = String::from("[");
+    for number in 0.. {
+        if text.len() >= len {
+            break;
+        }
+        text += &format!("{{\"id\":{number},\"price\":{}.25}},", number * 7919 % 1000);
+    }
+    text.into_bytes()
+}
+
+#[test]
+fn messages_of_every_size_come_back_whichever_way_they_were_sent() {
+    let gateway = Gateway::start();
+    let mut socket = open_echo(&gateway);
+    for len in [0, 1, 125, 126, 1023, 1024, 65_535, 65_536, 1 << 20] {
+        for (first, message) in [
+            (BINARY, json(len)),
+            (TEXT, sample_text(len).into_bytes()),
+            (BINARY, sample_bytes(len)),
+        ] {
+            let message = &message[..len.min(message.len())];
+            let compressed = deflated(message);
+            let mut ways = vec![client_frame(first, message)];
+            if compressed.len() <= 1 << 20 {
+                ways.push(client_frame(first | RSV1, &compressed));
+            }
+            for bytes in ways {
+                socket.send(&bytes);
+                let reply = socket.receive_frame();
+                assert_eq!(reply.first & !RSV1, first);
+                assert!(inflated(&reply, 15) == message, "{len} bytes");
+                // Short ones are left alone, and noise does not shrink.
+                assert!(reply.payload.len() <= message.len());
+                assert!(message.len() >= 1024 || reply.first & RSV1 == 0);
+            }
+        }
+    }
+    assert!(gateway.counter("deflated_messages") > 0);
+    assert!(gateway.counter("inflated_messages") > 0);
+    socket.close();
+}
+
+#[test]
+fn compressed_messages_come_in_pieces_and_in_crowds() {
+    let gateway = Gateway::start();
+    let mut socket = open_echo(&gateway);
+    let message = json(100_000);
+    let compressed = deflated(&message);
+    let (head, rest) = compressed.split_at(100);
+    let (middle, tail) = rest.split_at(5000);
+    let mut bytes = client_frame((TEXT & !FIN) | RSV1, head);
+    bytes.extend(client_frame(PING, b"between"));
+    bytes.extend(client_frame(CONTINUATION, middle));
+    bytes.extend(client_frame(CONTINUATION, b""));
+    bytes.extend(client_frame(CONTINUATION | FIN, tail));
+    for _ in 0..20 {
+        bytes.extend(client_frame(TEXT | RSV1, &deflated(b"one of many")));
+        bytes.extend(client_frame(TEXT | RSV1, &compressed));
+    }
+    // A message that came as it is, behind those that did not.
+    bytes.extend(client_frame(TEXT, b"plain"));
+    socket.send(&bytes);
+    assert_eq!(socket.receive_frame(), Frame { first: PONG, payload: b"between".to_vec() });
+    assert_eq!(inflated(&socket.receive_frame(), 15), message);
+    for _ in 0..20 {
+        assert_eq!(socket.receive_frame(), Frame { first: TEXT, payload: b"one of many".to_vec() });
+        assert_eq!(inflated(&socket.receive_frame(), 15), message);
+    }
+    assert_eq!(socket.receive_frame(), Frame { first: TEXT, payload: b"plain".to_vec() });
+    // A byte at a time.
+    for byte in client_frame(TEXT | RSV1, &deflated(b"slowly")) {
+        socket.send(&[byte]);
+    }
+    assert_eq!(socket.receive_frame(), Frame { first: TEXT, payload: b"slowly".to_vec() });
+    socket.close();
+}
+
+#[test]
+fn the_window_that_was_asked_for_is_enough_to_inflate_with() {
+    let gateway = Gateway::start();
+    // Repeats itself too far back for a small window.
+    let message = sample_bytes(20_000).repeat(3);
+    for bits in 9..=15 {
+        let offer = format!("permessage-deflate; server_max_window_bits={bits}");
+        let agreed = format!("{AGREED}; server_max_window_bits={bits}");
+        let mut socket = open(&gateway, "/echo", &offer, Some(&agreed));
+        for message in [&message, &json(50_000)] {
+            socket.send(&client_frame(BINARY, message));
+            assert!(inflated(&socket.receive_frame(), bits) == *message, "{bits} bits");
+        }
+        socket.close();
+    }
+}
+
+#[test]
+fn offers_that_cannot_be_met_leave_the_connection_as_it_is() {
+    let gateway = Gateway::with_config(
+        "[[route]]\npath = \"/echo\"\nservice = \"echo\"\n\
+         [[route]]\npath = \"/plain\"\nservice = \"echo\"\ndeflate = false",
+    );
+    for (path, offer) in [
+        ("/echo", "permessage-deflate; server_max_window_bits=8"),
+        ("/echo", "permessage-deflate; nonsense, x-other; a=\"b,c"),
+        ("/plain", "permessage-deflate"),
+    ] {
+        let mut socket = open(&gateway, path, offer, None);
+        socket.assert_echoes(&vec![b'a'; 5000]);
+        socket.send(&client_frame(TEXT | RSV1, &deflated(b"unasked")));
+        socket.assert_closed_with(1002);
+    }
+    let offer = "permessage-deflate; server_max_window_bits=8, permessage-deflate";
+    open(&gateway, "/echo", offer, Some(AGREED)).close();
+}
+
+#[test]
+fn what_breaks_the_rules_of_compression_is_told_so() {
+    let gateway = Gateway::start();
+    let whole = deflated(&json(3000));
+    let latin_1 = deflated(b"caf\xE9 caf\xE9 caf\xE9");
+    let mut broken = whole.clone();
+    broken[..20].fill(0xFF);
+    for (bytes, code) in [
+        (client_frame(TEXT | RSV1, &broken), 1007),
+        (client_frame(TEXT | RSV1, &whole[..whole.len() / 2]), 1007),
+        (client_frame(TEXT | RSV1, &latin_1), 1007),
+        (client_frame(PING | RSV1, b""), 1002),
+        (client_frame(TEXT | 0x20, b""), 1002),
+        (
+            [
+                client_frame((TEXT & !FIN) | RSV1, &whole[..10]),
+                client_frame(CONTINUATION | FIN | RSV1, &whole[10..]),
+            ]
+            .concat(),
+            1002,
+        ),
+        (client_frame(BINARY | RSV1, &deflated(&vec![0; (1 << 20) + 1])), 1009),
+    ] {
+        let mut socket = open_echo(&gateway);
+        socket.send(&bytes);
+        socket.assert_closed_with(code);
+    }
+    assert_eq!(gateway.counter("closed_not_deflate"), 2);
+}
+
+#[test]
+fn a_bomb_costs_no_more_than_the_largest_message() {
+    let gateway = Gateway::with_config("loops = 1");
+    // A gigabyte in just under a megabyte: zeros, ended by a flush, over and over.
+    let mut unit = deflated(&vec![0; 8 << 20]);
+    unit.extend([0, 0, 0xFF, 0xFF]);
+    let mut bomb = unit.repeat(125);
+    bomb.truncate(bomb.len() - 4);
+    assert!(bomb.len() < 1 << 20, "{}", bomb.len());
+    let throw = || {
+        let mut socket = open_echo(&gateway);
+        socket.send(&client_frame(BINARY | RSV1, &bomb));
+        socket.assert_closed_with(1009);
+        gateway.anonymous_bytes()
+    };
+    let at_rest = gateway.anonymous_bytes();
+    // The bomb itself, the largest message, and what the pool keeps of both.
+    let bytes_max = at_rest + (8 << 20);
+    for _ in 0..21 {
+        let bytes = throw();
+        assert!(bytes < bytes_max, "{at_rest} bytes, then {bytes}");
+    }
+    assert_eq!(gateway.counter("closed_too_big"), 21);
+}
+
+#[test]
+fn a_publication_is_compressed_once_for_everyone() {
+    let gateway = Gateway::with_config("loops = 1");
+    let mut members: Vec<Socket> = (0..1000)
+        .map(|number| match number % 3 {
+            0 => open(&gateway, "/broadcast", OFFER, Some(AGREED)),
+            1 => {
+                let agreed = format!("{AGREED}; server_max_window_bits=10");
+                let offer = "permessage-deflate; server_max_window_bits=10";
+                open(&gateway, "/broadcast", offer, Some(&agreed))
+            }
+            _ => open(&gateway, "/broadcast", "", None),
+        })
+        .collect();
+    let message = json(1024);
+    members[0].send(&client_frame(TEXT | RSV1, &deflated(&message)));
+    for (number, member) in members.iter_mut().enumerate() {
+        let frame = member.receive_frame();
+        assert_eq!(frame.first & RSV1 != 0, number % 3 < 2);
+        let window_bits = if number % 3 == 1 { 10 } else { 15 };
+        assert_eq!(inflated(&frame, window_bits), message);
+    }
+    assert_eq!(gateway.counter("deflated_messages"), 2);
+    assert_eq!(gateway.counter("deflated_shared"), 665);
+}
+
+#[test]
+fn compressors_are_freed_when_nobody_uses_them() {
+    let gateway = Gateway::with_config("loops = 1\n[timeouts]\npool_idle_ms = 500");
+    let mut socket = open_echo(&gateway);
+    let before = gateway.anonymous_bytes();
+    socket.send(&client_frame(BINARY | RSV1, &deflated(&json(100_000))));
+    socket.receive_frame();
+    // What stays is the part of the receive buffer that was read into.
+    until("memory is given back", || {
+        (gateway.anonymous_bytes() <= before + (256 << 10)).then_some(())
+    });
+    // And made anew.
+    socket.send(&client_frame(BINARY | RSV1, &deflated(&json(100_000))));
+    assert_eq!(inflated(&socket.receive_frame(), 15), json(100_000));
+    socket.close();
+}
