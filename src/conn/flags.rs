@@ -57,6 +57,11 @@ impl Flags {
         self.0 |= (u32::from(window_bits) & 0xF) << Self::DEFLATE_WINDOW_SHIFT;
     }
 
+    /// Whether it speaks WebSocket without compression.
+    pub(crate) fn is_plain(self) -> bool {
+        self.0 & (Self::LINES.0 | Self::DEFLATE_WINDOW_MASK) == 0
+    }
+
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
     }

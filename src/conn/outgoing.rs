@@ -44,6 +44,9 @@ pub(crate) enum Framing {
 impl Framing {
     /// The framing of a connection with these flags on a route that compresses so.
     pub(crate) fn of(flags: Flags, deflate: Option<DeflateOptions>) -> Self {
+        if flags.is_plain() {
+            return Self::WebSocket;
+        }
         match (flags.deflate_window_bits(), deflate) {
             _ if flags.has(Flags::LINES) => Self::Lines,
             (Some(window_bits), Some(DeflateOptions { level, bytes_min })) => {

@@ -241,7 +241,10 @@ impl<S: Transport> Connections<S> {
             return;
         };
         let compressors = self.outgoing.compressors();
-        let Some(form) = pushed.form(conn.flags, compressors, &mut self.backlog) else {
+        let form = pushed
+            .plain_form(conn.flags)
+            .or_else(|| pushed.form(conn.flags, compressors, &mut self.backlog));
+        let Some(form) = form else {
             // Binary has no form for lines.
             self.counters.pushes_dropped.add(1);
             return;
@@ -255,7 +258,10 @@ impl<S: Transport> Connections<S> {
                 return self.push_to_full(key, form, messages_max);
             }
         }
-        self.enqueue(key, form);
+        self.backlog.push_frame(&mut conn.queue, form.id, self.tick);
+        if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
+            self.dirty.push_back(key);
+        }
     }
 
     /// As [`Connections::push_shared`], for a connection whose backlog is at its mark.
@@ -288,18 +294,13 @@ impl<S: Transport> Connections<S> {
                 }
             }
         }
-        self.enqueue(key, form);
-        if is_full {
-            // What made room for the frame may have made enough to read on.
-            self.resume_reading(key);
-        }
-    }
-
-    fn enqueue(&mut self, key: ConnKey, form: Form) {
-        let Some(conn) = self.table.get_mut(key) else { return };
         self.backlog.push_frame(&mut conn.queue, form.id, self.tick);
         if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
             self.dirty.push_back(key);
+        }
+        if is_full {
+            // What made room for the frame may have made enough to read on.
+            self.resume_reading(key);
         }
     }
 

@@ -50,6 +50,13 @@ impl Pushed {
         }
     }
 
+    /// The form that most recipients need most of the time: neither lines nor compressed, and made
+    /// for another already.
+    #[inline]
+    pub(super) fn plain_form(&self, flags: Flags) -> Option<Form> {
+        if flags.is_plain() { self.websocket } else { None }
+    }
+
     /// The form for a recipient with these flags; `None` if there is none that it understands.
     pub(super) fn form(
         &mut self,
