@@ -148,3 +148,17 @@ fn the_names_of_those_who_left_are_free() {
     }
     assert_eq!(world.counter("closed_by_service"), 0);
 }
+
+#[test]
+fn a_line_client_that_says_nothing_is_in_the_room_at_once() {
+    // Its loop has written its mail of the turn when it takes the connection in.
+    for loop_index in 0..2 {
+        let mut world = world(2, first_text());
+        let mut alice = enter(&mut world, 0, "/chat", Form::Events);
+        events(&mut world, &mut alice);
+        let _silent = world.connect_line(loop_index);
+        let counts: Vec<u64> =
+            events(&mut world, &mut alice).iter().filter_map(|own| own["count"].as_u64()).collect();
+        assert_eq!(counts.last(), Some(&2), "on loop {loop_index}");
+    }
+}
