@@ -161,8 +161,8 @@ impl Backlog {
     /// Whether at least `count` segments wait: for pushed messages, at least as many of them.
     #[must_use]
     pub fn holds(&self, queue: &OutQueue, count: usize) -> bool {
-        // The smallest frame has two bytes, so a short queue need not be walked.
-        if queue.bytes() / 2 < count {
+        // The smallest is an empty line of one byte, so a short queue need not be walked.
+        if queue.bytes() < count {
             return false;
         }
         let mut at = queue.head;
@@ -496,6 +496,20 @@ mod tests {
         let unwanted = backlog.share(EncodedFrame::text("nobody"));
         backlog.settle(unwanted);
         assert_eq!(backlog.counts(), [0, 0, 0]);
+    }
+
+    #[test]
+    fn empty_lines_are_messages_too() {
+        let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
+        let mut backlog = Backlog::default();
+        let mut queue = OutQueue::default();
+        for count in 1..4 {
+            assert!(!backlog.holds(&queue, count));
+            let id = backlog.share(EncodedFrame::text("").to_line().unwrap());
+            backlog.push_frame(&mut queue, id, Tick(0));
+            assert!(backlog.holds(&queue, count));
+        }
+        backlog.clear(&mut queue, &mut buffers);
     }
 
     #[test]
