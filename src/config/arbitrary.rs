@@ -62,8 +62,8 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             {
                 *half_open = connections.min(*half_open);
             }
-            let largest = config.message_bytes_largest();
-            config.limits.pool_bytes_max = config.limits.pool_bytes_max.max(largest + 14);
+            let least = config.pool_bytes_least();
+            config.limits.pool_bytes_max = config.limits.pool_bytes_max.max(least);
             config
         },
     )

@@ -356,8 +356,9 @@ pub(super) const CONNECTIONS_MAX: usize = 1 << 24;
 const GIB: u64 = 1 << 30;
 const DAY_MS: u64 = 86_400_000;
 const CONNECTIONS: Rule = integer(1, CONNECTIONS_MAX as u64);
-/// The floor is the longest control frame payload (RFC 6455 section 5.5), which must always fit.
-const MESSAGE_BYTES: Rule = integer(125, GIB);
+/// The floor is the longest control frame payload (RFC 6455 section 5.5), which must always fit. The
+/// ceiling keeps backlogs within their 32-bit counters: as an event a message may be six times as long.
+const MESSAGE_BYTES: Rule = integer(125, GIB / 4);
 /// Below 10 ms a deadline would measure the scheduler instead of the peer.
 const TIMEOUT: Rule = integer(10, DAY_MS);
 const PER_TURN: Rule = integer(1, 1_048_576);

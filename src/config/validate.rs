@@ -14,9 +14,13 @@ use super::error::{ConfigError, Refusal};
 use super::keys;
 use super::{Config, Limits, Rule, SocketOptions, Timeouts, Turn};
 use crate::services::room::is_name;
+use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
 
 /// The longest header of a WebSocket frame, mask included (RFC 6455 section 5.2), in bytes.
 pub(super) const FRAME_HEADER_BYTES_MAX: usize = 14;
+
+/// As many as the one byte in which a connection keeps its route can tell apart.
+const SOCKET_ROUTES_MAX: usize = 256;
 
 impl Config {
     /// Checks every rule; `source` is the file or `command line` that a message should name.
@@ -60,6 +64,14 @@ impl Config {
         routes.fold(self.limits.message_bytes_max, usize::max)
     }
 
+    /// The pool that one message of the largest kind needs by itself. Its first part gets a buffer
+    /// whose size is a power of two; that grows as far as a connection reads.
+    pub(super) fn pool_bytes_least(&self) -> usize {
+        let read = self.message_bytes_largest() + CLIENT_CONTROL_FRAME_BYTES_MAX;
+        let first = read.min(self.turn.receive_buffer_bytes).next_power_of_two();
+        read.max(first)
+    }
+
     fn check_limits_agree(&self) -> Result<(), Refusal> {
         let limits = &self.limits;
         if let (Some(half_open), Some(connections)) = (limits.half_open_max, limits.connections_max)
@@ -69,7 +81,7 @@ impl Config {
             return Err(Refusal::number("limits.half_open_max", wide(half_open), rule));
         }
         let largest = self.message_bytes_largest();
-        let least = largest + FRAME_HEADER_BYTES_MAX;
+        let least = self.pool_bytes_least();
         if limits.pool_bytes_max < least {
             let rule = format!(
                 "must be at least {least}, to hold one message of the largest \
@@ -93,7 +105,16 @@ impl Config {
             path::check_all(index, route)?;
             route::check(index, route)?;
         }
-        path::check_unique(&self.routes)
+        path::check_unique(&self.routes)?;
+        let mut sockets = self.routes.iter().enumerate().filter(|own| own.1.service.is_websocket());
+        match sockets.nth(SOCKET_ROUTES_MAX) {
+            Some((index, route)) => {
+                let key = format!("route[{index}].service");
+                let rule = format!("must not be one more of {SOCKET_ROUTES_MAX} WebSocket routes");
+                Err(Refusal::new(key, &Value::from(route.service.word()), rule))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -220,7 +241,7 @@ fn wide(number: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{KEYS, Listener};
+    use crate::config::{KEYS, Listener, Route, ServiceKind};
 
     #[test]
     fn every_number_of_the_table_is_checked() {
@@ -259,6 +280,19 @@ mod tests {
         let listener = Listener::http("127.0.0.1:0".parse().unwrap());
         let config = Config { listeners: vec![listener.clone(), listener], ..Config::default() };
         config.validate("test").unwrap();
+    }
+
+    #[test]
+    fn a_route_that_no_connection_could_name_is_refused() {
+        let route = |number: usize| Route::new(format!("/{number}"), ServiceKind::Echo);
+        let mut config = Config { routes: (0..256).map(route).collect(), ..Config::default() };
+        config.routes.push(Route::new("/", ServiceKind::Page));
+        config.validate("test").unwrap();
+        config.routes.push(route(256));
+        assert_eq!(
+            config.validate("test").unwrap_err().to_string(),
+            "test: route[257].service = \"echo\": must not be one more of 256 WebSocket routes"
+        );
     }
 
     #[test]

@@ -203,6 +203,8 @@ impl<S: Transport> Connections<S> {
             || !self.dirty.is_empty()
             || !self.dead.is_empty()
             || !self.requested.effects.is_empty()
+            || !self.write_interest.is_empty()
+            || !self.mail_out.is_empty()
     }
 
     /// From now on every request is answered 503.

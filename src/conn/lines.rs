@@ -64,11 +64,13 @@ impl<S: Transport> Connections<S> {
     pub(super) fn decode_lines(&mut self, key: ConnKey, buffer: &mut ReadBuffer) -> Stop {
         let Some(line_bytes_max) = self.line_bytes_max(key) else { return Stop::NeedMore };
         self.outgoing.set_framing(Framing::Lines);
+        // Not before a line: what others asked for may be as much as before after each flush.
+        let mut must_flush = false;
         loop {
             if self.outgoing.wants_close() {
                 return Stop::ServiceClose;
             }
-            if is_full(&self.outgoing, &self.requested, &self.settings) {
+            if must_flush {
                 return Stop::OutputFull;
             }
             let start = buffer.progress.consumed();
@@ -83,6 +85,7 @@ impl<S: Transport> Connections<S> {
                 return Stop::Closed(None);
             }
             self.take_line(key, buffer, line.text);
+            must_flush = is_full(&self.outgoing, &self.requested, &self.settings);
         }
     }
 

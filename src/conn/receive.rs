@@ -61,8 +61,8 @@ impl<S: Transport> Connections<S> {
         conn.flags.set(Flags::INPUT_PENDING);
         if ending {
             conn.flags.set(Flags::INPUT_ENDING);
-            if conn.flags.has(Flags::UNDECIDED) {
-                // Nobody is left to be let in.
+            if conn.flags.has(Flags::UNDECIDED) && !conn.flags.has(Flags::LINES) {
+                // Nobody is left to be let in. Of line clients the lines before the end count.
                 self.counters.handshakes_abandoned.add(1);
                 return self.kill(key, CloseReason::Gone);
             }

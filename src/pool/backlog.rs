@@ -161,8 +161,8 @@ impl Backlog {
     /// Whether at least `count` segments wait: for pushed messages, at least as many of them.
     #[must_use]
     pub fn holds(&self, queue: &OutQueue, count: usize) -> bool {
-        // The smallest frame has two bytes, so a short queue need not be walked.
-        if queue.bytes() / 2 < count {
+        // The smallest is an empty line of one byte, so a short queue need not be walked.
+        if queue.bytes() < count {
             return false;
         }
         let mut at = queue.head;

@@ -127,8 +127,11 @@ impl Poller for SimPoller {
         }
         let registration = Registration { loop_index: self.loop_index, token, writable: false };
         state.streams[socket.id].registration = Some(registration);
-        // Registering reports what is there already.
-        state.edge(socket.id);
+        // Registering reports what is there already, and wakes nobody if that is nothing.
+        let stream = &state.streams[socket.id];
+        if !stream.to_server.is_empty() || stream.client_ended || stream.client_reset {
+            state.edge(socket.id);
+        }
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::config::{
     Config, Granted, Listener, NameKind, Origins, RoomOptions, Route, Secret, ServiceKind, Token,
 };
+use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
 
 /// The dotted names and values of everything in `table`; arrays of tables lose their indices.
 fn leaves(prefix: &str, table: &Table, found: &mut BTreeMap<String, Value>) {
@@ -140,7 +141,22 @@ fn the_largest_backlog_fits_the_counter_of_a_connection() {
     config.limits.backlog_high_bytes = max("limits.backlog_high_bytes");
     config.limits.backlog_hard_bytes = max("limits.backlog_hard_bytes");
     let limits = config.effective(Granted { descriptors: 1024, cores: 1 }).limits;
-    // Pushed up to the hard mark, and then the replies of one read.
-    let replies = limits.backlog_high_bytes + limits.message_bytes_largest + 14;
-    assert!(u32::try_from(limits.backlog_hard_bytes + replies).is_ok());
+    // Replies until reading stops: nearly the high mark waits, and then all of a read buffer may be
+    // sent back.
+    let buffer = limits.message_bytes_largest + CLIENT_CONTROL_FRAME_BYTES_MAX;
+    let buffer = buffer.max(max("turn.receive_buffer_bytes").next_power_of_two());
+    let replies = 2 * limits.backlog_high_bytes + buffer;
+    // JSON writes a control character as six.
+    let pushed = 6 * limits.message_bytes_largest + FRAME_AROUND_TEXT_BYTES;
+    for waiting in [
+        // Pushed up to the hard mark, or one message to an empty queue.
+        limits.backlog_hard_bytes.max(pushed),
+        // The one that is partly written, and the latest.
+        2 * pushed,
+    ] {
+        assert!(u32::try_from(waiting + replies).is_ok(), "{waiting} + {replies}");
+    }
 }
+
+/// More than a name, a header and the rest of an event need.
+const FRAME_AROUND_TEXT_BYTES: usize = 1024;

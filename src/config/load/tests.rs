@@ -142,9 +142,15 @@ fn keys_must_agree() {
             "limits.half_open_max = 11: must be at most limits.connections_max (10)",
         ),
         (
-            "[limits]\npool_bytes_max = 1048589",
-            "limits.pool_bytes_max = 1048589: must be at least 1048590, \
+            "[limits]\npool_bytes_max = 1048706",
+            "limits.pool_bytes_max = 1048706: must be at least 1048707, \
              to hold one message of the largest message_bytes_max (1048576)",
+        ),
+        (
+            "[limits]\npool_bytes_max = 600014\nmessage_bytes_max = 600000\n\
+             [turn]\nreceive_buffer_bytes = 1048576",
+            "limits.pool_bytes_max = 600014: must be at least 1048576, \
+             to hold one message of the largest message_bytes_max (600000)",
         ),
         ("listener = []", "listener = []: must hold at least one address"),
         (

@@ -139,3 +139,17 @@ fn what_idle_and_busy_connections_pay() {
     assert_eq!(size_of::<OutQueue>(), 16);
     assert_eq!(size_of::<Segment>(), 16);
 }
+
+#[test]
+fn empty_lines_are_messages_too() {
+    let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
+    let mut backlog = Backlog::default();
+    let mut queue = OutQueue::default();
+    for count in 1..4 {
+        assert!(!backlog.holds(&queue, count));
+        let id = backlog.share(EncodedFrame::text("").to_line().unwrap());
+        backlog.push_frame(&mut queue, id, Tick(0));
+        assert!(backlog.holds(&queue, count));
+    }
+    backlog.clear(&mut queue, &mut buffers);
+}

@@ -148,3 +148,33 @@ fn the_names_of_those_who_left_are_free() {
     }
     assert_eq!(world.counter("closed_by_service"), 0);
 }
+
+#[test]
+fn a_line_client_that_says_nothing_is_in_the_room_at_once() {
+    // Its loop has written its mail of the turn when it takes the connection in.
+    for loop_index in 0..2 {
+        let mut world = world(2, first_text());
+        let mut alice = enter(&mut world, 0, "/chat", Form::Events);
+        events(&mut world, &mut alice);
+        let _silent = world.connect_line(loop_index);
+        let counts: Vec<u64> =
+            events(&mut world, &mut alice).iter().filter_map(|own| own["count"].as_u64()).collect();
+        assert_eq!(counts.last(), Some(&2), "on loop {loop_index}");
+    }
+}
+
+#[test]
+fn a_line_client_that_said_all_while_it_waited_is_heard() {
+    let settings =
+        RoomSettings { name: NameSource::Address, logins: Logins::One, ..RoomSettings::default() };
+    for loop_index in 0..2 {
+        let mut world = world(2, settings.clone());
+        let alice = world.connect_line(0);
+        let teller = world.network.connect(loop_index, 1).unwrap();
+        teller.send(b"that is all\n");
+        teller.shutdown();
+        world.settle();
+        let heard = String::from_utf8(alice.connection.receive(usize::MAX)).unwrap();
+        assert!(heard.ends_with(": that is all\n"), "{heard:?} on loop {loop_index}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Clients of a line listener: they share services and topics with WebSocket clients, and are held
 //! to the same limits.
 
-use tidegate::sim::ServerSettings;
+use tidegate::sim::{Faults, Random, ServerSettings};
 
 use super::server;
 use crate::client::LineClient;
@@ -158,4 +158,47 @@ fn a_service_may_let_line_clients_in_later_or_not() {
     let late = world.connect_line(0);
     world.pass(10_000);
     assert!(late.connection.is_closed_by_server(), "the deadline of the handshake");
+}
+
+#[test]
+fn whatever_the_kernel_does_every_line_comes_back_in_order() {
+    for seed in 0..300 {
+        let mut random = Random::new(seed);
+        let mut setup = server(|server| {
+            server.line_route = Some("/echo");
+            server.connections.backlog_high_bytes = 1024;
+            server.connections.receive_buffer_bytes = 256;
+        });
+        setup.seed = seed;
+        setup.message_bytes_max = Some(200);
+        let (interrupted, short_writes) = (20, 40);
+        setup.faults = Faults { interrupted, short_writes, spurious: 30, ..Faults::default() };
+        let mut world = World::new(&setup);
+        world.network.set_send_buffer_bytes([20, 300, 5_000][random.below(3)]);
+        let client = world.connect_line(0);
+        let lines =
+            (0..random.below(300)).map(|at| "x".repeat(random.below(120)) + &at.to_string());
+        let sent = lines.collect::<Vec<_>>().join("\n");
+        let (mut rest, mut heard) = (sent.as_bytes(), String::new());
+        while !rest.is_empty() {
+            let (piece, later) = rest.split_at(rest.len().min(1 + random.below(2_000)));
+            client.send(piece);
+            rest = later;
+            world.settle();
+            let taken = client.connection.receive(random.below(500));
+            heard += &String::from_utf8(taken).unwrap();
+        }
+        client.connection.shutdown();
+        loop {
+            let more = self::heard(&mut world, &client);
+            if more.is_empty() {
+                break;
+            }
+            heard += &more;
+        }
+        let expected = if sent.is_empty() { sent } else { sent + "\n" };
+        assert_eq!(heard, expected, "seed {seed}");
+        assert!(client.ended_well(), "seed {seed}");
+        assert_eq!(world.server.connection_count(), 0, "seed {seed}");
+    }
 }

@@ -157,3 +157,16 @@ fn replies_that_find_no_memory_end_the_connection_without_a_torn_frame_before_an
     assert_eq!(world.server.connections.available(), 1000);
     assert_eq!(world.server.pool.available(), 16 << 10);
 }
+
+#[test]
+fn a_pool_that_just_holds_the_largest_message_takes_it() {
+    let message_bytes = 1 << 20;
+    let mut setup = server(|server| server.pool_bytes_max = message_bytes + 131);
+    setup.message_bytes_max = Some(message_bytes);
+    let mut world = World::new(&setup);
+    let mut client = world.open(0, "/echo");
+    client.say(BINARY, &vec![7; message_bytes]);
+    world.exchange(&mut client);
+    assert_eq!(client.payloads().len(), 1);
+    assert_eq!(world.counter("closed_overload"), 0);
+}
