@@ -166,10 +166,10 @@ impl Outgoing {
         self.cork.len() + self.in_place_bytes
     }
 
-    /// Whether it should be written before more is added. What stays in the read buffer takes no
-    /// memory here, so only its slices count.
-    pub(crate) fn is_full(&self, cork_bytes_max: usize) -> bool {
-        self.cork.len() >= cork_bytes_max || self.pieces.len() >= SLICES_MAX / 2
+    /// Whether it should be written before more is added: a large message while it is still in the
+    /// cache that it was unmasked in.
+    pub(crate) fn is_full(&self, bytes_max: usize) -> bool {
+        self.bytes() >= bytes_max
     }
 
     /// Whether there is nothing to write.
