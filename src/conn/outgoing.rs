@@ -166,12 +166,6 @@ impl Outgoing {
         self.cork.len() + self.in_place_bytes
     }
 
-    /// Whether it should be written before more is added: a large message while it is still in the
-    /// cache that it was unmasked in.
-    pub(crate) fn is_full(&self, bytes_max: usize) -> bool {
-        self.bytes() >= bytes_max
-    }
-
     /// Whether there is nothing to write.
     pub(crate) fn is_empty(&self) -> bool {
         self.cork.is_empty()

@@ -15,6 +15,7 @@ use super::{Conn, Connections, Flags, Phase};
 use crate::config::SlowPolicy;
 use crate::http::Rejection;
 use crate::key::ConnKey;
+use crate::pool::{Backlog, OutQueue};
 use crate::reactor::Transport;
 use crate::services::{
     CloseReason, CloseRequest, Effect, Effects, Letter, Letterbox, Order, Peer, Publication,
@@ -249,14 +250,9 @@ impl<S: Transport> Connections<S> {
             self.counters.pushes_dropped.add(1);
             return;
         };
-        if !conn.queue.is_empty() {
-            let bytes = conn.queue.bytes() + form.frame_bytes;
-            let messages_max = pushed.messages_max;
-            if bytes > self.settings.backlog_hard_bytes
-                || messages_max.is_some_and(|max| self.backlog.holds(&conn.queue, max))
-            {
-                return self.push_to_full(key, form, messages_max);
-            }
+        let mark = Mark { bytes: self.settings.backlog_hard_bytes, messages: pushed.messages_max };
+        if mark.is_reached(&conn.queue, form, &self.backlog) {
+            return self.push_to_full(key, form, mark);
         }
         self.backlog.push_frame(&mut conn.queue, form.id, self.tick);
         if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
@@ -265,7 +261,7 @@ impl<S: Transport> Connections<S> {
     }
 
     /// As [`Connections::push_shared`], for a connection whose backlog is at its mark.
-    fn push_to_full(&mut self, key: ConnKey, form: Form, messages_max: Option<usize>) {
+    fn push_to_full(&mut self, key: ConnKey, form: Form, mark: Mark) {
         let is_blocked = |conn: &Conn<S>| conn.flags.has(Flags::WRITE_BLOCKED);
         if self.table.get(key).is_some_and(|conn| !is_blocked(conn)) {
             // The mark is judged after the socket had its chance.
@@ -275,9 +271,7 @@ impl<S: Transport> Connections<S> {
             self.counters.effects_ignored.add(1);
             return;
         };
-        let is_full = !conn.queue.is_empty()
-            && (conn.queue.bytes() + form.frame_bytes > self.settings.backlog_hard_bytes
-                || messages_max.is_some_and(|max| self.backlog.holds(&conn.queue, max)));
+        let is_full = mark.is_reached(&conn.queue, form, &self.backlog);
         if is_full {
             match self.router.socket(conn.route).options.slow_policy {
                 SlowPolicy::Disconnect => {
@@ -313,6 +307,23 @@ impl<S: Transport> Connections<S> {
         } else {
             self.router.socket(conn.route).hub.unsubscribe_all(&mut subscriptions);
         }
+    }
+}
+
+/// What may wait for one connection before its slow policy decides about more.
+#[derive(Clone, Copy)]
+struct Mark {
+    bytes: usize,
+    messages: Option<usize>,
+}
+
+impl Mark {
+    /// Whether a further frame would be too much. An empty queue takes any.
+    #[inline]
+    fn is_reached(self, queue: &OutQueue, form: Form, backlog: &Backlog) -> bool {
+        !queue.is_empty()
+            && (queue.bytes() + form.frame_bytes > self.bytes
+                || self.messages.is_some_and(|max| backlog.holds(queue, max)))
     }
 }
 

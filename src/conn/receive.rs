@@ -426,9 +426,10 @@ fn close_stop(payload: &[u8]) -> Stop {
     }
 }
 
-/// Whether enough has gathered to be dealt with before more is made.
+/// Whether enough has gathered to be dealt with before more is made: a large message goes out while
+/// it is still in the cache that it was unmasked in.
 pub(super) fn is_full(outgoing: &Outgoing, requested: &Requested, settings: &ConnSettings) -> bool {
-    outgoing.is_full(settings.backlog_high_bytes) || requested.effects.len() >= EFFECTS_MAX
+    outgoing.bytes() >= settings.backlog_high_bytes || requested.effects.len() >= EFFECTS_MAX
 }
 
 /// Effects noted by one connection's messages before they are carried out.
