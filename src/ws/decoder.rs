@@ -136,6 +136,17 @@ impl Progress {
         self.message_len as usize + filled.saturating_sub(self.frame_at as usize)
     }
 
+    /// Where the message ends that has begun in a buffer, if its header has arrived and it is one
+    /// frame and not one of several.
+    #[must_use]
+    pub fn message_end(&self, arrived: &[u8]) -> Option<usize> {
+        let frame_at = self.frame_at as usize;
+        let (header, header_len) = parse_header(arrived.get(frame_at..)?).ok()??;
+        let is_whole = header.fin && self.message_len == 0 && !header.opcode.is_control();
+        let payload_len = usize::try_from(header.payload_len).ok()?;
+        if is_whole { (frame_at + header_len).checked_add(payload_len) } else { None }
+    }
+
     /// The two parts that must be kept: pieces of a message, and what has not been consumed. They
     /// belong one after the other, and then [`Progress::closed_up`] says where things are.
     #[must_use]

@@ -14,6 +14,7 @@ mod memory;
 mod order;
 mod publish;
 mod push;
+mod reading;
 mod stall;
 
 use tidegate::sim::ServerSettings;
