@@ -249,6 +249,15 @@ impl<S: Transport> Connections<S> {
             if inflated_bytes >= INFLATED_BYTES_MAX {
                 break Stop::ShareUsed;
             }
+            match decoder.next_short(arrived) {
+                Ok(Some((kind, payload))) => {
+                    delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
+                    must_flush = is_full(delivery.outgoing, delivery.requested, &self.settings);
+                    continue;
+                }
+                Err(violation) => break Stop::Broken(violation),
+                Ok(None) => {}
+            }
             match decoder.next(arrived) {
                 Ok(None) => break Stop::NeedMore,
                 Err(violation) => break Stop::Broken(violation),
