@@ -9,6 +9,7 @@ use super::outgoing::Framing;
 use super::read::Read;
 use super::{ConnSettings, Connections, Flags, Outgoing, Phase};
 use crate::key::{ConnKey, Link};
+use crate::metrics::Counters;
 use crate::pool::ReadBuffer;
 use crate::reactor::Transport;
 use crate::services::{CloseReason, Effects, Message, Peer, Requested, Service};
@@ -232,8 +233,9 @@ impl<S: Transport> Connections<S> {
             requested: &mut self.requested,
             messages: 0,
             message_bytes: 0,
+            pongs: 0,
         };
-        let (mut inflated_bytes, mut pongs) = (0, 0);
+        let mut inflated_bytes = 0;
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max)
             .taking_compressed(conn.flags.deflate_window_bits().is_some());
         let mut must_flush = false;
@@ -281,17 +283,11 @@ impl<S: Transport> Connections<S> {
                 Ok(Some(Event::Ping(payload))) => {
                     delivery.outgoing.frame(Opcode::Pong, &arrived[payload]);
                 }
-                Ok(Some(Event::Pong(_))) => pongs += 1,
+                Ok(Some(Event::Pong(_))) => delivery.pongs += 1,
             }
             must_flush = is_full(delivery.outgoing, delivery.requested, &self.settings);
         };
-        if delivery.messages > 0 {
-            self.counters.messages_in.add(delivery.messages);
-            self.counters.message_bytes_in.add(delivery.message_bytes);
-        }
-        if pongs > 0 {
-            self.counters.pongs_in.add(pongs);
-        }
+        delivery.count(&self.counters);
         stop
     }
 
@@ -381,6 +377,7 @@ struct Delivery<'d> {
     requested: &'d mut Requested,
     messages: u64,
     message_bytes: u64,
+    pongs: u64,
 }
 
 impl Delivery<'_> {
@@ -391,6 +388,16 @@ impl Delivery<'_> {
         let (outgoing, requested) = (&mut *self.outgoing, &mut *self.requested);
         let mut effects = Effects::on(self.route_number, self.peer, place, outgoing, requested);
         self.service.on_message(self.peer, Message::new(kind, payload), &mut effects);
+    }
+
+    fn count(&self, counters: &Counters) {
+        if self.messages > 0 {
+            counters.messages_in.add(self.messages);
+            counters.message_bytes_in.add(self.message_bytes);
+        }
+        if self.pongs > 0 {
+            counters.pongs_in.add(self.pongs);
+        }
     }
 }
 
