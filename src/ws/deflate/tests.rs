@@ -165,6 +165,27 @@ fn short_messages_and_noise_stay_as_they_are() {
 }
 
 #[test]
+fn noise_may_come_any_number_of_times() {
+    let mut random = 1_u32;
+    for (level, bytes) in (1..=9).flat_map(|level| [(level, 1024), (level, 70_000)]) {
+        let mut compressors = Compressors::default();
+        // In all more than zlib has room for where its output is not taken.
+        for _ in 0..200_000 / bytes {
+            let noise = std::iter::repeat_with(|| {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                random.to_be_bytes()[0]
+            });
+            let noise: Vec<u8> = noise.take(bytes).collect();
+            assert_eq!(compressors.compress(&noise, terms(15, level)), None);
+        }
+        assert_eq!(compressors.count(), 1, "the room for its output was too small");
+        let text = [b'a'; 2000];
+        let payload = compressors.compress(&text, terms(15, level)).unwrap();
+        assert_eq!(inflate(payload, 4096, usize::MAX).unwrap(), text);
+    }
+}
+
+#[test]
 fn what_nobody_uses_is_freed() {
     let mut compressors = Compressors::default();
     assert_eq!(compressors.trim(Millis(0), 100), None);
