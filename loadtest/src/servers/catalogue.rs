@@ -33,6 +33,17 @@ enum Kind {
     Tidegate,
 }
 
+/// What it takes for a server to agree to compression, without context takeover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeflateSupport {
+    /// A client that offers it.
+    ByItself,
+    /// `--deflate` on its command line.
+    OnDemand,
+    /// It cannot.
+    None,
+}
+
 /// Where the servers' programs are.
 #[derive(Clone, Debug)]
 pub(crate) struct Installation {
@@ -104,6 +115,15 @@ impl Row {
             Kind::Bun | Kind::Tidegate | Kind::Peer(PeerServer::Floor) => true,
             Kind::Go => self.name == "epoll-gobwas",
             Kind::Later(_) | Kind::Node | Kind::Peer(_) => false,
+        }
+    }
+
+    /// Does it compress?
+    pub(crate) fn deflate_support(&self) -> DeflateSupport {
+        match self.kind {
+            Kind::Tidegate => DeflateSupport::ByItself,
+            Kind::Bun | Kind::Node => DeflateSupport::OnDemand,
+            Kind::Go | Kind::Later(_) | Kind::Peer(_) => DeflateSupport::None,
         }
     }
 
