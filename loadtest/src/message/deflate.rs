@@ -35,19 +35,15 @@ impl Deflater {
 #[derive(Debug)]
 pub(crate) struct Inflater {
     stream: Decompress,
-    /// The latest, the last of them first.
-    recent: VecDeque<Inflated>,
-}
-
-#[derive(Debug, Default)]
-struct Inflated {
-    payload: Vec<u8>,
-    message: Rc<Vec<u8>>,
+    /// Payloads and the messages they stand for, the latest first.
+    recent: VecDeque<(Vec<u8>, Rc<[u8]>)>,
+    /// Room for a message on its way out of its compressed form.
+    room: Vec<u8>,
 }
 
 impl Default for Inflater {
     fn default() -> Self {
-        Self { stream: Decompress::new(false), recent: VecDeque::new() }
+        Self { stream: Decompress::new(false), recent: VecDeque::new(), room: Vec::new() }
     }
 }
 
@@ -55,18 +51,17 @@ impl Inflater {
     /// The message that a payload stands for. A publication reaches a thousand subscribers in the
     /// same bytes, perhaps with others between: to compare them is all that it costs after the
     /// first, lest the load generator be what limits a server.
-    pub(crate) fn inflate(&mut self, payload: &[u8]) -> Result<Rc<Vec<u8>>, FrameError> {
-        if let Some(known) = self.recent.iter().find(|known| known.payload == payload) {
-            return Ok(Rc::clone(&known.message));
+    pub(crate) fn inflate(&mut self, payload: &[u8]) -> Result<Rc<[u8]>, FrameError> {
+        if let Some((_, message)) = self.recent.iter().find(|(known, _)| known == payload) {
+            return Ok(Rc::clone(message));
         }
-        let oldest = if self.recent.len() < RECENT_MAX { None } else { self.recent.pop_back() };
-        let Inflated { payload: mut kept, message } = oldest.unwrap_or_default();
-        let mut message = Rc::try_unwrap(message).unwrap_or_default();
-        self.inflate_into(payload, &mut message)?;
-        kept.clear();
-        kept.extend_from_slice(payload);
-        let message = Rc::new(message);
-        self.recent.push_front(Inflated { payload: kept, message: Rc::clone(&message) });
+        let mut room = std::mem::take(&mut self.room);
+        let outcome = self.inflate_into(payload, &mut room);
+        let message = Rc::from(&room[..]);
+        self.room = room;
+        outcome?;
+        self.recent.truncate(RECENT_MAX - 1);
+        self.recent.push_front((payload.to_vec(), Rc::clone(&message)));
         Ok(message)
     }
 
