@@ -139,6 +139,9 @@ fn the_examples_of_rfc_7692_section_7_2_3() {
     ] {
         assert_eq!(inflate(payload, 3, 100), hello, "{payload:x?}");
     }
+    // §7.2.1 lets the empty block whose end is left out be a last one.
+    assert_eq!(inflate(b"\xf2\x48\xcd\xc9\xc9\x07\x04", 3, 100), hello);
+    assert_eq!(inflate(b"\x01", 3, 100), Ok(Vec::new()));
     assert_eq!(inflate(b"\x00", 3, 100), Ok(Vec::new()));
     assert_eq!(inflate(b"", 3, 100), Ok(Vec::new()));
     // A reference to the message before.
