@@ -15,7 +15,7 @@
 //! | 4 | `flags` | what was agreed |
 //! | 1 | padding | |
 //!
-//! The way of bytes: [`receive`] reads and decodes, [`inflate`] unpacks what came compressed,
+//! The way of bytes: [`read`] takes them from the socket, [`receive`] decodes them, [`inflate`] unpacks what came compressed,
 //! [`handshake`] answers the request, services write into [`outgoing`], [`send`] writes it out,
 //! [`lifecycle`] opens and closes, [`idle`] acts when time has passed.
 
@@ -32,6 +32,7 @@ mod lines;
 mod outgoing;
 mod publish;
 mod pushed;
+mod read;
 mod receive;
 mod run_queue;
 mod send;

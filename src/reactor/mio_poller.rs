@@ -4,7 +4,7 @@
 //! platform; the loop instead relies on what epoll does (see [`Poller`]), which saves a system
 //! call per message.
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
@@ -113,6 +113,10 @@ impl Poller for MioPoller {
 impl Transport for TcpStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         Read::read(self, buffer)
+    }
+
+    fn read_both(&mut self, first: &mut [u8], rest: &mut [u8]) -> io::Result<usize> {
+        self.read_vectored(&mut [IoSliceMut::new(first), IoSliceMut::new(rest)])
     }
 
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -15,6 +15,7 @@ mod memory;
 mod order;
 mod publish;
 mod push;
+mod reading;
 mod stall;
 
 use tidegate::sim::ServerSettings;
