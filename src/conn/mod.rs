@@ -38,6 +38,7 @@ mod run_queue;
 mod send;
 mod settings;
 mod table;
+mod volley;
 
 pub use connections::Connections;
 pub(crate) use outgoing::Outgoing;
