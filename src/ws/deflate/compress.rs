@@ -45,15 +45,21 @@ impl Compressors {
         self.last_used = self.now;
         self.output.clear();
         self.output.shrink_to(OUTPUT_BYTES_KEPT);
-        // Where this is not enough, the message does not shrink.
-        self.output.reserve(message.len() + FLUSH_MARK.len());
+        self.output.reserve(grown_bytes_max(message.len()));
         let stream = stream_for(&mut self.streams, terms);
         stream.reset();
-        stream.compress_vec(message, &mut self.output, FlushCompress::Sync).ok()?;
+        let outcome = stream.compress_vec(message, &mut self.output, FlushCompress::Sync);
         // A flush that filled its room may have more to say (zlib.h, "deflate").
-        let is_whole =
-            stream.total_in() == message.len() as u64 && self.output.len() < self.output.capacity();
-        let payload = self.output.strip_suffix(&FLUSH_MARK).filter(|_| is_whole)?;
+        let is_whole = outcome.is_ok()
+            && stream.total_in() == message.len() as u64
+            && self.output.len() < self.output.capacity();
+        if !is_whole {
+            // What a stream could not hand out takes room in it for good, whatever `reset` says
+            // (zlib-rs 0.6.8), and when there is no room left it panics.
+            self.streams.retain(|(kind, _)| *kind != terms.kind());
+            return None;
+        }
+        let payload = self.output.strip_suffix(&FLUSH_MARK)?;
         if payload.len() >= message.len() {
             return None;
         }
@@ -85,8 +91,20 @@ impl Compressors {
     }
 }
 
+impl DeflateTerms {
+    /// What tells one compressor from another.
+    fn kind(self) -> (u8, u8) {
+        (self.window_bits, self.level)
+    }
+}
+
+/// The most that so many bytes grow to: at level 1 a byte may take nine bits.
+fn grown_bytes_max(bytes: usize) -> usize {
+    bytes + bytes / 8 + 64
+}
+
 fn stream_for(streams: &mut Vec<((u8, u8), Compress)>, terms: DeflateTerms) -> &mut Compress {
-    let wanted = (terms.window_bits, terms.level);
+    let wanted = terms.kind();
     let place = match streams.iter().position(|(kind, _)| *kind == wanted) {
         Some(place) => place,
         None => {

@@ -4,6 +4,7 @@ mod add;
 mod admission;
 mod backpressure;
 mod closing;
+mod compression;
 mod drain;
 mod handshakes;
 mod idle;
