@@ -38,6 +38,8 @@ impl Flags {
     pub(crate) const UNDECIDED: Self = Self(1 << 14);
     /// Speaks lines of text rather than HTTP and WebSocket.
     pub(crate) const LINES: Self = Self(1 << 15);
+    /// The peer sent its close frame: it has no more to say.
+    pub(crate) const SAID_CLOSE: Self = Self(1 << 25);
 
     /// Four bits that are no flags: how large a window messages to it may be compressed with, or 0
     /// where no compression was agreed.

@@ -67,7 +67,14 @@ impl<S: Transport> Connections<S> {
         );
         // What is to be written in the next turn at once gets its deadline there, if any is left.
         let is_written_next = flags.has(Flags::DIRTY) && !flags.has(Flags::WRITE_BLOCKED);
-        hold!(in_wheel || is_written_next, "every deadline is in the wheel", key, conn);
+        let ends_next = conn.phase == Phase::Lingering && flags.has(Flags::SAID_CLOSE);
+        hold!(
+            in_wheel || is_written_next || ends_next,
+            "every deadline is in the wheel",
+            key,
+            conn
+        );
+        hold!(!ends_next || flags.has(Flags::QUEUED), "after both close frames it ends", key, conn);
 
         let is_paused = flags.has(Flags::PAUSED)
             || flags.has(Flags::MAIL_PAUSED)

@@ -2,9 +2,10 @@
 //!
 //! Orderly ends (the peer's close frame, a service, a shutdown) first send what was queued before;
 //! failing ends (a broken rule, a backlog over its mark) drop all but the frame that is already in
-//! part on the wire. Then comes the close frame, the end of our half, and whatever the peer still
-//! sends is read and thrown away until its end: closing earlier would reset the connection, and
-//! our last bytes would be lost on the way (RFC 6455 §7.1.1, RFC 9112 §9.6).
+//! part on the wire. Then comes the close frame. A peer that sent its own has no more to say (RFC
+//! 6455 §5.5.1): if nothing came behind it, the socket is closed at once. With others our half ends,
+//! and whatever they still send is read and thrown away until their end: closing earlier would reset
+//! the connection, and our last bytes would be lost on the way (RFC 6455 §7.1.1, RFC 9112 §9.6).
 
 use super::outgoing::Framing;
 use super::{Connections, Flags, Phase};
@@ -35,6 +36,9 @@ impl<S: Transport> Connections<S> {
 
     /// Answers the peer's close frame with its own code (RFC 6455 §5.5.1).
     pub(super) fn answer_close(&mut self, key: ConnKey, code: Option<CloseCode>) {
+        if let Some(conn) = self.table.get_mut(key) {
+            conn.flags.set(Flags::SAID_CLOSE);
+        }
         self.write_close(key, code, "");
         self.finish(key, CloseReason::Peer(code));
     }
@@ -137,11 +141,36 @@ impl<S: Transport> Connections<S> {
     /// Our last byte is written.
     pub(super) fn output_ended(&mut self, key: ConnKey) {
         let Some(conn) = self.table.get_mut(key) else { return };
-        if conn.flags.has(Flags::INPUT_ENDED) || conn.socket.shutdown_write().is_err() {
+        if conn.flags.has(Flags::INPUT_ENDED) {
             return self.kill(key, CloseReason::Gone);
         }
         conn.phase = Phase::Lingering;
         conn.seen = self.tick;
+        if conn.flags.has(Flags::SAID_CLOSE) {
+            // Whether all is read that it sent will show when this read is dealt with.
+            self.run_queue.push(&mut self.table, key);
+            return;
+        }
+        self.end_our_half(key);
+    }
+
+    /// Both close frames are out. If nothing came behind the peer's, that is the end; otherwise it is
+    /// treated like those that sent none.
+    pub(super) fn end_after_close(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        conn.flags.clear(Flags::SAID_CLOSE);
+        if conn.flags.has(Flags::INPUT_PENDING) {
+            self.end_our_half(key);
+        } else {
+            self.kill(key, CloseReason::Gone);
+        }
+    }
+
+    fn end_our_half(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if conn.socket.shutdown_write().is_err() {
+            return self.kill(key, CloseReason::Gone);
+        }
         self.arm(key);
     }
 

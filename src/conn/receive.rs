@@ -71,6 +71,10 @@ impl<S: Transport> Connections<S> {
     fn receive_once(&mut self, key: ConnKey) -> Step {
         let Some(conn) = self.table.get_mut(key) else { return Step::Done };
         match conn.phase {
+            Phase::Lingering if conn.flags.has(Flags::SAID_CLOSE) => {
+                self.end_after_close(key);
+                return self.discard(key);
+            }
             Phase::Closing | Phase::Lingering => return self.discard(key),
             Phase::Dead => return Step::Done,
             Phase::Handshake | Phase::Open | Phase::Refusing => {}

@@ -14,10 +14,23 @@ fn data_after_close_is_ignored() {
     bytes.extend(crate::wire::frame(TEXT, b"one more thing"));
     client.send(&bytes);
     world.exchange(&mut client);
-    client.say(TEXT, b"and another");
-    world.exchange(&mut client);
     let close = Frame::new(CLOSE, &3001_u16.to_be_bytes());
     assert_eq!(client.heard.frames, [Frame::new(TEXT, b"last words"), close]);
+    assert!(client.ended_well());
+    assert!(client.is_gone(), "both have said all, so nobody waits for anybody");
+}
+
+#[test]
+fn whoever_pours_on_after_its_close_frame_still_hears_the_answer() {
+    let mut setup = server(|server| server.connections.receive_buffer_bytes = 1_000);
+    setup.server.connections.reads_per_turn = 2;
+    let mut world = World::new(&setup);
+    let mut client = world.open(0, "/echo");
+    let mut bytes = close_frame(3001, "enough");
+    bytes.extend([0xAB; 20_000]);
+    client.send(&bytes);
+    world.exchange(&mut client);
+    assert_eq!(client.heard.close_code(), Some(3001));
     assert!(client.ended_well());
     client.connection.shutdown();
     world.settle();
@@ -87,8 +100,9 @@ fn a_broken_rule_is_named_though_a_mebibyte_of_input_follows() {
 fn a_client_that_never_ends_is_cut_off_after_close_ms() {
     let mut world = World::calm();
     let mut client = world.open(0, "/echo");
-    client.say_close(1000);
+    client.send(b"\xff\x80\0\0\0\0");
     world.exchange(&mut client);
+    assert_eq!(client.heard.close_code(), Some(1002));
     assert!(client.ended_well());
     for _ in 0..5 {
         client.send(b"on and on");

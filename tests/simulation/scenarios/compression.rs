@@ -269,6 +269,10 @@ fn heard(frames: &[Sent], pieces: &[usize], level: u8) -> (World, Answer) {
     let mut rest = &bytes[..];
     for piece in pieces.iter().copied().chain([usize::MAX]) {
         let (now, later) = rest.split_at(piece.min(rest.len()));
+        if client.is_gone() {
+            // A spoilt frame was a close frame.
+            break;
+        }
         client.send(now);
         world.exchange(&mut client);
         rest = later;
