@@ -68,7 +68,7 @@ impl Scenario {
             }
             Kind::HalfLoad => self.half_load(entrants, timing, bench),
             Kind::Text { filling, bytes } => Ok(vec![self.text(entrants, filling, bytes, timing)]),
-            Kind::TwoLoops => Ok(vec![self.two_loops(entrants, timing)]),
+            Kind::TwoLoops => Ok(self.two_loops(entrants, timing)),
             Kind::Churn | Kind::Echo { .. } | Kind::Fanout { .. } => {
                 Ok(vec![self.all_servers(entrants, timing)])
             }
@@ -157,17 +157,28 @@ impl Scenario {
         }
     }
 
-    fn two_loops(&self, entrants: &Entrants, timing: Timing) -> Contest {
-        let load = Load::Echo(echo(100, 1, binary(SMALL), timing));
-        let with = |name, loops| contender(name, &entrants.tidegate(loops), load.clone());
-        Contest {
-            scenario: self.name,
-            heading: "Two loops beside one, on the same core".to_owned(),
-            title: format!("echo, 100 × 1 × {SMALL} B"),
-            unit: "message",
-            is_pair: true,
-            contenders: vec![with("two loops", 2), with("one loop", 1)],
-        }
+    fn two_loops(&self, entrants: &Entrants, timing: Timing) -> Vec<Contest> {
+        let contest = |title, load: &Load| {
+            let with = |name, loops| contender(name, &entrants.tidegate(loops), load.clone());
+            Contest {
+                scenario: self.name,
+                heading: "Two loops beside one, on the same core".to_owned(),
+                title,
+                unit: "message",
+                is_pair: true,
+                contenders: vec![with("two loops", 2), with("one loop", 1)],
+            }
+        };
+        let to_subscribers = |subscribers: usize| {
+            let load = Load::Fanout(fanout(subscribers, 1, binary(SMALL), timing));
+            contest(format!("deliver to {} subscribers", grouped(subscribers as u64)), &load)
+        };
+        let echo = Load::Echo(echo(100, 1, binary(SMALL), timing));
+        vec![
+            contest(format!("echo, 100 × 1 × {SMALL} B"), &echo),
+            to_subscribers(1_000),
+            to_subscribers(10_000),
+        ]
     }
 
     fn half_load(
