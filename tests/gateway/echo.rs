@@ -103,7 +103,7 @@ fn a_close_frame_is_answered_with_its_code_and_the_gateway_ends_first() {
         bytes.extend(client_frame(BINARY, b"too late"));
         socket.send(&bytes);
         assert_eq!(socket.receive_frame().payload, b"last");
-        socket.assert_closed_with(code);
+        socket.assert_close_answered(code);
     }
     let mut socket = Socket::open(gateway.address());
     socket.send(&client_frame(CLOSE, b""));

@@ -79,18 +79,23 @@ impl Socket {
         assert_eq!(frame, Frame { first: BINARY, payload: payload.to_vec() });
     }
 
-    /// Checks that a close frame with this code comes next, then the end of the connection.
+    /// Checks that the gateway ends the connection with a close frame of this code, unasked.
     pub(crate) fn assert_closed_with(&mut self, code: u16) {
+        self.assert_close_answered(code);
+        // It waits for the end of the other half: closed, it would answer these with a reset.
+        let stray = server_frame(PONG, &[0; 125]);
+        self.send(&stray);
+        self.send(&stray);
+    }
+
+    /// Checks that a close frame with this code comes next, then the end of the connection.
+    pub(crate) fn assert_close_answered(&mut self, code: u16) {
         let frame = self.receive_frame();
         assert_eq!(frame.first, CLOSE, "{frame:?}");
         let close = frame.payload.split_first_chunk().expect("a code");
         assert_eq!(u16::from_be_bytes(*close.0), code);
         assert!(str::from_utf8(close.1).is_ok());
         self.assert_ended();
-        // It waits for the end of the other half: closed, it would answer these with a reset.
-        let stray = server_frame(PONG, &[0; 125]);
-        self.send(&stray);
-        self.send(&stray);
     }
 
     /// Checks that the gateway ends the connection, in an orderly way and without another byte.
@@ -102,7 +107,7 @@ impl Socket {
     /// Says goodbye and waits for the answer.
     pub(crate) fn close(mut self) {
         self.send(&client_frame(CLOSE, &close_payload(1000, "")));
-        self.assert_closed_with(1000);
+        self.assert_close_answered(1000);
     }
 
     fn take(&mut self, count: usize) -> Vec<u8> {
