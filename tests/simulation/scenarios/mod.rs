@@ -15,6 +15,7 @@ mod order;
 mod publish;
 mod push;
 mod stall;
+mod takeover;
 
 use tidegate::sim::ServerSettings;
 
