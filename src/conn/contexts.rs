@@ -4,8 +4,8 @@
 
 use std::collections::HashMap;
 
+use crate::pool::{Window, Windows};
 use crate::timer::Millis;
-use crate::ws::SlidingWindow;
 
 /// Whose window, and of what size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,14 +20,14 @@ pub(crate) struct ContextPlace {
 #[derive(Debug, Default)]
 pub(super) struct Contexts {
     by_slot: HashMap<u32, Context>,
-    bytes: usize,
+    windows: Windows,
     /// When to look for windows that nobody used.
     sweep_due: Option<Millis>,
 }
 
 #[derive(Debug, Default)]
 struct Context {
-    window: SlidingWindow,
+    window: Window,
     last_used: Millis,
 }
 
@@ -35,38 +35,31 @@ impl Contexts {
     /// What the next message of a connection may refer back to.
     pub(super) fn past(&self, place: ContextPlace) -> &[u8] {
         let context = self.by_slot.get(&place.slot);
-        context.map_or(&[], |context| context.window.as_bytes())
+        context.map_or(&[], |context| self.windows.bytes(&context.window))
     }
 
-    /// Bytes of memory that remembering a message of so many bytes will take beyond what is held.
+    /// Bytes of memory that remembering a message of so many bytes will take at most beyond what is
+    /// held.
     pub(super) fn bytes_wanted(&self, place: ContextPlace, message_len: usize) -> usize {
+        let wanted = |window| self.windows.bytes_wanted(window, message_len, place.window_bits);
         match self.by_slot.get(&place.slot) {
-            Some(Context { window, .. }) => {
-                let after = window.allocated_bytes_after(message_len, place.window_bits);
-                after - window.allocated_bytes()
-            }
-            None => {
-                let window = SlidingWindow::default();
-                ENTRY_BYTES + window.allocated_bytes_after(message_len, place.window_bits)
-            }
+            Some(context) => wanted(&context.window),
+            None => ENTRY_BYTES + wanted(&Window::default()),
         }
     }
 
     /// Notes that a message went through compressed.
     pub(super) fn remember(&mut self, place: ContextPlace, message: &[u8], now: Millis) {
-        self.bytes += self.bytes_wanted(place, message.len());
         let context = self.by_slot.entry(place.slot).or_default();
-        context.window.slide(message, place.window_bits);
+        self.windows.slide(&mut context.window, message, place.window_bits);
         context.last_used = now;
     }
 
-    /// Drops the window of the connection in `slot`, if it has one; the bytes of memory that frees.
-    pub(super) fn forget(&mut self, slot: u32) -> usize {
-        let Some(context) = self.by_slot.remove(&slot) else { return 0 };
-        let freed = ENTRY_BYTES + context.window.allocated_bytes();
-        self.bytes -= freed;
+    /// Drops the window of the connection in `slot`, if it has one.
+    pub(super) fn forget(&mut self, slot: u32) {
+        let Some(mut context) = self.by_slot.remove(&slot) else { return };
+        self.windows.release(&mut context.window);
         self.shrink();
-        freed
     }
 
     /// Drops the windows that were not used in the last `idle_ms`. They are looked through once in
@@ -81,11 +74,11 @@ impl Contexts {
         if now < due {
             return Some(due);
         }
-        let bytes = &mut self.bytes;
+        let windows = &mut self.windows;
         self.by_slot.retain(|_, context| {
             let is_kept = now < context.last_used.plus(idle_ms);
             if !is_kept {
-                *bytes -= ENTRY_BYTES + context.window.allocated_bytes();
+                windows.release(&mut context.window);
             }
             is_kept
         });
@@ -97,7 +90,7 @@ impl Contexts {
     /// A map keeps its peak by itself.
     fn shrink(&mut self) {
         if self.by_slot.len() < self.by_slot.capacity() / 4 {
-            self.by_slot.shrink_to(self.by_slot.len() * 2);
+            self.by_slot.shrink_to(2 * self.by_slot.len());
         }
     }
 
@@ -108,7 +101,7 @@ impl Contexts {
 
     /// Bytes of memory held.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.by_slot.len() * ENTRY_BYTES + self.windows.held_bytes()
     }
 
     /// The slots of the connections that have a window.
@@ -124,9 +117,8 @@ pub const fn context_bytes_max(window_bits: u8) -> usize {
     2 * (ENTRY_BYTES + (1 << window_bits))
 }
 
-/// Bytes that a window takes beside its own: its place in the map, which may be half empty, and
-/// what the allocator keeps of it.
-const ENTRY_BYTES: usize = 128;
+/// Bytes that a window takes beside its own: its place in the map, which may be half empty.
+const ENTRY_BYTES: usize = 96;
 
 #[cfg(test)]
 mod tests {
@@ -139,23 +131,24 @@ mod tests {
     #[test]
     fn what_is_promised_is_what_is_held() {
         let mut contexts = Contexts::default();
-        for (slot, len, wanted) in [
-            (7, 0, ENTRY_BYTES),
-            (7, 100, 512),
-            (7, 500, 512),
-            (7, 5000, 0),
-            (8, 5000, ENTRY_BYTES + 1024),
+        for (slot, len, wanted, held) in [
+            (7, 0, ENTRY_BYTES, ENTRY_BYTES),
+            (7, 100, 512, 512),
+            (7, 500, 1024, 1024 - 512),
+            (7, 5000, 0, 0),
+            (8, 5000, ENTRY_BYTES + 1024, ENTRY_BYTES + 1024),
         ] {
             let before = contexts.bytes();
             assert_eq!(contexts.bytes_wanted(place(slot), len), wanted);
             contexts.remember(place(slot), &vec![b'a'; len], Millis(0));
-            assert_eq!(contexts.bytes() - before, wanted);
+            assert_eq!(contexts.bytes() - before, held);
         }
         assert_eq!(contexts.past(place(7)), [b'a'; 1024]);
         assert_eq!(contexts.past(place(9)), b"");
-        assert_eq!(contexts.forget(7), ENTRY_BYTES + 1024);
-        assert_eq!(contexts.forget(7), 0);
-        assert_eq!(contexts.forget(8), ENTRY_BYTES + 1024);
+        contexts.forget(8);
+        assert_eq!(contexts.bytes_wanted(place(8), 5000), ENTRY_BYTES, "the room is still there");
+        contexts.forget(8);
+        contexts.forget(7);
         assert_eq!((contexts.count(), contexts.bytes()), (0, 0));
     }
 
@@ -178,7 +171,8 @@ mod tests {
         assert_eq!(contexts.forget_unused(Millis(119), 100), Some(Millis(120)));
         assert_eq!(contexts.count(), 1000);
         assert_eq!(contexts.forget_unused(Millis(120), 100), Some(Millis(220)));
-        assert_eq!((contexts.count(), contexts.bytes()), (1, ENTRY_BYTES + 512));
+        // Its window lies behind three that are free.
+        assert_eq!((contexts.count(), contexts.bytes()), (1, ENTRY_BYTES + 4 * 512));
         assert_eq!(contexts.past(place(3)), b"earlylate");
         assert!(contexts.by_slot.capacity() < 10);
         assert_eq!(contexts.forget_unused(Millis(220), 100), None);

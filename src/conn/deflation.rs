@@ -57,11 +57,15 @@ impl Deflation {
         let past = place.map(|place| self.contexts.past(place));
         let payload = self.compressors.compress(message, terms, past)?;
         if let Some(place) = place {
-            if self.budget.take(self.contexts.bytes_wanted(place, message.len())) {
+            let before = self.contexts.bytes();
+            let wanted = self.contexts.bytes_wanted(place, message.len());
+            if self.budget.take(wanted) {
                 self.contexts.remember(place, message, self.now);
+                self.budget.give(before + wanted - self.contexts.bytes());
             } else {
                 // A window may be given up at any time: what comes does not refer back to it.
-                self.budget.give(self.contexts.forget(place.slot));
+                self.contexts.forget(place.slot);
+                self.budget.give(before - self.contexts.bytes());
             }
         }
         Some(payload)
@@ -70,7 +74,9 @@ impl Deflation {
     /// The connection in `slot` is no more, or is sent a message that its window does not hold:
     /// nothing that comes refers back beyond this.
     pub(crate) fn forget(&mut self, slot: u32) {
-        self.budget.give(self.contexts.forget(slot));
+        let before = self.contexts.bytes();
+        self.contexts.forget(slot);
+        self.budget.give(before - self.contexts.bytes());
     }
 
     /// Frees what nobody used in the last `idle_ms`. Gives the moment to ask again, if there is

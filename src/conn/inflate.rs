@@ -79,8 +79,11 @@ impl Inflation {
                 return Err(Violation::TextNotUtf8.into());
             }
             if let Some(place) = place {
-                buffers.charge(self.contexts.bytes_wanted(place, len))?;
+                let before = self.contexts.bytes();
+                let wanted = self.contexts.bytes_wanted(place, len);
+                buffers.charge(wanted)?;
                 self.contexts.remember(place, &buffer[..len], now);
+                buffers.discharge(before + wanted - self.contexts.bytes());
             }
             Ok(len)
         });
@@ -135,7 +138,9 @@ impl Inflation {
 
     /// The connection in `slot` is no more: what it sent is forgotten.
     pub(super) fn forget(&mut self, slot: u32, buffers: &mut Buffers) {
-        buffers.discharge(self.contexts.forget(slot));
+        let before = self.contexts.bytes();
+        self.contexts.forget(slot);
+        buffers.discharge(before - self.contexts.bytes());
     }
 
     /// Frees the decompressor if it was not used in the last `idle_ms`. Gives the moment to ask

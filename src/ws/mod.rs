@@ -17,8 +17,7 @@ mod violation;
 pub use close::{CloseCode, CloseFrame, parse_close};
 pub use decoder::{Decoder, DecoderState, Event, MessageKind, Progress};
 pub use deflate::{
-    Compressors, DECOMPRESSOR_BYTES, DeflateTerms, Filled, Inflater, Inflating, SlidingWindow,
-    compressor_bytes,
+    Compressors, DECOMPRESSOR_BYTES, DeflateTerms, Filled, Inflater, Inflating, compressor_bytes,
 };
 pub use encode::{EncodedFrame, SERVER_HEADER_BYTES_MAX, ServerHeader, encode_close};
 pub use header::{

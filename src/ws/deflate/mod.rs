@@ -11,11 +11,9 @@ mod inflate;
 mod takeover_tests;
 #[cfg(test)]
 mod tests;
-mod window;
 
 pub use compress::{Compressors, DeflateTerms, compressor_bytes};
 pub use inflate::{DECOMPRESSOR_BYTES, Filled, Inflater, Inflating};
-pub use window::SlidingWindow;
 
 /// What ends the compressed form of a message and is left out of it (RFC 7692 §7.2.1).
 const FLUSH_MARK: [u8; 4] = [0, 0, 0xFF, 0xFF];

@@ -48,6 +48,21 @@ impl NaiveReceiver {
     }
 }
 
+/// The end of what went through, kept without thrift.
+#[derive(Default)]
+struct SlidingWindow(Vec<u8>);
+
+impl SlidingWindow {
+    fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn slide(&mut self, message: &[u8], window_bits: u8) {
+        self.0.extend_from_slice(message);
+        self.0.drain(..self.0.len().saturating_sub(1 << window_bits));
+    }
+}
+
 /// What becomes of a message on its way to the client.
 #[derive(Clone, Copy, Debug)]
 enum Way {
