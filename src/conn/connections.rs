@@ -239,17 +239,22 @@ impl<S: Transport> Connections<S> {
         self.sample_compression();
     }
 
+    /// Most turns have none, so whether there was any is asked first.
     fn sample_compression(&self) {
         let (counters, inflation) = (&self.counters, &self.inflation);
         let deflation = self.outgoing.deflation();
         let compressors = deflation.compressors();
-        counters.deflated_messages.set(compressors.messages);
-        counters.deflated_bytes_before.set(compressors.bytes_in);
-        counters.deflated_bytes_after.set(compressors.bytes_out);
+        if counters.deflated_messages.value() != compressors.messages {
+            counters.deflated_messages.set(compressors.messages);
+            counters.deflated_bytes_before.set(compressors.bytes_in);
+            counters.deflated_bytes_after.set(compressors.bytes_out);
+        }
+        if counters.inflated_messages.value() != inflation.messages {
+            counters.inflated_messages.set(inflation.messages);
+            counters.inflated_bytes_before.set(inflation.bytes_in);
+            counters.inflated_bytes_after.set(inflation.bytes_out);
+        }
         counters.deflate_out_of_room.set(deflation.out_of_room());
-        counters.inflated_messages.set(inflation.messages);
-        counters.inflated_bytes_before.set(inflation.bytes_in);
-        counters.inflated_bytes_after.set(inflation.bytes_out);
     }
 
     fn sample_contexts(&self) {

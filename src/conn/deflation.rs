@@ -93,14 +93,14 @@ impl Deflation {
 
     /// Gives back what was charged and is not held.
     fn settle(&mut self) {
-        let held = self.bytes();
+        let held = self.compressors.bytes() + self.contexts.bytes();
         debug_assert!(held <= self.budget.used());
         self.budget.give(self.budget.used().saturating_sub(held));
     }
 
-    /// Bytes of memory held.
+    /// Bytes of memory charged to the pool.
     pub(crate) fn bytes(&self) -> usize {
-        self.compressors.bytes() + self.contexts.bytes()
+        self.budget.used()
     }
 
     /// What connections remember of what they were sent.

@@ -60,6 +60,7 @@ impl Pushed {
 
     /// The form for the recipient in `slot`, with these flags; `None` if there is none that it
     /// understands.
+    #[inline(never)]
     pub(super) fn form(
         &mut self,
         flags: Flags,

@@ -14,6 +14,8 @@ use crate::key::slot_number;
 pub struct Windows {
     /// By the base-two logarithm of the windows' size.
     blocks: [Block; WINDOW_BITS_MAX + 1],
+    /// Bytes of all blocks that are real memory.
+    held_bytes: usize,
 }
 
 /// One of them. It takes as much memory as what came through it, up to the size that was agreed, and
@@ -62,7 +64,10 @@ impl Windows {
         if room_bits != window.room_bits {
             let past = self.bytes(window).to_vec();
             self.release(window);
-            let place = self.blocks[usize::from(room_bits)].take(1 << room_bits);
+            let block = &mut self.blocks[usize::from(room_bits)];
+            let touched = block.touched;
+            let place = block.take(1 << room_bits);
+            self.held_bytes += block.touched - touched;
             *window = Window { room_bits, place, len: slot_number(past.len()) };
             self.room(window)[..past.len()].copy_from_slice(&past);
         }
@@ -80,14 +85,17 @@ impl Windows {
     pub fn release(&mut self, window: &mut Window) {
         let Window { room_bits, place, .. } = std::mem::take(window);
         if room_bits > 0 {
-            self.blocks[usize::from(room_bits)].give(place, 1 << room_bits);
+            let block = &mut self.blocks[usize::from(room_bits)];
+            let touched = block.touched;
+            block.give(place, 1 << room_bits);
+            self.held_bytes -= touched - block.touched;
         }
     }
 
     /// Bytes of memory held, also by room that nobody uses now.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.blocks.iter().map(|block| block.touched).sum()
+        self.held_bytes
     }
 
     fn room(&mut self, window: &Window) -> &mut [u8] {
@@ -195,6 +203,8 @@ mod tests {
                 let used: usize = crowd.iter().filter(|(window, _)| window.room_bits > 0)
                     .map(|(window, _)| 1 << window.room_bits).sum();
                 prop_assert!(windows.held_bytes() >= used);
+                let touched: usize = windows.blocks.iter().map(|block| block.touched).sum();
+                prop_assert_eq!(windows.held_bytes(), touched);
             }
             for (window, _) in &mut crowd {
                 windows.release(window);
