@@ -209,6 +209,11 @@ impl Transport for Socket {
         }
     }
 
+    fn read_both(&mut self, first: &mut [u8], rest: &mut [u8]) -> io::Result<usize> {
+        let count = self.read(first)?;
+        Ok(if count == first.len() { count + self.read(rest).unwrap_or(0) } else { count })
+    }
+
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let written = slices.iter().map(|slice| slice.len()).sum();
         self.1.borrow_mut().written += written;

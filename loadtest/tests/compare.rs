@@ -66,6 +66,26 @@ fn publications_reach_the_subscribers_of_all_that_have_a_broadcast() {
 }
 
 #[test]
+fn those_that_cannot_compress_are_left_out_where_messages_are_compressed() {
+    let Some(directory) = directory_if_tidegate_is_built() else {
+        return;
+    };
+    // The floor would otherwise fail, for it agrees to nothing.
+    let output = compare(directory.path(), &["--scenario", "deflate-twins", "--server", "floor"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let figures = figures(directory.path());
+    let contests = figures["contests"].as_array().unwrap();
+    let titles: Vec<_> = contests.iter().map(|contest| contest["title"].as_str()).collect();
+    assert_eq!(titles, [Some("tidegate")]);
+    let contenders = contests[0]["contenders"].as_array().unwrap();
+    let names: Vec<_> = contenders.iter().map(|contender| contender["name"].as_str()).collect();
+    assert_eq!(names, [Some("compressed"), Some("plain")]);
+
+    let output = compare(directory.path(), &["--scenario", "deflate-echo", "--server", "floor"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     for options in [
         &["--server", "unknown"][..],

@@ -54,12 +54,31 @@ fn the_servers_of_loadtest_are_measured_and_the_report_is_written() {
 }
 
 #[test]
+fn idle_connections_that_agreed_on_compression_have_a_row() {
+    let program = Path::new(env!("CARGO_BIN_EXE_loadtest")).with_file_name("tidegate");
+    if !program.exists() {
+        return;
+    }
+    let directory = TempDir::new().unwrap();
+    let rows = "tidegate,tidegate-compressed";
+    let output = study(directory.path(), &["--connections", "50", "--rows", rows]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    for row in figures(directory.path())["servers"]["rows"].as_array().unwrap() {
+        let outcome = &row["outcome"];
+        assert_eq!(outcome["kind"], "measured", "{row}");
+        // Who offered compression insists on it.
+        assert_eq!(outcome["failures"]["count"], 0, "{row}");
+        assert_eq!(outcome["cycles"][1]["echoes_verified"], 50, "{row}");
+    }
+}
+
+#[test]
 fn what_is_missing_is_skipped_and_the_parts_of_other_runs_are_kept() {
     let directory = TempDir::new().unwrap();
     let nowhere = directory.path().join("nowhere");
     let nowhere = nowhere.to_str().unwrap();
     let options =
-        ["--rows", "tidegate,epoll-gobwas,bun", "--tidegate", nowhere, "--peers", nowhere];
+        ["--rows", "tidegate,tidegate-compressed,bun", "--tidegate", nowhere, "--peers", nowhere];
     let output = study(directory.path(), &options);
     assert!(output.status.success(), "{}", stderr(&output));
     let skipped = figures(directory.path());

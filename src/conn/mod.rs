@@ -15,9 +15,10 @@
 //! | 4 | `flags` | what was agreed |
 //! | 1 | padding | |
 //!
-//! The way of bytes: [`receive`] reads and decodes, [`inflate`] unpacks what came compressed,
-//! [`handshake`] answers the request, services write into [`outgoing`], where [`deflation`] packs
-//! what is to be compressed and [`contexts`] holds what may be referred back to, [`send`] writes it out,
+//! The way of bytes: [`read`] takes them from the socket, [`receive`] decodes them, [`inflate`] unpacks
+//! what came compressed, [`handshake`] answers the request, services write into [`outgoing`], where
+//! [`deflation`] packs what is to be compressed and [`contexts`] holds what may be referred back to,
+//! [`send`] writes it out,
 //! [`lifecycle`] opens and closes, [`idle`] acts when time has passed.
 
 mod connections;
@@ -35,11 +36,13 @@ mod lines;
 mod outgoing;
 mod publish;
 mod pushed;
+mod read;
 mod receive;
 mod run_queue;
 mod send;
 mod settings;
 mod table;
+mod volley;
 
 pub use connections::Connections;
 pub use contexts::context_bytes_max;

@@ -95,19 +95,26 @@ impl Outgoing {
     }
 
     /// Adds a frame with a copy of `payload`. Of all kinds, lines have only text.
+    #[inline]
     pub(crate) fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
-        if self.framing == Framing::Lines {
-            if opcode == Opcode::Text {
-                write_line(payload, &mut self.cork);
-            }
-            return;
-        }
-        if self.compressed_frame(opcode, payload) {
+        if self.framing != Framing::WebSocket && self.framed_otherwise(opcode, payload) {
             return;
         }
         self.cork.reserve(SERVER_HEADER_BYTES_MAX + payload.len());
         ServerHeader::new(opcode, payload.len()).append_to(&mut self.cork);
         self.cork.extend_from_slice(payload);
+    }
+
+    /// Adds what the connection speaks instead of a plain frame; whether there is such a thing for
+    /// this frame.
+    fn framed_otherwise(&mut self, opcode: Opcode, payload: &[u8]) -> bool {
+        if self.framing == Framing::Lines {
+            if opcode == Opcode::Text {
+                write_line(payload, &mut self.cork);
+            }
+            return true;
+        }
+        self.compressed_frame(opcode, payload)
     }
 
     /// Adds the frame compressed, if that was agreed and makes it shorter; whether it did.
@@ -124,10 +131,10 @@ impl Outgoing {
 
     /// Adds a frame whose payload lies at `range` of the read buffer.
     pub(crate) fn frame_in_place(&mut self, opcode: Opcode, payload: &[u8], range: Range<usize>) {
-        if payload.len() <= COPIED_BYTES_MAX || self.framing == Framing::Lines {
+        if payload.len() <= COPIED_BYTES_MAX {
             return self.frame(opcode, payload);
         }
-        if self.compressed_frame(opcode, payload) {
+        if self.framing != Framing::WebSocket && self.framed_otherwise(opcode, payload) {
             return;
         }
         ServerHeader::new(opcode, payload.len()).append_to(&mut self.cork);

@@ -7,10 +7,12 @@
 //!                            └── Order::Sender ──────┴──► members of the topic ◄───┘
 //! ```
 
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::pushed::{Form, Pushed};
+use super::volley::Volley;
 use super::{Conn, Connections, Flags, Phase};
 use crate::config::SlowPolicy;
 use crate::http::Rejection;
@@ -21,7 +23,7 @@ use crate::services::{
     CloseReason, CloseRequest, Effect, Effects, Letter, Letterbox, Order, Peer, Publication,
     Welcome,
 };
-use crate::timer::Millis;
+use crate::timer::{Millis, Tick};
 use crate::ws::{CloseCode, EncodedFrame};
 
 /// What one loop asks of another.
@@ -184,7 +186,7 @@ impl<S: Transport> Connections<S> {
 
     /// Gives a publication to the members of its topic on all loops: one letter per loop.
     fn publish(&mut self, route: u8, publication: &Publication) {
-        self.counters.publications.add(1);
+        self.counters.publications.add(1 + publication.more.len() as u64);
         for other in (0..self.loop_count).filter(|other| *other != self.loop_index) {
             self.mail_out.push((other, Mail(Errand::Deliver(route, publication.clone()))));
         }
@@ -198,18 +200,39 @@ impl<S: Transport> Connections<S> {
             .except
             .filter(|peer| peer.loop_index == self.loop_index)
             .map(|peer| peer.key);
+        let recipients = members.iter().map(|member| member.key).filter(|key| Some(*key) != except);
         let options = &self.router.socket(route).options;
-        let mut pushed = Pushed::new(publication.frame.clone(), options);
         self.is_walking_members = true;
-        for member in members.iter().filter(|member| Some(member.key) != except) {
-            self.push_shared(member.key, &mut pushed);
+        if publication.more.is_empty() {
+            let mut pushed = Pushed::new(publication.frame.clone(), options);
+            recipients.for_each(|key| self.push_shared(key, &mut pushed));
+            self.settle(&pushed);
+        } else {
+            let mut volley = Volley::new(publication.frames(), options);
+            recipients.for_each(|key| self.push_volley(key, &mut volley));
+            volley.alone.iter().for_each(|pushed| self.settle(pushed));
+            volley.forms().for_each(|form| self.backlog.settle(form.id));
         }
         self.is_walking_members = false;
-        self.settle(&pushed);
         let hub = &mut self.router.socket(route).hub;
         hub.restore_members(topic, members);
         for mut subscriptions in self.left_while_walking.drain(..) {
             hub.unsubscribe_all(&mut subscriptions);
+        }
+    }
+
+    /// Puts several publications into a connection's queue: as one piece where nothing stands in the
+    /// way, else one by one.
+    fn push_volley(&mut self, key: ConnKey, volley: &mut Volley) {
+        let bytes_max = self.settings.backlog_hard_bytes;
+        if let Some(conn) = self.table.get_mut(key).filter(|conn| conn.phase == Phase::Open)
+            && let Some(form) = volley.form(conn.flags, &mut self.backlog)
+            && volley.has_room(&conn.queue, form, bytes_max, &self.backlog)
+        {
+            return enqueue(conn, key, form, &mut self.backlog, &mut self.dirty, self.tick);
+        }
+        for pushed in &mut volley.alone {
+            self.push_shared(key, pushed);
         }
     }
 
@@ -254,10 +277,7 @@ impl<S: Transport> Connections<S> {
         if mark.is_reached(&conn.queue, form, &self.backlog) {
             return self.push_to_full(key, form, mark);
         }
-        self.backlog.push_frame(&mut conn.queue, form.id, self.tick);
-        if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
-            self.dirty.push_back(key);
-        }
+        enqueue(conn, key, form, &mut self.backlog, &mut self.dirty, self.tick);
     }
 
     /// As [`Connections::push_shared`], for a connection whose backlog is at its mark.
@@ -288,10 +308,7 @@ impl<S: Transport> Connections<S> {
                 }
             }
         }
-        self.backlog.push_frame(&mut conn.queue, form.id, self.tick);
-        if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
-            self.dirty.push_back(key);
-        }
+        enqueue(conn, key, form, &mut self.backlog, &mut self.dirty, self.tick);
         if is_full {
             // What made room for the frame may have made enough to read on.
             self.resume_reading(key);
@@ -307,6 +324,23 @@ impl<S: Transport> Connections<S> {
         } else {
             self.router.socket(conn.route).hub.unsubscribe_all(&mut subscriptions);
         }
+    }
+}
+
+/// Puts a form of a frame into a connection's queue, and the connection among those that are written
+/// at the end of the turn.
+#[inline]
+fn enqueue<S>(
+    conn: &mut Conn<S>,
+    key: ConnKey,
+    form: Form,
+    backlog: &mut Backlog,
+    dirty: &mut VecDeque<ConnKey>,
+    tick: Tick,
+) {
+    backlog.push_frame(&mut conn.queue, form.id, tick);
+    if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
+        dirty.push_back(key);
     }
 }
 

@@ -32,8 +32,17 @@ pub(super) struct Form {
 
 impl Form {
     fn share(frame: EncodedFrame, backlog: &mut Backlog) -> Self {
+        Self::share_in_a_row(frame, Box::default(), backlog)
+    }
+
+    /// As one form, several frames that end there.
+    pub(super) fn share_in_a_row(
+        frame: EncodedFrame,
+        ends: Box<[u32]>,
+        backlog: &mut Backlog,
+    ) -> Self {
         let frame_bytes = frame.as_bytes().len();
-        Self { id: backlog.share(frame), frame_bytes }
+        Self { id: backlog.share_in_a_row(frame, ends), frame_bytes }
     }
 }
 

@@ -6,15 +6,14 @@ use std::ops::Range;
 
 use super::inflate::{InflateTerms, NotInflated};
 use super::outgoing::Framing;
+use super::read::Read;
 use super::{ConnSettings, Connections, Flags, Outgoing, Phase};
 use crate::key::{ConnKey, Link};
+use crate::metrics::Counters;
 use crate::pool::ReadBuffer;
 use crate::reactor::Transport;
 use crate::services::{CloseReason, Effects, Message, Peer, Requested, Service};
-use crate::ws::{
-    CLIENT_CONTROL_FRAME_BYTES_MAX, CloseCode, Decoder, Event, MessageKind, Opcode, Violation,
-    parse_close,
-};
+use crate::ws::{CloseCode, Decoder, Event, MessageKind, Opcode, Violation, parse_close};
 
 /// Whether there may be more to do for the connection right now.
 enum Step {
@@ -37,18 +36,6 @@ pub(super) enum Stop {
     ShareUsed,
     /// The service asked for a close.
     ServiceClose,
-}
-
-/// What one read gave.
-enum Read {
-    Failed,
-    Ended,
-    Got {
-        filled_the_room: bool,
-    },
-    /// There was no memory to read into; the connection is being ended.
-    NoRoom,
-    Nothing,
 }
 
 impl<S: Transport> Connections<S> {
@@ -102,10 +89,11 @@ impl<S: Transport> Connections<S> {
             None => std::mem::take(&mut self.receive_buffer),
         };
         let read = if has_undecoded {
-            Read::Got { filled_the_room: true }
+            Read::Got { behind: 0, filled_the_room: true }
         } else {
             self.read(key, &mut buffer)
         };
+
         let step = match read {
             Read::Failed => {
                 self.kill(key, CloseReason::Reset);
@@ -118,8 +106,13 @@ impl<S: Transport> Connections<S> {
                 self.input_ended(key);
                 Step::Done
             }
-            Read::Got { filled_the_room } => {
+            Read::Got { behind, filled_the_room } => {
                 self.handle(key, &mut buffer);
+                if behind > 0 {
+                    self.keep(key, carry, buffer);
+                    self.receive_behind(key, behind);
+                    return self.after_read(key, filled_the_room);
+                }
                 self.after_read(key, filled_the_room)
             }
             Read::NoRoom => Step::Done,
@@ -129,50 +122,25 @@ impl<S: Transport> Connections<S> {
         step
     }
 
-    /// One read into the free room of `buffer`, which grows if it has none.
-    fn read(&mut self, key: ConnKey, buffer: &mut ReadBuffer) -> Read {
-        let Some(conn) = self.table.get_mut(key) else { return Read::Nothing };
-        if buffer.filled == buffer.bytes.len() {
-            let message_bytes_max = match conn.phase {
-                Phase::Open => self.router.socket(conn.route).options.message_bytes_max,
-                Phase::Closing
-                | Phase::Dead
-                | Phase::Handshake
-                | Phase::Lingering
-                | Phase::Refusing => self.settings.head_bytes_max,
-            };
-            // Longer than any header, so it covers a message and its header as well.
-            let bytes_max = message_bytes_max + CLIENT_CONTROL_FRAME_BYTES_MAX;
-            if self.buffers.grow(&mut buffer.bytes, bytes_max).is_err() {
-                self.overloaded(key);
-                return Read::NoRoom;
-            }
+    /// The same read has filled a carry, which is dealt with, and gone on into the receive buffer.
+    fn receive_behind(&mut self, key: ConnKey, bytes: usize) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if conn.phase != Phase::Open {
+            return;
         }
-        let Some(conn) = self.table.get_mut(key) else { return Read::Nothing };
-        let room = &mut buffer.bytes[buffer.filled..];
-        let room_bytes = room.len();
-        loop {
-            return match conn.socket.read(room) {
-                Ok(0) => Read::Ended,
-                Ok(count) => {
-                    buffer.filled += count;
-                    if conn.phase == Phase::Open {
-                        conn.seen = self.tick;
-                        conn.flags.clear(Flags::PING_UNWRITTEN);
-                        if conn.flags.take(Flags::PINGED) {
-                            self.arm(key);
-                        }
-                    }
-                    Read::Got { filled_the_room: count == room_bytes }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    conn.flags.clear(Flags::INPUT_ENDING);
-                    Read::Nothing
-                }
-                Err(_) => Read::Failed,
-            };
+        debug_assert!(conn.carry.is_none(), "a carry that was filled to its message's end is done");
+        let carry = conn.carry;
+        let mut buffer = std::mem::take(&mut self.receive_buffer);
+        buffer.filled = bytes;
+        if conn.flags.has(Flags::PAUSED)
+            || conn.flags.has(Flags::MAIL_PAUSED)
+            || conn.flags.has(Flags::UNDECODED)
+        {
+            conn.flags.set(Flags::UNDECODED);
+        } else {
+            self.receive_frames(key, &mut buffer);
         }
+        self.keep(key, carry, buffer);
     }
 
     /// A read that did not fill its room took all there was, and the next byte gives an edge,
@@ -266,8 +234,9 @@ impl<S: Transport> Connections<S> {
             requested: &mut self.requested,
             messages: 0,
             message_bytes: 0,
+            pongs: 0,
         };
-        let (mut inflated_bytes, mut pongs) = (0, 0);
+        let mut inflated_bytes = 0;
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max)
             .taking_compressed(conn.flags.deflate_window_bits().is_some());
         let mut must_flush = false;
@@ -282,6 +251,15 @@ impl<S: Transport> Connections<S> {
             }
             if inflated_bytes >= INFLATED_BYTES_MAX {
                 break Stop::ShareUsed;
+            }
+            match decoder.next_short(arrived) {
+                Ok(Some((kind, payload))) => {
+                    delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
+                    must_flush = is_full(delivery.outgoing, delivery.requested, &self.settings);
+                    continue;
+                }
+                Err(violation) => break Stop::Broken(violation),
+                Ok(None) => {}
             }
             match decoder.next(arrived) {
                 Ok(None) => break Stop::NeedMore,
@@ -306,17 +284,11 @@ impl<S: Transport> Connections<S> {
                 Ok(Some(Event::Ping(payload))) => {
                     delivery.outgoing.frame(Opcode::Pong, &arrived[payload]);
                 }
-                Ok(Some(Event::Pong(_))) => pongs += 1,
+                Ok(Some(Event::Pong(_))) => delivery.pongs += 1,
             }
             must_flush = is_full(delivery.outgoing, delivery.requested, &self.settings);
         };
-        if delivery.messages > 0 {
-            self.counters.messages_in.add(delivery.messages);
-            self.counters.message_bytes_in.add(delivery.message_bytes);
-        }
-        if pongs > 0 {
-            self.counters.pongs_in.add(pongs);
-        }
+        delivery.count(&self.counters);
         stop
     }
 
@@ -406,6 +378,7 @@ struct Delivery<'d> {
     requested: &'d mut Requested,
     messages: u64,
     message_bytes: u64,
+    pongs: u64,
 }
 
 impl Delivery<'_> {
@@ -417,6 +390,16 @@ impl Delivery<'_> {
         let mut effects = Effects::on(self.route_number, self.peer, place, outgoing, requested);
         self.service.on_message(self.peer, Message::new(kind, payload), &mut effects);
     }
+
+    fn count(&self, counters: &Counters) {
+        if self.messages > 0 {
+            counters.messages_in.add(self.messages);
+            counters.message_bytes_in.add(self.message_bytes);
+        }
+        if self.pongs > 0 {
+            counters.pongs_in.add(self.pongs);
+        }
+    }
 }
 
 /// What the payload of a close frame comes to.
@@ -427,14 +410,18 @@ fn close_stop(payload: &[u8]) -> Stop {
     }
 }
 
-/// Whether enough has gathered to be dealt with before more is made: a large message goes out while
-/// it is still in the cache that it was unmasked in.
+/// Whether enough has gathered to be dealt with before more is made. Large payloads wait where they
+/// were read: a write for two of 64 KiB costs less than two, and for more they leave the cache that
+/// they were unmasked in.
 pub(super) fn is_full(outgoing: &Outgoing, requested: &Requested, settings: &ConnSettings) -> bool {
-    outgoing.bytes() >= settings.backlog_high_bytes || requested.effects.len() >= EFFECTS_MAX
+    outgoing.cork_bytes().len() >= settings.backlog_high_bytes
+        || outgoing.bytes() >= settings.backlog_high_bytes + IN_PLACE_BYTES_MORE
+        || requested.effects.len() >= EFFECTS_MAX
 }
 
 /// Effects noted by one connection's messages before they are carried out.
 const EFFECTS_MAX: usize = 1024;
+const IN_PLACE_BYTES_MORE: usize = 64 << 10;
 /// Bytes that one connection's messages come to before others get their turn: a few that were sent
 /// may unfold to a thousand times as many.
 const INFLATED_BYTES_MAX: usize = 512 << 10;

@@ -133,7 +133,9 @@ impl<S: Transport> Connections<S> {
             if conn.queue.is_empty() {
                 break;
             }
-            self.backlog.join(&mut conn.queue, &mut self.buffers, self.now);
+            if !self.backlog.is_single(&conn.queue) {
+                self.backlog.join(&mut conn.queue, &mut self.buffers, self.now);
+            }
             let (offered, result) = match self.backlog.only_slice(&conn.queue) {
                 // Most often there is one, and no list of many need be laid out.
                 Some(only) => (only.len(), conn.socket.write(&[IoSlice::new(only)])),
@@ -186,7 +188,10 @@ impl<S: Transport> Connections<S> {
     pub(super) fn resume_reading(&mut self, key: ConnKey) {
         let below = self.settings.backlog_high_bytes / 2;
         let Some(conn) = self.table.get_mut(key) else { return };
-        if conn.queue.bytes() < below && conn.flags.take(Flags::PAUSED) {
+        if conn.flags.has(Flags::PAUSED)
+            && conn.queue.bytes() < below
+            && conn.flags.take(Flags::PAUSED)
+        {
             self.run_queue.push(&mut self.table, key);
             self.arm(key);
         }

@@ -90,7 +90,10 @@ struct Block {
 #[derive(Debug)]
 struct SharedFrame {
     frame: EncodedFrame,
-    recipients: u32,
+    /// Where each of its messages ends, if it holds several.
+    ends: Box<[u32]>,
+    /// Segments that refer to it, and whoever shares it until that is settled.
+    holders: u32,
 }
 
 impl Backlog {
@@ -145,34 +148,52 @@ impl Backlog {
     /// Enters a frame into the table of shared frames. Push it to its recipients, then
     /// [`settle`](Backlog::settle) it.
     pub fn share(&mut self, frame: EncodedFrame) -> FrameId {
-        FrameId(slot_number(self.frames.insert(SharedFrame { frame, recipients: 0 })))
+        self.share_in_a_row(frame, Box::default())
+    }
+
+    /// As [`share`](Backlog::share), of several messages behind each other, which end there.
+    pub fn share_in_a_row(&mut self, frame: EncodedFrame, ends: Box<[u32]>) -> FrameId {
+        let shared = SharedFrame { frame, ends, holders: 1 };
+        FrameId(slot_number(self.frames.insert(shared)))
     }
 
     /// Appends a shared frame.
     pub fn push_frame(&mut self, queue: &mut OutQueue, id: FrameId, tick: Tick) {
         let Some(shared) = self.frames.get_mut(id.0 as usize) else { return };
-        shared.recipients += 1;
+        shared.holders += 1;
         let length = shared.frame.as_bytes().len();
         let (content, kind) = (id.0, Kind::Frame);
         let segment = Segment { next: Link::NONE, since: tick, content, kind, continues: false };
         self.append(queue, segment, length);
     }
 
-    /// Whether at least `count` segments wait: for pushed messages, at least as many of them.
+    /// Whether at least so many pushed messages wait, the one that is partly written included. What
+    /// else waits counts by segments.
     #[must_use]
     pub fn holds(&self, queue: &OutQueue, count: usize) -> bool {
         // The smallest is an empty line of one byte, so a short queue need not be walked.
         if queue.bytes() < count {
             return false;
         }
-        let mut at = queue.head;
-        for _ in 1..count {
-            match self.segment(at) {
-                Some(segment) => at = segment.next,
-                None => return false,
-            }
+        let (mut at, mut written) = (queue.head, queue.head_written);
+        let mut left = count;
+        while left > 0
+            && let Some(segment) = self.segment(at)
+        {
+            left = left.saturating_sub(self.messages(segment, std::mem::take(&mut written)));
+            at = segment.next;
         }
-        self.segment(at).is_some()
+        left == 0
+    }
+
+    /// Messages in a segment of which so many bytes are out.
+    fn messages(&self, segment: &Segment, written: u32) -> usize {
+        match self.frames.get(segment.content as usize) {
+            Some(shared) if segment.kind == Kind::Frame && !shared.ends.is_empty() => {
+                shared.ends.iter().filter(|end| **end > written).count()
+            }
+            _ => 1,
+        }
     }
 
     fn frame(&self, segment: &Segment) -> Option<&EncodedFrame> {
@@ -182,11 +203,24 @@ impl Backlog {
         }
     }
 
-    /// Forgets a shared frame that found no recipient.
+    /// No more recipients will come: the frame is forgotten with its last one.
     pub fn settle(&mut self, id: FrameId) {
-        if self.frames.get(id.0 as usize).is_some_and(|shared| shared.recipients == 0) {
-            self.frames.remove(id.0 as usize);
+        self.let_go(id.0);
+    }
+
+    fn let_go(&mut self, frame: u32) {
+        let Some(shared) = self.frames.get_mut(frame as usize) else { return };
+        shared.holders -= 1;
+        if shared.holders == 0 {
+            self.frames.remove(frame as usize);
         }
+    }
+
+    /// Whether all that waits is one segment, if anything does.
+    #[must_use]
+    #[inline]
+    pub fn is_single(&self, queue: &OutQueue) -> bool {
+        queue.head == queue.tail
     }
 
     /// What is to be written next, if it is all that waits and lies in one piece.
@@ -280,7 +314,10 @@ impl Backlog {
                 self.pop(&mut rest, buffers);
                 continue;
             }
-            let length = self.content(segment).len();
+            if written > 0 && unwanted(segment) {
+                self.keep_begun(index, written);
+            }
+            let length = self.content(&self.segments[index as usize]).len();
             let kept = std::mem::take(&mut rest.head);
             rest.head = std::mem::take(&mut self.segments[index as usize].next);
             match queue.tail.index() {
@@ -289,6 +326,20 @@ impl Backlog {
             }
             queue.tail = kept;
             queue.bytes += byte_count(length) - written;
+        }
+    }
+
+    /// Of several messages in one segment, drops those of which no byte is out.
+    fn keep_begun(&mut self, index: u32, written: u32) {
+        let segment = &self.segments[index as usize];
+        let Some(shared) = self.frames.get(segment.content as usize) else { return };
+        let end = shared.ends.iter().copied().find(|end| *end > written);
+        if let Some(end) = end.filter(|_| segment.kind == Kind::Frame) {
+            let begun = shared.frame.cut(end as usize);
+            // Shared with nobody: the segment holds it alone.
+            let own = self.share(begun).0;
+            let row = std::mem::replace(&mut self.segments[index as usize].content, own);
+            self.let_go(row);
         }
     }
 
@@ -330,16 +381,9 @@ impl Backlog {
         if queue.head.is_none() {
             queue.tail = Link::NONE;
         }
-        let content = segment.content as usize;
         match segment.kind {
-            Kind::Block => buffers.give(self.blocks.remove(content).buffer),
-            Kind::Frame => {
-                let shared = &mut self.frames[content];
-                shared.recipients -= 1;
-                if shared.recipients == 0 {
-                    self.frames.remove(content);
-                }
-            }
+            Kind::Block => buffers.give(self.blocks.remove(segment.content as usize).buffer),
+            Kind::Frame => self.let_go(segment.content),
         }
         if self.segments.is_empty() {
             // The slabs hold only what slow readers owe; give the peak back when all caught up.

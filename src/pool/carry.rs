@@ -45,6 +45,20 @@ impl ReadBuffer {
         self.progress.kept_bytes(self.filled)
     }
 
+    /// Where the message ends that has begun, if that is known and it is all there is.
+    #[must_use]
+    pub fn message_end(&self) -> Option<usize> {
+        self.progress.message_end(self.arrived())
+    }
+
+    /// Room for what must be kept and what it will grow to: for the whole message, once a good part
+    /// of it has arrived. A header alone may promise anything.
+    fn wanted_bytes(&self) -> usize {
+        let kept_bytes = self.kept_bytes();
+        let whole = self.message_end().map_or(0, |end| end - self.progress.consumed());
+        whole.min(kept_bytes.saturating_mul(TRUST)).max(kept_bytes)
+    }
+
     /// Moves what must be kept to the front.
     pub fn close_up(&mut self) {
         self.filled = self.progress.close_up(&mut self.bytes, self.filled);
@@ -78,7 +92,10 @@ impl Carries {
         buffers: &mut Buffers,
         now: Millis,
     ) -> Result<Link, OverBudget> {
-        let room = buffers.take(shared.kept_bytes(), now)?;
+        let room = match buffers.take(shared.wanted_bytes(), now) {
+            Ok(room) => room,
+            Err(OverBudget) => buffers.take(shared.kept_bytes(), now)?,
+        };
         let index = self.slots.insert(shared.copy_kept(room));
         Ok(Link::to(slot_number(index)))
     }
@@ -116,3 +133,6 @@ impl Carries {
         self.slots.len()
     }
 }
+
+/// Times what has arrived of a message that is set aside for the whole.
+const TRUST: usize = 4;

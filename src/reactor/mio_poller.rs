@@ -4,7 +4,7 @@
 //! platform; the loop instead relies on what epoll does (see [`Poller`]), which saves a system
 //! call per message.
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
+use rustix::io::{readv, writev};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::event_loop::MAILBOX_TOKEN;
 use super::mailbox::Wake;
@@ -110,16 +112,23 @@ impl Poller for MioPoller {
     }
 }
 
+/// The calls are made by rustix, which leaves the C library out: in a process with threads it marks
+/// each of them as a place where a thread may be cancelled.
 impl Transport for TcpStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Read::read(self, buffer)
+        let (count, _) = recv(self, buffer, RecvFlags::empty())?;
+        Ok(count)
+    }
+
+    fn read_both(&mut self, first: &mut [u8], rest: &mut [u8]) -> io::Result<usize> {
+        Ok(readv(self, &mut [IoSliceMut::new(first), IoSliceMut::new(rest)])?)
     }
 
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match slices {
-            [slice] => Write::write(self, slice),
-            slices => self.write_vectored(slices),
-        }
+        Ok(match slices {
+            [slice] => send(self, slice, SendFlags::NOSIGNAL)?,
+            slices => writev(self, slices)?,
+        })
     }
 
     fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -45,6 +45,12 @@ pub trait Transport {
     /// `WouldBlock` when nothing is there, anything else when the connection has failed.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
+    /// Reads what is there into `first` and, when that is full, on into `rest`.
+    ///
+    /// # Errors
+    /// As [`Transport::read`].
+    fn read_both(&mut self, first: &mut [u8], rest: &mut [u8]) -> io::Result<usize>;
+
     /// Writes as much of the slices as fits. All output goes through this one function.
     ///
     /// # Errors

@@ -79,12 +79,41 @@ pub(crate) struct Requested {
     pub(crate) ignored: u64,
 }
 
-/// A frame for all members of a topic but one.
+/// A frame for all members of a topic but one, and those that were published right behind it.
 #[derive(Clone, Debug)]
 pub(crate) struct Publication {
     pub(crate) topic: Arc<str>,
     pub(crate) frame: EncodedFrame,
+    /// They travel together, so that each member is looked at once for all of them.
+    pub(crate) more: Vec<EncodedFrame>,
     pub(crate) except: Option<Peer>,
+}
+
+impl Publication {
+    fn new(topic: &Arc<str>, frame: EncodedFrame, except: Option<Peer>) -> Self {
+        Self { topic: Arc::clone(topic), frame, more: Vec::new(), except }
+    }
+
+    /// All its frames, in their order.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = &EncodedFrame> + Clone {
+        std::iter::once(&self.frame).chain(&self.more)
+    }
+
+    /// Takes another one along, if it is for the same members and both are short.
+    fn takes(&mut self, next: &Self) -> bool {
+        let is_short = |frame: &EncodedFrame| {
+            frame.as_bytes().len() <= TOGETHER_FRAME_BYTES_MAX && !frame.is_joinable()
+        };
+        let fits = self.more.len() < TOGETHER_FRAMES_MAX - 1
+            && is_short(&self.frame)
+            && is_short(&next.frame)
+            && self.except == next.except
+            && (Arc::ptr_eq(&self.topic, &next.topic) || self.topic == next.topic);
+        if fits {
+            self.more.push(next.frame.clone());
+        }
+        fits
+    }
 }
 
 /// In which order the members of a topic see what is published to it.
@@ -201,8 +230,7 @@ impl<'e> Effects<'e> {
 
     /// Sends a frame to every member of a topic, on all loops.
     pub fn publish(&mut self, topic: &Arc<str>, frame: EncodedFrame, order: Order) {
-        let publication = Publication { topic: Arc::clone(topic), frame, except: None };
-        self.requested.effects.push(Effect::Publish(self.route, publication, order));
+        self.request_publication(Publication::new(topic, frame, None), order);
     }
 
     /// As [`Effects::publish`], to all but one.
@@ -213,8 +241,18 @@ impl<'e> Effects<'e> {
         frame: EncodedFrame,
         order: Order,
     ) {
-        let publication = Publication { topic: Arc::clone(topic), frame, except: Some(except) };
-        self.requested.effects.push(Effect::Publish(self.route, publication, order));
+        self.request_publication(Publication::new(topic, frame, Some(except)), order);
+    }
+
+    fn request_publication(&mut self, publication: Publication, order: Order) {
+        let effects = &mut self.requested.effects;
+        if let Some(Effect::Publish(route, last, last_order)) = effects.last_mut()
+            && (*route, *last_order) == (self.route, order)
+            && last.takes(&publication)
+        {
+            return;
+        }
+        effects.push(Effect::Publish(self.route, publication, order));
     }
 
     /// Sends a letter to this service's instance on a loop, in the order of sending.
@@ -231,3 +269,8 @@ impl<'e> Effects<'e> {
         }
     }
 }
+
+/// Publications that travel together at most, and the longest that do: beyond that there is little
+/// to save, and marks and policies are to judge messages rather than heaps of them.
+const TOGETHER_FRAMES_MAX: usize = 16;
+const TOGETHER_FRAME_BYTES_MAX: usize = 1024;

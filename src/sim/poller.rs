@@ -175,6 +175,18 @@ impl Transport for SimSocket {
         Ok(count)
     }
 
+    fn read_both(&mut self, first: &mut [u8], rest: &mut [u8]) -> io::Result<usize> {
+        let count = self.read(first)?;
+        if count < first.len() || self.network.state().streams[self.id].to_server.is_empty() {
+            return Ok(count);
+        }
+        // Both are one call, which is interrupted at its beginning or not at all.
+        let stream = &mut self.network.state().streams[self.id];
+        let more = rest.len().min(stream.to_server.len());
+        stream.to_server.read_exact(&mut rest[..more])?;
+        Ok(count + more)
+    }
+
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut state = self.network.state();
         if state.is_interrupted() {

@@ -136,6 +136,17 @@ impl Progress {
         self.message_len as usize + filled.saturating_sub(self.frame_at as usize)
     }
 
+    /// Where the message ends that has begun in a buffer, if its header has arrived and it is one
+    /// frame and not one of several.
+    #[must_use]
+    pub fn message_end(&self, arrived: &[u8]) -> Option<usize> {
+        let frame_at = self.frame_at as usize;
+        let (header, header_len) = parse_header(arrived.get(frame_at..)?).ok()??;
+        let is_whole = header.fin && self.message_len == 0 && !header.opcode.is_control();
+        let payload_len = usize::try_from(header.payload_len).ok()?;
+        if is_whole { (frame_at + header_len).checked_add(payload_len) } else { None }
+    }
+
     /// The two parts that must be kept: pieces of a message, and what has not been consumed. They
     /// belong one after the other, and then [`Progress::closed_up`] says where things are.
     #[must_use]
@@ -199,8 +210,8 @@ impl<'c> Decoder<'c> {
     /// A [`Violation`] as soon as it is certain: a header is judged before its payload arrives,
     /// text at the byte that makes it invalid. The decoder must not be used after it.
     pub fn next(&mut self, input: &mut [u8]) -> Result<Option<Event>, Violation> {
-        if let Some(message) = self.next_whole(input) {
-            return message.map(Some);
+        if let Some((kind, payload)) = self.next_short(input)? {
+            return Ok(Some(Event::Message { kind, is_compressed: false, payload }));
         }
         loop {
             let frame_at = self.progress.frame_at as usize;
@@ -229,26 +240,37 @@ impl<'c> Decoder<'c> {
         }
     }
 
-    /// What nearly all frames are: a short message of its own, all of which has arrived. Anything
-    /// else, and all that may be wrong but the text, is left to the general way.
-    fn next_whole(&mut self, input: &mut [u8]) -> Option<Result<Event, Violation>> {
+    /// What nearly all frames are: a short message of its own, uncompressed, all of which has
+    /// arrived. `None` for anything else, which [`Decoder::next`] knows what to do with.
+    ///
+    /// # Errors
+    /// [`Violation::TextNotUtf8`].
+    #[inline]
+    pub fn next_short(
+        &mut self,
+        input: &mut [u8],
+    ) -> Result<Option<(MessageKind, Range<usize>)>, Violation> {
         if self.state.fragmented.is_some() || self.progress.unmasked > 0 {
-            return None;
+            return Ok(None);
         }
         let frame_at = self.progress.frame_at as usize;
-        let (kind, key, header_len, payload_len) = short_header(input.get(frame_at..)?)?;
+        let Some((kind, key, header_len, payload_len)) =
+            input.get(frame_at..).and_then(short_header)
+        else {
+            return Ok(None);
+        };
         let payload_at = frame_at + header_len;
         let payload = payload_at..payload_at + payload_len;
-        let bytes = input.get_mut(payload.clone())?;
+        let Some(bytes) = input.get_mut(payload.clone()) else { return Ok(None) };
         if payload_len > self.message_bytes_max {
-            return None;
+            return Ok(None);
         }
         super::apply_mask(bytes, key, 0);
         if kind == MessageKind::Text && simdutf8::basic::from_utf8(bytes).is_err() {
-            return Some(Err(Violation::TextNotUtf8));
+            return Err(Violation::TextNotUtf8);
         }
         self.progress.frame_at = offset(payload.end);
-        Some(Ok(Event::Message { kind, is_compressed: false, payload }))
+        Ok(Some((kind, payload)))
     }
 
     /// A whole frame has arrived: an event, unless it is a piece of a message that goes on.

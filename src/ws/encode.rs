@@ -124,6 +124,25 @@ impl EncodedFrame {
         Some(Self { bytes: bytes.into(), payload_at: 0, is_joinable: false })
     }
 
+    /// Several frames, or lines, behind each other: one piece of output, which is not joined with
+    /// others.
+    #[must_use]
+    pub(crate) fn in_a_row<'f>(frames: impl Iterator<Item = &'f Self> + Clone) -> Self {
+        let total = frames.clone().map(|frame| frame.bytes.len()).sum();
+        let mut bytes = Vec::with_capacity(total);
+        for frame in frames {
+            bytes.extend_from_slice(&frame.bytes);
+        }
+        Self { bytes: bytes.into(), payload_at: 0, is_joinable: false }
+    }
+
+    /// The first `len` bytes of such a row, which they share.
+    #[must_use]
+    pub(crate) fn cut(&self, len: usize) -> Self {
+        let bytes = self.bytes.slice(..len.min(self.bytes.len()));
+        Self { bytes, payload_at: 0, is_joinable: false }
+    }
+
     /// Header and payload, as they go on the wire.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -46,6 +46,7 @@ mod echo;
 mod add_service;
 mod broadcast_chat;
 mod hub_chat;
+mod independent_peer;
 mod line_chat;
 mod login_chat;
 

@@ -1,11 +1,13 @@
 // An echo server on Bun, whose WebSockets are those of uWebSockets, as its documentation shows;
-// with a broadcast to all who are connected to /broadcast.
+// with a broadcast to all who are connected to /broadcast. With --deflate it compresses, each message
+// on its own.
 if (process.argv.includes("--version")) {
   console.log(`Bun ${Bun.version}`);
   process.exit(0);
 }
 
 const ALL = "all";
+const deflate = process.argv.includes("--deflate");
 const [hostname, port] = process.argv[process.argv.indexOf("--listen") + 1].split(":");
 const server = Bun.serve({
   hostname,
@@ -17,6 +19,7 @@ const server = Bun.serve({
     }
   },
   websocket: {
+    perMessageDeflate: deflate && { compress: "shared", decompress: "shared" },
     open(socket) {
       if (socket.data.isBroadcast) {
         socket.subscribe(ALL);
@@ -26,9 +29,9 @@ const server = Bun.serve({
     message(socket, data) {
       if (socket.data.isBroadcast) {
         // Unlike the socket's own, it includes the sender.
-        server.publish(ALL, data);
+        server.publish(ALL, data, deflate);
       } else {
-        socket.send(data);
+        socket.send(data, deflate);
       }
     },
   },

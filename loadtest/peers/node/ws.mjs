@@ -1,4 +1,5 @@
-// An echo server on Node.js and the ws library, as its documentation shows.
+// An echo server on Node.js and the ws library, as its documentation shows. With --deflate it
+// compresses, each message on its own.
 import { readFileSync } from "node:fs";
 import { WebSocketServer } from "ws";
 
@@ -10,7 +11,11 @@ if (process.argv.includes("--version")) {
 }
 
 const [host, port] = process.argv[process.argv.indexOf("--listen") + 1].split(":");
-const server = new WebSocketServer({ host, port: Number(port) });
+const perMessageDeflate = process.argv.includes("--deflate") && {
+  clientNoContextTakeover: true,
+  serverNoContextTakeover: true,
+};
+const server = new WebSocketServer({ host, port: Number(port), perMessageDeflate });
 server.on("connection", (socket) => {
   socket.on("error", console.error);
   // Pings and the closing handshake are answered by the library.

@@ -71,7 +71,8 @@ pub(crate) fn encode_request(
 }
 
 /// Verifies the answer at the front of `input`: the bytes its head takes, or `None` while it is
-/// incomplete. If compression was offered, it must be agreed, without context takeover. What follows the head belongs to the frame reader.
+/// incomplete. If compression was offered, it must be agreed, without context takeover. What
+/// follows the head belongs to the frame reader.
 pub(crate) fn verify_response(
     input: &[u8],
     key: &Key,
@@ -128,7 +129,7 @@ fn verify_headers<'a>(
         } else if name.eq_ignore_ascii_case(ACCEPT) {
             accept = Some(value);
         } else if deflate && name.eq_ignore_ascii_case(EXTENSIONS) {
-            is_deflated = value == DEFLATE_ANSWER;
+            is_deflated = is_wanted_answer(value);
         } else if let Some(header) =
             [EXTENSIONS, PROTOCOL].into_iter().find(|header| name.eq_ignore_ascii_case(header))
         {
@@ -152,6 +153,13 @@ fn verify_headers<'a>(
     Ok(())
 }
 
+/// Is it what was offered, and nothing else? In which order the parameters stand is the server's.
+fn is_wanted_answer(extensions: &str) -> bool {
+    let mut parts: Vec<&str> = extensions.split(';').map(str::trim).collect();
+    parts.sort_unstable();
+    parts == DEFLATE_ANSWER
+}
+
 /// Enough of a peer's text to recognise it by.
 fn excerpt(text: &str) -> String {
     text.chars().take(EXCERPT_CHARS_MAX).collect()
@@ -167,8 +175,9 @@ const ACCEPT: &str = "Sec-WebSocket-Accept";
 const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 const DEFLATE_OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; \
                              server_no_context_takeover; client_no_context_takeover\r\n";
-const DEFLATE_ANSWER: &str =
-    "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+/// The parts of the answer, sorted.
+const DEFLATE_ANSWER: [&str; 3] =
+    ["client_no_context_takeover", "permessage-deflate", "server_no_context_takeover"];
 const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 const RETRY_AFTER: &str = "Retry-After";
 
@@ -239,8 +248,14 @@ mod tests {
 
     #[test]
     fn compression_that_was_offered_must_be_agreed_as_offered() {
-        let agreed = response(&format!("{GOOD}\r\n{EXTENSIONS}: {DEFLATE_ANSWER}"));
-        assert_eq!(verify_response(&agreed, &vector_key(), true), Ok(Some(agreed.len())));
+        let mut agreed = Vec::new();
+        for [first, second] in [["client", "server"], ["server", "client"]] {
+            agreed = response(&format!(
+                "{GOOD}\r\n{EXTENSIONS}: permessage-deflate; {first}_no_context_takeover;\
+                 {second}_no_context_takeover"
+            ));
+            assert_eq!(verify_response(&agreed, &vector_key(), true), Ok(Some(agreed.len())));
+        }
         let unoffered = verify_response(&agreed, &vector_key(), false);
         assert!(matches!(unoffered, Err(HandshakeError::Unoffered { .. })));
         let takeover = response(&format!("{GOOD}\r\n{EXTENSIONS}: permessage-deflate"));

@@ -37,7 +37,7 @@ pub(crate) struct Piece<'a> {
     pub(crate) payload: &'a [u8],
     /// The last piece of the message.
     pub(crate) is_end: bool,
-    /// The whole message, and compressed.
+    /// The whole message, which the server sent compressed.
     pub(crate) is_compressed: bool,
 }
 

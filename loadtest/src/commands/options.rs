@@ -64,12 +64,16 @@ pub(crate) struct MessageArguments {
     pub(crate) bytes: usize,
 
     /// Send binary messages, as is done anyway
-    #[arg(long, conflicts_with_all = ["text", "chinese"])]
+    #[arg(long, conflicts_with_all = ["text", "chinese", "prices"])]
     binary: bool,
 
     /// Send text messages of ASCII
-    #[arg(long, conflicts_with = "chinese")]
+    #[arg(long, conflicts_with_all = ["chinese", "prices"])]
     text: bool,
+
+    /// Send text messages of JSON like that of a price feed, which compression is good for
+    #[arg(long, conflicts_with = "chinese")]
+    prices: bool,
 
     /// Send text messages of characters that take three bytes each
     #[arg(long)]
@@ -84,15 +88,17 @@ impl MessageArguments {
             bytes,
             binary: is(Filling::Binary),
             text: is(Filling::Text),
+            prices: is(Filling::Prices),
             chinese: is(Filling::Chinese),
         }
     }
 
     pub(crate) fn filling(self) -> Filling {
-        match (self.chinese, self.text) {
-            (true, _) => Filling::Chinese,
-            (false, true) => Filling::Text,
-            (false, false) => Filling::Binary,
+        match self {
+            Self { chinese: true, .. } => Filling::Chinese,
+            Self { prices: true, .. } => Filling::Prices,
+            Self { text: true, .. } => Filling::Text,
+            Self { .. } => Filling::Binary,
         }
     }
 }
@@ -111,7 +117,7 @@ mod tests {
 
     #[test]
     fn messages_are_what_they_were_made_of() {
-        for filling in [Filling::Binary, Filling::Text, Filling::Chinese] {
+        for filling in [Filling::Binary, Filling::Text, Filling::Prices, Filling::Chinese] {
             assert_eq!(MessageArguments::new(filling, 1).filling(), filling);
         }
     }

@@ -2,7 +2,6 @@
 //! stretches of time in which all of these are looked after.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -90,11 +89,10 @@ impl Session {
     pub(crate) fn with_server(
         manner: Manner,
         server: ServerProcess,
-        address: SocketAddr,
+        target: Target,
         needs: Needs<'_>,
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
-        let target = Target::at(address, needs.path);
         let sources = room(&target, needs)?;
         Self::new(manner, target, sources, server, interrupt)
     }

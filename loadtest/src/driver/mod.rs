@@ -101,7 +101,6 @@ impl Driver {
                     output: Vec::new(),
                     spares: Spares::default(),
                     inflater: Inflater::default(),
-                    inflated: Vec::new(),
                 },
             },
             next_sweep: now + SWEEP_INTERVAL,

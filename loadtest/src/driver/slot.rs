@@ -81,8 +81,6 @@ pub(super) struct Context {
     pub(super) output: Vec<u8>,
     pub(super) spares: Spares,
     pub(super) inflater: Inflater,
-    /// Room for a message on its way out of its compressed form.
-    pub(super) inflated: Vec<u8>,
 }
 
 impl Context {
@@ -271,11 +269,9 @@ impl Slot {
         {
             match event {
                 Event::Data(piece) if piece.is_compressed => {
-                    let mut message = std::mem::take(&mut context.inflated);
-                    context.inflater.inflate(piece.payload, &mut message)?;
-                    let whole = Piece { payload: &message, is_compressed: false, ..piece };
+                    let message = context.inflater.inflate(piece.payload)?;
+                    let whole = Piece { payload: &message, ..piece };
                     workload.on_event(&mut self.peer(context), Event::Data(whole))?;
-                    context.inflated = message;
                 }
                 Event::Data(_) | Event::Opened | Event::Ping | Event::Pong { .. } => {
                     workload.on_event(&mut self.peer(context), event)?;

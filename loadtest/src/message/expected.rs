@@ -13,17 +13,27 @@ pub(crate) struct Expected<'a> {
     head: [u8; HEAD_BYTES_MAX],
     head_bytes: usize,
     filling: &'a [u8],
+    /// It shrinks by so much that a server which agreed to compress does so.
+    is_to_be_compressed: bool,
 }
 
 impl<'a> Expected<'a> {
     pub(super) fn new(kind: DataKind, stamp: Stamp, head_bytes: usize, filling: &'a [u8]) -> Self {
-        Self { kind, head: head(stamp), head_bytes, filling }
+        Self { kind, head: head(stamp), head_bytes, filling, is_to_be_compressed: false }
+    }
+
+    /// The same, which must not come as it is.
+    pub(super) fn to_be_compressed(self, is_to_be_compressed: bool) -> Self {
+        Self { is_to_be_compressed, ..self }
     }
 
     /// Compares a piece with its place in the message.
     pub(crate) fn verify(&self, piece: &Piece<'_>) -> Result<(), Mismatch> {
         if piece.kind != self.kind {
             return Err(Mismatch::Kind);
+        }
+        if self.is_to_be_compressed && !piece.is_compressed {
+            return Err(Mismatch::Plain);
         }
         if !self.has_at(piece.offset, piece.payload) {
             return Err(self.locate(piece));
@@ -68,6 +78,8 @@ pub(crate) enum Mismatch {
     Byte { offset: usize },
     #[error("is binary where text was sent, or the other way round")]
     Kind,
+    #[error("came as it is although compression was agreed and makes it shorter")]
+    Plain,
     #[error("goes on after the {sent} bytes that were sent")]
     TooLong { sent: usize },
     #[error("ends after {arrived} of the {sent} bytes that were sent")]
@@ -146,5 +158,7 @@ mod tests {
         assert_eq!(beyond, Err(Mismatch::TooLong { sent: 20 }));
         let text = Piece { kind: DataKind::Text, ..piece(0, &payload, true) };
         assert_eq!(expected.verify(&text), Err(Mismatch::Kind));
+        let plain = expected.to_be_compressed(true).verify(&piece(0, &payload, true));
+        assert_eq!(plain, Err(Mismatch::Plain));
     }
 }

@@ -10,6 +10,7 @@
 mod deflate;
 mod expected;
 mod pattern;
+mod prices;
 mod stamp;
 
 pub(crate) use deflate::Inflater;

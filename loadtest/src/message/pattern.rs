@@ -4,6 +4,7 @@ use std::{array, iter};
 
 use super::deflate::Deflater;
 use super::expected::{Expected, HEAD_BYTES_MAX, head};
+use super::prices::quotes;
 use super::stamp::{STAMP_BYTES, Stamp};
 use crate::client::{COMPRESSED, DataKind, encode_frame, encode_header};
 use crate::random::{Random, mix};
@@ -15,6 +16,8 @@ pub(crate) enum Filling {
     Binary,
     /// Random characters of three bytes each in text messages.
     Chinese,
+    /// JSON like that of a price feed in text messages: it shrinks to a third and less.
+    Prices,
     /// Random printable ASCII in text messages.
     Text,
 }
@@ -23,7 +26,7 @@ impl Filling {
     pub(crate) fn kind(self) -> DataKind {
         match self {
             Self::Binary => DataKind::Binary,
-            Self::Chinese | Self::Text => DataKind::Text,
+            Self::Chinese | Self::Prices | Self::Text => DataKind::Text,
         }
     }
 
@@ -31,6 +34,7 @@ impl Filling {
         match self {
             Self::Binary => "binary",
             Self::Chinese => "chinese text",
+            Self::Prices => "prices in JSON",
             Self::Text => "text",
         }
     }
@@ -52,6 +56,8 @@ pub(crate) struct Pattern {
     masked: Vec<u8>,
     /// Messages are sent compressed.
     deflater: Option<Deflater>,
+    /// Then they come back compressed as well.
+    is_returned_compressed: bool,
 }
 
 impl Pattern {
@@ -61,7 +67,7 @@ impl Pattern {
         // A server may skip the work of unmasking when a key, or a byte of it, is zero.
         let mask_key = random.mask_key().map(|byte| byte | 1);
         let head_bytes = match filling {
-            Filling::Binary | Filling::Text => payload_bytes.min(STAMP_BYTES),
+            Filling::Binary | Filling::Prices | Filling::Text => payload_bytes.min(STAMP_BYTES),
             Filling::Chinese if payload_bytes < STAMP_BYTES => payload_bytes,
             Filling::Chinese => STAMP_BYTES + (payload_bytes - STAMP_BYTES) % CHARACTER_BYTES,
         };
@@ -72,8 +78,20 @@ impl Pattern {
         let mut header = Vec::new();
         encode_header(filling.kind().opcode(), payload_bytes, mask_key, &mut header);
         let kind = filling.kind();
-        let deflater = None;
-        Self { kind, mask_key, header, head_bytes, filling_bytes, plain, masked, deflater }
+        // Of other messages, and of short ones, a server may find that they are not worth it.
+        let is_returned_compressed =
+            filling == Filling::Prices && payload_bytes >= SURELY_COMPRESSED_BYTES;
+        Self {
+            kind,
+            mask_key,
+            header,
+            head_bytes,
+            filling_bytes,
+            plain,
+            masked,
+            deflater: None,
+            is_returned_compressed,
+        }
     }
 
     /// The same messages, compressed if `deflate` is set.
@@ -102,6 +120,7 @@ impl Pattern {
     /// The message as it is to come back.
     pub(crate) fn expected(&self, stamp: Stamp) -> Expected<'_> {
         Expected::new(self.kind, stamp, self.head_bytes, self.stretch(stamp, &self.plain))
+            .to_be_compressed(self.deflater.is_some() && self.is_returned_compressed)
     }
 
     /// The bytes that a message takes on the wire uncompressed.
@@ -132,6 +151,7 @@ fn fill(filling: Filling, bytes: usize, random: &mut Random) -> Vec<u8> {
                 .collect();
             text.into_bytes()
         }
+        Filling::Prices => quotes(bytes, draws).into_bytes(),
     }
 }
 
@@ -140,6 +160,8 @@ fn fill(filling: Filling, bytes: usize, random: &mut Random) -> Vec<u8> {
 const STRIDE: usize = 12;
 /// Different fillings, so that a server that mixes messages up is found out.
 const STRETCHES: usize = 64;
+/// The servers' own thresholds are not above this.
+const SURELY_COMPRESSED_BYTES: usize = 1024;
 /// Of the characters of three bytes.
 pub(super) const CHARACTER_BYTES: usize = 3;
 /// The printable characters of ASCII begin with the space.
@@ -159,7 +181,12 @@ mod tests {
     use super::*;
 
     fn any_filling() -> impl Strategy<Value = Filling> {
-        prop_oneof![Just(Filling::Binary), Just(Filling::Chinese), Just(Filling::Text)]
+        prop_oneof![
+            Just(Filling::Binary),
+            Just(Filling::Chinese),
+            Just(Filling::Prices),
+            Just(Filling::Text)
+        ]
     }
 
     proptest! {

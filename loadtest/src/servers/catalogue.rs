@@ -31,6 +31,19 @@ enum Kind {
     Node,
     Peer(PeerServer),
     Tidegate,
+    /// With clients that ask for compression.
+    TidegateCompressed,
+}
+
+/// What it takes for a server to agree to compression, without context takeover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeflateSupport {
+    /// A client that offers it.
+    ByItself,
+    /// `--deflate` on its command line.
+    OnDemand,
+    /// It cannot.
+    None,
 }
 
 /// Where the servers' programs are.
@@ -101,19 +114,40 @@ impl Row {
     /// Does it send to all who are connected to `/broadcast` what one of them sends?
     pub(crate) fn has_broadcast(&self) -> bool {
         match self.kind {
-            Kind::Bun | Kind::Tidegate | Kind::Peer(PeerServer::Floor) => true,
+            Kind::Bun
+            | Kind::Tidegate
+            | Kind::TidegateCompressed
+            | Kind::Peer(PeerServer::Floor) => true,
             Kind::Go => self.name == "epoll-gobwas",
             Kind::Later(_) | Kind::Node | Kind::Peer(_) => false,
         }
+    }
+
+    /// Does it compress?
+    pub(crate) fn deflate_support(&self) -> DeflateSupport {
+        match self.kind {
+            Kind::Tidegate | Kind::TidegateCompressed => DeflateSupport::ByItself,
+            Kind::Bun | Kind::Node => DeflateSupport::OnDemand,
+            Kind::Go | Kind::Later(_) | Kind::Peer(_) => DeflateSupport::None,
+        }
+    }
+
+    /// Are its connections to agree on compression while they are idle?
+    pub(crate) fn is_compressed(&self) -> bool {
+        matches!(self.kind, Kind::TidegateCompressed)
     }
 
     /// How many bytes it can be sent at a time.
     pub(crate) fn bytes_at_once_max(&self) -> usize {
         match self.kind {
             Kind::Peer(PeerServer::Floor) => FLOOR_BYTES_MAX,
-            Kind::Bun | Kind::Go | Kind::Later(_) | Kind::Node | Kind::Peer(_) | Kind::Tidegate => {
-                usize::MAX
-            }
+            Kind::Bun
+            | Kind::Go
+            | Kind::Later(_)
+            | Kind::Node
+            | Kind::Peer(_)
+            | Kind::Tidegate
+            | Kind::TidegateCompressed => usize::MAX,
         }
     }
 
@@ -142,7 +176,7 @@ impl Row {
                 program: loadtest.clone(),
                 arguments: vec!["peer".into(), peer.name().into()],
             }),
-            Kind::Tidegate => {
+            Kind::Tidegate | Kind::TidegateCompressed => {
                 let program = require(tidegate.clone(), BUILD)?;
                 Launch::of(program, Vec::new(), None)
             }
@@ -287,7 +321,7 @@ pub(crate) const ROWS: &[Row] = &[
         name: "tidegate-compressed",
         server: "tidegate, compressed",
         design: "permessage-deflate negotiated",
-        kind: Kind::Later("measured by `loadtest idle --deflate`, not here"),
+        kind: Kind::TidegateCompressed,
     },
     Row {
         name: "tidegate-tls",

@@ -4,6 +4,6 @@ mod catalogue;
 mod ports;
 
 pub(crate) use catalogue::{
-    Inquiry, Installation, InstallationArguments, Launch, ROWS, Row, TIDEGATE,
+    DeflateSupport, Inquiry, Installation, InstallationArguments, Launch, ROWS, Row, TIDEGATE,
 };
 pub(crate) use ports::Ports;

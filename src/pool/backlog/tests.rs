@@ -9,6 +9,8 @@ enum Step {
     /// A reply whose payload lies apart from its header.
     Reply(Vec<u8>),
     Frame(Vec<u8>),
+    /// Frames that are one segment.
+    Row(Vec<Vec<u8>>),
     Write(usize),
     DiscardUnstarted,
 }
@@ -18,6 +20,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => prop::collection::vec(any::<u8>(), 1..3000).prop_map(Step::Copy),
         2 => prop::collection::vec(any::<u8>(), 1025..6000).prop_map(Step::Reply),
         3 => prop::collection::vec(any::<u8>(), 0..300).prop_map(Step::Frame),
+        2 => prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 2..9)
+            .prop_map(Step::Row),
         4 => (1..5000usize).prop_map(Step::Write),
         1 => Just(Step::DiscardUnstarted),
     ]
@@ -27,6 +31,16 @@ fn gathered(backlog: &Backlog, queue: &OutQueue) -> Vec<u8> {
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let count = backlog.gather(queue, &mut slices);
     slices[..count].iter().flat_map(|slice| slice.to_vec()).collect()
+}
+
+fn ends(frames: &[EncodedFrame]) -> Box<[u32]> {
+    let lengths = frames.iter().map(|frame| byte_count(frame.as_bytes().len()));
+    lengths
+        .scan(0, |end, length| {
+            *end += length;
+            Some(*end)
+        })
+        .collect()
 }
 
 proptest! {
@@ -62,6 +76,17 @@ proptest! {
                     let frame = EncodedFrame::binary(&payload);
                     naive.extend(frame.as_bytes());
                     let id = backlog.share(frame);
+                    backlog.push_frame(queue, id, Tick(0));
+                    backlog.settle(id);
+                }
+                Step::Row(payloads) => {
+                    let frames: Vec<_> =
+                        payloads.iter().map(|payload| EncodedFrame::binary(payload)).collect();
+                    for frame in &frames {
+                        naive.extend(frame.as_bytes());
+                        frame_ends.push(*written + naive.len());
+                    }
+                    let id = backlog.share_in_a_row(EncodedFrame::in_a_row(frames.iter()), ends(&frames));
                     backlog.push_frame(queue, id, Tick(0));
                     backlog.settle(id);
                 }
@@ -107,6 +132,7 @@ fn a_shared_frame_is_kept_once() {
     for queue in &mut queues {
         backlog.push_frame(queue, id, Tick(0));
     }
+    backlog.settle(id);
     assert_eq!(backlog.counts(), [100, 0, 1]);
     for queue in &mut queues {
         backlog.clear(queue, &mut buffers);
@@ -126,6 +152,7 @@ fn the_rest_of_a_short_write_is_never_discarded() {
     for text in ["old", "older"] {
         let id = backlog.share(EncodedFrame::text(text));
         backlog.push_frame(&mut queue, id, Tick(0));
+        backlog.settle(id);
     }
     backlog.push_copy(&mut queue, b"reply", false, &mut buffers, Millis(0)).unwrap();
     backlog.discard_unstarted_frames(&mut queue, &mut buffers);
@@ -149,7 +176,35 @@ fn empty_lines_are_messages_too() {
         assert!(!backlog.holds(&queue, count));
         let id = backlog.share(EncodedFrame::text("").to_line().unwrap());
         backlog.push_frame(&mut queue, id, Tick(0));
+        backlog.settle(id);
         assert!(backlog.holds(&queue, count));
     }
     backlog.clear(&mut queue, &mut buffers);
+}
+
+#[test]
+fn messages_in_a_row_count_one_by_one_and_only_the_begun_one_outlives_a_discard() {
+    let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
+    let mut backlog = Backlog::default();
+    let frames = ["one", "two", "three"].map(EncodedFrame::text);
+    let id = backlog.share_in_a_row(EncodedFrame::in_a_row(frames.iter()), ends(&frames));
+    let mut queues = [OutQueue::default(); 2];
+    for queue in &mut queues {
+        backlog.push_frame(queue, id, Tick(0));
+        assert!(backlog.holds(queue, 3) && !backlog.holds(queue, 4));
+    }
+    backlog.settle(id);
+    let [queue, other] = &mut queues;
+    backlog.consume(queue, 5, &mut buffers, Tick(0));
+    assert!(backlog.holds(queue, 2) && !backlog.holds(queue, 3), "the first is out");
+    backlog.consume(queue, 1, &mut buffers, Tick(0));
+    assert!(backlog.holds(queue, 2), "the second is not, though its first byte is");
+    backlog.discard_unstarted_frames(queue, &mut buffers);
+    assert_eq!((gathered(&backlog, queue), queue.bytes()), (b"\x03two".to_vec(), 4));
+    assert!(!backlog.holds(queue, 2));
+    assert_eq!(other.bytes(), 17, "others have them all");
+    backlog.discard_unstarted_frames(other, &mut buffers);
+    assert!(other.is_empty());
+    backlog.clear(queue, &mut buffers);
+    assert_eq!(backlog.counts(), [0, 0, 0]);
 }

@@ -16,13 +16,6 @@ pub struct DeflateTerms {
     pub bytes_min: usize,
 }
 
-impl DeflateTerms {
-    /// What a compressor is made for.
-    fn kind(self) -> (u8, u8) {
-        (self.window_bits, self.level)
-    }
-}
-
 /// The compressors of one loop: one for each window size and level in use.
 #[derive(Debug, Default)]
 pub struct Compressors {
@@ -60,18 +53,24 @@ impl Compressors {
         }
         self.last_used = self.now;
         self.output.clear();
-        // Where this is not enough, the message does not shrink, or grows too much.
-        self.output.reserve_exact(message.len() + OUTPUT_BYTES_MORE);
+        self.output.reserve_exact(grown_bytes_max(message.len()));
         let stream = stream_for(&mut self.streams, terms);
         stream.reset();
         if let Some(past) = past.filter(|past| !past.is_empty()) {
             stream.set_dictionary(past).ok()?;
         }
-        stream.compress_vec(message, &mut self.output, FlushCompress::Sync).ok()?;
+        let outcome = stream.compress_vec(message, &mut self.output, FlushCompress::Sync);
         // A flush that filled its room may have more to say (zlib.h, "deflate").
-        let is_whole =
-            stream.total_in() == message.len() as u64 && self.output.len() < self.output.capacity();
-        let payload = self.output.strip_suffix(&FLUSH_MARK).filter(|_| is_whole)?;
+        let is_whole = outcome.is_ok()
+            && stream.total_in() == message.len() as u64
+            && self.output.len() < self.output.capacity();
+        if !is_whole {
+            // What a stream could not hand out takes room in it for good, whatever `reset` says
+            // (zlib-rs 0.6.8), and when there is no room left it panics.
+            self.streams.retain(|(kind, _)| *kind != terms.kind());
+            return None;
+        }
+        let payload = self.output.strip_suffix(&FLUSH_MARK)?;
         let begins_window = past.is_some_and(<[u8]>::is_empty) && !message.is_empty();
         let growth_max = if begins_window { GROWTH_BYTES_MAX } else { 0 };
         if payload.len() >= message.len() + growth_max {
@@ -94,7 +93,7 @@ impl Compressors {
     pub fn bytes_wanted(&self, message_len: usize, terms: DeflateTerms) -> usize {
         let is_made = self.streams.iter().any(|(kind, _)| *kind == terms.kind());
         let stream_bytes = if is_made { 0 } else { compressor_bytes(terms.window_bits) };
-        let output_bytes = message_len + OUTPUT_BYTES_MORE;
+        let output_bytes = grown_bytes_max(message_len);
         stream_bytes + output_bytes.saturating_sub(self.output.capacity())
     }
 
@@ -127,6 +126,18 @@ impl Compressors {
     }
 }
 
+impl DeflateTerms {
+    /// What tells one compressor from another.
+    fn kind(self) -> (u8, u8) {
+        (self.window_bits, self.level)
+    }
+}
+
+/// The most that so many bytes grow to: at level 1 a byte may take nine bits.
+fn grown_bytes_max(bytes: usize) -> usize {
+    bytes + bytes / 8 + 64
+}
+
 fn stream_for(streams: &mut Vec<((u8, u8), Compress)>, terms: DeflateTerms) -> &mut Compress {
     let wanted = terms.kind();
     let place = match streams.iter().position(|(kind, _)| *kind == wanted) {
@@ -150,7 +161,5 @@ pub const fn compressor_bytes(window_bits: u8) -> usize {
 
 /// What the first message in a window may grow by stays below this.
 const GROWTH_BYTES_MAX: usize = 12;
-/// Room that compressing takes beside the message.
-const OUTPUT_BYTES_MORE: usize = FLUSH_MARK.len() + GROWTH_BYTES_MAX;
 /// A large message may need more.
 const OUTPUT_BYTES_KEPT: usize = 64 << 10;

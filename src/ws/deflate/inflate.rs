@@ -86,7 +86,8 @@ impl Inflating<'_> {
             written += produced;
             match status {
                 Status::StreamEnd if self.is_ending => {
-                    let is_whole = self.input.is_empty();
+                    // It was ours, or the message's own last block was the empty one.
+                    let is_whole = self.input.is_empty() || self.input == LAST_BLOCK;
                     return if is_whole { Ok(Filled::Whole(written)) } else { NOT_DEFLATE };
                 }
                 // A last block within the message: what follows starts afresh (RFC 7692 §7.2.3.4).
@@ -124,5 +125,7 @@ const NOT_DEFLATE: Result<Filled, Violation> = Err(Violation::NotDeflate);
 /// and then an empty last block: it ends the stream only if it stands where a block may begin, so
 /// that a message which is cut inside a block does not pass for a whole one.
 const END: [u8; 9] = [0, 0, 0xFF, 0xFF, 1, 0, 0, 0xFF, 0xFF];
+/// The second part of it.
+const LAST_BLOCK: [u8; 5] = [1, 0, 0, 0xFF, 0xFF];
 /// An empty message (RFC 7692 §7.2.3.6).
 const EMPTY: [u8; 1] = [0];

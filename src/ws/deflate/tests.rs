@@ -148,6 +148,9 @@ fn the_examples_of_rfc_7692_section_7_2_3() {
     ] {
         assert_eq!(inflate(payload, 3, 100), hello, "{payload:x?}");
     }
+    // §7.2.1 lets the empty block whose end is left out be a last one.
+    assert_eq!(inflate(b"\xf2\x48\xcd\xc9\xc9\x07\x04", 3, 100), hello);
+    assert_eq!(inflate(b"\x01", 3, 100), Ok(Vec::new()));
     assert_eq!(inflate(b"\x00", 3, 100), Ok(Vec::new()));
     assert_eq!(inflate(b"", 3, 100), Ok(Vec::new()));
     // A reference to the message before.
@@ -171,6 +174,27 @@ fn short_messages_and_noise_stay_as_they_are() {
     assert_eq!(compressors.compress(b"", terms(15, 6), None), None);
     assert_eq!(compressors.compress(b"abc", terms(15, 6), None), None);
     assert_eq!((compressors.messages, compressors.bytes_in), (1, 100));
+}
+
+#[test]
+fn noise_may_come_any_number_of_times() {
+    let mut random = 1_u32;
+    for (level, bytes) in (1..=9).flat_map(|level| [(level, 1024), (level, 70_000)]) {
+        let mut compressors = Compressors::default();
+        // In all more than zlib has room for where its output is not taken.
+        for _ in 0..200_000 / bytes {
+            let noise = std::iter::repeat_with(|| {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                random.to_be_bytes()[0]
+            });
+            let noise: Vec<u8> = noise.take(bytes).collect();
+            assert_eq!(compressors.compress(&noise, terms(15, level), None), None);
+        }
+        assert_eq!(compressors.count(), 1, "the room for its output was too small");
+        let text = [b'a'; 2000];
+        let payload = compressors.compress(&text, terms(15, level), None).unwrap();
+        assert_eq!(inflate(payload, 4096, usize::MAX).unwrap(), text);
+    }
 }
 
 #[test]

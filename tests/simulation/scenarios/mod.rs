@@ -4,6 +4,7 @@ mod add;
 mod admission;
 mod backpressure;
 mod closing;
+mod compression;
 mod drain;
 mod handshakes;
 mod idle;
@@ -14,8 +15,10 @@ mod memory;
 mod order;
 mod publish;
 mod push;
+mod reading;
 mod stall;
 mod takeover;
+mod volley;
 
 use tidegate::sim::ServerSettings;
 

@@ -11,6 +11,7 @@ use crate::output::Output;
 use crate::random::mix;
 use crate::server_process::ServerProcess;
 use crate::servers::Ports;
+use crate::target::Target;
 
 /// What all measurements of a run share.
 #[derive(Debug)]
@@ -85,7 +86,8 @@ impl<'a> Bench<'a> {
         let core = Some(self.server_core);
         let server = ServerProcess::start(&mut command, core, listen, self.interrupt)?;
         let needs = contender.load.needs();
-        let mut session = Session::with_server(self.manner, server, listen, needs, self.interrupt)?;
+        let target = Target { deflate: contender.is_deflated, ..Target::at(listen, needs.path) };
+        let mut session = Session::with_server(self.manner, server, target, needs, self.interrupt)?;
         contender.load.measure(&mut session)
     }
 

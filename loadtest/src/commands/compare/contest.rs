@@ -44,6 +44,8 @@ pub(super) struct Contender {
     pub(super) name: String,
     pub(super) entrant: Entrant,
     pub(super) load: Load,
+    /// Compression is offered, and has to be agreed.
+    pub(super) is_deflated: bool,
 }
 
 /// A load that a server can be put under.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::document::{ServerFacts, Skipped};
 use crate::commands::CommandError;
 use crate::server_process::shell;
-use crate::servers::{Installation, Launch, ROWS, Row, TIDEGATE};
+use crate::servers::{DeflateSupport, Installation, Launch, ROWS, Row, TIDEGATE};
 
 /// A value of `--server`.
 #[derive(Clone, Debug)]
@@ -58,6 +58,9 @@ pub(super) struct Entrant {
     pub(super) has_broadcast: bool,
     /// How many bytes it can be sent at a time.
     pub(super) bytes_at_once_max: usize,
+    deflate: DeflateSupport,
+    /// It is to compress, as far as that is up to its command line.
+    is_deflating: bool,
     start: Start,
 }
 
@@ -75,11 +78,14 @@ impl Entrant {
             design: row.design.to_owned(),
             has_broadcast: row.has_broadcast(),
             bytes_at_once_max: row.bytes_at_once_max(),
+            deflate: row.deflate_support(),
+            is_deflating: false,
             start: Start::Launch(launch),
         }
     }
 
-    /// Of what it can do nothing is known: it will show.
+    /// Of what it can do nothing is known: it will show. Only that it compresses it has to say, by
+    /// a command that asks whether it is to.
     fn further(name: &str, command: &str, abouts: &[About]) -> Self {
         let about = abouts.iter().rev().find(|about| about.name == name);
         Self {
@@ -88,18 +94,37 @@ impl Entrant {
             design: FURTHER.to_owned(),
             has_broadcast: true,
             bytes_at_once_max: usize::MAX,
+            deflate: if command.contains(DEFLATE_PLACE) {
+                DeflateSupport::OnDemand
+            } else {
+                DeflateSupport::None
+            },
+            is_deflating: false,
             start: Start::Shell(command.to_owned()),
         }
+    }
+
+    /// The same server, compressing; `None` if it cannot.
+    pub(super) fn deflating(&self) -> Option<Self> {
+        (self.deflate != DeflateSupport::None).then(|| Self { is_deflating: true, ..self.clone() })
     }
 
     /// The command that makes it listen; the second address is for those that need one more.
     pub(super) fn command(&self, listen: SocketAddr, second: SocketAddr) -> Command {
         match &self.start {
-            Start::Launch(launch) => launch.command(listen, second),
+            Start::Launch(launch) => {
+                let mut command = launch.command(listen, second);
+                if self.is_deflating && self.deflate == DeflateSupport::OnDemand {
+                    command.arg(DEFLATE_FLAG);
+                }
+                command
+            }
             Start::Shell(command) => {
                 let port = listen.port().to_string();
+                let deflate = if self.is_deflating { DEFLATE_FLAG } else { "" };
+                let command = command.replace("{port}", &port).replace(DEFLATE_PLACE, deflate);
                 // The shell makes way for the server: the child's pid is the server's.
-                let mut shell = shell(&format!("exec {}", command.replace("{port}", &port)));
+                let mut shell = shell(&format!("exec {command}"));
                 shell.env("PORT", port);
                 shell
             }
@@ -188,6 +213,9 @@ const USUAL: &[&str] = &[
     "floor",
 ];
 const FURTHER: &str = "named on the command line";
+const DEFLATE_FLAG: &str = "--deflate";
+/// Where it goes in the command of a further server.
+const DEFLATE_PLACE: &str = "{deflate}";
 
 #[cfg(test)]
 mod tests {
@@ -209,6 +237,21 @@ mod tests {
         for choice in ["", "unknown", "=true", "bun=true"] {
             assert!(choice.parse::<ServerChoice>().is_err(), "{choice:?}");
         }
+    }
+
+    #[test]
+    fn those_that_can_are_told_to_compress() {
+        let address = "127.0.0.1:81".parse().unwrap();
+        let arguments = |entrant: &Entrant| {
+            let command = entrant.command(address, address);
+            let last = command.get_args().last().map(|part| part.to_str().unwrap().to_owned());
+            last.unwrap()
+        };
+        let plain = Entrant::further("mine", "./server {port}", &[]);
+        assert!(plain.deflating().is_none());
+        let both = Entrant::further("mine", "./server {port} {deflate}", &[]);
+        assert_eq!(arguments(&both), "exec ./server 81 ");
+        assert_eq!(arguments(&both.deflating().unwrap()), "exec ./server 81 --deflate");
     }
 
     #[test]

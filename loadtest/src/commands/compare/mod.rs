@@ -5,11 +5,12 @@
 //! is started, put under load and ended, in an order drawn anew, and what counts are the ratios
 //! within the rounds.
 //!
-//! Follow a run: [`entrants`] finds the servers, [`scenarios`] makes the contests, [`mod@bench`] lets
-//! the contenders take turns, [`document`] keeps the raw figures, and [`report`], with
+//! Follow a run: [`entrants`] finds the servers, [`scenarios`] and [`compression`] make the contests,
+//! [`mod@bench`] lets the contenders take turns, [`document`] keeps the raw figures, and [`report`], with
 //! [`statistics`], makes tables from them alone; [`docs`] puts these into the docs.
 
 mod bench;
+mod compression;
 mod contest;
 mod docs;
 mod document;
@@ -53,7 +54,8 @@ pub(crate) struct CompareArguments {
     scenario: Vec<String>,
 
     /// Measure only these servers beside tidegate; or a further one, that the shell command
-    /// starts, with {port} or $PORT in it for the port on 127.0.0.1
+    /// starts, with {port} or $PORT in it for the port on 127.0.0.1, and {deflate} where it takes
+    /// --deflate: without that it is left out where messages are compressed
     #[arg(long = "server", value_name = "NAME[=COMMAND]")]
     servers: Vec<ServerChoice>,
 

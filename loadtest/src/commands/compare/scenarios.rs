@@ -3,6 +3,7 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::bench::Bench;
+use super::compression;
 use super::contest::{Contender, Contest, Load, Timing};
 use super::entrants::{Entrant, Entrants};
 use crate::commands::CommandError;
@@ -27,6 +28,12 @@ pub(super) struct Scenario {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
+    /// A closed loop on all servers that compress.
+    DeflateEcho { connections: usize, bytes: usize },
+    /// Publications of compressed messages, on all servers that compress.
+    DeflateFanout { bytes: usize },
+    /// The same beside the same messages as they are, on each of these servers.
+    DeflateTwins { bytes: usize },
     /// Connections that come, echo a message and leave.
     Churn,
     /// A closed loop on all servers.
@@ -50,6 +57,15 @@ impl Scenario {
         bench: &mut Bench<'_>,
     ) -> Result<Vec<Contest>, CommandError> {
         match self.kind {
+            Kind::DeflateEcho { connections, bytes } => {
+                Ok(vec![compression::echo(self.name, connections, bytes, entrants, timing)])
+            }
+            Kind::DeflateFanout { bytes } => {
+                Ok(vec![compression::fanout(self.name, bytes, entrants, timing)])
+            }
+            Kind::DeflateTwins { bytes } => {
+                Ok(compression::twins(self.name, bytes, entrants, timing))
+            }
             Kind::HalfLoad => self.half_load(entrants, timing, bench),
             Kind::Text { filling, bytes } => Ok(vec![self.text(entrants, filling, bytes, timing)]),
             Kind::TwoLoops => Ok(vec![self.two_loops(entrants, timing)]),
@@ -63,14 +79,10 @@ impl Scenario {
         let (load, heading, unit) = match self.kind {
             Kind::Echo { connections, in_flight, bytes } => {
                 let load = Load::Echo(echo(connections, in_flight, binary(bytes), timing));
-                let connections = grouped(connections as u64);
-                let bytes = shown_bytes(bytes as f64);
-                let heading =
-                    format!("echo, {connections} connections × {in_flight} in flight × {bytes}");
-                (load, heading, "message")
+                (load, echo_heading(connections, in_flight, bytes), "message")
             }
             Kind::Fanout { subscribers, burst } => {
-                let load = Load::Fanout(fanout(subscribers, burst, timing));
+                let load = Load::Fanout(fanout(subscribers, burst, binary(SMALL), timing));
                 let subscribers = grouped(subscribers as u64);
                 let heading = match burst {
                     1 => format!("deliver to {subscribers} subscribers"),
@@ -80,7 +92,13 @@ impl Scenario {
                 };
                 (load, heading, "delivery")
             }
-            Kind::Churn | Kind::HalfLoad | Kind::Text { .. } | Kind::TwoLoops => {
+            Kind::Churn
+            | Kind::DeflateEcho { .. }
+            | Kind::DeflateFanout { .. }
+            | Kind::DeflateTwins { .. }
+            | Kind::HalfLoad
+            | Kind::Text { .. }
+            | Kind::TwoLoops => {
                 let heading = "connect, upgrade, echo, close".to_owned();
                 (Load::Churn(churn(timing)), heading, "connection")
             }
@@ -102,7 +120,13 @@ impl Scenario {
                 frame_bytes.saturating_mul(in_flight as usize) <= entrant.bytes_at_once_max
             }
             Kind::Fanout { .. } => entrant.has_broadcast,
-            Kind::Churn | Kind::HalfLoad | Kind::Text { .. } | Kind::TwoLoops => true,
+            Kind::Churn
+            | Kind::DeflateEcho { .. }
+            | Kind::DeflateFanout { .. }
+            | Kind::DeflateTwins { .. }
+            | Kind::HalfLoad
+            | Kind::Text { .. }
+            | Kind::TwoLoops => true,
         }
     }
 
@@ -115,7 +139,7 @@ impl Scenario {
         };
         let kind = match filling {
             Filling::Chinese => "Chinese",
-            Filling::Binary | Filling::Text => "ASCII",
+            Filling::Binary | Filling::Prices | Filling::Text => "ASCII",
         };
         Contest {
             scenario: self.name,
@@ -201,14 +225,24 @@ impl Scenario {
 }
 
 fn contender(name: &str, entrant: &Entrant, load: Load) -> Contender {
-    Contender { name: name.to_owned(), entrant: entrant.clone(), load }
+    Contender { name: name.to_owned(), entrant: entrant.clone(), load, is_deflated: false }
+}
+
+pub(super) fn echo_heading(connections: usize, in_flight: u32, bytes: usize) -> String {
+    let (connections, bytes) = (grouped(connections as u64), shown_bytes(bytes as f64));
+    format!("echo, {connections} connections × {in_flight} in flight × {bytes}")
 }
 
 fn binary(bytes: usize) -> MessageArguments {
     MessageArguments::new(Filling::Binary, bytes)
 }
 
-fn echo(connections: usize, in_flight: u32, message: MessageArguments, timing: Timing) -> EchoLoad {
+pub(super) fn echo(
+    connections: usize,
+    in_flight: u32,
+    message: MessageArguments,
+    timing: Timing,
+) -> EchoLoad {
     EchoLoad {
         message,
         path: echo_path(),
@@ -223,10 +257,15 @@ fn churn(timing: Timing) -> ChurnLoad {
     ChurnLoad { message, path: echo_path(), concurrency, time: time(timing) }
 }
 
-fn fanout(subscribers: usize, burst: usize, timing: Timing) -> FanoutLoad {
+pub(super) fn fanout(
+    subscribers: usize,
+    burst: usize,
+    message: MessageArguments,
+    timing: Timing,
+) -> FanoutLoad {
     let path = || "/broadcast".to_owned();
     FanoutLoad {
-        message: binary(SMALL),
+        message,
         paths: BroadcastPaths { publish_path: path(), subscribe_path: path() },
         subscribers: count(subscribers),
         publishers: NonZeroUsize::MIN,
@@ -279,6 +318,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "fanout-1000", kind: Kind::Fanout { subscribers: 1000, burst: 1 } },
     Scenario { name: "fanout-10000", kind: Kind::Fanout { subscribers: 10_000, burst: 1 } },
     Scenario { name: "burst-16", kind: Kind::Fanout { subscribers: 1000, burst: 16 } },
+    Scenario { name: "deflate-echo", kind: Kind::DeflateEcho { connections: 100, bytes: 1024 } },
+    Scenario {
+        name: "deflate-echo-16k",
+        kind: Kind::DeflateEcho { connections: 100, bytes: 16 * 1024 },
+    },
+    Scenario { name: "deflate-fanout", kind: Kind::DeflateFanout { bytes: 1024 } },
+    Scenario { name: "deflate-twins", kind: Kind::DeflateTwins { bytes: 1024 } },
     Scenario { name: "text-16", kind: Kind::Text { filling: Filling::Text, bytes: 16 } },
     Scenario { name: "text-128", kind: Kind::Text { filling: Filling::Text, bytes: SMALL } },
     Scenario {

@@ -60,7 +60,7 @@ impl Bench<'_> {
             Err(error) => return Err(error),
         };
 
-        let target = Target::at(listen, PATH);
+        let target = Target { deflate: row.is_compressed(), ..Target::at(listen, PATH) };
         let fleet = Fleet::new(self.driver_options(target, plan.seed)?, self.interrupt.clone())?;
         let mut views = Vec::new();
         let course = Course::new(&plan, output, Meter::new(server.pid()), fleet);
