@@ -88,11 +88,13 @@ fn gateway(messages: &[Vec<u8>], window_bits: u8) -> [Cost; 3] {
 fn streams(messages: &[Vec<u8>], window_bits: u8) -> [Cost; 2] {
     let mut compress = Compress::new_with_window_bits(Compression::new(3), false, window_bits);
     let mut decompress = Decompress::new_with_window_bits(false, window_bits);
-    let mut payloads = vec![Vec::with_capacity(1 << 16); messages.len()];
-    let there = cost(messages, |number, message| {
-        let status = compress.compress_vec(message, &mut payloads[number], FlushCompress::Sync);
+    let mut payloads = Vec::new();
+    let there = cost(messages, |_, message| {
+        let mut payload = Vec::with_capacity(message.len() + 64);
+        let status = compress.compress_vec(message, &mut payload, FlushCompress::Sync);
         assert!(status.is_ok());
-        payloads[number].len() - 4
+        payloads.push(payload);
+        payloads.last().map_or(0, Vec::len) - 4
     });
     let mut room = Vec::with_capacity(1 << 16);
     let back = cost(messages, |number, message| {

@@ -257,13 +257,17 @@ impl<S: Transport> Connections<S> {
         counters.deflate_out_of_room.set(deflation.out_of_room());
     }
 
+    /// Most loops have none at any time.
+    #[inline]
     fn sample_contexts(&self) {
-        let sides = [self.inflation.contexts(), self.outgoing.deflation().contexts()];
-        let [incoming, outgoing] = sides.map(|contexts| contexts.count() as u64);
-        self.counters.contexts_in_now.set(incoming);
-        self.counters.contexts_out_now.set(outgoing);
-        let bytes: usize = sides.iter().map(|contexts| contexts.bytes()).sum();
-        self.counters.context_bytes_now.set(bytes as u64);
+        let incoming = self.inflation.contexts();
+        let outgoing = self.outgoing.deflation().contexts();
+        let bytes = (incoming.bytes() + outgoing.bytes()) as u64;
+        if bytes > 0 || self.counters.context_bytes_now.value() > 0 {
+            self.counters.contexts_in_now.set(incoming.count() as u64);
+            self.counters.contexts_out_now.set(outgoing.count() as u64);
+            self.counters.context_bytes_now.set(bytes);
+        }
     }
 
     /// Bytes that this loop has of the process's pool.

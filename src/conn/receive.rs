@@ -225,7 +225,7 @@ impl<S: Transport> Connections<S> {
         let message_bytes_max = route.options.message_bytes_max;
         let arrived = &mut buffer.bytes[..buffer.filled];
         self.outgoing.set_framing(Framing::of(conn.flags, route.options.deflate, key.index));
-        let terms = InflateTerms { message_bytes_max, place: conn.flags.client_context(key.index) };
+        let flags = conn.flags;
         let mut delivery = Delivery {
             peer: Peer { loop_index: self.loop_index, key },
             route_number: conn.route,
@@ -269,6 +269,8 @@ impl<S: Transport> Connections<S> {
                     delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
                 }
                 Ok(Some(Event::Message { kind, is_compressed: true, payload })) => {
+                    let place = flags.client_context(key.index);
+                    let terms = InflateTerms { message_bytes_max, place };
                     let (payload, buffers) = (&arrived[payload], &mut self.buffers);
                     let (inflation, now) = (&mut self.inflation, self.now);
                     match inflation.inflate(payload, kind, terms, buffers, now) {
