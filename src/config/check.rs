@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Config, Effective, EffectiveRoute, Granted, NameKind, TokenSource};
+use crate::conn::context_bytes_max;
 
 impl Config {
     /// The text of `--check`: every key as TOML that can be used as a configuration file, then, as
@@ -116,6 +117,16 @@ impl Comments<'_> {
         }
         if route.origins.is_same_host() {
             writeln!(f, "#   route[{index}].origins: same host")?;
+        }
+        if let Some(window_bits) = route.deflate.and_then(|deflate| deflate.context_bits) {
+            let limits = &self.effective.limits;
+            let (each, count) = (context_bytes_max(window_bits), limits.connections_max);
+            let (all, pool) = (each.saturating_mul(count), limits.pool_bytes_max);
+            writeln!(
+                f,
+                "#   route[{index}].deflate_context_takeover: up to {each} bytes for each \
+                 connection, {all} for {count} of them, within pool_bytes_max = {pool}"
+            )?;
         }
         if self.lets_nobody_in(route) {
             writeln!(f, "#   route[{index}].tokens: nobody is let in, as there is no [[token]]")?;

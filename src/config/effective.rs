@@ -23,7 +23,7 @@ use super::{
     SlowPolicy, SocketOptions, Timeouts, Token, TokenSource, Turn,
 };
 use crate::services::room::CHAT_SUBPROTOCOL;
-use crate::services::{DEFLATE_LEVEL, DeflateOptions, Order};
+use crate::services::{DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions, Order};
 
 /// What the machine grants to the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,10 +288,12 @@ fn backlog_hard_bytes_min(backlog_high_bytes: usize, message_bytes_largest: usiz
 }
 
 fn deflate_options(keys: RouteDeflate) -> Option<DeflateOptions> {
-    let RouteDeflate { deflate, level, bytes_min } = keys;
-    // Loading has refused what is no level.
+    let RouteDeflate { deflate, level, bytes_min, context_takeover, window_bits_max } = keys;
+    // Loading has refused what is no level and no window.
     let level = u8::try_from(level).unwrap_or(DEFLATE_LEVEL);
-    deflate.then_some(DeflateOptions { level, bytes_min })
+    let window_bits = u8::try_from(window_bits_max).unwrap_or(DEFLATE_CONTEXT_BITS);
+    let context_bits = context_takeover.then_some(window_bits);
+    deflate.then_some(DeflateOptions { level, bytes_min, context_bits })
 }
 
 fn effective_route(route: &Route, limits: &EffectiveLimits) -> EffectiveRoute {

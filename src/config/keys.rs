@@ -135,7 +135,7 @@ pub const KEYS: &[Key] = &[
         "limits.pool_bytes_max",
         "268435456",
         integer(65_536, 1024 * GIB),
-        "Bytes of all unfinished messages and all backlogs together.",
+        "Bytes of all unfinished messages, backlogs, compressors and contexts together.",
     ),
     key(
         "limits.mailbox_items_max",
@@ -280,6 +280,20 @@ pub const KEYS: &[Key] = &[
         "1024",
         integer(0, GIB),
         "Bytes of the shortest message that is compressed.",
+    ),
+    key(
+        "route.deflate_context_takeover",
+        "false",
+        Rule::Boolean,
+        "Whether compressed messages may refer back to those before them, at a cost in memory for \
+         each connection.",
+    ),
+    key(
+        "route.deflate_window_bits_max",
+        "12",
+        integer(9, 15),
+        "How far they may, in bytes as a power of two: what each side of a connection remembers at \
+         most.",
     ),
     key(
         "route.order",

@@ -254,6 +254,7 @@ mod tests {
             "route.backlog_messages_max",
             "route.deflate_bytes_min",
             "route.deflate_level",
+            "route.deflate_window_bits_max",
             "route.message_bytes_max",
         ]);
         checked.sort_unstable();

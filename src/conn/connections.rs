@@ -89,11 +89,11 @@ impl<S: Transport> Connections<S> {
             now,
             tick: now.tick(),
             receive_buffer: ReadBuffer::new(vec![0; settings.receive_buffer_bytes]),
-            buffers: Buffers::new(pool),
+            buffers: Buffers::new(pool.clone()),
             carries: Carries::default(),
             backlog: Backlog::default(),
             scratch: Vec::new(),
-            outgoing: Outgoing::default(),
+            outgoing: Outgoing::new(pool),
             inflation: Inflation::default(),
             requested: Requested { now, ..Requested::default() },
             is_applying_effects: false,
@@ -120,7 +120,7 @@ impl<S: Transport> Connections<S> {
         self.now = now;
         self.tick = now.tick();
         self.requested.now = now;
-        self.outgoing.compressors().set_now(now);
+        self.outgoing.deflation_mut().set_now(now);
     }
 
     /// Adds an accepted socket. Where `refuse` is set it will be told 503 whatever it asks. If the
@@ -235,27 +235,58 @@ impl<S: Transport> Connections<S> {
         self.counters.connections_now.set(self.table.len() as u64);
         self.counters.half_open_now.set(self.half_open.count() as u64);
         self.counters.open_now.set(self.open_count as u64);
-        self.counters.pool_bytes_now.set(self.buffers.allocated_bytes() as u64);
-        let [messages, bytes_in, bytes_out] = self.outgoing.compressed_so_far();
-        self.counters.deflated_messages.set(messages);
-        self.counters.deflated_bytes_before.set(bytes_in);
-        self.counters.deflated_bytes_after.set(bytes_out);
-        self.counters.inflated_messages.set(self.inflation.messages);
-        self.counters.inflated_bytes_before.set(self.inflation.bytes_in);
-        self.counters.inflated_bytes_after.set(self.inflation.bytes_out);
+        self.counters.pool_bytes_now.set(self.pool_bytes());
+        self.sample_compression();
     }
 
-    /// Releases buffers and compressors that lie unused. Gives the moment to ask again.
+    /// Most turns have none, so whether there was any is asked first.
+    fn sample_compression(&self) {
+        let (counters, inflation) = (&self.counters, &self.inflation);
+        let deflation = self.outgoing.deflation();
+        let compressors = deflation.compressors();
+        if counters.deflated_messages.value() != compressors.messages {
+            counters.deflated_messages.set(compressors.messages);
+            counters.deflated_bytes_before.set(compressors.bytes_in);
+            counters.deflated_bytes_after.set(compressors.bytes_out);
+        }
+        if counters.inflated_messages.value() != inflation.messages {
+            counters.inflated_messages.set(inflation.messages);
+            counters.inflated_bytes_before.set(inflation.bytes_in);
+            counters.inflated_bytes_after.set(inflation.bytes_out);
+        }
+        counters.deflate_out_of_room.set(deflation.out_of_room());
+    }
+
+    /// Most loops have none at any time.
+    #[inline]
+    fn sample_contexts(&self) {
+        let incoming = self.inflation.contexts();
+        let outgoing = self.outgoing.deflation().contexts();
+        let bytes = (incoming.bytes() + outgoing.bytes()) as u64;
+        if bytes > 0 || self.counters.context_bytes_now.value() > 0 {
+            self.counters.contexts_in_now.set(incoming.count() as u64);
+            self.counters.contexts_out_now.set(outgoing.count() as u64);
+            self.counters.context_bytes_now.set(bytes);
+        }
+    }
+
+    /// Bytes that this loop has of the process's pool.
+    fn pool_bytes(&self) -> u64 {
+        (self.buffers.allocated_bytes() + self.outgoing.deflation().bytes()) as u64
+    }
+
+    /// Releases buffers, compressors and contexts that lie unused. Gives the moment to ask again.
     pub fn trim(&mut self) -> Option<Millis> {
         let (now, idle_ms) = (self.now, self.settings.pool_idle_ms);
         let due = [
             self.buffers.trim(now, idle_ms),
-            self.inflation.trim(now, idle_ms),
-            self.outgoing.compressors().trim(now, idle_ms),
+            self.inflation.trim(now, idle_ms, &mut self.buffers),
+            self.outgoing.deflation_mut().trim(now, idle_ms),
         ];
         let due = due.into_iter().flatten().min();
-        // A loop at rest takes no turn that would bring the gauge up to date.
-        self.counters.pool_bytes_now.set(self.buffers.allocated_bytes() as u64);
+        // A loop at rest takes no turn that would bring the gauges up to date.
+        self.counters.pool_bytes_now.set(self.pool_bytes());
+        self.sample_contexts();
         due
     }
 }

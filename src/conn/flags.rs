@@ -1,5 +1,8 @@
 //! Facts about a connection, most of them yes or no: four bytes for all.
 
+use super::contexts::ContextPlace;
+use crate::http::Deflate;
+
 /// A set of flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flags(u32);
@@ -46,17 +49,54 @@ impl Flags {
     const DEFLATE_WINDOW_SHIFT: u32 = 16;
     const DEFLATE_WINDOW_MASK: u32 = 0xF << Self::DEFLATE_WINDOW_SHIFT;
 
+    /// Our messages to it may refer back to those before them.
+    pub(crate) const TAKES_OVER: Self = Self(1 << 20);
+
+    /// Four more: the window that its own messages may refer back in, or 0 where they may not.
+    const CLIENT_CONTEXT_SHIFT: u32 = 21;
+    const CLIENT_CONTEXT_MASK: u32 = 0xF << Self::CLIENT_CONTEXT_SHIFT;
+
     /// The base-two logarithm of its window, if compression was agreed.
     pub(crate) fn deflate_window_bits(self) -> Option<u8> {
         let bits = (self.0 & Self::DEFLATE_WINDOW_MASK) >> Self::DEFLATE_WINDOW_SHIFT;
         u8::try_from(bits).ok().filter(|bits| *bits > 0)
     }
 
+    /// Notes what was agreed about compression.
+    pub(crate) fn set_deflate(&mut self, deflate: Deflate) {
+        self.set_deflate_window_bits(deflate.window_bits);
+        if deflate.takes_over {
+            self.set(Self::TAKES_OVER);
+        }
+        self.set_client_context_bits(deflate.client_context_bits.unwrap_or(0));
+    }
+
     /// Notes that compression was agreed, with a window of at most 2¹⁵ bytes.
-    pub(crate) fn set_deflate_window_bits(&mut self, window_bits: u8) {
+    fn set_deflate_window_bits(&mut self, window_bits: u8) {
         debug_assert!(window_bits <= 15);
         self.0 &= !Self::DEFLATE_WINDOW_MASK;
         self.0 |= (u32::from(window_bits) & 0xF) << Self::DEFLATE_WINDOW_SHIFT;
+    }
+
+    /// Notes that messages of the client may refer back to those before them, within a window of at
+    /// most 2¹⁵ bytes.
+    fn set_client_context_bits(&mut self, window_bits: u8) {
+        debug_assert!(window_bits <= 15);
+        self.0 &= !Self::CLIENT_CONTEXT_MASK;
+        self.0 |= (u32::from(window_bits) & 0xF) << Self::CLIENT_CONTEXT_SHIFT;
+    }
+
+    /// Where what the client sent is kept if its messages may refer back to it and its slot is
+    /// this.
+    pub(crate) fn client_context(self, slot: u32) -> Option<ContextPlace> {
+        let bits = (self.0 & Self::CLIENT_CONTEXT_MASK) >> Self::CLIENT_CONTEXT_SHIFT;
+        let window_bits = u8::try_from(bits).ok().filter(|bits| *bits > 0)?;
+        Some(ContextPlace { slot, window_bits })
+    }
+
+    /// Whether messages refer back to those before them, in either direction.
+    pub(crate) fn has_contexts(self) -> bool {
+        self.0 & (Self::TAKES_OVER.0 | Self::CLIENT_CONTEXT_MASK) != 0
     }
 
     /// Whether it speaks WebSocket without compression.
@@ -105,5 +145,22 @@ mod tests {
             assert_eq!(flags.deflate_window_bits(), Some(bits));
             assert_eq!((flags.has(Flags::LINES), flags.has(Flags::QUEUED)), (true, false));
         }
+    }
+
+    #[test]
+    fn the_contexts_of_both_sides_are_told_apart() {
+        let mut flags = Flags::default();
+        flags.set_deflate_window_bits(15);
+        assert!(!flags.has_contexts());
+        flags.set_client_context_bits(8);
+        flags.set_client_context_bits(9);
+        assert!(flags.has_contexts() && !flags.has(Flags::TAKES_OVER));
+        assert_eq!(flags.client_context(7), Some(ContextPlace { slot: 7, window_bits: 9 }));
+        assert_eq!(flags.deflate_window_bits(), Some(15));
+
+        let mut flags = Flags::default();
+        flags.set(Flags::TAKES_OVER);
+        assert!(flags.has_contexts());
+        assert_eq!((flags.client_context(7), flags.deflate_window_bits()), (None, None));
     }
 }

@@ -113,7 +113,8 @@ impl<S: Transport> Connections<S> {
             Ok(Admission::Later) => self.wait_for_decision(key, route_number),
             Ok(Admission::Now(welcome)) => {
                 let subprotocol = welcome.subprotocol.as_ref().or_else(|| request.subprotocol());
-                let deflate = route.options.deflate.and_then(|_| request.deflate());
+                let allowed = route.options.deflate;
+                let deflate = allowed.and_then(|allowed| request.deflate(allowed.context_bits));
                 write_switching_protocols(
                     self.outgoing.cork(),
                     &request.accept_key(),
@@ -124,8 +125,9 @@ impl<S: Transport> Connections<S> {
                 if let Some(conn) = self.table.get_mut(key)
                     && let Some(deflate) = deflate
                 {
-                    conn.flags.set_deflate_window_bits(deflate.window_bits);
+                    conn.flags.set_deflate(deflate);
                     self.counters.upgrades_deflate.add(1);
+                    self.counters.upgrades_takeover.add(u64::from(conn.flags.has_contexts()));
                 }
                 self.counters.upgrades.add(1);
                 self.open(key, route_number);

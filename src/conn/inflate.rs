@@ -1,19 +1,30 @@
 //! Incoming compressed messages: each is unpacked, once it is whole, into a buffer of the pool.
+//! What a connection's next message may refer back to is kept, where that was agreed.
 
+use super::contexts::{ContextPlace, Contexts};
 use crate::pool::{Buffers, OverBudget};
 use crate::timer::Millis;
-use crate::ws::{Filled, Inflater, MessageKind, Utf8Tail, Violation};
+use crate::ws::{DECOMPRESSOR_BYTES, Filled, Inflater, MessageKind, Utf8Tail, Violation};
 
 /// The decompressor of one loop, and what it came to.
 #[derive(Debug, Default)]
 pub(super) struct Inflation {
     inflater: Inflater,
+    contexts: Contexts,
     /// Messages inflated so far.
     pub(super) messages: u64,
     /// Their bytes before.
     pub(super) bytes_in: u64,
     /// Their bytes afterwards.
     pub(super) bytes_out: u64,
+}
+
+/// What was agreed about the messages of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InflateTerms {
+    pub(super) message_bytes_max: usize,
+    /// Where what it sent is kept, if its messages may refer back to it.
+    pub(super) place: Option<ContextPlace>,
 }
 
 /// A message out of its compressed form. The buffer is to be given back.
@@ -51,22 +62,32 @@ impl From<OverBudget> for NotInflated {
 
 impl Inflation {
     /// Unpacks a message. Its memory grows with what comes out, up to the limit; what would come
-    /// out beyond is never made.
+    /// out beyond is never made. With a place, it may refer back to those before it.
     pub(super) fn inflate(
         &mut self,
         payload: &[u8],
         kind: MessageKind,
-        message_bytes_max: usize,
+        terms: InflateTerms,
         buffers: &mut Buffers,
         now: Millis,
     ) -> Result<Inflated, NotInflated> {
+        let InflateTerms { message_bytes_max, place } = terms;
         let likely_bytes = payload.len().saturating_mul(LIKELY_RATIO).min(message_bytes_max);
         let mut buffer = buffers.take(likely_bytes, now)?;
-        match self.fill(payload, &mut buffer, message_bytes_max, buffers, now) {
-            Ok(len) if kind == MessageKind::Text && !is_utf8(&buffer[..len]) => {
-                buffers.give(buffer);
-                Err(NotInflated::Broken(Violation::TextNotUtf8))
+        let filled = self.fill(payload, &mut buffer, terms, buffers, now).and_then(|len| {
+            if kind == MessageKind::Text && !is_utf8(&buffer[..len]) {
+                return Err(Violation::TextNotUtf8.into());
             }
+            if let Some(place) = place {
+                let before = self.contexts.bytes();
+                let wanted = self.contexts.bytes_wanted(place, len);
+                buffers.charge(wanted)?;
+                self.contexts.remember(place, &buffer[..len], now);
+                buffers.discharge(before + wanted - self.contexts.bytes());
+            }
+            Ok(len)
+        });
+        match filled {
             Ok(len) => {
                 self.messages += 1;
                 self.bytes_in += payload.len() as u64;
@@ -84,11 +105,16 @@ impl Inflation {
         &mut self,
         payload: &[u8],
         buffer: &mut Vec<u8>,
-        message_bytes_max: usize,
+        terms: InflateTerms,
         buffers: &mut Buffers,
         now: Millis,
     ) -> Result<usize, NotInflated> {
-        let mut inflating = self.inflater.start(payload, now);
+        let InflateTerms { message_bytes_max, place } = terms;
+        if self.inflater.bytes() == 0 {
+            buffers.charge(DECOMPRESSOR_BYTES)?;
+        }
+        let past = place.map_or(&[][..], |place| self.contexts.past(place));
+        let mut inflating = self.inflater.start(payload, past, now);
         let mut len = 0;
         loop {
             // Sizes are rounded up, the limit is not.
@@ -110,10 +136,39 @@ impl Inflation {
         }
     }
 
+    /// The connection in `slot` is no more: what it sent is forgotten.
+    pub(super) fn forget(&mut self, slot: u32, buffers: &mut Buffers) {
+        let before = self.contexts.bytes();
+        self.contexts.forget(slot);
+        buffers.discharge(before - self.contexts.bytes());
+    }
+
     /// Frees the decompressor if it was not used in the last `idle_ms`. Gives the moment to ask
-    /// again, if there is anything to free.
-    pub(super) fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
-        self.inflater.trim(now, idle_ms)
+    /// again, if there is anything to free. What connections sent stays: they may refer back to it
+    /// whenever they like.
+    pub(super) fn trim(
+        &mut self,
+        now: Millis,
+        idle_ms: u64,
+        buffers: &mut Buffers,
+    ) -> Option<Millis> {
+        let before = self.inflater.bytes();
+        let due = self.inflater.trim(now, idle_ms);
+        if due.is_none() && before > 0 {
+            buffers.discharge(before);
+        }
+        due
+    }
+
+    /// Bytes of memory held, apart from buffers.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn bytes(&self) -> usize {
+        self.inflater.bytes() + self.contexts.bytes()
+    }
+
+    /// What connections may refer back to.
+    pub(super) fn contexts(&self) -> &Contexts {
+        &self.contexts
     }
 }
 
@@ -131,9 +186,13 @@ mod tests {
     use crate::pool::SharedBudget;
     use crate::ws::{Compressors, DeflateTerms};
 
+    fn alone(message_bytes_max: usize) -> InflateTerms {
+        InflateTerms { message_bytes_max, place: None }
+    }
+
     fn compressed(message: &[u8]) -> Vec<u8> {
         let terms = DeflateTerms { window_bits: 15, level: 6, bytes_min: 0 };
-        Compressors::default().compress(message, terms).unwrap().to_vec()
+        Compressors::default().compress(message, terms, None).unwrap().to_vec()
     }
 
     #[test]
@@ -144,7 +203,7 @@ mod tests {
             for len in [limit - 1, limit, limit + 1, 2 * limit] {
                 let payload = compressed(&vec![b'a'; len]);
                 let kind = MessageKind::Text;
-                match inflation.inflate(&payload, kind, limit, &mut buffers, Millis(0)) {
+                match inflation.inflate(&payload, kind, alone(limit), &mut buffers, Millis(0)) {
                     Ok(inflated) => {
                         assert!(len <= limit);
                         assert_eq!(inflated.buffer[..inflated.len], vec![b'a'; len]);
@@ -155,7 +214,7 @@ mod tests {
                         assert_eq!(error, NotInflated::Broken(Violation::MessageTooBig));
                     }
                 }
-                assert_eq!(buffers.allocated_bytes(), buffers.free_bytes());
+                assert_eq!(buffers.allocated_bytes(), buffers.free_bytes() + inflation.bytes());
             }
         }
     }
@@ -166,7 +225,7 @@ mod tests {
         let mut inflation = Inflation::default();
         let payload = compressed(&[0xFF; 100]);
         let mut try_as = |kind| {
-            inflation.inflate(&payload, kind, 1000, &mut buffers, Millis(0)).map(|it| it.len)
+            inflation.inflate(&payload, kind, alone(1000), &mut buffers, Millis(0)).map(|it| it.len)
         };
         assert_eq!(try_as(MessageKind::Binary), Ok(100));
         assert_eq!(try_as(MessageKind::Text), Err(Violation::TextNotUtf8.into()));
@@ -174,14 +233,14 @@ mod tests {
 
     #[test]
     fn without_memory_there_is_no_message_and_nothing_leaks() {
-        let shared = SharedBudget::new(16 << 10);
+        let shared = SharedBudget::new(64 << 10);
         let mut buffers = Buffers::new(shared.clone());
         let mut inflation = Inflation::default();
         let payload = compressed(&vec![0; 1 << 20]);
         let kind = MessageKind::Binary;
-        let result = inflation.inflate(&payload, kind, 1 << 20, &mut buffers, Millis(0));
+        let result = inflation.inflate(&payload, kind, alone(1 << 20), &mut buffers, Millis(0));
         assert_eq!(result.unwrap_err(), NotInflated::NoRoom);
         drop(buffers);
-        assert_eq!(shared.available(), 16 << 10);
+        assert_eq!(shared.available(), 64 << 10);
     }
 }

@@ -48,10 +48,31 @@ impl<S: Transport> Connections<S> {
         if is_idle && self.backlog.counts() != [0, 0, 0] {
             return Err(format!("backlog {:?} without connections", self.backlog.counts()));
         }
-        if is_idle && self.buffers.allocated_bytes() != self.buffers.free_bytes() {
+        let lent = self.buffers.allocated_bytes() - self.buffers.free_bytes();
+        if is_idle && lent != self.inflation.bytes() {
             return Err("buffers lent without connections".into());
         }
-        Ok(())
+        self.check_contexts()
+    }
+
+    /// Only open connections that agreed on it have contexts.
+    fn check_contexts(&self) -> Result<(), String> {
+        let may_have = |slot: u32, agreed: fn(Flags) -> bool| {
+            let conn = self.table.key_of(slot).and_then(|key| self.table.get(key));
+            conn.is_some_and(|conn| conn.phase == Phase::Open && agreed(conn.flags))
+        };
+        let incoming = self.inflation.contexts();
+        let outgoing = self.outgoing.deflation().contexts();
+        let stray = incoming
+            .slots()
+            .find(|slot| !may_have(*slot, |flags| flags.client_context(0).is_some()))
+            .or_else(|| {
+                outgoing.slots().find(|slot| !may_have(*slot, |flags| flags.has(Flags::TAKES_OVER)))
+            });
+        match stray {
+            Some(slot) => Err(format!("slot {slot} has a context that nobody agreed on")),
+            None => Ok(()),
+        }
     }
 
     fn check_connection(&self, key: ConnKey, conn: &Conn<S>) -> Result<(), String> {

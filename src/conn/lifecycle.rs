@@ -26,7 +26,8 @@ impl<S: Transport> Connections<S> {
         let flags = conn.flags;
         self.arm(key);
         self.open_count += 1;
-        self.outgoing.set_framing(Framing::of(flags, self.router.socket(route).options.deflate));
+        let deflate = self.router.socket(route).options.deflate;
+        self.outgoing.set_framing(Framing::of(flags, deflate, key.index));
         let peer = Peer { loop_index: self.loop_index, key };
         self.router.socket(route).service.on_open(
             peer,
@@ -226,8 +227,12 @@ impl<S: Transport> Connections<S> {
         }
         // Whatever follows must not find it open.
         conn.phase = Phase::Closing;
-        let route = conn.route;
+        let (route, flags) = (conn.route, conn.flags);
         self.open_count -= 1;
+        if flags.has_contexts() {
+            self.inflation.forget(key.index, &mut self.buffers);
+            self.outgoing.deflation_mut().forget(key.index);
+        }
         self.leave_topics(key);
         let peer = Peer { loop_index: self.loop_index, key };
         let mut effects = Effects::apart(route, &mut self.requested);

@@ -15,11 +15,15 @@
 //! | 4 | `flags` | what was agreed |
 //! | 1 | padding | |
 //!
-//! The way of bytes: [`read`] takes them from the socket, [`receive`] decodes them, [`inflate`] unpacks what came compressed,
-//! [`handshake`] answers the request, services write into [`outgoing`], [`send`] writes it out,
+//! The way of bytes: [`read`] takes them from the socket, [`receive`] decodes them, [`inflate`] unpacks
+//! what came compressed, [`handshake`] answers the request, services write into [`outgoing`], where
+//! [`deflation`] packs what is to be compressed and [`contexts`] holds what may be referred back to,
+//! [`send`] writes it out,
 //! [`lifecycle`] opens and closes, [`idle`] acts when time has passed.
 
 mod connections;
+mod contexts;
+mod deflation;
 mod flags;
 mod half_open;
 mod handshake;
@@ -41,6 +45,7 @@ mod table;
 mod volley;
 
 pub use connections::Connections;
+pub use contexts::context_bytes_max;
 pub(crate) use outgoing::Outgoing;
 pub use publish::{Mail, PostMail};
 pub use settings::ConnSettings;

@@ -5,12 +5,12 @@ use std::io::IoSlice;
 use std::ops::Range;
 
 use super::Flags;
+use super::contexts::ContextPlace;
+use super::deflation::Deflation;
 use crate::line::write_line;
-use crate::pool::SLICES_MAX;
+use crate::pool::{SLICES_MAX, SharedBudget};
 use crate::services::{CloseRequest, DeflateOptions};
-use crate::ws::{
-    Compressors, DeflateTerms, EncodedFrame, Opcode, SERVER_HEADER_BYTES_MAX, ServerHeader,
-};
+use crate::ws::{DeflateTerms, EncodedFrame, Opcode, SERVER_HEADER_BYTES_MAX, ServerHeader};
 
 /// Frames in the order they were produced. Headers and small payloads stand in the cork; a large
 /// payload stays in the read buffer, and a piece says where it comes in:
@@ -20,21 +20,22 @@ use crate::ws::{
 ///                                      ▲          ▲
 ///   pieces                             │64 KiB    │20 KiB of the read buffer
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outgoing {
     cork: Vec<u8>,
     pieces: Vec<Piece>,
     in_place_bytes: usize,
     close: Option<CloseRequest>,
     framing: Framing,
-    compressors: Compressors,
+    deflation: Deflation,
 }
 
 /// What the connection speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// WebSocket, with messages compressed where that is worth it.
-    Deflate(DeflateTerms),
+    /// WebSocket, with messages compressed where that is worth it; with a place, they may refer
+    /// back to those before them.
+    Deflate(DeflateTerms, Option<ContextPlace>),
     /// Text messages are lines; there is nothing else.
     Lines,
     #[default]
@@ -42,15 +43,17 @@ pub(crate) enum Framing {
 }
 
 impl Framing {
-    /// The framing of a connection with these flags on a route that compresses so.
-    pub(crate) fn of(flags: Flags, deflate: Option<DeflateOptions>) -> Self {
+    /// The framing of the connection in `slot`, with these flags, on a route that compresses so.
+    pub(crate) fn of(flags: Flags, deflate: Option<DeflateOptions>, slot: u32) -> Self {
         if flags.is_plain() {
             return Self::WebSocket;
         }
         match (flags.deflate_window_bits(), deflate) {
             _ if flags.has(Flags::LINES) => Self::Lines,
-            (Some(window_bits), Some(DeflateOptions { level, bytes_min })) => {
-                Self::Deflate(DeflateTerms { window_bits, level, bytes_min })
+            (Some(window_bits), Some(DeflateOptions { level, bytes_min, .. })) => {
+                let place = ContextPlace { slot, window_bits };
+                let place = flags.has(Flags::TAKES_OVER).then_some(place);
+                Self::Deflate(DeflateTerms { window_bits, level, bytes_min }, place)
             }
             _ => Self::WebSocket,
         }
@@ -74,6 +77,18 @@ pub(crate) enum Stretch {
 }
 
 impl Outgoing {
+    /// No output; what compressing it takes counts against `pool`.
+    pub(crate) fn new(pool: SharedBudget) -> Self {
+        Self {
+            cork: Vec::new(),
+            pieces: Vec::new(),
+            in_place_bytes: 0,
+            close: None,
+            framing: Framing::default(),
+            deflation: Deflation::new(pool),
+        }
+    }
+
     /// Says what the connection speaks whose output this is from now on.
     pub(crate) fn set_framing(&mut self, framing: Framing) {
         self.framing = framing;
@@ -104,11 +119,11 @@ impl Outgoing {
 
     /// Adds the frame compressed, if that was agreed and makes it shorter; whether it did.
     fn compressed_frame(&mut self, opcode: Opcode, payload: &[u8]) -> bool {
-        let Framing::Deflate(terms) = self.framing else { return false };
+        let Framing::Deflate(terms, place) = self.framing else { return false };
         if opcode.is_control() {
             return false;
         }
-        let Some(payload) = self.compressors.compress(payload, terms) else { return false };
+        let Some(payload) = self.deflation.compress(payload, terms, place) else { return false };
         ServerHeader::compressed(opcode, payload.len()).append_to(&mut self.cork);
         self.cork.extend_from_slice(payload);
         true
@@ -130,22 +145,21 @@ impl Outgoing {
     /// Adds a frame that is already encoded.
     pub(crate) fn encoded(&mut self, frame: &EncodedFrame) {
         match self.framing {
-            Framing::Deflate(_) => self.frame(frame.kind().opcode(), frame.payload()),
+            Framing::Deflate(..) => self.frame(frame.kind().opcode(), frame.payload()),
             Framing::WebSocket => self.cork.extend_from_slice(frame.as_bytes()),
             Framing::Lines if frame.is_text() => write_line(frame.payload(), &mut self.cork),
             Framing::Lines => {}
         }
     }
 
-    /// The loop's compressors, for frames that go another way.
-    pub(crate) fn compressors(&mut self) -> &mut Compressors {
-        &mut self.compressors
+    /// What compresses the loop's messages.
+    pub(crate) fn deflation(&self) -> &Deflation {
+        &self.deflation
     }
 
-    /// What the loop's compressors have done so far: messages, and their bytes before and after.
-    pub(crate) fn compressed_so_far(&self) -> [u64; 3] {
-        let Compressors { messages, bytes_in, bytes_out, .. } = self.compressors;
-        [messages, bytes_in, bytes_out]
+    /// As [`Outgoing::deflation`], for frames that go another way.
+    pub(crate) fn deflation_mut(&mut self) -> &mut Deflation {
+        &mut self.deflation
     }
 
     /// The cork, to append bytes that are not frames.
@@ -262,7 +276,7 @@ mod tests {
             skip in 0..10_000usize,
         ) {
             let read_buffer: Vec<u8> = (0..60_000u32).map(|at| at.to_le_bytes()[0]).collect();
-            let mut outgoing = Outgoing::default();
+            let mut outgoing = Outgoing::new(SharedBudget::new(0));
             let mut naive = Vec::new();
             let mut at = 0;
             for (in_place, len) in frames {

@@ -264,10 +264,10 @@ impl<S: Transport> Connections<S> {
             self.counters.effects_ignored.add(1);
             return;
         };
-        let compressors = self.outgoing.compressors();
+        let deflation = self.outgoing.deflation_mut();
         let form = pushed
             .plain_form(conn.flags)
-            .or_else(|| pushed.form(conn.flags, compressors, &mut self.backlog));
+            .or_else(|| pushed.form(conn.flags, key.index, deflation, &mut self.backlog));
         let Some(form) = form else {
             // Binary has no form for lines.
             self.counters.pushes_dropped.add(1);

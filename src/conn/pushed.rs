@@ -1,10 +1,11 @@
 //! A frame on its way to any number of connections, in the forms that they need.
 
 use super::Flags;
+use super::deflation::Deflation;
 use super::outgoing::Framing;
 use crate::pool::{Backlog, FrameId};
 use crate::services::{DeflateOptions, RouteOptions};
-use crate::ws::{Compressors, DeflateTerms, EncodedFrame};
+use crate::ws::{DeflateTerms, EncodedFrame};
 
 /// A frame that is being pushed. Each form is made for the first recipient that needs it and
 /// shared by all on this loop who do.
@@ -66,22 +67,31 @@ impl Pushed {
         if flags.is_plain() { self.websocket } else { None }
     }
 
-    /// The form for a recipient with these flags; `None` if there is none that it understands.
+    /// The form for the recipient in `slot`, with these flags; `None` if there is none that it
+    /// understands.
+    #[inline(never)]
     pub(super) fn form(
         &mut self,
         flags: Flags,
-        compressors: &mut Compressors,
+        slot: u32,
+        deflation: &mut Deflation,
         backlog: &mut Backlog,
     ) -> Option<Form> {
-        match Framing::of(flags, self.deflate) {
+        match Framing::of(flags, self.deflate, slot) {
             Framing::Lines => {
                 if self.line.is_none() {
                     self.line = Some(Form::share(self.frame.to_line()?, backlog));
                 }
                 self.line
             }
-            Framing::Deflate(terms) => {
-                let compressed = self.compressed_form(terms, compressors, backlog);
+            Framing::Deflate(terms, place) => {
+                let compressed = self.compressed_form(terms, deflation, backlog);
+                if place.is_some() && compressed.is_some() {
+                    // It refers back to nothing, so all can share it. Their windows hold it from
+                    // now on and ours do not, so nothing may refer back beyond it; and should it be
+                    // dropped from the queue, nothing that follows misses it.
+                    deflation.forget(slot);
+                }
                 compressed.or_else(|| self.websocket_form(backlog))
             }
             Framing::WebSocket => self.websocket_form(backlog),
@@ -96,14 +106,14 @@ impl Pushed {
     fn compressed_form(
         &mut self,
         terms: DeflateTerms,
-        compressors: &mut Compressors,
+        deflation: &mut Deflation,
         backlog: &mut Backlog,
     ) -> Option<Form> {
         if let Some((_, form)) = self.compressed.iter().find(|(known, _)| *known == terms) {
             self.shared += u64::from(form.is_some());
             return *form;
         }
-        let payload = compressors.compress(self.frame.payload(), terms);
+        let payload = deflation.compress(self.frame.payload(), terms, None);
         let frame = payload.map(|payload| EncodedFrame::compressed(self.frame.kind(), payload));
         let form = frame.map(|frame| Form::share(frame, backlog));
         self.compressed.push((terms, form));

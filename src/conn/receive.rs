@@ -4,7 +4,7 @@
 use std::io;
 use std::ops::Range;
 
-use super::inflate::NotInflated;
+use super::inflate::{InflateTerms, NotInflated};
 use super::outgoing::Framing;
 use super::read::Read;
 use super::{ConnSettings, Connections, Flags, Outgoing, Phase};
@@ -228,7 +228,8 @@ impl<S: Transport> Connections<S> {
         let route = self.router.socket(conn.route);
         let message_bytes_max = route.options.message_bytes_max;
         let arrived = &mut buffer.bytes[..buffer.filled];
-        self.outgoing.set_framing(Framing::of(conn.flags, route.options.deflate));
+        self.outgoing.set_framing(Framing::of(conn.flags, route.options.deflate, key.index));
+        let flags = conn.flags;
         let mut delivery = Delivery {
             peer: Peer { loop_index: self.loop_index, key },
             route_number: conn.route,
@@ -272,9 +273,11 @@ impl<S: Transport> Connections<S> {
                     delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
                 }
                 Ok(Some(Event::Message { kind, is_compressed: true, payload })) => {
+                    let place = flags.client_context(key.index);
+                    let terms = InflateTerms { message_bytes_max, place };
                     let (payload, buffers) = (&arrived[payload], &mut self.buffers);
                     let (inflation, now) = (&mut self.inflation, self.now);
-                    match inflation.inflate(payload, kind, message_bytes_max, buffers, now) {
+                    match inflation.inflate(payload, kind, terms, buffers, now) {
                         Ok(mut inflated) => {
                             inflated_bytes += inflated.len;
                             delivery.deliver(kind, inflated.payload_mut(), None);

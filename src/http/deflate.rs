@@ -4,26 +4,43 @@ use std::fmt;
 
 use super::grammar::{is_token, trim_whitespace};
 
-/// What both sides agreed on: each message is compressed on its own, by either.
+/// What both sides agreed on.
 ///
 /// Displays as the value of `Sec-WebSocket-Extensions` in the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deflate {
     /// The base-two logarithm of our LZ77 window, 9 to 15.
     pub window_bits: u8,
-    /// Whether the client asked for a window of this size and has to hear that it gets it.
+    /// Whether our messages may refer back to those before them, within that window. If not, each
+    /// is compressed on its own.
+    pub takes_over: bool,
+    /// The base-two logarithm of the window, 8 to 15, within which the client's messages may refer
+    /// back to those before them; `None` if each is compressed on its own.
+    pub client_context_bits: Option<u8>,
+    /// Whether the client has to hear how large our window is.
     names_window: bool,
+    /// Whether the client has to hear how large its own may be.
+    names_client_window: bool,
 }
 
 impl fmt::Display for Deflate {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(
-            "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
-        )?;
+        formatter.write_str("permessage-deflate")?;
+        if !self.takes_over {
+            formatter.write_str("; server_no_context_takeover")?;
+        }
+        if self.client_context_bits.is_none() {
+            formatter.write_str("; client_no_context_takeover")?;
+        }
         if self.names_window {
             write!(formatter, "; server_max_window_bits={}", self.window_bits)?;
         }
-        Ok(())
+        match self.client_context_bits {
+            Some(bits) if self.names_client_window => {
+                write!(formatter, "; client_max_window_bits={bits}")
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -31,51 +48,93 @@ impl fmt::Display for Deflate {
 /// `Sec-WebSocket-Extensions` lines, in order. `None` if there is no offer that can be accepted;
 /// the connection then goes on without compression.
 ///
+/// With `context_bits`, 9 to 15, messages may refer back to those before them within windows of
+/// that size at most, in each direction in which the client neither asks for the opposite nor keeps
+/// a window of its own that we cannot bound (RFC 7692 §7.1.1, §7.1.2.2). Without, none may: a server
+/// may say so unasked.
+///
 /// An offer with a parameter that is unknown, repeated or out of range is passed over, and so is
-/// whatever is no offer of compression (RFC 7692 §7.1). The client's wish for no context takeover
-/// is granted to all, for we may say so unasked, and so is any window of its own (§7.1.1, §7.1.2).
-pub fn accept_deflate<'b>(values: impl Iterator<Item = &'b [u8]>) -> Option<Deflate> {
-    values.flat_map(|value| split(value, b',')).find_map(accept_offer)
+/// whatever is no offer of compression (RFC 7692 §7.1).
+pub fn accept_deflate<'b>(
+    values: impl Iterator<Item = &'b [u8]>,
+    context_bits: Option<u8>,
+) -> Option<Deflate> {
+    let mut offers = values.flat_map(|value| split(value, b','));
+    offers.find_map(|offer| Some(Offer::parse(offer)?.answer(context_bits)))
 }
 
-fn accept_offer(offer: &[u8]) -> Option<Deflate> {
-    let mut parts = split(offer, b';').map(trim_whitespace);
-    if !parts.next()?.eq_ignore_ascii_case(b"permessage-deflate") {
-        return None;
+/// An offer of compression that can be accepted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Offer {
+    server_no_context_takeover: bool,
+    client_no_context_takeover: bool,
+    /// The largest window that the client wants us to have, if it says one.
+    server_bits: Option<u8>,
+    /// The window that the client will have at most, if it can be told to have a smaller one.
+    client_bits: Option<u8>,
+}
+
+impl Offer {
+    fn parse(offer: &[u8]) -> Option<Self> {
+        let mut parts = split(offer, b';').map(trim_whitespace);
+        if !parts.next()?.eq_ignore_ascii_case(b"permessage-deflate") {
+            return None;
+        }
+        let mut seen = [false; 4];
+        let mut offer = Self::default();
+        for part in parts {
+            let mut sides = split(part, b'=').map(trim_whitespace);
+            let name = sides.next()?;
+            let value = match sides.next() {
+                Some(written) => Some(Value::parse(written)?),
+                None => None,
+            };
+            if sides.next().is_some() {
+                return None;
+            }
+            let place = PARAMETERS.iter().position(|known| name.eq_ignore_ascii_case(known))?;
+            if std::mem::replace(&mut seen[place], true) {
+                return None;
+            }
+            match (PARAMETERS[place], value) {
+                (SERVER_NO_CONTEXT_TAKEOVER, None) => offer.server_no_context_takeover = true,
+                (CLIENT_NO_CONTEXT_TAKEOVER, None) => offer.client_no_context_takeover = true,
+                (CLIENT_MAX_WINDOW_BITS, None) => offer.client_bits = Some(WINDOW_BITS_MAX),
+                (CLIENT_MAX_WINDOW_BITS, Some(value)) => {
+                    offer.client_bits = Some(value.window_bits()?);
+                }
+                (SERVER_MAX_WINDOW_BITS, Some(value)) => {
+                    // No library compresses with the smallest window that the specification knows.
+                    let bits = value.window_bits().filter(|bits| *bits >= WINDOW_BITS_MIN)?;
+                    offer.server_bits = Some(bits);
+                }
+                _ => return None,
+            }
+        }
+        Some(offer)
     }
-    let mut seen = [false; 4];
-    let mut window_bits = None;
-    for part in parts {
-        let mut sides = split(part, b'=').map(trim_whitespace);
-        let name = sides.next()?;
-        let value = match sides.next() {
-            Some(written) => Some(Value::parse(written)?),
-            None => None,
+
+    fn answer(self, context_bits: Option<u8>) -> Deflate {
+        let server_context_bits = context_bits.filter(|_| !self.server_no_context_takeover);
+        let client_context_bits = match (context_bits, self.client_bits) {
+            _ if self.client_no_context_takeover => None,
+            (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
+            // It cannot be told to have a smaller window, so ours would have to be as large as any.
+            (ours, None) => ours.filter(|bits| *bits == WINDOW_BITS_MAX),
+            (None, _) => None,
         };
-        if sides.next().is_some() {
-            return None;
-        }
-        let place = PARAMETERS.iter().position(|known| name.eq_ignore_ascii_case(known))?;
-        if std::mem::replace(&mut seen[place], true) {
-            return None;
-        }
-        match (PARAMETERS[place], value) {
-            (SERVER_NO_CONTEXT_TAKEOVER | CLIENT_NO_CONTEXT_TAKEOVER, None)
-            | (CLIENT_MAX_WINDOW_BITS, None) => {}
-            (CLIENT_MAX_WINDOW_BITS, Some(value)) => {
-                value.window_bits()?;
-            }
-            (SERVER_MAX_WINDOW_BITS, Some(value)) => {
-                // No library compresses with the smallest window that the specification knows.
-                window_bits = Some(value.window_bits().filter(|bits| *bits >= WINDOW_BITS_MIN)?);
-            }
-            _ => return None,
+        let asked = self.server_bits.unwrap_or(WINDOW_BITS_MAX);
+        let window_bits = server_context_bits.map_or(asked, |bits| bits.min(asked));
+        Deflate {
+            window_bits,
+            takes_over: server_context_bits.is_some(),
+            client_context_bits,
+            // A window smaller than any client has to expect may be named unasked (§7.1.2.1): the
+            // client then needs no larger one either.
+            names_window: self.server_bits.is_some() || window_bits < WINDOW_BITS_MAX,
+            names_client_window: self.client_bits.is_some(),
         }
     }
-    Some(Deflate {
-        window_bits: window_bits.unwrap_or(WINDOW_BITS_MAX),
-        names_window: window_bits.is_some(),
-    })
 }
 
 /// The parts between separators that do not stand in quotes.

@@ -100,9 +100,10 @@ impl<'h, 'p> UpgradeRequest<'h, 'p> {
         self.subprotocol
     }
 
-    /// The compression that the client offers and can be given, if there is one.
-    pub fn deflate(&self) -> Option<Deflate> {
-        accept_deflate(self.head.header_values("Sec-WebSocket-Extensions"))
+    /// The compression that the client offers and can be given, if there is one. Contexts may be
+    /// taken over within windows of 2^`context_bits` bytes, or not at all.
+    pub fn deflate(&self, context_bits: Option<u8>) -> Option<Deflate> {
+        accept_deflate(self.head.header_values("Sec-WebSocket-Extensions"), context_bits)
     }
 
     fn parse(head: &'h RequestHead<'h>, policy: &UpgradePolicy<'p>) -> Result<Self, UpgradeError> {

@@ -85,6 +85,8 @@ counters! {
     upgrades,
     /// Upgrades with which compression was agreed.
     upgrades_deflate,
+    /// Upgrades with which context takeover was agreed, in either direction.
+    upgrades_takeover,
     /// Clients of line listeners let in.
     line_clients,
     /// Pages served.
@@ -127,6 +129,14 @@ counters! {
     deflated_bytes_after,
     /// Pushes for which a message need not be compressed because it had been for somebody else.
     deflated_shared,
+    /// Messages sent as they are because `pool_bytes_max` left no room to compress them.
+    deflate_out_of_room,
+    /// Connections whose messages are remembered, as later ones may refer back to them (gauge).
+    contexts_in_now,
+    /// Connections for which what they were sent is remembered, to refer back to it (gauge).
+    contexts_out_now,
+    /// Bytes that all of these contexts take (gauge).
+    context_bytes_now,
     /// Writes to clients' sockets that took something.
     writes,
     /// Bytes written to clients.
@@ -179,7 +189,7 @@ counters! {
     events_stale,
     /// Mail from other loops and the control thread that was handled.
     mail_in,
-    /// Bytes in carries, backlogs and free buffers (gauge).
+    /// Bytes in carries, backlogs, free buffers, compressors and contexts (gauge).
     pool_bytes_now,
     /// Turns of the loop.
     turns,

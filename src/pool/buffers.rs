@@ -46,9 +46,7 @@ impl Buffers {
             return Ok(buffer);
         }
         let bytes = bytes_min.max(BUFFER_BYTES_MIN).next_power_of_two();
-        if !self.charge(bytes) {
-            return Err(OverBudget);
-        }
+        self.charge(bytes)?;
         Ok(vec![0; bytes])
     }
 
@@ -60,9 +58,10 @@ impl Buffers {
     pub fn grow(&mut self, buffer: &mut Vec<u8>, bytes_max: usize) -> Result<(), OverBudget> {
         let bytes = (buffer.len() * 2).min(bytes_max.max(BUFFER_BYTES_MIN));
         let added = bytes.saturating_sub(buffer.len());
-        if added == 0 || !self.charge(added) {
+        if added == 0 {
             return Err(OverBudget);
         }
+        self.charge(added)?;
         buffer.reserve_exact(added);
         buffer.resize(bytes, 0);
         Ok(())
@@ -96,13 +95,22 @@ impl Buffers {
         None
     }
 
-    /// Takes from the budget. Free buffers of other sizes make room rather than stand in the way.
-    fn charge(&mut self, bytes: usize) -> bool {
+    /// Takes from the budget, for a buffer or for memory of another kind that comes and goes with
+    /// messages. Free buffers of other sizes make room rather than stand in the way.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the process's limit on buffers is reached.
+    pub fn charge(&mut self, bytes: usize) -> Result<(), OverBudget> {
         if self.budget.take(bytes) {
-            return true;
+            return Ok(());
         }
         self.release_free();
-        self.budget.take(bytes)
+        if self.budget.take(bytes) { Ok(()) } else { Err(OverBudget) }
+    }
+
+    /// Gives back what was charged and is no buffer.
+    pub fn discharge(&mut self, bytes: usize) {
+        self.budget.give(bytes);
     }
 
     fn release_free(&mut self) {
@@ -113,7 +121,7 @@ impl Buffers {
         self.free_bytes = 0;
     }
 
-    /// Bytes in buffers that are lent or free.
+    /// Bytes in buffers that are lent or free, and what else is charged.
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
         self.budget.used()

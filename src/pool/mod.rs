@@ -6,8 +6,10 @@ mod backlog;
 mod budget;
 mod buffers;
 mod carry;
+mod windows;
 
 pub use backlog::{Backlog, FrameId, OutQueue, SLICES_MAX};
 pub use budget::{Lease, SharedBudget};
 pub use buffers::{BUFFER_BYTES_MIN, Buffers, OverBudget};
 pub use carry::{Carries, ReadBuffer};
+pub use windows::{Window, Windows};

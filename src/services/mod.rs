@@ -26,7 +26,8 @@ pub use letterbox::Letterbox;
 pub use page::{BuiltInPage, Page, PageReply};
 pub(crate) use router::Found;
 pub use router::{
-    DEFLATE_BYTES_MIN, DEFLATE_LEVEL, DeflateOptions, Handler, Route, RouteOptions, Router,
+    DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions, Handler, Route,
+    RouteOptions, Router,
 };
 
 pub use tokens::{TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups};

@@ -16,7 +16,9 @@ mod violation;
 
 pub use close::{CloseCode, CloseFrame, parse_close};
 pub use decoder::{Decoder, DecoderState, Event, MessageKind, Progress};
-pub use deflate::{Compressors, DeflateTerms, Filled, Inflater, Inflating};
+pub use deflate::{
+    Compressors, DECOMPRESSOR_BYTES, DeflateTerms, Filled, Inflater, Inflating, compressor_bytes,
+};
 pub use encode::{EncodedFrame, SERVER_HEADER_BYTES_MAX, ServerHeader, encode_close};
 pub use header::{
     CLIENT_CONTROL_FRAME_BYTES_MAX, CLIENT_HEADER_BYTES_MAX, FrameHeader, Opcode, parse_header,

@@ -1,6 +1,6 @@
 // Runs the `ws` client against the gateway whose /echo the first argument names; the second is the
 // folder whose node_modules holds `ws`. Exits with 0 if every check holds. The route must prefer
-// `v2.echo` over `v1.echo`.
+// `v2.echo` over `v1.echo`, and /takeover beside it take over contexts with windows of 11 bits.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -12,8 +12,11 @@ const WebSocket = createRequire(path.resolve(clients, 'package.json'))('ws');
 const SIZES = [0, 1, 125, 126, 65_535, 65_536, 1 << 20];
 const PATIENCE_MS = 20_000;
 
-async function open(subprotocols = [], options = {}) {
-  const client = new WebSocket(url, subprotocols, options);
+async function open(subprotocols = [], options = {}, at = url) {
+  const client = new WebSocket(at, subprotocols, options);
+  client.on('upgrade', (response) => {
+    client.agreed = response.headers['sec-websocket-extensions'];
+  });
   // Messages may come in one burst with the event that opens the socket.
   client.received = [];
   client.on('message', (data, isBinary) => {
@@ -50,6 +53,37 @@ const checks = {
           client.send(message);
           assert.deepEqual(await receive(client), message);
         }
+      }
+      await close(client);
+    }
+  },
+
+  async takesOverContexts() {
+    const both = 'permessage-deflate; server_max_window_bits=11; client_max_window_bits=11';
+    for (const [options, agreed] of [
+      // The default offer.
+      [{}, both],
+      [{ serverMaxWindowBits: 9, clientMaxWindowBits: 10 },
+        'permessage-deflate; server_max_window_bits=9; client_max_window_bits=10'],
+      [{ serverNoContextTakeover: true },
+        'permessage-deflate; server_no_context_takeover; client_max_window_bits=11'],
+      [{ clientNoContextTakeover: true },
+        'permessage-deflate; client_no_context_takeover; server_max_window_bits=11'],
+    ]) {
+      const perMessageDeflate = { threshold: 0, ...options };
+      const client = await open([], { perMessageDeflate }, url.replace('/echo', '/takeover'));
+      assert.equal(client.agreed, agreed);
+      const noise = Buffer.from(Array.from({ length: 5_000 }, (_, at) => (at * at) % 251));
+      for (let serial = 0; serial < 200; serial++) {
+        const tick = JSON.stringify({ type: 'tick', symbol: 'EURUSD', serial });
+        for (const message of [tick, tick.repeat((serial % 5) * 20), noise, '']) {
+          // What is not compressed passes both windows by.
+          client.send(message, { compress: serial % 3 !== 0 });
+          assert.deepEqual(await receive(client), message);
+        }
+        client.send(tick.slice(0, 9), { fin: false });
+        client.send(tick.slice(9));
+        assert.equal(await receive(client), tick);
       }
       await close(client);
     }

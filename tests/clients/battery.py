@@ -1,9 +1,11 @@
 """Runs the `websockets` client against the gateway whose /echo the argument names.
 
-Exits with 0 if every check holds. The route must prefer `v2.echo` over `v1.echo`.
+Exits with 0 if every check holds. The route must prefer `v2.echo` over `v1.echo`, and /takeover
+beside it take over contexts with windows of 11 bits.
 """
 
 import asyncio
+import itertools
 import sys
 
 import websockets
@@ -54,6 +56,47 @@ async def echoes_by_any_window(url):
                     far = bytes(i * i % 251 for i in range(9_000)) * 5
                     await client.send([far[:100], far[100:20_000], far[20_000:]])
                     assert await client.recv() == far
+
+
+async def takes_over_contexts(url):
+    url = url.replace("/echo", "/takeover")
+    bits = 11
+    for server_bits, client_bits, server_no, client_no in itertools.product(
+            (None, 9, 15), (None, True, 9, 15), (False, True), (False, True)):
+        offer = ClientPerMessageDeflateFactory(
+            server_no_context_takeover=server_no,
+            client_no_context_takeover=client_no,
+            server_max_window_bits=server_bits,
+            client_max_window_bits=client_bits,
+        )
+        async with connect(url, compression=None, extensions=[offer]) as client:
+            (agreed,) = client.protocol.extensions
+            assert agreed.remote_no_context_takeover == server_no, agreed
+            # A window that cannot be bounded is not taken over.
+            no_bound = client_bits is None
+            assert agreed.local_no_context_takeover == (client_no or no_bound), agreed
+            window = min(server_bits or 15, 15 if server_no else bits)
+            assert agreed.remote_max_window_bits == window, agreed
+            if not agreed.local_no_context_takeover:
+                own = 15 if client_bits is True else client_bits
+                assert agreed.local_max_window_bits == min(bits, own), agreed
+            noise = bytes(i * i % 251 for i in range(5_000))
+            for number in range(60):
+                tick = f'{{"type":"tick","symbol":"EURUSD","serial":{number}}}'
+                for message in (tick, tick * (number % 5 * 20), noise[number:], ""):
+                    await client.send(message)
+                    assert await client.recv() == message, number
+                await client.send([tick[:9], "", tick[9:]])
+                assert await client.recv() == tick, number
+    # As it is by default.
+    async with connect(url) as client:
+        (agreed,) = client.protocol.extensions
+        assert not agreed.local_no_context_takeover, agreed
+        assert not agreed.remote_no_context_takeover, agreed
+        for number in range(1_000):
+            await client.send(f"message {number}")
+        for number in range(1_000):
+            assert await client.recv() == f"message {number}"
 
 
 async def echoes_fragments(url):
@@ -114,7 +157,7 @@ async def refuses_strange_origins(url):
 
 
 async def main(url):
-    for check in (echoes, echoes_by_any_window, echoes_fragments, answers_pings, echoes_many_at_once,
+    for check in (echoes, echoes_by_any_window, takes_over_contexts, echoes_fragments, answers_pings, echoes_many_at_once,
                   answers_close_codes, refuses_too_much_with_1009, chooses_subprotocols,
                   refuses_strange_origins):
         print(check.__name__, flush=True)

@@ -15,6 +15,12 @@ const CONFIG: &str = r#"
     path = "/echo"
     service = "echo"
     subprotocols = ["v2.echo", "v1.echo"]
+    [[route]]
+    path = "/takeover"
+    service = "echo"
+    deflate_bytes_min = 1
+    deflate_context_takeover = true
+    deflate_window_bits_max = 11
 "#;
 
 fn below_root(path: &str) -> PathBuf {

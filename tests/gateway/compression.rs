@@ -11,12 +11,12 @@ use crate::patience::until;
 use crate::socket::{Frame, Socket};
 
 /// Set on the first frame of a compressed message (RFC 7692 §6).
-const RSV1: u8 = 0x40;
-const OFFER: &str = "permessage-deflate; client_max_window_bits";
+pub(crate) const RSV1: u8 = 0x40;
+pub(crate) const OFFER: &str = "permessage-deflate; client_max_window_bits";
 const AGREED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
 /// A connection on `path` that offered compression and was answered so.
-fn open(gateway: &Gateway, path: &str, offer: &str, answer: Option<&str>) -> Socket {
+pub(crate) fn open(gateway: &Gateway, path: &str, offer: &str, answer: Option<&str>) -> Socket {
     let mut socket = Socket::connect(gateway.address());
     socket.send(&Request::upgrade(path).with("Sec-WebSocket-Extensions", offer).bytes());
     let reply = socket.receive_head();
@@ -51,7 +51,7 @@ fn inflated(frame: &Frame, window_bits: u8) -> Vec<u8> {
 }
 
 /// JSON of about `len` bytes.
-fn json(len: usize) -> Vec<u8> {
+pub(crate) fn json(len: usize) -> Vec<u8> {
     let mut text = String::from("[");
     for number in 0.. {
         if text.len() >= len {

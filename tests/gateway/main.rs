@@ -32,6 +32,7 @@ mod socket;
 mod webdriver;
 
 mod start;
+mod takeover;
 
 mod handshake;
 mod http;

@@ -2,6 +2,7 @@
 
 use tidegate::config::SlowPolicy;
 use tidegate::conn::ConnSettings;
+use tidegate::services::DeflateOptions;
 use tidegate::sim::{Faults, Random, ServerSettings};
 
 use crate::judge::Weather;
@@ -56,7 +57,7 @@ impl Plan {
             loops: 1 + random.below(3),
             connections_max: if places_scarce { 2 + random.below(12) } else { 1_000 },
             refusals_max: 1 + random.below(8),
-            pool_bytes_max: if memory_scarce { 4_096 << random.below(6) } else { 64 << 20 },
+            pool_bytes_max: if memory_scarce { 4_096 << random.below(9) } else { 64 << 20 },
             letters_max: pick(random, &[1, 8, 64]),
             mail_per_turn: pick(random, &[16, 256]),
             line_route: None,
@@ -74,6 +75,9 @@ impl Plan {
         let slow_policy = policies[random.below(3)];
         let send_buffer_bytes = pick(random, &[100, 3_000, 64 << 10, 1 << 20]);
         let payload_bytes_max = send_buffer_bytes * 50;
+        let window = u8::try_from(9 + random.below(7)).unwrap();
+        let context_bits = random.percent(60).then_some(window);
+        let deflate_bytes_min = pick(random, &[1, 100, 1024]);
         Self {
             setup: Setup {
                 backlog_messages_max: None,
@@ -84,8 +88,13 @@ impl Plan {
                 message_bytes_max: Some(message_bytes_max),
                 slow_policy,
                 descriptors_max: None,
+                deflate: DeflateOptions {
+                    bytes_min: deflate_bytes_min,
+                    context_bits,
+                    ..DeflateOptions::default()
+                },
             },
-            bounds: Bounds { message_bytes_max, payload_bytes_max },
+            bounds: Bounds { message_bytes_max, payload_bytes_max, context_bits },
             send_buffer_bytes,
             clients_max: 2 + random.below(12),
             steps: 40 + random.below(120),

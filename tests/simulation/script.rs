@@ -4,8 +4,8 @@
 use tidegate::sim::Random;
 
 use crate::wire::{
-    BINARY, CLOSE, CONTINUATION, FIN, Frame, PING, PONG, RSV1, TEXT, client_frame, client_header,
-    deflated, upgrade_request, upgrade_request_offering_deflate,
+    BINARY, CLOSE, CONTINUATION, FIN, Frame, PING, PONG, RSV1, Sender, TEXT, client_frame,
+    client_header, deflated, upgrade_request, upgrade_request_offering_deflate,
 };
 
 /// A client's part.
@@ -50,6 +50,8 @@ pub(crate) struct Bounds {
     pub(crate) message_bytes_max: usize,
     /// Messages are no larger than this, if the limit allows them to be.
     pub(crate) payload_bytes_max: usize,
+    /// The window in which contexts may be taken over, if they may.
+    pub(crate) context_bits: Option<u8>,
 }
 
 impl Script {
@@ -98,15 +100,21 @@ impl Script {
     fn socket(random: &mut Random, bounds: Bounds, is_relay: bool) -> Self {
         let path = if is_relay { "/relay" } else { "/echo" };
         let is_compressed = random.percent(40);
+        let (offer, sender) = offer(random, bounds);
         let mut bytes = match is_compressed {
-            true => upgrade_request_offering_deflate(path, 9 + random.below(7)),
+            true => upgrade_request_offering_deflate(path, &offer),
             false => upgrade_request(path),
         };
         let head_end = bytes.len();
         let message_bytes_max = bounds.message_bytes_max;
         let compressed_bytes_max = if is_compressed { message_bytes_max } else { 0 };
-        let mut script =
-            Writer { gaps: vec![head_end], bytes, replies: Vec::new(), compressed_bytes_max };
+        let mut script = Writer {
+            gaps: vec![head_end],
+            bytes,
+            replies: Vec::new(),
+            compressed_bytes_max,
+            sender,
+        };
         for _ in 0..random.below(12) {
             if is_relay {
                 script.relay_text(random, bounds);
@@ -136,6 +144,8 @@ struct Writer {
     replies: Vec<Frame>,
     /// Messages that come to no more than this may be compressed; 0 if that was not agreed.
     compressed_bytes_max: usize,
+    /// Compresses, where contexts may be taken over.
+    sender: Option<Sender>,
 }
 
 impl Writer {
@@ -170,7 +180,7 @@ impl Writer {
         let compressed = match self.compressed_bytes_max {
             0 => None,
             _ if random.percent(30) => None,
-            max => Some(deflated(payload)).filter(|compressed| compressed.len() <= max),
+            max => self.compressed(payload, max),
         };
         let mut opcode = if compressed.is_some() { opcode | RSV1 } else { opcode };
         let mut rest = compressed.as_deref().unwrap_or(payload);
@@ -190,6 +200,19 @@ impl Writer {
                 self.frame(random, FIN | PONG, b"unasked");
             }
         }
+    }
+
+    /// The message compressed, if that takes no more than so many bytes.
+    fn compressed(&mut self, payload: &[u8], bytes_max: usize) -> Option<Vec<u8>> {
+        let Some(sender) = &mut self.sender else {
+            return Some(deflated(payload)).filter(|compressed| compressed.len() <= bytes_max);
+        };
+        let compressed = sender.deflated(payload);
+        if compressed.len() > bytes_max {
+            sender.forget();
+            return None;
+        }
+        Some(compressed)
     }
 
     fn frame(&mut self, random: &mut Random, first: u8, payload: &[u8]) {
@@ -280,6 +303,22 @@ impl Writer {
         let length = random.below(2) * random.below(2) * random.below(300_000);
         self.bytes.extend(filler(random, length));
     }
+}
+
+/// Parameters of an offer, and what compresses if they are answered as they must be.
+fn offer(random: &mut Random, bounds: Bounds) -> (String, Option<Sender>) {
+    let mut offer = format!("; server_max_window_bits={}", 9 + random.below(7));
+    if random.percent(30) {
+        offer.push_str("; server_no_context_takeover");
+    }
+    let sender = match bounds.context_bits {
+        Some(bits) if random.percent(60) => {
+            offer.push_str("; client_max_window_bits");
+            Some(Sender::new(bits))
+        }
+        _ => None,
+    };
+    (offer, sender)
 }
 
 fn mask(random: &mut Random) -> [u8; 4] {

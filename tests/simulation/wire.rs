@@ -27,13 +27,39 @@ pub(crate) fn upgrade_request(path: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A request to open a WebSocket on `path` that offers compression.
-pub(crate) fn upgrade_request_offering_deflate(path: &str, window_bits: usize) -> Vec<u8> {
+/// A request to open a WebSocket on `path` that offers compression with these parameters.
+pub(crate) fn upgrade_request_offering_deflate(path: &str, parameters: &str) -> Vec<u8> {
     let mut request = upgrade_request(path);
     request.truncate(request.len() - 2);
-    let offer = format!("permessage-deflate; server_max_window_bits={window_bits}");
+    let offer = format!("permessage-deflate{parameters}");
     request.extend(format!("Sec-WebSocket-Extensions: {offer}\r\n\r\n").into_bytes());
     request
+}
+
+/// A client's compressor that takes its context over from message to message.
+#[derive(Debug)]
+pub(crate) struct Sender(Compress);
+
+impl Sender {
+    pub(crate) fn new(window_bits: u8) -> Self {
+        Self(Compress::new_with_window_bits(Compression::fast(), false, window_bits))
+    }
+
+    /// A message in its compressed form; it must be sent, or forgotten.
+    pub(crate) fn deflated(&mut self, message: &[u8]) -> Vec<u8> {
+        if message.is_empty() {
+            return vec![0];
+        }
+        let mut output = Vec::with_capacity(message.len() + message.len() / 100 + 100);
+        self.0.compress_vec(message, &mut output, FlushCompress::Sync).unwrap();
+        output.truncate(output.len() - DEFLATE_END.len());
+        output
+    }
+
+    /// What follows does not refer back to anything.
+    pub(crate) fn forget(&mut self) {
+        self.0.reset();
+    }
 }
 
 /// A message in its compressed form (RFC 7692 §7.2.1).
@@ -47,21 +73,20 @@ pub(crate) fn deflated(message: &[u8]) -> Vec<u8> {
 }
 
 /// What a compressed message of the server means (RFC 7692 §7.2.2).
-fn inflated(payload: &[u8]) -> Result<Vec<u8>, String> {
+fn inflated(stream: &mut Decompress, payload: &[u8]) -> Result<Vec<u8>, String> {
     let input = [payload, &DEFLATE_END].concat();
-    let mut stream = Decompress::new(false);
+    let start = stream.total_in();
     let mut message = Vec::new();
-    while stream.total_in() < input.len() as u64 || message.len() == message.capacity() {
+    loop {
         message.reserve(4096);
-        let rest = &input[usize::try_from(stream.total_in()).unwrap()..];
+        let used = usize::try_from(stream.total_in() - start).unwrap();
         let before = message.len();
-        let status = stream.decompress_vec(rest, &mut message, FlushDecompress::Sync);
+        let status = stream.decompress_vec(&input[used..], &mut message, FlushDecompress::Sync);
         status.map_err(|error| error.to_string())?;
-        if stream.total_in() == input.len() as u64 && message.len() == before {
-            break;
+        if stream.total_in() - start == input.len() as u64 && message.len() == before {
+            return Ok(message);
         }
     }
-    Ok(message)
 }
 
 const DEFLATE_END: [u8; 4] = [0, 0, 0xFF, 0xFF];
@@ -138,6 +163,8 @@ pub(crate) struct Heard {
     pub(crate) status: Option<u16>,
     /// The lines of the reply's head.
     pub(crate) headers: Vec<String>,
+    /// Inflates what comes compressed, with a window no larger than what was agreed.
+    stream: Option<Box<Decompress>>,
     /// What is still to come of the reply's body.
     body_bytes_left: usize,
     /// Without the pings.
@@ -234,6 +261,26 @@ impl Heard {
         Ok(Some(end + 4))
     }
 
+    /// Whether each compressed message has to be understood without those before it.
+    fn is_on_its_own(&self) -> bool {
+        let agreed = self.header("Sec-WebSocket-Extensions").unwrap_or_default();
+        agreed.contains("server_no_context_takeover")
+    }
+
+    fn inflate(&mut self, payload: &[u8]) -> Result<Vec<u8>, String> {
+        let agreed = self.header("Sec-WebSocket-Extensions").unwrap_or_default();
+        let window_bits = agreed.split("server_max_window_bits=").nth(1).map_or(15, |rest| {
+            rest.split(';').next().unwrap_or_default().parse().expect("a number of bits")
+        });
+        let make = || Box::new(Decompress::new_with_window_bits(false, window_bits));
+        let is_on_its_own = self.is_on_its_own();
+        let stream = self.stream.get_or_insert_with(make);
+        if is_on_its_own {
+            stream.reset(false);
+        }
+        inflated(stream, payload)
+    }
+
     fn parse_frame(&mut self, input: &[u8]) -> Result<Option<usize>, String> {
         let &[first, second, ..] = input else { return Ok(None) };
         let opcode = first & 0x0F;
@@ -270,9 +317,11 @@ impl Heard {
             return Ok(None);
         };
         let end = payload_at + payload_len;
-        let inflated = if is_compressed { Some(inflated(payload)?) } else { None };
+        let inflated = if is_compressed { Some(self.inflate(payload)?) } else { None };
         let payload = inflated.as_deref().unwrap_or(payload);
-        if is_compressed && payload.len() <= payload_len {
+        // The first of a context may be a little longer.
+        let growth_max = if self.is_on_its_own() { 0 } else { 12 };
+        if is_compressed && payload_len >= payload.len() + growth_max {
             return Err(format!("{} bytes compressed to {payload_len}", payload.len()));
         }
         let text = if opcode == CLOSE { payload.get(2..).unwrap_or(&[]) } else { payload };

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tidegate::config::SlowPolicy;
 use tidegate::reactor::LoopCommand;
 use tidegate::services::{
-    Broadcast, BuiltInPage, Echo, Handler, LoopSite, Order, Page, Route, RouteOptions, Service,
+    Broadcast, BuiltInPage, DeflateOptions, Echo, Handler, LoopSite, Order, Page, Route,
+    RouteOptions, Service,
 };
 use tidegate::sim::{Faults, Network, ServerSettings, SimClock, SimServer};
 use tidegate::timer::Clock as _;
@@ -24,6 +25,8 @@ pub(crate) struct Setup {
     pub(crate) message_bytes_max: Option<usize>,
     pub(crate) slow_policy: SlowPolicy,
     pub(crate) backlog_messages_max: Option<usize>,
+    /// How routes compress.
+    pub(crate) deflate: DeflateOptions,
     /// Whether the example service is there. It wakes its loops every second.
     pub(crate) has_add: bool,
     /// Descriptors that the server may have from its first turn on.
@@ -154,6 +157,7 @@ fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
     let options = RouteOptions {
         message_bytes_max: setup.message_bytes_max.unwrap_or(1 << 20),
         slow_policy: setup.slow_policy,
+        deflate: Some(setup.deflate),
         ..RouteOptions::default()
     };
     let page: Handler = Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat()) as Box<dyn Page>));

@@ -94,8 +94,18 @@ fn socket_route(path: String) -> impl Strategy<Value = Route> {
 }
 
 fn deflate() -> impl Strategy<Value = RouteDeflate> {
-    (any::<bool>(), count("route.deflate_level"), count("route.deflate_bytes_min"))
-        .prop_map(|(deflate, level, bytes_min)| RouteDeflate { deflate, level, bytes_min })
+    (
+        any::<(bool, bool)>(),
+        count("route.deflate_level"),
+        count("route.deflate_bytes_min"),
+        count("route.deflate_window_bits_max"),
+    )
+        .prop_map(|((deflate, takeover), level, bytes_min, bits)| {
+            let context_takeover = deflate && takeover;
+            let default_bits = RouteDeflate::default().window_bits_max;
+            let window_bits_max = if context_takeover { bits } else { default_bits };
+            RouteDeflate { deflate, level, bytes_min, context_takeover, window_bits_max }
+        })
 }
 
 fn room() -> impl Strategy<Value = RoomOptions> {

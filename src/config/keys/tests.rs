@@ -4,7 +4,8 @@ use toml::{Table, Value};
 
 use super::*;
 use crate::config::{
-    Config, Granted, Listener, NameKind, Origins, RoomOptions, Route, Secret, ServiceKind, Token,
+    Config, Granted, Listener, NameKind, Origins, RoomOptions, Route, RouteDeflate, Secret,
+    ServiceKind, Token,
 };
 use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
 
@@ -35,6 +36,10 @@ fn token_room() -> Route {
     Route { room, ..Route::new("/:name/:token", ServiceKind::Room) }
 }
 
+fn taking_over() -> RouteDeflate {
+    RouteDeflate { context_takeover: true, ..RouteDeflate::default() }
+}
+
 #[test]
 fn the_table_holds_exactly_the_keys_of_the_types() {
     let mut config = Config::default();
@@ -48,6 +53,7 @@ fn the_table_holds_exactly_the_keys_of_the_types() {
         subprotocols: Some(vec![]),
         message_bytes_max: Some(1000),
         backlog_messages_max: Some(10),
+        deflate: taking_over(),
         ..token_room()
     }];
     config.tokens = vec![Token { name: "bob".to_owned(), token: Secret::new("s3cret") }];
@@ -60,8 +66,8 @@ fn the_table_holds_exactly_the_keys_of_the_types() {
 #[test]
 fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
     let with_route = |route| Config { routes: vec![route], ..Config::default() };
-    // A room takes most keys; one that asks for tokens takes them all.
-    let mut written = leaves_of(&with_route(token_room()));
+    // A room takes most keys; one that asks for tokens and takes over contexts takes them all.
+    let mut written = leaves_of(&with_route(Route { deflate: taking_over(), ..token_room() }));
     written.extend(leaves_of(&with_route(Route::new("/", ServiceKind::Room))));
     for key in KEYS.iter().filter(|key| !key.is_required()) {
         match written.get(key.name) {

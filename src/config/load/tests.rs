@@ -25,7 +25,8 @@ fn every_range_is_enforced_at_both_ends() {
         let line = |value: i128| match key.section() {
             "" => format!("{} = {value}\n", key.leaf()),
             "route" => {
-                let header = "[[route]]\npath = \"/\"\nservice = \"echo\"\n";
+                let header = "[[route]]\npath = \"/\"\nservice = \"echo\"\n\
+                              deflate_context_takeover = true\n";
                 format!("{header}{} = {value}\n", key.leaf())
             }
             section => format!("[{section}]\n{} = {value}\n", key.leaf()),
@@ -257,4 +258,39 @@ fn a_file_is_loaded_by_name() {
         Config::load(&path).unwrap_err().to_string(),
         format!("{}: cannot be read: stream did not contain valid UTF-8", path.display())
     );
+}
+
+#[test]
+fn keys_of_context_takeover_are_refused_where_they_mean_nothing() {
+    let route = |service: &str, keys: &str| {
+        format!("[[route]]\npath = \"/\"\nservice = \"{service}\"\n{keys}")
+    };
+    for (service, keys, expected) in [
+        (
+            "echo",
+            "deflate_window_bits_max = 11",
+            "deflate_window_bits_max = 11: \
+             must be left out where deflate_context_takeover is not true",
+        ),
+        (
+            "room",
+            "deflate = false\ndeflate_context_takeover = true",
+            "deflate_context_takeover = true: must be left out where deflate is false",
+        ),
+        (
+            "page",
+            "deflate_context_takeover = true",
+            "deflate_context_takeover = true: must be left out where the service is \"page\"",
+        ),
+        (
+            "page",
+            "deflate_window_bits_max = 11",
+            "deflate_window_bits_max = 11: must be left out where the service is \"page\"",
+        ),
+    ] {
+        let expected = format!("tidegate.toml: route[0].{expected}");
+        assert_eq!(refusal(&route(service, keys)), expected);
+    }
+    let text = route("echo", "deflate_context_takeovr = true");
+    assert!(refusal(&text).contains("deflate_context_takeover"), "{}", refusal(&text));
 }

@@ -33,6 +33,10 @@ pub(super) struct WrittenRoute {
     #[serde(skip_serializing_if = "Option::is_none")]
     deflate_bytes_min: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    deflate_context_takeover: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deflate_window_bits_max: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<Order>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<NameKind>,
@@ -69,6 +73,12 @@ impl From<WrittenRoute> for Route {
                 deflate: written.deflate.unwrap_or(default_deflate.deflate),
                 level: written.deflate_level.unwrap_or(default_deflate.level),
                 bytes_min: written.deflate_bytes_min.unwrap_or(default_deflate.bytes_min),
+                context_takeover: written
+                    .deflate_context_takeover
+                    .unwrap_or(default_deflate.context_takeover),
+                window_bits_max: written
+                    .deflate_window_bits_max
+                    .unwrap_or(default_deflate.window_bits_max),
             },
             order: written.order.unwrap_or_default(),
             room: RoomOptions {
@@ -105,6 +115,16 @@ impl From<Route> for WrittenRoute {
             deflate: value_of(deflate.deflate, &default_deflate.deflate, is_socket),
             deflate_level: value_of(deflate.level, &default_deflate.level, is_socket),
             deflate_bytes_min: value_of(deflate.bytes_min, &default_deflate.bytes_min, is_socket),
+            deflate_context_takeover: value_of(
+                deflate.context_takeover,
+                &default_deflate.context_takeover,
+                is_socket,
+            ),
+            deflate_window_bits_max: value_of(
+                deflate.window_bits_max,
+                &default_deflate.window_bits_max,
+                is_socket && deflate.context_takeover,
+            ),
             order: value_of(route.order, &Order::default(), is_published),
             name: value_of(room.name, &default.name, is_room),
             room: value_of(room.room, &default.room, is_room),

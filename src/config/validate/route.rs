@@ -18,6 +18,7 @@ pub(super) fn check_numbers(index: usize, route: &Route) -> Result<(), Refusal> 
         ("backlog_messages_max", route.backlog_messages_max),
         ("deflate_level", Some(route.deflate.level)),
         ("deflate_bytes_min", Some(route.deflate.bytes_min)),
+        ("deflate_window_bits_max", Some(route.deflate.window_bits_max)),
     ];
     for (leaf, value) in numbers {
         if let Some(value) = value {
@@ -71,18 +72,34 @@ fn check_subprotocols(key: &impl Fn(&str) -> String, names: &[String]) -> Result
 fn check_is_meaningful(key: &impl Fn(&str) -> String, route: &Route) -> Result<(), Refusal> {
     let service = route.service;
     let is_meaningful = |scope: Scope| match scope {
+        Scope::Compressed => service.is_websocket() && route.deflate.deflate,
         Scope::Published => matches!(service, ServiceKind::Broadcast | ServiceKind::Room),
         Scope::Room => service == ServiceKind::Room,
+        Scope::Takeover => service.is_websocket() && route.deflate.context_takeover,
         Scope::Token => service == ServiceKind::Room && route.room.name == NameKind::Token,
         Scope::WebSocket => service.is_websocket(),
     };
     let given = given_keys(route).into_iter().filter(|(_, _, is_given)| *is_given);
     let mut meaningless = given.filter(|(_, scope, _)| !is_meaningful(*scope));
-    let Some((leaf, ..)) = meaningless.next() else { return Ok(()) };
-    let rule = if service == ServiceKind::Room {
-        "must be left out where the name is not \"token\"".to_owned()
-    } else {
-        format!("must be left out where the service is \"{}\"", service.word())
+    let Some((leaf, scope, _)) = meaningless.next() else { return Ok(()) };
+    let rule = match scope {
+        Scope::Compressed if service.is_websocket() => {
+            "must be left out where deflate is false".to_owned()
+        }
+        Scope::Takeover if service.is_websocket() => {
+            "must be left out where deflate_context_takeover is not true".to_owned()
+        }
+        Scope::Token if service == ServiceKind::Room => {
+            "must be left out where the name is not \"token\"".to_owned()
+        }
+        Scope::Compressed
+        | Scope::Published
+        | Scope::Room
+        | Scope::Takeover
+        | Scope::Token
+        | Scope::WebSocket => {
+            format!("must be left out where the service is \"{}\"", service.word())
+        }
     };
     Err(match Table::try_from(route).ok().and_then(|mut keys| keys.remove(leaf)) {
         Some(value) => Refusal::new(key(leaf), &value, rule),
@@ -93,9 +110,13 @@ fn check_is_meaningful(key: &impl Fn(&str) -> String, route: &Route) -> Result<(
 /// Where a key means something.
 #[derive(Clone, Copy, Debug)]
 enum Scope {
+    /// Where messages are compressed.
+    Compressed,
     /// To services that publish.
     Published,
     Room,
+    /// Where contexts are taken over.
+    Takeover,
     /// To rooms that ask for tokens.
     Token,
     WebSocket,
@@ -103,10 +124,12 @@ enum Scope {
 
 /// Every key but those that all services take, and whether it is given; the default of a key
 /// cannot be told from nothing.
-fn given_keys(route: &Route) -> [(&'static str, Scope, bool); 17] {
+fn given_keys(route: &Route) -> [(&'static str, Scope, bool); 19] {
     let default = RoomOptions::default();
     let (deflate, default_deflate) = (route.deflate, RouteDeflate::default());
-    let RouteDeflate { deflate: is_on, level, bytes_min } = deflate;
+    let RouteDeflate { deflate: is_on, level, bytes_min, context_takeover, window_bits_max } =
+        deflate;
+    let default_bits = default_deflate.window_bits_max;
     let RoomOptions { name, room, line, hears_itself, newlines, logins, join_lines, tokens } =
         &route.room;
     [
@@ -118,6 +141,8 @@ fn given_keys(route: &Route) -> [(&'static str, Scope, bool); 17] {
         ("deflate", Scope::WebSocket, is_on != default_deflate.deflate),
         ("deflate_level", Scope::WebSocket, level != default_deflate.level),
         ("deflate_bytes_min", Scope::WebSocket, bytes_min != default_deflate.bytes_min),
+        ("deflate_context_takeover", Scope::Compressed, context_takeover),
+        ("deflate_window_bits_max", Scope::Takeover, window_bits_max != default_bits),
         ("order", Scope::Published, route.order != Order::default()),
         ("name", Scope::Room, *name != default.name),
         ("room", Scope::Room, *room != default.room),

@@ -6,7 +6,12 @@ use super::*;
 const BOTH: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
 fn answer(lines: &[&str]) -> Option<String> {
-    accept_deflate(lines.iter().map(|line| line.as_bytes())).map(|deflate| deflate.to_string())
+    answer_within(None, lines)
+}
+
+fn answer_within(context_bits: Option<u8>, lines: &[&str]) -> Option<String> {
+    let lines = lines.iter().map(|line| line.as_bytes());
+    accept_deflate(lines, context_bits).map(|deflate| deflate.to_string())
 }
 
 #[test]
@@ -77,6 +82,60 @@ fn an_offer_that_cannot_be_kept_or_understood_is_passed_over() {
 }
 
 #[test]
+fn where_contexts_may_be_taken_over_the_answer_says_how_far() {
+    let offer = |parameters: &str| format!("permessage-deflate{parameters}");
+    for (bits, offered, answered) in [
+        // Chrome, Python's `websockets`, Node's `ws`.
+        (12, "; client_max_window_bits", "; server_max_window_bits=12; client_max_window_bits=12"),
+        (15, "; client_max_window_bits", "; client_max_window_bits=15"),
+        // Firefox and Safari, whose own windows cannot be bounded.
+        (12, "", "; client_no_context_takeover; server_max_window_bits=12"),
+        (14, "", "; client_no_context_takeover; server_max_window_bits=14"),
+        (15, "", ""),
+        // The smaller of two bounds counts.
+        (
+            12,
+            "; client_max_window_bits=10",
+            "; server_max_window_bits=12; client_max_window_bits=10",
+        ),
+        (12, "; client_max_window_bits=8", "; server_max_window_bits=12; client_max_window_bits=8"),
+        (9, "; client_max_window_bits=15", "; server_max_window_bits=9; client_max_window_bits=9"),
+        (
+            12,
+            "; server_max_window_bits=10",
+            "; client_no_context_takeover; server_max_window_bits=10",
+        ),
+        (
+            12,
+            "; server_max_window_bits=15",
+            "; client_no_context_takeover; server_max_window_bits=12",
+        ),
+        (15, "; server_max_window_bits=15", "; server_max_window_bits=15"),
+        // What the client does not want does not happen. Our window is then as without a context.
+        (15, "; server_no_context_takeover", "; server_no_context_takeover"),
+        (15, "; client_no_context_takeover", "; client_no_context_takeover"),
+        (
+            12,
+            "; server_no_context_takeover; client_max_window_bits",
+            "; server_no_context_takeover; client_max_window_bits=12",
+        ),
+        (
+            12,
+            "; client_no_context_takeover; client_max_window_bits",
+            "; client_no_context_takeover; server_max_window_bits=12",
+        ),
+        (
+            12,
+            "; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=14",
+            "; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=14",
+        ),
+    ] {
+        let answer = answer_within(Some(bits), &[&offer(offered)]);
+        assert_eq!(answer, Some(offer(answered)), "{bits} bits, {offered:?}");
+    }
+}
+
+#[test]
 fn whatever_else_is_offered_changes_nothing() {
     for lines in [&[][..], &[""], &[",", ";;"], &["permessage-bzip2"], &["permessage-deflate2"]] {
         assert_eq!(answer(lines), None, "{lines:?}");
@@ -111,15 +170,39 @@ proptest! {
         separator in "[ \t]{0,2};[ \t]{0,2}",
         others in prop::collection::vec("[a-z]{3,8}(; ?[a-z]{1,4}(=(\"[a-z ,;]{0,4}\"|[a-z]))?)?", 0..3),
         is_last in any::<bool>(),
+        context_bits in prop::option::of(9..=15u8),
     ) {
         let mut parts = vec!["permessage-deflate".to_owned()];
         parts.extend(parameters.iter().map(|(text, _)| text.clone()));
         let mut offers = others;
         offers.insert(if is_last { offers.len() } else { 0 }, parts.join(&separator));
-        let deflate = accept_deflate([offers.join(", ").as_bytes()].into_iter()).unwrap();
+        let line = offers.join(", ");
+        let deflate = accept_deflate([line.as_bytes()].into_iter(), context_bits).unwrap();
         let asked = parameters.iter().find_map(|(_, window)| *window);
-        prop_assert_eq!(deflate.window_bits, asked.unwrap_or(15));
-        prop_assert_eq!(deflate.names_window, asked.is_some());
+        let offers = |name: &str| parameters.iter().any(|(text, _)| text.starts_with(name));
+        let takes_over = context_bits.is_some() && !offers("server_no_context");
+        prop_assert_eq!(deflate.takes_over, takes_over);
+        let bound = context_bits.filter(|_| takes_over).unwrap_or(15);
+        prop_assert_eq!(deflate.window_bits, asked.unwrap_or(15).min(bound));
+
+        // As a client reads it (RFC 7692 §7.1).
+        let answer = deflate.to_string();
+        prop_assert_eq!(answer.contains("server_no_context_takeover"), !takes_over);
+        let keeps = deflate.client_context_bits.is_some();
+        prop_assert_eq!(answer.contains("client_no_context_takeover"), !keeps);
+        prop_assert!(!(offers("client_no_context") && keeps));
+        prop_assert!(!answer.contains("client_max_window_bits") || offers("client_max"));
+        prop_assert!(answer.contains("server_max_window_bits") || asked.is_none());
+        // What is not said is a window of 15 bits.
+        let said = |name: &str| {
+            let (_, rest) = answer.split_once(&format!("{name}="))?;
+            rest.split(';').next()?.parse::<u8>().ok()
+        };
+        prop_assert_eq!(said("server_max_window_bits").unwrap_or(15), deflate.window_bits);
+        if let Some(bits) = deflate.client_context_bits {
+            prop_assert_eq!(said("client_max_window_bits").unwrap_or(15), bits);
+            prop_assert!(Some(bits) <= context_bits);
+        }
     }
 
     #[test]
@@ -129,12 +212,17 @@ proptest! {
             "(permessage-deflate|;|,| |=|\"|\\\\|server_max_window_bits|1|0|9|client_max_window_bits){0,12}"
                 .prop_map(String::into_bytes),
         ],
+        context_bits in prop::option::of(9..=15u8),
     ) {
-        if let Some(deflate) = accept_deflate([&line[..]].into_iter()) {
+        if let Some(deflate) = accept_deflate([&line[..]].into_iter(), context_bits) {
             prop_assert!((9..=15).contains(&deflate.window_bits));
+            prop_assert!(deflate.client_context_bits.is_none_or(|bits| (8..=15).contains(&bits)));
             let text = String::from_utf8_lossy(&line).to_ascii_lowercase();
             prop_assert!(text.contains("permessage-deflate"));
-            prop_assert!(!deflate.names_window || text.contains("server_max_window_bits"));
+            let is_unasked = context_bits.is_some_and(|bits| bits < 15);
+            prop_assert!(
+                !deflate.names_window || is_unasked || text.contains("server_max_window_bits")
+            );
         }
     }
 }

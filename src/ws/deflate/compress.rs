@@ -38,16 +38,27 @@ impl Compressors {
     }
 
     /// The payload of the message compressed; `None` if it is too short to try, or does not shrink.
-    pub fn compress(&mut self, message: &[u8], terms: DeflateTerms) -> Option<&[u8]> {
+    ///
+    /// It may refer back to `past`, which is the window as the recipient has it. Where that is empty
+    /// as yet the message may even grow a little, for something has to be the first to refer to.
+    /// Without, the message is compressed on its own, and anybody understands it.
+    pub fn compress(
+        &mut self,
+        message: &[u8],
+        terms: DeflateTerms,
+        past: Option<&[u8]>,
+    ) -> Option<&[u8]> {
         if message.len() < terms.bytes_min {
             return None;
         }
         self.last_used = self.now;
         self.output.clear();
-        self.output.shrink_to(OUTPUT_BYTES_KEPT);
-        self.output.reserve(grown_bytes_max(message.len()));
+        self.output.reserve_exact(grown_bytes_max(message.len()));
         let stream = stream_for(&mut self.streams, terms);
         stream.reset();
+        if let Some(past) = past.filter(|past| !past.is_empty()) {
+            stream.set_dictionary(past).ok()?;
+        }
         let outcome = stream.compress_vec(message, &mut self.output, FlushCompress::Sync);
         // A flush that filled its room may have more to say (zlib.h, "deflate").
         let is_whole = outcome.is_ok()
@@ -60,13 +71,37 @@ impl Compressors {
             return None;
         }
         let payload = self.output.strip_suffix(&FLUSH_MARK)?;
-        if payload.len() >= message.len() {
+        let begins_window = past.is_some_and(<[u8]>::is_empty) && !message.is_empty();
+        let growth_max = if begins_window { GROWTH_BYTES_MAX } else { 0 };
+        if payload.len() >= message.len() + growth_max {
             return None;
         }
         self.messages += 1;
         self.bytes_in += message.len() as u64;
         self.bytes_out += payload.len() as u64;
         Some(payload)
+    }
+
+    /// Gives back what the last message needed beyond what most do.
+    pub fn shrink(&mut self) {
+        self.output.clear();
+        self.output.shrink_to(OUTPUT_BYTES_KEPT);
+    }
+
+    /// Bytes of memory that compressing a message of so many bytes will take beyond what is held.
+    #[must_use]
+    pub fn bytes_wanted(&self, message_len: usize, terms: DeflateTerms) -> usize {
+        let is_made = self.streams.iter().any(|(kind, _)| *kind == terms.kind());
+        let stream_bytes = if is_made { 0 } else { compressor_bytes(terms.window_bits) };
+        let output_bytes = grown_bytes_max(message_len);
+        stream_bytes + output_bytes.saturating_sub(self.output.capacity())
+    }
+
+    /// Bytes of memory held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let streams = self.streams.iter().map(|((window_bits, _), _)| *window_bits);
+        streams.map(compressor_bytes).sum::<usize>() + self.output.capacity()
     }
 
     /// Frees all compressors if none was used in the last `idle_ms`. Gives the moment to ask again,
@@ -117,5 +152,14 @@ fn stream_for(streams: &mut Vec<((u8, u8), Compress)>, terms: DeflateTerms) -> &
     &mut streams[place].1
 }
 
-/// A burst may need more; it is given back with the next message.
+/// Bytes that the library allocates for a compressor: the window twice, a link for each of its
+/// bytes, and tables (`tests/deflate_memory.rs` counts them).
+#[must_use]
+pub const fn compressor_bytes(window_bits: u8) -> usize {
+    248_960 + (4 << window_bits)
+}
+
+/// What the first message in a window may grow by stays below this.
+const GROWTH_BYTES_MAX: usize = 12;
+/// A large message may need more.
 const OUTPUT_BYTES_KEPT: usize = 64 << 10;

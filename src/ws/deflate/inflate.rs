@@ -31,15 +31,27 @@ pub struct Inflating<'i> {
 }
 
 impl Inflater {
-    /// Begins with the payload of a compressed message.
-    pub fn start<'i>(&'i mut self, payload: &'i [u8], now: Millis) -> Inflating<'i> {
+    /// Begins with the payload of a compressed message, which may refer back to `past`: the end of
+    /// what came compressed before it, or nothing.
+    pub fn start<'i>(&'i mut self, payload: &'i [u8], past: &[u8], now: Millis) -> Inflating<'i> {
         self.last_used = now;
         // It takes any window, so no client need be asked for a smaller one.
         let stream = self.stream.get_or_insert_with(|| Decompress::new(false));
         stream.reset(false);
+        if !past.is_empty() {
+            // A raw stream takes one at any time; were it to refuse, what refers back would be
+            // found wrong.
+            let _ = stream.set_dictionary(past);
+        }
         // Empty is what some leave of an empty message when they strip the end of its last block.
         let input = if payload.is_empty() { &EMPTY } else { payload };
         Inflating { stream, input, is_ending: false }
+    }
+
+    /// Bytes of memory held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        if self.stream.is_some() { DECOMPRESSOR_BYTES } else { 0 }
     }
 
     /// Frees the decompressor if it was not used in the last `idle_ms`. Gives the moment to ask
@@ -103,6 +115,10 @@ impl Inflating<'_> {
 fn progress(before: u64, after: u64) -> usize {
     usize::try_from(after.saturating_sub(before)).unwrap_or(usize::MAX)
 }
+
+/// Bytes that the library allocates for a decompressor, whatever the window
+/// (`tests/deflate_memory.rs` counts them).
+pub const DECOMPRESSOR_BYTES: usize = 47_552;
 
 const NOT_DEFLATE: Result<Filled, Violation> = Err(Violation::NotDeflate);
 /// The end of the empty block that every message ends with and that is not sent (RFC 7692 §7.2.2),

@@ -5,14 +5,23 @@ use super::*;
 use crate::timer::Millis;
 use crate::ws::Violation;
 
-fn terms(window_bits: u8, level: u8) -> DeflateTerms {
+pub(super) fn terms(window_bits: u8, level: u8) -> DeflateTerms {
     DeflateTerms { window_bits, level, bytes_min: 0 }
 }
 
 /// Inflates into rooms of `step` bytes, up to `bytes_max` in all.
 fn inflate(payload: &[u8], step: usize, bytes_max: usize) -> Result<Vec<u8>, Violation> {
+    inflate_after(&[], payload, step, bytes_max)
+}
+
+pub(super) fn inflate_after(
+    past: &[u8],
+    payload: &[u8],
+    step: usize,
+    bytes_max: usize,
+) -> Result<Vec<u8>, Violation> {
     let mut inflater = Inflater::default();
-    let mut inflating = inflater.start(payload, Millis(0));
+    let mut inflating = inflater.start(payload, past, Millis(0));
     let mut message = Vec::new();
     loop {
         let mut room = vec![0; step];
@@ -40,7 +49,7 @@ fn deflated(message: &[u8], window_bits: u8, level: u32) -> Vec<u8> {
 }
 
 /// The naive twin: all at once, and the end of the last block is not looked at.
-fn naively_inflated(payload: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn naively_inflated(payload: &[u8]) -> Option<Vec<u8>> {
     let mut stream = Decompress::new(false);
     let mut output = Vec::with_capacity(1 << 20);
     let input = [payload, &FLUSH_MARK].concat();
@@ -49,7 +58,7 @@ fn naively_inflated(payload: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Text that repeats itself, or bytes that do not.
-fn message() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn message() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         "([a-e]{1,20}|the same again ){0,60}".prop_map(String::into_bytes),
         prop::collection::vec(any::<u8>(), 0..3000),
@@ -65,7 +74,7 @@ proptest! {
     ) {
         let mut compressors = Compressors::default();
         for (message, window_bits, level) in messages {
-            let Some(payload) = compressors.compress(&message, terms(window_bits, level)) else {
+            let Some(payload) = compressors.compress(&message, terms(window_bits, level), None) else {
                 // It did not shrink, which the library by itself has to agree with.
                 let bytes = deflated(&message, window_bits, u32::from(level)).len();
                 prop_assert!(bytes >= message.len());
@@ -159,11 +168,11 @@ fn a_bomb_is_met_while_it_unfolds() {
 fn short_messages_and_noise_stay_as_they_are() {
     let mut compressors = Compressors::default();
     let least = DeflateTerms { bytes_min: 100, ..terms(15, 6) };
-    assert_eq!(compressors.compress(&[b'a'; 99], least), None);
+    assert_eq!(compressors.compress(&[b'a'; 99], least, None), None);
     assert_eq!(compressors.count(), 0);
-    assert!(compressors.compress(&[b'a'; 100], least).is_some());
-    assert_eq!(compressors.compress(b"", terms(15, 6)), None);
-    assert_eq!(compressors.compress(b"abc", terms(15, 6)), None);
+    assert!(compressors.compress(&[b'a'; 100], least, None).is_some());
+    assert_eq!(compressors.compress(b"", terms(15, 6), None), None);
+    assert_eq!(compressors.compress(b"abc", terms(15, 6), None), None);
     assert_eq!((compressors.messages, compressors.bytes_in), (1, 100));
 }
 
@@ -179,11 +188,11 @@ fn noise_may_come_any_number_of_times() {
                 random.to_be_bytes()[0]
             });
             let noise: Vec<u8> = noise.take(bytes).collect();
-            assert_eq!(compressors.compress(&noise, terms(15, level)), None);
+            assert_eq!(compressors.compress(&noise, terms(15, level), None), None);
         }
         assert_eq!(compressors.count(), 1, "the room for its output was too small");
         let text = [b'a'; 2000];
-        let payload = compressors.compress(&text, terms(15, level)).unwrap();
+        let payload = compressors.compress(&text, terms(15, level), None).unwrap();
         assert_eq!(inflate(payload, 4096, usize::MAX).unwrap(), text);
     }
 }
@@ -194,7 +203,7 @@ fn what_nobody_uses_is_freed() {
     assert_eq!(compressors.trim(Millis(0), 100), None);
     compressors.set_now(Millis(50));
     for window_bits in [15, 9, 15] {
-        assert!(compressors.compress(&[b'a'; 100], terms(window_bits, 6)).is_some());
+        assert!(compressors.compress(&[b'a'; 100], terms(window_bits, 6), None).is_some());
     }
     assert_eq!(compressors.count(), 2);
     assert_eq!(compressors.trim(Millis(60), 100), Some(Millis(150)));
@@ -203,7 +212,7 @@ fn what_nobody_uses_is_freed() {
 
     let mut inflater = Inflater::default();
     assert_eq!(inflater.trim(Millis(0), 100), None);
-    assert_eq!(inflater.start(b"\x00", Millis(7)).fill(&mut [0; 9]), Ok(Filled::Whole(0)));
+    assert_eq!(inflater.start(b"\x00", &[], Millis(7)).fill(&mut [0; 9]), Ok(Filled::Whole(0)));
     assert_eq!(inflater.trim(Millis(8), 100), Some(Millis(107)));
     assert_eq!(inflater.trim(Millis(107), 100), None);
 }

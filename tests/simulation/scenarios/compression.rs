@@ -251,14 +251,14 @@ fn naively_inflated(payload: &[u8]) -> Result<Vec<u8>, u16> {
 fn heard(frames: &[Sent], pieces: &[usize], level: u8) -> (World, Answer) {
     let options = RouteOptions {
         message_bytes_max: MESSAGE_BYTES_MAX,
-        deflate: Some(DeflateOptions { level, bytes_min: 20 }),
+        deflate: Some(DeflateOptions { level, bytes_min: 20, context_bits: None }),
         ..RouteOptions::default()
     };
     let mut world = World::serving(&Setup::default(), |journal| {
         vec![socket("/echo", &options, journal, |_, _| Echo)]
     });
     let mut client = world.connect(0);
-    client.send(&upgrade_request_offering_deflate("/echo", 15));
+    client.send(&upgrade_request_offering_deflate("/echo", ""));
     world.exchange(&mut client);
     assert_eq!(client.heard.status, Some(101));
 

@@ -17,6 +17,7 @@ mod publish;
 mod push;
 mod reading;
 mod stall;
+mod takeover;
 mod volley;
 
 use tidegate::sim::ServerSettings;

@@ -17,7 +17,7 @@ fn world(setup: &Setup, options: &RouteOptions) -> World {
 
 fn open_compressed(world: &mut World, loop_index: usize) -> Client {
     let mut client = world.connect(loop_index);
-    client.send(&upgrade_request_offering_deflate("/broadcast", 12));
+    client.send(&upgrade_request_offering_deflate("/broadcast", "; server_max_window_bits=12"));
     world.exchange(&mut client);
     assert!(client.heard.header("Sec-WebSocket-Extensions").is_some());
     client
@@ -45,7 +45,11 @@ fn members_of_every_kind_hear_everything_in_its_order() {
             server.line_route = Some("/broadcast");
             server.connections.backlog_hard_bytes = 64 << 20;
         });
-        let deflate = DeflateOptions { level: 1, bytes_min: [0, 500, 100_000][random.below(3)] };
+        let deflate = DeflateOptions {
+            level: 1,
+            bytes_min: [0, 500, 100_000][random.below(3)],
+            context_bits: None,
+        };
         let options = RouteOptions { deflate: Some(deflate), ..RouteOptions::default() };
         let mut world = world(&setup, &options);
         let mut plain = world.open(0, "/broadcast");

@@ -1,0 +1,135 @@
+//! What taking over context gains and costs: messages like those of a price feed, each compressed on
+//! its own, with the window shown to a shared stream as the gateway does it, and by a stream of the
+//! connection's own.
+
+use std::time::{Duration, Instant};
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use tidegate::pool::{Window, Windows};
+use tidegate::timer::Millis;
+use tidegate::ws::{Compressors, DeflateTerms, Filled, Inflater};
+
+#[expect(clippy::print_stdout, reason = "it prints a table")]
+fn main() {
+    println!(
+        "| messages of | window | on its own | window shown | stream of its own | inflated, window shown | by a stream |"
+    );
+    println!("|--:|--:|--:|--:|--:|--:|--:|");
+    for bytes in [100, 300, 1000, 4000] {
+        let messages = feed(bytes);
+        let mean = messages.iter().map(Vec::len).sum::<usize>() / messages.len();
+        for window_bits in 9..=15 {
+            let [alone, shown, shown_back] = gateway(&messages, window_bits);
+            let [stream, stream_back] = streams(&messages, window_bits);
+            let window = 1_u32 << window_bits;
+            println!(
+                "| {mean} | {window} | {alone} | {shown} | {stream} | {shown_back} | {stream_back} |"
+            );
+        }
+    }
+}
+
+/// The size of a message on average, and the time it took.
+struct Cost {
+    bytes: usize,
+    time: Duration,
+}
+
+impl std::fmt::Display for Cost {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let us = self.time.as_secs_f64() * 1e6 / MESSAGES as f64;
+        write!(formatter, "{} bytes, {us:.1} us", self.bytes / MESSAGES)
+    }
+}
+
+/// Runs `each` for every message and adds up the bytes that it gives.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+fn cost(messages: &[Vec<u8>], mut each: impl FnMut(usize, &[u8]) -> usize) -> Cost {
+    let mut total = Cost { bytes: 0, time: Duration::ZERO };
+    for (number, message) in messages.iter().enumerate() {
+        let start = Instant::now();
+        total.bytes += each(number, message);
+        total.time += start.elapsed();
+    }
+    total
+}
+
+fn gateway(messages: &[Vec<u8>], window_bits: u8) -> [Cost; 3] {
+    let terms = DeflateTerms { window_bits, level: 3, bytes_min: 0 };
+    let (mut compressors, mut inflater) = (Compressors::default(), Inflater::default());
+    let mut payloads = Vec::new();
+    let alone = cost(messages, |_, message| {
+        compressors.compress(message, terms, None).map_or(message.len(), <[u8]>::len)
+    });
+    let (mut windows, mut window) = (Windows::default(), Window::default());
+    let shown = cost(messages, |_, message| {
+        let past = Some(windows.bytes(&window));
+        let payload = compressors.compress(message, terms, past).map(<[u8]>::to_vec);
+        let bytes = payload.as_ref().map_or(message.len(), Vec::len);
+        if payload.is_some() {
+            windows.slide(&mut window, message, window_bits);
+        }
+        payloads.push(payload);
+        bytes
+    });
+    let (mut windows, mut window) = (Windows::default(), Window::default());
+    let mut room = vec![0; 1 << 16];
+    let shown_back = cost(messages, |number, message| {
+        let Some(payload) = &payloads[number] else { return message.len() };
+        let mut inflating = inflater.start(payload, windows.bytes(&window), Millis(0));
+        let filled = inflating.fill(&mut room);
+        assert_eq!(filled, Ok(Filled::Whole(message.len())));
+        windows.slide(&mut window, &room[..message.len()], window_bits);
+        message.len()
+    });
+    [alone, shown, shown_back]
+}
+
+fn streams(messages: &[Vec<u8>], window_bits: u8) -> [Cost; 2] {
+    let mut compress = Compress::new_with_window_bits(Compression::new(3), false, window_bits);
+    let mut decompress = Decompress::new_with_window_bits(false, window_bits);
+    let mut payloads = Vec::new();
+    let there = cost(messages, |_, message| {
+        let mut payload = Vec::with_capacity(message.len() + 64);
+        let status = compress.compress_vec(message, &mut payload, FlushCompress::Sync);
+        assert!(status.is_ok());
+        payloads.push(payload);
+        payloads.last().map_or(0, Vec::len) - 4
+    });
+    let mut room = Vec::with_capacity(1 << 16);
+    let back = cost(messages, |number, message| {
+        room.clear();
+        let status = decompress.decompress_vec(&payloads[number], &mut room, FlushDecompress::Sync);
+        assert!(status.is_ok() && room == message);
+        message.len()
+    });
+    [there, back]
+}
+
+/// JSON of at least so many bytes.
+fn feed(bytes: usize) -> Vec<Vec<u8>> {
+    let mut state = 12_345_u64;
+    let mut random = move |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let message = |serial: usize| {
+        let time = 1_763_712_000_000 + serial as u64 * 250 + random(50);
+        let mut text = format!(r#"{{"type":"ticks","serial":{serial},"time":{time},"ticks":["#);
+        while text.len() + 2 < bytes {
+            let symbol = ["EURUSD", "GBPUSD", "USDJPY", "AUDUSD"][serial * 7 % 13 % 4];
+            let (bid, ask, volume) = (random(100_000), random(100_000), random(5_000));
+            text += &format!(
+                r#"{{"symbol":"{symbol}","bid":1.{bid:05},"ask":1.{ask:05},"volume":{volume}}},"#
+            );
+        }
+        text.pop();
+        text.push_str("]}");
+        text.into_bytes()
+    };
+    (1000..1000 + MESSAGES).map(message).collect()
+}
+
+const MESSAGES: usize = 4000;

@@ -1,0 +1,181 @@
+//! Windows that connections take over from message to message, for one direction. They stand here
+//! and not in the slot of a connection: only those that agreed on it, on a route that allows it,
+//! and that have sent or received something compressed have one.
+
+use std::collections::HashMap;
+
+use crate::pool::{Window, Windows};
+use crate::timer::Millis;
+
+/// Whose window, and of what size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ContextPlace {
+    /// The connection's slot in the table.
+    pub(crate) slot: u32,
+    /// The base-two logarithm of the window.
+    pub(crate) window_bits: u8,
+}
+
+/// The windows of one direction of a loop's connections.
+#[derive(Debug, Default)]
+pub(super) struct Contexts {
+    by_slot: HashMap<u32, Context>,
+    windows: Windows,
+    /// When to look for windows that nobody used.
+    sweep_due: Option<Millis>,
+}
+
+#[derive(Debug, Default)]
+struct Context {
+    window: Window,
+    last_used: Millis,
+}
+
+impl Contexts {
+    /// What the next message of a connection may refer back to.
+    pub(super) fn past(&self, place: ContextPlace) -> &[u8] {
+        let context = self.by_slot.get(&place.slot);
+        context.map_or(&[], |context| self.windows.bytes(&context.window))
+    }
+
+    /// Bytes of memory that remembering a message of so many bytes will take at most beyond what is
+    /// held.
+    pub(super) fn bytes_wanted(&self, place: ContextPlace, message_len: usize) -> usize {
+        let wanted = |window| self.windows.bytes_wanted(window, message_len, place.window_bits);
+        match self.by_slot.get(&place.slot) {
+            Some(context) => wanted(&context.window),
+            None => ENTRY_BYTES + wanted(&Window::default()),
+        }
+    }
+
+    /// Notes that a message went through compressed.
+    pub(super) fn remember(&mut self, place: ContextPlace, message: &[u8], now: Millis) {
+        let context = self.by_slot.entry(place.slot).or_default();
+        self.windows.slide(&mut context.window, message, place.window_bits);
+        context.last_used = now;
+    }
+
+    /// Drops the window of the connection in `slot`, if it has one.
+    pub(super) fn forget(&mut self, slot: u32) {
+        let Some(mut context) = self.by_slot.remove(&slot) else { return };
+        self.windows.release(&mut context.window);
+        self.shrink();
+    }
+
+    /// Drops the windows that were not used in the last `idle_ms`. They are looked through once in
+    /// that time, so one may stay for twice as long. Gives the moment to ask again, if there is
+    /// anything to drop.
+    pub(super) fn forget_unused(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
+        if self.by_slot.is_empty() {
+            self.sweep_due = None;
+            return None;
+        }
+        let due = *self.sweep_due.get_or_insert_with(|| now.plus(idle_ms));
+        if now < due {
+            return Some(due);
+        }
+        let windows = &mut self.windows;
+        self.by_slot.retain(|_, context| {
+            let is_kept = now < context.last_used.plus(idle_ms);
+            if !is_kept {
+                windows.release(&mut context.window);
+            }
+            is_kept
+        });
+        self.shrink();
+        self.sweep_due = (!self.by_slot.is_empty()).then(|| now.plus(idle_ms));
+        self.sweep_due
+    }
+
+    /// A map keeps its peak by itself.
+    fn shrink(&mut self) {
+        if self.by_slot.len() < self.by_slot.capacity() / 4 {
+            self.by_slot.shrink_to(2 * self.by_slot.len());
+        }
+    }
+
+    /// How many connections have a window.
+    pub(super) fn count(&self) -> usize {
+        self.by_slot.len()
+    }
+
+    /// Bytes of memory held.
+    pub(super) fn bytes(&self) -> usize {
+        self.by_slot.len() * ENTRY_BYTES + self.windows.held_bytes()
+    }
+
+    /// The slots of the connections that have a window.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
+        self.by_slot.keys().copied()
+    }
+}
+
+/// Bytes of memory that a connection takes at most for windows of this size, in both directions.
+#[must_use]
+pub const fn context_bytes_max(window_bits: u8) -> usize {
+    2 * (ENTRY_BYTES + (1 << window_bits))
+}
+
+/// Bytes that a window takes beside its own: its place in the map, which may be half empty.
+const ENTRY_BYTES: usize = 96;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(slot: u32) -> ContextPlace {
+        ContextPlace { slot, window_bits: 10 }
+    }
+
+    #[test]
+    fn what_is_promised_is_what_is_held() {
+        let mut contexts = Contexts::default();
+        for (slot, len, wanted, held) in [
+            (7, 0, ENTRY_BYTES, ENTRY_BYTES),
+            (7, 100, 512, 512),
+            (7, 500, 1024, 1024 - 512),
+            (7, 5000, 0, 0),
+            (8, 5000, ENTRY_BYTES + 1024, ENTRY_BYTES + 1024),
+        ] {
+            let before = contexts.bytes();
+            assert_eq!(contexts.bytes_wanted(place(slot), len), wanted);
+            contexts.remember(place(slot), &vec![b'a'; len], Millis(0));
+            assert_eq!(contexts.bytes() - before, held);
+        }
+        assert_eq!(contexts.past(place(7)), [b'a'; 1024]);
+        assert_eq!(contexts.past(place(9)), b"");
+        contexts.forget(8);
+        assert_eq!(contexts.bytes_wanted(place(8), 5000), ENTRY_BYTES, "the room is still there");
+        contexts.forget(8);
+        contexts.forget(7);
+        assert_eq!((contexts.count(), contexts.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn an_entry_takes_no_more_than_is_charged() {
+        // A map doubles when seven eighths are full, and each place has a byte of its own.
+        let place_bytes = size_of::<(u32, Context)>() + 1;
+        assert!(place_bytes * 16 / 7 <= ENTRY_BYTES, "{place_bytes}");
+    }
+
+    #[test]
+    fn what_was_not_used_for_long_goes() {
+        let mut contexts = Contexts::default();
+        assert_eq!(contexts.forget_unused(Millis(0), 100), None);
+        for slot in 0..1000 {
+            contexts.remember(place(slot), b"early", Millis(10));
+        }
+        assert_eq!(contexts.forget_unused(Millis(20), 100), Some(Millis(120)));
+        contexts.remember(place(3), b"late", Millis(60));
+        assert_eq!(contexts.forget_unused(Millis(119), 100), Some(Millis(120)));
+        assert_eq!(contexts.count(), 1000);
+        assert_eq!(contexts.forget_unused(Millis(120), 100), Some(Millis(220)));
+        // Its window lies behind three that are free.
+        assert_eq!((contexts.count(), contexts.bytes()), (1, ENTRY_BYTES + 4 * 512));
+        assert_eq!(contexts.past(place(3)), b"earlylate");
+        assert!(contexts.by_slot.capacity() < 10);
+        assert_eq!(contexts.forget_unused(Millis(220), 100), None);
+        assert_eq!((contexts.count(), contexts.bytes()), (0, 0));
+    }
+}

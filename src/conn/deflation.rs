@@ -1,0 +1,120 @@
+//! Outgoing compressed messages: the compressors of one loop, and what its connections remember of
+//! what they were sent. All of it counts against the pool; where that refuses, a message goes out
+//! as it is.
+
+use super::contexts::{ContextPlace, Contexts};
+use crate::pool::{Lease, SharedBudget};
+use crate::timer::Millis;
+use crate::ws::{Compressors, DeflateTerms};
+
+/// Compresses what a loop's connections are sent.
+#[derive(Debug)]
+pub(crate) struct Deflation {
+    compressors: Compressors,
+    contexts: Contexts,
+    /// Always what both hold, between two calls.
+    budget: Lease,
+    now: Millis,
+    /// Messages that were not compressed for want of memory.
+    out_of_room: u64,
+}
+
+impl Deflation {
+    /// Nothing yet; `pool` counts bytes.
+    pub(crate) fn new(pool: SharedBudget) -> Self {
+        Self {
+            compressors: Compressors::default(),
+            contexts: Contexts::default(),
+            budget: Lease::new(pool, 0),
+            now: Millis::default(),
+            out_of_room: 0,
+        }
+    }
+
+    /// Says what time it is: it decides what is unused.
+    pub(crate) fn set_now(&mut self, now: Millis) {
+        self.now = now;
+        self.compressors.set_now(now);
+    }
+
+    /// The payload of the message compressed; `None` if it is to be sent as it is. With a place, it
+    /// may refer back to what the connection was sent before, and must be the next that it is sent.
+    pub(crate) fn compress(
+        &mut self,
+        message: &[u8],
+        terms: DeflateTerms,
+        place: Option<ContextPlace>,
+    ) -> Option<&[u8]> {
+        if message.len() < terms.bytes_min {
+            return None;
+        }
+        self.compressors.shrink();
+        self.settle();
+        if !self.budget.take(self.compressors.bytes_wanted(message.len(), terms)) {
+            self.out_of_room += 1;
+            return None;
+        }
+        let past = place.map(|place| self.contexts.past(place));
+        let payload = self.compressors.compress(message, terms, past)?;
+        if let Some(place) = place {
+            let before = self.contexts.bytes();
+            let wanted = self.contexts.bytes_wanted(place, message.len());
+            if self.budget.take(wanted) {
+                self.contexts.remember(place, message, self.now);
+                self.budget.give(before + wanted - self.contexts.bytes());
+            } else {
+                // A window may be given up at any time: what comes does not refer back to it.
+                self.contexts.forget(place.slot);
+                self.budget.give(before - self.contexts.bytes());
+            }
+        }
+        Some(payload)
+    }
+
+    /// The connection in `slot` is no more, or is sent a message that its window does not hold:
+    /// nothing that comes refers back beyond this.
+    pub(crate) fn forget(&mut self, slot: u32) {
+        let before = self.contexts.bytes();
+        self.contexts.forget(slot);
+        self.budget.give(before - self.contexts.bytes());
+    }
+
+    /// Frees what nobody used in the last `idle_ms`. Gives the moment to ask again, if there is
+    /// anything to free.
+    pub(crate) fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
+        if self.budget.used() == 0 {
+            return None;
+        }
+        let compressors_due = self.compressors.trim(now, idle_ms);
+        let contexts_due = self.contexts.forget_unused(now, idle_ms);
+        self.settle();
+        compressors_due.into_iter().chain(contexts_due).min()
+    }
+
+    /// Gives back what was charged and is not held.
+    fn settle(&mut self) {
+        let held = self.compressors.bytes() + self.contexts.bytes();
+        debug_assert!(held <= self.budget.used());
+        self.budget.give(self.budget.used().saturating_sub(held));
+    }
+
+    /// Bytes of memory charged to the pool.
+    pub(crate) fn bytes(&self) -> usize {
+        self.budget.used()
+    }
+
+    /// What connections remember of what they were sent.
+    pub(super) fn contexts(&self) -> &Contexts {
+        &self.contexts
+    }
+
+    /// The compressors, to see what they did.
+    pub(super) fn compressors(&self) -> &Compressors {
+        &self.compressors
+    }
+
+    /// Messages that were not compressed for want of memory.
+    pub(super) fn out_of_room(&self) -> u64 {
+        self.out_of_room
+    }
+}

@@ -1,0 +1,71 @@
+//! What compression allocates, counted: the sizes that the pool is charged with are those of the
+//! library, and a connection's window takes what `--check` says.
+
+use std::alloc::System;
+use std::hint::black_box;
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tidegate::conn::context_bytes_max;
+use tidegate::pool::{Window, Windows};
+use tidegate::ws::{DECOMPRESSOR_BYTES, compressor_bytes};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Bytes that making and using something left allocated.
+fn allocated<T>(make: impl FnOnce() -> T) -> usize {
+    let region = Region::new(ALLOCATOR);
+    let made = make();
+    let change = region.change();
+    black_box(made);
+    change.bytes_allocated - change.bytes_deallocated
+}
+
+/// All of it in one test: what another one allocated meanwhile would be counted as well.
+#[test]
+fn sizes_are_as_they_are_charged() {
+    let message = vec![b'a'; 40_000];
+    let (mut room, mut output) = (vec![0; 50_000], vec![0; 50_000]);
+    let mut compressed_len = 0;
+    for window_bits in 9..=15 {
+        let dictionary = vec![b'b'; 1 << window_bits];
+        for level in 1..=9 {
+            let bytes = allocated(|| {
+                let level = Compression::new(level);
+                let mut stream = Compress::new_with_window_bits(level, false, window_bits);
+                stream.set_dictionary(&dictionary).unwrap();
+                stream.compress(&message, &mut output, FlushCompress::Sync).unwrap();
+                compressed_len = usize::try_from(stream.total_out()).unwrap();
+                stream
+            });
+            assert_eq!(bytes, compressor_bytes(window_bits), "{window_bits} bits, level {level}");
+        }
+        let bytes = allocated(|| {
+            let mut stream = Decompress::new_with_window_bits(false, window_bits);
+            stream.set_dictionary(&dictionary).unwrap();
+            let compressed = &output[..compressed_len];
+            stream.decompress(compressed, &mut room, FlushDecompress::Sync).unwrap();
+            assert_eq!(room[..message.len()], message);
+            stream
+        });
+        assert_eq!(bytes, DECOMPRESSOR_BYTES, "{window_bits} bits: it takes all of its window");
+
+        // Windows of many connections; what a block grows by in advance is not touched.
+        let mut held = 0;
+        let bytes = allocated(|| {
+            let mut windows = Windows::default();
+            let mut crowd: Vec<Window> = (0..100).map(|_| Window::default()).collect();
+            for len in [10, 100, 1000, 10_000, 30_000] {
+                for window in &mut crowd {
+                    windows.slide(window, &message[..len], window_bits);
+                }
+            }
+            held = windows.held_bytes();
+            (windows, crowd)
+        });
+        assert_eq!(held, 100 << window_bits);
+        assert!(2 * held / 100 < context_bytes_max(window_bits));
+        assert!((held..2 * held + (64 << 10)).contains(&bytes), "{bytes} for {held}");
+    }
+}
