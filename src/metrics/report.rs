@@ -1,4 +1,5 @@
-//! The line that operators ask for: every counter that is not 0.
+//! The line that operators ask for: every counter that is not 0, and the turns, so that a gateway to
+//! which nothing has happened yet says so.
 
 use super::{ControlCounters, Counters, LoopMetrics};
 
@@ -21,7 +22,7 @@ pub fn report<'c>(
     totals.extend(control.into_iter().flat_map(ControlCounters::values));
     let counted: Vec<String> = totals
         .iter()
-        .filter(|(_, total)| *total > 0)
+        .filter(|(name, total)| *total > 0 || *name == "turns")
         .map(|(name, total)| format!("{name}={total}"))
         .collect();
     counted.join(" ")
@@ -47,6 +48,7 @@ mod tests {
     #[test]
     fn loops_are_summed_and_zeros_left_out() {
         let loops = [Counters::default(), Counters::default()];
+        assert_eq!(report(loops.iter(), None), "turns=0");
         loops[0].upgrades.add(2);
         loops[1].upgrades.add(3);
         loops[1].turns.add(1);
