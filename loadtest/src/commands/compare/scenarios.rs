@@ -43,7 +43,7 @@ enum Kind {
     /// tidegate and each of the others at half of the rate that the slower of the two can do.
     HalfLoad,
     /// Text and binary messages of the same length, on tidegate.
-    Text { filling: Filling, bytes: usize },
+    Text { filling: Filling, in_flight: u32, bytes: usize },
     /// tidegate with two loops and with one.
     TwoLoops,
 }
@@ -67,7 +67,9 @@ impl Scenario {
                 Ok(compression::twins(self.name, bytes, entrants, timing))
             }
             Kind::HalfLoad => self.half_load(entrants, timing, bench),
-            Kind::Text { filling, bytes } => Ok(vec![self.text(entrants, filling, bytes, timing)]),
+            Kind::Text { filling, in_flight, bytes } => {
+                Ok(vec![self.text(entrants, filling, in_flight, bytes, timing)])
+            }
             Kind::TwoLoops => Ok(self.two_loops(entrants, timing)),
             Kind::Churn | Kind::Echo { .. } | Kind::Fanout { .. } => {
                 Ok(vec![self.all_servers(entrants, timing)])
@@ -130,9 +132,16 @@ impl Scenario {
         }
     }
 
-    fn text(&self, entrants: &Entrants, filling: Filling, bytes: usize, timing: Timing) -> Contest {
+    fn text(
+        &self,
+        entrants: &Entrants,
+        filling: Filling,
+        in_flight: u32,
+        bytes: usize,
+        timing: Timing,
+    ) -> Contest {
         let entrant = entrants.tidegate(1);
-        let (connections, in_flight) = if bytes > LARGE { (16, 4) } else { (100, 16) };
+        let connections = if bytes > LARGE { 16 } else { 100 };
         let load = |filling| {
             let message = MessageArguments::new(filling, bytes);
             Load::Echo(echo(connections, in_flight, message, timing))
@@ -336,15 +345,25 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario { name: "deflate-fanout", kind: Kind::DeflateFanout { bytes: 1024 } },
     Scenario { name: "deflate-twins", kind: Kind::DeflateTwins { bytes: 1024 } },
-    Scenario { name: "text-16", kind: Kind::Text { filling: Filling::Text, bytes: 16 } },
-    Scenario { name: "text-128", kind: Kind::Text { filling: Filling::Text, bytes: SMALL } },
+    Scenario {
+        name: "text-1",
+        kind: Kind::Text { filling: Filling::Text, in_flight: 1, bytes: SMALL },
+    },
+    Scenario {
+        name: "text-16",
+        kind: Kind::Text { filling: Filling::Text, in_flight: 16, bytes: 16 },
+    },
+    Scenario {
+        name: "text-128",
+        kind: Kind::Text { filling: Filling::Text, in_flight: 16, bytes: SMALL },
+    },
     Scenario {
         name: "text-64k-ascii",
-        kind: Kind::Text { filling: Filling::Text, bytes: 64 * 1024 },
+        kind: Kind::Text { filling: Filling::Text, in_flight: 4, bytes: 64 * 1024 },
     },
     Scenario {
         name: "text-64k-chinese",
-        kind: Kind::Text { filling: Filling::Chinese, bytes: 64 * 1024 },
+        kind: Kind::Text { filling: Filling::Chinese, in_flight: 4, bytes: 64 * 1024 },
     },
     Scenario { name: "half-load", kind: Kind::HalfLoad },
     Scenario { name: "two-loops", kind: Kind::TwoLoops },
@@ -352,7 +371,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 /// The payload of the scenarios that are not about its length.
 const SMALL: usize = 128;
-/// From here on the text scenarios keep less in flight.
+/// From here on the text scenarios have fewer connections.
 const LARGE: usize = 1024;
 /// The best of so many is what a server can do.
 const TRIES: usize = 2;
