@@ -3,8 +3,9 @@
 //! They are let in as soon as they connect, and from then on share everything with WebSocket
 //! connections but the framing: services, topics, limits, backlogs and policies.
 
+use super::decode::{Stop, is_full};
 use super::outgoing::Framing;
-use super::receive::{Stop, is_full};
+
 use super::{Connections, Flags, Phase};
 use crate::http::Rejection;
 use crate::key::ConnKey;

@@ -15,14 +15,16 @@
 //! | 4 | `flags` | what was agreed |
 //! | 1 | padding | |
 //!
-//! The way of bytes: [`read`] takes them from the socket, [`receive`] decodes them, [`inflate`] unpacks
-//! what came compressed, [`handshake`] answers the request, services write into [`outgoing`], where
-//! [`deflation`] packs what is to be compressed and [`contexts`] holds what may be referred back to,
-//! [`send`] writes it out,
-//! [`lifecycle`] opens and closes, [`idle`] acts when time has passed.
+//! The way of bytes: [`receive`] has [`read`] take them from the socket and [`decode`] make messages
+//! of them, [`inflate`] unpacks what came compressed, [`handshake`] answers the request, services
+//! write into [`outgoing`], where [`deflation`] packs what is to be compressed and [`contexts`] holds
+//! what may be referred back to, and [`send`] writes it out. What comes from others takes the way
+//! through [`publish`], [`pushed`] and [`volley`]. [`lifecycle`] opens and closes, [`idle`] acts when
+//! time has passed.
 
 mod connections;
 mod contexts;
+mod decode;
 mod deflation;
 mod flags;
 mod half_open;

@@ -78,7 +78,15 @@ impl<S: Transport> Connections<S> {
     }
 
     /// Does what services asked for beyond the connection they were called about.
+    #[inline]
     pub fn apply_effects(&mut self) {
+        // Most messages are answered and nothing else.
+        if !self.requested.effects.is_empty() || self.requested.ignored > 0 {
+            self.apply_all_effects();
+        }
+    }
+
+    fn apply_all_effects(&mut self) {
         if self.is_applying_effects {
             // One led here, such as a decision that lets a connection in whose messages wait. Its
             // own effects have their turn after those noted before, and no chain of them can grow

@@ -240,6 +240,13 @@ impl<'c> Decoder<'c> {
         }
     }
 
+    /// Whether all of `input` is decoded, to its last byte.
+    #[must_use]
+    #[inline]
+    pub fn is_through(&self, input: &[u8]) -> bool {
+        self.progress.frame_at as usize >= input.len()
+    }
+
     /// What nearly all frames are: a short message of its own, uncompressed, all of which has
     /// arrived. `None` for anything else, which [`Decoder::next`] knows what to do with.
     ///

@@ -1,0 +1,173 @@
+//! Decoding: what was read becomes messages where it lies, and these are given to the service, whose
+//! answers gather in the output.
+
+use std::ops::Range;
+
+use super::inflate::{InflateTerms, NotInflated};
+use super::outgoing::Framing;
+use super::{ConnSettings, Connections, Outgoing};
+use crate::key::ConnKey;
+use crate::metrics::Counters;
+use crate::pool::ReadBuffer;
+use crate::reactor::Transport;
+use crate::services::{Effects, Message, Peer, Requested, Service};
+use crate::ws::{CloseCode, Decoder, Event, MessageKind, Opcode, Violation, parse_close};
+
+/// Why decoding stopped.
+pub(super) enum Stop {
+    Broken(Violation),
+    /// The peer closed; the code to answer with.
+    Closed(Option<CloseCode>),
+    /// Everything that has arrived is decoded.
+    NeedMore,
+    /// There is no memory for a message.
+    NoRoom,
+    /// Enough output has gathered to be written before more is made.
+    OutputFull,
+    /// Its share of the turn is used up.
+    ShareUsed,
+    /// The service asked for a close.
+    ServiceClose,
+}
+
+impl<S: Transport> Connections<S> {
+    /// Decodes what has arrived and gives each message to the service, until something else is to be
+    /// done first.
+    pub(super) fn decode(&mut self, key: ConnKey, buffer: &mut ReadBuffer) -> Stop {
+        let Some(conn) = self.table.get_mut(key) else { return Stop::NeedMore };
+        let route = self.router.socket(conn.route);
+        let message_bytes_max = route.options.message_bytes_max;
+        let arrived = &mut buffer.bytes[..buffer.filled];
+        self.outgoing.set_framing(Framing::of(conn.flags, route.options.deflate, key.index));
+        let flags = conn.flags;
+        let peer = Peer { loop_index: self.loop_index, key };
+        let (outgoing, requested) = (&mut self.outgoing, &mut self.requested);
+        let service = route.service.as_mut();
+        let mut delivery = Delivery::new(peer, conn.route, service, outgoing, requested);
+        let mut inflated_bytes = 0;
+        let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max)
+            .taking_compressed(conn.flags.deflate_window_bits().is_some());
+        let mut must_flush = false;
+        let stop = loop {
+            // Asked for by the last message, or already when the connection opened. It comes first:
+            // a request left over would meet another connection, or nobody.
+            if delivery.outgoing.wants_close() {
+                break Stop::ServiceClose;
+            }
+            if must_flush {
+                break Stop::OutputFull;
+            }
+            if inflated_bytes >= INFLATED_BYTES_MAX {
+                break Stop::ShareUsed;
+            }
+            match decoder.next_short(arrived) {
+                Ok(Some((kind, payload))) => {
+                    delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
+                    must_flush = is_full(delivery.outgoing, delivery.requested, &self.settings);
+                    continue;
+                }
+                Err(violation) => break Stop::Broken(violation),
+                Ok(None) if decoder.is_through(arrived) => break Stop::NeedMore,
+                Ok(None) => {}
+            }
+            match decoder.next(arrived) {
+                Ok(None) => break Stop::NeedMore,
+                Err(violation) => break Stop::Broken(violation),
+                Ok(Some(Event::Close(payload))) => break close_stop(&arrived[payload]),
+                Ok(Some(Event::Message { kind, is_compressed: false, payload })) => {
+                    delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
+                }
+                Ok(Some(Event::Message { kind, is_compressed: true, payload })) => {
+                    let place = flags.client_context(key.index);
+                    let terms = InflateTerms { message_bytes_max, place };
+                    let (payload, buffers) = (&arrived[payload], &mut self.buffers);
+                    let (inflation, now) = (&mut self.inflation, self.now);
+                    match inflation.inflate(payload, kind, terms, buffers, now) {
+                        Ok(mut inflated) => {
+                            inflated_bytes += inflated.len;
+                            delivery.deliver(kind, inflated.payload_mut(), None);
+                            self.buffers.give(inflated.buffer);
+                        }
+                        Err(NotInflated::Broken(violation)) => break Stop::Broken(violation),
+                        Err(NotInflated::NoRoom) => break Stop::NoRoom,
+                    }
+                }
+                Ok(Some(Event::Ping(payload))) => {
+                    delivery.outgoing.frame(Opcode::Pong, &arrived[payload]);
+                }
+                Ok(Some(Event::Pong(_))) => delivery.pongs += 1,
+            }
+            must_flush = is_full(delivery.outgoing, delivery.requested, &self.settings);
+        };
+        delivery.count(&self.counters);
+        stop
+    }
+}
+
+/// Gives the messages of one connection to its service.
+struct Delivery<'d> {
+    peer: Peer,
+    route_number: u8,
+    service: &'d mut dyn Service,
+    outgoing: &'d mut Outgoing,
+    requested: &'d mut Requested,
+    messages: u64,
+    message_bytes: u64,
+    pongs: u64,
+}
+
+impl<'d> Delivery<'d> {
+    fn new(
+        peer: Peer,
+        route_number: u8,
+        service: &'d mut dyn Service,
+        outgoing: &'d mut Outgoing,
+        requested: &'d mut Requested,
+    ) -> Self {
+        let (messages, message_bytes, pongs) = (0, 0, 0);
+        Self { peer, route_number, service, outgoing, requested, messages, message_bytes, pongs }
+    }
+
+    /// `place` is where the payload lies in the read buffer, if it does.
+    fn deliver(&mut self, kind: MessageKind, payload: &mut [u8], place: Option<Range<usize>>) {
+        self.messages += 1;
+        self.message_bytes += payload.len() as u64;
+        let (outgoing, requested) = (&mut *self.outgoing, &mut *self.requested);
+        let mut effects = Effects::on(self.route_number, self.peer, place, outgoing, requested);
+        self.service.on_message(self.peer, Message::new(kind, payload), &mut effects);
+    }
+
+    fn count(&self, counters: &Counters) {
+        if self.messages > 0 {
+            counters.messages_in.add(self.messages);
+            counters.message_bytes_in.add(self.message_bytes);
+        }
+        if self.pongs > 0 {
+            counters.pongs_in.add(self.pongs);
+        }
+    }
+}
+
+/// What the payload of a close frame comes to.
+fn close_stop(payload: &[u8]) -> Stop {
+    match parse_close(payload) {
+        Ok(close) => Stop::Closed(close.code),
+        Err(violation) => Stop::Broken(violation),
+    }
+}
+
+/// Whether enough has gathered to be dealt with before more is made. Large payloads wait where they
+/// were read: a write for two of 64 KiB costs less than two, and for more they leave the cache that
+/// they were unmasked in.
+pub(super) fn is_full(outgoing: &Outgoing, requested: &Requested, settings: &ConnSettings) -> bool {
+    outgoing.cork_bytes().len() >= settings.backlog_high_bytes
+        || outgoing.bytes() >= settings.backlog_high_bytes + IN_PLACE_BYTES_MORE
+        || requested.effects.len() >= EFFECTS_MAX
+}
+
+/// Effects noted by one connection's messages before they are carried out.
+const EFFECTS_MAX: usize = 1024;
+const IN_PLACE_BYTES_MORE: usize = 64 << 10;
+/// Bytes that one connection's messages come to before others get their turn: a few that were sent
+/// may unfold to a thousand times as many.
+const INFLATED_BYTES_MAX: usize = 512 << 10;
