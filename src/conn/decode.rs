@@ -57,7 +57,7 @@ impl<S: Transport> Connections<S> {
             if must_flush {
                 break Stop::OutputFull;
             }
-            if inflated_bytes >= INFLATED_BYTES_MAX {
+            if inflated_bytes + delivery.outgoing.deflation().ready_bytes() >= INFLATED_BYTES_MAX {
                 break Stop::ShareUsed;
             }
             match decoder.next_short(arrived) {
@@ -84,7 +84,7 @@ impl<S: Transport> Connections<S> {
                     let (inflation, now) = (&mut self.inflation, self.now);
                     match inflation.inflate(payload, kind, terms, buffers, now) {
                         Ok(mut inflated) => {
-                            inflated_bytes += inflated.len;
+                            inflated_bytes += inflated.work_bytes;
                             delivery.deliver(kind, inflated.payload_mut(), None);
                             self.buffers.give(inflated.buffer);
                         }
@@ -169,5 +169,5 @@ pub(super) fn is_full(outgoing: &Outgoing, requested: &Requested, settings: &Con
 const EFFECTS_MAX: usize = 1024;
 const IN_PLACE_BYTES_MORE: usize = 64 << 10;
 /// Bytes that one connection's messages come to before others get their turn: a few that were sent
-/// may unfold to a thousand times as many.
+/// may unfold to a thousand times as many, and a short one may take the work of a window.
 const INFLATED_BYTES_MAX: usize = 512 << 10;

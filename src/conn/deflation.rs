@@ -17,6 +17,8 @@ pub(crate) struct Deflation {
     now: Millis,
     /// Messages that were not compressed for want of memory.
     out_of_room: u64,
+    /// Bytes of windows and tables that compressors were made ready with since the share began.
+    ready_bytes: usize,
 }
 
 impl Deflation {
@@ -28,6 +30,7 @@ impl Deflation {
             budget: Lease::new(pool, 0),
             now: Millis::default(),
             out_of_room: 0,
+            ready_bytes: 0,
         }
     }
 
@@ -55,6 +58,7 @@ impl Deflation {
             return None;
         }
         let past = place.map(|place| self.contexts.past(place));
+        self.ready_bytes += TABLE_BYTES + past.map_or(0, <[u8]>::len);
         let payload = self.compressors.compress(message, terms, past)?;
         if let Some(place) = place {
             let before = self.contexts.bytes();
@@ -98,6 +102,17 @@ impl Deflation {
         self.budget.give(self.budget.used().saturating_sub(held));
     }
 
+    /// Another connection's share of the turn begins.
+    pub(super) fn begin_share(&mut self) {
+        self.ready_bytes = 0;
+    }
+
+    /// What making ready for messages came to in this share, in bytes that take as long to inflate:
+    /// for short ones that is nearly all the work.
+    pub(super) fn ready_bytes(&self) -> usize {
+        self.ready_bytes
+    }
+
     /// Bytes of memory charged to the pool.
     pub(crate) fn bytes(&self) -> usize {
         self.budget.used()
@@ -118,3 +133,6 @@ impl Deflation {
         self.out_of_room
     }
 }
+
+/// Clearing a compressor's tables takes as long as inflating so many bytes.
+const TABLE_BYTES: usize = 4 << 10;

@@ -32,6 +32,8 @@ pub(super) struct InflateTerms {
 pub(super) struct Inflated {
     pub(super) buffer: Vec<u8>,
     pub(super) len: usize,
+    /// What it took, in bytes that take as long to inflate.
+    pub(super) work_bytes: usize,
 }
 
 impl Inflated {
@@ -74,6 +76,7 @@ impl Inflation {
         let InflateTerms { message_bytes_max, place } = terms;
         let likely_bytes = payload.len().saturating_mul(LIKELY_RATIO).min(message_bytes_max);
         let mut buffer = buffers.take(likely_bytes, now)?;
+        let past_bytes = place.map_or(0, |place| self.contexts.past(place).len());
         let filled = self.fill(payload, &mut buffer, terms, buffers, now).and_then(|len| {
             if kind == MessageKind::Text && !is_utf8(&buffer[..len]) {
                 return Err(Violation::TextNotUtf8.into());
@@ -92,7 +95,7 @@ impl Inflation {
                 self.messages += 1;
                 self.bytes_in += payload.len() as u64;
                 self.bytes_out += len as u64;
-                Ok(Inflated { buffer, len })
+                Ok(Inflated { buffer, len, work_bytes: len + past_bytes / SHOWN_RATIO })
             }
             Err(error) => {
                 buffers.give(buffer);
@@ -179,6 +182,8 @@ fn is_utf8(bytes: &[u8]) -> bool {
 
 /// What most text comes to, so that the buffer need not grow often.
 const LIKELY_RATIO: usize = 4;
+/// Times that copying a window is faster than inflating as much.
+const SHOWN_RATIO: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -92,6 +92,7 @@ impl Outgoing {
     /// Says what the connection speaks whose output this is from now on.
     pub(crate) fn set_framing(&mut self, framing: Framing) {
         self.framing = framing;
+        self.deflation.begin_share();
     }
 
     /// Adds a frame with a copy of `payload`. Of all kinds, lines have only text.

@@ -308,7 +308,8 @@ impl Backlog {
         while let Some(index) = rest.head.index() {
             let written = std::mem::take(&mut rest.head_written);
             let segment = &self.segments[index as usize];
-            let is_begun = written > 0 || (segment.continues && goes_out);
+            let is_begun =
+                self.is_within_message(segment, written) || (segment.continues && goes_out);
             goes_out = is_begun || !unwanted(segment);
             if !goes_out {
                 self.pop(&mut rest, buffers);
@@ -327,6 +328,16 @@ impl Backlog {
             queue.tail = kept;
             queue.bytes += byte_count(length) - written;
         }
+    }
+
+    /// Whether the socket stopped, after so many bytes of a segment, inside one of its messages. Of a
+    /// block that is not known once a byte is out.
+    fn is_within_message(&self, segment: &Segment, written: u32) -> bool {
+        let is_end = || match self.frames.get(segment.content as usize) {
+            Some(shared) if segment.kind == Kind::Frame => shared.ends.contains(&written),
+            _ => false,
+        };
+        written > 0 && !is_end()
     }
 
     /// Of several messages in one segment, drops those of which no byte is out.

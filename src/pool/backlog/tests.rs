@@ -97,9 +97,11 @@ proptest! {
                     *written += bytes;
                 }
                 Step::DiscardUnstarted => {
-                    let head = backlog.segment(queue.head);
-                    let is_begun =
-                        queue.head_written > 0 || head.is_some_and(|head| head.continues);
+                    let is_begun = backlog.segment(queue.head).is_some_and(|head| {
+                        head.continues
+                            || queue.head_written > 0
+                                && (head.kind == Kind::Block || !frame_ends.contains(written))
+                    });
                     backlog.discard_unstarted(queue, &mut buffers);
                     prop_assert_eq!(queue.is_empty(), !is_begun);
                     naive.truncate(queue.bytes());
@@ -206,5 +208,21 @@ fn messages_in_a_row_count_one_by_one_and_only_the_begun_one_outlives_a_discard(
     backlog.discard_unstarted_frames(other, &mut buffers);
     assert!(other.is_empty());
     backlog.clear(queue, &mut buffers);
+    assert_eq!(backlog.counts(), [0, 0, 0]);
+}
+
+#[test]
+fn a_socket_that_stopped_between_messages_of_a_row_has_begun_none() {
+    let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
+    let (mut backlog, mut queue) = (Backlog::default(), OutQueue::default());
+    let frames = ["one", "two", "three"].map(EncodedFrame::text);
+    let id = backlog.share_in_a_row(EncodedFrame::in_a_row(frames.iter()), ends(&frames));
+    backlog.push_frame(&mut queue, id, Tick(0));
+    backlog.settle(id);
+    backlog.push_copy(&mut queue, b"reply", false, &mut buffers, Millis(0)).unwrap();
+    backlog.consume(&mut queue, 5, &mut buffers, Tick(0));
+    backlog.discard_unstarted_frames(&mut queue, &mut buffers);
+    assert_eq!((gathered(&backlog, &queue), queue.bytes()), (b"reply".to_vec(), 5));
+    backlog.clear(&mut queue, &mut buffers);
     assert_eq!(backlog.counts(), [0, 0, 0]);
 }

@@ -294,3 +294,35 @@ fn without_room_for_their_context_a_connection_is_closed_with_1013() {
     world.pass(25_000);
     assert_eq!(world.server.pool.available(), 72 << 10);
 }
+
+#[test]
+fn short_messages_take_their_share_of_a_turn_and_no_more() {
+    let mut setup = setup();
+    setup.deflate.context_bits = Some(15);
+    setup.server.connections.reads_per_turn = 1;
+    let mut world = World::new(&setup);
+    let mut client = open(&mut world, "/echo", OFFER);
+    let mut sender = Sender::new(15);
+    let mut expected: Vec<Vec<u8>> = (0..600).map(tick).collect();
+    for message in &expected {
+        client.send(&compressed(&mut sender, message));
+    }
+    world.exchange(&mut client);
+    // Each is a few bytes that mean some more; its window is what takes time, in and out.
+    let burst: Vec<Vec<u8>> = (0..2_000).map(|_| compressed(&mut sender, &tick(7))).collect();
+    expected.extend((0..2_000).map(|_| tick(7)));
+    client.send(&burst.concat());
+    let mut most = 0;
+    loop {
+        let before = world.counter("deflated_messages");
+        if !world.server.step().unwrap() {
+            break;
+        }
+        most = most.max(world.counter("deflated_messages") - before);
+    }
+    // One share when its bytes are announced, one when it is run.
+    assert!((10..40).contains(&most), "{most} in a turn");
+    world.exchange(&mut client);
+    client.assert_heard(&expected);
+    assert_all_is_given_back(&mut world, vec![client]);
+}
