@@ -171,8 +171,11 @@ mod tests {
         assert_eq!(contexts.forget_unused(Millis(119), 100), Some(Millis(120)));
         assert_eq!(contexts.count(), 1000);
         assert_eq!(contexts.forget_unused(Millis(120), 100), Some(Millis(220)));
-        // Its window lies behind three that are free.
-        assert_eq!((contexts.count(), contexts.bytes()), (1, ENTRY_BYTES + 4 * 512));
+        // Its window lies behind three that are free, and a block is given back in steps whose order is
+        // the map's: up to four times what is in use.
+        let held_windows = (contexts.bytes() - ENTRY_BYTES) / 512;
+        assert_eq!(contexts.count(), 1);
+        assert!((4..=16).contains(&held_windows), "{held_windows}");
         assert_eq!(contexts.past(place(3)), b"earlylate");
         assert!(contexts.by_slot.capacity() < 10);
         assert_eq!(contexts.forget_unused(Millis(220), 100), None);
