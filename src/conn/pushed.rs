@@ -60,6 +60,11 @@ impl Pushed {
         }
     }
 
+    /// The frame as it was published.
+    pub(super) fn frame(&self) -> &EncodedFrame {
+        &self.frame
+    }
+
     /// The form that most recipients need most of the time: neither lines nor compressed, and made
     /// for another already.
     #[inline]

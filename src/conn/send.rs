@@ -188,10 +188,8 @@ impl<S: Transport> Connections<S> {
     pub(super) fn resume_reading(&mut self, key: ConnKey) {
         let below = self.settings.backlog_high_bytes / 2;
         let Some(conn) = self.table.get_mut(key) else { return };
-        if conn.flags.has(Flags::PAUSED)
-            && conn.queue.bytes() < below
-            && conn.flags.take(Flags::PAUSED)
-        {
+        if conn.flags.has(Flags::PAUSED) && conn.queue.bytes() < below {
+            conn.flags.clear(Flags::PAUSED);
             self.run_queue.push(&mut self.table, key);
             self.arm(key);
         }

@@ -12,7 +12,6 @@ use crate::ws::EncodedFrame;
 pub(super) struct Volley {
     /// Each by itself, for whom they cannot be given together.
     pub(super) alone: Vec<Pushed>,
-    frames: Vec<EncodedFrame>,
     messages_max: Option<usize>,
     /// Compression would take at least one of them.
     is_worth_deflating: bool,
@@ -27,13 +26,12 @@ impl Volley {
         frames: impl Iterator<Item = &'f EncodedFrame>,
         options: &RouteOptions,
     ) -> Self {
-        let frames: Vec<EncodedFrame> = frames.cloned().collect();
+        let alone: Vec<Pushed> = frames.map(|frame| Pushed::new(frame.clone(), options)).collect();
         let bytes_min = options.deflate.map_or(usize::MAX, |deflate| deflate.bytes_min);
         Self {
-            alone: frames.iter().map(|frame| Pushed::new(frame.clone(), options)).collect(),
             messages_max: options.backlog_messages_max,
-            is_worth_deflating: frames.iter().any(|frame| frame.payload().len() >= bytes_min),
-            frames,
+            is_worth_deflating: alone.iter().any(|own| own.frame().payload().len() >= bytes_min),
+            alone,
             websocket: None,
             lines: None,
         }
@@ -43,11 +41,15 @@ impl Volley {
     #[inline]
     pub(super) fn form(&mut self, flags: Flags, backlog: &mut Backlog) -> Option<Form> {
         if flags.has(Flags::LINES) {
-            *self.lines.get_or_insert_with(|| in_lines(&self.frames, backlog))
+            *self.lines.get_or_insert_with(|| in_lines(&self.alone, backlog))
         } else if self.is_worth_deflating && !flags.is_plain() {
             None
         } else {
-            Some(*self.websocket.get_or_insert_with(|| in_a_row(&self.frames, backlog)))
+            Some(
+                *self
+                    .websocket
+                    .get_or_insert_with(|| in_a_row(self.alone.iter().map(Pushed::frame), backlog)),
+            )
         }
     }
 
@@ -60,7 +62,7 @@ impl Volley {
         bytes_max: usize,
         backlog: &Backlog,
     ) -> bool {
-        let are_too_many = |messages_max: usize| match messages_max.checked_sub(self.frames.len()) {
+        let are_too_many = |messages_max: usize| match messages_max.checked_sub(self.alone.len()) {
             Some(room) => backlog.holds(queue, room + 1),
             None => true,
         };
@@ -74,16 +76,19 @@ impl Volley {
     }
 }
 
-fn in_lines(frames: &[EncodedFrame], backlog: &mut Backlog) -> Option<Form> {
-    let lines: Option<Vec<EncodedFrame>> = frames.iter().map(EncodedFrame::to_line).collect();
-    lines.map(|lines| in_a_row(&lines, backlog))
+fn in_lines(alone: &[Pushed], backlog: &mut Backlog) -> Option<Form> {
+    let lines: Option<Vec<EncodedFrame>> = alone.iter().map(|own| own.frame().to_line()).collect();
+    lines.map(|lines| in_a_row(lines.iter(), backlog))
 }
 
-fn in_a_row(frames: &[EncodedFrame], backlog: &mut Backlog) -> Form {
-    let ends = frames.iter().scan(0, |end, frame| {
+fn in_a_row<'f>(
+    frames: impl Iterator<Item = &'f EncodedFrame> + Clone,
+    backlog: &mut Backlog,
+) -> Form {
+    let ends = frames.clone().scan(0, |end, frame| {
         *end += u32::try_from(frame.as_bytes().len()).unwrap_or(u32::MAX);
         Some(*end)
     });
     let ends = ends.collect();
-    Form::share_in_a_row(EncodedFrame::in_a_row(frames.iter()), ends, backlog)
+    Form::share_in_a_row(EncodedFrame::in_a_row(frames), ends, backlog)
 }
