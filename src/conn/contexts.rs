@@ -55,11 +55,14 @@ impl Contexts {
         context.last_used = now;
     }
 
-    /// Drops the window of the connection in `slot`, if it has one.
-    pub(super) fn forget(&mut self, slot: u32) {
-        let Some(mut context) = self.by_slot.remove(&slot) else { return };
+    /// Drops the window of the connection in `slot`, if it has one. Gives the bytes of memory that
+    /// are no longer held.
+    pub(super) fn forget(&mut self, slot: u32) -> usize {
+        let before = self.bytes();
+        let Some(mut context) = self.by_slot.remove(&slot) else { return 0 };
         self.windows.release(&mut context.window);
         self.shrink();
+        before - self.bytes()
     }
 
     /// Drops the windows that were not used in the last `idle_ms`. They are looked through once in

@@ -61,15 +61,14 @@ impl Deflation {
         self.ready_bytes += TABLE_BYTES + past.map_or(0, <[u8]>::len);
         let payload = self.compressors.compress(message, terms, past)?;
         if let Some(place) = place {
-            let before = self.contexts.bytes();
             let wanted = self.contexts.bytes_wanted(place, message.len());
             if self.budget.take(wanted) {
+                let before = self.contexts.bytes();
                 self.contexts.remember(place, message, self.now);
                 self.budget.give(before + wanted - self.contexts.bytes());
             } else {
                 // A window may be given up at any time: what comes does not refer back to it.
-                self.contexts.forget(place.slot);
-                self.budget.give(before - self.contexts.bytes());
+                self.budget.give(self.contexts.forget(place.slot));
             }
         }
         Some(payload)
@@ -78,9 +77,7 @@ impl Deflation {
     /// The connection in `slot` is no more, or is sent a message that its window does not hold:
     /// nothing that comes refers back beyond this.
     pub(crate) fn forget(&mut self, slot: u32) {
-        let before = self.contexts.bytes();
-        self.contexts.forget(slot);
-        self.budget.give(before - self.contexts.bytes());
+        self.budget.give(self.contexts.forget(slot));
     }
 
     /// Frees what nobody used in the last `idle_ms`. Gives the moment to ask again, if there is

@@ -141,9 +141,7 @@ impl Inflation {
 
     /// The connection in `slot` is no more: what it sent is forgotten.
     pub(super) fn forget(&mut self, slot: u32, buffers: &mut Buffers) {
-        let before = self.contexts.bytes();
-        self.contexts.forget(slot);
-        buffers.discharge(before - self.contexts.bytes());
+        buffers.discharge(self.contexts.forget(slot));
     }
 
     /// Frees the decompressor if it was not used in the last `idle_ms`. Gives the moment to ask
