@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use tidegate::hub::Hub;
-use tidegate::key::{ConnKey, Link};
+use tidegate::key::{ConnKey, SlotRef};
 
 fn main() {
     support::run(bench);
@@ -47,11 +47,11 @@ fn bench(criterion: &mut Criterion) {
     criterion.bench_function("hub/leave all of 10 topics", |bencher| {
         let names: Vec<String> = (0..10).map(|number| format!("topic {number}")).collect();
         let mut hub = Hub::default();
-        let mut others = Link::NONE;
+        let mut others = SlotRef::NONE;
         for name in &names {
             hub.subscribe(name, key(0), &mut others);
         }
-        let mut list = Link::NONE;
+        let mut list = SlotRef::NONE;
         bencher.iter(|| {
             for name in &names {
                 hub.subscribe(name, key(1), &mut list);
@@ -62,9 +62,9 @@ fn bench(criterion: &mut Criterion) {
 }
 
 /// A topic with so many members, and their lists.
-fn crowd(members: u32) -> (Hub, Vec<Link>) {
+fn crowd(members: u32) -> (Hub, Vec<SlotRef>) {
     let mut hub = Hub::default();
-    let mut lists = vec![Link::NONE; members as usize];
+    let mut lists = vec![SlotRef::NONE; members as usize];
     for (index, list) in (0..).zip(&mut lists) {
         hub.subscribe(TOPIC, key(index), list);
     }

@@ -39,9 +39,9 @@ fn bench(criterion: &mut Criterion) {
 }
 
 /// About as large as a publication on its way to another loop.
-type Letter = [u64; 8];
+type ServiceMessage = [u64; 8];
 
-fn mailbox(wakes: &Arc<AtomicUsize>) -> Mailbox<Letter> {
+fn mailbox(wakes: &Arc<AtomicUsize>) -> Mailbox<ServiceMessage> {
     let wakes = Arc::clone(wakes);
     let wake = Arc::new(move || {
         wakes.fetch_add(1, Ordering::Relaxed);

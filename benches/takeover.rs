@@ -63,8 +63,8 @@ fn gateway(messages: &[Vec<u8>], window_bits: u8) -> [Cost; 3] {
     });
     let (mut windows, mut window) = (Windows::default(), Window::default());
     let shown = cost(messages, |_, message| {
-        let past = Some(windows.bytes(&window));
-        let payload = compressors.compress(message, terms, past).map(<[u8]>::to_vec);
+        let dictionary = Some(windows.bytes(&window));
+        let payload = compressors.compress(message, terms, dictionary).map(<[u8]>::to_vec);
         let bytes = payload.as_ref().map_or(message.len(), Vec::len);
         if payload.is_some() {
             windows.slide(&mut window, message, window_bits);

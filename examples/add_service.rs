@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidegate::config::{Config, Granted};
+use tidegate::config::{Config, MachineLimits};
 use tidegate::os::raise_descriptor_limit;
 use tidegate::server::Server;
 use tidegate::services::{
@@ -103,8 +103,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     // Limits follow from what the machine grants: as many descriptors as it allows, and its cores.
     let cores = std::thread::available_parallelism()?.get();
-    let granted = Granted { descriptors: raise_descriptor_limit().granted, cores };
-    let settings = config.effective(granted);
+    let granted = MachineLimits { descriptors: raise_descriptor_limit().granted, cores };
+    let settings = config.resolve(granted);
 
     // The closure makes an instance for each loop. RouteOptions holds what the gateway checks
     // before the service is asked: origins, subprotocols, the longest message.

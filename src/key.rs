@@ -33,9 +33,9 @@ impl ConnKey {
 
 /// An optional index into a slab: four bytes where `Option<u32>` would take eight.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Link(u32);
+pub struct SlotRef(u32);
 
-impl Link {
+impl SlotRef {
     /// Points nowhere.
     pub const NONE: Self = Self(u32::MAX);
 
@@ -59,13 +59,13 @@ impl Link {
     }
 }
 
-impl Default for Link {
+impl Default for SlotRef {
     fn default() -> Self {
         Self::NONE
     }
 }
 
-impl std::fmt::Debug for Link {
+impl std::fmt::Debug for SlotRef {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.index() {
             Some(index) => write!(formatter, "→{index}"),
@@ -98,8 +98,8 @@ mod tests {
 
     #[test]
     fn a_link_is_four_bytes() {
-        assert_eq!(size_of::<Link>(), 4);
-        assert_eq!(Link::default().index(), None);
-        assert_eq!(Link::to(3).index(), Some(3));
+        assert_eq!(size_of::<SlotRef>(), 4);
+        assert_eq!(SlotRef::default().index(), None);
+        assert_eq!(SlotRef::to(3).index(), Some(3));
     }
 }

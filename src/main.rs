@@ -13,17 +13,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser;
 use tidegate::client;
-use tidegate::config::{Action, CommandLine, Config, Effective, Granted, Redis};
+use tidegate::config::{Action, CommandLine, Config, MachineLimits, Redis, ResolvedConfig};
 use tidegate::control::{ControlThread, RedisSettings, RedisUrl};
 use tidegate::metrics::{ControlCounters, report, report_loop};
 use tidegate::os::{
-    Descriptors, Request, Requests, give_freed_memory_back, kernel_warnings, raise_descriptor_limit,
+    Descriptors, Request, Requests, kernel_warnings, raise_descriptor_limit, return_freed_memory,
 };
 use tidegate::server::{LoopEnd, Server, built_in_routes};
 use tidegate::services::TokenLookup;
 
 fn main() -> ExitCode {
-    give_freed_memory_back();
+    return_freed_memory();
     let command_line = CommandLine::parse();
     match command_line.action() {
         Action::Client(options) => client::run(options),
@@ -39,14 +39,14 @@ fn gateway(command_line: &CommandLine, run: fn(&Config, Descriptors) -> ExitCode
     }
 }
 
-fn granted(descriptors: Descriptors) -> Granted {
+fn machine_limits(descriptors: Descriptors) -> MachineLimits {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Granted { descriptors: descriptors.granted, cores }
+    MachineLimits { descriptors: descriptors.granted, cores }
 }
 
 fn check(config: &Config, descriptors: Descriptors) -> ExitCode {
     let mut output = std::io::stdout();
-    let text = config.check_text(granted(descriptors));
+    let text = config.check_text(machine_limits(descriptors));
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("cannot print: {error}"), 1),
@@ -56,7 +56,7 @@ fn check(config: &Config, descriptors: Descriptors) -> ExitCode {
 fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
     let default_level = env_logger::Env::default().default_filter_or("info");
     env_logger::Builder::from_env(default_level).init();
-    let settings = &config.effective(granted(descriptors));
+    let settings = &config.resolve(machine_limits(descriptors));
     // Signals are taken over before anything is served, so that none ends the process halfway.
     let mut requests = match Requests::listen() {
         Ok(requests) => requests,
@@ -106,7 +106,7 @@ fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
     }
 }
 
-fn log_limits(settings: &Effective, descriptors: Descriptors) {
+fn log_limits(settings: &ResolvedConfig, descriptors: Descriptors) {
     let Descriptors { inherited, granted } = descriptors;
     if inherited < granted {
         log::info!("descriptor limit raised from {inherited} to {granted}");
@@ -120,7 +120,7 @@ fn log_limits(settings: &Effective, descriptors: Descriptors) {
     }
 }
 
-fn log_listeners(settings: &Effective, server: &Server) {
+fn log_listeners(settings: &ResolvedConfig, server: &Server) {
     for (listener, address) in settings.listeners.iter().zip(server.addresses()) {
         let served = match &listener.route {
             Some(route) => format!("lines for {route}"),
@@ -144,7 +144,7 @@ fn log_metrics(server: &Server, control: Option<&ControlCounters>) {
 }
 
 /// Every path of every route, as a URL at this address.
-fn urls(settings: &Effective, address: SocketAddr) -> String {
+fn urls(settings: &ResolvedConfig, address: SocketAddr) -> String {
     let urls = settings.routes.iter().flat_map(|route| {
         let scheme = if route.service.is_websocket() { "ws" } else { "http" };
         route.paths.iter().map(move |path| format!("{scheme}://{address}{path}"))
@@ -155,7 +155,7 @@ fn urls(settings: &Effective, address: SocketAddr) -> String {
 type WithLookup = (ControlThread, Arc<dyn TokenLookup>);
 
 /// The control thread and what it looks up, if a route needs it.
-fn start_control(settings: &Effective) -> Result<Option<WithLookup>, Box<dyn Error>> {
+fn start_control(settings: &ResolvedConfig) -> Result<Option<WithLookup>, Box<dyn Error>> {
     if !settings.asks_redis() {
         return Ok(None);
     }

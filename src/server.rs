@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crate::config::{Effective, Listener, ListenerKind};
-use crate::conn::{ConnSettings, Connections, Mail};
+use crate::config::{Listener, ListenerKind, ResolvedConfig};
+use crate::conn::{ConnSettings, Connections, LoopMessage};
 use crate::metrics::LoopMetrics;
 use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners, pin_thread};
 use crate::pool::{Lease, SharedBudget};
 use crate::reactor::{
-    Entrance, EventLoop, ListenerSettings, LoopCommand, LoopLinks, LoopSettings, Mailbox,
-    MioPoller, Turn, Wake,
+    EventLoop, ListenerProtocol, ListenerSettings, LoopCommand, LoopMailboxes, LoopSettings,
+    Mailbox, MioPoller, Turn, Wake,
 };
 use crate::services::{LoopSite, Route, Router};
 use crate::timer::Clock;
@@ -80,30 +80,31 @@ impl Server {
     /// If an address is taken, if line clients are to join a route that is not among `routes`, or
     /// if the system has no resources for the loops.
     pub fn start(
-        settings: &Effective,
+        settings: &ResolvedConfig,
         routes: Vec<Route>,
         on_loop_end: impl Fn(LoopEnd) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         let count = settings.loops;
-        let entrances = settings.listeners.iter().map(|listener| entrance(listener, &routes));
-        let entrances = entrances.collect::<Result<Vec<_>, _>>()?;
+        let protocols =
+            settings.listeners.iter().map(|listener| listener_protocol(listener, &routes));
+        let protocols = protocols.collect::<Result<Vec<_>, _>>()?;
         let (addresses, listeners) = bind_all(settings)?;
         let pollers = listeners.into_iter().map(MioPoller::new).collect::<io::Result<Vec<_>>>()?;
         let wakes: Vec<Wake> = pollers.iter().map(|(_, wake)| Arc::clone(wake)).collect();
-        let links = links(&wakes, settings.limits.mailbox_items_max);
+        let mailboxes = mailboxes(&wakes, settings.limits.mailbox_items_max);
         let shared = Shared {
             connections: SharedBudget::new(settings.limits.connections_max),
             pool: SharedBudget::new(settings.limits.pool_bytes_max),
             clock: SystemClock::start(),
             routes,
-            entrances,
+            protocols,
             on_loop_end: Box::new(on_loop_end),
             settings: settings.clone(),
         };
         let shared = Arc::new(shared);
         let mut loops = Vec::with_capacity(count);
-        for (index, ((poller, _), links)) in pollers.into_iter().zip(links).enumerate() {
-            let commands = Arc::clone(&links.commands);
+        for (index, ((poller, _), mailboxes)) in pollers.into_iter().zip(mailboxes).enumerate() {
+            let commands = Arc::clone(&mailboxes.commands);
             let metrics = LoopMetrics::default();
             let (shared, own_metrics) = (Arc::clone(&shared), metrics.clone());
             let has_ended = Arc::new(AtomicBool::new(false));
@@ -111,7 +112,7 @@ impl Server {
             let thread = thread::Builder::new().name(format!("loop-{index}")).spawn(move || {
                 let notice =
                     EndNotice { shared: &shared, has_ended: &own_end, end: LoopEnd::Failed };
-                run_loop(index, notice, poller, own_metrics, links)
+                run_loop(index, notice, poller, own_metrics, mailboxes)
             })?;
             loops.push(RunningLoop { thread, has_ended, commands, metrics });
         }
@@ -173,9 +174,9 @@ struct Shared {
     clock: SystemClock,
     routes: Vec<Route>,
     /// What is spoken, by listener.
-    entrances: Vec<Entrance>,
+    protocols: Vec<ListenerProtocol>,
     on_loop_end: Box<dyn Fn(LoopEnd) + Send + Sync>,
-    settings: Effective,
+    settings: ResolvedConfig,
 }
 
 /// Calls back when its thread ends, also by a panic.
@@ -194,8 +195,10 @@ impl Drop for EndNotice<'_> {
 
 /// Binds every address, for each loop by its own listeners, and gives the addresses with the ports
 /// that were found for port 0.
-fn bind_all(settings: &Effective) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), StartError> {
-    let Effective { loops, share_port, socket, .. } = settings;
+fn bind_all(
+    settings: &ResolvedConfig,
+) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), StartError> {
+    let ResolvedConfig { loops, share_port, socket, .. } = settings;
     let mut addresses = Vec::new();
     let mut by_loop: Vec<Vec<_>> = (0..*loops).map(|_| Vec::new()).collect();
     for Listener { address, kind, .. } in &settings.listeners {
@@ -213,13 +216,16 @@ fn bind_all(settings: &Effective) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListene
 }
 
 /// What the clients of a listener speak, and with whom.
-fn entrance(listener: &Listener, routes: &[Route]) -> Result<Entrance, StartError> {
+fn listener_protocol(
+    listener: &Listener,
+    routes: &[Route],
+) -> Result<ListenerProtocol, StartError> {
     let path = match listener.kind {
-        ListenerKind::Http => return Ok(Entrance::Http),
+        ListenerKind::Http => return Ok(ListenerProtocol::Http),
         ListenerKind::Line => listener.route.as_deref().unwrap_or_default(),
     };
     let number = Router::number_of(routes, path);
-    number.map(Entrance::Line).ok_or_else(|| StartError::Route(path.to_owned()))
+    number.map(ListenerProtocol::Line).ok_or_else(|| StartError::Route(path.to_owned()))
 }
 
 fn run_loop(
@@ -227,7 +233,7 @@ fn run_loop(
     mut notice: EndNotice<'_>,
     poller: MioPoller,
     metrics: LoopMetrics,
-    links: LoopLinks,
+    mailboxes: LoopMailboxes,
 ) -> io::Result<()> {
     let shared = notice.shared;
     let settings = &shared.settings;
@@ -252,10 +258,10 @@ fn run_loop(
     let mut event_loop = EventLoop::new(
         poller,
         shared.clock,
-        loop_settings(settings, &shared.entrances),
+        loop_settings(settings, &shared.protocols),
         connections,
         metrics,
-        links,
+        mailboxes,
         budget,
     );
     while event_loop.turn(None)? == Turn::GoesOn {}
@@ -264,23 +270,24 @@ fn run_loop(
 }
 
 /// One mailbox for each ordered pair of loops, and one for commands to each.
-fn links(wakes: &[Wake], letters_max: usize) -> Vec<LoopLinks> {
-    let mailbox = |to: usize| Arc::new(Mailbox::<Mail>::new(letters_max, Arc::clone(&wakes[to])));
-    let pairs: Vec<Vec<Option<Arc<Mailbox<Mail>>>>> = (0..wakes.len())
+fn mailboxes(wakes: &[Wake], items_max: usize) -> Vec<LoopMailboxes> {
+    let mailbox =
+        |to: usize| Arc::new(Mailbox::<LoopMessage>::new(items_max, Arc::clone(&wakes[to])));
+    let pairs: Vec<Vec<Option<Arc<Mailbox<LoopMessage>>>>> = (0..wakes.len())
         .map(|from| (0..wakes.len()).map(|to| (to != from).then(|| mailbox(to))).collect())
         .collect();
     let incoming = |to: usize| pairs.iter().filter_map(|row| row[to].clone()).collect();
-    let with_own = wakes.iter().enumerate().map(|(own, wake)| LoopLinks {
+    let with_own = wakes.iter().enumerate().map(|(own, wake)| LoopMailboxes {
         commands: Arc::new(Mailbox::new(COMMANDS_MAX, Arc::clone(wake))),
-        letters: Arc::new(Mailbox::new(letters_max, Arc::clone(wake))),
+        messages: Arc::new(Mailbox::new(items_max, Arc::clone(wake))),
         incoming: incoming(own),
         outgoing: pairs[own].clone(),
     });
     with_own.collect()
 }
 
-fn conn_settings(settings: &Effective) -> ConnSettings {
-    let Effective { limits, timeouts, turn, .. } = settings;
+fn conn_settings(settings: &ResolvedConfig) -> ConnSettings {
+    let ResolvedConfig { limits, timeouts, turn, .. } = settings;
     ConnSettings {
         head_bytes_max: limits.head_bytes_max,
         half_open_max: limits.half_open_max.div_ceil(settings.loops),
@@ -299,11 +306,11 @@ fn conn_settings(settings: &Effective) -> ConnSettings {
     }
 }
 
-fn loop_settings(settings: &Effective, entrances: &[Entrance]) -> LoopSettings {
-    let Effective { limits, timeouts, turn, .. } = settings;
+fn loop_settings(settings: &ResolvedConfig, protocols: &[ListenerProtocol]) -> LoopSettings {
+    let ResolvedConfig { limits, timeouts, turn, .. } = settings;
     LoopSettings {
         listeners: ListenerSettings {
-            entrances: entrances.to_vec(),
+            protocols: protocols.to_vec(),
             accepts_per_turn: turn.accepts_per_turn,
             refusals_max: limits.refusals_max.div_ceil(settings.loops),
             accept_pause_ms: timeouts.accept_pause_ms,
@@ -312,7 +319,7 @@ fn loop_settings(settings: &Effective, entrances: &[Entrance]) -> LoopSettings {
         timers_per_turn: TIMERS_PER_TURN,
         flushes_per_turn: turn.flushes_per_turn,
         reaps_per_turn: turn.reaps_per_turn,
-        outbox_letters_max: limits.mailbox_items_max,
+        outbox_items_max: limits.mailbox_items_max,
     }
 }
 
@@ -329,7 +336,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{Config, Granted};
+    use crate::config::{Config, MachineLimits};
     use crate::http::RequestHead;
     use crate::services::{Handler, Page, PageReply};
 
@@ -345,7 +352,7 @@ mod tests {
     fn line_clients_need_a_route_that_is_served() {
         let listener = Listener::line(SocketAddr::from(([127, 0, 0, 1], 0)), "/ws");
         let config = Config { listeners: vec![listener], ..Config::default() };
-        let settings = config.effective(Granted { descriptors: 1024, cores: 1 });
+        let settings = config.resolve(MachineLimits { descriptors: 1024, cores: 1 });
         let page = Route::new("/ws", Handler::Page(Arc::new(|| Box::new(Faulty))));
         let error = Server::start(&settings, vec![page], |_| {}).unwrap_err();
         assert!(matches!(error, StartError::Route(path) if path == "/ws"));
@@ -357,7 +364,7 @@ mod tests {
     fn a_loop_that_failed_is_found_by_who_was_told() {
         let mut config = Config::default();
         config.listeners[0].address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let settings = config.effective(Granted { descriptors: 1024, cores: 1 });
+        let settings = config.resolve(MachineLimits { descriptors: 1024, cores: 1 });
         let handler = Handler::Page(Arc::new(|| Box::new(Faulty)));
         let routes = vec![Route::new("/", handler)];
         let (told, ends) = mpsc::channel();

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::{env, fs};
 
 use clap::Parser as _;
-use tidegate::config::{Action, CommandLine, Config, Granted};
+use tidegate::config::{Action, CommandLine, Config, MachineLimits};
 
-const GRANTED: Granted = Granted { descriptors: 20_000, cores: 2 };
+const GRANTED: MachineLimits = MachineLimits { descriptors: 20_000, cores: 2 };
 
 /// Every token and password in the files.
 const SECRET: &str = "s3cret";
@@ -29,7 +29,7 @@ fn check_prints_what_is_recorded_and_means_the_same() {
         assert!(!printed.contains(SECRET), "{name}");
         let again = Config::from_toml(&printed.replace("***", SECRET), "printed").unwrap();
         assert_eq!(again, config, "{name}");
-        assert_eq!(again.effective(GRANTED), config.effective(GRANTED), "{name}");
+        assert_eq!(again.resolve(GRANTED), config.resolve(GRANTED), "{name}");
         if env::var_os("TIDEGATE_RECORD").is_some() {
             fs::write(&recorded, &printed).unwrap();
         }

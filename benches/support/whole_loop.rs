@@ -11,8 +11,8 @@ use tidegate::conn::{ConnSettings, Connections};
 use tidegate::metrics::LoopMetrics;
 use tidegate::pool::{Lease, SharedBudget};
 use tidegate::reactor::{
-    AcceptError, Entrance, EventLoop, ListenerSettings, LoopLinks, LoopSettings, Mailbox, Poller,
-    Readiness, Transport,
+    AcceptError, EventLoop, ListenerProtocol, ListenerSettings, LoopMailboxes, LoopSettings,
+    Mailbox, Poller, Readiness, Transport,
 };
 use tidegate::services::{
     Broadcast, Echo, Handler, LoopSite, Order, Route, RouteOptions, Router, Service,
@@ -42,9 +42,9 @@ impl WholeLoop {
             pool,
             Millis(1),
         );
-        let links = LoopLinks {
+        let links = LoopMailboxes {
             commands: Arc::new(Mailbox::new(1, wake.clone())),
-            letters: Arc::new(Mailbox::new(1, wake)),
+            messages: Arc::new(Mailbox::new(1, wake)),
             incoming: Vec::new(),
             outgoing: vec![None],
         };
@@ -113,7 +113,7 @@ fn routes() -> Vec<Route> {
 fn settings_of_loop() -> LoopSettings {
     LoopSettings {
         listeners: ListenerSettings {
-            entrances: vec![Entrance::Http],
+            protocols: vec![ListenerProtocol::Http],
             accepts_per_turn: 64,
             refusals_max: 64,
             accept_pause_ms: 50,
@@ -122,7 +122,7 @@ fn settings_of_loop() -> LoopSettings {
         timers_per_turn: 1024,
         flushes_per_turn: 1024,
         reaps_per_turn: 256,
-        outbox_letters_max: 4096,
+        outbox_items_max: 4096,
     }
 }
 

@@ -78,7 +78,7 @@ impl<'t> Session<'t> {
 
     fn talk(&mut self) -> Ending {
         // Messages may have come with the reply to the handshake: no socket will report those.
-        let mut turn = self.receive().and_then(|()| self.settle());
+        let mut turn = self.receive().and_then(|()| self.flush());
         loop {
             match turn {
                 Ok(()) => turn = self.turn(),
@@ -112,7 +112,7 @@ impl<'t> Session<'t> {
         if has_input {
             self.read_input();
         }
-        self.settle()
+        self.flush()
     }
 
     /// When there is something to do even if nothing happens.
@@ -203,7 +203,7 @@ impl<'t> Session<'t> {
     }
 
     /// What is due at the end of a turn: `--send`, writing, and the next stage.
-    fn settle(&mut self) -> Result<(), Ending> {
+    fn flush(&mut self) -> Result<(), Ending> {
         let now = self.clock.now();
         if matches!(self.stage, Stage::Open)
             && !self.has_unsent()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Config, Effective, EffectiveRoute, Granted, NameKind, TokenSource};
+use super::{Config, MachineLimits, NameKind, ResolvedConfig, ResolvedRoute, TokenSource};
 use crate::conn::context_bytes_max;
 
 impl Config {
@@ -12,28 +12,28 @@ impl Config {
     /// Derived values are comments because they belong to this machine: a file that pinned them
     /// would carry the descriptor limit of one host to the next. Tokens and passwords are printed
     /// as `***`, which no file may hold: they have to be put in again.
-    pub fn check_text(&self, granted: Granted) -> String {
+    pub fn check_text(&self, granted: MachineLimits) -> String {
         // TOML expresses every value of these types, as the test of the round trip shows.
         let file = toml::to_string(self)
             .unwrap_or_else(|error| format!("# Cannot be written as TOML: {error}\n"));
-        let effective = self.effective(granted);
-        format!("{file}{}", Comments { config: self, effective: &effective, granted })
+        let resolved = self.resolve(granted);
+        format!("{file}{}", Comments { config: self, resolved: &resolved, granted })
     }
 }
 
 /// The part of the text that is not the configuration itself.
 struct Comments<'c> {
     config: &'c Config,
-    effective: &'c Effective,
-    granted: Granted,
+    resolved: &'c ResolvedConfig,
+    granted: MachineLimits,
 }
 
 impl fmt::Display for Comments<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Granted { descriptors, cores } = self.granted;
+        let MachineLimits { descriptors, cores } = self.granted;
         writeln!(f, "\n# Derived, with {descriptors} descriptors and {cores} cores granted:")?;
         self.derived(f)?;
-        for (index, route) in self.effective.routes.iter().enumerate() {
+        for (index, route) in self.resolved.routes.iter().enumerate() {
             self.derived_of_route(f, index, route)?;
         }
         let has_password = self.config.redis.url.to_string() != self.config.redis.url.expose();
@@ -43,11 +43,11 @@ impl fmt::Display for Comments<'_> {
                 "#\n# *** stands for what is not printed; a file must hold the thing itself."
             )?;
         }
-        if self.effective.adjustments.is_empty() {
+        if self.resolved.adjustments.is_empty() {
             return writeln!(f, "#\n# Nothing had to be adjusted.");
         }
         writeln!(f, "#\n# Adjusted:")?;
-        for adjustment in &self.effective.adjustments {
+        for adjustment in &self.resolved.adjustments {
             writeln!(f, "#   {adjustment}")?;
         }
         Ok(())
@@ -56,7 +56,7 @@ impl fmt::Display for Comments<'_> {
 
 impl Comments<'_> {
     fn derived(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Effective { loops, limits, connections_max_origin, .. } = self.effective;
+        let ResolvedConfig { loops, limits, connections_max_origin, .. } = self.resolved;
         let loops_origin = match self.config.loops {
             0 => "one per core",
             _ => "configured",
@@ -86,14 +86,14 @@ impl Comments<'_> {
 
     /// Where a value came from, unless the adjustments below tell more.
     fn origin(&self, key: &str, origin: &'static str) -> &'static str {
-        let is_adjusted = self.effective.adjustments.iter().any(|each| each.key == key);
+        let is_adjusted = self.resolved.adjustments.iter().any(|each| each.key == key);
         if is_adjusted { "adjusted" } else { origin }
     }
 
-    fn lets_nobody_in(&self, route: &EffectiveRoute) -> bool {
+    fn lets_nobody_in(&self, route: &ResolvedRoute) -> bool {
         let asks_config =
             route.room.name == NameKind::Token && route.room.tokens == TokenSource::Config;
-        asks_config && self.effective.tokens.is_empty()
+        asks_config && self.resolved.tokens.is_empty()
     }
 
     /// The keys that a route leaves out and that no value could express.
@@ -101,7 +101,7 @@ impl Comments<'_> {
         &self,
         f: &mut fmt::Formatter<'_>,
         index: usize,
-        route: &EffectiveRoute,
+        route: &ResolvedRoute,
     ) -> fmt::Result {
         let Some(configured) = self.config.routes.get(index) else { return Ok(()) };
         if !configured.service.is_websocket() {
@@ -119,7 +119,7 @@ impl Comments<'_> {
             writeln!(f, "#   route[{index}].origins: same host")?;
         }
         if let Some(window_bits) = route.deflate.and_then(|deflate| deflate.context_bits) {
-            let limits = &self.effective.limits;
+            let limits = &self.resolved.limits;
             let (each, count) = (context_bytes_max(window_bits), limits.connections_max);
             let (all, pool) = (each.saturating_mul(count), limits.pool_bytes_max);
             writeln!(
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use crate::config::arbitrary;
 
-    const GRANTED: Granted = Granted { descriptors: 20_000, cores: 2 };
+    const GRANTED: MachineLimits = MachineLimits { descriptors: 20_000, cores: 2 };
 
     /// The text with what was not printed.
     fn with_secrets(text: &str) -> String {
@@ -172,12 +172,12 @@ mod tests {
             descriptors in 0_u64..100_000,
             cores in 1_usize..64,
         ) {
-            let granted = Granted { descriptors, cores };
+            let granted = MachineLimits { descriptors, cores };
             let text = config.check_text(granted);
             prop_assert!(!text.contains(arbitrary::SECRET));
             let again = Config::from_toml(&with_secrets(&text), "check").unwrap();
             prop_assert_eq!(&again, &config);
-            prop_assert_eq!(again.effective(granted), config.effective(granted));
+            prop_assert_eq!(again.resolve(granted), config.resolve(granted));
             prop_assert_eq!(again.check_text(granted), text);
         }
     }

@@ -49,7 +49,7 @@ pub enum Command {
 pub enum Action<'c> {
     /// Connect to a server.
     Client(&'c ClientOptions),
-    /// Print the effective configuration and exit.
+    /// Print the resolved configuration and exit.
     Check,
     /// Serve until told to stop.
     Serve,

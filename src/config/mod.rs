@@ -2,8 +2,8 @@
 //!
 //! A configuration makes its way through this folder in the order of the modules below: the
 //! [`CommandLine`] names a file, [`Config::load`] turns it into a [`Config`] or one
-//! [`ConfigError`], `validate` holds it to the rules of [`KEYS`], and [`Config::effective`] fits it
-//! to what the machine grants. The loops only ever see the resulting [`Effective`]. The page for
+//! [`ConfigError`], `validate` holds it to the rules of [`KEYS`], and [`Config::resolve`] fits it
+//! to what the machine grants. The loops only ever see the resulting [`ResolvedConfig`]. The page for
 //! people is `docs/configuration.md`; a test keeps it and [`KEYS`] in step.
 //!
 //! Names carry their unit last (`idle_ms`, `message_bytes_max`), and an `Option` that is `None`
@@ -26,8 +26,8 @@ mod rule;
 mod validate;
 
 mod check;
-mod effective;
 mod error;
+mod resolved;
 
 #[cfg(test)]
 mod arbitrary;
@@ -35,11 +35,11 @@ mod arbitrary;
 use serde::{Deserialize, Serialize};
 
 pub use command_line::{Action, CommandLine};
-pub use effective::{Adjustment, Effective, EffectiveLimits, EffectiveRoute, Granted};
 pub use error::ConfigError;
 pub use keys::{KEYS, Key};
 pub use listener::{Listener, ListenerKind};
 pub use logins::{Redis, Token};
+pub use resolved::{Adjustment, MachineLimits, ResolvedConfig, ResolvedLimits, ResolvedRoute};
 pub use route::{
     NameKind, Origins, RoomOptions, Route, RouteDeflate, ServiceKind, SlowPolicy, TokenSource,
 };
@@ -120,7 +120,7 @@ pub struct Limits {
     pub backlog_high_bytes: usize,
     /// Unsent bytes of one connection at which a pushed message meets the route's
     /// [`SlowPolicy`]. Default 1 MiB, and never below `backlog_high_bytes` plus the largest
-    /// message and its header: [`Config::effective`] raises it.
+    /// message and its header: [`Config::resolve`] raises it.
     pub backlog_hard_bytes: usize,
     /// Bytes of all carries and backlogs together. Default 256 MiB.
     pub pool_bytes_max: usize,

@@ -4,16 +4,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::half_open::HalfOpen;
-use super::inflate::Inflation;
+use super::inflate::MessageInflater;
 use super::run_queue::RunQueue;
 use super::table::Table;
-use super::{ConnSettings, Flags, Mail, Outgoing, Phase};
+use super::{ConnSettings, Flags, LoopMessage, Outgoing, Phase};
 use crate::http::Rejection;
-use crate::key::{ConnKey, Link};
+use crate::key::{ConnKey, SlotRef};
 use crate::metrics::Counters;
-use crate::pool::{Backlog, Buffers, Carries, ReadBuffer, SharedBudget};
+use crate::pool::{Backlog, Buffers, PartialReads, ReadBuffer, SharedBudget};
 use crate::reactor::Transport;
-use crate::services::{CloseReason, LoopSite, Requested, Router, Welcome};
+use crate::services::{Accept, CloseReason, LoopSite, PendingEffects, Router};
 use crate::timer::{Millis, Tick, Wheel};
 
 /// The connections of one loop, their buffers, timers and services. It is told what happened by
@@ -31,19 +31,19 @@ pub struct Connections<S> {
     pub(super) wheel: Wheel,
     pub(super) now: Millis,
     pub(super) tick: Tick,
-    /// What all reads go into unless a connection has a carry.
+    /// What all reads go into unless a connection has a partial-read buffer.
     pub(super) receive_buffer: ReadBuffer,
     pub(super) buffers: Buffers,
-    pub(super) carries: Carries,
+    pub(super) partial_reads: PartialReads,
     pub(super) backlog: Backlog,
     /// Where the small pieces of one write are put together.
     pub(super) scratch: Vec<u8>,
     /// Output of the connection that is being handled; empty between connections.
     pub(super) outgoing: Outgoing,
     /// Unpacks what came compressed.
-    pub(super) inflation: Inflation,
+    pub(super) inflater: MessageInflater,
     /// What services asked for that concerns other connections.
-    pub(super) requested: Requested,
+    pub(super) pending: PendingEffects,
     /// Effects are being carried out: what comes of them waits for its round.
     pub(super) is_applying_effects: bool,
     pub(super) half_open: HalfOpen,
@@ -53,13 +53,13 @@ pub struct Connections<S> {
     /// A topic's members are being walked: nobody may be taken out of it until that is done.
     pub(super) is_walking_members: bool,
     /// Subscriptions of those who left meanwhile, all of one route.
-    pub(super) left_while_walking: Vec<Link>,
+    pub(super) left_while_walking: Vec<SlotRef>,
     /// Connections to be removed from the table at the end of the turn.
     pub(super) dead: VecDeque<ConnKey>,
     pub(super) write_interest: Vec<ConnKey>,
-    pub(super) mail_out: Vec<(u16, Mail)>,
+    pub(super) mail_out: Vec<(u16, LoopMessage)>,
     /// The decision on the request that is being answered, if it was made later.
-    pub(super) decision: Option<Result<Welcome, Rejection>>,
+    pub(super) decision: Option<Result<Accept, Rejection>>,
     pub(super) open_count: usize,
     pub(super) refused_count: usize,
     pub(super) draining: bool,
@@ -90,12 +90,12 @@ impl<S: Transport> Connections<S> {
             tick: now.tick(),
             receive_buffer: ReadBuffer::new(vec![0; settings.receive_buffer_bytes]),
             buffers: Buffers::new(pool.clone()),
-            carries: Carries::default(),
+            partial_reads: PartialReads::default(),
             backlog: Backlog::default(),
             scratch: Vec::new(),
             outgoing: Outgoing::new(pool),
-            inflation: Inflation::default(),
-            requested: Requested { now, ..Requested::default() },
+            inflater: MessageInflater::default(),
+            pending: PendingEffects { now, ..PendingEffects::default() },
             is_applying_effects: false,
             half_open: HalfOpen::default(),
             run_queue: RunQueue::default(),
@@ -119,8 +119,8 @@ impl<S: Transport> Connections<S> {
     pub fn set_now(&mut self, now: Millis) {
         self.now = now;
         self.tick = now.tick();
-        self.requested.now = now;
-        self.outgoing.deflation_mut().set_now(now);
+        self.pending.now = now;
+        self.outgoing.compressor_mut().set_now(now);
     }
 
     /// Adds an accepted socket. Where `refuse` is set it will be told 503 whatever it asks. If the
@@ -132,7 +132,7 @@ impl<S: Transport> Connections<S> {
             && let Some(oldest) = self.half_open.oldest(&mut self.table)
         {
             self.counters.half_open_dropped.add(1);
-            self.kill(oldest, CloseReason::Gone);
+            self.abort(oldest, CloseReason::Gone);
         }
         let key = self.table.insert(socket, phase, self.tick);
         if refuse {
@@ -149,7 +149,7 @@ impl<S: Transport> Connections<S> {
 
     /// How many may be added in one turn. More would push each other out of the half-open table
     /// before the requests that they came with could be read.
-    pub fn newcomers_max(&self) -> usize {
+    pub fn accepts_max(&self) -> usize {
         self.settings.half_open_max.max(1)
     }
 
@@ -171,8 +171,8 @@ impl<S: Transport> Connections<S> {
         self.write_interest.pop()
     }
 
-    /// Mail for other loops, with the loop it is for.
-    pub fn take_mail(&mut self) -> std::vec::Drain<'_, (u16, Mail)> {
+    /// LoopMessage for other loops, with the loop it is for.
+    pub fn take_mail(&mut self) -> std::vec::Drain<'_, (u16, LoopMessage)> {
         self.mail_out.drain(..)
     }
 
@@ -192,8 +192,8 @@ impl<S: Transport> Connections<S> {
     }
 
     /// The kernel cannot watch this socket.
-    pub fn give_up(&mut self, key: ConnKey) {
-        self.kill(key, CloseReason::Reset);
+    pub fn abort_unwatched(&mut self, key: ConnKey) {
+        self.abort(key, CloseReason::Reset);
     }
 
     /// Whether there is work that no event will announce.
@@ -202,7 +202,7 @@ impl<S: Transport> Connections<S> {
         !self.run_queue.is_empty()
             || !self.dirty.is_empty()
             || !self.dead.is_empty()
-            || !self.requested.effects.is_empty()
+            || !self.pending.effects.is_empty()
             || !self.write_interest.is_empty()
             || !self.mail_out.is_empty()
     }
@@ -241,27 +241,27 @@ impl<S: Transport> Connections<S> {
 
     /// Most turns have none, so whether there was any is asked first.
     fn sample_compression(&self) {
-        let (counters, inflation) = (&self.counters, &self.inflation);
-        let deflation = self.outgoing.deflation();
-        let compressors = deflation.compressors();
+        let (counters, inflater) = (&self.counters, &self.inflater);
+        let compressor = self.outgoing.compressor();
+        let compressors = compressor.compressors();
         if counters.deflated_messages.value() != compressors.messages {
             counters.deflated_messages.set(compressors.messages);
             counters.deflated_bytes_before.set(compressors.bytes_in);
             counters.deflated_bytes_after.set(compressors.bytes_out);
         }
-        if counters.inflated_messages.value() != inflation.messages {
-            counters.inflated_messages.set(inflation.messages);
-            counters.inflated_bytes_before.set(inflation.bytes_in);
-            counters.inflated_bytes_after.set(inflation.bytes_out);
+        if counters.inflated_messages.value() != inflater.messages {
+            counters.inflated_messages.set(inflater.messages);
+            counters.inflated_bytes_before.set(inflater.bytes_in);
+            counters.inflated_bytes_after.set(inflater.bytes_out);
         }
-        counters.deflate_out_of_room.set(deflation.out_of_room());
+        counters.deflate_out_of_room.set(compressor.out_of_room());
     }
 
     /// Most loops have none at any time.
     #[inline]
     fn sample_contexts(&self) {
-        let incoming = self.inflation.contexts();
-        let outgoing = self.outgoing.deflation().contexts();
+        let incoming = self.inflater.contexts();
+        let outgoing = self.outgoing.compressor().contexts();
         let bytes = (incoming.bytes() + outgoing.bytes()) as u64;
         if bytes > 0 || self.counters.context_bytes_now.value() > 0 {
             self.counters.contexts_in_now.set(incoming.count() as u64);
@@ -272,7 +272,7 @@ impl<S: Transport> Connections<S> {
 
     /// Bytes that this loop has of the process's pool.
     fn pool_bytes(&self) -> u64 {
-        (self.buffers.allocated_bytes() + self.outgoing.deflation().bytes()) as u64
+        (self.buffers.allocated_bytes() + self.outgoing.compressor().bytes()) as u64
     }
 
     /// Releases buffers, compressors and contexts that lie unused. Gives the moment to ask again.
@@ -280,8 +280,8 @@ impl<S: Transport> Connections<S> {
         let (now, idle_ms) = (self.now, self.settings.pool_idle_ms);
         let due = [
             self.buffers.trim(now, idle_ms),
-            self.inflation.trim(now, idle_ms, &mut self.buffers),
-            self.outgoing.deflation_mut().trim(now, idle_ms),
+            self.inflater.trim(now, idle_ms, &mut self.buffers),
+            self.outgoing.compressor_mut().trim(now, idle_ms),
         ];
         let due = due.into_iter().flatten().min();
         // A loop at rest takes no turn that would bring the gauges up to date.

@@ -9,7 +9,7 @@ use crate::timer::Millis;
 
 /// Whose window, and of what size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ContextPlace {
+pub(crate) struct ContextKey {
     /// The connection's slot in the table.
     pub(crate) slot: u32,
     /// The base-two logarithm of the window.
@@ -33,25 +33,25 @@ struct Context {
 
 impl Contexts {
     /// What the next message of a connection may refer back to.
-    pub(super) fn past(&self, place: ContextPlace) -> &[u8] {
-        let context = self.by_slot.get(&place.slot);
+    pub(super) fn dictionary(&self, key: ContextKey) -> &[u8] {
+        let context = self.by_slot.get(&key.slot);
         context.map_or(&[], |context| self.windows.bytes(&context.window))
     }
 
     /// Bytes of memory that remembering a message of so many bytes will take at most beyond what is
     /// held.
-    pub(super) fn bytes_wanted(&self, place: ContextPlace, message_len: usize) -> usize {
-        let wanted = |window| self.windows.bytes_wanted(window, message_len, place.window_bits);
-        match self.by_slot.get(&place.slot) {
+    pub(super) fn bytes_wanted(&self, key: ContextKey, message_len: usize) -> usize {
+        let wanted = |window| self.windows.bytes_wanted(window, message_len, key.window_bits);
+        match self.by_slot.get(&key.slot) {
             Some(context) => wanted(&context.window),
             None => ENTRY_BYTES + wanted(&Window::default()),
         }
     }
 
     /// Notes that a message went through compressed.
-    pub(super) fn remember(&mut self, place: ContextPlace, message: &[u8], now: Millis) {
-        let context = self.by_slot.entry(place.slot).or_default();
-        self.windows.slide(&mut context.window, message, place.window_bits);
+    pub(super) fn remember(&mut self, key: ContextKey, message: &[u8], now: Millis) {
+        let context = self.by_slot.entry(key.slot).or_default();
+        self.windows.slide(&mut context.window, message, key.window_bits);
         context.last_used = now;
     }
 
@@ -127,8 +127,8 @@ const ENTRY_BYTES: usize = 96;
 mod tests {
     use super::*;
 
-    fn place(slot: u32) -> ContextPlace {
-        ContextPlace { slot, window_bits: 10 }
+    fn key(slot: u32) -> ContextKey {
+        ContextKey { slot, window_bits: 10 }
     }
 
     #[test]
@@ -142,14 +142,14 @@ mod tests {
             (8, 5000, ENTRY_BYTES + 1024, ENTRY_BYTES + 1024),
         ] {
             let before = contexts.bytes();
-            assert_eq!(contexts.bytes_wanted(place(slot), len), wanted);
-            contexts.remember(place(slot), &vec![b'a'; len], Millis(0));
+            assert_eq!(contexts.bytes_wanted(key(slot), len), wanted);
+            contexts.remember(key(slot), &vec![b'a'; len], Millis(0));
             assert_eq!(contexts.bytes() - before, held);
         }
-        assert_eq!(contexts.past(place(7)), [b'a'; 1024]);
-        assert_eq!(contexts.past(place(9)), b"");
+        assert_eq!(contexts.dictionary(key(7)), [b'a'; 1024]);
+        assert_eq!(contexts.dictionary(key(9)), b"");
         contexts.forget(8);
-        assert_eq!(contexts.bytes_wanted(place(8), 5000), ENTRY_BYTES, "the room is still there");
+        assert_eq!(contexts.bytes_wanted(key(8), 5000), ENTRY_BYTES, "the room is still there");
         contexts.forget(8);
         contexts.forget(7);
         assert_eq!((contexts.count(), contexts.bytes()), (0, 0));
@@ -167,10 +167,10 @@ mod tests {
         let mut contexts = Contexts::default();
         assert_eq!(contexts.forget_unused(Millis(0), 100), None);
         for slot in 0..1000 {
-            contexts.remember(place(slot), b"early", Millis(10));
+            contexts.remember(key(slot), b"early", Millis(10));
         }
         assert_eq!(contexts.forget_unused(Millis(20), 100), Some(Millis(120)));
-        contexts.remember(place(3), b"late", Millis(60));
+        contexts.remember(key(3), b"late", Millis(60));
         assert_eq!(contexts.forget_unused(Millis(119), 100), Some(Millis(120)));
         assert_eq!(contexts.count(), 1000);
         assert_eq!(contexts.forget_unused(Millis(120), 100), Some(Millis(220)));
@@ -179,7 +179,7 @@ mod tests {
         let held_windows = (contexts.bytes() - ENTRY_BYTES) / 512;
         assert_eq!(contexts.count(), 1);
         assert!((4..=16).contains(&held_windows), "{held_windows}");
-        assert_eq!(contexts.past(place(3)), b"earlylate");
+        assert_eq!(contexts.dictionary(key(3)), b"earlylate");
         assert!(contexts.by_slot.capacity() < 10);
         assert_eq!(contexts.forget_unused(Millis(220), 100), None);
         assert_eq!((contexts.count(), contexts.bytes()), (0, 0));

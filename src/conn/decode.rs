@@ -10,7 +10,7 @@ use crate::key::ConnKey;
 use crate::metrics::Counters;
 use crate::pool::ReadBuffer;
 use crate::reactor::Transport;
-use crate::services::{Effects, Message, Peer, Requested, Service};
+use crate::services::{Effects, Message, Peer, PendingEffects, Service};
 use crate::ws::{CloseCode, Decoder, Event, MessageKind, Opcode, Violation, parse_close};
 
 /// Why decoding stopped.
@@ -41,9 +41,9 @@ impl<S: Transport> Connections<S> {
         self.outgoing.set_framing(Framing::of(conn.flags, route.options.deflate, key.index));
         let flags = conn.flags;
         let peer = Peer { loop_index: self.loop_index, key };
-        let (outgoing, requested) = (&mut self.outgoing, &mut self.requested);
+        let (outgoing, pending) = (&mut self.outgoing, &mut self.pending);
         let service = route.service.as_mut();
-        let mut delivery = Delivery::new(peer, conn.route, service, outgoing, requested);
+        let mut delivery = Delivery::new(peer, conn.route, service, outgoing, pending);
         let mut inflated_bytes = 0;
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max)
             .taking_compressed(conn.flags.deflate_window_bits().is_some());
@@ -57,13 +57,13 @@ impl<S: Transport> Connections<S> {
             if must_flush {
                 break Stop::OutputFull;
             }
-            if inflated_bytes + delivery.outgoing.deflation().ready_bytes() >= INFLATED_BYTES_MAX {
+            if inflated_bytes + delivery.outgoing.compressor().setup_bytes() >= INFLATED_BYTES_MAX {
                 break Stop::ShareUsed;
             }
             match decoder.next_short(arrived) {
                 Ok(Some((kind, payload))) => {
                     delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
-                    must_flush = is_full(delivery.outgoing, delivery.requested, &self.settings);
+                    must_flush = is_full(delivery.outgoing, delivery.pending, &self.settings);
                     continue;
                 }
                 Err(violation) => break Stop::Broken(violation),
@@ -78,11 +78,11 @@ impl<S: Transport> Connections<S> {
                     delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
                 }
                 Ok(Some(Event::Message { kind, is_compressed: true, payload })) => {
-                    let place = flags.client_context(key.index);
-                    let terms = InflateTerms { message_bytes_max, place };
+                    let context = flags.client_context(key.index);
+                    let terms = InflateTerms { message_bytes_max, context };
                     let (payload, buffers) = (&arrived[payload], &mut self.buffers);
-                    let (inflation, now) = (&mut self.inflation, self.now);
-                    match inflation.inflate(payload, kind, terms, buffers, now) {
+                    let (inflater, now) = (&mut self.inflater, self.now);
+                    match inflater.inflate(payload, kind, terms, buffers, now) {
                         Ok(mut inflated) => {
                             inflated_bytes += inflated.work_bytes;
                             delivery.deliver(kind, inflated.payload_mut(), None);
@@ -97,7 +97,7 @@ impl<S: Transport> Connections<S> {
                 }
                 Ok(Some(Event::Pong(_))) => delivery.pongs += 1,
             }
-            must_flush = is_full(delivery.outgoing, delivery.requested, &self.settings);
+            must_flush = is_full(delivery.outgoing, delivery.pending, &self.settings);
         };
         delivery.count(&self.counters);
         stop
@@ -110,7 +110,7 @@ struct Delivery<'d> {
     route_number: u8,
     service: &'d mut dyn Service,
     outgoing: &'d mut Outgoing,
-    requested: &'d mut Requested,
+    pending: &'d mut PendingEffects,
     messages: u64,
     message_bytes: u64,
     pongs: u64,
@@ -122,18 +122,18 @@ impl<'d> Delivery<'d> {
         route_number: u8,
         service: &'d mut dyn Service,
         outgoing: &'d mut Outgoing,
-        requested: &'d mut Requested,
+        pending: &'d mut PendingEffects,
     ) -> Self {
         let (messages, message_bytes, pongs) = (0, 0, 0);
-        Self { peer, route_number, service, outgoing, requested, messages, message_bytes, pongs }
+        Self { peer, route_number, service, outgoing, pending, messages, message_bytes, pongs }
     }
 
     /// `place` is where the payload lies in the read buffer, if it does.
-    fn deliver(&mut self, kind: MessageKind, payload: &mut [u8], place: Option<Range<usize>>) {
+    fn deliver(&mut self, kind: MessageKind, payload: &mut [u8], range: Option<Range<usize>>) {
         self.messages += 1;
         self.message_bytes += payload.len() as u64;
-        let (outgoing, requested) = (&mut *self.outgoing, &mut *self.requested);
-        let mut effects = Effects::on(self.route_number, self.peer, place, outgoing, requested);
+        let (outgoing, pending) = (&mut *self.outgoing, &mut *self.pending);
+        let mut effects = Effects::on(self.route_number, self.peer, range, outgoing, pending);
         self.service.on_message(self.peer, Message::new(kind, payload), &mut effects);
     }
 
@@ -159,10 +159,14 @@ fn close_stop(payload: &[u8]) -> Stop {
 /// Whether enough has gathered to be dealt with before more is made. Large payloads wait where they
 /// were read: a write for two of 64 KiB costs less than two, and for more they leave the cache that
 /// they were unmasked in.
-pub(super) fn is_full(outgoing: &Outgoing, requested: &Requested, settings: &ConnSettings) -> bool {
+pub(super) fn is_full(
+    outgoing: &Outgoing,
+    pending: &PendingEffects,
+    settings: &ConnSettings,
+) -> bool {
     outgoing.cork_bytes().len() >= settings.backlog_high_bytes
         || outgoing.bytes() >= settings.backlog_high_bytes + IN_PLACE_BYTES_MORE
-        || requested.effects.len() >= EFFECTS_MAX
+        || pending.effects.len() >= EFFECTS_MAX
 }
 
 /// Effects noted by one connection's messages before they are carried out.

@@ -1,6 +1,6 @@
 //! Facts about a connection, most of them yes or no: four bytes for all.
 
-use super::contexts::ContextPlace;
+use super::contexts::ContextKey;
 use crate::http::Deflate;
 
 /// A set of flags.
@@ -15,7 +15,7 @@ impl Flags {
     pub(crate) const INPUT_ENDING: Self = Self(1 << 1);
     /// A read showed the end of input.
     pub(crate) const INPUT_ENDED: Self = Self(1 << 2);
-    /// The carry may hold whole frames that were not decoded because reading was paused.
+    /// The partial-read buffer may hold whole frames that were not decoded because reading was paused.
     pub(crate) const UNDECODED: Self = Self(1 << 3);
     /// Reading is paused because replies pile up.
     pub(crate) const PAUSED: Self = Self(1 << 4);
@@ -88,10 +88,10 @@ impl Flags {
 
     /// Where what the client sent is kept if its messages may refer back to it and its slot is
     /// this.
-    pub(crate) fn client_context(self, slot: u32) -> Option<ContextPlace> {
+    pub(crate) fn client_context(self, slot: u32) -> Option<ContextKey> {
         let bits = (self.0 & Self::CLIENT_CONTEXT_MASK) >> Self::CLIENT_CONTEXT_SHIFT;
         let window_bits = u8::try_from(bits).ok().filter(|bits| *bits > 0)?;
-        Some(ContextPlace { slot, window_bits })
+        Some(ContextKey { slot, window_bits })
     }
 
     /// Whether messages refer back to those before them, in either direction.
@@ -155,7 +155,7 @@ mod tests {
         flags.set_client_context_bits(8);
         flags.set_client_context_bits(9);
         assert!(flags.has_contexts() && !flags.has(Flags::TAKES_OVER));
-        assert_eq!(flags.client_context(7), Some(ContextPlace { slot: 7, window_bits: 9 }));
+        assert_eq!(flags.client_context(7), Some(ContextKey { slot: 7, window_bits: 9 }));
         assert_eq!(flags.deflate_window_bits(), Some(15));
 
         let mut flags = Flags::default();

@@ -10,7 +10,7 @@ use crate::key::ConnKey;
 use crate::line::write_line;
 use crate::pool::ReadBuffer;
 use crate::reactor::Transport;
-use crate::services::{Admission, Arrival, CloseReason, Effects, Found, Peer, Welcome};
+use crate::services::{Accept, Admission, CloseReason, ConnectRequest, Effects, Found, Peer};
 use crate::ws::Progress;
 
 impl<S: Transport> Connections<S> {
@@ -104,15 +104,15 @@ impl<S: Transport> Connections<S> {
             None => {
                 let socket = self.table.get(key).map(|conn| &conn.socket);
                 let address = || socket?.peer_address().ok();
-                let arrival = Arrival::new(Some(&request), &address);
-                let mut effects = Effects::apart(route_number, &mut self.requested);
-                route.service.admit(&arrival, peer, &mut effects)
+                let connect = ConnectRequest::new(Some(&request), &address);
+                let mut effects = Effects::detached(route_number, &mut self.pending);
+                route.service.admit(&connect, peer, &mut effects)
             }
         };
         match admission {
             Ok(Admission::Later) => self.wait_for_decision(key, route_number),
-            Ok(Admission::Now(welcome)) => {
-                let subprotocol = welcome.subprotocol.as_ref().or_else(|| request.subprotocol());
+            Ok(Admission::Now(accept)) => {
+                let subprotocol = accept.subprotocol.as_ref().or_else(|| request.subprotocol());
                 let allowed = route.options.deflate;
                 let deflate = allowed.and_then(|allowed| request.deflate(allowed.context_bits));
                 write_switching_protocols(
@@ -120,7 +120,7 @@ impl<S: Transport> Connections<S> {
                     &request.accept_key(),
                     subprotocol,
                     deflate,
-                    &welcome.headers,
+                    &accept.headers,
                 );
                 if let Some(conn) = self.table.get_mut(key)
                     && let Some(deflate) = deflate
@@ -139,7 +139,7 @@ impl<S: Transport> Connections<S> {
         }
     }
 
-    /// The request stays where it is, in the carry that it will be given, until its service says
+    /// The request stays where it is, in the partial-read buffer that it will be given, until its service says
     /// what becomes of it.
     pub(super) fn wait_for_decision(&mut self, key: ConnKey, route_number: u8) {
         let Some(conn) = self.table.get_mut(key) else { return };
@@ -149,7 +149,7 @@ impl<S: Transport> Connections<S> {
 
     /// A service said whether to let in who was waiting: the request is answered as if it had come
     /// only now.
-    pub(super) fn decide(&mut self, key: ConnKey, decision: Result<Welcome, Rejection>) {
+    pub(super) fn decide(&mut self, key: ConnKey, decision: Result<Accept, Rejection>) {
         let Some(conn) = self.table.get_mut(key) else {
             self.counters.effects_ignored.add(1);
             return;
@@ -166,13 +166,13 @@ impl<S: Transport> Connections<S> {
         if conn.flags.has(Flags::LINES) {
             return self.decide_line(key, decision);
         }
-        let carry = conn.carry;
-        let Some(mut buffer) = self.carries.borrow(carry) else { return };
+        let partial = conn.partial;
+        let Some(mut buffer) = self.partial_reads.borrow(partial) else { return };
         self.decision = Some(decision);
         self.receive_head(key, &mut buffer);
         self.decision = None;
         self.receive_frames(key, &mut buffer);
-        self.keep(key, carry, buffer);
+        self.keep(key, partial, buffer);
         // What came meanwhile gave its edge already.
         self.run_queue.push(&mut self.table, key);
     }
@@ -185,7 +185,7 @@ impl<S: Transport> Connections<S> {
         }
         let route = conn.route;
         let peer = Peer { loop_index: self.loop_index, key };
-        let mut effects = Effects::apart(route, &mut self.requested);
+        let mut effects = Effects::detached(route, &mut self.pending);
         self.router.socket(route).service.on_cancel(peer, &mut effects);
     }
 

@@ -38,7 +38,7 @@ impl<S: Transport> Connections<S> {
 
     fn on_timer(&mut self, key: ConnKey) {
         if self.is_due(key) {
-            self.look_again(key);
+            self.recheck(key);
         }
         if self.is_due(key) {
             self.deadline_passed(key);
@@ -54,7 +54,7 @@ impl<S: Transport> Connections<S> {
 
     /// Before a connection ends for what it did not do: it may have done so. After a long turn or
     /// a sleep of the machine more events wait than one wait gives.
-    fn look_again(&mut self, key: ConnKey) {
+    fn recheck(&mut self, key: ConnKey) {
         let is_stalled = self.stalled_at(key).is_some_and(|at| at <= self.tick);
         let tick = self.tick;
         let Some(conn) = self.table.get_mut(key) else { return };
@@ -78,16 +78,16 @@ impl<S: Transport> Connections<S> {
             Phase::Handshake if conn.flags.has(Flags::QUEUED) => {}
             Phase::Handshake => {
                 self.counters.handshakes_timed_out.add(1);
-                self.kill(key, CloseReason::Gone);
+                self.abort(key, CloseReason::Gone);
             }
             Phase::Refusing if self.draining => self.refuse_draining(key, false),
             Phase::Refusing => self.refuse_at_limit(key, false),
-            Phase::Open if is_stalled => self.kill(key, CloseReason::Stalled),
-            Phase::Open if conn.flags.has(Flags::PINGED) => self.kill(key, CloseReason::Idle),
+            Phase::Open if is_stalled => self.abort(key, CloseReason::Stalled),
+            Phase::Open if conn.flags.has(Flags::PINGED) => self.abort(key, CloseReason::Idle),
             Phase::Open => self.ping(key),
             Phase::Closing | Phase::Lingering => {
                 self.counters.close_timed_out.add(1);
-                self.kill(key, CloseReason::Gone);
+                self.abort(key, CloseReason::Gone);
             }
             Phase::Dead => {}
         }

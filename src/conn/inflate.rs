@@ -1,14 +1,14 @@
 //! Incoming compressed messages: each is unpacked, once it is whole, into a buffer of the pool.
 //! What a connection's next message may refer back to is kept, where that was agreed.
 
-use super::contexts::{ContextPlace, Contexts};
+use super::contexts::{ContextKey, Contexts};
 use crate::pool::{Buffers, OverBudget};
 use crate::timer::Millis;
 use crate::ws::{DECOMPRESSOR_BYTES, Filled, Inflater, MessageKind, Utf8Tail, Violation};
 
 /// The decompressor of one loop, and what it came to.
 #[derive(Debug, Default)]
-pub(super) struct Inflation {
+pub(super) struct MessageInflater {
     inflater: Inflater,
     contexts: Contexts,
     /// Messages inflated so far.
@@ -24,7 +24,7 @@ pub(super) struct Inflation {
 pub(super) struct InflateTerms {
     pub(super) message_bytes_max: usize,
     /// Where what it sent is kept, if its messages may refer back to it.
-    pub(super) place: Option<ContextPlace>,
+    pub(super) context: Option<ContextKey>,
 }
 
 /// A message out of its compressed form. The buffer is to be given back.
@@ -62,7 +62,7 @@ impl From<OverBudget> for NotInflated {
     }
 }
 
-impl Inflation {
+impl MessageInflater {
     /// Unpacks a message. Its memory grows with what comes out, up to the limit; what would come
     /// out beyond is never made. With a place, it may refer back to those before it.
     pub(super) fn inflate(
@@ -73,19 +73,19 @@ impl Inflation {
         buffers: &mut Buffers,
         now: Millis,
     ) -> Result<Inflated, NotInflated> {
-        let InflateTerms { message_bytes_max, place } = terms;
+        let InflateTerms { message_bytes_max, context } = terms;
         let likely_bytes = payload.len().saturating_mul(LIKELY_RATIO).min(message_bytes_max);
         let mut buffer = buffers.take(likely_bytes, now)?;
-        let past_bytes = place.map_or(0, |place| self.contexts.past(place).len());
+        let dictionary_bytes = context.map_or(0, |context| self.contexts.dictionary(context).len());
         let filled = self.fill(payload, &mut buffer, terms, buffers, now).and_then(|len| {
             if kind == MessageKind::Text && !is_utf8(&buffer[..len]) {
                 return Err(Violation::TextNotUtf8.into());
             }
-            if let Some(place) = place {
+            if let Some(context) = context {
                 let before = self.contexts.bytes();
-                let wanted = self.contexts.bytes_wanted(place, len);
+                let wanted = self.contexts.bytes_wanted(context, len);
                 buffers.charge(wanted)?;
-                self.contexts.remember(place, &buffer[..len], now);
+                self.contexts.remember(context, &buffer[..len], now);
                 buffers.discharge(before + wanted - self.contexts.bytes());
             }
             Ok(len)
@@ -95,7 +95,11 @@ impl Inflation {
                 self.messages += 1;
                 self.bytes_in += payload.len() as u64;
                 self.bytes_out += len as u64;
-                Ok(Inflated { buffer, len, work_bytes: len + past_bytes / SHOWN_RATIO })
+                Ok(Inflated {
+                    buffer,
+                    len,
+                    work_bytes: len + dictionary_bytes / DICTIONARY_COST_RATIO,
+                })
             }
             Err(error) => {
                 buffers.give(buffer);
@@ -112,12 +116,12 @@ impl Inflation {
         buffers: &mut Buffers,
         now: Millis,
     ) -> Result<usize, NotInflated> {
-        let InflateTerms { message_bytes_max, place } = terms;
+        let InflateTerms { message_bytes_max, context } = terms;
         if self.inflater.bytes() == 0 {
             buffers.charge(DECOMPRESSOR_BYTES)?;
         }
-        let past = place.map_or(&[][..], |place| self.contexts.past(place));
-        let mut inflating = self.inflater.start(payload, past, now);
+        let dictionary = context.map_or(&[][..], |context| self.contexts.dictionary(context));
+        let mut inflating = self.inflater.start(payload, dictionary, now);
         let mut len = 0;
         loop {
             // Sizes are rounded up, the limit is not.
@@ -181,7 +185,7 @@ fn is_utf8(bytes: &[u8]) -> bool {
 /// What most text comes to, so that the buffer need not grow often.
 const LIKELY_RATIO: usize = 4;
 /// Times that copying a window is faster than inflating as much.
-const SHOWN_RATIO: usize = 16;
+const DICTIONARY_COST_RATIO: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -190,7 +194,7 @@ mod tests {
     use crate::ws::{Compressors, DeflateTerms};
 
     fn alone(message_bytes_max: usize) -> InflateTerms {
-        InflateTerms { message_bytes_max, place: None }
+        InflateTerms { message_bytes_max, context: None }
     }
 
     fn compressed(message: &[u8]) -> Vec<u8> {
@@ -201,12 +205,18 @@ mod tests {
     #[test]
     fn a_message_may_reach_the_limit_and_not_pass_it() {
         let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
-        let mut inflation = Inflation::default();
+        let mut message_inflater = MessageInflater::default();
         for limit in [125, 4095, 4096, 4097, 100_000] {
             for len in [limit - 1, limit, limit + 1, 2 * limit] {
                 let payload = compressed(&vec![b'a'; len]);
                 let kind = MessageKind::Text;
-                match inflation.inflate(&payload, kind, alone(limit), &mut buffers, Millis(0)) {
+                match message_inflater.inflate(
+                    &payload,
+                    kind,
+                    alone(limit),
+                    &mut buffers,
+                    Millis(0),
+                ) {
                     Ok(inflated) => {
                         assert!(len <= limit);
                         assert_eq!(inflated.buffer[..inflated.len], vec![b'a'; len]);
@@ -217,7 +227,10 @@ mod tests {
                         assert_eq!(error, NotInflated::Broken(Violation::MessageTooBig));
                     }
                 }
-                assert_eq!(buffers.allocated_bytes(), buffers.free_bytes() + inflation.bytes());
+                assert_eq!(
+                    buffers.allocated_bytes(),
+                    buffers.free_bytes() + message_inflater.bytes()
+                );
             }
         }
     }
@@ -225,10 +238,12 @@ mod tests {
     #[test]
     fn text_is_checked_when_it_is_whole() {
         let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
-        let mut inflation = Inflation::default();
+        let mut message_inflater = MessageInflater::default();
         let payload = compressed(&[0xFF; 100]);
         let mut try_as = |kind| {
-            inflation.inflate(&payload, kind, alone(1000), &mut buffers, Millis(0)).map(|it| it.len)
+            message_inflater
+                .inflate(&payload, kind, alone(1000), &mut buffers, Millis(0))
+                .map(|it| it.len)
         };
         assert_eq!(try_as(MessageKind::Binary), Ok(100));
         assert_eq!(try_as(MessageKind::Text), Err(Violation::TextNotUtf8.into()));
@@ -238,10 +253,11 @@ mod tests {
     fn without_memory_there_is_no_message_and_nothing_leaks() {
         let shared = SharedBudget::new(64 << 10);
         let mut buffers = Buffers::new(shared.clone());
-        let mut inflation = Inflation::default();
+        let mut message_inflater = MessageInflater::default();
         let payload = compressed(&vec![0; 1 << 20]);
         let kind = MessageKind::Binary;
-        let result = inflation.inflate(&payload, kind, alone(1 << 20), &mut buffers, Millis(0));
+        let result =
+            message_inflater.inflate(&payload, kind, alone(1 << 20), &mut buffers, Millis(0));
         assert_eq!(result.unwrap_err(), NotInflated::NoRoom);
         drop(buffers);
         assert_eq!(shared.available(), 64 << 10);

@@ -20,20 +20,23 @@ impl<S: Transport> Connections<S> {
     /// # Errors
     /// The first invariant that does not hold, with the connection concerned.
     pub fn check_invariants(&self) -> Result<(), String> {
-        let (mut open, mut half_open, mut refused, mut carries) = (0, 0, 0, 0);
+        let (mut open, mut half_open, mut refused, mut partial_reads) = (0, 0, 0, 0);
         for (key, conn) in self.table.iter() {
             self.check_connection(key, conn)?;
             open += usize::from(conn.phase == Phase::Open);
             half_open += usize::from(conn.flags.has(Flags::HALF_OPEN));
             refused += usize::from(conn.flags.has(Flags::REFUSED));
-            carries += usize::from(!conn.carry.is_none());
+            partial_reads += usize::from(!conn.partial.is_none());
         }
         let counted = [self.open_count, self.half_open.count(), self.refused_count];
         if counted != [open, half_open, refused] {
             return Err(format!("counts {counted:?} for {:?}", [open, half_open, refused]));
         }
-        if self.carries.count() != carries {
-            return Err(format!("{} carries, {carries} links", self.carries.count()));
+        if self.partial_reads.count() != partial_reads {
+            return Err(format!(
+                "{} partial_reads, {partial_reads} links",
+                self.partial_reads.count()
+            ));
         }
         if !self.outgoing.is_empty() || self.outgoing.wants_close() {
             return Err("output left over between turns".into());
@@ -49,7 +52,7 @@ impl<S: Transport> Connections<S> {
             return Err(format!("backlog {:?} without connections", self.backlog.counts()));
         }
         let lent = self.buffers.allocated_bytes() - self.buffers.free_bytes();
-        if is_idle && lent != self.inflation.bytes() {
+        if is_idle && lent != self.inflater.bytes() {
             return Err("buffers lent without connections".into());
         }
         self.check_contexts()
@@ -61,8 +64,8 @@ impl<S: Transport> Connections<S> {
             let conn = self.table.key_of(slot).and_then(|key| self.table.get(key));
             conn.is_some_and(|conn| conn.phase == Phase::Open && agreed(conn.flags))
         };
-        let incoming = self.inflation.contexts();
-        let outgoing = self.outgoing.deflation().contexts();
+        let incoming = self.inflater.contexts();
+        let outgoing = self.outgoing.compressor().contexts();
         let stray = incoming
             .slots()
             .find(|slot| !may_have(*slot, |flags| flags.client_context(0).is_some()))

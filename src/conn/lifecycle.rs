@@ -9,7 +9,7 @@
 
 use super::outgoing::Framing;
 use super::{Connections, Flags, Phase};
-use crate::key::{ConnKey, Link};
+use crate::key::{ConnKey, SlotRef};
 use crate::line::write_line;
 use crate::reactor::Transport;
 use crate::services::{CloseReason, CloseRequest, Effects, Peer};
@@ -31,7 +31,7 @@ impl<S: Transport> Connections<S> {
         let peer = Peer { loop_index: self.loop_index, key };
         self.router.socket(route).service.on_open(
             peer,
-            &mut Effects::on(route, peer, None, &mut self.outgoing, &mut self.requested),
+            &mut Effects::on(route, peer, None, &mut self.outgoing, &mut self.pending),
         );
     }
 
@@ -56,7 +56,7 @@ impl<S: Transport> Connections<S> {
 
     /// Tells the next connections after `cursor`, at most `count`, that the gateway goes away.
     /// Gives the cursor to go on from, `None` when all have been told.
-    pub fn say_goodbye(&mut self, cursor: u32, count: usize) -> Option<u32> {
+    pub fn send_closes(&mut self, cursor: u32, count: usize) -> Option<u32> {
         let mut told = 0;
         for index in cursor..self.table.slots_end() {
             if told == count {
@@ -143,7 +143,7 @@ impl<S: Transport> Connections<S> {
     pub(super) fn output_ended(&mut self, key: ConnKey) {
         let Some(conn) = self.table.get_mut(key) else { return };
         if conn.flags.has(Flags::INPUT_ENDED) {
-            return self.kill(key, CloseReason::Gone);
+            return self.abort(key, CloseReason::Gone);
         }
         conn.phase = Phase::Lingering;
         conn.seen = self.tick;
@@ -163,20 +163,20 @@ impl<S: Transport> Connections<S> {
         if conn.flags.has(Flags::INPUT_PENDING) {
             self.end_our_half(key);
         } else {
-            self.kill(key, CloseReason::Gone);
+            self.abort(key, CloseReason::Gone);
         }
     }
 
     fn end_our_half(&mut self, key: ConnKey) {
         let Some(conn) = self.table.get_mut(key) else { return };
         if conn.socket.shutdown_write().is_err() {
-            return self.kill(key, CloseReason::Gone);
+            return self.abort(key, CloseReason::Gone);
         }
         self.arm(key);
     }
 
     /// Ends the connection without a further word. The socket is dropped when it is reaped.
-    pub(super) fn kill(&mut self, key: ConnKey, reason: CloseReason) {
+    pub(super) fn abort(&mut self, key: ConnKey, reason: CloseReason) {
         self.leave_open(key, reason);
         self.cancel_decision(key);
         let Some(conn) = self.table.get_mut(key) else { return };
@@ -209,8 +209,8 @@ impl<S: Transport> Connections<S> {
     fn remove(&mut self, key: ConnKey) -> Option<bool> {
         let conn = self.table.remove(key)?;
         debug_assert_eq!(conn.phase, Phase::Dead);
-        if conn.carry != Link::NONE {
-            self.carries.release(conn.carry, &mut self.buffers);
+        if conn.partial != SlotRef::NONE {
+            self.partial_reads.release(conn.partial, &mut self.buffers);
         }
         let refused = conn.flags.has(Flags::REFUSED);
         if refused {
@@ -230,12 +230,12 @@ impl<S: Transport> Connections<S> {
         let (route, flags) = (conn.route, conn.flags);
         self.open_count -= 1;
         if flags.has_contexts() {
-            self.inflation.forget(key.index, &mut self.buffers);
-            self.outgoing.deflation_mut().forget(key.index);
+            self.inflater.forget(key.index, &mut self.buffers);
+            self.outgoing.compressor_mut().forget(key.index);
         }
         self.leave_topics(key);
         let peer = Peer { loop_index: self.loop_index, key };
-        let mut effects = Effects::apart(route, &mut self.requested);
+        let mut effects = Effects::detached(route, &mut self.pending);
         self.router.socket(route).service.on_close(peer, reason, &mut effects);
         self.count_close(reason);
     }

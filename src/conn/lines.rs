@@ -12,7 +12,7 @@ use crate::key::ConnKey;
 use crate::line::{LineError, last_line, next_line};
 use crate::pool::ReadBuffer;
 use crate::reactor::Transport;
-use crate::services::{Admission, Arrival, Effects, Message, Peer, Welcome};
+use crate::services::{Accept, Admission, ConnectRequest, Effects, Message, Peer};
 use crate::ws::{MessageKind, Progress, Violation};
 
 impl<S: Transport> Connections<S> {
@@ -30,9 +30,9 @@ impl<S: Transport> Connections<S> {
         let socket = &conn.socket;
         let address = || socket.peer_address().ok();
         let peer = Peer { loop_index: self.loop_index, key };
-        let mut effects = Effects::apart(route, &mut self.requested);
+        let mut effects = Effects::detached(route, &mut self.pending);
         let service = &mut self.router.socket(route).service;
-        match service.admit(&Arrival::new(None, &address), peer, &mut effects) {
+        match service.admit(&ConnectRequest::new(None, &address), peer, &mut effects) {
             Ok(Admission::Later) => self.wait_for_decision(key, route),
             Ok(Admission::Now(_)) => self.open_line(key),
             Err(rejection) => self.reject_by_service(key, &rejection),
@@ -41,7 +41,7 @@ impl<S: Transport> Connections<S> {
     }
 
     /// The service said whether to let in a line client that waited.
-    pub(super) fn decide_line(&mut self, key: ConnKey, decision: Result<Welcome, Rejection>) {
+    pub(super) fn decide_line(&mut self, key: ConnKey, decision: Result<Accept, Rejection>) {
         match decision {
             Ok(_) => self.open_line(key),
             Err(rejection) => self.reject_by_service(key, &rejection),
@@ -86,7 +86,7 @@ impl<S: Transport> Connections<S> {
                 return Stop::Closed(None);
             }
             self.take_line(key, buffer, line.text);
-            must_flush = is_full(&self.outgoing, &self.requested, &self.settings);
+            must_flush = is_full(&self.outgoing, &self.pending, &self.settings);
         }
     }
 
@@ -112,8 +112,8 @@ impl<S: Transport> Connections<S> {
         self.counters.messages_in.add(1);
         self.counters.message_bytes_in.add(text.len() as u64);
         let message = Message::new(MessageKind::Text, &mut buffer.bytes[text.clone()]);
-        let (outgoing, requested) = (&mut self.outgoing, &mut self.requested);
-        let mut effects = Effects::on(route_number, peer, Some(text), outgoing, requested);
+        let (outgoing, pending) = (&mut self.outgoing, &mut self.pending);
+        let mut effects = Effects::on(route_number, peer, Some(text), outgoing, pending);
         self.router.socket(route_number).service.on_message(peer, message, &mut effects);
     }
 

@@ -7,7 +7,7 @@
 //! | 12 | `timer` | filed in the wheel |
 //! | 4 | `seen` | tick of the last activity |
 //! | 16 | `queue` | empty |
-//! | 4 | `carry` | none |
+//! | 4 | `partial-read buffer` | none |
 //! | 4 | `subscriptions` | none |
 //! | 5 | `decoder` | zero |
 //! | 1 | `route` | number of its service |
@@ -17,16 +17,17 @@
 //!
 //! The way of bytes: [`receive`] has [`read`] take them from the socket and [`decode`] make messages
 //! of them, [`inflate`] unpacks what came compressed, [`handshake`] answers the request, services
-//! write into [`outgoing`], where [`deflation`] packs what is to be compressed and [`contexts`] holds
+//! write into [`outgoing`], where [`compress`] packs what is to be compressed and [`contexts`] holds
 //! what may be referred back to, and [`send`] writes it out. What comes from others takes the way
-//! through [`publish`], [`pushed`] and [`volley`]. [`lifecycle`] opens and closes, [`idle`] acts when
+//! through [`publish`], [`shared_frame`] and [`frame_batch`]. [`lifecycle`] opens and closes, [`idle`] acts when
 //! time has passed.
 
+mod compress;
 mod connections;
 mod contexts;
 mod decode;
-mod deflation;
 mod flags;
+mod frame_batch;
 mod half_open;
 mod handshake;
 mod idle;
@@ -37,24 +38,23 @@ mod lifecycle;
 mod lines;
 mod outgoing;
 mod publish;
-mod pushed;
 mod read;
 mod receive;
 mod run_queue;
 mod send;
 mod settings;
+mod shared_frame;
 mod table;
-mod volley;
 
 pub use connections::Connections;
 pub use contexts::context_bytes_max;
 pub(crate) use outgoing::Outgoing;
-pub use publish::{Mail, PostMail};
+pub use publish::{LoopMessage, LoopSender};
 pub use settings::ConnSettings;
 
 use flags::Flags;
 
-use crate::key::Link;
+use crate::key::SlotRef;
 use crate::pool::OutQueue;
 use crate::timer::{Tick, TimerLink};
 use crate::ws::DecoderState;
@@ -69,9 +69,9 @@ pub(crate) struct Conn<S> {
     /// phases: when the phase began.
     seen: Tick,
     queue: OutQueue,
-    carry: Link,
+    partial: SlotRef,
     /// The first of its subscriptions in its route's hub.
-    subscriptions: Link,
+    subscriptions: SlotRef,
     decoder: DecoderState,
     route: u8,
     phase: Phase,

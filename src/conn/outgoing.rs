@@ -5,8 +5,8 @@ use std::io::IoSlice;
 use std::ops::Range;
 
 use super::Flags;
-use super::contexts::ContextPlace;
-use super::deflation::Deflation;
+use super::compress::MessageCompressor;
+use super::contexts::ContextKey;
 use crate::line::write_line;
 use crate::pool::{SLICES_MAX, SharedBudget};
 use crate::services::{CloseRequest, DeflateOptions};
@@ -23,11 +23,11 @@ use crate::ws::{DeflateTerms, EncodedFrame, Opcode, SERVER_HEADER_BYTES_MAX, Ser
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     cork: Vec<u8>,
-    pieces: Vec<Piece>,
+    in_place: Vec<InPlacePayload>,
     in_place_bytes: usize,
     close: Option<CloseRequest>,
     framing: Framing,
-    deflation: Deflation,
+    compressor: MessageCompressor,
 }
 
 /// What the connection speaks.
@@ -35,7 +35,7 @@ pub(crate) struct Outgoing {
 pub(crate) enum Framing {
     /// WebSocket, with messages compressed where that is worth it; with a place, they may refer
     /// back to those before them.
-    Deflate(DeflateTerms, Option<ContextPlace>),
+    Deflate(DeflateTerms, Option<ContextKey>),
     /// Text messages are lines; there is nothing else.
     Lines,
     #[default]
@@ -51,9 +51,9 @@ impl Framing {
         match (flags.deflate_window_bits(), deflate) {
             _ if flags.has(Flags::LINES) => Self::Lines,
             (Some(window_bits), Some(DeflateOptions { level, bytes_min, .. })) => {
-                let place = ContextPlace { slot, window_bits };
-                let place = flags.has(Flags::TAKES_OVER).then_some(place);
-                Self::Deflate(DeflateTerms { window_bits, level, bytes_min }, place)
+                let context = ContextKey { slot, window_bits };
+                let context = flags.has(Flags::TAKES_OVER).then_some(context);
+                Self::Deflate(DeflateTerms { window_bits, level, bytes_min }, context)
             }
             _ => Self::WebSocket,
         }
@@ -62,14 +62,14 @@ impl Framing {
 
 /// A part of the read buffer that follows the cork's first `cork_until` bytes.
 #[derive(Debug)]
-struct Piece {
+struct InPlacePayload {
     cork_until: usize,
     range: Range<usize>,
 }
 
 /// One stretch of output.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Stretch {
+pub(crate) enum OutputSegment {
     /// Bytes of the cork.
     Cork(Range<usize>),
     /// Bytes of the read buffer.
@@ -81,18 +81,18 @@ impl Outgoing {
     pub(crate) fn new(pool: SharedBudget) -> Self {
         Self {
             cork: Vec::new(),
-            pieces: Vec::new(),
+            in_place: Vec::new(),
             in_place_bytes: 0,
             close: None,
             framing: Framing::default(),
-            deflation: Deflation::new(pool),
+            compressor: MessageCompressor::new(pool),
         }
     }
 
     /// Says what the connection speaks whose output this is from now on.
     pub(crate) fn set_framing(&mut self, framing: Framing) {
         self.framing = framing;
-        self.deflation.begin_share();
+        self.compressor.begin_share();
     }
 
     /// Adds a frame with a copy of `payload`. Of all kinds, lines have only text.
@@ -120,11 +120,11 @@ impl Outgoing {
 
     /// Adds the frame compressed, if that was agreed and makes it shorter; whether it did.
     fn compressed_frame(&mut self, opcode: Opcode, payload: &[u8]) -> bool {
-        let Framing::Deflate(terms, place) = self.framing else { return false };
+        let Framing::Deflate(terms, context) = self.framing else { return false };
         if opcode.is_control() {
             return false;
         }
-        let Some(payload) = self.deflation.compress(payload, terms, place) else { return false };
+        let Some(payload) = self.compressor.compress(payload, terms, context) else { return false };
         ServerHeader::compressed(opcode, payload.len()).append_to(&mut self.cork);
         self.cork.extend_from_slice(payload);
         true
@@ -140,7 +140,7 @@ impl Outgoing {
         }
         ServerHeader::new(opcode, payload.len()).append_to(&mut self.cork);
         self.in_place_bytes += range.len();
-        self.pieces.push(Piece { cork_until: self.cork.len(), range });
+        self.in_place.push(InPlacePayload { cork_until: self.cork.len(), range });
     }
 
     /// Adds a frame that is already encoded.
@@ -154,13 +154,13 @@ impl Outgoing {
     }
 
     /// What compresses the loop's messages.
-    pub(crate) fn deflation(&self) -> &Deflation {
-        &self.deflation
+    pub(crate) fn compressor(&self) -> &MessageCompressor {
+        &self.compressor
     }
 
     /// As [`Outgoing::deflation`], for frames that go another way.
-    pub(crate) fn deflation_mut(&mut self) -> &mut Deflation {
-        &mut self.deflation
+    pub(crate) fn compressor_mut(&mut self) -> &mut MessageCompressor {
+        &mut self.compressor
     }
 
     /// The cork, to append bytes that are not frames.
@@ -198,38 +198,38 @@ impl Outgoing {
         &self.cork
     }
 
-    /// The output as stretches, from `skip` bytes on.
-    pub(crate) fn stretches(&self, skip: usize) -> impl Iterator<Item = Stretch> + '_ {
+    /// The output as segments, from `skip` bytes on.
+    pub(crate) fn segments(&self, skip: usize) -> impl Iterator<Item = OutputSegment> + '_ {
         let mut cork_at = 0;
         let mut skip = skip;
-        let last = Piece { cork_until: self.cork.len(), range: 0..0 };
-        self.pieces
+        let last = InPlacePayload { cork_until: self.cork.len(), range: 0..0 };
+        self.in_place
             .iter()
-            .map(|piece| (piece.cork_until, piece.range.clone()))
+            .map(|payload| (payload.cork_until, payload.range.clone()))
             .chain(std::iter::once((last.cork_until, last.range)))
             .flat_map(move |(cork_until, range)| {
                 let cork = cork_at..cork_until;
                 cork_at = cork_until;
-                [Stretch::Cork(cork), Stretch::InPlace(range)]
+                [OutputSegment::Cork(cork), OutputSegment::InPlace(range)]
             })
-            .filter_map(move |stretch| {
-                let (Stretch::Cork(range) | Stretch::InPlace(range)) = &stretch;
+            .filter_map(move |segment| {
+                let (OutputSegment::Cork(range) | OutputSegment::InPlace(range)) = &segment;
                 let skipped = skip.min(range.len());
                 skip -= skipped;
                 let rest = range.start + skipped..range.end;
                 if rest.is_empty() {
                     return None;
                 }
-                Some(match stretch {
-                    Stretch::Cork(_) => Stretch::Cork(rest),
-                    Stretch::InPlace(_) => Stretch::InPlace(rest),
+                Some(match segment {
+                    OutputSegment::Cork(_) => OutputSegment::Cork(rest),
+                    OutputSegment::InPlace(_) => OutputSegment::InPlace(rest),
                 })
             })
     }
 
     /// The output from `skip` bytes on, if all of it stands in the cork.
     pub(crate) fn only_slice(&self, skip: usize) -> Option<&[u8]> {
-        if self.pieces.is_empty() { self.cork.get(skip..) } else { None }
+        if self.in_place.is_empty() { self.cork.get(skip..) } else { None }
     }
 
     /// Points `slices` at the output from `skip` bytes on; gives how many there are.
@@ -240,10 +240,10 @@ impl Outgoing {
         slices: &mut [IoSlice<'b>; SLICES_MAX],
     ) -> usize {
         let mut count = 0;
-        for (slice, stretch) in slices.iter_mut().zip(self.stretches(skip)) {
-            *slice = IoSlice::new(match stretch {
-                Stretch::Cork(range) => &self.cork[range],
-                Stretch::InPlace(range) => &read_buffer[range],
+        for (slice, segment) in slices.iter_mut().zip(self.segments(skip)) {
+            *slice = IoSlice::new(match segment {
+                OutputSegment::Cork(range) => &self.cork[range],
+                OutputSegment::InPlace(range) => &read_buffer[range],
             });
             count += 1;
         }
@@ -254,7 +254,7 @@ impl Outgoing {
     pub(crate) fn clear(&mut self) {
         self.cork.clear();
         self.cork.shrink_to(CORK_BYTES_KEPT);
-        self.pieces.clear();
+        self.in_place.clear();
         self.in_place_bytes = 0;
     }
 }

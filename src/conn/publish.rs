@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::pushed::{Form, Pushed};
-use super::volley::Volley;
+use super::frame_batch::FrameBatch;
+use super::shared_frame::{FrameEncoding, SharedFrame};
 use super::{Conn, Connections, Flags, Phase};
 use crate::config::SlowPolicy;
 use crate::http::Rejection;
@@ -20,26 +20,26 @@ use crate::key::ConnKey;
 use crate::pool::{Backlog, OutQueue};
 use crate::reactor::Transport;
 use crate::services::{
-    CloseReason, CloseRequest, Effect, Effects, Letter, Letterbox, Order, Peer, Publication,
-    Welcome,
+    Accept, CloseReason, CloseRequest, Effect, Effects, Order, Peer, Publication, ServiceMessage,
+    ServiceSender,
 };
 use crate::timer::{Millis, Tick};
 use crate::ws::{CloseCode, EncodedFrame};
 
 /// What one loop asks of another.
 #[derive(Debug)]
-pub struct Mail(Errand);
+pub struct LoopMessage(LoopMessageKind);
 
 #[derive(Debug)]
-enum Errand {
+enum LoopMessageKind {
     Close(ConnKey, CloseRequest),
-    Decide(ConnKey, Result<Welcome, Rejection>),
+    Decide(ConnKey, Result<Accept, Rejection>),
     /// Give it to the members here.
     Deliver(u8, Publication),
-    Letter {
+    Service {
         route: u8,
         from: u16,
-        letter: Letter,
+        message: ServiceMessage,
     },
     /// Give it to the members everywhere: this is the topic's home loop.
     Publish(u8, Publication),
@@ -49,16 +49,16 @@ enum Errand {
 }
 
 /// Sends mail to a loop from another thread; whether there was room for it.
-pub type PostMail = Arc<dyn Fn(Mail) -> bool + Send + Sync>;
+pub type LoopSender = Arc<dyn Fn(LoopMessage) -> bool + Send + Sync>;
 
 impl<S: Transport> Connections<S> {
     /// Services begin. Letters to them from other threads go by `post`.
-    pub fn start(&mut self, post: &PostMail) {
+    pub fn start(&mut self, post: &LoopSender) {
         let from = self.loop_index;
         self.router.start(self.now, |route| {
             let post = Arc::clone(post);
-            Letterbox::new(Arc::new(move |letter| {
-                post(Mail(Errand::Letter { route, from, letter }))
+            ServiceSender::new(Arc::new(move |message| {
+                post(LoopMessage(LoopMessageKind::Service { route, from, message }))
             }))
         });
     }
@@ -72,7 +72,7 @@ impl<S: Transport> Connections<S> {
     /// Calls the services whose time has come.
     pub fn tick_services(&mut self) {
         while let Some(route) = self.router.take_tick(self.now) {
-            let mut effects = Effects::apart(route, &mut self.requested);
+            let mut effects = Effects::detached(route, &mut self.pending);
             self.router.socket(route).service.on_tick(&mut effects);
         }
     }
@@ -81,7 +81,7 @@ impl<S: Transport> Connections<S> {
     #[inline]
     pub fn apply_effects(&mut self) {
         // Most messages are answered and nothing else.
-        if !self.requested.effects.is_empty() || self.requested.ignored > 0 {
+        if !self.pending.effects.is_empty() || self.pending.ignored > 0 {
             self.apply_all_effects();
         }
     }
@@ -95,76 +95,80 @@ impl<S: Transport> Connections<S> {
         }
         self.is_applying_effects = true;
         for _ in 0..ROUNDS_MAX {
-            if self.requested.effects.is_empty() {
+            if self.pending.effects.is_empty() {
                 break;
             }
-            for effect in std::mem::take(&mut self.requested.effects) {
+            for effect in std::mem::take(&mut self.pending.effects) {
                 self.apply(effect);
             }
         }
         self.is_applying_effects = false;
-        if self.requested.ignored > 0 {
-            self.counters.effects_ignored.add(std::mem::take(&mut self.requested.ignored));
+        if self.pending.ignored > 0 {
+            self.counters.effects_ignored.add(std::mem::take(&mut self.pending.ignored));
         }
     }
 
     /// Does what another loop asked for.
-    pub fn deliver(&mut self, mail: Mail) {
+    pub fn deliver(&mut self, mail: LoopMessage) {
         self.counters.mail_in.add(1);
-        self.run_errand(mail.0);
+        self.run_message(mail.0);
     }
 
     fn apply(&mut self, effect: Effect) {
         let home = |peer: Peer| peer.loop_index;
         match effect {
             Effect::Close(peer, request) => {
-                self.post(home(peer), Errand::Close(peer.key, request));
+                self.post(home(peer), LoopMessageKind::Close(peer.key, request));
             }
             Effect::Decide(peer, decision) => {
-                self.post(home(peer), Errand::Decide(peer.key, decision));
+                self.post(home(peer), LoopMessageKind::Decide(peer.key, decision));
             }
             Effect::Publish(route, publication, Order::Sender) => {
                 self.publish(route, &publication);
             }
             Effect::Publish(route, publication, Order::Topic) => {
                 let home = self.home_of(&publication.topic);
-                self.post(home, Errand::Publish(route, publication));
+                self.post(home, LoopMessageKind::Publish(route, publication));
             }
-            Effect::Send(peer, frame) => self.post(home(peer), Errand::Send(peer.key, frame)),
+            Effect::Send(peer, frame) => {
+                self.post(home(peer), LoopMessageKind::Send(peer.key, frame))
+            }
             Effect::Subscribe(peer, topic) => {
-                self.post(home(peer), Errand::Subscribe(peer.key, topic));
+                self.post(home(peer), LoopMessageKind::Subscribe(peer.key, topic));
             }
-            Effect::Tell(route, to, letter) => {
+            Effect::Tell(route, to, message) => {
                 let from = self.loop_index;
-                self.post(to, Errand::Letter { route, from, letter });
+                self.post(to, LoopMessageKind::Service { route, from, message });
             }
             Effect::Unsubscribe(peer, topic) => {
-                self.post(home(peer), Errand::Unsubscribe(peer.key, topic));
+                self.post(home(peer), LoopMessageKind::Unsubscribe(peer.key, topic));
             }
         }
     }
 
-    fn post(&mut self, loop_index: u16, errand: Errand) {
+    fn post(&mut self, loop_index: u16, message: LoopMessageKind) {
         if loop_index == self.loop_index {
-            self.run_errand(errand);
+            self.run_message(message);
         } else {
-            self.mail_out.push((loop_index, Mail(errand)));
+            self.mail_out.push((loop_index, LoopMessage(message)));
         }
     }
 
-    fn run_errand(&mut self, errand: Errand) {
-        match errand {
-            Errand::Close(key, request) => self.close_for_service(key, &request),
-            Errand::Decide(key, decision) => self.decide(key, decision),
-            Errand::Deliver(route, publication) => self.push_to_members(route, &publication),
-            Errand::Letter { route, from, letter } => {
-                let mut effects = Effects::apart(route, &mut self.requested);
-                self.router.socket(route).service.on_letter(from, letter, &mut effects);
+    fn run_message(&mut self, message: LoopMessageKind) {
+        match message {
+            LoopMessageKind::Close(key, request) => self.close_for_service(key, &request),
+            LoopMessageKind::Decide(key, decision) => self.decide(key, decision),
+            LoopMessageKind::Deliver(route, publication) => {
+                self.push_to_members(route, &publication)
             }
-            Errand::Publish(route, publication) => self.publish(route, &publication),
-            Errand::Send(key, frame) => self.push(key, frame),
-            Errand::Subscribe(key, topic) => self.subscribe(key, &topic),
-            Errand::Unsubscribe(key, topic) => self.unsubscribe(key, &topic),
+            LoopMessageKind::Service { route, from, message } => {
+                let mut effects = Effects::detached(route, &mut self.pending);
+                self.router.socket(route).service.on_service_message(from, message, &mut effects);
+            }
+            LoopMessageKind::Publish(route, publication) => self.publish(route, &publication),
+            LoopMessageKind::Send(key, frame) => self.push(key, frame),
+            LoopMessageKind::Subscribe(key, topic) => self.subscribe(key, &topic),
+            LoopMessageKind::Unsubscribe(key, topic) => self.unsubscribe(key, &topic),
         }
     }
 
@@ -196,7 +200,8 @@ impl<S: Transport> Connections<S> {
     fn publish(&mut self, route: u8, publication: &Publication) {
         self.counters.publications.add(1 + publication.more.len() as u64);
         for other in (0..self.loop_count).filter(|other| *other != self.loop_index) {
-            self.mail_out.push((other, Mail(Errand::Deliver(route, publication.clone()))));
+            self.mail_out
+                .push((other, LoopMessage(LoopMessageKind::Deliver(route, publication.clone()))));
         }
         self.push_to_members(route, publication);
     }
@@ -212,14 +217,14 @@ impl<S: Transport> Connections<S> {
         let options = &self.router.socket(route).options;
         self.is_walking_members = true;
         if publication.more.is_empty() {
-            let mut pushed = Pushed::new(publication.frame.clone(), options);
-            recipients.for_each(|key| self.push_shared(key, &mut pushed));
-            self.settle(&pushed);
+            let mut shared_frame = SharedFrame::new(publication.frame.clone(), options);
+            recipients.for_each(|key| self.push_shared(key, &mut shared_frame));
+            self.release_unused(&shared_frame);
         } else {
-            let mut volley = Volley::new(publication.frames(), options);
-            recipients.for_each(|key| self.push_volley(key, &mut volley));
-            volley.alone.iter().for_each(|pushed| self.settle(pushed));
-            volley.forms().for_each(|form| self.backlog.settle(form.id));
+            let mut batch = FrameBatch::new(publication.frames(), options);
+            recipients.for_each(|key| self.push_batch(key, &mut batch));
+            batch.alone.iter().for_each(|shared_frame| self.release_unused(shared_frame));
+            batch.encodings().for_each(|encoding| self.backlog.release(encoding.id));
         }
         self.is_walking_members = false;
         let hub = &mut self.router.socket(route).hub;
@@ -231,16 +236,16 @@ impl<S: Transport> Connections<S> {
 
     /// Puts several publications into a connection's queue: as one piece where nothing stands in the
     /// way, else one by one.
-    fn push_volley(&mut self, key: ConnKey, volley: &mut Volley) {
+    fn push_batch(&mut self, key: ConnKey, batch: &mut FrameBatch) {
         let bytes_max = self.settings.backlog_hard_bytes;
         if let Some(conn) = self.table.get_mut(key).filter(|conn| conn.phase == Phase::Open)
-            && let Some(form) = volley.form(conn.flags, &mut self.backlog)
-            && volley.has_room(&conn.queue, form, bytes_max, &self.backlog)
+            && let Some(encoding) = batch.encoding(conn.flags, &mut self.backlog)
+            && batch.has_room(&conn.queue, encoding, bytes_max, &self.backlog)
         {
-            return enqueue(conn, key, form, &mut self.backlog, &mut self.dirty, self.tick);
+            return enqueue(conn, key, encoding, &mut self.backlog, &mut self.dirty, self.tick);
         }
-        for pushed in &mut volley.alone {
-            self.push_shared(key, pushed);
+        for shared_frame in &mut batch.alone {
+            self.push_shared(key, shared_frame);
         }
     }
 
@@ -250,46 +255,47 @@ impl<S: Transport> Connections<S> {
             self.counters.effects_ignored.add(1);
             return;
         };
-        let mut pushed = Pushed::new(frame, &self.router.socket(route).options);
-        self.push_shared(key, &mut pushed);
-        self.settle(&pushed);
+        let mut shared_frame = SharedFrame::new(frame, &self.router.socket(route).options);
+        self.push_shared(key, &mut shared_frame);
+        self.release_unused(&shared_frame);
     }
 
     /// Forgets those forms of a frame that found no recipient.
-    fn settle(&mut self, pushed: &Pushed) {
-        if pushed.shared > 0 {
-            self.counters.deflated_shared.add(pushed.shared);
+    fn release_unused(&mut self, shared_frame: &SharedFrame) {
+        if shared_frame.shared > 0 {
+            self.counters.deflated_shared.add(shared_frame.shared);
         }
-        for form in pushed.forms() {
-            self.backlog.settle(form.id);
+        for encoding in shared_frame.encodings() {
+            self.backlog.release(encoding.id);
         }
     }
 
     /// Puts a shared frame into a connection's queue. It goes out at the end of the turn, together
     /// with whatever else is pushed until then.
-    fn push_shared(&mut self, key: ConnKey, pushed: &mut Pushed) {
+    fn push_shared(&mut self, key: ConnKey, shared_frame: &mut SharedFrame) {
         let Some(conn) = self.table.get_mut(key).filter(|conn| conn.phase == Phase::Open) else {
             self.counters.effects_ignored.add(1);
             return;
         };
-        let deflation = self.outgoing.deflation_mut();
-        let form = pushed
-            .plain_form(conn.flags)
-            .or_else(|| pushed.form(conn.flags, key.index, deflation, &mut self.backlog));
-        let Some(form) = form else {
+        let compressor = self.outgoing.compressor_mut();
+        let encoding = shared_frame.plain_encoding(conn.flags).or_else(|| {
+            shared_frame.encoding(conn.flags, key.index, compressor, &mut self.backlog)
+        });
+        let Some(encoding) = encoding else {
             // Binary has no form for lines.
             self.counters.pushes_dropped.add(1);
             return;
         };
-        let mark = Mark { bytes: self.settings.backlog_hard_bytes, messages: pushed.messages_max };
-        if mark.is_reached(&conn.queue, form, &self.backlog) {
-            return self.push_to_full(key, form, mark);
+        let mark =
+            Mark { bytes: self.settings.backlog_hard_bytes, messages: shared_frame.messages_max };
+        if mark.is_reached(&conn.queue, encoding, &self.backlog) {
+            return self.push_to_full(key, encoding, mark);
         }
-        enqueue(conn, key, form, &mut self.backlog, &mut self.dirty, self.tick);
+        enqueue(conn, key, encoding, &mut self.backlog, &mut self.dirty, self.tick);
     }
 
     /// As [`Connections::push_shared`], for a connection whose backlog is at its mark.
-    fn push_to_full(&mut self, key: ConnKey, form: Form, mark: Mark) {
+    fn push_to_full(&mut self, key: ConnKey, encoding: FrameEncoding, mark: Mark) {
         let is_blocked = |conn: &Conn<S>| conn.flags.has(Flags::WRITE_BLOCKED);
         if self.table.get(key).is_some_and(|conn| !is_blocked(conn)) {
             // The mark is judged after the socket had its chance.
@@ -299,7 +305,7 @@ impl<S: Transport> Connections<S> {
             self.counters.effects_ignored.add(1);
             return;
         };
-        let is_full = mark.is_reached(&conn.queue, form, &self.backlog);
+        let is_full = mark.is_reached(&conn.queue, encoding, &self.backlog);
         if is_full {
             match self.router.socket(conn.route).options.slow_policy {
                 SlowPolicy::Disconnect => {
@@ -316,7 +322,7 @@ impl<S: Transport> Connections<S> {
                 }
             }
         }
-        enqueue(conn, key, form, &mut self.backlog, &mut self.dirty, self.tick);
+        enqueue(conn, key, encoding, &mut self.backlog, &mut self.dirty, self.tick);
         if is_full {
             // What made room for the frame may have made enough to read on.
             self.resume_reading(key);
@@ -341,12 +347,12 @@ impl<S: Transport> Connections<S> {
 fn enqueue<S>(
     conn: &mut Conn<S>,
     key: ConnKey,
-    form: Form,
+    encoding: FrameEncoding,
     backlog: &mut Backlog,
     dirty: &mut VecDeque<ConnKey>,
     tick: Tick,
 ) {
-    backlog.push_frame(&mut conn.queue, form.id, tick);
+    backlog.push_frame(&mut conn.queue, encoding.id, tick);
     if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
         dirty.push_back(key);
     }
@@ -362,9 +368,9 @@ struct Mark {
 impl Mark {
     /// Whether a further frame would be too much. An empty queue takes any.
     #[inline]
-    fn is_reached(self, queue: &OutQueue, form: Form, backlog: &Backlog) -> bool {
+    fn is_reached(self, queue: &OutQueue, encoding: FrameEncoding, backlog: &Backlog) -> bool {
         !queue.is_empty()
-            && (queue.bytes() + form.frame_bytes > self.bytes
+            && (queue.bytes() + encoding.frame_bytes > self.bytes
                 || self.messages.is_some_and(|max| backlog.holds(queue, max)))
     }
 }

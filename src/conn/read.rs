@@ -1,11 +1,11 @@
-//! One read of a socket: into the loop's receive buffer, into a connection's carry, or, where the
-//! carry waits for the end of a message, into both.
+//! One read of a socket: into the loop's receive buffer, into a connection's partial-read buffer, or, where the
+//! partial-read buffer waits for the end of a message, into both.
 //!
 //! A large message of which a part has come is read straight into its place, and what follows it
 //! into the receive buffer, by the same call:
 //!
 //! ```text
-//!   carry            [ header | payload so far | rest ]
+//!   partial-read buffer            [ header | payload so far | rest ]
 //!   receive buffer                                    [ further messages ... ]
 //!                                             ◄──────── one read ────────►
 //! ```
@@ -23,7 +23,7 @@ pub(super) enum Read {
     Failed,
     Ended,
     Got {
-        /// Bytes of it that lie in the receive buffer, behind a carry that is now full.
+        /// Bytes of it that lie in the receive buffer, behind a partial-read buffer that is now full.
         behind: usize,
         filled_the_room: bool,
     },
@@ -41,7 +41,7 @@ impl<S: Transport> Connections<S> {
         }
         let Some(conn) = self.table.get_mut(key) else { return Read::Nothing };
         let end =
-            if conn.carry.is_none() || !conn.holds_frames() { None } else { large_end(buffer) };
+            if conn.partial.is_none() || !conn.holds_frames() { None } else { large_end(buffer) };
         let ahead_end = end.unwrap_or(buffer.bytes.len());
         let ahead = &mut buffer.bytes[buffer.filled..ahead_end];
         let behind = if end.is_some() { &mut self.receive_buffer.bytes[..] } else { &mut [] };

@@ -6,7 +6,7 @@ use std::io;
 use super::decode::Stop;
 use super::read::Read;
 use super::{Connections, Flags, Phase};
-use crate::key::{ConnKey, Link};
+use crate::key::{ConnKey, SlotRef};
 use crate::pool::ReadBuffer;
 use crate::reactor::Transport;
 use crate::services::CloseReason;
@@ -30,7 +30,7 @@ impl<S: Transport> Connections<S> {
             if conn.flags.has(Flags::UNDECIDED) && !conn.flags.has(Flags::LINES) {
                 // Nobody is left to be let in. Of line clients the lines before the end count.
                 self.counters.handshakes_abandoned.add(1);
-                return self.kill(key, CloseReason::Gone);
+                return self.abort(key, CloseReason::Gone);
             }
         }
         self.receive(key);
@@ -66,8 +66,8 @@ impl<S: Transport> Connections<S> {
         {
             return Step::Done;
         }
-        let carry = conn.carry;
-        let mut buffer = match self.carries.borrow(carry) {
+        let partial = conn.partial;
+        let mut buffer = match self.partial_reads.borrow(partial) {
             Some(buffer) => buffer,
             None => std::mem::take(&mut self.receive_buffer),
         };
@@ -79,7 +79,7 @@ impl<S: Transport> Connections<S> {
 
         let step = match read {
             Read::Failed => {
-                self.kill(key, CloseReason::Reset);
+                self.abort(key, CloseReason::Reset);
                 Step::Done
             }
             Read::Ended => {
@@ -92,7 +92,7 @@ impl<S: Transport> Connections<S> {
             Read::Got { behind, filled_the_room } => {
                 self.handle(key, &mut buffer);
                 if behind > 0 {
-                    self.keep(key, carry, buffer);
+                    self.keep(key, partial, buffer);
                     self.receive_behind(key, behind);
                     return self.after_read(key, filled_the_room);
                 }
@@ -101,18 +101,21 @@ impl<S: Transport> Connections<S> {
             Read::NoRoom => Step::Done,
             Read::Nothing => self.after_read(key, false),
         };
-        self.keep(key, carry, buffer);
+        self.keep(key, partial, buffer);
         step
     }
 
-    /// The same read has filled a carry, which is dealt with, and gone on into the receive buffer.
+    /// The same read has filled a partial-read buffer, which is dealt with, and gone on into the receive buffer.
     fn receive_behind(&mut self, key: ConnKey, bytes: usize) {
         let Some(conn) = self.table.get_mut(key) else { return };
         if conn.phase != Phase::Open {
             return;
         }
-        debug_assert!(conn.carry.is_none(), "a carry that was filled to its message's end is done");
-        let carry = conn.carry;
+        debug_assert!(
+            conn.partial.is_none(),
+            "a partial that was filled to its message's end is done"
+        );
+        let partial = conn.partial;
         let mut buffer = std::mem::take(&mut self.receive_buffer);
         buffer.filled = bytes;
         if conn.flags.has(Flags::PAUSED)
@@ -123,7 +126,7 @@ impl<S: Transport> Connections<S> {
         } else {
             self.receive_frames(key, &mut buffer);
         }
-        self.keep(key, carry, buffer);
+        self.keep(key, partial, buffer);
     }
 
     /// A read that did not fill its room took all there was, and the next byte gives an edge,
@@ -157,9 +160,9 @@ impl<S: Transport> Connections<S> {
             };
             self.flush_outgoing(key, Some(buffer));
             let close_request = self.outgoing.take_close();
-            let letters = self.mail_out.len();
+            let messages = self.mail_out.len();
             self.apply_effects();
-            let writes_mail = self.mail_out.len() > letters;
+            let writes_mail = self.mail_out.len() > messages;
             if self.mail_full && writes_mail {
                 self.pause_for_mail(key);
             }
@@ -203,17 +206,17 @@ impl<S: Transport> Connections<S> {
     }
 
     /// Keeps what is unfinished and returns the buffer it was read into.
-    pub(super) fn keep(&mut self, key: ConnKey, carry: Link, mut buffer: ReadBuffer) {
+    pub(super) fn keep(&mut self, key: ConnKey, partial: SlotRef, mut buffer: ReadBuffer) {
         let wanted = self.table.get_mut(key).is_some_and(|conn| {
             matches!(conn.phase, Phase::Handshake | Phase::Open | Phase::Refusing)
         });
         let kept_bytes = if wanted { buffer.kept_bytes() } else { 0 };
-        if carry.is_none() {
+        if partial.is_none() {
             if kept_bytes > 0 {
-                match self.carries.keep(&buffer, &mut self.buffers, self.now) {
+                match self.partial_reads.keep(&buffer, &mut self.buffers, self.now) {
                     Ok(link) => {
                         if let Some(conn) = self.table.get_mut(key) {
-                            conn.carry = link;
+                            conn.partial = link;
                         }
                     }
                     Err(_) => self.overloaded(key),
@@ -225,13 +228,13 @@ impl<S: Transport> Connections<S> {
         }
         if kept_bytes > 0 {
             buffer.close_up();
-            self.carries.restore(carry, buffer);
+            self.partial_reads.restore(partial, buffer);
             return;
         }
-        self.carries.restore(carry, buffer);
-        self.carries.release(carry, &mut self.buffers);
+        self.partial_reads.restore(partial, buffer);
+        self.partial_reads.release(partial, &mut self.buffers);
         if let Some(conn) = self.table.get_mut(key) {
-            conn.carry = Link::NONE;
+            conn.partial = SlotRef::NONE;
         }
     }
 
@@ -243,12 +246,12 @@ impl<S: Transport> Connections<S> {
         match conn.phase {
             Phase::Handshake | Phase::Refusing => {
                 self.counters.handshakes_abandoned.add(1);
-                self.kill(key, CloseReason::Gone);
+                self.abort(key, CloseReason::Gone);
             }
             Phase::Open => self.finish(key, CloseReason::Gone),
             // Output may still be on its way out; the end of it finds the flag.
             Phase::Closing => {}
-            Phase::Lingering => self.kill(key, CloseReason::Gone),
+            Phase::Lingering => self.abort(key, CloseReason::Gone),
             Phase::Dead => {}
         }
     }
@@ -272,7 +275,7 @@ impl<S: Transport> Connections<S> {
                 self.after_read(key, false)
             }
             Err(_) => {
-                self.kill(key, CloseReason::Reset);
+                self.abort(key, CloseReason::Reset);
                 Step::Done
             }
         }

@@ -3,7 +3,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::outgoing::Stretch;
+use super::outgoing::OutputSegment;
 use super::{Connections, Flags, Phase};
 use crate::key::ConnKey;
 use crate::pool::{Backlog, OutQueue, OverBudget, ReadBuffer, SLICES_MAX};
@@ -51,7 +51,7 @@ impl<S: Transport> Connections<S> {
                 }
                 Written::Failed => {
                     self.outgoing.clear();
-                    return self.kill(key, CloseReason::Reset);
+                    return self.abort(key, CloseReason::Reset);
                 }
                 Written::Part(count) => written = count,
             }
@@ -61,7 +61,7 @@ impl<S: Transport> Connections<S> {
         let enqueued = self.enqueue_rest(key, written, buffer);
         self.outgoing.clear();
         if enqueued.is_err() {
-            return self.kill(key, CloseReason::Overload);
+            return self.abort(key, CloseReason::Overload);
         }
         let Some(conn) = self.table.get_mut(key) else { return };
         if was_empty {
@@ -73,7 +73,7 @@ impl<S: Transport> Connections<S> {
     }
 
     /// Moves the gathered output from `written` bytes on into the queue. A long last stretch in a
-    /// carry that holds nothing else takes the carry's buffer along instead of being copied.
+    /// partial-read buffer that holds nothing else takes the partial-read buffer's buffer along instead of being copied.
     fn enqueue_rest(
         &mut self,
         key: ConnKey,
@@ -81,27 +81,27 @@ impl<S: Transport> Connections<S> {
         buffer: &mut ReadBuffer,
     ) -> Result<(), OverBudget> {
         let Some(conn) = self.table.get_mut(key) else { return Ok(()) };
-        let may_hand_over = !conn.carry.is_none() && buffer.kept_bytes() == 0;
-        let mut stretches = self.outgoing.stretches(written).peekable();
+        let may_hand_over = !conn.partial.is_none() && buffer.kept_bytes() == 0;
+        let mut segments = self.outgoing.segments(written).peekable();
         // The rest of a write that fell short may begin anywhere.
         let mut is_cut = written > 0;
-        while let Some(stretch) = stretches.next() {
-            let bytes = match stretch {
-                Stretch::InPlace(range)
+        while let Some(segment) = segments.next() {
+            let bytes = match segment {
+                OutputSegment::InPlace(range)
                     if may_hand_over
                         && range.len() >= HANDED_OVER_BYTES_MIN
-                        && stretches.peek().is_none() =>
+                        && segments.peek().is_none() =>
                 {
                     let bytes = std::mem::take(buffer).bytes;
                     self.backlog.push_buffer(&mut conn.queue, bytes, range, true, self.tick);
                     break;
                 }
-                Stretch::InPlace(range) => {
+                OutputSegment::InPlace(range) => {
                     // A payload, whose header ends the stretch before.
                     is_cut = true;
                     &buffer.bytes[range]
                 }
-                Stretch::Cork(range) => &self.outgoing.cork_bytes()[range],
+                OutputSegment::Cork(range) => &self.outgoing.cork_bytes()[range],
             };
             let (buffers, now) = (&mut self.buffers, self.now);
             self.backlog.push_copy(&mut conn.queue, bytes, is_cut, buffers, now)?;
@@ -146,11 +146,11 @@ impl<S: Transport> Connections<S> {
                 None => write_gathered(&mut conn.socket, &self.backlog, &conn.queue),
             };
             let written = match result {
-                Ok(0) => return self.kill(key, CloseReason::Reset),
+                Ok(0) => return self.abort(key, CloseReason::Reset),
                 Ok(written) => written,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(_) => return self.kill(key, CloseReason::Reset),
+                Err(_) => return self.abort(key, CloseReason::Reset),
             };
             if written > 0 {
                 self.counters.writes.add(1);

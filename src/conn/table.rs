@@ -3,7 +3,7 @@
 use slab::Slab;
 
 use super::{Conn, Flags, Phase};
-use crate::key::{ConnKey, Link, slot_number};
+use crate::key::{ConnKey, SlotRef, slot_number};
 use crate::pool::OutQueue;
 use crate::timer::{Tick, TimerLink, TimerLinks};
 use crate::ws::DecoderState;
@@ -41,8 +41,8 @@ impl<S> Table<S> {
             timer: TimerLink::UNFILED,
             seen: now,
             queue: OutQueue::default(),
-            carry: Link::NONE,
-            subscriptions: Link::NONE,
+            partial: SlotRef::NONE,
+            subscriptions: SlotRef::NONE,
             decoder: DecoderState::default(),
             route: 0,
             phase,

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 
 use slab::Slab;
 
-use crate::key::{ConnKey, Link, slot_number};
+use crate::key::{ConnKey, SlotRef, slot_number};
 
 /// The topics of one service on one loop.
 #[derive(Debug, Default)]
@@ -46,13 +46,13 @@ struct Subscription {
     /// Where in the topic's members the connection stands.
     position: u32,
     /// The connection's next subscription.
-    next: Link,
+    next: SlotRef,
 }
 
 impl Hub {
     /// Adds a connection to a topic, which begins with its first member. `subscriptions` is the
     /// connection's list. Gives `false` if it was in already.
-    pub fn subscribe(&mut self, name: &str, key: ConnKey, subscriptions: &mut Link) -> bool {
+    pub fn subscribe(&mut self, name: &str, key: ConnKey, subscriptions: &mut SlotRef) -> bool {
         let topic_index = match self.names.get(name) {
             Some(index) => *index,
             None => {
@@ -73,12 +73,12 @@ impl Hub {
         };
         let index = slot_number(self.subscriptions.insert(subscription));
         topic.members.push(Member { key, subscription: index });
-        *subscriptions = Link::to(index);
+        *subscriptions = SlotRef::to(index);
         true
     }
 
     /// Takes a connection out of a topic. Gives `false` if it was not in.
-    pub fn unsubscribe(&mut self, name: &str, subscriptions: &mut Link) -> bool {
+    pub fn unsubscribe(&mut self, name: &str, subscriptions: &mut SlotRef) -> bool {
         let Some(topic) = self.names.get(name).copied() else { return false };
         let Some(found) = self.find(*subscriptions, topic) else { return false };
         let next = self.subscriptions[found as usize].next;
@@ -91,7 +91,7 @@ impl Hub {
     }
 
     /// Takes a connection out of all its topics.
-    pub fn unsubscribe_all(&mut self, subscriptions: &mut Link) {
+    pub fn unsubscribe_all(&mut self, subscriptions: &mut SlotRef) {
         while let Some(index) = subscriptions.index() {
             *subscriptions = self.subscriptions[index as usize].next;
             self.remove(index);
@@ -126,7 +126,7 @@ impl Hub {
     }
 
     /// The subscription to `topic` in a connection's list.
-    fn find(&self, subscriptions: Link, topic: u32) -> Option<u32> {
+    fn find(&self, subscriptions: SlotRef, topic: u32) -> Option<u32> {
         let mut at = subscriptions;
         while let Some(index) = at.index() {
             let subscription = &self.subscriptions[index as usize];
@@ -139,7 +139,7 @@ impl Hub {
     }
 
     /// The subscription that stands before `wanted` in a connection's list.
-    fn before(&self, subscriptions: Link, wanted: u32) -> Option<u32> {
+    fn before(&self, subscriptions: SlotRef, wanted: u32) -> Option<u32> {
         let mut at = subscriptions;
         while let Some(index) = at.index() {
             at = self.subscriptions[index as usize].next;
@@ -210,7 +210,7 @@ mod tests {
         fn members_are_those_a_set_would_hold(steps in prop::collection::vec(step(), 0..200)) {
             let names = ["a", "b", "c", "d", "e"];
             let mut hub = Hub::default();
-            let mut lists = [Link::NONE; 12];
+            let mut lists = [SlotRef::NONE; 12];
             let mut naive: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
             for step in steps {
                 match step {

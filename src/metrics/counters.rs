@@ -187,7 +187,7 @@ counters! {
     accepts_shed,
     /// Events about connections that were gone.
     events_stale,
-    /// Mail from other loops and the control thread that was handled.
+    /// LoopMessage from other loops and the control thread that was handled.
     mail_in,
     /// Bytes in carries, backlogs, free buffers, compressors and contexts (gauge).
     pool_bytes_now,

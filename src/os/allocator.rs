@@ -10,7 +10,7 @@
     target_env = "gnu",
     expect(unsafe_code, reason = "mallopt has no safe binding; only this file calls it")
 )]
-pub fn give_freed_memory_back() {
+pub fn return_freed_memory() {
     #[cfg(target_env = "gnu")]
     for (parameter, bytes) in
         [(libc::M_MMAP_THRESHOLD, MAPPED_BYTES_MIN), (libc::M_TRIM_THRESHOLD, TOP_BYTES_KEPT)]

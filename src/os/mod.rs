@@ -2,25 +2,25 @@
 
 mod allocator;
 mod errors;
-mod last_words;
 mod limits;
 mod listening;
 mod pinning;
 mod readiness;
 mod reserve;
+mod send_more;
 mod signals;
 mod standard_input;
 mod stop_signals;
 mod system_clock;
 
-pub use allocator::give_freed_memory_back;
+pub use allocator::return_freed_memory;
 pub(crate) use errors::is_about_one_connection;
-pub(crate) use last_words::send_before_end;
 pub use limits::{Descriptors, kernel_warnings, raise_descriptor_limit};
 pub use listening::{BindError, KeepAlive, bind_listeners};
 pub use pinning::pin_thread;
 pub(crate) use readiness::{Watched, wait_ready};
 pub(crate) use reserve::ReserveDescriptor;
+pub(crate) use send_more::send_before_end;
 pub use signals::{Request, Requests, StopListening};
 pub(crate) use standard_input::StandardInput;
 pub(crate) use stop_signals::StopSignals;

@@ -18,7 +18,7 @@ use std::io::IoSlice;
 use slab::Slab;
 
 use super::buffers::{BUFFER_BYTES_MIN, Buffers, OverBudget};
-use crate::key::{Link, slot_number};
+use crate::key::{SlotRef, slot_number};
 use crate::timer::{Millis, Tick};
 use crate::ws::EncodedFrame;
 
@@ -28,8 +28,8 @@ pub const SLICES_MAX: usize = 64;
 /// A connection's part of the backlog: 16 bytes, all of them idle when there is none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OutQueue {
-    head: Link,
-    tail: Link,
+    head: SlotRef,
+    tail: SlotRef,
     head_written: u32,
     bytes: u32,
 }
@@ -62,7 +62,7 @@ pub struct Backlog {
 
 #[derive(Debug)]
 struct Segment {
-    next: Link,
+    next: SlotRef,
     /// When it became the head or a byte of it was last taken: the start of a stall.
     since: Tick,
     /// Index of the block or frame.
@@ -141,18 +141,18 @@ impl Backlog {
         let block = self.blocks.insert(Block { buffer, start: part.start, end: part.end });
         let content = slot_number(block);
         let segment =
-            Segment { next: Link::NONE, since: tick, content, kind: Kind::Block, continues };
+            Segment { next: SlotRef::NONE, since: tick, content, kind: Kind::Block, continues };
         self.append(queue, segment, length);
     }
 
     /// Enters a frame into the table of shared frames. Push it to its recipients, then
-    /// [`settle`](Backlog::settle) it.
+    /// [`release`](Backlog::release) it.
     pub fn share(&mut self, frame: EncodedFrame) -> FrameId {
-        self.share_in_a_row(frame, Box::default())
+        self.share_batch(frame, Box::default())
     }
 
     /// As [`share`](Backlog::share), of several messages behind each other, which end there.
-    pub fn share_in_a_row(&mut self, frame: EncodedFrame, ends: Box<[u32]>) -> FrameId {
+    pub fn share_batch(&mut self, frame: EncodedFrame, ends: Box<[u32]>) -> FrameId {
         let shared = SharedFrame { frame, ends, holders: 1 };
         FrameId(slot_number(self.frames.insert(shared)))
     }
@@ -163,7 +163,7 @@ impl Backlog {
         shared.holders += 1;
         let length = shared.frame.as_bytes().len();
         let (content, kind) = (id.0, Kind::Frame);
-        let segment = Segment { next: Link::NONE, since: tick, content, kind, continues: false };
+        let segment = Segment { next: SlotRef::NONE, since: tick, content, kind, continues: false };
         self.append(queue, segment, length);
     }
 
@@ -204,7 +204,7 @@ impl Backlog {
     }
 
     /// No more recipients will come: the frame is forgotten with its last one.
-    pub fn settle(&mut self, id: FrameId) {
+    pub fn release(&mut self, id: FrameId) {
         self.let_go(id.0);
     }
 
@@ -375,7 +375,7 @@ impl Backlog {
     }
 
     fn append(&mut self, queue: &mut OutQueue, segment: Segment, length: usize) {
-        let link = Link::to(slot_number(self.segments.insert(segment)));
+        let link = SlotRef::to(slot_number(self.segments.insert(segment)));
         match queue.tail.index() {
             Some(tail) => self.segments[tail as usize].next = link,
             None => queue.head = link,
@@ -390,7 +390,7 @@ impl Backlog {
         let segment = self.segments.remove(head as usize);
         queue.head = segment.next;
         if queue.head.is_none() {
-            queue.tail = Link::NONE;
+            queue.tail = SlotRef::NONE;
         }
         match segment.kind {
             Kind::Block => buffers.give(self.blocks.remove(segment.content as usize).buffer),
@@ -404,7 +404,7 @@ impl Backlog {
         }
     }
 
-    fn segment(&self, link: Link) -> Option<&Segment> {
+    fn segment(&self, link: SlotRef) -> Option<&Segment> {
         link.index().and_then(|index| self.segments.get(index as usize))
     }
 

@@ -5,11 +5,11 @@
 mod backlog;
 mod budget;
 mod buffers;
-mod carry;
+mod partial_read;
 mod windows;
 
 pub use backlog::{Backlog, FrameId, OutQueue, SLICES_MAX};
 pub use budget::{Lease, SharedBudget};
 pub use buffers::{BUFFER_BYTES_MIN, Buffers, OverBudget};
-pub use carry::{Carries, ReadBuffer};
+pub use partial_read::{PartialReads, ReadBuffer};
 pub use windows::{Window, Windows};

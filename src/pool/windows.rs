@@ -62,14 +62,14 @@ impl Windows {
     pub fn slide(&mut self, window: &mut Window, message: &[u8], window_bits: u8) {
         let room_bits = window.room_bits_after(message.len(), window_bits);
         if room_bits != window.room_bits {
-            let past = self.bytes(window).to_vec();
+            let dictionary = self.bytes(window).to_vec();
             self.release(window);
             let block = &mut self.blocks[usize::from(room_bits)];
             let touched = block.touched;
             let place = block.take(1 << room_bits);
             self.held_bytes += block.touched - touched;
-            *window = Window { room_bits, place, len: slot_number(past.len()) };
-            self.room(window)[..past.len()].copy_from_slice(&past);
+            *window = Window { room_bits, place, len: slot_number(dictionary.len()) };
+            self.room(window)[..dictionary.len()].copy_from_slice(&dictionary);
         }
         let window_bytes = 1 << window_bits;
         let message = &message[message.len().saturating_sub(window_bytes)..];

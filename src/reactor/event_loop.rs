@@ -9,7 +9,7 @@ use super::drain::Drain;
 use super::listener::{Acceptor, ListenerSettings};
 use super::mailbox::Mailbox;
 use super::poller::{Poller, Readiness};
-use crate::conn::{Connections, Mail, PostMail};
+use crate::conn::{Connections, LoopMessage, LoopSender};
 use crate::key::ConnKey;
 use crate::metrics::LoopMetrics;
 use crate::pool::Lease;
@@ -29,7 +29,7 @@ pub struct LoopSettings {
     /// Sockets closed in one turn.
     pub reaps_per_turn: usize,
     /// Letters that may wait for a full mailbox before their senders are no longer read.
-    pub outbox_letters_max: usize,
+    pub outbox_items_max: usize,
 }
 
 /// What the control thread asks of a loop.
@@ -46,15 +46,15 @@ pub enum LoopCommand {
 
 /// A loop's mailboxes.
 #[derive(Clone, Debug)]
-pub struct LoopLinks {
+pub struct LoopMailboxes {
     /// From the control thread.
     pub commands: Arc<Mailbox<LoopCommand>>,
     /// To this loop's services, from other threads.
-    pub letters: Arc<Mailbox<Mail>>,
+    pub messages: Arc<Mailbox<LoopMessage>>,
     /// From the other loops.
-    pub incoming: Vec<Arc<Mailbox<Mail>>>,
+    pub incoming: Vec<Arc<Mailbox<LoopMessage>>>,
     /// To the other loops, by their number; there is none to itself.
-    pub outgoing: Vec<Option<Arc<Mailbox<Mail>>>>,
+    pub outgoing: Vec<Option<Arc<Mailbox<LoopMessage>>>>,
 }
 
 /// Whether a loop goes on.
@@ -78,12 +78,12 @@ pub struct EventLoop<P: Poller, C> {
     turn_began: Option<u64>,
     connections: Connections<P::Socket>,
     acceptor: Acceptor,
-    links: LoopLinks,
+    mailboxes: LoopMailboxes,
     has_mail: bool,
     commands: VecDeque<LoopCommand>,
-    inbox: VecDeque<Mail>,
+    inbox: VecDeque<LoopMessage>,
     /// Letters that their mailboxes had no room for, by loop.
-    outboxes: Vec<VecDeque<Mail>>,
+    outboxes: Vec<VecDeque<LoopMessage>>,
     drain: Option<Drain>,
     events: Vec<Readiness>,
 }
@@ -97,22 +97,22 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         settings: LoopSettings,
         mut connections: Connections<P::Socket>,
         metrics: LoopMetrics,
-        links: LoopLinks,
+        mailboxes: LoopMailboxes,
         budget: Lease,
     ) -> Self {
         let listeners = poller.listener_count();
-        let letters = Arc::clone(&links.letters);
-        connections.start(&(Arc::new(move |mail| letters.send_one(mail)) as PostMail));
+        let messages = Arc::clone(&mailboxes.messages);
+        connections.start(&(Arc::new(move |mail| messages.send_one(mail)) as LoopSender));
         Self {
             acceptor: Acceptor::new(settings.listeners.clone(), listeners, budget),
-            outboxes: links.outgoing.iter().map(|_| VecDeque::new()).collect(),
+            outboxes: mailboxes.outgoing.iter().map(|_| VecDeque::new()).collect(),
             poller,
             clock,
             settings,
             metrics,
             turn_began: None,
             connections,
-            links,
+            mailboxes,
             has_mail: true,
             commands: VecDeque::new(),
             inbox: VecDeque::new(),
@@ -148,7 +148,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         self.read_mail(now);
         self.connections.expire_timers(self.settings.timers_per_turn);
         self.connections.tick_services();
-        self.say_goodbye(now);
+        self.send_closes(now);
         self.connections.apply_effects();
         self.connections.flush_dirty(self.settings.flushes_per_turn);
         // What services say about those whose write failed must not wait for the next event.
@@ -210,7 +210,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
 
     fn read_mail(&mut self, now: Millis) {
         if self.has_mail {
-            self.links.commands.take(&mut self.commands);
+            self.mailboxes.commands.take(&mut self.commands);
             while let Some(command) = self.commands.pop_front() {
                 self.obey(&command, now);
             }
@@ -218,16 +218,16 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             // what holds its sender up.
             if self.inbox.is_empty() {
                 self.has_mail = false;
-                for mailbox in self.links.incoming.iter().chain([&self.links.letters]) {
-                    let mut letters = VecDeque::new();
-                    mailbox.take(&mut letters);
-                    self.inbox.append(&mut letters);
+                for mailbox in self.mailboxes.incoming.iter().chain([&self.mailboxes.messages]) {
+                    let mut messages = VecDeque::new();
+                    mailbox.take(&mut messages);
+                    self.inbox.append(&mut messages);
                 }
             }
         }
         for _ in 0..self.settings.mail_per_turn {
-            let Some(letter) = self.inbox.pop_front() else { break };
-            self.connections.deliver(letter);
+            let Some(message) = self.inbox.pop_front() else { break };
+            self.connections.deliver(message);
         }
     }
 
@@ -242,36 +242,36 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         }
     }
 
-    fn say_goodbye(&mut self, now: Millis) {
+    fn send_closes(&mut self, now: Millis) {
         let Some(drain) = &mut self.drain else { return };
         let Some(cursor) = drain.cursor else { return };
         let quota = drain.quota(now);
         if quota > 0 {
-            drain.cursor = self.connections.say_goodbye(cursor, quota);
+            drain.cursor = self.connections.send_closes(cursor, quota);
         }
     }
 
     fn send_mail(&mut self) {
-        for (target, letter) in self.connections.take_mail() {
+        for (target, message) in self.connections.take_mail() {
             if let Some(outbox) = self.outboxes.get_mut(usize::from(target)) {
-                outbox.push_back(letter);
+                outbox.push_back(message);
             }
         }
-        let mut letters_left = 0;
-        for (outbox, mailbox) in self.outboxes.iter_mut().zip(&self.links.outgoing) {
+        let mut items_left = 0;
+        for (outbox, mailbox) in self.outboxes.iter_mut().zip(&self.mailboxes.outgoing) {
             if let Some(mailbox) = mailbox {
                 mailbox.send(outbox);
             }
-            letters_left += outbox.len();
+            items_left += outbox.len();
         }
-        self.connections.set_mail_full(letters_left > self.settings.outbox_letters_max);
+        self.connections.set_mail_full(items_left > self.settings.outbox_items_max);
     }
 
     fn register_write_interest(&mut self) {
         while let Some(key) = self.connections.take_write_interest() {
             let Some(socket) = self.connections.socket_mut(key) else { continue };
             if self.poller.reregister(socket, key.to_token()).is_err() {
-                self.connections.give_up(key);
+                self.connections.abort_unwatched(key);
                 self.connections.apply_effects();
             }
         }
@@ -281,7 +281,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         let acceptor = &mut self.acceptor;
         self.connections.reap(self.settings.reaps_per_turn, |was_refused| {
             if !was_refused {
-                acceptor.give_back();
+                acceptor.release();
             }
         });
     }

@@ -14,7 +14,7 @@ use crate::timer::Millis;
 
 /// What the clients of a listener speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entrance {
+pub enum ListenerProtocol {
     /// HTTP, to be upgraded to WebSocket.
     Http,
     /// Lines of text, for the socket route with this number.
@@ -25,7 +25,7 @@ pub enum Entrance {
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
     /// What is spoken, by listener.
-    pub entrances: Vec<Entrance>,
+    pub protocols: Vec<ListenerProtocol>,
     /// Connections taken in one turn.
     pub accepts_per_turn: usize,
     /// Connections over the limit that are held at once to be told 503.
@@ -113,7 +113,7 @@ impl Acceptor {
                 self.pause(now);
             }
         }
-        let accepts_max = self.settings.accepts_per_turn.min(connections.newcomers_max());
+        let accepts_max = self.settings.accepts_per_turn.min(connections.accepts_max());
         for _ in 0..accepts_max {
             let Some(listener) = self.pending.iter().position(|pending| *pending) else { break };
             if self.must_wait(connections.refused_count()) {
@@ -127,7 +127,8 @@ impl Acceptor {
                     let admitted = !self.draining && self.budget.take(1);
                     let key = connections.insert(socket, !admitted);
                     if self.register(poller, connections, key, counters)
-                        && let Some(Entrance::Line(route)) = self.settings.entrances.get(listener)
+                        && let Some(ListenerProtocol::Line(route)) =
+                            self.settings.protocols.get(listener)
                     {
                         connections.enter_by_line(key, *route);
                     }
@@ -156,7 +157,7 @@ impl Acceptor {
     }
 
     /// A connection that counted against the limit is gone.
-    pub(super) fn give_back(&mut self) {
+    pub(super) fn release(&mut self) {
         self.budget.give(1);
     }
 
@@ -172,7 +173,7 @@ impl Acceptor {
         let is_registered = poller.register(socket, key.to_token()).is_ok();
         if !is_registered {
             counters.accept_failures.add(1);
-            connections.give_up(key);
+            connections.abort_unwatched(key);
         }
         is_registered
     }

@@ -18,16 +18,16 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// Letters from one sender to one loop.
 pub struct Mailbox<T> {
-    letters: Mutex<VecDeque<T>>,
-    letters_max: usize,
+    items: Mutex<VecDeque<T>>,
+    items_max: usize,
     wake: Wake,
 }
 
 impl<T> Mailbox<T> {
-    /// An empty mailbox with room for `letters_max`.
+    /// An empty mailbox with room for `items_max`.
     #[must_use]
-    pub fn new(letters_max: usize, wake: Wake) -> Self {
-        Self { letters: Mutex::new(VecDeque::new()), letters_max, wake }
+    pub fn new(items_max: usize, wake: Wake) -> Self {
+        Self { items: Mutex::new(VecDeque::new()), items_max, wake }
     }
 
     /// Puts in as many letters from the front of `outbox` as there is room for.
@@ -36,13 +36,13 @@ impl<T> Mailbox<T> {
             return;
         }
         let was_empty = {
-            let mut letters = self.lock();
-            let was_empty = letters.is_empty();
-            let room = self.letters_max.saturating_sub(letters.len());
+            let mut items = self.lock();
+            let was_empty = items.is_empty();
+            let room = self.items_max.saturating_sub(items.len());
             if room == 0 {
                 return;
             }
-            letters.extend(outbox.drain(..room.min(outbox.len())));
+            items.extend(outbox.drain(..room.min(outbox.len())));
             was_empty
         };
         if was_empty {
@@ -51,8 +51,8 @@ impl<T> Mailbox<T> {
     }
 
     /// Puts in one letter, if there is room; whether there was.
-    pub fn send_one(&self, letter: T) -> bool {
-        let mut outbox = VecDeque::from([letter]);
+    pub fn send_one(&self, item: T) -> bool {
+        let mut outbox = VecDeque::from([item]);
         self.send(&mut outbox);
         outbox.is_empty()
     }
@@ -66,18 +66,18 @@ impl<T> Mailbox<T> {
     #[cfg(not(interleavings))]
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<T>> {
         // Nothing panics while holding the lock, and a queue is whole between operations.
-        self.letters.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.items.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     #[cfg(interleavings)]
     fn lock(&self) -> loom::sync::MutexGuard<'_, VecDeque<T>> {
-        self.letters.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.items.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 impl<T> fmt::Debug for Mailbox<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Mailbox").field("letters_max", &self.letters_max).finish()
+        formatter.debug_struct("Mailbox").field("items_max", &self.items_max).finish()
     }
 }
 
@@ -141,9 +141,9 @@ mod loom_tests {
             });
             let mailbox = loom::sync::Arc::new(Mailbox::new(8, wake));
             let senders: Vec<_> = (0..2)
-                .map(|letter| {
+                .map(|item| {
                     let mailbox = mailbox.clone();
-                    thread::spawn(move || mailbox.send(&mut VecDeque::from([letter])))
+                    thread::spawn(move || mailbox.send(&mut VecDeque::from([item])))
                 })
                 .collect();
             let mut received = 0;
@@ -156,7 +156,7 @@ mod loom_tests {
                 sender.join().unwrap();
             }
             if received < 2 {
-                assert!(woken.swap(false, Ordering::SeqCst), "letters wait, nobody was woken");
+                assert!(woken.swap(false, Ordering::SeqCst), "items wait, nobody was woken");
                 mailbox.take(&mut inbox);
                 received += inbox.drain(..).count();
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::{
-    Effective, EffectiveRoute, NameKind, Origins, RoomOptions, ServiceKind, TokenSource,
+    NameKind, Origins, ResolvedConfig, ResolvedRoute, RoomOptions, ServiceKind, TokenSource,
 };
 use crate::http::{OriginRule, Subprotocol};
 use crate::services::room::{LineFormat, NameSource, Room, RoomSettings, Tokens};
@@ -15,11 +15,14 @@ use crate::services::{
 /// The routes of a configuration. Rooms that have tokens looked up in Redis ask `lookup`; without
 /// one they know no token.
 #[must_use]
-pub fn built_in_routes(settings: &Effective, lookup: Option<&Arc<dyn TokenLookup>>) -> Vec<Route> {
+pub fn built_in_routes(
+    settings: &ResolvedConfig,
+    lookup: Option<&Arc<dyn TokenLookup>>,
+) -> Vec<Route> {
     let pairs = settings.tokens.iter();
     let pairs = pairs.map(|token| (token.name.clone(), token.token.expose().to_owned()));
     let configured = Tokens::Configured(Arc::new(pairs.collect::<HashMap<_, _>>()));
-    let tokens_of = |route: &EffectiveRoute| match (route.room.tokens, lookup) {
+    let tokens_of = |route: &ResolvedRoute| match (route.room.tokens, lookup) {
         (TokenSource::Redis, Some(lookup)) => Tokens::Looked(Arc::clone(lookup)),
         (TokenSource::Redis, None) => Tokens::Configured(Arc::default()),
         (TokenSource::Config, _) => configured.clone(),
@@ -27,7 +30,7 @@ pub fn built_in_routes(settings: &Effective, lookup: Option<&Arc<dyn TokenLookup
     settings.routes.iter().map(|route| built_in_route(route, tokens_of(route))).collect()
 }
 
-fn built_in_route(route: &EffectiveRoute, tokens: Tokens) -> Route {
+fn built_in_route(route: &ResolvedRoute, tokens: Tokens) -> Route {
     let order = route.order;
     let handler = match route.service {
         ServiceKind::Broadcast => {
@@ -47,7 +50,7 @@ fn built_in_route(route: &EffectiveRoute, tokens: Tokens) -> Route {
     Route { paths: route.paths.clone(), handler }
 }
 
-fn options(route: &EffectiveRoute) -> RouteOptions {
+fn options(route: &ResolvedRoute) -> RouteOptions {
     RouteOptions {
         origins: match &route.origins {
             Origins::Any => OriginRule::Any,
@@ -69,7 +72,7 @@ fn options(route: &EffectiveRoute) -> RouteOptions {
 
 /// How the room of this route works, if members log in with these tokens.
 #[must_use]
-pub(super) fn room_settings(route: &EffectiveRoute, tokens: Tokens) -> RoomSettings {
+pub(super) fn room_settings(route: &ResolvedRoute, tokens: Tokens) -> RoomSettings {
     let RoomOptions { name, room, line, hears_itself, newlines, logins, join_lines, tokens: _ } =
         &route.room;
     // Loading has refused paths without the segments that are needed.
@@ -99,7 +102,7 @@ pub(super) fn room_settings(route: &EffectiveRoute, tokens: Tokens) -> RoomSetti
 }
 
 /// Which segment of the route's paths is this parameter. Loading has refused paths that disagree.
-fn place(route: &EffectiveRoute, parameter: &str) -> Option<usize> {
+fn place(route: &ResolvedRoute, parameter: &str) -> Option<usize> {
     let mut paths = route.paths.iter();
     paths.find_map(|path| path.split('/').skip(1).position(|segment| segment == parameter))
 }
@@ -107,12 +110,12 @@ fn place(route: &EffectiveRoute, parameter: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, Granted};
+    use crate::config::{Config, MachineLimits};
 
     /// What this file's only route comes to.
-    fn only_route(text: &str) -> EffectiveRoute {
+    fn only_route(text: &str) -> ResolvedRoute {
         let config = Config::from_toml(&format!("[[route]]\n{text}"), "test.toml").unwrap();
-        config.effective(Granted { descriptors: 1024, cores: 1 }).routes.remove(0)
+        config.resolve(MachineLimits { descriptors: 1024, cores: 1 }).routes.remove(0)
     }
 
     fn no_tokens() -> Tokens {
@@ -147,7 +150,7 @@ mod tests {
 
     #[test]
     fn every_route_is_mounted_at_all_its_paths() {
-        let settings = Config::default().effective(Granted { descriptors: 1024, cores: 1 });
+        let settings = Config::default().resolve(MachineLimits { descriptors: 1024, cores: 1 });
         let routes = built_in_routes(&settings, None);
         let paths: Vec<_> = routes.iter().flat_map(|route| &route.paths).collect();
         assert_eq!(

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Letter, Peer, Welcome};
+use super::{Accept, Peer, ServiceMessage};
 use crate::conn::Outgoing;
 use crate::http::Rejection;
 use crate::timer::Millis;
@@ -61,17 +61,17 @@ impl<'m> Message<'m> {
 #[derive(Debug)]
 pub(crate) enum Effect {
     Close(Peer, CloseRequest),
-    Decide(Peer, Result<Welcome, Rejection>),
+    Decide(Peer, Result<Accept, Rejection>),
     Publish(u8, Publication, Order),
     Send(Peer, EncodedFrame),
     Subscribe(Peer, Arc<str>),
-    Tell(u8, u16, Letter),
+    Tell(u8, u16, ServiceMessage),
     Unsubscribe(Peer, Arc<str>),
 }
 
 /// What the services of a loop asked for and what is yet to be done.
 #[derive(Debug, Default)]
-pub(crate) struct Requested {
+pub(crate) struct PendingEffects {
     /// The time of this turn.
     pub(crate) now: Millis,
     pub(crate) effects: Vec<Effect>,
@@ -141,7 +141,7 @@ pub struct Effects<'e> {
     /// Number of the route whose service is called.
     route: u8,
     current: Option<Current<'e>>,
-    requested: &'e mut Requested,
+    pending: &'e mut PendingEffects,
 }
 
 /// The connection that the callback is about, while it is open.
@@ -160,27 +160,27 @@ impl<'e> Effects<'e> {
         peer: Peer,
         message: Option<Range<usize>>,
         outgoing: &'e mut Outgoing,
-        requested: &'e mut Requested,
+        pending: &'e mut PendingEffects,
     ) -> Self {
-        Self { route, current: Some(Current { peer, outgoing, message }), requested }
+        Self { route, current: Some(Current { peer, outgoing, message }), pending }
     }
 
     /// Effects of a callback that is not about an open connection.
-    pub(crate) fn apart(route: u8, requested: &'e mut Requested) -> Self {
-        Self { route, current: None, requested }
+    pub(crate) fn detached(route: u8, pending: &'e mut PendingEffects) -> Self {
+        Self { route, current: None, pending }
     }
 
     /// The time of this turn, the same for all callbacks in it.
     #[must_use]
     pub fn now(&self) -> Millis {
-        self.requested.now
+        self.pending.now
     }
 
     /// Answers the current peer with a copy of `payload`. Text must be UTF-8.
     pub fn reply(&mut self, kind: MessageKind, payload: &[u8]) {
         match &mut self.current {
             Some(current) => current.outgoing.frame(kind.opcode(), payload),
-            None => self.requested.ignored += 1,
+            None => self.pending.ignored += 1,
         }
     }
 
@@ -194,12 +194,12 @@ impl<'e> Effects<'e> {
     pub fn reply_in_place(&mut self, message: Message<'_>) {
         let Message { kind, payload } = message;
         match &mut self.current {
-            Some(Current { outgoing, message: Some(place), .. }) => {
-                debug_assert_eq!(payload.len(), place.len());
-                outgoing.frame_in_place(kind.opcode(), payload, place.clone());
+            Some(Current { outgoing, message: Some(range), .. }) => {
+                debug_assert_eq!(payload.len(), range.len());
+                outgoing.frame_in_place(kind.opcode(), payload, range.clone());
             }
             Some(current) => current.outgoing.frame(kind.opcode(), payload),
-            None => self.requested.ignored += 1,
+            None => self.pending.ignored += 1,
         }
     }
 
@@ -208,24 +208,24 @@ impl<'e> Effects<'e> {
     pub fn send(&mut self, peer: Peer, frame: EncodedFrame) {
         match &mut self.current {
             Some(current) if current.peer == peer => current.outgoing.encoded(&frame),
-            _ => self.requested.effects.push(Effect::Send(peer, frame)),
+            _ => self.pending.effects.push(Effect::Send(peer, frame)),
         }
     }
 
     /// Lets a peer in, or not, for which [`Admission::Later`](super::Admission::Later) was the
     /// answer so far. If it has left meanwhile, nothing happens.
-    pub fn decide(&mut self, peer: Peer, decision: Result<Welcome, Rejection>) {
-        self.requested.effects.push(Effect::Decide(peer, decision));
+    pub fn decide(&mut self, peer: Peer, decision: Result<Accept, Rejection>) {
+        self.pending.effects.push(Effect::Decide(peer, decision));
     }
 
     /// Makes a peer a member of a topic of this service.
     pub fn subscribe(&mut self, peer: Peer, topic: &Arc<str>) {
-        self.requested.effects.push(Effect::Subscribe(peer, Arc::clone(topic)));
+        self.pending.effects.push(Effect::Subscribe(peer, Arc::clone(topic)));
     }
 
     /// Takes a peer out of a topic. It leaves all of them by itself when it closes.
     pub fn unsubscribe(&mut self, peer: Peer, topic: &Arc<str>) {
-        self.requested.effects.push(Effect::Unsubscribe(peer, Arc::clone(topic)));
+        self.pending.effects.push(Effect::Unsubscribe(peer, Arc::clone(topic)));
     }
 
     /// Sends a frame to every member of a topic, on all loops.
@@ -245,7 +245,7 @@ impl<'e> Effects<'e> {
     }
 
     fn request_publication(&mut self, publication: Publication, order: Order) {
-        let effects = &mut self.requested.effects;
+        let effects = &mut self.pending.effects;
         if let Some(Effect::Publish(route, last, last_order)) = effects.last_mut()
             && (*route, *last_order) == (self.route, order)
             && last.takes(&publication)
@@ -256,8 +256,8 @@ impl<'e> Effects<'e> {
     }
 
     /// Sends a letter to this service's instance on a loop, in the order of sending.
-    pub fn tell(&mut self, loop_index: u16, letter: Letter) {
-        self.requested.effects.push(Effect::Tell(self.route, loop_index, letter));
+    pub fn tell(&mut self, loop_index: u16, message: ServiceMessage) {
+        self.pending.effects.push(Effect::Tell(self.route, loop_index, message));
     }
 
     /// Closes a connection, after what was sent to it before. `reason` is cut to 123 bytes.
@@ -265,7 +265,7 @@ impl<'e> Effects<'e> {
         let request = CloseRequest { code, reason: reason.into() };
         match &mut self.current {
             Some(current) if current.peer == peer => current.outgoing.request_close(request),
-            _ => self.requested.effects.push(Effect::Close(peer, request)),
+            _ => self.pending.effects.push(Effect::Close(peer, request)),
         }
     }
 }

@@ -4,31 +4,31 @@
 //! Each event loop has its own instance of every service, made on that loop's thread, so a service
 //! needs no locks and need be neither `Send` nor `Sync`.
 
-mod arrival;
 mod broadcast;
+mod connect_request;
 mod echo;
 mod effects;
-mod letterbox;
 mod page;
 pub mod room;
 mod router;
+mod service_sender;
 mod tokens;
 
 use std::any::Any;
 use std::fmt;
 
-pub use arrival::Arrival;
 pub use broadcast::Broadcast;
+pub use connect_request::ConnectRequest;
 pub use echo::Echo;
-pub(crate) use effects::{CloseRequest, Effect, Publication, Requested};
+pub(crate) use effects::{CloseRequest, Effect, PendingEffects, Publication};
 pub use effects::{Effects, Message, Order};
-pub use letterbox::Letterbox;
 pub use page::{BuiltInPage, Page, PageReply};
 pub(crate) use router::Found;
 pub use router::{
     DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions, Handler, Route,
     RouteOptions, Router,
 };
+pub use service_sender::ServiceSender;
 
 pub use tokens::{TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups};
 
@@ -55,7 +55,7 @@ pub struct LoopSite {
 }
 
 /// Something that an instance of a service tells a sibling on another loop.
-pub type Letter = Box<dyn Any + Send>;
+pub type ServiceMessage = Box<dyn Any + Send>;
 
 impl fmt::Display for Peer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,8 +71,8 @@ impl fmt::Display for Peer {
 pub trait Service {
     /// The instance was made and will be called from now on. Whoever works for it on another thread
     /// answers through `letterbox`.
-    fn on_start(&mut self, letterbox: Letterbox) {
-        let _ = letterbox;
+    fn on_start(&mut self, service_sender: ServiceSender) {
+        let _ = service_sender;
     }
 
     /// Whether to let a connection in. The checks of RFC 6455 and of the route's origins have
@@ -83,12 +83,12 @@ pub trait Service {
     /// The [`Rejection`] to send instead of the upgrade.
     fn admit(
         &mut self,
-        arrival: &Arrival<'_>,
+        connect: &ConnectRequest<'_>,
         peer: Peer,
         effects: &mut Effects<'_>,
     ) -> Result<Admission, Rejection> {
-        let _ = (arrival, peer, effects);
-        Ok(Admission::Now(Welcome::default()))
+        let _ = (connect, peer, effects);
+        Ok(Admission::Now(Accept::default()))
     }
 
     /// A peer that was to be admitted later left, or its time ran out. A decision that comes all
@@ -122,8 +122,13 @@ pub trait Service {
     }
 
     /// A sibling on loop `from`, or this instance itself, sent a letter with [`Effects::tell`].
-    fn on_letter(&mut self, from: u16, letter: Letter, effects: &mut Effects<'_>) {
-        let _ = (from, letter, effects);
+    fn on_service_message(
+        &mut self,
+        from: u16,
+        message: ServiceMessage,
+        effects: &mut Effects<'_>,
+    ) {
+        let _ = (from, message, effects);
     }
 }
 
@@ -133,12 +138,12 @@ pub enum Admission {
     /// [`Effects::decide`] will say; the deadline of the handshake goes on.
     Later,
     /// At once.
-    Now(Welcome),
+    Now(Accept),
 }
 
 /// How a request is let in.
 #[derive(Clone, Debug, Default)]
-pub struct Welcome {
+pub struct Accept {
     /// Subprotocol to name in the reply instead of the route's first match; it must be one that
     /// the client offered.
     pub subprotocol: Option<Subprotocol>,

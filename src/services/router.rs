@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Letterbox, LoopSite, Page, Service};
+use super::{LoopSite, Page, Service, ServiceSender};
 use crate::config::SlowPolicy;
 use crate::http::{OriginRule, Path, Subprotocol};
 use crate::hub::Hub;
@@ -160,9 +160,9 @@ impl Router {
     }
 
     /// Begins: services learn where letters for them go, and `now` their ticks begin.
-    pub(crate) fn start(&mut self, now: Millis, letterbox: impl Fn(u8) -> Letterbox) {
+    pub(crate) fn start(&mut self, now: Millis, service_sender: impl Fn(u8) -> ServiceSender) {
         for (number, route) in (0..=u8::MAX).zip(&mut self.sockets) {
-            route.service.on_start(letterbox(number));
+            route.service.on_start(service_sender(number));
             if let Some(tick_ms) = route.service.tick_ms() {
                 self.ticks.push((number, tick_ms.max(1), now.plus(tick_ms.max(1))));
             }

@@ -1,6 +1,6 @@
 //! Login tokens: who may say what a name's token is, and how the answer comes back.
 
-use super::{Letterbox, Peer};
+use super::{Peer, ServiceSender};
 
 /// Looks tokens up somewhere else, such as in Redis, without holding up the loop that asks.
 pub trait TokenLookup: Send + Sync {
@@ -25,7 +25,7 @@ pub struct TokenInquiry {
     /// The token it shows.
     pub token: String,
     /// Where the answer goes.
-    pub answer_to: Letterbox,
+    pub answer_to: ServiceSender,
 }
 
 /// The answer to a [`TokenInquiry`], as a letter.

@@ -10,8 +10,8 @@ use crate::conn::{ConnSettings, Connections};
 use crate::metrics::{Counters, LoopMetrics};
 use crate::pool::{Lease, SharedBudget};
 use crate::reactor::{
-    Entrance, EventLoop, ListenerSettings, LoopCommand, LoopLinks, LoopSettings, Mailbox, Turn,
-    Wake,
+    EventLoop, ListenerProtocol, ListenerSettings, LoopCommand, LoopMailboxes, LoopSettings,
+    Mailbox, Turn, Wake,
 };
 use crate::services::{LoopSite, Route, Router};
 use crate::timer::{Clock, Millis};
@@ -28,7 +28,7 @@ pub struct ServerSettings {
     /// Bytes for carries and backlogs in all.
     pub pool_bytes_max: usize,
     /// Letters in one mailbox.
-    pub letters_max: usize,
+    pub items_max: usize,
     /// Letters that a loop handles in one turn.
     pub mail_per_turn: usize,
     /// The route that a second listener of each loop, for lines, leads to.
@@ -44,7 +44,7 @@ impl Default for ServerSettings {
             connections_max: 1000,
             refusals_max: 16,
             pool_bytes_max: 64 << 20,
-            letters_max: 64,
+            items_max: 64,
             mail_per_turn: 256,
             line_route: None,
             connections: ConnSettings { half_open_max: 250, ..ConnSettings::default() },
@@ -93,16 +93,16 @@ impl SimServer {
             .map(|_| {
                 wakes
                     .iter()
-                    .map(|wake| Arc::new(Mailbox::new(settings.letters_max, Arc::clone(wake))))
+                    .map(|wake| Arc::new(Mailbox::new(settings.items_max, Arc::clone(wake))))
                     .collect()
             })
             .collect();
         let all_counters: Vec<Arc<Counters>> = (0..count).map(|_| Arc::default()).collect();
         let loops = (0..count).map(|index| {
             let commands = Arc::new(Mailbox::new(8, Arc::clone(&wakes[index])));
-            let links = LoopLinks {
+            let mailboxes = LoopMailboxes {
                 commands: Arc::clone(&commands),
-                letters: Arc::new(Mailbox::new(settings.letters_max, Arc::clone(&wakes[index]))),
+                messages: Arc::new(Mailbox::new(settings.items_max, Arc::clone(&wakes[index]))),
                 incoming: (0..count)
                     .filter(|from| *from != index)
                     .map(|from| Arc::clone(&mail[from][index]))
@@ -117,12 +117,12 @@ impl SimServer {
             let clock = network.clock();
             let router = Router::new(routes, site);
             let line = settings.line_route.and_then(|path| Router::number_of(routes, path));
-            let entrances: Vec<_> =
-                [Entrance::Http].into_iter().chain(line.map(Entrance::Line)).collect();
+            let line = line.map(ListenerProtocol::Line);
+            let protocols: Vec<_> = [ListenerProtocol::Http].into_iter().chain(line).collect();
             let event_loop = EventLoop::new(
-                network.poller(entrances.len()),
+                network.poller(protocols.len()),
                 clock.clone(),
-                loop_settings(settings, entrances),
+                loop_settings(settings, protocols),
                 Connections::new(
                     site,
                     settings.connections.clone(),
@@ -132,7 +132,7 @@ impl SimServer {
                     clock.now(),
                 ),
                 LoopMetrics { counters, ..LoopMetrics::default() },
-                links,
+                mailboxes,
                 Lease::new(connections.clone(), 0),
             );
             let wakes_at = Some(clock.now());
@@ -245,10 +245,10 @@ impl SimServer {
     }
 }
 
-fn loop_settings(settings: &ServerSettings, entrances: Vec<Entrance>) -> LoopSettings {
+fn loop_settings(settings: &ServerSettings, protocols: Vec<ListenerProtocol>) -> LoopSettings {
     LoopSettings {
         listeners: ListenerSettings {
-            entrances,
+            protocols,
             accepts_per_turn: 64,
             refusals_max: settings.refusals_max,
             accept_pause_ms: 50,
@@ -257,6 +257,6 @@ fn loop_settings(settings: &ServerSettings, entrances: Vec<Entrance>) -> LoopSet
         timers_per_turn: 256,
         flushes_per_turn: 64,
         reaps_per_turn: 32,
-        outbox_letters_max: settings.letters_max,
+        outbox_items_max: settings.items_max,
     }
 }

@@ -127,7 +127,7 @@ impl EncodedFrame {
     /// Several frames, or lines, behind each other: one piece of output, which is not joined with
     /// others.
     #[must_use]
-    pub(crate) fn in_a_row<'f>(frames: impl Iterator<Item = &'f Self> + Clone) -> Self {
+    pub(crate) fn batch<'f>(frames: impl Iterator<Item = &'f Self> + Clone) -> Self {
         let total = frames.clone().map(|frame| frame.bytes.len()).sum();
         let mut bytes = Vec::with_capacity(total);
         for frame in frames {

@@ -7,7 +7,7 @@ use tidegate::control::{ControlThread, RedisSettings, RedisTokens, RedisUrl};
 use tidegate::key::ConnKey;
 use tidegate::metrics::ControlCounters;
 use tidegate::services::{
-    Letterbox, Peer, TokenAnswer, TokenInquiry, TokenLookup as _, TokenVerdict, TooManyLookups,
+    Peer, ServiceSender, TokenAnswer, TokenInquiry, TokenLookup as _, TokenVerdict, TooManyLookups,
 };
 
 use crate::patience::PATIENCE;
@@ -17,7 +17,7 @@ use crate::patience::PATIENCE;
 pub(crate) struct Asking {
     tokens: RedisTokens,
     answers: Receiver<TokenAnswer>,
-    answer_to: Letterbox,
+    answer_to: ServiceSender,
     control: ControlThread,
 }
 
@@ -31,7 +31,7 @@ impl Asking {
         let control = ControlThread::start().unwrap();
         let tokens = control.redis_tokens(settings);
         let (sender, answers) = mpsc::channel();
-        Self { tokens, answers, answer_to: letterbox(sender), control }
+        Self { tokens, answers, answer_to: service_sender(sender), control }
     }
 
     /// Asks for peer 0 and waits for the answer.
@@ -52,7 +52,7 @@ impl Asking {
         index: u32,
         name: &str,
         token: &str,
-        answer_to: Letterbox,
+        answer_to: ServiceSender,
     ) -> Result<(), TooManyLookups> {
         let (name, token) = (name.to_owned(), token.to_owned());
         self.tokens.ask(TokenInquiry { peer: peer(index), name, token, answer_to })
@@ -96,8 +96,8 @@ pub(crate) fn peer(index: u32) -> Peer {
     Peer { loop_index: 1, key: ConnKey { index, generation: 7 } }
 }
 
-fn letterbox(answers: Sender<TokenAnswer>) -> Letterbox {
-    Letterbox::new(Arc::new(move |letter| {
-        answers.send(*letter.downcast().expect("a letter is an answer")).is_ok()
+fn service_sender(answers: Sender<TokenAnswer>) -> ServiceSender {
+    ServiceSender::new(Arc::new(move |message| {
+        answers.send(*message.downcast().expect("a message is an answer")).is_ok()
     }))
 }

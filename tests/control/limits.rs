@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidegate::control::{ControlThread, RedisSettings};
 use tidegate::services::TokenVerdict::Wrong;
-use tidegate::services::{Letterbox, TooManyLookups};
+use tidegate::services::{ServiceSender, TooManyLookups};
 
 use crate::asking::{Asking, peer, settings};
 use crate::patience::until;
@@ -58,7 +58,7 @@ fn a_cancelled_look_up_gets_no_answer_and_leaves_its_place() {
 fn an_answer_that_the_mailbox_has_no_room_for_is_counted() {
     let Some(redis) = RedisServer::start() else { return };
     let asking = Asking::at(&redis.url());
-    asking.ask_for(0, "anna", "t0ken", Letterbox::new(Arc::new(|_| false))).unwrap();
+    asking.ask_for(0, "anna", "t0ken", ServiceSender::new(Arc::new(|_| false))).unwrap();
     until("the answer is lost", || (asking.counters().answers_lost.value() == 1).then_some(()));
     assert_eq!(asking.counters().lookups_wrong.value(), 1);
 }
@@ -82,7 +82,7 @@ fn asking_after_the_end_harms_nobody() {
     let tokens = control.redis_tokens(RedisSettings { lookups_max: 1, ..settings });
     control.stop();
     for index in 0..3 {
-        let answer_to = Letterbox::new(Arc::new(|_| panic!("there is nobody to answer")));
+        let answer_to = ServiceSender::new(Arc::new(|_| panic!("there is nobody to answer")));
         let (name, token) = ("anna".to_owned(), "t0ken".to_owned());
         // Its place is free again: it was dropped at once.
         tokens.ask(TokenInquiry { peer: peer(index), name, token, answer_to }).unwrap();

@@ -63,13 +63,13 @@ impl Client {
         self.connection.is_closed_by_server()
     }
 
-    /// Fails unless the data frames heard carry these payloads, in this order, and no others.
+    /// Fails unless the data frames heard partial-read buffer these payloads, in this order, and no others.
     pub(crate) fn assert_heard<P: AsRef<[u8]>>(&self, expected: &[P]) {
         self.assert_heard_first(expected);
         assert_eq!(self.heard.data().len(), expected.len(), "messages");
     }
 
-    /// Fails unless the data frames heard carry the first of these payloads.
+    /// Fails unless the data frames heard partial-read buffer the first of these payloads.
     pub(crate) fn assert_heard_first<P: AsRef<[u8]>>(&self, expected: &[P]) {
         for (serial, frame) in self.heard.data().iter().enumerate() {
             let expected = expected.get(serial).map_or(&[][..], AsRef::as_ref);

@@ -17,8 +17,8 @@
 mod add_service;
 
 mod actor;
+mod checker;
 mod client;
-mod judge;
 mod plan;
 mod rooms;
 mod scenarios;

@@ -5,7 +5,7 @@ use tidegate::conn::ConnSettings;
 use tidegate::services::DeflateOptions;
 use tidegate::sim::{Faults, Random, ServerSettings};
 
-use crate::judge::Weather;
+use crate::checker::Disturbances;
 use crate::script::Bounds;
 use crate::world::Setup;
 
@@ -19,7 +19,7 @@ pub(crate) struct Plan {
     pub(crate) steps: usize,
     pub(crate) runs_out_of_descriptors: bool,
     pub(crate) end: Ending,
-    pub(crate) weather: Weather,
+    pub(crate) disturbances: Disturbances,
 }
 
 /// How the run ends.
@@ -58,7 +58,7 @@ impl Plan {
             connections_max: if places_scarce { 2 + random.below(12) } else { 1_000 },
             refusals_max: 1 + random.below(8),
             pool_bytes_max: if memory_scarce { 4_096 << random.below(9) } else { 64 << 20 },
-            letters_max: pick(random, &[1, 8, 64]),
+            items_max: pick(random, &[1, 8, 64]),
             mail_per_turn: pick(random, &[16, 256]),
             line_route: None,
             connections,
@@ -100,7 +100,7 @@ impl Plan {
             steps: 40 + random.below(120),
             runs_out_of_descriptors: places_scarce && random.percent(50),
             end: [Ending::Empty, Ending::Drained, Ending::CutShort][random.below(3)],
-            weather: Weather { places_scarce, memory_scarce, ..Weather::default() },
+            disturbances: Disturbances { places_scarce, memory_scarce, ..Disturbances::default() },
         }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidegate::http::Rejection;
 use tidegate::services::{
-    Admission, Arrival, CloseReason, Effects, Letter, Letterbox, LoopSite, Message, Peer, Service,
-    Welcome,
+    Accept, Admission, CloseReason, ConnectRequest, Effects, LoopSite, Message, Peer, Service,
+    ServiceMessage, ServiceSender,
 };
 use tidegate::ws::{CloseCode, EncodedFrame};
 
@@ -65,7 +65,7 @@ impl<S> Watched<S> {
 impl<S: Service> Service for Watched<S> {
     fn admit(
         &mut self,
-        arrival: &Arrival<'_>,
+        arrival: &ConnectRequest<'_>,
         peer: Peer,
         effects: &mut Effects<'_>,
     ) -> Result<Admission, Rejection> {
@@ -83,12 +83,17 @@ impl<S: Service> Service for Watched<S> {
         self.service.on_cancel(peer, effects);
     }
 
-    fn on_letter(&mut self, from: u16, letter: Letter, effects: &mut Effects<'_>) {
-        self.service.on_letter(from, letter, effects);
+    fn on_service_message(
+        &mut self,
+        from: u16,
+        message: ServiceMessage,
+        effects: &mut Effects<'_>,
+    ) {
+        self.service.on_service_message(from, message, effects);
     }
 
-    fn on_start(&mut self, letterbox: Letterbox) {
-        self.service.on_start(letterbox);
+    fn on_start(&mut self, service_sender: ServiceSender) {
+        self.service.on_start(service_sender);
     }
 
     fn tick_ms(&self) -> Option<u64> {
@@ -264,7 +269,7 @@ impl Gatekeeper {
 impl Service for Gatekeeper {
     fn admit(
         &mut self,
-        arrival: &Arrival<'_>,
+        arrival: &ConnectRequest<'_>,
         peer: Peer,
         effects: &mut Effects<'_>,
     ) -> Result<Admission, Rejection> {
@@ -282,21 +287,21 @@ impl Service for Gatekeeper {
         }
     }
 
-    fn on_letter(&mut self, _: u16, letter: Letter, effects: &mut Effects<'_>) {
-        match *letter.downcast::<Inquiry>().unwrap() {
+    fn on_service_message(&mut self, _: u16, message: ServiceMessage, effects: &mut Effects<'_>) {
+        match *message.downcast::<Inquiry>().unwrap() {
             Inquiry::About(peer, query) => match query.as_str() {
-                "yes" => effects.decide(peer, Ok(Welcome::default())),
+                "yes" => effects.decide(peer, Ok(Accept::default())),
                 "no" => effects.decide(peer, Err(Rejection::forbidden("not you"))),
                 _ => self.waiting.push(peer),
             },
             Inquiry::DecideOne => {
                 if let Some(peer) = self.waiting.pop() {
-                    effects.decide(peer, Ok(Welcome::default()));
+                    effects.decide(peer, Ok(Accept::default()));
                 }
             }
             Inquiry::DecideAll => {
                 for peer in self.waiting.drain(..) {
-                    effects.decide(peer, Ok(Welcome::default()));
+                    effects.decide(peer, Ok(Accept::default()));
                 }
             }
         }
@@ -320,9 +325,14 @@ impl Service for Narcissus {
         effects.tell(self.site.index, Box::new(()));
     }
 
-    fn on_letter(&mut self, from: u16, letter: Letter, effects: &mut Effects<'_>) {
+    fn on_service_message(
+        &mut self,
+        from: u16,
+        message: ServiceMessage,
+        effects: &mut Effects<'_>,
+    ) {
         self.journal.entries().self_letters += 1;
-        effects.tell(from, letter);
+        effects.tell(from, message);
     }
 }
 

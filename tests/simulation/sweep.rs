@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tidegate::sim::Random;
 
 use crate::actor::{Actor, Pace};
+use crate::checker::{Disturbances, checker, judge_deliveries};
 use crate::client::Client;
-use crate::judge::{Weather, judge, judge_deliveries};
 use crate::plan::{Ending, Plan};
 use crate::script::Script;
 use crate::world::World;
@@ -56,7 +56,7 @@ impl Run {
             }
             Ending::CutShort => self.drain()?,
         }
-        self.judge()?;
+        self.checker()?;
         Ok(self.trace.finish())
     }
 
@@ -189,7 +189,7 @@ impl Run {
 
     /// In a calm run nobody is dropped, refused or kept waiting for want of anything.
     fn check_calm(&self) -> Result<(), String> {
-        let Weather { places_scarce, memory_scarce, .. } = self.plan.weather;
+        let Disturbances { places_scarce, memory_scarce, .. } = self.plan.disturbances;
         let any_dawdles = self.actors.iter().any(|actor| actor.dawdles);
         let scarce = [
             (places_scarce || memory_scarce, "refused_at_limit"),
@@ -211,7 +211,7 @@ impl Run {
     fn check_deliveries(&self) -> Result<(), String> {
         let entries = self.world.journal.entries();
         let is_certain = |actor: &&Actor| {
-            actor.pace == Pace::Prompt && !actor.has_left && !self.plan.weather.pushes_lost
+            actor.pace == Pace::Prompt && !actor.has_left && !self.plan.disturbances.pushes_lost
         };
         for actor in self.actors.iter().filter(is_certain) {
             judge_deliveries(actor, &entries)
@@ -245,8 +245,8 @@ impl Run {
     /// The server tells everyone to go and ends in time.
     fn drain(&mut self) -> Result<(), String> {
         self.note_losses();
-        self.plan.weather.drained = true;
-        self.plan.weather.cut_short = self.plan.end == Ending::CutShort;
+        self.plan.disturbances.drained = true;
+        self.plan.disturbances.cut_short = self.plan.end == Ending::CutShort;
         let is_paced = self.random.percent(50);
         self.log(|| format!("drain, paced: {is_paced}"));
         self.world.drain(DRAIN_MS, is_paced);
@@ -274,13 +274,13 @@ impl Run {
     /// Whether the policy has dropped pushes so far.
     fn note_losses(&mut self) {
         let lost = ["pushes_dropped", "closed_slow"].map(|name| self.world.counter(name));
-        self.plan.weather.pushes_lost = lost != [0, 0];
+        self.plan.disturbances.pushes_lost = lost != [0, 0];
     }
 
-    fn judge(&self) -> Result<(), String> {
+    fn checker(&self) -> Result<(), String> {
         let entries = self.world.journal.entries();
         for (index, actor) in self.actors.iter().enumerate() {
-            judge(actor, self.plan.weather, &entries)
+            checker(actor, self.plan.disturbances, &entries)
                 .map_err(|error| format!("client {index}: {error}: {}", actor.brief()))?;
         }
         Ok(())

@@ -4,7 +4,7 @@ use toml::{Table, Value};
 
 use super::*;
 use crate::config::{
-    Config, Granted, Listener, NameKind, Origins, RoomOptions, Route, RouteDeflate, Secret,
+    Config, Listener, MachineLimits, NameKind, Origins, RoomOptions, Route, RouteDeflate, Secret,
     ServiceKind, Token,
 };
 use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
@@ -146,7 +146,7 @@ fn the_largest_backlog_fits_the_counter_of_a_connection() {
     config.limits.message_bytes_max = max("limits.message_bytes_max");
     config.limits.backlog_high_bytes = max("limits.backlog_high_bytes");
     config.limits.backlog_hard_bytes = max("limits.backlog_hard_bytes");
-    let limits = config.effective(Granted { descriptors: 1024, cores: 1 }).limits;
+    let limits = config.resolve(MachineLimits { descriptors: 1024, cores: 1 }).limits;
     // Replies until reading stops: nearly the high mark waits, and then all of a read buffer may be
     // sent back.
     let buffer = limits.message_bytes_largest + CLIENT_CONTROL_FRAME_BYTES_MAX;

@@ -6,20 +6,20 @@ use redis::RedisError;
 use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 
-use super::link::{Connection, Gone, Link};
+use super::redis_connection::{CheckedConnection, Gone, RedisConnection};
 use super::{RedisSettings, commands};
 use crate::services::TokenVerdict;
 
 /// What look-ups need.
 #[derive(Debug)]
 pub(super) struct Lookup {
-    link: Link,
+    redis: RedisConnection,
     settings: RedisSettings,
 }
 
 impl Lookup {
-    pub(super) fn new(link: Link, settings: RedisSettings) -> Self {
-        Self { link, settings }
+    pub(super) fn new(redis: RedisConnection, settings: RedisSettings) -> Self {
+        Self { redis, settings }
     }
 
     /// Whether `token` is the one of `name`, within `lookup_ms`.
@@ -31,7 +31,7 @@ impl Lookup {
             Ok(Err(Gone)) => TokenVerdict::Unavailable,
             Err(_) => {
                 if let Some(number) = asked_on {
-                    self.link.failed(number, &self.settings.late());
+                    self.redis.failed(number, &self.settings.late());
                 }
                 TokenVerdict::Unavailable
             }
@@ -62,17 +62,17 @@ impl Lookup {
         &self,
         key: &str,
         asked_on: &mut Option<u64>,
-    ) -> Result<(Connection, Option<Vec<u8>>), Gone> {
+    ) -> Result<(CheckedConnection, Option<Vec<u8>>), Gone> {
         let mut lost = 0;
         loop {
-            let mut connection = self.link.connection(lost).await?;
+            let mut connection = self.redis.connection(lost).await?;
             *asked_on = Some(connection.number);
             match commands::stored(&mut connection.redis, key).await {
                 Ok(stored) => return Ok((connection, stored)),
                 // Redis was started again, or closed what lay idle, which shows only now.
                 Err(error) if lost == 0 && error.is_connection_dropped() => {
                     lost = connection.number;
-                    self.link.closed(lost);
+                    self.redis.closed(lost);
                 }
                 Err(error) => return Err(self.fail(connection.number, &error)),
             }
@@ -80,7 +80,7 @@ impl Lookup {
     }
 
     fn fail(&self, number: u64, error: &RedisError) -> Gone {
-        self.link.failed(number, error);
+        self.redis.failed(number, error);
         Gone
     }
 }

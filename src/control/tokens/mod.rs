@@ -1,23 +1,23 @@
 //! Token look-ups in Redis: the token of NAME is kept at the key `ChatroomToken<NAME>`.
 
 mod commands;
-mod link;
 mod lookup;
 mod notices;
-mod places;
+mod permits;
+mod redis_connection;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use self::link::Link;
 use self::lookup::Lookup;
-use self::places::Places;
+use self::permits::Permits;
+use self::redis_connection::RedisConnection;
 use super::RedisUrl;
 use crate::metrics::ControlCounters;
 use crate::services::{
-    Letterbox, Peer, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups,
+    Peer, ServiceSender, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups,
 };
 
 /// How tokens are looked up.
@@ -62,7 +62,7 @@ impl RedisSettings {
 #[derive(Debug)]
 pub struct RedisTokens {
     tasks: Handle,
-    places: Arc<Places>,
+    permits: Arc<Permits>,
     lookup: Arc<Lookup>,
     counters: Arc<ControlCounters>,
 }
@@ -73,11 +73,11 @@ impl RedisTokens {
         settings: RedisSettings,
         counters: Arc<ControlCounters>,
     ) -> Self {
-        let link = Link::start(tasks, &settings);
+        let redis = RedisConnection::start(tasks, &settings);
         Self {
             tasks: tasks.clone(),
-            places: Arc::new(Places::new(settings.lookups_max)),
-            lookup: Arc::new(Lookup::new(link, settings)),
+            permits: Arc::new(Permits::new(settings.lookups_max)),
+            lookup: Arc::new(Lookup::new(redis, settings)),
             counters,
         }
     }
@@ -88,31 +88,31 @@ impl TokenLookup for RedisTokens {
         let TokenInquiry { peer, name, token, answer_to } = inquiry;
         // A peer waits for one answer.
         self.cancel(peer);
-        let Some(place) = self.places.take(peer) else {
+        let Some(permit) = self.permits.take(peer) else {
             self.counters.lookups_refused.add(1);
             return Err(TooManyLookups);
         };
         self.counters.lookups.add(1);
-        let serial = place.serial();
+        let serial = permit.serial();
         let (lookup, counters) = (Arc::clone(&self.lookup), Arc::clone(&self.counters));
         let task = self.tasks.spawn(async move {
             let verdict = lookup.verdict(&name, &token).await;
-            if place.leave() {
+            if permit.leave() {
                 answer(&counters, &answer_to, TokenAnswer { peer, verdict });
             }
         });
-        self.places.occupy(peer, serial, task.abort_handle());
+        self.permits.occupy(peer, serial, task.abort_handle());
         Ok(())
     }
 
     fn cancel(&self, peer: Peer) {
-        if self.places.cancel(peer) {
+        if self.permits.cancel(peer) {
             self.counters.lookups_cancelled.add(1);
         }
     }
 }
 
-fn answer(counters: &ControlCounters, answer_to: &Letterbox, answer: TokenAnswer) {
+fn answer(counters: &ControlCounters, answer_to: &ServiceSender, answer: TokenAnswer) {
     match answer.verdict {
         TokenVerdict::Right => counters.lookups_right.add(1),
         TokenVerdict::Wrong => counters.lookups_wrong.add(1),

@@ -146,7 +146,7 @@ mod tests {
                 };
                 let id = backlog.share(frame);
                 backlog.push_frame(&mut queue, id, Tick(0));
-                backlog.settle(id);
+                backlog.release(id);
             }
             let messages = payloads(&wire);
             prop_assert!(messages.len() <= pushed.len());
@@ -164,7 +164,7 @@ mod tests {
         for text in ["one", "two", "three"] {
             let id = backlog.share(EncodedFrame::joinable_text(text));
             backlog.push_frame(&mut queue, id, Tick(0));
-            backlog.settle(id);
+            backlog.release(id);
         }
         backlog.consume(&mut queue, 1, &mut buffers, Tick(0));
         backlog.join(&mut queue, &mut buffers, Millis(0));

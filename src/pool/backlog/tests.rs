@@ -77,7 +77,7 @@ proptest! {
                     naive.extend(frame.as_bytes());
                     let id = backlog.share(frame);
                     backlog.push_frame(queue, id, Tick(0));
-                    backlog.settle(id);
+                    backlog.release(id);
                 }
                 Step::Row(payloads) => {
                     let frames: Vec<_> =
@@ -86,9 +86,9 @@ proptest! {
                         naive.extend(frame.as_bytes());
                         frame_ends.push(*written + naive.len());
                     }
-                    let id = backlog.share_in_a_row(EncodedFrame::in_a_row(frames.iter()), ends(&frames));
+                    let id = backlog.share_batch(EncodedFrame::batch(frames.iter()), ends(&frames));
                     backlog.push_frame(queue, id, Tick(0));
-                    backlog.settle(id);
+                    backlog.release(id);
                 }
                 Step::Write(bytes) => {
                     let bytes = bytes.min(gathered(&backlog, queue).len());
@@ -134,14 +134,14 @@ fn a_shared_frame_is_kept_once() {
     for queue in &mut queues {
         backlog.push_frame(queue, id, Tick(0));
     }
-    backlog.settle(id);
+    backlog.release(id);
     assert_eq!(backlog.counts(), [100, 0, 1]);
     for queue in &mut queues {
         backlog.clear(queue, &mut buffers);
     }
     assert_eq!(backlog.counts(), [0, 0, 0]);
     let unwanted = backlog.share(EncodedFrame::text("nobody"));
-    backlog.settle(unwanted);
+    backlog.release(unwanted);
     assert_eq!(backlog.counts(), [0, 0, 0]);
 }
 
@@ -154,7 +154,7 @@ fn the_rest_of_a_short_write_is_never_discarded() {
     for text in ["old", "older"] {
         let id = backlog.share(EncodedFrame::text(text));
         backlog.push_frame(&mut queue, id, Tick(0));
-        backlog.settle(id);
+        backlog.release(id);
     }
     backlog.push_copy(&mut queue, b"reply", false, &mut buffers, Millis(0)).unwrap();
     backlog.discard_unstarted_frames(&mut queue, &mut buffers);
@@ -178,7 +178,7 @@ fn empty_lines_are_messages_too() {
         assert!(!backlog.holds(&queue, count));
         let id = backlog.share(EncodedFrame::text("").to_line().unwrap());
         backlog.push_frame(&mut queue, id, Tick(0));
-        backlog.settle(id);
+        backlog.release(id);
         assert!(backlog.holds(&queue, count));
     }
     backlog.clear(&mut queue, &mut buffers);
@@ -189,13 +189,13 @@ fn messages_in_a_row_count_one_by_one_and_only_the_begun_one_outlives_a_discard(
     let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
     let mut backlog = Backlog::default();
     let frames = ["one", "two", "three"].map(EncodedFrame::text);
-    let id = backlog.share_in_a_row(EncodedFrame::in_a_row(frames.iter()), ends(&frames));
+    let id = backlog.share_batch(EncodedFrame::batch(frames.iter()), ends(&frames));
     let mut queues = [OutQueue::default(); 2];
     for queue in &mut queues {
         backlog.push_frame(queue, id, Tick(0));
         assert!(backlog.holds(queue, 3) && !backlog.holds(queue, 4));
     }
-    backlog.settle(id);
+    backlog.release(id);
     let [queue, other] = &mut queues;
     backlog.consume(queue, 5, &mut buffers, Tick(0));
     assert!(backlog.holds(queue, 2) && !backlog.holds(queue, 3), "the first is out");
@@ -216,9 +216,9 @@ fn a_socket_that_stopped_between_messages_of_a_row_has_begun_none() {
     let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
     let (mut backlog, mut queue) = (Backlog::default(), OutQueue::default());
     let frames = ["one", "two", "three"].map(EncodedFrame::text);
-    let id = backlog.share_in_a_row(EncodedFrame::in_a_row(frames.iter()), ends(&frames));
+    let id = backlog.share_batch(EncodedFrame::batch(frames.iter()), ends(&frames));
     backlog.push_frame(&mut queue, id, Tick(0));
-    backlog.settle(id);
+    backlog.release(id);
     backlog.push_copy(&mut queue, b"reply", false, &mut buffers, Millis(0)).unwrap();
     backlog.consume(&mut queue, 5, &mut buffers, Tick(0));
     backlog.discard_unstarted_frames(&mut queue, &mut buffers);

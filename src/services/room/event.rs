@@ -42,7 +42,7 @@ pub(super) enum ServerEvent<'a> {
     },
     /// Who is there, and who the receiver is.
     #[serde(rename = "members")]
-    Welcome {
+    Accept {
         room: &'a str,
         name: Option<&'a str>,
         count: usize,
@@ -96,11 +96,11 @@ mod tests {
         let (room, names) = ("lobby", vec!["alice", "bob"]);
         for (event, json) in [
             (
-                ServerEvent::Welcome { room, name: Some("bob"), count: 2, names: names.clone() },
+                ServerEvent::Accept { room, name: Some("bob"), count: 2, names: names.clone() },
                 r#"{"type":"members","room":"lobby","name":"bob","count":2,"names":["alice","bob"]}"#,
             ),
             (
-                ServerEvent::Welcome { room, name: None, count: 1, names: vec![] },
+                ServerEvent::Accept { room, name: None, count: 1, names: vec![] },
                 r#"{"type":"members","room":"lobby","name":null,"count":1,"names":[]}"#,
             ),
             (

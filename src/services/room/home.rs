@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::broadcast_line;
 use super::event::ServerEvent;
-use super::letter::{Deed, ToClaimant, ToHome};
-use super::place::{Form, Place, shrink_if_sparse};
+use super::home_message::{RoomAction, ToClaimant, ToHome};
+use super::room_ref::{ClientFormat, RoomRef, shrink_if_sparse};
 use super::roster::{Change, Roster};
 use super::settings::{Logins, RoomSettings};
-use super::speech;
 use crate::services::{Effects, Order, Peer};
 use crate::ws::CloseCode;
 
@@ -25,7 +25,7 @@ pub(super) struct Home {
 
 #[derive(Debug)]
 struct RoomAtHome {
-    place: Arc<Place>,
+    place: Arc<RoomRef>,
     members: HashMap<Peer, Member>,
     roster: Roster,
     event_members: usize,
@@ -35,7 +35,7 @@ struct RoomAtHome {
 struct Member {
     /// It holds this name as long as it is a member.
     name: Option<Arc<str>>,
-    form: Form,
+    format: ClientFormat,
 }
 
 impl Home {
@@ -45,26 +45,26 @@ impl Home {
 
     /// A connection did something. Whoever was replaced is no member any more: what it said after
     /// that, its late goodbye above all, concerns nobody.
-    pub(super) fn on_deed(&mut self, letter: ToHome, effects: &mut Effects<'_>) {
-        let ToHome { place, peer, deed } = letter;
-        if matches!(deed, Deed::Claim { .. } | Deed::Enter { .. }) {
+    pub(super) fn on_action(&mut self, message: ToHome, effects: &mut Effects<'_>) {
+        let ToHome { place, peer, action } = message;
+        if matches!(action, RoomAction::Claim { .. } | RoomAction::Enter { .. }) {
             let room = self.rooms.entry(Arc::clone(&place.room));
             room.or_insert_with(|| RoomAtHome::new(Arc::clone(&place)));
         }
         let Some(room) = self.rooms.get_mut(&place.room) else { return };
-        match deed {
-            Deed::Claim { name, form } => {
-                room.enter(&self.settings, peer, Some(&name), form, effects);
+        match action {
+            RoomAction::Claim { name, format } => {
+                room.enter(&self.settings, peer, Some(&name), format, effects);
                 effects.tell(peer.loop_index, Box::new(ToClaimant::Granted(peer)));
             }
-            Deed::Enter { name, form } => {
-                room.enter(&self.settings, peer, name.as_ref(), form, effects);
+            RoomAction::Enter { name, format } => {
+                room.enter(&self.settings, peer, name.as_ref(), format, effects);
                 room.open(&self.settings, peer, effects);
             }
-            Deed::Open => room.open(&self.settings, peer, effects),
-            Deed::Name(name) => room.name(&self.settings, peer, &name, effects),
-            Deed::Say(text) => room.say(&self.settings, peer, &text, effects),
-            Deed::Leave => {
+            RoomAction::Open => room.open(&self.settings, peer, effects),
+            RoomAction::Name(name) => room.name(&self.settings, peer, &name, effects),
+            RoomAction::Say(text) => room.say(&self.settings, peer, &text, effects),
+            RoomAction::Leave => {
                 room.leave(peer, effects);
                 if room.members.is_empty() {
                     self.rooms.remove(&place.room);
@@ -76,7 +76,7 @@ impl Home {
 }
 
 impl RoomAtHome {
-    fn new(place: Arc<Place>) -> Self {
+    fn new(place: Arc<RoomRef>) -> Self {
         let (members, roster) = (HashMap::new(), Roster::new());
         Self { place, members, roster, event_members: 0 }
     }
@@ -86,11 +86,11 @@ impl RoomAtHome {
         settings: &RoomSettings,
         peer: Peer,
         name: Option<&Arc<str>>,
-        form: Form,
+        format: ClientFormat,
         effects: &mut Effects<'_>,
     ) {
-        self.members.insert(peer, Member { name: None, form });
-        self.event_members += usize::from(form == Form::Events);
+        self.members.insert(peer, Member { name: None, format });
+        self.event_members += usize::from(format == ClientFormat::Events);
         self.roster.add();
         match name {
             None => self.tell(Change::Count, peer, effects),
@@ -107,9 +107,10 @@ impl RoomAtHome {
     /// and nothing comes between on the way.
     fn open(&self, settings: &RoomSettings, peer: Peer, effects: &mut Effects<'_>) {
         self.welcome(peer, effects);
-        let has_events = self.members.get(&peer).is_some_and(|own| own.form == Form::Events);
+        let has_events =
+            self.members.get(&peer).is_some_and(|own| own.format == ClientFormat::Events);
         if settings.order == Order::Topic && has_events {
-            effects.subscribe(peer, self.place.topic(Form::Events));
+            effects.subscribe(peer, self.place.topic(ClientFormat::Events));
         }
     }
 
@@ -136,9 +137,9 @@ impl RoomAtHome {
         let Some(Member { name: Some(name), .. }) = self.members.get(&peer) else { return };
         log::trace!("room {}: {name} ({peer}) said {} bytes", self.place.room, text.len());
         // Lines always: whoever reads them hears before it is known here.
-        let events = (self.event_members > 0).then_some(Form::Events);
-        let forms = [Form::Lines].into_iter().chain(events);
-        speech::publish(settings, &self.place, forms, (peer, name), text, effects);
+        let events = (self.event_members > 0).then_some(ClientFormat::Events);
+        let formats = [ClientFormat::Lines].into_iter().chain(events);
+        broadcast_line::publish(settings, &self.place, formats, (peer, name), text, effects);
     }
 
     fn leave(&mut self, peer: Peer, effects: &mut Effects<'_>) {
@@ -176,9 +177,9 @@ impl RoomAtHome {
     fn remove(&mut self, peer: Peer) -> Option<Member> {
         let member = self.members.remove(&peer)?;
         shrink_if_sparse(&mut self.members);
-        self.event_members -= usize::from(member.form == Form::Events);
+        self.event_members -= usize::from(member.format == ClientFormat::Events);
         if let Some(name) = &member.name {
-            self.roster.give_up_name(name);
+            self.roster.release_name(name);
         }
         self.roster.subtract();
         Some(member)
@@ -186,17 +187,19 @@ impl RoomAtHome {
 
     /// Tells the others what `peer` did, those who want to know.
     fn tell(&mut self, change: Change<'_>, peer: Peer, effects: &mut Effects<'_>) {
-        let news = self.roster.news(&self.place.room, change);
-        if let Some(news) = news.filter(|_| self.event_members > 0) {
-            let topic = self.place.topic(Form::Events);
-            effects.publish_except(peer, topic, news.to_frame(), Order::Sender);
+        let presence_event = self.roster.presence_event(&self.place.room, change);
+        if let Some(presence_event) = presence_event.filter(|_| self.event_members > 0) {
+            let topic = self.place.topic(ClientFormat::Events);
+            effects.publish_except(peer, topic, presence_event.to_frame(), Order::Sender);
         }
     }
 
     /// Tells a member who is there, if it wants to know.
     fn welcome(&self, peer: Peer, effects: &mut Effects<'_>) {
-        let Some(Member { name, form: Form::Events }) = self.members.get(&peer) else { return };
-        let welcome = ServerEvent::Welcome {
+        let Some(Member { name, format: ClientFormat::Events }) = self.members.get(&peer) else {
+            return;
+        };
+        let welcome = ServerEvent::Accept {
             room: &self.place.room,
             name: name.as_deref(),
             count: self.roster.count(),

@@ -5,11 +5,11 @@ use thiserror::Error;
 /// A template with `{message}` once and `{name}` at most once, such as `{name}: {message}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineFormat {
-    pieces: Vec<Piece>,
+    parts: Vec<TemplatePart>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+enum TemplatePart {
     Literal(Box<str>),
     Message,
     Name,
@@ -26,7 +26,13 @@ pub struct InvalidLineFormat;
 impl Default for LineFormat {
     /// `{name}: {message}`
     fn default() -> Self {
-        Self { pieces: vec![Piece::Name, Piece::Literal(": ".into()), Piece::Message] }
+        Self {
+            parts: vec![
+                TemplatePart::Name,
+                TemplatePart::Literal(": ".into()),
+                TemplatePart::Message,
+            ],
+        }
     }
 }
 
@@ -56,33 +62,33 @@ impl LineFormat {
         {
             return Err(InvalidLineFormat);
         }
-        let mut pieces = Vec::new();
+        let mut parts = Vec::new();
         let mut rest = template;
         while !rest.is_empty() {
-            let (piece, length) = if rest.starts_with("{message}") {
-                (Piece::Message, "{message}".len())
+            let (part, length) = if rest.starts_with("{message}") {
+                (TemplatePart::Message, "{message}".len())
             } else if rest.starts_with("{name}") {
-                (Piece::Name, "{name}".len())
+                (TemplatePart::Name, "{name}".len())
             } else {
                 let ends = ["{message}", "{name}"].into_iter().filter_map(|mark| rest.find(mark));
                 let length = ends.min().unwrap_or(rest.len());
-                (Piece::Literal(rest[..length].into()), length)
+                (TemplatePart::Literal(rest[..length].into()), length)
             };
-            pieces.push(piece);
+            parts.push(part);
             rest = &rest[length..];
         }
-        Ok(Self { pieces })
+        Ok(Self { parts })
     }
 
     /// The line for a message.
     #[must_use]
     pub fn line(&self, name: &str, message: &str) -> String {
         let mut line = String::with_capacity(name.len() + message.len() + LITERAL_BYTES_GUESS);
-        for piece in &self.pieces {
-            line.push_str(match piece {
-                Piece::Literal(text) => text,
-                Piece::Message => message,
-                Piece::Name => name,
+        for part in &self.parts {
+            line.push_str(match part {
+                TemplatePart::Literal(text) => text,
+                TemplatePart::Message => message,
+                TemplatePart::Name => name,
             });
         }
         line

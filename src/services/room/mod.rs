@@ -18,18 +18,18 @@
 //! Where a name may be had by many, or is said only later, there is no claim: on_open tells `Enter`,
 //! which is all of it at once.
 
-mod door;
+mod broadcast_line;
 mod event;
 mod home;
-mod letter;
+mod home_message;
+mod join_request;
 mod line_format;
+mod local_members;
 mod name;
-mod people;
-mod place;
+mod room_ref;
 mod roster;
 mod service;
 mod settings;
-mod speech;
 mod token;
 
 pub use event::CHAT_SUBPROTOCOL;

@@ -23,7 +23,7 @@ pub const RELISTED_BELOW: usize = 90;
 /// The members of a room by name.
 #[derive(Debug)]
 pub(super) struct Roster {
-    bearers: BTreeMap<Arc<str>, Bearers>,
+    name_holders: BTreeMap<Arc<str>, NameHolders>,
     /// Members with and without a name.
     count: usize,
     /// The count that the room was told last.
@@ -33,7 +33,7 @@ pub(super) struct Roster {
 
 /// Who has a name.
 #[derive(Clone, Copy, Debug)]
-struct Bearers {
+struct NameHolders {
     /// Who took it last; the only one if logins are one.
     last: Peer,
     count: u32,
@@ -50,7 +50,7 @@ pub(super) enum Change<'a> {
 
 impl Roster {
     pub(super) fn new() -> Self {
-        Self { bearers: BTreeMap::new(), count: 0, told: 0, is_crowd: false }
+        Self { name_holders: BTreeMap::new(), count: 0, told: 0, is_crowd: false }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -69,17 +69,17 @@ impl Roster {
 
     /// Who has this name; if several do, who took it last.
     pub(super) fn holder(&self, name: &str) -> Option<Peer> {
-        self.bearers.get(name).map(|bearers| bearers.last)
+        self.name_holders.get(name).map(|name_holders| name_holders.last)
     }
 
     pub(super) fn take_name(&mut self, name: &Arc<str>, peer: Peer) {
-        let bearers = self.bearers.entry(Arc::clone(name));
-        let bearers = bearers.or_insert(Bearers { last: peer, count: 0 });
-        *bearers = Bearers { last: peer, count: bearers.count + 1 };
+        let name_holders = self.name_holders.entry(Arc::clone(name));
+        let name_holders = name_holders.or_insert(NameHolders { last: peer, count: 0 });
+        *name_holders = NameHolders { last: peer, count: name_holders.count + 1 };
     }
 
-    pub(super) fn give_up_name(&mut self, name: &Arc<str>) {
-        if let Entry::Occupied(mut entry) = self.bearers.entry(Arc::clone(name)) {
+    pub(super) fn release_name(&mut self, name: &Arc<str>) {
+        if let Entry::Occupied(mut entry) = self.name_holders.entry(Arc::clone(name)) {
             entry.get_mut().count -= 1;
             if entry.get().count == 0 {
                 entry.remove();
@@ -89,14 +89,14 @@ impl Roster {
 
     /// The first names in their order, as often as each is there.
     pub(super) fn names(&self) -> Vec<&str> {
-        let repeated = self.bearers.iter().flat_map(|(name, bearers)| {
-            std::iter::repeat_n(&**name, usize::try_from(bearers.count).unwrap_or(LISTED_MAX))
+        let repeated = self.name_holders.iter().flat_map(|(name, name_holders)| {
+            std::iter::repeat_n(&**name, usize::try_from(name_holders.count).unwrap_or(LISTED_MAX))
         });
         repeated.take(LISTED_MAX).collect()
     }
 
     /// What the room is to be told of a change, which is made already.
-    pub(super) fn news<'a>(
+    pub(super) fn presence_event<'a>(
         &'a mut self,
         room: &'a str,
         change: Change<'a>,
@@ -139,27 +139,27 @@ mod tests {
         let name: Arc<str> = format!("{index:04}").into();
         roster.add();
         roster.take_name(&name, peer(index));
-        roster.news("r", Change::Joined(&name)).map(|event| event.to_json())
+        roster.presence_event("r", Change::Joined(&name)).map(|event| event.to_json())
     }
 
     fn leave(roster: &mut Roster, index: usize) -> Option<String> {
         let name: Arc<str> = format!("{index:04}").into();
-        roster.give_up_name(&name);
+        roster.release_name(&name);
         roster.subtract();
-        roster.news("r", Change::Left(&name)).map(|event| event.to_json())
+        roster.presence_event("r", Change::Left(&name)).map(|event| event.to_json())
     }
 
     #[test]
     fn a_crowd_hears_counts_and_no_names() {
         let mut roster = Roster::new();
         for index in 0..LISTED_MAX {
-            let news = join(&mut roster, index).unwrap();
-            assert!(news.starts_with(r#"{"type":"joined""#), "{news}");
+            let presence_event = join(&mut roster, index).unwrap();
+            assert!(presence_event.starts_with(r#"{"type":"joined""#), "{presence_event}");
         }
         assert_eq!(join(&mut roster, 100), None);
         assert_eq!(join(&mut roster, 101), None);
-        let news = join(&mut roster, 102).unwrap();
-        assert_eq!(news, r#"{"type":"members","room":"r","count":103}"#);
+        let presence_event = join(&mut roster, 102).unwrap();
+        assert_eq!(presence_event, r#"{"type":"members","room":"r","count":103}"#);
         let count = (103..10_000).filter_map(|index| join(&mut roster, index)).count();
         assert!((150..250).contains(&count), "{count} counts for ten thousand");
         assert_eq!(roster.names().len(), LISTED_MAX);
@@ -171,13 +171,19 @@ mod tests {
         let mut roster = Roster::new();
         (0..=LISTED_MAX).for_each(|index| drop(join(&mut roster, index)));
         for index in 0..10 {
-            let news = leave(&mut roster, index);
-            assert!(news.is_none_or(|news| !news.contains("names")), "too early");
+            let presence_event = leave(&mut roster, index);
+            assert!(
+                presence_event.is_none_or(|presence_event| !presence_event.contains("names")),
+                "too early"
+            );
         }
-        let news = leave(&mut roster, 10).unwrap();
-        assert!(news.starts_with(r#"{"type":"members","room":"r","count":90,"names":["0011""#));
-        let news = leave(&mut roster, 11).unwrap();
-        assert_eq!(news, r#"{"type":"left","name":"0011","count":89}"#);
+        let presence_event = leave(&mut roster, 10).unwrap();
+        assert!(
+            presence_event
+                .starts_with(r#"{"type":"members","room":"r","count":90,"names":["0011""#)
+        );
+        let presence_event = leave(&mut roster, 11).unwrap();
+        assert_eq!(presence_event, r#"{"type":"left","name":"0011","count":89}"#);
     }
 
     #[test]
@@ -188,9 +194,9 @@ mod tests {
         roster.take_name(&name, peer(2));
         assert_eq!(roster.holder("bob"), Some(peer(2)));
         assert_eq!(roster.names(), ["bob", "bob"]);
-        roster.give_up_name(&name);
+        roster.release_name(&name);
         assert_eq!(roster.names(), ["bob"]);
-        roster.give_up_name(&name);
+        roster.release_name(&name);
         assert_eq!(roster.holder("bob"), None);
     }
 }

@@ -4,20 +4,20 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::door::{Introduction, NameGiven, Refusal, introduce, refused_name};
 use super::event::{ServerEvent, parse_client_event};
 use super::home::{Home, REPLACED};
-use super::letter::{Deed, ToClaimant, ToHome};
+use super::home_message::{RoomAction, ToClaimant, ToHome};
+use super::join_request::{JoinRequest, NameGiven, Refusal, read_join_request, refused_name};
+use super::local_members::{JoinState, LocalMember, LocalMembers, NewMember};
 use super::name::check_name;
-use super::people::{Newcomer, People, Person, Standing};
-use super::place::Form;
+use super::room_ref::ClientFormat;
 use super::settings::{Logins, NameSource, RoomSettings, Tokens};
-use super::{speech, token};
+use super::{broadcast_line, token};
 use crate::http::Rejection;
 use crate::key::ConnKey;
 use crate::services::{
-    Admission, Arrival, CloseReason, Effects, Letter, Letterbox, LoopSite, Message, Order, Peer,
-    Service, TokenAnswer, TokenInquiry, TokenVerdict, Welcome,
+    Accept, Admission, CloseReason, ConnectRequest, Effects, LoopSite, Message, Order, Peer,
+    Service, ServiceMessage, ServiceSender, TokenAnswer, TokenInquiry, TokenVerdict,
 };
 use crate::ws::CloseCode;
 
@@ -26,9 +26,9 @@ use crate::ws::CloseCode;
 pub struct Room {
     settings: Arc<RoomSettings>,
     site: LoopSite,
-    letterbox: Option<Letterbox>,
+    service_sender: Option<ServiceSender>,
     /// The members whose connections are on this loop, and who waits for its token to be judged.
-    people: People,
+    members: LocalMembers,
     /// Those let in to be told at once that they cannot stay, and why.
     turned_away: HashMap<ConnKey, String>,
     /// The rooms that are at home on this loop.
@@ -41,9 +41,9 @@ impl Room {
     pub fn new(settings: impl Into<Arc<RoomSettings>>, site: LoopSite) -> Self {
         let settings = settings.into();
         Self {
-            people: People::new(site.count),
+            members: LocalMembers::new(site.count),
             home: Home::new(Arc::clone(&settings)),
-            letterbox: None,
+            service_sender: None,
             turned_away: HashMap::new(),
             settings,
             site,
@@ -51,13 +51,13 @@ impl Room {
     }
 
     fn turn_away(&mut self, peer: Peer, refusal: Refusal) -> Result<Admission, Rejection> {
-        let Refusal { reason, form } = refusal;
+        let Refusal { reason, format } = refusal;
         log::debug!("room: {peer}: {reason}");
-        match form {
-            Form::Lines => Err(Rejection::bad_request(reason)),
-            Form::Events => {
+        match format {
+            ClientFormat::Lines => Err(Rejection::bad_request(reason)),
+            ClientFormat::Events => {
                 self.turned_away.insert(peer.key, reason);
-                Ok(Admission::Now(Welcome::default()))
+                Ok(Admission::Now(Accept::default()))
             }
         }
     }
@@ -70,16 +70,16 @@ impl Room {
         given: Option<String>,
     ) -> Result<Admission, Rejection> {
         let NameSource::Token { tokens, .. } = &self.settings.name else {
-            return Ok(Admission::Now(Welcome::default()));
+            return Ok(Admission::Now(Accept::default()));
         };
         let given = given.ok_or_else(token_wrong)?;
         match tokens {
             Tokens::Configured(tokens) => match token::is_right(tokens, name, &given) {
-                true => Ok(Admission::Now(Welcome::default())),
+                true => Ok(Admission::Now(Accept::default())),
                 false => Err(token_wrong()),
             },
             Tokens::Looked(lookup) => {
-                let answer_to = self.letterbox.clone().ok_or_else(logins_unavailable)?;
+                let answer_to = self.service_sender.clone().ok_or_else(logins_unavailable)?;
                 let name = name.to_owned();
                 let inquiry = TokenInquiry { peer, name, token: given, answer_to };
                 match lookup.ask(inquiry) {
@@ -93,17 +93,17 @@ impl Room {
     }
 
     /// The home of a room answered a claim. Whoever left meanwhile has said so there.
-    fn on_claim_judged(&mut self, letter: ToClaimant, effects: &mut Effects<'_>) {
-        let (ToClaimant::Granted(peer) | ToClaimant::Replaced(peer)) = letter;
-        let Some(person) = self.people.get_mut(peer.key) else { return };
-        match letter {
+    fn on_claim_judged(&mut self, message: ToClaimant, effects: &mut Effects<'_>) {
+        let (ToClaimant::Granted(peer) | ToClaimant::Replaced(peer)) = message;
+        let Some(member) = self.members.get_mut(peer.key) else { return };
+        match message {
             ToClaimant::Granted(_) => {
-                person.standing = Standing::Granted;
-                effects.decide(peer, Ok(Welcome::default()));
+                member.join_state = JoinState::Granted;
+                effects.decide(peer, Ok(Accept::default()));
             }
             ToClaimant::Replaced(_) => {
                 // If it is not open yet, this does nothing, and it is closed when it opens.
-                person.standing = Standing::Replaced;
+                member.join_state = JoinState::Replaced;
                 effects.close(peer, CloseCode::REPLACED, REPLACED);
             }
         }
@@ -111,13 +111,15 @@ impl Room {
 
     fn on_token_answer(&mut self, answer: TokenAnswer, effects: &mut Effects<'_>) {
         let TokenAnswer { peer, verdict } = answer;
-        let person =
-            self.people.get_mut(peer.key).filter(|person| person.standing == Standing::AskedAbout);
+        let member = self
+            .members
+            .get_mut(peer.key)
+            .filter(|member| member.join_state == JoinState::AskedAbout);
         // Whoever left meanwhile needs no answer, and its key will never be anybody else's.
-        let Some(person) = person.filter(|_| peer.loop_index == self.site.index) else { return };
+        let Some(member) = member.filter(|_| peer.loop_index == self.site.index) else { return };
         let rejection = match verdict {
             TokenVerdict::Right => {
-                if let Admission::Now(welcome) = seek_entry(&self.settings, person, peer, effects) {
+                if let Admission::Now(welcome) = seek_entry(&self.settings, member, peer, effects) {
                     effects.decide(peer, Ok(welcome));
                 }
                 return;
@@ -125,29 +127,29 @@ impl Room {
             TokenVerdict::Wrong => token_wrong(),
             TokenVerdict::Unavailable => logins_unavailable(),
         };
-        self.people.remove(peer.key);
+        self.members.remove(peer.key);
         effects.decide(peer, Err(rejection));
     }
 }
 
 impl Service for Room {
-    fn on_start(&mut self, letterbox: Letterbox) {
-        self.letterbox = Some(letterbox);
+    fn on_start(&mut self, service_sender: ServiceSender) {
+        self.service_sender = Some(service_sender);
     }
 
     fn admit(
         &mut self,
-        arrival: &Arrival<'_>,
+        connect: &ConnectRequest<'_>,
         peer: Peer,
         effects: &mut Effects<'_>,
     ) -> Result<Admission, Rejection> {
-        let Introduction { room, name, form } = match introduce(&self.settings, arrival) {
-            Ok(introduction) => introduction,
+        let JoinRequest { room, name, format } = match read_join_request(&self.settings, connect) {
+            Ok(join_request) => join_request,
             Err(refusal) => return self.turn_away(peer, refusal),
         };
         let (name, admission) = match name {
-            NameGiven::Later => (None, Admission::Now(Welcome::default())),
-            NameGiven::Now(name) => (Some(name), Admission::Now(Welcome::default())),
+            NameGiven::Later => (None, Admission::Now(Accept::default())),
+            NameGiven::Now(name) => (Some(name), Admission::Now(Accept::default())),
             NameGiven::WithToken(name, token) => {
                 let admission = self.check_token(peer, &name, token)?;
                 (Some(name), admission)
@@ -155,24 +157,24 @@ impl Service for Room {
         };
         let room = room.as_deref().unwrap_or(&self.settings.default_room);
         let is_asked_about = matches!(admission, Admission::Later);
-        let standing = if is_asked_about { Standing::AskedAbout } else { Standing::Free };
-        self.people.add(peer.key, Newcomer { room, name, form, standing });
-        match self.people.get_mut(peer.key).filter(|_| !is_asked_about) {
-            Some(person) => Ok(seek_entry(&self.settings, person, peer, effects)),
+        let join_state = if is_asked_about { JoinState::AskedAbout } else { JoinState::Free };
+        self.members.add(peer.key, NewMember { room, name, format, join_state });
+        match self.members.get_mut(peer.key).filter(|_| !is_asked_about) {
+            Some(member) => Ok(seek_entry(&self.settings, member, peer, effects)),
             None => Ok(admission),
         }
     }
 
     fn on_cancel(&mut self, peer: Peer, effects: &mut Effects<'_>) {
-        let Some(person) = self.people.remove(peer.key) else { return };
-        match (person.standing, &self.settings.name) {
-            (Standing::AskedAbout, NameSource::Token { tokens: Tokens::Looked(lookup), .. }) => {
+        let Some(member) = self.members.remove(peer.key) else { return };
+        match (member.join_state, &self.settings.name) {
+            (JoinState::AskedAbout, NameSource::Token { tokens: Tokens::Looked(lookup), .. }) => {
                 lookup.cancel(peer);
             }
-            (Standing::Claims | Standing::Granted, _) => {
-                tell_home(&person, peer, Deed::Leave, effects);
+            (JoinState::Claims | JoinState::Granted, _) => {
+                tell_home(&member, peer, RoomAction::Leave, effects);
             }
-            (Standing::AskedAbout | Standing::Free | Standing::Replaced, _) => {}
+            (JoinState::AskedAbout | JoinState::Free | JoinState::Replaced, _) => {}
         }
     }
 
@@ -180,33 +182,33 @@ impl Service for Room {
         if let Some(reason) = self.turned_away.remove(&peer.key) {
             return effects.close(peer, CloseCode::NAME_REFUSED, reason);
         }
-        let Some(person) = self.people.get_mut(peer.key) else { return };
-        if person.standing == Standing::Replaced {
+        let Some(member) = self.members.get_mut(peer.key) else { return };
+        if member.join_state == JoinState::Replaced {
             return effects.close(peer, CloseCode::REPLACED, REPLACED);
         }
-        log::debug!("room {}: {} joined", person.place.room, Shown(person, peer));
-        if self.settings.order == Order::Sender || person.form == Form::Lines {
+        log::debug!("room {}: {} joined", member.place.room, Shown(member, peer));
+        if self.settings.order == Order::Sender || member.format == ClientFormat::Lines {
             // It hears from now on, before its client knows that it is open. Those with events are
             // told when they are in the room: first who is there, then what happens.
-            effects.subscribe(peer, person.place.topic(person.form));
+            effects.subscribe(peer, member.place.topic(member.format));
         }
-        let deed = match person.standing {
-            Standing::Granted => Deed::Open,
-            Standing::AskedAbout | Standing::Claims | Standing::Free | Standing::Replaced => {
-                Deed::Enter { name: person.name.clone(), form: person.form }
+        let action = match member.join_state {
+            JoinState::Granted => RoomAction::Open,
+            JoinState::AskedAbout | JoinState::Claims | JoinState::Free | JoinState::Replaced => {
+                RoomAction::Enter { name: member.name.clone(), format: member.format }
             }
         };
-        tell_home(person, peer, deed, effects);
+        tell_home(member, peer, action, effects);
     }
 
     fn on_message(&mut self, peer: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
         let Some(text) = message.text() else {
             return effects.close(peer, CloseCode::UNSUPPORTED, "text only");
         };
-        let Some(person) = self.people.get_mut(peer.key) else { return };
-        let text = match person.form {
-            Form::Lines => Cow::Borrowed(text),
-            Form::Events => match parse_client_event(text) {
+        let Some(member) = self.members.get_mut(peer.key) else { return };
+        let text = match member.format {
+            ClientFormat::Lines => Cow::Borrowed(text),
+            ClientFormat::Events => match parse_client_event(text) {
                 Ok(text) => Cow::Owned(text),
                 Err(bad) => {
                     let why = bad.to_string();
@@ -214,36 +216,43 @@ impl Service for Room {
                 }
             },
         };
-        if person.name.is_none() {
-            return take_name(person, peer, &text, effects);
+        if member.name.is_none() {
+            return take_name(member, peer, &text, effects);
         }
-        let text = speech::tidy(&text, self.settings.newlines, person.is_named_by_text);
+        let text = broadcast_line::tidy(&text, self.settings.newlines, member.is_named_by_text);
         let Some(text) = text else { return };
-        match (self.settings.order, &person.name) {
+        match (self.settings.order, &member.name) {
             (Order::Sender, Some(name)) => {
-                log::trace!("room {}: {name} said {} bytes", person.place.room, text.len());
-                let (place, forms) = (&person.place, Form::ALL.into_iter());
-                speech::publish(&self.settings, place, forms, (peer, name), &text, effects);
+                log::trace!("room {}: {name} said {} bytes", member.place.room, text.len());
+                let (place, formats) = (&member.place, ClientFormat::ALL.into_iter());
+                broadcast_line::publish(
+                    &self.settings,
+                    place,
+                    formats,
+                    (peer, name),
+                    &text,
+                    effects,
+                );
             }
-            _ => tell_home(person, peer, Deed::Say(text.into()), effects),
+            _ => tell_home(member, peer, RoomAction::Say(text.into()), effects),
         }
     }
 
     fn on_close(&mut self, peer: Peer, reason: CloseReason, effects: &mut Effects<'_>) {
-        let Some(person) = self.people.remove(peer.key) else { return };
-        log::debug!("room {}: {} left: {reason}", person.place.room, Shown(&person, peer));
-        tell_home(&person, peer, Deed::Leave, effects);
+        let Some(member) = self.members.remove(peer.key) else { return };
+        log::debug!("room {}: {} left: {reason}", member.place.room, Shown(&member, peer));
+        tell_home(&member, peer, RoomAction::Leave, effects);
     }
 
-    fn on_letter(&mut self, _: u16, letter: Letter, effects: &mut Effects<'_>) {
-        let letter = match letter.downcast::<ToHome>() {
-            Ok(letter) => return self.home.on_deed(*letter, effects),
-            Err(letter) => letter,
+    fn on_service_message(&mut self, _: u16, message: ServiceMessage, effects: &mut Effects<'_>) {
+        let message = match message.downcast::<ToHome>() {
+            Ok(message) => return self.home.on_action(*message, effects),
+            Err(message) => message,
         };
-        match letter.downcast::<ToClaimant>() {
-            Ok(letter) => self.on_claim_judged(*letter, effects),
-            Err(letter) => {
-                if let Ok(answer) = letter.downcast::<TokenAnswer>() {
+        match message.downcast::<ToClaimant>() {
+            Ok(message) => self.on_claim_judged(*message, effects),
+            Err(message) => {
+                if let Ok(answer) = message.downcast::<TokenAnswer>() {
                     self.on_token_answer(*answer, effects);
                 }
             }
@@ -255,43 +264,43 @@ impl Service for Room {
 /// knows that from then on no earlier login is in its place.
 fn seek_entry(
     settings: &RoomSettings,
-    person: &mut Person,
+    member: &mut LocalMember,
     peer: Peer,
     effects: &mut Effects<'_>,
 ) -> Admission {
-    match &person.name {
+    match &member.name {
         Some(name) if settings.logins == Logins::One => {
-            let deed = Deed::Claim { name: Arc::clone(name), form: person.form };
-            person.standing = Standing::Claims;
-            tell_home(person, peer, deed, effects);
+            let action = RoomAction::Claim { name: Arc::clone(name), format: member.format };
+            member.join_state = JoinState::Claims;
+            tell_home(member, peer, action, effects);
             Admission::Later
         }
         _ => {
-            person.standing = Standing::Free;
-            Admission::Now(Welcome::default())
+            member.join_state = JoinState::Free;
+            Admission::Now(Accept::default())
         }
     }
 }
 
 /// The first text that is not blank is the name of whoever came without one.
-fn take_name(person: &mut Person, peer: Peer, text: &str, effects: &mut Effects<'_>) {
+fn take_name(member: &mut LocalMember, peer: Peer, text: &str, effects: &mut Effects<'_>) {
     if text.trim().is_empty() {
         return;
     }
     match check_name(text) {
         Ok(name) => {
-            log::debug!("room {}: {peer} is {name}", person.place.room);
-            person.name = Some(Arc::clone(&name));
-            tell_home(person, peer, Deed::Name(name), effects);
+            log::debug!("room {}: {peer} is {name}", member.place.room);
+            member.name = Some(Arc::clone(&name));
+            tell_home(member, peer, RoomAction::Name(name), effects);
         }
         Err(error) => effects.close(peer, CloseCode::NAME_REFUSED, refused_name(error)),
     }
 }
 
-fn tell_home(person: &Person, peer: Peer, deed: Deed, effects: &mut Effects<'_>) {
-    let place = Arc::clone(&person.place);
+fn tell_home(member: &LocalMember, peer: Peer, action: RoomAction, effects: &mut Effects<'_>) {
+    let place = Arc::clone(&member.place);
     let home = place.home;
-    effects.tell(home, Box::new(ToHome { place, peer, deed }));
+    effects.tell(home, Box::new(ToHome { place, peer, action }));
 }
 
 fn token_wrong() -> Rejection {
@@ -303,7 +312,7 @@ fn logins_unavailable() -> Rejection {
 }
 
 /// Somebody in the log.
-struct Shown<'a>(&'a Person, Peer);
+struct Shown<'a>(&'a LocalMember, Peer);
 
 impl std::fmt::Display for Shown<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

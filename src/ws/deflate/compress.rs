@@ -46,7 +46,7 @@ impl Compressors {
         &mut self,
         message: &[u8],
         terms: DeflateTerms,
-        past: Option<&[u8]>,
+        dictionary: Option<&[u8]>,
     ) -> Option<&[u8]> {
         if message.len() < terms.bytes_min {
             return None;
@@ -56,8 +56,8 @@ impl Compressors {
         self.output.reserve_exact(grown_bytes_max(message.len()));
         let stream = stream_for(&mut self.streams, terms);
         stream.reset();
-        if let Some(past) = past.filter(|past| !past.is_empty()) {
-            stream.set_dictionary(past).ok()?;
+        if let Some(dictionary) = dictionary.filter(|dictionary| !dictionary.is_empty()) {
+            stream.set_dictionary(dictionary).ok()?;
         }
         let outcome = stream.compress_vec(message, &mut self.output, FlushCompress::Sync);
         // A flush that filled its room may have more to say (zlib.h, "deflate").
@@ -71,7 +71,7 @@ impl Compressors {
             return None;
         }
         let payload = self.output.strip_suffix(&FLUSH_MARK)?;
-        let begins_window = past.is_some_and(<[u8]>::is_empty) && !message.is_empty();
+        let begins_window = dictionary.is_some_and(<[u8]>::is_empty) && !message.is_empty();
         let growth_max = if begins_window { GROWTH_BYTES_MAX } else { 0 };
         if payload.len() >= message.len() + growth_max {
             return None;

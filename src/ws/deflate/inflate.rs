@@ -33,15 +33,20 @@ pub struct Inflating<'i> {
 impl Inflater {
     /// Begins with the payload of a compressed message, which may refer back to `past`: the end of
     /// what came compressed before it, or nothing.
-    pub fn start<'i>(&'i mut self, payload: &'i [u8], past: &[u8], now: Millis) -> Inflating<'i> {
+    pub fn start<'i>(
+        &'i mut self,
+        payload: &'i [u8],
+        dictionary: &[u8],
+        now: Millis,
+    ) -> Inflating<'i> {
         self.last_used = now;
         // It takes any window, so no client need be asked for a smaller one.
         let stream = self.stream.get_or_insert_with(|| Decompress::new(false));
         stream.reset(false);
-        if !past.is_empty() {
+        if !dictionary.is_empty() {
             // A raw stream takes one at any time; were it to refuse, what refers back would be
             // found wrong.
-            let _ = stream.set_dictionary(past);
+            let _ = stream.set_dictionary(dictionary);
         }
         // Empty is what some leave of an empty message when they strip the end of its last block.
         let input = if payload.is_empty() { &EMPTY } else { payload };

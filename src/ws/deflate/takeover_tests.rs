@@ -100,14 +100,14 @@ proptest! {
             if matches!(way, Way::Shared | Way::Forgotten) {
                 window = SlidingWindow::default();
             }
-            let past = (!matches!(way, Way::Shared)).then_some(window.as_bytes());
+            let dictionary = (!matches!(way, Way::Shared)).then_some(window.as_bytes());
             if matches!(way, Way::Plain) {
                 // Also what was tried and then not sent leaves no trace.
-                let _ = compressors.compress(&message, terms, past);
+                let _ = compressors.compress(&message, terms, dictionary);
                 continue;
             }
-            let Some(payload) = compressors.compress(&message, terms, past) else { continue };
-            let begins_window = past.is_some_and(<[u8]>::is_empty);
+            let Some(payload) = compressors.compress(&message, terms, dictionary) else { continue };
+            let begins_window = dictionary.is_some_and(<[u8]>::is_empty);
             let growth_max = if begins_window { 12 } else { 0 };
             prop_assert!(payload.len() < message.len() + growth_max);
             if matches!(way, Way::Shared) {
@@ -138,11 +138,11 @@ proptest! {
 
     #[test]
     fn any_bytes_come_to_an_end_after_others(
-        past in prop::collection::vec(any::<u8>(), 0..600),
+        dictionary in prop::collection::vec(any::<u8>(), 0..600),
         payload in prop::collection::vec(any::<u8>(), 0..300),
     ) {
         // Neither a panic nor a walk without end.
-        let _ = inflate_after(&past, &payload, 100, 1 << 20);
+        let _ = inflate_after(&dictionary, &payload, 100, 1 << 20);
     }
 }
 
@@ -184,8 +184,8 @@ fn small_similar_messages_shrink_to_a_third_and_less() {
         );
         let own = compressors.compress(message.as_bytes(), terms(12, 3), None);
         alone += own.map_or(message.len(), <[u8]>::len);
-        let past = Some(window.as_bytes());
-        let taken_over = compressors.compress(message.as_bytes(), terms(12, 3), past);
+        let dictionary = Some(window.as_bytes());
+        let taken_over = compressors.compress(message.as_bytes(), terms(12, 3), dictionary);
         after += taken_over.map_or(message.len(), <[u8]>::len);
         window.slide(message.as_bytes(), 12);
     }

@@ -15,13 +15,13 @@ fn inflate(payload: &[u8], step: usize, bytes_max: usize) -> Result<Vec<u8>, Vio
 }
 
 pub(super) fn inflate_after(
-    past: &[u8],
+    dictionary: &[u8],
     payload: &[u8],
     step: usize,
     bytes_max: usize,
 ) -> Result<Vec<u8>, Violation> {
     let mut inflater = Inflater::default();
-    let mut inflating = inflater.start(payload, past, Millis(0));
+    let mut inflating = inflater.start(payload, dictionary, Millis(0));
     let mut message = Vec::new();
     loop {
         let mut room = vec![0; step];

@@ -2,10 +2,10 @@
 //! loops run ahead of each other.
 
 mod events;
+mod lines;
 mod logins;
 mod race;
 mod slow;
-mod speech;
 mod tokens;
 
 use std::sync::Arc;

@@ -24,7 +24,7 @@ fn a_huge_claim_allocates_nothing() {
     let mut client = world.open(0, "/echo");
     client.send(&client_header(FIN | BINARY, 1 << 20, [1; 4]));
     world.exchange(&mut client);
-    assert_eq!(world.counter("pool_bytes_now"), 4096, "the header, in the smallest carry");
+    assert_eq!(world.counter("pool_bytes_now"), 4096, "the header, in the smallest partial");
     assert!(client.heard.frames.is_empty());
 }
 

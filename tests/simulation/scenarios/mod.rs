@@ -6,9 +6,9 @@ mod backpressure;
 mod closing;
 mod compression;
 mod drain;
+mod frame_batch;
 mod handshakes;
 mod idle;
-mod letters;
 mod limits;
 mod lines;
 mod memory;
@@ -16,9 +16,9 @@ mod order;
 mod publish;
 mod push;
 mod reading;
+mod service_messages;
 mod stall;
 mod takeover;
-mod volley;
 
 use tidegate::sim::ServerSettings;
 

@@ -125,7 +125,7 @@ fn a_single_frame_above_the_mark_still_goes_to_an_empty_backlog() {
 fn full_mailboxes_stop_their_writer_and_lose_nothing() {
     let mut setup: Setup = server(|server| {
         server.loops = 3;
-        server.letters_max = 4;
+        server.items_max = 4;
         server.connections.receive_buffer_bytes = 256;
         server.connections.reads_per_turn = 1;
     });
@@ -137,7 +137,7 @@ fn full_mailboxes_stop_their_writer_and_lose_nothing() {
     for serial in 0..count {
         pusher.say(TEXT, format!("cast 2 {serial}").as_bytes());
     }
-    // Mail that found no room is sent again after a millisecond, and none passes here.
+    // LoopMessage that found no room is sent again after a millisecond, and none passes here.
     world.settle();
     let read = world.counter("messages_in");
     assert!(read < count / 2, "{read} were read though their letters had to wait");
@@ -156,7 +156,7 @@ fn full_mailboxes_stop_their_writer_and_lose_nothing() {
 fn a_loop_that_is_behind_with_its_mail_holds_its_writers_up() {
     let mut world = World::new(&server(|server| {
         server.loops = 2;
-        server.letters_max = 4;
+        server.items_max = 4;
         server.mail_per_turn = 1;
         server.connections.receive_buffer_bytes = 256;
         server.connections.reads_per_turn = 1;

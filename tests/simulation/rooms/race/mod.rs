@@ -3,8 +3,8 @@
 //!
 //! `TIDEGATE_SIM_SEED=7 cargo test --test simulation rooms::race` replays one seed.
 
+mod checker;
 mod guest;
-mod judge;
 
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ impl Race {
         };
         let mut setup = Setup { seed, ..Setup::default() };
         setup.server.loops = loops;
-        setup.server.letters_max = 2 + random.below(40);
+        setup.server.items_max = 2 + random.below(40);
         setup.server.mail_per_turn = 1 + random.below(20);
         if random.percent(50) {
             setup.faults =

@@ -1,9 +1,9 @@
-//! Carries: what a connection keeps of an unfinished request head, frame or fragmented message.
+//! PartialReads: what a connection keeps of an unfinished request head, frame or fragmented message.
 
 use slab::Slab;
 
 use super::buffers::{Buffers, OverBudget};
-use crate::key::{Link, slot_number};
+use crate::key::{SlotRef, slot_number};
 use crate::timer::Millis;
 use crate::ws::Progress;
 
@@ -56,7 +56,7 @@ impl ReadBuffer {
     fn wanted_bytes(&self) -> usize {
         let kept_bytes = self.kept_bytes();
         let whole = self.message_end().map_or(0, |end| end - self.progress.consumed());
-        whole.min(kept_bytes.saturating_mul(TRUST)).max(kept_bytes)
+        whole.min(kept_bytes.saturating_mul(GROWTH_FACTOR_MAX)).max(kept_bytes)
     }
 
     /// Moves what must be kept to the front.
@@ -75,14 +75,14 @@ impl ReadBuffer {
     }
 }
 
-/// The carries of one loop.
+/// The partial-read buffers of one loop.
 #[derive(Debug, Default)]
-pub struct Carries {
+pub struct PartialReads {
     slots: Slab<ReadBuffer>,
 }
 
-impl Carries {
-    /// Makes a carry of what `shared` holds beyond this turn.
+impl PartialReads {
+    /// Makes a partial-read buffer of what `shared` holds beyond this turn.
     ///
     /// # Errors
     /// [`OverBudget`] if there is no memory for it.
@@ -91,43 +91,43 @@ impl Carries {
         shared: &ReadBuffer,
         buffers: &mut Buffers,
         now: Millis,
-    ) -> Result<Link, OverBudget> {
+    ) -> Result<SlotRef, OverBudget> {
         let room = match buffers.take(shared.wanted_bytes(), now) {
             Ok(room) => room,
             Err(OverBudget) => buffers.take(shared.kept_bytes(), now)?,
         };
         let index = self.slots.insert(shared.copy_kept(room));
-        Ok(Link::to(slot_number(index)))
+        Ok(SlotRef::to(slot_number(index)))
     }
 
-    /// Takes a carry's contents for the time of a read; the slot stays its own.
-    pub fn borrow(&mut self, link: Link) -> Option<ReadBuffer> {
+    /// Takes a partial-read buffer's contents for the time of a read; the slot stays its own.
+    pub fn borrow(&mut self, link: SlotRef) -> Option<ReadBuffer> {
         let index = link.index()?;
         self.slots.get_mut(index as usize).map(std::mem::take)
     }
 
-    /// Puts back what [`Carries::borrow`] took.
-    pub fn restore(&mut self, link: Link, carry: ReadBuffer) {
+    /// Puts back what [`PartialReads::borrow`] took.
+    pub fn restore(&mut self, link: SlotRef, partial: ReadBuffer) {
         if let Some(slot) = link.index().and_then(|index| self.slots.get_mut(index as usize)) {
-            *slot = carry;
+            *slot = partial;
         }
     }
 
     /// Frees the slot and gives its buffer back.
-    pub fn release(&mut self, link: Link, buffers: &mut Buffers) {
+    pub fn release(&mut self, link: SlotRef, buffers: &mut Buffers) {
         let Some(index) = link.index() else { return };
-        if let Some(carry) = self.slots.try_remove(index as usize)
-            && carry.bytes.capacity() > 0
+        if let Some(partial) = self.slots.try_remove(index as usize)
+            && partial.bytes.capacity() > 0
         {
-            buffers.give(carry.bytes);
+            buffers.give(partial.bytes);
         }
         if self.slots.is_empty() {
-            // Connections far outnumber carries, but a flood may have needed many at once.
+            // Connections far outnumber partial-read buffers, but a flood may have needed many at once.
             self.slots.shrink_to_fit();
         }
     }
 
-    /// How many connections hold a carry.
+    /// How many connections hold a partial-read buffer.
     #[must_use]
     pub fn count(&self) -> usize {
         self.slots.len()
@@ -135,4 +135,4 @@ impl Carries {
 }
 
 /// Times what has arrived of a message that is set aside for the whole.
-const TRUST: usize = 4;
+const GROWTH_FACTOR_MAX: usize = 4;

@@ -6,20 +6,20 @@ use std::sync::Arc;
 
 /// How a connection is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ClientFormat {
     /// Lines of text.
     Lines,
     /// JSON events, by the chat subprotocol.
     Events,
 }
 
-impl Form {
+impl ClientFormat {
     pub(super) const ALL: [Self; 2] = [Self::Lines, Self::Events];
 }
 
 /// A room, as seen from outside its home.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct RoomRef {
     pub(super) room: Arc<str>,
     /// The loop that knows its members.
     pub(super) home: u16,
@@ -27,7 +27,7 @@ pub(super) struct Place {
     events: Arc<str>,
 }
 
-impl Place {
+impl RoomRef {
     pub(super) fn new(room: &str, loop_count: u16) -> Self {
         Self {
             room: room.into(),
@@ -39,10 +39,10 @@ impl Place {
     }
 
     /// What members with this form are subscribed to.
-    pub(super) fn topic(&self, form: Form) -> &Arc<str> {
-        match form {
-            Form::Lines => &self.lines,
-            Form::Events => &self.events,
+    pub(super) fn topic(&self, format: ClientFormat) -> &Arc<str> {
+        match format {
+            ClientFormat::Lines => &self.lines,
+            ClientFormat::Events => &self.events,
         }
     }
 }
@@ -55,33 +55,33 @@ fn home_of(room: &str, loop_count: u16) -> u16 {
 
 /// The places of the people of one loop: all in the same room share one.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct RoomRefs {
     loop_count: u16,
-    by_room: HashMap<Arc<str>, (Arc<Place>, usize)>,
+    by_room: HashMap<Arc<str>, (Arc<RoomRef>, usize)>,
 }
 
-impl Places {
+impl RoomRefs {
     pub(super) fn new(loop_count: u16) -> Self {
         Self { loop_count, by_room: HashMap::new() }
     }
 
     /// One more is in this room.
-    pub(super) fn enter(&mut self, room: &str) -> Arc<Place> {
-        if let Some((place, count)) = self.by_room.get_mut(room) {
+    pub(super) fn enter(&mut self, room: &str) -> Arc<RoomRef> {
+        if let Some((room, count)) = self.by_room.get_mut(room) {
             *count += 1;
-            return Arc::clone(place);
+            return Arc::clone(room);
         }
-        let place = Arc::new(Place::new(room, self.loop_count));
-        self.by_room.insert(Arc::clone(&place.room), (Arc::clone(&place), 1));
-        place
+        let room = Arc::new(RoomRef::new(room, self.loop_count));
+        self.by_room.insert(Arc::clone(&room.room), (Arc::clone(&room), 1));
+        room
     }
 
     /// One less is in this room.
-    pub(super) fn leave(&mut self, place: &Place) {
-        let Some((_, count)) = self.by_room.get_mut(&place.room) else { return };
+    pub(super) fn leave(&mut self, room: &RoomRef) {
+        let Some((_, count)) = self.by_room.get_mut(&room.room) else { return };
         *count -= 1;
         if *count == 0 {
-            self.by_room.remove(&place.room);
+            self.by_room.remove(&room.room);
             shrink_if_sparse(&mut self.by_room);
         }
     }
@@ -106,7 +106,9 @@ mod tests {
         let rooms = ["a", "lines/a", "events/a", "/a", "a/", ""];
         let mut topics: Vec<_> = rooms
             .iter()
-            .flat_map(|room| Form::ALL.map(|form| Place::new(room, 4).topic(form).to_string()))
+            .flat_map(|room| {
+                ClientFormat::ALL.map(|format| RoomRef::new(room, 4).topic(format).to_string())
+            })
             .collect();
         topics.sort();
         topics.dedup();
@@ -115,17 +117,17 @@ mod tests {
 
     #[test]
     fn people_of_a_room_share_its_place() {
-        let mut places = Places::new(3);
-        let first = places.enter("lobby");
-        let second = places.enter("lobby");
+        let mut rooms = RoomRefs::new(3);
+        let first = rooms.enter("lobby");
+        let second = rooms.enter("lobby");
         assert!(Arc::ptr_eq(&first, &second));
         assert!(first.home < 3);
-        places.leave(&first);
-        assert!(Arc::ptr_eq(&first, &places.enter("lobby")));
-        places.leave(&first);
-        places.leave(&second);
-        assert!(places.by_room.is_empty());
-        assert_eq!(*places.enter("lobby"), *first, "the same home again");
+        rooms.leave(&first);
+        assert!(Arc::ptr_eq(&first, &rooms.enter("lobby")));
+        rooms.leave(&first);
+        rooms.leave(&second);
+        assert!(rooms.by_room.is_empty());
+        assert_eq!(*rooms.enter("lobby"), *first, "the same home again");
     }
 
     #[test]

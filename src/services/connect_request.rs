@@ -7,12 +7,12 @@ use crate::http::UpgradeRequest;
 
 /// A connection that wants to be let in.
 #[derive(Clone, Copy)]
-pub struct Arrival<'a> {
+pub struct ConnectRequest<'a> {
     request: Option<&'a UpgradeRequest<'a, 'a>>,
     address: &'a dyn Fn() -> Option<SocketAddr>,
 }
 
-impl<'a> Arrival<'a> {
+impl<'a> ConnectRequest<'a> {
     pub(crate) fn new(
         request: Option<&'a UpgradeRequest<'a, 'a>>,
         address: &'a dyn Fn() -> Option<SocketAddr>,
@@ -33,8 +33,11 @@ impl<'a> Arrival<'a> {
     }
 }
 
-impl fmt::Debug for Arrival<'_> {
+impl fmt::Debug for ConnectRequest<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Arrival").field("request", &self.request).finish_non_exhaustive()
+        formatter
+            .debug_struct("ConnectRequest")
+            .field("request", &self.request)
+            .finish_non_exhaustive()
     }
 }

@@ -2,26 +2,26 @@
 
 use std::sync::Arc;
 
-use super::place::{Form, Place};
+use super::room_ref::{ClientFormat, RoomRef};
 use crate::services::Peer;
 
 /// Something that a connection did in a room.
 #[derive(Debug)]
 pub(super) struct ToHome {
-    pub(super) place: Arc<Place>,
+    pub(super) place: Arc<RoomRef>,
     pub(super) peer: Peer,
-    pub(super) deed: Deed,
+    pub(super) action: RoomAction,
 }
 
 /// What it did. `Claim` and `Open`, or `Enter` alone, come first, and `Leave` last.
 #[derive(Debug)]
-pub(super) enum Deed {
+pub(super) enum RoomAction {
     /// It asks for a name that only one may have, and waits to be let in.
-    Claim { name: Arc<str>, form: Form },
+    Claim { name: Arc<str>, format: ClientFormat },
     /// Its claim was granted, and now its connection is open.
     Open,
     /// Its connection is open.
-    Enter { name: Option<Arc<str>>, form: Form },
+    Enter { name: Option<Arc<str>>, format: ClientFormat },
     /// It said its name.
     Name(Arc<str>),
     /// It said something to all.

@@ -7,10 +7,10 @@ use tokio::task::AbortHandle;
 
 use crate::services::Peer;
 
-/// Places for look-ups, one for each peer.
+/// Permits for look-ups, one for each peer.
 #[derive(Debug)]
-pub(super) struct Places {
-    places_max: usize,
+pub(super) struct Permits {
+    permits_max: usize,
     taken: Mutex<Taken>,
 }
 
@@ -30,27 +30,27 @@ struct Occupant {
 
 /// A place that is taken. It is given back when this is dropped, however the task ends.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
+pub(super) struct Permit {
+    permits: Arc<Permits>,
     peer: Peer,
     serial: u64,
 }
 
-impl Places {
-    pub(super) fn new(places_max: usize) -> Self {
-        Self { places_max, taken: Mutex::default() }
+impl Permits {
+    pub(super) fn new(permits_max: usize) -> Self {
+        Self { permits_max, taken: Mutex::default() }
     }
 
     /// Takes a place for a peer that has none, if one is left.
-    pub(super) fn take(self: &Arc<Self>, peer: Peer) -> Option<Place> {
+    pub(super) fn take(self: &Arc<Self>, peer: Peer) -> Option<Permit> {
         let mut taken = self.lock();
-        if taken.by_peer.len() >= self.places_max {
+        if taken.by_peer.len() >= self.permits_max {
             return None;
         }
         taken.serials_used += 1;
         let serial = taken.serials_used;
         taken.by_peer.insert(peer, Occupant { serial, task: None });
-        Some(Place { places: Arc::clone(self), peer, serial })
+        Some(Permit { permits: Arc::clone(self), peer, serial })
     }
 
     /// Gives a peer's place back and drops its look-up; whether it had one.
@@ -81,7 +81,7 @@ impl Places {
     }
 }
 
-impl Place {
+impl Permit {
     /// What tells this place from a later one of the same peer.
     pub(super) fn serial(&self) -> u64 {
         self.serial
@@ -89,7 +89,7 @@ impl Place {
 
     /// Gives the place back; `false` if the look-up was cancelled, so that nobody waits for it.
     pub(super) fn leave(&self) -> bool {
-        let mut taken = self.places.lock();
+        let mut taken = self.permits.lock();
         let is_own =
             taken.by_peer.get(&self.peer).is_some_and(|occupant| occupant.serial == self.serial);
         if is_own {
@@ -99,7 +99,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.leave();
     }
@@ -116,28 +116,28 @@ mod tests {
 
     #[test]
     fn places_are_given_back_however_it_ends() {
-        let places = Arc::new(Places::new(2));
-        let first = places.take(peer(1)).unwrap();
-        let second = places.take(peer(2)).unwrap();
-        assert!(places.take(peer(3)).is_none());
+        let permits = Arc::new(Permits::new(2));
+        let first = permits.take(peer(1)).unwrap();
+        let second = permits.take(peer(2)).unwrap();
+        assert!(permits.take(peer(3)).is_none());
         assert!(first.leave());
         assert!(!first.leave());
-        let third = places.take(peer(3)).unwrap();
+        let third = permits.take(peer(3)).unwrap();
         drop(second);
-        let fourth = places.take(peer(4)).unwrap();
-        assert!(places.take(peer(5)).is_none());
+        let fourth = permits.take(peer(4)).unwrap();
+        assert!(permits.take(peer(5)).is_none());
         drop((third, fourth));
-        assert!(places.lock().by_peer.is_empty());
+        assert!(permits.lock().by_peer.is_empty());
     }
 
     #[test]
     fn a_cancelled_place_is_free_at_once_and_its_task_finds_out() {
-        let places = Arc::new(Places::new(1));
-        let cancelled = places.take(peer(1)).unwrap();
-        assert!(places.cancel(peer(1)));
-        assert!(!places.cancel(peer(1)));
+        let permits = Arc::new(Permits::new(1));
+        let cancelled = permits.take(peer(1)).unwrap();
+        assert!(permits.cancel(peer(1)));
+        assert!(!permits.cancel(peer(1)));
         // The same peer again: what is left of its first look-up does not take the place away.
-        let next = places.take(peer(1)).unwrap();
+        let next = permits.take(peer(1)).unwrap();
         assert!(!cancelled.leave());
         drop(cancelled);
         assert!(next.leave());
@@ -146,22 +146,22 @@ mod tests {
     #[test]
     fn a_task_that_lost_its_place_before_it_was_noted_is_ended() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let places = Arc::new(Places::new(1));
-        let place = places.take(peer(1)).unwrap();
+        let permits = Arc::new(Permits::new(1));
+        let permit = permits.take(peer(1)).unwrap();
         let task = runtime.spawn(std::future::pending::<()>());
-        places.cancel(peer(1));
-        places.occupy(peer(1), place.serial(), task.abort_handle());
+        permits.cancel(peer(1));
+        permits.occupy(peer(1), permit.serial(), task.abort_handle());
         assert!(runtime.block_on(task).unwrap_err().is_cancelled());
     }
 
     #[test]
     fn a_task_that_is_noted_is_ended_by_a_cancellation() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let places = Arc::new(Places::new(1));
-        let place = places.take(peer(1)).unwrap();
+        let permits = Arc::new(Permits::new(1));
+        let permit = permits.take(peer(1)).unwrap();
         let task = runtime.spawn(std::future::pending::<()>());
-        places.occupy(peer(1), place.serial(), task.abort_handle());
-        places.cancel(peer(1));
+        permits.occupy(peer(1), permit.serial(), task.abort_handle());
+        permits.cancel(peer(1));
         assert!(runtime.block_on(task).unwrap_err().is_cancelled());
     }
 }

@@ -3,24 +3,24 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::place::{Form, Place, Places, shrink_if_sparse};
+use super::room_ref::{ClientFormat, RoomRef, RoomRefs, shrink_if_sparse};
 use crate::key::ConnKey;
 
 /// One connection, from its admission to its end.
 #[derive(Debug)]
-pub(super) struct Person {
-    pub(super) place: Arc<Place>,
+pub(super) struct LocalMember {
+    pub(super) place: Arc<RoomRef>,
     /// `None` until it says its name.
     pub(super) name: Option<Arc<str>>,
-    pub(super) form: Form,
+    pub(super) format: ClientFormat,
     /// Whether its name is or will be what it says first.
     pub(super) is_named_by_text: bool,
-    pub(super) standing: Standing,
+    pub(super) join_state: JoinState,
 }
 
 /// How far somebody has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum JoinState {
     /// Its token is being looked up.
     AskedAbout,
     /// The room's home is asked for its name.
@@ -35,41 +35,41 @@ pub(super) enum Standing {
 
 /// All connections of one loop.
 #[derive(Debug)]
-pub(super) struct People {
-    places: Places,
-    by_key: HashMap<ConnKey, Person>,
+pub(super) struct LocalMembers {
+    rooms: RoomRefs,
+    by_key: HashMap<ConnKey, LocalMember>,
 }
 
 /// What somebody comes with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Newcomer<'a> {
+pub(super) struct NewMember<'a> {
     pub(super) room: &'a str,
     pub(super) name: Option<Arc<str>>,
-    pub(super) form: Form,
-    pub(super) standing: Standing,
+    pub(super) format: ClientFormat,
+    pub(super) join_state: JoinState,
 }
 
-impl People {
+impl LocalMembers {
     pub(super) fn new(loop_count: u16) -> Self {
-        Self { places: Places::new(loop_count), by_key: HashMap::new() }
+        Self { rooms: RoomRefs::new(loop_count), by_key: HashMap::new() }
     }
 
-    pub(super) fn add(&mut self, key: ConnKey, newcomer: Newcomer<'_>) {
-        let Newcomer { room, name, form, standing } = newcomer;
-        let place = self.places.enter(room);
+    pub(super) fn add(&mut self, key: ConnKey, new_member: NewMember<'_>) {
+        let NewMember { room, name, format, join_state } = new_member;
+        let place = self.rooms.enter(room);
         let is_named_by_text = name.is_none();
-        self.by_key.insert(key, Person { place, name, form, is_named_by_text, standing });
+        self.by_key.insert(key, LocalMember { place, name, format, is_named_by_text, join_state });
     }
 
-    pub(super) fn get_mut(&mut self, key: ConnKey) -> Option<&mut Person> {
+    pub(super) fn get_mut(&mut self, key: ConnKey) -> Option<&mut LocalMember> {
         self.by_key.get_mut(&key)
     }
 
-    pub(super) fn remove(&mut self, key: ConnKey) -> Option<Person> {
-        let person = self.by_key.remove(&key)?;
-        self.places.leave(&person.place);
+    pub(super) fn remove(&mut self, key: ConnKey) -> Option<LocalMember> {
+        let member = self.by_key.remove(&key)?;
+        self.rooms.leave(&member.place);
         shrink_if_sparse(&mut self.by_key);
-        Some(person)
+        Some(member)
     }
 }
 
@@ -79,6 +79,6 @@ mod tests {
 
     #[test]
     fn a_person_at_rest_is_small() {
-        assert!(size_of::<(ConnKey, Person)>() <= 40);
+        assert!(size_of::<(ConnKey, LocalMember)>() <= 40);
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::event::ServerEvent;
-use super::place::{Form, Place};
+use super::room_ref::{ClientFormat, RoomRef};
 use super::settings::{Newlines, RoomSettings};
 use crate::services::{Effects, Order, Peer};
 use crate::ws::EncodedFrame;
@@ -28,21 +28,21 @@ pub(super) fn tidy(text: &str, newlines: Newlines, drops_blank: bool) -> Option<
 /// members of a place decides the order in which they see its messages.
 pub(super) fn publish(
     settings: &RoomSettings,
-    place: &Place,
-    forms: impl Iterator<Item = Form>,
+    place: &RoomRef,
+    formats: impl Iterator<Item = ClientFormat>,
     (sender, name): (Peer, &str),
     text: &str,
     effects: &mut Effects<'_>,
 ) {
-    for form in forms {
-        let frame = match form {
-            Form::Lines if settings.joins_lines => {
+    for format in formats {
+        let frame = match format {
+            ClientFormat::Lines if settings.joins_lines => {
                 EncodedFrame::joinable_text(&settings.line.line(name, text))
             }
-            Form::Lines => EncodedFrame::text(&settings.line.line(name, text)),
-            Form::Events => ServerEvent::Message { from: name, text }.to_frame(),
+            ClientFormat::Lines => EncodedFrame::text(&settings.line.line(name, text)),
+            ClientFormat::Events => ServerEvent::Message { from: name, text }.to_frame(),
         };
-        let topic = place.topic(form);
+        let topic = place.topic(format);
         if settings.hears_itself {
             effects.publish(topic, frame, Order::Sender);
         } else {

@@ -2,14 +2,14 @@
 //! what they were sent. All of it counts against the pool; where that refuses, a message goes out
 //! as it is.
 
-use super::contexts::{ContextPlace, Contexts};
+use super::contexts::{ContextKey, Contexts};
 use crate::pool::{Lease, SharedBudget};
 use crate::timer::Millis;
 use crate::ws::{Compressors, DeflateTerms};
 
 /// Compresses what a loop's connections are sent.
 #[derive(Debug)]
-pub(crate) struct Deflation {
+pub(crate) struct MessageCompressor {
     compressors: Compressors,
     contexts: Contexts,
     /// Always what both hold, between two calls.
@@ -18,10 +18,10 @@ pub(crate) struct Deflation {
     /// Messages that were not compressed for want of memory.
     out_of_room: u64,
     /// Bytes of windows and tables that compressors were made ready with since the share began.
-    ready_bytes: usize,
+    setup_bytes: usize,
 }
 
-impl Deflation {
+impl MessageCompressor {
     /// Nothing yet; `pool` counts bytes.
     pub(crate) fn new(pool: SharedBudget) -> Self {
         Self {
@@ -30,7 +30,7 @@ impl Deflation {
             budget: Lease::new(pool, 0),
             now: Millis::default(),
             out_of_room: 0,
-            ready_bytes: 0,
+            setup_bytes: 0,
         }
     }
 
@@ -46,29 +46,29 @@ impl Deflation {
         &mut self,
         message: &[u8],
         terms: DeflateTerms,
-        place: Option<ContextPlace>,
+        context: Option<ContextKey>,
     ) -> Option<&[u8]> {
         if message.len() < terms.bytes_min {
             return None;
         }
         self.compressors.shrink();
-        self.settle();
+        self.release_unused();
         if !self.budget.take(self.compressors.bytes_wanted(message.len(), terms)) {
             self.out_of_room += 1;
             return None;
         }
-        let past = place.map(|place| self.contexts.past(place));
-        self.ready_bytes += TABLE_BYTES + past.map_or(0, <[u8]>::len);
-        let payload = self.compressors.compress(message, terms, past)?;
-        if let Some(place) = place {
-            let wanted = self.contexts.bytes_wanted(place, message.len());
+        let dictionary = context.map(|context| self.contexts.dictionary(context));
+        self.setup_bytes += TABLE_BYTES + dictionary.map_or(0, <[u8]>::len);
+        let payload = self.compressors.compress(message, terms, dictionary)?;
+        if let Some(context) = context {
+            let wanted = self.contexts.bytes_wanted(context, message.len());
             if self.budget.take(wanted) {
                 let before = self.contexts.bytes();
-                self.contexts.remember(place, message, self.now);
+                self.contexts.remember(context, message, self.now);
                 self.budget.give(before + wanted - self.contexts.bytes());
             } else {
                 // A window may be given up at any time: what comes does not refer back to it.
-                self.budget.give(self.contexts.forget(place.slot));
+                self.budget.give(self.contexts.forget(context.slot));
             }
         }
         Some(payload)
@@ -88,12 +88,12 @@ impl Deflation {
         }
         let compressors_due = self.compressors.trim(now, idle_ms);
         let contexts_due = self.contexts.forget_unused(now, idle_ms);
-        self.settle();
+        self.release_unused();
         compressors_due.into_iter().chain(contexts_due).min()
     }
 
     /// Gives back what was charged and is not held.
-    fn settle(&mut self) {
+    fn release_unused(&mut self) {
         let held = self.compressors.bytes() + self.contexts.bytes();
         debug_assert!(held <= self.budget.used());
         self.budget.give(self.budget.used().saturating_sub(held));
@@ -101,13 +101,13 @@ impl Deflation {
 
     /// Another connection's share of the turn begins.
     pub(super) fn begin_share(&mut self) {
-        self.ready_bytes = 0;
+        self.setup_bytes = 0;
     }
 
     /// What making ready for messages came to in this share, in bytes that take as long to inflate:
     /// for short ones that is nearly all the work.
-    pub(super) fn ready_bytes(&self) -> usize {
-        self.ready_bytes
+    pub(super) fn setup_bytes(&self) -> usize {
+        self.setup_bytes
     }
 
     /// Bytes of memory charged to the pool.

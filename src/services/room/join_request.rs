@@ -7,18 +7,18 @@ use std::sync::Arc;
 
 use super::event::CHAT_SUBPROTOCOL;
 use super::name::check_name;
-use super::place::Form;
+use super::room_ref::ClientFormat;
 use super::settings::{NameSource, RoomSettings};
 use crate::http::{Path, UpgradeRequest};
-use crate::services::Arrival;
+use crate::services::ConnectRequest;
 
 /// What somebody says of itself.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Introduction {
+pub(super) struct JoinRequest {
     /// `None` for the default room.
     pub(super) room: Option<Arc<str>>,
     pub(super) name: NameGiven,
-    pub(super) form: Form,
+    pub(super) format: ClientFormat,
 }
 
 /// What somebody calls itself.
@@ -36,31 +36,31 @@ pub(super) enum NameGiven {
 pub(super) struct Refusal {
     pub(super) reason: String,
     /// A page sees no HTTP status. If this is events, it is better let in and told so.
-    pub(super) form: Form,
+    pub(super) format: ClientFormat,
 }
 
 /// Reads the introduction of an arrival.
-pub(super) fn introduce(
+pub(super) fn read_join_request(
     settings: &RoomSettings,
-    arrival: &Arrival<'_>,
-) -> Result<Introduction, Refusal> {
-    let address = || arrival.address();
-    let Some(request) = arrival.request() else {
+    connect: &ConnectRequest<'_>,
+) -> Result<JoinRequest, Refusal> {
+    let address = || connect.address();
+    let Some(request) = connect.request() else {
         let name = name_of_line_client(&settings.name, address);
-        let form = Form::Lines;
+        let format = ClientFormat::Lines;
         return match name {
-            Ok(name) => Ok(Introduction { room: None, name, form }),
-            Err(reason) => Err(Refusal { reason, form }),
+            Ok(name) => Ok(JoinRequest { room: None, name, format }),
+            Err(reason) => Err(Refusal { reason, format }),
         };
     };
     let speaks_events =
         request.subprotocol().is_some_and(|chosen| chosen.as_str() == CHAT_SUBPROTOCOL);
-    let form = if speaks_events { Form::Events } else { Form::Lines };
+    let format = if speaks_events { ClientFormat::Events } else { ClientFormat::Lines };
     let read = || {
         let name = name_in_request(&settings.name, request, address)?;
-        Ok(Introduction { room: room_in_request(settings.room_segment, request)?, name, form })
+        Ok(JoinRequest { room: room_in_request(settings.room_segment, request)?, name, format })
     };
-    read().map_err(|reason| Refusal { reason, form })
+    read().map_err(|reason| Refusal { reason, format })
 }
 
 fn name_of_line_client(

@@ -21,14 +21,14 @@ use super::{RedisSettings, commands};
 
 /// What look-ups know of the connection.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct RedisConnection {
     state: watch::Receiver<State>,
     loss: watch::Sender<Loss>,
 }
 
 /// A connection that did its work when it was made.
 #[derive(Clone, Debug)]
-pub(super) struct Connection {
+pub(super) struct CheckedConnection {
     /// Which attempt made it, from 1.
     pub(super) number: u64,
     pub(super) redis: MultiplexedConnection,
@@ -41,7 +41,7 @@ pub(super) struct Gone;
 #[derive(Clone, Debug)]
 enum State {
     Connecting,
-    Connected(Connection),
+    Connected(CheckedConnection),
     Gone,
 }
 
@@ -52,7 +52,7 @@ struct Loss {
     why: Option<String>,
 }
 
-impl Link {
+impl RedisConnection {
     /// Begins to keep a connection.
     pub(super) fn start(tasks: &Handle, settings: &RedisSettings) -> Self {
         let (state_of, state) = watch::channel(State::Connecting);
@@ -68,7 +68,7 @@ impl Link {
     }
 
     /// The connection, once there is one that is newer than `after`.
-    pub(super) async fn connection(&self, after: u64) -> Result<Connection, Gone> {
+    pub(super) async fn connection(&self, after: u64) -> Result<CheckedConnection, Gone> {
         let mut state = self.state.clone();
         let found = state.wait_for(|state| match state {
             State::Connecting => false,
@@ -121,7 +121,7 @@ impl Keeper {
                 Ok(redis) => {
                     let since = now();
                     self.notices.back(since);
-                    self.state.send_replace(State::Connected(Connection { number, redis }));
+                    self.state.send_replace(State::Connected(CheckedConnection { number, redis }));
                     let Some(why) = self.loss_of(number).await else { return };
                     if let Some(why) = why {
                         self.notices.gone(now(), &why);

@@ -1,7 +1,7 @@
 //! A frame on its way to any number of connections, in the forms that they need.
 
 use super::Flags;
-use super::deflation::Deflation;
+use super::compress::MessageCompressor;
 use super::outgoing::Framing;
 use crate::pool::{Backlog, FrameId};
 use crate::services::{DeflateOptions, RouteOptions};
@@ -10,43 +10,43 @@ use crate::ws::{DeflateTerms, EncodedFrame};
 /// A frame that is being pushed. Each form is made for the first recipient that needs it and
 /// shared by all on this loop who do.
 #[derive(Debug)]
-pub(super) struct Pushed {
+pub(super) struct SharedFrame {
     frame: EncodedFrame,
     /// The route's bound on the messages that wait for one connection.
     pub(super) messages_max: Option<usize>,
     deflate: Option<DeflateOptions>,
-    websocket: Option<Form>,
-    line: Option<Form>,
+    websocket: Option<FrameEncoding>,
+    line: Option<FrameEncoding>,
     /// For each window size that a recipient has; `None` where compressing is not worth it.
-    compressed: Vec<(DeflateTerms, Option<Form>)>,
+    compressed: Vec<(DeflateTerms, Option<FrameEncoding>)>,
     /// Recipients for whom the frame need not be compressed because it was for another.
     pub(super) shared: u64,
 }
 
 /// One form of a pushed frame.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Form {
+pub(super) struct FrameEncoding {
     pub(super) id: FrameId,
     pub(super) frame_bytes: usize,
 }
 
-impl Form {
+impl FrameEncoding {
     fn share(frame: EncodedFrame, backlog: &mut Backlog) -> Self {
-        Self::share_in_a_row(frame, Box::default(), backlog)
+        Self::share_batch(frame, Box::default(), backlog)
     }
 
     /// As one form, several frames that end there.
-    pub(super) fn share_in_a_row(
+    pub(super) fn share_batch(
         frame: EncodedFrame,
         ends: Box<[u32]>,
         backlog: &mut Backlog,
     ) -> Self {
         let frame_bytes = frame.as_bytes().len();
-        Self { id: backlog.share_in_a_row(frame, ends), frame_bytes }
+        Self { id: backlog.share_batch(frame, ends), frame_bytes }
     }
 }
 
-impl Pushed {
+impl SharedFrame {
     /// A frame for connections of a route with these options.
     pub(super) fn new(frame: EncodedFrame, options: &RouteOptions) -> Self {
         Self {
@@ -68,66 +68,66 @@ impl Pushed {
     /// The form that most recipients need most of the time: neither lines nor compressed, and made
     /// for another already.
     #[inline]
-    pub(super) fn plain_form(&self, flags: Flags) -> Option<Form> {
+    pub(super) fn plain_encoding(&self, flags: Flags) -> Option<FrameEncoding> {
         if flags.is_plain() { self.websocket } else { None }
     }
 
     /// The form for the recipient in `slot`, with these flags; `None` if there is none that it
     /// understands.
     #[inline(never)]
-    pub(super) fn form(
+    pub(super) fn encoding(
         &mut self,
         flags: Flags,
         slot: u32,
-        deflation: &mut Deflation,
+        compressor: &mut MessageCompressor,
         backlog: &mut Backlog,
-    ) -> Option<Form> {
+    ) -> Option<FrameEncoding> {
         match Framing::of(flags, self.deflate, slot) {
             Framing::Lines => {
                 if self.line.is_none() {
-                    self.line = Some(Form::share(self.frame.to_line()?, backlog));
+                    self.line = Some(FrameEncoding::share(self.frame.to_line()?, backlog));
                 }
                 self.line
             }
-            Framing::Deflate(terms, place) => {
-                let compressed = self.compressed_form(terms, deflation, backlog);
-                if place.is_some() && compressed.is_some() {
+            Framing::Deflate(terms, context) => {
+                let compressed = self.compressed_encoding(terms, compressor, backlog);
+                if context.is_some() && compressed.is_some() {
                     // It refers back to nothing, so all can share it. Their windows hold it from
                     // now on and ours do not, so nothing may refer back beyond it; and should it be
                     // dropped from the queue, nothing that follows misses it.
-                    deflation.forget(slot);
+                    compressor.forget(slot);
                 }
-                compressed.or_else(|| self.websocket_form(backlog))
+                compressed.or_else(|| self.websocket_encoding(backlog))
             }
-            Framing::WebSocket => self.websocket_form(backlog),
+            Framing::WebSocket => self.websocket_encoding(backlog),
         }
     }
 
-    fn websocket_form(&mut self, backlog: &mut Backlog) -> Option<Form> {
-        let make = || Form::share(self.frame.clone(), backlog);
+    fn websocket_encoding(&mut self, backlog: &mut Backlog) -> Option<FrameEncoding> {
+        let make = || FrameEncoding::share(self.frame.clone(), backlog);
         Some(*self.websocket.get_or_insert_with(make))
     }
 
-    fn compressed_form(
+    fn compressed_encoding(
         &mut self,
         terms: DeflateTerms,
-        deflation: &mut Deflation,
+        compressor: &mut MessageCompressor,
         backlog: &mut Backlog,
-    ) -> Option<Form> {
-        if let Some((_, form)) = self.compressed.iter().find(|(known, _)| *known == terms) {
-            self.shared += u64::from(form.is_some());
-            return *form;
+    ) -> Option<FrameEncoding> {
+        if let Some((_, encoding)) = self.compressed.iter().find(|(known, _)| *known == terms) {
+            self.shared += u64::from(encoding.is_some());
+            return *encoding;
         }
-        let payload = deflation.compress(self.frame.payload(), terms, None);
+        let payload = compressor.compress(self.frame.payload(), terms, None);
         let frame = payload.map(|payload| EncodedFrame::compressed(self.frame.kind(), payload));
-        let form = frame.map(|frame| Form::share(frame, backlog));
-        self.compressed.push((terms, form));
-        form
+        let encoding = frame.map(|frame| FrameEncoding::share(frame, backlog));
+        self.compressed.push((terms, encoding));
+        encoding
     }
 
     /// All forms that were made.
-    pub(super) fn forms(&self) -> impl Iterator<Item = Form> + '_ {
-        let compressed = self.compressed.iter().filter_map(|(_, form)| *form);
+    pub(super) fn encodings(&self) -> impl Iterator<Item = FrameEncoding> + '_ {
+        let compressed = self.compressed.iter().filter_map(|(_, encoding)| *encoding);
         [self.websocket, self.line].into_iter().flatten().chain(compressed)
     }
 }

@@ -16,11 +16,11 @@ fn with_token() -> NameSource {
 }
 
 /// The introduction of a request for `target` that offers the subprotocols of `offer`.
-fn introduction(
+fn join_request(
     name: NameSource,
     target: &str,
     offer: Option<&str>,
-) -> Result<Introduction, Refusal> {
+) -> Result<JoinRequest, Refusal> {
     introduction_to(&settings(name), target, offer)
 }
 
@@ -28,7 +28,7 @@ fn introduction_to(
     settings: &RoomSettings,
     target: &str,
     offer: Option<&str>,
-) -> Result<Introduction, Refusal> {
+) -> Result<JoinRequest, Refusal> {
     let offer = offer.map_or(String::new(), |names| format!("Sec-WebSocket-Protocol: {names}\r\n"));
     let head = format!(
         "GET {target} HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
@@ -39,16 +39,16 @@ fn introduction_to(
     let policy = UpgradePolicy { origins: &OriginRule::SameHost, subprotocols: &subprotocols };
     let request = check_upgrade(&head, &policy).unwrap();
     let address = || ADDRESS.parse().ok();
-    introduce(settings, &Arrival::new(Some(&request), &address))
+    read_join_request(settings, &ConnectRequest::new(Some(&request), &address))
 }
 
 fn name_given(name: NameSource, target: &str) -> Result<NameGiven, String> {
-    let introduction = introduction(name, target, None);
-    introduction.map(|introduction| introduction.name).map_err(|refusal| refusal.reason)
+    let join_request = join_request(name, target, None);
+    join_request.map(|join_request| join_request.name).map_err(|refusal| refusal.reason)
 }
 
-fn line_client(name: NameSource) -> Result<Introduction, Refusal> {
-    introduce(&settings(name), &Arrival::new(None, &|| ADDRESS.parse().ok()))
+fn line_client(name: NameSource) -> Result<JoinRequest, Refusal> {
+    read_join_request(&settings(name), &ConnectRequest::new(None, &|| ADDRESS.parse().ok()))
 }
 
 #[test]
@@ -69,8 +69,8 @@ fn a_name_in_the_query_is_decoded_once() {
 fn a_room_is_named_by_the_path_or_else_by_the_query() {
     let room = |target: &str| {
         let settings = RoomSettings { room_segment: Some(1), ..settings(NameSource::FirstText) };
-        let introduction = introduction_to(&settings, target, None);
-        introduction.map(|introduction| introduction.room).map_err(|refusal| refusal.reason)
+        let join_request = introduction_to(&settings, target, None);
+        join_request.map(|join_request| join_request.room).map_err(|refusal| refusal.reason)
     };
     assert_eq!(room("/chat/caf%C3%A9?room=other"), Ok(Some("café".into())));
     assert_eq!(room("/chat?room=other"), Ok(Some("other".into())));
@@ -127,8 +127,8 @@ fn an_address_is_a_name_too() {
 #[test]
 fn a_room_can_be_asked_for() {
     let room = |query: &str| {
-        let introduction = introduction(NameSource::FirstText, &format!("/chat?{query}"), None);
-        introduction.map(|introduction| introduction.room).map_err(|refusal| refusal.reason)
+        let join_request = join_request(NameSource::FirstText, &format!("/chat?{query}"), None);
+        join_request.map(|join_request| join_request.room).map_err(|refusal| refusal.reason)
     };
     assert_eq!(room(""), Ok(None));
     assert_eq!(room("room=caf%C3%A9"), Ok(Some("café".into())));
@@ -138,20 +138,21 @@ fn a_room_can_be_asked_for() {
 
 #[test]
 fn the_subprotocol_decides_about_the_form() {
-    let form = |offer| introduction(NameSource::FirstText, "/", offer).unwrap().form;
-    assert_eq!(form(None), Form::Lines);
-    assert_eq!(form(Some("nobody's")), Form::Lines);
-    assert_eq!(form(Some("other")), Form::Lines);
-    assert_eq!(form(Some("other, tidegate.chat.v1")), Form::Events);
-    let refusal = introduction(NameSource::Query, "/", Some(CHAT_SUBPROTOCOL)).unwrap_err();
-    assert_eq!(refusal.form, Form::Events);
+    let format = |offer| join_request(NameSource::FirstText, "/", offer).unwrap().format;
+    assert_eq!(format(None), ClientFormat::Lines);
+    assert_eq!(format(Some("nobody's")), ClientFormat::Lines);
+    assert_eq!(format(Some("other")), ClientFormat::Lines);
+    assert_eq!(format(Some("other, tidegate.chat.v1")), ClientFormat::Events);
+    let refusal = join_request(NameSource::Query, "/", Some(CHAT_SUBPROTOCOL)).unwrap_err();
+    assert_eq!(refusal.format, ClientFormat::Events);
 }
 
 #[test]
 fn a_line_client_says_its_name_or_is_its_address() {
     for source in [NameSource::FirstText, NameSource::Query, NameSource::Path { segment: 1 }] {
-        let introduction = Introduction { room: None, name: NameGiven::Later, form: Form::Lines };
-        assert_eq!(line_client(source), Ok(introduction));
+        let join_request =
+            JoinRequest { room: None, name: NameGiven::Later, format: ClientFormat::Lines };
+        assert_eq!(line_client(source), Ok(join_request));
     }
     let name = NameGiven::Now("192.0.2.7:4000".into());
     assert_eq!(line_client(NameSource::Address).unwrap().name, name);

@@ -9,7 +9,7 @@ use crate::wire::{CLOSE, Frame, PONG, TEXT};
 
 /// What happened in a run that may have come between a client and its answer.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Weather {
+pub(crate) struct Disturbances {
     /// Places or descriptors ran out: a client may be turned away or dropped.
     pub(crate) places_scarce: bool,
     /// Memory ran out: a connection may end with 1013, 503 or abruptly.
@@ -23,11 +23,15 @@ pub(crate) struct Weather {
 }
 
 /// Judges one client.
-pub(crate) fn judge(actor: &Actor, weather: Weather, journal: &Entries) -> Result<(), String> {
+pub(crate) fn checker(
+    actor: &Actor,
+    disturbances: Disturbances,
+    journal: &Entries,
+) -> Result<(), String> {
     let heard = &actor.client.heard;
-    let is_excused = weather.places_scarce
-        || weather.memory_scarce
-        || weather.cut_short
+    let is_excused = disturbances.places_scarce
+        || disturbances.memory_scarce
+        || disturbances.cut_short
         || actor.has_reset()
         || matches!(actor.pace, Pace::Stops(_));
     if actor.client.connection.was_reset() && !is_excused {
@@ -39,7 +43,9 @@ pub(crate) fn judge(actor: &Actor, weather: Weather, journal: &Entries) -> Resul
             true => Ok(()),
             false => Err("never dropped".into()),
         },
-        (_, Some(503)) if weather.places_scarce || weather.memory_scarce || weather.drained => {
+        (_, Some(503))
+            if disturbances.places_scarce || disturbances.memory_scarce || disturbances.drained =>
+        {
             Ok(())
         }
         (Answer::Reply(expected), Some(status)) if *expected == status => {
@@ -47,11 +53,11 @@ pub(crate) fn judge(actor: &Actor, weather: Weather, journal: &Entries) -> Resul
         }
         (Answer::Socket { is_relay, replies, end }, Some(101)) => {
             let is_whole = if *is_relay {
-                judge_relay(actor, replies, weather, journal)?
+                judge_relay(actor, replies, disturbances, journal)?
             } else {
                 judge_echo(heard.data(), replies)?
             };
-            judge_end(actor, *end, *is_relay, is_whole, weather, is_excused)
+            judge_end(actor, *end, *is_relay, is_whole, disturbances, is_excused)
         }
         (answer, status) => Err(format!("status {status:?} for {answer:?}")),
     }
@@ -88,7 +94,7 @@ pub(crate) fn judge_deliveries(actor: &Actor, journal: &Entries) -> Result<(), S
 fn judge_relay(
     actor: &Actor,
     replies: &[Frame],
-    weather: Weather,
+    disturbances: Disturbances,
     journal: &Entries,
 ) -> Result<bool, String> {
     let data = actor.client.heard.data();
@@ -108,7 +114,7 @@ fn judge_relay(
         let found = from_source[*at..].iter().position(|sent| *sent == text);
         match found {
             Some(0) => *at += 1,
-            Some(gap) if weather.pushes_lost => *at += gap + 1,
+            Some(gap) if disturbances.pushes_lost => *at += gap + 1,
             _ => return Err(format!("out of order: {:.60} for {name}, {found:?} on", &*text)),
         }
     }
@@ -120,16 +126,16 @@ fn judge_end(
     end: End,
     is_relay: bool,
     is_whole: bool,
-    weather: Weather,
+    disturbances: Disturbances,
     is_excused: bool,
 ) -> Result<(), String> {
     let close = actor.client.heard.close();
     let code = close.map(Frame::close_code);
     let from_outside = match code {
-        Some(Some(1001)) => weather.drained && (weather.cut_short || end == End::Open),
-        Some(Some(1013)) => weather.memory_scarce,
+        Some(Some(1001)) => disturbances.drained && (disturbances.cut_short || end == End::Open),
+        Some(Some(1013)) => disturbances.memory_scarce,
         Some(Some(4000 | 4004)) => is_relay,
-        Some(Some(4002)) => is_relay && weather.pushes_lost,
+        Some(Some(4002)) => is_relay && disturbances.pushes_lost,
         _ => false,
     };
     let as_played = match end {

@@ -27,7 +27,7 @@ use crate::services::{DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions, Order
 
 /// What the machine grants to the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Granted {
+pub struct MachineLimits {
     /// Descriptors the process may have open: the soft limit after it was raised.
     pub descriptors: u64,
     /// Processor cores the process may run on; 0 counts as 1.
@@ -36,7 +36,7 @@ pub struct Granted {
 
 /// A validated configuration fitted to the machine. This is what the loops take.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Effective {
+pub struct ResolvedConfig {
     /// Event loops; at least 1.
     pub loops: usize,
     /// Whether the port may be shared with another process.
@@ -46,7 +46,7 @@ pub struct Effective {
     /// Where to listen; not empty.
     pub listeners: Vec<Listener>,
     /// How much of everything.
-    pub limits: EffectiveLimits,
+    pub limits: ResolvedLimits,
     /// How long everything may take.
     pub timeouts: Timeouts,
     /// How much work one turn may do.
@@ -54,7 +54,7 @@ pub struct Effective {
     /// Options of the sockets. `send_buffer_bytes: None` leaves the size to the kernel.
     pub socket: SocketOptions,
     /// What answers where; not empty.
-    pub routes: Vec<EffectiveRoute>,
+    pub routes: Vec<ResolvedRoute>,
     /// Login tokens; each name has one at most.
     pub tokens: Vec<Token>,
     /// Who is asked for login tokens where a route says so.
@@ -65,7 +65,7 @@ pub struct Effective {
     pub adjustments: Vec<Adjustment>,
 }
 
-impl Effective {
+impl ResolvedConfig {
     /// Whether a route has login tokens looked up in Redis.
     pub fn asks_redis(&self) -> bool {
         self.routes.iter().any(|route| {
@@ -77,7 +77,7 @@ impl Effective {
 /// [`Limits`] with every number resolved. Counts and bytes are of the whole process, all loops
 /// together, unless said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EffectiveLimits {
+pub struct ResolvedLimits {
     /// Connections served at once; at least 1.
     pub connections_max: usize,
     /// Connections that have not finished their handshake; from 1 to `connections_max`.
@@ -102,7 +102,7 @@ pub struct EffectiveLimits {
     pub refusals_max: usize,
 }
 
-impl EffectiveLimits {
+impl ResolvedLimits {
     /// The least that `backlog_hard_bytes` may be: it has to leave room for one largest message on
     /// top of a backlog that just reached the high mark, or a healthy client could be called too
     /// slow.
@@ -113,7 +113,7 @@ impl EffectiveLimits {
 
 /// [`Route`] with every number resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EffectiveRoute {
+pub struct ResolvedRoute {
     /// Paths of the request, without query; not empty, and the one that is not an alias first.
     pub paths: Vec<String>,
     /// What answers.
@@ -159,14 +159,14 @@ impl fmt::Display for Adjustment {
 
 impl Config {
     /// Fits a validated configuration to what the machine grants.
-    pub fn effective(&self, granted: Granted) -> Effective {
+    pub fn resolve(&self, granted: MachineLimits) -> ResolvedConfig {
         let Self { limits, routes, .. } = self;
         let mut adjustments = Vec::new();
         let plan = Plan::new(self, granted, &mut adjustments);
         let (connections_max, connections_max_origin) =
             connections_max(limits, &plan, &mut adjustments);
         let message_bytes_largest = self.message_bytes_largest();
-        let limits = EffectiveLimits {
+        let limits = ResolvedLimits {
             connections_max,
             half_open_max: half_open_max(limits, connections_max, &mut adjustments),
             head_bytes_max: limits.head_bytes_max,
@@ -178,12 +178,12 @@ impl Config {
             mailbox_items_max: limits.mailbox_items_max,
             refusals_max: plan.refusals,
         };
-        Effective {
+        ResolvedConfig {
             loops: plan.loops,
             share_port: self.share_port,
             pin_loops: self.pin_loops,
             listeners: self.listeners.clone(),
-            routes: routes.iter().map(|route| effective_route(route, &limits)).collect(),
+            routes: routes.iter().map(|route| resolved_route(route, &limits)).collect(),
             limits,
             timeouts: self.timeouts.clone(),
             turn: self.turn.clone(),
@@ -207,7 +207,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(config: &Config, granted: Granted, adjustments: &mut Vec<Adjustment>) -> Self {
+    fn new(config: &Config, granted: MachineLimits, adjustments: &mut Vec<Adjustment>) -> Self {
         let descriptors = usize::try_from(granted.descriptors).unwrap_or(usize::MAX);
         let addresses = config.listeners.len();
         let refusals_wanted = config.limits.refusals_max;
@@ -296,14 +296,14 @@ fn deflate_options(keys: RouteDeflate) -> Option<DeflateOptions> {
     deflate.then_some(DeflateOptions { level, bytes_min, context_bits })
 }
 
-fn effective_route(route: &Route, limits: &EffectiveLimits) -> EffectiveRoute {
+fn resolved_route(route: &Route, limits: &ResolvedLimits) -> ResolvedRoute {
     let offered = || match route.service {
         ServiceKind::Room => vec![CHAT_SUBPROTOCOL.to_owned()],
         ServiceKind::Broadcast | ServiceKind::Echo | ServiceKind::Hall | ServiceKind::Page => {
             Vec::new()
         }
     };
-    EffectiveRoute {
+    ResolvedRoute {
         paths: route.paths().map(str::to_owned).collect(),
         service: route.service,
         origins: route.origins.clone(),
