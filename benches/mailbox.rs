@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use tidegate::reactor::Mailbox;
+use tidegate::mail::Mailbox;
 
 fn main() {
     support::run(bench);

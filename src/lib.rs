@@ -4,23 +4,26 @@
 //! its connections, its buffers, its timers and its instances of the services. A connection at
 //! rest costs one slot of 64 bytes: no thread, no task, no buffer.
 //!
-//! The modules stand in the order in which a message passes them:
+//! Each module may use only those below it (`tests/tidy.rs` holds them to it):
 //!
 //! | module | what happens there |
 //! |---|---|
-//! | [`config`], [`server`] | a configuration becomes listeners and loops |
-//! | [`os`] | what only the operating system can do |
+//! | [`server`] | listeners and loops from settings; the running server |
+//! | [`client`] | the other side: `tidegate client` |
+//! | [`config`] | a configuration file becomes settings |
+//! | [`control`] | what waits on others, such as a look-up in Redis |
 //! | [`reactor`] | one turn of a loop: wait, read, run on, mail, timers, flush, accept, reap |
 //! | [`conn`] | a connection's life: receive, decode, answer, send, close |
-//! | [`http`] | a request head becomes an upgrade, a page or a refusal |
-//! | [`line`](mod@line) | lines of plain TCP clients become messages |
-//! | [`ws`] | client bytes become messages, replies become frames |
 //! | [`services`] | what is done with a message |
+//! | [`mail`] | what loops and the control thread say to each other |
+//! | [`effects`] | what services say: replies, publications, closes |
+//! | [`output`] | frames gathered for one write, and their compression |
 //! | [`hub`] | who gets a publication, inside one loop |
-//! | [`control`] | what waits on others, such as a look-up in Redis |
-//! | [`pool`], [`timer`], [`key`] | memory, deadlines and names that all of them use |
-//! | [`metrics`] | what is counted on the way |
-//! | [`client`] | the other side: `tidegate client`, which shares none of the above but `os` |
+//! | [`pool`] | memory lent to connections while bytes are in flight |
+//! | [`http`], [`ws`] | request heads and frames as functions of bytes |
+//! | [`line`](mod@line), [`transport`], [`os`] | lines of text; the seam to the kernel; the operating system |
+//! | [`timer`] | deadlines |
+//! | [`key`], [`metrics`] | names of slots, and counters |
 //!
 //! `http`, `line`, `ws`, `hub`, `timer`, `pool` and `key` are functions of bytes and numbers: no sockets, no
 //! clock, no threads. `reactor` is generic over its poller and clock, so whole loops run in
@@ -34,29 +37,36 @@ struct Readme;
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("poll tokens hold an index and a generation: tidegate needs 64-bit words");
 
-pub mod config;
+pub mod client;
 pub mod server;
 
-pub mod os;
-pub mod reactor;
-
-pub mod conn;
-pub mod http;
-pub mod line;
-pub mod ws;
-
-pub mod hub;
-pub mod services;
-
+pub mod config;
 pub mod control;
 
-pub mod key;
+pub mod reactor;
+pub mod transport;
+
+pub mod conn;
+pub mod services;
+
+pub mod mail;
+
+pub mod effects;
+pub mod output;
+
+pub mod hub;
 pub mod pool;
+
+pub mod http;
+pub mod ws;
+
+pub mod line;
+pub mod os;
+
 pub mod timer;
 
+pub mod key;
 pub mod metrics;
-
-pub mod client;
 
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

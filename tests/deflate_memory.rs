@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tidegate::conn::context_bytes_max;
+use tidegate::output::context_bytes_max;
 use tidegate::pool::{Window, Windows};
 use tidegate::ws::{DECOMPRESSOR_BYTES, compressor_bytes};
 

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::conn::{ConnSettings, Connections};
+use tidegate::mail::Mailbox;
 use tidegate::metrics::LoopMetrics;
 use tidegate::pool::{Lease, SharedBudget};
 use tidegate::reactor::{
-    AcceptError, EventLoop, ListenerProtocol, ListenerSettings, LoopMailboxes, LoopSettings,
-    Mailbox, Poller, Readiness, Transport,
+    EventLoop, ListenerProtocol, ListenerSettings, LoopMailboxes, LoopSettings,
 };
 use tidegate::services::{
     Broadcast, Echo, Handler, LoopSite, Order, Route, RouteOptions, Router, Service,
 };
 use tidegate::timer::{Clock, Millis};
+use tidegate::transport::{AcceptError, Poller, Readiness, Transport};
 
 /// An event loop and the far ends of its connections.
 pub(crate) struct WholeLoop {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Config, MachineLimits, NameKind, ResolvedConfig, ResolvedRoute, TokenSource};
-use crate::conn::context_bytes_max;
+use crate::output::context_bytes_max;
 
 impl Config {
     /// The text of `--check`: every key as TOML that can be used as a configuration file, then, as

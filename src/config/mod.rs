@@ -34,15 +34,14 @@ mod arbitrary;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::effects::SlowPolicy;
 pub use command_line::{Action, CommandLine};
 pub use error::ConfigError;
 pub use keys::{KEYS, Key};
 pub use listener::{Listener, ListenerKind};
 pub use logins::{Redis, Token};
 pub use resolved::{Adjustment, MachineLimits, ResolvedConfig, ResolvedLimits, ResolvedRoute};
-pub use route::{
-    NameKind, Origins, RoomOptions, Route, RouteDeflate, ServiceKind, SlowPolicy, TokenSource,
-};
+pub use route::{NameKind, Origins, RoomOptions, Route, RouteDeflate, ServiceKind, TokenSource};
 pub use rule::Rule;
 pub use secret::{Secret, ServerUrl};
 

@@ -7,14 +7,18 @@ use super::half_open::HalfOpen;
 use super::inflate::MessageInflater;
 use super::run_queue::RunQueue;
 use super::table::Table;
-use super::{ConnSettings, Flags, LoopMessage, Outgoing, Phase};
+use super::{ConnSettings, Flags, Phase};
+use crate::effects::{Accept, CloseReason, LoopSite, PendingEffects};
 use crate::http::Rejection;
+use crate::hub::Hub;
 use crate::key::{ConnKey, SlotRef};
+use crate::mail::LoopMessage;
 use crate::metrics::Counters;
+use crate::output::Outgoing;
 use crate::pool::{Backlog, Buffers, PartialReads, ReadBuffer, SharedBudget};
-use crate::reactor::Transport;
-use crate::services::{Accept, CloseReason, LoopSite, PendingEffects, Router};
+use crate::services::Router;
 use crate::timer::{Millis, Tick, Wheel};
+use crate::transport::Transport;
 
 /// The connections of one loop, their buffers, timers and services. It is told what happened by
 /// the event loop and tells it, through [`Connections::take_write_interest`] and
@@ -28,6 +32,8 @@ pub struct Connections<S> {
     pub(super) settings: ConnSettings,
     pub(super) counters: Arc<Counters>,
     pub(super) router: Router,
+    /// Who is subscribed to what, by the number of the route.
+    pub(super) hubs: Vec<Hub>,
     pub(super) wheel: Wheel,
     pub(super) now: Millis,
     pub(super) tick: Tick,
@@ -84,6 +90,7 @@ impl<S: Transport> Connections<S> {
             loop_index: site.index,
             loop_count: site.count,
             counters,
+            hubs: (0..router.socket_count()).map(|_| Hub::default()).collect(),
             router,
             wheel: Wheel::new(now.tick()),
             now,

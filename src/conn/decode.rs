@@ -4,13 +4,14 @@
 use std::ops::Range;
 
 use super::inflate::{InflateTerms, NotInflated};
-use super::outgoing::Framing;
-use super::{ConnSettings, Connections, Outgoing};
+use super::{ConnSettings, Connections};
+use crate::effects::{Effects, Message, Peer, PendingEffects};
 use crate::key::ConnKey;
 use crate::metrics::Counters;
+use crate::output::Outgoing;
 use crate::pool::ReadBuffer;
-use crate::reactor::Transport;
-use crate::services::{Effects, Message, Peer, PendingEffects, Service};
+use crate::services::Service;
+use crate::transport::Transport;
 use crate::ws::{CloseCode, Decoder, Event, MessageKind, Opcode, Violation, parse_close};
 
 /// Why decoding stopped.
@@ -38,7 +39,7 @@ impl<S: Transport> Connections<S> {
         let route = self.router.socket(conn.route);
         let message_bytes_max = route.options.message_bytes_max;
         let arrived = &mut buffer.bytes[..buffer.filled];
-        self.outgoing.set_framing(Framing::of(conn.flags, route.options.deflate, key.index));
+        self.outgoing.set_framing(conn.flags.framing(route.options.deflate, key.index));
         let flags = conn.flags;
         let peer = Peer { loop_index: self.loop_index, key };
         let (outgoing, pending) = (&mut self.outgoing, &mut self.pending);

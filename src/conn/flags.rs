@@ -1,7 +1,8 @@
 //! Facts about a connection, most of them yes or no: four bytes for all.
 
-use super::contexts::ContextKey;
 use crate::http::Deflate;
+use crate::output::{ContextKey, DeflateOptions, Framing};
+use crate::ws::DeflateTerms;
 
 /// A set of flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,6 +98,22 @@ impl Flags {
     /// Whether messages refer back to those before them, in either direction.
     pub(crate) fn has_contexts(self) -> bool {
         self.0 & (Self::TAKES_OVER.0 | Self::CLIENT_CONTEXT_MASK) != 0
+    }
+
+    /// How the connection in `slot` is framed on a route that compresses so.
+    pub(crate) fn framing(self, deflate: Option<DeflateOptions>, slot: u32) -> Framing {
+        if self.is_plain() {
+            return Framing::WebSocket;
+        }
+        match (self.deflate_window_bits(), deflate) {
+            _ if self.has(Self::LINES) => Framing::Lines,
+            (Some(window_bits), Some(DeflateOptions { level, bytes_min, .. })) => {
+                let context = ContextKey { slot, window_bits };
+                let context = self.has(Self::TAKES_OVER).then_some(context);
+                Framing::Deflate(DeflateTerms { window_bits, level, bytes_min }, context)
+            }
+            _ => Framing::WebSocket,
+        }
     }
 
     /// Whether it speaks WebSocket without compression.

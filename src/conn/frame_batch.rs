@@ -3,8 +3,8 @@
 
 use super::Flags;
 use super::shared_frame::{FrameEncoding, SharedFrame};
+use crate::effects::RouteOptions;
 use crate::pool::{Backlog, OutQueue};
-use crate::services::RouteOptions;
 use crate::ws::EncodedFrame;
 
 /// Frames on their way to any number of connections.

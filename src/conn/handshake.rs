@@ -1,6 +1,7 @@
 //! The request: a head becomes an upgrade, a page or a refusal.
 
 use super::{Connections, Flags, Phase};
+use crate::effects::{Accept, CloseReason, Effects, Peer};
 use crate::http::{
     Allow, HeadError, Method, Rejection, RequestHead, Status, UpgradePolicy, check_upgrade,
     find_head_end, looks_like_http, parse_head, wants_upgrade, write_page,
@@ -9,8 +10,8 @@ use crate::http::{
 use crate::key::ConnKey;
 use crate::line::write_line;
 use crate::pool::ReadBuffer;
-use crate::reactor::Transport;
-use crate::services::{Accept, Admission, CloseReason, ConnectRequest, Effects, Found, Peer};
+use crate::services::{Admission, ConnectRequest, Found};
+use crate::transport::Transport;
 use crate::ws::Progress;
 
 impl<S: Transport> Connections<S> {

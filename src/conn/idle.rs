@@ -1,11 +1,11 @@
 //! What happens when time has passed: pings, and the ends of patience.
 
-use super::outgoing::Framing;
 use super::{Connections, Flags, Phase};
+use crate::effects::CloseReason;
 use crate::key::ConnKey;
-use crate::reactor::Transport;
-use crate::services::CloseReason;
+use crate::output::Framing;
 use crate::timer::{Millis, Tick};
+use crate::transport::Transport;
 use crate::ws::Opcode;
 
 impl<S: Transport> Connections<S> {

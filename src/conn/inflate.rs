@@ -1,7 +1,7 @@
 //! Incoming compressed messages: each is unpacked, once it is whole, into a buffer of the pool.
 //! What a connection's next message may refer back to is kept, where that was agreed.
 
-use super::contexts::{ContextKey, Contexts};
+use crate::output::{ContextKey, Contexts};
 use crate::pool::{Buffers, OverBudget};
 use crate::timer::Millis;
 use crate::ws::{DECOMPRESSOR_BYTES, Filled, Inflater, MessageKind, Utf8Tail, Violation};

@@ -7,12 +7,12 @@
 //! and whatever they still send is read and thrown away until their end: closing earlier would reset
 //! the connection, and our last bytes would be lost on the way (RFC 6455 §7.1.1, RFC 9112 §9.6).
 
-use super::outgoing::Framing;
 use super::{Connections, Flags, Phase};
+use crate::effects::{CloseReason, Effects, Peer};
 use crate::key::{ConnKey, SlotRef};
 use crate::line::write_line;
-use crate::reactor::Transport;
-use crate::services::{CloseReason, CloseRequest, Effects, Peer};
+use crate::transport::Transport;
+use crate::ws::CloseRequest;
 use crate::ws::{CloseCode, Violation, encode_close};
 
 impl<S: Transport> Connections<S> {
@@ -27,7 +27,7 @@ impl<S: Transport> Connections<S> {
         self.arm(key);
         self.open_count += 1;
         let deflate = self.router.socket(route).options.deflate;
-        self.outgoing.set_framing(Framing::of(flags, deflate, key.index));
+        self.outgoing.set_framing(flags.framing(deflate, key.index));
         let peer = Peer { loop_index: self.loop_index, key };
         self.router.socket(route).service.on_open(
             peer,

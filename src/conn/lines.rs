@@ -4,15 +4,16 @@
 //! connections but the framing: services, topics, limits, backlogs and policies.
 
 use super::decode::{Stop, is_full};
-use super::outgoing::Framing;
+use crate::output::Framing;
 
 use super::{Connections, Flags, Phase};
+use crate::effects::{Accept, Effects, Message, Peer};
 use crate::http::Rejection;
 use crate::key::ConnKey;
 use crate::line::{LineError, last_line, next_line};
 use crate::pool::ReadBuffer;
-use crate::reactor::Transport;
-use crate::services::{Accept, Admission, ConnectRequest, Effects, Message, Peer};
+use crate::services::{Admission, ConnectRequest};
+use crate::transport::Transport;
 use crate::ws::{MessageKind, Progress, Violation};
 
 impl<S: Transport> Connections<S> {

@@ -22,9 +22,7 @@
 //! through [`publish`], [`shared_frame`] and [`frame_batch`]. [`lifecycle`] opens and closes, [`idle`] acts when
 //! time has passed.
 
-mod compress;
 mod connections;
-mod contexts;
 mod decode;
 mod flags;
 mod frame_batch;
@@ -36,7 +34,6 @@ mod inflate;
 mod invariants;
 mod lifecycle;
 mod lines;
-mod outgoing;
 mod publish;
 mod read;
 mod receive;
@@ -47,9 +44,6 @@ mod shared_frame;
 mod table;
 
 pub use connections::Connections;
-pub use contexts::context_bytes_max;
-pub(crate) use outgoing::Outgoing;
-pub use publish::{LoopMessage, LoopSender};
 pub use settings::ConnSettings;
 
 use flags::Flags;

@@ -14,42 +14,14 @@ use std::sync::Arc;
 use super::frame_batch::FrameBatch;
 use super::shared_frame::{FrameEncoding, SharedFrame};
 use super::{Conn, Connections, Flags, Phase};
-use crate::config::SlowPolicy;
-use crate::http::Rejection;
+use crate::effects::SlowPolicy;
+use crate::effects::{CloseReason, Effect, Effects, Order, Peer, Publication, ServiceSender};
 use crate::key::ConnKey;
+use crate::mail::{LoopMessage, LoopMessageKind, LoopSender};
 use crate::pool::{Backlog, OutQueue};
-use crate::reactor::Transport;
-use crate::services::{
-    Accept, CloseReason, CloseRequest, Effect, Effects, Order, Peer, Publication, ServiceMessage,
-    ServiceSender,
-};
 use crate::timer::{Millis, Tick};
+use crate::transport::Transport;
 use crate::ws::{CloseCode, EncodedFrame};
-
-/// What one loop asks of another.
-#[derive(Debug)]
-pub struct LoopMessage(LoopMessageKind);
-
-#[derive(Debug)]
-enum LoopMessageKind {
-    Close(ConnKey, CloseRequest),
-    Decide(ConnKey, Result<Accept, Rejection>),
-    /// Give it to the members here.
-    Deliver(u8, Publication),
-    Service {
-        route: u8,
-        from: u16,
-        message: ServiceMessage,
-    },
-    /// Give it to the members everywhere: this is the topic's home loop.
-    Publish(u8, Publication),
-    Send(ConnKey, EncodedFrame),
-    Subscribe(ConnKey, Arc<str>),
-    Unsubscribe(ConnKey, Arc<str>),
-}
-
-/// Sends mail to a loop from another thread; whether there was room for it.
-pub type LoopSender = Arc<dyn Fn(LoopMessage) -> bool + Send + Sync>;
 
 impl<S: Transport> Connections<S> {
     /// Services begin. Letters to them from other threads go by `post`.
@@ -58,7 +30,7 @@ impl<S: Transport> Connections<S> {
         self.router.start(self.now, |route| {
             let post = Arc::clone(post);
             ServiceSender::new(Arc::new(move |message| {
-                post(LoopMessage(LoopMessageKind::Service { route, from, message }))
+                post(LoopMessage::service(route, from, message))
             }))
         });
     }
@@ -185,7 +157,7 @@ impl<S: Transport> Connections<S> {
             self.counters.effects_ignored.add(1);
             return;
         };
-        self.router.socket(conn.route).hub.subscribe(topic, key, &mut conn.subscriptions);
+        self.hubs[usize::from(conn.route)].subscribe(topic, key, &mut conn.subscriptions);
     }
 
     fn unsubscribe(&mut self, key: ConnKey, topic: &str) {
@@ -193,7 +165,7 @@ impl<S: Transport> Connections<S> {
             self.counters.effects_ignored.add(1);
             return;
         };
-        self.router.socket(conn.route).hub.unsubscribe(topic, &mut conn.subscriptions);
+        self.hubs[usize::from(conn.route)].unsubscribe(topic, &mut conn.subscriptions);
     }
 
     /// Gives a publication to the members of its topic on all loops: one letter per loop.
@@ -207,7 +179,7 @@ impl<S: Transport> Connections<S> {
     }
 
     fn push_to_members(&mut self, route: u8, publication: &Publication) {
-        let hub = &mut self.router.socket(route).hub;
+        let hub = &mut self.hubs[usize::from(route)];
         let Some((topic, members)) = hub.borrow_members(&publication.topic) else { return };
         let except = publication
             .except
@@ -227,7 +199,7 @@ impl<S: Transport> Connections<S> {
             batch.encodings().for_each(|encoding| self.backlog.release(encoding.id));
         }
         self.is_walking_members = false;
-        let hub = &mut self.router.socket(route).hub;
+        let hub = &mut self.hubs[usize::from(route)];
         hub.restore_members(topic, members);
         for mut subscriptions in self.left_while_walking.drain(..) {
             hub.unsubscribe_all(&mut subscriptions);
@@ -336,7 +308,7 @@ impl<S: Transport> Connections<S> {
         if self.is_walking_members {
             self.left_while_walking.push(subscriptions);
         } else {
-            self.router.socket(conn.route).hub.unsubscribe_all(&mut subscriptions);
+            self.hubs[usize::from(conn.route)].unsubscribe_all(&mut subscriptions);
         }
     }
 }

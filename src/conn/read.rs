@@ -15,7 +15,7 @@ use std::io;
 use super::{Conn, Connections, Flags, Phase};
 use crate::key::ConnKey;
 use crate::pool::ReadBuffer;
-use crate::reactor::Transport;
+use crate::transport::Transport;
 use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
 
 /// What one read gave.

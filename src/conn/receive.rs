@@ -6,10 +6,10 @@ use std::io;
 use super::decode::Stop;
 use super::read::Read;
 use super::{Connections, Flags, Phase};
+use crate::effects::CloseReason;
 use crate::key::{ConnKey, SlotRef};
 use crate::pool::ReadBuffer;
-use crate::reactor::Transport;
-use crate::services::CloseReason;
+use crate::transport::Transport;
 
 /// Whether there may be more to do for the connection right now.
 enum Step {

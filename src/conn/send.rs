@@ -3,13 +3,13 @@
 
 use std::io::{self, IoSlice};
 
-use super::outgoing::OutputSegment;
 use super::{Connections, Flags, Phase};
+use crate::effects::CloseReason;
 use crate::key::ConnKey;
+use crate::output::OutputSegment;
 use crate::pool::{Backlog, OutQueue, OverBudget, ReadBuffer, SLICES_MAX};
-use crate::reactor::Transport;
-use crate::services::CloseReason;
 use crate::timer::Tick;
+use crate::transport::Transport;
 
 /// What a write came to.
 enum Written {
@@ -239,7 +239,7 @@ fn write_gathered<S: Transport>(
 
 fn write_outgoing<S: Transport>(
     socket: &mut S,
-    outgoing: &super::Outgoing,
+    outgoing: &crate::output::Outgoing,
     read_buffer: &[u8],
     is_last: bool,
 ) -> Written {

@@ -1,10 +1,11 @@
 //! A frame on its way to any number of connections, in the forms that they need.
 
 use super::Flags;
-use super::compress::MessageCompressor;
-use super::outgoing::Framing;
+use crate::effects::RouteOptions;
+use crate::output::DeflateOptions;
+use crate::output::Framing;
+use crate::output::MessageCompressor;
 use crate::pool::{Backlog, FrameId};
-use crate::services::{DeflateOptions, RouteOptions};
 use crate::ws::{DeflateTerms, EncodedFrame};
 
 /// A frame that is being pushed. Each form is made for the first recipient that needs it and
@@ -82,7 +83,7 @@ impl SharedFrame {
         compressor: &mut MessageCompressor,
         backlog: &mut Backlog,
     ) -> Option<FrameEncoding> {
-        match Framing::of(flags, self.deflate, slot) {
+        match flags.framing(self.deflate, slot) {
             Framing::Lines => {
                 if self.line.is_none() {
                     self.line = Some(FrameEncoding::share(self.frame.to_line()?, backlog));

@@ -10,7 +10,30 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-use crate::config::SocketOptions;
+/// Options of listening sockets, most of which accepted sockets inherit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// Completed connections that wait to be accepted, for each listening socket.
+    pub accept_backlog: u32,
+    /// Whether small writes are sent at once (TCP_NODELAY).
+    pub no_delay: bool,
+    /// Unsent bytes that the kernel may hold for one socket (TCP_NOTSENT_LOWAT); 0 leaves it to
+    /// the kernel.
+    pub notsent_bytes_max: u32,
+    /// Bytes of the kernel's send buffer (SO_SNDBUF); `None` leaves it to the kernel.
+    pub send_buffer_bytes: Option<u32>,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self {
+            accept_backlog: 4096,
+            no_delay: true,
+            notsent_bytes_max: 16 << 10,
+            send_buffer_bytes: None,
+        }
+    }
+}
 
 /// An address could not be bound.
 #[derive(Debug, thiserror::Error)]

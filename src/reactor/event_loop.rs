@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use super::drain::Drain;
 use super::listener::{Acceptor, ListenerSettings};
-use super::mailbox::Mailbox;
-use super::poller::{Poller, Readiness};
-use crate::conn::{Connections, LoopMessage, LoopSender};
+use crate::conn::Connections;
 use crate::key::ConnKey;
+use crate::mail::Mailbox;
+use crate::mail::{LoopMessage, LoopSender};
 use crate::metrics::LoopMetrics;
 use crate::pool::Lease;
 use crate::timer::{Clock, Millis};
+use crate::transport::{Poller, Readiness};
 
 /// How much work one turn may do.
 #[derive(Clone, Debug)]

@@ -5,12 +5,12 @@
 //! still queued must be remembered here. When descriptors run out, a reserve descriptor makes room
 //! to take one connection and drop it, so that its client learns at once; then accepting pauses.
 
-use super::poller::{AcceptError, Poller};
 use crate::conn::Connections;
 use crate::key::ConnKey;
 use crate::metrics::Counters;
 use crate::pool::Lease;
 use crate::timer::Millis;
+use crate::transport::{AcceptError, Poller};
 
 /// What the clients of a listener speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

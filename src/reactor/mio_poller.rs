@@ -16,9 +16,9 @@ use rustix::io::{readv, writev};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::event_loop::MAILBOX_TOKEN;
-use super::mailbox::Wake;
-use super::poller::{AcceptError, Poller, Readiness, Transport};
+use crate::mail::Wake;
 use crate::os::{ReserveDescriptor, is_about_one_connection, send_before_end};
+use crate::transport::{AcceptError, Poller, Readiness, Transport};
 
 /// One loop's epoll instance with its listeners.
 #[derive(Debug)]

@@ -7,62 +7,25 @@
 mod broadcast;
 mod connect_request;
 mod echo;
-mod effects;
 mod page;
 pub mod room;
 mod router;
-mod service_sender;
-mod tokens;
-
-use std::any::Any;
-use std::fmt;
 
 pub use broadcast::Broadcast;
 pub use connect_request::ConnectRequest;
 pub use echo::Echo;
-pub(crate) use effects::{CloseRequest, Effect, PendingEffects, Publication};
-pub use effects::{Effects, Message, Order};
 pub use page::{BuiltInPage, Page, PageReply};
 pub(crate) use router::Found;
-pub use router::{
-    DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions, Handler, Route,
-    RouteOptions, Router,
+pub use router::{Handler, Route, Router};
+
+pub use crate::effects::{
+    Accept, CloseReason, Effects, LoopSite, Message, Order, Peer, RouteOptions, ServiceMessage,
+    ServiceSender, SlowPolicy, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict,
+    TooManyLookups,
 };
-pub use service_sender::ServiceSender;
+pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 
-pub use tokens::{TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups};
-
-use crate::http::{Rejection, ResponseHeader, Subprotocol};
-use crate::key::ConnKey;
-use crate::ws::{CloseCode, Violation};
-
-/// A connection as services know it: addressable from any loop, for as long as it lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Peer {
-    /// The loop that owns the connection.
-    pub loop_index: u16,
-    /// The connection in that loop.
-    pub key: ConnKey,
-}
-
-/// Where an instance of a service stands among its siblings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LoopSite {
-    /// The loop it runs on, from 0.
-    pub index: u16,
-    /// How many loops there are, each with an instance.
-    pub count: u16,
-}
-
-/// Something that an instance of a service tells a sibling on another loop.
-pub type ServiceMessage = Box<dyn Any + Send>;
-
-impl fmt::Display for Peer {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { loop_index, key: ConnKey { index, generation } } = self;
-        write!(formatter, "{loop_index}/{index}.{generation}")
-    }
-}
+use crate::http::Rejection;
 
 /// A WebSocket service.
 ///
@@ -139,57 +102,4 @@ pub enum Admission {
     Later,
     /// At once.
     Now(Accept),
-}
-
-/// How a request is let in.
-#[derive(Clone, Debug, Default)]
-pub struct Accept {
-    /// Subprotocol to name in the reply instead of the route's first match; it must be one that
-    /// the client offered.
-    pub subprotocol: Option<Subprotocol>,
-    /// Further headers of the reply, such as `Set-Cookie`.
-    pub headers: Vec<ResponseHeader>,
-}
-
-/// Why a connection left the open state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CloseReason {
-    /// The gateway is shutting down (1001).
-    Drained,
-    /// The peer ended the connection without a close frame.
-    Gone,
-    /// No pong came in time.
-    Idle,
-    /// The process had no memory left for it (1013).
-    Overload,
-    /// The peer closed, with this code if it gave one.
-    Peer(Option<CloseCode>),
-    /// The connection failed: reset, or no longer reachable.
-    Reset,
-    /// A service closed it.
-    Service(CloseCode),
-    /// Its backlog of pushed messages was full (4002).
-    Slow,
-    /// The kernel took no byte for `write_stall_ms`.
-    Stalled,
-    /// The peer broke the protocol or a limit.
-    Violation(Violation),
-}
-
-impl fmt::Display for CloseReason {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Drained => formatter.write_str("drained"),
-            Self::Gone => formatter.write_str("gone without a close frame"),
-            Self::Idle => formatter.write_str("no pong in time"),
-            Self::Overload => formatter.write_str("no memory left"),
-            Self::Peer(Some(code)) => write!(formatter, "closed by the peer ({})", code.number()),
-            Self::Peer(None) => formatter.write_str("closed by the peer"),
-            Self::Reset => formatter.write_str("reset"),
-            Self::Service(code) => write!(formatter, "closed by a service ({})", code.number()),
-            Self::Slow => formatter.write_str("too slow"),
-            Self::Stalled => formatter.write_str("write stalled"),
-            Self::Violation(violation) => write!(formatter, "{violation}"),
-        }
-    }
 }

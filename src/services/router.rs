@@ -3,10 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{LoopSite, Page, Service, ServiceSender};
-use crate::config::SlowPolicy;
-use crate::http::{OriginRule, Path, Subprotocol};
-use crate::hub::Hub;
+use super::{LoopSite, Page, RouteOptions, Service, ServiceSender};
+use crate::http::Path;
 use crate::timer::Millis;
 
 /// Paths and what serves them; the same path may have a socket route and a page.
@@ -45,63 +43,6 @@ impl fmt::Debug for Handler {
     }
 }
 
-/// What the gateway checks for a socket route before and besides its service.
-#[derive(Clone, Debug)]
-pub struct RouteOptions {
-    /// Whose pages may connect.
-    pub origins: OriginRule,
-    /// Subprotocols in order of preference.
-    pub subprotocols: Vec<Subprotocol>,
-    /// Largest message, in bytes of payload.
-    pub message_bytes_max: usize,
-    /// Pushed messages that wait for one connection before its backlog counts as full; `None`
-    /// leaves that to the bytes.
-    pub backlog_messages_max: Option<usize>,
-    /// What becomes of pushed messages when a connection's backlog is full.
-    pub slow_policy: SlowPolicy,
-    /// How messages are compressed for clients that offer it; `None` declines.
-    pub deflate: Option<DeflateOptions>,
-}
-
-/// How the messages of a route are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeflateOptions {
-    /// From 1, the fastest, to 9, the smallest.
-    pub level: u8,
-    /// Messages with fewer bytes are sent as they are.
-    pub bytes_min: usize,
-    /// The base-two logarithm of the window, 9 to 15, within which messages of either side may
-    /// refer back to those before them; `None` has each compressed on its own.
-    pub context_bits: Option<u8>,
-}
-
-impl Default for DeflateOptions {
-    fn default() -> Self {
-        Self { level: DEFLATE_LEVEL, bytes_min: DEFLATE_BYTES_MIN, context_bits: None }
-    }
-}
-
-/// The level of a route that names none: half the time of the usual 6, and nearly as small.
-pub const DEFLATE_LEVEL: u8 = 3;
-/// The least message that is compressed on a route that names none.
-pub const DEFLATE_BYTES_MIN: usize = 1024;
-/// The window of a route that takes over contexts and names none, as its base-two logarithm: what
-/// 4 KiB hold serves messages of up to 3 KiB nearly as well as the largest window.
-pub const DEFLATE_CONTEXT_BITS: u8 = 12;
-
-impl Default for RouteOptions {
-    fn default() -> Self {
-        Self {
-            origins: OriginRule::SameHost,
-            subprotocols: Vec::new(),
-            message_bytes_max: 1 << 20,
-            backlog_messages_max: None,
-            slow_policy: SlowPolicy::Disconnect,
-            deflate: Some(DeflateOptions::default()),
-        }
-    }
-}
-
 /// One loop's services.
 pub struct Router {
     sockets: Vec<SocketRoute>,
@@ -114,7 +55,6 @@ pub struct Router {
 pub(crate) struct SocketRoute {
     paths: Vec<String>,
     pub(crate) service: Box<dyn Service>,
-    pub(crate) hub: Hub,
     pub(crate) options: RouteOptions,
 }
 
@@ -138,7 +78,6 @@ impl Router {
                 Handler::Socket(make, options) => router.sockets.push(SocketRoute {
                     paths,
                     service: make(site),
-                    hub: Hub::default(),
                     options: options.clone(),
                 }),
             }
@@ -190,10 +129,9 @@ impl Router {
         u8::try_from(number).ok()
     }
 
-    /// Subscriptions in the hubs of all routes.
-    #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn subscription_count(&self) -> usize {
-        self.sockets.iter().map(|route| route.hub.counts().1).sum()
+    /// How many socket routes there are.
+    pub(crate) fn socket_count(&self) -> usize {
+        self.sockets.len()
     }
 
     /// The socket route with this number, which [`Router::find`] gave.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::network::{Network, Registration};
 use crate::key::ConnKey;
-use crate::reactor::{AcceptError, MAILBOX_TOKEN, Poller, Readiness, Transport};
+use crate::reactor::MAILBOX_TOKEN;
+use crate::transport::{AcceptError, Poller, Readiness, Transport};
 
 /// One loop's poller on a fake network, with one listener.
 #[derive(Debug)]

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::network::{Network, SimClock};
 use super::poller::SimPoller;
 use crate::conn::{ConnSettings, Connections};
+use crate::mail::{Mailbox, Wake};
 use crate::metrics::{Counters, LoopMetrics};
 use crate::pool::{Lease, SharedBudget};
 use crate::reactor::{
-    EventLoop, ListenerProtocol, ListenerSettings, LoopCommand, LoopMailboxes, LoopSettings,
-    Mailbox, Turn, Wake,
+    EventLoop, ListenerProtocol, ListenerSettings, LoopCommand, LoopMailboxes, LoopSettings, Turn,
 };
 use crate::services::{LoopSite, Route, Router};
 use crate::timer::{Clock, Millis};

@@ -1,5 +1,7 @@
 //! Close codes and the payload of a close frame (RFC 6455 §5.5.1, §7.4).
 
+use std::borrow::Cow;
+
 use super::Violation;
 
 /// A close code.
@@ -47,6 +49,13 @@ impl CloseCode {
     pub const fn number(self) -> u16 {
         self.0
     }
+}
+
+/// A close frame that is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CloseRequest {
+    pub(crate) code: CloseCode,
+    pub(crate) reason: Cow<'static, str>,
 }
 
 /// What a close frame said.

@@ -14,6 +14,7 @@ mod mask;
 mod utf8;
 mod violation;
 
+pub(crate) use close::CloseRequest;
 pub use close::{CloseCode, CloseFrame, parse_close};
 pub use decoder::{Decoder, DecoderState, Event, MessageKind, Progress};
 pub use deflate::{

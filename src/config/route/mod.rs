@@ -8,7 +8,7 @@ mod written;
 
 use serde::{Deserialize, Serialize};
 
-use crate::services::Order;
+use crate::effects::{Order, SlowPolicy};
 
 pub(super) use built_in::built_in;
 pub use deflate::RouteDeflate;
@@ -106,17 +106,4 @@ impl ServiceKind {
             Self::Room => "room",
         }
     }
-}
-
-/// What becomes of a pushed message when a connection's backlog has reached its hard mark.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SlowPolicy {
-    /// The connection is closed with code 4002.
-    #[default]
-    Disconnect,
-    /// The new message is not queued.
-    DropNewest,
-    /// Messages not yet begun are discarded in favour of the new one.
-    KeepLatest,
 }

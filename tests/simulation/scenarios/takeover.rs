@@ -2,7 +2,7 @@
 //! sides always agree on what those were.
 
 use tidegate::config::SlowPolicy;
-use tidegate::conn::context_bytes_max;
+use tidegate::output::context_bytes_max;
 use tidegate::services::{DeflateOptions, Effects, Message, Peer, RouteOptions, Service};
 use tidegate::ws::{EncodedFrame, compressor_bytes};
 

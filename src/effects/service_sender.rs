@@ -1,9 +1,11 @@
 //! The way back for whoever works for a service on another thread.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use super::ServiceMessage;
+/// Something that an instance of a service tells a sibling on another loop.
+pub type ServiceMessage = Box<dyn Any + Send>;
 
 /// Takes letters for one instance of a service, from any thread. They come in by
 /// [`Service::on_service_message`](super::Service::on_service_message), as if the instance had sent them itself.

@@ -100,13 +100,13 @@ impl MessageCompressor {
     }
 
     /// Another connection's share of the turn begins.
-    pub(super) fn begin_share(&mut self) {
+    pub(crate) fn begin_share(&mut self) {
         self.setup_bytes = 0;
     }
 
     /// What making ready for messages came to in this share, in bytes that take as long to inflate:
     /// for short ones that is nearly all the work.
-    pub(super) fn setup_bytes(&self) -> usize {
+    pub(crate) fn setup_bytes(&self) -> usize {
         self.setup_bytes
     }
 
@@ -116,17 +116,17 @@ impl MessageCompressor {
     }
 
     /// What connections remember of what they were sent.
-    pub(super) fn contexts(&self) -> &Contexts {
+    pub(crate) fn contexts(&self) -> &Contexts {
         &self.contexts
     }
 
     /// The compressors, to see what they did.
-    pub(super) fn compressors(&self) -> &Compressors {
+    pub(crate) fn compressors(&self) -> &Compressors {
         &self.compressors
     }
 
     /// Messages that were not compressed for want of memory.
-    pub(super) fn out_of_room(&self) -> u64 {
+    pub(crate) fn out_of_room(&self) -> u64 {
         self.out_of_room
     }
 }

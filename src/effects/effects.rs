@@ -9,53 +9,11 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Accept, Peer, ServiceMessage};
-use crate::conn::Outgoing;
+use super::{Accept, Message, Order, Peer, Publication, ServiceMessage};
 use crate::http::Rejection;
+use crate::output::Outgoing;
 use crate::timer::Millis;
-use crate::ws::{CloseCode, EncodedFrame, MessageKind};
-
-/// A whole message, unmasked and checked, where it lies in the loop's buffer.
-#[derive(Debug)]
-pub struct Message<'m> {
-    kind: MessageKind,
-    payload: &'m mut [u8],
-}
-
-impl<'m> Message<'m> {
-    pub(crate) fn new(kind: MessageKind, payload: &'m mut [u8]) -> Self {
-        Self { kind, payload }
-    }
-
-    /// Text or binary.
-    #[must_use]
-    pub fn kind(&self) -> MessageKind {
-        self.kind
-    }
-
-    /// The payload; UTF-8 if the message is text.
-    #[must_use]
-    pub fn payload(&self) -> &[u8] {
-        self.payload
-    }
-
-    /// The payload, to be changed in place before it is sent back. Text must stay UTF-8.
-    #[must_use]
-    pub fn payload_mut(&mut self) -> &mut [u8] {
-        self.payload
-    }
-
-    /// The text of a text message.
-    #[must_use]
-    pub fn text(&self) -> Option<&str> {
-        match self.kind {
-            MessageKind::Text => std::str::from_utf8(self.payload).ok(),
-            MessageKind::Binary => None,
-        }
-    }
-}
+use crate::ws::{CloseCode, CloseRequest, EncodedFrame, MessageKind};
 
 /// Something to be done after the callback. A route is meant by its number.
 #[derive(Debug)]
@@ -77,62 +35,6 @@ pub(crate) struct PendingEffects {
     pub(crate) effects: Vec<Effect>,
     /// Effects on connections that are not there.
     pub(crate) ignored: u64,
-}
-
-/// A frame for all members of a topic but one, and those that were published right behind it.
-#[derive(Clone, Debug)]
-pub(crate) struct Publication {
-    pub(crate) topic: Arc<str>,
-    pub(crate) frame: EncodedFrame,
-    /// They travel together, so that each member is looked at once for all of them.
-    pub(crate) more: Vec<EncodedFrame>,
-    pub(crate) except: Option<Peer>,
-}
-
-impl Publication {
-    fn new(topic: &Arc<str>, frame: EncodedFrame, except: Option<Peer>) -> Self {
-        Self { topic: Arc::clone(topic), frame, more: Vec::new(), except }
-    }
-
-    /// All its frames, in their order.
-    pub(crate) fn frames(&self) -> impl Iterator<Item = &EncodedFrame> + Clone {
-        std::iter::once(&self.frame).chain(&self.more)
-    }
-
-    /// Takes another one along, if it is for the same members and both are short.
-    fn takes(&mut self, next: &Self) -> bool {
-        let is_short = |frame: &EncodedFrame| {
-            frame.as_bytes().len() <= TOGETHER_FRAME_BYTES_MAX && !frame.is_joinable()
-        };
-        let fits = self.more.len() < TOGETHER_FRAMES_MAX - 1
-            && is_short(&self.frame)
-            && is_short(&next.frame)
-            && self.except == next.except
-            && (Arc::ptr_eq(&self.topic, &next.topic) || self.topic == next.topic);
-        if fits {
-            self.more.push(next.frame.clone());
-        }
-        fits
-    }
-}
-
-/// In which order the members of a topic see what is published to it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Order {
-    /// What one loop publishes arrives in its order; between loops there is none.
-    Sender,
-    /// All members see one order: every publication goes through the topic's home loop.
-    #[default]
-    #[serde(rename = "room")]
-    Topic,
-}
-
-/// A close that a service asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CloseRequest {
-    pub(crate) code: CloseCode,
-    pub(crate) reason: Cow<'static, str>,
 }
 
 /// Collects the effects of one callback.
@@ -269,8 +171,3 @@ impl<'e> Effects<'e> {
         }
     }
 }
-
-/// Publications that travel together at most, and the longest that do: beyond that there is little
-/// to save, and marks and policies are to judge messages rather than heaps of them.
-const TOGETHER_FRAMES_MAX: usize = 16;
-const TOGETHER_FRAME_BYTES_MAX: usize = 1024;

@@ -18,7 +18,7 @@ pub(crate) struct ContextKey {
 
 /// The windows of one direction of a loop's connections.
 #[derive(Debug, Default)]
-pub(super) struct Contexts {
+pub(crate) struct Contexts {
     by_slot: HashMap<u32, Context>,
     windows: Windows,
     /// When to look for windows that nobody used.
@@ -33,14 +33,14 @@ struct Context {
 
 impl Contexts {
     /// What the next message of a connection may refer back to.
-    pub(super) fn dictionary(&self, key: ContextKey) -> &[u8] {
+    pub(crate) fn dictionary(&self, key: ContextKey) -> &[u8] {
         let context = self.by_slot.get(&key.slot);
         context.map_or(&[], |context| self.windows.bytes(&context.window))
     }
 
     /// Bytes of memory that remembering a message of so many bytes will take at most beyond what is
     /// held.
-    pub(super) fn bytes_wanted(&self, key: ContextKey, message_len: usize) -> usize {
+    pub(crate) fn bytes_wanted(&self, key: ContextKey, message_len: usize) -> usize {
         let wanted = |window| self.windows.bytes_wanted(window, message_len, key.window_bits);
         match self.by_slot.get(&key.slot) {
             Some(context) => wanted(&context.window),
@@ -49,7 +49,7 @@ impl Contexts {
     }
 
     /// Notes that a message went through compressed.
-    pub(super) fn remember(&mut self, key: ContextKey, message: &[u8], now: Millis) {
+    pub(crate) fn remember(&mut self, key: ContextKey, message: &[u8], now: Millis) {
         let context = self.by_slot.entry(key.slot).or_default();
         self.windows.slide(&mut context.window, message, key.window_bits);
         context.last_used = now;
@@ -57,7 +57,7 @@ impl Contexts {
 
     /// Drops the window of the connection in `slot`, if it has one. Gives the bytes of memory that
     /// are no longer held.
-    pub(super) fn forget(&mut self, slot: u32) -> usize {
+    pub(crate) fn forget(&mut self, slot: u32) -> usize {
         let before = self.bytes();
         let Some(mut context) = self.by_slot.remove(&slot) else { return 0 };
         self.windows.release(&mut context.window);
@@ -68,7 +68,7 @@ impl Contexts {
     /// Drops the windows that were not used in the last `idle_ms`. They are looked through once in
     /// that time, so one may stay for twice as long. Gives the moment to ask again, if there is
     /// anything to drop.
-    pub(super) fn forget_unused(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
+    pub(crate) fn forget_unused(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
         if self.by_slot.is_empty() {
             self.sweep_due = None;
             return None;
@@ -98,18 +98,18 @@ impl Contexts {
     }
 
     /// How many connections have a window.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.by_slot.len()
     }
 
     /// Bytes of memory held.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.by_slot.len() * ENTRY_BYTES + self.windows.held_bytes()
     }
 
     /// The slots of the connections that have a window.
     #[cfg(any(test, feature = "sim"))]
-    pub(super) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
         self.by_slot.keys().copied()
     }
 }

@@ -4,13 +4,13 @@
 use std::io::IoSlice;
 use std::ops::Range;
 
-use super::Flags;
 use super::compress::MessageCompressor;
 use super::contexts::ContextKey;
 use crate::line::write_line;
 use crate::pool::{SLICES_MAX, SharedBudget};
-use crate::services::{CloseRequest, DeflateOptions};
-use crate::ws::{DeflateTerms, EncodedFrame, Opcode, SERVER_HEADER_BYTES_MAX, ServerHeader};
+use crate::ws::{
+    CloseRequest, DeflateTerms, EncodedFrame, Opcode, SERVER_HEADER_BYTES_MAX, ServerHeader,
+};
 
 /// Frames in the order they were produced. Headers and small payloads stand in the cork; a large
 /// payload stays in the read buffer, and a piece says where it comes in:
@@ -40,24 +40,6 @@ pub(crate) enum Framing {
     Lines,
     #[default]
     WebSocket,
-}
-
-impl Framing {
-    /// The framing of the connection in `slot`, with these flags, on a route that compresses so.
-    pub(crate) fn of(flags: Flags, deflate: Option<DeflateOptions>, slot: u32) -> Self {
-        if flags.is_plain() {
-            return Self::WebSocket;
-        }
-        match (flags.deflate_window_bits(), deflate) {
-            _ if flags.has(Flags::LINES) => Self::Lines,
-            (Some(window_bits), Some(DeflateOptions { level, bytes_min, .. })) => {
-                let context = ContextKey { slot, window_bits };
-                let context = flags.has(Flags::TAKES_OVER).then_some(context);
-                Self::Deflate(DeflateTerms { window_bits, level, bytes_min }, context)
-            }
-            _ => Self::WebSocket,
-        }
-    }
 }
 
 /// A part of the read buffer that follows the cork's first `cork_until` bytes.

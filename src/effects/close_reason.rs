@@ -1,0 +1,48 @@
+//! Why a connection ended.
+
+use std::fmt;
+
+use crate::ws::{CloseCode, Violation};
+
+/// Why a connection left the open state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The gateway is shutting down (1001).
+    Drained,
+    /// The peer ended the connection without a close frame.
+    Gone,
+    /// No pong came in time.
+    Idle,
+    /// The process had no memory left for it (1013).
+    Overload,
+    /// The peer closed, with this code if it gave one.
+    Peer(Option<CloseCode>),
+    /// The connection failed: reset, or no longer reachable.
+    Reset,
+    /// A service closed it.
+    Service(CloseCode),
+    /// Its backlog of pushed messages was full (4002).
+    Slow,
+    /// The kernel took no byte for `write_stall_ms`.
+    Stalled,
+    /// The peer broke the protocol or a limit.
+    Violation(Violation),
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Drained => formatter.write_str("drained"),
+            Self::Gone => formatter.write_str("gone without a close frame"),
+            Self::Idle => formatter.write_str("no pong in time"),
+            Self::Overload => formatter.write_str("no memory left"),
+            Self::Peer(Some(code)) => write!(formatter, "closed by the peer ({})", code.number()),
+            Self::Peer(None) => formatter.write_str("closed by the peer"),
+            Self::Reset => formatter.write_str("reset"),
+            Self::Service(code) => write!(formatter, "closed by a service ({})", code.number()),
+            Self::Slow => formatter.write_str("too slow"),
+            Self::Stalled => formatter.write_str("write stalled"),
+            Self::Violation(violation) => write!(formatter, "{violation}"),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What services, connections and loops say to each other: peers, effects, publications, the reasons
+//! for which connections end, and the options of routes.
+
+mod accept;
+mod close_reason;
+#[expect(clippy::module_inception, reason = "the collector is what the folder is about")]
+mod effects;
+mod message;
+mod peer;
+mod publication;
+mod route_options;
+mod service_sender;
+mod token_lookup;
+
+pub use accept::Accept;
+pub use close_reason::CloseReason;
+pub use effects::Effects;
+pub(crate) use effects::{Effect, PendingEffects};
+pub use message::Message;
+pub use peer::{LoopSite, Peer};
+pub use publication::Order;
+pub(crate) use publication::Publication;
+pub use route_options::{RouteOptions, SlowPolicy};
+pub use service_sender::{ServiceMessage, ServiceSender};
+pub use token_lookup::{TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups};

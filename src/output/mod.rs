@@ -1,0 +1,13 @@
+//! What a connection is sent: frames gathered for one write, how they are framed, and what
+//! compressing them takes.
+
+mod compress;
+mod contexts;
+mod deflate_options;
+mod outgoing;
+
+pub(crate) use compress::MessageCompressor;
+pub use contexts::context_bytes_max;
+pub(crate) use contexts::{ContextKey, Contexts};
+pub use deflate_options::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
+pub(crate) use outgoing::{Framing, Outgoing, OutputSegment};
