@@ -1,7 +1,7 @@
 //! Context takeover over real sockets, with streams that live as long as the connection does.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
-use tidegate::conn::context_bytes_max;
+use tidegate::output::context_bytes_max;
 
 use crate::compression::{OFFER, RSV1, json, open};
 use crate::frames::{BINARY, CONTINUATION, FIN, PING, PONG, TEXT, client_frame, sample_bytes};
