@@ -48,6 +48,7 @@ pub mod transport;
 
 pub mod conn;
 pub mod services;
+pub mod stream;
 
 pub mod mail;
 

@@ -253,7 +253,7 @@ fn run_loop(
     };
     let connections = Connections::new(
         site,
-        conn_settings(settings),
+        Arc::new(conn_settings(settings)),
         Router::new(&shared.routes, site),
         Arc::clone(&metrics.counters),
         shared.pool.clone(),

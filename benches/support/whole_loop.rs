@@ -37,7 +37,7 @@ impl WholeLoop {
         let (pool, wake) = (SharedBudget::new(1 << 30), Arc::new(|| ()));
         let connections = Connections::new(
             site,
-            settings,
+            Arc::new(settings),
             router,
             Arc::clone(&metrics.counters),
             pool,
@@ -173,9 +173,10 @@ impl Poller for FarEnd {
         1
     }
 
-    fn accept(&mut self, _: usize) -> Result<Socket, AcceptError> {
+    fn accept(&mut self, _: usize) -> Result<(Socket, SocketAddr), AcceptError> {
         let wire = self.wires.borrow_mut().queue.pop().ok_or(AcceptError::Empty)?;
-        Ok(Socket(wire, Rc::clone(&self.wires)))
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        Ok((Socket(wire, Rc::clone(&self.wires)), address))
     }
 
     fn close_listeners(&mut self) {}
@@ -223,10 +224,6 @@ impl Transport for Socket {
 
     fn shutdown_write(&mut self) -> io::Result<()> {
         Ok(())
-    }
-
-    fn peer_address(&self) -> io::Result<SocketAddr> {
-        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)))
     }
 }
 

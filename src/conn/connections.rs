@@ -1,77 +1,81 @@
-//! Everything one loop knows about its connections, apart from the kernel.
+//! The connections of one loop, and how an event loop drives them.
 
-use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::half_open::HalfOpen;
-use super::inflate::MessageInflater;
-use super::run_queue::RunQueue;
+use super::active::{Active, Population};
+use super::cold::{Cold, ColdRecords};
+use super::fanout::Membership;
+use super::flags::Flags;
+use super::outbox::Outbox;
+use super::receive::{Input, Next, Outcome, Unfinished};
+use super::schedule::Schedule;
+use super::send::Output;
+use super::services::Services;
+use super::settings::ConnSettings;
+use super::slot::Protocol;
+use super::state::State;
 use super::table::Table;
-use super::{ConnSettings, Flags, Phase};
-use crate::effects::{Accept, CloseReason, LoopSite, PendingEffects};
-use crate::http::Rejection;
-use crate::hub::Hub;
-use crate::key::{ConnKey, SlotRef};
-use crate::mail::LoopMessage;
+use super::turn::Turn;
+use crate::effects::{CloseReason, LoopSite};
+use crate::key::ConnKey;
+use crate::mail::{LoopMessage, LoopSender};
 use crate::metrics::Counters;
-use crate::output::Outgoing;
-use crate::pool::{Backlog, Buffers, PartialReads, ReadBuffer, SharedBudget};
+use crate::pool::{Buffers, SharedBudget};
 use crate::services::Router;
-use crate::timer::{Millis, Tick, Wheel};
+use crate::timer::Millis;
 use crate::transport::Transport;
 
-/// The connections of one loop, their buffers, timers and services. It is told what happened by
-/// the event loop and tells it, through [`Connections::take_write_interest`] and
-/// [`Connections::take_mail`], what it needs from the kernel and from other loops.
+/// The connections of one loop, their buffers, timers and services.
+///
+/// It does no waiting and accepts nothing by itself: an event loop tells it what happened and asks
+/// it what is needed. There are three kinds of methods:
+///
+/// - `handle_*` for what happened: [`handle_accepted`](Self::handle_accepted),
+///   [`handle_readable`](Self::handle_readable), [`handle_writable`](Self::handle_writable),
+///   [`handle_message`](Self::handle_message), [`handle_timers`](Self::handle_timers),
+///   [`handle_ticks`](Self::handle_ticks);
+/// - those that do work which is left over: [`run`](Self::run),
+///   [`apply_effects`](Self::apply_effects), [`flush_dirty`](Self::flush_dirty),
+///   [`send_closes`](Self::send_closes), [`reap`](Self::reap), [`trim`](Self::trim);
+/// - `poll_*` for what is needed: [`poll_write_interest`](Self::poll_write_interest) from the
+///   kernel, [`poll_messages`](Self::poll_messages) from other loops,
+///   [`poll_timer`](Self::poll_timer) and [`poll_tick`](Self::poll_tick) from the clock.
+///
+/// A loop calls them in this order in each turn: [`set_now`](Self::set_now); `handle_readable` and
+/// `handle_writable` for each event; `run`; `handle_message` for each message; `handle_timers`,
+/// `handle_ticks`; `apply_effects`, `flush_dirty`, `apply_effects`; `poll_write_interest`,
+/// `poll_messages`; `handle_accepted` for each new connection; `reap`. Accepting and reaping come
+/// last, so that no slot changes its connection while events of the turn may mean the one before.
+/// While [`has_work`](Self::has_work), the loop does not wait.
 #[derive(Debug)]
 pub struct Connections<S> {
     pub(super) table: Table<S>,
-    pub(super) loop_index: u16,
-    /// How many loops there are.
-    pub(super) loop_count: u16,
-    pub(super) settings: ConnSettings,
-    pub(super) counters: Arc<Counters>,
-    pub(super) router: Router,
-    /// Who is subscribed to what, by the number of the route.
-    pub(super) hubs: Vec<Hub>,
-    pub(super) wheel: Wheel,
-    pub(super) now: Millis,
-    pub(super) tick: Tick,
-    /// What all reads go into unless a connection has a partial-read buffer.
-    pub(super) receive_buffer: ReadBuffer,
-    pub(super) buffers: Buffers,
-    pub(super) partial_reads: PartialReads,
-    pub(super) backlog: Backlog,
-    /// Where the small pieces of one write are put together.
-    pub(super) scratch: Vec<u8>,
-    /// Output of the connection that is being handled; empty between connections.
-    pub(super) outgoing: Outgoing,
-    /// Unpacks what came compressed.
-    pub(super) inflater: MessageInflater,
-    /// What services asked for that concerns other connections.
-    pub(super) pending: PendingEffects,
+    pub(super) cold: ColdRecords,
+    pub(super) input: Input,
+    pub(super) output: Output,
+    pub(super) membership: Membership,
+    pub(super) services: Services,
+    pub(super) schedule: Schedule,
+    pub(super) population: Population,
+    pub(super) mail: Outbox,
+    pub(super) turn: Turn,
     /// Effects are being carried out: what comes of them waits for its round.
     pub(super) is_applying_effects: bool,
-    pub(super) half_open: HalfOpen,
-    pub(super) run_queue: RunQueue,
-    /// Connections that were pushed to and not written since.
-    pub(super) dirty: VecDeque<ConnKey>,
-    /// A topic's members are being walked: nobody may be taken out of it until that is done.
-    pub(super) is_walking_members: bool,
-    /// Subscriptions of those who left meanwhile, all of one route.
-    pub(super) left_while_walking: Vec<SlotRef>,
-    /// Connections to be removed from the table at the end of the turn.
-    pub(super) dead: VecDeque<ConnKey>,
-    pub(super) write_interest: Vec<ConnKey>,
-    pub(super) mail_out: Vec<(u16, LoopMessage)>,
-    /// The decision on the request that is being answered, if it was made later.
-    pub(super) decision: Option<Result<Accept, Rejection>>,
-    pub(super) open_count: usize,
-    pub(super) refused_count: usize,
-    pub(super) draining: bool,
-    /// Mailboxes of other loops are full: whoever writes to them is not read for now.
-    pub(super) mail_full: bool,
-    pub(super) paused_by_mail: Vec<ConnKey>,
+    /// The connection that waits for another to relay to.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) unpaired: Option<ConnKey>,
+    #[cfg(any(test, feature = "sim"))]
+    has_fake_cipher: bool,
+}
+
+/// What becomes of a connection that was just accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is served, and counts against `connections_max`.
+    Admit,
+    /// Whatever it asks, it is told 503.
+    Refuse,
 }
 
 impl<S: Transport> Connections<S> {
@@ -79,7 +83,7 @@ impl<S: Transport> Connections<S> {
     #[must_use]
     pub fn new(
         site: LoopSite,
-        settings: ConnSettings,
+        settings: Arc<ConnSettings>,
         router: Router,
         counters: Arc<Counters>,
         pool: SharedBudget,
@@ -87,77 +91,107 @@ impl<S: Transport> Connections<S> {
     ) -> Self {
         Self {
             table: Table::new(),
-            loop_index: site.index,
-            loop_count: site.count,
-            counters,
-            hubs: (0..router.socket_count()).map(|_| Hub::default()).collect(),
-            router,
-            wheel: Wheel::new(now.tick()),
-            now,
-            tick: now.tick(),
-            receive_buffer: ReadBuffer::new(vec![0; settings.receive_buffer_bytes]),
-            buffers: Buffers::new(pool.clone()),
-            partial_reads: PartialReads::default(),
-            backlog: Backlog::default(),
-            scratch: Vec::new(),
-            outgoing: Outgoing::new(pool),
-            inflater: MessageInflater::default(),
-            pending: PendingEffects { now, ..PendingEffects::default() },
+            cold: ColdRecords::default(),
+            input: Input::new(settings.receive_buffer_bytes),
+            output: Output::new(pool.clone()),
+            membership: Membership::new(router.socket_count()),
+            services: Services::new(site, router, now),
+            schedule: Schedule::new(now.tick()),
+            population: Population::default(),
+            mail: Outbox::default(),
+            turn: Turn { now, tick: now.tick(), settings, counters, memory: Buffers::new(pool) },
             is_applying_effects: false,
-            half_open: HalfOpen::default(),
-            run_queue: RunQueue::default(),
-            dirty: VecDeque::new(),
-            is_walking_members: false,
-            left_while_walking: Vec::new(),
-            dead: VecDeque::new(),
-            write_interest: Vec::new(),
-            mail_out: Vec::new(),
-            decision: None,
-            open_count: 0,
-            refused_count: 0,
-            draining: false,
-            mail_full: false,
-            paused_by_mail: Vec::new(),
-            settings,
+            #[cfg(any(test, feature = "sim"))]
+            unpaired: None,
+            #[cfg(any(test, feature = "sim"))]
+            has_fake_cipher: false,
         }
+    }
+
+    /// From now on the bytes of accepted connections go in the records of a
+    /// [`FakeCipher`](crate::stream::cipher::FakeCipher).
+    #[cfg(any(test, feature = "sim"))]
+    pub fn use_fake_cipher(&mut self) {
+        self.has_fake_cipher = true;
+    }
+
+    /// Services begin. Messages to them from other threads go by `sender`.
+    pub fn start(&mut self, sender: &LoopSender) {
+        self.services.start(sender);
     }
 
     /// The time of this turn.
     pub fn set_now(&mut self, now: Millis) {
-        self.now = now;
-        self.tick = now.tick();
-        self.pending.now = now;
-        self.outgoing.compressor_mut().set_now(now);
+        self.turn.now = now;
+        self.turn.tick = now.tick();
+        self.services.set_now(now);
+        self.output.set_now(now);
     }
 
-    /// Adds an accepted socket. Where `refuse` is set it will be told 503 whatever it asks. If the
-    /// half-open table is full, its oldest goes.
-    pub fn insert(&mut self, socket: S, refuse: bool) -> ConnKey {
-        let phase = if refuse { Phase::Refusing } else { Phase::Handshake };
-        if !refuse
-            && self.half_open.count() >= self.settings.half_open_max
-            && let Some(oldest) = self.half_open.oldest(&mut self.table)
+    /// From now on these settings hold, for connections that are open too. The size of the receive
+    /// buffer stays as it is.
+    pub fn set_settings(&mut self, settings: Arc<ConnSettings>) {
+        self.turn.settings = settings;
+    }
+
+    /// Adds an accepted socket of a peer at `address`. If the half-open table is full, its oldest
+    /// goes.
+    pub fn handle_accepted(&mut self, socket: S, address: SocketAddr, verdict: Verdict) -> ConnKey {
+        let is_refused = verdict == Verdict::Refuse;
+        if !is_refused
+            && self.schedule.half_open.count() >= self.turn.settings.half_open_max
+            && let Some(oldest) = self.schedule.half_open.oldest(&mut self.table)
         {
-            self.counters.half_open_dropped.add(1);
+            self.turn.counters.half_open_dropped.add(1);
             self.abort(oldest, CloseReason::Gone);
         }
-        let key = self.table.insert(socket, phase, self.tick);
-        if refuse {
-            self.refused_count += 1;
+        let state = State::accepted(is_refused);
+        let key = self.table.insert(socket, state, Protocol::Http, self.turn.tick);
+        if is_refused {
+            self.population.refused += 1;
             if let Some(conn) = self.table.get_mut(key) {
                 conn.flags.set(Flags::REFUSED);
             }
         } else {
-            self.half_open.add(&mut self.table, key);
+            self.schedule.half_open.add(&mut self.table, key);
+            self.remember(key, address);
         }
         self.arm(key);
         key
     }
 
-    /// How many may be added in one turn. More would push each other out of the half-open table
+    /// Keeps what some route may want to know of a connection.
+    fn remember(&mut self, key: ConnKey, address: SocketAddr) {
+        let Some(record) = self.cold_record(address) else { return };
+        // Without memory for it, a service that wants the address finds none.
+        if let Ok(link) = self.cold.add(record, &mut self.turn.memory)
+            && let Some(conn) = self.table.get_mut(key)
+        {
+            conn.cold = link;
+        }
+    }
+
+    fn cold_record(&mut self, address: SocketAddr) -> Option<Cold> {
+        #[cfg(any(test, feature = "sim"))]
+        if self.has_fake_cipher {
+            return Some(Cold::Cipher(Box::default(), address));
+        }
+        self.services.router().wants_addresses().then_some(Cold::Address(address))
+    }
+
+    /// A connection that was just accepted came by a line listener of this route.
+    pub fn enter_line(&mut self, key: ConnKey, route: u8) {
+        let Some(mut at) = self.at(key) else { return };
+        at.conn.protocol = Protocol::Line;
+        let outcome = at.enter_line(route);
+        self.proceed(key, outcome);
+        self.apply_effects();
+    }
+
+    /// How many may be accepted in one turn. More would push each other out of the half-open table
     /// before the requests that they came with could be read.
     pub fn accepts_max(&self) -> usize {
-        self.settings.half_open_max.max(1)
+        self.turn.settings.half_open_max.max(1)
     }
 
     /// The socket of a connection, to register it.
@@ -165,58 +199,132 @@ impl<S: Transport> Connections<S> {
         self.table.get_mut(key).map(|conn| &mut conn.socket)
     }
 
-    /// Gives the connections that had bytes left one more read budget each.
-    pub fn run(&mut self) {
-        self.run_queue.start();
-        while let Some(key) = self.run_queue.next(&mut self.table) {
-            self.receive(key);
-        }
+    /// The kernel cannot watch this socket.
+    pub fn handle_unwatched(&mut self, key: ConnKey) {
+        self.abort(key, CloseReason::Reset);
     }
 
-    /// Connections that the poller must report room for from now on.
-    pub fn take_write_interest(&mut self) -> Option<ConnKey> {
-        self.write_interest.pop()
-    }
-
-    /// LoopMessage for other loops, with the loop it is for.
-    pub fn take_mail(&mut self) -> std::vec::Drain<'_, (u16, LoopMessage)> {
-        self.mail_out.drain(..)
-    }
-
-    /// Says whether mail for other loops piles up. Connections that make more of it are not read
-    /// until it no longer does.
-    pub fn set_mail_full(&mut self, is_full: bool) {
-        self.mail_full = is_full;
-        if is_full {
+    /// An event said that there may be something to read, or that the peer has ended its half.
+    pub fn handle_readable(&mut self, key: ConnKey, ending: bool) {
+        let Some(conn) = self.table.get_mut(key) else {
+            self.turn.counters.events_stale.add(1);
             return;
+        };
+        conn.flags.set(Flags::INPUT_PENDING);
+        if ending {
+            conn.flags.set(Flags::INPUT_ENDING);
+            if conn.flags.has(Flags::UNDECIDED) && conn.protocol != Protocol::Line {
+                // The client that was to be let in is gone. Of line clients the lines before the
+                // end count.
+                self.turn.counters.handshakes_abandoned.add(1);
+                return self.abort(key, CloseReason::Gone);
+            }
         }
-        for key in std::mem::take(&mut self.paused_by_mail) {
-            if let Some(conn) = self.table.get_mut(key) {
-                conn.flags.clear(Flags::MAIL_PAUSED);
-                self.run_queue.push(&mut self.table, key);
+        self.receive(key);
+    }
+
+    /// An event said that there may be room.
+    pub fn handle_writable(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        conn.flags.clear(Flags::WRITE_BLOCKED);
+        if !conn.is_flushed() {
+            self.flush(key);
+        }
+    }
+
+    /// Does what another loop, or another thread, asked for.
+    pub fn handle_message(&mut self, message: LoopMessage) {
+        self.turn.counters.mail_in.add(1);
+        self.do_message(message.0);
+    }
+
+    /// Acts on connections whose time has come, at most `limit` of them.
+    pub fn handle_timers(&mut self, limit: usize) {
+        self.schedule.wheel.advance(&mut self.table, self.turn.tick);
+        for _ in 0..limit {
+            let Some(index) = self.schedule.wheel.next_overdue(&mut self.table) else { break };
+            if let Some(key) = self.table.key_of(index) {
+                self.timer_fired(key);
             }
         }
     }
 
-    /// The kernel cannot watch this socket.
-    pub fn abort_unwatched(&mut self, key: ConnKey) {
-        self.abort(key, CloseReason::Reset);
+    /// Calls the services whose time has come.
+    pub fn handle_ticks(&mut self) {
+        let now = self.turn.now;
+        while let Some(route) = self.services.router().take_tick(now) {
+            self.services.call(route, |own, effects| own.service.on_tick(effects));
+        }
+    }
+
+    /// From now on every request is answered 503.
+    pub fn start_draining(&mut self) {
+        self.population.is_draining = true;
+    }
+
+    /// Gives the connections that had work left one more share each.
+    pub fn run(&mut self) {
+        self.schedule.run_queue.start();
+        while let Some(key) = self.schedule.run_queue.next(&mut self.table) {
+            self.receive(key);
+        }
+    }
+
+    /// Writes to at most `limit` connections that were pushed to; the rest waits a turn, and what
+    /// is pushed to them until then goes out in the same write.
+    pub fn flush_dirty(&mut self, limit: usize) {
+        for _ in 0..limit {
+            let Some(key) = self.output.next_dirty() else { return };
+            let Some(conn) = self.table.get_mut(key) else { continue };
+            conn.flags.clear(Flags::DIRTY);
+            if !conn.flags.has(Flags::WRITE_BLOCKED) {
+                self.flush(key);
+            }
+        }
+    }
+
+    /// A connection that the poller must report room for from now on.
+    pub fn poll_write_interest(&mut self) -> Option<ConnKey> {
+        self.output.next_write_interest()
+    }
+
+    /// Messages for other loops, with the loop that each is for.
+    pub fn poll_messages(&mut self) -> std::vec::Drain<'_, (u16, LoopMessage)> {
+        self.mail.take()
+    }
+
+    /// When a timer may be due next.
+    #[must_use]
+    pub fn poll_timer(&self) -> Option<Millis> {
+        self.schedule.wheel.next_due()
+    }
+
+    /// When a service wants to be called next.
+    #[must_use]
+    pub fn poll_tick(&self) -> Option<Millis> {
+        self.services.next_tick()
+    }
+
+    /// Says whether messages for other loops pile up. Connections that make more of them are not
+    /// read until they no longer do.
+    pub fn set_mail_full(&mut self, is_full: bool) {
+        for key in self.mail.set_full(is_full) {
+            if let Some(conn) = self.table.get_mut(key) {
+                conn.flags.clear(Flags::PAUSED_BY_MAIL);
+                self.schedule.run_queue.push(conn, key);
+            }
+        }
     }
 
     /// Whether there is work that no event will announce.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.run_queue.is_empty()
-            || !self.dirty.is_empty()
-            || !self.dead.is_empty()
-            || !self.pending.effects.is_empty()
-            || !self.write_interest.is_empty()
-            || !self.mail_out.is_empty()
-    }
-
-    /// From now on every request is answered 503.
-    pub fn start_draining(&mut self) {
-        self.draining = true;
+        !self.schedule.run_queue.is_empty()
+            || self.output.has_dirty()
+            || !self.schedule.dead.is_empty()
+            || self.services.has_effects()
+            || self.output.has_write_interest()
+            || self.mail.count() > 0
     }
 
     /// Connections in the table, in any phase.
@@ -225,31 +333,48 @@ impl<S: Transport> Connections<S> {
         self.table.len()
     }
 
-    /// Open WebSocket connections.
+    /// Open connections.
     #[must_use]
     pub fn open_count(&self) -> usize {
-        self.open_count
+        self.population.open
     }
 
     /// Connections that are there only to be told 503.
     #[must_use]
     pub fn refused_count(&self) -> usize {
-        self.refused_count
+        self.population.refused
+    }
+
+    /// Releases buffers, compressors and contexts that lie unused. Gives the moment to ask again.
+    pub fn trim(&mut self) -> Option<Millis> {
+        let (now, idle_ms) = (self.turn.now, self.turn.settings.pool_idle_ms);
+        let memory = &mut self.turn.memory;
+        let due = [
+            memory.trim(now, idle_ms),
+            self.input.inflater().trim(now, idle_ms, memory),
+            self.output.trim(now, idle_ms),
+        ];
+        let due = due.into_iter().flatten().min();
+        // A loop at rest takes no turn that would bring the gauges up to date.
+        self.turn.counters.pool_bytes_now.set(self.pool_bytes());
+        self.sample_contexts();
+        due
     }
 
     /// Brings the gauges up to date.
     pub fn sample(&self) {
-        self.counters.connections_now.set(self.table.len() as u64);
-        self.counters.half_open_now.set(self.half_open.count() as u64);
-        self.counters.open_now.set(self.open_count as u64);
-        self.counters.pool_bytes_now.set(self.pool_bytes());
+        let counters = &self.turn.counters;
+        counters.connections_now.set(self.table.len() as u64);
+        counters.half_open_now.set(self.schedule.half_open.count() as u64);
+        counters.open_now.set(self.population.open as u64);
+        counters.pool_bytes_now.set(self.pool_bytes());
         self.sample_compression();
     }
 
     /// Most turns have none, so whether there was any is asked first.
     fn sample_compression(&self) {
-        let (counters, inflater) = (&self.counters, &self.inflater);
-        let compressor = self.outgoing.compressor();
+        let (counters, inflater) = (&self.turn.counters, self.input.inflated());
+        let compressor = self.output.compressor();
         let compressors = compressor.compressors();
         if counters.deflated_messages.value() != compressors.messages {
             counters.deflated_messages.set(compressors.messages);
@@ -267,33 +392,127 @@ impl<S: Transport> Connections<S> {
     /// Most loops have none at any time.
     #[inline]
     fn sample_contexts(&self) {
-        let incoming = self.inflater.contexts();
-        let outgoing = self.outgoing.compressor().contexts();
+        let counters = &self.turn.counters;
+        let incoming = self.input.inflated().contexts();
+        let outgoing = self.output.compressor().contexts();
         let bytes = (incoming.bytes() + outgoing.bytes()) as u64;
-        if bytes > 0 || self.counters.context_bytes_now.value() > 0 {
-            self.counters.contexts_in_now.set(incoming.count() as u64);
-            self.counters.contexts_out_now.set(outgoing.count() as u64);
-            self.counters.context_bytes_now.set(bytes);
+        if bytes > 0 || counters.context_bytes_now.value() > 0 {
+            counters.contexts_in_now.set(incoming.count() as u64);
+            counters.contexts_out_now.set(outgoing.count() as u64);
+            counters.context_bytes_now.set(bytes);
         }
+    }
+
+    /// Checks everything that must hold between turns.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold, with the connection concerned.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn check_invariants(&self) -> Result<(), String> {
+        super::invariants::check(self)
     }
 
     /// Bytes that this loop has of the process's pool.
     fn pool_bytes(&self) -> u64 {
-        (self.buffers.allocated_bytes() + self.outgoing.compressor().bytes()) as u64
+        (self.turn.memory.allocated_bytes() + self.output.compressor().bytes()) as u64
     }
 
-    /// Releases buffers, compressors and contexts that lie unused. Gives the moment to ask again.
-    pub fn trim(&mut self) -> Option<Millis> {
-        let (now, idle_ms) = (self.now, self.settings.pool_idle_ms);
-        let due = [
-            self.buffers.trim(now, idle_ms),
-            self.inflater.trim(now, idle_ms, &mut self.buffers),
-            self.outgoing.compressor_mut().trim(now, idle_ms),
-        ];
-        let due = due.into_iter().flatten().min();
-        // A loop at rest takes no turn that would bring the gauges up to date.
-        self.counters.pool_bytes_now.set(self.pool_bytes());
-        self.sample_contexts();
-        due
+    /// The connection of `key`, if it is still there, with the owners that a step may use.
+    #[inline]
+    pub(super) fn at(&mut self, key: ConnKey) -> Option<Active<'_, S>> {
+        Some(Active {
+            key,
+            conn: self.table.get_mut(key)?,
+            cold: &mut self.cold,
+            input: &mut self.input,
+            output: &mut self.output,
+            services: &mut self.services,
+            schedule: &mut self.schedule,
+            population: &mut self.population,
+            turn: &mut self.turn,
+        })
+    }
+
+    /// Reads until nothing is left or the share is used up.
+    #[inline]
+    pub(super) fn receive(&mut self, key: ConnKey) {
+        self.receive_with(key, None, self.turn.settings.reads_per_turn);
+    }
+
+    /// Goes on with what is unfinished, then reads at most `reads` times.
+    pub(super) fn receive_with(
+        &mut self,
+        key: ConnKey,
+        mut unfinished: Option<Unfinished>,
+        reads: usize,
+    ) {
+        let mut reads_left = reads;
+        loop {
+            let Some(mut at) = self.at(key) else { return };
+            let next = at.receive(unfinished.take(), &mut reads_left);
+            if matches!(next, Next::Later) {
+                at.run_later();
+            }
+            let must_arm = at.conn.flags.has(Flags::REARM);
+            if must_arm {
+                self.arm(key);
+            }
+            match next {
+                Next::Done | Next::Later => return,
+                Next::Act(rest, outcome) => {
+                    unfinished = rest;
+                    #[cfg(any(test, feature = "sim"))]
+                    if let (Outcome::Forward, Some(unfinished)) = (outcome, &mut unfinished) {
+                        self.forward(key, unfinished);
+                        continue;
+                    }
+                    self.act(key, outcome);
+                }
+            }
+        }
+    }
+
+    /// Carries out what a step came to, and before it the effects that services noted in it.
+    pub(super) fn act(&mut self, key: ConnKey, outcome: Outcome) {
+        let close_request = self.output.outgoing().take_close();
+        // An answer to a request is written first; what admitting it led to waits for the turn's end.
+        if !matches!(outcome, Outcome::Finish(_)) {
+            let before = self.mail.count();
+            self.apply_effects();
+            if let Some(conn) = self.table.get_mut(key) {
+                self.mail.judge(conn, key, before);
+            }
+        }
+        match outcome {
+            Outcome::Abort(reason) => self.abort(key, reason),
+            Outcome::Broken(violation) => {
+                let reason = CloseReason::Violation(violation);
+                self.fail(key, violation.close_code(), &violation.to_string(), reason);
+            }
+            Outcome::Close => {
+                if let Some(request) = close_request {
+                    self.close_for_service(key, &request);
+                }
+            }
+            Outcome::Closed(code) => self.answer_close(key, code),
+            Outcome::EndAfterClose => self.end_after_close(key),
+            Outcome::Finish(reason) => self.finish(key, reason),
+            Outcome::InputEnded => self.input_ended(key),
+            // The relay's bytes are the caller's to pass on.
+            Outcome::Forward | Outcome::NeedMore => {}
+            Outcome::NoRoom => self.overloaded(key),
+            Outcome::OutputFull => {
+                if let Some(conn) = self.table.get_mut(key)
+                    && conn.flags.is_paused()
+                {
+                    conn.flags.set(Flags::UNDECODED);
+                }
+            }
+            Outcome::ShareUsed => {
+                if let Some(conn) = self.table.get_mut(key) {
+                    conn.flags.set(Flags::UNDECODED);
+                }
+            }
+        }
     }
 }

@@ -1,151 +1,147 @@
 //! What must hold between two turns, whatever happened: checked by the simulation after each.
 
-use super::{Conn, Connections, Flags, Phase};
+use super::connections::Connections;
+use super::deadline::deadline;
+use super::flags::Flags;
+use super::slot::{Conn, Protocol};
+use super::state::Phase;
 use crate::key::ConnKey;
 use crate::timer::Tick;
-use crate::transport::Transport;
 
 /// Fails with the name of the invariant and the connection it does not hold for.
 macro_rules! hold {
     ($condition:expr, $invariant:literal, $key:expr, $conn:expr) => {
         if !$condition {
-            return Err(format!("{}: {:?} {:?} {:?}", $invariant, $key, $conn.phase, $conn.flags));
+            let Conn { state, protocol, flags, .. } = $conn;
+            return Err(format!("{}: {:?} {state:?} {protocol:?} {flags:?}", $invariant, $key));
         }
     };
 }
 
-impl<S: Transport> Connections<S> {
-    /// Checks everything that can be checked between turns.
-    ///
-    /// # Errors
-    /// The first invariant that does not hold, with the connection concerned.
-    pub fn check_invariants(&self) -> Result<(), String> {
-        let (mut open, mut half_open, mut refused, mut partial_reads) = (0, 0, 0, 0);
-        for (key, conn) in self.table.iter() {
-            self.check_connection(key, conn)?;
-            open += usize::from(conn.phase == Phase::Open);
-            half_open += usize::from(conn.flags.has(Flags::HALF_OPEN));
-            refused += usize::from(conn.flags.has(Flags::REFUSED));
-            partial_reads += usize::from(!conn.partial.is_none());
-        }
-        let counted = [self.open_count, self.half_open.count(), self.refused_count];
-        if counted != [open, half_open, refused] {
-            return Err(format!("counts {counted:?} for {:?}", [open, half_open, refused]));
-        }
-        if self.partial_reads.count() != partial_reads {
-            return Err(format!(
-                "{} partial_reads, {partial_reads} links",
-                self.partial_reads.count()
-            ));
-        }
-        if !self.outgoing.is_empty() || self.outgoing.wants_close() {
-            return Err("output left over between turns".into());
-        }
-        if self.is_walking_members || !self.left_while_walking.is_empty() {
-            return Err("a walk over members left over between turns".into());
-        }
-        let is_idle = self.table.len() == 0;
-        if self.open_count == 0 && self.hubs.iter().any(|hub| hub.counts().1 > 0) {
-            return Err("members without connections".into());
-        }
-        if is_idle && self.backlog.counts() != [0, 0, 0] {
-            return Err(format!("backlog {:?} without connections", self.backlog.counts()));
-        }
-        let lent = self.buffers.allocated_bytes() - self.buffers.free_bytes();
-        if is_idle && lent != self.inflater.bytes() {
-            return Err("buffers lent without connections".into());
-        }
-        self.check_contexts()
+/// Checks everything that can be checked between turns.
+///
+/// # Errors
+/// The first invariant that does not hold, with the connection concerned.
+pub(super) fn check<S>(own: &Connections<S>) -> Result<(), String> {
+    let (mut open, mut half_open, mut refused, mut partial, mut cold) = (0, 0, 0, 0, 0);
+    for (key, conn) in own.table.iter() {
+        check_connection(own, key, conn)?;
+        open += usize::from(conn.state.is_open());
+        half_open += usize::from(conn.flags.has(Flags::HALF_OPEN));
+        refused += usize::from(conn.flags.has(Flags::REFUSED));
+        partial += usize::from(!conn.partial.is_none());
+        cold += usize::from(!conn.cold.is_none());
     }
-
-    /// Only open connections that agreed on it have contexts.
-    fn check_contexts(&self) -> Result<(), String> {
-        let may_have = |slot: u32, agreed: fn(Flags) -> bool| {
-            let conn = self.table.key_of(slot).and_then(|key| self.table.get(key));
-            conn.is_some_and(|conn| conn.phase == Phase::Open && agreed(conn.flags))
-        };
-        let incoming = self.inflater.contexts();
-        let outgoing = self.outgoing.compressor().contexts();
-        let stray = incoming
-            .slots()
-            .find(|slot| !may_have(*slot, |flags| flags.client_context(0).is_some()))
-            .or_else(|| {
-                outgoing.slots().find(|slot| !may_have(*slot, |flags| flags.has(Flags::TAKES_OVER)))
-            });
-        match stray {
-            Some(slot) => Err(format!("slot {slot} has a context that nobody agreed on")),
-            None => Ok(()),
-        }
+    let population = &own.population;
+    let counted = [population.open, own.schedule.half_open.count(), population.refused];
+    if counted != [open, half_open, refused] {
+        return Err(format!("counts {counted:?} for {:?}", [open, half_open, refused]));
     }
-
-    fn check_connection(&self, key: ConnKey, conn: &Conn<S>) -> Result<(), String> {
-        let flags = conn.flags;
-        if conn.phase == Phase::Dead {
-            hold!(self.dead.contains(&key), "the dead wait for the reaper", key, conn);
-            return Ok(());
-        }
-        let next_tick = Tick(self.tick.0 + 1);
-        let in_wheel = self.deadline(key).map_or_else(
-            || flags.has(Flags::LINES) && conn.phase == Phase::Open,
-            |due| conn.timer.is_filed() && conn.timer.due() <= due.max(next_tick),
-        );
-        // What is to be written in the next turn at once gets its deadline there, if any is left.
-        let is_written_next = flags.has(Flags::DIRTY) && !flags.has(Flags::WRITE_BLOCKED);
-        let ends_next = conn.phase == Phase::Lingering && flags.has(Flags::SAID_CLOSE);
-        hold!(
-            in_wheel || is_written_next || ends_next,
-            "every deadline is in the wheel",
-            key,
-            conn
-        );
-        hold!(!ends_next || flags.has(Flags::QUEUED), "after both close frames it ends", key, conn);
-
-        let is_paused = flags.has(Flags::PAUSED)
-            || flags.has(Flags::MAIL_PAUSED)
-            || flags.has(Flags::UNDECIDED);
-        hold!(
-            !flags.has(Flags::UNDECIDED) || conn.phase == Phase::Handshake,
-            "a decision is waited for in the handshake",
-            key,
-            conn
-        );
-        let has_input = flags.has(Flags::INPUT_PENDING) || flags.has(Flags::UNDECODED);
-        hold!(
-            !has_input || is_paused || flags.has(Flags::QUEUED),
-            "input without a further edge is in the run queue",
-            key,
-            conn
-        );
-        hold!(
-            conn.queue.is_empty() || flags.has(Flags::WRITE_BLOCKED) || flags.has(Flags::DIRTY),
-            "output waits for an edge or for its turn",
-            key,
-            conn
-        );
-        hold!(
-            !flags.has(Flags::WRITE_BLOCKED) || flags.has(Flags::WRITE_INTEREST),
-            "an edge that is waited for will come",
-            key,
-            conn
-        );
-        hold!(
-            !flags.has(Flags::PAUSED) || conn.queue.bytes() >= self.settings.backlog_high_bytes / 2,
-            "reading is paused only while output waits",
-            key,
-            conn
-        );
-        hold!(
-            flags.has(Flags::HALF_OPEN) == (conn.phase == Phase::Handshake),
-            "half-open means waiting for a request",
-            key,
-            conn
-        );
-        hold!(
-            conn.phase != Phase::Closing || !conn.queue.is_empty(),
-            "closing means that output waits",
-            key,
-            conn
-        );
-        Ok(())
+    let held = [own.input.partial_count(), own.cold.count()];
+    if held != [partial, cold] {
+        return Err(format!("{held:?} partial reads and records, {:?} links", [partial, cold]));
     }
+    if !own.output.has_nothing_gathered() || own.output.wants_close() {
+        return Err("output left over between turns".into());
+    }
+    if population.open == 0 && own.membership.subscription_count() > 0 {
+        return Err("members without connections".into());
+    }
+    let is_idle = own.table.len() == 0;
+    let waiting = own.output.backlog().counts();
+    if is_idle && waiting != [0, 0, 0] {
+        return Err(format!("backlog {waiting:?} without connections"));
+    }
+    let memory = &own.turn.memory;
+    let lent = memory.allocated_bytes() - memory.free_bytes();
+    if is_idle && lent != own.input.inflated().bytes() + own.cold.bytes() {
+        return Err("buffers lent without connections".into());
+    }
+    check_contexts(own)
+}
+
+/// Only open connections that agreed on it have contexts.
+fn check_contexts<S>(own: &Connections<S>) -> Result<(), String> {
+    let may_have = |slot: u32, agreed: fn(Flags) -> bool| {
+        let conn = own.table.key_of(slot).and_then(|key| own.table.get(key));
+        conn.is_some_and(|conn| conn.state.is_open() && agreed(conn.flags))
+    };
+    let incoming = own.input.inflated().contexts();
+    let outgoing = own.output.compressor().contexts();
+    let stray = incoming
+        .slots()
+        .find(|slot| !may_have(*slot, |flags| flags.client_context(0).is_some()))
+        .or_else(|| {
+            outgoing.slots().find(|slot| !may_have(*slot, |flags| flags.has(Flags::TAKES_OVER)))
+        });
+    match stray {
+        Some(slot) => Err(format!("slot {slot} has a context that was not agreed on")),
+        None => Ok(()),
+    }
+}
+
+fn check_connection<S>(own: &Connections<S>, key: ConnKey, conn: &Conn<S>) -> Result<(), String> {
+    let flags = conn.flags;
+    let phase = conn.state.phase();
+    if phase == Phase::Dead {
+        hold!(own.schedule.dead.contains(&key), "the dead wait for the reaper", key, conn);
+        return Ok(());
+    }
+    hold!(!flags.has(Flags::REARM), "a deadline that came nearer is filed", key, conn);
+    let next_tick = Tick(own.turn.tick.0 + 1);
+    let has_no_pings = conn.protocol != Protocol::WebSocket && phase == Phase::Open;
+    let due = deadline(conn, own.output.backlog(), &own.turn.settings);
+    let in_wheel = due.map_or(has_no_pings, |due| {
+        conn.timer.is_filed() && conn.timer.due() <= due.max(next_tick)
+    });
+    // What is to be written in the next turn at once gets its deadline there, if any is left.
+    let is_written_next = flags.has(Flags::DIRTY) && !flags.has(Flags::WRITE_BLOCKED);
+    let ends_next = phase == Phase::Lingering && flags.has(Flags::CLOSE_RECEIVED);
+    hold!(in_wheel || is_written_next || ends_next, "every deadline is in the wheel", key, conn);
+    hold!(!ends_next || flags.has(Flags::QUEUED), "after both close frames it ends", key, conn);
+    hold!(
+        !flags.has(Flags::UNDECIDED) || phase == Phase::Handshake,
+        "a decision is waited for in the handshake",
+        key,
+        conn
+    );
+    let has_input = flags.has(Flags::INPUT_PENDING) || flags.has(Flags::UNDECODED);
+    hold!(
+        !has_input || flags.is_paused() || flags.has(Flags::QUEUED),
+        "input without a further edge is in the run queue",
+        key,
+        conn
+    );
+    hold!(
+        conn.is_flushed() || flags.has(Flags::WRITE_BLOCKED) || flags.has(Flags::DIRTY),
+        "output waits for an edge or for its turn",
+        key,
+        conn
+    );
+    hold!(
+        !flags.has(Flags::WRITE_BLOCKED) || flags.has(Flags::WRITE_INTEREST),
+        "an edge that is waited for will come",
+        key,
+        conn
+    );
+    hold!(
+        !flags.has(Flags::PAUSED_BY_BACKLOG)
+            || conn.queue.bytes() >= own.turn.settings.backlog_high_bytes / 2,
+        "reading is paused only while output waits",
+        key,
+        conn
+    );
+    hold!(
+        flags.has(Flags::HALF_OPEN) == (phase == Phase::Handshake),
+        "half-open means waiting for a request",
+        key,
+        conn
+    );
+    hold!(
+        phase != Phase::Closing || !conn.is_flushed(),
+        "closing means that output waits",
+        key,
+        conn
+    );
+    Ok(())
 }

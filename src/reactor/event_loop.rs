@@ -147,8 +147,8 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
 
         self.connections.run();
         self.read_mail(now);
-        self.connections.expire_timers(self.settings.timers_per_turn);
-        self.connections.tick_services();
+        self.connections.handle_timers(self.settings.timers_per_turn);
+        self.connections.handle_ticks();
         self.send_closes(now);
         self.connections.apply_effects();
         self.connections.flush_dirty(self.settings.flushes_per_turn);
@@ -176,10 +176,10 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             self.acceptor.on_event(key.index as usize);
         } else {
             if event.writable {
-                self.connections.on_writable(key);
+                self.connections.handle_writable(key);
             }
             if event.readable || event.read_closed {
-                self.connections.on_readable(key, event.read_closed);
+                self.connections.handle_readable(key, event.read_closed);
             }
         }
     }
@@ -198,8 +198,8 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         let refused_count = self.connections.refused_count();
         let has_outbox = self.outboxes.iter().any(|outbox| !outbox.is_empty());
         let due = [
-            self.connections.next_timer(),
-            self.connections.next_tick(),
+            self.connections.poll_timer(),
+            self.connections.poll_tick(),
             self.acceptor.due(now, refused_count),
             self.connections.trim(),
             self.drain.as_ref().map(|drain| drain.due(now)),
@@ -228,7 +228,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         }
         for _ in 0..self.settings.mail_per_turn {
             let Some(message) = self.inbox.pop_front() else { break };
-            self.connections.deliver(message);
+            self.connections.handle_message(message);
         }
     }
 
@@ -253,7 +253,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     }
 
     fn send_mail(&mut self) {
-        for (target, message) in self.connections.take_mail() {
+        for (target, message) in self.connections.poll_messages() {
             if let Some(outbox) = self.outboxes.get_mut(usize::from(target)) {
                 outbox.push_back(message);
             }
@@ -269,10 +269,10 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     }
 
     fn register_write_interest(&mut self) {
-        while let Some(key) = self.connections.take_write_interest() {
+        while let Some(key) = self.connections.poll_write_interest() {
             let Some(socket) = self.connections.socket_mut(key) else { continue };
             if self.poller.reregister(socket, key.to_token()).is_err() {
-                self.connections.abort_unwatched(key);
+                self.connections.handle_unwatched(key);
                 self.connections.apply_effects();
             }
         }

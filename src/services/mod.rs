@@ -15,7 +15,7 @@ pub use broadcast::Broadcast;
 pub use connect_request::ConnectRequest;
 pub use echo::Echo;
 pub use page::{BuiltInPage, Page, PageReply};
-pub(crate) use router::Found;
+pub(crate) use router::{Found, SocketRoute};
 pub use router::{Handler, Route, Router};
 
 pub use crate::effects::{
@@ -36,6 +36,13 @@ pub trait Service {
     /// answers through `letterbox`.
     fn on_start(&mut self, service_sender: ServiceSender) {
         let _ = service_sender;
+    }
+
+    /// Whether the service wants to know the addresses of peers
+    /// ([`ConnectRequest::address`]); asked once. Each connection that asks for such a service then
+    /// has a record beside its slot.
+    fn wants_addresses(&self) -> bool {
+        false
     }
 
     /// Whether to let a connection in. The checks of RFC 6455 and of the route's origins have

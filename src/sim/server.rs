@@ -125,7 +125,7 @@ impl SimServer {
                 loop_settings(settings, protocols),
                 Connections::new(
                     site,
-                    settings.connections.clone(),
+                    Arc::new(settings.connections.clone()),
                     router,
                     Arc::clone(&counters),
                     pool.clone(),

@@ -63,6 +63,10 @@ impl<S> Watched<S> {
 }
 
 impl<S: Service> Service for Watched<S> {
+    fn wants_addresses(&self) -> bool {
+        self.service.wants_addresses()
+    }
+
     fn admit(
         &mut self,
         arrival: &ConnectRequest<'_>,

@@ -137,6 +137,10 @@ impl Service for Room {
         self.service_sender = Some(service_sender);
     }
 
+    fn wants_addresses(&self) -> bool {
+        matches!(self.settings.name, NameSource::Address)
+    }
+
     fn admit(
         &mut self,
         connect: &ConnectRequest<'_>,

@@ -38,8 +38,7 @@ fn introduction_to(
     let subprotocols = [CHAT_SUBPROTOCOL, "other"].map(|name| Subprotocol::new(name).unwrap());
     let policy = UpgradePolicy { origins: &OriginRule::SameHost, subprotocols: &subprotocols };
     let request = check_upgrade(&head, &policy).unwrap();
-    let address = || ADDRESS.parse().ok();
-    read_join_request(settings, &ConnectRequest::new(Some(&request), &address))
+    read_join_request(settings, &ConnectRequest::new(Some(&request), ADDRESS.parse().ok()))
 }
 
 fn name_given(name: NameSource, target: &str) -> Result<NameGiven, String> {
@@ -48,7 +47,7 @@ fn name_given(name: NameSource, target: &str) -> Result<NameGiven, String> {
 }
 
 fn line_client(name: NameSource) -> Result<JoinRequest, Refusal> {
-    read_join_request(&settings(name), &ConnectRequest::new(None, &|| ADDRESS.parse().ok()))
+    read_join_request(&settings(name), &ConnectRequest::new(None, ADDRESS.parse().ok()))
 }
 
 #[test]

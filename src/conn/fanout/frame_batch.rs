@@ -1,17 +1,17 @@
 //! Several publications that came to the same members at once: the frames behind each other are one
 //! piece of output, so that a member is looked at once and not for each of them.
 
-use super::Flags;
 use super::shared_frame::{FrameEncoding, SharedFrame};
+use crate::conn::slot::{Conn, Protocol};
 use crate::effects::RouteOptions;
 use crate::pool::{Backlog, OutQueue};
 use crate::ws::EncodedFrame;
 
 /// Frames on their way to any number of connections.
 #[derive(Debug)]
-pub(super) struct FrameBatch {
+pub(crate) struct FrameBatch {
     /// Each by itself, for whom they cannot be given together.
-    pub(super) alone: Vec<SharedFrame>,
+    pub(crate) alone: Vec<SharedFrame>,
     messages_max: Option<usize>,
     /// Compression would take at least one of them.
     is_worth_deflating: bool,
@@ -22,7 +22,7 @@ pub(super) struct FrameBatch {
 
 impl FrameBatch {
     /// Frames for connections of a route with these options.
-    pub(super) fn new<'f>(
+    pub(crate) fn new<'f>(
         frames: impl Iterator<Item = &'f EncodedFrame>,
         options: &RouteOptions,
     ) -> Self {
@@ -40,14 +40,14 @@ impl FrameBatch {
 
     /// The form for a recipient with these flags; `None` if it takes them one by one.
     #[inline]
-    pub(super) fn encoding(
+    pub(crate) fn encoding<S>(
         &mut self,
-        flags: Flags,
+        conn: &Conn<S>,
         backlog: &mut Backlog,
     ) -> Option<FrameEncoding> {
-        if flags.has(Flags::LINES) {
+        if conn.protocol == Protocol::Line {
             *self.lines.get_or_insert_with(|| encode_lines(&self.alone, backlog))
-        } else if self.is_worth_deflating && !flags.is_plain() {
+        } else if self.is_worth_deflating && !conn.is_plain() {
             None
         } else {
             Some(*self.websocket.get_or_insert_with(|| {
@@ -58,7 +58,7 @@ impl FrameBatch {
 
     /// Whether a queue takes all of them without coming to a mark.
     #[inline]
-    pub(super) fn has_room(
+    pub(crate) fn has_room(
         &self,
         queue: &OutQueue,
         encoding: FrameEncoding,
@@ -74,7 +74,7 @@ impl FrameBatch {
     }
 
     /// All forms that were made.
-    pub(super) fn encodings(&self) -> impl Iterator<Item = FrameEncoding> {
+    pub(crate) fn encodings(&self) -> impl Iterator<Item = FrameEncoding> {
         [self.websocket, self.lines.flatten()].into_iter().flatten()
     }
 }

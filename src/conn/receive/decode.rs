@@ -3,94 +3,78 @@
 
 use std::ops::Range;
 
+use super::Outcome;
 use super::inflate::{InflateTerms, NotInflated};
-use super::{ConnSettings, Connections};
+use crate::conn::active::Active;
+use crate::conn::settings::ConnSettings;
 use crate::effects::{Effects, Message, Peer, PendingEffects};
-use crate::key::ConnKey;
 use crate::metrics::Counters;
 use crate::output::Outgoing;
 use crate::pool::ReadBuffer;
 use crate::services::Service;
 use crate::transport::Transport;
-use crate::ws::{CloseCode, Decoder, Event, MessageKind, Opcode, Violation, parse_close};
+use crate::ws::{Decoder, Event, MessageKind, Opcode, parse_close};
 
-/// Why decoding stopped.
-pub(super) enum Stop {
-    Broken(Violation),
-    /// The peer closed; the code to answer with.
-    Closed(Option<CloseCode>),
-    /// Everything that has arrived is decoded.
-    NeedMore,
-    /// There is no memory for a message.
-    NoRoom,
-    /// Enough output has gathered to be written before more is made.
-    OutputFull,
-    /// Its share of the turn is used up.
-    ShareUsed,
-    /// The service asked for a close.
-    ServiceClose,
-}
-
-impl<S: Transport> Connections<S> {
+impl<S: Transport> Active<'_, S> {
     /// Decodes what has arrived and gives each message to the service, until something else is to be
     /// done first.
-    pub(super) fn decode(&mut self, key: ConnKey, buffer: &mut ReadBuffer) -> Stop {
-        let Some(conn) = self.table.get_mut(key) else { return Stop::NeedMore };
-        let route = self.router.socket(conn.route);
+    #[inline]
+    pub(super) fn decode(&mut self, buffer: &mut ReadBuffer) -> Outcome {
+        let (peer, key) = (self.peer(), self.key);
+        let (conn, turn) = (&mut *self.conn, &mut *self.turn);
+        let (route, pending) = self.services.route(conn.route);
         let message_bytes_max = route.options.message_bytes_max;
         let arrived = &mut buffer.bytes[..buffer.filled];
-        self.outgoing.set_framing(conn.flags.framing(route.options.deflate, key.index));
+        let outgoing = self.output.outgoing();
+        outgoing.set_framing(conn.framing(route.options.deflate, key.index));
         let flags = conn.flags;
-        let peer = Peer { loop_index: self.loop_index, key };
-        let (outgoing, pending) = (&mut self.outgoing, &mut self.pending);
         let service = route.service.as_mut();
         let mut delivery = Delivery::new(peer, conn.route, service, outgoing, pending);
         let mut inflated_bytes = 0;
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max)
-            .taking_compressed(conn.flags.deflate_window_bits().is_some());
+            .taking_compressed(flags.has_deflate());
         let mut must_flush = false;
-        let stop = loop {
+        let outcome = loop {
             // Asked for by the last message, or already when the connection opened. It comes first:
-            // a request left over would meet another connection, or nobody.
+            // a request left over would meet another connection, or none.
             if delivery.outgoing.wants_close() {
-                break Stop::ServiceClose;
+                break Outcome::Close;
             }
             if must_flush {
-                break Stop::OutputFull;
+                break Outcome::OutputFull;
             }
             if inflated_bytes + delivery.outgoing.compressor().setup_bytes() >= INFLATED_BYTES_MAX {
-                break Stop::ShareUsed;
+                break Outcome::ShareUsed;
             }
             match decoder.next_short(arrived) {
                 Ok(Some((kind, payload))) => {
                     delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
-                    must_flush = is_full(delivery.outgoing, delivery.pending, &self.settings);
+                    must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
                     continue;
                 }
-                Err(violation) => break Stop::Broken(violation),
-                Ok(None) if decoder.is_through(arrived) => break Stop::NeedMore,
+                Err(violation) => break Outcome::Broken(violation),
+                Ok(None) if decoder.is_through(arrived) => break Outcome::NeedMore,
                 Ok(None) => {}
             }
             match decoder.next(arrived) {
-                Ok(None) => break Stop::NeedMore,
-                Err(violation) => break Stop::Broken(violation),
-                Ok(Some(Event::Close(payload))) => break close_stop(&arrived[payload]),
+                Ok(None) => break Outcome::NeedMore,
+                Err(violation) => break Outcome::Broken(violation),
+                Ok(Some(Event::Close(payload))) => break close_outcome(&arrived[payload]),
                 Ok(Some(Event::Message { kind, is_compressed: false, payload })) => {
                     delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
                 }
                 Ok(Some(Event::Message { kind, is_compressed: true, payload })) => {
                     let context = flags.client_context(key.index);
                     let terms = InflateTerms { message_bytes_max, context };
-                    let (payload, buffers) = (&arrived[payload], &mut self.buffers);
-                    let (inflater, now) = (&mut self.inflater, self.now);
-                    match inflater.inflate(payload, kind, terms, buffers, now) {
+                    let (payload, memory) = (&arrived[payload], &mut turn.memory);
+                    match self.input.inflater().inflate(payload, kind, terms, memory, turn.now) {
                         Ok(mut inflated) => {
                             inflated_bytes += inflated.work_bytes;
                             delivery.deliver(kind, inflated.payload_mut(), None);
-                            self.buffers.give(inflated.buffer);
+                            turn.memory.give(inflated.buffer);
                         }
-                        Err(NotInflated::Broken(violation)) => break Stop::Broken(violation),
-                        Err(NotInflated::NoRoom) => break Stop::NoRoom,
+                        Err(NotInflated::Broken(violation)) => break Outcome::Broken(violation),
+                        Err(NotInflated::NoRoom) => break Outcome::NoRoom,
                     }
                 }
                 Ok(Some(Event::Ping(payload))) => {
@@ -98,10 +82,10 @@ impl<S: Transport> Connections<S> {
                 }
                 Ok(Some(Event::Pong(_))) => delivery.pongs += 1,
             }
-            must_flush = is_full(delivery.outgoing, delivery.pending, &self.settings);
+            must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
         };
-        delivery.count(&self.counters);
-        stop
+        delivery.count(&turn.counters);
+        outcome
     }
 }
 
@@ -150,10 +134,10 @@ impl<'d> Delivery<'d> {
 }
 
 /// What the payload of a close frame comes to.
-fn close_stop(payload: &[u8]) -> Stop {
+fn close_outcome(payload: &[u8]) -> Outcome {
     match parse_close(payload) {
-        Ok(close) => Stop::Closed(close.code),
-        Err(violation) => Stop::Broken(violation),
+        Ok(close) => Outcome::Closed(close.code),
+        Err(violation) => Outcome::Broken(violation),
     }
 }
 

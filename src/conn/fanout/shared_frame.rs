@@ -1,34 +1,32 @@
 //! A frame on its way to any number of connections, in the forms that they need.
 
-use super::Flags;
+use crate::conn::slot::Conn;
 use crate::effects::RouteOptions;
-use crate::output::DeflateOptions;
-use crate::output::Framing;
-use crate::output::MessageCompressor;
+use crate::output::{DeflateOptions, Framing, MessageCompressor};
 use crate::pool::{Backlog, FrameId};
 use crate::ws::{DeflateTerms, EncodedFrame};
 
 /// A frame that is being pushed. Each form is made for the first recipient that needs it and
 /// shared by all on this loop who do.
 #[derive(Debug)]
-pub(super) struct SharedFrame {
+pub(crate) struct SharedFrame {
     frame: EncodedFrame,
     /// The route's bound on the messages that wait for one connection.
-    pub(super) messages_max: Option<usize>,
+    pub(crate) messages_max: Option<usize>,
     deflate: Option<DeflateOptions>,
     websocket: Option<FrameEncoding>,
     line: Option<FrameEncoding>,
     /// For each window size that a recipient has; `None` where compressing is not worth it.
     compressed: Vec<(DeflateTerms, Option<FrameEncoding>)>,
     /// Recipients for whom the frame need not be compressed because it was for another.
-    pub(super) shared: u64,
+    pub(crate) shared: u64,
 }
 
 /// One form of a pushed frame.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct FrameEncoding {
-    pub(super) id: FrameId,
-    pub(super) frame_bytes: usize,
+pub(crate) struct FrameEncoding {
+    pub(crate) id: FrameId,
+    pub(crate) frame_bytes: usize,
 }
 
 impl FrameEncoding {
@@ -37,7 +35,7 @@ impl FrameEncoding {
     }
 
     /// As one form, several frames that end there.
-    pub(super) fn share_batch(
+    pub(crate) fn share_batch(
         frame: EncodedFrame,
         ends: Box<[u32]>,
         backlog: &mut Backlog,
@@ -49,7 +47,7 @@ impl FrameEncoding {
 
 impl SharedFrame {
     /// A frame for connections of a route with these options.
-    pub(super) fn new(frame: EncodedFrame, options: &RouteOptions) -> Self {
+    pub(crate) fn new(frame: EncodedFrame, options: &RouteOptions) -> Self {
         Self {
             frame,
             messages_max: options.backlog_messages_max,
@@ -62,28 +60,28 @@ impl SharedFrame {
     }
 
     /// The frame as it was published.
-    pub(super) fn frame(&self) -> &EncodedFrame {
+    pub(crate) fn frame(&self) -> &EncodedFrame {
         &self.frame
     }
 
     /// The form that most recipients need most of the time: neither lines nor compressed, and made
     /// for another already.
     #[inline]
-    pub(super) fn plain_encoding(&self, flags: Flags) -> Option<FrameEncoding> {
-        if flags.is_plain() { self.websocket } else { None }
+    pub(crate) fn plain_encoding<S>(&self, conn: &Conn<S>) -> Option<FrameEncoding> {
+        if conn.is_plain() { self.websocket } else { None }
     }
 
     /// The form for the recipient in `slot`, with these flags; `None` if there is none that it
     /// understands.
     #[inline(never)]
-    pub(super) fn encoding(
+    pub(crate) fn encoding<S>(
         &mut self,
-        flags: Flags,
+        conn: &Conn<S>,
         slot: u32,
         compressor: &mut MessageCompressor,
         backlog: &mut Backlog,
     ) -> Option<FrameEncoding> {
-        match flags.framing(self.deflate, slot) {
+        match conn.framing(self.deflate, slot) {
             Framing::Lines => {
                 if self.line.is_none() {
                     self.line = Some(FrameEncoding::share(self.frame.to_line()?, backlog));
@@ -127,7 +125,7 @@ impl SharedFrame {
     }
 
     /// All forms that were made.
-    pub(super) fn encodings(&self) -> impl Iterator<Item = FrameEncoding> + '_ {
+    pub(crate) fn encodings(&self) -> impl Iterator<Item = FrameEncoding> + '_ {
         let compressed = self.compressed.iter().filter_map(|(_, encoding)| *encoding);
         [self.websocket, self.line].into_iter().flatten().chain(compressed)
     }

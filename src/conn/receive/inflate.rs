@@ -8,43 +8,43 @@ use crate::ws::{DECOMPRESSOR_BYTES, Filled, Inflater, MessageKind, Utf8Tail, Vio
 
 /// The decompressor of one loop, and what it came to.
 #[derive(Debug, Default)]
-pub(super) struct MessageInflater {
+pub(in crate::conn) struct MessageInflater {
     inflater: Inflater,
     contexts: Contexts,
     /// Messages inflated so far.
-    pub(super) messages: u64,
+    pub(in crate::conn) messages: u64,
     /// Their bytes before.
-    pub(super) bytes_in: u64,
+    pub(in crate::conn) bytes_in: u64,
     /// Their bytes afterwards.
-    pub(super) bytes_out: u64,
+    pub(in crate::conn) bytes_out: u64,
 }
 
 /// What was agreed about the messages of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct InflateTerms {
-    pub(super) message_bytes_max: usize,
+pub(in crate::conn) struct InflateTerms {
+    pub(in crate::conn) message_bytes_max: usize,
     /// Where what it sent is kept, if its messages may refer back to it.
-    pub(super) context: Option<ContextKey>,
+    pub(in crate::conn) context: Option<ContextKey>,
 }
 
 /// A message out of its compressed form. The buffer is to be given back.
 #[derive(Debug)]
-pub(super) struct Inflated {
-    pub(super) buffer: Vec<u8>,
-    pub(super) len: usize,
+pub(in crate::conn) struct Inflated {
+    pub(in crate::conn) buffer: Vec<u8>,
+    pub(in crate::conn) len: usize,
     /// What it took, in bytes that take as long to inflate.
-    pub(super) work_bytes: usize,
+    pub(in crate::conn) work_bytes: usize,
 }
 
 impl Inflated {
-    pub(super) fn payload_mut(&mut self) -> &mut [u8] {
+    pub(in crate::conn) fn payload_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[..self.len]
     }
 }
 
 /// Why a compressed message cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotInflated {
+pub(in crate::conn) enum NotInflated {
     Broken(Violation),
     /// There is no memory to unpack it into.
     NoRoom,
@@ -65,7 +65,7 @@ impl From<OverBudget> for NotInflated {
 impl MessageInflater {
     /// Unpacks a message. Its memory grows with what comes out, up to the limit; what would come
     /// out beyond is never made. With a place, it may refer back to those before it.
-    pub(super) fn inflate(
+    pub(in crate::conn) fn inflate(
         &mut self,
         payload: &[u8],
         kind: MessageKind,
@@ -144,14 +144,14 @@ impl MessageInflater {
     }
 
     /// The connection in `slot` is no more: what it sent is forgotten.
-    pub(super) fn forget(&mut self, slot: u32, buffers: &mut Buffers) {
+    pub(in crate::conn) fn forget(&mut self, slot: u32, buffers: &mut Buffers) {
         buffers.discharge(self.contexts.forget(slot));
     }
 
     /// Frees the decompressor if it was not used in the last `idle_ms`. Gives the moment to ask
     /// again, if there is anything to free. What connections sent stays: they may refer back to it
     /// whenever they like.
-    pub(super) fn trim(
+    pub(in crate::conn) fn trim(
         &mut self,
         now: Millis,
         idle_ms: u64,
@@ -167,12 +167,12 @@ impl MessageInflater {
 
     /// Bytes of memory held, apart from buffers.
     #[cfg(any(test, feature = "sim"))]
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::conn) fn bytes(&self) -> usize {
         self.inflater.bytes() + self.contexts.bytes()
     }
 
     /// What connections may refer back to.
-    pub(super) fn contexts(&self) -> &Contexts {
+    pub(in crate::conn) fn contexts(&self) -> &Contexts {
         &self.contexts
     }
 }

@@ -1,0 +1,118 @@
+//! One connection while something is done for it: its slot, looked up once, and the owners that a
+//! step may use. What a step cannot do by itself, because it concerns other connections or ends
+//! this one, it gives back as an [`Outcome`](super::receive::Outcome) for the driver.
+
+use super::cold::ColdRecords;
+use super::flags::Flags;
+use super::receive::Input;
+use super::schedule::Schedule;
+use super::send::{Flush, Output};
+use super::services::Services;
+use super::slot::{Conn, Protocol};
+use super::turn::Turn;
+use crate::effects::{CloseReason, Effects, Peer};
+use crate::key::ConnKey;
+use crate::pool::ReadBuffer;
+use crate::transport::Transport;
+
+/// A connection and the owners.
+#[derive(Debug)]
+pub(super) struct Active<'c, S> {
+    pub(super) key: ConnKey,
+    pub(super) conn: &'c mut Conn<S>,
+    pub(super) cold: &'c mut ColdRecords,
+    pub(super) input: &'c mut Input,
+    pub(super) output: &'c mut Output,
+    pub(super) services: &'c mut Services,
+    pub(super) schedule: &'c mut Schedule,
+    pub(super) population: &'c mut Population,
+    pub(super) turn: &'c mut Turn,
+}
+
+/// How many connections are in which part of their lives.
+#[derive(Debug, Default)]
+pub(super) struct Population {
+    /// Open connections.
+    pub(super) open: usize,
+    /// Connections that are there only to be told 503.
+    pub(super) refused: usize,
+    /// From now on every request is answered 503.
+    pub(super) is_draining: bool,
+}
+
+impl<S: Transport> Active<'_, S> {
+    /// The connection as services know it.
+    #[inline]
+    pub(super) fn peer(&self) -> Peer {
+        Peer { loop_index: self.services.loop_index(), key: self.key }
+    }
+
+    /// Writes what was gathered for this connection; the rest joins its queue. `buffer` is the read
+    /// buffer that the output may refer to.
+    #[inline]
+    pub(super) fn flush_outgoing(
+        &mut self,
+        buffer: Option<&mut ReadBuffer>,
+    ) -> Result<(), CloseReason> {
+        if self.output.has_nothing_gathered() {
+            return Ok(());
+        }
+        let (conn, cold, turn) = (&mut *self.conn, &mut *self.cold, &mut *self.turn);
+        match self.output.flush_gathered(conn, self.key, cold, buffer, turn) {
+            Flush::Failed(reason) => Err(reason),
+            Flush::All | Flush::Waiting => {
+                self.resume_reading();
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes from the queue as much as the socket takes, within the connection's share.
+    pub(super) fn flush_queue(&mut self) -> Flush {
+        let (conn, cold, turn) = (&mut *self.conn, &mut *self.cold, &mut *self.turn);
+        let flush = self.output.flush_queue(conn, self.key, cold, turn);
+        self.resume_reading();
+        flush
+    }
+
+    /// Reading goes on once the peer has taken enough.
+    pub(super) fn resume_reading(&mut self) {
+        let below = self.turn.settings.backlog_high_bytes / 2;
+        if self.conn.flags.has(Flags::PAUSED_BY_BACKLOG) && self.conn.queue.bytes() < below {
+            self.conn.flags.clear(Flags::PAUSED_BY_BACKLOG);
+            self.conn.rearm();
+            self.run_later();
+        }
+    }
+
+    /// Puts the connection into the run queue: what has arrived gave its edge already.
+    #[inline]
+    pub(super) fn run_later(&mut self) {
+        self.schedule.run_queue.push(self.conn, self.key);
+    }
+
+    /// The connection is admitted to the route with this number; what the upgrade is answered
+    /// stands in the output.
+    pub(super) fn open(&mut self, route: u8) {
+        self.schedule.half_open.leave(&mut self.conn.flags);
+        if !self.conn.state.open() {
+            return;
+        }
+        self.conn.route = route;
+        if self.conn.protocol == Protocol::Http {
+            self.conn.protocol = Protocol::WebSocket;
+        }
+        self.conn.seen = self.turn.tick;
+        self.conn.rearm();
+        self.population.open += 1;
+        let peer = self.peer();
+        let (own, pending) = self.services.route(route);
+        if !own.wants_addresses {
+            self.cold.release_address(&mut self.conn.cold, &mut self.turn.memory);
+        }
+        let framing = self.conn.framing(own.options.deflate, self.key.index);
+        let outgoing = self.output.outgoing();
+        outgoing.set_framing(framing);
+        own.service.on_open(peer, &mut Effects::on(route, peer, None, outgoing, pending));
+    }
+}
