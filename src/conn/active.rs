@@ -5,8 +5,8 @@
 use super::cold::ColdRecords;
 use super::flags::Flags;
 use super::receive::Input;
-use super::schedule::Schedule;
-use super::send::{Flush, Output};
+use super::schedule::{RunQueue, Schedule};
+use super::send::Output;
 use super::services::Services;
 use super::slot::{Conn, Protocol};
 use super::turn::Turn;
@@ -58,31 +58,13 @@ impl<S: Transport> Active<'_, S> {
             return Ok(());
         }
         let (conn, cold, turn) = (&mut *self.conn, &mut *self.cold, &mut *self.turn);
-        match self.output.flush_gathered(conn, self.key, cold, buffer, turn) {
-            Flush::Failed(reason) => Err(reason),
-            Flush::All | Flush::Waiting => {
-                self.resume_reading();
-                Ok(())
-            }
+        let flush = self.output.flush_gathered(conn, self.key, cold, buffer, turn);
+        if let Some(reason) = flush.abort_reason() {
+            return Err(reason);
         }
-    }
-
-    /// Writes from the queue as much as the socket takes, within the connection's share.
-    pub(super) fn flush_queue(&mut self) -> Flush {
-        let (conn, cold, turn) = (&mut *self.conn, &mut *self.cold, &mut *self.turn);
-        let flush = self.output.flush_queue(conn, self.key, cold, turn);
-        self.resume_reading();
-        flush
-    }
-
-    /// Reading goes on once the peer has taken enough.
-    pub(super) fn resume_reading(&mut self) {
-        let below = self.turn.settings.backlog_high_bytes / 2;
-        if self.conn.flags.has(Flags::PAUSED_BY_BACKLOG) && self.conn.queue.bytes() < below {
-            self.conn.flags.clear(Flags::PAUSED_BY_BACKLOG);
-            self.conn.rearm();
-            self.run_later();
-        }
+        let high_bytes = self.turn.settings.backlog_high_bytes;
+        resume_reading(self.conn, self.key, &mut self.schedule.run_queue, high_bytes);
+        Ok(())
     }
 
     /// Puts the connection into the run queue: what has arrived gave its edge already.
@@ -114,5 +96,20 @@ impl<S: Transport> Active<'_, S> {
         let outgoing = self.output.outgoing();
         outgoing.set_framing(framing);
         own.service.on_open(peer, &mut Effects::on(route, peer, None, outgoing, pending));
+    }
+}
+
+/// Reading goes on once the peer has taken half of what had it paused.
+#[inline]
+pub(super) fn resume_reading<S>(
+    conn: &mut Conn<S>,
+    key: ConnKey,
+    run_queue: &mut RunQueue,
+    high_bytes: usize,
+) {
+    if conn.flags.has(Flags::PAUSED_BY_BACKLOG) && conn.queue.bytes() < high_bytes / 2 {
+        conn.flags.clear(Flags::PAUSED_BY_BACKLOG);
+        conn.rearm();
+        run_queue.push(conn, key);
     }
 }

@@ -225,11 +225,7 @@ impl<S: Transport> Connections<S> {
 
     /// An event said that there may be room.
     pub fn handle_writable(&mut self, key: ConnKey) {
-        let Some(conn) = self.table.get_mut(key) else { return };
-        conn.flags.clear(Flags::WRITE_BLOCKED);
-        if !conn.is_flushed() {
-            self.flush(key);
-        }
+        self.flush(key, Flags::WRITE_BLOCKED);
     }
 
     /// Does what another loop, or another thread, asked for.
@@ -275,11 +271,7 @@ impl<S: Transport> Connections<S> {
     pub fn flush_dirty(&mut self, limit: usize) {
         for _ in 0..limit {
             let Some(key) = self.output.next_dirty() else { return };
-            let Some(conn) = self.table.get_mut(key) else { continue };
-            conn.flags.clear(Flags::DIRTY);
-            if !conn.flags.has(Flags::WRITE_BLOCKED) {
-                self.flush(key);
-            }
+            self.flush(key, Flags::DIRTY);
         }
     }
 
@@ -307,7 +299,15 @@ impl<S: Transport> Connections<S> {
 
     /// Says whether messages for other loops pile up. Connections that make more of them are not
     /// read until they no longer do.
+    #[inline]
     pub fn set_mail_full(&mut self, is_full: bool) {
+        // Most turns change nothing.
+        if self.mail.is_full() || is_full {
+            self.change_mail_full(is_full);
+        }
+    }
+
+    fn change_mail_full(&mut self, is_full: bool) {
         for key in self.mail.set_full(is_full) {
             if let Some(conn) = self.table.get_mut(key) {
                 conn.flags.clear(Flags::PAUSED_BY_MAIL);
@@ -436,39 +436,46 @@ impl<S: Transport> Connections<S> {
     /// Reads until nothing is left or the share is used up.
     #[inline]
     pub(super) fn receive(&mut self, key: ConnKey) {
-        self.receive_with(key, None, self.turn.settings.reads_per_turn);
+        let mut reads_left = self.turn.settings.reads_per_turn;
+        let Some(mut at) = self.at(key) else { return };
+        let next = at.receive(&mut reads_left);
+        let must_arm = at.conn.flags.has(Flags::REARM);
+        match next {
+            Next::Done if !must_arm => {}
+            next => self.follow(key, next, reads_left),
+        }
     }
 
-    /// Goes on with what is unfinished, then reads at most `reads` times.
-    pub(super) fn receive_with(
-        &mut self,
-        key: ConnKey,
-        mut unfinished: Option<Unfinished>,
-        reads: usize,
-    ) {
-        let mut reads_left = reads;
+    /// Goes on with what is unfinished, then reads at most `reads_left` times.
+    pub(super) fn resume(&mut self, key: ConnKey, unfinished: Unfinished, mut reads_left: usize) {
+        let Some(mut at) = self.at(key) else { return };
+        let next = at.resume(unfinished, &mut reads_left);
+        self.follow(key, next, reads_left);
+    }
+
+    /// Carries out what a connection's reads came to, until it has nothing left to do in this turn.
+    #[inline(never)]
+    fn follow(&mut self, key: ConnKey, mut next: Next, mut reads_left: usize) {
         loop {
-            let Some(mut at) = self.at(key) else { return };
-            let next = at.receive(unfinished.take(), &mut reads_left);
-            if matches!(next, Next::Later) {
-                at.run_later();
-            }
-            let must_arm = at.conn.flags.has(Flags::REARM);
-            if must_arm {
-                self.arm(key);
-            }
-            match next {
-                Next::Done | Next::Later => return,
-                Next::Act(rest, outcome) => {
-                    unfinished = rest;
-                    #[cfg(any(test, feature = "sim"))]
-                    if let (Outcome::Forward, Some(unfinished)) = (outcome, &mut unfinished) {
-                        self.forward(key, unfinished);
-                        continue;
-                    }
-                    self.act(key, outcome);
+            self.arm_if_asked(key);
+            let unfinished = match next {
+                Next::Done => return,
+                Next::Later => return self.run_later(key),
+                #[cfg(any(test, feature = "sim"))]
+                Next::Act(Some(mut unfinished), Outcome::Forward) => {
+                    self.forward(key, &mut unfinished);
+                    Some(unfinished)
                 }
-            }
+                Next::Act(unfinished, outcome) => {
+                    self.act(key, outcome);
+                    unfinished
+                }
+            };
+            let Some(mut at) = self.at(key) else { return };
+            next = match unfinished {
+                Some(unfinished) => at.resume(unfinished, &mut reads_left),
+                None => at.receive(&mut reads_left),
+            };
         }
     }
 

@@ -195,7 +195,7 @@ impl<S: Transport> Connections<S> {
         match pushed {
             Pushed::Done => {}
             Pushed::Written => self.arm_if_asked(key),
-            Pushed::Failed(reason) => self.abort(key, reason),
+            Pushed::Failed => self.abort(key, CloseReason::Reset),
             Pushed::TooSlow => {
                 self.fail(key, CloseCode::TOO_SLOW, "too slow", CloseReason::Slow);
             }

@@ -48,6 +48,9 @@ impl Flags {
     pub(crate) const UNSENT: Self = Self(1 << 26);
     /// Its deadline may be nearer than what is filed in the wheel.
     pub(crate) const REARM: Self = Self(1 << 27);
+    /// What a flush that took everything leaves to be done.
+    pub(crate) const AFTER_FLUSH: Self = Self(Self::PAUSED_BY_BACKLOG.0 | Self::REARM.0);
+
     /// Of a relay: our half ends once what waits is written.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) const ENDS_OUTPUT: Self = Self(1 << 28);

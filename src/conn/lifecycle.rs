@@ -7,6 +7,7 @@
 //! and whatever they still send is read and thrown away until their end: closing earlier would reset
 //! the connection, and our last bytes would be lost on the way (RFC 6455 §7.1.1, RFC 9112 §9.6).
 
+use super::active::resume_reading;
 use super::connections::Connections;
 use super::deadline::{deadline, stalled_at};
 use super::flags::Flags;
@@ -73,7 +74,7 @@ impl<S: Transport> Connections<S> {
         at.run_later();
         self.services.set_decision(Some(decision));
         // Reads are left to the run queue.
-        self.receive_with(key, Some(Unfinished::undecided(buffer)), 0);
+        self.resume(key, Unfinished::undecided(buffer), 0);
         self.services.set_decision(None);
     }
 
@@ -172,7 +173,7 @@ impl<S: Transport> Connections<S> {
         self.run_later(key);
     }
 
-    fn run_later(&mut self, key: ConnKey) {
+    pub(super) fn run_later(&mut self, key: ConnKey) {
         if let Some(conn) = self.table.get_mut(key) {
             self.schedule.run_queue.push(conn, key);
         }
@@ -415,21 +416,38 @@ impl<S: Transport> Connections<S> {
         }
     }
 
-    /// Writes from a connection's queue, and deals with what comes of it.
-    pub(super) fn flush(&mut self, key: ConnKey) {
-        let Some(mut at) = self.at(key) else { return };
-        let flush = at.flush_queue();
-        let phase = at.conn.state.phase();
-        match flush {
-            Flush::Failed(reason) => return self.abort(key, reason),
-            Flush::All if phase == Phase::Closing => self.output_ended(key),
+    /// Writes from a connection's queue, unless an edge is waited for. `reason` is the flag for
+    /// which this is called; it is cleared.
+    #[inline]
+    pub(super) fn flush(&mut self, key: ConnKey, reason: Flags) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        conn.flags.clear(reason);
+        if conn.flags.has(Flags::WRITE_BLOCKED) || conn.is_flushed() {
+            return;
+        }
+        let flush = self.output.flush_queue(conn, key, &mut self.cold, &mut self.turn);
+        // Nothing more is to be done for one that is open and has been given everything, unless a
+        // flag says so.
+        if flush != Flush::All || !conn.is_undisturbed() {
+            self.after_flush(key, flush);
+        }
+    }
+
+    #[inline(never)]
+    fn after_flush(&mut self, key: ConnKey, flush: Flush) {
+        if let Some(reason) = flush.abort_reason() {
+            return self.abort(key, reason);
+        }
+        let Some(conn) = self.table.get_mut(key) else { return };
+        let high_bytes = self.turn.settings.backlog_high_bytes;
+        resume_reading(conn, key, &mut self.schedule.run_queue, high_bytes);
+        match (flush, conn.state.phase()) {
+            (Flush::All, Phase::Closing) => self.output_ended(key),
             // The end itself had waited for room.
-            Flush::All if phase == Phase::Lingering => self.end_our_half(key),
+            (Flush::All, Phase::Lingering) => self.end_our_half(key),
             #[cfg(any(test, feature = "sim"))]
-            Flush::All | Flush::Waiting if at.conn.protocol == Protocol::Relay => {
-                self.relay_flushed(key);
-            }
-            Flush::All | Flush::Waiting => {}
+            (_, Phase::Open) if conn.protocol == Protocol::Relay => self.relay_flushed(key),
+            _ => {}
         }
         self.arm_if_asked(key);
     }

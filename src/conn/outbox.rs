@@ -30,6 +30,11 @@ impl Outbox {
         self.messages.drain(..)
     }
 
+    /// Whether mailboxes are full.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     /// Says whether mailboxes are full. Gives the connections that may be read again.
     pub(super) fn set_full(&mut self, is_full: bool) -> Vec<ConnKey> {
         self.is_full = is_full;

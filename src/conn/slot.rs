@@ -104,6 +104,15 @@ impl<S> Conn<S> {
         self.queue.is_empty() && !self.flags.has(Flags::UNSENT)
     }
 
+    /// Whether it is open, speaks WebSocket or lines, and no flag asks for something once it is
+    /// written to.
+    #[inline]
+    pub(crate) fn is_undisturbed(&self) -> bool {
+        self.state.is_open()
+            && self.protocol != Protocol::Relay
+            && !self.flags.has(Flags::AFTER_FLUSH)
+    }
+
     /// Has the driver file its deadline anew when it is done with the connection: the wheel links
     /// slots with each other, so that needs the whole table.
     #[inline]

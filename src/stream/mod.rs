@@ -92,6 +92,7 @@ pub(crate) enum End {
 }
 
 /// Receives once, into `room`.
+#[inline]
 pub(crate) fn receive<S: Transport>(stream: Stream<'_, S>, room: Room<'_>) -> Received {
     match stream {
         Stream::Plain(socket) => plain::receive(socket, room),
@@ -100,17 +101,34 @@ pub(crate) fn receive<S: Transport>(stream: Stream<'_, S>, room: Room<'_>) -> Re
     }
 }
 
-/// Sends from `slices`, once, as much as the socket takes.
+/// Sends from `bytes`, once, as much as the socket takes.
 ///
 /// # Errors
 /// When the connection has failed.
+#[inline]
 pub(crate) fn send<S: Transport>(
     stream: Stream<'_, S>,
-    slices: &[IoSlice<'_>],
+    bytes: &[u8],
     end: End,
 ) -> Result<Sent, StreamError> {
     match stream {
-        Stream::Plain(socket) => plain::send(socket, slices, end),
+        Stream::Plain(socket) => plain::send(socket, bytes, end),
+        #[cfg(any(test, feature = "sim"))]
+        Stream::Cipher(socket, cipher) => cipher.send(socket, &[IoSlice::new(bytes)]),
+    }
+}
+
+/// As [`send`], from several slices behind each other.
+///
+/// # Errors
+/// As [`send`].
+#[inline]
+pub(crate) fn send_vectored<S: Transport>(
+    stream: Stream<'_, S>,
+    slices: &[IoSlice<'_>],
+) -> Result<Sent, StreamError> {
+    match stream {
+        Stream::Plain(socket) => plain::send_vectored(socket, slices),
         #[cfg(any(test, feature = "sim"))]
         Stream::Cipher(socket, cipher) => cipher.send(socket, slices),
     }

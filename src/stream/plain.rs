@@ -1,6 +1,6 @@
 //! A socket as it is: its bytes are the plaintext.
 
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 
 use super::{End, Received, Room, Sent, Source, StreamError};
 use crate::transport::Transport;
@@ -36,20 +36,35 @@ pub(super) fn receive<S: Transport>(socket: &mut S, room: Room<'_>) -> Received 
     }
 }
 
-/// One write, which is repeated only if a signal interrupted it.
+/// One write of one slice.
 #[inline]
 pub(super) fn send<S: Transport>(
     socket: &mut S,
-    slices: &[IoSlice<'_>],
+    bytes: &[u8],
     end: End,
 ) -> Result<Sent, StreamError> {
-    let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+    write_once(bytes.len(), || match end {
+        End::HalfClose => socket.write_last(bytes),
+        End::None => socket.write(&[IoSlice::new(bytes)]),
+    })
+}
+
+/// One write of several slices.
+pub(super) fn send_vectored<S: Transport>(
+    socket: &mut S,
+    slices: &[IoSlice<'_>],
+) -> Result<Sent, StreamError> {
+    write_once(slices.iter().map(|slice| slice.len()).sum(), || socket.write(slices))
+}
+
+/// One write of so many bytes, which is repeated only if a signal interrupted it.
+#[inline]
+fn write_once(
+    offered: usize,
+    mut write: impl FnMut() -> io::Result<usize>,
+) -> Result<Sent, StreamError> {
     loop {
-        let result = match (end, slices) {
-            (End::HalfClose, [only]) => socket.write_last(only),
-            (End::HalfClose | End::None, slices) => socket.write(slices),
-        };
-        let taken = match result {
+        let taken = match write() {
             // The kernel takes nothing without an error only if nothing was offered.
             Ok(0) if offered > 0 => return Err(StreamError),
             Ok(taken) => taken,

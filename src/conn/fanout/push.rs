@@ -2,13 +2,14 @@
 
 use super::frame_batch::FrameBatch;
 use super::shared_frame::{FrameEncoding, SharedFrame};
+use crate::conn::active::resume_reading;
 use crate::conn::cold::ColdRecords;
 use crate::conn::flags::Flags;
 use crate::conn::schedule::RunQueue;
 use crate::conn::send::{Flush, Output};
 use crate::conn::slot::Conn;
 use crate::conn::turn::Turn;
-use crate::effects::{CloseReason, RouteOptions, SlowPolicy};
+use crate::effects::{RouteOptions, SlowPolicy};
 use crate::key::ConnKey;
 use crate::pool::{Backlog, OutQueue};
 use crate::transport::Transport;
@@ -33,7 +34,7 @@ pub(crate) enum Pushed {
     /// As `Done`, after the socket had its chance: the deadline may have come nearer.
     Written,
     /// The connection failed while its queue was written.
-    Failed(CloseReason),
+    Failed,
     /// The queue is full, and the policy is to close the connection.
     TooSlow,
 }
@@ -61,7 +62,7 @@ impl Pusher<'_> {
             match self.push(conn, key, frame) {
                 Pushed::Done => {}
                 Pushed::Written => pushed = Pushed::Written,
-                ended @ (Pushed::Failed(_) | Pushed::TooSlow) => return ended,
+                ended @ (Pushed::Failed | Pushed::TooSlow) => return ended,
             }
         }
         pushed
@@ -127,9 +128,8 @@ impl Pusher<'_> {
     ) -> Pushed {
         if !conn.flags.has(Flags::WRITE_BLOCKED) {
             // The mark is judged after the socket had its chance.
-            if let Flush::Failed(reason) = self.output.flush_queue(conn, key, self.cold, self.turn)
-            {
-                return Pushed::Failed(reason);
+            if self.output.flush_queue(conn, key, self.cold, self.turn) == Flush::Failed {
+                return Pushed::Failed;
             }
         }
         if mark.is_reached(&conn.queue, encoding, self.output.backlog()) {
@@ -147,12 +147,7 @@ impl Pusher<'_> {
         }
         self.output.push_frame(conn, key, encoding.id, self.turn.tick);
         // What made room for the frame may have made enough to read on.
-        let below = self.turn.settings.backlog_high_bytes / 2;
-        if conn.flags.has(Flags::PAUSED_BY_BACKLOG) && conn.queue.bytes() < below {
-            conn.flags.clear(Flags::PAUSED_BY_BACKLOG);
-            conn.rearm();
-            self.run_queue.push(conn, key);
-        }
+        resume_reading(conn, key, self.run_queue, self.turn.settings.backlog_high_bytes);
         Pushed::Written
     }
 }

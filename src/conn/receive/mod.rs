@@ -103,28 +103,26 @@ impl Unfinished {
 }
 
 impl<S: Transport> Active<'_, S> {
-    /// Goes on with what is unfinished, if anything is, and then reads until nothing is left or
-    /// `reads_left` is used up.
+    /// Reads until nothing is left or `reads_left` is used up.
     #[inline]
-    pub(super) fn receive(
-        &mut self,
-        unfinished: Option<Unfinished>,
-        reads_left: &mut usize,
-    ) -> Next {
-        let mut step = match unfinished {
-            Some(unfinished) => self.go_on(unfinished),
-            None => Step::Again,
-        };
-        loop {
-            match step {
-                Step::Again if *reads_left == 0 => return Next::Later,
-                Step::Again => {
-                    *reads_left -= 1;
-                    step = self.receive_once();
-                }
+    pub(super) fn receive(&mut self, reads_left: &mut usize) -> Next {
+        while *reads_left > 0 {
+            *reads_left -= 1;
+            match self.receive_once() {
+                Step::Again => {}
                 Step::Done => return Next::Done,
                 Step::Act(unfinished, outcome) => return Next::Act(unfinished, outcome),
             }
+        }
+        Next::Later
+    }
+
+    /// As [`Active::receive`], after going on with what is unfinished.
+    pub(super) fn resume(&mut self, unfinished: Unfinished, reads_left: &mut usize) -> Next {
+        match self.go_on(unfinished) {
+            Step::Again => self.receive(reads_left),
+            Step::Done => Next::Done,
+            Step::Act(unfinished, outcome) => Next::Act(unfinished, outcome),
         }
     }
 
@@ -154,11 +152,15 @@ impl<S: Transport> Active<'_, S> {
         match received {
             Received::Bytes { behind, source, .. } => {
                 self.conn.flags.clear(Flags::UNDECODED);
-                let stage = match self.conn.state.is_handshake() {
-                    true => Stage::Head,
-                    false => Stage::Decode,
-                };
-                self.go_on(Unfinished { buffer, behind, source, stage })
+                if self.conn.state.is_handshake() {
+                    let stage = Stage::Head;
+                    return self.go_on(Unfinished { buffer, behind, source, stage });
+                }
+                // Most often all that has come is dealt with at once.
+                match self.receive_messages(&mut buffer) {
+                    None if behind == 0 => self.keep_and_go_on(buffer, source),
+                    outcome => self.go_on_after(outcome, buffer, behind, source),
+                }
             }
             Received::Nothing(source) => {
                 self.conn.flags.clear(Flags::INPUT_ENDING);
@@ -245,42 +247,60 @@ impl<S: Transport> Active<'_, S> {
     }
 
     /// Answers the request or decodes messages, as far as they have come, and gives the buffer back.
-    #[inline]
     fn go_on(&mut self, mut unfinished: Unfinished) -> Step {
-        loop {
-            if unfinished.stage == Stage::Head {
-                unfinished.stage = Stage::Decode;
-                if let Some(outcome) = self.receive_head(&mut unfinished.buffer) {
-                    unfinished.stage = Stage::Keep;
-                    return Step::Act(Some(unfinished), outcome);
-                }
-            }
-            if unfinished.stage == Stage::Decode
-                && let Some(outcome) = self.receive_messages(&mut unfinished.buffer)
-            {
-                if matches!(outcome, Outcome::NeedMore | Outcome::ShareUsed) {
-                    unfinished.stage = Stage::Keep;
-                }
+        if unfinished.stage == Stage::Head {
+            unfinished.stage = Stage::Decode;
+            if let Some(outcome) = self.receive_head(&mut unfinished.buffer) {
+                unfinished.stage = Stage::Keep;
                 return Step::Act(Some(unfinished), outcome);
             }
-            let Unfinished { buffer, behind, source, .. } = unfinished;
-            if self.keep(buffer).is_err() {
-                return Step::Act(None, Outcome::NoRoom);
-            }
-            if behind == 0 || !self.conn.state.is_open() {
-                return self.after_read(source);
-            }
-            // The same read has filled the partial-read buffer to its message's end, which is dealt
-            // with, and gone on into the shared one.
-            debug_assert!(self.conn.partial.is_none(), "a message that is complete is not kept");
-            let mut buffer = self.input.lend(SlotRef::NONE);
-            buffer.filled = behind;
-            let mut stage = Stage::Decode;
-            if self.conn.flags.is_paused() || self.conn.flags.has(Flags::UNDECODED) {
-                self.conn.flags.set(Flags::UNDECODED);
-                stage = Stage::Keep;
-            }
-            unfinished = Unfinished { buffer, behind: 0, source, stage };
+        }
+        let outcome = match unfinished.stage {
+            Stage::Head | Stage::Decode => self.receive_messages(&mut unfinished.buffer),
+            Stage::Keep => None,
+        };
+        let Unfinished { buffer, behind, source, .. } = unfinished;
+        self.go_on_after(outcome, buffer, behind, source)
+    }
+
+    /// Goes on when the messages in a buffer are decoded, as far as `outcome` says.
+    #[inline(never)]
+    fn go_on_after(
+        &mut self,
+        outcome: Option<Outcome>,
+        buffer: ReadBuffer,
+        behind: usize,
+        source: Source,
+    ) -> Step {
+        if let Some(outcome) = outcome {
+            let is_over = matches!(outcome, Outcome::NeedMore | Outcome::ShareUsed);
+            let stage = if is_over { Stage::Keep } else { Stage::Decode };
+            return Step::Act(Some(Unfinished { buffer, behind, source, stage }), outcome);
+        }
+        if behind == 0 || !self.conn.state.is_open() {
+            return self.keep_and_go_on(buffer, source);
+        }
+        if self.keep(buffer).is_err() {
+            return Step::Act(None, Outcome::NoRoom);
+        }
+        // The same read has filled the partial-read buffer to its message's end, which is dealt
+        // with, and gone on into the shared one.
+        debug_assert!(self.conn.partial.is_none(), "a message that is complete is not kept");
+        let mut buffer = self.input.lend(SlotRef::NONE);
+        buffer.filled = behind;
+        if self.conn.flags.is_paused() || self.conn.flags.has(Flags::UNDECODED) {
+            self.conn.flags.set(Flags::UNDECODED);
+            return self.keep_and_go_on(buffer, source);
+        }
+        let outcome = self.receive_messages(&mut buffer);
+        self.go_on_after(outcome, buffer, 0, source)
+    }
+
+    #[inline]
+    fn keep_and_go_on(&mut self, buffer: ReadBuffer, source: Source) -> Step {
+        match self.keep(buffer) {
+            Ok(()) => self.after_read(source),
+            Err(OverBudget) => Step::Act(None, Outcome::NoRoom),
         }
     }
 

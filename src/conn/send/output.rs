@@ -38,8 +38,22 @@ pub(crate) enum Flush {
     All,
     /// The rest waits for an edge, or for the next turn.
     Waiting,
-    /// The connection is to be aborted for this reason.
-    Failed(CloseReason),
+    /// The connection has failed: it is to be aborted.
+    Failed,
+    /// There was no memory for what the socket did not take: the connection is to be aborted.
+    NoRoom,
+}
+
+impl Flush {
+    /// Why the connection is to be aborted, if it is.
+    #[inline]
+    pub(crate) fn abort_reason(self) -> Option<CloseReason> {
+        match self {
+            Self::All | Self::Waiting => None,
+            Self::Failed => Some(CloseReason::Reset),
+            Self::NoRoom => Some(CloseReason::Overload),
+        }
+    }
 }
 
 impl Output {
@@ -108,7 +122,7 @@ impl Output {
             let end = if is_last { End::HalfClose } else { End::None };
             let Ok(sent) = send_gathered(conn, cold, &self.outgoing, &buffer.bytes, end) else {
                 self.outgoing.clear();
-                return Flush::Failed(CloseReason::Reset);
+                return Flush::Failed;
             };
             turn.counters.writes.add(u64::from(sent.taken > 0));
             turn.counters.bytes_out.add(sent.taken as u64);
@@ -122,14 +136,14 @@ impl Output {
         let enqueued = self.enqueue_gathered(conn, written, buffer, turn);
         self.outgoing.clear();
         if enqueued.is_err() {
-            return Flush::Failed(CloseReason::Overload);
+            return Flush::NoRoom;
         }
         if was_flushed {
             self.block(conn, key);
         } else if !conn.flags.has(Flags::WRITE_BLOCKED)
-            && let Flush::Failed(reason) = self.flush_queue(conn, key, cold, turn)
+            && self.flush_queue(conn, key, cold, turn) == Flush::Failed
         {
-            return Flush::Failed(reason);
+            return Flush::Failed;
         }
         // Replies pile up: stop reading what would make more of them.
         if conn.state.is_open()
@@ -197,18 +211,18 @@ impl Output {
             let stream = cold.stream(&mut conn.socket, conn.cold);
             let result = match self.backlog.only_slice(&conn.queue) {
                 // Most often there is one, and no list of many need be laid out.
-                Some(only) => stream::send(stream, &[IoSlice::new(only)], End::None),
+                Some(only) => stream::send(stream, only, End::None),
                 None if conn.queue.bytes() <= COPIED_BYTES_MAX => {
                     self.backlog.copy(&conn.queue, &mut self.scratch);
-                    stream::send(stream, &[IoSlice::new(&self.scratch)], End::None)
+                    stream::send(stream, &self.scratch, End::None)
                 }
                 None => {
                     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                     let count = self.backlog.gather(&conn.queue, &mut slices);
-                    stream::send(stream, &slices[..count], End::None)
+                    stream::send_vectored(stream, &slices[..count])
                 }
             };
-            let Ok(sent) = result else { return Flush::Failed(CloseReason::Reset) };
+            let Ok(sent) = result else { return Flush::Failed };
             if sent.taken > 0 {
                 turn.counters.writes.add(1);
                 turn.counters.bytes_out.add(sent.taken as u64);
@@ -355,11 +369,11 @@ fn send_gathered<S: Transport>(
     loop {
         let stream = cold.stream(&mut conn.socket, conn.cold);
         let sent = match outgoing.only_slice(taken) {
-            Some(only) => stream::send(stream, &[IoSlice::new(only)], end)?,
+            Some(only) => stream::send(stream, only, end)?,
             None => {
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                 let count = outgoing.gather(read_buffer, taken, &mut slices);
-                stream::send(stream, &slices[..count], End::None)?
+                stream::send_vectored(stream, &slices[..count])?
             }
         };
         taken += sent.taken;
