@@ -4,6 +4,8 @@
 //! A [`ConnKey`] therefore carries the generation of the connection it was made for, and every
 //! look-up compares it.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 /// Identifies one connection of one event loop, for the life of that connection only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnKey {
@@ -74,6 +76,17 @@ impl std::fmt::Debug for SlotRef {
     }
 }
 
+/// The home loop of a topic or room: the one loop that decides its order of events. All loops get the
+/// same answer for the same `name` and `loop_count`; it is below `loop_count`, or 0 if that is 0.
+#[must_use]
+pub(crate) fn home_loop(name: &str, loop_count: u16) -> u16 {
+    // `DefaultHasher::new` has a fixed key, unlike the `RandomState` of a map. The loops of one
+    // process agree, which is all that is needed: no other process ever sees the result.
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    u16::try_from(hasher.finish() % u64::from(loop_count.max(1))).unwrap_or(0)
+}
+
 /// Narrows a slab index; slabs here are bounded far below `u32::MAX` by descriptor and byte limits.
 #[must_use]
 pub(crate) fn slot_number(index: usize) -> u32 {
@@ -94,6 +107,17 @@ mod tests {
         ] {
             assert_eq!(ConnKey::from_token(key.to_token()), key);
         }
+    }
+
+    #[test]
+    fn every_loop_count_has_a_home_below_it() {
+        for loop_count in 0..9 {
+            let home = home_loop("lobby", loop_count);
+            assert!(home < loop_count.max(1));
+            assert_eq!(home_loop("lobby", loop_count), home);
+        }
+        let homes = (0..100).map(|room| home_loop(&room.to_string(), 4));
+        assert_eq!(homes.collect::<std::collections::BTreeSet<_>>().len(), 4);
     }
 
     #[test]

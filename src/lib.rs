@@ -18,12 +18,12 @@
 //! | [`services`] | what is done with a message |
 //! | [`hub`] | who gets a publication, inside one loop |
 //! | [`control`] | what waits on others, such as a look-up in Redis |
-//! | [`pool`], [`timer`], [`key`] | memory, deadlines and names that all of them use |
+//! | [`pool`], [`timer`], [`key`], `shrink` | memory, deadlines and keys that all of them use |
 //! | [`metrics`] | what is counted on the way |
 //! | [`client`] | the other side: `tidegate client`, which shares none of the above but `os` |
 //!
-//! `http`, `line`, `ws`, `hub`, `timer`, `pool` and `key` are functions of bytes and numbers: no sockets, no
-//! clock, no threads. `reactor` is generic over its poller and clock, so whole loops run in
+//! `http`, `line`, `ws`, `hub`, `timer`, `pool`, `key` and `shrink` are functions of bytes and
+//! numbers: no sockets, no clock, no threads. `reactor` is generic over its poller and clock, so whole loops run in
 //! tests on the fake kernel of the `sim` module.
 
 /// The examples of the README, compiled with the documentation tests.
@@ -52,6 +52,7 @@ pub mod control;
 
 pub mod key;
 pub mod pool;
+mod shrink;
 pub mod timer;
 
 pub mod metrics;

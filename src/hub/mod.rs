@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use slab::Slab;
 
 use crate::key::{ConnKey, SlotRef, slot_number};
+use crate::shrink::Shrink as _;
 
 /// The topics of one service on one loop.
 #[derive(Debug, Default)]
@@ -162,23 +163,17 @@ impl Hub {
         if topic.members.is_empty() {
             let topic = self.topics.remove(topic_index as usize);
             self.names.remove(&topic.name);
+        } else {
+            topic.members.shrink_if_sparse(MEMBERS_KEPT);
         }
         if self.subscriptions.is_empty() {
             // Give the peak back; a slab keeps it otherwise.
             *self = Self::default();
-        } else if topic_is_mostly_empty(&self.topics, topic_index) {
-            self.topics[topic_index as usize].members.shrink_to(MEMBERS_KEPT);
         }
     }
 }
 
-fn topic_is_mostly_empty(topics: &Slab<Topic>, index: u32) -> bool {
-    topics.get(index as usize).is_some_and(|topic| {
-        topic.members.capacity() > MEMBERS_KEPT
-            && topic.members.len() < topic.members.capacity() / 4
-    })
-}
-
+/// 12 KiB, which a topic keeps as long as it has a member.
 const MEMBERS_KEPT: usize = 1024;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use flate2::{Compress, Compression, FlushCompress};
 
 use super::FLUSH_MARK;
+use crate::shrink::Shrink as _;
 use crate::timer::Millis;
 
 /// How the messages to a connection are compressed.
@@ -85,7 +86,7 @@ impl Compressors {
     /// Gives back what the last message needed beyond what most do.
     pub fn shrink(&mut self) {
         self.output.clear();
-        self.output.shrink_to(OUTPUT_BYTES_KEPT);
+        self.output.shrink_if_sparse(OUTPUT_BYTES_KEPT);
     }
 
     /// Bytes of memory that compressing a message of so many bytes will take beyond what is held.
