@@ -1,8 +1,8 @@
-//! Who gets what, inside one loop: topics, their members, and nothing about sockets.
+//! Topics and their subscribers, inside one loop.
 //!
-//! The members of a topic stand in one dense array, which a publication walks from end to end. A
-//! connection has a list of its subscriptions, so that leaving, one or all, costs the same
-//! however many others there are:
+//! The members of a topic lie in one dense array, which a publication reads from end to end. A
+//! connection has a linked list of its subscriptions, so leaving one topic or all of them costs the
+//! same however many members the topics have:
 //!
 //! ```text
 //!   connection ──► subscription ──► subscription ──► none
@@ -27,11 +27,12 @@ pub struct Hub {
     subscriptions: Slab<Subscription>,
 }
 
-/// A connection in a topic: 12 bytes.
+/// A connection in a topic: 12 bytes, because a publication reads all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The connection.
     pub key: ConnKey,
+    /// Back to the subscription, whose position changes when this member is moved in the array.
     subscription: u32,
 }
 
@@ -44,15 +45,15 @@ struct Topic {
 #[derive(Debug)]
 struct Subscription {
     topic: u32,
-    /// Where in the topic's members the connection stands.
+    /// The index of the connection in the topic's members.
     position: u32,
     /// The connection's next subscription.
     next: SlotRef,
 }
 
 impl Hub {
-    /// Adds a connection to a topic, which begins with its first member. `subscriptions` is the
-    /// connection's list. Gives `false` if it was in already.
+    /// Adds a connection to a topic; the first member creates the topic. `subscriptions` is the head of
+    /// the connection's list. Returns `false` if the connection is a member already.
     pub fn subscribe(&mut self, name: &str, key: ConnKey, subscriptions: &mut SlotRef) -> bool {
         let topic_index = match self.names.get(name) {
             Some(index) => *index,
@@ -78,7 +79,7 @@ impl Hub {
         true
     }
 
-    /// Takes a connection out of a topic. Gives `false` if it was not in.
+    /// Removes a connection from a topic. Returns `false` if it is not a member.
     pub fn unsubscribe(&mut self, name: &str, subscriptions: &mut SlotRef) -> bool {
         let Some(topic) = self.names.get(name).copied() else { return false };
         let Some(found) = self.find(*subscriptions, topic) else { return false };
@@ -91,7 +92,7 @@ impl Hub {
         true
     }
 
-    /// Takes a connection out of all its topics.
+    /// Removes a connection from all its topics.
     pub fn unsubscribe_all(&mut self, subscriptions: &mut SlotRef) {
         while let Some(index) = subscriptions.index() {
             *subscriptions = self.subscriptions[index as usize].next;
@@ -99,14 +100,15 @@ impl Hub {
         }
     }
 
-    /// Takes the members of a topic out for the time of a publication; put them back with
-    /// [`Hub::restore_members`] before anything else is done to the hub.
+    /// Moves the members of a topic out for the time of a publication, so that the caller can change
+    /// connections while it reads them. [`Hub::restore_members`] must follow before anything else is
+    /// done to the hub: until then the topic is empty.
     pub fn borrow_members(&mut self, name: &str) -> Option<(u32, Vec<Member>)> {
         let index = self.names.get(name).copied()?;
         Some((index, std::mem::take(&mut self.topics[index as usize].members)))
     }
 
-    /// Puts back what [`Hub::borrow_members`] took.
+    /// Puts back what [`Hub::borrow_members`] moved out.
     pub fn restore_members(&mut self, topic: u32, members: Vec<Member>) {
         if let Some(topic) = self.topics.get_mut(topic as usize) {
             debug_assert!(topic.members.is_empty());
@@ -114,13 +116,13 @@ impl Hub {
         }
     }
 
-    /// Members of a topic.
+    /// The number of members of a topic.
     #[must_use]
     pub fn member_count(&self, name: &str) -> usize {
         self.names.get(name).map_or(0, |topic| self.topics[*topic as usize].members.len())
     }
 
-    /// Topics with a member, and subscriptions in all of them.
+    /// The number of topics, each with a member, and of subscriptions in all of them.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         (self.topics.len(), self.subscriptions.len())
@@ -139,7 +141,7 @@ impl Hub {
         None
     }
 
-    /// The subscription that stands before `wanted` in a connection's list.
+    /// The subscription before `wanted` in a connection's list.
     fn before(&self, subscriptions: SlotRef, wanted: u32) -> Option<u32> {
         let mut at = subscriptions;
         while let Some(index) = at.index() {
@@ -151,7 +153,8 @@ impl Hub {
         None
     }
 
-    /// Frees a subscription that is in no list any more. The last member takes its place.
+    /// Frees a subscription that is unlinked from its connection's list. `swap_remove` moves the last
+    /// member of the topic into the gap.
     fn remove(&mut self, index: u32) {
         let Subscription { topic: topic_index, position, .. } =
             self.subscriptions.remove(index as usize);
@@ -167,7 +170,8 @@ impl Hub {
             topic.members.shrink_if_sparse(MEMBERS_KEPT);
         }
         if self.subscriptions.is_empty() {
-            // Give the peak back; a slab keeps it otherwise.
+            // Slabs never shrink while entries are left, because entries cannot move. An empty one can be
+            // replaced, and gives its peak back.
             *self = Self::default();
         }
     }
@@ -200,7 +204,7 @@ mod tests {
     }
 
     proptest! {
-        /// The naive twin is a set of connections for every topic.
+        /// The naive twin is a set of connections for each topic.
         #[test]
         fn members_are_those_a_set_would_hold(steps in prop::collection::vec(step(), 0..200)) {
             let names = ["a", "b", "c", "d", "e"];
@@ -243,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_membership_costs() {
+    fn a_member_takes_12_bytes_in_each_table() {
         assert_eq!(size_of::<Member>(), 12);
         assert_eq!(size_of::<Subscription>(), 12);
     }
