@@ -1,4 +1,4 @@
-//! What the log is told of a Redis that goes and comes back: a line each, and no flood.
+//! The log lines about Redis outages: one when an outage starts, one when it ends, and no flood.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -7,27 +7,28 @@ use tokio::time::Instant;
 
 use crate::control::RedisUrl;
 
-/// What was said so far.
+/// Which outages are logged.
 #[derive(Debug)]
-pub(super) struct Notices {
+pub(super) struct OutageLog {
     url: RedisUrl,
-    is_gone_said: bool,
-    back_said: Option<Instant>,
+    is_outage_logged: bool,
+    recovery_logged_at: Option<Instant>,
 }
 
-impl Notices {
+impl OutageLog {
     pub(super) fn new(url: RedisUrl) -> Self {
-        Self { url, is_gone_said: false, back_said: None }
+        Self { url, is_outage_logged: false, recovery_logged_at: None }
     }
 
-    /// It does not do its work. Called again for as long as that goes on; whether it was said now.
-    pub(super) fn gone(&mut self, now: Instant, why: &dyn Display) -> bool {
-        let is_flapping = self.back_said.is_some_and(|at| now - at < QUIET);
-        if self.is_gone_said || is_flapping {
+    /// Redis does not work. May be called repeatedly during an outage; returns whether it logged
+    /// one.
+    pub(super) fn outage(&mut self, now: Instant, why: &dyn Display) -> bool {
+        let is_flapping = self.recovery_logged_at.is_some_and(|at| now - at < QUIET);
+        if self.is_outage_logged || is_flapping {
             log::debug!("Redis at {}: {why}", self.url);
             return false;
         }
-        self.is_gone_said = true;
+        self.is_outage_logged = true;
         log::warn!(
             "Redis at {} is unavailable: {why}; logins with its tokens fail until it is back",
             self.url
@@ -35,19 +36,19 @@ impl Notices {
         true
     }
 
-    /// It does its work; whether it was said now.
-    pub(super) fn back(&mut self, now: Instant) -> bool {
-        let is_said = self.is_gone_said;
-        if is_said {
-            self.is_gone_said = false;
-            self.back_said = Some(now);
+    /// Redis works; returns whether it logged a recovery.
+    pub(super) fn recovery(&mut self, now: Instant) -> bool {
+        let is_logged = self.is_outage_logged;
+        if is_logged {
+            self.is_outage_logged = false;
+            self.recovery_logged_at = Some(now);
             log::info!("Redis at {} is back", self.url);
         }
-        is_said
+        is_logged
     }
 }
 
-/// After it was back, so long nothing is said of its going again: it may come and go.
+/// A new outage this soon after a recovery is not logged, as Redis may be flapping.
 const QUIET: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
@@ -55,29 +56,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_when_it_goes_and_one_when_it_is_back() {
-        let mut notices = Notices::new(RedisUrl::parse("redis://localhost").unwrap());
+    fn an_outage_and_its_end_are_logged_once_each() {
+        let mut notices = OutageLog::new(RedisUrl::parse("redis://localhost").unwrap());
         let start = Instant::now();
-        assert!(!notices.back(start));
-        assert!(notices.gone(start, &"refused"));
-        assert!(!notices.gone(start + QUIET, &"refused"));
-        assert!(notices.back(start + QUIET));
-        assert!(!notices.back(start + QUIET));
+        assert!(!notices.recovery(start));
+        assert!(notices.outage(start, &"refused"));
+        assert!(!notices.outage(start + QUIET, &"refused"));
+        assert!(notices.recovery(start + QUIET));
+        assert!(!notices.recovery(start + QUIET));
     }
 
     #[test]
-    fn what_comes_and_goes_is_said_once_in_a_while() {
-        let mut notices = Notices::new(RedisUrl::parse("redis://localhost").unwrap());
+    fn a_flapping_redis_is_logged_once_in_a_while() {
+        let mut notices = OutageLog::new(RedisUrl::parse("redis://localhost").unwrap());
         let start = Instant::now();
-        assert!(notices.gone(start, &"slow"));
-        assert!(notices.back(start));
+        assert!(notices.outage(start, &"slow"));
+        assert!(notices.recovery(start));
         for second in 0..QUIET.as_secs() {
             let now = start + Duration::from_secs(second);
-            assert!(!notices.gone(now, &"slow"));
-            assert!(!notices.back(now));
+            assert!(!notices.outage(now, &"slow"));
+            assert!(!notices.recovery(now));
         }
-        assert!(!notices.gone(start + QUIET / 2, &"refused"));
-        // And it is said in the end if it stays away.
-        assert!(notices.gone(start + QUIET, &"refused"));
+        assert!(!notices.outage(start + QUIET / 2, &"refused"));
+        // An outage that lasts is logged in the end.
+        assert!(notices.outage(start + QUIET, &"refused"));
     }
 }
