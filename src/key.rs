@@ -6,8 +6,8 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-/// Identifies one connection of one event loop. It never matches a later connection in the same slot
-/// before 2³² connections of the loop have come and gone.
+/// Identifies one connection of one event loop. It never matches a later connection in the same
+/// slot before 2³² connections of the loop have come and gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnKey {
     /// Slot in the loop's connection table.
@@ -79,8 +79,8 @@ impl std::fmt::Debug for SlotRef {
 }
 
 /// The home loop of a topic or room: the one loop that decides the order of what happens in it. All
-/// loops get the same answer for the same `name` and `loop_count`; it is below `loop_count`, or 0 if
-/// that is 0.
+/// loops get the same answer for the same `name` and `loop_count`; it is below `loop_count`, or 0
+/// if that is 0.
 #[must_use]
 pub(crate) fn home_loop(name: &str, loop_count: u16) -> u16 {
     // `DefaultHasher::new` has a fixed key, unlike the `RandomState` of a map, so all loops of the

@@ -9,22 +9,22 @@
 //! | module | what happens there |
 //! |---|---|
 //! | [`config`], [`server`] | a configuration becomes listeners and loops |
-//! | [`os`] | what only the operating system can do |
+//! | [`os`] | calls of the operating system |
 //! | [`reactor`] | one turn of a loop: wait, read, run on, mail, timers, flush, accept, reap |
 //! | [`conn`] | a connection's life: receive, decode, answer, send, close |
 //! | [`http`] | a request head becomes an upgrade, a page or a refusal |
 //! | [`line`](mod@line) | lines of plain TCP clients become messages |
 //! | [`ws`] | client bytes become messages, replies become frames |
-//! | [`services`] | what is done with a message |
-//! | [`hub`] | who gets a publication, inside one loop |
-//! | [`control`] | what waits on others, such as a look-up in Redis |
-//! | [`pool`], [`timer`], [`key`], `shrink` | memory, deadlines and keys that all of them use |
-//! | [`metrics`] | what is counted on the way |
-//! | [`client`] | the other side: `tidegate client`, which shares none of the above but `os` |
+//! | [`services`] | messages become effects |
+//! | [`hub`] | topics and their subscribers, inside one loop |
+//! | [`control`] | work that waits for other servers, such as a look-up in Redis |
+//! | [`pool`], [`timer`], [`key`], `shrink` | memory, deadlines and keys, which all of them use |
+//! | [`metrics`] | counters and durations |
+//! | [`client`] | the command `tidegate client`, which uses none of the loops |
 //!
 //! `http`, `line`, `ws`, `hub`, `timer`, `pool`, `key` and `shrink` are functions of bytes and
-//! numbers: no sockets, no clock, no threads. `reactor` is generic over its poller and clock, so whole loops run in
-//! tests on the fake kernel of the `sim` module.
+//! numbers: no sockets, no clock, no threads. `reactor` is generic over its poller and clock, so
+//! whole loops run in tests on the fake kernel of the `sim` module.
 
 /// The examples of the README, compiled with the documentation tests.
 #[cfg(doctest)]

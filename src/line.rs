@@ -24,9 +24,9 @@ pub enum LineError {
     NotUtf8,
 }
 
-/// Finds the next line of `arrived` from `start` on; `None` if its end has not arrived. `scanned` is
-/// the number of bytes after `start` that are known to hold no line ending; the function updates it,
-/// so that a line that arrives in many reads is searched once.
+/// Finds the next line of `arrived` from `start` on; `None` if its end has not arrived. `scanned`
+/// is the number of bytes after `start` that are known to hold no line ending; the function updates
+/// it, so that a line that arrives in many reads is searched once.
 ///
 /// # Errors
 /// [`LineError`] as soon as it is certain.
@@ -50,8 +50,8 @@ pub fn next_line(
     check_line(arrived, text, line_bytes_max).map(|text| Some(Line { text, next: end + 1 }))
 }
 
-/// The last line of `arrived` if the stream ended without a line ending; `None` if no bytes follow the
-/// line before.
+/// The last line of `arrived` if the stream ended without a line ending; `None` if no bytes follow
+/// the line before.
 ///
 /// # Errors
 /// [`LineError`] if the bytes are not a valid line.

@@ -52,8 +52,8 @@ struct Subscription {
 }
 
 impl Hub {
-    /// Adds a connection to a topic; the first member creates the topic. `subscriptions` is the head of
-    /// the connection's list. Returns `false` if the connection is a member already.
+    /// Adds a connection to a topic; the first member creates the topic. `subscriptions` is the
+    /// head of the connection's list. Returns `false` if the connection is a member already.
     pub fn subscribe(&mut self, name: &str, key: ConnKey, subscriptions: &mut SlotRef) -> bool {
         let topic_index = match self.names.get(name) {
             Some(index) => *index,
@@ -100,9 +100,9 @@ impl Hub {
         }
     }
 
-    /// Moves the members of a topic out for the time of a publication, so that the caller can change
-    /// connections while it reads them. [`Hub::restore_members`] must follow before anything else is
-    /// done to the hub: until then the topic is empty.
+    /// Moves the members of a topic out for the time of a publication, so that the caller can
+    /// change connections while it reads them. [`Hub::restore_members`] must follow before anything
+    /// else is done to the hub: until then the topic is empty.
     pub fn borrow_members(&mut self, name: &str) -> Option<(u32, Vec<Member>)> {
         let index = self.names.get(name).copied()?;
         Some((index, std::mem::take(&mut self.topics[index as usize].members)))
@@ -153,8 +153,8 @@ impl Hub {
         None
     }
 
-    /// Frees a subscription that is unlinked from its connection's list. `swap_remove` moves the last
-    /// member of the topic into the gap.
+    /// Frees a subscription that is unlinked from its connection's list. `swap_remove` moves the
+    /// last member of the topic into the gap.
     fn remove(&mut self, index: u32) {
         let Subscription { topic: topic_index, position, .. } =
             self.subscriptions.remove(index as usize);
@@ -170,8 +170,8 @@ impl Hub {
             topic.members.shrink_if_sparse(MEMBERS_KEPT);
         }
         if self.subscriptions.is_empty() {
-            // Slabs never shrink while entries are left, because entries cannot move. An empty one can be
-            // replaced, and gives its peak back.
+            // Slabs never shrink while entries are left, because entries cannot move. An empty one
+            // can be replaced, and gives its peak back.
             *self = Self::default();
         }
     }

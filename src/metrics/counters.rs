@@ -1,9 +1,10 @@
-//! The counters: one block per loop, which only that loop writes, and one for the control thread. Any
-//! thread may read them.
+//! The counters: one block per loop, which only that loop writes, and one for the control thread.
+//! Any thread may read them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A counter with a single writer. Adding is a plain load and store instead of a locked instruction.
+/// A counter with a single writer. Adding is a plain load and store instead of a locked
+/// instruction.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -132,7 +133,8 @@ counters! {
     deflate_out_of_room,
     /// Connections with a context of what they sent, to which later messages may refer (gauge).
     contexts_in_now,
-    /// Connections with a context of what was sent to them, to which later messages may refer (gauge).
+    /// Connections with a context of what was sent to them, to which later messages may refer
+    /// (gauge).
     contexts_out_now,
     /// Bytes that all of these contexts take (gauge).
     context_bytes_now,

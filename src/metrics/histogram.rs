@@ -16,8 +16,8 @@ impl Histogram {
         self.steps[step.min(STEPS - 1)].add(1);
     }
 
-    /// The upper bound in microseconds of the fastest `per_thousand` thousandths of all durations; `None`
-    /// if none was counted.
+    /// The upper bound in microseconds of the fastest `per_thousand` thousandths of all durations;
+    /// `None` if none was counted.
     #[must_use]
     pub fn within(&self, per_thousand: u64) -> Option<u64> {
         let total: u64 = self.steps.iter().map(Counter::value).sum();

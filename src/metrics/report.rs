@@ -1,5 +1,5 @@
-//! The report that SIGUSR1 logs: every counter that is not 0, and `turns` in any case, so that the line
-//! is not empty on a gateway without traffic.
+//! The report that SIGUSR1 logs: every counter that is not 0, and `turns` in any case, so that the
+//! line is not empty on a gateway without traffic.
 
 use super::{ControlCounters, Counters, LoopMetrics};
 

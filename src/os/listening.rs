@@ -51,7 +51,8 @@ pub enum KeepAlive {
     Kernel,
 }
 
-/// Binds `count` listeners to `address`, non-blocking. Port 0 chooses a free port, the same for all.
+/// Binds `count` listeners to `address`, non-blocking. Port 0 chooses a free port, the same for
+/// all.
 ///
 /// # Errors
 /// [`BindError`] if the address is taken or cannot be used. No connection has been accepted then.
@@ -104,7 +105,8 @@ fn bind(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(share_port)?;
     if address.is_ipv6() {
-        // By default `[::]` accepts IPv4 as well (ipv6(7)), and a listener on `0.0.0.0` could not bind.
+        // By default `[::]` accepts IPv4 as well (ipv6(7)), and a listener on `0.0.0.0` could not
+        // bind.
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;

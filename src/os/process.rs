@@ -27,7 +27,8 @@ pub fn raise_descriptor_limit() -> Descriptors {
     Descriptors { inherited, granted }
 }
 
-/// Warnings about settings of the kernel that are below what the configuration needs, a line for each.
+/// Warnings about settings of the kernel that are below what the configuration needs, a line for
+/// each.
 #[must_use]
 pub fn kernel_warnings(accept_backlog: u64, connections_max: u64) -> Vec<String> {
     let mut warnings = Vec::new();

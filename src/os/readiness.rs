@@ -47,8 +47,8 @@ pub(crate) fn wait_ready<const N: usize>(
         Err(Errno::INTR) => return Ok([false; N]),
         Err(error) => return Err(error.into()),
     }
-    // `revents` may hold `POLLHUP` or `POLLERR` although only reading was asked for. Both count as ready,
-    // because a read will then report the end or the error.
+    // `revents` may hold `POLLHUP` or `POLLERR` although only reading was asked for. Both count as
+    // ready, because a read will then report the end or the error.
     let mut answers = polled.iter().map(|polled| !polled.revents().is_empty());
     Ok(watched.map(|watched| watched.is_some() && answers.next().unwrap_or(false)))
 }
@@ -60,11 +60,11 @@ fn timespec(ms: u64) -> Timespec {
     Timespec { tv_sec: seconds, tv_nsec: nanoseconds }
 }
 
-/// The standard input of the process, without the buffer of [`std::io::Stdin`]: bytes in that buffer
-/// would be invisible to poll.
+/// The standard input of the process, without the buffer of [`std::io::Stdin`]: bytes in that
+/// buffer would be invisible to poll.
 ///
-/// It stays in blocking mode, because O_NONBLOCK belongs to the open file, which other processes may
-/// share (open(2)). Read it only when it is ready.
+/// It stays in blocking mode, because O_NONBLOCK belongs to the open file, which other processes
+/// may share (open(2)). Read it only when it is ready.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StandardInput;
 

@@ -19,7 +19,8 @@ pub enum Request {
     Stop {
         /// Whether to drain: Ctrl-C at a terminal stops at once.
         is_paced: bool,
-        /// The exit code by which a shell reports a process that this signal ended: 128 plus its number.
+        /// The exit code by which a shell reports a process that this signal ended: 128 plus its
+        /// number.
         exit_code: u8,
     },
 }
@@ -85,8 +86,8 @@ impl StopSignals {
         signalled.set_nonblocking(true)?;
         let is_second = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
-            // The order matters, as actions run in the order of their registration: the first signal must find
-            // the flag still false, and set it for the second.
+            // The order matters, as actions run in the order of their registration: the first
+            // signal must find the flag still false, and set it for the second.
             flag::register_conditional_default(signal, Arc::clone(&is_second))?;
             flag::register(signal, Arc::clone(&is_second))?;
             pipe::register(signal, writer.try_clone()?)?;

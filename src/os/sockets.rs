@@ -7,8 +7,8 @@ use std::os::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
-/// Whether an `accept` failed because of the connection that it would have returned, so that the next
-/// may succeed: accept(2) passes on errors that were pending on the new socket.
+/// Whether an `accept` failed because of the connection that it would have returned, so that the
+/// next may succeed: accept(2) passes on errors that were pending on the new socket.
 pub(crate) fn is_about_one_connection(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|number| {
         matches!(
@@ -27,8 +27,9 @@ pub(crate) fn is_about_one_connection(error: &io::Error) -> bool {
     })
 }
 
-/// A descriptor that is held in reserve. When descriptors run out, dropping it lets one more connection
-/// be accepted and closed at once: left in the accept queue, its peer would wait without an answer.
+/// A descriptor that is held in reserve. When descriptors run out, dropping it lets one more
+/// connection be accepted and closed at once: left in the accept queue, its peer would wait without
+/// an answer.
 #[derive(Debug)]
 pub(crate) struct ReserveDescriptor {
     #[expect(dead_code, reason = "held for its descriptor alone")]

@@ -23,8 +23,8 @@ use crate::key::{SlotRef, slot_number};
 use crate::timer::{Millis, Tick};
 use crate::ws::EncodedFrame;
 
-/// Most slices in one vectored write. The kernel takes up to 1024 (`IOV_MAX`, writev(2)); 64 keep the
-/// array on the stack at 1 KiB, and more segments than that are rare.
+/// Most slices in one vectored write. The kernel takes up to 1024 (`IOV_MAX`, writev(2)); 64 keep
+/// the array on the stack at 1 KiB, and more segments than that are rare.
 pub const SLICES_MAX: usize = 64;
 
 /// The queue of one connection: 16 bytes, which lie in its slot of the connection table.
@@ -67,14 +67,14 @@ pub struct Backlog {
 #[derive(Debug)]
 struct Segment {
     next: SlotRef,
-    /// When the segment became the head, or the socket last took a byte of it. A stall is measured from
-    /// here.
+    /// When the segment became the head, or the socket last took a byte of it. A stall is measured
+    /// from here.
     since: Tick,
     /// Index of the block or frame.
     content: u32,
     kind: SegmentKind,
-    /// The segment begins in the middle of a frame. The first bytes of that frame are in the segment
-    /// before it or, at the head, already on the wire.
+    /// The segment begins in the middle of a frame. The first bytes of that frame are in the
+    /// segment before it or, at the head, already on the wire.
     continues: bool,
 }
 
@@ -102,8 +102,8 @@ struct SharedFrame {
 }
 
 impl Backlog {
-    /// Appends a copy of `bytes`; it fills the last block before it takes another buffer. `continues`
-    /// says that `bytes` begin in the middle of a frame.
+    /// Appends a copy of `bytes`; it fills the last block before it takes another buffer.
+    /// `continues` says that `bytes` begin in the middle of a frame.
     ///
     /// # Errors
     /// [`OverBudget`] if there is no memory for the copy; nothing is appended then.
@@ -134,8 +134,8 @@ impl Backlog {
         Ok(())
     }
 
-    /// Appends a part of a buffer from the pool without copying it. `continues` says that it begins in
-    /// the middle of a frame.
+    /// Appends a part of a buffer from the pool without copying it. `continues` says that it begins
+    /// in the middle of a frame.
     pub fn push_buffer(
         &mut self,
         queue: &mut OutQueue,
@@ -179,8 +179,8 @@ impl Backlog {
         self.append(queue, segment, length);
     }
 
-    /// Whether the queue holds at least `count` pushed messages, counting one that is partly written. Of
-    /// bytes that belong to the connection each segment counts as a message.
+    /// Whether the queue holds at least `count` pushed messages, counting one that is partly
+    /// written. Of bytes that belong to the connection each segment counts as a message.
     #[must_use]
     pub fn holds(&self, queue: &OutQueue, count: usize) -> bool {
         // The smallest message is an empty line of one byte, so the walk is rarely needed.
@@ -272,7 +272,8 @@ impl Backlog {
         count
     }
 
-    /// Removes the `written` bytes that the socket took at `tick`, and restarts the measure of its stall.
+    /// Removes the `written` bytes that the socket took at `tick`, and restarts the measure of its
+    /// stall.
     pub fn consume(
         &mut self,
         queue: &mut OutQueue,
@@ -300,8 +301,8 @@ impl Backlog {
         }
     }
 
-    /// Drops everything except the frame whose first bytes are on the wire: without its rest, the peer
-    /// would read the next frame as payload (RFC 6455 §5.2).
+    /// Drops everything except the frame whose first bytes are on the wire: without its rest, the
+    /// peer would read the next frame as payload (RFC 6455 §5.2).
     pub fn discard_unstarted(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
         self.discard_where(queue, buffers, |_| true);
     }
@@ -346,8 +347,8 @@ impl Backlog {
         }
     }
 
-    /// Whether `written` bytes of a segment end inside one of its messages. For a block, whose frame
-    /// boundaries are not recorded, any written byte counts as inside.
+    /// Whether `written` bytes of a segment end inside one of its messages. For a block, whose
+    /// frame boundaries are not recorded, any written byte counts as inside.
     fn is_within_message(&self, segment: &Segment, written: u32) -> bool {
         let is_end = || match self.frames.get(segment.content as usize) {
             Some(shared) if segment.kind == SegmentKind::Frame => shared.ends.contains(&written),
@@ -363,16 +364,16 @@ impl Backlog {
         let end = shared.ends.iter().copied().find(|end| *end > written);
         if let Some(end) = end.filter(|_| segment.kind == SegmentKind::Frame) {
             let started = shared.frame.cut(end as usize);
-            // The shared batch must stay whole for other connections, so the cut goes into a frame that
-            // only this segment holds.
+            // The shared batch must stay whole for other connections, so the cut goes into a frame
+            // that only this segment holds.
             let own = self.share(started).0;
             let batch = std::mem::replace(&mut self.segments[index as usize].content, own);
             self.release_frame(batch);
         }
     }
 
-    /// Drops everything, the rest of a started frame included; only for a connection that is closed or
-    /// whose queue is written.
+    /// Drops everything, the rest of a started frame included; only for a connection that is closed
+    /// or whose queue is written.
     pub fn clear(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
         while !queue.is_empty() {
             self.pop(queue, buffers);
@@ -402,7 +403,8 @@ impl Backlog {
         queue.bytes += byte_count(length);
     }
 
-    /// Removes the head and releases what it refers to. Leaves `bytes` and `head_written` as they are.
+    /// Removes the head and releases what it refers to. Leaves `bytes` and `head_written` as they
+    /// are.
     fn pop(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
         let Some(head) = queue.head.index() else { return };
         let segment = self.segments.remove(head as usize);
@@ -415,7 +417,8 @@ impl Backlog {
             SegmentKind::Frame => self.release_frame(segment.content),
         }
         if self.segments.is_empty() {
-            // A slab can only shrink when its end is empty. Here all of it is: no reader is slow any more.
+            // A slab can only shrink when its end is empty. Here all of it is: no reader is slow
+            // any more.
             self.segments.shrink_to_fit();
             self.blocks.shrink_to_fit();
             self.frames.shrink_to_fit();
@@ -443,8 +446,8 @@ impl Backlog {
     }
 }
 
-/// Narrows a count of bytes in one queue. The hard mark and what one read may add bound a queue; the
-/// configuration keeps their sum below 4 GiB.
+/// Narrows a count of bytes in one queue. The hard mark and what one read may add bound a queue;
+/// the configuration keeps their sum below 4 GiB.
 fn byte_count(bytes: usize) -> u32 {
     debug_assert!(u32::try_from(bytes).is_ok());
     u32::try_from(bytes).unwrap_or(u32::MAX)

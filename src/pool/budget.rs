@@ -1,5 +1,5 @@
-//! Process-wide budgets (connections, bytes): one atomic counter each, from which loops lease blocks
-//! so that they rarely touch the shared cache line.
+//! Process-wide budgets (connections, bytes): one atomic counter each, from which loops lease
+//! blocks so that they rarely touch the shared cache line.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -93,8 +93,8 @@ impl Lease {
         debug_assert!(units <= self.used);
         self.used = self.used.saturating_sub(units);
         let spare = self.leased - self.used;
-        // The gap between two spare blocks and one avoids a lease and a return for each unit when the
-        // use swings around the end of a block.
+        // The gap between two spare blocks and one avoids a lease and a return for each unit when
+        // the use swings around the end of a block.
         if spare > 2 * self.block || self.used == 0 {
             let kept = if self.used == 0 { 0 } else { self.block };
             self.shared.give(spare - kept);

@@ -11,8 +11,8 @@ pub const BUFFER_BYTES_MIN: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverBudget;
 
-/// The buffers of one loop. Every buffer that is lent has `len == capacity`, so that sockets can read
-/// into it; its contents are arbitrary.
+/// The buffers of one loop. Every buffer that is lent has `len == capacity`, so that sockets can
+/// read into it; its contents are arbitrary.
 #[derive(Debug)]
 pub struct Buffers {
     free: [Vec<Vec<u8>>; CLASS_COUNT],
@@ -73,7 +73,8 @@ impl Buffers {
         let class = class_of(bytes);
         let is_of_a_class = class < CLASS_COUNT && bytes == BUFFER_BYTES_MIN << class;
         if is_of_a_class && self.free_bytes + bytes <= FREE_BYTES_MAX {
-            // Its user may have truncated it; the bytes that are there already are not written again.
+            // Its user may have truncated it; the bytes that are there already are not written
+            // again.
             buffer.resize(bytes, 0);
             self.free_bytes += bytes;
             self.free[class].push(buffer);
@@ -82,8 +83,8 @@ impl Buffers {
         }
     }
 
-    /// Deallocates all free buffers if none was taken in the last `idle_ms`. Returns when to call this
-    /// again, if any buffer is free.
+    /// Deallocates all free buffers if none was taken in the last `idle_ms`. Returns when to call
+    /// this again, if any buffer is free.
     pub fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
         if self.free_bytes == 0 {
             return None;
@@ -97,7 +98,8 @@ impl Buffers {
     }
 
     /// Charges memory to the budget: a buffer, or memory of another kind that comes and goes with
-    /// messages, which [`Buffers::discharge`] returns. Frees the pool's free buffers before it fails.
+    /// messages, which [`Buffers::discharge`] returns. Frees the pool's free buffers before it
+    /// fails.
     ///
     /// # Errors
     /// [`OverBudget`] if the process's limit on buffers is reached.

@@ -1,4 +1,5 @@
-//! Partial reads: what a connection keeps of an unfinished request head, frame or fragmented message.
+//! Partial reads: what a connection keeps of an unfinished request head, frame or fragmented
+//! message.
 
 use slab::Slab;
 
@@ -51,9 +52,9 @@ impl ReadBuffer {
         self.progress.message_end(self.arrived())
     }
 
-    /// The size of the buffer for what must be kept: large enough for the whole message if a quarter of
-    /// it has arrived. A length that a peer only claims reserves no memory, so one that sends a header
-    /// alone gets no more than [`GROWTH_FACTOR_MAX`] times what it sent.
+    /// The size of the buffer for what must be kept: large enough for the whole message if a
+    /// quarter of it has arrived. A length that a peer only claims reserves no memory, so one that
+    /// sends a header alone gets no more than [`GROWTH_FACTOR_MAX`] times what it sent.
     fn wanted_bytes(&self) -> usize {
         let kept_bytes = self.kept_bytes();
         let whole = self.message_end().map_or(0, |end| end - self.progress.consumed());
@@ -65,7 +66,8 @@ impl ReadBuffer {
         self.filled = self.progress.close_up(&mut self.bytes, self.filled);
     }
 
-    /// Copies what must be kept into `room`, which must have at least [`kept_bytes`](Self::kept_bytes).
+    /// Copies what must be kept into `room`, which must have at least
+    /// [`kept_bytes`](Self::kept_bytes).
     #[must_use]
     pub fn copy_kept(&self, mut room: Vec<u8>) -> Self {
         let [message, rest] = self.progress.kept_ranges(self.filled);
@@ -125,8 +127,8 @@ impl PartialReads {
             buffers.give(partial.bytes);
         }
         if self.slots.is_empty() {
-            // Few connections read partially at one time, but a burst may have needed many slots, and
-            // a slab gives memory back only when its end is empty.
+            // Few connections read partially at one time, but a burst may have needed many slots,
+            // and a slab gives memory back only when its end is empty.
             self.slots.shrink_to_fit();
         }
     }

@@ -35,8 +35,8 @@ struct Block {
     bytes: Vec<u8>,
     /// Slots that are not in use. The last slot of `bytes` is never among them.
     free_slots: BTreeSet<u32>,
-    /// The largest length of `bytes` since it last shrank. Pages beyond were never written and take no
-    /// memory, so this and not the capacity is what the block costs.
+    /// The largest length of `bytes` since it last shrank. Pages beyond were never written and take
+    /// no memory, so this and not the capacity is what the block costs.
     touched: usize,
 }
 
@@ -59,8 +59,8 @@ impl Windows {
         self.blocks[usize::from(slot_bits)].bytes_wanted(1 << slot_bits)
     }
 
-    /// Appends a message to a window of at most 2^`window_bits` bytes and drops what no longer fits.
-    /// `window_bits` is at most 15 and must be the same in all calls for one window.
+    /// Appends a message to a window of at most 2^`window_bits` bytes and drops what no longer
+    /// fits. `window_bits` is at most 15 and must be the same in all calls for one window.
     pub fn slide(&mut self, window: &mut Window, message: &[u8], window_bits: u8) {
         let slot_bits = window.slot_bits_after(message.len(), window_bits);
         if slot_bits != window.slot_bits {
@@ -159,8 +159,8 @@ impl Block {
             end -= 1;
         }
         self.bytes.truncate(end * slot_bytes);
-        // Not `crate::shrink`: it looks at the capacity, which the growth of a vector doubles without
-        // touching the pages. What counts here are the pages that were written.
+        // Not `crate::shrink`: it looks at the capacity, which the growth of a vector doubles
+        // without touching the pages. What counts here are the pages that were written.
         if self.bytes.len() < self.touched / 4 || self.bytes.is_empty() {
             self.bytes.shrink_to(2 * self.bytes.len());
             self.touched = self.bytes.len();

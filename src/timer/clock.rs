@@ -50,8 +50,8 @@ impl Tick {
         Millis(self.0 as u64 * TICK_MS)
     }
 
-    /// The first tick that begins at least `ms` milliseconds after any moment of this one. A deadline
-    /// computed with it is up to two ticks late and never early.
+    /// The first tick that begins at least `ms` milliseconds after any moment of this one. A
+    /// deadline computed with it is up to two ticks late and never early.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "configuration bounds times to a day")]
     pub const fn after_ms(self, ms: u64) -> Self {

@@ -2,8 +2,8 @@
 //!
 //! The wheel is lazy. Activity on a connection only records the tick in which it happened. When an
 //! entry expires, its owner computes the real deadline and files the entry again if that is in the
-//! future. So a message costs no timer work, a deadline beyond the horizon is filed again on the way,
-//! and an entry that expires early is harmless. Entries must never expire late.
+//! future. So a message costs no timer work, a deadline beyond the horizon is filed again on the
+//! way, and an entry that expires early is harmless. Entries must never expire late.
 //!
 //! ```text
 //!   heads[0] heads[1] …  heads[1023]        overdue
@@ -41,8 +41,8 @@ impl TimerLink {
 
 /// Access to the links in the slots that a wheel times.
 pub trait TimerLinks {
-    /// The link of slot `index`. The wheel passes only indices that its caller filed and has not removed
-    /// since.
+    /// The link of slot `index`. The wheel passes only indices that its caller filed and has not
+    /// removed since.
     fn timer_link(&mut self, index: u32) -> &mut TimerLink;
 }
 
@@ -70,12 +70,12 @@ impl Wheel {
         }
     }
 
-    /// Files slot `index` to expire at `due`, or at the horizon if that is nearer. A tick that has passed
-    /// is replaced by the next one. An entry that is filed already is moved.
+    /// Files slot `index` to expire at `due`, or at the horizon if that is nearer. A tick that has
+    /// passed is replaced by the next one. An entry that is filed already is moved.
     pub fn file(&mut self, links: &mut impl TimerLinks, index: u32, due: Tick) {
         self.remove(links, index);
-        // Within one lap each list holds entries of one tick only. That makes expiry of a list a splice,
-        // without looking at its entries.
+        // Within one lap each list holds entries of one tick only. That makes expiry of a list a
+        // splice, without looking at its entries.
         let due =
             Tick(due.0.clamp(
                 self.current.0.saturating_add(1),
@@ -140,8 +140,8 @@ impl Wheel {
         Some(index)
     }
 
-    /// When the next entry expires: the beginning of its tick, the current tick if an entry is overdue,
-    /// `None` if the wheel is empty.
+    /// When the next entry expires: the beginning of its tick, the current tick if an entry is
+    /// overdue, `None` if the wheel is empty.
     #[must_use]
     pub fn next_due(&self) -> Option<Millis> {
         if self.overdue != NONE {
@@ -163,8 +163,8 @@ impl Wheel {
         None
     }
 
-    /// Prepends the list of `slot` to the overdue list. The walk to its end costs what its entries will
-    /// cost when they are taken.
+    /// Prepends the list of `slot` to the overdue list. The walk to its end costs what its entries
+    /// will cost when they are taken.
     fn move_to_overdue(&mut self, links: &mut impl TimerLinks, slot: usize) {
         let first = self.heads[slot];
         let mut last = first;

@@ -13,8 +13,8 @@
 //!           ◄─ message_len ─►            ◄──── unmasked ───►
 //! ```
 //!
-//! Between reads an open connection keeps a [`DecoderState`] of a few bytes. [`Progress`] belongs to
-//! a buffer, and exists only while the buffer holds an unfinished frame or message.
+//! Between reads an open connection keeps a [`DecoderState`] of a few bytes. [`Progress`] belongs
+//! to a buffer, and exists only while the buffer holds an unfinished frame or message.
 
 use std::ops::Range;
 
@@ -151,8 +151,9 @@ impl Progress {
         if is_whole { (frame_at + header_len).checked_add(payload_len) } else { None }
     }
 
-    /// The two ranges that must be kept: fragments of a message, and bytes that are not decoded. When they
-    /// are copied one behind the other, [`Progress::closed_up`] is the progress of the copy.
+    /// The two ranges that must be kept: fragments of a message, and bytes that are not decoded.
+    /// When they are copied one behind the other, [`Progress::closed_up`] is the progress of the
+    /// copy.
     #[must_use]
     pub fn kept_ranges(&self, filled: usize) -> [Range<usize>; 2] {
         let message_at = self.message_at as usize;
@@ -166,7 +167,8 @@ impl Progress {
         Self { message_at: 0, frame_at: self.message_len, ..*self }
     }
 
-    /// Moves the kept ranges to the front of `buffer`, which has `filled` bytes; returns their length.
+    /// Moves the kept ranges to the front of `buffer`, which has `filled` bytes; returns their
+    /// length.
     pub fn close_up(&mut self, buffer: &mut [u8], filled: usize) -> usize {
         let [message, rest] = self.kept_ranges(filled);
         let kept = self.kept_bytes(filled);
@@ -200,19 +202,20 @@ impl<'c> Decoder<'c> {
         Self { state, progress, message_bytes_max, takes_compressed: false }
     }
 
-    /// Accepts compressed messages if the handshake agreed on them (RFC 7692). Their payload is returned
-    /// as it arrived; the caller inflates it and checks the result against the limit and for UTF-8.
+    /// Accepts compressed messages if the handshake agreed on them (RFC 7692). Their payload is
+    /// returned as it arrived; the caller inflates it and checks the result against the limit and
+    /// for UTF-8.
     #[must_use]
     pub fn taking_compressed(self, takes_compressed: bool) -> Self {
         Self { takes_compressed, ..self }
     }
 
-    /// The next event in `input`, which is all of the buffer that is filled; `None` if more bytes must
-    /// arrive first.
+    /// The next event in `input`, which is all of the buffer that is filled; `None` if more bytes
+    /// must arrive first.
     ///
     /// # Errors
-    /// A [`Violation`] as soon as it is certain: of a header before its payload arrives, of text at the
-    /// byte that makes it invalid. The decoder must not be used after an error.
+    /// A [`Violation`] as soon as it is certain: of a header before its payload arrives, of text at
+    /// the byte that makes it invalid. The decoder must not be used after an error.
     pub fn next(&mut self, input: &mut [u8]) -> Result<Option<Event>, Violation> {
         if let Some((kind, payload)) = self.next_short(input)? {
             return Ok(Some(Event::Message { kind, is_compressed: false, payload }));
@@ -252,8 +255,8 @@ impl<'c> Decoder<'c> {
         self.progress.frame_at as usize >= input.len()
     }
 
-    /// The fast path: decodes a complete, unfragmented, uncompressed message of at most 64 KiB, as nearly
-    /// all are. `None` for anything else, which [`Decoder::next`] must handle.
+    /// The fast path: decodes a complete, unfragmented, uncompressed message of at most 64 KiB, as
+    /// nearly all are. `None` for anything else, which [`Decoder::next`] must handle.
     ///
     /// # Errors
     /// [`Violation::TextNotUtf8`].
@@ -280,8 +283,8 @@ impl<'c> Decoder<'c> {
             return Ok(None);
         }
         super::apply_mask(bytes, key, 0);
-        // A text frame of its own is checked at once. The faster flavour suffices, because the position
-        // of an error matters only while more of the text is to come.
+        // A text frame of its own is checked at once. The faster flavour suffices, because the
+        // position of an error matters only while more of the text is to come.
         if kind == MessageKind::Text && simdutf8::basic::from_utf8(bytes).is_err() {
             return Err(Violation::TextNotUtf8);
         }
@@ -289,7 +292,8 @@ impl<'c> Decoder<'c> {
         Ok(Some((kind, payload)))
     }
 
-    /// Handles a frame that has arrived completely. Returns no event for a fragment that is not the last.
+    /// Handles a frame that has arrived completely. Returns no event for a fragment that is not the
+    /// last.
     fn frame(
         &mut self,
         header: &FrameHeader,

@@ -1,5 +1,5 @@
-//! Frames of the server. They are never masked (RFC 6455 §5.1), so one encoding serves any number of
-//! recipients.
+//! Frames of the server. They are never masked (RFC 6455 §5.1), so one encoding serves any number
+//! of recipients.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -54,8 +54,8 @@ impl ServerHeader {
 
     /// Appends the header to `output`.
     pub fn append_to(&self, output: &mut Vec<u8>) {
-        // Copying all ten bytes and truncating is faster than copying `len` bytes: a copy of fixed length
-        // needs no loop and no call.
+        // Copying all ten bytes and truncating is faster than copying `len` bytes: a copy of fixed
+        // length needs no loop and no call.
         let end = output.len() + usize::from(self.len);
         output.extend_from_slice(&self.bytes);
         output.truncate(end);
@@ -84,8 +84,8 @@ impl EncodedFrame {
         Self::new(MessageKind::Text, text.as_bytes())
     }
 
-    /// A text frame that may be joined with others of its kind that wait for the same connection: their
-    /// texts become one message, with line breaks between them.
+    /// A text frame that may be joined with others of its kind that wait for the same connection:
+    /// their texts become one message, with line breaks between them.
     #[must_use]
     pub fn joinable_text(text: &str) -> Self {
         Self { is_joinable: true, ..Self::text(text) }

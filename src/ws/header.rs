@@ -51,13 +51,13 @@ pub struct FrameHeader {
     pub opcode: Opcode,
     /// The masking key, which every client frame has (RFC 6455 §5.3).
     pub mask: Option<[u8; 4]>,
-    /// The length that the peer claims for the payload, in bytes. Reserve no memory for it before the
-    /// payload arrives.
+    /// The length that the peer claims for the payload, in bytes. Reserve no memory for it before
+    /// the payload arrives.
     pub payload_len: u64,
 }
 
-/// Parses a frame header at the start of `input`. Returns the header and its own length in bytes, or
-/// `None` while it is incomplete.
+/// Parses a frame header at the start of `input`. Returns the header and its own length in bytes,
+/// or `None` while it is incomplete.
 ///
 /// # Errors
 /// A [`Violation`] of the rules for both endpoints, as soon as it can be seen: reserved bits and

@@ -1,7 +1,7 @@
 //! Masking: XOR with a repeated four-byte key (RFC 6455 §5.3).
 
-/// Masks or unmasks `payload` in place. `phase` is the offset of its first byte in the payload of the
-/// frame, so that a payload can be unmasked in parts while it arrives.
+/// Masks or unmasks `payload` in place. `phase` is the offset of its first byte in the payload of
+/// the frame, so that a payload can be unmasked in parts while it arrives.
 ///
 /// The loop works on words in safe code, which the compiler turns into vector instructions.
 pub fn apply_mask(payload: &mut [u8], key: [u8; 4], phase: usize) {
@@ -12,8 +12,8 @@ pub fn apply_mask(payload: &mut [u8], key: [u8; 4], phase: usize) {
     if payload.len() < ALIGNED_FROM_BYTES {
         return xor(payload, key, phase);
     }
-    // Large payloads are aligned to cache lines. Behind a header of 14 bytes every fourth vector of 16
-    // bytes would cross a line, which takes a sixth longer in benches/mask.rs.
+    // Large payloads are aligned to cache lines. Behind a header of 14 bytes every fourth vector of
+    // 16 bytes would cross a line, which takes a sixth longer in benches/mask.rs.
     let unaligned = payload.as_ptr().align_offset(CACHE_LINE_BYTES).min(payload.len());
     let (head, lines) = payload.split_at_mut(unaligned);
     xor(head, key, phase);

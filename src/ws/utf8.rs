@@ -20,7 +20,8 @@ impl Utf8Tail {
     /// [`NotUtf8`] as soon as no continuation can make the text valid.
     pub fn feed(&mut self, part: &[u8]) -> Result<(), NotUtf8> {
         let rest = if self.len == 0 { part } else { self.complete_character(part)? };
-        // The `compat` flavour reports where the error is; `basic` is faster but only says that there is one.
+        // The `compat` flavour reports where the error is; `basic` is faster but only says that
+        // there is one.
         match simdutf8::compat::from_utf8(rest) {
             Ok(_) => Ok(()),
             Err(error) if error.error_len().is_none() => {
@@ -59,7 +60,8 @@ impl Utf8Tail {
                     return Ok(rest);
                 }
                 Err(error) if error.error_len().is_none() => {
-                    // A proper prefix of a character has at most three bytes, so the array is large enough.
+                    // A proper prefix of a character has at most three bytes, so the array is large
+                    // enough.
                     self.bytes = [character[0], character[1], character[2]];
                     self.len += 1;
                 }

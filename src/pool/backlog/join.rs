@@ -6,9 +6,9 @@ use crate::timer::Millis;
 use crate::ws::{Opcode, ServerHeader};
 
 impl Backlog {
-    /// Replaces the joinable frames at the head by one message: a copy of their texts with line breaks
-    /// between them. Does nothing if there are fewer than two, if the head is partly written, or if the
-    /// budget has no memory for the copy.
+    /// Replaces the joinable frames at the head by one message: a copy of their texts with line
+    /// breaks between them. Does nothing if there are fewer than two, if the head is partly
+    /// written, or if the budget has no memory for the copy.
     pub fn join(&mut self, queue: &mut OutQueue, buffers: &mut Buffers, now: Millis) {
         let (count, payload_bytes) = self.joinable(queue);
         if count < 2 {
@@ -17,8 +17,8 @@ impl Backlog {
         let header = ServerHeader::new(Opcode::Text, payload_bytes);
         let total = header.as_bytes().len() + payload_bytes;
         let Ok(mut buffer) = buffers.take(total, now) else { return };
-        // The joined block inherits the start of a stall: joining must not make a blocked socket look
-        // as if it had taken bytes.
+        // The joined block inherits the start of a stall: joining must not make a blocked socket
+        // look as if it had taken bytes.
         let since = self.segment(queue.head).map_or_else(|| now.tick(), |own| own.since);
         let mut end = 0;
         let mut copy = |bytes: &[u8]| {

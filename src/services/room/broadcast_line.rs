@@ -25,9 +25,9 @@ pub(super) fn normalize(text: &str, newlines: Newlines, drops_blank: bool) -> Op
     Some(Cow::Owned(text.replace("\r\n", " ").replace(['\r', '\n'], " ")))
 }
 
-/// Publishes a message to the members of a room, encoded once for each of `formats`. The publication
-/// goes out in sender order: the one loop that calls this for a room decides the order of its
-/// messages for all members.
+/// Publishes a message to the members of a room, encoded once for each of `formats`. The
+/// publication goes out in sender order: the one loop that calls this for a room decides the order
+/// of its messages for all members.
 pub(super) fn publish(
     settings: &RoomSettings,
     room: &RoomRef,

@@ -27,8 +27,8 @@ pub(super) enum RequestedName {
     /// The client's first text will be its name.
     Later,
     Now(Arc<str>),
-    /// A name that needs this token. `None` stands for a segment that is missing or not UTF-8, which
-    /// is the token of no name.
+    /// A name that needs this token. `None` stands for a segment that is missing or not UTF-8,
+    /// which is the token of no name.
     WithToken(Arc<str>, Option<String>),
 }
 
@@ -36,8 +36,8 @@ pub(super) enum RequestedName {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) reason: String,
-    /// Clients with events are accepted and closed with the reason, because a script in a browser sees
-    /// neither the status nor the body of a refused upgrade.
+    /// Clients with events are accepted and closed with the reason, because a script in a browser
+    /// sees neither the status nor the body of a refused upgrade.
     pub(super) format: ClientFormat,
 }
 

@@ -15,8 +15,8 @@
 //!   on_close   ── Leave ──────────────► removes the member if it was not replaced, announces
 //! ```
 //!
-//! Where a name may have many holders, or comes only with the first text, there is no claim: `on_open`
-//! sends `Enter`, which does the work of `Claim` and `Open`.
+//! Where a name may have many holders, or comes only with the first text, there is no claim:
+//! `on_open` sends `Enter`, which does the work of `Claim` and `Open`.
 
 mod broadcast_line;
 mod event;

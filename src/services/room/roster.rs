@@ -17,8 +17,8 @@ use crate::services::Peer;
 pub const LISTED_MAX: usize = 100;
 
 /// A large room that shrinks to this many members is small again and gets the list of names. It is
-/// below [`LISTED_MAX`] so that a single member that joins and leaves repeatedly cannot cause a list
-/// for everyone each time.
+/// below [`LISTED_MAX`] so that a single member that joins and leaves repeatedly cannot cause a
+/// list for everyone each time.
 pub const RELISTED_BELOW: usize = 90;
 
 /// The members of a room by name.
@@ -96,7 +96,7 @@ impl Roster {
         repeated.take(LISTED_MAX).collect()
     }
 
-    /// The announcement of a change that was just made; `None` if the room hears nothing of it. Each
+    /// The announcement of a change that was just made; `None` if it is not announced. Each
     /// change must be passed once, because announcements depend on the one before.
     pub(super) fn presence_event<'a>(
         &'a mut self,

@@ -93,8 +93,8 @@ impl Room {
         }
     }
 
-    /// The home of a room answered a claim. A connection that left in the meantime has sent `Leave` to
-    /// the home, which releases the name.
+    /// The home of a room answered a claim. A connection that left in the meantime has sent `Leave`
+    /// to the home, which releases the name.
     fn on_claim_reply(&mut self, reply: ClaimReply, effects: &mut Effects<'_>) {
         let (ClaimReply::Granted(peer) | ClaimReply::Replaced(peer)) = reply;
         let Some(member) = self.members.get_mut(peer.key) else { return };
@@ -104,7 +104,8 @@ impl Room {
                 effects.decide(peer, Ok(Accept::default()));
             }
             ClaimReply::Replaced(_) => {
-                // The close does nothing if the connection is not open yet; `on_open` closes it then.
+                // The close does nothing if the connection is not open yet; `on_open` closes it
+                // then.
                 member.join_state = JoinState::Replaced;
                 effects.close(peer, CloseCode::REPLACED, REPLACED);
             }

@@ -40,9 +40,10 @@ impl Compressors {
 
     /// Compresses a message. `None` if it is shorter than `bytes_min`, or does not become shorter.
     ///
-    /// With a dictionary, which must be the LZ77 window that the recipient has, the message may refer to
-    /// it. If the window is still empty the message may even become a little longer, because it fills
-    /// the window for those after it. Without a dictionary every recipient can inflate the message.
+    /// With a dictionary, which must be the LZ77 window that the recipient has, the message may
+    /// refer to it. If the window is still empty the message may even become a little longer,
+    /// because it fills the window for those after it. Without a dictionary every recipient can
+    /// inflate the message.
     pub fn compress(
         &mut self,
         message: &[u8],
@@ -67,8 +68,8 @@ impl Compressors {
             && stream.total_in() == message.len() as u64
             && self.output.len() < self.output.capacity();
         if !is_whole {
-            // Output that a stream could not write stays pending in it, even after `reset` (zlib-rs 0.6.8).
-            // When its pending buffer is full it panics, so such a stream is dropped.
+            // Output that a stream could not write stays pending in it, even after `reset` (zlib-rs
+            // 0.6.8). When its pending buffer is full it panics, so such a stream is dropped.
             self.streams.retain(|(kind, _)| *kind != terms.kind());
             return None;
         }
@@ -106,8 +107,8 @@ impl Compressors {
         streams.map(compressor_bytes).sum::<usize>() + self.output.capacity()
     }
 
-    /// Frees all compressors if none was used in the last `idle_ms`. Returns when to call this again, if
-    /// there is anything to free.
+    /// Frees all compressors if none was used in the last `idle_ms`. Returns when to call this
+    /// again, if there is anything to free.
     pub fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
         if self.streams.is_empty() {
             return None;
@@ -161,8 +162,8 @@ pub const fn compressor_bytes(window_bits: u8) -> usize {
     248_960 + (4 << window_bits)
 }
 
-/// The first message in a window may become this much longer, exclusive: a stored block adds 5 bytes,
-/// the flush marker a few more.
+/// The first message in a window may become this much longer, exclusive: a stored block adds 5
+/// bytes, the flush marker a few more.
 const GROWTH_BYTES_MAX: usize = 12;
 /// Capacity of the output that stays between messages.
 const OUTPUT_BYTES_KEPT: usize = 64 << 10;

@@ -31,8 +31,8 @@ pub struct Inflating<'i> {
 }
 
 impl Inflater {
-    /// Starts to inflate the payload of a message. `dictionary` is the LZ77 window of the connection, or
-    /// empty without context takeover.
+    /// Starts to inflate the payload of a message. `dictionary` is the LZ77 window of the
+    /// connection, or empty without context takeover.
     pub fn start<'i>(
         &'i mut self,
         payload: &'i [u8],
@@ -44,8 +44,8 @@ impl Inflater {
         let stream = self.stream.get_or_insert_with(|| Decompress::new(false));
         stream.reset(false);
         if !dictionary.is_empty() {
-            // A raw stream accepts a dictionary at any time. If it refused, references into the dictionary
-            // would fail as invalid.
+            // A raw stream accepts a dictionary at any time. If it refused, references into the
+            // dictionary would fail as invalid.
             let _ = stream.set_dictionary(dictionary);
         }
         // Some clients strip an empty message's only block down to nothing.
@@ -59,8 +59,8 @@ impl Inflater {
         if self.stream.is_some() { DECOMPRESSOR_BYTES } else { 0 }
     }
 
-    /// Frees the decompressor if it was not used in the last `idle_ms`. Returns when to call this again,
-    /// if there is anything to free.
+    /// Frees the decompressor if it was not used in the last `idle_ms`. Returns when to call this
+    /// again, if there is anything to free.
     pub fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
         self.stream.as_ref()?;
         let due = self.last_used.plus(idle_ms);
@@ -73,8 +73,8 @@ impl Inflater {
 }
 
 impl Inflating<'_> {
-    /// Inflates into `output` until it is full or the message ends. The caller repeats it and enforces
-    /// the message limit between the calls, so a decompression bomb is stopped early.
+    /// Inflates into `output` until it is full or the message ends. The caller repeats it and
+    /// enforces the message limit between the calls, so a decompression bomb is stopped early.
     ///
     /// # Errors
     /// [`Violation::NotDeflate`] if the payload is not DEFLATE, or stops inside a block.
@@ -92,12 +92,13 @@ impl Inflating<'_> {
             written += produced;
             match status {
                 Status::StreamEnd if self.is_ending => {
-                    // The stream ended in our last block, or in an empty last block of the message itself. In that
-                    // case our last block is left.
+                    // The stream ended in our last block, or in an empty last block of the message
+                    // itself. In that case our last block is left.
                     let is_whole = self.input.is_empty() || self.input == LAST_BLOCK;
                     return if is_whole { Ok(Filled::Whole(written)) } else { NOT_DEFLATE };
                 }
-                // A last block inside the message: what follows is a new stream (RFC 7692 §7.2.3.4).
+                // A last block inside the message: what follows is a new stream (RFC 7692
+                // §7.2.3.4).
                 Status::StreamEnd => self.stream.reset(false),
                 Status::Ok | Status::BufError => {
                     if written == output.len() {

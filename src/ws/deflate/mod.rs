@@ -1,9 +1,9 @@
 //! Messages compressed with DEFLATE (RFC 7692 §7.2), each on its own or with context takeover.
 //!
-//! A compressor takes a quarter of a megabyte and a decompressor about 47 KiB, so the connections of
-//! a loop share them: one compressor for each window size and level, one decompressor. A connection
-//! with context takeover keeps only the bytes of its LZ77 window, which becomes the dictionary of
-//! the shared stream before each of its messages.
+//! A compressor takes a quarter of a megabyte and a decompressor about 47 KiB, so the connections
+//! of a loop share them: one compressor for each window size and level, one decompressor. A
+//! connection with context takeover keeps only the bytes of its LZ77 window, which becomes the
+//! dictionary of the shared stream before each of its messages.
 
 mod compress;
 mod inflate;
