@@ -64,6 +64,7 @@ impl Hub {
                 index
             }
         };
+        // A topic that was just created has no members, so this never returns with an empty one.
         if self.find(*subscriptions, topic_index).is_some() {
             return false;
         }
@@ -95,6 +96,7 @@ impl Hub {
     /// Removes a connection from all its topics.
     pub fn unsubscribe_all(&mut self, subscriptions: &mut SlotRef) {
         while let Some(index) = subscriptions.index() {
+            // Unlink first: `remove` frees the slot that holds `next`.
             *subscriptions = self.subscriptions[index as usize].next;
             self.remove(index);
         }
@@ -128,7 +130,8 @@ impl Hub {
         (self.topics.len(), self.subscriptions.len())
     }
 
-    /// The subscription to `topic` in a connection's list.
+    /// The subscription to `topic` in a connection's list. Linear in the topics of the connection,
+    /// not in the members of the topic.
     fn find(&self, subscriptions: SlotRef, topic: u32) -> Option<u32> {
         let mut at = subscriptions;
         while let Some(index) = at.index() {
@@ -159,6 +162,7 @@ impl Hub {
         let Subscription { topic: topic_index, position, .. } =
             self.subscriptions.remove(index as usize);
         let topic = &mut self.topics[topic_index as usize];
+        // Not `remove`: that would move all members behind, and each has a position to correct.
         topic.members.swap_remove(position as usize);
         if let Some(moved) = topic.members.get(position as usize) {
             self.subscriptions[moved.subscription as usize].position = position;
