@@ -52,9 +52,9 @@ impl ReadBuffer {
         self.progress.message_end(self.arrived())
     }
 
-    /// The size of the buffer for what must be kept: large enough for the whole message if a
-    /// quarter of it has arrived. A length that a peer only claims reserves no memory, so one that
-    /// sends a header alone gets no more than [`GROWTH_FACTOR_MAX`] times what it sent.
+    /// The size of the buffer for what must be kept: enough for the whole message once a quarter of
+    /// it has arrived. A length that a peer claims reserves at most [`GROWTH_FACTOR_MAX`] times the
+    /// bytes that it has sent.
     fn wanted_bytes(&self) -> usize {
         let kept_bytes = self.kept_bytes();
         let whole = self.message_end().map_or(0, |end| end - self.progress.consumed());
@@ -66,15 +66,15 @@ impl ReadBuffer {
         self.filled = self.progress.close_up(&mut self.bytes, self.filled);
     }
 
-    /// Copies what must be kept into `room`, which must have at least
+    /// Copies what must be kept into `buffer`, which must have at least
     /// [`kept_bytes`](Self::kept_bytes).
     #[must_use]
-    pub fn copy_kept(&self, mut room: Vec<u8>) -> Self {
+    pub fn copy_kept(&self, mut buffer: Vec<u8>) -> Self {
         let [message, rest] = self.progress.kept_ranges(self.filled);
         let filled = message.len() + rest.len();
-        room[..message.len()].copy_from_slice(&self.bytes[message.clone()]);
-        room[message.len()..filled].copy_from_slice(&self.bytes[rest]);
-        Self { bytes: room, filled, scanned: self.scanned, progress: self.progress.closed_up() }
+        buffer[..message.len()].copy_from_slice(&self.bytes[message.clone()]);
+        buffer[message.len()..filled].copy_from_slice(&self.bytes[rest]);
+        Self { bytes: buffer, filled, scanned: self.scanned, progress: self.progress.closed_up() }
     }
 }
 
@@ -95,12 +95,12 @@ impl PartialReads {
         buffers: &mut Buffers,
         now: Millis,
     ) -> Result<SlotRef, OverBudget> {
-        let room = match buffers.take(shared.wanted_bytes(), now) {
-            Ok(room) => room,
+        let buffer = match buffers.take(shared.wanted_bytes(), now) {
+            Ok(buffer) => buffer,
             // Without memory for the whole message the connection can still go on with what it has.
             Err(OverBudget) => buffers.take(shared.kept_bytes(), now)?,
         };
-        let index = self.slots.insert(shared.copy_kept(room));
+        let index = self.slots.insert(shared.copy_kept(buffer));
         Ok(SlotRef::to(slot_number(index)))
     }
 

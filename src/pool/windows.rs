@@ -64,8 +64,7 @@ impl Windows {
     pub fn slide(&mut self, window: &mut Window, message: &[u8], window_bits: u8) {
         let slot_bits = window.slot_bits_after(message.len(), window_bits);
         if slot_bits != window.slot_bits {
-            // The new slot is in another block, so the contents are copied. Releasing the old slot
-            // first keeps the peak lower by its size.
+            // The new slot is in another block, so the contents move through a temporary copy.
             let dictionary = self.bytes(window).to_vec();
             self.release(window);
             let block = &mut self.blocks[usize::from(slot_bits)];
