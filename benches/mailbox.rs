@@ -1,4 +1,4 @@
-//! Letters between loops: the batches that one lock carries.
+//! Messages between loops, in batches under one lock.
 
 mod support;
 
@@ -15,17 +15,17 @@ fn main() {
 
 fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("mailbox");
-    for letters in [1, 16, 256] {
-        group.throughput(Throughput::Elements(letters));
-        group.bench_function(BenchmarkId::new("send and take", letters), |bencher| {
+    for messages in [1, 16, 256] {
+        group.throughput(Throughput::Elements(messages));
+        group.bench_function(BenchmarkId::new("send and take", messages), |bencher| {
             let wakes = Arc::new(AtomicUsize::new(0));
             let mailbox = mailbox(&wakes);
             let (mut outbox, mut inbox) = (VecDeque::new(), VecDeque::new());
             bencher.iter(|| {
-                outbox.extend((0..letters).map(|number| [number; 8]));
+                outbox.extend((0..messages).map(|number| [number; 8]));
                 mailbox.send(&mut outbox);
                 mailbox.take(&mut inbox);
-                assert_eq!(inbox.drain(..).count() as u64, letters);
+                assert_eq!(inbox.drain(..).count() as u64, messages);
             });
             assert!(wakes.load(Ordering::Relaxed) > 0);
         });
@@ -38,7 +38,7 @@ fn bench(criterion: &mut Criterion) {
     });
 }
 
-/// About as large as a publication on its way to another loop.
+/// About as large as a publication to another loop.
 type ServiceMessage = [u64; 8];
 
 fn mailbox(wakes: &Arc<AtomicUsize>) -> Mailbox<ServiceMessage> {

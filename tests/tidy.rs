@@ -10,7 +10,16 @@ use tidegate::metrics::{ControlCounters, Counters};
 /// What the files of a folder must not name, because their layer does without it.
 const LAYERS: &[(&[&str], &[&str], &str)] = &[
     (
-        &["src/hub", "src/http", "src/key.rs", "src/line.rs", "src/pool", "src/timer", "src/ws"],
+        &[
+            "src/hub",
+            "src/http",
+            "src/key.rs",
+            "src/line.rs",
+            "src/pool",
+            "src/shrink.rs",
+            "src/timer",
+            "src/ws",
+        ],
         &[
             "mio::",
             "libc::",

@@ -1,4 +1,4 @@
-//! A whole event loop on a poller that costs next to nothing: what is measured is the gateway's own.
+//! A whole event loop on a poller of negligible cost, so that only the gateway is measured.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, IoSlice};
@@ -20,14 +20,14 @@ use tidegate::services::{
 use tidegate::timer::{Clock, Millis};
 use tidegate::transport::{AcceptError, Poller, Readiness, Transport};
 
-/// An event loop and the far ends of its connections.
+/// An event loop and the clients' ends of its connections.
 pub(crate) struct WholeLoop {
     event_loop: EventLoop<FarEnd, FixedClock>,
     wires: Rc<RefCell<Wires>>,
 }
 
 impl WholeLoop {
-    /// A loop with `/echo` and `/broadcast`, and nobody there.
+    /// A loop with `/echo` and `/broadcast` and no connections.
     pub(crate) fn new() -> Self {
         let wires = Rc::new(RefCell::new(Wires::default()));
         let poller = FarEnd { wires: Rc::clone(&wires) };
@@ -62,7 +62,7 @@ impl WholeLoop {
         Self { event_loop, wires }
     }
 
-    /// Opens so many connections on `path`.
+    /// Opens `count` connections on `path`.
     pub(crate) fn open(&mut self, count: usize, path: &str) -> io::Result<Vec<Rc<Wire>>> {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: bench\r\n\
@@ -76,14 +76,14 @@ impl WholeLoop {
             self.wires.borrow_mut().queue.push(Rc::clone(&wire));
             self.wires.borrow_mut().announce(0);
             self.event_loop.turn(None)?;
-            self.say(&wire, &request)?;
+            self.deliver(&wire, &request)?;
             opened.push(wire);
         }
         Ok(opened)
     }
 
-    /// Bytes arrive on a connection, and the loop takes its turn.
-    pub(crate) fn say(&mut self, wire: &Wire, bytes: &Rc<[u8]>) -> io::Result<()> {
+    /// Delivers bytes on a connection and runs a turn of the loop.
+    pub(crate) fn deliver(&mut self, wire: &Wire, bytes: &Rc<[u8]>) -> io::Result<()> {
         *wire.arrived.borrow_mut() = Some(Rc::clone(bytes));
         wire.read.set(0);
         self.wires.borrow_mut().announce(wire.token.get());
@@ -91,7 +91,7 @@ impl WholeLoop {
         Ok(())
     }
 
-    /// Takes turns until so many bytes have been written since the last call, to all connections.
+    /// Runs turns until `bytes` bytes have been written since the last call, on all connections.
     pub(crate) fn turn_until_written(&mut self, bytes: usize) -> io::Result<()> {
         while self.wires.borrow().written < bytes {
             self.event_loop.turn(Some(Duration::ZERO))?;
@@ -127,7 +127,7 @@ fn settings_of_loop() -> LoopSettings {
     }
 }
 
-/// Everything between the loop and its clients.
+/// The state between the loop and its clients.
 #[derive(Default)]
 struct Wires {
     queue: Vec<Rc<Wire>>,
@@ -148,14 +148,14 @@ pub(crate) struct Wire {
     token: Cell<u64>,
     arrived: RefCell<Option<Rc<[u8]>>>,
     read: Cell<usize>,
-    /// Its client has ended its half.
+    /// Whether the client has ended its half of the connection.
     pub(crate) has_ended: Cell<bool>,
 }
 
 /// The loop's end of a wire.
 struct Socket(Rc<Wire>, Rc<RefCell<Wires>>);
 
-/// The poller: one listener, and whatever was announced.
+/// The poller: one listener, and the readiness that was announced.
 struct FarEnd {
     wires: Rc<RefCell<Wires>>,
 }
@@ -227,7 +227,7 @@ impl Transport for Socket {
     }
 }
 
-/// Time stands still.
+/// A clock that does not advance.
 struct FixedClock;
 
 impl Clock for FixedClock {

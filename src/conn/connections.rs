@@ -440,9 +440,8 @@ impl<S: Transport> Connections<S> {
         let Some(mut at) = self.at(key) else { return };
         let next = at.receive(&mut reads_left);
         let must_arm = at.conn.flags.has(Flags::REARM);
-        match next {
-            Next::Done if !must_arm => {}
-            next => self.follow(key, next, reads_left),
+        if must_arm || !matches!(next, Next::Done) {
+            self.follow(key, next, reads_left);
         }
     }
 

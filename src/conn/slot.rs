@@ -43,7 +43,6 @@ pub(crate) enum Protocol {
     /// Lines of text, each a message.
     Line,
     /// Nothing: they go on to another connection as they are.
-    #[cfg_attr(not(any(test, feature = "sim")), expect(dead_code, reason = "for relays"))]
     Relay,
     /// Frames.
     WebSocket,

@@ -1,4 +1,4 @@
-//! The thread itself: a runtime for tasks that wait, and its end.
+//! The thread, with a runtime for its tasks.
 
 use std::convert::Infallible;
 use std::io;
@@ -11,54 +11,55 @@ use tokio::sync::oneshot;
 use super::{RedisSettings, RedisTokens};
 use crate::metrics::ControlCounters;
 
-/// The running control thread. It ends when this is dropped.
+/// The running control thread. Dropping it stops the thread.
 #[derive(Debug)]
 pub struct ControlThread {
     tasks: Handle,
     counters: Arc<ControlCounters>,
-    /// Both are there until the end.
+    /// `None` only while this is dropped.
     running: Option<(oneshot::Sender<Infallible>, JoinHandle<()>)>,
 }
 
 impl ControlThread {
-    /// Starts the thread, which has nothing to do yet.
+    /// Starts the thread, without any tasks.
     ///
     /// # Errors
-    /// If the system gives no event queue or no thread.
+    /// Those of epoll_create1(2) and of creating a thread.
     pub fn start() -> io::Result<Self> {
         let runtime = Builder::new_current_thread()
             .enable_io()
             .enable_time()
-            // Beside the thread itself, for the system's resolver of host names, which blocks.
+            // Threads for getaddrinfo(3), which blocks.
             .max_blocking_threads(RESOLVERS_MAX)
             .thread_name("control-names")
             .build()?;
         let tasks = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
-            // Nothing is ever sent: the other end is dropped.
+            // Nothing is sent: dropping the sender ends the wait.
             let Err(_) = runtime.block_on(stopped);
-            // Drops all tasks, and does not wait for a resolver that hangs.
+            // Drops all tasks. Unlike a plain drop it does not wait for a name look-up that hangs.
             runtime.shutdown_background();
         })?;
         let counters = Arc::new(ControlCounters::default());
         Ok(Self { tasks, counters, running: Some((stop, thread)) })
     }
 
-    /// Begins to look tokens up in Redis, which need not be there yet.
+    /// Starts to look tokens up in Redis. The server need not be reachable yet.
     #[must_use]
     pub fn redis_tokens(&self, settings: RedisSettings) -> RedisTokens {
         RedisTokens::start(&self.tasks, settings, Arc::clone(&self.counters))
     }
 
-    /// What was counted.
+    /// The counters of the thread.
     #[must_use]
     pub fn counters(&self) -> &ControlCounters {
         &self.counters
     }
 
-    /// Ends the thread, and waits for it: a moment, whatever it was waiting for. Look-ups under way
-    /// are dropped without an answer, so this comes last, after the loops have ended.
+    /// Stops the thread and waits for its end, which takes only a moment, since it waits for no
+    /// task. Look-ups under way are dropped without an answer, so call this after the loops have
+    /// ended.
     pub fn stop(self) {
         drop(self);
     }

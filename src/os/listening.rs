@@ -1,8 +1,9 @@
 //! Listening sockets: one per loop and address, all on the same port.
 //!
-//! With `SO_REUSEPORT` every loop has a queue of its own and the kernel spreads connections over
-//! them. It also lets a second process take half of them without a word, so unless that is asked
-//! for, a probe without the option must be able to bind first.
+//! With `SO_REUSEPORT` (socket(7)) each loop has an accept queue of its own and the kernel spreads
+//! connections over them. The option also lets a second process of the same user bind the port and
+//! receive half of the connections, without an error in either. So unless the configuration allows
+//! sharing, a probe without the option must be able to bind first.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -38,13 +39,13 @@ impl Default for SocketOptions {
 /// An address could not be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Somebody listens there already.
+    /// Another process listens on the address.
     #[error("{address} is in use by another process (share_port = true would share it)")]
     InUse {
         /// The address.
         address: SocketAddr,
     },
-    /// Anything else.
+    /// Any other error.
     #[error("cannot listen on {address}: {source}")]
     Other {
         /// The address.
@@ -64,19 +65,20 @@ impl BindError {
     }
 }
 
-/// Who finds out that a silent peer is gone.
+/// Which side detects that a silent peer is unreachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeepAlive {
-    /// The gateway, which pings it.
+    /// The gateway, with pings.
     Gateway,
-    /// The kernel, which probes it: for protocols without pings.
+    /// The kernel, with TCP keep-alive probes: for protocols without pings.
     Kernel,
 }
 
-/// Binds `count` listeners to `address`; port 0 takes a free one, the same for all.
+/// Binds `count` listeners to `address`, non-blocking. Port 0 chooses a free port, the same for
+/// all.
 ///
 /// # Errors
-/// If the address is taken or cannot be used. No connection has been accepted then.
+/// [`BindError`] if the address is taken or cannot be used. No connection has been accepted then.
 pub fn bind_listeners(
     address: SocketAddr,
     count: usize,
@@ -104,7 +106,7 @@ fn listen(
     keep_alive: KeepAlive,
 ) -> io::Result<TcpListener> {
     let socket = bind(address, true)?;
-    // Accepted sockets inherit these, so they cost no system call per connection.
+    // Accepted sockets inherit these options (tcp(7)), so they cost no system call per connection.
     socket.set_tcp_nodelay(options.no_delay)?;
     if options.notsent_bytes_max > 0 {
         socket.set_tcp_notsent_lowat(options.notsent_bytes_max)?;
@@ -122,18 +124,19 @@ fn listen(
 fn bind(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    // Connections of an earlier process that still linger must not keep this one from starting.
+    // Without it, connections of an earlier process in TIME_WAIT would make bind fail for a minute.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(share_port)?;
     if address.is_ipv6() {
-        // `[::]` would take IPv4 as well on most machines, and stand in the way of `0.0.0.0`.
+        // By default `[::]` accepts IPv4 as well (ipv6(7)), and a listener on `0.0.0.0` could not
+        // bind.
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
     Ok(socket)
 }
 
-/// A peer that is gone without a word is found within two minutes.
+/// An unreachable peer is detected within two minutes: 60 s of silence and four probes, 15 s apart.
 const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(15))
@@ -150,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn all_loops_share_one_port_and_a_second_server_does_not() {
+    fn loops_share_a_port_and_a_second_server_cannot_bind_it() {
         let options = SocketOptions::default();
         let listeners = bind_listeners(local(0), 3, false, &options, KeepAlive::Gateway).unwrap();
         let address = listeners[0].local_addr().unwrap();
@@ -171,7 +174,7 @@ mod tests {
         };
         let port = six[0].local_addr().unwrap().port();
         let four = SocketAddr::from(([0, 0, 0, 0], port));
-        // Somebody else may have it, but not our own listener.
+        // Another process may have it, but not our own listener.
         let taken = TcpListener::bind(four).is_err();
         drop(six);
         let is_foreign = taken && TcpListener::bind(four).is_err();

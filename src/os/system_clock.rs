@@ -1,17 +1,17 @@
-//! The system's monotonic clock, the only place where the gateway reads it.
+//! The system's monotonic clock. Only this file reads it.
 
 use std::time::Instant;
 
 use crate::timer::{Clock, Millis};
 
-/// Time since this clock was made.
+/// Measures the time since it was started.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     origin: Instant,
 }
 
 impl SystemClock {
-    /// A clock that starts now.
+    /// Starts a clock at 0.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is where time enters")]
     pub fn start() -> Self {

@@ -1,17 +1,17 @@
-//! The seam through which time enters, and the two units it is kept in.
+//! The clock as a trait, and the two units in which time is kept.
 
-/// A source of monotonic time. Production reads the system's clock, tests set it by hand.
+/// A source of monotonic time. The server reads the system's clock; tests set theirs by hand.
 pub trait Clock {
-    /// Milliseconds since some fixed moment in the past. Never goes backwards.
+    /// Milliseconds since a fixed moment in the past; never decreases.
     fn now(&self) -> Millis;
 
-    /// The same in microseconds, to measure short times.
+    /// The same in microseconds, for measuring short durations.
     fn micros(&self) -> u64 {
         self.now().0 * 1000
     }
 }
 
-/// A moment in milliseconds since the clock's start.
+/// A moment, in milliseconds since the clock's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);
 
@@ -28,7 +28,7 @@ impl Millis {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The tick that this moment falls into.
+    /// The tick that contains this moment.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "ticks wrap after 8.7 years of uptime")]
     pub const fn tick(self) -> Tick {
@@ -36,22 +36,22 @@ impl Millis {
     }
 }
 
-/// Length of a tick: how finely per-connection deadlines are kept.
+/// Length of a tick, in milliseconds: the resolution of deadlines of connections.
 pub const TICK_MS: u64 = 64;
 
-/// A moment in units of [`TICK_MS`], small enough to be kept per connection.
+/// A moment in units of [`TICK_MS`]; its 32 bits fit into a connection's slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tick(pub u32);
 
 impl Tick {
-    /// The moment it begins.
+    /// The moment at which the tick begins.
     #[must_use]
     pub const fn begins(self) -> Millis {
         Millis(self.0 as u64 * TICK_MS)
     }
 
-    /// The first tick at whose beginning at least `ms` milliseconds have passed since any moment
-    /// of this tick: deadlines may come late by two ticks, never early.
+    /// The first tick that begins at least `ms` milliseconds after any moment of this one. A
+    /// deadline computed with it is up to two ticks late and never early.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "configuration bounds times to a day")]
     pub const fn after_ms(self, ms: u64) -> Self {

@@ -23,7 +23,7 @@ fn the_first_text_is_the_name_and_empty_ones_are_dropped() {
 fn a_bad_first_text_is_refused() {
     let mut world = world(1, first_text());
     for form in [Form::Lines, Form::Events] {
-        for (name, why) in [("a\u{202e}b", "nobody sees"), (&"x".repeat(65), "64 bytes")] {
+        for (name, why) in [("a\u{202e}b", "invisible"), (&"x".repeat(65), "64 bytes")] {
             let mut client = enter(&mut world, 0, "/chat", form);
             say(&client, form, name);
             let (code, reason) = close_of(&mut world, &mut client).unwrap();
