@@ -1,4 +1,4 @@
-//! CPU time of the server and of this program over a stretch of the run.
+//! CPU time of the server and of this program over an interval of the run.
 //!
 //! The kernel keeps a clock for every process: the nanoseconds that all its threads ran, also
 //! those that have ended. Where it cannot be read, the ticks of `/proc/PID/stat` serve, of which
@@ -31,8 +31,8 @@ impl CpuClocks {
 
     /// Reads all clocks; `waited` is the time that this program has waited so far. A server that
     /// is gone has no figures any more.
-    pub(crate) fn mark(&self, waited: Duration) -> CpuMark {
-        CpuMark {
+    pub(crate) fn sample(&self, waited: Duration) -> CpuSample {
+        CpuSample {
             time: clock::now(),
             server: self.server.as_ref().and_then(|server| server.read().ok()),
             client: read_clock(ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap_or_default(),
@@ -43,24 +43,24 @@ impl CpuClocks {
 
 /// The clocks at one moment.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct CpuMark {
+pub(crate) struct CpuSample {
     pub(crate) time: Instant,
     server: Option<Duration>,
     client: Duration,
     waited: Duration,
 }
 
-impl CpuMark {
-    /// What was used since an earlier mark, for so many `units`.
+impl CpuSample {
+    /// What was used since an earlier sample, for so many `units`.
     pub(crate) fn since(&self, before: &Self, unit: &'static str, units: u64) -> CpuUse {
         let server = self.server.zip(before.server);
-        let stretch = Stretch {
+        let interval = Interval {
             wall: self.time.saturating_duration_since(before.time),
             server: server.map(|(after, before)| after.saturating_sub(before)),
             client: self.client.saturating_sub(before.client),
             waited: self.waited.saturating_sub(before.waited),
         };
-        CpuUse::new(stretch, unit, units)
+        CpuUse::new(interval, unit, units)
     }
 }
 
@@ -91,7 +91,7 @@ pub(crate) struct CpuUse {
 
 /// What passed between two marks.
 #[derive(Clone, Copy, Debug)]
-struct Stretch {
+struct Interval {
     wall: Duration,
     server: Option<Duration>,
     client: Duration,
@@ -99,8 +99,8 @@ struct Stretch {
 }
 
 impl CpuUse {
-    fn new(stretch: Stretch, unit: &'static str, units: u64) -> Self {
-        let Stretch { wall, server, client, waited } = stretch;
+    fn new(interval: Interval, unit: &'static str, units: u64) -> Self {
+        let Interval { wall, server, client, waited } = interval;
         let per_unit = |cpu: Duration| (units > 0).then(|| cpu.as_secs_f64() * 1e6 / units as f64);
         let cores = |cpu: Duration| cpu.as_secs_f64() / wall.as_secs_f64().max(f64::MIN_POSITIVE);
         let client_busy_share = cores(wall.saturating_sub(waited));
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn shares_are_per_unit_and_per_second() {
         let second = Duration::from_secs(1);
-        let busy = Stretch {
+        let busy = Interval {
             wall: 2 * second,
             server: Some(second),
             client: 2 * second,
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!((cpu_use.server_cores, cpu_use.client_cores), (Some(0.5), 1.0));
         assert!(cpu_use.is_client_saturated);
         let idle =
-            Stretch { wall: second, server: None, client: Duration::ZERO, waited: second / 2 };
+            Interval { wall: second, server: None, client: Duration::ZERO, waited: second / 2 };
         let nothing = CpuUse::new(idle, "message", 0);
         assert_eq!((nothing.server_cores, nothing.client_micros_per_unit), (None, None));
         assert_eq!((nothing.client_busy_share, nothing.is_client_saturated), (0.5, false));

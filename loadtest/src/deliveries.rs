@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use thiserror::Error;
 
-use crate::client::Piece;
-use crate::driver::Peer;
-use crate::message::{Mismatch, Pattern, STAMP_BYTES, Stamp};
+use crate::client::Chunk;
+use crate::driver::ConnHandle;
+use crate::message::{MESSAGE_ID_BYTES, MessageId, Mismatch, Pattern};
 
 /// What was published, and how far each subscriber has come.
 #[derive(Debug)]
@@ -47,9 +47,9 @@ pub(crate) enum DeliveryError {
 }
 
 impl Deliveries {
-    /// Publications must be long enough for their stamp.
+    /// Publications must be long enough for their message id.
     pub(crate) fn new(pattern: Pattern, publishers: usize, subscribers: usize) -> Self {
-        let subscriber = Subscriber { stamp: [0; STAMP_BYTES], next: vec![0; publishers] };
+        let subscriber = Subscriber { id: [0; MESSAGE_ID_BYTES], next: vec![0; publishers] };
         Self {
             pattern,
             published: vec![Vec::new(); publishers],
@@ -58,42 +58,42 @@ impl Deliveries {
     }
 
     /// Sends the next publication of `publisher`, whose connection this is.
-    pub(crate) fn publish(&mut self, publisher: usize, peer: &mut Peer<'_>) {
-        let stamp = self.record(publisher, peer.now());
-        peer.post(&self.pattern, stamp);
+    pub(crate) fn publish(&mut self, publisher: usize, connection: &mut ConnHandle<'_>) {
+        let id = self.record(publisher, connection.now());
+        connection.send_one_way(&self.pattern, id);
     }
 
     /// Compares what arrived with what was published; the publication, if it is complete now.
     pub(crate) fn verify(
         &mut self,
         subscriber: usize,
-        piece: &Piece<'_>,
+        chunk: &Chunk<'_>,
     ) -> Result<Option<Delivery>, DeliveryError> {
         let Self { pattern, published, subscribers } = self;
         let subscriber = &mut subscribers[subscriber];
-        // Only the stamp says what is to be expected, and it may itself arrive in pieces.
-        if let Some(missing) = subscriber.stamp.get_mut(piece.offset..) {
-            let bytes = missing.len().min(piece.payload.len());
-            missing[..bytes].copy_from_slice(&piece.payload[..bytes]);
+        // Only the message id says what is to be expected, and it may itself arrive in chunks.
+        if let Some(missing) = subscriber.id.get_mut(chunk.offset..) {
+            let bytes = missing.len().min(chunk.payload.len());
+            missing[..bytes].copy_from_slice(&chunk.payload[..bytes]);
         }
-        if piece.offset + piece.payload.len() < STAMP_BYTES {
-            return if piece.is_end { Err(DeliveryError::Foreign) } else { Ok(None) };
+        if chunk.offset + chunk.payload.len() < MESSAGE_ID_BYTES {
+            return if chunk.is_end { Err(DeliveryError::Foreign) } else { Ok(None) };
         }
-        let stamp = Stamp::parse(&subscriber.stamp).ok_or(DeliveryError::Foreign)?;
-        let Stamp { sender, sequence } = stamp;
+        let id = MessageId::parse(&subscriber.id).ok_or(DeliveryError::Foreign)?;
+        let MessageId { sender, sequence } = id;
         let publisher = sender as usize;
-        let moments = published.get(publisher).ok_or(DeliveryError::Foreign)?;
-        let moment = *moments.get(sequence as usize).ok_or(DeliveryError::Foreign)?;
-        pattern.expected(stamp).verify(piece).map_err(|mismatch| DeliveryError::Altered {
+        let sent_at = published.get(publisher).ok_or(DeliveryError::Foreign)?;
+        let published_at = *sent_at.get(sequence as usize).ok_or(DeliveryError::Foreign)?;
+        pattern.expected(id).verify(chunk).map_err(|mismatch| DeliveryError::Altered {
             publisher,
             sequence,
             mismatch,
         })?;
-        if !piece.is_end {
+        if !chunk.is_end {
             return Ok(None);
         }
         let order = subscriber.advance(publisher, sequence);
-        Ok(Some(Delivery { publisher, sequence, published: moment, order }))
+        Ok(Some(Delivery { publisher, sequence, published: published_at, order }))
     }
 
     /// Publications that the subscriber has not come to yet.
@@ -102,23 +102,23 @@ impl Deliveries {
         self.published
             .iter()
             .zip(next)
-            .map(|(moments, next)| moments.len() as u64 - u64::from(*next))
+            .map(|(sent_at, next)| sent_at.len() as u64 - u64::from(*next))
             .sum()
     }
 
-    fn record(&mut self, publisher: usize, now: Instant) -> Stamp {
-        let moments = &mut self.published[publisher];
-        let sequence = u32::try_from(moments.len()).unwrap_or(u32::MAX);
-        let stamp = Stamp::of(publisher as u64, sequence);
-        moments.push(now);
-        stamp
+    fn record(&mut self, publisher: usize, now: Instant) -> MessageId {
+        let sent_at = &mut self.published[publisher];
+        let sequence = u32::try_from(sent_at.len()).unwrap_or(u32::MAX);
+        let id = MessageId::new(publisher as u64, sequence);
+        sent_at.push(now);
+        id
     }
 }
 
 #[derive(Clone, Debug)]
 struct Subscriber {
     /// Of the message that is coming in.
-    stamp: [u8; STAMP_BYTES],
+    id: [u8; MESSAGE_ID_BYTES],
     /// The next publication of each publisher.
     next: Vec<u32>,
 }
@@ -141,10 +141,10 @@ mod tests {
     use super::*;
     use crate::client::DataKind;
     use crate::clock;
-    use crate::message::Filling;
+    use crate::message::PayloadKind;
 
     fn deliveries(published: u32) -> Deliveries {
-        let pattern = Pattern::new(Filling::Text, 40, 1);
+        let pattern = Pattern::new(PayloadKind::Text, 40, 1);
         let mut deliveries = Deliveries::new(pattern, 2, 3);
         for _ in 0..published {
             for publisher in 0..2 {
@@ -155,12 +155,12 @@ mod tests {
     }
 
     fn payload(publisher: u32, sequence: u32) -> Vec<u8> {
-        let pattern = Pattern::new(Filling::Text, 40, 1);
-        pattern.expected(Stamp { sender: publisher, sequence }).to_vec()
+        let pattern = Pattern::new(PayloadKind::Text, 40, 1);
+        pattern.expected(MessageId { sender: publisher, sequence }).to_vec()
     }
 
-    fn whole(payload: &[u8]) -> Piece<'_> {
-        Piece { kind: DataKind::Text, offset: 0, payload, is_end: true, is_compressed: false }
+    fn whole(payload: &[u8]) -> Chunk<'_> {
+        Chunk { kind: DataKind::Text, offset: 0, payload, is_end: true, is_compressed: false }
     }
 
     fn order(deliveries: &mut Deliveries, publisher: u32, sequence: u32) -> Order {
@@ -197,14 +197,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn publications_may_come_in_any_pieces(piece_bytes in 1_usize..50) {
+        fn publications_may_come_in_any_pieces(chunk_bytes in 1_usize..50) {
             let mut deliveries = deliveries(1);
             let payload = payload(1, 0);
             let mut offset = 0;
-            for part in payload.chunks(piece_bytes) {
+            for part in payload.chunks(chunk_bytes) {
                 let is_end = offset + part.len() == payload.len();
-                let piece = Piece { offset, is_end, ..whole(part) };
-                let delivery = deliveries.verify(1, &piece).unwrap();
+                let chunk = Chunk { offset, is_end, ..whole(part) };
+                let delivery = deliveries.verify(1, &chunk).unwrap();
                 prop_assert_eq!(delivery.is_some(), is_end);
                 offset += part.len();
             }

@@ -1,8 +1,8 @@
 //! Messages that a server is to echo: what was sent on each connection, and what came back.
 
-use crate::client::{Failure, Piece};
-use crate::driver::{self, Peer};
-use crate::message::{Pattern, Stamp};
+use crate::client::{Chunk, Failure};
+use crate::driver::{self, ConnHandle};
+use crate::message::{MessageId, Pattern};
 
 /// The messages of the first connections of a run.
 #[derive(Debug)]
@@ -26,12 +26,12 @@ impl Echoes {
     }
 
     /// Sends the next message of the connection.
-    pub(crate) fn send(&mut self, peer: &mut Peer<'_>) -> Echo {
-        let index = driver::index(peer.serial());
+    pub(crate) fn send(&mut self, connection: &mut ConnHandle<'_>) -> Echo {
+        let index = driver::index(connection.serial());
         let counts = &mut self.counts[index];
         let sequence = counts.sent;
         counts.sent += 1;
-        peer.message(&self.pattern, Stamp::of(index as u64, sequence));
+        connection.send_message(&self.pattern, MessageId::new(index as u64, sequence));
         Echo { index, sequence }
     }
 
@@ -39,7 +39,7 @@ impl Echoes {
     pub(crate) fn verify(
         &mut self,
         serial: u64,
-        piece: &Piece<'_>,
+        chunk: &Chunk<'_>,
     ) -> Result<Option<Echo>, Failure> {
         let index = driver::index(serial);
         let counts = &mut self.counts[index];
@@ -47,9 +47,9 @@ impl Echoes {
         if sequence == counts.sent {
             return Err(Failure::UnaskedMessage);
         }
-        let expected = self.pattern.expected(Stamp::of(index as u64, sequence));
-        expected.verify(piece).map_err(|mismatch| Failure::WrongMessage { sequence, mismatch })?;
-        if !piece.is_end {
+        let expected = self.pattern.expected(MessageId::new(index as u64, sequence));
+        expected.verify(chunk).map_err(|mismatch| Failure::WrongMessage { sequence, mismatch })?;
+        if !chunk.is_end {
             return Ok(None);
         }
         counts.received += 1;

@@ -12,6 +12,7 @@
 
 mod affinity;
 mod client;
+mod clients;
 mod clock;
 mod commands;
 mod cpu_use;
@@ -19,7 +20,6 @@ mod deliveries;
 mod driver;
 mod echoes;
 mod file_limit;
-mod fleet;
 mod interrupt;
 mod latency;
 mod machine;

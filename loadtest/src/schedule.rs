@@ -17,7 +17,7 @@ impl Schedule {
     }
 
     /// When a message is due.
-    pub(crate) fn moment(&self, number: u64) -> Instant {
+    pub(crate) fn due_at(&self, number: u64) -> Instant {
         let seconds = Duration::from_secs(number / self.per_second);
         let nanoseconds = number % self.per_second * NANOSECONDS_PER_SECOND / self.per_second;
         self.began + seconds + Duration::from_nanos(nanoseconds)
@@ -29,9 +29,9 @@ impl Schedule {
             return 0;
         };
         let in_second = u64::from(passed.subsec_nanos()) * self.per_second;
-        // The first is due at the beginning; and what `moment` rounds down is due by then.
+        // The first is due at the beginning; and what `due_at` rounds down is due by then.
         let mut due = passed.as_secs() * self.per_second + in_second / NANOSECONDS_PER_SECOND + 1;
-        while self.moment(due) <= now {
+        while self.due_at(due) <= now {
             due += 1;
         }
         due
@@ -69,9 +69,9 @@ mod tests {
             number in 0_u64..1_000_000_000,
         ) {
             let schedule = Schedule::new(clock::now(), per_second, 1);
-            let moment = schedule.moment(number);
-            prop_assert!(schedule.due(moment) > number);
-            prop_assert!(schedule.due(moment - Duration::from_nanos(1)) <= number);
+            let due_at = schedule.due_at(number);
+            prop_assert!(schedule.due(due_at) > number);
+            prop_assert!(schedule.due(due_at - Duration::from_nanos(1)) <= number);
         }
 
         #[test]

@@ -98,7 +98,7 @@ impl ServerProcess {
 
     /// The same, when things went wrong: a process that dies loses its connections first, and
     /// is gone some moments later.
-    pub(crate) fn require_survival(&mut self) -> Result<(), CommandError> {
+    pub(crate) fn require_alive_after_failure(&mut self) -> Result<(), CommandError> {
         let Self::Spawned(server) = self else {
             return Ok(());
         };

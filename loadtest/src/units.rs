@@ -19,9 +19,9 @@ impl fmt::Display for Bytes {
 
 /// A difference of bytes, always shown with its sign.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Growth(pub(crate) i64);
+pub(crate) struct SignedBytes(pub(crate) i64);
 
-impl fmt::Display for Growth {
+impl fmt::Display for SignedBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { '-' } else { '+' };
         write!(f, "{sign}{}", BinaryBytes(self.0.unsigned_abs()))

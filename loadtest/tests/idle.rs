@@ -230,7 +230,7 @@ fn a_spawned_server_is_measured_and_ended() {
     assert_eq!(run.exit_code, 0, "{}", run.stderr);
     assert!(run.report["server_pid"].as_u64().is_some());
     assert!(run.report["baseline"]["server"]["anonymous_bytes"].as_u64().is_some());
-    assert_nobody_listens(address);
+    assert_not_listening(address);
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_spawned_server_is_ended_when_the_run_fails_or_is_interrupted() {
     let interrupted = outcome(&child.wait_with_output().unwrap());
     assert_eq!(interrupted.exit_code, 1);
     assert!(lines.any(|line| line.unwrap() == "loadtest: interrupted"));
-    assert_nobody_listens(address);
+    assert_not_listening(address);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_server_that_does_not_start_is_a_failure() {
 
 #[test]
 #[ignore = "no test: the server that the spawning tests start"]
-fn serve_until_killed() {
+fn serve_until_terminated() {
     let Ok(port) = env::var(PORT_VARIABLE) else {
         return;
     };
@@ -272,7 +272,7 @@ fn serve_until_killed() {
 fn spawn_command(address: SocketAddr) -> String {
     let program = env::current_exe().unwrap();
     format!(
-        "env {PORT_VARIABLE}={} '{}' --ignored --exact serve_until_killed",
+        "env {PORT_VARIABLE}={} '{}' --ignored --exact serve_until_terminated",
         address.port(),
         program.display()
     )
@@ -284,7 +284,7 @@ fn free_address() -> SocketAddr {
 }
 
 #[track_caller]
-fn assert_nobody_listens(address: SocketAddr) {
+fn assert_not_listening(address: SocketAddr) {
     assert!(TcpStream::connect(address).is_err(), "somebody still listens on {address}");
 }
 

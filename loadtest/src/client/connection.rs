@@ -12,14 +12,14 @@ use std::time::Instant;
 use super::failure::{Awaited, Failure};
 use super::frame::{FrameError, FrameHeader, Opcode, encode_frame, parse_header};
 use super::handshake::{Key, encode_request, verify_response};
-use super::incoming::{DataKind, Incoming, Piece};
+use super::incoming::{Chunk, DataKind, Incoming};
 use crate::random::Random;
 
 /// Something that the server did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
-    /// A piece of a message, as it arrived.
-    Data(Piece<'a>),
+    /// A chunk of a message, as it arrived.
+    Data(Chunk<'a>),
     /// The 101 answer was verified.
     Opened,
     /// A ping; it has been answered already.
@@ -120,8 +120,8 @@ impl Connection {
                     return Ok(Some(Event::Opened));
                 }
                 Phase::Open | Phase::Closing => {
-                    if let Some(piece) = self.incoming.next_piece(input) {
-                        return Ok(Some(self.take_piece(piece, outgoing.deadline)));
+                    if let Some(chunk) = self.incoming.next_chunk(input) {
+                        return Ok(Some(self.take_chunk(chunk, outgoing.deadline)));
                     }
                     let Some((header, header_bytes)) = parse_header(input, self.deflate)? else {
                         return Ok(None);
@@ -136,10 +136,10 @@ impl Connection {
                             return Ok(Some(event));
                         }
                     } else if header.is_compressed {
-                        let Some(piece) = compressed_piece(header, header_bytes, input)? else {
+                        let Some(chunk) = compressed_chunk(header, header_bytes, input)? else {
                             return Ok(None);
                         };
-                        return Ok(Some(self.take_piece(piece, outgoing.deadline)));
+                        return Ok(Some(self.take_chunk(chunk, outgoing.deadline)));
                     } else {
                         *input = &input[header_bytes..];
                         self.incoming.begin(header)?;
@@ -163,14 +163,14 @@ impl Connection {
 
     /// Sends a text message and expects data in return. Like the requests below, it does nothing
     /// unless the connection is open: the server may have closed it in the meantime.
-    pub(crate) fn text(&mut self, text: &str, outgoing: &mut Outgoing<'_>) {
+    pub(crate) fn send_text(&mut self, text: &str, outgoing: &mut Outgoing<'_>) {
         if self.owes_echo(outgoing.deadline) {
             outgoing.frame(Opcode::Text, text.as_bytes());
         }
     }
 
     /// Sends a whole frame that `append` writes, and expects data in return.
-    pub(crate) fn message(
+    pub(crate) fn send_message(
         &mut self,
         outgoing: &mut Outgoing<'_>,
         append: impl FnOnce(&mut Vec<u8>),
@@ -181,7 +181,11 @@ impl Connection {
     }
 
     /// Sends a whole frame that `append` writes, and expects nothing in return.
-    pub(crate) fn post(&self, outgoing: &mut Outgoing<'_>, append: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn send_one_way(
+        &self,
+        outgoing: &mut Outgoing<'_>,
+        append: impl FnOnce(&mut Vec<u8>),
+    ) {
         if self.phase == Phase::Open {
             append(outgoing.bytes);
         }
@@ -223,14 +227,14 @@ impl Connection {
         is_open
     }
 
-    fn take_piece<'a>(&mut self, piece: Piece<'a>, deadline: Instant) -> Event<'a> {
-        if piece.is_end {
+    fn take_chunk<'a>(&mut self, chunk: Chunk<'a>, deadline: Instant) -> Event<'a> {
+        if chunk.is_end {
             self.echoes_owed = self.echoes_owed.saturating_sub(1);
-            if self.settle(Awaited::Echo) && self.echoes_owed > 0 {
+            if self.clear_due(Awaited::Echo) && self.echoes_owed > 0 {
                 self.due = Some(Due { awaited: Awaited::Echo, deadline });
             }
         }
-        Event::Data(piece)
+        Event::Data(chunk)
     }
 
     fn take_control<'a>(
@@ -243,7 +247,7 @@ impl Connection {
             return self.take_close(payload, outgoing).map(|()| None);
         }
         if header.opcode == Opcode::Pong {
-            let is_awaited = self.settle(Awaited::Pong);
+            let is_awaited = self.clear_due(Awaited::Pong);
             return Ok(Some(Event::Pong { is_awaited, payload }));
         }
         // §5.5.1: nothing may follow our Close, not even a pong.
@@ -274,7 +278,7 @@ impl Connection {
     }
 
     /// An answer came; tells whether it was awaited.
-    fn settle(&mut self, awaited: Awaited) -> bool {
+    fn clear_due(&mut self, awaited: Awaited) -> bool {
         self.due.take_if(|due| due.awaited == awaited).is_some()
     }
 
@@ -287,11 +291,11 @@ impl Connection {
 }
 
 /// A compressed message, whole, or `None` while the rest of it has not come.
-fn compressed_piece<'a>(
+fn compressed_chunk<'a>(
     header: FrameHeader,
     header_bytes: usize,
     input: &mut &'a [u8],
-) -> Result<Option<Piece<'a>>, FrameError> {
+) -> Result<Option<Chunk<'a>>, FrameError> {
     if !header.fin || header.payload_bytes > COMPRESSED_BYTES_MAX {
         return Err(FrameError::Compressed);
     }
@@ -299,7 +303,7 @@ fn compressed_piece<'a>(
     let Some(payload) = input.get(header_bytes..frame_bytes) else { return Ok(None) };
     *input = &input[frame_bytes..];
     let kind = if header.opcode == Opcode::Text { DataKind::Text } else { DataKind::Binary };
-    Ok(Some(Piece { kind, offset: 0, payload, is_end: true, is_compressed: true }))
+    Ok(Some(Chunk { kind, offset: 0, payload, is_end: true, is_compressed: true }))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,33 +339,33 @@ mod tests {
     const SEED: u64 = 5;
 
     /// A connection and what it wrote.
-    struct Bench {
+    struct Harness {
         connection: Connection,
         written: Vec<u8>,
         random: Random,
         deadline: Instant,
     }
 
-    impl Bench {
+    impl Harness {
         fn open() -> Self {
             let deadline = clock::now() + Duration::from_secs(10);
-            let mut bench = Self {
+            let mut harness = Self {
                 connection: Connection::new(1, deadline),
                 written: Vec::new(),
                 random: Random::new(SEED),
                 deadline,
             };
-            bench.connection.establish("localhost", "/", SEED, &mut bench.written);
-            let request = String::from_utf8(std::mem::take(&mut bench.written)).unwrap();
+            harness.connection.establish("localhost", "/", SEED, &mut harness.written);
+            let request = String::from_utf8(std::mem::take(&mut harness.written)).unwrap();
             let key = request.split("Key: ").nth(1).unwrap().split("\r\n").next().unwrap();
             let answer = format!(
                 "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
                  Sec-WebSocket-Accept: {}\r\n\r\n",
                 derive_accept_key(key.as_bytes())
             );
-            assert_eq!(bench.next(&mut answer.as_bytes()).unwrap(), Some(Event::Opened));
-            assert!(!bench.connection.is_awaiting());
-            bench
+            assert_eq!(harness.next(&mut answer.as_bytes()).unwrap(), Some(Event::Opened));
+            assert!(!harness.connection.is_awaiting());
+            harness
         }
 
         fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, Failure> {
@@ -381,80 +385,80 @@ mod tests {
 
     #[test]
     fn pings_are_answered_with_their_payload() {
-        let mut bench = Bench::open();
-        assert_eq!(bench.next(&mut &b"\x89\x02hi"[..]).unwrap(), Some(Event::Ping));
+        let mut harness = Harness::open();
+        assert_eq!(harness.next(&mut &b"\x89\x02hi"[..]).unwrap(), Some(Event::Ping));
         let mut expected = Vec::new();
         let mask_key = Random::new(SEED).mask_key();
         encode_frame(Opcode::Pong, b"hi", mask_key, &mut expected);
-        assert_eq!(bench.written, expected);
+        assert_eq!(harness.written, expected);
     }
 
     #[test]
     fn nothing_follows_our_close() {
-        let mut bench = Bench::open();
-        bench.close();
-        assert_eq!(bench.next(&mut &b"\x89\x02hi"[..]).unwrap(), Some(Event::Ping));
-        assert!(bench.written.is_empty());
+        let mut harness = Harness::open();
+        harness.close();
+        assert_eq!(harness.next(&mut &b"\x89\x02hi"[..]).unwrap(), Some(Event::Ping));
+        assert!(harness.written.is_empty());
     }
 
     #[test]
     fn the_proper_end_is_both_closes_and_then_the_end_of_stream() {
-        let mut bench = Bench::open();
-        assert!(matches!(bench.connection.end_of_stream(), Err(Failure::EndOfStream)));
-        bench.close();
-        assert!(matches!(bench.connection.end_of_stream(), Err(Failure::EndOfStream)));
-        assert_eq!(bench.next(&mut &b"\x88\x02\x03\xe8"[..]).unwrap(), None);
-        assert_eq!(bench.connection.overdue(bench.deadline), Some(Awaited::EndOfStream));
-        assert!(bench.connection.end_of_stream().is_ok());
-        assert!(matches!(bench.next(&mut &b"\x81\x00"[..]), Err(Failure::BytesAfterClose)));
+        let mut harness = Harness::open();
+        assert!(matches!(harness.connection.end_of_stream(), Err(Failure::EndOfStream)));
+        harness.close();
+        assert!(matches!(harness.connection.end_of_stream(), Err(Failure::EndOfStream)));
+        assert_eq!(harness.next(&mut &b"\x88\x02\x03\xe8"[..]).unwrap(), None);
+        assert_eq!(harness.connection.overdue(harness.deadline), Some(Awaited::EndOfStream));
+        assert!(harness.connection.end_of_stream().is_ok());
+        assert!(matches!(harness.next(&mut &b"\x81\x00"[..]), Err(Failure::BytesAfterClose)));
     }
 
     #[test]
     fn a_close_that_was_not_asked_for_is_answered_and_reported() {
-        let mut bench = Bench::open();
-        let failure = bench.next(&mut &b"\x88\x04\x03\xe9by"[..]).unwrap_err();
+        let mut harness = Harness::open();
+        let failure = harness.next(&mut &b"\x88\x04\x03\xe9by"[..]).unwrap_err();
         assert_eq!(failure.to_string(), "the server closed the connection: code 1001, \"by\"");
-        assert_eq!(bench.written.first(), Some(&0x88));
+        assert_eq!(harness.written.first(), Some(&0x88));
     }
 
     #[test]
     fn only_the_awaited_answer_clears_the_deadline() {
-        let mut bench = Bench::open();
-        bench.with(|connection, outgoing| connection.ping(b"1", outgoing));
-        assert!(bench.next(&mut &b"\x81\x01x"[..]).unwrap().is_some());
-        assert_eq!(bench.connection.overdue(bench.deadline), Some(Awaited::Pong));
+        let mut harness = Harness::open();
+        harness.with(|connection, outgoing| connection.ping(b"1", outgoing));
+        assert!(harness.next(&mut &b"\x81\x01x"[..]).unwrap().is_some());
+        assert_eq!(harness.connection.overdue(harness.deadline), Some(Awaited::Pong));
         for is_awaited in [true, false] {
-            let pong = bench.next(&mut &b"\x8a\x011"[..]).unwrap();
+            let pong = harness.next(&mut &b"\x8a\x011"[..]).unwrap();
             assert_eq!(pong, Some(Event::Pong { is_awaited, payload: b"1" }));
         }
-        assert!(!bench.connection.is_awaiting());
+        assert!(!harness.connection.is_awaiting());
     }
 
     #[test]
     fn every_echo_that_is_owed_has_a_deadline_of_its_own() {
-        let mut bench = Bench::open();
-        let first = bench.deadline;
+        let mut harness = Harness::open();
+        let first = harness.deadline;
         for _ in 0..2 {
-            bench.with(|connection, outgoing| connection.message(outgoing, |_| {}));
-            bench.deadline += Duration::from_secs(1);
+            harness.with(|connection, outgoing| connection.send_message(outgoing, |_| {}));
+            harness.deadline += Duration::from_secs(1);
         }
-        assert_eq!(bench.connection.echoes_owed, 2);
+        assert_eq!(harness.connection.echoes_owed, 2);
         // Half a message is no echo.
-        assert!(bench.next(&mut &b"\x82\x02x"[..]).unwrap().is_some());
-        assert_eq!(bench.connection.overdue(first), Some(Awaited::Echo));
-        assert!(bench.next(&mut &b"x"[..]).unwrap().is_some());
-        assert_eq!(bench.connection.overdue(first), None);
-        assert_eq!(bench.connection.overdue(bench.deadline), Some(Awaited::Echo));
-        assert!(bench.next(&mut &b"\x82\x00"[..]).unwrap().is_some());
-        assert!(!bench.connection.is_awaiting());
+        assert!(harness.next(&mut &b"\x82\x02x"[..]).unwrap().is_some());
+        assert_eq!(harness.connection.overdue(first), Some(Awaited::Echo));
+        assert!(harness.next(&mut &b"x"[..]).unwrap().is_some());
+        assert_eq!(harness.connection.overdue(first), None);
+        assert_eq!(harness.connection.overdue(harness.deadline), Some(Awaited::Echo));
+        assert!(harness.next(&mut &b"\x82\x00"[..]).unwrap().is_some());
+        assert!(!harness.connection.is_awaiting());
     }
 
     #[test]
     fn control_frames_may_come_between_the_frames_of_a_message() {
-        let mut bench = Bench::open();
+        let mut harness = Harness::open();
         let input = &mut &b"\x01\x01a\x89\x00\x80\x01b"[..];
         let data = |offset, payload, is_end| {
-            Some(Event::Data(Piece {
+            Some(Event::Data(Chunk {
                 kind: DataKind::Text,
                 offset,
                 payload,
@@ -462,8 +466,8 @@ mod tests {
                 is_compressed: false,
             }))
         };
-        assert_eq!(bench.next(input).unwrap(), data(0, b"a", false));
-        assert_eq!(bench.next(input).unwrap(), Some(Event::Ping));
-        assert_eq!(bench.next(input).unwrap(), data(1, b"b", true));
+        assert_eq!(harness.next(input).unwrap(), data(0, b"a", false));
+        assert_eq!(harness.next(input).unwrap(), Some(Event::Ping));
+        assert_eq!(harness.next(input).unwrap(), data(1, b"b", true));
     }
 }

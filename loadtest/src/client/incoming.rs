@@ -1,4 +1,4 @@
-//! Follows the frames of a message: its payload is handed on in pieces, as they arrive, so that
+//! Follows the frames of a message: its payload is handed on in chunks, as they arrive, so that
 //! no message is ever held in memory, whatever its length.
 
 use super::frame::{FrameError, FrameHeader, Opcode};
@@ -30,12 +30,12 @@ pub(super) struct Incoming {
 
 /// A part of a message's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Piece<'a> {
+pub(crate) struct Chunk<'a> {
     pub(crate) kind: DataKind,
     /// The bytes of the message that came before.
     pub(crate) offset: usize,
     pub(crate) payload: &'a [u8],
-    /// The last piece of the message.
+    /// The last chunk of the message.
     pub(crate) is_end: bool,
     /// The whole message, which the server sent compressed.
     pub(crate) is_compressed: bool,
@@ -61,7 +61,7 @@ impl Incoming {
     }
 
     /// Takes what has come of the frame under way, or `None` if there is none or nothing came.
-    pub(super) fn next_piece<'a>(&mut self, input: &mut &'a [u8]) -> Option<Piece<'a>> {
+    pub(super) fn next_chunk<'a>(&mut self, input: &mut &'a [u8]) -> Option<Chunk<'a>> {
         let (message, frame) = self.message.as_mut().zip(self.frame.as_mut())?;
         if input.is_empty() && frame.left_bytes > 0 {
             return None;
@@ -75,7 +75,7 @@ impl Incoming {
         let is_end = is_whole && frame.fin;
         self.frame.take_if(|_| is_whole);
         self.message.take_if(|_| is_end);
-        Some(Piece { kind, offset, payload, is_end, is_compressed: false })
+        Some(Chunk { kind, offset, payload, is_end, is_compressed: false })
     }
 }
 
@@ -104,8 +104,8 @@ mod tests {
         let mut incoming = Incoming::default();
         let mut next = |header: Option<FrameHeader>, mut input: &'static [u8]| {
             header.map_or(Ok(()), |header| incoming.begin(header)).unwrap();
-            let piece = incoming.next_piece(&mut input)?;
-            Some((piece.offset, piece.payload, piece.is_end, input))
+            let chunk = incoming.next_chunk(&mut input)?;
+            Some((chunk.offset, chunk.payload, chunk.is_end, input))
         };
         let (first, last) = (header(Opcode::Text, false, 3), header(Opcode::Continuation, true, 2));
         assert_eq!(next(Some(first), b"ab"), Some((0, &b"ab"[..], false, &b""[..])));
@@ -120,15 +120,15 @@ mod tests {
     fn empty_frames_have_one_empty_piece() {
         let mut incoming = Incoming::default();
         incoming.begin(header(Opcode::Binary, true, 0)).unwrap();
-        let piece = Piece {
+        let chunk = Chunk {
             kind: DataKind::Binary,
             offset: 0,
             payload: b"",
             is_end: true,
             is_compressed: false,
         };
-        assert_eq!(incoming.next_piece(&mut &b""[..]), Some(piece));
-        assert_eq!(incoming.next_piece(&mut &b""[..]), None);
+        assert_eq!(incoming.next_chunk(&mut &b""[..]), Some(chunk));
+        assert_eq!(incoming.next_chunk(&mut &b""[..]), None);
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
         let continuation = incoming.begin(header(Opcode::Continuation, true, 0));
         assert_eq!(continuation, Err(FrameError::ContinuesNothing));
         incoming.begin(header(Opcode::Text, false, 0)).unwrap();
-        assert!(incoming.next_piece(&mut &b""[..]).is_some());
+        assert!(incoming.next_chunk(&mut &b""[..]).is_some());
         let another = incoming.begin(header(Opcode::Binary, true, 0));
         assert_eq!(another, Err(FrameError::InterleavedMessage));
     }

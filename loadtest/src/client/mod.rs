@@ -14,4 +14,4 @@ pub(crate) use connection::{Connection, Event, Outgoing};
 pub(crate) use failure::{Awaited, Failure};
 pub(crate) use frame::{COMPRESSED, FrameError, PAYLOAD_BYTES_MAX, encode_frame, encode_header};
 pub(crate) use handshake::HandshakeError;
-pub(crate) use incoming::{DataKind, Piece};
+pub(crate) use incoming::{Chunk, DataKind};

@@ -45,7 +45,7 @@ pub(crate) enum Verdict {
 }
 
 /// Every connection takes a port and an open file.
-fn require_room(
+fn require_capacity(
     connections: usize,
     target: &Target,
     sources: &SourceAddresses,

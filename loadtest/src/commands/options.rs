@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::session::Manner;
+use super::session::SessionOptions;
 use crate::client::PAYLOAD_BYTES_MAX;
-use crate::message::Filling;
+use crate::message::PayloadKind;
 use crate::output::Output;
 use crate::server_process::ServerArguments;
 use crate::target::AddressArguments;
@@ -39,8 +39,8 @@ pub(crate) struct SessionArguments {
 }
 
 impl SessionArguments {
-    pub(super) fn manner(&self) -> Manner {
-        Manner { output: Output::new(self.json), answer_max: self.timeout, seed: self.seed }
+    pub(super) fn session_options(&self) -> SessionOptions {
+        SessionOptions { output: Output::new(self.json), answer_max: self.timeout, seed: self.seed }
     }
 }
 
@@ -82,23 +82,23 @@ pub(crate) struct MessageArguments {
 
 impl MessageArguments {
     /// Messages of this kind and length.
-    pub(crate) fn new(filling: Filling, bytes: usize) -> Self {
-        let is = |wanted| filling == wanted;
+    pub(crate) fn new(payload_kind: PayloadKind, bytes: usize) -> Self {
+        let is = |wanted| payload_kind == wanted;
         Self {
             bytes,
-            binary: is(Filling::Binary),
-            text: is(Filling::Text),
-            prices: is(Filling::Prices),
-            chinese: is(Filling::Chinese),
+            binary: is(PayloadKind::Binary),
+            text: is(PayloadKind::Text),
+            prices: is(PayloadKind::JsonQuotes),
+            chinese: is(PayloadKind::Chinese),
         }
     }
 
-    pub(crate) fn filling(self) -> Filling {
+    pub(crate) fn payload_kind(self) -> PayloadKind {
         match self {
-            Self { chinese: true, .. } => Filling::Chinese,
-            Self { prices: true, .. } => Filling::Prices,
-            Self { text: true, .. } => Filling::Text,
-            Self { .. } => Filling::Binary,
+            Self { chinese: true, .. } => PayloadKind::Chinese,
+            Self { prices: true, .. } => PayloadKind::JsonQuotes,
+            Self { text: true, .. } => PayloadKind::Text,
+            Self { .. } => PayloadKind::Binary,
         }
     }
 }
@@ -117,8 +117,10 @@ mod tests {
 
     #[test]
     fn messages_are_what_they_were_made_of() {
-        for filling in [Filling::Binary, Filling::Text, Filling::Prices, Filling::Chinese] {
-            assert_eq!(MessageArguments::new(filling, 1).filling(), filling);
+        for payload_kind in
+            [PayloadKind::Binary, PayloadKind::Text, PayloadKind::JsonQuotes, PayloadKind::Chinese]
+        {
+            assert_eq!(MessageArguments::new(payload_kind, 1).payload_kind(), payload_kind);
         }
     }
 }

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::options::SessionArguments;
-use super::{CommandError, Verdict, require_room};
+use super::{CommandError, Verdict, require_capacity};
 use crate::affinity;
+use crate::clients::{Clients, NextTurn, Pace};
 use crate::clock;
-use crate::cpu_use::{CpuClocks, CpuMark};
+use crate::cpu_use::{CpuClocks, CpuSample};
 use crate::driver::{Driver, DriverOptions, Workload};
-use crate::fleet::{Fleet, Pace, Steer};
 use crate::interrupt::Interrupt;
 use crate::meter::Meter;
 use crate::output::{Output, Step};
@@ -26,7 +26,7 @@ use crate::units::Seconds;
 
 /// What a command needs of its session.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Needs<'a> {
+pub(crate) struct Requirements<'a> {
     pub(crate) path: &'a str,
     /// Connections that are open at a time.
     pub(crate) connections: usize,
@@ -38,7 +38,7 @@ pub(crate) struct Needs<'a> {
 
 /// How a session goes about it, whatever it is for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Manner {
+pub(crate) struct SessionOptions {
     pub(crate) output: Output,
     /// How long the server may take for each answer.
     pub(crate) answer_max: Duration,
@@ -53,27 +53,27 @@ pub(crate) struct Session {
     answer_max: Duration,
     seed: u64,
     is_deflated: bool,
-    pub(crate) fleet: Fleet,
+    pub(crate) clients: Clients,
     clocks: CpuClocks,
     /// Ended with the session, if it was started here.
     server: ServerProcess,
-    next_look: Instant,
+    next_check: Instant,
 }
 
 impl Session {
     /// Checks that there is room for the connections, and starts the server if that was asked for.
     pub(crate) fn prepare(
         arguments: &SessionArguments,
-        needs: Needs<'_>,
+        requirements: Requirements<'_>,
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
         let address = &arguments.address;
-        let target = address.resolve(needs.path).map_err(|error| {
+        let target = address.resolve(requirements.path).map_err(|error| {
             CommandError::Usage(format!("--address {}: {error}", address.as_str()))
         })?;
-        let sources = room(&target, needs)?;
+        let sources = source_addresses(&target, requirements)?;
         let (server, address) = (&arguments.server, target.address);
-        let server = match needs.descriptors {
+        let server = match requirements.descriptors {
             None => ServerProcess::prepare(server, address, interrupt)?,
             Some(limit) => ServerProcess::prepare_limited(server, limit, address, interrupt)?,
         };
@@ -82,29 +82,29 @@ impl Session {
             affinity::pin(core)
                 .map_err(|error| CommandError::Usage(format!("--pin {core}: {error}")))?;
         }
-        Self::new(arguments.manner(), target, sources, server, interrupt)
+        Self::new(arguments.session_options(), target, sources, server, interrupt)
     }
 
     /// A session with a server that runs already.
     pub(crate) fn with_server(
-        manner: Manner,
+        session_options: SessionOptions,
         server: ServerProcess,
         target: Target,
-        needs: Needs<'_>,
+        requirements: Requirements<'_>,
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
-        let sources = room(&target, needs)?;
-        Self::new(manner, target, sources, server, interrupt)
+        let sources = source_addresses(&target, requirements)?;
+        Self::new(session_options, target, sources, server, interrupt)
     }
 
     fn new(
-        manner: Manner,
+        session_options: SessionOptions,
         target: Target,
         sources: SourceAddresses,
         server: ServerProcess,
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
-        let Manner { output, answer_max, seed } = manner;
+        let SessionOptions { output, answer_max, seed } = session_options;
         let authority = target.authority.clone();
         let is_deflated = target.deflate;
         let options = DriverOptions { target, sources, answer_max, seed };
@@ -114,10 +114,10 @@ impl Session {
             answer_max,
             seed,
             is_deflated,
-            fleet: Fleet::new(options, interrupt.clone())?,
+            clients: Clients::new(options, interrupt.clone())?,
             clocks: CpuClocks::new(server.pid()),
             server,
-            next_look: clock::now(),
+            next_check: clock::now(),
         })
     }
 
@@ -152,27 +152,27 @@ impl Session {
         let step = self.output.begin(name, connections);
         let pace = Pace { in_flight_max: IN_FLIGHT_MAX, connects_per_second: None };
         let failures_before = workload.failures();
-        self.fleet.open_to(path, connections, pace, &step, workload)?;
+        self.clients.open_to(path, connections, pace, &step, workload)?;
         self.server.require_alive()?;
         let failures = workload.failures() - failures_before;
         step.end(format_args!("{name}: {} opened", connections - failures));
         Ok(())
     }
 
-    /// Drives the connections until `steer` is done; looks after the server meanwhile.
+    /// Drives the connections until `next_turn` is done; looks after the server meanwhile.
     pub(crate) fn drive<W: Workload>(
         &mut self,
         workload: &mut W,
-        mut steer: impl FnMut(&mut Driver, &mut W) -> Steer,
+        mut next_turn: impl FnMut(&mut Driver, &mut W) -> NextTurn,
     ) -> Result<(), CommandError> {
-        let Self { fleet, server, next_look, .. } = self;
-        fleet.drive(workload, |driver, workload| {
+        let Self { clients, server, next_check, .. } = self;
+        clients.drive(workload, |driver, workload| {
             let now = clock::now();
-            if *next_look <= now {
-                *next_look = now + LOOK_INTERVAL;
+            if *next_check <= now {
+                *next_check = now + CHECK_INTERVAL;
                 server.require_alive()?;
             }
-            Ok(steer(driver, workload))
+            Ok(next_turn(driver, workload))
         })
     }
 
@@ -183,7 +183,7 @@ impl Session {
         name: &str,
         duration: Duration,
         workload: &mut W,
-        mut act: impl FnMut(&mut Driver, &mut W) -> Steer,
+        mut act: impl FnMut(&mut Driver, &mut W) -> NextTurn,
     ) -> Result<(), CommandError> {
         let step_millis =
             |duration: Duration| usize::try_from(duration.as_millis()).unwrap_or(usize::MAX);
@@ -193,11 +193,11 @@ impl Session {
             let passed = clock::now().saturating_duration_since(began);
             step.reach(step_millis(passed));
             if passed >= duration || driver.len() == 0 {
-                return Steer::Done;
+                return NextTurn::Done;
             }
             match act(driver, workload) {
-                Steer::Done => Steer::Done,
-                Steer::Wait(wait) => Steer::Wait(wait.min(duration - passed)),
+                NextTurn::Done => NextTurn::Done,
+                NextTurn::Wait(wait) => NextTurn::Wait(wait.min(duration - passed)),
             }
         })?;
         let passed = clock::now().saturating_duration_since(began);
@@ -206,17 +206,20 @@ impl Session {
     }
 
     /// Waits for all answers that the server owes.
-    pub(crate) fn settle(&mut self, workload: &mut impl Workload) -> Result<(), CommandError> {
+    pub(crate) fn await_answers(
+        &mut self,
+        workload: &mut impl Workload,
+    ) -> Result<(), CommandError> {
         self.drive(workload, |driver, _| match driver.awaiting() {
-            0 => Steer::Done,
+            0 => NextTurn::Done,
             _ => SERVE,
         })
     }
 
     /// Closes every connection properly.
     pub(crate) fn close(&mut self, workload: &mut impl Workload) -> Result<(), CommandError> {
-        let step = self.output.begin("closing", self.fleet.len());
-        self.fleet.close(IN_FLIGHT_MAX, &step, workload)?;
+        let step = self.output.begin("closing", self.clients.len());
+        self.clients.close(IN_FLIGHT_MAX, &step, workload)?;
         self.server.require_alive()
     }
 
@@ -233,15 +236,15 @@ impl Session {
         has_failures: bool,
     ) -> Result<Verdict, CommandError> {
         if has_failures {
-            self.server.require_survival()?;
+            self.server.require_alive_after_failure()?;
         }
         self.output.report(report)?;
         Ok(if has_failures { Verdict::Failures } else { Verdict::Fine })
     }
 
     /// Reads the CPU clocks.
-    pub(crate) fn mark(&mut self) -> CpuMark {
-        self.clocks.mark(self.fleet.driver().waited())
+    pub(crate) fn cpu_sample(&mut self) -> CpuSample {
+        self.clocks.sample(self.clients.driver().waited())
     }
 
     /// How many descriptors each of the server's epoll instances watches; empty if that cannot be
@@ -262,16 +265,19 @@ impl Session {
 }
 
 /// The addresses to connect from, if there is room for the connections.
-fn room(target: &Target, needs: Needs<'_>) -> Result<SourceAddresses, CommandError> {
+fn source_addresses(
+    target: &Target,
+    requirements: Requirements<'_>,
+) -> Result<SourceAddresses, CommandError> {
     let sources = SourceAddresses::new(target.address, &proc_stats::read_ephemeral_ports()?);
-    require_room(needs.connections, target, &sources)?;
-    Ok(if needs.has_turnover { sources.rotating() } else { sources })
+    require_capacity(requirements.connections, target, &sources)?;
+    Ok(if requirements.has_turnover { sources.rotating() } else { sources })
 }
 
 /// Serves the connections for a while: there is nothing else to do.
-pub(crate) const SERVE: Steer = Steer::Wait(TURN_MAX);
+pub(crate) const SERVE: NextTurn = NextTurn::Wait(TURN_MAX);
 pub(crate) const TURN_MAX: Duration = Duration::from_millis(100);
 /// Answers awaited at a time while connections are opened and closed: what the server's accept
 /// queue does with more at once is for `storm` to find out.
 const IN_FLIGHT_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);

@@ -5,9 +5,9 @@
 //! connection holds no buffer. What the server does reaches the command through [`Workload`]:
 //! events as they are read, and the ends of connections when the turn is over.
 
+mod backlog;
 mod dial;
 mod slot;
-mod unsent;
 mod wake_timer;
 
 use std::io::{self, ErrorKind};
@@ -23,15 +23,19 @@ use crate::message::Inflater;
 use crate::random::Random;
 use crate::source_address::SourceAddresses;
 use crate::target::Target;
-pub(crate) use slot::Peer;
+use backlog::BufferPool;
+pub(crate) use slot::ConnHandle;
 use slot::{Context, Progress, Slot};
-use unsent::Spares;
 use wake_timer::WakeTimer;
 
 /// What a command does about what the server does.
 pub(crate) trait Workload {
     /// The server did something; an error ends the connection with that failure.
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure>;
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure>;
 
     /// The connection is gone, properly or not; or it could not be made at all.
     fn on_end(&mut self, serial: u64, outcome: Result<(), Failure>);
@@ -99,7 +103,7 @@ impl Driver {
                     random,
                     now,
                     output: Vec::new(),
-                    spares: Spares::default(),
+                    buffer_pool: BufferPool::default(),
                     inflater: Inflater::default(),
                 },
             },
@@ -125,7 +129,7 @@ impl Driver {
     }
 
     /// Drops all connections as they are.
-    pub(crate) fn abandon(&mut self) {
+    pub(crate) fn abort_all(&mut self) {
         self.table.slots = Slab::new();
         self.table.ended.clear();
         self.table.awaiting = 0;
@@ -154,7 +158,7 @@ impl Driver {
 
     /// Lets `action` write to a connection, unless it has ended. A failure to write becomes the
     /// connection's end in the next turn.
-    pub(crate) fn with(&mut self, key: ConnKey, action: impl FnOnce(&mut Peer<'_>)) {
+    pub(crate) fn with(&mut self, key: ConnKey, action: impl FnOnce(&mut ConnHandle<'_>)) {
         let table = &mut self.table;
         table.context.now = clock::now();
         if table.slots.get(key.index).is_some_and(|slot| slot.key(key.index) == key) {

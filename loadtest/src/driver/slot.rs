@@ -6,24 +6,24 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
-use super::unsent::{Spares, Unsent};
+use super::backlog::{Backlog, BufferPool};
 use super::{ConnKey, DriverOptions, Workload};
-use crate::client::{Awaited, Connection, Event, Failure, Outgoing, Piece};
+use crate::client::{Awaited, Chunk, Connection, Event, Failure, Outgoing};
 use crate::clock;
-use crate::message::{Inflater, Pattern, Stamp};
+use crate::message::{Inflater, MessageId, Pattern};
 use crate::random::Random;
 
 /// A connection as a command may act on it.
 #[derive(Debug)]
-pub(crate) struct Peer<'a> {
+pub(crate) struct ConnHandle<'a> {
     connection: &'a mut Connection,
     outgoing: Outgoing<'a>,
     now: Instant,
     began: Instant,
-    has_unsent: bool,
+    has_backlog: bool,
 }
 
-impl Peer<'_> {
+impl ConnHandle<'_> {
     /// Unique in the run, counted from 0.
     pub(crate) fn serial(&self) -> u64 {
         self.connection.serial()
@@ -40,23 +40,23 @@ impl Peer<'_> {
     }
 
     /// Is output left that the kernel did not take yet?
-    pub(crate) fn has_unsent(&self) -> bool {
-        self.has_unsent
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.has_backlog
     }
 
     /// Sends a text message; data is due in return.
-    pub(crate) fn text(&mut self, text: &str) {
-        self.connection.text(text, &mut self.outgoing);
+    pub(crate) fn send_text(&mut self, text: &str) {
+        self.connection.send_text(text, &mut self.outgoing);
     }
 
     /// Sends a message; its echo is due in return.
-    pub(crate) fn message(&mut self, pattern: &Pattern, stamp: Stamp) {
-        self.connection.message(&mut self.outgoing, |out| pattern.append_frame(stamp, out));
+    pub(crate) fn send_message(&mut self, pattern: &Pattern, id: MessageId) {
+        self.connection.send_message(&mut self.outgoing, |out| pattern.append_frame(id, out));
     }
 
     /// Sends a message to which no answer is due.
-    pub(crate) fn post(&mut self, pattern: &Pattern, stamp: Stamp) {
-        self.connection.post(&mut self.outgoing, |out| pattern.append_frame(stamp, out));
+    pub(crate) fn send_one_way(&mut self, pattern: &Pattern, id: MessageId) {
+        self.connection.send_one_way(&mut self.outgoing, |out| pattern.append_frame(id, out));
     }
 
     /// Sends a ping; a pong is due in return.
@@ -79,7 +79,7 @@ pub(super) struct Context {
     pub(super) now: Instant,
     /// What the connection being served wrote; empty between two of them.
     pub(super) output: Vec<u8>,
-    pub(super) spares: Spares,
+    pub(super) buffer_pool: BufferPool,
     pub(super) inflater: Inflater,
 }
 
@@ -107,8 +107,8 @@ pub(super) struct Slot {
     path: Option<Rc<str>>,
     /// The beginning of a head or a control frame whose rest has not come; owns no memory while
     /// there is none.
-    carry: Vec<u8>,
-    unsent: Unsent,
+    partial: Vec<u8>,
+    backlog: Backlog,
     /// Nothing is read until further notice.
     is_paused: bool,
     pub(super) has_ended: bool,
@@ -126,8 +126,8 @@ impl Slot {
             socket,
             began,
             path,
-            carry: Vec::new(),
-            unsent: Unsent::default(),
+            partial: Vec::new(),
+            backlog: Backlog::default(),
             is_paused: false,
             has_ended: false,
         }
@@ -167,9 +167,9 @@ impl Slot {
     pub(super) fn act(
         &mut self,
         context: &mut Context,
-        action: impl FnOnce(&mut Peer<'_>),
+        action: impl FnOnce(&mut ConnHandle<'_>),
     ) -> Result<Progress, Failure> {
-        action(&mut self.peer(context));
+        action(&mut self.handle(context));
         self.flush(context)?;
         Ok(Progress::Live)
     }
@@ -235,9 +235,9 @@ impl Slot {
     ) -> Result<Progress, Failure> {
         loop {
             // What is left of the last read comes before what is read now.
-            let carried_bytes = self.carry.len();
-            input[..carried_bytes].copy_from_slice(&self.carry);
-            let free = &mut input[carried_bytes..];
+            let partial_bytes = self.partial.len();
+            input[..partial_bytes].copy_from_slice(&self.partial);
+            let free = &mut input[partial_bytes..];
             let read_bytes = match self.socket.read(free) {
                 Ok(0) => return self.connection.end_of_stream().map(|()| Progress::Ended),
                 Ok(read_bytes) => read_bytes,
@@ -247,7 +247,7 @@ impl Slot {
             };
             let is_short = read_bytes < free.len();
             context.now = clock::now();
-            self.digest(&input[..carried_bytes + read_bytes], context, workload)?;
+            self.digest(&input[..partial_bytes + read_bytes], context, workload)?;
             // A short read has emptied the socket, and what comes later gives an event of its
             // own, unless the end of the stream is there already: then this event was the last.
             if is_short && !is_closing {
@@ -268,39 +268,39 @@ impl Slot {
             self.connection.next_event(&mut bytes, seed, &mut context.outgoing())?
         {
             match event {
-                Event::Data(piece) if piece.is_compressed => {
-                    let message = context.inflater.inflate(piece.payload)?;
-                    let whole = Piece { payload: &message, ..piece };
-                    workload.on_event(&mut self.peer(context), Event::Data(whole))?;
+                Event::Data(chunk) if chunk.is_compressed => {
+                    let message = context.inflater.inflate(chunk.payload)?;
+                    let whole = Chunk { payload: &message, ..chunk };
+                    workload.on_event(&mut self.handle(context), Event::Data(whole))?;
                 }
                 Event::Data(_) | Event::Opened | Event::Ping | Event::Pong { .. } => {
-                    workload.on_event(&mut self.peer(context), event)?;
+                    workload.on_event(&mut self.handle(context), event)?;
                 }
             }
         }
         if bytes.is_empty() {
-            self.carry = Vec::new();
+            self.partial = Vec::new();
         } else {
-            self.carry.clear();
-            self.carry.extend_from_slice(bytes);
+            self.partial.clear();
+            self.partial.extend_from_slice(bytes);
         }
         Ok(())
     }
 
-    fn peer<'a>(&'a mut self, context: &'a mut Context) -> Peer<'a> {
-        Peer {
+    fn handle<'a>(&'a mut self, context: &'a mut Context) -> ConnHandle<'a> {
+        ConnHandle {
             now: context.now,
             outgoing: context.outgoing(),
             began: self.began,
-            has_unsent: !self.unsent.is_empty(),
+            has_backlog: !self.backlog.is_empty(),
             connection: &mut self.connection,
         }
     }
 
     /// Writes what the connection has to say, as far as the kernel takes it.
     fn flush(&mut self, context: &mut Context) -> Result<(), Failure> {
-        let Context { output, spares, .. } = context;
-        let outcome = self.unsent.flush(output, spares, &mut self.socket);
+        let Context { output, buffer_pool, .. } = context;
+        let outcome = self.backlog.flush(output, buffer_pool, &mut self.socket);
         // What a broken connection had to say is not for the next one.
         output.clear();
         outcome.map_err(Failure::Socket)

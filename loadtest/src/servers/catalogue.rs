@@ -13,7 +13,7 @@ use crate::peers::{FLOOR_BYTES_MAX, PeerServer};
 
 /// One server.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Row {
+pub(crate) struct ServerSpec {
     /// As the command line names it.
     pub(crate) name: &'static str,
     pub(crate) server: &'static str,
@@ -24,10 +24,10 @@ pub(crate) struct Row {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Bun,
-    /// The program in `peers/go/bin` that has the row's name.
+    /// The program in `peers/go/bin` that has the server's name.
     Go,
     /// Cannot be measured yet, for this reason.
-    Later(&'static str),
+    Unsupported(&'static str),
     Node,
     Peer(PeerServer),
     Tidegate,
@@ -39,9 +39,9 @@ enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeflateSupport {
     /// A client that offers it.
-    ByItself,
+    Always,
     /// `--deflate` on its command line.
-    OnDemand,
+    WithFlag,
     /// It cannot.
     None,
 }
@@ -84,7 +84,7 @@ impl InstallationArguments {
 
 /// How a server can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Inquiry {
+pub(crate) enum StatsEndpoint {
     /// `net/http/pprof`, and the count of goroutines beside it.
     Go,
     /// The count of tokio's tasks.
@@ -95,15 +95,15 @@ pub(crate) enum Inquiry {
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
     pub(crate) version: String,
-    pub(crate) inquiry: Option<Inquiry>,
+    pub(crate) stats_endpoint: Option<StatsEndpoint>,
     program: PathBuf,
     arguments: Vec<OsString>,
 }
 
-impl Row {
-    /// The row of this name.
+impl ServerSpec {
+    /// The server of this name.
     pub(crate) fn find(name: &str) -> Option<&'static Self> {
-        ROWS.iter().find(|row| row.name == name)
+        SERVERS.iter().find(|spec| spec.name == name)
     }
 
     /// Does every connection take a thread?
@@ -119,16 +119,16 @@ impl Row {
             | Kind::TidegateCompressed
             | Kind::Peer(PeerServer::Floor) => true,
             Kind::Go => self.name == "epoll-gobwas",
-            Kind::Later(_) | Kind::Node | Kind::Peer(_) => false,
+            Kind::Unsupported(_) | Kind::Node | Kind::Peer(_) => false,
         }
     }
 
     /// Does it compress?
     pub(crate) fn deflate_support(&self) -> DeflateSupport {
         match self.kind {
-            Kind::Tidegate | Kind::TidegateCompressed => DeflateSupport::ByItself,
-            Kind::Bun | Kind::Node => DeflateSupport::OnDemand,
-            Kind::Go | Kind::Later(_) | Kind::Peer(_) => DeflateSupport::None,
+            Kind::Tidegate | Kind::TidegateCompressed => DeflateSupport::Always,
+            Kind::Bun | Kind::Node => DeflateSupport::WithFlag,
+            Kind::Go | Kind::Unsupported(_) | Kind::Peer(_) => DeflateSupport::None,
         }
     }
 
@@ -143,7 +143,7 @@ impl Row {
             Kind::Peer(PeerServer::Floor) => FLOOR_BYTES_MAX,
             Kind::Bun
             | Kind::Go
-            | Kind::Later(_)
+            | Kind::Unsupported(_)
             | Kind::Node
             | Kind::Peer(_)
             | Kind::Tidegate
@@ -162,9 +162,9 @@ impl Row {
             }
             Kind::Go => {
                 let program = require(peers.join("go/bin").join(self.name), INSTALL)?;
-                Launch::of(program, Vec::new(), Some(Inquiry::Go))
+                Launch::of(program, Vec::new(), Some(StatsEndpoint::Go))
             }
-            Kind::Later(reason) => Err(reason.to_owned()),
+            Kind::Unsupported(reason) => Err(reason.to_owned()),
             Kind::Node => {
                 let script = require(peers.join("node/ws.mjs"), INSTALL)?;
                 require(peers.join("node/node_modules/ws"), INSTALL)?;
@@ -172,7 +172,7 @@ impl Row {
             }
             Kind::Peer(peer) => Ok(Launch {
                 version: peer.version(),
-                inquiry: peer.has_tasks().then_some(Inquiry::Tasks),
+                stats_endpoint: peer.has_tasks().then_some(StatsEndpoint::Tasks),
                 program: loadtest.clone(),
                 arguments: vec!["peer".into(), peer.name().into()],
             }),
@@ -189,10 +189,10 @@ impl Launch {
     fn of(
         program: PathBuf,
         arguments: Vec<OsString>,
-        inquiry: Option<Inquiry>,
+        stats_endpoint: Option<StatsEndpoint>,
     ) -> Result<Self, String> {
         let version = ask_version(&program, &arguments)?;
-        Ok(Self { version, inquiry, program, arguments })
+        Ok(Self { version, stats_endpoint, program, arguments })
     }
 
     /// The same program with further arguments.
@@ -201,17 +201,17 @@ impl Launch {
         self
     }
 
-    /// The command that makes the server listen, and answer inquiries at the second address.
-    pub(crate) fn command(&self, listen: SocketAddr, inquiries: SocketAddr) -> Command {
+    /// The command that makes the server listen, and serve its statistics at the second address.
+    pub(crate) fn command(&self, listen: SocketAddr, stats_address: SocketAddr) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).arg("--listen").arg(listen.to_string());
-        match self.inquiry {
+        match self.stats_endpoint {
             None => {}
-            Some(Inquiry::Go) => {
-                command.arg("--profiles").arg(inquiries.to_string());
+            Some(StatsEndpoint::Go) => {
+                command.arg("--profiles").arg(stats_address.to_string());
             }
-            Some(Inquiry::Tasks) => {
-                command.arg("--counts").arg(inquiries.to_string());
+            Some(StatsEndpoint::Tasks) => {
+                command.arg("--counts").arg(stats_address.to_string());
             }
         }
         command
@@ -251,83 +251,88 @@ fn ask_version(program: &Path, arguments: &[OsString]) -> Result<String, String>
 const INSTALL: &str = "scripts/install-peers prepares it";
 const BUILD: &str = "cargo build --release makes it; --tidegate names another one";
 
-/// The name of tidegate's own row.
+/// The name of tidegate in the catalogue.
 pub(crate) const TIDEGATE: &str = "tidegate";
 
 /// All of them, in the order of the reports.
-pub(crate) const ROWS: &[Row] = &[
-    Row {
+pub(crate) const SERVERS: &[ServerSpec] = &[
+    ServerSpec {
         name: "goroutine-gorilla",
         server: "gorilla/websocket",
         design: "Go, a goroutine per connection",
         kind: Kind::Go,
     },
-    Row {
+    ServerSpec {
         name: "epoll-gorilla",
         server: "epoll + gorilla/websocket",
         design: "Go, one goroutine for all",
         kind: Kind::Go,
     },
-    Row {
+    ServerSpec {
         name: "epoll-gobwas",
         server: "epoll + gobwas/ws",
         design: "Go, one goroutine for all, no buffers",
         kind: Kind::Go,
     },
-    Row {
+    ServerSpec {
         name: "tungstenite-threads",
         server: "tungstenite",
         design: "Rust, a thread per connection",
         kind: Kind::Peer(PeerServer::TungsteniteThreads),
     },
-    Row {
+    ServerSpec {
         name: "tokio-tungstenite",
         server: "tokio-tungstenite",
         design: "Rust, a task per connection",
         kind: Kind::Peer(PeerServer::TokioTungstenite),
     },
-    Row {
+    ServerSpec {
         name: "tokio-tungstenite-small",
         server: "tokio-tungstenite, tuned",
         design: "Rust, a task, a read buffer of 4 KiB",
         kind: Kind::Peer(PeerServer::TokioTungsteniteSmall),
     },
-    Row {
+    ServerSpec {
         name: "fastwebsockets",
         server: "fastwebsockets",
         design: "Rust, a task per connection",
         kind: Kind::Peer(PeerServer::Fastwebsockets),
     },
-    Row {
+    ServerSpec {
         name: "node-ws",
         server: "ws",
         design: "Node.js, an object per connection",
         kind: Kind::Node,
     },
-    Row { name: "bun", server: "Bun", design: "uWebSockets inside, in C++", kind: Kind::Bun },
-    Row {
+    ServerSpec {
+        name: "bun",
+        server: "Bun",
+        design: "uWebSockets inside, in C++",
+        kind: Kind::Bun,
+    },
+    ServerSpec {
         name: "floor",
         server: "bare epoll",
         design: "Rust, keeps nothing: the floor",
         kind: Kind::Peer(PeerServer::Floor),
     },
-    Row {
+    ServerSpec {
         name: TIDEGATE,
         server: "tidegate",
         design: "Rust, event loops, one table",
         kind: Kind::Tidegate,
     },
-    Row {
+    ServerSpec {
         name: "tidegate-compressed",
         server: "tidegate, compressed",
         design: "permessage-deflate negotiated",
         kind: Kind::TidegateCompressed,
     },
-    Row {
+    ServerSpec {
         name: "tidegate-tls",
         server: "tidegate, TLS",
         design: "each connection encrypted",
-        kind: Kind::Later("loadtest does not speak TLS yet"),
+        kind: Kind::Unsupported("loadtest does not speak TLS yet"),
     },
 ];
 
@@ -351,16 +356,16 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        let names: HashSet<_> = ROWS.iter().map(|row| row.name).collect();
-        assert_eq!(names.len(), ROWS.len());
-        assert!(Row::find(TIDEGATE).is_some());
+        let names: HashSet<_> = SERVERS.iter().map(|spec| spec.name).collect();
+        assert_eq!(names.len(), SERVERS.len());
+        assert!(ServerSpec::find(TIDEGATE).is_some());
     }
 
     #[test]
     fn what_is_not_there_is_skipped_with_a_remedy() {
         let directory = TempDir::new().unwrap();
         let installation = nothing_installed(&directory);
-        let reason = |name: &str| Row::find(name).unwrap().prepare(&installation).err();
+        let reason = |name: &str| ServerSpec::find(name).unwrap().prepare(&installation).err();
         for name in ["goroutine-gorilla", "epoll-gobwas", "node-ws", "bun"] {
             let reason = reason(name).unwrap();
             assert!(reason.starts_with("target/peers/"), "{reason}");
@@ -369,8 +374,8 @@ mod tests {
         let missing = "target/release/tidegate is missing: cargo build";
         assert!(reason("tidegate").unwrap().starts_with(missing));
         assert!(reason("tidegate-tls").unwrap().contains("TLS"));
-        for row in ROWS.iter().filter(|row| matches!(row.kind, Kind::Peer(_))) {
-            assert_eq!(reason(row.name), None, "is part of loadtest");
+        for spec in SERVERS.iter().filter(|spec| matches!(spec.kind, Kind::Peer(_))) {
+            assert_eq!(reason(spec.name), None, "is part of loadtest");
         }
     }
 
@@ -380,22 +385,22 @@ mod tests {
         let installation = nothing_installed(&directory);
         fs::create_dir_all(installation.tidegate.parent().unwrap()).unwrap();
         fs::write(&installation.tidegate, "not a program").unwrap();
-        let reason = Row::find(TIDEGATE).unwrap().prepare(&installation).err().unwrap();
+        let reason = ServerSpec::find(TIDEGATE).unwrap().prepare(&installation).err().unwrap();
         assert!(reason.contains("target/release/tidegate does not run"), "{reason}");
 
         let failing = Installation { tidegate: "/bin/false".into(), ..installation };
-        let reason = Row::find(TIDEGATE).unwrap().prepare(&failing).err().unwrap();
+        let reason = ServerSpec::find(TIDEGATE).unwrap().prepare(&failing).err().unwrap();
         assert!(reason.contains("exit status: 1"), "{reason}");
     }
 
     #[test]
     fn servers_with_an_inquiry_get_a_second_address() {
         let directory = TempDir::new().unwrap();
-        let row = Row::find("tokio-tungstenite").unwrap();
-        let launch = row.prepare(&nothing_installed(&directory)).unwrap();
-        let [listen, inquiries] =
+        let spec = ServerSpec::find("tokio-tungstenite").unwrap();
+        let launch = spec.prepare(&nothing_installed(&directory)).unwrap();
+        let [listen, stats_address] =
             ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap());
-        let command = launch.command(listen, inquiries);
+        let command = launch.command(listen, stats_address);
         let arguments: Vec<_> = command.get_args().map(|part| part.to_str().unwrap()).collect();
         assert_eq!(
             arguments,

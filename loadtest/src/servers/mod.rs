@@ -4,6 +4,7 @@ mod catalogue;
 mod ports;
 
 pub(crate) use catalogue::{
-    DeflateSupport, Inquiry, Installation, InstallationArguments, Launch, ROWS, Row, TIDEGATE,
+    DeflateSupport, Installation, InstallationArguments, Launch, SERVERS, ServerSpec,
+    StatsEndpoint, TIDEGATE,
 };
 pub(crate) use ports::Ports;

@@ -5,14 +5,14 @@ use std::io::Read as _;
 use tungstenite::Message;
 
 use crate::support::{echo, start};
-use crate::{run_badly, run_well};
+use crate::{run_failing, run_successfully};
 
 const QUICK: [&str; 6] = ["--concurrency", "4", "--seconds", "0.5", "--warm-up-seconds", "0.1"];
 
 #[test]
 fn whole_lives_are_counted() {
     let address = start(|_, stream| echo(stream));
-    let report = run_well("churn", address, &QUICK);
+    let report = run_successfully("churn", address, &QUICK);
     let connections = report["connections"].as_u64().unwrap();
     assert!(connections > 10);
     for latency in ["connect_to_upgrade", "connect_to_echo"] {
@@ -32,7 +32,7 @@ fn a_server_that_does_not_close_properly_is_caught() {
         // The client's Close, a masked frame with a code: left unread, it would be a reset.
         websocket.get_ref().read_exact(&mut [0; 8]).unwrap();
     });
-    run_badly("churn", address, &QUICK, "without a Close frame");
+    run_failing("churn", address, &QUICK, "without a Close frame");
 }
 
 #[test]
@@ -42,6 +42,6 @@ fn a_wrong_echo_is_caught_and_the_run_is_given_up() {
         let _ = websocket.read();
         let _ = websocket.send(Message::binary("hello"));
     });
-    let report = run_badly("churn", address, &QUICK, "message 0 differs from what was sent");
+    let report = run_failing("churn", address, &QUICK, "message 0 differs from what was sent");
     assert!(report["failures"]["count"].as_u64().unwrap() <= 12);
 }

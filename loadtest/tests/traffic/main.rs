@@ -26,7 +26,7 @@ fn run(name: &str, address: SocketAddr, options: &[&str]) -> Outcome {
 
 /// The same, when it is to succeed.
 #[track_caller]
-fn run_well(name: &str, address: SocketAddr, options: &[&str]) -> serde_json::Value {
+fn run_successfully(name: &str, address: SocketAddr, options: &[&str]) -> serde_json::Value {
     let run = run(name, address, options);
     assert_eq!(run.exit_code, 0, "{}\n{:#}", run.stderr, run.report);
     assert_eq!(run.report["failures"]["count"], 0, "{:#}", run.report);
@@ -35,7 +35,12 @@ fn run_well(name: &str, address: SocketAddr, options: &[&str]) -> serde_json::Va
 
 /// The same, when it is to fail for this reason.
 #[track_caller]
-fn run_badly(name: &str, address: SocketAddr, options: &[&str], reason: &str) -> serde_json::Value {
+fn run_failing(
+    name: &str,
+    address: SocketAddr,
+    options: &[&str],
+    reason: &str,
+) -> serde_json::Value {
     let run = run(name, address, options);
     assert_eq!(run.exit_code, 1, "{}", run.stderr);
     let failures = &run.report["failures"];
@@ -50,6 +55,6 @@ fn free_address() -> SocketAddr {
 }
 
 #[track_caller]
-fn assert_nobody_listens(address: SocketAddr) {
+fn assert_not_listening(address: SocketAddr) {
     assert!(TcpStream::connect(address).is_err(), "somebody still listens on {address}");
 }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use crate::support::{self, echo, start};
-use crate::{run, run_well};
+use crate::{run, run_successfully};
 
 #[test]
 fn messages_leave_at_the_rate() {
     let address = start(|_, stream| echo(stream));
     let options = ["--rate", "1000", "--connections", "7", "--seconds", "1"];
-    let report = run_well("rate", address, &[&options[..], &["--warm-up-seconds", "0.2"]].concat());
+    let report =
+        run_successfully("rate", address, &[&options[..], &["--warm-up-seconds", "0.2"]].concat());
     let sent = report["messages_sent"].as_u64().unwrap();
     // What falls due in the last turn is left out; a busy machine makes long turns.
     assert!((500..2000).contains(&sent), "{sent}");
@@ -35,7 +36,8 @@ fn a_stall_is_charged_for_all_that_was_due_meanwhile() {
         }
     });
     let options = ["--rate", "500", "--connections", "1", "--seconds", "1"];
-    let report = run_well("rate", address, &[&options[..], &["--warm-up-seconds", "0.1"]].concat());
+    let report =
+        run_successfully("rate", address, &[&options[..], &["--warm-up-seconds", "0.1"]].concat());
     let quantile = |name: &str| report["latency"][name].as_f64().unwrap();
     let stall_micros = STALL.as_secs_f64() * 1e6;
     // Of 500 messages, 100 were due while the server stood still. A closed loop would have seen

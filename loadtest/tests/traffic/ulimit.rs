@@ -1,7 +1,7 @@
 //! `loadtest ulimit`: a server that runs out of descriptors.
 
-use crate::server_program::{Kind, PLACES, spawn_command};
-use crate::{assert_nobody_listens, free_address, run, run_well};
+use crate::server_program::{Kind, PERMITS, spawn_command};
+use crate::{assert_not_listening, free_address, run, run_successfully};
 
 const QUICK: [&str; 6] = ["--clients", "40", "--hold", "0.5", "--timeout", "2"];
 
@@ -10,14 +10,14 @@ fn refusals_are_told_apart() {
     let address = free_address();
     let spawn = spawn_command(Kind::Refusing, address);
     let options = [&QUICK[..], &["--spawn", &spawn, "--descriptors", "200"]].concat();
-    let report = run_well("ulimit", address, &options);
-    assert_eq!(report["served"], PLACES);
-    assert_eq!(report["refused_503_with_retry_after"], 40 - PLACES);
-    assert_eq!(report["echoed_under_pressure"], PLACES);
-    assert_eq!(report["clients_that_left"], PLACES / 2);
-    assert_eq!(report["newcomers_served"], report["newcomers"]);
+    let report = run_successfully("ulimit", address, &options);
+    assert_eq!(report["served"], PERMITS);
+    assert_eq!(report["refused_503_with_retry_after"], 40 - PERMITS);
+    assert_eq!(report["echoed_under_pressure"], PERMITS);
+    assert_eq!(report["clients_that_left"], PERMITS / 2);
+    assert_eq!(report["new_clients_served"], report["new_clients"]);
     assert!(report["pressure"]["server_cores"].as_f64().is_some());
-    assert_nobody_listens(address);
+    assert_not_listening(address);
 }
 
 #[test]
@@ -25,10 +25,10 @@ fn who_waits_is_served_when_others_leave() {
     let address = free_address();
     let spawn = spawn_command(Kind::Waiting, address);
     let options = [&QUICK[..], &["--spawn", &spawn, "--descriptors", "200"]].concat();
-    let report = run_well("ulimit", address, &options);
-    assert_eq!(report["served"], PLACES);
-    assert_eq!(report["left_waiting"], 40 - PLACES);
-    assert!(report["newcomers_served"].as_u64() >= report["newcomers"].as_u64());
+    let report = run_successfully("ulimit", address, &options);
+    assert_eq!(report["served"], PERMITS);
+    assert_eq!(report["left_waiting"], 40 - PERMITS);
+    assert!(report["new_clients_served"].as_u64() >= report["new_clients"].as_u64());
 }
 
 #[test]

@@ -9,11 +9,11 @@ use std::time::Duration;
 use clap::Args;
 
 use super::options::{MessageArguments, SessionArguments, TimeArguments};
-use super::session::{Needs, Session, TURN_MAX};
+use super::session::{Requirements, Session, TURN_MAX};
 use super::{CommandError, Verdict};
+use crate::clients::NextTurn;
 use crate::clock;
 use crate::driver::{Driver, Workload as _};
-use crate::fleet::Steer;
 use crate::interrupt::Interrupt;
 use crate::message::Pattern;
 use crate::target::PathArguments;
@@ -48,9 +48,9 @@ pub(crate) struct ChurnLoad {
 }
 
 impl ChurnLoad {
-    pub(crate) fn needs(&self) -> Needs<'_> {
+    pub(crate) fn requirements(&self) -> Requirements<'_> {
         let connections = self.concurrency.get();
-        Needs { path: &self.path.path, connections, has_turnover: true, descriptors: None }
+        Requirements { path: &self.path.path, connections, has_turnover: true, descriptors: None }
     }
 }
 
@@ -59,7 +59,8 @@ pub(crate) fn run(
     arguments: &ChurnArguments,
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
-    let mut session = Session::prepare(&arguments.session, arguments.load.needs(), interrupt)?;
+    let mut session =
+        Session::prepare(&arguments.session, arguments.load.requirements(), interrupt)?;
     let report = measure(&arguments.load, &mut session)?;
     session.report(&report, report.has_failures())
 }
@@ -70,16 +71,16 @@ pub(crate) fn measure(
     session: &mut Session,
 ) -> Result<ChurnReport, CommandError> {
     let message = load.message;
-    let pattern = Pattern::new(message.filling(), message.bytes, session.seed())
+    let pattern = Pattern::new(message.payload_kind(), message.bytes, session.seed())
         .compressed(session.is_deflated());
     let mut workload = ChurnWorkload::new(pattern);
     churn(load, "warming up", load.time.warm_up_seconds, session, &mut workload)?;
-    let before = session.mark();
+    let before = session.cpu_sample();
     workload.measure();
     churn(load, "measuring", load.time.seconds, session, &mut workload)?;
-    let after = session.mark();
+    let after = session.cpu_sample();
     let completed = workload.completed();
-    session.settle(&mut workload)?;
+    session.await_answers(&mut workload)?;
     session.require_server()?;
     let cpu = after.since(&before, "connection", completed);
     Ok(ChurnReport::new(load, session, cpu, completed, &workload))
@@ -101,13 +102,13 @@ fn churn(
         step.reach(millis(passed));
         // When as many have failed as are under way at a time, there is nothing to measure.
         if passed >= duration || workload.failures() >= concurrency {
-            return Steer::Done;
+            return NextTurn::Done;
         }
         // A refusal by the kernel leaves the place free: it must not be tried again for ever.
         for _ in driver.len()..concurrency {
             driver.connect_to(None, workload);
         }
-        Steer::Wait(TURN_MAX.min(duration - passed))
+        NextTurn::Wait(TURN_MAX.min(duration - passed))
     })
 }
 

@@ -43,7 +43,7 @@ impl ChurnReport {
             path: load.path.path.clone(),
             concurrency: load.concurrency.get(),
             message_bytes: load.message.bytes,
-            message_kind: load.message.filling().as_str(),
+            message_kind: load.message.payload_kind().as_str(),
             connections,
             connections_per_second: cpu.per_second(connections),
             connect_to_upgrade: workload.upgrades().summary(),

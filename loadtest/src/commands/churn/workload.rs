@@ -1,9 +1,9 @@
 //! What a connection does that comes, echoes one message and leaves.
 
 use crate::client::{Event, Failure};
-use crate::driver::{Peer, Workload};
+use crate::driver::{ConnHandle, Workload};
 use crate::latency::Latencies;
-use crate::message::{Pattern, Stamp};
+use crate::message::{MessageId, Pattern};
 use crate::tally::Tally;
 
 /// Leads every connection through its short life.
@@ -55,19 +55,23 @@ impl ChurnWorkload {
 }
 
 impl Workload for ChurnWorkload {
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
-        let stamp = Stamp::of(peer.serial(), 0);
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
+        let id = MessageId::new(connection.serial(), 0);
         match event {
             Event::Opened => {
-                self.upgrades.record(peer.age());
-                peer.message(&self.pattern, stamp);
+                self.upgrades.record(connection.age());
+                connection.send_message(&self.pattern, id);
             }
-            Event::Data(piece) => {
+            Event::Data(chunk) => {
                 let mismatch = |mismatch| Failure::WrongMessage { sequence: 0, mismatch };
-                self.pattern.expected(stamp).verify(&piece).map_err(mismatch)?;
-                if piece.is_end {
-                    self.echoes.record(peer.age());
-                    peer.close();
+                self.pattern.expected(id).verify(&chunk).map_err(mismatch)?;
+                if chunk.is_end {
+                    self.echoes.record(connection.age());
+                    connection.close();
                 }
             }
             Event::Ping | Event::Pong { .. } => {}

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::contest::{Contest, Shown};
+use super::comparison::{Comparison, LoadResult};
 use crate::machine::Machine;
 
 /// Everything that was measured.
@@ -12,7 +12,9 @@ pub(super) struct Document {
     pub(super) settings: Settings,
     pub(super) servers: Vec<ServerFacts>,
     pub(super) skipped: Vec<Skipped>,
-    pub(super) contests: Vec<ContestReport>,
+    // Files of earlier versions have the other name.
+    #[serde(alias = "contests")]
+    pub(super) comparisons: Vec<ComparisonResult>,
 }
 
 /// How it was measured.
@@ -42,21 +44,22 @@ pub(super) struct Skipped {
     pub(super) reason: String,
 }
 
-/// What a contest showed.
+/// What a comparison showed.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct ContestReport {
+pub(super) struct ComparisonResult {
     pub(super) scenario: String,
     pub(super) heading: String,
     pub(super) title: String,
     pub(super) unit: String,
     pub(super) is_pair: bool,
     /// The first is the one that the others are compared with.
-    pub(super) contenders: Vec<ContenderReport>,
+    #[serde(alias = "contenders")]
+    pub(super) cases: Vec<CaseResult>,
 }
 
-/// What a contender showed.
+/// What a case showed.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(super) struct ContenderReport {
+pub(super) struct CaseResult {
     pub(super) name: String,
     pub(super) samples: Vec<Sample>,
     /// Why there are no more of them.
@@ -83,8 +86,8 @@ pub(super) struct Sample {
 
 impl Sample {
     /// `None` if the server did no work at all.
-    pub(super) fn new(shown: &Shown) -> Option<Self> {
-        let Shown { figures, connections_per_epoll } = shown;
+    pub(super) fn new(result: &LoadResult) -> Option<Self> {
+        let LoadResult { figures, connections_per_epoll } = result;
         let has_run = figures.cpu.server_cores.is_none_or(|cores| cores > 0.0);
         (figures.units > 0 && has_run).then(|| Self {
             round: 0,
@@ -101,20 +104,20 @@ impl Sample {
     }
 }
 
-impl ContestReport {
+impl ComparisonResult {
     /// Nothing yet.
-    pub(super) fn new(contest: &Contest) -> Self {
-        let contenders = contest.contenders.iter().map(|contender| ContenderReport {
-            name: contender.name.clone(),
-            ..ContenderReport::default()
-        });
+    pub(super) fn new(comparison: &Comparison) -> Self {
+        let cases = comparison
+            .cases
+            .iter()
+            .map(|case| CaseResult { name: case.name.clone(), ..CaseResult::default() });
         Self {
-            scenario: contest.scenario.to_owned(),
-            heading: contest.heading.clone(),
-            title: contest.title.clone(),
-            unit: contest.unit.to_owned(),
-            is_pair: contest.is_pair,
-            contenders: contenders.collect(),
+            scenario: comparison.scenario.to_owned(),
+            heading: comparison.heading.clone(),
+            title: comparison.title.clone(),
+            unit: comparison.unit.to_owned(),
+            is_pair: comparison.is_pair,
+            cases: cases.collect(),
         }
     }
 }
@@ -122,7 +125,7 @@ impl ContestReport {
 impl Document {
     /// Takes over what was measured later: whole scenarios, and what is said of the servers.
     pub(super) fn replace(&mut self, later: Self) {
-        let Self { machine, settings, servers, skipped, contests } = later;
+        let Self { machine, settings, servers, skipped, comparisons } = later;
         (self.machine, self.settings) = (machine, settings);
         let is_named = |name: &str| {
             servers.iter().any(|new| new.name == name) || skipped.iter().any(|new| new.name == name)
@@ -132,20 +135,21 @@ impl Document {
         self.servers.extend(servers);
         self.skipped.extend(skipped);
         // In the place of the old ones, so that the order of the report stays.
-        for new in contests {
-            let is_same =
-                |old: &ContestReport| old.scenario == new.scenario && old.is_rival_of(&new);
-            match self.contests.iter_mut().find(|old| is_same(old)) {
+        for new in comparisons {
+            let is_same = |old: &ComparisonResult| {
+                old.scenario == new.scenario && old.is_about_same_servers(&new)
+            };
+            match self.comparisons.iter_mut().find(|old| is_same(old)) {
                 Some(old) => *old = new,
-                None => self.contests.push(new),
+                None => self.comparisons.push(new),
             }
         }
     }
 
     /// Did everything that was measured do what was asked of it?
     pub(super) fn has_failures(&self) -> bool {
-        let mut contenders = self.contests.iter().flat_map(|contest| &contest.contenders);
-        contenders.any(|contender| !contender.failures.is_empty())
+        let mut cases = self.comparisons.iter().flat_map(|comparison| &comparison.cases);
+        cases.any(|case| !case.failures.is_empty())
     }
 }
 
@@ -156,10 +160,10 @@ impl Settings {
     }
 }
 
-impl ContestReport {
-    /// Of the contests of one scenario: are both about the same two?
-    fn is_rival_of(&self, other: &Self) -> bool {
-        let last = |report: &Self| report.contenders.last().map(|last| last.name.clone());
+impl ComparisonResult {
+    /// Of the comparisons of one scenario: are both about the same two?
+    fn is_about_same_servers(&self, other: &Self) -> bool {
+        let last = |report: &Self| report.cases.last().map(|last| last.name.clone());
         !self.is_pair || last(self) == last(other)
     }
 }

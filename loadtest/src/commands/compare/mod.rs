@@ -5,18 +5,18 @@
 //! is started, put under load and ended, in an order drawn anew, and what counts are the ratios
 //! within the rounds.
 //!
-//! Follow a run: [`entrants`] finds the servers, [`scenarios`] and [`compression`] make the contests,
-//! [`mod@bench`] lets the contenders take turns, [`document`] keeps the raw figures, and [`report`], with
+//! Follow a run: [`servers_under_test`] finds the servers, [`scenarios`] and [`compression`] make the comparisons,
+//! [`mod@runner`] lets the cases take turns, [`document`] keeps the raw figures, and [`report`], with
 //! [`statistics`], makes tables from them alone; [`docs`] puts these into the docs.
 
-mod bench;
+mod comparison;
 mod compression;
-mod contest;
 mod docs;
 mod document;
-mod entrants;
 mod report;
+mod runner;
 mod scenarios;
+mod servers_under_test;
 mod statistics;
 
 use std::fs;
@@ -36,11 +36,11 @@ use crate::machine::Machine;
 use crate::output::{Output, note};
 use crate::servers::InstallationArguments;
 use crate::units::parse_seconds;
-use bench::Bench;
-use contest::{Contest, Timing};
-use document::{ContestReport, Document, Settings};
-use entrants::{About, Entrants, ServerChoice};
+use comparison::{Comparison, Timing};
+use document::{ComparisonResult, Document, Settings};
+use runner::Runner;
 use scenarios::{SCENARIOS, Scenario};
+use servers_under_test::{About, ServerChoice, ServersUnderTest};
 
 /// Measures tidegate and other servers in turns, and reports the ratios
 ///
@@ -137,18 +137,18 @@ fn measure(arguments: &CompareArguments, interrupt: &Interrupt) -> Result<Docume
     if machine.is_debug_build() {
         note("this is a debug build: good for a try, not for figures");
     }
-    let entrants = Entrants::find(&arguments.servers, &arguments.about, &installation)?;
-    for skipped in &entrants.skipped {
+    let servers = ServersUnderTest::find(&arguments.servers, &arguments.about, &installation)?;
+    for skipped in &servers.skipped {
         note(format_args!("{}: skipped: {}", skipped.name, skipped.reason));
     }
     // Of the servers too, which inherit it.
     file_limit::raise();
     affinity::pin(pin).map_err(|error| CommandError::Usage(format!("--pin {pin}: {error}")))?;
-    let mut bench = Bench::new(pin_server, timeout, seed, interrupt)?;
+    let mut runner = Runner::new(pin_server, timeout, seed, interrupt)?;
 
     let timing = Timing { seconds: arguments.seconds, warm_up: arguments.warm_up };
-    let contests = contests(arguments, &entrants, timing, &mut bench)?;
-    let turns: usize = contests.iter().map(|contest| contest.contenders.len()).sum();
+    let comparisons = comparisons(arguments, &servers, timing, &mut runner)?;
+    let turns: usize = comparisons.iter().map(|comparison| comparison.cases.len()).sum();
     let expected = timing.expected() * u32::try_from(turns * rounds.get()).unwrap_or(u32::MAX);
     note(format_args!("{rounds} rounds of {turns} measurements: about {} s", expected.as_secs()));
     let settings = Settings {
@@ -162,13 +162,13 @@ fn measure(arguments: &CompareArguments, interrupt: &Interrupt) -> Result<Docume
     let mut document = Document {
         machine,
         settings,
-        servers: entrants.facts(),
-        skipped: entrants.skipped.clone(),
-        contests: contests.iter().map(ContestReport::new).collect(),
+        servers: servers.facts(),
+        skipped: servers.skipped.clone(),
+        comparisons: comparisons.iter().map(ComparisonResult::new).collect(),
     };
     for round in 1..=rounds.get() {
-        for (contest, report) in contests.iter().zip(&mut document.contests) {
-            bench.play(contest, round, report)?;
+        for (comparison, report) in comparisons.iter().zip(&mut document.comparisons) {
+            runner.run_round(comparison, round, report)?;
             note(format_args!("[{round}/{rounds}] {}", report.line(round)));
         }
         // Whatever happens later.
@@ -178,26 +178,26 @@ fn measure(arguments: &CompareArguments, interrupt: &Interrupt) -> Result<Docume
     Ok(document)
 }
 
-/// The contests of the chosen scenarios.
-fn contests(
+/// The comparisons of the chosen scenarios.
+fn comparisons(
     arguments: &CompareArguments,
-    entrants: &Entrants,
+    servers: &ServersUnderTest,
     timing: Timing,
-    bench: &mut Bench<'_>,
-) -> Result<Vec<Contest>, CommandError> {
+    runner: &mut Runner<'_>,
+) -> Result<Vec<Comparison>, CommandError> {
     let names = &arguments.scenario;
     let is_chosen =
         |scenario: &&Scenario| names.is_empty() || names.iter().any(|name| *name == scenario.name);
-    let mut contests = Vec::new();
+    let mut comparisons = Vec::new();
     for scenario in SCENARIOS.iter().filter(is_chosen) {
-        contests.extend(scenario.contests(entrants, timing, bench)?);
+        comparisons.extend(scenario.comparisons(servers, timing, runner)?);
     }
-    contests.retain(|contest| contest.contenders.len() > 1);
-    if contests.is_empty() {
+    comparisons.retain(|comparison| comparison.cases.len() > 1);
+    if comparisons.is_empty() {
         let reason = "there is nothing to compare: none of these servers takes part in it";
         return Err(CommandError::Usage(reason.to_owned()));
     }
-    Ok(contests)
+    Ok(comparisons)
 }
 
 /// Makes one document of several.

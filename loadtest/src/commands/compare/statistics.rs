@@ -1,16 +1,16 @@
 //! Medians, quartiles, and the ratios of what was measured in the same round.
 
-use super::document::{ContenderReport, Sample};
+use super::document::{CaseResult, Sample};
 
 /// The middle of some values, and how far they spread.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Spread {
+pub(super) struct Quartiles {
     pub(super) median: f64,
     pub(super) low_quartile: f64,
     pub(super) high_quartile: f64,
 }
 
-impl Spread {
+impl Quartiles {
     /// `None` if there are no values.
     pub(super) fn of(mut values: Vec<f64>) -> Option<Self> {
         values.retain(|value| value.is_finite());
@@ -33,25 +33,22 @@ impl Spread {
     }
 }
 
-/// The median of one figure of a contender.
-pub(super) fn median(
-    report: &ContenderReport,
-    figure: impl Fn(&Sample) -> Option<f64>,
-) -> Option<f64> {
-    Spread::of(report.samples.iter().filter_map(figure).collect()).map(|spread| spread.median)
+/// The median of one figure of a case.
+pub(super) fn median(report: &CaseResult, figure: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
+    Quartiles::of(report.samples.iter().filter_map(figure).collect()).map(|spread| spread.median)
 }
 
 /// What a figure of one is of the other's, in each round that both were measured in.
 pub(super) fn ratio(
-    one: &ContenderReport,
-    other: &ContenderReport,
+    one: &CaseResult,
+    other: &CaseResult,
     figure: impl Fn(&Sample) -> Option<f64>,
-) -> Option<Spread> {
+) -> Option<Quartiles> {
     let in_same_round = |sample: &Sample| {
         let beside = other.samples.iter().find(|beside| beside.round == sample.round)?;
         Some(figure(sample)? / figure(beside)?)
     };
-    Spread::of(one.samples.iter().filter_map(in_same_round).collect())
+    Quartiles::of(one.samples.iter().filter_map(in_same_round).collect())
 }
 
 /// Of sorted values; between two of them, in proportion.
@@ -72,24 +69,24 @@ fn quantile(values: &[f64], quantile: f64) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn report(values: &[(usize, f64)]) -> ContenderReport {
+    fn report(values: &[(usize, f64)]) -> CaseResult {
         let sample = |&(round, cpu)| Sample {
             round,
             server_cpu_us_per_unit: Some(cpu),
             ..Sample::default()
         };
-        ContenderReport { samples: values.iter().map(sample).collect(), ..Default::default() }
+        CaseResult { samples: values.iter().map(sample).collect(), ..Default::default() }
     }
 
     #[test]
     fn quartiles_lie_between_the_values() {
-        assert_eq!(Spread::of(Vec::new()), None);
+        assert_eq!(Quartiles::of(Vec::new()), None);
         let spread = |low_quartile, median, high_quartile| {
-            Some(Spread { median, low_quartile, high_quartile })
+            Some(Quartiles { median, low_quartile, high_quartile })
         };
-        assert_eq!(Spread::of(vec![2.0]), spread(2.0, 2.0, 2.0));
-        assert_eq!(Spread::of(vec![4.0, 1.0, 3.0, 2.0, 5.0]), spread(2.0, 3.0, 4.0));
-        assert_eq!(Spread::of(vec![1.0, 2.0]), spread(1.25, 1.5, 1.75));
+        assert_eq!(Quartiles::of(vec![2.0]), spread(2.0, 2.0, 2.0));
+        assert_eq!(Quartiles::of(vec![4.0, 1.0, 3.0, 2.0, 5.0]), spread(2.0, 3.0, 4.0));
+        assert_eq!(Quartiles::of(vec![1.0, 2.0]), spread(1.25, 1.5, 1.75));
     }
 
     #[test]

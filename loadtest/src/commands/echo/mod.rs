@@ -11,7 +11,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use clap::Args;
 
 use super::options::{MessageArguments, SessionArguments, TimeArguments};
-use super::session::{Needs, SERVE, Session};
+use super::session::{Requirements, SERVE, Session};
 use super::{CommandError, Verdict};
 use crate::interrupt::Interrupt;
 use crate::message::Pattern;
@@ -51,9 +51,9 @@ pub(crate) struct EchoLoad {
 }
 
 impl EchoLoad {
-    pub(crate) fn needs(&self) -> Needs<'_> {
+    pub(crate) fn requirements(&self) -> Requirements<'_> {
         let connections = self.connections.get();
-        Needs { path: &self.path.path, connections, ..Needs::default() }
+        Requirements { path: &self.path.path, connections, ..Requirements::default() }
     }
 }
 
@@ -62,7 +62,8 @@ pub(crate) fn run(
     arguments: &EchoArguments,
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
-    let mut session = Session::prepare(&arguments.session, arguments.load.needs(), interrupt)?;
+    let mut session =
+        Session::prepare(&arguments.session, arguments.load.requirements(), interrupt)?;
     let report = measure(&arguments.load, &mut session)?;
     session.report(&report, report.has_failures())
 }
@@ -71,28 +72,28 @@ pub(crate) fn run(
 pub(crate) fn measure(load: &EchoLoad, session: &mut Session) -> Result<EchoReport, CommandError> {
     let EchoLoad { message, time, .. } = load;
     let connections = load.connections.get();
-    let pattern = Pattern::new(message.filling(), message.bytes, session.seed())
+    let pattern = Pattern::new(message.payload_kind(), message.bytes, session.seed())
         .compressed(session.is_deflated());
     let mut workload = EchoWorkload::new(pattern, connections, load.in_flight);
     let at_rest = session.epoll_sizes();
     session.open("opening", None, connections, &mut workload)?;
 
-    workload.begin(session.fleet.driver());
+    workload.begin(session.clients.driver());
     session.run_for("warming up", time.warm_up_seconds, &mut workload, |_, _| SERVE)?;
-    let before = session.mark();
+    let before = session.cpu_sample();
     workload.measure();
     session.run_for("measuring", time.seconds, &mut workload, |_, _| SERVE)?;
-    let after = session.mark();
-    let spread = spread(&at_rest, &session.epoll_sizes());
+    let after = session.cpu_sample();
+    let distribution = distribution(&at_rest, &session.epoll_sizes());
     workload.finish();
-    session.settle(&mut workload)?;
+    session.await_answers(&mut workload)?;
     session.close(&mut workload)?;
 
     let cpu = after.since(&before, "message", workload.measured());
-    Ok(EchoReport::new(load, session, cpu, spread, &workload))
+    Ok(EchoReport::new(load, session, cpu, distribution, &workload))
 }
 
 /// How many connections each of the server's epoll instances got.
-fn spread(at_rest: &[usize], loaded: &[usize]) -> Vec<usize> {
+fn distribution(at_rest: &[usize], loaded: &[usize]) -> Vec<usize> {
     at_rest.iter().zip(loaded).map(|(before, after)| after.saturating_sub(*before)).collect()
 }

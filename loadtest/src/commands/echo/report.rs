@@ -36,7 +36,7 @@ impl EchoReport {
         load: &EchoLoad,
         session: &Session,
         cpu: CpuUse,
-        spread: Vec<usize>,
+        distribution: Vec<usize>,
         workload: &EchoWorkload,
     ) -> Self {
         let messages = workload.measured();
@@ -47,8 +47,8 @@ impl EchoReport {
             connections: load.connections.get(),
             in_flight: load.in_flight.get(),
             message_bytes: load.message.bytes,
-            message_kind: load.message.filling().as_str(),
-            connections_per_epoll: spread,
+            message_kind: load.message.payload_kind().as_str(),
+            connections_per_epoll: distribution,
             messages,
             messages_per_second: cpu.per_second(messages),
             latency: workload.latencies().summary(),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::client::{Event, Failure};
 use crate::clock;
-use crate::driver::{Driver, Peer, Workload};
+use crate::driver::{ConnHandle, Driver, Workload};
 use crate::echoes::{Echo, Echoes};
 use crate::latency::Latencies;
 use crate::message::Pattern;
@@ -40,9 +40,9 @@ impl EchoWorkload {
     /// Puts the first messages in flight on every connection.
     pub(crate) fn begin(&mut self, driver: &mut Driver) {
         for key in driver.keys() {
-            driver.with(key, |peer| {
+            driver.with(key, |connection| {
                 for _ in 0..self.in_flight {
-                    self.send(peer);
+                    self.send(connection);
                 }
             });
         }
@@ -72,10 +72,10 @@ impl EchoWorkload {
         &self.tally
     }
 
-    fn send(&mut self, peer: &mut Peer<'_>) {
-        let echo = self.echoes.send(peer);
+    fn send(&mut self, connection: &mut ConnHandle<'_>) {
+        let echo = self.echoes.send(connection);
         let place = self.place(echo);
-        self.sent[place] = peer.now();
+        self.sent[place] = connection.now();
     }
 
     fn place(&self, echo: Echo) -> usize {
@@ -84,19 +84,23 @@ impl EchoWorkload {
 }
 
 impl Workload for EchoWorkload {
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
-        let Event::Data(piece) = event else {
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
+        let Event::Data(chunk) = event else {
             return Ok(());
         };
-        let Some(echo) = self.echoes.verify(peer.serial(), &piece)? else {
+        let Some(echo) = self.echoes.verify(connection.serial(), &chunk)? else {
             return Ok(());
         };
         if self.phase == Phase::Measure {
             let sent = self.sent[self.place(echo)];
-            self.latencies.record(peer.now().saturating_duration_since(sent));
+            self.latencies.record(connection.now().saturating_duration_since(sent));
         }
         if self.phase != Phase::Drain {
-            self.send(peer);
+            self.send(connection);
         }
         Ok(())
     }

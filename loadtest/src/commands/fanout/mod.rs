@@ -13,13 +13,13 @@ use std::time::Duration;
 use clap::Args;
 
 use super::options::{MessageArguments, SessionArguments};
-use super::session::{Needs, SERVE, Session};
+use super::session::{Requirements, SERVE, Session};
 use super::{CommandError, Verdict};
+use crate::clients::NextTurn;
 use crate::clock;
 use crate::driver::Workload as _;
-use crate::fleet::Steer;
 use crate::interrupt::Interrupt;
-use crate::message::{Pattern, STAMP_BYTES};
+use crate::message::{MESSAGE_ID_BYTES, Pattern};
 use crate::target::parse_path;
 pub(crate) use amount::Amount;
 pub(crate) use report::FanoutReport;
@@ -66,9 +66,9 @@ pub(crate) struct FanoutLoad {
 }
 
 impl FanoutLoad {
-    pub(crate) fn needs(&self) -> Needs<'_> {
+    pub(crate) fn requirements(&self) -> Requirements<'_> {
         let connections = self.subscribers.get().saturating_add(self.publishers.get());
-        Needs { path: &self.paths.subscribe_path, connections, ..Needs::default() }
+        Requirements { path: &self.paths.subscribe_path, connections, ..Requirements::default() }
     }
 }
 
@@ -90,17 +90,17 @@ pub(crate) fn run(
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
     let load = &arguments.load;
-    require_stamp(load.message.bytes)?;
-    let mut session = Session::prepare(&arguments.session, load.needs(), interrupt)?;
+    require_message_id(load.message.bytes)?;
+    let mut session = Session::prepare(&arguments.session, load.requirements(), interrupt)?;
     let report = measure(load, &mut session)?;
     session.report(&report, report.has_failures())
 }
 
 /// A subscriber must be able to tell which publication it received.
-pub(crate) fn require_stamp(payload_bytes: usize) -> Result<(), CommandError> {
-    if payload_bytes < STAMP_BYTES {
+pub(crate) fn require_message_id(payload_bytes: usize) -> Result<(), CommandError> {
+    if payload_bytes < MESSAGE_ID_BYTES {
         return Err(CommandError::Usage(format!(
-            "--bytes {payload_bytes}: a publication needs {STAMP_BYTES} for its number"
+            "--bytes {payload_bytes}: a publication needs {MESSAGE_ID_BYTES} for its number"
         )));
     }
     Ok(())
@@ -112,21 +112,21 @@ pub(crate) fn measure(
     session: &mut Session,
 ) -> Result<FanoutReport, CommandError> {
     let FanoutLoad { message, subscribers, publishers, .. } = load;
-    let pattern = Pattern::new(message.filling(), message.bytes, session.seed())
+    let pattern = Pattern::new(message.payload_kind(), message.bytes, session.seed())
         .compressed(session.is_deflated());
     let mut workload = FanoutWorkload::new(pattern, publishers.get(), subscribers.get());
     session.open("subscribers", None, subscribers.get(), &mut workload)?;
     let path = load.paths.publish_path.as_str().into();
     session.open("publishers", Some(&path), publishers.get(), &mut workload)?;
-    workload.begin(session.fleet.driver());
+    workload.begin(session.clients.driver());
     // A server may subscribe a connection only after its 101 has left.
     session.run_for("subscribing", SUBSCRIBE_WAIT, &mut workload, |_, _| SERVE)?;
 
     publish(load, "warming up", load.warm_up, session, &mut workload)?;
     workload.measure();
-    let before = session.mark();
+    let before = session.cpu_sample();
     let sent = publish(load, "publishing", load.publications, session, &mut workload)?;
-    let after = session.mark();
+    let after = session.cpu_sample();
     let deliveries = workload.delivered();
     // What comes now comes again: everything was received.
     session.run_for("listening", LISTEN_WAIT, &mut workload, |_, _| SERVE)?;
@@ -150,13 +150,13 @@ fn publish(
     let (mut sent, mut deadline) = (0, began);
     session.drive(workload, |driver, workload| {
         if workload.is_over() {
-            return Steer::Done;
+            return NextTurn::Done;
         }
         if workload.is_everything_received() {
             let left = amount.left(sent, clock::now().saturating_duration_since(began));
             step.reach(amount.steps().saturating_sub(left));
             if left == 0 {
-                return Steer::Done;
+                return NextTurn::Done;
             }
             let count = match amount {
                 Amount::Publications(_) => burst.min(left),
@@ -169,10 +169,10 @@ fn publish(
         }
         let left = deadline.saturating_duration_since(clock::now());
         if left.is_zero() {
-            workload.give_up(timeout);
-            return Steer::Done;
+            workload.abort(timeout);
+            return NextTurn::Done;
         }
-        Steer::Wait(left)
+        NextTurn::Wait(left)
     })?;
     let failures = workload.failures();
     step.end(format_args!("{name}: {sent} sent by each publisher, {failures} failures"));

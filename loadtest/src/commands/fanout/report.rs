@@ -54,7 +54,7 @@ impl FanoutReport {
             publications_per_publisher: sent,
             burst: load.burst.get(),
             message_bytes: load.message.bytes,
-            message_kind: load.message.filling().as_str(),
+            message_kind: load.message.payload_kind().as_str(),
             deliveries,
             deliveries_per_second: cpu.per_second(deliveries),
             lost: workload.lost(),

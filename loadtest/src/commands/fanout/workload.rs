@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::client::{Event, Failure};
 use crate::deliveries::{Deliveries, Delivery, Order};
-use crate::driver::{self, ConnKey, Driver, Peer, Workload};
+use crate::driver::{self, ConnHandle, ConnKey, Driver, Workload};
 use crate::latency::Latencies;
 use crate::message::Pattern;
 use crate::tally::Tally;
@@ -49,9 +49,9 @@ impl FanoutWorkload {
     /// Lets every publisher send so many publications, in one write each.
     pub(super) fn publish(&mut self, count: usize, driver: &mut Driver) {
         for (publisher, key) in self.publishers.iter().enumerate() {
-            driver.with(*key, |peer| {
+            driver.with(*key, |connection| {
                 for _ in 0..count {
-                    self.deliveries.publish(publisher, peer);
+                    self.deliveries.publish(publisher, connection);
                     self.outstanding += self.subscribers as u64;
                 }
             });
@@ -73,7 +73,7 @@ impl FanoutWorkload {
     }
 
     /// What has not come after so long is lost.
-    pub(super) fn give_up(&mut self, waited: Duration) {
+    pub(super) fn abort(&mut self, waited: Duration) {
         self.is_over = true;
         for subscriber in 0..self.subscribers {
             let missing = self.deliveries.outstanding(subscriber);
@@ -144,16 +144,20 @@ impl FanoutWorkload {
 }
 
 impl Workload for FanoutWorkload {
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
-        let Event::Data(piece) = event else {
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
+        let Event::Data(chunk) = event else {
             return Ok(());
         };
-        let subscriber = driver::index(peer.serial());
+        let subscriber = driver::index(connection.serial());
         // A server may send publishers their own publications, or an answer of its own making.
         if subscriber < self.subscribers
-            && let Some(delivery) = self.deliveries.verify(subscriber, &piece)?
+            && let Some(delivery) = self.deliveries.verify(subscriber, &chunk)?
         {
-            let latency = peer.now().saturating_duration_since(delivery.published);
+            let latency = connection.now().saturating_duration_since(delivery.published);
             self.receive(subscriber, delivery, latency);
         }
         Ok(())

@@ -3,10 +3,10 @@
 //! Opens connections, lets them rest, checks that each still answers, closes them properly and
 //! looks whether the server's memory comes back; then once more, to show that nothing grows.
 
-mod course;
 mod plan;
 mod record;
 mod report;
+mod run;
 mod workload;
 
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{CommandError, Verdict, require_room};
+use super::{CommandError, Verdict, require_capacity};
+use crate::clients::Clients;
 use crate::driver::DriverOptions;
 use crate::file_limit;
-use crate::fleet::Fleet;
 use crate::interrupt::Interrupt;
 use crate::meter::Meter;
 use crate::output::Output;
@@ -26,10 +26,10 @@ use crate::server_process::{ServerArguments, ServerProcess};
 use crate::source_address::SourceAddresses;
 use crate::target::{Target, TargetArguments};
 use crate::units::parse_seconds;
-pub(crate) use course::Course;
 pub(crate) use plan::{Check, Plan};
 pub(crate) use record::{CycleReport, Record};
 use report::IdleReport;
+pub(crate) use run::IdleRun;
 pub(crate) use workload::{IdleWorkload, Stage};
 
 /// Holds idle connections and reports what each of them costs the server
@@ -97,9 +97,9 @@ pub(crate) fn run(
     let server = ServerProcess::prepare(&arguments.server, target.address, interrupt)?;
     let options =
         DriverOptions { target, sources, answer_max: arguments.timeout, seed: arguments.seed };
-    let fleet = Fleet::new(options, interrupt.clone())?;
+    let clients = Clients::new(options, interrupt.clone())?;
     let (plan, meter) = (arguments.plan(), Meter::new(server.pid()));
-    let record = Course::new(&plan, output, meter, fleet).run(|_| {})?;
+    let record = IdleRun::new(&plan, output, meter, clients).run(|_| {})?;
     let report = IdleReport::new(arguments, server.pid(), record);
     output.report(&report)?;
     Ok(if report.has_failures() { Verdict::Failures } else { Verdict::Fine })
@@ -126,7 +126,7 @@ fn prepare_target(arguments: &IdleArguments) -> Result<(Target, SourceAddresses)
         CommandError::Usage(format!("--address {}: {error}", arguments.target.address()))
     })?;
     let sources = SourceAddresses::new(target.address, &proc_stats::read_ephemeral_ports()?);
-    require_room(arguments.connections.get(), &target, &sources)?;
+    require_capacity(arguments.connections.get(), &target, &sources)?;
     Ok((target, sources))
 }
 

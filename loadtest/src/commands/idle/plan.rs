@@ -3,7 +3,7 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use crate::fleet::Pace;
+use crate::clients::Pace;
 
 /// How many connections, for how long, how often.
 #[derive(Clone, Copy, Debug)]

@@ -48,14 +48,14 @@ pub(crate) struct CycleReport {
     pub(crate) held: Snapshot,
     /// `held` less the baseline.
     pub(crate) per_connection: Option<PerConnection>,
-    pub(crate) left: Settled,
+    pub(crate) left: StableSnapshot,
     /// The server's anonymous memory after all left, less the baseline's.
     pub(crate) left_growth_bytes: Option<i64>,
 }
 
 /// A snapshot that was taken once the server's memory stood still.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub(crate) struct Settled {
+pub(crate) struct StableSnapshot {
     #[serde(flatten)]
     pub(crate) snapshot: Snapshot,
     /// False if the memory was still changing when patience ran out.

@@ -11,7 +11,7 @@ use super::IdleArguments;
 use super::record::{CycleReport, Record};
 use crate::meter::Snapshot;
 use crate::tally::Tally;
-use crate::units::{Bytes, Growth, Seconds};
+use crate::units::{Bytes, Seconds, SignedBytes};
 
 /// The whole measurement.
 #[derive(Clone, Debug, Serialize)]
@@ -106,7 +106,11 @@ impl fmt::Display for IdleReport {
             write!(f, "\n{cycle}")?;
         }
         if let Some(growth) = self.between_cycles_growth_bytes {
-            writeln!(f, "\nfrom the first to the last cycle the server grew {}", Growth(growth))?;
+            writeln!(
+                f,
+                "\nfrom the first to the last cycle the server grew {}",
+                SignedBytes(growth)
+            )?;
         }
         writeln!(f)?;
         for note in &self.notes {
@@ -159,7 +163,7 @@ impl fmt::Display for CycleReport {
         writeln!(
             f,
             "  after all left: {} to the baseline, {state} after {}",
-            Growth(growth),
+            SignedBytes(growth),
             self.left.settling
         )
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::plan::Check;
 use crate::client::{Event, Failure};
-use crate::driver::{Peer, Workload};
+use crate::driver::{ConnHandle, Workload};
 use crate::random::mix;
 use crate::tally::Tally;
 
@@ -43,15 +43,15 @@ impl IdleWorkload {
     }
 
     /// Sends a text that no other connection sends; its echo is verified.
-    pub(crate) fn say(peer: &mut Peer<'_>) {
-        peer.text(&echo_text(peer.serial()));
+    pub(crate) fn say(connection: &mut ConnHandle<'_>) {
+        connection.send_text(&echo_text(connection.serial()));
     }
 
     /// Pings with a payload that no other connection uses. It is derived again when the pong
     /// comes, so that nothing is kept for it.
-    pub(crate) fn ping(seed: u64, peer: &mut Peer<'_>) {
-        let payload = ping_payload(seed, peer.serial());
-        peer.ping(&payload);
+    pub(crate) fn ping(seed: u64, connection: &mut ConnHandle<'_>) {
+        let payload = ping_payload(seed, connection.serial());
+        connection.ping(&payload);
     }
 
     fn awaits_echoes(&self) -> bool {
@@ -64,26 +64,31 @@ impl IdleWorkload {
 }
 
 impl Workload for IdleWorkload {
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
         match event {
             Event::Opened => {
                 self.counts.opened += 1;
                 if self.stage == Stage::WarmUp {
-                    Self::say(peer);
+                    Self::say(connection);
                 }
             }
-            Event::Data(piece) if self.awaits_echoes() => {
-                let (text, end) = (echo_text(peer.serial()), piece.offset + piece.payload.len());
-                let is_right = text.as_bytes().get(piece.offset..end) == Some(piece.payload);
-                if !is_right || piece.is_end != (end == text.len()) {
+            Event::Data(chunk) if self.awaits_echoes() => {
+                let (text, end) =
+                    (echo_text(connection.serial()), chunk.offset + chunk.payload.len());
+                let is_right = text.as_bytes().get(chunk.offset..end) == Some(chunk.payload);
+                if !is_right || chunk.is_end != (end == text.len()) {
                     return Err(Failure::WrongEcho);
                 }
-                if !piece.is_end {
+                if !chunk.is_end {
                     return Ok(());
                 }
                 self.counts.echoes += 1;
                 if self.stage == Stage::WarmUp {
-                    peer.close();
+                    connection.close();
                 }
             }
             // A server may greet or inform its clients; that is no fault.
@@ -91,7 +96,7 @@ impl Workload for IdleWorkload {
             Event::Ping => self.counts.server_pings += 1,
             Event::Pong { is_awaited: false, .. } => {}
             Event::Pong { is_awaited: true, payload } => {
-                if payload != ping_payload(self.seed, peer.serial()) {
+                if payload != ping_payload(self.seed, connection.serial()) {
                     return Err(Failure::WrongPong);
                 }
                 self.counts.pongs += 1;

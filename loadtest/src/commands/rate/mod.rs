@@ -12,7 +12,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use clap::Args;
 
 use super::options::{MessageArguments, SessionArguments, TimeArguments};
-use super::session::{Needs, Session};
+use super::session::{Requirements, Session};
 use super::{CommandError, Verdict};
 use crate::clock;
 use crate::interrupt::Interrupt;
@@ -54,9 +54,9 @@ pub(crate) struct RateLoad {
 }
 
 impl RateLoad {
-    pub(crate) fn needs(&self) -> Needs<'_> {
+    pub(crate) fn requirements(&self) -> Requirements<'_> {
         let connections = self.connections.get();
-        Needs { path: &self.path.path, connections, ..Needs::default() }
+        Requirements { path: &self.path.path, connections, ..Requirements::default() }
     }
 }
 
@@ -65,7 +65,8 @@ pub(crate) fn run(
     arguments: &RateArguments,
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
-    let mut session = Session::prepare(&arguments.session, arguments.load.needs(), interrupt)?;
+    let mut session =
+        Session::prepare(&arguments.session, arguments.load.requirements(), interrupt)?;
     let report = measure(&arguments.load, &mut session)?;
     session.report(&report, report.has_failures())
 }
@@ -74,24 +75,24 @@ pub(crate) fn run(
 pub(crate) fn measure(load: &RateLoad, session: &mut Session) -> Result<RateReport, CommandError> {
     let RateLoad { message, time, .. } = load;
     let connections = load.connections.get();
-    let pattern = Pattern::new(message.filling(), message.bytes, session.seed())
+    let pattern = Pattern::new(message.payload_kind(), message.bytes, session.seed())
         .compressed(session.is_deflated());
     let mut workload = RateWorkload::new(pattern, connections);
     session.open("opening", None, connections, &mut workload)?;
 
     let schedule = Schedule::new(clock::now(), load.rate.get(), connections);
-    workload.begin(schedule, session.fleet.driver());
+    workload.begin(schedule, session.clients.driver());
     session.run_for("warming up", time.warm_up_seconds, &mut workload, |driver, workload| {
         workload.send_due(driver)
     })?;
-    let before = session.mark();
+    let before = session.cpu_sample();
     workload.measure();
     session.run_for("measuring", time.seconds, &mut workload, |driver, workload| {
         workload.send_due(driver)
     })?;
-    let after = session.mark();
+    let after = session.cpu_sample();
     let sent = workload.measured_sent();
-    session.settle(&mut workload)?;
+    session.await_answers(&mut workload)?;
     session.close(&mut workload)?;
 
     Ok(RateReport::new(load, session, after.since(&before, "message", sent), sent, &workload))

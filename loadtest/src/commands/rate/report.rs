@@ -46,7 +46,7 @@ impl RateReport {
             path: load.path.path.clone(),
             connections: load.connections.get(),
             message_bytes: load.message.bytes,
-            message_kind: load.message.filling().as_str(),
+            message_kind: load.message.payload_kind().as_str(),
             rate_messages_per_second: load.rate.get(),
             messages_sent,
             messages_echoed: workload.latencies().count(),

@@ -1,11 +1,11 @@
 //! Sends what is due, and charges each echo from the moment at which its message was due.
 
 use crate::client::{Event, Failure};
+use crate::clients::NextTurn;
 use crate::clock;
 use crate::commands::session::TURN_MAX;
-use crate::driver::{self, ConnKey, Driver, Peer, Workload};
+use crate::driver::{self, ConnHandle, ConnKey, Driver, Workload};
 use crate::echoes::Echoes;
-use crate::fleet::Steer;
 use crate::latency::Latencies;
 use crate::message::Pattern;
 use crate::schedule::Schedule;
@@ -73,9 +73,9 @@ impl RateWorkload {
     }
 
     /// Sends all messages that are due; waits for the next one.
-    pub(super) fn send_due(&mut self, driver: &mut Driver) -> Steer {
+    pub(super) fn send_due(&mut self, driver: &mut Driver) -> NextTurn {
         let Some(schedule) = self.schedule else {
-            return Steer::Wait(TURN_MAX);
+            return NextTurn::Wait(TURN_MAX);
         };
         let now = clock::now();
         let due = schedule.due(now);
@@ -83,34 +83,38 @@ impl RateWorkload {
             let Some(key) = self.keys[index] else {
                 continue;
             };
-            driver.with(key, |peer| {
+            driver.with(key, |connection| {
                 for _ in 0..count {
-                    let echo = self.echoes.send(peer);
+                    let echo = self.echoes.send(connection);
                     let number = schedule.number(echo.index, echo.sequence);
                     if number >= self.measured_from {
-                        let moment = schedule.moment(number);
-                        self.delays.record(peer.now().saturating_duration_since(moment));
+                        let due_at = schedule.due_at(number);
+                        self.delays.record(connection.now().saturating_duration_since(due_at));
                     }
                 }
             });
         }
         self.sent = due;
-        Steer::Wait(schedule.moment(due).saturating_duration_since(clock::now()))
+        NextTurn::Wait(schedule.due_at(due).saturating_duration_since(clock::now()))
     }
 }
 
 impl Workload for RateWorkload {
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
-        let Event::Data(piece) = event else {
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
+        let Event::Data(chunk) = event else {
             return Ok(());
         };
-        if let Some(echo) = self.echoes.verify(peer.serial(), &piece)?
+        if let Some(echo) = self.echoes.verify(connection.serial(), &chunk)?
             && let Some(schedule) = &self.schedule
         {
             let number = schedule.number(echo.index, echo.sequence);
             if number >= self.measured_from {
-                let moment = schedule.moment(number);
-                self.latencies.record(peer.now().saturating_duration_since(moment));
+                let due_at = schedule.due_at(number);
+                self.latencies.record(connection.now().saturating_duration_since(due_at));
             }
         }
         Ok(())

@@ -2,14 +2,14 @@
 
 use std::num::NonZeroU32;
 
-use super::stages::Stages;
+use super::slow_workload::SlowWorkload;
 use super::tracker::Tracker;
 use crate::client::{Event, Failure};
+use crate::clients::NextTurn;
 use crate::clock;
 use crate::commands::session::SERVE;
 use crate::deliveries::{Deliveries, Order};
-use crate::driver::{self, ConnKey, Driver, Peer, Workload};
-use crate::fleet::Steer;
+use crate::driver::{self, ConnHandle, ConnKey, Driver, Workload};
 use crate::message::Pattern;
 use crate::schedule::Schedule;
 
@@ -31,7 +31,7 @@ impl BroadcastWorkload {
     }
 }
 
-impl Stages for BroadcastWorkload {
+impl SlowWorkload for BroadcastWorkload {
     fn begin(&mut self, driver: &mut Driver) {
         let serial = self.tracker.readers() as u64;
         let publisher = driver.keys().into_iter().find(|key| key.serial() == serial);
@@ -39,20 +39,20 @@ impl Stages for BroadcastWorkload {
         self.sending = publisher.map(|publisher| (schedule, publisher));
     }
 
-    fn act(&mut self, driver: &mut Driver) -> Steer {
+    fn act(&mut self, driver: &mut Driver) -> NextTurn {
         let Some((schedule, publisher)) = self.sending else {
             return SERVE;
         };
         let due = schedule.due(clock::now());
         if due > self.published {
-            driver.with(publisher, |peer| {
+            driver.with(publisher, |connection| {
                 for _ in self.published..due {
-                    self.deliveries.publish(0, peer);
+                    self.deliveries.publish(0, connection);
                 }
             });
             self.published = due;
         }
-        Steer::Wait(schedule.moment(due).saturating_duration_since(clock::now()))
+        NextTurn::Wait(schedule.due_at(due).saturating_duration_since(clock::now()))
     }
 
     fn finish(&mut self) {
@@ -69,16 +69,20 @@ impl Stages for BroadcastWorkload {
 }
 
 impl Workload for BroadcastWorkload {
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
-        let Event::Data(piece) = event else {
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
+        let Event::Data(chunk) = event else {
             return Ok(());
         };
-        let serial = peer.serial();
+        let serial = connection.serial();
         let is_other = self.tracker.is_other(serial);
         if !is_other && !self.tracker.is_slow(serial) {
             return Ok(());
         }
-        let Some(delivery) = self.deliveries.verify(driver::index(serial), &piece)? else {
+        let Some(delivery) = self.deliveries.verify(driver::index(serial), &chunk)? else {
             return Ok(());
         };
         // What a slow reader misses is the server's policy; what comes must still be in order.
@@ -94,7 +98,7 @@ impl Workload for BroadcastWorkload {
             });
         }
         if is_other {
-            self.tracker.record(peer.now().saturating_duration_since(delivery.published));
+            self.tracker.record(connection.now().saturating_duration_since(delivery.published));
         }
         Ok(())
     }

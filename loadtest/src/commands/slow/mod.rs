@@ -7,7 +7,7 @@
 mod broadcast;
 mod echo;
 mod report;
-mod stages;
+mod slow_workload;
 mod tracker;
 
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::fanout::{BroadcastPaths, require_stamp};
+use super::fanout::{BroadcastPaths, require_message_id};
 use super::options::{MessageArguments, SessionArguments};
-use super::session::{Needs, Session};
+use super::session::{Requirements, Session};
 use super::{CommandError, Verdict};
+use crate::clients::NextTurn;
 use crate::clock;
-use crate::fleet::Steer;
 use crate::interrupt::Interrupt;
 use crate::message::Pattern;
 use crate::proc_stats::ProcessStats;
@@ -29,7 +29,7 @@ use crate::units::parse_seconds;
 use broadcast::BroadcastWorkload;
 use echo::EchoWorkload;
 use report::{SlowReport, StageReport};
-use stages::Stages;
+use slow_workload::SlowWorkload;
 use tracker::Tracker;
 
 /// Lets some readers stop reading and reports the server's memory and the others' latency
@@ -85,15 +85,15 @@ pub(crate) fn run(
 ) -> Result<Verdict, CommandError> {
     let SlowArguments { message, paths, rate, .. } = arguments;
     let (others, slow) = (arguments.connections.get(), arguments.slow.get());
-    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed)
+    let pattern = Pattern::new(message.payload_kind(), message.bytes, arguments.session.seed)
         .compressed(arguments.session.address.deflate);
     let path = if arguments.broadcast { &paths.subscribe_path } else { &arguments.path };
     let connections = others.saturating_add(slow).saturating_add(1);
     if arguments.broadcast {
-        require_stamp(message.bytes)?;
+        require_message_id(message.bytes)?;
     }
-    let needs = Needs { path, connections, ..Needs::default() };
-    let mut session = Session::prepare(&arguments.session, needs, interrupt)?;
+    let requirements = Requirements { path, connections, ..Requirements::default() };
+    let mut session = Session::prepare(&arguments.session, requirements, interrupt)?;
     let report = if arguments.broadcast {
         let workload = BroadcastWorkload::new(pattern, Tracker::new(others, slow), *rate);
         study(arguments, &mut session, workload)?
@@ -107,29 +107,29 @@ pub(crate) fn run(
 fn study(
     arguments: &SlowArguments,
     session: &mut Session,
-    mut workload: impl Stages,
+    mut workload: impl SlowWorkload,
 ) -> Result<SlowReport, CommandError> {
     session.open("opening", None, arguments.connections.get(), &mut workload)?;
-    session.fleet.driver().limit_receive_buffers(arguments.receive_buffer.get());
+    session.clients.driver().limit_receive_buffers(arguments.receive_buffer.get());
     session.open("slow readers", None, arguments.slow.get(), &mut workload)?;
     if arguments.broadcast {
         let path = arguments.paths.publish_path.as_str().into();
         session.open("publisher", Some(&path), 1, &mut workload)?;
     }
-    workload.begin(session.fleet.driver());
+    workload.begin(session.clients.driver());
     session
         .run_for("warming up", WARM_UP, &mut workload, |driver, workload| workload.act(driver))?;
     let before = measure("before", arguments.before_seconds, session, &mut workload)?;
-    workload.stop_reading(session.fleet.driver());
+    workload.stop_reading(session.clients.driver());
     let during = measure("during", arguments.during_seconds, session, &mut workload)?;
-    workload.read_again(session.fleet.driver());
+    workload.read_again(session.clients.driver());
     // As long as an answer may take, and no longer once everybody has everything.
     let timeout = arguments.session.timeout;
     session.run_for("reading again", timeout, &mut workload, |driver, workload| {
         let is_over = driver.awaiting() == 0 && workload.behind(driver) == 0;
-        if is_over { Steer::Done } else { Steer::Wait(LOOK_INTERVAL) }
+        if is_over { NextTurn::Done } else { NextTurn::Wait(CHECK_INTERVAL) }
     })?;
-    let behind = workload.behind(session.fleet.driver());
+    let behind = workload.behind(session.clients.driver());
     session.close(&mut workload)?;
     let after = session.meter().server()?;
     Ok(SlowReport::new(arguments, [before, during], after, behind, workload.tracker()))
@@ -140,12 +140,12 @@ fn measure(
     name: &str,
     duration: Duration,
     session: &mut Session,
-    workload: &mut impl Stages,
+    workload: &mut impl SlowWorkload,
 ) -> Result<StageReport, CommandError> {
     let meter = session.meter();
     let (mut highest, mut next_sample) = (meter.server()?, clock::now());
     workload.tracker().clear_latencies();
-    let before = session.mark();
+    let before = session.cpu_sample();
     session.run_for(name, duration, workload, |driver, workload| {
         let now = clock::now();
         if next_sample <= now {
@@ -155,7 +155,7 @@ fn measure(
         }
         workload.act(driver)
     })?;
-    let after = session.mark();
+    let after = session.cpu_sample();
     session.require_server()?;
     highest = higher(highest, meter.server()?);
     let latencies = workload.tracker().latencies();
@@ -172,4 +172,4 @@ fn higher(one: Option<ProcessStats>, other: Option<ProcessStats>) -> Option<Proc
 const WARM_UP: Duration = Duration::from_secs(1);
 /// The server's memory is read so rarely that it does not show in the latencies.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+const CHECK_INTERVAL: Duration = Duration::from_millis(10);

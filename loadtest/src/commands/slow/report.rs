@@ -62,7 +62,7 @@ impl SlowReport {
             connections: arguments.connections.get(),
             slow_readers,
             message_bytes: arguments.message.bytes,
-            message_kind: arguments.message.filling().as_str(),
+            message_kind: arguments.message.payload_kind().as_str(),
             before,
             during,
             after_server,

@@ -12,9 +12,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::options::SessionArguments;
-use super::session::{Needs, SERVE, Session};
+use super::session::{Requirements, SERVE, Session};
 use super::{CommandError, Verdict};
-use crate::fleet::Steer;
+use crate::clients::NextTurn;
 use crate::interrupt::Interrupt;
 use crate::target::PathArguments;
 use report::StormReport;
@@ -40,9 +40,13 @@ pub(crate) fn run(
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
     let connections = arguments.connections.get();
-    let needs =
-        Needs { path: &arguments.path.path, connections, has_turnover: true, descriptors: None };
-    let mut session = Session::prepare(&arguments.session, needs, interrupt)?;
+    let requirements = Requirements {
+        path: &arguments.path.path,
+        connections,
+        has_turnover: true,
+        descriptors: None,
+    };
+    let mut session = Session::prepare(&arguments.session, requirements, interrupt)?;
     let report = study(arguments, &mut session)?;
     session.report(&report, report.has_failures())
 }
@@ -51,12 +55,12 @@ fn study(arguments: &StormArguments, session: &mut Session) -> Result<StormRepor
     let connections = arguments.connections.get();
     let mut workload = StormWorkload::new();
     session.open("opening", None, connections, &mut workload)?;
-    session.fleet.abandon();
+    session.clients.abort_all();
     workload.begin();
 
-    let before = session.mark();
+    let before = session.cpu_sample();
     reconnect(connections, session, &mut workload)?;
-    let after = session.mark();
+    let after = session.cpu_sample();
     // The rest is counted as well: who was served must be there to be closed properly.
     session.close(&mut workload)?;
     let served = workload.upgrades().count();
@@ -81,10 +85,10 @@ fn reconnect(
         }
         begun += batch;
         if begun < connections {
-            return Steer::Wait(Duration::ZERO);
+            return NextTurn::Wait(Duration::ZERO);
         }
         match driver.awaiting() {
-            0 => Steer::Done,
+            0 => NextTurn::Done,
             _ => SERVE,
         }
     })?;

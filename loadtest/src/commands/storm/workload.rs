@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::client::{Event, Failure};
-use crate::driver::{Peer, Workload};
+use crate::driver::{ConnHandle, Workload};
 use crate::latency::Latencies;
 use crate::tally::Tally;
 
@@ -41,10 +41,14 @@ impl StormWorkload {
 }
 
 impl Workload for StormWorkload {
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
         if event == Event::Opened {
-            self.upgrades.record(peer.age());
-            self.last_served = Some(peer.now());
+            self.upgrades.record(connection.age());
+            self.last_served = Some(connection.now());
         }
         Ok(())
     }

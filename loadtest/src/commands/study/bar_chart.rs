@@ -58,7 +58,7 @@ impl<'a> Bar<'a> {
 }
 
 fn subtitle(part: &ServersPart) -> String {
-    let connections = grouped(part.treatment.connections as u64);
+    let connections = grouped(part.settings.connections as u64);
     format!(
         "{connections} idle connections; anonymous memory of the server's process, \
          without the kernel's; shorter is better"

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::inner_view::InnerView;
+use super::runtime_stats::RuntimeStats;
 use crate::commands::idle::CycleReport;
 use crate::machine::Machine;
 use crate::meter::Snapshot;
@@ -24,13 +24,14 @@ pub(super) struct Document {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct ServersPart {
     pub(super) machine: Machine,
-    pub(super) treatment: Treatment,
+    #[serde(rename = "treatment")]
+    pub(super) settings: Settings,
     pub(super) rows: Vec<RowReport>,
 }
 
 /// What was done to every server alike.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
-pub(super) struct Treatment {
+pub(super) struct Settings {
     pub(super) connections: usize,
     pub(super) cycles: usize,
     pub(super) hold_seconds: f64,
@@ -83,7 +84,8 @@ pub(super) struct Cycle {
     #[serde(flatten)]
     pub(super) report: CycleReport,
     /// What the server said of itself while they stayed.
-    pub(super) inner_view: Option<InnerView>,
+    #[serde(rename = "inner_view")]
+    pub(super) runtime_stats: Option<RuntimeStats>,
 }
 
 /// tidegate with more and more connections.
@@ -91,7 +93,8 @@ pub(super) struct Cycle {
 pub(super) struct SweepPart {
     pub(super) machine: Machine,
     /// Its count of connections is the largest.
-    pub(super) treatment: Treatment,
+    #[serde(rename = "treatment")]
+    pub(super) settings: Settings,
     pub(super) server: String,
     /// In ascending order of connections.
     pub(super) points: Vec<Figures>,

@@ -7,16 +7,16 @@
 
 mod bar_chart;
 mod canvas;
+mod cost_growth;
 mod document;
 mod http_fetch;
-mod inner_view;
 mod line_chart;
-mod measure;
 mod process_log;
 mod report;
+mod runner;
+mod runtime_stats;
 mod scale;
 mod store;
-mod sweep;
 mod thread_limit;
 
 use std::num::NonZeroUsize;
@@ -32,10 +32,12 @@ use super::{CommandError, Verdict};
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::output::{Output, note};
-use crate::servers::{Installation, InstallationArguments, Launch, Ports, ROWS, Row, TIDEGATE};
+use crate::servers::{
+    Installation, InstallationArguments, Launch, Ports, SERVERS, ServerSpec, TIDEGATE,
+};
 use crate::units::parse_seconds;
-use document::{Document, Outcome, RowReport, ServersPart, SweepPart, Treatment};
-use measure::Bench;
+use document::{Document, Outcome, RowReport, ServersPart, Settings, SweepPart};
+use runner::Runner;
 use scale::ScalePlan;
 pub(crate) use scale::{WorkerArguments, run_worker};
 use store::{Store, documentation};
@@ -145,7 +147,7 @@ impl Study<'_> {
     fn measure(&self, interrupt: &Interrupt) -> Result<Document, CommandError> {
         let Self { arguments, .. } = self;
         let logs = TempDir::new()?;
-        let mut bench = Bench {
+        let mut runner = Runner {
             ports: Ports::new()?,
             logs: logs.path(),
             interrupt,
@@ -155,18 +157,18 @@ impl Study<'_> {
         };
         let mut document = Document::default();
         if let Some(largest) = arguments.sweep.iter().max() {
-            document.sweep = Some(self.sweep(&mut bench, *largest)?);
+            document.sweep = Some(self.sweep(&mut runner, *largest)?);
         }
         if let Some(connections) = arguments.scale {
-            document.scale = Some(self.scale(&mut bench, connections)?);
+            document.scale = Some(self.scale(&mut runner, connections)?);
         }
         if document.sweep.is_none() && document.scale.is_none() {
-            document.servers = Some(self.servers(&mut bench)?);
+            document.servers = Some(self.servers(&mut runner)?);
         }
         Ok(document)
     }
 
-    fn servers(&self, bench: &mut Bench<'_>) -> Result<ServersPart, CommandError> {
+    fn servers(&self, runner: &mut Runner<'_>) -> Result<ServersPart, CommandError> {
         let plan = self.plan(self.arguments.connections, CYCLES);
         require_files("--connections", plan.connections)?;
         let machine = Machine::read();
@@ -174,12 +176,13 @@ impl Study<'_> {
             note("this is a debug build: good for a try, not for figures");
         }
         let names = &self.arguments.rows;
-        let wanted = |row: &&Row| names.is_empty() || names.iter().any(|name| *name == row.name);
-        let rows: Vec<&Row> = ROWS.iter().filter(wanted).collect();
+        let wanted =
+            |row: &&ServerSpec| names.is_empty() || names.iter().any(|name| *name == row.name);
+        let rows: Vec<&ServerSpec> = SERVERS.iter().filter(wanted).collect();
         let mut reports = Vec::new();
         for (number, row) in (1..).zip(&rows) {
             let outcome = match row.prepare(&self.installation) {
-                Ok(launch) => bench.measure(row, &launch, &plan)?,
+                Ok(launch) => runner.measure(row, &launch, &plan)?,
                 Err(reason) => Outcome::Skipped { reason },
             };
             note(format_args!("[{number}/{}] {}: {outcome}", rows.len(), row.name));
@@ -190,12 +193,12 @@ impl Study<'_> {
                 outcome,
             });
         }
-        Ok(ServersPart { machine, treatment: treatment(&plan), rows: reports })
+        Ok(ServersPart { machine, settings: settings(&plan), rows: reports })
     }
 
     fn sweep(
         &self,
-        bench: &mut Bench<'_>,
+        runner: &mut Runner<'_>,
         largest: NonZeroUsize,
     ) -> Result<SweepPart, CommandError> {
         require_files("--sweep", largest)?;
@@ -206,7 +209,7 @@ impl Study<'_> {
         counts.dedup();
         let mut points = Vec::new();
         for (number, connections) in (1..).zip(&counts) {
-            let outcome = bench.measure(row, &launch, &self.plan(*connections, 1))?;
+            let outcome = runner.measure(row, &launch, &self.plan(*connections, 1))?;
             note(format_args!("[{number}/{}] {connections} connections: {outcome}", counts.len()));
             match outcome {
                 Outcome::Measured(figures) => points.push(*figures),
@@ -215,13 +218,13 @@ impl Study<'_> {
                 }
             }
         }
-        let treatment = treatment(&self.plan(largest, 1));
-        Ok(SweepPart { machine, treatment, server: row.server.to_owned(), points })
+        let settings = settings(&self.plan(largest, 1));
+        Ok(SweepPart { machine, settings, server: row.server.to_owned(), points })
     }
 
     fn scale(
         &self,
-        bench: &mut Bench<'_>,
+        runner: &mut Runner<'_>,
         connections: NonZeroUsize,
     ) -> Result<document::ScalePart, CommandError> {
         if connections.get() > SCALE_MAX {
@@ -231,14 +234,14 @@ impl Study<'_> {
         let (_, launch) = self.tidegate()?;
         let StudyArguments { hold, in_flight, quiet, seed, .. } = *self.arguments;
         let plan = ScalePlan { connections, hold, in_flight, quiet, seed };
-        let part = scale::measure(bench, &launch, &self.installation.loadtest, &plan)?;
+        let part = scale::measure(runner, &launch, &self.installation.loadtest, &plan)?;
         note(format_args!("{part}"));
         Ok(part)
     }
 
     /// The row of tidegate, which a sweep and a scale cannot do without.
-    fn tidegate(&self) -> Result<(&'static Row, Launch), CommandError> {
-        let row = Row::find(TIDEGATE)
+    fn tidegate(&self) -> Result<(&'static ServerSpec, Launch), CommandError> {
+        let row = ServerSpec::find(TIDEGATE)
             .ok_or_else(|| CommandError::Usage("there is no row of tidegate".to_owned()))?;
         let launch = row.prepare(&self.installation).map_err(CommandError::Usage)?;
         Ok((row, launch))
@@ -260,8 +263,8 @@ impl Study<'_> {
     }
 }
 
-fn treatment(plan: &Plan) -> Treatment {
-    Treatment {
+fn settings(plan: &Plan) -> Settings {
+    Settings {
         connections: plan.connections.get(),
         cycles: plan.cycles.get(),
         hold_seconds: plan.hold.as_secs_f64(),
@@ -273,7 +276,7 @@ fn treatment(plan: &Plan) -> Treatment {
 }
 
 fn row_names() -> PossibleValuesParser {
-    PossibleValuesParser::new(ROWS.iter().map(|row| row.name))
+    PossibleValuesParser::new(SERVERS.iter().map(|row| row.name))
 }
 
 /// The second time shows whether anything grows.

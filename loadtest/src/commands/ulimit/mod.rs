@@ -12,10 +12,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::options::{MessageArguments, SessionArguments};
-use super::session::{Needs, SERVE, Session, TURN_MAX};
+use super::session::{Requirements, SERVE, Session, TURN_MAX};
 use super::{CommandError, Verdict};
+use crate::clients::NextTurn;
 use crate::clock;
-use crate::fleet::Steer;
 use crate::interrupt::Interrupt;
 use crate::message::Pattern;
 use crate::target::PathArguments;
@@ -57,57 +57,57 @@ pub(crate) fn run(
         let reason = "--hold must be shorter than --timeout, when those who wait give up";
         return Err(CommandError::Usage(reason.to_owned()));
     }
-    let needs = Needs {
+    let requirements = Requirements {
         path: &arguments.path.path,
         // Newcomers come while the others are still there.
         connections: arguments.clients.get().saturating_mul(2),
         descriptors: Some(arguments.descriptors),
         has_turnover: true,
     };
-    let mut session = Session::prepare(&arguments.session, needs, interrupt)?;
+    let mut session = Session::prepare(&arguments.session, requirements, interrupt)?;
     let report = study(arguments, &mut session)?;
     session.report(&report, report.has_failures())
 }
 
 fn study(arguments: &UlimitArguments, session: &mut Session) -> Result<UlimitReport, CommandError> {
     let message = arguments.message;
-    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed);
+    let pattern = Pattern::new(message.payload_kind(), message.bytes, arguments.session.seed);
     let mut workload = UlimitWorkload::new(pattern);
     let timeout = arguments.session.timeout;
 
-    come(arguments.clients.get(), session, &mut workload)?;
+    connect_clients(arguments.clients.get(), session, &mut workload)?;
     // Whoever can be answered at once has been by now; the rest is pressure.
     session.run_for("arriving", ARRIVAL, &mut workload, |_, _| SERVE)?;
-    let before = session.mark();
+    let before = session.cpu_sample();
     session.run_for("under pressure", arguments.hold, &mut workload, |_, _| SERVE)?;
-    let after = session.mark();
+    let after = session.cpu_sample();
     let pressure = Pressure {
         arrived: workload.counts(),
-        left_waiting: workload.waiting(session.fleet.driver()),
+        left_waiting: workload.waiting(session.clients.driver()),
         cpu: after.since(&before, "client", 0),
     };
 
     workload.enter(Stage::Echo);
-    workload.echo_all(session.fleet.driver());
+    workload.echo_all(session.clients.driver());
     until("echoing", timeout, session, &mut workload, UlimitWorkload::has_echoed_all)?;
     workload.require_echoes();
 
     let leaving = pressure.arrived.served.div_ceil(2);
     workload.enter(Stage::Leave);
-    workload.close_some(leaving, session.fleet.driver());
+    workload.close_some(leaving, session.clients.driver());
     until("leaving", timeout, session, &mut workload, |workload| workload.left() >= leaving)?;
 
     workload.enter(Stage::Return);
     // Not all places: a server may keep some distance from its limit once it has met it.
-    let newcomers = leaving.div_ceil(2);
-    bring(newcomers, timeout, session, &mut workload)?;
-    workload.require_newcomers(newcomers);
+    let new_clients = leaving.div_ceil(2);
+    connect_new_clients(new_clients, timeout, session, &mut workload)?;
+    workload.require_new_clients(new_clients);
     session.close(&mut workload)?;
-    Ok(UlimitReport::new(arguments, pressure, newcomers, &workload))
+    Ok(UlimitReport::new(arguments, pressure, new_clients, &workload))
 }
 
 /// Lets the clients come, some at a time, without waiting for answers.
-fn come(
+fn connect_clients(
     clients: usize,
     session: &mut Session,
     workload: &mut UlimitWorkload,
@@ -117,14 +117,14 @@ fn come(
     session.drive(workload, |driver, workload| {
         step.reach(begun);
         if begun == clients {
-            return Steer::Done;
+            return NextTurn::Done;
         }
         let batch = BATCH.min(clients - begun);
         for _ in 0..batch {
             driver.connect_to(None, workload);
         }
         begun += batch;
-        Steer::Wait(BATCH_INTERVAL)
+        NextTurn::Wait(BATCH_INTERVAL)
     })?;
     step.end(format_args!("clients: {begun} came"));
     Ok(())
@@ -133,28 +133,28 @@ fn come(
 /// Drives the connections until `is_over`, or until patience ends.
 fn until(
     name: &str,
-    patience: Duration,
+    time_max: Duration,
     session: &mut Session,
     workload: &mut UlimitWorkload,
     is_over: impl Fn(&UlimitWorkload) -> bool,
 ) -> Result<(), CommandError> {
-    session.run_for(name, patience, workload, |_, workload| {
-        if is_over(workload) { Steer::Done } else { Steer::Wait(TURN_MAX) }
+    session.run_for(name, time_max, workload, |_, workload| {
+        if is_over(workload) { NextTurn::Done } else { NextTurn::Wait(TURN_MAX) }
     })
 }
 
 /// Newcomers try until so many clients have got in; those who waited may be among them.
-fn bring(
-    newcomers: usize,
-    patience: Duration,
+fn connect_new_clients(
+    new_clients: usize,
+    time_max: Duration,
     session: &mut Session,
     workload: &mut UlimitWorkload,
 ) -> Result<(), CommandError> {
     let mut next_attempt = clock::now();
-    session.run_for("newcomers", patience, workload, |driver, workload| {
-        let missing = newcomers.saturating_sub(workload.returned());
+    session.run_for("new clients", time_max, workload, |driver, workload| {
+        let missing = new_clients.saturating_sub(workload.returned());
         if missing == 0 {
-            return Steer::Done;
+            return NextTurn::Done;
         }
         let now = clock::now();
         if next_attempt <= now {
@@ -164,7 +164,7 @@ fn bring(
                 driver.connect_to(None, workload);
             }
         }
-        Steer::Wait(next_attempt.saturating_duration_since(now))
+        NextTurn::Wait(next_attempt.saturating_duration_since(now))
     })
 }
 

@@ -25,9 +25,9 @@ pub(super) struct UlimitReport {
     pressure: CpuUse,
     echoed_under_pressure: usize,
     clients_that_left: usize,
-    newcomers: usize,
+    new_clients: usize,
     /// Newcomers, or clients that had waited, served after others had left.
-    newcomers_served: usize,
+    new_clients_served: usize,
     failures: Tally,
 }
 
@@ -43,7 +43,7 @@ impl UlimitReport {
     pub(super) fn new(
         arguments: &UlimitArguments,
         pressure: Pressure,
-        newcomers: usize,
+        new_clients: usize,
         workload: &UlimitWorkload,
     ) -> Self {
         let Pressure { arrived, left_waiting, cpu } = pressure;
@@ -58,8 +58,8 @@ impl UlimitReport {
             pressure: cpu,
             echoed_under_pressure: workload.echoed(),
             clients_that_left: workload.left(),
-            newcomers,
-            newcomers_served: workload.returned(),
+            new_clients,
+            new_clients_served: workload.returned(),
             failures: workload.tally().clone(),
         }
     }
@@ -91,12 +91,13 @@ impl fmt::Display for UlimitReport {
         for line in self.pressure.to_string().lines() {
             writeln!(f, "  {line}")?;
         }
-        let Self { echoed_under_pressure, clients_that_left, newcomers, newcomers_served, .. } =
-            self;
+        let Self {
+            echoed_under_pressure, clients_that_left, new_clients, new_clients_served, ..
+        } = self;
         writeln!(f, "{echoed_under_pressure} of those served echoed a message meanwhile")?;
         writeln!(
             f,
-            "after {clients_that_left} had left, {newcomers_served} of {newcomers} newcomers were \
+            "after {clients_that_left} had left, {new_clients_served} of {new_clients} new clients were \
              served"
         )?;
         writeln!(f, "{}", self.failures)

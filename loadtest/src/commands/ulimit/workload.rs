@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use crate::client::{Event, Failure, HandshakeError};
-use crate::driver::{Driver, Peer, Workload};
-use crate::message::{Pattern, Stamp};
+use crate::driver::{ConnHandle, Driver, Workload};
+use crate::message::{MessageId, Pattern};
 use crate::tally::Tally;
 
 /// What became of the clients that came.
@@ -74,7 +74,9 @@ impl UlimitWorkload {
         for key in driver.keys() {
             if self.served.contains(&key.serial()) {
                 self.asked += 1;
-                driver.with(key, |peer| peer.message(&self.pattern, stamp(peer.serial())));
+                driver.with(key, |connection| {
+                    connection.send_message(&self.pattern, id(connection.serial()))
+                });
             }
         }
     }
@@ -84,7 +86,7 @@ impl UlimitWorkload {
         let keys = driver.keys().into_iter().filter(|key| self.served.contains(&key.serial()));
         for key in keys.take(leaving).collect::<Vec<_>>() {
             self.leaving.insert(key.serial());
-            driver.with(key, |peer| peer.close());
+            driver.with(key, |connection| connection.close());
         }
     }
 
@@ -97,13 +99,13 @@ impl UlimitWorkload {
     }
 
     /// So many must have got in after others had left.
-    pub(super) fn require_newcomers(&mut self, newcomers: usize) {
+    pub(super) fn require_new_clients(&mut self, new_clients: usize) {
         if self.counts.served == 0 {
             self.tally.record(|| "nobody was served".to_owned());
         }
         let returned = self.returned;
-        if returned < newcomers {
-            let reason = || format!("only {returned} of {newcomers} newcomers were served");
+        if returned < new_clients {
+            let reason = || format!("only {returned} of {new_clients} new clients were served");
             self.tally.record(reason);
         }
     }
@@ -157,20 +159,24 @@ impl UlimitWorkload {
 }
 
 impl Workload for UlimitWorkload {
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
         match event {
             Event::Opened => {
-                self.served.insert(peer.serial());
+                self.served.insert(connection.serial());
                 match self.stage {
                     Stage::Arrive => self.counts.served += 1,
                     Stage::Echo => {}
                     Stage::Leave | Stage::Return => self.returned += 1,
                 }
             }
-            Event::Data(piece) => {
+            Event::Data(chunk) => {
                 let mismatch = |mismatch| Failure::WrongMessage { sequence: 0, mismatch };
-                self.pattern.expected(stamp(peer.serial())).verify(&piece).map_err(mismatch)?;
-                self.echoed += usize::from(piece.is_end);
+                self.pattern.expected(id(connection.serial())).verify(&chunk).map_err(mismatch)?;
+                self.echoed += usize::from(chunk.is_end);
             }
             Event::Ping | Event::Pong { .. } => {}
         }
@@ -193,6 +199,6 @@ impl Workload for UlimitWorkload {
     }
 }
 
-fn stamp(serial: u64) -> Stamp {
-    Stamp::of(serial, 0)
+fn id(serial: u64) -> MessageId {
+    MessageId::new(serial, 0)
 }

@@ -1,11 +1,11 @@
-//! One line about a contest's last round, while the rest is still to come.
+//! One line about a comparison's last round, while the rest is still to come.
 
-use super::super::document::ContestReport;
+use super::super::document::ComparisonResult;
 
-impl ContestReport {
+impl ComparisonResult {
     /// What was measured in this round.
     pub(in super::super) fn line(&self, round: usize) -> String {
-        let shown = |report: &super::super::document::ContenderReport| {
+        let shown = |report: &super::super::document::CaseResult| {
             let sample = report.samples.last().filter(|sample| sample.round == round);
             let cpu = match sample.and_then(|sample| sample.server_cpu_us_per_unit) {
                 Some(micros) => format!("{micros:.2}"),
@@ -16,8 +16,8 @@ impl ContestReport {
             };
             format!("{} {cpu}", report.name)
         };
-        let contenders: Vec<_> = self.contenders.iter().map(shown).collect();
+        let cases: Vec<_> = self.cases.iter().map(shown).collect();
         let title = if self.is_pair { format!(" {}", self.title) } else { String::new() };
-        format!("{}{title}: {} µs per {}", self.scenario, contenders.join(", "), self.unit)
+        format!("{}{title}: {} µs per {}", self.scenario, cases.join(", "), self.unit)
     }
 }

@@ -14,10 +14,10 @@ use super::document::Document;
 impl Display for Document {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         method::write(f, self)?;
-        for contests in self.contests.chunk_by(|one, next| one.heading == next.heading) {
-            match contests {
-                [contest] if !contest.is_pair => servers::write(f, contest)?,
-                _ => pairs::write(f, contests)?,
+        for comparisons in self.comparisons.chunk_by(|one, next| one.heading == next.heading) {
+            match comparisons {
+                [comparison] if !comparison.is_pair => servers::write(f, comparison)?,
+                _ => pairs::write(f, comparisons)?,
             }
         }
         losses::write(f, self)?;
@@ -47,10 +47,10 @@ mod tests {
         let text = include_str!("../golden/compare.json");
         let document: Document = serde_json::from_str(text).unwrap();
         let mut both = document.clone();
-        both.contests.reverse();
-        both.contests.truncate(1);
+        both.comparisons.reverse();
+        both.comparisons.truncate(1);
         both.replace(document.clone());
-        assert_eq!(both.contests.len(), document.contests.len());
+        assert_eq!(both.comparisons.len(), document.comparisons.len());
         assert_eq!(both.servers.len(), document.servers.len());
         let mut again = document.clone();
         again.replace(document.clone());

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Formatter};
 
-use super::super::document::{Document, Outcome, ServersPart, Treatment};
+use super::super::document::{Document, Outcome, ServersPart, Settings};
 use crate::machine::Machine;
 use crate::table::{NONE, Table, grouped};
 use crate::units::shown_bytes;
@@ -10,7 +10,7 @@ use crate::units::shown_bytes;
 pub(super) fn write(f: &mut Formatter<'_>, document: &Document, first: &Machine) -> fmt::Result {
     if let Some(part) = &document.servers {
         writeln!(f, "\n## How it was measured\n")?;
-        write_treatment(f, &part.treatment)?;
+        write_settings(f, &part.settings)?;
         writeln!(f, "\n{READING}\n\n## Versions\n")?;
         write_versions(f, part)?;
     }
@@ -34,9 +34,9 @@ pub(super) fn write_occasion(
     }
 }
 
-fn write_treatment(f: &mut Formatter<'_>, treatment: &Treatment) -> fmt::Result {
-    let Treatment { connections, cycles, hold_seconds, warm_up_connections, .. } = treatment;
-    let Treatment { in_flight, quiet_seconds, seed, .. } = treatment;
+fn write_settings(f: &mut Formatter<'_>, settings: &Settings) -> fmt::Result {
+    let Settings { connections, cycles, hold_seconds, warm_up_connections, .. } = settings;
+    let Settings { in_flight, quiet_seconds, seed, .. } = settings;
     writeln!(
         f,
         "Every server gets the same: it is started alone, as a release build with its library's \

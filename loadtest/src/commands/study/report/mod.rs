@@ -1,7 +1,7 @@
 //! The report: made from the raw figures alone, so that it can be made again.
 
-mod line;
 mod method;
+mod progress;
 mod published;
 mod scale;
 mod servers;

@@ -52,9 +52,12 @@ pub(super) fn write(f: &mut Formatter<'_>, part: &ServersPart) -> fmt::Result {
             continue;
         };
         is_empty = false;
-        let first = figures.first_cycle().and_then(|cycle| cycle.inner_view);
-        let collected =
-            figures.cycles.iter().rev().find_map(|cycle| cycle.inner_view?.heap_after_collection);
+        let first = figures.first_cycle().and_then(|cycle| cycle.runtime_stats);
+        let collected = figures
+            .cycles
+            .iter()
+            .rev()
+            .find_map(|cycle| cycle.runtime_stats?.heap_after_collection);
         table.row(&[
             published.server.to_owned(),
             published.heap.to_owned(),

@@ -9,7 +9,7 @@ use crate::table::{NONE, Table, bytes, count, grouped, rate};
 use crate::units::shown_bytes;
 
 pub(super) fn write(f: &mut Formatter<'_>, part: &ServersPart) -> fmt::Result {
-    let connections = grouped(part.treatment.connections as u64);
+    let connections = grouped(part.settings.connections as u64);
     writeln!(f, "\n## {connections} idle connections\n")?;
     if part.machine.is_debug_build() {
         writeln!(f, "**Measured with a debug build: these figures are good for nothing.**\n")?;
@@ -49,7 +49,7 @@ fn memory_table(part: &ServersPart) -> String {
             bytes(cycle.and_then(|cycle| pick(cycle.report.per_connection.as_ref()?)))
         };
         let held = cycle.and_then(|cycle| cycle.report.held.server);
-        let heap = cycle.and_then(|cycle| cycle.inner_view?.heap);
+        let heap = cycle.and_then(|cycle| cycle.runtime_stats?.heap);
         table.row(&[
             format!("{}{}", row.server, mark(figures)),
             row.design.clone(),
@@ -85,7 +85,7 @@ fn work_table(part: &ServersPart) -> String {
         let report = cycle.map(|cycle| &cycle.report);
         let held = report.and_then(|report| report.held.server);
         let tasks = cycle.and_then(|cycle| {
-            let view = cycle.inner_view?;
+            let view = cycle.runtime_stats?;
             view.goroutines.or(view.tasks)
         });
         let left = |index: usize| {

@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Formatter};
 
+use super::super::cost_growth::CHANCE_BYTES;
 use super::super::document::SweepPart;
 use super::super::store::{IMAGES, LINE_CHART};
-use super::super::sweep::CHANCE_BYTES;
 use super::method::write_occasion;
 use crate::machine::Machine;
 use crate::table::{NONE, Table, bytes, grouped, rate};

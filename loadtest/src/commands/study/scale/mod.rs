@@ -4,8 +4,8 @@
 //! listens on the same port, and the kernel spreads the connections by the hash of their addresses:
 //! evenly, but not exactly, so each process needs room to spare.
 
-mod clients;
-mod servers;
+mod client_processes;
+mod server_processes;
 mod worker;
 
 use std::net::SocketAddr;
@@ -14,19 +14,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::document::{ScalePart, ScaledServer};
-use super::measure::{Bench, PATH};
+use super::runner::{PATH, Runner};
+use crate::clients::{Clients, Pace};
 use crate::clock;
 use crate::commands::CommandError;
 use crate::commands::idle::{Check, IdleWorkload};
-use crate::fleet::{Fleet, Pace};
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::proc_stats::{self, KernelStats, ProcessStats};
 use crate::servers::Launch;
 use crate::target::Target;
-use clients::Clients;
-use servers::Servers;
-use worker::Order;
+use client_processes::ClientProcesses;
+use server_processes::ServerProcesses;
+use worker::WorkerCommand;
 pub(crate) use worker::{WorkerArguments, run as run_worker};
 
 /// What is to be done.
@@ -41,7 +41,7 @@ pub(super) struct ScalePlan {
 
 /// Measures tidegate in as many processes as it takes.
 pub(super) fn measure(
-    bench: &mut Bench<'_>,
+    runner: &mut Runner<'_>,
     launch: &Launch,
     client_program: &Path,
     plan: &ScalePlan,
@@ -49,21 +49,22 @@ pub(super) fn measure(
     let machine = Machine::read();
     let files_max = usize::try_from(machine.open_files_max).unwrap_or(usize::MAX);
     let (server_count, client_count) = processes(plan.connections.get(), files_max);
-    let address = bench.ports.next()?;
-    let mut servers = Servers::start(bench, launch, address, server_count)?;
-    warm_up(bench, address, server_count * WARM_UP_PER_SERVER, plan.seed)?;
-    let before = Moment::settled(&mut servers, plan.quiet)?;
+    let address = runner.ports.next()?;
+    let mut servers = ServerProcesses::start(runner, launch, address, server_count)?;
+    warm_up(runner, address, server_count * WARM_UP_PER_SERVER, plan.seed)?;
+    let before = ScaleSnapshot::stable(&mut servers, plan.quiet)?;
 
-    let shares = shares(bench, plan, address, client_count);
-    let mut clients = Clients::start(client_program, &shares, bench.logs, bench.interrupt)?;
-    let opening = open(bench, &mut clients, plan.connections, &before.kernel)?;
-    pause(plan.hold, bench.interrupt)?;
-    let held = Moment::now(&mut servers)?;
-    let step = bench.output.of_part(PART).begin("checking and closing", 0);
-    clients.order(Order::Check, || {})?;
-    let achievement = clients.order(Order::Close, || {})?;
+    let shares = shares(runner, plan, address, client_count);
+    let mut clients =
+        ClientProcesses::start(client_program, &shares, runner.logs, runner.interrupt)?;
+    let opening = open(runner, &mut clients, plan.connections, &before.kernel)?;
+    pause(plan.hold, runner.interrupt)?;
+    let held = ScaleSnapshot::now(&mut servers)?;
+    let step = runner.output.of_part(PART).begin("checking and closing", 0);
+    clients.execute(WorkerCommand::Check, || {})?;
+    let progress = clients.execute(WorkerCommand::Close, || {})?;
     drop(step);
-    let left = Moment::settled(&mut servers, plan.quiet)?;
+    let left = ScaleSnapshot::stable(&mut servers, plan.quiet)?;
 
     Ok(ScalePart {
         machine,
@@ -72,9 +73,9 @@ pub(super) fn measure(
         client_processes: client_count,
         opening_seconds: opening.as_secs_f64(),
         hold_seconds: plan.hold.as_secs_f64(),
-        connections_opened: achievement.opened,
-        echoes_verified: achievement.echoes,
-        connections_closed: achievement.closed,
+        connections_opened: progress.opened,
+        echoes_verified: progress.echoes,
+        connections_closed: progress.closed,
         servers: (0..server_count)
             .map(|server| ScaledServer {
                 connections: held.files[server].saturating_sub(before.files[server]),
@@ -85,29 +86,29 @@ pub(super) fn measure(
             .collect(),
         kernel_baseline: before.kernel,
         kernel_held: held.kernel,
-        failures: achievement.failures,
+        failures: progress.failures,
     })
 }
 
 /// Everything at one moment; a figure for each server.
 #[derive(Debug)]
-struct Moment {
+struct ScaleSnapshot {
     stats: Vec<ProcessStats>,
     files: Vec<usize>,
     kernel: KernelStats,
 }
 
-impl Moment {
-    fn now(servers: &mut Servers) -> Result<Self, CommandError> {
+impl ScaleSnapshot {
+    fn now(servers: &mut ServerProcesses) -> Result<Self, CommandError> {
         Self::with(servers.stats()?, servers)
     }
 
     /// Once the servers' memory stands still.
-    fn settled(servers: &mut Servers, quiet: Duration) -> Result<Self, CommandError> {
-        Self::with(servers.settle(quiet)?, servers)
+    fn stable(servers: &mut ServerProcesses, quiet: Duration) -> Result<Self, CommandError> {
+        Self::with(servers.wait_until_stable(quiet)?, servers)
     }
 
-    fn with(stats: Vec<ProcessStats>, servers: &mut Servers) -> Result<Self, CommandError> {
+    fn with(stats: Vec<ProcessStats>, servers: &mut ServerProcesses) -> Result<Self, CommandError> {
         Ok(Self { stats, files: servers.open_files()?, kernel: proc_stats::read_kernel()? })
     }
 }
@@ -122,17 +123,17 @@ fn processes(connections: usize, files_max: usize) -> (usize, usize) {
 
 /// Lets connections come, echo and leave: enough for every loop of every server to see some.
 fn warm_up(
-    bench: &Bench<'_>,
+    runner: &Runner<'_>,
     address: SocketAddr,
     connections: usize,
     seed: u64,
 ) -> Result<(), CommandError> {
     let target = Target::at(address, PATH);
-    let mut fleet = Fleet::new(bench.driver_options(target, seed)?, bench.interrupt.clone())?;
+    let mut clients = Clients::new(runner.driver_options(target, seed)?, runner.interrupt.clone())?;
     let mut workload = IdleWorkload::new(seed, Check::Echo);
     let one_by_one = Pace { in_flight_max: NonZeroUsize::MIN, connects_per_second: None };
-    let step = bench.output.of_part(PART).begin("warming up", connections);
-    fleet.open(connections, one_by_one, &step, &mut workload)?;
+    let step = runner.output.of_part(PART).begin("warming up", connections);
+    clients.open(connections, one_by_one, &step, &mut workload)?;
     match workload.tally().first_reason() {
         None => Ok(()),
         Some(reason) => Err(CommandError::Server(format!("is of no use: {reason}"))),
@@ -140,7 +141,7 @@ fn warm_up(
 }
 
 fn shares(
-    bench: &Bench<'_>,
+    runner: &Runner<'_>,
     plan: &ScalePlan,
     address: SocketAddr,
     clients: usize,
@@ -153,7 +154,7 @@ fn shares(
             process,
             connections_per_process: largest,
             in_flight: plan.in_flight,
-            answer_seconds_max: bench.answer_max.as_secs(),
+            answer_seconds_max: runner.answer_max.as_secs(),
             seed: plan.seed,
         })
         .collect()
@@ -161,14 +162,14 @@ fn shares(
 
 /// Lets all clients open their connections; returns how long that took.
 fn open(
-    bench: &Bench<'_>,
-    clients: &mut Clients,
+    runner: &Runner<'_>,
+    clients: &mut ClientProcesses,
     connections: NonZeroUsize,
     before: &KernelStats,
 ) -> Result<Duration, CommandError> {
-    let step = bench.output.of_part(PART).begin("opening", connections.get());
+    let step = runner.output.of_part(PART).begin("opening", connections.get());
     let began = clock::now();
-    clients.order(Order::Open, || {
+    clients.execute(WorkerCommand::Open, || {
         if let Ok(kernel) = proc_stats::read_kernel() {
             // Both ends are on this machine.
             let sockets = kernel.sockets_used.saturating_sub(before.sockets_used) / 2;

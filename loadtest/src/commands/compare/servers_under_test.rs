@@ -7,13 +7,13 @@ use std::str::FromStr;
 use super::document::{ServerFacts, Skipped};
 use crate::commands::CommandError;
 use crate::server_process::shell;
-use crate::servers::{DeflateSupport, Installation, Launch, ROWS, Row, TIDEGATE};
+use crate::servers::{DeflateSupport, Installation, Launch, SERVERS, ServerSpec, TIDEGATE};
 
 /// A value of `--server`.
 #[derive(Clone, Debug)]
 pub(super) enum ServerChoice {
-    Known(&'static Row),
-    Further { name: String, command: String },
+    Catalogued(&'static ServerSpec),
+    Custom { name: String, command: String },
 }
 
 impl FromStr for ServerChoice {
@@ -21,13 +21,13 @@ impl FromStr for ServerChoice {
 
     fn from_str(choice: &str) -> Result<Self, String> {
         if let Some((name, command)) = choice.split_once('=') {
-            if name.is_empty() || Row::find(name).is_some() {
+            if name.is_empty() || ServerSpec::find(name).is_some() {
                 return Err("a further server needs a name of its own".to_owned());
             }
-            return Ok(Self::Further { name: name.to_owned(), command: command.to_owned() });
+            return Ok(Self::Custom { name: name.to_owned(), command: command.to_owned() });
         }
-        Row::find(choice).map(Self::Known).ok_or_else(|| {
-            let names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
+        ServerSpec::find(choice).map(Self::Catalogued).ok_or_else(|| {
+            let names: Vec<_> = SERVERS.iter().map(|spec| spec.name).collect();
             format!("must be NAME=COMMAND or one of {}", names.join(", "))
         })
     }
@@ -51,7 +51,7 @@ impl FromStr for About {
 
 /// A server that can be started.
 #[derive(Clone, Debug)]
-pub(super) struct Entrant {
+pub(super) struct ServerUnderTest {
     pub(super) name: String,
     about: String,
     design: String,
@@ -70,15 +70,15 @@ enum Start {
     Shell(String),
 }
 
-impl Entrant {
-    fn known(row: &Row, launch: Launch) -> Self {
+impl ServerUnderTest {
+    fn known(spec: &ServerSpec, launch: Launch) -> Self {
         Self {
-            name: row.name.to_owned(),
+            name: spec.name.to_owned(),
             about: launch.version.clone(),
-            design: row.design.to_owned(),
-            has_broadcast: row.has_broadcast(),
-            bytes_at_once_max: row.bytes_at_once_max(),
-            deflate: row.deflate_support(),
+            design: spec.design.to_owned(),
+            has_broadcast: spec.has_broadcast(),
+            bytes_at_once_max: spec.bytes_at_once_max(),
+            deflate: spec.deflate_support(),
             is_deflating: false,
             start: Start::Launch(launch),
         }
@@ -86,16 +86,16 @@ impl Entrant {
 
     /// Of what it can do nothing is known: it will show. Only that it compresses it has to say, by
     /// a command that asks whether it is to.
-    fn further(name: &str, command: &str, abouts: &[About]) -> Self {
-        let about = abouts.iter().rev().find(|about| about.name == name);
+    fn custom(name: &str, command: &str, descriptions: &[About]) -> Self {
+        let about = descriptions.iter().rev().find(|about| about.name == name);
         Self {
             name: name.to_owned(),
             about: about.map_or_else(|| command.to_owned(), |about| about.text.clone()),
-            design: FURTHER.to_owned(),
+            design: CUSTOM.to_owned(),
             has_broadcast: true,
             bytes_at_once_max: usize::MAX,
-            deflate: if command.contains(DEFLATE_PLACE) {
-                DeflateSupport::OnDemand
+            deflate: if command.contains(DEFLATE_PLACEHOLDER) {
+                DeflateSupport::WithFlag
             } else {
                 DeflateSupport::None
             },
@@ -114,7 +114,7 @@ impl Entrant {
         match &self.start {
             Start::Launch(launch) => {
                 let mut command = launch.command(listen, second);
-                if self.is_deflating && self.deflate == DeflateSupport::OnDemand {
+                if self.is_deflating && self.deflate == DeflateSupport::WithFlag {
                     command.arg(DEFLATE_FLAG);
                 }
                 command
@@ -122,7 +122,8 @@ impl Entrant {
             Start::Shell(command) => {
                 let port = listen.port().to_string();
                 let deflate = if self.is_deflating { DEFLATE_FLAG } else { "" };
-                let command = command.replace("{port}", &port).replace(DEFLATE_PLACE, deflate);
+                let command =
+                    command.replace("{port}", &port).replace(DEFLATE_PLACEHOLDER, deflate);
                 // The shell makes way for the server: the child's pid is the server's.
                 let mut shell = shell(&format!("exec {command}"));
                 shell.env("PORT", port);
@@ -134,75 +135,78 @@ impl Entrant {
 
 /// All who take part.
 #[derive(Clone, Debug)]
-pub(super) struct Entrants {
+pub(super) struct ServersUnderTest {
     /// With so many loops as are asked for.
-    tidegate: Entrant,
-    pub(super) rivals: Vec<Entrant>,
+    tidegate: ServerUnderTest,
+    pub(super) others: Vec<ServerUnderTest>,
     pub(super) skipped: Vec<Skipped>,
 }
 
-impl Entrants {
+impl ServersUnderTest {
     /// Finds the programs of all that are chosen, and says of which there is none.
     pub(super) fn find(
         choices: &[ServerChoice],
-        abouts: &[About],
+        descriptions: &[About],
         installation: &Installation,
     ) -> Result<Self, CommandError> {
-        let row = Row::find(TIDEGATE)
-            .ok_or_else(|| CommandError::Usage("there is no row of tidegate".to_owned()))?;
-        let launch = row.prepare(installation).map_err(CommandError::Usage)?;
-        let mut own =
-            Self { tidegate: Entrant::known(row, launch), rivals: Vec::new(), skipped: Vec::new() };
-        let named: Vec<&str> = choices.iter().filter_map(ServerChoice::known_name).collect();
-        let is_chosen = |row: &&Row| {
-            let among = if named.is_empty() { USUAL } else { &named };
-            row.name != TIDEGATE && among.contains(&row.name)
+        let spec = ServerSpec::find(TIDEGATE)
+            .ok_or_else(|| CommandError::Usage("there is no spec of tidegate".to_owned()))?;
+        let launch = spec.prepare(installation).map_err(CommandError::Usage)?;
+        let mut own = Self {
+            tidegate: ServerUnderTest::known(spec, launch),
+            others: Vec::new(),
+            skipped: Vec::new(),
         };
-        for row in ROWS.iter().filter(is_chosen) {
-            match row.prepare(installation) {
-                Ok(launch) => own.rivals.push(Entrant::known(row, launch)),
-                Err(reason) => own.skipped.push(Skipped { name: row.name.to_owned(), reason }),
+        let named: Vec<&str> = choices.iter().filter_map(ServerChoice::known_name).collect();
+        let is_chosen = |spec: &&ServerSpec| {
+            let among = if named.is_empty() { DEFAULT_SERVERS } else { &named };
+            spec.name != TIDEGATE && among.contains(&spec.name)
+        };
+        for spec in SERVERS.iter().filter(is_chosen) {
+            match spec.prepare(installation) {
+                Ok(launch) => own.others.push(ServerUnderTest::known(spec, launch)),
+                Err(reason) => own.skipped.push(Skipped { name: spec.name.to_owned(), reason }),
             }
         }
         for choice in choices {
-            if let ServerChoice::Further { name, command } = choice {
-                own.rivals.push(Entrant::further(name, command, abouts));
+            if let ServerChoice::Custom { name, command } = choice {
+                own.others.push(ServerUnderTest::custom(name, command, descriptions));
             }
         }
         Ok(own)
     }
 
     /// tidegate with so many event loops.
-    pub(super) fn tidegate(&self, loops: usize) -> Entrant {
-        let mut entrant = self.tidegate.clone();
-        if let Start::Launch(launch) = entrant.start {
-            entrant.start = Start::Launch(launch.with(&["--loops", &loops.to_string()]));
+    pub(super) fn tidegate(&self, loops: usize) -> ServerUnderTest {
+        let mut server = self.tidegate.clone();
+        if let Start::Launch(launch) = server.start {
+            server.start = Start::Launch(launch.with(&["--loops", &loops.to_string()]));
         }
-        entrant
+        server
     }
 
     /// What the report says of each.
     pub(super) fn facts(&self) -> Vec<ServerFacts> {
-        let facts = |entrant: &Entrant| ServerFacts {
-            name: entrant.name.clone(),
-            design: entrant.design.clone(),
-            about: entrant.about.clone(),
+        let facts = |server: &ServerUnderTest| ServerFacts {
+            name: server.name.clone(),
+            design: server.design.clone(),
+            about: server.about.clone(),
         };
-        std::iter::once(&self.tidegate).chain(&self.rivals).map(facts).collect()
+        std::iter::once(&self.tidegate).chain(&self.others).map(facts).collect()
     }
 }
 
 impl ServerChoice {
     fn known_name(&self) -> Option<&'static str> {
         match self {
-            Self::Known(row) => Some(row.name),
-            Self::Further { .. } => None,
+            Self::Catalogued(spec) => Some(spec.name),
+            Self::Custom { .. } => None,
         }
     }
 }
 
 /// Those that are measured if none is named.
-const USUAL: &[&str] = &[
+const DEFAULT_SERVERS: &[&str] = &[
     "goroutine-gorilla",
     "epoll-gobwas",
     "tungstenite-threads",
@@ -212,10 +216,10 @@ const USUAL: &[&str] = &[
     "bun",
     "floor",
 ];
-const FURTHER: &str = "named on the command line";
+const CUSTOM: &str = "named on the command line";
 const DEFLATE_FLAG: &str = "--deflate";
 /// Where it goes in the command of a further server.
-const DEFLATE_PLACE: &str = "{deflate}";
+const DEFLATE_PLACEHOLDER: &str = "{deflate}";
 
 #[cfg(test)]
 mod tests {
@@ -223,15 +227,15 @@ mod tests {
 
     #[test]
     fn servers_are_known_or_come_with_a_command() {
-        assert!(matches!("bun".parse(), Ok(ServerChoice::Known(row)) if row.name == "bun"));
+        assert!(matches!("bun".parse(), Ok(ServerChoice::Catalogued(spec)) if spec.name == "bun"));
         let further = "mine=./server --port {port}".parse::<ServerChoice>().unwrap();
-        let ServerChoice::Further { name, command } = further else {
+        let ServerChoice::Custom { name, command } = further else {
             panic!("{further:?} is not a further one");
         };
-        let entrant = Entrant::further(&name, &command, &["mine=C".parse().unwrap()]);
-        assert_eq!(entrant.about, "C");
+        let server = ServerUnderTest::custom(&name, &command, &["mine=C".parse().unwrap()]);
+        assert_eq!(server.about, "C");
         let [listen, second] = ["127.0.0.1:81", "127.0.0.1:82"].map(|at| at.parse().unwrap());
-        let command = entrant.command(listen, second);
+        let command = server.command(listen, second);
         let arguments: Vec<_> = command.get_args().map(|part| part.to_str().unwrap()).collect();
         assert_eq!(arguments, ["-c", "exec ./server --port 81"]);
         for choice in ["", "unknown", "=true", "bun=true"] {
@@ -242,20 +246,20 @@ mod tests {
     #[test]
     fn those_that_can_are_told_to_compress() {
         let address = "127.0.0.1:81".parse().unwrap();
-        let arguments = |entrant: &Entrant| {
-            let command = entrant.command(address, address);
+        let arguments = |server: &ServerUnderTest| {
+            let command = server.command(address, address);
             let last = command.get_args().last().map(|part| part.to_str().unwrap().to_owned());
             last.unwrap()
         };
-        let plain = Entrant::further("mine", "./server {port}", &[]);
+        let plain = ServerUnderTest::custom("mine", "./server {port}", &[]);
         assert!(plain.deflating().is_none());
-        let both = Entrant::further("mine", "./server {port} {deflate}", &[]);
+        let both = ServerUnderTest::custom("mine", "./server {port} {deflate}", &[]);
         assert_eq!(arguments(&both), "exec ./server 81 ");
         assert_eq!(arguments(&both.deflating().unwrap()), "exec ./server 81 --deflate");
     }
 
     #[test]
     fn the_usual_ones_exist() {
-        assert!(USUAL.iter().all(|name| Row::find(name).is_some()));
+        assert!(DEFAULT_SERVERS.iter().all(|name| ServerSpec::find(name).is_some()));
     }
 }

@@ -1,34 +1,34 @@
-//! The stamp at the front of a payload: which message of which sender it is.
+//! The message id at the front of a payload: which message of which sender it is.
 
 use std::array;
 
 /// Which message this is. Both numbers count from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub(crate) struct MessageId {
     pub(crate) sender: u32,
     pub(crate) sequence: u32,
 }
 
-/// The bytes of a whole stamp.
-pub(crate) const STAMP_BYTES: usize = 16;
+/// The bytes of a whole message id.
+pub(crate) const MESSAGE_ID_BYTES: usize = 16;
 
-impl Stamp {
-    /// The stamp of a connection's message. Serial numbers count without end; that their low half
+impl MessageId {
+    /// The message id of a connection's message. Serial numbers count without end; that their low half
     /// is in use twice at a time, no machine has the ports for.
     #[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
-    pub(crate) fn of(serial: u64, sequence: u32) -> Self {
+    pub(crate) fn new(serial: u64, sequence: u32) -> Self {
         Self { sender: serial as u32, sequence }
     }
 
     /// Hex digits, good in text and binary messages alike. The lowest digit of the sequence number
-    /// comes first: of a payload too short for the stamp, it is the part that tells most.
-    pub(crate) fn encode(self) -> [u8; STAMP_BYTES] {
+    /// comes first: of a payload too short for the message id, it is the part that tells most.
+    pub(crate) fn encode(self) -> [u8; MESSAGE_ID_BYTES] {
         let value = self.value();
         array::from_fn(|digit| DIGITS[(value >> (4 * digit) & 0xF) as usize])
     }
 
     /// `None` if these are no digits.
-    pub(crate) fn parse(bytes: &[u8; STAMP_BYTES]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8; MESSAGE_ID_BYTES]) -> Option<Self> {
         let mut value = 0_u64;
         for byte in bytes.iter().rev() {
             let digit = match byte {
@@ -59,21 +59,21 @@ mod tests {
 
     #[test]
     fn stamps_are_digits_with_the_lowest_first() {
-        let stamp = Stamp { sender: 0xA, sequence: 0x12 };
-        assert_eq!(&stamp.encode(), b"21000000a0000000");
+        let id = MessageId { sender: 0xA, sequence: 0x12 };
+        assert_eq!(&id.encode(), b"21000000a0000000");
     }
 
     #[test]
     fn what_is_no_stamp_is_not_taken_for_one() {
-        assert_eq!(Stamp::parse(b"2100000000000g00"), None);
-        assert_eq!(Stamp::parse(b"2100000000000A00"), None);
+        assert_eq!(MessageId::parse(b"2100000000000g00"), None);
+        assert_eq!(MessageId::parse(b"2100000000000A00"), None);
     }
 
     proptest! {
         #[test]
         fn stamps_come_back(sender: u32, sequence: u32) {
-            let stamp = Stamp { sender, sequence };
-            prop_assert_eq!(Stamp::parse(&stamp.encode()), Some(stamp));
+            let id = MessageId { sender, sequence };
+            prop_assert_eq!(MessageId::parse(&id.encode()), Some(id));
         }
     }
 }

@@ -1,16 +1,16 @@
 //! What echo and broadcast do differently in the course of the study.
 
 use super::tracker::Tracker;
+use crate::clients::NextTurn;
 use crate::driver::{self, ConnKey, Driver, Workload};
-use crate::fleet::Steer;
 
 /// A workload that goes through the study's stages.
-pub(super) trait Stages: Workload {
+pub(super) trait SlowWorkload: Workload {
     /// All connections are open: begins.
     fn begin(&mut self, driver: &mut Driver);
 
     /// Sends what is to be sent before the next turn.
-    fn act(&mut self, driver: &mut Driver) -> Steer;
+    fn act(&mut self, driver: &mut Driver) -> NextTurn;
 
     /// The last messages were sent.
     fn finish(&mut self);

@@ -4,12 +4,12 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use super::plan::{Check, Plan};
-use super::record::{CycleReport, Record, Settled};
+use super::record::{CycleReport, Record, StableSnapshot};
 use super::workload::{IdleWorkload, Stage};
+use crate::clients::{Clients, Pace};
 use crate::clock;
 use crate::commands::CommandError;
 use crate::driver::Workload as _;
-use crate::fleet::{Fleet, Pace};
 use crate::meter::{Meter, Snapshot};
 use crate::output::Output;
 use crate::proc_stats::ProcessStats;
@@ -17,18 +17,18 @@ use crate::units::Seconds;
 
 /// A measurement under way.
 #[derive(Debug)]
-pub(crate) struct Course<'a> {
+pub(crate) struct IdleRun<'a> {
     plan: &'a Plan,
     output: Output,
     meter: Meter,
-    fleet: Fleet,
+    clients: Clients,
     workload: IdleWorkload,
 }
 
-impl<'a> Course<'a> {
-    pub(crate) fn new(plan: &'a Plan, output: Output, meter: Meter, fleet: Fleet) -> Self {
+impl<'a> IdleRun<'a> {
+    pub(crate) fn new(plan: &'a Plan, output: Output, meter: Meter, clients: Clients) -> Self {
         let workload = IdleWorkload::new(plan.seed, plan.check);
-        Self { plan, output, meter, fleet, workload }
+        Self { plan, output, meter, clients, workload }
     }
 
     /// Runs to the end. `while_held` is called with the number of each cycle after its figures
@@ -37,7 +37,7 @@ impl<'a> Course<'a> {
         let mut record = Record::default();
         self.warm_up()?;
         if self.workload.failures() == 0 {
-            let baseline = self.settle("baseline")?.snapshot;
+            let baseline = self.wait_until_stable("baseline")?.snapshot;
             record.baseline = Some(baseline);
             for cycle in 1..=self.plan.cycles.get() {
                 record.cycles.push(self.cycle(cycle, &baseline, &mut while_held)?);
@@ -57,7 +57,7 @@ impl<'a> Course<'a> {
     fn warm_up(&mut self) -> Result<(), CommandError> {
         let step = self.output.begin("warming up", self.plan.warm_up);
         let one_by_one = Pace { in_flight_max: NonZeroUsize::MIN, connects_per_second: None };
-        self.fleet.open(self.plan.warm_up, one_by_one, &step, &mut self.workload)?;
+        self.clients.open(self.plan.warm_up, one_by_one, &step, &mut self.workload)?;
         let counts = self.workload.take_counts();
         step.end(format_args!("warm-up: {} connections came, echoed and left", counts.closed));
         Ok(())
@@ -77,7 +77,7 @@ impl<'a> Course<'a> {
         while_held(cycle);
         self.check(cycle)?;
         self.close(cycle)?;
-        let left = self.settle(&format!("cycle {cycle}: after all left"))?;
+        let left = self.wait_until_stable(&format!("cycle {cycle}: after all left"))?;
         let counts = self.workload.take_counts();
         Ok(CycleReport {
             cycle,
@@ -104,7 +104,7 @@ impl<'a> Course<'a> {
         let connections = self.plan.connections.get();
         let step = self.output.begin(&format!("cycle {cycle}: opening"), connections);
         let began = clock::now();
-        self.fleet.open(connections, self.plan.pace(), &step, &mut self.workload)?;
+        self.clients.open(connections, self.plan.pace(), &step, &mut self.workload)?;
         let opening = since(began);
         let opened = self.workload.counts().opened;
         step.end(format_args!("cycle {cycle}: opened {opened} in {}", Seconds(opening)));
@@ -119,24 +119,29 @@ impl<'a> Course<'a> {
         let step = self.output.begin(&format!("cycle {cycle}: holding (s)"), seconds);
         let began = clock::now();
         while let Some(left) = hold.checked_sub(since(began)).filter(|left| !left.is_zero()) {
-            self.fleet.rest(left.min(SAMPLE_INTERVAL), &mut self.workload)?;
+            self.clients.serve_for(left.min(SAMPLE_INTERVAL), &mut self.workload)?;
             step.reach(since(began).as_secs().try_into().unwrap_or(usize::MAX));
         }
         // What has arrived by now belongs to the hold, even if it took no time.
-        self.fleet.rest(Duration::ZERO, &mut self.workload)?;
-        let connections = self.fleet.len();
+        self.clients.serve_for(Duration::ZERO, &mut self.workload)?;
+        let connections = self.clients.len();
         step.end(format_args!("cycle {cycle}: held {connections} for {}", Seconds(since(began))));
         Ok(connections)
     }
 
     fn check(&mut self, cycle: usize) -> Result<(), CommandError> {
         self.workload.enter(Stage::Check);
-        let step = self.output.begin(&format!("cycle {cycle}: checking"), self.fleet.len());
+        let step = self.output.begin(&format!("cycle {cycle}: checking"), self.clients.len());
         let Plan { in_flight, seed, check, .. } = *self.plan;
-        self.fleet.ask(in_flight, &step, &mut self.workload, |peer| match check {
-            Check::Echo => IdleWorkload::say(peer),
-            Check::Ping => IdleWorkload::ping(seed, peer),
-        })?;
+        self.clients.request_all(
+            in_flight,
+            &step,
+            &mut self.workload,
+            |connection| match check {
+                Check::Echo => IdleWorkload::say(connection),
+                Check::Ping => IdleWorkload::ping(seed, connection),
+            },
+        )?;
         let counts = self.workload.counts();
         let (answers, question) = match check {
             Check::Echo => (counts.echoes, "message"),
@@ -148,8 +153,8 @@ impl<'a> Course<'a> {
 
     fn close(&mut self, cycle: usize) -> Result<(), CommandError> {
         self.workload.enter(Stage::Close);
-        let step = self.output.begin(&format!("cycle {cycle}: closing"), self.fleet.len());
-        self.fleet.close(self.plan.in_flight, &step, &mut self.workload)?;
+        let step = self.output.begin(&format!("cycle {cycle}: closing"), self.clients.len());
+        self.clients.close(self.plan.in_flight, &step, &mut self.workload)?;
         let closed = self.workload.counts().closed;
         step.end(format_args!("cycle {cycle}: {closed} closed properly"));
         self.workload.enter(Stage::Leave);
@@ -157,7 +162,7 @@ impl<'a> Course<'a> {
     }
 
     /// Waits until the server's anonymous memory has not changed for a while, within bounds.
-    fn settle(&mut self, name: &str) -> Result<Settled, CommandError> {
+    fn wait_until_stable(&mut self, name: &str) -> Result<StableSnapshot, CommandError> {
         let step = self.output.begin(name, 0);
         let began = clock::now();
         let mut stats = self.server_stats();
@@ -166,10 +171,10 @@ impl<'a> Course<'a> {
             if since(changed) >= self.plan.quiet {
                 break true;
             }
-            if since(began) >= SETTLE_MAX {
+            if since(began) >= STABLE_WAIT_MAX {
                 break false;
             }
-            self.fleet.rest(SAMPLE_INTERVAL.min(self.plan.quiet), &mut self.workload)?;
+            self.clients.serve_for(SAMPLE_INTERVAL.min(self.plan.quiet), &mut self.workload)?;
             let sample = self.server_stats();
             if anonymous(sample) != anonymous(stats) {
                 changed = clock::now();
@@ -179,7 +184,7 @@ impl<'a> Course<'a> {
         let settling = Seconds(changed.saturating_duration_since(began));
         let state = if is_settled { "settled" } else { "still changing" };
         step.end(format_args!("{name}: memory {state} after {settling}"));
-        Ok(Settled { snapshot: self.snapshot()?, is_settled, settling })
+        Ok(StableSnapshot { snapshot: self.snapshot()?, is_settled, settling })
     }
 
     fn snapshot(&mut self) -> Result<Snapshot, CommandError> {
@@ -212,4 +217,4 @@ fn since(instant: Instant) -> Duration {
 }
 
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
-const SETTLE_MAX: Duration = Duration::from_secs(15);
+const STABLE_WAIT_MAX: Duration = Duration::from_secs(15);

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::entrants::Entrant;
+use super::servers_under_test::ServerUnderTest;
 use crate::commands::CommandError;
 use crate::commands::churn::{self, ChurnLoad};
 use crate::commands::echo::{self, EchoLoad};
 use crate::commands::fanout::{self, FanoutLoad};
 use crate::commands::figures::Figures;
 use crate::commands::rate::{self, RateLoad};
-use crate::commands::session::{Needs, Session};
+use crate::commands::session::{Requirements, Session};
 
 /// How long each measurement takes.
 #[derive(Clone, Copy, Debug)]
@@ -25,9 +25,9 @@ impl Timing {
     }
 }
 
-/// Some contenders that take turns. The first is the one that the others are compared with.
+/// Some cases that take turns. The first is the one that the others are compared with.
 #[derive(Clone, Debug)]
-pub(super) struct Contest {
+pub(super) struct Comparison {
     pub(super) scenario: &'static str,
     /// Contests of two that belong into one table have the same heading.
     pub(super) heading: String,
@@ -35,14 +35,14 @@ pub(super) struct Contest {
     pub(super) title: String,
     pub(super) unit: &'static str,
     pub(super) is_pair: bool,
-    pub(super) contenders: Vec<Contender>,
+    pub(super) cases: Vec<Case>,
 }
 
 /// A server under a load.
 #[derive(Clone, Debug)]
-pub(super) struct Contender {
+pub(super) struct Case {
     pub(super) name: String,
-    pub(super) entrant: Entrant,
+    pub(super) server: ServerUnderTest,
     pub(super) load: Load,
     /// Compression is offered, and has to be agreed.
     pub(super) is_deflated: bool,
@@ -59,24 +59,24 @@ pub(super) enum Load {
 
 /// What a load showed.
 #[derive(Clone, Debug)]
-pub(super) struct Shown {
+pub(super) struct LoadResult {
     pub(super) figures: Figures,
     /// How the connections were spread over the server's loops, if that was looked at.
     pub(super) connections_per_epoll: Vec<usize>,
 }
 
 impl Load {
-    pub(super) fn needs(&self) -> Needs<'_> {
+    pub(super) fn requirements(&self) -> Requirements<'_> {
         match self {
-            Self::Churn(load) => load.needs(),
-            Self::Echo(load) => load.needs(),
-            Self::Fanout(load) => load.needs(),
-            Self::Rate(load) => load.needs(),
+            Self::Churn(load) => load.requirements(),
+            Self::Echo(load) => load.requirements(),
+            Self::Fanout(load) => load.requirements(),
+            Self::Rate(load) => load.requirements(),
         }
     }
 
     /// Puts it on the session's server.
-    pub(super) fn measure(&self, session: &mut Session) -> Result<Shown, CommandError> {
+    pub(super) fn measure(&self, session: &mut Session) -> Result<LoadResult, CommandError> {
         let (figures, connections_per_epoll) = match self {
             Self::Churn(load) => (churn::measure(load, session)?.figures(), Vec::new()),
             Self::Echo(load) => {
@@ -86,7 +86,7 @@ impl Load {
             Self::Fanout(load) => (fanout::measure(load, session)?.figures(), Vec::new()),
             Self::Rate(load) => (rate::measure(load, session)?.figures(), Vec::new()),
         };
-        Ok(Shown { figures, connections_per_epoll })
+        Ok(LoadResult { figures, connections_per_epoll })
     }
 }
 

@@ -1,11 +1,11 @@
-//! Lets the contenders take turns: a server's start, a load, its end.
+//! Lets the cases take turns: a server's start, a load, its end.
 
 use std::time::Duration;
 
-use super::contest::{Contender, Contest, Shown};
-use super::document::{ContestReport, Sample};
+use super::comparison::{Case, Comparison, LoadResult};
+use super::document::{ComparisonResult, Sample};
 use crate::commands::CommandError;
-use crate::commands::session::{Manner, Session};
+use crate::commands::session::{Session, SessionOptions};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::random::mix;
@@ -15,14 +15,14 @@ use crate::target::Target;
 
 /// What all measurements of a run share.
 #[derive(Debug)]
-pub(super) struct Bench<'a> {
+pub(super) struct Runner<'a> {
     ports: Ports,
     server_core: usize,
-    manner: Manner,
+    session_options: SessionOptions,
     interrupt: &'a Interrupt,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> Runner<'a> {
     pub(super) fn new(
         server_core: usize,
         answer_max: Duration,
@@ -30,24 +30,24 @@ impl<'a> Bench<'a> {
         interrupt: &'a Interrupt,
     ) -> Result<Self, CommandError> {
         let output = Output::new(false).of_part("compare");
-        let manner = Manner { output, answer_max, seed };
-        Ok(Self { ports: Ports::new()?, server_core, manner, interrupt })
+        let session_options = SessionOptions { output, answer_max, seed };
+        Ok(Self { ports: Ports::new()?, server_core, session_options, interrupt })
     }
 
-    /// One round of a contest: a turn for every contender, in an order of this round's own.
-    pub(super) fn play(
+    /// One round of a comparison: a turn for every case, in an order of this round's own.
+    pub(super) fn run_round(
         &mut self,
-        contest: &Contest,
+        comparison: &Comparison,
         round: usize,
-        report: &mut ContestReport,
+        report: &mut ComparisonResult,
     ) -> Result<(), CommandError> {
-        self.manner.output = Output::new(false).of_part(contest.scenario);
-        for index in self.order(contest.contenders.len(), round) {
-            let report = &mut report.contenders[index];
+        self.session_options.output = Output::new(false).of_part(comparison.scenario);
+        for index in self.order(comparison.cases.len(), round) {
+            let report = &mut report.cases[index];
             if report.failures.len() >= FAILURES_MAX {
                 continue;
             }
-            match self.measure(&contest.contenders[index])? {
+            match self.measure(&comparison.cases[index])? {
                 Ok(sample) => report.samples.push(Sample { round, ..sample }),
                 Err(reason) => report.failures.push(reason),
             }
@@ -57,43 +57,46 @@ impl<'a> Bench<'a> {
 
     /// Starts a server, puts the load on it, and ends it. Whatever goes wrong with the server is
     /// an outcome; an error is what ends the whole run.
-    pub(super) fn measure(
-        &mut self,
-        contender: &Contender,
-    ) -> Result<Result<Sample, String>, CommandError> {
-        for _ in 0..TRIES_MAX {
-            let shown = match self.try_measure(contender) {
-                Ok(shown) => shown,
+    pub(super) fn measure(&mut self, case: &Case) -> Result<Result<Sample, String>, CommandError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let result = match self.try_measure(case) {
+                Ok(result) => result,
                 Err(CommandError::Server(reason)) => {
                     return Ok(Err(format!("the server {reason}")));
                 }
                 Err(error) => return Err(error),
             };
-            if let Some(reason) = shown.figures.failures.first_reason() {
+            if let Some(reason) = result.figures.failures.first_reason() {
                 return Ok(Err(reason.to_owned()));
             }
             // Otherwise somebody else had the core all the time: that says nothing of the server.
-            if let Some(sample) = Sample::new(&shown) {
+            if let Some(sample) = Sample::new(&result) {
                 return Ok(Ok(sample));
             }
         }
-        Ok(Err(format!("got no CPU time to measure, {TRIES_MAX} times")))
+        Ok(Err(format!("got no CPU time to measure, {ATTEMPTS_MAX} times")))
     }
 
-    fn try_measure(&mut self, contender: &Contender) -> Result<Shown, CommandError> {
+    fn try_measure(&mut self, case: &Case) -> Result<LoadResult, CommandError> {
         let (listen, second) = (self.ports.next()?, self.ports.next()?);
-        let mut command = contender.entrant.command(listen, second);
+        let mut command = case.server.command(listen, second);
         let core = Some(self.server_core);
         let server = ServerProcess::start(&mut command, core, listen, self.interrupt)?;
-        let needs = contender.load.needs();
-        let target = Target { deflate: contender.is_deflated, ..Target::at(listen, needs.path) };
-        let mut session = Session::with_server(self.manner, server, target, needs, self.interrupt)?;
-        contender.load.measure(&mut session)
+        let requirements = case.load.requirements();
+        let target = Target { deflate: case.is_deflated, ..Target::at(listen, requirements.path) };
+        let mut session = Session::with_server(
+            self.session_options,
+            server,
+            target,
+            requirements,
+            self.interrupt,
+        )?;
+        case.load.measure(&mut session)
     }
 
     /// The order of a round, so that nobody always follows the same one.
-    fn order(&self, contenders: usize, round: usize) -> Vec<usize> {
-        shuffled(contenders, mix(self.manner.seed) ^ round as u64)
+    fn order(&self, cases: usize, round: usize) -> Vec<usize> {
+        shuffled(cases, mix(self.session_options.seed) ^ round as u64)
     }
 }
 
@@ -105,7 +108,7 @@ fn shuffled(count: usize, seed: u64) -> Vec<usize> {
 }
 
 /// A busy machine may leave nothing to a server for a moment.
-const TRIES_MAX: usize = 5;
+const ATTEMPTS_MAX: usize = 5;
 /// Who has failed so often is not given another turn.
 const FAILURES_MAX: usize = 2;
 

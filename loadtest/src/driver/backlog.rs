@@ -5,16 +5,16 @@ use std::mem;
 
 /// What is left to write of one connection; owns no memory while that is nothing.
 #[derive(Debug, Default)]
-pub(super) struct Unsent {
+pub(super) struct Backlog {
     bytes: Vec<u8>,
     written_bytes: usize,
 }
 
 /// Buffers that connections gave back, so that busy ones need not allocate.
 #[derive(Debug, Default)]
-pub(super) struct Spares(Vec<Vec<u8>>);
+pub(super) struct BufferPool(Vec<Vec<u8>>);
 
-impl Unsent {
+impl Backlog {
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -24,13 +24,13 @@ impl Unsent {
     pub(super) fn flush(
         &mut self,
         output: &mut Vec<u8>,
-        spares: &mut Spares,
+        buffer_pool: &mut BufferPool,
         socket: &mut impl Write,
     ) -> io::Result<()> {
         if self.is_empty() {
             let written_bytes = write_some(socket, output)?;
             if written_bytes < output.len() {
-                let bytes = mem::replace(output, spares.take());
+                let bytes = mem::replace(output, buffer_pool.take());
                 *self = Self { bytes, written_bytes };
             }
             output.clear();
@@ -40,7 +40,7 @@ impl Unsent {
         self.bytes.append(output);
         self.written_bytes += write_some(socket, &self.bytes[self.written_bytes..])?;
         if self.written_bytes == self.bytes.len() {
-            spares.put(mem::take(self).bytes);
+            buffer_pool.put(mem::take(self).bytes);
         }
         Ok(())
     }
@@ -54,13 +54,13 @@ impl Unsent {
     }
 }
 
-impl Spares {
+impl BufferPool {
     fn take(&mut self) -> Vec<u8> {
         self.0.pop().unwrap_or_default()
     }
 
     fn put(&mut self, mut buffer: Vec<u8>) {
-        if self.0.len() < SPARES_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+        if self.0.len() < POOLED_BUFFERS_MAX && buffer.capacity() <= POOLED_BYTES_MAX {
             buffer.clear();
             self.0.push(buffer);
         }
@@ -82,8 +82,8 @@ fn write_some(socket: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
     Ok(written_bytes)
 }
 
-const SPARES_MAX: usize = 64;
-const SPARE_BYTES_MAX: usize = 1024 * 1024;
+const POOLED_BUFFERS_MAX: usize = 64;
+const POOLED_BYTES_MAX: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -119,32 +119,32 @@ mod tests {
         fn everything_is_written_once_and_in_order(
             rounds in prop::collection::vec((0_usize..50, 0_usize..50), 1..20)
         ) {
-            let (mut unsent, mut spares) = (Unsent::default(), Spares::default());
+            let (mut backlog, mut buffer_pool) = (Backlog::default(), BufferPool::default());
             let (mut socket, mut output) = (Socket::default(), Vec::new());
             let (mut sent, mut next) = (Vec::new(), (0..=u8::MAX).cycle());
             for (output_bytes, allowance) in rounds {
                 output.extend(next.by_ref().take(output_bytes));
                 sent.extend_from_slice(&output);
                 socket.allowance = allowance;
-                unsent.flush(&mut output, &mut spares, &mut socket).unwrap();
+                backlog.flush(&mut output, &mut buffer_pool, &mut socket).unwrap();
                 prop_assert!(output.is_empty());
             }
             socket.allowance = usize::MAX;
-            unsent.flush(&mut output, &mut spares, &mut socket).unwrap();
-            prop_assert!(unsent.is_empty());
+            backlog.flush(&mut output, &mut buffer_pool, &mut socket).unwrap();
+            prop_assert!(backlog.is_empty());
             prop_assert_eq!(socket.taken, sent);
         }
     }
 
     #[test]
     fn buffers_are_used_again() {
-        let (mut unsent, mut spares) = (Unsent::default(), Spares::default());
+        let (mut backlog, mut buffer_pool) = (Backlog::default(), BufferPool::default());
         let (mut socket, mut output) = (Socket::default(), b"abc".to_vec());
-        unsent.flush(&mut output, &mut spares, &mut socket).unwrap();
-        assert!(!unsent.is_empty());
+        backlog.flush(&mut output, &mut buffer_pool, &mut socket).unwrap();
+        assert!(!backlog.is_empty());
         socket.allowance = 3;
-        unsent.flush(&mut output, &mut spares, &mut socket).unwrap();
-        assert_eq!(unsent.bytes.capacity(), 0);
-        assert_eq!(spares.0.len(), 1);
+        backlog.flush(&mut output, &mut buffer_pool, &mut socket).unwrap();
+        assert_eq!(backlog.bytes.capacity(), 0);
+        assert_eq!(buffer_pool.0.len(), 1);
     }
 }

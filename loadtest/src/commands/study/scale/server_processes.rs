@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::super::measure::Bench;
 use super::super::process_log::ProcessLog;
+use super::super::runner::Runner;
 use crate::clock;
 use crate::commands::CommandError;
 use crate::interrupt::Interrupt;
@@ -17,40 +17,40 @@ use crate::servers::Launch;
 
 /// All of them; they live no longer than this value.
 #[derive(Debug)]
-pub(super) struct Servers {
-    servers: Vec<Server>,
+pub(super) struct ServerProcesses {
+    processes: Vec<ServerProcess>,
     interrupt: Interrupt,
 }
 
 #[derive(Debug)]
-struct Server {
+struct ServerProcess {
     process: SpawnedServer,
     pid: NonZeroU32,
     log: ProcessLog,
 }
 
-impl Servers {
+impl ServerProcesses {
     /// Starts so many, and waits until each of them listens.
     pub(super) fn start(
-        bench: &Bench<'_>,
+        runner: &Runner<'_>,
         launch: &Launch,
         address: SocketAddr,
         count: usize,
     ) -> Result<Self, CommandError> {
-        let config = bench.logs.join("shared-port.toml");
+        let config = runner.logs.join("shared-port.toml");
         fs::write(&config, format!("share_port = true\n[[listener]]\naddress = \"{address}\"\n"))?;
-        let mut group = Self { servers: Vec::new(), interrupt: bench.interrupt.clone() };
+        let mut group = Self { processes: Vec::new(), interrupt: runner.interrupt.clone() };
         for number in 1..=count {
             let mut command = launch.program();
             command.arg("--config").arg(&config);
             let name = format!("server-{number}");
-            let log = ProcessLog::attach(&mut command, bench.logs, &name)?;
+            let log = ProcessLog::attach(&mut command, runner.logs, &name)?;
             let mut process = SpawnedServer::spawn(&mut command)?;
             let pid = process.pid().ok_or_else(|| io::Error::other("a process without an id"))?;
             // A connection would tell that one of them accepts, not which.
             let listens = || log.contains("listening on");
-            let outcome = process.wait_until("listen", bench.interrupt, listens);
-            group.servers.push(Server { process, pid, log });
+            let outcome = process.wait_until("listen", runner.interrupt, listens);
+            group.processes.push(ServerProcess { process, pid, log });
             outcome.map_err(|error| group.explained(error))?;
         }
         Ok(group)
@@ -59,23 +59,27 @@ impl Servers {
     /// What each of them uses.
     pub(super) fn stats(&mut self) -> Result<Vec<ProcessStats>, CommandError> {
         let stats =
-            self.servers.iter().map(|server| proc_stats::read_process(server.pid)).collect();
+            self.processes.iter().map(|server| proc_stats::read_process(server.pid)).collect();
         self.or_dead(stats)
     }
 
     /// How many files each of them has open.
     pub(super) fn open_files(&mut self) -> Result<Vec<usize>, CommandError> {
-        let count = |server: &Server| Ok(fs::read_dir(format!("/proc/{}/fd", server.pid))?.count());
-        let counts = self.servers.iter().map(count).collect();
+        let count =
+            |server: &ServerProcess| Ok(fs::read_dir(format!("/proc/{}/fd", server.pid))?.count());
+        let counts = self.processes.iter().map(count).collect();
         self.or_dead(counts)
     }
 
     /// What each of them uses once that has not changed for `quiet`, within bounds.
-    pub(super) fn settle(&mut self, quiet: Duration) -> Result<Vec<ProcessStats>, CommandError> {
+    pub(super) fn wait_until_stable(
+        &mut self,
+        quiet: Duration,
+    ) -> Result<Vec<ProcessStats>, CommandError> {
         let began = clock::now();
         let mut changed = began;
         let mut stats = self.stats()?;
-        while clock::now() < changed + quiet && clock::now() < began + SETTLE_MAX {
+        while clock::now() < changed + quiet && clock::now() < began + STABLE_WAIT_MAX {
             if self.interrupt.is_raised() {
                 return Err(CommandError::Interrupted);
             }
@@ -97,7 +101,7 @@ impl Servers {
 
     /// An error, with its last log lines, if one of them has ended.
     pub(super) fn require_alive(&mut self) -> Result<(), CommandError> {
-        for (number, server) in (1..).zip(&mut self.servers) {
+        for (number, server) in (1..).zip(&mut self.processes) {
             if let Some(status) = server.process.exit_status() {
                 let reason = format!("number {number} ended while it was measured: {status}");
                 let lines = server.log.last_lines().join("\n  ");
@@ -111,7 +115,7 @@ impl Servers {
 
     /// The error, with the last log lines of the server that was started last.
     fn explained(&self, error: CommandError) -> CommandError {
-        match (error, self.servers.last()) {
+        match (error, self.processes.last()) {
             (CommandError::Server(reason), Some(server)) => {
                 let lines = server.log.last_lines().join("\n  ");
                 CommandError::Server(format!("{reason}; its log ends with\n  {lines}"))
@@ -121,10 +125,10 @@ impl Servers {
     }
 }
 
-impl Drop for Servers {
+impl Drop for ServerProcesses {
     /// All at the same time: each may take a while.
     fn drop(&mut self) {
-        for server in &mut self.servers {
+        for server in &mut self.processes {
             server.process.ask_to_end();
         }
     }
@@ -135,4 +139,4 @@ fn anonymous_bytes(stats: &[ProcessStats]) -> u64 {
 }
 
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
-const SETTLE_MAX: Duration = Duration::from_secs(20);
+const STABLE_WAIT_MAX: Duration = Duration::from_secs(20);

@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::commands::CommandError;
-use crate::driver::{Driver, DriverOptions, Peer, Workload};
+use crate::driver::{ConnHandle, Driver, DriverOptions, Workload};
 use crate::interrupt::Interrupt;
 use crate::output::Step;
 
 /// The connections of a run.
 #[derive(Debug)]
-pub(crate) struct Fleet {
+pub(crate) struct Clients {
     driver: Driver,
     interrupt: Interrupt,
 }
 
-impl Fleet {
+impl Clients {
     pub(crate) fn new(options: DriverOptions, interrupt: Interrupt) -> Result<Self, CommandError> {
         Ok(Self { driver: Driver::new(options)?, interrupt })
     }
@@ -53,36 +53,36 @@ impl Fleet {
     ) -> Result<(), CommandError> {
         let mut begun = 0;
         let began = clock::now();
-        self.wave(pace.in_flight_max, step, workload, |driver, workload| {
+        self.run_bounded(pace.in_flight_max, step, workload, |driver, workload| {
             if begun == connections {
-                return Next::Exhausted;
+                return Attempt::Exhausted;
             }
             let wait = pace.wait(begun, began);
             if !wait.is_zero() {
-                return Next::Later(wait);
+                return Attempt::Later(wait);
             }
             begun += 1;
             driver.connect_to(path, workload);
-            Next::Begun
+            Attempt::Begun
         })
     }
 
     /// Does something to every connection that makes the server owe it an answer; over when all
     /// answers have come.
-    pub(crate) fn ask(
+    pub(crate) fn request_all(
         &mut self,
         in_flight_max: NonZeroUsize,
         step: &Step,
         workload: &mut impl Workload,
-        mut question: impl FnMut(&mut Peer<'_>),
+        mut request: impl FnMut(&mut ConnHandle<'_>),
     ) -> Result<(), CommandError> {
         let mut keys = self.driver.keys().into_iter();
-        self.wave(in_flight_max, step, workload, |driver, _| {
+        self.run_bounded(in_flight_max, step, workload, |driver, _| {
             let Some(key) = keys.next() else {
-                return Next::Exhausted;
+                return Attempt::Exhausted;
             };
-            driver.with(key, &mut question);
-            Next::Begun
+            driver.with(key, &mut request);
+            Attempt::Begun
         })
     }
 
@@ -93,13 +93,13 @@ impl Fleet {
         step: &Step,
         workload: &mut impl Workload,
     ) -> Result<(), CommandError> {
-        self.ask(in_flight_max, step, workload, |peer| peer.close())?;
-        self.driver.abandon();
+        self.request_all(in_flight_max, step, workload, |connection| connection.close())?;
+        self.driver.abort_all();
         Ok(())
     }
 
     /// Answers the server for a while and does nothing of its own.
-    pub(crate) fn rest(
+    pub(crate) fn serve_for(
         &mut self,
         duration: Duration,
         workload: &mut impl Workload,
@@ -114,39 +114,39 @@ impl Fleet {
         }
     }
 
-    /// Drives the connections as `steer` says, which is asked before each turn and may act on
+    /// Drives the connections as `next_turn` says, which is asked before each turn and may act on
     /// them, until it says that it is done.
     pub(crate) fn drive<W: Workload>(
         &mut self,
         workload: &mut W,
-        mut steer: impl FnMut(&mut Driver, &mut W) -> Result<Steer, CommandError>,
+        mut next_turn: impl FnMut(&mut Driver, &mut W) -> Result<NextTurn, CommandError>,
     ) -> Result<(), CommandError> {
         loop {
             // First: a terminal's Ctrl-C reaches a spawned server as well, and that it is gone
-            // then is nothing that `steer` should complain about.
-            self.heed_interrupt()?;
-            match steer(&mut self.driver, workload)? {
-                Steer::Done => return Ok(()),
-                Steer::Wait(wait) => self.driver.turn(wait.min(TURN_MAX), workload)?,
+            // then is nothing that `next_turn` should complain about.
+            self.check_interrupt()?;
+            match next_turn(&mut self.driver, workload)? {
+                NextTurn::Done => return Ok(()),
+                NextTurn::Wait(wait) => self.driver.turn(wait.min(TURN_MAX), workload)?,
             }
         }
     }
 
     /// Drops all connections as they are.
-    pub(crate) fn abandon(&mut self) {
-        self.driver.abandon();
+    pub(crate) fn abort_all(&mut self) {
+        self.driver.abort_all();
     }
 
     pub(crate) fn driver(&mut self) -> &mut Driver {
         &mut self.driver
     }
 
-    fn wave<W: Workload>(
+    fn run_bounded<W: Workload>(
         &mut self,
         in_flight_max: NonZeroUsize,
         step: &Step,
         workload: &mut W,
-        mut begin_next: impl FnMut(&mut Driver, &mut W) -> Next,
+        mut start_next: impl FnMut(&mut Driver, &mut W) -> Attempt,
     ) -> Result<(), CommandError> {
         let (mut begun, mut is_exhausted) = (0_usize, false);
         // When as many have failed as are awaited at a time, the server is beyond recovery, and
@@ -156,10 +156,10 @@ impl Fleet {
             let mut wait = TURN_MAX;
             is_exhausted |= workload.failures() >= failures_max;
             while !is_exhausted && self.driver.awaiting() < in_flight_max.get() {
-                match begin_next(&mut self.driver, workload) {
-                    Next::Begun => begun += 1,
-                    Next::Exhausted => is_exhausted = true,
-                    Next::Later(until) => {
+                match start_next(&mut self.driver, workload) {
+                    Attempt::Begun => begun += 1,
+                    Attempt::Exhausted => is_exhausted = true,
+                    Attempt::Later(until) => {
                         wait = wait.min(until);
                         break;
                     }
@@ -174,11 +174,11 @@ impl Fleet {
     }
 
     fn turn(&mut self, wait: Duration, workload: &mut impl Workload) -> Result<(), CommandError> {
-        self.heed_interrupt()?;
+        self.check_interrupt()?;
         Ok(self.driver.turn(wait, workload)?)
     }
 
-    fn heed_interrupt(&self) -> Result<(), CommandError> {
+    fn check_interrupt(&self) -> Result<(), CommandError> {
         if self.interrupt.is_raised() { Err(CommandError::Interrupted) } else { Ok(()) }
     }
 }
@@ -204,14 +204,14 @@ impl Pace {
 
 /// What comes next in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Steer {
+pub(crate) enum NextTurn {
     Done,
     /// A turn that waits for the server at most so long.
     Wait(Duration),
 }
 
 /// What became of the attempt to begin with one more connection.
-enum Next {
+enum Attempt {
     Begun,
     Exhausted,
     Later(Duration),

@@ -5,26 +5,26 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::document::{Cycle, Figures, Outcome};
-use super::inner_view::InnerView;
 use super::process_log::ProcessLog;
+use super::runtime_stats::RuntimeStats;
 use super::thread_limit::{self, ThreadLimit};
+use crate::clients::Clients;
 use crate::clock;
 use crate::commands::CommandError;
-use crate::commands::idle::{Course, Plan, Record};
+use crate::commands::idle::{IdleRun, Plan, Record};
 use crate::driver::DriverOptions;
-use crate::fleet::Fleet;
 use crate::interrupt::Interrupt;
 use crate::meter::Meter;
 use crate::output::{self, Output};
 use crate::proc_stats;
 use crate::server_process::SpawnedServer;
-use crate::servers::{Launch, Ports, Row};
+use crate::servers::{Launch, Ports, ServerSpec};
 use crate::source_address::SourceAddresses;
 use crate::target::Target;
 
 /// What all measurements of a run share.
 #[derive(Debug)]
-pub(super) struct Bench<'a> {
+pub(super) struct Runner<'a> {
     pub(super) ports: Ports,
     /// Where the servers' logs are kept.
     pub(super) logs: &'a Path,
@@ -36,12 +36,12 @@ pub(super) struct Bench<'a> {
     pub(super) forget_max: Duration,
 }
 
-impl Bench<'_> {
+impl Runner<'_> {
     /// Measures a server. Whatever goes wrong with the server is the row's outcome; an error is
     /// what ends the whole run.
     pub(super) fn measure(
         &mut self,
-        row: &Row,
+        row: &ServerSpec,
         launch: &Launch,
         plan: &Plan,
     ) -> Result<Outcome, CommandError> {
@@ -51,8 +51,8 @@ impl Bench<'_> {
         let output = self.output.of_part(row.name);
         self.wait_until_forgotten(output, plan.connections)?;
 
-        let (listen, inquiries) = (self.ports.next()?, self.ports.next()?);
-        let mut command = launch.command(listen, inquiries);
+        let (listen, stats_address) = (self.ports.next()?, self.ports.next()?);
+        let mut command = launch.command(listen, stats_address);
         let log = ProcessLog::attach(&mut command, self.logs, row.name)?;
         let mut server = match SpawnedServer::start(&mut command, listen, self.interrupt) {
             Ok(server) => server,
@@ -61,14 +61,15 @@ impl Bench<'_> {
         };
 
         let target = Target { deflate: row.is_compressed(), ..Target::at(listen, PATH) };
-        let fleet = Fleet::new(self.driver_options(target, plan.seed)?, self.interrupt.clone())?;
+        let clients =
+            Clients::new(self.driver_options(target, plan.seed)?, self.interrupt.clone())?;
         let mut views = Vec::new();
-        let course = Course::new(&plan, output, Meter::new(server.pid()), fleet);
-        let record = course.run(|cycle| {
+        let idle_run = IdleRun::new(&plan, output, Meter::new(server.pid()), clients);
+        let record = idle_run.run(|cycle| {
             // Only in the last cycle: what is measured in the others is left alone.
             let with_collection = plan.cycles.get() > 1 && cycle == plan.cycles.get();
-            views.push(launch.inquiry.and_then(|inquiry| {
-                let view = inquiry.ask(inquiries, with_collection);
+            views.push(launch.stats_endpoint.and_then(|stats_endpoint| {
+                let view = stats_endpoint.ask(stats_address, with_collection);
                 view.map_err(|error| output::note(format_args!("{}: {error}", row.name))).ok()
             }));
         })?;
@@ -134,7 +135,7 @@ fn outcome(
     plan: &Plan,
     fewer_because: Option<String>,
     record: Record,
-    views: Vec<Option<InnerView>>,
+    views: Vec<Option<RuntimeStats>>,
     log: &ProcessLog,
 ) -> Outcome {
     let Some(baseline) = record.baseline else {
@@ -145,7 +146,7 @@ fn outcome(
         .cycles
         .into_iter()
         .zip(views)
-        .map(|(report, inner_view)| Cycle { report, inner_view })
+        .map(|(report, runtime_stats)| Cycle { report, runtime_stats })
         .collect();
     Outcome::Measured(Box::new(Figures {
         version: launch.version.clone(),

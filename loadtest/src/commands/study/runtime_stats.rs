@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::http_fetch::fetch;
-use crate::servers::Inquiry;
+use crate::servers::StatsEndpoint;
 
 /// What it answered.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-pub(super) struct InnerView {
+pub(super) struct RuntimeStats {
     pub(super) goroutines: Option<u64>,
     pub(super) tasks: Option<u64>,
     pub(super) heap: Option<GoHeap>,
@@ -27,9 +27,13 @@ pub(super) struct GoHeap {
     pub(super) heap_alloc_bytes: u64,
 }
 
-impl Inquiry {
+impl StatsEndpoint {
     /// Asks. A collection changes what is measured afterwards, so it has to be asked for.
-    pub(super) fn ask(self, address: SocketAddr, with_collection: bool) -> io::Result<InnerView> {
+    pub(super) fn ask(
+        self,
+        address: SocketAddr,
+        with_collection: bool,
+    ) -> io::Result<RuntimeStats> {
         match self {
             Self::Go => {
                 let goroutines = counted(address, "/debug/goroutines", "goroutines ")?;
@@ -37,7 +41,7 @@ impl Inquiry {
                 let heap_after_collection = with_collection
                     .then(|| go_heap(address, "/debug/pprof/heap?debug=1&gc=1"))
                     .transpose()?;
-                Ok(InnerView {
+                Ok(RuntimeStats {
                     goroutines: Some(goroutines),
                     tasks: None,
                     heap: Some(heap),
@@ -46,7 +50,7 @@ impl Inquiry {
             }
             Self::Tasks => {
                 let tasks = counted(address, "/", "tasks ")?;
-                Ok(InnerView { tasks: Some(tasks), ..InnerView::default() })
+                Ok(RuntimeStats { tasks: Some(tasks), ..RuntimeStats::default() })
             }
         }
     }

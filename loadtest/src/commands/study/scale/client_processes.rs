@@ -10,19 +10,19 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::super::process_log::ProcessLog;
-use super::worker::{Achievement, Order, WorkerArguments};
+use super::worker::{WorkerArguments, WorkerCommand, WorkerProgress};
 use crate::clock;
 use crate::commands::CommandError;
 use crate::interrupt::Interrupt;
 
 /// All of them.
 #[derive(Debug)]
-pub(super) struct Clients {
-    clients: Vec<Client>,
+pub(super) struct ClientProcesses {
+    processes: Vec<ClientProcess>,
     interrupt: Interrupt,
 }
 
-impl Clients {
+impl ClientProcesses {
     /// Starts a process for each of the shares.
     pub(super) fn start(
         program: &Path,
@@ -30,35 +30,35 @@ impl Clients {
         logs: &Path,
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
-        let mut group = Self { clients: Vec::new(), interrupt: interrupt.clone() };
+        let mut group = Self { processes: Vec::new(), interrupt: interrupt.clone() };
         for share in shares {
-            group.clients.push(Client::start(program, share, logs)?);
+            group.processes.push(ClientProcess::start(program, share, logs)?);
         }
         Ok(group)
     }
 
     /// Gives all of them an order and waits until all have carried it out; meanwhile `watch` is
     /// called from time to time. Returns what they have done together since they began.
-    pub(super) fn order(
+    pub(super) fn execute(
         &mut self,
-        order: Order,
+        command: WorkerCommand,
         mut watch: impl FnMut(),
-    ) -> Result<Achievement, CommandError> {
-        for client in &mut self.clients {
-            client.order(order)?;
+    ) -> Result<WorkerProgress, CommandError> {
+        for client in &mut self.processes {
+            client.send(command)?;
         }
-        let deadline = clock::now() + ORDER_MAX;
-        let mut achieved = vec![None; self.clients.len()];
+        let deadline = clock::now() + COMMAND_MAX;
+        let mut achieved = vec![None; self.processes.len()];
         while achieved.iter().any(Option::is_none) {
             if self.interrupt.is_raised() {
                 return Err(CommandError::Interrupted);
             }
             if clock::now() >= deadline {
                 let reason =
-                    format!("a client process did not finish to {} in time", order.as_str());
+                    format!("a client process did not finish to {} in time", command.as_str());
                 return Err(io::Error::new(io::ErrorKind::TimedOut, reason).into());
             }
-            for (client, achieved) in self.clients.iter().zip(&mut achieved) {
+            for (client, achieved) in self.processes.iter().zip(&mut achieved) {
                 if achieved.is_none() {
                     *achieved = client.answer()?;
                 }
@@ -70,8 +70,8 @@ impl Clients {
     }
 }
 
-fn sum(achievements: impl Iterator<Item = Achievement>) -> Achievement {
-    achievements.fold(Achievement::default(), |mut sum, one| {
+fn sum(progresses: impl Iterator<Item = WorkerProgress>) -> WorkerProgress {
+    progresses.fold(WorkerProgress::default(), |mut sum, one| {
         sum.opened += one.opened;
         sum.echoes += one.echoes;
         sum.closed += one.closed;
@@ -82,21 +82,21 @@ fn sum(achievements: impl Iterator<Item = Achievement>) -> Achievement {
 
 /// A client process; it lives no longer than this value.
 #[derive(Debug)]
-struct Client {
+struct ClientProcess {
     child: Child,
-    orders: Option<ChildStdin>,
+    commands: Option<ChildStdin>,
     answers: Receiver<String>,
     log: ProcessLog,
 }
 
-impl Client {
+impl ClientProcess {
     fn start(program: &Path, share: &WorkerArguments, logs: &Path) -> io::Result<Self> {
         let mut command = Command::new(program);
         command.args(share.to_command_line()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let name = format!("client-{}", share.process);
         let log = ProcessLog::attach_errors(&mut command, logs, &name)?;
         let mut child = command.spawn()?;
-        let orders = child.stdin.take();
+        let commands = child.stdin.take();
         let (sender, answers) = mpsc::channel();
         if let Some(output) = child.stdout.take() {
             thread::spawn(move || {
@@ -107,18 +107,18 @@ impl Client {
                 }
             });
         }
-        Ok(Self { child, orders, answers, log })
+        Ok(Self { child, commands, answers, log })
     }
 
-    fn order(&mut self, order: Order) -> io::Result<()> {
-        match &mut self.orders {
-            Some(orders) => writeln!(orders, "{}", order.as_str()),
+    fn send(&mut self, command: WorkerCommand) -> io::Result<()> {
+        match &mut self.commands {
+            Some(commands) => writeln!(commands, "{}", command.as_str()),
             None => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
 
     /// The answer to the order before, if there is one yet.
-    fn answer(&self) -> io::Result<Option<Achievement>> {
+    fn answer(&self) -> io::Result<Option<WorkerProgress>> {
         match self.answers.try_recv() {
             Ok(line) => Ok(Some(serde_json::from_str(&line)?)),
             Err(TryRecvError::Empty) => Ok(None),
@@ -130,16 +130,16 @@ impl Client {
     }
 }
 
-impl Drop for Clients {
+impl Drop for ClientProcesses {
     /// All at the same time: each may take a moment.
     fn drop(&mut self) {
-        for client in &self.clients {
+        for client in &self.processes {
             let _ = kill_process(Pid::from_child(&client.child), Signal::TERM);
         }
     }
 }
 
-impl Drop for Client {
+impl Drop for ClientProcess {
     fn drop(&mut self) {
         let deadline = clock::now() + END_MAX;
         while clock::now() < deadline {
@@ -154,6 +154,6 @@ impl Drop for Client {
 }
 
 /// For the slowest order with the largest share.
-const ORDER_MAX: Duration = Duration::from_secs(180);
+const COMMAND_MAX: Duration = Duration::from_secs(180);
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 const END_MAX: Duration = Duration::from_secs(5);

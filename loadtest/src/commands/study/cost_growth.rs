@@ -4,7 +4,7 @@ use super::document::SweepPart;
 
 /// A larger number of connections at which each costs more than at a smaller one.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Growth {
+pub(super) struct CostGrowth {
     pub(super) from_connections: usize,
     pub(super) from_bytes: f64,
     pub(super) to_connections: usize,
@@ -13,7 +13,7 @@ pub(super) struct Growth {
 
 impl SweepPart {
     /// The worst growth of anonymous memory per connection that is more than chance.
-    pub(super) fn growth(&self) -> Option<Growth> {
+    pub(super) fn growth(&self) -> Option<CostGrowth> {
         let costs: Vec<(usize, f64)> = self
             .points
             .iter()
@@ -23,14 +23,14 @@ impl SweepPart {
     }
 }
 
-fn worst_growth(costs: &[(usize, f64)]) -> Option<Growth> {
-    let mut worst: Option<Growth> = None;
+fn worst_growth(costs: &[(usize, f64)]) -> Option<CostGrowth> {
+    let mut worst: Option<CostGrowth> = None;
     for (index, &(from_connections, from_bytes)) in costs.iter().enumerate() {
         for &(to_connections, to_bytes) in &costs[index + 1..] {
             let chance = chance_bytes(from_connections) + chance_bytes(to_connections);
             let is_worse = worst.is_none_or(|worst| to_bytes > worst.to_bytes);
             if to_bytes > from_bytes + chance && is_worse {
-                worst = Some(Growth { from_connections, from_bytes, to_connections, to_bytes });
+                worst = Some(CostGrowth { from_connections, from_bytes, to_connections, to_bytes });
             }
         }
     }
