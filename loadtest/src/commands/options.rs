@@ -1,16 +1,17 @@
 //! The options that the traffic commands have in common.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::session::SessionOptions;
-use crate::client::PAYLOAD_BYTES_MAX;
-use crate::message::PayloadKind;
+use crate::error::CommandError;
+use crate::message::{MESSAGE_ID_BYTES, PayloadKind};
 use crate::output::Output;
-use crate::server_process::ServerArguments;
-use crate::target::AddressArguments;
-use crate::units::parse_seconds;
+use crate::output::units::parse_seconds;
+use crate::servers::process::ServerArguments;
+use crate::target::{AddressArguments, parse_path};
+use crate::websocket::PAYLOAD_BYTES_MAX;
 
 /// The options of every traffic command.
 #[derive(Args, Clone, Debug)]
@@ -42,6 +43,27 @@ impl SessionArguments {
     pub(super) fn session_options(&self) -> SessionOptions {
         SessionOptions { output: Output::new(self.json), answer_max: self.timeout, seed: self.seed }
     }
+}
+
+/// What a command needs of its session.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Requirements<'a> {
+    pub(crate) path: &'a str,
+    /// Connections that are open at a time.
+    pub(crate) connections: usize,
+    /// Connections come and go, and their ports rest a while after them.
+    pub(crate) has_turnover: bool,
+    /// The limit on open files to start the server with.
+    pub(crate) descriptors: Option<NonZeroU32>,
+}
+
+/// How a session goes about it, whatever it is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionOptions {
+    pub(crate) output: Output,
+    /// How long the server may take for each answer.
+    pub(crate) answer_max: Duration,
+    pub(crate) seed: u64,
 }
 
 /// The options of the commands that measure for a while.
@@ -101,6 +123,28 @@ impl MessageArguments {
             Self { .. } => PayloadKind::Binary,
         }
     }
+}
+
+/// Where publishers and subscribers connect to.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BroadcastPaths {
+    /// Path that publishers connect to
+    #[arg(long, default_value = "/broadcast", value_parser = parse_path)]
+    pub(crate) publish_path: String,
+
+    /// Path that subscribers connect to
+    #[arg(long, default_value = "/broadcast", value_parser = parse_path)]
+    pub(crate) subscribe_path: String,
+}
+
+/// A subscriber must be able to tell which publication it received.
+pub(crate) fn require_message_id(payload_bytes: usize) -> Result<(), CommandError> {
+    if payload_bytes < MESSAGE_ID_BYTES {
+        return Err(CommandError::Usage(format!(
+            "--bytes {payload_bytes}: a publication needs {MESSAGE_ID_BYTES} for its number"
+        )));
+    }
+    Ok(())
 }
 
 fn parse_payload_bytes(bytes: &str) -> Result<usize, String> {

@@ -2,48 +2,26 @@
 //! stretches of time in which all of these are looked after.
 
 use std::fmt::Display;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::options::SessionArguments;
-use super::{CommandError, Verdict, require_capacity};
-use crate::affinity;
-use crate::clients::{Clients, NextTurn, Pace};
-use crate::clock;
-use crate::cpu_use::{CpuClocks, CpuSample};
-use crate::driver::{Driver, DriverOptions, Workload};
-use crate::interrupt::Interrupt;
-use crate::meter::Meter;
+use crate::commands::capacity::require_capacity;
+use crate::commands::options::{Requirements, SessionArguments, SessionOptions};
+use crate::driver::{Driver, DriverOptions, SourceAddresses, Workload};
+use crate::error::{CommandError, Verdict};
+use crate::load::clients::{Clients, NextTurn, Pace};
+use crate::output::units::Seconds;
 use crate::output::{Output, Step};
-use crate::proc_stats;
-use crate::server_process::ServerProcess;
-use crate::source_address::SourceAddresses;
+use crate::servers::process::ServerProcess;
+use crate::stats::cpu_use::{CpuClocks, CpuSample};
+use crate::stats::meter::Meter;
+use crate::stats::proc_stats;
+use crate::system::interrupt::Interrupt;
+use crate::system::{affinity, clock};
 use crate::target::Target;
-use crate::units::Seconds;
-
-/// What a command needs of its session.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Requirements<'a> {
-    pub(crate) path: &'a str,
-    /// Connections that are open at a time.
-    pub(crate) connections: usize,
-    /// Connections come and go, and their ports rest a while after them.
-    pub(crate) has_turnover: bool,
-    /// The limit on open files to start the server with.
-    pub(crate) descriptors: Option<NonZeroU32>,
-}
-
-/// How a session goes about it, whatever it is for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SessionOptions {
-    pub(crate) output: Output,
-    /// How long the server may take for each answer.
-    pub(crate) answer_max: Duration,
-    pub(crate) seed: u64,
-}
 
 /// A run under way.
 #[derive(Debug)]

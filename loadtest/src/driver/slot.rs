@@ -2,93 +2,16 @@
 
 use std::io::{ErrorKind, Read as _};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::net::TcpStream;
 
-use super::backlog::{Backlog, BufferPool};
-use super::{ConnKey, DriverOptions, Workload};
-use crate::client::{Awaited, Chunk, Connection, Event, Failure, Outgoing};
-use crate::clock;
-use crate::message::{Inflater, MessageId, Pattern};
-use crate::random::Random;
-
-/// A connection as a command may act on it.
-#[derive(Debug)]
-pub(crate) struct ConnHandle<'a> {
-    connection: &'a mut Connection,
-    outgoing: Outgoing<'a>,
-    now: Instant,
-    began: Instant,
-    has_backlog: bool,
-}
-
-impl ConnHandle<'_> {
-    /// Unique in the run, counted from 0.
-    pub(crate) fn serial(&self) -> u64 {
-        self.connection.serial()
-    }
-
-    /// When the bytes arrived that are dealt with; or the present, if none did.
-    pub(crate) fn now(&self) -> Instant {
-        self.now
-    }
-
-    /// How long ago the connection began to connect.
-    pub(crate) fn age(&self) -> Duration {
-        self.now.saturating_duration_since(self.began)
-    }
-
-    /// Is output left that the kernel did not take yet?
-    pub(crate) fn has_backlog(&self) -> bool {
-        self.has_backlog
-    }
-
-    /// Sends a text message; data is due in return.
-    pub(crate) fn send_text(&mut self, text: &str) {
-        self.connection.send_text(text, &mut self.outgoing);
-    }
-
-    /// Sends a message; its echo is due in return.
-    pub(crate) fn send_message(&mut self, pattern: &Pattern, id: MessageId) {
-        self.connection.send_message(&mut self.outgoing, |out| pattern.append_frame(id, out));
-    }
-
-    /// Sends a message to which no answer is due.
-    pub(crate) fn send_one_way(&mut self, pattern: &Pattern, id: MessageId) {
-        self.connection.send_one_way(&mut self.outgoing, |out| pattern.append_frame(id, out));
-    }
-
-    /// Sends a ping; a pong is due in return.
-    pub(crate) fn ping(&mut self, payload: &[u8]) {
-        self.connection.ping(payload, &mut self.outgoing);
-    }
-
-    /// Starts the closing handshake; the server's Close and the end of the stream are due.
-    pub(crate) fn close(&mut self) {
-        self.connection.close(&mut self.outgoing);
-    }
-}
-
-/// What connections share while they are served, one at a time.
-#[derive(Debug)]
-pub(super) struct Context {
-    pub(super) options: DriverOptions,
-    pub(super) random: Random,
-    /// When the bytes being dealt with arrived.
-    pub(super) now: Instant,
-    /// What the connection being served wrote; empty between two of them.
-    pub(super) output: Vec<u8>,
-    pub(super) buffer_pool: BufferPool,
-    pub(super) inflater: Inflater,
-}
-
-impl Context {
-    fn outgoing(&mut self) -> Outgoing<'_> {
-        let deadline = self.now + self.options.answer_max;
-        Outgoing { bytes: &mut self.output, random: &mut self.random, deadline }
-    }
-}
+use super::backlog::Backlog;
+use super::context::Context;
+use super::failure::Failure;
+use super::workload::{ConnHandle, ConnKey, Workload};
+use crate::system::clock;
+use crate::websocket::{Awaited, Chunk, Connection, Event, ProtocolError};
 
 /// Whether a connection goes on or came to its proper end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,7 +162,7 @@ impl Slot {
             input[..partial_bytes].copy_from_slice(&self.partial);
             let free = &mut input[partial_bytes..];
             let read_bytes = match self.socket.read(free) {
-                Ok(0) => return self.connection.end_of_stream().map(|()| Progress::Ended),
+                Ok(0) => return Ok(self.connection.end_of_stream().map(|()| Progress::Ended)?),
                 Ok(read_bytes) => read_bytes,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Live),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -269,7 +192,8 @@ impl Slot {
         {
             match event {
                 Event::Data(chunk) if chunk.is_compressed => {
-                    let message = context.inflater.inflate(chunk.payload)?;
+                    let message =
+                        context.inflater.inflate(chunk.payload).map_err(ProtocolError::from)?;
                     let whole = Chunk { payload: &message, ..chunk };
                     workload.on_event(&mut self.handle(context), Event::Data(whole))?;
                 }

@@ -46,7 +46,7 @@ mod tests {
     use mio::{Events, Poll};
 
     use super::*;
-    use crate::clock;
+    use crate::system::clock;
 
     #[test]
     fn the_poll_returns_in_time_every_time() {

@@ -1,10 +1,8 @@
 //! Compares a message with what is expected, chunk by chunk as it comes in.
 
-use thiserror::Error;
-
-use super::message_id::{MESSAGE_ID_BYTES, MessageId};
-use super::pattern::CHARACTER_BYTES;
-use crate::client::{Chunk, DataKind};
+use super::message_id::{HEAD_BYTES_MAX, MessageId, head};
+use super::mismatch::Mismatch;
+use crate::websocket::{Chunk, DataKind};
 
 /// A message as it is to arrive.
 #[derive(Clone, Copy, Debug)]
@@ -70,30 +68,6 @@ impl<'a> Expected<'a> {
         [&self.head[..self.head_bytes], self.body].concat()
     }
 }
-
-/// How a message differs from what was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(crate) enum Mismatch {
-    #[error("differs from what was sent at byte {offset}")]
-    Byte { offset: usize },
-    #[error("is binary where text was sent, or the other way round")]
-    Kind,
-    #[error("came as it is although compression was agreed and makes it shorter")]
-    Plain,
-    #[error("goes on after the {sent} bytes that were sent")]
-    TooLong { sent: usize },
-    #[error("ends after {arrived} of the {sent} bytes that were sent")]
-    TooShort { arrived: usize, sent: usize },
-}
-
-/// The longest front of a payload before its body.
-pub(super) fn head(id: MessageId) -> [u8; HEAD_BYTES_MAX] {
-    let mut head = [b'.'; HEAD_BYTES_MAX];
-    head[..MESSAGE_ID_BYTES].copy_from_slice(&id.encode());
-    head
-}
-
-pub(super) const HEAD_BYTES_MAX: usize = MESSAGE_ID_BYTES + CHARACTER_BYTES - 1;
 
 #[cfg(test)]
 mod tests {

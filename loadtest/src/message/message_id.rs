@@ -49,6 +49,16 @@ impl MessageId {
     }
 }
 
+/// The longest head of a payload: its message id, and dots that let whole characters follow.
+pub(super) fn head(id: MessageId) -> [u8; HEAD_BYTES_MAX] {
+    let mut head = [b'.'; HEAD_BYTES_MAX];
+    head[..MESSAGE_ID_BYTES].copy_from_slice(&id.encode());
+    head
+}
+
+/// Of the characters of three bytes.
+pub(super) const CHARACTER_BYTES: usize = 3;
+pub(super) const HEAD_BYTES_MAX: usize = MESSAGE_ID_BYTES + CHARACTER_BYTES - 1;
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 #[cfg(test)]

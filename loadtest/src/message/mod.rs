@@ -7,13 +7,12 @@
 //! Header and bodies are made once, the bodies also in its masked form, so that to write a
 //! message is to copy it and to write its id, and to verify one is to compare two slices of memory.
 
-mod deflate;
 mod expected;
 mod json_quotes;
 mod message_id;
+mod mismatch;
 mod pattern;
 
-pub(crate) use deflate::Inflater;
-pub(crate) use expected::Mismatch;
 pub(crate) use message_id::{MESSAGE_ID_BYTES, MessageId};
+pub(crate) use mismatch::{DeliveryError, Mismatch};
 pub(crate) use pattern::{Pattern, PayloadKind};

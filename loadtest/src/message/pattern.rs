@@ -2,12 +2,11 @@
 
 use std::{array, iter};
 
-use super::deflate::Deflater;
-use super::expected::{Expected, HEAD_BYTES_MAX, head};
+use super::expected::Expected;
 use super::json_quotes::quotes;
-use super::message_id::{MESSAGE_ID_BYTES, MessageId};
-use crate::client::{COMPRESSED, DataKind, encode_frame, encode_header};
+use super::message_id::{CHARACTER_BYTES, HEAD_BYTES_MAX, MESSAGE_ID_BYTES, MessageId, head};
 use crate::random::{Random, mix};
+use crate::websocket::{COMPRESSED, DataKind, Deflater, encode_frame, encode_header};
 
 /// What payloads consist of behind the message id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,8 +167,6 @@ const STRIDE: usize = 12;
 const BODIES: usize = 64;
 /// The servers' own thresholds are not above this.
 const SURELY_COMPRESSED_BYTES: usize = 1024;
-/// Of the characters of three bytes.
-pub(super) const CHARACTER_BYTES: usize = 3;
 /// The printable characters of ASCII begin with the space.
 const PRINTABLE: u32 = 95;
 /// CJK Unified Ideographs.

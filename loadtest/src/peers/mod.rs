@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use clap::{Args, ValueEnum};
 use tungstenite::protocol::WebSocketConfig;
 
-use crate::file_limit;
+use crate::system::file_limit;
 pub(crate) use floor::BYTES_AT_ONCE_MAX as FLOOR_BYTES_MAX;
 
 /// Runs one of the servers that study and compare measure, until it is ended

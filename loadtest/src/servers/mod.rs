@@ -1,7 +1,9 @@
-//! Servers that are started to be measured: which there are, and where they may listen.
+//! The servers under test: which there are, their processes, and the ports that they listen on.
 
 mod catalogue;
+mod log;
 mod ports;
+pub(crate) mod process;
 
 pub(crate) use catalogue::{
     DeflateSupport, Installation, InstallationArguments, Launch, SERVERS, ServerSpec,

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use crate::proc_stats;
+use crate::stats::proc_stats;
 
 /// Hands out addresses on which nobody listens, one after the other and round and round.
 #[derive(Debug)]

@@ -1,58 +1,22 @@
 //! `loadtest churn`: what connections cost that come, echo one message and leave.
 
+mod arguments;
 mod report;
 mod workload;
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use clap::Args;
-
-use super::options::{MessageArguments, SessionArguments, TimeArguments};
-use super::session::{Requirements, Session, TURN_MAX};
-use super::{CommandError, Verdict};
-use crate::clients::NextTurn;
-use crate::clock;
+use super::session::TURN_MAX;
+use crate::commands::session::Session;
 use crate::driver::{Driver, Workload as _};
-use crate::interrupt::Interrupt;
+use crate::error::{CommandError, Verdict};
+use crate::load::clients::NextTurn;
 use crate::message::Pattern;
-use crate::target::PathArguments;
+use crate::system::clock;
+use crate::system::interrupt::Interrupt;
+pub(crate) use arguments::{ChurnArguments, ChurnLoad};
 pub(crate) use report::ChurnReport;
 use workload::ChurnWorkload;
-
-/// Connects, upgrades, echoes one message and closes, over and over
-#[derive(Args, Debug)]
-pub(crate) struct ChurnArguments {
-    #[command(flatten)]
-    session: SessionArguments,
-
-    #[command(flatten)]
-    load: ChurnLoad,
-}
-
-/// Who comes and goes, and for how long.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct ChurnLoad {
-    #[command(flatten)]
-    pub(crate) message: MessageArguments,
-
-    #[command(flatten)]
-    pub(crate) path: PathArguments,
-
-    /// Connections under way at a time
-    #[arg(long, value_name = "COUNT", default_value = "64")]
-    pub(crate) concurrency: NonZeroUsize,
-
-    #[command(flatten)]
-    pub(crate) time: TimeArguments,
-}
-
-impl ChurnLoad {
-    pub(crate) fn requirements(&self) -> Requirements<'_> {
-        let connections = self.concurrency.get();
-        Requirements { path: &self.path.path, connections, has_turnover: true, descriptors: None }
-    }
-}
 
 /// Runs the command.
 pub(crate) fn run(

@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::ChurnLoad;
+use super::arguments::ChurnLoad;
 use super::workload::ChurnWorkload;
-use crate::commands::figures::Figures;
+use crate::commands::load_result::LoadResult;
 use crate::commands::session::Session;
-use crate::cpu_use::CpuUse;
-use crate::latency::LatencySummary;
-use crate::tally::Tally;
+use crate::stats::cpu_use::CpuUse;
+use crate::stats::latency::LatencySummary;
+use crate::stats::tally::Tally;
 
 /// The report.
 #[derive(Clone, Debug, Serialize)]
@@ -57,11 +57,12 @@ impl ChurnReport {
         self.failures.count() > 0
     }
 
-    pub(crate) fn figures(&self) -> Figures {
-        Figures {
+    pub(crate) fn result(&self) -> LoadResult {
+        LoadResult {
             units: self.connections,
             cpu: self.cpu,
             latency: self.connect_to_echo,
+            connections_per_epoll: Vec::new(),
             failures: self.failures.clone(),
         }
     }

@@ -1,10 +1,10 @@
 //! What a connection does that comes, echoes one message and leaves.
 
-use crate::client::{Event, Failure};
-use crate::driver::{ConnHandle, Workload};
-use crate::latency::Latencies;
+use crate::driver::{ConnHandle, Failure, Workload};
 use crate::message::{MessageId, Pattern};
-use crate::tally::Tally;
+use crate::stats::latency::Latencies;
+use crate::stats::tally::Tally;
+use crate::websocket::Event;
 
 /// Leads every connection through its short life.
 #[derive(Debug)]

@@ -4,13 +4,13 @@
 //! messages are prices in JSON, which shrink to a third and less, and each is another one. What comes
 //! back has to be compressed as well.
 
-use super::comparison::{Case, Comparison, Load, Timing};
-use super::scenarios;
+use super::comparison::{Case, Comparison};
+use super::load::{Load, Timing, echo_heading, echo_load, fanout_load};
 use super::servers_under_test::{ServerUnderTest, ServersUnderTest};
 use crate::commands::options::MessageArguments;
 use crate::message::PayloadKind;
-use crate::table::grouped;
-use crate::units::shown_bytes;
+use crate::output::table::grouped;
+use crate::output::units::shown_bytes;
 
 /// A closed loop.
 pub(super) fn echo(
@@ -20,8 +20,8 @@ pub(super) fn echo(
     servers: &ServersUnderTest,
     timing: Timing,
 ) -> Comparison {
-    let load = Load::Echo(scenarios::echo(connections, 1, json_quotes(bytes), timing));
-    let heading = format!("compressed {}", scenarios::echo_heading(connections, 1, bytes));
+    let load = Load::Echo(echo_load(connections, 1, json_quotes(bytes), timing));
+    let heading = format!("compressed {}", echo_heading(connections, 1, bytes));
     among_servers(scenario, heading, "message", &load, all(servers))
 }
 
@@ -105,7 +105,7 @@ fn broadcasting(servers: &ServersUnderTest) -> impl Iterator<Item = ServerUnderT
 
 fn publications(bytes: usize, timing: Timing) -> Load {
     let subscribers = usize::try_from(SUBSCRIBERS).unwrap_or(usize::MAX);
-    Load::Fanout(scenarios::fanout(subscribers, 1, json_quotes(bytes), timing))
+    Load::Fanout(fanout_load(subscribers, 1, json_quotes(bytes), timing))
 }
 
 fn json_quotes(bytes: usize) -> MessageArguments {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::commands::CommandError;
+use crate::error::CommandError;
 
 /// An error if the docs have no place for the report.
 pub(super) fn require_section() -> Result<(), CommandError> {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::comparison::{Comparison, LoadResult};
-use crate::machine::Machine;
+use crate::commands::load_result::LoadResult;
+use crate::stats::machine::Machine;
 
 /// Everything that was measured.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -87,38 +87,19 @@ pub(super) struct Sample {
 impl Sample {
     /// `None` if the server did no work at all.
     pub(super) fn new(result: &LoadResult) -> Option<Self> {
-        let LoadResult { figures, connections_per_epoll } = result;
-        let has_run = figures.cpu.server_cores.is_none_or(|cores| cores > 0.0);
-        (figures.units > 0 && has_run).then(|| Self {
+        let has_run = result.cpu.server_cores.is_none_or(|cores| cores > 0.0);
+        (result.units > 0 && has_run).then(|| Self {
             round: 0,
-            units: figures.units,
-            units_per_second: figures.cpu.per_second(figures.units),
-            server_cpu_us_per_unit: figures.cpu.server_micros_per_unit,
-            server_cores: figures.cpu.server_cores,
-            client_busy_share: figures.cpu.client_busy_share,
-            p50_us: figures.latency.map(|latency| latency.p50.0),
-            p99_us: figures.latency.map(|latency| latency.p99.0),
-            p99_9_us: figures.latency.map(|latency| latency.p99_9.0),
-            connections_per_epoll: connections_per_epoll.clone(),
+            units: result.units,
+            units_per_second: result.cpu.per_second(result.units),
+            server_cpu_us_per_unit: result.cpu.server_micros_per_unit,
+            server_cores: result.cpu.server_cores,
+            client_busy_share: result.cpu.client_busy_share,
+            p50_us: result.latency.map(|latency| latency.p50.0),
+            p99_us: result.latency.map(|latency| latency.p99.0),
+            p99_9_us: result.latency.map(|latency| latency.p99_9.0),
+            connections_per_epoll: result.connections_per_epoll.clone(),
         })
-    }
-}
-
-impl ComparisonResult {
-    /// Nothing yet.
-    pub(super) fn new(comparison: &Comparison) -> Self {
-        let cases = comparison
-            .cases
-            .iter()
-            .map(|case| CaseResult { name: case.name.clone(), ..CaseResult::default() });
-        Self {
-            scenario: comparison.scenario.to_owned(),
-            heading: comparison.heading.clone(),
-            title: comparison.title.clone(),
-            unit: comparison.unit.to_owned(),
-            is_pair: comparison.is_pair,
-            cases: cases.collect(),
-        }
     }
 }
 

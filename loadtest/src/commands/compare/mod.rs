@@ -9,10 +9,12 @@
 //! [`mod@runner`] lets the cases take turns, [`document`] keeps the raw figures, and [`report`], with
 //! [`statistics`], makes tables from them alone; [`docs`] puts these into the docs.
 
+mod arguments;
 mod comparison;
 mod compression;
 mod docs;
 mod document;
+mod load;
 mod report;
 mod runner;
 mod scenarios;
@@ -21,91 +23,20 @@ mod statistics;
 
 use std::fs;
 use std::io;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use clap::Args;
-use clap::builder::PossibleValuesParser;
-
-use super::{CommandError, Verdict};
-use crate::affinity;
-use crate::file_limit;
-use crate::interrupt::Interrupt;
-use crate::machine::Machine;
+use crate::error::{CommandError, Verdict};
 use crate::output::{Output, note};
-use crate::servers::InstallationArguments;
-use crate::units::parse_seconds;
-use comparison::{Comparison, Timing};
-use document::{ComparisonResult, Document, Settings};
+use crate::stats::machine::Machine;
+use crate::system::interrupt::Interrupt;
+use crate::system::{affinity, file_limit};
+pub(crate) use arguments::CompareArguments;
+use comparison::Comparison;
+use document::{Document, Settings};
+use load::Timing;
 use runner::Runner;
 use scenarios::{SCENARIOS, Scenario};
-use servers_under_test::{About, ServerChoice, ServersUnderTest};
-
-/// Measures tidegate and other servers in turns, and reports the ratios
-///
-/// Every measurement is a server's own start, with the server on one core and the load generator
-/// on another. The whole of it takes half an hour; --scenario, --server, --rounds and --seconds
-/// make it less. The raw figures are kept, and --render makes one report of several files.
-#[derive(Args, Debug)]
-pub(crate) struct CompareArguments {
-    /// Measure only these
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = scenario_names())]
-    scenario: Vec<String>,
-
-    /// Measure only these servers beside tidegate; or a further one, that the shell command
-    /// starts, with {port} or $PORT in it for the port on 127.0.0.1, and {deflate} where it takes
-    /// --deflate: without that it is left out where messages are compressed
-    #[arg(long = "server", value_name = "NAME[=COMMAND]")]
-    servers: Vec<ServerChoice>,
-
-    /// What the report is to say of a further server: where it comes from, how it was built
-    #[arg(long, value_name = "NAME=TEXT")]
-    about: Vec<About>,
-
-    /// How often each server takes its turn
-    #[arg(long, value_name = "COUNT", default_value = "10")]
-    rounds: NonZeroUsize,
-
-    /// How long to measure each time
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
-    seconds: Duration,
-
-    /// How long to put on the load before that
-    #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = parse_seconds)]
-    warm_up: Duration,
-
-    /// The core that the servers run on
-    #[arg(long, value_name = "CORE", default_value = "0")]
-    pin_server: usize,
-
-    /// The core that the load generator runs on
-    #[arg(long, value_name = "CORE", default_value = "1")]
-    pin: usize,
-
-    /// How long a server may take for each answer
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
-    timeout: Duration,
-
-    /// Seed of the order, and of accept keys, mask keys and payloads
-    #[arg(long, default_value = "1")]
-    seed: u64,
-
-    #[command(flatten)]
-    installation: InstallationArguments,
-
-    /// Keep the raw figures in this file instead of target/compare.json
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// Measure nothing: report the raw figures of these files, of which later ones win
-    #[arg(long, value_name = "FILES", value_delimiter = ',', conflicts_with_all = ["scenario", "servers"])]
-    render: Vec<PathBuf>,
-
-    /// Write the report to the project's docs as well
-    #[arg(long)]
-    write_docs: bool,
-}
+use servers_under_test::ServersUnderTest;
 
 /// Runs the command.
 pub(crate) fn run(
@@ -119,7 +50,7 @@ pub(crate) fn run(
     let document = if arguments.render.is_empty() {
         measure(arguments, interrupt)?
     } else {
-        load(&arguments.render)?
+        read_documents(&arguments.render)?
     };
     Output::new(false).report(&document)?;
     if arguments.write_docs {
@@ -164,7 +95,7 @@ fn measure(arguments: &CompareArguments, interrupt: &Interrupt) -> Result<Docume
         settings,
         servers: servers.facts(),
         skipped: servers.skipped.clone(),
-        comparisons: comparisons.iter().map(ComparisonResult::new).collect(),
+        comparisons: comparisons.iter().map(Comparison::empty_result).collect(),
     };
     for round in 1..=rounds.get() {
         for (comparison, report) in comparisons.iter().zip(&mut document.comparisons) {
@@ -201,7 +132,7 @@ fn comparisons(
 }
 
 /// Makes one document of several.
-fn load(paths: &[PathBuf]) -> Result<Document, CommandError> {
+fn read_documents(paths: &[PathBuf]) -> Result<Document, CommandError> {
     let read = |path: &Path| -> Result<Document, CommandError> {
         let fault = |error: &dyn std::fmt::Display| {
             CommandError::Usage(format!("--render {}: {error}", path.display()))
@@ -222,10 +153,6 @@ fn load(paths: &[PathBuf]) -> Result<Document, CommandError> {
         document.replace(further);
     }
     Ok(document)
-}
-
-fn scenario_names() -> PossibleValuesParser {
-    PossibleValuesParser::new(SCENARIOS.iter().map(|scenario| scenario.name))
 }
 
 /// Of the raw figures, below `target/`.

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use super::comparison::{Case, Comparison, LoadResult};
+use super::comparison::{Case, Comparison};
 use super::document::{ComparisonResult, Sample};
-use crate::commands::CommandError;
-use crate::commands::session::{Session, SessionOptions};
-use crate::interrupt::Interrupt;
+use crate::commands::load_result::LoadResult;
+use crate::commands::options::SessionOptions;
+use crate::commands::session::Session;
+use crate::error::CommandError;
 use crate::output::Output;
 use crate::random::mix;
-use crate::server_process::ServerProcess;
 use crate::servers::Ports;
+use crate::servers::process::ServerProcess;
+use crate::system::interrupt::Interrupt;
 use crate::target::Target;
 
 /// What all measurements of a run share.
@@ -66,7 +68,7 @@ impl<'a> Runner<'a> {
                 }
                 Err(error) => return Err(error),
             };
-            if let Some(reason) = result.figures.failures.first_reason() {
+            if let Some(reason) = result.failures.first_reason() {
                 return Ok(Err(reason.to_owned()));
             }
             // Otherwise somebody else had the core all the time: that says nothing of the server.

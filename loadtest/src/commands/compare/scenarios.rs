@@ -1,22 +1,20 @@
 //! The scenarios, and the comparisons that each of them makes of the servers.
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroU32;
 
-use super::comparison::{Case, Comparison, Load, Timing};
+use super::comparison::{Case, Comparison};
 use super::compression;
+use super::load::{
+    Load, Timing, binary, churn_load, echo_heading, echo_load, fanout_load, rate_load,
+};
 use super::runner::Runner;
 use super::servers_under_test::{ServerUnderTest, ServersUnderTest};
-use crate::commands::CommandError;
-use crate::commands::churn::ChurnLoad;
-use crate::commands::echo::EchoLoad;
-use crate::commands::fanout::{Amount, BroadcastPaths, FanoutLoad};
-use crate::commands::options::{MessageArguments, TimeArguments};
-use crate::commands::rate::RateLoad;
+use crate::commands::options::MessageArguments;
+use crate::error::CommandError;
 use crate::message::PayloadKind;
 use crate::output::note;
-use crate::table::grouped;
-use crate::target::{ECHO_PATH, PathArguments};
-use crate::units::shown_bytes;
+use crate::output::table::grouped;
+use crate::output::units::shown_bytes;
 
 /// One scenario.
 #[derive(Clone, Copy, Debug)]
@@ -80,11 +78,11 @@ impl Scenario {
     fn all_servers(&self, servers: &ServersUnderTest, timing: Timing) -> Comparison {
         let (load, heading, unit) = match self.kind {
             Kind::Echo { connections, in_flight, bytes } => {
-                let load = Load::Echo(echo(connections, in_flight, binary(bytes), timing));
+                let load = Load::Echo(echo_load(connections, in_flight, binary(bytes), timing));
                 (load, echo_heading(connections, in_flight, bytes), "message")
             }
             Kind::Fanout { subscribers, burst } => {
-                let load = Load::Fanout(fanout(subscribers, burst, binary(SMALL), timing));
+                let load = Load::Fanout(fanout_load(subscribers, burst, binary(SMALL), timing));
                 let subscribers = grouped(subscribers as u64);
                 let heading = match burst {
                     1 => format!("deliver to {subscribers} subscribers"),
@@ -102,14 +100,14 @@ impl Scenario {
             | Kind::Text { .. }
             | Kind::TwoLoops => {
                 let heading = "connect, upgrade, echo, close".to_owned();
-                (Load::Churn(churn(timing)), heading, "connection")
+                (Load::Churn(churn_load(64, binary(SMALL), timing)), heading, "connection")
             }
         };
         let own = servers.tidegate(1);
         let cases = std::iter::once(&own)
             .chain(&servers.others)
             .filter(|server| self.can_take_part(server))
-            .map(|server| case(&server.name, server, load.clone()))
+            .map(|server| Case::new(&server.name, server, load.clone()))
             .collect();
         let title = self.name.to_owned();
         Comparison { scenario: self.name, heading, title, unit, is_pair: false, cases }
@@ -144,7 +142,7 @@ impl Scenario {
         let connections = if bytes > LARGE { 16 } else { 100 };
         let load = |payload_kind| {
             let message = MessageArguments::new(payload_kind, bytes);
-            Load::Echo(echo(connections, in_flight, message, timing))
+            Load::Echo(echo_load(connections, in_flight, message, timing))
         };
         let kind = match payload_kind {
             PayloadKind::Chinese => "Chinese",
@@ -160,15 +158,15 @@ impl Scenario {
             unit: "message",
             is_pair: true,
             cases: vec![
-                case("text", &server, load(payload_kind)),
-                case("binary", &server, load(PayloadKind::Binary)),
+                Case::new("text", &server, load(payload_kind)),
+                Case::new("binary", &server, load(PayloadKind::Binary)),
             ],
         }
     }
 
     fn two_loops(&self, servers: &ServersUnderTest, timing: Timing) -> Vec<Comparison> {
         let comparison = |title, load: &Load| {
-            let with = |name, loops| case(name, &servers.tidegate(loops), load.clone());
+            let with = |name, loops| Case::new(name, &servers.tidegate(loops), load.clone());
             Comparison {
                 scenario: self.name,
                 heading: "Two loops beside one, on the same core".to_owned(),
@@ -179,10 +177,10 @@ impl Scenario {
             }
         };
         let to_subscribers = |subscribers: usize| {
-            let load = Load::Fanout(fanout(subscribers, 1, binary(SMALL), timing));
+            let load = Load::Fanout(fanout_load(subscribers, 1, binary(SMALL), timing));
             comparison(format!("deliver to {} subscribers", grouped(subscribers as u64)), &load)
         };
-        let echo = Load::Echo(echo(100, 1, binary(SMALL), timing));
+        let echo = Load::Echo(echo_load(100, 1, binary(SMALL), timing));
         vec![
             comparison(format!("echo, 100 × 1 × {SMALL} B"), &echo),
             to_subscribers(1_000),
@@ -196,12 +194,12 @@ impl Scenario {
         timing: Timing,
         runner: &mut Runner<'_>,
     ) -> Result<Vec<Comparison>, CommandError> {
-        let full = Load::Echo(echo(100, 1, binary(SMALL), timing));
+        let full = Load::Echo(echo_load(100, 1, binary(SMALL), timing));
         let own = servers.tidegate(1);
         let mut measure = |server: &ServerUnderTest| {
             let mut best: Option<f64> = None;
             for _ in 0..ATTEMPTS {
-                match runner.measure(&case(&server.name, server, full.clone()))? {
+                match runner.measure(&Case::new(&server.name, server, full.clone()))? {
                     Ok(sample) => {
                         best = Some(best.unwrap_or_default().max(sample.units_per_second));
                     }
@@ -221,87 +219,21 @@ impl Scenario {
                 continue;
             };
             let rate = half(own_rate.min(other_rate));
-            let load = Load::Rate(RateLoad {
-                message: binary(SMALL),
-                path: echo_path(),
-                rate,
-                connections: count(100),
-                time: time(timing),
-            });
+            let load = Load::Rate(rate_load(100, rate, binary(SMALL), timing));
             comparisons.push(Comparison {
                 scenario: self.name,
                 heading: "Both at half of the rate that the slower one can do".to_owned(),
                 title: format!("{} at {}/s", other.name, grouped(rate.get().into())),
                 unit: "message",
                 is_pair: true,
-                cases: vec![case(&own.name, &own, load.clone()), case(&other.name, other, load)],
+                cases: vec![
+                    Case::new(&own.name, &own, load.clone()),
+                    Case::new(&other.name, other, load),
+                ],
             });
         }
         Ok(comparisons)
     }
-}
-
-fn case(name: &str, server: &ServerUnderTest, load: Load) -> Case {
-    Case { name: name.to_owned(), server: server.clone(), load, is_deflated: false }
-}
-
-pub(super) fn echo_heading(connections: usize, in_flight: u32, bytes: usize) -> String {
-    let (connections, bytes) = (grouped(connections as u64), shown_bytes(bytes as f64));
-    format!("echo, {connections} connections × {in_flight} in flight × {bytes}")
-}
-
-fn binary(bytes: usize) -> MessageArguments {
-    MessageArguments::new(PayloadKind::Binary, bytes)
-}
-
-pub(super) fn echo(
-    connections: usize,
-    in_flight: u32,
-    message: MessageArguments,
-    timing: Timing,
-) -> EchoLoad {
-    EchoLoad {
-        message,
-        path: echo_path(),
-        connections: count(connections),
-        in_flight: NonZeroU32::new(in_flight).unwrap_or(NonZeroU32::MIN),
-        time: time(timing),
-    }
-}
-
-fn churn(timing: Timing) -> ChurnLoad {
-    let (message, concurrency) = (binary(SMALL), count(64));
-    ChurnLoad { message, path: echo_path(), concurrency, time: time(timing) }
-}
-
-pub(super) fn fanout(
-    subscribers: usize,
-    burst: usize,
-    message: MessageArguments,
-    timing: Timing,
-) -> FanoutLoad {
-    let path = || "/broadcast".to_owned();
-    FanoutLoad {
-        message,
-        paths: BroadcastPaths { publish_path: path(), subscribe_path: path() },
-        subscribers: count(subscribers),
-        publishers: NonZeroUsize::MIN,
-        burst: count(burst),
-        publications: Amount::Time(timing.seconds),
-        warm_up: Amount::Time(timing.warm_up),
-    }
-}
-
-fn echo_path() -> PathArguments {
-    PathArguments { path: ECHO_PATH.to_owned() }
-}
-
-fn time(timing: Timing) -> TimeArguments {
-    TimeArguments { seconds: timing.seconds, warm_up_seconds: timing.warm_up }
-}
-
-fn count(count: usize) -> NonZeroUsize {
-    NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Half of a rate, as a round number.

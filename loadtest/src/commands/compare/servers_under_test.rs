@@ -5,8 +5,8 @@ use std::process::Command;
 use std::str::FromStr;
 
 use super::document::{ServerFacts, Skipped};
-use crate::commands::CommandError;
-use crate::server_process::shell;
+use crate::error::CommandError;
+use crate::servers::process::shell;
 use crate::servers::{DeflateSupport, Installation, Launch, SERVERS, ServerSpec, TIDEGATE};
 
 /// A value of `--server`.

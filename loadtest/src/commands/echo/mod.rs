@@ -3,59 +3,17 @@
 //! A closed loop: every connection keeps so many messages in flight, and each echo that comes back
 //! as it was sent is followed by the next message.
 
+mod arguments;
 mod report;
 mod workload;
 
-use std::num::{NonZeroU32, NonZeroUsize};
-
-use clap::Args;
-
-use super::options::{MessageArguments, SessionArguments, TimeArguments};
-use super::session::{Requirements, SERVE, Session};
-use super::{CommandError, Verdict};
-use crate::interrupt::Interrupt;
+use crate::commands::session::{SERVE, Session};
+use crate::error::{CommandError, Verdict};
 use crate::message::Pattern;
-use crate::target::PathArguments;
+use crate::system::interrupt::Interrupt;
+pub(crate) use arguments::{EchoArguments, EchoLoad};
 pub(crate) use report::EchoReport;
 use workload::EchoWorkload;
-
-/// Keeps messages in flight on every connection and verifies the echoes
-#[derive(Args, Debug)]
-pub(crate) struct EchoArguments {
-    #[command(flatten)]
-    session: SessionArguments,
-
-    #[command(flatten)]
-    load: EchoLoad,
-}
-
-/// What is sent, and for how long.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct EchoLoad {
-    #[command(flatten)]
-    pub(crate) message: MessageArguments,
-
-    #[command(flatten)]
-    pub(crate) path: PathArguments,
-
-    /// Connections to open
-    #[arg(long, value_name = "COUNT", default_value = "100")]
-    pub(crate) connections: NonZeroUsize,
-
-    /// Messages in flight on each connection
-    #[arg(long, value_name = "COUNT", default_value = "1")]
-    pub(crate) in_flight: NonZeroU32,
-
-    #[command(flatten)]
-    pub(crate) time: TimeArguments,
-}
-
-impl EchoLoad {
-    pub(crate) fn requirements(&self) -> Requirements<'_> {
-        let connections = self.connections.get();
-        Requirements { path: &self.path.path, connections, ..Requirements::default() }
-    }
-}
 
 /// Runs the command.
 pub(crate) fn run(

@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::EchoLoad;
+use super::arguments::EchoLoad;
 use super::workload::EchoWorkload;
-use crate::commands::figures::Figures;
+use crate::commands::load_result::LoadResult;
 use crate::commands::session::Session;
-use crate::cpu_use::CpuUse;
-use crate::latency::LatencySummary;
-use crate::tally::Tally;
+use crate::stats::cpu_use::CpuUse;
+use crate::stats::latency::LatencySummary;
+use crate::stats::tally::Tally;
 
 /// The report.
 #[derive(Clone, Debug, Serialize)]
@@ -61,17 +61,14 @@ impl EchoReport {
         self.failures.count() > 0
     }
 
-    pub(crate) fn figures(&self) -> Figures {
-        Figures {
+    pub(crate) fn result(&self) -> LoadResult {
+        LoadResult {
             units: self.messages,
             cpu: self.cpu,
             latency: self.latency,
+            connections_per_epoll: self.connections_per_epoll.clone(),
             failures: self.failures.clone(),
         }
-    }
-
-    pub(crate) fn connections_per_epoll(&self) -> &[usize] {
-        &self.connections_per_epoll
     }
 }
 

@@ -3,13 +3,13 @@
 use std::num::NonZeroU32;
 use std::time::Instant;
 
-use crate::client::{Event, Failure};
-use crate::clock;
-use crate::driver::{ConnHandle, Driver, Workload};
-use crate::echoes::{Echo, Echoes};
-use crate::latency::Latencies;
+use crate::driver::{ConnHandle, Driver, Failure, Workload};
+use crate::load::echoes::{Echo, Echoes};
 use crate::message::Pattern;
-use crate::tally::Tally;
+use crate::stats::latency::Latencies;
+use crate::stats::tally::Tally;
+use crate::system::clock;
+use crate::websocket::Event;
 
 /// The closed loop of every connection.
 #[derive(Debug)]

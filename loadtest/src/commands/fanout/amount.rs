@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::units::parse_seconds;
+use crate::output::units::parse_seconds;
 
 /// An amount of publications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

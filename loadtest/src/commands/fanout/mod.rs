@@ -4,85 +4,24 @@
 //! completely. Every publication must reach every subscriber, once and in order.
 
 mod amount;
+mod arguments;
 mod report;
 mod workload;
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use clap::Args;
-
-use super::options::{MessageArguments, SessionArguments};
-use super::session::{Requirements, SERVE, Session};
-use super::{CommandError, Verdict};
-use crate::clients::NextTurn;
-use crate::clock;
+use crate::commands::options::require_message_id;
+use crate::commands::session::{SERVE, Session};
 use crate::driver::Workload as _;
-use crate::interrupt::Interrupt;
-use crate::message::{MESSAGE_ID_BYTES, Pattern};
-use crate::target::parse_path;
+use crate::error::{CommandError, Verdict};
+use crate::load::clients::NextTurn;
+use crate::message::Pattern;
+use crate::system::clock;
+use crate::system::interrupt::Interrupt;
 pub(crate) use amount::Amount;
+pub(crate) use arguments::{FanoutArguments, FanoutLoad};
 pub(crate) use report::FanoutReport;
 use workload::FanoutWorkload;
-
-/// Publishes to many subscribers and verifies that each receives everything once and in order
-#[derive(Args, Debug)]
-pub(crate) struct FanoutArguments {
-    #[command(flatten)]
-    session: SessionArguments,
-
-    #[command(flatten)]
-    load: FanoutLoad,
-}
-
-/// What is published to whom, and how much of it.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct FanoutLoad {
-    #[command(flatten)]
-    pub(crate) message: MessageArguments,
-
-    #[command(flatten)]
-    pub(crate) paths: BroadcastPaths,
-
-    /// Connections that receive
-    #[arg(long, value_name = "COUNT", default_value = "100")]
-    pub(crate) subscribers: NonZeroUsize,
-
-    /// Connections that send
-    #[arg(long, value_name = "COUNT", default_value = "1")]
-    pub(crate) publishers: NonZeroUsize,
-
-    /// Publications that each publisher sends at once
-    #[arg(long, value_name = "COUNT", default_value = "1")]
-    pub(crate) burst: NonZeroUsize,
-
-    /// Publications of each publisher, or how long to publish, as `2s`
-    #[arg(long, value_name = "AMOUNT", default_value = "1000")]
-    pub(crate) publications: Amount,
-
-    /// The same, before those that are measured
-    #[arg(long, value_name = "AMOUNT", default_value = "10")]
-    pub(crate) warm_up: Amount,
-}
-
-impl FanoutLoad {
-    pub(crate) fn requirements(&self) -> Requirements<'_> {
-        let connections = self.subscribers.get().saturating_add(self.publishers.get());
-        Requirements { path: &self.paths.subscribe_path, connections, ..Requirements::default() }
-    }
-}
-
-/// Where publishers and subscribers connect to.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct BroadcastPaths {
-    /// Path that publishers connect to
-    #[arg(long, default_value = "/broadcast", value_parser = parse_path)]
-    pub(crate) publish_path: String,
-
-    /// Path that subscribers connect to
-    #[arg(long, default_value = "/broadcast", value_parser = parse_path)]
-    pub(crate) subscribe_path: String,
-}
 
 /// Runs the command.
 pub(crate) fn run(
@@ -94,16 +33,6 @@ pub(crate) fn run(
     let mut session = Session::prepare(&arguments.session, load.requirements(), interrupt)?;
     let report = measure(load, &mut session)?;
     session.report(&report, report.has_failures())
-}
-
-/// A subscriber must be able to tell which publication it received.
-pub(crate) fn require_message_id(payload_bytes: usize) -> Result<(), CommandError> {
-    if payload_bytes < MESSAGE_ID_BYTES {
-        return Err(CommandError::Usage(format!(
-            "--bytes {payload_bytes}: a publication needs {MESSAGE_ID_BYTES} for its number"
-        )));
-    }
-    Ok(())
 }
 
 /// Puts the load on the session's server.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use crate::client::{Event, Failure};
-use crate::deliveries::{Deliveries, Delivery, Order};
-use crate::driver::{self, ConnHandle, ConnKey, Driver, Workload};
-use crate::latency::Latencies;
+use crate::driver;
+use crate::driver::{ConnHandle, ConnKey, Driver, Failure, Workload};
+use crate::load::deliveries::{Deliveries, Delivery, Order};
 use crate::message::Pattern;
-use crate::tally::Tally;
+use crate::stats::latency::Latencies;
+use crate::stats::tally::Tally;
+use crate::websocket::Event;
 
 /// Publishers and subscribers. The subscribers are the first connections of the run.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use crate::clients::Pace;
+use crate::load::clients::Pace;
 
 /// How many connections, for how long, how often.
 #[derive(Clone, Copy, Debug)]

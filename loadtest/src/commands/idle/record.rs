@@ -4,9 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::meter::{PerConnection, Snapshot};
-use crate::tally::Tally;
-use crate::units::Seconds;
+use crate::output::units::Seconds;
+use crate::stats::meter::{PerConnection, Snapshot};
+use crate::stats::tally::Tally;
 
 /// Everything, in the order in which it was measured.
 #[derive(Clone, Debug, Default)]

@@ -7,11 +7,11 @@ use std::num::NonZeroU32;
 
 use serde::Serialize;
 
-use super::IdleArguments;
+use super::arguments::IdleArguments;
 use super::record::{CycleReport, Record};
-use crate::meter::Snapshot;
-use crate::tally::Tally;
-use crate::units::{Bytes, Seconds, SignedBytes};
+use crate::output::units::{Bytes, Seconds, SignedBytes};
+use crate::stats::meter::Snapshot;
+use crate::stats::tally::Tally;
 
 /// The whole measurement.
 #[derive(Clone, Debug, Serialize)]

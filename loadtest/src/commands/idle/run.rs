@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use super::plan::{Check, Plan};
 use super::record::{CycleReport, Record, StableSnapshot};
 use super::workload::{IdleWorkload, Stage};
-use crate::clients::{Clients, Pace};
-use crate::clock;
-use crate::commands::CommandError;
 use crate::driver::Workload as _;
-use crate::meter::{Meter, Snapshot};
+use crate::error::CommandError;
+use crate::load::clients::{Clients, Pace};
 use crate::output::Output;
-use crate::proc_stats::ProcessStats;
-use crate::units::Seconds;
+use crate::output::units::Seconds;
+use crate::stats::meter::{Meter, Snapshot};
+use crate::stats::proc_stats::ProcessStats;
+use crate::system::clock;
 
 /// A measurement under way.
 #[derive(Debug)]

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use super::plan::Check;
-use crate::client::{Event, Failure};
-use crate::driver::{ConnHandle, Workload};
+use crate::driver::{ConnHandle, Failure, Workload};
 use crate::random::mix;
-use crate::tally::Tally;
+use crate::stats::tally::Tally;
+use crate::websocket::Event;
 
 /// Counts what the server does, and verifies its answers.
 #[derive(Debug)]

@@ -4,61 +4,19 @@
 //! counts from the moment at which its message was due, not from when it could be sent. So a
 //! server that stalls is charged for all that was due meanwhile, as its users would charge it.
 
+mod arguments;
 mod report;
 mod workload;
 
-use std::num::{NonZeroU32, NonZeroUsize};
-
-use clap::Args;
-
-use super::options::{MessageArguments, SessionArguments, TimeArguments};
-use super::session::{Requirements, Session};
-use super::{CommandError, Verdict};
-use crate::clock;
-use crate::interrupt::Interrupt;
+use crate::commands::session::Session;
+use crate::error::{CommandError, Verdict};
+use crate::load::schedule::Schedule;
 use crate::message::Pattern;
-use crate::schedule::Schedule;
-use crate::target::PathArguments;
+use crate::system::clock;
+use crate::system::interrupt::Interrupt;
+pub(crate) use arguments::{RateArguments, RateLoad};
 pub(crate) use report::RateReport;
 use workload::RateWorkload;
-
-/// Sends messages at a given rate, whatever the server does, and verifies the echoes
-#[derive(Args, Debug)]
-pub(crate) struct RateArguments {
-    #[command(flatten)]
-    session: SessionArguments,
-
-    #[command(flatten)]
-    load: RateLoad,
-}
-
-/// What is sent, and for how long.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct RateLoad {
-    #[command(flatten)]
-    pub(crate) message: MessageArguments,
-
-    #[command(flatten)]
-    pub(crate) path: PathArguments,
-
-    /// Messages to send per second, on all connections together
-    #[arg(long, value_name = "MESSAGES_PER_SECOND")]
-    pub(crate) rate: NonZeroU32,
-
-    /// Connections to send them on, in turn
-    #[arg(long, value_name = "COUNT", default_value = "100")]
-    pub(crate) connections: NonZeroUsize,
-
-    #[command(flatten)]
-    pub(crate) time: TimeArguments,
-}
-
-impl RateLoad {
-    pub(crate) fn requirements(&self) -> Requirements<'_> {
-        let connections = self.connections.get();
-        Requirements { path: &self.path.path, connections, ..Requirements::default() }
-    }
-}
 
 /// Runs the command.
 pub(crate) fn run(

@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::RateLoad;
+use super::arguments::RateLoad;
 use super::workload::RateWorkload;
-use crate::commands::figures::Figures;
+use crate::commands::load_result::LoadResult;
 use crate::commands::session::Session;
-use crate::cpu_use::CpuUse;
-use crate::latency::LatencySummary;
-use crate::tally::Tally;
+use crate::stats::cpu_use::CpuUse;
+use crate::stats::latency::LatencySummary;
+use crate::stats::tally::Tally;
 
 /// The report.
 #[derive(Clone, Debug, Serialize)]
@@ -61,11 +61,12 @@ impl RateReport {
         self.failures.count() > 0
     }
 
-    pub(crate) fn figures(&self) -> Figures {
-        Figures {
+    pub(crate) fn result(&self) -> LoadResult {
+        LoadResult {
             units: self.messages_sent,
             cpu: self.cpu,
             latency: self.latency,
+            connections_per_epoll: Vec::new(),
             failures: self.failures.clone(),
         }
     }

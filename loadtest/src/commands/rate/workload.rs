@@ -1,15 +1,16 @@
 //! Sends what is due, and charges each echo from the moment at which its message was due.
 
-use crate::client::{Event, Failure};
-use crate::clients::NextTurn;
-use crate::clock;
 use crate::commands::session::TURN_MAX;
-use crate::driver::{self, ConnHandle, ConnKey, Driver, Workload};
-use crate::echoes::Echoes;
-use crate::latency::Latencies;
+use crate::driver;
+use crate::driver::{ConnHandle, ConnKey, Driver, Failure, Workload};
+use crate::load::clients::NextTurn;
+use crate::load::echoes::Echoes;
+use crate::load::schedule::Schedule;
 use crate::message::Pattern;
-use crate::schedule::Schedule;
-use crate::tally::Tally;
+use crate::stats::latency::Latencies;
+use crate::stats::tally::Tally;
+use crate::system::clock;
+use crate::websocket::Event;
 
 /// The open loop over all connections.
 #[derive(Debug)]

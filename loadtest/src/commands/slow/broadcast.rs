@@ -4,14 +4,15 @@ use std::num::NonZeroU32;
 
 use super::slow_workload::SlowWorkload;
 use super::tracker::Tracker;
-use crate::client::{Event, Failure};
-use crate::clients::NextTurn;
-use crate::clock;
 use crate::commands::session::SERVE;
-use crate::deliveries::{Deliveries, Order};
-use crate::driver::{self, ConnHandle, ConnKey, Driver, Workload};
+use crate::driver;
+use crate::driver::{ConnHandle, ConnKey, Driver, Failure, Workload};
+use crate::load::clients::NextTurn;
+use crate::load::deliveries::{Deliveries, Order};
+use crate::load::schedule::Schedule;
 use crate::message::Pattern;
-use crate::schedule::Schedule;
+use crate::system::clock;
+use crate::websocket::Event;
 
 /// One publisher with a steady rate. Its connection comes after the readers'.
 #[derive(Debug)]

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::slow_workload::SlowWorkload;
 use super::tracker::Tracker;
-use crate::client::{Event, Failure};
-use crate::clients::NextTurn;
-use crate::clock;
 use crate::commands::session::SERVE;
-use crate::driver::{ConnHandle, Driver, Workload};
-use crate::echoes::Echoes;
+use crate::driver::{ConnHandle, Driver, Failure, Workload};
+use crate::load::clients::NextTurn;
+use crate::load::echoes::Echoes;
 use crate::message::Pattern;
+use crate::system::clock;
+use crate::websocket::Event;
 
 /// A closed loop of one message for each of the others, a flood for each of the slow.
 #[derive(Debug)]

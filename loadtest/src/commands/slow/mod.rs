@@ -4,79 +4,29 @@
 //! stop reading: from an echo they go on asking for more, of a broadcast they are sent what all
 //! are sent. In the end they read again, which shows what became of them.
 
+mod arguments;
 mod broadcast;
 mod echo;
 mod report;
 mod slow_workload;
 mod tracker;
 
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use clap::Args;
-
-use super::fanout::{BroadcastPaths, require_message_id};
-use super::options::{MessageArguments, SessionArguments};
-use super::session::{Requirements, Session};
-use super::{CommandError, Verdict};
-use crate::clients::NextTurn;
-use crate::clock;
-use crate::interrupt::Interrupt;
+use crate::commands::options::{Requirements, require_message_id};
+use crate::commands::session::Session;
+use crate::error::{CommandError, Verdict};
+use crate::load::clients::NextTurn;
 use crate::message::Pattern;
-use crate::proc_stats::ProcessStats;
-use crate::target::parse_path;
-use crate::units::parse_seconds;
+use crate::stats::proc_stats::ProcessStats;
+use crate::system::clock;
+use crate::system::interrupt::Interrupt;
+pub(crate) use arguments::SlowArguments;
 use broadcast::BroadcastWorkload;
 use echo::EchoWorkload;
 use report::{SlowReport, StageReport};
 use slow_workload::SlowWorkload;
 use tracker::Tracker;
-
-/// Lets some readers stop reading and reports the server's memory and the others' latency
-#[derive(Args, Debug)]
-pub(crate) struct SlowArguments {
-    #[command(flatten)]
-    session: SessionArguments,
-
-    #[command(flatten)]
-    message: MessageArguments,
-
-    /// Path of the echo
-    #[arg(long, default_value = "/echo", value_parser = parse_path, conflicts_with = "broadcast")]
-    path: String,
-
-    /// Stop reading from a broadcast instead of an echo
-    #[arg(long)]
-    broadcast: bool,
-
-    #[command(flatten)]
-    paths: BroadcastPaths,
-
-    /// Publications per second, with --broadcast
-    #[arg(long, value_name = "PUBLICATIONS_PER_SECOND", default_value = "100")]
-    rate: NonZeroU32,
-
-    /// Connections that stop reading
-    #[arg(long, value_name = "COUNT", default_value = "10")]
-    slow: NonZeroUsize,
-
-    /// Receive buffer of the connections that stop reading. Over a real network it would be their
-    /// distance that keeps the kernel from hiding that they do not read
-    #[arg(long, value_name = "BYTES", default_value = "65536")]
-    receive_buffer: NonZeroUsize,
-
-    /// Connections that go on
-    #[arg(long, value_name = "COUNT", default_value = "50")]
-    connections: NonZeroUsize,
-
-    /// How long to measure while everybody reads
-    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = parse_seconds)]
-    before_seconds: Duration,
-
-    /// How long to measure while some do not
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
-    during_seconds: Duration,
-}
 
 /// Runs the command.
 pub(crate) fn run(

@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::SlowArguments;
+use super::arguments::SlowArguments;
 use super::tracker::Tracker;
-use crate::cpu_use::CpuUse;
-use crate::latency::{Latencies, LatencySummary};
-use crate::proc_stats::ProcessStats;
-use crate::tally::Tally;
-use crate::units::Bytes;
+use crate::output::units::Bytes;
+use crate::stats::cpu_use::CpuUse;
+use crate::stats::latency::{Latencies, LatencySummary};
+use crate::stats::proc_stats::ProcessStats;
+use crate::stats::tally::Tally;
 
 /// The report.
 #[derive(Clone, Debug, Serialize)]

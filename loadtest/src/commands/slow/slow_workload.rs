@@ -1,8 +1,9 @@
 //! What echo and broadcast do differently in the course of the study.
 
 use super::tracker::Tracker;
-use crate::clients::NextTurn;
-use crate::driver::{self, ConnKey, Driver, Workload};
+use crate::driver;
+use crate::driver::{ConnKey, Driver, Workload};
+use crate::load::clients::NextTurn;
 
 /// A workload that goes through the study's stages.
 pub(super) trait SlowWorkload: Workload {

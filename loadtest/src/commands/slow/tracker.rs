@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::client::Failure;
-use crate::driver;
-use crate::latency::Latencies;
-use crate::tally::Tally;
+use crate::driver::{self, Failure};
+use crate::stats::latency::Latencies;
+use crate::stats::tally::Tally;
+use crate::websocket::ProtocolError;
 
 /// The readers of the study: first those who go on, then the slow ones.
 #[derive(Debug)]
@@ -78,9 +78,12 @@ impl Tracker {
         let reason = || format!("slow reader {serial}: {failure}");
         if !self.is_slow(serial) || !self.has_stopped_reading {
             self.tally.record_end(serial, Err(failure));
-        } else if matches!(failure, Failure::ClosedByServer { .. }) {
+        } else if matches!(failure, Failure::Protocol(ProtocolError::ClosedByServer { .. })) {
             self.ends.closed.record(reason);
-        } else if matches!(failure, Failure::Socket(_) | Failure::EndOfStream) {
+        } else if matches!(
+            failure,
+            Failure::Socket(_) | Failure::Protocol(ProtocolError::EndOfStream)
+        ) {
             self.ends.cut_off.record(reason);
         } else if !matches!(failure, Failure::Overdue { .. }) {
             // Who is overdue is behind, and counted as that.
@@ -110,16 +113,17 @@ mod tests {
         let mut tracker = Tracker::new(2, 3);
         assert!(tracker.is_other(1) && !tracker.is_slow(1));
         assert!(tracker.is_slow(2) && tracker.is_slow(4) && !tracker.is_slow(5));
-        tracker.record_end(2, Err(Failure::EndOfStream));
+        tracker.record_end(2, Err(Failure::Protocol(ProtocolError::EndOfStream)));
         assert_eq!(tracker.tally().count(), 1, "it was reading then");
         tracker.stop_reading();
-        tracker.record_end(3, Err(Failure::EndOfStream));
-        let closed = Failure::ClosedByServer { code: Some(4002), reason: "too slow".to_owned() };
-        tracker.record_end(4, Err(closed));
+        tracker.record_end(3, Err(Failure::Protocol(ProtocolError::EndOfStream)));
+        let closed =
+            ProtocolError::ClosedByServer { code: Some(4002), reason: "too slow".to_owned() };
+        tracker.record_end(4, Err(closed.into()));
         assert_eq!(tracker.tally().count(), 1);
         assert_eq!((tracker.ends.closed.count(), tracker.ends.cut_off.count()), (1, 1));
         tracker.record_end(4, Err(Failure::UnaskedMessage));
-        tracker.record_end(0, Err(Failure::EndOfStream));
+        tracker.record_end(0, Err(Failure::Protocol(ProtocolError::EndOfStream)));
         assert_eq!(tracker.tally().count(), 3);
     }
 }

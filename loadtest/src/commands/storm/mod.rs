@@ -3,36 +3,20 @@
 //! Opens connections at an easy pace, drops them all as a failing network would, and connects as
 //! many again at once.
 
+mod arguments;
 mod report;
 mod workload;
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use clap::Args;
-
-use super::options::SessionArguments;
-use super::session::{Requirements, SERVE, Session};
-use super::{CommandError, Verdict};
-use crate::clients::NextTurn;
-use crate::interrupt::Interrupt;
-use crate::target::PathArguments;
+use crate::commands::options::Requirements;
+use crate::commands::session::{SERVE, Session};
+use crate::error::{CommandError, Verdict};
+use crate::load::clients::NextTurn;
+use crate::system::interrupt::Interrupt;
+pub(crate) use arguments::StormArguments;
 use report::StormReport;
 use workload::StormWorkload;
-
-/// Reconnects everybody at once and reports how long it takes until all are served
-#[derive(Args, Debug)]
-pub(crate) struct StormArguments {
-    #[command(flatten)]
-    session: SessionArguments,
-
-    #[command(flatten)]
-    path: PathArguments,
-
-    /// Connections that are cut off and reconnect
-    #[arg(long, value_name = "COUNT")]
-    connections: NonZeroUsize,
-}
 
 /// Runs the command.
 pub(crate) fn run(

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::StormArguments;
+use super::arguments::StormArguments;
 use super::workload::StormWorkload;
-use crate::cpu_use::CpuUse;
-use crate::latency::LatencySummary;
-use crate::tally::Tally;
-use crate::units::Seconds;
+use crate::output::units::Seconds;
+use crate::stats::cpu_use::CpuUse;
+use crate::stats::latency::LatencySummary;
+use crate::stats::tally::Tally;
 
 /// The report.
 #[derive(Clone, Debug, Serialize)]

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use crate::client::{Event, Failure};
-use crate::driver::{ConnHandle, Workload};
-use crate::latency::Latencies;
-use crate::tally::Tally;
+use crate::driver::{ConnHandle, Failure, Workload};
+use crate::stats::latency::Latencies;
+use crate::stats::tally::Tally;
+use crate::websocket::Event;
 
 /// Watches the storm.
 #[derive(Debug)]

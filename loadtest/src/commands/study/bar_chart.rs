@@ -5,9 +5,9 @@
 
 use super::canvas::{Canvas, pixels, tick_bytes, tick_label};
 use super::document::{Outcome, RowReport, ServersPart};
+use crate::output::table::grouped;
+use crate::output::units::shown_bytes;
 use crate::servers::TIDEGATE;
-use crate::table::grouped;
-use crate::units::shown_bytes;
 
 /// Draws the chart, if anything was measured.
 pub(super) fn draw(part: &ServersPart) -> Option<String> {
@@ -110,8 +110,8 @@ const SMALL: f64 = 0.04;
 
 #[cfg(test)]
 mod tests {
-    use super::super::document::Document;
     use super::*;
+    use crate::commands::study::document::Document;
 
     fn part() -> ServersPart {
         let document: Document =

@@ -4,7 +4,7 @@ use svg::Document;
 use svg::node::Node;
 use svg::node::element::{Line, Rectangle, Style, Text, Title};
 
-use crate::units::shown_bytes;
+use crate::output::units::shown_bytes;
 
 /// A chart being drawn, from the top left corner in units of one pixel.
 #[derive(Debug)]

@@ -1,7 +1,5 @@
 //! Whether the cost of a connection grows with their number.
 
-use super::document::SweepPart;
-
 /// A larger number of connections at which each costs more than at a smaller one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct CostGrowth {
@@ -11,19 +9,9 @@ pub(super) struct CostGrowth {
     pub(super) to_bytes: f64,
 }
 
-impl SweepPart {
-    /// The worst growth of anonymous memory per connection that is more than chance.
-    pub(super) fn growth(&self) -> Option<CostGrowth> {
-        let costs: Vec<(usize, f64)> = self
-            .points
-            .iter()
-            .filter_map(|point| Some((point.connections, point.anonymous_per_connection_bytes()?)))
-            .collect();
-        worst_growth(&costs)
-    }
-}
-
-fn worst_growth(costs: &[(usize, f64)]) -> Option<CostGrowth> {
+/// The worst growth that is more than chance, of (connections, bytes per connection) in ascending
+/// order of connections.
+pub(super) fn worst_growth(costs: &[(usize, f64)]) -> Option<CostGrowth> {
     let mut worst: Option<CostGrowth> = None;
     for (index, &(from_connections, from_bytes)) in costs.iter().enumerate() {
         for &(to_connections, to_bytes) in &costs[index + 1..] {

@@ -5,12 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cost_growth::{CostGrowth, worst_growth};
 use super::runtime_stats::RuntimeStats;
 use crate::commands::idle::CycleReport;
-use crate::machine::Machine;
-use crate::meter::Snapshot;
-use crate::proc_stats::{KernelStats, ProcessStats};
-use crate::tally::Tally;
+use crate::stats::machine::Machine;
+use crate::stats::meter::Snapshot;
+use crate::stats::proc_stats::{KernelStats, ProcessStats};
+use crate::stats::tally::Tally;
 
 /// Everything that was measured.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -191,6 +192,41 @@ impl RowReport {
     }
 }
 
+impl SweepPart {
+    /// The worst growth of anonymous memory per connection that is more than chance.
+    pub(super) fn growth(&self) -> Option<CostGrowth> {
+        let costs: Vec<(usize, f64)> = self
+            .points
+            .iter()
+            .filter_map(|point| Some((point.connections, point.anonymous_per_connection_bytes()?)))
+            .collect();
+        worst_growth(&costs)
+    }
+}
+
+impl ScalePart {
+    pub(super) fn held(&self) -> usize {
+        self.servers.iter().map(|server| server.connections).sum()
+    }
+
+    /// By how much the servers' anonymous memory grew for each connection.
+    pub(super) fn anonymous_per_connection_bytes(&self) -> f64 {
+        let growth = self.total(|server| server.held) - self.total(|server| server.baseline);
+        growth / self.held().max(1) as f64
+    }
+
+    fn total(&self, moment: fn(&ScaledServer) -> ProcessStats) -> f64 {
+        self.servers.iter().map(|server| moment(server).anonymous_bytes as f64).sum()
+    }
+}
+
+// The files that the document, its report and its charts are kept in.
+pub(super) const FIGURES: &str = "memory-study.json";
+pub(super) const REPORT: &str = "memory-study.md";
+/// Of the charts, below the report.
+pub(super) const IMAGES: &str = "img";
+pub(super) const BAR_CHART: &str = "memory-study.svg";
+pub(super) const LINE_CHART: &str = "memory-sweep.svg";
 /// What is left of a closed connection takes so much less than an open one's socket.
 const TIME_WAITS_PER_SOCKET: u64 = 8;
 /// Beyond this part of the connections, others make a difference.

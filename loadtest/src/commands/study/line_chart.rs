@@ -4,8 +4,8 @@ use svg::node::element::{Circle, Polyline};
 
 use super::canvas::{Canvas, pixels, tick_bytes, tick_label};
 use super::document::SweepPart;
-use crate::table::grouped;
-use crate::units::shown_bytes;
+use crate::output::table::grouped;
+use crate::output::units::shown_bytes;
 
 /// Draws the chart, if there are at least two points.
 pub(super) fn draw(part: &SweepPart) -> Option<String> {
@@ -59,8 +59,8 @@ const HEADROOM: f64 = 1.25;
 
 #[cfg(test)]
 mod tests {
-    use super::super::document::Document;
     use super::*;
+    use crate::commands::study::document::Document;
 
     #[test]
     fn a_line_needs_two_points() {

@@ -5,11 +5,11 @@
 //! course, [`inner_view`] asks it what the kernel cannot see, [`document`] keeps the raw figures,
 //! and [`report`], [`bar_chart`] and [`line_chart`] make the report from them alone.
 
+mod arguments;
 mod bar_chart;
 mod canvas;
 mod cost_growth;
 mod document;
-mod http_fetch;
 mod line_chart;
 mod process_log;
 mod report;
@@ -20,94 +20,22 @@ mod store;
 mod thread_limit;
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::Args;
-use clap::builder::PossibleValuesParser;
 use tempfile::TempDir;
 
-use super::idle::{Check, Plan, require_files};
-use super::{CommandError, Verdict};
-use crate::interrupt::Interrupt;
-use crate::machine::Machine;
+use super::idle::{Check, Plan};
+use crate::commands::capacity::require_files;
+use crate::error::{CommandError, Verdict};
 use crate::output::{Output, note};
-use crate::servers::{
-    Installation, InstallationArguments, Launch, Ports, SERVERS, ServerSpec, TIDEGATE,
-};
-use crate::units::parse_seconds;
+use crate::servers::{Installation, Launch, Ports, SERVERS, ServerSpec, TIDEGATE};
+use crate::stats::machine::Machine;
+use crate::system::interrupt::Interrupt;
+pub(crate) use arguments::StudyArguments;
 use document::{Document, Outcome, RowReport, ServersPart, Settings, SweepPart};
 use runner::Runner;
 use scale::ScalePlan;
 pub(crate) use scale::{WorkerArguments, run_worker};
 use store::{Store, documentation};
-
-/// Measures what an idle connection costs in tidegate and in other servers, and writes a report
-///
-/// Without --sweep or --scale, every server is measured with the same number of connections. Each
-/// run replaces its part of the report and keeps the others.
-#[derive(Args, Debug)]
-pub(crate) struct StudyArguments {
-    /// Connections to hold
-    #[arg(long, value_name = "COUNT", default_value = "10000")]
-    connections: NonZeroUsize,
-
-    /// Measure only these servers
-    #[arg(long, value_delimiter = ',', value_parser = row_names())]
-    rows: Vec<String>,
-
-    /// Measure tidegate with more and more connections
-    #[arg(long, value_name = "COUNTS", value_delimiter = ',', conflicts_with = "rows")]
-    sweep: Vec<NonZeroUsize>,
-
-    /// Measure tidegate with so many connections, in as many processes as they take
-    #[arg(long, value_name = "COUNT", conflicts_with = "rows")]
-    scale: Option<NonZeroUsize>,
-
-    /// Measure nothing: write the report again from the raw figures
-    #[arg(long, conflicts_with_all = ["rows", "sweep", "scale"])]
-    render: bool,
-
-    /// How long to hold the connections before they are measured
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
-    hold: Duration,
-
-    /// Memory counts as settled when it has not changed for so long
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
-    quiet: Duration,
-
-    /// Before each server, wait at most so long for the kernel to forget the connections of the
-    /// one before (TIME_WAIT)
-    #[arg(long, value_name = "SECONDS", default_value = "65", value_parser = parse_seconds)]
-    forget: Duration,
-
-    /// Answers awaited at a time
-    #[arg(long, value_name = "COUNT", default_value = "256")]
-    in_flight: NonZeroUsize,
-
-    /// How long a server may take for each answer
-    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = parse_seconds)]
-    timeout: Duration,
-
-    /// Seed of the accept keys and mask keys
-    #[arg(long, default_value = "1")]
-    seed: u64,
-
-    /// Write the report to this directory instead of target/study
-    #[arg(long, value_name = "DIRECTORY")]
-    out: Option<PathBuf>,
-
-    /// Write the report to the project's docs
-    #[arg(long, conflicts_with = "out")]
-    write_docs: bool,
-
-    #[command(flatten)]
-    installation: InstallationArguments,
-
-    /// Print the raw figures as one JSON document instead of the report
-    #[arg(long)]
-    json: bool,
-}
 
 /// Runs the command.
 pub(crate) fn run(
@@ -170,7 +98,7 @@ impl Study<'_> {
 
     fn servers(&self, runner: &mut Runner<'_>) -> Result<ServersPart, CommandError> {
         let plan = self.plan(self.arguments.connections, CYCLES);
-        require_files("--connections", plan.connections)?;
+        require_files("--connections", plan.connections.get())?;
         let machine = Machine::read();
         if machine.is_debug_build() {
             note("this is a debug build: good for a try, not for figures");
@@ -201,7 +129,7 @@ impl Study<'_> {
         runner: &mut Runner<'_>,
         largest: NonZeroUsize,
     ) -> Result<SweepPart, CommandError> {
-        require_files("--sweep", largest)?;
+        require_files("--sweep", largest.get())?;
         let (row, launch) = self.tidegate()?;
         let machine = Machine::read();
         let mut counts = self.arguments.sweep.clone();
@@ -273,10 +201,6 @@ fn settings(plan: &Plan) -> Settings {
         quiet_seconds: plan.quiet.as_secs_f64(),
         seed: plan.seed,
     }
-}
-
-fn row_names() -> PossibleValuesParser {
-    PossibleValuesParser::new(SERVERS.iter().map(|row| row.name))
 }
 
 /// The second time shows whether anything grows.

@@ -7,19 +7,20 @@ use std::time::Duration;
 use super::document::{Cycle, Figures, Outcome};
 use super::process_log::ProcessLog;
 use super::runtime_stats::RuntimeStats;
-use super::thread_limit::{self, ThreadLimit};
-use crate::clients::Clients;
-use crate::clock;
-use crate::commands::CommandError;
+use super::thread_limit;
+use super::thread_limit::ThreadLimit;
 use crate::commands::idle::{IdleRun, Plan, Record};
-use crate::driver::DriverOptions;
-use crate::interrupt::Interrupt;
-use crate::meter::Meter;
-use crate::output::{self, Output};
-use crate::proc_stats;
-use crate::server_process::SpawnedServer;
+use crate::driver::{DriverOptions, SourceAddresses};
+use crate::error::CommandError;
+use crate::load::clients::Clients;
+use crate::output;
+use crate::output::Output;
+use crate::servers::process::SpawnedServer;
 use crate::servers::{Launch, Ports, ServerSpec};
-use crate::source_address::SourceAddresses;
+use crate::stats::meter::Meter;
+use crate::stats::proc_stats;
+use crate::system::clock;
+use crate::system::interrupt::Interrupt;
 use crate::target::Target;
 
 /// What all measurements of a run share.
@@ -63,21 +64,22 @@ impl Runner<'_> {
         let target = Target { deflate: row.is_compressed(), ..Target::at(listen, PATH) };
         let clients =
             Clients::new(self.driver_options(target, plan.seed)?, self.interrupt.clone())?;
-        let mut views = Vec::new();
+        let mut runtime_stats = Vec::new();
         let idle_run = IdleRun::new(&plan, output, Meter::new(server.pid()), clients);
         let record = idle_run.run(|cycle| {
             // Only in the last cycle: what is measured in the others is left alone.
             let with_collection = plan.cycles.get() > 1 && cycle == plan.cycles.get();
-            views.push(launch.stats_endpoint.and_then(|stats_endpoint| {
-                let view = stats_endpoint.ask(stats_address, with_collection);
-                view.map_err(|error| output::note(format_args!("{}: {error}", row.name))).ok()
+            runtime_stats.push(launch.stats_endpoint.and_then(|endpoint| {
+                RuntimeStats::fetch(endpoint, stats_address, with_collection)
+                    .inspect_err(|error| output::note(format_args!("{}: {error}", row.name)))
+                    .ok()
             }));
         })?;
 
         if let Some(status) = server.exit_status() {
             return Ok(failed(&format!("ended while it was measured: {status}"), &log));
         }
-        Ok(outcome(launch, &plan, fewer_because, record, views, &log))
+        Ok(outcome(launch, &plan, fewer_because, record, runtime_stats, &log))
     }
 
     /// The options of a client that connects to `target`.
@@ -135,7 +137,7 @@ fn outcome(
     plan: &Plan,
     fewer_because: Option<String>,
     record: Record,
-    views: Vec<Option<RuntimeStats>>,
+    runtime_stats: Vec<Option<RuntimeStats>>,
     log: &ProcessLog,
 ) -> Outcome {
     let Some(baseline) = record.baseline else {
@@ -145,7 +147,7 @@ fn outcome(
     let cycles = record
         .cycles
         .into_iter()
-        .zip(views)
+        .zip(runtime_stats)
         .map(|(report, runtime_stats)| Cycle { report, runtime_stats })
         .collect();
     Outcome::Measured(Box::new(Figures {

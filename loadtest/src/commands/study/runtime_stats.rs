@@ -1,11 +1,11 @@
 //! What a server knows about itself that the kernel does not: goroutines, tasks, Go's heap.
 
-use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::http_fetch::fetch;
 use crate::servers::StatsEndpoint;
 
 /// What it answered.
@@ -27,30 +27,31 @@ pub(super) struct GoHeap {
     pub(super) heap_alloc_bytes: u64,
 }
 
-impl StatsEndpoint {
-    /// Asks. A collection changes what is measured afterwards, so it has to be asked for.
-    pub(super) fn ask(
-        self,
+impl RuntimeStats {
+    /// Asks a server. A garbage collection changes what is measured afterwards, so the caller says
+    /// whether to ask for one.
+    pub(super) fn fetch(
+        endpoint: StatsEndpoint,
         address: SocketAddr,
         with_collection: bool,
-    ) -> io::Result<RuntimeStats> {
-        match self {
-            Self::Go => {
+    ) -> io::Result<Self> {
+        match endpoint {
+            StatsEndpoint::Go => {
                 let goroutines = counted(address, "/debug/goroutines", "goroutines ")?;
                 let heap = go_heap(address, "/debug/pprof/heap?debug=1")?;
                 let heap_after_collection = with_collection
                     .then(|| go_heap(address, "/debug/pprof/heap?debug=1&gc=1"))
                     .transpose()?;
-                Ok(RuntimeStats {
+                Ok(Self {
                     goroutines: Some(goroutines),
                     tasks: None,
                     heap: Some(heap),
                     heap_after_collection,
                 })
             }
-            Self::Tasks => {
+            StatsEndpoint::Tasks => {
                 let tasks = counted(address, "/", "tasks ")?;
-                Ok(RuntimeStats { tasks: Some(tasks), ..RuntimeStats::default() })
+                Ok(Self { tasks: Some(tasks), ..Self::default() })
             }
         }
     }
@@ -62,6 +63,26 @@ fn counted(address: SocketAddr, path: &str, name: &str) -> io::Result<u64> {
 
 fn go_heap(address: SocketAddr, path: &str) -> io::Result<GoHeap> {
     parse_heap(&fetch(address, path)?).ok_or_else(|| unreadable(path))
+}
+
+/// The body of the page at `path`.
+fn fetch(address: SocketAddr, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
+    // HTTP/1.0: the answer ends with the connection, and has no chunks.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+    body(&answer)
+        .map(str::to_owned)
+        .ok_or_else(|| io::Error::new(ErrorKind::InvalidData, format!("{path} has no answer 200")))
+}
+
+fn body(answer: &str) -> Option<&str> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let mut status = head.lines().next()?.split(' ');
+    (status.next()?.starts_with("HTTP/1.") && status.next()? == "200").then_some(body)
 }
 
 /// The end of a heap profile in text form holds `runtime.MemStats`, a field per line.
@@ -80,6 +101,9 @@ fn parse_number(text: &str, name: &str) -> Option<u64> {
 fn unreadable(path: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, format!("{path} does not read as expected"))
 }
+
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -118,5 +142,12 @@ mod tests {
         for text in ["", "goroutines", "goroutines x", "tasks 7"] {
             assert_eq!(parse_number(text, "goroutines "), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn only_a_200_has_a_body() {
+        assert_eq!(body("HTTP/1.0 200 OK\r\nA: b\r\n\r\nyes"), Some("yes"));
+        assert_eq!(body("HTTP/1.1 404 Not Found\r\n\r\nno"), None);
+        assert_eq!(body("HTTP/1.0 200 OK\r\nA: b"), None);
     }
 }

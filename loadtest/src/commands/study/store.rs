@@ -4,10 +4,9 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::bar_chart;
-use super::document::Document;
-use super::line_chart;
-use crate::commands::CommandError;
+use super::document::{BAR_CHART, Document, FIGURES, IMAGES, LINE_CHART, REPORT};
+use super::{bar_chart, line_chart};
+use crate::error::CommandError;
 
 /// A directory with a report, its raw figures and its charts.
 #[derive(Debug)]
@@ -61,10 +60,3 @@ pub(super) fn documentation() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package).join("docs")
 }
-
-pub(super) const FIGURES: &str = "memory-study.json";
-const REPORT: &str = "memory-study.md";
-/// Of the charts, below the report.
-pub(super) const IMAGES: &str = "img";
-pub(super) const BAR_CHART: &str = "memory-study.svg";
-pub(super) const LINE_CHART: &str = "memory-sweep.svg";

@@ -3,50 +3,23 @@
 //! Starts the server under a low limit on open files and sends more clients than fit. Those who
 //! were served must go on being served; once some of them leave, others must get in.
 
+mod arguments;
 mod report;
 mod workload;
 
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use clap::Args;
-
-use super::options::{MessageArguments, SessionArguments};
-use super::session::{Requirements, SERVE, Session, TURN_MAX};
-use super::{CommandError, Verdict};
-use crate::clients::NextTurn;
-use crate::clock;
-use crate::interrupt::Interrupt;
+use super::session::TURN_MAX;
+use crate::commands::options::Requirements;
+use crate::commands::session::{SERVE, Session};
+use crate::error::{CommandError, Verdict};
+use crate::load::clients::NextTurn;
 use crate::message::Pattern;
-use crate::target::PathArguments;
-use crate::units::parse_seconds;
+use crate::system::clock;
+use crate::system::interrupt::Interrupt;
+pub(crate) use arguments::UlimitArguments;
 use report::{Pressure, UlimitReport};
 use workload::{Stage, UlimitWorkload};
-
-/// Starts the server under a low limit on open files and sends it too many clients
-#[derive(Args, Debug)]
-pub(crate) struct UlimitArguments {
-    #[command(flatten)]
-    session: SessionArguments,
-
-    #[command(flatten)]
-    message: MessageArguments,
-
-    #[command(flatten)]
-    path: PathArguments,
-
-    /// Open files that the server is allowed
-    #[arg(long, value_name = "COUNT", default_value = "256")]
-    descriptors: NonZeroU32,
-
-    /// Clients that come
-    #[arg(long, value_name = "COUNT", default_value = "400")]
-    clients: NonZeroUsize,
-
-    /// How long the pressure lasts; less than --timeout, when those who wait give up
-    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = parse_seconds)]
-    hold: Duration,
-}
 
 /// Runs the command.
 pub(crate) fn run(

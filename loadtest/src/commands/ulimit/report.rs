@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::UlimitArguments;
+use super::arguments::UlimitArguments;
 use super::workload::{Counts, UlimitWorkload};
-use crate::cpu_use::CpuUse;
-use crate::tally::Tally;
+use crate::stats::cpu_use::CpuUse;
+use crate::stats::tally::Tally;
 
 /// The report.
 #[derive(Clone, Debug, Serialize)]

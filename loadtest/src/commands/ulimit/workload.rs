@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use crate::client::{Event, Failure, HandshakeError};
-use crate::driver::{ConnHandle, Driver, Workload};
+use crate::driver::{ConnHandle, Driver, Failure, Workload};
 use crate::message::{MessageId, Pattern};
-use crate::tally::Tally;
+use crate::stats::tally::Tally;
+use crate::websocket::{Event, HandshakeError, ProtocolError};
 
 /// What became of the clients that came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -141,7 +141,8 @@ impl UlimitWorkload {
 
     fn count_refusal(&mut self, failure: &Failure) {
         let counts = &mut self.counts;
-        if let Failure::Handshake(HandshakeError::Refused { line, has_retry_after }) = failure
+        if let Failure::Protocol(ProtocolError::Handshake(refusal)) = failure
+            && let HandshakeError::Refused { line, has_retry_after } = refusal
             && line.starts_with("503")
         {
             if *has_retry_after {
@@ -149,7 +150,7 @@ impl UlimitWorkload {
             } else {
                 counts.refused_without_retry_after += 1;
             }
-        } else if matches!(failure, Failure::Handshake(_)) {
+        } else if matches!(failure, Failure::Protocol(ProtocolError::Handshake(_))) {
             counts.refused_otherwise += 1;
         } else if !matches!(failure, Failure::Overdue { .. }) {
             // Who is overdue was left waiting, and is counted as that.

@@ -1,10 +1,10 @@
 //! How figures look in the tables.
 
-use super::super::document::{CaseResult, Sample};
-use super::super::statistics::{Quartiles, median};
-use crate::cpu_use::SATURATED_SHARE;
-use crate::latency::Micros;
-use crate::table::{NONE, rate};
+use crate::commands::compare::document::{CaseResult, Sample};
+use crate::commands::compare::statistics::{Quartiles, median};
+use crate::output::table::{NONE, rate};
+use crate::stats::cpu_use::SATURATED_SHARE;
+use crate::stats::latency::Micros;
 
 /// What is compared.
 pub(super) fn cpu(sample: &Sample) -> Option<f64> {

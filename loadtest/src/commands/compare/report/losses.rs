@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Formatter};
 
-use super::super::document::{ComparisonResult, Document};
-use super::super::statistics::{Quartiles, ratio};
 use super::figures::{cpu, p99_9, throughput};
+use crate::commands::compare::document::{ComparisonResult, Document};
+use crate::commands::compare::statistics::{Quartiles, ratio};
 use crate::servers::TIDEGATE;
 
 pub(super) fn write(f: &mut Formatter<'_>, document: &Document) -> fmt::Result {

@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Formatter};
 
-use super::super::document::{Document, Settings};
-use crate::table::{NONE, Table};
+use crate::commands::compare::document::{Document, Settings};
+use crate::output::table::{NONE, Table};
 
 pub(super) fn write(f: &mut Formatter<'_>, document: &Document) -> fmt::Result {
     let Document { machine, settings, .. } = document;

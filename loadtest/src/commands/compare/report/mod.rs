@@ -1,7 +1,6 @@
 //! The report: made from the raw figures alone, so that it can be made again.
 
 mod figures;
-mod line;
 mod losses;
 mod method;
 mod pairs;
@@ -9,7 +8,7 @@ mod servers;
 
 use std::fmt::{self, Display, Formatter};
 
-use super::document::Document;
+use crate::commands::compare::document::{CaseResult, ComparisonResult, Document};
 
 impl Display for Document {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -22,6 +21,26 @@ impl Display for Document {
         }
         losses::write(f, self)?;
         method::write_servers(f, self)
+    }
+}
+
+impl ComparisonResult {
+    /// What was measured in this round.
+    pub(crate) fn line(&self, round: usize) -> String {
+        let shown = |report: &CaseResult| {
+            let sample = report.samples.last().filter(|sample| sample.round == round);
+            let cpu = match sample.and_then(|sample| sample.server_cpu_us_per_unit) {
+                Some(micros) => format!("{micros:.2}"),
+                None => match report.failures.last() {
+                    Some(reason) => format!("FAILED ({reason})"),
+                    None => "?".to_owned(),
+                },
+            };
+            format!("{} {cpu}", report.name)
+        };
+        let cases: Vec<_> = self.cases.iter().map(shown).collect();
+        let title = if self.is_pair { format!(" {}", self.title) } else { String::new() };
+        format!("{}{title}: {} µs per {}", self.scenario, cases.join(", "), self.unit)
     }
 }
 

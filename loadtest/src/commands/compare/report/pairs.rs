@@ -2,11 +2,11 @@
 
 use std::fmt::{self, Formatter};
 
-use super::super::document::{CaseResult, ComparisonResult};
-use super::super::statistics::{Quartiles, ratio};
 use super::figures::{cpu, cpu_cell, latency_cell, p99_9, ratio_cell};
 use super::servers::write_failures;
-use crate::table::Table;
+use crate::commands::compare::document::{CaseResult, ComparisonResult};
+use crate::commands::compare::statistics::{Quartiles, ratio};
+use crate::output::table::Table;
 
 pub(super) fn write(f: &mut Formatter<'_>, comparisons: &[ComparisonResult]) -> fmt::Result {
     let Some(ComparisonResult { heading, unit, cases, .. }) = comparisons.first() else {

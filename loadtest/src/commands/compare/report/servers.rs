@@ -2,13 +2,13 @@
 
 use std::fmt::{self, Formatter};
 
-use super::super::document::{CaseResult, ComparisonResult};
-use super::super::statistics::ratio;
 use super::figures::{
     SATURATED, cpu, cpu_cell, is_client_saturated, latency_cell, p99_9, rate_cell, ratio_cell,
     throughput,
 };
-use crate::table::{NONE, Table};
+use crate::commands::compare::document::{CaseResult, ComparisonResult};
+use crate::commands::compare::statistics::ratio;
+use crate::output::table::{NONE, Table};
 
 pub(super) fn write(f: &mut Formatter<'_>, comparison: &ComparisonResult) -> fmt::Result {
     let ComparisonResult { scenario, heading, unit, cases, .. } = comparison;

@@ -2,10 +2,10 @@
 
 use std::fmt::{self, Formatter};
 
-use super::super::document::{Document, Outcome, ServersPart, Settings};
-use crate::machine::Machine;
-use crate::table::{NONE, Table, grouped};
-use crate::units::shown_bytes;
+use crate::commands::study::document::{Document, Outcome, ServersPart, Settings};
+use crate::output::table::{NONE, Table, grouped};
+use crate::output::units::shown_bytes;
+use crate::stats::machine::Machine;
 
 pub(super) fn write(f: &mut Formatter<'_>, document: &Document, first: &Machine) -> fmt::Result {
     if let Some(part) = &document.servers {

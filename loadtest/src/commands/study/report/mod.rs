@@ -10,7 +10,7 @@ mod sweep;
 use std::fmt::{self, Display, Formatter};
 
 use super::document::Document;
-use super::store::FIGURES;
+use crate::commands::study::document::FIGURES;
 
 impl Display for Document {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

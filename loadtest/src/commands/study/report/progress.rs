@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::super::document::{Figures, Outcome, ScalePart};
-use crate::table::{bytes, grouped};
-use crate::units::shown_bytes;
+use crate::commands::study::document::{Figures, Outcome, ScalePart};
+use crate::output::table::{bytes, grouped};
+use crate::output::units::shown_bytes;
 
 impl Display for Outcome {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

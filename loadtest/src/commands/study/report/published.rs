@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Formatter};
 
-use super::super::document::{Outcome, ServersPart};
-use crate::table::{Table, bytes, count, grouped};
+use crate::commands::study::document::{Outcome, ServersPart};
+use crate::output::table::{Table, bytes, count, grouped};
 
 /// What was published for 10,000 connections.
 struct Published {

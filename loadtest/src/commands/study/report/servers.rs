@@ -2,11 +2,12 @@
 
 use std::fmt::{self, Formatter, Write as _};
 
-use super::super::document::{Figures, Outcome, RowReport, ServersPart};
-use super::super::store::{BAR_CHART, IMAGES};
-use crate::meter::PerConnection;
-use crate::table::{NONE, Table, bytes, count, grouped, rate};
-use crate::units::shown_bytes;
+use crate::commands::study::document::{
+    BAR_CHART, Figures, IMAGES, Outcome, RowReport, ServersPart,
+};
+use crate::output::table::{NONE, Table, bytes, count, grouped, rate};
+use crate::output::units::shown_bytes;
+use crate::stats::meter::PerConnection;
 
 pub(super) fn write(f: &mut Formatter<'_>, part: &ServersPart) -> fmt::Result {
     let connections = grouped(part.settings.connections as u64);

@@ -2,13 +2,12 @@
 
 use std::fmt::{self, Formatter};
 
-use super::super::cost_growth::CHANCE_BYTES;
-use super::super::document::SweepPart;
-use super::super::store::{IMAGES, LINE_CHART};
 use super::method::write_occasion;
-use crate::machine::Machine;
-use crate::table::{NONE, Table, bytes, grouped, rate};
-use crate::units::{Seconds, shown_bytes};
+use crate::commands::study::cost_growth::CHANCE_BYTES;
+use crate::commands::study::document::{IMAGES, LINE_CHART, SweepPart};
+use crate::output::table::{NONE, Table, bytes, grouped, rate};
+use crate::output::units::{Seconds, shown_bytes};
+use crate::stats::machine::Machine;
 
 /// `first` is the machine that the report describes anyway.
 pub(super) fn write(f: &mut Formatter<'_>, part: &SweepPart, first: &Machine) -> fmt::Result {

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::super::process_log::ProcessLog;
 use super::worker::{WorkerArguments, WorkerCommand, WorkerProgress};
-use crate::clock;
-use crate::commands::CommandError;
-use crate::interrupt::Interrupt;
+use crate::commands::study::process_log::ProcessLog;
+use crate::error::CommandError;
+use crate::system::clock;
+use crate::system::interrupt::Interrupt;
 
 /// All of them.
 #[derive(Debug)]

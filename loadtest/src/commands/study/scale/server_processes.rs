@@ -6,14 +6,15 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::super::process_log::ProcessLog;
-use super::super::runner::Runner;
-use crate::clock;
-use crate::commands::CommandError;
-use crate::interrupt::Interrupt;
-use crate::proc_stats::{self, ProcessStats};
-use crate::server_process::SpawnedServer;
+use crate::commands::study::process_log::ProcessLog;
+use crate::commands::study::runner::Runner;
+use crate::error::CommandError;
 use crate::servers::Launch;
+use crate::servers::process::SpawnedServer;
+use crate::stats::proc_stats;
+use crate::stats::proc_stats::ProcessStats;
+use crate::system::clock;
+use crate::system::interrupt::Interrupt;
 
 /// All of them; they live no longer than this value.
 #[derive(Debug)]

@@ -14,17 +14,16 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::super::runner::PATH;
-use crate::clients::{Clients, Pace};
 use crate::commands::idle::{Check, IdleWorkload, Stage};
-use crate::commands::{CommandError, Verdict};
-use crate::driver::{DriverOptions, Workload as _};
-use crate::file_limit;
-use crate::interrupt::Interrupt;
+use crate::commands::study::runner::PATH;
+use crate::driver::{DriverOptions, SourceAddresses, Workload as _};
+use crate::error::{CommandError, Verdict};
+use crate::load::clients::{Clients, Pace};
 use crate::output::Step;
-use crate::proc_stats;
-use crate::source_address::SourceAddresses;
-use crate::tally::Tally;
+use crate::stats::proc_stats;
+use crate::stats::tally::Tally;
+use crate::system::file_limit;
+use crate::system::interrupt::Interrupt;
 use crate::target::Target;
 
 /// Opens a share of the study's connections, on orders from standard input

@@ -2,11 +2,9 @@
 
 use std::time::Instant;
 
-use thiserror::Error;
-
-use crate::client::Chunk;
 use crate::driver::ConnHandle;
-use crate::message::{MESSAGE_ID_BYTES, MessageId, Mismatch, Pattern};
+use crate::message::{DeliveryError, MESSAGE_ID_BYTES, MessageId, Pattern};
+use crate::websocket::Chunk;
 
 /// What was published, and how far each subscriber has come.
 #[derive(Debug)]
@@ -35,15 +33,6 @@ pub(crate) enum Order {
     Next,
     /// A later one came before, or the same one did.
     Stale,
-}
-
-/// A message that was never published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(crate) enum DeliveryError {
-    #[error("publication {sequence} of publisher {publisher} {mismatch}")]
-    Altered { publisher: usize, sequence: u32, mismatch: Mismatch },
-    #[error("a message arrived that was never published")]
-    Foreign,
 }
 
 impl Deliveries {
@@ -139,9 +128,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::client::DataKind;
-    use crate::clock;
-    use crate::message::PayloadKind;
+    use crate::message::{Mismatch, PayloadKind};
+    use crate::system::clock;
+    use crate::websocket::DataKind;
 
     fn deliveries(published: u32) -> Deliveries {
         let pattern = Pattern::new(PayloadKind::Text, 40, 1);

@@ -13,9 +13,9 @@ use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 use serde::Serialize;
 
-use crate::clock;
-use crate::proc_stats;
-use crate::units::Seconds;
+use crate::output::units::Seconds;
+use crate::stats::proc_stats;
+use crate::system::clock;
 
 /// Reads the CPU clocks.
 #[derive(Debug)]

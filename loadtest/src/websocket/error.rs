@@ -1,48 +1,28 @@
-//! Why a connection did not do what was asked of it.
+//! What a server can do wrong on a connection.
 
 use std::fmt;
-use std::io;
-use std::time::Duration;
 
 use thiserror::Error;
 
 use super::frame::FrameError;
 use super::handshake::HandshakeError;
-use crate::deliveries::DeliveryError;
-use crate::message::Mismatch;
 
-/// What ended a connection before its proper end.
-#[derive(Debug, Error)]
-pub(crate) enum Failure {
+/// What ended a connection before its closing handshake was complete.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum ProtocolError {
     #[error("the server sent bytes after its Close frame")]
     BytesAfterClose,
     #[error("the server closed the connection: {}", described(*.code, .reason))]
     ClosedByServer { code: Option<u16>, reason: String },
-    #[error("could not connect: {0}")]
-    Connect(#[source] io::Error),
-    #[error(transparent)]
-    Delivery(#[from] DeliveryError),
     #[error("the server ended the connection without a Close frame")]
     EndOfStream,
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
-    #[error("no {awaited} within {} s", within.as_secs_f64())]
-    Overdue { awaited: Awaited, within: Duration },
-    #[error("the socket failed: {0}")]
-    Socket(#[source] io::Error),
-    #[error("the server sent a message that nobody asked for")]
-    UnaskedMessage,
-    #[error("the echo differs from what was sent")]
-    WrongEcho,
-    #[error("message {sequence} {mismatch}")]
-    WrongMessage { sequence: u32, mismatch: Mismatch },
-    #[error("a pong does not carry the payload of the ping")]
-    WrongPong,
 }
 
-/// The answer that a connection owes.
+/// The answer that a server owes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Awaited {
     Close,

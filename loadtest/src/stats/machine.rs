@@ -7,8 +7,7 @@ use rustix::process::{Resource, getrlimit};
 use rustix::system::uname;
 use serde::{Deserialize, Serialize};
 
-use crate::clock;
-use crate::file_limit;
+use crate::system::{clock, file_limit};
 
 /// What a measurement was made on, and when.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
-use crate::proc_stats::{KernelStats, ProcessStats, read_kernel, read_process};
+use crate::stats::proc_stats::{KernelStats, ProcessStats, read_kernel, read_process};
 
 /// Takes snapshots.
 #[derive(Debug)]
@@ -102,8 +102,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::proc_stats::AnonymousSource;
-    use crate::units::Seconds;
+    use crate::output::units::Seconds;
+    use crate::stats::proc_stats::AnonymousSource;
 
     fn snapshot(anonymous_bytes: u64, slab_bytes: u64) -> Snapshot {
         Snapshot {

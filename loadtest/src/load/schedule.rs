@@ -60,7 +60,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::clock;
+    use crate::system::clock;
 
     proptest! {
         #[test]

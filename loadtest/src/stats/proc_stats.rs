@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::Seconds;
+use crate::output::units::Seconds;
 
 /// What one process uses.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]

@@ -9,7 +9,7 @@
 
 use std::time::Instant;
 
-use super::failure::{Awaited, Failure};
+use super::error::{Awaited, ProtocolError};
 use super::frame::{FrameError, FrameHeader, Opcode, encode_frame, parse_header};
 use super::handshake::{Key, encode_request, verify_response};
 use super::incoming::{Chunk, DataKind, Incoming};
@@ -105,7 +105,7 @@ impl Connection {
         input: &mut &'a [u8],
         seed: u64,
         outgoing: &mut Outgoing<'_>,
-    ) -> Result<Option<Event<'a>>, Failure> {
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
         loop {
             match self.phase {
                 Phase::Connecting => return Ok(None),
@@ -146,17 +146,17 @@ impl Connection {
                     }
                 }
                 Phase::Closed if input.is_empty() => return Ok(None),
-                Phase::Closed => return Err(Failure::BytesAfterClose),
+                Phase::Closed => return Err(ProtocolError::BytesAfterClose),
             }
         }
     }
 
     /// The server ended its side: the proper end only after both Close frames.
-    pub(crate) fn end_of_stream(&self) -> Result<(), Failure> {
+    pub(crate) fn end_of_stream(&self) -> Result<(), ProtocolError> {
         match self.phase {
             Phase::Closed => Ok(()),
             Phase::Closing | Phase::Connecting | Phase::Handshaking | Phase::Open => {
-                Err(Failure::EndOfStream)
+                Err(ProtocolError::EndOfStream)
             }
         }
     }
@@ -242,7 +242,7 @@ impl Connection {
         header: FrameHeader,
         payload: &'a [u8],
         outgoing: &mut Outgoing<'_>,
-    ) -> Result<Option<Event<'a>>, Failure> {
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
         if header.opcode == Opcode::Close {
             return self.take_close(payload, outgoing).map(|()| None);
         }
@@ -257,7 +257,11 @@ impl Connection {
         Ok(Some(Event::Ping))
     }
 
-    fn take_close(&mut self, payload: &[u8], outgoing: &mut Outgoing<'_>) -> Result<(), Failure> {
+    fn take_close(
+        &mut self,
+        payload: &[u8],
+        outgoing: &mut Outgoing<'_>,
+    ) -> Result<(), ProtocolError> {
         let (code, reason) = match payload {
             [] => (None, payload),
             [_] => return Err(FrameError::HalfCloseCode.into()),
@@ -274,7 +278,7 @@ impl Connection {
         }
         self.phase = Phase::Closed;
         let reason = String::from_utf8_lossy(reason).into_owned();
-        Err(Failure::ClosedByServer { code, reason })
+        Err(ProtocolError::ClosedByServer { code, reason })
     }
 
     /// An answer came; tells whether it was awaited.
@@ -334,7 +338,7 @@ mod tests {
     use tungstenite::handshake::derive_accept_key;
 
     use super::*;
-    use crate::clock;
+    use crate::system::clock;
 
     const SEED: u64 = 5;
 
@@ -368,7 +372,7 @@ mod tests {
             harness
         }
 
-        fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, Failure> {
+        fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, ProtocolError> {
             self.with(|connection, outgoing| connection.next_event(input, SEED, outgoing))
         }
 
@@ -404,13 +408,13 @@ mod tests {
     #[test]
     fn the_proper_end_is_both_closes_and_then_the_end_of_stream() {
         let mut harness = Harness::open();
-        assert!(matches!(harness.connection.end_of_stream(), Err(Failure::EndOfStream)));
+        assert!(matches!(harness.connection.end_of_stream(), Err(ProtocolError::EndOfStream)));
         harness.close();
-        assert!(matches!(harness.connection.end_of_stream(), Err(Failure::EndOfStream)));
+        assert!(matches!(harness.connection.end_of_stream(), Err(ProtocolError::EndOfStream)));
         assert_eq!(harness.next(&mut &b"\x88\x02\x03\xe8"[..]).unwrap(), None);
         assert_eq!(harness.connection.overdue(harness.deadline), Some(Awaited::EndOfStream));
         assert!(harness.connection.end_of_stream().is_ok());
-        assert!(matches!(harness.next(&mut &b"\x81\x00"[..]), Err(Failure::BytesAfterClose)));
+        assert!(matches!(harness.next(&mut &b"\x81\x00"[..]), Err(ProtocolError::BytesAfterClose)));
     }
 
     #[test]

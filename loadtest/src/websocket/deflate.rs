@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
-use crate::client::{FrameError, PAYLOAD_BYTES_MAX};
+use super::frame::{FrameError, PAYLOAD_BYTES_MAX};
 
 /// Compresses the messages of a run.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
 //! Messages that a server is to echo: what was sent on each connection, and what came back.
 
-use crate::client::{Chunk, Failure};
-use crate::driver::{self, ConnHandle};
+use crate::driver;
+use crate::driver::{ConnHandle, Failure};
 use crate::message::{MessageId, Pattern};
+use crate::websocket::Chunk;
 
 /// The messages of the first connections of a run.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::units::shown_bytes;
+use crate::output::units::shown_bytes;
 
 /// A table: words in the first columns, figures in the others.
 #[derive(Debug)]

@@ -4,8 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::client::Failure;
-
 /// What went wrong in a run.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Tally {
@@ -21,7 +19,7 @@ impl Tally {
     }
 
     /// Counts the end of a connection if it was not a proper one.
-    pub(crate) fn record_end(&mut self, serial: u64, outcome: Result<(), Failure>) {
+    pub(crate) fn record_end(&mut self, serial: u64, outcome: Result<(), impl fmt::Display>) {
         if let Err(failure) = outcome {
             self.record(|| format!("connection {serial}: {failure}"));
         }

@@ -8,12 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::affinity;
-use crate::clock;
-use crate::commands::CommandError;
-use crate::interrupt::Interrupt;
-use crate::proc_stats;
-use crate::server_log::ServerLog;
+use super::log::ServerLog;
+use crate::error::CommandError;
+use crate::stats::proc_stats;
+use crate::system::interrupt::Interrupt;
+use crate::system::{affinity, clock};
 
 /// The options that name the server's process, for every command.
 #[derive(Args, Clone, Debug)]

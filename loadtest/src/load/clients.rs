@@ -7,11 +7,11 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::clock;
-use crate::commands::CommandError;
 use crate::driver::{ConnHandle, Driver, DriverOptions, Workload};
-use crate::interrupt::Interrupt;
+use crate::error::CommandError;
 use crate::output::Step;
+use crate::system::clock;
+use crate::system::interrupt::Interrupt;
 
 /// The connections of a run.
 #[derive(Debug)]
