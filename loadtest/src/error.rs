@@ -1,4 +1,4 @@
-//! How a command ends.
+//! How a command ends: with an error, or with a report and a verdict.
 
 use std::io;
 
@@ -11,18 +11,18 @@ pub(crate) enum CommandError {
     Interrupted,
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The reason reads on from "the server".
+    /// The reason continues the sentence that begins with "the server".
     #[error("the server {0}")]
     Server(String),
-    /// The command line asks for something that is not possible.
+    /// The command line asks for what is not possible.
     #[error("{0}")]
     Usage(String),
 }
 
-/// What a finished command says of the connections that it made.
+/// Whether the connections of a finished command behaved as expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Every connection behaved as expected.
+    /// All of them did.
     Fine,
     /// At least one did not.
     Failures,

@@ -36,7 +36,7 @@ use system::interrupt::Interrupt;
 
 /// Puts load on a WebSocket server and reports what it costs
 #[derive(Debug, Parser)]
-// Scripts set defaults that their callers override.
+// A script sets defaults, and its caller overrides them with the same options.
 #[command(version, args_override_self = true)]
 struct Arguments {
     #[command(subcommand)]
@@ -83,7 +83,8 @@ fn run(command: &Command) -> Result<Verdict, CommandError> {
         Command::Echo(arguments) => echo::run(arguments, &Interrupt::install()?),
         Command::Fanout(arguments) => fanout::run(arguments, &Interrupt::install()?),
         Command::Idle(arguments) => idle::run(arguments, &Interrupt::install()?),
-        // Signals keep their own effect: nothing else ends a server on blocking calls.
+        // Signals keep their default action: the server waits in blocking calls, which nothing else
+        // ends.
         Command::Peer(arguments) => Ok(peers::run(arguments).map(|()| Verdict::Fine)?),
         Command::Rate(arguments) => rate::run(arguments, &Interrupt::install()?),
         Command::Slow(arguments) => slow::run(arguments, &Interrupt::install()?),

@@ -1,4 +1,4 @@
-//! `loadtest compare`, with the fewest and shortest rounds there can be.
+//! `loadtest compare`, with as few and as short rounds as possible.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may fail loudly as well")]
 
 use std::fs;
@@ -46,7 +46,7 @@ fn servers_take_turns_and_those_that_fail_are_named() {
     assert!(report.contains("### `churn`: connect, upgrade, echo, close"), "{report}");
     assert!(report.contains("- dead: **failed** 2 times"), "{report}");
 
-    // The same report, from the figures alone.
+    // The same report, from the raw figures alone.
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
     let file = directory.path().join("compare.json");
     let again = command.args(["compare", "--render"]).arg(&file).output().unwrap();
@@ -72,7 +72,7 @@ fn those_that_cannot_compress_are_left_out_where_messages_are_compressed() {
     let Some(directory) = directory_if_tidegate_is_built() else {
         return;
     };
-    // The floor would otherwise fail, for it agrees to nothing.
+    // The floor does not agree to compression, so it would fail.
     let output = compare(directory.path(), &["--scenario", "deflate-twins", "--server", "floor"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let figures = figures(directory.path());
@@ -103,13 +103,13 @@ fn what_makes_no_sense_is_refused() {
     }
 }
 
-/// It is built with the whole workspace, not with loadtest alone.
+/// `None` unless the whole workspace was built, which includes tidegate.
 fn directory_if_tidegate_is_built() -> Option<TempDir> {
     let program = Path::new(env!("CARGO_BIN_EXE_loadtest")).with_file_name("tidegate");
     program.exists().then(|| TempDir::new().unwrap())
 }
 
-/// On one core, which every machine has.
+/// On core 0, which every machine has.
 fn compare(directory: &Path, options: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
     command.args(["compare", "--rounds", "2", "--seconds", "0.1", "--warm-up", "0.05"]);

@@ -1,4 +1,4 @@
-//! Runs `loadtest idle` against servers that do what they should, and against some that do not.
+//! Runs `loadtest idle` against servers that behave and against servers that do not.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may fail loudly as well")]
 
 mod support;
@@ -16,7 +16,7 @@ use tungstenite::Message;
 
 use support::{echo, outcome, run, start};
 
-/// Longer than it takes to open the connections on a machine that is busy with other things.
+/// Longer than it takes to open the connections on a busy machine.
 const PART_OF_HOLD: Duration = Duration::from_secs(1);
 const PORT_VARIABLE: &str = "LOADTEST_TEST_SERVER_PORT";
 
@@ -268,7 +268,7 @@ fn serve_until_terminated() {
     support::serve(&listener, |_, stream| echo(stream));
 }
 
-/// This very program, told to serve.
+/// The command that starts this test program as a server.
 fn spawn_command(address: SocketAddr) -> String {
     let program = env::current_exe().unwrap();
     format!(
@@ -278,7 +278,7 @@ fn spawn_command(address: SocketAddr) -> String {
     )
 }
 
-/// An address that nobody listens on now, and hardly anybody will in the next seconds.
+/// An address that is free now, and very probably still in the next seconds.
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -288,7 +288,7 @@ fn assert_not_listening(address: SocketAddr) {
     assert!(TcpStream::connect(address).is_err(), "somebody still listens on {address}");
 }
 
-/// Runs 50 connections; expects so many failures, the first for this reason.
+/// Runs 50 connections, and expects `count` failures, of which the first has this reason.
 #[track_caller]
 fn assert_failure(
     address: SocketAddr,

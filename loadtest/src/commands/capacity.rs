@@ -1,11 +1,11 @@
-//! Whether the machine has room for the connections of a run: ports, and open files.
+//! Checks that the machine has ports and open files for the connections of a run.
 
 use crate::driver::SourceAddresses;
 use crate::error::CommandError;
 use crate::system::file_limit;
 use crate::target::Target;
 
-/// Every connection takes a port of its source address, and an open file.
+/// An error unless there is a port and an open file for each connection.
 pub(super) fn require_capacity(
     connections: usize,
     target: &Target,
@@ -22,7 +22,8 @@ pub(super) fn require_capacity(
     require_files("--connections", connections)
 }
 
-/// Every connection takes an open file. `option` is the one that asks for the connections.
+/// An error unless there is an open file for each connection. `option` is the one that sets their
+/// number.
 pub(super) fn require_files(option: &str, connections: usize) -> Result<(), CommandError> {
     let granted = file_limit::raise();
     let connections_max = granted.saturating_sub(file_limit::RESERVED_FILES);

@@ -1,4 +1,4 @@
-//! The figures that every traffic command measures, whatever its unit of work is.
+//! The result that the traffic commands have in common, whatever their unit of work is.
 
 use crate::stats::cpu_use::CpuUse;
 use crate::stats::latency::LatencySummary;
@@ -11,7 +11,8 @@ pub(crate) struct LoadResult {
     pub(crate) units: u64,
     pub(crate) cpu: CpuUse,
     pub(crate) latency: Option<LatencySummary>,
-    /// How many connections each of the server's epoll instances watched. Only an echo looks.
+    /// The number of connections that each of the server's epoll instances watches. Only `echo`
+    /// counts them.
     pub(crate) connections_per_epoll: Vec<usize>,
     pub(crate) failures: Tally,
 }

@@ -1,4 +1,4 @@
-//! The commands, one folder each, and what they share.
+//! The commands, one folder each, and the files that they share.
 
 mod capacity;
 pub(crate) mod churn;

@@ -1,4 +1,4 @@
-//! The options that the traffic commands have in common.
+//! The options that the traffic commands share.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -45,19 +45,19 @@ impl SessionArguments {
     }
 }
 
-/// What a command needs of its session.
+/// What a session must provide for its command.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Requirements<'a> {
     pub(crate) path: &'a str,
-    /// Connections that are open at a time.
+    /// The most connections that are open at a time.
     pub(crate) connections: usize,
-    /// Connections come and go, and their ports rest a while after them.
+    /// Connections come and go, and the port of each stays in TIME_WAIT after it.
     pub(crate) has_turnover: bool,
-    /// The limit on open files to start the server with.
+    /// The limit on open files that the server is started under.
     pub(crate) descriptors: Option<NonZeroU32>,
 }
 
-/// How a session goes about it, whatever it is for.
+/// The options of a session that do not depend on its command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionOptions {
     pub(crate) output: Output,
@@ -93,7 +93,7 @@ pub(crate) struct MessageArguments {
     #[arg(long, conflicts_with_all = ["chinese", "prices"])]
     text: bool,
 
-    /// Send text messages of JSON like that of a price feed, which compression is good for
+    /// Send text messages of JSON like that of a price feed, which compresses well
     #[arg(long, conflicts_with = "chinese")]
     prices: bool,
 
@@ -103,7 +103,7 @@ pub(crate) struct MessageArguments {
 }
 
 impl MessageArguments {
-    /// Messages of this kind and length.
+    /// Messages of a kind and a length in bytes.
     pub(crate) fn new(payload_kind: PayloadKind, bytes: usize) -> Self {
         let is = |wanted| payload_kind == wanted;
         Self {
@@ -125,7 +125,7 @@ impl MessageArguments {
     }
 }
 
-/// Where publishers and subscribers connect to.
+/// The paths of publishers and subscribers.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct BroadcastPaths {
     /// Path that publishers connect to
@@ -137,7 +137,7 @@ pub(crate) struct BroadcastPaths {
     pub(crate) subscribe_path: String,
 }
 
-/// A subscriber must be able to tell which publication it received.
+/// An error unless a publication has room for a message id, by which subscribers recognise it.
 pub(crate) fn require_message_id(payload_bytes: usize) -> Result<(), CommandError> {
     if payload_bytes < MESSAGE_ID_BYTES {
         return Err(CommandError::Usage(format!(

@@ -1,5 +1,5 @@
-//! What the traffic commands have in common: the server, the connections, the clocks, and
-//! stretches of time in which all of these are looked after.
+//! The session of a traffic command: the server, the connections and the CPU clocks, and the timed
+//! steps of a run.
 
 use std::fmt::Display;
 use std::num::NonZeroUsize;
@@ -23,7 +23,7 @@ use crate::system::interrupt::Interrupt;
 use crate::system::{affinity, clock};
 use crate::target::Target;
 
-/// A run under way.
+/// A running session.
 #[derive(Debug)]
 pub(crate) struct Session {
     output: Output,
@@ -33,13 +33,14 @@ pub(crate) struct Session {
     is_deflated: bool,
     pub(crate) clients: Clients,
     clocks: CpuClocks,
-    /// Ended with the session, if it was started here.
+    /// If the session started it, it ends with the session.
     server: ServerProcess,
     next_check: Instant,
 }
 
 impl Session {
-    /// Checks that there is room for the connections, and starts the server if that was asked for.
+    /// Checks that there is room for the connections, and starts the server if `--spawn` asks for
+    /// it.
     pub(crate) fn prepare(
         arguments: &SessionArguments,
         requirements: Requirements<'_>,
@@ -55,7 +56,7 @@ impl Session {
             None => ServerProcess::prepare(server, address, interrupt)?,
             Some(limit) => ServerProcess::prepare_limited(server, limit, address, interrupt)?,
         };
-        // After the server was started, which would inherit it.
+        // After the server is started, because a child inherits the core.
         if let Some(core) = arguments.pin {
             affinity::pin(core)
                 .map_err(|error| CommandError::Usage(format!("--pin {core}: {error}")))?;
@@ -109,17 +110,17 @@ impl Session {
         self.answer_max
     }
 
-    /// Of accept keys, mask keys and payloads.
+    /// The seed of accept keys, mask keys and payloads.
     pub(crate) fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// Messages are compressed.
+    /// Whether messages are compressed.
     pub(crate) fn is_deflated(&self) -> bool {
         self.is_deflated
     }
 
-    /// Opens connections, some at a time, to another path than the target's if one is given.
+    /// Opens connections, to another path than the target's if one is given.
     pub(crate) fn open(
         &mut self,
         name: &str,
@@ -137,7 +138,7 @@ impl Session {
         Ok(())
     }
 
-    /// Drives the connections until `next_turn` is done; looks after the server meanwhile.
+    /// Serves the connections until `next_turn` is done, and checks meanwhile that the server runs.
     pub(crate) fn drive<W: Workload>(
         &mut self,
         workload: &mut W,
@@ -154,8 +155,7 @@ impl Session {
         })
     }
 
-    /// Drives the connections for so long at most, or until none is left. Before each turn `act`
-    /// may do something with them.
+    /// Serves the connections for `duration`, or until none is left. Calls `act` before each turn.
     pub(crate) fn run_for<W: Workload>(
         &mut self,
         name: &str,
@@ -194,20 +194,20 @@ impl Session {
         })
     }
 
-    /// Closes every connection properly.
+    /// Closes every connection with a closing handshake.
     pub(crate) fn close(&mut self, workload: &mut impl Workload) -> Result<(), CommandError> {
         let step = self.output.begin("closing", self.clients.len());
         self.clients.close(IN_FLIGHT_MAX, &step, workload)?;
         self.server.require_alive()
     }
 
-    /// An error if the server was started here and has ended.
+    /// An error if this program started the server and it has ended.
     pub(crate) fn require_server(&mut self) -> Result<(), CommandError> {
         self.server.require_alive()
     }
 
-    /// Writes the report; unless there were failures because the server died, in which case
-    /// that is what there is to say.
+    /// Writes the report. If there were failures because the server has ended, the error about that
+    /// takes the place of the report.
     pub(crate) fn report(
         &mut self,
         report: &(impl Display + Serialize),
@@ -225,13 +225,13 @@ impl Session {
         self.clocks.sample(self.clients.driver().waited())
     }
 
-    /// How many descriptors each of the server's epoll instances watches; empty if that cannot be
-    /// seen.
+    /// The number of descriptors that each of the server's epoll instances watches. Empty if they
+    /// cannot be read.
     pub(crate) fn epoll_sizes(&self) -> Vec<usize> {
         self.server.pid().and_then(|pid| proc_stats::read_epoll_sizes(pid).ok()).unwrap_or_default()
     }
 
-    /// Reads what the server uses.
+    /// Reads the server's memory.
     pub(crate) fn meter(&self) -> Meter {
         Meter::new(self.server.pid())
     }
@@ -242,7 +242,7 @@ impl Session {
     }
 }
 
-/// The addresses to connect from, if there is room for the connections.
+/// The addresses to connect from. An error unless there is room for the connections.
 fn source_addresses(
     target: &Target,
     requirements: Requirements<'_>,
@@ -252,10 +252,10 @@ fn source_addresses(
     Ok(if requirements.has_turnover { sources.rotating() } else { sources })
 }
 
-/// Serves the connections for a while: there is nothing else to do.
+/// A turn that only serves the connections.
 pub(crate) const SERVE: NextTurn = NextTurn::Wait(TURN_MAX);
 pub(crate) const TURN_MAX: Duration = Duration::from_millis(100);
-/// Answers awaited at a time while connections are opened and closed: what the server's accept
-/// queue does with more at once is for `storm` to find out.
+/// Open requests while connections are opened and closed. `storm` measures what the accept queue of
+/// the server does with more.
 const IN_FLIGHT_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);

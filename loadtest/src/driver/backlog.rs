@@ -1,16 +1,16 @@
-//! Output that the kernel did not take yet.
+//! Output that the kernel has not taken yet.
 
 use std::io::{self, ErrorKind, Write};
 use std::mem;
 
-/// What is left to write of one connection; owns no memory while that is nothing.
+/// The rest of a connection's output. It owns no memory while it is empty.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     bytes: Vec<u8>,
     written_bytes: usize,
 }
 
-/// Buffers that connections gave back, so that busy ones need not allocate.
+/// Empty buffers of earlier backlogs, so that busy connections need not allocate.
 #[derive(Debug, Default)]
 pub(super) struct BufferPool(Vec<Vec<u8>>);
 
@@ -19,7 +19,7 @@ impl Backlog {
         self.bytes.is_empty()
     }
 
-    /// Writes what was left, then `output`, as far as the kernel takes it, and keeps the rest.
+    /// Writes the backlog, then `output`, as far as the kernel takes them, and keeps the rest.
     /// `output` is empty afterwards.
     pub(super) fn flush(
         &mut self,
@@ -45,7 +45,8 @@ impl Backlog {
         Ok(())
     }
 
-    /// Moves the rest to the front only when that is less than what it makes room for.
+    /// Moves the rest to the front of the buffer, but only if it is shorter than the space that
+    /// this frees.
     fn compact(&mut self) {
         if self.written_bytes > self.bytes.len() / 2 {
             self.bytes.drain(..self.written_bytes);
@@ -67,7 +68,8 @@ impl BufferPool {
     }
 }
 
-/// Writes until everything is written or the kernel takes no more; returns the bytes it took.
+/// Writes until all is written or the kernel takes no more; returns the number of bytes that it
+/// took.
 fn write_some(socket: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
     let mut written_bytes = 0;
     while written_bytes < bytes.len() {
@@ -91,7 +93,7 @@ mod tests {
 
     use super::*;
 
-    /// A socket that takes so many bytes, then no more until it is allowed to again.
+    /// A socket that takes `allowance` bytes and then would block.
     #[derive(Default)]
     struct Socket {
         taken: Vec<u8>,

@@ -1,4 +1,4 @@
-//! What the connections of a driver share.
+//! The state that the connections of a driver share.
 
 use std::time::{Duration, Instant};
 
@@ -17,14 +17,14 @@ pub(crate) struct DriverOptions {
     pub(crate) seed: u64,
 }
 
-/// What connections share. The driver serves one of them at a time.
+/// The shared state. The driver serves one connection at a time.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) options: DriverOptions,
     pub(super) random: Random,
-    /// When the bytes arrived that are being handled.
+    /// When the bytes that are being handled arrived.
     pub(super) now: Instant,
-    /// The output of the connection that is being served; empty between two of them.
+    /// The output of the connection that is being served. Empty between two of them.
     pub(super) output: Vec<u8>,
     pub(super) buffer_pool: BufferPool,
     pub(super) inflater: Inflater,

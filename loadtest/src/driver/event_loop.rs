@@ -16,7 +16,7 @@ use super::workload::{ConnHandle, ConnKey, Workload};
 use crate::system::clock;
 use crate::websocket::Connection;
 
-/// All connections, and the poll that tells which of them are ready.
+/// All connections, and the poll that reports which of them are ready.
 #[derive(Debug)]
 pub(crate) struct Driver {
     poll: Poll,
@@ -49,8 +49,8 @@ impl Driver {
         })
     }
 
-    /// Starts a connection, to another path than the target's if one is given. `Opened` or its
-    /// end follows, the end at once if the kernel refuses.
+    /// Starts a connection, to another path than the target's if one is given. The workload
+    /// receives `Opened` or the end of the connection; the end at once if the kernel refuses.
     pub(crate) fn connect_to(&mut self, path: Option<&Rc<str>>, workload: &mut impl Workload) {
         let serial = self.table.next_serial;
         self.table.next_serial += 1;
@@ -59,31 +59,30 @@ impl Driver {
         }
     }
 
-    /// From now on, gives connections a receive buffer of this size, which the kernel does not
-    /// let grow.
+    /// Gives all later connections a receive buffer of `bytes`, which the kernel does not enlarge.
     pub(crate) fn limit_receive_buffers(&mut self, bytes: usize) {
         self.table.receive_buffer_bytes = Some(bytes);
     }
 
-    /// Drops all connections as they are.
+    /// Drops all connections without a closing handshake.
     pub(crate) fn abort_all(&mut self) {
         self.table.slots = Slab::new();
         self.table.ended.clear();
         self.table.awaiting = 0;
     }
 
-    /// Connections to which the server owes an answer.
+    /// The number of connections to which the server owes an answer.
     pub(crate) fn awaiting(&self) -> usize {
         self.table.awaiting
     }
 
-    /// Connections that have not ended.
+    /// The number of connections that have not ended.
     pub(crate) fn len(&self) -> usize {
         self.table.slots.len()
     }
 
-    /// The time spent waiting for the server. The rest was work, or was taken away by others who
-    /// use the same core: either way there was nothing to spare.
+    /// The time that this thread has waited for the server since the driver exists. In the rest of
+    /// the time it worked, or another process had its core: it had no time to spare in either case.
     pub(crate) fn waited(&self) -> Duration {
         self.waited
     }
@@ -93,8 +92,8 @@ impl Driver {
         self.table.slots.iter().map(|(index, slot)| slot.key(index)).collect()
     }
 
-    /// Lets `action` write to a connection, unless it has ended. A failure to write becomes the
-    /// connection's end in the next turn.
+    /// Calls `action` with a connection, unless that has ended. If the output cannot be written,
+    /// the connection ends in the next turn.
     pub(crate) fn with(&mut self, key: ConnKey, action: impl FnOnce(&mut ConnHandle<'_>)) {
         let table = &mut self.table;
         table.context.now = clock::now();
@@ -103,7 +102,7 @@ impl Driver {
         }
     }
 
-    /// Stops reading from a connection.
+    /// Stops reading from a connection, and stops its deadlines.
     pub(crate) fn pause_reading(&mut self, key: ConnKey) {
         let slot = self.table.slots.get_mut(key.index).filter(|slot| slot.key(key.index) == key);
         if let Some(slot) = slot {
@@ -111,7 +110,7 @@ impl Driver {
         }
     }
 
-    /// Reads from a connection again.
+    /// Reads from a connection again, and gives the server a new deadline.
     pub(crate) fn resume_reading(&mut self, key: ConnKey, workload: &mut impl Workload) {
         let table = &mut self.table;
         table.context.now = clock::now();
@@ -122,7 +121,7 @@ impl Driver {
         }
     }
 
-    /// Waits for the server, at most `wait`, and deals with everything it did.
+    /// Waits for the server, at most for `wait`, and handles all its events.
     pub(crate) fn turn(&mut self, wait: Duration, workload: &mut impl Workload) -> io::Result<()> {
         let mut poll_wait = SWEEP_INTERVAL;
         if wait.is_zero() {
@@ -132,7 +131,7 @@ impl Driver {
         }
         let began = clock::now();
         match self.poll.poll(&mut self.events, Some(poll_wait)) {
-            // A signal came: whoever calls looks at its flag before the next turn.
+            // A signal has arrived: the caller checks its flag before the next turn.
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             outcome => outcome?,
         }
@@ -153,18 +152,19 @@ impl Driver {
     }
 }
 
-/// The connections, apart from the poll so that events can be read while slots are served.
+/// The connections. They are apart from the poll so that its events can be borrowed while slots are
+/// served.
 #[derive(Debug)]
 struct Table {
     slots: Slab<Slot>,
-    /// Slots that ended in this turn. They are freed when it is over: until then an event of the
-    /// same batch may still name them, and must not meet a new connection in their place.
+    /// Slots that ended in this turn. They are freed at its end: until then another event of the
+    /// same batch may name them, and must not reach a new connection in the same slot.
     ended: Vec<(usize, Result<(), Failure>)>,
     awaiting: usize,
     next_serial: u64,
-    /// Of sockets from now on; the kernel's choice if absent.
+    /// For sockets from now on; the kernel chooses if it is absent.
     receive_buffer_bytes: Option<usize>,
-    /// The one read buffer.
+    /// The read buffer of all connections.
     input: Box<[u8]>,
     context: Context,
 }
@@ -181,7 +181,8 @@ impl Table {
         let DriverOptions { target, sources, answer_max, .. } = &self.context.options;
         let source = sources.source(entry.key(), serial);
         let mut socket = dial::start(target.address, source, self.receive_buffer_bytes)?;
-        // Edge-triggered: to be told of both for life costs no wake-up worth a system call.
+        // Edge-triggered, for both directions and for good: that saves a system call for each
+        // change of interest, at the cost of few needless wake-ups.
         let interest = Interest::READABLE | Interest::WRITABLE;
         registry.register(&mut socket, Token(entry.key()), interest)?;
         let connection =
@@ -191,7 +192,7 @@ impl Table {
         Ok(())
     }
 
-    /// Does something with a slot, and keeps the books.
+    /// Calls `action` with a slot, counts whether it awaits an answer, and notes its end.
     fn serve(
         &mut self,
         index: usize,
@@ -216,8 +217,8 @@ impl Table {
         self.ended.push((index, end));
     }
 
-    /// Ends the connections whose server did not answer in time. To walk all slots a few times
-    /// per second costs less than to keep a timer for each.
+    /// Ends the connections whose server is overdue. Walking over all slots a few times per second
+    /// costs less than a timer for each.
     fn sweep_overdue(&mut self) {
         let Context { options, now, .. } = &self.context;
         for (index, slot) in &mut self.slots {
@@ -231,7 +232,7 @@ impl Table {
 
     fn reap(&mut self, workload: &mut impl Workload) {
         for (index, outcome) in self.ended.drain(..) {
-            // To drop the slot is to close the socket, which takes it off the poll as well.
+            // Dropping the slot closes the socket, which removes it from the poll.
             let slot = self.slots.remove(index);
             self.awaiting -= usize::from(slot.is_awaiting());
             workload.on_end(slot.key(index).serial, outcome);
@@ -240,8 +241,8 @@ impl Table {
 }
 
 const EVENTS_PER_TURN: usize = 1024;
-/// Some large messages, or the small ones of many turns, in one system call.
+/// Enough for a few large messages, or for the small ones of a whole turn, in one system call.
 const READ_BYTES: usize = 256 * 1024;
-/// No slot has this number.
+/// A number that no slot has.
 const WAKE: Token = Token(usize::MAX - 1);
 const SWEEP_INTERVAL: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! Why a connection failed.
+//! The failures of a connection.
 
 use std::io;
 use std::time::Duration;
@@ -8,8 +8,7 @@ use thiserror::Error;
 use crate::message::{DeliveryError, Mismatch};
 use crate::websocket::{Awaited, ProtocolError};
 
-/// What ended a connection before its proper end: the network, the server's protocol, its silence,
-/// or a message that is not what was sent.
+/// Why a connection ended without a complete closing handshake, or its messages were wrong.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
     #[error("could not connect: {0}")]

@@ -1,7 +1,7 @@
 //! Drives many client connections over real sockets: one thread, one mio poll, one read buffer.
 //!
 //! A connection owns its socket and a few words of state. It keeps incomplete input, and output
-//! that the kernel did not take, only until these are dealt with, so an idle connection holds no
+//! that the kernel has not taken, only until these are handled, so an idle connection holds no
 //! buffer. A command receives what the server does through [`Workload`]: events as they are read,
 //! and the ends of connections at the end of the turn.
 

@@ -1,4 +1,4 @@
-//! One connection with its socket: reads into its state machine, writes what that says.
+//! One connection with its socket: feeds its input to the state machine and writes its output.
 
 use std::io::{ErrorKind, Read as _};
 use std::rc::Rc;
@@ -13,26 +13,26 @@ use super::workload::{ConnHandle, ConnKey, Workload};
 use crate::system::clock;
 use crate::websocket::{Awaited, Chunk, Connection, Event, ProtocolError};
 
-/// Whether a connection goes on or came to its proper end.
+/// Whether a connection is alive or has ended with a complete closing handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     Ended,
     Live,
 }
 
-/// A connection, its socket, and what could not be dealt with yet.
+/// A connection with its socket, its incomplete input and its backlog.
 #[derive(Debug)]
 pub(super) struct Slot {
     connection: Connection,
     socket: TcpStream,
     began: Instant,
-    /// The path to ask for, until it is asked for, if it is not the target's own.
+    /// The path of the upgrade request until that is sent, if it is not the path of the target.
     path: Option<Rc<str>>,
-    /// The beginning of a head or a control frame whose rest has not come; owns no memory while
-    /// there is none.
+    /// The front of a response head, of a frame header or of a control frame whose rest has not
+    /// arrived. It owns no memory while there is none.
     partial: Vec<u8>,
     backlog: Backlog,
-    /// Nothing is read until further notice.
+    /// The slot does not read.
     is_paused: bool,
     pub(super) has_ended: bool,
 }
@@ -64,17 +64,18 @@ impl Slot {
         self.connection.is_awaiting()
     }
 
-    /// Whoever does not read cannot complain about the server.
+    /// The answer that is overdue. A paused connection has none: it does not read the answers.
     pub(super) fn overdue(&self, now: Instant) -> Option<Awaited> {
         self.connection.overdue(now).filter(|_| !self.is_paused)
     }
 
-    /// Reads nothing from here on.
+    /// Stops reading.
     pub(super) fn pause_reading(&mut self) {
         self.is_paused = true;
     }
 
-    /// Reads again, at once: what arrived in the meantime gave its event then.
+    /// Reads again, at once: the poll reported the input of the meantime when it arrived, and does
+    /// not report it again.
     pub(super) fn resume_reading(
         &mut self,
         input: &mut [u8],
@@ -86,7 +87,7 @@ impl Slot {
         self.read_and_flush(true, input, context, workload)
     }
 
-    /// Lets a command write.
+    /// Calls `action`, then writes its output.
     pub(super) fn act(
         &mut self,
         context: &mut Context,
@@ -97,7 +98,7 @@ impl Slot {
         Ok(Progress::Live)
     }
 
-    /// The socket became ready.
+    /// Handles an event of the socket.
     pub(super) fn on_ready(
         &mut self,
         event: &mio::event::Event,
@@ -124,14 +125,14 @@ impl Slot {
         workload: &mut impl Workload,
     ) -> Result<Progress, Failure> {
         let received = self.receive(is_closing, input, context, workload);
-        // Even a connection that failed may have something to say: the answer to a Close.
+        // Also after a failure: the answer to a Close may be waiting.
         let flushed = self.flush(context);
         let progress = received?;
         flushed?;
         Ok(progress)
     }
 
-    /// Asks for the upgrade once the socket is connected; tells whether it is.
+    /// Sends the upgrade request if the socket is connected; returns whether it is.
     fn establish(&mut self, context: &mut Context) -> Result<bool, Failure> {
         if let Some(error) = self.socket.take_error().map_err(Failure::Connect)? {
             return Err(Failure::Connect(error));
@@ -157,7 +158,7 @@ impl Slot {
         workload: &mut impl Workload,
     ) -> Result<Progress, Failure> {
         loop {
-            // What is left of the last read comes before what is read now.
+            // The rest of the last read comes before the bytes that are read now.
             let partial_bytes = self.partial.len();
             input[..partial_bytes].copy_from_slice(&self.partial);
             let free = &mut input[partial_bytes..];
@@ -171,15 +172,15 @@ impl Slot {
             let is_short = read_bytes < free.len();
             context.now = clock::now();
             self.digest(&input[..partial_bytes + read_bytes], context, workload)?;
-            // A short read has emptied the socket, and what comes later gives an event of its
-            // own, unless the end of the stream is there already: then this event was the last.
+            // A short read has emptied the socket, and later input causes an event of its own. Only
+            // the end of the stream does not, if it is there already: this event was the last one.
             if is_short && !is_closing {
                 return Ok(Progress::Live);
             }
         }
     }
 
-    /// Hands all whole events to the command and keeps what is left.
+    /// Hands all complete events to the workload and keeps the rest of the input.
     fn digest(
         &mut self,
         mut bytes: &[u8],
@@ -221,11 +222,11 @@ impl Slot {
         }
     }
 
-    /// Writes what the connection has to say, as far as the kernel takes it.
+    /// Writes the output, as far as the kernel takes it.
     fn flush(&mut self, context: &mut Context) -> Result<(), Failure> {
         let Context { output, buffer_pool, .. } = context;
         let outcome = self.backlog.flush(output, buffer_pool, &mut self.socket);
-        // What a broken connection had to say is not for the next one.
+        // After an error the rest must not go to the next connection.
         output.clear();
         outcome.map_err(Failure::Socket)
     }

@@ -1,13 +1,13 @@
-//! Source addresses: where to connect from when one address runs out of ports.
+//! Source addresses: where to connect from when the ports of one address run out.
 //!
-//! Every connection to the same target needs a source port of its own, and the kernel hands out
-//! some 28,000 per address. On loopback each of 127.0.0.1, 127.0.0.2, … is an address of its own.
+//! Every connection to the same target needs a source port of its own, and the kernel has some
+//! 28,000 per address. On loopback each of 127.0.0.1, 127.0.0.2, … is an address of its own.
 //!
-//! Long before the ports run out, `connect` becomes slow: the kernel tries the ports of one parity
-//! first, and once these are taken walks over all of them for every further connection. Measured
+//! `connect` becomes slow long before the ports run out: the kernel tries the ports of one parity
+//! first, and once these are taken it walks over all of them for every further connection. Measured
 //! on Linux 6.18 in the client's own system time: 14,000 connections from one address took 0.5 s,
-//! 19,900 took 6.6 s, and 19,900 from two addresses 0.6 s. Whoever measures a server must move on
-//! to the next address in time.
+//! 19,900 took 6.6 s, and 19,900 from two addresses 0.6 s. So a load generator has to switch to the
+//! next address in time.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -17,7 +17,7 @@ use std::ops::RangeInclusive;
 pub(crate) struct SourceAddresses {
     connections_per_source: usize,
     sources: usize,
-    /// The first source address, counted from 127.0.0.1.
+    /// The index of the first source address; 127.0.0.1 has index 0.
     first: usize,
     is_rotating: bool,
 }
@@ -28,35 +28,35 @@ impl SourceAddresses {
         let (connections_per_source, sources) = match target.ip() {
             // Three quarters of the ports of one parity.
             IpAddr::V4(address) if address.is_loopback() => (ports * 3 / 8, LOOPBACK_SOURCES),
-            // Elsewhere only the kernel knows which addresses are ours: all must come from one,
-            // slowly in the end. A quarter of the ports is left to others.
+            // Elsewhere only the kernel knows which addresses are local: all connections come from
+            // one, and the last ones are slow. A quarter of the ports is left to other programs.
             IpAddr::V4(_) | IpAddr::V6(_) => (ports - ports / 4, 1),
         };
         let connections_per_source = connections_per_source.max(1);
         Self { connections_per_source, sources, first: 0, is_rotating: false }
     }
 
-    /// For connections that come and go: goes through the addresses in the order of connecting,
-    /// whatever is open, because a port may rest in TIME_WAIT for a minute after its connection.
+    /// The addresses for connections that come and go. They follow each other in the order of
+    /// connecting, whatever is open, because a port may stay in TIME_WAIT for a minute after its
+    /// connection.
     pub(crate) fn rotating(self) -> Self {
         Self { is_rotating: true, ..self }
     }
 
-    /// The addresses for one of several processes that each open so many connections to the same
-    /// target: no two of them share an address.
+    /// The addresses for one of several processes, each of which opens `connections` to the same
+    /// target. Two processes never share an address.
     pub(crate) fn of_process(self, process: usize, connections: usize) -> Self {
         let first = process * connections.div_ceil(self.connections_per_source);
         Self { first, ..self }
     }
 
-    /// How many connections can be open to the target at once.
+    /// The number of connections that can be open to the target at once.
     pub(crate) fn connections_max(&self) -> usize {
         self.connections_per_source.saturating_mul(self.sources.saturating_sub(self.first))
     }
 
-    /// The address to bind for a connection, from the slot it takes and from how many connected
-    /// before it; or `None` to let the kernel choose, which it does for the first address without
-    /// the cost of a bind.
+    /// The address to bind for a connection, from its slot and its serial number. `None` lets the
+    /// kernel choose: for the first address that saves the cost of a bind.
     pub(crate) fn source(&self, slot: usize, serial: u64) -> Option<Ipv4Addr> {
         if self.sources == 1 {
             return None;
@@ -104,7 +104,7 @@ mod tests {
         let sources = sources("127.0.0.1:8080").rotating();
         assert_eq!(sources.source(3, 10_000), None);
         assert_eq!(sources.source(3, 20_000), Some(Ipv4Addr::new(127, 0, 0, 2)));
-        // Round and round: the last address and the first again.
+        // The last address, then the first one again.
         let round = sources.connections_max() as u64;
         assert_eq!(sources.source(3, round - 1), Some(Ipv4Addr::new(127, 255, 255, 254)));
         assert_eq!(sources.source(3, round), None);

@@ -1,4 +1,4 @@
-//! What a command and the driver know of each other: events one way, requests the other.
+//! The interface between a command and the driver: events in one direction, requests in the other.
 
 use std::time::{Duration, Instant};
 
@@ -6,27 +6,27 @@ use super::failure::Failure;
 use crate::message::{MessageId, Pattern};
 use crate::websocket::{Connection, Event, Outgoing};
 
-/// What a command does with the events of its connections.
+/// Handles the events of the connections of a command.
 pub(crate) trait Workload {
-    /// The server did something. An error ends the connection with that failure.
+    /// Handles an action of the server. An error ends the connection with that failure.
     fn on_event(
         &mut self,
         connection: &mut ConnHandle<'_>,
         event: Event<'_>,
     ) -> Result<(), Failure>;
 
-    /// The connection has ended, or could not be made at all. `Ok` stands for a complete closing
-    /// handshake.
+    /// Handles the end of a connection, or the failure to make it. `Ok` stands for a complete
+    /// closing handshake.
     fn on_end(&mut self, serial: u64, outcome: Result<(), Failure>);
 
     /// How many connections have failed.
     fn failures(&self) -> usize;
 }
 
-/// Names one connection for good: the driver reuses slots, but no serial number.
+/// Names one connection for good: the driver reuses slots, but not serial numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnKey {
-    /// Of the slot.
+    /// The index of the slot.
     pub(super) index: usize,
     pub(super) serial: u64,
 }
@@ -43,7 +43,7 @@ pub(crate) fn index(serial: u64) -> usize {
     usize::try_from(serial).unwrap_or(usize::MAX)
 }
 
-/// A connection as a command may act on it.
+/// A connection, as a command may act on it.
 #[derive(Debug)]
 pub(crate) struct ConnHandle<'a> {
     pub(super) connection: &'a mut Connection,
@@ -59,7 +59,7 @@ impl ConnHandle<'_> {
         self.connection.serial()
     }
 
-    /// When the bytes of the event arrived; outside of an event, the present.
+    /// When the bytes of the event arrived; outside of an event, the present time.
     pub(crate) fn now(&self) -> Instant {
         self.now
     }
@@ -69,7 +69,7 @@ impl ConnHandle<'_> {
         self.now.saturating_duration_since(self.began)
     }
 
-    /// Whether the kernel has not taken all output yet.
+    /// Whether output is left that the kernel has not taken.
     pub(crate) fn has_backlog(&self) -> bool {
         self.has_backlog
     }

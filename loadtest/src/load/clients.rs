@@ -1,7 +1,8 @@
-//! Many connections at once: opened, asked and closed in waves of bounded width.
+//! The clients of a run: opens, asks and closes many connections, with a bound on the open
+//! requests.
 //!
-//! A server's accept queue holds some thousand connections at best. Only so many answers are
-//! awaited at any time that the queue is never what is measured.
+//! The accept queue of a server holds a few thousand connections at most. The bound keeps it from
+//! overflowing, which would be measured in place of the server.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::rc::Rc;
@@ -25,13 +26,13 @@ impl Clients {
         Ok(Self { driver: Driver::new(options)?, interrupt })
     }
 
-    /// The connections that have not ended.
+    /// The number of connections that have not ended.
     pub(crate) fn len(&self) -> usize {
         self.driver.len()
     }
 
-    /// Opens connections; over when each is open, or went through what the workload does with
-    /// an open one, or has failed.
+    /// Opens connections. Returns when each of them is open, or has gone through what the workload
+    /// does with an open one, or has failed.
     pub(crate) fn open(
         &mut self,
         connections: usize,
@@ -42,7 +43,7 @@ impl Clients {
         self.open_to(None, connections, pace, step, workload)
     }
 
-    /// The same, to another path than the target's if one is given.
+    /// Opens connections to another path than the target's, if one is given.
     pub(crate) fn open_to(
         &mut self,
         path: Option<&Rc<str>>,
@@ -67,8 +68,8 @@ impl Clients {
         })
     }
 
-    /// Does something to every connection that makes the server owe it an answer; over when all
-    /// answers have come.
+    /// Calls `request` with every connection, which makes the server owe it an answer. Returns when
+    /// all answers have arrived or are overdue.
     pub(crate) fn request_all(
         &mut self,
         in_flight_max: NonZeroUsize,
@@ -86,7 +87,7 @@ impl Clients {
         })
     }
 
-    /// Closes every connection properly; those that were given up are dropped.
+    /// Closes every connection with a closing handshake, and drops those that are left.
     pub(crate) fn close(
         &mut self,
         in_flight_max: NonZeroUsize,
@@ -98,7 +99,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Answers the server for a while and does nothing of its own.
+    /// Serves the connections for `duration`, without requests of its own.
     pub(crate) fn serve_for(
         &mut self,
         duration: Duration,
@@ -114,16 +115,16 @@ impl Clients {
         }
     }
 
-    /// Drives the connections as `next_turn` says, which is asked before each turn and may act on
-    /// them, until it says that it is done.
+    /// Serves the connections. Before each turn it calls `next_turn`, which may act on them and
+    /// says how long to wait for the server, or that the run is over.
     pub(crate) fn drive<W: Workload>(
         &mut self,
         workload: &mut W,
         mut next_turn: impl FnMut(&mut Driver, &mut W) -> Result<NextTurn, CommandError>,
     ) -> Result<(), CommandError> {
         loop {
-            // First: a terminal's Ctrl-C reaches a spawned server as well, and that it is gone
-            // then is nothing that `next_turn` should complain about.
+            // Before `next_turn`: the Ctrl-C of a terminal reaches a spawned server as well, and
+            // its end would be reported as a failure.
             self.check_interrupt()?;
             match next_turn(&mut self.driver, workload)? {
                 NextTurn::Done => return Ok(()),
@@ -132,7 +133,7 @@ impl Clients {
         }
     }
 
-    /// Drops all connections as they are.
+    /// Drops all connections without a closing handshake.
     pub(crate) fn abort_all(&mut self) {
         self.driver.abort_all();
     }
@@ -149,8 +150,8 @@ impl Clients {
         mut start_next: impl FnMut(&mut Driver, &mut W) -> Attempt,
     ) -> Result<(), CommandError> {
         let (mut begun, mut is_exhausted) = (0_usize, false);
-        // When as many have failed as are awaited at a time, the server is beyond recovery, and
-        // each of the others might take as long as an answer may.
+        // After as many failures as requests may be open, the server is beyond recovery, and each
+        // further request could take as long as the timeout.
         let failures_max = workload.failures() + in_flight_max.get();
         loop {
             let mut wait = TURN_MAX;
@@ -183,16 +184,16 @@ impl Clients {
     }
 }
 
-/// How fast connections are opened.
+/// The rate at which connections are opened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     pub(crate) in_flight_max: NonZeroUsize,
-    /// As fast as the server answers if absent.
+    /// Without it, connections are opened as fast as the server answers.
     pub(crate) connects_per_second: Option<NonZeroU32>,
 }
 
 impl Pace {
-    /// How long the next connection has to wait after `begun` others.
+    /// How long to wait before the next connection, after `begun` others.
     fn wait(&self, begun: usize, began: Instant) -> Duration {
         let Some(rate) = self.connects_per_second else {
             return Duration::ZERO;
@@ -202,20 +203,20 @@ impl Pace {
     }
 }
 
-/// What comes next in a run.
+/// What `next_turn` decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NextTurn {
     Done,
-    /// A turn that waits for the server at most so long.
+    /// Serve the connections for one turn, which waits for the server at most this long.
     Wait(Duration),
 }
 
-/// What became of the attempt to begin with one more connection.
+/// The outcome of an attempt to make one more request.
 enum Attempt {
     Begun,
     Exhausted,
     Later(Duration),
 }
 
-/// Also how late an interrupt may be noticed.
+/// Also the longest delay until an interrupt is noticed.
 const TURN_MAX: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! Publications that a server is to deliver to every subscriber, once each and in order.
+//! Publications, which a server has to deliver to every subscriber once and in order.
 
 use std::time::Instant;
 
@@ -6,11 +6,11 @@ use crate::driver::ConnHandle;
 use crate::message::{DeliveryError, MESSAGE_ID_BYTES, MessageId, Pattern};
 use crate::websocket::Chunk;
 
-/// What was published, and how far each subscriber has come.
+/// The publications so far, and the position of each subscriber in them.
 #[derive(Debug)]
 pub(crate) struct Deliveries {
     pattern: Pattern,
-    /// When each publication was sent, by publisher.
+    /// The times at which the publications were sent, by publisher.
     published: Vec<Vec<Instant>>,
     subscribers: Vec<Subscriber>,
 }
@@ -24,19 +24,19 @@ pub(crate) struct Delivery {
     pub(crate) order: Order,
 }
 
-/// Where a publication comes in the order in which it was published.
+/// The position of a publication in the order of its publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// So many before it have not come.
+    /// `missing` publications before it have not arrived.
     Ahead { missing: u32 },
-    /// It follows the one that came before.
+    /// It follows the one that arrived before it.
     Next,
-    /// A later one came before, or the same one did.
+    /// A later one, or the same one, arrived before it.
     Stale,
 }
 
 impl Deliveries {
-    /// Publications must be long enough for their message id.
+    /// Publications must be long enough for a message id.
     pub(crate) fn new(pattern: Pattern, publishers: usize, subscribers: usize) -> Self {
         let subscriber = Subscriber { id: [0; MESSAGE_ID_BYTES], next: vec![0; publishers] };
         Self {
@@ -46,13 +46,13 @@ impl Deliveries {
         }
     }
 
-    /// Sends the next publication of `publisher`, whose connection this is.
+    /// Sends the next publication of `publisher` on its connection.
     pub(crate) fn publish(&mut self, publisher: usize, connection: &mut ConnHandle<'_>) {
         let id = self.record(publisher, connection.now());
         connection.send_one_way(&self.pattern, id);
     }
 
-    /// Compares what arrived with what was published; the publication, if it is complete now.
+    /// Compares a chunk with what was published. Returns the publication if the chunk completes it.
     pub(crate) fn verify(
         &mut self,
         subscriber: usize,
@@ -60,7 +60,7 @@ impl Deliveries {
     ) -> Result<Option<Delivery>, DeliveryError> {
         let Self { pattern, published, subscribers } = self;
         let subscriber = &mut subscribers[subscriber];
-        // Only the message id says what is to be expected, and it may itself arrive in chunks.
+        // Only the message id tells what to expect, and it may itself arrive in several chunks.
         if let Some(missing) = subscriber.id.get_mut(chunk.offset..) {
             let bytes = missing.len().min(chunk.payload.len());
             missing[..bytes].copy_from_slice(&chunk.payload[..bytes]);
@@ -85,7 +85,7 @@ impl Deliveries {
         Ok(Some(Delivery { publisher, sequence, published: published_at, order }))
     }
 
-    /// Publications that the subscriber has not come to yet.
+    /// The number of publications that the subscriber has not received.
     pub(crate) fn outstanding(&self, subscriber: usize) -> u64 {
         let next = &self.subscribers[subscriber].next;
         self.published
@@ -106,9 +106,9 @@ impl Deliveries {
 
 #[derive(Clone, Debug)]
 struct Subscriber {
-    /// Of the message that is coming in.
+    /// The id of the message that is arriving.
     id: [u8; MESSAGE_ID_BYTES],
-    /// The next publication of each publisher.
+    /// The next sequence number of each publisher.
     next: Vec<u32>,
 }
 

@@ -1,23 +1,23 @@
-//! Messages that a server is to echo: what was sent on each connection, and what came back.
+//! Messages, which a server has to echo on each connection in order.
 
 use crate::driver;
 use crate::driver::{ConnHandle, Failure};
 use crate::message::{MessageId, Pattern};
 use crate::websocket::Chunk;
 
-/// The messages of the first connections of a run.
+/// The messages of the first connections of a run, which are those with the lowest serial numbers.
 #[derive(Debug)]
 pub(crate) struct Echoes {
     pattern: Pattern,
     counts: Vec<Counts>,
 }
 
-/// A whole message that came back as it was sent.
+/// A whole message that arrived as it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Echo {
     /// The connection's serial number.
     pub(crate) index: usize,
-    /// The message, counted from the first of the connection.
+    /// The number of the message on its connection, counted from 0.
     pub(crate) sequence: u32,
 }
 
@@ -36,7 +36,7 @@ impl Echoes {
         Echo { index, sequence }
     }
 
-    /// Compares what arrived with what was sent; the message, if it is complete now.
+    /// Compares a chunk with what was sent. Returns the message if the chunk completes it.
     pub(crate) fn verify(
         &mut self,
         serial: u64,
@@ -57,13 +57,13 @@ impl Echoes {
         Ok(Some(Echo { index, sequence }))
     }
 
-    /// Messages of the connection whose echo has not come.
+    /// The number of messages that the server has not echoed on the connection.
     pub(crate) fn outstanding(&self, index: usize) -> u32 {
         let Counts { sent, received } = self.counts[index];
         sent - received
     }
 
-    /// The bytes that a message takes on the wire.
+    /// The length of a message's frame in bytes, uncompressed.
     pub(crate) fn frame_bytes(&self) -> usize {
         self.pattern.frame_bytes()
     }

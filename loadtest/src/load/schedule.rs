@@ -1,9 +1,9 @@
-//! When the messages of an open loop are due, and which connection sends which.
+//! The schedule of an open loop: when each message is due, and on which connection.
 
 use std::time::{Duration, Instant};
 
-/// Moments that follow each other at a steady rate, taken by the connections in turn: message
-/// `number` is that of connection `number % connections`.
+/// Due times at a constant rate. The connections take turns: connection `number % connections`
+/// sends message `number`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
     began: Instant,
@@ -16,20 +16,21 @@ impl Schedule {
         Self { began, per_second: per_second.into(), connections: connections as u64 }
     }
 
-    /// When a message is due.
+    /// When message `number` is due.
     pub(crate) fn due_at(&self, number: u64) -> Instant {
         let seconds = Duration::from_secs(number / self.per_second);
         let nanoseconds = number % self.per_second * NANOSECONDS_PER_SECOND / self.per_second;
         self.began + seconds + Duration::from_nanos(nanoseconds)
     }
 
-    /// How many messages are due by `now`.
+    /// The number of messages that are due by `now`.
     pub(crate) fn due(&self, now: Instant) -> u64 {
         let Some(passed) = now.checked_duration_since(self.began) else {
             return 0;
         };
         let in_second = u64::from(passed.subsec_nanos()) * self.per_second;
-        // The first is due at the beginning; and what `due_at` rounds down is due by then.
+        // Message 0 is due at the beginning, hence the 1. The loop adds those whose due time
+        // `due_at` rounded down.
         let mut due = passed.as_secs() * self.per_second + in_second / NANOSECONDS_PER_SECOND + 1;
         while self.due_at(due) <= now {
             due += 1;
@@ -37,13 +38,13 @@ impl Schedule {
         due
     }
 
-    /// Which message of all is the `sequence`th of connection `index`.
+    /// The number, in the whole schedule, of message `sequence` of connection `index`.
     pub(crate) fn number(&self, index: usize, sequence: u32) -> u64 {
         u64::from(sequence) * self.connections + index as u64
     }
 
-    /// The connections that send the messages from `sent` up to `due`, each with how many it is
-    /// to send, so that each writes once.
+    /// The connections that send the messages from `sent` up to `due`, each with the number of its
+    /// messages, so that each writes once.
     pub(crate) fn shares(&self, sent: u64, due: u64) -> impl Iterator<Item = (usize, u64)> + use<> {
         let (connections, count) = (self.connections, due - sent);
         (0..count.min(connections)).map(move |offset| {

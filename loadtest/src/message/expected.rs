@@ -1,17 +1,17 @@
-//! Compares a message with what is expected, chunk by chunk as it comes in.
+//! Compares a message with the expected one, chunk by chunk as it arrives.
 
 use super::message_id::{HEAD_BYTES_MAX, MessageId, head};
 use super::mismatch::Mismatch;
 use crate::websocket::{Chunk, DataKind};
 
-/// A message as it is to arrive.
+/// The message that is expected.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expected<'a> {
     kind: DataKind,
     head: [u8; HEAD_BYTES_MAX],
     head_bytes: usize,
     body: &'a [u8],
-    /// It shrinks by so much that a server which agreed to compress does so.
+    /// The message shrinks enough that a server which agreed to compression has to compress it.
     is_to_be_compressed: bool,
 }
 
@@ -20,12 +20,12 @@ impl<'a> Expected<'a> {
         Self { kind, head: head(id), head_bytes, body, is_to_be_compressed: false }
     }
 
-    /// The same, which must not come as it is.
+    /// Sets whether the message must arrive compressed.
     pub(super) fn to_be_compressed(self, is_to_be_compressed: bool) -> Self {
         Self { is_to_be_compressed, ..self }
     }
 
-    /// Compares a chunk with its place in the message.
+    /// Compares a chunk with the bytes at its offset in the message.
     pub(crate) fn verify(&self, chunk: &Chunk<'_>) -> Result<(), Mismatch> {
         if chunk.kind != self.kind {
             return Err(Mismatch::Kind);
@@ -47,7 +47,7 @@ impl<'a> Expected<'a> {
         self.head_bytes + self.body.len()
     }
 
-    /// Is `bytes` what comes at `offset`?
+    /// Whether `bytes` stand at `offset` of the message.
     fn has_at(&self, offset: usize, bytes: &[u8]) -> bool {
         let head = self.head[..self.head_bytes].get(offset..).unwrap_or_default();
         let (in_head, in_body) = bytes.split_at(head.len().min(bytes.len()));

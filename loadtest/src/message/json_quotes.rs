@@ -1,8 +1,8 @@
-//! JSON like that of a price feed: what compression is for.
+//! JSON like that of a price feed, which compresses well.
 
 use std::fmt::Write as _;
 
-/// At least so many bytes of quotes, one behind the other, all of them ASCII.
+/// At least `bytes` bytes of quotes in ASCII, one after the other.
 pub(super) fn quotes(bytes: usize, draws: impl Iterator<Item = u32>) -> String {
     let mut text = String::with_capacity(bytes + QUOTE_BYTES);
     let mut time = MIDNIGHT_MILLIS;
@@ -10,7 +10,7 @@ pub(super) fn quotes(bytes: usize, draws: impl Iterator<Item = u32>) -> String {
         if text.len() >= bytes {
             break;
         }
-        // Independent enough: each takes other bits of the draw.
+        // Each value takes other bits of the draw, so they are independent enough.
         let symbol = SYMBOLS[draw as usize % SYMBOLS.len()];
         let (bid, spread) = (1_000 + (draw >> 5) % 90_000, 1 + (draw >> 22) % 9);
         let (size, ask) = (100 * (1 + (draw >> 26) % 50), bid + spread);
@@ -48,7 +48,7 @@ mod tests {
         let draws = std::iter::repeat_with(|| u32::from_le_bytes(random.mask_key()));
         let text = quotes(100_000, draws);
         for message in text.as_bytes().chunks_exact(1024) {
-            // As tidegate does.
+            // The level that tidegate compresses with.
             let mut stream = Compress::new(Compression::new(3), false);
             let mut output = Vec::with_capacity(2 * message.len());
             stream.compress_vec(message, &mut output, FlushCompress::Sync).unwrap();

@@ -1,33 +1,34 @@
-//! The message id at the front of a payload: which message of which sender it is.
+//! The message id at the front of a payload: the sender, and the number of the message.
 
 use std::array;
 
-/// Which message this is. Both numbers count from 0.
+/// Names one message of a run. Both numbers count from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MessageId {
     pub(crate) sender: u32,
     pub(crate) sequence: u32,
 }
 
-/// The bytes of a whole message id.
+/// The length of a whole message id.
 pub(crate) const MESSAGE_ID_BYTES: usize = 16;
 
 impl MessageId {
-    /// The message id of a connection's message. Serial numbers count without end; that their low half
-    /// is in use twice at a time, no machine has the ports for.
+    /// The id of message `sequence` of the connection `serial`. Of the serial number it takes the
+    /// low half: no machine has the ports for two open connections with the same one.
     #[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
     pub(crate) fn new(serial: u64, sequence: u32) -> Self {
         Self { sender: serial as u32, sequence }
     }
 
-    /// Hex digits, good in text and binary messages alike. The lowest digit of the sequence number
-    /// comes first: of a payload too short for the message id, it is the part that tells most.
+    /// Encodes the id in hex digits, which suit text and binary messages alike. The lowest digit of
+    /// the sequence number comes first, so that it is there even in a payload too short for the
+    /// whole id.
     pub(crate) fn encode(self) -> [u8; MESSAGE_ID_BYTES] {
         let value = self.value();
         array::from_fn(|digit| DIGITS[(value >> (4 * digit) & 0xF) as usize])
     }
 
-    /// `None` if these are no digits.
+    /// `None` if the bytes are not digits.
     pub(crate) fn parse(bytes: &[u8; MESSAGE_ID_BYTES]) -> Option<Self> {
         let mut value = 0_u64;
         for byte in bytes.iter().rev() {
@@ -49,14 +50,14 @@ impl MessageId {
     }
 }
 
-/// The longest head of a payload: its message id, and dots that let whole characters follow.
+/// The longest head of a payload: its message id, and dots so that whole characters follow.
 pub(super) fn head(id: MessageId) -> [u8; HEAD_BYTES_MAX] {
     let mut head = [b'.'; HEAD_BYTES_MAX];
     head[..MESSAGE_ID_BYTES].copy_from_slice(&id.encode());
     head
 }
 
-/// Of the characters of three bytes.
+/// The length of each character in a Chinese payload.
 pub(super) const CHARACTER_BYTES: usize = 3;
 pub(super) const HEAD_BYTES_MAX: usize = MESSAGE_ID_BYTES + CHARACTER_BYTES - 1;
 const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -1,4 +1,4 @@
-//! How a message that arrived differs from the one that was sent.
+//! The differences between a message that arrived and the one that was sent.
 
 use thiserror::Error;
 
@@ -17,7 +17,7 @@ pub(crate) enum Mismatch {
     TooShort { arrived: usize, sent: usize },
 }
 
-/// A message that was never published.
+/// Why a message is not one of the publications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum DeliveryError {
     #[error("publication {sequence} of publisher {publisher} {mismatch}")]

@@ -1,11 +1,11 @@
-//! The messages of the traffic commands: cheap to write, and cheap to verify byte for byte.
+//! The messages of the traffic commands: cheap to write, and cheap to verify in every byte.
 //!
 //! ```text
-//!  payload   ┌ message id: 16 hex digits ┬ dots ┬ a slice of the random bodies ───────────────────┐
-//!            │ sequence │ sender    │ 0..3 │ where it begins depends on sequence and sender │
+//!  payload   ┌ message id: 16 hex digits ┬ dots ┬ body: a slice of random bytes ─────────────────┐
+//!            │ sequence │ sender         │ 0..3 │ where it begins depends on sequence and sender │
 //! ```
-//! Header and bodies are made once, the bodies also in its masked form, so that to write a
-//! message is to copy it and to write its id, and to verify one is to compare two slices of memory.
+//! The header and the bodies are made once, the bodies in masked form as well. So writing a message
+//! is copying it and writing its id, and verifying it is comparing two slices of memory.
 
 mod expected;
 mod json_quotes;

@@ -8,14 +8,14 @@ use super::message_id::{CHARACTER_BYTES, HEAD_BYTES_MAX, MESSAGE_ID_BYTES, Messa
 use crate::random::{Random, mix};
 use crate::websocket::{COMPRESSED, DataKind, Deflater, encode_frame, encode_header};
 
-/// What payloads consist of behind the message id.
+/// What the payloads consist of, after the message id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PayloadKind {
     /// Random bytes in binary messages.
     Binary,
     /// Random characters of three bytes each in text messages.
     Chinese,
-    /// JSON like that of a price feed in text messages: it shrinks to a third and less.
+    /// Text messages of JSON like that of a price feed, which shrinks to a third or less.
     JsonQuotes,
     /// Random printable ASCII in text messages.
     Text,
@@ -39,31 +39,31 @@ impl PayloadKind {
     }
 }
 
-/// All messages of a run: same length, same mask key, different message ids and bodies.
+/// All messages of a run: they share length and mask key and differ in message id and body.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     kind: DataKind,
     mask_key: [u8; 4],
     /// Header of the frame, with the mask key.
     header: Vec<u8>,
-    /// The message id, cut short if the payload is, and dots that let whole characters follow.
+    /// The message id, cut off if the payload is shorter, and dots so that whole characters follow.
     head_bytes: usize,
     body_bytes: usize,
-    /// Every body is a slice of this, beginning at a multiple of `STRIDE`.
+    /// Each body is a slice of this that begins at a multiple of `STRIDE`.
     plain: Vec<u8>,
-    /// The same, masked for its place behind the head.
+    /// The same bytes, masked for their position after the head.
     masked: Vec<u8>,
-    /// Messages are sent compressed.
+    /// Set if messages are sent compressed.
     deflater: Option<Deflater>,
-    /// Then they come back compressed as well.
+    /// Then the server has to compress them as well.
     is_returned_compressed: bool,
 }
 
 impl Pattern {
-    /// The messages of `payload_bytes` that `seed` stands for.
+    /// The messages of `payload_bytes` bytes each that follow from `seed`.
     pub(crate) fn new(kind: PayloadKind, payload_bytes: usize, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        // A server may skip the work of unmasking when a key, or a byte of it, is zero.
+        // A server may skip the work of unmasking if a key, or a byte of it, is zero.
         let mask_key = random.mask_key().map(|byte| byte | 1);
         let head_bytes = match kind {
             PayloadKind::Binary | PayloadKind::JsonQuotes | PayloadKind::Text => {
@@ -81,7 +81,7 @@ impl Pattern {
         let mut header = Vec::new();
         let data_kind = kind.data_kind();
         encode_header(data_kind.opcode(), payload_bytes, mask_key, &mut header);
-        // Of other messages, and of short ones, a server may find that they are not worth it.
+        // A server may decide not to compress other messages, or short ones.
         let is_returned_compressed =
             kind == PayloadKind::JsonQuotes && payload_bytes >= SURELY_COMPRESSED_BYTES;
         Self {
@@ -97,7 +97,7 @@ impl Pattern {
         }
     }
 
-    /// The same messages, compressed if `deflate` is set.
+    /// Sets whether messages are sent compressed.
     pub(crate) fn compressed(self, deflate: bool) -> Self {
         Self { deflater: deflate.then(Deflater::default), ..self }
     }
@@ -120,13 +120,13 @@ impl Pattern {
         out.extend_from_slice(self.body(id, &self.masked));
     }
 
-    /// The message as it is to come back.
+    /// The message that the server has to send back.
     pub(crate) fn expected(&self, id: MessageId) -> Expected<'_> {
         Expected::new(self.kind, id, self.head_bytes, self.body(id, &self.plain))
             .to_be_compressed(self.deflater.is_some() && self.is_returned_compressed)
     }
 
-    /// The bytes that a message takes on the wire uncompressed.
+    /// The length of a message's frame in bytes, uncompressed.
     pub(crate) fn frame_bytes(&self) -> usize {
         self.header.len() + self.head_bytes + self.body_bytes
     }
@@ -139,7 +139,7 @@ impl Pattern {
     }
 }
 
-/// Random bodies of at least so many bytes, a whole number of characters.
+/// Random bytes for the bodies, at least `bytes` of them and a whole number of characters.
 fn fill(kind: PayloadKind, bytes: usize, random: &mut Random) -> Vec<u8> {
     let mut draws = iter::repeat_with(|| u32::from_le_bytes(random.mask_key()));
     match kind {
@@ -160,12 +160,12 @@ fn fill(kind: PayloadKind, bytes: usize, random: &mut Random) -> Vec<u8> {
     }
 }
 
-/// Bodies begin at multiples of this: of the mask key's length, so that one masked copy serves
-/// them all, and of a character's, so that each begins with a whole one.
+/// Bodies begin at multiples of this: of the length of the mask key, so that one masked copy serves
+/// them all, and of the length of a character, so that each begins with a whole one.
 const STRIDE: usize = 12;
-/// Different bodies, so that a server that mixes messages up is found out.
+/// The number of different bodies: a server that confuses messages has to be detected.
 const BODIES: usize = 64;
-/// The servers' own thresholds are not above this.
+/// Not below the thresholds of the servers.
 const SURELY_COMPRESSED_BYTES: usize = 1024;
 /// The printable characters of ASCII begin with the space.
 const PRINTABLE: u32 = 95;

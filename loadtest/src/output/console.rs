@@ -1,7 +1,7 @@
-//! Everything the program says: progress on standard error, reports on standard output.
+//! What the program prints: progress on standard error, the report on standard output.
 //!
-//! On a terminal a step shows a bar while it runs. Anywhere else it leaves one plain line when it
-//! is over, so that logs stay readable. Standard output carries the report alone.
+//! On a terminal a step shows a bar while it runs. Elsewhere it leaves one plain line at its end,
+//! so that logs stay readable. Standard output carries nothing but the report.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write as _};
@@ -9,11 +9,11 @@ use std::io::{self, ErrorKind, Write as _};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-/// How reports are written.
+/// The format of reports and steps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     is_json: bool,
-    /// What the steps are part of, if there is more than one such thing.
+    /// The name of the part that the steps belong to, where a command has several parts.
     title: Option<&'static str>,
 }
 
@@ -22,7 +22,7 @@ impl Output {
         Self { is_json, title: None }
     }
 
-    /// For one part of many: its bars are titled, and its steps leave no line.
+    /// The output of one part of several: its bars carry the title, and its steps leave no line.
     pub(crate) fn of_part(self, title: &'static str) -> Self {
         Self { title: Some(title), ..self }
     }
@@ -43,7 +43,7 @@ impl Output {
         Step { bar, leaves_line: self.title.is_none() }
     }
 
-    /// Writes the report: for people, or as one JSON document.
+    /// Writes the report as text, or as one JSON document.
     pub(crate) fn report(self, report: &(impl Display + Serialize)) -> io::Result<()> {
         let text = if self.is_json {
             serde_json::to_string_pretty(report)? + "\n"
@@ -51,14 +51,14 @@ impl Output {
             report.to_string()
         };
         match io::stdout().lock().write_all(text.as_bytes()) {
-            // The reader, `head` perhaps, has seen enough.
+            // The reader, perhaps `head`, has closed the pipe: it needs no more.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             outcome => outcome,
         }
     }
 }
 
-/// A step that is under way; dropped without [`Step::end`], it leaves no line.
+/// A step that is running. Dropped without [`Step::end`], it leaves no line.
 #[derive(Debug)]
 pub(crate) struct Step {
     bar: ProgressBar,
@@ -66,7 +66,7 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// Shown nowhere: for one of several processes that do the same.
+    /// A step without output, for one of several processes that do the same.
     pub(crate) fn hidden() -> Self {
         Self { bar: ProgressBar::hidden(), leaves_line: false }
     }
@@ -75,7 +75,7 @@ impl Step {
         self.bar.set_position(done as u64);
     }
 
-    /// Ends the step and says how it went.
+    /// Ends the step with a line about its result.
     pub(crate) fn end(self, line: impl Display) {
         self.bar.finish_and_clear();
         if self.leaves_line {
@@ -90,9 +90,9 @@ impl Drop for Step {
     }
 }
 
-/// Says something beside the report.
+/// Writes a line to standard error.
 pub(crate) fn note(line: impl Display) {
-    // With standard error gone there is nobody left to tell.
+    // Without standard error there is no other place for the line.
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 

@@ -1,10 +1,10 @@
-//! Tables in markdown, and the figures in them.
+//! Tables in markdown, and the numbers in them.
 
 use std::fmt::{self, Display, Formatter};
 
 use crate::output::units::shown_bytes;
 
-/// A table: words in the first columns, figures in the others.
+/// A table whose first columns hold text and whose other columns hold numbers.
 #[derive(Debug)]
 pub(crate) struct Table {
     columns: usize,
@@ -12,7 +12,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// `words` of the columns hold words; those after them hold figures, set flush right.
+    /// The first `words` columns hold text; the others hold numbers and are aligned right.
     pub(crate) fn new(words: usize, columns: &[&str]) -> Self {
         let rule: Vec<&str> =
             (0..columns.len()).map(|index| if index < words { "---" } else { "--:" }).collect();
@@ -38,10 +38,10 @@ fn line(cells: &[impl AsRef<str>]) -> String {
     format!("| {} |", cells.join(" | "))
 }
 
-/// What was not measured.
+/// Stands in a cell whose value was not measured.
 pub(crate) const NONE: &str = "–";
 
-/// A figure in bytes, if there is one.
+/// A number of bytes, if there is one.
 pub(crate) fn bytes(value: Option<f64>) -> String {
     value.map_or_else(|| NONE.to_owned(), shown_bytes)
 }
@@ -51,7 +51,7 @@ pub(crate) fn count(value: Option<u64>) -> String {
     value.map_or_else(|| NONE.to_owned(), grouped)
 }
 
-/// So many per second, without the digits that are noise.
+/// A rate per second, rounded to tens: the last digit is noise.
 pub(crate) fn rate(per_second: f64) -> String {
     group_digits(&format!("{:.0}", (per_second / 10.0).round() * 10.0))
 }

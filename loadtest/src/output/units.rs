@@ -1,4 +1,4 @@
-//! Bytes and seconds as reports show them: rounded for people, exact in JSON.
+//! Bytes and seconds as reports show them: rounded in text, exact in JSON.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use indicatif::BinaryBytes;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A number of bytes, shown in a unit that fits it.
+/// A number of bytes, shown in a fitting unit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bytes(pub(crate) u64);
 
@@ -61,11 +61,11 @@ impl<'de> Deserialize<'de> for Seconds {
     }
 }
 
-/// Bytes as charts and tables show them: three figures, and the unit that fits.
+/// Bytes as charts and tables show them: three digits and a fitting unit.
 pub(crate) fn shown_bytes(bytes: f64) -> String {
     let magnitude = bytes.abs();
     if magnitude < 1000.0 {
-        // Adding zero turns a negative one into a plain one.
+        // Adding zero turns a negative zero into a positive one.
         return format!("{:.0} B", bytes.round() + 0.0);
     }
     let (mut value, mut unit) = (bytes / 1024.0, "KiB");
@@ -84,7 +84,7 @@ pub(crate) fn shown_bytes(bytes: f64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
-/// A day; and far from the end of the clock's range.
+/// A day: far from the end of the clock's range.
 const SECONDS_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The servers that can be measured beside tidegate, and what it takes to start each of them.
+//! The catalogue of the servers that can be measured, and how to start each of them.
 
 use std::env;
 use std::ffi::OsString;
@@ -11,10 +11,10 @@ use clap::Args;
 
 use crate::peers::{FLOOR_BYTES_MAX, PeerServer};
 
-/// One server.
+/// One server of the catalogue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ServerSpec {
-    /// As the command line names it.
+    /// Its name on the command line.
     pub(crate) name: &'static str,
     pub(crate) server: &'static str,
     pub(crate) design: &'static str,
@@ -26,39 +26,39 @@ enum Kind {
     Bun,
     /// The program in `peers/go/bin` that has the server's name.
     Go,
-    /// Cannot be measured yet, for this reason.
+    /// It cannot be measured yet, for this reason.
     Unsupported(&'static str),
     Node,
     Peer(PeerServer),
     Tidegate,
-    /// With clients that ask for compression.
+    /// tidegate with clients that offer compression.
     TidegateCompressed,
 }
 
-/// What it takes for a server to agree to compression, without context takeover.
+/// When a server agrees to compression without context takeover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeflateSupport {
-    /// A client that offers it.
+    /// Whenever a client offers it.
     Always,
-    /// `--deflate` on its command line.
+    /// If its command line has `--deflate`.
     WithFlag,
-    /// It cannot.
+    /// Never.
     None,
 }
 
-/// Where the servers' programs are.
+/// The paths of the servers' programs.
 #[derive(Clone, Debug)]
 pub(crate) struct Installation {
     /// This program, which holds the Rust servers.
     pub(crate) loadtest: PathBuf,
     pub(crate) tidegate: PathBuf,
-    /// What `scripts/install-peers` made.
+    /// The directory that `scripts/install-peers` fills.
     pub(crate) peers: PathBuf,
-    /// Where cargo builds: for what is to be kept beside.
+    /// The target directory of cargo, for files that are kept.
     pub(crate) target: PathBuf,
 }
 
-/// The options that say where the servers' programs are.
+/// The options for the paths of the servers' programs.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct InstallationArguments {
     /// The tidegate to measure, instead of the one beside this program
@@ -74,7 +74,7 @@ impl InstallationArguments {
     pub(crate) fn find(&self) -> io::Result<Installation> {
         let loadtest = env::current_exe()?;
         let beside = loadtest.parent().unwrap_or_else(|| Path::new("."));
-        // The one above `debug` and `release`.
+        // The parent of `debug` and `release`.
         let target = beside.parent().unwrap_or(beside).to_owned();
         let tidegate = self.tidegate.clone().unwrap_or_else(|| beside.join("tidegate"));
         let peers = self.peers.clone().unwrap_or_else(|| target.join("peers"));
@@ -82,16 +82,16 @@ impl InstallationArguments {
     }
 }
 
-/// How a server can be asked.
+/// What a server reports about itself, on a second port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StatsEndpoint {
-    /// `net/http/pprof`, and the count of goroutines beside it.
+    /// The pages of `net/http/pprof`, and the number of goroutines.
     Go,
-    /// The count of tokio's tasks.
+    /// The number of tokio's tasks.
     Tasks,
 }
 
-/// A server that can be started.
+/// A server whose program was found.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
     pub(crate) version: String,
@@ -106,12 +106,13 @@ impl ServerSpec {
         SERVERS.iter().find(|spec| spec.name == name)
     }
 
-    /// Does every connection take a thread?
+    /// Whether it starts a thread for each connection.
     pub(crate) fn has_thread_per_connection(&self) -> bool {
         matches!(self.kind, Kind::Peer(PeerServer::TungsteniteThreads))
     }
 
-    /// Does it send to all who are connected to `/broadcast` what one of them sends?
+    /// Whether it has a broadcast: a message to `/broadcast` goes to all connections to
+    /// `/broadcast`.
     pub(crate) fn has_broadcast(&self) -> bool {
         match self.kind {
             Kind::Bun
@@ -123,7 +124,7 @@ impl ServerSpec {
         }
     }
 
-    /// Does it compress?
+    /// When it agrees to compression.
     pub(crate) fn deflate_support(&self) -> DeflateSupport {
         match self.kind {
             Kind::Tidegate | Kind::TidegateCompressed => DeflateSupport::Always,
@@ -132,12 +133,12 @@ impl ServerSpec {
         }
     }
 
-    /// Are its connections to agree on compression while they are idle?
+    /// Whether its idle connections agree on compression.
     pub(crate) fn is_compressed(&self) -> bool {
         matches!(self.kind, Kind::TidegateCompressed)
     }
 
-    /// How many bytes it can be sent at a time.
+    /// The most bytes that a client may have in flight.
     pub(crate) fn bytes_at_once_max(&self) -> usize {
         match self.kind {
             Kind::Peer(PeerServer::Floor) => FLOOR_BYTES_MAX,
@@ -151,7 +152,7 @@ impl ServerSpec {
         }
     }
 
-    /// Finds the server's program, or says why it has to be skipped.
+    /// Finds the server's program, or gives the reason to skip the server.
     pub(crate) fn prepare(&self, installation: &Installation) -> Result<Launch, String> {
         let Installation { loadtest, tidegate, peers, .. } = installation;
         match self.kind {
@@ -185,7 +186,7 @@ impl ServerSpec {
 }
 
 impl Launch {
-    /// A program that tells its own version.
+    /// A program that prints its own version.
     fn of(
         program: PathBuf,
         arguments: Vec<OsString>,
@@ -201,7 +202,8 @@ impl Launch {
         self
     }
 
-    /// The command that makes the server listen, and serve its statistics at the second address.
+    /// The command that makes the server listen on `listen`, and serve its statistics on
+    /// `stats_address`.
     pub(crate) fn command(&self, listen: SocketAddr, stats_address: SocketAddr) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).arg("--listen").arg(listen.to_string());
@@ -217,7 +219,7 @@ impl Launch {
         command
     }
 
-    /// The program with other arguments.
+    /// The program without arguments.
     pub(crate) fn program(&self) -> Command {
         Command::new(&self.program)
     }
@@ -227,7 +229,7 @@ fn require(path: PathBuf, remedy: &str) -> Result<PathBuf, String> {
     if path.exists() { Ok(path) } else { Err(format!("{} is missing: {remedy}", shown(&path))) }
 }
 
-/// Short enough for a report: from `target/` on.
+/// The path from `target/` on, short enough for a report.
 fn shown(path: &Path) -> String {
     let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
     let from = parts.iter().rposition(|part| part == "target").unwrap_or(0);
@@ -254,7 +256,7 @@ const BUILD: &str = "cargo build --release makes it; --tidegate names another on
 /// The name of tidegate in the catalogue.
 pub(crate) const TIDEGATE: &str = "tidegate";
 
-/// All of them, in the order of the reports.
+/// All servers, in the order of the reports.
 pub(crate) const SERVERS: &[ServerSpec] = &[
     ServerSpec {
         name: "goroutine-gorilla",

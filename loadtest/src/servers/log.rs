@@ -1,11 +1,11 @@
-//! What a spawned server writes: kept in a file, for the day that its last lines are wanted.
+//! The output of a spawned server, kept in a file until an error message needs its last lines.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::process::Stdio;
 
-/// The log; the file has no name and goes with the last of its users.
+/// The log. The file has no name and vanishes with its last user.
 #[derive(Debug)]
 pub(crate) struct ServerLog {
     file: File,
@@ -16,12 +16,13 @@ impl ServerLog {
         Ok(Self { file: tempfile::tempfile()? })
     }
 
-    /// Standard output or standard error for the server: both may go here.
+    /// A handle for the server's standard output or standard error.
     pub(crate) fn stdio(&self) -> io::Result<Stdio> {
         Ok(self.file.try_clone()?.into())
     }
 
-    /// The last lines, each indented, to be put behind a reason; empty if nothing was written.
+    /// The last lines, indented, for the end of an error message. Empty if the server wrote
+    /// nothing.
     pub(crate) fn tail(&self) -> String {
         let Ok(bytes) = self.read_end() else {
             return String::new();
@@ -39,7 +40,7 @@ impl ServerLog {
         let file_bytes = self.file.metadata()?.len();
         let start = file_bytes.saturating_sub(TAIL_BYTES);
         let mut bytes = vec![0; usize::try_from(file_bytes - start).unwrap_or_default()];
-        // At an offset: the position belongs to the server, which may still write there.
+        // At an offset, because the position belongs to the server, which may still write.
         self.file.read_exact_at(&mut bytes, start)?;
         Ok(bytes)
     }

@@ -1,4 +1,4 @@
-//! The servers under test: which there are, their processes, and the ports that they listen on.
+//! The servers under test: the catalogue, their processes, and the ports that they listen on.
 
 mod catalogue;
 mod log;

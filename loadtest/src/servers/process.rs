@@ -1,4 +1,4 @@
-//! The server's process: the one named by `--pid`, or one that is started and ended here.
+//! The process of a server: the one that `--pid` names, or one that this program starts and ends.
 
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU32;
@@ -30,24 +30,24 @@ pub(crate) struct ServerArguments {
     pin_server: Option<usize>,
 }
 
-/// The process that is measured.
+/// The process of the server under test.
 #[derive(Debug)]
 pub(crate) enum ServerProcess {
     Spawned(LoggedServer),
     Running(NonZeroU32),
-    /// Not known: nothing is measured.
+    /// The process is not known: it is not measured.
     Unknown,
 }
 
 impl ServerProcess {
-    /// Starts the server if that was asked for, and waits until it accepts.
+    /// Starts the server if `--spawn` asks for it, and waits until it accepts connections.
     pub(crate) fn prepare(
         arguments: &ServerArguments,
         address: SocketAddr,
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
         if let Some(command) = &arguments.spawn {
-            // The shell makes way for the server: the child's pid is the server's.
+            // `exec` replaces the shell, so that the pid of the child is that of the server.
             let script = format!("exec {command}");
             return Self::start(&mut shell(&script), arguments.pin_server, address, interrupt);
         }
@@ -60,8 +60,8 @@ impl ServerProcess {
         Ok(Self::Running(pid))
     }
 
-    /// Starts the server, which must have been asked for, under a limit on open files that it
-    /// cannot raise.
+    /// Starts the server under a limit on open files that it cannot raise. An error without
+    /// `--spawn`.
     pub(crate) fn prepare_limited(
         arguments: &ServerArguments,
         descriptors: NonZeroU32,
@@ -76,8 +76,8 @@ impl ServerProcess {
         Self::start(&mut shell(&script), arguments.pin_server, address, interrupt)
     }
 
-    /// Starts a server that is to accept on `address`, on one core if one is given, and waits
-    /// until it does.
+    /// Starts a server that listens on `address`, on one core if one is given, and waits until it
+    /// accepts connections.
     pub(crate) fn start(
         command: &mut Command,
         core: Option<usize>,
@@ -87,7 +87,7 @@ impl ServerProcess {
         LoggedServer::start(command, core, address, interrupt).map(Self::Spawned)
     }
 
-    /// An error with its last words if the server was started here and has ended.
+    /// An error with its last lines of output if this program started the server and it has ended.
     pub(crate) fn require_alive(&mut self) -> Result<(), CommandError> {
         match self {
             Self::Spawned(server) => server.require_alive(UNDER_LOAD),
@@ -95,8 +95,8 @@ impl ServerProcess {
         }
     }
 
-    /// The same, when things went wrong: a process that dies loses its connections first, and
-    /// is gone some moments later.
+    /// Checks the same for a moment longer, for use after failures: a process that crashes loses
+    /// its connections first and can be waited for only afterwards.
     pub(crate) fn require_alive_after_failure(&mut self) -> Result<(), CommandError> {
         let Self::Spawned(server) = self else {
             return Ok(());
@@ -118,7 +118,7 @@ impl ServerProcess {
     }
 }
 
-/// A server that was started here, with what it wrote.
+/// A server that this program started, with its output.
 #[derive(Debug)]
 pub(crate) struct LoggedServer {
     server: SpawnedServer,
@@ -138,8 +138,8 @@ impl LoggedServer {
             )));
         }
         let log = ServerLog::new()?;
-        // Both to the log: our standard output is for the report alone, our standard error for
-        // the course of the run.
+        // Both go to the log: our standard output is for the report alone, our standard error for
+        // the progress.
         command.stdout(log.stdio()?).stderr(log.stdio()?);
         let server = SpawnedServer::spawn_on(core, command)?;
         let mut own = Self { server, log };
@@ -168,14 +168,14 @@ impl LoggedServer {
     }
 }
 
-/// A server that lives no longer than this value.
+/// A server process. Dropping it ends the process.
 #[derive(Debug)]
 pub(crate) struct SpawnedServer {
     child: Child,
 }
 
 impl SpawnedServer {
-    /// Starts a server that is to accept on `address`, and waits until it does.
+    /// Starts a server that listens on `address`, and waits until it accepts connections.
     pub(crate) fn start(
         command: &mut Command,
         address: SocketAddr,
@@ -186,7 +186,7 @@ impl SpawnedServer {
         Ok(server)
     }
 
-    /// Starts a server.
+    /// Starts a server without waiting for it.
     pub(crate) fn spawn(command: &mut Command) -> Result<Self, CommandError> {
         Self::spawn_on(None, command)
     }
@@ -198,7 +198,7 @@ impl SpawnedServer {
         Ok(Self { child })
     }
 
-    /// Waits until the server does what `is_ready` sees, and `what` says.
+    /// Waits until `is_ready`. `what` is the verb for the error message.
     pub(crate) fn wait_until(
         &mut self,
         what: &str,
@@ -227,14 +227,14 @@ impl SpawnedServer {
         NonZeroU32::new(self.child.id())
     }
 
-    /// How the server ended, if it did.
+    /// The exit status of the server, if it has ended.
     pub(crate) fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Asks the server to end, and does not wait for it.
+    /// Sends SIGTERM to the server, and does not wait for its end.
     pub(crate) fn ask_to_end(&mut self) {
-        // Until it was waited for, the pid cannot belong to another process.
+        // Before the child is waited for, no other process can have its pid.
         if !self.has_ended() {
             let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         }
@@ -247,7 +247,7 @@ impl SpawnedServer {
 }
 
 impl Drop for SpawnedServer {
-    /// Asks the server to end, and ends it if it does not.
+    /// Sends SIGTERM, waits, and sends SIGKILL if the server does not end in time.
     fn drop(&mut self) {
         self.ask_to_end();
         let deadline = clock::now() + END_MAX;
@@ -262,7 +262,7 @@ impl Drop for SpawnedServer {
     }
 }
 
-/// Runs a script with the shell.
+/// The command that runs a script in the shell.
 pub(crate) fn shell(script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", script]);

@@ -1,8 +1,8 @@
 //! CPU time of the server and of this program over an interval of the run.
 //!
-//! The kernel keeps a clock for every process: the nanoseconds that all its threads ran, also
-//! those that have ended. Where it cannot be read, the ticks of `/proc/PID/stat` serve, of which
-//! there are usually 100 per second.
+//! The kernel keeps a clock for every process: the nanoseconds that all its threads ran, including
+//! those that have ended. Where that clock cannot be read, `/proc/PID/stat` has the time in ticks,
+//! usually 100 per second.
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ use crate::output::units::Seconds;
 use crate::stats::proc_stats;
 use crate::system::clock;
 
-/// Reads the CPU clocks.
+/// Reads the CPU clocks of the server and of this program.
 #[derive(Debug)]
 pub(crate) struct CpuClocks {
     server: Option<ServerClock>,
@@ -29,8 +29,8 @@ impl CpuClocks {
         Self { server: server_pid.map(ServerClock::new) }
     }
 
-    /// Reads all clocks; `waited` is the time that this program has waited so far. A server that
-    /// is gone has no figures any more.
+    /// Reads all clocks. `waited` is the time that this program has waited since it began. A server
+    /// that has ended has no CPU time.
     pub(crate) fn sample(&self, waited: Duration) -> CpuSample {
         CpuSample {
             time: clock::now(),
@@ -41,7 +41,7 @@ impl CpuClocks {
     }
 }
 
-/// The clocks at one moment.
+/// The readings of the clocks at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CpuSample {
     pub(crate) time: Instant,
@@ -51,7 +51,8 @@ pub(crate) struct CpuSample {
 }
 
 impl CpuSample {
-    /// What was used since an earlier sample, for so many `units`.
+    /// The CPU time since an earlier sample, in which `units` units of work were done. `unit` is
+    /// their name.
     pub(crate) fn since(&self, before: &Self, unit: &'static str, units: u64) -> CpuUse {
         let server = self.server.zip(before.server);
         let interval = Interval {
@@ -64,32 +65,32 @@ impl CpuSample {
     }
 }
 
-/// What server and load generator used.
+/// The CPU time of server and load generator.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct CpuUse {
     #[serde(rename = "wall_seconds")]
     pub(crate) wall: Seconds,
-    /// What `per_unit` is per.
+    /// The name of the unit in `per_unit`.
     unit: &'static str,
     #[serde(rename = "server_cpu_seconds")]
     server: Option<Seconds>,
     #[serde(rename = "server_cpu_us_per_unit")]
     pub(crate) server_micros_per_unit: Option<f64>,
-    /// CPU time over wall time: 1 is a core's worth.
+    /// CPU time over wall time: 1 is a whole core.
     pub(crate) server_cores: Option<f64>,
     #[serde(rename = "client_cpu_seconds")]
     client: Seconds,
     #[serde(rename = "client_cpu_us_per_unit")]
     client_micros_per_unit: Option<f64>,
     client_cores: f64,
-    /// The share of the time in which the load generator did not wait for the server. It is more
-    /// than its CPU time where others use the same core.
+    /// The share of the time in which the load generator did not wait for the server. It exceeds
+    /// its CPU time if other processes use the same core.
     pub(crate) client_busy_share: f64,
-    /// It had hardly a moment to spare: what was measured may be its own limit.
+    /// The load generator hardly waited: its own limit may be what was measured.
     is_client_saturated: bool,
 }
 
-/// What passed between two marks.
+/// The differences between two samples.
 #[derive(Clone, Copy, Debug)]
 struct Interval {
     wall: Duration,
@@ -120,7 +121,7 @@ impl CpuUse {
 }
 
 impl CpuUse {
-    /// How often something happened per second.
+    /// The rate of something that happened `count` times.
     pub(crate) fn per_second(&self, count: u64) -> f64 {
         count as f64 / self.wall.0.as_secs_f64().max(f64::MIN_POSITIVE)
     }
@@ -147,7 +148,7 @@ impl fmt::Display for CpuUse {
     }
 }
 
-/// Where the server's CPU time is read.
+/// The source of the server's CPU time.
 #[derive(Debug)]
 enum ServerClock {
     Clock(ClockId),
@@ -175,7 +176,7 @@ fn read_clock(clock: ClockId) -> io::Result<Duration> {
     Ok(clock.now()?.into())
 }
 
-/// Beyond this share of the time, the load generator had hardly a moment to spare.
+/// Above this busy share, the load generator counts as saturated.
 pub(crate) const SATURATED_SHARE: f64 = 0.9;
 
 #[cfg(test)]
@@ -208,7 +209,7 @@ mod tests {
         let clock = ServerClock::new(pid);
         assert!(matches!(clock, ServerClock::Clock(_)));
         let ticks = ServerClock::Ticks(pid);
-        // Enough that the ticks, of 10 ms, have something to count.
+        // Long enough for several ticks of 10 ms.
         while clock.read().unwrap() < Duration::from_millis(100) {}
         let (exact, counted) = (clock.read().unwrap(), ticks.read().unwrap());
         assert!(counted.abs_diff(exact) < Duration::from_millis(200), "{exact:?}, {counted:?}");

@@ -1,4 +1,4 @@
-//! Latencies: every one is counted, in an HDR histogram of three significant digits.
+//! Counts every latency, in an HDR histogram of three significant digits.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// The latencies of one kind.
+/// The latencies of one kind of event.
 #[derive(Clone, Debug)]
 pub(crate) struct Latencies {
     nanoseconds: Histogram<u64>,
@@ -32,7 +32,7 @@ impl Latencies {
         self.nanoseconds.len()
     }
 
-    /// `None` if nothing was recorded.
+    /// `None` if there is no latency.
     pub(crate) fn summary(&self) -> Option<LatencySummary> {
         if self.nanoseconds.is_empty() {
             return None;
@@ -49,7 +49,7 @@ impl Latencies {
     }
 }
 
-/// What reports say about latencies.
+/// The latencies in a report: quantiles in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct LatencySummary {
     pub(crate) count: u64,
@@ -94,7 +94,7 @@ impl fmt::Display for Micros {
     }
 }
 
-/// An hour: longer than any answer is waited for in earnest. What takes longer counts as that.
+/// An hour, far longer than any timeout. Longer latencies count as an hour.
 const NANOSECONDS_MAX: u64 = 3_600_000_000_000;
 const SIGNIFICANT_DIGITS: u8 = 3;
 

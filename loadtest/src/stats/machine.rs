@@ -1,4 +1,4 @@
-//! The machine's facts, without which no figure means anything.
+//! The facts about the machine that a report needs beside its figures.
 
 use std::fs;
 use std::thread;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::system::{clock, file_limit};
 
-/// What a measurement was made on, and when.
+/// The machine and the build of a measurement, and its time.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Machine {
     pub(crate) measured_at: String,
@@ -20,7 +20,7 @@ pub(crate) struct Machine {
     pub(crate) memory_bytes: Option<u64>,
     pub(crate) page_bytes: u64,
     pub(crate) transparent_huge_pages: Option<String>,
-    /// One minute's average, before the measurement began.
+    /// The average over one minute, before the measurement began.
     pub(crate) load_average: Option<f64>,
     pub(crate) open_files_max: u64,
     pub(crate) processes_max: Option<String>,
@@ -29,7 +29,7 @@ pub(crate) struct Machine {
     pub(crate) accept_queue_max: Option<String>,
     pub(crate) ephemeral_ports: Option<String>,
     pub(crate) loadtest: String,
-    /// Of loadtest and of the Rust servers in it.
+    /// The build of loadtest and of the Rust servers in it.
     pub(crate) build: String,
 }
 
@@ -64,14 +64,14 @@ impl Machine {
         }
     }
 
-    /// Is the other the same machine with the same build, at whatever time?
+    /// Whether `other` is the same machine with the same build, at whatever time.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let other = other.clone();
         let (measured_at, load_average) = (self.measured_at.clone(), self.load_average);
         *self == Self { measured_at, load_average, ..other }
     }
 
-    /// Figures of a debug build are good for tests alone.
+    /// Whether this is a debug build, whose figures serve for tests only.
     pub(crate) fn is_debug_build(&self) -> bool {
         self.build == DEBUG_BUILD
     }
@@ -81,7 +81,7 @@ fn line(path: &str) -> Option<String> {
     Some(fs::read_to_string(path).ok()?.trim().to_owned())
 }
 
-/// What follows `name` at the beginning of a line.
+/// The rest of the line that begins with `name`.
 fn value(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     Some(text.lines().find_map(|line| line.strip_prefix(name))?.trim().to_owned())
@@ -91,7 +91,7 @@ fn kib(text: &str) -> Option<u64> {
     text.strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The one in brackets.
+/// The choice that stands in brackets.
 fn chosen(choices: &str) -> Option<String> {
     let (_, rest) = choices.split_once('[')?;
     Some(rest.split_once(']')?.0.to_owned())

@@ -1,4 +1,4 @@
-//! Snapshots of what the server and the kernel use, and what two of them say per connection.
+//! Snapshots of the memory of server and kernel, and the difference of two of them per connection.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -19,23 +19,23 @@ impl Meter {
         Self { server_pid }
     }
 
-    /// What the server uses, if its process is known.
+    /// The server's figures, if its process is known.
     pub(crate) fn server(&self) -> io::Result<Option<ProcessStats>> {
         self.server_pid.map(read_process).transpose()
     }
 
-    /// The server is gone: it has no figures any more.
+    /// Takes no more figures of the server, which has ended.
     pub(crate) fn forget_server(&mut self) {
         self.server_pid = None;
     }
 
-    /// Server and kernel at this moment.
+    /// Adds the kernel's present figures to those of the server.
     pub(crate) fn snapshot(server: Option<ProcessStats>) -> io::Result<Snapshot> {
         Ok(Snapshot { server, kernel: read_kernel()? })
     }
 }
 
-/// What was in use at one moment.
+/// The resources in use at one moment.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Snapshot {
     pub(crate) server: Option<ProcessStats>,
@@ -43,7 +43,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// How much more each of `connections` uses than `baseline`.
+    /// The growth since `baseline`, divided by `connections`. `None` without connections.
     pub(crate) fn per_connection(
         &self,
         baseline: &Self,
@@ -72,7 +72,7 @@ impl Snapshot {
         })
     }
 
-    /// How much more anonymous memory the server uses than at `baseline`.
+    /// The growth of the server's anonymous memory since `baseline`, in bytes.
     pub(crate) fn anonymous_growth_bytes(&self, baseline: &Self) -> Option<i64> {
         let (after, before) = self.server.zip(baseline.server)?;
         let [after, before] = [after, before].map(|stats| i64::try_from(stats.anonymous_bytes));
@@ -80,7 +80,7 @@ impl Snapshot {
     }
 }
 
-/// What one connection costs.
+/// The cost of one connection in bytes.
 ///
 /// The kernel's figures count both ends of a connection to a server on the same machine: this
 /// program's socket, descriptor and epoll item as well as the server's.

@@ -1,4 +1,4 @@
-//! What is measured: latencies, failures, memory and CPU time, and the machine that it is measured on.
+//! What is measured: latencies, failures, memory, CPU time, and the machine that it is measured on.
 
 pub(crate) mod cpu_use;
 pub(crate) mod latency;

@@ -1,4 +1,4 @@
-//! The /proc readings: what the server's process uses, and what the kernel uses.
+//! Reads /proc: the resources of the server's process and of the kernel.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::output::units::Seconds;
 
-/// What one process uses.
+/// The resources of one process.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct ProcessStats {
     pub(crate) anonymous_bytes: u64,
@@ -21,7 +21,7 @@ pub(crate) struct ProcessStats {
     /// User and system time since the process began.
     #[serde(rename = "cpu_seconds")]
     pub(crate) cpu: Seconds,
-    /// Reported once, not with every snapshot.
+    /// Stands in the report once, not in every snapshot.
     #[serde(skip)]
     pub(crate) anonymous_source: AnonymousSource,
 }
@@ -48,27 +48,28 @@ impl AnonymousSource {
     }
 }
 
-/// What the kernel uses, on the whole machine.
+/// The resources of the kernel, on the whole machine.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) struct KernelStats {
-    /// All kernel objects: sockets, files, dentries, epoll items and everything unrelated.
+    /// All kernel objects: sockets, files, dentries, epoll items, and all that have nothing to do
+    /// with connections.
     pub(crate) slab_bytes: u64,
     /// The part that the kernel cannot drop under pressure.
     pub(crate) slab_unreclaimable_bytes: u64,
     pub(crate) sockets_used: u64,
-    /// What is left of closed TCP connections for a minute (TIME_WAIT).
+    /// TCP connections in TIME_WAIT, where each stays for a minute after its close.
     #[serde(default)]
     pub(crate) time_wait_sockets: u64,
-    /// Socket buffers of TCP, as the kernel counts them: in batches per CPU, so that some hundred
-    /// KiB come and go with nothing behind them.
+    /// Socket buffers of TCP. The kernel counts them in batches per CPU, so the figure is off by up
+    /// to some hundred KiB.
     pub(crate) tcp_buffer_bytes: u64,
 }
 
-/// Reads what the process uses.
+/// Reads the resources of the process.
 pub(crate) fn read_process(pid: NonZeroU32) -> io::Result<ProcessStats> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let cpu = Seconds(read_cpu(pid)?);
-    // Another user's process hides its smaps from us, while its status is public.
+    // The smaps of another user's process are not readable, its status is.
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     parse_process(&status, &rollup, cpu).ok_or_else(|| unreadable("status"))
 }
@@ -86,7 +87,7 @@ pub(crate) fn read_epoll_sizes(pid: NonZeroU32) -> io::Result<Vec<usize>> {
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
         let entry = entry?;
         let descriptor: Option<u32> = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        // One that was closed in the meantime is none that matters.
+        // A descriptor that was closed in the meantime is left out.
         if let Some(descriptor) = descriptor
             && fs::read_link(entry.path()).is_ok_and(|link| link == Path::new(EPOLL_LINK))
             && let Ok(info) = fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}"))
@@ -98,7 +99,7 @@ pub(crate) fn read_epoll_sizes(pid: NonZeroU32) -> io::Result<Vec<usize>> {
     Ok(sizes.into_iter().map(|(_, size)| size).collect())
 }
 
-/// Reads what the kernel uses.
+/// Reads the resources of the kernel.
 pub(crate) fn read_kernel() -> io::Result<KernelStats> {
     let meminfo = fs::read_to_string("/proc/meminfo")?;
     let sockstat = fs::read_to_string("/proc/net/sockstat")?;
@@ -106,7 +107,7 @@ pub(crate) fn read_kernel() -> io::Result<KernelStats> {
     parse_kernel(&meminfo, &sockstat, page_bytes).ok_or_else(|| unreadable("meminfo or sockstat"))
 }
 
-/// Reads the ports that the kernel hands out to connecting sockets.
+/// Reads the range of ports that the kernel assigns to connecting sockets.
 pub(crate) fn read_ephemeral_ports() -> io::Result<RangeInclusive<u16>> {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")?;
     parse_port_range(&range).ok_or_else(|| unreadable("ip_local_port_range"))
@@ -137,8 +138,9 @@ fn parse_kernel(meminfo: &str, sockstat: &str, page_bytes: u64) -> Option<Kernel
     })
 }
 
-/// `utime` and `stime`, the 14th and 15th field. The second field is the program's name in
-/// parentheses and may itself hold spaces and parentheses: count from its last one.
+/// The sum of `utime` and `stime`, the 14th and 15th field. The second field is the program's name
+/// in parentheses and may contain spaces and parentheses, so the fields are counted from its last
+/// one.
 fn parse_cpu_ticks(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_ascii_whitespace().skip(11);
@@ -174,7 +176,7 @@ fn cpu_time(ticks: u64) -> Duration {
     Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
-/// What `/proc/PID/fd` shows of an epoll instance.
+/// The link in `/proc/PID/fd` of an epoll instance.
 const EPOLL_LINK: &str = "anon_inode:[eventpoll]";
 
 fn unreadable(file: &str) -> io::Error {

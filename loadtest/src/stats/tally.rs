@@ -1,10 +1,10 @@
-//! Counts failures and remembers the first: the rest are usually its consequences.
+//! Counts failures and keeps the reason of the first: the others usually follow from it.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What went wrong in a run.
+/// The failures of a run.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Tally {
     count: usize,
@@ -12,13 +12,13 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Counts a failure; `reason` is asked for only if it is the first.
+    /// Counts a failure. `reason` is called only for the first.
     pub(crate) fn record(&mut self, reason: impl FnOnce() -> String) {
         self.count += 1;
         self.first_reason.get_or_insert_with(reason);
     }
 
-    /// Counts the end of a connection if it was not a proper one.
+    /// Counts the end of a connection if it is a failure.
     pub(crate) fn record_end(&mut self, serial: u64, outcome: Result<(), impl fmt::Display>) {
         if let Err(failure) = outcome {
             self.record(|| format!("connection {serial}: {failure}"));
@@ -39,7 +39,7 @@ impl Tally {
 }
 
 impl Tally {
-    /// Why the first was counted.
+    /// The reason of the first failure.
     pub(crate) fn first_reason(&self) -> Option<&str> {
         self.first_reason.as_deref()
     }

@@ -1,10 +1,12 @@
-//! Which core this program, and a server that it starts, run on.
+//! Pins this program, or a server that it starts, to a core.
 
 use std::io;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// Keeps this thread, and what it starts from now on, on one core.
+/// Pins this thread to one core, and with it the processes and threads that it starts from now on.
+///
+/// An error if there is no such core.
 pub(crate) fn pin(core: usize) -> io::Result<()> {
     if core >= CpuSet::MAX_CPU {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -14,8 +16,10 @@ pub(crate) fn pin(core: usize) -> io::Result<()> {
     Ok(sched_setaffinity(None, &cores)?)
 }
 
-/// Starts something that is to run on one core, or, if there is none to pin to, where it likes.
-/// To be pinned from its first moment on, it inherits the core from this thread.
+/// Runs `start` on one core, if one is given, and returns to the cores of before.
+///
+/// A child inherits the cores of the thread that starts it, so it is pinned before its first
+/// instruction.
 pub(crate) fn start_on<T>(
     core: Option<usize>,
     start: impl FnOnce() -> io::Result<T>,
@@ -38,7 +42,7 @@ mod tests {
 
     #[test]
     fn only_what_is_started_runs_on_the_core() {
-        // On a thread of its own, so that a failure pins no other test.
+        // A thread of its own: a failure must not pin the other tests.
         thread::spawn(|| {
             let own_cores = sched_getaffinity(None).unwrap();
             let core = (0..CpuSet::MAX_CPU).find(|core| own_cores.is_set(*core)).unwrap();

@@ -20,7 +20,7 @@ pub(crate) fn date_and_time() -> String {
     now.round(Unit::Second).unwrap_or(now).to_string()
 }
 
-/// Sleeps. Only for waits in which no connection needs to be served.
+/// Sleeps. Only for waits during which no connection needs to be served.
 pub(crate) fn pause(duration: Duration) {
     thread::sleep(duration);
 }

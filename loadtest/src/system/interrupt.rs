@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM become a flag, so that a spawned server is ended before this program is.
+//! SIGINT and SIGTERM set a flag, so that this program ends the server that it started before
+//! itself.
 
 use std::io;
 use std::sync::Arc;
@@ -6,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-/// Whether the run is to be given up.
+/// Whether the user asked the run to stop.
 #[derive(Clone, Debug)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Takes the signals over from here on.
+    /// Catches the signals from now on.
     pub(crate) fn install() -> io::Result<Self> {
         let raised = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {

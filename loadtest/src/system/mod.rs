@@ -1,4 +1,4 @@
-//! What the process uses of the operating system: clock, cores, signals and the limit on open files.
+//! What the process uses of the operating system: clock, cores, signals, the limit on open files.
 
 pub(crate) mod affinity;
 pub(crate) mod clock;

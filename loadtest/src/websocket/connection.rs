@@ -15,21 +15,21 @@ use super::handshake::{Key, encode_request, verify_response};
 use super::incoming::{Chunk, DataKind, Incoming};
 use crate::random::Random;
 
-/// Something that the server did.
+/// An action of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
     /// A chunk of a message, as it arrived.
     Data(Chunk<'a>),
-    /// The 101 answer was verified.
+    /// The connection is open: the 101 response was verified.
     Opened,
-    /// A ping; it has been answered already.
+    /// A ping. The connection has answered it already.
     Ping,
-    /// A pong: an awaited one, or one that nobody asked for (§5.5.3).
+    /// A pong, awaited or unsolicited (§5.5.3).
     Pong { is_awaited: bool, payload: &'a [u8] },
 }
 
-/// Where a connection writes to, where its mask keys come from, and by when the server has to
-/// answer what is asked now.
+/// The output of a connection, the source of its mask keys, and the deadline of the server for what
+/// is requested now.
 #[derive(Debug)]
 pub(crate) struct Outgoing<'a> {
     pub(crate) bytes: &'a mut Vec<u8>,
@@ -49,15 +49,16 @@ pub(crate) struct Connection {
     serial: u64,
     phase: Phase,
     due: Option<Due>,
-    /// Messages of ours whose echo has not come.
+    /// Messages of this side that the server has not echoed yet.
     echoes_owed: u32,
     incoming: Incoming,
-    /// Compression is offered, and so agreed once it is open.
+    /// Compression is offered. The handshake fails unless the server agrees.
     deflate: bool,
 }
 
 impl Connection {
-    /// A connection whose socket is being connected; `serial` is unique in the run.
+    /// A connection whose socket is connecting. `serial` is unique in the run; `deadline` covers
+    /// the TCP connection and the handshake.
     pub(crate) fn new(serial: u64, deadline: Instant) -> Self {
         let due = Some(Due { awaited: Awaited::TcpConnection, deadline });
         let incoming = Incoming::default();
@@ -65,7 +66,7 @@ impl Connection {
         Self { serial, phase, due, echoes_owed: 0, incoming, deflate: false }
     }
 
-    /// The same, with an offer of compression that the server must accept.
+    /// Sets whether the connection offers compression, which the server must then accept.
     pub(crate) fn offering_deflate(self, deflate: bool) -> Self {
         Self { deflate, ..self }
     }
@@ -74,22 +75,23 @@ impl Connection {
         self.serial
     }
 
-    /// Does the server owe an answer?
+    /// Whether the server owes an answer.
     pub(crate) fn is_awaiting(&self) -> bool {
         self.due.is_some()
     }
 
-    /// The answer that the server owed by now.
+    /// The answer that the server has not given by its deadline.
     pub(crate) fn overdue(&self, now: Instant) -> Option<Awaited> {
         self.due.filter(|due| due.deadline <= now).map(|due| due.awaited)
     }
 
-    /// Has the socket been connected?
+    /// Whether the socket is connected.
     pub(crate) fn is_established(&self) -> bool {
         self.phase != Phase::Connecting
     }
 
-    /// The socket is connected: asks for the upgrade. The connect deadline covers the answer too.
+    /// Appends the upgrade request, once the socket is connected. The deadline of the connection
+    /// covers the response too.
     pub(crate) fn establish(&mut self, authority: &str, path: &str, seed: u64, out: &mut Vec<u8>) {
         debug_assert_eq!(self.phase, Phase::Connecting, "a socket connects once");
         self.phase = Phase::Handshaking;
@@ -98,8 +100,8 @@ impl Connection {
         encode_request(authority, path, &key, self.deflate, out);
     }
 
-    /// Takes the next event from the front of `input`, or `None` when more bytes are needed.
-    /// Pings and a server's Close are answered here.
+    /// Takes the next event from the front of `input`, or `None` when it needs more bytes. Answers
+    /// pings and a server's Close.
     pub(crate) fn next_event<'a>(
         &mut self,
         input: &mut &'a [u8],
@@ -151,7 +153,7 @@ impl Connection {
         }
     }
 
-    /// The server ended its side: the proper end only after both Close frames.
+    /// The server has ended its side of the stream, which is an error before both Close frames.
     pub(crate) fn end_of_stream(&self) -> Result<(), ProtocolError> {
         match self.phase {
             Phase::Closed => Ok(()),
@@ -180,7 +182,7 @@ impl Connection {
         }
     }
 
-    /// Sends a whole frame that `append` writes, and expects nothing in return.
+    /// Sends a whole frame that `append` writes, and expects no answer.
     pub(crate) fn send_one_way(
         &self,
         outgoing: &mut Outgoing<'_>,
@@ -199,8 +201,8 @@ impl Connection {
         }
     }
 
-    /// Starts the closing handshake with code 1000; the server's Close and the end of the stream
-    /// are to follow.
+    /// Starts the closing handshake with code 1000 and expects the server's Close, then the end of
+    /// the stream.
     pub(crate) fn close(&mut self, outgoing: &mut Outgoing<'_>) {
         if self.phase == Phase::Open {
             self.due = Some(Due { awaited: Awaited::Close, deadline: outgoing.deadline });
@@ -209,19 +211,20 @@ impl Connection {
         }
     }
 
-    /// From now on, the server has until `deadline` for what it owes.
+    /// Gives the server until `deadline` for the answer that it owes.
     pub(crate) fn extend(&mut self, deadline: Instant) {
         if let Some(due) = &mut self.due {
             due.deadline = deadline;
         }
     }
 
-    /// Another message is to be echoed, if the connection is open; tells whether it is.
+    /// Counts one more message that the server has to echo, if the connection is open; returns
+    /// whether it is.
     fn owes_echo(&mut self, deadline: Instant) -> bool {
         let is_open = self.phase == Phase::Open;
         if is_open {
             self.echoes_owed += 1;
-            // The oldest message that is owed is the first that can be overdue.
+            // The oldest message without an echo is the first that can be overdue.
             self.due.get_or_insert(Due { awaited: Awaited::Echo, deadline });
         }
         is_open
@@ -250,7 +253,7 @@ impl Connection {
             let is_awaited = self.clear_due(Awaited::Pong);
             return Ok(Some(Event::Pong { is_awaited, payload }));
         }
-        // §5.5.1: nothing may follow our Close, not even a pong.
+        // §5.5.1: no frame may follow our Close, not even a pong.
         if self.phase == Phase::Open {
             outgoing.frame(Opcode::Pong, payload);
         }
@@ -281,12 +284,12 @@ impl Connection {
         Err(ProtocolError::ClosedByServer { code, reason })
     }
 
-    /// An answer came; tells whether it was awaited.
+    /// Clears the deadline of an answer that arrived; returns whether that answer was awaited.
     fn clear_due(&mut self, awaited: Awaited) -> bool {
         self.due.take_if(|due| due.awaited == awaited).is_some()
     }
 
-    /// One step of several under the same deadline is done; names the next one.
+    /// Names the next of several steps that share one deadline.
     fn now_await(&mut self, awaited: Awaited) {
         if let Some(due) = &mut self.due {
             due.awaited = awaited;
@@ -294,7 +297,7 @@ impl Connection {
     }
 }
 
-/// A compressed message, whole, or `None` while the rest of it has not come.
+/// A whole compressed message, or `None` while a part of it is missing.
 fn compressed_chunk<'a>(
     header: FrameHeader,
     header_bytes: usize,
@@ -317,7 +320,7 @@ enum Phase {
     Open,
     /// Our Close is sent, the server's is awaited.
     Closing,
-    /// Both Close frames passed; the server ends the stream (§7.1.1).
+    /// Both Close frames were exchanged; the server ends the stream (§7.1.1).
     Closed,
 }
 
@@ -328,7 +331,7 @@ struct Due {
 }
 
 const CLOSE_NORMAL: u16 = 1000;
-/// Compressed messages are held until they are whole; larger ones are not taken.
+/// A compressed message is buffered until it is whole; a longer one is an error.
 const COMPRESSED_BYTES_MAX: usize = 128 * 1024;
 
 #[cfg(test)]
@@ -342,7 +345,7 @@ mod tests {
 
     const SEED: u64 = 5;
 
-    /// A connection and what it wrote.
+    /// A connection with its output.
     struct Harness {
         connection: Connection,
         written: Vec<u8>,
@@ -447,7 +450,7 @@ mod tests {
             harness.deadline += Duration::from_secs(1);
         }
         assert_eq!(harness.connection.echoes_owed, 2);
-        // Half a message is no echo.
+        // Half of a message is not an echo.
         assert!(harness.next(&mut &b"\x82\x02x"[..]).unwrap().is_some());
         assert_eq!(harness.connection.overdue(first), Some(Awaited::Echo));
         assert!(harness.next(&mut &b"x"[..]).unwrap().is_some());

@@ -1,4 +1,4 @@
-//! Messages in their compressed form, each on its own (RFC 7692 §7.2).
+//! Compresses and inflates messages without context takeover (RFC 7692 §7.2).
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -22,7 +22,8 @@ impl Deflater {
     pub(crate) fn compress(&self, message: &[u8]) -> Vec<u8> {
         let mut stream = self.0.borrow_mut();
         stream.reset();
-        // Enough for what does not shrink, so that one call does it: a byte may take nine bits.
+        // Large enough for a message that does not shrink, so that one call suffices: a byte may
+        // take nine bits.
         let mut payload = Vec::with_capacity(message.len() + message.len() / 8 + 64);
         let outcome = stream.compress_vec(message, &mut payload, FlushCompress::Sync);
         debug_assert!(outcome.is_ok() && payload.ends_with(&END));
@@ -35,9 +36,9 @@ impl Deflater {
 #[derive(Debug)]
 pub(crate) struct Inflater {
     stream: Decompress,
-    /// Payloads and the messages they stand for, the latest first.
+    /// Payloads and the messages that they inflate to, the latest first.
     recent: VecDeque<(Vec<u8>, Rc<[u8]>)>,
-    /// Room for a message on its way out of its compressed form.
+    /// The buffer that a message is inflated into.
     room: Vec<u8>,
 }
 
@@ -48,9 +49,9 @@ impl Default for Inflater {
 }
 
 impl Inflater {
-    /// The message that a payload stands for. A publication reaches a thousand subscribers in the
-    /// same bytes, perhaps with others between: to compare them is all that it costs after the
-    /// first, lest the load generator be what limits a server.
+    /// The message that a payload inflates to. A thousand subscribers receive a publication in the
+    /// same bytes, perhaps with others in between. After the first of them it costs a comparison,
+    /// so that the load generator does not become the limit of the measurement.
     pub(crate) fn inflate(&mut self, payload: &[u8]) -> Result<Rc<[u8]>, FrameError> {
         if let Some((_, message)) = self.recent.iter().find(|(known, _)| known == payload) {
             return Ok(Rc::clone(message));
@@ -91,7 +92,7 @@ impl Inflater {
 }
 
 const END: [u8; 4] = [0, 0, 0xFF, 0xFF];
-/// As many as a burst of publications has.
+/// The number of publications in a burst.
 const RECENT_MAX: usize = 16;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a server can do wrong on a connection.
+//! Violations of the protocol by the server, and the answers that it can owe.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::frame::FrameError;
 use super::handshake::HandshakeError;
 
-/// What ended a connection before its closing handshake was complete.
+/// Why a connection ended before its closing handshake was complete.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum ProtocolError {
     #[error("the server sent bytes after its Close frame")]

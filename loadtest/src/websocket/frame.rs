@@ -1,8 +1,8 @@
-//! Frames (RFC 6455 §5): writes masked client frames, reads unmasked server frames.
+//! Frames (RFC 6455 §5): encodes masked client frames, parses the headers of server frames.
 
 use thiserror::Error;
 
-/// What a frame is (§5.2).
+/// The type of a frame (§5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opcode {
     Binary,
@@ -42,7 +42,7 @@ impl Opcode {
     }
 }
 
-/// The header of a frame that the server sent.
+/// The header of a frame from the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
     pub(crate) opcode: Opcode,
@@ -52,7 +52,7 @@ pub(crate) struct FrameHeader {
     pub(crate) payload_bytes: usize,
 }
 
-/// A server's frame that RFC 6455 forbids, or that this client does not take.
+/// A frame that RFC 6455 forbids to the server, or that this client does not accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum FrameError {
     #[error("a continuation frame continues nothing")]
@@ -85,7 +85,7 @@ pub(crate) fn encode_frame(opcode: Opcode, payload: &[u8], mask_key: [u8; 4], ou
     out.extend(payload.iter().zip(mask_key.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
 
-/// Appends the header of such a frame, whose masked payload is to follow.
+/// Appends the header of such a frame. The caller appends the masked payload.
 pub(crate) fn encode_header(
     opcode: Opcode,
     payload_bytes: usize,
@@ -105,8 +105,8 @@ pub(crate) fn encode_header(
     out.extend_from_slice(&mask_key);
 }
 
-/// Parses the frame header at the front of `input`: the header and the bytes it takes, or `None`
-/// while it is incomplete. A forbidden header is refused before its payload arrives.
+/// Parses the frame header at the front of `input`: the header and its length in bytes, or `None`
+/// while it is incomplete. Refuses a forbidden header before its payload arrives.
 pub(crate) fn parse_header(
     input: &[u8],
     deflate: bool,
@@ -143,7 +143,7 @@ pub(crate) fn parse_header(
     Ok(Some((FrameHeader { opcode, fin, is_compressed, payload_bytes }, input.len() - rest.len())))
 }
 
-/// The payload's length and what follows the length's own bytes.
+/// The length of the payload, and the input after the length.
 fn parse_length(second: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, FrameError> {
     let (length, rest, fewest) = match second & !MASKED {
         LENGTH_16 => {
@@ -168,12 +168,12 @@ fn parse_length(second: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, FrameEr
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
-/// RSV1, where compression was agreed.
+/// RSV1, with permessage-deflate.
 pub(crate) const COMPRESSED: u8 = 0x40;
 const MASKED: u8 = 0x80;
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
-/// The longest message that any command sends, and so the longest that it takes.
+/// The longest message that a command sends, and so the longest that it accepts.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 #[cfg(test)]
@@ -215,7 +215,7 @@ mod tests {
         prop_oneof![Just(Opcode::Close), Just(Opcode::Ping), Just(Opcode::Pong)]
     }
 
-    /// Lengths on both sides of every change of the length's encoding.
+    /// Lengths on both sides of each change of the length's encoding.
     fn any_payload() -> impl Strategy<Value = Vec<u8>> {
         let length = prop_oneof![0_usize..300, 65_530_usize..65_545];
         (length, any::<u8>())

@@ -1,4 +1,4 @@
-//! The client's opening handshake (RFC 6455 §4.1): writes the request, verifies the answer.
+//! The client's opening handshake (RFC 6455 §4.1): encodes the request, verifies the response.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use sha1::{Digest as _, Sha1};
@@ -6,8 +6,8 @@ use thiserror::Error;
 
 use crate::random::mix;
 
-/// A `Sec-WebSocket-Key`. It is a function of the run's seed and the connection's serial number,
-/// so that nothing has to be remembered until the answer comes.
+/// A `Sec-WebSocket-Key`. It is a function of the run's seed and the connection's serial number, so
+/// the connection does not store it until the response arrives.
 #[derive(Debug)]
 pub(crate) struct Key(String);
 
@@ -29,7 +29,7 @@ impl Key {
     }
 }
 
-/// Why an answer is not the acceptance that was asked for.
+/// Why a response does not accept the upgrade.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum HandshakeError {
     #[error("the answer's head exceeds {HEAD_BYTES_MAX} bytes")]
@@ -70,9 +70,9 @@ pub(crate) fn encode_request(
     );
 }
 
-/// Verifies the answer at the front of `input`: the bytes its head takes, or `None` while it is
-/// incomplete. If compression was offered, it must be agreed, without context takeover. What
-/// follows the head belongs to the frame reader.
+/// Verifies the response at the front of `input`: the length of its head in bytes, or `None` while
+/// it is incomplete. The server must agree to compression if it was offered, without context
+/// takeover. The bytes after the head are frames.
 pub(crate) fn verify_response(
     input: &[u8],
     key: &Key,
@@ -108,7 +108,7 @@ fn verify_status<'a>(
     Ok(())
 }
 
-/// §4.1, the checks 2 to 6 that a client must make of the server's answer.
+/// §4.1, the checks 2 to 6 of the server's response.
 fn verify_headers<'a>(
     lines: impl Iterator<Item = &'a str>,
     key: &Key,
@@ -153,14 +153,15 @@ fn verify_headers<'a>(
     Ok(())
 }
 
-/// Is it what was offered, and nothing else? In which order the parameters stand is the server's.
+/// Whether the server agrees to exactly the offer. The order of the parameters is the server's
+/// choice.
 fn is_wanted_answer(extensions: &str) -> bool {
     let mut parts: Vec<&str> = extensions.split(';').map(str::trim).collect();
     parts.sort_unstable();
     parts == DEFLATE_ANSWER
 }
 
-/// Enough of a peer's text to recognise it by.
+/// The beginning of a text from the server, long enough to recognise it.
 fn excerpt(text: &str) -> String {
     text.chars().take(EXCERPT_CHARS_MAX).collect()
 }

@@ -1,9 +1,9 @@
-//! Follows the frames of a message: its payload is handed on in chunks, as they arrive, so that
-//! no message is ever held in memory, whatever its length.
+//! Follows the frames of a message and hands its payload on in chunks, as they arrive. No message
+//! is held in memory, whatever its length.
 
 use super::frame::{FrameError, FrameHeader, Opcode};
 
-/// What a message is (§5.6).
+/// The type of a message (§5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DataKind {
     Binary,
@@ -19,12 +19,12 @@ impl DataKind {
     }
 }
 
-/// Where the message stands that is coming in.
+/// The position in the message that is arriving.
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
-    /// From the first frame's header to the end of the last.
+    /// Set from the header of the first frame to the end of the last.
     message: Option<Message>,
-    /// From a frame's header to its end.
+    /// Set from the header of a frame to its end.
     frame: Option<FrameRest>,
 }
 
@@ -32,17 +32,17 @@ pub(super) struct Incoming {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Chunk<'a> {
     pub(crate) kind: DataKind,
-    /// The bytes of the message that came before.
+    /// The bytes of the message before this chunk.
     pub(crate) offset: usize,
     pub(crate) payload: &'a [u8],
-    /// The last chunk of the message.
+    /// This is the last chunk of the message.
     pub(crate) is_end: bool,
-    /// The whole message, which the server sent compressed.
+    /// This is the whole message, which the server sent compressed.
     pub(crate) is_compressed: bool,
 }
 
 impl Incoming {
-    /// Begins with a data frame, whose payload comes next.
+    /// Begins a data frame, whose payload comes next in the input.
     pub(super) fn begin(&mut self, header: FrameHeader) -> Result<(), FrameError> {
         debug_assert_eq!(self.frame, None, "a frame begins where the one before it ended");
         let kind = match header.opcode {
@@ -60,7 +60,7 @@ impl Incoming {
         Ok(())
     }
 
-    /// Takes what has come of the frame under way, or `None` if there is none or nothing came.
+    /// Takes the part of the frame that is in `input`, or `None` if there is no frame or no input.
     pub(super) fn next_chunk<'a>(&mut self, input: &mut &'a [u8]) -> Option<Chunk<'a>> {
         let (message, frame) = self.message.as_mut().zip(self.frame.as_mut())?;
         if input.is_empty() && frame.left_bytes > 0 {

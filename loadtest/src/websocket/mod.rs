@@ -1,8 +1,8 @@
 //! The client's side of RFC 6455: bytes in, events and bytes out. No socket, no clock.
 //!
-//! A connection takes a few words: its accept key is derived again from its serial number when the
-//! answer arrives, and its owner keeps incomplete input. That leaves room for as many connections
-//! as the machine has descriptors.
+//! A connection takes a few words: it derives its accept key again from its serial number when the
+//! response arrives, and its owner keeps incomplete input. So a run can have as many connections as
+//! the machine has descriptors.
 
 mod connection;
 mod deflate;

@@ -1,4 +1,4 @@
-//! `loadtest churn`: connections that come and go.
+//! `loadtest churn`: connections that echo one message and close.
 
 use std::io::Read as _;
 
@@ -16,7 +16,8 @@ fn whole_lives_are_counted() {
     let connections = report["connections"].as_u64().unwrap();
     assert!(connections > 10);
     for latency in ["connect_to_upgrade", "connect_to_echo"] {
-        // Those under way at either end are in one count and not in the other.
+        // A connection that is under way at the beginning or at the end is in one of the counts
+        // only.
         let count = report[latency]["count"].as_u64().unwrap();
         assert!(count.abs_diff(connections) <= 8, "{latency}: {count} of {connections}");
     }
@@ -29,7 +30,8 @@ fn a_server_that_does_not_close_properly_is_caught() {
         let mut websocket = tungstenite::accept(stream).unwrap();
         let message = websocket.read().unwrap();
         websocket.send(message).unwrap();
-        // The client's Close, a masked frame with a code: left unread, it would be a reset.
+        // The client's Close, a masked frame with a code. If it stayed unread, the close would be a
+        // reset.
         websocket.get_ref().read_exact(&mut [0; 8]).unwrap();
     });
     run_failing("churn", address, &QUICK, "without a Close frame");

@@ -1,4 +1,4 @@
-//! `loadtest echo`: the closed loop, and that wrong echoes do not pass.
+//! `loadtest echo`: the closed loop, and wrong echoes.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::{assert_not_listening, free_address, run, run_failing, run_successful
 
 const QUICK: [&str; 4] = ["--seconds", "0.5", "--warm-up-seconds", "0.1"];
 
-/// Echoes with `alter` in between; it sees the number of the message, counted from 0.
+/// Echoes what `alter` makes of each message. Messages are numbered from 0.
 fn altered_echo(stream: TcpStream, alter: impl Fn(usize, Message) -> Vec<Message>) {
     let mut websocket = tungstenite::accept(stream).unwrap();
     let mut number = 0;
@@ -128,7 +128,7 @@ fn echoes_too_many_too_few_or_of_another_kind_are_caught() {
     let options = [&["--connections", "1", "--timeout", "0.3"], &QUICK[..]].concat();
     run_failing("echo", text, &options, "message 0 is binary where text was sent");
     run_failing("echo", empty, &options, "message 0 ends after 0 of the 128 bytes");
-    // The copy of message 0 is taken for message 1, or, if that is not sent yet, for nothing.
+    // The copy of message 0 is compared with message 1, or with nothing if that is not sent yet.
     let doubled = run("echo", twice, &options);
     let reason = doubled.report["failures"]["first_reason"].as_str().unwrap();
     assert!(
@@ -195,7 +195,7 @@ fn nonsense_is_a_usage_error() {
     }
 }
 
-/// The first core that tests may run on.
+/// The first core that the tests may run on.
 fn first_core() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();

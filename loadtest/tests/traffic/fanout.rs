@@ -1,4 +1,4 @@
-//! `loadtest fanout`: everything once and in order, or it is said.
+//! `loadtest fanout`: publications that are lost, repeated or late.
 
 use crate::{broadcast_server, free_address, run, run_failing, run_successfully};
 
@@ -32,7 +32,7 @@ fn every_delivery_is_counted() {
 
 #[test]
 fn a_publication_that_is_dropped_is_caught() {
-    // The warm-up publishes 10 before: this one is the third of its burst.
+    // The warm-up has 10 publications, so this one is the third of its burst.
     let address =
         broadcast_server::start(|subscriber, number| usize::from((subscriber, number) != (3, 16)));
     let report = run_failing("fanout", address, &OPTIONS, "1 before it did not");

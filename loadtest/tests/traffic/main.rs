@@ -1,5 +1,4 @@
-//! Runs the traffic commands against servers that do what they should, and against some that do
-//! not.
+//! Runs the traffic commands against servers that behave and against servers that do not.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may fail loudly as well")]
 
 #[path = "../support/mod.rs"]
@@ -24,7 +23,7 @@ fn run(name: &str, address: SocketAddr, options: &[&str]) -> Outcome {
     outcome(&loadtest(name, address).args(options).output().unwrap())
 }
 
-/// The same, when it is to succeed.
+/// Runs a command that must succeed; returns its report.
 #[track_caller]
 fn run_successfully(name: &str, address: SocketAddr, options: &[&str]) -> serde_json::Value {
     let run = run(name, address, options);
@@ -33,7 +32,7 @@ fn run_successfully(name: &str, address: SocketAddr, options: &[&str]) -> serde_
     run.report
 }
 
-/// The same, when it is to fail for this reason.
+/// Runs a command that must fail for this reason; returns its report.
 #[track_caller]
 fn run_failing(
     name: &str,
@@ -49,7 +48,7 @@ fn run_failing(
     run.report
 }
 
-/// An address that nobody listens on now, and hardly anybody will in the next seconds.
+/// An address that is free now, and very probably still in the next seconds.
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

@@ -1,4 +1,4 @@
-//! Servers in a process of their own: this very program, told to serve.
+//! Servers in a process of their own, which runs this test program.
 
 use std::env;
 use std::io::{self, Write as _};
@@ -10,22 +10,22 @@ use tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
 use crate::support::{self, echo, echo_messages};
 
-/// How the server behaves.
+/// The behaviour of the server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// Dies on the tenth message.
+    /// Aborts on the tenth message.
     Crashing,
     Echo,
-    /// Serves some and refuses the rest with 503.
+    /// Serves some connections and refuses the others with 503.
     Refusing,
-    /// Serves some and accepts no more until one of them leaves.
+    /// Serves some connections and accepts no more until one of them closes.
     Waiting,
 }
 
-/// Connections that the servers with limits serve at a time.
+/// The connections that the servers with a limit serve at a time.
 pub(crate) const PERMITS: usize = 10;
 
-/// The command that starts it.
+/// The command that starts the server.
 pub(crate) fn spawn_command(kind: Kind, address: SocketAddr) -> String {
     let program = env::current_exe().unwrap();
     format!(
@@ -101,7 +101,7 @@ fn serve_while_there_is_room(listener: &TcpListener) {
     }
 }
 
-/// Counts the connections that are served.
+/// Counts the connections that are being served.
 #[derive(Default)]
 struct Permits {
     taken: Mutex<usize>,

@@ -1,4 +1,4 @@
-//! `loadtest slow`: readers that stop reading, of an echo and of a broadcast.
+//! `loadtest slow`: readers of an echo and of a broadcast that stop reading.
 
 use crate::support::{echo, start};
 use crate::{broadcast_server, run_failing, run_successfully};
@@ -8,7 +8,7 @@ const QUICK: [&str; 8] =
 
 #[test]
 fn an_echo_that_holds_back_loses_nothing() {
-    // It writes before it reads on.
+    // The server does not read while it cannot write.
     let address = start(|_, stream| echo(stream));
     let pid = std::process::id().to_string();
     let options = [&QUICK[..], &["--bytes", "60000", "--pid", &pid]].concat();
@@ -42,7 +42,7 @@ fn an_echo_that_gets_lost_meanwhile_is_caught() {
 fn a_broadcast_that_cuts_slow_readers_off_does_no_wrong() {
     let address = broadcast_server::start(|_, _| 1);
     let broadcast = ["--broadcast", "--publish-path", "/publish", "--bytes", "30000"];
-    // The server waits for one slow reader after the other.
+    // The server waits for the slow readers one after the other.
     let times = ["--timeout", "2", "--during-seconds", "3"];
     let report = run_successfully("slow", address, &[&QUICK[..], &broadcast, &times].concat());
     assert_eq!(report["slow_readers_cut_off"]["count"], 2, "{report:#}");

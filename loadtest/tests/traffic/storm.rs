@@ -1,4 +1,4 @@
-//! `loadtest storm`: everybody at once.
+//! `loadtest storm`: all clients reconnect at once.
 
 use crate::support::{self, echo, start};
 use crate::{run_failing, run_successfully};

@@ -34,7 +34,7 @@ fn who_waits_is_served_when_others_leave() {
 #[test]
 fn the_limit_is_in_force_for_the_server() {
     let address = free_address();
-    // Its accepting thread does not survive that it may open no more files.
+    // The server's accepting thread panics when it cannot open another file.
     let spawn = spawn_command(Kind::Echo, address);
     let run =
         run("ulimit", address, &[&QUICK[..], &["--spawn", &spawn, "--descriptors", "30"]].concat());

@@ -17,7 +17,7 @@ pub(crate) struct ChurnArguments {
     pub(super) load: ChurnLoad,
 }
 
-/// Who comes and goes, and for how long.
+/// The messages, the number of connections and the time.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ChurnLoad {
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `loadtest churn`: what connections cost that come, echo one message and leave.
+//! `loadtest churn`: the cost of connections that connect, echo one message and close.
 
 mod arguments;
 mod report;
@@ -50,7 +50,7 @@ pub(crate) fn measure(
     Ok(ChurnReport::new(load, session, cpu, completed, &workload))
 }
 
-/// Keeps so many connections under way for so long.
+/// Keeps as many connections under way as the load asks for, for `duration`.
 fn churn(
     load: &ChurnLoad,
     name: &str,
@@ -64,11 +64,12 @@ fn churn(
     session.drive(workload, |driver: &mut Driver, workload| {
         let passed = clock::now().saturating_duration_since(began);
         step.reach(millis(passed));
-        // When as many have failed as are under way at a time, there is nothing to measure.
+        // After as many failures as connections are under way, there is nothing to measure.
         if passed >= duration || workload.failures() >= concurrency {
             return NextTurn::Done;
         }
-        // A refusal by the kernel leaves the place free: it must not be tried again for ever.
+        // A fixed number of attempts: a connection that the kernel refuses ends at once, and must
+        // not be tried again for ever.
         for _ in driver.len()..concurrency {
             driver.connect_to(None, workload);
         }

@@ -1,4 +1,4 @@
-//! What coming and going showed: one JSON document, or a page for people.
+//! The report of `churn`: as text, or as one JSON document.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::stats::cpu_use::CpuUse;
 use crate::stats::latency::LatencySummary;
 use crate::stats::tally::Tally;
 
-/// The report.
+/// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ChurnReport {
     command: &'static str,

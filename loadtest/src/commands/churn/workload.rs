@@ -1,4 +1,4 @@
-//! What a connection does that comes, echoes one message and leaves.
+//! Connections that echo one message and close.
 
 use crate::driver::{ConnHandle, Failure, Workload};
 use crate::message::{MessageId, Pattern};
@@ -6,14 +6,14 @@ use crate::stats::latency::Latencies;
 use crate::stats::tally::Tally;
 use crate::websocket::Event;
 
-/// Leads every connection through its short life.
+/// Takes every connection through its steps, and counts.
 #[derive(Debug)]
 pub(super) struct ChurnWorkload {
     pattern: Pattern,
     completed: u64,
-    /// From the beginning of the connection to the 101.
+    /// The time from the beginning of the connection to the 101.
     upgrades: Latencies,
-    /// From the beginning of the connection to the echo.
+    /// The time from the beginning of the connection to the echo.
     echoes: Latencies,
     tally: Tally,
 }
@@ -29,14 +29,14 @@ impl ChurnWorkload {
         }
     }
 
-    /// From here on, connections count.
+    /// Begins to measure: forgets all but the failures.
     pub(super) fn measure(&mut self) {
         self.completed = 0;
         self.upgrades.clear();
         self.echoes.clear();
     }
 
-    /// Connections that went through all of it while they counted.
+    /// The connections that have closed since the beginning of the measurement.
     pub(super) fn completed(&self) -> u64 {
         self.completed
     }

@@ -23,13 +23,13 @@ pub(crate) struct CompareArguments {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = scenario_names())]
     pub(super) scenario: Vec<String>,
 
-    /// Measure only these servers beside tidegate; or a further one, that the shell command
-    /// starts, with {port} or $PORT in it for the port on 127.0.0.1, and {deflate} where it takes
+    /// Measure only these servers beside tidegate; or a custom one, which the shell command starts,
+    /// with {port} or $PORT in it for the port on 127.0.0.1, and {deflate} where it takes
     /// --deflate: without that it is left out where messages are compressed
     #[arg(long = "server", value_name = "NAME[=COMMAND]")]
     pub(super) servers: Vec<ServerChoice>,
 
-    /// What the report is to say of a further server: where it comes from, how it was built
+    /// What the report says of a custom server: where it comes from, how it was built
     #[arg(long, value_name = "NAME=TEXT")]
     pub(super) about: Vec<About>,
 

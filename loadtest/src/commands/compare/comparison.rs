@@ -1,29 +1,29 @@
-//! Who is compared with whom, under which load.
+//! A comparison: which servers take turns, and under which load.
 
 use super::document::{CaseResult, ComparisonResult};
 use super::load::Load;
 use super::servers_under_test::ServerUnderTest;
 
-/// Some cases that take turns. The first is the one that the others are compared with.
+/// The cases that take turns. The first is the one that the others are compared with.
 #[derive(Clone, Debug)]
 pub(super) struct Comparison {
     pub(super) scenario: &'static str,
-    /// Contests of two that belong into one table have the same heading.
+    /// Pairs with the same heading share a table.
     pub(super) heading: String,
-    /// What this one is called in such a table.
+    /// The name of the comparison in such a table.
     pub(super) title: String,
     pub(super) unit: &'static str,
     pub(super) is_pair: bool,
     pub(super) cases: Vec<Case>,
 }
 
-/// A server under a load.
+/// A server under a load: one of the cases that are compared.
 #[derive(Clone, Debug)]
 pub(super) struct Case {
     pub(super) name: String,
     pub(super) server: ServerUnderTest,
     pub(super) load: Load,
-    /// Compression is offered, and has to be agreed.
+    /// Clients offer compression, and the server must agree to it.
     pub(super) is_deflated: bool,
 }
 

@@ -1,8 +1,9 @@
-//! The comparisons of compressed messages: among the servers that compress, and of each with itself.
+//! The comparisons with compressed messages: among the servers that compress, and of each with
+//! itself.
 //!
-//! A server that cannot compress is left out, for it would not lose but do something else. The
-//! messages are prices in JSON, which shrink to a third and less, and each is another one. What comes
-//! back has to be compressed as well.
+//! A server that cannot compress is left out, because it would do less work. The messages are
+//! quotes in JSON, which shrink to a third or less, and no two are the same. The server has to
+//! compress its answers as well.
 
 use super::comparison::{Case, Comparison};
 use super::load::{Load, Timing, echo_heading, echo_load, fanout_load};
@@ -25,7 +26,7 @@ pub(super) fn echo(
     among_servers(scenario, heading, "message", &load, all(servers))
 }
 
-/// Publications to a thousand.
+/// Publications to a thousand subscribers.
 pub(super) fn fanout(
     scenario: &'static str,
     bytes: usize,
@@ -38,7 +39,7 @@ pub(super) fn fanout(
     among_servers(scenario, heading, "delivery", &load, broadcasting(servers))
 }
 
-/// The same compressed and as they are, in the same rounds.
+/// Compressed messages beside the same messages uncompressed, in the same rounds.
 pub(super) fn beside_plain(
     scenario: &'static str,
     bytes: usize,

@@ -1,11 +1,11 @@
-//! The raw figures, as they are kept in a file. The report is made from this alone.
+//! The raw figures, which are kept in a file. The report is made from them alone.
 
 use serde::{Deserialize, Serialize};
 
 use crate::commands::load_result::LoadResult;
 use crate::stats::machine::Machine;
 
-/// Everything that was measured.
+/// The figures of a run.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Document {
     pub(super) machine: Machine,
@@ -17,7 +17,7 @@ pub(super) struct Document {
     pub(super) comparisons: Vec<ComparisonResult>,
 }
 
-/// How it was measured.
+/// The settings of a run.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub(super) struct Settings {
     pub(super) rounds: usize,
@@ -28,23 +28,23 @@ pub(super) struct Settings {
     pub(super) seed: u64,
 }
 
-/// What a server is.
+/// A server in the report.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct ServerFacts {
     pub(super) name: String,
     pub(super) design: String,
-    /// What it was built from.
+    /// What the server was built from.
     pub(super) about: String,
 }
 
-/// A server that there is no program of.
+/// A server whose program was not found.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Skipped {
     pub(super) name: String,
     pub(super) reason: String,
 }
 
-/// What a comparison showed.
+/// The result of a comparison.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct ComparisonResult {
     pub(super) scenario: String,
@@ -57,12 +57,12 @@ pub(super) struct ComparisonResult {
     pub(super) cases: Vec<CaseResult>,
 }
 
-/// What a case showed.
+/// The result of a case.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct CaseResult {
     pub(super) name: String,
     pub(super) samples: Vec<Sample>,
-    /// Why there are no more of them.
+    /// The reason for each measurement that failed.
     pub(super) failures: Vec<String>,
 }
 
@@ -85,7 +85,7 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// `None` if the server did no work at all.
+    /// `None` if the server did no work.
     pub(super) fn new(result: &LoadResult) -> Option<Self> {
         let has_run = result.cpu.server_cores.is_none_or(|cores| cores > 0.0);
         (result.units > 0 && has_run).then(|| Self {
@@ -104,7 +104,7 @@ impl Sample {
 }
 
 impl Document {
-    /// Takes over what was measured later: whole scenarios, and what is said of the servers.
+    /// Replaces the scenarios and the servers that a later run has measured.
     pub(super) fn replace(&mut self, later: Self) {
         let Self { machine, settings, servers, skipped, comparisons } = later;
         (self.machine, self.settings) = (machine, settings);
@@ -115,7 +115,7 @@ impl Document {
         self.skipped.retain(|old| !is_named(&old.name));
         self.servers.extend(servers);
         self.skipped.extend(skipped);
-        // In the place of the old ones, so that the order of the report stays.
+        // At the same index, which keeps the order of the report.
         for new in comparisons {
             let is_same = |old: &ComparisonResult| {
                 old.scenario == new.scenario && old.is_about_same_servers(&new)
@@ -127,7 +127,7 @@ impl Document {
         }
     }
 
-    /// Did everything that was measured do what was asked of it?
+    /// Whether a measurement has failed.
     pub(super) fn has_failures(&self) -> bool {
         let mut cases = self.comparisons.iter().flat_map(|comparison| &comparison.cases);
         cases.any(|case| !case.failures.is_empty())
@@ -135,14 +135,15 @@ impl Document {
 }
 
 impl Settings {
-    /// Are rounds and times the same, so that one report can say of both how they were measured?
+    /// Whether rounds, times and cores are the same, so that one report can describe the settings
+    /// of both.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         *self == Self { seed: self.seed, ..*other }
     }
 }
 
 impl ComparisonResult {
-    /// Of the comparisons of one scenario: are both about the same two?
+    /// Whether two comparisons of the same scenario are of the same servers.
     fn is_about_same_servers(&self, other: &Self) -> bool {
         let last = |report: &Self| report.cases.last().map(|last| last.name.clone());
         !self.is_pair || last(self) == last(other)

@@ -17,7 +17,7 @@ use crate::output::table::grouped;
 use crate::output::units::shown_bytes;
 use crate::target::{ECHO_PATH, PathArguments};
 
-/// How long each measurement takes.
+/// The times of each measurement.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
     pub(super) seconds: Duration,
@@ -25,13 +25,13 @@ pub(super) struct Timing {
 }
 
 impl Timing {
-    /// With the start and the end of the server, and of the connections.
+    /// The time of a measurement with the start and the end of server and connections.
     pub(super) fn expected(self) -> Duration {
         self.seconds + self.warm_up + AROUND
     }
 }
 
-/// A load that a server can be put under.
+/// The load of a case.
 #[derive(Clone, Debug)]
 pub(super) enum Load {
     Churn(ChurnLoad),
@@ -139,5 +139,5 @@ fn count(count: usize) -> NonZeroUsize {
     NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN)
 }
 
-/// What a measurement takes beside itself, on the average.
+/// The average time of a measurement for the start and the end of server and connections.
 const AROUND: Duration = Duration::from_millis(500);

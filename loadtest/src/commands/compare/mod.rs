@@ -1,13 +1,14 @@
 //! `loadtest compare`: tidegate beside other servers, under the same loads in the same run.
 //!
-//! Absolute figures of different moments do not compare on a machine that others use as well; what
-//! was measured within a few seconds does. So the servers take turns: in every round each of them
-//! is started, put under load and ended, in an order drawn anew, and what counts are the ratios
+//! On a machine that other programs use as well, absolute figures of different times do not
+//! compare, but figures of the same few seconds do. So the servers take turns: each round starts
+//! every server, puts it under load and ends it, in a new random order. The results are the ratios
 //! within the rounds.
 //!
-//! Follow a run: [`servers_under_test`] finds the servers, [`scenarios`] and [`compression`] make the comparisons,
-//! [`mod@runner`] lets the cases take turns, [`document`] keeps the raw figures, and [`report`], with
-//! [`statistics`], makes tables from them alone; [`docs`] puts these into the docs.
+//! The parts in the order of a run: [`servers_under_test`] finds the servers, [`scenarios`] and
+//! [`compression`] make the comparisons, [`runner`] measures their cases, [`document`] keeps the
+//! raw figures, and [`report`], with [`statistics`], makes tables from them. [`docs`] writes these
+//! into the docs.
 
 mod arguments;
 mod comparison;
@@ -44,7 +45,7 @@ pub(crate) fn run(
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
     if arguments.write_docs {
-        // Before it has taken an hour.
+        // Before the measurements, which take long.
         docs::require_section()?;
     }
     let document = if arguments.render.is_empty() {
@@ -72,7 +73,7 @@ fn measure(arguments: &CompareArguments, interrupt: &Interrupt) -> Result<Docume
     for skipped in &servers.skipped {
         note(format_args!("{}: skipped: {}", skipped.name, skipped.reason));
     }
-    // Of the servers too, which inherit it.
+    // For the servers too, which inherit the limit.
     file_limit::raise();
     affinity::pin(pin).map_err(|error| CommandError::Usage(format!("--pin {pin}: {error}")))?;
     let mut runner = Runner::new(pin_server, timeout, seed, interrupt)?;
@@ -102,7 +103,7 @@ fn measure(arguments: &CompareArguments, interrupt: &Interrupt) -> Result<Docume
             runner.run_round(comparison, round, report)?;
             note(format_args!("[{round}/{rounds}] {}", report.line(round)));
         }
-        // Whatever happens later.
+        // After every round, so that an error in a later one does not lose the figures.
         fs::write(&json, serde_json::to_string(&document).map_err(io::Error::from)? + "\n")?;
     }
     note(format_args!("raw figures in {}", json.display()));
@@ -131,7 +132,7 @@ fn comparisons(
     Ok(comparisons)
 }
 
-/// Makes one document of several.
+/// Makes one document of several files.
 fn read_documents(paths: &[PathBuf]) -> Result<Document, CommandError> {
     let read = |path: &Path| -> Result<Document, CommandError> {
         let fault = |error: &dyn std::fmt::Display| {
@@ -155,5 +156,5 @@ fn read_documents(paths: &[PathBuf]) -> Result<Document, CommandError> {
     Ok(document)
 }
 
-/// Of the raw figures, below `target/`.
+/// The file of the raw figures, below `target/`.
 const FIGURES: &str = "compare.json";

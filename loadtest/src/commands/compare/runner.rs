@@ -1,4 +1,4 @@
-//! Lets the cases take turns: a server's start, a load, its end.
+//! Measures cases: starts a server, puts a load on it and ends it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::servers::process::ServerProcess;
 use crate::system::interrupt::Interrupt;
 use crate::target::Target;
 
-/// What all measurements of a run share.
+/// The state that all measurements of a run share.
 #[derive(Debug)]
 pub(super) struct Runner<'a> {
     ports: Ports,
@@ -36,7 +36,7 @@ impl<'a> Runner<'a> {
         Ok(Self { ports: Ports::new()?, server_core, session_options, interrupt })
     }
 
-    /// One round of a comparison: a turn for every case, in an order of this round's own.
+    /// Runs one round of a comparison: measures every case, in an order that depends on the round.
     pub(super) fn run_round(
         &mut self,
         comparison: &Comparison,
@@ -57,8 +57,9 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    /// Starts a server, puts the load on it, and ends it. Whatever goes wrong with the server is
-    /// an outcome; an error is what ends the whole run.
+    /// Starts a server, puts the load on it, and ends it.
+    ///
+    /// A failure of the server is an inner error. An outer error ends the whole run.
     pub(super) fn measure(&mut self, case: &Case) -> Result<Result<Sample, String>, CommandError> {
         for _ in 0..ATTEMPTS_MAX {
             let result = match self.try_measure(case) {
@@ -71,7 +72,8 @@ impl<'a> Runner<'a> {
             if let Some(reason) = result.failures.first_reason() {
                 return Ok(Err(reason.to_owned()));
             }
-            // Otherwise somebody else had the core all the time: that says nothing of the server.
+            // Without CPU time, another process had the core all the time: that says nothing about
+            // the server.
             if let Some(sample) = Sample::new(&result) {
                 return Ok(Ok(sample));
             }
@@ -96,22 +98,22 @@ impl<'a> Runner<'a> {
         case.load.measure(&mut session)
     }
 
-    /// The order of a round, so that nobody always follows the same one.
+    /// The order of a round, so that no case always follows the same one.
     fn order(&self, cases: usize, round: usize) -> Vec<usize> {
         shuffled(cases, mix(self.session_options.seed) ^ round as u64)
     }
 }
 
-/// The numbers below `count` in an order that `seed` stands for.
+/// The numbers below `count`, shuffled by `seed`.
 fn shuffled(count: usize, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_by_key(|index| mix(seed ^ mix(*index as u64)));
     order
 }
 
-/// A busy machine may leave nothing to a server for a moment.
+/// A busy machine may give a server no CPU time at all.
 const ATTEMPTS_MAX: usize = 5;
-/// Who has failed so often is not given another turn.
+/// A case is not measured again after this many failures.
 const FAILURES_MAX: usize = 2;
 
 #[cfg(test)]

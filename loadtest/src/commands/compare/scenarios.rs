@@ -1,4 +1,4 @@
-//! The scenarios, and the comparisons that each of them makes of the servers.
+//! The scenarios, and the comparisons of each of them.
 
 use std::num::NonZeroU32;
 
@@ -19,7 +19,7 @@ use crate::output::units::shown_bytes;
 /// One scenario.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scenario {
-    /// As `--scenario` names it.
+    /// Its name on the command line.
     pub(super) name: &'static str,
     kind: Kind,
 }
@@ -30,13 +30,13 @@ enum Kind {
     DeflateEcho { connections: usize, bytes: usize },
     /// Publications of compressed messages, on all servers that compress.
     DeflateFanout { bytes: usize },
-    /// The same beside the same messages as they are, on each of these servers.
+    /// Compressed beside uncompressed publications, on each of these servers.
     DeflateBesidePlain { bytes: usize },
-    /// Connections that come, echo a message and leave.
+    /// Connections that echo one message and close.
     Churn,
     /// A closed loop on all servers.
     Echo { connections: usize, in_flight: u32, bytes: usize },
-    /// Publications to subscribers, so many at once.
+    /// Publications to subscribers, in bursts.
     Fanout { subscribers: usize, burst: usize },
     /// tidegate and each of the others at half of the rate that the slower of the two can do.
     HalfLoad,
@@ -47,7 +47,7 @@ enum Kind {
 }
 
 impl Scenario {
-    /// Who is to be compared with whom. Finding that out may itself take a measurement.
+    /// The comparisons of the scenario. Making them may take measurements of its own.
     pub(super) fn comparisons(
         &self,
         servers: &ServersUnderTest,
@@ -298,13 +298,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "two-loops", kind: Kind::TwoLoops },
 ];
 
-/// The payload of the scenarios that are not about its length.
+/// The payload in bytes of the scenarios that do not vary it.
 const SMALL: usize = 128;
-/// From here on the text scenarios have fewer connections.
+/// Above this payload in bytes, the text scenarios have fewer connections.
 const LARGE: usize = 1024;
-/// The best of so many is what a server can do.
+/// A server's rate is the best of this many measurements.
 const ATTEMPTS: usize = 2;
-/// Of a client's frame.
+/// The longest header of a client's frame.
 const HEADER_BYTES_MAX: usize = 14;
 const ROUND: f64 = 100.0;
 const RATE_MAX: f64 = 1e9;

@@ -1,4 +1,4 @@
-//! The servers that take part: tidegate, those of the catalogue, and those of the command line.
+//! The servers of a run: tidegate, those of the catalogue, and those that the command line defines.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -56,10 +56,10 @@ pub(super) struct ServerUnderTest {
     about: String,
     design: String,
     pub(super) has_broadcast: bool,
-    /// How many bytes it can be sent at a time.
+    /// The most bytes that a client may have in flight.
     pub(super) bytes_at_once_max: usize,
     deflate: DeflateSupport,
-    /// It is to compress, as far as that is up to its command line.
+    /// Whether the server gets its option to compress, if it has one.
     is_deflating: bool,
     start: Start,
 }
@@ -84,8 +84,8 @@ impl ServerUnderTest {
         }
     }
 
-    /// Of what it can do nothing is known: it will show. Only that it compresses it has to say, by
-    /// a command that asks whether it is to.
+    /// A custom server counts as capable of everything but compression: its failures show what it
+    /// cannot do. It compresses if its command has a place for the option.
     fn custom(name: &str, command: &str, descriptions: &[About]) -> Self {
         let about = descriptions.iter().rev().find(|about| about.name == name);
         Self {
@@ -104,12 +104,13 @@ impl ServerUnderTest {
         }
     }
 
-    /// The same server, compressing; `None` if it cannot.
+    /// The same server with compression; `None` if it cannot compress.
     pub(super) fn deflating(&self) -> Option<Self> {
         (self.deflate != DeflateSupport::None).then(|| Self { is_deflating: true, ..self.clone() })
     }
 
-    /// The command that makes it listen; the second address is for those that need one more.
+    /// The command that makes the server listen on `listen`. A server that needs a second address
+    /// gets `second`.
     pub(super) fn command(&self, listen: SocketAddr, second: SocketAddr) -> Command {
         match &self.start {
             Start::Launch(launch) => {
@@ -124,7 +125,7 @@ impl ServerUnderTest {
                 let deflate = if self.is_deflating { DEFLATE_FLAG } else { "" };
                 let command =
                     command.replace("{port}", &port).replace(DEFLATE_PLACEHOLDER, deflate);
-                // The shell makes way for the server: the child's pid is the server's.
+                // `exec` replaces the shell, so that the pid of the child is that of the server.
                 let mut shell = shell(&format!("exec {command}"));
                 shell.env("PORT", port);
                 shell
@@ -133,17 +134,17 @@ impl ServerUnderTest {
     }
 }
 
-/// All who take part.
+/// All servers of a run.
 #[derive(Clone, Debug)]
 pub(super) struct ServersUnderTest {
-    /// With so many loops as are asked for.
+    /// Without an option for the number of its event loops.
     tidegate: ServerUnderTest,
     pub(super) others: Vec<ServerUnderTest>,
     pub(super) skipped: Vec<Skipped>,
 }
 
 impl ServersUnderTest {
-    /// Finds the programs of all that are chosen, and says of which there is none.
+    /// Finds the programs of the chosen servers. Those without a program are skipped.
     pub(super) fn find(
         choices: &[ServerChoice],
         descriptions: &[About],
@@ -176,7 +177,7 @@ impl ServersUnderTest {
         Ok(own)
     }
 
-    /// tidegate with so many event loops.
+    /// tidegate with `loops` event loops.
     pub(super) fn tidegate(&self, loops: usize) -> ServerUnderTest {
         let mut server = self.tidegate.clone();
         if let Start::Launch(launch) = server.start {
@@ -185,7 +186,7 @@ impl ServersUnderTest {
         server
     }
 
-    /// What the report says of each.
+    /// The description of each server for the report.
     pub(super) fn facts(&self) -> Vec<ServerFacts> {
         let facts = |server: &ServerUnderTest| ServerFacts {
             name: server.name.clone(),
@@ -205,7 +206,7 @@ impl ServerChoice {
     }
 }
 
-/// Those that are measured if none is named.
+/// The servers that are measured if the command line names none.
 const DEFAULT_SERVERS: &[&str] = &[
     "goroutine-gorilla",
     "epoll-gobwas",
@@ -218,7 +219,7 @@ const DEFAULT_SERVERS: &[&str] = &[
 ];
 const CUSTOM: &str = "named on the command line";
 const DEFLATE_FLAG: &str = "--deflate";
-/// Where it goes in the command of a further server.
+/// The place for the option in the command of a custom server.
 const DEFLATE_PLACEHOLDER: &str = "{deflate}";
 
 #[cfg(test)]

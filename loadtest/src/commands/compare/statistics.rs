@@ -1,8 +1,8 @@
-//! Medians, quartiles, and the ratios of what was measured in the same round.
+//! Medians, quartiles, and ratios within rounds.
 
 use super::document::{CaseResult, Sample};
 
-/// The middle of some values, and how far they spread.
+/// The median and the quartiles of some values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Quartiles {
     pub(super) median: f64,
@@ -22,12 +22,12 @@ impl Quartiles {
         })
     }
 
-    /// Is most of it above one?
+    /// Whether three quarters of the values are above one.
     pub(super) fn is_above_one(self) -> bool {
         self.low_quartile > 1.0
     }
 
-    /// Is most of it below one?
+    /// Whether three quarters of the values are below one.
     pub(super) fn is_below_one(self) -> bool {
         self.high_quartile < 1.0
     }
@@ -38,7 +38,7 @@ pub(super) fn median(report: &CaseResult, figure: impl Fn(&Sample) -> Option<f64
     Quartiles::of(report.samples.iter().filter_map(figure).collect()).map(|spread| spread.median)
 }
 
-/// What a figure of one is of the other's, in each round that both were measured in.
+/// The ratios of one case's figure to the other's, in the rounds in which both were measured.
 pub(super) fn ratio(
     one: &CaseResult,
     other: &CaseResult,
@@ -51,7 +51,7 @@ pub(super) fn ratio(
     Quartiles::of(one.samples.iter().filter_map(in_same_round).collect())
 }
 
-/// Of sorted values; between two of them, in proportion.
+/// A quantile of sorted values, interpolated between two of them.
 fn quantile(values: &[f64], quantile: f64) -> Option<f64> {
     let last = values.len().checked_sub(1)?;
     let place = quantile * last as f64;
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn ratios_are_within_rounds() {
-        // Twice as slow a machine in the second round; a third that only one came through.
+        // The machine is twice as slow in the second round. Only one of the cases has a third.
         let one = report(&[(1, 2.0), (2, 4.0), (3, 100.0)]);
         let other = report(&[(1, 4.0), (2, 8.0)]);
         let ratio = ratio(&one, &other, |sample| sample.server_cpu_us_per_unit).unwrap();

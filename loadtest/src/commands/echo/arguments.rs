@@ -17,7 +17,7 @@ pub(crate) struct EchoArguments {
     pub(super) load: EchoLoad,
 }
 
-/// What is sent, and for how long.
+/// The messages, the connections and the time.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct EchoLoad {
     #[command(flatten)]

@@ -1,7 +1,7 @@
-//! `loadtest echo`: how many messages a server echoes, and what each costs it.
+//! `loadtest echo`: how many messages a server echoes, and the cost of each.
 //!
-//! A closed loop: every connection keeps so many messages in flight, and each echo that comes back
-//! as it was sent is followed by the next message.
+//! A closed loop: every connection keeps `--in-flight` messages in flight, and sends the next one
+//! when an echo has arrived as it was sent.
 
 mod arguments;
 mod report;
@@ -51,7 +51,7 @@ pub(crate) fn measure(load: &EchoLoad, session: &mut Session) -> Result<EchoRepo
     Ok(EchoReport::new(load, session, cpu, distribution, &workload))
 }
 
-/// How many connections each of the server's epoll instances got.
+/// The number of connections that each of the server's epoll instances received.
 fn distribution(at_rest: &[usize], loaded: &[usize]) -> Vec<usize> {
     at_rest.iter().zip(loaded).map(|(before, after)| after.saturating_sub(*before)).collect()
 }

@@ -1,4 +1,4 @@
-//! What the closed loop showed: one JSON document, or a page for people.
+//! The report of `echo`: as text, or as one JSON document.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::stats::cpu_use::CpuUse;
 use crate::stats::latency::LatencySummary;
 use crate::stats::tally::Tally;
 
-/// The report.
+/// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct EchoReport {
     command: &'static str,
@@ -22,7 +22,7 @@ pub(crate) struct EchoReport {
     in_flight: u32,
     message_bytes: usize,
     message_kind: &'static str,
-    /// Of the server's epoll instances, as far as they can be seen: one for each loop.
+    /// For each of the server's epoll instances that can be seen, which means for each loop.
     connections_per_epoll: Vec<usize>,
     messages: u64,
     messages_per_second: f64,

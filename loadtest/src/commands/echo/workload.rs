@@ -1,4 +1,4 @@
-//! Answers every echo with the next message, and counts.
+//! Answers every echo with the next message, and records the latencies.
 
 use std::num::NonZeroU32;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::websocket::Event;
 pub(crate) struct EchoWorkload {
     echoes: Echoes,
     in_flight: usize,
-    /// When the messages in flight were sent: a ring for each connection.
+    /// When the messages in flight were sent, in a ring for each connection.
     sent: Vec<Instant>,
     phase: Phase,
     latencies: Latencies,
@@ -24,7 +24,7 @@ pub(crate) struct EchoWorkload {
 }
 
 impl EchoWorkload {
-    /// For connections that are the first of the run.
+    /// The connections must be the first of the run.
     pub(crate) fn new(pattern: Pattern, connections: usize, in_flight: NonZeroU32) -> Self {
         let in_flight = in_flight.get() as usize;
         Self {
@@ -48,18 +48,18 @@ impl EchoWorkload {
         }
     }
 
-    /// From here on, echoes count.
+    /// Begins to measure.
     pub(crate) fn measure(&mut self) {
         self.latencies.clear();
         self.phase = Phase::Measure;
     }
 
-    /// Sends no more.
+    /// Sends no more messages.
     pub(crate) fn finish(&mut self) {
         self.phase = Phase::Drain;
     }
 
-    /// Echoes that came while they counted.
+    /// The echoes since the beginning of the measurement.
     pub(crate) fn measured(&self) -> u64 {
         self.latencies.count()
     }

@@ -17,7 +17,7 @@ pub(crate) struct FanoutArguments {
     pub(super) load: FanoutLoad,
 }
 
-/// What is published to whom, and how much of it.
+/// The publications, and the connections that send and receive them.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct FanoutLoad {
     #[command(flatten)]

@@ -1,7 +1,7 @@
-//! `loadtest fanout`: what it costs a server to deliver publications to many subscribers.
+//! `loadtest fanout`: the cost of delivering publications to many subscribers.
 //!
-//! Publishers send bursts; the next burst follows when every subscriber has received the last one
-//! completely. Every publication must reach every subscriber, once and in order.
+//! Publishers send bursts. The next burst follows when every subscriber has received the last one.
+//! Every publication must reach every subscriber, once and in order.
 
 mod amount;
 mod arguments;
@@ -48,7 +48,7 @@ pub(crate) fn measure(
     let path = load.paths.publish_path.as_str().into();
     session.open("publishers", Some(&path), publishers.get(), &mut workload)?;
     workload.begin(session.clients.driver());
-    // A server may subscribe a connection only after its 101 has left.
+    // The server may subscribe a connection only after it has sent the 101.
     session.run_for("subscribing", SUBSCRIBE_WAIT, &mut workload, |_, _| SERVE)?;
 
     publish(load, "warming up", load.warm_up, session, &mut workload)?;
@@ -57,15 +57,15 @@ pub(crate) fn measure(
     let sent = publish(load, "publishing", load.publications, session, &mut workload)?;
     let after = session.cpu_sample();
     let deliveries = workload.delivered();
-    // What comes now comes again: everything was received.
+    // All publications were received: any that arrives now is a duplicate.
     session.run_for("listening", LISTEN_WAIT, &mut workload, |_, _| SERVE)?;
     session.close(&mut workload)?;
     let cpu = after.since(&before, "delivery", deliveries);
     Ok(FanoutReport::new(load, session, cpu, sent, &workload))
 }
 
-/// Sends so many publications of each publisher in bursts, and waits until all were received.
-/// Returns how many they were.
+/// Sends `amount` publications of each publisher in bursts, and waits until all subscribers have
+/// received them. Returns the number that each publisher sent.
 fn publish(
     load: &FanoutLoad,
     name: &str,

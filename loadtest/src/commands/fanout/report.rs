@@ -1,4 +1,4 @@
-//! What fan-out showed: one JSON document, or a page for people.
+//! The report of `fanout`: as text, or as one JSON document.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::stats::cpu_use::CpuUse;
 use crate::stats::latency::LatencySummary;
 use crate::stats::tally::Tally;
 
-/// The report.
+/// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct FanoutReport {
     command: &'static str,
@@ -29,7 +29,7 @@ pub(crate) struct FanoutReport {
     deliveries_per_second: f64,
     lost: u64,
     repeated_or_late: u64,
-    /// From before a publication was written to its arrival at a subscriber.
+    /// From the time before a publication is written to its arrival at a subscriber.
     latency: Option<LatencySummary>,
     cpu: CpuUse,
     failures: Tally,

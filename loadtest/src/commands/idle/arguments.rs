@@ -37,7 +37,7 @@ pub(crate) struct IdleArguments {
     #[arg(long, value_name = "COUNT", default_value = "16")]
     pub(super) warm_up: usize,
 
-    /// Open at most so many connections per second
+    /// Open at most this many connections per second
     #[arg(long, value_name = "CONNECTS_PER_SECOND")]
     pub(super) rate: Option<NonZeroU32>,
 
@@ -51,7 +51,7 @@ pub(crate) struct IdleArguments {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
     pub(super) timeout: Duration,
 
-    /// Memory counts as settled when it has not changed for so long
+    /// Memory counts as settled when it has not changed for this long
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
     pub(super) quiet: Duration,
 

@@ -1,7 +1,7 @@
-//! `loadtest idle`: what an idle connection costs the server.
+//! `loadtest idle`: the cost of an idle connection.
 //!
-//! Opens connections, lets them rest, checks that each still answers, closes them properly and
-//! looks whether the server's memory comes back; then once more, to show that nothing grows.
+//! Opens connections, holds them, checks that each of them still answers, closes them, and reads
+//! the server's memory before and after. A second cycle shows whether the memory grows.
 
 mod arguments;
 mod plan;
@@ -34,7 +34,7 @@ pub(crate) fn run(
 ) -> Result<Verdict, CommandError> {
     let output = Output::new(arguments.json);
     let (target, sources) = prepare_target(arguments)?;
-    // Ended when this function is left, whichever way.
+    // Ends with this function, also in the case of an error.
     let server = ServerProcess::prepare(&arguments.server, target.address, interrupt)?;
     let options =
         DriverOptions { target, sources, answer_max: arguments.timeout, seed: arguments.seed };

@@ -1,6 +1,6 @@
-//! What was found: one JSON document, or a page for people.
+//! The report of `idle`: as text, or as one JSON document.
 //!
-//! The names of the fields are the document's keys; each ends in its unit.
+//! The names of the fields are the keys of the document; each ends in its unit.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -13,7 +13,7 @@ use crate::output::units::{Bytes, Seconds, SignedBytes};
 use crate::stats::meter::Snapshot;
 use crate::stats::tally::Tally;
 
-/// The whole measurement.
+/// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct IdleReport {
     command: &'static str,
@@ -26,11 +26,11 @@ pub(crate) struct IdleReport {
     #[serde(rename = "hold_seconds")]
     hold: Seconds,
     server_pid: Option<NonZeroU32>,
-    /// Where the server's anonymous memory was read; absent if it was not.
+    /// The file that the server's anonymous memory was read from; absent if it was not read.
     anonymous_source: Option<&'static str>,
     baseline: Option<Snapshot>,
     cycle_reports: Vec<CycleReport>,
-    /// The server's anonymous memory after the last cycle, less that after the first.
+    /// The server's anonymous memory after the last cycle, minus that after the first.
     between_cycles_growth_bytes: Option<i64>,
     failures: Tally,
     notes: Vec<&'static str>,

@@ -1,4 +1,4 @@
-//! The course of a measurement: warm-up, baseline, then cycles of open, hold, check, close.
+//! The steps of a measurement: warm-up, baseline, then cycles of open, hold, check, close.
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::stats::meter::{Meter, Snapshot};
 use crate::stats::proc_stats::ProcessStats;
 use crate::system::clock;
 
-/// A measurement under way.
+/// A running measurement.
 #[derive(Debug)]
 pub(crate) struct IdleRun<'a> {
     plan: &'a Plan,
@@ -31,8 +31,8 @@ impl<'a> IdleRun<'a> {
         Self { plan, output, meter, clients, workload }
     }
 
-    /// Runs to the end. `while_held` is called with the number of each cycle after its figures
-    /// were taken, while all its connections are still held.
+    /// Runs all steps. Calls `while_held` with the number of each cycle after its figures were
+    /// taken, while all its connections are open.
     pub(crate) fn run(mut self, mut while_held: impl FnMut(usize)) -> Result<Record, CommandError> {
         let mut record = Record::default();
         self.warm_up()?;
@@ -41,7 +41,7 @@ impl<'a> IdleRun<'a> {
             record.baseline = Some(baseline);
             for cycle in 1..=self.plan.cycles.get() {
                 record.cycles.push(self.cycle(cycle, &baseline, &mut while_held)?);
-                // What a lost connection leaves behind would be taken for growth.
+                // The remains of a failed connection would look like growth.
                 if self.workload.failures() > 0 {
                     break;
                 }
@@ -51,9 +51,9 @@ impl<'a> IdleRun<'a> {
         Ok(record)
     }
 
-    /// Lets each loop of the server serve a connection from beginning to end, so that the baseline
-    /// holds all that is set up once. Nothing is held open meanwhile: memory that is only
-    /// reserved for later connections must not hide in the baseline.
+    /// Opens and closes connections one by one, enough for each loop of the server to serve one, so
+    /// that the baseline contains all that a server allocates once. Only one is open at a time:
+    /// memory that is reserved for later connections must not hide in the baseline.
     fn warm_up(&mut self) -> Result<(), CommandError> {
         let step = self.output.begin("warming up", self.plan.warm_up);
         let one_by_one = Pace { in_flight_max: NonZeroUsize::MIN, connects_per_second: None };
@@ -111,7 +111,7 @@ impl<'a> IdleRun<'a> {
         Ok(opening)
     }
 
-    /// Lets the connections rest; returns how many are left at the end.
+    /// Holds the connections; returns how many are left at the end.
     fn hold(&mut self, cycle: usize) -> Result<usize, CommandError> {
         self.workload.enter(Stage::Hold);
         let hold = self.plan.hold;
@@ -122,7 +122,7 @@ impl<'a> IdleRun<'a> {
             self.clients.serve_for(left.min(SAMPLE_INTERVAL), &mut self.workload)?;
             step.reach(since(began).as_secs().try_into().unwrap_or(usize::MAX));
         }
-        // What has arrived by now belongs to the hold, even if it took no time.
+        // Input that has arrived by now belongs to the hold, even if that took no time.
         self.clients.serve_for(Duration::ZERO, &mut self.workload)?;
         let connections = self.clients.len();
         step.end(format_args!("cycle {cycle}: held {connections} for {}", Seconds(since(began))));
@@ -161,7 +161,8 @@ impl<'a> IdleRun<'a> {
         Ok(())
     }
 
-    /// Waits until the server's anonymous memory has not changed for a while, within bounds.
+    /// Waits until the server's anonymous memory has not changed for the quiet time, but not for
+    /// ever.
     fn wait_until_stable(&mut self, name: &str) -> Result<StableSnapshot, CommandError> {
         let step = self.output.begin(name, 0);
         let began = clock::now();
@@ -191,8 +192,8 @@ impl<'a> IdleRun<'a> {
         Ok(Meter::snapshot(self.server_stats())?)
     }
 
-    /// The server's figures, or `None` when there are none: a server that is gone is a failure
-    /// of the server, not of the study.
+    /// The server's figures, or `None` if they cannot be read. The end of the server is a failure
+    /// of the server, and does not end the run.
     fn server_stats(&mut self) -> Option<ProcessStats> {
         self.meter.server().unwrap_or_else(|error| {
             let reason = || format!("the server's figures can no longer be read: {error}");

@@ -17,7 +17,7 @@ pub(crate) struct RateArguments {
     pub(super) load: RateLoad,
 }
 
-/// What is sent, and for how long.
+/// The messages, their rate, the connections and the time.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RateLoad {
     #[command(flatten)]

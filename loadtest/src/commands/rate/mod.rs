@@ -1,8 +1,9 @@
-//! `loadtest rate`: how long echoes take at a given rate.
+//! `loadtest rate`: the latency of echoes at a given rate.
 //!
-//! An open loop: messages are due at moments that do not depend on the server, and a latency
-//! counts from the moment at which its message was due, not from when it could be sent. So a
-//! server that stalls is charged for all that was due meanwhile, as its users would charge it.
+//! An open loop: the times at which messages are due do not depend on the server, and a latency
+//! counts from the time at which its message was due, not from the time at which it was sent. So a
+//! stall of the server counts in the latencies of all messages that were due meanwhile, as it does
+//! for real users.
 
 mod arguments;
 mod report;

@@ -1,4 +1,4 @@
-//! What the open loop showed: one JSON document, or a page for people.
+//! The report of `rate`: as text, or as one JSON document.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::stats::cpu_use::CpuUse;
 use crate::stats::latency::LatencySummary;
 use crate::stats::tally::Tally;
 
-/// The report.
+/// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RateReport {
     command: &'static str,
@@ -24,9 +24,10 @@ pub(crate) struct RateReport {
     rate_messages_per_second: u32,
     messages_sent: u64,
     messages_echoed: u64,
-    /// From the moment at which each message was due.
+    /// From the time at which each message was due.
     latency: Option<LatencySummary>,
-    /// How late the load generator sent them. It is part of the latencies.
+    /// From the time at which each message was due to the time at which it was sent. It is a part
+    /// of the latency.
     send_delay: Option<LatencySummary>,
     cpu: CpuUse,
     failures: Tally,

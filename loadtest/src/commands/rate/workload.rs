@@ -1,4 +1,5 @@
-//! Sends what is due, and charges each echo from the moment at which its message was due.
+//! Sends the messages that are due, and measures each echo from the time at which its message was
+//! due.
 
 use crate::commands::session::TURN_MAX;
 use crate::driver;
@@ -12,19 +13,19 @@ use crate::stats::tally::Tally;
 use crate::system::clock;
 use crate::websocket::Event;
 
-/// The open loop over all connections.
+/// The open loop of all connections.
 #[derive(Debug)]
 pub(super) struct RateWorkload {
     echoes: Echoes,
-    /// Absent until the sending begins.
+    /// Absent until the connections are open.
     schedule: Option<Schedule>,
-    /// The connections, by their place in the schedule; one that failed leaves its messages out.
+    /// The connections in the order of the schedule. The messages of one that failed are left out.
     keys: Vec<Option<ConnKey>>,
     sent: u64,
-    /// The first message that counts.
+    /// The number of the first message that is measured.
     measured_from: u64,
     latencies: Latencies,
-    /// How late messages were sent: this program's own doing.
+    /// How late messages were sent, which is a delay of this program.
     delays: Latencies,
     tally: Tally,
 }
@@ -43,7 +44,7 @@ impl RateWorkload {
         }
     }
 
-    /// The connections are open: begins with the schedule.
+    /// Begins with the schedule, once the connections are open.
     pub(super) fn begin(&mut self, schedule: Schedule, driver: &Driver) {
         self.schedule = Some(schedule);
         for key in driver.keys() {
@@ -51,12 +52,12 @@ impl RateWorkload {
         }
     }
 
-    /// From here on, messages count.
+    /// Begins to measure.
     pub(super) fn measure(&mut self) {
         self.measured_from = self.sent;
     }
 
-    /// Messages sent since they count.
+    /// The messages that were sent since the beginning of the measurement.
     pub(super) fn measured_sent(&self) -> u64 {
         self.sent.saturating_sub(self.measured_from)
     }
@@ -73,7 +74,7 @@ impl RateWorkload {
         &self.tally
     }
 
-    /// Sends all messages that are due; waits for the next one.
+    /// Sends all messages that are due; returns how long to wait for the next one.
     pub(super) fn send_due(&mut self, driver: &mut Driver) -> NextTurn {
         let Some(schedule) = self.schedule else {
             return NextTurn::Wait(TURN_MAX);

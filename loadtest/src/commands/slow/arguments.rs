@@ -37,16 +37,16 @@ pub(crate) struct SlowArguments {
     #[arg(long, value_name = "COUNT", default_value = "10")]
     pub(super) slow: NonZeroUsize,
 
-    /// Receive buffer of the connections that stop reading. Over a real network it would be their
-    /// distance that keeps the kernel from hiding that they do not read
+    /// Receive buffer of the connections that stop reading. With its own choice, the kernel hides
+    /// for long that they do not read
     #[arg(long, value_name = "BYTES", default_value = "65536")]
     pub(super) receive_buffer: NonZeroUsize,
 
-    /// Connections that go on
+    /// Connections that go on reading
     #[arg(long, value_name = "COUNT", default_value = "50")]
     pub(super) connections: NonZeroUsize,
 
-    /// How long to measure while everybody reads
+    /// How long to measure while all connections read
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = parse_seconds)]
     pub(super) before_seconds: Duration,
 

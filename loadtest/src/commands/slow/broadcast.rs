@@ -1,4 +1,4 @@
-//! Slow readers of a broadcast: they are sent what all are sent.
+//! Slow readers of a broadcast: the server sends them what it sends to all.
 
 use std::num::NonZeroU32;
 
@@ -14,12 +14,12 @@ use crate::message::Pattern;
 use crate::system::clock;
 use crate::websocket::Event;
 
-/// One publisher with a steady rate. Its connection comes after the readers'.
+/// One publisher with a constant rate. Its connection comes after those of the readers.
 #[derive(Debug)]
 pub(super) struct BroadcastWorkload {
     deliveries: Deliveries,
     rate: NonZeroU32,
-    /// The schedule and its publisher, while publications are sent.
+    /// The schedule and the publisher, while publications are sent.
     sending: Option<(Schedule, ConnKey)>,
     published: u64,
     tracker: Tracker,
@@ -86,7 +86,7 @@ impl Workload for BroadcastWorkload {
         let Some(delivery) = self.deliveries.verify(driver::index(serial), &chunk)? else {
             return Ok(());
         };
-        // What a slow reader misses is the server's policy; what comes must still be in order.
+        // A server may leave publications to a slow reader out, but not change their order.
         let is_fault = match delivery.order {
             Order::Next => false,
             Order::Ahead { .. } => is_other,

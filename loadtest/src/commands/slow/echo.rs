@@ -1,4 +1,4 @@
-//! Slow readers of an echo: they go on asking for what they do not read.
+//! Slow readers of an echo: they go on sending messages, whose echoes they do not read.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,8 @@ use crate::message::Pattern;
 use crate::system::clock;
 use crate::websocket::Event;
 
-/// A closed loop of one message for each of the others, a flood for each of the slow.
+/// A closed loop of one message on each active connection, and batches of messages on the slow
+/// ones.
 #[derive(Debug)]
 pub(super) struct EchoWorkload {
     echoes: Echoes,
@@ -60,7 +61,7 @@ impl SlowWorkload for EchoWorkload {
             let messages = (BATCH_BYTES / self.echoes.frame_bytes()).max(1);
             for key in self.slow_keys(driver) {
                 driver.with(key, |connection| {
-                    // The server takes no more for now.
+                    // The server reads no more for now.
                     if connection.has_backlog() {
                         return;
                     }
@@ -115,7 +116,7 @@ impl Workload for EchoWorkload {
     }
 }
 
-/// What a slow reader asks for at a time, if the server took what it asked for before: enough to
-/// fill whatever buffers there are in a second.
+/// The batch that a slow reader sends if the server has taken the batch before: large enough to
+/// fill all buffers within a second.
 const BATCH_BYTES: usize = 64 * 1024;
 const BATCH_INTERVAL: Duration = Duration::from_millis(10);

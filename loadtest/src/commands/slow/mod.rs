@@ -1,8 +1,8 @@
-//! `loadtest slow`: what readers that stop reading do to the server and to everybody else.
+//! `loadtest slow`: how readers that stop reading affect the server and the other connections.
 //!
-//! Some connections are measured all the time. After a while others, which were quiet until then,
-//! stop reading: from an echo they go on asking for more, of a broadcast they are sent what all
-//! are sent. In the end they read again, which shows what became of them.
+//! Some connections are measured all the time. After a while others stop reading, which were idle
+//! until then: those of an echo go on sending messages, to those of a broadcast the server goes on
+//! sending. In the end they read again, which shows what they have lost.
 
 mod arguments;
 mod broadcast;
@@ -73,7 +73,7 @@ fn study(
     workload.stop_reading(session.clients.driver());
     let during = measure("during", arguments.during_seconds, session, &mut workload)?;
     workload.read_again(session.clients.driver());
-    // As long as an answer may take, and no longer once everybody has everything.
+    // Until all connections have received everything, or the timeout of an answer has passed.
     let timeout = arguments.session.timeout;
     session.run_for("reading again", timeout, &mut workload, |driver, workload| {
         let is_over = driver.awaiting() == 0 && workload.behind(driver) == 0;
@@ -85,7 +85,7 @@ fn study(
     Ok(SlowReport::new(arguments, [before, during], after, behind, workload.tracker()))
 }
 
-/// Measures the others, and the server's memory, for so long.
+/// Measures the active connections and the server's memory for `duration`.
 fn measure(
     name: &str,
     duration: Duration,
@@ -100,7 +100,7 @@ fn measure(
         let now = clock::now();
         if next_sample <= now {
             next_sample = now + SAMPLE_INTERVAL;
-            // A server that is gone is found elsewhere.
+            // `require_server` reports a server that has ended.
             highest = higher(highest, meter.server().unwrap_or_default());
         }
         workload.act(driver)
@@ -109,17 +109,17 @@ fn measure(
     session.require_server()?;
     highest = higher(highest, meter.server()?);
     let latencies = workload.tracker().latencies();
-    // Per message would be wrong: the slow readers cause work as well.
+    // Not per message, because the slow readers cause work as well.
     let cpu = after.since(&before, "message", 0);
     Ok(StageReport::new(latencies, highest, cpu))
 }
 
-/// The figures of the two that have more anonymous memory.
+/// The figures with more anonymous memory.
 fn higher(one: Option<ProcessStats>, other: Option<ProcessStats>) -> Option<ProcessStats> {
     one.into_iter().chain(other).max_by_key(|stats| stats.anonymous_bytes)
 }
 
 const WARM_UP: Duration = Duration::from_secs(1);
-/// The server's memory is read so rarely that it does not show in the latencies.
+/// Long, so that reading the memory does not show in the latencies.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);

@@ -1,27 +1,27 @@
-//! What echo and broadcast do differently in the course of the study.
+//! The interface of the two workloads of `slow`, echo and broadcast.
 
 use super::tracker::Tracker;
 use crate::driver;
 use crate::driver::{ConnKey, Driver, Workload};
 use crate::load::clients::NextTurn;
 
-/// A workload that goes through the study's stages.
+/// A workload with readers that stop reading.
 pub(super) trait SlowWorkload: Workload {
-    /// All connections are open: begins.
+    /// Begins to send, once all connections are open.
     fn begin(&mut self, driver: &mut Driver);
 
-    /// Sends what is to be sent before the next turn.
+    /// Sends the messages that are due before the next turn.
     fn act(&mut self, driver: &mut Driver) -> NextTurn;
 
-    /// The last messages were sent.
+    /// Sends no more messages.
     fn finish(&mut self);
 
-    /// Messages that the reader has not received yet.
+    /// The number of messages that the reader has not received.
     fn outstanding(&self, reader: usize) -> u64;
 
     fn tracker(&mut self) -> &mut Tracker;
 
-    /// The slow readers stop reading.
+    /// Stops reading from the slow readers.
     fn stop_reading(&mut self, driver: &mut Driver) {
         for key in self.slow_keys(driver) {
             driver.pause_reading(key);
@@ -29,7 +29,7 @@ pub(super) trait SlowWorkload: Workload {
         self.tracker().stop_reading();
     }
 
-    /// The slow readers read again, and nothing more is sent.
+    /// Reads from the slow readers again, and sends no more messages.
     fn read_again(&mut self, driver: &mut Driver)
     where
         Self: Sized,
@@ -40,7 +40,7 @@ pub(super) trait SlowWorkload: Workload {
         }
     }
 
-    /// The slow readers that are still there and have not received everything.
+    /// The number of slow readers that are connected and have not received everything.
     fn behind(&mut self, driver: &Driver) -> usize {
         let keys = self.slow_keys(driver);
         keys.iter().filter(|key| self.outstanding(driver::index(key.serial())) > 0).count()

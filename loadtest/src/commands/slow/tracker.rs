@@ -1,4 +1,4 @@
-//! Keeps the books: latencies of those who go on, and what became of those who stopped reading.
+//! Records the latencies of the active connections, and how the slow readers ended.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::stats::latency::Latencies;
 use crate::stats::tally::Tally;
 use crate::websocket::ProtocolError;
 
-/// The readers of the study: first those who go on, then the slow ones.
+/// The readers of a run: first the active ones, then the slow ones.
 #[derive(Debug)]
 pub(super) struct Tracker {
     others: usize,
@@ -18,7 +18,7 @@ pub(super) struct Tracker {
     tally: Tally,
 }
 
-/// How the server got rid of slow readers.
+/// How the server ended slow readers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SlowEnds {
     pub(super) closed: Tally,
@@ -65,12 +65,13 @@ impl Tracker {
         self.latencies.record(latency);
     }
 
-    /// A failure that ends no connection.
+    /// Counts a failure that ends no connection.
     pub(super) fn record_failure(&mut self, reason: impl FnOnce() -> String) {
         self.tally.record(reason);
     }
 
-    /// A connection ended. Of slow readers, only what no policy can excuse is a failure.
+    /// Counts the end of a connection. A server may close or reset a slow reader, but it may not
+    /// send it wrong messages.
     pub(super) fn record_end(&mut self, serial: u64, outcome: Result<(), Failure>) {
         let Err(failure) = outcome else {
             return;
@@ -86,7 +87,7 @@ impl Tracker {
         ) {
             self.ends.cut_off.record(reason);
         } else if !matches!(failure, Failure::Overdue { .. }) {
-            // Who is overdue is behind, and counted as that.
+            // An overdue slow reader is behind, and counted as that.
             self.tally.record_end(serial, Err(failure));
         }
     }

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::commands::options::SessionArguments;
 use crate::target::PathArguments;
 
-/// Reconnects everybody at once and reports how long it takes until all are served
+/// Reconnects all clients at once and reports how long it takes until all are served
 #[derive(Args, Debug)]
 pub(crate) struct StormArguments {
     #[command(flatten)]
@@ -16,7 +16,7 @@ pub(crate) struct StormArguments {
     #[command(flatten)]
     pub(super) path: PathArguments,
 
-    /// Connections that are cut off and reconnect
+    /// Connections that are dropped and reconnect
     #[arg(long, value_name = "COUNT")]
     pub(super) connections: NonZeroUsize,
 }

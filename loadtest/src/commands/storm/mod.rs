@@ -1,7 +1,8 @@
-//! `loadtest storm`: how long it takes until everybody is served again after all were cut off.
+//! `loadtest storm`: how long it takes until all clients are served again after all were
+//! disconnected.
 //!
-//! Opens connections at an easy pace, drops them all as a failing network would, and connects as
-//! many again at once.
+//! Opens connections with few open requests, drops them all as a failing network would, and
+//! connects as many again at once.
 
 mod arguments;
 mod report;
@@ -45,7 +46,7 @@ fn study(arguments: &StormArguments, session: &mut Session) -> Result<StormRepor
     let before = session.cpu_sample();
     reconnect(connections, session, &mut workload)?;
     let after = session.cpu_sample();
-    // The rest is counted as well: who was served must be there to be closed properly.
+    // The rest of the run counts as well: a connection that was served must be there to be closed.
     session.close(&mut workload)?;
     let served = workload.upgrades().count();
     let cpu = after.since(&before, "connection", served);
@@ -53,7 +54,7 @@ fn study(arguments: &StormArguments, session: &mut Session) -> Result<StormRepor
     Ok(StormReport::new(arguments, cpu, served_all, &workload))
 }
 
-/// Connects all as fast as the kernel lets us, and answers the server meanwhile.
+/// Connects all clients as fast as the kernel allows, and serves them meanwhile.
 fn reconnect(
     connections: usize,
     session: &mut Session,
@@ -80,5 +81,5 @@ fn reconnect(
     Ok(())
 }
 
-/// Connections that are begun between two looks at what the server did.
+/// Connections that are begun in one turn.
 const BATCH: usize = 256;

@@ -1,4 +1,4 @@
-//! Takes the time of each upgrade.
+//! Records the time of each upgrade.
 
 use std::time::Instant;
 
@@ -7,10 +7,10 @@ use crate::stats::latency::Latencies;
 use crate::stats::tally::Tally;
 use crate::websocket::Event;
 
-/// Watches the storm.
+/// The clients that reconnect.
 #[derive(Debug)]
 pub(super) struct StormWorkload {
-    /// From the beginning of the connection to the 101.
+    /// The time from the beginning of the connection to the 101.
     upgrades: Latencies,
     last_served: Option<Instant>,
     tally: Tally,
@@ -21,7 +21,7 @@ impl StormWorkload {
         Self { upgrades: Latencies::new(), last_served: None, tally: Tally::default() }
     }
 
-    /// The storm begins: what was before it does not count, save the failures.
+    /// Begins to measure: forgets all but the failures.
     pub(super) fn begin(&mut self) {
         self.upgrades.clear();
         self.last_served = None;

@@ -28,7 +28,7 @@ pub(crate) struct StudyArguments {
     #[arg(long, value_name = "COUNTS", value_delimiter = ',', conflicts_with = "rows")]
     pub(super) sweep: Vec<NonZeroUsize>,
 
-    /// Measure tidegate with so many connections, in as many processes as they take
+    /// Measure tidegate with this many connections, in as many processes as they take
     #[arg(long, value_name = "COUNT", conflicts_with = "rows")]
     pub(super) scale: Option<NonZeroUsize>,
 
@@ -40,11 +40,11 @@ pub(crate) struct StudyArguments {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
     pub(super) hold: Duration,
 
-    /// Memory counts as settled when it has not changed for so long
+    /// Memory counts as settled when it has not changed for this long
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
     pub(super) quiet: Duration,
 
-    /// Before each server, wait at most so long for the kernel to forget the connections of the
+    /// Before each server, wait at most this long for the kernel to forget the connections of the
     /// one before (TIME_WAIT)
     #[arg(long, value_name = "SECONDS", default_value = "65", value_parser = parse_seconds)]
     pub(super) forget: Duration,

@@ -1,7 +1,7 @@
-//! The chart of the servers: a bar for each, as long as its memory per connection.
+//! The chart of the servers: a bar for each server, as long as its memory per connection.
 //!
-//! One scale cannot show a server that takes 150 KiB and one that takes 70 bytes: the bars of the
-//! small ones are there, but nobody would see them. They are drawn again below, enlarged.
+//! One scale cannot show a server that takes 150 KiB and one that takes 70 bytes. So the chart
+//! repeats the short bars below, enlarged.
 
 use super::canvas::{Canvas, pixels, tick_bytes, tick_label};
 use super::document::{Outcome, RowReport, ServersPart};
@@ -9,7 +9,7 @@ use crate::output::table::grouped;
 use crate::output::units::shown_bytes;
 use crate::servers::TIDEGATE;
 
-/// Draws the chart, if anything was measured.
+/// Draws the chart, or returns `None` if nothing was measured.
 pub(super) fn draw(part: &ServersPart) -> Option<String> {
     let mut bars: Vec<Bar<'_>> = part.rows.iter().filter_map(Bar::of).collect();
     bars.sort_by(|a, b| b.bytes.total_cmp(&a.bytes));
@@ -40,11 +40,11 @@ struct Bar<'a> {
 }
 
 impl<'a> Bar<'a> {
-    /// A server that was not measured has none.
+    /// `None` for a server that was not measured.
     fn of(row: &'a RowReport) -> Option<Self> {
         match &row.outcome {
             Outcome::Measured(figures) => {
-                // Less than nothing is noise.
+                // A negative figure is noise.
                 let bytes = figures.anonymous_per_connection_bytes()?.max(0.0);
                 Some(Self { row, bytes })
             }
@@ -101,11 +101,11 @@ const MARGIN: f64 = 24.0;
 const HEAD_HEIGHT: f64 = 80.0;
 const CAPTION_HEIGHT: f64 = 28.0;
 const BARS_LEFT: f64 = 270.0;
-/// Leaves room for the longest bar's figure.
+/// Leaves room for the figure of the longest bar.
 const BARS_WIDTH: f64 = 510.0;
 const BAR_PITCH: f64 = 38.0;
 const TICKS_HEIGHT: f64 = 38.0;
-/// Bars below this part of the longest are drawn again.
+/// Bars below this part of the longest are repeated.
 const SMALL: f64 = 0.04;
 
 #[cfg(test)]

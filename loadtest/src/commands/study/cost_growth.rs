@@ -1,6 +1,6 @@
-//! Whether the cost of a connection grows with their number.
+//! Whether the cost of a connection grows with the number of connections.
 
-/// A larger number of connections at which each costs more than at a smaller one.
+/// Two numbers of connections, of which the larger one has the higher cost of each connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct CostGrowth {
     pub(super) from_connections: usize,
@@ -25,13 +25,13 @@ pub(super) fn worst_growth(costs: &[(usize, f64)]) -> Option<CostGrowth> {
     worst
 }
 
-/// How far the cost of each of so many connections may be off.
+/// The uncertainty of the cost of each of `connections`.
 fn chance_bytes(connections: usize) -> f64 {
     CHANCE_BYTES / connections.max(1) as f64
 }
 
-/// By so much the same measurement differs from one time to the next: some pages of stack and
-/// allocator that were or were not touched in the baseline already.
+/// By this much one measurement differs from the next: a few pages of stack and allocator may or
+/// may not have been touched before the baseline.
 pub(super) const CHANCE_BYTES: f64 = 64.0 * 1024.0;
 
 #[cfg(test)]

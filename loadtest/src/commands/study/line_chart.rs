@@ -1,4 +1,4 @@
-//! The chart of the sweep: the cost of a connection over the number of connections.
+//! The chart of the sweep: the cost of a connection by the number of connections.
 
 use svg::node::element::{Circle, Polyline};
 
@@ -7,7 +7,7 @@ use super::document::SweepPart;
 use crate::output::table::grouped;
 use crate::output::units::shown_bytes;
 
-/// Draws the chart, if there are at least two points.
+/// Draws the chart, or returns `None` unless there are two points.
 pub(super) fn draw(part: &SweepPart) -> Option<String> {
     let points: Vec<(usize, f64)> = part
         .points

@@ -1,8 +1,8 @@
-//! `loadtest study`: what an idle connection costs, for tidegate and for the servers beside it.
+//! `loadtest study`: the cost of an idle connection, for tidegate and for other servers.
 //!
-//! The study is `loadtest idle` for one server after the other, each started for its own row and
-//! ended after it. Follow a row: the catalogue of servers finds it, [`measure`] runs it through the idle
-//! course, [`inner_view`] asks it what the kernel cannot see, [`document`] keeps the raw figures,
+//! The study runs `loadtest idle` with one server after the other; each is started for its own row
+//! and ended after it. The parts in the order of a run: [`runner`] measures a server,
+//! [`runtime_stats`] asks it for what the kernel cannot see, [`document`] keeps the raw figures,
 //! and [`report`], [`bar_chart`] and [`line_chart`] make the report from them alone.
 
 mod arguments;
@@ -48,7 +48,7 @@ pub(crate) fn run(
         None if arguments.write_docs => documentation(),
         None => installation.target.join("study"),
     };
-    // Read first: a study that cannot be saved must not be made.
+    // Before the measurements: an error here must not lose their figures.
     let store = Store::open(out)?;
     let mut document = store.load()?;
     let measured = if arguments.render {
@@ -65,7 +65,7 @@ pub(crate) fn run(
     Ok(if has_failures { Verdict::Failures } else { Verdict::Fine })
 }
 
-/// A study under way.
+/// A running study.
 struct Study<'a> {
     arguments: &'a StudyArguments,
     installation: Installation,
@@ -167,7 +167,7 @@ impl Study<'_> {
         Ok(part)
     }
 
-    /// The row of tidegate, which a sweep and a scale cannot do without.
+    /// tidegate in the catalogue, and its program. A sweep and a scale need them.
     fn tidegate(&self) -> Result<(&'static ServerSpec, Launch), CommandError> {
         let row = ServerSpec::find(TIDEGATE)
             .ok_or_else(|| CommandError::Usage("there is no row of tidegate".to_owned()))?;
@@ -203,9 +203,9 @@ fn settings(plan: &Plan) -> Settings {
     }
 }
 
-/// The second time shows whether anything grows.
+/// The second cycle shows whether memory grows.
 const CYCLES: usize = 2;
-/// Enough for each loop of a server to see one.
+/// Enough for each loop of a server to serve one.
 const WARM_UP: usize = 16;
-/// Some GiB of the kernel's memory.
+/// Takes some GiB of the kernel's memory.
 const SCALE_MAX: usize = 1_000_000;

@@ -1,4 +1,4 @@
-//! Measures one server: starts it, lets the connections come, stay and leave, and ends it.
+//! Measures one server: starts it, runs the idle cycles against it, and ends it.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -23,23 +23,23 @@ use crate::system::clock;
 use crate::system::interrupt::Interrupt;
 use crate::target::Target;
 
-/// What all measurements of a run share.
+/// The state that all measurements of a run share.
 #[derive(Debug)]
 pub(super) struct Runner<'a> {
     pub(super) ports: Ports,
-    /// Where the servers' logs are kept.
+    /// The directory of the servers' logs.
     pub(super) logs: &'a Path,
     pub(super) interrupt: &'a Interrupt,
     pub(super) output: Output,
     /// How long a server may take for each answer.
     pub(super) answer_max: Duration,
-    /// How long to wait for the kernel to forget the sockets of the server before.
+    /// How long to wait until the kernel has released the sockets of the server before.
     pub(super) forget_max: Duration,
 }
 
 impl Runner<'_> {
-    /// Measures a server. Whatever goes wrong with the server is the row's outcome; an error is
-    /// what ends the whole run.
+    /// Measures a server. A failure of the server is the outcome of its row. An error ends the
+    /// whole run.
     pub(super) fn measure(
         &mut self,
         row: &ServerSpec,
@@ -67,7 +67,7 @@ impl Runner<'_> {
         let mut runtime_stats = Vec::new();
         let idle_run = IdleRun::new(&plan, output, Meter::new(server.pid()), clients);
         let record = idle_run.run(|cycle| {
-            // Only in the last cycle: what is measured in the others is left alone.
+            // Only in the last cycle, because a collection changes the figures after it.
             let with_collection = plan.cycles.get() > 1 && cycle == plan.cycles.get();
             runtime_stats.push(launch.stats_endpoint.and_then(|endpoint| {
                 RuntimeStats::fetch(endpoint, stats_address, with_collection)
@@ -82,7 +82,7 @@ impl Runner<'_> {
         Ok(outcome(launch, &plan, fewer_because, record, runtime_stats, &log))
     }
 
-    /// The options of a client that connects to `target`.
+    /// The options of clients that connect to `target`.
     pub(super) fn driver_options(
         &self,
         target: Target,
@@ -92,8 +92,9 @@ impl Runner<'_> {
         Ok(DriverOptions { target, sources, answer_max: self.answer_max, seed })
     }
 
-    /// A closed connection stays in the kernel for a minute (TIME_WAIT). If those of the server
-    /// before vanished while the next is measured, they would be taken off its slab.
+    /// Waits until few connections are left in TIME_WAIT, where each stays for a minute after its
+    /// close. If those of the server before vanished during a measurement, it would show too little
+    /// slab.
     fn wait_until_forgotten(
         &self,
         output: Output,
@@ -116,7 +117,7 @@ impl Runner<'_> {
     }
 }
 
-/// As many connections as a server that needs a thread for each can have.
+/// The number of connections, limited by the threads that a server can have.
 fn fitting(
     connections: NonZeroUsize,
     limit: Option<ThreadLimit>,
@@ -127,7 +128,7 @@ fn fitting(
     let threads_max = usize::try_from(limit.threads_max).unwrap_or(usize::MAX);
     match NonZeroUsize::new(threads_max) {
         Some(threads_max) if threads_max < connections => (threads_max, Some(limit.reason)),
-        // With no thread at all to be had, let it fail and say so.
+        // Without a single thread, the failure of the server tells the reason.
         Some(_) | None => (connections, None),
     }
 }
@@ -168,9 +169,9 @@ fn seconds(duration: Duration) -> usize {
     usize::try_from(duration.as_secs()).unwrap_or(usize::MAX)
 }
 
-/// All servers are asked for the same path; only tidegate cares.
+/// All servers get the same path; only tidegate distinguishes paths.
 pub(super) const PATH: &str = "/echo";
-/// So few sockets make no difference.
+/// Up to this number, sockets do not affect the figures.
 const FORGOTTEN: u64 = 500;
 const FORGET_INTERVAL: Duration = Duration::from_millis(500);
 

@@ -1,4 +1,4 @@
-//! What a server knows about itself that the kernel does not: goroutines, tasks, Go's heap.
+//! What a server reports about itself and the kernel does not know: goroutines, tasks, Go's heap.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -8,28 +8,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::servers::StatsEndpoint;
 
-/// What it answered.
+/// The figures of a server's runtime.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub(super) struct RuntimeStats {
     pub(super) goroutines: Option<u64>,
     pub(super) tasks: Option<u64>,
     pub(super) heap: Option<GoHeap>,
-    /// The same after a collection that was asked for.
+    /// After a garbage collection that was requested.
     pub(super) heap_after_collection: Option<GoHeap>,
 }
 
-/// Go's heap, as its runtime accounts for it.
+/// Go's heap, as the runtime accounts for it.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(super) struct GoHeap {
     /// Spans with at least one object in them.
     pub(super) heap_in_use_bytes: u64,
-    /// Objects, including the dead ones that no collection has found yet.
+    /// Objects, including unreachable ones that no collection has found yet.
     pub(super) heap_alloc_bytes: u64,
 }
 
 impl RuntimeStats {
-    /// Asks a server. A garbage collection changes what is measured afterwards, so the caller says
-    /// whether to ask for one.
+    /// Fetches the figures from a server. A garbage collection changes later figures, so the caller
+    /// decides whether to request one.
     pub(super) fn fetch(
         endpoint: StatsEndpoint,
         address: SocketAddr,
@@ -69,7 +69,7 @@ fn go_heap(address: SocketAddr, path: &str) -> io::Result<GoHeap> {
 fn fetch(address: SocketAddr, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;
-    // HTTP/1.0: the answer ends with the connection, and has no chunks.
+    // HTTP/1.0: the response has no chunks and ends with the connection.
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
@@ -85,7 +85,7 @@ fn body(answer: &str) -> Option<&str> {
     (status.next()?.starts_with("HTTP/1.") && status.next()? == "200").then_some(body)
 }
 
-/// The end of a heap profile in text form holds `runtime.MemStats`, a field per line.
+/// Parses `runtime.MemStats`, which a heap profile in text form has at its end, one field per line.
 fn parse_heap(profile: &str) -> Option<GoHeap> {
     Some(GoHeap {
         heap_in_use_bytes: parse_number(profile, "# HeapInuse = ")?,
@@ -109,7 +109,7 @@ const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 mod tests {
     use super::*;
 
-    /// Cut from what Go 1.27 answers.
+    /// A part of a response of Go 1.27.
     const PROFILE: &str = "heap profile: 161: 658528 [161: 658528] @ heap/1048576
 1: 278528 [1: 278528] @ 0x5cb8d2 0x5cb8c6 0x490d8b
 #\t0x5cb8d1\tcompress/flate.init.0+0x71\t/usr/lib/go/src/compress/flate/deflate.go:7

@@ -1,4 +1,4 @@
-//! Where the report and its figures are kept.
+//! The directory that the report and its figures are written to.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -15,13 +15,13 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Makes the directory if there is none.
+    /// Creates the directory if it does not exist.
     pub(super) fn open(directory: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(directory.join(IMAGES))?;
         Ok(Self { directory })
     }
 
-    /// What was measured before.
+    /// The figures of earlier runs.
     pub(super) fn load(&self) -> Result<Document, CommandError> {
         let path = self.directory.join(FIGURES);
         let text = match fs::read_to_string(&path) {
@@ -34,7 +34,7 @@ impl Store {
         })
     }
 
-    /// Writes everything.
+    /// Writes figures, report and charts.
     pub(super) fn save(&self, document: &Document) -> io::Result<()> {
         let figures = serde_json::to_string_pretty(document)? + "\n";
         fs::write(self.directory.join(FIGURES), figures)?;
@@ -55,7 +55,7 @@ impl Store {
     }
 }
 
-/// The project's docs.
+/// The directory of the project's docs.
 pub(super) fn documentation() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package).join("docs")

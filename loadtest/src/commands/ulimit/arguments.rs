@@ -25,11 +25,11 @@ pub(crate) struct UlimitArguments {
     #[arg(long, value_name = "COUNT", default_value = "256")]
     pub(super) descriptors: NonZeroU32,
 
-    /// Clients that come
+    /// Clients that connect
     #[arg(long, value_name = "COUNT", default_value = "400")]
     pub(super) clients: NonZeroUsize,
 
-    /// How long the pressure lasts; less than --timeout, when those who wait give up
+    /// How long the pressure lasts; less than --timeout, after which clients stop waiting
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = parse_seconds)]
     pub(super) hold: Duration,
 }

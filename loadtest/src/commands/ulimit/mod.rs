@@ -1,7 +1,7 @@
 //! `loadtest ulimit`: what a server does when it runs out of descriptors.
 //!
-//! Starts the server under a low limit on open files and sends more clients than fit. Those who
-//! were served must go on being served; once some of them leave, others must get in.
+//! Starts the server under a low limit on open files and connects more clients than fit. It must go
+//! on serving the clients that it accepted. Once some of them leave, it must serve others.
 
 mod arguments;
 mod report;
@@ -32,7 +32,7 @@ pub(crate) fn run(
     }
     let requirements = Requirements {
         path: &arguments.path.path,
-        // Newcomers come while the others are still there.
+        // New clients connect while the others are still there.
         connections: arguments.clients.get().saturating_mul(2),
         descriptors: Some(arguments.descriptors),
         has_turnover: true,
@@ -49,7 +49,8 @@ fn study(arguments: &UlimitArguments, session: &mut Session) -> Result<UlimitRep
     let timeout = arguments.session.timeout;
 
     connect_clients(arguments.clients.get(), session, &mut workload)?;
-    // Whoever can be answered at once has been by now; the rest is pressure.
+    // By now the server has answered all clients that it can serve. From here on it is under
+    // pressure.
     session.run_for("arriving", ARRIVAL, &mut workload, |_, _| SERVE)?;
     let before = session.cpu_sample();
     session.run_for("under pressure", arguments.hold, &mut workload, |_, _| SERVE)?;
@@ -71,7 +72,8 @@ fn study(arguments: &UlimitArguments, session: &mut Session) -> Result<UlimitRep
     until("leaving", timeout, session, &mut workload, |workload| workload.left() >= leaving)?;
 
     workload.enter(Stage::Return);
-    // Not all places: a server may keep some distance from its limit once it has met it.
+    // Half of the descriptors that were freed: after meeting its limit, a server may keep some in
+    // reserve.
     let new_clients = leaving.div_ceil(2);
     connect_new_clients(new_clients, timeout, session, &mut workload)?;
     workload.require_new_clients(new_clients);
@@ -79,7 +81,7 @@ fn study(arguments: &UlimitArguments, session: &mut Session) -> Result<UlimitRep
     Ok(UlimitReport::new(arguments, pressure, new_clients, &workload))
 }
 
-/// Lets the clients come, some at a time, without waiting for answers.
+/// Connects the clients in batches, without waiting for answers.
 fn connect_clients(
     clients: usize,
     session: &mut Session,
@@ -103,7 +105,7 @@ fn connect_clients(
     Ok(())
 }
 
-/// Drives the connections until `is_over`, or until patience ends.
+/// Serves the connections until `is_over`, at most for `time_max`.
 fn until(
     name: &str,
     time_max: Duration,
@@ -116,7 +118,8 @@ fn until(
     })
 }
 
-/// Newcomers try until so many clients have got in; those who waited may be among them.
+/// Connects clients until `new_clients` of them have been served. Clients that waited count as
+/// well.
 fn connect_new_clients(
     new_clients: usize,
     time_max: Duration,
@@ -132,7 +135,7 @@ fn connect_new_clients(
         let now = clock::now();
         if next_attempt <= now {
             next_attempt = now + RETRY_INTERVAL;
-            // Those who are still waiting for an answer need not try again.
+            // A client that still waits for an answer need not connect again.
             for _ in workload.waiting(driver)..missing {
                 driver.connect_to(None, workload);
             }
@@ -141,7 +144,8 @@ fn connect_new_clients(
     })
 }
 
-/// Clients that come at a time: far below what an accept queue holds, which is not the subject.
+/// Clients that connect at a time: far fewer than an accept queue holds, which is not what is
+/// measured.
 const BATCH: usize = 16;
 const BATCH_INTERVAL: Duration = Duration::from_millis(5);
 const ARRIVAL: Duration = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! What the shortage showed: one JSON document, or a page for people.
+//! The report of `ulimit`: as text, or as one JSON document.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::workload::{Counts, UlimitWorkload};
 use crate::stats::cpu_use::CpuUse;
 use crate::stats::tally::Tally;
 
-/// The report.
+/// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct UlimitReport {
     command: &'static str,
@@ -19,19 +19,19 @@ pub(super) struct UlimitReport {
     clients: usize,
     #[serde(flatten)]
     arrived: Counts,
-    /// Clients that had no answer at the end of the pressure.
+    /// Clients without an answer at the end of the pressure.
     left_waiting: usize,
-    /// While nothing was asked of the server but by those who came too many.
+    /// The CPU time while the surplus clients were the server's only work.
     pressure: CpuUse,
     echoed_under_pressure: usize,
     clients_that_left: usize,
     new_clients: usize,
-    /// Newcomers, or clients that had waited, served after others had left.
+    /// New clients, or clients that had waited, that were served after others had left.
     new_clients_served: usize,
     failures: Tally,
 }
 
-/// What came before the last stage.
+/// The figures of the stage under pressure.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pressure {
     pub(super) arrived: Counts,

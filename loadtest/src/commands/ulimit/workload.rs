@@ -1,4 +1,4 @@
-//! Follows every client: served, refused, reset or left waiting, and later leaving or returning.
+//! Follows every client: it is served, refused, reset or left waiting, and later leaves or returns.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use crate::message::{MessageId, Pattern};
 use crate::stats::tally::Tally;
 use crate::websocket::{Event, HandshakeError, ProtocolError};
 
-/// What became of the clients that came.
+/// The number of clients by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Counts {
     pub(super) served: usize,
@@ -17,13 +17,13 @@ pub(super) struct Counts {
     pub(super) refused_with_retry_after: usize,
     #[serde(rename = "refused_503_without_retry_after")]
     pub(super) refused_without_retry_after: usize,
-    /// Answered with another status, or with what is no acceptance.
+    /// Refused with another status, or with a response that does not accept the upgrade.
     pub(super) refused_otherwise: usize,
     /// The connection was refused, reset or ended without an answer.
     pub(super) reset: usize,
 }
 
-/// The course of the study.
+/// The stages of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
     Arrive,
@@ -32,7 +32,7 @@ pub(super) enum Stage {
     Return,
 }
 
-/// All clients.
+/// The clients of the run.
 #[derive(Debug)]
 pub(super) struct UlimitWorkload {
     pattern: Pattern,
@@ -69,7 +69,7 @@ impl UlimitWorkload {
         self.stage = stage;
     }
 
-    /// Asks everybody who is served for an echo.
+    /// Sends a message on each connection that is served.
     pub(super) fn echo_all(&mut self, driver: &mut Driver) {
         for key in driver.keys() {
             if self.served.contains(&key.serial()) {
@@ -81,7 +81,7 @@ impl UlimitWorkload {
         }
     }
 
-    /// Lets so many of the served leave.
+    /// Closes `leaving` of the connections that are served.
     pub(super) fn close_some(&mut self, leaving: usize, driver: &mut Driver) {
         let keys = driver.keys().into_iter().filter(|key| self.served.contains(&key.serial()));
         for key in keys.take(leaving).collect::<Vec<_>>() {
@@ -90,7 +90,7 @@ impl UlimitWorkload {
         }
     }
 
-    /// Whoever was served must have echoed by now.
+    /// Counts a failure if connections that are served have not echoed.
     pub(super) fn require_echoes(&mut self) {
         let silent = self.asked.saturating_sub(self.echoed);
         if silent > 0 {
@@ -98,7 +98,7 @@ impl UlimitWorkload {
         }
     }
 
-    /// So many must have got in after others had left.
+    /// Counts a failure unless `new_clients` were served after others had left.
     pub(super) fn require_new_clients(&mut self, new_clients: usize) {
         if self.counts.served == 0 {
             self.tally.record(|| "nobody was served".to_owned());
@@ -114,7 +114,7 @@ impl UlimitWorkload {
         self.counts
     }
 
-    /// Clients that have no answer yet.
+    /// The number of clients without an answer.
     pub(super) fn waiting(&self, driver: &Driver) -> usize {
         driver.len().saturating_sub(self.served.len())
     }
@@ -153,7 +153,7 @@ impl UlimitWorkload {
         } else if matches!(failure, Failure::Protocol(ProtocolError::Handshake(_))) {
             counts.refused_otherwise += 1;
         } else if !matches!(failure, Failure::Overdue { .. }) {
-            // Who is overdue was left waiting, and is counted as that.
+            // An overdue client was left waiting, and is counted as that.
             counts.reset += 1;
         }
     }
@@ -190,7 +190,7 @@ impl Workload for UlimitWorkload {
             Ok(()) => self.left += usize::from(self.leaving.remove(&serial)),
             Err(failure) if was_served => self.tally.record_end(serial, Err(failure)),
             Err(failure) if self.stage == Stage::Arrive => self.count_refusal(&failure),
-            // Who is turned away later comes again.
+            // A client that is refused later connects again.
             Err(_) => {}
         }
     }

@@ -1,4 +1,4 @@
-//! How figures look in the tables.
+//! The cells of the tables.
 
 use crate::commands::compare::document::{CaseResult, Sample};
 use crate::commands::compare::statistics::{Quartiles, median};
@@ -6,7 +6,7 @@ use crate::output::table::{NONE, rate};
 use crate::stats::cpu_use::SATURATED_SHARE;
 use crate::stats::latency::Micros;
 
-/// What is compared.
+/// The figures that are compared.
 pub(super) fn cpu(sample: &Sample) -> Option<f64> {
     sample.server_cpu_us_per_unit
 }
@@ -28,7 +28,7 @@ pub(super) fn cpu_cell(report: &CaseResult) -> String {
     })
 }
 
-/// The median rate, marked where it may be the load generator's own limit.
+/// The median rate, with a mark where it may be the limit of the load generator.
 pub(super) fn rate_cell(report: &CaseResult) -> String {
     let mark = if is_client_saturated(report) { SATURATED } else { "" };
     cell(median(report, throughput), |per_second| format!("{}{mark}", rate(per_second)))

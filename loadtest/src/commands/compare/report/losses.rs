@@ -1,4 +1,4 @@
-//! Where tidegate does not win against another server.
+//! The list of the comparisons in which tidegate does not win.
 
 use std::fmt::{self, Formatter};
 
@@ -21,7 +21,7 @@ pub(super) fn write(f: &mut Formatter<'_>, document: &Document) -> fmt::Result {
     lines.iter().try_for_each(|line| writeln!(f, "- {line}"))
 }
 
-/// Other comparisons are of tidegate with itself.
+/// The other comparisons are of tidegate with itself.
 fn is_of_servers(comparison: &ComparisonResult) -> bool {
     comparison.cases.first().is_some_and(|own| own.name == TIDEGATE)
 }

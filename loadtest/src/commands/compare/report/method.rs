@@ -1,4 +1,4 @@
-//! How it was measured, and what of.
+//! The method of the measurement, and the servers.
 
 use std::fmt::{self, Formatter};
 

@@ -1,4 +1,4 @@
-//! The report: made from the raw figures alone, so that it can be made again.
+//! The report, which is made from the raw figures alone.
 
 mod figures;
 mod losses;
@@ -25,7 +25,7 @@ impl Display for Document {
 }
 
 impl ComparisonResult {
-    /// What was measured in this round.
+    /// A line about the latest round, for the progress of a run.
     pub(crate) fn line(&self, round: usize) -> String {
         let shown = |report: &CaseResult| {
             let sample = report.samples.last().filter(|sample| sample.round == round);
@@ -48,7 +48,7 @@ impl ComparisonResult {
 mod tests {
     use super::*;
 
-    /// To accept what the report has become, run the tests with `UPDATE_GOLDEN=1`.
+    /// To accept a changed report, run the tests with `UPDATE_GOLDEN=1`.
     #[test]
     fn the_report_of_fixed_figures_is_the_golden_one() {
         let document: Document =

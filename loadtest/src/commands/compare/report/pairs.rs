@@ -1,4 +1,4 @@
-//! Comparisons of two each: a row for each comparison.
+//! The table of comparisons of two cases: a row for each comparison.
 
 use std::fmt::{self, Formatter};
 
@@ -60,9 +60,9 @@ pub(super) fn write(f: &mut Formatter<'_>, comparisons: &[ComparisonResult]) -> 
     Ok(())
 }
 
-/// How the kernel spread the connections, where there is more than one loop to spread them over.
+/// Writes how the kernel distributed the connections, for a server with several loops.
 fn write_distribution(f: &mut Formatter<'_>, report: &CaseResult) -> fmt::Result {
-    // Event loops that got none serve something else.
+    // An epoll instance without connections belongs to another thread.
     let loops = |sizes: &[usize]| -> Vec<usize> {
         sizes.iter().copied().filter(|size| *size > 0).collect()
     };

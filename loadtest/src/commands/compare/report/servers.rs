@@ -1,4 +1,4 @@
-//! One comparison of all servers: a row for each.
+//! The table of a comparison of all servers: a row for each server.
 
 use std::fmt::{self, Formatter};
 
@@ -45,7 +45,7 @@ pub(super) fn write(f: &mut Formatter<'_>, comparison: &ComparisonResult) -> fmt
     write_failures(f, comparison)
 }
 
-/// Who did not come through all rounds, and why.
+/// Writes the cases with failures, and the reason of the first.
 pub(super) fn write_failures(f: &mut Formatter<'_>, comparison: &ComparisonResult) -> fmt::Result {
     let failed = comparison.cases.iter().filter(|report| !report.failures.is_empty());
     for (index, CaseResult { name, failures, samples }) in failed.enumerate() {

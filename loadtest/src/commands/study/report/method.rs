@@ -1,4 +1,4 @@
-//! How it was measured, on what, with which versions.
+//! The method of the measurement, the versions and the machine.
 
 use std::fmt::{self, Formatter};
 
@@ -19,7 +19,7 @@ pub(super) fn write(f: &mut Formatter<'_>, document: &Document, first: &Machine)
     writeln!(f, "\n## To measure it again\n\n{AGAIN}")
 }
 
-/// When it was measured; and where, if not on the machine that is described anyway.
+/// Writes the time of a measurement, and the machine if it is not `first`.
 pub(super) fn write_occasion(
     f: &mut Formatter<'_>,
     machine: &Machine,

@@ -1,4 +1,4 @@
-//! The report: made from the raw figures alone, so that it can be made again.
+//! The report, which is made from the raw figures alone.
 
 mod method;
 mod progress;
@@ -37,7 +37,7 @@ impl Display for Document {
 mod tests {
     use super::*;
 
-    /// To accept what the report has become, run the tests with `UPDATE_GOLDEN=1`.
+    /// To accept a changed report, run the tests with `UPDATE_GOLDEN=1`.
     #[test]
     fn the_report_of_fixed_figures_is_the_golden_one() {
         let document: Document =

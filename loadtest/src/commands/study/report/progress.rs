@@ -1,4 +1,4 @@
-//! One line about what was just measured, while the rest is still to come.
+//! Lines about the latest measurement, for the progress of a run.
 
 use std::fmt::{self, Display, Formatter};
 

@@ -1,11 +1,11 @@
-//! The figures that the study set out from, beside those measured here.
+//! The table of published figures beside those of this study.
 
 use std::fmt::{self, Formatter};
 
 use crate::commands::study::document::{Outcome, ServersPart};
 use crate::output::table::{Table, bytes, count, grouped};
 
-/// What was published for 10,000 connections.
+/// The figures that were published for 10,000 connections.
 struct Published {
     row: &'static str,
     server: &'static str,

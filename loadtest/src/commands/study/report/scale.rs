@@ -1,4 +1,4 @@
-//! Past the limit of one process.
+//! The part of the report about connections in several processes.
 
 use std::fmt::{self, Formatter};
 
@@ -8,7 +8,7 @@ use crate::output::table::{Table, grouped, rate};
 use crate::output::units::shown_bytes;
 use crate::stats::machine::Machine;
 
-/// `first` is the machine that the report describes anyway.
+/// `first` is the machine that the report describes in full.
 pub(super) fn write(f: &mut Formatter<'_>, part: &ScalePart, first: &Machine) -> fmt::Result {
     let connections = grouped(part.connections as u64);
     writeln!(f, "\n## {connections} connections in several processes\n")?;

@@ -1,4 +1,4 @@
-//! The servers side by side.
+//! The part of the report about the servers side by side.
 
 use std::fmt::{self, Formatter, Write as _};
 
@@ -115,7 +115,7 @@ fn growth(bytes: Option<f64>) -> String {
     )
 }
 
-/// Shows that there is something to say below.
+/// The mark of a server that has a remark below the table.
 fn mark(figures: &Figures) -> &'static str {
     if figures.fewer_because.is_some() || figures.failures.count() > 0 { " *" } else { "" }
 }

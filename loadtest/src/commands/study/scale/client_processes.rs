@@ -1,4 +1,4 @@
-//! The client processes, as whoever gives the orders sees them.
+//! The client processes, from the side of the study that commands them.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::error::CommandError;
 use crate::system::clock;
 use crate::system::interrupt::Interrupt;
 
-/// All of them.
+/// All client processes. Dropping them ends them.
 #[derive(Debug)]
 pub(super) struct ClientProcesses {
     processes: Vec<ClientProcess>,
@@ -37,8 +37,8 @@ impl ClientProcesses {
         Ok(group)
     }
 
-    /// Gives all of them an order and waits until all have carried it out; meanwhile `watch` is
-    /// called from time to time. Returns what they have done together since they began.
+    /// Sends a command to all processes and waits until all have executed it. Calls `watch` while
+    /// it waits. Returns the sum of what they have done since they began.
     pub(super) fn execute(
         &mut self,
         command: WorkerCommand,
@@ -80,7 +80,7 @@ fn sum(progresses: impl Iterator<Item = WorkerProgress>) -> WorkerProgress {
     })
 }
 
-/// A client process; it lives no longer than this value.
+/// A client process. Dropping it ends it.
 #[derive(Debug)]
 struct ClientProcess {
     child: Child,
@@ -117,7 +117,7 @@ impl ClientProcess {
         }
     }
 
-    /// The answer to the order before, if there is one yet.
+    /// The answer to the last command, if it has arrived.
     fn answer(&self) -> io::Result<Option<WorkerProgress>> {
         match self.answers.try_recv() {
             Ok(line) => Ok(Some(serde_json::from_str(&line)?)),
@@ -131,7 +131,7 @@ impl ClientProcess {
 }
 
 impl Drop for ClientProcesses {
-    /// All at the same time: each may take a moment.
+    /// Signals all before it waits for any, because each may take a moment.
     fn drop(&mut self) {
         for client in &self.processes {
             let _ = kill_process(Pid::from_child(&client.child), Signal::TERM);
@@ -153,7 +153,7 @@ impl Drop for ClientProcess {
     }
 }
 
-/// For the slowest order with the largest share.
+/// Enough for the slowest command with the largest share.
 const COMMAND_MAX: Duration = Duration::from_secs(180);
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 const END_MAX: Duration = Duration::from_secs(5);

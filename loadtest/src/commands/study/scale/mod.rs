@@ -1,8 +1,9 @@
-//! Past the limit of one process: several servers share the port, several clients fill them.
+//! More connections than one process can have: several servers share the port, several client
+//! processes connect to them.
 //!
-//! A process may have so many open files and no more. With `SO_REUSEPORT` any number of processes
-//! listens on the same port, and the kernel spreads the connections by the hash of their addresses:
-//! evenly, but not exactly, so each process needs room to spare.
+//! The limit on open files bounds the connections of a process. With `SO_REUSEPORT` any number of
+//! processes listens on the same port, and the kernel distributes the connections by the hash of
+//! their addresses. The shares are not exactly equal, so each process needs some room.
 
 mod client_processes;
 mod server_processes;
@@ -30,7 +31,7 @@ use server_processes::ServerProcesses;
 use worker::WorkerCommand;
 pub(crate) use worker::{WorkerArguments, run as run_worker};
 
-/// What is to be done.
+/// The plan of the measurement.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ScalePlan {
     pub(super) connections: NonZeroUsize,
@@ -40,7 +41,7 @@ pub(super) struct ScalePlan {
     pub(super) seed: u64,
 }
 
-/// Measures tidegate in as many processes as it takes.
+/// Measures tidegate in as many processes as the connections take.
 pub(super) fn measure(
     runner: &mut Runner<'_>,
     launch: &Launch,
@@ -91,7 +92,7 @@ pub(super) fn measure(
     })
 }
 
-/// Everything at one moment; a figure for each server.
+/// The figures of all servers, and of the kernel, at one time.
 #[derive(Debug)]
 struct ScaleSnapshot {
     stats: Vec<ProcessStats>,
@@ -104,7 +105,7 @@ impl ScaleSnapshot {
         Self::with(servers.stats()?, servers)
     }
 
-    /// Once the servers' memory stands still.
+    /// The figures once the memory of the servers is stable.
     fn stable(servers: &mut ServerProcesses, quiet: Duration) -> Result<Self, CommandError> {
         Self::with(servers.wait_until_stable(quiet)?, servers)
     }
@@ -114,15 +115,16 @@ impl ScaleSnapshot {
     }
 }
 
-/// How many servers and how many clients so many connections take.
+/// The number of servers and of client processes that the connections take.
 fn processes(connections: usize, files_max: usize) -> (usize, usize) {
-    // By the hash, some servers get more than their share.
+    // The hash gives some servers more than their share.
     let per_server = files_max.saturating_sub(RESERVED_FILES) * 7 / 8;
     let per_client = files_max.saturating_sub(RESERVED_FILES);
     (connections.div_ceil(per_server.max(1)), connections.div_ceil(per_client.max(1)))
 }
 
-/// Lets connections come, echo and leave: enough for every loop of every server to see some.
+/// Opens and closes connections that echo one message each: enough for every loop of every server
+/// to serve some.
 fn warm_up(
     runner: &Runner<'_>,
     address: SocketAddr,
@@ -161,7 +163,7 @@ fn shares(
         .collect()
 }
 
-/// Lets all clients open their connections; returns how long that took.
+/// Opens the connections of all client processes; returns how long that took.
 fn open(
     runner: &Runner<'_>,
     clients: &mut ClientProcesses,
@@ -192,9 +194,9 @@ fn pause(duration: Duration, interrupt: &Interrupt) -> Result<(), CommandError> 
 }
 
 const PART: &str = "scale";
-/// Both loops of a server on two cores see one, very probably.
+/// Enough that each of the two loops of a server on two cores very probably serves one.
 const WARM_UP_PER_SERVER: usize = 32;
-/// More than tidegate keeps for itself, and more than a client needs.
+/// More than tidegate reserves, and more than a client process needs.
 const RESERVED_FILES: usize = 256;
 const PAUSE_INTERVAL: Duration = Duration::from_millis(100);
 

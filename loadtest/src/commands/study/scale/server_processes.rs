@@ -16,7 +16,7 @@ use crate::stats::proc_stats::ProcessStats;
 use crate::system::clock;
 use crate::system::interrupt::Interrupt;
 
-/// All of them; they live no longer than this value.
+/// All server processes. Dropping them ends them.
 #[derive(Debug)]
 pub(super) struct ServerProcesses {
     processes: Vec<ServerProcess>,
@@ -31,7 +31,7 @@ struct ServerProcess {
 }
 
 impl ServerProcesses {
-    /// Starts so many, and waits until each of them listens.
+    /// Starts `count` servers, and waits until each of them listens.
     pub(super) fn start(
         runner: &Runner<'_>,
         launch: &Launch,
@@ -48,7 +48,8 @@ impl ServerProcesses {
             let log = ProcessLog::attach(&mut command, runner.logs, &name)?;
             let mut process = SpawnedServer::spawn(&mut command)?;
             let pid = process.pid().ok_or_else(|| io::Error::other("a process without an id"))?;
-            // A connection would tell that one of them accepts, not which.
+            // Connecting would only show that one of them accepts, so the log tells which of them
+            // listen.
             let listens = || log.contains("listening on");
             let outcome = process.wait_until("listen", runner.interrupt, listens);
             group.processes.push(ServerProcess { process, pid, log });
@@ -57,14 +58,14 @@ impl ServerProcesses {
         Ok(group)
     }
 
-    /// What each of them uses.
+    /// The resources of each server.
     pub(super) fn stats(&mut self) -> Result<Vec<ProcessStats>, CommandError> {
         let stats =
             self.processes.iter().map(|server| proc_stats::read_process(server.pid)).collect();
         self.or_dead(stats)
     }
 
-    /// How many files each of them has open.
+    /// The number of open files of each server.
     pub(super) fn open_files(&mut self) -> Result<Vec<usize>, CommandError> {
         let count =
             |server: &ServerProcess| Ok(fs::read_dir(format!("/proc/{}/fd", server.pid))?.count());
@@ -72,7 +73,7 @@ impl ServerProcesses {
         self.or_dead(counts)
     }
 
-    /// What each of them uses once that has not changed for `quiet`, within bounds.
+    /// The resources of each server once the memory has not changed for `quiet`, within bounds.
     pub(super) fn wait_until_stable(
         &mut self,
         quiet: Duration,
@@ -94,13 +95,13 @@ impl ServerProcesses {
         Ok(stats)
     }
 
-    /// Figures that cannot be read mean a server that is gone: that is the better message.
+    /// A server that has ended is the better explanation for figures that cannot be read.
     fn or_dead<T>(&mut self, figures: io::Result<T>) -> Result<T, CommandError> {
         self.require_alive()?;
         Ok(figures?)
     }
 
-    /// An error, with its last log lines, if one of them has ended.
+    /// An error with its last log lines if a server has ended.
     pub(super) fn require_alive(&mut self) -> Result<(), CommandError> {
         for (number, server) in (1..).zip(&mut self.processes) {
             if let Some(status) = server.process.exit_status() {
@@ -114,7 +115,7 @@ impl ServerProcesses {
         Ok(())
     }
 
-    /// The error, with the last log lines of the server that was started last.
+    /// Adds the last log lines of the server that was started last.
     fn explained(&self, error: CommandError) -> CommandError {
         match (error, self.processes.last()) {
             (CommandError::Server(reason), Some(server)) => {
@@ -127,7 +128,7 @@ impl ServerProcesses {
 }
 
 impl Drop for ServerProcesses {
-    /// All at the same time: each may take a while.
+    /// Signals all before it waits for any, because each may take a moment.
     fn drop(&mut self) {
         for server in &mut self.processes {
             server.process.ask_to_end();

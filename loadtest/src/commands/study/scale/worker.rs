@@ -1,8 +1,8 @@
-//! One of the client processes: does to its share of the connections what it is told to.
+//! A client process: opens, checks and closes its share of the connections on command.
 //!
-//! Orders come as lines on standard input; each is answered by one line of JSON on standard output
-//! when it is carried out. In between the connections are served. The end of the input, which the
-//! end of the study brings as well, is the end.
+//! Commands arrive as lines on standard input. The worker answers each with one line of JSON on
+//! standard output when it has executed it, and serves the connections in between. It ends at the
+//! end of the input, which the end of the study causes as well.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ use crate::system::file_limit;
 use crate::system::interrupt::Interrupt;
 use crate::target::Target;
 
-/// Opens a share of the study's connections, on orders from standard input
+/// Opens a share of the study's connections, on commands from standard input
 #[derive(Args, Clone, Debug)]
 pub(crate) struct WorkerArguments {
     #[arg(long)]
@@ -71,7 +71,7 @@ impl WorkerArguments {
     }
 }
 
-/// What a worker can be told to do.
+/// A command to a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum WorkerCommand {
     Check,
@@ -89,7 +89,7 @@ impl WorkerCommand {
     }
 }
 
-/// What it has done since it began.
+/// What a worker has done since it began.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct WorkerProgress {
     pub(super) opened: usize,
@@ -122,7 +122,7 @@ struct Worker<'a> {
     arguments: &'a WorkerArguments,
     clients: Clients,
     workload: IdleWorkload,
-    /// Shown nowhere: whoever gave the order shows how far all have come.
+    /// Hidden, because the study shows the progress of all workers.
     step: Step,
 }
 
@@ -144,7 +144,7 @@ impl<'a> Worker<'a> {
         })
     }
 
-    /// Serves the connections until there is an order; `None` when there will be no more.
+    /// Serves the connections until a command arrives; `None` at the end of the input.
     fn next_command(
         &mut self,
         commands: &Receiver<String>,
@@ -193,7 +193,7 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// A thread reads, so that the connections are never left alone.
+/// Reads on a thread of its own, because the connections have to be served meanwhile.
 fn read_commands() -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -209,7 +209,7 @@ fn read_commands() -> Receiver<String> {
     receiver
 }
 
-/// How late an order may be noticed.
+/// The longest delay until a command is noticed.
 const COMMAND_INTERVAL: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
