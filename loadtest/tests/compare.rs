@@ -54,7 +54,7 @@ fn servers_take_turns_and_those_that_fail_are_named() {
 }
 
 #[test]
-fn publications_reach_the_subscribers_of_all_that_have_a_broadcast() {
+fn only_servers_with_a_broadcast_take_part_in_a_fanout() {
     let Some(directory) = directory_if_tidegate_is_built() else {
         return;
     };
@@ -68,7 +68,7 @@ fn publications_reach_the_subscribers_of_all_that_have_a_broadcast() {
 }
 
 #[test]
-fn those_that_cannot_compress_are_left_out_where_messages_are_compressed() {
+fn servers_without_compression_are_left_out_of_its_scenarios() {
     let Some(directory) = directory_if_tidegate_is_built() else {
         return;
     };
@@ -89,7 +89,7 @@ fn those_that_cannot_compress_are_left_out_where_messages_are_compressed() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn invalid_options_are_usage_errors() {
     for options in [
         &["--server", "unknown"][..],
         &["--scenario", "unknown"],

@@ -55,7 +55,7 @@ fn a_good_server_gets_a_full_report() {
 }
 
 #[test]
-fn without_a_process_the_server_s_figures_are_skipped_and_that_is_said() {
+fn without_a_process_the_report_notes_that_server_figures_are_missing() {
     let address = start(|_, stream| echo(stream));
     let run = run(address, &["--connections", "5", "--cycles", "1", "--rate", "100"]);
     assert_eq!(run.exit_code, 0, "{}", run.stderr);
@@ -68,7 +68,7 @@ fn without_a_process_the_server_s_figures_are_skipped_and_that_is_said() {
 }
 
 #[test]
-fn the_report_for_people_has_the_same_figures() {
+fn the_text_report_has_the_same_figures() {
     let address = start(|_, stream| echo(stream));
     let pid = std::process::id().to_string();
     let command = support::idle(address, &["--connections", "5", "--pid", &pid]);
@@ -175,13 +175,13 @@ fn silence_is_a_failure_at_each_stage() {
 }
 
 #[test]
-fn nobody_listening_is_a_failure() {
+fn a_closed_port_is_a_failure() {
     let address = free_address();
     assert_failure(address, &[], 1, "could not connect: Connection refused");
 }
 
 #[test]
-fn pings_of_the_server_are_answered_during_the_hold() {
+fn server_pings_are_answered_during_the_hold() {
     let pongs = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&pongs);
     let address = start(move |_, stream| {
@@ -202,7 +202,7 @@ fn pings_of_the_server_are_answered_during_the_hold() {
 }
 
 #[test]
-fn what_does_not_fit_is_a_usage_error_with_both_numbers() {
+fn too_many_connections_are_a_usage_error_with_both_numbers() {
     let run = run(free_address(), &["--connections", "3000000"]);
     assert_eq!(run.exit_code, 2);
     assert!(run.stderr.contains("--connections 3000000 does not fit"), "{}", run.stderr);
@@ -210,7 +210,7 @@ fn what_does_not_fit_is_a_usage_error_with_both_numbers() {
 }
 
 #[test]
-fn nonsense_is_a_usage_error() {
+fn invalid_options_are_usage_errors() {
     let address = free_address();
     for options in [
         &["--connections", "0"][..],
@@ -285,7 +285,7 @@ fn free_address() -> SocketAddr {
 
 #[track_caller]
 fn assert_not_listening(address: SocketAddr) {
-    assert!(TcpStream::connect(address).is_err(), "somebody still listens on {address}");
+    assert!(TcpStream::connect(address).is_err(), "a server still listens on {address}");
 }
 
 /// Runs 50 connections, and expects `count` failures, of which the first has this reason.

@@ -73,7 +73,7 @@ fn idle_connections_that_agreed_on_compression_have_a_row() {
 }
 
 #[test]
-fn what_is_missing_is_skipped_and_the_parts_of_other_runs_are_kept() {
+fn missing_servers_are_skipped_and_parts_of_other_runs_are_kept() {
     let directory = TempDir::new().unwrap();
     let nowhere = directory.path().join("nowhere");
     let nowhere = nowhere.to_str().unwrap();
@@ -98,7 +98,7 @@ fn what_is_missing_is_skipped_and_the_parts_of_other_runs_are_kept() {
 }
 
 #[test]
-fn a_server_that_dies_is_reported_with_its_last_words() {
+fn a_server_that_ends_is_reported_with_its_last_log_lines() {
     let directory = TempDir::new().unwrap();
     let program = directory.path().join("tidegate");
     let script =

@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_what_they_were_made_of() {
+    fn message_options_keep_their_payload_kind() {
         for payload_kind in
             [PayloadKind::Binary, PayloadKind::Text, PayloadKind::JsonQuotes, PayloadKind::Chinese]
         {

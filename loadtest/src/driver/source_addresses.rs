@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_connections_move_on_before_the_ports_run_out() {
+    fn loopback_addresses_change_before_the_ports_run_out() {
         let sources = sources("127.0.0.1:8080");
         assert_eq!(sources.source(0, 0), None);
         assert_eq!(sources.source(10_000, 0), None);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_come_and_go_move_on_too() {
+    fn rotating_addresses_follow_the_order_of_connecting() {
         let sources = sources("127.0.0.1:8080").rotating();
         assert_eq!(sources.source(3, 10_000), None);
         assert_eq!(sources.source(3, 20_000), Some(Ipv4Addr::new(127, 0, 0, 2)));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_share_no_address() {
+    fn processes_share_no_source_address() {
         let sources = sources("127.0.0.1:8080");
         let mut seen = std::collections::HashSet::new();
         for process in 0..6 {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_port_range_still_gives_a_port() {
+    fn a_range_of_one_port_gives_addresses() {
         let target = "127.0.0.1:80".parse().unwrap();
         let sources = SourceAddresses::new(target, &(5..=5));
         assert_eq!(sources.source(2, 0), Some(Ipv4Addr::new(127, 0, 0, 3)));

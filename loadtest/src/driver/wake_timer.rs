@@ -49,7 +49,7 @@ mod tests {
     use crate::system::clock;
 
     #[test]
-    fn the_poll_returns_in_time_every_time() {
+    fn every_set_timer_wakes_the_poll_in_time() {
         let mut poll = Poll::new().unwrap();
         let timer = WakeTimer::new(poll.registry(), Token(7)).unwrap();
         let mut events = Events::with_capacity(4);

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_comes_again_is_noticed() {
+    fn missing_and_repeated_publications_are_detected() {
         let mut deliveries = deliveries(10);
         assert_eq!(order(&mut deliveries, 1, 0), Order::Next);
         assert_eq!(order(&mut deliveries, 0, 0), Order::Next);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_published_is_foreign() {
+    fn a_message_that_was_not_published_is_an_error() {
         let mut deliveries = deliveries(1);
         for payload in [payload(0, 1), payload(2, 0), b"hello".to_vec(), vec![b'x'; 40]] {
             let found = deliveries.verify(0, &whole(&payload));
@@ -186,7 +186,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn publications_may_come_in_any_pieces(chunk_bytes in 1_usize..50) {
+        fn publications_are_verified_in_any_chunks(chunk_bytes in 1_usize..50) {
             let mut deliveries = deliveries(1);
             let payload = payload(1, 0);
             let mut offset = 0;

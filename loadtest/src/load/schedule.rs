@@ -65,7 +65,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_message_is_due_from_its_moment_on(
+        fn a_message_is_due_from_its_due_time_on(
             per_second in 1_u32..3_000_000,
             number in 0_u64..1_000_000_000,
         ) {
@@ -94,7 +94,7 @@ mod tests {
         }
 
         #[test]
-        fn numbers_are_found_again(connections in 1_u32..20, number in 0_u32..10_000) {
+        fn a_number_follows_from_connection_and_sequence(connections in 1_u32..20, number in 0_u32..10_000) {
             let schedule = Schedule::new(clock::now(), 1, connections as usize);
             let (index, sequence) = (number % connections, number / connections);
             prop_assert_eq!(schedule.number(index as usize, sequence), u64::from(number));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_due_before_the_beginning() {
+    fn no_message_is_due_before_the_beginning() {
         let began = clock::now() + Duration::from_secs(1);
         assert_eq!(Schedule::new(began, 1000, 1).due(clock::now()), 0);
         assert_eq!(Schedule::new(began, 1000, 1).due(began + Duration::from_millis(5)), 6);

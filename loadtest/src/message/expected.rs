@@ -76,7 +76,7 @@ mod tests {
     use super::*;
     use crate::message::{Pattern, PayloadKind};
 
-    const STAMP: MessageId = MessageId { sender: 3, sequence: 70_000 };
+    const ID: MessageId = MessageId { sender: 3, sequence: 70_000 };
 
     fn pattern(payload_bytes: usize) -> Pattern {
         Pattern::new(PayloadKind::Binary, payload_bytes, 1)
@@ -88,12 +88,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_segmentation_is_the_same_message(
+        fn a_message_is_verified_in_any_chunks(
             payload_bytes in 0_usize..300,
             ends: [prop::sample::Index; 2],
         ) {
             let pattern = pattern(payload_bytes);
-            let expected = pattern.expected(STAMP);
+            let expected = pattern.expected(ID);
             let payload = expected.to_vec();
             let mut ends = ends.map(|end| end.index(payload_bytes + 1));
             ends.sort_unstable();
@@ -109,7 +109,7 @@ mod tests {
             wrong: prop::sample::Index,
         ) {
             let pattern = pattern(payload_bytes);
-            let expected = pattern.expected(STAMP);
+            let expected = pattern.expected(ID);
             let mut payload = expected.to_vec();
             let start = start.index(payload_bytes);
             let offset = start + wrong.index(payload_bytes - start);
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn length_and_kind_must_agree() {
         let pattern = pattern(20);
-        let expected = pattern.expected(STAMP);
+        let expected = pattern.expected(ID);
         let payload = expected.to_vec();
         let short = expected.verify(&chunk(0, &payload[..19], true));
         assert_eq!(short, Err(Mismatch::TooShort { arrived: 19, sent: 20 }));

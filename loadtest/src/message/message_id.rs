@@ -69,20 +69,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stamps_are_digits_with_the_lowest_first() {
+    fn message_ids_begin_with_the_lowest_digit() {
         let id = MessageId { sender: 0xA, sequence: 0x12 };
         assert_eq!(&id.encode(), b"21000000a0000000");
     }
 
     #[test]
-    fn what_is_no_stamp_is_not_taken_for_one() {
+    fn only_hex_digits_parse_as_a_message_id() {
         assert_eq!(MessageId::parse(b"2100000000000g00"), None);
         assert_eq!(MessageId::parse(b"2100000000000A00"), None);
     }
 
     proptest! {
         #[test]
-        fn stamps_come_back(sender: u32, sequence: u32) {
+        fn message_ids_parse_to_what_was_encoded(sender: u32, sequence: u32) {
             let id = MessageId { sender, sequence };
             prop_assert_eq!(MessageId::parse(&id.encode()), Some(id));
         }

@@ -194,7 +194,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_server_reads_what_is_expected_back(
+        fn a_server_receives_the_expected_message(
             kind in any_filling(),
             payload_bytes in 0_usize..300,
             seed: u64,
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_differ_in_their_filling_too() {
+    fn messages_differ_in_their_bodies_too() {
         let pattern = Pattern::new(PayloadKind::Text, 200, 1);
         let ids = (0..100).map(|sequence| MessageId { sender: 0, sequence });
         let fillings = ids.map(|id| pattern.body(id, &pattern.plain));

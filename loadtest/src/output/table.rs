@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_cannot_break_the_table() {
+    fn pipes_and_line_breaks_in_a_cell_are_escaped() {
         let mut table = Table::new(1, &["a", "b"]);
         table.row(&["x|y".to_owned(), "1\n2".to_owned()]);
         assert_eq!(table.to_string(), "| a | b |\n| --- | --: |\n| x\\|y | 1 2 |\n");

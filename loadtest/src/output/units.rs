@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_may_have_a_fraction_and_must_make_sense() {
+    fn seconds_are_finite_nonnegative_numbers() {
         assert_eq!(parse_seconds("0.25"), Ok(Duration::from_millis(250)));
         for seconds in ["", "-1", "NaN", "inf", "1e9", "ten"] {
             assert!(parse_seconds(seconds).is_err(), "{seconds:?}");

@@ -18,7 +18,7 @@ pub(super) fn serve_async(
             tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     // A client that leaves before the answer is not an error.
-                    let _ = tell(stream).await;
+                    let _ = report_tasks(stream).await;
                 }
             });
         }
@@ -26,10 +26,10 @@ pub(super) fn serve_async(
     })
 }
 
-async fn tell(mut stream: TcpStream) -> io::Result<()> {
+async fn report_tasks(mut stream: TcpStream) -> io::Result<()> {
     // The request needs no parsing, but unread input would turn the close into a reset.
-    let mut question = [0; 1024];
-    let _ = stream.read(&mut question).await?;
+    let mut request = [0; 1024];
+    let _ = stream.read(&mut request).await?;
     // The task of this answer is not the server's.
     let tasks = Handle::current().metrics().num_alive_tasks().saturating_sub(1);
     let answer = format!("HTTP/1.0 200 OK\r\n\r\ntasks {tasks}\n");

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_answered_where_they_lie() {
+    fn frames_are_answered_in_place() {
         let goes_on = |answer: &[u8]| Some((answer.to_vec(), true));
         assert_eq!(answers(masked(0x81, b"hello")), goes_on(b"\x81\x05hello"));
         assert_eq!(answers(masked(0x89, b"hi")), goes_on(b"\x8a\x02hi"));
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_frame_is_the_end() {
+    fn half_a_frame_is_refused() {
         for payload in [&b"hello"[..], &[7; 300]] {
             let whole = masked(0x81, payload);
             for bytes in 1..whole.len() {

@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_skipped_with_a_remedy() {
+    fn a_missing_program_is_skipped_with_a_remedy() {
         let directory = TempDir::new().unwrap();
         let installation = nothing_installed(&directory);
         let reason = |name: &str| ServerSpec::find(name).unwrap().prepare(&installation).err();
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_run_is_skipped() {
+    fn a_program_that_does_not_run_is_skipped() {
         let directory = TempDir::new().unwrap();
         let installation = nothing_installed(&directory);
         fs::create_dir_all(installation.tidegate.parent().unwrap()).unwrap();
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_with_an_inquiry_get_a_second_address() {
+    fn servers_with_statistics_get_a_second_address() {
         let directory = TempDir::new().unwrap();
         let spec = ServerSpec::find("tokio-tungstenite").unwrap();
         let launch = spec.prepare(&nothing_installed(&directory)).unwrap();

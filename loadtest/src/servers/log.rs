@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tail_is_the_last_lines_of_however_many() {
+    fn the_tail_has_the_last_lines_only() {
         let mut log = ServerLog::new().unwrap();
         assert_eq!(log.tail(), "");
         log.file.write_all(b"one\ntwo\n").unwrap();

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn taken_ports_are_passed_over() {
+    fn ports_in_use_are_skipped() {
         let mut ports = Ports::new().unwrap();
         let first = ports.next().unwrap();
         let _taken = TcpListener::bind((first.ip(), first.port() + 1)).unwrap();

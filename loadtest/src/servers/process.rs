@@ -69,7 +69,8 @@ impl ServerProcess {
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
         let Some(command) = &arguments.spawn else {
-            let reason = "the server must be started here (--spawn) to get its limit";
+            let reason = "--descriptors limits a server that is started here: name its command \
+                          with --spawn";
             return Err(CommandError::Usage(reason.to_owned()));
         };
         let script = format!("ulimit -n {descriptors} && exec {command}");
@@ -134,7 +135,8 @@ impl LoggedServer {
     ) -> Result<Self, CommandError> {
         if accepts(address) {
             return Err(CommandError::Usage(format!(
-                "--spawn: another server already accepts on {address}"
+                "--spawn: another server accepts on {address} already: end it, or choose another \
+                 --address"
             )));
         }
         let log = ServerLog::new()?;

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_true_to_three_digits() {
+    fn quantiles_are_exact_to_three_digits() {
         let mut latencies = Latencies::new();
         assert_eq!(latencies.summary(), None);
         for millis in 1..=1000 {
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn people_read_three_digits() {
+    fn latencies_are_shown_with_three_digits() {
         let texts = [
             (12_345, "12.3 µs"),
             (123_456, "123 µs"),

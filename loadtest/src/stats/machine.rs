@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_files_are_understood() {
+    fn the_facts_of_this_machine_are_read() {
         assert_eq!(chosen("always [madvise] never").as_deref(), Some("madvise"));
         assert_eq!(kib("24683620 kB"), Some(24_683_620 << 10));
         let machine = Machine::read();

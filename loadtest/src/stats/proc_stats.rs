@@ -180,7 +180,7 @@ fn cpu_time(ticks: u64) -> Duration {
 const EPOLL_LINK: &str = "anon_inode:[eventpoll]";
 
 fn unreadable(file: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("{file} does not read as expected"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("{file} has an unexpected format"))
 }
 
 #[cfg(test)]
@@ -199,7 +199,7 @@ mod tests {
                             UDP: inuse 0 mem 7\n";
 
     #[test]
-    fn the_exact_figures_are_preferred() {
+    fn smaps_rollup_is_preferred_to_status() {
         let stats = parse_process(STATUS, ROLLUP, Seconds(Duration::ZERO)).unwrap();
         assert_eq!(stats.anonymous_source, AnonymousSource::SmapsRollup);
         assert_eq!((stats.anonymous_bytes, stats.rss_bytes), (612 << 10, 3200 << 10));
@@ -207,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn without_smaps_the_status_serves() {
+    fn without_smaps_the_status_is_read() {
         let stats = parse_process(STATUS, "", Seconds(Duration::ZERO)).unwrap();
         assert_eq!(stats.anonymous_source, AnonymousSource::Status);
         assert_eq!((stats.anonymous_bytes, stats.rss_bytes), (640 << 10, 3172 << 10));
     }
 
     #[test]
-    fn a_zombie_has_no_memory_to_report() {
+    fn a_zombie_without_memory_figures_is_none() {
         assert_eq!(parse_process("Name:\tgone\nThreads:\t1\n", "", Seconds(Duration::ZERO)), None);
     }
 
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn cpu_ticks_are_found_behind_any_program_name() {
+    fn cpu_ticks_are_parsed_after_any_program_name() {
         let fields = "S 1 42 42 0 -1 4194304 900 0 0 0 150 27 0 0 20 0 3 0 8000 1 2";
         for name in ["(tidegate)", "(a b)", "(:) 1 2 (x))"] {
             assert_eq!(parse_cpu_ticks(&format!("42 {name} {fields}")), Some(177));
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_can_be_read() {
+    fn the_proc_files_of_this_machine_can_be_read() {
         let pid = NonZeroU32::new(std::process::id()).unwrap();
         assert!(read_process(pid).unwrap().anonymous_bytes > 0);
         assert!(read_kernel().unwrap().slab_bytes > 0);

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_started_runs_on_the_core() {
+    fn only_the_started_process_is_pinned() {
         // A thread of its own: a failure must not pin the other tests.
         thread::spawn(|| {
             let own_cores = sched_getaffinity(None).unwrap();

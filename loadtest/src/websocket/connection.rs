@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_follows_our_close() {
+    fn no_frame_follows_our_close() {
         let mut harness = Harness::open();
         harness.close();
         assert_eq!(harness.next(&mut &b"\x89\x02hi"[..]).unwrap(), Some(Event::Ping));
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn the_proper_end_is_both_closes_and_then_the_end_of_stream() {
+    fn a_complete_close_is_both_close_frames_and_the_end_of_stream() {
         let mut harness = Harness::open();
         assert!(matches!(harness.connection.end_of_stream(), Err(ProtocolError::EndOfStream)));
         harness.close();
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_that_was_not_asked_for_is_answered_and_reported() {
+    fn an_unexpected_close_is_answered_and_reported() {
         let mut harness = Harness::open();
         let failure = harness.next(&mut &b"\x88\x04\x03\xe9by"[..]).unwrap_err();
         assert_eq!(failure.to_string(), "the server closed the connection: code 1001, \"by\"");
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn every_echo_that_is_owed_has_a_deadline_of_its_own() {
+    fn every_awaited_echo_has_a_deadline_of_its_own() {
         let mut harness = Harness::open();
         let first = harness.deadline;
         for _ in 0..2 {

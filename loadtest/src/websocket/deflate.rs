@@ -103,7 +103,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_message_survives_both_ways(
+        fn compressed_messages_inflate_to_the_same_bytes(
             messages in prop::collection::vec(prop::collection::vec(0..4_u8, 0..9000), 1..4),
         ) {
             let (deflater, mut inflater) = (Deflater::default(), Inflater::default());
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_inflated_is_not_taken_for_what_came_before() {
+    fn an_error_does_not_return_the_message_before() {
         let mut inflater = Inflater::default();
         let payload = Deflater::default().compress(b"the one before");
         assert!(inflater.inflate(&payload).is_ok());

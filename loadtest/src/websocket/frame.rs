@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn only_messages_are_compressed_and_only_where_that_was_agreed() {
+    fn only_messages_may_be_compressed_and_only_if_agreed() {
         for (first, is_right) in [(0xC1, true), (0xC2, true), (0xC0, false), (0xC9, false)] {
             let header = parse_header(&[first, 0x00], true);
             assert_eq!(header.is_ok_and(|header| header.unwrap().0.is_compressed), is_right);

@@ -203,7 +203,7 @@ mod tests {
                         Sec-Websocket-Accept: qgWIKoKflyd9H8L/jCNa8XP4CYQ=";
 
     #[test]
-    fn a_good_answer_is_verified_and_leaves_the_frames_behind_it() {
+    fn a_valid_response_is_accepted_and_leaves_the_frames_after_it() {
         let mut bytes = response(GOOD);
         let head_bytes = bytes.len();
         bytes.extend_from_slice(&[0x81, 0x00]);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_are_no_acceptance_are_named() {
+    fn each_wrong_response_has_its_own_error() {
         let missing = |header| HandshakeError::MissingHeader { header };
         let answers = [
             (response(&GOOD.replace("upgrade: ", "x: ")), missing(UPGRADE)),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn compression_that_was_offered_must_be_agreed_as_offered() {
+    fn the_server_must_agree_to_compression_as_offered() {
         let mut agreed = Vec::new();
         for [first, second] in [["client", "server"], ["server", "client"]] {
             agreed = response(&format!(
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_is_whole() {
+    fn the_request_has_all_headers() {
         let mut request = Vec::new();
         encode_request("localhost:1", "/echo", &vector_key(), false, &mut request);
         let request = String::from_utf8(request).unwrap();

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_comes_in_pieces_of_whatever_arrived() {
+    fn a_message_is_handed_on_in_the_chunks_that_arrive() {
         let mut incoming = Incoming::default();
         let mut next = |header: Option<FrameHeader>, mut input: &'static [u8]| {
             header.map_or(Ok(()), |header| incoming.begin(header)).unwrap();
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_frames_have_one_empty_piece() {
+    fn empty_frames_have_one_empty_chunk() {
         let mut incoming = Incoming::default();
         incoming.begin(header(Opcode::Binary, true, 0)).unwrap();
         let chunk = Chunk {

@@ -51,7 +51,7 @@ impl Hub {
 
 #[expect(clippy::result_large_err, reason = "the type of the callback is tungstenite's")]
 fn serve(stream: TcpStream, hub: &Mutex<Hub>, copies: &dyn Fn(usize, usize) -> usize) {
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(WRITE_MAX)).unwrap();
     // Small, so that the kernel does not hide a slow reader for long.
     SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES).unwrap();
     let mut is_publisher = false;
@@ -75,5 +75,5 @@ fn serve(stream: TcpStream, hub: &Mutex<Hub>, copies: &dyn Fn(usize, usize) -> u
     let _ = websocket.get_ref().shutdown(Shutdown::Write);
 }
 
-const PATIENCE: Duration = Duration::from_millis(300);
+const WRITE_MAX: Duration = Duration::from_millis(300);
 const SEND_BUFFER_BYTES: usize = 16 * 1024;

@@ -10,7 +10,7 @@ use crate::{run_failing, run_successfully};
 const QUICK: [&str; 6] = ["--concurrency", "4", "--seconds", "0.5", "--warm-up-seconds", "0.1"];
 
 #[test]
-fn whole_lives_are_counted() {
+fn complete_connections_are_counted() {
     let address = start(|_, stream| echo(stream));
     let report = run_successfully("churn", address, &QUICK);
     let connections = report["connections"].as_u64().unwrap();
@@ -25,7 +25,7 @@ fn whole_lives_are_counted() {
 }
 
 #[test]
-fn a_server_that_does_not_close_properly_is_caught() {
+fn a_server_without_a_closing_handshake_is_caught() {
     let address = start(|_, stream| {
         let mut websocket = tungstenite::accept(stream).unwrap();
         let message = websocket.read().unwrap();
@@ -38,7 +38,7 @@ fn a_server_that_does_not_close_properly_is_caught() {
 }
 
 #[test]
-fn a_wrong_echo_is_caught_and_the_run_is_given_up() {
+fn a_wrong_echo_is_caught_and_ends_the_run() {
     let address = start(|_, stream| {
         let mut websocket = tungstenite::accept(stream).unwrap();
         let _ = websocket.read();

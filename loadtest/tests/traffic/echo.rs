@@ -48,7 +48,7 @@ fn echoes_are_counted_and_verified() {
 }
 
 #[test]
-fn all_kinds_and_sizes_come_back() {
+fn all_payload_kinds_and_sizes_are_echoed() {
     let address = start(|_, stream| echo(stream));
     for options in [
         &["--bytes", "0"][..],
@@ -102,7 +102,7 @@ fn a_corrupted_byte_is_caught() {
 }
 
 #[test]
-fn another_connection_s_echo_is_caught() {
+fn the_echo_of_another_connection_is_caught() {
     let address = start(|_, stream| {
         altered_echo(stream, |number, message| {
             let mut payload = message.into_data().to_vec();
@@ -118,7 +118,7 @@ fn another_connection_s_echo_is_caught() {
 }
 
 #[test]
-fn echoes_too_many_too_few_or_of_another_kind_are_caught() {
+fn duplicate_missing_and_altered_echoes_are_caught() {
     let twice =
         start(|_, stream| altered_echo(stream, |_, message| vec![message.clone(), message]));
     let text = start(|_, stream| {
@@ -140,7 +140,7 @@ fn echoes_too_many_too_few_or_of_another_kind_are_caught() {
 }
 
 #[test]
-fn a_server_that_dies_is_named_with_its_last_words() {
+fn the_report_of_a_crash_has_the_last_lines_of_the_server() {
     let address = free_address();
     let spawn = spawn_command(Kind::Crashing, address);
     let run = run("echo", address, &["--connections", "2", "--spawn", &spawn]);
@@ -152,7 +152,7 @@ fn a_server_that_dies_is_named_with_its_last_words() {
 }
 
 #[test]
-fn an_interrupt_leaves_no_server_behind() {
+fn an_interrupt_ends_the_spawned_server() {
     let address = free_address();
     let spawn = spawn_command(Kind::Echo, address);
     let mut command = loadtest("echo", address);
@@ -169,7 +169,7 @@ fn an_interrupt_leaves_no_server_behind() {
 }
 
 #[test]
-fn both_sides_can_be_pinned() {
+fn server_and_load_generator_can_be_pinned() {
     let address = free_address();
     let spawn = spawn_command(Kind::Echo, address);
     let core = first_core();
@@ -180,7 +180,7 @@ fn both_sides_can_be_pinned() {
 }
 
 #[test]
-fn nonsense_is_a_usage_error() {
+fn invalid_options_are_usage_errors() {
     let address = free_address();
     for options in [
         &["--connections", "0"][..],

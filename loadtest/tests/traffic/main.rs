@@ -55,5 +55,5 @@ fn free_address() -> SocketAddr {
 
 #[track_caller]
 fn assert_not_listening(address: SocketAddr) {
-    assert!(TcpStream::connect(address).is_err(), "somebody still listens on {address}");
+    assert!(TcpStream::connect(address).is_err(), "a server still listens on {address}");
 }

@@ -21,7 +21,7 @@ fn messages_leave_at_the_rate() {
 }
 
 #[test]
-fn a_stall_is_charged_for_all_that_was_due_meanwhile() {
+fn a_stall_counts_in_all_latencies_of_messages_that_were_due() {
     // One stall on the only connection, in the middle of the measurement.
     let address = start(|_, stream| {
         let mut websocket = tungstenite::accept(stream).unwrap();
@@ -49,7 +49,7 @@ fn a_stall_is_charged_for_all_that_was_due_meanwhile() {
 }
 
 #[test]
-fn the_rate_is_needed() {
+fn the_rate_is_required() {
     let address = start(|_, stream| echo(stream));
     assert_eq!(run("rate", address, &[]).exit_code, 2);
     assert_eq!(run("rate", address, &["--rate", "0"]).exit_code, 2);

@@ -7,7 +7,7 @@ const QUICK: [&str; 8] =
     ["--slow", "2", "--connections", "3", "--before-seconds", "0.5", "--during-seconds", "1.5"];
 
 #[test]
-fn an_echo_that_holds_back_loses_nothing() {
+fn an_echo_with_backpressure_loses_nothing() {
     // The server does not read while it cannot write.
     let address = start(|_, stream| echo(stream));
     let pid = std::process::id().to_string();
@@ -22,7 +22,7 @@ fn an_echo_that_holds_back_loses_nothing() {
 }
 
 #[test]
-fn an_echo_that_gets_lost_meanwhile_is_caught() {
+fn an_echo_that_is_lost_during_the_pause_is_caught() {
     let address = start(|number, stream| {
         let mut websocket = tungstenite::accept(stream).unwrap();
         let mut count = 0;
@@ -39,7 +39,7 @@ fn an_echo_that_gets_lost_meanwhile_is_caught() {
 }
 
 #[test]
-fn a_broadcast_that_cuts_slow_readers_off_does_no_wrong() {
+fn a_broadcast_may_cut_slow_readers_off() {
     let address = broadcast_server::start(|_, _| 1);
     let broadcast = ["--broadcast", "--publish-path", "/publish", "--bytes", "30000"];
     // The server waits for the slow readers one after the other.

@@ -13,7 +13,7 @@ fn all_are_served_again() {
 }
 
 #[test]
-fn who_is_refused_in_the_storm_is_counted() {
+fn clients_refused_in_the_storm_are_counted() {
     let address = start(|number, stream| {
         if number < 65 {
             echo(stream);

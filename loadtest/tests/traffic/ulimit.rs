@@ -6,7 +6,7 @@ use crate::{assert_not_listening, free_address, run, run_successfully};
 const QUICK: [&str; 6] = ["--clients", "40", "--hold", "0.5", "--timeout", "2"];
 
 #[test]
-fn refusals_are_told_apart() {
+fn refusals_are_counted_by_kind() {
     let address = free_address();
     let spawn = spawn_command(Kind::Refusing, address);
     let options = [&QUICK[..], &["--spawn", &spawn, "--descriptors", "200"]].concat();
@@ -21,7 +21,7 @@ fn refusals_are_told_apart() {
 }
 
 #[test]
-fn who_waits_is_served_when_others_leave() {
+fn waiting_clients_are_served_when_others_leave() {
     let address = free_address();
     let spawn = spawn_command(Kind::Waiting, address);
     let options = [&QUICK[..], &["--spawn", &spawn, "--descriptors", "200"]].concat();
@@ -32,7 +32,7 @@ fn who_waits_is_served_when_others_leave() {
 }
 
 #[test]
-fn the_limit_is_in_force_for_the_server() {
+fn the_spawned_server_runs_under_the_limit() {
     let address = free_address();
     // The server's accepting thread panics when it cannot open another file.
     let spawn = spawn_command(Kind::Echo, address);
@@ -43,7 +43,7 @@ fn the_limit_is_in_force_for_the_server() {
 }
 
 #[test]
-fn the_server_must_be_started_here() {
+fn a_server_that_is_not_spawned_is_a_usage_error() {
     let run = run("ulimit", free_address(), &QUICK);
     assert_eq!(run.exit_code, 2);
     assert!(run.stderr.contains("--spawn"), "{}", run.stderr);

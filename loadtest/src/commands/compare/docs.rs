@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn the_docs_have_a_place_for_it() {
+    fn the_docs_have_the_marks() {
         require_section().unwrap();
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Timing {
 impl Timing {
     /// The time of a measurement with the start and the end of server and connections.
     pub(super) fn expected(self) -> Duration {
-        self.seconds + self.warm_up + AROUND
+        self.seconds + self.warm_up + OVERHEAD
     }
 }
 
@@ -61,11 +61,13 @@ impl Load {
     }
 }
 
+/// The heading of a comparison under such a closed loop.
 pub(super) fn echo_heading(connections: usize, in_flight: u32, bytes: usize) -> String {
     let (connections, bytes) = (grouped(connections as u64), shown_bytes(bytes as f64));
     format!("echo, {connections} connections × {in_flight} in flight × {bytes}")
 }
 
+/// A closed loop of `in_flight` messages on each connection.
 pub(super) fn echo_load(
     connections: usize,
     in_flight: u32,
@@ -81,6 +83,7 @@ pub(super) fn echo_load(
     }
 }
 
+/// Connections that echo one message and close, `concurrency` at a time.
 pub(super) fn churn_load(
     concurrency: usize,
     message: MessageArguments,
@@ -89,6 +92,7 @@ pub(super) fn churn_load(
     ChurnLoad { message, path: echo_path(), concurrency: count(concurrency), time: time(timing) }
 }
 
+/// Publications of one publisher in bursts.
 pub(super) fn fanout_load(
     subscribers: usize,
     burst: usize,
@@ -107,11 +111,12 @@ pub(super) fn fanout_load(
     }
 }
 
+/// Binary messages of `bytes` bytes each.
 pub(super) fn binary(bytes: usize) -> MessageArguments {
     MessageArguments::new(PayloadKind::Binary, bytes)
 }
 
-/// An open loop of `per_second` messages.
+/// An open loop of `per_second` messages on all connections together.
 pub(super) fn rate_load(
     connections: usize,
     per_second: NonZeroU32,
@@ -140,4 +145,4 @@ fn count(count: usize) -> NonZeroUsize {
 }
 
 /// The average time of a measurement for the start and the end of server and connections.
-const AROUND: Duration = Duration::from_millis(500);
+const OVERHEAD: Duration = Duration::from_millis(500);

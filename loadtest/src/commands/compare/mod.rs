@@ -67,7 +67,7 @@ fn measure(arguments: &CompareArguments, interrupt: &Interrupt) -> Result<Docume
     let json = arguments.json.clone().unwrap_or_else(|| installation.target.join(FIGURES));
     let machine = Machine::read();
     if machine.is_debug_build() {
-        note("this is a debug build: good for a try, not for figures");
+        note("this is a debug build: its figures are for tests only");
     }
     let servers = ServersUnderTest::find(&arguments.servers, &arguments.about, &installation)?;
     for skipped in &servers.skipped {

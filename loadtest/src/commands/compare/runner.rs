@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everybody_gets_a_turn_and_the_order_changes() {
+    fn every_case_gets_a_turn_and_the_order_changes() {
         let orders: Vec<_> = (0..20).map(|seed| shuffled(3, seed)).collect();
         assert!(orders.iter().all(|order| order.iter().collect::<HashSet<_>>().len() == 3));
         assert_eq!(orders.iter().collect::<HashSet<_>>().len(), 6, "{orders:?}");

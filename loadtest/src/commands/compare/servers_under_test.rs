@@ -22,7 +22,7 @@ impl FromStr for ServerChoice {
     fn from_str(choice: &str) -> Result<Self, String> {
         if let Some((name, command)) = choice.split_once('=') {
             if name.is_empty() || ServerSpec::find(name).is_some() {
-                return Err("a further server needs a name of its own".to_owned());
+                return Err("a custom server needs a name that is not in the catalogue".to_owned());
             }
             return Ok(Self::Custom { name: name.to_owned(), command: command.to_owned() });
         }
@@ -71,7 +71,7 @@ enum Start {
 }
 
 impl ServerUnderTest {
-    fn known(spec: &ServerSpec, launch: Launch) -> Self {
+    fn catalogued(spec: &ServerSpec, launch: Launch) -> Self {
         Self {
             name: spec.name.to_owned(),
             about: launch.version.clone(),
@@ -151,21 +151,21 @@ impl ServersUnderTest {
         installation: &Installation,
     ) -> Result<Self, CommandError> {
         let spec = ServerSpec::find(TIDEGATE)
-            .ok_or_else(|| CommandError::Usage("there is no spec of tidegate".to_owned()))?;
+            .ok_or_else(|| CommandError::Usage("tidegate is not in the catalogue".to_owned()))?;
         let launch = spec.prepare(installation).map_err(CommandError::Usage)?;
         let mut own = Self {
-            tidegate: ServerUnderTest::known(spec, launch),
+            tidegate: ServerUnderTest::catalogued(spec, launch),
             others: Vec::new(),
             skipped: Vec::new(),
         };
-        let named: Vec<&str> = choices.iter().filter_map(ServerChoice::known_name).collect();
+        let named: Vec<&str> = choices.iter().filter_map(ServerChoice::catalogue_name).collect();
         let is_chosen = |spec: &&ServerSpec| {
             let among = if named.is_empty() { DEFAULT_SERVERS } else { &named };
             spec.name != TIDEGATE && among.contains(&spec.name)
         };
         for spec in SERVERS.iter().filter(is_chosen) {
             match spec.prepare(installation) {
-                Ok(launch) => own.others.push(ServerUnderTest::known(spec, launch)),
+                Ok(launch) => own.others.push(ServerUnderTest::catalogued(spec, launch)),
                 Err(reason) => own.skipped.push(Skipped { name: spec.name.to_owned(), reason }),
             }
         }
@@ -198,7 +198,7 @@ impl ServersUnderTest {
 }
 
 impl ServerChoice {
-    fn known_name(&self) -> Option<&'static str> {
+    fn catalogue_name(&self) -> Option<&'static str> {
         match self {
             Self::Catalogued(spec) => Some(spec.name),
             Self::Custom { .. } => None,
@@ -227,11 +227,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_are_known_or_come_with_a_command() {
+    fn a_server_is_in_the_catalogue_or_has_a_command() {
         assert!(matches!("bun".parse(), Ok(ServerChoice::Catalogued(spec)) if spec.name == "bun"));
-        let further = "mine=./server --port {port}".parse::<ServerChoice>().unwrap();
-        let ServerChoice::Custom { name, command } = further else {
-            panic!("{further:?} is not a further one");
+        let custom = "mine=./server --port {port}".parse::<ServerChoice>().unwrap();
+        let ServerChoice::Custom { name, command } = custom else {
+            panic!("{custom:?} is not a custom one");
         };
         let server = ServerUnderTest::custom(&name, &command, &["mine=C".parse().unwrap()]);
         assert_eq!(server.about, "C");
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_can_are_told_to_compress() {
+    fn servers_that_can_compress_get_their_option() {
         let address = "127.0.0.1:81".parse().unwrap();
         let arguments = |server: &ServerUnderTest| {
             let command = server.command(address, address);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_ones_exist() {
+    fn the_default_servers_are_in_the_catalogue() {
         assert!(DEFAULT_SERVERS.iter().all(|name| ServerSpec::find(name).is_some()));
     }
 }

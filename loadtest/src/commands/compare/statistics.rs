@@ -54,15 +54,15 @@ pub(super) fn ratio(
 /// A quantile of sorted values, interpolated between two of them.
 fn quantile(values: &[f64], quantile: f64) -> Option<f64> {
     let last = values.len().checked_sub(1)?;
-    let place = quantile * last as f64;
+    let position = quantile * last as f64;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a place between the first and the last"
+        reason = "a position between the first and the last"
     )]
-    let below = place.floor() as usize;
+    let below = position.floor() as usize;
     let above = (below + 1).min(last);
-    Some(values[below] + (values[above] - values[below]) * (place - below as f64))
+    Some(values[below] + (values[above] - values[below]) * (position - below as f64))
 }
 
 #[cfg(test)]

@@ -74,11 +74,11 @@ impl EchoWorkload {
 
     fn send(&mut self, connection: &mut ConnHandle<'_>) {
         let echo = self.echoes.send(connection);
-        let place = self.place(echo);
-        self.sent[place] = connection.now();
+        let slot = self.ring_slot(echo);
+        self.sent[slot] = connection.now();
     }
 
-    fn place(&self, echo: Echo) -> usize {
+    fn ring_slot(&self, echo: Echo) -> usize {
         echo.index * self.in_flight + echo.sequence as usize % self.in_flight
     }
 }
@@ -96,7 +96,7 @@ impl Workload for EchoWorkload {
             return Ok(());
         };
         if self.phase == Phase::Measure {
-            let sent = self.sent[self.place(echo)];
+            let sent = self.sent[self.ring_slot(echo)];
             self.latencies.record(connection.now().saturating_duration_since(sent));
         }
         if self.phase != Phase::Drain {

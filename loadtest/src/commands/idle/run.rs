@@ -138,16 +138,16 @@ impl<'a> IdleRun<'a> {
             &step,
             &mut self.workload,
             |connection| match check {
-                Check::Echo => IdleWorkload::say(connection),
+                Check::Echo => IdleWorkload::send_echo_text(connection),
                 Check::Ping => IdleWorkload::ping(seed, connection),
             },
         )?;
         let counts = self.workload.counts();
-        let (answers, question) = match check {
+        let (answers, request) = match check {
             Check::Echo => (counts.echoes, "message"),
             Check::Ping => (counts.pongs, "ping"),
         };
-        step.end(format_args!("cycle {cycle}: {answers} answered their {question}"));
+        step.end(format_args!("cycle {cycle}: {answers} answered their {request}"));
         Ok(())
     }
 

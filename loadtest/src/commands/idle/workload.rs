@@ -43,7 +43,7 @@ impl IdleWorkload {
     }
 
     /// Sends a text that no other connection sends, to verify its echo.
-    pub(crate) fn say(connection: &mut ConnHandle<'_>) {
+    pub(crate) fn send_echo_text(connection: &mut ConnHandle<'_>) {
         connection.send_text(&echo_text(connection.serial()));
     }
 
@@ -73,7 +73,7 @@ impl Workload for IdleWorkload {
             Event::Opened => {
                 self.counts.opened += 1;
                 if self.stage == Stage::WarmUp {
-                    Self::say(connection);
+                    Self::send_echo_text(connection);
                 }
             }
             Event::Data(chunk) if self.awaits_echoes() => {

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slow_readers_may_be_thrown_out_but_not_lied_to() {
+    fn slow_readers_may_be_disconnected_but_not_sent_wrong_messages() {
         let mut tracker = Tracker::new(2, 3);
         assert!(tracker.is_other(1) && !tracker.is_slow(1));
         assert!(tracker.is_slow(2) && tracker.is_slow(4) && !tracker.is_slow(5));

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_measured_is_no_chart() {
+    fn without_measured_servers_there_is_no_chart() {
         let mut part = part();
         part.rows.retain(|row| !matches!(row.outcome, Outcome::Measured(_)));
         assert_eq!(draw(&part), None);

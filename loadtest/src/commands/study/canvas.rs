@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn text_cannot_leave_its_element() {
+    fn markup_in_text_is_escaped() {
         let mut canvas = Canvas::new("a < b", 10.0, 10.0);
         canvas.text("name", 0.0, 0.0, "<script> & co");
         let svg = canvas.into_svg();

@@ -39,14 +39,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_level_cost_does_not_grow() {
+    fn a_constant_cost_is_no_growth() {
         assert_eq!(worst_growth(&[]), None);
         assert_eq!(worst_growth(&[(1000, 120.0), (5000, 66.0), (19_000, 65.0)]), None);
         assert_eq!(worst_growth(&[(1000, 66.0), (5000, 70.0), (19_000, 72.0)]), None);
     }
 
     #[test]
-    fn the_worst_growth_is_found() {
+    fn the_largest_growth_is_found() {
         let growth = worst_growth(&[(1000, 66.0), (5000, 90.0), (19_000, 140.0)]).unwrap();
         assert_eq!(growth.to_connections, 19_000);
         assert_eq!(growth.to_bytes, 140.0);

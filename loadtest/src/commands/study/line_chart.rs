@@ -63,7 +63,7 @@ mod tests {
     use crate::commands::study::document::Document;
 
     #[test]
-    fn a_line_needs_two_points() {
+    fn one_point_is_no_line_chart() {
         let document: Document =
             serde_json::from_str(include_str!("golden/memory-study.json")).unwrap();
         let mut part = document.sweep.unwrap();

@@ -101,7 +101,7 @@ impl Study<'_> {
         require_files("--connections", plan.connections.get())?;
         let machine = Machine::read();
         if machine.is_debug_build() {
-            note("this is a debug build: good for a try, not for figures");
+            note("this is a debug build: its figures are for tests only");
         }
         let names = &self.arguments.rows;
         let wanted =
@@ -170,7 +170,7 @@ impl Study<'_> {
     /// tidegate in the catalogue, and its program. A sweep and a scale need them.
     fn tidegate(&self) -> Result<(&'static ServerSpec, Launch), CommandError> {
         let row = ServerSpec::find(TIDEGATE)
-            .ok_or_else(|| CommandError::Usage("there is no row of tidegate".to_owned()))?;
+            .ok_or_else(|| CommandError::Usage("tidegate is not in the catalogue".to_owned()))?;
         let launch = row.prepare(&self.installation).map_err(CommandError::Usage)?;
         Ok((row, launch))
     }

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_lines_are_the_last() {
+    fn the_last_lines_are_limited_in_number_and_length() {
         assert_eq!(last_lines("a\n\nb\n"), ["a", "b"]);
         assert_eq!(last_lines("1\n2\n3\n4\n5\n6\n7"), ["3", "4", "5", "6", "7"]);
         assert_eq!(last_lines(&"ü".repeat(300))[0].chars().count(), 200);

@@ -99,7 +99,7 @@ fn parse_number(text: &str, name: &str) -> Option<u64> {
 }
 
 fn unreadable(path: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, format!("{path} does not read as expected"))
+    io::Error::new(ErrorKind::InvalidData, format!("{path} has an unexpected format"))
 }
 
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_lines_of_their_own() {
+    fn counts_are_parsed_from_lines_of_their_own() {
         assert_eq!(parse_number("goroutines 10003\n", "goroutines "), Some(10_003));
         assert_eq!(parse_number("tasks 7", "tasks "), Some(7));
         for text in ["", "goroutines", "goroutines x", "tasks 7"] {

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tightest_limit_counts_and_is_named() {
+    fn the_lowest_limit_counts_and_is_named() {
         let readings = Readings {
             threads_now: 100,
             processes: None,
@@ -132,12 +132,12 @@ mod tests {
     }
 
     #[test]
-    fn no_limits_are_no_limit() {
+    fn without_limits_there_is_no_thread_limit() {
         assert_eq!(Readings::default().tightest(), None);
     }
 
     #[test]
-    fn both_kinds_of_control_groups_are_understood() {
+    fn both_versions_of_control_groups_are_parsed() {
         let older = "9:name=systemd:/\n8:cpu,pids:/box\n0::/\n";
         assert_eq!(pids_group(older), Some(("/sys/fs/cgroup/pids", "/box")));
         let unified = "0::/user.slice/a.scope\n";

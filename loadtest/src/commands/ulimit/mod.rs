@@ -27,7 +27,7 @@ pub(crate) fn run(
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
     if arguments.hold >= arguments.session.timeout {
-        let reason = "--hold must be shorter than --timeout, when those who wait give up";
+        let reason = "--hold must be shorter than --timeout, after which clients stop waiting";
         return Err(CommandError::Usage(reason.to_owned()));
     }
     let requirements = Requirements {
@@ -101,7 +101,7 @@ fn connect_clients(
         begun += batch;
         NextTurn::Wait(BATCH_INTERVAL)
     })?;
-    step.end(format_args!("clients: {begun} came"));
+    step.end(format_args!("clients: {begun} connected"));
     Ok(())
 }
 

@@ -101,7 +101,7 @@ impl UlimitWorkload {
     /// Counts a failure unless `new_clients` were served after others had left.
     pub(super) fn require_new_clients(&mut self, new_clients: usize) {
         if self.counts.served == 0 {
-            self.tally.record(|| "nobody was served".to_owned());
+            self.tally.record(|| "no client was served".to_owned());
         }
         let returned = self.returned;
         if returned < new_clients {

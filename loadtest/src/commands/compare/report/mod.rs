@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn later_figures_win() {
+    fn later_figures_replace_earlier_ones() {
         let text = include_str!("../golden/compare.json");
         let document: Document = serde_json::from_str(text).unwrap();
         let mut both = document.clone();

@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_survive_being_written_and_read() {
+    fn figures_are_the_same_after_writing_and_reading() {
         let text = include_str!("../golden/memory-study.json");
         let document: Document = serde_json::from_str(text).unwrap();
         let again: Document =
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_measured_is_a_short_report() {
+    fn an_empty_document_has_a_short_report() {
         assert_eq!(Document::default().to_string().lines().count(), 3);
     }
 

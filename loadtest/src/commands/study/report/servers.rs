@@ -13,7 +13,7 @@ pub(super) fn write(f: &mut Formatter<'_>, part: &ServersPart) -> fmt::Result {
     let connections = grouped(part.settings.connections as u64);
     writeln!(f, "\n## {connections} idle connections\n")?;
     if part.machine.is_debug_build() {
-        writeln!(f, "**Measured with a debug build: these figures are good for nothing.**\n")?;
+        writeln!(f, "**Measured with a debug build: these figures are for tests only.**\n")?;
     }
     if rows(part).next().is_some() {
         writeln!(f, "![Memory per connection, a bar for each server]({IMAGES}/{BAR_CHART})\n")?;

@@ -54,8 +54,11 @@ impl ClientProcesses {
                 return Err(CommandError::Interrupted);
             }
             if clock::now() >= deadline {
-                let reason =
-                    format!("a client process did not finish to {} in time", command.as_str());
+                let reason = format!(
+                    "a client process has not executed `{}` within {} s",
+                    command.as_str(),
+                    COMMAND_MAX.as_secs()
+                );
                 return Err(io::Error::new(io::ErrorKind::TimedOut, reason).into());
             }
             for (client, achieved) in self.processes.iter().zip(&mut achieved) {
@@ -124,7 +127,9 @@ impl ClientProcess {
             Err(TryRecvError::Empty) => Ok(None),
             Err(TryRecvError::Disconnected) => {
                 let lines = self.log.last_lines().join("\n  ");
-                Err(io::Error::other(format!("a client process ended early and said\n  {lines}")))
+                Err(io::Error::other(format!(
+                    "a client process ended early; its log ends with\n  {lines}"
+                )))
             }
         }
     }

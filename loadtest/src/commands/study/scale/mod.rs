@@ -139,7 +139,7 @@ fn warm_up(
     clients.open(connections, one_by_one, &step, &mut workload)?;
     match workload.tally().first_reason() {
         None => Ok(()),
-        Some(reason) => Err(CommandError::Server(format!("is of no use: {reason}"))),
+        Some(reason) => Err(CommandError::Server(format!("fails the warm-up: {reason}"))),
     }
 }
 
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_get_room_to_spare() {
+    fn the_number_of_servers_leaves_room() {
         assert_eq!(processes(100_000, 20_000), (6, 6));
         assert_eq!(processes(1_000, 20_000), (1, 1));
         assert_eq!(processes(17_400, 20_000), (2, 1));

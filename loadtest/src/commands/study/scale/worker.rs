@@ -172,7 +172,7 @@ impl<'a> Worker<'a> {
             }
             Ok(WorkerCommand::Check) => {
                 workload.enter(Stage::Check);
-                clients.request_all(in_flight, step, workload, IdleWorkload::say)
+                clients.request_all(in_flight, step, workload, IdleWorkload::send_echo_text)
             }
             Ok(WorkerCommand::Close) => {
                 workload.enter(Stage::Close);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_says_what_the_arguments_say() {
+    fn the_command_line_parses_to_the_same_arguments() {
         let arguments = WorkerArguments {
             address: "127.0.0.1:1".parse().unwrap(),
             connections: 2,
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_are_understood() {
+    fn commands_parse_from_their_names() {
         for command in WorkerCommand::value_variants() {
             assert_eq!(WorkerCommand::from_str(command.as_str(), false).as_ref(), Ok(command));
         }
