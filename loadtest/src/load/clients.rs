@@ -52,19 +52,19 @@ impl Clients {
         step: &Step,
         workload: &mut impl Workload,
     ) -> Result<(), CommandError> {
-        let mut begun = 0;
+        let mut started = 0;
         let began = clock::now();
         self.run_bounded(pace.in_flight_max, step, workload, |driver, workload| {
-            if begun == connections {
+            if started == connections {
                 return Attempt::Exhausted;
             }
-            let wait = pace.wait(begun, began);
+            let wait = pace.wait(started, began);
             if !wait.is_zero() {
                 return Attempt::Later(wait);
             }
-            begun += 1;
+            started += 1;
             driver.connect_to(path, workload);
-            Attempt::Begun
+            Attempt::Started
         })
     }
 
@@ -83,7 +83,7 @@ impl Clients {
                 return Attempt::Exhausted;
             };
             driver.with(key, &mut request);
-            Attempt::Begun
+            Attempt::Started
         })
     }
 
@@ -149,7 +149,7 @@ impl Clients {
         workload: &mut W,
         mut start_next: impl FnMut(&mut Driver, &mut W) -> Attempt,
     ) -> Result<(), CommandError> {
-        let (mut begun, mut is_exhausted) = (0_usize, false);
+        let (mut started, mut is_exhausted) = (0_usize, false);
         // After as many failures as requests may be open, the server is beyond recovery, and each
         // further request could take as long as the timeout.
         let failures_max = workload.failures() + in_flight_max.get();
@@ -158,7 +158,7 @@ impl Clients {
             is_exhausted |= workload.failures() >= failures_max;
             while !is_exhausted && self.driver.awaiting() < in_flight_max.get() {
                 match start_next(&mut self.driver, workload) {
-                    Attempt::Begun => begun += 1,
+                    Attempt::Started => started += 1,
                     Attempt::Exhausted => is_exhausted = true,
                     Attempt::Later(until) => {
                         wait = wait.min(until);
@@ -166,7 +166,7 @@ impl Clients {
                     }
                 }
             }
-            step.reach(begun.saturating_sub(self.driver.awaiting()));
+            step.reach(started.saturating_sub(self.driver.awaiting()));
             if is_exhausted && self.driver.awaiting() == 0 {
                 return Ok(());
             }
@@ -193,12 +193,12 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// How long to wait before the next connection, after `begun` others.
-    fn wait(&self, begun: usize, began: Instant) -> Duration {
+    /// How long to wait before the next connection, after `started` others.
+    fn wait(&self, started: usize, began: Instant) -> Duration {
         let Some(rate) = self.connects_per_second else {
             return Duration::ZERO;
         };
-        let due = Duration::from_secs_f64(begun as f64 / f64::from(rate.get()));
+        let due = Duration::from_secs_f64(started as f64 / f64::from(rate.get()));
         (began + due).saturating_duration_since(clock::now())
     }
 }
@@ -213,7 +213,7 @@ pub(crate) enum NextTurn {
 
 /// The outcome of an attempt to make one more request.
 enum Attempt {
-    Begun,
+    Started,
     Exhausted,
     Later(Duration),
 }

@@ -94,7 +94,10 @@ mod tests {
         }
 
         #[test]
-        fn a_number_follows_from_connection_and_sequence(connections in 1_u32..20, number in 0_u32..10_000) {
+        fn a_number_follows_from_connection_and_sequence(
+            connections in 1_u32..20,
+            number in 0_u32..10_000,
+        ) {
             let schedule = Schedule::new(clock::now(), 1, connections as usize);
             let (index, sequence) = (number % connections, number / connections);
             prop_assert_eq!(schedule.number(index as usize, sequence), u64::from(number));

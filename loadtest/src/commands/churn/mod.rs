@@ -6,8 +6,7 @@ mod workload;
 
 use std::time::Duration;
 
-use super::session::TURN_MAX;
-use crate::commands::session::Session;
+use crate::commands::session::{Session, TURN_MAX};
 use crate::driver::{Driver, Workload as _};
 use crate::error::{CommandError, Verdict};
 use crate::load::clients::NextTurn;

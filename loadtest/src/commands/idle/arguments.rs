@@ -42,8 +42,8 @@ pub(crate) struct IdleArguments {
     pub(super) rate: Option<NonZeroU32>,
 
     /// Answers awaited at a time. The server's CPU time per connection falls with it: what
-    /// arrives together is accepted together. Compare runs of the same width only. A stage in
-    /// which as many connections fail is given up
+    /// arrives together is accepted together. Compare runs of the same width only. A stage
+    /// ends early when as many connections have failed
     #[arg(long, value_name = "COUNT", default_value = "256")]
     pub(super) in_flight: NonZeroUsize,
 

@@ -61,15 +61,15 @@ fn reconnect(
     workload: &mut StormWorkload,
 ) -> Result<(), CommandError> {
     let step = session.begin("reconnecting", connections);
-    let mut begun = 0;
+    let mut started = 0;
     session.drive(workload, |driver, workload| {
-        step.reach(begun - driver.awaiting().min(begun));
-        let batch = BATCH.min(connections - begun);
+        step.reach(started - driver.awaiting().min(started));
+        let batch = BATCH.min(connections - started);
         for _ in 0..batch {
             driver.connect_to(None, workload);
         }
-        begun += batch;
-        if begun < connections {
+        started += batch;
+        if started < connections {
             return NextTurn::Wait(Duration::ZERO);
         }
         match driver.awaiting() {
@@ -81,5 +81,5 @@ fn reconnect(
     Ok(())
 }
 
-/// Connections that are begun in one turn.
+/// Connections that are started in one turn.
 const BATCH: usize = 256;

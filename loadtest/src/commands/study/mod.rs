@@ -23,8 +23,8 @@ use std::num::NonZeroUsize;
 
 use tempfile::TempDir;
 
-use super::idle::{Check, Plan};
 use crate::commands::capacity::require_files;
+use crate::commands::idle::{Check, Plan};
 use crate::error::{CommandError, Verdict};
 use crate::output::{Output, note};
 use crate::servers::{Installation, Launch, Ports, SERVERS, ServerSpec, TIDEGATE};

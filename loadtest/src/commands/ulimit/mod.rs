@@ -9,9 +9,8 @@ mod workload;
 
 use std::time::Duration;
 
-use super::session::TURN_MAX;
 use crate::commands::options::Requirements;
-use crate::commands::session::{SERVE, Session};
+use crate::commands::session::{SERVE, Session, TURN_MAX};
 use crate::error::{CommandError, Verdict};
 use crate::load::clients::NextTurn;
 use crate::message::Pattern;
@@ -88,20 +87,20 @@ fn connect_clients(
     workload: &mut UlimitWorkload,
 ) -> Result<(), CommandError> {
     let step = session.begin("clients", clients);
-    let mut begun = 0;
+    let mut started = 0;
     session.drive(workload, |driver, workload| {
-        step.reach(begun);
-        if begun == clients {
+        step.reach(started);
+        if started == clients {
             return NextTurn::Done;
         }
-        let batch = BATCH.min(clients - begun);
+        let batch = BATCH.min(clients - started);
         for _ in 0..batch {
             driver.connect_to(None, workload);
         }
-        begun += batch;
+        started += batch;
         NextTurn::Wait(BATCH_INTERVAL)
     })?;
-    step.end(format_args!("clients: {begun} connected"));
+    step.end(format_args!("clients: {started} connected"));
     Ok(())
 }
 

@@ -97,8 +97,8 @@ impl fmt::Display for UlimitReport {
         writeln!(f, "{echoed_under_pressure} of those served echoed a message meanwhile")?;
         writeln!(
             f,
-            "after {clients_that_left} had left, {new_clients_served} of {new_clients} new clients were \
-             served"
+            "after {clients_that_left} had left, {new_clients_served} of {new_clients} new clients \
+             were served"
         )?;
         writeln!(f, "{}", self.failures)
     }
