@@ -37,8 +37,8 @@ pub(crate) struct SlowArguments {
     #[arg(long, value_name = "COUNT", default_value = "10")]
     pub(super) slow: NonZeroUsize,
 
-    /// Receive buffer of the connections that stop reading. With its own choice, the kernel hides
-    /// for long that they do not read
+    /// Receive buffer of the connections that stop reading. A larger one, such as the kernel's
+    /// own choice, hides for longer that they do not read
     #[arg(long, value_name = "BYTES", default_value = "65536")]
     pub(super) receive_buffer: NonZeroUsize,
 
