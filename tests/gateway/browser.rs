@@ -366,8 +366,8 @@ fn pages_fit_their_window_in_light_in_dark_and_on_a_phone() {
     let mut bob = ScriptedClient::enter(gateway.address(), "bob");
     let mut grace = ScriptedClient::enter(gateway.address(), "grace");
     alice.sees_members(3);
-    bob.send_message("Is anybody at the harbour? The tide table says 14:20.");
-    alice.sees_message("Is anybody at the harbour? The tide table says 14:20.");
+    bob.send_message("Is the gate at the harbour open? The tide table says 14:20.");
+    alice.sees_message("Is the gate at the harbour open? The tide table says 14:20.");
     alice.send_message("On my way.");
     alice.send_message("Ten minutes, if the gate is open.");
     let link = "It is: https://gateway.example/so/long/an/address/that/it/must/be/broken/somewhere";
