@@ -1,10 +1,10 @@
-//! Waiting for conditions, with deadlines that only a fault reaches.
+//! Waiting for conditions, with a timeout that only a fault reaches.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// How long to wait for something that should be there at once. Slow machines need some of it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The timeout of everything that should take milliseconds, long enough for a busy machine.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The time, for measuring how long something took.
 #[expect(clippy::disallowed_methods, reason = "tests of real time need the real clock")]
@@ -12,24 +12,24 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Asks again and again until `check` has an answer, and gives it.
+/// Polls `check` until it returns a value. Panics after [`TIMEOUT`].
 pub(crate) fn until<T>(what: &str, check: impl FnMut() -> Option<T>) -> T {
-    eventually(check).unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain: {what}"))
+    eventually(check).unwrap_or_else(|| panic!("waited {TIMEOUT:?} in vain: {what}"))
 }
 
-/// The same, but `None` once patience is at its end.
+/// As [`until`], but returns `None` after [`TIMEOUT`].
 pub(crate) fn eventually<T>(mut check: impl FnMut() -> Option<T>) -> Option<T> {
     let started = now();
     loop {
         let answer = check();
-        if answer.is_some() || started.elapsed() >= PATIENCE {
+        if answer.is_some() || started.elapsed() >= TIMEOUT {
             return answer;
         }
         pass(POLL_INTERVAL);
     }
 }
 
-/// Lets time pass: to measure what the gateway does in it, never to wait for something.
+/// Blocks for `duration`: to measure what the gateway does in it, never to wait for a condition.
 pub(crate) fn pass(duration: Duration) {
     let (_keeps_the_channel_open, nothing) = mpsc::channel::<()>();
     assert_eq!(nothing.recv_timeout(duration), Err(mpsc::RecvTimeoutError::Timeout));

@@ -1,4 +1,4 @@
-//! What the two decoders make of a stream, in the same words.
+//! The two decoders, with their results in the same types.
 
 use std::io::{self, Cursor, Read, Write};
 
@@ -7,9 +7,9 @@ use tungstenite::error::ProtocolError;
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
-/// What a stream said.
+/// One decoded event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(crate) enum Decoded {
     Binary(Vec<u8>),
     Close(Option<(u16, String)>),
     Ping(Vec<u8>),
@@ -17,18 +17,18 @@ pub(crate) enum Said {
     Text(String),
 }
 
-/// All that one of the two made of a stream: it stops at a close frame, a breach, or the end.
+/// The events of a stream, up to a close frame, a violation, or the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Reading {
-    pub(crate) said: Vec<Said>,
-    pub(crate) breach: Option<Violation>,
+pub(crate) struct Outcome {
+    pub(crate) events: Vec<Decoded>,
+    pub(crate) violation: Option<Violation>,
 }
 
-/// Our reading, of a stream that arrives in pieces of these sizes.
-pub(crate) fn read_ours(stream: &[u8], pieces: &[usize], message_bytes_max: usize) -> Reading {
+/// Decodes with [`Decoder`] a stream that arrives in chunks of these sizes.
+pub(crate) fn decode_ours(stream: &[u8], pieces: &[usize], message_bytes_max: usize) -> Outcome {
     let (mut state, mut progress) = (DecoderState::default(), Progress::default());
     let mut buffer = Vec::new();
-    let mut said = Vec::new();
+    let mut events = Vec::new();
     let mut sizes = pieces.iter().copied().chain(std::iter::repeat(usize::MAX));
     let mut rest = stream;
     while !rest.is_empty() {
@@ -40,64 +40,64 @@ pub(crate) fn read_ours(stream: &[u8], pieces: &[usize], message_bytes_max: usiz
             let event = match decoder.next(&mut buffer) {
                 Ok(None) => break,
                 Ok(Some(event)) => event,
-                Err(breach) => return Reading { said, breach: Some(breach) },
+                Err(violation) => return Outcome { events, violation: Some(violation) },
             };
-            said.push(match event {
+            events.push(match event {
                 Event::Close(payload) => match parse_close(&buffer[payload]) {
-                    Err(breach) => return Reading { said, breach: Some(breach) },
+                    Err(violation) => return Outcome { events, violation: Some(violation) },
                     Ok(close) => {
                         let reason = close.reason.to_owned();
-                        said.push(Said::Close(close.code.map(|code| (code.number(), reason))));
-                        return Reading { said, breach: None };
+                        events.push(Decoded::Close(close.code.map(|code| (code.number(), reason))));
+                        return Outcome { events, violation: None };
                     }
                 },
                 Event::Message { kind: MessageKind::Binary, payload, .. } => {
-                    Said::Binary(buffer[payload].to_vec())
+                    Decoded::Binary(buffer[payload].to_vec())
                 }
                 Event::Message { kind: MessageKind::Text, payload, .. } => {
-                    // It promises UTF-8.
-                    Said::Text(str::from_utf8(&buffer[payload]).unwrap().to_owned())
+                    // The decoder has validated it.
+                    Decoded::Text(str::from_utf8(&buffer[payload]).unwrap().to_owned())
                 }
-                Event::Ping(payload) => Said::Ping(buffer[payload].to_vec()),
-                Event::Pong(payload) => Said::Pong(buffer[payload].to_vec()),
+                Event::Ping(payload) => Decoded::Ping(buffer[payload].to_vec()),
+                Event::Pong(payload) => Decoded::Pong(buffer[payload].to_vec()),
             });
         }
         let filled = buffer.len();
         let kept = progress.close_up(&mut buffer, filled);
         buffer.truncate(kept);
     }
-    Reading { said, breach: None }
+    Outcome { events, violation: None }
 }
 
-/// tungstenite's reading of the same, in our words.
-pub(crate) fn read_theirs(stream: &[u8], message_bytes_max: usize) -> Reading {
+/// Decodes the same stream with tungstenite.
+pub(crate) fn decode_theirs(stream: &[u8], message_bytes_max: usize) -> Outcome {
     let config = WebSocketConfig::default()
         .read_buffer_size(4096)
         .max_message_size(Some(message_bytes_max))
         .max_frame_size(Some(message_bytes_max));
     let wire = Wire { incoming: Cursor::new(stream) };
     let mut socket = WebSocket::from_raw_socket(wire, Role::Server, Some(config));
-    let mut said = Vec::new();
+    let mut events = Vec::new();
     loop {
-        said.push(match socket.read() {
-            Ok(Message::Binary(payload)) => Said::Binary(payload.to_vec()),
-            Ok(Message::Text(text)) => Said::Text(text.as_str().to_owned()),
-            Ok(Message::Ping(payload)) => Said::Ping(payload.to_vec()),
-            Ok(Message::Pong(payload)) => Said::Pong(payload.to_vec()),
+        events.push(match socket.read() {
+            Ok(Message::Binary(payload)) => Decoded::Binary(payload.to_vec()),
+            Ok(Message::Text(text)) => Decoded::Text(text.as_str().to_owned()),
+            Ok(Message::Ping(payload)) => Decoded::Ping(payload.to_vec()),
+            Ok(Message::Pong(payload)) => Decoded::Pong(payload.to_vec()),
             Ok(Message::Frame(_)) => panic!("never comes from reading"),
             Ok(Message::Close(close)) => {
                 let close = close.map(|close| (close.code.into(), close.reason.to_string()));
-                said.push(Said::Close(close));
-                return Reading { said, breach: None };
+                events.push(Decoded::Close(close));
+                return Outcome { events, violation: None };
             }
-            Err(error) => return Reading { said, breach: breach_of(&error) },
+            Err(error) => return Outcome { events, violation: violation_of(&error) },
         });
     }
 }
 
-/// tungstenite's error in our words; `None` for the end of the stream.
+/// tungstenite's error as a [`Violation`]; `None` for the end of the stream.
 #[expect(clippy::wildcard_enum_match_arm, reason = "any other error is a fault of this test")]
-fn breach_of(error: &Error) -> Option<Violation> {
+fn violation_of(error: &Error) -> Option<Violation> {
     let protocol_error = match error {
         Error::Capacity(_) => return Some(Violation::MessageTooBig),
         // In the reason of a close frame too: see `is_explained`.
@@ -119,7 +119,7 @@ fn breach_of(error: &Error) -> Option<Violation> {
     })
 }
 
-/// A stream to read from; what is written (tungstenite answers pings by itself) goes nowhere.
+/// A stream to read from; what tungstenite writes, such as pongs, is discarded.
 #[derive(Debug)]
 struct Wire<'s> {
     incoming: Cursor<&'s [u8]>,

@@ -1,4 +1,4 @@
-//! Somebody who asks: a control thread with look-ups, and a letterbox for the answers.
+//! A control thread with token look-ups, and a channel that receives their answers.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -10,19 +10,19 @@ use tidegate::services::{
     Peer, ServiceSender, TokenAnswer, TokenInquiry, TokenLookup as _, TokenVerdict, TooManyLookups,
 };
 
-use crate::patience::PATIENCE;
+use crate::wait::TIMEOUT;
 
-/// Asks, and gets the answers.
+/// Starts look-ups and receives their answers.
 #[derive(Debug)]
-pub(crate) struct Asking {
+pub(crate) struct LookupClient {
     tokens: RedisTokens,
     answers: Receiver<TokenAnswer>,
     answer_to: ServiceSender,
     control: ControlThread,
 }
 
-impl Asking {
-    /// Asks the Redis at `url`.
+impl LookupClient {
+    /// A client of the Redis at `url`.
     pub(crate) fn at(url: &str) -> Self {
         Self::with(settings(url))
     }
@@ -34,7 +34,7 @@ impl Asking {
         Self { tokens, answers, answer_to: service_sender(sender), control }
     }
 
-    /// Asks for peer 0 and waits for the answer.
+    /// Looks a token up for peer 0 and waits for the verdict.
     pub(crate) fn verdict(&self, name: &str, token: &str) -> TokenVerdict {
         self.ask(0, name, token).unwrap();
         let answer = self.answer();
@@ -46,7 +46,7 @@ impl Asking {
         self.ask_for(index, name, token, self.answer_to.clone())
     }
 
-    /// Asks, with the answer to go somewhere else.
+    /// Starts a look-up whose answer goes to `answer_to`.
     pub(crate) fn ask_for(
         &self,
         index: u32,
@@ -64,10 +64,10 @@ impl Asking {
 
     /// The next answer.
     pub(crate) fn answer(&self) -> TokenAnswer {
-        self.answers.recv_timeout(PATIENCE).expect("an answer comes")
+        self.answers.recv_timeout(TIMEOUT).expect("an answer comes")
     }
 
-    /// Whether no answer lies there unread.
+    /// Whether no unread answer is left.
     pub(crate) fn is_quiet(&self) -> bool {
         self.answers.try_recv().is_err()
     }
@@ -76,18 +76,18 @@ impl Asking {
         self.control.counters()
     }
 
-    /// Stops the control thread, and gives the answers that still came.
+    /// Stops the control thread and returns the number of unread answers.
     pub(crate) fn stop(self) -> usize {
         self.control.stop();
         self.answers.try_iter().count()
     }
 }
 
-/// The defaults, with time for slow machines.
+/// The default settings with a timeout for busy machines.
 pub(crate) fn settings(url: &str) -> RedisSettings {
     let url = RedisUrl::parse(url).unwrap();
     RedisSettings {
-        lookup_ms: u64::try_from(PATIENCE.as_millis()).unwrap(),
+        lookup_ms: u64::try_from(TIMEOUT.as_millis()).unwrap(),
         ..RedisSettings::new(url)
     }
 }
