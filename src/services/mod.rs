@@ -10,6 +10,7 @@ mod echo;
 mod effects;
 mod page;
 pub mod room;
+mod route_id;
 mod router;
 mod service_sender;
 mod tokens;
@@ -23,6 +24,7 @@ pub use echo::Echo;
 pub(crate) use effects::{CloseRequest, Effect, PendingEffects, Publication};
 pub use effects::{Effects, Message, Order};
 pub use page::{BuiltInPage, Page, PageReply};
+pub use route_id::{RouteId, RouteNumbers, TooManyRoutes};
 pub(crate) use router::Found;
 pub use router::{
     DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions, Handler, Route,
