@@ -20,7 +20,7 @@ use crate::reactor::{
 use crate::services::{LoopSite, Route, Router};
 use crate::timer::Clock;
 
-pub use built_in::built_in_routes;
+pub use built_in::{TokenLookups, built_in_routes};
 
 /// The server could not start. Nothing was served.
 #[derive(Debug, thiserror::Error)]
@@ -206,7 +206,8 @@ fn bind_all(
             ListenerKind::Http => KeepAlive::Gateway,
             ListenerKind::Line => KeepAlive::Kernel,
         };
-        let bound = bind_listeners(*address, *loops, *share_port, socket, keep_alive)?;
+        let bound =
+            bind_listeners(*address, *loops, *share_port, &socket.listen_options(), keep_alive)?;
         addresses.extend(bound.first().map(TcpListener::local_addr).transpose()?);
         for (own, listener) in by_loop.iter_mut().zip(bound) {
             own.push(listener);

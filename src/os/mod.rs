@@ -16,7 +16,7 @@ mod system_clock;
 pub use allocator::return_freed_memory;
 pub(crate) use errors::is_about_one_connection;
 pub use limits::{Descriptors, kernel_warnings, raise_descriptor_limit};
-pub use listening::{BindError, KeepAlive, bind_listeners};
+pub use listening::{BindError, KeepAlive, ListenOptions, bind_listeners};
 pub use pinning::pin_thread;
 pub(crate) use readiness::{Watched, wait_ready};
 pub(crate) use reserve::ReserveDescriptor;

@@ -29,7 +29,8 @@ fn small_limits_leave_half_to_connections() {
         (1024, 16, 800, 64),
         (20_000, 16, 19_776, 64),
     ] {
-        let config = Config { loops, ..Config::default() };
+        let mut config = Config::default();
+        config.process.loops = loops;
         let resolved = config.resolve(granted(descriptors, 1));
         let got = (resolved.limits.connections_max, resolved.limits.refusals_max);
         assert_eq!(got, (connections, refusals), "{descriptors} descriptors, {loops} loops");
@@ -102,12 +103,15 @@ fn the_hard_mark_leaves_room_for_the_largest_message() {
     assert_eq!(resolved.adjustments, [], "the default is not worth a warning");
 
     config.limits.backlog_hard_bytes = 200_000;
-    config.routes[0].message_bytes_max = Some(2_000_000);
+    config.routes[0].service.websocket_mut().unwrap().message_bytes_max = Some(2_000_000);
     let resolved = config.resolve(granted(1024, 1));
     assert_eq!(resolved.limits.backlog_hard_bytes, 65_536 + 2_000_000 + 14);
     assert_eq!(resolved.limits.message_bytes_largest, 2_000_000);
-    assert_eq!(resolved.routes[0].message_bytes_max, 2_000_000);
-    assert_eq!(resolved.routes[1].message_bytes_max, 1_048_576);
+    let bytes: Vec<usize> = resolved.routes[..2]
+        .iter()
+        .map(|route| route.service.websocket().unwrap().message_bytes_max)
+        .collect();
+    assert_eq!(bytes, [2_000_000, 1_048_576]);
     assert_eq!(
         resolved.adjustments.iter().map(Adjustment::to_string).collect::<Vec<_>>(),
         ["limits.backlog_hard_bytes = 200000 is raised to 2065550: it must hold \
@@ -128,7 +132,7 @@ proptest! {
             Just(64_u64), Just(256), Just(1024), Just(20_000), 64_u64..2_000_000,
         ],
     ) {
-        config.loops = loops;
+        config.process.loops = loops;
         let resolved = config.resolve(granted(descriptors, 1));
         let limits = &resolved.limits;
         let descriptors = usize::try_from(descriptors).unwrap();
