@@ -6,8 +6,8 @@ use toml::Value;
 
 use super::{key_path, secret};
 
-/// Why a configuration is refused. Displays as one line that names the file (or the command
-/// line), the key, its value and the rule; the process then exits with status 2.
+/// Why a configuration is refused. Displays as one line that names the file and its line (or the
+/// command line), the key, its value and the rule; the process then exits with status 2.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {

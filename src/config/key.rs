@@ -2,7 +2,7 @@
 
 use super::rule::Rule;
 
-/// One key of the configuration file. The macro [`keys!`](super::declare) writes these; nothing
+/// One key of the configuration file. The macro `keys!` of `declare` writes these; nothing
 /// else does.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {

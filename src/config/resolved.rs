@@ -99,7 +99,7 @@ pub struct ResolvedLimits {
     /// Unsent bytes of one connection at which pushed messages meet the slow policy; at least
     /// `backlog_high_bytes + message_bytes_largest + 14`.
     pub backlog_hard_bytes: usize,
-    /// Bytes of all carries and backlogs together.
+    /// Bytes of all unfinished messages, backlogs, compressors and contexts together.
     pub pool_bytes_max: usize,
     /// Items waiting in the mailbox of one ordered pair of loops.
     pub mailbox_items_max: usize,
@@ -316,7 +316,7 @@ fn backlog_hard_bytes(
 ) -> usize {
     let wanted = limits.backlog_hard_bytes;
     let used = wanted.max(backlog_hard_bytes_min(limits.backlog_high_bytes, message_bytes_largest));
-    // Nobody asked for the default: raising it is how it is derived, and nothing to warn about.
+    // A default that is raised is how the value is derived, and nothing to warn about.
     if wanted != Limits::default().backlog_hard_bytes {
         adjust(adjustments, "limits.backlog_hard_bytes", wanted, used, || {
             "it must hold backlog_high_bytes and the largest message with its header".to_owned()

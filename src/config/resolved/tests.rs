@@ -123,7 +123,61 @@ fn the_hard_mark_leaves_room_for_the_largest_message() {
     assert_eq!(resolved.limits.backlog_hard_bytes, 3_000_000);
 }
 
+#[test]
+fn a_route_keeps_its_id_when_only_its_options_or_its_place_change() {
+    let ids = |config: &Config| -> Vec<String> {
+        let resolved = config.resolve(granted(1024, 1));
+        resolved.routes.iter().map(|route| route.id.to_string()).collect()
+    };
+    let mut config = Config::default();
+    let before = ids(&config);
+    assert_eq!(
+        before,
+        [
+            "echo /echo",
+            "broadcast /broadcast",
+            "room /chat",
+            "room /ws",
+            "room /chatroom/ws/:name/:token",
+            "page /",
+            "hall /chatroom",
+        ]
+    );
+    config.routes.reverse();
+    for route in &mut config.routes {
+        route.aliases.clear();
+        if let Some(websocket) = route.service.websocket_mut() {
+            websocket.message_bytes_max = Some(1000);
+        }
+    }
+    assert_eq!(ids(&config), before.into_iter().rev().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_room_that_names_no_identity_takes_the_first_of_kind_tokens() {
+    let tokens =
+        |name: &str| Identity { name: name.to_owned(), kind: IdentityKind::Tokens(Vec::new()) };
+    let redis =
+        Identity { name: "a".to_owned(), kind: IdentityKind::Redis(RedisOptions::default()) };
+    let mut config = Config::default();
+    let of_rooms = |config: &Config| -> Vec<Option<String>> {
+        let resolved = config.resolve(granted(1024, 1));
+        resolved.routes[2..5].iter().map(|own| own.identity().map(str::to_owned)).collect()
+    };
+    assert_eq!(of_rooms(&config), [None, None, None]);
+    config.identities = vec![redis, tokens("b"), tokens("c")];
+    assert_eq!(of_rooms(&config), [None, None, Some("b".to_owned())]);
+}
+
 proptest! {
+    #[test]
+    fn no_two_routes_have_one_id(config in arbitrary::config()) {
+        let resolved = config.resolve(granted(1024, 1));
+        let ids: std::collections::BTreeSet<_> =
+            resolved.routes.iter().map(|route| &route.id).collect();
+        prop_assert_eq!(ids.len(), resolved.routes.len());
+    }
+
     #[test]
     fn no_more_is_planned_than_granted(
         mut config in arbitrary::config(),

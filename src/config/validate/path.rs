@@ -73,7 +73,7 @@ fn check(path: &str, route: &Route) -> Result<(), String> {
 }
 
 /// Whether the parameters are those that the source of names wants. One that it does not want
-/// would stand for anything, and a token that is not looked at would let anyone in.
+/// would stand for anything, and a token that is not compared would let any client in.
 fn check_needs(own: &[(usize, &str)], name: NameKind) -> Result<(), String> {
     let (wants_name, wants_token) = match name {
         NameKind::Address | NameKind::First | NameKind::Query => (false, false),
