@@ -13,14 +13,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser;
 use tidegate::client;
-use tidegate::config::{Action, CommandLine, Config, MachineLimits, Redis, ResolvedConfig};
+use tidegate::config::{Action, CommandLine, Config, MachineLimits, ResolvedConfig};
 use tidegate::control::{ControlThread, RedisSettings, RedisUrl};
 use tidegate::metrics::{ControlCounters, report, report_loop};
 use tidegate::os::{
     Descriptors, Request, Requests, kernel_warnings, raise_descriptor_limit, return_freed_memory,
 };
-use tidegate::server::{LoopEnd, Server, built_in_routes};
-use tidegate::services::TokenLookup;
+use tidegate::server::{LoopEnd, Server, TokenLookups, built_in_routes};
 
 fn main() -> ExitCode {
     return_freed_memory();
@@ -70,16 +69,15 @@ fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
             stop_listening.stop();
         }
     };
-    let control = match start_control(settings) {
-        Ok(control) => control,
+    let (control, lookups) = match start_control(settings) {
+        Ok(started) => started,
         Err(error) => return fail(&error, 1),
     };
-    let lookup = control.as_ref().map(|(_, lookup)| lookup);
-    let server = match Server::start(settings, built_in_routes(settings, lookup), on_loop_end) {
+    let server = match Server::start(settings, built_in_routes(settings, &lookups), on_loop_end) {
         Ok(server) => server,
         Err(error) => return fail(&error, 1),
     };
-    let counters = control.as_ref().map(|(control, _)| control.counters());
+    let counters = control.as_ref().map(ControlThread::counters);
     log_listeners(settings, &server);
 
     let mut is_draining = false;
@@ -152,24 +150,29 @@ fn urls(settings: &ResolvedConfig, address: SocketAddr) -> String {
     urls.collect::<Vec<_>>().join(" ")
 }
 
-type WithLookup = (ControlThread, Arc<dyn TokenLookup>);
-
-/// The control thread and what it looks up, if a route needs it.
-fn start_control(settings: &ResolvedConfig) -> Result<Option<WithLookup>, Box<dyn Error>> {
-    if !settings.asks_redis() {
-        return Ok(None);
+/// The control thread, if a route needs it, and what it looks up.
+fn start_control(
+    settings: &ResolvedConfig,
+) -> Result<(Option<ControlThread>, TokenLookups), Box<dyn Error>> {
+    let mut lookups = TokenLookups::new();
+    let mut started: Option<ControlThread> = None;
+    for (name, redis) in settings.redis_identities() {
+        let control = match started.take() {
+            Some(control) => control,
+            None => ControlThread::start()?,
+        };
+        let url = RedisUrl::parse(redis.url.expose());
+        let tokens = control.redis_tokens(RedisSettings {
+            url: url.map_err(|error| format!("the url of identity {name}: {error}"))?,
+            token_prefix: redis.token_prefix.clone(),
+            lookup_ms: redis.lookup_ms,
+            lookups_max: redis.lookups_max,
+            one_time: redis.one_time,
+        });
+        lookups.insert(name.to_owned(), Arc::new(tokens));
+        started = Some(control);
     }
-    let Redis { url, token_prefix, lookup_ms, lookups_max, one_time } = &settings.redis;
-    let redis = RedisSettings {
-        url: RedisUrl::parse(url.expose()).map_err(|error| format!("redis.url: {error}"))?,
-        token_prefix: token_prefix.clone(),
-        lookup_ms: *lookup_ms,
-        lookups_max: *lookups_max,
-        one_time: *one_time,
-    };
-    let control = ControlThread::start()?;
-    let lookup = Arc::new(control.redis_tokens(redis));
-    Ok(Some((control, lookup)))
+    Ok((started, lookups))
 }
 
 #[expect(clippy::print_stderr, reason = "errors of the command line go there, one line each")]

@@ -12,7 +12,7 @@ use crate::config::{Listener, ListenerKind, ResolvedConfig};
 use crate::conn::{ConnSettings, Connections};
 use crate::mail::{LoopMessage, Mailbox, Wake};
 use crate::metrics::LoopMetrics;
-use crate::os::{BindError, KeepAlive, SocketOptions, SystemClock, bind_listeners, pin_thread};
+use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners, pin_thread};
 use crate::pool::{Lease, SharedBudget};
 use crate::reactor::{
     EventLoop, ListenerProtocol, ListenerSettings, LoopCommand, LoopMailboxes, LoopSettings,
@@ -21,7 +21,7 @@ use crate::reactor::{
 use crate::services::{LoopSite, Route, Router};
 use crate::timer::Clock;
 
-pub use built_in::built_in_routes;
+pub use built_in::{TokenLookups, built_in_routes};
 
 /// The server could not start. Nothing was served.
 #[derive(Debug, thiserror::Error)]
@@ -200,12 +200,6 @@ fn bind_all(
     settings: &ResolvedConfig,
 ) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), StartError> {
     let ResolvedConfig { loops, share_port, socket, .. } = settings;
-    let options = SocketOptions {
-        accept_backlog: socket.accept_backlog,
-        no_delay: socket.no_delay,
-        notsent_bytes_max: socket.notsent_bytes_max,
-        send_buffer_bytes: socket.send_buffer_bytes,
-    };
     let mut addresses = Vec::new();
     let mut by_loop: Vec<Vec<_>> = (0..*loops).map(|_| Vec::new()).collect();
     for Listener { address, kind, .. } in &settings.listeners {
@@ -213,7 +207,8 @@ fn bind_all(
             ListenerKind::Http => KeepAlive::Gateway,
             ListenerKind::Line => KeepAlive::Kernel,
         };
-        let bound = bind_listeners(*address, *loops, *share_port, &options, keep_alive)?;
+        let bound =
+            bind_listeners(*address, *loops, *share_port, &socket.listen_options(), keep_alive)?;
         addresses.extend(bound.first().map(TcpListener::local_addr).transpose()?);
         for (own, listener) in by_loop.iter_mut().zip(bound) {
             own.push(listener);

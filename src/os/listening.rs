@@ -11,31 +11,6 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-/// Options of listening sockets, most of which accepted sockets inherit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SocketOptions {
-    /// Completed connections that wait to be accepted, for each listening socket.
-    pub accept_backlog: u32,
-    /// Whether small writes are sent at once (TCP_NODELAY).
-    pub no_delay: bool,
-    /// Unsent bytes that the kernel may hold for one socket (TCP_NOTSENT_LOWAT); 0 leaves it to
-    /// the kernel.
-    pub notsent_bytes_max: u32,
-    /// Bytes of the kernel's send buffer (SO_SNDBUF); `None` leaves it to the kernel.
-    pub send_buffer_bytes: Option<u32>,
-}
-
-impl Default for SocketOptions {
-    fn default() -> Self {
-        Self {
-            accept_backlog: 4096,
-            no_delay: true,
-            notsent_bytes_max: 16 << 10,
-            send_buffer_bytes: None,
-        }
-    }
-}
-
 /// An address could not be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -65,6 +40,22 @@ impl BindError {
     }
 }
 
+/// Options of listening sockets, and of the sockets that they accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Connections that the kernel completes before they are accepted, for each listening socket;
+    /// the kernel lowers it to `net.core.somaxconn`.
+    pub accept_backlog: u32,
+    /// Whether small writes leave at once (`TCP_NODELAY`).
+    pub no_delay: bool,
+    /// Unsent bytes that the kernel may hold before a socket stops being writable
+    /// (`TCP_NOTSENT_LOWAT`); 0 leaves it to the kernel.
+    pub notsent_bytes_max: u32,
+    /// Bytes of the kernel's send buffer (`SO_SNDBUF`, which the kernel doubles); `None` leaves it
+    /// to the kernel.
+    pub send_buffer_bytes: Option<u32>,
+}
+
 /// Which side detects that a silent peer is unreachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeepAlive {
@@ -83,7 +74,7 @@ pub fn bind_listeners(
     address: SocketAddr,
     count: usize,
     share_port: bool,
-    options: &SocketOptions,
+    options: &ListenOptions,
     keep_alive: KeepAlive,
 ) -> Result<Vec<TcpListener>, BindError> {
     let failed = |source| BindError::new(address, source);
@@ -102,7 +93,7 @@ pub fn bind_listeners(
 
 fn listen(
     address: SocketAddr,
-    options: &SocketOptions,
+    options: &ListenOptions,
     keep_alive: KeepAlive,
 ) -> io::Result<TcpListener> {
     let socket = bind(address, true)?;
@@ -148,13 +139,22 @@ mod tests {
 
     use super::*;
 
+    fn options() -> ListenOptions {
+        ListenOptions {
+            accept_backlog: 16,
+            no_delay: true,
+            notsent_bytes_max: 16_384,
+            send_buffer_bytes: None,
+        }
+    }
+
     fn local(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
     #[test]
     fn loops_share_a_port_and_a_second_server_cannot_bind_it() {
-        let options = SocketOptions::default();
+        let options = options();
         let listeners = bind_listeners(local(0), 3, false, &options, KeepAlive::Gateway).unwrap();
         let address = listeners[0].local_addr().unwrap();
         assert!(listeners.iter().all(|own| own.local_addr().unwrap() == address));
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn both_families_listen_on_one_port() {
-        let options = SocketOptions::default();
+        let options = options();
         let Ok(six) =
             bind_listeners("[::]:0".parse().unwrap(), 2, false, &options, KeepAlive::Gateway)
         else {
@@ -183,9 +183,7 @@ mod tests {
 
     #[test]
     fn accepted_sockets_inherit_the_options() {
-        let listeners =
-            bind_listeners(local(0), 1, false, &SocketOptions::default(), KeepAlive::Kernel)
-                .unwrap();
+        let listeners = bind_listeners(local(0), 1, false, &options(), KeepAlive::Kernel).unwrap();
         let client = std::net::TcpStream::connect(listeners[0].local_addr().unwrap()).unwrap();
         let (accepted, _) = loop {
             match listeners[0].accept() {

@@ -7,7 +7,7 @@ mod signals;
 mod sockets;
 mod system_clock;
 
-pub use listening::{BindError, KeepAlive, SocketOptions, bind_listeners};
+pub use listening::{BindError, KeepAlive, ListenOptions, bind_listeners};
 pub use process::{
     Descriptors, kernel_warnings, pin_thread, raise_descriptor_limit, return_freed_memory,
 };

@@ -9,12 +9,14 @@ mod connect_request;
 mod echo;
 mod page;
 pub mod room;
+mod route_id;
 mod router;
 
 pub use broadcast::Broadcast;
 pub use connect_request::ConnectRequest;
 pub use echo::Echo;
 pub use page::{BuiltInPage, Page, PageReply};
+pub use route_id::{RouteId, RouteNumbers, TooManyRoutes};
 pub(crate) use router::{Found, SocketRoute};
 pub use router::{Handler, Route, Router};
 

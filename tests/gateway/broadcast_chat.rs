@@ -10,8 +10,13 @@ use crate::gateway::Gateway;
 use crate::redis_server::RedisServer;
 use crate::wait::until;
 
-const TOKENS: &str = "loops = 4\n[[token]]\nname = \"ann\"\ntoken = \"s3cret\"\n\
-                      [[token]]\nname = \"张三\"\ntoken = \"t/ken\"\n";
+const TOKENS: &str = r#"
+loops = 4
+[[identity]]
+name = "members"
+kind = "tokens"
+tokens = [{ name = "ann", token = "s3cret" }, { name = "张三", token = "t/ken" }]
+"#;
 
 #[test]
 fn every_message_goes_unchanged_to_all() {
@@ -59,12 +64,13 @@ fn without_configured_tokens_every_login_is_refused() {
     assert_eq!(refusal, "403 token wrong.\n");
 }
 
-/// A hall whose tokens are in this Redis; `settings` are further keys of `[redis]`.
+/// A hall whose tokens are in this Redis; `settings` are further keys of its identity.
 fn hall(redis: &RedisServer, settings: &str) -> Gateway {
     Gateway::with_config(&format!(
-        "loops = 4\n[redis]\nurl = \"{}\"\n{settings}\n[[route]]\n\
+        "loops = 4\n[[identity]]\nname = \"logins\"\nkind = \"redis\"\nurl = \"{}\"\n\
+         {settings}\n[[route]]\n\
          path = \"/chatroom/ws/:name/:token\"\nservice = \"room\"\nname = \"token\"\n\
-         line = \"bare\"\ntokens = \"redis\"\n[[route]]\npath = \"/echo\"\nservice = \"echo\"\n",
+         line = \"bare\"\nidentity = [\"logins\"]\n[[route]]\npath = \"/echo\"\nservice = \"echo\"\n",
         redis.url()
     ))
 }

@@ -386,12 +386,10 @@ const LAST_MESSAGE: &str =
     "[...document.querySelectorAll('#messages li:not(.note) .text')].at(-1)?.textContent";
 /// Logins of the hall; a token may contain a slash.
 const TOKENS: &str = r#"
-    [[token]]
-    name = "alice"
-    token = "secret"
-    [[token]]
-    name = "bob"
-    token = "sec/ret"
+    [[identity]]
+    name = "members"
+    kind = "tokens"
+    tokens = [{ name = "alice", token = "secret" }, { name = "bob", token = "sec/ret" }]
 "#;
 /// Keys as WebDriver writes them (§17.4.2): Enter, and Control and A with Control up again.
 const ENTER: &str = "\u{e007}";

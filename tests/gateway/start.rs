@@ -111,12 +111,12 @@ fn with_share_port_two_gateways_serve_one_port() {
 
 #[test]
 fn a_wrong_configuration_is_one_line_and_exit_2() {
-    for (toml, key, value, rule) in [
-        ("[limits]\nconnections_max = 0", "limits.connections_max", "0", "must be between"),
-        ("[timeouts]\ndrain_ms = -1", "timeouts.drain_ms", "-1", "must be between"),
-        ("[timeouts]\nping_ms = 7", "timeouts.ping_ms", "7", "unknown key, did you mean"),
-        ("share_port = \"yes\"", "share_port", "\"yes\"", "must be"),
-        ("[[route]]\npath = \"echo\"\nservice = \"echo\"", "route[0].path", "\"echo\"", "must"),
+    for (toml, line, key, value, rule) in [
+        ("[limits]\nconnections_max = 0", 2, "limits.connections_max", "0", "must be between"),
+        ("[timeouts]\ndrain_ms = -1", 2, "timeouts.drain_ms", "-1", "must be between"),
+        ("[timeouts]\nping_ms = 7", 2, "timeouts.ping_ms", "7", "unknown key, did you mean"),
+        ("share_port = \"yes\"", 1, "share_port", "\"yes\"", "must be"),
+        ("[[route]]\npath = \"echo\"\nservice = \"echo\"", 2, "route[0].path", "\"echo\"", "must"),
     ] {
         let file = config_file(toml);
         let path = file.path().to_str().unwrap();
@@ -124,10 +124,10 @@ fn a_wrong_configuration_is_one_line_and_exit_2() {
             let output = run_to_end(&arguments);
             assert_eq!(output.status.code(), Some(2), "{toml}");
             assert!(output.stdout.is_empty());
-            let line = error_of(&output);
-            let said = format!("tidegate: {path}: {key} = {value}: ");
-            assert!(line.starts_with(&said), "{line}");
-            assert!(line[said.len()..].contains(rule), "{line}");
+            let error = error_of(&output);
+            let said = format!("tidegate: {path}:{line}: {key} = {value}: ");
+            assert!(error.starts_with(&said), "{error}");
+            assert!(error[said.len()..].contains(rule), "{error}");
         }
     }
 }

@@ -1,13 +1,16 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Table, Value};
 
 use super::*;
+use crate::config::declare::Word as _;
 use crate::config::{
-    Config, Listener, MachineLimits, NameKind, Origins, RoomOptions, Route, RouteDeflate, Secret,
-    ServiceKind, Token,
+    Config, Identity, IdentityKind, IdentityWord, Listener, MachineLimits, NameKind, Origins,
+    RedisOptions, Route, RouteService, Rule, Secret, ServiceKind, Token,
 };
 use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
+
+const GRANTED: MachineLimits = MachineLimits { descriptors: 1024, cores: 1 };
 
 /// The dotted names and values of everything in `table`; arrays of tables lose their indices.
 fn leaves(prefix: &str, table: &Table, found: &mut BTreeMap<String, Value>) {
@@ -25,56 +28,74 @@ fn leaves(prefix: &str, table: &Table, found: &mut BTreeMap<String, Value>) {
     }
 }
 
+/// Everything that `--check` prints.
 fn leaves_of(config: &Config) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
-    leaves("", &Table::try_from(config).unwrap(), &mut found);
+    leaves("", &config.check_text(GRANTED).parse().unwrap(), &mut found);
     found
 }
 
+/// A room that asks for tokens and takes over contexts: the route with the most keys.
 fn token_room() -> Route {
-    let room = RoomOptions { name: NameKind::Token, ..RoomOptions::default() };
-    Route { room, ..Route::new("/:name/:token", ServiceKind::Room) }
+    let mut route = Route::new("/:name/:token", ServiceKind::Room);
+    let RouteService::Room { websocket, room, .. } = &mut route.service else { unreachable!() };
+    websocket.deflate_context_takeover = true;
+    room.name = NameKind::Token;
+    route
 }
 
-fn taking_over() -> RouteDeflate {
-    RouteDeflate { context_takeover: true, ..RouteDeflate::default() }
+fn identity(name: &str, kind: IdentityKind) -> Identity {
+    Identity { name: name.to_owned(), kind }
 }
 
 #[test]
-fn the_table_holds_exactly_the_keys_of_the_types() {
+fn the_table_holds_exactly_the_keys_that_are_printed() {
     let mut config = Config::default();
     config.limits.connections_max = Some(1000);
     config.limits.half_open_max = Some(10);
     config.socket.send_buffer_bytes = Some(65_536);
     config.listeners = vec![Listener::line("127.0.0.1:1".parse().unwrap(), "/")];
-    config.routes = vec![Route {
-        aliases: vec!["/alias".to_owned()],
-        origins: Origins::Any,
-        subprotocols: Some(vec![]),
-        message_bytes_max: Some(1000),
-        backlog_messages_max: Some(10),
-        deflate: taking_over(),
-        ..token_room()
-    }];
-    config.tokens = vec![Token { name: "bob".to_owned(), token: Secret::new("s3cret") }];
+    let mut route = token_room();
+    route.aliases = vec!["/alias".to_owned()];
+    let RouteService::Room { websocket, room, .. } = &mut route.service else { unreachable!() };
+    websocket.origins = Origins::Any;
+    websocket.subprotocols = Some(vec![]);
+    websocket.message_bytes_max = Some(1000);
+    websocket.backlog_messages_max = Some(10);
+    room.identity = Some(vec!["members".to_owned()]);
+    config.routes = vec![route];
+    let token = Token { name: "bob".to_owned(), token: Secret::new("s3cret") };
+    config.identities = vec![
+        identity("members", IdentityKind::Tokens(vec![token])),
+        identity("logins", IdentityKind::Redis(RedisOptions::default())),
+    ];
     let written: Vec<String> = leaves_of(&config).into_keys().collect();
-    let mut listed: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+    let mut listed: Vec<&str> = keys().map(|key| key.name).collect();
     listed.sort_unstable();
     assert_eq!(listed, written);
 }
 
 #[test]
+fn no_key_is_declared_twice() {
+    let names: BTreeSet<&str> = keys().map(|key| key.name).collect();
+    assert_eq!(names.len(), keys().count());
+}
+
+#[test]
 fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
-    let with_route = |route| Config { routes: vec![route], ..Config::default() };
+    let with_route = |route| {
+        let identities = vec![identity("a", IdentityKind::Redis(RedisOptions::default()))];
+        Config { routes: vec![route], identities, ..Config::default() }
+    };
     // A room takes most keys; one that asks for tokens and takes over contexts takes them all.
-    let mut written = leaves_of(&with_route(Route { deflate: taking_over(), ..token_room() }));
+    let mut written = leaves_of(&with_route(token_room()));
     written.extend(leaves_of(&with_route(Route::new("/", ServiceKind::Room))));
-    for key in KEYS.iter().filter(|key| !key.is_required()) {
+    for key in keys().filter(|key| !key.is_required) {
         match written.get(key.name) {
-            Some(Value::String(text)) => assert_eq!(text, key.default, "{}", key.name),
-            Some(value) => assert_eq!(value.to_string(), key.default, "{}", key.name),
+            Some(Value::String(text)) => assert_eq!(*text, key.default(), "{}", key.name),
+            Some(value) => assert_eq!(value.to_string(), key.default(), "{}", key.name),
             None => assert!(
-                DERIVED.contains(&key.default),
+                DERIVED.contains(&key.default().as_str()),
                 "{} has a default the types do not know",
                 key.name
             ),
@@ -84,7 +105,6 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
 
 /// The defaults that no value can express.
 const DERIVED: &[&str] = &[
-    "[]",
     "by bytes",
     "by service",
     "derived",
@@ -92,22 +112,69 @@ const DERIVED: &[&str] = &[
     "limits.message_bytes_max",
     "none",
     "same host",
+    "the first of kind `tokens`",
 ];
 
 #[test]
-fn every_section_of_a_key_is_listed() {
-    for key in KEYS {
-        let section = key.section();
-        assert!(section.is_empty() || SECTIONS.iter().any(|known| known.name == section));
+fn a_required_key_says_so_in_place_of_its_default() {
+    for key in keys() {
+        assert_eq!(key.is_required, key.default() == "required", "{}", key.name);
     }
+}
+
+#[test]
+fn every_key_stands_in_its_section() {
     for section in SECTIONS {
-        assert!(KEYS.iter().any(|key| key.section() == section.name));
+        assert!(section.keys().count() > 0);
+        for key in section.keys() {
+            assert_eq!(key.section(), section.name, "{}", key.name);
+        }
+    }
+}
+
+/// What a service or kind takes is said twice: by the type, and by the groups of its section.
+#[test]
+fn each_word_takes_the_groups_of_its_type() {
+    let taken = |section: &str, word: &str| -> BTreeSet<&str> {
+        let groups = find_section(section).unwrap().groups.iter();
+        groups
+            .filter(|group| group.takers.is_empty() || group.takers.contains(&word))
+            .flat_map(|group| group.keys)
+            .map(|key| key.name)
+            .collect()
+    };
+    for (word, kind) in ServiceKind::WORDS {
+        let entries = Route::new("/", *kind).entries();
+        let own: BTreeSet<&str> = entries.iter().map(|entry| entry.key.name).collect();
+        assert_eq!(own, taken("route", word), "{word}");
+    }
+    for (word, kind) in IdentityWord::WORDS {
+        let mut own: BTreeSet<&str> = IdentityKeys::KEYS.iter().map(|key| key.name).collect();
+        let inner: Vec<&str> = inner_sections("identity")
+            .filter(|inner| inner.takers.contains(word))
+            .map(|inner| inner.name)
+            .collect();
+        match kind {
+            IdentityWord::Redis => {
+                own.extend(RedisOptions::KEYS.iter().map(|key| key.name));
+                assert_eq!(inner, [""; 0]);
+            }
+            IdentityWord::Tokens => assert_eq!(inner, ["identity.tokens"]),
+        }
+        assert_eq!(own, taken("identity", word), "{word}");
+    }
+}
+
+#[test]
+fn a_renamed_key_is_no_key() {
+    for (old, _) in RENAMED {
+        assert!(find(old).is_none() && find_section(old).is_none(), "{old}");
     }
 }
 
 #[test]
 fn the_words_of_the_table_are_the_words_of_the_types() {
-    for key in KEYS {
+    for key in keys() {
         if let Rule::OneOf(words) = key.rule {
             for word in words {
                 let (head, given) = match (key.name, *word) {
@@ -120,7 +187,9 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                     }
                     ("route.name", "path") => (PATH_ROOM, "name = \"path\"".to_owned()),
                     ("route.name", "token") => (TOKEN_ROOM, String::new()),
-                    ("route.tokens", _) => (TOKEN_ROOM, format!("tokens = \"{word}\"")),
+                    ("identity.kind", _) => {
+                        ("[[identity]]\nname = \"a\"", format!("kind = \"{word}\""))
+                    }
                     _ => (ROOM, format!("{} = \"{word}\"", key.leaf())),
                 };
                 Config::from_toml(&format!("{head}\n{given}\n"), "words.toml").unwrap();
@@ -138,7 +207,7 @@ const TOKEN_ROOM: &str =
 #[test]
 fn the_largest_backlog_fits_the_counter_of_a_connection() {
     let max = |name: &str| {
-        let key = KEYS.iter().find(|key| key.name == name).unwrap();
+        let key = keys().find(|key| key.name == name).unwrap();
         let Rule::Integer { max, .. } = key.rule else { panic!("{name} is a number") };
         usize::try_from(max).unwrap()
     };
@@ -146,7 +215,7 @@ fn the_largest_backlog_fits_the_counter_of_a_connection() {
     config.limits.message_bytes_max = max("limits.message_bytes_max");
     config.limits.backlog_high_bytes = max("limits.backlog_high_bytes");
     config.limits.backlog_hard_bytes = max("limits.backlog_hard_bytes");
-    let limits = config.resolve(MachineLimits { descriptors: 1024, cores: 1 }).limits;
+    let limits = config.resolve(GRANTED).limits;
     // Replies until reading stops: nearly the high mark waits, and then all of a read buffer may be
     // sent back.
     let buffer = limits.message_bytes_largest + CLIENT_CONTROL_FRAME_BYTES_MAX;
