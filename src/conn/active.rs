@@ -4,6 +4,7 @@
 
 use super::cold::ColdRecords;
 use super::flags::Flags;
+use super::population::Population;
 use super::receive::Input;
 use super::schedule::{RunQueue, Schedule};
 use super::send::Output;
@@ -27,17 +28,6 @@ pub(super) struct Active<'c, S> {
     pub(super) schedule: &'c mut Schedule,
     pub(super) population: &'c mut Population,
     pub(super) turn: &'c mut Turn,
-}
-
-/// How many connections are in which part of their lives.
-#[derive(Debug, Default)]
-pub(super) struct Population {
-    /// Open connections.
-    pub(super) open: usize,
-    /// Connections that are there only to be told 503.
-    pub(super) refused: usize,
-    /// From now on every request is answered 503.
-    pub(super) is_draining: bool,
 }
 
 impl<S: Transport> Active<'_, S> {
@@ -86,7 +76,7 @@ impl<S: Transport> Active<'_, S> {
         }
         self.conn.seen = self.turn.tick;
         self.conn.rearm();
-        self.population.open += 1;
+        self.population.opened();
         let peer = self.peer();
         let (own, pending) = self.services.route(route);
         if !own.wants_addresses {

@@ -18,7 +18,7 @@
 //!
 //! The way of bytes: [`receive`] takes them from the stream, makes messages of them and gives these
 //! to services, whose answers gather in the output; [`send`] writes it out. What comes from others
-//! takes the way through [`effects`] and [`fanout`]. [`lifecycle`] ends connections.
+//! takes the way through [`fanout`].
 //!
 //! An event resolves its connection once, as an [`active`] one with the owners that its steps may
 //! use. Each owner keeps its fields to itself. A step that cannot go on by itself, because what
@@ -29,13 +29,10 @@ mod active;
 mod cold;
 mod connections;
 mod deadline;
-mod effects;
 mod fanout;
 mod flags;
-#[cfg(any(test, feature = "sim"))]
-mod invariants;
-mod lifecycle;
 mod outbox;
+mod population;
 mod receive;
 #[cfg(any(test, feature = "sim"))]
 mod relay;
@@ -48,5 +45,7 @@ mod state;
 mod table;
 mod turn;
 
+#[cfg(any(test, feature = "sim"))]
+pub use connections::check_invariants;
 pub use connections::{Connections, Verdict};
 pub use settings::ConnSettings;

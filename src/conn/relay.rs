@@ -1,140 +1,122 @@
 //! A relay of bytes between two connections of one loop, for the simulation: it proves that what
-//! comes in by one connection can go out by another, with backpressure and half-closes, without a
-//! part of the life of connections knowing of it.
+//! comes in by one connection can go out by another, with backpressure and half-closes, without
+//! other parts of the life of connections knowing of it.
 
-use super::cold::Cold;
-use super::connections::Connections;
+use super::active::resume_reading;
+use super::cold::{Cold, ColdRecords};
 use super::flags::Flags;
-use super::receive::Unfinished;
-use super::slot::Protocol;
+use super::schedule::RunQueue;
+use super::send::Output;
+use super::slot::Conn;
+use super::table::Table;
+use super::turn::Turn;
 use crate::effects::CloseReason;
 use crate::key::ConnKey;
+use crate::pool::ReadBuffer;
+use crate::stream;
 use crate::transport::Transport;
 
-impl<S: Transport> Connections<S> {
-    /// A connection that was just accepted relays to the next one that comes here, or to the one
-    /// that waits for it.
-    pub fn enter_relay(&mut self, key: ConnKey) {
-        let waiting = self.unpaired.take().filter(|key| self.table.get(*key).is_some());
-        let Some(at) = self.at(key) else { return };
-        at.conn.protocol = Protocol::Relay;
-        at.schedule.half_open.leave(&mut at.conn.flags);
-        if !at.conn.state.open() {
-            return;
-        }
-        at.population.open += 1;
-        at.conn.flags.set(Flags::PAUSED_BY_PARTNER);
-        let Ok(link) = at.cold.add(Cold::Relay(waiting), &mut at.turn.memory) else {
-            return self.abort(key, CloseReason::Overload);
-        };
-        at.conn.cold = link;
-        self.schedule.wheel.remove(&mut self.table, key.index);
-        match waiting {
-            Some(partner) => {
-                self.set_partner(partner, key);
-                self.resume_relay(partner);
-                self.resume_relay(key);
+/// Everything that a step of a relay may touch. A step ends no connection: it gives the one to be
+/// aborted, and why, and the other of the two ends with it.
+#[derive(Debug)]
+pub(super) struct Relay<'r, S> {
+    table: &'r mut Table<S>,
+    cold: &'r mut ColdRecords,
+    output: &'r mut Output,
+    run_queue: &'r mut RunQueue,
+    turn: &'r mut Turn,
+}
+
+/// A connection to be aborted, and why.
+pub(super) type Abort = Option<(ConnKey, CloseReason)>;
+
+impl<'r, S: Transport> Relay<'r, S> {
+    pub(super) fn new(
+        table: &'r mut Table<S>,
+        cold: &'r mut ColdRecords,
+        output: &'r mut Output,
+        run_queue: &'r mut RunQueue,
+        turn: &'r mut Turn,
+    ) -> Self {
+        Self { table, cold, output, run_queue, turn }
+    }
+
+    /// Makes two connections each other's partners.
+    pub(super) fn pair(&mut self, keys: [ConnKey; 2]) {
+        for (key, partner) in [(keys[0], keys[1]), (keys[1], keys[0])] {
+            let link = self.table.get(key).map(|conn| conn.cold).unwrap_or_default();
+            if let Some(Cold::Relay(own)) = self.cold.get_mut(link) {
+                *own = Some(partner);
             }
-            None => self.unpaired = Some(key),
+            self.resume(key);
         }
     }
 
-    fn set_partner(&mut self, key: ConnKey, partner: ConnKey) {
-        let link = self.table.get(key).map(|conn| conn.cold).unwrap_or_default();
-        if let Some(Cold::Relay(own)) = self.cold.get_mut(link) {
-            *own = Some(partner);
-        }
-    }
-
-    fn partner_of(&self, key: ConnKey) -> Option<ConnKey> {
+    /// The connection that the bytes of this one go on to.
+    pub(super) fn partner(&self, key: ConnKey) -> Option<ConnKey> {
         match self.cold.get(self.table.get(key)?.cold)? {
             Cold::Relay(partner) => *partner,
             Cold::Address(_) | Cold::Cipher(..) => None,
         }
     }
 
-    fn resume_relay(&mut self, key: ConnKey) {
-        if let Some(conn) = self.table.get_mut(key)
-            && conn.flags.take(Flags::PAUSED_BY_PARTNER)
-        {
-            self.schedule.run_queue.push(conn, key);
-        }
-    }
-
     /// Gives what was read from a connection to its partner.
-    pub(super) fn forward(&mut self, key: ConnKey, unfinished: &mut Unfinished) {
-        let buffer = &mut unfinished.buffer;
-        let partner = self.partner_of(key).and_then(|partner| self.at(partner));
-        let Some(at) = partner else {
-            // It has ended, and this one ends with it.
-            return buffer.clear();
-        };
-        let pushed = at.output.push_bytes(at.conn, at.key, buffer.arrived(), at.turn);
-        buffer.clear();
+    pub(super) fn forward(&mut self, key: ConnKey, buffer: &ReadBuffer) -> Abort {
+        let partner = self.partner(key)?;
+        let conn = self.table.get_mut(partner)?;
+        let pushed = self.output.push_bytes(conn, partner, buffer.arrived(), self.turn);
         if pushed.is_err() {
-            return self.abort(key, CloseReason::Overload);
+            return Some((key, CloseReason::Overload));
         }
-        let is_full = at.conn.queue.bytes() > at.turn.settings.backlog_high_bytes;
+        let is_full = conn.queue.bytes() > self.turn.settings.backlog_high_bytes;
         if is_full && let Some(conn) = self.table.get_mut(key) {
             conn.flags.set(Flags::PAUSED_BY_PARTNER);
         }
+        None
     }
 
-    /// A relay's queue was written to: its partner may be read again, and what ends can end.
-    pub(super) fn relay_flushed(&mut self, key: ConnKey) {
-        let below = self.turn.settings.backlog_high_bytes / 2;
-        let Some(conn) = self.table.get(key) else { return };
-        let (has_room, is_flushed) = (conn.queue.bytes() < below, conn.is_flushed());
-        let ends = conn.flags.has(Flags::ENDS_OUTPUT);
-        if has_room && let Some(partner) = self.partner_of(key) {
-            self.resume_relay(partner);
+    /// A connection's queue was written to: its partner may be read again, and what ends can end.
+    pub(super) fn flushed(&mut self, key: ConnKey) -> Abort {
+        let conn = self.table.get(key)?;
+        let has_room = conn.queue.bytes() < self.turn.settings.backlog_high_bytes / 2;
+        let ends = conn.flags.has(Flags::ENDS_OUTPUT) && conn.is_flushed();
+        if has_room && let Some(partner) = self.partner(key) {
+            self.resume(partner);
         }
-        if ends && is_flushed {
-            self.end_relay_half(key);
-        }
+        if ends { self.end_half(key) } else { None }
     }
 
-    /// The peer of one connection has ended its half: the other connection's half ends as well,
-    /// once what waits for it is written.
-    pub(super) fn relay_input_ended(&mut self, key: ConnKey) {
-        let Some(partner) = self.partner_of(key) else {
-            return self.abort(key, CloseReason::Gone);
-        };
-        let Some(conn) = self.table.get_mut(partner) else { return };
+    /// The peer of a connection has ended its half: its partner's half ends as well, once what waits
+    /// for it is written.
+    pub(super) fn input_ended(&mut self, key: ConnKey) -> Abort {
+        let Some(partner) = self.partner(key) else { return Some((key, CloseReason::Gone)) };
+        let conn = self.table.get_mut(partner)?;
         conn.flags.set(Flags::ENDS_OUTPUT);
-        if conn.is_flushed() {
-            self.end_relay_half(partner);
+        if conn.is_flushed() { self.end_half(partner) } else { None }
+    }
+
+    fn resume(&mut self, key: ConnKey) {
+        if let Some(conn) = self.table.get_mut(key)
+            && conn.flags.take(Flags::PAUSED_BY_PARTNER)
+        {
+            let high_bytes = self.turn.settings.backlog_high_bytes;
+            resume_reading(conn, key, self.run_queue, high_bytes);
+            self.run_queue.push(conn, key);
         }
     }
 
-    fn end_relay_half(&mut self, key: ConnKey) {
-        let Some(conn) = self.table.get_mut(key) else { return };
-        let socket = self.cold.stream(&mut conn.socket, conn.cold);
-        if crate::stream::finish(socket).is_err() {
-            return self.abort(key, CloseReason::Reset);
+    fn end_half(&mut self, key: ConnKey) -> Abort {
+        let conn = self.table.get_mut(key)?;
+        if stream::finish(self.cold.stream(&mut conn.socket, conn.cold)).is_err() {
+            return Some((key, CloseReason::Reset));
         }
         conn.flags.clear(Flags::ENDS_OUTPUT);
-        let Some(partner) = self.partner_of(key) else { return };
+        let partner = self.partner(key)?;
         // Each half ends by itself; with both ended the relay is over.
-        let is_over = |key| {
-            self.table.get(key).is_none_or(|conn| {
-                conn.flags.has(Flags::INPUT_ENDED) && !conn.flags.has(Flags::ENDS_OUTPUT)
-            })
+        let is_over = |conn: &Conn<S>| {
+            conn.flags.has(Flags::INPUT_ENDED) && !conn.flags.has(Flags::ENDS_OUTPUT)
         };
-        if is_over(key) && is_over(partner) {
-            self.abort(key, CloseReason::Gone);
-            self.abort(partner, CloseReason::Gone);
-        }
-    }
-
-    /// A relay ended otherwise than by both halves: its partner has nothing to relay to.
-    pub(super) fn leave_relay(&mut self, key: ConnKey, reason: CloseReason) {
-        reason.counter(&self.turn.counters).add(1);
-        if self.unpaired == Some(key) {
-            self.unpaired = None;
-        }
-        if let Some(partner) = self.partner_of(key) {
-            self.abort(partner, reason);
-        }
+        let both = [self.table.get(key)?, self.table.get(partner)?];
+        both.into_iter().all(is_over).then_some((key, CloseReason::Gone))
     }
 }

@@ -18,12 +18,11 @@ use crate::transport::Transport;
 /// should end, and the caller does that once nothing is being walked.
 #[derive(Debug)]
 pub(crate) struct Pusher<'p> {
-    pub(crate) cold: &'p mut ColdRecords,
-    pub(crate) output: &'p mut Output,
-    pub(crate) run_queue: &'p mut RunQueue,
-    pub(crate) turn: &'p mut Turn,
-    /// Of the route that the frame is for.
-    pub(crate) options: &'p RouteOptions,
+    cold: &'p mut ColdRecords,
+    output: &'p mut Output,
+    run_queue: &'p mut RunQueue,
+    turn: &'p mut Turn,
+    options: &'p RouteOptions,
 }
 
 /// What became of a push.
@@ -39,7 +38,18 @@ pub(crate) enum Pushed {
     TooSlow,
 }
 
-impl Pusher<'_> {
+impl<'p> Pusher<'p> {
+    /// For frames of a route with these options.
+    pub(crate) fn new(
+        cold: &'p mut ColdRecords,
+        output: &'p mut Output,
+        run_queue: &'p mut RunQueue,
+        turn: &'p mut Turn,
+        options: &'p RouteOptions,
+    ) -> Self {
+        Self { cold, output, run_queue, turn, options }
+    }
+
     /// Puts several publications into a connection's queue: as one segment where nothing stands in
     /// the way, else one by one.
     #[inline]

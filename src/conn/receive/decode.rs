@@ -65,13 +65,13 @@ impl<S: Transport> Active<'_, S> {
                 }
                 Ok(Some(Event::Message { kind, is_compressed: true, payload })) => {
                     let context = flags.client_context(key.index);
-                    let terms = InflateTerms { message_bytes_max, context };
+                    let terms = InflateTerms::new(message_bytes_max, context);
                     let (payload, memory) = (&arrived[payload], &mut turn.memory);
                     match self.input.inflater().inflate(payload, kind, terms, memory, turn.now) {
                         Ok(mut inflated) => {
-                            inflated_bytes += inflated.work_bytes;
+                            inflated_bytes += inflated.work_bytes();
                             delivery.deliver(kind, inflated.payload_mut(), None);
-                            turn.memory.give(inflated.buffer);
+                            turn.memory.give(inflated.into_buffer());
                         }
                         Err(NotInflated::Broken(violation)) => break Outcome::Broken(violation),
                         Err(NotInflated::NoRoom) => break Outcome::NoRoom,

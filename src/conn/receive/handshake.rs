@@ -44,7 +44,7 @@ impl<S: Transport> Active<'_, S> {
     fn answer(&mut self, head: Result<RequestHead<'_>, HeadError>) -> Option<Outcome> {
         // Whatever the answer to a HEAD is, it has no body (RFC 9110 §9.3.2).
         let head_only = head.as_ref().is_ok_and(|head| head.method() == Method::Head);
-        if self.population.is_draining {
+        if self.population.is_draining() {
             return Some(self.refuse_draining(head_only));
         }
         if self.conn.state.phase() == Phase::Refusing {

@@ -1,6 +1,7 @@
 //! Incoming compressed messages: each is unpacked, once it is whole, into a buffer of the pool.
 //! What a connection's next message may refer back to is kept, where that was agreed.
 
+use crate::metrics::Counters;
 use crate::output::{ContextKey, Contexts};
 use crate::pool::{Buffers, OverBudget};
 use crate::timer::Millis;
@@ -12,33 +13,51 @@ pub(in crate::conn) struct MessageInflater {
     inflater: Inflater,
     contexts: Contexts,
     /// Messages inflated so far.
-    pub(in crate::conn) messages: u64,
+    messages: u64,
     /// Their bytes before.
-    pub(in crate::conn) bytes_in: u64,
+    bytes_in: u64,
     /// Their bytes afterwards.
-    pub(in crate::conn) bytes_out: u64,
+    bytes_out: u64,
 }
 
 /// What was agreed about the messages of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::conn) struct InflateTerms {
-    pub(in crate::conn) message_bytes_max: usize,
-    /// Where what it sent is kept, if its messages may refer back to it.
-    pub(in crate::conn) context: Option<ContextKey>,
+    message_bytes_max: usize,
+    context: Option<ContextKey>,
+}
+
+impl InflateTerms {
+    /// Messages of at most `message_bytes_max` bytes. With a context, they may refer back to what
+    /// the connection sent before.
+    #[inline]
+    pub(super) fn new(message_bytes_max: usize, context: Option<ContextKey>) -> Self {
+        Self { message_bytes_max, context }
+    }
 }
 
 /// A message out of its compressed form. The buffer is to be given back.
 #[derive(Debug)]
 pub(in crate::conn) struct Inflated {
-    pub(in crate::conn) buffer: Vec<u8>,
-    pub(in crate::conn) len: usize,
-    /// What it took, in bytes that take as long to inflate.
-    pub(in crate::conn) work_bytes: usize,
+    buffer: Vec<u8>,
+    len: usize,
+    work_bytes: usize,
 }
 
 impl Inflated {
-    pub(in crate::conn) fn payload_mut(&mut self) -> &mut [u8] {
+    /// The message.
+    pub(super) fn payload_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[..self.len]
+    }
+
+    /// What it took, in bytes that take as long to inflate.
+    pub(super) fn work_bytes(&self) -> usize {
+        self.work_bytes
+    }
+
+    /// The buffer, to be given back to the pool.
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
     }
 }
 
@@ -169,6 +188,15 @@ impl MessageInflater {
     #[cfg(any(test, feature = "sim"))]
     pub(in crate::conn) fn bytes(&self) -> usize {
         self.inflater.bytes() + self.contexts.bytes()
+    }
+
+    /// Brings the counters up to date.
+    pub(in crate::conn) fn sample(&self, counters: &Counters) {
+        if counters.inflated_messages.value() != self.messages {
+            counters.inflated_messages.set(self.messages);
+            counters.inflated_bytes_before.set(self.bytes_in);
+            counters.inflated_bytes_after.set(self.bytes_out);
+        }
     }
 
     /// What connections may refer back to.

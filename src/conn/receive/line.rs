@@ -20,7 +20,7 @@ impl<S: Transport> Active<'_, S> {
     /// A connection that was just accepted by a line listener of this route asks to be let in.
     pub(in crate::conn) fn enter_line(&mut self, route: u8) -> Option<Outcome> {
         self.conn.route = route;
-        if self.population.is_draining {
+        if self.population.is_draining() {
             return Some(self.refuse_draining(false));
         }
         if !self.conn.flags.has(crate::conn::flags::Flags::HALF_OPEN) {

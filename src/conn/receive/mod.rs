@@ -70,16 +70,16 @@ pub(super) enum Next {
 /// A read that is being dealt with.
 #[derive(Debug)]
 pub(super) struct Unfinished {
-    pub(super) buffer: ReadBuffer,
+    buffer: ReadBuffer,
     /// Bytes of the same read that lie in the shared buffer.
     behind: usize,
     source: Source,
-    pub(super) stage: Stage,
+    stage: Stage,
 }
 
 /// What is to be done next with a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+enum Stage {
     /// The request head may be complete.
     Head,
     /// Messages may be there.
@@ -99,6 +99,12 @@ impl Unfinished {
     /// A buffer whose request head is answered again, after a decision.
     pub(super) fn undecided(buffer: ReadBuffer) -> Self {
         Self { buffer, behind: 0, source: Source::MayHaveMore, stage: Stage::Head }
+    }
+
+    /// What was read.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn buffer_mut(&mut self) -> &mut ReadBuffer {
+        &mut self.buffer
     }
 }
 

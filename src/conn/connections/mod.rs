@@ -1,22 +1,34 @@
 //! The connections of one loop, and how an event loop drives them.
+//!
+//! [`lifecycle`] opens, closes and times connections; [`effects`] carries out what services and other
+//! loops ask for.
+
+mod effects;
+#[cfg(any(test, feature = "sim"))]
+mod invariants;
+mod lifecycle;
+
+#[cfg(any(test, feature = "sim"))]
+pub use invariants::check_invariants;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::active::{Active, Population};
-use super::cold::{Cold, ColdRecords};
-use super::fanout::Membership;
-use super::flags::Flags;
-use super::outbox::Outbox;
-use super::receive::{Input, Next, Outcome, Unfinished};
-use super::schedule::Schedule;
-use super::send::Output;
-use super::services::Services;
-use super::settings::ConnSettings;
-use super::slot::Protocol;
-use super::state::State;
-use super::table::Table;
-use super::turn::Turn;
+use crate::conn::active::Active;
+use crate::conn::cold::{Cold, ColdRecords};
+use crate::conn::fanout::Membership;
+use crate::conn::flags::Flags;
+use crate::conn::outbox::Outbox;
+use crate::conn::population::Population;
+use crate::conn::receive::{Input, Next, Outcome, Unfinished};
+use crate::conn::schedule::Schedule;
+use crate::conn::send::Output;
+use crate::conn::services::Services;
+use crate::conn::settings::ConnSettings;
+use crate::conn::slot::Protocol;
+use crate::conn::state::State;
+use crate::conn::table::Table;
+use crate::conn::turn::Turn;
 use crate::effects::{CloseReason, LoopSite};
 use crate::key::ConnKey;
 use crate::mail::{LoopMessage, LoopSender};
@@ -50,21 +62,21 @@ use crate::transport::Transport;
 /// While [`has_work`](Self::has_work), the loop does not wait.
 #[derive(Debug)]
 pub struct Connections<S> {
-    pub(super) table: Table<S>,
-    pub(super) cold: ColdRecords,
-    pub(super) input: Input,
-    pub(super) output: Output,
-    pub(super) membership: Membership,
-    pub(super) services: Services,
-    pub(super) schedule: Schedule,
-    pub(super) population: Population,
-    pub(super) mail: Outbox,
-    pub(super) turn: Turn,
+    table: Table<S>,
+    cold: ColdRecords,
+    input: Input,
+    output: Output,
+    membership: Membership,
+    services: Services,
+    schedule: Schedule,
+    population: Population,
+    mail: Outbox,
+    turn: Turn,
     /// Effects are being carried out: what comes of them waits for its round.
-    pub(super) is_applying_effects: bool,
+    is_applying_effects: bool,
     /// The connection that waits for another to relay to.
     #[cfg(any(test, feature = "sim"))]
-    pub(super) unpaired: Option<ConnKey>,
+    unpaired: Option<ConnKey>,
     #[cfg(any(test, feature = "sim"))]
     has_fake_cipher: bool,
 }
@@ -148,7 +160,7 @@ impl<S: Transport> Connections<S> {
         let state = State::accepted(is_refused);
         let key = self.table.insert(socket, state, Protocol::Http, self.turn.tick);
         if is_refused {
-            self.population.refused += 1;
+            self.population.refused_one();
             if let Some(conn) = self.table.get_mut(key) {
                 conn.flags.set(Flags::REFUSED);
             }
@@ -186,6 +198,29 @@ impl<S: Transport> Connections<S> {
         let outcome = at.enter_line(route);
         self.proceed(key, outcome);
         self.apply_effects();
+    }
+
+    /// A connection that was just accepted relays to the next one that comes here, or to the one
+    /// that waits for it.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn enter_relay(&mut self, key: ConnKey) {
+        let Some(at) = self.at(key) else { return };
+        at.conn.protocol = Protocol::Relay;
+        at.schedule.half_open.leave(&mut at.conn.flags);
+        if !at.conn.state.open() {
+            return;
+        }
+        at.population.opened();
+        at.conn.flags.set(Flags::PAUSED_BY_PARTNER);
+        let Ok(link) = at.cold.add(Cold::Relay(None), &mut at.turn.memory) else {
+            return self.abort(key, CloseReason::Overload);
+        };
+        at.conn.cold = link;
+        self.schedule.wheel.remove(&mut self.table, key.index);
+        match self.unpaired.take() {
+            Some(partner) => self.relay().pair([partner, key]),
+            None => self.unpaired = Some(key),
+        }
     }
 
     /// How many may be accepted in one turn. More would push each other out of the half-open table
@@ -255,7 +290,7 @@ impl<S: Transport> Connections<S> {
 
     /// From now on every request is answered 503.
     pub fn start_draining(&mut self) {
-        self.population.is_draining = true;
+        self.population.start_draining();
     }
 
     /// Gives the connections that had work left one more share each.
@@ -336,13 +371,13 @@ impl<S: Transport> Connections<S> {
     /// Open connections.
     #[must_use]
     pub fn open_count(&self) -> usize {
-        self.population.open
+        self.population.open()
     }
 
     /// Connections that are there only to be told 503.
     #[must_use]
     pub fn refused_count(&self) -> usize {
-        self.population.refused
+        self.population.refused()
     }
 
     /// Releases buffers, compressors and contexts that lie unused. Gives the moment to ask again.
@@ -366,25 +401,21 @@ impl<S: Transport> Connections<S> {
         let counters = &self.turn.counters;
         counters.connections_now.set(self.table.len() as u64);
         counters.half_open_now.set(self.schedule.half_open.count() as u64);
-        counters.open_now.set(self.population.open as u64);
+        counters.open_now.set(self.population.open() as u64);
         counters.pool_bytes_now.set(self.pool_bytes());
         self.sample_compression();
     }
 
     /// Most turns have none, so whether there was any is asked first.
     fn sample_compression(&self) {
-        let (counters, inflater) = (&self.turn.counters, self.input.inflated());
+        let counters = &self.turn.counters;
+        self.input.inflated().sample(counters);
         let compressor = self.output.compressor();
         let compressors = compressor.compressors();
         if counters.deflated_messages.value() != compressors.messages {
             counters.deflated_messages.set(compressors.messages);
             counters.deflated_bytes_before.set(compressors.bytes_in);
             counters.deflated_bytes_after.set(compressors.bytes_out);
-        }
-        if counters.inflated_messages.value() != inflater.messages {
-            counters.inflated_messages.set(inflater.messages);
-            counters.inflated_bytes_before.set(inflater.bytes_in);
-            counters.inflated_bytes_after.set(inflater.bytes_out);
         }
         counters.deflate_out_of_room.set(compressor.out_of_room());
     }
@@ -401,15 +432,6 @@ impl<S: Transport> Connections<S> {
             counters.contexts_out_now.set(outgoing.count() as u64);
             counters.context_bytes_now.set(bytes);
         }
-    }
-
-    /// Checks everything that must hold between turns.
-    ///
-    /// # Errors
-    /// The first invariant that does not hold, with the connection concerned.
-    #[cfg(any(test, feature = "sim"))]
-    pub fn check_invariants(&self) -> Result<(), String> {
-        super::invariants::check(self)
     }
 
     /// Bytes that this loop has of the process's pool.
@@ -462,7 +484,9 @@ impl<S: Transport> Connections<S> {
                 Next::Later => return self.run_later(key),
                 #[cfg(any(test, feature = "sim"))]
                 Next::Act(Some(mut unfinished), Outcome::Forward) => {
-                    self.forward(key, &mut unfinished);
+                    let abort = self.relay().forward(key, unfinished.buffer_mut());
+                    unfinished.buffer_mut().clear();
+                    self.abort_relay(abort);
                     Some(unfinished)
                 }
                 Next::Act(unfinished, outcome) => {

@@ -1,10 +1,10 @@
 //! What must hold between two turns, whatever happened: checked by the simulation after each.
 
-use super::connections::Connections;
-use super::deadline::deadline;
-use super::flags::Flags;
-use super::slot::{Conn, Protocol};
-use super::state::Phase;
+use super::Connections;
+use crate::conn::deadline::deadline;
+use crate::conn::flags::Flags;
+use crate::conn::slot::{Conn, Protocol};
+use crate::conn::state::Phase;
 use crate::key::ConnKey;
 use crate::timer::Tick;
 
@@ -22,7 +22,7 @@ macro_rules! hold {
 ///
 /// # Errors
 /// The first invariant that does not hold, with the connection concerned.
-pub(super) fn check<S>(own: &Connections<S>) -> Result<(), String> {
+pub fn check_invariants<S>(own: &Connections<S>) -> Result<(), String> {
     let (mut open, mut half_open, mut refused, mut partial, mut cold) = (0, 0, 0, 0, 0);
     for (key, conn) in own.table.iter() {
         check_connection(own, key, conn)?;
@@ -33,7 +33,7 @@ pub(super) fn check<S>(own: &Connections<S>) -> Result<(), String> {
         cold += usize::from(!conn.cold.is_none());
     }
     let population = &own.population;
-    let counted = [population.open, own.schedule.half_open.count(), population.refused];
+    let counted = [population.open(), own.schedule.half_open.count(), population.refused()];
     if counted != [open, half_open, refused] {
         return Err(format!("counts {counted:?} for {:?}", [open, half_open, refused]));
     }
@@ -44,7 +44,7 @@ pub(super) fn check<S>(own: &Connections<S>) -> Result<(), String> {
     if !own.output.has_nothing_gathered() || own.output.wants_close() {
         return Err("output left over between turns".into());
     }
-    if population.open == 0 && own.membership.subscription_count() > 0 {
+    if population.open() == 0 && own.membership.subscription_count() > 0 {
         return Err("members without connections".into());
     }
     let is_idle = own.table.len() == 0;

@@ -7,14 +7,16 @@
 //! and whatever they still send is read and thrown away until their end: closing earlier would reset
 //! the connection, and our last bytes would be lost on the way (RFC 6455 §7.1.1, RFC 9112 §9.6).
 
-use super::active::resume_reading;
-use super::connections::Connections;
-use super::deadline::{deadline, stalled_at};
-use super::flags::Flags;
-use super::receive::{Outcome, Unfinished};
-use super::send::Flush;
-use super::slot::Protocol;
-use super::state::Phase;
+use super::Connections;
+use crate::conn::active::resume_reading;
+use crate::conn::deadline::{deadline, stalled_at};
+use crate::conn::flags::Flags;
+use crate::conn::receive::{Outcome, Unfinished};
+#[cfg(any(test, feature = "sim"))]
+use crate::conn::relay::{Abort, Relay};
+use crate::conn::send::Flush;
+use crate::conn::slot::Protocol;
+use crate::conn::state::Phase;
 use crate::effects::{Accept, CloseReason, Peer};
 use crate::http::Rejection;
 use crate::key::ConnKey;
@@ -48,7 +50,7 @@ impl<S: Transport> Connections<S> {
     /// A service said whether to let in who was waiting: the request is answered as if it had come
     /// only now.
     pub(super) fn decide(&mut self, key: ConnKey, decision: Result<Accept, Rejection>) {
-        let is_draining = self.population.is_draining;
+        let is_draining = self.population.is_draining();
         let Some(mut at) = self.at(key).filter(|at| at.conn.flags.has(Flags::UNDECIDED)) else {
             self.turn.counters.effects_ignored.add(1);
             return;
@@ -238,7 +240,10 @@ impl<S: Transport> Connections<S> {
                 self.abort(key, CloseReason::Gone);
             }
             #[cfg(any(test, feature = "sim"))]
-            Phase::Open if conn.protocol == Protocol::Relay => self.relay_input_ended(key),
+            Phase::Open if conn.protocol == Protocol::Relay => {
+                let abort = self.relay().input_ended(key);
+                self.abort_relay(abort);
+            }
             Phase::Open => self.finish(key, CloseReason::Gone),
             // Output may still be on its way out; the end of it finds the flag.
             Phase::Closing | Phase::Dead => {}
@@ -282,7 +287,7 @@ impl<S: Transport> Connections<S> {
         self.cold.release(&mut conn.cold, &mut self.turn.memory);
         let refused = conn.flags.has(Flags::REFUSED);
         if refused {
-            self.population.refused -= 1;
+            self.population.released_refused();
         }
         Some(refused)
     }
@@ -299,7 +304,7 @@ impl<S: Transport> Connections<S> {
             return;
         }
         let route = conn.route;
-        self.population.open -= 1;
+        self.population.closed();
         if conn.flags.has_contexts() {
             self.input.inflater().forget(key.index, &mut self.turn.memory);
             self.output.forget_context(key.index);
@@ -307,11 +312,33 @@ impl<S: Transport> Connections<S> {
         self.membership.leave_all(conn);
         #[cfg(any(test, feature = "sim"))]
         if conn.protocol == Protocol::Relay {
-            return self.leave_relay(key, reason);
+            reason.counter(&self.turn.counters).add(1);
+            self.unpaired = self.unpaired.filter(|own| *own != key);
+            // Without it, its partner has nothing to relay to.
+            let partner = self.relay().partner(key);
+            return self.abort_relay(partner.map(|partner| (partner, reason)));
         }
         let peer = Peer { loop_index: self.services.loop_index(), key };
         self.services.call(route, |own, effects| own.service.on_close(peer, reason, effects));
         reason.counter(&self.turn.counters).add(1);
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn relay(&mut self) -> Relay<'_, S> {
+        Relay::new(
+            &mut self.table,
+            &mut self.cold,
+            &mut self.output,
+            &mut self.schedule.run_queue,
+            &mut self.turn,
+        )
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn abort_relay(&mut self, abort: Abort) {
+        if let Some((key, reason)) = abort {
+            self.abort(key, reason);
+        }
     }
 
     /// Files a connection's deadline if it is nearer than what is filed. One that lies further
@@ -384,7 +411,7 @@ impl<S: Transport> Connections<S> {
                 self.abort(key, CloseReason::Gone);
             }
             Phase::Refusing => {
-                let outcome = match at.population.is_draining {
+                let outcome = match at.population.is_draining() {
                     true => at.refuse_draining(false),
                     false => at.refuse_at_limit(false),
                 };
@@ -446,7 +473,10 @@ impl<S: Transport> Connections<S> {
             // The end itself had waited for room.
             (Flush::All, Phase::Lingering) => self.end_our_half(key),
             #[cfg(any(test, feature = "sim"))]
-            (_, Phase::Open) if conn.protocol == Protocol::Relay => self.relay_flushed(key),
+            (_, Phase::Open) if conn.protocol == Protocol::Relay => {
+                let abort = self.relay().flushed(key);
+                self.abort_relay(abort);
+            }
             _ => {}
         }
         self.arm_if_asked(key);

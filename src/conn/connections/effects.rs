@@ -4,8 +4,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::connections::Connections;
-use super::fanout::{FrameBatch, Pushed, Pusher, SharedFrame};
+use super::Connections;
+use crate::conn::fanout::{FrameBatch, Pushed, Pusher, SharedFrame};
 use crate::effects::{CloseReason, Effect, Order, Publication};
 use crate::key::ConnKey;
 use crate::mail::{LoopMessage, LoopMessageKind};
@@ -136,17 +136,14 @@ impl<S: Transport> Connections<S> {
         let except = publication.except.filter(|peer| peer.loop_index == own).map(|peer| peer.key);
         let members = self.membership.members(route, &publication.topic).iter();
         let recipients = members.map(|member| member.key).filter(|key| Some(*key) != except);
-        let mut pusher = Pusher {
-            cold: &mut self.cold,
-            output: &mut self.output,
-            run_queue: &mut self.schedule.run_queue,
-            turn: &mut self.turn,
-            options: &self.services.route(route).0.options,
-        };
+        let options = &self.services.route(route).0.options;
+        let run_queue = &mut self.schedule.run_queue;
+        let mut pusher =
+            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, options);
         let mut to_follow = Vec::new();
         let table = &mut self.table;
         if publication.more.is_empty() {
-            let mut frame = SharedFrame::new(publication.frame.clone(), pusher.options);
+            let mut frame = SharedFrame::new(publication.frame.clone(), options);
             for key in recipients {
                 // A member is open: it leaves its topics before it closes.
                 let Some(conn) = table.get_mut(key) else { continue };
@@ -157,7 +154,7 @@ impl<S: Transport> Connections<S> {
             }
             pusher.release_unused(&frame);
         } else {
-            let mut batch = FrameBatch::new(publication.frames(), pusher.options);
+            let mut batch = FrameBatch::new(publication.frames(), options);
             for key in recipients {
                 let Some(conn) = table.get_mut(key) else { continue };
                 let pushed = pusher.push_batch(conn, key, &mut batch);
@@ -178,14 +175,11 @@ impl<S: Transport> Connections<S> {
             self.turn.counters.effects_ignored.add(1);
             return;
         };
-        let mut pusher = Pusher {
-            cold: &mut self.cold,
-            output: &mut self.output,
-            run_queue: &mut self.schedule.run_queue,
-            turn: &mut self.turn,
-            options: &self.services.route(conn.route).0.options,
-        };
-        let mut frame = SharedFrame::new(frame, pusher.options);
+        let options = &self.services.route(conn.route).0.options;
+        let run_queue = &mut self.schedule.run_queue;
+        let mut pusher =
+            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, options);
+        let mut frame = SharedFrame::new(frame, options);
         let pushed = pusher.push(conn, key, &mut frame);
         pusher.release_unused(&frame);
         self.after_push(key, pushed);
