@@ -61,6 +61,8 @@ impl Plan {
             items_max: pick(random, &[1, 8, 64]),
             mail_per_turn: pick(random, &[16, 256]),
             line_route: None,
+            has_relay: false,
+            has_fake_cipher: false,
             connections,
         };
         let faults = Faults {
@@ -102,5 +104,11 @@ impl Plan {
             end: [RunEnd::Empty, RunEnd::Drained, RunEnd::CutShort][random.below(3)],
             disturbances: Disturbances { slots_scarce, memory_scarce, ..Disturbances::default() },
         }
+    }
+    /// Has all bytes go in records, which need some room at once.
+    pub(crate) fn run_over_cipher(&mut self) {
+        self.setup.server.has_fake_cipher = true;
+        let room = &mut self.setup.server.connections.receive_buffer_bytes;
+        *room = (*room).max(5_000);
     }
 }
