@@ -265,7 +265,14 @@ impl<S: Transport> Connections<S> {
 
     /// Removes dead connections, at most `limit`: each close costs a system call. `freed` is told
     /// of each whether it was one of those over the limit.
-    pub fn reap(&mut self, limit: usize, mut freed: impl FnMut(bool)) {
+    #[inline]
+    pub fn reap(&mut self, limit: usize, freed: impl FnMut(bool)) {
+        if !self.schedule.dead.is_empty() {
+            self.reap_some(limit, freed);
+        }
+    }
+
+    fn reap_some(&mut self, limit: usize, mut freed: impl FnMut(bool)) {
         for _ in 0..limit {
             let Some(key) = self.schedule.dead.pop_front() else { break };
             if let Some(was_refused) = self.remove(key) {

@@ -247,21 +247,25 @@ impl<S: Transport> Connections<S> {
 
     /// An event said that there may be something to read, or that the peer has ended its half.
     pub fn handle_readable(&mut self, key: ConnKey, ending: bool) {
-        let Some(conn) = self.table.get_mut(key) else {
+        let mut reads_left = self.turn.settings.reads_per_turn;
+        let Some(mut at) = self.at(key) else {
             self.turn.counters.events_stale.add(1);
             return;
         };
-        conn.flags.set(Flags::INPUT_PENDING);
+        at.conn.flags.set(Flags::INPUT_PENDING);
         if ending {
-            conn.flags.set(Flags::INPUT_ENDING);
-            if conn.flags.has(Flags::UNDECIDED) && conn.protocol != Protocol::Line {
+            at.conn.flags.set(Flags::INPUT_ENDING);
+            if at.conn.flags.has(Flags::UNDECIDED) && at.conn.protocol != Protocol::Line {
                 // The client that was to be let in is gone. Of line clients the lines before the
                 // end count.
                 self.turn.counters.handshakes_abandoned.add(1);
                 return self.abort(key, CloseReason::Gone);
             }
         }
-        self.receive(key);
+        let next = at.receive(&mut reads_left);
+        if at.conn.flags.has(Flags::REARM) || !matches!(next, Next::Done) {
+            self.follow(key, next, reads_left);
+        }
     }
 
     /// An event said that there may be room.
@@ -300,7 +304,15 @@ impl<S: Transport> Connections<S> {
     }
 
     /// Gives the connections that had work left one more share each.
+    #[inline]
     pub fn run(&mut self) {
+        // Most turns leave nothing over.
+        if !self.schedule.run_queue.is_empty() {
+            self.run_all();
+        }
+    }
+
+    fn run_all(&mut self) {
         self.schedule.run_queue.start();
         while let Some(key) = self.schedule.run_queue.next(&mut self.table) {
             self.receive(key);
@@ -309,7 +321,14 @@ impl<S: Transport> Connections<S> {
 
     /// Writes to at most `limit` connections that were pushed to; the rest waits a turn, and what
     /// is pushed to them until then goes out in the same write.
+    #[inline]
     pub fn flush_dirty(&mut self, limit: usize) {
+        if self.output.has_dirty() {
+            self.flush_some(limit);
+        }
+    }
+
+    fn flush_some(&mut self, limit: usize) {
         for _ in 0..limit {
             let Some(key) = self.output.next_dirty() else { return };
             self.flush(key, Flags::DIRTY);
@@ -462,15 +481,11 @@ impl<S: Transport> Connections<S> {
     }
 
     /// Reads until nothing is left or the share is used up.
-    #[inline]
-    pub(super) fn receive(&mut self, key: ConnKey) {
+    fn receive(&mut self, key: ConnKey) {
         let mut reads_left = self.turn.settings.reads_per_turn;
         let Some(mut at) = self.at(key) else { return };
         let next = at.receive(&mut reads_left);
-        let must_arm = at.conn.flags.has(Flags::REARM);
-        if must_arm || !matches!(next, Next::Done) {
-            self.follow(key, next, reads_left);
-        }
+        self.follow(key, next, reads_left);
     }
 
     /// Goes on with what is unfinished, then reads at most `reads_left` times.
