@@ -42,7 +42,7 @@ impl Outbox {
     }
 
     /// A connection has led to messages, while `before` were there: it pauses if mailboxes are full.
-    pub(super) fn judge<S>(&mut self, conn: &mut Conn<S>, key: ConnKey, before: usize) {
+    pub(super) fn pause_if_full<S>(&mut self, conn: &mut Conn<S>, key: ConnKey, before: usize) {
         if self.is_full && self.messages.len() > before && conn.flags.raise(Flags::PAUSED_BY_MAIL) {
             self.paused.push(key);
         }

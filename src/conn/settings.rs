@@ -27,7 +27,7 @@ pub struct ConnSettings {
     pub write_stall_ms: u64,
     /// Time for the peer to end the connection after our last byte.
     pub close_ms: u64,
-    /// Buffers that nobody asked for this long are released.
+    /// Buffers that were not used for this long are released.
     pub pool_idle_ms: u64,
     /// `Retry-After` of a 503, in seconds.
     pub retry_after_s: u32,

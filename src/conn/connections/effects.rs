@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::Connections;
-use crate::conn::fanout::{FrameBatch, Pushed, Pusher, SharedFrame};
+use crate::conn::fanout::{FrameBatch, PushResult, Pusher, SharedFrame};
 use crate::effects::{CloseReason, Effect, Order, Publication};
 use crate::key::ConnKey;
 use crate::mail::{LoopMessage, LoopMessageKind};
@@ -148,7 +148,7 @@ impl<S: Transport> Connections<S> {
                 // A member is open: it leaves its topics before it closes.
                 let Some(conn) = table.get_mut(key) else { continue };
                 let pushed = pusher.push(conn, key, &mut frame);
-                if pushed != Pushed::Done {
+                if pushed != PushResult::Done {
                     to_follow.push((key, pushed));
                 }
             }
@@ -158,7 +158,7 @@ impl<S: Transport> Connections<S> {
             for key in recipients {
                 let Some(conn) = table.get_mut(key) else { continue };
                 let pushed = pusher.push_batch(conn, key, &mut batch);
-                if pushed != Pushed::Done {
+                if pushed != PushResult::Done {
                     to_follow.push((key, pushed));
                 }
             }
@@ -185,18 +185,18 @@ impl<S: Transport> Connections<S> {
         self.after_push(key, pushed);
     }
 
-    fn after_push(&mut self, key: ConnKey, pushed: Pushed) {
+    fn after_push(&mut self, key: ConnKey, pushed: PushResult) {
         match pushed {
-            Pushed::Done => {}
-            Pushed::Written => self.arm_if_asked(key),
-            Pushed::Failed => self.abort(key, CloseReason::Reset),
-            Pushed::TooSlow => {
+            PushResult::Done => {}
+            PushResult::Written => self.arm_if_asked(key),
+            PushResult::Failed => self.abort(key, CloseReason::Reset),
+            PushResult::TooSlow => {
                 self.fail(key, CloseCode::TOO_SLOW, "too slow", CloseReason::Slow);
             }
         }
     }
 }
 
-/// Effects may lead to further effects. After so many rounds the rest waits a turn, so that a
-/// service that answers its own messages keeps no other waiting.
+/// Effects may lead to further effects. After this many rounds the rest waits a turn, so that a
+/// service that answers its own messages does not delay other connections without end.
 const ROUNDS_MAX: usize = 16;

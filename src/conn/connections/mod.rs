@@ -399,7 +399,7 @@ impl<S: Transport> Connections<S> {
         self.population.open()
     }
 
-    /// Connections that are there only to be told 503.
+    /// Connections over the limit, which wait for their 503.
     #[must_use]
     pub fn refused_count(&self) -> usize {
         self.population.refused()
@@ -531,7 +531,7 @@ impl<S: Transport> Connections<S> {
             let before = self.mail.count();
             self.apply_effects();
             if let Some(conn) = self.table.get_mut(key) {
-                self.mail.judge(conn, key, before);
+                self.mail.pause_if_full(conn, key, before);
             }
         }
         match outcome {

@@ -12,7 +12,7 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// No members, for so many routes.
+    /// No members, for `route_count` routes.
     pub(crate) fn new(route_count: usize) -> Self {
         Self { hubs: (0..route_count).map(|_| Hub::default()).collect() }
     }

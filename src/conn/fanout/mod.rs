@@ -13,5 +13,5 @@ mod shared_frame;
 
 pub(super) use frame_batch::FrameBatch;
 pub(super) use membership::Membership;
-pub(super) use push::{Pushed, Pusher};
+pub(super) use push::{PushResult, Pusher};
 pub(super) use shared_frame::SharedFrame;

@@ -27,7 +27,7 @@ pub(crate) struct Pusher<'p> {
 
 /// What became of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pushed {
+pub(crate) enum PushResult {
     /// It is queued, or was dropped by the route's policy.
     Done,
     /// As `Done`, after the socket had its chance: the deadline may have come nearer.
@@ -58,21 +58,21 @@ impl<'p> Pusher<'p> {
         conn: &mut Conn<S>,
         key: ConnKey,
         batch: &mut FrameBatch,
-    ) -> Pushed {
+    ) -> PushResult {
         let bytes_max = self.turn.settings.backlog_hard_bytes;
         let (_, backlog) = self.output.sharing();
         if let Some(encoding) = batch.encoding(conn, backlog)
             && batch.has_room(&conn.queue, encoding, bytes_max, backlog)
         {
             self.output.push_frame(conn, key, encoding.id, self.turn.tick);
-            return Pushed::Done;
+            return PushResult::Done;
         }
-        let mut pushed = Pushed::Done;
+        let mut pushed = PushResult::Done;
         for frame in &mut batch.alone {
             match self.push(conn, key, frame) {
-                Pushed::Done => {}
-                Pushed::Written => pushed = Pushed::Written,
-                ended @ (Pushed::Failed | Pushed::TooSlow) => return ended,
+                PushResult::Done => {}
+                PushResult::Written => pushed = PushResult::Written,
+                ended @ (PushResult::Failed | PushResult::TooSlow) => return ended,
             }
         }
         pushed
@@ -85,7 +85,7 @@ impl<'p> Pusher<'p> {
         conn: &mut Conn<S>,
         key: ConnKey,
         frame: &mut SharedFrame,
-    ) -> Pushed {
+    ) -> PushResult {
         let (compressor, backlog) = self.output.sharing();
         let encoding = match frame.plain_encoding(conn) {
             Some(encoding) => Some(encoding),
@@ -94,7 +94,7 @@ impl<'p> Pusher<'p> {
         let Some(encoding) = encoding else {
             // Binary has no encoding for lines.
             self.turn.counters.pushes_dropped.add(1);
-            return Pushed::Done;
+            return PushResult::Done;
         };
         let bytes = self.turn.settings.backlog_hard_bytes;
         let mark = Mark { bytes, messages: frame.messages_max };
@@ -102,7 +102,7 @@ impl<'p> Pusher<'p> {
             return self.push_to_full(conn, key, encoding, mark);
         }
         self.output.push_frame(conn, key, encoding.id, self.turn.tick);
-        Pushed::Done
+        PushResult::Done
     }
 
     /// Forgets those encodings of a frame that found no recipient.
@@ -135,19 +135,19 @@ impl<'p> Pusher<'p> {
         key: ConnKey,
         encoding: FrameEncoding,
         mark: Mark,
-    ) -> Pushed {
+    ) -> PushResult {
         if !conn.flags.has(Flags::WRITE_BLOCKED) {
             // The mark is judged after the socket had its chance.
             if self.output.flush_queue(conn, key, self.cold, self.turn) == Flush::Failed {
-                return Pushed::Failed;
+                return PushResult::Failed;
             }
         }
         if mark.is_reached(&conn.queue, encoding, self.output.backlog()) {
             match self.options.slow_policy {
-                SlowPolicy::Disconnect => return Pushed::TooSlow,
+                SlowPolicy::Disconnect => return PushResult::TooSlow,
                 SlowPolicy::DropNewest => {
                     self.turn.counters.pushes_dropped.add(1);
-                    return Pushed::Written;
+                    return PushResult::Written;
                 }
                 SlowPolicy::KeepLatest => {
                     self.turn.counters.pushes_dropped.add(1);
@@ -158,7 +158,7 @@ impl<'p> Pusher<'p> {
         self.output.push_frame(conn, key, encoding.id, self.turn.tick);
         // What made room for the frame may have made enough to read on.
         resume_reading(conn, key, self.run_queue, self.turn.settings.backlog_high_bytes);
-        Pushed::Written
+        PushResult::Written
     }
 }
 

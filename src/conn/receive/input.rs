@@ -16,7 +16,7 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// With a receive buffer of so many bytes.
+    /// With a shared receive buffer of `receive_buffer_bytes`.
     pub(crate) fn new(receive_buffer_bytes: usize) -> Self {
         Self {
             shared: ReadBuffer::new(vec![0; receive_buffer_bytes]),
