@@ -3,9 +3,7 @@
 mod identity;
 mod listener;
 mod path;
-
-use std::collections::HashSet;
-use std::hash::Hash;
+mod repeated;
 
 use toml::Value;
 
@@ -112,14 +110,6 @@ impl Config {
             None => Ok(()),
         }
     }
-}
-
-/// The first item that equals an earlier one, with its index.
-fn first_repeated<T: Eq + Hash + Copy>(
-    mut items: impl Iterator<Item = (usize, T)>,
-) -> Option<(usize, T)> {
-    let mut seen = HashSet::new();
-    items.find(|(_, item)| !seen.insert(*item))
 }
 
 fn wide(number: usize) -> u64 {

@@ -16,8 +16,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::commands;
 use super::outages::OutageLog;
-use super::{RedisSettings, commands};
+use super::settings::RedisSettings;
 
 /// The connection as look-ups see it.
 #[derive(Debug)]
