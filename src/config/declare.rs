@@ -25,14 +25,13 @@
 //! `docs/configuration.md`. A new group is listed in [`SECTIONS`](super::sections::SECTIONS) and in
 //! `Config::tables`.
 //!
-//! The words that a key accepts are declared in the same manner, by [`words!`].
+//! The words that a key accepts are declared in the same manner, by [`words!`](super::word::words).
 
 use toml::Value;
 
-use super::error::Refusal;
 use super::key::Key;
 use super::reader::TableReader;
-use super::rule::Rule;
+use super::refusal::Refusal;
 use super::setting::{Broken, Setting};
 
 /// A struct whose fields are keys.
@@ -107,25 +106,6 @@ pub(super) fn default_text<T: Setting>(default: Option<T>, shown: Option<&str>) 
     }
 }
 
-/// A word that a key accepts, for a value of a type.
-pub(super) trait Word: Copy + PartialEq + 'static {
-    /// Every word with its value.
-    const WORDS: &'static [(&'static str, Self)];
-    /// The words alone.
-    const NAMES: &'static [&'static str];
-
-    /// The word for this value.
-    fn name(self) -> &'static str {
-        let found = Self::WORDS.iter().find(|(_, value)| *value == self);
-        found.map_or("", |(word, _)| word)
-    }
-}
-
-/// The rule of a key with these words.
-pub(super) const fn one_of<T: Word>() -> Rule {
-    Rule::OneOf(T::NAMES)
-}
-
 /// Declares keys: see the module documentation.
 macro_rules! keys {
     (
@@ -171,7 +151,7 @@ macro_rules! keys {
 
             fn read(
                 table: &$crate::config::reader::TableReader<'_>,
-            ) -> Result<Self, $crate::config::error::Refusal> {
+            ) -> Result<Self, $crate::config::refusal::Refusal> {
                 Ok(Self {
                     $($field: table.take(
                         stringify!($field),
@@ -241,17 +221,6 @@ macro_rules! nested {
     ($first:tt $($rest:tt)+) => { ($first, $crate::config::declare::nested!($($rest)+)) };
 }
 
-/// Declares the words of an enum: `words! { Order: "sender" = Sender, "room" = Topic }`, in the
-/// order in which messages list them.
-macro_rules! words {
-    ($type:ty: $($word:literal = $variant:ident),+ $(,)?) => {
-        impl $crate::config::declare::Word for $type {
-            const WORDS: &'static [(&'static str, Self)] = &[$(($word, Self::$variant)),+];
-            const NAMES: &'static [&'static str] = &[$($word),+];
-        }
-    };
-}
-
 #[cfg(test)]
 pub(super) use nested;
-pub(super) use {default_impl, keys, optional, words};
+pub(super) use {default_impl, keys, optional};

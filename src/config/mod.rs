@@ -29,6 +29,8 @@ mod key;
 mod reader;
 mod sections;
 mod setting;
+mod surroundings;
+mod word;
 
 mod key_path;
 mod suggest;
@@ -39,6 +41,8 @@ mod validate;
 
 mod check;
 mod error;
+mod mask;
+mod refusal;
 mod resolved;
 mod tables;
 

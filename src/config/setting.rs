@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use toml::Value;
 
-use super::declare::Word;
-use super::error::Refusal;
-use super::reader::Surroundings;
+use super::refusal::Refusal;
 use super::rule::Rule;
+use super::surroundings::Surroundings;
+use super::word::Word;
 
 /// A type that a key may have.
 pub(super) trait Setting: Sized + PartialEq {

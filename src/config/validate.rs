@@ -8,7 +8,8 @@ mod repeated;
 use toml::Value;
 
 use super::Config;
-use super::error::{ConfigError, Refusal};
+use super::error::ConfigError;
+use super::refusal::Refusal;
 use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
 
 /// The longest header of a WebSocket frame, mask included (RFC 6455 section 5.2), in bytes.

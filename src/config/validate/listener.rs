@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::super::error::Refusal;
+use super::super::refusal::Refusal;
 use super::super::{Config, Listener, ListenerKind, RoomOptions, Route, Rule};
 use super::repeated::first_repeated;
 
