@@ -1,4 +1,4 @@
-//! How keys are declared: each once, with everything that is to know about it.
+//! How keys are declared: each once, with its type, default, rule and documentation.
 //!
 //! A group of keys is a struct inside [`keys!`]:
 //!
@@ -13,7 +13,7 @@
 //!             rule: CONNECTIONS,                            what is accepted
 //!             needs: Self::is_on => "deflate is false",     only where other keys can make it idle
 //!             reload: true,                                 whether a reload changes it
-//!             reached: "The client is told 503.",           only for limits and deadlines
+//!             reached: "The client gets 503.",              only for limits and deadlines
 //!         }
 //!     }
 //! }
@@ -63,7 +63,7 @@ pub(super) struct Entry {
     pub(super) is_file: bool,
     /// What is wrong with the value by itself.
     pub(super) broken: Option<Broken>,
-    /// Why the key means nothing here although it is given.
+    /// Why the key has no effect here although it is given.
     pub(super) idle: Option<&'static str>,
 }
 
@@ -80,7 +80,7 @@ impl Entry {
         default: Option<&T>,
         unmet: Option<&'static str>,
     ) -> Self {
-        // Nothing tells a default that is written from a key that is left out.
+        // A default that is written and a key that is left out are the same value here.
         let is_default = default.is_some_and(|default| default == value);
         let file = value.file();
         let is_file = file.is_some();

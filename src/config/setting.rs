@@ -14,7 +14,7 @@ pub(super) trait Setting: Sized + PartialEq {
     /// Reads the value of a key.
     ///
     /// # Errors
-    /// If it is of another type, or stands for something that is not there.
+    /// If it is of another type, or names a file or variable that does not exist.
     fn read(value: &Value, around: &Surroundings) -> Result<Self, Broken>;
 
     /// Reads the value from the file at `path`. Only secrets are given so.
@@ -73,7 +73,7 @@ impl Broken {
             }
             None => (key.to_owned(), value.clone()),
         };
-        let told = || {
+        let rule_of_key = || {
             if let Rule::Integer { min, max } = rule
                 && !value.is_integer()
             {
@@ -81,7 +81,7 @@ impl Broken {
             }
             rule.to_string()
         };
-        let text = self.rule.clone().unwrap_or_else(told);
+        let text = self.rule.clone().unwrap_or_else(rule_of_key);
         match self.number {
             Some(number) => Refusal::number(key, number, text),
             None => Refusal::new(key, &value, text),
