@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration, always said in one line.
+//! What can be wrong with a configuration, as messages of one line.
 
 use std::io;
 
@@ -18,7 +18,7 @@ pub enum ConfigError {
     Read {
         /// The file as it was named.
         file: String,
-        /// What the operating system said.
+        /// The error of the operating system.
         reason: String,
     },
     /// A value breaks a rule.
@@ -57,7 +57,7 @@ pub enum ConfigError {
         line: usize,
         /// Column in characters, counted from 1.
         column: usize,
-        /// What the parser said.
+        /// The message of the parser.
         reason: String,
     },
     /// A key that does not exist.
@@ -85,7 +85,7 @@ impl ConfigError {
         let span = error.span().unwrap_or_default();
         let (line, column) = position(text, span.start);
         let message = error.message().trim();
-        // Numbers beyond 64 bits are not a matter of syntax to the parser, and it says so oddly.
+        // For a number beyond 64 bits the parser reports a wrong type, which would mislead.
         let reason = if message.starts_with("invalid type: integer") {
             // Not shown: it may be a token without its quotes.
             "this number is beyond what any key accepts".to_owned()
@@ -99,7 +99,8 @@ impl ConfigError {
 }
 
 impl Refusal {
-    /// The same, said of `file` with this text, or of what is no file.
+    /// The error that names `file`, whose text gives the line. Without a text, `file` names another
+    /// source, such as the command line.
     pub(super) fn of(self, file: &str, text: Option<&str>) -> ConfigError {
         let Self { key, value, problem } = self;
         let line = text.and_then(|text| line_of(text, &key));

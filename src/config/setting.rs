@@ -65,7 +65,7 @@ impl Broken {
         Self { position: Some(position), ..self }
     }
 
-    /// The same, said of `key`, whose rule and whole value these are.
+    /// The refusal of `key`, whose rule and whole value these are.
     pub(super) fn of(&self, key: &str, rule: Rule, value: &Value) -> Refusal {
         let (key, value) = match self.position {
             Some(position) => {

@@ -15,7 +15,7 @@ use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
 /// The longest header of a WebSocket frame, mask included (RFC 6455 section 5.2), in bytes.
 pub(super) const FRAME_HEADER_BYTES_MAX: usize = 14;
 
-/// As many as the one byte in which a connection keeps its route can tell apart.
+/// The numbers of routes that one byte of a connection's slot can hold.
 const SOCKET_ROUTES_MAX: usize = 256;
 
 impl Config {

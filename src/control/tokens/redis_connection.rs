@@ -165,7 +165,7 @@ impl Connector {
         }
     }
 
-    /// Waits for the lost of a connection; returns the reason if it has one. `None` when all
+    /// Waits until a connection is lost, and returns the reason if there is one. `None` when all
     /// [`RedisConnection`]s are dropped.
     async fn wait_for_loss(&mut self, number: u64) -> Option<Option<String>> {
         let lost = self.lost.wait_for(|lost| lost.number >= number).await.ok()?;
