@@ -1,12 +1,14 @@
-//! The seam between the event loop and the kernel: in production mio's epoll, in tests a fake
-//! kernel that is driven by a seed.
+//! The interface between the event loop and the kernel. In production it is epoll, in tests a fake kernel
+//! that is driven by a seed.
 //!
-//! Readiness is edge-triggered on both sides. An event means "look again", nothing more: it may be
-//! spurious, and it may be about a socket that is gone. The rules that the loop relies on:
+//! Readiness is edge-triggered in both. An event only asks the loop to try: it may be spurious, and it may
+//! be about a socket that is closed. The loop relies on these rules, and on no others:
 //!
-//! - new bytes, an end of input, or new room after a write that fell short each give an event;
+//! - new bytes, an end of input, and new room after a write that fell short each give an event;
+//! - so after a read that left room in its buffer, or a write that fell short, the loop need not try
+//!   again before the next event;
 //! - [`Poller::register`] and [`Poller::reregister`] give an event if the socket is ready already;
-//! - a listener gives an event for a new connection in its queue, but none for those left in it.
+//! - a listener gives an event for a new connection in its queue, and none for those that are left in it.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -15,50 +17,54 @@ use std::time::Duration;
 /// What happened to a socket, a listener or the mailbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
-    /// The token it was registered with.
+    /// The token that it was registered with.
     pub token: u64,
     /// Bytes, connections or mail may be there; also set when the socket has failed, so that the
     /// next read shows the error.
     pub readable: bool,
     /// Room may be there; also set when the socket has failed.
     pub writable: bool,
-    /// The peer has ended its half: read until that shows.
+    /// The peer has ended its half. Bytes may still be unread, and no further event announces the end:
+    /// the loop reads until it finds it.
     pub read_closed: bool,
 }
 
 /// Why no connection came out of a listener's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AcceptError {
-    /// The queue is empty; an event will tell of the next connection.
+    /// The queue is empty. The next connection gives an event.
     Empty,
-    /// The process or the system has no descriptor or memory left. The connection stays queued.
+    /// The process or the system has no descriptor or memory left. The connection stays queued and gives
+    /// no further event.
     Exhausted,
-    /// This one connection failed, or a signal came in between; there may be others.
+    /// This one connection failed, or a signal interrupted the call. The queue may hold others.
     Failed,
 }
 
 /// A connected stream.
 pub trait Transport {
-    /// Reads what is there; `Ok(0)` is the end of input.
+    /// Reads into `buffer`, which is not empty; `Ok(0)` is the end of input.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing is there, anything else when the connection has failed.
+    /// `WouldBlock` when there are no bytes, `Interrupted` when a signal came first, any other when the
+    /// connection has failed.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Reads what is there into `first` and, when that is full, on into `rest`.
+    /// As [`Transport::read`], into `first` and, when that is full, on into `rest`, in one call.
     ///
     /// # Errors
     /// As [`Transport::read`].
     fn read_both(&mut self, first: &mut [u8], rest: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes as much of the slices as fits. All output goes through this one function.
+    /// Writes as much of the slices as the socket has room for, and returns the number of bytes.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing fits, anything else when the connection has failed.
+    /// `WouldBlock` when there is no room, `Interrupted` when a signal came first, any other when the
+    /// connection has failed.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
     /// As [`Transport::write`], for bytes that [`Transport::shutdown_write`] follows at once, so that
-    /// both may go in one packet.
+    /// both can go in one packet.
     ///
     /// # Errors
     /// As [`Transport::write`].
@@ -66,7 +72,7 @@ pub trait Transport {
         self.write(&[IoSlice::new(bytes)])
     }
 
-    /// Ends our half after what was written.
+    /// Ends the gateway's half, behind what was written.
     ///
     /// # Errors
     /// When the connection has failed.
@@ -75,40 +81,42 @@ pub trait Transport {
 
 /// The kernel, as one event loop sees it.
 pub trait Poller {
-    /// Its streams.
+    /// The connected streams.
     type Socket: Transport;
 
-    /// Waits for events, at most for `timeout`, and appends them to `events`. May return early.
+    /// Waits for events, at most for `timeout`, and appends them to `events`. With `None` it waits until
+    /// there is one. It may return early, and without events.
     ///
     /// # Errors
-    /// Only what no retry would mend.
+    /// Only those that a retry would not mend.
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Readiness>) -> io::Result<()>;
 
-    /// How many listeners there are.
+    /// The number of listeners. The token of each is its position, from 0.
     fn listener_count(&self) -> usize;
 
-    /// Takes a connection from a listener's queue, with the address of its peer.
+    /// Takes a connection from the queue of the listener at this position, with the address of its peer.
     ///
     /// # Errors
-    /// Why there is none, by what to do about it.
+    /// Why there is none. Each reason asks for something else: to wait for an event, to pause, or to
+    /// try the next.
     fn accept(&mut self, listener: usize) -> Result<(Self::Socket, SocketAddr), AcceptError>;
 
-    /// Stops listening: connections still in the queues are reset, newcomers are refused.
+    /// Closes the listeners. The kernel resets the connections in their queues, and refuses new ones.
     fn close_listeners(&mut self);
 
-    /// Begins to report a socket's readability under `token`.
+    /// Begins to report under `token` when a socket can be read.
     ///
     /// # Errors
-    /// When the kernel has no room for it.
+    /// When the kernel has no memory for it. The socket then gives no events.
     fn register(&mut self, socket: &mut Self::Socket, token: u64) -> io::Result<()>;
 
-    /// Reports a socket's room for writing as well.
+    /// Reports from now on also when a socket has room for writing. Call it after a write that fell short.
     ///
     /// # Errors
-    /// When the kernel has no room for it.
+    /// When the kernel has no memory for it.
     fn reregister(&mut self, socket: &mut Self::Socket, token: u64) -> io::Result<()>;
 
-    /// Takes or gives up the reserve descriptor, whose only use is to be there when descriptors
-    /// run out. Gives whether it is held now.
+    /// Opens or closes the reserve descriptor, which is kept for the time when descriptors run out.
+    /// Returns whether it is open now.
     fn hold_reserve(&mut self, hold: bool) -> bool;
 }

@@ -10,9 +10,9 @@ use proptest::strategy::BoxedStrategy;
 use toml::Value;
 
 use super::declare::Keys;
-use super::reader::Surroundings;
 use super::route::PublishOptions;
 use super::setting::Setting;
+use super::surroundings::Surroundings;
 use super::{
     Config, Identity, IdentityKind, Limits, Listener, ListenerKind, NameKind, ProcessOptions,
     RedisOptions, RoomOptions, Route, RouteService, Rule, Secret, ServerUrl, ServiceKind,

@@ -10,9 +10,9 @@ impl Config {
     /// comments, what was derived and what had to be adjusted.
     ///
     /// Derived values are comments because they belong to this machine: a file that pinned them
-    /// would carry the descriptor limit of one host to the next. Secrets are printed as the name of
-    /// their file or environment variable, or else as `***`, which no file may hold: those have to
-    /// be put in again.
+    /// would bring the descriptor limit of one host to the next. Secrets are printed as the name of
+    /// their file or environment variable, or else as `***`, which no file may hold: the user has to
+    /// put those in again.
     pub fn check_text(&self, granted: MachineLimits) -> String {
         let file: String = self.tables().iter().map(ToString::to_string).collect();
         let resolved = self.resolve(granted);
@@ -82,13 +82,13 @@ impl Comments<'_> {
         )
     }
 
-    /// Where a value came from, unless the adjustments below tell more.
+    /// Where a value came from, unless the adjustments below say it.
     fn origin(&self, key: &str, origin: &'static str) -> &'static str {
         let is_adjusted = self.resolved.adjustments.iter().any(|each| each.key == key);
         if is_adjusted { "adjusted" } else { origin }
     }
 
-    /// The keys that a route leaves out and that no value could express.
+    /// The keys that a route leaves out and whose meaning no value expresses.
     fn derived_of_route(
         &self,
         f: &mut fmt::Formatter<'_>,

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use toml::Value;
 
-use super::error::{ConfigError, Refusal};
+use super::error::ConfigError;
+use super::refusal::Refusal;
 use super::{Config, Listener, ListenerKind};
 use crate::client::ClientOptions;
 

@@ -1,4 +1,4 @@
-//! How keys are declared: each once, with everything that is to know about it.
+//! How keys are declared: each once, with its type, default, rule and documentation.
 //!
 //! A group of keys is a struct inside [`keys!`]:
 //!
@@ -13,7 +13,7 @@
 //!             rule: CONNECTIONS,                            what is accepted
 //!             needs: Self::is_on => "deflate is false",     only where other keys can make it idle
 //!             reload: true,                                 whether a reload changes it
-//!             reached: "The client is told 503.",           only for limits and deadlines
+//!             reached: "The client gets 503.",              only for limits and deadlines
 //!         }
 //!     }
 //! }
@@ -25,14 +25,13 @@
 //! `docs/configuration.md`. A new group is listed in [`SECTIONS`](super::sections::SECTIONS) and in
 //! `Config::tables`.
 //!
-//! The words that a key accepts are declared in the same manner, by [`words!`].
+//! The words that a key accepts are declared in the same manner, by [`words!`](super::word::words).
 
 use toml::Value;
 
-use super::error::Refusal;
 use super::key::Key;
 use super::reader::TableReader;
-use super::rule::Rule;
+use super::refusal::Refusal;
 use super::setting::{Broken, Setting};
 
 /// A struct whose fields are keys.
@@ -64,7 +63,7 @@ pub(super) struct Entry {
     pub(super) is_file: bool,
     /// What is wrong with the value by itself.
     pub(super) broken: Option<Broken>,
-    /// Why the key means nothing here although it is given.
+    /// Why the key has no effect here although it is given.
     pub(super) idle: Option<&'static str>,
 }
 
@@ -81,7 +80,7 @@ impl Entry {
         default: Option<&T>,
         unmet: Option<&'static str>,
     ) -> Self {
-        // Nothing tells a default that is written from a key that is left out.
+        // A default that is written and a key that is left out are the same value here.
         let is_default = default.is_some_and(|default| default == value);
         let file = value.file();
         let is_file = file.is_some();
@@ -105,25 +104,6 @@ pub(super) fn default_text<T: Setting>(default: Option<T>, shown: Option<&str>) 
         (None, Some(value)) => value.to_string(),
         (None, None) => "required".to_owned(),
     }
-}
-
-/// A word that a key accepts, for a value of a type.
-pub(super) trait Word: Copy + PartialEq + 'static {
-    /// Every word with its value.
-    const WORDS: &'static [(&'static str, Self)];
-    /// The words alone.
-    const NAMES: &'static [&'static str];
-
-    /// The word for this value.
-    fn name(self) -> &'static str {
-        let found = Self::WORDS.iter().find(|(_, value)| *value == self);
-        found.map_or("", |(word, _)| word)
-    }
-}
-
-/// The rule of a key with these words.
-pub(super) const fn one_of<T: Word>() -> Rule {
-    Rule::OneOf(T::NAMES)
 }
 
 /// Declares keys: see the module documentation.
@@ -171,7 +151,7 @@ macro_rules! keys {
 
             fn read(
                 table: &$crate::config::reader::TableReader<'_>,
-            ) -> Result<Self, $crate::config::error::Refusal> {
+            ) -> Result<Self, $crate::config::refusal::Refusal> {
                 Ok(Self {
                     $($field: table.take(
                         stringify!($field),
@@ -241,17 +221,6 @@ macro_rules! nested {
     ($first:tt $($rest:tt)+) => { ($first, $crate::config::declare::nested!($($rest)+)) };
 }
 
-/// Declares the words of an enum: `words! { Order: "sender" = Sender, "room" = Topic }`, in the
-/// order in which messages list them.
-macro_rules! words {
-    ($type:ty: $($word:literal = $variant:ident),+ $(,)?) => {
-        impl $crate::config::declare::Word for $type {
-            const WORDS: &'static [(&'static str, Self)] = &[$(($word, Self::$variant)),+];
-            const NAMES: &'static [&'static str] = &[$($word),+];
-        }
-    };
-}
-
 #[cfg(test)]
 pub(super) use nested;
-pub(super) use {default_impl, keys, optional, words};
+pub(super) use {default_impl, keys, optional};

@@ -1,10 +1,12 @@
-//! What can be wrong with a configuration, always said in one line.
+//! What can be wrong with a configuration, as messages of one line.
 
 use std::io;
 
 use toml::Value;
 
-use super::{key_path, secret};
+use super::key_path::{line_of, position};
+use super::mask::shown;
+use super::refusal::{Problem, Refusal, Refused};
 
 /// Why a configuration is refused. Displays as one line that names the file and its line (or the
 /// command line), the key, its value and the rule; the process then exits with status 2.
@@ -16,7 +18,7 @@ pub enum ConfigError {
     Read {
         /// The file as it was named.
         file: String,
-        /// What the operating system said.
+        /// The error of the operating system.
         reason: String,
     },
     /// A value breaks a rule.
@@ -55,7 +57,7 @@ pub enum ConfigError {
         line: usize,
         /// Column in characters, counted from 1.
         column: usize,
-        /// What the parser said.
+        /// The message of the parser.
         reason: String,
     },
     /// A key that does not exist.
@@ -83,7 +85,7 @@ impl ConfigError {
         let span = error.span().unwrap_or_default();
         let (line, column) = position(text, span.start);
         let message = error.message().trim();
-        // Numbers beyond 64 bits are not a matter of syntax to the parser, and it says so oddly.
+        // For a number beyond 64 bits the parser reports a wrong type, which would mislead.
         let reason = if message.starts_with("invalid type: integer") {
             // Not shown: it may be a token without its quotes.
             "this number is beyond what any key accepts".to_owned()
@@ -96,61 +98,16 @@ impl ConfigError {
     }
 }
 
-/// What is wrong, before it is known in which file.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    key: String,
-    value: Option<String>,
-    problem: Problem,
-}
-
-#[derive(Debug)]
-enum Problem {
-    /// The value breaks this rule.
-    Rule(String),
-    /// The key has another name now.
-    Renamed(&'static str),
-    /// The key does not exist; with what to write instead.
-    Unknown(String),
-}
-
 impl Refusal {
-    /// `value` breaks `rule`.
-    pub(super) fn new(key: impl Into<String>, value: &Value, rule: impl Into<String>) -> Self {
-        let key = key.into();
-        Self { value: Some(written(&key, value)), key, problem: Problem::Rule(rule.into()) }
-    }
-
-    /// `value`, which may be more than TOML can express, breaks `rule`.
-    pub(super) fn number(key: impl Into<String>, value: u64, rule: impl Into<String>) -> Self {
-        let value = Some(value.to_string());
-        Self { key: key.into(), value, problem: Problem::Rule(rule.into()) }
-    }
-
-    /// The key should be there and is not.
-    pub(super) fn missing(key: impl Into<String>, rule: impl Into<String>) -> Self {
-        Self { key: key.into(), value: None, problem: Problem::Rule(rule.into()) }
-    }
-
-    /// The key does not exist; `hint` says what to write instead, as the end of the sentence.
-    pub(super) fn unknown(key: String, value: &Value, hint: String) -> Self {
-        let is_table = match value.as_array() {
-            Some(items) => items.iter().any(Value::is_table),
-            None => value.is_table(),
-        };
-        let value = (!is_table).then(|| written(&key, value));
-        Self { key, value, problem: Problem::Unknown(hint) }
-    }
-
-    /// The key has another name now. Its value is not shown: it may have been a secret.
-    pub(super) fn renamed(key: String, new: &'static str) -> Self {
-        Self { key, value: None, problem: Problem::Renamed(new) }
-    }
-
-    /// The same, said of `file` with this text, or of what is no file.
+    /// The error that names `file`, whose text gives the line. Without a text, `file` names another
+    /// source, such as the command line.
     pub(super) fn of(self, file: &str, text: Option<&str>) -> ConfigError {
         let Self { key, value, problem } = self;
-        let line = text.and_then(|text| key_path::line_of(text, &key));
+        let line = text.and_then(|text| line_of(text, &key));
+        let value = value.map(|value| match value {
+            Refused::Number(number) => number.to_string(),
+            Refused::Toml(value) => written(&key, &value),
+        });
         let (file, key) = (one_line(file), one_line(&key));
         match problem {
             Problem::Rule(rule) => ConfigError::Refused { file, line, key, value, rule },
@@ -175,7 +132,7 @@ fn assignment(value: Option<&str>) -> String {
 /// A value as it would be written in the file, on one line, no longer than a reader needs, and
 /// without secrets.
 fn written(key: &str, value: &Value) -> String {
-    let value = secret::shown(key, value);
+    let value = shown(key, value);
     // TOML would write a string that holds line breaks over several lines.
     let text = if let Value::String(text) = &value {
         format!("\"{}\"", one_line(&text.replace('\\', "\\\\").replace('"', "\\\"")))
@@ -202,27 +159,11 @@ fn one_line(text: &str) -> String {
     line
 }
 
-/// Line and column, counted from 1, of a byte offset.
-pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let line = before.matches('\n').count() + 1;
-    (line, before[line_start..].chars().count() + 1)
-}
-
 const VALUE_CHARS_MAX: usize = 80;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn positions_count_lines_and_characters_from_one() {
-        assert_eq!(position("", 0), (1, 1));
-        assert_eq!(position("ab\ncd", 3), (2, 1));
-        assert_eq!(position("ab\nöd", 5), (2, 2));
-        assert_eq!(position("ab\n", 99), (2, 1));
-    }
 
     #[test]
     fn values_stay_on_one_line_and_short() {

@@ -1,9 +1,7 @@
-//! Where in a file a value stands: on which line is `route[1].origins`?
+//! Where in a file a value stands: the line of `route[1].origins`, the column of an offset.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-use super::error::position;
 
 /// The line, counted from 1, of the value with this name and its array positions; if the file does
 /// not hold it, that of the innermost table around it. `None` if the file holds neither, or the
@@ -29,9 +27,25 @@ pub(super) fn line_of(text: &str, key: &str) -> Option<usize> {
     found.map(|offset| position(text, offset).0)
 }
 
+/// Line and column, counted from 1, of a byte offset.
+pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = before.matches('\n').count() + 1;
+    (line, before[line_start..].chars().count() + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn positions_count_lines_and_characters_from_one() {
+        assert_eq!(position("", 0), (1, 1));
+        assert_eq!(position("ab\ncd", 3), (2, 1));
+        assert_eq!(position("ab\nöd", 5), (2, 2));
+        assert_eq!(position("ab\n", 99), (2, 1));
+    }
 
     #[test]
     fn the_line_of_a_value_is_found() {

@@ -1,10 +1,10 @@
-//! How much of everything.
+//! Limits: how many connections, how many bytes.
 
 use super::declare::keys;
 use super::rule::{Rule, integer};
 
 keys! {
-    /// How much of everything. Counts and bytes are of the whole process unless said otherwise. An
+    /// The limits. Counts and bytes are of the whole process unless said otherwise. An
     /// `Option` that is `None` means "derived", never "unlimited".
     "limits." pub struct Limits {
         /// Connections served at once.
@@ -13,7 +13,7 @@ keys! {
             shown: "derived",
             rule: CONNECTIONS,
             reload: true,
-            reached: "A further client is told 503 with `Retry-After` and closed.",
+            reached: "A further client gets 503 with `Retry-After` and is closed.",
         }
         /// Connections that have not finished their handshake.
         pub half_open_max: Option<usize> {
@@ -42,7 +42,7 @@ keys! {
             default: 64 * 1024,
             rule: integer(1024, GIB / 4),
             reload: true,
-            reached: "Nothing is read from the client until half of its backlog is gone; nothing \
+            reached: "Nothing is read from the client until half of its backlog is sent; nothing \
                       is lost.",
         }
         /// Unsent bytes of one connection at which pushed messages meet its slow policy.
@@ -68,7 +68,7 @@ keys! {
             reload: false,
             reached: "The sending loop keeps its mail and pauses reading from clients that publish.",
         }
-        /// Connections above connections_max that are held only to be told 503.
+        /// Connections above connections_max that are held only for their reply 503.
         pub refusals_max: usize {
             default: 64,
             rule: integer(1, 65_536),

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::declare::{keys, one_of, words};
+use super::declare::keys;
 use super::rule::Rule;
+use super::word::{one_of, words};
 
 keys! {
     /// One address to listen on. Every loop opens its own socket for it, at start: so a reload

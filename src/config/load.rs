@@ -6,11 +6,13 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::declare::Keys;
-use super::error::{ConfigError, Refusal};
+use super::error::ConfigError;
 use super::identity::Identity;
-use super::reader::{Surroundings, TableReader};
+use super::reader::TableReader;
+use super::refusal::Refusal;
 use super::route::Route;
 use super::sections::{self, Section};
+use super::surroundings::Surroundings;
 use super::{Config, Listener, ProcessOptions, Rule, key, suggest};
 
 impl Config {

@@ -2,11 +2,11 @@
 //!
 //! Each key is declared once, in the struct that holds it: `declare` says how, and how to add one.
 //!
-//! A configuration makes its way through this folder in the order of the modules below: the
+//! A configuration passes through this folder in the order of the modules below: the
 //! [`CommandLine`] names a file, [`Config::load`] turns it into a [`Config`] or one
 //! [`ConfigError`], `validate` holds it to the rules of the keys, and [`Config::resolve`] fits it
-//! to what the machine grants. The loops only ever see the resulting [`ResolvedConfig`]. The page for
-//! people is `docs/configuration.md`, whose tables of keys a test writes from [`SECTIONS`].
+//! to what the machine grants. The loops see only the resulting [`ResolvedConfig`]. Users read
+//! `docs/configuration.md`, whose tables of keys a test writes from [`SECTIONS`].
 //!
 //! Names carry their unit last (`idle_ms`, `message_bytes_max`), and an `Option` that is `None`
 //! always means "derived", never "unlimited": nothing here is unlimited.
@@ -29,6 +29,8 @@ mod key;
 mod reader;
 mod sections;
 mod setting;
+mod surroundings;
+mod word;
 
 mod key_path;
 mod suggest;
@@ -39,6 +41,8 @@ mod validate;
 
 mod check;
 mod error;
+mod mask;
+mod refusal;
 mod resolved;
 mod tables;
 
@@ -69,16 +73,16 @@ pub use turn::Turn;
 /// A whole configuration: what a file and the command line ask for.
 ///
 /// [`Config::default`] is a gateway that works: it listens on 127.0.0.1:8080 and serves an
-/// echo, a broadcast, rooms, and pages that try them out.
+/// echo, a broadcast, rooms, and pages for trying them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The keys at the top of the file.
     pub process: ProcessOptions,
     /// Where to listen; `[[listener]]` in the file. Default: 127.0.0.1:8080.
     pub listeners: Vec<Listener>,
-    /// How much of everything.
+    /// How many connections, and how many bytes.
     pub limits: Limits,
-    /// How long everything may take.
+    /// How long each step of a connection may take.
     pub timeouts: Timeouts,
     /// How much of each kind of work one turn of a loop may do.
     pub turn: Turn,

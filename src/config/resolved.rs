@@ -12,7 +12,7 @@
 //! descriptors, the reserve is cut to half: first the refusals (down to a sixteenth of the
 //! descriptors, so that a full gateway still answers), then the slack of the process and the
 //! loops, and at last loops themselves, since a loop without its descriptors could not start.
-//! Below 64 descriptors nothing is promised but a plan with one loop.
+//! Below 64 descriptors the result has one loop, and nothing else is guaranteed.
 
 use std::fmt;
 
@@ -45,9 +45,9 @@ pub struct ResolvedConfig {
     pub pin_loops: bool,
     /// Where to listen; not empty.
     pub listeners: Vec<Listener>,
-    /// How much of everything.
+    /// How many connections, and how many bytes.
     pub limits: ResolvedLimits,
-    /// How long everything may take.
+    /// How long each step of a connection may take.
     pub timeouts: Timeouts,
     /// How much work one turn may do.
     pub turn: Turn,
@@ -103,15 +103,15 @@ pub struct ResolvedLimits {
     pub pool_bytes_max: usize,
     /// Items waiting in the mailbox of one ordered pair of loops.
     pub mailbox_items_max: usize,
-    /// Connections above `connections_max` held only to be told 503; at least 1 where the
+    /// Connections above `connections_max` that are held only for their reply 503; at least 1 where the
     /// process may have 16 descriptors or more.
     pub refusals_max: usize,
 }
 
 impl ResolvedLimits {
     /// The least that `backlog_hard_bytes` may be: it has to leave room for one largest message on
-    /// top of a backlog that just reached the high mark, or a healthy client could be called too
-    /// slow.
+    /// top of a backlog that just reached the high mark, or a client that reads well could be closed
+    /// as too slow.
     pub fn backlog_hard_bytes_min(&self) -> usize {
         backlog_hard_bytes_min(self.backlog_high_bytes, self.message_bytes_largest)
     }
@@ -316,7 +316,7 @@ fn backlog_hard_bytes(
 ) -> usize {
     let wanted = limits.backlog_hard_bytes;
     let used = wanted.max(backlog_hard_bytes_min(limits.backlog_high_bytes, message_bytes_largest));
-    // A default that is raised is how the value is derived, and nothing to warn about.
+    // Raising the default is how the value is derived, so it is no adjustment to warn about.
     if wanted != Limits::default().backlog_hard_bytes {
         adjust(adjustments, "limits.backlog_hard_bytes", wanted, used, || {
             "it must hold backlog_high_bytes and the largest message with its header".to_owned()

@@ -1,4 +1,4 @@
-//! What the value of a key must be, and how that is said.
+//! What the value of a key must be, and the words for it in messages.
 
 use std::fmt;
 

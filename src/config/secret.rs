@@ -4,10 +4,9 @@ use std::fmt;
 
 use toml::Value;
 
-use super::reader::Surroundings;
 use super::rule::Rule;
-use super::sections;
 use super::setting::{Broken, Setting};
+use super::surroundings::Surroundings;
 
 /// What is shown in place of a secret. No secret may be this: a printed configuration that is
 /// used as a file would accept it from any client that guesses it.
@@ -248,7 +247,7 @@ impl fmt::Debug for ServerUrl {
 }
 
 /// The name of the environment variable that stands in `text` as `${NAME}`, with nothing else.
-fn variable(text: &str) -> Option<&str> {
+pub(super) fn variable(text: &str) -> Option<&str> {
     let name = text.strip_prefix("${")?.strip_suffix('}')?;
     let is_name = !name.starts_with(|first: char| first.is_ascii_digit())
         && !name.is_empty()
@@ -256,43 +255,11 @@ fn variable(text: &str) -> Option<&str> {
     is_name.then_some(name)
 }
 
-/// `value` as a message may show it; `key` may have array positions, as in `route[1].path`. Where a
-/// secret is expected, a misspelt key and a value of the wrong type may be the secret too.
-pub(super) fn shown(key: &str, value: &Value) -> Value {
-    let name = without_positions(key);
-    let may_be_secret = match sections::find(&name).map(|key| key.rule) {
-        Some(Rule::RedisUrl) => !may_be_shown(value),
-        Some(rule) => rule.is_secret(),
-        // The name of a file is shown, and what stands in it is not known here.
-        None if sections::is_file_leaf(&name) => false,
-        None => {
-            SECRET_SECTIONS.contains(&name.split('.').next().unwrap_or_default())
-                || SECRET_WORDS.iter().any(|word| name.contains(word))
-        }
-    };
-    match value.as_str() {
-        Some(text) if variable(text).is_some() => value.clone(),
-        _ if may_be_secret => Value::from(MASK),
-        Some(text) => Value::from(without_password(text)),
-        None => value.clone(),
-    }
-}
-
-fn without_positions(key: &str) -> String {
-    let pieces = key.split(']').map(|piece| piece.split('[').next().unwrap_or_default());
-    pieces.collect()
-}
-
-/// Whether this is a URL in which a password would be found, or something without one.
-fn may_be_shown(url: &Value) -> bool {
-    url.as_str().is_some_and(|text| !text.contains('@') || text.contains("://"))
-}
-
 /// `text` with [`MASK`] for the password and for the query, if it is a URL that has them.
 ///
 /// The password may hold what should have been escaped: everything from the first colon after the
 /// scheme to the last `@` is hidden.
-fn without_password(text: &str) -> String {
+pub(super) fn without_password(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let (user, server) = match rest.rsplit_once('@') {
         Some((login, server)) => match login.split_once(':') {
@@ -311,10 +278,6 @@ const FILE: &str = "must be the path of a file that can be read";
 const PRINTED: &str = "must not be what --check prints in its place";
 const WHOLE_VARIABLE: &str = "must be \"${NAME}\" and nothing else where it names an environment \
                               variable";
-/// The tables in which a key that is not known may be a secret, two of them by their former names.
-const SECRET_SECTIONS: &[&str] = &["identity", "redis", "token"];
-/// What is part of the name of a key that was meant for a secret.
-const SECRET_WORDS: &[&str] = &["pass", "secret", "token"];
 
 #[cfg(test)]
 mod tests {
@@ -335,32 +298,6 @@ mod tests {
             assert_eq!(ServerUrl::new(url).to_string(), shown);
             assert_eq!(format!("{:?}", ServerUrl::new(url)), format!("\"{shown}\""));
         }
-    }
-
-    #[test]
-    fn values_are_shown_unless_they_may_be_secrets() {
-        for (key, is_shown) in [
-            ("identity[0].tokens[0].name", true),
-            ("identity[0].tokens[0].token", false),
-            ("identity[0].tokens[0].token_file", true),
-            ("identity[0].tokens[0].tokne", false),
-            ("identity[0].tokens", false),
-            ("identity[0].token_prefix", true),
-            ("identity[0].password", false),
-            ("identity", false),
-            ("token", false),
-            ("redis", false),
-            ("route[1].path", true),
-            ("route[1].identity", true),
-            ("route[1].token", false),
-            ("secret", false),
-            ("a]b[c]", true),
-        ] {
-            let value = Value::from("text");
-            let expected = if is_shown { &value } else { &Value::from(MASK) };
-            assert_eq!(&shown(key, &value), expected, "{key}");
-        }
-        assert_eq!(shown("identity[0].url", &Value::from(":pw@host")), Value::from(MASK));
     }
 
     #[test]

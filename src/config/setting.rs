@@ -4,17 +4,17 @@ use std::net::SocketAddr;
 
 use toml::Value;
 
-use super::declare::Word;
-use super::error::Refusal;
-use super::reader::Surroundings;
+use super::refusal::Refusal;
 use super::rule::Rule;
+use super::surroundings::Surroundings;
+use super::word::Word;
 
 /// A type that a key may have.
 pub(super) trait Setting: Sized + PartialEq {
     /// Reads the value of a key.
     ///
     /// # Errors
-    /// If it is of another type, or stands for something that is not there.
+    /// If it is of another type, or names a file or variable that does not exist.
     fn read(value: &Value, around: &Surroundings) -> Result<Self, Broken>;
 
     /// Reads the value from the file at `path`. Only secrets are given so.
@@ -65,7 +65,7 @@ impl Broken {
         Self { position: Some(position), ..self }
     }
 
-    /// The same, said of `key`, whose rule and whole value these are.
+    /// The refusal of `key`, whose rule and whole value these are.
     pub(super) fn of(&self, key: &str, rule: Rule, value: &Value) -> Refusal {
         let (key, value) = match self.position {
             Some(position) => {
@@ -73,7 +73,7 @@ impl Broken {
             }
             None => (key.to_owned(), value.clone()),
         };
-        let told = || {
+        let rule_of_key = || {
             if let Rule::Integer { min, max } = rule
                 && !value.is_integer()
             {
@@ -81,7 +81,7 @@ impl Broken {
             }
             rule.to_string()
         };
-        let text = self.rule.clone().unwrap_or_else(told);
+        let text = self.rule.clone().unwrap_or_else(rule_of_key);
         match self.number {
             Some(number) => Refusal::number(key, number, text),
             None => Refusal::new(key, &value, text),

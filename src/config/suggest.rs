@@ -1,10 +1,10 @@
-//! What the writer of an unknown key most likely meant.
+//! Suggestions for an unknown key: the known one that it is most likely a typing mistake of.
 
 use super::key::split;
 use super::sections::{SECTIONS, Section, find_section, inner_sections, keys};
 
 /// The end of the sentence "unknown key": the closest key if one is close, and otherwise the
-/// keys there are, because a far-fetched guess would mislead.
+/// keys that exist, because a distant guess would mislead.
 pub(super) fn hint(unknown: &str) -> String {
     match closest(unknown) {
         Some(name) => format!(", did you mean {name}?"),
@@ -12,7 +12,7 @@ pub(super) fn hint(unknown: &str) -> String {
     }
 }
 
-/// The known name closest to `unknown`, if any is close enough to be a slip.
+/// The known name closest to `unknown`, if one is close enough to be a typing mistake.
 ///
 /// The name inside the table decides; being in another table counts as one more edit, so that a
 /// key under the wrong header is recognised but never beats a typing mistake under the right one.
@@ -38,7 +38,7 @@ fn closest(unknown: &str) -> Option<&'static str> {
 
 /// The edit distance, kinder to units.
 fn edits(written: &str, known: &str) -> usize {
-    // A unit left out or invented is the commonest slip, whatever its length.
+    // A unit that is left out or added is the most frequent mistake, whatever its length.
     let (short, long) =
         if written.len() < known.len() { (written, known) } else { (known, written) };
     if short.len() >= 4 && long.strip_prefix(short).is_some_and(|rest| rest.starts_with('_')) {
@@ -60,7 +60,7 @@ fn choices(section: &str) -> String {
     format!("; {holder} takes {}", names.join(", "))
 }
 
-/// Longer than any slip of a known key; keeps the quadratic distance off absurd input.
+/// The longest name that is compared, beyond any mistyped key: the distance takes quadratic time.
 const UNKNOWN_BYTES_MAX: usize = 64;
 
 #[cfg(test)]

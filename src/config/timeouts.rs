@@ -1,10 +1,10 @@
-//! How long everything may take.
+//! Timeouts: how long each step of a connection may take.
 
 use super::declare::keys;
 use super::rule::{Rule, integer};
 
 keys! {
-    /// How long everything may take, in milliseconds.
+    /// The timeouts, in milliseconds.
     "timeouts." pub struct Timeouts {
         /// From accepting a connection to its complete upgrade request.
         pub handshake_ms: u64 {
@@ -13,12 +13,12 @@ keys! {
             reload: true,
             reached: "The connection is closed.",
         }
-        /// For a client above connections_max to ask for something before it is told 503.
+        /// Wait for the request of a client above connections_max, before it gets 503.
         pub refuse_ms: u64 {
             default: 100,
             rule: integer(1, DAY_MS),
             reload: true,
-            reached: "It is told 503 all the same.",
+            reached: "It gets 503 without a request.",
         }
         /// Silence of a client before it is sent a ping.
         pub ping_idle_ms: u64 {
@@ -27,19 +27,19 @@ keys! {
             reload: true,
             reached: "A ping is sent.",
         }
-        /// From a ping to any sign of life.
+        /// From a ping to the next bytes from the client.
         pub pong_ms: u64 {
             default: 8000,
             rule: TIMEOUT,
             reload: true,
-            reached: "The connection is given up.",
+            reached: "The connection is dropped.",
         }
         /// Without the kernel taking any of the bytes that wait for a client.
         pub write_stall_ms: u64 {
             default: 10_000,
             rule: TIMEOUT,
             reload: true,
-            reached: "The connection is given up.",
+            reached: "The connection is dropped.",
         }
         /// For the closing handshake.
         pub close_ms: u64 {
@@ -55,14 +55,14 @@ keys! {
             reload: true,
             reached: "Connections still open are dropped and the process ends.",
         }
-        /// Before pooled memory that is not used is given back.
+        /// Before pooled memory that is not used is freed.
         pub pool_idle_ms: u64 {
             default: 10_000,
             rule: TIMEOUT,
             reload: true,
-            reached: "It is given back.",
+            reached: "It is freed.",
         }
-        /// Rest from accepting after descriptors or memory ran out.
+        /// Pause of accepting after descriptors or memory ran out.
         pub accept_pause_ms: u64 {
             default: 50,
             rule: integer(1, DAY_MS),

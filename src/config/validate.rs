@@ -3,20 +3,19 @@
 mod identity;
 mod listener;
 mod path;
-
-use std::collections::HashSet;
-use std::hash::Hash;
+mod repeated;
 
 use toml::Value;
 
 use super::Config;
-use super::error::{ConfigError, Refusal};
+use super::error::ConfigError;
+use super::refusal::Refusal;
 use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
 
 /// The longest header of a WebSocket frame, mask included (RFC 6455 section 5.2), in bytes.
 pub(super) const FRAME_HEADER_BYTES_MAX: usize = 14;
 
-/// As many as the one byte in which a connection keeps its route can tell apart.
+/// The numbers of routes that one byte of a connection's slot can hold.
 const SOCKET_ROUTES_MAX: usize = 256;
 
 impl Config {
@@ -112,14 +111,6 @@ impl Config {
             None => Ok(()),
         }
     }
-}
-
-/// The first item that equals an earlier one, with its index.
-fn first_repeated<T: Eq + Hash + Copy>(
-    mut items: impl Iterator<Item = (usize, T)>,
-) -> Option<(usize, T)> {
-    let mut seen = HashSet::new();
-    items.find(|(_, item)| !seen.insert(*item))
 }
 
 fn wide(number: usize) -> u64 {

@@ -66,8 +66,8 @@ mod tests {
         for (text, shown) in [
             ("redis://192.0.2.1", "192.0.2.1:6379"),
             ("redis://:secret@localhost:7000/3", "localhost:7000"),
-            ("redis://somebody:secret@localhost", "localhost:6379"),
-            ("unix:///run/redis.sock?user=somebody&pass=secret", "/run/redis.sock"),
+            ("redis://alice:secret@localhost", "localhost:6379"),
+            ("unix:///run/redis.sock?user=alice&pass=secret", "/run/redis.sock"),
         ] {
             let url = RedisUrl::parse(text).unwrap();
             assert_eq!(url.to_string(), shown);

@@ -1,12 +1,12 @@
-//! How a request is let in.
+//! The reply to an upgrade request that is admitted.
 
 use crate::http::{ResponseHeader, Subprotocol};
 
-/// How a request is let in.
+/// The parts of the reply 101 that a service chooses. The default leaves them to the gateway.
 #[derive(Clone, Debug, Default)]
 pub struct Accept {
-    /// Subprotocol to name in the reply instead of the route's first match; it must be one that
-    /// the client offered.
+    /// The subprotocol to name in the reply, instead of the first of the route's that the client
+    /// offers. It must be one that the client offers (RFC 6455 §4.2.2).
     pub subprotocol: Option<Subprotocol>,
     /// Further headers of the reply, such as `Set-Cookie`.
     pub headers: Vec<ResponseHeader>,

@@ -12,9 +12,9 @@ pub enum CloseReason {
     Drained,
     /// The peer ended the connection without a close frame.
     Gone,
-    /// No pong came in time.
+    /// No bytes came within `pong_ms` after a ping.
     Idle,
-    /// The process had no memory left for it (1013).
+    /// The pool or the system had no memory left for it (1013).
     Overload,
     /// The peer closed, with this code if it gave one.
     Peer(Option<CloseCode>),

@@ -1,9 +1,9 @@
-//! What a service may do, written down while its callback runs.
+//! Effects: what a service asks for while its callback runs.
 //!
 //! Replies to the peer whose message is being handled go straight into that connection's output:
 //! small ones are copied behind each other, so that one write takes them all, large ones are sent
-//! from where they were read. What concerns other connections is noted and done afterwards, so a
-//! callback never meets a table that changes under its hands.
+//! from where they were read. Effects on other connections are recorded and applied after the
+//! callback, so the table of connections and the topics do not change while a callback runs.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use crate::output::Outgoing;
 use crate::timer::Millis;
 use crate::ws::{CloseCode, CloseRequest, EncodedFrame, MessageKind};
 
-/// Something to be done after the callback. A route is meant by its number.
+/// An effect that is applied after the callback. The `u8` is the number of a route.
 #[derive(Debug)]
 pub(crate) enum Effect {
     Close(Peer, CloseRequest),
@@ -27,20 +27,20 @@ pub(crate) enum Effect {
     Unsubscribe(Peer, Arc<str>),
 }
 
-/// What the services of a loop asked for and what is yet to be done.
+/// The effects that the services of a loop have asked for and that are not applied yet.
 #[derive(Debug, Default)]
 pub(crate) struct PendingEffects {
     /// The time of this turn.
     pub(crate) now: Millis,
     pub(crate) effects: Vec<Effect>,
-    /// Effects on connections that are not there.
+    /// Effects on connections that do not exist, to be counted.
     pub(crate) ignored: u64,
 }
 
 /// Collects the effects of one callback.
 #[derive(Debug)]
 pub struct Effects<'e> {
-    /// Number of the route whose service is called.
+    /// The number of the route whose service is called.
     route: u8,
     current: Option<Current<'e>>,
     pending: &'e mut PendingEffects,
@@ -51,12 +51,13 @@ pub struct Effects<'e> {
 struct Current<'e> {
     peer: Peer,
     outgoing: &'e mut Outgoing,
-    /// Where the message being handled lies in the read buffer, if it does.
+    /// The range of the read buffer that holds the message being handled; `None` if there is no
+    /// message, or if its payload is elsewhere because it was inflated.
     message: Option<Range<usize>>,
 }
 
 impl<'e> Effects<'e> {
-    /// Effects of a callback about an open connection.
+    /// The effects of a callback about an open connection.
     pub(crate) fn on(
         route: u8,
         peer: Peer,
@@ -67,7 +68,7 @@ impl<'e> Effects<'e> {
         Self { route, current: Some(Current { peer, outgoing, message }), pending }
     }
 
-    /// Effects of a callback that is not about an open connection.
+    /// The effects of a callback that is not about an open connection.
     pub(crate) fn detached(route: u8, pending: &'e mut PendingEffects) -> Self {
         Self { route, current: None, pending }
     }
@@ -78,7 +79,8 @@ impl<'e> Effects<'e> {
         self.pending.now
     }
 
-    /// Answers the current peer with a copy of `payload`. Text must be UTF-8.
+    /// Sends a copy of `payload` to the current peer, the one that this callback is about. Text must
+    /// be UTF-8. In a callback that is not about an open connection it is counted and ignored.
     pub fn reply(&mut self, kind: MessageKind, payload: &[u8]) {
         match &mut self.current {
             Some(current) => current.outgoing.frame(kind.opcode(), payload),
@@ -86,17 +88,20 @@ impl<'e> Effects<'e> {
         }
     }
 
-    /// Answers the current peer with text.
+    /// As [`Effects::reply`], with text.
     pub fn reply_text(&mut self, text: &str) {
         self.reply(MessageKind::Text, text.as_bytes());
     }
 
-    /// Answers the current peer with its own message, as it is now, without copying a large one that came
-    /// uncompressed.
+    /// Sends the current peer its own message back, with the changes that were made in place. A large
+    /// one that came uncompressed is not copied.
     pub fn reply_in_place(&mut self, message: Message<'_>) {
         let Message { kind, payload } = message;
         match &mut self.current {
             Some(Current { outgoing, message: Some(range), .. }) => {
+                // The payload is this range of the read buffer, and the write takes it from there.
+                // It does not change before that: later messages are unmasked in ranges of their
+                // own, and the output is written or copied before the next read.
                 debug_assert_eq!(payload.len(), range.len());
                 outgoing.frame_in_place(kind.opcode(), payload, range.clone());
             }
@@ -105,17 +110,19 @@ impl<'e> Effects<'e> {
         }
     }
 
-    /// Sends a frame to any peer, on any loop. If that peer is slow, its route's policy decides
-    /// what becomes of it; if it is gone, nothing.
+    /// Sends a frame to any peer, on any loop. If the backlog of that peer is full, its route's
+    /// [`SlowPolicy`](super::SlowPolicy) applies; if the peer is gone, the effect is ignored.
     pub fn send(&mut self, peer: Peer, frame: EncodedFrame) {
         match &mut self.current {
+            // Behind the replies so far, so that the peer sees the order of the calls.
             Some(current) if current.peer == peer => current.outgoing.encoded(&frame),
             _ => self.pending.effects.push(Effect::Send(peer, frame)),
         }
     }
 
-    /// Lets a peer in, or not, for which [`Admission::Later`](super::Admission::Later) was the
-    /// answer so far. If it has left meanwhile, nothing happens.
+    /// Admits or rejects a peer for which the service has returned
+    /// [`Admission::Later`](crate::services::Admission::Later). If the peer has left meanwhile, the
+    /// effect is ignored.
     pub fn decide(&mut self, peer: Peer, decision: Result<Accept, Rejection>) {
         self.pending.effects.push(Effect::Decide(peer, decision));
     }
@@ -125,7 +132,7 @@ impl<'e> Effects<'e> {
         self.pending.effects.push(Effect::Subscribe(peer, Arc::clone(topic)));
     }
 
-    /// Takes a peer out of a topic. It leaves all of them by itself when it closes.
+    /// Ends a peer's membership of a topic. A connection that closes leaves all its topics by itself.
     pub fn unsubscribe(&mut self, peer: Peer, topic: &Arc<str>) {
         self.pending.effects.push(Effect::Unsubscribe(peer, Arc::clone(topic)));
     }
@@ -135,7 +142,7 @@ impl<'e> Effects<'e> {
         self.request_publication(Publication::new(topic, frame, None), order);
     }
 
-    /// As [`Effects::publish`], to all but one.
+    /// As [`Effects::publish`], to all members but `except`.
     pub fn publish_except(
         &mut self,
         except: Peer,
@@ -148,21 +155,25 @@ impl<'e> Effects<'e> {
 
     fn request_publication(&mut self, publication: Publication, order: Order) {
         let effects = &mut self.pending.effects;
+        // Only the last effect may take another frame along: a subscription or a close in between
+        // has to be applied between the two frames.
         if let Some(Effect::Publish(route, last, last_order)) = effects.last_mut()
             && (*route, *last_order) == (self.route, order)
-            && last.takes(&publication)
+            && last.append(&publication)
         {
             return;
         }
         effects.push(Effect::Publish(self.route, publication, order));
     }
 
-    /// Sends a letter to this service's instance on a loop, in the order of sending.
+    /// Sends a message to this service's instance on a loop, which may be the loop itself. Messages
+    /// from one loop to another arrive in the order of the calls.
     pub fn tell(&mut self, loop_index: u16, message: ServiceMessage) {
         self.pending.effects.push(Effect::Tell(self.route, loop_index, message));
     }
 
-    /// Closes a connection, after what was sent to it before. `reason` is cut to 123 bytes.
+    /// Sends a close frame behind all that was sent to the connection before, and closes it. `reason`
+    /// is cut to the 123 bytes that a close frame has room for (RFC 6455 §5.5).
     pub fn close(&mut self, peer: Peer, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
         let request = CloseRequest { code, reason: reason.into() };
         match &mut self.current {

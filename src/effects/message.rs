@@ -1,8 +1,9 @@
-//! A whole message, as a service gets it.
+//! A whole message, as a service receives it.
 
 use crate::ws::MessageKind;
 
-/// A whole message, unmasked and checked, where it lies in the loop's buffer.
+/// A whole message, unmasked and checked, in the loop's buffer. It is valid during one callback: a
+/// service copies what it keeps.
 #[derive(Debug)]
 pub struct Message<'m> {
     pub(super) kind: MessageKind,
@@ -32,7 +33,7 @@ impl<'m> Message<'m> {
         self.payload
     }
 
-    /// The text of a text message.
+    /// The text of a text message; `None` if the message is binary.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match self.kind {

@@ -1,4 +1,4 @@
-//! What services, connections and loops say to each other: peers, effects, publications, the reasons
+//! The types that services, connections and loops exchange: peers, effects, publications, the reasons
 //! for which connections end, and the options of routes.
 
 mod accept;

@@ -1,10 +1,11 @@
-//! Connections and loops, as services name them.
+//! The addresses of connections, and of the instances of a service.
 
 use std::fmt;
 
 use crate::key::ConnKey;
 
-/// A connection as services know it: addressable from any loop, for as long as it lives.
+/// The address of a connection, valid on every loop. It is never used for another connection: the
+/// generation in the key tells connections in the same slot apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Peer {
     /// The loop that owns the connection.
@@ -20,11 +21,11 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Where an instance of a service stands among its siblings.
+/// Which of a service's instances this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoopSite {
-    /// The loop it runs on, from 0.
+    /// The loop that the instance runs on, from 0.
     pub index: u16,
-    /// How many loops there are, each with an instance.
+    /// The number of loops, each with an instance.
     pub count: u16,
 }

@@ -7,13 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::Peer;
 use crate::ws::EncodedFrame;
 
-/// A frame for all members of a topic but one, and those that were published right behind it.
+/// A frame for the members of a topic, and the frames that were published to them right behind it.
 #[derive(Clone, Debug)]
 pub(crate) struct Publication {
     pub(crate) topic: Arc<str>,
     pub(crate) frame: EncodedFrame,
-    /// They travel together, so that each member is looked at once for all of them.
+    /// Published right behind `frame`, in one publication, so that the fan-out looks up each member
+    /// once for all of them.
     pub(crate) more: Vec<EncodedFrame>,
+    /// The member that gets none of them.
     pub(crate) except: Option<Peer>,
 }
 
@@ -22,13 +24,16 @@ impl Publication {
         Self { topic: Arc::clone(topic), frame, more: Vec::new(), except }
     }
 
-    /// All its frames, in their order.
+    /// All frames, in their order.
     pub(crate) fn frames(&self) -> impl Iterator<Item = &EncodedFrame> + Clone {
         std::iter::once(&self.frame).chain(&self.more)
     }
 
-    /// Takes another one along, if it is for the same members and both are short.
-    pub(super) fn takes(&mut self, next: &Self) -> bool {
+    /// Appends the frame of another publication, if that is for the same members and both are short.
+    /// Returns whether it did.
+    pub(super) fn append(&mut self, next: &Self) -> bool {
+        // A batch is one segment of whole frames, so the backlog could not join the texts in it into
+        // one message: a joinable frame stays alone.
         let is_short = |frame: &EncodedFrame| {
             frame.as_bytes().len() <= TOGETHER_FRAME_BYTES_MAX && !frame.is_joinable()
         };
@@ -44,19 +49,22 @@ impl Publication {
     }
 }
 
-/// In which order the members of a topic see what is published to it.
+/// The order in which the members of a topic receive publications.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// What one loop publishes arrives in its order; between loops there is none.
+    /// Publications from one loop arrive in their order. Between those of different loops no order is
+    /// guaranteed.
     Sender,
-    /// All members see one order: every publication goes through the topic's home loop.
+    /// All members receive the same order: every publication goes through the topic's home loop.
     #[default]
     #[serde(rename = "room")]
     Topic,
 }
 
-/// Publications that travel together at most, and the longest that do: beyond that there is little
-/// to save, and marks and policies are to judge messages rather than heaps of them.
+/// Frames in one publication. More would save little, and a queue without room for the whole batch
+/// takes its frames one by one.
 const TOGETHER_FRAMES_MAX: usize = 16;
+/// Bytes of a frame that is published together with others. For a longer one the copy into the batch
+/// costs more than the second walk over the members.
 const TOGETHER_FRAME_BYTES_MAX: usize = 1024;

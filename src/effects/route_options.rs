@@ -1,25 +1,26 @@
-//! What the gateway checks for a WebSocket route before and besides its service.
+//! The options of a WebSocket route, which the gateway applies around its service.
 
 use serde::{Deserialize, Serialize};
 
 use crate::http::{OriginRule, Subprotocol};
 use crate::output::DeflateOptions;
 
-/// What the gateway checks for a socket route before and besides its service.
+/// The options of a WebSocket route, which the gateway applies around its service: it checks requests
+/// before the service sees them, and bounds what the service's clients send and receive.
 #[derive(Clone, Debug)]
 pub struct RouteOptions {
-    /// Whose pages may connect.
+    /// The web pages that may connect.
     pub origins: OriginRule,
-    /// Subprotocols in order of preference.
+    /// Subprotocols offered, the preferred one first.
     pub subprotocols: Vec<Subprotocol>,
     /// Largest message, in bytes of payload.
     pub message_bytes_max: usize,
-    /// Pushed messages that wait for one connection before its backlog counts as full; `None`
-    /// leaves that to the bytes.
+    /// Pushed messages that may wait for one connection before its backlog counts as full. With
+    /// `None` only the bytes count.
     pub backlog_messages_max: Option<usize>,
     /// What becomes of pushed messages when a connection's backlog is full.
     pub slow_policy: SlowPolicy,
-    /// How messages are compressed for clients that offer it; `None` declines.
+    /// How messages are compressed for clients that offer permessage-deflate; `None` declines it.
     pub deflate: Option<DeflateOptions>,
 }
 

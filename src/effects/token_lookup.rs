@@ -1,54 +1,55 @@
-//! Login tokens: who may say what a name's token is, and how the answer comes back.
+//! The look-up of login tokens outside the loop, and the way of its answer back to the service.
 
 use super::{Peer, ServiceSender};
 
-/// Looks tokens up somewhere else, such as in Redis, without holding up the loop that asks.
+/// Looks tokens up elsewhere, such as in Redis, without blocking the loop that asks.
 pub trait TokenLookup: Send + Sync {
-    /// Asks whether `inquiry.token` is the token of `inquiry.name`. A [`TokenAnswer`] comes to the
-    /// letterbox later, unless the inquiry is cancelled before.
+    /// Asks whether `inquiry.token` is the token of `inquiry.name`. A [`TokenAnswer`] goes to
+    /// `inquiry.answer_to` later, unless the inquiry is cancelled before. A second inquiry of a peer
+    /// replaces the first.
     ///
     /// # Errors
-    /// [`TooManyLookups`] if so many are under way that this one was not begun.
+    /// [`TooManyLookups`] if the limit of look-ups under way is reached. No answer comes then.
     fn ask(&self, inquiry: TokenInquiry) -> Result<(), TooManyLookups>;
 
-    /// The peer left: its answer is not wanted any more.
+    /// Cancels the look-up of a peer that has left. Without one this does nothing.
     fn cancel(&self, peer: Peer);
 }
 
-/// A question that somebody at the door raises.
+/// The question whether a connecting client may have its name.
 #[derive(Clone, Debug)]
 pub struct TokenInquiry {
-    /// Who wants to be let in.
+    /// The connection that waits for its admission.
     pub peer: Peer,
-    /// The name it gives.
+    /// The name that the client gives.
     pub name: String,
-    /// The token it shows.
+    /// The token that the client gives.
     pub token: String,
-    /// Where the answer goes.
+    /// Sends the answer to the service that asks.
     pub answer_to: ServiceSender,
 }
 
-/// The answer to a [`TokenInquiry`], as a letter.
+/// The answer to a [`TokenInquiry`], sent as a [`ServiceMessage`](super::ServiceMessage).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenAnswer {
-    /// Who waits for it.
+    /// The connection that waits for its admission.
     pub peer: Peer,
-    /// What was found.
+    /// The result of the look-up.
     pub verdict: TokenVerdict,
 }
 
-/// What a look-up found.
+/// The result of a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenVerdict {
     /// The token is the one of the name.
     Right,
     /// There is no token for the name, or another one.
     Wrong,
-    /// Nobody could be asked, or the answer took too long.
+    /// No server could be asked, or the answer took too long.
     Unavailable,
 }
 
-/// So many look-ups are under way that no other is begun.
+/// The limit of look-ups under way is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many logins are being looked up, try again")]
 pub struct TooManyLookups;

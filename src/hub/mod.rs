@@ -159,7 +159,7 @@ impl Hub {
         }
         if self.subscriptions.is_empty() {
             // Slabs never shrink while entries are left, because entries cannot move. An empty one
-            // can be replaced, and gives its peak back.
+            // can be replaced, which frees its peak.
             *self = Self::default();
         }
     }

@@ -1,28 +1,30 @@
-//! Outgoing compressed messages: the compressors of one loop, and what its connections remember of
-//! what they were sent. All of it counts against the pool; where that refuses, a message goes out
-//! as it is.
+//! The compression of outgoing messages: the compressors of one loop, and the windows of its
+//! connections. Their memory counts against the pool; where the pool has no room, a message is sent
+//! uncompressed, which every client accepts.
 
 use super::contexts::{ContextKey, Contexts};
 use crate::pool::{Lease, SharedBudget};
 use crate::timer::Millis;
 use crate::ws::{Compressors, DeflateTerms};
 
-/// Compresses what a loop's connections are sent.
+/// Compresses the messages to a loop's connections.
 #[derive(Debug)]
 pub(crate) struct MessageCompressor {
     compressors: Compressors,
     contexts: Contexts,
-    /// Always what both hold, between two calls.
+    /// The bytes that `compressors` and `contexts` hold. During a call it is at least that; between
+    /// two calls exactly.
     budget: Lease,
     now: Millis,
-    /// Messages that were not compressed for want of memory.
+    /// Messages that were sent uncompressed because the pool had no room.
     out_of_room: u64,
-    /// Bytes of windows and tables that compressors were made ready with since the share began.
+    /// The setup cost of the messages since the share began: bytes of dictionaries set and tables
+    /// cleared.
     setup_bytes: usize,
 }
 
 impl MessageCompressor {
-    /// Nothing yet; `pool` counts bytes.
+    /// Without compressors and windows. Memory counts against `pool`, in bytes.
     pub(crate) fn new(pool: SharedBudget) -> Self {
         Self {
             compressors: Compressors::default(),
@@ -34,14 +36,17 @@ impl MessageCompressor {
         }
     }
 
-    /// Says what time it is: it decides what is unused.
+    /// Sets the time that counts as the last use in the calls that follow.
     pub(crate) fn set_now(&mut self, now: Millis) {
         self.now = now;
         self.compressors.set_now(now);
     }
 
-    /// The payload of the message compressed; `None` if it is to be sent as it is. With a place, it
-    /// may refer back to what the connection was sent before, and must be the next that it is sent.
+    /// Compresses a message. `None` if it has to be sent uncompressed: it is too short, does not become
+    /// shorter, or the pool has no room.
+    ///
+    /// With a context, the result may refer back to earlier messages of that connection. It must then
+    /// be sent, and be the next message of the connection: the client's window slides with each.
     pub(crate) fn compress(
         &mut self,
         message: &[u8],
@@ -51,6 +56,7 @@ impl MessageCompressor {
         if message.len() < terms.bytes_min {
             return None;
         }
+        // The output of the message before is still held, because that call returned a slice of it.
         self.compressors.shrink();
         self.release_unused();
         if !self.budget.take(self.compressors.bytes_wanted(message.len(), terms)) {
@@ -61,27 +67,36 @@ impl MessageCompressor {
         self.setup_bytes += TABLE_BYTES + dictionary.map_or(0, <[u8]>::len);
         let payload = self.compressors.compress(message, terms, dictionary)?;
         if let Some(context) = context {
+            // The window slides only after the message has been compressed, since the dictionary must
+            // be the window that the client has when the message arrives.
             let wanted = self.contexts.bytes_wanted(context, message.len());
             if self.budget.take(wanted) {
                 let before = self.contexts.bytes();
                 self.contexts.remember(context, message, self.now);
+                // `wanted` is an upper bound; what was not needed goes back.
                 self.budget.give(before + wanted - self.contexts.bytes());
             } else {
-                // A window may be given up at any time: what comes does not refer back to it.
+                // Dropping a window is always allowed: later messages then refer back to less than
+                // the client remembers.
                 self.budget.give(self.contexts.forget(context.slot));
             }
         }
         Some(payload)
     }
 
-    /// The connection in `slot` is no more, or is sent a message that its window does not hold:
-    /// nothing that comes refers back beyond this.
+    /// Drops the window of the connection in `slot`. Call it when the connection is gone, and when it
+    /// is sent a compressed message that did not go through its context.
+    ///
+    /// A publication is such a message. It is compressed once, without a dictionary, and shared by all
+    /// recipients. The window of each client slides with it and the one here does not, so distances
+    /// would be wrong in any later message that refers back beyond the publication. A slow policy may
+    /// also drop the publication from the queue before it is sent; then too nothing may refer to it.
     pub(crate) fn forget(&mut self, slot: u32) {
         self.budget.give(self.contexts.forget(slot));
     }
 
-    /// Frees what nobody used in the last `idle_ms`. Gives the moment to ask again, if there is
-    /// anything to free.
+    /// Frees what was not used in the last `idle_ms`. Returns when to call this again, if anything is
+    /// held.
     pub(crate) fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
         if self.budget.used() == 0 {
             return None;
@@ -92,20 +107,20 @@ impl MessageCompressor {
         compressors_due.into_iter().chain(contexts_due).min()
     }
 
-    /// Gives back what was charged and is not held.
+    /// Returns to the pool what is charged and no longer held.
     fn release_unused(&mut self) {
         let held = self.compressors.bytes() + self.contexts.bytes();
         debug_assert!(held <= self.budget.used());
         self.budget.give(self.budget.used().saturating_sub(held));
     }
 
-    /// Another connection's share of the turn begins.
+    /// Begins another connection's share of the turn.
     pub(crate) fn begin_share(&mut self) {
         self.setup_bytes = 0;
     }
 
-    /// What making ready for messages came to in this share, in bytes that take as long to inflate:
-    /// for short ones that is nearly all the work.
+    /// The setup cost of the messages in this share, in bytes that take as long to inflate. For short
+    /// messages it is nearly all the work, and their own bytes would not bound it.
     pub(crate) fn setup_bytes(&self) -> usize {
         self.setup_bytes
     }
@@ -115,21 +130,21 @@ impl MessageCompressor {
         self.budget.used()
     }
 
-    /// What connections remember of what they were sent.
+    /// The windows of connections.
     pub(crate) fn contexts(&self) -> &Contexts {
         &self.contexts
     }
 
-    /// The compressors, to see what they did.
+    /// The compressors, for their counts.
     pub(crate) fn compressors(&self) -> &Compressors {
         &self.compressors
     }
 
-    /// Messages that were not compressed for want of memory.
+    /// Messages that were sent uncompressed because the pool had no room.
     pub(crate) fn out_of_room(&self) -> u64 {
         self.out_of_room
     }
 }
 
-/// Clearing a compressor's tables takes as long as inflating so many bytes.
+/// Clearing a compressor's tables takes as long as inflating this many bytes.
 const TABLE_BYTES: usize = 4 << 10;

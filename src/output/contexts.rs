@@ -1,13 +1,14 @@
-//! Windows that connections take over from message to message, for one direction. They stand here
-//! and not in the slot of a connection: only those that agreed on it, on a route that allows it,
-//! and that have sent or received something compressed have one.
+//! The windows that connections take over from message to message, for one direction. They are kept
+//! here and not in the slots of connections, because few connections have one: the route must allow
+//! context takeover, the client must agree to it, and a compressed message must have been sent.
 
 use std::collections::HashMap;
 
 use crate::pool::{Window, Windows};
+use crate::shrink::Shrink as _;
 use crate::timer::Millis;
 
-/// Whose window, and of what size.
+/// The key of a connection's window, with its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ContextKey {
     /// The connection's slot in the table.
@@ -21,7 +22,7 @@ pub(crate) struct ContextKey {
 pub(crate) struct Contexts {
     by_slot: HashMap<u32, Context>,
     windows: Windows,
-    /// When to look for windows that nobody used.
+    /// When to look for windows that were not used.
     sweep_due: Option<Millis>,
 }
 
@@ -32,14 +33,14 @@ struct Context {
 }
 
 impl Contexts {
-    /// What the next message of a connection may refer back to.
+    /// The bytes that the next message of a connection may refer back to; empty without a window.
     pub(crate) fn dictionary(&self, key: ContextKey) -> &[u8] {
         let context = self.by_slot.get(&key.slot);
         context.map_or(&[], |context| self.windows.bytes(&context.window))
     }
 
-    /// Bytes of memory that remembering a message of so many bytes will take at most beyond what is
-    /// held.
+    /// An upper bound of the bytes of memory that [`Contexts::remember`] adds for a message of
+    /// `message_len` bytes.
     pub(crate) fn bytes_wanted(&self, key: ContextKey, message_len: usize) -> usize {
         let wanted = |window| self.windows.bytes_wanted(window, message_len, key.window_bits);
         match self.by_slot.get(&key.slot) {
@@ -48,26 +49,27 @@ impl Contexts {
         }
     }
 
-    /// Notes that a message went through compressed.
+    /// Slides the window of a connection over a message that was sent or received compressed. The
+    /// memory must have been charged before, by [`Contexts::bytes_wanted`].
     pub(crate) fn remember(&mut self, key: ContextKey, message: &[u8], now: Millis) {
         let context = self.by_slot.entry(key.slot).or_default();
         self.windows.slide(&mut context.window, message, key.window_bits);
         context.last_used = now;
     }
 
-    /// Drops the window of the connection in `slot`, if it has one. Gives the bytes of memory that
+    /// Drops the window of the connection in `slot`, if it has one. Returns the bytes of memory that
     /// are no longer held.
     pub(crate) fn forget(&mut self, slot: u32) -> usize {
         let before = self.bytes();
         let Some(mut context) = self.by_slot.remove(&slot) else { return 0 };
         self.windows.release(&mut context.window);
-        self.shrink();
+        self.by_slot.shrink_if_sparse(0);
         before - self.bytes()
     }
 
-    /// Drops the windows that were not used in the last `idle_ms`. They are looked through once in
-    /// that time, so one may stay for twice as long. Gives the moment to ask again, if there is
-    /// anything to drop.
+    /// Drops the windows that were not used in the last `idle_ms`. Each call that is due looks at all
+    /// windows, so only one in `idle_ms` is, and a window may stay for twice that time. Returns when to
+    /// call this again, if there are windows.
     pub(crate) fn forget_unused(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
         if self.by_slot.is_empty() {
             self.sweep_due = None;
@@ -85,19 +87,12 @@ impl Contexts {
             }
             is_kept
         });
-        self.shrink();
+        self.by_slot.shrink_if_sparse(0);
         self.sweep_due = (!self.by_slot.is_empty()).then(|| now.plus(idle_ms));
         self.sweep_due
     }
 
-    /// A map keeps its peak by itself.
-    fn shrink(&mut self) {
-        if self.by_slot.len() < self.by_slot.capacity() / 4 {
-            self.by_slot.shrink_to(2 * self.by_slot.len());
-        }
-    }
-
-    /// How many connections have a window.
+    /// The number of connections that have a window.
     pub(crate) fn count(&self) -> usize {
         self.by_slot.len()
     }
@@ -114,13 +109,13 @@ impl Contexts {
     }
 }
 
-/// Bytes of memory that a connection takes at most for windows of this size, in both directions.
+/// The most bytes of memory that a connection takes for windows of this size, in both directions.
 #[must_use]
 pub const fn context_bytes_max(window_bits: u8) -> usize {
     2 * (ENTRY_BYTES + (1 << window_bits))
 }
 
-/// Bytes that a window takes beside its own: its place in the map, which may be half empty.
+/// Bytes that a window takes beside its contents: its entry in the map, which may be half empty.
 const ENTRY_BYTES: usize = 96;
 
 #[cfg(test)]
@@ -132,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_promised_is_what_is_held() {
+    fn bytes_wanted_are_the_bytes_held_afterwards() {
         let mut contexts = Contexts::default();
         for (slot, len, wanted, held) in [
             (7, 0, ENTRY_BYTES, ENTRY_BYTES),
@@ -163,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_used_for_long_goes() {
+    fn windows_that_were_not_used_are_dropped() {
         let mut contexts = Contexts::default();
         assert_eq!(contexts.forget_unused(Millis(0), 100), None);
         for slot in 0..1000 {
@@ -174,8 +169,8 @@ mod tests {
         assert_eq!(contexts.forget_unused(Millis(119), 100), Some(Millis(120)));
         assert_eq!(contexts.count(), 1000);
         assert_eq!(contexts.forget_unused(Millis(120), 100), Some(Millis(220)));
-        // Its window lies behind three that are free, and a block is given back in steps whose order is
-        // the map's: up to four times what is in use.
+        // Its window lies behind three free ones, and the block shrinks in steps that depend on the
+        // order of the map: it may keep four times what is in use.
         let held_windows = (contexts.bytes() - ENTRY_BYTES) / 512;
         assert_eq!(contexts.count(), 1);
         assert!((4..=16).contains(&held_windows), "{held_windows}");

@@ -7,8 +7,9 @@ pub struct DeflateOptions {
     pub level: u8,
     /// Messages with fewer bytes are sent as they are.
     pub bytes_min: usize,
-    /// The base-two logarithm of the window, 9 to 15, within which messages of either side may
-    /// refer back to those before them; `None` has each compressed on its own.
+    /// The base-two logarithm of the window, 9 to 15, within which the messages of either side may
+    /// refer back to earlier ones (context takeover, RFC 7692 §7.1.1). With `None` each message is
+    /// compressed on its own.
     pub context_bits: Option<u8>,
 }
 

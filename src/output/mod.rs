@@ -1,5 +1,4 @@
-//! What a connection is sent: frames gathered for one write, how they are framed, and what
-//! compressing them takes.
+//! The output of connections: frames gathered for one write, their framing, and their compression.
 
 mod compress;
 mod contexts;

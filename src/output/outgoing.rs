@@ -1,5 +1,5 @@
-//! The output of one connection while one read of it is being handled: everything that the turn
-//! has to say to it, gathered so that one write takes it.
+//! The output of one connection while its input is handled: the frames that answer one read, gathered
+//! so that one write takes them all.
 
 use std::io::IoSlice;
 use std::ops::Range;
@@ -8,18 +8,22 @@ use super::compress::MessageCompressor;
 use super::contexts::ContextKey;
 use crate::line::write_line;
 use crate::pool::{SLICES_MAX, SharedBudget};
+use crate::shrink::Shrink as _;
 use crate::ws::{
     CloseRequest, DeflateTerms, EncodedFrame, Opcode, SERVER_HEADER_BYTES_MAX, ServerHeader,
 };
 
-/// Frames in the order they were produced. Headers and small payloads stand in the cork; a large
-/// payload stays in the read buffer, and a piece says where it comes in:
+/// Frames in the order in which they were added. Headers and small payloads are copied into the cork;
+/// a large payload stays in the read buffer, and an entry of `in_place` says where it belongs:
 ///
 /// ```text
 ///   cork     [h "hi"][h "yo"][header   ][header   ]
 ///                                      ▲          ▲
-///   pieces                             │64 KiB    │20 KiB of the read buffer
+///   in_place                           │64 KiB    │20 KiB of the read buffer
 /// ```
+///
+/// The ranges refer to the read buffer of this turn, so the output must be written, or copied to the
+/// backlog, before that buffer is read into again.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     cork: Vec<u8>,
@@ -30,26 +34,28 @@ pub(crate) struct Outgoing {
     compressor: MessageCompressor,
 }
 
-/// What the connection speaks.
+/// How messages to a connection are framed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// WebSocket, with messages compressed where that is worth it; with a place, they may refer
-    /// back to those before them.
+    /// WebSocket, with messages compressed where that makes them shorter. With a context, they may
+    /// refer back to earlier ones.
     Deflate(DeflateTerms, Option<ContextKey>),
-    /// Text messages are lines; there is nothing else.
+    /// A line for each text message. Binary messages and control frames have no encoding and are left
+    /// out.
     Lines,
+    /// WebSocket without compression.
     #[default]
     WebSocket,
 }
 
-/// A part of the read buffer that follows the cork's first `cork_until` bytes.
+/// A range of the read buffer that follows the cork's first `cork_until` bytes.
 #[derive(Debug)]
 struct InPlacePayload {
     cork_until: usize,
     range: Range<usize>,
 }
 
-/// One stretch of output.
+/// One segment of output.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum OutputSegment {
     /// Bytes of the cork.
@@ -59,7 +65,7 @@ pub(crate) enum OutputSegment {
 }
 
 impl Outgoing {
-    /// No output; what compressing it takes counts against `pool`.
+    /// Without output. The memory of its compressor counts against `pool`.
     pub(crate) fn new(pool: SharedBudget) -> Self {
         Self {
             cork: Vec::new(),
@@ -71,15 +77,16 @@ impl Outgoing {
         }
     }
 
-    /// Says what the connection speaks whose output this is from now on.
+    /// Sets the framing of the connection that is handled next, and begins its share of the turn.
     pub(crate) fn set_framing(&mut self, framing: Framing) {
         self.framing = framing;
         self.compressor.begin_share();
     }
 
-    /// Adds a frame with a copy of `payload`. Of all kinds, lines have only text.
+    /// Adds a frame with a copy of `payload`, in the framing of the connection.
     #[inline]
     pub(crate) fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
+        // One comparison on the path of a plain message; the other framings are out of line.
         if self.framing != Framing::WebSocket && self.framed_otherwise(opcode, payload) {
             return;
         }
@@ -88,8 +95,8 @@ impl Outgoing {
         self.cork.extend_from_slice(payload);
     }
 
-    /// Adds what the connection speaks instead of a plain frame; whether there is such a thing for
-    /// this frame.
+    /// Adds a frame in another framing than plain WebSocket. Returns `false` if the frame has to be
+    /// plain: a control frame, or a message that compression does not make shorter.
     fn framed_otherwise(&mut self, opcode: Opcode, payload: &[u8]) -> bool {
         if self.framing == Framing::Lines {
             if opcode == Opcode::Text {
@@ -100,9 +107,11 @@ impl Outgoing {
         self.compressed_frame(opcode, payload)
     }
 
-    /// Adds the frame compressed, if that was agreed and makes it shorter; whether it did.
+    /// Adds the frame compressed, if compression was agreed and makes it shorter. Returns whether it
+    /// did.
     fn compressed_frame(&mut self, opcode: Opcode, payload: &[u8]) -> bool {
         let Framing::Deflate(terms, context) = self.framing else { return false };
+        // Control frames must not be compressed (RFC 7692 §6).
         if opcode.is_control() {
             return false;
         }
@@ -112,8 +121,11 @@ impl Outgoing {
         true
     }
 
-    /// Adds a frame whose payload lies at `range` of the read buffer.
+    /// Adds a frame whose payload is `range` of the read buffer. A short payload is copied all the same;
+    /// so is what the framing changes.
     pub(crate) fn frame_in_place(&mut self, opcode: Opcode, payload: &[u8], range: Range<usize>) {
+        // Each payload in place makes two slices, its header and itself, and a write takes SLICES_MAX.
+        // Without this bound a read full of tiny messages would need hundreds of writes.
         if payload.len() <= COPIED_BYTES_MAX {
             return self.frame(opcode, payload);
         }
@@ -128,6 +140,7 @@ impl Outgoing {
     /// Adds a frame that is already encoded.
     pub(crate) fn encoded(&mut self, frame: &EncodedFrame) {
         match self.framing {
+            // Not as it is encoded, which is uncompressed: this connection takes it compressed.
             Framing::Deflate(..) => self.frame(frame.kind().opcode(), frame.payload()),
             Framing::WebSocket => self.cork.extend_from_slice(frame.as_bytes()),
             Framing::Lines if frame.is_text() => write_line(frame.payload(), &mut self.cork),
@@ -135,12 +148,12 @@ impl Outgoing {
         }
     }
 
-    /// What compresses the loop's messages.
+    /// The compressor of the loop's messages.
     pub(crate) fn compressor(&self) -> &MessageCompressor {
         &self.compressor
     }
 
-    /// As [`Outgoing::deflation`], for frames that go another way.
+    /// As [`Outgoing::compressor`], for publications, which do not pass through this output.
     pub(crate) fn compressor_mut(&mut self) -> &mut MessageCompressor {
         &mut self.compressor
     }
@@ -150,17 +163,18 @@ impl Outgoing {
         &mut self.cork
     }
 
-    /// Notes that the service wants the connection closed; the first request counts.
+    /// Records that the service closes the connection. Only the first request counts, as a connection
+    /// sends one close frame (RFC 6455 §5.5.1).
     pub(crate) fn request_close(&mut self, request: CloseRequest) {
         self.close.get_or_insert(request);
     }
 
-    /// Whether a close was asked for.
+    /// Whether a close is requested.
     pub(crate) fn wants_close(&self) -> bool {
         self.close.is_some()
     }
 
-    /// Takes the close request.
+    /// Takes the close request. It must be taken before the next connection is handled.
     pub(crate) fn take_close(&mut self) -> Option<CloseRequest> {
         self.close.take()
     }
@@ -184,6 +198,7 @@ impl Outgoing {
     pub(crate) fn segments(&self, skip: usize) -> impl Iterator<Item = OutputSegment> + '_ {
         let mut cork_at = 0;
         let mut skip = skip;
+        // The cork behind the last payload, as one more entry with nothing in place.
         let last = InPlacePayload { cork_until: self.cork.len(), range: 0..0 };
         self.in_place
             .iter()
@@ -209,12 +224,14 @@ impl Outgoing {
             })
     }
 
-    /// The output from `skip` bytes on, if all of it stands in the cork.
+    /// The output from `skip` bytes on, if all of it is in the cork. A single slice goes out with send(2),
+    /// which costs less than writev(2).
     pub(crate) fn only_slice(&self, skip: usize) -> Option<&[u8]> {
         if self.in_place.is_empty() { self.cork.get(skip..) } else { None }
     }
 
-    /// Points `slices` at the output from `skip` bytes on; gives how many there are.
+    /// Points `slices` at the output from `skip` bytes on, and returns the number of slices. Output that
+    /// has more segments than that needs another call.
     pub(crate) fn gather<'b>(
         &'b self,
         read_buffer: &'b [u8],
@@ -232,17 +249,19 @@ impl Outgoing {
         count
     }
 
-    /// Starts over. A cork that a burst made large is given back.
+    /// Removes all output, and frees the cork of an unusually large burst. A close request stays.
     pub(crate) fn clear(&mut self) {
         self.cork.clear();
-        self.cork.shrink_to(CORK_BYTES_KEPT);
+        self.cork.shrink_if_sparse(CORK_BYTES_KEPT);
         self.in_place.clear();
         self.in_place_bytes = 0;
     }
 }
 
-/// Up to here copying a payload costs less than a slice of its own in the write.
+/// Bytes of a payload up to which copying costs less than a slice of its own in the write.
 const COPIED_BYTES_MAX: usize = 1024;
+/// The capacity that the cork keeps: twice the default of `backlog_high_bytes`, at which a connection's
+/// output is flushed.
 const CORK_BYTES_KEPT: usize = 128 << 10;
 
 #[cfg(test)]
@@ -254,7 +273,7 @@ mod tests {
     proptest! {
         /// The naive twin copies everything behind each other.
         #[test]
-        fn stretches_are_the_frames_in_order(
+        fn segments_are_the_frames_in_order(
             frames in prop::collection::vec((any::<bool>(), 0..3000usize), 0..20),
             skip in 0..10_000usize,
         ) {

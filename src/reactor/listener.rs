@@ -1,9 +1,13 @@
-//! Taking in connections: at a bounded pace, within the process's limits, and without spinning
-//! when descriptors run out.
+//! Accepting connections: a bounded number in each turn, within the limits of the process, and without
+//! spinning when descriptors run out.
 //!
-//! A listener that was not emptied gives no further event until somebody new connects, so what is
-//! still queued must be remembered here. When descriptors run out, a reserve descriptor makes room
-//! to take one connection and drop it, so that its client learns at once; then accepting pauses.
+//! Listeners are edge-triggered (epoll(7)): one whose queue was not emptied gives no event until the next
+//! client connects. So a listener is remembered as pending until `accept` has found its queue empty.
+//!
+//! When descriptors run out, accept4(2) fails and the connection stays in the queue, where its client
+//! would wait without an answer. The acceptor then closes its reserve descriptor, accepts that one
+//! connection, closes it, and opens the reserve again. After that it pauses, because every further
+//! attempt would fail as well and the loop would spin.
 
 use crate::conn::{Connections, Verdict};
 use crate::key::ConnKey;
@@ -19,7 +23,7 @@ pub enum ListenerProtocol {
     Http,
     /// Lines of text, for the socket route with this number.
     Line(u8),
-    /// Bytes, which go on to the next connection that comes here.
+    /// Bytes, which are relayed to the next connection of this listener.
     #[cfg(any(test, feature = "sim"))]
     Relay,
 }
@@ -27,13 +31,13 @@ pub enum ListenerProtocol {
 /// Limits of one loop's listeners.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
-    /// What is spoken, by listener.
+    /// The protocol of each listener.
     pub protocols: Vec<ListenerProtocol>,
-    /// Connections taken in one turn.
+    /// Connections accepted in one turn.
     pub accepts_per_turn: usize,
-    /// Connections over the limit that are held at once to be told 503.
+    /// Connections over the limit that are held at once for their reply 503.
     pub refusals_max: usize,
-    /// How long to pause when descriptors or memory ran out.
+    /// How long accepting pauses after descriptors or memory ran out.
     pub accept_pause_ms: u64,
 }
 
@@ -41,11 +45,11 @@ pub struct ListenerSettings {
 #[derive(Debug)]
 pub(super) struct Acceptor {
     settings: ListenerSettings,
-    /// Per listener: its queue was not seen empty since its last event.
+    /// For each listener, whether its queue was not seen empty since its last event.
     pending: Vec<bool>,
     paused_until: Option<Millis>,
     has_reserve: bool,
-    /// This loop's part of `connections_max`.
+    /// This loop's lease on `connections_max`.
     budget: Lease,
     draining: bool,
     is_closed: bool,
@@ -55,7 +59,7 @@ impl Acceptor {
     pub(super) fn new(settings: ListenerSettings, listeners: usize, budget: Lease) -> Self {
         Self {
             settings,
-            // A listener may have been ready before it was registered.
+            // Clients may have connected before the listener was registered.
             pending: vec![true; listeners],
             paused_until: None,
             has_reserve: false,
@@ -65,40 +69,48 @@ impl Acceptor {
         }
     }
 
-    /// An event said that somebody connected.
+    /// Handles an event of a listener: its queue may hold connections.
     pub(super) fn on_event(&mut self, listener: usize) {
         if let Some(pending) = self.pending.get_mut(listener) {
             *pending = true;
         }
     }
 
-    /// Takes everyone who is queued, to be told 503, and then closes the listeners.
+    /// Begins the drain: the connections that are queued get 503, then the listeners are closed.
     pub(super) fn start_draining(&mut self) {
         self.draining = true;
         self.paused_until = None;
+        // A connection may be queued whose event has not been read yet. Closing the listener would reset
+        // it, so each queue is looked at once more.
         self.pending.fill(true);
     }
 
-    /// Whether the listeners are closed and nobody is queued.
+    /// Whether the listeners are closed, and so their queues are gone.
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed
     }
 
-    /// When to try again without an event: `Some` if connections may be queued.
+    /// When [`Acceptor::run`] has to be called without an event; `None` if an event comes first.
     pub(super) fn due(&self, now: Millis, refused_count: usize) -> Option<Millis> {
         if self.is_closed || !self.pending.contains(&true) {
-            // A lost reserve descriptor is wanted back even when nobody connects.
+            // The time to open the reserve descriptor again, if it is lost: it must be there before
+            // the next client connects.
             return self.paused_until;
         }
         match self.paused_until {
             Some(until) => Some(until),
-            // The ends of those who are being told are events of this loop.
+            // All places for refusals are taken. They become free within `refuse_ms`, by an event or a
+            // deadline of this loop. Room for a connection may come from another loop without an
+            // event here, and is found at that time.
             None if self.must_wait(refused_count) => None,
             None => Some(now),
         }
     }
 
-    /// Takes connections in, as many as a turn may.
+    /// Accepts connections from pending listeners, at most `accepts_per_turn`.
+    ///
+    /// Connections are reaped after this in a turn. So the places that they leave are taken in the next
+    /// turn, which [`Acceptor::due`] has begin at once while a listener is pending.
     pub(super) fn run<P: Poller>(
         &mut self,
         poller: &mut P,
@@ -113,6 +125,7 @@ impl Acceptor {
         if !self.has_reserve {
             self.has_reserve = poller.hold_reserve(true);
             if !self.has_reserve {
+                // This turn accepts all the same: the pause is the time of the next attempt.
                 self.pause(now);
             }
         }
@@ -132,6 +145,8 @@ impl Acceptor {
                     }
                 }
                 Err(AcceptError::Empty) => self.pending[listener] = false,
+                // The next in the queue may be sound. It counts against the turn, so that an error
+                // which stays cannot keep the loop here.
                 Err(AcceptError::Failed) => {}
                 Err(AcceptError::Exhausted) => {
                     counters.accept_failures.add(1);
@@ -141,6 +156,7 @@ impl Acceptor {
                 }
             }
         }
+        // Not before all queues were seen empty: a connection that is still queued gets its 503.
         if self.draining && !self.pending.contains(&true) {
             poller.close_listeners();
             self.is_closed = true;
@@ -148,7 +164,7 @@ impl Acceptor {
         }
     }
 
-    /// Connections of some listeners need not ask for anything to be let in.
+    /// Admits a connection of a listener whose protocol has no request.
     fn enter<S: Transport>(&self, connections: &mut Connections<S>, key: ConnKey, listener: usize) {
         match self.settings.protocols.get(listener) {
             Some(ListenerProtocol::Line(route)) => connections.enter_line(key, *route),
@@ -158,24 +174,27 @@ impl Acceptor {
         }
     }
 
-    /// Whether a connection that was just accepted is served. A share of `connections_max` is taken
-    /// only now: one taken for a queue that turns out empty would be missing in another loop.
+    /// Whether a connection that was just accepted is served or refused. Its part of `connections_max`
+    /// is taken only now: if it were taken before `accept`, and the queue were empty, another loop could
+    /// refuse a connection below the limit meanwhile.
     fn verdict(&mut self) -> Verdict {
         if !self.draining && self.budget.take(1) { Verdict::Admit } else { Verdict::Refuse }
     }
 
-    /// Whether there is neither a place for a newcomer nor one to tell it so.
+    /// Whether a further connection could be neither served nor refused. It then stays in the kernel's
+    /// queue.
     fn must_wait(&self, refused_count: usize) -> bool {
         let may_refuse = self.draining || refused_count < self.settings.refusals_max;
         !may_refuse && !self.budget.has_room()
     }
 
-    /// A connection that counted against the limit is gone.
+    /// Returns the place of a connection that was served and is gone.
     pub(super) fn release(&mut self) {
         self.budget.give(1);
     }
 
-    /// Has the kernel watch a new connection; whether it does.
+    /// Registers a new connection with the poller, which reports it at once if it is ready already.
+    /// Returns whether that succeeded; the connection ends otherwise, as no event would ever wake it.
     fn register<P: Poller>(
         &self,
         poller: &mut P,
@@ -192,11 +211,13 @@ impl Acceptor {
         is_registered
     }
 
-    /// Lets the oldest queued connection in and drops it.
+    /// Accepts the oldest queued connection with the reserve descriptor, and drops it.
     fn shed<P: Poller>(&mut self, poller: &mut P, listener: usize, counters: &Counters) {
         if !self.has_reserve {
             return;
         }
+        // Another thread may take the descriptor that becomes free. Then `accept` fails once more, the
+        // reserve cannot be opened, and the next `run` tries to open it again.
         poller.hold_reserve(false);
         match poller.accept(listener) {
             Ok(socket) => {

@@ -1,8 +1,9 @@
-//! The production poller: epoll through mio.
+//! The poller in production: epoll(7), through mio.
 //!
-//! mio is always edge-triggered on Linux. Its advice to read until `WouldBlock` covers every
-//! platform; the loop instead relies on what epoll does (see [`Poller`]), which saves a system
-//! call per message.
+//! mio is always edge-triggered on Linux. It advises to read until `WouldBlock`, which is right for every
+//! platform. The loop relies on the narrower rules of epoll (see [`crate::transport`]): a read that fell
+//! short has emptied the socket, so the read that would return `WouldBlock` is left out. That saves a
+//! system call for each message.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
@@ -30,10 +31,11 @@ pub struct MioPoller {
 }
 
 impl MioPoller {
-    /// A poller that watches these listeners, and what wakes it from other threads.
+    /// A poller that watches these listeners, which must be non-blocking, and the function that wakes it
+    /// from other threads.
     ///
     /// # Errors
-    /// When the kernel gives no epoll instance or does not watch a listener.
+    /// Those of epoll_create1(2), epoll_ctl(2) and eventfd(2).
     pub fn new(listeners: Vec<std::net::TcpListener>) -> io::Result<(Self, Wake)> {
         let poll = Poll::new()?;
         let mut listeners: Vec<TcpListener> =
@@ -58,11 +60,13 @@ impl Poller for MioPoller {
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Readiness>) -> io::Result<()> {
         match self.poll.poll(&mut self.events, timeout) {
             Ok(()) => {}
-            // A signal: the turn goes on with what is known.
+            // A signal. The turn goes on without events; they stay queued in the kernel.
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(error),
         }
         events.extend(self.events.iter().map(|event| {
+            // EPOLLERR comes without EPOLLIN. It is reported as readable and writable, so that the next
+            // read or write returns the error to the code that ends the connection.
             let failed = event.is_error();
             Readiness {
                 token: event.token().0 as u64,
@@ -84,20 +88,25 @@ impl Poller for MioPoller {
             Ok(accepted) => Ok(accepted),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Err(AcceptError::Empty),
             Err(error) if is_about_one_connection(&error) => Err(AcceptError::Failed),
-            // Descriptors, memory, or something unheard of: trying again at once would not help.
+            // EMFILE, ENFILE, ENOBUFS, ENOMEM, or an error that accept4(2) does not list. The queue is
+            // as it was, so trying again at once would fail again.
             Err(_) => Err(AcceptError::Exhausted),
         }
     }
 
     fn close_listeners(&mut self) {
+        // Closing the last descriptor of a socket also removes it from the epoll instance (epoll(7)).
         self.listeners.clear();
     }
 
     fn register(&mut self, socket: &mut TcpStream, token_number: u64) -> io::Result<()> {
+        // Without EPOLLOUT: a new socket is writable, so each would give an event that nothing needs.
         self.poll.registry().register(socket, token(token_number), Interest::READABLE)
     }
 
     fn reregister(&mut self, socket: &mut TcpStream, token_number: u64) -> io::Result<()> {
+        // EPOLLOUT then stays. Edge-triggered, it gives an event only after a write that fell short, and
+        // removing it would take a system call. EPOLL_CTL_MOD reports room that came meanwhile.
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().reregister(socket, token(token_number), interest)
     }
@@ -112,8 +121,8 @@ impl Poller for MioPoller {
     }
 }
 
-/// The calls are made by rustix, which leaves the C library out: in a process with threads it marks
-/// each of them as a place where a thread may be cancelled.
+/// The calls go through rustix, which makes the system calls itself. The C library would make each of
+/// them a cancellation point (pthreads(7)), at a cost in every call.
 impl Transport for TcpStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (count, _) = recv(self, buffer, RecvFlags::empty())?;
@@ -126,6 +135,8 @@ impl Transport for TcpStream {
 
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         Ok(match slices {
+            // Without MSG_NOSIGNAL a write to a socket that the peer has reset raises SIGPIPE; writev(2)
+            // has no flags, and Rust's runtime ignores that signal.
             [slice] => send(self, slice, SendFlags::NOSIGNAL)?,
             slices => writev(self, slices)?,
         })
@@ -146,4 +157,6 @@ fn token(number: u64) -> Token {
     Token(number as usize)
 }
 
+/// The most events of one wait. Those beyond come with the next: epoll_wait(2) goes round the sockets that
+/// are ready, so none starves.
 const EVENTS_PER_WAIT: usize = 256;

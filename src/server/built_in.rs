@@ -71,7 +71,7 @@ fn built_in_route(route: &ResolvedRoute, tokens: Tokens) -> Route {
             Handler::Socket(Arc::new(make), options(websocket))
         }
     };
-    Route { paths: route.paths.clone(), handler }
+    Route { id: route.id.clone(), paths: route.paths.clone(), handler }
 }
 
 fn options(websocket: &ResolvedWebSocket) -> RouteOptions {
@@ -177,9 +177,10 @@ mod tests {
     }
 
     #[test]
-    fn every_route_is_mounted_at_all_its_paths() {
+    fn every_route_is_mounted_under_its_id_at_all_its_paths() {
         let settings = Config::default().resolve(MachineLimits { descriptors: 1024, cores: 1 });
         let routes = built_in_routes(&settings, &TokenLookups::new());
+        assert!(routes.iter().map(|route| &route.id).eq(settings.routes.iter().map(|own| &own.id)));
         let paths: Vec<_> = routes.iter().flat_map(|route| &route.paths).collect();
         assert_eq!(
             paths,

@@ -14,7 +14,7 @@ pub struct Broadcast {
 }
 
 impl Broadcast {
-    /// A service whose messages arrive in this order.
+    /// A service whose messages reach the connections in this order.
     #[must_use]
     pub fn new(order: Order) -> Self {
         Self { everyone: "everyone".into(), order }

@@ -1,10 +1,10 @@
-//! What a service may know of a connection before it lets it in.
+//! A connection before its admission, as a service sees it.
 
 use std::net::SocketAddr;
 
 use crate::http::UpgradeRequest;
 
-/// A connection that asks to be let in.
+/// A connection that asks for its admission.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectRequest<'a> {
     request: Option<&'a UpgradeRequest<'a, 'a>>,
@@ -19,14 +19,14 @@ impl<'a> ConnectRequest<'a> {
         Self { request, address }
     }
 
-    /// The upgrade request; a client of a line listener has none.
+    /// The upgrade request; `None` for a client of a line listener.
     #[must_use]
     pub fn request(&self) -> Option<&'a UpgradeRequest<'a, 'a>> {
         self.request
     }
 
-    /// The peer's address, as it was when the connection was accepted. `None` unless the service
-    /// [wants addresses](crate::services::Service::wants_addresses), or where memory ran out.
+    /// The peer's address, from when the connection was accepted. `None` if the service does not
+    /// [want addresses](crate::services::Service::wants_addresses), or if memory ran out.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.address

@@ -1,8 +1,9 @@
-//! What the gateway does with messages. A service sees requests, messages and peers, and answers
-//! with effects; it never sees a socket, the connection table or another connection.
+//! Services: what the gateway does with messages. A service receives requests and messages of peers,
+//! and answers with effects. It has no access to sockets or to the table of connections.
 //!
-//! Each event loop has its own instance of every service, made on that loop's thread, so a service
-//! needs no locks and need be neither `Send` nor `Sync`.
+//! Each event loop makes its own instance of every service, on its thread. So a service needs no locks,
+//! and need be neither `Send` nor `Sync`. Instances on different loops exchange messages with
+//! [`Effects::tell`].
 
 mod broadcast;
 mod connect_request;
@@ -31,25 +32,29 @@ use crate::http::Rejection;
 
 /// A WebSocket service.
 ///
-/// For every connection that is admitted, [`on_open`](Service::on_open) comes first, then any
-/// number of messages, then [`on_close`](Service::on_close) exactly once, and nothing after it.
+/// For each connection that is admitted, the loop calls [`on_open`](Service::on_open) first, then
+/// [`on_message`](Service::on_message) any number of times, then [`on_close`](Service::on_close) exactly
+/// once.
+///
+/// A callback must not block: all connections of the loop wait for it.
 pub trait Service {
-    /// The instance was made and will be called from now on. Whoever works for it on another thread
-    /// answers through `letterbox`.
+    /// The first call to this instance. Other threads that work for it answer through `service_sender`,
+    /// which may be cloned.
     fn on_start(&mut self, service_sender: ServiceSender) {
         let _ = service_sender;
     }
 
-    /// Whether the service wants to know the addresses of peers
-    /// ([`ConnectRequest::address`]); asked once. Each connection that asks for such a service then
-    /// has a record beside its slot.
+    /// Whether the service needs the addresses of peers ([`ConnectRequest::address`]). Called once. If
+    /// it does, each connection of its route has a record beside its slot.
     fn wants_addresses(&self) -> bool {
         false
     }
 
-    /// Whether to let a connection in. The checks of RFC 6455 and of the route's origins have
-    /// passed. A service that must ask elsewhere first says [`Admission::Later`] and answers with
-    /// [`Effects::decide`]; meanwhile the connection waits with nothing but its request.
+    /// Decides whether to admit a connection. The checks of RFC 6455 and of the route's origins have
+    /// passed. A service that must ask elsewhere first returns [`Admission::Later`] and decides with
+    /// [`Effects::decide`]; meanwhile the connection keeps only its request.
+    ///
+    /// [`on_open`](Service::on_open) may still not follow: the client may be gone.
     ///
     /// # Errors
     /// The [`Rejection`] to send instead of the upgrade.
@@ -63,37 +68,39 @@ pub trait Service {
         Ok(Admission::Now(Accept::default()))
     }
 
-    /// A peer that was to be admitted later left, or its time ran out. A decision that comes all
-    /// the same is dropped.
+    /// The peer of an [`Admission::Later`] has left, or its handshake took too long. A later decision
+    /// about it is ignored.
     fn on_cancel(&mut self, peer: Peer, effects: &mut Effects<'_>) {
         let _ = (peer, effects);
     }
 
-    /// The connection is open; the upgrade's reply goes out before anything sent here.
+    /// The connection is open. What is sent here follows the reply to the upgrade.
     fn on_open(&mut self, peer: Peer, effects: &mut Effects<'_>) {
         let _ = (peer, effects);
     }
 
-    /// A whole message arrived.
+    /// A whole message arrived. Its payload is valid during this call only.
     fn on_message(&mut self, peer: Peer, message: Message<'_>, effects: &mut Effects<'_>);
 
-    /// The connection is no longer open. Effects on it are counted and do nothing.
+    /// The connection is no longer open, and has left all its topics. Effects on it are counted and
+    /// ignored.
     fn on_close(&mut self, peer: Peer, reason: CloseReason, effects: &mut Effects<'_>) {
         let _ = (peer, reason, effects);
     }
 
-    /// How often [`on_tick`](Service::on_tick) is to be called; asked once. A loop with such a
-    /// service wakes that often even when nobody is connected.
+    /// The period of [`on_tick`](Service::on_tick) in milliseconds. Called once. A loop with such a
+    /// service wakes that often, also without connections.
     fn tick_ms(&self) -> Option<u64> {
         None
     }
 
-    /// Time has passed.
+    /// About [`tick_ms`](Service::tick_ms) have passed since the last call.
     fn on_tick(&mut self, effects: &mut Effects<'_>) {
         let _ = effects;
     }
 
-    /// A sibling on loop `from`, or this instance itself, sent a letter with [`Effects::tell`].
+    /// The instance on loop `from` sent a message with [`Effects::tell`]. `from` is this loop for a
+    /// message from this instance, or from its [`ServiceSender`].
     fn on_service_message(
         &mut self,
         from: u16,
@@ -104,11 +111,11 @@ pub trait Service {
     }
 }
 
-/// When a request is let in.
+/// The answer of a service to a request that it does not reject.
 #[derive(Clone, Debug)]
 pub enum Admission {
-    /// [`Effects::decide`] will say; the deadline of the handshake goes on.
+    /// The service decides with [`Effects::decide`]. The deadline of the handshake goes on.
     Later,
-    /// At once.
+    /// The connection is admitted at once.
     Now(Accept),
 }

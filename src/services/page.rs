@@ -1,4 +1,4 @@
-//! Pages: replies to plain GET requests, after which the connection closes.
+//! Pages: replies to plain GET and HEAD requests, after which the connection closes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,15 +9,15 @@ use crate::http::{HeaderValue, RequestHead, ResponseHeader, Status, list_element
 
 /// Serves plain GET and HEAD requests of one route.
 pub trait Page {
-    /// The page for this request. For HEAD the gateway omits the body.
+    /// The reply to this request. The gateway omits the body for HEAD.
     fn reply(&mut self, request: &RequestHead<'_>) -> PageReply;
 }
 
 /// The reply of a page.
 #[derive(Clone, Debug)]
 pub struct PageReply {
-    /// 200, or 304 if the request shows that the client has the body already; the body is then
-    /// omitted.
+    /// 200, or 304 if the request shows that the client has the body already (RFC 9110 §15.4.5). The
+    /// gateway omits the body of a 304.
     pub status: Status,
     /// `Content-Type`.
     pub content_type: HeaderValue,
@@ -34,7 +34,7 @@ pub struct BuiltInPage {
     entity_tag: String,
 }
 
-/// Composes a page: the parts that all pages share, around its own.
+/// Puts a page together: the parts that all pages share, around its own.
 macro_rules! page {
     ($own:literal) => {
         concat!(
@@ -100,8 +100,9 @@ impl Page for BuiltInPage {
     }
 }
 
-/// Allows a page its own style, its own script and connections to its own host, nothing else:
-/// markup injected by a message could do nothing, and the browser refuses to make markup from text.
+/// The policy that allows a page its own style, its own script and connections to its own host, and
+/// nothing else. Markup that a message injects could then load and run nothing, and the browser refuses
+/// to make markup from text.
 fn content_security_policy(style: &str, script: &str) -> String {
     let (style, script) = (hash(style), hash(script));
     format!(
@@ -111,7 +112,7 @@ fn content_security_policy(style: &str, script: &str) -> String {
     )
 }
 
-/// SHA-256 in base64, by which a policy names what may run (CSP Level 3 §2.3.1).
+/// The SHA-256 in base64, by which a policy names a script or style (CSP Level 3 §2.3.1).
 fn hash(text: &str) -> String {
     STANDARD.encode(Sha256::digest(text))
 }

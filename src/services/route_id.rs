@@ -1,4 +1,4 @@
-//! What a route is from one configuration to the next, and the number by which loops know it.
+//! What a route is from one configuration to the next, and the number that stands for it in a loop.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::fmt;
 /// `room /chat`. A page and a WebSocket route at the same path are two routes, and so are two
 /// services that have one path in turn: a connection belongs to the service that admitted it.
 ///
-/// Counters carry it as their label, a reload matches the routes of two configurations by it, and
+/// It is the label of counters, a reload matches the routes of two configurations by it, and
 /// [`RouteNumbers`] gives each a number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteId(Box<str>);
@@ -27,11 +27,11 @@ impl fmt::Display for RouteId {
 }
 
 /// The numbers of WebSocket routes: one byte of each connection's slot says which route it is on.
-/// A number means the same route for as long as a connection may hold it.
+/// A number stands for the same route as long as a connection may have it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteNumbers(BTreeMap<u8, RouteId>);
 
-/// There are more WebSocket routes, with those that only connections still hold, than numbers.
+/// The WebSocket routes, with those that only connections still use, are more than the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("more than 256 WebSocket routes are served at once, with those that connections still use")]
 pub struct TooManyRoutes;
@@ -60,6 +60,11 @@ impl RouteNumbers {
         Ok(next)
     }
 
+    /// One more than the largest number; 0 if there are none.
+    pub(super) fn end(&self) -> usize {
+        self.0.last_key_value().map_or(0, |(number, _)| usize::from(*number) + 1)
+    }
+
     /// The number of a route.
     #[must_use]
     pub fn number_of(&self, route: &RouteId) -> Option<u8> {
@@ -72,6 +77,9 @@ impl RouteNumbers {
         self.0.get(&number)
     }
 }
+
+/// The count of numbers: those of one byte.
+pub(super) const NUMBERS_MAX: usize = 1 << u8::BITS;
 
 #[cfg(test)]
 mod tests {

@@ -1,27 +1,43 @@
-//! Which service a path belongs to.
+//! Routes, and the service that a request path leads to.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::{LoopSite, Page, RouteOptions, Service, ServiceSender};
+use super::page::Page;
+use super::route_id::{NUMBERS_MAX, RouteId, RouteNumbers};
+use super::{Effects, LoopSite, Message, Peer, RouteOptions, Service, ServiceSender};
 use crate::http::Path;
 use crate::timer::Millis;
 
-/// Paths and what serves them; the same path may have a socket route and a page.
+/// Paths and what serves them. A path may have a WebSocket route and a page: whether a request wants an
+/// upgrade tells them apart.
 #[derive(Clone, Debug)]
 pub struct Route {
+    /// What the route is, from one configuration to the next. Of several WebSocket routes with one id
+    /// only the first is served.
+    pub id: RouteId,
     /// The paths, each beginning with `/`, as decoded segments joined by `/`. A segment `:name`
-    /// stands for any that is not empty; a path without one comes first.
+    /// stands for any that is not empty. Where several routes match a request, a path without such a
+    /// segment comes first, then the first route of the list.
     pub paths: Vec<String>,
-    /// Who serves them.
+    /// What serves them.
     pub handler: Handler,
 }
 
 impl Route {
-    /// A route with one path.
+    /// A route with one path, from which its id follows: `page /about`, `websocket /chat`.
     #[must_use]
     pub fn new(path: impl Into<String>, handler: Handler) -> Self {
-        Self { paths: vec![path.into()], handler }
+        let path = path.into();
+        let kind = match handler {
+            Handler::Page(_) => "page",
+            Handler::Socket(..) => "websocket",
+        };
+        Self { id: RouteId::new(kind, &path), paths: vec![path], handler }
+    }
+
+    fn is_socket(&self) -> bool {
+        matches!(self.handler, Handler::Socket(..))
     }
 }
 
@@ -43,64 +59,101 @@ impl fmt::Debug for Handler {
     }
 }
 
-/// One loop's services.
+/// One loop's instances of the services, and the paths that lead to them.
 pub struct Router {
+    /// By number, so that the route of a connection is one index away. A number that no route has
+    /// leaves a [`Vacant`] entry.
     sockets: Vec<SocketRoute>,
+    /// The numbers of the WebSocket routes in the order of the list, in which paths are matched.
+    order: Vec<u8>,
     pages: Vec<(Vec<String>, Box<dyn Page>)>,
-    /// What services asked to be called for, and when next, by number.
+    numbers: RouteNumbers,
+    /// The services with ticks: number, period in milliseconds, and when the next is due.
     ticks: Vec<(u8, u64, Millis)>,
 }
 
-/// A socket route with this loop's instance of its service.
+/// A WebSocket route with this loop's instance of its service.
 pub(crate) struct SocketRoute {
     paths: Vec<String>,
     pub(crate) service: Box<dyn Service>,
     pub(crate) options: RouteOptions,
-    /// What the service says of itself.
+    /// [`Service::wants_addresses`], asked once.
     pub(crate) wants_addresses: bool,
+}
+
+/// Stands for a number that no route has. No connection gets such a number: connections have those that
+/// [`Router::find`] and [`Router::number_of`] return, and a router is made before its loop has any.
+struct Vacant;
+
+impl Service for Vacant {
+    fn on_message(&mut self, _: Peer, _: Message<'_>, _: &mut Effects<'_>) {}
 }
 
 /// What a request path leads to.
 pub(crate) enum Found<'r> {
     Nothing,
     Page(&'r mut dyn Page),
-    /// The number of the socket route.
+    /// The number of the WebSocket route.
     Socket(u8),
 }
 
 impl Router {
-    /// Makes this loop's instances. At most 256 socket routes are served.
+    /// Makes this loop's instances. The first 256 WebSocket routes are numbered in the order of the
+    /// list; further ones are not served.
     #[must_use]
     pub fn new(routes: &[Route], site: LoopSite) -> Self {
-        let mut router = Self { sockets: Vec::new(), pages: Vec::new(), ticks: Vec::new() };
-        for Route { paths, handler } in routes {
+        Self::with_numbers(routes, site, first_numbers(routes))
+    }
+
+    /// Makes this loop's instances. The WebSocket routes have these numbers, for instance the
+    /// [next](RouteNumbers::next) after those of [`Router::numbers`]; one without a number is not
+    /// served. All loops must have the same numbers, as the messages between them name routes by these.
+    #[must_use]
+    pub fn with_numbers(routes: &[Route], site: LoopSite, numbers: RouteNumbers) -> Self {
+        let mut sockets: Vec<SocketRoute> = Vec::new();
+        sockets.resize_with(numbers.end(), SocketRoute::vacant);
+        let (mut order, mut pages) = (Vec::new(), Vec::new());
+        for Route { id, paths, handler } in routes {
             let paths = paths.clone();
             match handler {
-                Handler::Page(make) => router.pages.push((paths, make())),
+                Handler::Page(make) => pages.push((paths, make())),
                 Handler::Socket(make, options) => {
+                    let Some(number) = numbers.number_of(id) else { continue };
+                    if order.contains(&number) {
+                        continue;
+                    }
                     let (service, options) = (make(site), options.clone());
                     let wants_addresses = service.wants_addresses();
-                    router.sockets.push(SocketRoute { paths, service, options, wants_addresses });
+                    sockets[usize::from(number)] =
+                        SocketRoute { paths, service, options, wants_addresses };
+                    order.push(number);
                 }
             }
         }
-        router
+        Self { sockets, order, pages, numbers, ticks: Vec::new() }
     }
 
-    /// Finds who serves `path`. A request that wants no upgrade prefers a page.
+    /// The numbers of the WebSocket routes, from which those of the next configuration follow.
+    #[must_use]
+    pub fn numbers(&self) -> &RouteNumbers {
+        &self.numbers
+    }
+
+    /// Finds what serves `path`. A page comes first unless the request wants an upgrade.
     pub(crate) fn find(&mut self, path: Path<'_>, wants_upgrade: bool) -> Found<'_> {
-        let socket = best_match(path, self.sockets.iter().map(|route| &route.paths));
-        let socket = socket.and_then(|index| u8::try_from(index).ok());
+        let sockets = self.order.iter().map(|number| &self.sockets[usize::from(*number)].paths);
+        let socket = best_match(path, sockets).map(|position| self.order[position]);
         let page = best_match(path, self.pages.iter().map(|(paths, _)| paths));
         match (socket, page.and_then(|index| self.pages.get_mut(index))) {
-            (Some(index), None) => Found::Socket(index),
-            (Some(index), Some(_)) if wants_upgrade => Found::Socket(index),
+            (Some(number), None) => Found::Socket(number),
+            (Some(number), Some(_)) if wants_upgrade => Found::Socket(number),
             (_, Some((_, page))) => Found::Page(page.as_mut()),
             (None, None) => Found::Nothing,
         }
     }
 
-    /// Begins: services learn where letters for them go, and `now` their ticks begin.
+    /// Calls [`Service::on_start`] of each service, with the sender for its number, and begins the ticks
+    /// at `now`.
     pub(crate) fn start(&mut self, now: Millis, service_sender: impl Fn(u8) -> ServiceSender) {
         for (number, route) in (0..=u8::MAX).zip(&mut self.sockets) {
             route.service.on_start(service_sender(number));
@@ -110,47 +163,72 @@ impl Router {
         }
     }
 
-    /// When a service is to be called next.
+    /// When the next tick of a service is due.
     pub(crate) fn next_tick(&self) -> Option<Millis> {
         self.ticks.iter().map(|(.., due)| *due).min()
     }
 
-    /// A route whose service is to be called `now`. After a long sleep it is called once.
+    /// The number of a route whose tick is due, until there is none. After a delay of several periods a
+    /// service gets one tick, not one for each period.
     pub(crate) fn take_tick(&mut self, now: Millis) -> Option<u8> {
         let (number, tick_ms, due) = self.ticks.iter_mut().find(|(.., due)| *due <= now)?;
         *due = now.plus(*tick_ms);
         Some(*number)
     }
 
-    /// The number that a router of `routes` gives the socket route with exactly this path.
+    /// The number that [`Router::new`] gives the WebSocket route with exactly this path.
     #[must_use]
     pub fn number_of(routes: &[Route], path: &str) -> Option<u8> {
-        let mut sockets =
-            routes.iter().filter(|route| matches!(route.handler, Handler::Socket(..)));
-        let number = sockets.position(|route| route.paths.iter().any(|own| own == path))?;
-        u8::try_from(number).ok()
+        let mut sockets = routes.iter().filter(|route| route.is_socket());
+        let route = sockets.find(|route| route.paths.iter().any(|own| own == path))?;
+        first_numbers(routes).number_of(&route.id)
     }
 
-    /// Whether the service of any route is told the addresses of peers.
+    /// Whether the service of any route wants the addresses of peers.
     pub(crate) fn wants_addresses(&self) -> bool {
         self.sockets.iter().any(|route| route.wants_addresses)
     }
 
-    /// How many socket routes there are.
+    /// The count of numbers that WebSocket routes may have, vacant ones included.
     pub(crate) fn socket_count(&self) -> usize {
         self.sockets.len()
     }
 
-    /// The socket route with this number, which [`Router::find`] gave.
-    pub(crate) fn socket(&mut self, index: u8) -> &mut SocketRoute {
-        &mut self.sockets[usize::from(index)]
+    /// The WebSocket route with a number that [`Router::find`] or [`Router::number_of`] gave. Called for
+    /// every message.
+    pub(crate) fn socket(&mut self, number: u8) -> &mut SocketRoute {
+        &mut self.sockets[usize::from(number)]
     }
 }
 
-/// The place of the path's owner: whoever names it literally, else whoever has a pattern for it.
-fn best_match<'p>(path: Path<'_>, owners: impl Iterator<Item = &'p Vec<String>>) -> Option<usize> {
+impl SocketRoute {
+    fn vacant() -> Self {
+        Self {
+            paths: Vec::new(),
+            service: Box::new(Vacant),
+            options: RouteOptions::default(),
+            wants_addresses: false,
+        }
+    }
+}
+
+/// The numbers of a router's first routes.
+fn first_numbers(routes: &[Route]) -> RouteNumbers {
+    let mut ids: Vec<&RouteId> = Vec::new();
+    for route in routes.iter().filter(|route| route.is_socket()) {
+        if ids.len() < NUMBERS_MAX && !ids.contains(&&route.id) {
+            ids.push(&route.id);
+        }
+    }
+    // This cannot fail: there are at most as many ids as numbers, and all numbers are free.
+    RouteNumbers::default().next(ids.into_iter(), |_| false).unwrap_or_default()
+}
+
+/// The position of the route that serves `path`: the first with this very path, else the first with a
+/// pattern that matches it.
+fn best_match<'p>(path: Path<'_>, routes: impl Iterator<Item = &'p Vec<String>>) -> Option<usize> {
     let mut by_pattern = None;
-    for (index, paths) in owners.enumerate() {
+    for (index, paths) in routes.enumerate() {
         for own in paths.iter().filter(|own| path.matches(own)) {
             if !is_pattern(own) {
                 return Some(index);
@@ -171,7 +249,108 @@ impl fmt::Debug for Router {
         formatter
             .debug_struct("Router")
             .field("sockets", &self.sockets.iter().map(|route| &route.paths).collect::<Vec<_>>())
+            .field("order", &self.order)
             .field("pages", &self.pages.iter().map(|(paths, _)| paths).collect::<Vec<_>>())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::parse_head;
+    use crate::services::{BuiltInPage, Echo};
+
+    const SITE: LoopSite = LoopSite { index: 0, count: 1 };
+
+    fn socket(path: &str) -> Route {
+        let make = |_| -> Box<dyn Service> { Box::new(Echo) };
+        Route::new(path, Handler::Socket(Arc::new(make), RouteOptions::default()))
+    }
+
+    fn sockets(paths: &[&str]) -> Vec<Route> {
+        paths.iter().map(|path| socket(path)).collect()
+    }
+
+    /// The router of the next configuration, while connections use these numbers.
+    fn next(router: &Router, routes: &[Route], in_use: &[u8]) -> Router {
+        let ids = routes.iter().map(|route| &route.id);
+        let numbers = router.numbers().next(ids, |number| in_use.contains(&number)).unwrap();
+        Router::with_numbers(routes, SITE, numbers)
+    }
+
+    fn found(router: &mut Router, path: &str) -> Option<u8> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        match router.find(parse_head(request.as_bytes()).unwrap().path(), true) {
+            Found::Socket(number) => Some(number),
+            Found::Nothing | Found::Page(_) => None,
+        }
+    }
+
+    fn all_found(router: &mut Router, paths: &[&str]) -> Vec<Option<u8>> {
+        paths.iter().map(|path| found(router, path)).collect()
+    }
+
+    #[test]
+    fn routes_are_numbered_in_order_without_the_pages() {
+        let page = Route::new("/a", Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat()))));
+        let mut routes = sockets(&["/a", "/b"]);
+        routes.insert(0, page);
+        let mut router = Router::new(&routes, SITE);
+        assert_eq!(all_found(&mut router, &["/a", "/b", "/c"]), [Some(0), Some(1), None]);
+        assert_eq!(
+            ["/a", "/b", "/c"].map(|path| Router::number_of(&routes, path)),
+            [Some(0), Some(1), None]
+        );
+    }
+
+    #[test]
+    fn reordered_routes_keep_their_numbers() {
+        let mut first = Router::new(&sockets(&["/a", "/b", "/c"]), SITE);
+        let mut second = next(&first, &sockets(&["/c", "/a", "/b"]), &[]);
+        let paths = ["/a", "/b", "/c"];
+        assert_eq!(all_found(&mut second, &paths), all_found(&mut first, &paths));
+    }
+
+    #[test]
+    fn a_removed_route_leaves_a_number_that_no_path_leads_to() {
+        let first = Router::new(&sockets(&["/a", "/b"]), SITE);
+        let mut second = next(&first, &sockets(&["/b"]), &[]);
+        assert_eq!(all_found(&mut second, &["/a", "/b", "/"]), [None, Some(1), None]);
+        assert_eq!(second.socket_count(), 2);
+        assert!(second.socket(0).paths.is_empty());
+    }
+
+    #[test]
+    fn an_added_route_gets_a_number_that_is_free() {
+        let first = Router::new(&sockets(&["/a", "/b"]), SITE);
+        let routes = sockets(&["/new", "/b"]);
+        assert_eq!(found(&mut next(&first, &routes, &[]), "/new"), Some(0));
+        // A connection still uses the number of the route that is gone.
+        assert_eq!(found(&mut next(&first, &routes, &[0]), "/new"), Some(2));
+    }
+
+    #[test]
+    fn paths_are_matched_in_the_order_of_the_list_whatever_the_numbers() {
+        let mut first = Router::new(&sockets(&["/:any", "/:other", "/b"]), SITE);
+        assert_eq!(all_found(&mut first, &["/x", "/b"]), [Some(0), Some(2)]);
+        let mut second = next(&first, &sockets(&["/:other", "/:any", "/b"]), &[]);
+        assert_eq!(all_found(&mut second, &["/x", "/b"]), [Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn of_routes_with_one_id_the_first_is_served() {
+        let mut second = socket("/a");
+        second.paths.push("/b".to_owned());
+        let mut router = Router::new(&[socket("/a"), second, socket("/c")], SITE);
+        assert_eq!(all_found(&mut router, &["/a", "/b", "/c"]), [Some(0), None, Some(1)]);
+    }
+
+    #[test]
+    fn routes_beyond_the_last_number_are_not_served() {
+        let routes: Vec<Route> = (0..257).map(|number| socket(&format!("/{number}"))).collect();
+        let mut router = Router::new(&routes, SITE);
+        assert_eq!(all_found(&mut router, &["/255", "/256"]), [Some(255), None]);
+        assert_eq!(Router::number_of(&routes, "/256"), None);
     }
 }

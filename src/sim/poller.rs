@@ -4,28 +4,28 @@ use std::io::{self, ErrorKind, IoSlice, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::network::{Network, Registration};
+use super::kernel::{Kernel, Registration};
 use crate::key::ConnKey;
 use crate::reactor::MAILBOX_TOKEN;
 use crate::transport::{AcceptError, Poller, Readiness, Transport};
 
-/// One loop's poller on a fake network, with one listener.
+/// One loop's poller on a fake network.
 #[derive(Debug)]
 pub struct SimPoller {
-    network: Network,
+    kernel: Kernel,
     loop_index: usize,
 }
 
 /// A server's socket on a fake network.
 #[derive(Debug)]
 pub struct SimSocket {
-    network: Network,
+    kernel: Kernel,
     id: usize,
 }
 
 impl SimPoller {
-    pub(super) fn new(network: Network, loop_index: usize) -> Self {
-        Self { network, loop_index }
+    pub(super) fn new(kernel: Kernel, loop_index: usize) -> Self {
+        Self { kernel, loop_index }
     }
 }
 
@@ -34,7 +34,7 @@ impl Poller for SimPoller {
 
     /// Never waits: the test moves the clock.
     fn wait(&mut self, _: Option<Duration>, events: &mut Vec<Readiness>) -> io::Result<()> {
-        let state = &mut *self.network.state();
+        let state = &mut *self.kernel.state();
         let before = events.len();
         let own = &mut state.loops[self.loop_index];
         for (index, listener) in (0..).zip(&mut own.listeners) {
@@ -47,6 +47,8 @@ impl Poller for SimPoller {
         if std::mem::take(&mut own.mail_ready) {
             events.push(Readiness { token: MAILBOX_TOKEN, readable: true, ..Default::default() });
         }
+        // An event is taken off the list when it is reported: edge-triggered, so it does not come
+        // again while the socket merely stays ready.
         let mut ready = std::mem::take(&mut own.ready);
         if state.random.percent(state.faults.partial_waits) && ready.len() > 1 {
             let turn = state.random.below(ready.len());
@@ -66,7 +68,8 @@ impl Poller for SimPoller {
                 events.push(Readiness { token, readable, writable, read_closed: ended });
             }
         }
-        // Whoever has the slot now must not take them for its own.
+        // These events carry tokens of closed sockets. The connection that has the slot now must
+        // ignore them, which its generation tells apart.
         for token in state.loops[self.loop_index].stale.drain(..) {
             events.push(Readiness { token, readable: true, writable: true, read_closed: true });
         }
@@ -87,17 +90,18 @@ impl Poller for SimPoller {
     }
 
     fn listener_count(&self) -> usize {
-        self.network.state().loops[self.loop_index].listeners.len()
+        self.kernel.state().loops[self.loop_index].listeners.len()
     }
 
     fn accept(&mut self, listener: usize) -> Result<(SimSocket, SocketAddr), AcceptError> {
-        let mut state = self.network.state();
+        let mut state = self.kernel.state();
         if state.is_interrupted() {
             return Err(AcceptError::Failed);
         }
         if state.loops[self.loop_index].listeners[listener].queue.is_empty() {
             return Err(AcceptError::Empty);
         }
+        // accept4(2) fails with EMFILE before it takes the connection off the queue.
         if state.descriptors >= state.descriptors_max {
             return Err(AcceptError::Exhausted);
         }
@@ -106,15 +110,16 @@ impl Poller for SimPoller {
         state.descriptors += 1;
         let port = u16::try_from(id % 65_536).unwrap_or(0);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Ok((SimSocket { network: self.network.clone(), id }, address))
+        Ok((SimSocket { kernel: self.kernel.clone(), id }, address))
     }
 
     fn close_listeners(&mut self) {
-        let mut state = self.network.state();
+        let mut state = self.kernel.state();
         let own = &mut state.loops[self.loop_index];
         own.listener_closed = true;
         let queued: Vec<usize> =
             own.listeners.iter_mut().flat_map(|own| std::mem::take(&mut own.queue)).collect();
+        // Linux resets the connections that a closed listener has not accepted.
         for id in queued {
             let stream = &mut state.streams[id];
             stream.server_reset = true;
@@ -123,14 +128,14 @@ impl Poller for SimPoller {
     }
 
     fn register(&mut self, socket: &mut SimSocket, token: u64) -> io::Result<()> {
-        let mut state = self.network.state();
+        let mut state = self.kernel.state();
         let percent = state.faults.failed_registrations;
         if state.random.percent(percent) {
             return Err(ErrorKind::OutOfMemory.into());
         }
         let registration = Registration { loop_index: self.loop_index, token, writable: false };
         state.streams[socket.id].registration = Some(registration);
-        // Registering reports what is there already, and wakes nobody if that is nothing.
+        // EPOLL_CTL_ADD reports a socket that is ready already, and gives no event otherwise.
         let stream = &state.streams[socket.id];
         if !stream.to_server.is_empty() || stream.client_ended || stream.client_reset {
             state.edge(socket.id);
@@ -139,15 +144,16 @@ impl Poller for SimPoller {
     }
 
     fn reregister(&mut self, socket: &mut SimSocket, token: u64) -> io::Result<()> {
-        let mut state = self.network.state();
+        let mut state = self.kernel.state();
         let registration = Registration { loop_index: self.loop_index, token, writable: true };
         state.streams[socket.id].registration = Some(registration);
+        // EPOLL_CTL_MOD looks at the socket again; `wait` drops the edge if it is not ready.
         state.edge(socket.id);
         Ok(())
     }
 
     fn hold_reserve(&mut self, hold: bool) -> bool {
-        let mut state = self.network.state();
+        let mut state = self.kernel.state();
         let held = state.loops[self.loop_index].has_reserve;
         if hold && !held && state.descriptors < state.descriptors_max {
             state.descriptors += 1;
@@ -162,7 +168,7 @@ impl Poller for SimPoller {
 
 impl Transport for SimSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut state = self.network.state();
+        let mut state = self.kernel.state();
         if state.is_interrupted() {
             return Err(ErrorKind::Interrupted.into());
         }
@@ -180,18 +186,18 @@ impl Transport for SimSocket {
 
     fn read_both(&mut self, first: &mut [u8], rest: &mut [u8]) -> io::Result<usize> {
         let count = self.read(first)?;
-        if count < first.len() || self.network.state().streams[self.id].to_server.is_empty() {
+        if count < first.len() || self.kernel.state().streams[self.id].to_server.is_empty() {
             return Ok(count);
         }
         // Both are one call, which is interrupted at its beginning or not at all.
-        let stream = &mut self.network.state().streams[self.id];
+        let stream = &mut self.kernel.state().streams[self.id];
         let more = rest.len().min(stream.to_server.len());
         stream.to_server.read_exact(&mut rest[..more])?;
         Ok(count + more)
     }
 
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut state = self.network.state();
+        let mut state = self.kernel.state();
         if state.is_interrupted() {
             return Err(ErrorKind::Interrupted.into());
         }
@@ -215,7 +221,7 @@ impl Transport for SimSocket {
             let is_full = state.room(self.id) == 0;
             state.streams[self.id].wants_room = is_full;
             if !is_full {
-                // There is room, so the kernel announces it.
+                // The injected fault left room, so the kernel announces it.
                 state.edge(self.id);
             }
         }
@@ -223,7 +229,7 @@ impl Transport for SimSocket {
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
-        let mut state = self.network.state();
+        let mut state = self.kernel.state();
         let stream = &mut state.streams[self.id];
         if stream.client_reset {
             return Err(ErrorKind::NotConnected.into());
@@ -235,7 +241,7 @@ impl Transport for SimSocket {
 
 impl Drop for SimSocket {
     fn drop(&mut self) {
-        let state = &mut *self.network.state();
+        let state = &mut *self.kernel.state();
         state.descriptors -= 1;
         let stream = &mut state.streams[self.id];
         if let Some(Registration { loop_index, token, .. }) = stream.registration.take()

@@ -1,4 +1,5 @@
-//! A small seeded generator (SplitMix64): the same seed gives the same run everywhere.
+//! A seeded generator of pseudo-random numbers (SplitMix64). The same seed gives the same numbers on
+//! every machine and with every version of the libraries, so a failing seed can be run again.
 
 /// Pseudo-random numbers from a seed.
 #[derive(Clone, Debug)]
@@ -19,7 +20,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`, which is not 0.
+    /// A number below `bound`; 0 if `bound` is 0.
     pub fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next_u64() % bound.max(1) as u64).unwrap_or(0)
     }

@@ -3,7 +3,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::close::CloseCode;
+use super::close_code::CloseCode;
 use super::decoder::MessageKind;
 use super::header::{FIN, Opcode, RSV1};
 use crate::line::write_line;

@@ -5,6 +5,7 @@
 //! [`EncodedFrame`]. An error of the client is a [`Violation`].
 
 mod close;
+mod close_code;
 mod decoder;
 mod deflate;
 mod encode;
@@ -14,7 +15,8 @@ mod utf8;
 mod violation;
 
 pub(crate) use close::CloseRequest;
-pub use close::{CloseCode, CloseFrame, parse_close};
+pub use close::{CloseFrame, parse_close};
+pub use close_code::CloseCode;
 pub use decoder::{Decoder, DecoderState, Event, MessageKind, Progress};
 pub use deflate::{
     Compressors, DECOMPRESSOR_BYTES, DeflateTerms, Filled, Inflater, Inflating, compressor_bytes,

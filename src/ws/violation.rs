@@ -1,6 +1,6 @@
 //! Violations of the protocol by a client, and the close codes that report them.
 
-use super::close::CloseCode;
+use super::close_code::CloseCode;
 
 /// A violation of RFC 6455, or of a limit, by the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]

@@ -18,10 +18,9 @@ use Where::{Anywhere, Names};
 /// Words, where they must not stand, and what to say instead. A plural in `s` counts as the word.
 pub(crate) const OLD_WORDS: &[(&[&str], Where, &str)] = &[
     // Names of the gateway.
-    (&["Carries"], Anywhere, "PartialReads"),
-    (&["Carry", "carry", "carries"], Names, "partial"),
+    (&["Carries", "Carry", "carry", "carries"], Names, "PartialReads, partial"),
     (&["Volley", "volley", "in_a_row"], Anywhere, "FrameBatch, batch"),
-    (&["Pushed", "PushedForm"], Names, "SharedFrame, FrameEncoding"),
+    (&["PushedForm"], Names, "SharedFrame, FrameEncoding"),
     (&["Stretch", "stretch", "stretches"], Anywhere, "segment; range; period"),
     (&["Errand", "errand", "PostMail"], Anywhere, "LoopMessage, LoopSender"),
     (&["Letterbox", "letterbox"], Anywhere, "ServiceSender"),
@@ -61,14 +60,13 @@ pub(crate) const OLD_WORDS: &[(&[&str], Where, &str)] = &[
     (&["Effective", "EffectiveLimits", "EffectiveRoute"], Names, "ResolvedConfig"),
     // Names of the load generator.
     (&["Manner", "manner"], Names, "options"),
-    (&["Needs", "needs"], Names, "requirements"),
+    (&["Needs"], Names, "requirements"),
     (&["Shown"], Names, "result"),
     (&["Entrant", "entrant", "Contender", "contender"], Anywhere, "server under test"),
     (&["Fleet", "fleet"], Anywhere, "clients"),
     (&["Course", "course"], Names, "run"),
     // Names of the tests.
     (&["Weather", "weather"], Anywhere, "disturbances"),
-    (&["judge"], Names, "checker"),
     // Prose.
     (&["goodbye"], Anywhere, "close frame; what leaves"),
     (&["whoever", "Whoever"], Anywhere, "the peer, the caller, the function"),

@@ -3,10 +3,11 @@
 mod redis_options;
 mod token;
 
-use super::declare::{Keys as _, keys, one_of, words};
-use super::error::Refusal;
+use super::declare::{Keys as _, keys};
 use super::reader::TableReader;
+use super::refusal::Refusal;
 use super::rule::Rule;
+use super::word::{one_of, words};
 
 pub use redis_options::RedisOptions;
 pub use token::Token;

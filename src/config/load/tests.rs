@@ -77,7 +77,7 @@ fn every_range_is_enforced_at_both_ends() {
 }
 
 #[test]
-fn a_value_of_the_wrong_type_is_told_the_rule() {
+fn an_error_about_a_wrong_type_names_the_rule() {
     refused(&[
         ("loops = \"two\"", "loops = \"two\": must be a whole number between 0 and 1024"),
         ("loops = 1.5", "loops = 1.5: must be a whole number between 0 and 1024"),

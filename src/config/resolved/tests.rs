@@ -8,7 +8,7 @@ fn granted(descriptors: u64, cores: usize) -> MachineLimits {
 }
 
 #[test]
-fn the_derivation_is_told() {
+fn the_origin_of_connections_max_says_how_it_is_derived() {
     let resolved = Config::default().resolve(granted(20_000, 2));
     assert_eq!(resolved.loops, 2);
     assert_eq!(resolved.limits.connections_max, 19_888);

@@ -4,7 +4,7 @@ use super::{NameKind, RoomOptions, Route, RouteService, ServiceKind, WebSocketOp
 use crate::services::Order;
 use crate::services::room::{Logins, Newlines};
 
-/// Echo, broadcast, three rooms with the manners of chats that are in use elsewhere, and pages.
+/// Echo, broadcast, three rooms that behave like chats which are in use elsewhere, and pages.
 pub(in crate::config) fn built_in() -> Vec<Route> {
     let chat = RoomOptions {
         line: "from".to_owned(),

@@ -1,8 +1,9 @@
 //! The keys that every route takes.
 
 use super::ServiceKind;
-use crate::config::declare::{keys, one_of, words};
+use crate::config::declare::keys;
 use crate::config::rule::Rule;
+use crate::config::word::{one_of, words};
 
 keys! {
     /// The keys that every `[[route]]` takes.

@@ -9,8 +9,8 @@ mod service;
 mod websocket;
 
 use super::declare::{Entry, Keys as _};
-use super::error::Refusal;
 use super::reader::TableReader;
+use super::refusal::Refusal;
 use crate::services::RouteId;
 
 pub(super) use built_in::built_in;

@@ -2,9 +2,9 @@
 
 use toml::Value;
 
-use crate::config::reader::Surroundings;
 use crate::config::rule::Rule;
 use crate::config::setting::{Broken, Setting};
+use crate::config::surroundings::Surroundings;
 
 /// Which `Origin` an upgrade request may name. A request without one is not from a web page and
 /// is always allowed.

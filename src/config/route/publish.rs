@@ -1,6 +1,7 @@
 //! The options of services that publish to members: `broadcast` and `room`.
 
-use crate::config::declare::{keys, one_of, words};
+use crate::config::declare::keys;
+use crate::config::word::{one_of, words};
 use crate::services::Order;
 
 keys! {

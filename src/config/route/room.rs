@@ -1,7 +1,8 @@
 //! How a room works: names, lines, and which members receive them.
 
-use crate::config::declare::{keys, one_of, words};
+use crate::config::declare::keys;
 use crate::config::rule::Rule;
+use crate::config::word::{one_of, words};
 use crate::services::room::{Logins, Newlines};
 
 keys! {

@@ -1,9 +1,10 @@
 //! The built-in services, each with the options that it takes and no others.
 
 use super::{PublishOptions, RoomOptions, WebSocketOptions};
-use crate::config::declare::{Entry, Keys as _, Word as _};
-use crate::config::error::Refusal;
+use crate::config::declare::{Entry, Keys as _};
 use crate::config::reader::TableReader;
+use crate::config::refusal::Refusal;
+use crate::config::word::Word as _;
 use crate::services::Order;
 
 /// What answers on a route, with its options. `W` are the options of a route that speaks WebSocket:

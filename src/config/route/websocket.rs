@@ -1,9 +1,10 @@
 //! The options of every route that speaks WebSocket, whatever its service does with messages.
 
 use super::Origins;
-use crate::config::declare::{keys, one_of, words};
+use crate::config::declare::keys;
 use crate::config::limits::{GIB, MESSAGE_BYTES};
 use crate::config::rule::{Rule, integer};
+use crate::config::word::{one_of, words};
 use crate::effects::SlowPolicy;
 use crate::services::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL};
 

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
 use super::*;
-use crate::config::declare::Word as _;
+use crate::config::word::Word as _;
 use crate::config::{
     Config, Identity, IdentityKind, IdentityWord, Listener, MachineLimits, NameKind, Origins,
     RedisOptions, Route, RouteService, Rule, Secret, ServiceKind, Token,

@@ -2,9 +2,9 @@
 
 use toml::Value;
 
-use super::super::error::Refusal;
+use super::super::refusal::Refusal;
 use super::super::{Config, Identity, IdentityKind};
-use super::first_repeated;
+use super::repeated::first_repeated;
 
 /// Checks all identities, and the routes that name them.
 pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {

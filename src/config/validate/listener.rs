@@ -2,9 +2,9 @@
 
 use toml::Value;
 
-use super::super::error::Refusal;
+use super::super::refusal::Refusal;
 use super::super::{Config, Listener, ListenerKind, RoomOptions, Route, Rule};
-use super::first_repeated;
+use super::repeated::first_repeated;
 
 /// Checks all listeners, with the routes that they lead to.
 pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {

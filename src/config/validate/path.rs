@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use toml::Value;
 
-use super::super::declare::Word as _;
-use super::super::error::Refusal;
+use super::super::refusal::Refusal;
+use super::super::word::Word as _;
 use super::super::{NameKind, Route};
 
 /// Checks every path of the route at this position of the configuration.

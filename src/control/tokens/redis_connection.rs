@@ -16,8 +16,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::commands;
 use super::outages::OutageLog;
-use super::{RedisSettings, commands};
+use super::settings::RedisSettings;
 
 /// The connection as look-ups see it.
 #[derive(Debug)]
@@ -164,7 +165,7 @@ impl Connector {
         }
     }
 
-    /// Waits for the lost of a connection; returns the reason if it has one. `None` when all
+    /// Waits until a connection is lost, and returns the reason if there is one. `None` when all
     /// [`RedisConnection`]s are dropped.
     async fn wait_for_loss(&mut self, number: u64) -> Option<Option<String>> {
         let lost = self.lost.wait_for(|lost| lost.number >= number).await.ok()?;

@@ -53,7 +53,6 @@ pub(super) struct ComparisonResult {
     pub(super) unit: String,
     pub(super) is_pair: bool,
     /// The first is the one that the others are compared with.
-    #[serde(alias = "contenders")]
     pub(super) cases: Vec<CaseResult>,
 }
 

@@ -56,7 +56,7 @@ fn a_secret_is_given_by_itself_by_file_or_by_variable() {
 }
 
 #[test]
-fn a_secret_that_is_not_there_is_told() {
+fn a_secret_that_does_not_exist_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
