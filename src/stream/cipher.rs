@@ -7,7 +7,7 @@
 
 use std::io::{ErrorKind, IoSlice};
 
-use super::{Received, Sent, Source, StreamError};
+use super::contract::{Received, Sent, Source, StreamError};
 use crate::transport::Transport;
 
 /// Bytes before the payload of a record.

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 
-use super::{End, Received, Room, Sent, Source, StreamError};
+use super::contract::{End, Received, Room, Sent, Source, StreamError};
 use crate::transport::Transport;
 
 /// One read, which is repeated only if a signal interrupted it.
@@ -57,7 +57,7 @@ pub(super) fn send_vectored<S: Transport>(
     write_once(slices.iter().map(|slice| slice.len()).sum(), || socket.write(slices))
 }
 
-/// One write of so many bytes, which is repeated only if a signal interrupted it.
+/// One write of `offered` bytes, which is repeated only if a signal interrupted it.
 #[inline]
 fn write_once(
     offered: usize,

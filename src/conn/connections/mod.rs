@@ -86,7 +86,7 @@ pub struct Connections<S> {
 pub enum Verdict {
     /// It is served, and counts against `connections_max`.
     Admit,
-    /// Whatever it asks, it is told 503.
+    /// Every request is answered 503.
     Refuse,
 }
 
