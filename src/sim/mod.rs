@@ -8,13 +8,15 @@
 //! calls are interrupted; descriptors run out.
 
 mod client;
+mod clock;
 mod network;
 mod poller;
 mod random;
 mod server;
 
 pub use client::SimClient;
-pub use network::{Faults, Network, SimClock};
+pub use clock::SimClock;
+pub use network::{Faults, Network};
 pub use poller::{SimPoller, SimSocket};
 pub use random::Random;
 pub use server::{ServerSettings, SimServer};

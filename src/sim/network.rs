@@ -1,30 +1,13 @@
 //! What both sides of the fake kernel share: sockets, listeners, descriptors and time.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::client::SimClient;
+use super::clock::SimClock;
 use super::poller::SimPoller;
 use super::random::Random;
-use crate::timer::{Clock, Millis};
-
-/// The clock of the simulation; it moves only when a test moves it.
-#[derive(Clone, Debug, Default)]
-pub struct SimClock(Rc<Cell<u64>>);
-
-impl SimClock {
-    /// Moves on by `ms`.
-    pub fn advance(&self, ms: u64) {
-        self.0.set(self.0.get() + ms);
-    }
-}
-
-impl Clock for SimClock {
-    fn now(&self) -> Millis {
-        Millis(self.0.get())
-    }
-}
 
 /// How the kernel misbehaves, in percent of the calls concerned. None of it breaks its promises.
 #[derive(Clone, Copy, Debug, Default)]

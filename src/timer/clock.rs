@@ -1,15 +1,29 @@
-//! The seam through which time enters, and the two units it is kept in.
+//! The seam through which time enters, and the units it is kept in.
+//!
+//! **Durations are measured by the monotonic clock, expiry dates by the wall clock.** The first never
+//! goes backwards and does not know what day it is; so everything that lasts (deadlines, pings, waits,
+//! rates, ages) counts in [`Millis`] and [`Tick`]s. The second is set by people and by NTP, forwards and
+//! backwards; so it serves only to be compared with a date that somebody else has written down, such as
+//! the expiry of a token, at the moment when it matters. A difference of two [`WallTime`]s is never a
+//! duration, and there is no method that makes one.
 
-/// A source of monotonic time. Production reads the system's clock, tests set it by hand.
+/// A source of time. Production reads the system's clocks, tests set them by hand.
 pub trait Clock {
     /// Milliseconds since some fixed moment in the past. Never goes backwards.
     fn now(&self) -> Millis;
 
-    /// The same in microseconds, to measure short times.
+    /// The date, which may jump in either direction.
+    fn wall_now(&self) -> WallTime;
+
+    /// As [`Clock::now`] in microseconds, to measure short times.
     fn micros(&self) -> u64 {
         self.now().0 * 1000
     }
 }
+
+/// A date: milliseconds since 1 January 1970, 00:00 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WallTime(pub u64);
 
 /// A moment in milliseconds since the clock's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
