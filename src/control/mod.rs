@@ -1,9 +1,10 @@
 //! The control thread: work that waits on others, away from the loops.
 //!
 //! An event loop never waits. What needs an answer from elsewhere is handed to one thread, named
-//! `control`, where waiting costs a task and not a thread; the answer comes back as a letter to the
+//! `control`, where waiting costs a task and not a thread; the answer comes back as a message to the
 //! service that asked. Only this module is asynchronous, and nothing here touches a client's
-//! socket. The thread is started only if something needs it:
+//! socket. If the thread fails, it is started again, open look-ups are answered as unavailable, and
+//! the loops notice nothing else of it. It is started only if something needs it:
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -20,7 +21,9 @@
 //! # }
 //! ```
 
+pub mod panics;
 mod redis_url;
+mod tasks;
 mod thread;
 pub mod tokens;
 

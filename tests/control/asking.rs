@@ -77,9 +77,14 @@ impl Asking {
     }
 
     /// Stops the control thread, and gives the answers that still came.
-    pub(crate) fn stop(self) -> usize {
+    pub(crate) fn stop(self) -> Vec<TokenAnswer> {
         self.control.stop();
-        self.answers.try_iter().count()
+        self.answers.try_iter().collect()
+    }
+
+    /// Makes the control thread panic.
+    pub(crate) fn fail(&self) {
+        self.control.inject(|| panic!("injected by a test"));
     }
 }
 
@@ -98,6 +103,7 @@ pub(crate) fn peer(index: u32) -> Peer {
 
 fn service_sender(answers: Sender<TokenAnswer>) -> ServiceSender {
     ServiceSender::new(Arc::new(move |message| {
-        answers.send(*message.downcast().expect("a message is an answer")).is_ok()
+        let answer = message.downcast().expect("a message is an answer");
+        let _ = answers.send(*answer);
     }))
 }

@@ -1,14 +1,13 @@
 //! How many look-ups there may be, those that nobody waits for any more, and the end.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use tidegate::control::{ControlThread, RedisSettings};
-use tidegate::services::TokenVerdict::Wrong;
+use tidegate::services::TokenVerdict::{Unavailable, Wrong};
 use tidegate::services::{ServiceSender, TooManyLookups};
 
 use crate::asking::{Asking, peer, settings};
-use crate::patience::until;
 use crate::redis_server::RedisServer;
 
 /// Takes connections and says nothing, for longer than any test.
@@ -55,37 +54,39 @@ fn a_cancelled_look_up_gets_no_answer_and_leaves_its_place() {
 }
 
 #[test]
-fn an_answer_that_the_mailbox_has_no_room_for_is_counted() {
-    let Some(redis) = RedisServer::start() else { return };
-    let asking = Asking::at(&redis.url());
-    asking.ask_for(0, "anna", "t0ken", ServiceSender::new(Arc::new(|_| false))).unwrap();
-    until("the answer is lost", || (asking.counters().answers_lost.value() == 1).then_some(()));
-    assert_eq!(asking.counters().lookups_wrong.value(), 1);
-}
-
-#[test]
 fn the_end_waits_for_nobody() {
     let (_listener, settings) = silent();
     let asking = Asking::with(settings);
     for index in 0..1024 {
         asking.ask(index, "anna", "t0ken").unwrap();
     }
-    assert_eq!(asking.stop(), 0);
+    let answers = asking.stop();
+    assert_eq!(answers.len(), 1024);
+    assert!(answers.iter().all(|answer| answer.verdict == Unavailable));
 }
 
 #[test]
-fn asking_after_the_end_harms_nobody() {
-    use tidegate::services::{TokenInquiry, TokenLookup as _};
+fn asking_after_the_end_is_answered_at_once() {
+    use tidegate::services::{TokenAnswer, TokenInquiry, TokenLookup as _};
 
     let (_listener, settings) = silent();
     let control = ControlThread::start().unwrap();
     let tokens = control.redis_tokens(RedisSettings { lookups_max: 1, ..settings });
     control.stop();
+    let (answered, answers) = mpsc::channel();
     for index in 0..3 {
-        let answer_to = ServiceSender::new(Arc::new(|_| panic!("there is nobody to answer")));
+        let answered = answered.clone();
+        let answer_to = ServiceSender::new(Arc::new(move |message| {
+            answered.send(*message.downcast::<TokenAnswer>().unwrap()).unwrap();
+        }));
         let (name, token) = ("anna".to_owned(), "t0ken".to_owned());
         // Its place is free again: it was dropped at once.
         tokens.ask(TokenInquiry { peer: peer(index), name, token, answer_to }).unwrap();
+        assert_eq!(
+            answers.try_recv().unwrap(),
+            TokenAnswer { peer: peer(index), verdict: Unavailable }
+        );
     }
     tokens.cancel(peer(0));
+    assert!(answers.try_recv().is_err());
 }

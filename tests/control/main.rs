@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `tokens` | right, wrong, missing and expired tokens; those that let in once |
 //! | `outages` | a Redis that is not there, hangs, goes and comes back |
+//! | `restarts` | a thread that fails and is started again |
 //! | `limits` | how many look-ups there may be; those that nobody waits for any more; the end |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
@@ -22,4 +23,5 @@ mod skip;
 
 mod limits;
 mod outages;
+mod restarts;
 mod tokens;

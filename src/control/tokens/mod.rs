@@ -6,15 +6,16 @@ mod notices;
 mod permits;
 mod redis_connection;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-
 use self::lookup::Lookup;
-use self::permits::Permits;
+use self::permits::{Permit, Permits};
 use self::redis_connection::RedisConnection;
-use super::RedisUrl;
+use super::tasks::Tasks;
+use super::thread::Job;
+use super::{RedisUrl, panics};
 use crate::metrics::ControlCounters;
 use crate::services::{
     Peer, ServiceSender, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups,
@@ -58,28 +59,36 @@ impl RedisSettings {
     }
 }
 
-/// Asks Redis about tokens, on the control thread. When that has stopped, no answer comes.
+/// Asks Redis about tokens, on the control thread. Every question is answered once, unless it is
+/// cancelled: as unavailable if the thread fails meanwhile, rests after a failure, or has stopped.
 #[derive(Debug)]
-pub struct RedisTokens {
-    tasks: Handle,
+pub struct RedisTokens(Arc<Desk>);
+
+/// What goes on from one life of the thread to the next.
+#[derive(Debug)]
+struct Desk {
+    settings: RedisSettings,
     permits: Arc<Permits>,
-    lookup: Arc<Lookup>,
     counters: Arc<ControlCounters>,
+    /// What there is of the life that is under way.
+    current: Mutex<Option<Current>>,
+}
+
+#[derive(Clone, Debug)]
+struct Current {
+    tasks: Tasks,
+    lookup: Arc<Lookup>,
 }
 
 impl RedisTokens {
-    pub(super) fn start(
-        tasks: &Handle,
+    /// Look-ups, and the job that begins them in every life of the thread.
+    pub(super) fn new(
         settings: RedisSettings,
         counters: Arc<ControlCounters>,
-    ) -> Self {
-        let redis = RedisConnection::start(tasks, &settings);
-        Self {
-            tasks: tasks.clone(),
-            permits: Arc::new(Permits::new(settings.lookups_max)),
-            lookup: Arc::new(Lookup::new(redis, settings)),
-            counters,
-        }
+    ) -> (Self, Arc<dyn Job>) {
+        let permits = Arc::new(Permits::new(settings.lookups_max));
+        let desk = Arc::new(Desk { settings, permits, counters, current: Mutex::default() });
+        (Self(Arc::clone(&desk)), desk)
     }
 }
 
@@ -88,37 +97,78 @@ impl TokenLookup for RedisTokens {
         let TokenInquiry { peer, name, token, answer_to } = inquiry;
         // A peer waits for one answer.
         self.cancel(peer);
-        let Some(permit) = self.permits.take(peer) else {
-            self.counters.lookups_refused.add(1);
+        let desk = &self.0;
+        let Some(permit) = desk.permits.take(peer) else {
+            desk.counters.lookups_refused.add(1);
             return Err(TooManyLookups);
         };
-        self.counters.lookups.add(1);
+        desk.counters.lookups.add(1);
         let serial = permit.serial();
-        let (lookup, counters) = (Arc::clone(&self.lookup), Arc::clone(&self.counters));
-        let task = self.tasks.spawn(async move {
+        let question = Question { permit, peer, answer_to, counters: Arc::clone(&desk.counters) };
+        // Without a life to ask in, the question is dropped here and thereby answered.
+        let Some(Current { tasks, lookup }) = desk.current().clone() else { return Ok(()) };
+        let task = tasks.spawn(async move {
             let verdict = lookup.verdict(&name, &token).await;
-            if permit.leave() {
-                answer(&counters, &answer_to, TokenAnswer { peer, verdict });
-            }
+            question.answer(verdict);
         });
-        self.permits.occupy(peer, serial, task.abort_handle());
+        desk.permits.occupy(peer, serial, task);
         Ok(())
     }
 
     fn cancel(&self, peer: Peer) {
-        if self.permits.cancel(peer) {
-            self.counters.lookups_cancelled.add(1);
+        if self.0.permits.cancel(peer) {
+            self.0.counters.lookups_cancelled.add(1);
         }
     }
 }
 
-fn answer(counters: &ControlCounters, answer_to: &ServiceSender, answer: TokenAnswer) {
-    match answer.verdict {
-        TokenVerdict::Right => counters.lookups_right.add(1),
-        TokenVerdict::Wrong => counters.lookups_wrong.add(1),
-        TokenVerdict::Unavailable => counters.lookups_unavailable.add(1),
+impl Desk {
+    fn current(&self) -> MutexGuard<'_, Option<Current>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    if !answer_to.post(Box::new(answer)) {
-        counters.answers_lost.add(1);
+}
+
+impl Job for Desk {
+    fn begin(&self, tasks: &Tasks) {
+        let redis = RedisConnection::start(tasks, &self.settings);
+        let lookup = Arc::new(Lookup::new(redis, self.settings.clone()));
+        *self.current() = Some(Current { tasks: tasks.clone(), lookup });
+    }
+
+    fn end(&self) {
+        *self.current() = None;
+    }
+}
+
+/// An open question. Who drops it answers it: a task that panics, a life that ends with its tasks, and
+/// one that has ended before the task could start. The permit sees to it that only one answer goes
+/// out, and none for a question that was cancelled.
+struct Question {
+    permit: Permit,
+    peer: Peer,
+    answer_to: ServiceSender,
+    counters: Arc<ControlCounters>,
+}
+
+impl Question {
+    fn answer(&self, verdict: TokenVerdict) {
+        if !self.permit.leave() {
+            return;
+        }
+        match verdict {
+            TokenVerdict::Right => self.counters.lookups_right.add(1),
+            TokenVerdict::Wrong => self.counters.lookups_wrong.add(1),
+            TokenVerdict::Unavailable => self.counters.lookups_unavailable.add(1),
+        }
+        self.answer_to.post(Box::new(TokenAnswer { peer: self.peer, verdict }));
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            log::error!("a token look-up {}; it is answered as unavailable", panics::take_text());
+        }
+        self.answer(TokenVerdict::Unavailable);
     }
 }

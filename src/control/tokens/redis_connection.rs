@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisError};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::notices::Notices;
 use super::{RedisSettings, commands};
+use crate::control::tasks::Tasks;
 
 /// What look-ups know of the connection.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ struct Loss {
 
 impl RedisConnection {
     /// Begins to keep a connection.
-    pub(super) fn start(tasks: &Handle, settings: &RedisSettings) -> Self {
+    pub(super) fn start(tasks: &Tasks, settings: &RedisSettings) -> Self {
         let (state_of, state) = watch::channel(State::Connecting);
         let (loss, loss_of) = watch::channel(Loss::default());
         let keeper = Keeper {
@@ -63,7 +63,7 @@ impl RedisConnection {
             loss: loss_of,
             notices: Notices::new(settings.url.clone()),
         };
-        tasks.spawn(keeper.keep());
+        tasks.spawn_vital(keeper.keep());
         Self { state, loss }
     }
 

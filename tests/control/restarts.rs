@@ -1,0 +1,106 @@
+//! A control thread that fails: it is started again, and whoever waited for it learns so.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use tidegate::control::{ControlThread, RedisSettings};
+use tidegate::services::TokenVerdict::{Right, Unavailable, Wrong};
+use tidegate::services::{ServiceSender, TokenInquiry, TokenLookup as _, TooManyLookups};
+
+use crate::asking::{Asking, peer, settings};
+use crate::patience::until;
+use crate::redis_server::RedisServer;
+
+/// Takes connections and says nothing, for longer than any test.
+fn silent() -> (TcpListener, RedisSettings) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    (listener, RedisSettings { lookup_ms: 3_600_000, ..settings(&url) })
+}
+
+fn wait_for_restart(asking: &Asking, count: u64) {
+    until("the thread is started again", || {
+        (asking.counters().control_restarts.value() == count).then_some(())
+    });
+}
+
+#[test]
+fn open_look_ups_are_answered_once_as_unavailable() {
+    let (_listener, settings) = silent();
+    let asking = Asking::with(RedisSettings { lookups_max: 100, ..settings });
+    for index in 0..100 {
+        asking.ask(index, "anna", "t0ken").unwrap();
+    }
+    assert_eq!(asking.ask(100, "anna", "t0ken"), Err(TooManyLookups));
+    asking.cancel(7);
+    asking.fail();
+    let mut answered: Vec<_> = (0..99).map(|_| asking.answer()).collect();
+    assert!(answered.iter().all(|answer| answer.verdict == Unavailable));
+    answered.sort_by_key(|answer| answer.peer.key.index);
+    let peers = answered.iter().map(|answer| answer.peer);
+    assert!(peers.eq((0..100).filter(|index| *index != 7).map(peer)), "each of them once");
+    wait_for_restart(&asking, 1);
+    assert!(asking.is_quiet());
+    assert_eq!(asking.counters().lookups_unavailable.value(), 99);
+    // All places are free again, and what is asked now waits again.
+    for index in 0..100 {
+        asking.ask(index, "anna", "t0ken").unwrap();
+    }
+    assert_eq!(asking.stop().len(), 100);
+}
+
+#[test]
+fn the_next_look_up_works_again() {
+    let Some(redis) = RedisServer::start() else { return };
+    redis::cmd("SET").arg("ChatroomTokenanna").arg("t0ken").exec(&mut redis.connection()).unwrap();
+    let asking = Asking::at(&redis.url());
+    assert_eq!(asking.verdict("anna", "t0ken"), Right);
+    for restart in 1..=3 {
+        asking.fail();
+        wait_for_restart(&asking, restart);
+        // Between two lives the answer is that nobody can be asked.
+        until("tokens are looked up again", || {
+            let verdict = asking.verdict("anna", "t0ken");
+            assert!(verdict == Right || verdict == Unavailable, "{verdict:?}");
+            (verdict == Right).then_some(())
+        });
+        assert_eq!(asking.verdict("anna", "wr0ng"), Wrong);
+    }
+}
+
+#[test]
+fn it_can_be_stopped_while_it_rests() {
+    let (_listener, settings) = silent();
+    let asking = Asking::with(settings);
+    for restart in 1..=5 {
+        until("it fails", || {
+            asking.fail();
+            (asking.counters().control_restarts.value() >= restart).then_some(())
+        });
+    }
+    // By now it rests for longer than anybody would wait.
+    assert!(asking.stop().is_empty());
+}
+
+/// Whoever is answered may ask again at once, on the very thread that answers.
+#[test]
+fn an_answer_may_lead_to_another_question() {
+    let (_listener, settings) = silent();
+    let control = ControlThread::start().unwrap();
+    let tokens = Arc::new(control.redis_tokens(settings));
+    let (sender, answers) = mpsc::channel();
+    let inquiry = |index, answer_to| {
+        let (name, token) = ("anna".to_owned(), "t0ken".to_owned());
+        TokenInquiry { peer: peer(index), name, token, answer_to }
+    };
+    let again = Arc::downgrade(&tokens);
+    let answer_to = ServiceSender::new(Arc::new(move |_| {
+        let tokens = again.upgrade().unwrap();
+        let nobody = ServiceSender::new(Arc::new(|_| ()));
+        sender.send(tokens.ask(inquiry(1, nobody))).unwrap();
+    }));
+    tokens.ask(inquiry(0, answer_to)).unwrap();
+    control.inject(|| panic!("injected by a test"));
+    assert_eq!(answers.recv().unwrap(), Ok(()));
+}
