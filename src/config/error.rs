@@ -88,7 +88,7 @@ impl ConfigError {
 
 /// A broken rule, before it is known which file to blame.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     key: String,
     value: Option<String>,
     rule: String,
@@ -96,7 +96,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     /// `value` breaks `rule`.
-    pub(super) fn new(key: impl Into<String>, value: &Value, rule: impl Into<String>) -> Self {
+    pub(crate) fn new(key: impl Into<String>, value: &Value, rule: impl Into<String>) -> Self {
         let key = key.into();
         Self { value: Some(written(&key, value)), key, rule: rule.into() }
     }
@@ -112,7 +112,7 @@ impl Refusal {
     }
 
     /// The same, said of `file`.
-    pub(super) fn of(self, file: &str) -> ConfigError {
+    pub(crate) fn of(self, file: &str) -> ConfigError {
         let Self { key, value, rule } = self;
         ConfigError::Refused { file: one_line(file), key: one_line(&key), value, rule }
     }

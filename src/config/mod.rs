@@ -1,7 +1,7 @@
 //! What can be configured: the types of a configuration file, with the default of every key.
 //!
 //! A configuration makes its way through this folder in the order of the modules below: the
-//! [`CommandLine`] names a file, [`Config::load`] turns it into a [`Config`] or one
+//! command line names a file, [`Config::load`] turns it into a [`Config`] or one
 //! [`ConfigError`], `validate` holds it to the rules of [`KEYS`], and [`Config::resolve`] fits it
 //! to what the machine grants. The loops only ever see the resulting [`ResolvedConfig`]. The page for
 //! people is `docs/configuration.md`; a test keeps it and [`KEYS`] in step.
@@ -9,7 +9,6 @@
 //! Names carry their unit last (`idle_ms`, `message_bytes_max`), and an `Option` that is `None`
 //! always means "derived", never "unlimited": nothing here is unlimited.
 
-mod command_line;
 mod load;
 
 mod listener;
@@ -35,8 +34,8 @@ mod arbitrary;
 use serde::{Deserialize, Serialize};
 
 pub use crate::effects::SlowPolicy;
-pub use command_line::{Action, CommandLine};
 pub use error::ConfigError;
+pub(crate) use error::Refusal;
 pub use keys::{KEYS, Key};
 pub use listener::{Listener, ListenerKind};
 pub use logins::{Redis, Token};

@@ -29,7 +29,7 @@ pub struct Connections<S> {
     pub(super) loop_index: u16,
     /// How many loops there are.
     pub(super) loop_count: u16,
-    pub(super) settings: ConnSettings,
+    pub(super) settings: Arc<ConnSettings>,
     pub(super) counters: Arc<Counters>,
     pub(super) router: Router,
     /// Who is subscribed to what, by the number of the route.
@@ -79,7 +79,7 @@ impl<S: Transport> Connections<S> {
     #[must_use]
     pub fn new(
         site: LoopSite,
-        settings: ConnSettings,
+        settings: Arc<ConnSettings>,
         router: Router,
         counters: Arc<Counters>,
         pool: SharedBudget,
@@ -128,6 +128,17 @@ impl<S: Transport> Connections<S> {
         self.tick = now.tick();
         self.pending.now = now;
         self.outgoing.compressor_mut().set_now(now);
+    }
+
+    /// From now on these rules hold, also for connections that are open: those whose deadline comes
+    /// nearer by them are filed anew. The receive buffer keeps its size.
+    pub fn set_settings(&mut self, settings: Arc<ConnSettings>) {
+        self.settings = settings;
+        for index in 0..self.table.slots_end() {
+            if let Some(key) = self.table.key_of(index) {
+                self.arm(key);
+            }
+        }
     }
 
     /// Adds an accepted socket. Where `refuse` is set it will be told 503 whatever it asks. If the

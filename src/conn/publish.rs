@@ -89,6 +89,10 @@ impl<S: Transport> Connections<S> {
     fn apply(&mut self, effect: Effect) {
         let home = |peer: Peer| peer.loop_index;
         match effect {
+            Effect::Answer(route, to, message) => {
+                let from = self.loop_index;
+                self.post(to, LoopMessageKind::Answer { route, from, message });
+            }
             Effect::Close(peer, request) => {
                 self.post(home(peer), LoopMessageKind::Close(peer.key, request));
             }
@@ -133,7 +137,8 @@ impl<S: Transport> Connections<S> {
             LoopMessageKind::Deliver(route, publication) => {
                 self.push_to_members(route, &publication)
             }
-            LoopMessageKind::Service { route, from, message } => {
+            LoopMessageKind::Answer { route, from, message }
+            | LoopMessageKind::Service { route, from, message } => {
                 let mut effects = Effects::detached(route, &mut self.pending);
                 self.router.socket(route).service.on_service_message(from, message, &mut effects);
             }

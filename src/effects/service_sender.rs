@@ -1,30 +1,30 @@
 //! The way back for whoever works for a service on another thread.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-/// Something that an instance of a service tells a sibling on another loop.
-pub type ServiceMessage = Box<dyn Any + Send>;
+use super::ServiceMessage;
 
-/// Takes letters for one instance of a service, from any thread. They come in by
-/// [`Service::on_service_message`](super::Service::on_service_message), as if the instance had sent them itself.
+/// Takes answers for one instance of a service, from any thread. They come in by
+/// [`Service::on_service_message`](crate::services::Service::on_service_message), as if the instance
+/// had sent them itself.
 #[derive(Clone)]
 pub struct ServiceSender {
-    post: Arc<dyn Fn(ServiceMessage) -> bool + Send + Sync>,
+    post: Arc<dyn Fn(ServiceMessage) + Send + Sync>,
 }
 
 impl ServiceSender {
-    /// A letterbox whose letters go to `post`, which says whether it had room.
+    /// A sender whose answers go to `post`, which must not wait.
     #[must_use]
-    pub fn new(post: Arc<dyn Fn(ServiceMessage) -> bool + Send + Sync>) -> Self {
+    pub fn new(post: Arc<dyn Fn(ServiceMessage) + Send + Sync>) -> Self {
         Self { post }
     }
 
-    /// Posts a letter. Gives `false` if the loop is so far behind that its mailbox is full; the
-    /// letter is lost then.
-    pub fn post(&self, message: ServiceMessage) -> bool {
-        (self.post)(message)
+    /// Posts an answer. It never waits and is never lost: room is reserved for it, whatever else
+    /// waits for the loop. So it may be called only for what the service has asked for, once for each
+    /// question, and the number of open questions must be bounded.
+    pub fn post(&self, message: impl Into<ServiceMessage>) {
+        (self.post)(message.into());
     }
 }
 

@@ -4,8 +4,9 @@ use super::{Peer, ServiceSender};
 
 /// Looks tokens up somewhere else, such as in Redis, without holding up the loop that asks.
 pub trait TokenLookup: Send + Sync {
-    /// Asks whether `inquiry.token` is the token of `inquiry.name`. A [`TokenAnswer`] comes to the
-    /// letterbox later, unless the inquiry is cancelled before.
+    /// Asks whether `inquiry.token` is the token of `inquiry.name`. One [`TokenAnswer`] comes to
+    /// `inquiry.answer_to`, possibly before this returns, unless the inquiry is cancelled before. A
+    /// further inquiry of a peer takes the place of its earlier one.
     ///
     /// # Errors
     /// [`TooManyLookups`] if so many are under way that this one was not begun.
@@ -28,7 +29,7 @@ pub struct TokenInquiry {
     pub answer_to: ServiceSender,
 }
 
-/// The answer to a [`TokenInquiry`], as a letter.
+/// The answer to a [`TokenInquiry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenAnswer {
     /// Who waits for it.

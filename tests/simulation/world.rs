@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use tidegate::config::SlowPolicy;
-use tidegate::reactor::LoopCommand;
 use tidegate::services::{
     Broadcast, BuiltInPage, DeflateOptions, Echo, Handler, LoopSite, Order, Page, Route,
     RouteOptions, Service,
@@ -142,6 +141,11 @@ impl World {
         }
     }
 
+    /// Sets the wall clock, and that alone, forwards or backwards.
+    pub(crate) fn set_wall(&self, ms: i64) {
+        self.clock.set_wall(ms);
+    }
+
     /// What a counter stands at.
     pub(crate) fn counter(&self, name: &str) -> u64 {
         self.server.counter(name)
@@ -149,7 +153,7 @@ impl World {
 
     /// Begins a drain on all loops.
     pub(crate) fn drain(&self, drain_ms: u64, is_paced: bool) {
-        self.server.command(&LoopCommand::Drain { drain_ms, is_paced });
+        self.server.drain(drain_ms, is_paced);
     }
 }
 

@@ -55,7 +55,7 @@ impl Home {
         match action {
             RoomAction::Claim { name, format } => {
                 room.enter(&self.settings, peer, Some(&name), format, effects);
-                effects.tell(peer.loop_index, Box::new(ToClaimant::Granted(peer)));
+                effects.answer(peer.loop_index, Box::new(ToClaimant::Granted(peer)));
             }
             RoomAction::Enter { name, format } => {
                 room.enter(&self.settings, peer, name.as_ref(), format, effects);
@@ -165,7 +165,7 @@ impl RoomAtHome {
             // it before.
             effects.close(holder, CloseCode::REPLACED, REPLACED);
             // It may be granted the name and not be open yet.
-            effects.tell(holder.loop_index, Box::new(ToClaimant::Replaced(holder)));
+            effects.answer(holder.loop_index, Box::new(ToClaimant::Replaced(holder)));
         }
         self.roster.take_name(name, peer);
         if let Some(member) = self.members.get_mut(&peer) {

@@ -300,7 +300,9 @@ fn take_name(member: &mut LocalMember, peer: Peer, text: &str, effects: &mut Eff
 fn tell_home(member: &LocalMember, peer: Peer, action: RoomAction, effects: &mut Effects<'_>) {
     let place = Arc::clone(&member.place);
     let home = place.home;
-    effects.tell(home, Box::new(ToHome { place, peer, action }));
+    // Names are shared with the member itself.
+    let held_bytes = if let RoomAction::Say(text) = &action { text.len() } else { 0 };
+    effects.tell(home, ServiceMessage::holding(ToHome { place, peer, action }, held_bytes));
 }
 
 fn token_wrong() -> Rejection {

@@ -35,7 +35,7 @@ impl SlowLookup {
 
 fn post(inquiry: &TokenInquiry, verdict: TokenVerdict) {
     let answer = TokenAnswer { peer: inquiry.peer, verdict };
-    assert!(inquiry.answer_to.post(Box::new(answer)));
+    inquiry.answer_to.post(Box::new(answer));
 }
 
 impl TokenLookup for SlowLookup {

@@ -1,0 +1,136 @@
+//! The thread of one event loop: its turns, and its end, which is always told.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use super::start::Shared;
+use crate::conn::Connections;
+use crate::mail::{LoopEventKind, LoopEventSender, LoopMailboxes, Mailbox};
+use crate::metrics::LoopMetrics;
+use crate::os::pin_thread;
+use crate::pool::Lease;
+use crate::reactor::{EventLoop, LoopMail, MioPoller, Turn};
+use crate::services::{LoopSite, Router};
+use crate::timer::Clock;
+
+/// A loop ended otherwise than by a drain.
+#[derive(Debug, thiserror::Error)]
+pub enum LoopFailure {
+    /// The event queue failed.
+    #[error("an event loop failed: {0}")]
+    Poll(#[from] io::Error),
+    /// A bug, in a service or in the gateway. The text is what the panic said.
+    #[error("an event loop panicked: {0}")]
+    Panic(String),
+}
+
+/// A loop on its thread.
+#[derive(Debug)]
+pub(super) struct RunningLoop {
+    thread: JoinHandle<Result<(), LoopFailure>>,
+    /// Set before the event of its end is sent: the thread itself ends a little later.
+    has_ended: Arc<AtomicBool>,
+    pub(super) mail: Arc<Mailbox<LoopMail>>,
+    pub(super) metrics: LoopMetrics,
+}
+
+impl RunningLoop {
+    /// Starts loop `index` on a thread of its own, named `loop-INDEX`.
+    pub(super) fn spawn(
+        index: usize,
+        shared: &Arc<Shared>,
+        poller: MioPoller,
+        mailboxes: LoopMailboxes<LoopMail>,
+        events: LoopEventSender,
+    ) -> io::Result<Self> {
+        let mail = Arc::clone(&mailboxes.external);
+        let metrics = LoopMetrics::default();
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let (shared, own_metrics, own_end) =
+            (Arc::clone(shared), metrics.clone(), Arc::clone(&has_ended));
+        let run = move || {
+            events.send(LoopEventKind::Started);
+            // Nothing of what a panic leaves half done is looked at again: it all ends with the loop.
+            let run = AssertUnwindSafe(|| run(index, &shared, poller, own_metrics, mailboxes));
+            let result = match catch_unwind(run) {
+                Ok(result) => result.map_err(LoopFailure::Poll),
+                Err(panic) => Err(LoopFailure::Panic(panic_text(&*panic))),
+            };
+            own_end.store(true, Ordering::Release);
+            events.send(match &result {
+                Ok(()) => LoopEventKind::Drained,
+                Err(failure) => LoopEventKind::Failed(failure.to_string()),
+            });
+            result
+        };
+        let thread = thread::Builder::new().name(format!("{THREAD_PREFIX}{index}")).spawn(run)?;
+        Ok(Self { thread, has_ended, mail, metrics })
+    }
+
+    /// Whether its end was told.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
+    }
+
+    /// Waits for its end.
+    pub(super) fn join(self) -> Result<(), LoopFailure> {
+        let panicked = |panic: Box<dyn Any + Send>| Err(LoopFailure::Panic(panic_text(&*panic)));
+        self.thread.join().unwrap_or_else(panicked)
+    }
+}
+
+/// The number of the loop whose thread calls this; `None` on every other thread.
+pub(crate) fn current_loop() -> Option<usize> {
+    thread::current().name()?.strip_prefix(THREAD_PREFIX)?.parse().ok()
+}
+
+fn run(
+    index: usize,
+    shared: &Shared,
+    poller: MioPoller,
+    metrics: LoopMetrics,
+    mailboxes: LoopMailboxes<LoopMail>,
+) -> io::Result<()> {
+    if shared.pin_loops {
+        pin_thread(index)?;
+    }
+    let site = LoopSite {
+        index: u16::try_from(index).unwrap_or(u16::MAX),
+        count: u16::try_from(shared.loops).unwrap_or(u16::MAX),
+    };
+    let connections = Connections::new(
+        site,
+        Arc::clone(&shared.conn_settings),
+        Router::new(&shared.routes, site),
+        Arc::clone(&metrics.counters),
+        shared.pool.clone(),
+        shared.clock.now(),
+    );
+    // Without blocks: beside an accept the shared count costs nothing, and places that one loop kept
+    // would have another refuse newcomers before the limit is reached.
+    let budget = Lease::new(shared.connections.clone(), 0);
+    let mut event_loop = EventLoop::new(
+        poller,
+        shared.clock,
+        shared.loop_settings.clone(),
+        connections,
+        metrics,
+        mailboxes,
+        budget,
+    );
+    while event_loop.turn(None)? == Turn::GoesOn {}
+    Ok(())
+}
+
+/// What a panic said.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("without a text").to_owned()
+}
+
+const THREAD_PREFIX: &str = "loop-";
