@@ -131,12 +131,14 @@ impl<S: Transport> Connections<S> {
     }
 
     /// From now on these rules hold, also for connections that are open: those whose deadline comes
-    /// nearer by them are filed anew. The receive buffer keeps its size.
+    /// nearer by them are filed anew, and those that may be read again are. The receive buffer keeps its
+    /// size.
     pub fn set_settings(&mut self, settings: Arc<ConnSettings>) {
         self.settings = settings;
         for index in 0..self.table.slots_end() {
             if let Some(key) = self.table.key_of(index) {
                 self.arm(key);
+                self.resume_reading(key);
             }
         }
     }

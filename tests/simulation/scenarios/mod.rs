@@ -5,12 +5,14 @@ mod admission;
 mod backpressure;
 mod closing;
 mod compression;
+mod control;
 mod drain;
 mod frame_batch;
 mod handshakes;
 mod idle;
 mod limits;
 mod lines;
+mod mail;
 mod memory;
 mod order;
 mod publish;
@@ -19,6 +21,7 @@ mod reading;
 mod service_messages;
 mod stall;
 mod takeover;
+mod time;
 
 use tidegate::sim::ServerSettings;
 
