@@ -13,7 +13,7 @@ use crate::client::ClientOptions;
 use crate::config::{Config, ConfigError, Listener, ListenerKind, Refusal};
 
 pub use report::{check, fail};
-pub use serve::serve;
+pub use serve::{end_with_failing_loops, serve};
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]

@@ -84,8 +84,9 @@ fn stop_with_the_loops(
 
 /// From now on a panic in an event loop ends the process, at once and with one line: its connections
 /// are lost, and a process that serves a part of its clients looks healthy from outside. A panic on
-/// the control thread ends nothing and becomes a line of the log.
-fn end_with_failing_loops() {
+/// the control thread ends nothing and becomes a line of the log. Replaces the process's panic hook,
+/// which goes on to be called for all other threads.
+pub fn end_with_failing_loops() {
     let default_hook = panic::take_hook();
     panic::set_hook(Box::new(move |panic| match current_loop() {
         Some(index) => end_by_panic(index, panic),
