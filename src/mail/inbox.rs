@@ -49,8 +49,16 @@ impl<T: MailItem> Inbox<T> {
         self.taken.pop(class)
     }
 
+    /// Whether certainly nothing is there, of either class.
+    #[must_use]
+    #[inline]
+    pub fn is_quiet(&self) -> bool {
+        !self.may_hold(Class::Terminal) && !self.may_hold(Class::Forwarding)
+    }
+
     /// Whether messages of a class may be there.
     #[must_use]
+    #[inline]
     pub fn may_hold(&self, class: Class) -> bool {
         match class {
             Class::Terminal => self.terminal_may_wait || !self.taken.terminal.is_empty(),

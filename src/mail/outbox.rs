@@ -106,12 +106,14 @@ impl<T: MailItem> Outbox<T> {
 
     /// Whether no message waits.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.items() == 0
     }
 
     /// Whether connections that cause messages may be read.
     #[must_use]
+    #[inline]
     pub fn has_credit(&self) -> bool {
         Load { items: self.items(), bytes: self.bytes() }.is_within(self.credit)
     }

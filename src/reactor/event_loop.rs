@@ -58,6 +58,8 @@ pub struct EventLoop<P: Poller, C> {
     acceptor: Acceptor,
     inbox: Inbox<LoopMail>,
     outbox: Outbox<LoopMail>,
+    /// Something was left in the outbox at the end of the turn before.
+    had_outbox: bool,
     catch_up: CatchUp,
     drain: Option<Drain>,
     events: Vec<Readiness>,
@@ -85,6 +87,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             acceptor: Acceptor::new(settings.listeners.clone(), listeners, budget),
             inbox: Inbox::new(incoming),
             outbox: Outbox::new(outgoing, settings.outbox),
+            had_outbox: false,
             catch_up: CatchUp::default(),
             poller,
             clock,
@@ -190,8 +193,8 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
 
     /// Whether there is work that no event will announce and no time will bring.
     fn has_work(&self) -> bool {
-        self.inbox.may_hold(Class::Terminal)
-            || (self.inbox.may_hold(Class::Forwarding) && self.outbox.may_forward())
+        (!self.inbox.is_quiet()
+            && (self.inbox.may_hold(Class::Terminal) || self.outbox.may_forward()))
             || self.connections.has_work()
             || self.catch_up.is_on()
     }
@@ -213,6 +216,10 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     /// Terminal messages first and always: what others have waiting for this loop must never depend on
     /// what this one has waiting for them (see `mail::outbox`).
     fn read_mail(&mut self, now: Millis) {
+        // Most turns have none.
+        if self.inbox.is_quiet() {
+            return;
+        }
         let mail_per_turn = self.settings.mail_per_turn;
         let mut handled = 0;
         while handled < mail_per_turn
@@ -304,7 +311,12 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
 
     fn send_mail(&mut self) {
         self.collect_mail();
+        // Most turns have none, and had none before.
+        if self.outbox.is_empty() && !self.had_outbox {
+            return;
+        }
         self.outbox.send();
+        self.had_outbox = !self.outbox.is_empty();
         let is_full = !self.outbox.has_credit();
         self.connections.set_mail_full(is_full);
         let counters = &self.metrics.counters;
