@@ -1,4 +1,4 @@
-//! Letters between loops: the batches that one lock carries.
+//! Messages between loops: the batches that one lock carries.
 
 mod support;
 
@@ -14,18 +14,18 @@ fn main() {
 
 fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("mailbox");
-    for letters in [1, 16, 256] {
-        group.throughput(Throughput::Elements(letters));
-        group.bench_function(BenchmarkId::new("send and take", letters), |bencher| {
+    for messages in [1, 16, 256] {
+        group.throughput(Throughput::Elements(messages));
+        group.bench_function(BenchmarkId::new("send and take", messages), |bencher| {
             let wakes = Arc::new(AtomicUsize::new(0));
             let mailbox = mailbox(&wakes);
             let (mut outbox, mut inbox) = (Lanes::default(), Lanes::default());
             bencher.iter(|| {
-                (0..letters).for_each(|number| outbox.push(Message([number; 8])));
+                (0..messages).for_each(|number| outbox.push(Message([number; 8])));
                 mailbox.send(&mut outbox);
                 mailbox.take(Class::Terminal, &mut inbox);
                 let taken = std::iter::from_fn(|| inbox.pop(Class::Terminal)).count();
-                assert_eq!(taken as u64, letters);
+                assert_eq!(taken as u64, messages);
             });
             assert!(wakes.load(Ordering::Relaxed) > 0);
         });

@@ -1,10 +1,9 @@
 //! The thread itself: a runtime for tasks that wait, started again when it fails, and its end.
 //!
-//! The thread lives in lives: each is a runtime of its own, and what it does is begun anew in each.
-//! When a life ends, by a panic or because the thread is stopped, its tasks are dropped, and whatever
-//! they owed an answer is told so as they are.
+//! The thread works in runs, each with a runtime of its own; what it does is begun anew in each. When a
+//! run ends, by a panic or because the thread is stopped, its tasks are dropped, and those that owe an
+//! answer give it as they are.
 
-use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,21 +14,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::tasks::{Life, Tasks};
+use super::tasks::{Job, RunState, Tasks};
 use super::{RedisSettings, RedisTokens, panics};
 use crate::metrics::ControlCounters;
 
-/// Work of the control thread that goes on from one life to the next.
-pub(super) trait Job: fmt::Debug + Send + Sync {
-    /// A life begins.
-    fn begin(&self, tasks: &Tasks);
-
-    /// The life has ended: no task may be started any more. Those that were are dropped after this.
-    fn end(&self);
-}
-
 /// The running control thread, which starts and stops independently of servers. If it fails it is
-/// started again; whoever holds [`RedisTokens`] need not know. It ends when this is dropped.
+/// started again, and [`RedisTokens`] go on. It ends when this is dropped.
 #[derive(Debug)]
 pub struct ControlThread {
     shared: Arc<Shared>,
@@ -39,14 +29,14 @@ pub struct ControlThread {
 
 #[derive(Debug)]
 struct Shared {
-    life: watch::Sender<Life>,
+    run_state: watch::Sender<RunState>,
     counters: Arc<ControlCounters>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Of the life that is under way.
+    /// Of the run that is under way.
     tasks: Option<Tasks>,
     jobs: Vec<Weak<dyn Job>>,
 }
@@ -59,14 +49,14 @@ impl ControlThread {
     pub fn start() -> io::Result<Self> {
         let runtime = runtime()?;
         let shared = Arc::new(Shared {
-            life: watch::Sender::new(Life::GoesOn),
+            run_state: watch::Sender::new(RunState::GoesOn),
             counters: Arc::default(),
             state: Mutex::default(),
         });
         // Begun here, so that what is asked next finds it.
         shared.begin(&runtime);
         let own = Arc::clone(&shared);
-        let run = move || own.run(runtime);
+        let run = move || own.run_all(runtime);
         let thread = thread::Builder::new().name("control".to_owned()).spawn(run)?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -79,7 +69,7 @@ impl ControlThread {
         tokens
     }
 
-    /// What was counted, in all lives.
+    /// What was counted, in all runs.
     #[must_use]
     pub fn counters(&self) -> &ControlCounters {
         &self.shared.counters
@@ -103,8 +93,8 @@ impl ControlThread {
 impl Drop for ControlThread {
     fn drop(&mut self) {
         let Some(thread) = self.thread.take() else { return };
-        self.shared.life.send_replace(Life::Stopped);
-        // It may rest between two lives.
+        self.shared.run_state.send_replace(RunState::Stopped);
+        // It may pause between two runs.
         thread.thread().unpark();
         if thread.join().is_err() {
             log::error!("the control thread ended with a panic");
@@ -113,28 +103,28 @@ impl Drop for ControlThread {
 }
 
 impl Shared {
-    /// Lives one life after the other until it is stopped.
-    fn run(&self, first: Runtime) {
+    /// Does one run after the other until the thread is stopped.
+    fn run_all(&self, first: Runtime) {
         let mut next = Ok(first);
-        let mut rest = REST_MIN;
+        let mut pause = PAUSE_MIN;
         loop {
             let began = now();
             let why = match next {
-                Ok(runtime) => self.live(runtime),
+                Ok(runtime) => self.run(runtime),
                 Err(error) => Some(format!("cannot start: {error}")),
             };
             let Some(why) = why.filter(|_| !self.is_stopped()) else { return };
             if began.elapsed() >= STEADY {
-                rest = REST_MIN;
+                pause = PAUSE_MIN;
             }
-            log::error!("the control thread {why}; it starts again in {} ms", rest.as_millis());
+            log::error!("the control thread {why}; it starts again in {} ms", pause.as_millis());
             self.counters.control_restarts.add(1);
             // Only the drop of its handle wakes it early.
-            thread::park_timeout(rest);
+            thread::park_timeout(pause);
             if self.is_stopped() {
                 return;
             }
-            rest = (rest * 2).min(REST_MAX);
+            pause = (pause * 2).min(PAUSE_MAX);
             next = runtime();
             if let Ok(runtime) = &next {
                 self.begin(runtime);
@@ -142,29 +132,29 @@ impl Shared {
         }
     }
 
-    /// Lives until the thread is stopped, or until something fails: then it gives what.
-    fn live(&self, runtime: Runtime) -> Option<String> {
-        let mut life = self.life.subscribe();
-        let over = async move { life.wait_for(|life| *life != Life::GoesOn).await.is_ok() };
+    /// Runs until the thread is stopped, or until something fails: then it gives what.
+    fn run(&self, runtime: Runtime) -> Option<String> {
+        let mut state = self.run_state.subscribe();
+        let over = async move { state.wait_for(|state| *state != RunState::GoesOn).await.is_ok() };
         let panic = catch_unwind(AssertUnwindSafe(|| runtime.block_on(over))).err();
         self.end();
         // Drops all tasks, and does not wait for a resolver that hangs.
         runtime.shutdown_background();
-        let has_failed = panic.is_some() || *self.life.borrow() == Life::Failed;
+        let has_failed = panic.is_some() || *self.run_state.borrow() == RunState::Failed;
         has_failed.then(panics::take_text)
     }
 
     fn begin(&self, runtime: &Runtime) {
         let mut state = self.state();
-        self.life.send_if_modified(|life| {
-            // A stop that came during the rest counts.
-            let has_failed = *life == Life::Failed;
+        self.run_state.send_if_modified(|state| {
+            // A stop that came during the pause counts.
+            let has_failed = *state == RunState::Failed;
             if has_failed {
-                *life = Life::GoesOn;
+                *state = RunState::GoesOn;
             }
             has_failed
         });
-        let tasks = Tasks::new(runtime.handle().clone(), self.life.clone());
+        let tasks = Tasks::new(runtime.handle().clone(), self.run_state.clone());
         for job in state.jobs() {
             job.begin(&tasks);
         }
@@ -179,7 +169,7 @@ impl Shared {
         }
     }
 
-    /// Adds a job, which begins at once unless the thread is between two lives.
+    /// Adds a job, which begins at once unless the thread is between two runs.
     fn add(&self, job: &Arc<dyn Job>) {
         let mut state = self.state();
         state.jobs.push(Arc::downgrade(job));
@@ -189,7 +179,7 @@ impl Shared {
     }
 
     fn is_stopped(&self) -> bool {
-        *self.life.borrow() == Life::Stopped
+        *self.run_state.borrow() == RunState::Stopped
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -198,7 +188,7 @@ impl Shared {
 }
 
 impl State {
-    /// The jobs that somebody still needs.
+    /// The jobs that are still needed.
     fn jobs(&mut self) -> Vec<Arc<dyn Job>> {
         self.jobs.retain(|job| job.strong_count() > 0);
         self.jobs.iter().filter_map(Weak::upgrade).collect()
@@ -215,15 +205,14 @@ fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
-/// The runtime's clock: it measures lives and rests only.
+/// The runtime's clock: it measures runs only.
 fn now() -> Instant {
     Instant::now()
 }
 
 const RESOLVERS_MAX: usize = 4;
-/// Between a life and the next: long enough that one which fails at once does no harm, short enough
-/// that nobody has to care.
-const REST_MIN: Duration = Duration::from_millis(50);
-const REST_MAX: Duration = Duration::from_secs(5);
-/// A life that lasted so long is followed by the shortest rest.
+/// Between a run and the next, doubled each time: runs that fail at once must not cost a core.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A run that lasted so long is followed by the shortest pause.
 const STEADY: Duration = Duration::from_secs(60);

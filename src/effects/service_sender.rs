@@ -1,4 +1,4 @@
-//! The way back for whoever works for a service on another thread.
+//! The way back for threads that work for a service.
 
 use std::fmt;
 use std::sync::Arc;

@@ -16,7 +16,7 @@ pub trait TokenLookup: Send + Sync {
     fn cancel(&self, peer: Peer);
 }
 
-/// A question that somebody at the door raises.
+/// A question about a client that asks to be let in.
 #[derive(Clone, Debug)]
 pub struct TokenInquiry {
     /// Who wants to be let in.

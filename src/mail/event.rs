@@ -1,4 +1,4 @@
-//! What loops report to whoever started them.
+//! What loops report to the owner of their server.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -6,7 +6,7 @@ use super::lane::{Class, Lane, Lanes, MailItem};
 use super::mailbox::Mailbox;
 
 /// The mailboxes of one loop, and what was taken out of them. When it is dropped they are closed, so
-/// that nobody keeps messages for a loop that has ended.
+/// that no other loop keeps messages for one that has ended.
 #[derive(Debug)]
 pub struct Inbox<T: MailItem> {
     mailboxes: Vec<Arc<Mailbox<T>>>,

@@ -39,8 +39,7 @@ pub(crate) enum LoopMessageKind {
 }
 
 impl LoopMessage {
-    /// A message to a route's service from whoever works for its instance on loop `from` on another
-    /// thread.
+    /// A message to a route's service from another thread that works for its instance on loop `from`.
     pub(crate) fn service(route: u8, from: u16, message: ServiceMessage) -> Self {
         Self(LoopMessageKind::Answer { route, from, message })
     }

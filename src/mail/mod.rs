@@ -1,10 +1,10 @@
-//! Messages between threads: from loop to loop, to a loop from other threads, and from a loop to
-//! whoever started it.
+//! Messages between threads: from loop to loop, to a loop from other threads, and from a loop to the
+//! owner of the server.
 //!
-//! [`mesh`] makes all mailboxes of a server. A loop has an [`Outbox`], which keeps what its mailboxes
+//! [`mesh()`] makes all mailboxes of a server. A loop has an [`Outbox`], which keeps what its mailboxes
 //! have no room for and says what the loop must leave alone until they do, and an [`Inbox`]. Every
 //! mailbox has two lanes, one for each [`Class`] of message, so that full mailboxes never wait for
-//! each other: [`outbox`] says why. A [`Reply`] is the way back for a command, [`LoopEvents`] tell of
+//! each other: `outbox.rs` says why. A [`Reply`] is the way back for a command, [`LoopEvents`] tell of
 //! a loop's beginning and end.
 
 mod event;
@@ -13,7 +13,7 @@ mod lane;
 mod mailbox;
 mod mesh;
 mod message;
-pub mod outbox;
+mod outbox;
 mod reply;
 
 pub use event::{LoopEvent, LoopEventKind, LoopEventSender, LoopEvents};

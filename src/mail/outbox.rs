@@ -5,7 +5,7 @@
 //!
 //! - without [credit](Outbox::has_credit) the loop does not read connections that cause messages;
 //! - without [credit to forward](Outbox::may_forward) it takes no forwarding messages from its inbox:
-//!   they stay in their mailbox, fill it, and use up the credit of whoever sent them.
+//!   they stay in their mailbox, fill it, and use up the credit of their senders.
 //!
 //! # Why full mailboxes cannot wait for each other
 //!

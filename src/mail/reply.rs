@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-/// Takes the reply to one command. If it is dropped, whoever waits learns that none will come.
+/// Takes the reply to one command. If it is dropped, a thread that waits for it learns that it will not come.
 pub struct Reply<T>(Box<dyn FnOnce(T) + Send>);
 
 impl<T> Reply<T> {
@@ -14,7 +14,7 @@ impl<T> Reply<T> {
         Self(Box::new(receive))
     }
 
-    /// Sends the reply. It never waits; if nobody waits for it any more, it is dropped.
+    /// Sends the reply. It never waits; if it is not waited for any more, it is dropped.
     pub fn send(self, value: T) {
         (self.0)(value);
     }

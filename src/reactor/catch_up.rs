@@ -1,6 +1,6 @@
 //! Whether the loop stood still, and how long it reads before it acts on deadlines again.
 //!
-//! When a process was stopped or its machine slept, deadlines have passed that nobody could keep: the
+//! When a process was stopped or its machine slept, deadlines have passed that no client could keep: the
 //! answers may have arrived all the same and lie in the kernel, more of them than one wait gives. So a
 //! loop that comes late reads until a wait has nothing more to give, and only then expires.
 

@@ -1,17 +1,14 @@
-//! A running server, for whoever started it.
+//! A running server, as its owner sees it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::loop_thread::{LoopFailure, RunningLoop};
-use super::start::{self, StartError};
-use crate::config::ResolvedConfig;
 use crate::conn::ConnSettings;
 use crate::mail::{LoopEvents, Mail, NoReply, Reply, ReplyReceiver};
 use crate::metrics::LoopMetrics;
 use crate::reactor::{LoopCommand, LoopState};
-use crate::services::Route;
 
 /// A running server. Dropping it does not stop it: call [`Handle::drain`], then [`Handle::join`].
 ///
@@ -27,15 +24,6 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Binds the listeners and starts the loops, which serve `routes`.
-    ///
-    /// # Errors
-    /// If an address is taken, if line clients are to join a route that is not among `routes`, or
-    /// if the system has no resources for the loops.
-    pub fn start(settings: &ResolvedConfig, routes: Vec<Route>) -> Result<Self, StartError> {
-        start::start(settings, routes)
-    }
-
     pub(super) fn new(
         addresses: Vec<SocketAddr>,
         loops: Vec<RunningLoop>,

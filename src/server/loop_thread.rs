@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use super::start::Shared;
-use crate::conn::Connections;
+use crate::conn::{ConnSettings, Connections};
 use crate::mail::{LoopEventKind, LoopEventSender, LoopMailboxes, Mailbox};
 use crate::metrics::LoopMetrics;
-use crate::os::pin_thread;
-use crate::pool::Lease;
-use crate::reactor::{EventLoop, LoopMail, MioPoller, Turn};
-use crate::services::{LoopSite, Router};
+use crate::os::{SystemClock, pin_thread};
+use crate::pool::{Lease, SharedBudget};
+use crate::reactor::{EventLoop, LoopMail, LoopSettings, MioPoller, Turn};
+use crate::services::{LoopSite, Route, Router};
 use crate::timer::Clock;
 
 /// A loop ended otherwise than by a drain.
@@ -26,6 +25,18 @@ pub enum LoopFailure {
     /// A bug, in a service or in the gateway. The text is what the panic said.
     #[error("an event loop panicked: {0}")]
     Panic(String),
+}
+
+/// What all loops are made from.
+pub(super) struct LoopParts {
+    pub(super) connections: SharedBudget,
+    pub(super) pool: SharedBudget,
+    pub(super) clock: SystemClock,
+    pub(super) routes: Vec<Route>,
+    pub(super) loops: usize,
+    pub(super) pin_loops: bool,
+    pub(super) conn_settings: Arc<ConnSettings>,
+    pub(super) loop_settings: LoopSettings,
 }
 
 /// A loop on its thread.
@@ -42,7 +53,7 @@ impl RunningLoop {
     /// Starts loop `index` on a thread of its own, named `loop-INDEX`.
     pub(super) fn spawn(
         index: usize,
-        shared: &Arc<Shared>,
+        parts: &Arc<LoopParts>,
         poller: MioPoller,
         mailboxes: LoopMailboxes<LoopMail>,
         events: LoopEventSender,
@@ -50,12 +61,12 @@ impl RunningLoop {
         let mail = Arc::clone(&mailboxes.external);
         let metrics = LoopMetrics::default();
         let has_ended = Arc::new(AtomicBool::new(false));
-        let (shared, own_metrics, own_end) =
-            (Arc::clone(shared), metrics.clone(), Arc::clone(&has_ended));
+        let (parts, own_metrics, own_end) =
+            (Arc::clone(parts), metrics.clone(), Arc::clone(&has_ended));
         let run = move || {
             events.send(LoopEventKind::Started);
             // Nothing of what a panic leaves half done is looked at again: it all ends with the loop.
-            let run = AssertUnwindSafe(|| run(index, &shared, poller, own_metrics, mailboxes));
+            let run = AssertUnwindSafe(|| run(index, &parts, poller, own_metrics, mailboxes));
             let result = match catch_unwind(run) {
                 Ok(result) => result.map_err(LoopFailure::Poll),
                 Err(panic) => Err(LoopFailure::Panic(panic_text(&*panic))),
@@ -90,33 +101,33 @@ pub(crate) fn current_loop() -> Option<usize> {
 
 fn run(
     index: usize,
-    shared: &Shared,
+    parts: &LoopParts,
     poller: MioPoller,
     metrics: LoopMetrics,
     mailboxes: LoopMailboxes<LoopMail>,
 ) -> io::Result<()> {
-    if shared.pin_loops {
+    if parts.pin_loops {
         pin_thread(index)?;
     }
     let site = LoopSite {
         index: u16::try_from(index).unwrap_or(u16::MAX),
-        count: u16::try_from(shared.loops).unwrap_or(u16::MAX),
+        count: u16::try_from(parts.loops).unwrap_or(u16::MAX),
     };
     let connections = Connections::new(
         site,
-        Arc::clone(&shared.conn_settings),
-        Router::new(&shared.routes, site),
+        Arc::clone(&parts.conn_settings),
+        Router::new(&parts.routes, site),
         Arc::clone(&metrics.counters),
-        shared.pool.clone(),
-        shared.clock.now(),
+        parts.pool.clone(),
+        parts.clock.now(),
     );
     // Without blocks: beside an accept the shared count costs nothing, and places that one loop kept
     // would have another refuse newcomers before the limit is reached.
-    let budget = Lease::new(shared.connections.clone(), 0);
+    let budget = Lease::new(parts.connections.clone(), 0);
     let mut event_loop = EventLoop::new(
         poller,
-        shared.clock,
-        shared.loop_settings.clone(),
+        parts.clock,
+        parts.loop_settings.clone(),
         connections,
         metrics,
         mailboxes,

@@ -5,14 +5,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use super::handle::Handle;
-use super::loop_thread::RunningLoop;
+use super::loop_thread::{LoopParts, RunningLoop};
 use super::settings::{conn_settings, loop_settings, mail_limits};
 use crate::config::{Listener, ListenerKind, ResolvedConfig};
-use crate::conn::ConnSettings;
 use crate::mail::{LoopEvents, Wake, mesh};
 use crate::os::{BindError, KeepAlive, SocketOptions, SystemClock, bind_listeners};
 use crate::pool::SharedBudget;
-use crate::reactor::{ListenerProtocol, LoopSettings, MioPoller};
+use crate::reactor::{ListenerProtocol, MioPoller};
 use crate::services::{Route, Router};
 
 /// The server could not start. Nothing was served.
@@ -29,50 +28,45 @@ pub enum StartError {
     Route(String),
 }
 
-/// What all loops are made from.
-pub(super) struct Shared {
-    pub(super) connections: SharedBudget,
-    pub(super) pool: SharedBudget,
-    pub(super) clock: SystemClock,
-    pub(super) routes: Vec<Route>,
-    pub(super) loops: usize,
-    pub(super) pin_loops: bool,
-    pub(super) conn_settings: Arc<ConnSettings>,
-    pub(super) loop_settings: LoopSettings,
-}
-
-/// As [`Handle::start`].
-pub(super) fn start(settings: &ResolvedConfig, routes: Vec<Route>) -> Result<Handle, StartError> {
-    let protocols = settings.listeners.iter().map(|listener| listener_protocol(listener, &routes));
-    let protocols = protocols.collect::<Result<Vec<_>, _>>()?;
-    let (addresses, listeners) = bind_all(settings)?;
-    let pollers = listeners.into_iter().map(MioPoller::new).collect::<io::Result<Vec<_>>>()?;
-    let (pollers, wakes): (Vec<_>, Vec<Wake>) = pollers.into_iter().unzip();
-    let mailboxes = mesh(&wakes, mail_limits(settings));
-    let (events, event_senders) = LoopEvents::new(settings.loops);
-    let shared = Arc::new(Shared {
-        connections: SharedBudget::new(settings.limits.connections_max),
-        pool: SharedBudget::new(settings.limits.pool_bytes_max),
-        clock: SystemClock::start(),
-        routes,
-        loops: settings.loops,
-        pin_loops: settings.pin_loops,
-        conn_settings: Arc::new(conn_settings(settings)),
-        loop_settings: loop_settings(settings, protocols),
-    });
-    let mut loops = Vec::with_capacity(settings.loops);
-    let parts = pollers.into_iter().zip(mailboxes).zip(event_senders);
-    for (index, ((poller, mailboxes), own_events)) in parts.enumerate() {
-        match RunningLoop::spawn(index, &shared, poller, mailboxes, own_events) {
-            Ok(own) => loops.push(own),
-            Err(error) => {
-                // A part of the loops would get a part of the connections.
-                Handle::new(addresses, loops, events).drain(0, false);
-                return Err(error.into());
+impl Handle {
+    /// Binds the listeners and starts the loops, which serve `routes`.
+    ///
+    /// # Errors
+    /// If an address is taken, if line clients are to join a route that is not among `routes`, or
+    /// if the system has no resources for the loops.
+    pub fn start(settings: &ResolvedConfig, routes: Vec<Route>) -> Result<Self, StartError> {
+        let protocols =
+            settings.listeners.iter().map(|listener| listener_protocol(listener, &routes));
+        let protocols = protocols.collect::<Result<Vec<_>, _>>()?;
+        let (addresses, listeners) = bind_all(settings)?;
+        let pollers = listeners.into_iter().map(MioPoller::new).collect::<io::Result<Vec<_>>>()?;
+        let (pollers, wakes): (Vec<_>, Vec<Wake>) = pollers.into_iter().unzip();
+        let mailboxes = mesh(&wakes, mail_limits(settings));
+        let (events, event_senders) = LoopEvents::new(settings.loops);
+        let parts = Arc::new(LoopParts {
+            connections: SharedBudget::new(settings.limits.connections_max),
+            pool: SharedBudget::new(settings.limits.pool_bytes_max),
+            clock: SystemClock::start(),
+            routes,
+            loops: settings.loops,
+            pin_loops: settings.pin_loops,
+            conn_settings: Arc::new(conn_settings(settings)),
+            loop_settings: loop_settings(settings, protocols),
+        });
+        let mut loops = Vec::with_capacity(settings.loops);
+        let each = pollers.into_iter().zip(mailboxes).zip(event_senders);
+        for (index, ((poller, mailboxes), own_events)) in each.enumerate() {
+            match RunningLoop::spawn(index, &parts, poller, mailboxes, own_events) {
+                Ok(own) => loops.push(own),
+                Err(error) => {
+                    // A part of the loops would get a part of the connections.
+                    Self::new(addresses, loops, events).drain(0, false);
+                    return Err(error.into());
+                }
             }
         }
+        Ok(Self::new(addresses, loops, events))
     }
-    Ok(Handle::new(addresses, loops, events))
 }
 
 /// Binds every address, for each loop by its own listeners, and gives the addresses with the ports

@@ -3,7 +3,7 @@
 //! **Durations are measured by the monotonic clock, expiry dates by the wall clock.** The first never
 //! goes backwards and does not know what day it is; so everything that lasts (deadlines, pings, waits,
 //! rates, ages) counts in [`Millis`] and [`Tick`]s. The second is set by people and by NTP, forwards and
-//! backwards; so it serves only to be compared with a date that somebody else has written down, such as
+//! backwards; so it serves only to be compared with a date that another machine has written down, such as
 //! the expiry of a token, at the moment when it matters. A difference of two [`WallTime`]s is never a
 //! duration, and there is no method that makes one.
 

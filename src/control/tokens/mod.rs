@@ -13,8 +13,7 @@ use std::time::Duration;
 use self::lookup::Lookup;
 use self::permits::{Permit, Permits};
 use self::redis_connection::RedisConnection;
-use super::tasks::Tasks;
-use super::thread::Job;
+use super::tasks::{Job, Tasks};
 use super::{RedisUrl, panics};
 use crate::metrics::ControlCounters;
 use crate::services::{
@@ -32,7 +31,7 @@ pub struct RedisSettings {
     pub lookup_ms: u64,
     /// How many look-ups may wait or be under way.
     pub lookups_max: usize,
-    /// Whether a token that was right is deleted, so that it lets nobody in again.
+    /// Whether a token that was right is deleted, so that it is of use only once.
     pub one_time: bool,
 }
 
@@ -60,17 +59,17 @@ impl RedisSettings {
 }
 
 /// Asks Redis about tokens, on the control thread. Every question is answered once, unless it is
-/// cancelled: as unavailable if the thread fails meanwhile, rests after a failure, or has stopped.
+/// cancelled: as unavailable if the thread fails meanwhile, pauses after a failure, or has stopped.
 #[derive(Debug)]
-pub struct RedisTokens(Arc<Desk>);
+pub struct RedisTokens(Arc<Shared>);
 
-/// What goes on from one life of the thread to the next.
+/// What goes on from one run of the thread to the next.
 #[derive(Debug)]
-struct Desk {
+struct Shared {
     settings: RedisSettings,
     permits: Arc<Permits>,
     counters: Arc<ControlCounters>,
-    /// What there is of the life that is under way.
+    /// What there is of the run that is under way.
     current: Mutex<Option<Current>>,
 }
 
@@ -81,14 +80,14 @@ struct Current {
 }
 
 impl RedisTokens {
-    /// Look-ups, and the job that begins them in every life of the thread.
+    /// Look-ups, and the job that begins them in every run of the thread.
     pub(super) fn new(
         settings: RedisSettings,
         counters: Arc<ControlCounters>,
     ) -> (Self, Arc<dyn Job>) {
         let permits = Arc::new(Permits::new(settings.lookups_max));
-        let desk = Arc::new(Desk { settings, permits, counters, current: Mutex::default() });
-        (Self(Arc::clone(&desk)), desk)
+        let shared = Arc::new(Shared { settings, permits, counters, current: Mutex::default() });
+        (Self(Arc::clone(&shared)), shared)
     }
 }
 
@@ -97,21 +96,22 @@ impl TokenLookup for RedisTokens {
         let TokenInquiry { peer, name, token, answer_to } = inquiry;
         // A peer waits for one answer.
         self.cancel(peer);
-        let desk = &self.0;
-        let Some(permit) = desk.permits.take(peer) else {
-            desk.counters.lookups_refused.add(1);
+        let shared = &self.0;
+        let Some(permit) = shared.permits.take(peer) else {
+            shared.counters.lookups_refused.add(1);
             return Err(TooManyLookups);
         };
-        desk.counters.lookups.add(1);
+        shared.counters.lookups.add(1);
         let serial = permit.serial();
-        let question = Question { permit, peer, answer_to, counters: Arc::clone(&desk.counters) };
-        // Without a life to ask in, the question is dropped here and thereby answered.
-        let Some(Current { tasks, lookup }) = desk.current().clone() else { return Ok(()) };
+        let open_lookup =
+            OpenLookup { permit, peer, answer_to, counters: Arc::clone(&shared.counters) };
+        // Without a run to ask in, the look-up is dropped here and thereby answered.
+        let Some(Current { tasks, lookup }) = shared.current().clone() else { return Ok(()) };
         let task = tasks.spawn(async move {
             let verdict = lookup.verdict(&name, &token).await;
-            question.answer(verdict);
+            open_lookup.answer(verdict);
         });
-        desk.permits.occupy(peer, serial, task);
+        shared.permits.occupy(peer, serial, task);
         Ok(())
     }
 
@@ -122,13 +122,13 @@ impl TokenLookup for RedisTokens {
     }
 }
 
-impl Desk {
+impl Shared {
     fn current(&self) -> MutexGuard<'_, Option<Current>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Job for Desk {
+impl Job for Shared {
     fn begin(&self, tasks: &Tasks) {
         let redis = RedisConnection::start(tasks, &self.settings);
         let lookup = Arc::new(Lookup::new(redis, self.settings.clone()));
@@ -140,17 +140,17 @@ impl Job for Desk {
     }
 }
 
-/// An open question. Who drops it answers it: a task that panics, a life that ends with its tasks, and
-/// one that has ended before the task could start. The permit sees to it that only one answer goes
-/// out, and none for a question that was cancelled.
-struct Question {
+/// A look-up that is not answered yet. To drop it is to answer it, as unavailable: when its task panics,
+/// when a run ends with its tasks, or when there is no run to start a task in. The permit sees to it
+/// that only one answer goes out, and none after a cancellation.
+struct OpenLookup {
     permit: Permit,
     peer: Peer,
     answer_to: ServiceSender,
     counters: Arc<ControlCounters>,
 }
 
-impl Question {
+impl OpenLookup {
     fn answer(&self, verdict: TokenVerdict) {
         if !self.permit.leave() {
             return;
@@ -164,11 +164,54 @@ impl Question {
     }
 }
 
-impl Drop for Question {
+impl Drop for OpenLookup {
     fn drop(&mut self) {
         if thread::panicking() {
             log::error!("a token look-up {}; it is answered as unavailable", panics::take_text());
         }
         self.answer(TokenVerdict::Unavailable);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::key::ConnKey;
+
+    #[test]
+    fn an_open_look_up_is_answered_once_however_it_ends() {
+        let permits = Arc::new(Permits::new(1));
+        let peer = Peer { loop_index: 0, key: ConnKey { index: 1, generation: 1 } };
+        let (sender, answers) = mpsc::channel();
+        let answer_to = ServiceSender::new(Arc::new(move |message| {
+            sender.send(message.downcast::<TokenAnswer>().unwrap().verdict).unwrap();
+        }));
+        let open = || OpenLookup {
+            permit: permits.take(peer).unwrap(),
+            peer,
+            answer_to: answer_to.clone(),
+            counters: Arc::default(),
+        };
+        let answered = || answers.try_iter().collect::<Vec<_>>();
+
+        open().answer(TokenVerdict::Right);
+        assert_eq!(answered(), [TokenVerdict::Right]);
+        drop(open());
+        assert_eq!(answered(), [TokenVerdict::Unavailable]);
+        let panicking = open();
+        let panic = catch_unwind(AssertUnwindSafe(move || {
+            let _panicking = panicking;
+            panic!("in a task");
+        }));
+        assert!(panic.is_err());
+        assert_eq!(answered(), [TokenVerdict::Unavailable]);
+        let cancelled = open();
+        permits.cancel(peer);
+        cancelled.answer(TokenVerdict::Right);
+        drop(cancelled);
+        assert!(answered().is_empty());
     }
 }
