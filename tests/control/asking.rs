@@ -84,7 +84,12 @@ impl Asking {
 
     /// Makes the control thread panic.
     pub(crate) fn fail(&self) {
-        self.control.inject(|| panic!("injected by a test"));
+        self.fail_saying("injected by a test");
+    }
+
+    /// Makes the control thread panic with a text.
+    pub(crate) fn fail_saying(&self, text: &'static str) {
+        self.control.inject(move || panic!("{text}"));
     }
 }
 

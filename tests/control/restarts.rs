@@ -1,14 +1,16 @@
 //! A control thread that fails: it is started again, and whoever waited for it learns so.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::panic;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use tidegate::control::{ControlThread, RedisSettings};
+use tidegate::control::{ControlThread, RedisSettings, panics};
 use tidegate::services::TokenVerdict::{Right, Unavailable, Wrong};
 use tidegate::services::{ServiceSender, TokenInquiry, TokenLookup as _, TooManyLookups};
 
 use crate::asking::{Asking, peer, settings};
+use crate::log_lines;
 use crate::patience::until;
 use crate::redis_server::RedisServer;
 
@@ -59,7 +61,7 @@ fn the_next_look_up_works_again() {
     for restart in 1..=3 {
         asking.fail();
         wait_for_restart(&asking, restart);
-        // Between two lives the answer is that nobody can be asked.
+        // Between two runs the answer is that nobody can be asked.
         until("tokens are looked up again", || {
             let verdict = asking.verdict("anna", "t0ken");
             assert!(verdict == Right || verdict == Unavailable, "{verdict:?}");
@@ -70,7 +72,28 @@ fn the_next_look_up_works_again() {
 }
 
 #[test]
-fn it_can_be_stopped_while_it_rests() {
+fn a_failure_is_one_line_of_the_log_with_its_place() {
+    log_lines::listen();
+    // As the program does; panics of all other threads are shown as before.
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if !panics::keep(panic) {
+            before(panic);
+        }
+    }));
+    let (_listener, settings) = silent();
+    let asking = Asking::with(settings);
+    asking.fail_saying("once and for all");
+    wait_for_restart(&asking, 1);
+    let lines = log_lines::notable("once and for all");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let start = "ERROR the control thread panicked at tests/control/asking.rs:";
+    assert!(lines[0].starts_with(start), "{lines:?}");
+    assert!(lines[0].ends_with(": once and for all; it starts again in 50 ms"), "{lines:?}");
+}
+
+#[test]
+fn it_can_be_stopped_while_it_pauses() {
     let (_listener, settings) = silent();
     let asking = Asking::with(settings);
     for restart in 1..=5 {
@@ -79,7 +102,7 @@ fn it_can_be_stopped_while_it_rests() {
             (asking.counters().control_restarts.value() >= restart).then_some(())
         });
     }
-    // By now it rests for longer than anybody would wait.
+    // By now it pauses for longer than a test would wait.
     assert!(asking.stop().is_empty());
 }
 
