@@ -1,7 +1,6 @@
-//! From client bytes to messages: tidegate's decoder, tungstenite and fastwebsockets on the same
-//! bytes.
+//! The decoders of tidegate, tungstenite and fastwebsockets on the same bytes.
 //!
-//! Each gets a batch of messages that were read at once, with one copy: tidegate into its receive
+//! Each gets a batch of messages that arrived in one read, with one copy: tidegate into its receive
 //! buffer, the others from their stream.
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
 
@@ -57,7 +56,7 @@ fn discard(message: &[u8]) {
     black_box(message);
 }
 
-/// tidegate's decoder, and the buffer that it works in.
+/// tidegate's decoder with the buffer that it works in.
 struct Own {
     received: Vec<u8>,
     buffer: Vec<u8>,
@@ -65,7 +64,7 @@ struct Own {
 
 impl Own {
     fn read(&mut self, messages: usize, mut take: impl FnMut(&[u8])) {
-        // As a read from the socket would.
+        // The copy of a read from the socket.
         self.buffer.copy_from_slice(&self.received);
         let (mut state, mut progress) = (DecoderState::default(), Progress::default());
         let mut decoder = Decoder::new(&mut state, &mut progress, MESSAGE_BYTES_MAX);

@@ -1,4 +1,4 @@
-//! A publication to many subscribers, by a whole event loop.
+//! A publication to many subscribers on a whole event loop.
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
 
 mod support;
@@ -24,7 +24,7 @@ fn bench(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements((subscribers * burst) as u64));
         group.bench_function(BenchmarkId::new("deliver", name), |bencher| {
             bencher.iter(|| {
-                whole_loop.say(&wires[0], &frames).unwrap();
+                whole_loop.deliver(&wires[0], &frames).unwrap();
                 whole_loop.turn_until_written(subscribers * burst * DELIVERY_BYTES).unwrap();
             });
         });

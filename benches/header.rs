@@ -1,4 +1,4 @@
-//! Frame headers: a client's read, and the server's written.
+//! Frame headers: parsing those of clients and encoding those of the server.
 
 mod support;
 

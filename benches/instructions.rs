@@ -1,5 +1,5 @@
-//! Fixed work for `scripts/count-instructions`. `instructions SCENARIO UNITS` does so many units of
-//! it; counting two runs that differ in units alone leaves out the start.
+//! Fixed work for `scripts/count-instructions`: `instructions SCENARIO UNITS` does UNITS units of
+//! it. The difference of two runs with different units leaves out the start.
 
 mod support;
 
@@ -10,7 +10,7 @@ use support::whole_loop::WholeLoop;
 use support::{BINARY, client_frame, noise};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Cargo passes `--bench` when it runs the file by itself.
+    // Cargo passes `--bench`.
     let mut arguments = std::env::args().skip(1).filter(|own| !own.starts_with("--"));
     let Some(scenario) = arguments.next() else { return Ok(()) };
     let units: usize = arguments.next().unwrap_or_default().parse()?;
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Every unit is a read on one connection, with `in_flight` messages in it.
+/// A unit is a read on one connection that contains `in_flight` messages.
 fn echo(
     whole_loop: &mut WholeLoop,
     connections: usize,
@@ -38,12 +38,12 @@ fn echo(
     let wires = whole_loop.open(connections, "/echo")?;
     let input: Rc<[u8]> = client_frame(BINARY, &noise(bytes)).repeat(in_flight).into();
     for unit in 0..units {
-        whole_loop.say(&wires[unit % wires.len()], &input)?;
+        whole_loop.deliver(&wires[unit % wires.len()], &input)?;
     }
     Ok(())
 }
 
-/// Every unit is so many publications at once, to all.
+/// A unit is a burst of publications to all subscribers.
 fn fanout(
     whole_loop: &mut WholeLoop,
     subscribers: usize,
@@ -53,20 +53,20 @@ fn fanout(
     let wires = whole_loop.open(subscribers, "/broadcast")?;
     let input: Rc<[u8]> = client_frame(BINARY, &noise(128)).repeat(burst).into();
     for unit in 0..units {
-        whole_loop.say(&wires[unit % wires.len()], &input)?;
+        whole_loop.deliver(&wires[unit % wires.len()], &input)?;
     }
     Ok(())
 }
 
-/// Every unit is a connection that is accepted, upgraded, echoed to and closed.
+/// A unit is a connection that is accepted, upgraded, echoed to and closed.
 fn handshakes(whole_loop: &mut WholeLoop, units: usize) -> io::Result<()> {
     let input: Rc<[u8]> = client_frame(BINARY, &noise(128)).into();
     let close: Rc<[u8]> = vec![0x88, 0x80, 0, 0, 0, 0].into();
     for _ in 0..units {
         for wire in whole_loop.open(1, "/echo")? {
-            whole_loop.say(&wire, &input)?;
+            whole_loop.deliver(&wire, &input)?;
             wire.has_ended.set(true);
-            whole_loop.say(&wire, &close)?;
+            whole_loop.deliver(&wire, &close)?;
         }
     }
     Ok(())

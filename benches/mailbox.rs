@@ -1,4 +1,4 @@
-//! Messages between loops: the batches that one lock carries.
+//! Messages between loops, in batches under one lock.
 
 mod support;
 
@@ -38,7 +38,7 @@ fn bench(criterion: &mut Criterion) {
     });
 }
 
-/// About as large as a publication on its way to another loop.
+/// About as large as a publication to another loop.
 struct Message([u64; 8]);
 
 impl MailItem for Message {

@@ -1,4 +1,4 @@
-//! Unmasking: what every byte of a client goes through.
+//! Unmasking, through which every byte of a client passes.
 
 mod support;
 
@@ -15,7 +15,7 @@ fn main() {
 fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("mask");
     for bytes in SIZES {
-        // Behind a header of six bytes, as in a receive buffer; the key begins in its middle.
+        // Behind a header of six bytes, as in a receive buffer, so that the payload is not aligned.
         let mut buffer = noise(6 + bytes);
         let payload = &mut buffer[6..];
         group.throughput(Throughput::Bytes(bytes as u64));

@@ -1,6 +1,6 @@
-//! What taking over context gains and costs: messages like those of a price feed, each compressed on
-//! its own, with the window shown to a shared stream as the gateway does it, and by a stream of the
-//! connection's own.
+//! The cost and the gain of context takeover, with messages like those of a price feed: each
+//! compressed on its own, by a shared stream with the window as dictionary as in the gateway, and
+//! by a stream that only this connection uses.
 
 use std::time::{Duration, Instant};
 
@@ -12,24 +12,24 @@ use tidegate::ws::{Compressors, DeflateTerms, Filled, Inflater};
 #[expect(clippy::print_stdout, reason = "it prints a table")]
 fn main() {
     println!(
-        "| messages of | window | on its own | window shown | stream of its own | inflated, window shown | by a stream |"
+        "| messages of | window | on its own | with dictionary | stream of its own | inflated, with dictionary | by a stream |"
     );
     println!("|--:|--:|--:|--:|--:|--:|--:|");
     for bytes in [100, 300, 1000, 4000] {
         let messages = feed(bytes);
         let mean = messages.iter().map(Vec::len).sum::<usize>() / messages.len();
         for window_bits in 9..=15 {
-            let [alone, shown, shown_back] = gateway(&messages, window_bits);
-            let [stream, stream_back] = streams(&messages, window_bits);
+            let [alone, with_dictionary, inflated] = gateway(&messages, window_bits);
+            let [stream, inflated_by_stream] = streams(&messages, window_bits);
             let window = 1_u32 << window_bits;
             println!(
-                "| {mean} | {window} | {alone} | {shown} | {stream} | {shown_back} | {stream_back} |"
+                "| {mean} | {window} | {alone} | {with_dictionary} | {stream} | {inflated} | {inflated_by_stream} |"
             );
         }
     }
 }
 
-/// The size of a message on average, and the time it took.
+/// The average size of a message, and the time for all.
 struct Cost {
     bytes: usize,
     time: Duration,
@@ -42,7 +42,7 @@ impl std::fmt::Display for Cost {
     }
 }
 
-/// Runs `each` for every message and adds up the bytes that it gives.
+/// Runs `each` for every message and adds up the bytes that it returns.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 fn cost(messages: &[Vec<u8>], mut each: impl FnMut(usize, &[u8]) -> usize) -> Cost {
     let mut total = Cost { bytes: 0, time: Duration::ZERO };
@@ -62,7 +62,7 @@ fn gateway(messages: &[Vec<u8>], window_bits: u8) -> [Cost; 3] {
         compressors.compress(message, terms, None).map_or(message.len(), <[u8]>::len)
     });
     let (mut windows, mut window) = (Windows::default(), Window::default());
-    let shown = cost(messages, |_, message| {
+    let with_dictionary = cost(messages, |_, message| {
         let dictionary = Some(windows.bytes(&window));
         let payload = compressors.compress(message, terms, dictionary).map(<[u8]>::to_vec);
         let bytes = payload.as_ref().map_or(message.len(), Vec::len);
@@ -73,16 +73,16 @@ fn gateway(messages: &[Vec<u8>], window_bits: u8) -> [Cost; 3] {
         bytes
     });
     let (mut windows, mut window) = (Windows::default(), Window::default());
-    let mut room = vec![0; 1 << 16];
-    let shown_back = cost(messages, |number, message| {
+    let mut buffer = vec![0; 1 << 16];
+    let inflated = cost(messages, |number, message| {
         let Some(payload) = &payloads[number] else { return message.len() };
         let mut inflating = inflater.start(payload, windows.bytes(&window), Millis(0));
-        let filled = inflating.fill(&mut room);
+        let filled = inflating.fill(&mut buffer);
         assert_eq!(filled, Ok(Filled::Whole(message.len())));
-        windows.slide(&mut window, &room[..message.len()], window_bits);
+        windows.slide(&mut window, &buffer[..message.len()], window_bits);
         message.len()
     });
-    [alone, shown, shown_back]
+    [alone, with_dictionary, inflated]
 }
 
 fn streams(messages: &[Vec<u8>], window_bits: u8) -> [Cost; 2] {
@@ -96,17 +96,18 @@ fn streams(messages: &[Vec<u8>], window_bits: u8) -> [Cost; 2] {
         payloads.push(payload);
         payloads.last().map_or(0, Vec::len) - 4
     });
-    let mut room = Vec::with_capacity(1 << 16);
+    let mut buffer = Vec::with_capacity(1 << 16);
     let back = cost(messages, |number, message| {
-        room.clear();
-        let status = decompress.decompress_vec(&payloads[number], &mut room, FlushDecompress::Sync);
-        assert!(status.is_ok() && room == message);
+        buffer.clear();
+        let status =
+            decompress.decompress_vec(&payloads[number], &mut buffer, FlushDecompress::Sync);
+        assert!(status.is_ok() && buffer == message);
         message.len()
     });
     [there, back]
 }
 
-/// JSON of at least so many bytes.
+/// JSON messages of at least `bytes` bytes.
 fn feed(bytes: usize) -> Vec<Vec<u8>> {
     let mut state = 12_345_u64;
     let mut random = move |below: u64| {

@@ -1,5 +1,5 @@
-//! From an upgrade request to the 101: tidegate, tungstenite, and fastwebsockets with hyper on the
-//! same bytes.
+//! The handshake, from the request to the 101: tidegate, tungstenite, and fastwebsockets with hyper
+//! on the same bytes.
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
 
 mod support;
@@ -68,11 +68,11 @@ async fn answer(mut request: Request<Incoming>) -> Result<Response<Empty<Bytes>>
     Ok(response)
 }
 
-/// What a program sends.
+/// The request of a library.
 const LIBRARY: &[u8] = b"GET /chat HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-/// What a browser sends.
+/// The request of a browser.
 const BROWSER: &[u8] = b"GET /chat HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\n\
     Pragma: no-cache\r\nCache-Control: no-cache\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \

@@ -1,4 +1,4 @@
-//! Checking text: whole, and cut inside a character.
+//! UTF-8 validation of whole text and of text that is cut inside a character.
 
 mod support;
 
@@ -22,7 +22,7 @@ fn bench(criterion: &mut Criterion) {
                 bencher.iter(|| check(&[black_box(&text)]));
             });
             let (first, second) = text.split_at(bytes / 2);
-            group.bench_function(BenchmarkId::new("tidegate, in two pieces", bytes), |bencher| {
+            group.bench_function(BenchmarkId::new("tidegate, in two parts", bytes), |bencher| {
                 bencher.iter(|| check(&[black_box(first), black_box(second)]));
             });
             group.bench_function(BenchmarkId::new("std", bytes), |bencher| {
@@ -33,8 +33,8 @@ fn bench(criterion: &mut Criterion) {
     }
 }
 
-fn check(pieces: &[&[u8]]) -> Result<(), NotUtf8> {
+fn check(parts: &[&[u8]]) -> Result<(), NotUtf8> {
     let mut tail = Utf8Tail::default();
-    pieces.iter().try_for_each(|piece| tail.feed(piece))?;
+    parts.iter().try_for_each(|piece| tail.feed(piece))?;
     tail.finish()
 }

@@ -26,7 +26,7 @@ fn bench(criterion: &mut Criterion) {
             let (mut wheel, mut links) = full(count);
             bencher.iter(|| file_all(&mut wheel, &mut links, count));
         });
-        group.bench_function(BenchmarkId::new("come out", count), |bencher| {
+        group.bench_function(BenchmarkId::new("expire", count), |bencher| {
             bencher.iter_batched_ref(
                 || full(count),
                 |(wheel, links)| {
@@ -66,7 +66,7 @@ fn full(count: u32) -> (Wheel, Links) {
     (wheel, links)
 }
 
-/// Spread over the whole wheel, neighbours far from each other.
+/// Files all entries over the whole wheel, so that neighbours in memory are far apart in time.
 fn file_all(wheel: &mut Wheel, links: &mut Links, count: u32) {
     for index in 0..count {
         wheel.file(links, index, Tick(1 + index.wrapping_mul(0x9E37_79B1) % HORIZON));

@@ -5,9 +5,8 @@
 //! serving ws://127.0.0.1:3000/add
 //! ```
 //!
-//! A client that sends `{"A":3,"B":9}` is answered `{"Sum":12}`. Anything else is answered
-//! `{"Error":"…"}`, and the connection goes on. Whoever sends nothing for 30 seconds is told so and
-//! disconnected.
+//! The reply to `{"A":3,"B":9}` is `{"Sum":12}`. The reply to anything else is `{"Error":"…"}`, and
+//! the connection stays open. A client that sends nothing for 30 seconds is closed with a reason.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -25,70 +24,70 @@ use tidegate::services::{
 use tidegate::timer::Millis;
 use tidegate::ws::CloseCode;
 
-/// What a client sends. Serde refuses whatever does not look like this.
+/// The request of a client. Serde refuses any other text.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct Terms {
+struct Request {
     a: i64,
     b: i64,
 }
 
-/// What it gets: `{"Sum":12}` or `{"Error":"…"}`.
+/// The reply: `{"Sum":12}` or `{"Error":"…"}`.
 #[derive(Serialize)]
-enum Answer {
+enum Reply {
     Sum(i64),
     Error(String),
 }
 
-/// The service. Every event loop has an instance of its own, made on its own thread: so there is
-/// nothing to lock, and a plain map will do. It holds when each of its peers was last heard.
+/// The service. Every event loop has an instance of its own, made on the loop's thread, so it needs
+/// no locks. It records when each of its peers last sent a message.
 #[derive(Default)]
 pub(crate) struct Add {
-    heard: HashMap<Peer, Millis>,
+    last_message: HashMap<Peer, Millis>,
 }
 
-/// How long a client may say nothing.
+/// The longest time between messages of a client.
 const SILENCE_MS_MAX: u64 = 30_000;
 
-/// All methods but `on_message` may be left out: without `admit`, everyone is let in.
+/// Only `on_message` is required. Without `admit` every connection is accepted.
 impl Service for Add {
-    /// A connection was upgraded. Effects are how a service acts; here only the time is asked for,
-    /// which is the same for everything that happens in one turn of the loop.
+    /// A connection was upgraded. Here the effects are only asked for the time, which is the same
+    /// during a whole turn of the loop.
     fn on_open(&mut self, peer: Peer, effects: &mut Effects<'_>) {
-        self.heard.insert(peer, effects.now());
+        self.last_message.insert(peer, effects.now());
     }
 
-    /// A whole message came: unmasked, put together, and checked to be UTF-8 if it is text.
+    /// A complete message arrived: unmasked, reassembled, and checked for UTF-8 if it is text.
     fn on_message(&mut self, peer: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
-        self.heard.insert(peer, effects.now());
-        let answer = match serde_json::from_slice::<Terms>(message.payload()) {
-            Ok(Terms { a, b }) => match a.checked_add(b) {
-                Some(sum) => Answer::Sum(sum),
-                None => Answer::Error("the sum does not fit into 64 bits".to_owned()),
+        self.last_message.insert(peer, effects.now());
+        let reply = match serde_json::from_slice::<Request>(message.payload()) {
+            Ok(Request { a, b }) => match a.checked_add(b) {
+                Some(sum) => Reply::Sum(sum),
+                None => Reply::Error("the sum does not fit into 64 bits".to_owned()),
             },
-            Err(error) => Answer::Error(format!("expected {{\"A\":1,\"B\":2}}: {error}")),
+            Err(error) => Reply::Error(format!("expected {{\"A\":1,\"B\":2}}: {error}")),
         };
-        // Writing these two variants as JSON cannot fail; a service must not panic all the same.
-        let text = serde_json::to_string(&answer).unwrap_or_default();
-        // Replies are gathered: however many messages one read brought, one write answers them.
+        // Serializing these two variants cannot fail, but a service must not panic in any case.
+        let text = serde_json::to_string(&reply).unwrap_or_default();
+        // Replies are collected, and one write sends the replies to all messages of a read.
         effects.reply_text(&text);
     }
 
-    /// Once for every `on_open`, whatever ended the connection.
+    /// Called once for every `on_open`, however the connection ended.
     fn on_close(&mut self, peer: Peer, _reason: CloseReason, _effects: &mut Effects<'_>) {
-        self.heard.remove(&peer);
+        self.last_message.remove(&peer);
     }
 
-    /// Asks to be called once a second...
+    /// Asks for a call of `on_tick` every second.
     fn tick_ms(&self) -> Option<u64> {
         Some(1_000)
     }
 
-    /// ...to find those who have been silent for too long.
+    /// Closes the connections that have been silent for too long.
     fn on_tick(&mut self, effects: &mut Effects<'_>) {
         let now = effects.now();
-        for (peer, heard) in &self.heard {
-            if now.since(*heard) >= SILENCE_MS_MAX {
+        for (peer, last_message) in &self.last_message {
+            if now.since(*last_message) >= SILENCE_MS_MAX {
                 effects.close(*peer, CloseCode::POLICY, "30 seconds without a message");
             }
         }
@@ -96,18 +95,18 @@ impl Service for Add {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // The gateway's defaults for everything, but for the address if one was given.
+    // The gateway's defaults, except for the address if one is given.
     let mut config = Config::default();
     if let Some(address) = std::env::args().nth(1) {
         config.listeners[0].address = address.parse::<SocketAddr>()?;
     }
-    // Limits follow from what the machine grants: as many descriptors as it allows, and its cores.
+    // Limits are derived from what the machine grants: descriptors and cores.
     let cores = std::thread::available_parallelism()?.get();
     let granted = MachineLimits { descriptors: raise_descriptor_limit().granted, cores };
     let settings = config.resolve(granted);
 
-    // The closure makes an instance for each loop. RouteOptions holds what the gateway checks
-    // before the service is asked: origins, subprotocols, the longest message.
+    // The closure makes the instance of a loop. RouteOptions are what the gateway checks before it
+    // calls the service: origins, subprotocols, the longest message.
     let options = RouteOptions { message_bytes_max: 1024, ..RouteOptions::default() };
     let handler = Handler::Socket(Arc::new(|_| Box::new(Add::default())), options);
     let server = Handle::start(&settings, vec![Route::new("/add", handler)])?;
@@ -116,7 +115,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for address in server.addresses() {
         writeln!(stdout, "serving ws://{address}/add")?;
     }
-    // The loops run until they are told to drain, which nobody does here, or until one fails.
+    // The loops run until they are told to drain, which this program never does, or until one
+    // fails.
     server.join()?;
     Ok(())
 }

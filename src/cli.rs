@@ -83,7 +83,7 @@ impl CommandLine {
             [_, second, ..] => {
                 let value = Value::from(second.display().to_string());
                 let refusal = Refusal::new("--config", &value, "must be given only once");
-                return Err(refusal.of(SOURCE));
+                return Err(refusal.of(SOURCE, None));
             }
         };
         if !self.listen.is_empty() {
@@ -92,7 +92,7 @@ impl CommandLine {
             config.listeners.splice(..0, self.listen.iter().copied().map(Listener::http));
         }
         if let Some(loops) = self.loops {
-            config.loops = loops;
+            config.process.loops = loops;
         }
         config.validate(SOURCE)?;
         Ok(config)
@@ -144,7 +144,7 @@ mod tests {
             file("loops = 3\nshare_port = true\n[[listener]]\naddress = \"127.0.0.1:9000\"\n");
         let path = file.path().to_str().unwrap();
         let config = configuration(&["--config", path]).unwrap();
-        assert_eq!(config.loops, 3);
+        assert_eq!(config.process.loops, 3);
         let config = configuration(&[
             "--loops",
             "2",
@@ -156,8 +156,8 @@ mod tests {
             "0.0.0.0:2",
         ])
         .unwrap();
-        assert_eq!(config.loops, 2);
-        assert!(config.share_port, "what no flag sets stays as in the file");
+        assert_eq!(config.process.loops, 2);
+        assert!(config.process.share_port, "what no flag sets stays as in the file");
         let addresses: Vec<_> =
             config.listeners.iter().map(|listener| listener.address.to_string()).collect();
         assert_eq!(addresses, ["[::1]:1", "0.0.0.0:2"]);

@@ -24,11 +24,11 @@
 //! | [`http`], [`ws`] | request heads and frames as functions of bytes |
 //! | [`line`](mod@line), [`transport`], [`os`] | lines of text; the seam to the kernel; the operating system |
 //! | [`timer`] | deadlines |
-//! | [`key`], [`metrics`] | names of slots, and counters |
+//! | [`key`], [`metrics`], `shrink` | names of slots, counters, and capacity that is given back |
 //!
-//! `http`, `line`, `ws`, `hub`, `timer`, `pool` and `key` are functions of bytes and numbers: no sockets, no
-//! clock, no threads. `reactor` is generic over its poller and clock, so whole loops run in
-//! tests on the fake kernel of the `sim` module.
+//! `http`, `line`, `ws`, `hub`, `timer`, `pool`, `key` and `shrink` are functions of bytes and
+//! numbers: no sockets, no clock, no threads. `reactor` is generic over its poller and clock, so
+//! whole loops run in tests on the fake kernel of the `sim` module.
 
 /// The examples of the README, compiled with the documentation tests.
 #[cfg(doctest)]
@@ -51,6 +51,7 @@ pub mod transport;
 
 pub mod conn;
 pub mod services;
+pub mod stream;
 
 pub mod mail;
 
@@ -70,6 +71,7 @@ pub mod timer;
 
 pub mod key;
 pub mod metrics;
+mod shrink;
 
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

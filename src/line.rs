@@ -1,4 +1,4 @@
-//! Lines as a framing: what plain TCP clients such as `nc` speak, as a function of bytes.
+//! Lines of plain TCP clients such as `nc`, as messages.
 //!
 //! A message is a line of UTF-8 text that ends in LF or CR LF.
 
@@ -6,26 +6,27 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr2};
 
-/// A whole line in a buffer.
+/// A complete line in a buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Its text, without the end.
+    /// The text without its line ending.
     pub text: Range<usize>,
     /// Where the next line begins.
     pub next: usize,
 }
 
-/// What is wrong with a line.
+/// Why bytes are not a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineError {
-    /// It is longer than a message may be.
+    /// The line is longer than a message may be.
     TooLong,
-    /// It is not UTF-8.
+    /// The line is not UTF-8.
     NotUtf8,
 }
 
-/// The next line of `arrived`, from `start` on; `None` when its end has not arrived. `scanned` bytes
-/// of it are known to hold no end, and it is brought up to date.
+/// Finds the next line of `arrived` from `start` on; `None` if its end has not arrived. `scanned`
+/// is the number of bytes after `start` that are known to hold no line ending; the function updates
+/// it, so that a line that arrives in many reads is searched once.
 ///
 /// # Errors
 /// [`LineError`] as soon as it is certain.
@@ -39,7 +40,7 @@ pub fn next_line(
     let unscanned = rest.get(*scanned..).unwrap_or(&[]);
     let Some(found) = memchr(b'\n', unscanned) else {
         *scanned = rest.len();
-        // A carriage return may belong to the end.
+        // One byte more than the limit may still be the CR of the line ending.
         let is_too_long = rest.len() > line_bytes_max.saturating_add(1);
         return if is_too_long { Err(LineError::TooLong) } else { Ok(None) };
     };
@@ -49,11 +50,11 @@ pub fn next_line(
     check_line(arrived, text, line_bytes_max).map(|text| Some(Line { text, next: end + 1 }))
 }
 
-/// The last line of `arrived`, which the end of input ends; `None` if there is nothing after the
-/// line before.
+/// The last line of `arrived` if the stream ended without a line ending; `None` if no bytes follow
+/// the line before.
 ///
 /// # Errors
-/// [`LineError`] if it is not one.
+/// [`LineError`] if the bytes are not a valid line.
 pub fn last_line(
     arrived: &[u8],
     start: usize,
@@ -79,7 +80,7 @@ fn check_line(
     Ok(text.start..text.start + bytes.len())
 }
 
-/// Appends `text` as a line. Line breaks inside it become spaces.
+/// Appends `text` and a line feed. Line breaks inside the text become spaces.
 pub fn write_line(text: &[u8], output: &mut Vec<u8>) {
     let mut rest = text;
     while let Some(at) = memchr2(b'\r', b'\n', rest) {
@@ -98,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// All lines of `bytes` when they arrive in pieces that end at `cuts`.
+    /// All lines of `bytes` when reads end at `cuts`.
     fn lines(bytes: &[u8], cuts: &[usize], max: usize) -> Result<Vec<String>, LineError> {
         let mut found = Vec::new();
         let (mut start, mut scanned) = (0, 0);
@@ -117,7 +118,7 @@ mod tests {
     proptest! {
         /// The naive twin has the whole input at once.
         #[test]
-        fn lines_do_not_depend_on_how_they_arrive(
+        fn lines_do_not_depend_on_the_reads(
             text in "([ab\r\n]|é){0,40}",
             mut cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
         ) {
@@ -141,7 +142,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_one_line(text in "([ab\r\n]|é){0,40}") {
+        fn written_text_is_one_line(text in "([ab\r\n]|é){0,40}") {
             let mut output = Vec::new();
             write_line(text.as_bytes(), &mut output);
             let line = text.replace("\r\n", " ").replace(['\r', '\n'], " ");
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_never_ends_is_refused_before_it_is_kept() {
+    fn a_line_without_end_is_refused_at_the_limit() {
         assert_eq!(lines(&[b'a'; 12], &[], 10), Err(LineError::TooLong));
         let mut scanned = 0;
         assert_eq!(next_line(&[b'a'; 11], 0, &mut scanned, 10), Ok(None));
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_utf8() {
+    fn a_line_that_is_not_utf8_is_refused() {
         assert_eq!(lines(b"a\n\xff\n", &[], 10), Err(LineError::NotUtf8));
     }
 }

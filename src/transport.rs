@@ -71,12 +71,6 @@ pub trait Transport {
     /// # Errors
     /// When the connection has failed.
     fn shutdown_write(&mut self) -> io::Result<()>;
-
-    /// The address of the peer.
-    ///
-    /// # Errors
-    /// When the connection has failed.
-    fn peer_address(&self) -> io::Result<SocketAddr>;
 }
 
 /// The kernel, as one event loop sees it.
@@ -93,11 +87,11 @@ pub trait Poller {
     /// How many listeners there are.
     fn listener_count(&self) -> usize;
 
-    /// Takes a connection from a listener's queue.
+    /// Takes a connection from a listener's queue, with the address of its peer.
     ///
     /// # Errors
     /// Why there is none, by what to do about it.
-    fn accept(&mut self, listener: usize) -> Result<Self::Socket, AcceptError>;
+    fn accept(&mut self, listener: usize) -> Result<(Self::Socket, SocketAddr), AcceptError>;
 
     /// Stops listening: connections still in the queues are reset, newcomers are refused.
     fn close_listeners(&mut self);

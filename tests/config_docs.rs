@@ -1,20 +1,14 @@
-//! Holds `docs/configuration.md` against the code: every key with its default, range and meaning,
-//! every TOML block, every message.
+//! Holds `docs/configuration.md` against the code: the tables of keys, every TOML block, every
+//! message.
+//!
+//! To write the tables from the declarations: `TIDEGATE_RECORD=1 cargo test --test config_docs`.
 
-use std::collections::BTreeMap;
+use std::path::Path;
+use std::{env, fs};
 
-use tidegate::config::{Config, KEYS, Rule};
+use tidegate::config::{Config, Key, Rule, SECTIONS, Section, keys};
 
 const PAGE: &str = include_str!("../docs/configuration.md");
-
-/// The cells of every table row that documents a key, by the name of the key.
-fn documented() -> BTreeMap<&'static str, Vec<&'static str>> {
-    let (_, keys) = PAGE.split_once("\n## Keys\n").unwrap_or_default();
-    keys.lines()
-        .filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | "))
-        .map(|(name, cells)| (name, cells.split(" | ").collect()))
-        .collect()
-}
 
 /// The blocks that open with this fence.
 fn blocks(fence: &'static str) -> impl Iterator<Item = &'static str> {
@@ -22,60 +16,112 @@ fn blocks(fence: &'static str) -> impl Iterator<Item = &'static str> {
     opened.filter_map(|rest| rest.split_once("```")).map(|(block, _)| block)
 }
 
-#[test]
-fn the_documented_keys_are_the_keys() {
-    let mut documented: Vec<&str> = documented().into_keys().collect();
-    let mut known: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
-    documented.sort_unstable();
-    known.sort_unstable();
-    assert_eq!(documented, known);
+/// What a value must be, as a cell of a table.
+fn accepted(key: &Key) -> String {
+    let words = |words: &[&str]| format!("`{}`", words.join("`, `"));
+    let text = match key.rule {
+        Rule::Address => "IP address and port".to_owned(),
+        Rule::Boolean => words(&["true", "false"]),
+        Rule::Identities => "a list of names of `[[identity]]` tables".to_owned(),
+        Rule::Integer { min, max } => format!("{min} to {max}"),
+        Rule::Line => "a word or a template, see [Rooms](#rooms)".to_owned(),
+        Rule::Name => "a name, see [Rooms](#rooms)".to_owned(),
+        Rule::OneOf(names) => words(names),
+        Rule::Origins => "`\"*\"` or a list, see [Routes](#routes)".to_owned(),
+        Rule::Path => "a path, see [Paths](#paths)".to_owned(),
+        Rule::Paths => "a list of paths".to_owned(),
+        Rule::RedisUrl => {
+            "`redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]` or `unix:///PATH`".to_owned()
+        }
+        Rule::RoutePath => "a path of a WebSocket route".to_owned(),
+        Rule::Secret { bytes_min, bytes_max } | Rule::Text { bytes_min, bytes_max } => {
+            format!("text of {bytes_min} to {bytes_max} bytes")
+        }
+        Rule::Subprotocols => "a list of tokens".to_owned(),
+    };
+    if key.rule.is_secret() { format!("{text}; a [secret](#secrets)") } else { text }
+}
+
+/// The default as a cell of a table: a value as code, words as they are.
+fn default(key: &Key) -> String {
+    let default = key.default();
+    let is_word = key.is_required || default.contains('`') || default.contains(' ');
+    match default.as_str() {
+        "derived" | "kernel" | "none" => default,
+        _ if is_word => default,
+        _ => format!("`{default}`"),
+    }
+}
+
+fn row(key: &Key) -> String {
+    let (name, doc, default, accepted) = (key.name, key.doc, default(key), accepted(key));
+    let reached = if key.reached.is_empty() { "–" } else { key.reached };
+    let reload = if key.reloadable { "yes" } else { "no" };
+    format!("| `{name}` | {default} | {accepted} | {doc} | {reached} | {reload} |\n")
+}
+
+/// The tables of a section: one for each group of keys, under the words that take it.
+fn tables(section: &Section) -> String {
+    let mut text = String::new();
+    for group in section.groups {
+        if !group.takers.is_empty() {
+            let takers = group.takers.join("`, `");
+            text += &format!("\nWith `{}` as `{takers}`:\n", section.chosen_by);
+        }
+        text += "\n| key | default | accepted | what it does | when it is reached | reload |\n";
+        text += "| --- | --- | --- | --- | --- | --- |\n";
+        text.extend(group.keys.iter().map(row));
+    }
+    text + "\n"
+}
+
+/// Where the tables of a section stand in the page.
+fn markers(section: &Section) -> (String, &'static str) {
+    let name = if section.name.is_empty() { "top" } else { section.name };
+    (
+        format!("<!-- keys of {name}, written by tests/config_docs.rs -->\n"),
+        "<!-- end of keys -->\n",
+    )
 }
 
 #[test]
-fn each_key_is_documented_as_it_is() {
-    let documented = documented();
-    for key in KEYS {
-        let [default, accepted, meaning, reached] = documented[key.name][..] else {
-            panic!("{}: a row has five cells", key.name)
-        };
-        assert_eq!(default.trim_matches('`'), key.default, "{}", key.name);
-        assert_eq!(meaning, key.doc, "{}", key.name);
-        assert!(!reached.is_empty(), "{}", key.name);
-        match key.rule {
-            Rule::Integer { min, max } => {
-                assert_eq!(accepted, format!("{min} to {max}"), "{}", key.name);
-            }
-            Rule::Boolean => assert_eq!(accepted, "`true`, `false`", "{}", key.name),
-            Rule::OneOf(words) => {
-                assert_eq!(accepted, format!("`{}`", words.join("`, `")), "{}", key.name);
-            }
-            Rule::Text { bytes_min, bytes_max } => {
-                let expected = format!("text of {bytes_min} to {bytes_max} bytes");
-                assert_eq!(accepted, expected, "{}", key.name);
-            }
-            Rule::Address
-            | Rule::Line
-            | Rule::Name
-            | Rule::Origins
-            | Rule::Path
-            | Rule::Paths
-            | Rule::RedisUrl
-            | Rule::Tokens => {
-                assert!(!accepted.is_empty(), "{}", key.name);
-            }
-        }
+fn the_tables_of_keys_are_those_of_the_declarations() {
+    let mut page = PAGE.to_owned();
+    for section in SECTIONS {
+        let (begin, end) = markers(section);
+        let (before, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("no {begin}"));
+        let (_, after) = rest.split_once(end).unwrap_or_else(|| panic!("no {end} after {begin}"));
+        page = format!("{before}{begin}{}{end}{after}", tables(section));
+    }
+    if env::var_os("TIDEGATE_RECORD").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+        fs::write(path, &page).unwrap();
+        return;
+    }
+    for (written, declared) in PAGE.lines().zip(page.lines()) {
+        assert_eq!(written, declared, "TIDEGATE_RECORD=1 writes what is declared");
+    }
+    assert_eq!(PAGE, page);
+}
+
+#[test]
+fn every_key_says_what_it_does() {
+    for key in keys() {
+        assert!(key.doc.ends_with('.'), "{}", key.name);
+        assert!(!key.doc.contains('|') && !key.doc.contains('\n'), "{}", key.name);
+        assert!(key.reached.is_empty() || key.reached.ends_with('.'), "{}", key.name);
     }
 }
 
 #[test]
 fn every_key_the_text_mentions_exists() {
     for word in PAGE.split('`') {
-        let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
-        let Some((section, leaf)) = word.split_once('.') else { continue };
-        let sections =
-            ["limits", "listener", "redis", "route", "socket", "timeouts", "token", "turn"];
-        if sections.contains(&section) && leaf.chars().all(is_name) {
-            assert!(KEYS.iter().any(|key| key.name == word), "{word} does not exist");
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '_' || c == '.';
+        let Some((section, leaf)) = word.rsplit_once('.') else { continue };
+        let is_section = SECTIONS.iter().any(|own| !own.name.is_empty() && own.name == section);
+        if is_section && leaf.chars().all(is_name) {
+            let is_table = SECTIONS.iter().any(|own| own.name == word);
+            assert!(is_table || keys().any(|key| key.name == word), "{word} does not exist");
         }
     }
 }
@@ -100,16 +146,21 @@ fn the_default_routes_are_the_default_routes() {
 fn the_messages_shown_are_real() {
     let shown: Vec<&str> = blocks("```text\n").next().unwrap().lines().collect();
     let route = "[[route]]\npath = \"/echo\"\nservice = \"echo\"\n";
+    let file = |lines: usize, text: &str| format!("{}{text}", "\n".repeat(lines));
     for (text, line) in [
-        ("[limits]\nmessage_bytes_max = 0", shown[0]),
-        ("[limits]\nmesage_bytes_max = 4096", shown[1]),
-        (&format!("{route}{route}"), shown[2]),
-        ("\n\n\n\n\n[limits]\nhead_bytes_max = 8 KiB\n", shown[3]),
-        ("[[listener]]\naddress = \"[::]:1\"\nkind = \"line\"\nroute = \"/none\"", shown[6]),
-        ("[[route]]\npath = \"/:name\"\nservice = \"room\"\nname = \"token\"", shown[7]),
-        (&format!("{route}logins = \"one\""), shown[8]),
+        (file(10, "[limits]\nmessage_bytes_max = 0"), shown[0]),
+        (file(10, "[limits]\nmesage_bytes_max = 4096"), shown[1]),
+        (format!("{route}{route}"), shown[2]),
+        (file(5, "[limits]\nhead_bytes_max = 8 KiB\n"), shown[3]),
+        (
+            "[[listener]]\naddress = \"[::]:1\"\nkind = \"line\"\nroute = \"/none\"".to_owned(),
+            shown[6],
+        ),
+        ("[[route]]\npath = \"/:name\"\nservice = \"room\"\nname = \"token\"".to_owned(), shown[7]),
+        (format!("{route}logins = \"one\""), shown[8]),
+        (format!("{route}[redis]"), shown[9]),
     ] {
-        let error = Config::from_toml(text, "tidegate.toml").unwrap_err();
+        let error = Config::from_toml(&text, "tidegate.toml").unwrap_err();
         assert_eq!(error.to_string(), line);
     }
 }

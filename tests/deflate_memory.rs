@@ -1,5 +1,5 @@
-//! What compression allocates, counted: the sizes that the pool is charged with are those of the
-//! library, and a connection's window takes what `--check` says.
+//! Counts what compression allocates: the constants by which the pool is charged must be the sizes
+//! that the library allocates, and a window must take what `--check` prints.
 
 use std::alloc::System;
 use std::hint::black_box;
@@ -13,7 +13,7 @@ use tidegate::ws::{DECOMPRESSOR_BYTES, compressor_bytes};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Bytes that making and using something left allocated.
+/// Bytes that `make` leaves allocated.
 fn allocated<T>(make: impl FnOnce() -> T) -> usize {
     let region = Region::new(ALLOCATOR);
     let made = make();
@@ -22,9 +22,9 @@ fn allocated<T>(make: impl FnOnce() -> T) -> usize {
     change.bytes_allocated - change.bytes_deallocated
 }
 
-/// All of it in one test: what another one allocated meanwhile would be counted as well.
+/// One test for all, since allocations of another test at the same time would be counted as well.
 #[test]
-fn sizes_are_as_they_are_charged() {
+fn allocated_sizes_match_the_charged_constants() {
     let message = vec![b'a'; 40_000];
     let (mut room, mut output) = (vec![0; 50_000], vec![0; 50_000]);
     let mut compressed_len = 0;
@@ -49,9 +49,9 @@ fn sizes_are_as_they_are_charged() {
             assert_eq!(room[..message.len()], message);
             stream
         });
-        assert_eq!(bytes, DECOMPRESSOR_BYTES, "{window_bits} bits: it takes all of its window");
+        assert_eq!(bytes, DECOMPRESSOR_BYTES, "{window_bits} bits");
 
-        // Windows of many connections; what a block grows by in advance is not touched.
+        // Windows of many connections; capacity that a block reserves in advance is not touched.
         let mut held = 0;
         let bytes = allocated(|| {
             let mut windows = Windows::default();

@@ -61,7 +61,8 @@ impl Service for Silent {
 }
 
 fn settings(loops: usize) -> ResolvedConfig {
-    let mut config = Config { loops, ..Config::default() };
+    let mut config = Config::default();
+    config.process.loops = loops;
     config.listeners[0].address = SocketAddr::from(([127, 0, 0, 1], 0));
     config.resolve(MachineLimits { descriptors: 1024, cores: 1 })
 }
@@ -206,7 +207,8 @@ fn the_other_loops_go_on_without_the_one_that_failed() {
 #[test]
 fn a_taken_address_is_an_error_and_nothing_is_served() {
     let server = start(1);
-    let mut config = Config { loops: 1, ..Config::default() };
+    let mut config = Config::default();
+    config.process.loops = 1;
     config.listeners[0].address = server.addresses()[0];
     let settings = config.resolve(MachineLimits { descriptors: 1024, cores: 1 });
     assert!(matches!(Handle::start(&settings, routes()), Err(StartError::Bind(_))));

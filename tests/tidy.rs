@@ -1,182 +1,139 @@
-//! The repository holds itself to its own rules: layers, module docs, documents that agree with
-//! the code, and no leftovers. Plain files and plain text; nothing is built or run.
+//! The repository holds itself to its own rules: layers, no circles, module docs, documents that
+//! agree with the code, the field's words, and no leftovers. Plain files and plain text; nothing is
+//! built or run.
+//!
+//! `cargo test --test tidy -- --ignored --nocapture structure` prints figures instead. With
+//! `TIDY_ROOT=/some/tree` all of this looks at another tree.
+
+#[path = "tidy/circles.rs"]
+mod circles;
+#[path = "tidy/code.rs"]
+mod code;
+#[path = "tidy/files.rs"]
+mod files;
+#[path = "tidy/imports.rs"]
+mod imports;
+#[path = "tidy/layers.rs"]
+mod layers;
+#[path = "tidy/structure.rs"]
+mod structure;
+#[path = "tidy/words.rs"]
+mod words;
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 use tidegate::metrics::{ControlCounters, Counters};
 
-/// What the files of a folder must not name, because their layer does without it.
-const LAYERS: &[(&[&str], &[&str], &str)] = &[
-    (
-        &["src/hub", "src/http", "src/key.rs", "src/line.rs", "src/pool", "src/timer", "src/ws"],
-        &[
-            "mio::",
-            "libc::",
-            "rustix::",
-            "socket2::",
-            "std::net",
-            "std::thread",
-            "Mutex",
-            "Instant",
-            "SystemTime",
-            "crate::conn",
-            "crate::control",
-            "crate::reactor",
-            "crate::services",
-        ],
-        "is a function of bytes and numbers",
-    ),
-    (
-        &["src/conn", "src/services", "src/metrics"],
-        &["mio::", "libc::", "rustix::", "socket2::", "std::thread", "Mutex", "Instant"],
-        "knows sockets only through reactor::Transport",
-    ),
-    (
-        &["src/conn", "src/metrics", "src/os", "src/reactor", "src/services"],
-        &["crate::control"],
-        "knows the control thread only by what is handed to it",
-    ),
-    (
-        &["src/control"],
-        &["crate::conn", "crate::reactor", "mio::", "std::thread::sleep"],
-        "waits for others, and never touches a client's socket",
-    ),
-    (
-        &[
-            "src/reactor/drain.rs",
-            "src/reactor/event_loop.rs",
-            "src/reactor/listener.rs",
-            "src/reactor/mailbox.rs",
-            "src/reactor/poller.rs",
-        ],
-        &["mio::", "libc::", "rustix::", "socket2::", "Instant"],
-        "runs on any poller and clock",
-    ),
-    (
-        &["src/client"],
-        &[
-            "mio::",
-            "libc::",
-            "rustix::",
-            "socket2::",
-            "signal_hook",
-            "std::thread",
-            "Mutex",
-            "Instant",
-        ],
-        "waits, reads the terminal and hears signals through os",
-    ),
-    (
-        &[
-            "src/client/ending.rs",
-            "src/client/header.rs",
-            "src/client/lines.rs",
-            "src/client/repeat.rs",
-            "src/client/url.rs",
-            "src/client/visible.rs",
-        ],
-        &["std::net", "std::io", "std::os", "crate::os", "Clock"],
-        "is a function of text and numbers",
-    ),
-];
+use files::{files, name, read, root, rust_files};
+use imports::Program;
+use layers::{
+    DENIED_CRATES, DENIED_MODULES, DENIED_WORDS, LAYERS, LOADTEST_LAYERS, calls_of_sockets,
+    is_below, named, upward_uses,
+};
 
 /// What must not be left lying in code. Split so that this file does not find itself.
 const LEFTOVERS: &[&str] =
     &[concat!("dbg", "!("), concat!("FIX", "ME"), concat!("XX", "X"), concat!("TO", "DO")];
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+/// Files in which an `impl Connections` may stand: such blocks hide who uses whom.
+const IMPL_FILES_MAX: usize = 3;
 
-/// All files below `path` whose name ends in `ending`.
-fn files(path: &Path, ending: &str) -> Vec<PathBuf> {
-    if path.is_file() {
-        return vec![path.to_path_buf()];
-    }
-    let mut found = Vec::new();
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() && !path.ends_with("target") && !path.ends_with("node_modules") {
-            found.extend(files(&path, ending));
-        } else if path.to_string_lossy().ends_with(ending) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
+/// Fields of structs in src/conn that may be `pub(super)`.
+const NEIGHBOUR_FIELDS_MAX: usize = 12;
 
-fn rust_files() -> Vec<PathBuf> {
-    ["src", "tests", "benches", "examples", "loadtest"]
-        .iter()
-        .flat_map(|folder| files(&root().join(folder), ".rs"))
-        .collect()
-}
-
-fn read(path: &Path) -> String {
-    let text = fs::read_to_string(path);
-    assert!(text.is_ok(), "{} cannot be read", path.display());
-    text.unwrap_or_default()
-}
-
-/// The part of a file before its tests.
-fn without_tests(text: &str) -> &str {
-    text.find("#[cfg(test)]\nmod tests").map_or(text, |at| &text[..at])
-}
-
-fn name(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+#[test]
+fn modules_use_only_those_below_them() {
+    let broken = upward_uses(&Program::gateway(), LAYERS, DENIED_MODULES);
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
 #[test]
-fn layers_do_not_reach_down() {
+fn modules_of_the_load_generator_use_only_those_below_them() {
+    let broken = upward_uses(&Program::loadtest(), LOADTEST_LAYERS, &[]);
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn no_files_use_each_other_in_a_circle() {
+    let programs = [Program::gateway(), Program::loadtest()];
+    let found: Vec<String> =
+        programs.iter().flat_map(circles::circles).map(|circle| circle.report).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn layers_do_not_name_what_they_do_without() {
     let mut broken = Vec::new();
-    for (folders, forbidden, rule) in LAYERS {
-        for path in folders.iter().flat_map(|folder| files(&root().join(folder), ".rs")) {
-            if path.ends_with("tests.rs") {
-                continue;
-            }
-            let text = read(&path);
-            for (number, line) in without_tests(&text).lines().enumerate() {
-                let code = line.split("//").next().unwrap_or("");
-                for word in forbidden.iter().filter(|word| code.contains(**word)) {
-                    broken.push(format!("{}:{} names {word}: it {rule}", name(&path), number + 1));
-                }
+    for source in &Program::gateway().files {
+        for (_, words, rule) in DENIED_WORDS.iter().filter(|(places, ..)| is_below(source, places))
+        {
+            broken.extend(named(source, words).iter().map(|found| format!("{found}: it {rule}")));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn only_their_places_name_the_operating_system_and_the_asynchronous_runtime() {
+    let mut broken = Vec::new();
+    for source in &Program::gateway().files {
+        for (words, places, what) in DENIED_CRATES {
+            if !is_below(source, places) {
+                let found = named(source, words);
+                broken.extend(
+                    found
+                        .iter()
+                        .map(|found| format!("{found}: {what} belongs into {}", places.join(", "))),
+                );
             }
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-/// Whether code names a crate: not as a part of a longer name or path.
-fn names_crate(code: &str, name: &str) -> bool {
-    code.match_indices(&format!("{name}::")).any(|(at, _)| {
-        let before = code[..at].chars().next_back();
-        !before.is_some_and(|before| before.is_alphanumeric() || before == '_' || before == ':')
-    })
+#[test]
+fn only_the_stream_calls_the_transport() {
+    let broken = calls_of_sockets(&Program::gateway());
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
 #[test]
-fn only_the_control_thread_is_asynchronous() {
-    let mut broken = Vec::new();
-    for path in files(&root().join("src"), ".rs") {
-        if path.starts_with(root().join("src/control")) {
-            continue;
-        }
-        for (number, line) in read(&path).lines().enumerate() {
-            let code = line.split("//").next().unwrap_or("");
-            let is_broken = names_crate(code, "tokio")
-                || names_crate(code, "redis")
-                || code.contains("async ")
-                || code.contains(".await");
-            if is_broken {
-                broken.push(format!("{}:{}: {}", name(&path), number + 1, code.trim()));
-            }
-        }
-    }
-    assert!(broken.is_empty(), "belongs into control/:\n{}", broken.join("\n"));
+fn connections_are_implemented_in_few_files() {
+    let gateway = Program::gateway();
+    let sources = structure::sources(&gateway, "src/conn");
+    let with_impl: Vec<&str> = sources
+        .iter()
+        .filter(|source| structure::implements(source, "Connections"))
+        .map(|source| source.name.as_str())
+        .collect();
+    assert!(
+        with_impl.len() <= IMPL_FILES_MAX,
+        "more than {IMPL_FILES_MAX} files with `impl Connections`: {}",
+        with_impl.join(", ")
+    );
+}
+
+#[test]
+fn few_fields_of_connections_are_open_to_their_neighbours() {
+    let open = structure::fields_for_neighbours(&Program::gateway(), "src/conn");
+    assert!(
+        open.len() <= NEIGHBOUR_FIELDS_MAX,
+        "{} fields are pub(super), more than {NEIGHBOUR_FIELDS_MAX}: {open:?}",
+        open.len()
+    );
+}
+
+#[test]
+fn old_words_do_not_come_back() {
+    let found = words::old_words();
+    assert!(found.is_empty(), "{} old words:\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+#[ignore = "prints figures; it checks nothing"]
+#[expect(clippy::print_stdout, reason = "figures to read")]
+fn structure() {
+    print!("{}", structure::report());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the benchmarks share: client frames, streams in memory, and how a benchmark is run.
+//! Shared by the benchmarks: client frames, streams in memory, and running a benchmark.
 #![allow(dead_code, reason = "each benchmark uses a part of this")]
 
 pub(crate) mod whole_loop;
@@ -11,7 +11,8 @@ use std::time::Duration;
 use criterion::Criterion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Runs a benchmark as the command line says; shorter than criterion would by default.
+/// Runs a benchmark by the options of the command line, for a shorter time than criterion's
+/// default.
 pub(crate) fn run(bench: impl FnOnce(&mut Criterion)) {
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
@@ -21,16 +22,16 @@ pub(crate) fn run(bench: impl FnOnce(&mut Criterion)) {
     criterion.final_summary();
 }
 
-/// Payloads from a short chat line to a large message.
+/// Payload sizes from a short chat line to a large message.
 pub(crate) const SIZES: [usize; 4] = [16, 128, 1024, 65_536];
 
-/// A mask key in which no byte is zero.
+/// A masking key without zero bytes.
 pub(crate) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 pub(crate) const TEXT: u8 = 1;
 pub(crate) const BINARY: u8 = 2;
 
-/// Bytes that repeat late.
+/// Bytes with a long period.
 pub(crate) fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 1_u32;
     let draws = std::iter::repeat_with(|| {
@@ -52,7 +53,7 @@ pub(crate) fn chinese(bytes: usize) -> Vec<u8> {
     text
 }
 
-/// A client's frame: whole, and masked.
+/// A masked, unfragmented client frame.
 pub(crate) fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
     match payload.len() {
@@ -71,8 +72,8 @@ pub(crate) fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A stream in memory that gives the same bytes, once or over and over, never more than to their
-/// end at a time, and takes whatever is written.
+/// A stream in memory that yields the same bytes once or repeatedly, at most to their end in one
+/// read, and accepts all writes.
 #[derive(Clone, Debug)]
 pub(crate) struct Tape {
     bytes: Vec<u8>,
@@ -153,7 +154,7 @@ impl AsyncWrite for Tape {
     }
 }
 
-/// Runs a future whose streams are in memory: without a runtime, so that none is measured.
+/// Runs a future whose streams are in memory, without a runtime that would be measured as well.
 pub(crate) fn run_to_end<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -162,7 +163,7 @@ pub(crate) fn run_to_end<F: Future>(future: F) -> F::Output {
             return output;
         }
     }
-    unreachable!("nothing in memory is waited for")
+    unreachable!("streams in memory never wait")
 }
 
 const POLLS_MAX: usize = 1000;

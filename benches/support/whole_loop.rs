@@ -1,4 +1,4 @@
-//! A whole event loop on a poller that costs next to nothing: what is measured is the gateway's own.
+//! A whole event loop on a poller of negligible cost, so that only the gateway is measured.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, IoSlice};
@@ -18,24 +18,24 @@ use tidegate::services::{
 use tidegate::timer::{Clock, Millis, WallTime};
 use tidegate::transport::{AcceptError, Poller, Readiness, Transport};
 
-/// An event loop and the far ends of its connections.
+/// An event loop and the clients' ends of its connections.
 pub(crate) struct WholeLoop {
     event_loop: EventLoop<FarEnd, FixedClock>,
     wires: Rc<RefCell<Wires>>,
 }
 
 impl WholeLoop {
-    /// A loop with `/echo` and `/broadcast`, and nobody there.
+    /// A loop with `/echo` and `/broadcast` and no connections.
     pub(crate) fn new() -> Self {
         let wires = Rc::new(RefCell::new(Wires::default()));
         let poller = FarEnd { wires: Rc::clone(&wires) };
         let (metrics, site) = (LoopMetrics::default(), LoopSite { index: 0, count: 1 });
         let router = Router::new(&routes(), site);
-        let settings = Arc::new(ConnSettings::default());
+        let settings = ConnSettings::default();
         let (pool, wake) = (SharedBudget::new(1 << 30), Arc::new(|| ()) as Wake);
         let connections = Connections::new(
             site,
-            settings,
+            Arc::new(settings),
             router,
             Arc::clone(&metrics.counters),
             pool,
@@ -55,7 +55,7 @@ impl WholeLoop {
         Self { event_loop, wires }
     }
 
-    /// Opens so many connections on `path`.
+    /// Opens `count` connections on `path`.
     pub(crate) fn open(&mut self, count: usize, path: &str) -> io::Result<Vec<Rc<Wire>>> {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: bench\r\n\
@@ -69,14 +69,14 @@ impl WholeLoop {
             self.wires.borrow_mut().queue.push(Rc::clone(&wire));
             self.wires.borrow_mut().announce(0);
             self.event_loop.turn(None)?;
-            self.say(&wire, &request)?;
+            self.deliver(&wire, &request)?;
             opened.push(wire);
         }
         Ok(opened)
     }
 
-    /// Bytes arrive on a connection, and the loop takes its turn.
-    pub(crate) fn say(&mut self, wire: &Wire, bytes: &Rc<[u8]>) -> io::Result<()> {
+    /// Delivers bytes on a connection and runs a turn of the loop.
+    pub(crate) fn deliver(&mut self, wire: &Wire, bytes: &Rc<[u8]>) -> io::Result<()> {
         *wire.arrived.borrow_mut() = Some(Rc::clone(bytes));
         wire.read.set(0);
         self.wires.borrow_mut().announce(wire.token.get());
@@ -84,7 +84,7 @@ impl WholeLoop {
         Ok(())
     }
 
-    /// Takes turns until so many bytes have been written since the last call, to all connections.
+    /// Runs turns until `bytes` bytes have been written since the last call, on all connections.
     pub(crate) fn turn_until_written(&mut self, bytes: usize) -> io::Result<()> {
         while self.wires.borrow().written < bytes {
             self.event_loop.turn(Some(Duration::ZERO))?;
@@ -122,7 +122,7 @@ fn settings_of_loop() -> LoopSettings {
 
 const MAIL_LIMITS: MailLimits = MailLimits { items_max: 4096, bytes_max: 1 << 20 };
 
-/// Everything between the loop and its clients.
+/// The state between the loop and its clients.
 #[derive(Default)]
 struct Wires {
     queue: Vec<Rc<Wire>>,
@@ -143,14 +143,14 @@ pub(crate) struct Wire {
     token: Cell<u64>,
     arrived: RefCell<Option<Rc<[u8]>>>,
     read: Cell<usize>,
-    /// Its client has ended its half.
+    /// Whether the client has ended its half of the connection.
     pub(crate) has_ended: Cell<bool>,
 }
 
 /// The loop's end of a wire.
 struct Socket(Rc<Wire>, Rc<RefCell<Wires>>);
 
-/// The poller: one listener, and whatever was announced.
+/// The poller: one listener, and the readiness that was announced.
 struct FarEnd {
     wires: Rc<RefCell<Wires>>,
 }
@@ -168,9 +168,10 @@ impl Poller for FarEnd {
         1
     }
 
-    fn accept(&mut self, _: usize) -> Result<Socket, AcceptError> {
+    fn accept(&mut self, _: usize) -> Result<(Socket, SocketAddr), AcceptError> {
         let wire = self.wires.borrow_mut().queue.pop().ok_or(AcceptError::Empty)?;
-        Ok(Socket(wire, Rc::clone(&self.wires)))
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        Ok((Socket(wire, Rc::clone(&self.wires)), address))
     }
 
     fn close_listeners(&mut self) {}
@@ -219,13 +220,9 @@ impl Transport for Socket {
     fn shutdown_write(&mut self) -> io::Result<()> {
         Ok(())
     }
-
-    fn peer_address(&self) -> io::Result<SocketAddr> {
-        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)))
-    }
 }
 
-/// Time stands still.
+/// A clock that does not advance.
 struct FixedClock;
 
 impl Clock for FixedClock {

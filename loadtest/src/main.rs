@@ -1,57 +1,42 @@
 //! Load generator for WebSocket servers.
 //!
 //! Follow one connection through the modules: a command opens it through the [`driver`], which
-//! dials from a [`source_address`] to the [`target`], feeds the bytes to the [`client`] and hands
-//! its events back to the command; [`meter`], [`proc_stats`] and [`cpu_use`] read what that costs
-//! the server.
+//! dials the [`target`] from a source address, feeds the bytes to the [`websocket`] state machine
+//! and hands its events back to the command; [`stats`] reads what that costs the server.
 //!
-//! Follow one message: a [`message`] pattern writes it, [`echoes`] or [`deliveries`] say what is
-//! to come back, and [`latency`] counts how long that took.
+//! Follow one message: a [`message`] pattern writes it, and [`load`] says what has to come back.
+//!
+//! The modules import downwards only: commands, then load and servers, then driver and peers, then
+//! message, websocket, and what all of them use.
 //!
 //! Exit codes: 0 all went well, 1 a connection failed or the run could not be finished, 2 usage.
 
-mod affinity;
-mod client;
-mod clock;
 mod commands;
-mod cpu_use;
-mod deliveries;
 mod driver;
-mod echoes;
-mod file_limit;
-mod fleet;
-mod interrupt;
-mod latency;
-mod machine;
+mod error;
+mod load;
 mod message;
-mod meter;
 mod output;
 mod peers;
-mod proc_stats;
 mod random;
-mod schedule;
-mod server_log;
-mod server_process;
 mod servers;
-mod source_address;
-mod table;
-mod tally;
+mod stats;
+mod system;
 mod target;
-mod units;
+mod websocket;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{
-    CommandError, Verdict, churn, compare, echo, fanout, idle, rate, slow, storm, study, ulimit,
-};
-use interrupt::Interrupt;
+use commands::{churn, compare, echo, fanout, idle, rate, slow, storm, study, ulimit};
+use error::{CommandError, Verdict};
 use peers::PeerArguments;
+use system::interrupt::Interrupt;
 
 /// Puts load on a WebSocket server and reports what it costs
 #[derive(Debug, Parser)]
-// Scripts set defaults that their callers override.
+// A script sets defaults, and its caller overrides them with the same options.
 #[command(version, args_override_self = true)]
 struct Arguments {
     #[command(subcommand)]
@@ -98,7 +83,8 @@ fn run(command: &Command) -> Result<Verdict, CommandError> {
         Command::Echo(arguments) => echo::run(arguments, &Interrupt::install()?),
         Command::Fanout(arguments) => fanout::run(arguments, &Interrupt::install()?),
         Command::Idle(arguments) => idle::run(arguments, &Interrupt::install()?),
-        // Signals keep their own effect: nothing else ends a server on blocking calls.
+        // Signals keep their default action: the server waits in blocking calls, which nothing else
+        // ends.
         Command::Peer(arguments) => Ok(peers::run(arguments).map(|()| Verdict::Fine)?),
         Command::Rate(arguments) => rate::run(arguments, &Interrupt::install()?),
         Command::Slow(arguments) => slow::run(arguments, &Interrupt::install()?),

@@ -1,6 +1,6 @@
-//! Small seeded random numbers, so that a run can be repeated byte for byte.
+//! Seeded random numbers, so that a run can be repeated byte for byte.
 
-/// One step of `SplitMix64`: a bijection, so different inputs never meet in the same output.
+/// One step of `SplitMix64`. It is a bijection: different inputs have different outputs.
 pub(crate) fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(GOLDEN_GAMMA);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -10,9 +10,9 @@ pub(crate) fn mix(value: u64) -> u64 {
 
 /// A `SplitMix64` generator.
 ///
-/// RFC 6455 §5.3 wants mask keys that no page script can predict, to protect proxies from
-/// browsers. Here the payload and the mask come from the same program, so there is nobody to
-/// protect, and repeatable bytes are worth more than entropy.
+/// RFC 6455 §5.3 asks for mask keys that no page script can predict, which protects proxies from
+/// browsers. Here one program makes both payload and mask, so there is nothing to protect, and
+/// repeatable bytes are worth more than entropy.
 #[derive(Debug)]
 pub(crate) struct Random {
     state: u64,

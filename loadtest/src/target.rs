@@ -1,4 +1,4 @@
-//! Where the load goes: the server's address and the path that is upgraded.
+//! The target of the load: the server's address and the path of the upgrade request.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -39,22 +39,22 @@ pub(crate) struct TargetArguments {
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
-    /// What the `Host` header says: the address as it was given.
+    /// The value of the `Host` header: the address as it was given.
     pub(crate) authority: String,
     pub(crate) path: String,
-    /// Compression is offered and must be agreed.
+    /// Clients offer compression, and the server must agree to it.
     pub(crate) deflate: bool,
 }
 
 impl Target {
-    /// The target at an address that needs no looking up.
+    /// The target at an address that needs no name lookup.
     pub(crate) fn at(address: SocketAddr, path: &str) -> Self {
         Self { address, authority: address.to_string(), path: path.to_owned(), deflate: false }
     }
 }
 
 impl AddressArguments {
-    /// Looks the host up and takes its first address, so that all connections go to the same one.
+    /// Resolves the host and takes its first address, so that all connections go to the same one.
     pub(crate) fn resolve(&self, path: &str) -> io::Result<Target> {
         let address =
             self.address.to_socket_addrs()?.next().ok_or_else(|| {
@@ -89,7 +89,7 @@ impl TargetArguments {
     }
 }
 
-/// A path goes into the request line as it is: nothing in it may end the line.
+/// Checks the path of a request line: no byte of it may end the line.
 pub(crate) fn parse_path(path: &str) -> Result<String, String> {
     if !path.starts_with('/') {
         return Err("must begin with `/`".to_owned());
@@ -100,7 +100,7 @@ pub(crate) fn parse_path(path: &str) -> Result<String, String> {
     Ok(path.to_owned())
 }
 
-/// Where servers echo.
+/// The path at which servers echo.
 pub(crate) const ECHO_PATH: &str = "/echo";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `loadtest compare`, with the fewest and shortest rounds there can be.
+//! `loadtest compare`, with as few and as short rounds as possible.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may fail loudly as well")]
 
 use std::fs;
@@ -18,26 +18,27 @@ fn servers_take_turns_and_those_that_fail_are_named() {
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
 
     let figures = figures(directory.path());
-    let contests = figures["contests"].as_array().unwrap();
-    let scenarios: Vec<_> = contests.iter().map(|contest| contest["scenario"].as_str()).collect();
+    let comparisons = figures["comparisons"].as_array().unwrap();
+    let scenarios: Vec<_> =
+        comparisons.iter().map(|comparison| comparison["scenario"].as_str()).collect();
     let two_loops = Some("two-loops");
     assert_eq!(scenarios, [Some("echo-1"), Some("churn"), two_loops, two_loops, two_loops]);
-    for contest in contests {
-        for contender in contest["contenders"].as_array().unwrap() {
-            let samples = contender["samples"].as_array().unwrap();
-            if contender["name"] == "dead" {
+    for comparison in comparisons {
+        for case in comparison["cases"].as_array().unwrap() {
+            let samples = case["samples"].as_array().unwrap();
+            if case["name"] == "dead" {
                 assert!(samples.is_empty());
-                let reason = contender["failures"][0].as_str().unwrap();
+                let reason = case["failures"][0].as_str().unwrap();
                 assert!(reason.contains("exit status: 1"), "{reason}");
                 continue;
             }
-            assert_eq!(contender["failures"].as_array().unwrap().len(), 0, "{contender}");
+            assert_eq!(case["failures"].as_array().unwrap().len(), 0, "{case}");
             let rounds: Vec<_> = samples.iter().map(|sample| sample["round"].as_u64()).collect();
             assert_eq!(rounds, [Some(1), Some(2)]);
             assert!(samples[0]["server_cpu_us_per_unit"].as_f64().unwrap() > 0.0);
         }
     }
-    let split = contests[2]["contenders"][0]["samples"][0]["connections_per_epoll"].clone();
+    let split = comparisons[2]["cases"][0]["samples"][0]["connections_per_epoll"].clone();
     let split: Vec<_> = split.as_array().unwrap().iter().filter_map(Value::as_u64).collect();
     assert_eq!(split.iter().sum::<u64>(), 100, "{split:?}");
 
@@ -45,7 +46,7 @@ fn servers_take_turns_and_those_that_fail_are_named() {
     assert!(report.contains("### `churn`: connect, upgrade, echo, close"), "{report}");
     assert!(report.contains("- dead: **failed** 2 times"), "{report}");
 
-    // The same report, from the figures alone.
+    // The same report, from the raw figures alone.
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
     let file = directory.path().join("compare.json");
     let again = command.args(["compare", "--render"]).arg(&file).output().unwrap();
@@ -53,7 +54,7 @@ fn servers_take_turns_and_those_that_fail_are_named() {
 }
 
 #[test]
-fn publications_reach_the_subscribers_of_all_that_have_a_broadcast() {
+fn only_servers_with_a_broadcast_take_part_in_a_fanout() {
     let Some(directory) = directory_if_tidegate_is_built() else {
         return;
     };
@@ -61,25 +62,26 @@ fn publications_reach_the_subscribers_of_all_that_have_a_broadcast() {
     let output = compare(directory.path(), &options);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let figures = figures(directory.path());
-    let contenders = figures["contests"][0]["contenders"].as_array().unwrap();
-    let names: Vec<_> = contenders.iter().map(|contender| contender["name"].as_str()).collect();
+    let cases = figures["comparisons"][0]["cases"].as_array().unwrap();
+    let names: Vec<_> = cases.iter().map(|case| case["name"].as_str()).collect();
     assert_eq!(names, [Some("tidegate"), Some("floor")]);
 }
 
 #[test]
-fn those_that_cannot_compress_are_left_out_where_messages_are_compressed() {
+fn servers_without_compression_are_left_out_of_its_scenarios() {
     let Some(directory) = directory_if_tidegate_is_built() else {
         return;
     };
-    // The floor would otherwise fail, for it agrees to nothing.
+    // The floor does not agree to compression, so it would fail.
     let output = compare(directory.path(), &["--scenario", "deflate-twins", "--server", "floor"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let figures = figures(directory.path());
-    let contests = figures["contests"].as_array().unwrap();
-    let titles: Vec<_> = contests.iter().map(|contest| contest["title"].as_str()).collect();
+    let comparisons = figures["comparisons"].as_array().unwrap();
+    let titles: Vec<_> =
+        comparisons.iter().map(|comparison| comparison["title"].as_str()).collect();
     assert_eq!(titles, [Some("tidegate")]);
-    let contenders = contests[0]["contenders"].as_array().unwrap();
-    let names: Vec<_> = contenders.iter().map(|contender| contender["name"].as_str()).collect();
+    let cases = comparisons[0]["cases"].as_array().unwrap();
+    let names: Vec<_> = cases.iter().map(|case| case["name"].as_str()).collect();
     assert_eq!(names, [Some("compressed"), Some("plain")]);
 
     let output = compare(directory.path(), &["--scenario", "deflate-echo", "--server", "floor"]);
@@ -87,7 +89,7 @@ fn those_that_cannot_compress_are_left_out_where_messages_are_compressed() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn invalid_options_are_usage_errors() {
     for options in [
         &["--server", "unknown"][..],
         &["--scenario", "unknown"],
@@ -101,13 +103,13 @@ fn what_makes_no_sense_is_refused() {
     }
 }
 
-/// It is built with the whole workspace, not with loadtest alone.
+/// `None` unless the whole workspace was built, which includes tidegate.
 fn directory_if_tidegate_is_built() -> Option<TempDir> {
     let program = Path::new(env!("CARGO_BIN_EXE_loadtest")).with_file_name("tidegate");
     program.exists().then(|| TempDir::new().unwrap())
 }
 
-/// On one core, which every machine has.
+/// On core 0, which every machine has.
 fn compare(directory: &Path, options: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
     command.args(["compare", "--rounds", "2", "--seconds", "0.1", "--warm-up", "0.05"]);

@@ -1,4 +1,4 @@
-//! Runs `loadtest idle` against servers that do what they should, and against some that do not.
+//! Runs `loadtest idle` against servers that behave and against servers that do not.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may fail loudly as well")]
 
 mod support;
@@ -16,7 +16,7 @@ use tungstenite::Message;
 
 use support::{echo, outcome, run, start};
 
-/// Longer than it takes to open the connections on a machine that is busy with other things.
+/// Longer than it takes to open the connections on a busy machine.
 const PART_OF_HOLD: Duration = Duration::from_secs(1);
 const PORT_VARIABLE: &str = "LOADTEST_TEST_SERVER_PORT";
 
@@ -55,7 +55,7 @@ fn a_good_server_gets_a_full_report() {
 }
 
 #[test]
-fn without_a_process_the_server_s_figures_are_skipped_and_that_is_said() {
+fn without_a_process_the_report_notes_that_server_figures_are_missing() {
     let address = start(|_, stream| echo(stream));
     let run = run(address, &["--connections", "5", "--cycles", "1", "--rate", "100"]);
     assert_eq!(run.exit_code, 0, "{}", run.stderr);
@@ -68,7 +68,7 @@ fn without_a_process_the_server_s_figures_are_skipped_and_that_is_said() {
 }
 
 #[test]
-fn the_report_for_people_has_the_same_figures() {
+fn the_text_report_has_the_same_figures() {
     let address = start(|_, stream| echo(stream));
     let pid = std::process::id().to_string();
     let command = support::idle(address, &["--connections", "5", "--pid", &pid]);
@@ -175,13 +175,13 @@ fn silence_is_a_failure_at_each_stage() {
 }
 
 #[test]
-fn nobody_listening_is_a_failure() {
+fn a_closed_port_is_a_failure() {
     let address = free_address();
     assert_failure(address, &[], 1, "could not connect: Connection refused");
 }
 
 #[test]
-fn pings_of_the_server_are_answered_during_the_hold() {
+fn server_pings_are_answered_during_the_hold() {
     let pongs = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&pongs);
     let address = start(move |_, stream| {
@@ -202,7 +202,7 @@ fn pings_of_the_server_are_answered_during_the_hold() {
 }
 
 #[test]
-fn what_does_not_fit_is_a_usage_error_with_both_numbers() {
+fn too_many_connections_are_a_usage_error_with_both_numbers() {
     let run = run(free_address(), &["--connections", "3000000"]);
     assert_eq!(run.exit_code, 2);
     assert!(run.stderr.contains("--connections 3000000 does not fit"), "{}", run.stderr);
@@ -210,7 +210,7 @@ fn what_does_not_fit_is_a_usage_error_with_both_numbers() {
 }
 
 #[test]
-fn nonsense_is_a_usage_error() {
+fn invalid_options_are_usage_errors() {
     let address = free_address();
     for options in [
         &["--connections", "0"][..],
@@ -230,7 +230,7 @@ fn a_spawned_server_is_measured_and_ended() {
     assert_eq!(run.exit_code, 0, "{}", run.stderr);
     assert!(run.report["server_pid"].as_u64().is_some());
     assert!(run.report["baseline"]["server"]["anonymous_bytes"].as_u64().is_some());
-    assert_nobody_listens(address);
+    assert_not_listening(address);
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_spawned_server_is_ended_when_the_run_fails_or_is_interrupted() {
     let interrupted = outcome(&child.wait_with_output().unwrap());
     assert_eq!(interrupted.exit_code, 1);
     assert!(lines.any(|line| line.unwrap() == "loadtest: interrupted"));
-    assert_nobody_listens(address);
+    assert_not_listening(address);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_server_that_does_not_start_is_a_failure() {
 
 #[test]
 #[ignore = "no test: the server that the spawning tests start"]
-fn serve_until_killed() {
+fn serve_until_terminated() {
     let Ok(port) = env::var(PORT_VARIABLE) else {
         return;
     };
@@ -268,27 +268,27 @@ fn serve_until_killed() {
     support::serve(&listener, |_, stream| echo(stream));
 }
 
-/// This very program, told to serve.
+/// The command that starts this test program as a server.
 fn spawn_command(address: SocketAddr) -> String {
     let program = env::current_exe().unwrap();
     format!(
-        "env {PORT_VARIABLE}={} '{}' --ignored --exact serve_until_killed",
+        "env {PORT_VARIABLE}={} '{}' --ignored --exact serve_until_terminated",
         address.port(),
         program.display()
     )
 }
 
-/// An address that nobody listens on now, and hardly anybody will in the next seconds.
+/// An address that is free now, and very probably still in the next seconds.
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[track_caller]
-fn assert_nobody_listens(address: SocketAddr) {
-    assert!(TcpStream::connect(address).is_err(), "somebody still listens on {address}");
+fn assert_not_listening(address: SocketAddr) {
+    assert!(TcpStream::connect(address).is_err(), "a server still listens on {address}");
 }
 
-/// Runs 50 connections; expects so many failures, the first for this reason.
+/// Runs 50 connections, and expects `count` failures, of which the first has this reason.
 #[track_caller]
 fn assert_failure(
     address: SocketAddr,

@@ -1,4 +1,4 @@
-//! Runs `loadtest study` with the servers that are part of loadtest, and reads what it wrote.
+//! Runs `loadtest study` with the servers that are a part of loadtest, and reads what it writes.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may fail loudly as well")]
 
 use std::fs;
@@ -23,7 +23,7 @@ fn the_servers_of_loadtest_are_measured_and_the_report_is_written() {
     assert!(part["machine"]["kernel"].as_str().unwrap().starts_with("Linux"));
     let names: Vec<_> =
         part["rows"].as_array().unwrap().iter().map(|row| row["row"].as_str().unwrap()).collect();
-    // In the order of the report, not of the option.
+    // In the order of the report, not in that of the option.
     assert_eq!(names, ["tungstenite-threads", "tokio-tungstenite", "fastwebsockets", "floor"]);
     for row in part["rows"].as_array().unwrap() {
         let outcome = &row["outcome"];
@@ -66,14 +66,14 @@ fn idle_connections_that_agreed_on_compression_have_a_row() {
     for row in figures(directory.path())["servers"]["rows"].as_array().unwrap() {
         let outcome = &row["outcome"];
         assert_eq!(outcome["kind"], "measured", "{row}");
-        // Who offered compression insists on it.
+        // The clients offered compression, and fail unless the server agrees.
         assert_eq!(outcome["failures"]["count"], 0, "{row}");
         assert_eq!(outcome["cycles"][1]["echoes_verified"], 50, "{row}");
     }
 }
 
 #[test]
-fn what_is_missing_is_skipped_and_the_parts_of_other_runs_are_kept() {
+fn missing_servers_are_skipped_and_parts_of_other_runs_are_kept() {
     let directory = TempDir::new().unwrap();
     let nowhere = directory.path().join("nowhere");
     let nowhere = nowhere.to_str().unwrap();
@@ -87,7 +87,7 @@ fn what_is_missing_is_skipped_and_the_parts_of_other_runs_are_kept() {
         assert!(row["outcome"]["reason"].as_str().unwrap().contains("is missing"), "{row}");
     }
 
-    // Another part, which cannot be measured, changes nothing.
+    // A part that cannot be measured changes nothing.
     let output = study(directory.path(), &["--sweep", "10,20", "--tidegate", nowhere]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("nowhere is missing"), "{}", stderr(&output));
@@ -98,7 +98,7 @@ fn what_is_missing_is_skipped_and_the_parts_of_other_runs_are_kept() {
 }
 
 #[test]
-fn a_server_that_dies_is_reported_with_its_last_words() {
+fn a_server_that_ends_is_reported_with_its_last_log_lines() {
     let directory = TempDir::new().unwrap();
     let program = directory.path().join("tidegate");
     let script =
@@ -138,17 +138,17 @@ fn an_interrupted_study_leaves_no_server_and_no_report() {
 fn tidegate_is_measured_with_more_connections_and_in_several_processes() {
     let program = Path::new(env!("CARGO_BIN_EXE_loadtest")).with_file_name("tidegate");
     if !program.exists() {
-        // Built with the whole workspace, not with loadtest alone.
+        // Only a build of the whole workspace includes tidegate.
         return;
     }
     let directory = TempDir::new().unwrap();
     let study = command(directory.path(), &["--sweep", "20,10", "--scale", "60"]);
-    // With so few files, 60 connections take two servers and two clients.
+    // With this limit on open files, 60 connections take two servers and two client processes.
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -n 300 && exec \"$@\"", "sh"]);
     limited.arg(study.get_program()).args(study.get_args());
     let output = limited.output().unwrap();
-    // So few connections may well differ by more than chance.
+    // Costs at so few connections may differ by more than chance, which is a failure.
     assert_ne!(output.status.code(), Some(2), "{}", stderr(&output));
 
     let figures = figures(directory.path());
@@ -170,13 +170,13 @@ fn tidegate_is_measured_with_more_connections_and_in_several_processes() {
     assert!(directory.path().join("img/memory-sweep.svg").exists());
 }
 
-/// The process that has this parent, if there is one.
+/// The first child of a process.
 fn child_of(parent: u32) -> Option<u32> {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
     children.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// `loadtest study`, made quick enough for a test.
+/// `loadtest study` with short times.
 fn command(out: &Path, options: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
     command.args(["study", "--hold", "0.2", "--quiet", "0.2", "--forget", "0"]);

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::{io, thread};
 
 use super::report::{fail, log_limits, log_listeners, log_metrics, machine_limits};
-use crate::config::{Config, Redis, ResolvedConfig};
+use crate::config::{Config, ResolvedConfig};
 use crate::control::{ControlThread, RedisSettings, RedisUrl, panics};
 use crate::mail::{LoopEventKind, LoopEvents};
 use crate::os::{Descriptors, Request, Requests, StopListening};
-use crate::server::{Handle, built_in_routes, current_loop};
-use crate::services::TokenLookup;
+use crate::server::{Handle, TokenLookups, built_in_routes, current_loop};
 
 /// Serves until a signal ends it.
 #[must_use]
@@ -32,11 +31,10 @@ fn run(settings: &ResolvedConfig, descriptors: Descriptors) -> Result<ExitCode, 
     let mut requests =
         Requests::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
     log_limits(settings, descriptors);
-    let control = start_control(settings)?;
-    let lookup = control.as_ref().map(|(_, lookup)| lookup);
-    let server = Handle::start(settings, built_in_routes(settings, lookup))?;
+    let (control, lookups) = start_control(settings)?;
+    let server = Handle::start(settings, built_in_routes(settings, &lookups))?;
     stop_with_the_loops(server.events().clone(), settings.loops, requests.stop_listening())?;
-    let counters = control.as_ref().map(|(control, _)| control.counters());
+    let counters = control.as_ref().map(ControlThread::counters);
     log_listeners(settings, &server);
 
     let mut is_draining = false;
@@ -108,22 +106,27 @@ fn end_by_panic(index: usize, panic: &PanicHookInfo<'_>) {
     process::exit(1);
 }
 
-type WithLookup = (ControlThread, Arc<dyn TokenLookup>);
-
-/// The control thread and what it looks up, if a route needs it.
-fn start_control(settings: &ResolvedConfig) -> Result<Option<WithLookup>, Box<dyn Error>> {
-    if !settings.asks_redis() {
-        return Ok(None);
+/// The control thread, if a route needs it, and what it looks up.
+fn start_control(
+    settings: &ResolvedConfig,
+) -> Result<(Option<ControlThread>, TokenLookups), Box<dyn Error>> {
+    let mut lookups = TokenLookups::new();
+    let mut started: Option<ControlThread> = None;
+    for (name, redis) in settings.redis_identities() {
+        let control = match started.take() {
+            Some(control) => control,
+            None => ControlThread::start()?,
+        };
+        let url = RedisUrl::parse(redis.url.expose());
+        let tokens = control.redis_tokens(RedisSettings {
+            url: url.map_err(|error| format!("the url of identity {name}: {error}"))?,
+            token_prefix: redis.token_prefix.clone(),
+            lookup_ms: redis.lookup_ms,
+            lookups_max: redis.lookups_max,
+            one_time: redis.one_time,
+        });
+        lookups.insert(name.to_owned(), Arc::new(tokens));
+        started = Some(control);
     }
-    let Redis { url, token_prefix, lookup_ms, lookups_max, one_time } = &settings.redis;
-    let redis = RedisSettings {
-        url: RedisUrl::parse(url.expose()).map_err(|error| format!("redis.url: {error}"))?,
-        token_prefix: token_prefix.clone(),
-        lookup_ms: *lookup_ms,
-        lookups_max: *lookups_max,
-        one_time: *one_time,
-    };
-    let control = ControlThread::start()?;
-    let lookup = Arc::new(control.redis_tokens(redis));
-    Ok(Some((control, lookup)))
+    Ok((started, lookups))
 }

@@ -1,4 +1,4 @@
-//! From a URL to a WebSocket: look-up, connection, handshake, all of it within a deadline.
+//! Connecting: name look-up, TCP connection and handshake, the latter two within a deadline.
 
 use std::fmt;
 use std::io::{ErrorKind, Read as _};
@@ -17,7 +17,7 @@ use super::url::ServerUrl;
 use crate::os::{SystemClock, wait_ready};
 use crate::timer::{Clock as _, Millis};
 
-/// A moment by which the connection must stand.
+/// The moment by which the connection must be open.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     clock: SystemClock,
@@ -25,7 +25,7 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// As long as a handshake may take, from now on.
+    /// The deadline of a connection that is started now.
     pub(super) fn start(clock: SystemClock) -> Self {
         Self { clock, at: clock.now().plus(CONNECT_MS) }
     }
@@ -34,7 +34,8 @@ impl Deadline {
         self.at.since(self.clock.now())
     }
 
-    /// Waits until there is something to read or, if need be, to write. False when time is up.
+    /// Waits until the socket is ready to be read or, after a blocked write, written. False when
+    /// the deadline has passed.
     fn wait(self, transport: &Transport) -> Result<bool, Ending> {
         let left_ms = self.left_ms();
         wait_ready([Some(transport.watched())], Some(left_ms)).map_err(not_connected)?;
@@ -42,7 +43,7 @@ impl Deadline {
     }
 }
 
-/// The addresses of the host in the URL.
+/// Resolves the host of the URL. The system's resolver decides how long that takes.
 pub(super) fn look_up(url: &ServerUrl) -> Result<Vec<SocketAddr>, Ending> {
     let (host, port) = url.host_and_port();
     let addresses: Vec<SocketAddr> = (host, port)
@@ -56,11 +57,12 @@ pub(super) fn look_up(url: &ServerUrl) -> Result<Vec<SocketAddr>, Ending> {
     }
 }
 
-/// Connects to the first address that answers.
-pub(super) fn dial(addresses: &[SocketAddr], deadline: Deadline) -> Result<Transport, Ending> {
+/// Connects to the first address that accepts.
+pub(super) fn connect(addresses: &[SocketAddr], deadline: Deadline) -> Result<Transport, Ending> {
     let mut failures = Vec::new();
     for (tried, address) in addresses.iter().enumerate() {
-        // Each gets its share, so that one that is silent leaves time for the others.
+        // Each address gets an equal share of the time left, so that a silent one leaves time for
+        // the others.
         let addresses_left = u64::try_from(addresses.len() - tried).unwrap_or(u64::MAX);
         let share_ms = (deadline.left_ms() / addresses_left).max(1);
         let stream = TcpStream::connect_timeout(address, Duration::from_millis(share_ms));
@@ -72,7 +74,7 @@ pub(super) fn dial(addresses: &[SocketAddr], deadline: Deadline) -> Result<Trans
     Err(not_connected(failures.join("; ")))
 }
 
-/// Upgrades the connection.
+/// Performs the handshake.
 pub(super) fn upgrade(
     transport: &mut Transport,
     request: Request,
@@ -107,13 +109,13 @@ pub(super) fn upgrade(
 /// Why a connection could not be upgraded.
 #[derive(Debug)]
 pub(super) enum HandshakeFailure {
-    /// The server answered with another status. The body has what came with the head.
+    /// The server replied with another status. The body is what arrived with the head.
     Refused(Box<Response>),
     /// Anything else.
     Failed(Ending),
 }
 
-/// What the server said when it refused, as far as it comes in time.
+/// Reads the body of a refusal until its first line is complete or the deadline passes.
 pub(super) fn refusal(transport: &mut Transport, response: Response, deadline: Deadline) -> Ending {
     let status = format!("HTTP {}", response.status());
     let body_bytes = response
@@ -125,11 +127,11 @@ pub(super) fn refusal(transport: &mut Transport, response: Response, deadline: D
     let is_chunked = response.headers().contains_key(TRANSFER_ENCODING);
     let mut body = response.into_body().unwrap_or_default();
     transport.allow_read(body_bytes.saturating_sub(body.len()));
-    let mut room = [0; 1024];
+    let mut buffer = [0; 1024];
     while body.len() < body_bytes && line(&body, is_chunked, false).is_none() {
-        match transport.read(&mut room) {
+        match transport.read(&mut buffer) {
             Ok(0) => break,
-            Ok(count) => body.extend(room.iter().take(count)),
+            Ok(count) => body.extend(buffer.iter().take(count)),
             Err(error) if error.kind() == ErrorKind::WouldBlock => match deadline.wait(transport) {
                 Ok(true) => {}
                 Ok(false) | Err(_) => break,
@@ -140,8 +142,8 @@ pub(super) fn refusal(transport: &mut Transport, response: Response, deadline: D
     Ending::Refused { status, body_line: line(&body, is_chunked, true) }
 }
 
-/// The first line of a body with something in it: of a chunked one after the length of the chunk
-/// (RFC 9112 §7.1). A line that has not ended counts only if the body `is_whole`.
+/// The first line of a body that is not blank. In a chunked body the first line is the size of the
+/// chunk (RFC 9112 §7.1) and is skipped. A line without its end counts only if the body `is_whole`.
 fn line(body: &[u8], is_chunked: bool, is_whole: bool) -> Option<String> {
     let text = String::from_utf8_lossy(body);
     let mut lines = text.split_inclusive('\n').skip(usize::from(is_chunked));
@@ -150,8 +152,8 @@ fn line(body: &[u8], is_chunked: bool, is_whole: bool) -> Option<String> {
     is_ended.then(|| line.trim().chars().take(LINE_CHARACTERS_MAX).collect())
 }
 
-/// What is wrong, in the words of somebody who did not write a client.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the rest says itself what is wrong")]
+/// Describes an error for a user of the command.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other errors describe themselves")]
 fn handshake_error(error: &Error) -> String {
     match error {
         Error::Io(error) => error.to_string(),
@@ -164,16 +166,16 @@ fn not_connected(why: impl fmt::Display) -> Ending {
     Ending::NotConnected { why: why.to_string() }
 }
 
-/// How long connection and handshake may take together. Looking up the name is up to the system.
+/// How long connecting and the handshake may take together.
 const CONNECT_MS: u64 = 10_000;
-/// The longest message that is taken.
+/// The longest message that is accepted.
 const RECEIVED_BYTES_MAX: usize = 16 << 20;
-/// How much is read before the handshake is done: more than tungstenite takes of a head (64 KiB),
-/// so that its limit is met first.
+/// How much is read during the handshake: more than tungstenite accepts of a head (64 KiB), so that
+/// its limit applies first.
 const HEAD_BYTES_MAX: usize = 128 << 10;
-/// How much of the body of a refusal is looked at.
+/// How much of the body of a refusal is read.
 const BODY_BYTES_MAX: usize = 4096;
-/// How much of its first line is said.
+/// How much of its first line is printed.
 const LINE_CHARACTERS_MAX: usize = 200;
 
 #[cfg(test)]
@@ -181,12 +183,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_of_a_refusal_is_the_first_that_says_something() {
+    fn the_first_line_of_a_refusal_that_is_not_blank_is_taken() {
         for (body, is_chunked, expected) in [
-            ("no room\n", false, Some("no room")),
-            ("no room", false, Some("no room")),
+            ("no buffer\n", false, Some("no buffer")),
+            ("no buffer", false, Some("no buffer")),
             ("\r\n  <html>\r\n<head>", false, Some("<html>")),
-            ("1c\r\nno room\r\n0\r\n\r\n", true, Some("no room")),
+            ("1c\r\nno buffer\r\n0\r\n\r\n", true, Some("no buffer")),
             ("", false, None),
             ("\n\n", false, None),
             ("1c\r\n", true, None),
@@ -198,8 +200,8 @@ mod tests {
     }
 
     #[test]
-    fn while_more_may_come_a_line_must_have_ended() {
+    fn an_unfinished_line_counts_only_in_a_whole_body() {
         assert_eq!(line(b"no roo", false, false), None);
-        assert_eq!(line(b"no room\nan", false, false).as_deref(), Some("no room"));
+        assert_eq!(line(b"no buffer\nan", false, false).as_deref(), Some("no buffer"));
     }
 }

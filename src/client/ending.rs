@@ -1,35 +1,35 @@
-//! How it ended: what is said about it, and the exit code that follows.
+//! How a connection ended: the message about it and the exit code.
 
 use std::fmt;
 
 use super::visible::visible_line;
 
-/// How a connection, or the attempt at one, ended.
+/// How a connection, or the attempt to open one, ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// There was none: nobody answers, or not as a WebSocket server does.
+    /// No connection: no server answered, or it is not a WebSocket server.
     NotConnected { why: String },
     /// The server answered the handshake with another status than 101.
     Refused {
-        /// Code and name.
+        /// The status code and its reason phrase.
         status: String,
-        /// The first line of the body, where servers say why.
+        /// The first line of the body, in which servers give the reason.
         body_line: Option<String>,
     },
-    /// We closed it.
+    /// The client closed it.
     ByUs {
-        /// Whether the server said goodbye too, so that it has read everything before.
+        /// Whether the server answered the close frame, and so has received everything before it.
         is_answered: bool,
     },
     /// The server closed it.
     ByServer(ServerClose),
-    /// It broke off without a close.
+    /// The connection broke without a close frame.
     Lost { why: String },
-    /// Standard output took no more.
+    /// Standard output failed.
     CannotPrint { why: String },
 }
 
-/// What a close frame says (RFC 6455 §7.4).
+/// The contents of the server's close frame (RFC 6455 §7.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ServerClose {
     pub(super) code: Option<u16>,
@@ -37,15 +37,15 @@ pub(super) struct ServerClose {
 }
 
 impl ServerClose {
-    /// Whether it says that nothing is wrong: done, going away, or nothing at all, which is what
-    /// the `close()` of browsers and Node sends.
+    /// Whether the code reports no error: 1000, 1001 or none, as the `close()` of browsers and Node
+    /// sends.
     fn is_regular(&self) -> bool {
         matches!(self.code, None | Some(1000 | 1001))
     }
 }
 
 impl Ending {
-    /// The exit code, as `--help` and docs/client.md say.
+    /// The exit code, as documented in `--help` and docs/client.md.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::ByUs { .. } => 0,
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn every_ending_has_its_exit_code_and_its_line() {
+    fn every_ending_has_its_exit_code_and_its_message() {
         let why = || "a reason".to_owned();
         let refused =
             |body_line| Ending::Refused { status: "HTTP 404 Not Found".to_owned(), body_line };

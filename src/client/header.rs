@@ -6,32 +6,33 @@ use thiserror::Error;
 use tungstenite::http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// One `Name: value`.
+/// A header given as `Name: value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtraHeader {
     name: HeaderName,
     value: HeaderValue,
 }
 
-/// What is wrong with a header.
+/// Why a header is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum HeaderError {
-    /// There is no colon.
+    /// The colon is missing.
     #[error("must be written as `Name: value`")]
     Form,
-    /// The name is no token (RFC 9110 §5.6.2).
+    /// The name is not a token (RFC 9110 §5.6.2).
     #[error("the name must be letters, digits and -")]
     Name,
-    /// The value holds what no value may (RFC 9110 §5.5).
+    /// The value has characters that no value may have (RFC 9110 §5.5).
     #[error("the value must not hold control characters")]
     Value,
-    /// The handshake sets it itself, or has nothing to do with it.
+    /// The handshake sets the header itself, or must not have it.
     #[error("the handshake itself decides about this header")]
     Reserved,
 }
 
 impl ExtraHeader {
-    /// Adds it to those of a request. There is one `Host`, so it replaces the one from the URL.
+    /// Adds the header to a request. A `Host` replaces the one from the URL, since a request has
+    /// only one.
     pub(super) fn apply_to(&self, headers: &mut HeaderMap) {
         if self.name == HOST {
             headers.insert(&self.name, self.value.clone());
@@ -47,7 +48,7 @@ impl FromStr for ExtraHeader {
     fn from_str(text: &str) -> Result<Self, HeaderError> {
         let (name, value) = text.split_once(':').ok_or(HeaderError::Form)?;
         let name = HeaderName::from_str(name).map_err(|_| HeaderError::Name)?;
-        // Not `trim`, which would hide line feeds.
+        // `trim` would also remove line feeds, which must be refused.
         let value = HeaderValue::from_str(value.trim_matches([' ', '\t']))
             .map_err(|_| HeaderError::Value)?;
         if is_reserved(&name) {
@@ -57,7 +58,7 @@ impl FromStr for ExtraHeader {
     }
 }
 
-/// Of the `Sec-WebSocket-*` only the subprotocols are left to choose.
+/// Of the `Sec-WebSocket-*` headers only the subprotocols may be chosen.
 fn is_reserved(name: &HeaderName) -> bool {
     let is_of_handshake = name.as_str().starts_with("sec-websocket-");
     (is_of_handshake && name != "sec-websocket-protocol")
@@ -96,12 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn values_may_be_utf_8() {
+    fn values_may_be_utf8() {
         assert_eq!(values(&applied(&["X-Name: 张三"]), "x-name"), ["张三".as_bytes()]);
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn invalid_headers_are_refused_with_the_reason() {
         for (text, error) in [
             ("Origin", HeaderError::Form),
             ("", HeaderError::Form),

@@ -1,4 +1,4 @@
-//! The client: lines of the terminal become messages, messages become lines.
+//! The client command: lines of standard input become messages, messages become lines of output.
 //!
 //! One thread waits with poll(2) for the input, the socket, a signal and the next `--send`.
 //!
@@ -6,15 +6,15 @@
 //! |---|---|
 //! | `options`, `url`, `header` | the command line becomes a handshake |
 //! | `connect`, `transport` | the handshake becomes a connection, or a refusal |
-//! | `session` | the conversation, and its end |
+//! | `session` | the open connection, and its close |
 //! | `lines`, `repeat` | what is sent |
 //! | `output`, `visible` | what is printed |
-//! | `ending` | how it ended |
+//! | `ending` | how it ended, and the exit code |
 //!
 //! Exit codes: 0 closed by us, or by the server with 1000, 1001 or no code; 1 could not connect,
 //! lost the connection without a close, or could not print; 2 wrong usage; 3 the handshake was
-//! refused with an HTTP status other than 101; 4 the server closed with another code. Before the
-//! connection stands, and from the second on, signals end the process as they do by default.
+//! refused with an HTTP status other than 101; 4 the server closed with another code. Until the
+//! connection is open, and from the second one on, signals end the process by their default action.
 
 mod connect;
 mod ending;
@@ -36,29 +36,30 @@ pub use header::{ExtraHeader, HeaderError};
 pub use options::ClientOptions;
 pub use url::{Scheme, ServerUrl, UrlError};
 
-use connect::{Deadline, HandshakeFailure, dial, look_up, refusal, upgrade};
-use ending::Ending;
-use output::say;
-use repeat::Repeat;
-use session::Session;
-use transport::Transport;
+use self::connect::{Deadline, HandshakeFailure, connect, look_up, refusal, upgrade};
+use self::ending::Ending;
+use self::output::report;
+use self::repeat::Repeat;
+use self::session::Session;
+use self::transport::Transport;
 
+use self::visible::visible_line;
 use crate::os::{StopSignals, SystemClock};
 use crate::timer::Clock as _;
-use visible::visible_line;
 
-/// Connects, talks until the end, says on standard error how it went, and gives the exit code.
+/// Runs the command: connects, exchanges messages until the connection ends, and reports on
+/// standard error. Returns the exit code.
 #[must_use]
 pub fn run(options: &ClientOptions) -> ExitCode {
     let (url, request) = match prepare(options) {
         Ok(prepared) => prepared,
         Err(why) => {
-            say(&format!("{}: {why}", options.url));
+            report(&format!("{}: {why}", options.url));
             return ExitCode::from(USAGE);
         }
     };
-    let ending = converse(options, &url, request).unwrap_or_else(|ending| ending);
-    say(&ending);
+    let ending = connect_and_run(options, &url, request).unwrap_or_else(|ending| ending);
+    report(&ending);
     ExitCode::from(ending.exit_code())
 }
 
@@ -69,18 +70,22 @@ fn prepare(options: &ClientOptions) -> Result<(ServerUrl, Request), String> {
     Ok((url, request))
 }
 
-/// From the look-up to the end of the conversation. An error is an ending before it began.
-fn converse(options: &ClientOptions, url: &ServerUrl, request: Request) -> Result<Ending, Ending> {
+/// Connects and runs the session. An error is an ending before the session began.
+fn connect_and_run(
+    options: &ClientOptions,
+    url: &ServerUrl,
+    request: Request,
+) -> Result<Ending, Ending> {
     let addresses = look_up(url)?;
     let clock = SystemClock::start();
     let deadline = Deadline::start(clock);
-    let mut transport = dial(&addresses, deadline)?;
+    let mut transport = connect(&addresses, deadline)?;
     match upgrade(&mut transport, request, deadline) {
         Ok((websocket, response)) => {
             let signals = StopSignals::listen().map_err(|error| Ending::NotConnected {
                 why: format!("cannot listen for signals: {error}"),
             })?;
-            say(&format!("connected to {url}{}", subprotocol(&response)));
+            report(&format!("connected to {url}{}", subprotocol(&response)));
             let repeat =
                 options.send.clone().map(|text| Repeat::starting(clock.now(), text, options.every));
             Ok(Session::new(websocket, clock, signals, repeat).run())

@@ -11,7 +11,7 @@ use super::header::ExtraHeader;
 use super::repeat::parse_interval;
 use super::url::{ServerUrl, UrlError};
 
-/// What the client is to do.
+/// The arguments of `tidegate client`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(after_help = AFTER_HELP)]
 pub struct ClientOptions {
@@ -38,10 +38,10 @@ pub struct ClientOptions {
 }
 
 impl ClientOptions {
-    /// The URL, with the user if one is given.
+    /// The URL, with the `user` parameter if `--user` is given.
     ///
     /// # Errors
-    /// If both name one.
+    /// [`UrlError::TwoUsers`] if the URL names a user as well.
     pub(super) fn url_with_user(&self) -> Result<ServerUrl, UrlError> {
         match &self.user {
             Some(name) => self.url.with_user(name),
@@ -49,10 +49,10 @@ impl ClientOptions {
         }
     }
 
-    /// The handshake for this URL.
+    /// The handshake request for this URL.
     ///
     /// # Errors
-    /// If tungstenite does not take the URL.
+    /// [`UrlError::NotUri`] if tungstenite refuses the URL.
     pub(super) fn request(&self, url: &ServerUrl) -> Result<Request, UrlError> {
         let mut request = url.uri()?.into_client_request().map_err(|_| UrlError::NotUri)?;
         for header in &self.header {

@@ -1,25 +1,25 @@
-//! What is printed: messages on standard output, everything about them on standard error.
+//! Output: messages on standard output, everything about them on standard error.
 
 use std::fmt;
 use std::io::{self, Write as _};
 
 use super::visible::visible;
 
-/// Standard output, until it fails.
+/// Standard output until it fails.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     error: Option<io::Error>,
 }
 
 impl Output {
-    /// Prints a message as a line, at once. After an error no more is tried.
+    /// Prints a message as a line and flushes it. After an error this does nothing.
     pub(super) fn print(&mut self, text: &str) {
         if self.error.is_none() {
             self.error = try_print(text).err();
         }
     }
 
-    /// What went wrong.
+    /// The error that ended the output.
     pub(super) fn error(&self) -> Option<&io::Error> {
         self.error.as_ref()
     }
@@ -32,7 +32,7 @@ fn try_print(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Says a line on standard error. If nobody takes it there is nobody to tell.
-pub(super) fn say(line: &dyn fmt::Display) {
+/// Prints a line on standard error. An error is ignored, because there is nowhere to report it.
+pub(super) fn report(line: &dyn fmt::Display) {
     let _ = writeln!(io::stderr(), "tidegate: {line}");
 }

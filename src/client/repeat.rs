@@ -1,10 +1,10 @@
-//! A message that is sent at once and then again and again.
+//! The message of `--send`, which is sent at once and then at an interval.
 
 use std::time::Duration;
 
 use crate::timer::Millis;
 
-/// When the message is due next.
+/// The message and when it is due next.
 #[derive(Clone, Debug)]
 pub(super) struct Repeat {
     text: String,
@@ -13,32 +13,33 @@ pub(super) struct Repeat {
 }
 
 impl Repeat {
-    /// A message that is due `now` for the first time.
+    /// A message that is first due at `now`.
     pub(super) fn starting(now: Millis, text: String, interval: Duration) -> Self {
         let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
         Self { text, interval_ms, next: now }
     }
 
-    /// When it is due.
+    /// When the message is due next.
     pub(super) fn next(&self) -> Millis {
         self.next
     }
 
-    /// The message if it is due: after that in the next interval. What was missed stays out.
+    /// The message if it is due. Intervals that were missed are skipped, not made up for.
     pub(super) fn take_due(&mut self, now: Millis) -> Option<&str> {
         if now < self.next {
             return None;
         }
+        // Multiples of the interval from the start, so that delays do not add up.
         let in_step = self.next.plus(self.interval_ms);
         self.next = if in_step > now { in_step } else { now.plus(self.interval_ms) };
         Some(&self.text)
     }
 }
 
-/// Reads `500ms`, `6s`, `2m` and the like.
+/// Parses `500ms`, `6s`, `2m` and the like.
 ///
 /// # Errors
-/// If it is not a duration, or none that makes sense between messages.
+/// A message if the text is not a duration from 1 ms to 24 h.
 pub(super) fn parse_interval(text: &str) -> Result<Duration, String> {
     let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if (INTERVAL_MIN..=INTERVAL_MAX).contains(&interval) {
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_due_at_once_and_then_in_step() {
+    fn a_message_is_due_at_once_and_then_at_each_interval() {
         let mut repeat = Repeat::starting(Millis(1000), "hi".to_owned(), Duration::from_secs(6));
         assert_eq!(repeat.take_due(Millis(1000)), Some("hi"));
         assert_eq!(repeat.next(), Millis(7000));
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_missed_is_not_made_up_for() {
+    fn missed_intervals_are_skipped() {
         let mut repeat = Repeat::starting(Millis(0), "hi".to_owned(), Duration::from_secs(6));
         assert_eq!(repeat.take_due(Millis(60_500)), Some("hi"));
         assert_eq!(repeat.next(), Millis(66_500));
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn intervals_are_written_as_people_do() {
+    fn intervals_are_parsed_with_their_units() {
         for (text, ms) in [
             ("500ms", 500),
             ("6s", 6000),

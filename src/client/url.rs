@@ -1,4 +1,4 @@
-//! The URL to connect to, and the user whom it names (RFC 6455 §3, RFC 3986).
+//! The URL of the server, and the user that it names (RFC 6455 §3, RFC 3986).
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use tungstenite::http::Uri;
 
 use crate::http::Authority;
 
-/// A WebSocket URL that requests can be made of: in ASCII, with a path, without a fragment.
+/// A WebSocket URL: in ASCII, with a path, without a fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerUrl {
     scheme: Scheme,
@@ -17,43 +17,43 @@ pub struct ServerUrl {
     path_and_query: String,
 }
 
-/// How the bytes travel.
+/// The scheme of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// `ws`: over TCP as it is.
+    /// `ws`: over plain TCP.
     Plain,
     /// `wss`: over TLS.
     Secure,
 }
 
-/// What is wrong with a URL.
+/// Why a URL is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum UrlError {
-    /// There is no `ws://` or `wss://`.
+    /// The URL does not begin with `ws://` or `wss://`.
     #[error("must begin with ws:// or wss://")]
     Scheme,
-    /// Control characters are nobody's intention.
+    /// A control character.
     #[error("must not hold control characters")]
     Control,
-    /// RFC 6455 §3 forbids fragments.
+    /// A fragment, which RFC 6455 §3 forbids.
     #[error("must not hold a `#`: WebSocket URLs have no fragment (write %23 for the character)")]
     Fragment,
-    /// A password on a command line would be seen by others.
+    /// User information: other users of the machine could read a password on the command line.
     #[error("must not hold a user before the host: use --user or --header")]
     UserInformation,
-    /// Names outside ASCII would have to be converted.
+    /// No host, or a host with characters outside ASCII, which would have to be converted.
     #[error("must name a host, in ASCII, and nothing but a port after it")]
     Host,
-    /// Not a URI after all.
+    /// Not a URI.
     #[error("is not a URI")]
     NotUri,
-    /// Both the URL and the option name somebody.
+    /// Both the URL and `--user` name a user.
     #[error("names a user already, and so does --user")]
     TwoUsers,
 }
 
 impl ServerUrl {
-    /// The same with `user=NAME` in the query.
+    /// The URL with `user=NAME` added to its query.
     ///
     /// # Errors
     /// [`UrlError::TwoUsers`] if the query names a user already.
@@ -73,13 +73,13 @@ impl ServerUrl {
         Ok(Self { path_and_query, ..self.clone() })
     }
 
-    /// How the bytes are to travel.
+    /// The scheme.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The host to look up, and the port.
+    /// The host to resolve, without the brackets of an IPv6 address, and the port.
     #[must_use]
     pub fn host_and_port(&self) -> (&str, u16) {
         let default_port = match self.scheme {
@@ -94,10 +94,10 @@ impl ServerUrl {
         (literal.unwrap_or(host), authority.port().unwrap_or(default_port))
     }
 
-    /// The URL as the type that requests are made of.
+    /// The URL in the type from which requests are made.
     ///
     /// # Errors
-    /// [`UrlError::NotUri`] if that type does not take it.
+    /// [`UrlError::NotUri`] if that type refuses it.
     pub fn uri(&self) -> Result<Uri, UrlError> {
         self.to_string().parse().map_err(|_| UrlError::NotUri)
     }
@@ -143,7 +143,8 @@ impl fmt::Display for ServerUrl {
     }
 }
 
-/// What browsers escape in paths and queries that were typed. Escapes stay as they are.
+/// The characters that browsers escape in paths and queries. `%` is not among them, so escapes
+/// stay.
 const OUTSIDE_PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -156,7 +157,7 @@ const OUTSIDE_PATH: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// All but the unreserved characters (RFC 3986 §2.3), so that a value is never taken for syntax.
+/// All but the unreserved characters (RFC 3986 §2.3), so that nothing in a value acts as syntax.
 const OUTSIDE_VALUE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn invalid_urls_are_refused_with_the_reason() {
         for (text, error) in [
             ("", UrlError::Scheme),
             ("localhost:8080/chat", UrlError::Scheme),
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_user() {
+    fn a_second_user_is_refused() {
         for text in ["ws://h/?user=bob", "ws://h/?a=b&user=", "ws://h/?user"] {
             assert_eq!(parse(text).unwrap().with_user("ann"), Err(UrlError::TwoUsers), "{text}");
         }

@@ -1,15 +1,15 @@
-//! Text of others made harmless: what a terminal would obey becomes visible.
+//! Makes control characters in received text visible, so that a terminal does not execute them.
 
 use std::borrow::Cow;
 
-/// The text with its control characters but tab and line feed as Rust would escape them, such as
-/// `\u{1b}`. Escape sequences, the eight-bit ones too, can move the cursor, rename the window or
-/// type on the user's behalf.
+/// Replaces control characters, except tab and line feed, by their Rust escapes such as `\u{1b}`.
+/// Escape sequences, C1 controls included, can move the cursor, rename the window or insert input
+/// on the user's behalf.
 pub(super) fn visible(text: &str) -> Cow<'_, str> {
     escape(text, |character| character.is_control() && !matches!(character, '\t' | '\n'))
 }
 
-/// The same as one line: every control character is escaped.
+/// Replaces all control characters, so that the text stays one line.
 pub(super) fn visible_line(text: &str) -> Cow<'_, str> {
     escape(text, char::is_control)
 }
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ordinary_text_stays_as_it_is() {
+    fn text_without_controls_is_unchanged() {
         for text in ["", "hello", "张三: 你好\n\tzwei \\ Zeilen", "👩‍👩‍👧 שלום"]
         {
             assert!(matches!(visible(text), Cow::Borrowed(same) if same == text));
@@ -44,20 +44,20 @@ mod tests {
     }
 
     #[test]
-    fn controls_become_visible() {
+    fn controls_are_escaped() {
         assert_eq!(visible("\u{1b}]0;title\u{7}"), "\\u{1b}]0;title\\u{7}");
         assert_eq!(visible("\u{9b}2J"), "\\u{9b}2J");
         assert_eq!(visible("over\rwritten\0\u{7f}"), "over\\rwritten\\u{0}\\u{7f}");
     }
 
     #[test]
-    fn one_line_stays_one_line() {
+    fn line_breaks_in_a_line_are_escaped() {
         assert_eq!(visible_line("a\nb\tc"), "a\\nb\\tc");
     }
 
     proptest! {
         #[test]
-        fn nothing_that_a_terminal_obeys_is_left(text in any::<String>()) {
+        fn no_control_character_is_left(text in any::<String>()) {
             prop_assert!(!visible_line(&text).contains(char::is_control));
             let rest = visible(&text).replace(['\t', '\n'], "");
             prop_assert!(!rest.contains(char::is_control));

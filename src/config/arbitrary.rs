@@ -1,201 +1,243 @@
-//! Random valid configurations, for the properties that must hold for all of them.
+//! Random valid configurations, for the properties that must hold for all of them. The values of
+//! keys come from their declarations; here they are made to agree with each other.
 
-mod routes;
+use std::sync::LazyLock;
 
-use std::net::{IpAddr, SocketAddr};
-
-use proptest::collection::{btree_map, btree_set};
-use proptest::option;
+use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::strategy::BoxedStrategy;
+use toml::Value;
 
-use super::keys;
+use super::declare::Keys;
+use super::reader::Surroundings;
+use super::route::PublishOptions;
+use super::setting::Setting;
 use super::{
-    Config, Limits, Listener, Redis, Rule, Secret, ServerUrl, SocketOptions, Timeouts, Token, Turn,
+    Config, Identity, IdentityKind, Limits, Listener, ListenerKind, NameKind, ProcessOptions,
+    RedisOptions, RoomOptions, Route, RouteService, Rule, Secret, ServerUrl, ServiceKind,
+    SocketOptions, Timeouts, Token, Turn, WebSocketOptions,
 };
 
 /// Every token and every password, so that a test can put them back where they were not printed.
 pub(super) const SECRET: &str = "s3cret";
 
+/// Where secrets come from for a file with this name: `${SECRET}` and `${URL}` are set.
+pub(super) fn surroundings(file_name: &str) -> Surroundings {
+    Surroundings::new(file_name, |name| match name {
+        "SECRET" => Some(SECRET.to_owned()),
+        "URL" => Some(format!("redis://user:{SECRET}@host")),
+        _ => None,
+    })
+}
+
 /// Any configuration that [`Config::validate`] accepts.
 pub(super) fn config() -> impl Strategy<Value = Config> {
-    let head = (count("loops"), any::<bool>(), any::<bool>(), listeners());
-    let logins = (tokens(), redis());
-    (head, limits(), timeouts(), turn(), socket(), routes::routes(), logins).prop_map(
-        |(
-            (loops, pin_loops, share_port, listeners),
-            limits,
-            timeouts,
-            turn,
-            socket,
-            routes,
-            logins,
-        )| {
-            let (tokens, redis) = logins;
-            let mut config = Config {
-                loops,
-                pin_loops,
-                share_port,
-                listeners: listeners
-                    .into_iter()
-                    .map(|(address, is_line)| {
-                        let joined = routes.iter().find(|route| routes::takes_lines(route));
-                        match joined.filter(|_| is_line) {
-                            Some(route) => Listener::line(address, route.paths().last().unwrap()),
-                            None => Listener::http(address),
-                        }
-                    })
-                    .collect(),
-                limits,
-                timeouts,
-                turn,
-                socket,
-                routes,
-                tokens,
-                redis,
-            };
-            let handshake_ms = config.timeouts.handshake_ms.max(11);
-            config.timeouts.handshake_ms = handshake_ms;
-            config.redis.lookup_ms = config.redis.lookup_ms.min(handshake_ms - 1);
-            let limits = &mut config.limits;
-            if let (Some(half_open), Some(connections)) =
-                (&mut limits.half_open_max, limits.connections_max)
-            {
-                *half_open = connections.min(*half_open);
-            }
-            let least = config.pool_bytes_least();
-            config.limits.pool_bytes_max = config.limits.pool_bytes_max.max(least);
+    let process = (ProcessOptions::arbitrary(), listeners());
+    let numbers = (Limits::arbitrary(), Timeouts::arbitrary(), Turn::arbitrary());
+    let rest = (SocketOptions::arbitrary(), routes(), identities(), any::<prop::sample::Index>());
+    (process, numbers, rest).prop_map(
+        |((process, listeners), (limits, timeouts, turn), (socket, routes, identities, index))| {
+            let mut config =
+                Config { process, listeners, limits, timeouts, turn, socket, routes, identities };
+            agree_on_routes(&mut config, index);
+            agree_on_limits(&mut config);
             config
         },
     )
 }
 
-/// A number that the rule of this key accepts, its ends more often than chance would have them.
-fn number(name: &str) -> impl Strategy<Value = u64> + use<> {
-    let Some(Rule::Integer { min, max }) = keys::find(name).map(|key| key.rule) else {
-        panic!("{name} is not a number")
-    };
-    prop_oneof![1 => Just(min), 1 => Just(max), 6 => min..=max]
+/// Routes that listeners and identities are named by exist.
+fn agree_on_routes(config: &mut Config, index: prop::sample::Index) {
+    let joined = config.routes.iter().find(|route| takes_lines(route));
+    let joined = joined.and_then(|route| route.paths().last()).map(str::to_owned);
+    for listener in &mut config.listeners {
+        listener.route = joined.clone().filter(|_| listener.kind == ListenerKind::Line);
+        if listener.route.is_none() {
+            listener.kind = ListenerKind::Http;
+        }
+    }
+    let names: Vec<String> = config.identities.iter().map(|own| own.name.clone()).collect();
+    for route in &mut config.routes {
+        if let RouteService::Room { room, .. } = &mut route.service {
+            let is_given = room.identity.is_some() && room.asks_for_tokens() && !names.is_empty();
+            room.identity = is_given.then(|| vec![index.get(&names).clone()]);
+        }
+    }
 }
 
-fn count(name: &str) -> impl Strategy<Value = usize> + use<> {
-    number(name).prop_map(|number| usize::try_from(number).unwrap())
+fn agree_on_limits(config: &mut Config) {
+    let handshake_ms = config.timeouts.handshake_ms.max(11);
+    config.timeouts.handshake_ms = handshake_ms;
+    for identity in &mut config.identities {
+        if let IdentityKind::Redis(redis) = &mut identity.kind {
+            redis.lookup_ms = redis.lookup_ms.min(handshake_ms - 1);
+        }
+    }
+    let limits = &mut config.limits;
+    if let (Some(half_open), Some(connections)) =
+        (&mut limits.half_open_max, limits.connections_max)
+    {
+        *half_open = connections.min(*half_open);
+    }
+    let least = config.pool_bytes_least();
+    config.limits.pool_bytes_max = config.limits.pool_bytes_max.max(least);
 }
 
-fn small(name: &str) -> impl Strategy<Value = u32> + use<> {
-    number(name).prop_map(|number| u32::try_from(number).unwrap())
+/// Whether line clients may join.
+fn takes_lines(route: &Route) -> bool {
+    route.service.is_websocket() && !route.service.room().is_some_and(RoomOptions::asks_for_tokens)
 }
 
-/// Addresses, and whether line clients are meant.
-fn listeners() -> impl Strategy<Value = Vec<(SocketAddr, bool)>> {
-    let addresses = btree_map((any::<IpAddr>(), any::<u16>()), any::<bool>(), 1..4);
-    addresses.prop_map(|listeners| {
-        let listener = |(address, is_line)| (SocketAddr::from(address), is_line);
-        listeners.into_iter().map(listener).collect()
+fn listeners() -> impl Strategy<Value = Vec<Listener>> {
+    vec(Listener::arbitrary(), 1..4).prop_map(|mut listeners| {
+        let mut seen = std::collections::HashSet::new();
+        listeners.retain(|listener| seen.insert(listener.address));
+        listeners
     })
 }
 
-fn limits() -> impl Strategy<Value = Limits> {
-    (
-        option::of(count("limits.connections_max")),
-        option::of(count("limits.half_open_max")),
-        count("limits.head_bytes_max"),
-        count("limits.message_bytes_max"),
-        count("limits.backlog_high_bytes"),
-        count("limits.backlog_hard_bytes"),
-        count("limits.pool_bytes_max"),
-        count("limits.mailbox_items_max"),
-        count("limits.refusals_max"),
-    )
-        .prop_map(|values| Limits {
-            connections_max: values.0,
-            half_open_max: values.1,
-            head_bytes_max: values.2,
-            message_bytes_max: values.3,
-            backlog_high_bytes: values.4,
-            backlog_hard_bytes: values.5,
-            pool_bytes_max: values.6,
-            mailbox_items_max: values.7,
-            refusals_max: values.8,
-        })
-}
-
-fn timeouts() -> impl Strategy<Value = Timeouts> {
-    (
-        number("timeouts.handshake_ms"),
-        number("timeouts.refuse_ms"),
-        number("timeouts.ping_idle_ms"),
-        number("timeouts.pong_ms"),
-        number("timeouts.write_stall_ms"),
-        number("timeouts.close_ms"),
-        number("timeouts.drain_ms"),
-        number("timeouts.pool_idle_ms"),
-        number("timeouts.accept_pause_ms"),
-    )
-        .prop_map(|values| Timeouts {
-            handshake_ms: values.0,
-            refuse_ms: values.1,
-            ping_idle_ms: values.2,
-            pong_ms: values.3,
-            write_stall_ms: values.4,
-            close_ms: values.5,
-            drain_ms: values.6,
-            pool_idle_ms: values.7,
-            accept_pause_ms: values.8,
-        })
-}
-
-fn turn() -> impl Strategy<Value = Turn> {
-    (
-        count("turn.accepts_per_turn"),
-        count("turn.reads_per_turn"),
-        count("turn.flushes_per_turn"),
-        count("turn.reaps_per_turn"),
-        count("turn.mail_per_turn"),
-        count("turn.receive_buffer_bytes"),
-    )
-        .prop_map(|values| Turn {
-            accepts_per_turn: values.0,
-            reads_per_turn: values.1,
-            flushes_per_turn: values.2,
-            reaps_per_turn: values.3,
-            mail_per_turn: values.4,
-            receive_buffer_bytes: values.5,
-        })
-}
-
-fn socket() -> impl Strategy<Value = SocketOptions> {
-    (
-        small("socket.accept_backlog"),
-        any::<bool>(),
-        small("socket.notsent_bytes_max"),
-        option::of(small("socket.send_buffer_bytes")),
-    )
-        .prop_map(|(accept_backlog, no_delay, notsent_bytes_max, send_buffer_bytes)| {
-            SocketOptions { accept_backlog, no_delay, notsent_bytes_max, send_buffer_bytes }
-        })
-}
-
-fn tokens() -> impl Strategy<Value = Vec<Token>> {
-    btree_set("[!-~é张]{1,16}", 0..3).prop_map(|names| {
-        let token = |name| Token { name, token: Secret::new(SECRET) };
-        names.into_iter().map(token).collect()
-    })
-}
-
-fn redis() -> impl Strategy<Value = Redis> {
-    let url = prop_oneof![
-        "redis://[a-z]{1,8}(:[1-9][0-9]{3})?(/[0-9])?",
-        Just(format!("redis://user:{SECRET}@[::1]/")),
-        "unix:///[a-z/.]{1,12}",
-    ];
-    let numbers = (number("redis.lookup_ms"), count("redis.lookups_max"));
-    (url, "[ -~]{0,16}", numbers, any::<bool>()).prop_map(
-        |(url, token_prefix, (lookup_ms, lookups_max), one_time)| Redis {
-            url: ServerUrl::new(url),
-            token_prefix,
-            lookup_ms,
-            lookups_max,
-            one_time,
+fn routes() -> impl Strategy<Value = Vec<Route>> {
+    let routes = btree_set(PATH, 1..5)
+        .prop_flat_map(|paths| paths.into_iter().map(route).collect::<Vec<_>>());
+    (routes, vec(0_usize..3, 4), any::<bool>()).prop_map(
+        |(mut routes, alias_counts, shares_a_path)| {
+            for (index, route) in routes.iter_mut().enumerate() {
+                route.aliases = aliases(index, alias_counts[index], &route.path);
+            }
+            let echo = |route: &&Route| route.service.kind() == ServiceKind::Echo;
+            let shared = routes.iter().find(echo).map(|route| route.path.clone());
+            routes.extend(
+                shared.filter(|_| shares_a_path).map(|path| Route::new(path, ServiceKind::Hall)),
+            );
+            routes
         },
     )
 }
+
+/// Paths that no other route has: the first segment is longer than that of any, and the others,
+/// with their parameters, stay where they are.
+fn aliases(route: usize, count: usize, path: &str) -> Vec<String> {
+    let rest = path[1..].find('/').map_or("", |slash| &path[1 + slash..]);
+    // A parameter cannot give way to a word.
+    let count = if path.starts_with("/:") { 0 } else { count };
+    (0..count).map(|alias| format!("/alias-{route}-{alias}{rest}")).collect()
+}
+
+fn route(path: String) -> impl Strategy<Value = Route> {
+    let options = (
+        WebSocketOptions::arbitrary().prop_map(without_idle),
+        PublishOptions::arbitrary(),
+        RoomOptions::arbitrary(),
+    );
+    (ServiceKind::arbitrary(Rule::Boolean), options, any::<bool>()).prop_map(
+        move |(kind, (websocket, publish, room), names_room)| {
+            let order = publish.order;
+            let mut path = path.clone();
+            let service = match kind {
+                ServiceKind::Broadcast => RouteService::Broadcast { websocket, order },
+                ServiceKind::Echo => RouteService::Echo { websocket },
+                ServiceKind::Hall => RouteService::Hall,
+                ServiceKind::Page => RouteService::Page,
+                ServiceKind::Room => {
+                    path += if names_room { "/:room" } else { "" };
+                    path += match room.name {
+                        NameKind::Address | NameKind::First | NameKind::Query => "",
+                        NameKind::Path => "/:name",
+                        NameKind::Token => "/:name/:token",
+                    };
+                    RouteService::Room { websocket, order, room }
+                }
+            };
+            Route { path, aliases: Vec::new(), service }
+        },
+    )
+}
+
+/// The options without those that mean nothing beside the others.
+fn without_idle(mut options: WebSocketOptions) -> WebSocketOptions {
+    let default = WebSocketOptions::default();
+    options.deflate_context_takeover &= options.deflate;
+    if !options.deflate_context_takeover {
+        options.deflate_window_bits_max = default.deflate_window_bits_max;
+    }
+    options
+}
+
+fn identities() -> impl Strategy<Value = Vec<Identity>> {
+    let kind = prop_oneof![
+        RedisOptions::arbitrary().prop_map(IdentityKind::Redis),
+        vec(Token::arbitrary(), 0..3).prop_map(|mut tokens| {
+            let mut seen = std::collections::HashSet::new();
+            tokens.retain(|token| seen.insert(token.name.clone()));
+            IdentityKind::Tokens(tokens)
+        }),
+    ];
+    let names = btree_set(text(Rule::Name), 0..3);
+    (names, vec(kind, 3)).prop_map(|(names, kinds)| {
+        let pairs = names.into_iter().zip(kinds);
+        pairs.map(|(name, kind)| Identity { name, kind }).collect()
+    })
+}
+
+/// A text that the rule accepts, or one item of a list.
+pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
+    match rule {
+        Rule::Identities | Rule::Name => "[!-~é张]{1,16}".boxed(),
+        Rule::Line => prop_oneof![
+            select(vec!["bare", "console", "from", "named"]).prop_map(str::to_owned),
+            "[a-z :]{0,8}(\\{name\\})?[a-z :]{0,8}\\{message\\}[a-z :]{0,8}",
+        ]
+        .boxed(),
+        Rule::Origins => prop_oneof![
+            Just("null".to_owned()),
+            "https?://[a-z0-9-]{1,8}(\\.[a-z]{2,5})?(:[1-9][0-9]{3})?",
+        ]
+        .boxed(),
+        Rule::Path | Rule::Paths | Rule::RoutePath => PATH.boxed(),
+        Rule::Subprotocols => "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}".boxed(),
+        Rule::Text { .. } => "[ -~]{0,16}".boxed(),
+        Rule::Address
+        | Rule::Boolean
+        | Rule::Integer { .. }
+        | Rule::OneOf(_)
+        | Rule::RedisUrl
+        | Rule::Secret { .. } => panic!("{rule:?} is not for this type"),
+    }
+}
+
+/// [`SECRET`], given in any manner.
+pub(super) fn secret() -> BoxedStrategy<Secret> {
+    prop_oneof![
+        Just(Secret::new(SECRET)),
+        Just(Secret::read(&Value::from("${SECRET}"), &surroundings("")).unwrap()),
+        Just(Secret::read_file(&file("secret", SECRET), &surroundings("")).unwrap()),
+    ]
+    .boxed()
+}
+
+/// A URL, with or without a password, given in any manner.
+pub(super) fn server_url() -> BoxedStrategy<ServerUrl> {
+    let in_file = file("url", &format!("redis://user:{SECRET}@[::1]/"));
+    prop_oneof![
+        "redis://[a-z]{1,8}(:[1-9][0-9]{3})?(/[0-9])?".prop_map(ServerUrl::new),
+        "unix:///[a-z/.]{1,12}".prop_map(ServerUrl::new),
+        Just(ServerUrl::new(format!("redis://user:{SECRET}@[::1]/"))),
+        Just(ServerUrl::read(&Value::from("${URL}"), &surroundings("")).unwrap()),
+        Just(ServerUrl::read_file(&in_file, &surroundings("")).unwrap()),
+    ]
+    .boxed()
+}
+
+/// The path of a file with this text.
+fn file(name: &str, text: &str) -> Value {
+    static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+    let path = FOLDER.path().join(name);
+    if !path.exists() {
+        std::fs::write(&path, format!("{text}\n")).unwrap();
+    }
+    Value::from(path.to_str().unwrap())
+}
+
+/// No segment begins with a colon, which would make a parameter of it.
+const PATH: &str = "(/(([a-z0-9._~!$&'()*+,;=@-]|%[0-9a-fA-F]{2}):?){0,3}){1,4}";

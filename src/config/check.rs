@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Config, MachineLimits, NameKind, ResolvedConfig, ResolvedRoute, TokenSource};
+use super::{Config, MachineLimits, ResolvedConfig, ResolvedRoute};
 use crate::output::context_bytes_max;
 
 impl Config {
@@ -10,12 +10,11 @@ impl Config {
     /// comments, what was derived and what had to be adjusted.
     ///
     /// Derived values are comments because they belong to this machine: a file that pinned them
-    /// would carry the descriptor limit of one host to the next. Tokens and passwords are printed
-    /// as `***`, which no file may hold: they have to be put in again.
+    /// would carry the descriptor limit of one host to the next. Secrets are printed as the name of
+    /// their file or environment variable, or else as `***`, which no file may hold: those have to
+    /// be put in again.
     pub fn check_text(&self, granted: MachineLimits) -> String {
-        // TOML expresses every value of these types, as the test of the round trip shows.
-        let file = toml::to_string(self)
-            .unwrap_or_else(|error| format!("# Cannot be written as TOML: {error}\n"));
+        let file: String = self.tables().iter().map(ToString::to_string).collect();
         let resolved = self.resolve(granted);
         format!("{file}{}", Comments { config: self, resolved: &resolved, granted })
     }
@@ -36,8 +35,7 @@ impl fmt::Display for Comments<'_> {
         for (index, route) in self.resolved.routes.iter().enumerate() {
             self.derived_of_route(f, index, route)?;
         }
-        let has_password = self.config.redis.url.to_string() != self.config.redis.url.expose();
-        if has_password || !self.config.tokens.is_empty() {
+        if self.config.holds_masked() {
             writeln!(
                 f,
                 "#\n# *** stands for what is not printed; a file must hold the thing itself."
@@ -57,7 +55,7 @@ impl fmt::Display for Comments<'_> {
 impl Comments<'_> {
     fn derived(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ResolvedConfig { loops, limits, connections_max_origin, .. } = self.resolved;
-        let loops_origin = match self.config.loops {
+        let loops_origin = match self.config.process.loops {
             0 => "one per core",
             _ => "configured",
         };
@@ -90,12 +88,6 @@ impl Comments<'_> {
         if is_adjusted { "adjusted" } else { origin }
     }
 
-    fn lets_nobody_in(&self, route: &ResolvedRoute) -> bool {
-        let asks_config =
-            route.room.name == NameKind::Token && route.room.tokens == TokenSource::Config;
-        asks_config && self.resolved.tokens.is_empty()
-    }
-
     /// The keys that a route leaves out and that no value could express.
     fn derived_of_route(
         &self,
@@ -104,21 +96,23 @@ impl Comments<'_> {
         route: &ResolvedRoute,
     ) -> fmt::Result {
         let Some(configured) = self.config.routes.get(index) else { return Ok(()) };
-        if !configured.service.is_websocket() {
+        let (Some(configured), Some(websocket)) =
+            (configured.service.websocket(), route.service.websocket())
+        else {
             return Ok(());
-        }
+        };
         if configured.message_bytes_max.is_none() {
-            let bytes = route.message_bytes_max;
+            let bytes = websocket.message_bytes_max;
             writeln!(f, "#   route[{index}].message_bytes_max = {bytes} (as in limits)")?;
         }
-        if configured.subprotocols.is_none() && !route.subprotocols.is_empty() {
-            let names = &route.subprotocols;
+        if configured.subprotocols.is_none() && !websocket.subprotocols.is_empty() {
+            let names = &websocket.subprotocols;
             writeln!(f, "#   route[{index}].subprotocols = {names:?} (as of any room)")?;
         }
-        if route.origins.is_same_host() {
+        if websocket.origins.is_same_host() {
             writeln!(f, "#   route[{index}].origins: same host")?;
         }
-        if let Some(window_bits) = route.deflate.and_then(|deflate| deflate.context_bits) {
+        if let Some(window_bits) = websocket.deflate.and_then(|deflate| deflate.context_bits) {
             let limits = &self.resolved.limits;
             let (each, count) = (context_bytes_max(window_bits), limits.connections_max);
             let (all, pool) = (each.saturating_mul(count), limits.pool_bytes_max);
@@ -128,10 +122,31 @@ impl Comments<'_> {
                  connection, {all} for {count} of them, within pool_bytes_max = {pool}"
             )?;
         }
-        if self.lets_nobody_in(route) {
-            writeln!(f, "#   route[{index}].tokens: nobody is let in, as there is no [[token]]")?;
+        self.derived_identity(f, index, route)
+    }
+
+    /// What checks the tokens of a room that leaves out `identity`.
+    fn derived_identity(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        index: usize,
+        route: &ResolvedRoute,
+    ) -> fmt::Result {
+        let configured = self.config.routes.get(index).and_then(|route| route.service.room());
+        if !configured.is_some_and(|room| room.asks_for_tokens() && room.identity.is_none()) {
+            return Ok(());
         }
-        Ok(())
+        match route.identity() {
+            Some(name) => writeln!(
+                f,
+                "#   route[{index}].identity = [{name:?}] (the first of kind \"tokens\")"
+            ),
+            None => writeln!(
+                f,
+                "#   route[{index}].identity: no client is let in, as there is no [[identity]] of \
+                 kind \"tokens\""
+            ),
+        }
     }
 }
 
@@ -175,7 +190,9 @@ mod tests {
             let granted = MachineLimits { descriptors, cores };
             let text = config.check_text(granted);
             prop_assert!(!text.contains(arbitrary::SECRET));
-            let again = Config::from_toml(&with_secrets(&text), "check").unwrap();
+            let again = Config::from_toml_in(
+                &with_secrets(&text), "check", &arbitrary::surroundings("check"),
+            ).unwrap();
             prop_assert_eq!(&again, &config);
             prop_assert_eq!(again.resolve(granted), config.resolve(granted));
             prop_assert_eq!(again.check_text(granted), text);

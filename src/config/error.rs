@@ -4,10 +4,10 @@ use std::io;
 
 use toml::Value;
 
-use super::secret;
+use super::{key_path, secret};
 
-/// Why a configuration is refused. Displays as one line that names the file (or the command
-/// line), the key, its value and the rule; the process then exits with status 2.
+/// Why a configuration is refused. Displays as one line that names the file and its line (or the
+/// command line), the key, its value and the rule; the process then exits with status 2.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -20,16 +20,31 @@ pub enum ConfigError {
         reason: String,
     },
     /// A value breaks a rule.
-    #[error("{file}: {key}{}: {rule}", assignment(value.as_deref()))]
+    #[error("{}: {key}{}: {rule}", place(file, *line), assignment(value.as_deref()))]
     Refused {
         /// The file as it was named, or `command line`.
         file: String,
+        /// The line of the value, or of the table where it should be, counted from 1; `None` where
+        /// the file holds neither.
+        line: Option<usize>,
         /// The key with its array positions, such as `route[1].path`.
         key: String,
         /// The value as it would be written in the file; `None` where the key is missing.
         value: Option<String>,
         /// The rule, as "must …".
         rule: String,
+    },
+    /// A key that has another name now.
+    #[error("{}: {key}: renamed, write {new}", place(file, *line))]
+    Renamed {
+        /// The file as it was named.
+        file: String,
+        /// The line of the key, counted from 1.
+        line: Option<usize>,
+        /// The key with its array positions.
+        key: String,
+        /// What to write instead.
+        new: &'static str,
     },
     /// The text is not TOML.
     #[error("{file}:{line}:{column}: {reason}")]
@@ -44,10 +59,12 @@ pub enum ConfigError {
         reason: String,
     },
     /// A key that does not exist.
-    #[error("{file}: {key}{}: unknown key{hint}", assignment(value.as_deref()))]
+    #[error("{}: {key}{}: unknown key{hint}", place(file, *line), assignment(value.as_deref()))]
     UnknownKey {
         /// The file as it was named.
         file: String,
+        /// The line of the key, counted from 1.
+        line: Option<usize>,
         /// The key with its array positions.
         key: String,
         /// The value as it was written; `None` for a whole table.
@@ -70,51 +87,84 @@ impl ConfigError {
         let reason = if message.starts_with("invalid type: integer") {
             // Not shown: it may be a token without its quotes.
             "this number is beyond what any key accepts".to_owned()
+        } else if message == "duplicate key" {
+            format!("{message} {}", text.get(span).unwrap_or_default())
         } else {
             message.to_owned()
         };
         Self::Syntax { file: one_line(file), line, column, reason: one_line(&reason) }
     }
-
-    pub(super) fn unknown_key(file: &str, key: &str, value: Option<&Value>, hint: String) -> Self {
-        let is_table = |value: &Value| match value.as_array() {
-            Some(items) => items.iter().any(Value::is_table),
-            None => value.is_table(),
-        };
-        let value = value.filter(|value| !is_table(value)).map(|value| written(key, value));
-        Self::UnknownKey { file: one_line(file), key: one_line(key), value, hint }
-    }
 }
 
-/// A broken rule, before it is known which file to blame.
+/// What is wrong, before it is known in which file.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     key: String,
     value: Option<String>,
-    rule: String,
+    problem: Problem,
+}
+
+#[derive(Debug)]
+enum Problem {
+    /// The value breaks this rule.
+    Rule(String),
+    /// The key has another name now.
+    Renamed(&'static str),
+    /// The key does not exist; with what to write instead.
+    Unknown(String),
 }
 
 impl Refusal {
     /// `value` breaks `rule`.
     pub(crate) fn new(key: impl Into<String>, value: &Value, rule: impl Into<String>) -> Self {
         let key = key.into();
-        Self { value: Some(written(&key, value)), key, rule: rule.into() }
+        Self { value: Some(written(&key, value)), key, problem: Problem::Rule(rule.into()) }
     }
 
     /// `value`, which may be more than TOML can express, breaks `rule`.
     pub(super) fn number(key: impl Into<String>, value: u64, rule: impl Into<String>) -> Self {
-        Self { key: key.into(), value: Some(value.to_string()), rule: rule.into() }
+        let value = Some(value.to_string());
+        Self { key: key.into(), value, problem: Problem::Rule(rule.into()) }
     }
 
     /// The key should be there and is not.
     pub(super) fn missing(key: impl Into<String>, rule: impl Into<String>) -> Self {
-        Self { key: key.into(), value: None, rule: rule.into() }
+        Self { key: key.into(), value: None, problem: Problem::Rule(rule.into()) }
     }
 
-    /// The same, said of `file`.
-    pub(crate) fn of(self, file: &str) -> ConfigError {
-        let Self { key, value, rule } = self;
-        ConfigError::Refused { file: one_line(file), key: one_line(&key), value, rule }
+    /// The key does not exist; `hint` says what to write instead, as the end of the sentence.
+    pub(super) fn unknown(key: String, value: &Value, hint: String) -> Self {
+        let is_table = match value.as_array() {
+            Some(items) => items.iter().any(Value::is_table),
+            None => value.is_table(),
+        };
+        let value = (!is_table).then(|| written(&key, value));
+        Self { key, value, problem: Problem::Unknown(hint) }
+    }
+
+    /// The key has another name now. Its value is not shown: it may have been a secret.
+    pub(super) fn renamed(key: String, new: &'static str) -> Self {
+        Self { key, value: None, problem: Problem::Renamed(new) }
+    }
+
+    /// The same, said of `file` with this text, or of what is no file.
+    pub(crate) fn of(self, file: &str, text: Option<&str>) -> ConfigError {
+        let Self { key, value, problem } = self;
+        let line = text.and_then(|text| key_path::line_of(text, &key));
+        let (file, key) = (one_line(file), one_line(&key));
+        match problem {
+            Problem::Rule(rule) => ConfigError::Refused { file, line, key, value, rule },
+            Problem::Renamed(new) => ConfigError::Renamed { file, line, key, new },
+            Problem::Unknown(hint) => ConfigError::UnknownKey { file, line, key, value, hint },
+        }
+    }
+}
+
+/// A file, with the line if it is known.
+fn place(file: &str, line: Option<usize>) -> String {
+    match line {
+        Some(line) => format!("{file}:{line}"),
+        None => file.to_owned(),
     }
 }
 
@@ -153,7 +203,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// Line and column, counted from 1, of a byte offset.
-fn position(text: &str, offset: usize) -> (usize, usize) {
+pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let line = before.matches('\n').count() + 1;
@@ -188,7 +238,7 @@ mod tests {
     fn an_error_is_one_line_even_if_its_parts_are_not() {
         let refusal = Refusal::new("a\nb", &Value::from("c\r\nd"), "must be better");
         assert_eq!(
-            refusal.of("x\ny.toml").to_string(),
+            refusal.of("x\ny.toml", None).to_string(),
             "x\\ny.toml: a\\nb = \"c\\r\\nd\": must be better"
         );
     }

@@ -2,20 +2,32 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use serde::{Deserialize, Serialize};
+use super::declare::{keys, one_of, words};
+use super::rule::Rule;
 
-/// One address to listen on. Every loop opens its own socket for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listener {
-    /// IP address and port; port 0 lets the kernel choose, `[::]` takes IPv6 only. Required in a `[[listener]]`.
-    pub address: SocketAddr,
-    /// What clients speak. Default: HTTP.
-    #[serde(default)]
-    pub kind: ListenerKind,
-    /// The path, or an alias, of the WebSocket route that line clients join. Required of a line
-    /// listener, and `None` for every other.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub route: Option<String>,
+keys! {
+    /// One address to listen on. Every loop opens its own socket for it, at start: so a reload
+    /// changes nothing about it.
+    "listener." pub struct Listener {
+        /// Where to listen; port 0 lets the kernel choose. `[::]` takes IPv6 only.
+        pub address: SocketAddr {
+            rule: Rule::Address,
+            reload: false,
+        }
+        /// What clients speak: HTTP with WebSocket, or plain TCP where every line is a message.
+        pub kind: ListenerKind {
+            default: ListenerKind::Http,
+            rule: one_of::<ListenerKind>(),
+            reload: false,
+        }
+        /// The WebSocket route that line clients join, by its path or an alias.
+        pub route: Option<String> {
+            default: None,
+            shown: "none",
+            rule: Rule::RoutePath,
+            reload: false,
+        }
+    }
 }
 
 impl Listener {
@@ -31,15 +43,15 @@ impl Listener {
 }
 
 impl Default for Listener {
-    /// HTTP on 127.0.0.1:8080: reachable from this machine only, until someone decides otherwise.
+    /// HTTP on 127.0.0.1:8080: reachable from this machine only, until a configuration says
+    /// otherwise.
     fn default() -> Self {
         Self::http(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080))
     }
 }
 
 /// What the clients of a listener speak.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ListenerKind {
     /// HTTP, and WebSocket from there.
     #[default]
@@ -47,3 +59,5 @@ pub enum ListenerKind {
     /// Plain TCP: every line is a message.
     Line,
 }
+
+words! { ListenerKind: "http" = Http, "line" = Line }

@@ -3,13 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::declare::Keys;
 use super::error::{ConfigError, Refusal};
-use super::key_path::KeyPath;
-use super::keys::{self, KEYS, SECTIONS, Section};
-use super::{Config, Rule, suggest};
+use super::identity::Identity;
+use super::reader::{Surroundings, TableReader};
+use super::route::Route;
+use super::sections::{self, Section};
+use super::{Config, Listener, ProcessOptions, Rule, key, suggest};
 
 impl Config {
     /// Reads and checks a configuration file.
@@ -24,94 +26,160 @@ impl Config {
         Self::from_toml(&text, &file_name)
     }
 
-    /// Checks the text of a configuration file; `file_name` is only for messages.
+    /// Checks the text of a configuration file. `file_name` is for messages, and the folder in it
+    /// is where the paths of secrets start.
     ///
     /// # Errors
     ///
-    /// The first thing found wrong: syntax, then unknown keys, then missing ones, then values.
+    /// The first thing found wrong: syntax, then names, then types and what is missing, then rules.
     pub fn from_toml(text: &str, file_name: &str) -> Result<Self, ConfigError> {
+        Self::from_toml_in(text, file_name, &Surroundings::of(file_name))
+    }
+
+    pub(super) fn from_toml_in(
+        text: &str,
+        file_name: &str,
+        around: &Surroundings,
+    ) -> Result<Self, ConfigError> {
         let file: Table =
             toml::from_str(text).map_err(|error| ConfigError::syntax(file_name, text, &error))?;
-        for section in SECTIONS {
-            check_shape(&file, *section).map_err(|refusal| refusal.of(file_name))?;
-        }
-        let config = deserialize(&file, file_name)?;
-        config.validate(file_name)?;
-        Ok(config)
+        let config = check_names(&file)
+            .and_then(|()| Self::read(&TableReader::new(String::new(), &file, around)))
+            .and_then(|config| config.check_rules().map(|()| config));
+        config.map_err(|refusal| refusal.of(file_name, Some(text)))
+    }
+
+    fn read(file: &TableReader<'_>) -> Result<Self, Refusal> {
+        let default = Self::default();
+        Ok(Self {
+            process: ProcessOptions::read(file)?,
+            listeners: read_all(file, "listener", Listener::read)?.unwrap_or(default.listeners),
+            limits: read_one(file, "limits")?,
+            timeouts: read_one(file, "timeouts")?,
+            turn: read_one(file, "turn")?,
+            socket: read_one(file, "socket")?,
+            routes: read_all(file, "route", Route::read)?.unwrap_or(default.routes),
+            identities: read_all(file, "identity", Identity::read)?.unwrap_or_default(),
+        })
     }
 }
 
-/// A table must be written as a table. Without this check, serde would also fill its keys from
-/// the items of an array, in the order of the fields.
-fn check_shape(file: &Table, section: Section) -> Result<(), Refusal> {
-    let Some(value) = file.get(section.name) else { return Ok(()) };
-    let well_formed = if section.is_array {
+/// The keys of the table with this name, or their defaults if the file has none.
+fn read_one<T: Keys + Default>(file: &TableReader<'_>, name: &str) -> Result<T, Refusal> {
+    file.tables(name).first().map_or_else(|| Ok(T::default()), T::read)
+}
+
+/// Every table of a list, or `None` if the file has no such list.
+fn read_all<T>(
+    file: &TableReader<'_>,
+    name: &str,
+    read: impl Fn(&TableReader<'_>) -> Result<T, Refusal>,
+) -> Result<Option<Vec<T>>, Refusal> {
+    if file.value(name).is_none() {
+        return Ok(None);
+    }
+    file.tables(name).iter().map(read).collect::<Result<_, _>>().map(Some)
+}
+
+/// Checks that every name in the file is that of a table or a key, that tables are written as
+/// tables, and that no table holds the keys of another kind.
+fn check_names(file: &Table) -> Result<(), Refusal> {
+    let Some(top) = sections::find_section("") else { return Ok(()) };
+    check_known(top, "", file)?;
+    check_taken(top, "", file)
+}
+
+/// Unknown names come first: a misspelt key may be the very reason why another one is missing.
+fn check_known(section: &Section, path: &str, table: &Table) -> Result<(), Refusal> {
+    for (leaf, value) in table {
+        let key = format!("{path}{leaf}");
+        let name = match section.name {
+            "" => leaf.clone(),
+            around => format!("{around}.{leaf}"),
+        };
+        let mut inner_sections = sections::inner_sections(section.name);
+        if let Some(inner) = inner_sections.find(|inner| key::split(inner.name).1 == leaf) {
+            check_shape(*inner, &key, value)?;
+            for (path, table) in tables(&key, value) {
+                check_known(inner, &path, table)?;
+            }
+        } else if section.key(leaf).is_none() {
+            return Err(match sections::renamed(&name) {
+                Some(new) => Refusal::renamed(key, new),
+                None => Refusal::unknown(key, value, suggest::hint(&name)),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a key that its table does not take, because it is for another service or kind.
+fn check_taken(section: &Section, path: &str, table: &Table) -> Result<(), Refusal> {
+    // A word that does not exist is refused where it is read.
+    let word = table.get(section.chosen_by).and_then(Value::as_str);
+    let word = word.filter(|word| is_word(section, word));
+    let check = |takers: &[&str], leaf: &str| match (word, table.get(leaf)) {
+        (Some(word), Some(value)) if !takers.is_empty() && !takers.contains(&word) => {
+            let hint = if leaf == "identity" { IDENTITY_TAKERS } else { "" };
+            let rule =
+                format!("must be left out where the {} is \"{word}\"{hint}", section.chosen_by);
+            Err(Refusal::new(format!("{path}{leaf}"), value, rule))
+        }
+        _ => Ok(()),
+    };
+    for group in section.groups {
+        for key in group.keys {
+            check(group.takers, key.leaf())?;
+            key.file_leaf().map_or(Ok(()), |leaf| check(group.takers, &leaf))?;
+        }
+    }
+    for inner in sections::inner_sections(section.name) {
+        let leaf = key::split(inner.name).1;
+        check(inner.takers, leaf)?;
+        let Some(value) = table.get(leaf) else { continue };
+        for (path, table) in tables(&format!("{path}{leaf}"), value) {
+            check_taken(inner, &path, table)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the key that chooses for this table has such a word.
+fn is_word(section: &Section, word: &str) -> bool {
+    let key = section.keys().find(|key| key.leaf() == section.chosen_by);
+    matches!(key.map(|key| key.rule), Some(Rule::OneOf(words)) if words.contains(&word))
+}
+
+/// The tables that a value is or holds, with their paths.
+fn tables<'v>(key: &str, value: &'v Value) -> Vec<(String, &'v Table)> {
+    match value {
+        Value::Table(table) => vec![(format!("{key}."), table)],
+        Value::Array(items) => {
+            let items = items.iter().filter_map(Value::as_table).enumerate();
+            items.map(|(index, table)| (format!("{key}[{index}]."), table)).collect()
+        }
+        Value::String(_)
+        | Value::Integer(_)
+        | Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_) => Vec::new(),
+    }
+}
+
+/// A table must be written as a table.
+fn check_shape(section: Section, key: &str, value: &Value) -> Result<(), Refusal> {
+    let is_well_formed = if section.is_array {
         value.as_array().is_some_and(|items| items.iter().all(Value::is_table))
     } else {
         value.is_table()
     };
-    if well_formed {
+    if is_well_formed {
         return Ok(());
     }
-    let rule = format!("must be written as {}", section.header());
-    Err(Refusal::new(section.name, value, rule))
+    Err(Refusal::new(key, value, format!("must be written as {}", section.header())))
 }
 
-fn deserialize(file: &Table, file_name: &str) -> Result<Config, ConfigError> {
-    let mut unknown = None;
-    let mut track = serde_path_to_error::Track::new();
-    let values = Value::Table(file.clone());
-    let tracked = serde_path_to_error::Deserializer::new(values, &mut track);
-    let mut note_unknown = |path: serde_ignored::Path<'_>| {
-        unknown.get_or_insert_with(|| KeyPath::from(&path));
-    };
-    let result = Config::deserialize(serde_ignored::Deserializer::new(tracked, &mut note_unknown));
-
-    // A misspelt key comes first: it may be the very reason why another one is missing.
-    if let Some(path) = unknown {
-        let hint = suggest::hint(&path.name());
-        return Err(ConfigError::unknown_key(file_name, &path.to_string(), path.find(file), hint));
-    }
-    result.map_err(|error| {
-        let refusal = missing_key(file)
-            .unwrap_or_else(|| wrong_value(file, &KeyPath::from(&track.path()), &error));
-        refusal.of(file_name)
-    })
-}
-
-/// The first required key that its table does not hold.
-fn missing_key(file: &Table) -> Option<Refusal> {
-    KEYS.iter().filter(|key| key.is_required()).find_map(|key| {
-        let tables = file.get(key.section())?.as_array()?;
-        let index = tables.iter().position(|table| table.get(key.leaf()).is_none())?;
-        let path = format!("{}[{index}].{}", key.section(), key.leaf());
-        Some(Refusal::missing(path, format!("is required, and {}", key.rule)))
-    })
-}
-
-/// A value that is not of the type of its key.
-fn wrong_value(file: &Table, path: &KeyPath, error: &toml::de::Error) -> Refusal {
-    let value = path.find(file);
-    let rule = match (keys::find(&path.name()), value) {
-        (Some(key), Some(value)) => rule_for(key.rule, value),
-        // Not reached as long as every leaf of the types has a key; still a useful sentence.
-        _ => error.message().to_owned(),
-    };
-    match value {
-        Some(value) => Refusal::new(path.to_string(), value, rule),
-        None => Refusal::missing(path.to_string(), rule),
-    }
-}
-
-/// The rule, mentioning the type if it is the type that is wrong.
-fn rule_for(rule: Rule, value: &Value) -> String {
-    if let Rule::Integer { min, max } = rule
-        && !value.is_integer()
-    {
-        return format!("must be a whole number between {min} and {max}");
-    }
-    rule.to_string()
-}
+const IDENTITY_TAKERS: &str = ": so far only a room whose name is \"token\" takes an identity";
 
 #[cfg(test)]
 mod tests;

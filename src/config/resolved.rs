@@ -16,14 +16,14 @@
 
 use std::fmt;
 
-use super::keys::CONNECTIONS_MAX;
+use super::limits::CONNECTIONS_MAX;
 use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
-    Config, Limits, Listener, Origins, Redis, RoomOptions, Route, RouteDeflate, ServiceKind,
-    SlowPolicy, SocketOptions, Timeouts, Token, TokenSource, Turn,
+    Config, Identity, IdentityKind, Limits, Listener, Origins, RedisOptions, Route, RouteService,
+    SlowPolicy, SocketOptions, Timeouts, Turn, WebSocketOptions,
 };
 use crate::services::room::CHAT_SUBPROTOCOL;
-use crate::services::{DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions, Order};
+use crate::services::{DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions, RouteId};
 
 /// What the machine grants to the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +55,8 @@ pub struct ResolvedConfig {
     pub socket: SocketOptions,
     /// What answers where; not empty.
     pub routes: Vec<ResolvedRoute>,
-    /// Login tokens; each name has one at most.
-    pub tokens: Vec<Token>,
-    /// Who is asked for login tokens where a route says so.
-    pub redis: Redis,
+    /// How clients prove who they are; no two have the same name.
+    pub identities: Vec<Identity>,
     /// Where `limits.connections_max` came from: `configured`, or how it was derived.
     pub connections_max_origin: String,
     /// Values that had to be changed, each worth a warning.
@@ -66,10 +64,18 @@ pub struct ResolvedConfig {
 }
 
 impl ResolvedConfig {
-    /// Whether a route has login tokens looked up in Redis.
-    pub fn asks_redis(&self) -> bool {
-        self.routes.iter().any(|route| {
-            route.service == ServiceKind::Room && route.room.tokens == TokenSource::Redis
+    /// The identity with this name.
+    pub fn identity(&self, name: &str) -> Option<&Identity> {
+        self.identities.iter().find(|identity| identity.name == name)
+    }
+
+    /// The identities in Redis that a route takes, by name.
+    pub fn redis_identities(&self) -> impl Iterator<Item = (&str, &RedisOptions)> {
+        self.identities.iter().filter_map(|identity| {
+            let IdentityKind::Redis(redis) = &identity.kind else { return None };
+            let is_taken =
+                self.routes.iter().any(|route| route.identity() == Some(identity.name.as_str()));
+            is_taken.then_some((identity.name.as_str(), redis))
         })
     }
 }
@@ -93,7 +99,7 @@ pub struct ResolvedLimits {
     /// Unsent bytes of one connection at which pushed messages meet the slow policy; at least
     /// `backlog_high_bytes + message_bytes_largest + 14`.
     pub backlog_hard_bytes: usize,
-    /// Bytes of all carries and backlogs together.
+    /// Bytes of all unfinished messages, backlogs, compressors and contexts together.
     pub pool_bytes_max: usize,
     /// Items waiting in the mailbox of one ordered pair of loops.
     pub mailbox_items_max: usize,
@@ -114,10 +120,26 @@ impl ResolvedLimits {
 /// [`Route`] with every number resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedRoute {
+    /// What the route is, from one configuration to the next.
+    pub id: RouteId,
     /// Paths of the request, without query; not empty, and the one that is not an alias first.
     pub paths: Vec<String>,
-    /// What answers.
-    pub service: ServiceKind,
+    /// What answers. The `identity` of a room that asks for tokens holds one name, or is `None`
+    /// where no member can be let in.
+    pub service: RouteService<ResolvedWebSocket>,
+}
+
+impl ResolvedRoute {
+    /// The name of the identity that checks the tokens of a room's members.
+    pub fn identity(&self) -> Option<&str> {
+        let room = self.service.room().filter(|room| room.asks_for_tokens())?;
+        room.identity.as_ref()?.first().map(String::as_str)
+    }
+}
+
+/// [`WebSocketOptions`] with every number resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedWebSocket {
     /// Which web pages may connect.
     pub origins: Origins,
     /// Subprotocols offered, the preferred one first.
@@ -130,10 +152,6 @@ pub struct ResolvedRoute {
     pub slow_policy: SlowPolicy,
     /// How messages are compressed; `None` where they are not.
     pub deflate: Option<DeflateOptions>,
-    /// In which order the members of a room or a broadcast see messages.
-    pub order: Order,
-    /// How the room works, if the service is one.
-    pub room: RoomOptions,
 }
 
 /// A value that could not be used as it was configured. Displays as one line.
@@ -180,19 +198,43 @@ impl Config {
         };
         ResolvedConfig {
             loops: plan.loops,
-            share_port: self.share_port,
-            pin_loops: self.pin_loops,
+            share_port: self.process.share_port,
+            pin_loops: self.process.pin_loops,
             listeners: self.listeners.clone(),
-            routes: routes.iter().map(|route| resolved_route(route, &limits)).collect(),
+            routes: routes.iter().map(|route| self.resolved_route(route)).collect(),
             limits,
             timeouts: self.timeouts.clone(),
             turn: self.turn.clone(),
             socket: self.socket.clone(),
-            tokens: self.tokens.clone(),
-            redis: self.redis.clone(),
+            identities: self.identities.clone(),
             connections_max_origin,
             adjustments,
         }
+    }
+
+    /// The identity with this name.
+    pub(super) fn identity(&self, name: &str) -> Option<&Identity> {
+        self.identities.iter().find(|identity| identity.name == name)
+    }
+
+    fn resolved_route(&self, route: &Route) -> ResolvedRoute {
+        let mut service = route
+            .service
+            .with_websocket(|options| resolved_websocket(route, options, &self.limits));
+        if let RouteService::Room { room, .. } = &mut service
+            && room.asks_for_tokens()
+            && room.identity.is_none()
+        {
+            room.identity = self.first_of_tokens().map(|identity| vec![identity.name.clone()]);
+        }
+        let paths = route.paths().map(str::to_owned).collect();
+        ResolvedRoute { id: route.id(), paths, service }
+    }
+
+    /// What checks the members of a room that asks for tokens and names no identity.
+    fn first_of_tokens(&self) -> Option<&Identity> {
+        let mut identities = self.identities.iter();
+        identities.find(|identity| matches!(identity.kind, IdentityKind::Tokens(_)))
     }
 }
 
@@ -211,7 +253,7 @@ impl Plan {
         let descriptors = usize::try_from(granted.descriptors).unwrap_or(usize::MAX);
         let addresses = config.listeners.len();
         let refusals_wanted = config.limits.refusals_max;
-        let loops_wanted = match config.loops {
+        let loops_wanted = match config.process.loops {
             0 => granted.cores.clamp(1, LOOPS_DERIVED_MAX),
             loops => loops,
         };
@@ -274,7 +316,7 @@ fn backlog_hard_bytes(
 ) -> usize {
     let wanted = limits.backlog_hard_bytes;
     let used = wanted.max(backlog_hard_bytes_min(limits.backlog_high_bytes, message_bytes_largest));
-    // Nobody asked for the default: raising it is how it is derived, and nothing to warn about.
+    // A default that is raised is how the value is derived, and nothing to warn about.
     if wanted != Limits::default().backlog_hard_bytes {
         adjust(adjustments, "limits.backlog_hard_bytes", wanted, used, || {
             "it must hold backlog_high_bytes and the largest message with its header".to_owned()
@@ -287,34 +329,35 @@ fn backlog_hard_bytes_min(backlog_high_bytes: usize, message_bytes_largest: usiz
     backlog_high_bytes.saturating_add(message_bytes_largest).saturating_add(FRAME_HEADER_BYTES_MAX)
 }
 
-fn deflate_options(keys: RouteDeflate) -> Option<DeflateOptions> {
-    let RouteDeflate { deflate, level, bytes_min, context_takeover, window_bits_max } = keys;
-    // Loading has refused what is no level and no window.
-    let level = u8::try_from(level).unwrap_or(DEFLATE_LEVEL);
-    let window_bits = u8::try_from(window_bits_max).unwrap_or(DEFLATE_CONTEXT_BITS);
-    let context_bits = context_takeover.then_some(window_bits);
-    deflate.then_some(DeflateOptions { level, bytes_min, context_bits })
+fn resolved_websocket(
+    route: &Route,
+    options: &WebSocketOptions,
+    limits: &Limits,
+) -> ResolvedWebSocket {
+    let by_service = || match route.service {
+        RouteService::Room { .. } => vec![CHAT_SUBPROTOCOL.to_owned()],
+        RouteService::Broadcast { .. }
+        | RouteService::Echo { .. }
+        | RouteService::Hall
+        | RouteService::Page => Vec::new(),
+    };
+    ResolvedWebSocket {
+        origins: options.origins.clone(),
+        subprotocols: options.subprotocols.clone().unwrap_or_else(by_service),
+        message_bytes_max: options.message_bytes_max.unwrap_or(limits.message_bytes_max),
+        backlog_messages_max: options.backlog_messages_max,
+        slow_policy: options.slow_policy,
+        deflate: deflate_options(options),
+    }
 }
 
-fn resolved_route(route: &Route, limits: &ResolvedLimits) -> ResolvedRoute {
-    let offered = || match route.service {
-        ServiceKind::Room => vec![CHAT_SUBPROTOCOL.to_owned()],
-        ServiceKind::Broadcast | ServiceKind::Echo | ServiceKind::Hall | ServiceKind::Page => {
-            Vec::new()
-        }
-    };
-    ResolvedRoute {
-        paths: route.paths().map(str::to_owned).collect(),
-        service: route.service,
-        origins: route.origins.clone(),
-        subprotocols: route.subprotocols.clone().unwrap_or_else(offered),
-        message_bytes_max: route.message_bytes_max.unwrap_or(limits.message_bytes_max),
-        backlog_messages_max: route.backlog_messages_max,
-        slow_policy: route.slow_policy,
-        deflate: deflate_options(route.deflate),
-        order: route.order,
-        room: route.room.clone(),
-    }
+fn deflate_options(options: &WebSocketOptions) -> Option<DeflateOptions> {
+    // Loading has refused what is no level and no window.
+    let level = u8::try_from(options.deflate_level).unwrap_or(DEFLATE_LEVEL);
+    let window_bits = u8::try_from(options.deflate_window_bits_max).unwrap_or(DEFLATE_CONTEXT_BITS);
+    let bytes_min = options.deflate_bytes_min;
+    let context_bits = options.deflate_context_takeover.then_some(window_bits);
+    options.deflate.then_some(DeflateOptions { level, bytes_min, context_bits })
 }
 
 fn adjust(

@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use crate::control::RedisUrlError;
-
-#[cfg(doc)]
-use crate::services::room::LineFormat;
-use crate::services::room::{InvalidLineFormat, NAME_BYTES_MAX};
+use super::grammar;
+use crate::control::{RedisUrl, RedisUrlError};
+use crate::services::room::{InvalidLineFormat, LineFormat, NAME_BYTES_MAX, is_name};
 
 /// What the value of a key must be. Displays as the rule of an error message ("must be …").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +13,8 @@ pub enum Rule {
     Address,
     /// `true` or `false`.
     Boolean,
+    /// A list of names of `[[identity]]` tables, each once.
+    Identities,
     /// A whole number from `min` to `max`, both included.
     Integer {
         /// The least that is accepted.
@@ -24,7 +24,7 @@ pub enum Rule {
     },
     /// A word or template of [`LineFormat::parse`].
     Line,
-    /// The name of a person or a room.
+    /// The name of a member, a room or a table.
     Name,
     /// One of these words.
     OneOf(&'static [&'static str]),
@@ -34,17 +34,74 @@ pub enum Rule {
     Path,
     /// A list of paths.
     Paths,
-    /// Where a Redis is.
+    /// The URL of a Redis; a secret, because it may hold a password.
     RedisUrl,
-    /// Text without control characters.
-    Text {
+    /// A path of a route whose service speaks WebSocket.
+    RoutePath,
+    /// A secret text.
+    Secret {
         /// The fewest bytes that are accepted.
         bytes_min: usize,
         /// The most bytes that are accepted.
         bytes_max: usize,
     },
     /// A list of RFC 9110 tokens, each once.
-    Tokens,
+    Subprotocols,
+    /// A text without control characters.
+    Text {
+        /// The fewest bytes that are accepted.
+        bytes_min: usize,
+        /// The most bytes that are accepted.
+        bytes_max: usize,
+    },
+}
+
+impl Rule {
+    /// Whether the value must never be shown.
+    pub fn is_secret(self) -> bool {
+        matches!(self, Self::RedisUrl | Self::Secret { .. })
+    }
+
+    /// Whether no item of a list may stand in it twice.
+    pub(super) fn is_of_distinct(self) -> bool {
+        matches!(self, Self::Identities | Self::Subprotocols)
+    }
+
+    /// Checks a text, or one item of a list of texts.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub(super) fn check_text(self, text: &str) -> Result<(), String> {
+        let is_text_of = |bytes_min: usize, bytes_max: usize| {
+            (bytes_min..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control)
+        };
+        let (is_kept, rule) = match self {
+            Self::Identities | Self::Name => (is_name(text), Self::Name),
+            Self::Line => (LineFormat::parse(text).is_ok(), self),
+            Self::Path | Self::Paths => (grammar::is_path(text), Self::Path),
+            Self::Secret { bytes_min, bytes_max } | Self::Text { bytes_min, bytes_max } => {
+                (is_text_of(bytes_min, bytes_max), self)
+            }
+            Self::Origins if !grammar::is_origin(text) => return Err(ORIGIN.to_owned()),
+            Self::Subprotocols if !grammar::is_token(text) => return Err(TOKEN.to_owned()),
+            Self::RedisUrl => {
+                return RedisUrl::parse(text).map(drop).map_err(|error| error.to_string());
+            }
+            Self::Address
+            | Self::Boolean
+            | Self::Integer { .. }
+            | Self::OneOf(_)
+            | Self::Origins
+            | Self::RoutePath
+            | Self::Subprotocols => return Ok(()),
+        };
+        if is_kept { Ok(()) } else { Err(rule.to_string()) }
+    }
+}
+
+/// The rule of a whole number from `min` to `max`.
+pub(super) const fn integer(min: u64, max: u64) -> Rule {
+    Rule::Integer { min, max }
 }
 
 impl fmt::Display for Rule {
@@ -54,6 +111,7 @@ impl fmt::Display for Rule {
                 f.write_str("must be an IP address and port such as \"127.0.0.1:8080\"")
             }
             Self::Boolean => f.write_str("must be true or false"),
+            Self::Identities => f.write_str("must be a list of names of [[identity]] tables"),
             Self::Integer { min, max } => write!(f, "must be between {min} and {max}"),
             Self::Line => InvalidLineFormat.fmt(f),
             Self::Name => write!(
@@ -78,19 +136,26 @@ impl fmt::Display for Rule {
             ),
             Self::Paths => f.write_str("must be a list of paths"),
             Self::RedisUrl => RedisUrlError::Form.fmt(f),
-            Self::Text { bytes_min, bytes_max } => {
+            Self::RoutePath => {
+                f.write_str("must be a path of a route whose service speaks WebSocket")
+            }
+            Self::Subprotocols => {
+                f.write_str("must be a list of RFC 9110 tokens (letters, digits, !#$%&'*+-.^_`|~)")
+            }
+            Self::Secret { bytes_min, bytes_max } | Self::Text { bytes_min, bytes_max } => {
                 let range = match bytes_min {
                     0 => format!("at most {bytes_max}"),
                     _ => format!("{bytes_min} to {bytes_max}"),
                 };
                 write!(f, "must be text of {range} bytes without control characters")
             }
-            Self::Tokens => {
-                f.write_str("must be a list of RFC 9110 tokens (letters, digits, !#$%&'*+-.^_`|~)")
-            }
         }
     }
 }
+
+const ORIGIN: &str = "must be \"null\" or scheme://host[:port] as browsers write it: lower case, \
+                      no path, no default port";
+const TOKEN: &str = "must be an RFC 9110 token (letters, digits, !#$%&'*+-.^_`|~)";
 
 #[cfg(test)]
 mod tests {

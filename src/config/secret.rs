@@ -1,30 +1,104 @@
-//! Text that is not for the eyes of whoever reads a log, a terminal or a bug report.
+//! Secrets: text that no log, terminal or bug report shows, and the three ways to give it.
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer};
 use toml::Value;
 
-use super::keys;
+use super::reader::Surroundings;
+use super::rule::Rule;
+use super::sections;
+use super::setting::{Broken, Setting};
 
 /// What is shown in place of a secret. No secret may be this: a printed configuration that is
-/// used as a file would let in whoever guesses it.
+/// used as a file would accept it from any client that guesses it.
 pub(super) const MASK: &str = "***";
 
-/// A text that is never shown. Displays, debugs and serialises as `***`.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
+/// A text that is never shown, and where it came from. Displays and debugs as `***`; a file holds
+/// the name of its source, or `***` where it held the text itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret {
+    text: String,
+    source: Source,
+}
+
+/// How a file gives a secret.
+#[derive(Clone, PartialEq, Eq)]
+enum Source {
+    /// By itself.
+    Text,
+    /// By the path of a file that holds it, under the key with `_file`.
+    File(String),
+    /// By the name of an environment variable, as `"${NAME}"`.
+    Variable(String),
+}
 
 impl Secret {
     /// Keeps `text` from being shown.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self { text: text.into(), source: Source::Text }
     }
 
     /// The text itself.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    fn read_text(text: &str, around: &Surroundings) -> Result<Self, Broken> {
+        let Some(name) = variable(text) else {
+            if text.split("${").skip(1).any(|rest| rest.contains('}')) {
+                return Err(Broken::rule(WHOLE_VARIABLE));
+            }
+            return Ok(Self::new(text));
+        };
+        match around.variable(name) {
+            Some(value) => Ok(Self { text: value, source: Source::Variable(name.to_owned()) }),
+            None => Err(Broken::rule("must name an environment variable that is set")),
+        }
+    }
+
+    fn check_text(&self, rule: Rule) -> Result<(), Broken> {
+        rule.check_text(&self.text).map_err(Broken::rule)
+    }
+}
+
+impl Setting for Secret {
+    fn read(value: &Value, around: &Surroundings) -> Result<Self, Broken> {
+        Self::read_text(value.as_str().ok_or_else(Broken::default)?, around)
+    }
+
+    fn read_file(path: &Value, around: &Surroundings) -> Result<Self, Broken> {
+        let path = path.as_str().ok_or_else(|| Broken::rule(FILE))?;
+        match around.read(path) {
+            Ok(text) => Ok(Self { text, source: Source::File(path.to_owned()) }),
+            Err(error) => Err(Broken::rule(format!("{FILE}: {error}"))),
+        }
+    }
+
+    fn write(&self) -> Option<Value> {
+        Some(Value::from(match &self.source {
+            Source::Text => MASK.to_owned(),
+            Source::File(path) => path.clone(),
+            Source::Variable(name) => format!("${{{name}}}"),
+        }))
+    }
+
+    fn file(&self) -> Option<String> {
+        match &self.source {
+            Source::File(path) => Some(path.clone()),
+            Source::Text | Source::Variable(_) => None,
+        }
+    }
+
+    fn check(&self, rule: Rule) -> Result<(), Broken> {
+        if self.text == MASK {
+            return Err(Broken::rule(PRINTED));
+        }
+        self.check_text(rule)
+    }
+
+    #[cfg(test)]
+    fn arbitrary(_: Rule) -> proptest::strategy::BoxedStrategy<Self> {
+        crate::config::arbitrary::secret()
     }
 }
 
@@ -40,60 +114,165 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(MASK)
+/// Secrets of which any is accepted, the newest first, so that a new one can be introduced before
+/// the old one is withdrawn. A file holds one or a list; a file named by the key with `_file` holds
+/// one on each line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secrets {
+    secrets: Vec<Secret>,
+    file: Option<String>,
+}
+
+impl Secrets {
+    /// Each secret.
+    pub fn iter(&self) -> impl Iterator<Item = &Secret> {
+        self.secrets.iter()
     }
 }
 
-/// The URL of a server, perhaps with a password. Displays, debugs and serialises with `***` in
-/// place of the password.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct ServerUrl(String);
+impl Setting for Secrets {
+    fn read(value: &Value, around: &Surroundings) -> Result<Self, Broken> {
+        let Some(items) = value.as_array() else {
+            return Ok(Self { secrets: vec![Secret::read(value, around)?], file: None });
+        };
+        let read =
+            |(position, item)| Secret::read(item, around).map_err(|broken| broken.at(position));
+        let secrets = items.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        Ok(Self { secrets, file: None })
+    }
+
+    fn read_file(path: &Value, around: &Surroundings) -> Result<Self, Broken> {
+        let whole = Secret::read_file(path, around)?;
+        let secrets = whole.text.lines().map(Secret::new).collect();
+        Ok(Self { secrets, file: whole.file() })
+    }
+
+    fn write(&self) -> Option<Value> {
+        let written: Vec<Value> = self.secrets.iter().filter_map(Setting::write).collect();
+        Some(match <[Value; 1]>::try_from(written) {
+            Ok([one]) => one,
+            Err(several) => Value::Array(several),
+        })
+    }
+
+    fn file(&self) -> Option<String> {
+        self.file.clone()
+    }
+
+    fn check(&self, rule: Rule) -> Result<(), Broken> {
+        if self.secrets.is_empty() {
+            return Err(Broken::rule("must hold at least one secret"));
+        }
+        let is_list = self.secrets.len() > 1 && self.file.is_none();
+        for (position, secret) in self.secrets.iter().enumerate() {
+            let checked = secret.check(rule);
+            checked.map_err(|broken| if is_list { broken.at(position) } else { broken })?;
+        }
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn arbitrary(rule: Rule) -> proptest::strategy::BoxedStrategy<Self> {
+        use proptest::prelude::*;
+        proptest::collection::vec(Secret::arbitrary(rule), 1..3)
+            .prop_map(|secrets| {
+                let secrets = secrets.into_iter().filter(|own| own.file().is_none()).collect();
+                Self { secrets, file: None }
+            })
+            .prop_filter("one at least", |own| !own.secrets.is_empty())
+            .boxed()
+    }
+}
+
+/// The URL of a server, perhaps with a password. Displays and debugs with `***` in place of the
+/// password; a file holds the same, or the name of its source.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerUrl(Secret);
 
 impl ServerUrl {
     /// Keeps the password of `url` from being shown.
     pub fn new(url: impl Into<String>) -> Self {
-        Self(url.into())
+        Self(Secret::new(url))
     }
 
     /// The URL with its password.
     pub fn expose(&self) -> &str {
-        &self.0
+        self.0.expose()
+    }
+}
+
+impl Setting for ServerUrl {
+    fn read(value: &Value, around: &Surroundings) -> Result<Self, Broken> {
+        Secret::read(value, around).map(Self)
+    }
+
+    fn read_file(path: &Value, around: &Surroundings) -> Result<Self, Broken> {
+        Secret::read_file(path, around).map(Self)
+    }
+
+    fn write(&self) -> Option<Value> {
+        match self.0.source {
+            Source::Text => Some(Value::from(without_password(&self.0.text))),
+            Source::File(_) | Source::Variable(_) => self.0.write(),
+        }
+    }
+
+    fn file(&self) -> Option<String> {
+        self.0.file()
+    }
+
+    fn check(&self, rule: Rule) -> Result<(), Broken> {
+        self.0.check_text(rule)?;
+        if self.0.text.contains(MASK) {
+            return Err(Broken::rule(PRINTED));
+        }
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn arbitrary(_: Rule) -> proptest::strategy::BoxedStrategy<Self> {
+        crate::config::arbitrary::server_url()
     }
 }
 
 impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&without_password(&self.0))
+        f.write_str(&without_password(&self.0.text))
     }
 }
 
 impl fmt::Debug for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&without_password(&self.0), f)
+        fmt::Debug::fmt(&without_password(&self.0.text), f)
     }
 }
 
-impl Serialize for ServerUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&without_password(&self.0))
-    }
+/// The name of the environment variable that stands in `text` as `${NAME}`, with nothing else.
+fn variable(text: &str) -> Option<&str> {
+    let name = text.strip_prefix("${")?.strip_suffix('}')?;
+    let is_name = !name.starts_with(|first: char| first.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    is_name.then_some(name)
 }
 
 /// `value` as a message may show it; `key` may have array positions, as in `route[1].path`. Where a
 /// secret is expected, a misspelt key and a value of the wrong type may be the secret too.
 pub(super) fn shown(key: &str, value: &Value) -> Value {
     let name = without_positions(key);
-    let is_known = keys::find(&name).is_some();
-    let is_secret = match name.split('.').next() {
-        Some("token") => name != "token.name",
-        Some("redis") => !is_known || (name == "redis.url" && !may_be_shown(value)),
-        _ => !is_known && SECRET_WORDS.iter().any(|word| name.contains(word)),
+    let may_be_secret = match sections::find(&name).map(|key| key.rule) {
+        Some(Rule::RedisUrl) => !may_be_shown(value),
+        Some(rule) => rule.is_secret(),
+        // The name of a file is shown, and what stands in it is not known here.
+        None if sections::is_file_leaf(&name) => false,
+        None => {
+            SECRET_SECTIONS.contains(&name.split('.').next().unwrap_or_default())
+                || SECRET_WORDS.iter().any(|word| name.contains(word))
+        }
     };
     match value.as_str() {
-        _ if is_secret => Value::from(MASK),
+        Some(text) if variable(text).is_some() => value.clone(),
+        _ if may_be_secret => Value::from(MASK),
         Some(text) => Value::from(without_password(text)),
         None => value.clone(),
     }
@@ -128,6 +307,12 @@ fn without_password(text: &str) -> String {
     }
 }
 
+const FILE: &str = "must be the path of a file that can be read";
+const PRINTED: &str = "must not be what --check prints in its place";
+const WHOLE_VARIABLE: &str = "must be \"${NAME}\" and nothing else where it names an environment \
+                              variable";
+/// The tables in which a key that is not known may be a secret, two of them by their former names.
+const SECRET_SECTIONS: &[&str] = &["identity", "redis", "token"];
 /// What is part of the name of a key that was meant for a secret.
 const SECRET_WORDS: &[&str] = &["pass", "secret", "token"];
 
@@ -155,15 +340,18 @@ mod tests {
     #[test]
     fn values_are_shown_unless_they_may_be_secrets() {
         for (key, is_shown) in [
-            ("token[0].name", true),
-            ("token[0].token", false),
-            ("token[0].tokne", false),
+            ("identity[0].tokens[0].name", true),
+            ("identity[0].tokens[0].token", false),
+            ("identity[0].tokens[0].token_file", true),
+            ("identity[0].tokens[0].tokne", false),
+            ("identity[0].tokens", false),
+            ("identity[0].token_prefix", true),
+            ("identity[0].password", false),
+            ("identity", false),
             ("token", false),
-            ("redis.token_prefix", true),
-            ("redis.password", false),
             ("redis", false),
             ("route[1].path", true),
-            ("route[1].tokens", true),
+            ("route[1].identity", true),
             ("route[1].token", false),
             ("secret", false),
             ("a]b[c]", true),
@@ -172,7 +360,7 @@ mod tests {
             let expected = if is_shown { &value } else { &Value::from(MASK) };
             assert_eq!(&shown(key, &value), expected, "{key}");
         }
-        assert_eq!(shown("redis.url", &Value::from(":pw@host")), Value::from(MASK));
+        assert_eq!(shown("identity[0].url", &Value::from(":pw@host")), Value::from(MASK));
     }
 
     #[test]
@@ -180,5 +368,39 @@ mod tests {
         let secret = Secret::new("pw");
         assert_eq!(format!("{secret} {secret:?}"), "*** ***");
         assert_eq!(secret.expose(), "pw");
+    }
+
+    #[test]
+    fn secrets_may_be_one_or_a_list_or_the_lines_of_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "new\r\nold\n").unwrap();
+        let path = Value::from(file.path().to_str().unwrap());
+        let around = Surroundings::new("", |name| Some(format!("value of {name}")));
+        let rule = Rule::Secret { bytes_min: 1, bytes_max: 256 };
+        let exposed = |secrets: &Secrets| -> Vec<String> {
+            secrets.iter().map(|secret| secret.expose().to_owned()).collect()
+        };
+
+        let one = Secrets::read(&Value::from("new"), &around).unwrap();
+        assert_eq!(exposed(&one), ["new"]);
+        assert_eq!(one.write(), Some(Value::from(MASK)));
+        let list = Secrets::read(&Value::from(vec!["${NEW}", "old"]), &around).unwrap();
+        assert_eq!(exposed(&list), ["value of NEW", "old"]);
+        assert_eq!(list.write(), Some(Value::from(vec!["${NEW}", MASK])));
+        assert_eq!(format!("{list:?}").matches("old").count(), 0);
+        let lines = Secrets::read_file(&path, &around).unwrap();
+        assert_eq!(exposed(&lines), ["new", "old"]);
+        assert_eq!(lines.file().as_deref(), path.as_str());
+        for secrets in [&one, &list, &lines] {
+            assert_eq!(secrets.check(rule), Ok(()));
+        }
+
+        let none = Secrets::read(&Value::from(Vec::<String>::new()), &around).unwrap();
+        assert_eq!(none.check(rule), Err(Broken::rule("must hold at least one secret")));
+        let printed = Secrets::read(&Value::from(vec!["new", MASK]), &around).unwrap();
+        assert_eq!(printed.check(rule), Err(Broken::rule(PRINTED).at(1)));
+        std::fs::write(file.path(), "new\n\nold\n").unwrap();
+        let blank = Secrets::read_file(&path, &around).unwrap();
+        assert_eq!(blank.check(rule), Err(Broken::rule(rule.to_string())));
     }
 }

@@ -1,6 +1,7 @@
-//! What someone who wrote an unknown key most likely meant.
+//! What the writer of an unknown key most likely meant.
 
-use super::keys::{KEYS, SECTIONS, split};
+use super::key::split;
+use super::sections::{SECTIONS, Section, find_section, inner_sections, keys};
 
 /// The end of the sentence "unknown key": the closest key if one is close, and otherwise the
 /// keys there are, because a far-fetched guess would mislead.
@@ -20,9 +21,9 @@ fn closest(unknown: &str) -> Option<&'static str> {
         return None;
     }
     let (section, leaf) = split(unknown);
-    let sections = SECTIONS.iter().map(|section| section.name);
+    let sections = SECTIONS.iter().map(|section| section.name).filter(|name| !name.is_empty());
     sections
-        .chain(KEYS.iter().map(|key| key.name))
+        .chain(keys().map(|key| key.name))
         .filter_map(|name| {
             let (known_section, known_leaf) = split(name);
             let is_elsewhere = section != known_section;
@@ -48,16 +49,14 @@ fn edits(written: &str, known: &str) -> usize {
 
 /// The keys of a table.
 fn choices(section: &str) -> String {
-    let mut names: Vec<String> = KEYS
-        .iter()
-        .filter(|key| key.section() == section)
-        .map(|key| key.leaf().to_owned())
-        .collect();
-    let header = SECTIONS.iter().find(|known| known.name == section);
-    if header.is_none() {
-        names.extend(SECTIONS.iter().map(super::keys::Section::header));
-    }
-    let holder = header.map_or_else(|| "the file".to_owned(), super::keys::Section::header);
+    let known = find_section(section).filter(|known| !known.name.is_empty());
+    let (holder, keys) = match known {
+        Some(known) => (known.header(), known.keys()),
+        None => ("the file".to_owned(), SECTIONS[0].keys()),
+    };
+    let mut names: Vec<String> = keys.map(|key| key.leaf().to_owned()).collect();
+    let inner = inner_sections(known.map_or("", |known| known.name));
+    names.extend(inner.map(Section::header));
     format!("; {holder} takes {}", names.join(", "))
 }
 
@@ -83,8 +82,10 @@ mod tests {
             ("route.origin", "route.origins"),
             ("route.sub_protocols", "route.subprotocols"),
             ("socket.nodelay", "socket.no_delay"),
-            ("route.token", "route.tokens"),
-            ("tokens", "token"),
+            ("route.identities", "route.identity"),
+            ("identities", "identity"),
+            ("identity.tokens.tokne", "identity.tokens.token"),
+            ("identity.token_prefx", "identity.token_prefix"),
             ("listener.routes", "listener.route"),
         ] {
             assert_eq!(closest(unknown), Some(meant), "{unknown}");
@@ -111,7 +112,7 @@ mod tests {
 
     #[test]
     fn every_key_is_found_with_its_last_letter_missing() {
-        for key in KEYS {
+        for key in keys() {
             let unknown = &key.name[..key.name.len() - 1];
             assert_eq!(closest(unknown), Some(key.name), "{unknown}");
         }
@@ -123,7 +124,7 @@ mod tests {
         assert_eq!(
             hint("xyzzy"),
             "; the file takes loops, pin_loops, share_port, [[listener]], [limits], [timeouts], [turn], \
-             [socket], [[route]], [[token]], [redis]"
+             [socket], [[route]], [[identity]]"
         );
         assert!(hint(&"x".repeat(100_000)).starts_with("; the file takes"));
     }

@@ -1,19 +1,16 @@
 //! The rules a configuration must keep, whether it came from a file, from flags or from code.
 
+mod identity;
 mod listener;
-mod logins;
 mod path;
-mod route;
 
 use std::collections::HashSet;
 use std::hash::Hash;
 
 use toml::Value;
 
+use super::Config;
 use super::error::{ConfigError, Refusal};
-use super::keys;
-use super::{Config, Limits, Rule, SocketOptions, Timeouts, Turn};
-use crate::services::room::is_name;
 use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
 
 /// The longest header of a WebSocket frame, mask included (RFC 6455 section 5.2), in bytes.
@@ -23,44 +20,44 @@ pub(super) const FRAME_HEADER_BYTES_MAX: usize = 14;
 const SOCKET_ROUTES_MAX: usize = 256;
 
 impl Config {
-    /// Checks every rule; `source` is the file or `command line` that a message should name.
+    /// Checks every rule; `source` is what a message should name, such as `command line`.
     ///
     /// # Errors
     ///
     /// The first rule that is broken.
     pub fn validate(&self, source: &str) -> Result<(), ConfigError> {
-        self.check_rules().map_err(|refusal| refusal.of(source))
+        self.check_rules().map_err(|refusal| refusal.of(source, None))
     }
 
-    fn check_rules(&self) -> Result<(), Refusal> {
-        for (name, value) in self.numbers() {
-            check_number(name, name, value)?;
-        }
-        for (index, route) in self.routes.iter().enumerate() {
-            route::check_numbers(index, route)?;
-        }
+    pub(super) fn check_rules(&self) -> Result<(), Refusal> {
+        self.check_keys()?;
         self.check_limits_agree()?;
         self.check_routes()?;
         listener::check_all(self)?;
-        logins::check_tokens(&self.tokens)?;
-        logins::check_redis(self)
+        identity::check_all(self)
     }
 
-    /// Every number outside the routes, under its name. The patterns name every field, so that a
-    /// new one cannot be forgotten.
-    fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        [("loops", wide(self.loops))]
-            .into_iter()
-            .chain(limits_numbers(&self.limits))
-            .chain(timeouts_numbers(&self.timeouts))
-            .chain(turn_numbers(&self.turn))
-            .chain(socket_numbers(&self.socket))
-            .chain(logins::redis_numbers(&self.redis))
+    /// The rules of single keys, and that each key means something beside the others of its table.
+    fn check_keys(&self) -> Result<(), Refusal> {
+        for table in self.tables() {
+            for entry in &table.entries {
+                let value = entry.value.as_ref();
+                if let (Some(broken), Some(value)) = (&entry.broken, value) {
+                    return Err(broken.of(&table.key(entry), entry.key.rule, value));
+                }
+                if let (Some(why), Some(value)) = (entry.idle, value) {
+                    let rule = format!("must be left out where {why}");
+                    return Err(Refusal::new(table.key(entry), value, rule));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The most bytes that any route accepts in one message.
     pub(super) fn message_bytes_largest(&self) -> usize {
-        let routes = self.routes.iter().filter_map(|route| route.message_bytes_max);
+        let options = self.routes.iter().filter_map(|route| route.service.websocket());
+        let routes = options.filter_map(|websocket| websocket.message_bytes_max);
         routes.fold(self.limits.message_bytes_max, usize::max)
     }
 
@@ -103,7 +100,6 @@ impl Config {
         }
         for (index, route) in self.routes.iter().enumerate() {
             path::check_all(index, route)?;
-            route::check(index, route)?;
         }
         path::check_unique(&self.routes)?;
         let mut sockets = self.routes.iter().enumerate().filter(|own| own.1.service.is_websocket());
@@ -118,120 +114,12 @@ impl Config {
     }
 }
 
-fn check_number(name: &str, key: &str, value: u64) -> Result<(), Refusal> {
-    match keys::find(name).map(|key| key.rule) {
-        Some(rule @ Rule::Integer { min, max }) if !(min..=max).contains(&value) => {
-            Err(Refusal::number(key, value, rule.to_string()))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_text(name: &str, key: &str, text: &str) -> Result<(), Refusal> {
-    match keys::find(name).map(|key| key.rule) {
-        Some(rule @ Rule::Name) if !is_name(text) => {
-            Err(Refusal::new(key, &Value::from(text), rule.to_string()))
-        }
-        Some(rule @ Rule::Text { bytes_min, bytes_max })
-            if !(bytes_min..=bytes_max).contains(&text.len())
-                || text.chars().any(char::is_control) =>
-        {
-            Err(Refusal::new(key, &Value::from(text), rule.to_string()))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// The first item that equals an earlier one, with its index.
 fn first_repeated<T: Eq + Hash + Copy>(
     mut items: impl Iterator<Item = (usize, T)>,
 ) -> Option<(usize, T)> {
     let mut seen = HashSet::new();
     items.find(|(_, item)| !seen.insert(*item))
-}
-
-fn limits_numbers(limits: &Limits) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-    let Limits {
-        connections_max,
-        half_open_max,
-        head_bytes_max,
-        message_bytes_max,
-        backlog_high_bytes,
-        backlog_hard_bytes,
-        pool_bytes_max,
-        mailbox_items_max,
-        refusals_max,
-    } = *limits;
-    let optional = [
-        ("limits.connections_max", connections_max.map(wide)),
-        ("limits.half_open_max", half_open_max.map(wide)),
-    ];
-    let present = [
-        ("limits.head_bytes_max", wide(head_bytes_max)),
-        ("limits.message_bytes_max", wide(message_bytes_max)),
-        ("limits.backlog_high_bytes", wide(backlog_high_bytes)),
-        ("limits.backlog_hard_bytes", wide(backlog_hard_bytes)),
-        ("limits.pool_bytes_max", wide(pool_bytes_max)),
-        ("limits.mailbox_items_max", wide(mailbox_items_max)),
-        ("limits.refusals_max", wide(refusals_max)),
-    ];
-    optional.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(present)
-}
-
-fn timeouts_numbers(timeouts: &Timeouts) -> [(&'static str, u64); 9] {
-    let Timeouts {
-        handshake_ms,
-        refuse_ms,
-        ping_idle_ms,
-        pong_ms,
-        write_stall_ms,
-        close_ms,
-        drain_ms,
-        pool_idle_ms,
-        accept_pause_ms,
-    } = *timeouts;
-    [
-        ("timeouts.handshake_ms", handshake_ms),
-        ("timeouts.refuse_ms", refuse_ms),
-        ("timeouts.ping_idle_ms", ping_idle_ms),
-        ("timeouts.pong_ms", pong_ms),
-        ("timeouts.write_stall_ms", write_stall_ms),
-        ("timeouts.close_ms", close_ms),
-        ("timeouts.drain_ms", drain_ms),
-        ("timeouts.pool_idle_ms", pool_idle_ms),
-        ("timeouts.accept_pause_ms", accept_pause_ms),
-    ]
-}
-
-fn turn_numbers(turn: &Turn) -> [(&'static str, u64); 6] {
-    let Turn {
-        accepts_per_turn,
-        reads_per_turn,
-        flushes_per_turn,
-        reaps_per_turn,
-        mail_per_turn,
-        receive_buffer_bytes,
-    } = *turn;
-    [
-        ("turn.accepts_per_turn", wide(accepts_per_turn)),
-        ("turn.reads_per_turn", wide(reads_per_turn)),
-        ("turn.flushes_per_turn", wide(flushes_per_turn)),
-        ("turn.reaps_per_turn", wide(reaps_per_turn)),
-        ("turn.mail_per_turn", wide(mail_per_turn)),
-        ("turn.receive_buffer_bytes", wide(receive_buffer_bytes)),
-    ]
-}
-
-fn socket_numbers(socket: &SocketOptions) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-    let SocketOptions { accept_backlog, no_delay: _, notsent_bytes_max, send_buffer_bytes } =
-        *socket;
-    [
-        ("socket.accept_backlog", Some(accept_backlog)),
-        ("socket.notsent_bytes_max", Some(notsent_bytes_max)),
-        ("socket.send_buffer_bytes", send_buffer_bytes),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name, u64::from(value?))))
 }
 
 fn wide(number: usize) -> u64 {
@@ -241,35 +129,12 @@ fn wide(number: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{KEYS, Listener, Route, ServiceKind};
-
-    #[test]
-    fn every_number_of_the_table_is_checked() {
-        let mut config = Config::default();
-        config.limits.connections_max = Some(1);
-        config.limits.half_open_max = Some(1);
-        config.socket.send_buffer_bytes = Some(4096);
-        let mut checked: Vec<&str> = config.numbers().map(|(name, _)| name).collect();
-        checked.extend([
-            "route.backlog_messages_max",
-            "route.deflate_bytes_min",
-            "route.deflate_level",
-            "route.deflate_window_bits_max",
-            "route.message_bytes_max",
-        ]);
-        checked.sort_unstable();
-        let mut listed: Vec<&str> = KEYS
-            .iter()
-            .filter(|key| matches!(key.rule, Rule::Integer { .. }))
-            .map(|key| key.name)
-            .collect();
-        listed.sort_unstable();
-        assert_eq!(checked, listed);
-    }
+    use crate::config::{Listener, ProcessOptions, Route, ServiceKind};
 
     #[test]
     fn numbers_beyond_what_toml_can_express_are_refused_too() {
-        let config = Config { loops: usize::MAX, ..Config::default() };
+        let process = ProcessOptions { loops: usize::MAX, ..ProcessOptions::default() };
+        let config = Config { process, ..Config::default() };
         assert_eq!(
             config.validate("command line").unwrap_err().to_string(),
             format!("command line: loops = {}: must be between 0 and 1024", usize::MAX)
@@ -300,7 +165,7 @@ mod tests {
     fn the_largest_message_may_be_that_of_a_route() {
         let mut config = Config::default();
         assert_eq!(config.message_bytes_largest(), 1_048_576);
-        config.routes[0].message_bytes_max = Some(2_000_000);
+        config.routes[0].service.websocket_mut().unwrap().message_bytes_max = Some(2_000_000);
         assert_eq!(config.message_bytes_largest(), 2_000_000);
     }
 }

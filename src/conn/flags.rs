@@ -1,8 +1,7 @@
 //! Facts about a connection, most of them yes or no: four bytes for all.
 
 use crate::http::Deflate;
-use crate::output::{ContextKey, DeflateOptions, Framing};
-use crate::ws::DeflateTerms;
+use crate::output::ContextKey;
 
 /// A set of flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,13 +15,14 @@ impl Flags {
     pub(crate) const INPUT_ENDING: Self = Self(1 << 1);
     /// A read showed the end of input.
     pub(crate) const INPUT_ENDED: Self = Self(1 << 2);
-    /// The partial-read buffer may hold whole frames that were not decoded because reading was paused.
+    /// The partial-read buffer may hold whole messages that were not decoded because reading was
+    /// paused.
     pub(crate) const UNDECODED: Self = Self(1 << 3);
-    /// Reading is paused because replies pile up.
-    pub(crate) const PAUSED: Self = Self(1 << 4);
+    /// Not read because replies pile up.
+    pub(crate) const PAUSED_BY_BACKLOG: Self = Self(1 << 4);
     /// Stands in the run queue.
     pub(crate) const QUEUED: Self = Self(1 << 5);
-    /// Stands in the list of connections to flush.
+    /// Stands in the list of connections to write to.
     pub(crate) const DIRTY: Self = Self(1 << 6);
     /// The socket took less than it was given; an edge will say when it takes more.
     pub(crate) const WRITE_BLOCKED: Self = Self(1 << 7);
@@ -34,16 +34,35 @@ impl Flags {
     pub(crate) const HALF_OPEN: Self = Self(1 << 10);
     /// Counted against `refusals_max` rather than `connections_max`.
     pub(crate) const REFUSED: Self = Self(1 << 11);
-    /// Reading is paused because the mailboxes it writes to are full.
-    pub(crate) const MAIL_PAUSED: Self = Self(1 << 12);
+    /// Not read because the mailboxes that its messages go to are full.
+    pub(crate) const PAUSED_BY_MAIL: Self = Self(1 << 12);
     /// The ping that is out waits in the queue.
     pub(crate) const PING_UNWRITTEN: Self = Self(1 << 13);
-    /// Its service will say later whether it is let in; until then it is not read.
+    /// Not read until its service says whether it is let in.
     pub(crate) const UNDECIDED: Self = Self(1 << 14);
-    /// Speaks lines of text rather than HTTP and WebSocket.
-    pub(crate) const LINES: Self = Self(1 << 15);
+    /// Not read because the connection that its bytes go on to has too many of them waiting.
+    pub(crate) const PAUSED_BY_PARTNER: Self = Self(1 << 15);
     /// The peer sent its close frame: it has no more to say.
-    pub(crate) const SAID_CLOSE: Self = Self(1 << 25);
+    pub(crate) const CLOSE_RECEIVED: Self = Self(1 << 25);
+    /// The stream holds sealed bytes that the socket had no room for.
+    pub(crate) const UNSENT: Self = Self(1 << 26);
+    /// Its deadline may be nearer than what is filed in the wheel.
+    pub(crate) const REARM: Self = Self(1 << 27);
+    /// What a flush that took everything leaves to be done.
+    pub(crate) const AFTER_FLUSH: Self = Self(Self::PAUSED_BY_BACKLOG.0 | Self::REARM.0);
+
+    /// Of a relay: our half ends once what waits is written.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) const ENDS_OUTPUT: Self = Self(1 << 28);
+
+    /// Every reason for which a connection is not read. What has arrived meanwhile gave its edge, so
+    /// whatever takes a reason away puts the connection into the run queue.
+    const PAUSED: Self = Self(
+        Self::PAUSED_BY_BACKLOG.0
+            | Self::PAUSED_BY_MAIL.0
+            | Self::PAUSED_BY_PARTNER.0
+            | Self::UNDECIDED.0,
+    );
 
     /// Four bits that are no flags: how large a window messages to it may be compressed with, or 0
     /// where no compression was agreed.
@@ -100,27 +119,20 @@ impl Flags {
         self.0 & (Self::TAKES_OVER.0 | Self::CLIENT_CONTEXT_MASK) != 0
     }
 
-    /// How the connection in `slot` is framed on a route that compresses so.
-    pub(crate) fn framing(self, deflate: Option<DeflateOptions>, slot: u32) -> Framing {
-        if self.is_plain() {
-            return Framing::WebSocket;
-        }
-        match (self.deflate_window_bits(), deflate) {
-            _ if self.has(Self::LINES) => Framing::Lines,
-            (Some(window_bits), Some(DeflateOptions { level, bytes_min, .. })) => {
-                let context = ContextKey { slot, window_bits };
-                let context = self.has(Self::TAKES_OVER).then_some(context);
-                Framing::Deflate(DeflateTerms { window_bits, level, bytes_min }, context)
-            }
-            _ => Framing::WebSocket,
-        }
+    /// Whether compression was agreed.
+    #[inline]
+    pub(crate) fn has_deflate(self) -> bool {
+        self.0 & Self::DEFLATE_WINDOW_MASK != 0
     }
 
-    /// Whether it speaks WebSocket without compression.
-    pub(crate) fn is_plain(self) -> bool {
-        self.0 & (Self::LINES.0 | Self::DEFLATE_WINDOW_MASK) == 0
+    /// Whether it is not read for now, for whatever reason.
+    #[inline]
+    pub(crate) fn is_paused(self) -> bool {
+        self.0 & Self::PAUSED.0 != 0
     }
 
+    /// Whether any of these flags is set.
+    #[inline]
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
     }
@@ -155,12 +167,12 @@ mod tests {
     #[test]
     fn the_window_stands_beside_the_flags() {
         let mut flags = Flags::default();
-        flags.set(Flags::LINES);
+        flags.set(Flags::UNDECIDED);
         assert_eq!(flags.deflate_window_bits(), None);
         for bits in [15, 9] {
             flags.set_deflate_window_bits(bits);
             assert_eq!(flags.deflate_window_bits(), Some(bits));
-            assert_eq!((flags.has(Flags::LINES), flags.has(Flags::QUEUED)), (true, false));
+            assert_eq!((flags.has(Flags::UNDECIDED), flags.has(Flags::QUEUED)), (true, false));
         }
     }
 

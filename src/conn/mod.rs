@@ -1,120 +1,51 @@
 //! A connection: 64 bytes in one slot, and the rules of its life.
 //!
-//! | bytes | field | at rest |
-//! |--:|---|---|
-//! | 4 | `socket` (a descriptor in release builds) | the descriptor |
-//! | 4 | `generation` | serial number |
-//! | 12 | `timer` | filed in the wheel |
-//! | 4 | `seen` | tick of the last activity |
-//! | 16 | `queue` | empty |
-//! | 4 | `partial-read buffer` | none |
-//! | 4 | `subscriptions` | none |
-//! | 5 | `decoder` | zero |
-//! | 1 | `route` | number of its service |
-//! | 1 | `phase` | [`Phase::Open`] |
-//! | 4 | `flags` | what was agreed |
-//! | 1 | padding | |
+//! | bytes | field | at rest | owner |
+//! |--:|---|---|---|
+//! | 4 | `socket` (a descriptor in release builds) | the descriptor | [`stream`](crate::stream) |
+//! | 4 | `generation` | serial number | [`table`] |
+//! | 12 | `timer` | filed in the wheel | [`schedule`] |
+//! | 4 | `seen` | tick of the last activity | |
+//! | 16 | `queue` | empty | [`send`] |
+//! | 4 | `partial` | none | [`receive`] |
+//! | 4 | `subscriptions` | none | [`fanout`] |
+//! | 4 | `cold` | none | [`cold`] |
+//! | 5 | `decoder` | zero | [`receive`] |
+//! | 1 | `route` | number of its service | [`services`] |
+//! | 1 | `state` | open | [`state`] |
+//! | 1 | `protocol` | WebSocket | |
+//! | 4 | `flags` | what was agreed | |
 //!
-//! The way of bytes: [`receive`] has [`read`] take them from the socket and [`decode`] make messages
-//! of them, [`inflate`] unpacks what came compressed, [`handshake`] answers the request, services
-//! write into [`outgoing`], where [`compress`] packs what is to be compressed and [`contexts`] holds
-//! what may be referred back to, and [`send`] writes it out. What comes from others takes the way
-//! through [`publish`], [`shared_frame`] and [`frame_batch`]. [`lifecycle`] opens and closes, [`idle`] acts when
-//! time has passed.
+//! The way of bytes: [`receive`] takes them from the stream, makes messages of them and gives these
+//! to services, whose answers gather in the output; [`send`] writes it out. What comes from others
+//! takes the way through [`fanout`].
+//!
+//! An event resolves its connection once, as an [`active`] one with the owners that its steps may
+//! use. Each owner keeps its fields to itself. A step that cannot go on by itself, because what
+//! comes next concerns other connections or ends this one, gives an outcome, and [`connections`]
+//! carries that out.
 
+mod active;
+mod cold;
 mod connections;
-mod decode;
+mod deadline;
+mod fanout;
 mod flags;
-mod frame_batch;
-mod half_open;
-mod handshake;
-mod idle;
-mod inflate;
-#[cfg(any(test, feature = "sim"))]
-mod invariants;
-mod lifecycle;
-mod lines;
-mod publish;
-mod read;
+mod outbox;
+mod population;
 mod receive;
-mod run_queue;
+#[cfg(any(test, feature = "sim"))]
+mod relay;
+mod schedule;
 mod send;
+mod services;
 mod settings;
-mod shared_frame;
+mod slot;
+mod state;
 mod table;
+mod turn;
 
-pub use connections::Connections;
+#[cfg(any(test, feature = "sim"))]
+pub use connections::check_invariants;
+pub use connections::{Connections, Verdict};
 pub use settings::ConnSettings;
-
-use flags::Flags;
-
-use crate::key::SlotRef;
-use crate::pool::OutQueue;
-use crate::timer::{Tick, TimerLink};
-use crate::ws::DecoderState;
-
-/// One connection of a loop.
-#[derive(Debug)]
-pub(crate) struct Conn<S> {
-    pub(crate) socket: S,
-    pub(crate) generation: u32,
-    timer: TimerLink,
-    /// In [`Phase::Open`]: when bytes last came, or the ping that asks for some went out. In other
-    /// phases: when the phase began.
-    seen: Tick,
-    queue: OutQueue,
-    partial: SlotRef,
-    /// The first of its subscriptions in its route's hub.
-    subscriptions: SlotRef,
-    decoder: DecoderState,
-    route: u8,
-    phase: Phase,
-    flags: Flags,
-}
-
-impl<S> Conn<S> {
-    /// Whether its last bytes are written, or about to be.
-    fn is_ending(&self) -> bool {
-        matches!(self.phase, Phase::Closing | Phase::Dead | Phase::Lingering)
-    }
-}
-
-/// Where a connection is in its life.
-///
-/// ```text
-///   accept ──► Handshake ──101──► Open ──close frame──► Closing ──all written──► Lingering ─┐
-///                  │                │                     ▲                                 │
-///                  ├──any other reply─────────────────────┤                      EOF or deadline
-///   accept ──► Refusing ──503─────────────────────────────┘                                 │
-///                  │                │                     │                                 ▼
-///                  └────────────────┴──── reset, timeout ─┴──────────────────────────────► Dead
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Waiting for a request head.
-    Handshake,
-    /// Like `Handshake`, but whatever is asked, the answer is 503.
-    Refusing,
-    /// WebSocket frames go both ways.
-    Open,
-    /// The last bytes are in the queue: a close frame or an HTTP reply. Input is thrown away.
-    Closing,
-    /// The write half is shut. Input is thrown away until the peer's end: closing with unread
-    /// input would reset the connection and lose our last bytes.
-    Lingering,
-    /// Waits to be reaped.
-    Dead,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_connection_at_rest_is_64_bytes() {
-        // As with mio in release builds, where a stream is its descriptor.
-        // Of its slot of 64 bytes, four are free.
-        assert_eq!(size_of::<Conn<std::os::fd::OwnedFd>>(), 60);
-        assert_eq!(table::entry_bytes::<std::os::fd::OwnedFd>(), 64);
-    }
-}

@@ -2,11 +2,10 @@
 
 use slab::Slab;
 
-use super::{Conn, Flags, Phase};
-use crate::key::{ConnKey, SlotRef, slot_number};
-use crate::pool::OutQueue;
+use super::slot::{Conn, Protocol};
+use super::state::State;
+use crate::key::{ConnKey, slot_number};
 use crate::timer::{Tick, TimerLink, TimerLinks};
-use crate::ws::DecoderState;
 
 /// The connections of one loop.
 #[derive(Debug)]
@@ -23,8 +22,14 @@ impl<S> Table<S> {
         Self { slots: Slab::new(), touched: 0, last_generation: ConnKey::NOT_A_CONNECTION }
     }
 
-    /// Adds a connection in `phase`.
-    pub(crate) fn insert(&mut self, socket: S, phase: Phase, now: Tick) -> ConnKey {
+    /// Adds a connection.
+    pub(crate) fn insert(
+        &mut self,
+        socket: S,
+        state: State,
+        protocol: Protocol,
+        now: Tick,
+    ) -> ConnKey {
         self.last_generation = self.last_generation.wrapping_add(1);
         if self.last_generation == ConnKey::NOT_A_CONNECTION {
             self.last_generation += 1;
@@ -35,24 +40,14 @@ impl<S> Table<S> {
             // own, so that all of it goes back later.
             self.slots.reserve(SLOTS_AT_FIRST);
         }
-        let index = self.slots.insert(Conn {
-            socket,
-            generation,
-            timer: TimerLink::UNFILED,
-            seen: now,
-            queue: OutQueue::default(),
-            partial: SlotRef::NONE,
-            subscriptions: SlotRef::NONE,
-            decoder: DecoderState::default(),
-            route: 0,
-            phase,
-            flags: Flags::default(),
-        });
+        let conn = Conn::new(socket, generation, state, protocol, now);
+        let index = self.slots.insert(conn);
         self.touched = self.touched.max(index + 1);
         ConnKey { index: slot_number(index), generation }
     }
 
     /// The connection that `key` was made for, if it is still there.
+    #[inline]
     pub(crate) fn get_mut(&mut self, key: ConnKey) -> Option<&mut Conn<S>> {
         self.slots.get_mut(key.index as usize).filter(|conn| conn.generation == key.generation)
     }
@@ -118,14 +113,23 @@ const SLOTS_AT_FIRST: usize = 4096;
 /// A table that never held more is not worth shrinking: 16 KiB.
 const SLOTS_KEPT: usize = 256;
 
-/// Bytes that one slot takes in the slab, tag included.
 #[cfg(test)]
-pub(crate) fn entry_bytes<S>() -> usize {
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
     /// The same shape as the slab's own entry.
     #[expect(dead_code, reason = "only its size is asked for")]
     enum Entry<T> {
         Vacant(usize),
         Occupied(T),
     }
-    size_of::<Entry<Conn<S>>>()
+
+    #[test]
+    fn a_connection_at_rest_is_64_bytes() {
+        // As with mio in release builds, where a stream is its descriptor. Every byte is taken.
+        assert_eq!(size_of::<Conn<OwnedFd>>(), 64);
+        assert_eq!(size_of::<Entry<Conn<OwnedFd>>>(), 64);
+    }
 }

@@ -1,10 +1,10 @@
-//! The control thread: work that waits on others, away from the loops.
+//! The control thread: work that waits for other servers, away from the event loops.
 //!
-//! An event loop never waits. What needs an answer from elsewhere is handed to one thread, named
-//! `control`, where waiting costs a task and not a thread; the answer comes back as a message to the
-//! service that asked. Only this module is asynchronous, and nothing here touches a client's
-//! socket. If the thread fails, it is started again, open look-ups are answered as unavailable, and
-//! the loops notice nothing else of it. It is started only if something needs it:
+//! An event loop never waits. Work that needs an answer from elsewhere runs as a task on one
+//! thread, named `control`, and its result returns as a service message to the service that asked.
+//! Only this module is asynchronous, and it touches no client's socket. A thread that fails is
+//! started again, and the look-ups under way are answered as unavailable; the loops notice nothing
+//! else. The thread is started only if a route needs it:
 //!
 //! ```no_run
 //! use std::sync::Arc;

@@ -1,45 +1,45 @@
-//! Where a Redis is, with a password that no log ever sees.
+//! The address of a Redis server, whose password never reaches a log.
 
 use std::fmt;
 
-/// An URL of a Redis: `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, or
-/// `unix:///PATH[?db=DATABASE&user=USER&pass=PASSWORD]`. When it is shown, only host and port or
-/// the path are.
+/// A Redis URL: `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, or
+/// `unix:///PATH[?db=DATABASE&user=USER&pass=PASSWORD]`. `Display` and `Debug` write only host and
+/// port, or the path.
 #[derive(Clone)]
 pub struct RedisUrl {
     client: redis::Client,
 }
 
-/// Why a text is no URL of a Redis. The text is not part of it: it may hold a password.
+/// Why a text is not a Redis URL. The error does not repeat the text, which may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedisUrlError {
-    /// It is not of the form of [`RedisUrl`].
+    /// The text does not have the form of [`RedisUrl`].
     #[error("must be redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH")]
     Form,
-    /// It asks for TLS.
+    /// The URL asks for TLS.
     #[error("must not be rediss://: connections to Redis are made without TLS")]
     Tls,
 }
 
 impl RedisUrl {
-    /// Understands an URL. Nothing is connected or resolved.
+    /// Parses a URL. It connects to nothing and resolves no name.
     ///
     /// # Errors
-    /// [`RedisUrlError`] if it is none, or needs TLS.
+    /// [`RedisUrlError`] if the text is not a URL, or needs TLS.
     pub fn parse(text: &str) -> Result<Self, RedisUrlError> {
         if ["rediss:", "valkeys:"].iter().any(|scheme| text.starts_with(scheme)) {
             return Err(RedisUrlError::Tls);
         }
         let client = redis::Client::open(text).map_err(|_| RedisUrlError::Form)?;
         let info = client.get_connection_info().clone();
-        // Saves a round trip, and older servers an unknown command.
+        // Saves a round trip, and on servers before 7.2 an unknown command.
         let own_settings = info.redis_settings().clone().set_skip_set_lib_name();
         let client = redis::Client::open(info.set_redis_settings(own_settings))
             .map_err(|_| RedisUrlError::Form)?;
         Ok(Self { client })
     }
 
-    /// The client that connects to it.
+    /// The client that connects to this server.
     pub(super) fn client(&self) -> &redis::Client {
         &self.client
     }
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_place_is_shown() {
+    fn display_and_debug_show_no_password() {
         for (text, shown) in [
             ("redis://192.0.2.1", "192.0.2.1:6379"),
             ("redis://:secret@localhost:7000/3", "localhost:7000"),
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_refused_without_being_repeated() {
+    fn an_error_does_not_repeat_the_text() {
         for text in [
             "",
             "localhost:6379",

@@ -23,7 +23,7 @@ use crate::metrics::ControlCounters;
 #[derive(Debug)]
 pub struct ControlThread {
     shared: Arc<Shared>,
-    /// There until the end.
+    /// `None` only while this is dropped.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -42,10 +42,10 @@ struct State {
 }
 
 impl ControlThread {
-    /// Starts the thread, which has nothing to do yet.
+    /// Starts the thread, without any tasks.
     ///
     /// # Errors
-    /// If the system gives no event queue or no thread.
+    /// Those of epoll_create1(2) and of creating a thread.
     pub fn start() -> io::Result<Self> {
         let runtime = runtime()?;
         let shared = Arc::new(Shared {
@@ -61,7 +61,7 @@ impl ControlThread {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Begins to look tokens up in Redis, which need not be there yet.
+    /// Starts to look tokens up in Redis. The server need not be reachable yet.
     #[must_use]
     pub fn redis_tokens(&self, settings: RedisSettings) -> RedisTokens {
         let (tokens, job) = RedisTokens::new(settings, Arc::clone(&self.shared.counters));
@@ -69,14 +69,14 @@ impl ControlThread {
         tokens
     }
 
-    /// What was counted, in all runs.
+    /// The counters of the thread, over all runs.
     #[must_use]
     pub fn counters(&self) -> &ControlCounters {
         &self.shared.counters
     }
 
-    /// Ends the thread, and waits for it: a moment, whatever it was waiting for. Look-ups under way
-    /// are answered as unavailable, and so are those that are asked for later.
+    /// Stops the thread and waits for its end, which takes only a moment, since it waits for no
+    /// task. Look-ups under way are answered as unavailable, and so are later ones.
     pub fn stop(self) {
         drop(self);
     }
@@ -138,7 +138,7 @@ impl Shared {
         let over = async move { state.wait_for(|state| *state != RunState::GoesOn).await.is_ok() };
         let panic = catch_unwind(AssertUnwindSafe(|| runtime.block_on(over))).err();
         self.end();
-        // Drops all tasks, and does not wait for a resolver that hangs.
+        // Drops all tasks. Unlike a plain drop it does not wait for a name look-up that hangs.
         runtime.shutdown_background();
         let has_failed = panic.is_some() || *self.run_state.borrow() == RunState::Failed;
         has_failed.then(panics::take_text)
@@ -199,7 +199,7 @@ fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        // Beside the thread itself, for the system's resolver of host names, which blocks.
+        // Threads for getaddrinfo(3), which blocks.
         .max_blocking_threads(RESOLVERS_MAX)
         .thread_name("control-names")
         .build()

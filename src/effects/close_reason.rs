@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::metrics::{Counter, Counters};
 use crate::ws::{CloseCode, Violation};
 
 /// Why a connection left the open state.
@@ -27,6 +28,29 @@ pub enum CloseReason {
     Stalled,
     /// The peer broke the protocol or a limit.
     Violation(Violation),
+}
+
+impl CloseReason {
+    /// The counter of connections that ended for this reason.
+    pub(crate) fn counter(self, counters: &Counters) -> &Counter {
+        match self {
+            Self::Drained => &counters.closed_drained,
+            Self::Gone => &counters.closed_gone,
+            Self::Idle => &counters.closed_idle,
+            Self::Overload => &counters.closed_overload,
+            Self::Peer(_) => &counters.closed_by_peer,
+            Self::Reset => &counters.closed_reset,
+            Self::Service(_) => &counters.closed_by_service,
+            Self::Slow => &counters.closed_slow,
+            Self::Stalled => &counters.closed_stalled,
+            Self::Violation(Violation::NotDeflate) => &counters.closed_not_deflate,
+            Self::Violation(Violation::MessageTooBig) => &counters.closed_too_big,
+            Self::Violation(Violation::TextNotUtf8 | Violation::CloseReasonNotUtf8) => {
+                &counters.closed_not_utf8
+            }
+            Self::Violation(_) => &counters.closed_protocol,
+        }
+    }
 }
 
 impl fmt::Display for CloseReason {

@@ -1,10 +1,10 @@
-//! The proof that a server understood the handshake: `Sec-WebSocket-Accept` (RFC 6455 §4.2.2).
+//! `Sec-WebSocket-Accept`, the proof that a server understood the handshake (RFC 6455 §4.2.2).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha1::{Digest as _, Sha1};
 
-/// The value of `Sec-WebSocket-Accept` that answers the value `key` of `Sec-WebSocket-Key`: the
-/// base64 of the SHA-1 of the key and a fixed identifier, in ASCII. Does not allocate.
+/// The value of `Sec-WebSocket-Accept` for the value `key` of `Sec-WebSocket-Key`: the base64 of
+/// the SHA-1 of the key and a fixed GUID, in ASCII. Does not allocate.
 pub fn accept_key(key: &[u8; 24]) -> [u8; 28] {
     let digest = Sha1::new().chain_update(key).chain_update(WEBSOCKET_GUID).finalize();
     let mut accept = [0; 28];
@@ -13,7 +13,7 @@ pub fn accept_key(key: &[u8; 24]) -> [u8; 28] {
     accept
 }
 
-/// The identifier that stands for "I speak the WebSocket protocol" (RFC 6455 §1.3).
+/// The GUID of the WebSocket protocol (RFC 6455 §1.3).
 const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 #[cfg(test)]

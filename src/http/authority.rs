@@ -12,10 +12,10 @@ pub struct Authority<'b> {
 }
 
 impl<'b> Authority<'b> {
-    /// Reads `uri-host [ ":" [ port ] ]`; `None` if `text` is anything else or names no host.
+    /// Parses `uri-host [ ":" [ port ] ]`; `None` if `text` is anything else or names no host.
     pub(crate) fn parse(text: &'b [u8]) -> Option<Self> {
         let text = str::from_utf8(text).ok()?;
-        // The colons inside the brackets of an IPv6 literal are not the one before the port.
+        // An IPv6 literal has colons inside its brackets.
         let host_bytes = match text.strip_prefix('[') {
             Some(literal) => 1 + literal.find(']')? + 1,
             None => text.find(':').unwrap_or(text.len()),
@@ -39,7 +39,7 @@ impl<'b> Authority<'b> {
         self.port
     }
 
-    /// Whether both name the same host: letter case does not count (RFC 9110 §4.2.3).
+    /// Whether both name the same host, in any letter case (RFC 9110 §4.2.3).
     pub fn has_same_host(&self, other: &Authority<'_>) -> bool {
         self.host.eq_ignore_ascii_case(other.host)
     }
@@ -61,7 +61,7 @@ impl fmt::Debug for Authority<'_> {
     }
 }
 
-/// The port that a URI means when it names none (RFC 9110 §4.2, RFC 6455 §3).
+/// The port of a URI that names none (RFC 9110 §4.2, RFC 6455 §3).
 pub(super) fn default_port(scheme: &[u8]) -> Option<u16> {
     if scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"ws") {
         Some(80)
@@ -72,12 +72,12 @@ pub(super) fn default_port(scheme: &[u8]) -> Option<u16> {
     }
 }
 
-/// The grammar has `port = *DIGIT`: no digits at all mean the default port (RFC 3986 §3.2.3).
+/// Parses `port = *DIGIT`; no digits mean the default port (RFC 3986 §3.2.3).
 fn parse_port(digits: &str) -> Option<Option<u16>> {
     if digits.is_empty() {
         return Some(None);
     }
-    // `parse` alone would also take a plus sign.
+    // `parse` alone would also accept a plus sign.
     let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
     if all_digits { digits.parse().ok().map(Some) } else { None }
 }
@@ -89,13 +89,13 @@ fn is_host(host: &str) -> bool {
     }
 }
 
-/// A sieve of characters, not a full parser: hosts are compared as text, never dialled.
+/// Checks the characters only, because hosts are compared as text and never connected to.
 fn is_ipv6_address(address: &str) -> bool {
     let characters = |byte: u8| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.';
     address.bytes().all(characters) && address.bytes().filter(|&byte| byte == b':').count() >= 2
 }
 
-/// `reg-name` (RFC 3986 §3.2.2), which takes in IPv4 addresses.
+/// `reg-name` (RFC 3986 §3.2.2), which includes IPv4 addresses.
 fn is_registered_name(name: &str) -> bool {
     let characters = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
     !name.is_empty() && name.bytes().all(characters) && escapes_are_well_formed(name.as_bytes())

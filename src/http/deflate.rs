@@ -1,25 +1,25 @@
-//! Compression of messages: what a client offers and what it is answered (RFC 7692 §5, §7.1).
+//! The negotiation of `permessage-deflate`: the client's offers and our answer (RFC 7692 §5, §7.1).
 
 use std::fmt;
 
 use super::grammar::{is_token, trim_whitespace};
 
-/// What both sides agreed on.
+/// The agreed parameters.
 ///
 /// Displays as the value of `Sec-WebSocket-Extensions` in the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deflate {
     /// The base-two logarithm of our LZ77 window, 9 to 15.
     pub window_bits: u8,
-    /// Whether our messages may refer back to those before them, within that window. If not, each
-    /// is compressed on its own.
+    /// Whether our messages may refer to those before them within that window. Otherwise each is
+    /// compressed on its own.
     pub takes_over: bool,
     /// The base-two logarithm of the window, 8 to 15, within which the client's messages may refer
-    /// back to those before them; `None` if each is compressed on its own.
+    /// to those before them; `None` if each is compressed on its own.
     pub client_context_bits: Option<u8>,
-    /// Whether the client has to hear how large our window is.
+    /// Whether the answer names the size of our window.
     names_window: bool,
-    /// Whether the client has to hear how large its own may be.
+    /// Whether the answer limits the size of the client's window.
     names_client_window: bool,
 }
 
@@ -44,17 +44,17 @@ impl fmt::Display for Deflate {
     }
 }
 
-/// The answer to the offers of a client: `values` are the values of all its
-/// `Sec-WebSocket-Extensions` lines, in order. `None` if there is no offer that can be accepted;
-/// the connection then goes on without compression.
+/// Chooses the first acceptable offer of a client: `values` are the values of all its
+/// `Sec-WebSocket-Extensions` lines, in order. `None` if there is none; the connection then has no
+/// compression.
 ///
-/// With `context_bits`, 9 to 15, messages may refer back to those before them within windows of
-/// that size at most, in each direction in which the client neither asks for the opposite nor keeps
-/// a window of its own that we cannot bound (RFC 7692 §7.1.1, §7.1.2.2). Without, none may: a server
-/// may say so unasked.
+/// With `context_bits`, 9 to 15, messages may refer to those before them within windows of at most
+/// that size. A direction is excluded if the client asks for that, or if the client's own window
+/// cannot be limited to it (RFC 7692 §7.1.1, §7.1.2.2). Without `context_bits` both directions are
+/// excluded, which a server may do unasked.
 ///
-/// An offer with a parameter that is unknown, repeated or out of range is passed over, and so is
-/// whatever is no offer of compression (RFC 7692 §7.1).
+/// An offer with a parameter that is unknown, repeated or out of range is declined, and other
+/// extensions are ignored (RFC 7692 §7.1).
 pub fn accept_deflate<'b>(
     values: impl Iterator<Item = &'b [u8]>,
     context_bits: Option<u8>,
@@ -63,14 +63,14 @@ pub fn accept_deflate<'b>(
     offers.find_map(|offer| Some(Offer::parse(offer)?.answer(context_bits)))
 }
 
-/// An offer of compression that can be accepted.
+/// An acceptable offer.
 #[derive(Clone, Copy, Debug, Default)]
 struct Offer {
     server_no_context_takeover: bool,
     client_no_context_takeover: bool,
-    /// The largest window that the client wants us to have, if it says one.
+    /// The largest window that the client wants us to use, if it names one.
     server_bits: Option<u8>,
-    /// The window that the client will have at most, if it can be told to have a smaller one.
+    /// The largest window that the client will use, if it accepts a limit.
     client_bits: Option<u8>,
 }
 
@@ -92,11 +92,11 @@ impl Offer {
             if sides.next().is_some() {
                 return None;
             }
-            let place = PARAMETERS.iter().position(|known| name.eq_ignore_ascii_case(known))?;
-            if std::mem::replace(&mut seen[place], true) {
+            let index = PARAMETERS.iter().position(|known| name.eq_ignore_ascii_case(known))?;
+            if std::mem::replace(&mut seen[index], true) {
                 return None;
             }
-            match (PARAMETERS[place], value) {
+            match (PARAMETERS[index], value) {
                 (SERVER_NO_CONTEXT_TAKEOVER, None) => offer.server_no_context_takeover = true,
                 (CLIENT_NO_CONTEXT_TAKEOVER, None) => offer.client_no_context_takeover = true,
                 (CLIENT_MAX_WINDOW_BITS, None) => offer.client_bits = Some(WINDOW_BITS_MAX),
@@ -104,7 +104,7 @@ impl Offer {
                     offer.client_bits = Some(value.window_bits()?);
                 }
                 (SERVER_MAX_WINDOW_BITS, Some(value)) => {
-                    // No library compresses with the smallest window that the specification knows.
+                    // zlib and its successors cannot compress with a window of 8 bits.
                     let bits = value.window_bits().filter(|bits| *bits >= WINDOW_BITS_MIN)?;
                     offer.server_bits = Some(bits);
                 }
@@ -119,7 +119,7 @@ impl Offer {
         let client_context_bits = match (context_bits, self.client_bits) {
             _ if self.client_no_context_takeover => None,
             (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
-            // It cannot be told to have a smaller window, so ours would have to be as large as any.
+            // The client accepts no limit, so its window may have the largest size.
             (ours, None) => ours.filter(|bits| *bits == WINDOW_BITS_MAX),
             (None, _) => None,
         };
@@ -129,15 +129,15 @@ impl Offer {
             window_bits,
             takes_over: server_context_bits.is_some(),
             client_context_bits,
-            // A window smaller than any client has to expect may be named unasked (§7.1.2.1): the
-            // client then needs no larger one either.
+            // A client must understand a smaller window that it did not ask for (§7.1.2.1), and
+            // needs no larger one for its decompressor then.
             names_window: self.server_bits.is_some() || window_bits < WINDOW_BITS_MAX,
             names_client_window: self.client_bits.is_some(),
         }
     }
 }
 
-/// The parts between separators that do not stand in quotes.
+/// Splits at separators outside of quotes.
 fn split(bytes: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     bytes.split(move |&byte| {
@@ -153,12 +153,12 @@ fn split(bytes: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The value of a parameter, out of its quotes; no value that means something is longer.
+/// The value of a parameter without its quotes. No valid value is longer than two bytes.
 #[derive(Clone, Copy, Debug)]
 struct Value([u8; 2]);
 
 impl Value {
-    /// A value of one or two characters, given as a token or in quotes (RFC 6455 §9.1).
+    /// Parses a value of one or two characters, a token or a quoted string (RFC 6455 §9.1).
     fn parse(written: &[u8]) -> Option<Self> {
         match written {
             [b'"', inner @ .., b'"'] => Self::of(unescaped(inner)?),
@@ -173,7 +173,7 @@ impl Value {
         bytes.next().is_none().then_some(value)
     }
 
-    /// The number, if it is one from 8 to 15 without leading zeros.
+    /// The number, if it is 8 to 15 without leading zeros.
     fn window_bits(self) -> Option<u8> {
         match self.0 {
             [digit @ b'8'..=b'9', 0] => Some(digit - b'0'),
@@ -183,7 +183,8 @@ impl Value {
     }
 }
 
-/// What stands between quotes; `None` if the last quote is escaped itself, or one is not.
+/// Removes the escapes of a quoted string; `None` if a quote inside is not escaped, or the closing
+/// quote is.
 fn unescaped(inner: &[u8]) -> Option<impl Iterator<Item = u8> + '_> {
     let mut is_escaped = false;
     let is_plain = inner.iter().all(|&byte| {
@@ -210,9 +211,9 @@ const PARAMETERS: [&[u8]; 4] = [
     SERVER_MAX_WINDOW_BITS,
     CLIENT_MAX_WINDOW_BITS,
 ];
-/// The smallest window that compressors can do with.
+/// The smallest window that zlib compresses with.
 const WINDOW_BITS_MIN: u8 = 9;
-/// The window of an offer that asks for none (RFC 7692 §7.1.2.1).
+/// The window of an offer that names none (RFC 7692 §7.1.2.1).
 const WINDOW_BITS_MAX: u8 = 15;
 
 #[cfg(test)]

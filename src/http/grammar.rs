@@ -1,4 +1,4 @@
-//! The character classes that header fields are made of (RFC 9110 §5.5 and §5.6).
+//! Character classes of header fields (RFC 9110 §5.5 and §5.6).
 
 use memchr::memchr;
 
@@ -7,7 +7,7 @@ pub(super) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
 }
 
-/// Whether `byte` may stand in a `token`: a letter, a digit or one of ``!#$%&'*+-.^_`|~``.
+/// Whether `byte` may be part of a `token`: a letter, a digit or one of ``!#$%&'*+-.^_`|~``.
 pub(super) fn is_token_byte(byte: u8) -> bool {
     matches!(
         byte,
@@ -16,23 +16,23 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
     )
 }
 
-/// Whether `bytes` may stand in a field value (RFC 9110 §5.5): visible characters, spaces, tabs
-/// and the high half of the octets; no control character.
+/// Whether `bytes` may be a field value (RFC 9110 §5.5): visible characters, spaces, tabs and
+/// octets from 0x80 on; no control characters.
 pub(super) fn is_field_value(bytes: &[u8]) -> bool {
-    // Every byte is looked at, without an early exit, so that the compiler can use vectors.
+    // Without an early exit the compiler can use vector instructions.
     bytes
         .iter()
         .fold(true, |valid, &byte| valid & ((byte >= b' ' && byte != DELETE) || byte == b'\t'))
 }
 
-/// Whether all of `bytes` are visible ASCII characters: no space, no control, no high half.
+/// Whether all of `bytes` are visible ASCII characters.
 pub(super) fn is_visible_ascii(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |valid, byte| valid & byte.is_ascii_graphic())
 }
 
-/// Takes optional whitespace (`OWS`, RFC 9110 §5.6.3) off the front.
+/// Removes optional whitespace (`OWS`, RFC 9110 §5.6.3) from the start.
 ///
-/// Not `trim_ascii_start`: that one would also take control characters for whitespace.
+/// `trim_ascii_start` would also remove line feeds, which must be refused and not hidden.
 pub(super) fn trim_whitespace_start(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
@@ -40,7 +40,7 @@ pub(super) fn trim_whitespace_start(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Takes optional whitespace (`OWS`, RFC 9110 §5.6.3) off both ends.
+/// Removes optional whitespace (`OWS`, RFC 9110 §5.6.3) from both ends.
 pub(super) fn trim_whitespace(bytes: &[u8]) -> &[u8] {
     let mut bytes = trim_whitespace_start(bytes);
     while let [rest @ .., b' ' | b'\t'] = bytes {
@@ -49,7 +49,7 @@ pub(super) fn trim_whitespace(bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// What stands before and after the first `separator`, or `None` if there is none.
+/// The parts before and after the first `separator`, or `None` if there is none.
 pub(super) fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let at = memchr(separator, bytes)?;
     Some((bytes.get(..at)?, bytes.get(at + 1..)?))

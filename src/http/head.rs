@@ -1,8 +1,8 @@
-//! A request head, found and parsed in place (RFC 9112 §2 to §5).
+//! The request head, parsed in place (RFC 9112 §2 to §5).
 //!
-//! Nothing is copied or allocated: a [`RequestHead`] points into the bytes it was parsed from.
-//! Where the RFC lets a recipient be lenient, this one is not: a head that two parsers could read
-//! differently is how requests are smuggled past the proxy in front (RFC 9112 §11.2).
+//! Nothing is copied or allocated: a [`RequestHead`] refers to the bytes from which it was parsed.
+//! Where the RFC allows a recipient to be lenient, this parser is strict: a head that two parsers
+//! read differently can smuggle a request past a proxy (RFC 9112 §11.2).
 
 use std::fmt;
 
@@ -17,18 +17,19 @@ use super::{
     target::{Path, Query, Target, TargetError},
 };
 
-/// The most header lines a head may have.
+/// The most header lines of a head.
 pub const HEADERS_MAX: usize = 64;
 
-/// The most bytes a head may have, from the first byte received to the end of the blank line.
+/// The most bytes of a head, from the first byte to the end of the blank line.
 pub const HEAD_BYTES_MAX: usize = 8192;
 
 /// Finds the end of a head: the index just past its blank line, or `None` while it is incomplete.
 ///
-/// `scanned` is how many bytes of `input` an earlier call has already looked at, so that a head
-/// arriving in small pieces is not searched again and again; 0 at first. A blank line that lies
-/// across that boundary is found too.
+/// `scanned` is the number of bytes of `input` that an earlier call has searched, 0 at first, so
+/// that a head that arrives in small parts is searched once. A blank line across that boundary is
+/// found.
 pub fn find_head_end(input: &[u8], scanned: usize) -> Option<usize> {
+    // The first bytes of the blank line may be at the end of what was scanned.
     let resume = scanned.saturating_sub(BLANK_LINE.len() - 1);
     let at = memmem::find(input.get(resume..)?, BLANK_LINE)?;
     Some(resume + at + BLANK_LINE.len())
@@ -36,10 +37,10 @@ pub fn find_head_end(input: &[u8], scanned: usize) -> Option<usize> {
 
 /// Whether `received`, the first bytes of a connection, may still become a request head.
 ///
-/// A cheap test for heads that are not complete yet, so that a TLS handshake or a client of
-/// another protocol is refused at once and does not hold its place until the deadline. Only the
-/// request line is judged; once this is false, [`parse_head`] refuses whatever follows. A request
-/// line of an unsupported version passes, for it has its own status.
+/// A cheap test for incomplete heads: it refuses a TLS handshake or a client of another protocol at
+/// once instead of at the deadline. Only the request line is checked. When this returns false,
+/// [`parse_head`] refuses the head whatever follows. A request line of an unsupported version
+/// passes, because that has its own status.
 pub fn looks_like_http(received: &[u8]) -> bool {
     let line = match received {
         [b'\r'] => return true,
@@ -57,7 +58,7 @@ pub fn looks_like_http(received: &[u8]) -> bool {
         && rest.iter().all(|&byte| byte == b' ' || byte.is_ascii_graphic())
 }
 
-/// Parses a complete head, as [`find_head_end`] delimits it: up to and including its blank line.
+/// Parses a complete head, up to and including its blank line (see [`find_head_end`]).
 ///
 /// One empty line before the request line is ignored (RFC 9112 §2.2).
 ///
@@ -91,14 +92,14 @@ pub fn parse_head(input: &[u8]) -> Result<RequestHead<'_>, HeadError> {
         *slot = HeaderSpan::parse(line)?;
         head.header_count += 1;
     }
-    // The authority of an absolute target replaces Host, which must be valid even so
-    // (RFC 9112 §3.2.2).
+    // The authority of an absolute target takes precedence over Host, but Host must be valid even
+    // then (RFC 9112 §3.2.2).
     let named_by_header = parse_host(head.version, head.header_values("Host"))?;
     head.host = request_line.target_parts.authority.or(named_by_header);
     Ok(head)
 }
 
-/// A parsed request head: about 700 bytes on the stack that point into the receive buffer.
+/// A parsed request head: about 700 bytes on the stack that refer to the receive buffer.
 #[derive(Clone)]
 pub struct RequestHead<'b> {
     input: &'b [u8],
@@ -113,7 +114,7 @@ pub struct RequestHead<'b> {
 }
 
 impl<'b> RequestHead<'b> {
-    /// The method, as far as this server tells methods apart.
+    /// The method, as far as this server distinguishes methods.
     pub fn method(&self) -> Method {
         match self.method {
             b"GET" => Method::Get,
@@ -122,7 +123,7 @@ impl<'b> RequestHead<'b> {
         }
     }
 
-    /// The method as it was sent; letter case counts (RFC 9110 §9.1).
+    /// The method as it was sent, case-sensitive (RFC 9110 §9.1).
     pub fn method_bytes(&self) -> &'b [u8] {
         self.method
     }
@@ -147,9 +148,9 @@ impl<'b> RequestHead<'b> {
         self.query
     }
 
-    /// The host the request is for: that of an absolute target, else that of `Host`
-    /// (RFC 9112 §3.3). `None` if it names none: HTTP/1.0 may leave `Host` out, and an empty value
-    /// says that there is no authority (RFC 9110 §7.2).
+    /// The host of the request: that of an absolute target, or else that of `Host` (RFC 9112 §3.3).
+    /// `None` if there is none: HTTP/1.0 does not need `Host`, and an empty value means that the
+    /// target has no authority (RFC 9110 §7.2).
     pub fn host(&self) -> Option<Authority<'b>> {
         self.host
     }
@@ -175,7 +176,7 @@ impl<'b> RequestHead<'b> {
 }
 
 impl fmt::Debug for RequestHead<'_> {
-    /// Without the query and the headers: they carry tokens and cookies, which logs must not.
+    /// Omits the query and the headers: tokens and cookies in them must not reach a log.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("RequestHead")
@@ -188,7 +189,7 @@ impl fmt::Debug for RequestHead<'_> {
     }
 }
 
-/// A request method, as far as this server tells methods apart.
+/// A request method, as far as this server distinguishes methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// `GET`: a page, or an upgrade.
@@ -215,16 +216,16 @@ impl Version {
     pub const HTTP_11: Self = Self { major: 1, minor: 1 };
 }
 
-/// What is wrong with a request head: each variant is one rule, in the order of the head.
+/// Why a request head is refused: a variant for each rule, in the order of the head.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum HeadError {
     /// More than [`HEAD_BYTES_MAX`] bytes (431).
     #[error("the request head is larger than {HEAD_BYTES_MAX} bytes")]
     TooLarge,
-    /// The bytes end before the blank line does.
+    /// The bytes end before the blank line.
     #[error("the request head ends before its blank line")]
     Truncated,
-    /// A line ends in LF alone (RFC 9112 §2.2 would let a recipient accept that).
+    /// A line ends in LF alone, which RFC 9112 §2.2 would allow a recipient to accept.
     #[error("every line must end in CRLF, not in LF alone")]
     BareLineFeed,
     /// A CR that is not followed by LF (RFC 9112 §2.2).
@@ -248,7 +249,7 @@ pub enum HeadError {
     /// A version of HTTP other than 1.x (505).
     #[error("only HTTP/1.x is spoken here")]
     UnsupportedVersion,
-    /// The request target breaks a rule of its own.
+    /// The request target is invalid.
     #[error(transparent)]
     Target(#[from] TargetError),
     /// More than [`HEADERS_MAX`] header lines (431).
@@ -296,7 +297,8 @@ impl<'b> RequestLine<'b> {
         if !is_token(method) {
             return Err(forbidden_byte(method).unwrap_or(HeadError::Method));
         }
-        // Before the target is judged: the target of an HTTP/2 preface (`PRI *`) would not pass.
+        // Checked before the target: the target of an HTTP/2 preface (`PRI *`) is invalid, but 505
+        // is the better answer.
         let version = parse_version(version)?;
         if let Some(error) = forbidden_byte(target) {
             return Err(error);
@@ -314,7 +316,7 @@ fn parse_version(text: &[u8]) -> Result<Version, HeadError> {
     if version.major == 1 { Ok(version) } else { Err(HeadError::UnsupportedVersion) }
 }
 
-/// Names the bytes that no part of a head may hold, if `bytes` has one of them.
+/// The error for a byte that no part of a head may have, if `bytes` has one.
 fn forbidden_byte(bytes: &[u8]) -> Option<HeadError> {
     if memchr(b'\0', bytes).is_some() {
         Some(HeadError::Nul)
@@ -325,7 +327,7 @@ fn forbidden_byte(bytes: &[u8]) -> Option<HeadError> {
     }
 }
 
-/// Checks the values of `Host` and gives the authority they name, if any (RFC 9112 §3.2).
+/// Checks the values of `Host` and returns the authority, if there is one (RFC 9112 §3.2).
 fn parse_host<'b>(
     version: Version,
     mut values: impl Iterator<Item = &'b [u8]>,
@@ -358,14 +360,14 @@ impl<'b> Lines<'b> {
     }
 }
 
-/// A line without its CRLF, and where it begins in the head.
+/// A line without its CRLF, and its offset in the head.
 #[derive(Clone, Copy)]
 struct Line<'b> {
     start: usize,
     bytes: &'b [u8],
 }
 
-/// Where a header's name and value lie in the head.
+/// The ranges of a header's name and value in the head.
 #[derive(Clone, Copy, Default)]
 struct HeaderSpan {
     name: Span,
@@ -398,7 +400,7 @@ impl HeaderSpan {
     }
 }
 
-/// A part of the head: four bytes where a slice would take sixteen.
+/// A range of the head, in four bytes where a slice takes sixteen.
 #[derive(Clone, Copy, Default)]
 struct Span {
     start: u16,
@@ -406,7 +408,7 @@ struct Span {
 }
 
 impl Span {
-    /// Fails only beyond 64 KiB, which [`HEAD_BYTES_MAX`] keeps out of reach.
+    /// Fails only beyond 64 KiB, which [`HEAD_BYTES_MAX`] excludes.
     fn new(start: usize, bytes: usize) -> Result<Self, HeadError> {
         match (u16::try_from(start), u16::try_from(bytes)) {
             (Ok(start), Ok(bytes)) => Ok(Self { start, bytes }),

@@ -5,9 +5,8 @@ use super::grammar::trim_whitespace;
 /// The elements of a list header: `values` are the values of all its lines, in order, as
 /// [`RequestHead::header_values`](super::RequestHead::header_values) gives them.
 ///
-/// Lines of the same name are one list (RFC 9110 §5.3). Empty elements count for nothing
-/// (RFC 9110 §5.6.1.2). Quoted strings are not understood: an element ends at any comma, which is
-/// what lists of tokens need.
+/// Lines of the same name form one list (RFC 9110 §5.3). Empty elements are ignored (RFC 9110
+/// §5.6.1.2). Every comma ends an element, also inside quotes, which lists of tokens do not have.
 pub fn list_elements<'b>(values: impl Iterator<Item = &'b [u8]>) -> impl Iterator<Item = &'b [u8]> {
     values
         .flat_map(|value| value.split(|&byte| byte == b','))
@@ -15,7 +14,7 @@ pub fn list_elements<'b>(values: impl Iterator<Item = &'b [u8]>) -> impl Iterato
         .filter(|element| !element.is_empty())
 }
 
-/// Whether `token` is an element of the list; letter case does not count.
+/// Whether `token` is an element of the list, in any letter case.
 pub fn has_token<'b>(values: impl Iterator<Item = &'b [u8]>, token: &[u8]) -> bool {
     list_elements(values).any(|element| element.eq_ignore_ascii_case(token))
 }

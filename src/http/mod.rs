@@ -1,8 +1,8 @@
-//! An upgrade request becomes a decision: bytes in, a 101 or a refusal out.
+//! Plain HTTP (RFC 9110, RFC 9112) and the handshake of RFC 6455 §4: bytes of a request become an
+//! upgrade or a rejection.
 //!
-//! No socket, no clock: whoever owns the connection brings the bytes and takes the answer away.
-//! A head is parsed where it lies, once it is complete; nothing is kept between two reads but the
-//! bytes themselves.
+//! No sockets, no clock. A head is parsed in place once it is complete; between reads only its
+//! bytes are kept.
 //!
 //! ```
 //! use tidegate::http::{self, OriginRule, Rejection, UpgradePolicy};

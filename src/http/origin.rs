@@ -1,30 +1,30 @@
-//! Which web pages may open a socket: the rule a route puts on `Origin` (RFC 6455 §10.2).
+//! The rule of a route on the `Origin` of web pages (RFC 6455 §10.2).
 
 use memchr::memmem;
 
 use super::authority::{Authority, default_port};
 
-/// The pages that may open a socket on a route, by the origin that browsers name (RFC 6454).
+/// The pages that may open a WebSocket on a route, by the origin that browsers send (RFC 6454).
 ///
-/// This protects the users of browsers from other sites acting in their name. It does not keep
-/// other clients out: those may send any `Origin`, or none, which every rule allows.
+/// The rule protects users of browsers: other sites cannot act in their name. It does not exclude
+/// other clients, which may send any `Origin`. Requests without one are allowed by every rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OriginRule {
-    /// Any origin, `null` too.
+    /// Any origin, `null` included.
     Any,
     /// Only these origins, each written `scheme://host[:port]` (or `null`).
     List(Vec<String>),
-    /// Only pages that came from the host and port that this request goes to.
+    /// Only pages from the host and port to which the request goes.
     #[default]
     SameHost,
 }
 
 impl OriginRule {
-    /// Whether a page of `origin`, the value of `Origin`, may open a socket by a request to
-    /// `host`, the host that [`RequestHead::host`](super::RequestHead::host) names.
+    /// Whether a page of `origin`, the value of `Origin`, may open a WebSocket with a request to
+    /// `host` (see [`RequestHead::host`](super::RequestHead::host)).
     ///
-    /// Hosts compare without case, and a port left out is the default port of the origin's scheme:
-    /// whether the client came by TLS, a gateway behind a proxy cannot see.
+    /// Hosts compare in any letter case. A missing port is the default port of the origin's scheme,
+    /// because a gateway behind a proxy cannot see whether the client used TLS.
     pub fn permits(&self, origin: &[u8], host: Option<Authority<'_>>) -> bool {
         match self {
             Self::Any => true,
@@ -39,7 +39,7 @@ impl OriginRule {
     }
 }
 
-/// What is no `scheme://host[:port]`, such as `null` or `file://`, must be the same text.
+/// Origins that are not `scheme://host[:port]`, such as `null` or `file://`, are compared as text.
 fn is_same_origin(left: &[u8], right: &[u8]) -> bool {
     match (WebOrigin::parse(left), WebOrigin::parse(right)) {
         (Some(left), Some(right)) => {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use memchr::{memchr, memchr2};
 use thiserror::Error;
 
-/// A piece of a request target as it was sent: one path segment, or one name or value of a query.
+/// A part of a request target as it was sent: a path segment, or a name or value of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoded<'b> {
     raw: &'b [u8],
@@ -13,7 +13,7 @@ pub struct Encoded<'b> {
 }
 
 impl<'b> Encoded<'b> {
-    /// A path segment, in which `+` is only a plus sign.
+    /// A path segment, in which `+` is a plus sign.
     pub(super) fn segment(raw: &'b [u8]) -> Self {
         Self { raw, plus: Plus::Literal }
     }
@@ -23,12 +23,12 @@ impl<'b> Encoded<'b> {
         Self { raw, plus: Plus::Space }
     }
 
-    /// The bytes as they were sent, escapes and all.
+    /// The bytes as they were sent, with their escapes.
     pub fn raw(self) -> &'b [u8] {
         self.raw
     }
 
-    /// The decoded text. Allocates only if there is something to decode.
+    /// Decodes the text. Allocates only if there is something to decode.
     ///
     /// # Errors
     /// [`DecodeError`] if an escape is malformed or the result is not UTF-8.
@@ -42,7 +42,7 @@ impl<'b> Encoded<'b> {
         Ok(Cow::Owned(text))
     }
 
-    /// Whether this decodes to `text`. Never allocates; text that does not decode matches nothing.
+    /// Whether this decodes to `text`. Never allocates; malformed text matches nothing.
     pub fn matches(self, text: &str) -> bool {
         if self.is_plain() {
             return self.raw == text.as_bytes();
@@ -64,7 +64,7 @@ impl<'b> Encoded<'b> {
     }
 }
 
-/// Why a percent-encoded text has no decoded form.
+/// Why percent-encoded text cannot be decoded.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum DecodeError {
     /// A `%` without two hexadecimal digits after it (RFC 3986 §2.1).
@@ -86,7 +86,7 @@ enum Plus {
     Space,
 }
 
-/// The decoded bytes, one by one. After an error there is nothing more to be had.
+/// The decoded bytes. The iterator ends after an error.
 struct DecodedBytes<'b> {
     rest: &'b [u8],
     plus: Plus,
@@ -137,15 +137,15 @@ mod tests {
     /// The naive twin: text in, text out, one allocation per step.
     fn decode_naively(raw: &str, plus_is_space: bool) -> Result<String, DecodeError> {
         let raw = if plus_is_space { raw.replace('+', " ") } else { raw.to_owned() };
-        let mut pieces = raw.split('%');
-        let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
-        for piece in pieces {
-            let digits = piece.get(..2).ok_or(DecodeError::BadEscape)?;
+        let mut parts = raw.split('%');
+        let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+        for part in parts {
+            let digits = part.get(..2).ok_or(DecodeError::BadEscape)?;
             if !digits.chars().all(|digit| digit.is_ascii_hexdigit()) {
                 return Err(DecodeError::BadEscape);
             }
             bytes.push(u8::from_str_radix(digits, 16).unwrap());
-            bytes.extend_from_slice(&piece.as_bytes()[2..]);
+            bytes.extend_from_slice(&part.as_bytes()[2..]);
         }
         String::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)
     }

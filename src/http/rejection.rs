@@ -1,4 +1,4 @@
-//! A refusal: the status, and one line that tells a developer what to change.
+//! A rejection: a status, and a line that tells a developer what to change.
 
 use std::borrow::Cow;
 
@@ -10,9 +10,9 @@ use super::{
     target::QueryError,
 };
 
-/// The answer to a request that is not granted. The connection closes after it.
+/// The reply to a request that is refused. The connection closes after it.
 ///
-/// Each status has its own constructor, which asks for what the status cannot do without.
+/// Each status has its own constructor, which takes the headers that the status needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     status: Status,
@@ -22,12 +22,12 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// 400: the request breaks a rule, which `body` names.
+    /// 400: the request breaks the rule that `body` names.
     pub fn bad_request(body: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Status::BadRequest, body)
     }
 
-    /// 403: this client may not, for the reason in `body`.
+    /// 403: this client is not allowed, for the reason in `body`.
     pub fn forbidden(body: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Status::Forbidden, body)
     }
@@ -43,23 +43,23 @@ impl Rejection {
         Self { allow: Some(allow), ..Self::new(Status::MethodNotAllowed, body) }
     }
 
-    /// 426: the path is a socket, and the request does not open one, for the reason in `body`.
+    /// 426: the path is a WebSocket and the request does not open one, for the reason in `body`.
     pub fn upgrade_required(body: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Status::UpgradeRequired, body)
     }
 
-    /// 500: the server could not do its part; `body` should not say more than clients may know.
+    /// 500: the server failed. `body` must not reveal more than clients may know.
     pub fn internal_error(body: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Status::InternalServerError, body)
     }
 
-    /// 503: no room or no service now; the client may try again after `retry_after_s` seconds.
+    /// 503: overload or shutdown; the client may try again after `retry_after_s` seconds.
     pub fn unavailable(retry_after_s: u32, body: impl Into<Cow<'static, str>>) -> Self {
         let retry_after_s = Some(retry_after_s);
         Self { retry_after_s, ..Self::new(Status::ServiceUnavailable, body) }
     }
 
-    /// The same refusal with another explanation.
+    /// The same rejection with another body.
     pub fn with_body(self, body: impl Into<Cow<'static, str>>) -> Self {
         Self { body: body.into(), ..self }
     }
@@ -69,14 +69,14 @@ impl Rejection {
         self.status
     }
 
-    /// The explanation, as it was given.
+    /// The body.
     pub fn body(&self) -> &str {
         &self.body
     }
 
     /// Appends the response to `out`: plain text that ends in a newline.
     ///
-    /// With `head_only` (the request was a `HEAD`) the body is left out, its length is not.
+    /// With `head_only` (the request was a `HEAD`) the body is omitted, but not its length.
     pub fn write_to(&self, head_only: bool, out: &mut Vec<u8>) {
         let mut reply = Reply::begin(out, self.status);
         reply.header("Content-Type", HeaderValue::PLAIN_TEXT.as_str());
@@ -95,10 +95,10 @@ impl Rejection {
     }
 }
 
-/// The methods that a path takes (RFC 9110 §10.2.1).
+/// The methods that a path allows (RFC 9110 §10.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allow {
-    /// A socket: only a `GET` can upgrade (RFC 6455 §4.1).
+    /// A WebSocket: only a `GET` can upgrade (RFC 6455 §4.1).
     Get,
     /// A page.
     GetAndHead,

@@ -1,4 +1,4 @@
-//! The bytes of every response: a 101, or an answer after which the connection closes (RFC 9112).
+//! Encodes responses: a 101, or a reply after which the connection closes (RFC 9112).
 
 use std::{fmt::Display, io::Write as _};
 
@@ -8,7 +8,7 @@ use super::{
     subprotocol::Subprotocol,
 };
 
-/// The statuses this server answers with, apart from 101 (RFC 9110 §15).
+/// The statuses of this server, except 101 (RFC 9110 §15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// 200.
@@ -23,7 +23,7 @@ pub enum Status {
     NotFound,
     /// 405: the path exists, but not for this method.
     MethodNotAllowed,
-    /// 426: the path is a socket, and this request does not open one.
+    /// 426: the path is a WebSocket, and the request does not open one.
     UpgradeRequired,
     /// 431: the head is larger than allowed, or has too many lines (RFC 6585 §5).
     HeaderFieldsTooLarge,
@@ -36,7 +36,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// The three digits.
+    /// The status code.
     pub fn code(self) -> u16 {
         match self {
             Self::Ok => 200,
@@ -53,7 +53,7 @@ impl Status {
         }
     }
 
-    /// The words after the digits.
+    /// The reason phrase.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Ok => "OK",
@@ -71,10 +71,10 @@ impl Status {
     }
 }
 
-/// Appends the response that turns the connection into a WebSocket (RFC 6455 §4.2.2).
+/// Appends the response that switches the connection to WebSocket (RFC 6455 §4.2.2).
 ///
-/// `accept` is what [`accept_key`](super::accept_key()) made of the client's key. `subprotocol`
-/// must be one that the client offered, and so must `deflate` be. Frames may follow at once.
+/// `accept` is the result of [`accept_key`](super::accept_key()) for the client's key. The client
+/// must have offered `subprotocol` and `deflate`. Frames may follow immediately.
 pub fn write_switching_protocols(
     out: &mut Vec<u8>,
     accept: &[u8; 28],
@@ -104,9 +104,9 @@ pub fn write_switching_protocols(
 
 /// Appends a response with `body`, after which the connection closes.
 ///
-/// With `head_only` (the request was a `HEAD`) the body is left out but its length is told, as a
-/// `GET` would tell it (RFC 9110 §9.3.2); so it is with a 304, which never has a body (RFC 9110
-/// §15.4.5, §8.6).
+/// With `head_only` (the request was a `HEAD`) the body is omitted, but `Content-Length` is as for
+/// a `GET` (RFC 9110 §9.3.2). The same applies to a 304, which never has a body (RFC 9110 §15.4.5,
+/// §8.6).
 pub fn write_page(
     out: &mut Vec<u8>,
     status: Status,
@@ -123,16 +123,16 @@ pub fn write_page(
     reply.finish(&[body], head_only || status == Status::NotModified);
 }
 
-/// A response being written, from the status line to the body.
+/// A response that is being written, from the status line to the body.
 ///
-/// One place writes what every response must have, so none can be without it: `Content-Length`,
-/// `Connection: close`, and on a 426 what to upgrade to.
+/// It writes what every response needs, so that none lacks it: `Content-Length`, `Connection:
+/// close`, and in a 426 the protocol to upgrade to.
 pub(super) struct Reply<'o> {
     out: &'o mut Vec<u8>,
 }
 
 impl<'o> Reply<'o> {
-    /// Writes the status line and the headers that follow from the status.
+    /// Writes the status line and the headers that belong to the status.
     pub(super) fn begin(out: &'o mut Vec<u8>, status: Status) -> Self {
         write_formatted(out, format_args!("HTTP/1.1 {} {}\r\n", status.code(), status.reason()));
         out.extend_from_slice(match status {
@@ -157,12 +157,13 @@ impl<'o> Reply<'o> {
         Self { out }
     }
 
-    /// Writes one header. Name and value must come from this program or from a checked type.
+    /// Writes a header. Name and value must be constants of this program or of a checked type.
     pub(super) fn header(&mut self, name: &str, value: impl Display) {
         write_header(self.out, name, value);
     }
 
-    /// Writes the length of the body, which is given in parts, and unless `head_only` the body.
+    /// Writes the length of the body, whose parts are concatenated, and the body unless
+    /// `head_only`.
     pub(super) fn finish(self, body: &[&[u8]], head_only: bool) {
         let body_bytes: usize = body.iter().map(|part| part.len()).sum();
         write_header(self.out, "Content-Length", body_bytes);
@@ -178,7 +179,7 @@ fn write_header(out: &mut Vec<u8>, name: &str, value: impl Display) {
 }
 
 fn write_formatted(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    // Writing to a vector cannot fail.
+    // Writing to a `Vec` never fails.
     let _ = out.write_fmt(text);
 }
 

@@ -1,4 +1,4 @@
-//! Response headers from configuration or services, checked so that they cannot break a response.
+//! Response headers from the configuration or services, checked so that they cannot inject lines.
 
 use std::borrow::Cow;
 
@@ -16,11 +16,11 @@ impl HeaderValue {
     /// The content type of plain text.
     pub const PLAIN_TEXT: Self = Self(Cow::Borrowed("text/plain; charset=utf-8"));
 
-    /// Checks that `value` can stand in a header as it is.
+    /// Checks that `value` is a valid header value.
     ///
     /// # Errors
-    /// [`InvalidHeader::Value`] if it holds a control character such as CR, LF or NUL, or has
-    /// whitespace at either end, which the recipient would take off.
+    /// [`InvalidHeader::Value`] if it has a control character such as CR, LF or NUL, or whitespace
+    /// at an end, which the recipient would remove.
     pub fn new(value: impl Into<Cow<'static, str>>) -> Result<Self, InvalidHeader> {
         let value = value.into();
         let bytes = value.as_bytes();
@@ -45,11 +45,11 @@ pub struct ResponseHeader {
 }
 
 impl ResponseHeader {
-    /// Checks that `name` and `value` make a header that may be added to any response.
+    /// Checks that `name` and `value` form a header that may be added to any response.
     ///
     /// # Errors
-    /// [`InvalidHeader`] if the name is not a token, if the value is not one (see
-    /// [`HeaderValue::new`]), or if it is a header that the responses write themselves.
+    /// [`InvalidHeader`] if the name is not a token, if the value is invalid (see
+    /// [`HeaderValue::new`]), or if the gateway writes this header itself.
     pub fn new(
         name: impl Into<Cow<'static, str>>,
         value: impl Into<Cow<'static, str>>,
@@ -64,7 +64,7 @@ impl ResponseHeader {
         Ok(Self { name, value: HeaderValue::new(value)? })
     }
 
-    /// The name, in the case it was given.
+    /// The name as it was given.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -81,15 +81,15 @@ pub enum InvalidHeader {
     /// The name is not a token (RFC 9110 §5.1).
     #[error("a header name must be a token: letters, digits and any of !#$%&'*+-.^_`|~")]
     Name,
-    /// The header is written by the response itself.
+    /// The gateway writes this header itself.
     #[error("this header is set by the gateway itself")]
     Reserved,
-    /// The value holds a control character or has whitespace at an end (RFC 9110 §5.5).
+    /// The value has a control character, or whitespace at an end (RFC 9110 §5.5).
     #[error("a header value must be one line without control characters or outer whitespace")]
     Value,
 }
 
-/// The headers that say where a response ends and what becomes of the connection.
+/// The headers that delimit a response or manage the connection.
 const RESERVED_NAMES: [&str; 8] = [
     "Connection",
     "Content-Length",

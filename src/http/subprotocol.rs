@@ -1,4 +1,4 @@
-//! The choice of a subprotocol, between what a client offers and a server speaks (RFC 6455 §1.9).
+//! The choice of a subprotocol from the client's offers (RFC 6455 §1.9).
 
 use std::fmt;
 
@@ -6,10 +6,11 @@ use thiserror::Error;
 
 use super::{grammar::is_token, list::list_elements};
 
-/// The most subprotocols a client may offer: each is compared with every other.
+/// The most subprotocols that a client may offer. The bound exists because each is compared with
+/// all others.
 pub const OFFERED_SUBPROTOCOLS_MAX: usize = 32;
 
-/// The name of a subprotocol: a token, so it can stand in a header as it is (RFC 6455 §4.1).
+/// The name of a subprotocol: a token, which is safe in a header (RFC 6455 §4.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subprotocol(String);
 
@@ -43,13 +44,13 @@ impl fmt::Display for Subprotocol {
     }
 }
 
-/// A name that cannot stand in `Sec-WebSocket-Protocol`.
+/// The name is not a token.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("a subprotocol must be a token: letters, digits and any of !#$%&'*+-.^_`|~")]
 pub struct InvalidSubprotocol;
 
-/// The first of `supported` that is offered in the `Sec-WebSocket-Protocol` lines `offers`: the
-/// order of the server decides. `None` if there is no match; the connection then goes without.
+/// Chooses the first of `supported` that the `Sec-WebSocket-Protocol` lines `offers` contain: the
+/// server's order decides. `None` if there is no match; the connection then has no subprotocol.
 pub(super) fn choose_subprotocol<'b, 'p>(
     offers: impl Iterator<Item = &'b [u8]>,
     supported: &'p [Subprotocol],
@@ -67,7 +68,7 @@ pub(super) fn choose_subprotocol<'b, 'p>(
     Ok(supported.iter().find(|name| offered.contains(&name.as_str().as_bytes())))
 }
 
-/// What is wrong with the subprotocols that a client offers.
+/// Why the subprotocols that a client offers are refused.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub(super) enum OfferError {
     /// RFC 6455 §4.1 item 10.

@@ -1,4 +1,4 @@
-//! The request target: its path, its query and the authority it may name (RFC 9112 §3.2).
+//! The request target: its path, its query and its authority, if it has one (RFC 9112 §3.2).
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use super::{
     percent::{DecodeError, Encoded, escapes_are_well_formed},
 };
 
-/// The path of a request: begins with `/`, and every escape in it is well formed.
+/// The path of a request, which begins with `/` and has only well-formed escapes.
 ///
-/// Paths are split at raw slashes and each segment is decoded once, so `%2F` stays inside its
-/// segment. `.` and `..` are segments like any other: no file system is behind them.
+/// A path is split at raw slashes and each segment is decoded once, so `%2F` stays inside its
+/// segment. `.` and `..` are ordinary segments, because no file system is behind them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path<'b> {
     raw: &'b [u8],
@@ -32,9 +32,9 @@ impl<'b> Path<'b> {
         after_slash.split(|&byte| byte == b'/').map(Encoded::segment)
     }
 
-    /// Whether the decoded segments are those of `pattern`, which begins with `/` and is not
-    /// encoded: `/chat/room`. A segment `:name` of the pattern stands for any that is not empty.
-    /// Never allocates. A slash at the end counts.
+    /// Whether the decoded segments equal those of `pattern`, such as `/chat/room`, which begins
+    /// with `/` and is not encoded. A segment `:name` of the pattern matches any that is not empty.
+    /// A slash at the end is significant. Never allocates.
     pub fn matches(self, pattern: &str) -> bool {
         let Some(pattern) = pattern.strip_prefix('/') else { return false };
         let mut expected = pattern.split('/');
@@ -54,27 +54,26 @@ pub struct Query<'b> {
 }
 
 impl<'b> Query<'b> {
-    /// What follows the first `?`, as it was sent; empty if there is no `?`.
+    /// The text after the first `?` as it was sent; empty if there is no `?`.
     pub fn raw(self) -> &'b [u8] {
         self.raw
     }
 
-    /// The pairs in the order sent. A name without `=` has an empty value; an empty pair (`&&`)
-    /// is none.
+    /// The pairs in the order sent. A name without `=` has an empty value; empty pairs (`&&`) are
+    /// skipped.
     pub fn pairs(self) -> impl Iterator<Item = (Encoded<'b>, Encoded<'b>)> + Clone {
-        let pieces = self.raw.split(|&byte| byte == b'&').filter(|piece| !piece.is_empty());
-        pieces.map(|piece| {
-            let (name, value) = split_once(piece, b'=').unwrap_or((piece, &[]));
+        let pairs = self.raw.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty());
+        pairs.map(|pair| {
+            let (name, value) = split_once(pair, b'=').unwrap_or((pair, &[]));
             (Encoded::query_part(name), Encoded::query_part(value))
         })
     }
 
-    /// The decoded value of the one pair called `name`, or `None` if there is none.
-    ///
-    /// Pairs of other names are not judged: they are somebody else's.
+    /// The decoded value of the pair called `name`, or `None` if there is none. Other pairs are not
+    /// checked.
     ///
     /// # Errors
-    /// [`QueryError`] if there are several of that name, or if its value does not decode.
+    /// [`QueryError`] if there are several of that name, or if the value cannot be decoded.
     pub fn value<'n>(self, name: &'n str) -> Result<Option<Cow<'b, str>>, QueryError<'n>> {
         let mut values =
             self.pairs().filter_map(|(candidate, value)| candidate.matches(name).then_some(value));
@@ -89,21 +88,21 @@ impl<'b> Query<'b> {
     }
 }
 
-/// Why [`Query::value`] has no answer; `name` is what it was asked for.
+/// Why [`Query::value`] fails for a name.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum QueryError<'n> {
-    /// Which of the values is meant, nobody can know.
+    /// The parameter occurs more than once, and none of its values takes precedence.
     #[error("query parameter `{name}` is given more than once")]
     Repeated {
-        /// The name that was asked for.
+        /// The name of the parameter.
         name: &'n str,
     },
-    /// The value cannot be turned into text.
+    /// The value cannot be decoded.
     #[error("query parameter `{name}`: {source}")]
     Undecodable {
-        /// The name that was asked for.
+        /// The name of the parameter.
         name: &'n str,
-        /// What is wrong with its value.
+        /// Why its value cannot be decoded.
         source: DecodeError,
     },
 }
@@ -114,10 +113,10 @@ pub enum TargetError {
     /// A space, a control character or an octet outside ASCII (RFC 3986 §2).
     #[error("the request target may hold visible ASCII only; percent-encode the rest")]
     Character,
-    /// A `#`: fragments stay with the client (RFC 9110 §7.1).
+    /// A `#`: clients do not send fragments (RFC 9110 §7.1).
     #[error("the request target must not hold a fragment (`#`)")]
     Fragment,
-    /// Neither a path nor a URI: `*` and `host:port` belong to methods not served here
+    /// Neither a path nor a URI: `*` and `host:port` belong to methods that are not served
     /// (RFC 9112 §3.2.3 and §3.2.4).
     #[error("the request target must be a path or an absolute URI (RFC 9112 section 3.2)")]
     Form,
@@ -133,7 +132,7 @@ pub enum TargetError {
     BadEscape,
 }
 
-/// A request target, taken apart.
+/// The parts of a request target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Target<'b> {
     /// The host and port of an absolute-form target.
@@ -143,7 +142,7 @@ pub(super) struct Target<'b> {
 }
 
 impl<'b> Target<'b> {
-    /// Takes an origin-form or absolute-form target apart (RFC 9112 §3.2.1 and §3.2.2).
+    /// Splits an origin-form or absolute-form target (RFC 9112 §3.2.1 and §3.2.2).
     pub(super) fn parse(target: &'b [u8]) -> Result<Self, TargetError> {
         if !is_visible_ascii(target) {
             return Err(TargetError::Character);
@@ -161,7 +160,7 @@ impl<'b> Target<'b> {
         if !escapes_are_well_formed(path) {
             return Err(TargetError::BadEscape);
         }
-        // Only an absolute URI can come without a path; it means `/` (RFC 9110 §4.2.3).
+        // An absolute URI may have an empty path, which means `/` (RFC 9110 §4.2.3).
         let path = if path.is_empty() { b"/" } else { path };
         Ok(Self { authority, path: Path { raw: path }, query: Query { raw: query } })
     }

@@ -1,5 +1,5 @@
-//! The decision on a WebSocket handshake: is this a valid request to open a socket, and may this
-//! client make it (RFC 6455 §4.2.1)?
+//! The checks of a WebSocket handshake: a valid request, and a client that is allowed to make it
+//! (RFC 6455 §4.2.1).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use thiserror::Error;
@@ -16,28 +16,28 @@ use super::{
     target::{Path, Query},
 };
 
-/// What a route asks of those who open a socket on it.
+/// The conditions of a route for opening a WebSocket on it.
 #[derive(Clone, Copy, Debug)]
 pub struct UpgradePolicy<'p> {
-    /// The pages that may.
+    /// The pages that may open one.
     pub origins: &'p OriginRule,
-    /// The subprotocols that the service speaks, the one it likes best first.
+    /// The subprotocols that the service speaks, in order of preference.
     pub subprotocols: &'p [Subprotocol],
 }
 
 /// Whether the request asks for a WebSocket: `websocket` is in its `Upgrade` list.
 ///
-/// A page and a socket can share a path by this; whether the request is a valid handshake is for
-/// [`check_upgrade`] to say.
+/// This lets a page and a WebSocket share a path. Whether the request is a valid handshake is
+/// checked by [`check_upgrade`].
 pub fn wants_upgrade(head: &RequestHead<'_>) -> bool {
     has_token(head.header_values("Upgrade"), b"websocket")
 }
 
-/// Checks a request on a socket's path by the rules of the handshake and by the route's policy.
+/// Checks a request by the rules of the handshake and by the route's policy.
 ///
 /// # Errors
-/// The [`Rejection`] to answer with: 405 for another method than `GET`; 426 for a request that does
-/// not ask for a WebSocket, or for a version of it or of HTTP that cannot be; 403 for a page of
+/// The [`Rejection`] to reply with: 405 for another method than `GET`; 426 for a request that does
+/// not ask for a WebSocket, or asks for an unsupported version of it or of HTTP; 403 for a page of
 /// another origin; 400 for a handshake that breaks a rule, which its body names.
 pub fn check_upgrade<'h, 'p>(
     head: &'h RequestHead<'h>,
@@ -46,7 +46,7 @@ pub fn check_upgrade<'h, 'p>(
     Ok(UpgradeRequest::parse(head, policy)?)
 }
 
-/// A request to open a socket that passed every check: what a service sees of it.
+/// A handshake request that passed all checks, as services see it.
 #[derive(Clone, Copy, Debug)]
 pub struct UpgradeRequest<'h, 'p> {
     head: &'h RequestHead<'h>,
@@ -75,12 +75,12 @@ impl<'h, 'p> UpgradeRequest<'h, 'p> {
         self.head.header(name)
     }
 
-    /// The host the request is for; `None` if it names none.
+    /// The host of the request; `None` if it names none.
     pub fn host(&self) -> Option<Authority<'h>> {
         self.head.host()
     }
 
-    /// The value of `Origin`, which browsers send; the policy permits it.
+    /// The value of `Origin`, which browsers send; the policy allows it.
     pub fn origin(&self) -> Option<&'h [u8]> {
         self.head.header("Origin")
     }
@@ -90,7 +90,7 @@ impl<'h, 'p> UpgradeRequest<'h, 'p> {
         self.key
     }
 
-    /// The value of `Sec-WebSocket-Accept` for the answer.
+    /// The value of `Sec-WebSocket-Accept` for the reply.
     pub fn accept_key(&self) -> [u8; 28] {
         accept_key(self.key)
     }
@@ -100,8 +100,9 @@ impl<'h, 'p> UpgradeRequest<'h, 'p> {
         self.subprotocol
     }
 
-    /// The compression that the client offers and can be given, if there is one. Contexts may be
-    /// taken over within windows of 2^`context_bits` bytes, or not at all.
+    /// The compression that the client offers and the server accepts, if any. Messages may refer to
+    /// those before them within windows of 2^`context_bits` bytes, or not at all (see
+    /// `accept_deflate`).
     pub fn deflate(&self, context_bits: Option<u8>) -> Option<Deflate> {
         accept_deflate(self.head.header_values("Sec-WebSocket-Extensions"), context_bits)
     }
@@ -110,7 +111,7 @@ impl<'h, 'p> UpgradeRequest<'h, 'p> {
         if head.method() != Method::Get {
             return Err(UpgradeError::Method);
         }
-        // `Upgrade` means nothing in HTTP/1.0 (RFC 9110 §7.8).
+        // A server must ignore `Upgrade` in HTTP/1.0 (RFC 9110 §7.8).
         if head.version() < Version::HTTP_11 {
             return Err(UpgradeError::HttpVersion);
         }
@@ -130,7 +131,8 @@ impl<'h, 'p> UpgradeRequest<'h, 'p> {
     }
 }
 
-/// A body would be read as frames here and as a body by a proxy in front, or the other way round.
+/// Refuses bodies: the gateway would read them as frames and a proxy in front as a body, or the
+/// other way round.
 fn check_no_body(head: &RequestHead<'_>) -> Result<(), UpgradeError> {
     if head.header("Transfer-Encoding").is_some() {
         return Err(UpgradeError::TransferEncoding);
@@ -167,7 +169,7 @@ fn parse_key<'h>(head: &'h RequestHead<'h>) -> Result<&'h [u8; 24], UpgradeError
 
 fn check_origin(head: &RequestHead<'_>, origins: &OriginRule) -> Result<(), UpgradeError> {
     let mut values = head.header_values("Origin");
-    // Only browsers must send it, and only their users need its protection (RFC 6455 §10.2).
+    // Only browsers must send `Origin`, and only their users need its protection (RFC 6455 §10.2).
     let Some(origin) = values.next() else { return Ok(()) };
     if values.next().is_some() {
         return Err(UpgradeError::RepeatedOrigin);
@@ -175,7 +177,7 @@ fn check_origin(head: &RequestHead<'_>, origins: &OriginRule) -> Result<(), Upgr
     if origins.permits(origin, head.host()) { Ok(()) } else { Err(UpgradeError::Origin) }
 }
 
-/// Why a handshake is refused, in the order of the checks.
+/// Why a handshake is refused; a variant for each check, in their order.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 enum UpgradeError {
     /// RFC 6455 §4.2.1 item 1.
@@ -195,7 +197,7 @@ enum UpgradeError {
     /// A body before the first frame.
     #[error("a request to open a WebSocket must not have a Transfer-Encoding")]
     TransferEncoding,
-    /// A body before the first frame, or a length that is none.
+    /// A body before the first frame, or an invalid length.
     #[error("a request to open a WebSocket must not have a Content-Length other than 0")]
     ContentLength,
     /// RFC 6455 §4.2.1 item 4.

@@ -1,15 +1,15 @@
-//! One block of counters per loop, which the loop alone writes, and one for the control thread.
-//! Anyone may read them.
+//! The counters: one block per loop, which only that loop writes, and one for the control thread.
+//! Any thread may read them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that one thread writes and others may read. Adding is a plain load and store, not a
-/// locked instruction.
+/// A counter with a single writer. Adding is a plain load and store instead of a locked
+/// instruction.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `units`. Only the owning loop may call this.
+    /// Adds `units`. Only the owning thread may call this: a concurrent add would be lost.
     pub fn add(&self, units: u64) {
         self.0.store(self.value().wrapping_add(units), Ordering::Relaxed);
     }
@@ -26,7 +26,7 @@ impl Counter {
     }
 }
 
-/// A number that several threads write: loops hand work to the control thread, which counts on.
+/// A counter that several threads write: loops and the control thread.
 #[derive(Debug, Default)]
 pub struct SharedCounter(AtomicU64);
 
@@ -70,7 +70,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// The counters of one loop. Names are what operators see (docs/metrics.md).
+    /// The counters of one loop. Operators see their names (docs/metrics.md).
     Counters of Counter:
 
     /// Connections taken from the listeners.
@@ -87,11 +87,11 @@ counters! {
     upgrades_deflate,
     /// Upgrades with which context takeover was agreed, in either direction.
     upgrades_takeover,
-    /// Clients of line listeners let in.
+    /// Clients of line listeners accepted.
     line_clients,
     /// Pages served.
     pages,
-    /// Requests refused with 400, 431 or 505: not understood, or against the rules of HTTP.
+    /// Requests refused with 400, 431 or 505: malformed, or against the rules of HTTP.
     refused_malformed,
     /// Requests refused with 403: an origin that the route does not allow.
     refused_origin,
@@ -105,7 +105,7 @@ counters! {
     refused_at_limit,
     /// Connections answered with 503 because the gateway is shutting down.
     refused_draining,
-    /// Connections dropped because their request head did not come in time.
+    /// Connections dropped because their request head did not arrive in time.
     handshakes_timed_out,
     /// Connections that left before their request head was complete.
     handshakes_abandoned,
@@ -117,27 +117,28 @@ counters! {
     message_bytes_in,
     /// Messages received compressed.
     inflated_messages,
-    /// Bytes of messages received compressed, as they came.
+    /// Bytes of messages received compressed, as they arrived.
     inflated_bytes_before,
     /// Bytes of messages received compressed, once inflated.
     inflated_bytes_after,
-    /// Messages compressed; one that goes to many counts once for each loop and window size.
+    /// Messages compressed; one for many receivers counts once for each loop and window size.
     deflated_messages,
     /// Bytes of messages that were compressed, before.
     deflated_bytes_before,
     /// Bytes of messages that were compressed, afterwards.
     deflated_bytes_after,
-    /// Pushes for which a message need not be compressed because it had been for somebody else.
+    /// Pushes that reused a message compressed for another receiver.
     deflated_shared,
-    /// Messages sent as they are because `pool_bytes_max` left no room to compress them.
+    /// Messages sent uncompressed because `pool_bytes_max` left no room to compress them.
     deflate_out_of_room,
-    /// Connections whose messages are remembered, as later ones may refer back to them (gauge).
+    /// Connections with a context of what they sent, to which later messages may refer (gauge).
     contexts_in_now,
-    /// Connections for which what they were sent is remembered, to refer back to it (gauge).
+    /// Connections with a context of what was sent to them, to which later messages may refer
+    /// (gauge).
     contexts_out_now,
     /// Bytes that all of these contexts take (gauge).
     context_bytes_now,
-    /// Writes to clients' sockets that took something.
+    /// Writes to clients' sockets that took at least one byte.
     writes,
     /// Bytes written to clients.
     bytes_out,
@@ -145,13 +146,13 @@ counters! {
     pings_out,
     /// Pongs received.
     pongs_in,
-    /// Messages published to a topic, counted on the loop that gives them to all.
+    /// Messages published to a topic, counted on the loop that distributes them.
     publications,
     /// Reading paused because replies piled up over `backlog_high_bytes`.
     reading_paused,
     /// Pushed messages dropped at `backlog_hard_bytes` by the route's policy.
     pushes_dropped,
-    /// Effects on connections that were gone.
+    /// Effects on connections that no longer existed.
     effects_ignored,
     /// Connections closed after the peer's close frame.
     closed_by_peer,
@@ -167,7 +168,7 @@ counters! {
     closed_not_deflate,
     /// Connections closed for a message over the limit (1009).
     closed_too_big,
-    /// Connections closed because no pong came.
+    /// Connections closed because no pong arrived in time.
     closed_idle,
     /// Connections closed because their backlog was full (4002).
     closed_slow,
@@ -177,17 +178,17 @@ counters! {
     closed_overload,
     /// Connections closed by a service.
     closed_by_service,
-    /// Connections told 1001 during a shutdown.
+    /// Connections closed with 1001 during a shutdown.
     closed_drained,
-    /// Connections cut off because the peer did not end them within `close_ms`.
+    /// Connections aborted because the peer did not end them within `close_ms`.
     close_timed_out,
     /// Accepts that failed because descriptors or memory ran out.
     accept_failures,
     /// Connections taken with the reserve descriptor and dropped.
     accepts_shed,
-    /// Events about connections that were gone.
+    /// Events for connections that no longer existed.
     events_stale,
-    /// LoopMessage from other loops and the control thread that was handled.
+    /// Messages from other loops and the control thread that were handled.
     mail_in,
     /// Messages for other loops that wait for room in their mailboxes now (gauge).
     outbox_items_now,
@@ -195,7 +196,7 @@ counters! {
     outbox_bytes_now,
     /// Turns that ended with more messages for other loops than may wait: who causes them is not read.
     outbox_full,
-    /// Bytes in carries, backlogs, free buffers, compressors and contexts (gauge).
+    /// Bytes in partial-read buffers, backlogs, free buffers, compressors and contexts (gauge).
     pool_bytes_now,
     /// Turns of the loop.
     turns,
@@ -205,15 +206,15 @@ counters! {
     /// The counters of the control thread, which loops write as well.
     ControlCounters of SharedCounter:
 
-    /// Token look-ups begun.
+    /// Token look-ups started.
     lookups,
     /// Token look-ups that found the token right.
     lookups_right,
     /// Token look-ups that found no token for the name, or another one.
     lookups_wrong,
-    /// Token look-ups that found nobody to ask, or took longer than `lookup_ms`.
+    /// Token look-ups that could not reach Redis, or took longer than `lookup_ms`.
     lookups_unavailable,
-    /// Token look-ups not begun because `lookups_max` were waiting or under way.
+    /// Token look-ups refused because `lookups_max` were waiting or under way.
     lookups_refused,
     /// Token look-ups dropped because the client had left.
     lookups_cancelled,

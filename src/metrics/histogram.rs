@@ -1,22 +1,23 @@
-//! How long something took, counted in steps that double.
+//! A histogram of durations, in steps that double.
 
 use super::Counter;
 
-/// Durations by power of two, from 1 µs to about 8 s. One thread writes it, anyone may read it.
+/// Durations by power of two, from 1 µs to about 8 s. One thread writes it, any thread may read it.
 #[derive(Debug, Default)]
 pub struct Histogram {
-    /// The number at place `n` counts durations of less than 2ⁿ µs, and at least half of that.
+    /// Step `n` counts durations below 2ⁿ µs that are at least half of that.
     steps: [Counter; STEPS],
 }
 
 impl Histogram {
-    /// Counts one.
+    /// Counts one duration.
     pub fn add(&self, micros: u64) {
         let step = (u64::BITS - micros.leading_zeros()) as usize;
         self.steps[step.min(STEPS - 1)].add(1);
     }
 
-    /// Microseconds within which so many in a thousand were done; `None` if there were none.
+    /// The upper bound in microseconds of the fastest `per_thousand` thousandths of all durations;
+    /// `None` if none was counted.
     #[must_use]
     pub fn within(&self, per_thousand: u64) -> Option<u64> {
         let total: u64 = self.steps.iter().map(Counter::value).sum();
@@ -30,6 +31,7 @@ impl Histogram {
     }
 }
 
+/// The last step counts everything from 2²² µs, about 4 s.
 const STEPS: usize = 24;
 
 #[cfg(test)]
@@ -41,7 +43,7 @@ mod tests {
     proptest! {
         /// The naive twin sorts them all.
         #[test]
-        fn a_share_is_done_within_the_next_power_of_two(
+        fn a_share_is_within_the_next_power_of_two(
             mut micros in prop::collection::vec(0..5_000_000u64, 1..100),
             per_thousand in 0..=1000u64,
         ) {
@@ -57,12 +59,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_took_no_time() {
+    fn an_empty_histogram_gives_none() {
         assert_eq!(Histogram::default().within(500), None);
     }
 
     #[test]
-    fn what_takes_for_ever_is_in_the_last_step() {
+    fn the_longest_durations_are_in_the_last_step() {
         let histogram = Histogram::default();
         histogram.add(u64::MAX);
         assert_eq!(histogram.within(1000), Some(1 << (STEPS - 1)));

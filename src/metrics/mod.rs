@@ -1,4 +1,4 @@
-//! What the gateway counts.
+//! Metrics: counters, gauges and durations, and the report of them.
 
 mod counters;
 mod histogram;
@@ -10,11 +10,11 @@ pub use counters::{ControlCounters, Counter, Counters, SharedCounter};
 pub use histogram::Histogram;
 pub use report::{report, report_loop};
 
-/// What one loop counts.
+/// The metrics of one loop.
 #[derive(Clone, Debug, Default)]
 pub struct LoopMetrics {
-    /// Its counters and gauges.
+    /// Counters and gauges.
     pub counters: Arc<Counters>,
-    /// How long its turns take, without their waiting.
+    /// The duration of turns, without the time in which they wait.
     pub turn_time: Arc<Histogram>,
 }

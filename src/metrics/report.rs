@@ -1,10 +1,10 @@
-//! The line that operators ask for: every counter that is not 0, and the turns, so that a gateway to
-//! which nothing has happened yet says so.
+//! The report that SIGUSR1 logs: every counter that is not 0, and `turns` in any case, so that the
+//! line is not empty on a gateway without traffic.
 
 use super::{ControlCounters, Counters, LoopMetrics};
 
-/// Each counter's value summed over the loops, then those of the control thread if there is one,
-/// as `name=value` with a space between.
+/// Formats the counters summed over the loops, then those of the control thread, as `name=value`
+/// separated by spaces.
 #[must_use]
 pub fn report<'c>(
     loops: impl Iterator<Item = &'c Counters>,
@@ -28,7 +28,7 @@ pub fn report<'c>(
     counted.join(" ")
 }
 
-/// How busy a loop is: what it holds, and how long its turns take, as steps of powers of two.
+/// Formats what one loop holds and how long its turns take, as upper bounds that are powers of two.
 #[must_use]
 pub fn report_loop(index: usize, metrics: &LoopMetrics) -> String {
     let LoopMetrics { counters, turn_time } = metrics;

@@ -1,8 +1,9 @@
 //! Listening sockets: one per loop and address, all on the same port.
 //!
-//! With `SO_REUSEPORT` every loop has a queue of its own and the kernel spreads connections over
-//! them. It also lets a second process take half of them without a word, so unless that is asked
-//! for, a probe without the option must be able to bind first.
+//! With `SO_REUSEPORT` (socket(7)) each loop has an accept queue of its own and the kernel spreads
+//! connections over them. The option also lets a second process of the same user bind the port and
+//! receive half of the connections, without an error in either. So unless the configuration allows
+//! sharing, a probe without the option must be able to bind first.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,41 +11,16 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-/// Options of listening sockets, most of which accepted sockets inherit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SocketOptions {
-    /// Completed connections that wait to be accepted, for each listening socket.
-    pub accept_backlog: u32,
-    /// Whether small writes are sent at once (TCP_NODELAY).
-    pub no_delay: bool,
-    /// Unsent bytes that the kernel may hold for one socket (TCP_NOTSENT_LOWAT); 0 leaves it to
-    /// the kernel.
-    pub notsent_bytes_max: u32,
-    /// Bytes of the kernel's send buffer (SO_SNDBUF); `None` leaves it to the kernel.
-    pub send_buffer_bytes: Option<u32>,
-}
-
-impl Default for SocketOptions {
-    fn default() -> Self {
-        Self {
-            accept_backlog: 4096,
-            no_delay: true,
-            notsent_bytes_max: 16 << 10,
-            send_buffer_bytes: None,
-        }
-    }
-}
-
 /// An address could not be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Somebody listens there already.
+    /// Another process listens on the address.
     #[error("{address} is in use by another process (share_port = true would share it)")]
     InUse {
         /// The address.
         address: SocketAddr,
     },
-    /// Anything else.
+    /// Any other error.
     #[error("cannot listen on {address}: {source}")]
     Other {
         /// The address.
@@ -64,24 +40,41 @@ impl BindError {
     }
 }
 
-/// Who finds out that a silent peer is gone.
+/// Options of listening sockets, and of the sockets that they accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Connections that the kernel completes before they are accepted, for each listening socket;
+    /// the kernel lowers it to `net.core.somaxconn`.
+    pub accept_backlog: u32,
+    /// Whether small writes leave at once (`TCP_NODELAY`).
+    pub no_delay: bool,
+    /// Unsent bytes that the kernel may hold before a socket stops being writable
+    /// (`TCP_NOTSENT_LOWAT`); 0 leaves it to the kernel.
+    pub notsent_bytes_max: u32,
+    /// Bytes of the kernel's send buffer (`SO_SNDBUF`, which the kernel doubles); `None` leaves it
+    /// to the kernel.
+    pub send_buffer_bytes: Option<u32>,
+}
+
+/// Which side detects that a silent peer is unreachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeepAlive {
-    /// The gateway, which pings it.
+    /// The gateway, with pings.
     Gateway,
-    /// The kernel, which probes it: for protocols without pings.
+    /// The kernel, with TCP keep-alive probes: for protocols without pings.
     Kernel,
 }
 
-/// Binds `count` listeners to `address`; port 0 takes a free one, the same for all.
+/// Binds `count` listeners to `address`, non-blocking. Port 0 chooses a free port, the same for
+/// all.
 ///
 /// # Errors
-/// If the address is taken or cannot be used. No connection has been accepted then.
+/// [`BindError`] if the address is taken or cannot be used. No connection has been accepted then.
 pub fn bind_listeners(
     address: SocketAddr,
     count: usize,
     share_port: bool,
-    options: &SocketOptions,
+    options: &ListenOptions,
     keep_alive: KeepAlive,
 ) -> Result<Vec<TcpListener>, BindError> {
     let failed = |source| BindError::new(address, source);
@@ -100,11 +93,11 @@ pub fn bind_listeners(
 
 fn listen(
     address: SocketAddr,
-    options: &SocketOptions,
+    options: &ListenOptions,
     keep_alive: KeepAlive,
 ) -> io::Result<TcpListener> {
     let socket = bind(address, true)?;
-    // Accepted sockets inherit these, so they cost no system call per connection.
+    // Accepted sockets inherit these options (tcp(7)), so they cost no system call per connection.
     socket.set_tcp_nodelay(options.no_delay)?;
     if options.notsent_bytes_max > 0 {
         socket.set_tcp_notsent_lowat(options.notsent_bytes_max)?;
@@ -122,18 +115,19 @@ fn listen(
 fn bind(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    // Connections of an earlier process that still linger must not keep this one from starting.
+    // Without it, connections of an earlier process in TIME_WAIT would make bind fail for a minute.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(share_port)?;
     if address.is_ipv6() {
-        // `[::]` would take IPv4 as well on most machines, and stand in the way of `0.0.0.0`.
+        // By default `[::]` accepts IPv4 as well (ipv6(7)), and a listener on `0.0.0.0` could not
+        // bind.
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
     Ok(socket)
 }
 
-/// A peer that is gone without a word is found within two minutes.
+/// An unreachable peer is detected within two minutes: 60 s of silence and four probes, 15 s apart.
 const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(15))
@@ -145,13 +139,22 @@ mod tests {
 
     use super::*;
 
+    fn options() -> ListenOptions {
+        ListenOptions {
+            accept_backlog: 16,
+            no_delay: true,
+            notsent_bytes_max: 16_384,
+            send_buffer_bytes: None,
+        }
+    }
+
     fn local(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
     #[test]
-    fn all_loops_share_one_port_and_a_second_server_does_not() {
-        let options = SocketOptions::default();
+    fn loops_share_a_port_and_a_second_server_cannot_bind_it() {
+        let options = options();
         let listeners = bind_listeners(local(0), 3, false, &options, KeepAlive::Gateway).unwrap();
         let address = listeners[0].local_addr().unwrap();
         assert!(listeners.iter().all(|own| own.local_addr().unwrap() == address));
@@ -163,7 +166,7 @@ mod tests {
 
     #[test]
     fn both_families_listen_on_one_port() {
-        let options = SocketOptions::default();
+        let options = options();
         let Ok(six) =
             bind_listeners("[::]:0".parse().unwrap(), 2, false, &options, KeepAlive::Gateway)
         else {
@@ -171,7 +174,7 @@ mod tests {
         };
         let port = six[0].local_addr().unwrap().port();
         let four = SocketAddr::from(([0, 0, 0, 0], port));
-        // Somebody else may have it, but not our own listener.
+        // Another process may have it, but not our own listener.
         let taken = TcpListener::bind(four).is_err();
         drop(six);
         let is_foreign = taken && TcpListener::bind(four).is_err();
@@ -180,9 +183,7 @@ mod tests {
 
     #[test]
     fn accepted_sockets_inherit_the_options() {
-        let listeners =
-            bind_listeners(local(0), 1, false, &SocketOptions::default(), KeepAlive::Kernel)
-                .unwrap();
+        let listeners = bind_listeners(local(0), 1, false, &options(), KeepAlive::Kernel).unwrap();
         let client = std::net::TcpStream::connect(listeners[0].local_addr().unwrap()).unwrap();
         let (accepted, _) = loop {
             match listeners[0].accept() {

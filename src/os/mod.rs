@@ -1,27 +1,18 @@
-//! The operating system: the only place, besides the poller, that knows it.
+//! The operating system, which only this folder and the poller know.
 
-mod allocator;
-mod errors;
-mod limits;
 mod listening;
-mod pinning;
+mod process;
 mod readiness;
-mod reserve;
-mod send_more;
 mod signals;
-mod standard_input;
-mod stop_signals;
+mod sockets;
 mod system_clock;
 
-pub use allocator::return_freed_memory;
-pub(crate) use errors::is_about_one_connection;
-pub use limits::{Descriptors, kernel_warnings, raise_descriptor_limit};
-pub use listening::{BindError, KeepAlive, SocketOptions, bind_listeners};
-pub use pinning::pin_thread;
-pub(crate) use readiness::{Watched, wait_ready};
-pub(crate) use reserve::ReserveDescriptor;
-pub(crate) use send_more::send_before_end;
+pub use listening::{BindError, KeepAlive, ListenOptions, bind_listeners};
+pub use process::{
+    Descriptors, kernel_warnings, pin_thread, raise_descriptor_limit, return_freed_memory,
+};
+pub(crate) use readiness::{StandardInput, Watched, wait_ready};
+pub(crate) use signals::StopSignals;
 pub use signals::{Request, Requests, StopListening};
-pub(crate) use standard_input::StandardInput;
-pub(crate) use stop_signals::StopSignals;
+pub(crate) use sockets::{ReserveDescriptor, is_about_one_connection, send_before_end};
 pub use system_clock::SystemClock;

@@ -1,12 +1,14 @@
-//! Waiting for a handful of descriptors at once, for a thread that runs no event loop.
+//! Waiting for a few descriptors at once with poll(2), standard input among them, in a thread that
+//! runs no event loop.
 
-use std::io;
-use std::os::fd::BorrowedFd;
+use std::io::{self, IsTerminal as _, Read};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::stdio::stdin;
 
-/// A descriptor, and what to wait for on it.
+/// A descriptor and the readiness to wait for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Watched<'fd> {
     descriptor: BorrowedFd<'fd>,
@@ -14,23 +16,23 @@ pub(crate) struct Watched<'fd> {
 }
 
 impl<'fd> Watched<'fd> {
-    /// Bytes to read, or the end.
+    /// Waits for bytes to read or the end of the stream.
     pub(crate) fn readable(descriptor: BorrowedFd<'fd>) -> Self {
         Self { descriptor, flags: PollFlags::IN }
     }
 
-    /// The same, and room to write if `is_wanted`.
+    /// Waits for room to write as well if `is_wanted`.
     pub(crate) fn or_writable(self, is_wanted: bool) -> Self {
         let flags = if is_wanted { self.flags | PollFlags::OUT } else { self.flags };
         Self { flags, ..self }
     }
 }
 
-/// Waits for at most `timeout_ms`, without it for as long as it takes, and says of each whether
-/// there is something to do. What is not watched is never ready. May return early, with nothing.
+/// Waits until a descriptor is ready, but at most `timeout_ms` if that is given. Returns for each
+/// whether it is ready; `None` is never ready. A signal may end the wait early with none ready.
 ///
 /// # Errors
-/// When the system cannot wait.
+/// Those of poll(2), except `EINTR`.
 pub(crate) fn wait_ready<const N: usize>(
     watched: [Option<Watched<'_>>; N],
     timeout_ms: Option<u64>,
@@ -45,15 +47,44 @@ pub(crate) fn wait_ready<const N: usize>(
         Err(Errno::INTR) => return Ok([false; N]),
         Err(error) => return Err(error.into()),
     }
+    // `revents` may hold `POLLHUP` or `POLLERR` although only reading was asked for. Both count as
+    // ready, because a read will then report the end or the error.
     let mut answers = polled.iter().map(|polled| !polled.revents().is_empty());
     Ok(watched.map(|watched| watched.is_some() && answers.next().unwrap_or(false)))
 }
 
 fn timespec(ms: u64) -> Timespec {
     let seconds = i64::try_from(ms / 1000).unwrap_or(i64::MAX);
-    // Below a thousand million, whatever `ms` is.
+    // Less than 10⁹, so it always fits.
     let nanoseconds = i64::try_from(ms % 1000 * 1_000_000).unwrap_or(0);
     Timespec { tv_sec: seconds, tv_nsec: nanoseconds }
+}
+
+/// The standard input of the process, without the buffer of [`std::io::Stdin`]: bytes in that
+/// buffer would be invisible to poll.
+///
+/// It stays in blocking mode, because O_NONBLOCK belongs to the open file, which other processes
+/// may share (open(2)). Read it only when it is ready.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StandardInput;
+
+impl StandardInput {
+    /// Whether it is a terminal.
+    pub(crate) fn is_terminal(self) -> bool {
+        io::stdin().is_terminal()
+    }
+}
+
+impl Read for StandardInput {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(stdin(), buffer)?)
+    }
+}
+
+impl AsFd for StandardInput {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        stdin()
+    }
 }
 
 #[cfg(test)]
@@ -64,8 +95,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_of_each_whether_it_is_ready() {
-        let (quiet, _keeps_it_open) = io::pipe().unwrap();
+    fn each_descriptor_is_reported_by_itself() {
+        let (quiet, _quiet_writer) = io::pipe().unwrap();
         let (loud, mut writer) = io::pipe().unwrap();
         writer.write_all(b"!").unwrap();
         let watched = [&quiet, &loud].map(|pipe| Some(Watched::readable(pipe.as_fd())));
@@ -78,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_something_to_read() {
+    fn the_end_of_a_stream_is_readable() {
         let (reader, writer) = io::pipe().unwrap();
         drop(writer);
         let watched = Watched::readable(reader.as_fd());

@@ -1,64 +1,109 @@
-//! Signals, as requests to the process.
+//! Signals: as requests to the server, and as a readable descriptor for the client command.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal as _, Read as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
+use signal_hook::{flag, low_level::pipe};
 
-/// What a signal asks for.
+/// What a signal asks the server to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// SIGUSR1: log the counters.
     Report,
     /// SIGTERM or SIGINT.
     Stop {
-        /// Whether to take the time that a drain may take: not for Ctrl-C at a terminal.
+        /// Whether to drain: Ctrl-C at a terminal stops at once.
         is_paced: bool,
-        /// What a shell would report for a process that this signal ended.
+        /// The exit code by which a shell reports a process that this signal ended: 128 plus its
+        /// number.
         exit_code: u8,
     },
 }
 
-/// The process's signals, one after the other.
+/// The signals of the process as a blocking queue.
 #[derive(Debug)]
 pub struct Requests {
     signals: Signals,
 }
 
-/// Ends the wait for signals from another thread.
+/// Ends [`Requests::wait`] from another thread.
 #[derive(Clone, Debug)]
 pub struct StopListening {
     handle: Handle,
 }
 
 impl StopListening {
-    /// From now on [`Requests::wait`] gives `None`.
+    /// Makes [`Requests::wait`] return `None` from now on.
     pub fn stop(&self) {
         self.handle.close();
     }
 }
 
 impl Requests {
-    /// Takes these signals over from their defaults.
+    /// Installs handlers for SIGINT, SIGTERM and SIGUSR1.
     ///
     /// # Errors
-    /// When the system does not allow it.
+    /// Those of sigaction(2) and socketpair(2).
     pub fn listen() -> io::Result<Self> {
         Ok(Self { signals: Signals::new([SIGINT, SIGTERM, SIGUSR1])? })
     }
 
-    /// What ends the wait.
+    /// A handle that ends the wait.
     #[must_use]
     pub fn stop_listening(&self) -> StopListening {
         StopListening { handle: self.signals.handle() }
     }
 
-    /// Waits for the next request; `None` once the wait was ended.
+    /// Waits for the next request; `None` after [`StopListening::stop`].
     pub fn wait(&mut self) -> Option<Request> {
         self.signals.forever().next().map(|signal| match signal {
             SIGUSR1 => Request::Report,
             SIGINT => Request::Stop { is_paced: !io::stdin().is_terminal(), exit_code: 130 },
             _ => Request::Stop { is_paced: true, exit_code: 143 },
         })
+    }
+}
+
+/// Becomes readable with the first SIGINT or SIGTERM. A second one ends the process by the signal's
+/// default action: the thread may be blocked in a write and never read the first.
+#[derive(Debug)]
+pub(crate) struct StopSignals {
+    signalled: UnixStream,
+}
+
+impl StopSignals {
+    /// Installs handlers for both signals.
+    ///
+    /// # Errors
+    /// Those of sigaction(2) and socketpair(2).
+    pub(crate) fn listen() -> io::Result<Self> {
+        let (signalled, writer) = UnixStream::pair()?;
+        signalled.set_nonblocking(true)?;
+        let is_second = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // The order matters, as actions run in the order of their registration: the first
+            // signal must find the flag still false, and set it for the second.
+            flag::register_conditional_default(signal, Arc::clone(&is_second))?;
+            flag::register(signal, Arc::clone(&is_second))?;
+            pipe::register(signal, writer.try_clone()?)?;
+        }
+        Ok(Self { signalled })
+    }
+
+    /// Takes the signal, so that the descriptor is no longer readable.
+    pub(crate) fn take(&mut self) {
+        // The socket is non-blocking, and an error or an empty read means that no signal is left.
+        let _ = self.signalled.read(&mut [0; 16]);
+    }
+}
+
+impl AsFd for StopSignals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.signalled.as_fd()
     }
 }

@@ -1,17 +1,17 @@
-//! The system's clocks, the only place where the gateway reads them.
+//! The system's clocks. Only this file reads them.
 
 use std::time::{Instant, SystemTime};
 
 use crate::timer::{Clock, Millis, WallTime};
 
-/// Time since this clock was made.
+/// Measures the time since it was started, and tells the date.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     origin: Instant,
 }
 
 impl SystemClock {
-    /// A clock that starts now.
+    /// Starts a clock at 0.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is where time enters")]
     pub fn start() -> Self {

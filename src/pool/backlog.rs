@@ -1,8 +1,9 @@
-//! Backlogs: bytes that sockets did not take yet.
+//! Backlogs: bytes that sockets have not taken yet.
 //!
-//! All connections of a loop share one slab of 16-byte segments; a connection has only the ends
-//! of its list. A segment is a block of bytes that belong to one connection, or an index into the
-//! table of frames that many share, with a plain count instead of an atomic one.
+//! All connections of a loop share one slab of 16-byte segments; a connection holds only the ends
+//! of its list. A segment refers to a block, whose bytes belong to one connection, or to a frame in
+//! the table that many connections share. The count of references to a frame is a plain integer,
+//! because a loop has one thread.
 //!
 //! ```text
 //!   connection            segments                     blocks, frames
@@ -22,33 +23,36 @@ use crate::key::{SlotRef, slot_number};
 use crate::timer::{Millis, Tick};
 use crate::ws::EncodedFrame;
 
-/// Slices that go into one write at most.
+/// Most slices in one vectored write. The kernel takes up to 1024 (`IOV_MAX`, writev(2)); 64 keep
+/// the array on the stack at 1 KiB, and more segments than that are rare.
 pub const SLICES_MAX: usize = 64;
 
-/// A connection's part of the backlog: 16 bytes, all of them idle when there is none.
+/// The queue of one connection: 16 bytes, which lie in its slot of the connection table.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OutQueue {
     head: SlotRef,
     tail: SlotRef,
+    /// Bytes of the head that the socket has taken.
     head_written: u32,
+    /// Bytes of all segments that the socket has not taken.
     bytes: u32,
 }
 
 impl OutQueue {
-    /// Whether nothing waits.
+    /// Whether the queue has no segments.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.head.is_none()
     }
 
-    /// Bytes that wait to be written.
+    /// Bytes that the socket has not taken.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes as usize
     }
 }
 
-/// Names a frame in the loop's table of shared frames.
+/// Identifies a frame in the loop's table of shared frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameId(u32);
 
@@ -63,18 +67,19 @@ pub struct Backlog {
 #[derive(Debug)]
 struct Segment {
     next: SlotRef,
-    /// When it became the head or a byte of it was last taken: the start of a stall.
+    /// When the segment became the head, or the socket last took a byte of it. A stall is measured
+    /// from here.
     since: Tick,
     /// Index of the block or frame.
     content: u32,
-    kind: Kind,
-    /// It begins in the middle of a frame, whose first bytes are in the segment before it or, at
-    /// the head, on the wire.
+    kind: SegmentKind,
+    /// The segment begins in the middle of a frame. The first bytes of that frame are in the
+    /// segment before it or, at the head, already on the wire.
     continues: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum SegmentKind {
     Block,
     Frame,
 }
@@ -90,18 +95,18 @@ struct Block {
 #[derive(Debug)]
 struct SharedFrame {
     frame: EncodedFrame,
-    /// Where each of its messages ends, if it holds several.
+    /// Where each message ends, if the frame is a batch of several; empty otherwise.
     ends: Box<[u32]>,
-    /// Segments that refer to it, and whoever shares it until that is settled.
+    /// Segments that refer to the frame, plus one between `share` and `release`.
     holders: u32,
 }
 
 impl Backlog {
-    /// Appends a copy of `bytes`, filling up the last block first. `continues` says that they begin
-    /// in the middle of a frame.
+    /// Appends a copy of `bytes`; it fills the last block before it takes another buffer.
+    /// `continues` says that `bytes` begin in the middle of a frame.
     ///
     /// # Errors
-    /// [`OverBudget`] if there is no memory for it; nothing is appended then.
+    /// [`OverBudget`] if there is no memory for the copy; nothing is appended then.
     pub fn push_copy(
         &mut self,
         queue: &mut OutQueue,
@@ -113,6 +118,8 @@ impl Backlog {
         if bytes.is_empty() {
             return Ok(());
         }
+        // The last block is private to this queue, so the bytes can go behind its end. Its segment
+        // then holds several frames, and `continues` describes the first of them only.
         if let Some(block) = self.last_block(queue)
             && block.buffer.len() - block.end >= bytes.len()
         {
@@ -127,8 +134,8 @@ impl Backlog {
         Ok(())
     }
 
-    /// Appends a part of a buffer that came from the pool, without copying it. `continues` says
-    /// that it begins in the middle of a frame.
+    /// Appends a part of a buffer from the pool without copying it. `continues` says that it begins
+    /// in the middle of a frame.
     pub fn push_buffer(
         &mut self,
         queue: &mut OutQueue,
@@ -140,38 +147,43 @@ impl Backlog {
         let length = part.len();
         let block = self.blocks.insert(Block { buffer, start: part.start, end: part.end });
         let content = slot_number(block);
-        let segment =
-            Segment { next: SlotRef::NONE, since: tick, content, kind: Kind::Block, continues };
+        let segment = Segment {
+            next: SlotRef::NONE,
+            since: tick,
+            content,
+            kind: SegmentKind::Block,
+            continues,
+        };
         self.append(queue, segment, length);
     }
 
-    /// Enters a frame into the table of shared frames. Push it to its recipients, then
-    /// [`release`](Backlog::release) it.
+    /// Adds a frame to the table of shared frames. The caller pushes it to the recipients and then
+    /// [`release`](Backlog::release)s it.
     pub fn share(&mut self, frame: EncodedFrame) -> FrameId {
         self.share_batch(frame, Box::default())
     }
 
-    /// As [`share`](Backlog::share), of several messages behind each other, which end there.
+    /// As [`share`](Backlog::share), for a batch of messages whose ends are at the offsets `ends`.
     pub fn share_batch(&mut self, frame: EncodedFrame, ends: Box<[u32]>) -> FrameId {
         let shared = SharedFrame { frame, ends, holders: 1 };
         FrameId(slot_number(self.frames.insert(shared)))
     }
 
-    /// Appends a shared frame.
+    /// Appends a shared frame by reference.
     pub fn push_frame(&mut self, queue: &mut OutQueue, id: FrameId, tick: Tick) {
         let Some(shared) = self.frames.get_mut(id.0 as usize) else { return };
         shared.holders += 1;
         let length = shared.frame.as_bytes().len();
-        let (content, kind) = (id.0, Kind::Frame);
+        let (content, kind) = (id.0, SegmentKind::Frame);
         let segment = Segment { next: SlotRef::NONE, since: tick, content, kind, continues: false };
         self.append(queue, segment, length);
     }
 
-    /// Whether at least so many pushed messages wait, the one that is partly written included. What
-    /// else waits counts by segments.
+    /// Whether the queue holds at least `count` pushed messages, counting one that is partly
+    /// written. Of bytes that belong to the connection each segment counts as a message.
     #[must_use]
     pub fn holds(&self, queue: &OutQueue, count: usize) -> bool {
-        // The smallest is an empty line of one byte, so a short queue need not be walked.
+        // The smallest message is an empty line of one byte, so the walk is rarely needed.
         if queue.bytes() < count {
             return false;
         }
@@ -186,10 +198,10 @@ impl Backlog {
         left == 0
     }
 
-    /// Messages in a segment of which so many bytes are out.
+    /// The messages in a segment that are not written completely, when `written` bytes of it are.
     fn messages(&self, segment: &Segment, written: u32) -> usize {
         match self.frames.get(segment.content as usize) {
-            Some(shared) if segment.kind == Kind::Frame && !shared.ends.is_empty() => {
+            Some(shared) if segment.kind == SegmentKind::Frame && !shared.ends.is_empty() => {
                 shared.ends.iter().filter(|end| **end > written).count()
             }
             _ => 1,
@@ -198,17 +210,19 @@ impl Backlog {
 
     fn frame(&self, segment: &Segment) -> Option<&EncodedFrame> {
         match segment.kind {
-            Kind::Block => None,
-            Kind::Frame => self.frames.get(segment.content as usize).map(|shared| &shared.frame),
+            SegmentKind::Block => None,
+            SegmentKind::Frame => {
+                self.frames.get(segment.content as usize).map(|shared| &shared.frame)
+            }
         }
     }
 
-    /// No more recipients will come: the frame is forgotten with its last one.
+    /// Ends the sharing of a frame: it is freed when its last recipient has written or dropped it.
     pub fn release(&mut self, id: FrameId) {
-        self.let_go(id.0);
+        self.release_frame(id.0);
     }
 
-    fn let_go(&mut self, frame: u32) {
+    fn release_frame(&mut self, frame: u32) {
         let Some(shared) = self.frames.get_mut(frame as usize) else { return };
         shared.holders -= 1;
         if shared.holders == 0 {
@@ -216,21 +230,21 @@ impl Backlog {
         }
     }
 
-    /// Whether all that waits is one segment, if anything does.
+    /// Whether the queue has at most one segment.
     #[must_use]
     #[inline]
     pub fn is_single(&self, queue: &OutQueue) -> bool {
         queue.head == queue.tail
     }
 
-    /// What is to be written next, if it is all that waits and lies in one piece.
+    /// The bytes to write next, if they are a single slice.
     #[must_use]
     pub fn only_slice(&self, queue: &OutQueue) -> Option<&[u8]> {
         let segment = self.segment(queue.head).filter(|own| own.next.is_none())?;
         self.content(segment).get(queue.head_written as usize..)
     }
 
-    /// Puts all that waits into `output`, in place of what was there.
+    /// Replaces the contents of `output` by a copy of all that is queued.
     pub fn copy(&self, queue: &OutQueue, output: &mut Vec<u8>) {
         output.clear();
         let mut skip = queue.head_written as usize;
@@ -242,7 +256,7 @@ impl Backlog {
         }
     }
 
-    /// Points `slices` at what is to be written next; gives how many there are.
+    /// Points `slices` at the bytes to write next; returns how many slices are used.
     pub fn gather<'b>(&'b self, queue: &OutQueue, slices: &mut [IoSlice<'b>; SLICES_MAX]) -> usize {
         let mut skip = queue.head_written as usize;
         let mut at = queue.head;
@@ -258,7 +272,8 @@ impl Backlog {
         count
     }
 
-    /// The socket took `written` bytes at `tick`.
+    /// Removes the `written` bytes that the socket took at `tick`, and restarts the measure of its
+    /// stall.
     pub fn consume(
         &mut self,
         queue: &mut OutQueue,
@@ -268,6 +283,7 @@ impl Backlog {
     ) {
         queue.bytes -= byte_count(written);
         if queue.bytes == 0 {
+            // The fast path: most writes take everything.
             return self.clear(queue, buffers);
         }
         let mut left = queue.head_written as usize + written;
@@ -285,15 +301,15 @@ impl Backlog {
         }
     }
 
-    /// Drops everything but what the frame needs whose first bytes are already out: cutting it short
-    /// would leave half a frame on the wire.
+    /// Drops everything except the frame whose first bytes are on the wire: without its rest, the
+    /// peer would read the next frame as payload (RFC 6455 §5.2).
     pub fn discard_unstarted(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
         self.discard_where(queue, buffers, |_| true);
     }
 
-    /// Drops the shared frames of which no byte is out; what belongs to the connection stays.
+    /// Drops the shared frames of which no byte is written; the blocks of the connection stay.
     pub fn discard_unstarted_frames(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
-        self.discard_where(queue, buffers, |segment| segment.kind == Kind::Frame);
+        self.discard_where(queue, buffers, |segment| segment.kind == SegmentKind::Frame);
     }
 
     fn discard_where(
@@ -303,20 +319,21 @@ impl Backlog {
         unwanted: impl Fn(&Segment) -> bool,
     ) {
         let mut rest = std::mem::take(queue);
-        // Whether what precedes the segment goes out or has gone out.
-        let mut goes_out = true;
+        // Whether the segment before is kept or already on the wire.
+        let mut is_kept = true;
         while let Some(index) = rest.head.index() {
             let written = std::mem::take(&mut rest.head_written);
             let segment = &self.segments[index as usize];
-            let is_begun =
-                self.is_within_message(segment, written) || (segment.continues && goes_out);
-            goes_out = is_begun || !unwanted(segment);
-            if !goes_out {
+            let is_started =
+                self.is_within_message(segment, written) || (segment.continues && is_kept);
+            // A segment that continues a frame shares the fate of the segment before it.
+            is_kept = is_started || !unwanted(segment);
+            if !is_kept {
                 self.pop(&mut rest, buffers);
                 continue;
             }
             if written > 0 && unwanted(segment) {
-                self.keep_begun(index, written);
+                self.keep_started(index, written);
             }
             let length = self.content(&self.segments[index as usize]).len();
             let kept = std::mem::take(&mut rest.head);
@@ -330,31 +347,33 @@ impl Backlog {
         }
     }
 
-    /// Whether the socket stopped, after so many bytes of a segment, inside one of its messages. Of a
-    /// block that is not known once a byte is out.
+    /// Whether `written` bytes of a segment end inside one of its messages. For a block, whose
+    /// frame boundaries are not recorded, any written byte counts as inside.
     fn is_within_message(&self, segment: &Segment, written: u32) -> bool {
         let is_end = || match self.frames.get(segment.content as usize) {
-            Some(shared) if segment.kind == Kind::Frame => shared.ends.contains(&written),
+            Some(shared) if segment.kind == SegmentKind::Frame => shared.ends.contains(&written),
             _ => false,
         };
         written > 0 && !is_end()
     }
 
-    /// Of several messages in one segment, drops those of which no byte is out.
-    fn keep_begun(&mut self, index: u32, written: u32) {
+    /// Of a batch in one segment, drops the messages of which no byte is written.
+    fn keep_started(&mut self, index: u32, written: u32) {
         let segment = &self.segments[index as usize];
         let Some(shared) = self.frames.get(segment.content as usize) else { return };
         let end = shared.ends.iter().copied().find(|end| *end > written);
-        if let Some(end) = end.filter(|_| segment.kind == Kind::Frame) {
-            let begun = shared.frame.cut(end as usize);
-            // Shared with nobody: the segment holds it alone.
-            let own = self.share(begun).0;
-            let row = std::mem::replace(&mut self.segments[index as usize].content, own);
-            self.let_go(row);
+        if let Some(end) = end.filter(|_| segment.kind == SegmentKind::Frame) {
+            let started = shared.frame.cut(end as usize);
+            // The shared batch must stay whole for other connections, so the cut goes into a frame
+            // that only this segment holds.
+            let own = self.share(started).0;
+            let batch = std::mem::replace(&mut self.segments[index as usize].content, own);
+            self.release_frame(batch);
         }
     }
 
-    /// Drops everything.
+    /// Drops everything, the rest of a started frame included; only for a connection that is closed
+    /// or whose queue is written.
     pub fn clear(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
         while !queue.is_empty() {
             self.pop(queue, buffers);
@@ -362,13 +381,13 @@ impl Backlog {
         *queue = OutQueue::default();
     }
 
-    /// Since when the socket has taken no byte, if anything waits.
+    /// When the socket last took a byte, or when the head was queued; `None` if nothing is queued.
     #[must_use]
     pub fn waiting_since(&self, queue: &OutQueue) -> Option<Tick> {
         self.segment(queue.head).map(|segment| segment.since)
     }
 
-    /// Segments, blocks and shared frames in use.
+    /// The numbers of segments, blocks and shared frames in use.
     #[must_use]
     pub fn counts(&self) -> [usize; 3] {
         [self.segments.len(), self.blocks.len(), self.frames.len()]
@@ -384,7 +403,8 @@ impl Backlog {
         queue.bytes += byte_count(length);
     }
 
-    /// Removes the head and frees what it referred to. Leaves `bytes` and `head_written` alone.
+    /// Removes the head and releases what it refers to. Leaves `bytes` and `head_written` as they
+    /// are.
     fn pop(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
         let Some(head) = queue.head.index() else { return };
         let segment = self.segments.remove(head as usize);
@@ -393,11 +413,12 @@ impl Backlog {
             queue.tail = SlotRef::NONE;
         }
         match segment.kind {
-            Kind::Block => buffers.give(self.blocks.remove(segment.content as usize).buffer),
-            Kind::Frame => self.let_go(segment.content),
+            SegmentKind::Block => buffers.give(self.blocks.remove(segment.content as usize).buffer),
+            SegmentKind::Frame => self.release_frame(segment.content),
         }
         if self.segments.is_empty() {
-            // The slabs hold only what slow readers owe; give the peak back when all caught up.
+            // A slab can only shrink when its end is empty. Here all of it is: no reader is slow
+            // any more.
             self.segments.shrink_to_fit();
             self.blocks.shrink_to_fit();
             self.frames.shrink_to_fit();
@@ -410,23 +431,23 @@ impl Backlog {
 
     fn content(&self, segment: &Segment) -> &[u8] {
         match segment.kind {
-            Kind::Block => {
+            SegmentKind::Block => {
                 let block = &self.blocks[segment.content as usize];
                 &block.buffer[block.start..block.end]
             }
-            Kind::Frame => self.frames[segment.content as usize].frame.as_bytes(),
+            SegmentKind::Frame => self.frames[segment.content as usize].frame.as_bytes(),
         }
     }
 
     fn last_block(&mut self, queue: &OutQueue) -> Option<&mut Block> {
         let segment = self.segment(queue.tail)?;
         let block = segment.content as usize;
-        if segment.kind == Kind::Block { self.blocks.get_mut(block) } else { None }
+        if segment.kind == SegmentKind::Block { self.blocks.get_mut(block) } else { None }
     }
 }
 
-/// Backlogs are bounded by the hard mark and what one read may add, which configuration keeps below
-/// 4 GiB together.
+/// Narrows a count of bytes in one queue. The hard mark and what one read may add bound a queue;
+/// the configuration keeps their sum below 4 GiB.
 fn byte_count(bytes: usize) -> u32 {
     debug_assert!(u32::try_from(bytes).is_ok());
     u32::try_from(bytes).unwrap_or(u32::MAX)

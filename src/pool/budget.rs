@@ -1,10 +1,10 @@
-//! Process-wide quantities: one atomic each, which the loops lease in blocks where they would
-//! touch it so often that the shared cache line costs.
+//! Process-wide budgets (connections, bytes): one atomic counter each, from which loops lease
+//! blocks so that they rarely touch the shared cache line.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What is left of a process-wide quantity (connections, bytes).
+/// What is left of a process-wide budget.
 #[derive(Clone, Debug)]
 pub struct SharedBudget {
     available: Arc<AtomicUsize>,
@@ -17,14 +17,15 @@ impl SharedBudget {
         Self { available: Arc::new(AtomicUsize::new(total)) }
     }
 
-    /// Units that no loop has leased.
+    /// The units that no loop has leased.
     #[must_use]
     pub fn available(&self) -> usize {
         self.available.load(Ordering::Relaxed)
     }
 
-    /// Takes between `least` and `most` units, or nothing.
+    /// Takes at most `most` units. Takes nothing and returns 0 if fewer than `least` are left.
     fn take(&self, least: usize, most: usize) -> usize {
+        // Relaxed is enough: the counter alone must be consistent, it guards no other memory.
         let mut available = self.available();
         loop {
             let taken = most.min(available);
@@ -48,9 +49,8 @@ impl SharedBudget {
     }
 }
 
-/// One loop's share of a budget. It takes and returns whole blocks, and never keeps more than two
-/// that it does not use; with blocks of 0 it keeps none, and the whole budget is there for
-/// whoever asks first.
+/// One loop's share of a budget. It takes and returns whole blocks and keeps at most two unused
+/// blocks. With a block of 0 it keeps none, and all of the budget is available to every loop.
 #[derive(Debug)]
 pub struct Lease {
     shared: SharedBudget,
@@ -60,19 +60,19 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// An empty lease that grows by `block` units at least.
+    /// An empty lease that grows by at least `block` units at a time.
     #[must_use]
     pub fn new(shared: SharedBudget, block: usize) -> Self {
         Self { shared, leased: 0, used: 0, block }
     }
 
-    /// Whether one more unit could be used now.
+    /// Whether one unit could be used now. Another loop may take it before [`Lease::take`].
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.leased > self.used || self.shared.available() > 0
     }
 
-    /// Uses `units` more; `false` and no change if the process has none left.
+    /// Uses `units` more. Returns `false` and changes nothing if the process has none left.
     #[must_use]
     pub fn take(&mut self, units: usize) -> bool {
         let spare = self.leased - self.used;
@@ -93,6 +93,8 @@ impl Lease {
         debug_assert!(units <= self.used);
         self.used = self.used.saturating_sub(units);
         let spare = self.leased - self.used;
+        // The gap between two spare blocks and one avoids a lease and a return for each unit when
+        // the use swings around the end of a block.
         if spare > 2 * self.block || self.used == 0 {
             let kept = if self.used == 0 { 0 } else { self.block };
             self.shared.give(spare - kept);
@@ -100,7 +102,7 @@ impl Lease {
         }
     }
 
-    /// Units in use.
+    /// The units in use.
     #[must_use]
     pub fn used(&self) -> usize {
         self.used

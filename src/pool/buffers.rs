@@ -1,5 +1,5 @@
-//! Byte buffers in sizes that double, kept for reuse while they are wanted and charged to the
-//! process's budget from allocation to release.
+//! Byte buffers whose sizes are powers of two. Released buffers are kept for reuse for a while; all
+//! of them are charged to the process's budget from allocation to deallocation.
 
 use super::budget::{Lease, SharedBudget};
 use crate::timer::Millis;
@@ -7,23 +7,23 @@ use crate::timer::Millis;
 /// The smallest buffer, 4 KiB.
 pub const BUFFER_BYTES_MIN: usize = 4096;
 
-/// The process may not allocate more buffers now.
+/// The process's limit on buffers is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverBudget;
 
-/// One loop's buffers. Every buffer that is lent has `len == capacity`, so that sockets can read
-/// into it; its contents are arbitrary.
+/// The buffers of one loop. Every buffer that is lent has `len == capacity`, so that sockets can
+/// read into it; its contents are arbitrary.
 #[derive(Debug)]
 pub struct Buffers {
     free: [Vec<Vec<u8>>; CLASS_COUNT],
     free_bytes: usize,
-    /// When the last buffer was taken: what lies unused for long after it is released.
+    /// When the last buffer was taken: free buffers are deallocated when this is long ago.
     last_used: Millis,
     budget: Lease,
 }
 
 impl Buffers {
-    /// No buffers yet; `budget` counts bytes.
+    /// A pool without buffers; `budget` counts bytes.
     #[must_use]
     pub fn new(budget: SharedBudget) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl Buffers {
         Ok(vec![0; bytes])
     }
 
-    /// Doubles a lent buffer, up to `bytes_max`, keeping its contents.
+    /// Doubles a lent buffer up to `bytes_max` and keeps its contents.
     ///
     /// # Errors
     /// [`OverBudget`] if the process's limit on buffers is reached or the buffer cannot grow; the
@@ -67,12 +67,14 @@ impl Buffers {
         Ok(())
     }
 
-    /// Takes a buffer back.
+    /// Takes a buffer back, for reuse or to deallocate it.
     pub fn give(&mut self, mut buffer: Vec<u8>) {
         let bytes = buffer.capacity();
         let class = class_of(bytes);
         let is_of_a_class = class < CLASS_COUNT && bytes == BUFFER_BYTES_MIN << class;
         if is_of_a_class && self.free_bytes + bytes <= FREE_BYTES_MAX {
+            // Its user may have truncated it; the bytes that are there already are not written
+            // again.
             buffer.resize(bytes, 0);
             self.free_bytes += bytes;
             self.free[class].push(buffer);
@@ -81,8 +83,8 @@ impl Buffers {
         }
     }
 
-    /// Releases all free buffers if none was asked for in the last `idle_ms`. Gives the moment to
-    /// ask again, if there is anything to release.
+    /// Deallocates all free buffers if none was taken in the last `idle_ms`. Returns when to call
+    /// this again, if any buffer is free.
     pub fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
         if self.free_bytes == 0 {
             return None;
@@ -95,8 +97,9 @@ impl Buffers {
         None
     }
 
-    /// Takes from the budget, for a buffer or for memory of another kind that comes and goes with
-    /// messages. Free buffers of other sizes make room rather than stand in the way.
+    /// Charges memory to the budget: a buffer, or memory of another kind that comes and goes with
+    /// messages, which [`Buffers::discharge`] returns. Frees the pool's free buffers before it
+    /// fails.
     ///
     /// # Errors
     /// [`OverBudget`] if the process's limit on buffers is reached.
@@ -108,7 +111,7 @@ impl Buffers {
         if self.budget.take(bytes) { Ok(()) } else { Err(OverBudget) }
     }
 
-    /// Gives back what was charged and is no buffer.
+    /// Returns what [`Buffers::charge`] took for memory that is no buffer.
     pub fn discharge(&mut self, bytes: usize) {
         self.budget.give(bytes);
     }
@@ -121,29 +124,30 @@ impl Buffers {
         self.free_bytes = 0;
     }
 
-    /// Bytes in buffers that are lent or free, and what else is charged.
+    /// Bytes of all buffers, lent and free, and of what else is charged.
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
         self.budget.used()
     }
 
-    /// Bytes in buffers that wait for the next user.
+    /// Bytes of buffers that are free for reuse.
     #[must_use]
     pub fn free_bytes(&self) -> usize {
         self.free_bytes
     }
 }
 
-/// The class whose buffers hold at least `bytes`; may lie beyond the last class.
+/// The size class for `bytes`; may lie beyond the last class.
 fn class_of(bytes: usize) -> usize {
     let blocks = bytes.max(1).div_ceil(BUFFER_BYTES_MIN);
     blocks.next_power_of_two().trailing_zeros() as usize
 }
 
-/// 4 KiB to 1 MiB; larger ones go back to the allocator at once.
+/// Classes of 4 KiB to 1 MiB; larger buffers are deallocated at once.
 const CLASS_COUNT: usize = 9;
-/// Free buffers that one loop keeps at most.
+/// Most bytes of free buffers that one loop keeps.
 const FREE_BYTES_MAX: usize = 4 << 20;
+/// The block of the budget's lease: 64 of the smallest buffers.
 const BUDGET_BLOCK_BYTES: usize = 256 << 10;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Memory that is lent to connections while bytes are in flight, and taken back when they are not.
+//! Memory that connections hold only while bytes are in flight.
 //!
-//! A connection at rest owns none of this: it has a link that points nowhere and an empty queue.
+//! An idle connection owns none of it: its `SlotRef` is empty and so is its queue.
 
 mod backlog;
 mod budget;

@@ -154,10 +154,10 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         if self.catch_up.is_on() {
             return;
         }
-        self.connections.expire_timers(self.settings.timers_per_turn);
+        self.connections.handle_timers(self.settings.timers_per_turn);
         // A service that speaks by itself is held up like those who speak because of others.
         if self.outbox.has_credit() {
-            self.connections.tick_services();
+            self.connections.handle_ticks();
         }
     }
 
@@ -169,10 +169,10 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             self.acceptor.on_event(key.index as usize);
         } else {
             if event.writable {
-                self.connections.on_writable(key);
+                self.connections.handle_writable(key);
             }
             if event.readable || event.read_closed {
-                self.connections.on_readable(key, event.read_closed);
+                self.connections.handle_readable(key, event.read_closed);
             }
         }
     }
@@ -202,8 +202,8 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     fn next_due(&mut self, now: Millis) -> Option<Millis> {
         let refused_count = self.connections.refused_count();
         let due = [
-            self.connections.next_timer(),
-            self.connections.next_tick().filter(|_| self.outbox.has_credit()),
+            self.connections.poll_timer(),
+            self.connections.poll_tick().filter(|_| self.outbox.has_credit()),
             self.acceptor.due(now, refused_count),
             self.connections.trim(),
             self.drain.as_ref().map(|drain| drain.due(now)),
@@ -261,7 +261,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     fn handle_mail(&mut self, mail: LoopMail, now: Millis) {
         match mail {
             Mail::Command(command) => self.obey(command, now),
-            Mail::Message(message) => self.connections.deliver(message),
+            Mail::Message(message) => self.connections.handle_message(message),
         }
     }
 
@@ -304,7 +304,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
 
     /// Takes what the connections have for other loops into the outbox.
     fn collect_mail(&mut self) {
-        for (target, message) in self.connections.take_mail() {
+        for (target, message) in self.connections.poll_messages() {
             self.outbox.push(target, Mail::Message(message));
         }
     }
@@ -328,10 +328,10 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     }
 
     fn register_write_interest(&mut self) {
-        while let Some(key) = self.connections.take_write_interest() {
+        while let Some(key) = self.connections.poll_write_interest() {
             let Some(socket) = self.connections.socket_mut(key) else { continue };
             if self.poller.reregister(socket, key.to_token()).is_err() {
-                self.connections.abort_unwatched(key);
+                self.connections.handle_unwatched(key);
                 self.connections.apply_effects();
             }
         }

@@ -5,12 +5,12 @@
 //! still queued must be remembered here. When descriptors run out, a reserve descriptor makes room
 //! to take one connection and drop it, so that its client learns at once; then accepting pauses.
 
-use crate::conn::Connections;
+use crate::conn::{Connections, Verdict};
 use crate::key::ConnKey;
 use crate::metrics::Counters;
 use crate::pool::Lease;
 use crate::timer::Millis;
-use crate::transport::{AcceptError, Poller};
+use crate::transport::{AcceptError, Poller, Transport};
 
 /// What the clients of a listener speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub enum ListenerProtocol {
     Http,
     /// Lines of text, for the socket route with this number.
     Line(u8),
+    /// Bytes, which go on to the next connection that comes here.
+    #[cfg(any(test, feature = "sim"))]
+    Relay,
 }
 
 /// Limits of one loop's listeners.
@@ -120,17 +123,12 @@ impl Acceptor {
                 return;
             }
             match poller.accept(listener) {
-                Ok(socket) => {
+                Ok((socket, address)) => {
                     counters.connections_accepted.add(1);
-                    // Only now: a place taken for a queue that turns out empty would be missing
-                    // in another loop.
-                    let admitted = !self.draining && self.budget.take(1);
-                    let key = connections.insert(socket, !admitted);
-                    if self.register(poller, connections, key, counters)
-                        && let Some(ListenerProtocol::Line(route)) =
-                            self.settings.protocols.get(listener)
-                    {
-                        connections.enter_by_line(key, *route);
+                    let verdict = self.verdict();
+                    let key = connections.handle_accepted(socket, address, verdict);
+                    if self.register(poller, connections, key, counters) {
+                        self.enter(connections, key, listener);
                     }
                 }
                 Err(AcceptError::Empty) => self.pending[listener] = false,
@@ -148,6 +146,22 @@ impl Acceptor {
             self.is_closed = true;
             self.paused_until = None;
         }
+    }
+
+    /// Connections of some listeners need not ask for anything to be let in.
+    fn enter<S: Transport>(&self, connections: &mut Connections<S>, key: ConnKey, listener: usize) {
+        match self.settings.protocols.get(listener) {
+            Some(ListenerProtocol::Line(route)) => connections.enter_line(key, *route),
+            #[cfg(any(test, feature = "sim"))]
+            Some(ListenerProtocol::Relay) => connections.enter_relay(key),
+            Some(ListenerProtocol::Http) | None => {}
+        }
+    }
+
+    /// Whether a connection that was just accepted is served. A share of `connections_max` is taken
+    /// only now: one taken for a queue that turns out empty would be missing in another loop.
+    fn verdict(&mut self) -> Verdict {
+        if !self.draining && self.budget.take(1) { Verdict::Admit } else { Verdict::Refuse }
     }
 
     /// Whether there is neither a place for a newcomer nor one to tell it so.
@@ -173,7 +187,7 @@ impl Acceptor {
         let is_registered = poller.register(socket, key.to_token()).is_ok();
         if !is_registered {
             counters.accept_failures.add(1);
-            connections.abort_unwatched(key);
+            connections.handle_unwatched(key);
         }
         is_registered
     }

@@ -78,10 +78,10 @@ impl Poller for MioPoller {
         self.listeners.len()
     }
 
-    fn accept(&mut self, listener: usize) -> Result<TcpStream, AcceptError> {
+    fn accept(&mut self, listener: usize) -> Result<(TcpStream, SocketAddr), AcceptError> {
         let Some(listener) = self.listeners.get(listener) else { return Err(AcceptError::Empty) };
         match listener.accept() {
-            Ok((socket, _)) => Ok(socket),
+            Ok(accepted) => Ok(accepted),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Err(AcceptError::Empty),
             Err(error) if is_about_one_connection(&error) => Err(AcceptError::Failed),
             // Descriptors, memory, or something unheard of: trying again at once would not help.
@@ -137,10 +137,6 @@ impl Transport for TcpStream {
 
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
-    }
-
-    fn peer_address(&self) -> io::Result<SocketAddr> {
-        self.peer_addr()
     }
 }
 

@@ -9,7 +9,7 @@ mod loop_thread;
 mod settings;
 mod start;
 
-pub use built_in::built_in_routes;
+pub use built_in::{TokenLookups, built_in_routes};
 pub use handle::Handle;
 pub use loop_thread::LoopFailure;
 pub(crate) use loop_thread::current_loop;

@@ -9,7 +9,7 @@ use super::loop_thread::{LoopParts, RunningLoop};
 use super::settings::{conn_settings, loop_settings, mail_limits};
 use crate::config::{Listener, ListenerKind, ResolvedConfig};
 use crate::mail::{LoopEvents, Wake, mesh};
-use crate::os::{BindError, KeepAlive, SocketOptions, SystemClock, bind_listeners};
+use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners};
 use crate::pool::SharedBudget;
 use crate::reactor::{ListenerProtocol, MioPoller};
 use crate::services::{Route, Router};
@@ -75,12 +75,6 @@ fn bind_all(
     settings: &ResolvedConfig,
 ) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), StartError> {
     let ResolvedConfig { loops, share_port, socket, .. } = settings;
-    let options = SocketOptions {
-        accept_backlog: socket.accept_backlog,
-        no_delay: socket.no_delay,
-        notsent_bytes_max: socket.notsent_bytes_max,
-        send_buffer_bytes: socket.send_buffer_bytes,
-    };
     let mut addresses = Vec::new();
     let mut by_loop: Vec<Vec<_>> = (0..*loops).map(|_| Vec::new()).collect();
     for Listener { address, kind, .. } in &settings.listeners {
@@ -88,7 +82,8 @@ fn bind_all(
             ListenerKind::Http => KeepAlive::Gateway,
             ListenerKind::Line => KeepAlive::Kernel,
         };
-        let bound = bind_listeners(*address, *loops, *share_port, &options, keep_alive)?;
+        let bound =
+            bind_listeners(*address, *loops, *share_port, &socket.listen_options(), keep_alive)?;
         addresses.extend(bound.first().map(TcpListener::local_addr).transpose()?);
         for (own, listener) in by_loop.iter_mut().zip(bound) {
             own.push(listener);

@@ -1,11 +1,12 @@
-//! `/broadcast`: every message goes unchanged to everyone, its sender too.
+//! The service of `/broadcast`: every message goes unchanged to all connections, the sender
+//! included.
 
 use std::sync::Arc;
 
 use super::{CloseReason, Effects, Message, Order, Peer, Service};
 use crate::ws::EncodedFrame;
 
-/// Sends every message to all who are connected to the route.
+/// Sends every message to all connections of the route.
 #[derive(Clone, Debug)]
 pub struct Broadcast {
     everyone: Arc<str>,
@@ -13,7 +14,7 @@ pub struct Broadcast {
 }
 
 impl Broadcast {
-    /// A broadcaster whose messages arrive in this order.
+    /// A service whose messages arrive in this order.
     #[must_use]
     pub fn new(order: Order) -> Self {
         Self { everyone: "everyone".into(), order }

@@ -1,21 +1,20 @@
-//! Somebody at the door: what a service may know before it lets a connection in.
+//! What a service may know of a connection before it lets it in.
 
-use std::fmt;
 use std::net::SocketAddr;
 
 use crate::http::UpgradeRequest;
 
-/// A connection that wants to be let in.
-#[derive(Clone, Copy)]
+/// A connection that asks to be let in.
+#[derive(Clone, Copy, Debug)]
 pub struct ConnectRequest<'a> {
     request: Option<&'a UpgradeRequest<'a, 'a>>,
-    address: &'a dyn Fn() -> Option<SocketAddr>,
+    address: Option<SocketAddr>,
 }
 
 impl<'a> ConnectRequest<'a> {
     pub(crate) fn new(
         request: Option<&'a UpgradeRequest<'a, 'a>>,
-        address: &'a dyn Fn() -> Option<SocketAddr>,
+        address: Option<SocketAddr>,
     ) -> Self {
         Self { request, address }
     }
@@ -26,18 +25,10 @@ impl<'a> ConnectRequest<'a> {
         self.request
     }
 
-    /// The peer's address, unless it has gone already. Asks the kernel.
+    /// The peer's address, as it was when the connection was accepted. `None` unless the service
+    /// [wants addresses](crate::services::Service::wants_addresses), or where memory ran out.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        (self.address)()
-    }
-}
-
-impl fmt::Debug for ConnectRequest<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("ConnectRequest")
-            .field("request", &self.request)
-            .finish_non_exhaustive()
+        self.address
     }
 }

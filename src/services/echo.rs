@@ -1,4 +1,4 @@
-//! `/echo`: every message comes back as it was.
+//! The service of `/echo`: every message is sent back unchanged.
 
 use super::{Effects, Message, Peer, Service};
 

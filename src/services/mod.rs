@@ -9,13 +9,15 @@ mod connect_request;
 mod echo;
 mod page;
 pub mod room;
+mod route_id;
 mod router;
 
 pub use broadcast::Broadcast;
 pub use connect_request::ConnectRequest;
 pub use echo::Echo;
 pub use page::{BuiltInPage, Page, PageReply};
-pub(crate) use router::Found;
+pub use route_id::{RouteId, RouteNumbers, TooManyRoutes};
+pub(crate) use router::{Found, SocketRoute};
 pub use router::{Handler, Route, Router};
 
 pub use crate::effects::{
@@ -36,6 +38,13 @@ pub trait Service {
     /// answers through `letterbox`.
     fn on_start(&mut self, service_sender: ServiceSender) {
         let _ = service_sender;
+    }
+
+    /// Whether the service wants to know the addresses of peers
+    /// ([`ConnectRequest::address`]); asked once. Each connection that asks for such a service then
+    /// has a record beside its slot.
+    fn wants_addresses(&self) -> bool {
+        false
     }
 
     /// Whether to let a connection in. The checks of RFC 6455 and of the route's origins have

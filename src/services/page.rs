@@ -1,4 +1,4 @@
-//! Pages: plain GET requests, answered whole and closed.
+//! Pages: replies to plain GET requests, after which the connection closes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,15 +9,15 @@ use crate::http::{HeaderValue, RequestHead, ResponseHeader, Status, list_element
 
 /// Serves plain GET and HEAD requests of one route.
 pub trait Page {
-    /// The page for this request. For HEAD the gateway leaves the body out itself.
+    /// The page for this request. For HEAD the gateway omits the body.
     fn reply(&mut self, request: &RequestHead<'_>) -> PageReply;
 }
 
-/// What a page answers.
+/// The reply of a page.
 #[derive(Clone, Debug)]
 pub struct PageReply {
-    /// 200, or 304 where the request shows that its sender has the body already, which then is
-    /// left out.
+    /// 200, or 304 if the request shows that the client has the body already; the body is then
+    /// omitted.
     pub status: Status,
     /// `Content-Type`.
     pub content_type: HeaderValue,
@@ -27,14 +27,14 @@ pub struct PageReply {
     pub body: Bytes,
 }
 
-/// A page of this binary: one file with its style and script inside, which needs nothing else.
+/// A page that is compiled into the binary: one file, with its style and script.
 #[derive(Clone, Debug)]
 pub struct BuiltInPage {
     reply: PageReply,
     entity_tag: String,
 }
 
-/// Puts a page together: what all have, around what is its own.
+/// Composes a page: the parts that all pages share, around its own.
 macro_rules! page {
     ($own:literal) => {
         concat!(
@@ -52,13 +52,13 @@ macro_rules! page {
 }
 
 impl BuiltInPage {
-    /// Talks in the rooms of `/chat`.
+    /// The page for the rooms of `/chat`.
     #[must_use]
     pub fn chat() -> Self {
         Self::of(page!("pages/chat.html"))
     }
 
-    /// Talks in the hall of `/chatroom/ws/:name/:token`.
+    /// The page for the room of `/chatroom/ws/:name/:token`.
     #[must_use]
     pub fn hall() -> Self {
         Self::of(page!("pages/hall.html"))
@@ -83,7 +83,7 @@ impl BuiltInPage {
         Self { reply: PageReply { status: Status::Ok, content_type, headers, body }, entity_tag }
     }
 
-    /// Whether the sender has this very page already (RFC 9110 §13.1.2).
+    /// Whether the client has this version of the page already (RFC 9110 §13.1.2).
     fn is_known_to(&self, request: &RequestHead<'_>) -> bool {
         list_elements(request.header_values("If-None-Match")).any(|known| {
             known == b"*"
@@ -100,8 +100,8 @@ impl Page for BuiltInPage {
     }
 }
 
-/// Lets a page run its own style and script, connect to its own host, and nothing else: no markup
-/// that a message might smuggle in could do anything, and the browser refuses to make any of text.
+/// Allows a page its own style, its own script and connections to its own host, nothing else:
+/// markup injected by a message could do nothing, and the browser refuses to make markup from text.
 fn content_security_policy(style: &str, script: &str) -> String {
     let (style, script) = (hash(style), hash(script));
     format!(
@@ -111,7 +111,7 @@ fn content_security_policy(style: &str, script: &str) -> String {
     )
 }
 
-/// SHA-256 in base64, as a policy names what it lets run (CSP Level 3 §2.3.1).
+/// SHA-256 in base64, by which a policy names what may run (CSP Level 3 §2.3.1).
 fn hash(text: &str) -> String {
     STANDARD.encode(Sha256::digest(text))
 }
@@ -129,7 +129,7 @@ mod tests {
         page.reply(&parse_head(request.as_bytes()).unwrap()).status
     }
 
-    /// What stands between the only two places where these stand.
+    /// The text between `start` and `end`, each of which must occur once.
     fn between<'t>(text: &'t str, start: &str, end: &str) -> &'t str {
         let parts: Vec<&str> = text.split(start).collect();
         assert_eq!(parts.len(), 2, "{start}");
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_holds_the_style_and_the_script_that_its_policy_allows() {
+    fn a_page_contains_the_style_and_script_that_its_policy_allows() {
         for page in [BuiltInPage::chat(), BuiltInPage::hall()] {
             let html = str::from_utf8(&page.reply.body).unwrap();
             assert_eq!(between(html, "<style>", "</style>"), STYLE);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_differ_and_so_do_their_tags() {
+    fn pages_have_different_tags() {
         let (mut chat, hall) = (BuiltInPage::chat(), BuiltInPage::hall());
         assert_ne!(chat.reply.body, hall.reply.body);
         let of_hall = format!("If-None-Match: {}\r\n", hall.entity_tag);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_the_page_is_told_so_rfc_9110_section_13_1_2() {
+    fn a_known_page_is_not_sent_again_rfc_9110_section_13_1_2() {
         let mut page = BuiltInPage::chat();
         let tag = page.entity_tag.clone();
         for value in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".into()] {

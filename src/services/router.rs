@@ -56,6 +56,8 @@ pub(crate) struct SocketRoute {
     paths: Vec<String>,
     pub(crate) service: Box<dyn Service>,
     pub(crate) options: RouteOptions,
+    /// What the service says of itself.
+    pub(crate) wants_addresses: bool,
 }
 
 /// What a request path leads to.
@@ -75,11 +77,11 @@ impl Router {
             let paths = paths.clone();
             match handler {
                 Handler::Page(make) => router.pages.push((paths, make())),
-                Handler::Socket(make, options) => router.sockets.push(SocketRoute {
-                    paths,
-                    service: make(site),
-                    options: options.clone(),
-                }),
+                Handler::Socket(make, options) => {
+                    let (service, options) = (make(site), options.clone());
+                    let wants_addresses = service.wants_addresses();
+                    router.sockets.push(SocketRoute { paths, service, options, wants_addresses });
+                }
             }
         }
         router
@@ -127,6 +129,11 @@ impl Router {
             routes.iter().filter(|route| matches!(route.handler, Handler::Socket(..)));
         let number = sockets.position(|route| route.paths.iter().any(|own| own == path))?;
         u8::try_from(number).ok()
+    }
+
+    /// Whether the service of any route is told the addresses of peers.
+    pub(crate) fn wants_addresses(&self) -> bool {
+        self.sockets.iter().any(|route| route.wants_addresses)
     }
 
     /// How many socket routes there are.

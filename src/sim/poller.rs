@@ -90,7 +90,7 @@ impl Poller for SimPoller {
         self.network.state().loops[self.loop_index].listeners.len()
     }
 
-    fn accept(&mut self, listener: usize) -> Result<SimSocket, AcceptError> {
+    fn accept(&mut self, listener: usize) -> Result<(SimSocket, SocketAddr), AcceptError> {
         let mut state = self.network.state();
         if state.is_interrupted() {
             return Err(AcceptError::Failed);
@@ -104,7 +104,9 @@ impl Poller for SimPoller {
         let own = &mut state.loops[self.loop_index].listeners[listener];
         let Some(id) = own.queue.pop_front() else { return Err(AcceptError::Empty) };
         state.descriptors += 1;
-        Ok(SimSocket { network: self.network.clone(), id })
+        let port = u16::try_from(id % 65_536).unwrap_or(0);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Ok((SimSocket { network: self.network.clone(), id }, address))
     }
 
     fn close_listeners(&mut self) {
@@ -228,11 +230,6 @@ impl Transport for SimSocket {
         }
         stream.server_ended = true;
         Ok(())
-    }
-
-    fn peer_address(&self) -> io::Result<SocketAddr> {
-        let port = u16::try_from(self.id % 65_536).unwrap_or(0);
-        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
 }
 

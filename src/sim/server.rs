@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::clock::SimClock;
 use super::network::Network;
 use super::poller::SimPoller;
-use crate::conn::{ConnSettings, Connections};
+use crate::conn::{ConnSettings, Connections, check_invariants};
 use crate::mail::{LoopMailboxes, Mail, MailLimits, Mailbox, Wake, mesh};
 use crate::metrics::{Counters, LoopMetrics};
 use crate::pool::{Lease, SharedBudget};
@@ -157,9 +157,7 @@ impl SimServer {
             return Ok(false);
         }
         let turn = own.event_loop.turn(None).map_err(|error| error.to_string())?;
-        own.event_loop
-            .connections()
-            .check_invariants()
+        check_invariants(own.event_loop.connections())
             .map_err(|broken| format!("loop {index}: {broken}"))?;
         match turn {
             Turn::GoesOn => {

@@ -1,4 +1,4 @@
-//! The seam through which time enters, and the units it is kept in.
+//! The clocks as a trait, and the units in which time is kept.
 //!
 //! **Durations are measured by the monotonic clock, expiry dates by the wall clock.** The first never
 //! goes backwards and does not know what day it is; so everything that lasts (deadlines, pings, waits,
@@ -7,15 +7,15 @@
 //! the expiry of a token, at the moment when it matters. A difference of two [`WallTime`]s is never a
 //! duration, and there is no method that makes one.
 
-/// A source of time. Production reads the system's clocks, tests set them by hand.
+/// A source of time. The server reads the system's clocks; tests set theirs by hand.
 pub trait Clock {
-    /// Milliseconds since some fixed moment in the past. Never goes backwards.
+    /// Milliseconds since a fixed moment in the past; never decreases.
     fn now(&self) -> Millis;
 
     /// The date, which may jump in either direction.
     fn wall_now(&self) -> WallTime;
 
-    /// As [`Clock::now`] in microseconds, to measure short times.
+    /// As [`Clock::now`] in microseconds, for measuring short durations.
     fn micros(&self) -> u64 {
         self.now().0 * 1000
     }
@@ -25,7 +25,7 @@ pub trait Clock {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WallTime(pub u64);
 
-/// A moment in milliseconds since the clock's start.
+/// A moment, in milliseconds since the clock's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);
 
@@ -42,7 +42,7 @@ impl Millis {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The tick that this moment falls into.
+    /// The tick that contains this moment.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "ticks wrap after 8.7 years of uptime")]
     pub const fn tick(self) -> Tick {
@@ -50,22 +50,22 @@ impl Millis {
     }
 }
 
-/// Length of a tick: how finely per-connection deadlines are kept.
+/// Length of a tick, in milliseconds: the resolution of deadlines of connections.
 pub const TICK_MS: u64 = 64;
 
-/// A moment in units of [`TICK_MS`], small enough to be kept per connection.
+/// A moment in units of [`TICK_MS`]; its 32 bits fit into a connection's slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tick(pub u32);
 
 impl Tick {
-    /// The moment it begins.
+    /// The moment at which the tick begins.
     #[must_use]
     pub const fn begins(self) -> Millis {
         Millis(self.0 as u64 * TICK_MS)
     }
 
-    /// The first tick at whose beginning at least `ms` milliseconds have passed since any moment
-    /// of this tick: deadlines may come late by two ticks, never early.
+    /// The first tick that begins at least `ms` milliseconds after any moment of this one. A
+    /// deadline computed with it is up to two ticks late and never early.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "configuration bounds times to a day")]
     pub const fn after_ms(self, ms: u64) -> Self {

@@ -1,4 +1,4 @@
-//! Time as the event loop sees it: a clock read once per turn, and one wheel of deadlines.
+//! Time: a clock that the event loop reads once per turn, and a wheel of deadlines.
 
 mod clock;
 mod wheel;

@@ -1,9 +1,9 @@
-//! A hashed timer wheel whose entries live in the slots of what they time.
+//! A hashed timer wheel, whose list links lie in the slots of the connections that it times.
 //!
-//! The wheel is lazy: activity on a connection only notes the tick it happened in. When an entry
-//! comes out, its owner works out the true deadline and files it again if that lies ahead. So a
-//! message costs no timer work at all, a deadline beyond the horizon is just filed again on the
-//! way, and an entry that comes out early is harmless. Entries must never come out late.
+//! The wheel is lazy. Activity on a connection only records the tick in which it happened. When an
+//! entry expires, its owner computes the real deadline and files the entry again if that is in the
+//! future. So a message costs no timer work, a deadline beyond the horizon is filed again on the
+//! way, and an entry that expires early is harmless. Entries must never expire late.
 //!
 //! ```text
 //!   heads[0] heads[1] …  heads[1023]        overdue
@@ -14,7 +14,7 @@
 
 use super::clock::{Millis, TICK_MS, Tick};
 
-/// The wheel's part of a timed slot: 12 bytes.
+/// The wheel's links in a timed slot: 12 bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct TimerLink {
     prev: u32,
@@ -23,7 +23,7 @@ pub struct TimerLink {
 }
 
 impl TimerLink {
-    /// Not in any wheel.
+    /// The link of a slot that is not in the wheel.
     pub const UNFILED: Self = Self { prev: UNFILED, next: NONE, due: Tick(0) };
 
     /// Whether the slot is in the wheel.
@@ -32,26 +32,29 @@ impl TimerLink {
         self.prev != UNFILED
     }
 
-    /// The tick it comes out at, while it is filed.
+    /// The tick at which the entry expires; meaningful only while it is filed.
     #[must_use]
     pub fn due(&self) -> Tick {
         self.due
     }
 }
 
-/// Gives the wheel the links inside the slots it times.
+/// Access to the links in the slots that a wheel times.
 pub trait TimerLinks {
-    /// The link of slot `index`, which the caller of the wheel vouches for.
+    /// The link of slot `index`. The wheel passes only indices that its caller filed and has not
+    /// removed since.
     fn timer_link(&mut self, index: u32) -> &mut TimerLink;
 }
 
-/// The heads of the lists: 4 KiB and a bitmap, whatever the number of entries.
+/// The heads of the lists: 4 KiB and a bitmap for any number of entries.
 #[derive(Debug)]
 pub struct Wheel {
     heads: Box<[u32; SLOT_COUNT]>,
+    /// A bit for each list that is not empty, so that `next_due` reads 16 words instead of 1024.
     occupied: [u64; SLOT_COUNT / 64],
+    /// The head of the list of entries that are due and not taken yet.
     overdue: u32,
-    /// All ticks up to and including this one have been moved to `overdue`.
+    /// All entries due up to this tick, inclusive, are in `overdue`.
     current: Tick,
 }
 
@@ -67,10 +70,12 @@ impl Wheel {
         }
     }
 
-    /// Files slot `index` to come out at `due`, or at the horizon if that is nearer; a tick that
-    /// has passed means the next one. Takes it from where it was filed before.
+    /// Files slot `index` to expire at `due`, or at the horizon if that is nearer. A tick that has
+    /// passed is replaced by the next one. An entry that is filed already is moved.
     pub fn file(&mut self, links: &mut impl TimerLinks, index: u32, due: Tick) {
         self.remove(links, index);
+        // Within one lap each list holds entries of one tick only. That makes expiry of a list a
+        // splice, without looking at its entries.
         let due =
             Tick(due.0.clamp(
                 self.current.0.saturating_add(1),
@@ -86,7 +91,7 @@ impl Wheel {
         self.occupied[slot / 64] |= 1 << (slot % 64);
     }
 
-    /// Takes slot `index` out, if it is in.
+    /// Removes slot `index`, if it is filed.
     pub fn remove(&mut self, links: &mut impl TimerLinks, index: u32) {
         let link = *links.timer_link(index);
         if !link.is_filed() {
@@ -97,6 +102,7 @@ impl Wheel {
         }
         if link.prev != NONE {
             links.timer_link(link.prev).next = link.next;
+        // An entry without a predecessor heads a list: the overdue one, or that of its tick.
         } else if self.overdue == index {
             self.overdue = link.next;
         } else {
@@ -110,11 +116,11 @@ impl Wheel {
         *links.timer_link(index) = TimerLink::UNFILED;
     }
 
-    /// Moves on to `now`. Everything filed up to then can be taken with [`Wheel::next_overdue`].
+    /// Advances to `now`. Entries that are due by then can be taken with [`Wheel::next_overdue`].
     pub fn advance(&mut self, links: &mut impl TimerLinks, now: Tick) {
         let passed = now.0.saturating_sub(self.current.0);
         let first = self.current.0.wrapping_add(1);
-        // After a long stall every slot is visited once: all that is filed has passed.
+        // One lap visits all lists. After a longer stall everything that is filed is due.
         for step in 0..passed.min(SLOT_COUNT_U32) {
             let slot = slot_of(Tick(first.wrapping_add(step)));
             if self.occupied[slot / 64] & (1 << (slot % 64)) != 0 {
@@ -134,7 +140,7 @@ impl Wheel {
         Some(index)
     }
 
-    /// The beginning of the next tick that has an entry; of the current one if something is
+    /// When the next entry expires: the beginning of its tick, the current tick if an entry is
     /// overdue, `None` if the wheel is empty.
     #[must_use]
     pub fn next_due(&self) -> Option<Millis> {
@@ -144,6 +150,7 @@ impl Wheel {
         let from = slot_of(Tick(self.current.0.wrapping_add(1)));
         let mut word = from / 64;
         let mut bits = self.occupied[word] & (u64::MAX << (from % 64));
+        // One word more than there are: the bits below `from` in the first word come last.
         for _ in 0..=self.occupied.len() {
             if bits != 0 {
                 let slot = word * 64 + bits.trailing_zeros() as usize;
@@ -156,6 +163,8 @@ impl Wheel {
         None
     }
 
+    /// Prepends the list of `slot` to the overdue list. The walk to its end costs what its entries
+    /// will cost when they are taken.
     fn move_to_overdue(&mut self, links: &mut impl TimerLinks, slot: usize) {
         let first = self.heads[slot];
         let mut last = first;
@@ -182,7 +191,7 @@ fn slot_of(tick: Tick) -> usize {
 
 const SLOT_COUNT: usize = 1024;
 const SLOT_COUNT_U32: u32 = 1024;
-/// Entries are filed at most this far ahead, so that no two laps ever share a slot.
+/// Entries are filed at most this far ahead, so that two laps never share a list.
 const HORIZON_TICKS: u32 = SLOT_COUNT_U32 - 1;
 const NONE: u32 = u32::MAX;
 const UNFILED: u32 = u32::MAX - 1;
@@ -221,7 +230,7 @@ mod tests {
     proptest! {
         /// The naive twin is a map from slot to due tick, searched from end to end.
         #[test]
-        fn comes_out_when_a_sorted_list_would(
+        fn entries_expire_when_a_sorted_list_says(
             start in prop_oneof![Just(0u32), 0..10_000u32],
             steps in prop::collection::vec(step(), 1..200),
         ) {

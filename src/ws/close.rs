@@ -9,32 +9,32 @@ use super::Violation;
 pub struct CloseCode(u16);
 
 impl CloseCode {
-    /// 1000: the purpose is fulfilled.
+    /// 1000: normal closure.
     pub const NORMAL: Self = Self(1000);
-    /// 1001: this endpoint goes away; what a drain sends.
+    /// 1001: this endpoint goes away; sent during a drain.
     pub const GOING_AWAY: Self = Self(1001);
-    /// 1002: the peer broke the protocol.
+    /// 1002: the peer violated the protocol.
     pub const PROTOCOL_ERROR: Self = Self(1002);
-    /// 1003: a kind of message that this endpoint does not take.
+    /// 1003: a kind of message that this endpoint does not accept.
     pub const UNSUPPORTED: Self = Self(1003);
-    /// 1007: text that is not UTF-8.
+    /// 1007: payload that is not UTF-8, or cannot be inflated.
     pub const INVALID_PAYLOAD: Self = Self(1007);
     /// 1008: against a policy.
     pub const POLICY: Self = Self(1008);
-    /// 1009: a message over the limit.
+    /// 1009: a message above the limit.
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
-    /// 1011: something went wrong on this side.
+    /// 1011: an internal error.
     pub const INTERNAL: Self = Self(1011);
-    /// 1013: overload, try again later.
+    /// 1013: overload; try again later.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
-    /// 4001: `replaced by a new login`.
+    /// 4001: a later login took the connection's name.
     pub const REPLACED: Self = Self(4001);
-    /// 4002: `too slow`, the connection's own backlog is full.
+    /// 4002: the backlog of the connection is full.
     pub const TOO_SLOW: Self = Self(4002);
-    /// 4003: `name refused`.
+    /// 4003: the name or the request to join was refused.
     pub const NAME_REFUSED: Self = Self(4003);
 
-    /// The code `number`, if an endpoint may send it: 1000–1003 and 1007–1014 as registered,
+    /// The code `number`, if an endpoint may send it: registered codes 1000–1003 and 1007–1014, and
     /// 3000–4999 for libraries and applications (RFC 6455 §7.4.2 and the IANA registry).
     #[must_use]
     pub const fn from_wire(number: u16) -> Option<Self> {
@@ -58,7 +58,7 @@ pub(crate) struct CloseRequest {
     pub(crate) reason: Cow<'static, str>,
 }
 
-/// What a close frame said.
+/// The contents of a close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CloseFrame<'p> {
     /// The code, `None` if the frame was empty.
@@ -70,7 +70,8 @@ pub struct CloseFrame<'p> {
 /// Parses the payload of a close frame.
 ///
 /// # Errors
-/// Half a code, a code that must not be sent, or a reason that is not UTF-8.
+/// [`Violation::CloseCodeCut`], [`Violation::CloseCodeInvalid`] or
+/// [`Violation::CloseReasonNotUtf8`].
 pub fn parse_close(payload: &[u8]) -> Result<CloseFrame<'_>, Violation> {
     match payload {
         [] => Ok(CloseFrame { code: None, reason: "" }),
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn section_7_4_codes_that_must_not_be_sent() {
+    fn codes_that_must_not_be_sent_are_refused_rfc_6455_section_7_4() {
         for number in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535] {
             assert_eq!(
                 parse_close(&u16::to_be_bytes(number)),
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn section_5_5_1_payloads() {
+    fn a_close_payload_is_empty_or_a_code_and_a_reason_rfc_6455_section_5_5_1() {
         assert_eq!(parse_close(b""), Ok(CloseFrame { code: None, reason: "" }));
         assert_eq!(parse_close(b"\x03"), Err(Violation::CloseCodeCut));
         let bye = parse_close(b"\x03\xe8bye").unwrap();

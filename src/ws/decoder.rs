@@ -1,20 +1,20 @@
-//! From client bytes to events: unmasked, checked and put together in place.
+//! The decoder: bytes of a client become events, unmasked, checked and reassembled in place.
 //!
-//! The decoder owns no bytes. It works in a buffer that its caller fills and that may end
-//! anywhere; every byte is unmasked and checked once, when it arrives. Where a message came in
-//! pieces, they are moved together inside the buffer:
+//! The decoder owns no bytes. It works in a buffer that its caller fills and that may end anywhere.
+//! Every byte is unmasked and checked once, when it arrives. The fragments of a message are moved
+//! together inside the buffer:
 //!
 //! ```text
 //!      message_at            frame_at
 //!          ▼                    ▼
 //!   ┌──────┬─────────────────┬──┬────────┬──────────────────┬────────────┐
-//!   │ done │ pieces so far   │  │ header │ payload unmasked │ not arrived│
+//!   │ done │ fragments so far│  │ header │ payload unmasked │ not arrived│
 //!   └──────┴─────────────────┴──┴────────┴──────────────────┴────────────┘
 //!           ◄─ message_len ─►            ◄──── unmasked ───►
 //! ```
 //!
 //! Between reads an open connection keeps a [`DecoderState`] of a few bytes. [`Progress`] belongs
-//! to the buffer and exists only while one holds something unfinished.
+//! to a buffer, and exists only while the buffer holds an unfinished frame or message.
 
 use std::ops::Range;
 
@@ -22,11 +22,11 @@ use super::header::{FIN, FrameHeader, Opcode, parse_header};
 use super::utf8::{NotUtf8, Utf8Tail};
 use super::violation::Violation;
 
-/// Text or binary.
+/// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum MessageKind {
-    /// UTF-8, checked.
+    /// UTF-8, which is checked.
     Text = Opcode::Text as u8,
     /// Any bytes.
     Binary = Opcode::Binary as u8,
@@ -43,19 +43,19 @@ impl MessageKind {
     }
 }
 
-/// What the client's bytes mean. Payloads are ranges of the buffer given to [`Decoder::next`];
-/// they stay where they are until the caller moves or refills the buffer.
+/// What the bytes of a client mean. Payloads are ranges of the buffer that was passed to
+/// [`Decoder::next`], valid until the caller moves or refills it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A close frame. The payload is not yet parsed (see [`parse_close`](super::parse_close)).
+    /// A close frame. The payload is parsed by [`parse_close`](super::parse_close).
     Close(Range<usize>),
-    /// A whole message.
+    /// A complete message.
     Message {
         /// Text or binary.
         kind: MessageKind,
-        /// Whether the payload is compressed (RFC 7692 §6); compressed text is not checked yet.
+        /// Whether the payload is compressed (RFC 7692 §6). UTF-8 is then not checked yet.
         is_compressed: bool,
-        /// Where its payload lies, contiguous even if it came in pieces.
+        /// The range of the payload, contiguous even if the message was fragmented.
         payload: Range<usize>,
     },
     /// A ping, to be answered with the same payload.
@@ -64,16 +64,17 @@ pub enum Event {
     Pong(Range<usize>),
 }
 
-/// A message of which pieces have come, but not the last.
+/// The kind of a message whose last fragment has not arrived. One enum, so that an
+/// `Option` of it takes one byte in each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Begun {
+enum Fragmented {
     Text,
     Binary,
     CompressedText,
     CompressedBinary,
 }
 
-impl Begun {
+impl Fragmented {
     fn new(kind: MessageKind, is_compressed: bool) -> Self {
         match (kind, is_compressed) {
             (MessageKind::Text, false) => Self::Text,
@@ -95,49 +96,52 @@ impl Begun {
     }
 }
 
-/// What a connection remembers between reads: all zero between messages.
+/// The state of a connection between reads: all zero between messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DecoderState {
-    fragmented: Option<Begun>,
+    fragmented: Option<Fragmented>,
     utf8: Utf8Tail,
 }
 
-/// How far a buffer has been decoded, as offsets into it; all zero for fresh bytes.
+/// How far a buffer is decoded, as offsets into it; all zero for a new buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
+    /// Where the fragments of the unfinished message begin.
     message_at: u32,
+    /// The bytes of these fragments, moved together.
     message_len: u32,
+    /// Where the first frame begins that is not decoded.
     frame_at: u32,
+    /// The bytes of its payload that are unmasked and checked.
     unmasked: u32,
 }
 
 impl Progress {
-    /// Whether nothing is left to keep in a buffer with `filled` bytes.
+    /// Whether a buffer with `filled` bytes holds nothing that must be kept.
     #[must_use]
     pub fn is_done(&self, filled: usize) -> bool {
         self.message_len == 0 && self.frame_at as usize >= filled
     }
 
-    /// The progress of a buffer whose first `consumed` bytes were no frames.
+    /// The progress in a buffer whose first `consumed` bytes are not frames.
     #[must_use]
     pub fn starting_at(consumed: usize) -> Self {
         Self { frame_at: offset(consumed), ..Self::default() }
     }
 
-    /// Bytes at the front that are dealt with, where no message is in pieces.
+    /// The bytes at the front that are decoded, if no fragments are kept among them.
     #[must_use]
     pub fn consumed(&self) -> usize {
         self.frame_at as usize
     }
 
-    /// Bytes that must be kept of a buffer with `filled` bytes.
+    /// The number of bytes that must be kept of a buffer with `filled` bytes.
     #[must_use]
     pub fn kept_bytes(&self, filled: usize) -> usize {
         self.message_len as usize + filled.saturating_sub(self.frame_at as usize)
     }
 
-    /// Where the message ends that has begun in a buffer, if its header has arrived and it is one
-    /// frame and not one of several.
+    /// Where the started message ends, if its header has arrived and it is a single frame.
     #[must_use]
     pub fn message_end(&self, arrived: &[u8]) -> Option<usize> {
         let frame_at = self.frame_at as usize;
@@ -147,8 +151,9 @@ impl Progress {
         if is_whole { (frame_at + header_len).checked_add(payload_len) } else { None }
     }
 
-    /// The two parts that must be kept: pieces of a message, and what has not been consumed. They
-    /// belong one after the other, and then [`Progress::closed_up`] says where things are.
+    /// The two ranges that must be kept: fragments of a message, and bytes that are not decoded.
+    /// When they are copied one behind the other, [`Progress::closed_up`] is the progress of the
+    /// copy.
     #[must_use]
     pub fn kept_ranges(&self, filled: usize) -> [Range<usize>; 2] {
         let message_at = self.message_at as usize;
@@ -156,13 +161,14 @@ impl Progress {
         [message_at..message_end, self.frame_at as usize..filled]
     }
 
-    /// The progress in a buffer that holds just the two kept parts.
+    /// The progress in a buffer that holds only the two kept ranges.
     #[must_use]
     pub fn closed_up(&self) -> Self {
         Self { message_at: 0, frame_at: self.message_len, ..*self }
     }
 
-    /// Moves the kept parts to the front of `buffer`, which has `filled` bytes; gives their length.
+    /// Moves the kept ranges to the front of `buffer`, which has `filled` bytes; returns their
+    /// length.
     pub fn close_up(&mut self, buffer: &mut [u8], filled: usize) -> usize {
         let [message, rest] = self.kept_ranges(filled);
         let kept = self.kept_bytes(filled);
@@ -177,7 +183,7 @@ impl Progress {
     }
 }
 
-/// Decodes one buffer of one connection, as its server.
+/// Decodes a buffer of one connection, in the role of the server.
 #[derive(Debug)]
 pub struct Decoder<'c> {
     state: &'c mut DecoderState,
@@ -187,7 +193,7 @@ pub struct Decoder<'c> {
 }
 
 impl<'c> Decoder<'c> {
-    /// A decoder that goes on where `state` and `progress` stand. Compressed messages are refused.
+    /// A decoder that continues from `state` and `progress`. It refuses compressed messages.
     pub fn new(
         state: &'c mut DecoderState,
         progress: &'c mut Progress,
@@ -196,19 +202,20 @@ impl<'c> Decoder<'c> {
         Self { state, progress, message_bytes_max, takes_compressed: false }
     }
 
-    /// Takes compressed messages, as agreed in the handshake (RFC 7692). They are given as they
-    /// came: whoever inflates them holds the result to the limit and to UTF-8.
+    /// Accepts compressed messages if the handshake agreed on them (RFC 7692). Their payload is
+    /// returned as it arrived; the caller inflates it and checks the result against the limit and
+    /// for UTF-8.
     #[must_use]
     pub fn taking_compressed(self, takes_compressed: bool) -> Self {
         Self { takes_compressed, ..self }
     }
 
-    /// The next event in `input`, all bytes of the buffer that are filled so far; `None` when
-    /// more must arrive first.
+    /// The next event in `input`, which is all of the buffer that is filled; `None` if more bytes
+    /// must arrive first.
     ///
     /// # Errors
-    /// A [`Violation`] as soon as it is certain: a header is judged before its payload arrives,
-    /// text at the byte that makes it invalid. The decoder must not be used after it.
+    /// A [`Violation`] as soon as it is certain: of a header before its payload arrives, of text at
+    /// the byte that makes it invalid. The decoder must not be used after an error.
     pub fn next(&mut self, input: &mut [u8]) -> Result<Option<Event>, Violation> {
         if let Some((kind, payload)) = self.next_short(input)? {
             return Ok(Some(Event::Message { kind, is_compressed: false, payload }));
@@ -225,6 +232,7 @@ impl<'c> Decoder<'c> {
             let payload_len = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
             let arrived = payload_len.min(input.len() - payload_at);
             let unmasked = self.progress.unmasked as usize;
+            // The frame may have arrived in part before. That part is unmasked and checked already.
             let fresh = &mut input[payload_at + unmasked..payload_at + arrived];
             apply_and_check(fresh, key, unmasked, self.text_tail(&header))?;
             if arrived < payload_len {
@@ -240,15 +248,15 @@ impl<'c> Decoder<'c> {
         }
     }
 
-    /// Whether all of `input` is decoded, to its last byte.
+    /// Whether all of `input` is decoded.
     #[must_use]
     #[inline]
     pub fn is_through(&self, input: &[u8]) -> bool {
         self.progress.frame_at as usize >= input.len()
     }
 
-    /// What nearly all frames are: a short message of its own, uncompressed, all of which has
-    /// arrived. `None` for anything else, which [`Decoder::next`] knows what to do with.
+    /// The fast path: decodes a complete, unfragmented, uncompressed message of at most 64 KiB, as
+    /// nearly all are. `None` for anything else, which [`Decoder::next`] must handle.
     ///
     /// # Errors
     /// [`Violation::TextNotUtf8`].
@@ -257,6 +265,7 @@ impl<'c> Decoder<'c> {
         &mut self,
         input: &mut [u8],
     ) -> Result<Option<(MessageKind, Range<usize>)>, Violation> {
+        // The slow path must finish what it started: fragments, or a frame that arrived in part.
         if self.state.fragmented.is_some() || self.progress.unmasked > 0 {
             return Ok(None);
         }
@@ -269,10 +278,13 @@ impl<'c> Decoder<'c> {
         let payload_at = frame_at + header_len;
         let payload = payload_at..payload_at + payload_len;
         let Some(bytes) = input.get_mut(payload.clone()) else { return Ok(None) };
+        // The slow path reports the error, from the same header.
         if payload_len > self.message_bytes_max {
             return Ok(None);
         }
         super::apply_mask(bytes, key, 0);
+        // A text frame of its own is checked at once. The faster flavour suffices, because the
+        // position of an error matters only while more of the text is to come.
         if kind == MessageKind::Text && simdutf8::basic::from_utf8(bytes).is_err() {
             return Err(Violation::TextNotUtf8);
         }
@@ -280,7 +292,8 @@ impl<'c> Decoder<'c> {
         Ok(Some((kind, payload)))
     }
 
-    /// A whole frame has arrived: an event, unless it is a piece of a message that goes on.
+    /// Handles a frame that has arrived completely. Returns no event for a fragment that is not the
+    /// last.
     fn frame(
         &mut self,
         header: &FrameHeader,
@@ -291,9 +304,10 @@ impl<'c> Decoder<'c> {
             Opcode::Close => return Ok(Some(Event::Close(payload))),
             Opcode::Ping => return Ok(Some(Event::Ping(payload))),
             Opcode::Pong => return Ok(Some(Event::Pong(payload))),
-            Opcode::Text => Begun::new(MessageKind::Text, header.rsv1),
-            Opcode::Binary => Begun::new(MessageKind::Binary, header.rsv1),
-            Opcode::Continuation => self.state.fragmented.unwrap_or(Begun::Binary),
+            Opcode::Text => Fragmented::new(MessageKind::Text, header.rsv1),
+            Opcode::Binary => Fragmented::new(MessageKind::Binary, header.rsv1),
+            // `check` has refused a continuation without a message.
+            Opcode::Continuation => self.state.fragmented.unwrap_or(Fragmented::Binary),
         };
         let (kind, is_compressed) = (message.kind(), message.is_compressed());
         if header.fin && kind == MessageKind::Text {
@@ -314,23 +328,23 @@ impl<'c> Decoder<'c> {
         Ok(Some(Event::Message { kind, is_compressed, payload }))
     }
 
-    /// Moves a piece behind the pieces before it. The gap between them held headers and control
-    /// frames that have been dealt with.
-    fn join(&mut self, piece: Range<usize>, input: &mut [u8]) {
+    /// Moves a fragment behind those before it. The gap between them held frame headers and control
+    /// frames that are decoded.
+    fn join(&mut self, fragment: Range<usize>, input: &mut [u8]) {
         if self.progress.message_len == 0 {
-            self.progress.message_at = offset(piece.start);
+            self.progress.message_at = offset(fragment.start);
         }
         let end = self.progress.message_at as usize + self.progress.message_len as usize;
-        self.progress.message_len += offset(piece.len());
-        if end != piece.start {
-            input.copy_within(piece, end);
+        self.progress.message_len += offset(fragment.len());
+        if end != fragment.start {
+            input.copy_within(fragment, end);
         }
     }
 
-    /// The rules that need to know the connection's state. Gives the masking key.
+    /// Checks the rules that depend on the state of the connection; returns the masking key.
     fn check(&self, header: &FrameHeader) -> Result<[u8; 4], Violation> {
         let key = header.mask.ok_or(Violation::NotMasked)?;
-        // It marks the first frame of a compressed message, and nothing else (RFC 7692 §6).
+        // RSV1 marks the first frame of a compressed message and no other frame (RFC 7692 §6).
         let may_begin = matches!(header.opcode, Opcode::Text | Opcode::Binary);
         if header.rsv1 && !(self.takes_compressed && may_begin) {
             return Err(Violation::ReservedBits);
@@ -351,19 +365,20 @@ impl<'c> Decoder<'c> {
         Ok(key)
     }
 
-    /// Where the text check stands, if the payload of this frame is text as it is.
+    /// The state of the UTF-8 check, if the payload of this frame is uncompressed text.
     fn text_tail(&mut self, header: &FrameHeader) -> Option<&mut Utf8Tail> {
         let is_text = match header.opcode {
             Opcode::Text => !header.rsv1,
-            Opcode::Continuation => self.state.fragmented == Some(Begun::Text),
+            Opcode::Continuation => self.state.fragmented == Some(Fragmented::Text),
             Opcode::Binary | Opcode::Close | Opcode::Ping | Opcode::Pong => false,
         };
         is_text.then_some(&mut self.state.utf8)
     }
 }
 
-/// Kind, key, length of the header and of the payload, if this is the masked header of a whole text
-/// or binary message with a length of at most two bytes in its proper form.
+/// Kind, masking key, length of the header and length of the payload, if `input` starts with the
+/// header of a masked, final text or binary frame whose length takes at most two bytes. `None` for
+/// all other headers, valid or not.
 fn short_header(input: &[u8]) -> Option<(MessageKind, [u8; 4], usize, usize)> {
     let [first, second, rest @ ..] = input else { return None };
     let kind = match *first {
@@ -402,7 +417,7 @@ fn apply_and_check(
 const WHOLE_TEXT: u8 = FIN | Opcode::Text as u8;
 const WHOLE_BINARY: u8 = FIN | Opcode::Binary as u8;
 
-/// Buffers are bounded by the message limit, which configuration keeps below 2 GiB.
+/// Narrows an offset. The message limit bounds buffers, and the configuration keeps it below 2 GiB.
 fn offset(at: usize) -> u32 {
     debug_assert!(u32::try_from(at).is_ok());
     u32::try_from(at).unwrap_or(u32::MAX)

@@ -1,4 +1,5 @@
-//! Frames of the server: never masked, so one encoding serves any number of recipients.
+//! Frames of the server. They are never masked (RFC 6455 §5.1), so one encoding serves any number
+//! of recipients.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -7,10 +8,10 @@ use super::decoder::MessageKind;
 use super::header::{FIN, Opcode, RSV1};
 use crate::line::write_line;
 
-/// Longest header that a server frame has.
+/// Longest header of a server frame: a length in eight bytes, no masking key.
 pub const SERVER_HEADER_BYTES_MAX: usize = 10;
 
-/// An encoded server frame header, on the stack.
+/// An encoded header of a server frame.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerHeader {
     bytes: [u8; SERVER_HEADER_BYTES_MAX],
@@ -18,7 +19,7 @@ pub struct ServerHeader {
 }
 
 impl ServerHeader {
-    /// The header of a whole, unfragmented frame with `payload_len` bytes (RFC 6455 §5.2).
+    /// The header of an unfragmented frame with `payload_len` bytes (RFC 6455 §5.2).
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "each arm checks the range")]
     pub fn new(opcode: Opcode, payload_len: usize) -> Self {
@@ -43,7 +44,7 @@ impl ServerHeader {
         Self { bytes, len }
     }
 
-    /// As [`ServerHeader::new`], of a frame that holds a compressed message (RFC 7692 §6).
+    /// As [`ServerHeader::new`], for a compressed message (RFC 7692 §6).
     #[must_use]
     pub fn compressed(opcode: Opcode, payload_len: usize) -> Self {
         let mut header = Self::new(opcode, payload_len);
@@ -51,9 +52,10 @@ impl ServerHeader {
         header
     }
 
-    /// Appends the header to `output`. All ten bytes are copied and the rest is taken off again: a
-    /// copy of a fixed length costs less than one whose length must be looked at.
+    /// Appends the header to `output`.
     pub fn append_to(&self, output: &mut Vec<u8>) {
+        // Copying all ten bytes and truncating is faster than copying `len` bytes: a copy of fixed
+        // length needs no loop and no call.
         let end = output.len() + usize::from(self.len);
         output.extend_from_slice(&self.bytes);
         output.truncate(end);
@@ -66,10 +68,11 @@ impl ServerHeader {
     }
 }
 
-/// A server frame encoded once and shared by all its recipients, also across loops.
+/// A server frame that is encoded once and shared by all its recipients, on all loops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedFrame {
     bytes: Bytes,
+    /// The offset of the payload.
     payload_at: u8,
     is_joinable: bool,
 }
@@ -81,8 +84,8 @@ impl EncodedFrame {
         Self::new(MessageKind::Text, text.as_bytes())
     }
 
-    /// A text frame that may be sent as one with others of its kind that wait for the same
-    /// connection, their texts joined by line breaks.
+    /// A text frame that may be joined with others of its kind that wait for the same connection:
+    /// their texts become one message, with line breaks between them.
     #[must_use]
     pub fn joinable_text(text: &str) -> Self {
         Self { is_joinable: true, ..Self::text(text) }
@@ -94,13 +97,13 @@ impl EncodedFrame {
         Self::new(MessageKind::Binary, payload)
     }
 
-    /// A frame of this kind. Text must be UTF-8.
+    /// A frame of this kind. The payload of text must be UTF-8, which is not checked.
     #[must_use]
     pub fn new(kind: MessageKind, payload: &[u8]) -> Self {
         Self::with_header(ServerHeader::new(kind.opcode(), payload.len()), payload)
     }
 
-    /// A frame of this kind whose payload is compressed.
+    /// A frame of this kind whose payload is already compressed.
     #[must_use]
     pub fn compressed(kind: MessageKind, payload: &[u8]) -> Self {
         Self::with_header(ServerHeader::compressed(kind.opcode(), payload.len()), payload)
@@ -113,7 +116,7 @@ impl EncodedFrame {
         Self { bytes: bytes.freeze(), payload_at: header.len, is_joinable: false }
     }
 
-    /// The same text as a line for a plain TCP client; there is none for binary.
+    /// The text as a line for a plain TCP client; `None` if the frame is binary.
     #[must_use]
     pub fn to_line(&self) -> Option<Self> {
         if !self.is_text() {
@@ -124,8 +127,7 @@ impl EncodedFrame {
         Some(Self { bytes: bytes.into(), payload_at: 0, is_joinable: false })
     }
 
-    /// Several frames, or lines, behind each other: one piece of output, which is not joined with
-    /// others.
+    /// Several frames or lines, concatenated. The batch itself is not joinable.
     #[must_use]
     pub(crate) fn batch<'f>(frames: impl Iterator<Item = &'f Self> + Clone) -> Self {
         let total = frames.clone().map(|frame| frame.bytes.len()).sum();
@@ -136,32 +138,32 @@ impl EncodedFrame {
         Self { bytes: bytes.into(), payload_at: 0, is_joinable: false }
     }
 
-    /// The first `len` bytes of such a row, which they share.
+    /// The first `len` bytes of a batch, sharing its memory.
     #[must_use]
     pub(crate) fn cut(&self, len: usize) -> Self {
         let bytes = self.bytes.slice(..len.min(self.bytes.len()));
         Self { bytes, payload_at: 0, is_joinable: false }
     }
 
-    /// Header and payload, as they go on the wire.
+    /// The bytes for the wire: header and payload.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Whether it may be joined with others.
+    /// Whether the frame may be joined with others.
     #[must_use]
     pub fn is_joinable(&self) -> bool {
         self.is_joinable
     }
 
-    /// Whether the payload is text.
+    /// Whether this is an unfragmented, uncompressed text frame.
     #[must_use]
     pub fn is_text(&self) -> bool {
         self.bytes.first() == Some(&(FIN | Opcode::Text as u8))
     }
 
-    /// Text or binary; compressed or not.
+    /// The kind of the message, compressed or not.
     #[must_use]
     pub fn kind(&self) -> MessageKind {
         match self.bytes.first() {
@@ -177,8 +179,8 @@ impl EncodedFrame {
     }
 }
 
-/// Appends a close frame to `output`. A reason that does not fit into a control frame is cut at
-/// the last whole character that does (RFC 6455 §5.5.1). No code gives an empty close frame.
+/// Appends a close frame to `output`. A reason that does not fit into a control frame is cut after
+/// the last character that fits (RFC 6455 §5.5.1). Without a code the payload is empty.
 pub fn encode_close(code: Option<CloseCode>, reason: &str, output: &mut Vec<u8>) {
     let Some(code) = code else {
         output.extend_from_slice(ServerHeader::new(Opcode::Close, 0).as_bytes());
@@ -190,6 +192,7 @@ pub fn encode_close(code: Option<CloseCode>, reason: &str, output: &mut Vec<u8>)
     output.extend_from_slice(reason.as_bytes());
 }
 
+/// The payload of a control frame without the two bytes of the code.
 const CLOSE_REASON_BYTES_MAX: usize = 123;
 
 #[cfg(test)]
@@ -198,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_read_back_as_they_were_written() {
+    fn encoded_headers_are_parsed_back() {
         for len in [0, 1, 125, 126, 65_535, 65_536, 1 << 40] {
             for opcode in [Opcode::Text, Opcode::Binary] {
                 let written = ServerHeader::new(opcode, len);
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoded_frame_knows_its_payload() {
+    fn an_encoded_frame_gives_its_payload_back() {
         let frame = EncodedFrame::text(&"é".repeat(100));
         assert_eq!(frame.payload(), "é".repeat(100).as_bytes());
         assert_eq!(frame.as_bytes().len(), 4 + 200);

@@ -1,27 +1,27 @@
-//! The frame header: two to fourteen bytes in front of every payload (RFC 6455 §5.2).
+//! The frame header: two to fourteen bytes before every payload (RFC 6455 §5.2).
 
 use super::Violation;
 
-/// What a frame is (RFC 6455 §5.2, "Opcode").
+/// The kind of a frame (RFC 6455 §5.2, "Opcode").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Opcode {
-    /// A further piece of a fragmented message.
+    /// A further fragment of a message.
     Continuation = 0,
-    /// A text message, or its first piece.
+    /// A text message, or its first fragment.
     Text = 1,
-    /// A binary message, or its first piece.
+    /// A binary message, or its first fragment.
     Binary = 2,
     /// The close handshake.
     Close = 8,
     /// Asks for a pong.
     Ping = 9,
-    /// Answers a ping, or comes unasked.
+    /// Answers a ping, or is sent unsolicited.
     Pong = 10,
 }
 
 impl Opcode {
-    /// Whether frames of this kind may stand between the pieces of a message (RFC 6455 §5.5).
+    /// Whether frames of this kind may be sent between the fragments of a message (RFC 6455 §5.5).
     #[must_use]
     pub const fn is_control(self) -> bool {
         self as u8 >= Self::Close as u8
@@ -43,25 +43,26 @@ impl Opcode {
 /// A parsed frame header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// Last frame of its message.
+    /// Whether this is the last frame of its message.
     pub fin: bool,
-    /// Set on the first frame of a compressed message where an extension gives it that meaning.
+    /// Whether RSV1 is set, which marks the first frame of a compressed message (RFC 7692 §6).
     pub rsv1: bool,
     /// What the frame is.
     pub opcode: Opcode,
     /// The masking key, which every client frame has (RFC 6455 §5.3).
     pub mask: Option<[u8; 4]>,
-    /// Length that the peer claims for the payload, in bytes.
+    /// The length that the peer claims for the payload, in bytes. Reserve no memory for it before
+    /// the payload arrives.
     pub payload_len: u64,
 }
 
-/// Parses a frame header at the start of `input`; `None` while it is incomplete. Gives the header
-/// and its own length in bytes.
+/// Parses a frame header at the start of `input`. Returns the header and its own length in bytes,
+/// or `None` while it is incomplete.
 ///
 /// # Errors
-/// What no endpoint may send, whoever it is: reserved bits and opcodes, control frames that are
-/// fragmented or longer than 125 bytes, lengths not in their shortest form or above 2⁶³ − 1
-/// (RFC 6455 §5.2, §5.5). It is found as soon as the bytes that show it are there.
+/// A [`Violation`] of the rules for both endpoints, as soon as it can be seen: reserved bits and
+/// opcodes, control frames that are fragmented or longer than 125 bytes, lengths that are not in
+/// their shortest form or above 2⁶³ − 1 (RFC 6455 §5.2, §5.5).
 pub fn parse_header(input: &[u8]) -> Result<Option<(FrameHeader, usize)>, Violation> {
     let [first, second, rest @ ..] = input else { return Ok(None) };
     if first & (RSV2 | RSV3) != 0 {
@@ -110,11 +111,11 @@ pub fn parse_header(input: &[u8]) -> Result<Option<(FrameHeader, usize)>, Violat
     Ok(Some((header, input.len() - rest.len())))
 }
 
-/// Longest header that a client can send: lengths in eight bytes, and a masking key.
+/// Longest header that a client can send: a length in eight bytes and a masking key.
 pub const CLIENT_HEADER_BYTES_MAX: usize = 14;
 
-/// Longest control frame that a client can send. It may come when a fragmented message has reached
-/// its limit but not its end.
+/// Longest control frame that a client can send. A buffer needs room for one even when a fragmented
+/// message has reached the limit, because the control frame may precede the last fragment.
 pub const CLIENT_CONTROL_FRAME_BYTES_MAX: usize = 2 + 4 + CONTROL_PAYLOAD_BYTES_MAX as usize;
 
 pub(super) const FIN: u8 = 0x80;
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_rfc_6455_section_5_7() {
+    fn the_examples_of_rfc_6455_section_5_7_are_parsed() {
         let hello = FrameHeader {
             fin: true,
             rsv1: false,
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_incomplete_header_is_no_header_yet() {
+    fn an_incomplete_header_is_not_an_error() {
         let whole = b"\x82\xff\0\0\0\0\0\x01\0\0abcd";
         for len in 0..whole.len() {
             assert_eq!(parse(&whole[..len]), Ok(None), "{len} bytes");
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn section_5_2_reserved_bits_and_opcodes() {
+    fn reserved_bits_and_opcodes_are_refused_rfc_6455_section_5_2() {
         assert_eq!(parse(b"\xa1\x80"), Err(Violation::ReservedBits));
         assert_eq!(parse(b"\x91\x80"), Err(Violation::ReservedBits));
         for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn section_5_2_lengths_are_minimal_and_positive() {
+    fn lengths_are_minimal_and_positive_rfc_6455_section_5_2() {
         assert_eq!(parse(b"\x82\xfe\0\x7d"), Err(Violation::LengthNotMinimal));
         assert!(parse(b"\x82\xfe\0\x7eabcd").is_ok());
         assert_eq!(parse(b"\x82\xff\0\0\0\0\0\0\xff\xff"), Err(Violation::LengthNotMinimal));
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn section_5_5_control_frames_are_short_and_whole() {
+    fn control_frames_are_short_and_unfragmented_rfc_6455_section_5_5() {
         for opcode in [8, 9, 10] {
             assert_eq!(parse(&[opcode, 0x80]), Err(Violation::ControlFragmented));
             assert_eq!(parse(&[FIN | opcode, 0xfe]), Err(Violation::ControlTooLong));

@@ -1,19 +1,19 @@
-//! Masking: XOR with a four-byte key that repeats (RFC 6455 §5.3).
+//! Masking: XOR with a repeated four-byte key (RFC 6455 §5.3).
 
-/// Masks or unmasks `payload` in place. `phase` is the position of its first byte in the frame's
-/// payload, so that a payload can be handled in pieces as it arrives.
+/// Masks or unmasks `payload` in place. `phase` is the offset of its first byte in the payload of
+/// the frame, so that a payload can be unmasked in parts while it arrives.
 ///
-/// Eight bytes at a time in safe code: the compiler turns the loop into vector instructions, and
-/// the test compares it with the byte-wise formula of the RFC.
+/// The loop works on words in safe code, which the compiler turns into vector instructions.
 pub fn apply_mask(payload: &mut [u8], key: [u8; 4], phase: usize) {
+    // XOR with 0 changes nothing. Clients that send large payloads may choose this key.
     if key == [0; 4] {
         return;
     }
     if payload.len() < ALIGNED_FROM_BYTES {
         return xor(payload, key, phase);
     }
-    // No vector of a large payload shall lie across two cache lines: behind a header of 14 bytes
-    // every fourth one would, which takes a sixth longer.
+    // Large payloads are aligned to cache lines. Behind a header of 14 bytes every fourth vector of
+    // 16 bytes would cross a line, which takes a sixth longer in benches/mask.rs.
     let unaligned = payload.as_ptr().align_offset(CACHE_LINE_BYTES).min(payload.len());
     let (head, lines) = payload.split_at_mut(unaligned);
     xor(head, key, phase);
@@ -21,7 +21,7 @@ pub fn apply_mask(payload: &mut [u8], key: [u8; 4], phase: usize) {
 }
 
 fn xor(payload: &mut [u8], key: [u8; 4], phase: usize) {
-    // The key as it stands at the first byte.
+    // Rotate the key so that its first byte belongs to the first byte of `payload`.
     let turned = u32::from_le_bytes(key).rotate_right(8 * u32::from(phase.to_le_bytes()[0] % 4));
     let half = u64::from(u32::from_ne_bytes(turned.to_le_bytes()));
     let wide = half | half << 32;
@@ -42,8 +42,10 @@ fn xor_words(words: &mut [[u8; 8]], key: u64) {
     }
 }
 
-/// Two vectors of every x86-64, so that no shorter loop need be entered for what is left of four.
+/// Two vectors of 16 bytes, which every x86-64 has. With larger blocks the compiler adds a second,
+/// slower loop for what is left over.
 const BLOCK_BYTES: usize = 32;
+/// Below this, aligning costs more than it saves.
 const ALIGNED_FROM_BYTES: usize = 2048;
 const CACHE_LINE_BYTES: usize = 64;
 
@@ -61,7 +63,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equals_the_byte_wise_formula(
+        fn masking_equals_the_formula_of_the_rfc(
             payload in prop::collection::vec(any::<u8>(), 0..200),
             key: [u8; 4],
             phase in 0..9usize,
@@ -74,7 +76,7 @@ mod tests {
         }
 
         #[test]
-        fn where_a_large_payload_lies_makes_no_difference(
+        fn alignment_of_a_large_payload_makes_no_difference(
             payload in prop::collection::vec(any::<u8>(), 2200..2500), key: [u8; 4],
             at in 0..100usize, phase in 0..9usize,
         ) {
@@ -89,7 +91,7 @@ mod tests {
         }
 
         #[test]
-        fn pieces_make_the_whole(
+        fn masking_in_parts_equals_masking_the_whole(
             payload in prop::collection::vec(any::<u8>(), 0..200),
             key: [u8; 4],
             cut in 0..200usize,
@@ -97,10 +99,10 @@ mod tests {
             let cut = cut.min(payload.len());
             let mut whole = payload.clone();
             apply_mask(&mut whole, key, 0);
-            let mut pieces = payload;
-            apply_mask(&mut pieces[..cut], key, 0);
-            apply_mask(&mut pieces[cut..], key, cut);
-            prop_assert_eq!(whole, pieces);
+            let mut parts = payload;
+            apply_mask(&mut parts[..cut], key, 0);
+            apply_mask(&mut parts[cut..], key, cut);
+            prop_assert_eq!(whole, parts);
         }
     }
 }

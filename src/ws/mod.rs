@@ -1,9 +1,8 @@
-//! The WebSocket protocol (RFC 6455) as a function of bytes: no socket, no clock, no allocation
-//! policy.
+//! The WebSocket protocol (RFC 6455) as functions of bytes: no sockets, no clock.
 //!
-//! Bytes from a client go through [`Decoder`], which unmasks and checks them in place and says
-//! what they mean; what goes back is framed by [`encode`](self) functions or encoded once, as an
-//! [`EncodedFrame`], for any number of recipients. What a client did wrong is a [`Violation`].
+//! [`Decoder`] unmasks and checks the bytes of a client in place and turns them into [`Event`]s.
+//! Replies get a [`ServerHeader`]; a frame for many recipients is encoded once, as an
+//! [`EncodedFrame`]. An error of the client is a [`Violation`].
 
 mod close;
 mod decoder;

@@ -1,28 +1,31 @@
-//! Streaming UTF-8: text may be cut anywhere, also inside a character, and must still be refused
-//! at the byte that makes it wrong (RFC 6455 §8.1).
+//! Incremental validation of UTF-8. Text may be cut anywhere, inside a character too, and must fail
+//! at the byte that makes it invalid (RFC 6455 §8.1).
 
-/// What a check remembers between two pieces of text: the first bytes of a character whose end
-/// has not arrived. Four bytes, zero when there is nothing to remember.
+/// The state between two parts of a text: the bytes of a character whose end has not arrived. Four
+/// bytes, all zero between characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Utf8Tail {
     bytes: [u8; 3],
     len: u8,
 }
 
-/// The text is not UTF-8, whatever may follow.
+/// The text is not UTF-8, and no continuation makes it valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotUtf8;
 
 impl Utf8Tail {
-    /// Checks the next piece of text.
+    /// Checks the next part of the text.
     ///
     /// # Errors
-    /// [`NotUtf8`] as soon as no continuation could make the text valid.
-    pub fn feed(&mut self, piece: &[u8]) -> Result<(), NotUtf8> {
-        let rest = if self.len == 0 { piece } else { self.complete_character(piece)? };
+    /// [`NotUtf8`] as soon as no continuation can make the text valid.
+    pub fn feed(&mut self, part: &[u8]) -> Result<(), NotUtf8> {
+        let rest = if self.len == 0 { part } else { self.complete_character(part)? };
+        // The `compat` flavour reports where the error is; `basic` is faster but only says that
+        // there is one.
         match simdutf8::compat::from_utf8(rest) {
             Ok(_) => Ok(()),
             Err(error) if error.error_len().is_none() => {
+                // Only the end of a character is missing. Keep its bytes for the next part.
                 let tail = &rest[error.valid_up_to()..];
                 debug_assert!(tail.len() <= 3);
                 for (kept, byte) in self.bytes.iter_mut().zip(tail) {
@@ -35,7 +38,7 @@ impl Utf8Tail {
         }
     }
 
-    /// The text ends here.
+    /// Ends the text.
     ///
     /// # Errors
     /// [`NotUtf8`] if it ends inside a character.
@@ -43,10 +46,10 @@ impl Utf8Tail {
         if self.len == 0 { Ok(()) } else { Err(NotUtf8) }
     }
 
-    /// Adds bytes to the unfinished character until it is whole; gives what follows it.
-    fn complete_character<'p>(&mut self, piece: &'p [u8]) -> Result<&'p [u8], NotUtf8> {
+    /// Adds bytes of `part` to the unfinished character until it is complete; returns the rest.
+    fn complete_character<'p>(&mut self, part: &'p [u8]) -> Result<&'p [u8], NotUtf8> {
         let mut character = [self.bytes[0], self.bytes[1], self.bytes[2], 0];
-        let mut rest = piece;
+        let mut rest = part;
         while let [byte, after @ ..] = rest {
             rest = after;
             let len = usize::from(self.len) + 1;
@@ -57,7 +60,8 @@ impl Utf8Tail {
                     return Ok(rest);
                 }
                 Err(error) if error.error_len().is_none() => {
-                    // At most three bytes can be a proper beginning of a character.
+                    // A proper prefix of a character has at most three bytes, so the array is large
+                    // enough.
                     self.bytes = [character[0], character[1], character[2]];
                     self.len += 1;
                 }
@@ -74,9 +78,9 @@ mod tests {
 
     use super::*;
 
-    /// Text that is nearly right: pieces of valid and invalid sequences after one another.
+    /// Text that is nearly valid: valid and invalid sequences in any order.
     fn nearly_text() -> impl Strategy<Value = Vec<u8>> {
-        let piece = prop_oneof![
+        let part = prop_oneof![
             3 => "[a-zé張😀]{1,4}".prop_map(String::into_bytes),
             1 => prop::sample::select(vec![
                 b"\xc0\xaf".to_vec(), b"\xed\xa0\x80".to_vec(), b"\xf4\x90\x80\x80".to_vec(),
@@ -84,11 +88,11 @@ mod tests {
                 b"\xf8\x88".to_vec(), b"\xe5\xbc".to_vec(),
             ]),
         ];
-        prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+        prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
     }
 
-    /// Position of the first byte after which no continuation is valid, by the standard library.
-    fn certain_at(text: &[u8]) -> Option<usize> {
+    /// The length of the shortest prefix that no continuation makes valid, by the standard library.
+    fn first_certain_error(text: &[u8]) -> Option<usize> {
         (1..=text.len()).find(|len| {
             std::str::from_utf8(&text[..*len]).is_err_and(|error| error.error_len().is_some())
         })
@@ -96,7 +100,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn byte_by_byte_fails_exactly_when_it_is_certain(text in nearly_text()) {
+        fn text_byte_by_byte_fails_at_the_first_certain_error(text in nearly_text()) {
             let mut tail = Utf8Tail::default();
             let mut failed_at = None;
             for (at, byte) in text.iter().enumerate() {
@@ -105,14 +109,14 @@ mod tests {
                     break;
                 }
             }
-            prop_assert_eq!(failed_at, certain_at(&text));
+            prop_assert_eq!(failed_at, first_certain_error(&text));
             if failed_at.is_none() {
                 prop_assert_eq!(tail.finish().is_ok(), std::str::from_utf8(&text).is_ok());
             }
         }
 
         #[test]
-        fn any_cuts_give_the_verdict_of_the_whole(
+        fn text_in_parts_is_valid_if_the_whole_is(
             text in nearly_text(),
             cuts in prop::collection::vec(0..40usize, 0..6),
         ) {
@@ -120,16 +124,16 @@ mod tests {
             cuts.extend([0, text.len()]);
             cuts.sort_unstable();
             let mut tail = Utf8Tail::default();
-            let pieces = cuts
+            let in_parts = cuts
                 .windows(2)
                 .try_for_each(|cut| tail.feed(&text[cut[0]..cut[1]]))
                 .and_then(|()| tail.finish());
-            prop_assert_eq!(pieces.is_ok(), std::str::from_utf8(&text).is_ok());
+            prop_assert_eq!(in_parts.is_ok(), std::str::from_utf8(&text).is_ok());
         }
     }
 
     #[test]
-    fn the_memory_of_a_cut_is_four_bytes() {
+    fn the_state_takes_four_bytes() {
         assert_eq!(size_of::<Utf8Tail>(), 4);
     }
 }

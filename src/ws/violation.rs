@@ -1,8 +1,8 @@
-//! What a client did against the protocol, and the close code that tells it so.
+//! Violations of the protocol by a client, and the close codes that report them.
 
 use super::close::CloseCode;
 
-/// A breach of RFC 6455, or of a limit, by the peer. Each names the section it breaks.
+/// A violation of RFC 6455, or of a limit, by the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Violation {
     /// A close frame with a one-byte payload (§5.5.1).
@@ -20,10 +20,10 @@ pub enum Violation {
     /// A control frame with more than 125 bytes (§5.5).
     #[error("control frame too long")]
     ControlTooLong,
-    /// A new message before the last one ended (§5.4).
+    /// A new message before the fragmented one ended (§5.4).
     #[error("expected a continuation frame")]
     ExpectedContinuation,
-    /// A length that has a shorter form (§5.2).
+    /// A length that has a shorter encoding (§5.2).
     #[error("length not in its shortest form")]
     LengthNotMinimal,
     /// A length with its top bit set (§5.2).
@@ -41,13 +41,13 @@ pub enum Violation {
     /// RSV1, RSV2 or RSV3 without an extension that uses it (§5.2).
     #[error("reserved bit set")]
     ReservedBits,
-    /// An opcode that nobody has defined (§5.2).
+    /// An opcode that is not defined (§5.2).
     #[error("reserved opcode")]
     ReservedOpcode,
     /// A text message that is not UTF-8 (§8.1).
     #[error("text not UTF-8")]
     TextNotUtf8,
-    /// A continuation of nothing (§5.4).
+    /// A continuation frame without a message to continue (§5.4).
     #[error("unexpected continuation frame")]
     UnexpectedContinuation,
 }

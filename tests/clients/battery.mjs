@@ -10,14 +10,14 @@ import path from 'node:path';
 const [url, clients] = process.argv.slice(2);
 const WebSocket = createRequire(path.resolve(clients, 'package.json'))('ws');
 const SIZES = [0, 1, 125, 126, 65_535, 65_536, 1 << 20];
-const PATIENCE_MS = 20_000;
+const TIMEOUT_MS = 20_000;
 
 async function open(subprotocols = [], options = {}, at = url) {
   const client = new WebSocket(at, subprotocols, options);
   client.on('upgrade', (response) => {
     client.agreed = response.headers['sec-websocket-extensions'];
   });
-  // Messages may come in one burst with the event that opens the socket.
+  // Messages may arrive in the same tick as the event that opens the socket.
   client.received = [];
   client.on('message', (data, isBinary) => {
     client.received.push(isBinary ? data : data.toString());
@@ -41,7 +41,7 @@ async function close(client, code = 1000) {
 
 const checks = {
   async echoes() {
-    // It offers permessage-deflate by default.
+    // ws offers permessage-deflate by default.
     for (const perMessageDeflate of [false, true, { threshold: 0, serverMaxWindowBits: 10 }]) {
       const client = await open([], { perMessageDeflate });
       assert.equal(client.extensions, perMessageDeflate ? 'permessage-deflate' : '');
@@ -77,7 +77,7 @@ const checks = {
       for (let serial = 0; serial < 200; serial++) {
         const tick = JSON.stringify({ type: 'tick', symbol: 'EURUSD', serial });
         for (const message of [tick, tick.repeat((serial % 5) * 20), noise, '']) {
-          // What is not compressed passes both windows by.
+          // Uncompressed messages enter neither window.
           client.send(message, { compress: serial % 3 !== 0 });
           assert.deepEqual(await receive(client), message);
         }
@@ -140,7 +140,7 @@ const checks = {
     }
   },
 
-  async refusesStrangeOrigins() {
+  async refusesForeignOrigins() {
     const client = new WebSocket(url, { origin: 'http://stranger.example' });
     const [, response] = await once(client, 'unexpected-response');
     assert.equal(response.statusCode, 403);
@@ -149,12 +149,12 @@ const checks = {
   },
 };
 
-const patience = setTimeout(() => {
-  console.error('out of patience');
+const timeout = setTimeout(() => {
+  console.error('timed out');
   process.exit(1);
-}, PATIENCE_MS);
+}, TIMEOUT_MS);
 for (const [name, check] of Object.entries(checks)) {
   console.log(name);
   await check();
 }
-clearTimeout(patience);
+clearTimeout(timeout);

@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 SIZES = [0, 1, 125, 126, 65_535, 65_536, 1 << 20]
-PATIENCE_S = 20
+TIMEOUT_S = 20
 
 
 def text(size):
@@ -23,7 +23,7 @@ def text(size):
 
 
 async def echoes(url):
-    # It offers permessage-deflate by default, and compresses even the shortest message.
+    # websockets offers permessage-deflate by default and compresses messages of any length.
     for compression in ("deflate", None):
         async with connect(url, compression=compression) as client:
             assert bool(client.protocol.extensions) == bool(compression)
@@ -47,12 +47,12 @@ async def echoes_by_any_window(url):
                     (agreed,) = client.protocol.extensions
                     assert agreed.remote_no_context_takeover, agreed
                     assert agreed.local_no_context_takeover, agreed
-                    # Without a window the specification's largest.
+                    # Without an agreed window it is the largest (RFC 7692 §7.1.2.1).
                     assert agreed.remote_max_window_bits == (server_bits or 15), agreed
                     for message in (text(70_000), "twice " * 500, "twice " * 500, b"", "short"):
                         await client.send(message)
                         assert await client.recv() == message
-                    # Over the largest distance that a small window reaches.
+                    # Repeats at a distance beyond a small window.
                     far = bytes(i * i % 251 for i in range(9_000)) * 5
                     await client.send([far[:100], far[100:20_000], far[20_000:]])
                     assert await client.recv() == far
@@ -88,7 +88,7 @@ async def takes_over_contexts(url):
                     assert await client.recv() == message, number
                 await client.send([tick[:9], "", tick[9:]])
                 assert await client.recv() == tick, number
-    # As it is by default.
+    # With the default options of websockets.
     async with connect(url) as client:
         (agreed,) = client.protocol.extensions
         assert not agreed.local_no_context_takeover, agreed
@@ -146,22 +146,22 @@ async def chooses_subprotocols(url):
             assert client.subprotocol == chosen, (offered, client.subprotocol)
 
 
-async def refuses_strange_origins(url):
+async def refuses_foreign_origins(url):
     try:
         await connect(url, origin="http://stranger.example")
     except websockets.InvalidStatus as refusal:
         assert refusal.response.status_code == 403, refusal
         assert b"`origins`" in refusal.response.body, refusal.response.body
     else:
-        raise AssertionError("a strange origin was let in")
+        raise AssertionError("a foreign origin was accepted")
 
 
 async def main(url):
     for check in (echoes, echoes_by_any_window, takes_over_contexts, echoes_fragments, answers_pings, echoes_many_at_once,
                   answers_close_codes, refuses_too_much_with_1009, chooses_subprotocols,
-                  refuses_strange_origins):
+                  refuses_foreign_origins):
         print(check.__name__, flush=True)
-        await asyncio.wait_for(check(url), PATIENCE_S)
+        await asyncio.wait_for(check(url), TIMEOUT_S)
 
 
 asyncio.run(main(sys.argv[1]))

@@ -1,4 +1,4 @@
-//! How many look-ups there may be, those that nobody waits for any more, and the end.
+//! The limit on look-ups, cancelled look-ups, and the end of the control thread.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, mpsc};
@@ -7,10 +7,10 @@ use tidegate::control::{ControlThread, RedisSettings};
 use tidegate::services::TokenVerdict::{Unavailable, Wrong};
 use tidegate::services::{ServiceSender, TooManyLookups};
 
-use crate::asking::{Asking, peer, settings};
+use crate::lookup_client::{LookupClient, peer, settings};
 use crate::redis_server::RedisServer;
 
-/// Takes connections and says nothing, for longer than any test.
+/// A listener that accepts connections and never answers.
 fn silent() -> (TcpListener, RedisSettings) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -18,74 +18,72 @@ fn silent() -> (TcpListener, RedisSettings) {
 }
 
 #[test]
-fn the_look_up_after_the_last_place_is_refused_until_a_place_is_free() {
+fn a_look_up_beyond_lookups_max_is_refused_until_a_permit_is_free() {
     let (_listener, settings) = silent();
-    let asking = Asking::with(settings);
+    let client = LookupClient::with(settings);
     for index in 0..1024 {
-        asking.ask(index, "anna", "t0ken").unwrap();
+        client.ask(index, "anna", "t0ken").unwrap();
     }
-    assert_eq!(asking.ask(1024, "anna", "t0ken"), Err(TooManyLookups));
-    asking.cancel(7);
-    asking.ask(1024, "anna", "t0ken").unwrap();
-    assert_eq!(asking.ask(7, "anna", "t0ken"), Err(TooManyLookups));
-    // Nobody who is not there is missed.
-    asking.cancel(7);
-    let counters = asking.counters();
+    assert_eq!(client.ask(1024, "anna", "t0ken"), Err(TooManyLookups));
+    client.cancel(7);
+    client.ask(1024, "anna", "t0ken").unwrap();
+    assert_eq!(client.ask(7, "anna", "t0ken"), Err(TooManyLookups));
+    // Cancelling a look-up that does not exist changes nothing.
+    client.cancel(7);
+    let counters = client.counters();
     assert_eq!((counters.lookups.value(), counters.lookups_refused.value()), (1025, 2));
     assert_eq!(counters.lookups_cancelled.value(), 1);
 }
 
 #[test]
-fn a_cancelled_look_up_gets_no_answer_and_leaves_its_place() {
+fn a_cancelled_look_up_gets_no_answer_and_frees_its_permit() {
     let Some(redis) = RedisServer::start() else { return };
-    let asking = Asking::with(RedisSettings { lookups_max: 1, ..settings(&redis.url()) });
-    assert_eq!(asking.verdict("anna", "t0ken"), Wrong);
+    let client = LookupClient::with(RedisSettings { lookups_max: 1, ..settings(&redis.url()) });
+    assert_eq!(client.verdict("anna", "t0ken"), Wrong);
     redis.pause();
-    asking.ask(1, "anna", "t0ken").unwrap();
-    assert_eq!(asking.ask(2, "anna", "t0ken"), Err(TooManyLookups));
-    asking.cancel(1);
-    asking.ask(2, "anna", "t0ken").unwrap();
+    client.ask(1, "anna", "t0ken").unwrap();
+    assert_eq!(client.ask(2, "anna", "t0ken"), Err(TooManyLookups));
+    client.cancel(1);
+    client.ask(2, "anna", "t0ken").unwrap();
     redis.resume();
-    // Answers on one connection come in order, so the other one would have been here before.
-    assert_eq!(asking.answer().peer, peer(2));
-    assert_eq!(asking.verdict("anna", "t0ken"), Wrong);
-    assert!(asking.is_quiet());
-    assert_eq!(asking.counters().lookups_cancelled.value(), 1);
+    // Answers on one connection come in order, so that of the cancelled one would have come first.
+    assert_eq!(client.answer().peer, peer(2));
+    assert_eq!(client.verdict("anna", "t0ken"), Wrong);
+    assert!(client.is_quiet());
+    assert_eq!(client.counters().lookups_cancelled.value(), 1);
 }
 
 #[test]
-fn the_end_waits_for_nobody() {
+fn stop_does_not_wait_for_look_ups() {
     let (_listener, settings) = silent();
-    let asking = Asking::with(settings);
+    let client = LookupClient::with(settings);
     for index in 0..1024 {
-        asking.ask(index, "anna", "t0ken").unwrap();
+        client.ask(index, "anna", "t0ken").unwrap();
     }
-    let answers = asking.stop();
+    let answers = client.stop();
     assert_eq!(answers.len(), 1024);
     assert!(answers.iter().all(|answer| answer.verdict == Unavailable));
 }
 
 #[test]
-fn asking_after_the_end_is_answered_at_once() {
+fn a_look_up_after_stop_is_answered_at_once() {
     use tidegate::services::{TokenAnswer, TokenInquiry, TokenLookup as _};
 
     let (_listener, settings) = silent();
     let control = ControlThread::start().unwrap();
     let tokens = control.redis_tokens(RedisSettings { lookups_max: 1, ..settings });
     control.stop();
-    let (answered, answers) = mpsc::channel();
+    let (sender, answers) = mpsc::channel();
     for index in 0..3 {
-        let answered = answered.clone();
+        let sender = sender.clone();
         let answer_to = ServiceSender::new(Arc::new(move |message| {
-            answered.send(*message.downcast::<TokenAnswer>().unwrap()).unwrap();
+            sender.send(*message.downcast::<TokenAnswer>().unwrap()).unwrap();
         }));
         let (name, token) = ("anna".to_owned(), "t0ken".to_owned());
-        // Its place is free again: it was dropped at once.
+        // The permit of the one before is free again, since it was dropped at once.
         tokens.ask(TokenInquiry { peer: peer(index), name, token, answer_to }).unwrap();
-        assert_eq!(
-            answers.try_recv().unwrap(),
-            TokenAnswer { peer: peer(index), verdict: Unavailable }
-        );
+        let expected = TokenAnswer { peer: peer(index), verdict: Unavailable };
+        assert_eq!(answers.try_recv(), Ok(expected));
     }
     tokens.cancel(peer(0));
     assert!(answers.try_recv().is_err());

@@ -1,8 +1,8 @@
-//! What the library says to the log, of all tests of this program together.
+//! The log lines of the library, from all tests of this program.
 
 use std::sync::{Mutex, Once, PoisonError};
 
-/// Begins to listen, once.
+/// Installs the logger, once.
 pub(crate) fn listen() {
     static LISTENING: Once = Once::new();
     LISTENING.call_once(|| {
@@ -11,7 +11,7 @@ pub(crate) fn listen() {
     });
 }
 
-/// The lines from INFO upwards with `text` in them, such as a test's own port.
+/// The lines of level INFO and above that contain `text`, such as the port of one test.
 pub(crate) fn notable(text: &str) -> Vec<String> {
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
     let notable =

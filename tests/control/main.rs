@@ -1,25 +1,25 @@
-//! The control thread against a real Redis, against none, and against one that says nothing.
+//! The control thread with a real Redis, without one, and with one that does not answer.
 //!
-//! Every test starts a Redis of its own on a free port and ends it. Nothing here waits for a fixed
-//! time: answers are awaited with a deadline so generous that only a fault reaches it.
+//! Every test starts a Redis of its own on a free port and ends it. No test waits for a fixed time:
+//! answers are awaited with a timeout that only a fault reaches.
 //!
-//! | module | what it holds the control thread to |
+//! | module | what it tests |
 //! |---|---|
-//! | `tokens` | right, wrong, missing and expired tokens; those that let in once |
-//! | `outages` | a Redis that is not there, hangs, goes and comes back |
-//! | `restarts` | a thread that fails and is started again |
-//! | `limits` | how many look-ups there may be; those that nobody waits for any more; the end |
+//! | `tokens` | right, wrong, missing, expired and one-time tokens |
+//! | `outages` | a Redis that is absent, hangs, stops and restarts |
+//! | `restarts` | a control thread that fails and is started again |
+//! | `limits` | the limit on look-ups, cancelled look-ups, the end of the thread |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
 
-mod asking;
 mod log_lines;
-#[path = "../gateway/patience.rs"]
-mod patience;
+mod lookup_client;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
 #[path = "../support/skip.rs"]
 mod skip;
+#[path = "../gateway/wait.rs"]
+mod wait;
 
 mod limits;
 mod outages;

@@ -9,10 +9,10 @@ use tidegate::control::{ControlThread, RedisSettings, panics};
 use tidegate::services::TokenVerdict::{Right, Unavailable, Wrong};
 use tidegate::services::{ServiceSender, TokenInquiry, TokenLookup as _, TooManyLookups};
 
-use crate::asking::{Asking, peer, settings};
 use crate::log_lines;
-use crate::patience::until;
+use crate::lookup_client::{LookupClient, peer, settings};
 use crate::redis_server::RedisServer;
+use crate::wait::until;
 
 /// Takes connections and says nothing, for longer than any test.
 fn silent() -> (TcpListener, RedisSettings) {
@@ -21,53 +21,53 @@ fn silent() -> (TcpListener, RedisSettings) {
     (listener, RedisSettings { lookup_ms: 3_600_000, ..settings(&url) })
 }
 
-fn wait_for_restart(asking: &Asking, count: u64) {
+fn wait_for_restart(client: &LookupClient, count: u64) {
     until("the thread is started again", || {
-        (asking.counters().control_restarts.value() == count).then_some(())
+        (client.counters().control_restarts.value() == count).then_some(())
     });
 }
 
 #[test]
 fn open_look_ups_are_answered_once_as_unavailable() {
     let (_listener, settings) = silent();
-    let asking = Asking::with(RedisSettings { lookups_max: 100, ..settings });
+    let client = LookupClient::with(RedisSettings { lookups_max: 100, ..settings });
     for index in 0..100 {
-        asking.ask(index, "anna", "t0ken").unwrap();
+        client.ask(index, "anna", "t0ken").unwrap();
     }
-    assert_eq!(asking.ask(100, "anna", "t0ken"), Err(TooManyLookups));
-    asking.cancel(7);
-    asking.fail();
-    let mut answered: Vec<_> = (0..99).map(|_| asking.answer()).collect();
+    assert_eq!(client.ask(100, "anna", "t0ken"), Err(TooManyLookups));
+    client.cancel(7);
+    client.fail();
+    let mut answered: Vec<_> = (0..99).map(|_| client.answer()).collect();
     assert!(answered.iter().all(|answer| answer.verdict == Unavailable));
     answered.sort_by_key(|answer| answer.peer.key.index);
     let peers = answered.iter().map(|answer| answer.peer);
     assert!(peers.eq((0..100).filter(|index| *index != 7).map(peer)), "each of them once");
-    wait_for_restart(&asking, 1);
-    assert!(asking.is_quiet());
-    assert_eq!(asking.counters().lookups_unavailable.value(), 99);
+    wait_for_restart(&client, 1);
+    assert!(client.is_quiet());
+    assert_eq!(client.counters().lookups_unavailable.value(), 99);
     // All places are free again, and what is asked now waits again.
     for index in 0..100 {
-        asking.ask(index, "anna", "t0ken").unwrap();
+        client.ask(index, "anna", "t0ken").unwrap();
     }
-    assert_eq!(asking.stop().len(), 100);
+    assert_eq!(client.stop().len(), 100);
 }
 
 #[test]
 fn the_next_look_up_works_again() {
     let Some(redis) = RedisServer::start() else { return };
     redis::cmd("SET").arg("ChatroomTokenanna").arg("t0ken").exec(&mut redis.connection()).unwrap();
-    let asking = Asking::at(&redis.url());
-    assert_eq!(asking.verdict("anna", "t0ken"), Right);
+    let client = LookupClient::at(&redis.url());
+    assert_eq!(client.verdict("anna", "t0ken"), Right);
     for restart in 1..=3 {
-        asking.fail();
-        wait_for_restart(&asking, restart);
+        client.fail();
+        wait_for_restart(&client, restart);
         // Between two runs the answer is that nobody can be asked.
         until("tokens are looked up again", || {
-            let verdict = asking.verdict("anna", "t0ken");
+            let verdict = client.verdict("anna", "t0ken");
             assert!(verdict == Right || verdict == Unavailable, "{verdict:?}");
             (verdict == Right).then_some(())
         });
-        assert_eq!(asking.verdict("anna", "wr0ng"), Wrong);
+        assert_eq!(client.verdict("anna", "wr0ng"), Wrong);
     }
 }
 
@@ -82,12 +82,12 @@ fn a_failure_is_one_line_of_the_log_with_its_place() {
         }
     }));
     let (_listener, settings) = silent();
-    let asking = Asking::with(settings);
-    asking.fail_saying("once and for all");
-    wait_for_restart(&asking, 1);
+    let client = LookupClient::with(settings);
+    client.fail_with("once and for all");
+    wait_for_restart(&client, 1);
     let lines = log_lines::notable("once and for all");
     assert_eq!(lines.len(), 1, "{lines:?}");
-    let start = "ERROR the control thread panicked at tests/control/asking.rs:";
+    let start = "ERROR the control thread panicked at tests/control/lookup_client.rs:";
     assert!(lines[0].starts_with(start), "{lines:?}");
     assert!(lines[0].ends_with(": once and for all; it starts again in 50 ms"), "{lines:?}");
 }
@@ -95,15 +95,15 @@ fn a_failure_is_one_line_of_the_log_with_its_place() {
 #[test]
 fn it_can_be_stopped_while_it_pauses() {
     let (_listener, settings) = silent();
-    let asking = Asking::with(settings);
+    let client = LookupClient::with(settings);
     for restart in 1..=5 {
         until("it fails", || {
-            asking.fail();
-            (asking.counters().control_restarts.value() >= restart).then_some(())
+            client.fail();
+            (client.counters().control_restarts.value() >= restart).then_some(())
         });
     }
     // By now it pauses for longer than a test would wait.
-    assert!(asking.stop().is_empty());
+    assert!(client.stop().is_empty());
 }
 
 /// Whoever is answered may ask again at once, on the very thread that answers.

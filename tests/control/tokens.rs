@@ -1,12 +1,12 @@
-//! Tokens that are right, wrong, missing or used up, in a Redis that works.
+//! Tokens that are right, wrong, missing or used up, with a working Redis.
 
 use tidegate::control::RedisSettings;
 use tidegate::services::TokenVerdict::{Right, Unavailable, Wrong};
 
-use crate::asking::{Asking, settings};
 use crate::log_lines;
-use crate::patience::until;
+use crate::lookup_client::{LookupClient, settings};
 use crate::redis_server::RedisServer;
+use crate::wait::until;
 
 fn set(redis: &RedisServer, key: &str, token: &str) {
     redis::cmd("SET").arg(key).arg(token).exec(&mut redis.connection()).unwrap();
@@ -20,28 +20,28 @@ fn exists(redis: &RedisServer, key: &str) -> bool {
 fn only_the_token_of_the_name_is_right() {
     let Some(redis) = RedisServer::start() else { return };
     set(&redis, "ChatroomTokenanna", "t0ken");
-    let asking = Asking::at(&redis.url());
-    assert_eq!(asking.verdict("anna", "t0ken"), Right);
+    let client = LookupClient::at(&redis.url());
+    assert_eq!(client.verdict("anna", "t0ken"), Right);
     for wrong in ["t0keN", "t0ke", "t0kenn", "", "another"] {
-        assert_eq!(asking.verdict("anna", wrong), Wrong, "{wrong}");
+        assert_eq!(client.verdict("anna", wrong), Wrong, "{wrong}");
     }
-    assert_eq!(asking.verdict("berta", "t0ken"), Wrong);
-    assert_eq!(asking.verdict("", ""), Wrong);
+    assert_eq!(client.verdict("berta", "t0ken"), Wrong);
+    assert_eq!(client.verdict("", ""), Wrong);
     assert!(exists(&redis, "ChatroomTokenanna"));
-    let counters = asking.counters();
+    let counters = client.counters();
     assert_eq!((counters.lookups.value(), counters.lookups_right.value()), (8, 1));
     assert_eq!((counters.lookups_wrong.value(), counters.lookups_unavailable.value()), (7, 0));
 }
 
 #[test]
-fn names_and_tokens_are_any_text_and_the_prefix_is_a_setting() {
+fn names_and_tokens_may_be_any_text_and_the_prefix_is_configurable() {
     let Some(redis) = RedisServer::start() else { return };
     for (name, token) in [("Zoë 王 🦀", "schlüssel"), ("a\r\nDEL x", "\0\r\n"), ("*", "{}")] {
         set(&redis, &format!("login:{name}"), token);
         let token_prefix = "login:".to_owned();
-        let asking = Asking::with(RedisSettings { token_prefix, ..settings(&redis.url()) });
-        assert_eq!(asking.verdict(name, token), Right, "{name}");
-        assert_eq!(asking.verdict(name, "schlussel"), Wrong, "{name}");
+        let client = LookupClient::with(RedisSettings { token_prefix, ..settings(&redis.url()) });
+        assert_eq!(client.verdict(name, token), Right, "{name}");
+        assert_eq!(client.verdict(name, "schlussel"), Wrong, "{name}");
     }
 }
 
@@ -49,41 +49,42 @@ fn names_and_tokens_are_any_text_and_the_prefix_is_a_setting() {
 fn an_expired_token_is_wrong() {
     let Some(redis) = RedisServer::start() else { return };
     set(&redis, "ChatroomTokenanna", "t0ken");
-    let asking = Asking::at(&redis.url());
-    assert_eq!(asking.verdict("anna", "t0ken"), Right);
+    let client = LookupClient::at(&redis.url());
+    assert_eq!(client.verdict("anna", "t0ken"), Right);
     redis::cmd("PEXPIRE").arg("ChatroomTokenanna").arg(1).exec(&mut redis.connection()).unwrap();
     until("the token expires", || (!exists(&redis, "ChatroomTokenanna")).then_some(()));
-    assert_eq!(asking.verdict("anna", "t0ken"), Wrong);
+    assert_eq!(client.verdict("anna", "t0ken"), Wrong);
 }
 
 #[test]
-fn a_key_of_another_kind_is_no_token_and_harms_nobody() {
+fn a_key_of_another_type_is_a_wrong_token_and_logs_nothing() {
     let Some(redis) = RedisServer::start() else { return };
     log_lines::listen();
     let url = redis.url();
     redis::cmd("RPUSH").arg("ChatroomTokens").arg("x").exec(&mut redis.connection()).unwrap();
-    // Even where the check of a connection meets it.
+    // The check of a new connection reads this key.
     redis::cmd("RPUSH").arg("ChatroomToken").arg("x").exec(&mut redis.connection()).unwrap();
-    let asking = Asking::with(RedisSettings { one_time: true, ..settings(&url) });
-    assert_eq!(asking.verdict("s", "x"), Wrong);
+    let client = LookupClient::with(RedisSettings { one_time: true, ..settings(&url) });
+    assert_eq!(client.verdict("s", "x"), Wrong);
     assert_eq!(log_lines::notable(&redis.address()), Vec::<String>::new());
 }
 
 #[test]
-fn a_one_time_token_lets_one_in_of_many_that_come_at_once() {
+fn a_one_time_token_is_right_for_one_of_many_concurrent_look_ups() {
     let Some(redis) = RedisServer::start() else { return };
-    let one_time = || Asking::with(RedisSettings { one_time: true, ..settings(&redis.url()) });
-    // Two gateways, each with many at the door.
+    let one_time =
+        || LookupClient::with(RedisSettings { one_time: true, ..settings(&redis.url()) });
+    // Two gateways, each with many look-ups of the same token.
     let gateways = [one_time(), one_time()];
     for round in 0..20 {
         let name = format!("anna{round}");
         set(&redis, &format!("ChatroomToken{name}"), "t0ken");
         for index in 0..10 {
-            for asking in &gateways {
-                asking.ask(index, &name, "t0ken").unwrap();
+            for client in &gateways {
+                client.ask(index, &name, "t0ken").unwrap();
             }
         }
-        let answers = gateways.iter().flat_map(|asking| (0..10).map(|_| asking.answer()));
+        let answers = gateways.iter().flat_map(|client| (0..10).map(|_| client.answer()));
         let rights = answers.filter(|answer| answer.verdict == Right).count();
         assert_eq!(rights, 1);
         assert!(!exists(&redis, &format!("ChatroomToken{name}")));
@@ -94,16 +95,16 @@ fn a_one_time_token_lets_one_in_of_many_that_come_at_once() {
 fn a_wrong_token_does_not_use_up_the_right_one() {
     let Some(redis) = RedisServer::start() else { return };
     set(&redis, "ChatroomTokenanna", "t0ken");
-    let asking = Asking::with(RedisSettings { one_time: true, ..settings(&redis.url()) });
-    assert_eq!(asking.verdict("anna", "guess"), Wrong);
-    assert_eq!(asking.verdict("anna", ""), Wrong);
+    let client = LookupClient::with(RedisSettings { one_time: true, ..settings(&redis.url()) });
+    assert_eq!(client.verdict("anna", "guess"), Wrong);
+    assert_eq!(client.verdict("anna", ""), Wrong);
     assert!(exists(&redis, "ChatroomTokenanna"));
-    assert_eq!(asking.verdict("anna", "t0ken"), Right);
-    assert_eq!(asking.verdict("anna", "t0ken"), Wrong);
+    assert_eq!(client.verdict("anna", "t0ken"), Right);
+    assert_eq!(client.verdict("anna", "t0ken"), Wrong);
 }
 
 #[test]
-fn the_socket_of_a_redis_and_a_database_will_do() {
+fn a_unix_socket_and_a_database_may_be_configured() {
     let Some(redis) = RedisServer::start() else { return };
     let mut connection = redis.connection();
     redis::cmd("SELECT").arg(3).exec(&mut connection).unwrap();
@@ -113,7 +114,7 @@ fn the_socket_of_a_redis_and_a_database_will_do() {
         (format!("{}?db=3", redis.socket_url()), Right),
         (format!("{}3", redis.url()), Right),
     ] {
-        assert_eq!(Asking::at(&url).verdict("anna", "t0ken"), verdict, "{url}");
+        assert_eq!(LookupClient::at(&url).verdict("anna", "t0ken"), verdict, "{url}");
     }
 }
 
@@ -124,15 +125,15 @@ fn a_password_is_used_and_never_logged() {
     log_lines::listen();
     let url = redis.url();
     set(&redis, "ChatroomTokenanna", "t0ken");
-    assert_eq!(Asking::at(&url).verdict("anna", "t0ken"), Right);
+    assert_eq!(LookupClient::at(&url).verdict("anna", "t0ken"), Right);
     assert_eq!(log_lines::notable(&redis.address()), Vec::<String>::new());
 
     let wrong = url.replace(PASSWORD, "another-s3cret-word");
-    let asking = Asking::at(&wrong);
-    assert_eq!(asking.verdict("anna", "t0ken"), Unavailable);
+    let client = LookupClient::at(&wrong);
+    assert_eq!(client.verdict("anna", "t0ken"), Unavailable);
     let lines = log_lines::notable(&redis.address());
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].starts_with("WARN"), "{lines:?}");
     assert!(!log_lines::ever_said("s3cret"));
-    assert!(!format!("{asking:?}").contains("s3cret"));
+    assert!(!format!("{client:?}").contains("s3cret"));
 }

@@ -1,12 +1,12 @@
-//! Conversations as clients should have them, and what may happen to their bytes.
+//! Valid streams of client frames, and changes to their bytes.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tidegate::ws::{Opcode, apply_mask};
 
-use crate::readings::Said;
+use crate::decoders::Decoded;
 
-/// One frame of a client, as it should be.
+/// A valid client frame.
 #[derive(Clone, Debug)]
 struct Frame {
     fin: bool,
@@ -36,40 +36,45 @@ impl Frame {
     }
 }
 
-/// A valid conversation: what is said, the frames that say it, and where each begins.
+/// A valid stream: the events that it must decode to, its bytes, and where each frame begins.
 #[derive(Clone, Debug)]
 pub(crate) struct Conversation {
-    pub(crate) said: Vec<Said>,
+    pub(crate) events: Vec<Decoded>,
     pub(crate) stream: Vec<u8>,
     frames_at: Vec<usize>,
 }
 
-/// A message in pieces, with a control frame after some of them.
+/// A message in fragments, with a control frame after one of them.
 #[derive(Clone, Debug)]
-struct Spoken {
-    message: Said,
+struct FragmentedMessage {
+    message: Decoded,
     cuts: Vec<Index>,
-    control: Option<(Index, Said)>,
+    control: Option<(Index, Decoded)>,
     mask: [u8; 4],
 }
 
-fn spoken(bytes_max: usize) -> impl Strategy<Value = Spoken> {
-    let text = "[a\u{0}é張😀\u{10FFFF}]{0,80}".prop_map(Said::Text);
+fn fragmented_message(bytes_max: usize) -> impl Strategy<Value = FragmentedMessage> {
+    let text = "[a\u{0}é張😀\u{10FFFF}]{0,80}".prop_map(Decoded::Text);
     let bytes = || prop::collection::vec(any::<u8>(), 0..=125);
-    // Each side of every border between the forms of a length, or anything.
+    // Both sides of each boundary between the length encodings, or any length.
     let borders = [0, 1, 125, 126, 127, 65_535, 65_536];
     let borders: Vec<usize> = borders.into_iter().filter(|len| *len <= bytes_max).collect();
     let len = prop_oneof![prop::sample::select(borders), 0..=bytes_max];
     let binary = (len, any::<u8>())
-        .prop_map(|(len, seed)| Said::Binary((0..len).map(|at| seed ^ low_byte(at)).collect()));
-    let control = prop_oneof![bytes().prop_map(Said::Ping), bytes().prop_map(Said::Pong)];
+        .prop_map(|(len, seed)| Decoded::Binary((0..len).map(|at| seed ^ low_byte(at)).collect()));
+    let control = prop_oneof![bytes().prop_map(Decoded::Ping), bytes().prop_map(Decoded::Pong)];
     (
         prop_oneof![text, binary],
         prop::collection::vec(any::<Index>(), 0..4),
         prop::option::of((any::<Index>(), control)),
         any::<[u8; 4]>(),
     )
-        .prop_map(|(message, cuts, control, mask)| Spoken { message, cuts, control, mask })
+        .prop_map(|(message, cuts, control, mask)| FragmentedMessage {
+            message,
+            cuts,
+            control,
+            mask,
+        })
 }
 
 fn low_byte(number: usize) -> u8 {
@@ -77,7 +82,7 @@ fn low_byte(number: usize) -> u8 {
 }
 
 fn close() -> impl Strategy<Value = Option<(u16, String)>> {
-    // Most of those that may be sent, and each side of every border.
+    // Valid codes, and both sides of each boundary of the ranges.
     let code = prop::sample::select(vec![
         1000, 1001, 1003, 1007, 1012, 1014, 3000, 4999, 0, 999, 1004, 1005, 1006, 1015, 1016, 2999,
         5000, 65_535,
@@ -87,66 +92,70 @@ fn close() -> impl Strategy<Value = Option<(u16, String)>> {
 
 pub(crate) fn conversation(bytes_max: usize) -> impl Strategy<Value = Conversation> {
     let ending = prop::option::weighted(0.3, close());
-    (prop::collection::vec(spoken(bytes_max), 0..5), ending).prop_map(|(spoken, ending)| {
-        let mut frames = Vec::new();
-        let mut said = Vec::new();
-        for Spoken { message, cuts, control, mask } in spoken {
-            let (opcode, payload) = on_the_wire(&message);
-            let mut cuts: Vec<usize> =
-                cuts.iter().map(|cut| cut.index(payload.len() + 1)).collect();
-            cuts.extend([0, payload.len()]);
-            cuts.sort_unstable();
-            let count = cuts.len() - 1;
-            let control_after = control.map(|(at, control)| (at.index(count), control));
-            for (number, cut) in cuts.windows(2).enumerate() {
-                frames.push(Frame {
-                    fin: number + 1 == count,
-                    opcode: if number == 0 { opcode } else { Opcode::Continuation as u8 },
-                    mask,
-                    payload: payload[cut[0]..cut[1]].to_vec(),
-                });
-                if number + 1 == count {
-                    said.push(message.clone());
-                }
-                if let Some((_, control)) = control_after.as_ref().filter(|(at, _)| *at == number) {
-                    let (opcode, payload) = on_the_wire(control);
-                    frames.push(Frame { fin: true, opcode, mask, payload });
-                    said.push(control.clone());
+    (prop::collection::vec(fragmented_message(bytes_max), 0..5), ending).prop_map(
+        |(fragmented_messages, ending)| {
+            let mut frames = Vec::new();
+            let mut events = Vec::new();
+            for FragmentedMessage { message, cuts, control, mask } in fragmented_messages {
+                let (opcode, payload) = on_the_wire(&message);
+                let mut cuts: Vec<usize> =
+                    cuts.iter().map(|cut| cut.index(payload.len() + 1)).collect();
+                cuts.extend([0, payload.len()]);
+                cuts.sort_unstable();
+                let count = cuts.len() - 1;
+                let control_after = control.map(|(at, control)| (at.index(count), control));
+                for (number, cut) in cuts.windows(2).enumerate() {
+                    frames.push(Frame {
+                        fin: number + 1 == count,
+                        opcode: if number == 0 { opcode } else { Opcode::Continuation as u8 },
+                        mask,
+                        payload: payload[cut[0]..cut[1]].to_vec(),
+                    });
+                    if number + 1 == count {
+                        events.push(message.clone());
+                    }
+                    if let Some((_, control)) =
+                        control_after.as_ref().filter(|(at, _)| *at == number)
+                    {
+                        let (opcode, payload) = on_the_wire(control);
+                        frames.push(Frame { fin: true, opcode, mask, payload });
+                        events.push(control.clone());
+                    }
                 }
             }
-        }
-        if let Some(close) = ending {
-            let (opcode, payload) = on_the_wire(&Said::Close(close.clone()));
-            frames.push(Frame { fin: true, opcode, mask: [1, 2, 3, 4], payload });
-            said.push(Said::Close(close));
-        }
-        let mut stream = Vec::new();
-        let frames_at = frames.iter().map(|frame| {
-            let at = stream.len();
-            frame.write_to(&mut stream);
-            at
-        });
-        Conversation { said, frames_at: frames_at.collect(), stream }
-    })
+            if let Some(close) = ending {
+                let (opcode, payload) = on_the_wire(&Decoded::Close(close.clone()));
+                frames.push(Frame { fin: true, opcode, mask: [1, 2, 3, 4], payload });
+                events.push(Decoded::Close(close));
+            }
+            let mut stream = Vec::new();
+            let frames_at = frames.iter().map(|frame| {
+                let at = stream.len();
+                frame.write_to(&mut stream);
+                at
+            });
+            Conversation { events, frames_at: frames_at.collect(), stream }
+        },
+    )
 }
 
-fn on_the_wire(said: &Said) -> (u8, Vec<u8>) {
-    let (opcode, payload) = match said {
-        Said::Binary(payload) => (Opcode::Binary, payload.clone()),
-        Said::Close(close) => {
+fn on_the_wire(events: &Decoded) -> (u8, Vec<u8>) {
+    let (opcode, payload) = match events {
+        Decoded::Binary(payload) => (Opcode::Binary, payload.clone()),
+        Decoded::Close(close) => {
             let close = close.iter();
             let bytes =
                 close.flat_map(|(code, reason)| [&code.to_be_bytes(), reason.as_bytes()].concat());
             (Opcode::Close, bytes.collect())
         }
-        Said::Ping(payload) => (Opcode::Ping, payload.clone()),
-        Said::Pong(payload) => (Opcode::Pong, payload.clone()),
-        Said::Text(text) => (Opcode::Text, text.clone().into_bytes()),
+        Decoded::Ping(payload) => (Opcode::Ping, payload.clone()),
+        Decoded::Pong(payload) => (Opcode::Pong, payload.clone()),
+        Decoded::Text(text) => (Opcode::Text, text.clone().into_bytes()),
     };
     (opcode as u8, payload)
 }
 
-/// A change to a stream. Most hit the first bytes of a frame, where the rules are.
+/// A change to a stream. Most hit the first bytes of a frame, to which most rules apply.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     Cut(Index),
@@ -171,7 +180,7 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// The stream with the changes, each made where the frames were at first.
+/// The stream after the changes; frame positions are those of the unchanged stream.
 pub(crate) fn changed(conversation: &Conversation, changes: &[Change]) -> Vec<u8> {
     let Conversation { stream, frames_at, .. } = conversation;
     let mut changed = stream.clone();
@@ -205,7 +214,7 @@ pub(crate) fn changed(conversation: &Conversation, changes: &[Change]) -> Vec<u8
     changed
 }
 
-/// Sizes of the pieces that a stream arrives in; the last is whatever is left.
+/// Sizes of the chunks in which a stream arrives; the rest is the last chunk.
 pub(crate) fn pieces() -> impl Strategy<Value = Vec<usize>> {
     prop_oneof![
         Just(Vec::new()),

@@ -1,4 +1,4 @@
-//! The JSON service: the example program answers `{"A":3,"B":9}` with `{"Sum":12}`.
+//! The example program, which answers `{"A":3,"B":9}` with `{"Sum":12}`.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use crate::chat_client::ChatClient;
 use crate::skip::skip_without;
 
-/// The example, running.
+/// A running example program.
 struct Example {
     child: Child,
     address: std::net::SocketAddr,
@@ -41,24 +41,24 @@ impl Drop for Example {
 }
 
 #[test]
-fn it_adds() {
+fn a_request_is_answered_with_the_sum() {
     let Some(example) = Example::start() else { return };
     let mut client = ChatClient::join(example.address, "/add");
-    client.say(r#"{"A":3,"B":9}"#);
-    assert_eq!(client.hear(), r#"{"Sum":12}"#);
+    client.send_text(r#"{"A":3,"B":9}"#);
+    assert_eq!(client.receive_text(), r#"{"Sum":12}"#);
 }
 
 #[test]
-fn bad_json_gets_an_error_and_the_connection_lives() {
+fn bad_json_is_answered_with_an_error_and_the_connection_stays_open() {
     let Some(example) = Example::start() else { return };
     let mut client = ChatClient::join(example.address, "/add");
     for bad in ["", "{", "[3]", r#"{"A":3}"#, r#"{"A":"3","B":9}"#, r#"{"A":1e400,"B":1}"#] {
-        client.say(bad);
-        let answer: serde_json::Value = client.event();
+        client.send_text(bad);
+        let answer: serde_json::Value = client.receive_event();
         assert!(answer["Error"].as_str().is_some_and(|error| !error.is_empty()), "{bad}: {answer}");
     }
-    client.say(&format!(r#"{{"A":{},"B":1}}"#, i64::MAX));
-    assert!(client.event()["Error"].is_string(), "no overflow");
-    client.say(r#"{"A":-3,"B":9}"#);
-    assert_eq!(client.hear(), r#"{"Sum":6}"#);
+    client.send_text(&format!(r#"{{"A":{},"B":1}}"#, i64::MAX));
+    assert!(client.receive_event()["Error"].is_string(), "no overflow");
+    client.send_text(r#"{"A":-3,"B":9}"#);
+    assert_eq!(client.receive_text(), r#"{"Sum":6}"#);
 }

@@ -1,4 +1,4 @@
-//! A client that asks and does not listen: it costs little memory, and nothing it is owed is lost.
+//! A client that sends and does not read: the gateway's memory stays bounded, and no reply is lost.
 
 use std::io::{ErrorKind, Write as _};
 use std::thread;
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use crate::frames::{BINARY, client_frame, sample_bytes};
 use crate::gateway::Gateway;
-use crate::patience::{now, pass, until};
 use crate::socket::Socket;
+use crate::wait::{now, pass, until};
 
-/// The largest growth that is not a fault. What one connection may hold by the configuration is
-/// far less: backlog_high_bytes, a message, a receive buffer.
+/// The largest growth that is accepted. One connection may hold far less by its configuration:
+/// `backlog_high_bytes`, a message, and the receive buffer.
 const GROWTH_BYTES_MAX: u64 = 8 << 20;
 const TRAFFIC_BYTES: usize = 50 << 20;
 
 #[test]
-fn a_client_that_does_not_read_costs_little_and_loses_nothing() {
+fn a_client_that_does_not_read_costs_bounded_memory_and_loses_no_reply() {
     let gateway = Gateway::with_config("loops = 1");
     let mut socket = Socket::open(gateway.address());
     socket.assert_echoes(&sample_bytes(1 << 20));
@@ -53,7 +53,7 @@ fn a_client_that_does_not_read_costs_little_and_loses_nothing() {
 }
 
 #[test]
-fn many_clients_that_do_not_read_do_not_disturb_one_that_does() {
+fn clients_that_do_not_read_do_not_delay_one_that_does() {
     let gateway = Gateway::with_config("loops = 1");
     let frame = client_frame(BINARY, &sample_bytes(30_000));
     let _stuck: Vec<Socket> = (0..20)
@@ -85,12 +85,12 @@ fn many_clients_that_do_not_read_do_not_disturb_one_that_does() {
 }
 
 #[test]
-fn a_client_that_never_reads_is_given_up_when_its_time_is_over() {
+fn a_client_that_never_reads_is_dropped_after_write_stall_ms() {
     let gateway = Gateway::with_config("loops = 1\n[timeouts]\nwrite_stall_ms = 500");
     let mut socket = Socket::open(gateway.address());
     let frame = client_frame(BINARY, &sample_bytes(1 << 20));
     let started = now();
-    // The gateway gives it up in the middle of some write.
+    // The gateway drops the connection during one of these writes.
     let failure = until("the connection is cut", || socket.stream.write_all(&frame).err());
     assert!(matches!(failure.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe));
     assert!(started.elapsed() >= Duration::from_millis(500));

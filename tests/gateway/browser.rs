@@ -1,5 +1,5 @@
-//! The pages as people meet them: in a real browser, against the gateway as it is without routes in
-//! its configuration. What the browser showed is in `target/screenshots` afterwards.
+//! The chat pages in a real browser, against a gateway with its default routes. Screenshots are left
+//! in `target/screenshots`.
 
 use std::net::SocketAddr;
 
@@ -10,28 +10,28 @@ use tungstenite::{Message, WebSocket};
 
 use crate::gateway::{Gateway, Launch};
 use crate::messages::connect;
-use crate::patience::until;
+use crate::wait::until;
 use crate::webdriver::{Browser, Window};
 
 impl Window<'_> {
-    /// Fills in the form as somebody who wants to talk, and waits to be let in.
+    /// Fills in the login form and waits until the page is connected.
     fn enter_as(&self, name: &str) {
         self.type_into("[name=name]", name);
-        self.is_let_in_as(name);
+        self.is_connected_as(name);
     }
 
-    fn is_let_in_as(&self, name: &str) {
+    fn is_connected_as(&self, name: &str) {
         self.type_into("[name=name]", ENTER);
         self.until_text("#status", &format!("Connected as {name}"));
     }
 
-    fn say(&self, text: &str) {
+    fn send_message(&self, text: &str) {
         self.type_into("#text", &format!("{text}{ENTER}"));
     }
 
-    /// Waits for something that somebody says.
-    fn hears(&self, text: &str) {
-        self.until(&format!("{LAST_SAID} === {text:?}"));
+    /// Waits until this text is the last message shown.
+    fn sees_message(&self, text: &str) {
+        self.until(&format!("{LAST_MESSAGE} === {text:?}"));
     }
 
     fn sees_note(&self, text: &str) {
@@ -44,12 +44,12 @@ impl Window<'_> {
         self.until_text("#count", &format!("{count} here"));
     }
 
-    fn is_in(&self, state: &str) {
+    fn has_state(&self, state: &str) {
         self.until(&format!("document.body.dataset.state === {state:?}"));
     }
 
-    /// Everything said, each with who said it.
-    fn said(&self) -> Value {
+    /// All messages shown, each with its sender.
+    fn messages(&self) -> Value {
         self.value(
             "[...document.querySelectorAll('#messages li:not(.note)')].map((entry) => \
              [entry.querySelector('bdi').textContent, entry.querySelector('.text').textContent])",
@@ -57,12 +57,12 @@ impl Window<'_> {
     }
 }
 
-/// Somebody without a browser, who talks faster than anyone could type.
-struct Talker {
+/// A chat client without a browser, which sends faster than a page can be typed into.
+struct ScriptedClient {
     socket: WebSocket<std::net::TcpStream>,
 }
 
-impl Talker {
+impl ScriptedClient {
     fn enter(address: SocketAddr, name: &str) -> Self {
         let uri = format!("ws://{address}/chat?user={name}&room=lobby");
         let mut request = uri.into_client_request().unwrap();
@@ -72,7 +72,7 @@ impl Talker {
         Self { socket }
     }
 
-    fn say(&mut self, text: &str) {
+    fn send_message(&mut self, text: &str) {
         let message = json!({"type": "message", "text": text});
         self.socket.send(Message::text(message.to_string())).unwrap();
     }
@@ -82,16 +82,16 @@ fn chat(gateway: &Gateway) -> String {
     format!("http://{}/", gateway.address())
 }
 
-/// What the console said that no page should make it say. That a server cannot be reached is said
-/// by the browser itself.
-fn complaints(browser: &Browser) -> Vec<String> {
-    let mut complaints = browser.console();
-    complaints.retain(|line| !line.contains("WebSocket connection to"));
-    complaints
+/// Lines in the browser's console that a page must not cause. The browser itself logs that a server
+/// cannot be reached.
+fn unexpected_console_lines(browser: &Browser) -> Vec<String> {
+    let mut unexpected_console_lines = browser.console();
+    unexpected_console_lines.retain(|line| !line.contains("WebSocket connection to"));
+    unexpected_console_lines
 }
 
 #[test]
-fn two_people_talk_and_see_each_other_come_and_go() {
+fn two_pages_exchange_messages_and_show_joins_and_leaves() {
     let Some(browser) = Browser::start() else { return };
     let gateway = Gateway::launch(&Launch::default());
     let alice = browser.open(&chat(&gateway));
@@ -103,28 +103,28 @@ fn two_people_talk_and_see_each_other_come_and_go() {
     alice.sees_members(2);
     bob.sees_members(2);
 
-    alice.say("hello, bob");
-    bob.hears("hello, bob");
+    alice.send_message("hello, bob");
+    bob.sees_message("hello, bob");
     bob.type_into("#text", "hello, alice");
     bob.click("#send");
-    alice.hears("hello, alice");
+    alice.sees_message("hello, alice");
     assert_eq!(bob.value("document.activeElement.id"), "text", "ready for the next message");
     assert_eq!(bob.value("document.querySelector('#text').value"), "");
-    assert_eq!(alice.said(), json!([["You", "hello, bob"], ["bob", "hello, alice"]]));
-    assert_eq!(bob.said(), json!([["alice", "hello, bob"], ["You", "hello, alice"]]));
+    assert_eq!(alice.messages(), json!([["You", "hello, bob"], ["bob", "hello, alice"]]));
+    assert_eq!(bob.messages(), json!([["alice", "hello, bob"], ["You", "hello, alice"]]));
 
     alice.click("#members");
     alice.until("document.querySelector('#names').innerText.includes('bob')");
 
     bob.click("#leave");
-    bob.is_in("login");
+    bob.has_state("login");
     alice.sees_note("bob left");
     alice.sees_members(1);
     assert_eq!(browser.console(), [""; 0]);
 }
 
 #[test]
-fn a_reload_logs_in_again() {
+fn a_reloaded_page_logs_in_again_unless_it_had_left() {
     let Some(browser) = Browser::start() else { return };
     let gateway = Gateway::launch(&Launch::default());
     let alice = browser.open(&chat(&gateway));
@@ -136,7 +136,7 @@ fn a_reload_logs_in_again() {
     alice.until_text("#place", "lobby-of-cats");
     alice.click("#leave");
     alice.reload();
-    alice.is_in("login");
+    alice.has_state("login");
     assert_eq!(alice.value("document.querySelector('[name=name]').value"), "alice & co");
     assert_eq!(browser.console(), [""; 0]);
 }
@@ -147,14 +147,14 @@ fn markup_in_a_message_stays_text() {
     let gateway = Gateway::launch(&Launch::default());
     let alice = browser.open(&chat(&gateway));
     alice.enter_as("alice");
-    let mut mallory = Talker::enter(gateway.address(), "mallory");
+    let mut mallory = ScriptedClient::enter(gateway.address(), "mallory");
     for hostile in [
         r#"<img src=x onerror="document.title = 'broken'">"#,
         "<script>document.title = 'broken'</script>",
         "</li><h1>broken</h1>\n<!--",
     ] {
-        mallory.say(hostile);
-        alice.hears(hostile);
+        mallory.send_message(hostile);
+        alice.sees_message(hostile);
     }
     let made = "document.querySelectorAll('#messages :is(img, script, h1)').length";
     assert_eq!(alice.value(made), 0);
@@ -163,31 +163,31 @@ fn markup_in_a_message_stays_text() {
 }
 
 #[test]
-fn the_list_follows_only_a_reader_who_is_at_its_end() {
+fn the_message_list_scrolls_only_when_it_is_at_its_end() {
     let Some(browser) = Browser::start() else { return };
     let gateway = Gateway::launch(&Launch::default());
     let alice = browser.open(&chat(&gateway));
     alice.enter_as("alice");
-    let mut bob = Talker::enter(gateway.address(), "bob");
+    let mut bob = ScriptedClient::enter(gateway.address(), "bob");
     let distance = "document.querySelector('#messages').scrollHeight - \
         document.querySelector('#messages').clientHeight - \
         document.querySelector('#messages').scrollTop";
     for number in 0..60 {
-        bob.say(&format!("message {number}"));
+        bob.send_message(&format!("message {number}"));
     }
-    alice.hears("message 59");
+    alice.sees_message("message 59");
     alice.until(&format!("{distance} < 2"));
     assert_eq!(alice.value("document.querySelector('#newer').hidden"), true);
 
     alice.run("document.querySelector('#messages').scrollTop = 100");
-    // The page has heard of it after a frame.
+    // The page handles the scroll event within two animation frames.
     alice.run(
         "requestAnimationFrame(() => requestAnimationFrame(() => { window.hasFrame = true }))",
     );
     alice.until("window.hasFrame");
-    bob.say("one");
+    bob.send_message("one");
     alice.until_text("#newer", "1 new message");
-    bob.say("two");
+    bob.send_message("two");
     alice.until_text("#newer", "2 new messages");
     assert_eq!(alice.value("document.querySelector('#messages').scrollTop"), 100);
     alice.screenshot("chat-newer");
@@ -195,81 +195,81 @@ fn the_list_follows_only_a_reader_who_is_at_its_end() {
     alice.click("#newer");
     alice.until(&format!("{distance} < 2"));
     alice.until("document.querySelector('#newer').hidden");
-    bob.say("three");
-    alice.hears("three");
+    bob.send_message("three");
+    alice.sees_message("three");
     alice.until(&format!("{distance} < 2"));
 
-    // The list does not grow for ever.
+    // The list keeps the last 500 messages.
     for number in 0..600 {
-        bob.say(&format!("message {number}"));
+        bob.send_message(&format!("message {number}"));
     }
-    alice.hears("message 599");
+    alice.sees_message("message 599");
     assert_eq!(alice.value("document.querySelector('#messages').childElementCount"), 500);
     alice.until(&format!("{distance} < 2"));
     assert_eq!(browser.console(), [""; 0]);
 }
 
 #[test]
-fn a_second_login_ends_the_first_for_good() {
+fn a_page_replaced_by_a_second_login_does_not_reconnect() {
     let Some(browser) = Browser::start() else { return };
     let gateway = Gateway::launch(&Launch::default());
     let first = browser.open(&chat(&gateway));
     first.enter_as("alice");
-    // Were it to connect again, it would do so without delay.
+    // If it reconnected, it would do so without delay.
     first.run("Math.random = () => 0");
     let second = browser.open(&chat(&gateway));
     second.enter_as("alice");
-    first.is_in("kicked");
+    first.has_state("kicked");
     first.until_text("#status", "You logged in elsewhere, so this page was disconnected.");
     first.screenshot("chat-kicked");
     first.run("window.dispatchEvent(new Event('online'))");
     first.run("document.dispatchEvent(new Event('visibilitychange'))");
-    first.say("is anyone here?");
+    first.send_message("is anyone here?");
     first.until("document.querySelector('#hint').textContent.startsWith('Not connected')");
     assert_eq!(first.value("document.body.dataset.state"), "kicked");
     assert_eq!(gateway.counter("upgrades"), 2);
 
-    // Neither does a reload take the login back; whoever is there may.
+    // A reload does not reconnect either; submitting the form does.
     first.reload();
-    first.is_in("login");
+    first.has_state("login");
     assert_eq!(gateway.counter("upgrades"), 2);
     first.click("#login button");
-    first.is_in("open");
-    second.is_in("kicked");
+    first.has_state("open");
+    second.has_state("kicked");
     second.click("#now");
-    second.is_in("open");
-    first.is_in("kicked");
+    second.has_state("open");
+    first.has_state("kicked");
     assert_eq!(gateway.counter("upgrades"), 4);
     assert_eq!(browser.console(), [""; 0]);
 }
 
 #[test]
-fn pages_connect_again_by_themselves_after_a_restart() {
+fn pages_reconnect_after_a_restart_with_growing_delays() {
     let Some(browser) = Browser::start() else { return };
     let mut gateway = Gateway::launch(&Launch::default());
     let address = gateway.address().to_string();
     let (alice, bob) = (browser.open(&chat(&gateway)), browser.open(&chat(&gateway)));
     alice.enter_as("alice");
     bob.enter_as("bob");
-    // The longest delays for the one, rather short ones for the other.
+    // The longest delays for one page, short ones for the other.
     alice.run(
         "Math.random = () => 1; window.delays = []; const arm = setTimeout; \
          window.setTimeout = (act, ms) => { delays.push(ms); return arm(act, ms); }; \
-         window.told = []; const status = document.querySelector('#status'); \
-         new MutationObserver(() => told.push(status.textContent)).observe(status, {childList: true})",
+         window.statuses = []; const status = document.querySelector('#status'); \
+         new MutationObserver(() => statuses.push(status.textContent)).observe(status, {childList: true})",
 
     );
     bob.run("Math.random = () => 0.1");
 
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.exit_status().code(), Some(0));
-    alice.is_in("waiting");
-    assert_eq!(alice.value("told[0]"), "The server is shutting down.");
+    alice.has_state("waiting");
+    assert_eq!(alice.value("statuses[0]"), "The server is shutting down.");
     alice.screenshot("chat-waiting");
-    alice.say("can you hear me?");
+    alice.send_message("can you hear me?");
     alice.until("document.querySelector('#hint').textContent.startsWith('Not connected')");
     let delays = || {
-        // Beside them are the deadlines of connections being opened.
+        // Without the timeouts of connection attempts.
         let delays = alice.value("delays.filter((ms) => ms !== 15000)");
         delays.as_array().unwrap().clone()
     };
@@ -285,37 +285,37 @@ fn pages_connect_again_by_themselves_after_a_restart() {
 
     let gateway = Gateway::launch(&Launch { listen: Some(&address), ..Launch::default() });
     alice.run("window.dispatchEvent(new Event('online'))");
-    alice.is_in("open");
-    bob.is_in("open");
+    alice.has_state("open");
+    bob.has_state("open");
     alice.sees_members(2);
     assert_eq!(gateway.counter("upgrades"), 2);
-    // What could not be sent is still there, to be sent or not.
+    // The text that could not be sent is still in the input field.
     alice.until("document.querySelector('#hint').textContent.startsWith('Connected again')");
-    alice.say("");
-    bob.hears("can you hear me?");
-    assert_eq!(complaints(&browser), [""; 0]);
+    alice.send_message("");
+    bob.sees_message("can you hear me?");
+    assert_eq!(unexpected_console_lines(&browser), [""; 0]);
 }
 
 #[test]
-fn a_refused_name_leads_back_to_the_form_which_says_why() {
+fn a_refused_name_shows_the_form_with_the_reason() {
     let Some(browser) = Browser::start() else { return };
     let gateway = Gateway::launch(&Launch::default());
     let alice = browser.open(&chat(&gateway));
-    // Few enough characters for the form, and too many bytes for the gateway.
+    // Within the form's limit in characters, over the gateway's limit in bytes.
     alice.type_into("[name=name]", &"é".repeat(33));
     alice.run("Math.random = () => 0");
     alice.click("#login button");
     alice.until("document.querySelector('#refusal').textContent.startsWith('name refused: ')");
-    alice.is_in("login");
+    alice.has_state("login");
     alice.run("window.dispatchEvent(new Event('online'))");
     assert_eq!(gateway.counter("upgrades"), 1);
     alice.type_into("[name=name]", &format!("{SELECT_ALL}alice"));
-    alice.is_let_in_as("alice");
+    alice.is_connected_as("alice");
     assert_eq!(browser.console(), [""; 0]);
 }
 
 #[test]
-fn the_hall_wants_a_token_and_lets_its_people_hear_themselves() {
+fn the_hall_requires_a_token_and_shows_own_messages_once() {
     let Some(browser) = Browser::start() else { return };
     let gateway = Gateway::with_config(TOKENS);
     let hall = format!("http://{}/chatroom", gateway.address());
@@ -325,23 +325,23 @@ fn the_hall_wants_a_token_and_lets_its_people_hear_themselves() {
     alice.click("#login button");
     alice
         .until("document.querySelector('#refusal').textContent.startsWith('Refused: wrong token')");
-    alice.is_in("login");
+    alice.has_state("login");
     alice.screenshot("hall-refused");
     alice.type_into("[name=token]", &format!("{SELECT_ALL}secret"));
-    alice.is_let_in_as("alice");
+    alice.is_connected_as("alice");
     let bob = browser.open(&hall);
     bob.type_into("[name=token]", "sec/ret");
     bob.enter_as("bob");
     alice.sees_members(2);
-    alice.say("hello, hall");
-    bob.hears("hello, hall");
-    alice.hears("hello, hall");
-    assert_eq!(alice.said(), json!([["You", "hello, hall"]]), "once");
-    assert_eq!(complaints(&browser), [""; 0]);
+    alice.send_message("hello, hall");
+    bob.sees_message("hello, hall");
+    alice.sees_message("hello, hall");
+    assert_eq!(alice.messages(), json!([["You", "hello, hall"]]), "once");
+    assert_eq!(unexpected_console_lines(&browser), [""; 0]);
 }
 
 #[test]
-fn pages_look_right_in_light_in_dark_and_on_a_phone() {
+fn pages_fit_their_window_in_light_in_dark_and_on_a_phone() {
     let Some(browser) = Browser::start() else { return };
     let gateway = Gateway::launch(&Launch::default());
     let alice = browser.open(&chat(&gateway));
@@ -363,35 +363,33 @@ fn pages_look_right_in_light_in_dark_and_on_a_phone() {
     };
     look("login");
     alice.enter_as("alice");
-    let mut bob = Talker::enter(gateway.address(), "bob");
-    let mut grace = Talker::enter(gateway.address(), "grace");
+    let mut bob = ScriptedClient::enter(gateway.address(), "bob");
+    let mut grace = ScriptedClient::enter(gateway.address(), "grace");
     alice.sees_members(3);
-    bob.say("Is anybody at the harbour? The tide table says 14:20.");
-    alice.hears("Is anybody at the harbour? The tide table says 14:20.");
-    alice.say("On my way.");
-    alice.say("Ten minutes, if the gate is open.");
+    bob.send_message("Is the gate at the harbour open? The tide table says 14:20.");
+    alice.sees_message("Is the gate at the harbour open? The tide table says 14:20.");
+    alice.send_message("On my way.");
+    alice.send_message("Ten minutes, if the gate is open.");
     let link = "It is: https://gateway.example/so/long/an/address/that/it/must/be/broken/somewhere";
-    grace.say(link);
-    alice.hears(link);
-    bob.say("See you there ⚓");
-    alice.hears("See you there ⚓");
+    grace.send_message(link);
+    alice.sees_message(link);
+    bob.send_message("See you there ⚓");
+    alice.sees_message("See you there ⚓");
     look("chat");
     alice.click("#members");
     look("members");
     assert_eq!(browser.console(), [""; 0]);
 }
 
-/// What was said last, `undefined` before anything was.
-const LAST_SAID: &str =
+/// The text of the last message shown, `undefined` before the first.
+const LAST_MESSAGE: &str =
     "[...document.querySelectorAll('#messages li:not(.note) .text')].at(-1)?.textContent";
-/// Who may enter the hall; a token may hold what separates segments.
+/// Logins of the hall; a token may contain a slash.
 const TOKENS: &str = r#"
-    [[token]]
-    name = "alice"
-    token = "secret"
-    [[token]]
-    name = "bob"
-    token = "sec/ret"
+    [[identity]]
+    name = "members"
+    kind = "tokens"
+    tokens = [{ name = "alice", token = "secret" }, { name = "bob", token = "sec/ret" }]
 "#;
 /// Keys as WebDriver writes them (§17.4.2): Enter, and Control and A with Control up again.
 const ENTER: &str = "\u{e007}";

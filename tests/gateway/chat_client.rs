@@ -1,4 +1,4 @@
-//! A member of a chat: tungstenite with words for what the tests of the chat systems do.
+//! A chat client: tungstenite with the calls that the tests of the chat systems need.
 
 use std::net::{SocketAddr, TcpStream};
 
@@ -8,7 +8,7 @@ use tungstenite::{Error, Message, WebSocket};
 
 use crate::messages::connect;
 
-/// A chat client. It waits for what it expects, with the patience of all tests.
+/// A chat client. Its reads fail after [`crate::wait::TIMEOUT`].
 #[derive(Debug)]
 pub(crate) struct ChatClient {
     socket: WebSocket<TcpStream>,
@@ -26,7 +26,7 @@ impl ChatClient {
         joined.unwrap_or_else(|status| panic!("{path}: {status}"))
     }
 
-    /// Tries to join; what the refusal says otherwise: its status and the body.
+    /// Tries to join. The error holds status and body of the refusal.
     pub(crate) fn try_join(
         address: SocketAddr,
         path: &str,
@@ -50,20 +50,20 @@ impl ChatClient {
         }
     }
 
-    pub(crate) fn say(&mut self, text: &str) {
+    pub(crate) fn send_text(&mut self, text: &str) {
         self.socket.send(Message::text(text)).unwrap();
     }
 
-    pub(crate) fn say_binary(&mut self, payload: &[u8]) {
+    pub(crate) fn send_binary(&mut self, payload: &[u8]) {
         self.socket.send(Message::binary(payload.to_vec())).unwrap();
     }
 
     /// Sends a chat message as an event.
-    pub(crate) fn say_event(&mut self, text: &str) {
-        self.say(&serde_json::json!({ "type": "message", "text": text }).to_string());
+    pub(crate) fn send_event(&mut self, text: &str) {
+        self.send_text(&serde_json::json!({ "type": "message", "text": text }).to_string());
     }
 
-    /// The next message, whatever it is.
+    /// The next message other than pings and pongs.
     pub(crate) fn message(&mut self) -> Message {
         loop {
             let message = self.socket.read().unwrap();
@@ -74,31 +74,31 @@ impl ChatClient {
     }
 
     /// The next text.
-    pub(crate) fn hear(&mut self) -> String {
+    pub(crate) fn receive_text(&mut self) -> String {
         let message = self.message();
         let Message::Text(text) = message else { panic!("expected text, not {message:?}") };
         text.to_string()
     }
 
     /// The next event.
-    pub(crate) fn event(&mut self) -> Value {
-        serde_json::from_str(&self.hear()).unwrap()
+    pub(crate) fn receive_event(&mut self) -> Value {
+        serde_json::from_str(&self.receive_text()).unwrap()
     }
 
-    /// The code and reason of the close frame, which must come next, and then the proper end.
-    pub(crate) fn closing(&mut self) -> (u16, String) {
+    /// Code and reason of the close frame, which must come next; reads on to the end.
+    pub(crate) fn close_frame(&mut self) -> (u16, String) {
         let Message::Close(Some(frame)) = self.message() else { panic!("expected a close frame") };
         while self.socket.read().is_ok() {}
         (frame.code.into(), frame.reason.to_string())
     }
 
-    /// Leaves in good order.
+    /// Closes with a close frame and waits for the end.
     pub(crate) fn leave(mut self) {
         self.socket.close(None).unwrap();
         while self.socket.read().is_ok() {}
     }
 
-    /// Is gone without a word.
+    /// Closes the socket without a close frame.
     pub(crate) fn vanish(self) {
         drop(self);
     }

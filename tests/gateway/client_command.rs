@@ -1,4 +1,4 @@
-//! `tidegate client`, as its users meet it: at a terminal, in pipes, and with servers of all kinds.
+//! `tidegate client` as a process: at a terminal, in pipes, and with servers that misbehave.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -14,14 +14,14 @@ use tungstenite::protocol::CloseFrame;
 use tungstenite::{Message, WebSocket};
 
 use crate::gateway::{Gateway, Log, PROGRAM, run_to_end};
-use crate::patience::until;
+use crate::wait::until;
 
 /// A running client.
 #[derive(Debug)]
 struct Client {
     child: Child,
-    printed: Log,
-    said: Log,
+    stdout: Log,
+    stderr: Log,
 }
 
 impl Client {
@@ -35,9 +35,9 @@ impl Client {
         command.arg("client").arg(format!("ws://{address}{path}")).args(arguments);
         command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let printed = Log::follow(child.stdout.take().unwrap());
-        let said = Log::follow(child.stderr.take().unwrap());
-        Self { child, printed, said }
+        let stdout = Log::follow(child.stdout.take().unwrap());
+        let stderr = Log::follow(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
     }
 
     fn send(&mut self, bytes: &[u8]) {
@@ -53,16 +53,16 @@ impl Client {
     }
 
     /// Waits for a line with `text` on standard error.
-    fn says(&self, text: &str) {
-        until(&format!("`{text}` on standard error: {:?}", self.said.lines()), || {
-            self.said.lines().iter().any(|line| line.contains(text)).then_some(())
+    fn logs(&self, text: &str) {
+        until(&format!("`{text}` on standard error: {:?}", self.stderr.lines()), || {
+            self.stderr.lines().iter().any(|line| line.contains(text)).then_some(())
         });
     }
 
     /// Waits for exactly these lines on standard output.
     fn prints(&self, lines: &[&str]) {
         until(&format!("{lines:?} on standard output"), || {
-            (self.printed.lines() == lines).then_some(())
+            (self.stdout.lines() == lines).then_some(())
         });
     }
 
@@ -105,16 +105,16 @@ fn answer(stream: &mut TcpStream, pieces: &[&str]) {
     }
 }
 
-/// Reads until the client has gone.
-fn see_off(mut websocket: WebSocket<TcpStream>) {
+/// Reads until the client has closed.
+fn read_to_end(mut websocket: WebSocket<TcpStream>) {
     while websocket.read().is_ok() {}
 }
 
 #[test]
-fn lines_in_are_lines_out_and_the_end_of_a_pipe_is_a_proper_close() {
+fn lines_are_echoed_and_the_end_of_a_pipe_closes_with_1000() {
     let gateway = Gateway::start();
     let mut client = Client::start(gateway.address(), "/echo", &[]);
-    client.says(&format!("connected to ws://{}/echo", gateway.address()));
+    client.logs(&format!("connected to ws://{}/echo", gateway.address()));
     client.send("hello\n张三".as_bytes());
     client.prints(&["hello"]);
     client.send(" 你好\r\n\nno end".as_bytes());
@@ -122,7 +122,7 @@ fn lines_in_are_lines_out_and_the_end_of_a_pipe_is_a_proper_close() {
     client.end_input();
     assert_eq!(client.exit_code(), Some(0));
     client.prints(&["hello", "张三 你好", "", "no end"]);
-    client.says("closed with 1000");
+    client.logs("closed with 1000");
     assert_eq!(gateway.counter("closed_by_peer"), 1);
 }
 
@@ -137,8 +137,8 @@ fn much_input_comes_back_whole() {
     client.send((lines.join("\n") + "\n").as_bytes());
     client.end_input();
     assert_eq!(client.exit_code(), Some(0));
-    until("all lines are printed", || (client.printed.lines().len() >= lines.len()).then_some(()));
-    assert!(client.printed.lines() == lines, "the same lines in the same order");
+    until("all lines are printed", || (client.stdout.lines().len() >= lines.len()).then_some(()));
+    assert!(client.stdout.lines() == lines, "the same lines in the same order");
 }
 
 #[test]
@@ -148,8 +148,8 @@ fn a_line_that_cannot_be_a_text_message_is_named_and_not_sent() {
     client.send(b"one\n\xff\xfe\n");
     client.send(&[b'x'; (1 << 20) + 1]);
     client.send(b"\nfour\n");
-    client.says("line 2 of the input was not sent: it is not UTF-8");
-    client.says("line 3 of the input was not sent: it is longer than 1048576 bytes");
+    client.logs("line 2 of the input was not sent: it is not UTF-8");
+    client.logs("line 3 of the input was not sent: it is longer than 1048576 bytes");
     client.prints(&["one", "four"]);
     client.end_input();
     assert_eq!(client.exit_code(), Some(0));
@@ -163,17 +163,17 @@ fn send_goes_on_until_it_is_interrupted() {
         let arguments = ["--send", "hello", "--every", "20ms"];
         let input = Stdio::null();
         let mut client = Client::start_with_input(gateway.address(), "/echo", &arguments, input);
-        until("several are sent", || (client.printed.lines().len() >= 4).then_some(()));
+        until("several are sent", || (client.stdout.lines().len() >= 4).then_some(()));
         client.signal(signal);
         assert_eq!(client.exit_code(), Some(0));
-        client.says("closed with 1000");
-        assert!(client.printed.lines().iter().all(|line| line == "hello"));
+        client.logs("closed with 1000");
+        assert!(client.stdout.lines().iter().all(|line| line == "hello"));
     }
     assert_eq!(gateway.counter("closed_by_peer"), 2);
 }
 
 #[test]
-fn send_comes_first_and_input_goes_along() {
+fn text_of_send_goes_out_first_and_input_is_sent_too() {
     let gateway = Gateway::start();
     let mut client = Client::start(gateway.address(), "/echo", &["--send=hi", "--every=1h"]);
     client.prints(&["hi"]);
@@ -192,7 +192,7 @@ fn terminal() -> (File, File) {
 }
 
 #[test]
-fn at_a_terminal_control_d_closes_even_what_would_go_on() {
+fn at_a_terminal_control_d_closes_even_with_send() {
     const CONTROL_D: &[u8] = b"\x04";
     let gateway = Gateway::start();
     let (mut keyboard, terminal) = terminal();
@@ -201,17 +201,17 @@ fn at_a_terminal_control_d_closes_even_what_would_go_on() {
     let mut client = Client::start_with_input(gateway.address(), "/echo", &arguments, input);
     keyboard.write_all(b"typed\n").unwrap();
     until("both come back", || {
-        let mut printed = client.printed.lines();
+        let mut printed = client.stdout.lines();
         printed.sort_unstable();
         (printed == ["hi", "typed"]).then_some(())
     });
     keyboard.write_all(CONTROL_D).unwrap();
     assert_eq!(client.exit_code(), Some(0));
-    client.says("closed with 1000");
+    client.logs("closed with 1000");
 }
 
 #[test]
-fn what_arrives_cannot_drive_the_terminal() {
+fn control_characters_are_printed_as_escapes() {
     let gateway = Gateway::start();
     let mut client = Client::start(gateway.address(), "/echo", &[]);
     client.send("\u{1b}[2Jgone\ttab \u{9b}5m\u{7}\n".as_bytes());
@@ -219,13 +219,13 @@ fn what_arrives_cannot_drive_the_terminal() {
 }
 
 #[test]
-fn a_draining_gateway_is_a_regular_end() {
+fn a_draining_gateway_is_exit_0() {
     let gateway = Gateway::start();
     let mut client = Client::start(gateway.address(), "/echo", &[]);
-    client.says("connected");
+    client.logs("connected");
     gateway.signal(Signal::TERM);
     assert_eq!(client.exit_code(), Some(0));
-    client.says("closed by the server with 1001: ");
+    client.logs("closed by the server with 1001: ");
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn a_refused_handshake_is_exit_3_with_status_and_reason() {
     let gateway = Gateway::start();
     let mut client = Client::start(gateway.address(), "/nowhere", &[]);
     assert_eq!(client.exit_code(), Some(3));
-    client.says("refused with HTTP 404 Not Found: nothing is served on this path");
+    client.logs("refused with HTTP 404 Not Found: nothing is served on this path");
 
     let (address, server) = serve_one(|mut stream| {
         let head = "HTTP/1.1 503 Busy\r\nContent-Length: 30\r\n\r\n";
@@ -242,22 +242,22 @@ fn a_refused_handshake_is_exit_3_with_status_and_reason() {
     });
     let mut client = Client::start(address, "/", &[]);
     assert_eq!(client.exit_code(), Some(3));
-    client.says("refused with HTTP 503 Service Unavailable: come back \\u{1b}[1mlater");
+    client.logs("refused with HTTP 503 Service Unavailable: come back \\u{1b}[1mlater");
     server.join().unwrap();
 }
 
 #[test]
 fn without_a_websocket_server_it_is_exit_1() {
-    // Bound and not listening, so that nobody else gets the port either.
+    // Bound and not listening, so that no other process gets the port.
     let domain = socket2::Domain::IPV4;
     let taken = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
     taken.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     let address = taken.local_addr().unwrap().as_socket().unwrap();
     let mut client = Client::start(address, "/echo", &[]);
     assert_eq!(client.exit_code(), Some(1));
-    client.says(&format!("cannot connect: {address}: Connection refused"));
+    client.logs(&format!("cannot connect: {address}: Connection refused"));
 
-    for (reply, complaint) in [
+    for (reply, message) in [
         ("", "Handshake not finished"),
         ("SSH-2.0-OpenSSH_9.6\r\n", "not the answer of a WebSocket server"),
         ("HTTP/1.1 101 Switching\r\n\r\n", "not the answer of a WebSocket server"),
@@ -265,14 +265,14 @@ fn without_a_websocket_server_it_is_exit_1() {
         let (address, server) = serve_one(move |mut stream| answer(&mut stream, &[reply]));
         let mut client = Client::start(address, "/", &[]);
         assert_eq!(client.exit_code(), Some(1), "{reply}");
-        client.says("cannot connect: ");
-        client.says(complaint);
+        client.logs("cannot connect: ");
+        client.logs(message);
         server.join().unwrap();
     }
 }
 
 #[test]
-fn a_close_with_another_code_is_exit_4_and_said() {
+fn a_close_with_another_code_is_exit_4_and_is_logged() {
     for (code, exit_code) in [(4001, 4), (1011, 4), (1000, 0)] {
         let (address, server) = serve_one(move |stream| {
             let mut websocket = tungstenite::accept(stream).unwrap();
@@ -280,28 +280,28 @@ fn a_close_with_another_code_is_exit_4_and_said() {
             websocket.send(Message::binary(vec![0; 300])).unwrap();
             let reason = "replaced\u{1b}c".into();
             websocket.close(Some(CloseFrame { code: code.into(), reason })).unwrap();
-            see_off(websocket);
+            read_to_end(websocket);
         });
         let mut client = Client::start(address, "/", &[]);
         assert_eq!(client.exit_code(), Some(exit_code));
-        client.says(&format!("closed by the server with {code}: replaced\\u{{1b}}c"));
-        client.says("binary, 300 bytes");
+        client.logs(&format!("closed by the server with {code}: replaced\\u{{1b}}c"));
+        client.logs("binary, 300 bytes");
         client.prints(&["one thing more"]);
         server.join().unwrap();
     }
 }
 
 #[test]
-fn a_connection_that_breaks_off_is_exit_1() {
+fn a_connection_lost_without_a_close_frame_is_exit_1() {
     let (address, server) = serve_one(|stream| drop(tungstenite::accept(stream).unwrap()));
     let mut client = Client::start(address, "/", &[]);
     assert_eq!(client.exit_code(), Some(1));
-    client.says("connection lost: the server ended it without a close");
+    client.logs("connection lost: the server ended it without a close");
     server.join().unwrap();
 }
 
 #[test]
-fn a_server_that_breaks_the_protocol_is_told_and_left() {
+fn a_server_that_breaks_the_protocol_is_closed_with_1007_and_exit_1() {
     let (address, server) = serve_one(|stream| {
         let mut websocket = tungstenite::accept(stream).unwrap();
         // A text message that is not UTF-8.
@@ -310,24 +310,24 @@ fn a_server_that_breaks_the_protocol_is_told_and_left() {
     });
     let mut client = Client::start(address, "/", &[]);
     assert_eq!(client.exit_code(), Some(1));
-    client.says("connection lost: UTF-8");
-    let Message::Close(Some(told)) = server.join().unwrap() else { panic!("no close") };
-    assert_eq!(u16::from(told.code), 1007);
+    client.logs("connection lost: UTF-8");
+    let Message::Close(Some(frame)) = server.join().unwrap() else { panic!("no close") };
+    assert_eq!(u16::from(frame.code), 1007);
 }
 
 #[test]
-fn pings_are_answered_while_nothing_else_happens() {
+fn pings_are_answered_without_other_traffic() {
     let (address, server) = serve_one(|stream| {
         let mut websocket = tungstenite::accept(stream).unwrap();
         websocket.send(Message::Ping("there?".into())).unwrap();
         let pong = websocket.read().unwrap();
         websocket.close(None).unwrap();
-        see_off(websocket);
+        read_to_end(websocket);
         pong
     });
     let mut client = Client::start(address, "/", &[]);
     assert_eq!(client.exit_code(), Some(0));
-    client.says("closed by the server without a code");
+    client.logs("closed by the server without a code");
     assert_eq!(server.join().unwrap(), Message::Pong("there?".into()));
 }
 
@@ -343,7 +343,7 @@ fn user_headers_and_subprotocol_reach_the_server() {
         };
         let mut websocket = tungstenite::accept_hdr(stream, see).unwrap();
         websocket.close(None).unwrap();
-        see_off(websocket);
+        read_to_end(websocket);
         seen.unwrap()
     });
     let mut arguments =
@@ -352,7 +352,7 @@ fn user_headers_and_subprotocol_reach_the_server() {
     let mut client = Client::start(address, "/chat?room=1", &arguments);
     assert_eq!(client.exit_code(), Some(0));
     let target = "/chat?room=1&user=%E5%BC%A0%20%E4%B8%89";
-    client.says(&format!("connected to ws://{address}{target}, subprotocol v2"));
+    client.logs(&format!("connected to ws://{address}{target}, subprotocol v2"));
     let (seen_target, headers) = server.join().unwrap();
     assert_eq!(seen_target, target);
     assert_eq!(headers["X-Token"], "a: b");
@@ -361,15 +361,16 @@ fn user_headers_and_subprotocol_reach_the_server() {
 }
 
 #[test]
-fn a_second_signal_does_not_wait_for_the_goodbye() {
+fn a_second_signal_does_not_wait_for_the_close_frame() {
     let (address, server) = serve_one(|stream| {
         let mut websocket = tungstenite::accept(stream).unwrap();
-        // Reads the goodbye without answering it: the answer would go with the next read.
+        // Reads the close frame without answering it: tungstenite would send the answer at the next
+        // read.
         assert!(matches!(websocket.read(), Ok(Message::Close(Some(_)))));
         websocket
     });
     let mut client = Client::start(address, "/", &[]);
-    client.says("connected");
+    client.logs("connected");
     client.signal(Signal::INT);
     let _stays_open = server.join().unwrap();
     client.signal(Signal::INT);
@@ -377,23 +378,23 @@ fn a_second_signal_does_not_wait_for_the_goodbye() {
 }
 
 #[test]
-fn an_output_that_nobody_reads_is_exit_1_after_a_proper_close() {
+fn a_closed_standard_output_is_exit_1_after_a_close_frame() {
     let gateway = Gateway::start();
-    let (nobody, pipe) = std::io::pipe().unwrap();
-    drop(nobody);
+    let (reader, pipe) = std::io::pipe().unwrap();
+    drop(reader);
     let mut command = Command::new(PROGRAM);
     command.arg("client").arg(format!("ws://{}/echo", gateway.address()));
     command.args(["--send", "hi"]).stdin(Stdio::null()).stdout(pipe).stderr(Stdio::piped());
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("cannot print: Broken pipe"), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("cannot print: Broken pipe"), "{stderr}");
     assert_eq!(gateway.counter("closed_by_peer"), 1);
 }
 
 #[test]
-fn wrong_usage_is_exit_2_and_says_what_is_wrong() {
-    for (arguments, complaint) in [
+fn wrong_usage_is_exit_2_with_a_message() {
+    for (arguments, message) in [
         (
             &["client", "wss://example.com/"][..],
             "wss:// is not supported yet: this client speaks no TLS",
@@ -408,8 +409,8 @@ fn wrong_usage_is_exit_2_and_says_what_is_wrong() {
         (&["client", "--listen", "127.0.0.1:0"], "--listen"),
     ] {
         let output = run_to_end(arguments);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(said.contains(complaint), "{arguments:?}: {said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(message), "{arguments:?}: {stderr}");
     }
 }

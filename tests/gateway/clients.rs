@@ -1,4 +1,4 @@
-//! Clients that others wrote: curl, nc, `websockets` of Python, `ws` of Node.
+//! Third-party clients: curl, nc, Python's `websockets`, Node's `ws`.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::gateway::Gateway;
 use crate::messages::{Ending, Reply, Request, exchange};
 use crate::skip::skip_without;
 
-/// Offers a subprotocol, as the scripts expect.
+/// The configuration that the scripts expect.
 const CONFIG: &str = r#"
     loops = 2
     [[route]]
@@ -27,7 +27,7 @@ fn below_root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Whether the program is there and runs.
+/// Whether the program runs; if not, logs that the test is skipped.
 pub(crate) fn has(program: &str, argument: &str) -> bool {
     let mut command = Command::new(program);
     command.arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -52,7 +52,7 @@ fn run(mut command: Command) -> Output {
 
 fn curl(arguments: &[&str]) -> Output {
     let mut command = Command::new("curl");
-    // Neither a configuration of the user's nor a proxy stands between.
+    // Without the user's configuration and without a proxy.
     command.args(["--disable", "--noproxy", "*", "--silent", "--show-error", "--max-time", "20"]);
     command.args(arguments);
     run(command)

@@ -1,4 +1,4 @@
-//! Compressed messages over real sockets, made and read by the library itself.
+//! Compressed messages over real sockets, compressed and decompressed here with flate2.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
@@ -7,15 +7,15 @@ use crate::frames::{
 };
 use crate::gateway::Gateway;
 use crate::messages::Request;
-use crate::patience::until;
 use crate::socket::{Frame, Socket};
+use crate::wait::until;
 
 /// Set on the first frame of a compressed message (RFC 7692 §6).
 pub(crate) const RSV1: u8 = 0x40;
 pub(crate) const OFFER: &str = "permessage-deflate; client_max_window_bits";
 const AGREED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
-/// A connection on `path` that offered compression and was answered so.
+/// A connection on `path` whose offer of extensions got this answer.
 pub(crate) fn open(gateway: &Gateway, path: &str, offer: &str, answer: Option<&str>) -> Socket {
     let mut socket = Socket::connect(gateway.address());
     socket.send(&Request::upgrade(path).with("Sec-WebSocket-Extensions", offer).bytes());
@@ -37,7 +37,7 @@ fn deflated(message: &[u8]) -> Vec<u8> {
     output
 }
 
-/// The message in a frame, inflated by a window of so many bits where it is compressed.
+/// The message in a frame, decompressed with a window of `window_bits` if RSV1 is set.
 fn inflated(frame: &Frame, window_bits: u8) -> Vec<u8> {
     if frame.first & RSV1 == 0 {
         return frame.payload.clone();
@@ -63,7 +63,7 @@ pub(crate) fn json(len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn messages_of_every_size_come_back_whichever_way_they_were_sent() {
+fn messages_of_every_size_come_back_compressed_or_not() {
     let gateway = Gateway::start();
     let mut socket = open_echo(&gateway);
     for len in [0, 1, 125, 126, 1023, 1024, 65_535, 65_536, 1 << 20] {
@@ -83,7 +83,7 @@ fn messages_of_every_size_come_back_whichever_way_they_were_sent() {
                 let reply = socket.receive_frame();
                 assert_eq!(reply.first & !RSV1, first);
                 assert!(inflated(&reply, 15) == message, "{len} bytes");
-                // Short ones are left alone, and noise does not shrink.
+                // Messages below deflate_bytes_min stay uncompressed, and noise does not shrink.
                 assert!(reply.payload.len() <= message.len());
                 assert!(message.len() >= 1024 || reply.first & RSV1 == 0);
             }
@@ -95,7 +95,7 @@ fn messages_of_every_size_come_back_whichever_way_they_were_sent() {
 }
 
 #[test]
-fn compressed_messages_come_in_pieces_and_in_crowds() {
+fn compressed_messages_come_back_from_fragments_and_from_one_segment() {
     let gateway = Gateway::start();
     let mut socket = open_echo(&gateway);
     let message = json(100_000);
@@ -111,7 +111,7 @@ fn compressed_messages_come_in_pieces_and_in_crowds() {
         bytes.extend(client_frame(TEXT | RSV1, &deflated(b"one of many")));
         bytes.extend(client_frame(TEXT | RSV1, &compressed));
     }
-    // A message that came as it is, behind those that did not.
+    // An uncompressed message behind compressed ones.
     bytes.extend(client_frame(TEXT, b"plain"));
     socket.send(&bytes);
     assert_eq!(socket.receive_frame(), Frame { first: PONG, payload: b"between".to_vec() });
@@ -130,9 +130,9 @@ fn compressed_messages_come_in_pieces_and_in_crowds() {
 }
 
 #[test]
-fn the_window_that_was_asked_for_is_enough_to_inflate_with() {
+fn replies_decompress_with_the_agreed_window() {
     let gateway = Gateway::start();
-    // Repeats itself too far back for a small window.
+    // Repeats at a distance beyond a small window.
     let message = sample_bytes(20_000).repeat(3);
     for bits in 9..=15 {
         let offer = format!("permessage-deflate; server_max_window_bits={bits}");
@@ -147,7 +147,7 @@ fn the_window_that_was_asked_for_is_enough_to_inflate_with() {
 }
 
 #[test]
-fn offers_that_cannot_be_met_leave_the_connection_as_it_is() {
+fn offers_that_cannot_be_accepted_leave_the_connection_uncompressed() {
     let gateway = Gateway::with_config(
         "[[route]]\npath = \"/echo\"\nservice = \"echo\"\n\
          [[route]]\npath = \"/plain\"\nservice = \"echo\"\ndeflate = false",
@@ -167,7 +167,7 @@ fn offers_that_cannot_be_met_leave_the_connection_as_it_is() {
 }
 
 #[test]
-fn what_breaks_the_rules_of_compression_is_told_so() {
+fn violations_of_rfc_7692_are_closed_with_their_code() {
     let gateway = Gateway::start();
     let whole = deflated(&json(3000));
     let latin_1 = deflated(b"caf\xE9 caf\xE9 caf\xE9");
@@ -197,7 +197,7 @@ fn what_breaks_the_rules_of_compression_is_told_so() {
 }
 
 #[test]
-fn a_bomb_costs_no_more_than_the_largest_message() {
+fn a_decompression_bomb_costs_no_more_than_the_largest_message() {
     let gateway = Gateway::with_config("loops = 1");
     // A gigabyte in just under a megabyte: zeros, ended by a flush, over and over.
     let mut unit = deflated(&vec![0; 8 << 20]);
@@ -212,7 +212,7 @@ fn a_bomb_costs_no_more_than_the_largest_message() {
         gateway.anonymous_bytes()
     };
     let at_rest = gateway.anonymous_bytes();
-    // The bomb itself, the largest message, and what the pool keeps of both.
+    // The compressed bytes, the largest message, and the buffers that the pool keeps of both.
     let bytes_max = at_rest + (8 << 20);
     for _ in 0..21 {
         let bytes = throw();
@@ -222,7 +222,7 @@ fn a_bomb_costs_no_more_than_the_largest_message() {
 }
 
 #[test]
-fn a_publication_is_compressed_once_for_everyone() {
+fn a_publication_is_compressed_once_for_each_window() {
     let gateway = Gateway::with_config("loops = 1");
     let mut members: Vec<Socket> = (0..1000)
         .map(|number| match number % 3 {
@@ -248,17 +248,17 @@ fn a_publication_is_compressed_once_for_everyone() {
 }
 
 #[test]
-fn compressors_are_freed_when_nobody_uses_them() {
+fn compressors_are_freed_after_pool_idle_ms() {
     let gateway = Gateway::with_config("loops = 1\n[timeouts]\npool_idle_ms = 500");
     let mut socket = open_echo(&gateway);
     let before = gateway.anonymous_bytes();
     socket.send(&client_frame(BINARY | RSV1, &deflated(&json(100_000))));
     socket.receive_frame();
-    // What stays is the part of the receive buffer that was read into.
-    until("memory is given back", || {
+    // The touched pages of the receive buffer stay.
+    until("memory is released", || {
         (gateway.anonymous_bytes() <= before + (256 << 10)).then_some(())
     });
-    // And made anew.
+    // A new compressor is made when it is needed.
     socket.send(&client_frame(BINARY | RSV1, &deflated(&json(100_000))));
     assert_eq!(inflated(&socket.receive_frame(), 15), json(100_000));
     socket.close();

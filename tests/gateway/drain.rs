@@ -1,4 +1,4 @@
-//! Signals: everyone is told, nobody new comes in, and the exit code says how it went.
+//! Signals: close frames to all, no new connections, and the exit codes.
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
@@ -9,20 +9,20 @@ use rustix::process::Signal;
 use crate::frames::{BINARY, CLOSE, client_frame, close_payload, sample_bytes};
 use crate::gateway::Gateway;
 use crate::messages::Request;
-use crate::patience::{now, pass, until};
 use crate::socket::{Frame, Socket};
+use crate::wait::{now, pass, until};
 
 /// Well below drain_ms (20000) and close_ms (5000) of the default configuration.
 const AT_ONCE: Duration = Duration::from_millis(2500);
 
-fn assert_told_to_go(socket: &mut Socket) {
+fn assert_closed_with_1001(socket: &mut Socket) {
     let Frame { first, payload } = socket.receive_frame();
     assert_eq!((first, &payload[..2]), (CLOSE, &1001_u16.to_be_bytes()[..]));
     assert!(!payload[2..].is_empty(), "a reason");
 }
 
-fn assert_refuses_newcomers(gateway: &Gateway) {
-    until("newcomers are refused", || match TcpStream::connect(gateway.address()) {
+fn assert_refuses_connections(gateway: &Gateway) {
+    until("connections are refused", || match TcpStream::connect(gateway.address()) {
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
             Some(())
@@ -44,15 +44,15 @@ fn an_idle_gateway_ends_at_once() {
 }
 
 #[test]
-fn everyone_is_told_1001_and_the_gateway_ends_with_the_last() {
+fn all_are_closed_with_1001_and_the_gateway_ends_with_the_last() {
     let mut gateway = Gateway::with_config("loops = 3");
     let mut sockets: Vec<Socket> = (0..50).map(|_| Socket::open(gateway.address())).collect();
     let started = now();
     gateway.signal(Signal::TERM);
     for socket in &mut sockets {
-        assert_told_to_go(socket);
+        assert_closed_with_1001(socket);
     }
-    assert_refuses_newcomers(&gateway);
+    assert_refuses_connections(&gateway);
     let mut last = sockets.pop().unwrap();
     for mut socket in sockets {
         socket.send(&client_frame(CLOSE, &close_payload(1001, "")));
@@ -70,7 +70,7 @@ fn everyone_is_told_1001_and_the_gateway_ends_with_the_last() {
 }
 
 #[test]
-fn who_has_not_finished_its_request_is_told_503() {
+fn an_unfinished_request_is_answered_503() {
     let mut gateway = Gateway::start();
     let request = Request::upgrade("/echo").bytes();
     let mut silent = Socket::connect(gateway.address());
@@ -88,9 +88,9 @@ fn who_has_not_finished_its_request_is_told_503() {
 }
 
 #[test]
-fn what_was_answered_before_the_end_arrives_before_the_end() {
+fn replies_made_before_the_signal_arrive_before_the_close_frame() {
     const COUNT: u64 = 8;
-    // Room for replies that the kernel does not take while nothing is read here.
+    // Room for replies that the kernel does not take while this client does not read.
     let mut gateway = Gateway::with_config("loops = 1\n[limits]\nbacklog_high_bytes = 4194304");
     let mut socket = Socket::open(gateway.address());
     let message = sample_bytes(250_000);
@@ -104,18 +104,18 @@ fn what_was_answered_before_the_end_arrives_before_the_end() {
         let frame = socket.receive_frame();
         assert!(frame.first == BINARY && frame.payload == message);
     }
-    assert_told_to_go(&mut socket);
+    assert_closed_with_1001(&mut socket);
     drop(socket);
     assert_eq!(gateway.exit_status().code(), Some(0));
 }
 
 #[test]
-fn a_client_that_never_answers_is_cut_at_drain_ms() {
+fn a_client_that_never_answers_is_dropped_at_drain_ms() {
     let mut gateway = Gateway::with_config("loops = 2\n[timeouts]\ndrain_ms = 1500");
     let mut socket = Socket::open(gateway.address());
     let started = now();
     gateway.signal(Signal::TERM);
-    assert_told_to_go(&mut socket);
+    assert_closed_with_1001(&mut socket);
     assert_eq!(gateway.exit_status().code(), Some(0));
     let took = started.elapsed();
     assert!((1400..4000).contains(&took.as_millis()), "{took:?}");
@@ -127,7 +127,7 @@ fn a_second_signal_ends_at_once() {
         let mut gateway = Gateway::start();
         let mut socket = Socket::open(gateway.address());
         gateway.signal(Signal::TERM);
-        assert_told_to_go(&mut socket);
+        assert_closed_with_1001(&mut socket);
         let started = now();
         gateway.signal(signal);
         assert_eq!(gateway.exit_status().code(), Some(exit_code));

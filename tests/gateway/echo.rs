@@ -1,4 +1,4 @@
-//! `/echo` gives back what it was sent, in order, whatever its size, kind, and cut.
+//! `/echo` returns messages of every size, kind and fragmentation, in order.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
@@ -16,7 +16,7 @@ use crate::gateway::Gateway;
 use crate::messages::{Request, connect};
 use crate::socket::{Frame, Socket};
 
-/// On each side of every border between the forms of a length, and of the message limit.
+/// Both sides of each boundary between the length encodings, and of the message limit.
 const SIZES: [usize; 8] = [0, 1, 125, 126, 65_535, 65_536, (1 << 20) - 1, 1 << 20];
 
 /// tungstenite on a connection that it upgraded itself.
@@ -92,7 +92,7 @@ fn a_message_over_the_limit_is_refused_with_1009() {
 }
 
 #[test]
-fn a_close_frame_is_answered_with_its_code_and_the_gateway_ends_first() {
+fn close_frame_is_answered_with_the_same_code_and_the_gateway_closes_first() {
     let gateway = Gateway::start();
     for code in [1000, 1001, 1003, 1014, 3000, 4999] {
         let mut socket = Socket::open(gateway.address());
@@ -112,7 +112,7 @@ fn a_close_frame_is_answered_with_its_code_and_the_gateway_ends_first() {
 }
 
 #[test]
-fn a_breach_is_answered_with_the_code_of_rfc_6455() {
+fn a_violation_is_closed_with_the_code_of_rfc_6455() {
     let gateway = Gateway::start();
     let half_a_character = &"張".as_bytes()[..2];
     for (code, bytes) in [
@@ -129,7 +129,7 @@ fn a_breach_is_answered_with_the_code_of_rfc_6455() {
         (1007, client_frame(TEXT & !FIN, b"certain \xff at once")),
     ] {
         let mut socket = Socket::open(gateway.address());
-        // The answer to what came before is not lost, and what comes after is not answered.
+        // Messages before the violation are answered, messages after it are not.
         let mut stream = client_frame(TEXT, b"fine");
         stream.extend(&bytes);
         stream.extend(client_frame(TEXT, b"too late"));
@@ -140,7 +140,7 @@ fn a_breach_is_answered_with_the_code_of_rfc_6455() {
 }
 
 #[test]
-fn threads_of_clients_on_several_loops_each_get_their_own() {
+fn clients_of_several_loops_receive_only_their_own_messages() {
     let gateway = Gateway::with_config("loops = 4");
     thread::scope(|scope| {
         for number in 0..8_u32 {
@@ -166,11 +166,11 @@ fn threads_of_clients_on_several_loops_each_get_their_own() {
     assert_eq!(gateway.counter("closed_by_peer"), 32);
 }
 
-/// What a client does in one go.
+/// One step of a client.
 #[derive(Clone, Debug)]
 enum Act {
     Ping(Vec<u8>),
-    /// A message, cut at these places.
+    /// A message, fragmented at these positions.
     Send(Message, Vec<prop::sample::Index>),
 }
 
@@ -186,7 +186,7 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// The bytes of these acts, and what must come back.
+/// The bytes of these steps, and the expected answers.
 fn script(acts: Vec<Act>) -> (Vec<u8>, Vec<Message>) {
     let (mut bytes, mut answers) = (Vec::new(), Vec::new());
     for act in acts {
@@ -237,7 +237,7 @@ fn any_script_in_any_segments_is_answered_in_order() {
                     }
                 }
             });
-            // Its own reading of the frames, so that a fault of the helpers here shows.
+            // tungstenite reads the frames, so that a fault in the helpers of this file shows.
             let config = WebSocketConfig::default();
             let stream = &mut socket.stream;
             let mut client = WebSocket::from_raw_socket(stream, Role::Client, Some(config));
@@ -250,13 +250,13 @@ fn any_script_in_any_segments_is_answered_in_order() {
 }
 
 #[test]
-fn a_client_that_half_closes_after_asking_still_gets_its_answer() {
+fn a_client_that_half_closes_still_receives_its_answer() {
     let gateway = Gateway::start();
     let mut socket = Socket::connect(gateway.address());
     socket.send(&Request::upgrade("/echo").bytes());
-    socket.send(&client_frame(TEXT, b"last words"));
+    socket.send(&client_frame(TEXT, b"last message"));
     socket.stream.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(socket.receive_head().status, 101);
-    assert_eq!(socket.receive_frame().payload, b"last words");
+    assert_eq!(socket.receive_frame().payload, b"last message");
     socket.assert_ended();
 }

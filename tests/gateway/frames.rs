@@ -1,4 +1,4 @@
-//! WebSocket frames as bytes, written down from RFC 6455 §5.2 without any code of the gateway.
+//! WebSocket frames as bytes, written from RFC 6455 §5.2 without code of the gateway.
 
 /// First bytes: FIN and opcode.
 pub(crate) const CONTINUATION: u8 = 0x00;
@@ -55,7 +55,7 @@ pub(crate) fn sample_text(len: usize) -> String {
     text
 }
 
-/// In its shortest form, as §5.2 demands.
+/// A header with the minimal length encoding, as §5.2 requires.
 fn header(first: u8, len: usize, mask_bit: u8) -> Vec<u8> {
     let mut bytes = vec![first];
     if let Ok(short) = u8::try_from(len)

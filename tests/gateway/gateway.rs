@@ -1,4 +1,5 @@
-//! The program under test: started on a free port, watched, signalled, and always ended.
+//! The program under test: started on a free port, observed through its log and `/proc`, and always
+//! ended.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
@@ -10,8 +11,8 @@ use std::thread;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::NamedTempFile;
 
-use crate::patience::{eventually, until};
 use crate::skip::say;
+use crate::wait::{eventually, until};
 
 /// A running gateway.
 #[derive(Debug)]
@@ -21,12 +22,12 @@ pub(crate) struct Gateway {
     log: Log,
 }
 
-/// How to start a gateway. Left as it is: without a configuration file.
+/// How to start a gateway; by default without a configuration file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Launch<'l> {
     /// The configuration file.
     pub(crate) toml: Option<&'l str>,
-    /// Where to listen: a free port, unless a test found one itself. `None` leaves it to the file.
+    /// The address to listen on, by default a free port. `None` leaves it to the file.
     pub(crate) listen: Option<&'l str>,
     /// Arguments of the shell's `ulimit` before the start.
     pub(crate) ulimit: Option<&'l str>,
@@ -85,7 +86,7 @@ impl Gateway {
         self.address
     }
 
-    /// Where it listens for lines, for `count` line listeners in their order.
+    /// The addresses of its `count` line listeners, in their order.
     pub(crate) fn line_addresses(&self, count: usize) -> Vec<SocketAddr> {
         until("the gateway listens for lines", || {
             let lines = self.log_lines();
@@ -102,19 +103,19 @@ impl Gateway {
         self.log.lines()
     }
 
-    /// Waits for a line with `text` and gives it.
+    /// Waits for a logged line with `text` and returns it.
     pub(crate) fn logged(&self, text: &str) -> String {
         until(&format!("a line with `{text}` in the log"), || {
             self.log_lines().into_iter().find(|line| line.contains(text))
         })
     }
 
-    /// Sends a signal to this very process.
+    /// Sends a signal to the process.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Has the gateway log its counters, and gives the value of one.
+    /// Has the gateway log its counters, and returns the value of one.
     pub(crate) fn counter(&self, name: &str) -> u64 {
         let counters = |line: &String| line.contains(" turns=");
         let seen = self.log_lines().iter().filter(|line| counters(line)).count();
@@ -140,8 +141,8 @@ impl Gateway {
     /// Seconds of processor time used so far.
     pub(crate) fn cpu_seconds(&self) -> f64 {
         let stat = self.proc_file("stat");
-        // The second field, in parentheses, may hold anything; user and system time are the 14th
-        // and 15th.
+        // proc_pid_stat(5): the second field, in parentheses, may hold any character; user and
+        // system time are the 14th and 15th.
         let (_, fields) = stat.rsplit_once(") ").unwrap();
         let ticks: u32 =
             fields.split(' ').skip(11).take(2).map(|field| field.parse::<u32>().unwrap()).sum();
@@ -195,7 +196,7 @@ impl Drop for Gateway {
     }
 }
 
-/// Runs the program to its end, for command lines that serve nothing.
+/// Runs the program to its end, for command lines that do not serve.
 pub(crate) fn run_to_end(arguments: &[&str]) -> Output {
     let mut command = Command::new(PROGRAM);
     command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
@@ -215,7 +216,7 @@ pub(crate) fn config_file(toml: &str) -> NamedTempFile {
     file
 }
 
-/// The lines that a program writes, read as they come so that it never waits.
+/// The lines that a program writes, read by a thread so that the pipe never fills.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     lines: Arc<Mutex<Vec<String>>>,
@@ -240,5 +241,5 @@ impl Log {
 
 const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
-/// What Linux reports processor times in, on every architecture the gateway is built for.
+/// The unit of processor times in `/proc`, on every architecture that the gateway is built for.
 const TICKS_PER_SECOND: f64 = 100.0;

@@ -1,4 +1,4 @@
-//! Requests that open a WebSocket: what they are answered, however they arrive.
+//! Requests that open a WebSocket, and their replies.
 
 use std::io::Write as _;
 
@@ -19,7 +19,7 @@ fn gateway() -> Gateway {
     )
 }
 
-/// Sends the request, whose path must be `/echo` in some form, and uses the socket it opens.
+/// Sends the request, whose path must be an encoding of `/echo`, and uses the socket it opens.
 fn assert_opens(gateway: &Gateway, request: &Request) {
     let mut socket = Socket::connect(gateway.address());
     socket.send(&request.bytes());
@@ -50,7 +50,7 @@ fn the_reply_is_exactly_what_rfc_6455_asks_for() {
 }
 
 #[test]
-fn keys_are_answered_by_their_hash_whatever_the_case_of_the_header_names() {
+fn header_names_are_compared_without_regard_to_case() {
     let gateway = gateway();
     for (key, accept) in [
         (KEY, ACCEPT),
@@ -78,7 +78,7 @@ fn keys_are_answered_by_their_hash_whatever_the_case_of_the_header_names() {
 }
 
 #[test]
-fn every_right_way_to_write_the_request_opens_a_socket() {
+fn every_valid_form_of_the_request_opens_a_socket() {
     let gateway = gateway();
     let request = || Request::upgrade("/echo");
     for request in [
@@ -104,7 +104,7 @@ fn every_right_way_to_write_the_request_opens_a_socket() {
 }
 
 #[test]
-fn a_head_of_exactly_the_limit_is_read() {
+fn a_head_of_exactly_the_limit_is_accepted() {
     let gateway = gateway();
     let request = Request::upgrade("/echo").with("Padding", "");
     let padding = "p".repeat(8192 - request.bytes().len());
@@ -136,7 +136,7 @@ fn a_request_may_come_byte_by_byte() {
     let mut bytes = Request::upgrade("/echo").bytes();
     bytes.extend(client_frame(TEXT, b"slow"));
     for byte in bytes {
-        // Without delay in the sender each is a segment of its own.
+        // With TCP_NODELAY each byte is a segment of its own.
         socket.stream.write_all(&[byte]).unwrap();
     }
     assert_eq!(socket.receive_head().status, 101);
@@ -145,7 +145,7 @@ fn a_request_may_come_byte_by_byte() {
 }
 
 #[test]
-fn the_servers_favourite_of_the_offered_subprotocols_is_chosen() {
+fn the_first_configured_subprotocol_that_was_offered_is_chosen() {
     let gateway = gateway();
     for (offers, chosen) in [
         (&["v1.echo"][..], Some("v1.echo")),
@@ -168,7 +168,7 @@ fn the_servers_favourite_of_the_offered_subprotocols_is_chosen() {
 }
 
 #[test]
-fn nothing_of_a_request_comes_back_in_the_reply() {
+fn no_part_of_a_request_is_reflected_in_the_reply() {
     let gateway = gateway();
     let mut socket = Socket::connect(gateway.address());
     socket.send(&Request::upgrade("/echo?canary").with("X-Canary", "canary").bytes());

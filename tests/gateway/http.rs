@@ -1,5 +1,5 @@
-//! Pages and refusals: each with its status, in good form, and with an orderly end even where the
-//! client says more than it was asked.
+//! Pages and refusals: status, headers and body of each, and an orderly end even where the client
+//! goes on sending.
 
 use std::io::Read as _;
 
@@ -71,7 +71,7 @@ fn wrong_handshakes() -> Vec<Case> {
 }
 
 #[test]
-fn every_refusal_has_its_status_and_says_why() {
+fn every_refusal_has_its_status_and_names_the_reason() {
     let gateway = Gateway::start();
     for (request, status, word) in malformed().into_iter().chain(wrong_handshakes()) {
         let bytes = request.bytes();
@@ -87,7 +87,7 @@ fn every_refusal_has_its_status_and_says_why() {
 }
 
 #[test]
-fn a_reply_is_read_even_by_a_client_that_goes_on_sending() {
+fn a_client_that_goes_on_sending_receives_the_whole_reply() {
     let gateway = Gateway::start();
     let page = (Request::get("/"), 200, "");
     for (request, status, _) in malformed().into_iter().chain(wrong_handshakes()).chain([page]) {
@@ -99,15 +99,15 @@ fn a_reply_is_read_even_by_a_client_that_goes_on_sending() {
         let reply = Reply::parse(&reply);
         assert_eq!(reply.status, status, "{request:?}");
         reply.assert_is_last(false);
-        // A gateway that had closed the connection would answer what comes now with a reset, which
-        // may overtake the reply on its way to a distant client (RFC 9112 §9.6).
+        // If the gateway had closed the socket, the kernel would answer these bytes with a reset,
+        // which may overtake the reply on its way to a distant client (RFC 9112 §9.6).
         socket.send(&body);
         socket.send(&body);
     }
 }
 
 #[test]
-fn a_path_lists_the_methods_it_takes() {
+fn allow_lists_the_methods_of_the_path() {
     let gateway = Gateway::start();
     for (line, allow) in [("PUT / HTTP/1.1", "GET, HEAD"), ("PUT /echo HTTP/1.1", "GET")] {
         let request = Request::get("/").line(line);
@@ -117,7 +117,7 @@ fn a_path_lists_the_methods_it_takes() {
 }
 
 #[test]
-fn what_cannot_be_http_is_refused_before_its_end() {
+fn bytes_that_cannot_be_http_are_refused_at_once() {
     let gateway = Gateway::start();
     // A TLS handshake, a line that ends in LF alone, and a client of another protocol.
     for bytes in
@@ -130,7 +130,7 @@ fn what_cannot_be_http_is_refused_before_its_end() {
 }
 
 #[test]
-fn head_gets_the_headers_of_the_reply_and_no_body() {
+fn head_is_answered_with_the_headers_of_get_and_no_body() {
     let gateway = Gateway::start();
     for path in ["/", "/nowhere", "/echo"] {
         let [get, head] = ["GET", "HEAD"].map(|method| {
@@ -139,7 +139,7 @@ fn head_gets_the_headers_of_the_reply_and_no_body() {
         });
         get.assert_is_last(false);
         head.assert_is_last(true);
-        // A HEAD cannot upgrade, so there it is told something else (RFC 6455 §4.1).
+        // A HEAD request cannot upgrade, so its refusal is another one (RFC 6455 §4.1).
         if path != "/echo" {
             assert_eq!((get.status, get.headers), (head.status, head.headers));
         }
@@ -147,7 +147,7 @@ fn head_gets_the_headers_of_the_reply_and_no_body() {
 }
 
 #[test]
-fn every_right_way_to_ask_for_the_page_gets_the_same_page() {
+fn every_valid_request_for_the_page_gets_the_same_page() {
     let gateway = Gateway::start();
     let page = |request: &Request| {
         let reply = Reply::parse(&exchange(gateway.address(), &request.bytes(), Ending::HalfClose));
@@ -170,12 +170,12 @@ fn every_right_way_to_ask_for_the_page_gets_the_same_page() {
     ] {
         assert_eq!(page(&request), expected);
     }
-    // A path where there is nothing but a page has it for those who want an upgrade, too.
+    // A path with a page and no service answers an upgrade request with the page.
     assert_eq!(page(&Request::upgrade("/chatroom")), page(&Request::get("/chatroom")));
 }
 
 #[test]
-fn a_page_and_a_room_share_a_path() {
+fn a_page_and_a_room_can_share_a_path() {
     let gateway = Gateway::start();
     let status = |request: Request| {
         let reply = exchange(gateway.address(), &request.bytes(), Ending::HalfClose);
@@ -188,7 +188,7 @@ fn a_page_and_a_room_share_a_path() {
 }
 
 #[test]
-fn a_page_is_not_sent_again_to_who_has_it() {
+fn if_none_match_is_answered_304_with_the_same_headers() {
     let gateway = Gateway::start();
     let request = Request::get("/");
     let get = |request: &Request| {
@@ -197,7 +197,7 @@ fn a_page_is_not_sent_again_to_who_has_it() {
     let page = get(&request);
     let known = get(&request.with("If-None-Match", page.header("ETag").unwrap()));
     assert_eq!(known.status, 304);
-    // What is told of the page stays the same (RFC 9110 §15.4.5); only the page is left out.
+    // RFC 9110 §15.4.5: the headers are those of the 200, only the body is left out.
     known.assert_is_last(true);
     assert_eq!(known.headers, page.headers);
 }
@@ -224,7 +224,7 @@ fn mutated_request() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn whatever_is_sent_gets_one_proper_reply_or_none_and_an_orderly_end() {
+fn any_bytes_get_at_most_one_well_formed_reply_and_an_orderly_end() {
     let gateway = Gateway::start();
     let config = ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() };
     proptest!(config, |(bytes in mutated_request())| {

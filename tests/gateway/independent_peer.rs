@@ -1,5 +1,5 @@
-//! Conversations with yawc, whose handshake, frames and compression others have written: random ones,
-//! and the same again for the same seed (`PROPTEST_RNG_SEED`).
+//! Random messages exchanged with yawc, a client with a handshake, framing and compression of its
+//! own; `PROPTEST_RNG_SEED` repeats a run.
 
 use std::net::SocketAddr;
 
@@ -12,28 +12,28 @@ use yawc::frame::OpCode;
 use yawc::{CompressionLevel, Frame, Options, WebSocket};
 
 use crate::gateway::Gateway;
-use crate::patience::PATIENCE;
+use crate::wait::TIMEOUT;
 
-/// How yawc goes about it.
+/// Options of the yawc client.
 #[derive(Clone, Debug)]
-struct Terms {
+struct ClientOptions {
     level: u32,
     /// Shorter messages are sent as they are.
     bytes_min: usize,
     fragment_bytes: Option<usize>,
     server_window_bits: Option<u8>,
     client_window_bits: Option<u8>,
-    /// Whether it asks for no context takeover, by the server and by itself.
+    /// Whether it offers `server_no_context_takeover` and `client_no_context_takeover`.
     without_takeover: (bool, bool),
 }
 
 #[derive(Clone, Debug)]
-struct Said {
+struct SentMessage {
     opcode: OpCode,
     payload: Vec<u8>,
 }
 
-fn terms() -> impl Strategy<Value = Terms> {
+fn client_options() -> impl Strategy<Value = ClientOptions> {
     let fragment_bytes = prop_oneof![1..300_usize, 300..9000_usize];
     (
         1..=9_u32,
@@ -51,7 +51,7 @@ fn terms() -> impl Strategy<Value = Terms> {
                 server_window_bits,
                 client_window_bits,
                 without_takeover,
-            )| Terms {
+            )| ClientOptions {
                 level,
                 bytes_min,
                 fragment_bytes,
@@ -62,7 +62,7 @@ fn terms() -> impl Strategy<Value = Terms> {
         )
 }
 
-fn said() -> impl Strategy<Value = Said> {
+fn message() -> impl Strategy<Value = SentMessage> {
     let text = prop_oneof![
         Just(String::new()),
         "([a-d]{1,9}|the same again, é張😀 ){0,300}",
@@ -72,47 +72,47 @@ fn said() -> impl Strategy<Value = Said> {
     let noise = prop::collection::vec(any::<u8>(), 0..5000);
     let run = (any::<u8>(), 0..70_000_usize).prop_map(|(byte, len)| vec![byte; len]);
     prop_oneof![
-        3 => text.prop_map(|text| Said { opcode: OpCode::Text, payload: text.into_bytes() }),
-        2 => prop_oneof![noise, run].prop_map(|payload| Said { opcode: OpCode::Binary, payload }),
+        3 => text.prop_map(|text| SentMessage { opcode: OpCode::Text, payload: text.into_bytes() }),
+        2 => prop_oneof![noise, run].prop_map(|payload| SentMessage { opcode: OpCode::Binary, payload }),
     ]
 }
 
-fn options(terms: &Terms) -> Options {
+fn options(client_options: &ClientOptions) -> Options {
     let mut options = Options::default()
-        .with_compression_level(CompressionLevel::new(terms.level))
-        .with_compression_threshold(terms.bytes_min)
+        .with_compression_level(CompressionLevel::new(client_options.level))
+        .with_compression_threshold(client_options.bytes_min)
         .with_utf8();
-    if let Some(bytes) = terms.fragment_bytes {
+    if let Some(bytes) = client_options.fragment_bytes {
         options = options.with_max_fragment_size(bytes);
     }
-    if let Some(bits) = terms.server_window_bits {
+    if let Some(bits) = client_options.server_window_bits {
         options = options.with_server_max_window_bits(bits);
     }
-    if let Some(bits) = terms.client_window_bits {
+    if let Some(bits) = client_options.client_window_bits {
         options = options.with_client_max_window_bits(bits);
     }
-    if terms.without_takeover.0 {
+    if client_options.without_takeover.0 {
         options = options.server_no_context_takeover();
     }
-    if terms.without_takeover.1 {
+    if client_options.without_takeover.1 {
         options = options.client_no_context_takeover();
     }
     options
 }
 
-/// Says all of it, some messages at a time, and gives what came back.
-async fn converse(
+/// Sends the messages, `at_a_time` at once, and returns the echoes.
+async fn exchange(
     address: SocketAddr,
-    terms: &Terms,
-    talk: &[Said],
+    client_options: &ClientOptions,
+    messages: &[SentMessage],
     at_a_time: usize,
-) -> yawc::Result<Vec<Said>> {
+) -> yawc::Result<Vec<SentMessage>> {
     let stream = TcpStream::connect(address).await?;
     let url = format!("ws://{address}/echo").parse().unwrap();
-    let mut socket = WebSocket::handshake(url, stream, options(terms)).await?;
+    let mut socket = WebSocket::handshake(url, stream, options(client_options)).await?;
     let mut echoes = Vec::new();
-    for group in talk.chunks(at_a_time) {
-        for Said { opcode, payload } in group {
+    for group in messages.chunks(at_a_time) {
+        for SentMessage { opcode, payload } in group {
             let payload = payload.clone();
             let frame =
                 if *opcode == OpCode::Text { Frame::text(payload) } else { Frame::binary(payload) };
@@ -120,7 +120,7 @@ async fn converse(
         }
         for _ in group {
             let frame = socket.next_frame().await?;
-            echoes.push(Said { opcode: frame.opcode(), payload: frame.payload().to_vec() });
+            echoes.push(SentMessage { opcode: frame.opcode(), payload: frame.payload().to_vec() });
         }
     }
     socket.close().await?;
@@ -128,24 +128,24 @@ async fn converse(
 }
 
 #[test]
-fn whatever_yawc_says_comes_back() {
+fn messages_of_yawc_are_echoed_with_any_client_options() {
     let gateway = Gateway::with_config(
         "loops = 2\n[[route]]\npath = \"/echo\"\nservice = \"echo\"\ndeflate_bytes_min = 20",
     );
     let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(
-        terms in terms(),
-        talk in prop::collection::vec(said(), 1..8),
+        client_options in client_options(),
+        messages in prop::collection::vec(message(), 1..8),
         at_a_time in 1..4_usize,
     )| {
-        let conversation = converse(gateway.address(), &terms, &talk, at_a_time);
-        let echoes = runtime.block_on(async { timeout(PATIENCE, conversation).await }).unwrap();
+        let conversation = exchange(gateway.address(), &client_options, &messages, at_a_time);
+        let echoes = runtime.block_on(async { timeout(TIMEOUT, conversation).await }).unwrap();
         let echoes = echoes.map_err(|error| TestCaseError::fail(error.to_string()))?;
-        prop_assert_eq!(echoes.len(), talk.len());
-        for (echo, said) in echoes.iter().zip(&talk) {
-            prop_assert_eq!(echo.opcode, said.opcode);
-            prop_assert!(echo.payload == said.payload, "{} bytes", said.payload.len());
+        prop_assert_eq!(echoes.len(), messages.len());
+        for (echo, sent) in echoes.iter().zip(&messages) {
+            prop_assert_eq!(echo.opcode, sent.opcode);
+            prop_assert!(echo.payload == sent.payload, "{} bytes", sent.payload.len());
         }
     });
     assert!(gateway.counter("inflated_messages") > 0);

@@ -1,5 +1,5 @@
-//! Descriptors, places and handshakes run out: those inside are served as before, those outside
-//! are told or wait, and the gateway does not burn the processor over it.
+//! Descriptors, connection slots and half-open slots run out: open connections are served as
+//! before, further ones are refused or wait, and the gateway does not spin.
 
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use crate::gateway::{Gateway, Launch};
 use crate::messages::{Ending, Reply, Request, exchange};
-use crate::patience::{now, pass, until};
 use crate::skip::skip_without;
 use crate::socket::Socket;
+use crate::wait::{now, pass, until};
 
-/// A client that asked for an upgrade and may be let in, refused, dropped or left waiting.
+/// A client that has requested an upgrade and may be accepted, refused, dropped or left waiting.
 #[derive(Debug)]
-struct Hopeful {
+struct Attempt {
     stream: TcpStream,
     arrived: Vec<u8>,
     has_ended: bool,
@@ -21,14 +21,14 @@ struct Hopeful {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    LetIn,
+    Accepted,
     Refused,
-    /// The connection ended without a word: there was no descriptor to answer with.
+    /// Closed without a reply, for want of a descriptor to answer with.
     Shed,
     Waiting,
 }
 
-impl Hopeful {
+impl Attempt {
     fn ask(address: SocketAddr) -> Self {
         let mut socket = Socket::connect(address);
         socket.send(&Request::upgrade("/echo").bytes());
@@ -36,7 +36,7 @@ impl Hopeful {
         Self { stream: socket.stream, arrived: Vec::new(), has_ended: false }
     }
 
-    /// Looks at what came until now.
+    /// The outcome according to what has arrived so far.
     fn outcome(&mut self) -> Outcome {
         let mut room = [0; 1024];
         while !self.has_ended {
@@ -48,7 +48,7 @@ impl Hopeful {
             }
         }
         if self.arrived.starts_with(b"HTTP/1.1 101 ") {
-            Outcome::LetIn
+            Outcome::Accepted
         } else if self.has_ended && self.arrived.is_empty() {
             Outcome::Shed
         } else if self.has_ended {
@@ -62,8 +62,8 @@ impl Hopeful {
     }
 }
 
-fn count(hopefuls: &mut [Hopeful], outcome: Outcome) -> usize {
-    hopefuls.iter_mut().filter_map(|own| (own.outcome() == outcome).then_some(())).count()
+fn count(attempts: &mut [Attempt], outcome: Outcome) -> usize {
+    attempts.iter_mut().filter_map(|own| (own.outcome() == outcome).then_some(())).count()
 }
 
 fn assert_all_echo(sockets: &mut [Socket], text: &str) {
@@ -72,7 +72,7 @@ fn assert_all_echo(sockets: &mut [Socket], text: &str) {
     }
 }
 
-/// Watches the gateway for a while in which its clients do nothing but hold on.
+/// Checks that the gateway uses little processor time while its clients are idle.
 fn assert_idles(gateway: &Gateway) {
     const WATCHED: Duration = Duration::from_secs(2);
     let before = gateway.cpu_seconds();
@@ -81,20 +81,20 @@ fn assert_idles(gateway: &Gateway) {
     assert!(share < 0.20, "{:.0} % of a core over clients that do nothing", share * 100.0);
 }
 
-/// A newcomer tries until it is let in, as clients do that were told to come again.
-fn assert_newcomer_gets_in(gateway: &Gateway) {
-    let mut newcomer = Hopeful::ask(gateway.address());
-    until("a newcomer is let in", || match newcomer.outcome() {
-        Outcome::LetIn => Some(()),
+/// Connects anew after each refusal until a connection is accepted.
+fn assert_new_client_is_accepted(gateway: &Gateway) {
+    let mut attempt = Attempt::ask(gateway.address());
+    until("a new client is accepted", || match attempt.outcome() {
+        Outcome::Accepted => Some(()),
         Outcome::Waiting => None,
         Outcome::Refused | Outcome::Shed => {
-            newcomer = Hopeful::ask(gateway.address());
+            attempt = Attempt::ask(gateway.address());
             None
         }
     });
 }
 
-/// `connections_max` as the log tells it.
+/// `connections_max` as the gateway logs it.
 fn connections_max(gateway: &Gateway) -> usize {
     let line = gateway.logged("listening on");
     let (_, rest) = line.split_once("connections_max = ").unwrap();
@@ -102,74 +102,74 @@ fn connections_max(gateway: &Gateway) -> usize {
 }
 
 #[test]
-fn with_256_descriptors_and_400_clients_those_inside_notice_nothing() {
+fn with_256_descriptors_and_400_clients_open_connections_are_served() {
     let toml = Some("loops = 2");
     let gateway = Gateway::launch(&Launch { toml, ulimit: Some("-n 256"), ..Launch::default() });
-    let places = connections_max(&gateway);
-    assert!((64..256).contains(&places), "{places} of 256");
+    let slots = connections_max(&gateway);
+    assert!((64..256).contains(&slots), "{slots} of 256");
     let address = gateway.address();
 
-    let mut inside: Vec<Socket> = (0..places / 2).map(|_| Socket::open(address)).collect();
-    let mut hopefuls: Vec<Hopeful> = (inside.len()..400).map(|_| Hopeful::ask(address)).collect();
-    // Some get the places that are left, some are told, and the rest waits: those who were told
-    // hold on to their connections.
-    until("every place is taken and somebody was told", || {
-        let let_in = count(&mut hopefuls, Outcome::LetIn) + inside.len();
-        assert!(let_in <= places, "{let_in} of {places}");
-        (let_in == places && count(&mut hopefuls, Outcome::Refused) > 0).then_some(())
+    let mut inside: Vec<Socket> = (0..slots / 2).map(|_| Socket::open(address)).collect();
+    let mut attempts: Vec<Attempt> = (inside.len()..400).map(|_| Attempt::ask(address)).collect();
+    // Some attempts get the slots that are left, some are refused, and the rest waits, since the
+    // refused ones do not close.
+    until("all slots are taken and an attempt was refused", || {
+        let accepted = count(&mut attempts, Outcome::Accepted) + inside.len();
+        assert!(accepted <= slots, "{accepted} of {slots}");
+        (accepted == slots && count(&mut attempts, Outcome::Refused) > 0).then_some(())
     });
     assert!(gateway.descriptor_count() <= 256);
     assert_all_echo(&mut inside, "while others wait");
     assert_idles(&gateway);
     assert_all_echo(&mut inside, "after a while");
-    assert_eq!(count(&mut hopefuls, Outcome::Shed), 0, "the reserve is enough to answer everyone");
+    assert_eq!(count(&mut attempts, Outcome::Shed), 0, "all refusals were sent");
 
-    drop(hopefuls);
-    assert_newcomer_gets_in(&gateway);
+    drop(attempts);
+    assert_new_client_is_accepted(&gateway);
     assert_all_echo(&mut inside, "when others left");
     assert_eq!(gateway.counter("accept_failures"), 0);
 }
 
 #[test]
-fn clients_that_leave_when_told_are_all_told() {
+fn all_clients_beyond_the_limit_are_refused_if_refused_ones_leave() {
     let gateway =
         Gateway::with_config("loops = 2\n[limits]\nconnections_max = 8\nrefusals_max = 4");
     let address = gateway.address();
     let mut inside: Vec<Socket> = (0..8).map(|_| Socket::open(address)).collect();
-    let mut hopefuls: Vec<Hopeful> = (0..100).map(|_| Hopeful::ask(address)).collect();
-    until("all were told 503 and left", || {
-        hopefuls.retain_mut(|own| own.outcome() == Outcome::Waiting);
-        hopefuls.is_empty().then_some(())
+    let mut attempts: Vec<Attempt> = (0..100).map(|_| Attempt::ask(address)).collect();
+    until("all were answered 503 and left", || {
+        attempts.retain_mut(|own| own.outcome() == Outcome::Waiting);
+        attempts.is_empty().then_some(())
     });
     assert_eq!(gateway.counter("refused_at_limit"), 100);
     assert_all_echo(&mut inside, "inside");
 }
 
 #[test]
-fn a_place_that_becomes_free_is_given_to_the_next_whichever_loop_it_meets() {
+fn a_slot_that_becomes_free_can_be_used_by_any_loop() {
     let gateway = Gateway::with_config("loops = 4\n[limits]\nconnections_max = 3");
     let mut inside: Vec<Socket> = (0..3).map(|_| Socket::open(gateway.address())).collect();
     for _ in 0..12 {
         inside.remove(0).close();
-        let mut newcomer = until("a place is free", || {
-            let mut newcomer = Socket::connect(gateway.address());
-            newcomer.send(&Request::upgrade("/echo").bytes());
-            (newcomer.receive_head().status == 101).then_some(newcomer)
+        let mut attempt = until("a slot is free", || {
+            let mut attempt = Socket::connect(gateway.address());
+            attempt.send(&Request::upgrade("/echo").bytes());
+            (attempt.receive_head().status == 101).then_some(attempt)
         });
-        newcomer.assert_echoes(b"in");
-        inside.push(newcomer);
+        attempt.assert_echoes(b"in");
+        inside.push(attempt);
         let reply = exchange(gateway.address(), &Request::get("/").bytes(), Ending::Open);
         assert_eq!(Reply::parse(&reply).status, 503);
     }
 }
 
 #[test]
-fn at_the_limit_even_a_silent_client_is_told_soon() {
+fn at_the_limit_a_silent_client_is_answered_503_after_refuse_ms() {
     let gateway = Gateway::with_config("loops = 1\n[limits]\nconnections_max = 1");
     let mut inside = Socket::open(gateway.address());
     let started = now();
     let reply = Reply::parse(&exchange(gateway.address(), b"", Ending::Open));
-    // refuse_ms is 100; only a fault makes it wait for handshake_ms, 5000.
+    // refuse_ms is 100, handshake_ms 5000.
     assert!(started.elapsed() < Duration::from_millis(2500), "{:?}", started.elapsed());
     assert_eq!(reply.status, 503);
     assert_eq!(reply.header("Retry-After"), Some("1"));
@@ -188,7 +188,7 @@ fn at_the_limit_a_head_request_is_refused_without_a_body() {
 }
 
 #[test]
-fn a_descriptor_limit_lowered_below_what_is_open_harms_only_newcomers() {
+fn a_descriptor_limit_below_the_open_descriptors_affects_new_connections_only() {
     for loops in [1, 2] {
         let gateway = Gateway::with_config(&format!("loops = {loops}"));
         let granted = gateway.descriptor_limit();
@@ -196,29 +196,29 @@ fn a_descriptor_limit_lowered_below_what_is_open_harms_only_newcomers() {
         let mut inside: Vec<Socket> = (0..100).map(|_| Socket::open(address)).collect();
         gateway.limit_descriptors(60);
 
-        let mut hopefuls: Vec<Hopeful> = (0..200).map(|_| Hopeful::ask(address)).collect();
+        let mut attempts: Vec<Attempt> = (0..200).map(|_| Attempt::ask(address)).collect();
         until("accepting fails", || (gateway.counter("accept_failures") > 0).then_some(()));
         assert_all_echo(&mut inside, "without descriptors");
         assert_idles(&gateway);
         assert_all_echo(&mut inside, "after a while");
-        // With its reserve descriptor a loop sends one after the other away. When it gives it up
-        // for a moment another loop may take it, and let somebody in with it.
-        let let_in = count(&mut hopefuls, Outcome::LetIn);
-        assert!(if loops == 1 { let_in == 0 } else { let_in <= loops }, "{let_in} let in");
-        assert!(count(&mut hopefuls, Outcome::Shed) + let_in > 0);
-        assert_eq!(gateway.counter("open_now"), 100 + let_in as u64);
+        // A loop closes its reserve descriptor, accepts and closes one connection, and reopens the
+        // reserve. In between another loop may take the descriptor and accept a connection with it.
+        let accepted = count(&mut attempts, Outcome::Accepted);
+        assert!(if loops == 1 { accepted == 0 } else { accepted <= loops }, "{accepted} accepted");
+        assert!(count(&mut attempts, Outcome::Shed) + accepted > 0);
+        assert_eq!(gateway.counter("open_now"), 100 + accepted as u64);
 
-        // As soon as there are descriptors again, whoever still waits is let in.
+        // Waiting connections are accepted once there are descriptors again.
         gateway.limit_descriptors(granted);
-        until("nobody waits", || (count(&mut hopefuls, Outcome::Waiting) == 0).then_some(()));
-        assert!(count(&mut hopefuls, Outcome::LetIn) > 0);
-        assert_newcomer_gets_in(&gateway);
+        until("no attempt waits", || (count(&mut attempts, Outcome::Waiting) == 0).then_some(()));
+        assert!(count(&mut attempts, Outcome::Accepted) > 0);
+        assert_new_client_is_accepted(&gateway);
         assert_all_echo(&mut inside, "in the end");
     }
 }
 
 #[test]
-fn two_thousand_half_open_handshakes_end_at_their_deadline_and_nobody_else_does() {
+fn two_thousand_half_open_handshakes_end_at_their_deadline_and_open_connections_stay() {
     const COUNT: usize = 2000;
     const HANDSHAKE_MS: u64 = 1000;
     let granted = tidegate::os::raise_descriptor_limit().granted;
@@ -236,7 +236,7 @@ fn two_thousand_half_open_handshakes_end_at_their_deadline_and_nobody_else_does(
         .map(|number| {
             let began = now();
             let mut socket = Socket::connect(gateway.address());
-            // Some say nothing, the others any part of a request.
+            // Some send nothing, the others a part of a request.
             socket.send(&request[..number % request.len()]);
             socket.stream.set_nonblocking(true).unwrap();
             (began, socket.stream)
@@ -247,7 +247,7 @@ fn two_thousand_half_open_handshakes_end_at_their_deadline_and_nobody_else_does(
         half_open.retain_mut(|(began, stream)| match stream.read(&mut [0; 64]) {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => true,
             ended => {
-                assert_eq!(ended.unwrap(), 0, "an orderly end without a word");
+                assert_eq!(ended.unwrap(), 0, "an orderly end without a reply");
                 assert!(began.elapsed() >= Duration::from_millis(HANDSHAKE_MS));
                 false
             }
@@ -261,29 +261,29 @@ fn two_thousand_half_open_handshakes_end_at_their_deadline_and_nobody_else_does(
 }
 
 #[test]
-fn a_flood_of_half_open_handshakes_pushes_out_only_its_own_oldest() {
+fn at_half_open_max_the_oldest_half_open_connection_is_dropped() {
     let gateway = Gateway::with_config("loops = 1\n[limits]\nhalf_open_max = 10");
     let mut inside: Vec<Socket> = (0..20).map(|_| Socket::open(gateway.address())).collect();
     let mut silent: Vec<Socket> = (0..30).map(|_| Socket::connect(gateway.address())).collect();
     for dropped in &mut silent[..20] {
         dropped.assert_ended();
     }
-    // The youngest may still finish.
-    for youngest in &mut silent[20..] {
-        youngest.send(&Request::upgrade("/echo").bytes());
-        assert_eq!(youngest.receive_head().status, 101);
+    // The newest ones can still complete their handshake.
+    for newest in &mut silent[20..] {
+        newest.send(&Request::upgrade("/echo").bytes());
+        assert_eq!(newest.receive_head().status, 101);
     }
     assert_all_echo(&mut inside, "inside");
     assert_eq!(gateway.counter("half_open_dropped"), 20);
 }
 
 #[test]
-fn the_gauge_of_buffers_falls_though_nobody_comes() {
+fn unused_buffers_are_freed_without_further_connections() {
     let gateway = Gateway::with_config("loops = 1\n[timeouts]\npool_idle_ms = 300\n");
     let mut socket = Socket::open(gateway.address());
-    // The beginning of a message of 1,000 bytes.
+    // The first bytes of a message of 1,000 bytes.
     socket.send(b"\x82\xfe\x03\xe8mask and a little more");
-    until("the beginning is kept", || (gateway.counter("pool_bytes_now") > 0).then_some(()));
+    until("they are buffered", || (gateway.counter("pool_bytes_now") > 0).then_some(()));
     drop(socket);
-    until("unused memory goes", || (gateway.counter("pool_bytes_now") == 0).then_some(()));
+    until("the buffer is freed", || (gateway.counter("pool_bytes_now") == 0).then_some(()));
 }

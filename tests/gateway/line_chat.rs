@@ -1,4 +1,5 @@
-//! The console chat: plain TCP clients, one line for one message, in the same rooms as everyone.
+//! The console chat: plain TCP clients, one line for one message, in the same rooms as WebSocket
+//! clients.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -9,7 +10,8 @@ use crate::gateway::{Gateway, Launch};
 use crate::messages::connect;
 use crate::skip::skip_without;
 
-/// A gateway with a console on `/console`, whose names are addresses, and one in the hub's room.
+/// A gateway with a line listener on `/console`, whose names are addresses, and one on the hub's
+/// room.
 struct Console {
     gateway: Gateway,
     address: SocketAddr,
@@ -58,7 +60,7 @@ fn line(reader: &mut BufReader<TcpStream>) -> String {
 }
 
 #[test]
-fn a_line_goes_to_everyone_with_its_address() {
+fn a_line_goes_to_all_with_the_address_of_its_sender() {
     let console = Console::start();
     let mut one = connect(console.address);
     let mut other = connect(console.address);
@@ -79,23 +81,23 @@ fn a_line_goes_to_everyone_with_its_address() {
 fn lines_and_websockets_share_a_room() {
     let console = Console::start();
     let mut websocket = ChatClient::join(console.gateway.address(), "/ws");
-    websocket.say("web");
+    websocket.send_text("web");
     let mut plain = connect(console.hub);
     let mut plain_reads = BufReader::new(plain.try_clone().unwrap());
     plain.write_all(b"console\nhello\n").unwrap();
-    assert_eq!(websocket.hear(), "console: hello");
+    assert_eq!(websocket.receive_text(), "console: hello");
     assert_eq!(line(&mut plain_reads), "console: hello\n");
-    websocket.say("two\nlines");
+    websocket.send_text("two\nlines");
     assert_eq!(line(&mut plain_reads), "web: two lines\n");
-    // The end of input delivers what has no line break.
-    plain.write_all(b"last words").unwrap();
+    // A FIN ends the last line, which has no line break.
+    plain.write_all(b"last line").unwrap();
     plain.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(websocket.hear(), "web: two lines");
-    assert_eq!(websocket.hear(), "console: last words");
+    assert_eq!(websocket.receive_text(), "web: two lines");
+    assert_eq!(websocket.receive_text(), "console: last line");
 }
 
 #[test]
-fn a_bad_line_gets_one_line_and_the_end() {
+fn a_bad_line_is_answered_with_one_line_and_the_connection_ends() {
     let console = Console::start();
     for bad in [&b"name\n\xFF\xFE\n"[..], &[b"name\n", &[b'x'; 600][..]].concat()] {
         let mut plain = connect(console.hub);
@@ -107,10 +109,10 @@ fn a_bad_line_gets_one_line_and_the_end() {
 }
 
 #[test]
-fn nc_joins() {
+fn nc_can_join_a_room() {
     let console = Console::start();
     let mut witness = ChatClient::join(console.gateway.address(), "/ws");
-    witness.say("witness");
+    witness.send_text("witness");
     let port = console.hub.port().to_string();
     let nc = Command::new("nc")
         .args(["127.0.0.1", &port])
@@ -121,10 +123,10 @@ fn nc_joins() {
     let mut input = nc.stdin.take().unwrap();
     let mut output = BufReader::new(nc.stdout.take().unwrap());
     input.write_all(b"netcat\nhello from nc\n").unwrap();
-    assert_eq!(witness.hear(), "netcat: hello from nc");
-    let mut heard = String::new();
-    output.read_line(&mut heard).unwrap();
-    assert_eq!(heard, "netcat: hello from nc\n");
+    assert_eq!(witness.receive_text(), "netcat: hello from nc");
+    let mut received = String::new();
+    output.read_line(&mut received).unwrap();
+    assert_eq!(received, "netcat: hello from nc\n");
     input.write_all(b"quit\n").unwrap();
     drop(input);
     assert!(nc.wait().unwrap().success());

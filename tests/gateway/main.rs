@@ -1,21 +1,22 @@
-//! The gateway as its users meet it: the real program, real sockets, real clients.
+//! The gateway as a process, with real sockets and real clients.
 //!
-//! Every test starts a program of its own on a free port and ends it. Nothing here waits for a
-//! fixed time: conditions are awaited with a deadline so generous that only a fault reaches it
-//! (see `patience`).
+//! Every test starts a process of its own on a free port and ends it. No test waits for a fixed
+//! time: `wait` polls for conditions, with a timeout that only a fault reaches.
 //!
-//! | module | what it holds the gateway to |
+//! | module | what it tests |
 //! |---|---|
 //! | `start` | command line, configuration, limits, the lines it logs, exit codes |
-//! | `http`, `handshake` | every reply of the specification; whatever is sent, a proper end |
-//! | `client_command` | `tidegate client`: lines in, lines out, how it ends, exit codes |
-//! | `echo`, `clients` | messages of every size, cut and kind, from clients of three languages |
-//! | `compression` | permessage-deflate: what is agreed, both ways, bombs, one compression for all |
-//! | `browser` | the pages as people meet them, in a real browser |
-//! | `login_chat`, `hub_chat`, `add_service`, `broadcast_chat`, `line_chat` | the systems that it serves out of the box, on four loops |
-//! | `limits` | descriptors and handshakes run out, and nobody inside notices |
-//! | `drain` | signals, goodbyes, exit codes |
-//! | `backpressure` | a client that does not read costs no memory and loses no byte |
+//! | `http`, `handshake` | every reply before the upgrade, and the end of the connection after it |
+//! | `client_command` | `tidegate client`: input, output, how it ends, exit codes |
+//! | `echo`, `clients` | messages of every size, fragmentation and kind, from clients in three languages |
+//! | `compression`, `takeover` | permessage-deflate: negotiation, both directions, bombs, contexts |
+//! | `independent_peer` | random messages exchanged with yawc |
+//! | `browser` | the pages in a real browser |
+//! | `login_chat`, `hub_chat`, `broadcast_chat`, `line_chat` | the routes of the default configuration, on four loops |
+//! | `add_service` | the example program |
+//! | `limits` | descriptors and handshakes run out, and open connections are served on |
+//! | `drain` | signals, close frames, exit codes |
+//! | `backpressure` | a client that does not read costs bounded memory and loses no byte |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
 
@@ -23,12 +24,12 @@ mod chat_client;
 mod frames;
 mod gateway;
 mod messages;
-mod patience;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
 #[path = "../support/skip.rs"]
 mod skip;
 mod socket;
+mod wait;
 mod webdriver;
 
 mod start;

@@ -1,11 +1,11 @@
-//! HTTP as text: requests to be varied, and replies taken apart and held to what all must have.
+//! HTTP messages: requests that a test can vary, and replies with the checks that all must pass.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use crate::patience::PATIENCE;
+use crate::wait::TIMEOUT;
 
-/// A request to be varied. Its parts are bytes as they go on the wire.
+/// A request. Its parts are sent as they are, valid or not.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     line: String,
@@ -13,7 +13,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// A handshake that is right in every way, for this path.
+    /// A valid upgrade request for this path.
     pub(crate) fn upgrade(path: &str) -> Self {
         Self::get(path)
             .with("Upgrade", "websocket")
@@ -55,7 +55,7 @@ impl Request {
         self.without(name).with(name, value)
     }
 
-    /// As it goes on the wire.
+    /// The bytes of the request.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let headers: String =
             self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
@@ -63,7 +63,7 @@ impl Request {
     }
 }
 
-/// A reply, taken apart.
+/// A parsed reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -72,7 +72,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// Takes the bytes of one reply apart; whatever follows the head is the body.
+    /// Parses one reply; what follows the head is the body.
     pub(crate) fn parse(bytes: &[u8]) -> Self {
         let head_end = find(bytes, b"\r\n\r\n")
             .unwrap_or_else(|| panic!("no reply head in {:?}", String::from_utf8_lossy(bytes)));
@@ -94,7 +94,7 @@ impl Reply {
         }
     }
 
-    /// The value of a header, which must not be there twice.
+    /// The value of a header, which must not occur twice.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self
             .headers
@@ -133,17 +133,17 @@ impl Reply {
     }
 }
 
-/// How a client ends what it has to say.
+/// What a client does after its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// It says that nothing more will come.
+    /// It shuts its sending side down.
     HalfClose,
-    /// It waits.
+    /// It keeps its sending side open.
     Open,
 }
 
-/// Sends the bytes and gives everything that comes back until the end of the connection, which
-/// must be an orderly one: a reset fails the test.
+/// Sends the bytes and returns everything received until the end of the connection. Panics on a
+/// reset.
 pub(crate) fn exchange(address: SocketAddr, bytes: &[u8], ending: Ending) -> Vec<u8> {
     let mut stream = connect(address);
     stream.write_all(bytes).expect("the gateway takes all that is sent");
@@ -155,20 +155,20 @@ pub(crate) fn exchange(address: SocketAddr, bytes: &[u8], ending: Ending) -> Vec
     received
 }
 
-/// A connection whose reads and writes fail rather than hang.
+/// A connection whose reads and writes fail after [`TIMEOUT`].
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream.set_write_timeout(Some(TIMEOUT)).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
 }
 
-/// Where `needle` first is.
+/// The first position of `needle`.
 pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
 
-/// The key of RFC 6455 §1.3, and what it must be answered with.
+/// The key of RFC 6455 §1.3 and the accept value for it.
 pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";

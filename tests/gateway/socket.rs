@@ -1,4 +1,4 @@
-//! A WebSocket client of plain bytes: it can do what proper clients would not.
+//! A WebSocket client at the level of bytes, which can break the protocol.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use crate::frames::{BINARY, CLOSE, PONG, client_frame, close_payload, server_frame};
 use crate::messages::{Reply, Request, connect, find};
 
-/// A connection and what arrived on it and was not yet taken.
+/// A connection and the received bytes that were not yet parsed.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) stream: TcpStream,
@@ -21,7 +21,7 @@ pub(crate) struct Frame {
 }
 
 impl Socket {
-    /// A connection that has said nothing.
+    /// A connection that has sent nothing.
     pub(crate) fn connect(address: SocketAddr) -> Self {
         Self { stream: connect(address), arrived: Vec::new() }
     }
@@ -39,7 +39,7 @@ impl Socket {
         self.stream.write_all(bytes).expect("the gateway takes what is sent");
     }
 
-    /// A reply's head; what follows it stays.
+    /// Receives the head of a reply; bytes behind it stay unparsed.
     pub(crate) fn receive_head(&mut self) -> Reply {
         let end = loop {
             match find(&self.arrived, b"\r\n\r\n") {
@@ -50,7 +50,7 @@ impl Socket {
         Reply::parse(&self.arrived.drain(..end).collect::<Vec<u8>>())
     }
 
-    /// The next frame, which like all from a server must have no mask and its shortest length.
+    /// Receives a frame, which must be unmasked and have the minimal length encoding.
     pub(crate) fn receive_frame(&mut self) -> Frame {
         let [first, second] = self.take(2)[..] else { unreachable!() };
         let payload_len = match second {
@@ -72,17 +72,17 @@ impl Socket {
         Frame { first, payload: self.take(usize::try_from(payload_len).unwrap()) }
     }
 
-    /// Sends a message and checks that it comes back.
+    /// Sends a message and checks that it is echoed.
     pub(crate) fn assert_echoes(&mut self, payload: &[u8]) {
         self.send(&client_frame(BINARY, payload));
         let frame = self.receive_frame();
         assert_eq!(frame, Frame { first: BINARY, payload: payload.to_vec() });
     }
 
-    /// Checks that the gateway ends the connection with a close frame of this code, unasked.
+    /// Checks that the gateway closes the connection with this code, before the client does.
     pub(crate) fn assert_closed_with(&mut self, code: u16) {
         self.assert_close_answered(code);
-        // It waits for the end of the other half: closed, it would answer these with a reset.
+        // The gateway lingers: if it had closed the socket, these would be answered with a reset.
         let stray = server_frame(PONG, &[0; 125]);
         self.send(&stray);
         self.send(&stray);
@@ -98,13 +98,13 @@ impl Socket {
         self.assert_ended();
     }
 
-    /// Checks that the gateway ends the connection, in an orderly way and without another byte.
+    /// Checks that the gateway closes the connection with a FIN and without another byte.
     pub(crate) fn assert_ended(&mut self) {
         let count = self.receive().expect("an orderly end");
         assert_eq!((count, &self.arrived[..]), (0, &[][..]));
     }
 
-    /// Says goodbye and waits for the answer.
+    /// Closes with 1000 and waits for the answer.
     pub(crate) fn close(mut self) {
         self.send(&client_frame(CLOSE, &close_payload(1000, "")));
         self.assert_close_answered(1000);

@@ -1,4 +1,4 @@
-//! From the command line to the first connection, and every way in which that fails.
+//! Start-up: command line, configuration, listeners, log lines, and every error on the way.
 
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
@@ -7,10 +7,10 @@ use rustix::process::{Resource, Signal, getrlimit};
 
 use crate::gateway::{Gateway, Launch, PROGRAM, config_file, run_to_end};
 use crate::messages::{Ending, Reply, Request, exchange};
-use crate::patience::until;
 use crate::socket::Socket;
+use crate::wait::until;
 
-/// What the process said when it failed, without what it logged before.
+/// The one error line on standard error, without the log lines before it.
 fn error_of(output: &Output) -> String {
     let stderr = String::from_utf8(output.stderr.clone()).unwrap();
     // Logged lines begin with the time in brackets.
@@ -34,7 +34,7 @@ fn without_configuration_it_serves_echo_and_a_page() {
 }
 
 #[test]
-fn the_log_says_where_it_listens_and_how_much_it_takes() {
+fn the_log_names_addresses_and_limits() {
     let gateway = Gateway::with_config("loops = 3\n[limits]\nconnections_max = 77\n");
     let line = gateway.logged("listening on");
     let address = gateway.address();
@@ -55,7 +55,7 @@ fn the_log_says_where_it_listens_and_how_much_it_takes() {
 }
 
 #[test]
-fn the_log_says_whom_line_clients_join() {
+fn the_log_names_the_route_of_a_line_listener() {
     let line = "[[listener]]\naddress = \"127.0.0.1:0\"\nkind = \"line\"\nroute = \"/ws\"\n";
     let gateway = Gateway::with_config(line);
     let line = gateway.logged(": lines for /ws;");
@@ -84,7 +84,7 @@ fn an_address_of_another_machine_is_one_line_and_exit_1() {
 }
 
 #[test]
-fn a_running_gateway_keeps_its_port_to_itself() {
+fn a_second_gateway_on_the_same_port_is_exit_1() {
     let gateway = Gateway::start();
     let output = run_to_end(&["--listen", &gateway.address().to_string()]);
     assert_eq!(output.status.code(), Some(1));
@@ -98,7 +98,7 @@ fn with_share_port_two_gateways_serve_one_port() {
     let address = first.address().to_string();
     let mut second = Gateway::launch(&Launch { toml, listen: Some(&address), ..Launch::default() });
     assert_eq!(first.address(), second.address());
-    // The kernel deals connections out by a hash of their addresses.
+    // The kernel chooses the listener by a hash of the addresses (SO_REUSEPORT, socket(7)).
     until("both have served", || {
         Socket::open(first.address()).close();
         let served = [&first, &second].map(|gateway| gateway.counter("upgrades"));
@@ -111,12 +111,12 @@ fn with_share_port_two_gateways_serve_one_port() {
 
 #[test]
 fn a_wrong_configuration_is_one_line_and_exit_2() {
-    for (toml, key, value, rule) in [
-        ("[limits]\nconnections_max = 0", "limits.connections_max", "0", "must be between"),
-        ("[timeouts]\ndrain_ms = -1", "timeouts.drain_ms", "-1", "must be between"),
-        ("[timeouts]\nping_ms = 7", "timeouts.ping_ms", "7", "unknown key, did you mean"),
-        ("share_port = \"yes\"", "share_port", "\"yes\"", "must be"),
-        ("[[route]]\npath = \"echo\"\nservice = \"echo\"", "route[0].path", "\"echo\"", "must"),
+    for (toml, line, key, value, rule) in [
+        ("[limits]\nconnections_max = 0", 2, "limits.connections_max", "0", "must be between"),
+        ("[timeouts]\ndrain_ms = -1", 2, "timeouts.drain_ms", "-1", "must be between"),
+        ("[timeouts]\nping_ms = 7", 2, "timeouts.ping_ms", "7", "unknown key, did you mean"),
+        ("share_port = \"yes\"", 1, "share_port", "\"yes\"", "must be"),
+        ("[[route]]\npath = \"echo\"\nservice = \"echo\"", 2, "route[0].path", "\"echo\"", "must"),
     ] {
         let file = config_file(toml);
         let path = file.path().to_str().unwrap();
@@ -124,10 +124,10 @@ fn a_wrong_configuration_is_one_line_and_exit_2() {
             let output = run_to_end(&arguments);
             assert_eq!(output.status.code(), Some(2), "{toml}");
             assert!(output.stdout.is_empty());
-            let line = error_of(&output);
-            let said = format!("tidegate: {path}: {key} = {value}: ");
-            assert!(line.starts_with(&said), "{line}");
-            assert!(line[said.len()..].contains(rule), "{line}");
+            let error = error_of(&output);
+            let said = format!("tidegate: {path}:{line}: {key} = {value}: ");
+            assert!(error.starts_with(&said), "{error}");
+            assert!(error[said.len()..].contains(rule), "{error}");
         }
     }
 }
@@ -155,7 +155,7 @@ fn check_prints_a_configuration_and_exits_0() {
     assert!(printed.contains("\nmessage_bytes_max = 4096\n"), "{printed}");
     assert!(printed.contains("connections_max"), "{printed}");
 
-    // It can be used as a file, and comes to the same.
+    // The output is a valid configuration file with the same values.
     let again = config_file(&printed);
     let output = run_to_end(&["--check", "--config", again.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0));
@@ -163,9 +163,9 @@ fn check_prints_a_configuration_and_exits_0() {
 }
 
 #[test]
-fn check_into_a_pipe_that_nobody_reads_is_one_line_and_exit_1() {
-    let (nobody, pipe) = std::io::pipe().unwrap();
-    drop(nobody);
+fn check_with_a_closed_standard_output_is_one_line_and_exit_1() {
+    let (reader, pipe) = std::io::pipe().unwrap();
+    drop(reader);
     let output =
         Command::new(PROGRAM).arg("--check").stdout(pipe).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -181,7 +181,7 @@ fn the_descriptor_limit_is_raised_to_what_is_allowed() {
 }
 
 #[test]
-fn each_loop_says_how_busy_it_is() {
+fn each_loop_logs_its_connections_and_turn_times() {
     let gateway = Gateway::with_config("loops = 2\npin_loops = true");
     let _open = Socket::open(gateway.address());
     gateway.counter("open_now");

@@ -1,4 +1,4 @@
-//! Context takeover over real sockets, with streams that live as long as the connection does.
+//! Context takeover over real sockets, with streams that are kept for the whole connection.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use tidegate::output::context_bytes_max;
@@ -6,14 +6,14 @@ use tidegate::output::context_bytes_max;
 use crate::compression::{OFFER, RSV1, json, open};
 use crate::frames::{BINARY, CONTINUATION, FIN, PING, PONG, TEXT, client_frame, sample_bytes};
 use crate::gateway::Gateway;
-use crate::patience::until;
 use crate::socket::{Frame, Socket};
+use crate::wait::until;
 
 const TAKEOVER: &str = "[[route]]\npath = \"/echo\"\nservice = \"echo\"\n\
     deflate_bytes_min = 1\ndeflate_context_takeover = true\n";
 const TAKEN_OVER: &str = "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12";
 
-/// Both of a client's streams, which it keeps for as long as it is connected.
+/// The compressor and decompressor of a client, kept for the whole connection.
 struct Streams {
     out: Compress,
     back: Decompress,
@@ -55,7 +55,7 @@ fn tick(serial: usize) -> Vec<u8> {
 }
 
 #[test]
-fn contexts_are_taken_over_whatever_is_said_in_between() {
+fn contexts_survive_pings_fragments_and_uncompressed_messages() {
     let gateway = Gateway::with_config(&format!("loops = 1\n{TAKEOVER}"));
     let mut socket = open(&gateway, "/echo", OFFER, Some(TAKEN_OVER));
     let mut streams = Streams::new(12);
@@ -76,7 +76,7 @@ fn contexts_are_taken_over_whatever_is_said_in_between() {
         assert_eq!(streams.inflated(&frame), message);
         plain_bytes += message.len();
         compressed_bytes += frame.payload.len();
-        // Noise, which is sent as it is, and a message longer than the window.
+        // Noise, which is sent uncompressed, and a message longer than the window.
         for message in [sample_bytes(serial * 13), json(serial * 31)] {
             socket.send(&client_frame(BINARY, &message));
             assert!(streams.inflated(&socket.receive_frame()) == message);
@@ -86,15 +86,15 @@ fn contexts_are_taken_over_whatever_is_said_in_between() {
     assert_eq!(gateway.counter("contexts_in_now"), 1);
     assert_eq!(gateway.counter("contexts_out_now"), 1);
     socket.close();
-    until_nothing_is_held(&gateway);
+    until_contexts_are_freed(&gateway);
 }
 
-fn until_nothing_is_held(gateway: &Gateway) {
-    until("contexts are given back", || (gateway.counter("context_bytes_now") == 0).then_some(()));
+fn until_contexts_are_freed(gateway: &Gateway) {
+    until("contexts are freed", || (gateway.counter("context_bytes_now") == 0).then_some(()));
 }
 
 #[test]
-fn what_refers_back_too_far_or_is_too_long_is_refused_as_ever() {
+fn invalid_messages_are_refused_with_takeover_too() {
     let gateway =
         Gateway::with_config(&format!("loops = 1\nlimits.message_bytes_max = 10000\n{TAKEOVER}"));
     for (message, code) in [(vec![0; 10_001], 1009), (b"caf\xE9".to_vec(), 1007)] {
@@ -117,42 +117,46 @@ fn what_refers_back_too_far_or_is_too_long_is_refused_as_ever() {
     }
     socket.send(&client_frame(BINARY | RSV1, &streams.deflated(&noise[..1000])));
     socket.assert_closed_with(1007);
-    until_nothing_is_held(&gateway);
+    until_contexts_are_freed(&gateway);
 }
 
 #[test]
-fn a_connection_that_takes_over_costs_what_the_check_says_and_no_other_does() {
+fn contexts_cost_at_most_what_check_prints() {
     const CONNECTIONS: usize = 300;
     let gateway =
         Gateway::with_config(&format!("loops = 1\ntimeouts.pool_idle_ms = 6000\n{TAKEOVER}"));
     let bytes_max = context_bytes_max(12);
-    let mut crowd: Vec<Socket> =
+    let mut sockets: Vec<Socket> =
         (0..CONNECTIONS).map(|_| open(&gateway, "/echo", OFFER, Some(TAKEN_OVER))).collect();
     assert_eq!(gateway.counter("context_bytes_now"), 0);
     let before = gateway.anonymous_bytes();
     let message = json(20_000);
-    for socket in &mut crowd {
+    for socket in &mut sockets {
         let mut streams = Streams::new(12);
         socket.send(&client_frame(BINARY | RSV1, &streams.deflated(&message)));
         assert!(streams.inflated(&socket.receive_frame()) == message);
     }
-    assert_eq!(gateway.counter("context_bytes_now"), (CONNECTIONS * bytes_max) as u64);
-    // All that the process took is in its pool, but for the part of the receive buffer that was read
-    // into, and what the allocator rounds up.
+    // A gauge is updated at the end of the turn, after the last reply was written.
+    until("all contexts are counted", || {
+        let bytes = gateway.counter("context_bytes_now");
+        (bytes == (CONNECTIONS * bytes_max) as u64).then_some(())
+    });
+    // All memory is counted in the pool, except for the touched pages of the receive buffer and the
+    // allocator's rounding.
     let grown = gateway.anonymous_bytes().saturating_sub(before);
     let pool_bytes = gateway.counter("pool_bytes_now");
     assert!(grown < pool_bytes + (1 << 20), "{grown} for {pool_bytes}");
-    // Ours go when they are idle, and so do the compressors. Theirs stay.
-    until("what is idle is given back", || {
+    // Idle contexts of our messages and idle compressors are freed; those of the clients stay.
+    until("idle contexts are freed", || {
         let bytes = gateway.counter("context_bytes_now");
         let is_all = bytes == gateway.counter("pool_bytes_now");
         (bytes == (CONNECTIONS * bytes_max / 2) as u64 && is_all).then_some(())
     });
-    for socket in crowd {
+    for socket in sockets {
         socket.close();
     }
-    until_nothing_is_held(&gateway);
-    until("memory is given back", || {
+    until_contexts_are_freed(&gateway);
+    until("memory is released", || {
         (gateway.anonymous_bytes() <= before + (512 << 10)).then_some(())
     });
 }

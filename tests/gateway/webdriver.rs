@@ -1,4 +1,4 @@
-//! A real browser: Chromium without a screen, steered through chromedriver (W3C WebDriver).
+//! A real browser: headless Chromium, controlled through chromedriver (W3C WebDriver).
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::clients::has;
-use crate::patience::eventually;
+use crate::wait::eventually;
 
-/// A running browser with a profile of its own. There is one at a time, for it takes the whole
-/// machine.
+/// A running browser with a profile of its own. Only one runs at a time, since it keeps all cores
+/// busy.
 #[derive(Debug)]
 pub(crate) struct Browser {
     driver: Child,
-    /// Held open for whatever the driver still writes.
+    /// Kept open because the driver goes on writing to it.
     _driver_output: BufReader<ChildStdout>,
     address: SocketAddr,
     /// The path of the session, once there is one.
@@ -34,7 +34,7 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Starts a browser, or says that the test is skipped.
+    /// Starts a browser; `None`, with a note, where it is not installed.
     pub(crate) fn start() -> Option<Self> {
         if !has("chromium", "--version") || !has("chromedriver", "--version") {
             return None;
@@ -64,7 +64,7 @@ impl Browser {
         Some(browser)
     }
 
-    /// Opens a window of its own, which knows nothing of what the others keep for a reload.
+    /// Opens a window with a session storage of its own.
     pub(crate) fn open(&self, url: &str) -> Window<'_> {
         let new = self.call("POST", "/window/new", &json!({"type": "window"}));
         let window = Window { browser: self, handle: new["handle"].as_str().unwrap().to_owned() };
@@ -73,7 +73,7 @@ impl Browser {
         window
     }
 
-    /// What the console said since this was last asked, in whichever window.
+    /// The console lines of all windows since the last call.
     pub(crate) fn console(&self) -> Vec<String> {
         let entries = self.call("POST", "/se/log", &json!({"type": "browser"}));
         entries.as_array().unwrap().iter().map(|entry| entry["message"].to_string()).collect()
@@ -97,14 +97,14 @@ impl Browser {
         let address = self.address;
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(COMMAND_PATIENCE))?;
+        stream.set_read_timeout(Some(COMMAND_TIMEOUT))?;
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",
             body.len(),
         );
         stream.write_all(request.as_bytes())?;
-        // The driver keeps the connection open, whatever it is asked for.
+        // The driver keeps the connection open, so the body ends at its Content-Length.
         let mut stream = BufReader::new(stream);
         let mut status_line = String::new();
         stream.read_line(&mut status_line)?;
@@ -147,7 +147,7 @@ pub(crate) struct Window<'b> {
 }
 
 impl Window<'_> {
-    /// Runs a script in the page and gives what it returns.
+    /// Runs a script in the page and returns its result.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.call("/execute/sync", &json!({"script": script, "args": []}))
     }
@@ -171,12 +171,12 @@ impl Window<'_> {
         self.until(&format!("document.querySelector({selector:?})?.textContent === {text:?}"));
     }
 
-    /// Types as a person does, into the first element that the selector finds.
+    /// Sends keystrokes to the first element that the selector finds.
     pub(crate) fn type_into(&self, selector: &str, text: &str) {
         self.call(&format!("{}/value", self.element(selector)), &json!({"text": text}));
     }
 
-    /// Clicks as a person does: what is hidden or covered cannot be clicked.
+    /// Clicks an element. Fails where it is hidden or covered.
     pub(crate) fn click(&self, selector: &str) {
         self.call(&format!("{}/click", self.element(selector)), &json!({}));
     }
@@ -186,7 +186,7 @@ impl Window<'_> {
         self.call("/refresh", &json!({}));
     }
 
-    /// Gives the page this many CSS pixels.
+    /// Sets the size of the page in CSS pixels.
     pub(crate) fn resize(&self, width: u32, height: u32) {
         let metrics = json!({
             "width": width, "height": height, "deviceScaleFactor": 2, "mobile": false,
@@ -194,13 +194,13 @@ impl Window<'_> {
         self.devtools("Emulation.setDeviceMetricsOverride", &metrics);
     }
 
-    /// Has the page believe that its reader prefers `light` or `dark`.
+    /// Emulates the preference for `light` or `dark`.
     pub(crate) fn prefer(&self, scheme: &str) {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.devtools("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
-    /// Keeps what the window shows, for people to look at, in `target/screenshots`.
+    /// Saves a screenshot in `target/screenshots`.
     pub(crate) fn screenshot(&self, name: &str) {
         self.switch();
         let image = self.browser.call("GET", "/screenshot", &Value::Null);
@@ -231,7 +231,7 @@ impl Window<'_> {
     }
 }
 
-/// The port that the driver says it found.
+/// The port in the driver's first lines of output.
 fn port_of(driver_output: &mut impl io::BufRead) -> u16 {
     let line = driver_output.lines().map_while(Result::ok).find_map(|line| {
         let (_, port) = line.split_once("started successfully on port ")?;
@@ -258,8 +258,8 @@ fn capabilities(profile: &Path) -> Value {
     }}})
 }
 
-/// By this key an element is named in answers (WebDriver §12.2).
+/// The key of an element reference in answers (WebDriver §12.2).
 const ELEMENT_KEY: &str = "element-6066-11e4-a52e-4f735466cecf";
-/// A browser starts within one command, however busy the machine is.
-const COMMAND_PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for the start of a browser on a busy machine.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 static TURN: Mutex<()> = Mutex::new(());

@@ -1,5 +1,5 @@
-//! A client that plays its script: in pieces cut anywhere, reading at its own pace, and leaving
-//! in its own way.
+//! A client of the sweep: it sends its script in chunks of any size, reads at its [`Pace`], and
+//! ends as its [`Leave`] says.
 
 use tidegate::sim::Random;
 
@@ -7,29 +7,29 @@ use crate::client::Client;
 use crate::script::{Answer, End, Script};
 use crate::wire::{PONG, TEXT, frame};
 
-/// How it reads.
+/// How fast an actor reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// All that is there.
+    /// All available bytes at each read.
     Prompt,
-    /// So many bytes at a time.
+    /// At most this many bytes at each read.
     Slow(usize),
-    /// Nothing after so many bytes.
+    /// Nothing more once this many bytes were read.
     Stops(usize),
 }
 
-/// How it leaves when its script ends without a close.
+/// How an actor ends a connection whose script has no close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leave {
-    /// It breaks the connection when it has sent so many bytes.
+    /// Resets the connection once it has sent this many bytes.
     Reset(usize),
-    /// It ends its half and reads on.
+    /// Shuts its sending side down and reads on.
     Shutdown,
-    /// It waits for the server to end.
+    /// Waits for the server to close.
     Stays,
 }
 
-/// A client at work.
+/// A client, its script, and how far it has got.
 #[derive(Debug)]
 pub(crate) struct Actor {
     pub(crate) client: Client,
@@ -37,8 +37,8 @@ pub(crate) struct Actor {
     pub(crate) pace: Pace,
     pub(crate) leave: Leave,
     pub(crate) has_left: bool,
-    /// It does not read whatever there is, or did not at first.
-    pub(crate) dawdles: bool,
+    /// Whether its first pace was another than [`Pace::Prompt`].
+    pub(crate) is_slow: bool,
     sent: usize,
     pings_seen: usize,
     connected_at: u64,
@@ -48,7 +48,7 @@ impl Actor {
     pub(crate) fn new(client: Client, script: Script, random: &mut Random, now: u64) -> Self {
         let pace = match random.below(12) {
             0 => Pace::Stops(random.below(30_000)),
-            // Fast enough to have read the reply to its request before it is asked for a sign.
+            // Fast enough to have read the 101 before the first ping is due.
             1..=2 => Pace::Slow(60 + random.below(2_000)),
             _ => Pace::Prompt,
         };
@@ -63,14 +63,14 @@ impl Actor {
             pace,
             leave,
             has_left: false,
-            dawdles: pace != Pace::Prompt,
+            is_slow: pace != Pace::Prompt,
             sent: 0,
             pings_seen: 0,
             connected_at: now,
         }
     }
 
-    /// Sends the next piece of its script.
+    /// Sends a chunk of random size from its script.
     pub(crate) fn act(&mut self, random: &mut Random) {
         let piece = match random.below(10) {
             0..=2 => 1,
@@ -81,62 +81,62 @@ impl Actor {
         self.send_until(self.sent.saturating_add(piece));
     }
 
-    /// Sends all the rest.
+    /// Sends the rest of its script.
     pub(crate) fn finish(&mut self) {
         self.send_until(usize::MAX);
     }
 
-    /// Sends the rest of its request.
+    /// Sends the rest of its HTTP request.
     pub(crate) fn ask(&mut self) {
         if self.sent < self.script.head_end {
             self.send_until(self.script.head_end);
         }
     }
 
-    /// What must not wait: a request within its time, the answer to a ping, a sign of life of
-    /// whoever may not see the ping for long.
+    /// Meets the server's deadlines: sends the rest of the request before the handshake times out,
+    /// and a pong for each new ping. A slow reader, which sees pings late, sends pongs unasked.
     pub(crate) fn keep_alive(&mut self, now: u64) {
         if now >= self.connected_at + HEAD_MS {
             self.ask();
         }
-        let pings = self.client.heard.pings;
+        let pings = self.client.received.pings;
         let owes_pong = pings > self.pings_seen && !matches!(self.pace, Pace::Stops(_));
         self.pings_seen = pings;
-        let is_open = self.client.heard.status == Some(101);
+        let is_open = self.client.received.status == Some(101);
         if owes_pong || (is_open && matches!(self.pace, Pace::Slow(_))) {
             self.send_pong();
         }
     }
 
-    /// Reads at its pace; gives how many bytes came.
+    /// Reads at its pace and returns the number of bytes.
     pub(crate) fn read(&mut self) -> Result<usize, String> {
         let bytes_max = match self.pace {
             Pace::Prompt => usize::MAX,
             Pace::Slow(bytes) => bytes,
-            Pace::Stops(bytes) => bytes.saturating_sub(self.client.heard.bytes),
+            Pace::Stops(bytes) => bytes.saturating_sub(self.client.received.bytes),
         };
         let count = self.client.try_read(bytes_max)?;
         if self.client.connection.has_ended() && !self.has_left {
-            // The end is answered with the rest of what was under way, and the own end.
+            // After the server's FIN the actor sends what is left of its script, then its own FIN.
             self.finish();
             self.shutdown();
         }
         Ok(count)
     }
 
-    /// From now on it reads all there is, unless it has stopped for good.
-    pub(crate) fn hurry(&mut self) {
+    /// Turns a slow reader into a prompt one. A reader that stopped stays stopped.
+    pub(crate) fn read_promptly(&mut self) {
         if matches!(self.pace, Pace::Slow(_)) {
             self.pace = Pace::Prompt;
         }
     }
 
-    /// It has nothing left to say.
+    /// Whether the whole script is sent.
     pub(crate) fn has_sent_all(&self) -> bool {
         self.sent == self.script.bytes.len()
     }
 
-    /// It waits for nothing any more, unless for the server to end an open connection.
+    /// Whether nothing more will happen on this connection, unless the server closes an idle one.
     pub(crate) fn is_settled(&self) -> bool {
         let ends_itself = match self.script.answer {
             Answer::Nothing => false,
@@ -147,30 +147,30 @@ impl Actor {
         self.client.is_gone() || (self.has_sent_all() && (!ends_itself || has_stopped))
     }
 
-    /// Ends its half if it has not yet.
+    /// Shuts the sending side down, once.
     pub(crate) fn shutdown(&mut self) {
         if !std::mem::replace(&mut self.has_left, true) {
             self.client.connection.shutdown();
         }
     }
 
-    /// Whether it broke the connection itself.
+    /// Whether the actor itself has reset the connection.
     pub(crate) fn has_reset(&self) -> bool {
         self.has_left && matches!(self.leave, Leave::Reset(at) if self.sent >= at)
     }
 
-    /// The name that the relay has greeted it with.
+    /// The name in the relay's greeting, if it has arrived.
     pub(crate) fn relay_name(&self) -> Option<String> {
         let is_relay = matches!(self.script.answer, Answer::Socket { is_relay: true, .. });
-        let mut data = self.client.heard.data().iter().filter(|_| is_relay);
+        let mut data = self.client.received.data().iter().filter(|_| is_relay);
         let greeting = data.find(|frame| frame.opcode == TEXT)?;
         String::from_utf8(greeting.payload.clone()).ok()
     }
 
-    /// Where it stands, for messages.
-    pub(crate) fn brief(&self) -> String {
+    /// Script, pace and progress, for error messages.
+    pub(crate) fn summary(&self) -> String {
         let Self { client, pace, leave, sent, has_left, .. } = self;
-        let heard = &client.heard;
+        let received = &client.received;
         let end = match &self.script.answer {
             Answer::Nothing => "unfinished".into(),
             Answer::Reply(status) => format!("request for {status}"),
@@ -179,14 +179,14 @@ impl Actor {
             }
         };
         format!(
-            "{end}, {pace:?}, {leave:?}, sent {sent} of {}, left: {has_left}; heard {:?} with {} \
+            "{end}, {pace:?}, {leave:?}, sent {sent} of {}, left: {has_left}; received {:?} with {} \
              frames, close {:?}, pings {}, whole: {}, ended: {}, reset: {}, gone: {}",
             self.script.bytes.len(),
-            heard.status,
-            heard.data().len(),
-            heard.close_code(),
-            heard.pings,
-            heard.is_whole(),
+            received.status,
+            received.data().len(),
+            received.close_code(),
+            received.pings,
+            received.is_whole(),
             client.connection.has_ended(),
             client.connection.was_reset(),
             client.is_gone(),
@@ -200,7 +200,8 @@ impl Actor {
         };
         let end = end.min(self.script.bytes.len()).min(reset_at);
         if self.has_left || self.client.is_gone() {
-            // Sending to a socket that is gone would reset what it still has for us.
+            // Bytes sent to a closed socket would be answered with a reset, which discards what is
+            // still in the receive buffer.
             self.sent = self.script.bytes.len();
             return;
         }
@@ -220,10 +221,10 @@ impl Actor {
         matches!(self.script.answer, Answer::Socket { end: End::Open, .. })
     }
 
-    /// Puts a pong in at the next gap between frames, if there is one.
+    /// Sends a pong at the next frame boundary of the script, if there is one.
     fn send_pong(&mut self) {
         let gap = self.script.gaps.iter().copied().find(|gap| *gap >= self.sent);
-        // Past the last gap it is about to end, and had better do so.
+        // After the last boundary only the end of the script is left.
         let Some(gap) = gap else { return self.finish() };
         self.send_until(gap);
         if self.sent == gap && !self.has_left && !self.client.is_gone() {
@@ -232,6 +233,6 @@ impl Actor {
     }
 }
 
-/// A request is finished in this time; slices of time are shorter than what then remains of the
-/// server's patience.
+/// The time after which an actor completes its request. The rest of the handshake timeout is longer
+/// than a slice of [`crate::sweep`].
 const HEAD_MS: u64 = 2_000;

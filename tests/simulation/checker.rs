@@ -1,4 +1,4 @@
-//! Whether what a client heard is what it must have heard.
+//! Checks that each client of the sweep received what it must have received.
 
 use std::collections::BTreeMap;
 
@@ -7,29 +7,29 @@ use crate::script::{Answer, End};
 use crate::services::{Entries, name_of_text};
 use crate::wire::{CLOSE, Frame, PONG, TEXT};
 
-/// What happened in a run that may have come between a client and its answer.
+/// What happened in a run that allows a client to receive less than its script says.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Disturbances {
-    /// Places or descriptors ran out: a client may be turned away or dropped.
-    pub(crate) places_scarce: bool,
+    /// Connection slots or descriptors ran out: a client may be refused or dropped.
+    pub(crate) slots_scarce: bool,
     /// Memory ran out: a connection may end with 1013, 503 or abruptly.
     pub(crate) memory_scarce: bool,
     /// Pushes were dropped or slow peers closed.
     pub(crate) pushes_lost: bool,
-    /// The server shut down before the clients were done.
+    /// The server drained before the clients had sent everything.
     pub(crate) cut_short: bool,
-    /// The server shut down in the end.
+    /// The server drained at the end.
     pub(crate) drained: bool,
 }
 
-/// Judges one client.
-pub(crate) fn checker(
+/// Checks one client.
+pub(crate) fn check_client(
     actor: &Actor,
     disturbances: Disturbances,
     journal: &Entries,
 ) -> Result<(), String> {
-    let heard = &actor.client.heard;
-    let is_excused = disturbances.places_scarce
+    let received = &actor.client.received;
+    let is_excused = disturbances.slots_scarce
         || disturbances.memory_scarce
         || disturbances.cut_short
         || actor.has_reset()
@@ -37,14 +37,14 @@ pub(crate) fn checker(
     if actor.client.connection.was_reset() && !is_excused {
         return Err("reset though it read".into());
     }
-    match (&actor.script.answer, heard.status) {
+    match (&actor.script.answer, received.status) {
         (_, None) if is_excused => Ok(()),
         (Answer::Nothing, None) => match actor.client.is_gone() {
             true => Ok(()),
             false => Err("never dropped".into()),
         },
         (_, Some(503))
-            if disturbances.places_scarce || disturbances.memory_scarce || disturbances.drained =>
+            if disturbances.slots_scarce || disturbances.memory_scarce || disturbances.drained =>
         {
             Ok(())
         }
@@ -53,18 +53,18 @@ pub(crate) fn checker(
         }
         (Answer::Socket { is_relay, replies, end }, Some(101)) => {
             let is_whole = if *is_relay {
-                judge_relay(actor, replies, disturbances, journal)?
+                check_relay(actor, replies, disturbances, journal)?
             } else {
-                judge_echo(heard.data(), replies)?
+                check_echo(received.data(), replies)?
             };
-            judge_end(actor, *end, *is_relay, is_whole, disturbances, is_excused)
+            check_end(actor, *end, *is_relay, is_whole, disturbances, is_excused)
         }
         (answer, status) => Err(format!("status {status:?} for {answer:?}")),
     }
 }
 
-/// Whether all replies came; those that came must be the first ones, byte by byte.
-fn judge_echo(data: &[Frame], replies: &[Frame]) -> Result<bool, String> {
+/// Returns whether all replies arrived. Those that did must be a prefix of `replies`.
+fn check_echo(data: &[Frame], replies: &[Frame]) -> Result<bool, String> {
     for (serial, frame) in data.iter().enumerate() {
         if replies.get(serial) != Some(frame) {
             let expected = replies.get(serial).map(brief);
@@ -74,32 +74,32 @@ fn judge_echo(data: &[Frame], replies: &[Frame]) -> Result<bool, String> {
     Ok(data.len() == replies.len())
 }
 
-/// Whether all texts came that were sent to this client so far. Only for one that is still open,
-/// and if no pushes were lost.
-pub(crate) fn judge_deliveries(actor: &Actor, journal: &Entries) -> Result<(), String> {
+/// Checks that all texts sent to this client so far have arrived. Valid only while no push was
+/// dropped; a client that is no longer open is not checked.
+pub(crate) fn check_deliveries(actor: &Actor, journal: &Entries) -> Result<(), String> {
     let Some(name) = actor.relay_name() else { return Ok(()) };
     let Some(sent) = journal.sent.get(&name).filter(|_| journal.open.contains(&name)) else {
         return Ok(());
     };
     let sent: usize = sent.values().map(Vec::len).sum();
-    let heard = actor.client.heard.data().iter().filter(|frame| frame.opcode == TEXT).count();
-    match heard == 1 + sent {
+    let received = actor.client.received.data().iter().filter(|frame| frame.opcode == TEXT).count();
+    match received == 1 + sent {
         true => Ok(()),
-        false => Err(format!("{heard} texts instead of {sent} and the greeting")),
+        false => Err(format!("{received} texts instead of {sent} and the greeting")),
     }
 }
 
-/// Whether all pongs came. Texts must be those that were sent to this peer: by each source in
-/// order, and without a gap unless pushes were lost.
-fn judge_relay(
+/// Returns whether all pongs arrived. Texts must be those that were sent to this peer: in order for
+/// each source, and without a gap unless pushes were dropped.
+fn check_relay(
     actor: &Actor,
     replies: &[Frame],
     disturbances: Disturbances,
     journal: &Entries,
 ) -> Result<bool, String> {
-    let data = actor.client.heard.data();
+    let data = actor.client.received.data();
     let (pongs, texts): (Vec<_>, Vec<_>) = data.iter().cloned().partition(|f| f.opcode == PONG);
-    let is_whole = judge_echo(&pongs, replies)?;
+    let is_whole = check_echo(&pongs, replies)?;
     let mut texts = texts.iter().map(|frame| String::from_utf8_lossy(&frame.payload));
     let Some(name) = texts.next() else { return Ok(false) };
     let nothing = BTreeMap::new();
@@ -121,7 +121,7 @@ fn judge_relay(
     Ok(is_whole)
 }
 
-fn judge_end(
+fn check_end(
     actor: &Actor,
     end: End,
     is_relay: bool,
@@ -129,7 +129,7 @@ fn judge_end(
     disturbances: Disturbances,
     is_excused: bool,
 ) -> Result<(), String> {
-    let close = actor.client.heard.close();
+    let close = actor.client.received.close();
     let code = close.map(Frame::close_code);
     let from_outside = match code {
         Some(Some(1001)) => disturbances.drained && (disturbances.cut_short || end == End::Open),
@@ -145,14 +145,14 @@ fn judge_end(
         End::Open => close.is_none() && is_whole,
     };
     match () {
-        // Whatever closed it orderly sent the replies first, if they were made at all.
+        // A close frame from the server comes after the replies that had been produced by then.
         () if as_played || from_outside => whole_end(actor, is_excused),
         () if is_excused && close.is_none() => Ok(()),
         () => Err(format!("ended with {code:?}, all replies: {is_whole}, by {end:?}")),
     }
 }
 
-/// The server ended in good order.
+/// Checks that the connection ended without a reset and with whole frames.
 fn whole_end(actor: &Actor, is_excused: bool) -> Result<(), String> {
     match actor.client.ended_well() || is_excused {
         true => Ok(()),

@@ -1,22 +1,22 @@
-//! A client: its connection and everything it has heard.
+//! Clients of the simulated server, and everything that they have received.
 
 use tidegate::sim::SimClient;
 
-use crate::wire::{Heard, close_frame, frame, upgrade_request};
+use crate::wire::{Received, close_frame, frame, upgrade_request};
 
-/// One client of the simulated server.
+/// A WebSocket client.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) connection: SimClient,
-    pub(crate) heard: Heard,
+    pub(crate) received: Received,
 }
 
 impl Client {
     pub(crate) fn new(connection: SimClient) -> Self {
-        Self { connection, heard: Heard::default() }
+        Self { connection, received: Received::default() }
     }
 
-    /// Sends a request for a WebSocket.
+    /// Sends an upgrade request for `path`.
     pub(crate) fn ask(&self, path: &str) {
         self.send(&upgrade_request(path));
     }
@@ -27,51 +27,51 @@ impl Client {
     }
 
     /// Sends a whole frame.
-    pub(crate) fn say(&self, opcode: u8, payload: &[u8]) {
+    pub(crate) fn send_frame(&self, opcode: u8, payload: &[u8]) {
         self.send(&frame(opcode, payload));
     }
 
     /// Sends a close frame.
-    pub(crate) fn say_close(&self, code: u16) {
+    pub(crate) fn send_close(&self, code: u16) {
         self.send(&close_frame(code, ""));
     }
 
-    /// Receives up to `bytes_max` bytes; gives how many came.
+    /// Receives up to `bytes_max` bytes and returns their number.
     pub(crate) fn try_read(&mut self, bytes_max: usize) -> Result<usize, String> {
         let bytes = self.connection.receive(bytes_max);
-        self.heard.feed(&bytes)?;
+        self.received.feed(&bytes)?;
         Ok(bytes.len())
     }
 
-    /// Receives up to `bytes_max` bytes, which must be well-formed; gives how many came.
+    /// As [`Client::try_read`]. Panics where the bytes are not well-formed.
     pub(crate) fn read(&mut self, bytes_max: usize) -> usize {
         self.try_read(bytes_max).unwrap()
     }
 
-    /// Receives all that is there.
+    /// Receives all available bytes.
     pub(crate) fn read_all(&mut self) -> usize {
         self.read(usize::MAX)
     }
 
-    /// Whether the server ended in good order: everything arrived, whole, and no reset.
+    /// Whether the server closed the connection without a reset and after a whole frame or reply.
     pub(crate) fn ended_well(&self) -> bool {
-        self.connection.has_ended() && !self.connection.was_reset() && self.heard.is_whole()
+        self.connection.has_ended() && !self.connection.was_reset() && self.received.is_whole()
     }
 
-    /// Whether the server has nothing more to do with this client.
+    /// Whether the server has closed its socket.
     pub(crate) fn is_gone(&self) -> bool {
         self.connection.is_closed_by_server()
     }
 
-    /// Fails unless the data frames heard partial-read buffer these payloads, in this order, and no others.
-    pub(crate) fn assert_heard<P: AsRef<[u8]>>(&self, expected: &[P]) {
-        self.assert_heard_first(expected);
-        assert_eq!(self.heard.data().len(), expected.len(), "messages");
+    /// Panics unless the payloads of the data frames received are exactly these, in this order.
+    pub(crate) fn assert_received<P: AsRef<[u8]>>(&self, expected: &[P]) {
+        self.assert_received_first(expected);
+        assert_eq!(self.received.data().len(), expected.len(), "messages");
     }
 
-    /// Fails unless the data frames heard partial-read buffer the first of these payloads.
-    pub(crate) fn assert_heard_first<P: AsRef<[u8]>>(&self, expected: &[P]) {
-        for (serial, frame) in self.heard.data().iter().enumerate() {
+    /// Panics unless the payloads of the data frames received are a prefix of these.
+    pub(crate) fn assert_received_first<P: AsRef<[u8]>>(&self, expected: &[P]) {
+        for (serial, frame) in self.received.data().iter().enumerate() {
             let expected = expected.get(serial).map_or(&[][..], AsRef::as_ref);
             assert!(
                 frame.payload == expected,
@@ -82,13 +82,13 @@ impl Client {
         }
     }
 
-    /// The payloads of the data frames heard.
+    /// The payloads of the data frames received.
     pub(crate) fn payloads(&self) -> Vec<&[u8]> {
-        self.heard.data().iter().map(|frame| &frame.payload[..]).collect()
+        self.received.data().iter().map(|frame| &frame.payload[..]).collect()
     }
 }
 
-/// A plain TCP client that speaks lines.
+/// A plain TCP client of a line listener.
 #[derive(Debug)]
 pub(crate) struct LineClient {
     pub(crate) connection: SimClient,
@@ -103,12 +103,12 @@ impl LineClient {
         self.connection.send(bytes);
     }
 
-    /// What came since the last time.
-    pub(crate) fn heard(&self) -> String {
+    /// The text received since the last call.
+    pub(crate) fn received(&self) -> String {
         String::from_utf8(self.connection.receive(usize::MAX)).unwrap()
     }
 
-    /// Whether the server ended in good order.
+    /// Whether the server closed the connection without a reset.
     pub(crate) fn ended_well(&self) -> bool {
         self.connection.has_ended() && !self.connection.was_reset()
     }

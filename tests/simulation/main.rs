@@ -1,5 +1,5 @@
 //! Whole event loops on the fake kernel: named scenarios in virtual time, and a sweep over seeds
-//! in which a crowd of clients does everything that clients do.
+//! in which random clients connect, send, read and leave.
 //!
 //! `TIDEGATE_SIM_SEED=7 cargo test --test simulation sweep` replays one seed with a log of its
 //! steps; `TIDEGATE_SIM_SEEDS=5000` changes how many are swept.
@@ -11,7 +11,7 @@
     reason = "a test fails by panicking; helpers of tests as well"
 )]
 
-/// The example is a service like any other: in virtual time half a minute is nothing.
+/// The example service, whose half minute of silence passes at once in virtual time.
 #[path = "../../examples/add_service.rs"]
 #[expect(dead_code, reason = "its main starts a real server")]
 mod add_service;

@@ -1,4 +1,4 @@
-//! What a seed decides before a run: the server, its misfortunes and its crowd.
+//! What a seed decides before a run: the settings of the server, its faults, and the clients.
 
 use tidegate::config::SlowPolicy;
 use tidegate::conn::ConnSettings;
@@ -9,7 +9,7 @@ use crate::checker::Disturbances;
 use crate::script::Bounds;
 use crate::world::Setup;
 
-/// What a seed decides beforehand.
+/// The settings of one run.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) setup: Setup,
@@ -18,44 +18,44 @@ pub(crate) struct Plan {
     pub(crate) clients_max: usize,
     pub(crate) steps: usize,
     pub(crate) runs_out_of_descriptors: bool,
-    pub(crate) end: Ending,
+    pub(crate) end: RunEnd,
     pub(crate) disturbances: Disturbances,
 }
 
 /// How the run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// All clients leave; then the server, at once.
+pub(crate) enum RunEnd {
+    /// All clients leave, then the server drains and ends at once.
     Empty,
-    /// The server drains when all scripts are played.
+    /// The server drains once all scripts are sent.
     Drained,
-    /// The server drains in the middle of everything.
+    /// The server drains while clients are still sending.
     CutShort,
 }
 
 impl Plan {
-    /// What follows from `seed`; `random` goes on to play it.
+    /// The plan for `seed`, drawn from `random`, which the run then goes on using.
     pub(crate) fn new(seed: u64, random: &mut Random) -> Self {
         let pick = |random: &mut Random, of: &[usize]| of[random.below(of.len())];
-        let (places_scarce, memory_scarce) = (random.percent(25), random.percent(15));
+        let (slots_scarce, memory_scarce) = (random.percent(25), random.percent(15));
         let message_bytes_max = pick(random, &[1_000, 70_000, 300_000]);
         let high = pick(random, &[1 << 10, 16 << 10, 64 << 10]);
         let defaults = ConnSettings::default();
-        let patience = |random: &mut Random, of: [u64; 2]| of[random.below(2)];
+        let timeout = |random: &mut Random, of: [u64; 2]| of[random.below(2)];
         let connections = ConnSettings {
-            half_open_max: if places_scarce { 1 + random.below(4) } else { 250 },
+            half_open_max: if slots_scarce { 1 + random.below(4) } else { 250 },
             receive_buffer_bytes: pick(random, &[256, 5_000, 512 << 10]),
             reads_per_turn: 1 + random.below(4),
             backlog_high_bytes: high,
             backlog_hard_bytes: high + message_bytes_max + 14,
-            handshake_ms: patience(random, [5_000, 30_000]),
-            ping_idle_ms: patience(random, [25_000, 3_000]),
-            pong_ms: patience(random, [8_000, 30_000]),
+            handshake_ms: timeout(random, [5_000, 30_000]),
+            ping_idle_ms: timeout(random, [25_000, 3_000]),
+            pong_ms: timeout(random, [8_000, 30_000]),
             ..defaults
         };
         let server = ServerSettings {
             loops: 1 + random.below(3),
-            connections_max: if places_scarce { 2 + random.below(12) } else { 1_000 },
+            connections_max: if slots_scarce { 2 + random.below(12) } else { 1_000 },
             refusals_max: 1 + random.below(8),
             pool_bytes_max: if memory_scarce { 4_096 << random.below(9) } else { 64 << 20 },
             items_max: pick(random, &[1, 8, 64]),
@@ -70,7 +70,7 @@ impl Plan {
             partial_waits: u32::try_from(pick(random, &[0, 50, 90])).unwrap(),
             short_writes: u32::try_from(pick(random, &[0, 20, 60])).unwrap(),
             stale: u32::try_from(pick(random, &[0, 50])).unwrap(),
-            failed_registrations: if places_scarce { 5 } else { 0 },
+            failed_registrations: if slots_scarce { 5 } else { 0 },
         };
         let policies = [SlowPolicy::Disconnect, SlowPolicy::DropNewest, SlowPolicy::KeepLatest];
         let slow_policy = policies[random.below(3)];
@@ -99,9 +99,9 @@ impl Plan {
             send_buffer_bytes,
             clients_max: 2 + random.below(12),
             steps: 40 + random.below(120),
-            runs_out_of_descriptors: places_scarce && random.percent(50),
-            end: [Ending::Empty, Ending::Drained, Ending::CutShort][random.below(3)],
-            disturbances: Disturbances { places_scarce, memory_scarce, ..Disturbances::default() },
+            runs_out_of_descriptors: slots_scarce && random.percent(50),
+            end: [RunEnd::Empty, RunEnd::Drained, RunEnd::CutShort][random.below(3)],
+            disturbances: Disturbances { slots_scarce, memory_scarce, ..Disturbances::default() },
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What a client is going to send, made up from a seed, and what it must hear for it: the shadow
-//! of one connection.
+//! The bytes that a client of the sweep sends, made from a seed, and the replies that it must
+//! receive for them.
 
 use tidegate::sim::Random;
 
@@ -8,54 +8,54 @@ use crate::wire::{
     client_header, deflated, upgrade_request, upgrade_request_offering_deflate,
 };
 
-/// A client's part.
+/// What one client sends and must receive.
 #[derive(Debug)]
 pub(crate) struct Script {
-    /// Everything it sends, in order.
+    /// All bytes that the client sends, in order.
     pub(crate) bytes: Vec<u8>,
-    /// Where its request ends.
+    /// Where the HTTP request ends.
     pub(crate) head_end: usize,
-    /// Where frames end: a pong may be put in here.
+    /// Frame boundaries, at which a pong may be inserted.
     pub(crate) gaps: Vec<usize>,
     pub(crate) answer: Answer,
 }
 
-/// What the client must hear if nothing comes in between.
+/// What the client must receive if no disturbance prevents it.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// Its request is never finished: nothing.
+    /// Nothing, because the request is never complete.
     Nothing,
     /// An HTTP reply with this status.
     Reply(u16),
-    /// A WebSocket. The replies are those of echo; the relay answers only pings.
+    /// A 101, then these replies. Echo returns every message, the relay answers only pings.
     Socket { is_relay: bool, replies: Vec<Frame>, end: End },
 }
 
 /// How the conversation ends by what the client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It closes, and hears its own code back after all replies.
+    /// The client sends a close frame and receives the same code after all replies.
     Closed(Option<u16>),
-    /// It breaks a rule, and hears this code after some of the replies.
+    /// The client breaks a rule and receives this code after some of the replies.
     Broken(u16),
-    /// It asks the relay to close it with 1000.
+    /// The client asks the relay to close it with 1000.
     Dismissed,
-    /// It does neither.
+    /// The client sends no close frame and breaks no rule.
     Open,
 }
 
-/// Bounds of what is made up.
+/// Bounds of a script.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) message_bytes_max: usize,
-    /// Messages are no larger than this, if the limit allows them to be.
+    /// No message is larger than this, even where the limit would allow it.
     pub(crate) payload_bytes_max: usize,
-    /// The window in which contexts may be taken over, if they may.
+    /// The window of context takeover, `None` where it is off.
     pub(crate) context_bits: Option<u8>,
 }
 
 impl Script {
-    /// Makes up a part.
+    /// A random script.
     pub(crate) fn random(random: &mut Random, bounds: Bounds) -> Self {
         match random.below(20) {
             0 => Self::unfinished(random),
@@ -137,14 +137,14 @@ impl Script {
     }
 }
 
-/// Writes frames and notes what they must be answered with.
+/// Writes frames and records the replies that they must get.
 struct Writer {
     bytes: Vec<u8>,
     gaps: Vec<usize>,
     replies: Vec<Frame>,
-    /// Messages that come to no more than this may be compressed; 0 if that was not agreed.
+    /// The largest compressed message; 0 if compression was not offered.
     compressed_bytes_max: usize,
-    /// Compresses, where contexts may be taken over.
+    /// The compressor, where context takeover was offered.
     sender: Option<Sender>,
 }
 
@@ -202,7 +202,7 @@ impl Writer {
         }
     }
 
-    /// The message compressed, if that takes no more than so many bytes.
+    /// The message compressed, if that takes at most `max` bytes.
     fn compressed(&mut self, payload: &[u8], bytes_max: usize) -> Option<Vec<u8>> {
         let Some(sender) = &mut self.sender else {
             return Some(deflated(payload)).filter(|compressed| compressed.len() <= bytes_max);
@@ -298,7 +298,7 @@ impl Writer {
         End::Broken(code)
     }
 
-    /// More input that nobody wants.
+    /// Up to 300,000 bytes after the end of the conversation, which the server must ignore.
     fn afterwards(&mut self, random: &mut Random) {
         let length = random.below(2) * random.below(2) * random.below(300_000);
         self.bytes.extend(filler(random, length));

@@ -1,5 +1,6 @@
-//! The services of the simulation: echo, and a relay that sends to peers on all loops and closes
-//! them. Both are watched: whether opens and closes pair, and what was sent to whom.
+//! The services of the simulation, among them a relay that sends to peers on all loops and closes
+//! them. [`Watched`] wraps each of them and records in the [`Journal`] whether opens and closes
+//! pair, and what was sent to which peer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,27 +12,27 @@ use tidegate::services::{
 };
 use tidegate::ws::{CloseCode, EncodedFrame};
 
-/// What the services of all loops saw and did.
+/// What the services of all loops received and did.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Journal(Arc<Mutex<Entries>>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Entries {
     pub(crate) open: BTreeSet<String>,
-    /// Peers of the relay, in order of arrival.
+    /// The open peers of the relay, in the order in which they opened.
     members: Vec<Peer>,
-    /// Who takes whom along when it closes.
+    /// By the name of a peer, the peer that the relay closes when that one closes.
     pairs: BTreeMap<String, Peer>,
     /// Texts sent, by target and then by source.
     pub(crate) sent: BTreeMap<String, BTreeMap<String, Vec<String>>>,
     /// How each connection left, by name.
     pub(crate) ends: BTreeMap<String, CloseReason>,
-    /// Letters that the narcissus wrote to itself.
-    self_letters: usize,
-    /// Who was to be admitted later and left before.
+    /// Messages that [`SelfMessenger`] received from itself.
+    self_messages: usize,
+    /// Peers that left before their deferred admission was decided.
     pub(crate) cancelled: Vec<Peer>,
-    /// Broken promises of the gateway to its services.
-    pub(crate) broken: Vec<String>,
+    /// Broken guarantees of the [`Service`] trait.
+    pub(crate) violations: Vec<String>,
 }
 
 impl Journal {
@@ -50,7 +51,7 @@ pub(crate) fn name_of(peer: Peer) -> String {
     format!("{}/{}/{}", peer.loop_index, peer.key.index, peer.key.generation)
 }
 
-/// Any service, watched.
+/// A service whose callbacks are recorded in the journal.
 pub(crate) struct Watched<S> {
     service: S,
     journal: Journal,
@@ -63,20 +64,24 @@ impl<S> Watched<S> {
 }
 
 impl<S: Service> Service for Watched<S> {
+    fn wants_addresses(&self) -> bool {
+        self.service.wants_addresses()
+    }
+
     fn admit(
         &mut self,
-        arrival: &ConnectRequest<'_>,
+        request: &ConnectRequest<'_>,
         peer: Peer,
         effects: &mut Effects<'_>,
     ) -> Result<Admission, Rejection> {
-        self.service.admit(arrival, peer, effects)
+        self.service.admit(request, peer, effects)
     }
 
     fn on_cancel(&mut self, peer: Peer, effects: &mut Effects<'_>) {
         let name = name_of(peer);
         let mut entries = self.journal.entries();
         if entries.open.contains(&name) || entries.ends.contains_key(&name) {
-            entries.broken.push(format!("{name} cancelled after it was decided"));
+            entries.violations.push(format!("{name} cancelled after it was decided"));
         }
         entries.cancelled.push(peer);
         drop(entries);
@@ -108,7 +113,7 @@ impl<S: Service> Service for Watched<S> {
         let name = name_of(peer);
         let mut entries = self.journal.entries();
         if entries.ends.contains_key(&name) || !entries.open.insert(name.clone()) {
-            entries.broken.push(format!("{name} opened twice"));
+            entries.violations.push(format!("{name} opened twice"));
         }
         drop(entries);
         self.service.on_open(peer, effects);
@@ -118,7 +123,7 @@ impl<S: Service> Service for Watched<S> {
         let name = name_of(peer);
         let mut entries = self.journal.entries();
         if !entries.open.contains(&name) {
-            entries.broken.push(format!("a message from {name}, which is not open"));
+            entries.violations.push(format!("a message from {name}, which is not open"));
         }
         drop(entries);
         self.service.on_message(peer, message, effects);
@@ -128,7 +133,7 @@ impl<S: Service> Service for Watched<S> {
         let name = name_of(peer);
         let mut entries = self.journal.entries();
         if !entries.open.remove(&name) {
-            entries.broken.push(format!("{name} closed without being open"));
+            entries.violations.push(format!("{name} closed without being open"));
         }
         entries.ends.insert(name, reason);
         drop(entries);
@@ -136,7 +141,7 @@ impl<S: Service> Service for Watched<S> {
     }
 }
 
-/// Greets with the peer's name, then does what texts say:
+/// Sends each peer its name when it opens, then follows the commands in its texts:
 ///
 /// - `cast 3 …` sends the text to the next three members (the sender itself may be among them),
 /// - `push 100 10` sends the next member 100 texts of 10 bytes,
@@ -144,7 +149,7 @@ impl<S: Service> Service for Watched<S> {
 /// - `farewell 1000` does as `bye` does, after a reply of 1000 bytes,
 /// - `pair` makes the next member close with the sender, with 4004.
 ///
-/// Whoever leaves is announced to the first member.
+/// When a member closes, the relay sends `left` to the first member.
 pub(crate) struct Relay {
     journal: Journal,
 }
@@ -162,7 +167,7 @@ impl Relay {
         texts.push(sent);
     }
 
-    /// The members after `peer`, round and round, `count` of them.
+    /// The `count` members after `peer`, cyclically.
     fn next_members(&self, peer: Peer, count: usize) -> Vec<Peer> {
         let members = &self.journal.entries().members;
         let at = members.iter().position(|member| *member == peer).unwrap_or(0);
@@ -197,7 +202,7 @@ impl Service for Relay {
             }
             "close" => {
                 for to in self.next_members(peer, 1) {
-                    effects.close(to, CloseCode::from_wire(4000).unwrap(), "told to");
+                    effects.close(to, CloseCode::from_wire(4000).unwrap(), "requested");
                 }
             }
             "pair" => {
@@ -229,10 +234,10 @@ impl Service for Relay {
     }
 }
 
-/// Closes whoever comes, before a word is said.
-pub(crate) struct Bouncer;
+/// Closes each peer with 4003 as soon as it opens.
+pub(crate) struct CloseOnOpen;
 
-impl Service for Bouncer {
+impl Service for CloseOnOpen {
     fn on_open(&mut self, peer: Peer, effects: &mut Effects<'_>) {
         effects.close(peer, CloseCode::NAME_REFUSED, "name refused");
     }
@@ -242,15 +247,15 @@ impl Service for Bouncer {
     }
 }
 
-/// Asks its sibling on the last loop about everyone, who decides by the query: `?yes` and `?no` at
-/// once, everybody else when a peer of this service says `decide`.
+/// Defers every admission to its sibling on the last loop, which decides by the query: `?yes` and
+/// `?no` at once, any other when a peer of this service sends `decide`.
 pub(crate) struct Gatekeeper {
     site: LoopSite,
     waiting: Vec<Peer>,
 }
 
-/// What siblings of the gatekeeper write to each other.
-enum Inquiry {
+/// A message between the siblings of the gatekeeper.
+enum DecisionRequest {
     About(Peer, String),
     DecideAll,
     DecideOne,
@@ -269,37 +274,37 @@ impl Gatekeeper {
 impl Service for Gatekeeper {
     fn admit(
         &mut self,
-        arrival: &ConnectRequest<'_>,
+        connect_request: &ConnectRequest<'_>,
         peer: Peer,
         effects: &mut Effects<'_>,
     ) -> Result<Admission, Rejection> {
-        let query = arrival.request().map_or(&b""[..], |request| request.query().raw());
+        let query = connect_request.request().map_or(&b""[..], |request| request.query().raw());
         let query = String::from_utf8_lossy(query).into_owned();
-        effects.tell(self.decider(), Box::new(Inquiry::About(peer, query)));
+        effects.tell(self.decider(), Box::new(DecisionRequest::About(peer, query)));
         Ok(Admission::Later)
     }
 
     fn on_message(&mut self, _: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
         match message.payload() {
-            b"decide" => effects.tell(self.decider(), Box::new(Inquiry::DecideAll)),
-            b"decide one" => effects.tell(self.decider(), Box::new(Inquiry::DecideOne)),
+            b"decide" => effects.tell(self.decider(), Box::new(DecisionRequest::DecideAll)),
+            b"decide one" => effects.tell(self.decider(), Box::new(DecisionRequest::DecideOne)),
             _ => effects.reply_in_place(message),
         }
     }
 
     fn on_service_message(&mut self, _: u16, message: ServiceMessage, effects: &mut Effects<'_>) {
-        match *message.downcast::<Inquiry>().unwrap() {
-            Inquiry::About(peer, query) => match query.as_str() {
+        match *message.downcast::<DecisionRequest>().unwrap() {
+            DecisionRequest::About(peer, query) => match query.as_str() {
                 "yes" => effects.decide(peer, Ok(Accept::default())),
                 "no" => effects.decide(peer, Err(Rejection::forbidden("not you"))),
                 _ => self.waiting.push(peer),
             },
-            Inquiry::DecideOne => {
+            DecisionRequest::DecideOne => {
                 if let Some(peer) = self.waiting.pop() {
                     effects.decide(peer, Ok(Accept::default()));
                 }
             }
-            Inquiry::DecideAll => {
+            DecisionRequest::DecideAll => {
                 for peer in self.waiting.drain(..) {
                     effects.decide(peer, Ok(Accept::default()));
                 }
@@ -308,19 +313,20 @@ impl Service for Gatekeeper {
     }
 }
 
-/// Once spoken to, writes letters to itself and answers each.
-pub(crate) struct Narcissus {
+/// On a message from a peer, sends a service message to itself, and another for each one that it
+/// receives: without a bound per turn it would never end.
+pub(crate) struct SelfMessenger {
     journal: Journal,
     site: LoopSite,
 }
 
-impl Narcissus {
+impl SelfMessenger {
     pub(crate) fn new(journal: Journal, site: LoopSite) -> Self {
         Self { journal, site }
     }
 }
 
-impl Service for Narcissus {
+impl Service for SelfMessenger {
     fn on_message(&mut self, _: Peer, _: Message<'_>, effects: &mut Effects<'_>) {
         effects.tell(self.site.index, Box::new(()));
     }
@@ -331,14 +337,14 @@ impl Service for Narcissus {
         message: ServiceMessage,
         effects: &mut Effects<'_>,
     ) {
-        self.journal.entries().self_letters += 1;
+        self.journal.entries().self_messages += 1;
         effects.tell(from, message);
     }
 }
 
-/// How many letters narcissus wrote to itself.
-pub(crate) fn narcissus_count(journal: &Journal) -> usize {
-    journal.entries().self_letters
+/// The number of messages that [`SelfMessenger`] received from itself.
+pub(crate) fn self_message_count(journal: &Journal) -> usize {
+    journal.entries().self_messages
 }
 
 /// The name of the peer that a relayed text comes from.

@@ -1,5 +1,5 @@
-//! The sweep: each seed is a server of some size, with some misfortune, and a crowd of clients that
-//! play their scripts against it.
+//! The sweep: each seed makes a server with random settings and faults, and clients that send random
+//! scripts to it.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,9 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tidegate::sim::Random;
 
 use crate::actor::{Actor, Pace};
-use crate::checker::{Disturbances, checker, judge_deliveries};
+use crate::checker::{Disturbances, check_client, check_deliveries};
 use crate::client::Client;
-use crate::plan::{Ending, Plan};
+use crate::plan::{Plan, RunEnd};
 use crate::script::Script;
 use crate::world::World;
 
@@ -42,21 +42,21 @@ impl Run {
         }
     }
 
-    /// Plays all of it; gives a hash of what every client heard and when.
+    /// Runs the plan and returns a hash of what every client received and when.
     fn play(mut self) -> Result<u64, String> {
         for _ in 0..self.plan.steps {
             self.step()?;
         }
         self.world.network.set_descriptors_max(usize::MAX);
         match self.plan.end {
-            Ending::Empty => self.leave_empty()?,
-            Ending::Drained => {
+            RunEnd::Empty => self.leave_empty()?,
+            RunEnd::Drained => {
                 self.wind_down()?;
                 self.drain()?;
             }
-            Ending::CutShort => self.drain()?,
+            RunEnd::CutShort => self.drain()?,
         }
-        self.checker()?;
+        self.check_clients()?;
         Ok(self.trace.finish())
     }
 
@@ -109,7 +109,7 @@ impl Run {
         self.actors.push(actor);
     }
 
-    /// Turns and one read of each client; gives whether any received something.
+    /// Settles and reads once from each client; returns whether any received something.
     fn settle_and_read(&mut self) -> Result<bool, String> {
         self.world.try_settle()?;
         let mut any = false;
@@ -121,13 +121,13 @@ impl Run {
         Ok(any)
     }
 
-    /// Turns and reads until nothing moves.
+    /// Settles and reads until no client receives anything.
     fn exchange(&mut self) -> Result<(), String> {
         while self.settle_and_read()? {}
         self.world.try_settle()
     }
 
-    /// Lets time pass in slices, in which clients do what must not wait.
+    /// Advances the clock in slices; before each, clients meet the server's deadlines.
     fn pass(&mut self, ms: u64) -> Result<(), String> {
         self.log(|| format!("{ms} ms pass"));
         let end = self.world.now() + ms;
@@ -143,7 +143,8 @@ impl Run {
         }
     }
 
-    /// The server's machine sleeps; what clients did before and meanwhile waits for it.
+    /// The server's machine is suspended; what clients sent before and meanwhile is still unread
+    /// when it goes on.
     fn jump(&mut self) -> Result<(), String> {
         let ms = 1_000 << self.random.below(13);
         self.log(|| format!("a jump of {ms} ms"));
@@ -158,12 +159,12 @@ impl Run {
         self.exchange()
     }
 
-    /// All play their scripts to the end.
+    /// All clients send the rest of their scripts.
     fn wind_down(&mut self) -> Result<(), String> {
         self.log(|| "winding down".into());
         for round in 0.. {
             for actor in &mut self.actors {
-                actor.hurry();
+                actor.read_promptly();
                 actor.finish();
             }
             self.exchange()?;
@@ -175,30 +176,31 @@ impl Run {
             if round > ROUNDS_MAX {
                 let left = self.actors.iter().enumerate().find(|(_, actor)| !actor.is_settled());
                 return Err(left.map_or_else(String::new, |(index, actor)| {
-                    format!("client {index} waits for ever: {}", actor.brief())
+                    format!("client {index} waits for ever: {}", actor.summary())
                 }));
             }
         }
-        // Whoever stopped reading or never asked is dropped in this time.
+        // Longer than the handshake, stall and pong timeouts: clients that stopped reading or never
+        // completed their request are dropped in this time.
         self.pass(75_000)?;
         self.exchange()?;
         self.note_losses();
-        self.check_deliveries()?;
+        self.check_all_deliveries()?;
         self.check_calm()
     }
 
-    /// In a calm run nobody is dropped, refused or kept waiting for want of anything.
+    /// Without disturbances no client is dropped, refused or left to time out.
     fn check_calm(&self) -> Result<(), String> {
-        let Disturbances { places_scarce, memory_scarce, .. } = self.plan.disturbances;
-        let any_dawdles = self.actors.iter().any(|actor| actor.dawdles);
+        let Disturbances { slots_scarce, memory_scarce, .. } = self.plan.disturbances;
+        let any_is_slow = self.actors.iter().any(|actor| actor.is_slow);
         let scarce = [
-            (places_scarce || memory_scarce, "refused_at_limit"),
-            (places_scarce, "half_open_dropped"),
-            (places_scarce, "accept_failures"),
+            (slots_scarce || memory_scarce, "refused_at_limit"),
+            (slots_scarce, "half_open_dropped"),
+            (slots_scarce, "accept_failures"),
             (memory_scarce, "closed_overload"),
-            (any_dawdles, "closed_stalled"),
-            (any_dawdles, "closed_idle"),
-            (any_dawdles, "close_timed_out"),
+            (any_is_slow, "closed_stalled"),
+            (any_is_slow, "closed_idle"),
+            (any_is_slow, "close_timed_out"),
         ];
         for (may_happen, name) in scarce {
             if !may_happen && self.world.counter(name) > 0 {
@@ -208,19 +210,19 @@ impl Run {
         Ok(())
     }
 
-    fn check_deliveries(&self) -> Result<(), String> {
+    fn check_all_deliveries(&self) -> Result<(), String> {
         let entries = self.world.journal.entries();
         let is_certain = |actor: &&Actor| {
             actor.pace == Pace::Prompt && !actor.has_left && !self.plan.disturbances.pushes_lost
         };
         for actor in self.actors.iter().filter(is_certain) {
-            judge_deliveries(actor, &entries)
-                .map_err(|error| format!("{error}: {}", actor.brief()))?;
+            check_deliveries(actor, &entries)
+                .map_err(|error| format!("{error}: {}", actor.summary()))?;
         }
         Ok(())
     }
 
-    /// All leave, and the server has nothing left of them.
+    /// All clients leave; connections, descriptors and budgets are back where they began.
     fn leave_empty(&mut self) -> Result<(), String> {
         self.wind_down()?;
         self.actors.iter_mut().for_each(Actor::shutdown);
@@ -242,11 +244,11 @@ impl Run {
         if self.world.server.has_finished() { Ok(()) } else { Err("not finished".into()) }
     }
 
-    /// The server tells everyone to go and ends in time.
+    /// The server drains and ends in time.
     fn drain(&mut self) -> Result<(), String> {
         self.note_losses();
         self.plan.disturbances.drained = true;
-        self.plan.disturbances.cut_short = self.plan.end == Ending::CutShort;
+        self.plan.disturbances.cut_short = self.plan.end == RunEnd::CutShort;
         let is_paced = self.random.percent(50);
         self.log(|| format!("drain, paced: {is_paced}"));
         self.world.drain(DRAIN_MS, is_paced);
@@ -259,7 +261,7 @@ impl Run {
             return Err("the drain never ended".into());
         }
         if self.world.journal.open_count() > 0 {
-            return Err("the server ended without telling the services".into());
+            return Err("the server ended without calling on_close".into());
         }
         self.check_budgets()
     }
@@ -271,23 +273,23 @@ impl Run {
         if own == all { Ok(()) } else { Err(format!("budgets {own:?} of {all:?}")) }
     }
 
-    /// Whether the policy has dropped pushes so far.
+    /// Records whether a slow policy has dropped pushes so far.
     fn note_losses(&mut self) {
         let lost = ["pushes_dropped", "closed_slow"].map(|name| self.world.counter(name));
         self.plan.disturbances.pushes_lost = lost != [0, 0];
     }
 
-    fn checker(&self) -> Result<(), String> {
+    fn check_clients(&self) -> Result<(), String> {
         let entries = self.world.journal.entries();
         for (index, actor) in self.actors.iter().enumerate() {
-            checker(actor, self.plan.disturbances, &entries)
-                .map_err(|error| format!("client {index}: {error}: {}", actor.brief()))?;
+            check_client(actor, self.plan.disturbances, &entries)
+                .map_err(|error| format!("client {index}: {error}: {}", actor.summary()))?;
         }
         Ok(())
     }
 }
 
-/// Runs one seed; a panic is an error like any other.
+/// Runs one seed. A panic is returned as an error.
 fn run(seed: u64, is_logged: bool) -> Result<u64, String> {
     let caught = catch_unwind(AssertUnwindSafe(|| Run::new(seed, is_logged).play()));
     caught.unwrap_or_else(|_| Err("panicked".into()))
@@ -326,7 +328,7 @@ fn the_same_seed_gives_the_same_run() {
 }
 
 const SEEDS: u64 = 300;
-/// Shorter than any patience of the server, less the time a client takes to ask.
+/// Shorter than any timeout of the server, less the time that a client takes for its request.
 const SLICE_MS: u64 = 2_500;
 const DRAIN_MS: u64 = 6_000;
 const ROUNDS_MAX: usize = 200;

@@ -1,5 +1,5 @@
-//! What goes over the wire, seen from the client: requests and masked frames to send, and a strict
-//! reader of whatever the server sends. Written against the RFCs, not against the crate.
+//! Requests and masked frames as a client sends them, and a strict parser of what the server sends.
+//! Written from the RFCs, without code of the crate, so that it does not share its mistakes.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
@@ -36,7 +36,7 @@ pub(crate) fn upgrade_request_offering_deflate(path: &str, parameters: &str) -> 
     request
 }
 
-/// A client's compressor that takes its context over from message to message.
+/// A client's compressor with context takeover.
 #[derive(Debug)]
 pub(crate) struct Sender(Compress);
 
@@ -45,7 +45,8 @@ impl Sender {
         Self(Compress::new_with_window_bits(Compression::fast(), false, window_bits))
     }
 
-    /// A message in its compressed form; it must be sent, or forgotten.
+    /// Compresses a message. The result must be sent, or [`Sender::forget`] called, since the next
+    /// message may refer to it.
     pub(crate) fn deflated(&mut self, message: &[u8]) -> Vec<u8> {
         if message.is_empty() {
             return vec![0];
@@ -56,13 +57,13 @@ impl Sender {
         output
     }
 
-    /// What follows does not refer back to anything.
+    /// Clears the context: the next message refers to none before it.
     pub(crate) fn forget(&mut self) {
         self.0.reset();
     }
 }
 
-/// A message in its compressed form (RFC 7692 §7.2.1).
+/// Compresses one message without context (RFC 7692 §7.2.1).
 pub(crate) fn deflated(message: &[u8]) -> Vec<u8> {
     let mut stream = Compress::new(Compression::fast(), false);
     let mut output = Vec::with_capacity(message.len() + message.len() / 100 + 100);
@@ -72,7 +73,7 @@ pub(crate) fn deflated(message: &[u8]) -> Vec<u8> {
     output
 }
 
-/// What a compressed message of the server means (RFC 7692 §7.2.2).
+/// Decompresses a message of the server (RFC 7692 §7.2.2).
 fn inflated(stream: &mut Decompress, payload: &[u8]) -> Result<Vec<u8>, String> {
     let input = [payload, &DEFLATE_END].concat();
     let start = stream.total_in();
@@ -117,14 +118,14 @@ pub(crate) fn client_header(first: u8, payload_len: u64, mask: [u8; 4]) -> Vec<u
     header
 }
 
-/// A client frame with any first byte.
+/// A client frame with this first byte.
 pub(crate) fn client_frame(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
     let mut frame = client_header(first, payload.len() as u64, mask);
     frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
     frame
 }
 
-/// A whole client frame with some mask.
+/// An unfragmented client frame with a fixed mask.
 pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     client_frame(FIN | opcode, payload, [0x5A, 0x01, 0xFE, 0x77])
 }
@@ -154,26 +155,26 @@ impl Frame {
     }
 }
 
-/// Everything one client has received: an HTTP reply, and frames if it was a 101. Anything that is
-/// not well-formed is an error at the byte that shows it.
+/// Everything one client has received: an HTTP reply, then frames if it was a 101. Bytes that are
+/// not well-formed are an error as soon as that is certain.
 #[derive(Debug, Default)]
-pub(crate) struct Heard {
+pub(crate) struct Received {
     unparsed: Vec<u8>,
     pub(crate) bytes: usize,
     pub(crate) status: Option<u16>,
     /// The lines of the reply's head.
     pub(crate) headers: Vec<String>,
-    /// Inflates what comes compressed, with a window no larger than what was agreed.
+    /// The decompressor, with a window no larger than what was agreed.
     stream: Option<Box<Decompress>>,
-    /// What is still to come of the reply's body.
+    /// Bytes of the reply's body that have not arrived yet.
     body_bytes_left: usize,
-    /// Without the pings.
+    /// All frames but the pings.
     pub(crate) frames: Vec<Frame>,
     pub(crate) pings: usize,
 }
 
-impl Heard {
-    /// Takes in what was received.
+impl Received {
+    /// Parses newly received bytes.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.bytes += bytes.len();
         self.unparsed.extend(bytes);
@@ -187,12 +188,12 @@ impl Heard {
         Ok(())
     }
 
-    /// Whether what was received ends at the end of a reply or frame.
+    /// Whether the received bytes end at the end of a reply or frame.
     pub(crate) fn is_whole(&self) -> bool {
         self.unparsed.is_empty() && self.body_bytes_left == 0
     }
 
-    /// The close frame, if one came.
+    /// The close frame, if one was received.
     pub(crate) fn close(&self) -> Option<&Frame> {
         self.frames.last().filter(|frame| frame.opcode == CLOSE)
     }
@@ -261,7 +262,7 @@ impl Heard {
         Ok(Some(end + 4))
     }
 
-    /// Whether each compressed message has to be understood without those before it.
+    /// Whether the server agreed to compress each message without context.
     fn is_on_its_own(&self) -> bool {
         let agreed = self.header("Sec-WebSocket-Extensions").unwrap_or_default();
         agreed.contains("server_no_context_takeover")
@@ -319,7 +320,7 @@ impl Heard {
         let end = payload_at + payload_len;
         let inflated = if is_compressed { Some(self.inflate(payload)?) } else { None };
         let payload = inflated.as_deref().unwrap_or(payload);
-        // The first of a context may be a little longer.
+        // With context takeover the first message may be a little longer than the plain one.
         let growth_max = if self.is_on_its_own() { 0 } else { 12 };
         if is_compressed && payload_len >= payload.len() + growth_max {
             return Err(format!("{} bytes compressed to {payload_len}", payload.len()));

@@ -1,5 +1,5 @@
-//! A server on the fake kernel with the services of the tests, and time that passes as it would:
-//! the clock stops wherever a loop would wake.
+//! A server on the fake kernel with the services of the tests. [`World::pass`] advances the clock
+//! from one wake-up of a loop to the next, so that no timer fires late.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use tidegate::timer::Clock as _;
 
 use crate::add_service::Add;
 use crate::client::{Client, LineClient};
-use crate::services::{Bouncer, Gatekeeper, Journal, Narcissus, Relay, Watched};
+use crate::services::{CloseOnOpen, Gatekeeper, Journal, Relay, SelfMessenger, Watched};
 
-/// What a world is made of.
+/// The settings of a [`World`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Setup {
     pub(crate) seed: u64,
@@ -24,15 +24,15 @@ pub(crate) struct Setup {
     pub(crate) message_bytes_max: Option<usize>,
     pub(crate) slow_policy: SlowPolicy,
     pub(crate) backlog_messages_max: Option<usize>,
-    /// How routes compress.
+    /// The compression of every route.
     pub(crate) deflate: DeflateOptions,
-    /// Whether the example service is there. It wakes its loops every second.
+    /// Whether the example service is served. It wakes its loops every second.
     pub(crate) has_add: bool,
-    /// Descriptors that the server may have from its first turn on.
+    /// The number of descriptors that the server may open, from its first turn on.
     pub(crate) descriptors_max: Option<usize>,
 }
 
-/// A server and its network.
+/// A simulated server, its network and its clock.
 pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) server: SimServer,
@@ -45,7 +45,7 @@ impl World {
         Self::serving(setup, |journal| routes(setup, journal))
     }
 
-    /// A server with other routes than the usual ones.
+    /// A server with the routes that `routes` returns.
     pub(crate) fn serving(setup: &Setup, routes: impl FnOnce(&Journal) -> Vec<Route>) -> Self {
         let network = Network::new(setup.seed, setup.faults);
         network.set_descriptors_max(setup.descriptors_max.unwrap_or(usize::MAX));
@@ -57,12 +57,12 @@ impl World {
         world
     }
 
-    /// The default server.
+    /// A server with default settings and no faults.
     pub(crate) fn calm() -> Self {
         Self::new(&Setup::default())
     }
 
-    /// Turns until every loop would wait. A loop that goes on and on fails the test.
+    /// Runs turns until every loop would wait. Panics after `TURNS_MAX` turns.
     pub(crate) fn settle(&mut self) {
         self.try_settle().unwrap();
     }
@@ -71,10 +71,10 @@ impl World {
     pub(crate) fn try_settle(&mut self) -> Result<(), String> {
         self.server.settle(TURNS_MAX)?;
         let entries = self.journal.entries();
-        entries.broken.first().map_or(Ok(()), |broken| Err(broken.clone()))
+        entries.violations.first().map_or(Ok(()), |broken| Err(broken.clone()))
     }
 
-    /// Lets time pass, waking the loops when they asked to be woken.
+    /// Advances the clock by `ms`, and runs the loops at each time they asked to be woken.
     pub(crate) fn pass(&mut self, ms: u64) {
         self.try_pass(ms).unwrap();
     }
@@ -94,22 +94,28 @@ impl World {
         self.try_settle()
     }
 
-    /// The process stood still, or its machine slept: time passes without a turn.
+    /// Advances the clock by `ms` without a turn in between, as when the machine was suspended,
+    /// then settles.
     pub(crate) fn jump(&mut self, ms: u64) {
         self.skip(ms);
         self.settle();
     }
 
-    /// As [`World::jump`], before the first turn after it.
+    /// As [`World::jump`], without running a turn afterwards.
     pub(crate) fn skip(&self, ms: u64) {
         self.clock.advance(ms);
+    }
+
+    /// Sets the wall clock, and that alone, forwards or backwards.
+    pub(crate) fn set_wall(&self, ms: i64) {
+        self.clock.set_wall(ms);
     }
 
     pub(crate) fn now(&self) -> u64 {
         self.clock.now().0
     }
 
-    /// A client that has connected and said nothing.
+    /// A client that has connected and sent nothing.
     pub(crate) fn connect(&self, loop_index: usize) -> Client {
         Client::new(self.network.connect(loop_index, 0).expect("the loop listens"))
     }
@@ -121,13 +127,13 @@ impl World {
         LineClient::new(connection)
     }
 
-    /// A client that has asked for a WebSocket on `path` and got it.
+    /// A client whose upgrade on `path` was answered with 101.
     pub(crate) fn open(&mut self, loop_index: usize, path: &str) -> Client {
         let mut client = self.connect(loop_index);
         client.ask(path);
         self.settle();
         client.read_all();
-        assert_eq!(client.heard.status, Some(101));
+        assert_eq!(client.received.status, Some(101));
         client
     }
 
@@ -141,17 +147,12 @@ impl World {
         }
     }
 
-    /// Sets the wall clock, and that alone, forwards or backwards.
-    pub(crate) fn set_wall(&self, ms: i64) {
-        self.clock.set_wall(ms);
-    }
-
-    /// What a counter stands at.
+    /// The value of a counter, summed over the loops.
     pub(crate) fn counter(&self, name: &str) -> u64 {
         self.server.counter(name)
     }
 
-    /// Begins a drain on all loops.
+    /// Starts a drain on all loops.
     pub(crate) fn drain(&self, drain_ms: u64, is_paced: bool) {
         self.server.drain(drain_ms, is_paced);
     }
@@ -169,9 +170,9 @@ fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
         socket("/echo", &options, journal, |_, _| Echo),
         socket("/broadcast", &options, journal, |_, _| Broadcast::new(Order::Topic)),
         socket("/gate", &options, journal, |_, site| Gatekeeper::new(site)),
-        socket("/narcissus", &options, journal, Narcissus::new),
+        socket("/self-message", &options, journal, SelfMessenger::new),
         socket("/relay", &options, journal, |journal, _| Relay::new(journal)),
-        socket("/bounce", &options, journal, |_, _| Bouncer),
+        socket("/close-on-open", &options, journal, |_, _| CloseOnOpen),
         Route::new("/", page),
     ];
     if setup.has_add {
@@ -180,7 +181,7 @@ fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
     routes
 }
 
-/// A route with a watched service.
+/// A route whose service is wrapped in [`Watched`].
 pub(crate) fn socket<S: Service + 'static>(
     path: &str,
     options: &RouteOptions,

@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::patience::until;
 use crate::skip::skip_without;
+use crate::wait::until;
 
 /// A Redis on 127.0.0.1 and on a socket in a folder of its own.
 #[derive(Debug)]
@@ -19,17 +19,17 @@ pub(crate) struct RedisServer {
     folder: TempDir,
     port: u16,
     password: Option<String>,
-    /// Not there while it is stopped.
+    /// `None` while it is stopped.
     child: Option<Child>,
 }
 
 impl RedisServer {
-    /// Starts one and waits until it answers; `None`, loudly, where there is no such program.
+    /// Starts one and waits until it answers; `None`, with a note, where Redis is not installed.
     pub(crate) fn start() -> Option<Self> {
         Self::start_with(None, &[])
     }
 
-    /// The same, for those with a password only.
+    /// The same, with a password required.
     pub(crate) fn start_with_password(password: &str) -> Option<Self> {
         Self::start_with(Some(password), &["--requirepass", password])
     }
@@ -47,7 +47,7 @@ impl RedisServer {
             password: password.map(str::to_owned),
             child: None,
         };
-        // Somebody may take the port between finding and using it: another one then.
+        // Another process may take the port before Redis binds it; then another port is tried.
         until("a Redis starts", || {
             server.port = free_port();
             server.launch().then_some(())
@@ -55,7 +55,7 @@ impl RedisServer {
         Some(server)
     }
 
-    /// Where it is, for the gateway's configuration.
+    /// Its URL, for the gateway's configuration.
     pub(crate) fn url(&self) -> String {
         let password = self.password.as_ref().map(|password| format!(":{password}@"));
         format!("redis://{}{}/", password.unwrap_or_default(), self.address())
@@ -66,7 +66,7 @@ impl RedisServer {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The same Redis, by its socket.
+    /// The URL of its Unix socket.
     pub(crate) fn socket_url(&self) -> String {
         format!("unix://{}", self.socket().display())
     }
@@ -76,30 +76,30 @@ impl RedisServer {
         self.try_connection().unwrap()
     }
 
-    /// Ends it, with everything it knew.
+    /// Ends it; its data is lost.
     pub(crate) fn stop(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// Starts it again at the same place, with nothing in it.
+    /// Starts it again on the same port, with no data.
     pub(crate) fn start_again(&mut self) {
         assert!(self.child.is_none(), "it runs");
         until("Redis starts again", || self.launch().then_some(()));
     }
 
-    /// Has it do nothing, while the kernel still takes connections and bytes for it.
+    /// Stops the process with SIGSTOP, while the kernel still accepts connections and bytes for it.
     pub(crate) fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Ends a pause.
+    /// Continues it after [`RedisServer::pause`].
     pub(crate) fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// Starts the process and waits until it answers; whether it does.
+    /// Starts the process and waits until it answers or ends; returns whether it answers.
     fn launch(&mut self) -> bool {
         let mut command = Command::new(&self.program);
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
@@ -121,7 +121,7 @@ impl RedisServer {
         answers
     }
 
-    /// By its socket, where nobody else can be found by mistake.
+    /// Connects by its socket, which no other Redis can have.
     fn try_connection(&self) -> redis::RedisResult<redis::Connection> {
         let password = self.password.as_ref().map(|password| format!("?pass={password}"));
         let url = format!("{}{}", self.socket_url(), password.unwrap_or_default());
@@ -149,7 +149,7 @@ impl Drop for RedisServer {
     }
 }
 
-/// The one of the system, or the one that scripts/install-servers put below target/.
+/// The program on the path, or the one that scripts/install-servers put below target/.
 fn program() -> Option<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers/redis-server");
     [PathBuf::from("redis-server"), own].into_iter().find(|program| {

@@ -1,9 +1,9 @@
-//! Tests that need a program which is not there: skipped loudly, or failed where nothing may be.
+//! Tests that need a program which is not installed: skipped with a note, or failed under `CI`.
 
 use std::io::Write as _;
 
-/// Says that a test is skipped for want of `missing`, past the test runner's capture, or fails it
-/// where nothing may be skipped.
+/// Prints, past the test runner's capture, that a test is skipped for want of `missing`. Panics if
+/// the variable `CI` is set.
 pub(crate) fn skip_without(missing: &str) {
     let text = format!("!! SKIPPED for want of {missing}");
     assert!(std::env::var_os("CI").is_none(), "{text}");

@@ -1,6 +1,6 @@
-// An echo server on Bun, whose WebSockets are those of uWebSockets, as its documentation shows;
-// with a broadcast to all who are connected to /broadcast. With --deflate it compresses, each message
-// on its own.
+// An echo server on Bun, whose WebSockets are those of uWebSockets, as its documentation shows. A
+// message to /broadcast goes to all connections to /broadcast. With --deflate the server compresses,
+// without context takeover.
 if (process.argv.includes("--version")) {
   console.log(`Bun ${Bun.version}`);
   process.exit(0);
@@ -25,10 +25,10 @@ const server = Bun.serve({
         socket.subscribe(ALL);
       }
     },
-    // Pings and the closing handshake are answered by Bun.
+    // Bun answers pings and the closing handshake.
     message(socket, data) {
       if (socket.data.isBroadcast) {
-        // Unlike the socket's own, it includes the sender.
+        // Unlike socket.publish, it includes the sender.
         server.publish(ALL, data, deflate);
       } else {
         socket.send(data, deflate);

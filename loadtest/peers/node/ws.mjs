@@ -1,5 +1,5 @@
 // An echo server on Node.js and the ws library, as its documentation shows. With --deflate it
-// compresses, each message on its own.
+// compresses, without context takeover.
 import { readFileSync } from "node:fs";
 import { WebSocketServer } from "ws";
 
@@ -18,6 +18,6 @@ const perMessageDeflate = process.argv.includes("--deflate") && {
 const server = new WebSocketServer({ host, port: Number(port), perMessageDeflate });
 server.on("connection", (socket) => {
   socket.on("error", console.error);
-  // Pings and the closing handshake are answered by the library.
+  // The library answers pings and the closing handshake.
   socket.on("message", (data, isBinary) => socket.send(data, { binary: isBinary }));
 });

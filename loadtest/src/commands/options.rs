@@ -1,16 +1,17 @@
-//! The options that the traffic commands have in common.
+//! The options that the traffic commands share.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::session::Manner;
-use crate::client::PAYLOAD_BYTES_MAX;
-use crate::message::Filling;
+use crate::error::CommandError;
+use crate::message::{MESSAGE_ID_BYTES, PayloadKind};
 use crate::output::Output;
-use crate::server_process::ServerArguments;
-use crate::target::AddressArguments;
-use crate::units::parse_seconds;
+use crate::output::units::parse_seconds;
+use crate::servers::process::ServerArguments;
+use crate::target::{AddressArguments, parse_path};
+use crate::websocket::PAYLOAD_BYTES_MAX;
 
 /// The options of every traffic command.
 #[derive(Args, Clone, Debug)]
@@ -39,9 +40,30 @@ pub(crate) struct SessionArguments {
 }
 
 impl SessionArguments {
-    pub(super) fn manner(&self) -> Manner {
-        Manner { output: Output::new(self.json), answer_max: self.timeout, seed: self.seed }
+    pub(super) fn session_options(&self) -> SessionOptions {
+        SessionOptions { output: Output::new(self.json), answer_max: self.timeout, seed: self.seed }
     }
+}
+
+/// What a session must provide for its command.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Requirements<'a> {
+    pub(crate) path: &'a str,
+    /// The most connections that are open at a time.
+    pub(crate) connections: usize,
+    /// Connections come and go, and the port of each stays in TIME_WAIT after it.
+    pub(crate) has_turnover: bool,
+    /// The limit on open files that the server is started under.
+    pub(crate) descriptors: Option<NonZeroU32>,
+}
+
+/// The options of a session that do not depend on its command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionOptions {
+    pub(crate) output: Output,
+    /// How long the server may take for each answer.
+    pub(crate) answer_max: Duration,
+    pub(crate) seed: u64,
 }
 
 /// The options of the commands that measure for a while.
@@ -71,7 +93,7 @@ pub(crate) struct MessageArguments {
     #[arg(long, conflicts_with_all = ["chinese", "prices"])]
     text: bool,
 
-    /// Send text messages of JSON like that of a price feed, which compression is good for
+    /// Send text messages of JSON like that of a price feed, which compresses well
     #[arg(long, conflicts_with = "chinese")]
     prices: bool,
 
@@ -81,26 +103,48 @@ pub(crate) struct MessageArguments {
 }
 
 impl MessageArguments {
-    /// Messages of this kind and length.
-    pub(crate) fn new(filling: Filling, bytes: usize) -> Self {
-        let is = |wanted| filling == wanted;
+    /// Messages of a kind and a length in bytes.
+    pub(crate) fn new(payload_kind: PayloadKind, bytes: usize) -> Self {
+        let is = |wanted| payload_kind == wanted;
         Self {
             bytes,
-            binary: is(Filling::Binary),
-            text: is(Filling::Text),
-            prices: is(Filling::Prices),
-            chinese: is(Filling::Chinese),
+            binary: is(PayloadKind::Binary),
+            text: is(PayloadKind::Text),
+            prices: is(PayloadKind::JsonQuotes),
+            chinese: is(PayloadKind::Chinese),
         }
     }
 
-    pub(crate) fn filling(self) -> Filling {
+    pub(crate) fn payload_kind(self) -> PayloadKind {
         match self {
-            Self { chinese: true, .. } => Filling::Chinese,
-            Self { prices: true, .. } => Filling::Prices,
-            Self { text: true, .. } => Filling::Text,
-            Self { .. } => Filling::Binary,
+            Self { chinese: true, .. } => PayloadKind::Chinese,
+            Self { prices: true, .. } => PayloadKind::JsonQuotes,
+            Self { text: true, .. } => PayloadKind::Text,
+            Self { .. } => PayloadKind::Binary,
         }
     }
+}
+
+/// The paths of publishers and subscribers.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BroadcastPaths {
+    /// Path that publishers connect to
+    #[arg(long, default_value = "/broadcast", value_parser = parse_path)]
+    pub(crate) publish_path: String,
+
+    /// Path that subscribers connect to
+    #[arg(long, default_value = "/broadcast", value_parser = parse_path)]
+    pub(crate) subscribe_path: String,
+}
+
+/// An error unless a publication has room for a message id, by which subscribers recognise it.
+pub(crate) fn require_message_id(payload_bytes: usize) -> Result<(), CommandError> {
+    if payload_bytes < MESSAGE_ID_BYTES {
+        return Err(CommandError::Usage(format!(
+            "--bytes {payload_bytes}: a publication needs {MESSAGE_ID_BYTES} for its number"
+        )));
+    }
+    Ok(())
 }
 
 fn parse_payload_bytes(bytes: &str) -> Result<usize, String> {
@@ -116,9 +160,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_what_they_were_made_of() {
-        for filling in [Filling::Binary, Filling::Text, Filling::Prices, Filling::Chinese] {
-            assert_eq!(MessageArguments::new(filling, 1).filling(), filling);
+    fn message_options_keep_their_payload_kind() {
+        for payload_kind in
+            [PayloadKind::Binary, PayloadKind::Text, PayloadKind::JsonQuotes, PayloadKind::Chinese]
+        {
+            assert_eq!(MessageArguments::new(payload_kind, 1).payload_kind(), payload_kind);
         }
     }
 }

@@ -1,51 +1,29 @@
-//! What the traffic commands have in common: the server, the connections, the clocks, and
-//! stretches of time in which all of these are looked after.
+//! The session of a traffic command: the server, the connections and the CPU clocks, and the timed
+//! steps of a run.
 
 use std::fmt::Display;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::options::SessionArguments;
-use super::{CommandError, Verdict, require_room};
-use crate::affinity;
-use crate::clock;
-use crate::cpu_use::{CpuClocks, CpuMark};
-use crate::driver::{Driver, DriverOptions, Workload};
-use crate::fleet::{Fleet, Pace, Steer};
-use crate::interrupt::Interrupt;
-use crate::meter::Meter;
+use crate::commands::capacity::require_capacity;
+use crate::commands::options::{Requirements, SessionArguments, SessionOptions};
+use crate::driver::{Driver, DriverOptions, SourceAddresses, Workload};
+use crate::error::{CommandError, Verdict};
+use crate::load::clients::{Clients, NextTurn, Pace};
+use crate::output::units::Seconds;
 use crate::output::{Output, Step};
-use crate::proc_stats;
-use crate::server_process::ServerProcess;
-use crate::source_address::SourceAddresses;
+use crate::servers::process::ServerProcess;
+use crate::stats::cpu_use::{CpuClocks, CpuSample};
+use crate::stats::meter::Meter;
+use crate::stats::proc_stats;
+use crate::system::interrupt::Interrupt;
+use crate::system::{affinity, clock};
 use crate::target::Target;
-use crate::units::Seconds;
 
-/// What a command needs of its session.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Needs<'a> {
-    pub(crate) path: &'a str,
-    /// Connections that are open at a time.
-    pub(crate) connections: usize,
-    /// Connections come and go, and their ports rest a while after them.
-    pub(crate) has_turnover: bool,
-    /// The limit on open files to start the server with.
-    pub(crate) descriptors: Option<NonZeroU32>,
-}
-
-/// How a session goes about it, whatever it is for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Manner {
-    pub(crate) output: Output,
-    /// How long the server may take for each answer.
-    pub(crate) answer_max: Duration,
-    pub(crate) seed: u64,
-}
-
-/// A run under way.
+/// A running session.
 #[derive(Debug)]
 pub(crate) struct Session {
     output: Output,
@@ -53,58 +31,59 @@ pub(crate) struct Session {
     answer_max: Duration,
     seed: u64,
     is_deflated: bool,
-    pub(crate) fleet: Fleet,
+    pub(crate) clients: Clients,
     clocks: CpuClocks,
-    /// Ended with the session, if it was started here.
+    /// If the session started it, it ends with the session.
     server: ServerProcess,
-    next_look: Instant,
+    next_check: Instant,
 }
 
 impl Session {
-    /// Checks that there is room for the connections, and starts the server if that was asked for.
+    /// Checks that there is room for the connections, and starts the server if `--spawn` asks for
+    /// it.
     pub(crate) fn prepare(
         arguments: &SessionArguments,
-        needs: Needs<'_>,
+        requirements: Requirements<'_>,
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
         let address = &arguments.address;
-        let target = address.resolve(needs.path).map_err(|error| {
+        let target = address.resolve(requirements.path).map_err(|error| {
             CommandError::Usage(format!("--address {}: {error}", address.as_str()))
         })?;
-        let sources = room(&target, needs)?;
+        let sources = source_addresses(&target, requirements)?;
         let (server, address) = (&arguments.server, target.address);
-        let server = match needs.descriptors {
+        let server = match requirements.descriptors {
             None => ServerProcess::prepare(server, address, interrupt)?,
             Some(limit) => ServerProcess::prepare_limited(server, limit, address, interrupt)?,
         };
-        // After the server was started, which would inherit it.
+        // After the server is started, because a child inherits the core.
         if let Some(core) = arguments.pin {
             affinity::pin(core)
                 .map_err(|error| CommandError::Usage(format!("--pin {core}: {error}")))?;
         }
-        Self::new(arguments.manner(), target, sources, server, interrupt)
+        Self::new(arguments.session_options(), target, sources, server, interrupt)
     }
 
     /// A session with a server that runs already.
     pub(crate) fn with_server(
-        manner: Manner,
+        session_options: SessionOptions,
         server: ServerProcess,
         target: Target,
-        needs: Needs<'_>,
+        requirements: Requirements<'_>,
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
-        let sources = room(&target, needs)?;
-        Self::new(manner, target, sources, server, interrupt)
+        let sources = source_addresses(&target, requirements)?;
+        Self::new(session_options, target, sources, server, interrupt)
     }
 
     fn new(
-        manner: Manner,
+        session_options: SessionOptions,
         target: Target,
         sources: SourceAddresses,
         server: ServerProcess,
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
-        let Manner { output, answer_max, seed } = manner;
+        let SessionOptions { output, answer_max, seed } = session_options;
         let authority = target.authority.clone();
         let is_deflated = target.deflate;
         let options = DriverOptions { target, sources, answer_max, seed };
@@ -114,10 +93,10 @@ impl Session {
             answer_max,
             seed,
             is_deflated,
-            fleet: Fleet::new(options, interrupt.clone())?,
+            clients: Clients::new(options, interrupt.clone())?,
             clocks: CpuClocks::new(server.pid()),
             server,
-            next_look: clock::now(),
+            next_check: clock::now(),
         })
     }
 
@@ -131,17 +110,17 @@ impl Session {
         self.answer_max
     }
 
-    /// Of accept keys, mask keys and payloads.
+    /// The seed of accept keys, mask keys and payloads.
     pub(crate) fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// Messages are compressed.
+    /// Whether messages are compressed.
     pub(crate) fn is_deflated(&self) -> bool {
         self.is_deflated
     }
 
-    /// Opens connections, some at a time, to another path than the target's if one is given.
+    /// Opens connections, to another path than the target's if one is given.
     pub(crate) fn open(
         &mut self,
         name: &str,
@@ -152,38 +131,37 @@ impl Session {
         let step = self.output.begin(name, connections);
         let pace = Pace { in_flight_max: IN_FLIGHT_MAX, connects_per_second: None };
         let failures_before = workload.failures();
-        self.fleet.open_to(path, connections, pace, &step, workload)?;
+        self.clients.open_to(path, connections, pace, &step, workload)?;
         self.server.require_alive()?;
         let failures = workload.failures() - failures_before;
         step.end(format_args!("{name}: {} opened", connections - failures));
         Ok(())
     }
 
-    /// Drives the connections until `steer` is done; looks after the server meanwhile.
+    /// Serves the connections until `next_turn` is done, and checks meanwhile that the server runs.
     pub(crate) fn drive<W: Workload>(
         &mut self,
         workload: &mut W,
-        mut steer: impl FnMut(&mut Driver, &mut W) -> Steer,
+        mut next_turn: impl FnMut(&mut Driver, &mut W) -> NextTurn,
     ) -> Result<(), CommandError> {
-        let Self { fleet, server, next_look, .. } = self;
-        fleet.drive(workload, |driver, workload| {
+        let Self { clients, server, next_check, .. } = self;
+        clients.drive(workload, |driver, workload| {
             let now = clock::now();
-            if *next_look <= now {
-                *next_look = now + LOOK_INTERVAL;
+            if *next_check <= now {
+                *next_check = now + CHECK_INTERVAL;
                 server.require_alive()?;
             }
-            Ok(steer(driver, workload))
+            Ok(next_turn(driver, workload))
         })
     }
 
-    /// Drives the connections for so long at most, or until none is left. Before each turn `act`
-    /// may do something with them.
+    /// Serves the connections for `duration`, or until none is left. Calls `act` before each turn.
     pub(crate) fn run_for<W: Workload>(
         &mut self,
         name: &str,
         duration: Duration,
         workload: &mut W,
-        mut act: impl FnMut(&mut Driver, &mut W) -> Steer,
+        mut act: impl FnMut(&mut Driver, &mut W) -> NextTurn,
     ) -> Result<(), CommandError> {
         let step_millis =
             |duration: Duration| usize::try_from(duration.as_millis()).unwrap_or(usize::MAX);
@@ -193,11 +171,11 @@ impl Session {
             let passed = clock::now().saturating_duration_since(began);
             step.reach(step_millis(passed));
             if passed >= duration || driver.len() == 0 {
-                return Steer::Done;
+                return NextTurn::Done;
             }
             match act(driver, workload) {
-                Steer::Done => Steer::Done,
-                Steer::Wait(wait) => Steer::Wait(wait.min(duration - passed)),
+                NextTurn::Done => NextTurn::Done,
+                NextTurn::Wait(wait) => NextTurn::Wait(wait.min(duration - passed)),
             }
         })?;
         let passed = clock::now().saturating_duration_since(began);
@@ -206,51 +184,54 @@ impl Session {
     }
 
     /// Waits for all answers that the server owes.
-    pub(crate) fn settle(&mut self, workload: &mut impl Workload) -> Result<(), CommandError> {
+    pub(crate) fn await_answers(
+        &mut self,
+        workload: &mut impl Workload,
+    ) -> Result<(), CommandError> {
         self.drive(workload, |driver, _| match driver.awaiting() {
-            0 => Steer::Done,
+            0 => NextTurn::Done,
             _ => SERVE,
         })
     }
 
-    /// Closes every connection properly.
+    /// Closes every connection with a closing handshake.
     pub(crate) fn close(&mut self, workload: &mut impl Workload) -> Result<(), CommandError> {
-        let step = self.output.begin("closing", self.fleet.len());
-        self.fleet.close(IN_FLIGHT_MAX, &step, workload)?;
+        let step = self.output.begin("closing", self.clients.len());
+        self.clients.close(IN_FLIGHT_MAX, &step, workload)?;
         self.server.require_alive()
     }
 
-    /// An error if the server was started here and has ended.
+    /// An error if this program started the server and it has ended.
     pub(crate) fn require_server(&mut self) -> Result<(), CommandError> {
         self.server.require_alive()
     }
 
-    /// Writes the report; unless there were failures because the server died, in which case
-    /// that is what there is to say.
+    /// Writes the report. If there were failures because the server has ended, the error about that
+    /// takes the place of the report.
     pub(crate) fn report(
         &mut self,
         report: &(impl Display + Serialize),
         has_failures: bool,
     ) -> Result<Verdict, CommandError> {
         if has_failures {
-            self.server.require_survival()?;
+            self.server.require_alive_after_failure()?;
         }
         self.output.report(report)?;
         Ok(if has_failures { Verdict::Failures } else { Verdict::Fine })
     }
 
     /// Reads the CPU clocks.
-    pub(crate) fn mark(&mut self) -> CpuMark {
-        self.clocks.mark(self.fleet.driver().waited())
+    pub(crate) fn cpu_sample(&mut self) -> CpuSample {
+        self.clocks.sample(self.clients.driver().waited())
     }
 
-    /// How many descriptors each of the server's epoll instances watches; empty if that cannot be
-    /// seen.
+    /// The number of descriptors that each of the server's epoll instances watches. Empty if they
+    /// cannot be read.
     pub(crate) fn epoll_sizes(&self) -> Vec<usize> {
         self.server.pid().and_then(|pid| proc_stats::read_epoll_sizes(pid).ok()).unwrap_or_default()
     }
 
-    /// Reads what the server uses.
+    /// Reads the server's memory.
     pub(crate) fn meter(&self) -> Meter {
         Meter::new(self.server.pid())
     }
@@ -261,17 +242,20 @@ impl Session {
     }
 }
 
-/// The addresses to connect from, if there is room for the connections.
-fn room(target: &Target, needs: Needs<'_>) -> Result<SourceAddresses, CommandError> {
+/// The addresses to connect from. An error unless there is room for the connections.
+fn source_addresses(
+    target: &Target,
+    requirements: Requirements<'_>,
+) -> Result<SourceAddresses, CommandError> {
     let sources = SourceAddresses::new(target.address, &proc_stats::read_ephemeral_ports()?);
-    require_room(needs.connections, target, &sources)?;
-    Ok(if needs.has_turnover { sources.rotating() } else { sources })
+    require_capacity(requirements.connections, target, &sources)?;
+    Ok(if requirements.has_turnover { sources.rotating() } else { sources })
 }
 
-/// Serves the connections for a while: there is nothing else to do.
-pub(crate) const SERVE: Steer = Steer::Wait(TURN_MAX);
+/// A turn that only serves the connections.
+pub(crate) const SERVE: NextTurn = NextTurn::Wait(TURN_MAX);
 pub(crate) const TURN_MAX: Duration = Duration::from_millis(100);
-/// Answers awaited at a time while connections are opened and closed: what the server's accept
-/// queue does with more at once is for `storm` to find out.
+/// Open requests while connections are opened and closed. `storm` measures what the accept queue of
+/// the server does with more.
 const IN_FLIGHT_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);

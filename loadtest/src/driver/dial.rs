@@ -1,4 +1,4 @@
-//! Starts a TCP connection, from a chosen source address if need be.
+//! Starts a TCP connection, from a given source address if there is one.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -8,7 +8,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Starts to connect: the socket becomes writable when the connection stands or has failed.
+/// Starts to connect. The socket becomes writable when it is connected or has failed.
 pub(super) fn start(
     target: SocketAddr,
     source: Option<Ipv4Addr>,
@@ -16,15 +16,16 @@ pub(super) fn start(
 ) -> io::Result<TcpStream> {
     let domain = Domain::for_address(target);
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    // Small frames must leave at once, or the load measures Nagle's algorithm.
+    // Without it, Nagle's algorithm delays small frames, and the load measures that.
     socket.set_tcp_nodelay(true)?;
     if let Some(bytes) = receive_buffer_bytes {
-        // Before connecting, which is when the window's scale is agreed on.
+        // Before `connect`, because the handshake of TCP agrees on the scale of the window.
         socket.set_recv_buffer_size(bytes)?;
     }
     if let Some(source) = source {
-        // Leaves the port to `connect`, which knows the target and so finds more free ones.
-        // Without it, on kernels before 4.2, a bind takes a port that is free for all targets.
+        // Leaves the choice of the port to `connect`, which knows the target and so finds more free
+        // ones. Without it, a bind takes a port that is free for all targets. An error means a
+        // kernel before 4.2.
         let _ = setsockopt(&socket, sockopt::IpBindAddressNoPort, &true);
         socket.bind(&SocketAddrV4::new(source, 0).into())?;
     }

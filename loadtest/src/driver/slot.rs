@@ -1,115 +1,38 @@
-//! One connection with its socket: reads into its state machine, writes what that says.
+//! One connection with its socket: feeds its input to the state machine and writes its output.
 
 use std::io::{ErrorKind, Read as _};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::net::TcpStream;
 
-use super::unsent::{Spares, Unsent};
-use super::{ConnKey, DriverOptions, Workload};
-use crate::client::{Awaited, Connection, Event, Failure, Outgoing, Piece};
-use crate::clock;
-use crate::message::{Inflater, Pattern, Stamp};
-use crate::random::Random;
+use super::backlog::Backlog;
+use super::context::Context;
+use super::failure::Failure;
+use super::workload::{ConnHandle, ConnKey, Workload};
+use crate::system::clock;
+use crate::websocket::{Awaited, Chunk, Connection, Event, ProtocolError};
 
-/// A connection as a command may act on it.
-#[derive(Debug)]
-pub(crate) struct Peer<'a> {
-    connection: &'a mut Connection,
-    outgoing: Outgoing<'a>,
-    now: Instant,
-    began: Instant,
-    has_unsent: bool,
-}
-
-impl Peer<'_> {
-    /// Unique in the run, counted from 0.
-    pub(crate) fn serial(&self) -> u64 {
-        self.connection.serial()
-    }
-
-    /// When the bytes arrived that are dealt with; or the present, if none did.
-    pub(crate) fn now(&self) -> Instant {
-        self.now
-    }
-
-    /// How long ago the connection began to connect.
-    pub(crate) fn age(&self) -> Duration {
-        self.now.saturating_duration_since(self.began)
-    }
-
-    /// Is output left that the kernel did not take yet?
-    pub(crate) fn has_unsent(&self) -> bool {
-        self.has_unsent
-    }
-
-    /// Sends a text message; data is due in return.
-    pub(crate) fn text(&mut self, text: &str) {
-        self.connection.text(text, &mut self.outgoing);
-    }
-
-    /// Sends a message; its echo is due in return.
-    pub(crate) fn message(&mut self, pattern: &Pattern, stamp: Stamp) {
-        self.connection.message(&mut self.outgoing, |out| pattern.append_frame(stamp, out));
-    }
-
-    /// Sends a message to which no answer is due.
-    pub(crate) fn post(&mut self, pattern: &Pattern, stamp: Stamp) {
-        self.connection.post(&mut self.outgoing, |out| pattern.append_frame(stamp, out));
-    }
-
-    /// Sends a ping; a pong is due in return.
-    pub(crate) fn ping(&mut self, payload: &[u8]) {
-        self.connection.ping(payload, &mut self.outgoing);
-    }
-
-    /// Starts the closing handshake; the server's Close and the end of the stream are due.
-    pub(crate) fn close(&mut self) {
-        self.connection.close(&mut self.outgoing);
-    }
-}
-
-/// What connections share while they are served, one at a time.
-#[derive(Debug)]
-pub(super) struct Context {
-    pub(super) options: DriverOptions,
-    pub(super) random: Random,
-    /// When the bytes being dealt with arrived.
-    pub(super) now: Instant,
-    /// What the connection being served wrote; empty between two of them.
-    pub(super) output: Vec<u8>,
-    pub(super) spares: Spares,
-    pub(super) inflater: Inflater,
-}
-
-impl Context {
-    fn outgoing(&mut self) -> Outgoing<'_> {
-        let deadline = self.now + self.options.answer_max;
-        Outgoing { bytes: &mut self.output, random: &mut self.random, deadline }
-    }
-}
-
-/// Whether a connection goes on or came to its proper end.
+/// Whether a connection is alive or has ended with a complete closing handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     Ended,
     Live,
 }
 
-/// A connection, its socket, and what could not be dealt with yet.
+/// A connection with its socket, its incomplete input and its backlog.
 #[derive(Debug)]
 pub(super) struct Slot {
     connection: Connection,
     socket: TcpStream,
     began: Instant,
-    /// The path to ask for, until it is asked for, if it is not the target's own.
+    /// The path of the upgrade request until that is sent, if it is not the path of the target.
     path: Option<Rc<str>>,
-    /// The beginning of a head or a control frame whose rest has not come; owns no memory while
-    /// there is none.
-    carry: Vec<u8>,
-    unsent: Unsent,
-    /// Nothing is read until further notice.
+    /// The front of a response head, of a frame header or of a control frame whose rest has not
+    /// arrived. It owns no memory while there is none.
+    partial: Vec<u8>,
+    backlog: Backlog,
+    /// The slot does not read.
     is_paused: bool,
     pub(super) has_ended: bool,
 }
@@ -126,8 +49,8 @@ impl Slot {
             socket,
             began,
             path,
-            carry: Vec::new(),
-            unsent: Unsent::default(),
+            partial: Vec::new(),
+            backlog: Backlog::default(),
             is_paused: false,
             has_ended: false,
         }
@@ -141,17 +64,18 @@ impl Slot {
         self.connection.is_awaiting()
     }
 
-    /// Whoever does not read cannot complain about the server.
+    /// The answer that is overdue. A paused connection has none: it does not read the answers.
     pub(super) fn overdue(&self, now: Instant) -> Option<Awaited> {
         self.connection.overdue(now).filter(|_| !self.is_paused)
     }
 
-    /// Reads nothing from here on.
+    /// Stops reading.
     pub(super) fn pause_reading(&mut self) {
         self.is_paused = true;
     }
 
-    /// Reads again, at once: what arrived in the meantime gave its event then.
+    /// Reads again, at once: the poll reported the input of the meantime when it arrived, and does
+    /// not report it again.
     pub(super) fn resume_reading(
         &mut self,
         input: &mut [u8],
@@ -163,18 +87,18 @@ impl Slot {
         self.read_and_flush(true, input, context, workload)
     }
 
-    /// Lets a command write.
+    /// Calls `action`, then writes its output.
     pub(super) fn act(
         &mut self,
         context: &mut Context,
-        action: impl FnOnce(&mut Peer<'_>),
+        action: impl FnOnce(&mut ConnHandle<'_>),
     ) -> Result<Progress, Failure> {
-        action(&mut self.peer(context));
+        action(&mut self.handle(context));
         self.flush(context)?;
         Ok(Progress::Live)
     }
 
-    /// The socket became ready.
+    /// Handles an event of the socket.
     pub(super) fn on_ready(
         &mut self,
         event: &mio::event::Event,
@@ -201,14 +125,14 @@ impl Slot {
         workload: &mut impl Workload,
     ) -> Result<Progress, Failure> {
         let received = self.receive(is_closing, input, context, workload);
-        // Even a connection that failed may have something to say: the answer to a Close.
+        // Also after a failure: the answer to a Close may be waiting.
         let flushed = self.flush(context);
         let progress = received?;
         flushed?;
         Ok(progress)
     }
 
-    /// Asks for the upgrade once the socket is connected; tells whether it is.
+    /// Sends the upgrade request if the socket is connected; returns whether it is.
     fn establish(&mut self, context: &mut Context) -> Result<bool, Failure> {
         if let Some(error) = self.socket.take_error().map_err(Failure::Connect)? {
             return Err(Failure::Connect(error));
@@ -234,12 +158,12 @@ impl Slot {
         workload: &mut impl Workload,
     ) -> Result<Progress, Failure> {
         loop {
-            // What is left of the last read comes before what is read now.
-            let carried_bytes = self.carry.len();
-            input[..carried_bytes].copy_from_slice(&self.carry);
-            let free = &mut input[carried_bytes..];
+            // The rest of the last read comes before the bytes that are read now.
+            let partial_bytes = self.partial.len();
+            input[..partial_bytes].copy_from_slice(&self.partial);
+            let free = &mut input[partial_bytes..];
             let read_bytes = match self.socket.read(free) {
-                Ok(0) => return self.connection.end_of_stream().map(|()| Progress::Ended),
+                Ok(0) => return Ok(self.connection.end_of_stream().map(|()| Progress::Ended)?),
                 Ok(read_bytes) => read_bytes,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Live),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -247,16 +171,16 @@ impl Slot {
             };
             let is_short = read_bytes < free.len();
             context.now = clock::now();
-            self.digest(&input[..carried_bytes + read_bytes], context, workload)?;
-            // A short read has emptied the socket, and what comes later gives an event of its
-            // own, unless the end of the stream is there already: then this event was the last.
+            self.digest(&input[..partial_bytes + read_bytes], context, workload)?;
+            // A short read has emptied the socket, and later input causes an event of its own. Only
+            // the end of the stream does not, if it is there already: this event was the last one.
             if is_short && !is_closing {
                 return Ok(Progress::Live);
             }
         }
     }
 
-    /// Hands all whole events to the command and keeps what is left.
+    /// Hands all complete events to the workload and keeps the rest of the input.
     fn digest(
         &mut self,
         mut bytes: &[u8],
@@ -268,40 +192,41 @@ impl Slot {
             self.connection.next_event(&mut bytes, seed, &mut context.outgoing())?
         {
             match event {
-                Event::Data(piece) if piece.is_compressed => {
-                    let message = context.inflater.inflate(piece.payload)?;
-                    let whole = Piece { payload: &message, ..piece };
-                    workload.on_event(&mut self.peer(context), Event::Data(whole))?;
+                Event::Data(chunk) if chunk.is_compressed => {
+                    let message =
+                        context.inflater.inflate(chunk.payload).map_err(ProtocolError::from)?;
+                    let whole = Chunk { payload: &message, ..chunk };
+                    workload.on_event(&mut self.handle(context), Event::Data(whole))?;
                 }
                 Event::Data(_) | Event::Opened | Event::Ping | Event::Pong { .. } => {
-                    workload.on_event(&mut self.peer(context), event)?;
+                    workload.on_event(&mut self.handle(context), event)?;
                 }
             }
         }
         if bytes.is_empty() {
-            self.carry = Vec::new();
+            self.partial = Vec::new();
         } else {
-            self.carry.clear();
-            self.carry.extend_from_slice(bytes);
+            self.partial.clear();
+            self.partial.extend_from_slice(bytes);
         }
         Ok(())
     }
 
-    fn peer<'a>(&'a mut self, context: &'a mut Context) -> Peer<'a> {
-        Peer {
+    fn handle<'a>(&'a mut self, context: &'a mut Context) -> ConnHandle<'a> {
+        ConnHandle {
             now: context.now,
             outgoing: context.outgoing(),
             began: self.began,
-            has_unsent: !self.unsent.is_empty(),
+            has_backlog: !self.backlog.is_empty(),
             connection: &mut self.connection,
         }
     }
 
-    /// Writes what the connection has to say, as far as the kernel takes it.
+    /// Writes the output, as far as the kernel takes it.
     fn flush(&mut self, context: &mut Context) -> Result<(), Failure> {
-        let Context { output, spares, .. } = context;
-        let outcome = self.unsent.flush(output, spares, &mut self.socket);
-        // What a broken connection had to say is not for the next one.
+        let Context { output, buffer_pool, .. } = context;
+        let outcome = self.backlog.flush(output, buffer_pool, &mut self.socket);
+        // After an error the rest must not go to the next connection.
         output.clear();
         outcome.map_err(Failure::Socket)
     }

@@ -1,5 +1,5 @@
-//! Wakes the poll at a moment that is exact to some microseconds: `epoll_wait` itself, as mio
-//! calls it, counts in whole milliseconds.
+//! Wakes the poll at a time that is exact to some microseconds. The timeout of mio's poll, and of
+//! `epoll_wait`, counts whole milliseconds.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -23,15 +23,15 @@ impl WakeTimer {
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let descriptor = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        // Edge-triggered: every expiry is an event of its own, and none has to be read.
+        // Edge-triggered: every expiry is an event, and the descriptor need not be read.
         let mut source = SourceFd(&descriptor.as_raw_fd());
         registry.register(&mut source, token, Interest::READABLE)?;
         Ok(Self { descriptor })
     }
 
-    /// Expires once, after `wait`, whatever it was set to before.
+    /// Expires once, after `wait`. This replaces an earlier setting.
     pub(super) fn set(&self, wait: Duration) -> io::Result<()> {
-        // Zero would switch it off.
+        // Zero would disarm the timer.
         let wait = wait.max(Duration::from_nanos(1));
         let value = Timespec::try_from(wait).map_err(|_| io::ErrorKind::InvalidInput)?;
         let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -46,10 +46,10 @@ mod tests {
     use mio::{Events, Poll};
 
     use super::*;
-    use crate::clock;
+    use crate::system::clock;
 
     #[test]
-    fn the_poll_returns_in_time_every_time() {
+    fn every_set_timer_wakes_the_poll_in_time() {
         let mut poll = Poll::new().unwrap();
         let timer = WakeTimer::new(poll.registry(), Token(7)).unwrap();
         let mut events = Events::with_capacity(4);

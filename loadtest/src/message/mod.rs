@@ -1,19 +1,18 @@
-//! The messages of the traffic commands: cheap to write, and cheap to verify byte for byte.
+//! The messages of the traffic commands: cheap to write, and cheap to verify in every byte.
 //!
 //! ```text
-//!  payload   ┌ stamp: 16 hex digits ┬ dots ┬ a stretch of random filling ───────────────────┐
-//!            │ sequence │ sender    │ 0..3 │ where it begins depends on sequence and sender │
+//!  payload   ┌ message id: 16 hex digits ┬ dots ┬ body: a slice of random bytes ─────────────────┐
+//!            │ sequence │ sender         │ 0..3 │ where it begins depends on sequence and sender │
 //! ```
-//! Header and filling are made once, the filling also in its masked form, so that to write a
-//! message is to copy it and to stamp it, and to verify one is to compare two stretches of memory.
+//! The header and the bodies are made once, the bodies in masked form as well. So writing a message
+//! is copying it and writing its id, and verifying it is comparing two slices of memory.
 
-mod deflate;
 mod expected;
+mod json_quotes;
+mod message_id;
+mod mismatch;
 mod pattern;
-mod prices;
-mod stamp;
 
-pub(crate) use deflate::Inflater;
-pub(crate) use expected::Mismatch;
-pub(crate) use pattern::{Filling, Pattern};
-pub(crate) use stamp::{STAMP_BYTES, Stamp};
+pub(crate) use message_id::{MESSAGE_ID_BYTES, MessageId};
+pub(crate) use mismatch::{DeliveryError, Mismatch};
+pub(crate) use pattern::{Pattern, PayloadKind};

@@ -1,4 +1,4 @@
-//! Runs a server on tokio, and tells on a second port how many tasks it has.
+//! Runs a server on tokio, and reports its number of tasks on a second port.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,8 +17,8 @@ pub(super) fn serve_async(
             let listener = TcpListener::bind(address).await?;
             tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    // Whoever asked and left before the answer does not miss it.
-                    let _ = tell(stream).await;
+                    // A client that leaves before the answer is not an error.
+                    let _ = report_tasks(stream).await;
                 }
             });
         }
@@ -26,11 +26,11 @@ pub(super) fn serve_async(
     })
 }
 
-async fn tell(mut stream: TcpStream) -> io::Result<()> {
-    // The one question needs no parsing, but unread it would turn the end into a reset.
-    let mut question = [0; 1024];
-    let _ = stream.read(&mut question).await?;
-    // This task is not the server's.
+async fn report_tasks(mut stream: TcpStream) -> io::Result<()> {
+    // The request needs no parsing, but unread input would turn the close into a reset.
+    let mut request = [0; 1024];
+    let _ = stream.read(&mut request).await?;
+    // The task of this answer is not the server's.
     let tasks = Handle::current().metrics().num_alive_tasks().saturating_sub(1);
     let answer = format!("HTTP/1.0 200 OK\r\n\r\ntasks {tasks}\n");
     stream.write_all(answer.as_bytes()).await

@@ -25,12 +25,12 @@ pub(super) async fn serve(address: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Ends when the connection was handed over to its echo.
+/// Ends when the echo task has taken the connection over.
 async fn shake_hands(stream: TcpStream) {
     let connection = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service_fn(answer))
         .with_upgrades();
-    // It fails when the client leaves halfway.
+    // An error means that the client left during the handshake.
     let _ = connection.await;
 }
 
@@ -46,11 +46,11 @@ async fn answer(mut request: Request<Incoming>) -> Result<Response<Empty<Bytes>>
     Ok(refusal)
 }
 
-/// Ends, with whatever error, when the client has left.
+/// Ends with an error when the client has left.
 async fn echo(upgraded: UpgradeFut) -> Result<(), WebSocketError> {
     let mut websocket = FragmentCollector::new(upgraded.await?);
     loop {
-        // Pings and the closing handshake are answered in here.
+        // `read_frame` answers pings and the closing handshake.
         let frame = websocket.read_frame().await?;
         match frame.opcode {
             OpCode::Binary | OpCode::Text => websocket.write_frame(frame).await?,

@@ -1,10 +1,11 @@
-//! The floor: an echo server that keeps nothing for a connection but its descriptor in epoll.
+//! The lower bound for an echo server: it keeps nothing for a connection but its descriptor in
+//! epoll.
 //!
-//! No table, no state, no buffer, no timer: the kernel hands the descriptor back with each event,
-//! and whether bytes are a request or a frame is told by looking at them. What is left is what the
-//! kernel itself costs. Of those who asked for `/broadcast` it keeps the descriptors, to send them
-//! what one of them sends. Nobody should serve with it: a client that sends half a frame is sent
-//! away, and one that says nothing stays for ever.
+//! It has no table, no state, no buffer and no timer. The kernel returns the descriptor with each
+//! event, and the first bytes show whether the input is a request or a frame. What remains is the
+//! cost of the kernel. For the broadcast it keeps the descriptors of the connections to
+//! `/broadcast`. It is not a server for real clients: it drops a client that sends half of a frame,
+//! and keeps a silent one for ever.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -40,14 +41,14 @@ pub(super) fn serve(address: SocketAddr) -> io::Result<()> {
                 && !serve_readable(descriptor, &mut buffer, &mut subscribers)
             {
                 subscribers.remove(&descriptor);
-                // Takes it off epoll as well.
+                // Also removes the descriptor from epoll.
                 close(descriptor)?;
             }
         }
     }
 }
 
-/// The descriptor of an accepted connection is known to epoll alone.
+/// Accepts all waiting connections. Only epoll keeps their descriptors.
 fn accept_all(listener: &TcpListener, epoll: &Epoll) -> io::Result<()> {
     loop {
         let stream = match listener.accept() {
@@ -63,7 +64,7 @@ fn accept_all(listener: &TcpListener, epoll: &Epoll) -> io::Result<()> {
     }
 }
 
-/// Answers what there is to read; tells whether the connection goes on.
+/// Answers the input of a connection; returns whether to keep it.
 fn serve_readable(descriptor: RawFd, buffer: &mut [u8], subscribers: &mut BTreeSet<RawFd>) -> bool {
     let input_bytes = match recv(descriptor, buffer, MsgFlags::empty()) {
         Ok(0) => return false,
@@ -71,7 +72,7 @@ fn serve_readable(descriptor: RawFd, buffer: &mut [u8], subscribers: &mut BTreeS
         Err(error) => return error == Errno::EAGAIN || error == Errno::EINTR,
     };
     let input = &mut buffer[..input_bytes];
-    // No frame of a client begins like that: 'G' would be a reserved bit.
+    // No frame begins with a 'G', in which a reserved bit is set.
     if input.starts_with(b"GET ") {
         if input.starts_with(b"GET /broadcast ") {
             subscribers.insert(descriptor);
@@ -84,7 +85,7 @@ fn serve_readable(descriptor: RawFd, buffer: &mut [u8], subscribers: &mut BTreeS
     let bytes = &input[..answers.bytes];
     if answers.has_data && subscribers.contains(&descriptor) {
         for subscriber in &*subscribers {
-            // Who does not take it all at once will miss the rest, and say so.
+            // A subscriber whose buffer is full loses a part, which its client reports.
             send_all(*subscriber, bytes);
         }
         return !answers.has_control;
@@ -92,7 +93,7 @@ fn serve_readable(descriptor: RawFd, buffer: &mut [u8], subscribers: &mut BTreeS
     send_all(descriptor, bytes) && !answers.is_end
 }
 
-/// The 101 to a request that is there as a whole.
+/// The 101 response to a complete request.
 fn accept_answer(request: &[u8]) -> Option<Vec<u8>> {
     let head = std::str::from_utf8(request).ok()?.strip_suffix("\r\n\r\n")?;
     let key = head.lines().find_map(|line| {
@@ -107,18 +108,18 @@ fn accept_answer(request: &[u8]) -> Option<Vec<u8>> {
     Some(answer.into_bytes())
 }
 
-/// What there is to say to some frames.
+/// The answers to a batch of frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Answers {
     bytes: usize,
     has_data: bool,
     has_control: bool,
-    /// The last frame was a Close.
+    /// The last frame is a Close.
     is_end: bool,
 }
 
-/// Writes the answers to the frames in `input`, which must be whole and fit the buffer, over their
-/// front: the client's header is longer than the server's. `None` where that cannot be done.
+/// Writes the answers over the front of `input`, where they fit because a client's header is longer
+/// than a server's. `None` unless `input` consists of whole frames.
 fn answer_frames(input: &mut [u8]) -> Option<Answers> {
     let mut answers = Answers::default();
     let mut at = 0;
@@ -157,7 +158,8 @@ fn answer_frames(input: &mut [u8]) -> Option<Answers> {
     Some(answers)
 }
 
-/// Unmasks a payload that follows its mask. It has to be as fast as those that it is the floor of.
+/// Unmasks a payload that follows its mask, in words of 8 bytes: the lower bound must not be slower
+/// than the servers that it is compared with.
 fn unmask(masked: &mut [u8]) {
     let Some((mask, payload)) = masked.split_first_chunk_mut::<MASK_BYTES>() else { return };
     let [a, b, c, d] = *mask;
@@ -171,21 +173,21 @@ fn unmask(masked: &mut [u8]) {
     }
 }
 
-/// Small answers on idle connections always fit into the kernel's buffer.
+/// Returns whether the kernel took all bytes, which it does for small answers to clients that read.
 fn send_all(descriptor: RawFd, bytes: &[u8]) -> bool {
     send(descriptor, bytes, MsgFlags::MSG_NOSIGNAL) == Ok(bytes.len())
 }
 
-/// No descriptor.
+/// The data of the listener's events: no descriptor has this number.
 const LISTENER: u64 = u64::MAX;
 const EVENTS_PER_WAIT: usize = 256;
 const BUFFER_BYTES: usize = 16 * 1024;
-/// What a client may send at a time, so that it is read at once.
+/// The most bytes that a client may have in flight, so that one read takes them all.
 pub(crate) const BYTES_AT_ONCE_MAX: usize = BUFFER_BYTES - 1;
 const MASK_BYTES: usize = 4;
-/// Stands for a length in the two bytes that follow.
+/// Announces a length in the two bytes that follow.
 const LENGTH_IN_TWO_BYTES: u8 = 126;
-/// What fits the short length.
+/// The longest payload whose length fits into the second byte.
 const PAYLOAD_BYTES_MAX: usize = 125;
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
@@ -210,7 +212,7 @@ mod tests {
         frame
     }
 
-    /// What is sent, and whether the connection goes on.
+    /// The answers, and whether the connection is kept.
     fn answers(mut input: Vec<u8>) -> Option<(Vec<u8>, bool)> {
         let answers = answer_frames(&mut input)?;
         input.truncate(answers.bytes);
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_answered_where_they_lie() {
+    fn frames_are_answered_in_place() {
         let goes_on = |answer: &[u8]| Some((answer.to_vec(), true));
         assert_eq!(answers(masked(0x81, b"hello")), goes_on(b"\x81\x05hello"));
         assert_eq!(answers(masked(0x89, b"hi")), goes_on(b"\x8a\x02hi"));
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_frame_is_the_end() {
+    fn half_a_frame_is_refused() {
         for payload in [&b"hello"[..], &[7; 300]] {
             let whole = masked(0x81, payload);
             for bytes in 1..whole.len() {

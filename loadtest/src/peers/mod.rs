@@ -1,9 +1,8 @@
-//! Echo servers on the usual Rust libraries, for the study and the comparison to measure beside
-//! tidegate.
+//! Echo servers on common Rust libraries, which study and compare measure beside tidegate.
 //!
-//! Each is written the way its library's own documentation shows, with the library's defaults:
-//! what is measured is what a user of the library gets. They are part of this program so that
-//! they are built like everything else that is measured.
+//! Each follows the documentation of its library and has the library's defaults, so the figures are
+//! those that a user of the library gets. They are a part of this program so that they are built
+//! like everything else that is measured.
 
 mod counts;
 mod fastwebsockets;
@@ -18,7 +17,7 @@ use std::net::SocketAddr;
 use clap::{Args, ValueEnum};
 use tungstenite::protocol::WebSocketConfig;
 
-use crate::file_limit;
+use crate::system::file_limit;
 pub(crate) use floor::BYTES_AT_ONCE_MAX as FLOOR_BYTES_MAX;
 
 /// Runs one of the servers that study and compare measure, until it is ended
@@ -64,7 +63,7 @@ impl PeerServer {
         }
     }
 
-    /// Can it tell how many tasks it has?
+    /// Whether it can report its number of tasks.
     pub(crate) fn has_tasks(self) -> bool {
         match self {
             Self::Fastwebsockets | Self::TokioTungstenite | Self::TokioTungsteniteSmall => true,
@@ -72,7 +71,7 @@ impl PeerServer {
         }
     }
 
-    /// The libraries that do its work, with their versions.
+    /// Its libraries, with their versions.
     pub(crate) fn version(self) -> String {
         let libraries: &[&str] = match self {
             Self::Fastwebsockets => &["fastwebsockets", "hyper", "tokio"],
@@ -109,14 +108,14 @@ pub(crate) fn run(arguments: &PeerArguments) -> io::Result<()> {
     }
 }
 
-/// The version that this program was built with.
+/// The version of a library in this build.
 fn locked_version(library: &str) -> Option<&'static str> {
     let name = format!("name = \"{library}\"");
     let mut lines = LOCK_FILE.lines().skip_while(|line| *line != name);
     lines.nth(1)?.strip_prefix("version = \"")?.strip_suffix('"')
 }
 
-/// What most servers read at a time.
+/// The read buffer of most other servers.
 const SMALL_READ_BYTES: usize = 4096;
 const LOCK_FILE: &str = include_str!("../../../Cargo.lock");
 

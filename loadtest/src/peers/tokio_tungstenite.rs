@@ -24,7 +24,7 @@ async fn echo(stream: TcpStream, config: WebSocketConfig) {
     let Ok(mut websocket) = accept_async_with_config(stream, Some(config)).await else {
         return;
     };
-    // Pings and the closing handshake are answered in here.
+    // The stream answers pings and the closing handshake.
     while let Some(Ok(message)) = websocket.next().await {
         if matches!(message, Message::Text(_) | Message::Binary(_))
             && websocket.send(message).await.is_err()

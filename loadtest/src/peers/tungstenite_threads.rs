@@ -1,4 +1,4 @@
-//! A thread for each connection, on tungstenite: the simplest server that there is.
+//! A thread for each connection, on tungstenite: the simplest of the servers.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ pub(super) fn serve(address: SocketAddr) -> io::Result<()> {
     let listener = listen(address)?;
     loop {
         let (stream, _) = listener.accept()?;
-        // Without a thread the connection cannot be served: dropping it says so to the client.
+        // If no thread can be started, the stream is dropped, which closes the connection.
         let _ = thread::Builder::new().spawn(move || echo(stream));
     }
 }
@@ -22,7 +22,7 @@ fn echo(stream: TcpStream) {
     let Ok(mut websocket) = tungstenite::accept(stream) else {
         return;
     };
-    // Pings and the closing handshake are answered in here.
+    // `read` answers pings and the closing handshake.
     while let Ok(message) = websocket.read() {
         if matches!(message, Message::Text(_) | Message::Binary(_))
             && websocket.send(message).is_err()

@@ -1,4 +1,4 @@
-//! The servers that can be measured beside tidegate, and what it takes to start each of them.
+//! The catalogue of the servers that can be measured, and how to start each of them.
 
 use std::env;
 use std::ffi::OsString;
@@ -11,10 +11,10 @@ use clap::Args;
 
 use crate::peers::{FLOOR_BYTES_MAX, PeerServer};
 
-/// One server.
+/// One server of the catalogue.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Row {
-    /// As the command line names it.
+pub(crate) struct ServerSpec {
+    /// Its name on the command line.
     pub(crate) name: &'static str,
     pub(crate) server: &'static str,
     pub(crate) design: &'static str,
@@ -24,41 +24,41 @@ pub(crate) struct Row {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Bun,
-    /// The program in `peers/go/bin` that has the row's name.
+    /// The program in `peers/go/bin` that has the server's name.
     Go,
-    /// Cannot be measured yet, for this reason.
-    Later(&'static str),
+    /// It cannot be measured yet, for this reason.
+    Unsupported(&'static str),
     Node,
     Peer(PeerServer),
     Tidegate,
-    /// With clients that ask for compression.
+    /// tidegate with clients that offer compression.
     TidegateCompressed,
 }
 
-/// What it takes for a server to agree to compression, without context takeover.
+/// When a server agrees to compression without context takeover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeflateSupport {
-    /// A client that offers it.
-    ByItself,
-    /// `--deflate` on its command line.
-    OnDemand,
-    /// It cannot.
+    /// Whenever a client offers it.
+    Always,
+    /// If its command line has `--deflate`.
+    WithFlag,
+    /// Never.
     None,
 }
 
-/// Where the servers' programs are.
+/// The paths of the servers' programs.
 #[derive(Clone, Debug)]
 pub(crate) struct Installation {
     /// This program, which holds the Rust servers.
     pub(crate) loadtest: PathBuf,
     pub(crate) tidegate: PathBuf,
-    /// What `scripts/install-peers` made.
+    /// The directory that `scripts/install-peers` fills.
     pub(crate) peers: PathBuf,
-    /// Where cargo builds: for what is to be kept beside.
+    /// The target directory of cargo, for files that are kept.
     pub(crate) target: PathBuf,
 }
 
-/// The options that say where the servers' programs are.
+/// The options for the paths of the servers' programs.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct InstallationArguments {
     /// The tidegate to measure, instead of the one beside this program
@@ -74,7 +74,7 @@ impl InstallationArguments {
     pub(crate) fn find(&self) -> io::Result<Installation> {
         let loadtest = env::current_exe()?;
         let beside = loadtest.parent().unwrap_or_else(|| Path::new("."));
-        // The one above `debug` and `release`.
+        // The parent of `debug` and `release`.
         let target = beside.parent().unwrap_or(beside).to_owned();
         let tidegate = self.tidegate.clone().unwrap_or_else(|| beside.join("tidegate"));
         let peers = self.peers.clone().unwrap_or_else(|| target.join("peers"));
@@ -82,36 +82,37 @@ impl InstallationArguments {
     }
 }
 
-/// How a server can be asked.
+/// What a server reports about itself, on a second port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Inquiry {
-    /// `net/http/pprof`, and the count of goroutines beside it.
+pub(crate) enum StatsEndpoint {
+    /// The pages of `net/http/pprof`, and the number of goroutines.
     Go,
-    /// The count of tokio's tasks.
+    /// The number of tokio's tasks.
     Tasks,
 }
 
-/// A server that can be started.
+/// A server whose program was found.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
     pub(crate) version: String,
-    pub(crate) inquiry: Option<Inquiry>,
+    pub(crate) stats_endpoint: Option<StatsEndpoint>,
     program: PathBuf,
     arguments: Vec<OsString>,
 }
 
-impl Row {
-    /// The row of this name.
+impl ServerSpec {
+    /// The server of this name.
     pub(crate) fn find(name: &str) -> Option<&'static Self> {
-        ROWS.iter().find(|row| row.name == name)
+        SERVERS.iter().find(|spec| spec.name == name)
     }
 
-    /// Does every connection take a thread?
+    /// Whether it starts a thread for each connection.
     pub(crate) fn has_thread_per_connection(&self) -> bool {
         matches!(self.kind, Kind::Peer(PeerServer::TungsteniteThreads))
     }
 
-    /// Does it send to all who are connected to `/broadcast` what one of them sends?
+    /// Whether it has a broadcast: a message to `/broadcast` goes to all connections to
+    /// `/broadcast`.
     pub(crate) fn has_broadcast(&self) -> bool {
         match self.kind {
             Kind::Bun
@@ -119,31 +120,31 @@ impl Row {
             | Kind::TidegateCompressed
             | Kind::Peer(PeerServer::Floor) => true,
             Kind::Go => self.name == "epoll-gobwas",
-            Kind::Later(_) | Kind::Node | Kind::Peer(_) => false,
+            Kind::Unsupported(_) | Kind::Node | Kind::Peer(_) => false,
         }
     }
 
-    /// Does it compress?
+    /// When it agrees to compression.
     pub(crate) fn deflate_support(&self) -> DeflateSupport {
         match self.kind {
-            Kind::Tidegate | Kind::TidegateCompressed => DeflateSupport::ByItself,
-            Kind::Bun | Kind::Node => DeflateSupport::OnDemand,
-            Kind::Go | Kind::Later(_) | Kind::Peer(_) => DeflateSupport::None,
+            Kind::Tidegate | Kind::TidegateCompressed => DeflateSupport::Always,
+            Kind::Bun | Kind::Node => DeflateSupport::WithFlag,
+            Kind::Go | Kind::Unsupported(_) | Kind::Peer(_) => DeflateSupport::None,
         }
     }
 
-    /// Are its connections to agree on compression while they are idle?
+    /// Whether its idle connections agree on compression.
     pub(crate) fn is_compressed(&self) -> bool {
         matches!(self.kind, Kind::TidegateCompressed)
     }
 
-    /// How many bytes it can be sent at a time.
+    /// The most bytes that a client may have in flight.
     pub(crate) fn bytes_at_once_max(&self) -> usize {
         match self.kind {
             Kind::Peer(PeerServer::Floor) => FLOOR_BYTES_MAX,
             Kind::Bun
             | Kind::Go
-            | Kind::Later(_)
+            | Kind::Unsupported(_)
             | Kind::Node
             | Kind::Peer(_)
             | Kind::Tidegate
@@ -151,7 +152,7 @@ impl Row {
         }
     }
 
-    /// Finds the server's program, or says why it has to be skipped.
+    /// Finds the server's program, or gives the reason to skip the server.
     pub(crate) fn prepare(&self, installation: &Installation) -> Result<Launch, String> {
         let Installation { loadtest, tidegate, peers, .. } = installation;
         match self.kind {
@@ -162,9 +163,9 @@ impl Row {
             }
             Kind::Go => {
                 let program = require(peers.join("go/bin").join(self.name), INSTALL)?;
-                Launch::of(program, Vec::new(), Some(Inquiry::Go))
+                Launch::of(program, Vec::new(), Some(StatsEndpoint::Go))
             }
-            Kind::Later(reason) => Err(reason.to_owned()),
+            Kind::Unsupported(reason) => Err(reason.to_owned()),
             Kind::Node => {
                 let script = require(peers.join("node/ws.mjs"), INSTALL)?;
                 require(peers.join("node/node_modules/ws"), INSTALL)?;
@@ -172,7 +173,7 @@ impl Row {
             }
             Kind::Peer(peer) => Ok(Launch {
                 version: peer.version(),
-                inquiry: peer.has_tasks().then_some(Inquiry::Tasks),
+                stats_endpoint: peer.has_tasks().then_some(StatsEndpoint::Tasks),
                 program: loadtest.clone(),
                 arguments: vec!["peer".into(), peer.name().into()],
             }),
@@ -185,14 +186,14 @@ impl Row {
 }
 
 impl Launch {
-    /// A program that tells its own version.
+    /// A program that prints its own version.
     fn of(
         program: PathBuf,
         arguments: Vec<OsString>,
-        inquiry: Option<Inquiry>,
+        stats_endpoint: Option<StatsEndpoint>,
     ) -> Result<Self, String> {
         let version = ask_version(&program, &arguments)?;
-        Ok(Self { version, inquiry, program, arguments })
+        Ok(Self { version, stats_endpoint, program, arguments })
     }
 
     /// The same program with further arguments.
@@ -201,23 +202,24 @@ impl Launch {
         self
     }
 
-    /// The command that makes the server listen, and answer inquiries at the second address.
-    pub(crate) fn command(&self, listen: SocketAddr, inquiries: SocketAddr) -> Command {
+    /// The command that makes the server listen on `listen`, and serve its statistics on
+    /// `stats_address`.
+    pub(crate) fn command(&self, listen: SocketAddr, stats_address: SocketAddr) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).arg("--listen").arg(listen.to_string());
-        match self.inquiry {
+        match self.stats_endpoint {
             None => {}
-            Some(Inquiry::Go) => {
-                command.arg("--profiles").arg(inquiries.to_string());
+            Some(StatsEndpoint::Go) => {
+                command.arg("--profiles").arg(stats_address.to_string());
             }
-            Some(Inquiry::Tasks) => {
-                command.arg("--counts").arg(inquiries.to_string());
+            Some(StatsEndpoint::Tasks) => {
+                command.arg("--counts").arg(stats_address.to_string());
             }
         }
         command
     }
 
-    /// The program with other arguments.
+    /// The program without arguments.
     pub(crate) fn program(&self) -> Command {
         Command::new(&self.program)
     }
@@ -227,7 +229,7 @@ fn require(path: PathBuf, remedy: &str) -> Result<PathBuf, String> {
     if path.exists() { Ok(path) } else { Err(format!("{} is missing: {remedy}", shown(&path))) }
 }
 
-/// Short enough for a report: from `target/` on.
+/// The path from `target/` on, short enough for a report.
 fn shown(path: &Path) -> String {
     let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
     let from = parts.iter().rposition(|part| part == "target").unwrap_or(0);
@@ -251,83 +253,88 @@ fn ask_version(program: &Path, arguments: &[OsString]) -> Result<String, String>
 const INSTALL: &str = "scripts/install-peers prepares it";
 const BUILD: &str = "cargo build --release makes it; --tidegate names another one";
 
-/// The name of tidegate's own row.
+/// The name of tidegate in the catalogue.
 pub(crate) const TIDEGATE: &str = "tidegate";
 
-/// All of them, in the order of the reports.
-pub(crate) const ROWS: &[Row] = &[
-    Row {
+/// All servers, in the order of the reports.
+pub(crate) const SERVERS: &[ServerSpec] = &[
+    ServerSpec {
         name: "goroutine-gorilla",
         server: "gorilla/websocket",
         design: "Go, a goroutine per connection",
         kind: Kind::Go,
     },
-    Row {
+    ServerSpec {
         name: "epoll-gorilla",
         server: "epoll + gorilla/websocket",
         design: "Go, one goroutine for all",
         kind: Kind::Go,
     },
-    Row {
+    ServerSpec {
         name: "epoll-gobwas",
         server: "epoll + gobwas/ws",
         design: "Go, one goroutine for all, no buffers",
         kind: Kind::Go,
     },
-    Row {
+    ServerSpec {
         name: "tungstenite-threads",
         server: "tungstenite",
         design: "Rust, a thread per connection",
         kind: Kind::Peer(PeerServer::TungsteniteThreads),
     },
-    Row {
+    ServerSpec {
         name: "tokio-tungstenite",
         server: "tokio-tungstenite",
         design: "Rust, a task per connection",
         kind: Kind::Peer(PeerServer::TokioTungstenite),
     },
-    Row {
+    ServerSpec {
         name: "tokio-tungstenite-small",
         server: "tokio-tungstenite, tuned",
         design: "Rust, a task, a read buffer of 4 KiB",
         kind: Kind::Peer(PeerServer::TokioTungsteniteSmall),
     },
-    Row {
+    ServerSpec {
         name: "fastwebsockets",
         server: "fastwebsockets",
         design: "Rust, a task per connection",
         kind: Kind::Peer(PeerServer::Fastwebsockets),
     },
-    Row {
+    ServerSpec {
         name: "node-ws",
         server: "ws",
         design: "Node.js, an object per connection",
         kind: Kind::Node,
     },
-    Row { name: "bun", server: "Bun", design: "uWebSockets inside, in C++", kind: Kind::Bun },
-    Row {
+    ServerSpec {
+        name: "bun",
+        server: "Bun",
+        design: "uWebSockets inside, in C++",
+        kind: Kind::Bun,
+    },
+    ServerSpec {
         name: "floor",
         server: "bare epoll",
         design: "Rust, keeps nothing: the floor",
         kind: Kind::Peer(PeerServer::Floor),
     },
-    Row {
+    ServerSpec {
         name: TIDEGATE,
         server: "tidegate",
         design: "Rust, event loops, one table",
         kind: Kind::Tidegate,
     },
-    Row {
+    ServerSpec {
         name: "tidegate-compressed",
         server: "tidegate, compressed",
         design: "permessage-deflate negotiated",
         kind: Kind::TidegateCompressed,
     },
-    Row {
+    ServerSpec {
         name: "tidegate-tls",
         server: "tidegate, TLS",
         design: "each connection encrypted",
-        kind: Kind::Later("loadtest does not speak TLS yet"),
+        kind: Kind::Unsupported("loadtest does not speak TLS yet"),
     },
 ];
 
@@ -351,16 +358,16 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        let names: HashSet<_> = ROWS.iter().map(|row| row.name).collect();
-        assert_eq!(names.len(), ROWS.len());
-        assert!(Row::find(TIDEGATE).is_some());
+        let names: HashSet<_> = SERVERS.iter().map(|spec| spec.name).collect();
+        assert_eq!(names.len(), SERVERS.len());
+        assert!(ServerSpec::find(TIDEGATE).is_some());
     }
 
     #[test]
-    fn what_is_not_there_is_skipped_with_a_remedy() {
+    fn a_missing_program_is_skipped_with_a_remedy() {
         let directory = TempDir::new().unwrap();
         let installation = nothing_installed(&directory);
-        let reason = |name: &str| Row::find(name).unwrap().prepare(&installation).err();
+        let reason = |name: &str| ServerSpec::find(name).unwrap().prepare(&installation).err();
         for name in ["goroutine-gorilla", "epoll-gobwas", "node-ws", "bun"] {
             let reason = reason(name).unwrap();
             assert!(reason.starts_with("target/peers/"), "{reason}");
@@ -369,33 +376,33 @@ mod tests {
         let missing = "target/release/tidegate is missing: cargo build";
         assert!(reason("tidegate").unwrap().starts_with(missing));
         assert!(reason("tidegate-tls").unwrap().contains("TLS"));
-        for row in ROWS.iter().filter(|row| matches!(row.kind, Kind::Peer(_))) {
-            assert_eq!(reason(row.name), None, "is part of loadtest");
+        for spec in SERVERS.iter().filter(|spec| matches!(spec.kind, Kind::Peer(_))) {
+            assert_eq!(reason(spec.name), None, "is part of loadtest");
         }
     }
 
     #[test]
-    fn what_does_not_run_is_skipped() {
+    fn a_program_that_does_not_run_is_skipped() {
         let directory = TempDir::new().unwrap();
         let installation = nothing_installed(&directory);
         fs::create_dir_all(installation.tidegate.parent().unwrap()).unwrap();
         fs::write(&installation.tidegate, "not a program").unwrap();
-        let reason = Row::find(TIDEGATE).unwrap().prepare(&installation).err().unwrap();
+        let reason = ServerSpec::find(TIDEGATE).unwrap().prepare(&installation).err().unwrap();
         assert!(reason.contains("target/release/tidegate does not run"), "{reason}");
 
         let failing = Installation { tidegate: "/bin/false".into(), ..installation };
-        let reason = Row::find(TIDEGATE).unwrap().prepare(&failing).err().unwrap();
+        let reason = ServerSpec::find(TIDEGATE).unwrap().prepare(&failing).err().unwrap();
         assert!(reason.contains("exit status: 1"), "{reason}");
     }
 
     #[test]
-    fn servers_with_an_inquiry_get_a_second_address() {
+    fn servers_with_statistics_get_a_second_address() {
         let directory = TempDir::new().unwrap();
-        let row = Row::find("tokio-tungstenite").unwrap();
-        let launch = row.prepare(&nothing_installed(&directory)).unwrap();
-        let [listen, inquiries] =
+        let spec = ServerSpec::find("tokio-tungstenite").unwrap();
+        let launch = spec.prepare(&nothing_installed(&directory)).unwrap();
+        let [listen, stats_address] =
             ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap());
-        let command = launch.command(listen, inquiries);
+        let command = launch.command(listen, stats_address);
         let arguments: Vec<_> = command.get_args().map(|part| part.to_str().unwrap()).collect();
         assert_eq!(
             arguments,

@@ -1,9 +1,12 @@
-//! Servers that are started to be measured: which there are, and where they may listen.
+//! The servers under test: the catalogue, their processes, and the ports that they listen on.
 
 mod catalogue;
+mod log;
 mod ports;
+pub(crate) mod process;
 
 pub(crate) use catalogue::{
-    DeflateSupport, Inquiry, Installation, InstallationArguments, Launch, ROWS, Row, TIDEGATE,
+    DeflateSupport, Installation, InstallationArguments, Launch, SERVERS, ServerSpec,
+    StatsEndpoint, TIDEGATE,
 };
 pub(crate) use ports::Ports;

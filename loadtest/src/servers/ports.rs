@@ -1,30 +1,30 @@
-//! Ports for the servers that are started.
+//! Ports for the servers that this program starts.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use crate::proc_stats;
+use crate::stats::proc_stats;
 
-/// Hands out addresses on which nobody listens, one after the other and round and round.
+/// Returns free addresses, one after the other, and begins again after the last.
 #[derive(Debug)]
 pub(crate) struct Ports {
     first: u16,
     next: u16,
-    /// From here on the kernel gives ports to clients.
+    /// The first of the ports that the kernel assigns to clients.
     end: u16,
 }
 
 impl Ports {
     pub(crate) fn new() -> io::Result<Self> {
         let end = *proc_stats::read_ephemeral_ports()?.start();
-        // Two studies at the same time should not go for the same ports.
+        // Two runs at the same time should not try the same ports.
         let spread = u16::try_from(std::process::id() % u32::from(SPREAD)).unwrap_or(0);
         let first = end.saturating_sub(2 * SPREAD).max(FIRST);
         let first = first.saturating_add(spread).min(end);
         Ok(Self { first, next: first, end })
     }
 
-    /// A free address.
+    /// An address that no other socket listens on.
     pub(crate) fn next(&mut self) -> io::Result<SocketAddr> {
         for _ in self.first..self.end {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.next));
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn taken_ports_are_passed_over() {
+    fn ports_in_use_are_skipped() {
         let mut ports = Ports::new().unwrap();
         let first = ports.next().unwrap();
         let _taken = TcpListener::bind((first.ip(), first.port() + 1)).unwrap();

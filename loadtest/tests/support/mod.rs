@@ -1,4 +1,4 @@
-//! Small servers to put load on, and the program that does it.
+//! Small servers, and the commands that put load on them.
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
 use std::io::{Read as _, Write as _};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tungstenite::{Message, WebSocket};
 
-/// Serves each connection with `behave`, on a thread of its own; connections are numbered from 0.
+/// Serves each connection with `behave` on a thread of its own. Connections are numbered from 0.
 pub(crate) fn serve(
     listener: &TcpListener,
     behave: impl Fn(usize, TcpStream) + Send + Sync + 'static,
@@ -31,9 +31,9 @@ pub(crate) fn start(behave: impl Fn(usize, TcpStream) + Send + Sync + 'static) -
     address
 }
 
-/// A proper server: answers pings, echoes data, answers a Close and then ends the stream.
+/// A correct server: answers pings, echoes data, answers a Close and then ends the stream.
 pub(crate) fn echo(stream: TcpStream) {
-    // A client that only wants to know whether somebody accepts is no WebSocket.
+    // The handshake fails for a client that only probes whether the server accepts.
     if let Ok(websocket) = tungstenite::accept(stream) {
         echo_messages(websocket);
     }
@@ -47,7 +47,7 @@ pub(crate) fn echo_messages(mut websocket: WebSocket<TcpStream>) {
     }
 }
 
-/// Reads a request and answers it with these bytes, whatever it says.
+/// Reads a request, answers it with `bytes` and waits until the client leaves.
 pub(crate) fn answer(mut stream: TcpStream, bytes: &[u8]) {
     let mut request = [0; 4096];
     let _ = stream.read(&mut request).unwrap();
@@ -60,21 +60,21 @@ pub(crate) fn wait_for_end(mut stream: TcpStream) {
     let _ = stream.read_to_end(&mut rest);
 }
 
-/// Lets time pass.
+/// Waits for `duration`.
 pub(crate) fn pass(duration: Duration) {
-    // Nobody sends.
+    // No message is ever sent, so the wait always times out.
     let (_sender, receiver) = mpsc::channel::<()>();
     let _ = receiver.recv_timeout(duration);
 }
 
-/// Sees nothing from the client for `duration`, then returns the socket.
+/// Reads and ignores the client's frames until none has arrived for `duration`.
 pub(crate) fn stay_idle(websocket: &mut WebSocket<TcpStream>, duration: Duration) {
     websocket.get_ref().set_read_timeout(Some(duration)).unwrap();
     while websocket.read().is_ok() {}
     websocket.get_ref().set_read_timeout(None).unwrap();
 }
 
-/// `loadtest idle`, made quick enough for a test.
+/// `loadtest idle` with short times.
 pub(crate) fn idle(address: SocketAddr, options: &[&str]) -> Command {
     let mut command = loadtest("idle", address);
     command.args(["--hold", "0.5", "--quiet", "0.2", "--warm-up", "2"]).args(options);
@@ -88,7 +88,7 @@ pub(crate) fn loadtest(name: &str, address: SocketAddr) -> Command {
     command
 }
 
-/// What a run said.
+/// The outcome of a run.
 pub(crate) struct Outcome {
     pub(crate) exit_code: i32,
     pub(crate) report: Value,
@@ -102,13 +102,13 @@ pub(crate) fn run(address: SocketAddr, options: &[&str]) -> Outcome {
 pub(crate) fn outcome(output: &Output) -> Outcome {
     Outcome {
         exit_code: output.status.code().unwrap(),
-        // No report is no JSON.
+        // Null if there is no report.
         report: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
         stderr: String::from_utf8(output.stderr.clone()).unwrap(),
     }
 }
 
-/// Starts a run whose standard error can be followed.
+/// Starts a run with piped output.
 pub(crate) fn begin(mut command: Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }

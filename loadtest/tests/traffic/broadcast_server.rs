@@ -1,4 +1,4 @@
-//! A small broadcast server: what arrives on `/publish` goes to everybody on `/broadcast`.
+//! A small broadcast server: messages to `/publish` go to all connections to `/broadcast`.
 
 use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -13,8 +13,8 @@ use tungstenite::protocol::frame::{Frame, FrameHeader};
 
 use crate::support;
 
-/// Starts the server. `copies` says how often subscriber `number` gets publication `number`, both
-/// counted from 0.
+/// Starts the server. Subscriber `number` gets `copies(number, publication)` copies of a
+/// publication; both count from 0.
 pub(crate) fn start(copies: impl Fn(usize, usize) -> usize + Send + Sync + 'static) -> SocketAddr {
     let hub = Arc::new(Mutex::new(Hub::default()));
     let copies = Arc::new(copies);
@@ -35,7 +35,8 @@ impl Hub {
         Frame::from_payload(header, message.into_data()).format(&mut frame).unwrap();
         for (number, subscriber) in self.subscribers.iter_mut().enumerate() {
             for _ in 0..copies(number, self.publications) {
-                // Who takes nothing for so long is cut off, in the middle of a frame.
+                // A subscriber that takes nothing for this long is cut off, in the middle of a
+                // frame.
                 if let Some(mut stream) = subscriber.as_ref()
                     && stream.write_all(&frame).is_err()
                 {
@@ -50,8 +51,8 @@ impl Hub {
 
 #[expect(clippy::result_large_err, reason = "the type of the callback is tungstenite's")]
 fn serve(stream: TcpStream, hub: &Mutex<Hub>, copies: &dyn Fn(usize, usize) -> usize) {
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    // The kernel must not hide a slow reader for long.
+    stream.set_write_timeout(Some(WRITE_MAX)).unwrap();
+    // Small, so that the kernel does not hide a slow reader for long.
     SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES).unwrap();
     let mut is_publisher = false;
     let callback = |request: &Request, response: Response| {
@@ -70,9 +71,9 @@ fn serve(stream: TcpStream, hub: &Mutex<Hub>, copies: &dyn Fn(usize, usize) -> u
             hub.lock().unwrap().publish(message, copies);
         }
     }
-    // The hub has a copy of the socket, which would keep the connection.
+    // The hub has a copy of the socket, which would keep the connection open.
     let _ = websocket.get_ref().shutdown(Shutdown::Write);
 }
 
-const PATIENCE: Duration = Duration::from_millis(300);
+const WRITE_MAX: Duration = Duration::from_millis(300);
 const SEND_BUFFER_BYTES: usize = 16 * 1024;

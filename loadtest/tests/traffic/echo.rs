@@ -1,4 +1,4 @@
-//! `loadtest echo`: the closed loop, and that wrong echoes do not pass.
+//! `loadtest echo`: the closed loop, and wrong echoes.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -8,11 +8,11 @@ use tungstenite::{Bytes, Message};
 
 use crate::server_program::{Kind, spawn_command};
 use crate::support::{self, echo, loadtest, outcome, start};
-use crate::{assert_nobody_listens, free_address, run, run_badly, run_well};
+use crate::{assert_not_listening, free_address, run, run_failing, run_successfully};
 
 const QUICK: [&str; 4] = ["--seconds", "0.5", "--warm-up-seconds", "0.1"];
 
-/// Echoes with `alter` in between; it sees the number of the message, counted from 0.
+/// Echoes what `alter` makes of each message. Messages are numbered from 0.
 fn altered_echo(stream: TcpStream, alter: impl Fn(usize, Message) -> Vec<Message>) {
     let mut websocket = tungstenite::accept(stream).unwrap();
     let mut number = 0;
@@ -32,7 +32,7 @@ fn echoes_are_counted_and_verified() {
     let address = start(|_, stream| echo(stream));
     let pid = std::process::id().to_string();
     let options = [&["--connections", "5", "--in-flight", "3", "--pid", &pid], &QUICK[..]].concat();
-    let report = run_well("echo", address, &options);
+    let report = run_successfully("echo", address, &options);
     assert_eq!(report["command"], "echo");
     assert!(report["messages"].as_u64().unwrap() > 100);
     assert!(report["messages_per_second"].as_f64().unwrap() > 100.0);
@@ -48,7 +48,7 @@ fn echoes_are_counted_and_verified() {
 }
 
 #[test]
-fn all_kinds_and_sizes_come_back() {
+fn all_payload_kinds_and_sizes_are_echoed() {
     let address = start(|_, stream| echo(stream));
     for options in [
         &["--bytes", "0"][..],
@@ -59,7 +59,7 @@ fn all_kinds_and_sizes_come_back() {
         &["--bytes", "1000000"],
     ] {
         let options = [&["--connections", "3"], options, &QUICK].concat();
-        assert!(run_well("echo", address, &options)["messages"].as_u64().unwrap() > 0);
+        assert!(run_successfully("echo", address, &options)["messages"].as_u64().unwrap() > 0);
     }
 }
 
@@ -81,7 +81,7 @@ fn fragments_and_single_bytes_are_echoes_as_well() {
         }
     });
     let options = ["--connections", "2", "--bytes", "60", "--in-flight", "2"];
-    run_well("echo", address, &[&options[..], &QUICK].concat());
+    run_successfully("echo", address, &[&options[..], &QUICK].concat());
 }
 
 #[test]
@@ -97,12 +97,12 @@ fn a_corrupted_byte_is_caught() {
     });
     let options = [&["--connections", "5"], &QUICK[..]].concat();
     let reason = "connection 2: message 40 differs from what was sent at byte 100";
-    let report = run_badly("echo", address, &options, reason);
+    let report = run_failing("echo", address, &options, reason);
     assert_eq!(report["failures"]["count"], 1);
 }
 
 #[test]
-fn another_connection_s_echo_is_caught() {
+fn the_echo_of_another_connection_is_caught() {
     let address = start(|_, stream| {
         altered_echo(stream, |number, message| {
             let mut payload = message.into_data().to_vec();
@@ -114,11 +114,11 @@ fn another_connection_s_echo_is_caught() {
         });
     });
     let options = [&["--connections", "2"], &QUICK[..]].concat();
-    run_badly("echo", address, &options, "message 3 differs from what was sent at byte 8");
+    run_failing("echo", address, &options, "message 3 differs from what was sent at byte 8");
 }
 
 #[test]
-fn echoes_too_many_too_few_or_of_another_kind_are_caught() {
+fn duplicate_missing_and_altered_echoes_are_caught() {
     let twice =
         start(|_, stream| altered_echo(stream, |_, message| vec![message.clone(), message]));
     let text = start(|_, stream| {
@@ -126,23 +126,23 @@ fn echoes_too_many_too_few_or_of_another_kind_are_caught() {
     });
     let empty = start(|_, stream| altered_echo(stream, |_, _| vec![Message::Binary(Bytes::new())]));
     let options = [&["--connections", "1", "--timeout", "0.3"], &QUICK[..]].concat();
-    run_badly("echo", text, &options, "message 0 is binary where text was sent");
-    run_badly("echo", empty, &options, "message 0 ends after 0 of the 128 bytes");
-    // The copy of message 0 is taken for message 1, or, if that is not sent yet, for nothing.
+    run_failing("echo", text, &options, "message 0 is binary where text was sent");
+    run_failing("echo", empty, &options, "message 0 ends after 0 of the 128 bytes");
+    // The copy of message 0 is compared with message 1, or with nothing if that is not sent yet.
     let doubled = run("echo", twice, &options);
     let reason = doubled.report["failures"]["first_reason"].as_str().unwrap();
     assert!(
-        reason.contains("differs from what was sent") || reason.contains("nobody asked for"),
+        reason.contains("differs from what was sent") || reason.contains("was not asked for"),
         "{reason}"
     );
     let none = start(|_, stream| altered_echo(stream, |_, _| Vec::new()));
-    run_badly("echo", none, &options, "no echo within 0.3 s");
+    run_failing("echo", none, &options, "no echo within 0.3 s");
 }
 
 #[test]
-fn a_server_that_dies_is_named_with_its_last_words() {
+fn the_report_of_a_crash_has_the_last_lines_of_the_server() {
     let address = free_address();
-    let spawn = spawn_command(Kind::Dying, address);
+    let spawn = spawn_command(Kind::Crashing, address);
     let run = run("echo", address, &["--connections", "2", "--spawn", &spawn]);
     assert_eq!(run.exit_code, 1);
     for part in ["the server ended while it was under load: signal: 6", "its last lines:", "I die"]
@@ -152,7 +152,7 @@ fn a_server_that_dies_is_named_with_its_last_words() {
 }
 
 #[test]
-fn an_interrupt_leaves_no_server_behind() {
+fn an_interrupt_ends_the_spawned_server() {
     let address = free_address();
     let spawn = spawn_command(Kind::Echo, address);
     let mut command = loadtest("echo", address);
@@ -165,22 +165,22 @@ fn an_interrupt_leaves_no_server_behind() {
     let run = outcome(&child.wait_with_output().unwrap());
     assert_eq!(run.exit_code, 1);
     assert!(run.stderr.contains("loadtest: interrupted"), "{}", run.stderr);
-    assert_nobody_listens(address);
+    assert_not_listening(address);
 }
 
 #[test]
-fn both_sides_can_be_pinned() {
+fn server_and_load_generator_can_be_pinned() {
     let address = free_address();
     let spawn = spawn_command(Kind::Echo, address);
     let core = first_core();
     let pins = ["--connections", "2", "--pin", &core, "--spawn", &spawn, "--pin-server", &core];
-    run_well("echo", address, &[&pins[..], &QUICK].concat());
+    run_successfully("echo", address, &[&pins[..], &QUICK].concat());
     let run = run("echo", address, &["--pin", "1000000"]);
     assert_eq!(run.exit_code, 2, "{}", run.stderr);
 }
 
 #[test]
-fn nonsense_is_a_usage_error() {
+fn invalid_options_are_usage_errors() {
     let address = free_address();
     for options in [
         &["--connections", "0"][..],
@@ -195,7 +195,7 @@ fn nonsense_is_a_usage_error() {
     }
 }
 
-/// The first core that tests may run on.
+/// The first core that the tests may run on.
 fn first_core() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();

@@ -1,6 +1,6 @@
-//! `loadtest fanout`: everything once and in order, or it is said.
+//! `loadtest fanout`: publications that are lost, repeated or late.
 
-use crate::{broadcast_server, free_address, run, run_badly, run_well};
+use crate::{broadcast_server, free_address, run, run_failing, run_successfully};
 
 const OPTIONS: [&str; 10] = [
     "--publish-path",
@@ -21,7 +21,7 @@ fn every_delivery_is_counted() {
     let pid = std::process::id().to_string();
     for options in [&["--publishers", "3", "--text"][..], &["--bytes", "70000"]] {
         let options = [&OPTIONS, options, &["--pid", &pid]].concat();
-        let report = run_well("fanout", address, &options);
+        let report = run_successfully("fanout", address, &options);
         let publishers = report["publishers"].as_u64().unwrap();
         assert_eq!(report["deliveries"], 20 * 5 * publishers);
         assert_eq!(report["latency"]["count"], 20 * 5 * publishers);
@@ -32,10 +32,10 @@ fn every_delivery_is_counted() {
 
 #[test]
 fn a_publication_that_is_dropped_is_caught() {
-    // The warm-up publishes 10 before: this one is the third of its burst.
+    // The warm-up has 10 publications, so this one is the third of its burst.
     let address =
         broadcast_server::start(|subscriber, number| usize::from((subscriber, number) != (3, 16)));
-    let report = run_badly("fanout", address, &OPTIONS, "1 before it did not");
+    let report = run_failing("fanout", address, &OPTIONS, "1 before it did not");
     assert_eq!(report["lost"], 1);
     assert_eq!(report["deliveries"], 20 * 5 - 1);
 }
@@ -45,7 +45,7 @@ fn the_last_publication_of_a_burst_that_is_dropped_is_caught() {
     let address =
         broadcast_server::start(|subscriber, number| usize::from((subscriber, number) != (3, 29)));
     let reason = "1 publications did not come within 2 s";
-    let report = run_badly("fanout", address, &OPTIONS, reason);
+    let report = run_failing("fanout", address, &OPTIONS, reason);
     assert_eq!(report["lost"], 1);
 }
 
@@ -57,7 +57,7 @@ fn a_publication_that_comes_twice_is_caught() {
         },
     );
     let reason = "publication 15 of publisher 0 came again, or after a later one";
-    let report = run_badly("fanout", address, &OPTIONS, reason);
+    let report = run_failing("fanout", address, &OPTIONS, reason);
     assert_eq!((&report["lost"], &report["repeated_or_late"]), (&0.into(), &1.into()));
 }
 

@@ -1,5 +1,4 @@
-//! Runs the traffic commands against servers that do what they should, and against some that do
-//! not.
+//! Runs the traffic commands against servers that behave and against servers that do not.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may fail loudly as well")]
 
 #[path = "../support/mod.rs"]
@@ -24,18 +23,23 @@ fn run(name: &str, address: SocketAddr, options: &[&str]) -> Outcome {
     outcome(&loadtest(name, address).args(options).output().unwrap())
 }
 
-/// The same, when it is to succeed.
+/// Runs a command that must succeed; returns its report.
 #[track_caller]
-fn run_well(name: &str, address: SocketAddr, options: &[&str]) -> serde_json::Value {
+fn run_successfully(name: &str, address: SocketAddr, options: &[&str]) -> serde_json::Value {
     let run = run(name, address, options);
     assert_eq!(run.exit_code, 0, "{}\n{:#}", run.stderr, run.report);
     assert_eq!(run.report["failures"]["count"], 0, "{:#}", run.report);
     run.report
 }
 
-/// The same, when it is to fail for this reason.
+/// Runs a command that must fail for this reason; returns its report.
 #[track_caller]
-fn run_badly(name: &str, address: SocketAddr, options: &[&str], reason: &str) -> serde_json::Value {
+fn run_failing(
+    name: &str,
+    address: SocketAddr,
+    options: &[&str],
+    reason: &str,
+) -> serde_json::Value {
     let run = run(name, address, options);
     assert_eq!(run.exit_code, 1, "{}", run.stderr);
     let failures = &run.report["failures"];
@@ -44,12 +48,12 @@ fn run_badly(name: &str, address: SocketAddr, options: &[&str], reason: &str) ->
     run.report
 }
 
-/// An address that nobody listens on now, and hardly anybody will in the next seconds.
+/// An address that is free now, and very probably still in the next seconds.
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[track_caller]
-fn assert_nobody_listens(address: SocketAddr) {
-    assert!(TcpStream::connect(address).is_err(), "somebody still listens on {address}");
+fn assert_not_listening(address: SocketAddr) {
+    assert!(TcpStream::connect(address).is_err(), "a server still listens on {address}");
 }

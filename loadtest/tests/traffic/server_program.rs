@@ -1,4 +1,4 @@
-//! Servers in a process of their own: this very program, told to serve.
+//! Servers in a process of their own, which runs this test program.
 
 use std::env;
 use std::io::{self, Write as _};
@@ -10,27 +10,27 @@ use tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
 use crate::support::{self, echo, echo_messages};
 
-/// How the server behaves.
+/// The behaviour of the server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// Dies on the tenth message.
-    Dying,
+    /// Aborts on the tenth message.
+    Crashing,
     Echo,
-    /// Serves some and refuses the rest with 503.
+    /// Serves some connections and refuses the others with 503.
     Refusing,
-    /// Serves some and accepts no more until one of them leaves.
+    /// Serves some connections and accepts no more until one of them closes.
     Waiting,
 }
 
-/// Connections that the servers with limits serve at a time.
-pub(crate) const PLACES: usize = 10;
+/// The connections that the servers with a limit serve at a time.
+pub(crate) const PERMITS: usize = 10;
 
-/// The command that starts it.
+/// The command that starts the server.
 pub(crate) fn spawn_command(kind: Kind, address: SocketAddr) -> String {
     let program = env::current_exe().unwrap();
     format!(
         "env RUST_BACKTRACE=0 {VARIABLE}={kind:?}:{} '{}' --ignored --exact --nocapture \
-         server_program::serve_until_killed",
+         server_program::serve_until_terminated",
         address.port(),
         program.display()
     )
@@ -38,24 +38,24 @@ pub(crate) fn spawn_command(kind: Kind, address: SocketAddr) -> String {
 
 #[test]
 #[ignore = "no test: the server that the spawning tests start"]
-fn serve_until_killed() {
+fn serve_until_terminated() {
     let Ok(value) = env::var(VARIABLE) else {
         return;
     };
     let (kind, port) = value.split_once(':').unwrap();
     let listener = TcpListener::bind(("127.0.0.1", port.parse().unwrap())).unwrap();
     match kind {
-        "Dying" => support::serve(&listener, |_, stream| die_on_tenth_message(stream)),
+        "Crashing" => support::serve(&listener, |_, stream| crash_on_tenth_message(stream)),
         "Refusing" => {
-            let places = Arc::new(Places::default());
-            support::serve(&listener, move |_, stream| refuse_or_echo(stream, &places));
+            let permits = Arc::new(Permits::default());
+            support::serve(&listener, move |_, stream| refuse_or_echo(stream, &permits));
         }
         "Waiting" => serve_while_there_is_room(&listener),
         _ => support::serve(&listener, |_, stream| echo(stream)),
     }
 }
 
-fn die_on_tenth_message(stream: TcpStream) {
+fn crash_on_tenth_message(stream: TcpStream) {
     let Ok(mut websocket) = tungstenite::accept(stream) else {
         return;
     };
@@ -68,11 +68,11 @@ fn die_on_tenth_message(stream: TcpStream) {
 }
 
 #[expect(clippy::result_large_err, reason = "the type of the callback is tungstenite's")]
-fn refuse_or_echo(stream: TcpStream, places: &Places) {
-    let mut has_place = false;
+fn refuse_or_echo(stream: TcpStream, permits: &Permits) {
+    let mut has_permit = false;
     let callback = |_: &Request, response: Response| {
-        has_place = places.try_take();
-        if has_place {
+        has_permit = permits.try_take();
+        if has_permit {
             return Ok(response);
         }
         let mut refusal = ErrorResponse::new(None);
@@ -83,45 +83,45 @@ fn refuse_or_echo(stream: TcpStream, places: &Places) {
     if let Ok(websocket) = tungstenite::accept_hdr(stream, callback) {
         echo_messages(websocket);
     }
-    if has_place {
-        places.give_back();
+    if has_permit {
+        permits.release();
     }
 }
 
 fn serve_while_there_is_room(listener: &TcpListener) {
-    let places = Arc::new(Places::default());
+    let permits = Arc::new(Permits::default());
     loop {
-        places.take();
+        permits.take();
         let (stream, _) = listener.accept().unwrap();
-        let places = Arc::clone(&places);
+        let permits = Arc::clone(&permits);
         std::thread::spawn(move || {
             echo(stream);
-            places.give_back();
+            permits.release();
         });
     }
 }
 
-/// Counts the connections that are served.
+/// Counts the connections that are being served.
 #[derive(Default)]
-struct Places {
+struct Permits {
     taken: Mutex<usize>,
     changed: Condvar,
 }
 
-impl Places {
+impl Permits {
     fn try_take(&self) -> bool {
         let mut taken = self.taken.lock().unwrap();
-        let has_room = *taken < PLACES;
+        let has_room = *taken < PERMITS;
         *taken += usize::from(has_room);
         has_room
     }
 
     fn take(&self) {
         let taken = self.taken.lock().unwrap();
-        *self.changed.wait_while(taken, |taken| *taken == PLACES).unwrap() += 1;
+        *self.changed.wait_while(taken, |taken| *taken == PERMITS).unwrap() += 1;
     }
 
-    fn give_back(&self) {
+    fn release(&self) {
         *self.taken.lock().unwrap() -= 1;
         self.changed.notify_one();
     }

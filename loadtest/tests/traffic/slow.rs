@@ -1,18 +1,18 @@
-//! `loadtest slow`: readers that stop reading, of an echo and of a broadcast.
+//! `loadtest slow`: readers of an echo and of a broadcast that stop reading.
 
 use crate::support::{echo, start};
-use crate::{broadcast_server, run_badly, run_well};
+use crate::{broadcast_server, run_failing, run_successfully};
 
 const QUICK: [&str; 8] =
     ["--slow", "2", "--connections", "3", "--before-seconds", "0.5", "--during-seconds", "1.5"];
 
 #[test]
-fn an_echo_that_holds_back_loses_nothing() {
-    // It writes before it reads on.
+fn an_echo_with_backpressure_loses_nothing() {
+    // The server does not read while it cannot write.
     let address = start(|_, stream| echo(stream));
     let pid = std::process::id().to_string();
     let options = [&QUICK[..], &["--bytes", "60000", "--pid", &pid]].concat();
-    let report = run_well("slow", address, &options);
+    let report = run_successfully("slow", address, &options);
     assert_eq!(report["slow_readers_that_caught_up"], 2);
     for stage in ["before", "during"] {
         let stage = &report[stage];
@@ -22,7 +22,7 @@ fn an_echo_that_holds_back_loses_nothing() {
 }
 
 #[test]
-fn an_echo_that_gets_lost_meanwhile_is_caught() {
+fn an_echo_that_is_lost_during_the_pause_is_caught() {
     let address = start(|number, stream| {
         let mut websocket = tungstenite::accept(stream).unwrap();
         let mut count = 0;
@@ -35,16 +35,16 @@ fn an_echo_that_gets_lost_meanwhile_is_caught() {
     });
     // The slow readers are connections 3 and 4.
     let options = [&QUICK[..], &["--bytes", "60000"]].concat();
-    run_badly("slow", address, &options, "connection 4: message 19 differs from what was sent");
+    run_failing("slow", address, &options, "connection 4: message 19 differs from what was sent");
 }
 
 #[test]
-fn a_broadcast_that_cuts_slow_readers_off_does_no_wrong() {
+fn a_broadcast_may_cut_slow_readers_off() {
     let address = broadcast_server::start(|_, _| 1);
     let broadcast = ["--broadcast", "--publish-path", "/publish", "--bytes", "30000"];
-    // The server waits for one slow reader after the other.
+    // The server waits for the slow readers one after the other.
     let times = ["--timeout", "2", "--during-seconds", "3"];
-    let report = run_well("slow", address, &[&QUICK[..], &broadcast, &times].concat());
+    let report = run_successfully("slow", address, &[&QUICK[..], &broadcast, &times].concat());
     assert_eq!(report["slow_readers_cut_off"]["count"], 2, "{report:#}");
     assert_eq!(report["slow_readers_that_caught_up"], 0);
     assert!(report["during"]["latency"]["count"].as_u64().unwrap() > 0);

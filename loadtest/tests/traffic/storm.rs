@@ -1,19 +1,19 @@
-//! `loadtest storm`: everybody at once.
+//! `loadtest storm`: all clients reconnect at once.
 
 use crate::support::{self, echo, start};
-use crate::{run_badly, run_well};
+use crate::{run_failing, run_successfully};
 
 #[test]
 fn all_are_served_again() {
     let address = start(|_, stream| echo(stream));
-    let report = run_well("storm", address, &["--connections", "60"]);
+    let report = run_successfully("storm", address, &["--connections", "60"]);
     assert_eq!(report["connections_served"], 60);
     assert_eq!(report["connect_to_upgrade"]["count"], 60);
     assert!(report["until_last_served_seconds"].as_f64().unwrap() > 0.0);
 }
 
 #[test]
-fn who_is_refused_in_the_storm_is_counted() {
+fn clients_refused_in_the_storm_are_counted() {
     let address = start(|number, stream| {
         if number < 65 {
             echo(stream);
@@ -21,7 +21,7 @@ fn who_is_refused_in_the_storm_is_counted() {
             support::answer(stream, b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
         }
     });
-    let report = run_badly("storm", address, &["--connections", "60"], "\"503 Busy\"");
+    let report = run_failing("storm", address, &["--connections", "60"], "\"503 Busy\"");
     assert_eq!(report["connections_served"], 5);
     assert_eq!(report["failures"]["count"], 55);
 }

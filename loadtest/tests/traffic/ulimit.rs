@@ -1,40 +1,40 @@
 //! `loadtest ulimit`: a server that runs out of descriptors.
 
-use crate::server_program::{Kind, PLACES, spawn_command};
-use crate::{assert_nobody_listens, free_address, run, run_well};
+use crate::server_program::{Kind, PERMITS, spawn_command};
+use crate::{assert_not_listening, free_address, run, run_successfully};
 
 const QUICK: [&str; 6] = ["--clients", "40", "--hold", "0.5", "--timeout", "2"];
 
 #[test]
-fn refusals_are_told_apart() {
+fn refusals_are_counted_by_kind() {
     let address = free_address();
     let spawn = spawn_command(Kind::Refusing, address);
     let options = [&QUICK[..], &["--spawn", &spawn, "--descriptors", "200"]].concat();
-    let report = run_well("ulimit", address, &options);
-    assert_eq!(report["served"], PLACES);
-    assert_eq!(report["refused_503_with_retry_after"], 40 - PLACES);
-    assert_eq!(report["echoed_under_pressure"], PLACES);
-    assert_eq!(report["clients_that_left"], PLACES / 2);
-    assert_eq!(report["newcomers_served"], report["newcomers"]);
+    let report = run_successfully("ulimit", address, &options);
+    assert_eq!(report["served"], PERMITS);
+    assert_eq!(report["refused_503_with_retry_after"], 40 - PERMITS);
+    assert_eq!(report["echoed_under_pressure"], PERMITS);
+    assert_eq!(report["clients_that_left"], PERMITS / 2);
+    assert_eq!(report["new_clients_served"], report["new_clients"]);
     assert!(report["pressure"]["server_cores"].as_f64().is_some());
-    assert_nobody_listens(address);
+    assert_not_listening(address);
 }
 
 #[test]
-fn who_waits_is_served_when_others_leave() {
+fn waiting_clients_are_served_when_others_leave() {
     let address = free_address();
     let spawn = spawn_command(Kind::Waiting, address);
     let options = [&QUICK[..], &["--spawn", &spawn, "--descriptors", "200"]].concat();
-    let report = run_well("ulimit", address, &options);
-    assert_eq!(report["served"], PLACES);
-    assert_eq!(report["left_waiting"], 40 - PLACES);
-    assert!(report["newcomers_served"].as_u64() >= report["newcomers"].as_u64());
+    let report = run_successfully("ulimit", address, &options);
+    assert_eq!(report["served"], PERMITS);
+    assert_eq!(report["left_waiting"], 40 - PERMITS);
+    assert!(report["new_clients_served"].as_u64() >= report["new_clients"].as_u64());
 }
 
 #[test]
-fn the_limit_is_in_force_for_the_server() {
+fn the_spawned_server_runs_under_the_limit() {
     let address = free_address();
-    // Its accepting thread does not survive that it may open no more files.
+    // The server's accepting thread panics when it cannot open another file.
     let spawn = spawn_command(Kind::Echo, address);
     let run =
         run("ulimit", address, &[&QUICK[..], &["--spawn", &spawn, "--descriptors", "30"]].concat());
@@ -43,7 +43,7 @@ fn the_limit_is_in_force_for_the_server() {
 }
 
 #[test]
-fn the_server_must_be_started_here() {
+fn a_server_that_is_not_spawned_is_a_usage_error() {
     let run = run("ulimit", free_address(), &QUICK);
     assert_eq!(run.exit_code, 2);
     assert!(run.stderr.contains("--spawn"), "{}", run.stderr);

@@ -1,11 +1,25 @@
+mod identity;
 mod rooms;
+mod secrets;
 
 use super::*;
+use crate::config::sections::keys;
 
-fn refusal(text: &str) -> String {
+/// The whole line with which a text is refused.
+fn located(text: &str) -> String {
     let line = Config::from_toml(text, "tidegate.toml").unwrap_err().to_string();
     assert_eq!(line.lines().count(), 1, "{line}");
     line
+}
+
+/// The line without the number of the line in the text.
+fn refusal(text: &str) -> String {
+    let line = located(text);
+    let rest = line.strip_prefix("tidegate.toml").unwrap();
+    let (number, said) = rest.split_once(": ").unwrap();
+    let number = number.strip_prefix(':').unwrap_or("1").parse::<usize>().unwrap_or(1);
+    assert!((1..=text.lines().count().max(1)).contains(&number), "{line}");
+    format!("tidegate.toml: {said}")
 }
 
 /// Each text is refused with exactly this line, after the file name.
@@ -20,7 +34,7 @@ const PATH_RULE: &str =
 
 #[test]
 fn every_range_is_enforced_at_both_ends() {
-    for key in KEYS {
+    for key in keys() {
         let Rule::Integer { min, max } = key.rule else { continue };
         let line = |value: i128| match key.section() {
             "" => format!("{} = {value}\n", key.leaf()),
@@ -29,10 +43,14 @@ fn every_range_is_enforced_at_both_ends() {
                               deflate_context_takeover = true\n";
                 format!("{header}{} = {value}\n", key.leaf())
             }
+            "identity" => {
+                let header = "[[identity]]\nname = \"a\"\nkind = \"redis\"\n";
+                format!("{header}{} = {value}\n", key.leaf())
+            }
             section => format!("[{section}]\n{} = {value}\n", key.leaf()),
         };
         let name = match key.section() {
-            "route" => format!("route[0].{}", key.leaf()),
+            section @ ("identity" | "route") => format!("{section}[0].{}", key.leaf()),
             _ => key.name.to_owned(),
         };
         for bad in [i128::from(min) - 1, i128::from(max) + 1] {
@@ -231,20 +249,77 @@ fn text_that_is_not_toml_is_located() {
         ),
         ("# \u{e4}\n[limits\n", "tidegate.toml:2:8: "),
     ] {
-        let line = refusal(text);
+        let line = located(text);
         assert!(line.starts_with(place) && line.len() > place.len(), "{line}");
     }
 }
 
 #[test]
+fn a_duplicate_key_is_named() {
+    for (text, line) in [
+        ("loops = 1\nloops = 2\n", "tidegate.toml:2:1: duplicate key loops"),
+        (
+            "[limits]\nhead_bytes_max = 512\nhead_bytes_max = 512\n",
+            "tidegate.toml:3:1: duplicate key head_bytes_max",
+        ),
+        ("[limits]\n[turn]\n[limits]\n", "tidegate.toml:3:2: duplicate key limits"),
+    ] {
+        assert_eq!(located(text), line);
+    }
+}
+
+#[test]
+fn a_mistake_is_located() {
+    let listener = "[[listener]]\naddress = \"127.0.0.1:80\"\n";
+    for (text, line) in [
+        ("\nloops = 2000", "tidegate.toml:2: loops = 2000: must be between 0 and 1024"),
+        (
+            "[limits]\n# Few.\nmessage_bytes_max = 0\n",
+            "tidegate.toml:3: limits.message_bytes_max = 0: must be between 125 and 268435456",
+        ),
+        (
+            "[limits]\n\nmesage_bytes_max = 0\n",
+            "tidegate.toml:3: limits.mesage_bytes_max = 0: unknown key, \
+             did you mean limits.message_bytes_max?",
+        ),
+        (
+            &format!("{listener}{listener}"),
+            "tidegate.toml:4: listener[1].address = \"127.0.0.1:80\": must not be listed twice",
+        ),
+        (
+            "[[route]]\npath = \"/\"\n",
+            "tidegate.toml:1: route[0].service: is required, and must be one of \"broadcast\", \
+             \"echo\", \"hall\", \"page\", \"room\"",
+        ),
+        (
+            "[[route]]\npath = \"/\"\nservice = \"echo\"\norigins = [\n  \"null\",\n  \"a\",\n]",
+            "tidegate.toml:6: route[0].origins[1] = \"a\": must be \"null\" or \
+             scheme://host[:port] as browsers write it: lower case, no path, no default port",
+        ),
+        (
+            "turn.receive_buffer_bytes = 1048576\nlimits.pool_bytes_max = 65536\n\
+             limits.message_bytes_max = 600000\n",
+            "tidegate.toml:2: limits.pool_bytes_max = 65536: must be at least 1048576, \
+             to hold one message of the largest message_bytes_max (600000)",
+        ),
+        ("listener = []", "tidegate.toml:1: listener = []: must hold at least one address"),
+    ] {
+        assert_eq!(located(text), line);
+    }
+}
+
+#[test]
 fn hostile_text_still_gives_one_line() {
-    refusal("\"a\\nb\" = \"c\\nd\"");
-    refusal("[[route]]\npath = '''\n/a\nb'''\nservice = \"echo\"");
-    refusal("[[listener]]\naddress = \"\\u2028\\u0000\"");
-    refusal("loops = 99999999999999999999");
-    refusal(&"[".repeat(10_000));
-    refusal(&format!("{} = 1", "x".repeat(10_000)));
-    refusal(&format!("a = {}{}", "[".repeat(70), "]".repeat(70)));
+    // A quoted name with a dot is one name, and no way into another table.
+    located("\"identity.tokens\" = []");
+    located("\"limits.head_bytes_max\" = 512");
+    located("\"a\\nb\" = \"c\\nd\"");
+    located("[[route]]\npath = '''\n/a\nb'''\nservice = \"echo\"");
+    located("[[listener]]\naddress = \"\\u2028\\u0000\"");
+    located("loops = 99999999999999999999");
+    located(&"[".repeat(10_000));
+    located(&format!("{} = 1", "x".repeat(10_000)));
+    located(&format!("a = {}{}", "[".repeat(70), "]".repeat(70)));
 }
 
 #[test]
@@ -252,7 +327,7 @@ fn a_file_is_loaded_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tidegate.toml");
     fs::write(&path, "loops = 2\n").unwrap();
-    assert_eq!(Config::load(&path).unwrap().loops, 2);
+    assert_eq!(Config::load(&path).unwrap().process.loops, 2);
     fs::write(&path, b"loops = \xff\n").unwrap();
     assert_eq!(
         Config::load(&path).unwrap_err().to_string(),

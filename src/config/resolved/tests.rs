@@ -29,7 +29,8 @@ fn small_limits_leave_half_to_connections() {
         (1024, 16, 800, 64),
         (20_000, 16, 19_776, 64),
     ] {
-        let config = Config { loops, ..Config::default() };
+        let mut config = Config::default();
+        config.process.loops = loops;
         let resolved = config.resolve(granted(descriptors, 1));
         let got = (resolved.limits.connections_max, resolved.limits.refusals_max);
         assert_eq!(got, (connections, refusals), "{descriptors} descriptors, {loops} loops");
@@ -102,12 +103,15 @@ fn the_hard_mark_leaves_room_for_the_largest_message() {
     assert_eq!(resolved.adjustments, [], "the default is not worth a warning");
 
     config.limits.backlog_hard_bytes = 200_000;
-    config.routes[0].message_bytes_max = Some(2_000_000);
+    config.routes[0].service.websocket_mut().unwrap().message_bytes_max = Some(2_000_000);
     let resolved = config.resolve(granted(1024, 1));
     assert_eq!(resolved.limits.backlog_hard_bytes, 65_536 + 2_000_000 + 14);
     assert_eq!(resolved.limits.message_bytes_largest, 2_000_000);
-    assert_eq!(resolved.routes[0].message_bytes_max, 2_000_000);
-    assert_eq!(resolved.routes[1].message_bytes_max, 1_048_576);
+    let bytes: Vec<usize> = resolved.routes[..2]
+        .iter()
+        .map(|route| route.service.websocket().unwrap().message_bytes_max)
+        .collect();
+    assert_eq!(bytes, [2_000_000, 1_048_576]);
     assert_eq!(
         resolved.adjustments.iter().map(Adjustment::to_string).collect::<Vec<_>>(),
         ["limits.backlog_hard_bytes = 200000 is raised to 2065550: it must hold \
@@ -119,7 +123,61 @@ fn the_hard_mark_leaves_room_for_the_largest_message() {
     assert_eq!(resolved.limits.backlog_hard_bytes, 3_000_000);
 }
 
+#[test]
+fn a_route_keeps_its_id_when_only_its_options_or_its_place_change() {
+    let ids = |config: &Config| -> Vec<String> {
+        let resolved = config.resolve(granted(1024, 1));
+        resolved.routes.iter().map(|route| route.id.to_string()).collect()
+    };
+    let mut config = Config::default();
+    let before = ids(&config);
+    assert_eq!(
+        before,
+        [
+            "echo /echo",
+            "broadcast /broadcast",
+            "room /chat",
+            "room /ws",
+            "room /chatroom/ws/:name/:token",
+            "page /",
+            "hall /chatroom",
+        ]
+    );
+    config.routes.reverse();
+    for route in &mut config.routes {
+        route.aliases.clear();
+        if let Some(websocket) = route.service.websocket_mut() {
+            websocket.message_bytes_max = Some(1000);
+        }
+    }
+    assert_eq!(ids(&config), before.into_iter().rev().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_room_that_names_no_identity_takes_the_first_of_kind_tokens() {
+    let tokens =
+        |name: &str| Identity { name: name.to_owned(), kind: IdentityKind::Tokens(Vec::new()) };
+    let redis =
+        Identity { name: "a".to_owned(), kind: IdentityKind::Redis(RedisOptions::default()) };
+    let mut config = Config::default();
+    let of_rooms = |config: &Config| -> Vec<Option<String>> {
+        let resolved = config.resolve(granted(1024, 1));
+        resolved.routes[2..5].iter().map(|own| own.identity().map(str::to_owned)).collect()
+    };
+    assert_eq!(of_rooms(&config), [None, None, None]);
+    config.identities = vec![redis, tokens("b"), tokens("c")];
+    assert_eq!(of_rooms(&config), [None, None, Some("b".to_owned())]);
+}
+
 proptest! {
+    #[test]
+    fn no_two_routes_have_one_id(config in arbitrary::config()) {
+        let resolved = config.resolve(granted(1024, 1));
+        let ids: std::collections::BTreeSet<_> =
+            resolved.routes.iter().map(|route| &route.id).collect();
+        prop_assert_eq!(ids.len(), resolved.routes.len());
+    }
+
     #[test]
     fn no_more_is_planned_than_granted(
         mut config in arbitrary::config(),
@@ -128,7 +186,7 @@ proptest! {
             Just(64_u64), Just(256), Just(1024), Just(20_000), 64_u64..2_000_000,
         ],
     ) {
-        config.loops = loops;
+        config.process.loops = loops;
         let resolved = config.resolve(granted(descriptors, 1));
         let limits = &resolved.limits;
         let descriptors = usize::try_from(descriptors).unwrap();

@@ -1,109 +1,69 @@
 //! What answers on which paths.
 
 mod built_in;
-mod deflate;
+mod keys;
 mod origins;
+mod publish;
 mod room;
-mod written;
+mod service;
+mod websocket;
 
-use serde::{Deserialize, Serialize};
-
-use crate::effects::{Order, SlowPolicy};
+use super::declare::{Entry, Keys as _};
+use super::error::Refusal;
+use super::reader::TableReader;
+use crate::services::RouteId;
 
 pub(super) use built_in::built_in;
-pub use deflate::RouteDeflate;
+pub(super) use keys::RouteKeys;
 pub use origins::Origins;
-pub use room::{NameKind, RoomOptions, TokenSource};
-use written::WrittenRoute;
+pub(super) use publish::PublishOptions;
+pub use room::{NameKind, RoomOptions};
+pub use service::{RouteService, ServiceKind};
+pub use websocket::WebSocketOptions;
 
 /// A service, and the paths where it answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "WrittenRoute", into = "WrittenRoute")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Path of the request, starting with `/`, without query. A segment `:name`, `:room` or
-    /// `:token` of a room's path stands for any that is not empty. Required.
+    /// `:token` of a room's path stands for any that is not empty.
     pub path: String,
-    /// What answers. Required.
-    pub service: ServiceKind,
-    /// Further paths of the same service. Default: none.
+    /// Further paths of the same service.
     pub aliases: Vec<String>,
-    /// Which web pages may connect. Default: those of the same host.
-    pub origins: Origins,
-    /// Subprotocols offered, the preferred one first. Default `None`: none, and for a room
-    /// `tidegate.chat.v1`.
-    pub subprotocols: Option<Vec<String>>,
-    /// Bytes of one message on this route. Default `None`: `limits.message_bytes_max`.
-    pub message_bytes_max: Option<usize>,
-    /// Pushed messages that may wait for one connection before they meet the
-    /// [`SlowPolicy`]. Default `None`: as many as `limits.backlog_hard_bytes` holds.
-    pub backlog_messages_max: Option<usize>,
-    /// What becomes of pushed messages that a client is too slow for. Default: disconnect.
-    pub slow_policy: SlowPolicy,
-    /// Whether and how messages are compressed.
-    pub deflate: RouteDeflate,
-    /// In which order the members of a room or a broadcast see messages. Default: one for all.
-    pub order: Order,
-    /// How the room works, if the service is one.
-    pub room: RoomOptions,
+    /// What answers, with the options that it takes.
+    pub service: RouteService,
 }
 
 impl Route {
     /// A route with the default of every key that has one.
     pub fn new(path: impl Into<String>, service: ServiceKind) -> Self {
-        Self {
-            path: path.into(),
-            service,
-            aliases: Vec::new(),
-            origins: Origins::default(),
-            subprotocols: None,
-            message_bytes_max: None,
-            backlog_messages_max: None,
-            slow_policy: SlowPolicy::default(),
-            deflate: RouteDeflate::default(),
-            order: Order::default(),
-            room: RoomOptions::default(),
-        }
+        Self { path: path.into(), aliases: Vec::new(), service: RouteService::new(service) }
     }
 
     /// Every path, the first one first.
     pub fn paths(&self) -> impl Iterator<Item = &str> + Clone {
         std::iter::once(&self.path).chain(&self.aliases).map(String::as_str)
     }
-}
 
-/// The built-in services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ServiceKind {
-    /// Sends every message to everyone on the route, the sender too.
-    Broadcast,
-    /// Sends every message back.
-    Echo,
-    /// Answers a plain GET with the page of the hall, whose members log in with tokens.
-    Hall,
-    /// Answers a plain GET with the chat page.
-    Page,
-    /// Sends every message to everyone in the sender's room, under its name.
-    Room,
-}
-
-impl ServiceKind {
-    /// Whether it speaks WebSocket, rather than answering plain requests.
-    pub fn is_websocket(self) -> bool {
-        match self {
-            Self::Broadcast | Self::Echo | Self::Room => true,
-            Self::Hall | Self::Page => false,
-        }
+    /// What the route is, from one configuration to the next: its service and its first path. A
+    /// route of which only options, aliases or the place in the file change is the same route.
+    pub fn id(&self) -> RouteId {
+        RouteId::new(self.service.word(), &self.path)
     }
 
-    /// The word for it in a file.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Broadcast => "broadcast",
-            Self::Echo => "echo",
-            Self::Hall => "hall",
-            Self::Page => "page",
-            Self::Room => "room",
-        }
+    pub(super) fn read(table: &TableReader<'_>) -> Result<Self, Refusal> {
+        let RouteKeys { path, service, aliases } = RouteKeys::read(table)?;
+        Ok(Self { path, aliases, service: RouteService::read(service, table)? })
+    }
+
+    /// Every key that the service takes, with its value.
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        let keys = RouteKeys {
+            path: self.path.clone(),
+            service: self.service.kind(),
+            aliases: self.aliases.clone(),
+        };
+        let mut entries = keys.entries();
+        entries.extend(self.service.entries());
+        entries
     }
 }

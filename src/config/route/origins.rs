@@ -1,7 +1,10 @@
 //! Which web pages may connect.
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::Value;
+
+use crate::config::reader::Surroundings;
+use crate::config::rule::Rule;
+use crate::config::setting::{Broken, Setting};
 
 /// Which `Origin` an upgrade request may name. A request without one is not from a web page and
 /// is always allowed.
@@ -12,7 +15,7 @@ pub enum Origins {
     /// Any origin.
     Any,
     /// Exactly these, each `scheme://host[:port]` as browsers write it, or `null`. An empty list
-    /// turns every web page away.
+    /// refuses every web page.
     List(Vec<String>),
     /// Only pages of the host that the request itself names.
     #[default]
@@ -26,31 +29,38 @@ impl Origins {
     }
 }
 
-impl Serialize for Origins {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Setting for Origins {
+    fn read(value: &Value, around: &Surroundings) -> Result<Self, Broken> {
+        if value.as_str() == Some("*") {
+            return Ok(Self::Any);
+        }
+        Vec::read(value, around).map(Self::List)
+    }
+
+    fn write(&self) -> Option<Value> {
         match self {
-            Self::Any => serializer.serialize_str("*"),
-            Self::List(origins) => origins.serialize(serializer),
-            Self::SameHost => serializer.serialize_none(),
+            Self::Any => Some(Value::from("*")),
+            Self::List(origins) => origins.write(),
+            Self::SameHost => None,
         }
     }
-}
 
-impl<'de> Deserialize<'de> for Origins {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Word(String),
-            List(Vec<String>),
+    fn check(&self, rule: Rule) -> Result<(), Broken> {
+        match self {
+            Self::List(origins) => origins.check(rule),
+            Self::Any | Self::SameHost => Ok(()),
         }
+    }
 
-        match Option::deserialize(deserializer)? {
-            None => Ok(Self::SameHost),
-            Some(Written::List(origins)) => Ok(Self::List(origins)),
-            Some(Written::Word(word)) if word == "*" => Ok(Self::Any),
-            Some(Written::Word(_)) => Err(D::Error::custom("expected \"*\" or a list of origins")),
-        }
+    #[cfg(test)]
+    fn arbitrary(rule: Rule) -> proptest::strategy::BoxedStrategy<Self> {
+        use proptest::prelude::*;
+        prop_oneof![
+            Just(Self::Any),
+            Just(Self::SameHost),
+            <Vec<String> as Setting>::arbitrary(rule).prop_map(Self::List),
+        ]
+        .boxed()
     }
 }
 
@@ -60,20 +70,15 @@ mod tests {
 
     #[test]
     fn every_way_to_write_origins_is_understood() {
-        #[derive(Debug, PartialEq, Serialize, Deserialize)]
-        struct Holder {
-            #[serde(default, skip_serializing_if = "Origins::is_same_host")]
-            origins: Origins,
-        }
         for (text, origins) in [
-            ("", Origins::SameHost),
-            ("origins = \"*\"\n", Origins::Any),
-            ("origins = []\n", Origins::List(vec![])),
-            ("origins = [\"null\"]\n", Origins::List(vec!["null".to_owned()])),
+            ("\"*\"", Origins::Any),
+            ("[]", Origins::List(vec![])),
+            ("[\"null\"]", Origins::List(vec!["null".to_owned()])),
         ] {
-            let holder = Holder { origins };
-            assert_eq!(toml::from_str::<Holder>(text).unwrap(), holder);
-            assert_eq!(toml::to_string(&holder).unwrap(), text);
+            let value = origins.write().unwrap();
+            assert_eq!(value.to_string(), text);
+            assert_eq!(Origins::read(&value, &Surroundings::of("")), Ok(origins));
         }
+        assert_eq!(Origins::SameHost.write(), None);
     }
 }

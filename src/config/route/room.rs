@@ -1,53 +1,81 @@
-//! How a room works: names, lines, and who hears them.
+//! How a room works: names, lines, and which members receive them.
 
-use serde::{Deserialize, Serialize};
-
+use crate::config::declare::{keys, one_of, words};
+use crate::config::rule::Rule;
 use crate::services::room::{Logins, Newlines};
 
-/// The keys that only a room takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomOptions {
-    /// Where a member's name comes from. Default: the query parameter `user`.
-    pub name: NameKind,
-    /// The room of those who ask for none. Default `lobby`.
-    pub room: String,
-    /// How a message looks to clients without a subprotocol: a word or a template of
-    /// [`LineFormat::parse`](crate::services::room::LineFormat::parse). Default `named`.
-    pub line: String,
-    /// Whether a sender receives its own messages. Default true.
-    pub hears_itself: bool,
-    /// What becomes of line breaks inside a message. Default: they stay.
-    pub newlines: Newlines,
-    /// How many connections may have one name in a room. Default: any number.
-    pub logins: Logins,
-    /// Whether lines that wait for one connection are sent as one message. Default false.
-    pub join_lines: bool,
-    /// Who knows the tokens, where `name` asks for them. Default: the configuration.
-    pub tokens: TokenSource,
-}
-
-impl Default for RoomOptions {
-    fn default() -> Self {
-        Self {
-            name: NameKind::default(),
-            room: "lobby".to_owned(),
-            line: "named".to_owned(),
-            hears_itself: true,
-            newlines: Newlines::default(),
-            logins: Logins::default(),
-            join_lines: false,
-            tokens: TokenSource::default(),
+keys! {
+    /// The options that only a room takes.
+    "route." pub struct RoomOptions {
+        /// Where a member's name comes from.
+        pub name: NameKind {
+            default: NameKind::Query,
+            rule: one_of::<NameKind>(),
+            reload: true,
+            reached: "A request without a usable name is refused with 400.",
+        }
+        /// The room of a member that asks for none.
+        pub room: String {
+            default: "lobby".to_owned(),
+            rule: Rule::Name,
+            reload: true,
+        }
+        /// How a message looks to clients without a subprotocol.
+        pub line: String {
+            default: "named".to_owned(),
+            rule: Rule::Line,
+            reload: true,
+        }
+        /// Whether a sender receives its own messages.
+        pub hears_itself: bool {
+            default: true,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// What becomes of line breaks inside a message.
+        pub newlines: Newlines {
+            default: Newlines::Keep,
+            rule: one_of::<Newlines>(),
+            reload: true,
+        }
+        /// How many connections may have one name in a room.
+        pub logins: Logins {
+            default: Logins::Many,
+            rule: one_of::<Logins>(),
+            reload: true,
+            reached: "The earlier connection is closed with code 4001.",
+        }
+        /// Whether lines that wait for one connection are sent as one message.
+        pub join_lines: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: true,
+        }
+        /// The `[[identity]]` tables that check a member's name, in order; so far exactly one.
+        pub identity: Option<Vec<String>> {
+            default: None,
+            shown: "the first of kind `tokens`",
+            rule: Rule::Identities,
+            needs: Self::asks_for_tokens => "the name is not \"token\"",
+            reload: true,
+            reached: "A wrong token is refused with 403.",
         }
     }
 }
 
+impl RoomOptions {
+    /// Whether a member proves its name.
+    pub fn asks_for_tokens(&self) -> bool {
+        self.name == NameKind::Token
+    }
+}
+
 /// Where a member's name comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum NameKind {
-    /// Its address serves.
+    /// The client's address.
     Address,
-    /// Its first text message that is not empty.
+    /// The first text message that is not empty.
     First,
     /// The segment `:name` of the path.
     Path,
@@ -58,26 +86,14 @@ pub enum NameKind {
     Token,
 }
 
-impl NameKind {
-    /// The word for it in a file.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Address => "address",
-            Self::First => "first",
-            Self::Path => "path",
-            Self::Query => "query",
-            Self::Token => "token",
-        }
-    }
+words! {
+    NameKind:
+    "address" = Address,
+    "first" = First,
+    "path" = Path,
+    "query" = Query,
+    "token" = Token,
 }
 
-/// Who knows the tokens of a room's members.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenSource {
-    /// The `[[token]]`s of the configuration.
-    #[default]
-    Config,
-    /// The server of `[redis]`.
-    Redis,
-}
+words! { Newlines: "keep" = Keep, "space" = Space }
+words! { Logins: "many" = Many, "one" = One }

@@ -3,7 +3,7 @@
 use toml::Value;
 
 use super::super::error::Refusal;
-use super::super::{Config, Listener, ListenerKind, NameKind, Route, ServiceKind};
+use super::super::{Config, Listener, ListenerKind, RoomOptions, Route, Rule};
 use super::first_repeated;
 
 /// Checks all listeners, with the routes that they lead to.
@@ -35,9 +35,12 @@ fn check(index: usize, listener: &Listener, routes: &[Route]) -> Result<(), Refu
         (ListenerKind::Http, Some(route)) => {
             refuse(route, "must be left out where the kind is \"http\"")
         }
-        (ListenerKind::Line, None) => Err(Refusal::missing(key, NEEDS_ROUTE)),
+        (ListenerKind::Line, None) => {
+            let rule = format!("is required where the kind is \"line\", and {}", Rule::RoutePath);
+            Err(Refusal::missing(key, rule))
+        }
         (ListenerKind::Line, Some(path)) => match joined(routes, path) {
-            None => refuse(path, "must be a path of a route whose service speaks WebSocket"),
+            None => refuse(path, &Rule::RoutePath.to_string()),
             Some(route) if asks_for_token(route) => {
                 refuse(path, "must not be a room whose name is \"token\": a line client has none")
             }
@@ -53,12 +56,9 @@ fn joined<'r>(routes: &'r [Route], path: &str) -> Option<&'r Route> {
 }
 
 fn asks_for_token(route: &Route) -> bool {
-    route.service == ServiceKind::Room && route.room.name == NameKind::Token
+    route.service.room().is_some_and(RoomOptions::asks_for_tokens)
 }
 
 fn empty_array() -> Value {
     Value::Array(Vec::new())
 }
-
-const NEEDS_ROUTE: &str = "is required where the kind is \"line\", and must be a path of a route \
-                           whose service speaks WebSocket";

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use toml::Value;
 
+use super::super::declare::Word as _;
 use super::super::error::Refusal;
-use super::super::{NameKind, Route, Rule, ServiceKind, grammar};
+use super::super::{NameKind, Route};
 
 /// Checks every path of the route at this position of the configuration.
 pub(super) fn check_all(index: usize, route: &Route) -> Result<(), Refusal> {
@@ -52,16 +53,13 @@ fn shape(path: &str) -> Vec<&str> {
 /// # Errors
 /// The rule that the path breaks.
 fn check(path: &str, route: &Route) -> Result<(), String> {
-    if !grammar::is_path(path) {
-        return Err(Rule::Path.to_string());
-    }
     let own = parameters(path);
-    if route.service != ServiceKind::Room {
+    let Some(room) = route.service.room() else {
         return match own.first() {
             Some((_, name)) => Err(format!("must not hold {name}, which only a room's path may")),
             None => Ok(()),
         };
-    }
+    };
     for (position, (_, name)) in own.iter().enumerate() {
         if !PARAMETERS.contains(name) {
             return Err("must hold no segments with : but :name, :room and :token".to_owned());
@@ -70,12 +68,12 @@ fn check(path: &str, route: &Route) -> Result<(), String> {
             return Err(format!("must hold {name} only once"));
         }
     }
-    check_needs(&own, route.room.name)?;
+    check_needs(&own, room.name)?;
     check_places(path, route)
 }
 
 /// Whether the parameters are those that the source of names wants. One that it does not want
-/// would stand for anything, and a token that is not looked at would let anyone in.
+/// would stand for anything, and a token that is not compared would let any client in.
 fn check_needs(own: &[(usize, &str)], name: NameKind) -> Result<(), String> {
     let (wants_name, wants_token) = match name {
         NameKind::Address | NameKind::First | NameKind::Query => (false, false),
@@ -88,7 +86,7 @@ fn check_needs(own: &[(usize, &str)], name: NameKind) -> Result<(), String> {
             (false, true) => "must hold",
             _ => continue,
         };
-        let word = name.word();
+        let word = name.name();
         return Err(format!("{verb} the segment {parameter} where the route's name is \"{word}\""));
     }
     Ok(())

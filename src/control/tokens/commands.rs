@@ -1,22 +1,22 @@
-//! What is asked of Redis about tokens.
+//! The Redis commands about tokens.
 
 use redis::RedisError;
 use redis::aio::MultiplexedConnection;
 
-/// The token kept at a key; none if there is no such key, or something else than a text is there.
+/// The token stored at a key; `None` if there is no such key, or its value is not a string.
 pub(super) async fn stored(
     connection: &mut MultiplexedConnection,
     key: &str,
 ) -> Result<Option<Vec<u8>>, RedisError> {
     match redis::cmd("GET").arg(key).query_async(connection).await {
-        // Whoever logs in chooses the name, and so the key: it may be one of another application.
+        // The client chooses the name and so the key, which may belong to another application.
         Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
         result => result,
     }
 }
 
-/// Deletes the key if `token` is what it holds; whether it did. Of several at the same time, one
-/// does.
+/// Deletes the key if its value is `token`; returns whether it did. Of several concurrent calls
+/// only one succeeds, because Redis runs a script atomically.
 pub(super) async fn take(
     connection: &mut MultiplexedConnection,
     key: &str,
@@ -25,8 +25,8 @@ pub(super) async fn take(
     redis::cmd("EVAL").arg(TAKE).arg(1).arg(key).arg(token).query_async(connection).await
 }
 
-/// Whether a connection will do: it answers, and allows what is going to be asked. `key` is one
-/// that no name has.
+/// Checks that a connection answers and that its user may run the commands. `key` must be one that
+/// no name has.
 pub(super) async fn check(
     connection: &mut MultiplexedConnection,
     key: &str,
@@ -39,8 +39,9 @@ pub(super) async fn check(
     Ok(())
 }
 
-/// `pcall` makes something else than a text one more thing that the token is not equal to.
+/// `pcall` returns an error for a value that is not a string, and an error is not equal to the
+/// token.
 const TAKE: &str = "if redis.pcall('GET', KEYS[1]) == ARGV[1] then \
      return redis.call('DEL', KEYS[1]) end return 0";
-/// A text that nobody would keep as a token.
+/// A text that is never stored as a token.
 const NO_TOKEN: &str = "\0";

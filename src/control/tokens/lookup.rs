@@ -1,4 +1,4 @@
-//! One look-up, from the question to the verdict.
+//! One token look-up.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use redis::RedisError;
 use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 
-use super::redis_connection::{CheckedConnection, Gone, RedisConnection};
+use super::redis_connection::{CheckedConnection, RedisConnection, Unavailable};
 use super::{RedisSettings, commands};
 use crate::services::TokenVerdict;
 
-/// What look-ups need.
+/// What all look-ups share.
 #[derive(Debug)]
 pub(super) struct Lookup {
     redis: RedisConnection,
@@ -22,13 +22,13 @@ impl Lookup {
         Self { redis, settings }
     }
 
-    /// Whether `token` is the one of `name`, within `lookup_ms`.
+    /// Checks whether `token` is the token of `name`. Takes at most `lookup_ms`.
     pub(super) async fn verdict(self: Arc<Self>, name: &str, token: &str) -> TokenVerdict {
         let mut asked_on = None;
         match timeout(self.settings.lookup(), self.is_right(name, token, &mut asked_on)).await {
             Ok(Ok(true)) => TokenVerdict::Right,
             Ok(Ok(false)) => TokenVerdict::Wrong,
-            Ok(Err(Gone)) => TokenVerdict::Unavailable,
+            Ok(Err(Unavailable)) => TokenVerdict::Unavailable,
             Err(_) => {
                 if let Some(number) = asked_on {
                     self.redis.failed(number, &self.settings.late());
@@ -43,33 +43,35 @@ impl Lookup {
         name: &str,
         token: &str,
         asked_on: &mut Option<u64>,
-    ) -> Result<bool, Gone> {
+    ) -> Result<bool, Unavailable> {
         let key = format!("{}{name}", self.settings.token_prefix);
         let (mut connection, stored) = self.stored(&key, asked_on).await?;
-        // As long for every wrong token of the right length: how long it takes tells nothing.
+        // The comparison takes the same time for all wrong tokens of the right length, so its
+        // duration reveals nothing about the token.
         let is_equal = stored.is_some_and(|stored| stored.ct_eq(token.as_bytes()).into());
         if !is_equal || !self.settings.one_time {
             return Ok(is_equal);
         }
-        // Not tried again: it may have been taken although no answer came.
+        // No second attempt: without an answer the token may have been taken already.
         commands::take(&mut connection.redis, &key, token)
             .await
             .map_err(|error| self.fail(connection.number, &error))
     }
 
-    /// The token kept at `key`, and the connection that told it.
+    /// The token stored at `key`, and the connection on which it was read.
     async fn stored(
         &self,
         key: &str,
         asked_on: &mut Option<u64>,
-    ) -> Result<(CheckedConnection, Option<Vec<u8>>), Gone> {
+    ) -> Result<(CheckedConnection, Option<Vec<u8>>), Unavailable> {
         let mut lost = 0;
         loop {
             let mut connection = self.redis.connection(lost).await?;
             *asked_on = Some(connection.number);
             match commands::stored(&mut connection.redis, key).await {
                 Ok(stored) => return Ok((connection, stored)),
-                // Redis was started again, or closed what lay idle, which shows only now.
+                // Redis was restarted, or it closed an idle connection. Either shows only on the
+                // next use, so one retry on a new connection is harmless.
                 Err(error) if lost == 0 && error.is_connection_dropped() => {
                     lost = connection.number;
                     self.redis.closed(lost);
@@ -79,8 +81,8 @@ impl Lookup {
         }
     }
 
-    fn fail(&self, number: u64, error: &RedisError) -> Gone {
+    fn fail(&self, number: u64, error: &RedisError) -> Unavailable {
         self.redis.failed(number, error);
-        Gone
+        Unavailable
     }
 }

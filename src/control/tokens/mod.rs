@@ -1,8 +1,8 @@
-//! Token look-ups in Redis: the token of NAME is kept at the key `ChatroomToken<NAME>`.
+//! Token look-ups in Redis, which stores the token of NAME at the key `ChatroomToken<NAME>`.
 
 mod commands;
 mod lookup;
-mod notices;
+mod outages;
 mod permits;
 mod redis_connection;
 
@@ -25,18 +25,18 @@ use crate::services::{
 pub struct RedisSettings {
     /// Where Redis is.
     pub url: RedisUrl,
-    /// What stands before the name in a key.
+    /// The prefix of the name in a key.
     pub token_prefix: String,
-    /// How long a look-up may take, with connecting and waiting.
+    /// The longest time of a look-up in milliseconds, waiting for a connection included.
     pub lookup_ms: u64,
-    /// How many look-ups may wait or be under way.
+    /// The most look-ups that may wait or be under way.
     pub lookups_max: usize,
-    /// Whether a token that was right is deleted, so that it is of use only once.
+    /// Whether a right token is deleted, so that it admits only one login.
     pub one_time: bool,
 }
 
 impl RedisSettings {
-    /// The defaults, for this Redis.
+    /// The default settings for this server.
     #[must_use]
     pub fn new(url: RedisUrl) -> Self {
         Self {
@@ -52,13 +52,13 @@ impl RedisSettings {
         Duration::from_millis(self.lookup_ms)
     }
 
-    /// Says that `lookup_ms` have passed.
+    /// The reason of a failure after `lookup_ms`.
     fn late(&self) -> String {
         format!("no answer within {} ms", self.lookup_ms)
     }
 }
 
-/// Asks Redis about tokens, on the control thread. Every question is answered once, unless it is
+/// Looks tokens up in Redis, on the control thread. Every inquiry is answered once, unless it is
 /// cancelled: as unavailable if the thread fails meanwhile, pauses after a failure, or has stopped.
 #[derive(Debug)]
 pub struct RedisTokens(Arc<Shared>);
@@ -94,7 +94,7 @@ impl RedisTokens {
 impl TokenLookup for RedisTokens {
     fn ask(&self, inquiry: TokenInquiry) -> Result<(), TooManyLookups> {
         let TokenInquiry { peer, name, token, answer_to } = inquiry;
-        // A peer waits for one answer.
+        // A second inquiry of a peer replaces the first, whose answer is not awaited any more.
         self.cancel(peer);
         let shared = &self.0;
         let Some(permit) = shared.permits.take(peer) else {

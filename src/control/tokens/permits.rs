@@ -1,4 +1,4 @@
-//! The look-ups that wait or are under way: at most so many, and each can be dropped.
+//! Permits that bound the look-ups under way, and by which a look-up is cancelled.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use tokio::task::AbortHandle;
 
 use crate::services::Peer;
 
-/// Permits for look-ups, one for each peer.
+/// The permits of all look-ups, at most one for each peer.
 #[derive(Debug)]
 pub(super) struct Permits {
     permits_max: usize,
@@ -17,18 +17,18 @@ pub(super) struct Permits {
 #[derive(Debug, Default)]
 struct Taken {
     serials_used: u64,
-    by_peer: HashMap<Peer, Occupant>,
+    by_peer: HashMap<Peer, Holder>,
 }
 
 #[derive(Debug)]
-struct Occupant {
-    /// A later look-up of the same peer is another one.
+struct Holder {
+    /// Tells this look-up from a later one of the same peer.
     serial: u64,
-    /// Not there for the moment between taking the place and starting the task.
+    /// `None` between taking the permit and starting the task.
     task: Option<AbortHandle>,
 }
 
-/// A place that is taken. It is given back when this is dropped, however the task ends.
+/// A permit that is taken. Dropping it returns it, however the task ends.
 #[derive(Debug)]
 pub(super) struct Permit {
     permits: Arc<Permits>,
@@ -41,7 +41,7 @@ impl Permits {
         Self { permits_max, taken: Mutex::default() }
     }
 
-    /// Takes a place for a peer that has none, if one is left.
+    /// Takes a permit for a peer that has none; `None` if none is left.
     pub(super) fn take(self: &Arc<Self>, peer: Peer) -> Option<Permit> {
         let mut taken = self.lock();
         if taken.by_peer.len() >= self.permits_max {
@@ -49,49 +49,49 @@ impl Permits {
         }
         taken.serials_used += 1;
         let serial = taken.serials_used;
-        taken.by_peer.insert(peer, Occupant { serial, task: None });
+        taken.by_peer.insert(peer, Holder { serial, task: None });
         Some(Permit { permits: Arc::clone(self), peer, serial })
     }
 
-    /// Gives a peer's place back and drops its look-up; whether it had one.
+    /// Returns the permit of a peer and aborts its look-up; `false` if it had none.
     pub(super) fn cancel(&self, peer: Peer) -> bool {
-        let occupant = self.lock().by_peer.remove(&peer);
-        if let Some(task) = occupant.as_ref().and_then(|occupant| occupant.task.as_ref()) {
+        let holder = self.lock().by_peer.remove(&peer);
+        if let Some(task) = holder.as_ref().and_then(|holder| holder.task.as_ref()) {
             task.abort();
         }
-        occupant.is_some()
+        holder.is_some()
     }
 
-    /// Notes which task has the place that was given out as `serial`. The task may have ended
-    /// already, or been cancelled: then it gets to know now.
+    /// Records which task holds the permit with this `serial`. If the permit has been returned or
+    /// cancelled in the meantime, the task is aborted.
     pub(super) fn occupy(&self, peer: Peer, serial: u64, task: AbortHandle) {
         let late = match self.lock().by_peer.get_mut(&peer) {
-            Some(occupant) if occupant.serial == serial => occupant.task.replace(task),
+            Some(holder) if holder.serial == serial => holder.task.replace(task),
             Some(_) | None => Some(task),
         };
-        // With the lock given back: what is dropped with a task may want it.
+        // Outside the lock: aborting may drop the task's permit, which takes the lock.
         if let Some(task) = late {
             task.abort();
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
-        // Nothing panics while holding the lock, and the map is whole between operations.
+        // No code panics while it holds the lock, and the map is consistent between operations.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Permit {
-    /// What tells this place from a later one of the same peer.
+    /// Tells this permit from a later one of the same peer.
     pub(super) fn serial(&self) -> u64 {
         self.serial
     }
 
-    /// Gives the place back; `false` if the look-up was cancelled, so that nobody waits for it.
+    /// Returns the permit; `false` if the look-up was cancelled and its answer is not awaited.
     pub(super) fn leave(&self) -> bool {
         let mut taken = self.permits.lock();
         let is_own =
-            taken.by_peer.get(&self.peer).is_some_and(|occupant| occupant.serial == self.serial);
+            taken.by_peer.get(&self.peer).is_some_and(|holder| holder.serial == self.serial);
         if is_own {
             taken.by_peer.remove(&self.peer);
         }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_given_back_however_it_ends() {
+    fn a_permit_is_returned_however_its_task_ends() {
         let permits = Arc::new(Permits::new(2));
         let first = permits.take(peer(1)).unwrap();
         let second = permits.take(peer(2)).unwrap();
@@ -131,12 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_place_is_free_at_once_and_its_task_finds_out() {
+    fn a_cancelled_permit_is_free_at_once_and_its_task_learns_of_it() {
         let permits = Arc::new(Permits::new(1));
         let cancelled = permits.take(peer(1)).unwrap();
         assert!(permits.cancel(peer(1)));
         assert!(!permits.cancel(peer(1)));
-        // The same peer again: what is left of its first look-up does not take the place away.
+        // The same peer again: the rest of its first look-up does not return the new permit.
         let next = permits.take(peer(1)).unwrap();
         assert!(!cancelled.leave());
         drop(cancelled);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_lost_its_place_before_it_was_noted_is_ended() {
+    fn a_task_whose_permit_was_cancelled_before_it_was_recorded_is_aborted() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let permits = Arc::new(Permits::new(1));
         let permit = permits.take(peer(1)).unwrap();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_is_noted_is_ended_by_a_cancellation() {
+    fn a_recorded_task_is_aborted_by_a_cancellation() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let permits = Arc::new(Permits::new(1));
         let permit = permits.take(peer(1)).unwrap();

@@ -1,11 +1,11 @@
-//! The one connection to Redis: made, checked, and made again when it is lost.
+//! The one connection to Redis, which is made, checked, and made again when it is lost.
 //!
-//! A task of its own does that, so that a thousand look-ups make one attempt and not a thousand,
-//! and so that Redis is found again with nobody asking. Look-ups wait while an attempt is under way,
-//! and fail at once between attempts.
+//! A task of its own connects, so that a thousand look-ups cause one attempt, and so that Redis is
+//! found again while no look-up is under way. Look-ups wait while an attempt is under way, and fail
+//! at once in the pause between attempts.
 //!
-//! The library's own connection manager goes on with a connection on which no answer comes, and so
-//! would be stuck for as long as the kernel keeps it.
+//! The connection manager of the redis crate would keep a connection on which no answer arrives for
+//! as long as the kernel keeps it.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -15,103 +15,103 @@ use redis::{AsyncConnectionConfig, RedisError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::notices::Notices;
+use super::outages::OutageLog;
 use super::{RedisSettings, commands};
 use crate::control::tasks::Tasks;
 
-/// What look-ups know of the connection.
+/// The connection as look-ups see it.
 #[derive(Debug)]
 pub(super) struct RedisConnection {
     state: watch::Receiver<State>,
-    loss: watch::Sender<Loss>,
+    lost: watch::Sender<LostConnection>,
 }
 
-/// A connection that did its work when it was made.
+/// A connection that passed [`commands::check`] when it was made.
 #[derive(Clone, Debug)]
 pub(super) struct CheckedConnection {
-    /// Which attempt made it, from 1.
+    /// The number of the attempt that made it, from 1.
     pub(super) number: u64,
     pub(super) redis: MultiplexedConnection,
 }
 
-/// Redis cannot be asked.
+/// Redis cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Gone;
+pub(super) struct Unavailable;
 
 #[derive(Clone, Debug)]
 enum State {
     Connecting,
     Connected(CheckedConnection),
-    Gone,
+    Unavailable,
 }
 
-/// The latest connection that turned out to be of no use, and why unless it was just closed.
+/// The latest connection that was lost, and why, unless Redis just closed it.
 #[derive(Debug, Default)]
-struct Loss {
+struct LostConnection {
     number: u64,
     why: Option<String>,
 }
 
 impl RedisConnection {
-    /// Begins to keep a connection.
+    /// Starts the task that keeps the connection.
     pub(super) fn start(tasks: &Tasks, settings: &RedisSettings) -> Self {
-        let (state_of, state) = watch::channel(State::Connecting);
-        let (loss, loss_of) = watch::channel(Loss::default());
-        let keeper = Keeper {
+        let (state_sender, state) = watch::channel(State::Connecting);
+        let (lost, lost_receiver) = watch::channel(LostConnection::default());
+        let connector = Connector {
             settings: settings.clone(),
-            state: state_of,
-            loss: loss_of,
-            notices: Notices::new(settings.url.clone()),
+            state: state_sender,
+            lost: lost_receiver,
+            outages: OutageLog::new(settings.url.clone()),
         };
-        tasks.spawn_vital(keeper.keep());
-        Self { state, loss }
+        tasks.spawn_vital(connector.run());
+        Self { state, lost }
     }
 
-    /// The connection, once there is one that is newer than `after`.
-    pub(super) async fn connection(&self, after: u64) -> Result<CheckedConnection, Gone> {
+    /// Waits for a connection that is newer than number `after`.
+    pub(super) async fn connection(&self, after: u64) -> Result<CheckedConnection, Unavailable> {
         let mut state = self.state.clone();
         let found = state.wait_for(|state| match state {
             State::Connecting => false,
             State::Connected(connection) => connection.number > after,
-            State::Gone => true,
+            State::Unavailable => true,
         });
         match found.await.as_deref() {
             Ok(State::Connected(connection)) => Ok(connection.clone()),
-            Ok(State::Connecting | State::Gone) | Err(_) => Err(Gone),
+            Ok(State::Connecting | State::Unavailable) | Err(_) => Err(Unavailable),
         }
     }
 
-    /// The other side closed a connection, which it may do with one that lay idle.
+    /// Reports that Redis closed a connection, as it may do with an idle one.
     pub(super) fn closed(&self, number: u64) {
         self.lose(number, None);
     }
 
-    /// A connection did not do its work.
+    /// Reports that a command failed on a connection, for this reason.
     pub(super) fn failed(&self, number: u64, why: &dyn Display) {
         self.lose(number, Some(why.to_string()));
     }
 
     fn lose(&self, number: u64, why: Option<String>) {
-        self.loss.send_if_modified(|loss| {
-            let is_news = loss.number < number;
-            if is_news {
-                *loss = Loss { number, why };
+        self.lost.send_if_modified(|lost| {
+            let is_newer = lost.number < number;
+            if is_newer {
+                *lost = LostConnection { number, why };
             }
-            is_news
+            is_newer
         });
     }
 }
 
-/// Keeps the connection.
-struct Keeper {
+/// The task that keeps the connection.
+struct Connector {
     settings: RedisSettings,
     state: watch::Sender<State>,
-    loss: watch::Receiver<Loss>,
-    notices: Notices,
+    lost: watch::Receiver<LostConnection>,
+    outages: OutageLog,
 }
 
-impl Keeper {
-    async fn keep(mut self) {
+impl Connector {
+    async fn run(mut self) {
         let mut pause = Duration::ZERO;
         for number in 1.. {
             if self.state.is_closed() {
@@ -120,36 +120,36 @@ impl Keeper {
             match self.connect().await {
                 Ok(redis) => {
                     let since = now();
-                    self.notices.back(since);
+                    self.outages.recovery(since);
                     self.state.send_replace(State::Connected(CheckedConnection { number, redis }));
-                    let Some(why) = self.loss_of(number).await else { return };
+                    let Some(why) = self.wait_for_loss(number).await else { return };
                     if let Some(why) = why {
-                        self.notices.gone(now(), &why);
+                        self.outages.outage(now(), &why);
                     }
-                    // Whoever asks now waits for the next attempt, which may well succeed.
+                    // Look-ups wait for the next attempt, which will probably succeed.
                     self.state.send_replace(State::Connecting);
                     if since.elapsed() >= STEADY {
                         pause = Duration::ZERO;
                     }
                 }
                 Err(why) => {
-                    self.notices.gone(now(), &why);
-                    self.state.send_replace(State::Gone);
+                    self.outages.outage(now(), &why);
+                    self.state.send_replace(State::Unavailable);
                 }
             }
             sleep(pause).await;
             pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
             self.state.send_if_modified(|state| {
-                let was_gone = matches!(state, State::Gone);
+                let was_unavailable = matches!(state, State::Unavailable);
                 *state = State::Connecting;
-                was_gone
+                was_unavailable
             });
         }
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, String> {
         let RedisSettings { url, token_prefix, one_time, .. } = &self.settings;
-        // The deadlines here and of each look-up are the only ones.
+        // The only deadlines are the one below and that of each look-up.
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let attempt = async {
@@ -164,21 +164,21 @@ impl Keeper {
         }
     }
 
-    /// Waits for the loss of a connection and gives the reason; `None` when nobody needs one any
-    /// more.
-    async fn loss_of(&mut self, number: u64) -> Option<Option<String>> {
-        let loss = self.loss.wait_for(|loss| loss.number >= number).await.ok()?;
-        Some(loss.why.clone())
+    /// Waits for the lost of a connection; returns the reason if it has one. `None` when all
+    /// [`RedisConnection`]s are dropped.
+    async fn wait_for_loss(&mut self, number: u64) -> Option<Option<String>> {
+        let lost = self.lost.wait_for(|lost| lost.number >= number).await.ok()?;
+        Some(lost.why.clone())
     }
 }
 
-/// The runtime's clock: only deadlines of the control thread are measured by it.
+/// The clock of the runtime, which only measures deadlines of the control thread.
 fn now() -> Instant {
     Instant::now()
 }
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
-/// While Redis is away it is tried again this often, and so found again soon after it is back.
+/// The pause between attempts while Redis is away: it bounds how late a recovery is noticed.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// A connection that did its work for so long is followed by another one without a pause.
+/// After a connection that lasted this long the next attempt follows without a pause.
 const STEADY: Duration = Duration::from_secs(10);

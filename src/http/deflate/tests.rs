@@ -15,7 +15,7 @@ fn answer_within(context_bits: Option<u8>, lines: &[&str]) -> Option<String> {
 }
 
 #[test]
-fn what_browsers_and_libraries_offer_is_accepted() {
+fn offers_of_browsers_and_libraries_are_accepted() {
     for offer in [
         "permessage-deflate",
         "permessage-deflate; client_max_window_bits",
@@ -30,7 +30,7 @@ fn what_browsers_and_libraries_offer_is_accepted() {
 }
 
 #[test]
-fn a_window_that_is_asked_for_is_named() {
+fn a_requested_window_is_named_in_the_answer() {
     for bits in 9..=15 {
         for written in [format!("{bits}"), format!("\"{bits}\""), format!("\"\\{bits}\"")] {
             let offer = format!("permessage-deflate; server_max_window_bits={written}");
@@ -41,7 +41,7 @@ fn a_window_that_is_asked_for_is_named() {
 }
 
 #[test]
-fn an_offer_that_cannot_be_kept_or_understood_is_passed_over() {
+fn an_invalid_offer_is_declined_and_the_next_one_tried() {
     for parameters in [
         "server_max_window_bits",
         "server_max_window_bits=",
@@ -71,9 +71,9 @@ fn an_offer_that_cannot_be_kept_or_understood_is_passed_over() {
     ] {
         let offer = format!("permessage-deflate; {parameters}");
         assert_eq!(answer(&[&offer]), None, "{offer}");
-        // The next one has its chance, behind a comma or on a line of its own.
+        // The next offer is tried, after a comma or on a line of its own.
         assert_eq!(answer(&[&offer, "permessage-deflate"]).as_deref(), Some(BOTH), "{offer}");
-        // An open quote swallows the comma.
+        // The comma is inside an unclosed quote.
         if parameters.matches('"').count() % 2 == 0 && !parameters.contains('\\') {
             let two = format!("{offer}, permessage-deflate");
             assert_eq!(answer(&[&two]).as_deref(), Some(BOTH), "{two}");
@@ -82,7 +82,7 @@ fn an_offer_that_cannot_be_kept_or_understood_is_passed_over() {
 }
 
 #[test]
-fn where_contexts_may_be_taken_over_the_answer_says_how_far() {
+fn the_answer_names_the_windows_of_context_takeover() {
     let offer = |parameters: &str| format!("permessage-deflate{parameters}");
     for (bits, offered, answered) in [
         // Chrome, Python's `websockets`, Node's `ws`.
@@ -111,7 +111,7 @@ fn where_contexts_may_be_taken_over_the_answer_says_how_far() {
             "; client_no_context_takeover; server_max_window_bits=12",
         ),
         (15, "; server_max_window_bits=15", "; server_max_window_bits=15"),
-        // What the client does not want does not happen. Our window is then as without a context.
+        // The client excludes a direction. Our window is then as without context takeover.
         (15, "; server_no_context_takeover", "; server_no_context_takeover"),
         (15, "; client_no_context_takeover", "; client_no_context_takeover"),
         (
@@ -136,21 +136,21 @@ fn where_contexts_may_be_taken_over_the_answer_says_how_far() {
 }
 
 #[test]
-fn whatever_else_is_offered_changes_nothing() {
+fn other_extensions_are_ignored() {
     for lines in [&[][..], &[""], &[",", ";;"], &["permessage-bzip2"], &["permessage-deflate2"]] {
         assert_eq!(answer(lines), None, "{lines:?}");
     }
 }
 
 /// A parameter in one of its right forms, with the window that it asks of us.
-fn parameter(place: usize) -> impl Strategy<Value = (String, Option<u8>)> {
+fn parameter(index: usize) -> impl Strategy<Value = (String, Option<u8>)> {
     (9..=15u8, 8..=15u8, 0..3usize, select(vec!["", " ", "\t "])).prop_map(
         move |(ours, theirs, form, space)| {
             let written = |bits: u8| match form {
                 0 => format!("{space}={space}{bits}"),
                 _ => format!("={space}\"{bits}\""),
             };
-            match place {
+            match index {
                 0 => ("server_no_context_takeover".to_owned(), None),
                 1 => ("client_no_context_takeover".to_owned(), None),
                 2 => (format!("server_max_window_bits{}", written(ours)), Some(ours)),
@@ -163,9 +163,9 @@ fn parameter(place: usize) -> impl Strategy<Value = (String, Option<u8>)> {
 
 proptest! {
     #[test]
-    fn any_selection_of_right_parameters_in_any_order_is_accepted(
-        parameters in subsequence(vec![0, 1, 2, 3], 0..=4).prop_shuffle().prop_flat_map(|places| {
-            places.into_iter().map(parameter).collect::<Vec<_>>()
+    fn valid_parameters_are_accepted_in_any_order(
+        parameters in subsequence(vec![0, 1, 2, 3], 0..=4).prop_shuffle().prop_flat_map(|indices| {
+            indices.into_iter().map(parameter).collect::<Vec<_>>()
         }),
         separator in "[ \t]{0,2};[ \t]{0,2}",
         others in prop::collection::vec("[a-z]{3,8}(; ?[a-z]{1,4}(=(\"[a-z ,;]{0,4}\"|[a-z]))?)?", 0..3),
@@ -193,7 +193,7 @@ proptest! {
         prop_assert!(!(offers("client_no_context") && keeps));
         prop_assert!(!answer.contains("client_max_window_bits") || offers("client_max"));
         prop_assert!(answer.contains("server_max_window_bits") || asked.is_none());
-        // What is not said is a window of 15 bits.
+        // A window that is not named has 15 bits.
         let said = |name: &str| {
             let (_, rest) = answer.split_once(&format!("{name}="))?;
             rest.split(';').next()?.parse::<u8>().ok()
@@ -206,7 +206,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_fail_and_no_answer_says_what_was_not_asked(
+    fn any_bytes_give_no_answer_or_one_that_was_asked_for(
         line in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..80),
             "(permessage-deflate|;|,| |=|\"|\\\\|server_max_window_bits|1|0|9|client_max_window_bits){0,12}"

@@ -55,7 +55,7 @@ fn valid_head() -> impl Strategy<Value = ValidHead> {
         })
 }
 
-/// One change to a head, at a place that is scaled to its length.
+/// One change to a head, at a position that is scaled to its length.
 #[derive(Clone, Debug)]
 enum Mutation {
     Insert(Index, u8),
@@ -175,7 +175,7 @@ proptest! {
     }
 
     #[test]
-    fn garbage_never_panics(bytes: Vec<u8>, scanned in 0_usize..64) {
+    fn any_bytes_are_handled_without_panic(bytes: Vec<u8>, scanned in 0_usize..64) {
         let _ = find_head_end(&bytes, scanned);
         let _ = looks_like_http(&bytes);
         let _ = parse_head(&bytes);
@@ -205,12 +205,12 @@ fn a_browser_head_parses_in_place() {
 }
 
 #[test]
-fn a_head_stays_small() {
+fn a_parsed_head_takes_at_most_704_bytes() {
     assert!(size_of::<RequestHead<'_>>() <= 704, "{}", size_of::<RequestHead<'_>>());
 }
 
 #[test]
-fn debug_output_keeps_secrets() {
+fn debug_output_hides_query_and_headers() {
     let bytes = head_of(&["GET /chat?token=secret HTTP/1.1", "Host: a", "Cookie: secret"]);
     assert!(!format!("{:?}", parse_head(&bytes).unwrap()).contains("secret"));
 }
@@ -252,7 +252,7 @@ fn the_end_is_found_past_a_boundary_that_was_scanned() {
 }
 
 #[test]
-fn request_line_rfc_9112_section_3() {
+fn an_invalid_request_line_is_refused_rfc_9112_section_3() {
     for line in ["", "GET", "GET /", "GET  / HTTP/1.1", "GET / HTTP/1.1 ", "GET /a b HTTP/1.1"] {
         assert_eq!(error_of(&[line, "Host: a"]), Some(HeadError::RequestLine), "{line:?}");
     }
@@ -263,7 +263,7 @@ fn request_line_rfc_9112_section_3() {
 }
 
 #[test]
-fn version_rfc_9112_section_2_3() {
+fn only_versions_of_http_1_are_accepted_rfc_9112_section_2_3() {
     for version in ["HTTP/1.1", "HTTP/1.2", "HTTP/1.9"] {
         assert_eq!(error_of(&[&format!("GET / {version}"), "Host: a"]), None, "{version}");
     }
@@ -282,7 +282,7 @@ fn version_rfc_9112_section_2_3() {
 }
 
 #[test]
-fn target_rfc_9112_section_3_2() {
+fn an_invalid_target_is_refused_rfc_9112_section_3_2() {
     for (target, error) in [
         ("*", TargetError::Form),
         ("a:443", TargetError::Form),
@@ -297,7 +297,7 @@ fn target_rfc_9112_section_3_2() {
 }
 
 #[test]
-fn the_target_names_the_host_before_the_header_does_rfc_9112_section_3_2_2() {
+fn the_host_of_the_target_takes_precedence_rfc_9112_section_3_2_2() {
     let bytes = head_of(&["GET ws://b:81/chat HTTP/1.1", "Host: a"]);
     let head = parse_head(&bytes).unwrap();
     assert_eq!(head.host().unwrap().to_string(), "b:81");

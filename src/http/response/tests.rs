@@ -126,7 +126,7 @@ proptest! {
 }
 
 #[test]
-fn a_switch_byte_for_byte_rfc_6455_section_1_3() {
+fn a_switch_has_these_bytes_rfc_6455_section_1_3() {
     let mut out = Vec::new();
     let subprotocol = Subprotocol::new("chat").unwrap();
     let cookie = ResponseHeader::new("Set-Cookie", "user=1").unwrap();
@@ -143,7 +143,7 @@ fn a_switch_byte_for_byte_rfc_6455_section_1_3() {
 }
 
 #[test]
-fn a_page_byte_for_byte() {
+fn a_page_has_these_bytes() {
     let mut out = Vec::new();
     write_page(&mut out, Status::Ok, &HeaderValue::HTML, &[], b"<p>", false);
     let expected = "HTTP/1.1 200 OK\r\n\

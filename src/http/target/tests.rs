@@ -16,7 +16,7 @@ fn pairs(target: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn origin_form_rfc_9112_section_3_2_1() {
+fn origin_form_is_split_rfc_9112_section_3_2_1() {
     let target = parse("/chat/room?user=a?b");
     assert_eq!(target.authority, None);
     assert_eq!(target.path.raw(), b"/chat/room");
@@ -24,7 +24,7 @@ fn origin_form_rfc_9112_section_3_2_1() {
 }
 
 #[test]
-fn absolute_form_rfc_9112_section_3_2_2() {
+fn absolute_form_is_split_rfc_9112_section_3_2_2() {
     let target = parse("WS://Example.com:81/chat?x=1");
     let authority = target.authority.unwrap();
     assert_eq!((authority.host(), authority.port()), ("Example.com", Some(81)));
@@ -37,7 +37,7 @@ fn absolute_form_rfc_9112_section_3_2_2() {
 }
 
 #[test]
-fn refused_targets() {
+fn invalid_targets_are_refused() {
     let refused = [
         ("*", TargetError::Form),
         ("example.com:80", TargetError::Form),
@@ -102,7 +102,7 @@ fn paths_match_by_decoded_segment() {
 }
 
 #[test]
-fn queries_are_forms() {
+fn queries_are_decoded_as_forms() {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(pairs("/"), []);
     assert_eq!(pairs("/?"), []);
@@ -120,7 +120,7 @@ fn queries_are_forms() {
 }
 
 #[test]
-fn a_query_value_is_the_only_one_of_its_name() {
+fn a_repeated_query_parameter_is_refused() {
     let query = parse("/?user=%E5%BC%A0%E4%B8%89&a=1&%61=2&bad=%zz&%zz=1&raw=%ff&e").query;
     assert_eq!(query.value("user"), Ok(Some(Cow::Owned("张三".to_owned()))));
     assert_eq!(query.value("e"), Ok(Some(Cow::Borrowed(""))));
@@ -133,7 +133,7 @@ fn a_query_value_is_the_only_one_of_its_name() {
 
 proptest! {
     #[test]
-    fn segments_survive_the_journey(texts in prop::collection::vec(any::<String>(), 1..5)) {
+    fn encoded_segments_are_decoded_back(texts in prop::collection::vec(any::<String>(), 1..5)) {
         let escape = |text: &String| -> String {
             text.bytes().map(|byte| format!("%{byte:02X}")).collect()
         };
@@ -150,7 +150,7 @@ proptest! {
     }
 
     #[test]
-    fn never_panics(target: Vec<u8>) {
+    fn any_bytes_are_parsed_without_panic(target: Vec<u8>) {
         let _ = Target::parse(&target);
     }
 }

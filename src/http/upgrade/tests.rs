@@ -7,7 +7,7 @@ use tungstenite::handshake::{
 use super::*;
 use crate::http::{find_head_end, parse_head, response::Status};
 
-/// A handshake that is right in every respect, which the tests then spoil.
+/// A valid handshake, which the tests alter.
 const VALID: [&str; 6] = [
     "GET /chat?user=a HTTP/1.1",
     "Host: example.com",
@@ -57,7 +57,7 @@ fn status_of(bytes: &[u8]) -> Option<Status> {
 }
 
 #[test]
-fn a_valid_handshake_shows_what_it_asks_for() {
+fn a_valid_handshake_gives_its_parts() {
     let subprotocols = ["v2", "v1"].map(|name| Subprotocol::new(name).unwrap());
     let policy = UpgradePolicy { origins: &OriginRule::SameHost, subprotocols: &subprotocols };
     let bytes = with(
@@ -97,7 +97,7 @@ fn http_1_0_cannot_upgrade_rfc_9110_section_7_8() {
 }
 
 #[test]
-fn a_plain_get_is_told_to_upgrade() {
+fn a_plain_get_is_refused_with_426() {
     for lines in [&[][..], &["Upgrade: h2c"], &["Upgrade:"], &["Upgrade: websocket2"]] {
         let bytes = with("Upgrade", lines);
         assert!(!wants_upgrade(&parse_head(&bytes).unwrap()));
@@ -238,7 +238,7 @@ fn subprotocols_are_unique_tokens_rfc_6455_section_4_1() {
     assert_eq!(error_of(&bytes), None, "nothing in common is no reason to refuse");
 }
 
-/// Handshakes near the border between valid and not: lines of each kind, dropped, doubled and bent.
+/// Handshakes that are nearly valid: lines of each kind, dropped, doubled and altered.
 fn doubtful_handshake() -> impl Strategy<Value = Vec<u8>> {
     let choices: [&[&str]; 7] = [
         &["Host: example.com", "host:a:80", "Host:", "Host : a"],
@@ -256,7 +256,7 @@ fn doubtful_handshake() -> impl Strategy<Value = Vec<u8>> {
     ];
     let lines = choices.map(|lines| {
         let line = prop::sample::select(lines.to_vec());
-        // One line is by far the most likely, and the first choice is a good one.
+        // One line is the most likely, and the first choice is valid.
         prop_oneof![
             8 => Just(vec![lines[0]]),
             4 => line.clone().prop_map(|line| vec![line]),
@@ -285,7 +285,7 @@ proptest! {
     /// We refuse more than tungstenite does, and read a few lists that it does not; but where both
     /// accept, both must give the same proof.
     #[test]
-    fn accepts_with_the_same_key_as_tungstenite(bytes in doubtful_handshake()) {
+    fn where_both_accept_the_key_is_that_of_tungstenite(bytes in doubtful_handshake()) {
         let Some(end) = find_head_end(&bytes, 0) else { return Ok(()) };
         let Ok(head) = parse_head(&bytes[..end]) else { return Ok(()) };
         let policy = UpgradePolicy { origins: &OriginRule::Any, subprotocols: &[] };
@@ -300,7 +300,7 @@ proptest! {
 }
 
 #[test]
-fn tungstenite_accepts_the_valid_handshake_too() {
+fn tungstenite_accepts_the_valid_handshake() {
     let bytes = head_of(&VALID);
     let (_, request) = Request::try_parse(&bytes).unwrap().unwrap();
     let response = create_response(&request).unwrap();

@@ -1,4 +1,4 @@
-//! Joining: texts that wait for the same connection go out as one message.
+//! Joining: short texts that wait for the same connection become one message.
 
 use super::{Backlog, OutQueue, byte_count};
 use crate::pool::Buffers;
@@ -6,9 +6,9 @@ use crate::timer::Millis;
 use crate::ws::{Opcode, ServerHeader};
 
 impl Backlog {
-    /// Makes one message of the joinable frames at the head, if there are several and none of their
-    /// bytes is out: a copy of their texts, with line breaks between them. Without memory for it
-    /// they stay as they are.
+    /// Replaces the joinable frames at the head by one message: a copy of their texts with line
+    /// breaks between them. Does nothing if there are fewer than two, if the head is partly
+    /// written, or if the budget has no memory for the copy.
     pub fn join(&mut self, queue: &mut OutQueue, buffers: &mut Buffers, now: Millis) {
         let (count, payload_bytes) = self.joinable(queue);
         if count < 2 {
@@ -17,6 +17,8 @@ impl Backlog {
         let header = ServerHeader::new(Opcode::Text, payload_bytes);
         let total = header.as_bytes().len() + payload_bytes;
         let Ok(mut buffer) = buffers.take(total, now) else { return };
+        // The joined block inherits the start of a stall: joining must not make a blocked socket
+        // look as if it had taken bytes.
         let since = self.segment(queue.head).map_or_else(|| now.tick(), |own| own.since);
         let mut end = 0;
         let mut copy = |bytes: &[u8]| {
@@ -35,6 +37,7 @@ impl Backlog {
             queue.bytes -= byte_count(frame.as_bytes().len());
             self.pop(queue, buffers);
         }
+        // The block belongs at the head: append it to an empty queue, then link the rest behind it.
         let mut rest = std::mem::take(queue);
         self.push_buffer(queue, buffer, 0..end, false, since);
         if !rest.is_empty() {
@@ -46,7 +49,7 @@ impl Backlog {
         }
     }
 
-    /// How many joinable frames stand at the head, and the length of their texts when joined.
+    /// The number of joinable frames at the head, and the length of their texts when joined.
     fn joinable(&self, queue: &OutQueue) -> (usize, usize) {
         let (mut count, mut payload_bytes) = (0, 0);
         let mut at = queue.head;
@@ -63,7 +66,8 @@ impl Backlog {
     }
 }
 
-/// Longest text that is joined from others.
+/// Longest joined text; below this the copy costs less than the frame headers and wake-ups that it
+/// saves the client.
 const JOINED_BYTES_MAX: usize = 64 << 10;
 
 #[cfg(test)]
@@ -80,7 +84,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Text(String),
-        /// One that must stay alone.
+        /// A text that must not be joined.
         Alone(String),
         Write(usize),
     }
@@ -93,7 +97,7 @@ mod tests {
         ]
     }
 
-    /// The payloads of the unmasked frames in `wire`.
+    /// The payloads of the unmasked text frames in `wire`.
     fn payloads(mut wire: &[u8]) -> Vec<String> {
         let mut found = Vec::new();
         while let [0x81, length, rest @ ..] = wire {
@@ -111,7 +115,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is joined, cut into lines it is the texts that were pushed, in their order.
+        /// Joined or not, the lines of all messages are the texts that were pushed, in their order.
         #[test]
         fn joined_texts_are_lines(steps in prop::collection::vec(step(), 0..60)) {
             let mut buffers = Buffers::new(SharedBudget::new(1 << 30));
@@ -158,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_joined_and_what_is_begun_is_not() {
+    fn queued_texts_are_joined_except_a_started_one() {
         let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
         let (mut backlog, mut queue) = (Backlog::default(), OutQueue::default());
         for text in ["one", "two", "three"] {

@@ -6,11 +6,11 @@ use crate::pool::SharedBudget;
 #[derive(Clone, Debug)]
 enum Step {
     Copy(Vec<u8>),
-    /// A reply whose payload lies apart from its header.
+    /// A reply whose header and payload are pushed separately.
     Reply(Vec<u8>),
     Frame(Vec<u8>),
-    /// Frames that are one segment.
-    Row(Vec<Vec<u8>>),
+    /// Frames that are one segment, as a batch.
+    Batch(Vec<Vec<u8>>),
     Write(usize),
     DiscardUnstarted,
 }
@@ -21,7 +21,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => prop::collection::vec(any::<u8>(), 1025..6000).prop_map(Step::Reply),
         3 => prop::collection::vec(any::<u8>(), 0..300).prop_map(Step::Frame),
         2 => prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 2..9)
-            .prop_map(Step::Row),
+            .prop_map(Step::Batch),
         4 => (1..5000usize).prop_map(Step::Write),
         1 => Just(Step::DiscardUnstarted),
     ]
@@ -53,7 +53,7 @@ proptest! {
         let mut backlog = Backlog::default();
         let mut queues = [OutQueue::default(); 2];
         let mut naive = [Vec::new(), Vec::new()];
-        // Bytes that are out, and where frames end among those that are out or wait.
+        // Bytes written, and the ends of frames among the bytes written or queued.
         let mut written = [0, 0];
         let mut frame_ends = [vec![0], vec![0]];
         for (which, step) in steps {
@@ -79,7 +79,7 @@ proptest! {
                     backlog.push_frame(queue, id, Tick(0));
                     backlog.release(id);
                 }
-                Step::Row(payloads) => {
+                Step::Batch(payloads) => {
                     let frames: Vec<_> =
                         payloads.iter().map(|payload| EncodedFrame::binary(payload)).collect();
                     for frame in &frames {
@@ -97,13 +97,13 @@ proptest! {
                     *written += bytes;
                 }
                 Step::DiscardUnstarted => {
-                    let is_begun = backlog.segment(queue.head).is_some_and(|head| {
+                    let is_started = backlog.segment(queue.head).is_some_and(|head| {
                         head.continues
                             || queue.head_written > 0
-                                && (head.kind == Kind::Block || !frame_ends.contains(written))
+                                && (head.kind == SegmentKind::Block || !frame_ends.contains(written))
                     });
                     backlog.discard_unstarted(queue, &mut buffers);
-                    prop_assert_eq!(queue.is_empty(), !is_begun);
+                    prop_assert_eq!(queue.is_empty(), !is_started);
                     naive.truncate(queue.bytes());
                     let end = *written + naive.len();
                     prop_assert!(frame_ends.contains(&end), "a frame is torn");
@@ -126,7 +126,7 @@ proptest! {
 }
 
 #[test]
-fn a_shared_frame_is_kept_once() {
+fn a_shared_frame_is_stored_once() {
     let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
     let mut backlog = Backlog::default();
     let mut queues = [OutQueue::default(); 100];
@@ -140,8 +140,8 @@ fn a_shared_frame_is_kept_once() {
         backlog.clear(queue, &mut buffers);
     }
     assert_eq!(backlog.counts(), [0, 0, 0]);
-    let unwanted = backlog.share(EncodedFrame::text("nobody"));
-    backlog.release(unwanted);
+    let unused = backlog.share(EncodedFrame::text("no recipient"));
+    backlog.release(unused);
     assert_eq!(backlog.counts(), [0, 0, 0]);
 }
 
@@ -164,13 +164,13 @@ fn the_rest_of_a_short_write_is_never_discarded() {
 }
 
 #[test]
-fn what_idle_and_busy_connections_pay() {
+fn a_queue_and_a_segment_take_16_bytes() {
     assert_eq!(size_of::<OutQueue>(), 16);
     assert_eq!(size_of::<Segment>(), 16);
 }
 
 #[test]
-fn empty_lines_are_messages_too() {
+fn empty_lines_count_as_messages() {
     let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
     let mut backlog = Backlog::default();
     let mut queue = OutQueue::default();
@@ -185,7 +185,7 @@ fn empty_lines_are_messages_too() {
 }
 
 #[test]
-fn messages_in_a_row_count_one_by_one_and_only_the_begun_one_outlives_a_discard() {
+fn messages_of_a_batch_count_one_by_one_and_a_discard_keeps_the_started_one() {
     let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
     let mut backlog = Backlog::default();
     let frames = ["one", "two", "three"].map(EncodedFrame::text);
@@ -198,13 +198,13 @@ fn messages_in_a_row_count_one_by_one_and_only_the_begun_one_outlives_a_discard(
     backlog.release(id);
     let [queue, other] = &mut queues;
     backlog.consume(queue, 5, &mut buffers, Tick(0));
-    assert!(backlog.holds(queue, 2) && !backlog.holds(queue, 3), "the first is out");
+    assert!(backlog.holds(queue, 2) && !backlog.holds(queue, 3), "the first is written");
     backlog.consume(queue, 1, &mut buffers, Tick(0));
-    assert!(backlog.holds(queue, 2), "the second is not, though its first byte is");
+    assert!(backlog.holds(queue, 2), "the second is started but not written");
     backlog.discard_unstarted_frames(queue, &mut buffers);
     assert_eq!((gathered(&backlog, queue), queue.bytes()), (b"\x03two".to_vec(), 4));
     assert!(!backlog.holds(queue, 2));
-    assert_eq!(other.bytes(), 17, "others have them all");
+    assert_eq!(other.bytes(), 17, "the other queue has all of them");
     backlog.discard_unstarted_frames(other, &mut buffers);
     assert!(other.is_empty());
     backlog.clear(queue, &mut buffers);
@@ -212,7 +212,7 @@ fn messages_in_a_row_count_one_by_one_and_only_the_begun_one_outlives_a_discard(
 }
 
 #[test]
-fn a_socket_that_stopped_between_messages_of_a_row_has_begun_none() {
+fn a_write_that_ends_between_messages_of_a_batch_starts_none() {
     let mut buffers = Buffers::new(SharedBudget::new(1 << 20));
     let (mut backlog, mut queue) = (Backlog::default(), OutQueue::default());
     let frames = ["one", "two", "three"].map(EncodedFrame::text);

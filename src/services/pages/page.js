@@ -1,13 +1,13 @@
-// A conversation over one WebSocket. The login form says where it is: `data-socket` is the path with the
-// form's fields in braces, `data-hears-itself` is there if the server sends one's own messages back, and
-// `data-refusal` says what it means that a first connection never opens; without it that is tried again.
+// A chat over one WebSocket. The login form configures it: `data-socket` is the path, with the form's
+// fields in braces; `data-hears-itself` is set if the server sends a client its own messages; and
+// `data-refusal` explains a first connection that never opens. Without it such a connection is retried.
 
 const ENTRIES_MAX = 500;
 const NAMES_MAX = 100;
 const CONNECT_MS_MAX = 15_000;
 const DELAY_MS_FIRST = 500;
 const DELAY_MS_MAX = 30_000;
-// A connection that was open for so long was a success: the next delay is a short one again.
+// A connection that was open this long counts as a success: the next delay is the first one again.
 const STEADY_MS = 5_000;
 const NEAR_BOTTOM_PX = 40;
 
@@ -18,7 +18,7 @@ const WHY = {
   [TOO_SLOW]: 'This page was too slow to keep up.',
 };
 
-// Every element that has an id, by it.
+// Every element with an id, by its id.
 const {
   login, refusal, place, members, count, names, leave, status, countdown, now,
   messages, newer, composer, text, send, hint,
@@ -27,13 +27,14 @@ const { socket: path, refusal: neverOpened } = login.dataset;
 const hearsItself = 'hearsItself' in login.dataset;
 const pageTitle = document.title;
 
-// The page's states: login, connecting, open, waiting (to connect again) and kicked. Only `show` sets it.
+// The states of the page: login, connecting, open, waiting (to reconnect) and kicked. Only `show` sets
+// the state.
 
 const isIn = (state) => document.body.dataset.state === state;
 
 function show(state, text = '', action = '') {
   document.body.dataset.state = state;
-  // A live region: what stays the same must not be announced again.
+  // The status is a live region: screen readers would announce an unchanged text again.
   if (status.textContent !== text) status.textContent = text;
   countdown.textContent = '';
   now.textContent = action;
@@ -44,8 +45,8 @@ function retitle() {
   document.title = isIn('login') ? pageTitle : `${unreadCount}${place.textContent} · tidegate`;
 }
 
-// What is remembered of the form for a reload, in this tab only, and of a token only while it is in use.
-// A browser may forbid even that.
+// The form is kept for a reload, in this tab only, and a token only while it is in use. The browser may
+// forbid storage.
 
 const storageKey = 'tidegate ' + location.pathname;
 
@@ -59,7 +60,7 @@ function recall() {
   try { return JSON.parse(sessionStorage.getItem(storageKey)); } catch { return null; }
 }
 
-// The connection. Of several sockets only the current one counts.
+// The connection. Events of earlier sockets are ignored.
 
 let socket = null;
 let wasOpen = false;
@@ -102,7 +103,7 @@ function opened() {
 
 function closed(code, reason) {
   if (code === REPLACED) {
-    // Never by itself: two pages would take the login from each other for ever. Not by a reload either.
+    // No reconnect, by a timer or a reload: two pages would replace each other's login without end.
     remember(false);
     show('kicked', 'You logged in elsewhere, so this page was disconnected.', 'Log in here again');
   } else if (code === NAME_REFUSED || code === POLICY) {
@@ -114,7 +115,7 @@ function closed(code, reason) {
   }
 }
 
-// Exponential backoff with full jitter, so that many pages do not come back all at once.
+// Exponential backoff with full jitter, so that pages do not reconnect all at the same time.
 function wait(why) {
   const delay = Math.random() * Math.min(DELAY_MS_MAX, DELAY_MS_FIRST * 2 ** failures);
   failures += 1;
@@ -170,7 +171,7 @@ function refuse(why) {
   refusal.textContent = why;
 }
 
-// Who is here. Of a large room only the count is told; then the names are not kept either.
+// The members. A large room announces only their count, and the names are dropped.
 
 let ownName = '';
 let known = null;
@@ -216,13 +217,13 @@ function counted(number) {
   names.replaceChildren(...named);
 }
 
-// What was said. Entries wait for the next frame, so that a flood costs one layout and not one each.
+// The messages. They wait for the next animation frame, so that a burst causes one layout.
 
 let entering = [];
 let lastFrom = null;
 let unread = 0;
 
-// Text from the network only ever becomes text.
+// Text from the network is only inserted as text, never as markup.
 function element(tag, className, ...children) {
   const made = document.createElement(tag);
   made.className = className;
@@ -254,7 +255,7 @@ function note(text, kind = '') {
 
 function append(entry) {
   if (entering.length === 0) requestAnimationFrame(flush);
-  // A hidden page has no frames.
+  // A hidden page gets no animation frames.
   if (entering.push(entry) > ENTRIES_MAX) entering.shift();
 }
 
@@ -267,7 +268,8 @@ function flush() {
   else if (arrived > 0) tellNewer(missed + arrived);
 }
 
-// Whether the reader is at the bottom and wants to stay there. Scrolling is told before a frame is made.
+// Whether the reader is at the bottom and wants to stay there. The scroll event comes before the
+// animation frame.
 let follows = true;
 let missed = 0;
 
@@ -283,7 +285,7 @@ function toBottom() {
   tellNewer(0);
 }
 
-// A steady colour for each name.
+// A colour for each name, always the same.
 function hue(name) {
   let sum = 0;
   for (const letter of name) sum = (sum * 31 + letter.codePointAt()) % 360;
@@ -294,10 +296,10 @@ messages.onscroll = () => {
   follows = messages.scrollHeight - messages.scrollTop - messages.clientHeight < NEAR_BOTTOM_PX;
   if (follows) tellNewer(0);
 };
-// A keyboard that slides in, or a longer text below, must not hide the last message.
+// A soft keyboard, or a taller composer, must not cover the last message.
 new ResizeObserver(() => { if (follows) toBottom(); }).observe(messages);
 
-// What the reader does.
+// The controls.
 
 login.onsubmit = (event) => {
   event.preventDefault();
@@ -330,8 +332,8 @@ onPress(now, () => {
   connect();
 });
 
-// A press does not take the focus from the text, which on a phone would fold the keyboard away; a button
-// that had the focus gives it to the text, for it may be gone now.
+// Pressing a button does not move the focus away from the text, which would close a phone's keyboard. A
+// button that had the focus gives it to the text, because the button may be hidden now.
 function onPress(button, act) {
   button.onmousedown = (event) => event.preventDefault();
   button.onclick = () => {

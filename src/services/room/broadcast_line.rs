@@ -1,4 +1,4 @@
-//! What a member says becomes frames for the others.
+//! A message of a member becomes frames for the room.
 
 use std::borrow::Cow;
 
@@ -8,8 +8,9 @@ use super::settings::{Newlines, RoomSettings};
 use crate::services::{Effects, Order, Peer};
 use crate::ws::EncodedFrame;
 
-/// A message as it is passed on; `None` if nothing is left of it.
-pub(super) fn tidy(text: &str, newlines: Newlines, drops_blank: bool) -> Option<Cow<'_, str>> {
+/// Applies the route's rule for line breaks to a message; `None` if it is dropped as empty.
+/// `drops_blank` drops white space alone even where line breaks stay.
+pub(super) fn normalize(text: &str, newlines: Newlines, drops_blank: bool) -> Option<Cow<'_, str>> {
     let text = match newlines {
         Newlines::Keep if drops_blank && text.trim().is_empty() => return None,
         Newlines::Keep => return Some(Cow::Borrowed(text)),
@@ -24,11 +25,12 @@ pub(super) fn tidy(text: &str, newlines: Newlines, drops_blank: bool) -> Option<
     Some(Cow::Owned(text.replace("\r\n", " ").replace(['\r', '\n'], " ")))
 }
 
-/// Gives a message to the members of a place, in each form of `forms`. Whoever calls this for all
-/// members of a place decides the order in which they see its messages.
+/// Publishes a message to the members of a room, encoded once for each of `formats`. The
+/// publication goes out in sender order: the one loop that calls this for a room decides the order
+/// of its messages for all members.
 pub(super) fn publish(
     settings: &RoomSettings,
-    place: &RoomRef,
+    room: &RoomRef,
     formats: impl Iterator<Item = ClientFormat>,
     (sender, name): (Peer, &str),
     text: &str,
@@ -42,7 +44,7 @@ pub(super) fn publish(
             ClientFormat::Lines => EncodedFrame::text(&settings.line.line(name, text)),
             ClientFormat::Events => ServerEvent::Message { from: name, text }.to_frame(),
         };
-        let topic = place.topic(format);
+        let topic = room.topic(format);
         if settings.hears_itself {
             effects.publish(topic, frame, Order::Sender);
         } else {
@@ -57,18 +59,18 @@ mod tests {
 
     #[test]
     fn line_breaks_become_spaces() {
-        let tidied = |text: &'static str| tidy(text, Newlines::Space, false);
-        assert_eq!(tidied(" a\r\nb\nc\rd \n").as_deref(), Some("a b c d"));
-        assert_eq!(tidied("a\n\nb").as_deref(), Some("a  b"));
-        assert!(matches!(tidied("ab "), Some(Cow::Borrowed("ab"))));
-        assert_eq!(tidied(" \r\n "), None);
-        assert_eq!(tidied(""), None);
+        let normalized = |text: &'static str| normalize(text, Newlines::Space, false);
+        assert_eq!(normalized(" a\r\nb\nc\rd \n").as_deref(), Some("a b c d"));
+        assert_eq!(normalized("a\n\nb").as_deref(), Some("a  b"));
+        assert!(matches!(normalized("ab "), Some(Cow::Borrowed("ab"))));
+        assert_eq!(normalized(" \r\n "), None);
+        assert_eq!(normalized(""), None);
     }
 
     #[test]
-    fn or_stay() {
-        assert_eq!(tidy(" a\nb ", Newlines::Keep, true).as_deref(), Some(" a\nb "));
-        assert_eq!(tidy(" \n", Newlines::Keep, false).as_deref(), Some(" \n"));
-        assert_eq!(tidy(" \n", Newlines::Keep, true), None);
+    fn line_breaks_stay_where_they_are_kept() {
+        assert_eq!(normalize(" a\nb ", Newlines::Keep, true).as_deref(), Some(" a\nb "));
+        assert_eq!(normalize(" \n", Newlines::Keep, false).as_deref(), Some(" \n"));
+        assert_eq!(normalize(" \n", Newlines::Keep, true), None);
     }
 }

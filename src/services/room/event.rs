@@ -5,14 +5,14 @@ use thiserror::Error;
 
 use crate::ws::EncodedFrame;
 
-/// The subprotocol whose clients are spoken to in events instead of lines.
+/// The subprotocol whose clients receive events instead of lines.
 pub const CHAT_SUBPROTOCOL: &str = "tidegate.chat.v1";
 
-/// What members are told.
+/// What the server sends to members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(super) enum ServerEvent<'a> {
-    /// How many there are now.
+    /// The number of members.
     #[serde(rename = "members")]
     Count {
         room: &'a str,
@@ -29,7 +29,7 @@ pub(super) enum ServerEvent<'a> {
         name: &'a str,
         count: usize,
     },
-    /// Who is there.
+    /// The number of members and their names.
     #[serde(rename = "members")]
     List {
         room: &'a str,
@@ -40,9 +40,9 @@ pub(super) enum ServerEvent<'a> {
         from: &'a str,
         text: &'a str,
     },
-    /// Who is there, and who the receiver is.
+    /// The state of the room when the receiver enters it or takes a name, with the receiver's name.
     #[serde(rename = "members")]
-    Accept {
+    Snapshot {
         room: &'a str,
         name: Option<&'a str>,
         count: usize,
@@ -52,7 +52,7 @@ pub(super) enum ServerEvent<'a> {
 
 impl ServerEvent<'_> {
     pub(super) fn to_json(&self) -> String {
-        // Text and numbers alone cannot fail to be written.
+        // Serializing fails for maps with keys that are not text, which no event has.
         serde_json::to_string(self).unwrap_or_default()
     }
 
@@ -61,9 +61,9 @@ impl ServerEvent<'_> {
     }
 }
 
-/// Why what a client sent is not an event.
+/// Why a client's text is not an event; the text of the error is sent to the client.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub(super) enum BadEvent {
+pub(super) enum EventError {
     #[error(r#"send a JSON object such as {{"type":"message","text":"hi"}}"#)]
     NotAnEvent,
     #[error(r#"a message needs a "text""#)]
@@ -72,18 +72,18 @@ pub(super) enum BadEvent {
     UnknownType,
 }
 
-/// The text of the message that a client sent.
-pub(super) fn parse_client_event(json: &str) -> Result<String, BadEvent> {
+/// Parses a client's event and gives the text of its message.
+pub(super) fn parse_client_event(json: &str) -> Result<String, EventError> {
     #[derive(Deserialize)]
     struct ClientEvent {
         r#type: Option<String>,
         text: Option<String>,
     }
-    let event: ClientEvent = serde_json::from_str(json).map_err(|_| BadEvent::NotAnEvent)?;
+    let event: ClientEvent = serde_json::from_str(json).map_err(|_| EventError::NotAnEvent)?;
     match event.r#type.as_deref() {
-        None => Err(BadEvent::NotAnEvent),
-        Some("message") => event.text.ok_or(BadEvent::MissingText),
-        Some(_) => Err(BadEvent::UnknownType),
+        None => Err(EventError::NotAnEvent),
+        Some("message") => event.text.ok_or(EventError::MissingText),
+        Some(_) => Err(EventError::UnknownType),
     }
 }
 
@@ -92,15 +92,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_byte_for_byte() {
+    fn events_have_this_json() {
         let (room, names) = ("lobby", vec!["alice", "bob"]);
         for (event, json) in [
             (
-                ServerEvent::Accept { room, name: Some("bob"), count: 2, names: names.clone() },
+                ServerEvent::Snapshot { room, name: Some("bob"), count: 2, names: names.clone() },
                 r#"{"type":"members","room":"lobby","name":"bob","count":2,"names":["alice","bob"]}"#,
             ),
             (
-                ServerEvent::Accept { room, name: None, count: 1, names: vec![] },
+                ServerEvent::Snapshot { room, name: None, count: 1, names: vec![] },
                 r#"{"type":"members","room":"lobby","name":null,"count":1,"names":[]}"#,
             ),
             (
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_send_messages_and_nothing_else() {
+    fn only_message_events_are_accepted() {
         let text = parse_client_event(r#"{"type":"message","text":"a\nb","id":[1,{}]}"#);
         assert_eq!(text.as_deref(), Ok("a\nb"));
         for json in [
@@ -144,14 +144,14 @@ mod tests {
             r#"{"type":"message","text":"a","text":"b"}"#,
             r#"{"text":"a"}"#,
         ] {
-            assert_eq!(parse_client_event(json), Err(BadEvent::NotAnEvent), "{json}");
+            assert_eq!(parse_client_event(json), Err(EventError::NotAnEvent), "{json}");
         }
-        assert_eq!(parse_client_event(r#"{"type":"message"}"#), Err(BadEvent::MissingText));
+        assert_eq!(parse_client_event(r#"{"type":"message"}"#), Err(EventError::MissingText));
         let deep = "[".repeat(100_000);
-        assert_eq!(parse_client_event(&deep), Err(BadEvent::NotAnEvent));
+        assert_eq!(parse_client_event(&deep), Err(EventError::NotAnEvent));
         assert_eq!(
             parse_client_event(r#"{"type":"joined","text":"a"}"#),
-            Err(BadEvent::UnknownType)
+            Err(EventError::UnknownType)
         );
     }
 }

@@ -1,39 +1,75 @@
-//! The rooms whose home is this loop: who is in them, who has which name, and in which order
-//! things happen there.
+//! The rooms whose home is this loop: their members, the holders of names, and the order of what
+//! happens in them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::broadcast_line;
 use super::event::ServerEvent;
-use super::home_message::{RoomAction, ToClaimant, ToHome};
-use super::room_ref::{ClientFormat, RoomRef, shrink_if_sparse};
-use super::roster::{Change, Roster};
+use super::room_ref::{ClientFormat, ENTRIES_KEPT, RoomRef};
+use super::roster::{PresenceChange, Roster};
 use super::settings::{Logins, RoomSettings};
 use crate::services::{Effects, Order, Peer};
+use crate::shrink::Shrink as _;
 use crate::ws::CloseCode;
 
-/// What a connection is told whose name another took.
+/// The reason in the close frame of a connection whose name a later login took.
 pub(super) const REPLACED: &str = "replaced by a new login";
 
-/// All rooms at home here. A room is there as long as somebody is in it.
+/// What the loop of a connection sends to the home of its room.
+#[derive(Debug)]
+pub(super) struct ToHome {
+    pub(super) room: Arc<RoomRef>,
+    pub(super) peer: Peer,
+    pub(super) action: RoomAction,
+}
+
+/// What a connection does in a room. `Claim` and `Open`, or `Enter` alone, come first, and `Leave`
+/// comes last.
+#[derive(Debug)]
+pub(super) enum RoomAction {
+    /// Takes a name that may have one holder only; the connection is not open before the reply.
+    Claim { name: Arc<str>, format: ClientFormat },
+    /// The connection is open, after its claim was granted.
+    Open,
+    /// The connection is open and needed no claim.
+    Enter { name: Option<Arc<str>>, format: ClientFormat },
+    /// The member names itself, after it entered without a name.
+    SetName(Arc<str>),
+    /// Sends a message to the room.
+    Say(Box<str>),
+    /// The connection is closed, or was cancelled after a claim.
+    Leave,
+}
+
+/// What the home of a room sends to the loop of a connection that claimed a name.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ClaimReply {
+    /// The connection holds the name and may be accepted.
+    Granted(Peer),
+    /// A later login took the name, before the connection was accepted or after.
+    Replaced(Peer),
+}
+
+/// All rooms whose home is this loop. A room exists as long as it has a member.
 #[derive(Debug)]
 pub(super) struct Home {
     settings: Arc<RoomSettings>,
-    rooms: HashMap<Arc<str>, RoomAtHome>,
+    rooms: HashMap<Arc<str>, HomeRoom>,
 }
 
 #[derive(Debug)]
-struct RoomAtHome {
-    place: Arc<RoomRef>,
-    members: HashMap<Peer, Member>,
+struct HomeRoom {
+    room: Arc<RoomRef>,
+    members: HashMap<Peer, RoomMember>,
     roster: Roster,
+    /// Members whose format is [`ClientFormat::Events`].
     event_members: usize,
 }
 
 #[derive(Debug)]
-struct Member {
-    /// It holds this name as long as it is a member.
+struct RoomMember {
+    /// The member holds this name until it leaves or is replaced.
     name: Option<Arc<str>>,
     format: ClientFormat,
 }
@@ -43,42 +79,41 @@ impl Home {
         Self { settings, rooms: HashMap::new() }
     }
 
-    /// A connection did something. Whoever was replaced is no member any more: what it said after
-    /// that, its late goodbye above all, concerns nobody.
+    /// Applies what a connection did. Actions of a connection that is no member do nothing: a
+    /// replaced connection may still send messages, and its `Leave` arrives in any case.
     pub(super) fn on_action(&mut self, message: ToHome, effects: &mut Effects<'_>) {
-        let ToHome { place, peer, action } = message;
+        let ToHome { room: room_ref, peer, action } = message;
         if matches!(action, RoomAction::Claim { .. } | RoomAction::Enter { .. }) {
-            let room = self.rooms.entry(Arc::clone(&place.room));
-            room.or_insert_with(|| RoomAtHome::new(Arc::clone(&place)));
+            let entry = self.rooms.entry(Arc::clone(&room_ref.name));
+            entry.or_insert_with(|| HomeRoom::new(Arc::clone(&room_ref)));
         }
-        let Some(room) = self.rooms.get_mut(&place.room) else { return };
+        let Some(room) = self.rooms.get_mut(&room_ref.name) else { return };
         match action {
             RoomAction::Claim { name, format } => {
                 room.enter(&self.settings, peer, Some(&name), format, effects);
-                effects.answer(peer.loop_index, Box::new(ToClaimant::Granted(peer)));
+                effects.answer(peer.loop_index, Box::new(ClaimReply::Granted(peer)));
             }
             RoomAction::Enter { name, format } => {
                 room.enter(&self.settings, peer, name.as_ref(), format, effects);
                 room.open(&self.settings, peer, effects);
             }
             RoomAction::Open => room.open(&self.settings, peer, effects),
-            RoomAction::Name(name) => room.name(&self.settings, peer, &name, effects),
+            RoomAction::SetName(name) => room.set_name(&self.settings, peer, &name, effects),
             RoomAction::Say(text) => room.say(&self.settings, peer, &text, effects),
             RoomAction::Leave => {
                 room.leave(peer, effects);
                 if room.members.is_empty() {
-                    self.rooms.remove(&place.room);
-                    shrink_if_sparse(&mut self.rooms);
+                    self.rooms.remove(&room_ref.name);
+                    self.rooms.shrink_if_sparse(ENTRIES_KEPT);
                 }
             }
         }
     }
 }
 
-impl RoomAtHome {
-    fn new(place: Arc<RoomRef>) -> Self {
-        let (members, roster) = (HashMap::new(), Roster::new());
-        Self { place, members, roster, event_members: 0 }
+impl HomeRoom {
+    fn new(room: Arc<RoomRef>) -> Self {
+        Self { room, members: HashMap::new(), roster: Roster::new(), event_members: 0 }
     }
 
     fn enter(
@@ -89,32 +124,34 @@ impl RoomAtHome {
         format: ClientFormat,
         effects: &mut Effects<'_>,
     ) {
-        self.members.insert(peer, Member { name: None, format });
+        self.members.insert(peer, RoomMember { name: None, format });
         self.event_members += usize::from(format == ClientFormat::Events);
         self.roster.add();
         match name {
-            None => self.tell(Change::Count, peer, effects),
+            None => self.announce(PresenceChange::Count, peer, effects),
             Some(name) => {
-                // Somebody who comes in place of another is no news.
+                // A login that replaces another changes neither the names nor the count.
                 if !self.take_name(settings, peer, name, effects) {
-                    self.tell(Change::Joined(name), peer, effects);
+                    self.announce(PresenceChange::Joined(name), peer, effects);
                 }
             }
         }
     }
 
-    /// A member's connection is open. If it is told events: first who is there, then what happens,
-    /// and nothing comes between on the way.
+    /// The connection of a member is open. A member with events gets the snapshot before it is
+    /// subscribed: both effects go to its loop in this order, so no event comes before the snapshot
+    /// and none between the two is lost.
     fn open(&self, settings: &RoomSettings, peer: Peer, effects: &mut Effects<'_>) {
-        self.welcome(peer, effects);
+        self.send_snapshot(peer, effects);
         let has_events =
             self.members.get(&peer).is_some_and(|own| own.format == ClientFormat::Events);
+        // With `Order::Sender` the member's own loop has subscribed it already.
         if settings.order == Order::Topic && has_events {
-            effects.subscribe(peer, self.place.topic(ClientFormat::Events));
+            effects.subscribe(peer, self.room.topic(ClientFormat::Events));
         }
     }
 
-    fn name(
+    fn set_name(
         &mut self,
         settings: &RoomSettings,
         peer: Peer,
@@ -125,31 +162,32 @@ impl RoomAtHome {
             return;
         }
         let change = match self.take_name(settings, peer, name, effects) {
-            // The name stays, and there is one less: this one was counted before.
-            true => Change::Count,
-            false => Change::Joined(name),
+            // The name stays; the count falls by one, because `peer` was counted without a name.
+            true => PresenceChange::Count,
+            false => PresenceChange::Joined(name),
         };
-        self.tell(change, peer, effects);
-        self.welcome(peer, effects);
+        self.announce(change, peer, effects);
+        self.send_snapshot(peer, effects);
     }
 
     fn say(&self, settings: &RoomSettings, peer: Peer, text: &str, effects: &mut Effects<'_>) {
-        let Some(Member { name: Some(name), .. }) = self.members.get(&peer) else { return };
-        log::trace!("room {}: {name} ({peer}) said {} bytes", self.place.room, text.len());
-        // Lines always: whoever reads them hears before it is known here.
+        let Some(RoomMember { name: Some(name), .. }) = self.members.get(&peer) else { return };
+        log::trace!("room {}: {name} ({peer}) said {} bytes", self.room.name, text.len());
+        // Lines are published in any case: a member with lines is subscribed by its own loop, which
+        // may be before its `Enter` arrives here.
         let events = (self.event_members > 0).then_some(ClientFormat::Events);
         let formats = [ClientFormat::Lines].into_iter().chain(events);
-        broadcast_line::publish(settings, &self.place, formats, (peer, name), text, effects);
+        broadcast_line::publish(settings, &self.room, formats, (peer, name), text, effects);
     }
 
     fn leave(&mut self, peer: Peer, effects: &mut Effects<'_>) {
         let Some(member) = self.remove(peer) else { return };
-        let change = member.name.as_deref().map_or(Change::Count, Change::Left);
-        self.tell(change, peer, effects);
+        let change = member.name.as_deref().map_or(PresenceChange::Count, PresenceChange::Left);
+        self.announce(change, peer, effects);
     }
 
-    /// Gives a member its name. If it may have one holder only, who had it is out of the room and
-    /// closed; whether somebody was.
+    /// Gives a name to a member. With [`Logins::One`] the connection that held the name before is
+    /// removed from the room and closed; returns whether there was one.
     fn take_name(
         &mut self,
         settings: &RoomSettings,
@@ -159,13 +197,14 @@ impl RoomAtHome {
     ) -> bool {
         let holder = self.roster.holder(name).filter(|_| settings.logins == Logins::One);
         if let Some(holder) = holder {
-            log::debug!("room {}: {name} ({holder}) replaced by {peer}", self.place.room);
+            log::debug!("room {}: {name} ({holder}) replaced by {peer}", self.room.name);
             self.remove(holder);
-            // From here and not by its own loop: nothing that is published after this can reach
-            // it before.
+            // The home closes it, not its own loop: what the home publishes later travels behind
+            // the close, so the replaced connection receives none of it.
             effects.close(holder, CloseCode::REPLACED, REPLACED);
-            // It may be granted the name and not be open yet.
-            effects.answer(holder.loop_index, Box::new(ToClaimant::Replaced(holder)));
+            // The close does nothing while the holder's claim is granted but its connection is not
+            // open yet. This message makes its loop close it when it opens.
+            effects.answer(holder.loop_index, Box::new(ClaimReply::Replaced(holder)));
         }
         self.roster.take_name(name, peer);
         if let Some(member) = self.members.get_mut(&peer) {
@@ -174,9 +213,9 @@ impl RoomAtHome {
         holder.is_some()
     }
 
-    fn remove(&mut self, peer: Peer) -> Option<Member> {
+    fn remove(&mut self, peer: Peer) -> Option<RoomMember> {
         let member = self.members.remove(&peer)?;
-        shrink_if_sparse(&mut self.members);
+        self.members.shrink_if_sparse(ENTRIES_KEPT);
         self.event_members -= usize::from(member.format == ClientFormat::Events);
         if let Some(name) = &member.name {
             self.roster.release_name(name);
@@ -185,26 +224,28 @@ impl RoomAtHome {
         Some(member)
     }
 
-    /// Tells the others what `peer` did, those who want to know.
-    fn tell(&mut self, change: Change<'_>, peer: Peer, effects: &mut Effects<'_>) {
-        let presence_event = self.roster.presence_event(&self.place.room, change);
+    /// Publishes what `peer` did to the other members with events.
+    fn announce(&mut self, change: PresenceChange<'_>, peer: Peer, effects: &mut Effects<'_>) {
+        // The roster is asked even if no member has events: it tracks the announced count.
+        let presence_event = self.roster.presence_event(&self.room.name, change);
         if let Some(presence_event) = presence_event.filter(|_| self.event_members > 0) {
-            let topic = self.place.topic(ClientFormat::Events);
+            let topic = self.room.topic(ClientFormat::Events);
             effects.publish_except(peer, topic, presence_event.to_frame(), Order::Sender);
         }
     }
 
-    /// Tells a member who is there, if it wants to know.
-    fn welcome(&self, peer: Peer, effects: &mut Effects<'_>) {
-        let Some(Member { name, format: ClientFormat::Events }) = self.members.get(&peer) else {
+    /// Sends the names in the room to a member with events.
+    fn send_snapshot(&self, peer: Peer, effects: &mut Effects<'_>) {
+        let Some(RoomMember { name, format: ClientFormat::Events }) = self.members.get(&peer)
+        else {
             return;
         };
-        let welcome = ServerEvent::Accept {
-            room: &self.place.room,
+        let snapshot = ServerEvent::Snapshot {
+            room: &self.room.name,
             name: name.as_deref(),
             count: self.roster.count(),
             names: self.roster.names(),
         };
-        effects.send(peer, welcome.to_frame());
+        effects.send(peer, snapshot.to_frame());
     }
 }

@@ -1,4 +1,4 @@
-//! What somebody at the door says of itself: room, name, token, and how it wants to be spoken to.
+//! What a connection asks for: its room, its name, its token and its format.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,34 +12,37 @@ use super::settings::{NameSource, RoomSettings};
 use crate::http::{Path, UpgradeRequest};
 use crate::services::ConnectRequest;
 
-/// What somebody says of itself.
+/// What a connection asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct JoinRequest {
     /// `None` for the default room.
     pub(super) room: Option<Arc<str>>,
-    pub(super) name: NameGiven,
+    pub(super) name: RequestedName,
     pub(super) format: ClientFormat,
 }
 
-/// What somebody calls itself.
+/// The name that a connection asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum NameGiven {
-    /// It will say so in its first text.
+pub(super) enum RequestedName {
+    /// The client's first text will be its name.
     Later,
     Now(Arc<str>),
-    /// A name that needs this token; a text that is none is nobody's token.
+    /// A name that needs this token. `None` stands for a segment that is missing or not UTF-8,
+    /// which is the token of no name.
     WithToken(Arc<str>, Option<String>),
 }
 
-/// Why an introduction will not do, for the eyes of whoever wrote the client.
+/// Why a request is refused, in words for the author of the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) reason: String,
-    /// A page sees no HTTP status. If this is events, it is better let in and told so.
+    /// Clients with events are accepted and closed with the reason, because a script in a browser
+    /// sees neither the status nor the body of a refused upgrade.
     pub(super) format: ClientFormat,
 }
 
-/// Reads the introduction of an arrival.
+/// Reads what a connection asks for from its upgrade request, or from its address alone if it is a
+/// line client.
 pub(super) fn read_join_request(
     settings: &RoomSettings,
     connect: &ConnectRequest<'_>,
@@ -66,11 +69,13 @@ pub(super) fn read_join_request(
 fn name_of_line_client(
     source: &NameSource,
     address: impl Fn() -> Option<SocketAddr>,
-) -> Result<NameGiven, String> {
+) -> Result<RequestedName, String> {
     match source {
         NameSource::Address => name_of_address(address()),
-        // It has no path and no query, but it can always say a line.
-        NameSource::FirstText | NameSource::Path { .. } | NameSource::Query => Ok(NameGiven::Later),
+        // A line client has no path and no query; its first line names it.
+        NameSource::FirstText | NameSource::Path { .. } | NameSource::Query => {
+            Ok(RequestedName::Later)
+        }
         NameSource::Token { .. } => Err("a token is needed here, and a line has none".to_owned()),
     }
 }
@@ -79,32 +84,34 @@ fn name_in_request(
     source: &NameSource,
     request: &UpgradeRequest<'_, '_>,
     address: impl Fn() -> Option<SocketAddr>,
-) -> Result<NameGiven, String> {
+) -> Result<RequestedName, String> {
     match source {
         NameSource::Address => name_of_address(address()),
-        NameSource::FirstText => Ok(NameGiven::Later),
-        NameSource::Path { segment } => name_in_path(request.path(), *segment).map(NameGiven::Now),
+        NameSource::FirstText => Ok(RequestedName::Later),
+        NameSource::Path { segment } => {
+            name_in_path(request.path(), *segment).map(RequestedName::Now)
+        }
         NameSource::Query => {
             let value = request.query().value("user").map_err(refused_name)?;
             let Some(value) = value else {
                 return Err("name refused: give one with ?user=NAME".to_owned());
             };
-            check_name(&value).map(NameGiven::Now).map_err(refused_name)
+            check_name(&value).map(RequestedName::Now).map_err(refused_name)
         }
         NameSource::Token { name_segment, token_segment, tokens: _ } => {
             let name = name_in_path(request.path(), *name_segment)?;
             let token = segment(request.path(), *token_segment).and_then(Result::ok);
-            Ok(NameGiven::WithToken(name, token.map(Cow::into_owned)))
+            Ok(RequestedName::WithToken(name, token.map(Cow::into_owned)))
         }
     }
 }
 
 fn room_in_request(
-    place: Option<usize>,
+    index: Option<usize>,
     request: &UpgradeRequest<'_, '_>,
 ) -> Result<Option<Arc<str>>, String> {
     let refused = |error: &dyn fmt::Display| format!("room refused: {error}");
-    let in_path = place.and_then(|place| segment(request.path(), place));
+    let in_path = index.and_then(|index| segment(request.path(), index));
     let room = match in_path {
         Some(decoded) => Some(decoded.map_err(|error| refused(&error))?),
         None => request.query().value("room").map_err(|error| refused(&error))?,
@@ -123,13 +130,13 @@ fn segment(path: Path<'_>, index: usize) -> Option<Result<Cow<'_, str>, impl fmt
     path.segments().nth(index).map(|segment| segment.decode())
 }
 
-/// An IPv4 address is shown as one, whichever kind of socket it came in by.
-fn name_of_address(address: Option<SocketAddr>) -> Result<NameGiven, String> {
+/// An IPv4-mapped IPv6 address, which a dual-stack socket reports, becomes the IPv4 address.
+fn name_of_address(address: Option<SocketAddr>) -> Result<RequestedName, String> {
     let Some(address) = address else {
         return Err("name refused: your address is not known".to_owned());
     };
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    Ok(NameGiven::Now(address.to_string().into()))
+    Ok(RequestedName::Now(address.to_string().into()))
 }
 
 pub(super) fn refused_name(error: impl fmt::Display) -> String {

@@ -1,4 +1,4 @@
-//! How a message looks as a line of text.
+//! The line of text that a message becomes.
 
 use thiserror::Error;
 
@@ -15,7 +15,7 @@ enum TemplatePart {
     Name,
 }
 
-/// Why a text is no [`LineFormat`].
+/// A text is not a [`LineFormat`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
     "must be \"bare\", \"console\", \"from\", \"named\" or a line with {{message}} once and \
@@ -37,7 +37,7 @@ impl Default for LineFormat {
 }
 
 impl LineFormat {
-    /// Reads a template, or one of the words for a format that is in use elsewhere:
+    /// Parses a template, or the word for a format that other chat servers use:
     ///
     /// | word | template |
     /// |---|---|
@@ -80,7 +80,7 @@ impl LineFormat {
         Ok(Self { parts })
     }
 
-    /// The line for a message.
+    /// Formats a message as a line.
     #[must_use]
     pub fn line(&self, name: &str, message: &str) -> String {
         let mut line = String::with_capacity(name.len() + message.len() + LITERAL_BYTES_GUESS);
@@ -95,6 +95,7 @@ impl LineFormat {
     }
 }
 
+/// Capacity reserved for the literal parts, so that most lines are allocated once.
 const LITERAL_BYTES_GUESS: usize = 16;
 
 #[cfg(test)]
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_are_the_formats_of_the_write_ups() {
+    fn words_stand_for_templates() {
         let line = |word: &str| LineFormat::parse(word).unwrap().line("张三", "hi {name}");
         assert_eq!(line("bare"), "hi {name}");
         assert_eq!(line("console"), "张三:hi {name}");
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_says_where_the_message_goes() {
+    fn a_template_without_exactly_one_message_is_refused() {
         for text in
             ["", "other", "{name}", "{message}{message}", "{name}{name}{message}", "\n{message}"]
         {

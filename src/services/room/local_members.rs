@@ -1,46 +1,47 @@
-//! The people of one loop: what is kept for each of its connections.
+//! The members on one loop, from their request to their end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::room_ref::{ClientFormat, RoomRef, RoomRefs, shrink_if_sparse};
+use super::room_ref::{ClientFormat, ENTRIES_KEPT, RoomRef, RoomRefs};
 use crate::key::ConnKey;
+use crate::shrink::Shrink as _;
 
-/// One connection, from its admission to its end.
+/// A connection that asks for admission or is open.
 #[derive(Debug)]
 pub(super) struct LocalMember {
-    pub(super) place: Arc<RoomRef>,
-    /// `None` until it says its name.
+    pub(super) room: Arc<RoomRef>,
+    /// `None` until the client names itself.
     pub(super) name: Option<Arc<str>>,
     pub(super) format: ClientFormat,
-    /// Whether its name is or will be what it says first.
+    /// Whether the name is, or will be, the first text of the client.
     pub(super) is_named_by_text: bool,
     pub(super) join_state: JoinState,
 }
 
-/// How far somebody has come.
+/// How far a connection has come on its way into the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JoinState {
-    /// Its token is being looked up.
-    AskedAbout,
-    /// The room's home is asked for its name.
-    Claims,
-    /// Its name was granted, so it may be let in.
-    Granted,
-    /// Another took its name before it was in.
+    /// The token is being looked up.
+    AwaitsToken,
+    /// The home of the room has not answered the claim of the name.
+    AwaitsName,
+    /// The home granted the name; the connection is accepted.
+    NameGranted,
+    /// A later login took the name before the connection was open.
     Replaced,
-    /// It needs nobody's leave.
-    Free,
+    /// The connection is accepted and claims no name.
+    Accepted,
 }
 
-/// All connections of one loop.
+/// All members on one loop.
 #[derive(Debug)]
 pub(super) struct LocalMembers {
     rooms: RoomRefs,
     by_key: HashMap<ConnKey, LocalMember>,
 }
 
-/// What somebody comes with.
+/// What is known of a member when its request arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NewMember<'a> {
     pub(super) room: &'a str,
@@ -56,9 +57,9 @@ impl LocalMembers {
 
     pub(super) fn add(&mut self, key: ConnKey, new_member: NewMember<'_>) {
         let NewMember { room, name, format, join_state } = new_member;
-        let place = self.rooms.enter(room);
+        let room = self.rooms.acquire(room);
         let is_named_by_text = name.is_none();
-        self.by_key.insert(key, LocalMember { place, name, format, is_named_by_text, join_state });
+        self.by_key.insert(key, LocalMember { room, name, format, is_named_by_text, join_state });
     }
 
     pub(super) fn get_mut(&mut self, key: ConnKey) -> Option<&mut LocalMember> {
@@ -67,8 +68,8 @@ impl LocalMembers {
 
     pub(super) fn remove(&mut self, key: ConnKey) -> Option<LocalMember> {
         let member = self.by_key.remove(&key)?;
-        self.rooms.leave(&member.place);
-        shrink_if_sparse(&mut self.by_key);
+        self.rooms.release(&member.room);
+        self.by_key.shrink_if_sparse(ENTRIES_KEPT);
         Some(member)
     }
 }
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_person_at_rest_is_small() {
+    fn an_idle_member_takes_at_most_40_bytes() {
         assert!(size_of::<(ConnKey, LocalMember)>() <= 40);
     }
 }

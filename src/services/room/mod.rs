@@ -1,27 +1,26 @@
 //! Chat rooms: names, logins, and lines to everyone in the room.
 //!
-//! Each loop has an instance of the service, and an instance plays two parts. To the connections
-//! of its own loop it is the [door] and the place where [people] are kept. To the
-//! rooms whose names hash to its loop it is their [home], the one place that knows who is in
-//! them and in which order things happen. The first part tells the second by [letter], on
-//! the same loop too, so a room hears of each connection in the order of what it did.
+//! Each loop has an instance of the service, and an instance has two roles. For the connections of
+//! its own loop it reads [join requests](join_request) and keeps [members](local_members). For the
+//! rooms whose names hash to its loop it is the [home], which alone knows all their members and the
+//! order of what happens in them. The first role sends [actions](home::RoomAction) to the second as
+//! service messages, on the same loop too, so a home sees the actions of each connection in order.
 //!
 //! ```text
 //!   member's loop                       home loop of the room
-//!   admit      ── Claim ──────────────► takes the name, closes who had it, tells all
+//!   admit      ── Claim ──────────────► takes the name, closes its former holder, announces
 //!              ◄────────────── Granted ─┘
-//!   on_open    ── Open ───────────────► tells it who is there, subscribes
-//!   on_message ── Say ────────────────► publishes: one order for everybody
-//!   on_close   ── Leave ──────────────► forgets, if it is still there, and tells all
+//!   on_open    ── Open ───────────────► sends the snapshot, subscribes
+//!   on_message ── Say ────────────────► publishes: one order for all members
+//!   on_close   ── Leave ──────────────► removes the member if it was not replaced, announces
 //! ```
 //!
-//! Where a name may be had by many, or is said only later, there is no claim: on_open tells `Enter`,
-//! which is all of it at once.
+//! Where a name may have many holders, or comes only with the first text, there is no claim:
+//! `on_open` sends `Enter`, which does the work of `Claim` and `Open`.
 
 mod broadcast_line;
 mod event;
 mod home;
-mod home_message;
 mod join_request;
 mod line_format;
 mod local_members;
@@ -30,7 +29,6 @@ mod room_ref;
 mod roster;
 mod service;
 mod settings;
-mod token;
 
 pub use event::CHAT_SUBPROTOCOL;
 pub use line_format::{InvalidLineFormat, LineFormat};

@@ -1,16 +1,16 @@
-//! What may be the name of a person or a room.
+//! Names of members and rooms.
 
 use std::sync::Arc;
 
 use thiserror::Error;
 
-/// Longest name of a person or a room, in bytes of UTF-8.
+/// Longest name of a member or a room, in bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 64;
 
-/// Why a text is no name.
+/// Why a text is not a name.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub(super) enum NameError {
-    #[error("it must not hold control characters or characters that nobody sees")]
+    #[error("it must not hold control characters or invisible characters")]
     Character,
     #[error("it must not be empty")]
     Empty,
@@ -18,7 +18,7 @@ pub(super) enum NameError {
     TooLong,
 }
 
-/// The name that a text is, without the white space around it.
+/// Trims white space and checks the rest.
 pub(super) fn check_name(text: &str) -> Result<Arc<str>, NameError> {
     let name = text.trim();
     if name.is_empty() {
@@ -27,20 +27,21 @@ pub(super) fn check_name(text: &str) -> Result<Arc<str>, NameError> {
     if name.len() > NAME_BYTES_MAX {
         return Err(NameError::TooLong);
     }
-    if name.chars().any(|character| character.is_control() || is_unseen(character)) {
+    if name.chars().any(|character| character.is_control() || is_invisible(character)) {
         return Err(NameError::Character);
     }
     Ok(name.into())
 }
 
-/// Whether a text is a name as it stands.
+/// Whether a text is a name without trimming.
 pub(crate) fn is_name(text: &str) -> bool {
     check_name(text).is_ok_and(|name| *name == *text)
 }
 
-/// Characters that have no look of their own: with them two names could look the same, turn the
-/// text around them, or break the line they stand in.
-fn is_unseen(character: char) -> bool {
+/// Whether a character has no glyph of its own (soft hyphen, joiners, bidirectional controls, line
+/// separators, tags): with them two names could look the same, reverse the text around them, or
+/// break the line that holds them.
+fn is_invisible(character: char) -> bool {
     matches!(
         character,
         '\u{ad}'
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_any_text_that_can_be_seen() {
+    fn visible_text_is_a_name() {
         for name in ["bob", "张三", "Zoë O'Neil", "🐙", "a: b", "null", &"x".repeat(64)] {
             assert_eq!(check_name(name).as_deref(), Ok(name));
         }
@@ -70,14 +71,16 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_name() {
+    fn empty_long_and_invisible_names_are_refused() {
         for empty in ["", " ", "\r\n\t", "\u{3000}"] {
             assert_eq!(check_name(empty), Err(NameError::Empty), "{empty:?}");
         }
         let long = "é".repeat(33);
         assert_eq!(check_name(&long), Err(NameError::TooLong));
-        for unseen in ["a\nb", "a\0b", "\u{1b}[31mbob", "b\u{200d}ob", "bob\u{202e}", "\u{feff}b"] {
-            assert_eq!(check_name(unseen), Err(NameError::Character), "{unseen:?}");
+        for invisible in
+            ["a\nb", "a\0b", "\u{1b}[31mbob", "b\u{200d}ob", "bob\u{202e}", "\u{feff}b"]
+        {
+            assert_eq!(check_name(invisible), Err(NameError::Character), "{invisible:?}");
         }
     }
 }

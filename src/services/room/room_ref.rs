@@ -1,15 +1,17 @@
-//! A room as members' loops know it: its name, its home and its topics.
+//! A room as the loops of its members know it: its name, its home loop and its topics.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-/// How a connection is spoken to.
+use crate::key::home_loop;
+use crate::shrink::Shrink as _;
+
+/// What a connection receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClientFormat {
     /// Lines of text.
     Lines,
-    /// JSON events, by the chat subprotocol.
+    /// JSON events, as agreed by the chat subprotocol.
     Events,
 }
 
@@ -17,28 +19,29 @@ impl ClientFormat {
     pub(super) const ALL: [Self; 2] = [Self::Lines, Self::Events];
 }
 
-/// A room, as seen from outside its home.
+/// The address of a room.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RoomRef {
-    pub(super) room: Arc<str>,
-    /// The loop that knows its members.
+    pub(super) name: Arc<str>,
+    /// The loop that knows all members of the room.
     pub(super) home: u16,
     lines: Arc<str>,
     events: Arc<str>,
 }
 
 impl RoomRef {
-    pub(super) fn new(room: &str, loop_count: u16) -> Self {
+    pub(super) fn new(name: &str, loop_count: u16) -> Self {
         Self {
-            room: room.into(),
-            home: home_of(room, loop_count),
-            // What comes before the first slash is ours, so no room's topic is another's.
-            lines: format!("lines/{room}").into(),
-            events: format!("events/{room}").into(),
+            name: name.into(),
+            home: home_loop(name, loop_count),
+            // A room name may hold slashes, but the text before the first slash is fixed, so topics
+            // of different rooms and formats never collide.
+            lines: format!("lines/{name}").into(),
+            events: format!("events/{name}").into(),
         }
     }
 
-    /// What members with this form are subscribed to.
+    /// The topic that members with this format are subscribed to.
     pub(super) fn topic(&self, format: ClientFormat) -> &Arc<str> {
         match format {
             ClientFormat::Lines => &self.lines,
@@ -47,62 +50,50 @@ impl RoomRef {
     }
 }
 
-fn home_of(room: &str, loop_count: u16) -> u16 {
-    let mut hasher = DefaultHasher::new();
-    room.hash(&mut hasher);
-    u16::try_from(hasher.finish() % u64::from(loop_count.max(1))).unwrap_or(0)
-}
-
-/// The places of the people of one loop: all in the same room share one.
+/// The rooms of the members on one loop, counted by member. Members of one room share a
+/// [`RoomRef`].
 #[derive(Debug)]
 pub(super) struct RoomRefs {
     loop_count: u16,
-    by_room: HashMap<Arc<str>, (Arc<RoomRef>, usize)>,
+    by_name: HashMap<Arc<str>, (Arc<RoomRef>, usize)>,
 }
 
 impl RoomRefs {
     pub(super) fn new(loop_count: u16) -> Self {
-        Self { loop_count, by_room: HashMap::new() }
+        Self { loop_count, by_name: HashMap::new() }
     }
 
-    /// One more is in this room.
-    pub(super) fn enter(&mut self, room: &str) -> Arc<RoomRef> {
-        if let Some((room, count)) = self.by_room.get_mut(room) {
+    /// Counts one member more in the room `name`.
+    pub(super) fn acquire(&mut self, name: &str) -> Arc<RoomRef> {
+        if let Some((room, count)) = self.by_name.get_mut(name) {
             *count += 1;
             return Arc::clone(room);
         }
-        let room = Arc::new(RoomRef::new(room, self.loop_count));
-        self.by_room.insert(Arc::clone(&room.room), (Arc::clone(&room), 1));
+        let room = Arc::new(RoomRef::new(name, self.loop_count));
+        self.by_name.insert(Arc::clone(&room.name), (Arc::clone(&room), 1));
         room
     }
 
-    /// One less is in this room.
-    pub(super) fn leave(&mut self, room: &RoomRef) {
-        let Some((_, count)) = self.by_room.get_mut(&room.room) else { return };
+    /// Counts one member less; a room without members is forgotten.
+    pub(super) fn release(&mut self, room: &RoomRef) {
+        let Some((_, count)) = self.by_name.get_mut(&room.name) else { return };
         *count -= 1;
         if *count == 0 {
-            self.by_room.remove(&room.room);
-            shrink_if_sparse(&mut self.by_room);
+            self.by_name.remove(&room.name);
+            self.by_name.shrink_if_sparse(ENTRIES_KEPT);
         }
     }
 }
 
-/// Gives back most of what a map no longer needs, now and then: what was once a crowd must not
-/// cost for ever.
-pub(super) fn shrink_if_sparse<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
-    if map.capacity() > KEPT_MIN && map.len() < map.capacity() / 4 {
-        map.shrink_to(map.len() * 2);
-    }
-}
-
-const KEPT_MIN: usize = 64;
+/// Entries for which the maps of rooms and members always keep memory.
+pub(super) const ENTRIES_KEPT: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn topics_of_rooms_and_forms_do_not_collide() {
+    fn topics_of_rooms_and_formats_do_not_collide() {
         let rooms = ["a", "lines/a", "events/a", "/a", "a/", ""];
         let mut topics: Vec<_> = rooms
             .iter()
@@ -116,27 +107,17 @@ mod tests {
     }
 
     #[test]
-    fn people_of_a_room_share_its_place() {
+    fn members_of_one_room_share_its_ref() {
         let mut rooms = RoomRefs::new(3);
-        let first = rooms.enter("lobby");
-        let second = rooms.enter("lobby");
+        let first = rooms.acquire("lobby");
+        let second = rooms.acquire("lobby");
         assert!(Arc::ptr_eq(&first, &second));
         assert!(first.home < 3);
-        rooms.leave(&first);
-        assert!(Arc::ptr_eq(&first, &rooms.enter("lobby")));
-        rooms.leave(&first);
-        rooms.leave(&second);
-        assert!(rooms.by_room.is_empty());
-        assert_eq!(*rooms.enter("lobby"), *first, "the same home again");
-    }
-
-    #[test]
-    fn a_map_that_was_large_becomes_small() {
-        let mut map: HashMap<u32, u32> = (0..10_000).map(|key| (key, key)).collect();
-        for key in 0..10_000 {
-            map.remove(&key);
-            shrink_if_sparse(&mut map);
-        }
-        assert!(map.capacity() <= KEPT_MIN, "{}", map.capacity());
+        rooms.release(&first);
+        assert!(Arc::ptr_eq(&first, &rooms.acquire("lobby")));
+        rooms.release(&first);
+        rooms.release(&second);
+        assert!(rooms.by_name.is_empty());
+        assert_eq!(*rooms.acquire("lobby"), *first, "the same home again");
     }
 }

@@ -1,9 +1,9 @@
-//! Who is in a room, and what of its coming and going the room is told.
+//! The names in a room, and which changes of them are announced.
 //!
-//! While few are there, each one who joins or leaves is announced. In a crowd that would be a
-//! message to everyone for everyone, so there only the count is told, and only once it has changed
-//! by more than 2 % since it was told last: n who join at once cost about 50·ln(n) publications
-//! instead of n.
+//! In a small room each member that joins or leaves is announced by name. In a large room that
+//! would cost n² frames for n members, so only the count is announced, and only when it has changed
+//! by more than 2 % since the last announcement: n members that join cost about 50·ln(n)
+//! publications instead of n.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -12,12 +12,13 @@ use std::sync::Arc;
 use super::event::ServerEvent;
 use crate::services::Peer;
 
-/// Up to this many members, those who join and leave are announced by name. A list of members
-/// holds no more names than this.
+/// A room with more members than this is large: members that join and leave are not announced by
+/// name. A list of members holds no more names than this.
 pub const LISTED_MAX: usize = 100;
 
-/// A crowd that has become this small is told who is there, and by name again from then on. Lower
-/// than [`LISTED_MAX`], or one who comes and goes could make lists for all others.
+/// A large room that shrinks to this many members is small again and gets the list of names. It is
+/// below [`LISTED_MAX`] so that a single member that joins and leaves repeatedly cannot cause a
+/// list for everyone each time.
 pub const RELISTED_BELOW: usize = 90;
 
 /// The members of a room by name.
@@ -26,22 +27,22 @@ pub(super) struct Roster {
     name_holders: BTreeMap<Arc<str>, NameHolders>,
     /// Members with and without a name.
     count: usize,
-    /// The count that the room was told last.
-    told: usize,
-    is_crowd: bool,
+    /// The count in the last announcement.
+    announced: usize,
+    is_large: bool,
 }
 
-/// Who has a name.
+/// The members that hold a name.
 #[derive(Clone, Copy, Debug)]
 struct NameHolders {
-    /// Who took it last; the only one if logins are one.
+    /// The member that took it last; the only one with `Logins::One`.
     last: Peer,
     count: u32,
 }
 
-/// What happened.
+/// A change that is made to a roster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change<'a> {
+pub(super) enum PresenceChange<'a> {
     /// Only the count changed.
     Count,
     Joined(&'a str),
@@ -50,24 +51,24 @@ pub(super) enum Change<'a> {
 
 impl Roster {
     pub(super) fn new() -> Self {
-        Self { name_holders: BTreeMap::new(), count: 0, told: 0, is_crowd: false }
+        Self { name_holders: BTreeMap::new(), count: 0, announced: 0, is_large: false }
     }
 
     pub(super) fn count(&self) -> usize {
         self.count
     }
 
-    /// One more, yet without a name.
+    /// Counts a member more, still without a name.
     pub(super) fn add(&mut self) {
         self.count += 1;
     }
 
-    /// One less, whose name is given up already.
+    /// Counts a member less. Its name must be released before.
     pub(super) fn subtract(&mut self) {
         self.count -= 1;
     }
 
-    /// Who has this name; if several do, who took it last.
+    /// The member that holds this name; of several, the one that took it last.
     pub(super) fn holder(&self, name: &str) -> Option<Peer> {
         self.name_holders.get(name).map(|name_holders| name_holders.last)
     }
@@ -87,7 +88,7 @@ impl Roster {
         }
     }
 
-    /// The first names in their order, as often as each is there.
+    /// The first [`LISTED_MAX`] names in alphabetical order, each as often as it is held.
     pub(super) fn names(&self) -> Vec<&str> {
         let repeated = self.name_holders.iter().flat_map(|(name, name_holders)| {
             std::iter::repeat_n(&**name, usize::try_from(name_holders.count).unwrap_or(LISTED_MAX))
@@ -95,34 +96,35 @@ impl Roster {
         repeated.take(LISTED_MAX).collect()
     }
 
-    /// What the room is to be told of a change, which is made already.
+    /// The announcement of a change that was just made; `None` if it is not announced. Each
+    /// change must be passed once, because announcements depend on the one before.
     pub(super) fn presence_event<'a>(
         &'a mut self,
         room: &'a str,
-        change: Change<'a>,
+        change: PresenceChange<'a>,
     ) -> Option<ServerEvent<'a>> {
         let count = self.count;
-        let was_crowd = self.is_crowd;
-        self.is_crowd = count > if was_crowd { RELISTED_BELOW } else { LISTED_MAX };
-        if self.is_crowd {
-            if count.abs_diff(self.told) * COUNT_STEP <= self.told {
+        let was_large = self.is_large;
+        self.is_large = count > if was_large { RELISTED_BELOW } else { LISTED_MAX };
+        if self.is_large {
+            if count.abs_diff(self.announced) * COUNT_STEP <= self.announced {
                 return None;
             }
-            self.told = count;
+            self.announced = count;
             return Some(ServerEvent::Count { room, count });
         }
-        self.told = count;
+        self.announced = count;
         Some(match change {
-            // Nobody knows who is there.
-            _ if was_crowd => ServerEvent::List { room, count, names: self.names() },
-            Change::Count => ServerEvent::Count { room, count },
-            Change::Joined(name) => ServerEvent::Joined { name, count },
-            Change::Left(name) => ServerEvent::Left { name, count },
+            // While the room was large, no names were announced: members need all of them.
+            _ if was_large => ServerEvent::List { room, count, names: self.names() },
+            PresenceChange::Count => ServerEvent::Count { room, count },
+            PresenceChange::Joined(name) => ServerEvent::Joined { name, count },
+            PresenceChange::Left(name) => ServerEvent::Left { name, count },
         })
     }
 }
 
-/// A crowd is told its count when one in so many has come or gone.
+/// A large room gets its count when it has changed by more than one in this many.
 const COUNT_STEP: usize = 50;
 
 #[cfg(test)]
@@ -139,18 +141,18 @@ mod tests {
         let name: Arc<str> = format!("{index:04}").into();
         roster.add();
         roster.take_name(&name, peer(index));
-        roster.presence_event("r", Change::Joined(&name)).map(|event| event.to_json())
+        roster.presence_event("r", PresenceChange::Joined(&name)).map(|event| event.to_json())
     }
 
     fn leave(roster: &mut Roster, index: usize) -> Option<String> {
         let name: Arc<str> = format!("{index:04}").into();
         roster.release_name(&name);
         roster.subtract();
-        roster.presence_event("r", Change::Left(&name)).map(|event| event.to_json())
+        roster.presence_event("r", PresenceChange::Left(&name)).map(|event| event.to_json())
     }
 
     #[test]
-    fn a_crowd_hears_counts_and_no_names() {
+    fn a_large_room_gets_counts_and_no_names() {
         let mut roster = Roster::new();
         for index in 0..LISTED_MAX {
             let presence_event = join(&mut roster, index).unwrap();
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_that_went_home_is_told_who_is_left() {
+    fn a_room_that_becomes_small_gets_the_list_of_names() {
         let mut roster = Roster::new();
         (0..=LISTED_MAX).for_each(|index| drop(join(&mut roster, index)));
         for index in 0..10 {
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_can_be_there_more_than_once() {
+    fn a_name_can_have_several_holders() {
         let mut roster = Roster::new();
         let name: Arc<str> = "bob".into();
         roster.take_name(&name, peer(1));

@@ -1,18 +1,17 @@
-//! The service: what a loop does for the members that are connected to it.
+//! The service of a loop: it admits the members connected to the loop and forwards what they do.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::broadcast_line;
 use super::event::{ServerEvent, parse_client_event};
-use super::home::{Home, REPLACED};
-use super::home_message::{RoomAction, ToClaimant, ToHome};
-use super::join_request::{JoinRequest, NameGiven, Refusal, read_join_request, refused_name};
+use super::home::{ClaimReply, Home, REPLACED, RoomAction, ToHome};
+use super::join_request::{JoinRequest, Refusal, RequestedName, read_join_request, refused_name};
 use super::local_members::{JoinState, LocalMember, LocalMembers, NewMember};
 use super::name::check_name;
 use super::room_ref::ClientFormat;
-use super::settings::{Logins, NameSource, RoomSettings, Tokens};
-use super::{broadcast_line, token};
+use super::settings::{Logins, NameSource, RoomSettings, Tokens, is_token_right};
 use crate::http::Rejection;
 use crate::key::ConnKey;
 use crate::services::{
@@ -21,22 +20,22 @@ use crate::services::{
 };
 use crate::ws::CloseCode;
 
-/// Chat rooms. What the route's settings leave open, [`RoomSettings`] says.
+/// Chat rooms, as [`RoomSettings`] describes them.
 #[derive(Debug)]
 pub struct Room {
     settings: Arc<RoomSettings>,
     site: LoopSite,
     service_sender: Option<ServiceSender>,
-    /// The members whose connections are on this loop, and who waits for its token to be judged.
+    /// The members on this loop, with those that are not admitted yet.
     members: LocalMembers,
-    /// Those let in to be told at once that they cannot stay, and why.
-    turned_away: HashMap<ConnKey, String>,
-    /// The rooms that are at home on this loop.
+    /// Connections that are accepted only to be closed with this reason.
+    refused: HashMap<ConnKey, String>,
+    /// The rooms whose home is this loop.
     home: Home,
 }
 
 impl Room {
-    /// The instance for one loop.
+    /// Makes the instance for the loop at `site`.
     #[must_use]
     pub fn new(settings: impl Into<Arc<RoomSettings>>, site: LoopSite) -> Self {
         let settings = settings.into();
@@ -44,25 +43,27 @@ impl Room {
             members: LocalMembers::new(site.count),
             home: Home::new(Arc::clone(&settings)),
             service_sender: None,
-            turned_away: HashMap::new(),
+            refused: HashMap::new(),
             settings,
             site,
         }
     }
 
-    fn turn_away(&mut self, peer: Peer, refusal: Refusal) -> Result<Admission, Rejection> {
+    /// Refuses a connection: with an HTTP status, or after the upgrade with a close frame where the
+    /// client is a page (see [`Refusal::format`]).
+    fn refuse(&mut self, peer: Peer, refusal: Refusal) -> Result<Admission, Rejection> {
         let Refusal { reason, format } = refusal;
         log::debug!("room: {peer}: {reason}");
         match format {
             ClientFormat::Lines => Err(Rejection::bad_request(reason)),
             ClientFormat::Events => {
-                self.turned_away.insert(peer.key, reason);
+                self.refused.insert(peer.key, reason);
                 Ok(Admission::Now(Accept::default()))
             }
         }
     }
 
-    /// Judges a token, or has it judged.
+    /// Checks a token, or starts its look-up.
     fn check_token(
         &self,
         peer: Peer,
@@ -74,7 +75,7 @@ impl Room {
         };
         let given = given.ok_or_else(token_wrong)?;
         match tokens {
-            Tokens::Configured(tokens) => match token::is_right(tokens, name, &given) {
+            Tokens::Configured(tokens) => match is_token_right(tokens, name, &given) {
                 true => Ok(Admission::Now(Accept::default())),
                 false => Err(token_wrong()),
             },
@@ -92,17 +93,19 @@ impl Room {
         }
     }
 
-    /// The home of a room answered a claim. Whoever left meanwhile has said so there.
-    fn on_claim_judged(&mut self, message: ToClaimant, effects: &mut Effects<'_>) {
-        let (ToClaimant::Granted(peer) | ToClaimant::Replaced(peer)) = message;
+    /// The home of a room answered a claim. A connection that left in the meantime has sent `Leave`
+    /// to the home, which releases the name.
+    fn on_claim_reply(&mut self, reply: ClaimReply, effects: &mut Effects<'_>) {
+        let (ClaimReply::Granted(peer) | ClaimReply::Replaced(peer)) = reply;
         let Some(member) = self.members.get_mut(peer.key) else { return };
-        match message {
-            ToClaimant::Granted(_) => {
-                member.join_state = JoinState::Granted;
+        match reply {
+            ClaimReply::Granted(_) => {
+                member.join_state = JoinState::NameGranted;
                 effects.decide(peer, Ok(Accept::default()));
             }
-            ToClaimant::Replaced(_) => {
-                // If it is not open yet, this does nothing, and it is closed when it opens.
+            ClaimReply::Replaced(_) => {
+                // The close does nothing if the connection is not open yet; `on_open` closes it
+                // then.
                 member.join_state = JoinState::Replaced;
                 effects.close(peer, CloseCode::REPLACED, REPLACED);
             }
@@ -114,13 +117,15 @@ impl Room {
         let member = self
             .members
             .get_mut(peer.key)
-            .filter(|member| member.join_state == JoinState::AskedAbout);
-        // Whoever left meanwhile needs no answer, and its key will never be anybody else's.
+            .filter(|member| member.join_state == JoinState::AwaitsToken);
+        // A peer that left in the meantime needs no answer. Its key names no later connection.
         let Some(member) = member.filter(|_| peer.loop_index == self.site.index) else { return };
         let rejection = match verdict {
             TokenVerdict::Right => {
-                if let Admission::Now(welcome) = seek_entry(&self.settings, member, peer, effects) {
-                    effects.decide(peer, Ok(welcome));
+                if let Admission::Now(accept) =
+                    claim_or_accept(&self.settings, member, peer, effects)
+                {
+                    effects.decide(peer, Ok(accept));
                 }
                 return;
             }
@@ -137,6 +142,10 @@ impl Service for Room {
         self.service_sender = Some(service_sender);
     }
 
+    fn wants_addresses(&self) -> bool {
+        matches!(self.settings.name, NameSource::Address)
+    }
+
     fn admit(
         &mut self,
         connect: &ConnectRequest<'_>,
@@ -145,22 +154,22 @@ impl Service for Room {
     ) -> Result<Admission, Rejection> {
         let JoinRequest { room, name, format } = match read_join_request(&self.settings, connect) {
             Ok(join_request) => join_request,
-            Err(refusal) => return self.turn_away(peer, refusal),
+            Err(refusal) => return self.refuse(peer, refusal),
         };
         let (name, admission) = match name {
-            NameGiven::Later => (None, Admission::Now(Accept::default())),
-            NameGiven::Now(name) => (Some(name), Admission::Now(Accept::default())),
-            NameGiven::WithToken(name, token) => {
+            RequestedName::Later => (None, Admission::Now(Accept::default())),
+            RequestedName::Now(name) => (Some(name), Admission::Now(Accept::default())),
+            RequestedName::WithToken(name, token) => {
                 let admission = self.check_token(peer, &name, token)?;
                 (Some(name), admission)
             }
         };
         let room = room.as_deref().unwrap_or(&self.settings.default_room);
-        let is_asked_about = matches!(admission, Admission::Later);
-        let join_state = if is_asked_about { JoinState::AskedAbout } else { JoinState::Free };
+        let awaits_token = matches!(admission, Admission::Later);
+        let join_state = if awaits_token { JoinState::AwaitsToken } else { JoinState::Accepted };
         self.members.add(peer.key, NewMember { room, name, format, join_state });
-        match self.members.get_mut(peer.key).filter(|_| !is_asked_about) {
-            Some(member) => Ok(seek_entry(&self.settings, member, peer, effects)),
+        match self.members.get_mut(peer.key).filter(|_| !awaits_token) {
+            Some(member) => Ok(claim_or_accept(&self.settings, member, peer, effects)),
             None => Ok(admission),
         }
     }
@@ -168,37 +177,41 @@ impl Service for Room {
     fn on_cancel(&mut self, peer: Peer, effects: &mut Effects<'_>) {
         let Some(member) = self.members.remove(peer.key) else { return };
         match (member.join_state, &self.settings.name) {
-            (JoinState::AskedAbout, NameSource::Token { tokens: Tokens::Looked(lookup), .. }) => {
+            (JoinState::AwaitsToken, NameSource::Token { tokens: Tokens::Looked(lookup), .. }) => {
                 lookup.cancel(peer);
             }
-            (JoinState::Claims | JoinState::Granted, _) => {
-                tell_home(&member, peer, RoomAction::Leave, effects);
+            (JoinState::AwaitsName | JoinState::NameGranted, _) => {
+                send_to_home(&member, peer, RoomAction::Leave, effects);
             }
-            (JoinState::AskedAbout | JoinState::Free | JoinState::Replaced, _) => {}
+            (JoinState::AwaitsToken | JoinState::Accepted | JoinState::Replaced, _) => {}
         }
     }
 
     fn on_open(&mut self, peer: Peer, effects: &mut Effects<'_>) {
-        if let Some(reason) = self.turned_away.remove(&peer.key) {
+        if let Some(reason) = self.refused.remove(&peer.key) {
             return effects.close(peer, CloseCode::NAME_REFUSED, reason);
         }
         let Some(member) = self.members.get_mut(peer.key) else { return };
         if member.join_state == JoinState::Replaced {
             return effects.close(peer, CloseCode::REPLACED, REPLACED);
         }
-        log::debug!("room {}: {} joined", member.place.room, Shown(member, peer));
+        log::debug!("room {}: {} joined", member.room.name, MemberLabel(member, peer));
         if self.settings.order == Order::Sender || member.format == ClientFormat::Lines {
-            // It hears from now on, before its client knows that it is open. Those with events are
-            // told when they are in the room: first who is there, then what happens.
-            effects.subscribe(peer, member.place.topic(member.format));
+            // The subscription precedes the reply to the upgrade, so a client misses nothing that
+            // is said after it sees the reply. With events and `Order::Topic` the home subscribes
+            // the member, behind the snapshot.
+            effects.subscribe(peer, member.room.topic(member.format));
         }
         let action = match member.join_state {
-            JoinState::Granted => RoomAction::Open,
-            JoinState::AskedAbout | JoinState::Claims | JoinState::Free | JoinState::Replaced => {
+            JoinState::NameGranted => RoomAction::Open,
+            JoinState::AwaitsToken
+            | JoinState::AwaitsName
+            | JoinState::Accepted
+            | JoinState::Replaced => {
                 RoomAction::Enter { name: member.name.clone(), format: member.format }
             }
         };
-        tell_home(member, peer, action, effects);
+        send_to_home(member, peer, action, effects);
     }
 
     fn on_message(&mut self, peer: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
@@ -210,8 +223,8 @@ impl Service for Room {
             ClientFormat::Lines => Cow::Borrowed(text),
             ClientFormat::Events => match parse_client_event(text) {
                 Ok(text) => Cow::Owned(text),
-                Err(bad) => {
-                    let why = bad.to_string();
+                Err(error) => {
+                    let why = error.to_string();
                     return effects.reply_text(&ServerEvent::Error { text: &why }.to_json());
                 }
             },
@@ -219,29 +232,30 @@ impl Service for Room {
         if member.name.is_none() {
             return take_name(member, peer, &text, effects);
         }
-        let text = broadcast_line::tidy(&text, self.settings.newlines, member.is_named_by_text);
+        let text =
+            broadcast_line::normalize(&text, self.settings.newlines, member.is_named_by_text);
         let Some(text) = text else { return };
         match (self.settings.order, &member.name) {
             (Order::Sender, Some(name)) => {
-                log::trace!("room {}: {name} said {} bytes", member.place.room, text.len());
-                let (place, formats) = (&member.place, ClientFormat::ALL.into_iter());
+                log::trace!("room {}: {name} said {} bytes", member.room.name, text.len());
+                let (room, formats) = (&member.room, ClientFormat::ALL.into_iter());
                 broadcast_line::publish(
                     &self.settings,
-                    place,
+                    room,
                     formats,
                     (peer, name),
                     &text,
                     effects,
                 );
             }
-            _ => tell_home(member, peer, RoomAction::Say(text.into()), effects),
+            _ => send_to_home(member, peer, RoomAction::Say(text.into()), effects),
         }
     }
 
     fn on_close(&mut self, peer: Peer, reason: CloseReason, effects: &mut Effects<'_>) {
         let Some(member) = self.members.remove(peer.key) else { return };
-        log::debug!("room {}: {} left: {reason}", member.place.room, Shown(&member, peer));
-        tell_home(&member, peer, RoomAction::Leave, effects);
+        log::debug!("room {}: {} left: {reason}", member.room.name, MemberLabel(&member, peer));
+        send_to_home(&member, peer, RoomAction::Leave, effects);
     }
 
     fn on_service_message(&mut self, _: u16, message: ServiceMessage, effects: &mut Effects<'_>) {
@@ -249,8 +263,8 @@ impl Service for Room {
             Ok(message) => return self.home.on_action(*message, effects),
             Err(message) => message,
         };
-        match message.downcast::<ToClaimant>() {
-            Ok(message) => self.on_claim_judged(*message, effects),
+        match message.downcast::<ClaimReply>() {
+            Ok(message) => self.on_claim_reply(*message, effects),
             Err(message) => {
                 if let Ok(answer) = message.downcast::<TokenAnswer>() {
                     self.on_token_answer(*answer, effects);
@@ -260,9 +274,10 @@ impl Service for Room {
     }
 }
 
-/// Asks the room's home for the name if only one may have it. A client that is let in after that
-/// knows that from then on no earlier login is in its place.
-fn seek_entry(
+/// Claims the name at the room's home if it may have one holder only, or accepts at once. The
+/// connection is accepted behind the claim: when the client sees the reply to its upgrade, earlier
+/// logins with its name are replaced.
+fn claim_or_accept(
     settings: &RoomSettings,
     member: &mut LocalMember,
     peer: Peer,
@@ -271,38 +286,40 @@ fn seek_entry(
     match &member.name {
         Some(name) if settings.logins == Logins::One => {
             let action = RoomAction::Claim { name: Arc::clone(name), format: member.format };
-            member.join_state = JoinState::Claims;
-            tell_home(member, peer, action, effects);
+            member.join_state = JoinState::AwaitsName;
+            send_to_home(member, peer, action, effects);
             Admission::Later
         }
         _ => {
-            member.join_state = JoinState::Free;
+            member.join_state = JoinState::Accepted;
             Admission::Now(Accept::default())
         }
     }
 }
 
-/// The first text that is not blank is the name of whoever came without one.
+/// Takes the first text that is not blank as the name of a member without one.
 fn take_name(member: &mut LocalMember, peer: Peer, text: &str, effects: &mut Effects<'_>) {
     if text.trim().is_empty() {
         return;
     }
     match check_name(text) {
         Ok(name) => {
-            log::debug!("room {}: {peer} is {name}", member.place.room);
+            log::debug!("room {}: {peer} is {name}", member.room.name);
             member.name = Some(Arc::clone(&name));
-            tell_home(member, peer, RoomAction::Name(name), effects);
+            send_to_home(member, peer, RoomAction::SetName(name), effects);
         }
         Err(error) => effects.close(peer, CloseCode::NAME_REFUSED, refused_name(error)),
     }
 }
 
-fn tell_home(member: &LocalMember, peer: Peer, action: RoomAction, effects: &mut Effects<'_>) {
-    let place = Arc::clone(&member.place);
-    let home = place.home;
-    // Names are shared with the member itself.
+fn send_to_home(member: &LocalMember, peer: Peer, action: RoomAction, effects: &mut Effects<'_>) {
+    // The home loop sends itself a service message too, so that actions of its own members are
+    // applied after the callback, like those of others.
+    let room = Arc::clone(&member.room);
+    let home = room.home;
+    // The member shares its name, so only what it says counts.
     let held_bytes = if let RoomAction::Say(text) = &action { text.len() } else { 0 };
-    effects.tell(home, ServiceMessage::holding(ToHome { place, peer, action }, held_bytes));
+    effects.tell(home, ServiceMessage::holding(ToHome { room, peer, action }, held_bytes));
 }
 
 fn token_wrong() -> Rejection {
@@ -313,14 +330,15 @@ fn logins_unavailable() -> Rejection {
     Rejection::internal_error("logins cannot be checked now")
 }
 
-/// Somebody in the log.
-struct Shown<'a>(&'a LocalMember, Peer);
+/// A member in the log.
+struct MemberLabel<'a>(&'a LocalMember, Peer);
 
-impl std::fmt::Display for Shown<'_> {
+impl std::fmt::Display for MemberLabel<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = self.0.name.as_deref().unwrap_or("somebody");
+        let name = self.0.name.as_deref().unwrap_or("unnamed");
         write!(formatter, "{name} ({})", self.1)
     }
 }
 
+/// `Retry-After` of a refusal because too many look-ups are under way.
 const LOOKUP_RETRY_S: u32 = 1;

@@ -1,10 +1,11 @@
-//! What a room route is told: where names come from, how lines look, who hears them.
+//! The settings of a room route: where names come from, how lines look, who receives them.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq as _;
 
 use super::LineFormat;
 use crate::services::{Order, TokenLookup};
@@ -14,16 +15,16 @@ use crate::services::{Order, TokenLookup};
 pub struct RoomSettings {
     /// Where a connection's name comes from.
     pub name: NameSource,
-    /// The room of those who ask for none with `?room=` or in their path.
+    /// The room of a connection that names none with `?room=` or in its path.
     pub default_room: String,
     /// Which segment of the request's path, counted from 0, names a room. A path that has it takes
     /// no `?room=`.
     pub room_segment: Option<usize>,
-    /// How a message looks to clients without a subprotocol.
+    /// The line that a message becomes for clients without the chat subprotocol.
     pub line: LineFormat,
     /// Whether a sender receives its own messages.
     pub hears_itself: bool,
-    /// What becomes of line breaks inside a message.
+    /// What happens to line breaks inside a message.
     pub newlines: Newlines,
     /// How many connections may have one name in a room.
     pub logins: Logins,
@@ -36,9 +37,9 @@ pub struct RoomSettings {
 /// Where a connection's name comes from. Indices count the segments of the request's path from 0.
 #[derive(Clone, Debug)]
 pub enum NameSource {
-    /// It has none: its address serves.
+    /// The client's address is its name.
     Address,
-    /// Its first text message that is not empty.
+    /// The client's first text message that is not blank.
     FirstText,
     /// A segment of the path.
     Path {
@@ -53,31 +54,31 @@ pub enum NameSource {
         name_segment: usize,
         /// Which segment is the token.
         token_segment: usize,
-        /// Who knows the tokens.
+        /// Where the tokens are.
         tokens: Tokens,
     },
 }
 
-/// Who knows the tokens of names.
+/// Where the tokens of names are.
 #[derive(Clone)]
 pub enum Tokens {
-    /// The configuration: a token by name.
+    /// In the configuration: a token by name.
     Configured(Arc<HashMap<String, String>>),
-    /// Somebody who must be asked.
+    /// In a store that answers later.
     Looked(Arc<dyn TokenLookup>),
 }
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            // The tokens themselves must not get into a log.
+            // Tokens are secrets and must not reach a log.
             Self::Configured(_) => "Configured",
             Self::Looked(_) => "Looked",
         })
     }
 }
 
-/// What becomes of line breaks inside a message.
+/// What happens to line breaks inside a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Newlines {
@@ -99,6 +100,16 @@ pub enum Logins {
     One,
 }
 
+/// Whether `given` is the configured token of `name`.
+pub(super) fn is_token_right(tokens: &HashMap<String, String>, name: &str, given: &str) -> bool {
+    // The comparison takes constant time, so its duration does not reveal how many bytes match. An
+    // unknown name costs a comparison as well, so that it does not answer faster than a known one.
+    let own = tokens.get(name);
+    let expected = own.map_or(given, String::as_str);
+    let is_equal = bool::from(expected.as_bytes().ct_eq(given.as_bytes()));
+    is_equal && own.is_some()
+}
+
 impl Default for RoomSettings {
     /// Names from the query, lines as `NAME: MESSAGE` to everyone, in one order.
     fn default() -> Self {
@@ -112,6 +123,20 @@ impl Default for RoomSettings {
             logins: Logins::Many,
             order: Order::Topic,
             joins_lines: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_token_of_the_name_is_right() {
+        let tokens = HashMap::from([("bob".to_owned(), "s3cret".to_owned())]);
+        assert!(is_token_right(&tokens, "bob", "s3cret"));
+        for (name, given) in [("bob", "s3cre"), ("bob", ""), ("bob", "S3cret"), ("Bob", "s3cret")] {
+            assert!(!is_token_right(&tokens, name, given), "{name} {given}");
         }
     }
 }

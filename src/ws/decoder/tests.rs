@@ -25,9 +25,9 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What a decoder said, with the payloads copied out.
+/// What a decoder returned, with the payloads copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Said {
+enum Decoded {
     Message(MessageKind, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
@@ -35,33 +35,33 @@ enum Said {
     Violation(Violation),
 }
 
-/// Runs the stream through a carry, cut into pieces, the way a connection does.
-fn decode(stream: &[u8], pieces: &[usize], message_bytes_max: usize) -> Vec<Said> {
+/// Decodes a stream that arrives in parts of these sizes, as a connection does.
+fn decode(stream: &[u8], parts: &[usize], message_bytes_max: usize) -> Vec<Decoded> {
     let mut state = DecoderState::default();
     let mut progress = Progress::default();
     let mut buffer: Vec<u8> = Vec::new();
-    let mut said = Vec::new();
+    let mut decoded = Vec::new();
     let mut rest = stream;
-    let mut sizes = pieces.iter().copied().chain(std::iter::repeat(usize::MAX));
+    let mut sizes = parts.iter().copied().chain(std::iter::repeat(usize::MAX));
     while !rest.is_empty() {
-        let (piece, later) = rest.split_at(sizes.next().unwrap().clamp(1, rest.len()));
+        let (part, later) = rest.split_at(sizes.next().unwrap().clamp(1, rest.len()));
         rest = later;
-        buffer.extend_from_slice(piece);
+        buffer.extend_from_slice(part);
         let mut decoder = Decoder::new(&mut state, &mut progress, message_bytes_max);
         loop {
             match decoder.next(&mut buffer) {
                 Ok(None) => break,
-                Ok(Some(event)) => said.push(match event {
+                Ok(Some(event)) => decoded.push(match event {
                     Event::Message { kind, payload, .. } => {
-                        Said::Message(kind, buffer[payload].to_vec())
+                        Decoded::Message(kind, buffer[payload].to_vec())
                     }
-                    Event::Ping(payload) => Said::Ping(buffer[payload].to_vec()),
-                    Event::Pong(payload) => Said::Pong(buffer[payload].to_vec()),
-                    Event::Close(payload) => Said::Close(buffer[payload].to_vec()),
+                    Event::Ping(payload) => Decoded::Ping(buffer[payload].to_vec()),
+                    Event::Pong(payload) => Decoded::Pong(buffer[payload].to_vec()),
+                    Event::Close(payload) => Decoded::Close(buffer[payload].to_vec()),
                 }),
                 Err(violation) => {
-                    said.push(Said::Violation(violation));
-                    return said;
+                    decoded.push(Decoded::Violation(violation));
+                    return decoded;
                 }
             }
         }
@@ -69,10 +69,10 @@ fn decode(stream: &[u8], pieces: &[usize], message_bytes_max: usize) -> Vec<Said
         let kept = progress.close_up(&mut buffer, filled);
         buffer.truncate(kept);
     }
-    said
+    decoded
 }
 
-fn decode_whole(stream: &[u8]) -> Vec<Said> {
+fn decode_whole(stream: &[u8]) -> Vec<Decoded> {
     decode(stream, &[], 1 << 20)
 }
 
@@ -96,7 +96,7 @@ fn sent() -> impl Strategy<Value = Sent> {
 }
 
 /// Puts messages on the wire, cut into fragments, each control frame inside the message after it.
-fn encode(sent: &[Sent]) -> (Vec<u8>, Vec<Said>) {
+fn encode(sent: &[Sent]) -> (Vec<u8>, Vec<Decoded>) {
     let mut stream = Vec::new();
     let mut expected = Vec::new();
     let mut held: Vec<(u8, Vec<u8>)> = Vec::new();
@@ -121,7 +121,7 @@ fn encode(sent: &[Sent]) -> (Vec<u8>, Vec<Said>) {
                         }
                     }
                 }
-                expected.push(Said::Message(*kind, payload.clone()));
+                expected.push(Decoded::Message(*kind, payload.clone()));
             }
         }
     }
@@ -132,28 +132,28 @@ fn encode(sent: &[Sent]) -> (Vec<u8>, Vec<Said>) {
     (stream, expected)
 }
 
-fn control(first: u8, payload: Vec<u8>) -> Said {
-    if first == 0x89 { Said::Ping(payload) } else { Said::Pong(payload) }
+fn control(first: u8, payload: Vec<u8>) -> Decoded {
+    if first == 0x89 { Decoded::Ping(payload) } else { Decoded::Pong(payload) }
 }
 
 proptest! {
     #[test]
-    fn any_cut_of_a_valid_stream_gives_what_was_sent(
+    fn a_valid_stream_in_any_parts_gives_what_was_sent(
         sent in prop::collection::vec(sent(), 0..6),
-        pieces in prop::collection::vec(1..200usize, 0..40),
+        parts in prop::collection::vec(1..200usize, 0..40),
     ) {
         let (stream, expected) = encode(&sent);
         prop_assert_eq!(&decode_whole(&stream), &expected);
-        prop_assert_eq!(&decode(&stream, &pieces, 1 << 20), &expected);
+        prop_assert_eq!(&decode(&stream, &parts, 1 << 20), &expected);
         let one_by_one = vec![1; stream.len()];
         prop_assert_eq!(&decode(&stream, &one_by_one, 1 << 20), &expected);
     }
 
     #[test]
-    fn any_cut_of_any_bytes_gives_the_same(
+    fn any_bytes_in_any_parts_give_the_same_events(
         sent in prop::collection::vec(sent(), 0..4),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
-        pieces in prop::collection::vec(1..50usize, 0..40),
+        parts in prop::collection::vec(1..50usize, 0..40),
     ) {
         let (mut stream, _) = encode(&sent);
         for (at, byte) in changes {
@@ -163,62 +163,62 @@ proptest! {
             }
         }
         let whole = decode(&stream, &[], 200);
-        prop_assert_eq!(&decode(&stream, &pieces, 200), &whole);
+        prop_assert_eq!(&decode(&stream, &parts, 200), &whole);
         prop_assert_eq!(&decode(&stream, &vec![1; stream.len()], 200), &whole);
     }
 }
 
 #[test]
-fn section_5_1_a_client_frame_without_mask_is_refused() {
-    assert_eq!(decode_whole(b"\x81\x02hi"), [Said::Violation(Violation::NotMasked)]);
+fn an_unmasked_frame_is_refused_rfc_6455_section_5_1() {
+    assert_eq!(decode_whole(b"\x81\x02hi"), [Decoded::Violation(Violation::NotMasked)]);
 }
 
 #[test]
-fn section_5_2_rsv1_means_nothing_without_an_extension() {
+fn rsv1_without_an_extension_is_refused_rfc_6455_section_5_2() {
     let stream = frame(0xC1, b"hi");
-    assert_eq!(decode_whole(&stream), [Said::Violation(Violation::ReservedBits)]);
+    assert_eq!(decode_whole(&stream), [Decoded::Violation(Violation::ReservedBits)]);
 }
 
 #[test]
-fn section_5_4_fragments_follow_one_another() {
+fn a_continuation_out_of_order_is_refused_rfc_6455_section_5_4() {
     let orphan = frame(0x80, b"hi");
-    assert_eq!(decode_whole(&orphan), [Said::Violation(Violation::UnexpectedContinuation)]);
+    assert_eq!(decode_whole(&orphan), [Decoded::Violation(Violation::UnexpectedContinuation)]);
     let interrupted = [frame(0x01, b"a"), frame(0x81, b"b")].concat();
-    assert_eq!(decode_whole(&interrupted), [Said::Violation(Violation::ExpectedContinuation)]);
+    assert_eq!(decode_whole(&interrupted), [Decoded::Violation(Violation::ExpectedContinuation)]);
     let after_empty_start = [frame(0x01, b""), frame(0x81, b"b")].concat();
     assert_eq!(
         decode_whole(&after_empty_start),
-        [Said::Violation(Violation::ExpectedContinuation)]
+        [Decoded::Violation(Violation::ExpectedContinuation)]
     );
 }
 
 #[test]
-fn section_8_1_text_fails_in_the_middle_of_a_frame() {
+fn invalid_text_is_refused_before_its_frame_ends_rfc_6455_section_8_1() {
     let whole = frame(0x81, b"ok\xff never needed");
-    // Header, two good bytes, and the byte that makes it certain.
-    let said = decode(&whole[..6 + 3], &[], 1 << 20);
-    assert_eq!(said, [Said::Violation(Violation::TextNotUtf8)]);
+    // The header, two valid bytes, and the byte that makes the text invalid.
+    let decoded = decode(&whole[..6 + 3], &[], 1 << 20);
+    assert_eq!(decoded, [Decoded::Violation(Violation::TextNotUtf8)]);
     let cut_short = frame(0x81, b"\xe5\xbc");
-    assert_eq!(decode_whole(&cut_short), [Said::Violation(Violation::TextNotUtf8)]);
+    assert_eq!(decode_whole(&cut_short), [Decoded::Violation(Violation::TextNotUtf8)]);
 }
 
 #[test]
 fn a_message_over_the_limit_is_refused_by_its_header() {
     let header = &frame(0x82, &[0; 1001])[..8];
-    assert_eq!(decode(header, &[], 1000), [Said::Violation(Violation::MessageTooBig)]);
-    let pieces = [frame(0x02, &[0; 600]), frame(0x80, &[0; 401])].concat();
-    assert_eq!(decode(&pieces, &[], 1000), [Said::Violation(Violation::MessageTooBig)]);
+    assert_eq!(decode(header, &[], 1000), [Decoded::Violation(Violation::MessageTooBig)]);
+    let parts = [frame(0x02, &[0; 600]), frame(0x80, &[0; 401])].concat();
+    assert_eq!(decode(&parts, &[], 1000), [Decoded::Violation(Violation::MessageTooBig)]);
     let huge = b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0";
-    assert_eq!(decode(huge, &[], 1 << 30), [Said::Violation(Violation::MessageTooBig)]);
+    assert_eq!(decode(huge, &[], 1 << 30), [Decoded::Violation(Violation::MessageTooBig)]);
 }
 
 #[test]
-fn what_a_connection_keeps_is_small() {
+fn the_state_of_a_connection_takes_8_bytes() {
     assert!(size_of::<DecoderState>() <= 8);
     assert_eq!(size_of::<Progress>(), 16);
 }
 
-/// What a decoder that takes compressed messages says first.
+/// The first event of a decoder that accepts compressed messages.
 fn first_event(stream: &[u8]) -> Result<Option<Event>, Violation> {
     let (mut state, mut progress) = (DecoderState::default(), Progress::default());
     let mut decoder = Decoder::new(&mut state, &mut progress, 1000).taking_compressed(true);
@@ -226,14 +226,14 @@ fn first_event(stream: &[u8]) -> Result<Option<Event>, Violation> {
 }
 
 #[test]
-fn a_compressed_message_is_marked_and_not_taken_for_text() {
+fn a_compressed_message_is_marked_and_not_checked_for_utf8() {
     let whole = first_event(&frame(0xC1, b"\xFF\xFE")).unwrap().unwrap();
     assert_eq!(
         whole,
         Event::Message { kind: MessageKind::Text, is_compressed: true, payload: 6..8 }
     );
-    let pieces = [frame(0x41, b"\xFF"), frame(0x00, b"\xFE"), frame(0x80, b"\xFD")].concat();
-    let joined = first_event(&pieces).unwrap().unwrap();
+    let parts = [frame(0x41, b"\xFF"), frame(0x00, b"\xFE"), frame(0x80, b"\xFD")].concat();
+    let joined = first_event(&parts).unwrap().unwrap();
     assert_eq!(
         joined,
         Event::Message { kind: MessageKind::Text, is_compressed: true, payload: 6..9 }
@@ -243,15 +243,15 @@ fn a_compressed_message_is_marked_and_not_taken_for_text() {
 }
 
 #[test]
-fn the_mark_of_compression_stands_on_first_frames_only_and_where_it_was_agreed() {
+fn rsv1_is_refused_except_on_the_first_frame_where_compression_was_agreed() {
     for first in [0xC9, 0xCA, 0xC8] {
         assert_eq!(first_event(&frame(first, b"")), Err(Violation::ReservedBits));
     }
-    let pieces = [frame(0x41, b"a"), frame(0xC0, b"b")].concat();
-    assert_eq!(first_event(&pieces), Err(Violation::ReservedBits));
+    let parts = [frame(0x41, b"a"), frame(0xC0, b"b")].concat();
+    assert_eq!(first_event(&parts), Err(Violation::ReservedBits));
     for first in [0xA1, 0x91] {
         assert_eq!(first_event(&frame(first, b"")), Err(Violation::ReservedBits));
     }
-    let said = decode_whole(&frame(0xC1, b""));
-    assert_eq!(said, [Said::Violation(Violation::ReservedBits)]);
+    let decoded = decode_whole(&frame(0xC1, b""));
+    assert_eq!(decoded, [Decoded::Violation(Violation::ReservedBits)]);
 }

@@ -1,8 +1,9 @@
-//! Compressors that a loop's connections share, made when first wanted.
+//! Compressors that the connections of a loop share, created when they are first needed.
 
 use flate2::{Compress, Compression, FlushCompress};
 
 use super::FLUSH_MARK;
+use crate::shrink::Shrink as _;
 use crate::timer::Millis;
 
 /// How the messages to a connection are compressed.
@@ -12,7 +13,7 @@ pub struct DeflateTerms {
     pub window_bits: u8,
     /// From 1, the fastest, to 9, the smallest.
     pub level: u8,
-    /// Shorter messages stay as they are.
+    /// Shorter messages are not compressed.
     pub bytes_min: usize,
 }
 
@@ -25,23 +26,24 @@ pub struct Compressors {
     last_used: Millis,
     /// Messages compressed so far.
     pub messages: u64,
-    /// Their bytes before.
+    /// Bytes of these messages before compression.
     pub bytes_in: u64,
-    /// Their bytes afterwards.
+    /// Bytes of these messages after compression.
     pub bytes_out: u64,
 }
 
 impl Compressors {
-    /// Says what time it is: it decides what is unused.
+    /// Sets the time that counts as the last use.
     pub fn set_now(&mut self, now: Millis) {
         self.now = now;
     }
 
-    /// The payload of the message compressed; `None` if it is too short to try, or does not shrink.
+    /// Compresses a message. `None` if it is shorter than `bytes_min`, or does not become shorter.
     ///
-    /// It may refer back to `past`, which is the window as the recipient has it. Where that is empty
-    /// as yet the message may even grow a little, for something has to be the first to refer to.
-    /// Without, the message is compressed on its own, and anybody understands it.
+    /// With a dictionary, which must be the LZ77 window that the recipient has, the message may
+    /// refer to it. If the window is still empty the message may even become a little longer,
+    /// because it fills the window for those after it. Without a dictionary every recipient can
+    /// inflate the message.
     pub fn compress(
         &mut self,
         message: &[u8],
@@ -53,6 +55,7 @@ impl Compressors {
         }
         self.last_used = self.now;
         self.output.clear();
+        // The stream must never run out of output: see below.
         self.output.reserve_exact(grown_bytes_max(message.len()));
         let stream = stream_for(&mut self.streams, terms);
         stream.reset();
@@ -60,13 +63,13 @@ impl Compressors {
             stream.set_dictionary(dictionary).ok()?;
         }
         let outcome = stream.compress_vec(message, &mut self.output, FlushCompress::Sync);
-        // A flush that filled its room may have more to say (zlib.h, "deflate").
+        // A flush that fills the output may have more to write (zlib.h, "deflate").
         let is_whole = outcome.is_ok()
             && stream.total_in() == message.len() as u64
             && self.output.len() < self.output.capacity();
         if !is_whole {
-            // What a stream could not hand out takes room in it for good, whatever `reset` says
-            // (zlib-rs 0.6.8), and when there is no room left it panics.
+            // Output that a stream could not write stays pending in it, even after `reset` (zlib-rs
+            // 0.6.8). When its pending buffer is full it panics, so such a stream is dropped.
             self.streams.retain(|(kind, _)| *kind != terms.kind());
             return None;
         }
@@ -82,13 +85,13 @@ impl Compressors {
         Some(payload)
     }
 
-    /// Gives back what the last message needed beyond what most do.
+    /// Frees the output of the last message if that was unusually large.
     pub fn shrink(&mut self) {
         self.output.clear();
-        self.output.shrink_to(OUTPUT_BYTES_KEPT);
+        self.output.shrink_if_sparse(OUTPUT_BYTES_KEPT);
     }
 
-    /// Bytes of memory that compressing a message of so many bytes will take beyond what is held.
+    /// The bytes of memory that compressing a message of `message_len` bytes adds to what is held.
     #[must_use]
     pub fn bytes_wanted(&self, message_len: usize, terms: DeflateTerms) -> usize {
         let is_made = self.streams.iter().any(|(kind, _)| *kind == terms.kind());
@@ -104,8 +107,8 @@ impl Compressors {
         streams.map(compressor_bytes).sum::<usize>() + self.output.capacity()
     }
 
-    /// Frees all compressors if none was used in the last `idle_ms`. Gives the moment to ask again,
-    /// if there is anything to free.
+    /// Frees all compressors if none was used in the last `idle_ms`. Returns when to call this
+    /// again, if there is anything to free.
     pub fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
         if self.streams.is_empty() {
             return None;
@@ -119,7 +122,7 @@ impl Compressors {
         None
     }
 
-    /// How many compressors there are.
+    /// The number of compressors.
     #[must_use]
     pub fn count(&self) -> usize {
         self.streams.len()
@@ -127,21 +130,21 @@ impl Compressors {
 }
 
 impl DeflateTerms {
-    /// What tells one compressor from another.
+    /// The key by which a compressor is shared.
     fn kind(self) -> (u8, u8) {
         (self.window_bits, self.level)
     }
 }
 
-/// The most that so many bytes grow to: at level 1 a byte may take nine bits.
+/// The largest output for a message of `bytes` bytes: at level 1 a byte may take nine bits.
 fn grown_bytes_max(bytes: usize) -> usize {
     bytes + bytes / 8 + 64
 }
 
 fn stream_for(streams: &mut Vec<((u8, u8), Compress)>, terms: DeflateTerms) -> &mut Compress {
     let wanted = terms.kind();
-    let place = match streams.iter().position(|(kind, _)| *kind == wanted) {
-        Some(place) => place,
+    let index = match streams.iter().position(|(kind, _)| *kind == wanted) {
+        Some(index) => index,
         None => {
             let level = Compression::new(u32::from(terms.level));
             let stream = Compress::new_with_window_bits(level, false, terms.window_bits);
@@ -149,17 +152,18 @@ fn stream_for(streams: &mut Vec<((u8, u8), Compress)>, terms: DeflateTerms) -> &
             streams.len() - 1
         }
     };
-    &mut streams[place].1
+    &mut streams[index].1
 }
 
-/// Bytes that the library allocates for a compressor: the window twice, a link for each of its
-/// bytes, and tables (`tests/deflate_memory.rs` counts them).
+/// Bytes that the library allocates for a compressor: twice the window, a link for each byte of it,
+/// and tables (`tests/deflate_memory.rs` counts them).
 #[must_use]
 pub const fn compressor_bytes(window_bits: u8) -> usize {
     248_960 + (4 << window_bits)
 }
 
-/// What the first message in a window may grow by stays below this.
+/// The first message in a window may become this much longer, exclusive: a stored block adds 5
+/// bytes, the flush marker a few more.
 const GROWTH_BYTES_MAX: usize = 12;
-/// A large message may need more.
+/// Capacity of the output that stays between messages.
 const OUTPUT_BYTES_KEPT: usize = 64 << 10;

@@ -1,5 +1,5 @@
-//! Messages that refer back to those before them, against streams of the library that live as long
-//! as a connection does.
+//! Messages with context takeover, against streams of the library that live as long as a
+//! connection.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use super::tests::{inflate_after, message, naively_inflated, terms};
 use super::*;
 use crate::ws::Violation;
 
-/// A peer with a compressor of its own, for as long as it lives.
+/// A peer that keeps its compressor for the whole connection.
 struct NaiveSender(Compress);
 
 impl NaiveSender {
@@ -16,9 +16,9 @@ impl NaiveSender {
         Self(Compress::new_with_window_bits(Compression::new(level), false, window_bits))
     }
 
-    fn say(&mut self, message: &[u8]) -> Vec<u8> {
+    fn compress(&mut self, message: &[u8]) -> Vec<u8> {
         if message.is_empty() {
-            // A second flush with nothing in between would give nothing (RFC 7692 §7.2.3.6).
+            // A second flush without input would write nothing (RFC 7692 §7.2.3.6).
             return vec![0];
         }
         let mut output = Vec::with_capacity(message.len() * 2 + 100);
@@ -30,7 +30,7 @@ impl NaiveSender {
     }
 }
 
-/// A peer with a decompressor of its own, whose window is no larger than what was agreed.
+/// A peer that keeps its decompressor for the whole connection, with the agreed window.
 struct NaiveReceiver(Decompress);
 
 impl NaiveReceiver {
@@ -38,7 +38,7 @@ impl NaiveReceiver {
         Self(Decompress::new_with_window_bits(false, window_bits))
     }
 
-    fn hear(&mut self, payload: &[u8]) -> Vec<u8> {
+    fn inflate(&mut self, payload: &[u8]) -> Vec<u8> {
         let input = [payload, &FLUSH_MARK].concat();
         let mut output = Vec::with_capacity(1 << 20);
         let before = self.0.total_in();
@@ -48,7 +48,7 @@ impl NaiveReceiver {
     }
 }
 
-/// The end of what went through, kept without thrift.
+/// The naive twin of a window.
 #[derive(Default)]
 struct SlidingWindow(Vec<u8>);
 
@@ -63,32 +63,32 @@ impl SlidingWindow {
     }
 }
 
-/// What becomes of a message on its way to the client.
+/// How a message is sent to the client.
 #[derive(Clone, Copy, Debug)]
-enum Way {
-    /// Compressed, referring back where that helps.
+enum Sending {
+    /// Compressed with the window as dictionary.
     After,
-    /// Compressed on its own and shared with others: our window is given up.
+    /// Compressed without a dictionary, for several clients: the window is dropped.
     Shared,
-    /// As it is.
+    /// Uncompressed.
     Plain,
-    /// The window was given up for want of use or memory before it.
+    /// Compressed after the window was dropped for lack of use or memory.
     Forgotten,
 }
 
-fn way() -> impl Strategy<Value = Way> {
+fn sending() -> impl Strategy<Value = Sending> {
     prop_oneof![
-        4 => Just(Way::After),
-        1 => Just(Way::Shared),
-        1 => Just(Way::Plain),
-        1 => Just(Way::Forgotten),
+        4 => Just(Sending::After),
+        1 => Just(Sending::Shared),
+        1 => Just(Sending::Plain),
+        1 => Just(Sending::Forgotten),
     ]
 }
 
 proptest! {
     #[test]
-    fn whoever_keeps_a_decompressor_understands_us(
-        messages in prop::collection::vec((message(), way()), 1..20),
+    fn our_messages_are_inflated_by_a_peer_that_keeps_its_decompressor(
+        messages in prop::collection::vec((message(), sending()), 1..20),
         window_bits in 9..=15u8,
         level in 1..=9u8,
     ) {
@@ -96,13 +96,13 @@ proptest! {
         let mut window = SlidingWindow::default();
         let mut client = NaiveReceiver::new(window_bits);
         let terms = terms(window_bits, level);
-        for (message, way) in messages {
-            if matches!(way, Way::Shared | Way::Forgotten) {
+        for (message, sending) in messages {
+            if matches!(sending, Sending::Shared | Sending::Forgotten) {
                 window = SlidingWindow::default();
             }
-            let dictionary = (!matches!(way, Way::Shared)).then_some(window.as_bytes());
-            if matches!(way, Way::Plain) {
-                // Also what was tried and then not sent leaves no trace.
+            let dictionary = (!matches!(sending, Sending::Shared)).then_some(window.as_bytes());
+            if matches!(sending, Sending::Plain) {
+                // A payload that is not sent must not change what follows.
                 let _ = compressors.compress(&message, terms, dictionary);
                 continue;
             }
@@ -110,17 +110,17 @@ proptest! {
             let begins_window = dictionary.is_some_and(<[u8]>::is_empty);
             let growth_max = if begins_window { 12 } else { 0 };
             prop_assert!(payload.len() < message.len() + growth_max);
-            if matches!(way, Way::Shared) {
+            if matches!(sending, Sending::Shared) {
                 prop_assert_eq!(naively_inflated(payload).unwrap(), message.clone());
             } else {
                 window.slide(&message, window_bits);
             }
-            prop_assert_eq!(client.hear(payload), message);
+            prop_assert_eq!(client.inflate(payload), message);
         }
     }
 
     #[test]
-    fn whoever_keeps_a_compressor_is_understood(
+    fn messages_of_a_peer_that_keeps_its_compressor_are_inflated(
         messages in prop::collection::vec(message(), 1..20),
         window_bits in 9..=15u8,
         level in 0..=9u32,
@@ -129,7 +129,7 @@ proptest! {
         let mut client = NaiveSender::new(window_bits, level);
         let mut window = SlidingWindow::default();
         for message in messages {
-            let payload = client.say(&message);
+            let payload = client.compress(&message);
             let inflated = inflate_after(window.as_bytes(), &payload, step, usize::MAX);
             prop_assert_eq!(inflated.as_ref(), Ok(&message));
             window.slide(&message, window_bits);
@@ -137,42 +137,42 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_come_to_an_end_after_others(
+    fn inflating_any_bytes_with_a_dictionary_ends(
         dictionary in prop::collection::vec(any::<u8>(), 0..600),
         payload in prop::collection::vec(any::<u8>(), 0..300),
     ) {
-        // Neither a panic nor a walk without end.
+        // It must neither panic nor loop for ever.
         let _ = inflate_after(&dictionary, &payload, 100, 1 << 20);
     }
 }
 
 #[test]
-fn the_example_of_rfc_7692_section_7_2_3_2() {
+fn the_example_of_rfc_7692_section_7_2_3_2_is_inflated() {
     assert_eq!(inflate_after(b"Hello", b"\xf2\x00\x11\x00\x00", 3, 100), Ok(b"Hello".to_vec()));
-    // Further back than anything was said.
+    // A reference beyond the dictionary.
     let result = inflate_after(b"llo", b"\xf2\x00\x11\x00\x00", 3, 100);
     assert_eq!(result, Err(Violation::NotDeflate));
 }
 
 #[test]
-fn nothing_is_found_beyond_the_window_that_was_agreed() {
+fn a_reference_beyond_the_agreed_window_is_refused() {
     let noise: Vec<u8> = (0..2000_u32).map(|at| (at * at % 8191).to_le_bytes()[0]).collect();
     let mut client = NaiveSender::new(15, 9);
     let mut window = SlidingWindow::default();
     for message in [&noise[..100], &noise[100..1100]] {
-        let payload = client.say(message);
+        let payload = client.compress(message);
         assert!(inflate_after(window.as_bytes(), &payload, 500, 5000).is_ok());
         window.slide(message, 10);
     }
     // It repeats what lies 1,100 bytes back: its window is larger than the agreed 1,024.
-    let payload = client.say(&noise[..100]);
+    let payload = client.compress(&noise[..100]);
     assert!(payload.len() < 50);
     let result = inflate_after(window.as_bytes(), &payload, 500, 5000);
     assert_eq!(result, Err(Violation::NotDeflate));
 }
 
 #[test]
-fn small_similar_messages_shrink_to_a_third_and_less() {
+fn small_similar_messages_shrink_to_a_third_or_less() {
     let mut compressors = Compressors::default();
     let mut window = SlidingWindow::default();
     let (mut alone, mut after) = (0, 0);

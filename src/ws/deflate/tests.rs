@@ -9,7 +9,7 @@ pub(super) fn terms(window_bits: u8, level: u8) -> DeflateTerms {
     DeflateTerms { window_bits, level, bytes_min: 0 }
 }
 
-/// Inflates into rooms of `step` bytes, up to `bytes_max` in all.
+/// Inflates into buffers of `step` bytes, up to `bytes_max` in all.
 fn inflate(payload: &[u8], step: usize, bytes_max: usize) -> Result<Vec<u8>, Violation> {
     inflate_after(&[], payload, step, bytes_max)
 }
@@ -38,7 +38,7 @@ pub(super) fn inflate_after(
     }
 }
 
-/// What the library makes of a message on its own.
+/// A message compressed by the library, without takeover.
 fn deflated(message: &[u8], window_bits: u8, level: u32) -> Vec<u8> {
     let mut stream = Compress::new_with_window_bits(Compression::new(level), false, window_bits);
     let mut output = Vec::with_capacity(message.len() * 2 + 100);
@@ -48,7 +48,7 @@ fn deflated(message: &[u8], window_bits: u8, level: u32) -> Vec<u8> {
     output
 }
 
-/// The naive twin: all at once, and the end of the last block is not looked at.
+/// The naive twin: all at once, without checking the end of the last block.
 pub(super) fn naively_inflated(payload: &[u8]) -> Option<Vec<u8>> {
     let mut stream = Decompress::new(false);
     let mut output = Vec::with_capacity(1 << 20);
@@ -68,14 +68,14 @@ pub(super) fn message() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn a_message_survives_both_ways(
+    fn a_compressed_message_is_inflated_back(
         messages in prop::collection::vec((message(), 9..=15u8, 1..=9u8), 1..5),
         step in 5..5000usize,
     ) {
         let mut compressors = Compressors::default();
         for (message, window_bits, level) in messages {
             let Some(payload) = compressors.compress(&message, terms(window_bits, level), None) else {
-                // It did not shrink, which the library by itself has to agree with.
+                // It did not become shorter. The library must agree.
                 let bytes = deflated(&message, window_bits, u32::from(level)).len();
                 prop_assert!(bytes >= message.len());
                 continue;
@@ -87,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_library_compressed_is_understood(
+    fn messages_compressed_by_the_library_are_inflated(
         message in message(), window_bits in 9..=15u8, level in 0..=9u32, step in 5..5000usize,
     ) {
         let payload = deflated(&message, window_bits, level);
@@ -95,7 +95,7 @@ proptest! {
     }
 
     #[test]
-    fn changed_bytes_are_refused_or_mean_what_the_library_says(
+    fn changed_bytes_are_refused_or_inflated_as_by_the_library(
         message in message(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         step in 5..5000usize,
@@ -106,7 +106,7 @@ proptest! {
             payload[at] ^= byte;
         }
         if let Ok(inflated) = inflate(&payload, step, 1 << 20) {
-            // Blocks after a last one are ours to read on; the twin stops there.
+            // We go on after a last block, where the naive twin stops.
             if let Some(twin) = naively_inflated(&payload) {
                 prop_assert_eq!(inflated, twin);
             }
@@ -114,34 +114,34 @@ proptest! {
     }
 
     #[test]
-    fn a_message_that_is_cut_never_comes_whole(
+    fn a_truncated_message_is_refused(
         message in "([a-z]{1,9} ){1,60}", level in 1..=9u32, cut in any::<prop::sample::Index>(),
     ) {
         let payload = deflated(message.as_bytes(), 15, level);
         let cut = &payload[..cut.index(payload.len())];
-        // What is left of nothing is the empty message.
+        // An empty payload is an empty message.
         if !cut.is_empty() {
             prop_assert_eq!(inflate(cut, 1000, usize::MAX), Err(Violation::NotDeflate));
         }
     }
 
     #[test]
-    fn any_bytes_come_to_an_end(
+    fn inflating_any_bytes_ends(
         payload in prop::collection::vec(any::<u8>(), 0..300), step in 1..500usize,
     ) {
-        // Neither a panic nor a walk without end.
+        // It must neither panic nor loop for ever.
         let _ = inflate(&payload, step, 1 << 20);
     }
 }
 
 #[test]
-fn the_examples_of_rfc_7692_section_7_2_3() {
+fn the_examples_of_rfc_7692_section_7_2_3_are_inflated() {
     let hello = Ok(b"Hello".to_vec());
     for payload in [
         &b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..],
-        // A block without compression.
+        // A stored block.
         b"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00",
-        // A last block, and an empty one behind it.
+        // A last block, followed by an empty one.
         b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00",
         // Two blocks.
         b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00",
@@ -158,14 +158,14 @@ fn the_examples_of_rfc_7692_section_7_2_3() {
 }
 
 #[test]
-fn a_bomb_is_met_while_it_unfolds() {
+fn a_decompression_bomb_is_stopped_at_the_limit() {
     let bomb = deflated(&vec![0; 64 << 20], 15, 9);
     assert!(bomb.len() < 70_000);
     assert_eq!(inflate(&bomb, 4096, 1 << 20), Err(Violation::MessageTooBig));
 }
 
 #[test]
-fn short_messages_and_noise_stay_as_they_are() {
+fn short_messages_and_noise_are_not_compressed() {
     let mut compressors = Compressors::default();
     let least = DeflateTerms { bytes_min: 100, ..terms(15, 6) };
     assert_eq!(compressors.compress(&[b'a'; 99], least, None), None);
@@ -177,11 +177,11 @@ fn short_messages_and_noise_stay_as_they_are() {
 }
 
 #[test]
-fn noise_may_come_any_number_of_times() {
+fn any_amount_of_noise_leaves_a_working_compressor() {
     let mut random = 1_u32;
     for (level, bytes) in (1..=9).flat_map(|level| [(level, 1024), (level, 70_000)]) {
         let mut compressors = Compressors::default();
-        // In all more than zlib has room for where its output is not taken.
+        // More in all than fits into zlib's pending output.
         for _ in 0..200_000 / bytes {
             let noise = std::iter::repeat_with(|| {
                 random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -198,7 +198,7 @@ fn noise_may_come_any_number_of_times() {
 }
 
 #[test]
-fn what_nobody_uses_is_freed() {
+fn unused_streams_are_freed() {
     let mut compressors = Compressors::default();
     assert_eq!(compressors.trim(Millis(0), 100), None);
     compressors.set_now(Millis(50));

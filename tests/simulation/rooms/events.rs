@@ -1,34 +1,34 @@
-//! Who is there: the events of joining, leaving and counting against a naive model.
+//! The events of joining, leaving and counting, checked against a naive model.
 
 use tidegate::services::room::{LISTED_MAX, RELISTED_BELOW};
 use tidegate::sim::Random;
 
 use super::*;
 
-/// What a page knows of its room if it believes every event.
+/// The members of a room as a client derives them from the events that it receives.
 #[derive(Debug, Default)]
-pub(super) struct Belief {
+pub(super) struct MemberView {
     pub(super) name: Option<String>,
     pub(super) count: u64,
-    /// As often as each is there; out of date while the room is a crowd.
+    /// Each name as often as it is in the room; out of date while only counts are announced.
     pub(super) names: Vec<String>,
-    pub(super) is_welcome: bool,
-    /// Whether events from before its own coming may reach it first.
-    pub(super) hears_early: bool,
+    pub(super) has_member_list: bool,
+    /// Whether events may arrive before the list of members (`order = "sender"`).
+    pub(super) may_receive_early: bool,
 }
 
-impl Belief {
-    /// Takes in an event. Messages are none of its business.
-    pub(super) fn learn(&mut self, event: &Value) -> Result<(), String> {
+impl MemberView {
+    /// Applies an event. Messages are ignored.
+    pub(super) fn apply(&mut self, event: &Value) -> Result<(), String> {
         let name = || event["name"].as_str().map(str::to_owned);
         let kind = event["type"].as_str().unwrap_or_default();
-        if !self.is_welcome
-            && self.hears_early
+        if !self.has_member_list
+            && self.may_receive_early
             && event.get("name").is_none_or(|_| kind != "members")
         {
             return Ok(());
         }
-        if !self.is_welcome && kind != "members" {
+        if !self.has_member_list && kind != "members" {
             return Err(format!("{event} before the list of members"));
         }
         match kind {
@@ -38,7 +38,7 @@ impl Belief {
                         names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect();
                 }
                 if event.get("name").is_some() {
-                    self.is_welcome = true;
+                    self.has_member_list = true;
                     self.name = name();
                 }
             }
@@ -55,12 +55,12 @@ impl Belief {
     }
 }
 
-fn belief(world: &mut World, client: &mut Client) -> Belief {
-    let mut belief = Belief::default();
+fn view(world: &mut World, client: &mut Client) -> MemberView {
+    let mut view = MemberView::default();
     for event in events(world, client) {
-        belief.learn(&event).unwrap();
+        view.apply(&event).unwrap();
     }
-    belief
+    view
 }
 
 fn kinds(world: &mut World, client: &mut Client) -> Vec<String> {
@@ -73,37 +73,37 @@ fn kinds(world: &mut World, client: &mut Client) -> Vec<String> {
 }
 
 #[test]
-fn comings_and_goings_are_told_to_the_others() {
+fn joining_and_leaving_is_announced_to_the_others() {
     let mut world = world(3, one_login());
-    let mut alice = enter(&mut world, 0, "/chat?user=alice", Form::Events);
-    let bob = enter(&mut world, 1, "/chat?user=bob", Form::Lines);
-    let mut carol = enter(&mut world, 2, "/chat?user=carol", Form::Events);
-    // A login in place of another is no news.
-    let _bob_again = enter(&mut world, 2, "/chat?user=bob", Form::Events);
+    let mut alice = enter(&mut world, 0, "/chat?user=alice", ClientFormat::Events);
+    let bob = enter(&mut world, 1, "/chat?user=bob", ClientFormat::Lines);
+    let mut carol = enter(&mut world, 2, "/chat?user=carol", ClientFormat::Events);
+    // A login that replaces another is not announced.
+    let _bob_again = enter(&mut world, 2, "/chat?user=bob", ClientFormat::Events);
     bob.connection.shutdown();
     world.settle();
-    carol.say_close(1000);
+    carol.send_close(1000);
     assert_eq!(kinds(&mut world, &mut carol), ["members carol 3"]);
-    let heard = kinds(&mut world, &mut alice);
-    assert_eq!(heard, ["members alice 1", "joined bob 2", "joined carol 3", "left carol 2"]);
-    assert_eq!(belief(&mut world, &mut alice).names, ["alice", "bob"]);
+    let received = kinds(&mut world, &mut alice);
+    assert_eq!(received, ["members alice 1", "joined bob 2", "joined carol 3", "left carol 2"]);
+    assert_eq!(view(&mut world, &mut alice).names, ["alice", "bob"]);
 }
 
 #[test]
-fn those_without_a_name_count() {
+fn members_without_a_name_are_counted() {
     let mut world = world(2, RoomSettings { logins: Logins::One, ..first_text() });
-    let mut alice = enter(&mut world, 0, "/chat", Form::Events);
-    say(&alice, Form::Events, "alice");
+    let mut alice = enter(&mut world, 0, "/chat", ClientFormat::Events);
+    send_text(&alice, ClientFormat::Events, "alice");
     world.settle();
-    let nameless = enter(&mut world, 1, "/chat", Form::Lines);
-    let mut second = enter(&mut world, 1, "/chat", Form::Events);
+    let nameless = enter(&mut world, 1, "/chat", ClientFormat::Lines);
+    let mut second = enter(&mut world, 1, "/chat", ClientFormat::Events);
     world.settle();
-    say(&nameless, Form::Lines, "bob");
+    send_text(&nameless, ClientFormat::Lines, "bob");
     world.settle();
-    // Takes the name of somebody who was counted as well.
-    say(&second, Form::Events, "bob");
+    // Replaces a member that was counted as well.
+    send_text(&second, ClientFormat::Events, "bob");
     world.settle();
-    second.say_close(1000);
+    second.send_close(1000);
     let expected = [
         "members 1",
         "members alice 1",
@@ -114,30 +114,32 @@ fn those_without_a_name_count() {
         "left bob 1",
     ];
     assert_eq!(kinds(&mut world, &mut alice), expected);
-    let heard = kinds(&mut world, &mut second);
-    assert_eq!(heard, ["members 3", "joined bob 3", "members bob 2"]);
+    let received = kinds(&mut world, &mut second);
+    assert_eq!(received, ["members 3", "joined bob 3", "members bob 2"]);
 }
 
 #[test]
-fn a_crowd_is_counted_and_not_named() {
+fn above_100_members_only_counts_are_announced() {
     let mut world = world(2, RoomSettings::default());
-    let mut watcher = enter(&mut world, 0, "/chat?user=!", Form::Events);
+    let mut watcher = enter(&mut world, 0, "/chat?user=!", ClientFormat::Events);
     let crowd: Vec<Client> = (0..400)
-        .map(|number| asking(&world, number % 2, &format!("/chat?user=n{number:03}"), Form::Lines))
+        .map(|number| {
+            asking(&world, number % 2, &format!("/chat?user=n{number:03}"), ClientFormat::Lines)
+        })
         .collect();
-    let heard = kinds(&mut world, &mut watcher);
-    let named = heard.iter().filter(|event| event.starts_with("joined")).count();
+    let received = kinds(&mut world, &mut watcher);
+    let named = received.iter().filter(|event| event.starts_with("joined")).count();
     assert_eq!(named, LISTED_MAX - 1);
-    assert!(heard.len() < named + 80, "{} events", heard.len());
-    let mut late = enter(&mut world, 1, "/chat?user=late", Form::Events);
-    let welcome = belief(&mut world, &mut late);
+    assert!(received.len() < named + 80, "{} events", received.len());
+    let mut late = enter(&mut world, 1, "/chat?user=late", ClientFormat::Events);
+    let welcome = view(&mut world, &mut late);
     assert_eq!((welcome.count, welcome.names.len()), (402, LISTED_MAX));
     for client in &crowd[..350] {
         client.connection.reset();
     }
-    let belief = belief(&mut world, &mut watcher);
-    assert_eq!(belief.count, 52);
-    assert_eq!(belief.names.len(), 52, "the list is whole again");
+    let view = view(&mut world, &mut watcher);
+    assert_eq!(view.count, 52);
+    assert_eq!(view.names.len(), 52, "the list is whole again");
     let lists = events(&mut world, &mut watcher)
         .into_iter()
         .filter(|event| event["names"].is_array() && event.get("name").is_none())
@@ -146,19 +148,19 @@ fn a_crowd_is_counted_and_not_named() {
     assert_eq!(lists, [u64::try_from(RELISTED_BELOW).ok()]);
 }
 
-/// The naive model of what the watcher is told: the whole room is recounted for each change.
+/// The counts that a watcher must receive: a naive model that recounts the room at each change.
 fn expected_count_events(counts: &[usize]) -> Vec<usize> {
-    let (mut told, mut is_crowd, mut events) = (1, false, Vec::new());
+    let (mut announced, mut is_counted_only, mut events) = (1, false, Vec::new());
     for &count in counts {
-        if is_crowd {
-            is_crowd = count > 90
+        if is_counted_only {
+            is_counted_only = count > 90
         } else {
-            is_crowd = count > 100
+            is_counted_only = count > 100
         }
-        let difference = count.max(told) - count.min(told);
-        let is_told = !is_crowd || difference as f64 > told as f64 * 0.02;
-        if is_told {
-            told = count;
+        let difference = count.max(announced) - count.min(announced);
+        let is_announced = !is_counted_only || difference as f64 > announced as f64 * 0.02;
+        if is_announced {
+            announced = count;
             events.push(count);
         }
     }
@@ -166,20 +168,20 @@ fn expected_count_events(counts: &[usize]) -> Vec<usize> {
 }
 
 #[test]
-fn counts_are_told_as_the_model_says() {
+fn announced_counts_match_the_model() {
     for seed in 0..5 {
         let mut random = Random::new(seed);
         let loops = 1 + random.below(3);
         let mut world = world(loops, RoomSettings::default());
-        let mut watcher = enter(&mut world, 0, "/chat?user=!", Form::Events);
+        let mut watcher = enter(&mut world, 0, "/chat?user=!", ClientFormat::Events);
         let mut crowd: Vec<Client> = Vec::new();
         let mut counts = Vec::new();
         for number in 0..600 {
-            // Grows and shrinks through the bounds.
+            // The room grows and shrinks through both bounds several times.
             let is_growing = (number / 150) % 2 == 0;
             if crowd.is_empty() || random.percent(if is_growing { 90 } else { 10 }) {
                 let target = format!("/chat?user=n{}", random.below(500));
-                crowd.push(enter(&mut world, random.below(loops), &target, Form::Lines));
+                crowd.push(enter(&mut world, random.below(loops), &target, ClientFormat::Lines));
             } else {
                 let client = crowd.swap_remove(random.below(crowd.len()));
                 client.connection.reset();
@@ -187,11 +189,11 @@ fn counts_are_told_as_the_model_says() {
             }
             counts.push(crowd.len() + 1);
         }
-        let told: Vec<usize> = events(&mut world, &mut watcher)
+        let announced: Vec<usize> = events(&mut world, &mut watcher)
             .iter()
             .skip(1)
             .map(|event| usize::try_from(event["count"].as_u64().unwrap()).unwrap())
             .collect();
-        assert_eq!(told, expected_count_events(&counts), "seed {seed}");
+        assert_eq!(announced, expected_count_events(&counts), "seed {seed}");
     }
 }

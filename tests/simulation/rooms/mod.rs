@@ -1,5 +1,5 @@
-//! Chat rooms on whole event loops: who hears what, who has which name, and what happens when
-//! loops run ahead of each other.
+//! Chat rooms on whole event loops: what each member receives, which member holds a name, and what
+//! happens when one loop runs ahead of another.
 
 mod events;
 mod lines;
@@ -19,9 +19,9 @@ use crate::client::Client;
 use crate::wire::{TEXT, upgrade_request, upgrade_request_offering};
 use crate::world::{Setup, World, socket};
 
-/// How a client is spoken to.
+/// The format in which a client sends and receives messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum ClientFormat {
     Lines,
     Events,
 }
@@ -57,48 +57,48 @@ fn one_login() -> RoomSettings {
     RoomSettings { logins: Logins::One, ..RoomSettings::default() }
 }
 
-/// Names by the first text.
+/// The first text of a client is its name.
 fn first_text() -> RoomSettings {
     RoomSettings { name: NameSource::FirstText, ..RoomSettings::default() }
 }
 
-/// A client that asks for `target`; it is not said yet what becomes of it.
-fn asking(world: &World, loop_index: usize, target: &str, form: Form) -> Client {
+/// A client that has sent its request for `target`, and received no answer yet.
+fn asking(world: &World, loop_index: usize, target: &str, format: ClientFormat) -> Client {
     let client = world.connect(loop_index);
-    client.send(&match form {
-        Form::Lines => upgrade_request(target),
-        Form::Events => upgrade_request_offering(target, CHAT_SUBPROTOCOL),
+    client.send(&match format {
+        ClientFormat::Lines => upgrade_request(target),
+        ClientFormat::Events => upgrade_request_offering(target, CHAT_SUBPROTOCOL),
     });
     client
 }
 
-/// A client that is in the room.
-fn enter(world: &mut World, loop_index: usize, target: &str, form: Form) -> Client {
-    let mut client = asking(world, loop_index, target, form);
+/// A client that was accepted into the room.
+fn enter(world: &mut World, loop_index: usize, target: &str, format: ClientFormat) -> Client {
+    let mut client = asking(world, loop_index, target, format);
     world.exchange(&mut client);
-    assert_eq!(client.heard.status, Some(101), "{target}");
+    assert_eq!(client.received.status, Some(101), "{target}");
     client
 }
 
-/// Says a text, as the form wants it.
-fn say(client: &Client, form: Form, text: &str) {
-    match form {
-        Form::Lines => client.say(TEXT, text.as_bytes()),
-        Form::Events => {
+/// Sends a chat message in the client's format.
+fn send_text(client: &Client, format: ClientFormat, text: &str) {
+    match format {
+        ClientFormat::Lines => client.send_frame(TEXT, text.as_bytes()),
+        ClientFormat::Events => {
             let event = serde_json::json!({ "type": "message", "text": text });
-            client.say(TEXT, event.to_string().as_bytes());
+            client.send_frame(TEXT, event.to_string().as_bytes());
         }
     }
 }
 
-/// All texts that came so far.
+/// All texts received so far.
 fn texts(world: &mut World, client: &mut Client) -> Vec<String> {
     world.exchange(client);
-    let frames = client.heard.data().iter();
+    let frames = client.received.data().iter();
     frames.map(|frame| String::from_utf8(frame.payload.clone()).unwrap()).collect()
 }
 
-/// All events that came so far.
+/// All events received so far.
 fn events(world: &mut World, client: &mut Client) -> Vec<Value> {
     texts(world, client).iter().map(|text| serde_json::from_str(text).unwrap()).collect()
 }
@@ -106,7 +106,7 @@ fn events(world: &mut World, client: &mut Client) -> Vec<Value> {
 /// The code and reason that the client was closed with.
 fn close_of(world: &mut World, client: &mut Client) -> Option<(u16, String)> {
     world.exchange(client);
-    let close = client.heard.close()?;
+    let close = client.received.close()?;
     Some((close.close_code()?, String::from_utf8(close.payload[2..].to_vec()).unwrap()))
 }
 

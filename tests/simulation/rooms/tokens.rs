@@ -1,4 +1,4 @@
-//! Logins by token: configured ones, and ones that are looked up elsewhere.
+//! Logins with a token: configured tokens, and tokens that a [`TokenLookup`] checks.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -10,7 +10,7 @@ use tidegate::services::{
 
 use super::*;
 
-/// Answers when the test says so.
+/// A look-up that answers when the test calls [`SlowLookup::answer`].
 #[derive(Clone, Default)]
 struct SlowLookup(Arc<Mutex<Asked>>);
 
@@ -57,21 +57,21 @@ fn settings(tokens: Tokens) -> RoomSettings {
     RoomSettings { name, ..one_login() }
 }
 
-/// Two loops, and the lookup that their rooms ask.
+/// A server with two loops, and the look-up that its rooms use.
 fn looked() -> (World, SlowLookup) {
     let lookup = SlowLookup::default();
     (world(2, settings(Tokens::Looked(Arc::new(lookup.clone())))), lookup)
 }
 
 fn waiting(world: &mut World, loop_index: usize) -> Client {
-    let client = asking(world, loop_index, "/chat/bob/s3cret", Form::Lines);
+    let client = asking(world, loop_index, "/chat/bob/s3cret", ClientFormat::Lines);
     world.settle();
     client
 }
 
 fn status(world: &mut World, client: &mut Client) -> Option<u16> {
     world.exchange(client);
-    client.heard.status
+    client.received.status
 }
 
 #[test]
@@ -87,27 +87,27 @@ fn configured_tokens_are_checked_at_once() {
         ("/chat/%20/s3%2Fcret", 400),
         ("/chat/%ff/s3%2Fcret", 400),
     ] {
-        let mut client = asking(&world, 1, target, Form::Lines);
+        let mut client = asking(&world, 1, target, ClientFormat::Lines);
         assert_eq!(status(&mut world, &mut client), Some(expected), "{target}");
     }
 }
 
 #[test]
-fn a_line_has_no_token() {
+fn a_line_client_is_refused_where_a_token_is_required() {
     let mut world = world(1, settings(Tokens::Configured(Arc::default())));
     let line = world.connect_line(0);
-    assert!(line.heard().contains("token"));
+    assert!(line.received().contains("token"));
     assert!(line.ended_well());
 }
 
 #[test]
-fn the_verdict_decides() {
+fn the_verdict_decides_the_status() {
     for (verdict, expected) in
         [(TokenVerdict::Right, 101), (TokenVerdict::Wrong, 403), (TokenVerdict::Unavailable, 500)]
     {
         let (mut world, lookup) = looked();
         let mut client = waiting(&mut world, 1);
-        assert_eq!(client.heard.status, None);
+        assert_eq!(client.received.status, None);
         let (name, token) = {
             let asked = lookup.asked();
             (asked.inquiries[0].name.clone(), asked.inquiries[0].token.clone())
@@ -117,14 +117,14 @@ fn the_verdict_decides() {
         assert_eq!(status(&mut world, &mut client), Some(expected));
         assert!(lookup.asked().cancelled.is_empty());
         if verdict == TokenVerdict::Right {
-            say(&client, Form::Lines, "hi");
+            send_text(&client, ClientFormat::Lines, "hi");
             assert_eq!(texts(&mut world, &mut client), ["bob: hi"]);
         }
     }
 }
 
 #[test]
-fn an_answer_counts_once() {
+fn further_answers_to_the_same_inquiry_are_ignored() {
     let (mut world, lookup) = looked();
     let mut client = waiting(&mut world, 1);
     let inquiry = lookup.asked().inquiries[0].clone();
@@ -134,7 +134,7 @@ fn an_answer_counts_once() {
     assert_eq!(status(&mut world, &mut client), Some(101));
     post(&inquiry, TokenVerdict::Wrong);
     world.settle();
-    say(&client, Form::Lines, "hi");
+    send_text(&client, ClientFormat::Lines, "hi");
     assert_eq!(texts(&mut world, &mut client), ["bob: hi"]);
 }
 
@@ -166,16 +166,16 @@ fn answers_find_room_in_a_full_mailbox() {
 }
 
 #[test]
-fn a_lookup_that_is_busy_says_so() {
+fn a_full_lookup_is_answered_with_503() {
     let (mut world, lookup) = looked();
     lookup.asked().is_full = true;
     let mut client = waiting(&mut world, 0);
     assert_eq!(status(&mut world, &mut client), Some(503));
-    assert_eq!(client.heard.header("Retry-After"), Some("1"));
+    assert_eq!(client.received.header("Retry-After"), Some("1"));
 }
 
 #[test]
-fn whoever_leaves_is_not_asked_about_any_more() {
+fn a_lookup_is_cancelled_when_its_client_leaves() {
     let (mut world, lookup) = looked();
     let gone = waiting(&mut world, 0);
     let late = waiting(&mut world, 0);
@@ -187,7 +187,7 @@ fn whoever_leaves_is_not_asked_about_any_more() {
     world.pass(10_000);
     assert!(late.is_gone());
     assert_eq!(lookup.asked().cancelled.len(), 2);
-    // Answers that come all the same are nobody's, also for those who came after.
+    // Late answers reach no connection, also none that took the slot since.
     let mut next = waiting(&mut world, 0);
     for inquiry in &inquiries {
         post(inquiry, TokenVerdict::Right);
@@ -199,7 +199,7 @@ fn whoever_leaves_is_not_asked_about_any_more() {
 }
 
 #[test]
-fn an_answer_and_a_goodbye_in_one_turn() {
+fn an_answer_in_the_turn_in_which_the_client_leaves_is_ignored() {
     let (mut world, lookup) = looked();
     let gone = waiting(&mut world, 1);
     lookup.answer(TokenVerdict::Right);
@@ -213,7 +213,7 @@ fn an_answer_and_a_goodbye_in_one_turn() {
 }
 
 #[test]
-fn who_shows_a_wrong_token_replaces_nobody() {
+fn a_wrong_token_replaces_no_login() {
     let (mut world, lookup) = looked();
     let mut bob = waiting(&mut world, 0);
     lookup.answer(TokenVerdict::Right);

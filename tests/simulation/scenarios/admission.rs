@@ -1,5 +1,5 @@
-//! Requests that are decided later, on another loop: the connection waits with nothing but its
-//! request, what it sends meanwhile is not lost, and whoever leaves is forgotten.
+//! Deferred admission, decided on another loop: what a client sends meanwhile is not lost, and a
+//! client that leaves is cancelled.
 
 use super::{LATE_MS, server};
 use crate::client::Client;
@@ -19,52 +19,52 @@ fn waiting(world: &mut World) -> Client {
     client
 }
 
-/// Lets everybody in who waits.
+/// Accepts all clients that wait.
 fn decide_all(world: &mut World) {
     let decider = world.open(1, "/gate?yes");
-    decider.say(TEXT, b"decide");
+    decider.send_frame(TEXT, b"decide");
     world.settle();
-    decider.say_close(1000);
+    decider.send_close(1000);
     world.settle();
 }
 
 #[test]
-fn a_decision_from_another_loop_lets_in_or_turns_away() {
+fn a_decision_from_another_loop_accepts_or_refuses() {
     let mut world = world();
     for loop_index in [0, 1] {
         let welcome = world.open(loop_index, "/gate?yes");
-        welcome.say(TEXT, b"thanks");
+        welcome.send_frame(TEXT, b"thanks");
         let mut refused = world.connect(loop_index);
         refused.ask("/gate?no");
         world.settle();
         refused.read_all();
-        assert_eq!(refused.heard.status, Some(403));
+        assert_eq!(refused.received.status, Some(403));
         assert!(refused.ended_well());
     }
     assert_eq!(world.counter("refused_by_service"), 2);
 }
 
 #[test]
-fn what_is_sent_while_waiting_is_answered_afterwards() {
+fn messages_sent_before_the_decision_are_answered_after_it() {
     let mut world = world();
     let mut client = world.connect(0);
     let mut bytes = upgrade_request("/gate?later");
     bytes.extend(frame(TEXT, b"with the request"));
     client.send(&bytes);
     world.settle();
-    client.say(TEXT, b"meanwhile");
-    client.say(TEXT, &[b'x'; 100_000]);
+    client.send_frame(TEXT, b"meanwhile");
+    client.send_frame(TEXT, &[b'x'; 100_000]);
     world.pass(1_000);
     assert_eq!(client.read_all(), 0, "nothing is answered before the decision");
     decide_all(&mut world);
     world.exchange(&mut client);
-    assert_eq!(client.heard.status, Some(101));
+    assert_eq!(client.received.status, Some(101));
     let big = [b'x'; 100_000];
-    client.assert_heard(&[&b"with the request"[..], b"meanwhile", &big]);
+    client.assert_received(&[&b"with the request"[..], b"meanwhile", &big]);
 }
 
 #[test]
-fn whoever_leaves_while_waiting_is_cancelled_and_the_late_answer_dropped() {
+fn a_client_that_leaves_is_cancelled_and_the_late_decision_is_ignored() {
     let mut world = world();
     let leaver = waiting(&mut world);
     let breaker = waiting(&mut world);
@@ -73,14 +73,14 @@ fn whoever_leaves_while_waiting_is_cancelled_and_the_late_answer_dropped() {
     world.pass(100);
     assert!(leaver.is_gone() && breaker.is_gone());
     assert_eq!(world.journal.entries().cancelled.len(), 2);
-    // Their slots go to others, whom the late answers must not reach.
+    // Other clients take their slots, and the late decisions must not reach those.
     let mut others = [waiting(&mut world), waiting(&mut world)];
     let ignored = world.counter("effects_ignored");
     decide_all(&mut world);
     assert_eq!(world.counter("effects_ignored") - ignored, 2);
     for other in &mut others {
         world.exchange(other);
-        assert_eq!(other.heard.status, Some(101));
+        assert_eq!(other.received.status, Some(101));
     }
 }
 
@@ -97,13 +97,13 @@ fn the_deadline_of_the_handshake_ends_the_wait() {
 }
 
 #[test]
-fn a_drain_turns_away_who_still_waits() {
+fn a_drain_refuses_clients_that_still_wait() {
     let mut world = world();
     let mut client = waiting(&mut world);
     world.drain(20_000, true);
     world.pass(100);
     client.read_all();
-    assert_eq!(client.heard.status, Some(503));
+    assert_eq!(client.received.status, Some(503));
     assert_eq!(world.journal.entries().cancelled.len(), 1);
     client.connection.shutdown();
     world.pass(100);
@@ -117,7 +117,7 @@ fn a_chain_of_decisions_does_not_grow_the_stack() {
         server.connections_max = COUNT + 1;
         server.connections.half_open_max = COUNT + 1;
     }));
-    // Everyone's first message lets the next one in.
+    // The first message of each client has the next one accepted.
     let request = [upgrade_request("/gate?later"), frame(TEXT, b"decide one")].concat();
     let mut clients = Vec::new();
     for _ in 0..COUNT {
@@ -127,10 +127,10 @@ fn a_chain_of_decisions_does_not_grow_the_stack() {
         clients.push(client);
     }
     let first = world.open(0, "/gate?yes");
-    first.say(TEXT, b"decide one");
+    first.send_frame(TEXT, b"decide one");
     world.settle();
     for client in &mut clients {
         client.read_all();
-        assert_eq!(client.heard.status, Some(101));
+        assert_eq!(client.received.status, Some(101));
     }
 }

@@ -20,34 +20,34 @@ fn replies_that_pile_up_pause_reading_and_nothing_is_lost() {
         let mut client = world.open(0, "/echo");
         let payloads: Vec<Vec<u8>> = (0..count).map(|serial| numbered(serial, bytes)).collect();
         for payload in &payloads {
-            client.say(BINARY, payload);
+            client.send_frame(BINARY, payload);
         }
-        // All bytes have given their edge: from here on only room for writing does.
+        // All input has been announced: from here on only writability gives an edge.
         world.settle();
         assert_eq!(world.counter("reading_paused"), 1);
         let pool = world.counter("pool_bytes_now");
         let bound = 2 * (HIGH_BYTES + RECEIVE_BUFFER_BYTES + 2 * bytes as u64);
         assert!(pool <= bound, "{pool} bytes for {count} messages of {bytes}");
         world.exchange(&mut client);
-        client.assert_heard(&payloads);
+        client.assert_received(&payloads);
         world.pass(11_000);
         assert_eq!(world.counter("pool_bytes_now"), 0);
     }
 }
 
 #[test]
-fn a_large_message_waits_with_the_high_mark_and_no_more() {
+fn reading_pauses_after_one_large_reply() {
     let mut world = World::calm();
     let mut client = world.open(0, "/echo");
     for serial in 0..8 {
-        client.say(BINARY, &numbered(serial, 900_000));
+        client.send_frame(BINARY, &numbered(serial, 900_000));
     }
     world.settle();
-    // One message that waits to be written and one in the making.
+    // One reply in the backlog and one message that is partly received.
     assert!(world.counter("pool_bytes_now") <= 4 << 20, "{}", world.counter("pool_bytes_now"));
     world.exchange(&mut client);
     let expected: Vec<Vec<u8>> = (0..8).map(|serial| numbered(serial, 900_000)).collect();
-    client.assert_heard(&expected);
+    client.assert_received(&expected);
 }
 
 #[test]
@@ -61,22 +61,22 @@ fn a_flood_of_pings_is_bounded_as_well() {
     world.settle();
     assert!(world.counter("pool_bytes_now") <= 2 * (HIGH_BYTES + RECEIVE_BUFFER_BYTES));
     world.exchange(&mut client);
-    assert_eq!(client.heard.frames.len(), 10_000);
-    assert!(client.heard.frames.iter().all(|frame| frame.opcode == PONG));
+    assert_eq!(client.received.frames.len(), 10_000);
+    assert!(client.received.frames.iter().all(|frame| frame.opcode == PONG));
 }
 
 #[test]
-fn one_sender_does_not_keep_others_from_their_turn() {
+fn one_sender_does_not_starve_the_others() {
     let mut world = World::calm();
     let greedy = world.open(0, "/echo");
     let mut modest = world.open(0, "/echo");
     for serial in 0..5_000 {
-        greedy.say(BINARY, &numbered(serial, 1_000));
+        greedy.send_frame(BINARY, &numbered(serial, 1_000));
     }
-    modest.say(TEXT, b"just one");
+    modest.send_frame(TEXT, b"just one");
     for _ in 0..2 {
         world.server.step().unwrap();
     }
     modest.read_all();
-    modest.assert_heard(&[b"just one"]);
+    modest.assert_received(&[b"just one"]);
 }

@@ -1,5 +1,5 @@
-//! Compressed messages, right and spoilt, through a whole server. A naive twin says what has to come
-//! of them: it has all frames at once, and flate2 inflates each message in one go.
+//! Compressed messages, valid and damaged, through a whole server. A naive model gives the expected
+//! answer: it has all frames at once, and inflates each message with flate2 in one call.
 
 use std::cell::Cell;
 
@@ -21,23 +21,23 @@ struct Sent {
     payload: Vec<u8>,
 }
 
-/// What is done to a conversation before it is sent.
+/// A change to the frames before they are sent.
 #[derive(Clone, Debug)]
 enum Change {
     CutPayload(Index, Index),
     DropFrame(Index),
-    /// Of the first byte: FIN, the reserved bits, the opcode.
+    /// A bit of the first byte: FIN, a reserved bit, or one of the opcode.
     FlipHeaderBit(Index, u8),
     FlipPayloadBit(Index, Index, u8),
     Insert(Index, Index, Vec<u8>),
     RepeatFrame(Index, Index),
 }
 
-/// What a client has to hear.
+/// What the client must receive.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Answer {
     frames: Vec<Frame>,
-    /// If it broke a rule.
+    /// The code of the close frame, if there must be one.
     close_code: Option<u16>,
 }
 
@@ -46,7 +46,7 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
         Just(Vec::new()),
         "([a-d]{1,9}|the same again, é張😀 ){0,60}".prop_map(String::into_bytes),
         prop::collection::vec(any::<u8>(), 0..1500),
-        // Up to twice the limit in next to nothing.
+        // Up to twice the limit, in a few compressed bytes.
         (any::<u8>(), 0..2 * MESSAGE_BYTES_MAX).prop_map(|(byte, len)| vec![byte; len]),
         (MESSAGE_BYTES_MAX - 2..MESSAGE_BYTES_MAX + 3).prop_map(|len| vec![b'a'; len]),
     ]
@@ -58,7 +58,7 @@ fn deflated(message: &[u8], level: u32, is_last_block: bool, window_bits: u8) ->
     let mut output = Vec::with_capacity(2 * message.len() + 100);
     if is_last_block {
         stream.compress_vec(message, &mut output, FlushCompress::Finish).unwrap();
-        // §7.2.3.4: the header of the empty block whose rest is left out.
+        // §7.2.3.4: the header bits of the empty block whose other bytes are left out.
         output.push(0);
     } else {
         stream.compress_vec(message, &mut output, FlushCompress::Sync).unwrap();
@@ -144,7 +144,7 @@ fn changed(mut frames: Vec<Sent>, changes: &[Change]) -> Vec<Sent> {
     frames
 }
 
-/// The naive twin.
+/// The naive model.
 fn expected(frames: &[Sent]) -> Answer {
     let mut answer = Answer::default();
     let mut message: Option<Sent> = None;
@@ -165,7 +165,7 @@ fn expected(frames: &[Sent]) -> Answer {
     answer
 }
 
-/// What comes of one frame: a reply, or the code of the rule that it breaks.
+/// The reply to one frame, or the code of the rule that it breaks.
 fn take(frame: &Sent, message: &mut Option<Sent>) -> Result<Option<Frame>, u16> {
     let Sent { first, payload } = frame;
     let (fin, opcode) = (first & FIN != 0, first & 0x0F);
@@ -192,7 +192,7 @@ fn take(frame: &Sent, message: &mut Option<Sent>) -> Result<Option<Frame>, u16> 
     whole.payload.extend(payload);
     let (is_text, is_compressed) = (whole.first & 0x0F == TEXT, whole.first & RSV1 != 0);
     if is_text && !is_compressed {
-        // Certain as soon as no further byte could make it right.
+        // An error is certain as soon as no further byte can complete the character.
         let broken = str::from_utf8(&whole.payload).err();
         if broken.is_some_and(|error| fin || error.error_len().is_some()) {
             return Err(NOT_CONSISTENT);
@@ -209,7 +209,7 @@ fn take(frame: &Sent, message: &mut Option<Sent>) -> Result<Option<Frame>, u16> 
     Ok(Some(Frame::new(first & 0x0F, &payload)))
 }
 
-/// What the changes may make of another frame.
+/// The reply to a close frame, which a change may have made of another frame.
 fn close(payload: &[u8]) -> Result<Frame, u16> {
     let Some((code, reason)) = payload.split_first_chunk() else {
         return if payload.is_empty() { Ok(Frame::new(CLOSE, b"")) } else { Err(PROTOCOL_ERROR) };
@@ -222,17 +222,17 @@ fn close(payload: &[u8]) -> Result<Frame, u16> {
     if is_text { Ok(Frame::new(CLOSE, payload)) } else { Err(NOT_CONSISTENT) }
 }
 
-/// The message, or the code of the rule that it breaks. It is whole if a last block is understood
-/// behind it.
+/// The message, or the code of the rule that it breaks. It is complete if a final block appended to
+/// it can be decoded.
 fn naively_inflated(payload: &[u8]) -> Result<Vec<u8>, u16> {
-    // Some leave nothing of an empty message.
+    // Some senders leave no byte of an empty message.
     let payload = if payload.is_empty() { &[0] } else { payload };
     let input = [payload, &END, &EMPTY_LAST_BLOCK].concat();
     let mut output = Vec::with_capacity(MOST_BYTES_OUT);
     let mut rest = &input[..];
     let mut is_whole = true;
     while is_whole && !rest.is_empty() {
-        // What follows a last block stands for itself.
+        // What follows a final block is a stream of its own.
         let mut stream = Decompress::new(false);
         let status = stream.decompress_vec(rest, &mut output, FlushDecompress::Sync);
         is_whole = matches!(status, Ok(Status::StreamEnd));
@@ -241,14 +241,15 @@ fn naively_inflated(payload: &[u8]) -> Result<Vec<u8>, u16> {
     match output.len() {
         0..=MESSAGE_BYTES_MAX if is_whole => Ok(output),
         0..=MESSAGE_BYTES_MAX => Err(NOT_CONSISTENT),
-        // The library may look at what follows a byte before it says that there is no room.
+        // The library may decode past the last byte that fits before it reports that there is no
+        // room.
         0..=UNCLEAR_BYTES_MAX if !is_whole => Err(TOO_BIG_OR_NOT_CONSISTENT),
         _ => Err(TOO_BIG),
     }
 }
 
-/// Sends the frames to an echo in pieces, and says what was heard.
-fn heard(frames: &[Sent], pieces: &[usize], level: u8) -> (World, Answer) {
+/// Sends the frames to an echo in pieces, and returns what was received.
+fn received(frames: &[Sent], pieces: &[usize], level: u8) -> (World, Answer) {
     let options = RouteOptions {
         message_bytes_max: MESSAGE_BYTES_MAX,
         deflate: Some(DeflateOptions { level, bytes_min: 20, context_bits: None }),
@@ -260,7 +261,7 @@ fn heard(frames: &[Sent], pieces: &[usize], level: u8) -> (World, Answer) {
     let mut client = world.connect(0);
     client.send(&upgrade_request_offering_deflate("/echo", ""));
     world.exchange(&mut client);
-    assert_eq!(client.heard.status, Some(101));
+    assert_eq!(client.received.status, Some(101));
 
     let mut bytes = Vec::new();
     for Sent { first, payload } in frames {
@@ -270,33 +271,33 @@ fn heard(frames: &[Sent], pieces: &[usize], level: u8) -> (World, Answer) {
     for piece in pieces.iter().copied().chain([usize::MAX]) {
         let (now, later) = rest.split_at(piece.min(rest.len()));
         if client.is_gone() {
-            // A spoilt frame was a close frame.
+            // A damaged frame was a close frame.
             break;
         }
         client.send(now);
         world.exchange(&mut client);
         rest = later;
     }
-    let close_code = client.heard.close().map(|close| close.close_code().unwrap_or(NO_CODE));
-    let answer = Answer { frames: client.heard.data().to_vec(), close_code };
+    let close_code = client.received.close().map(|close| close.close_code().unwrap_or(NO_CODE));
+    let answer = Answer { frames: client.received.data().to_vec(), close_code };
     if close_code.is_none() {
-        client.say_close(1000);
+        client.send_close(1000);
         world.exchange(&mut client);
-        assert_eq!(client.heard.close_code(), Some(1000));
+        assert_eq!(client.received.close_code(), Some(1000));
     }
     assert!(client.ended_well());
     (world, answer)
 }
 
 fn check(frames: &[Sent], pieces: &[usize], level: u8) -> Result<Answer, TestCaseError> {
-    let (mut world, answer) = heard(frames, pieces, level);
+    let (mut world, answer) = received(frames, pieces, level);
     let mut expected = expected(frames);
     if expected.close_code == Some(TOO_BIG_OR_NOT_CONSISTENT) {
         let is_right = |code: &u16| [TOO_BIG, NOT_CONSISTENT].contains(code);
         expected.close_code = answer.close_code.filter(is_right).or(expected.close_code);
     }
     prop_assert_eq!(&answer, &expected);
-    // Longer than the pool keeps what nobody uses.
+    // Longer than `pool_idle_ms`.
     world.pass(30_000);
     prop_assert_eq!(world.server.connection_count(), 0);
     prop_assert_eq!(world.counter("pool_bytes_now"), 0);
@@ -325,7 +326,7 @@ fn compressed_messages_come_back_or_are_too_big() {
 }
 
 #[test]
-fn spoilt_messages_mean_what_flate2_says_or_end_with_the_right_code() {
+fn damaged_messages_decode_as_flate2_decodes_them_or_are_closed_with_the_right_code() {
     let seen: [Cell<usize>; 4] = Default::default();
     proptest!(config(8), |(
         messages in prop::collection::vec(message(), 1..4),
@@ -343,14 +344,14 @@ fn spoilt_messages_mean_what_flate2_says_or_end_with_the_right_code() {
 }
 
 const MESSAGE_BYTES_MAX: usize = 2000;
-/// A message may end within the longest repetition that DEFLATE has.
+/// A message may end within a match, of at most 258 bytes (RFC 1951 §3.2.5).
 const UNCLEAR_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 258;
-/// Of what fits into a message, at the most that DEFLATE can do.
+/// The longest output of a message of the largest size: DEFLATE expands at most 1,032 times.
 const MOST_BYTES_OUT: usize = 1032 * (MESSAGE_BYTES_MAX + 100);
 const PROTOCOL_ERROR: u16 = 1002;
 const NOT_CONSISTENT: u16 = 1007;
 const TOO_BIG: u16 = 1009;
-/// No code: either of the two is right.
+/// Not a code: either of the two is accepted.
 const TOO_BIG_OR_NOT_CONSISTENT: u16 = 0;
 /// A close frame without a code.
 const NO_CODE: u16 = 1005;

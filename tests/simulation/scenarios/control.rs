@@ -75,7 +75,7 @@ fn commands_are_obeyed_while_mailboxes_are_full() {
     let pusher = world.open(0, "/relay");
     let _reader = world.open(1, "/relay");
     for serial in 0..2_000 {
-        pusher.say(TEXT, format!("cast 1 {serial}").as_bytes());
+        pusher.send_frame(TEXT, format!("cast 1 {serial}").as_bytes());
     }
     for _ in 0..20 {
         let replies = [inspect(&world, 0), inspect(&world, 1)];
@@ -96,7 +96,7 @@ fn a_shorter_ping_interval_holds_for_connections_that_are_open() {
     world.pass(2_000 + LATE_MS);
     for client in &mut clients {
         client.read_all();
-        assert_eq!(client.heard.pings, 1);
+        assert_eq!(client.received.pings, 1);
     }
     // And those who do not answer have as long as before.
     world.pass(7_500);
@@ -114,10 +114,10 @@ fn a_longer_ping_interval_spares_the_ping() {
     set(&world, &setup, |settings| settings.ping_idle_ms = 60_000);
     world.pass(30_000);
     client.read_all();
-    assert_eq!(client.heard.pings, 0);
+    assert_eq!(client.received.pings, 0);
     world.pass(10_000 + LATE_MS);
     client.read_all();
-    assert_eq!(client.heard.pings, 1);
+    assert_eq!(client.received.pings, 1);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn limits_that_change_in_mid_flight_break_nothing() {
     let halfway = world.connect(0);
     halfway.send(b"GET /echo HTTP/1.1\r\n");
     for (serial, payload) in payloads.iter().enumerate() {
-        clients.iter().for_each(|client| client.say(TEXT, payload));
+        clients.iter().for_each(|client| client.send_frame(TEXT, payload));
         if serial % 7 == 0 {
             set(&world, &setup, |settings| {
                 settings.backlog_high_bytes = [1_000, 64 << 10, 5_000][serial % 3];
@@ -154,6 +154,6 @@ fn limits_that_change_in_mid_flight_break_nothing() {
     assert!(halfway.is_gone(), "by the deadline that came after it");
     for client in &mut clients {
         world.exchange(client);
-        client.assert_heard(&payloads);
+        client.assert_received(&payloads);
     }
 }

@@ -1,11 +1,11 @@
-//! The end of the server: who is told what, when, and when it is over.
+//! Drain: which connections are refused or closed, at which pace, and when the server has finished.
 
 use super::{LATE_MS, server};
 use crate::client::Client;
 use crate::wire::TEXT;
 use crate::world::{Setup, World};
 
-fn crowd(world: &mut World, count: usize, loops: usize) -> Vec<Client> {
+fn open_clients(world: &mut World, count: usize, loops: usize) -> Vec<Client> {
     (0..count).map(|serial| world.open(serial % loops, "/echo")).collect()
 }
 
@@ -17,11 +17,11 @@ fn roomy(loops: usize) -> Setup {
     })
 }
 
-fn told(clients: &mut [Client]) -> usize {
+fn closed_with_1001(clients: &mut [Client]) -> usize {
     for client in &mut *clients {
         client.read_all();
     }
-    clients.iter().filter(|client| client.heard.close_code() == Some(1001)).count()
+    clients.iter().filter(|client| client.received.close_code() == Some(1001)).count()
 }
 
 #[test]
@@ -38,14 +38,14 @@ fn the_accept_queue_is_emptied_with_503_before_the_listener_closes() {
     world.pass(100 + LATE_MS);
     for client in &mut queued {
         client.read_all();
-        assert_eq!(client.heard.status, Some(503));
-        assert!(client.ended_well() && client.heard.header("Retry-After").is_some());
+        assert_eq!(client.received.status, Some(503));
+        assert!(client.ended_well() && client.received.header("Retry-After").is_some());
     }
     assert_eq!(world.counter("refused_draining"), 150, "none for a limit");
 }
 
 #[test]
-fn half_open_connections_are_told_as_well() {
+fn half_open_connections_are_answered_with_503() {
     let mut world = World::calm();
     let mut asking = world.connect(0);
     asking.send(b"GET /echo HTTP/1.1\r\n");
@@ -53,64 +53,64 @@ fn half_open_connections_are_told_as_well() {
     world.drain(20_000, true);
     world.pass(100);
     asking.read_all();
-    assert_eq!(asking.heard.status, Some(503));
+    assert_eq!(asking.received.status, Some(503));
 }
 
 #[test]
-fn a_few_are_told_at_500_a_second() {
+fn a_thousand_connections_of_a_loop_are_closed_at_500_a_second() {
     let mut world = World::new(&roomy(1));
-    let mut clients = crowd(&mut world, 1_000, 1);
+    let mut clients = open_clients(&mut world, 1_000, 1);
     world.drain(20_000, true);
     for tenth in 1..=20 {
         world.pass(100);
-        let told = told(&mut clients);
-        assert!((tenth * 50..=tenth * 50 + 10).contains(&told.min(tenth * 50 + 10)), "{told}");
-        assert!(told <= tenth * 50 + 10, "{told} after {tenth} tenths");
+        let closed = closed_with_1001(&mut clients);
+        let expected = tenth * 50..=tenth * 50 + 10;
+        assert!(expected.contains(&closed), "{closed} after {tenth} tenths");
     }
-    assert_eq!(told(&mut clients), 1_000);
+    assert_eq!(closed_with_1001(&mut clients), 1_000);
     assert!(clients.iter().all(Client::ended_well));
 }
 
 #[test]
-fn all_are_told_within_seventy_percent_of_the_time() {
+fn all_are_closed_within_seventy_percent_of_drain_ms() {
     let mut world = World::new(&roomy(2));
-    let mut clients = crowd(&mut world, 2_000, 2);
+    let mut clients = open_clients(&mut world, 2_000, 2);
     world.drain(1_000, true);
     world.pass(350);
-    let at_half = told(&mut clients);
+    let at_half = closed_with_1001(&mut clients);
     assert!((900..1_100).contains(&at_half), "{at_half}");
     world.pass(350);
-    assert_eq!(told(&mut clients), 2_000);
+    assert_eq!(closed_with_1001(&mut clients), 2_000);
 }
 
 #[test]
-fn without_pace_all_are_told_at_once() {
+fn without_pace_all_are_closed_at_once() {
     let mut world = World::new(&roomy(2));
-    let mut clients = crowd(&mut world, 1_000, 2);
+    let mut clients = open_clients(&mut world, 1_000, 2);
     world.drain(20_000, false);
     world.settle();
-    assert_eq!(told(&mut clients), 1_000);
+    assert_eq!(closed_with_1001(&mut clients), 1_000);
 }
 
 #[test]
-fn a_second_command_hurries_a_paced_drain() {
+fn a_second_command_without_pace_closes_the_rest_at_once() {
     let mut world = World::new(&roomy(1));
-    let mut clients = crowd(&mut world, 1_000, 1);
+    let mut clients = open_clients(&mut world, 1_000, 1);
     world.drain(20_000, true);
     world.pass(200);
-    assert!(told(&mut clients) < 200);
+    assert!(closed_with_1001(&mut clients) < 200);
     world.drain(20_000, false);
     world.settle();
-    assert_eq!(told(&mut clients), 1_000);
+    assert_eq!(closed_with_1001(&mut clients), 1_000);
 }
 
 #[test]
-fn it_is_over_as_soon_as_the_last_has_left() {
+fn a_drain_finishes_when_the_last_client_has_left() {
     let mut world = World::new(&roomy(2));
-    let mut clients = crowd(&mut world, 50, 2);
+    let mut clients = open_clients(&mut world, 50, 2);
     world.drain(20_000, true);
     world.pass(1_000);
-    assert_eq!(told(&mut clients), 50);
+    assert_eq!(closed_with_1001(&mut clients), 50);
     let last = clients.pop().unwrap();
     clients.iter().for_each(|client| client.connection.shutdown());
     world.pass(3_000);
@@ -123,7 +123,7 @@ fn it_is_over_as_soon_as_the_last_has_left() {
 }
 
 #[test]
-fn it_is_over_at_once_when_nobody_is_there() {
+fn a_drain_without_connections_finishes_at_once() {
     let mut world = World::new(&roomy(3));
     world.drain(20_000, true);
     world.settle();
@@ -131,35 +131,35 @@ fn it_is_over_at_once_when_nobody_is_there() {
 }
 
 #[test]
-fn it_is_over_in_time_even_if_nobody_leaves_or_reads() {
+fn a_drain_finishes_at_drain_ms_though_no_client_leaves_or_reads() {
     let mut setup = roomy(1);
     setup.server.connections.close_ms = 60_000;
     let mut world = World::new(&setup);
     world.network.set_send_buffer_bytes(1_000);
-    let clients = crowd(&mut world, 20, 1);
+    let clients = open_clients(&mut world, 20, 1);
     for client in &clients[..10] {
-        client.say(TEXT, &[b'x'; 50_000]);
+        client.send_frame(TEXT, &[b'x'; 50_000]);
     }
     world.drain(5_000, true);
     world.pass(4_999);
     assert!(!world.server.has_finished());
     world.pass(1);
     assert!(world.server.has_finished());
-    assert_eq!(world.journal.open_count(), 0, "services heard of every end");
+    assert_eq!(world.journal.open_count(), 0, "on_close was called for each");
     assert_eq!(world.server.pool.available(), 64 << 20);
 }
 
 #[test]
-fn replies_under_way_arrive_before_the_goodbye() {
+fn replies_under_way_arrive_before_the_close_frame() {
     let mut world = World::calm();
     world.network.set_send_buffer_bytes(1_000);
     let mut client = world.open(0, "/echo");
-    client.say(TEXT, &[b'x'; 50_000]);
+    client.send_frame(TEXT, &[b'x'; 50_000]);
     world.drain(20_000, true);
     world.exchange(&mut client);
     world.pass(100);
     world.exchange(&mut client);
-    client.assert_heard(&[[b'x'; 50_000]]);
-    assert_eq!(client.heard.close_code(), Some(1001));
+    client.assert_received(&[[b'x'; 50_000]]);
+    assert_eq!(client.received.close_code(), Some(1001));
     assert!(client.ended_well());
 }

@@ -1,4 +1,5 @@
-//! Publications that come at once: they travel together and arrive as if each had come alone.
+//! Publications of one read are sent between loops as one batch, and arrive as if each had been
+//! published alone.
 
 use tidegate::config::SlowPolicy;
 use tidegate::services::{Broadcast, DeflateOptions, Order, RouteOptions};
@@ -19,11 +20,11 @@ fn open_compressed(world: &mut World, loop_index: usize) -> Client {
     let mut client = world.connect(loop_index);
     client.send(&upgrade_request_offering_deflate("/broadcast", "; server_max_window_bits=12"));
     world.exchange(&mut client);
-    assert!(client.heard.header("Sec-WebSocket-Extensions").is_some());
+    assert!(client.received.header("Sec-WebSocket-Extensions").is_some());
     client
 }
 
-/// Texts that a single read brings, and the bytes of that.
+/// Random texts, and the bytes of their frames, to be sent at once.
 fn burst(random: &mut Random, serial: &mut usize) -> (Vec<Vec<u8>>, Vec<u8>) {
     let texts: Vec<Vec<u8>> = (0..random.below(50))
         .map(|_| {
@@ -37,7 +38,7 @@ fn burst(random: &mut Random, serial: &mut usize) -> (Vec<Vec<u8>>, Vec<u8>) {
 }
 
 #[test]
-fn members_of_every_kind_hear_everything_in_its_order() {
+fn every_kind_of_member_receives_every_message_in_order() {
     for seed in 0..40 {
         let mut random = Random::new(seed);
         let setup = server(|server| {
@@ -59,10 +60,10 @@ fn members_of_every_kind_hear_everything_in_its_order() {
         if random.percent(50) {
             world.network.set_send_buffer_bytes(1 + random.below(3_000));
         }
-        let (mut said, mut lines, mut serial) = (Vec::new(), String::new(), 0);
+        let (mut sent, mut lines, mut serial) = (Vec::new(), String::new(), 0);
         for _ in 0..6 {
             let (texts, bytes) = burst(&mut random, &mut serial);
-            said.extend(texts);
+            sent.extend(texts);
             speaker.send(&bytes);
             for _ in 0..random.below(4) {
                 world.settle();
@@ -73,23 +74,23 @@ fn members_of_every_kind_hear_everything_in_its_order() {
         }
         for client in [&mut plain, &mut compressed, &mut speaker] {
             world.exchange(client);
-            client.assert_heard(&said);
+            client.assert_received(&sent);
         }
         loop {
             world.settle();
-            let more = line.heard();
+            let more = line.received();
             if more.is_empty() {
                 break;
             }
             lines.push_str(&more);
         }
-        assert!(lines.lines().map(str::as_bytes).eq(said.iter().map(Vec::as_slice)), "seed {seed}");
-        assert_eq!(world.counter("publications"), said.len() as u64);
+        assert!(lines.lines().map(str::as_bytes).eq(sent.iter().map(Vec::as_slice)), "seed {seed}");
+        assert_eq!(world.counter("publications"), sent.len() as u64);
     }
 }
 
 #[test]
-fn a_binary_message_among_them_reaches_all_who_can_take_it() {
+fn a_binary_message_in_a_batch_reaches_websocket_members_only() {
     let mut world =
         world(&server(|server| server.line_route = Some("/broadcast")), &RouteOptions::default());
     let mut speaker = world.open(0, "/broadcast");
@@ -97,14 +98,14 @@ fn a_binary_message_among_them_reaches_all_who_can_take_it() {
     let burst = [frame(TEXT, b"one"), frame(BINARY, &[2]), frame(TEXT, b"three")].concat();
     speaker.send(&burst);
     world.exchange(&mut speaker);
-    speaker.assert_heard(&[&b"one"[..], &[2], b"three"]);
-    assert_eq!(line.heard(), "one\nthree\n");
+    speaker.assert_received(&[&b"one"[..], &[2], b"three"]);
+    assert_eq!(line.received(), "one\nthree\n");
     assert_eq!(world.counter("pushes_dropped"), 1);
 }
 
-/// What a member hears that reads only when a hundred messages were said, at once or one by one, and
-/// how many it was not sent.
-fn heard_late(policy: SlowPolicy, messages_max: usize, at_once: bool) -> (Vec<Vec<u8>>, u64) {
+/// The messages received by a member that starts to read after a hundred messages were published, at
+/// once or one by one, and the number of messages dropped.
+fn received_late(policy: SlowPolicy, messages_max: usize, at_once: bool) -> (Vec<Vec<u8>>, u64) {
     let options = RouteOptions {
         backlog_messages_max: Some(messages_max),
         slow_policy: policy,
@@ -113,7 +114,8 @@ fn heard_late(policy: SlowPolicy, messages_max: usize, at_once: bool) -> (Vec<Ve
     let mut world = world(&Setup::default(), &options);
     let mut speaker = world.open(0, "/broadcast");
     let mut member = world.open(0, "/broadcast");
-    // One byte at a time: whoever does not read is blocked with its first message begun.
+    // With a send buffer of one byte a member that does not read is blocked within its first
+    // message.
     world.network.set_send_buffer_bytes(1);
     let texts = (1..=100).map(|serial| format!("text {serial}").into_bytes());
     let frames = texts.map(|text| frame(TEXT, &text));
@@ -130,25 +132,25 @@ fn heard_late(policy: SlowPolicy, messages_max: usize, at_once: bool) -> (Vec<Ve
     assert_eq!(member.read(1), 1);
     world.exchange(&mut speaker);
     world.exchange(&mut member);
-    let heard = member.payloads().iter().map(|payload| payload.to_vec()).collect();
-    (heard, world.counter("pushes_dropped") + world.counter("closed_slow"))
+    let received = member.payloads().iter().map(|payload| payload.to_vec()).collect();
+    (received, world.counter("pushes_dropped") + world.counter("closed_slow"))
 }
 
-/// The naive twin is the same, said one by one.
+/// The naive model is the same run with messages sent one by one.
 #[test]
-fn marks_and_policies_judge_each_message() {
+fn marks_and_policies_count_each_message_of_a_batch() {
     for messages_max in [1, 2, 15, 16, 17, 31, 32, 33, 99, 100, 101] {
         for policy in [SlowPolicy::DropNewest, SlowPolicy::Disconnect] {
-            let together = heard_late(policy, messages_max, true);
+            let together = received_late(policy, messages_max, true);
             assert_eq!(
                 together,
-                heard_late(policy, messages_max, false),
+                received_late(policy, messages_max, false),
                 "{policy:?} {messages_max}"
             );
             assert!(together.0.len() <= messages_max);
         }
-        let (heard, _) = heard_late(SlowPolicy::KeepLatest, messages_max, true);
-        assert_eq!(heard.last().unwrap(), b"text 100");
-        assert!(heard.len() <= messages_max + 1, "{} of {messages_max}", heard.len());
+        let (received, _) = received_late(SlowPolicy::KeepLatest, messages_max, true);
+        assert_eq!(received.last().unwrap(), b"text 100");
+        assert!(received.len() <= messages_max + 1, "{} of {messages_max}", received.len());
     }
 }

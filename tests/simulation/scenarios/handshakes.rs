@@ -1,4 +1,4 @@
-//! Connections that have not asked for anything yet.
+//! Half-open connections: deadlines, the bound on their number, and requests in small pieces.
 
 use super::{LATE_MS, server};
 use crate::client::Client;
@@ -20,10 +20,10 @@ fn two_thousand_half_open_are_reaped_at_their_deadline_while_others_are_served()
     for round in 1..=4 {
         world.pass(1_200);
         for client in &mut served {
-            client.say(TEXT, b"hello");
+            client.send_frame(TEXT, b"hello");
             world.settle();
             client.read_all();
-            assert_eq!(client.heard.frames.len(), round);
+            assert_eq!(client.received.frames.len(), round);
         }
     }
     world.pass(199);
@@ -52,7 +52,7 @@ fn a_full_half_open_table_drops_its_oldest() {
     for mut client in flood.into_iter().skip(7) {
         client.ask("/echo");
         world.exchange(&mut client);
-        assert_eq!(client.heard.status, Some(101));
+        assert_eq!(client.received.status, Some(101));
     }
     assert!(!opened.is_gone());
 }
@@ -69,7 +69,7 @@ fn a_burst_of_clients_that_ask_at_once_is_served_through_a_small_half_open_table
     world.settle();
     for mut client in burst {
         client.read_all();
-        assert_eq!(client.heard.status, Some(101));
+        assert_eq!(client.received.status, Some(101));
     }
     assert_eq!(world.counter("half_open_dropped"), 0);
 }
@@ -86,14 +86,14 @@ fn a_request_one_byte_at_a_time_with_frames_behind_it_loses_nothing() {
         world.settle();
     }
     world.exchange(&mut client);
-    client.assert_heard(&[b"Hello"]);
+    client.assert_received(&[b"Hello"]);
 
     let mut client = world.connect(0);
     let mut bytes = upgrade_request("/echo");
     bytes.extend(crate::wire::frame(TEXT, b"in the same segment"));
     client.send(&bytes);
     world.exchange(&mut client);
-    client.assert_heard(&[b"in the same segment"]);
+    client.assert_received(&[b"in the same segment"]);
 }
 
 #[test]
@@ -106,25 +106,25 @@ fn a_handshake_longer_than_the_ping_interval_is_still_pinged_in_time() {
     let mut client = world.open(0, "/echo");
     world.pass(10_000 + LATE_MS);
     client.read_all();
-    assert_eq!(client.heard.pings, 1);
-    client.say(TEXT, b"here");
+    assert_eq!(client.received.pings, 1);
+    client.send_frame(TEXT, b"here");
     world.pass(10_000 + LATE_MS);
     client.read_all();
-    assert_eq!(client.heard.pings, 2);
+    assert_eq!(client.received.pings, 2);
 }
 
 #[test]
-fn a_close_before_the_first_word_reaches_the_right_peer() {
+fn a_close_from_on_open_reaches_its_own_peer() {
     let mut world = World::calm();
     let bystander = world.open(0, "/echo");
     let mut refused = world.connect(0);
-    refused.ask("/bounce");
-    bystander.say(TEXT, b"hello");
+    refused.ask("/close-on-open");
+    bystander.send_frame(TEXT, b"hello");
     world.exchange(&mut refused);
-    assert_eq!((refused.heard.status, refused.heard.close_code()), (Some(101), Some(4003)));
+    assert_eq!((refused.received.status, refused.received.close_code()), (Some(101), Some(4003)));
     assert!(refused.ended_well());
     let mut bystander = bystander;
     world.exchange(&mut bystander);
-    bystander.assert_heard(&[b"hello"]);
-    assert_eq!(bystander.heard.close(), None);
+    bystander.assert_received(&[b"hello"]);
+    assert_eq!(bystander.received.close(), None);
 }

@@ -1,12 +1,12 @@
-//! Quiet connections: pings, pongs and patience.
+//! Idle connections: pings, pongs and their deadlines.
 
 use super::{LATE_MS, server};
 use crate::client::Client;
 use crate::wire::{FIN, PONG, TEXT, client_header};
 use crate::world::World;
 
-/// When the first ping arrives and when the server drops the silent client, in milliseconds from
-/// now and to within `STEP_MS`.
+/// The times at which the first ping arrives and at which the server drops the silent client, in
+/// milliseconds from now and to within `STEP_MS`.
 fn ping_and_end(world: &mut World, client: &mut Client) -> (u64, u64) {
     let start = world.now();
     let mut ping_at = None;
@@ -14,7 +14,7 @@ fn ping_and_end(world: &mut World, client: &mut Client) -> (u64, u64) {
         assert!(world.now() - start < 60_000, "still there");
         world.pass(STEP_MS);
         client.read_all();
-        if client.heard.pings > 0 {
+        if client.received.pings > 0 {
             ping_at = ping_at.or_else(|| Some(world.now() - start));
         }
     }
@@ -24,25 +24,25 @@ fn ping_and_end(world: &mut World, client: &mut Client) -> (u64, u64) {
 const STEP_MS: u64 = 10;
 
 #[test]
-fn a_quiet_connection_is_pinged_and_dropped_when_it_does_not_answer() {
+fn an_idle_connection_is_pinged_and_dropped_when_it_does_not_answer() {
     let mut world = World::calm();
     let mut pings = Vec::new();
     for _ in 0..10 {
         let mut client = world.open(0, "/echo");
         let (ping_at, end_at) = ping_and_end(&mut world, &mut client);
         assert!((22_500..=25_000 + LATE_MS + STEP_MS).contains(&ping_at), "{ping_at}");
-        let patience = end_at - ping_at;
-        assert!((8_000 - STEP_MS..=8_000 + LATE_MS + STEP_MS).contains(&patience), "{patience}");
-        assert_eq!(client.heard.pings, 1);
+        let timeout = end_at - ping_at;
+        assert!((8_000 - STEP_MS..=8_000 + LATE_MS + STEP_MS).contains(&timeout), "{timeout}");
+        assert_eq!(client.received.pings, 1);
         pings.push(ping_at);
     }
     pings.sort_unstable();
-    assert!(pings[9] - pings[0] > 500, "they ping in step: {pings:?}");
+    assert!(pings[9] - pings[0] > 500, "pings are not spread: {pings:?}");
     assert_eq!((world.counter("closed_idle"), world.counter("pings_out")), (10, 10));
 }
 
 #[test]
-fn a_pong_or_any_other_bytes_keep_a_connection() {
+fn a_pong_or_any_other_bytes_keep_a_connection_open() {
     let half_a_frame = client_header(FIN | TEXT, 70_000, [0; 4]);
     let answers: [&[u8]; 3] =
         [&crate::wire::frame(PONG, b""), &crate::wire::frame(TEXT, b"hi"), &half_a_frame[..3]];
@@ -51,7 +51,7 @@ fn a_pong_or_any_other_bytes_keep_a_connection() {
         let mut client = world.open(0, "/echo");
         for round in 1..=3 {
             let mut answer = answer;
-            while client.heard.pings < round {
+            while client.received.pings < round {
                 world.pass(50);
                 client.read_all();
             }
@@ -72,15 +72,15 @@ fn a_pong_or_any_other_bytes_keep_a_connection() {
 }
 
 #[test]
-fn bytes_now_and_then_spare_the_ping() {
+fn no_ping_is_sent_while_bytes_arrive_within_the_interval() {
     let mut world = World::calm();
     let mut client = world.open(0, "/echo");
     for _ in 0..20 {
         world.pass(22_000);
-        client.say(TEXT, b"still here");
+        client.send_frame(TEXT, b"still here");
     }
     world.exchange(&mut client);
-    assert_eq!((client.heard.pings, client.heard.frames.len()), (0, 20));
+    assert_eq!((client.received.pings, client.received.frames.len()), (0, 20));
 }
 
 #[test]
@@ -88,18 +88,18 @@ fn the_pong_deadline_does_not_run_while_the_ping_is_unwritten() {
     let mut world = World::calm();
     world.network.set_send_buffer_bytes(1000);
     let mut client = world.open(0, "/echo");
-    client.say(TEXT, &[b'x'; 20_000]);
+    client.send_frame(TEXT, &[b'x'; 20_000]);
     world.settle();
-    // It reads a little every 5 s, so nothing stalls, and the ping waits behind the reply.
-    while client.heard.bytes < 15_000 {
+    // The client reads a little every 5 s, so nothing stalls, and the ping waits behind the reply.
+    while client.received.bytes < 15_000 {
         world.pass(5_000);
         assert!(client.read(500) > 0, "the server is gone");
     }
-    assert_eq!((world.counter("pings_out"), client.heard.pings), (1, 0));
+    assert_eq!((world.counter("pings_out"), client.received.pings), (1, 0));
     world.exchange(&mut client);
-    assert_eq!(client.heard.pings, 1);
+    assert_eq!(client.received.pings, 1);
     world.pass(8_000);
-    assert!(!client.is_gone(), "the time to answer began with the write");
+    assert!(!client.is_gone(), "the deadline runs from the write of the ping");
     world.pass(LATE_MS);
     assert!(client.is_gone());
     assert_eq!(world.counter("closed_idle"), 1);
@@ -111,22 +111,22 @@ fn the_pong_deadline_does_not_run_while_reading_is_paused() {
     world.network.set_send_buffer_bytes(1000);
     let mut client = world.open(0, "/echo");
     for _ in 0..3 {
-        client.say(TEXT, &[b'x'; 20_000]);
+        client.send_frame(TEXT, &[b'x'; 20_000]);
     }
     world.settle();
     assert_eq!(world.counter("reading_paused"), 1);
-    while client.heard.bytes < 55_000 {
+    while client.received.bytes < 55_000 {
         world.pass(5_000);
-        client.say(PONG, b"");
+        client.send_frame(PONG, b"");
         assert!(client.read(500) > 0, "the server is gone");
     }
     world.exchange(&mut client);
-    client.assert_heard(&[[b'x'; 20_000]; 3]);
+    client.assert_received(&[[b'x'; 20_000]; 3]);
     assert_eq!(world.counter("closed_idle"), 0);
 }
 
 #[test]
-fn pushes_do_not_put_the_pong_deadline_off() {
+fn pushes_do_not_extend_the_pong_deadline() {
     let mut world = World::calm();
     let mut vanished = world.open(0, "/relay");
     let mut pusher = world.open(0, "/relay");
@@ -134,7 +134,7 @@ fn pushes_do_not_put_the_pong_deadline_off() {
     while !vanished.is_gone() {
         assert!(world.now() - start < 25_000 + 8_000 + LATE_MS + 1_000, "kept alive by pushes");
         world.pass(1_000);
-        pusher.say(TEXT, b"cast 1");
+        pusher.send_frame(TEXT, b"cast 1");
         world.exchange(&mut pusher);
         vanished.read_all();
     }
@@ -142,22 +142,23 @@ fn pushes_do_not_put_the_pong_deadline_off() {
 }
 
 #[test]
-fn a_clock_jump_of_an_hour_kills_nobody_who_answers() {
+fn a_clock_jump_of_an_hour_drops_no_client_that_answered() {
     let mut setup = server(|server| server.loops = 2);
-    // Events come in small portions: the end of the jump finds most of them still waiting.
+    // Each wait returns some of the events only, so most are still unread in the first turn after
+    // the jump.
     setup.faults.partial_waits = 100;
     let mut world = World::new(&setup);
     let mut clients: Vec<Client> = (0..40).map(|serial| world.open(serial % 2, "/echo")).collect();
     let late = world.connect(0);
     late.send(b"GET /echo HTTP/1.1\r\n");
     world.settle();
-    // All are pinged, and answer just when the machine falls asleep.
+    // All clients are pinged, and answer just before the jump.
     for _ in 0..300 {
         world.pass(100);
         for client in &mut clients {
             client.read_all();
         }
-        if clients.iter().all(|client| client.heard.pings > 0) {
+        if clients.iter().all(|client| client.received.pings > 0) {
             break;
         }
     }
@@ -166,18 +167,18 @@ fn a_clock_jump_of_an_hour_kills_nobody_who_answers() {
     let asking = world.connect(0);
     world.settle();
     for client in &clients {
-        client.say(PONG, b"");
+        client.send_frame(PONG, b"");
     }
     asking.ask("/echo");
     world.jump(3_600_000);
     let mut asking = asking;
     world.exchange(&mut asking);
-    assert_eq!(asking.heard.status, Some(101));
+    assert_eq!(asking.received.status, Some(101));
     for round in 0..3 {
         for client in &mut clients {
             assert!(!client.is_gone(), "round {round}");
             client.read_all();
-            client.say(PONG, b"");
+            client.send_frame(PONG, b"");
         }
         world.pass(5_000);
     }

@@ -1,11 +1,11 @@
-//! Too many connections, too few descriptors.
+//! The limits on connections and descriptors.
 
 use super::{LATE_MS, server};
 use crate::client::Client;
 use crate::wire::TEXT;
 use crate::world::{Setup, World};
 
-/// A server with 8 places, all taken, that holds 2 more to tell them so.
+/// A server at its limit of 8 connections, which answers up to 2 more with 503 at a time.
 fn full() -> (World, Vec<Client>) {
     let mut world = World::new(&server(|server| {
         server.connections_max = 8;
@@ -16,10 +16,10 @@ fn full() -> (World, Vec<Client>) {
 }
 
 fn is_refused(client: &Client) -> bool {
-    client.heard.status == Some(503) && client.heard.header("Retry-After").is_some()
+    client.received.status == Some(503) && client.received.header("Retry-After").is_some()
 }
 
-/// Reads, and leaves once told 503.
+/// Reads, and closes after the server has.
 fn read_and_leave(client: &mut Client) {
     client.read_all();
     if client.connection.has_ended() {
@@ -35,18 +35,18 @@ fn at_connections_max_a_request_is_answered_503() {
     world.exchange(&mut outside);
     assert!(is_refused(&outside) && outside.ended_well());
     assert_eq!(world.counter("refused_at_limit"), 1);
-    inside[3].say(TEXT, b"not my concern");
+    inside[3].send_frame(TEXT, b"still served");
     world.exchange(&mut inside[3]);
-    inside[3].assert_heard(&[b"not my concern"]);
+    inside[3].assert_received(&[b"still served"]);
 }
 
 #[test]
-fn every_place_is_given_out_whichever_loop_is_asked() {
+fn all_of_connections_max_is_used_whichever_loop_accepts() {
     let mut world = World::new(&server(|server| {
         server.loops = 3;
         server.connections_max = 8;
     }));
-    // The first two loops have looked at their queues more often than they have connections.
+    // The first two loops have polled their accept queues more often than they have connections.
     let mut inside: Vec<Client> = [0, 1, 1].iter().map(|at| world.open(*at, "/echo")).collect();
     inside.extend((0..5).map(|_| world.open(2, "/echo")));
     let mut outside = world.connect(0);
@@ -56,7 +56,7 @@ fn every_place_is_given_out_whichever_loop_is_asked() {
 }
 
 #[test]
-fn at_connections_max_the_silent_are_told_503_after_a_moment() {
+fn at_connections_max_a_silent_client_is_answered_503_after_refuse_ms() {
     let (mut world, _inside) = full();
     let mut outside = world.connect(0);
     world.pass(99);
@@ -67,7 +67,7 @@ fn at_connections_max_the_silent_are_told_503_after_a_moment() {
 }
 
 #[test]
-fn more_than_the_refusals_wait_in_the_queue_and_are_answered_later() {
+fn connections_beyond_refusals_max_wait_in_the_accept_queue_and_are_refused_later() {
     let (mut world, _inside) = full();
     let mut outside: Vec<Client> = (0..9).map(|_| world.connect(0)).collect();
     world.settle();
@@ -85,7 +85,7 @@ fn more_than_the_refusals_wait_in_the_queue_and_are_answered_later() {
 }
 
 #[test]
-fn a_place_that_becomes_free_is_used() {
+fn a_slot_that_becomes_free_is_used() {
     let (mut world, mut inside) = full();
     let waiting: Vec<Client> = (0..3).map(|_| world.connect(0)).collect();
     world.settle();
@@ -93,18 +93,18 @@ fn a_place_that_becomes_free_is_used() {
     leaving.connection.shutdown();
     world.settle();
     assert!(leaving.is_gone());
-    // Two are being refused; the third was still in the queue and gets the place.
+    // Two are being refused; the third was still in the accept queue and gets the slot.
     for mut client in waiting {
         client.ask("/echo");
         world.exchange(&mut client);
-        let status = client.heard.status;
+        let status = client.received.status;
         inside.push(client);
         if status == Some(101) {
             assert_eq!(inside.len(), 8 + 2);
             return;
         }
     }
-    panic!("the place was not used");
+    panic!("the slot was not used");
 }
 
 #[test]
@@ -117,21 +117,21 @@ fn without_descriptors_existing_connections_go_on_and_no_loop_spins() {
     for round in 1..=10 {
         world.pass(1_000);
         for client in &mut inside {
-            client.say(TEXT, b"on and on");
+            client.send_frame(TEXT, b"on and on");
             world.exchange(client);
-            assert_eq!(client.heard.frames.len(), round);
+            assert_eq!(client.received.frames.len(), round);
         }
     }
-    // One turn for each pause of 50 ms, and those of the messages.
+    // One turn for each pause of 50 ms, and those for the messages.
     assert!(world.counter("turns") - turns < 200 + 200, "{}", world.counter("turns") - turns);
     assert!(world.network.waits() - waits < 100, "{}", world.network.waits() - waits);
     let shed = outside.iter().filter(|client| client.is_gone()).count();
-    assert!((190..=201).contains(&shed), "one for each pause learns at once: {shed}");
+    assert!((190..=201).contains(&shed), "one is closed at each pause: {shed}");
     assert_eq!(world.counter("accepts_shed"), shed as u64);
 }
 
 #[test]
-fn newcomers_get_in_once_others_leave() {
+fn a_waiting_connection_is_accepted_once_another_leaves() {
     let mut world = World::calm();
     let inside: Vec<Client> = (0..4).map(|_| world.open(0, "/echo")).collect();
     world.network.set_descriptors_max(world.network.descriptors());
@@ -143,21 +143,21 @@ fn newcomers_get_in_once_others_leave() {
     world.settle();
     world.pass(50);
     world.exchange(&mut second);
-    assert_eq!(second.heard.status, Some(101));
+    assert_eq!(second.received.status, Some(101));
 }
 
 #[test]
-fn a_reserve_descriptor_that_was_not_to_be_had_at_first_is_got_by_timer() {
+fn a_reserve_descriptor_that_failed_to_open_at_start_is_opened_by_timer() {
     let mut world = World::new(&Setup { descriptors_max: Some(0), ..Setup::default() });
     world.pass(1_000);
     assert_eq!(world.network.descriptors(), 0);
     world.network.set_descriptors_max(100);
     world.pass(50);
-    assert_eq!(world.network.descriptors(), 1, "though nobody connects");
+    assert_eq!(world.network.descriptors(), 1, "without a new connection");
 }
 
 #[test]
-fn a_lost_reserve_descriptor_is_got_back_by_timer() {
+fn a_lost_reserve_descriptor_is_reopened_by_timer() {
     let mut world = World::calm();
     let _inside = world.open(0, "/echo");
     let held = world.network.descriptors();
@@ -168,12 +168,12 @@ fn a_lost_reserve_descriptor_is_got_back_by_timer() {
     assert_eq!(world.network.descriptors(), held - 1, "the reserve is lost");
     let turns = world.counter("turns");
     world.pass(1_000);
-    assert!(world.counter("turns") - turns <= 21, "it looks every 50 ms");
+    assert!(world.counter("turns") - turns <= 21, "it tries every 50 ms");
     world.network.set_descriptors_max(100);
     world.pass(50);
     assert!(world.network.descriptors() >= held);
     world.pass(10_000);
     let turns = world.counter("turns");
     world.pass(10_000);
-    assert!(world.counter("turns") - turns < 20, "nothing left to look for");
+    assert!(world.counter("turns") - turns < 20, "the timer has stopped");
 }

@@ -16,7 +16,7 @@ fn home_of_broadcast(loops: usize) -> usize {
     (0..loops)
         .find(|index| {
             let mut world = World::new(&server(|server| server.loops = loops));
-            world.open(*index, "/broadcast").say(TEXT, b"whose is it?");
+            world.open(*index, "/broadcast").send_frame(TEXT, b"whose is it?");
             world.server.step_loop(*index).unwrap();
             world.counter("publications") == 1
         })
@@ -42,7 +42,7 @@ fn the_outbox_of_a_topics_home_is_bounded_when_a_loop_is_slow() {
     // Too long to travel together.
     let text = |serial: usize| format!("{serial} {}", "x".repeat(1_100)).into_bytes();
     let expected: Vec<Vec<u8>> = (0..count).map(text).collect();
-    expected.iter().for_each(|text| publisher.say(TEXT, text));
+    expected.iter().for_each(|text| publisher.send_frame(TEXT, text));
 
     let (mut peak_items, mut peak_waiting) = (0, 0);
     for round in 0..3_000 {
@@ -70,7 +70,7 @@ fn the_outbox_of_a_topics_home_is_bounded_when_a_loop_is_slow() {
         listener.read_all();
     }
     world.exchange(&mut listener);
-    listener.assert_heard(&expected);
+    listener.assert_received(&expected);
     assert_eq!(world.server.state(home).unwrap().outbox_items, 0);
 }
 
@@ -126,7 +126,7 @@ fn ring(setup: &Setup) -> World {
 
 /// The texts that came, without or with those that went to all.
 fn texts(client: &Client, is_public: bool) -> Vec<String> {
-    let texts = client.heard.data().iter();
+    let texts = client.received.data().iter();
     let texts = texts.map(|frame| String::from_utf8(frame.payload.clone()).unwrap());
     texts.filter(|text| text.starts_with("all ") == is_public).collect()
 }
@@ -153,7 +153,7 @@ fn a_ring_of_full_mailboxes_moves_on_and_loses_nothing() {
             (0..2 * loops).map(|serial| world.open(serial % loops, "/ring")).collect();
         for serial in 0..COUNT {
             for (number, client) in clients.iter().enumerate() {
-                client.say(TEXT, text(number, serial).as_bytes());
+                client.send_frame(TEXT, text(number, serial).as_bytes());
             }
         }
         let mut bounded = 0;
@@ -165,7 +165,8 @@ fn a_ring_of_full_mailboxes_moves_on_and_loses_nothing() {
             clients.iter_mut().for_each(|client| {
                 client.read_all();
             });
-            if clients.iter().all(|client| client.heard.data().len() == COUNT * (2 * loops + 1)) {
+            if clients.iter().all(|client| client.received.data().len() == COUNT * (2 * loops + 1))
+            {
                 break;
             }
         }
@@ -212,7 +213,7 @@ fn what_waits_is_bounded_in_bytes_and_a_larger_message_still_passes() {
             format!("cast 1 {serial} {}", "x".repeat(bytes))
         })
         .collect();
-    texts.iter().for_each(|text| pusher.say(TEXT, text.as_bytes()));
+    texts.iter().for_each(|text| pusher.send_frame(TEXT, text.as_bytes()));
     let mut peak = 0;
     for round in 0..4_000 {
         world.server.step_loop(0).unwrap();
@@ -228,7 +229,7 @@ fn what_waits_is_bounded_in_bytes_and_a_larger_message_still_passes() {
     assert!(peak <= BYTES_MAX + 8_192 + 52_000, "{peak} bytes in the outbox");
     world.pass(5_000);
     world.exchange(&mut reader);
-    assert_eq!(reader.heard.data().len(), 1 + texts.len());
+    assert_eq!(reader.received.data().len(), 1 + texts.len());
 }
 
 #[test]
@@ -244,13 +245,13 @@ fn a_loop_that_has_ended_holds_nobody_up() {
     world.pass(1_000);
     assert_eq!(world.server.state(1), None, "it has ended");
     for _ in 0..500 {
-        client.say(TEXT, b"to nobody");
+        client.send_frame(TEXT, b"to nobody");
     }
     world.pass(100);
     assert_eq!(world.counter("messages_in"), 500, "it is read");
     assert_eq!(world.server.state(0).unwrap().outbox_items, 0, "and nothing piles up");
     client.read_all();
-    assert!(!client.is_gone() && client.heard.close().is_none());
+    assert!(!client.is_gone() && client.received.close().is_none());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Memory grows with bytes received, never with a length that a peer merely claimed, and never
+//! Memory grows with the bytes received, never with a length that a peer only announced, and never
 //! over its budget.
 
 use super::server;
@@ -14,18 +14,18 @@ fn small_pool(bytes: usize) -> Setup {
 }
 
 #[test]
-fn a_huge_claim_allocates_nothing() {
+fn a_huge_announced_length_allocates_nothing() {
     let mut world = World::calm();
     let mut client = world.open(0, "/echo");
     client.send(&client_header(FIN | BINARY, 1 << 62, [1; 4]));
     world.exchange(&mut client);
-    assert_eq!(client.heard.close_code(), Some(1009));
+    assert_eq!(client.received.close_code(), Some(1009));
     assert_eq!(world.counter("pool_bytes_now"), 0);
     let mut client = world.open(0, "/echo");
     client.send(&client_header(FIN | BINARY, 1 << 20, [1; 4]));
     world.exchange(&mut client);
-    assert_eq!(world.counter("pool_bytes_now"), 4096, "the header, in the smallest partial");
-    assert!(client.heard.frames.is_empty());
+    assert_eq!(world.counter("pool_bytes_now"), 4096, "the header, in the smallest buffer");
+    assert!(client.received.frames.is_empty());
 }
 
 #[test]
@@ -40,12 +40,12 @@ fn a_message_of_the_largest_size_comes_back_and_one_byte_more_does_not() {
         world.settle();
     }
     world.exchange(&mut client);
-    client.assert_heard(&[&payload[..]]);
+    client.assert_received(&[&payload[..]]);
     world.pass(11_000);
     client.send(&client_header(FIN | BINARY, 300_001, [1; 4]));
     world.exchange(&mut client);
-    assert_eq!(client.heard.close_code(), Some(1009));
-    assert_eq!(world.counter("pool_bytes_now"), 0, "judged by its header");
+    assert_eq!(client.received.close_code(), Some(1009));
+    assert_eq!(world.counter("pool_bytes_now"), 0, "refused by its header");
     assert!(client.ended_well());
 }
 
@@ -65,7 +65,7 @@ fn a_fragmented_message_of_the_largest_size_may_be_interrupted_by_a_ping() {
             world.settle();
         }
         world.exchange(&mut client);
-        client.assert_heard(&[&[5; 125][..], &[3; 10_000]]);
+        client.assert_received(&[&[5; 125][..], &[3; 10_000]]);
     }
 }
 
@@ -78,25 +78,25 @@ fn a_fragmented_message_one_byte_too_long_is_refused_by_the_header_that_shows_it
     client.send(&client_frame(BINARY, &[3; 6_000], [9; 4]));
     client.send(&client_header(FIN | CONTINUATION, 4_001, [9; 4]));
     world.exchange(&mut client);
-    assert_eq!(client.heard.close_code(), Some(1009));
+    assert_eq!(client.received.close_code(), Some(1009));
 }
 
 #[test]
-fn without_pool_memory_a_message_is_answered_1013_and_others_go_on() {
+fn without_pool_memory_a_message_is_closed_with_1013_and_others_go_on() {
     let mut world = World::new(&small_pool(64 << 10));
     let mut hungry = world.open(0, "/echo");
     let mut modest = world.open(0, "/echo");
     for chunk in frame(BINARY, &[1; 200_000]).chunks(4_000) {
         hungry.send(chunk);
         world.settle();
-        modest.say(TEXT, b"small");
+        modest.send_frame(TEXT, b"small");
         world.settle();
     }
     world.exchange(&mut hungry);
-    assert_eq!(hungry.heard.close_code(), Some(1013));
+    assert_eq!(hungry.received.close_code(), Some(1013));
     assert!(hungry.ended_well());
     world.exchange(&mut modest);
-    assert_eq!(modest.heard.frames.len(), 51);
+    assert_eq!(modest.received.frames.len(), 51);
     assert_eq!(world.counter("closed_overload"), 1);
 }
 
@@ -108,13 +108,13 @@ fn without_pool_memory_an_unfinished_request_is_answered_503() {
         client.send(b"GET /echo HTTP/1.1\r\nHost: ");
         world.exchange(client);
     }
-    let statuses: Vec<_> = clients.iter().map(|client| client.heard.status).collect();
+    let statuses: Vec<_> = clients.iter().map(|client| client.received.status).collect();
     assert_eq!(statuses, [None, None, Some(503)]);
     assert!(clients[2].ended_well());
 }
 
 #[test]
-fn free_buffers_of_one_size_serve_those_who_need_another() {
+fn free_buffers_of_one_size_make_way_for_another() {
     let mut world = World::new(&small_pool(64 << 10));
     let small: Vec<Client> = (0..15).map(|_| world.open(0, "/echo")).collect();
     for client in &small {
@@ -131,11 +131,11 @@ fn free_buffers_of_one_size_serve_those_who_need_another() {
         world.settle();
     }
     world.exchange(&mut large);
-    large.assert_heard(&[[1; 30_000]]);
+    large.assert_received(&[[1; 30_000]]);
 }
 
 #[test]
-fn replies_that_find_no_memory_end_the_connection_without_a_torn_frame_before_another() {
+fn replies_without_memory_end_the_connection_without_a_torn_frame() {
     let mut world = World::new(&small_pool(16 << 10));
     world.network.set_send_buffer_bytes(300);
     let mut client = world.open(0, "/echo");
@@ -147,9 +147,9 @@ fn replies_that_find_no_memory_end_the_connection_without_a_torn_frame_before_an
     let payloads = client.payloads();
     assert!(payloads.iter().all(|payload| *payload == [2; 900]));
     assert!(client.is_gone() || client.connection.has_ended());
-    neighbour.say(TEXT, b"fine");
+    neighbour.send_frame(TEXT, b"fine");
     world.exchange(&mut neighbour);
-    neighbour.assert_heard(&[b"fine"]);
+    neighbour.assert_received(&[b"fine"]);
     client.connection.shutdown();
     neighbour.connection.shutdown();
     world.pass(12_000);
@@ -159,13 +159,13 @@ fn replies_that_find_no_memory_end_the_connection_without_a_torn_frame_before_an
 }
 
 #[test]
-fn a_pool_that_just_holds_the_largest_message_takes_it() {
+fn a_pool_just_large_enough_for_the_largest_message_holds_it() {
     let message_bytes = 1 << 20;
     let mut setup = server(|server| server.pool_bytes_max = message_bytes + 131);
     setup.message_bytes_max = Some(message_bytes);
     let mut world = World::new(&setup);
     let mut client = world.open(0, "/echo");
-    client.say(BINARY, &vec![7; message_bytes]);
+    client.send_frame(BINARY, &vec![7; message_bytes]);
     world.exchange(&mut client);
     assert_eq!(client.payloads().len(), 1);
     assert_eq!(world.counter("closed_overload"), 0);

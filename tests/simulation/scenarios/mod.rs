@@ -1,4 +1,4 @@
-//! Named scenarios: what the gateway promises in one situation each, in virtual time.
+//! Scenarios in virtual time: each test shows one behaviour of the gateway.
 
 mod add;
 mod admission;

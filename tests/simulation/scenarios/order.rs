@@ -1,4 +1,4 @@
-//! Events out of order, late, or about the dead.
+//! Readiness events that arrive late, out of order, or for a closed connection.
 
 use tidegate::sim::Faults;
 
@@ -14,27 +14,27 @@ fn stale_events_for_reused_slots_are_harmless() {
     let mut world = World::new(&setup);
     let mut steady: Vec<Client> = (0..4).map(|_| world.open(0, "/relay")).collect();
     for round in 0..200 {
-        // The newcomer is closed by its neighbour while its own bytes are under way.
-        let mut newcomer = world.connect(0);
-        newcomer.ask("/relay");
+        // Another client has the latest closed while the latest's own bytes are under way.
+        let mut latest = world.connect(0);
+        latest.ask("/relay");
         world.settle();
-        newcomer.say(TEXT, b"cast 2");
-        steady[3].say(TEXT, b"close");
-        newcomer.say(TEXT, b"cast 2");
-        world.exchange(&mut newcomer);
-        assert_eq!(newcomer.heard.close_code(), Some(4000), "round {round}");
-        newcomer.connection.reset();
-        // The next newcomer takes the slot before the event about this one arrives.
+        latest.send_frame(TEXT, b"cast 2");
+        steady[3].send_frame(TEXT, b"close");
+        latest.send_frame(TEXT, b"cast 2");
+        world.exchange(&mut latest);
+        assert_eq!(latest.received.close_code(), Some(4000), "round {round}");
+        latest.connection.reset();
+        // The next connection takes the slot before the event of this one arrives.
     }
     assert!(world.counter("events_stale") > 100, "{}", world.counter("events_stale"));
     for client in &mut steady {
         world.exchange(client);
-        assert!(!client.is_gone() && client.heard.close().is_none());
+        assert!(!client.is_gone() && client.received.close().is_none());
     }
 }
 
 #[test]
-fn every_event_may_come_late_and_in_any_order() {
+fn late_and_reordered_events_lose_no_message() {
     let mut setup = server(|server| server.loops = 2);
     setup.faults = Faults {
         interrupted: 20,
@@ -48,12 +48,12 @@ fn every_event_may_come_late_and_in_any_order() {
     let payloads: Vec<Vec<u8>> = (0..50_u8).map(|serial| vec![b'a' + serial % 26; 500]).collect();
     for payload in &payloads {
         for client in &clients {
-            client.say(TEXT, payload);
+            client.send_frame(TEXT, payload);
         }
         world.server.step().unwrap();
     }
     for client in &mut clients {
         world.exchange(client);
-        client.assert_heard(&payloads);
+        client.assert_received(&payloads);
     }
 }

@@ -1,5 +1,5 @@
-//! Messages pushed to peers: slow ones meet their policy, mailboxes that are full stop their
-//! writers, and whoever listens misses nothing.
+//! Messages pushed to peers: slow policies, and full mailboxes, which pause the connections that
+//! write to them and lose no message.
 
 use tidegate::config::SlowPolicy;
 
@@ -10,7 +10,7 @@ use crate::world::{Setup, World};
 
 const MARK_BYTES: usize = 100_000;
 
-/// A pusher and a reader, on two loops or on one, whose backlog may hold 100,000 bytes.
+/// A pusher and a reader, on two loops or on one; the reader's hard mark is `MARK_BYTES`.
 fn pair(policy: SlowPolicy, loops: usize) -> (World, Client, Client) {
     let mut setup = server(|server| {
         server.loops = loops;
@@ -26,7 +26,7 @@ fn pair(policy: SlowPolicy, loops: usize) -> (World, Client, Client) {
 
 /// The serial numbers of the pushed texts that arrived.
 fn serials(reader: &Client) -> Vec<usize> {
-    let texts = reader.heard.data().iter().skip(1).map(|frame| &frame.payload);
+    let texts = reader.received.data().iter().skip(1).map(|frame| &frame.payload);
     texts
         .map(|text| {
             let text = std::str::from_utf8(text).unwrap();
@@ -40,11 +40,11 @@ fn serials(reader: &Client) -> Vec<usize> {
 fn a_slow_reader_is_disconnected_with_4002() {
     for loops in [1, 2] {
         let (mut world, pusher, mut reader) = pair(SlowPolicy::Disconnect, loops);
-        pusher.say(TEXT, b"push 200 1000");
+        pusher.send_frame(TEXT, b"push 200 1000");
         world.pass(50);
         world.exchange(&mut reader);
-        assert_eq!(reader.heard.close_code(), Some(4002));
-        assert_eq!(&reader.heard.close().unwrap().payload[2..], b"too slow");
+        assert_eq!(reader.received.close_code(), Some(4002));
+        assert_eq!(&reader.received.close().unwrap().payload[2..], b"too slow");
         assert!(reader.ended_well());
         let serials = serials(&reader);
         assert!(serials.iter().copied().eq(0..serials.len()), "a gap in {serials:?}");
@@ -56,7 +56,7 @@ fn a_slow_reader_is_disconnected_with_4002() {
 fn drop_newest_keeps_the_oldest() {
     for loops in [1, 2] {
         let (mut world, pusher, mut reader) = pair(SlowPolicy::DropNewest, loops);
-        pusher.say(TEXT, b"push 200 1000");
+        pusher.send_frame(TEXT, b"push 200 1000");
         world.pass(50);
         world.exchange(&mut reader);
         let serials = serials(&reader);
@@ -64,10 +64,10 @@ fn drop_newest_keeps_the_oldest() {
         assert_eq!(serials.len() + dropped, 200);
         assert!(serials.len() * 1_000 >= MARK_BYTES - 2_000, "{}", serials.len());
         assert!(serials.is_sorted());
-        pusher.say(TEXT, b"push 1 10");
+        pusher.send_frame(TEXT, b"push 1 10");
         world.pass(50);
         world.exchange(&mut reader);
-        assert_eq!(reader.heard.frames.len(), 1 + serials.len() + 1, "it goes on");
+        assert_eq!(reader.received.frames.len(), 1 + serials.len() + 1, "it goes on");
     }
 }
 
@@ -75,7 +75,7 @@ fn drop_newest_keeps_the_oldest() {
 fn keep_latest_keeps_the_newest() {
     for loops in [1, 2] {
         let (mut world, pusher, mut reader) = pair(SlowPolicy::KeepLatest, loops);
-        pusher.say(TEXT, b"push 250 1000");
+        pusher.send_frame(TEXT, b"push 250 1000");
         world.pass(50);
         assert!(world.counter("pushes_dropped") > 0);
         world.exchange(&mut reader);
@@ -87,28 +87,28 @@ fn keep_latest_keeps_the_newest() {
 }
 
 #[test]
-fn a_peer_is_read_again_when_keep_latest_empties_its_backlog() {
+fn reading_resumes_when_keep_latest_empties_the_backlog() {
     let (mut world, pusher, mut reader) = pair(SlowPolicy::KeepLatest, 1);
-    pusher.say(TEXT, b"push 90 1000");
+    pusher.send_frame(TEXT, b"push 90 1000");
     world.settle();
-    reader.say(PING, b"while much waits");
+    reader.send_frame(PING, b"while reading is paused");
     world.settle();
     assert_eq!(world.counter("reading_paused"), 1);
-    pusher.say(TEXT, b"push 20 1000");
+    pusher.send_frame(TEXT, b"push 20 1000");
     world.settle();
     let messages = world.counter("messages_in");
-    reader.say(TEXT, b"heard although nothing was read");
+    reader.send_frame(TEXT, b"read although the client has read nothing");
     world.settle();
     assert_eq!(world.counter("messages_in"), messages + 1);
     world.exchange(&mut reader);
-    assert!(reader.heard.data().iter().any(|frame| frame.opcode == PONG));
+    assert!(reader.received.data().iter().any(|frame| frame.opcode == PONG));
 }
 
 #[test]
-fn the_mark_is_judged_after_the_socket_had_its_chance() {
+fn the_mark_is_compared_after_the_socket_was_written_to() {
     let (mut world, pusher, mut reader) = pair(SlowPolicy::Disconnect, 1);
     world.network.set_send_buffer_bytes(1 << 20);
-    pusher.say(TEXT, b"push 400 1000");
+    pusher.send_frame(TEXT, b"push 400 1000");
     world.exchange(&mut reader);
     assert_eq!(serials(&reader).len(), 400);
 }
@@ -116,13 +116,13 @@ fn the_mark_is_judged_after_the_socket_had_its_chance() {
 #[test]
 fn a_single_frame_above_the_mark_still_goes_to_an_empty_backlog() {
     let (mut world, pusher, mut reader) = pair(SlowPolicy::Disconnect, 2);
-    pusher.say(TEXT, b"push 1 150000");
+    pusher.send_frame(TEXT, b"push 1 150000");
     world.exchange(&mut reader);
     assert_eq!(serials(&reader), [0]);
 }
 
 #[test]
-fn full_mailboxes_stop_their_writer_and_lose_nothing() {
+fn full_mailboxes_pause_their_writer_and_lose_nothing() {
     let mut setup: Setup = server(|server| {
         server.loops = 3;
         server.items_max = 4;
@@ -135,17 +135,17 @@ fn full_mailboxes_stop_their_writer_and_lose_nothing() {
     let mut readers = [world.open(1, "/relay"), world.open(2, "/relay")];
     let count = 2_000;
     for serial in 0..count {
-        pusher.say(TEXT, format!("cast 2 {serial}").as_bytes());
+        pusher.send_frame(TEXT, format!("cast 2 {serial}").as_bytes());
     }
-    // LoopMessage that found no room is sent again after a millisecond, and none passes here.
+    // Messages that found no room are sent again after a millisecond, and no time passes here.
     world.settle();
     let read = world.counter("messages_in");
-    assert!(read < count / 2, "{read} were read though their letters had to wait");
+    assert!(read < count / 2, "{read} were read though the mailboxes were full");
     world.pass(10_000);
     let expected: Vec<String> = (0..count).map(|serial| format!("|cast 2 {serial}")).collect();
     for reader in &mut readers {
         world.exchange(reader);
-        let texts = reader.heard.frames[1..].iter();
+        let texts = reader.received.frames[1..].iter();
         let texts = texts.map(|frame| String::from_utf8(frame.payload.clone()).unwrap());
         assert!(texts.map(|text| text[text.find('|').unwrap()..].to_owned()).eq(expected.clone()));
     }
@@ -153,7 +153,7 @@ fn full_mailboxes_stop_their_writer_and_lose_nothing() {
 }
 
 #[test]
-fn a_loop_that_is_behind_with_its_mail_holds_its_writers_up() {
+fn a_loop_that_is_behind_with_its_mailbox_pauses_its_writers() {
     let mut world = World::new(&server(|server| {
         server.loops = 2;
         server.items_max = 4;
@@ -165,15 +165,15 @@ fn a_loop_that_is_behind_with_its_mail_holds_its_writers_up() {
     let mut reader = world.open(1, "/relay");
     let count = 4_000;
     for serial in 0..count {
-        pusher.say(TEXT, format!("cast 1 {serial}").as_bytes());
+        pusher.send_frame(TEXT, format!("cast 1 {serial}").as_bytes());
     }
     while world.counter("mail_in") < count {
         world.server.step().unwrap();
         world.skip(1);
         let waiting = world.counter("messages_in") - world.counter("mail_in");
-        // A mailbox, as many on either side of it, and what two reads of 4 KiB add.
-        assert!(waiting < 3 * 4 + 2 * 300, "{waiting} letters wait");
+        // A full mailbox, as many messages on either side of it, and those of two reads of 4 KiB.
+        assert!(waiting < 3 * 4 + 2 * 300, "{waiting} messages wait");
     }
     world.exchange(&mut reader);
-    assert_eq!(reader.heard.data().len() as u64, 1 + count);
+    assert_eq!(reader.received.data().len() as u64, 1 + count);
 }

@@ -1,4 +1,4 @@
-//! Wherever a read ends, messages come out whole, once and in order.
+//! Reads that end anywhere in a frame: messages are still delivered whole, once and in order.
 
 use tidegate::sim::Random;
 
@@ -6,7 +6,7 @@ use super::server;
 use crate::wire::{BINARY, FIN, client_frame};
 use crate::world::{Setup, World};
 
-/// Messages of a few bytes and of many, with a key each.
+/// Messages of very different sizes.
 fn messages(random: &mut Random) -> Vec<Vec<u8>> {
     let sizes = [0, 9, 130, 1_500, 16_384, 40_000, 70_000];
     let mut message = || {
@@ -21,7 +21,7 @@ fn small_receive_buffer(bytes: usize) -> Setup {
 }
 
 #[test]
-fn large_and_small_messages_are_echoed_however_they_are_cut() {
+fn messages_are_echoed_wherever_their_bytes_are_split() {
     for seed in 0..60 {
         let mut random = Random::new(seed);
         let setup = small_receive_buffer([6_000, 30_000, 512 << 10][random.below(3)]);
@@ -50,14 +50,14 @@ fn large_and_small_messages_are_echoed_however_they_are_cut() {
             }
         }
         world.exchange(&mut client);
-        client.assert_heard(&messages);
+        client.assert_received(&messages);
         world.pass(11_000);
         assert_eq!(world.counter("pool_bytes_now"), 0, "seed {seed}");
     }
 }
 
 #[test]
-fn what_follows_a_large_message_is_answered_though_a_close_is_in_between() {
+fn frames_behind_a_large_message_are_answered_up_to_a_close_frame() {
     let mut world = World::calm();
     let mut client = world.open(0, "/echo");
     let large = client_frame(FIN | BINARY, &[5; 50_000], [1, 2, 3, 4]);
@@ -70,16 +70,16 @@ fn what_follows_a_large_message_is_answered_though_a_close_is_in_between() {
     client.send(&rest);
     world.exchange(&mut client);
     assert_eq!(client.payloads(), [&[5; 50_000][..], b"before"]);
-    assert_eq!(client.heard.close_code(), Some(1000));
+    assert_eq!(client.received.close_code(), Some(1000));
     world.pass(11_000);
     assert_eq!(world.counter("pool_bytes_now"), 0);
 }
 
 #[test]
-fn a_large_message_that_ends_its_connection_takes_what_follows_along() {
+fn frames_behind_a_large_message_that_is_not_utf8_are_ignored() {
     let mut world = World::calm();
     let mut client = world.open(0, "/echo");
-    // Text that turns out not to be UTF-8 in its second half.
+    // Text whose second half is not UTF-8.
     let large = client_frame(0x81, &[[b'a'; 20_000], [0xFF; 20_000]].concat(), [1, 2, 3, 4]);
     client.send(&large[..15_000]);
     world.settle();
@@ -87,8 +87,8 @@ fn a_large_message_that_ends_its_connection_takes_what_follows_along() {
     rest.extend(client_frame(FIN | BINARY, b"after", [9; 4]));
     client.send(&rest);
     world.exchange(&mut client);
-    assert_eq!(client.heard.close_code(), Some(1007));
-    assert!(client.heard.data().is_empty());
+    assert_eq!(client.received.close_code(), Some(1007));
+    assert!(client.received.data().is_empty());
     world.pass(11_000);
     assert_eq!(world.counter("pool_bytes_now"), 0);
 }

@@ -1,5 +1,5 @@
-//! Context takeover: messages refer back to those before them, within bounds of memory, and both
-//! sides always agree on what those were.
+//! Context takeover: messages refer to those before them, the contexts are bounded and counted, and
+//! both sides always agree on their content.
 
 use tidegate::config::SlowPolicy;
 use tidegate::output::context_bytes_max;
@@ -21,12 +21,12 @@ fn setup() -> Setup {
     Setup { deflate: taking_over(), ..Setup::default() }
 }
 
-/// A client of `path` that offered compression with these parameters.
+/// A client of `path` that offered permessage-deflate with these parameters.
 fn open(world: &mut World, path: &str, parameters: &str) -> Client {
     let mut client = world.connect(0);
     client.send(&upgrade_request_offering_deflate(path, parameters));
     world.exchange(&mut client);
-    assert_eq!(client.heard.status, Some(101));
+    assert_eq!(client.received.status, Some(101));
     client
 }
 
@@ -38,7 +38,7 @@ fn tick(serial: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Large enough to shrink on its own.
+/// A message long enough to shrink without context.
 fn batch(serial: usize) -> Vec<u8> {
     [tick(serial), tick(serial + 1), tick(serial + 2)].concat()
 }
@@ -47,8 +47,8 @@ fn compressed(sender: &mut Sender, message: &[u8]) -> Vec<u8> {
     client_frame(FIN | RSV1 | TEXT, &sender.deflated(message), [1, 2, 3, 4])
 }
 
-/// Everything is given back once nobody is left and time has passed.
-fn assert_all_is_given_back(world: &mut World, clients: Vec<Client>) {
+/// All clients leave; afterwards all memory must be released.
+fn assert_all_is_released(world: &mut World, clients: Vec<Client>) {
     for client in clients {
         client.connection.shutdown();
     }
@@ -61,33 +61,33 @@ fn assert_all_is_given_back(world: &mut World, clients: Vec<Client>) {
 }
 
 #[test]
-fn both_sides_refer_back_and_all_memory_is_counted() {
+fn both_directions_keep_contexts_and_their_memory_is_counted() {
     let mut world = World::new(&setup());
     let mut client = open(&mut world, "/echo", OFFER);
-    let answer = client.heard.header("Sec-WebSocket-Extensions").unwrap().to_owned();
+    let answer = client.received.header("Sec-WebSocket-Extensions").unwrap().to_owned();
     assert_eq!(answer, "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12");
-    assert_eq!(world.counter("context_bytes_now"), 0, "nothing was said yet");
+    assert_eq!(world.counter("context_bytes_now"), 0, "no message yet");
     let mut sender = Sender::new(BITS);
     let mut expected = Vec::new();
     for serial in 0..200 {
         client.send(&compressed(&mut sender, &tick(serial)));
         expected.push(tick(serial));
         if serial % 7 == 0 {
-            // What is not compressed passes both windows by.
-            client.say(TEXT, b"!");
+            // An uncompressed message enters neither window.
+            client.send_frame(TEXT, b"!");
             expected.push(b"!".to_vec());
         }
     }
     world.exchange(&mut client);
-    client.assert_heard(&expected);
+    client.assert_received(&expected);
     assert_eq!(world.counter("upgrades_takeover"), 1);
     assert_eq!([world.counter("contexts_in_now"), world.counter("contexts_out_now")], [1, 1]);
     assert_eq!(world.counter("context_bytes_now"), context_bytes_max(BITS) as u64);
     let [before, after] =
         ["before", "after"].map(|which| world.counter(&format!("deflated_bytes_{which}")));
     assert!(after * 3 < before, "{after} of {before}");
-    // A client in the same slot begins anew.
-    client.say_close(1000);
+    // A client in the same slot starts with an empty context.
+    client.send_close(1000);
     world.exchange(&mut client);
     assert_eq!(world.counter("context_bytes_now"), 0);
     client.connection.shutdown();
@@ -95,12 +95,12 @@ fn both_sides_refer_back_and_all_memory_is_counted() {
     let mut successor = open(&mut world, "/echo", OFFER);
     successor.send(&compressed(&mut Sender::new(BITS), &tick(1)));
     world.exchange(&mut successor);
-    successor.assert_heard(&[tick(1)]);
-    assert_all_is_given_back(&mut world, vec![client, successor]);
+    successor.assert_received(&[tick(1)]);
+    assert_all_is_released(&mut world, vec![client, successor]);
 }
 
 #[test]
-fn a_client_that_offers_none_costs_nothing() {
+fn a_client_that_declines_takeover_has_no_context() {
     let mut world = World::new(&setup());
     let offer = "; server_no_context_takeover; client_no_context_takeover";
     let mut client = open(&mut world, "/echo", offer);
@@ -108,14 +108,14 @@ fn a_client_that_offers_none_costs_nothing() {
         client.send(&compressed(&mut Sender::new(15), &tick(serial)));
     }
     world.exchange(&mut client);
-    client.assert_heard(&(0..20).map(tick).collect::<Vec<_>>());
+    client.assert_received(&(0..20).map(tick).collect::<Vec<_>>());
     assert_eq!(world.counter("upgrades_takeover"), 0);
     assert_eq!(world.counter("context_bytes_now"), 0);
-    assert_all_is_given_back(&mut world, vec![client]);
+    assert_all_is_released(&mut world, vec![client]);
 }
 
 #[test]
-fn ours_goes_when_it_is_idle_and_theirs_stays() {
+fn the_context_of_our_messages_is_freed_when_idle_and_that_of_the_client_stays() {
     let mut world = World::new(&setup());
     let mut client = open(&mut world, "/echo", OFFER);
     let mut sender = Sender::new(BITS);
@@ -132,11 +132,11 @@ fn ours_goes_when_it_is_idle_and_theirs_stays() {
         assert!(bytes <= context_bytes_max(BITS) as u64 / 2, "{bytes}");
         assert_eq!(world.counter("pool_bytes_now"), bytes, "compressors and buffers are gone");
     }
-    assert_all_is_given_back(&mut world, vec![client]);
+    assert_all_is_released(&mut world, vec![client]);
 }
 
 #[test]
-fn a_publication_is_compressed_once_for_those_who_take_over_and_those_who_do_not() {
+fn a_publication_is_compressed_once_with_and_without_takeover() {
     let mut world = World::new(&setup());
     let mut members: Vec<Client> = (0..30)
         .map(|number| match number % 3 {
@@ -156,15 +156,15 @@ fn a_publication_is_compressed_once_for_those_who_take_over_and_those_who_do_not
     let expected: Vec<Vec<u8>> = (0..50).map(|serial| tick(serial).repeat(3)).collect();
     for member in &mut members {
         member.read_all();
-        member.assert_heard(&expected);
+        member.assert_received(&expected);
     }
     assert_eq!(world.counter("deflated_messages"), 50);
     assert_eq!(world.counter("deflated_shared"), 50 * 19);
     assert_eq!([world.counter("contexts_in_now"), world.counter("contexts_out_now")], [1, 0]);
-    assert_all_is_given_back(&mut world, members);
+    assert_all_is_released(&mut world, members);
 }
 
-/// Answers every message and pushes it to everybody else.
+/// Returns every message to its sender and pushes it to all others.
 #[derive(Default)]
 struct Both {
     members: Vec<Peer>,
@@ -185,7 +185,7 @@ impl Service for Both {
 }
 
 #[test]
-fn replies_and_pushes_mix_also_where_pushes_are_dropped() {
+fn contexts_stay_in_step_when_pushes_between_replies_are_dropped() {
     for slow_policy in [SlowPolicy::Disconnect, SlowPolicy::DropNewest, SlowPolicy::KeepLatest] {
         let is_lossy = slow_policy != SlowPolicy::Disconnect;
         let mut setup = setup();
@@ -207,8 +207,8 @@ fn replies_and_pushes_mix_also_where_pushes_are_dropped() {
                 talkers.iter_mut().for_each(|client| world.exchange(client));
             }
         }
-        // Whatever arrives was understood, by one decompressor that never starts over. All replies
-        // do, in order; pushes may be missing.
+        // Each client decompresses with one stream that is never reset, so what arrived was
+        // consistent. All replies arrive in order; pushes may be missing.
         for (number, client) in talkers.iter().enumerate() {
             let (mut next_reply, mut next_push) = (1_000 * number, 1_000 * (1 - number));
             for payload in client.payloads() {
@@ -223,15 +223,15 @@ fn replies_and_pushes_mix_also_where_pushes_are_dropped() {
         }
         let lost = world.counter("pushes_dropped");
         assert_eq!(lost > 0, is_lossy, "{slow_policy:?}");
-        let heard: usize = talkers.iter().map(|client| client.payloads().len()).sum();
-        assert!(heard as u64 >= 800 - lost || slow_policy == SlowPolicy::KeepLatest);
-        assert!(heard > 400, "{heard}");
-        assert_all_is_given_back(&mut world, talkers.into());
+        let received: usize = talkers.iter().map(|client| client.payloads().len()).sum();
+        assert!(received as u64 >= 800 - lost || slow_policy == SlowPolicy::KeepLatest);
+        assert!(received > 400, "{received}");
+        assert_all_is_released(&mut world, talkers.into());
     }
 }
 
 #[test]
-fn without_room_for_a_compressor_messages_go_out_as_they_are() {
+fn without_memory_for_a_compressor_messages_are_sent_uncompressed() {
     let mut setup = setup();
     setup.server.pool_bytes_max = 200 << 10;
     let mut world = World::new(&setup);
@@ -241,33 +241,33 @@ fn without_room_for_a_compressor_messages_go_out_as_they_are() {
         client.send(&compressed(&mut sender, &tick(serial)));
     }
     world.exchange(&mut client);
-    client.assert_heard(&(0..20).map(tick).collect::<Vec<_>>());
+    client.assert_received(&(0..20).map(tick).collect::<Vec<_>>());
     assert_eq!(world.counter("deflate_out_of_room"), 20);
     assert_eq!(world.counter("deflated_messages"), 0);
     assert_eq!([world.counter("contexts_in_now"), world.counter("contexts_out_now")], [1, 0]);
 }
 
 #[test]
-fn without_room_for_our_context_each_message_is_compressed_on_its_own() {
+fn without_memory_for_our_context_each_message_is_compressed_alone() {
     let message = "again and again ".repeat(20).into_bytes();
     let mut setup = setup();
-    // A compressor and its output fit, and then not even the smallest window.
+    // Enough for a compressor and its output, but not for the smallest window beside them.
     setup.server.pool_bytes_max = compressor_bytes(BITS) + message.len() + 500;
     let mut world = World::new(&setup);
     let mut client = open(&mut world, "/echo", OFFER);
     for _ in 0..20 {
-        client.say(TEXT, &message);
+        client.send_frame(TEXT, &message);
     }
     world.exchange(&mut client);
-    client.assert_heard(&vec![message; 20]);
+    client.assert_received(&vec![message; 20]);
     assert_eq!(world.counter("deflated_messages"), 20);
     assert_eq!(world.counter("contexts_out_now"), 0);
 }
 
 #[test]
-fn without_room_for_their_context_a_connection_is_closed_with_1013() {
+fn without_memory_for_the_context_of_the_client_a_connection_is_closed_with_1013() {
     let mut setup = setup();
-    // The decompressor, what a message is inflated into, and few windows.
+    // Enough for the decompressor, the buffer of one message, and a few windows.
     setup.server.pool_bytes_max = 72 << 10;
     let mut world = World::new(&setup);
     let mut clients: Vec<Client> = (0..10).map(|_| open(&mut world, "/echo", OFFER)).collect();
@@ -279,15 +279,15 @@ fn without_room_for_their_context_a_connection_is_closed_with_1013() {
             world.exchange(client);
         }
     }
-    let closed = clients.iter().filter(|client| client.heard.close_code() == Some(1013)).count();
+    let closed = clients.iter().filter(|client| client.received.close_code() == Some(1013)).count();
     let served = clients.iter().filter(|client| client.payloads().len() == 3).count();
     assert_eq!((closed + served, world.counter("closed_overload")), (10, closed as u64));
     assert!(closed > 0 && served > 0, "{closed} closed, {served} served");
     assert_eq!(world.counter("contexts_in_now"), served as u64);
     for client in &clients {
-        assert!(client.heard.close().is_none() || client.ended_well());
+        assert!(client.received.close().is_none() || client.ended_well());
     }
-    // Those who leave make room for others.
+    // Contexts are freed when their clients leave.
     for client in clients {
         client.connection.shutdown();
     }
@@ -296,7 +296,7 @@ fn without_room_for_their_context_a_connection_is_closed_with_1013() {
 }
 
 #[test]
-fn short_messages_take_their_share_of_a_turn_and_no_more() {
+fn inflating_short_messages_is_bounded_per_turn() {
     let mut setup = setup();
     setup.deflate.context_bits = Some(15);
     setup.server.connections.reads_per_turn = 1;
@@ -308,7 +308,7 @@ fn short_messages_take_their_share_of_a_turn_and_no_more() {
         client.send(&compressed(&mut sender, message));
     }
     world.exchange(&mut client);
-    // Each is a few bytes that mean some more; its window is what takes time, in and out.
+    // Each message is a few bytes; what takes time is setting the dictionary, in both directions.
     let burst: Vec<Vec<u8>> = (0..2_000).map(|_| compressed(&mut sender, &tick(7))).collect();
     expected.extend((0..2_000).map(|_| tick(7)));
     client.send(&burst.concat());
@@ -320,9 +320,9 @@ fn short_messages_take_their_share_of_a_turn_and_no_more() {
         }
         most = most.max(world.counter("deflated_messages") - before);
     }
-    // One share when its bytes are announced, one when it is run.
+    // One batch when the readiness event comes, one from the run queue.
     assert!((10..40).contains(&most), "{most} in a turn");
     world.exchange(&mut client);
-    client.assert_heard(&expected);
-    assert_all_is_given_back(&mut world, vec![client]);
+    client.assert_received(&expected);
+    assert_all_is_released(&mut world, vec![client]);
 }

@@ -14,7 +14,7 @@ fn wait_for_pings(world: &mut World, clients: &mut [Client]) {
         clients.iter_mut().for_each(|client| {
             client.read_all();
         });
-        if clients.iter().all(|client| client.heard.pings > 0) {
+        if clients.iter().all(|client| client.received.pings > 0) {
             return;
         }
     }
@@ -35,7 +35,7 @@ fn after_a_jump_of_a_minute_only_those_are_idle_who_have_not_answered() {
             (0..60).map(|serial| world.open(serial % 2, "/echo")).collect();
         wait_for_pings(&mut world, &mut clients);
         // Every second one answers, and the machine falls asleep before anybody reads it.
-        clients.iter().step_by(2).for_each(|client| client.say(PONG, b""));
+        clients.iter().step_by(2).for_each(|client| client.send_frame(PONG, b""));
         world.jump(60_000);
         for (number, client) in clients.iter().enumerate() {
             let has_answered = number % 2 == 0;
@@ -56,20 +56,20 @@ fn services_see_what_arrived_before_their_timers_do() {
     let mut clients: Vec<Client> = (0..40).map(|_| world.open(0, "/add")).collect();
     world.pass(1_000);
     for client in &clients {
-        client.say(TEXT, br#"{"A":1,"B":2}"#);
+        client.send_frame(TEXT, br#"{"A":1,"B":2}"#);
     }
     // The service closes whoever was silent for 30 s, and looks every second.
     world.jump(60_000);
     for client in &mut clients {
         client.read_all();
-        assert_eq!(client.heard.close_code(), None);
-        client.assert_heard(&[br#"{"Sum":3}"#]);
+        assert_eq!(client.received.close_code(), None);
+        client.assert_received(&[br#"{"Sum":3}"#]);
     }
     world.pass(31_000);
     clients.iter_mut().for_each(|client| {
         client.read_all();
     });
-    assert!(clients.iter().all(|client| client.heard.close_code() == Some(1008)));
+    assert!(clients.iter().all(|client| client.received.close_code() == Some(1008)));
 }
 
 #[test]
@@ -103,9 +103,9 @@ fn a_wall_clock_that_is_set_changes_nothing_that_lasts() {
             for (number, client) in clients.iter_mut().enumerate() {
                 client.read_all();
                 // Every second one answers.
-                if client.heard.pings > 0 && number % 2 == 0 {
-                    client.say(PONG, b"");
-                    client.heard.pings = 0;
+                if client.received.pings > 0 && number % 2 == 0 {
+                    client.send_frame(PONG, b"");
+                    client.received.pings = 0;
                     seen.push((step, number, "answers"));
                 }
                 if client.is_gone() {

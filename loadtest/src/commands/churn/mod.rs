@@ -1,65 +1,29 @@
-//! `loadtest churn`: what connections cost that come, echo one message and leave.
+//! `loadtest churn`: the cost of connections that connect, echo one message and close.
 
+mod arguments;
 mod report;
 mod workload;
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use clap::Args;
-
-use super::options::{MessageArguments, SessionArguments, TimeArguments};
-use super::session::{Needs, Session, TURN_MAX};
-use super::{CommandError, Verdict};
-use crate::clock;
+use crate::commands::session::{Session, TURN_MAX};
 use crate::driver::{Driver, Workload as _};
-use crate::fleet::Steer;
-use crate::interrupt::Interrupt;
+use crate::error::{CommandError, Verdict};
+use crate::load::clients::NextTurn;
 use crate::message::Pattern;
-use crate::target::PathArguments;
+use crate::system::clock;
+use crate::system::interrupt::Interrupt;
+pub(crate) use arguments::{ChurnArguments, ChurnLoad};
 pub(crate) use report::ChurnReport;
 use workload::ChurnWorkload;
-
-/// Connects, upgrades, echoes one message and closes, over and over
-#[derive(Args, Debug)]
-pub(crate) struct ChurnArguments {
-    #[command(flatten)]
-    session: SessionArguments,
-
-    #[command(flatten)]
-    load: ChurnLoad,
-}
-
-/// Who comes and goes, and for how long.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct ChurnLoad {
-    #[command(flatten)]
-    pub(crate) message: MessageArguments,
-
-    #[command(flatten)]
-    pub(crate) path: PathArguments,
-
-    /// Connections under way at a time
-    #[arg(long, value_name = "COUNT", default_value = "64")]
-    pub(crate) concurrency: NonZeroUsize,
-
-    #[command(flatten)]
-    pub(crate) time: TimeArguments,
-}
-
-impl ChurnLoad {
-    pub(crate) fn needs(&self) -> Needs<'_> {
-        let connections = self.concurrency.get();
-        Needs { path: &self.path.path, connections, has_turnover: true, descriptors: None }
-    }
-}
 
 /// Runs the command.
 pub(crate) fn run(
     arguments: &ChurnArguments,
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
-    let mut session = Session::prepare(&arguments.session, arguments.load.needs(), interrupt)?;
+    let mut session =
+        Session::prepare(&arguments.session, arguments.load.requirements(), interrupt)?;
     let report = measure(&arguments.load, &mut session)?;
     session.report(&report, report.has_failures())
 }
@@ -70,22 +34,22 @@ pub(crate) fn measure(
     session: &mut Session,
 ) -> Result<ChurnReport, CommandError> {
     let message = load.message;
-    let pattern = Pattern::new(message.filling(), message.bytes, session.seed())
+    let pattern = Pattern::new(message.payload_kind(), message.bytes, session.seed())
         .compressed(session.is_deflated());
     let mut workload = ChurnWorkload::new(pattern);
     churn(load, "warming up", load.time.warm_up_seconds, session, &mut workload)?;
-    let before = session.mark();
+    let before = session.cpu_sample();
     workload.measure();
     churn(load, "measuring", load.time.seconds, session, &mut workload)?;
-    let after = session.mark();
+    let after = session.cpu_sample();
     let completed = workload.completed();
-    session.settle(&mut workload)?;
+    session.await_answers(&mut workload)?;
     session.require_server()?;
     let cpu = after.since(&before, "connection", completed);
     Ok(ChurnReport::new(load, session, cpu, completed, &workload))
 }
 
-/// Keeps so many connections under way for so long.
+/// Keeps as many connections under way as the load asks for, for `duration`.
 fn churn(
     load: &ChurnLoad,
     name: &str,
@@ -99,15 +63,16 @@ fn churn(
     session.drive(workload, |driver: &mut Driver, workload| {
         let passed = clock::now().saturating_duration_since(began);
         step.reach(millis(passed));
-        // When as many have failed as are under way at a time, there is nothing to measure.
+        // After as many failures as connections are under way, there is nothing to measure.
         if passed >= duration || workload.failures() >= concurrency {
-            return Steer::Done;
+            return NextTurn::Done;
         }
-        // A refusal by the kernel leaves the place free: it must not be tried again for ever.
+        // A fixed number of attempts: a connection that the kernel refuses ends at once, and must
+        // not be tried again for ever.
         for _ in driver.len()..concurrency {
             driver.connect_to(None, workload);
         }
-        Steer::Wait(TURN_MAX.min(duration - passed))
+        NextTurn::Wait(TURN_MAX.min(duration - passed))
     })
 }
 

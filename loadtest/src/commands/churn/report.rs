@@ -1,18 +1,18 @@
-//! What coming and going showed: one JSON document, or a page for people.
+//! The report of `churn`: as text, or as one JSON document.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::ChurnLoad;
+use super::arguments::ChurnLoad;
 use super::workload::ChurnWorkload;
-use crate::commands::figures::Figures;
+use crate::commands::load_result::LoadResult;
 use crate::commands::session::Session;
-use crate::cpu_use::CpuUse;
-use crate::latency::LatencySummary;
-use crate::tally::Tally;
+use crate::stats::cpu_use::CpuUse;
+use crate::stats::latency::LatencySummary;
+use crate::stats::tally::Tally;
 
-/// The report.
+/// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ChurnReport {
     command: &'static str,
@@ -43,7 +43,7 @@ impl ChurnReport {
             path: load.path.path.clone(),
             concurrency: load.concurrency.get(),
             message_bytes: load.message.bytes,
-            message_kind: load.message.filling().as_str(),
+            message_kind: load.message.payload_kind().as_str(),
             connections,
             connections_per_second: cpu.per_second(connections),
             connect_to_upgrade: workload.upgrades().summary(),
@@ -57,11 +57,12 @@ impl ChurnReport {
         self.failures.count() > 0
     }
 
-    pub(crate) fn figures(&self) -> Figures {
-        Figures {
+    pub(crate) fn result(&self) -> LoadResult {
+        LoadResult {
             units: self.connections,
             cpu: self.cpu,
             latency: self.connect_to_echo,
+            connections_per_epoll: Vec::new(),
             failures: self.failures.clone(),
         }
     }

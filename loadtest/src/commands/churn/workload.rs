@@ -1,19 +1,19 @@
-//! What a connection does that comes, echoes one message and leaves.
+//! Connections that echo one message and close.
 
-use crate::client::{Event, Failure};
-use crate::driver::{Peer, Workload};
-use crate::latency::Latencies;
-use crate::message::{Pattern, Stamp};
-use crate::tally::Tally;
+use crate::driver::{ConnHandle, Failure, Workload};
+use crate::message::{MessageId, Pattern};
+use crate::stats::latency::Latencies;
+use crate::stats::tally::Tally;
+use crate::websocket::Event;
 
-/// Leads every connection through its short life.
+/// Takes every connection through its steps, and counts.
 #[derive(Debug)]
 pub(super) struct ChurnWorkload {
     pattern: Pattern,
     completed: u64,
-    /// From the beginning of the connection to the 101.
+    /// The time from the beginning of the connection to the 101.
     upgrades: Latencies,
-    /// From the beginning of the connection to the echo.
+    /// The time from the beginning of the connection to the echo.
     echoes: Latencies,
     tally: Tally,
 }
@@ -29,14 +29,14 @@ impl ChurnWorkload {
         }
     }
 
-    /// From here on, connections count.
+    /// Begins to measure: forgets all but the failures.
     pub(super) fn measure(&mut self) {
         self.completed = 0;
         self.upgrades.clear();
         self.echoes.clear();
     }
 
-    /// Connections that went through all of it while they counted.
+    /// The connections that have closed since the beginning of the measurement.
     pub(super) fn completed(&self) -> u64 {
         self.completed
     }
@@ -55,19 +55,23 @@ impl ChurnWorkload {
 }
 
 impl Workload for ChurnWorkload {
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
-        let stamp = Stamp::of(peer.serial(), 0);
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
+        let id = MessageId::new(connection.serial(), 0);
         match event {
             Event::Opened => {
-                self.upgrades.record(peer.age());
-                peer.message(&self.pattern, stamp);
+                self.upgrades.record(connection.age());
+                connection.send_message(&self.pattern, id);
             }
-            Event::Data(piece) => {
+            Event::Data(chunk) => {
                 let mismatch = |mismatch| Failure::WrongMessage { sequence: 0, mismatch };
-                self.pattern.expected(stamp).verify(&piece).map_err(mismatch)?;
-                if piece.is_end {
-                    self.echoes.record(peer.age());
-                    peer.close();
+                self.pattern.expected(id).verify(&chunk).map_err(mismatch)?;
+                if chunk.is_end {
+                    self.echoes.record(connection.age());
+                    connection.close();
                 }
             }
             Event::Ping | Event::Pong { .. } => {}

@@ -1,72 +1,73 @@
-//! The contests of compressed messages: among the servers that compress, and of each with itself.
+//! The comparisons with compressed messages: among the servers that compress, and of each with
+//! itself.
 //!
-//! A server that cannot compress is left out, for it would not lose but do something else. The
-//! messages are prices in JSON, which shrink to a third and less, and each is another one. What comes
-//! back has to be compressed as well.
+//! A server that cannot compress is left out, because it would do less work. The messages are
+//! quotes in JSON, which shrink to a third or less, and no two are the same. The server has to
+//! compress its answers as well.
 
-use super::contest::{Contender, Contest, Load, Timing};
-use super::entrants::{Entrant, Entrants};
-use super::scenarios;
+use super::comparison::{Case, Comparison};
+use super::load::{Load, Timing, echo_heading, echo_load, fanout_load};
+use super::servers_under_test::{ServerUnderTest, ServersUnderTest};
 use crate::commands::options::MessageArguments;
-use crate::message::Filling;
-use crate::table::grouped;
-use crate::units::shown_bytes;
+use crate::message::PayloadKind;
+use crate::output::table::grouped;
+use crate::output::units::shown_bytes;
 
 /// A closed loop.
 pub(super) fn echo(
     scenario: &'static str,
     connections: usize,
     bytes: usize,
-    entrants: &Entrants,
+    servers: &ServersUnderTest,
     timing: Timing,
-) -> Contest {
-    let load = Load::Echo(scenarios::echo(connections, 1, prices(bytes), timing));
-    let heading = format!("compressed {}", scenarios::echo_heading(connections, 1, bytes));
-    among_servers(scenario, heading, "message", &load, all(entrants))
+) -> Comparison {
+    let load = Load::Echo(echo_load(connections, 1, json_quotes(bytes), timing));
+    let heading = format!("compressed {}", echo_heading(connections, 1, bytes));
+    among_servers(scenario, heading, "message", &load, all(servers))
 }
 
-/// Publications to a thousand.
+/// Publications to a thousand subscribers.
 pub(super) fn fanout(
     scenario: &'static str,
     bytes: usize,
-    entrants: &Entrants,
+    servers: &ServersUnderTest,
     timing: Timing,
-) -> Contest {
+) -> Comparison {
     let load = publications(bytes, timing);
     let heading =
         format!("deliver {} compressed to {} subscribers", shown(bytes), grouped(SUBSCRIBERS));
-    among_servers(scenario, heading, "delivery", &load, broadcasting(entrants))
+    among_servers(scenario, heading, "delivery", &load, broadcasting(servers))
 }
 
-/// The same compressed and as they are, in the same rounds.
-pub(super) fn twins(
+/// Compressed messages beside the same messages uncompressed, in the same rounds.
+pub(super) fn beside_plain(
     scenario: &'static str,
     bytes: usize,
-    entrants: &Entrants,
+    servers: &ServersUnderTest,
     timing: Timing,
-) -> Vec<Contest> {
+) -> Vec<Comparison> {
     let load = publications(bytes, timing);
     let heading = format!(
         "Deliver {} to {} subscribers, compressed beside plain",
         shown(bytes),
         grouped(SUBSCRIBERS)
     );
-    broadcasting(entrants)
-        .filter_map(|entrant| {
-            let compressed = deflated("compressed", &entrant, &load)?;
-            let plain = Contender {
+    broadcasting(servers)
+        .filter_map(|server| {
+            let compressed = deflated("compressed", &server, &load)?;
+            let plain = Case {
                 name: "plain".to_owned(),
-                entrant: entrant.clone(),
+                server: server.clone(),
                 load: load.clone(),
                 is_deflated: false,
             };
-            Some(Contest {
+            Some(Comparison {
                 scenario,
                 heading: heading.clone(),
-                title: entrant.name,
+                title: server.name,
                 unit: "delivery",
                 is_pair: true,
-                contenders: vec![compressed, plain],
+                cases: vec![compressed, plain],
             })
         })
         .collect()
@@ -77,39 +78,39 @@ fn among_servers(
     heading: String,
     unit: &'static str,
     load: &Load,
-    entrants: impl Iterator<Item = Entrant>,
-) -> Contest {
-    let contenders = entrants.filter_map(|entrant| deflated(&entrant.name, &entrant, load));
-    Contest {
+    servers: impl Iterator<Item = ServerUnderTest>,
+) -> Comparison {
+    let cases = servers.filter_map(|server| deflated(&server.name, &server, load));
+    Comparison {
         scenario,
         heading,
         title: scenario.to_owned(),
         unit,
         is_pair: false,
-        contenders: contenders.collect(),
+        cases: cases.collect(),
     }
 }
 
-fn deflated(name: &str, entrant: &Entrant, load: &Load) -> Option<Contender> {
-    let entrant = entrant.deflating()?;
-    Some(Contender { name: name.to_owned(), entrant, load: load.clone(), is_deflated: true })
+fn deflated(name: &str, server: &ServerUnderTest, load: &Load) -> Option<Case> {
+    let server = server.deflating()?;
+    Some(Case { name: name.to_owned(), server, load: load.clone(), is_deflated: true })
 }
 
-fn all(entrants: &Entrants) -> impl Iterator<Item = Entrant> + '_ {
-    std::iter::once(entrants.tidegate(1)).chain(entrants.rivals.iter().cloned())
+fn all(servers: &ServersUnderTest) -> impl Iterator<Item = ServerUnderTest> + '_ {
+    std::iter::once(servers.tidegate(1)).chain(servers.others.iter().cloned())
 }
 
-fn broadcasting(entrants: &Entrants) -> impl Iterator<Item = Entrant> + '_ {
-    all(entrants).filter(|entrant| entrant.has_broadcast)
+fn broadcasting(servers: &ServersUnderTest) -> impl Iterator<Item = ServerUnderTest> + '_ {
+    all(servers).filter(|server| server.has_broadcast)
 }
 
 fn publications(bytes: usize, timing: Timing) -> Load {
     let subscribers = usize::try_from(SUBSCRIBERS).unwrap_or(usize::MAX);
-    Load::Fanout(scenarios::fanout(subscribers, 1, prices(bytes), timing))
+    Load::Fanout(fanout_load(subscribers, 1, json_quotes(bytes), timing))
 }
 
-fn prices(bytes: usize) -> MessageArguments {
-    MessageArguments::new(Filling::Prices, bytes)
+fn json_quotes(bytes: usize) -> MessageArguments {
+    MessageArguments::new(PayloadKind::JsonQuotes, bytes)
 }
 
 fn shown(bytes: usize) -> String {

@@ -1,11 +1,11 @@
-//! The report's place in the project's docs: between two marks, the rest stays as it is.
+//! The section of the project's docs that holds the report, between two marks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::commands::CommandError;
+use crate::error::CommandError;
 
-/// An error if the docs have no place for the report.
+/// An error if the docs have no section for the report.
 pub(super) fn require_section() -> Result<(), CommandError> {
     read().map(|_| ())
 }
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn the_docs_have_a_place_for_it() {
+    fn the_docs_have_the_marks() {
         require_section().unwrap();
     }
 }

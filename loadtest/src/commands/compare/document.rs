@@ -1,21 +1,23 @@
-//! The raw figures, as they are kept in a file. The report is made from this alone.
+//! The raw figures, which are kept in a file. The report is made from them alone.
 
 use serde::{Deserialize, Serialize};
 
-use super::contest::{Contest, Shown};
-use crate::machine::Machine;
+use crate::commands::load_result::LoadResult;
+use crate::stats::machine::Machine;
 
-/// Everything that was measured.
+/// The figures of a run.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Document {
     pub(super) machine: Machine,
     pub(super) settings: Settings,
     pub(super) servers: Vec<ServerFacts>,
     pub(super) skipped: Vec<Skipped>,
-    pub(super) contests: Vec<ContestReport>,
+    // Files of earlier versions have the other name.
+    #[serde(alias = "contests")]
+    pub(super) comparisons: Vec<ComparisonResult>,
 }
 
-/// How it was measured.
+/// The settings of a run.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub(super) struct Settings {
     pub(super) rounds: usize,
@@ -26,40 +28,41 @@ pub(super) struct Settings {
     pub(super) seed: u64,
 }
 
-/// What a server is.
+/// A server in the report.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct ServerFacts {
     pub(super) name: String,
     pub(super) design: String,
-    /// What it was built from.
+    /// What the server was built from.
     pub(super) about: String,
 }
 
-/// A server that there is no program of.
+/// A server whose program was not found.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Skipped {
     pub(super) name: String,
     pub(super) reason: String,
 }
 
-/// What a contest showed.
+/// The result of a comparison.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct ContestReport {
+pub(super) struct ComparisonResult {
     pub(super) scenario: String,
     pub(super) heading: String,
     pub(super) title: String,
     pub(super) unit: String,
     pub(super) is_pair: bool,
     /// The first is the one that the others are compared with.
-    pub(super) contenders: Vec<ContenderReport>,
+    #[serde(alias = "contenders")]
+    pub(super) cases: Vec<CaseResult>,
 }
 
-/// What a contender showed.
+/// The result of a case.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(super) struct ContenderReport {
+pub(super) struct CaseResult {
     pub(super) name: String,
     pub(super) samples: Vec<Sample>,
-    /// Why there are no more of them.
+    /// The reason for each measurement that failed.
     pub(super) failures: Vec<String>,
 }
 
@@ -82,47 +85,28 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// `None` if the server did no work at all.
-    pub(super) fn new(shown: &Shown) -> Option<Self> {
-        let Shown { figures, connections_per_epoll } = shown;
-        let has_run = figures.cpu.server_cores.is_none_or(|cores| cores > 0.0);
-        (figures.units > 0 && has_run).then(|| Self {
+    /// `None` if the server did no work.
+    pub(super) fn new(result: &LoadResult) -> Option<Self> {
+        let has_run = result.cpu.server_cores.is_none_or(|cores| cores > 0.0);
+        (result.units > 0 && has_run).then(|| Self {
             round: 0,
-            units: figures.units,
-            units_per_second: figures.cpu.per_second(figures.units),
-            server_cpu_us_per_unit: figures.cpu.server_micros_per_unit,
-            server_cores: figures.cpu.server_cores,
-            client_busy_share: figures.cpu.client_busy_share,
-            p50_us: figures.latency.map(|latency| latency.p50.0),
-            p99_us: figures.latency.map(|latency| latency.p99.0),
-            p99_9_us: figures.latency.map(|latency| latency.p99_9.0),
-            connections_per_epoll: connections_per_epoll.clone(),
+            units: result.units,
+            units_per_second: result.cpu.per_second(result.units),
+            server_cpu_us_per_unit: result.cpu.server_micros_per_unit,
+            server_cores: result.cpu.server_cores,
+            client_busy_share: result.cpu.client_busy_share,
+            p50_us: result.latency.map(|latency| latency.p50.0),
+            p99_us: result.latency.map(|latency| latency.p99.0),
+            p99_9_us: result.latency.map(|latency| latency.p99_9.0),
+            connections_per_epoll: result.connections_per_epoll.clone(),
         })
     }
 }
 
-impl ContestReport {
-    /// Nothing yet.
-    pub(super) fn new(contest: &Contest) -> Self {
-        let contenders = contest.contenders.iter().map(|contender| ContenderReport {
-            name: contender.name.clone(),
-            ..ContenderReport::default()
-        });
-        Self {
-            scenario: contest.scenario.to_owned(),
-            heading: contest.heading.clone(),
-            title: contest.title.clone(),
-            unit: contest.unit.to_owned(),
-            is_pair: contest.is_pair,
-            contenders: contenders.collect(),
-        }
-    }
-}
-
 impl Document {
-    /// Takes over what was measured later: whole scenarios, and what is said of the servers.
+    /// Replaces the scenarios and the servers that a later run has measured.
     pub(super) fn replace(&mut self, later: Self) {
-        let Self { machine, settings, servers, skipped, contests } = later;
+        let Self { machine, settings, servers, skipped, comparisons } = later;
         (self.machine, self.settings) = (machine, settings);
         let is_named = |name: &str| {
             servers.iter().any(|new| new.name == name) || skipped.iter().any(|new| new.name == name)
@@ -131,35 +115,37 @@ impl Document {
         self.skipped.retain(|old| !is_named(&old.name));
         self.servers.extend(servers);
         self.skipped.extend(skipped);
-        // In the place of the old ones, so that the order of the report stays.
-        for new in contests {
-            let is_same =
-                |old: &ContestReport| old.scenario == new.scenario && old.is_rival_of(&new);
-            match self.contests.iter_mut().find(|old| is_same(old)) {
+        // At the same index, which keeps the order of the report.
+        for new in comparisons {
+            let is_same = |old: &ComparisonResult| {
+                old.scenario == new.scenario && old.is_about_same_servers(&new)
+            };
+            match self.comparisons.iter_mut().find(|old| is_same(old)) {
                 Some(old) => *old = new,
-                None => self.contests.push(new),
+                None => self.comparisons.push(new),
             }
         }
     }
 
-    /// Did everything that was measured do what was asked of it?
+    /// Whether a measurement has failed.
     pub(super) fn has_failures(&self) -> bool {
-        let mut contenders = self.contests.iter().flat_map(|contest| &contest.contenders);
-        contenders.any(|contender| !contender.failures.is_empty())
+        let mut cases = self.comparisons.iter().flat_map(|comparison| &comparison.cases);
+        cases.any(|case| !case.failures.is_empty())
     }
 }
 
 impl Settings {
-    /// Are rounds and times the same, so that one report can say of both how they were measured?
+    /// Whether rounds, times and cores are the same, so that one report can describe the settings
+    /// of both.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         *self == Self { seed: self.seed, ..*other }
     }
 }
 
-impl ContestReport {
-    /// Of the contests of one scenario: are both about the same two?
-    fn is_rival_of(&self, other: &Self) -> bool {
-        let last = |report: &Self| report.contenders.last().map(|last| last.name.clone());
+impl ComparisonResult {
+    /// Whether two comparisons of the same scenario are of the same servers.
+    fn is_about_same_servers(&self, other: &Self) -> bool {
+        let last = |report: &Self| report.cases.last().map(|last| last.name.clone());
         !self.is_pair || last(self) == last(other)
     }
 }

@@ -1,111 +1,43 @@
 //! `loadtest compare`: tidegate beside other servers, under the same loads in the same run.
 //!
-//! Absolute figures of different moments do not compare on a machine that others use as well; what
-//! was measured within a few seconds does. So the servers take turns: in every round each of them
-//! is started, put under load and ended, in an order drawn anew, and what counts are the ratios
+//! On a machine that other programs use as well, absolute figures of different times do not
+//! compare, but figures of the same few seconds do. So the servers take turns: each round starts
+//! every server, puts it under load and ends it, in a new random order. The results are the ratios
 //! within the rounds.
 //!
-//! Follow a run: [`entrants`] finds the servers, [`scenarios`] and [`compression`] make the contests,
-//! [`mod@bench`] lets the contenders take turns, [`document`] keeps the raw figures, and [`report`], with
-//! [`statistics`], makes tables from them alone; [`docs`] puts these into the docs.
+//! The parts in the order of a run: [`servers_under_test`] finds the servers, [`scenarios`] and
+//! [`compression`] make the comparisons, [`runner`] measures their cases, [`document`] keeps the
+//! raw figures, and [`report`], with [`statistics`], makes tables from them. [`docs`] writes these
+//! into the docs.
 
-mod bench;
+mod arguments;
+mod comparison;
 mod compression;
-mod contest;
 mod docs;
 mod document;
-mod entrants;
+mod load;
 mod report;
+mod runner;
 mod scenarios;
+mod servers_under_test;
 mod statistics;
 
 use std::fs;
 use std::io;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use clap::Args;
-use clap::builder::PossibleValuesParser;
-
-use super::{CommandError, Verdict};
-use crate::affinity;
-use crate::file_limit;
-use crate::interrupt::Interrupt;
-use crate::machine::Machine;
+use crate::error::{CommandError, Verdict};
 use crate::output::{Output, note};
-use crate::servers::InstallationArguments;
-use crate::units::parse_seconds;
-use bench::Bench;
-use contest::{Contest, Timing};
-use document::{ContestReport, Document, Settings};
-use entrants::{About, Entrants, ServerChoice};
+use crate::stats::machine::Machine;
+use crate::system::interrupt::Interrupt;
+use crate::system::{affinity, file_limit};
+pub(crate) use arguments::CompareArguments;
+use comparison::Comparison;
+use document::{Document, Settings};
+use load::Timing;
+use runner::Runner;
 use scenarios::{SCENARIOS, Scenario};
-
-/// Measures tidegate and other servers in turns, and reports the ratios
-///
-/// Every measurement is a server's own start, with the server on one core and the load generator
-/// on another. The whole of it takes half an hour; --scenario, --server, --rounds and --seconds
-/// make it less. The raw figures are kept, and --render makes one report of several files.
-#[derive(Args, Debug)]
-pub(crate) struct CompareArguments {
-    /// Measure only these
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = scenario_names())]
-    scenario: Vec<String>,
-
-    /// Measure only these servers beside tidegate; or a further one, that the shell command
-    /// starts, with {port} or $PORT in it for the port on 127.0.0.1, and {deflate} where it takes
-    /// --deflate: without that it is left out where messages are compressed
-    #[arg(long = "server", value_name = "NAME[=COMMAND]")]
-    servers: Vec<ServerChoice>,
-
-    /// What the report is to say of a further server: where it comes from, how it was built
-    #[arg(long, value_name = "NAME=TEXT")]
-    about: Vec<About>,
-
-    /// How often each server takes its turn
-    #[arg(long, value_name = "COUNT", default_value = "10")]
-    rounds: NonZeroUsize,
-
-    /// How long to measure each time
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
-    seconds: Duration,
-
-    /// How long to put on the load before that
-    #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = parse_seconds)]
-    warm_up: Duration,
-
-    /// The core that the servers run on
-    #[arg(long, value_name = "CORE", default_value = "0")]
-    pin_server: usize,
-
-    /// The core that the load generator runs on
-    #[arg(long, value_name = "CORE", default_value = "1")]
-    pin: usize,
-
-    /// How long a server may take for each answer
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
-    timeout: Duration,
-
-    /// Seed of the order, and of accept keys, mask keys and payloads
-    #[arg(long, default_value = "1")]
-    seed: u64,
-
-    #[command(flatten)]
-    installation: InstallationArguments,
-
-    /// Keep the raw figures in this file instead of target/compare.json
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// Measure nothing: report the raw figures of these files, of which later ones win
-    #[arg(long, value_name = "FILES", value_delimiter = ',', conflicts_with_all = ["scenario", "servers"])]
-    render: Vec<PathBuf>,
-
-    /// Write the report to the project's docs as well
-    #[arg(long)]
-    write_docs: bool,
-}
+use servers_under_test::ServersUnderTest;
 
 /// Runs the command.
 pub(crate) fn run(
@@ -113,13 +45,13 @@ pub(crate) fn run(
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
     if arguments.write_docs {
-        // Before it has taken an hour.
+        // Before the measurements, which take long.
         docs::require_section()?;
     }
     let document = if arguments.render.is_empty() {
         measure(arguments, interrupt)?
     } else {
-        load(&arguments.render)?
+        read_documents(&arguments.render)?
     };
     Output::new(false).report(&document)?;
     if arguments.write_docs {
@@ -135,20 +67,20 @@ fn measure(arguments: &CompareArguments, interrupt: &Interrupt) -> Result<Docume
     let json = arguments.json.clone().unwrap_or_else(|| installation.target.join(FIGURES));
     let machine = Machine::read();
     if machine.is_debug_build() {
-        note("this is a debug build: good for a try, not for figures");
+        note("this is a debug build: its figures are for tests only");
     }
-    let entrants = Entrants::find(&arguments.servers, &arguments.about, &installation)?;
-    for skipped in &entrants.skipped {
+    let servers = ServersUnderTest::find(&arguments.servers, &arguments.about, &installation)?;
+    for skipped in &servers.skipped {
         note(format_args!("{}: skipped: {}", skipped.name, skipped.reason));
     }
-    // Of the servers too, which inherit it.
+    // For the servers too, which inherit the limit.
     file_limit::raise();
     affinity::pin(pin).map_err(|error| CommandError::Usage(format!("--pin {pin}: {error}")))?;
-    let mut bench = Bench::new(pin_server, timeout, seed, interrupt)?;
+    let mut runner = Runner::new(pin_server, timeout, seed, interrupt)?;
 
     let timing = Timing { seconds: arguments.seconds, warm_up: arguments.warm_up };
-    let contests = contests(arguments, &entrants, timing, &mut bench)?;
-    let turns: usize = contests.iter().map(|contest| contest.contenders.len()).sum();
+    let comparisons = comparisons(arguments, &servers, timing, &mut runner)?;
+    let turns: usize = comparisons.iter().map(|comparison| comparison.cases.len()).sum();
     let expected = timing.expected() * u32::try_from(turns * rounds.get()).unwrap_or(u32::MAX);
     note(format_args!("{rounds} rounds of {turns} measurements: about {} s", expected.as_secs()));
     let settings = Settings {
@@ -162,46 +94,46 @@ fn measure(arguments: &CompareArguments, interrupt: &Interrupt) -> Result<Docume
     let mut document = Document {
         machine,
         settings,
-        servers: entrants.facts(),
-        skipped: entrants.skipped.clone(),
-        contests: contests.iter().map(ContestReport::new).collect(),
+        servers: servers.facts(),
+        skipped: servers.skipped.clone(),
+        comparisons: comparisons.iter().map(Comparison::empty_result).collect(),
     };
     for round in 1..=rounds.get() {
-        for (contest, report) in contests.iter().zip(&mut document.contests) {
-            bench.play(contest, round, report)?;
+        for (comparison, report) in comparisons.iter().zip(&mut document.comparisons) {
+            runner.run_round(comparison, round, report)?;
             note(format_args!("[{round}/{rounds}] {}", report.line(round)));
         }
-        // Whatever happens later.
+        // After every round, so that an error in a later one does not lose the figures.
         fs::write(&json, serde_json::to_string(&document).map_err(io::Error::from)? + "\n")?;
     }
     note(format_args!("raw figures in {}", json.display()));
     Ok(document)
 }
 
-/// The contests of the chosen scenarios.
-fn contests(
+/// The comparisons of the chosen scenarios.
+fn comparisons(
     arguments: &CompareArguments,
-    entrants: &Entrants,
+    servers: &ServersUnderTest,
     timing: Timing,
-    bench: &mut Bench<'_>,
-) -> Result<Vec<Contest>, CommandError> {
+    runner: &mut Runner<'_>,
+) -> Result<Vec<Comparison>, CommandError> {
     let names = &arguments.scenario;
     let is_chosen =
         |scenario: &&Scenario| names.is_empty() || names.iter().any(|name| *name == scenario.name);
-    let mut contests = Vec::new();
+    let mut comparisons = Vec::new();
     for scenario in SCENARIOS.iter().filter(is_chosen) {
-        contests.extend(scenario.contests(entrants, timing, bench)?);
+        comparisons.extend(scenario.comparisons(servers, timing, runner)?);
     }
-    contests.retain(|contest| contest.contenders.len() > 1);
-    if contests.is_empty() {
+    comparisons.retain(|comparison| comparison.cases.len() > 1);
+    if comparisons.is_empty() {
         let reason = "there is nothing to compare: none of these servers takes part in it";
         return Err(CommandError::Usage(reason.to_owned()));
     }
-    Ok(contests)
+    Ok(comparisons)
 }
 
-/// Makes one document of several.
-fn load(paths: &[PathBuf]) -> Result<Document, CommandError> {
+/// Makes one document of several files.
+fn read_documents(paths: &[PathBuf]) -> Result<Document, CommandError> {
     let read = |path: &Path| -> Result<Document, CommandError> {
         let fault = |error: &dyn std::fmt::Display| {
             CommandError::Usage(format!("--render {}: {error}", path.display()))
@@ -224,9 +156,5 @@ fn load(paths: &[PathBuf]) -> Result<Document, CommandError> {
     Ok(document)
 }
 
-fn scenario_names() -> PossibleValuesParser {
-    PossibleValuesParser::new(SCENARIOS.iter().map(|scenario| scenario.name))
-}
-
-/// Of the raw figures, below `target/`.
+/// The file of the raw figures, below `target/`.
 const FIGURES: &str = "compare.json";

@@ -1,27 +1,25 @@
-//! The scenarios, and the contests that each of them makes of the servers.
+//! The scenarios, and the comparisons of each of them.
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroU32;
 
-use super::bench::Bench;
+use super::comparison::{Case, Comparison};
 use super::compression;
-use super::contest::{Contender, Contest, Load, Timing};
-use super::entrants::{Entrant, Entrants};
-use crate::commands::CommandError;
-use crate::commands::churn::ChurnLoad;
-use crate::commands::echo::EchoLoad;
-use crate::commands::fanout::{Amount, BroadcastPaths, FanoutLoad};
-use crate::commands::options::{MessageArguments, TimeArguments};
-use crate::commands::rate::RateLoad;
-use crate::message::Filling;
+use super::load::{
+    Load, Timing, binary, churn_load, echo_heading, echo_load, fanout_load, rate_load,
+};
+use super::runner::Runner;
+use super::servers_under_test::{ServerUnderTest, ServersUnderTest};
+use crate::commands::options::MessageArguments;
+use crate::error::CommandError;
+use crate::message::PayloadKind;
 use crate::output::note;
-use crate::table::grouped;
-use crate::target::{ECHO_PATH, PathArguments};
-use crate::units::shown_bytes;
+use crate::output::table::grouped;
+use crate::output::units::shown_bytes;
 
 /// One scenario.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scenario {
-    /// As `--scenario` names it.
+    /// Its name on the command line.
     pub(super) name: &'static str,
     kind: Kind,
 }
@@ -32,59 +30,59 @@ enum Kind {
     DeflateEcho { connections: usize, bytes: usize },
     /// Publications of compressed messages, on all servers that compress.
     DeflateFanout { bytes: usize },
-    /// The same beside the same messages as they are, on each of these servers.
-    DeflateTwins { bytes: usize },
-    /// Connections that come, echo a message and leave.
+    /// Compressed beside uncompressed publications, on each of these servers.
+    DeflateBesidePlain { bytes: usize },
+    /// Connections that echo one message and close.
     Churn,
     /// A closed loop on all servers.
     Echo { connections: usize, in_flight: u32, bytes: usize },
-    /// Publications to subscribers, so many at once.
+    /// Publications to subscribers, in bursts.
     Fanout { subscribers: usize, burst: usize },
     /// tidegate and each of the others at half of the rate that the slower of the two can do.
     HalfLoad,
     /// Text and binary messages of the same length, on tidegate.
-    Text { filling: Filling, in_flight: u32, bytes: usize },
+    Text { payload_kind: PayloadKind, in_flight: u32, bytes: usize },
     /// tidegate with two loops and with one.
     TwoLoops,
 }
 
 impl Scenario {
-    /// Who is to be compared with whom. Finding that out may itself take a measurement.
-    pub(super) fn contests(
+    /// The comparisons of the scenario. Making them may take measurements of its own.
+    pub(super) fn comparisons(
         &self,
-        entrants: &Entrants,
+        servers: &ServersUnderTest,
         timing: Timing,
-        bench: &mut Bench<'_>,
-    ) -> Result<Vec<Contest>, CommandError> {
+        runner: &mut Runner<'_>,
+    ) -> Result<Vec<Comparison>, CommandError> {
         match self.kind {
             Kind::DeflateEcho { connections, bytes } => {
-                Ok(vec![compression::echo(self.name, connections, bytes, entrants, timing)])
+                Ok(vec![compression::echo(self.name, connections, bytes, servers, timing)])
             }
             Kind::DeflateFanout { bytes } => {
-                Ok(vec![compression::fanout(self.name, bytes, entrants, timing)])
+                Ok(vec![compression::fanout(self.name, bytes, servers, timing)])
             }
-            Kind::DeflateTwins { bytes } => {
-                Ok(compression::twins(self.name, bytes, entrants, timing))
+            Kind::DeflateBesidePlain { bytes } => {
+                Ok(compression::beside_plain(self.name, bytes, servers, timing))
             }
-            Kind::HalfLoad => self.half_load(entrants, timing, bench),
-            Kind::Text { filling, in_flight, bytes } => {
-                Ok(vec![self.text(entrants, filling, in_flight, bytes, timing)])
+            Kind::HalfLoad => self.half_load(servers, timing, runner),
+            Kind::Text { payload_kind, in_flight, bytes } => {
+                Ok(vec![self.text(servers, payload_kind, in_flight, bytes, timing)])
             }
-            Kind::TwoLoops => Ok(self.two_loops(entrants, timing)),
+            Kind::TwoLoops => Ok(self.two_loops(servers, timing)),
             Kind::Churn | Kind::Echo { .. } | Kind::Fanout { .. } => {
-                Ok(vec![self.all_servers(entrants, timing)])
+                Ok(vec![self.all_servers(servers, timing)])
             }
         }
     }
 
-    fn all_servers(&self, entrants: &Entrants, timing: Timing) -> Contest {
+    fn all_servers(&self, servers: &ServersUnderTest, timing: Timing) -> Comparison {
         let (load, heading, unit) = match self.kind {
             Kind::Echo { connections, in_flight, bytes } => {
-                let load = Load::Echo(echo(connections, in_flight, binary(bytes), timing));
+                let load = Load::Echo(echo_load(connections, in_flight, binary(bytes), timing));
                 (load, echo_heading(connections, in_flight, bytes), "message")
             }
             Kind::Fanout { subscribers, burst } => {
-                let load = Load::Fanout(fanout(subscribers, burst, binary(SMALL), timing));
+                let load = Load::Fanout(fanout_load(subscribers, burst, binary(SMALL), timing));
                 let subscribers = grouped(subscribers as u64);
                 let heading = match burst {
                     1 => format!("deliver to {subscribers} subscribers"),
@@ -97,35 +95,35 @@ impl Scenario {
             Kind::Churn
             | Kind::DeflateEcho { .. }
             | Kind::DeflateFanout { .. }
-            | Kind::DeflateTwins { .. }
+            | Kind::DeflateBesidePlain { .. }
             | Kind::HalfLoad
             | Kind::Text { .. }
             | Kind::TwoLoops => {
                 let heading = "connect, upgrade, echo, close".to_owned();
-                (Load::Churn(churn(timing)), heading, "connection")
+                (Load::Churn(churn_load(64, binary(SMALL), timing)), heading, "connection")
             }
         };
-        let own = entrants.tidegate(1);
-        let contenders = std::iter::once(&own)
-            .chain(&entrants.rivals)
-            .filter(|entrant| self.can_take_part(entrant))
-            .map(|entrant| contender(&entrant.name, entrant, load.clone()))
+        let own = servers.tidegate(1);
+        let cases = std::iter::once(&own)
+            .chain(&servers.others)
+            .filter(|server| self.can_take_part(server))
+            .map(|server| Case::new(&server.name, server, load.clone()))
             .collect();
         let title = self.name.to_owned();
-        Contest { scenario: self.name, heading, title, unit, is_pair: false, contenders }
+        Comparison { scenario: self.name, heading, title, unit, is_pair: false, cases }
     }
 
-    fn can_take_part(&self, entrant: &Entrant) -> bool {
+    fn can_take_part(&self, server: &ServerUnderTest) -> bool {
         match self.kind {
             Kind::Echo { in_flight, bytes, .. } => {
                 let frame_bytes = bytes + HEADER_BYTES_MAX;
-                frame_bytes.saturating_mul(in_flight as usize) <= entrant.bytes_at_once_max
+                frame_bytes.saturating_mul(in_flight as usize) <= server.bytes_at_once_max
             }
-            Kind::Fanout { .. } => entrant.has_broadcast,
+            Kind::Fanout { .. } => server.has_broadcast,
             Kind::Churn
             | Kind::DeflateEcho { .. }
             | Kind::DeflateFanout { .. }
-            | Kind::DeflateTwins { .. }
+            | Kind::DeflateBesidePlain { .. }
             | Kind::HalfLoad
             | Kind::Text { .. }
             | Kind::TwoLoops => true,
@@ -134,23 +132,23 @@ impl Scenario {
 
     fn text(
         &self,
-        entrants: &Entrants,
-        filling: Filling,
+        servers: &ServersUnderTest,
+        payload_kind: PayloadKind,
         in_flight: u32,
         bytes: usize,
         timing: Timing,
-    ) -> Contest {
-        let entrant = entrants.tidegate(1);
+    ) -> Comparison {
+        let server = servers.tidegate(1);
         let connections = if bytes > LARGE { 16 } else { 100 };
-        let load = |filling| {
-            let message = MessageArguments::new(filling, bytes);
-            Load::Echo(echo(connections, in_flight, message, timing))
+        let load = |payload_kind| {
+            let message = MessageArguments::new(payload_kind, bytes);
+            Load::Echo(echo_load(connections, in_flight, message, timing))
         };
-        let kind = match filling {
-            Filling::Chinese => "Chinese",
-            Filling::Binary | Filling::Prices | Filling::Text => "ASCII",
+        let kind = match payload_kind {
+            PayloadKind::Chinese => "Chinese",
+            PayloadKind::Binary | PayloadKind::JsonQuotes | PayloadKind::Text => "ASCII",
         };
-        Contest {
+        Comparison {
             scenario: self.name,
             heading: "Text beside binary messages, on tidegate".to_owned(),
             title: format!(
@@ -159,32 +157,32 @@ impl Scenario {
             ),
             unit: "message",
             is_pair: true,
-            contenders: vec![
-                contender("text", &entrant, load(filling)),
-                contender("binary", &entrant, load(Filling::Binary)),
+            cases: vec![
+                Case::new("text", &server, load(payload_kind)),
+                Case::new("binary", &server, load(PayloadKind::Binary)),
             ],
         }
     }
 
-    fn two_loops(&self, entrants: &Entrants, timing: Timing) -> Vec<Contest> {
-        let contest = |title, load: &Load| {
-            let with = |name, loops| contender(name, &entrants.tidegate(loops), load.clone());
-            Contest {
+    fn two_loops(&self, servers: &ServersUnderTest, timing: Timing) -> Vec<Comparison> {
+        let comparison = |title, load: &Load| {
+            let with = |name, loops| Case::new(name, &servers.tidegate(loops), load.clone());
+            Comparison {
                 scenario: self.name,
                 heading: "Two loops beside one, on the same core".to_owned(),
                 title,
                 unit: "message",
                 is_pair: true,
-                contenders: vec![with("two loops", 2), with("one loop", 1)],
+                cases: vec![with("two loops", 2), with("one loop", 1)],
             }
         };
         let to_subscribers = |subscribers: usize| {
-            let load = Load::Fanout(fanout(subscribers, 1, binary(SMALL), timing));
-            contest(format!("deliver to {} subscribers", grouped(subscribers as u64)), &load)
+            let load = Load::Fanout(fanout_load(subscribers, 1, binary(SMALL), timing));
+            comparison(format!("deliver to {} subscribers", grouped(subscribers as u64)), &load)
         };
-        let echo = Load::Echo(echo(100, 1, binary(SMALL), timing));
+        let echo = Load::Echo(echo_load(100, 1, binary(SMALL), timing));
         vec![
-            contest(format!("echo, 100 × 1 × {SMALL} B"), &echo),
+            comparison(format!("echo, 100 × 1 × {SMALL} B"), &echo),
             to_subscribers(1_000),
             to_subscribers(10_000),
         ]
@@ -192,21 +190,21 @@ impl Scenario {
 
     fn half_load(
         &self,
-        entrants: &Entrants,
+        servers: &ServersUnderTest,
         timing: Timing,
-        bench: &mut Bench<'_>,
-    ) -> Result<Vec<Contest>, CommandError> {
-        let full = Load::Echo(echo(100, 1, binary(SMALL), timing));
-        let own = entrants.tidegate(1);
-        let mut measure = |entrant: &Entrant| {
+        runner: &mut Runner<'_>,
+    ) -> Result<Vec<Comparison>, CommandError> {
+        let full = Load::Echo(echo_load(100, 1, binary(SMALL), timing));
+        let own = servers.tidegate(1);
+        let mut measure = |server: &ServerUnderTest| {
             let mut best: Option<f64> = None;
-            for _ in 0..TRIES {
-                match bench.measure(&contender(&entrant.name, entrant, full.clone()))? {
+            for _ in 0..ATTEMPTS {
+                match runner.measure(&Case::new(&server.name, server, full.clone()))? {
                     Ok(sample) => {
                         best = Some(best.unwrap_or_default().max(sample.units_per_second));
                     }
                     Err(reason) => {
-                        note(format_args!("{}, {}: {reason}", self.name, entrant.name));
+                        note(format_args!("{}, {}: {reason}", self.name, server.name));
                     }
                 }
             }
@@ -215,96 +213,27 @@ impl Scenario {
         let Some(own_rate) = measure(&own)? else {
             return Ok(Vec::new());
         };
-        let mut contests = Vec::new();
-        for rival in &entrants.rivals {
-            let Some(rival_rate) = measure(rival)? else {
+        let mut comparisons = Vec::new();
+        for other in &servers.others {
+            let Some(other_rate) = measure(other)? else {
                 continue;
             };
-            let rate = half(own_rate.min(rival_rate));
-            let load = Load::Rate(RateLoad {
-                message: binary(SMALL),
-                path: echo_path(),
-                rate,
-                connections: count(100),
-                time: time(timing),
-            });
-            contests.push(Contest {
+            let rate = half(own_rate.min(other_rate));
+            let load = Load::Rate(rate_load(100, rate, binary(SMALL), timing));
+            comparisons.push(Comparison {
                 scenario: self.name,
                 heading: "Both at half of the rate that the slower one can do".to_owned(),
-                title: format!("{} at {}/s", rival.name, grouped(rate.get().into())),
+                title: format!("{} at {}/s", other.name, grouped(rate.get().into())),
                 unit: "message",
                 is_pair: true,
-                contenders: vec![
-                    contender(&own.name, &own, load.clone()),
-                    contender(&rival.name, rival, load),
+                cases: vec![
+                    Case::new(&own.name, &own, load.clone()),
+                    Case::new(&other.name, other, load),
                 ],
             });
         }
-        Ok(contests)
+        Ok(comparisons)
     }
-}
-
-fn contender(name: &str, entrant: &Entrant, load: Load) -> Contender {
-    Contender { name: name.to_owned(), entrant: entrant.clone(), load, is_deflated: false }
-}
-
-pub(super) fn echo_heading(connections: usize, in_flight: u32, bytes: usize) -> String {
-    let (connections, bytes) = (grouped(connections as u64), shown_bytes(bytes as f64));
-    format!("echo, {connections} connections × {in_flight} in flight × {bytes}")
-}
-
-fn binary(bytes: usize) -> MessageArguments {
-    MessageArguments::new(Filling::Binary, bytes)
-}
-
-pub(super) fn echo(
-    connections: usize,
-    in_flight: u32,
-    message: MessageArguments,
-    timing: Timing,
-) -> EchoLoad {
-    EchoLoad {
-        message,
-        path: echo_path(),
-        connections: count(connections),
-        in_flight: NonZeroU32::new(in_flight).unwrap_or(NonZeroU32::MIN),
-        time: time(timing),
-    }
-}
-
-fn churn(timing: Timing) -> ChurnLoad {
-    let (message, concurrency) = (binary(SMALL), count(64));
-    ChurnLoad { message, path: echo_path(), concurrency, time: time(timing) }
-}
-
-pub(super) fn fanout(
-    subscribers: usize,
-    burst: usize,
-    message: MessageArguments,
-    timing: Timing,
-) -> FanoutLoad {
-    let path = || "/broadcast".to_owned();
-    FanoutLoad {
-        message,
-        paths: BroadcastPaths { publish_path: path(), subscribe_path: path() },
-        subscribers: count(subscribers),
-        publishers: NonZeroUsize::MIN,
-        burst: count(burst),
-        publications: Amount::Time(timing.seconds),
-        warm_up: Amount::Time(timing.warm_up),
-    }
-}
-
-fn echo_path() -> PathArguments {
-    PathArguments { path: ECHO_PATH.to_owned() }
-}
-
-fn time(timing: Timing) -> TimeArguments {
-    TimeArguments { seconds: timing.seconds, warm_up_seconds: timing.warm_up }
-}
-
-fn count(count: usize) -> NonZeroUsize {
-    NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Half of a rate, as a round number.
@@ -344,38 +273,38 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         kind: Kind::DeflateEcho { connections: 100, bytes: 16 * 1024 },
     },
     Scenario { name: "deflate-fanout", kind: Kind::DeflateFanout { bytes: 1024 } },
-    Scenario { name: "deflate-twins", kind: Kind::DeflateTwins { bytes: 1024 } },
+    Scenario { name: "deflate-twins", kind: Kind::DeflateBesidePlain { bytes: 1024 } },
     Scenario {
         name: "text-1",
-        kind: Kind::Text { filling: Filling::Text, in_flight: 1, bytes: SMALL },
+        kind: Kind::Text { payload_kind: PayloadKind::Text, in_flight: 1, bytes: SMALL },
     },
     Scenario {
         name: "text-16",
-        kind: Kind::Text { filling: Filling::Text, in_flight: 16, bytes: 16 },
+        kind: Kind::Text { payload_kind: PayloadKind::Text, in_flight: 16, bytes: 16 },
     },
     Scenario {
         name: "text-128",
-        kind: Kind::Text { filling: Filling::Text, in_flight: 16, bytes: SMALL },
+        kind: Kind::Text { payload_kind: PayloadKind::Text, in_flight: 16, bytes: SMALL },
     },
     Scenario {
         name: "text-64k-ascii",
-        kind: Kind::Text { filling: Filling::Text, in_flight: 4, bytes: 64 * 1024 },
+        kind: Kind::Text { payload_kind: PayloadKind::Text, in_flight: 4, bytes: 64 * 1024 },
     },
     Scenario {
         name: "text-64k-chinese",
-        kind: Kind::Text { filling: Filling::Chinese, in_flight: 4, bytes: 64 * 1024 },
+        kind: Kind::Text { payload_kind: PayloadKind::Chinese, in_flight: 4, bytes: 64 * 1024 },
     },
     Scenario { name: "half-load", kind: Kind::HalfLoad },
     Scenario { name: "two-loops", kind: Kind::TwoLoops },
 ];
 
-/// The payload of the scenarios that are not about its length.
+/// The payload in bytes of the scenarios that do not vary it.
 const SMALL: usize = 128;
-/// From here on the text scenarios have fewer connections.
+/// Above this payload in bytes, the text scenarios have fewer connections.
 const LARGE: usize = 1024;
-/// The best of so many is what a server can do.
-const TRIES: usize = 2;
-/// Of a client's frame.
+/// A server's rate is the best of this many measurements.
+const ATTEMPTS: usize = 2;
+/// The longest header of a client's frame.
 const HEADER_BYTES_MAX: usize = 14;
 const ROUND: f64 = 100.0;
 const RATE_MAX: f64 = 1e9;

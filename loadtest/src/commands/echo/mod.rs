@@ -1,68 +1,27 @@
-//! `loadtest echo`: how many messages a server echoes, and what each costs it.
+//! `loadtest echo`: how many messages a server echoes, and the cost of each.
 //!
-//! A closed loop: every connection keeps so many messages in flight, and each echo that comes back
-//! as it was sent is followed by the next message.
+//! A closed loop: every connection keeps `--in-flight` messages in flight, and sends the next one
+//! when an echo has arrived as it was sent.
 
+mod arguments;
 mod report;
 mod workload;
 
-use std::num::{NonZeroU32, NonZeroUsize};
-
-use clap::Args;
-
-use super::options::{MessageArguments, SessionArguments, TimeArguments};
-use super::session::{Needs, SERVE, Session};
-use super::{CommandError, Verdict};
-use crate::interrupt::Interrupt;
+use crate::commands::session::{SERVE, Session};
+use crate::error::{CommandError, Verdict};
 use crate::message::Pattern;
-use crate::target::PathArguments;
+use crate::system::interrupt::Interrupt;
+pub(crate) use arguments::{EchoArguments, EchoLoad};
 pub(crate) use report::EchoReport;
 use workload::EchoWorkload;
-
-/// Keeps messages in flight on every connection and verifies the echoes
-#[derive(Args, Debug)]
-pub(crate) struct EchoArguments {
-    #[command(flatten)]
-    session: SessionArguments,
-
-    #[command(flatten)]
-    load: EchoLoad,
-}
-
-/// What is sent, and for how long.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct EchoLoad {
-    #[command(flatten)]
-    pub(crate) message: MessageArguments,
-
-    #[command(flatten)]
-    pub(crate) path: PathArguments,
-
-    /// Connections to open
-    #[arg(long, value_name = "COUNT", default_value = "100")]
-    pub(crate) connections: NonZeroUsize,
-
-    /// Messages in flight on each connection
-    #[arg(long, value_name = "COUNT", default_value = "1")]
-    pub(crate) in_flight: NonZeroU32,
-
-    #[command(flatten)]
-    pub(crate) time: TimeArguments,
-}
-
-impl EchoLoad {
-    pub(crate) fn needs(&self) -> Needs<'_> {
-        let connections = self.connections.get();
-        Needs { path: &self.path.path, connections, ..Needs::default() }
-    }
-}
 
 /// Runs the command.
 pub(crate) fn run(
     arguments: &EchoArguments,
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
-    let mut session = Session::prepare(&arguments.session, arguments.load.needs(), interrupt)?;
+    let mut session =
+        Session::prepare(&arguments.session, arguments.load.requirements(), interrupt)?;
     let report = measure(&arguments.load, &mut session)?;
     session.report(&report, report.has_failures())
 }
@@ -71,28 +30,28 @@ pub(crate) fn run(
 pub(crate) fn measure(load: &EchoLoad, session: &mut Session) -> Result<EchoReport, CommandError> {
     let EchoLoad { message, time, .. } = load;
     let connections = load.connections.get();
-    let pattern = Pattern::new(message.filling(), message.bytes, session.seed())
+    let pattern = Pattern::new(message.payload_kind(), message.bytes, session.seed())
         .compressed(session.is_deflated());
     let mut workload = EchoWorkload::new(pattern, connections, load.in_flight);
     let at_rest = session.epoll_sizes();
     session.open("opening", None, connections, &mut workload)?;
 
-    workload.begin(session.fleet.driver());
+    workload.begin(session.clients.driver());
     session.run_for("warming up", time.warm_up_seconds, &mut workload, |_, _| SERVE)?;
-    let before = session.mark();
+    let before = session.cpu_sample();
     workload.measure();
     session.run_for("measuring", time.seconds, &mut workload, |_, _| SERVE)?;
-    let after = session.mark();
-    let spread = spread(&at_rest, &session.epoll_sizes());
+    let after = session.cpu_sample();
+    let distribution = distribution(&at_rest, &session.epoll_sizes());
     workload.finish();
-    session.settle(&mut workload)?;
+    session.await_answers(&mut workload)?;
     session.close(&mut workload)?;
 
     let cpu = after.since(&before, "message", workload.measured());
-    Ok(EchoReport::new(load, session, cpu, spread, &workload))
+    Ok(EchoReport::new(load, session, cpu, distribution, &workload))
 }
 
-/// How many connections each of the server's epoll instances got.
-fn spread(at_rest: &[usize], loaded: &[usize]) -> Vec<usize> {
+/// The number of connections that each of the server's epoll instances received.
+fn distribution(at_rest: &[usize], loaded: &[usize]) -> Vec<usize> {
     at_rest.iter().zip(loaded).map(|(before, after)| after.saturating_sub(*before)).collect()
 }

@@ -1,18 +1,18 @@
-//! What the closed loop showed: one JSON document, or a page for people.
+//! The report of `echo`: as text, or as one JSON document.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::EchoLoad;
+use super::arguments::EchoLoad;
 use super::workload::EchoWorkload;
-use crate::commands::figures::Figures;
+use crate::commands::load_result::LoadResult;
 use crate::commands::session::Session;
-use crate::cpu_use::CpuUse;
-use crate::latency::LatencySummary;
-use crate::tally::Tally;
+use crate::stats::cpu_use::CpuUse;
+use crate::stats::latency::LatencySummary;
+use crate::stats::tally::Tally;
 
-/// The report.
+/// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct EchoReport {
     command: &'static str,
@@ -22,7 +22,7 @@ pub(crate) struct EchoReport {
     in_flight: u32,
     message_bytes: usize,
     message_kind: &'static str,
-    /// Of the server's epoll instances, as far as they can be seen: one for each loop.
+    /// For each of the server's epoll instances that can be seen, which means for each loop.
     connections_per_epoll: Vec<usize>,
     messages: u64,
     messages_per_second: f64,
@@ -36,7 +36,7 @@ impl EchoReport {
         load: &EchoLoad,
         session: &Session,
         cpu: CpuUse,
-        spread: Vec<usize>,
+        distribution: Vec<usize>,
         workload: &EchoWorkload,
     ) -> Self {
         let messages = workload.measured();
@@ -47,8 +47,8 @@ impl EchoReport {
             connections: load.connections.get(),
             in_flight: load.in_flight.get(),
             message_bytes: load.message.bytes,
-            message_kind: load.message.filling().as_str(),
-            connections_per_epoll: spread,
+            message_kind: load.message.payload_kind().as_str(),
+            connections_per_epoll: distribution,
             messages,
             messages_per_second: cpu.per_second(messages),
             latency: workload.latencies().summary(),
@@ -61,17 +61,14 @@ impl EchoReport {
         self.failures.count() > 0
     }
 
-    pub(crate) fn figures(&self) -> Figures {
-        Figures {
+    pub(crate) fn result(&self) -> LoadResult {
+        LoadResult {
             units: self.messages,
             cpu: self.cpu,
             latency: self.latency,
+            connections_per_epoll: self.connections_per_epoll.clone(),
             failures: self.failures.clone(),
         }
-    }
-
-    pub(crate) fn connections_per_epoll(&self) -> &[usize] {
-        &self.connections_per_epoll
     }
 }
 

@@ -1,22 +1,22 @@
-//! Answers every echo with the next message, and counts.
+//! Answers every echo with the next message, and records the latencies.
 
 use std::num::NonZeroU32;
 use std::time::Instant;
 
-use crate::client::{Event, Failure};
-use crate::clock;
-use crate::driver::{Driver, Peer, Workload};
-use crate::echoes::{Echo, Echoes};
-use crate::latency::Latencies;
+use crate::driver::{ConnHandle, Driver, Failure, Workload};
+use crate::load::echoes::{Echo, Echoes};
 use crate::message::Pattern;
-use crate::tally::Tally;
+use crate::stats::latency::Latencies;
+use crate::stats::tally::Tally;
+use crate::system::clock;
+use crate::websocket::Event;
 
 /// The closed loop of every connection.
 #[derive(Debug)]
 pub(crate) struct EchoWorkload {
     echoes: Echoes,
     in_flight: usize,
-    /// When the messages in flight were sent: a ring for each connection.
+    /// When the messages in flight were sent, in a ring for each connection.
     sent: Vec<Instant>,
     phase: Phase,
     latencies: Latencies,
@@ -24,7 +24,7 @@ pub(crate) struct EchoWorkload {
 }
 
 impl EchoWorkload {
-    /// For connections that are the first of the run.
+    /// The connections must be the first of the run.
     pub(crate) fn new(pattern: Pattern, connections: usize, in_flight: NonZeroU32) -> Self {
         let in_flight = in_flight.get() as usize;
         Self {
@@ -40,26 +40,26 @@ impl EchoWorkload {
     /// Puts the first messages in flight on every connection.
     pub(crate) fn begin(&mut self, driver: &mut Driver) {
         for key in driver.keys() {
-            driver.with(key, |peer| {
+            driver.with(key, |connection| {
                 for _ in 0..self.in_flight {
-                    self.send(peer);
+                    self.send(connection);
                 }
             });
         }
     }
 
-    /// From here on, echoes count.
+    /// Begins to measure.
     pub(crate) fn measure(&mut self) {
         self.latencies.clear();
         self.phase = Phase::Measure;
     }
 
-    /// Sends no more.
+    /// Sends no more messages.
     pub(crate) fn finish(&mut self) {
         self.phase = Phase::Drain;
     }
 
-    /// Echoes that came while they counted.
+    /// The echoes since the beginning of the measurement.
     pub(crate) fn measured(&self) -> u64 {
         self.latencies.count()
     }
@@ -72,31 +72,35 @@ impl EchoWorkload {
         &self.tally
     }
 
-    fn send(&mut self, peer: &mut Peer<'_>) {
-        let echo = self.echoes.send(peer);
-        let place = self.place(echo);
-        self.sent[place] = peer.now();
+    fn send(&mut self, connection: &mut ConnHandle<'_>) {
+        let echo = self.echoes.send(connection);
+        let slot = self.ring_slot(echo);
+        self.sent[slot] = connection.now();
     }
 
-    fn place(&self, echo: Echo) -> usize {
+    fn ring_slot(&self, echo: Echo) -> usize {
         echo.index * self.in_flight + echo.sequence as usize % self.in_flight
     }
 }
 
 impl Workload for EchoWorkload {
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
-        let Event::Data(piece) = event else {
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
+        let Event::Data(chunk) = event else {
             return Ok(());
         };
-        let Some(echo) = self.echoes.verify(peer.serial(), &piece)? else {
+        let Some(echo) = self.echoes.verify(connection.serial(), &chunk)? else {
             return Ok(());
         };
         if self.phase == Phase::Measure {
-            let sent = self.sent[self.place(echo)];
-            self.latencies.record(peer.now().saturating_duration_since(sent));
+            let sent = self.sent[self.ring_slot(echo)];
+            self.latencies.record(connection.now().saturating_duration_since(sent));
         }
         if self.phase != Phase::Drain {
-            self.send(peer);
+            self.send(connection);
         }
         Ok(())
     }

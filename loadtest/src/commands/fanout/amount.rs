@@ -1,9 +1,9 @@
-//! How much is published: a number of publications, or for some time.
+//! How much is published: a number of publications, or for how long.
 
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::units::parse_seconds;
+use crate::output::units::parse_seconds;
 
 /// An amount of publications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(crate) enum Amount {
 }
 
 impl Amount {
-    /// Into how many steps a progress bar divides it.
+    /// The number of steps of a progress bar.
     pub(super) fn steps(self) -> usize {
         match self {
             Self::Publications(count) => count,
@@ -21,7 +21,7 @@ impl Amount {
         }
     }
 
-    /// The steps to come, after so many publications in so much time.
+    /// The steps that are left after `sent` publications in the time `passed`.
     pub(super) fn left(self, sent: usize, passed: Duration) -> usize {
         self.steps().saturating_sub(match self {
             Self::Publications(_) => sent,

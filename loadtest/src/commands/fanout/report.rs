@@ -1,18 +1,18 @@
-//! What fan-out showed: one JSON document, or a page for people.
+//! The report of `fanout`: as text, or as one JSON document.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::FanoutLoad;
+use super::arguments::FanoutLoad;
 use super::workload::FanoutWorkload;
-use crate::commands::figures::Figures;
+use crate::commands::load_result::LoadResult;
 use crate::commands::session::Session;
-use crate::cpu_use::CpuUse;
-use crate::latency::LatencySummary;
-use crate::tally::Tally;
+use crate::stats::cpu_use::CpuUse;
+use crate::stats::latency::LatencySummary;
+use crate::stats::tally::Tally;
 
-/// The report.
+/// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct FanoutReport {
     command: &'static str,
@@ -29,7 +29,7 @@ pub(crate) struct FanoutReport {
     deliveries_per_second: f64,
     lost: u64,
     repeated_or_late: u64,
-    /// From before a publication was written to its arrival at a subscriber.
+    /// From the time before a publication is written to its arrival at a subscriber.
     latency: Option<LatencySummary>,
     cpu: CpuUse,
     failures: Tally,
@@ -54,7 +54,7 @@ impl FanoutReport {
             publications_per_publisher: sent,
             burst: load.burst.get(),
             message_bytes: load.message.bytes,
-            message_kind: load.message.filling().as_str(),
+            message_kind: load.message.payload_kind().as_str(),
             deliveries,
             deliveries_per_second: cpu.per_second(deliveries),
             lost: workload.lost(),
@@ -69,11 +69,12 @@ impl FanoutReport {
         self.failures.count() > 0
     }
 
-    pub(crate) fn figures(&self) -> Figures {
-        Figures {
+    pub(crate) fn result(&self) -> LoadResult {
+        LoadResult {
             units: self.deliveries,
             cpu: self.cpu,
             latency: self.latency,
+            connections_per_epoll: Vec::new(),
             failures: self.failures.clone(),
         }
     }

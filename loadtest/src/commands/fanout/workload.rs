@@ -1,22 +1,23 @@
-//! Publishes, verifies what every subscriber receives, and counts.
+//! Publishes, verifies what every subscriber receives, and records the latencies.
 
 use std::time::Duration;
 
-use crate::client::{Event, Failure};
-use crate::deliveries::{Deliveries, Delivery, Order};
-use crate::driver::{self, ConnKey, Driver, Peer, Workload};
-use crate::latency::Latencies;
+use crate::driver;
+use crate::driver::{ConnHandle, ConnKey, Driver, Failure, Workload};
+use crate::load::deliveries::{Deliveries, Delivery, Order};
 use crate::message::Pattern;
-use crate::tally::Tally;
+use crate::stats::latency::Latencies;
+use crate::stats::tally::Tally;
+use crate::websocket::Event;
 
 /// Publishers and subscribers. The subscribers are the first connections of the run.
 #[derive(Debug)]
 pub(super) struct FanoutWorkload {
     deliveries: Deliveries,
     subscribers: usize,
-    /// The publishers, once they are open.
+    /// Empty until all connections are open.
     publishers: Vec<ConnKey>,
-    /// Deliveries that are due, and have not come and cannot come any more in order.
+    /// Deliveries that can still arrive in order.
     outstanding: u64,
     lost: u64,
     stale: u64,
@@ -40,25 +41,25 @@ impl FanoutWorkload {
         }
     }
 
-    /// All connections are open.
+    /// Takes the publishers from the driver, once all connections are open.
     pub(super) fn begin(&mut self, driver: &Driver) {
         self.publishers = driver.keys();
         self.publishers.retain(|key| driver::index(key.serial()) >= self.subscribers);
     }
 
-    /// Lets every publisher send so many publications, in one write each.
+    /// Sends `count` publications of every publisher, in one write each.
     pub(super) fn publish(&mut self, count: usize, driver: &mut Driver) {
         for (publisher, key) in self.publishers.iter().enumerate() {
-            driver.with(*key, |peer| {
+            driver.with(*key, |connection| {
                 for _ in 0..count {
-                    self.deliveries.publish(publisher, peer);
+                    self.deliveries.publish(publisher, connection);
                     self.outstanding += self.subscribers as u64;
                 }
             });
         }
     }
 
-    /// From here on, deliveries count; what was lost counts in any case.
+    /// Begins to measure. Lost and stale publications of the warm-up stay counted.
     pub(super) fn measure(&mut self) {
         self.latencies.clear();
     }
@@ -67,13 +68,13 @@ impl FanoutWorkload {
         self.outstanding == 0
     }
 
-    /// Without all of its connections, or with a silent server, the run cannot be finished.
+    /// The run cannot be finished: a connection has failed, or a publication is overdue.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
 
-    /// What has not come after so long is lost.
-    pub(super) fn give_up(&mut self, waited: Duration) {
+    /// Ends the run, and counts the publications that have not arrived after `waited` as lost.
+    pub(super) fn abort(&mut self, waited: Duration) {
         self.is_over = true;
         for subscriber in 0..self.subscribers {
             let missing = self.deliveries.outstanding(subscriber);
@@ -90,17 +91,17 @@ impl FanoutWorkload {
         }
     }
 
-    /// Deliveries in order since they count.
+    /// The deliveries in order since the beginning of the measurement.
     pub(super) fn delivered(&self) -> u64 {
         self.latencies.count()
     }
 
-    /// Publications that a subscriber never received, or not in their place.
+    /// Publications that a subscriber did not receive, or not in order.
     pub(super) fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// Publications that a subscriber received again, or after a later one.
+    /// Publications that a subscriber received twice, or after a later one.
     pub(super) fn stale(&self) -> u64 {
         self.stale
     }
@@ -144,16 +145,20 @@ impl FanoutWorkload {
 }
 
 impl Workload for FanoutWorkload {
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
-        let Event::Data(piece) = event else {
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
+        let Event::Data(chunk) = event else {
             return Ok(());
         };
-        let subscriber = driver::index(peer.serial());
-        // A server may send publishers their own publications, or an answer of its own making.
+        let subscriber = driver::index(connection.serial());
+        // Publishers are not checked: a server may send them their own publications, or an answer.
         if subscriber < self.subscribers
-            && let Some(delivery) = self.deliveries.verify(subscriber, &piece)?
+            && let Some(delivery) = self.deliveries.verify(subscriber, &chunk)?
         {
-            let latency = peer.now().saturating_duration_since(delivery.published);
+            let latency = connection.now().saturating_duration_since(delivery.published);
             self.receive(subscriber, delivery, latency);
         }
         Ok(())

@@ -1,22 +1,22 @@
-//! What a measurement is to do.
+//! The plan of a measurement.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use crate::fleet::Pace;
+use crate::load::clients::Pace;
 
-/// How many connections, for how long, how often.
+/// The number of connections, the times and the number of cycles.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) connections: NonZeroUsize,
     pub(crate) cycles: NonZeroUsize,
     pub(crate) hold: Duration,
-    /// Connections that come and go before the baseline.
+    /// Connections that open and close before the baseline.
     pub(crate) warm_up: usize,
     pub(crate) connects_per_second: Option<NonZeroU32>,
-    /// Answers awaited at a time.
+    /// The most open requests at a time.
     pub(crate) in_flight: NonZeroUsize,
-    /// How long memory must not change to count as settled.
+    /// How long the memory must stay unchanged to count as stable.
     pub(crate) quiet: Duration,
     pub(crate) check: Check,
     pub(crate) seed: u64,
@@ -28,11 +28,11 @@ impl Plan {
     }
 }
 
-/// How held connections are asked whether they still live.
+/// How the connections are checked at the end of the hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Check {
-    /// With a text message, which every echo server sends back.
+    /// With a text message, which an echo server sends back.
     Echo,
-    /// With a ping, which every server answers, echo or not.
+    /// With a ping, which every server answers.
     Ping,
 }

@@ -1,14 +1,14 @@
-//! What a measurement recorded.
+//! The record of a measurement.
 //!
 //! The names of the fields are keys of reports; each ends in its unit.
 
 use serde::{Deserialize, Serialize};
 
-use crate::meter::{PerConnection, Snapshot};
-use crate::tally::Tally;
-use crate::units::Seconds;
+use crate::output::units::Seconds;
+use crate::stats::meter::{PerConnection, Snapshot};
+use crate::stats::tally::Tally;
 
-/// Everything, in the order in which it was measured.
+/// The figures in the order in which they were measured.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record {
     /// Absent if the warm-up failed.
@@ -18,7 +18,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// The server's anonymous memory after the last cycle, less that after the first.
+    /// The server's anonymous memory after the last cycle, minus that after the first.
     pub(crate) fn between_cycles_growth_bytes(&self) -> Option<i64> {
         let [first, .., last] = self.cycles.as_slice() else {
             return None;
@@ -46,19 +46,19 @@ pub(crate) struct CycleReport {
     pub(crate) connections_closed: usize,
     /// At the end of the hold.
     pub(crate) held: Snapshot,
-    /// `held` less the baseline.
+    /// `held` minus the baseline.
     pub(crate) per_connection: Option<PerConnection>,
-    pub(crate) left: Settled,
-    /// The server's anonymous memory after all left, less the baseline's.
+    pub(crate) left: StableSnapshot,
+    /// The server's anonymous memory after all connections were closed, minus that of the baseline.
     pub(crate) left_growth_bytes: Option<i64>,
 }
 
-/// A snapshot that was taken once the server's memory stood still.
+/// A snapshot that was taken when the server's memory was stable.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub(crate) struct Settled {
+pub(crate) struct StableSnapshot {
     #[serde(flatten)]
     pub(crate) snapshot: Snapshot,
-    /// False if the memory was still changing when patience ran out.
+    /// False if the memory still changed at the end of the waiting time.
     pub(crate) is_settled: bool,
     #[serde(rename = "settling_seconds")]
     pub(crate) settling: Seconds,

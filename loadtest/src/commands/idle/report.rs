@@ -1,19 +1,19 @@
-//! What was found: one JSON document, or a page for people.
+//! The report of `idle`: as text, or as one JSON document.
 //!
-//! The names of the fields are the document's keys; each ends in its unit.
+//! The names of the fields are the keys of the document; each ends in its unit.
 
 use std::fmt;
 use std::num::NonZeroU32;
 
 use serde::Serialize;
 
-use super::IdleArguments;
+use super::arguments::IdleArguments;
 use super::record::{CycleReport, Record};
-use crate::meter::Snapshot;
-use crate::tally::Tally;
-use crate::units::{Bytes, Growth, Seconds};
+use crate::output::units::{Bytes, Seconds, SignedBytes};
+use crate::stats::meter::Snapshot;
+use crate::stats::tally::Tally;
 
-/// The whole measurement.
+/// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct IdleReport {
     command: &'static str,
@@ -26,11 +26,11 @@ pub(crate) struct IdleReport {
     #[serde(rename = "hold_seconds")]
     hold: Seconds,
     server_pid: Option<NonZeroU32>,
-    /// Where the server's anonymous memory was read; absent if it was not.
+    /// The file that the server's anonymous memory was read from; absent if it was not read.
     anonymous_source: Option<&'static str>,
     baseline: Option<Snapshot>,
     cycle_reports: Vec<CycleReport>,
-    /// The server's anonymous memory after the last cycle, less that after the first.
+    /// The server's anonymous memory after the last cycle, minus that after the first.
     between_cycles_growth_bytes: Option<i64>,
     failures: Tally,
     notes: Vec<&'static str>,
@@ -106,7 +106,11 @@ impl fmt::Display for IdleReport {
             write!(f, "\n{cycle}")?;
         }
         if let Some(growth) = self.between_cycles_growth_bytes {
-            writeln!(f, "\nfrom the first to the last cycle the server grew {}", Growth(growth))?;
+            writeln!(
+                f,
+                "\nfrom the first to the last cycle the server grew {}",
+                SignedBytes(growth)
+            )?;
         }
         writeln!(f)?;
         for note in &self.notes {
@@ -159,7 +163,7 @@ impl fmt::Display for CycleReport {
         writeln!(
             f,
             "  after all left: {} to the baseline, {state} after {}",
-            Growth(growth),
+            SignedBytes(growth),
             self.left.settling
         )
     }

@@ -1,14 +1,14 @@
-//! What idle connections do about what the server does, and the count of it.
+//! The workload of idle connections: counts and verifies what the server does.
 
 use std::fmt;
 
 use super::plan::Check;
-use crate::client::{Event, Failure};
-use crate::driver::{Peer, Workload};
+use crate::driver::{ConnHandle, Failure, Workload};
 use crate::random::mix;
-use crate::tally::Tally;
+use crate::stats::tally::Tally;
+use crate::websocket::Event;
 
-/// Counts what the server does, and verifies its answers.
+/// Counts the server's actions and verifies its answers.
 #[derive(Debug)]
 pub(crate) struct IdleWorkload {
     seed: u64,
@@ -24,12 +24,12 @@ impl IdleWorkload {
         Self { seed, check, stage: Stage::WarmUp, counts, tally }
     }
 
-    /// From here on, failures are those of `stage`.
+    /// Names the stage that later failures belong to.
     pub(crate) fn enter(&mut self, stage: Stage) {
         self.stage = stage;
     }
 
-    /// Counts from zero again, save the failures.
+    /// Returns the counts and begins again from zero. The failures stay.
     pub(crate) fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)
     }
@@ -42,16 +42,16 @@ impl IdleWorkload {
         &mut self.tally
     }
 
-    /// Sends a text that no other connection sends; its echo is verified.
-    pub(crate) fn say(peer: &mut Peer<'_>) {
-        peer.text(&echo_text(peer.serial()));
+    /// Sends a text that no other connection sends, to verify its echo.
+    pub(crate) fn send_echo_text(connection: &mut ConnHandle<'_>) {
+        connection.send_text(&echo_text(connection.serial()));
     }
 
-    /// Pings with a payload that no other connection uses. It is derived again when the pong
-    /// comes, so that nothing is kept for it.
-    pub(crate) fn ping(seed: u64, peer: &mut Peer<'_>) {
-        let payload = ping_payload(seed, peer.serial());
-        peer.ping(&payload);
+    /// Pings with a payload that no other connection uses. The payload is derived again when the
+    /// pong arrives, so the connection does not keep it.
+    pub(crate) fn ping(seed: u64, connection: &mut ConnHandle<'_>) {
+        let payload = ping_payload(seed, connection.serial());
+        connection.ping(&payload);
     }
 
     fn awaits_echoes(&self) -> bool {
@@ -64,34 +64,39 @@ impl IdleWorkload {
 }
 
 impl Workload for IdleWorkload {
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
         match event {
             Event::Opened => {
                 self.counts.opened += 1;
                 if self.stage == Stage::WarmUp {
-                    Self::say(peer);
+                    Self::send_echo_text(connection);
                 }
             }
-            Event::Data(piece) if self.awaits_echoes() => {
-                let (text, end) = (echo_text(peer.serial()), piece.offset + piece.payload.len());
-                let is_right = text.as_bytes().get(piece.offset..end) == Some(piece.payload);
-                if !is_right || piece.is_end != (end == text.len()) {
+            Event::Data(chunk) if self.awaits_echoes() => {
+                let (text, end) =
+                    (echo_text(connection.serial()), chunk.offset + chunk.payload.len());
+                let is_right = text.as_bytes().get(chunk.offset..end) == Some(chunk.payload);
+                if !is_right || chunk.is_end != (end == text.len()) {
                     return Err(Failure::WrongEcho);
                 }
-                if !piece.is_end {
+                if !chunk.is_end {
                     return Ok(());
                 }
                 self.counts.echoes += 1;
                 if self.stage == Stage::WarmUp {
-                    peer.close();
+                    connection.close();
                 }
             }
-            // A server may greet or inform its clients; that is no fault.
+            // A message without a request is allowed: a server may greet its clients.
             Event::Data(_) => {}
             Event::Ping => self.counts.server_pings += 1,
             Event::Pong { is_awaited: false, .. } => {}
             Event::Pong { is_awaited: true, payload } => {
-                if payload != ping_payload(self.seed, peer.serial()) {
+                if payload != ping_payload(self.seed, connection.serial()) {
                     return Err(Failure::WrongPong);
                 }
                 self.counts.pongs += 1;
@@ -115,7 +120,7 @@ impl Workload for IdleWorkload {
     }
 }
 
-/// What happened in a cycle.
+/// The events of a cycle.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) opened: usize,
@@ -125,7 +130,7 @@ pub(crate) struct Counts {
     pub(crate) closed: usize,
 }
 
-/// The stages of the course, as reasons of failures name them.
+/// The stages of the run, as failures name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     WarmUp,
@@ -154,6 +159,6 @@ fn echo_text(serial: u64) -> String {
 }
 
 fn ping_payload(seed: u64, serial: u64) -> [u8; 8] {
-    // Different for each connection of a run: `mix` never maps two numbers to the same one.
+    // Different for each connection of a run, because `mix` is a bijection.
     mix(seed ^ serial).to_be_bytes()
 }

@@ -1,18 +1,18 @@
-//! What the open loop showed: one JSON document, or a page for people.
+//! The report of `rate`: as text, or as one JSON document.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::RateLoad;
+use super::arguments::RateLoad;
 use super::workload::RateWorkload;
-use crate::commands::figures::Figures;
+use crate::commands::load_result::LoadResult;
 use crate::commands::session::Session;
-use crate::cpu_use::CpuUse;
-use crate::latency::LatencySummary;
-use crate::tally::Tally;
+use crate::stats::cpu_use::CpuUse;
+use crate::stats::latency::LatencySummary;
+use crate::stats::tally::Tally;
 
-/// The report.
+/// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RateReport {
     command: &'static str,
@@ -24,9 +24,10 @@ pub(crate) struct RateReport {
     rate_messages_per_second: u32,
     messages_sent: u64,
     messages_echoed: u64,
-    /// From the moment at which each message was due.
+    /// From the time at which each message was due.
     latency: Option<LatencySummary>,
-    /// How late the load generator sent them. It is part of the latencies.
+    /// From the time at which each message was due to the time at which it was sent. It is a part
+    /// of the latency.
     send_delay: Option<LatencySummary>,
     cpu: CpuUse,
     failures: Tally,
@@ -46,7 +47,7 @@ impl RateReport {
             path: load.path.path.clone(),
             connections: load.connections.get(),
             message_bytes: load.message.bytes,
-            message_kind: load.message.filling().as_str(),
+            message_kind: load.message.payload_kind().as_str(),
             rate_messages_per_second: load.rate.get(),
             messages_sent,
             messages_echoed: workload.latencies().count(),
@@ -61,11 +62,12 @@ impl RateReport {
         self.failures.count() > 0
     }
 
-    pub(crate) fn figures(&self) -> Figures {
-        Figures {
+    pub(crate) fn result(&self) -> LoadResult {
+        LoadResult {
             units: self.messages_sent,
             cpu: self.cpu,
             latency: self.latency,
+            connections_per_epoll: Vec::new(),
             failures: self.failures.clone(),
         }
     }

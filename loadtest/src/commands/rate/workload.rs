@@ -1,29 +1,31 @@
-//! Sends what is due, and charges each echo from the moment at which its message was due.
+//! Sends the messages that are due, and measures each echo from the time at which its message was
+//! due.
 
-use crate::client::{Event, Failure};
-use crate::clock;
 use crate::commands::session::TURN_MAX;
-use crate::driver::{self, ConnKey, Driver, Peer, Workload};
-use crate::echoes::Echoes;
-use crate::fleet::Steer;
-use crate::latency::Latencies;
+use crate::driver;
+use crate::driver::{ConnHandle, ConnKey, Driver, Failure, Workload};
+use crate::load::clients::NextTurn;
+use crate::load::echoes::Echoes;
+use crate::load::schedule::Schedule;
 use crate::message::Pattern;
-use crate::schedule::Schedule;
-use crate::tally::Tally;
+use crate::stats::latency::Latencies;
+use crate::stats::tally::Tally;
+use crate::system::clock;
+use crate::websocket::Event;
 
-/// The open loop over all connections.
+/// The open loop of all connections.
 #[derive(Debug)]
 pub(super) struct RateWorkload {
     echoes: Echoes,
-    /// Absent until the sending begins.
+    /// Absent until the connections are open.
     schedule: Option<Schedule>,
-    /// The connections, by their place in the schedule; one that failed leaves its messages out.
+    /// The connections in the order of the schedule. The messages of one that failed are left out.
     keys: Vec<Option<ConnKey>>,
     sent: u64,
-    /// The first message that counts.
+    /// The number of the first message that is measured.
     measured_from: u64,
     latencies: Latencies,
-    /// How late messages were sent: this program's own doing.
+    /// How late messages were sent, which is a delay of this program.
     delays: Latencies,
     tally: Tally,
 }
@@ -42,7 +44,7 @@ impl RateWorkload {
         }
     }
 
-    /// The connections are open: begins with the schedule.
+    /// Begins with the schedule, once the connections are open.
     pub(super) fn begin(&mut self, schedule: Schedule, driver: &Driver) {
         self.schedule = Some(schedule);
         for key in driver.keys() {
@@ -50,12 +52,12 @@ impl RateWorkload {
         }
     }
 
-    /// From here on, messages count.
+    /// Begins to measure.
     pub(super) fn measure(&mut self) {
         self.measured_from = self.sent;
     }
 
-    /// Messages sent since they count.
+    /// The messages that were sent since the beginning of the measurement.
     pub(super) fn measured_sent(&self) -> u64 {
         self.sent.saturating_sub(self.measured_from)
     }
@@ -72,10 +74,10 @@ impl RateWorkload {
         &self.tally
     }
 
-    /// Sends all messages that are due; waits for the next one.
-    pub(super) fn send_due(&mut self, driver: &mut Driver) -> Steer {
+    /// Sends all messages that are due; returns how long to wait for the next one.
+    pub(super) fn send_due(&mut self, driver: &mut Driver) -> NextTurn {
         let Some(schedule) = self.schedule else {
-            return Steer::Wait(TURN_MAX);
+            return NextTurn::Wait(TURN_MAX);
         };
         let now = clock::now();
         let due = schedule.due(now);
@@ -83,34 +85,38 @@ impl RateWorkload {
             let Some(key) = self.keys[index] else {
                 continue;
             };
-            driver.with(key, |peer| {
+            driver.with(key, |connection| {
                 for _ in 0..count {
-                    let echo = self.echoes.send(peer);
+                    let echo = self.echoes.send(connection);
                     let number = schedule.number(echo.index, echo.sequence);
                     if number >= self.measured_from {
-                        let moment = schedule.moment(number);
-                        self.delays.record(peer.now().saturating_duration_since(moment));
+                        let due_at = schedule.due_at(number);
+                        self.delays.record(connection.now().saturating_duration_since(due_at));
                     }
                 }
             });
         }
         self.sent = due;
-        Steer::Wait(schedule.moment(due).saturating_duration_since(clock::now()))
+        NextTurn::Wait(schedule.due_at(due).saturating_duration_since(clock::now()))
     }
 }
 
 impl Workload for RateWorkload {
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
-        let Event::Data(piece) = event else {
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
+        let Event::Data(chunk) = event else {
             return Ok(());
         };
-        if let Some(echo) = self.echoes.verify(peer.serial(), &piece)?
+        if let Some(echo) = self.echoes.verify(connection.serial(), &chunk)?
             && let Some(schedule) = &self.schedule
         {
             let number = schedule.number(echo.index, echo.sequence);
             if number >= self.measured_from {
-                let moment = schedule.moment(number);
-                self.latencies.record(peer.now().saturating_duration_since(moment));
+                let due_at = schedule.due_at(number);
+                self.latencies.record(connection.now().saturating_duration_since(due_at));
             }
         }
         Ok(())

@@ -1,24 +1,25 @@
-//! Slow readers of a broadcast: they are sent what all are sent.
+//! Slow readers of a broadcast: the server sends them what it sends to all.
 
 use std::num::NonZeroU32;
 
-use super::stages::Stages;
+use super::slow_workload::SlowWorkload;
 use super::tracker::Tracker;
-use crate::client::{Event, Failure};
-use crate::clock;
 use crate::commands::session::SERVE;
-use crate::deliveries::{Deliveries, Order};
-use crate::driver::{self, ConnKey, Driver, Peer, Workload};
-use crate::fleet::Steer;
+use crate::driver;
+use crate::driver::{ConnHandle, ConnKey, Driver, Failure, Workload};
+use crate::load::clients::NextTurn;
+use crate::load::deliveries::{Deliveries, Order};
+use crate::load::schedule::Schedule;
 use crate::message::Pattern;
-use crate::schedule::Schedule;
+use crate::system::clock;
+use crate::websocket::Event;
 
-/// One publisher with a steady rate. Its connection comes after the readers'.
+/// One publisher with a constant rate. Its connection comes after those of the readers.
 #[derive(Debug)]
 pub(super) struct BroadcastWorkload {
     deliveries: Deliveries,
     rate: NonZeroU32,
-    /// The schedule and its publisher, while publications are sent.
+    /// The schedule and the publisher, while publications are sent.
     sending: Option<(Schedule, ConnKey)>,
     published: u64,
     tracker: Tracker,
@@ -31,7 +32,7 @@ impl BroadcastWorkload {
     }
 }
 
-impl Stages for BroadcastWorkload {
+impl SlowWorkload for BroadcastWorkload {
     fn begin(&mut self, driver: &mut Driver) {
         let serial = self.tracker.readers() as u64;
         let publisher = driver.keys().into_iter().find(|key| key.serial() == serial);
@@ -39,20 +40,20 @@ impl Stages for BroadcastWorkload {
         self.sending = publisher.map(|publisher| (schedule, publisher));
     }
 
-    fn act(&mut self, driver: &mut Driver) -> Steer {
+    fn act(&mut self, driver: &mut Driver) -> NextTurn {
         let Some((schedule, publisher)) = self.sending else {
             return SERVE;
         };
         let due = schedule.due(clock::now());
         if due > self.published {
-            driver.with(publisher, |peer| {
+            driver.with(publisher, |connection| {
                 for _ in self.published..due {
-                    self.deliveries.publish(0, peer);
+                    self.deliveries.publish(0, connection);
                 }
             });
             self.published = due;
         }
-        Steer::Wait(schedule.moment(due).saturating_duration_since(clock::now()))
+        NextTurn::Wait(schedule.due_at(due).saturating_duration_since(clock::now()))
     }
 
     fn finish(&mut self) {
@@ -69,19 +70,23 @@ impl Stages for BroadcastWorkload {
 }
 
 impl Workload for BroadcastWorkload {
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
-        let Event::Data(piece) = event else {
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
+        let Event::Data(chunk) = event else {
             return Ok(());
         };
-        let serial = peer.serial();
+        let serial = connection.serial();
         let is_other = self.tracker.is_other(serial);
         if !is_other && !self.tracker.is_slow(serial) {
             return Ok(());
         }
-        let Some(delivery) = self.deliveries.verify(driver::index(serial), &piece)? else {
+        let Some(delivery) = self.deliveries.verify(driver::index(serial), &chunk)? else {
             return Ok(());
         };
-        // What a slow reader misses is the server's policy; what comes must still be in order.
+        // A server may leave publications to a slow reader out, but not change their order.
         let is_fault = match delivery.order {
             Order::Next => false,
             Order::Ahead { .. } => is_other,
@@ -94,7 +99,7 @@ impl Workload for BroadcastWorkload {
             });
         }
         if is_other {
-            self.tracker.record(peer.now().saturating_duration_since(delivery.published));
+            self.tracker.record(connection.now().saturating_duration_since(delivery.published));
         }
         Ok(())
     }

@@ -1,18 +1,19 @@
-//! Slow readers of an echo: they go on asking for what they do not read.
+//! Slow readers of an echo: they go on sending messages, whose echoes they do not read.
 
 use std::time::{Duration, Instant};
 
-use super::stages::Stages;
+use super::slow_workload::SlowWorkload;
 use super::tracker::Tracker;
-use crate::client::{Event, Failure};
-use crate::clock;
 use crate::commands::session::SERVE;
-use crate::driver::{Driver, Peer, Workload};
-use crate::echoes::Echoes;
-use crate::fleet::Steer;
+use crate::driver::{ConnHandle, Driver, Failure, Workload};
+use crate::load::clients::NextTurn;
+use crate::load::echoes::Echoes;
 use crate::message::Pattern;
+use crate::system::clock;
+use crate::websocket::Event;
 
-/// A closed loop of one message for each of the others, a flood for each of the slow.
+/// A closed loop of one message on each active connection, and batches of messages on the slow
+/// ones.
 #[derive(Debug)]
 pub(super) struct EchoWorkload {
     echoes: Echoes,
@@ -35,22 +36,22 @@ impl EchoWorkload {
         }
     }
 
-    fn send(&mut self, peer: &mut Peer<'_>) {
-        let echo = self.echoes.send(peer);
-        self.sent[echo.index] = peer.now();
+    fn send(&mut self, connection: &mut ConnHandle<'_>) {
+        let echo = self.echoes.send(connection);
+        self.sent[echo.index] = connection.now();
     }
 }
 
-impl Stages for EchoWorkload {
+impl SlowWorkload for EchoWorkload {
     fn begin(&mut self, driver: &mut Driver) {
         for key in driver.keys() {
             if self.tracker.is_other(key.serial()) {
-                driver.with(key, |peer| self.send(peer));
+                driver.with(key, |connection| self.send(connection));
             }
         }
     }
 
-    fn act(&mut self, driver: &mut Driver) -> Steer {
+    fn act(&mut self, driver: &mut Driver) -> NextTurn {
         if !self.tracker.has_stopped_reading() {
             return SERVE;
         }
@@ -59,18 +60,18 @@ impl Stages for EchoWorkload {
             self.next_batch = now + BATCH_INTERVAL;
             let messages = (BATCH_BYTES / self.echoes.frame_bytes()).max(1);
             for key in self.slow_keys(driver) {
-                driver.with(key, |peer| {
-                    // The server takes no more for now.
-                    if peer.has_unsent() {
+                driver.with(key, |connection| {
+                    // The server reads no more for now.
+                    if connection.has_backlog() {
                         return;
                     }
                     for _ in 0..messages {
-                        self.send(peer);
+                        self.send(connection);
                     }
                 });
             }
         }
-        Steer::Wait(self.next_batch.saturating_duration_since(clock::now()))
+        NextTurn::Wait(self.next_batch.saturating_duration_since(clock::now()))
     }
 
     fn finish(&mut self) {
@@ -87,17 +88,21 @@ impl Stages for EchoWorkload {
 }
 
 impl Workload for EchoWorkload {
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
-        let Event::Data(piece) = event else {
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
+        let Event::Data(chunk) = event else {
             return Ok(());
         };
-        if let Some(echo) = self.echoes.verify(peer.serial(), &piece)?
-            && self.tracker.is_other(peer.serial())
+        if let Some(echo) = self.echoes.verify(connection.serial(), &chunk)?
+            && self.tracker.is_other(connection.serial())
             && !self.is_finished
         {
             let sent = self.sent[echo.index];
-            self.tracker.record(peer.now().saturating_duration_since(sent));
-            self.send(peer);
+            self.tracker.record(connection.now().saturating_duration_since(sent));
+            self.send(connection);
         }
         Ok(())
     }
@@ -111,7 +116,7 @@ impl Workload for EchoWorkload {
     }
 }
 
-/// What a slow reader asks for at a time, if the server took what it asked for before: enough to
-/// fill whatever buffers there are in a second.
+/// The batch that a slow reader sends if the server has taken the batch before: large enough to
+/// fill all buffers within a second.
 const BATCH_BYTES: usize = 64 * 1024;
 const BATCH_INTERVAL: Duration = Duration::from_millis(10);

@@ -1,82 +1,32 @@
-//! `loadtest slow`: what readers that stop reading do to the server and to everybody else.
+//! `loadtest slow`: how readers that stop reading affect the server and the other connections.
 //!
-//! Some connections are measured all the time. After a while others, which were quiet until then,
-//! stop reading: from an echo they go on asking for more, of a broadcast they are sent what all
-//! are sent. In the end they read again, which shows what became of them.
+//! Some connections are measured all the time. After a while others stop reading, which were idle
+//! until then: those of an echo go on sending messages, to those of a broadcast the server goes on
+//! sending. In the end they read again, which shows what they have lost.
 
+mod arguments;
 mod broadcast;
 mod echo;
 mod report;
-mod stages;
+mod slow_workload;
 mod tracker;
 
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use clap::Args;
-
-use super::fanout::{BroadcastPaths, require_stamp};
-use super::options::{MessageArguments, SessionArguments};
-use super::session::{Needs, Session};
-use super::{CommandError, Verdict};
-use crate::clock;
-use crate::fleet::Steer;
-use crate::interrupt::Interrupt;
+use crate::commands::options::{Requirements, require_message_id};
+use crate::commands::session::Session;
+use crate::error::{CommandError, Verdict};
+use crate::load::clients::NextTurn;
 use crate::message::Pattern;
-use crate::proc_stats::ProcessStats;
-use crate::target::parse_path;
-use crate::units::parse_seconds;
+use crate::stats::proc_stats::ProcessStats;
+use crate::system::clock;
+use crate::system::interrupt::Interrupt;
+pub(crate) use arguments::SlowArguments;
 use broadcast::BroadcastWorkload;
 use echo::EchoWorkload;
 use report::{SlowReport, StageReport};
-use stages::Stages;
+use slow_workload::SlowWorkload;
 use tracker::Tracker;
-
-/// Lets some readers stop reading and reports the server's memory and the others' latency
-#[derive(Args, Debug)]
-pub(crate) struct SlowArguments {
-    #[command(flatten)]
-    session: SessionArguments,
-
-    #[command(flatten)]
-    message: MessageArguments,
-
-    /// Path of the echo
-    #[arg(long, default_value = "/echo", value_parser = parse_path, conflicts_with = "broadcast")]
-    path: String,
-
-    /// Stop reading from a broadcast instead of an echo
-    #[arg(long)]
-    broadcast: bool,
-
-    #[command(flatten)]
-    paths: BroadcastPaths,
-
-    /// Publications per second, with --broadcast
-    #[arg(long, value_name = "PUBLICATIONS_PER_SECOND", default_value = "100")]
-    rate: NonZeroU32,
-
-    /// Connections that stop reading
-    #[arg(long, value_name = "COUNT", default_value = "10")]
-    slow: NonZeroUsize,
-
-    /// Receive buffer of the connections that stop reading. Over a real network it would be their
-    /// distance that keeps the kernel from hiding that they do not read
-    #[arg(long, value_name = "BYTES", default_value = "65536")]
-    receive_buffer: NonZeroUsize,
-
-    /// Connections that go on
-    #[arg(long, value_name = "COUNT", default_value = "50")]
-    connections: NonZeroUsize,
-
-    /// How long to measure while everybody reads
-    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = parse_seconds)]
-    before_seconds: Duration,
-
-    /// How long to measure while some do not
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
-    during_seconds: Duration,
-}
 
 /// Runs the command.
 pub(crate) fn run(
@@ -85,15 +35,15 @@ pub(crate) fn run(
 ) -> Result<Verdict, CommandError> {
     let SlowArguments { message, paths, rate, .. } = arguments;
     let (others, slow) = (arguments.connections.get(), arguments.slow.get());
-    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed)
+    let pattern = Pattern::new(message.payload_kind(), message.bytes, arguments.session.seed)
         .compressed(arguments.session.address.deflate);
     let path = if arguments.broadcast { &paths.subscribe_path } else { &arguments.path };
     let connections = others.saturating_add(slow).saturating_add(1);
     if arguments.broadcast {
-        require_stamp(message.bytes)?;
+        require_message_id(message.bytes)?;
     }
-    let needs = Needs { path, connections, ..Needs::default() };
-    let mut session = Session::prepare(&arguments.session, needs, interrupt)?;
+    let requirements = Requirements { path, connections, ..Requirements::default() };
+    let mut session = Session::prepare(&arguments.session, requirements, interrupt)?;
     let report = if arguments.broadcast {
         let workload = BroadcastWorkload::new(pattern, Tracker::new(others, slow), *rate);
         study(arguments, &mut session, workload)?
@@ -107,69 +57,69 @@ pub(crate) fn run(
 fn study(
     arguments: &SlowArguments,
     session: &mut Session,
-    mut workload: impl Stages,
+    mut workload: impl SlowWorkload,
 ) -> Result<SlowReport, CommandError> {
     session.open("opening", None, arguments.connections.get(), &mut workload)?;
-    session.fleet.driver().limit_receive_buffers(arguments.receive_buffer.get());
+    session.clients.driver().limit_receive_buffers(arguments.receive_buffer.get());
     session.open("slow readers", None, arguments.slow.get(), &mut workload)?;
     if arguments.broadcast {
         let path = arguments.paths.publish_path.as_str().into();
         session.open("publisher", Some(&path), 1, &mut workload)?;
     }
-    workload.begin(session.fleet.driver());
+    workload.begin(session.clients.driver());
     session
         .run_for("warming up", WARM_UP, &mut workload, |driver, workload| workload.act(driver))?;
     let before = measure("before", arguments.before_seconds, session, &mut workload)?;
-    workload.stop_reading(session.fleet.driver());
+    workload.stop_reading(session.clients.driver());
     let during = measure("during", arguments.during_seconds, session, &mut workload)?;
-    workload.read_again(session.fleet.driver());
-    // As long as an answer may take, and no longer once everybody has everything.
+    workload.read_again(session.clients.driver());
+    // Until all connections have received everything, or the timeout of an answer has passed.
     let timeout = arguments.session.timeout;
     session.run_for("reading again", timeout, &mut workload, |driver, workload| {
         let is_over = driver.awaiting() == 0 && workload.behind(driver) == 0;
-        if is_over { Steer::Done } else { Steer::Wait(LOOK_INTERVAL) }
+        if is_over { NextTurn::Done } else { NextTurn::Wait(CHECK_INTERVAL) }
     })?;
-    let behind = workload.behind(session.fleet.driver());
+    let behind = workload.behind(session.clients.driver());
     session.close(&mut workload)?;
     let after = session.meter().server()?;
     Ok(SlowReport::new(arguments, [before, during], after, behind, workload.tracker()))
 }
 
-/// Measures the others, and the server's memory, for so long.
+/// Measures the active connections and the server's memory for `duration`.
 fn measure(
     name: &str,
     duration: Duration,
     session: &mut Session,
-    workload: &mut impl Stages,
+    workload: &mut impl SlowWorkload,
 ) -> Result<StageReport, CommandError> {
     let meter = session.meter();
     let (mut highest, mut next_sample) = (meter.server()?, clock::now());
     workload.tracker().clear_latencies();
-    let before = session.mark();
+    let before = session.cpu_sample();
     session.run_for(name, duration, workload, |driver, workload| {
         let now = clock::now();
         if next_sample <= now {
             next_sample = now + SAMPLE_INTERVAL;
-            // A server that is gone is found elsewhere.
+            // `require_server` reports a server that has ended.
             highest = higher(highest, meter.server().unwrap_or_default());
         }
         workload.act(driver)
     })?;
-    let after = session.mark();
+    let after = session.cpu_sample();
     session.require_server()?;
     highest = higher(highest, meter.server()?);
     let latencies = workload.tracker().latencies();
-    // Per message would be wrong: the slow readers cause work as well.
+    // Not per message, because the slow readers cause work as well.
     let cpu = after.since(&before, "message", 0);
     Ok(StageReport::new(latencies, highest, cpu))
 }
 
-/// The figures of the two that have more anonymous memory.
+/// The figures with more anonymous memory.
 fn higher(one: Option<ProcessStats>, other: Option<ProcessStats>) -> Option<ProcessStats> {
     one.into_iter().chain(other).max_by_key(|stats| stats.anonymous_bytes)
 }
 
 const WARM_UP: Duration = Duration::from_secs(1);
-/// The server's memory is read so rarely that it does not show in the latencies.
+/// Long, so that reading the memory does not show in the latencies.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+const CHECK_INTERVAL: Duration = Duration::from_millis(10);

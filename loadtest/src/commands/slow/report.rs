@@ -1,18 +1,18 @@
-//! What slow readers did: one JSON document, or a page for people.
+//! The report of `slow`: as text, or as one JSON document.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::SlowArguments;
+use super::arguments::SlowArguments;
 use super::tracker::Tracker;
-use crate::cpu_use::CpuUse;
-use crate::latency::{Latencies, LatencySummary};
-use crate::proc_stats::ProcessStats;
-use crate::tally::Tally;
-use crate::units::Bytes;
+use crate::output::units::Bytes;
+use crate::stats::cpu_use::CpuUse;
+use crate::stats::latency::{Latencies, LatencySummary};
+use crate::stats::proc_stats::ProcessStats;
+use crate::stats::tally::Tally;
 
-/// The report.
+/// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct SlowReport {
     command: &'static str,
@@ -24,7 +24,7 @@ pub(super) struct SlowReport {
     message_kind: &'static str,
     before: StageReport,
     during: StageReport,
-    /// The server's figures once all were gone.
+    /// After all connections were closed.
     after_server: Option<ProcessStats>,
     slow_readers_that_caught_up: usize,
     slow_readers_left_behind: usize,
@@ -33,12 +33,12 @@ pub(super) struct SlowReport {
     failures: Tally,
 }
 
-/// A stretch of time.
+/// The figures of one stage.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct StageReport {
-    /// Of those who go on.
+    /// Of the active connections.
     latency: Option<LatencySummary>,
-    /// The server's figures when it used most memory.
+    /// The server's figures when its anonymous memory was largest.
     highest_server: Option<ProcessStats>,
     cpu: CpuUse,
 }
@@ -62,7 +62,7 @@ impl SlowReport {
             connections: arguments.connections.get(),
             slow_readers,
             message_bytes: arguments.message.bytes,
-            message_kind: arguments.message.filling().as_str(),
+            message_kind: arguments.message.payload_kind().as_str(),
             before,
             during,
             after_server,

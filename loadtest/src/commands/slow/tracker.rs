@@ -1,13 +1,13 @@
-//! Keeps the books: latencies of those who go on, and what became of those who stopped reading.
+//! Records the latencies of the active connections, and how the slow readers ended.
 
 use std::time::Duration;
 
-use crate::client::Failure;
-use crate::driver;
-use crate::latency::Latencies;
-use crate::tally::Tally;
+use crate::driver::{self, Failure};
+use crate::stats::latency::Latencies;
+use crate::stats::tally::Tally;
+use crate::websocket::ProtocolError;
 
-/// The readers of the study: first those who go on, then the slow ones.
+/// The readers of a run: first the active ones, then the slow ones.
 #[derive(Debug)]
 pub(super) struct Tracker {
     others: usize,
@@ -18,7 +18,7 @@ pub(super) struct Tracker {
     tally: Tally,
 }
 
-/// How the server got rid of slow readers.
+/// How the server ended slow readers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SlowEnds {
     pub(super) closed: Tally,
@@ -65,12 +65,13 @@ impl Tracker {
         self.latencies.record(latency);
     }
 
-    /// A failure that ends no connection.
+    /// Counts a failure that ends no connection.
     pub(super) fn record_failure(&mut self, reason: impl FnOnce() -> String) {
         self.tally.record(reason);
     }
 
-    /// A connection ended. Of slow readers, only what no policy can excuse is a failure.
+    /// Counts the end of a connection. A server may close or reset a slow reader, but it may not
+    /// send it wrong messages.
     pub(super) fn record_end(&mut self, serial: u64, outcome: Result<(), Failure>) {
         let Err(failure) = outcome else {
             return;
@@ -78,12 +79,15 @@ impl Tracker {
         let reason = || format!("slow reader {serial}: {failure}");
         if !self.is_slow(serial) || !self.has_stopped_reading {
             self.tally.record_end(serial, Err(failure));
-        } else if matches!(failure, Failure::ClosedByServer { .. }) {
+        } else if matches!(failure, Failure::Protocol(ProtocolError::ClosedByServer { .. })) {
             self.ends.closed.record(reason);
-        } else if matches!(failure, Failure::Socket(_) | Failure::EndOfStream) {
+        } else if matches!(
+            failure,
+            Failure::Socket(_) | Failure::Protocol(ProtocolError::EndOfStream)
+        ) {
             self.ends.cut_off.record(reason);
         } else if !matches!(failure, Failure::Overdue { .. }) {
-            // Who is overdue is behind, and counted as that.
+            // An overdue slow reader is behind, and counted as that.
             self.tally.record_end(serial, Err(failure));
         }
     }
@@ -106,20 +110,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slow_readers_may_be_thrown_out_but_not_lied_to() {
+    fn slow_readers_may_be_disconnected_but_not_sent_wrong_messages() {
         let mut tracker = Tracker::new(2, 3);
         assert!(tracker.is_other(1) && !tracker.is_slow(1));
         assert!(tracker.is_slow(2) && tracker.is_slow(4) && !tracker.is_slow(5));
-        tracker.record_end(2, Err(Failure::EndOfStream));
+        tracker.record_end(2, Err(Failure::Protocol(ProtocolError::EndOfStream)));
         assert_eq!(tracker.tally().count(), 1, "it was reading then");
         tracker.stop_reading();
-        tracker.record_end(3, Err(Failure::EndOfStream));
-        let closed = Failure::ClosedByServer { code: Some(4002), reason: "too slow".to_owned() };
-        tracker.record_end(4, Err(closed));
+        tracker.record_end(3, Err(Failure::Protocol(ProtocolError::EndOfStream)));
+        let closed =
+            ProtocolError::ClosedByServer { code: Some(4002), reason: "too slow".to_owned() };
+        tracker.record_end(4, Err(closed.into()));
         assert_eq!(tracker.tally().count(), 1);
         assert_eq!((tracker.ends.closed.count(), tracker.ends.cut_off.count()), (1, 1));
         tracker.record_end(4, Err(Failure::UnaskedMessage));
-        tracker.record_end(0, Err(Failure::EndOfStream));
+        tracker.record_end(0, Err(Failure::Protocol(ProtocolError::EndOfStream)));
         assert_eq!(tracker.tally().count(), 3);
     }
 }

@@ -1,38 +1,23 @@
-//! `loadtest storm`: how long it takes until everybody is served again after all were cut off.
+//! `loadtest storm`: how long it takes until all clients are served again after all were
+//! disconnected.
 //!
-//! Opens connections at an easy pace, drops them all as a failing network would, and connects as
-//! many again at once.
+//! Opens connections with few open requests, drops them all as a failing network would, and
+//! connects as many again at once.
 
+mod arguments;
 mod report;
 mod workload;
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use clap::Args;
-
-use super::options::SessionArguments;
-use super::session::{Needs, SERVE, Session};
-use super::{CommandError, Verdict};
-use crate::fleet::Steer;
-use crate::interrupt::Interrupt;
-use crate::target::PathArguments;
+use crate::commands::options::Requirements;
+use crate::commands::session::{SERVE, Session};
+use crate::error::{CommandError, Verdict};
+use crate::load::clients::NextTurn;
+use crate::system::interrupt::Interrupt;
+pub(crate) use arguments::StormArguments;
 use report::StormReport;
 use workload::StormWorkload;
-
-/// Reconnects everybody at once and reports how long it takes until all are served
-#[derive(Args, Debug)]
-pub(crate) struct StormArguments {
-    #[command(flatten)]
-    session: SessionArguments,
-
-    #[command(flatten)]
-    path: PathArguments,
-
-    /// Connections that are cut off and reconnect
-    #[arg(long, value_name = "COUNT")]
-    connections: NonZeroUsize,
-}
 
 /// Runs the command.
 pub(crate) fn run(
@@ -40,9 +25,13 @@ pub(crate) fn run(
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
     let connections = arguments.connections.get();
-    let needs =
-        Needs { path: &arguments.path.path, connections, has_turnover: true, descriptors: None };
-    let mut session = Session::prepare(&arguments.session, needs, interrupt)?;
+    let requirements = Requirements {
+        path: &arguments.path.path,
+        connections,
+        has_turnover: true,
+        descriptors: None,
+    };
+    let mut session = Session::prepare(&arguments.session, requirements, interrupt)?;
     let report = study(arguments, &mut session)?;
     session.report(&report, report.has_failures())
 }
@@ -51,13 +40,13 @@ fn study(arguments: &StormArguments, session: &mut Session) -> Result<StormRepor
     let connections = arguments.connections.get();
     let mut workload = StormWorkload::new();
     session.open("opening", None, connections, &mut workload)?;
-    session.fleet.abandon();
+    session.clients.abort_all();
     workload.begin();
 
-    let before = session.mark();
+    let before = session.cpu_sample();
     reconnect(connections, session, &mut workload)?;
-    let after = session.mark();
-    // The rest is counted as well: who was served must be there to be closed properly.
+    let after = session.cpu_sample();
+    // The rest of the run counts as well: a connection that was served must be there to be closed.
     session.close(&mut workload)?;
     let served = workload.upgrades().count();
     let cpu = after.since(&before, "connection", served);
@@ -65,26 +54,26 @@ fn study(arguments: &StormArguments, session: &mut Session) -> Result<StormRepor
     Ok(StormReport::new(arguments, cpu, served_all, &workload))
 }
 
-/// Connects all as fast as the kernel lets us, and answers the server meanwhile.
+/// Connects all clients as fast as the kernel allows, and serves them meanwhile.
 fn reconnect(
     connections: usize,
     session: &mut Session,
     workload: &mut StormWorkload,
 ) -> Result<(), CommandError> {
     let step = session.begin("reconnecting", connections);
-    let mut begun = 0;
+    let mut started = 0;
     session.drive(workload, |driver, workload| {
-        step.reach(begun - driver.awaiting().min(begun));
-        let batch = BATCH.min(connections - begun);
+        step.reach(started - driver.awaiting().min(started));
+        let batch = BATCH.min(connections - started);
         for _ in 0..batch {
             driver.connect_to(None, workload);
         }
-        begun += batch;
-        if begun < connections {
-            return Steer::Wait(Duration::ZERO);
+        started += batch;
+        if started < connections {
+            return NextTurn::Wait(Duration::ZERO);
         }
         match driver.awaiting() {
-            0 => Steer::Done,
+            0 => NextTurn::Done,
             _ => SERVE,
         }
     })?;
@@ -92,5 +81,5 @@ fn reconnect(
     Ok(())
 }
 
-/// Connections that are begun between two looks at what the server did.
+/// Connections that are started in one turn.
 const BATCH: usize = 256;

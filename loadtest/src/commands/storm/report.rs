@@ -1,18 +1,18 @@
-//! What the storm showed: one JSON document, or a page for people.
+//! The report of `storm`: as text, or as one JSON document.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::StormArguments;
+use super::arguments::StormArguments;
 use super::workload::StormWorkload;
-use crate::cpu_use::CpuUse;
-use crate::latency::LatencySummary;
-use crate::tally::Tally;
-use crate::units::Seconds;
+use crate::output::units::Seconds;
+use crate::stats::cpu_use::CpuUse;
+use crate::stats::latency::LatencySummary;
+use crate::stats::tally::Tally;
 
-/// The report.
+/// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct StormReport {
     command: &'static str,

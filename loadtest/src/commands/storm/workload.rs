@@ -1,16 +1,16 @@
-//! Takes the time of each upgrade.
+//! Records the time of each upgrade.
 
 use std::time::Instant;
 
-use crate::client::{Event, Failure};
-use crate::driver::{Peer, Workload};
-use crate::latency::Latencies;
-use crate::tally::Tally;
+use crate::driver::{ConnHandle, Failure, Workload};
+use crate::stats::latency::Latencies;
+use crate::stats::tally::Tally;
+use crate::websocket::Event;
 
-/// Watches the storm.
+/// The clients that reconnect.
 #[derive(Debug)]
 pub(super) struct StormWorkload {
-    /// From the beginning of the connection to the 101.
+    /// The time from the beginning of the connection to the 101.
     upgrades: Latencies,
     last_served: Option<Instant>,
     tally: Tally,
@@ -21,7 +21,7 @@ impl StormWorkload {
         Self { upgrades: Latencies::new(), last_served: None, tally: Tally::default() }
     }
 
-    /// The storm begins: what was before it does not count, save the failures.
+    /// Begins to measure: forgets all but the failures.
     pub(super) fn begin(&mut self) {
         self.upgrades.clear();
         self.last_served = None;
@@ -41,10 +41,14 @@ impl StormWorkload {
 }
 
 impl Workload for StormWorkload {
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
         if event == Event::Opened {
-            self.upgrades.record(peer.age());
-            self.last_served = Some(peer.now());
+            self.upgrades.record(connection.age());
+            self.last_served = Some(connection.now());
         }
         Ok(())
     }

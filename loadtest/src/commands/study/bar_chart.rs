@@ -1,15 +1,15 @@
-//! The chart of the servers: a bar for each, as long as its memory per connection.
+//! The chart of the servers: a bar for each server, as long as its memory per connection.
 //!
-//! One scale cannot show a server that takes 150 KiB and one that takes 70 bytes: the bars of the
-//! small ones are there, but nobody would see them. They are drawn again below, enlarged.
+//! One scale cannot show a server that takes 150 KiB and one that takes 70 bytes. So the chart
+//! repeats the short bars below, enlarged.
 
 use super::canvas::{Canvas, pixels, tick_bytes, tick_label};
 use super::document::{Outcome, RowReport, ServersPart};
+use crate::output::table::grouped;
+use crate::output::units::shown_bytes;
 use crate::servers::TIDEGATE;
-use crate::table::grouped;
-use crate::units::shown_bytes;
 
-/// Draws the chart, if anything was measured.
+/// Draws the chart, or returns `None` if nothing was measured.
 pub(super) fn draw(part: &ServersPart) -> Option<String> {
     let mut bars: Vec<Bar<'_>> = part.rows.iter().filter_map(Bar::of).collect();
     bars.sort_by(|a, b| b.bytes.total_cmp(&a.bytes));
@@ -40,11 +40,11 @@ struct Bar<'a> {
 }
 
 impl<'a> Bar<'a> {
-    /// A server that was not measured has none.
+    /// `None` for a server that was not measured.
     fn of(row: &'a RowReport) -> Option<Self> {
         match &row.outcome {
             Outcome::Measured(figures) => {
-                // Less than nothing is noise.
+                // A negative figure is noise.
                 let bytes = figures.anonymous_per_connection_bytes()?.max(0.0);
                 Some(Self { row, bytes })
             }
@@ -58,7 +58,7 @@ impl<'a> Bar<'a> {
 }
 
 fn subtitle(part: &ServersPart) -> String {
-    let connections = grouped(part.treatment.connections as u64);
+    let connections = grouped(part.settings.connections as u64);
     format!(
         "{connections} idle connections; anonymous memory of the server's process, \
          without the kernel's; shorter is better"
@@ -101,17 +101,17 @@ const MARGIN: f64 = 24.0;
 const HEAD_HEIGHT: f64 = 80.0;
 const CAPTION_HEIGHT: f64 = 28.0;
 const BARS_LEFT: f64 = 270.0;
-/// Leaves room for the longest bar's figure.
+/// Leaves room for the figure of the longest bar.
 const BARS_WIDTH: f64 = 510.0;
 const BAR_PITCH: f64 = 38.0;
 const TICKS_HEIGHT: f64 = 38.0;
-/// Bars below this part of the longest are drawn again.
+/// Bars below this part of the longest are repeated.
 const SMALL: f64 = 0.04;
 
 #[cfg(test)]
 mod tests {
-    use super::super::document::Document;
     use super::*;
+    use crate::commands::study::document::Document;
 
     fn part() -> ServersPart {
         let document: Document =
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_measured_is_no_chart() {
+    fn without_measured_servers_there_is_no_chart() {
         let mut part = part();
         part.rows.retain(|row| !matches!(row.outcome, Outcome::Measured(_)));
         assert_eq!(draw(&part), None);

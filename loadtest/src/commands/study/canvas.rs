@@ -1,19 +1,19 @@
-//! What the charts share: a page in the reader's colours, light or dark, and its words and lines.
+//! What the charts share: the page in the colours of the reader's theme, and functions to draw.
 
 use svg::Document;
 use svg::node::Node;
 use svg::node::element::{Line, Rectangle, Style, Text, Title};
 
-use crate::units::shown_bytes;
+use crate::output::units::shown_bytes;
 
-/// A chart being drawn, from the top left corner in units of one pixel.
+/// A chart that is being drawn. The unit is a pixel; the origin is the top left corner.
 #[derive(Debug)]
 pub(super) struct Canvas {
     document: Document,
 }
 
 impl Canvas {
-    /// `title` is what a reader hears who cannot see the chart.
+    /// `title` is what a screen reader reads.
     pub(super) fn new(title: &str, width: f64, height: f64) -> Self {
         let document = Document::new()
             .set("viewBox", format!("0 0 {width} {height}"))
@@ -54,12 +54,12 @@ fn rectangle(x: f64, y: f64, width: f64, height: f64) -> Rectangle {
     Rectangle::new().set("x", x).set("y", y).set("width", width).set("height", height)
 }
 
-/// Rounded to what a pixel shows, so that files do not differ in digits that nobody sees.
+/// Rounded to a tenth of a pixel, so that files do not differ in digits that cannot be seen.
 pub(super) fn pixels(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-/// A round number of bytes such that some three to five of them fit into `bytes`.
+/// A round number of bytes that fits three to five times into `bytes`.
 pub(super) fn tick_bytes(bytes: f64) -> f64 {
     let mut unit = 1.0;
     loop {
@@ -72,7 +72,7 @@ pub(super) fn tick_bytes(bytes: f64) -> f64 {
     }
 }
 
-/// A tick's label: round, as ticks are.
+/// The label of a tick, without trailing zeros.
 pub(super) fn tick_label(bytes: f64) -> String {
     let shown = shown_bytes(bytes);
     match shown.split_once(' ') {
@@ -85,7 +85,7 @@ pub(super) fn tick_label(bytes: f64) -> String {
 
 const TICKS_MAX: f64 = 5.0;
 
-/// Charts are shown on white and on black pages alike.
+/// The colours follow the theme of the page that shows the chart, light or dark.
 const STYLE: &str = "
 text { font-family: system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif; fill: #1f2933 }
 .page { fill: #ffffff }
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn text_cannot_leave_its_element() {
+    fn markup_in_text_is_escaped() {
         let mut canvas = Canvas::new("a < b", 10.0, 10.0);
         canvas.text("name", 0.0, 0.0, "<script> & co");
         let svg = canvas.into_svg();

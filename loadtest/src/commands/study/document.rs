@@ -1,18 +1,19 @@
-//! The raw figures, as they are written to and read from `memory-study.json`.
+//! The raw figures, which are written to and read from `memory-study.json`.
 //!
-//! The three parts are measured apart, each with the machine's facts of its own time; a part that
-//! was not measured this time stays as it was. The report is made from this alone.
+//! The three parts are measured in separate runs, each with the facts about its machine. A run
+//! keeps the parts that it does not measure. The report is made from this document alone.
 
 use serde::{Deserialize, Serialize};
 
-use super::inner_view::InnerView;
+use super::cost_growth::{CostGrowth, worst_growth};
+use super::runtime_stats::RuntimeStats;
 use crate::commands::idle::CycleReport;
-use crate::machine::Machine;
-use crate::meter::Snapshot;
-use crate::proc_stats::{KernelStats, ProcessStats};
-use crate::tally::Tally;
+use crate::stats::machine::Machine;
+use crate::stats::meter::Snapshot;
+use crate::stats::proc_stats::{KernelStats, ProcessStats};
+use crate::stats::tally::Tally;
 
-/// Everything that was measured.
+/// The figures of all runs.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Document {
     pub(super) servers: Option<ServersPart>,
@@ -24,13 +25,14 @@ pub(super) struct Document {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct ServersPart {
     pub(super) machine: Machine,
-    pub(super) treatment: Treatment,
+    #[serde(rename = "treatment")]
+    pub(super) settings: Settings,
     pub(super) rows: Vec<RowReport>,
 }
 
-/// What was done to every server alike.
+/// The settings, which are the same for every server.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
-pub(super) struct Treatment {
+pub(super) struct Settings {
     pub(super) connections: usize,
     pub(super) cycles: usize,
     pub(super) hold_seconds: f64,
@@ -43,18 +45,18 @@ pub(super) struct Treatment {
 /// One server.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct RowReport {
-    /// As `--rows` names it.
+    /// Its name on the command line.
     pub(super) row: String,
     pub(super) server: String,
     pub(super) design: String,
     pub(super) outcome: Outcome,
 }
 
-/// What became of a row.
+/// The outcome of a row.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum Outcome {
-    /// The server did not start, or did not last.
+    /// The server did not start, or has ended.
     Failed {
         reason: String,
         last_log_lines: Vec<String>,
@@ -65,39 +67,41 @@ pub(super) enum Outcome {
     },
 }
 
-/// What was measured of a server.
+/// The figures of a server.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Figures {
     pub(super) version: String,
     pub(super) connections: usize,
-    /// Why not as many as the others.
+    /// Why the server was measured with fewer connections than the others.
     pub(super) fewer_because: Option<String>,
     pub(super) baseline: Snapshot,
     pub(super) cycles: Vec<Cycle>,
     pub(super) failures: Tally,
 }
 
-/// One time that all connections came, stayed and left.
+/// One cycle of opening, holding and closing all connections.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Cycle {
     #[serde(flatten)]
     pub(super) report: CycleReport,
-    /// What the server said of itself while they stayed.
-    pub(super) inner_view: Option<InnerView>,
+    /// The server's own figures while the connections were held.
+    #[serde(rename = "inner_view")]
+    pub(super) runtime_stats: Option<RuntimeStats>,
 }
 
-/// tidegate with more and more connections.
+/// tidegate with increasing numbers of connections.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct SweepPart {
     pub(super) machine: Machine,
-    /// Its count of connections is the largest.
-    pub(super) treatment: Treatment,
+    /// The settings of the largest number of connections.
+    #[serde(rename = "treatment")]
+    pub(super) settings: Settings,
     pub(super) server: String,
     /// In ascending order of connections.
     pub(super) points: Vec<Figures>,
 }
 
-/// tidegate past the limit of one process.
+/// tidegate with more connections than one process can have.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct ScalePart {
     pub(super) machine: Machine,
@@ -125,19 +129,19 @@ pub(super) struct ScaledServer {
 }
 
 impl Figures {
-    /// The first time that all connections came: what the columns of the report show.
+    /// The first cycle, which the columns of the report show.
     pub(super) fn first_cycle(&self) -> Option<&Cycle> {
         self.cycles.first()
     }
 
-    /// Did so many other connections on the machine come or go in the meantime that the kernel's
-    /// figures are theirs as well?
+    /// Whether other connections of the machine opened or closed in the meantime, so that the
+    /// kernel's figures include them.
     pub(super) fn is_kernel_disturbed(&self) -> bool {
         let Some(cycle) = self.first_cycle() else {
             return false;
         };
         let (before, held) = (&self.baseline.kernel, &cycle.report.held.kernel);
-        // The connections' own sockets, two for each, are no disturbance.
+        // Two sockets for each connection are its own ends.
         let expected = before.sockets_used + 2 * cycle.report.connections_held as u64;
         let others = held.sockets_used.abs_diff(expected)
             + held.time_wait_sockets.abs_diff(before.time_wait_sockets) / TIME_WAITS_PER_SOCKET;
@@ -151,7 +155,7 @@ impl Figures {
 }
 
 impl Document {
-    /// The machine of the first part, which is usually that of all.
+    /// The machine of the first part, usually that of all parts.
     pub(super) fn machine(&self) -> Option<&Machine> {
         let servers = self.servers.as_ref().map(|part| &part.machine);
         let sweep = || self.sweep.as_ref().map(|part| &part.machine);
@@ -159,7 +163,7 @@ impl Document {
         servers.or_else(sweep).or_else(scale)
     }
 
-    /// Takes over what was measured this time.
+    /// Replaces the parts that the run has measured.
     pub(super) fn replace(&mut self, measured: Self) {
         let Self { servers, sweep, scale } = measured;
         self.servers = servers.or_else(|| self.servers.take());
@@ -167,7 +171,7 @@ impl Document {
         self.scale = scale.or_else(|| self.scale.take());
     }
 
-    /// Did everything that was measured do what was asked of it?
+    /// Whether a measurement has failed, or memory has grown.
     pub(super) fn has_failures(&self) -> bool {
         let rows = self.servers.iter().flat_map(|part| &part.rows);
         let points = self.sweep.iter().flat_map(|part| &part.points);
@@ -188,7 +192,42 @@ impl RowReport {
     }
 }
 
-/// What is left of a closed connection takes so much less than an open one's socket.
+impl SweepPart {
+    /// The worst growth of anonymous memory per connection that is more than chance.
+    pub(super) fn growth(&self) -> Option<CostGrowth> {
+        let costs: Vec<(usize, f64)> = self
+            .points
+            .iter()
+            .filter_map(|point| Some((point.connections, point.anonymous_per_connection_bytes()?)))
+            .collect();
+        worst_growth(&costs)
+    }
+}
+
+impl ScalePart {
+    pub(super) fn held(&self) -> usize {
+        self.servers.iter().map(|server| server.connections).sum()
+    }
+
+    /// The growth of the servers' anonymous memory for each connection, in bytes.
+    pub(super) fn anonymous_per_connection_bytes(&self) -> f64 {
+        let growth = self.total(|server| server.held) - self.total(|server| server.baseline);
+        growth / self.held().max(1) as f64
+    }
+
+    fn total(&self, moment: fn(&ScaledServer) -> ProcessStats) -> f64 {
+        self.servers.iter().map(|server| moment(server).anonymous_bytes as f64).sum()
+    }
+}
+
+// The names of the files that hold the document, its report and its charts.
+pub(super) const FIGURES: &str = "memory-study.json";
+pub(super) const REPORT: &str = "memory-study.md";
+/// The directory of the charts, beside the report.
+pub(super) const IMAGES: &str = "img";
+pub(super) const BAR_CHART: &str = "memory-study.svg";
+pub(super) const LINE_CHART: &str = "memory-sweep.svg";
+/// A connection in TIME_WAIT takes about an eighth of the memory of an open socket.
 const TIME_WAITS_PER_SOCKET: u64 = 8;
-/// Beyond this part of the connections, others make a difference.
+/// Above this share of the connections, others count as a disturbance.
 const DISTURBED: f64 = 0.05;

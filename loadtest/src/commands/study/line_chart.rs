@@ -1,13 +1,13 @@
-//! The chart of the sweep: the cost of a connection over the number of connections.
+//! The chart of the sweep: the cost of a connection by the number of connections.
 
 use svg::node::element::{Circle, Polyline};
 
 use super::canvas::{Canvas, pixels, tick_bytes, tick_label};
 use super::document::SweepPart;
-use crate::table::grouped;
-use crate::units::shown_bytes;
+use crate::output::table::grouped;
+use crate::output::units::shown_bytes;
 
-/// Draws the chart, if there are at least two points.
+/// Draws the chart, or returns `None` unless there are two points.
 pub(super) fn draw(part: &SweepPart) -> Option<String> {
     let points: Vec<(usize, f64)> = part
         .points
@@ -59,11 +59,11 @@ const HEADROOM: f64 = 1.25;
 
 #[cfg(test)]
 mod tests {
-    use super::super::document::Document;
     use super::*;
+    use crate::commands::study::document::Document;
 
     #[test]
-    fn a_line_needs_two_points() {
+    fn one_point_is_no_line_chart() {
         let document: Document =
             serde_json::from_str(include_str!("golden/memory-study.json")).unwrap();
         let mut part = document.sweep.unwrap();

@@ -1,111 +1,41 @@
-//! `loadtest study`: what an idle connection costs, for tidegate and for the servers beside it.
+//! `loadtest study`: the cost of an idle connection, for tidegate and for other servers.
 //!
-//! The study is `loadtest idle` for one server after the other, each started for its own row and
-//! ended after it. Follow a row: the catalogue of servers finds it, [`measure`] runs it through the idle
-//! course, [`inner_view`] asks it what the kernel cannot see, [`document`] keeps the raw figures,
+//! The study runs `loadtest idle` with one server after the other; each is started for its own row
+//! and ended after it. The parts in the order of a run: [`runner`] measures a server,
+//! [`runtime_stats`] asks it for what the kernel cannot see, [`document`] keeps the raw figures,
 //! and [`report`], [`bar_chart`] and [`line_chart`] make the report from them alone.
 
+mod arguments;
 mod bar_chart;
 mod canvas;
+mod cost_growth;
 mod document;
-mod http_fetch;
-mod inner_view;
 mod line_chart;
-mod measure;
 mod process_log;
 mod report;
+mod runner;
+mod runtime_stats;
 mod scale;
 mod store;
-mod sweep;
 mod thread_limit;
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::Args;
-use clap::builder::PossibleValuesParser;
 use tempfile::TempDir;
 
-use super::idle::{Check, Plan, require_files};
-use super::{CommandError, Verdict};
-use crate::interrupt::Interrupt;
-use crate::machine::Machine;
+use crate::commands::capacity::require_files;
+use crate::commands::idle::{Check, Plan};
+use crate::error::{CommandError, Verdict};
 use crate::output::{Output, note};
-use crate::servers::{Installation, InstallationArguments, Launch, Ports, ROWS, Row, TIDEGATE};
-use crate::units::parse_seconds;
-use document::{Document, Outcome, RowReport, ServersPart, SweepPart, Treatment};
-use measure::Bench;
+use crate::servers::{Installation, Launch, Ports, SERVERS, ServerSpec, TIDEGATE};
+use crate::stats::machine::Machine;
+use crate::system::interrupt::Interrupt;
+pub(crate) use arguments::StudyArguments;
+use document::{Document, Outcome, RowReport, ServersPart, Settings, SweepPart};
+use runner::Runner;
 use scale::ScalePlan;
 pub(crate) use scale::{WorkerArguments, run_worker};
 use store::{Store, documentation};
-
-/// Measures what an idle connection costs in tidegate and in other servers, and writes a report
-///
-/// Without --sweep or --scale, every server is measured with the same number of connections. Each
-/// run replaces its part of the report and keeps the others.
-#[derive(Args, Debug)]
-pub(crate) struct StudyArguments {
-    /// Connections to hold
-    #[arg(long, value_name = "COUNT", default_value = "10000")]
-    connections: NonZeroUsize,
-
-    /// Measure only these servers
-    #[arg(long, value_delimiter = ',', value_parser = row_names())]
-    rows: Vec<String>,
-
-    /// Measure tidegate with more and more connections
-    #[arg(long, value_name = "COUNTS", value_delimiter = ',', conflicts_with = "rows")]
-    sweep: Vec<NonZeroUsize>,
-
-    /// Measure tidegate with so many connections, in as many processes as they take
-    #[arg(long, value_name = "COUNT", conflicts_with = "rows")]
-    scale: Option<NonZeroUsize>,
-
-    /// Measure nothing: write the report again from the raw figures
-    #[arg(long, conflicts_with_all = ["rows", "sweep", "scale"])]
-    render: bool,
-
-    /// How long to hold the connections before they are measured
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
-    hold: Duration,
-
-    /// Memory counts as settled when it has not changed for so long
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
-    quiet: Duration,
-
-    /// Before each server, wait at most so long for the kernel to forget the connections of the
-    /// one before (TIME_WAIT)
-    #[arg(long, value_name = "SECONDS", default_value = "65", value_parser = parse_seconds)]
-    forget: Duration,
-
-    /// Answers awaited at a time
-    #[arg(long, value_name = "COUNT", default_value = "256")]
-    in_flight: NonZeroUsize,
-
-    /// How long a server may take for each answer
-    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = parse_seconds)]
-    timeout: Duration,
-
-    /// Seed of the accept keys and mask keys
-    #[arg(long, default_value = "1")]
-    seed: u64,
-
-    /// Write the report to this directory instead of target/study
-    #[arg(long, value_name = "DIRECTORY")]
-    out: Option<PathBuf>,
-
-    /// Write the report to the project's docs
-    #[arg(long, conflicts_with = "out")]
-    write_docs: bool,
-
-    #[command(flatten)]
-    installation: InstallationArguments,
-
-    /// Print the raw figures as one JSON document instead of the report
-    #[arg(long)]
-    json: bool,
-}
 
 /// Runs the command.
 pub(crate) fn run(
@@ -118,7 +48,7 @@ pub(crate) fn run(
         None if arguments.write_docs => documentation(),
         None => installation.target.join("study"),
     };
-    // Read first: a study that cannot be saved must not be made.
+    // Before the measurements: an error here must not lose their figures.
     let store = Store::open(out)?;
     let mut document = store.load()?;
     let measured = if arguments.render {
@@ -135,7 +65,7 @@ pub(crate) fn run(
     Ok(if has_failures { Verdict::Failures } else { Verdict::Fine })
 }
 
-/// A study under way.
+/// A running study.
 struct Study<'a> {
     arguments: &'a StudyArguments,
     installation: Installation,
@@ -145,7 +75,7 @@ impl Study<'_> {
     fn measure(&self, interrupt: &Interrupt) -> Result<Document, CommandError> {
         let Self { arguments, .. } = self;
         let logs = TempDir::new()?;
-        let mut bench = Bench {
+        let mut runner = Runner {
             ports: Ports::new()?,
             logs: logs.path(),
             interrupt,
@@ -155,31 +85,32 @@ impl Study<'_> {
         };
         let mut document = Document::default();
         if let Some(largest) = arguments.sweep.iter().max() {
-            document.sweep = Some(self.sweep(&mut bench, *largest)?);
+            document.sweep = Some(self.sweep(&mut runner, *largest)?);
         }
         if let Some(connections) = arguments.scale {
-            document.scale = Some(self.scale(&mut bench, connections)?);
+            document.scale = Some(self.scale(&mut runner, connections)?);
         }
         if document.sweep.is_none() && document.scale.is_none() {
-            document.servers = Some(self.servers(&mut bench)?);
+            document.servers = Some(self.servers(&mut runner)?);
         }
         Ok(document)
     }
 
-    fn servers(&self, bench: &mut Bench<'_>) -> Result<ServersPart, CommandError> {
+    fn servers(&self, runner: &mut Runner<'_>) -> Result<ServersPart, CommandError> {
         let plan = self.plan(self.arguments.connections, CYCLES);
-        require_files("--connections", plan.connections)?;
+        require_files("--connections", plan.connections.get())?;
         let machine = Machine::read();
         if machine.is_debug_build() {
-            note("this is a debug build: good for a try, not for figures");
+            note("this is a debug build: its figures are for tests only");
         }
         let names = &self.arguments.rows;
-        let wanted = |row: &&Row| names.is_empty() || names.iter().any(|name| *name == row.name);
-        let rows: Vec<&Row> = ROWS.iter().filter(wanted).collect();
+        let wanted =
+            |row: &&ServerSpec| names.is_empty() || names.iter().any(|name| *name == row.name);
+        let rows: Vec<&ServerSpec> = SERVERS.iter().filter(wanted).collect();
         let mut reports = Vec::new();
         for (number, row) in (1..).zip(&rows) {
             let outcome = match row.prepare(&self.installation) {
-                Ok(launch) => bench.measure(row, &launch, &plan)?,
+                Ok(launch) => runner.measure(row, &launch, &plan)?,
                 Err(reason) => Outcome::Skipped { reason },
             };
             note(format_args!("[{number}/{}] {}: {outcome}", rows.len(), row.name));
@@ -190,15 +121,15 @@ impl Study<'_> {
                 outcome,
             });
         }
-        Ok(ServersPart { machine, treatment: treatment(&plan), rows: reports })
+        Ok(ServersPart { machine, settings: settings(&plan), rows: reports })
     }
 
     fn sweep(
         &self,
-        bench: &mut Bench<'_>,
+        runner: &mut Runner<'_>,
         largest: NonZeroUsize,
     ) -> Result<SweepPart, CommandError> {
-        require_files("--sweep", largest)?;
+        require_files("--sweep", largest.get())?;
         let (row, launch) = self.tidegate()?;
         let machine = Machine::read();
         let mut counts = self.arguments.sweep.clone();
@@ -206,7 +137,7 @@ impl Study<'_> {
         counts.dedup();
         let mut points = Vec::new();
         for (number, connections) in (1..).zip(&counts) {
-            let outcome = bench.measure(row, &launch, &self.plan(*connections, 1))?;
+            let outcome = runner.measure(row, &launch, &self.plan(*connections, 1))?;
             note(format_args!("[{number}/{}] {connections} connections: {outcome}", counts.len()));
             match outcome {
                 Outcome::Measured(figures) => points.push(*figures),
@@ -215,13 +146,13 @@ impl Study<'_> {
                 }
             }
         }
-        let treatment = treatment(&self.plan(largest, 1));
-        Ok(SweepPart { machine, treatment, server: row.server.to_owned(), points })
+        let settings = settings(&self.plan(largest, 1));
+        Ok(SweepPart { machine, settings, server: row.server.to_owned(), points })
     }
 
     fn scale(
         &self,
-        bench: &mut Bench<'_>,
+        runner: &mut Runner<'_>,
         connections: NonZeroUsize,
     ) -> Result<document::ScalePart, CommandError> {
         if connections.get() > SCALE_MAX {
@@ -231,15 +162,15 @@ impl Study<'_> {
         let (_, launch) = self.tidegate()?;
         let StudyArguments { hold, in_flight, quiet, seed, .. } = *self.arguments;
         let plan = ScalePlan { connections, hold, in_flight, quiet, seed };
-        let part = scale::measure(bench, &launch, &self.installation.loadtest, &plan)?;
+        let part = scale::measure(runner, &launch, &self.installation.loadtest, &plan)?;
         note(format_args!("{part}"));
         Ok(part)
     }
 
-    /// The row of tidegate, which a sweep and a scale cannot do without.
-    fn tidegate(&self) -> Result<(&'static Row, Launch), CommandError> {
-        let row = Row::find(TIDEGATE)
-            .ok_or_else(|| CommandError::Usage("there is no row of tidegate".to_owned()))?;
+    /// tidegate in the catalogue, and its program. A sweep and a scale need them.
+    fn tidegate(&self) -> Result<(&'static ServerSpec, Launch), CommandError> {
+        let row = ServerSpec::find(TIDEGATE)
+            .ok_or_else(|| CommandError::Usage("tidegate is not in the catalogue".to_owned()))?;
         let launch = row.prepare(&self.installation).map_err(CommandError::Usage)?;
         Ok((row, launch))
     }
@@ -260,8 +191,8 @@ impl Study<'_> {
     }
 }
 
-fn treatment(plan: &Plan) -> Treatment {
-    Treatment {
+fn settings(plan: &Plan) -> Settings {
+    Settings {
         connections: plan.connections.get(),
         cycles: plan.cycles.get(),
         hold_seconds: plan.hold.as_secs_f64(),
@@ -272,13 +203,9 @@ fn treatment(plan: &Plan) -> Treatment {
     }
 }
 
-fn row_names() -> PossibleValuesParser {
-    PossibleValuesParser::new(ROWS.iter().map(|row| row.name))
-}
-
-/// The second time shows whether anything grows.
+/// The second cycle shows whether memory grows.
 const CYCLES: usize = 2;
-/// Enough for each loop of a server to see one.
+/// Enough for each loop of a server to serve one.
 const WARM_UP: usize = 16;
-/// Some GiB of the kernel's memory.
+/// Takes some GiB of the kernel's memory.
 const SCALE_MAX: usize = 1_000_000;

@@ -1,4 +1,4 @@
-//! What a process says that was started: kept in a file meanwhile, shown if it fails.
+//! The output of a process, kept in a file for the case that it fails.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,14 +12,14 @@ pub(super) struct ProcessLog {
 }
 
 impl ProcessLog {
-    /// Directs what `command` will say into a file of this name.
+    /// Directs standard output and standard error of `command` to a file of this name.
     pub(super) fn attach(command: &mut Command, directory: &Path, name: &str) -> io::Result<Self> {
         let (log, file) = Self::create(directory, name)?;
         command.stdout(Stdio::from(file.try_clone()?)).stderr(Stdio::from(file));
         Ok(log)
     }
 
-    /// The same with what it will complain of alone.
+    /// Directs only standard error of `command` to a file of this name.
     pub(super) fn attach_errors(
         command: &mut Command,
         directory: &Path,
@@ -36,7 +36,7 @@ impl ProcessLog {
         Ok((Self { path }, file))
     }
 
-    /// Whether the process has said this.
+    /// Whether the process has written `text`.
     pub(super) fn contains(&self, text: &str) -> bool {
         self.text().contains(text)
     }
@@ -46,7 +46,7 @@ impl ProcessLog {
     }
 
     fn text(&self) -> String {
-        // Whatever was said need not be text.
+        // The output need not be UTF-8.
         fs::read(&self.path)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_lines_are_the_last() {
+    fn the_last_lines_are_limited_in_number_and_length() {
         assert_eq!(last_lines("a\n\nb\n"), ["a", "b"]);
         assert_eq!(last_lines("1\n2\n3\n4\n5\n6\n7"), ["3", "4", "5", "6", "7"]);
         assert_eq!(last_lines(&"ü".repeat(300))[0].chars().count(), 200);

@@ -1,13 +1,12 @@
-//! Where the report and its figures are kept.
+//! The directory that the report and its figures are written to.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::bar_chart;
-use super::document::Document;
-use super::line_chart;
-use crate::commands::CommandError;
+use super::document::{BAR_CHART, Document, FIGURES, IMAGES, LINE_CHART, REPORT};
+use super::{bar_chart, line_chart};
+use crate::error::CommandError;
 
 /// A directory with a report, its raw figures and its charts.
 #[derive(Debug)]
@@ -16,13 +15,13 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Makes the directory if there is none.
+    /// Creates the directory if it does not exist.
     pub(super) fn open(directory: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(directory.join(IMAGES))?;
         Ok(Self { directory })
     }
 
-    /// What was measured before.
+    /// The figures of earlier runs.
     pub(super) fn load(&self) -> Result<Document, CommandError> {
         let path = self.directory.join(FIGURES);
         let text = match fs::read_to_string(&path) {
@@ -35,7 +34,7 @@ impl Store {
         })
     }
 
-    /// Writes everything.
+    /// Writes figures, report and charts.
     pub(super) fn save(&self, document: &Document) -> io::Result<()> {
         let figures = serde_json::to_string_pretty(document)? + "\n";
         fs::write(self.directory.join(FIGURES), figures)?;
@@ -56,15 +55,8 @@ impl Store {
     }
 }
 
-/// The project's docs.
+/// The directory of the project's docs.
 pub(super) fn documentation() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package).join("docs")
 }
-
-pub(super) const FIGURES: &str = "memory-study.json";
-const REPORT: &str = "memory-study.md";
-/// Of the charts, below the report.
-pub(super) const IMAGES: &str = "img";
-pub(super) const BAR_CHART: &str = "memory-study.svg";
-pub(super) const LINE_CHART: &str = "memory-sweep.svg";

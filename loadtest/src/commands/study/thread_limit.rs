@@ -1,16 +1,16 @@
-//! How many threads one more process may have: a server with a thread for each connection cannot
-//! hold more connections than that.
+//! The number of threads that one more process can have. It limits the connections of a server that
+//! starts a thread for each.
 
 use std::fs;
 use std::path::Path;
 
 use rustix::process::{Resource, getrlimit, getuid};
 
-/// The tightest of the machine's limits.
+/// The lowest of the machine's limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ThreadLimit {
     pub(super) threads_max: u64,
-    /// Which limit that is, with its value.
+    /// The name and the value of that limit.
     pub(super) reason: String,
 }
 
@@ -18,7 +18,7 @@ pub(super) struct ThreadLimit {
 pub(super) fn read() -> Option<ThreadLimit> {
     let readings = Readings {
         threads_now: threads_now().unwrap_or(0),
-        // The superuser is exempt.
+        // The limit does not apply to the superuser.
         processes: getrlimit(Resource::Nproc).current.filter(|_| !getuid().is_root()),
         cgroup: cgroup_limit(),
         threads_max: number("/proc/sys/kernel/threads-max"),
@@ -28,7 +28,7 @@ pub(super) fn read() -> Option<ThreadLimit> {
     readings.tightest()
 }
 
-/// What there is to go by; what cannot be read, or is not limited, is absent.
+/// The limits and their use. A limit that cannot be read, or is not set, is absent.
 #[derive(Clone, Copy, Debug, Default)]
 struct Readings {
     /// Threads on the whole machine.
@@ -42,7 +42,7 @@ struct Readings {
 
 impl Readings {
     fn tightest(&self) -> Option<ThreadLimit> {
-        // Those that run already count against all limits but the last.
+        // The threads that exist count against all limits but the last.
         let left = |limit: u64| limit.saturating_sub(self.threads_now);
         let limits = [
             ("ulimit -u", self.processes, self.processes.map(left)),
@@ -73,7 +73,7 @@ fn threads_now() -> Option<u64> {
     load.split(' ').nth(3)?.split_once('/')?.1.parse().ok()
 }
 
-/// The tightest `pids.max` from this process's control group up to the root.
+/// The lowest `pids.max` from this process's control group up to the root.
 fn cgroup_limit() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let (root, path) = pids_group(&groups)?;
@@ -86,8 +86,8 @@ fn cgroup_limit() -> Option<u64> {
         .min()
 }
 
-/// Where the hierarchy is mounted, and the group in it: of the older version, if that has the
-/// controller, else of the newer, unified one.
+/// The mount point of the hierarchy with the pids controller, and the group in it. Version 1 has
+/// precedence over version 2.
 fn pids_group(groups: &str) -> Option<(&'static str, &str)> {
     let entries = || groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
     let older = entries().find(|(controllers, _)| controllers.split(',').any(|one| one == "pids"));
@@ -97,15 +97,15 @@ fn pids_group(groups: &str) -> Option<(&'static str, &str)> {
         .or_else(|| unified.map(|(_, path)| ("/sys/fs/cgroup", path)))
 }
 
-/// `max` is no number, and no limit.
+/// `max` does not parse, and is not a limit.
 fn number(path: impl AsRef<Path>) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Rust's threads have four: stack, alternate signal stack, and a guard page below each. The
-/// memory allocator's come on top.
+/// A thread of Rust has four: its stack, its alternate signal stack, and a guard page below each.
+/// The memory allocator adds its own.
 const MAPS_PER_THREAD: u64 = 5;
-/// For whatever else the machine starts in the meantime.
+/// For other programs that start in the meantime.
 const RESERVED_THREADS: u64 = 256;
 
 #[cfg(test)]
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tightest_limit_counts_and_is_named() {
+    fn the_lowest_limit_counts_and_is_named() {
         let readings = Readings {
             threads_now: 100,
             processes: None,
@@ -132,12 +132,12 @@ mod tests {
     }
 
     #[test]
-    fn no_limits_are_no_limit() {
+    fn without_limits_there_is_no_thread_limit() {
         assert_eq!(Readings::default().tightest(), None);
     }
 
     #[test]
-    fn both_kinds_of_control_groups_are_understood() {
+    fn both_versions_of_control_groups_are_parsed() {
         let older = "9:name=systemd:/\n8:cpu,pids:/box\n0::/\n";
         assert_eq!(pids_group(older), Some(("/sys/fs/cgroup/pids", "/box")));
         let unified = "0::/user.slice/a.scope\n";

@@ -1,52 +1,24 @@
 //! `loadtest ulimit`: what a server does when it runs out of descriptors.
 //!
-//! Starts the server under a low limit on open files and sends more clients than fit. Those who
-//! were served must go on being served; once some of them leave, others must get in.
+//! Starts the server under a low limit on open files and connects more clients than fit. It must go
+//! on serving the clients that it accepted. Once some of them leave, it must serve others.
 
+mod arguments;
 mod report;
 mod workload;
 
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use clap::Args;
-
-use super::options::{MessageArguments, SessionArguments};
-use super::session::{Needs, SERVE, Session, TURN_MAX};
-use super::{CommandError, Verdict};
-use crate::clock;
-use crate::fleet::Steer;
-use crate::interrupt::Interrupt;
+use crate::commands::options::Requirements;
+use crate::commands::session::{SERVE, Session, TURN_MAX};
+use crate::error::{CommandError, Verdict};
+use crate::load::clients::NextTurn;
 use crate::message::Pattern;
-use crate::target::PathArguments;
-use crate::units::parse_seconds;
+use crate::system::clock;
+use crate::system::interrupt::Interrupt;
+pub(crate) use arguments::UlimitArguments;
 use report::{Pressure, UlimitReport};
 use workload::{Stage, UlimitWorkload};
-
-/// Starts the server under a low limit on open files and sends it too many clients
-#[derive(Args, Debug)]
-pub(crate) struct UlimitArguments {
-    #[command(flatten)]
-    session: SessionArguments,
-
-    #[command(flatten)]
-    message: MessageArguments,
-
-    #[command(flatten)]
-    path: PathArguments,
-
-    /// Open files that the server is allowed
-    #[arg(long, value_name = "COUNT", default_value = "256")]
-    descriptors: NonZeroU32,
-
-    /// Clients that come
-    #[arg(long, value_name = "COUNT", default_value = "400")]
-    clients: NonZeroUsize,
-
-    /// How long the pressure lasts; less than --timeout, when those who wait give up
-    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = parse_seconds)]
-    hold: Duration,
-}
 
 /// Runs the command.
 pub(crate) fn run(
@@ -54,121 +26,125 @@ pub(crate) fn run(
     interrupt: &Interrupt,
 ) -> Result<Verdict, CommandError> {
     if arguments.hold >= arguments.session.timeout {
-        let reason = "--hold must be shorter than --timeout, when those who wait give up";
+        let reason = "--hold must be shorter than --timeout, after which clients stop waiting";
         return Err(CommandError::Usage(reason.to_owned()));
     }
-    let needs = Needs {
+    let requirements = Requirements {
         path: &arguments.path.path,
-        // Newcomers come while the others are still there.
+        // New clients connect while the others are still there.
         connections: arguments.clients.get().saturating_mul(2),
         descriptors: Some(arguments.descriptors),
         has_turnover: true,
     };
-    let mut session = Session::prepare(&arguments.session, needs, interrupt)?;
+    let mut session = Session::prepare(&arguments.session, requirements, interrupt)?;
     let report = study(arguments, &mut session)?;
     session.report(&report, report.has_failures())
 }
 
 fn study(arguments: &UlimitArguments, session: &mut Session) -> Result<UlimitReport, CommandError> {
     let message = arguments.message;
-    let pattern = Pattern::new(message.filling(), message.bytes, arguments.session.seed);
+    let pattern = Pattern::new(message.payload_kind(), message.bytes, arguments.session.seed);
     let mut workload = UlimitWorkload::new(pattern);
     let timeout = arguments.session.timeout;
 
-    come(arguments.clients.get(), session, &mut workload)?;
-    // Whoever can be answered at once has been by now; the rest is pressure.
+    connect_clients(arguments.clients.get(), session, &mut workload)?;
+    // By now the server has answered all clients that it can serve. From here on it is under
+    // pressure.
     session.run_for("arriving", ARRIVAL, &mut workload, |_, _| SERVE)?;
-    let before = session.mark();
+    let before = session.cpu_sample();
     session.run_for("under pressure", arguments.hold, &mut workload, |_, _| SERVE)?;
-    let after = session.mark();
+    let after = session.cpu_sample();
     let pressure = Pressure {
         arrived: workload.counts(),
-        left_waiting: workload.waiting(session.fleet.driver()),
+        left_waiting: workload.waiting(session.clients.driver()),
         cpu: after.since(&before, "client", 0),
     };
 
     workload.enter(Stage::Echo);
-    workload.echo_all(session.fleet.driver());
+    workload.echo_all(session.clients.driver());
     until("echoing", timeout, session, &mut workload, UlimitWorkload::has_echoed_all)?;
     workload.require_echoes();
 
     let leaving = pressure.arrived.served.div_ceil(2);
     workload.enter(Stage::Leave);
-    workload.close_some(leaving, session.fleet.driver());
+    workload.close_some(leaving, session.clients.driver());
     until("leaving", timeout, session, &mut workload, |workload| workload.left() >= leaving)?;
 
     workload.enter(Stage::Return);
-    // Not all places: a server may keep some distance from its limit once it has met it.
-    let newcomers = leaving.div_ceil(2);
-    bring(newcomers, timeout, session, &mut workload)?;
-    workload.require_newcomers(newcomers);
+    // Half of the descriptors that were freed: after meeting its limit, a server may keep some in
+    // reserve.
+    let new_clients = leaving.div_ceil(2);
+    connect_new_clients(new_clients, timeout, session, &mut workload)?;
+    workload.require_new_clients(new_clients);
     session.close(&mut workload)?;
-    Ok(UlimitReport::new(arguments, pressure, newcomers, &workload))
+    Ok(UlimitReport::new(arguments, pressure, new_clients, &workload))
 }
 
-/// Lets the clients come, some at a time, without waiting for answers.
-fn come(
+/// Connects the clients in batches, without waiting for answers.
+fn connect_clients(
     clients: usize,
     session: &mut Session,
     workload: &mut UlimitWorkload,
 ) -> Result<(), CommandError> {
     let step = session.begin("clients", clients);
-    let mut begun = 0;
+    let mut started = 0;
     session.drive(workload, |driver, workload| {
-        step.reach(begun);
-        if begun == clients {
-            return Steer::Done;
+        step.reach(started);
+        if started == clients {
+            return NextTurn::Done;
         }
-        let batch = BATCH.min(clients - begun);
+        let batch = BATCH.min(clients - started);
         for _ in 0..batch {
             driver.connect_to(None, workload);
         }
-        begun += batch;
-        Steer::Wait(BATCH_INTERVAL)
+        started += batch;
+        NextTurn::Wait(BATCH_INTERVAL)
     })?;
-    step.end(format_args!("clients: {begun} came"));
+    step.end(format_args!("clients: {started} connected"));
     Ok(())
 }
 
-/// Drives the connections until `is_over`, or until patience ends.
+/// Serves the connections until `is_over`, at most for `time_max`.
 fn until(
     name: &str,
-    patience: Duration,
+    time_max: Duration,
     session: &mut Session,
     workload: &mut UlimitWorkload,
     is_over: impl Fn(&UlimitWorkload) -> bool,
 ) -> Result<(), CommandError> {
-    session.run_for(name, patience, workload, |_, workload| {
-        if is_over(workload) { Steer::Done } else { Steer::Wait(TURN_MAX) }
+    session.run_for(name, time_max, workload, |_, workload| {
+        if is_over(workload) { NextTurn::Done } else { NextTurn::Wait(TURN_MAX) }
     })
 }
 
-/// Newcomers try until so many clients have got in; those who waited may be among them.
-fn bring(
-    newcomers: usize,
-    patience: Duration,
+/// Connects clients until `new_clients` of them have been served. Clients that waited count as
+/// well.
+fn connect_new_clients(
+    new_clients: usize,
+    time_max: Duration,
     session: &mut Session,
     workload: &mut UlimitWorkload,
 ) -> Result<(), CommandError> {
     let mut next_attempt = clock::now();
-    session.run_for("newcomers", patience, workload, |driver, workload| {
-        let missing = newcomers.saturating_sub(workload.returned());
+    session.run_for("new clients", time_max, workload, |driver, workload| {
+        let missing = new_clients.saturating_sub(workload.returned());
         if missing == 0 {
-            return Steer::Done;
+            return NextTurn::Done;
         }
         let now = clock::now();
         if next_attempt <= now {
             next_attempt = now + RETRY_INTERVAL;
-            // Those who are still waiting for an answer need not try again.
+            // A client that still waits for an answer need not connect again.
             for _ in workload.waiting(driver)..missing {
                 driver.connect_to(None, workload);
             }
         }
-        Steer::Wait(next_attempt.saturating_duration_since(now))
+        NextTurn::Wait(next_attempt.saturating_duration_since(now))
     })
 }
 
-/// Clients that come at a time: far below what an accept queue holds, which is not the subject.
+/// Clients that connect at a time: far fewer than an accept queue holds, which is not what is
+/// measured.
 const BATCH: usize = 16;
 const BATCH_INTERVAL: Duration = Duration::from_millis(5);
 const ARRIVAL: Duration = Duration::from_millis(500);

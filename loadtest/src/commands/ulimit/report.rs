@@ -1,15 +1,15 @@
-//! What the shortage showed: one JSON document, or a page for people.
+//! The report of `ulimit`: as text, or as one JSON document.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::UlimitArguments;
+use super::arguments::UlimitArguments;
 use super::workload::{Counts, UlimitWorkload};
-use crate::cpu_use::CpuUse;
-use crate::tally::Tally;
+use crate::stats::cpu_use::CpuUse;
+use crate::stats::tally::Tally;
 
-/// The report.
+/// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct UlimitReport {
     command: &'static str,
@@ -19,19 +19,19 @@ pub(super) struct UlimitReport {
     clients: usize,
     #[serde(flatten)]
     arrived: Counts,
-    /// Clients that had no answer at the end of the pressure.
+    /// Clients without an answer at the end of the pressure.
     left_waiting: usize,
-    /// While nothing was asked of the server but by those who came too many.
+    /// The CPU time while the surplus clients were the server's only work.
     pressure: CpuUse,
     echoed_under_pressure: usize,
     clients_that_left: usize,
-    newcomers: usize,
-    /// Newcomers, or clients that had waited, served after others had left.
-    newcomers_served: usize,
+    new_clients: usize,
+    /// New clients, or clients that had waited, that were served after others had left.
+    new_clients_served: usize,
     failures: Tally,
 }
 
-/// What came before the last stage.
+/// The figures of the stage under pressure.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pressure {
     pub(super) arrived: Counts,
@@ -43,7 +43,7 @@ impl UlimitReport {
     pub(super) fn new(
         arguments: &UlimitArguments,
         pressure: Pressure,
-        newcomers: usize,
+        new_clients: usize,
         workload: &UlimitWorkload,
     ) -> Self {
         let Pressure { arrived, left_waiting, cpu } = pressure;
@@ -58,8 +58,8 @@ impl UlimitReport {
             pressure: cpu,
             echoed_under_pressure: workload.echoed(),
             clients_that_left: workload.left(),
-            newcomers,
-            newcomers_served: workload.returned(),
+            new_clients,
+            new_clients_served: workload.returned(),
             failures: workload.tally().clone(),
         }
     }
@@ -91,13 +91,14 @@ impl fmt::Display for UlimitReport {
         for line in self.pressure.to_string().lines() {
             writeln!(f, "  {line}")?;
         }
-        let Self { echoed_under_pressure, clients_that_left, newcomers, newcomers_served, .. } =
-            self;
+        let Self {
+            echoed_under_pressure, clients_that_left, new_clients, new_clients_served, ..
+        } = self;
         writeln!(f, "{echoed_under_pressure} of those served echoed a message meanwhile")?;
         writeln!(
             f,
-            "after {clients_that_left} had left, {newcomers_served} of {newcomers} newcomers were \
-             served"
+            "after {clients_that_left} had left, {new_clients_served} of {new_clients} new clients \
+             were served"
         )?;
         writeln!(f, "{}", self.failures)
     }

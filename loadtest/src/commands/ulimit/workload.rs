@@ -1,15 +1,15 @@
-//! Follows every client: served, refused, reset or left waiting, and later leaving or returning.
+//! Follows every client: it is served, refused, reset or left waiting, and later leaves or returns.
 
 use std::collections::HashSet;
 
 use serde::Serialize;
 
-use crate::client::{Event, Failure, HandshakeError};
-use crate::driver::{Driver, Peer, Workload};
-use crate::message::{Pattern, Stamp};
-use crate::tally::Tally;
+use crate::driver::{ConnHandle, Driver, Failure, Workload};
+use crate::message::{MessageId, Pattern};
+use crate::stats::tally::Tally;
+use crate::websocket::{Event, HandshakeError, ProtocolError};
 
-/// What became of the clients that came.
+/// The number of clients by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Counts {
     pub(super) served: usize,
@@ -17,13 +17,13 @@ pub(super) struct Counts {
     pub(super) refused_with_retry_after: usize,
     #[serde(rename = "refused_503_without_retry_after")]
     pub(super) refused_without_retry_after: usize,
-    /// Answered with another status, or with what is no acceptance.
+    /// Refused with another status, or with a response that does not accept the upgrade.
     pub(super) refused_otherwise: usize,
     /// The connection was refused, reset or ended without an answer.
     pub(super) reset: usize,
 }
 
-/// The course of the study.
+/// The stages of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
     Arrive,
@@ -32,7 +32,7 @@ pub(super) enum Stage {
     Return,
 }
 
-/// All clients.
+/// The clients of the run.
 #[derive(Debug)]
 pub(super) struct UlimitWorkload {
     pattern: Pattern,
@@ -69,26 +69,28 @@ impl UlimitWorkload {
         self.stage = stage;
     }
 
-    /// Asks everybody who is served for an echo.
+    /// Sends a message on each connection that is served.
     pub(super) fn echo_all(&mut self, driver: &mut Driver) {
         for key in driver.keys() {
             if self.served.contains(&key.serial()) {
                 self.asked += 1;
-                driver.with(key, |peer| peer.message(&self.pattern, stamp(peer.serial())));
+                driver.with(key, |connection| {
+                    connection.send_message(&self.pattern, id(connection.serial()))
+                });
             }
         }
     }
 
-    /// Lets so many of the served leave.
+    /// Closes `leaving` of the connections that are served.
     pub(super) fn close_some(&mut self, leaving: usize, driver: &mut Driver) {
         let keys = driver.keys().into_iter().filter(|key| self.served.contains(&key.serial()));
         for key in keys.take(leaving).collect::<Vec<_>>() {
             self.leaving.insert(key.serial());
-            driver.with(key, |peer| peer.close());
+            driver.with(key, |connection| connection.close());
         }
     }
 
-    /// Whoever was served must have echoed by now.
+    /// Counts a failure if connections that are served have not echoed.
     pub(super) fn require_echoes(&mut self) {
         let silent = self.asked.saturating_sub(self.echoed);
         if silent > 0 {
@@ -96,14 +98,14 @@ impl UlimitWorkload {
         }
     }
 
-    /// So many must have got in after others had left.
-    pub(super) fn require_newcomers(&mut self, newcomers: usize) {
+    /// Counts a failure unless `new_clients` were served after others had left.
+    pub(super) fn require_new_clients(&mut self, new_clients: usize) {
         if self.counts.served == 0 {
-            self.tally.record(|| "nobody was served".to_owned());
+            self.tally.record(|| "no client was served".to_owned());
         }
         let returned = self.returned;
-        if returned < newcomers {
-            let reason = || format!("only {returned} of {newcomers} newcomers were served");
+        if returned < new_clients {
+            let reason = || format!("only {returned} of {new_clients} new clients were served");
             self.tally.record(reason);
         }
     }
@@ -112,7 +114,7 @@ impl UlimitWorkload {
         self.counts
     }
 
-    /// Clients that have no answer yet.
+    /// The number of clients without an answer.
     pub(super) fn waiting(&self, driver: &Driver) -> usize {
         driver.len().saturating_sub(self.served.len())
     }
@@ -139,7 +141,8 @@ impl UlimitWorkload {
 
     fn count_refusal(&mut self, failure: &Failure) {
         let counts = &mut self.counts;
-        if let Failure::Handshake(HandshakeError::Refused { line, has_retry_after }) = failure
+        if let Failure::Protocol(ProtocolError::Handshake(refusal)) = failure
+            && let HandshakeError::Refused { line, has_retry_after } = refusal
             && line.starts_with("503")
         {
             if *has_retry_after {
@@ -147,30 +150,34 @@ impl UlimitWorkload {
             } else {
                 counts.refused_without_retry_after += 1;
             }
-        } else if matches!(failure, Failure::Handshake(_)) {
+        } else if matches!(failure, Failure::Protocol(ProtocolError::Handshake(_))) {
             counts.refused_otherwise += 1;
         } else if !matches!(failure, Failure::Overdue { .. }) {
-            // Who is overdue was left waiting, and is counted as that.
+            // An overdue client was left waiting, and is counted as that.
             counts.reset += 1;
         }
     }
 }
 
 impl Workload for UlimitWorkload {
-    fn on_event(&mut self, peer: &mut Peer<'_>, event: Event<'_>) -> Result<(), Failure> {
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
         match event {
             Event::Opened => {
-                self.served.insert(peer.serial());
+                self.served.insert(connection.serial());
                 match self.stage {
                     Stage::Arrive => self.counts.served += 1,
                     Stage::Echo => {}
                     Stage::Leave | Stage::Return => self.returned += 1,
                 }
             }
-            Event::Data(piece) => {
+            Event::Data(chunk) => {
                 let mismatch = |mismatch| Failure::WrongMessage { sequence: 0, mismatch };
-                self.pattern.expected(stamp(peer.serial())).verify(&piece).map_err(mismatch)?;
-                self.echoed += usize::from(piece.is_end);
+                self.pattern.expected(id(connection.serial())).verify(&chunk).map_err(mismatch)?;
+                self.echoed += usize::from(chunk.is_end);
             }
             Event::Ping | Event::Pong { .. } => {}
         }
@@ -183,7 +190,7 @@ impl Workload for UlimitWorkload {
             Ok(()) => self.left += usize::from(self.leaving.remove(&serial)),
             Err(failure) if was_served => self.tally.record_end(serial, Err(failure)),
             Err(failure) if self.stage == Stage::Arrive => self.count_refusal(&failure),
-            // Who is turned away later comes again.
+            // A client that is refused later connects again.
             Err(_) => {}
         }
     }
@@ -193,6 +200,6 @@ impl Workload for UlimitWorkload {
     }
 }
 
-fn stamp(serial: u64) -> Stamp {
-    Stamp::of(serial, 0)
+fn id(serial: u64) -> MessageId {
+    MessageId::new(serial, 0)
 }

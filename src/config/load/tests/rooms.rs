@@ -1,4 +1,4 @@
-//! Rooms, line listeners and logins.
+//! Rooms and line listeners.
 
 use super::{PATH_RULE, refusal, refused};
 use crate::config::Config;
@@ -13,7 +13,6 @@ fn a_key_must_mean_something_to_its_service() {
         ("newlines", "\"space\""),
         ("logins", "\"one\""),
         ("join_lines", "true"),
-        ("tokens", "\"redis\""),
     ];
     let order = ("order", "\"sender\"");
     let socket_keys = [
@@ -49,9 +48,18 @@ fn a_key_must_mean_something_to_its_service() {
     Config::from_toml(broadcast, "tidegate.toml").unwrap();
     let room = "[[route]]\npath = \"/\"\nservice = \"room\"";
     refused(&[(
-        &format!("{room}\ntokens = \"redis\""),
-        "route[0].tokens = \"redis\": must be left out where the name is not \"token\"",
+        &format!("{room}\nidentity = [\"a\"]"),
+        "route[0].identity = [\"a\"]: must be left out where the name is not \"token\"",
     )]);
+    for service in ["broadcast", "echo", "hall", "page"] {
+        refused(&[(
+            &format!("[[route]]\npath = \"/\"\nservice = \"{service}\"\nidentity = [\"a\"]"),
+            &format!(
+                "route[0].identity = [\"a\"]: must be left out where the service is \"{service}\": \
+                 so far only a room whose name is \"token\" takes an identity"
+            ),
+        )]);
+    }
 }
 
 #[test]
@@ -62,7 +70,7 @@ fn rooms_are_held_to_their_rules() {
                 and {name} at most once";
     for (value, rule) in [
         (
-            "name = \"nobody\"",
+            "name = \"anything\"",
             "must be one of \"address\", \"first\", \"path\", \"query\", \"token\"",
         ),
         ("room = \"\"", name),
@@ -223,76 +231,4 @@ fn line_listeners_lead_to_a_websocket_route() {
         let text = listener(&format!("kind = \"line\"\nroute = \"{path}\""));
         Config::from_toml(&text, "tidegate.toml").unwrap();
     }
-}
-
-#[test]
-fn logins_are_held_to_their_rules() {
-    let token = |name: &str, token: &str| format!("[[token]]\nname = {name}\ntoken = {token}\n");
-    let name = "must be 1 to 64 bytes of text that can be seen, without white space around it";
-    let text = "must be text of 1 to 256 bytes without control characters";
-    let url = "must be redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH";
-    let tls = "must not be rediss://: connections to Redis are made without TLS";
-    refused(&[
-        ("[[token]]\nname = \"a\"", &format!("token[0].token: is required, and {text}")),
-        (&token("\"\"", "\"b\""), &format!("token[0].name = \"\": {name}")),
-        (&token("\"a\"", "\"\""), &format!("token[0].token = \"***\": {text}")),
-        (
-            &(token("\"a\"", "\"b\"") + &token("\"a\"", "\"c\"")),
-            "token[1].name = \"a\": must not be the name of two tokens",
-        ),
-        ("[redis]\nurl = \"rediss://h\"", &format!("redis.url = \"rediss://h\": {tls}")),
-        ("[redis]\nurl = \"host:6379\"", &format!("redis.url = \"host:6379\": {url}")),
-        (
-            "[redis]\nlookup_ms = 5000\n[[route]]\npath = \"/:name/:token\"\nservice = \"room\"\n\
-             name = \"token\"\ntokens = \"redis\"",
-            "redis.lookup_ms = 5000: must be below timeouts.handshake_ms (5000)",
-        ),
-    ]);
-    // Whoever asks nobody need not care.
-    Config::from_toml("[redis]\nlookup_ms = 5000", "tidegate.toml").unwrap();
-}
-
-/// Whatever is wrong with them, tokens and passwords get into no message.
-#[test]
-fn secrets_stay_out_of_messages() {
-    for text in [
-        "[[token]]\nname = \"a\"\ntoken = 5318008",
-        "[[token]]\nname = \"a\"\ntoken = x5318008",
-        "[[token]]\nname = \"a\"\ntoken = \"5318008",
-        "[[token]]\nname = \"a\"\ntoken = 53180085318008531800853180085318008",
-        "[[token]]\nname = \"a\"\ntoken = \"5318008\\n\"",
-        "[[token]]\nname = \"a\"\ntokne = \"5318008\"",
-        "[[token]]\nname = \"a\"\ntoken = { value = \"5318008\" }",
-        "[[tokens]]\nname = \"a\"\ntoken = \"5318008\"",
-        "[token]\nname = \"a\"\ntoken = \"5318008\"",
-        "token = \"5318008\"",
-        "token = [{ name = \"a\", token = \"5318008\" }, 1]",
-        "[[route]]\npath = \"/\"\nservice = \"room\"\ntoken = \"5318008\"",
-        "[redis]\nurl = \"http://:5318008@host\"",
-        "[redis]\nurl = \"redis://u:5318008@host:port\"",
-        "[redis]\nurl = \"u:5318008@host\"",
-        "[redis]\nurl = [\"redis://u:5318008@host\"]",
-        "[redis]\npassword = \"5318008\"",
-        "[[redis]]\nurl = \"redis://u:5318008@host\"",
-        "redis = \"redis://u:5318008@host\"",
-        "redis_url = \"redis://u:5318008@host\"",
-    ] {
-        let line = refusal(text);
-        assert!(!line.contains("5318008"), "{line}");
-    }
-}
-
-/// A printed configuration that is used as it is would let in whoever guesses that.
-#[test]
-fn what_stands_for_a_secret_is_no_secret() {
-    refused(&[
-        (
-            "[[token]]\nname = \"a\"\ntoken = \"***\"",
-            "token[0].token = \"***\": must not be what --check prints in its place",
-        ),
-        (
-            "[redis]\nurl = \"redis://:***@host\"",
-            "redis.url = \"redis://:***@host\": must not be what --check prints in its place",
-        ),
-    ]);
 }

@@ -15,16 +15,16 @@ fn with_token() -> NameSource {
     NameSource::Token { name_segment: 1, token_segment: 2, tokens }
 }
 
-/// The introduction of a request for `target` that offers the subprotocols of `offer`.
+/// What a request for `target` that offers the subprotocols of `offer` asks for.
 fn join_request(
     name: NameSource,
     target: &str,
     offer: Option<&str>,
 ) -> Result<JoinRequest, Refusal> {
-    introduction_to(&settings(name), target, offer)
+    join_request_with(&settings(name), target, offer)
 }
 
-fn introduction_to(
+fn join_request_with(
     settings: &RoomSettings,
     target: &str,
     offer: Option<&str>,
@@ -38,17 +38,16 @@ fn introduction_to(
     let subprotocols = [CHAT_SUBPROTOCOL, "other"].map(|name| Subprotocol::new(name).unwrap());
     let policy = UpgradePolicy { origins: &OriginRule::SameHost, subprotocols: &subprotocols };
     let request = check_upgrade(&head, &policy).unwrap();
-    let address = || ADDRESS.parse().ok();
-    read_join_request(settings, &ConnectRequest::new(Some(&request), &address))
+    read_join_request(settings, &ConnectRequest::new(Some(&request), ADDRESS.parse().ok()))
 }
 
-fn name_given(name: NameSource, target: &str) -> Result<NameGiven, String> {
+fn requested_name(name: NameSource, target: &str) -> Result<RequestedName, String> {
     let join_request = join_request(name, target, None);
     join_request.map(|join_request| join_request.name).map_err(|refusal| refusal.reason)
 }
 
 fn line_client(name: NameSource) -> Result<JoinRequest, Refusal> {
-    read_join_request(&settings(name), &ConnectRequest::new(None, &|| ADDRESS.parse().ok()))
+    read_join_request(&settings(name), &ConnectRequest::new(None, ADDRESS.parse().ok()))
 }
 
 #[test]
@@ -60,8 +59,8 @@ fn a_name_in_the_query_is_decoded_once() {
         ("user=%2562ob", "%62ob"),
         ("user=%20bob%20", "bob"),
     ] {
-        let given = name_given(NameSource::Query, &format!("/chat?{query}"));
-        assert_eq!(given, Ok(NameGiven::Now(name.into())), "{query}");
+        let given = requested_name(NameSource::Query, &format!("/chat?{query}"));
+        assert_eq!(given, Ok(RequestedName::Now(name.into())), "{query}");
     }
 }
 
@@ -69,7 +68,7 @@ fn a_name_in_the_query_is_decoded_once() {
 fn a_room_is_named_by_the_path_or_else_by_the_query() {
     let room = |target: &str| {
         let settings = RoomSettings { room_segment: Some(1), ..settings(NameSource::FirstText) };
-        let join_request = introduction_to(&settings, target, None);
+        let join_request = join_request_with(&settings, target, None);
         join_request.map(|join_request| join_request.room).map_err(|refusal| refusal.reason)
     };
     assert_eq!(room("/chat/caf%C3%A9?room=other"), Ok(Some("café".into())));
@@ -79,7 +78,7 @@ fn a_room_is_named_by_the_path_or_else_by_the_query() {
 }
 
 #[test]
-fn a_name_that_cannot_be_is_refused_with_the_reason() {
+fn an_invalid_name_is_refused_with_the_reason() {
     for (query, reason) in [
         ("", "give one with ?user=NAME"),
         ("user=", "it must not be empty"),
@@ -90,7 +89,7 @@ fn a_name_that_cannot_be_is_refused_with_the_reason() {
         ("user=a%0ab", "control characters"),
         (&format!("user={}", "x".repeat(65)), "longer than 64 bytes"),
     ] {
-        let refusal = name_given(NameSource::Query, &format!("/chat?{query}")).unwrap_err();
+        let refusal = requested_name(NameSource::Query, &format!("/chat?{query}")).unwrap_err();
         assert!(refusal.starts_with("name refused: "), "{refusal}");
         assert!(refusal.contains(reason), "{refusal}");
     }
@@ -99,33 +98,33 @@ fn a_name_that_cannot_be_is_refused_with_the_reason() {
 #[test]
 fn a_name_in_the_path_is_one_segment() {
     let path = || NameSource::Path { segment: 1 };
-    assert_eq!(name_given(path(), "/chat/a%2Fb/x"), Ok(NameGiven::Now("a/b".into())));
-    assert!(name_given(path(), "/chat").unwrap_err().contains("none in the path"));
-    assert!(name_given(path(), "/chat/").unwrap_err().contains("empty"));
-    assert!(name_given(path(), "/chat/%ff").unwrap_err().contains("UTF-8"));
+    assert_eq!(requested_name(path(), "/chat/a%2Fb/x"), Ok(RequestedName::Now("a/b".into())));
+    assert!(requested_name(path(), "/chat").unwrap_err().contains("none in the path"));
+    assert!(requested_name(path(), "/chat/").unwrap_err().contains("empty"));
+    assert!(requested_name(path(), "/chat/%ff").unwrap_err().contains("UTF-8"));
 }
 
 #[test]
 fn a_token_follows_its_name() {
-    let given = |target| name_given(with_token(), target);
-    let token = |token: &str| NameGiven::WithToken("bob".into(), Some(token.to_owned()));
+    let given = |target| requested_name(with_token(), target);
+    let token = |token: &str| RequestedName::WithToken("bob".into(), Some(token.to_owned()));
     assert_eq!(given("/ws/bob/s3%2Fcret"), Ok(token("s3/cret")));
     assert_eq!(given("/ws/bob/"), Ok(token("")));
-    assert_eq!(given("/ws/bob/%ff"), Ok(NameGiven::WithToken("bob".into(), None)));
-    assert_eq!(given("/ws/bob"), Ok(NameGiven::WithToken("bob".into(), None)));
+    assert_eq!(given("/ws/bob/%ff"), Ok(RequestedName::WithToken("bob".into(), None)));
+    assert_eq!(given("/ws/bob"), Ok(RequestedName::WithToken("bob".into(), None)));
     assert!(given("/ws/%20/token").unwrap_err().contains("empty"));
     assert!(given("/ws/%ff/token").unwrap_err().contains("UTF-8"));
 }
 
 #[test]
-fn an_address_is_a_name_too() {
-    let name = NameGiven::Now("192.0.2.7:4000".into());
-    assert_eq!(name_given(NameSource::Address, "/"), Ok(name));
+fn an_address_is_a_name() {
+    let name = RequestedName::Now("192.0.2.7:4000".into());
+    assert_eq!(requested_name(NameSource::Address, "/"), Ok(name));
     assert!(name_of_address(None).is_err());
 }
 
 #[test]
-fn a_room_can_be_asked_for() {
+fn a_room_in_the_query_is_decoded_and_checked() {
     let room = |query: &str| {
         let join_request = join_request(NameSource::FirstText, &format!("/chat?{query}"), None);
         join_request.map(|join_request| join_request.room).map_err(|refusal| refusal.reason)
@@ -137,10 +136,10 @@ fn a_room_can_be_asked_for() {
 }
 
 #[test]
-fn the_subprotocol_decides_about_the_form() {
+fn the_subprotocol_decides_the_format() {
     let format = |offer| join_request(NameSource::FirstText, "/", offer).unwrap().format;
     assert_eq!(format(None), ClientFormat::Lines);
-    assert_eq!(format(Some("nobody's")), ClientFormat::Lines);
+    assert_eq!(format(Some("unknown")), ClientFormat::Lines);
     assert_eq!(format(Some("other")), ClientFormat::Lines);
     assert_eq!(format(Some("other, tidegate.chat.v1")), ClientFormat::Events);
     let refusal = join_request(NameSource::Query, "/", Some(CHAT_SUBPROTOCOL)).unwrap_err();
@@ -148,13 +147,13 @@ fn the_subprotocol_decides_about_the_form() {
 }
 
 #[test]
-fn a_line_client_says_its_name_or_is_its_address() {
+fn a_line_client_is_named_by_its_first_line_or_its_address() {
     for source in [NameSource::FirstText, NameSource::Query, NameSource::Path { segment: 1 }] {
         let join_request =
-            JoinRequest { room: None, name: NameGiven::Later, format: ClientFormat::Lines };
+            JoinRequest { room: None, name: RequestedName::Later, format: ClientFormat::Lines };
         assert_eq!(line_client(source), Ok(join_request));
     }
-    let name = NameGiven::Now("192.0.2.7:4000".into());
+    let name = RequestedName::Now("192.0.2.7:4000".into());
     assert_eq!(line_client(NameSource::Address).unwrap().name, name);
     assert!(line_client(with_token()).is_err());
 }

@@ -1,18 +1,18 @@
-//! Rooms under random interleavings: loops run ahead of each other, clients come, say who they are,
-//! speak and leave whenever they like, and in the end everybody heard what it must have heard.
+//! Rooms under random interleavings: loops run ahead of each other while clients connect, send their
+//! names and messages, and leave. At the end the checker compares what each of them received.
 //!
 //! `TIDEGATE_SIM_SEED=7 cargo test --test simulation rooms::race` replays one seed.
 
 mod checker;
-mod guest;
+mod participant;
 
 use std::collections::BTreeMap;
 
 use tidegate::services::Order;
 use tidegate::sim::{Faults, Random};
 
-use self::guest::{Guest, GuestConnection, LINE_CLIENT, Leave};
-use super::events::Belief;
+use self::participant::{LINE_CLIENT, Leave, Participant, ParticipantConnection};
+use super::events::MemberView;
 use super::*;
 use crate::wire::{upgrade_request, upgrade_request_offering};
 
@@ -25,8 +25,9 @@ struct Race {
     loops: usize,
     settings: RoomSettings,
     world: World,
-    guests: Vec<Guest>,
-    /// One in each room, with a name of its own, that came first and hears everything.
+    participants: Vec<Participant>,
+    /// The number of participants that connected first, have names of their own and stay to the
+    /// end: they receive every message of their room.
     watchers: usize,
     serial: usize,
     settled: usize,
@@ -55,102 +56,102 @@ impl Race {
                 Faults { partial_waits: 30, short_writes: 20, stale: 10, ..Faults::default() };
         }
         let world = world_of(&setup, settings.clone());
-        let (guests, watchers) = (Vec::new(), 0);
+        let (participants, watchers) = (Vec::new(), 0);
         let mut race =
-            Self { random, loops, settings, world, guests, watchers, serial: 0, settled: 0 };
+            Self { random, loops, settings, world, participants, watchers, serial: 0, settled: 0 };
         for room in ROOMS {
-            for form in [Form::Lines, Form::Events] {
-                race.come(room, &format!("watcher of {form:?}"), Some(form));
-                race.introduce(race.guests.len() - 1);
+            for format in [ClientFormat::Lines, ClientFormat::Events] {
+                race.connect(room, &format!("watcher of {format:?}"), Some(format));
+                race.send_name(race.participants.len() - 1);
             }
         }
-        race.watchers = race.guests.len();
+        race.watchers = race.participants.len();
         race
     }
 
-    fn come(&mut self, room: &'static str, name: &str, form: Option<Form>) {
+    fn connect(&mut self, room: &'static str, name: &str, format: Option<ClientFormat>) {
         let loop_index = self.random.below(self.loops);
-        let is_named = form.is_some() && matches!(self.settings.name, NameSource::Query);
-        let listener = usize::from(form.is_none());
+        let is_named = format.is_some() && matches!(self.settings.name, NameSource::Query);
+        let listener = usize::from(format.is_none());
         let connection = self.world.network.connect(loop_index, listener).unwrap();
         let target = match is_named {
             true => format!("/chat?room={room}&user={}", name.replace(' ', "+")),
             false => format!("/chat?room={room}"),
         };
-        match form {
-            Some(Form::Lines) => connection.send(&upgrade_request(&target)),
-            Some(Form::Events) => {
+        match format {
+            Some(ClientFormat::Lines) => connection.send(&upgrade_request(&target)),
+            Some(ClientFormat::Events) => {
                 connection.send(&upgrade_request_offering(&target, CHAT_SUBPROTOCOL));
             }
             None => {}
         }
-        let connection = match form {
-            Some(_) => GuestConnection::Socket(Client::new(connection)),
-            None => GuestConnection::Line(connection, String::new()),
+        let connection = match format {
+            Some(_) => ParticipantConnection::Socket(Client::new(connection)),
+            None => ParticipantConnection::Line(connection, String::new()),
         };
-        self.guests.push(Guest {
+        self.participants.push(Participant {
             connection,
-            form,
+            format,
             room,
             name: name.to_owned(),
             is_named,
-            came_at: self.settled,
+            connected_at: self.settled,
             settled_at: None,
-            said: Vec::new(),
+            sent: Vec::new(),
             leave: Leave::Stays,
-            heard: Vec::new(),
+            received: Vec::new(),
             closed: None,
-            belief: Belief {
-                hears_early: self.settings.order == Order::Sender,
-                ..Belief::default()
+            view: MemberView {
+                may_receive_early: self.settings.order == Order::Sender,
+                ..MemberView::default()
             },
             frames_read: 0,
         });
     }
 
-    /// A guest says who it is, if it has not.
-    fn introduce(&mut self, index: usize) {
-        let guest = &mut self.guests[index];
-        if !std::mem::replace(&mut guest.is_named, true) {
-            guest.say(&guest.name);
-            // From here on it competes for its name.
-            guest.came_at = self.settled;
+    /// Sends the participant's name, unless it has.
+    fn send_name(&mut self, index: usize) {
+        let participant = &mut self.participants[index];
+        if !std::mem::replace(&mut participant.is_named, true) {
+            participant.send_text(&participant.name);
+            // It may replace another login only from here on.
+            participant.connected_at = self.settled;
         }
     }
 
-    fn speak(&mut self, index: usize) {
+    fn send_message(&mut self, index: usize) {
         let is_watcher = index < self.watchers;
-        if !self.guests[index].is_named || is_watcher {
-            return self.introduce(index);
+        if !self.participants[index].is_named || is_watcher {
+            return self.send_name(index);
         }
         self.serial += 1;
         let text = format!("m{}", self.serial);
-        let guest = &mut self.guests[index];
-        guest.say(&text);
-        // What it says after it was told to go counts as said, and must not be heard.
-        guest.said.push(format!("{}|{text}", guest.name));
-        if guest.closed.is_some() {
-            guest.said.last_mut().unwrap().push_str(" after its end");
+        let participant = &mut self.participants[index];
+        participant.send_text(&text);
+        // A message sent after the close frame must not be delivered.
+        participant.sent.push(format!("{}|{text}", participant.name));
+        if participant.closed.is_some() {
+            participant.sent.last_mut().unwrap().push_str(" after its end");
         }
     }
 
     fn leave(&mut self, index: usize) -> Result<(), String> {
         let how = self.random.below(3);
-        let guest = &mut self.guests[index];
-        if index < self.watchers || guest.leave != Leave::Stays {
+        let participant = &mut self.participants[index];
+        if index < self.watchers || participant.leave != Leave::Stays {
             return Ok(());
         }
-        guest.read()?;
-        guest.leave = match how {
+        participant.read()?;
+        participant.leave = match how {
             0 => Leave::Reset,
-            _ if !guest.is_let_in() => Leave::AtTheDoor,
+            _ if !participant.is_accepted() => Leave::BeforeAccept,
             _ => Leave::Orderly,
         };
-        match (how, guest.form) {
-            (0, _) => guest.connection().reset(),
-            (1, Some(_)) => guest.send(&crate::wire::close_frame(1000, "")),
-            (1, None) => guest.send(b"quit\n"),
-            _ => guest.connection().shutdown(),
+        match (how, participant.format) {
+            (0, _) => participant.connection().reset(),
+            (1, Some(_)) => participant.send(&crate::wire::close_frame(1000, "")),
+            (1, None) => participant.send(b"quit\n"),
+            _ => participant.connection().shutdown(),
         }
         Ok(())
     }
@@ -160,30 +161,30 @@ impl Race {
             0..=11 => {
                 let room = ROOMS[self.random.below(ROOMS.len())];
                 let name = NAMES[self.random.below(NAMES.len())];
-                let form = match self.random.below(5) {
-                    // It has no query: it comes into the default room.
+                let format = match self.random.below(5) {
+                    // A line client has no query, so it enters the default room.
                     0 => {
-                        self.come(ROOMS[0], name, LINE_CLIENT);
+                        self.connect(ROOMS[0], name, LINE_CLIENT);
                         return Ok(());
                     }
-                    1 | 2 => Form::Lines,
-                    _ => Form::Events,
+                    1 | 2 => ClientFormat::Lines,
+                    _ => ClientFormat::Events,
                 };
-                self.come(room, name, Some(form));
+                self.connect(room, name, Some(format));
             }
             12..=39 => {
-                let index = self.random.below(self.guests.len());
-                if self.guests[index].leave == Leave::Stays {
-                    self.speak(index);
+                let index = self.random.below(self.participants.len());
+                if self.participants[index].leave == Leave::Stays {
+                    self.send_message(index);
                 }
             }
             40..=45 => {
-                let index = self.random.below(self.guests.len());
+                let index = self.random.below(self.participants.len());
                 self.leave(index)?;
             }
             46..=60 => {
-                let index = self.random.below(self.guests.len());
-                self.guests[index].read()?;
+                let index = self.random.below(self.participants.len());
+                self.participants[index].read()?;
             }
             61..=62 => self.settle()?,
             _ => {
@@ -194,29 +195,30 @@ impl Race {
         Ok(())
     }
 
-    /// Everything that is under way arrives; then what must hold holds.
+    /// Runs until nothing is under way, then checks logins and views.
     fn settle(&mut self) -> Result<(), String> {
         loop {
-            // Letters that found a mailbox full are sent again a little later.
+            // Messages that found a mailbox full are sent again a little later.
             self.world.try_pass(50)?;
             let mut count = 0;
-            for (index, guest) in self.guests.iter_mut().enumerate() {
-                count += guest.read().map_err(|error| format!("guest {index}: {error}"))?;
+            for (index, participant) in self.participants.iter_mut().enumerate() {
+                count +=
+                    participant.read().map_err(|error| format!("participant {index}: {error}"))?;
             }
             if count == 0 {
                 break;
             }
         }
         self.check_logins()?;
-        self.check_beliefs()?;
+        self.check_views()?;
         self.settled += 1;
-        let heard: BTreeMap<&str, usize> = self.guests[..self.watchers]
+        let received: BTreeMap<&str, usize> = self.participants[..self.watchers]
             .iter()
-            .map(|watcher| (watcher.room, watcher.heard.len()))
+            .map(|watcher| (watcher.room, watcher.received.len()))
             .collect();
-        for guest in &mut self.guests {
-            if guest.is_here() && guest.settled_at.is_none() {
-                guest.settled_at = heard.get(guest.room).copied();
+        for participant in &mut self.participants {
+            if participant.is_member() && participant.settled_at.is_none() {
+                participant.settled_at = received.get(participant.room).copied();
             }
         }
         Ok(())
@@ -228,16 +230,16 @@ impl Race {
             self.step()?;
         }
         self.settle()?;
-        self.check_hearing()?;
-        self.check_speaking()?;
-        self.check_turns()?;
-        for index in self.watchers..self.guests.len() {
+        self.check_received()?;
+        self.check_sent()?;
+        self.check_replaced_are_silent()?;
+        for index in self.watchers..self.participants.len() {
             self.leave(index)?;
         }
         self.settle()?;
-        for watcher in &self.guests[..self.watchers] {
-            if watcher.form == Some(Form::Events) && watcher.belief.count != 2 {
-                return Err(format!("{:?} when all have left", watcher.belief));
+        for watcher in &self.participants[..self.watchers] {
+            if watcher.format == Some(ClientFormat::Events) && watcher.view.count != 2 {
+                return Err(format!("{:?} when all have left", watcher.view));
             }
         }
         Ok(())
@@ -248,7 +250,7 @@ fn number_from_env(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn whoever_comes_and_goes_when() {
+fn every_interleaving_keeps_one_login_per_name_and_one_order() {
     if let Some(seed) = number_from_env("TIDEGATE_SIM_SEED") {
         return Race::new(seed).play().unwrap();
     }

@@ -1,8 +1,8 @@
-// An echo server with one goroutine for all connections, which epoll tells it to read, on
-// gobwas/ws: the upgrade copies nothing, and no buffer is kept for a connection. What is sent to
-// /broadcast goes to all who are connected there.
+// An echo server with one goroutine, which reads the connections that epoll reports, on gobwas/ws:
+// the upgrade copies nothing, and no connection keeps a buffer. A message to /broadcast goes to all
+// connections to /broadcast.
 //
-// A frame that arrives in pieces keeps all others waiting until it is whole.
+// A frame that arrives in several parts blocks all other connections until it is complete.
 package main
 
 import (
@@ -31,8 +31,8 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		// A slow client must not keep the next one from being accepted. The goroutine ends with
-		// the handshake.
+		// On a goroutine, so that a slow client does not delay the next one. It ends with the
+		// handshake.
 		go server.upgrade(connection)
 	}
 }
@@ -60,7 +60,7 @@ func (server *server) upgrade(connection net.Conn) {
 	}
 }
 
-// handshake returns the path that was asked for.
+// handshake returns the path of the upgrade request.
 func handshake(connection net.Conn) (string, error) {
 	if err := connection.SetDeadline(time.Now().Add(handshakeMax)); err != nil {
 		return "", err
@@ -97,7 +97,7 @@ func (server *server) answer(connection net.Conn) error {
 	}
 	for _, message := range messages {
 		if message.OpCode.IsControl() {
-			// Of a Close, it is an error that it was answered.
+			// After answering a Close, it returns an error.
 			err = wsutil.HandleClientControlMessage(connection, message)
 		} else {
 			err = server.send(connection, message)
@@ -109,20 +109,20 @@ func (server *server) answer(connection net.Conn) error {
 	return nil
 }
 
-// send returns a message to its sender, or sends it to all if its sender is one of them.
+// send echoes a message, or sends it to all subscribers if its sender is one of them.
 func (server *server) send(sender net.Conn, message wsutil.Message) error {
 	server.lock.Lock()
 	defer server.lock.Unlock()
 	if _, found := server.subscribers[sender]; !found {
 		return wsutil.WriteServerMessage(sender, message.OpCode, message.Payload)
 	}
-	// The same bytes for everybody.
+	// Encoded once for all subscribers.
 	frame, err := ws.CompileFrame(ws.NewFrame(message.OpCode, true, message.Payload))
 	if err != nil {
 		return err
 	}
 	for subscriber := range server.subscribers {
-		// Whoever cannot be written to will be found out when it is read.
+		// A subscriber that cannot be written to fails when it is read.
 		_, _ = subscriber.Write(frame)
 	}
 	return nil

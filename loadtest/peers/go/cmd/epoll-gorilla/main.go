@@ -1,9 +1,9 @@
-// An echo server with one goroutine for all connections, which epoll tells it to read, on
+// An echo server with one goroutine, which reads the connections that epoll reports, on
 // gorilla/websocket.
 //
-// The library reads whole messages and blocks until they are there, so one client that sends half
-// a message, or a ping and nothing after it, keeps all others waiting. That is the price of this
-// design, known since it was published; it is measured here, not mended.
+// The library reads whole messages and blocks until they are complete, so a client that sends half
+// a message, or a ping and nothing after it, blocks all other connections. The published design has
+// this flaw, and the measured server keeps it.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// An echo server with a goroutine for each connection, on gorilla/websocket: the way its
-// documentation shows, and most Go servers are written.
+// An echo server with a goroutine for each connection, on gorilla/websocket, as its documentation
+// shows and most Go servers do.
 package main
 
 import (
@@ -25,7 +25,7 @@ func echo(response http.ResponseWriter, request *http.Request) {
 	}
 	defer connection.Close()
 	for {
-		// Pings and the closing handshake are answered in here.
+		// ReadMessage answers pings and the closing handshake.
 		kind, message, err := connection.ReadMessage()
 		if err != nil {
 			return

@@ -1,5 +1,5 @@
-// Package epoll waits for many connections at once: one epoll instance, and the map that leads
-// from a ready descriptor back to its connection.
+// Package epoll waits for many connections at once, with one epoll instance and a map from
+// descriptors to connections.
 package epoll
 
 import (
@@ -16,7 +16,7 @@ type Epoll[C any] struct {
 	connections map[int]C
 }
 
-// New makes an instance that watches nothing yet.
+// New makes an instance without connections.
 func New[C any]() (*Epoll[C], error) {
 	descriptor, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
@@ -25,7 +25,7 @@ func New[C any]() (*Epoll[C], error) {
 	return &Epoll[C]{descriptor: descriptor, connections: make(map[int]C)}, nil
 }
 
-// Add watches socket; when it is readable, connection is handed out.
+// Add watches socket. Serve passes connection on when the socket is readable.
 func (epoll *Epoll[C]) Add(socket net.Conn, connection C) error {
 	descriptor, err := descriptorOf(socket)
 	if err != nil {
@@ -34,13 +34,13 @@ func (epoll *Epoll[C]) Add(socket net.Conn, connection C) error {
 	epoll.lock.Lock()
 	epoll.connections[descriptor] = connection
 	epoll.lock.Unlock()
-	// Level-triggered: what one call does not read is reported again.
+	// Level-triggered: epoll reports input again that one call does not read.
 	event := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(descriptor)}
 	return syscall.EpollCtl(epoll.descriptor, syscall.EPOLL_CTL_ADD, descriptor, &event)
 }
 
-// Remove forgets the connection of socket. Call it before closing the socket: afterwards its
-// descriptor may belong to another.
+// Remove stops watching socket. Call it before closing the socket: afterwards its descriptor may
+// belong to another one.
 func (epoll *Epoll[C]) Remove(socket net.Conn) error {
 	descriptor, err := descriptorOf(socket)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package measured holds what all measured servers have in common: their flags, their version, and
-// the second port on which the study reads Go's own view of the process.
+// Package measured holds what the measured servers share: their flags, their version, and the
+// second port, on which the study reads the figures of Go's runtime.
 package measured
 
 import (
@@ -26,11 +26,11 @@ func Listen() net.Listener {
 		os.Exit(0)
 	}
 	raiseFileLimit()
-	// Cheaper to ask than the goroutine profile, which stops the world and walks all stacks.
+	// Cheaper than the goroutine profile, which stops the world and walks all stacks.
 	http.HandleFunc("/debug/goroutines", func(response http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(response, "goroutines %d\n", runtime.NumGoroutine())
 	})
-	// The default mux, which net/http/pprof adds to, is for this port; the WebSockets' has none.
+	// net/http/pprof adds to the default mux, which serves only this port.
 	profileListener := listen(*profiles)
 	go func() { log.Fatal(http.Serve(profileListener, http.DefaultServeMux)) }()
 	return listen(*address)
@@ -60,7 +60,7 @@ func version() string {
 	return line
 }
 
-// raiseFileLimit allows as many connections as the machine does.
+// raiseFileLimit raises the limit on open files as far as the machine allows.
 func raiseFileLimit() {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

@@ -1,9 +1,9 @@
-//! How it was measured, and what of.
+//! The method of the measurement, and the servers.
 
 use std::fmt::{self, Formatter};
 
-use super::super::document::{Document, Settings};
-use crate::table::{NONE, Table};
+use crate::commands::compare::document::{Document, Settings};
+use crate::output::table::{NONE, Table};
 
 pub(super) fn write(f: &mut Formatter<'_>, document: &Document) -> fmt::Result {
     let Document { machine, settings, .. } = document;

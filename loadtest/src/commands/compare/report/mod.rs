@@ -1,7 +1,6 @@
-//! The report: made from the raw figures alone, so that it can be made again.
+//! The report, which is made from the raw figures alone.
 
 mod figures;
-mod line;
 mod losses;
 mod method;
 mod pairs;
@@ -9,15 +8,15 @@ mod servers;
 
 use std::fmt::{self, Display, Formatter};
 
-use super::document::Document;
+use crate::commands::compare::document::{CaseResult, ComparisonResult, Document};
 
 impl Display for Document {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         method::write(f, self)?;
-        for contests in self.contests.chunk_by(|one, next| one.heading == next.heading) {
-            match contests {
-                [contest] if !contest.is_pair => servers::write(f, contest)?,
-                _ => pairs::write(f, contests)?,
+        for comparisons in self.comparisons.chunk_by(|one, next| one.heading == next.heading) {
+            match comparisons {
+                [comparison] if !comparison.is_pair => servers::write(f, comparison)?,
+                _ => pairs::write(f, comparisons)?,
             }
         }
         losses::write(f, self)?;
@@ -25,11 +24,31 @@ impl Display for Document {
     }
 }
 
+impl ComparisonResult {
+    /// A line about the latest round, for the progress of a run.
+    pub(crate) fn line(&self, round: usize) -> String {
+        let shown = |report: &CaseResult| {
+            let sample = report.samples.last().filter(|sample| sample.round == round);
+            let cpu = match sample.and_then(|sample| sample.server_cpu_us_per_unit) {
+                Some(micros) => format!("{micros:.2}"),
+                None => match report.failures.last() {
+                    Some(reason) => format!("FAILED ({reason})"),
+                    None => "?".to_owned(),
+                },
+            };
+            format!("{} {cpu}", report.name)
+        };
+        let cases: Vec<_> = self.cases.iter().map(shown).collect();
+        let title = if self.is_pair { format!(" {}", self.title) } else { String::new() };
+        format!("{}{title}: {} µs per {}", self.scenario, cases.join(", "), self.unit)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// To accept what the report has become, run the tests with `UPDATE_GOLDEN=1`.
+    /// To accept a changed report, run the tests with `UPDATE_GOLDEN=1`.
     #[test]
     fn the_report_of_fixed_figures_is_the_golden_one() {
         let document: Document =
@@ -43,14 +62,14 @@ mod tests {
     }
 
     #[test]
-    fn later_figures_win() {
+    fn later_figures_replace_earlier_ones() {
         let text = include_str!("../golden/compare.json");
         let document: Document = serde_json::from_str(text).unwrap();
         let mut both = document.clone();
-        both.contests.reverse();
-        both.contests.truncate(1);
+        both.comparisons.reverse();
+        both.comparisons.truncate(1);
         both.replace(document.clone());
-        assert_eq!(both.contests.len(), document.contests.len());
+        assert_eq!(both.comparisons.len(), document.comparisons.len());
         assert_eq!(both.servers.len(), document.servers.len());
         let mut again = document.clone();
         again.replace(document.clone());

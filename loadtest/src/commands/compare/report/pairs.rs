@@ -1,27 +1,27 @@
-//! Contests of two each: a row for each contest.
+//! The table of comparisons of two cases: a row for each comparison.
 
 use std::fmt::{self, Formatter};
 
-use super::super::document::{ContenderReport, ContestReport};
-use super::super::statistics::{Spread, ratio};
 use super::figures::{cpu, cpu_cell, latency_cell, p99_9, ratio_cell};
 use super::servers::write_failures;
-use crate::table::Table;
+use crate::commands::compare::document::{CaseResult, ComparisonResult};
+use crate::commands::compare::statistics::{Quartiles, ratio};
+use crate::output::table::Table;
 
-pub(super) fn write(f: &mut Formatter<'_>, contests: &[ContestReport]) -> fmt::Result {
-    let Some(ContestReport { heading, unit, contenders, .. }) = contests.first() else {
+pub(super) fn write(f: &mut Formatter<'_>, comparisons: &[ComparisonResult]) -> fmt::Result {
+    let Some(ComparisonResult { heading, unit, cases, .. }) = comparisons.first() else {
         return Ok(());
     };
-    let [one, other] = &contenders[..] else {
+    let [one, other] = &cases[..] else {
         return Ok(());
     };
     let mut scenarios: Vec<_> =
-        contests.iter().map(|contest| format!("`{}`", contest.scenario)).collect();
+        comparisons.iter().map(|comparison| format!("`{}`", comparison.scenario)).collect();
     scenarios.dedup();
     writeln!(f, "\n### {}: {heading}\n", scenarios.join(", "))?;
-    let is_named = contests
+    let is_named = comparisons
         .iter()
-        .all(|contest| contest.contenders.last().is_some_and(|last| last.name == other.name));
+        .all(|comparison| comparison.cases.last().is_some_and(|last| last.name == other.name));
     let (one, other) = (&one.name, if is_named { &other.name } else { "the other" });
     let columns = [
         "",
@@ -34,12 +34,12 @@ pub(super) fn write(f: &mut Formatter<'_>, contests: &[ContestReport]) -> fmt::R
         &format!("p99.9, {other}"),
     ];
     let mut table = Table::new(1, &columns);
-    for contest in contests {
-        if let [one, other] = &contest.contenders[..] {
+    for comparison in comparisons {
+        if let [one, other] = &comparison.cases[..] {
             let p99 = |report| latency_cell(report, |sample| sample.p99_us);
             let p99_9 = |report| latency_cell(report, p99_9);
             table.row(&[
-                contest.title.clone(),
+                comparison.title.clone(),
                 cpu_cell(one),
                 cpu_cell(other),
                 ratio_cell(ratio(one, other, cpu)),
@@ -51,18 +51,18 @@ pub(super) fn write(f: &mut Formatter<'_>, contests: &[ContestReport]) -> fmt::R
         }
     }
     write!(f, "{table}")?;
-    for contest in contests {
-        for report in &contest.contenders {
-            write_spread(f, report)?;
+    for comparison in comparisons {
+        for report in &comparison.cases {
+            write_distribution(f, report)?;
         }
-        write_failures(f, contest)?;
+        write_failures(f, comparison)?;
     }
     Ok(())
 }
 
-/// How the kernel spread the connections, where there is more than one loop to spread them over.
-fn write_spread(f: &mut Formatter<'_>, report: &ContenderReport) -> fmt::Result {
-    // Event loops that got none serve something else.
+/// Writes how the kernel distributed the connections, for a server with several loops.
+fn write_distribution(f: &mut Formatter<'_>, report: &CaseResult) -> fmt::Result {
+    // An epoll instance without connections belongs to another thread.
     let loops = |sizes: &[usize]| -> Vec<usize> {
         sizes.iter().copied().filter(|size| *size > 0).collect()
     };
@@ -76,9 +76,9 @@ fn write_spread(f: &mut Formatter<'_>, report: &ContenderReport) -> fmt::Result 
             Some(largest as f64 / loops.iter().sum::<usize>() as f64)
         })
         .collect();
-    match Spread::of(shares) {
+    match Quartiles::of(shares) {
         None => Ok(()),
-        Some(Spread { median, high_quartile, .. }) => writeln!(
+        Some(Quartiles { median, high_quartile, .. }) => writeln!(
             f,
             "\nOf the connections to {}, the fuller loop had {:.0} % (median; upper quartile \
              {:.0} %).",

@@ -1,18 +1,18 @@
-//! One contest of all servers: a row for each.
+//! The table of a comparison of all servers: a row for each server.
 
 use std::fmt::{self, Formatter};
 
-use super::super::document::{ContenderReport, ContestReport};
-use super::super::statistics::ratio;
 use super::figures::{
     SATURATED, cpu, cpu_cell, is_client_saturated, latency_cell, p99_9, rate_cell, ratio_cell,
     throughput,
 };
-use crate::table::{NONE, Table};
+use crate::commands::compare::document::{CaseResult, ComparisonResult};
+use crate::commands::compare::statistics::ratio;
+use crate::output::table::{NONE, Table};
 
-pub(super) fn write(f: &mut Formatter<'_>, contest: &ContestReport) -> fmt::Result {
-    let ContestReport { scenario, heading, unit, contenders, .. } = contest;
-    let Some((own, rivals)) = contenders.split_first() else {
+pub(super) fn write(f: &mut Formatter<'_>, comparison: &ComparisonResult) -> fmt::Result {
+    let ComparisonResult { scenario, heading, unit, cases, .. } = comparison;
+    let Some((own, others)) = cases.split_first() else {
         return Ok(());
     };
     writeln!(f, "\n### `{scenario}`: {heading}\n")?;
@@ -29,12 +29,12 @@ pub(super) fn write(f: &mut Formatter<'_>, contest: &ContestReport) -> fmt::Resu
     ];
     let mut table = Table::new(1, &columns);
     table.row(&row(own, [NONE.to_owned(), NONE.to_owned()]));
-    for rival in rivals {
-        let ratios = [ratio(own, rival, cpu), ratio(own, rival, throughput)].map(ratio_cell);
-        table.row(&row(rival, ratios));
+    for other in others {
+        let ratios = [ratio(own, other, cpu), ratio(own, other, throughput)].map(ratio_cell);
+        table.row(&row(other, ratios));
     }
     write!(f, "{table}")?;
-    if contenders.iter().any(is_client_saturated) {
+    if cases.iter().any(is_client_saturated) {
         let mark = SATURATED.trim_start();
         writeln!(
             f,
@@ -42,13 +42,13 @@ pub(super) fn write(f: &mut Formatter<'_>, contest: &ContestReport) -> fmt::Resu
              time tells."
         )?;
     }
-    write_failures(f, contest)
+    write_failures(f, comparison)
 }
 
-/// Who did not come through all rounds, and why.
-pub(super) fn write_failures(f: &mut Formatter<'_>, contest: &ContestReport) -> fmt::Result {
-    let failed = contest.contenders.iter().filter(|report| !report.failures.is_empty());
-    for (index, ContenderReport { name, failures, samples }) in failed.enumerate() {
+/// Writes the cases with failures, and the reason of the first.
+pub(super) fn write_failures(f: &mut Formatter<'_>, comparison: &ComparisonResult) -> fmt::Result {
+    let failed = comparison.cases.iter().filter(|report| !report.failures.is_empty());
+    for (index, CaseResult { name, failures, samples }) in failed.enumerate() {
         if index == 0 {
             writeln!(f)?;
         }
@@ -59,7 +59,7 @@ pub(super) fn write_failures(f: &mut Formatter<'_>, contest: &ContestReport) -> 
     Ok(())
 }
 
-fn row(report: &ContenderReport, [cpu, rate]: [String; 2]) -> Vec<String> {
+fn row(report: &CaseResult, [cpu, rate]: [String; 2]) -> Vec<String> {
     vec![
         report.name.clone(),
         cpu_cell(report),

@@ -1,16 +1,16 @@
-//! How it was measured, on what, with which versions.
+//! The method of the measurement, the versions and the machine.
 
 use std::fmt::{self, Formatter};
 
-use super::super::document::{Document, Outcome, ServersPart, Treatment};
-use crate::machine::Machine;
-use crate::table::{NONE, Table, grouped};
-use crate::units::shown_bytes;
+use crate::commands::study::document::{Document, Outcome, ServersPart, Settings};
+use crate::output::table::{NONE, Table, grouped};
+use crate::output::units::shown_bytes;
+use crate::stats::machine::Machine;
 
 pub(super) fn write(f: &mut Formatter<'_>, document: &Document, first: &Machine) -> fmt::Result {
     if let Some(part) = &document.servers {
         writeln!(f, "\n## How it was measured\n")?;
-        write_treatment(f, &part.treatment)?;
+        write_settings(f, &part.settings)?;
         writeln!(f, "\n{READING}\n\n## Versions\n")?;
         write_versions(f, part)?;
     }
@@ -19,7 +19,7 @@ pub(super) fn write(f: &mut Formatter<'_>, document: &Document, first: &Machine)
     writeln!(f, "\n## To measure it again\n\n{AGAIN}")
 }
 
-/// When it was measured; and where, if not on the machine that is described anyway.
+/// Writes the time of a measurement, and the machine if it is not `first`.
 pub(super) fn write_occasion(
     f: &mut Formatter<'_>,
     machine: &Machine,
@@ -34,9 +34,9 @@ pub(super) fn write_occasion(
     }
 }
 
-fn write_treatment(f: &mut Formatter<'_>, treatment: &Treatment) -> fmt::Result {
-    let Treatment { connections, cycles, hold_seconds, warm_up_connections, .. } = treatment;
-    let Treatment { in_flight, quiet_seconds, seed, .. } = treatment;
+fn write_settings(f: &mut Formatter<'_>, settings: &Settings) -> fmt::Result {
+    let Settings { connections, cycles, hold_seconds, warm_up_connections, .. } = settings;
+    let Settings { in_flight, quiet_seconds, seed, .. } = settings;
     writeln!(
         f,
         "Every server gets the same: it is started alone, as a release build with its library's \

@@ -1,7 +1,7 @@
-//! The report: made from the raw figures alone, so that it can be made again.
+//! The report, which is made from the raw figures alone.
 
-mod line;
 mod method;
+mod progress;
 mod published;
 mod scale;
 mod servers;
@@ -10,7 +10,7 @@ mod sweep;
 use std::fmt::{self, Display, Formatter};
 
 use super::document::Document;
-use super::store::FIGURES;
+use crate::commands::study::document::FIGURES;
 
 impl Display for Document {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -37,7 +37,7 @@ impl Display for Document {
 mod tests {
     use super::*;
 
-    /// To accept what the report has become, run the tests with `UPDATE_GOLDEN=1`.
+    /// To accept a changed report, run the tests with `UPDATE_GOLDEN=1`.
     #[test]
     fn the_report_of_fixed_figures_is_the_golden_one() {
         let document: Document =
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_survive_being_written_and_read() {
+    fn figures_are_the_same_after_writing_and_reading() {
         let text = include_str!("../golden/memory-study.json");
         let document: Document = serde_json::from_str(text).unwrap();
         let again: Document =
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_measured_is_a_short_report() {
+    fn an_empty_document_has_a_short_report() {
         assert_eq!(Document::default().to_string().lines().count(), 3);
     }
 

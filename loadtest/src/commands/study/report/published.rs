@@ -1,11 +1,11 @@
-//! The figures that the study set out from, beside those measured here.
+//! The table of published figures beside those of this study.
 
 use std::fmt::{self, Formatter};
 
-use super::super::document::{Outcome, ServersPart};
-use crate::table::{Table, bytes, count, grouped};
+use crate::commands::study::document::{Outcome, ServersPart};
+use crate::output::table::{Table, bytes, count, grouped};
 
-/// What was published for 10,000 connections.
+/// The figures that were published for 10,000 connections.
 struct Published {
     row: &'static str,
     server: &'static str,
@@ -52,9 +52,12 @@ pub(super) fn write(f: &mut Formatter<'_>, part: &ServersPart) -> fmt::Result {
             continue;
         };
         is_empty = false;
-        let first = figures.first_cycle().and_then(|cycle| cycle.inner_view);
-        let collected =
-            figures.cycles.iter().rev().find_map(|cycle| cycle.inner_view?.heap_after_collection);
+        let first = figures.first_cycle().and_then(|cycle| cycle.runtime_stats);
+        let collected = figures
+            .cycles
+            .iter()
+            .rev()
+            .find_map(|cycle| cycle.runtime_stats?.heap_after_collection);
         table.row(&[
             published.server.to_owned(),
             published.heap.to_owned(),

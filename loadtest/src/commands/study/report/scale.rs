@@ -1,31 +1,14 @@
-//! Past the limit of one process.
+//! The part of the report about connections in several processes.
 
 use std::fmt::{self, Formatter};
 
-use super::super::document::{ScalePart, ScaledServer};
 use super::method::write_occasion;
-use crate::machine::Machine;
-use crate::proc_stats::ProcessStats;
-use crate::table::{Table, grouped, rate};
-use crate::units::shown_bytes;
+use crate::commands::study::document::{ScalePart, ScaledServer};
+use crate::output::table::{Table, grouped, rate};
+use crate::output::units::shown_bytes;
+use crate::stats::machine::Machine;
 
-impl ScalePart {
-    pub(in super::super) fn held(&self) -> usize {
-        self.servers.iter().map(|server| server.connections).sum()
-    }
-
-    /// By how much the servers' anonymous memory grew for each connection.
-    pub(in super::super) fn anonymous_per_connection_bytes(&self) -> f64 {
-        let growth = self.total(|server| server.held) - self.total(|server| server.baseline);
-        growth / self.held().max(1) as f64
-    }
-
-    fn total(&self, moment: fn(&ScaledServer) -> ProcessStats) -> f64 {
-        self.servers.iter().map(|server| moment(server).anonymous_bytes as f64).sum()
-    }
-}
-
-/// `first` is the machine that the report describes anyway.
+/// `first` is the machine that the report describes in full.
 pub(super) fn write(f: &mut Formatter<'_>, part: &ScalePart, first: &Machine) -> fmt::Result {
     let connections = grouped(part.connections as u64);
     writeln!(f, "\n## {connections} connections in several processes\n")?;

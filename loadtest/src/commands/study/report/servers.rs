@@ -1,18 +1,19 @@
-//! The servers side by side.
+//! The part of the report about the servers side by side.
 
 use std::fmt::{self, Formatter, Write as _};
 
-use super::super::document::{Figures, Outcome, RowReport, ServersPart};
-use super::super::store::{BAR_CHART, IMAGES};
-use crate::meter::PerConnection;
-use crate::table::{NONE, Table, bytes, count, grouped, rate};
-use crate::units::shown_bytes;
+use crate::commands::study::document::{
+    BAR_CHART, Figures, IMAGES, Outcome, RowReport, ServersPart,
+};
+use crate::output::table::{NONE, Table, bytes, count, grouped, rate};
+use crate::output::units::shown_bytes;
+use crate::stats::meter::PerConnection;
 
 pub(super) fn write(f: &mut Formatter<'_>, part: &ServersPart) -> fmt::Result {
-    let connections = grouped(part.treatment.connections as u64);
+    let connections = grouped(part.settings.connections as u64);
     writeln!(f, "\n## {connections} idle connections\n")?;
     if part.machine.is_debug_build() {
-        writeln!(f, "**Measured with a debug build: these figures are good for nothing.**\n")?;
+        writeln!(f, "**Measured with a debug build: these figures are for tests only.**\n")?;
     }
     if rows(part).next().is_some() {
         writeln!(f, "![Memory per connection, a bar for each server]({IMAGES}/{BAR_CHART})\n")?;
@@ -49,7 +50,7 @@ fn memory_table(part: &ServersPart) -> String {
             bytes(cycle.and_then(|cycle| pick(cycle.report.per_connection.as_ref()?)))
         };
         let held = cycle.and_then(|cycle| cycle.report.held.server);
-        let heap = cycle.and_then(|cycle| cycle.inner_view?.heap);
+        let heap = cycle.and_then(|cycle| cycle.runtime_stats?.heap);
         table.row(&[
             format!("{}{}", row.server, mark(figures)),
             row.design.clone(),
@@ -85,7 +86,7 @@ fn work_table(part: &ServersPart) -> String {
         let report = cycle.map(|cycle| &cycle.report);
         let held = report.and_then(|report| report.held.server);
         let tasks = cycle.and_then(|cycle| {
-            let view = cycle.inner_view?;
+            let view = cycle.runtime_stats?;
             view.goroutines.or(view.tasks)
         });
         let left = |index: usize| {
@@ -114,7 +115,7 @@ fn growth(bytes: Option<f64>) -> String {
     )
 }
 
-/// Shows that there is something to say below.
+/// The mark of a server that has a remark below the table.
 fn mark(figures: &Figures) -> &'static str {
     if figures.fewer_because.is_some() || figures.failures.count() > 0 { " *" } else { "" }
 }

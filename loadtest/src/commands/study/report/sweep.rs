@@ -1,16 +1,15 @@
-//! The sweep: whether a connection costs more where there are many.
+//! The part of the report about increasing numbers of connections.
 
 use std::fmt::{self, Formatter};
 
-use super::super::document::SweepPart;
-use super::super::store::{IMAGES, LINE_CHART};
-use super::super::sweep::CHANCE_BYTES;
 use super::method::write_occasion;
-use crate::machine::Machine;
-use crate::table::{NONE, Table, bytes, grouped, rate};
-use crate::units::{Seconds, shown_bytes};
+use crate::commands::study::cost_growth::CHANCE_BYTES;
+use crate::commands::study::document::{IMAGES, LINE_CHART, SweepPart};
+use crate::output::table::{NONE, Table, bytes, grouped, rate};
+use crate::output::units::{Seconds, shown_bytes};
+use crate::stats::machine::Machine;
 
-/// `first` is the machine that the report describes anyway.
+/// `first` is the machine that the report describes in full.
 pub(super) fn write(f: &mut Formatter<'_>, part: &SweepPart, first: &Machine) -> fmt::Result {
     writeln!(f, "\n## More and more connections\n")?;
     if part.points.len() > 1 {
@@ -69,7 +68,7 @@ pub(super) fn write(f: &mut Formatter<'_>, part: &SweepPart, first: &Machine) ->
     write_occasion(f, &part.machine, first)
 }
 
-/// The kernel counts CPU time in ticks: below one, only that is known.
+/// The kernel counts CPU time in ticks. Below one tick, only the bound is known.
 fn cpu_share(cpu: Seconds, connections: usize) -> String {
     let (sign, seconds) = match cpu.0.as_secs_f64() {
         0.0 => ("< ", 1.0 / rustix::param::clock_ticks_per_second() as f64),

@@ -1,11 +1,12 @@
-//! Past the limit of one process: several servers share the port, several clients fill them.
+//! More connections than one process can have: several servers share the port, several client
+//! processes connect to them.
 //!
-//! A process may have so many open files and no more. With `SO_REUSEPORT` any number of processes
-//! listens on the same port, and the kernel spreads the connections by the hash of their addresses:
-//! evenly, but not exactly, so each process needs room to spare.
+//! The limit on open files bounds the connections of a process. With `SO_REUSEPORT` any number of
+//! processes listens on the same port, and the kernel distributes the connections by the hash of
+//! their addresses. The shares are not exactly equal, so each process needs some room.
 
-mod clients;
-mod servers;
+mod client_processes;
+mod server_processes;
 mod worker;
 
 use std::net::SocketAddr;
@@ -14,22 +15,23 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::document::{ScalePart, ScaledServer};
-use super::measure::{Bench, PATH};
-use crate::clock;
-use crate::commands::CommandError;
+use super::runner::{PATH, Runner};
 use crate::commands::idle::{Check, IdleWorkload};
-use crate::fleet::{Fleet, Pace};
-use crate::interrupt::Interrupt;
-use crate::machine::Machine;
-use crate::proc_stats::{self, KernelStats, ProcessStats};
+use crate::error::CommandError;
+use crate::load::clients::{Clients, Pace};
 use crate::servers::Launch;
+use crate::stats::machine::Machine;
+use crate::stats::proc_stats;
+use crate::stats::proc_stats::{KernelStats, ProcessStats};
+use crate::system::clock;
+use crate::system::interrupt::Interrupt;
 use crate::target::Target;
-use clients::Clients;
-use servers::Servers;
-use worker::Order;
+use client_processes::ClientProcesses;
+use server_processes::ServerProcesses;
+use worker::WorkerCommand;
 pub(crate) use worker::{WorkerArguments, run as run_worker};
 
-/// What is to be done.
+/// The plan of the measurement.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ScalePlan {
     pub(super) connections: NonZeroUsize,
@@ -39,9 +41,9 @@ pub(super) struct ScalePlan {
     pub(super) seed: u64,
 }
 
-/// Measures tidegate in as many processes as it takes.
+/// Measures tidegate in as many processes as the connections take.
 pub(super) fn measure(
-    bench: &mut Bench<'_>,
+    runner: &mut Runner<'_>,
     launch: &Launch,
     client_program: &Path,
     plan: &ScalePlan,
@@ -49,21 +51,22 @@ pub(super) fn measure(
     let machine = Machine::read();
     let files_max = usize::try_from(machine.open_files_max).unwrap_or(usize::MAX);
     let (server_count, client_count) = processes(plan.connections.get(), files_max);
-    let address = bench.ports.next()?;
-    let mut servers = Servers::start(bench, launch, address, server_count)?;
-    warm_up(bench, address, server_count * WARM_UP_PER_SERVER, plan.seed)?;
-    let before = Moment::settled(&mut servers, plan.quiet)?;
+    let address = runner.ports.next()?;
+    let mut servers = ServerProcesses::start(runner, launch, address, server_count)?;
+    warm_up(runner, address, server_count * WARM_UP_PER_SERVER, plan.seed)?;
+    let before = ScaleSnapshot::stable(&mut servers, plan.quiet)?;
 
-    let shares = shares(bench, plan, address, client_count);
-    let mut clients = Clients::start(client_program, &shares, bench.logs, bench.interrupt)?;
-    let opening = open(bench, &mut clients, plan.connections, &before.kernel)?;
-    pause(plan.hold, bench.interrupt)?;
-    let held = Moment::now(&mut servers)?;
-    let step = bench.output.of_part(PART).begin("checking and closing", 0);
-    clients.order(Order::Check, || {})?;
-    let achievement = clients.order(Order::Close, || {})?;
+    let shares = shares(runner, plan, address, client_count);
+    let mut clients =
+        ClientProcesses::start(client_program, &shares, runner.logs, runner.interrupt)?;
+    let opening = open(runner, &mut clients, plan.connections, &before.kernel)?;
+    pause(plan.hold, runner.interrupt)?;
+    let held = ScaleSnapshot::now(&mut servers)?;
+    let step = runner.output.of_part(PART).begin("checking and closing", 0);
+    clients.execute(WorkerCommand::Check, || {})?;
+    let progress = clients.execute(WorkerCommand::Close, || {})?;
     drop(step);
-    let left = Moment::settled(&mut servers, plan.quiet)?;
+    let left = ScaleSnapshot::stable(&mut servers, plan.quiet)?;
 
     Ok(ScalePart {
         machine,
@@ -72,9 +75,9 @@ pub(super) fn measure(
         client_processes: client_count,
         opening_seconds: opening.as_secs_f64(),
         hold_seconds: plan.hold.as_secs_f64(),
-        connections_opened: achievement.opened,
-        echoes_verified: achievement.echoes,
-        connections_closed: achievement.closed,
+        connections_opened: progress.opened,
+        echoes_verified: progress.echoes,
+        connections_closed: progress.closed,
         servers: (0..server_count)
             .map(|server| ScaledServer {
                 connections: held.files[server].saturating_sub(before.files[server]),
@@ -85,62 +88,63 @@ pub(super) fn measure(
             .collect(),
         kernel_baseline: before.kernel,
         kernel_held: held.kernel,
-        failures: achievement.failures,
+        failures: progress.failures,
     })
 }
 
-/// Everything at one moment; a figure for each server.
+/// The figures of all servers, and of the kernel, at one time.
 #[derive(Debug)]
-struct Moment {
+struct ScaleSnapshot {
     stats: Vec<ProcessStats>,
     files: Vec<usize>,
     kernel: KernelStats,
 }
 
-impl Moment {
-    fn now(servers: &mut Servers) -> Result<Self, CommandError> {
+impl ScaleSnapshot {
+    fn now(servers: &mut ServerProcesses) -> Result<Self, CommandError> {
         Self::with(servers.stats()?, servers)
     }
 
-    /// Once the servers' memory stands still.
-    fn settled(servers: &mut Servers, quiet: Duration) -> Result<Self, CommandError> {
-        Self::with(servers.settle(quiet)?, servers)
+    /// The figures once the memory of the servers is stable.
+    fn stable(servers: &mut ServerProcesses, quiet: Duration) -> Result<Self, CommandError> {
+        Self::with(servers.wait_until_stable(quiet)?, servers)
     }
 
-    fn with(stats: Vec<ProcessStats>, servers: &mut Servers) -> Result<Self, CommandError> {
+    fn with(stats: Vec<ProcessStats>, servers: &mut ServerProcesses) -> Result<Self, CommandError> {
         Ok(Self { stats, files: servers.open_files()?, kernel: proc_stats::read_kernel()? })
     }
 }
 
-/// How many servers and how many clients so many connections take.
+/// The number of servers and of client processes that the connections take.
 fn processes(connections: usize, files_max: usize) -> (usize, usize) {
-    // By the hash, some servers get more than their share.
+    // The hash gives some servers more than their share.
     let per_server = files_max.saturating_sub(RESERVED_FILES) * 7 / 8;
     let per_client = files_max.saturating_sub(RESERVED_FILES);
     (connections.div_ceil(per_server.max(1)), connections.div_ceil(per_client.max(1)))
 }
 
-/// Lets connections come, echo and leave: enough for every loop of every server to see some.
+/// Opens and closes connections that echo one message each: enough for every loop of every server
+/// to serve some.
 fn warm_up(
-    bench: &Bench<'_>,
+    runner: &Runner<'_>,
     address: SocketAddr,
     connections: usize,
     seed: u64,
 ) -> Result<(), CommandError> {
     let target = Target::at(address, PATH);
-    let mut fleet = Fleet::new(bench.driver_options(target, seed)?, bench.interrupt.clone())?;
+    let mut clients = Clients::new(runner.driver_options(target, seed)?, runner.interrupt.clone())?;
     let mut workload = IdleWorkload::new(seed, Check::Echo);
     let one_by_one = Pace { in_flight_max: NonZeroUsize::MIN, connects_per_second: None };
-    let step = bench.output.of_part(PART).begin("warming up", connections);
-    fleet.open(connections, one_by_one, &step, &mut workload)?;
+    let step = runner.output.of_part(PART).begin("warming up", connections);
+    clients.open(connections, one_by_one, &step, &mut workload)?;
     match workload.tally().first_reason() {
         None => Ok(()),
-        Some(reason) => Err(CommandError::Server(format!("is of no use: {reason}"))),
+        Some(reason) => Err(CommandError::Server(format!("fails the warm-up: {reason}"))),
     }
 }
 
 fn shares(
-    bench: &Bench<'_>,
+    runner: &Runner<'_>,
     plan: &ScalePlan,
     address: SocketAddr,
     clients: usize,
@@ -153,22 +157,22 @@ fn shares(
             process,
             connections_per_process: largest,
             in_flight: plan.in_flight,
-            answer_seconds_max: bench.answer_max.as_secs(),
+            answer_seconds_max: runner.answer_max.as_secs(),
             seed: plan.seed,
         })
         .collect()
 }
 
-/// Lets all clients open their connections; returns how long that took.
+/// Opens the connections of all client processes; returns how long that took.
 fn open(
-    bench: &Bench<'_>,
-    clients: &mut Clients,
+    runner: &Runner<'_>,
+    clients: &mut ClientProcesses,
     connections: NonZeroUsize,
     before: &KernelStats,
 ) -> Result<Duration, CommandError> {
-    let step = bench.output.of_part(PART).begin("opening", connections.get());
+    let step = runner.output.of_part(PART).begin("opening", connections.get());
     let began = clock::now();
-    clients.order(Order::Open, || {
+    clients.execute(WorkerCommand::Open, || {
         if let Ok(kernel) = proc_stats::read_kernel() {
             // Both ends are on this machine.
             let sockets = kernel.sockets_used.saturating_sub(before.sockets_used) / 2;
@@ -190,9 +194,9 @@ fn pause(duration: Duration, interrupt: &Interrupt) -> Result<(), CommandError> 
 }
 
 const PART: &str = "scale";
-/// Both loops of a server on two cores see one, very probably.
+/// Enough that each of the two loops of a server on two cores very probably serves one.
 const WARM_UP_PER_SERVER: usize = 32;
-/// More than tidegate keeps for itself, and more than a client needs.
+/// More than tidegate reserves, and more than a client process needs.
 const RESERVED_FILES: usize = 256;
 const PAUSE_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -201,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_get_room_to_spare() {
+    fn the_number_of_servers_leaves_room() {
         assert_eq!(processes(100_000, 20_000), (6, 6));
         assert_eq!(processes(1_000, 20_000), (1, 1));
         assert_eq!(processes(17_400, 20_000), (2, 1));

@@ -1,8 +1,8 @@
-//! One of the client processes: does to its share of the connections what it is told to.
+//! A client process: opens, checks and closes its share of the connections on command.
 //!
-//! Orders come as lines on standard input; each is answered by one line of JSON on standard output
-//! when it is carried out. In between the connections are served. The end of the input, which the
-//! end of the study brings as well, is the end.
+//! Commands arrive as lines on standard input. The worker answers each with one line of JSON on
+//! standard output when it has executed it, and serves the connections in between. It ends at the
+//! end of the input, which the end of the study causes as well.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -14,20 +14,19 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::super::measure::PATH;
 use crate::commands::idle::{Check, IdleWorkload, Stage};
-use crate::commands::{CommandError, Verdict};
-use crate::driver::{DriverOptions, Workload as _};
-use crate::file_limit;
-use crate::fleet::{Fleet, Pace};
-use crate::interrupt::Interrupt;
+use crate::commands::study::runner::PATH;
+use crate::driver::{DriverOptions, SourceAddresses, Workload as _};
+use crate::error::{CommandError, Verdict};
+use crate::load::clients::{Clients, Pace};
 use crate::output::Step;
-use crate::proc_stats;
-use crate::source_address::SourceAddresses;
-use crate::tally::Tally;
+use crate::stats::proc_stats;
+use crate::stats::tally::Tally;
+use crate::system::file_limit;
+use crate::system::interrupt::Interrupt;
 use crate::target::Target;
 
-/// Opens a share of the study's connections, on orders from standard input
+/// Opens a share of the study's connections, on commands from standard input
 #[derive(Args, Clone, Debug)]
 pub(crate) struct WorkerArguments {
     #[arg(long)]
@@ -72,15 +71,15 @@ impl WorkerArguments {
     }
 }
 
-/// What a worker can be told to do.
+/// A command to a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Order {
+pub(super) enum WorkerCommand {
     Check,
     Close,
     Open,
 }
 
-impl Order {
+impl WorkerCommand {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Check => "check",
@@ -90,9 +89,9 @@ impl Order {
     }
 }
 
-/// What it has done since it began.
+/// What a worker has done since it began.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(super) struct Achievement {
+pub(super) struct WorkerProgress {
     pub(super) opened: usize,
     pub(super) echoes: usize,
     pub(super) closed: usize,
@@ -106,14 +105,14 @@ pub(crate) fn run(
 ) -> Result<Verdict, CommandError> {
     file_limit::raise();
     let mut worker = Worker::new(arguments, interrupt)?;
-    let orders = read_orders();
-    while let Some(order) = worker.await_order(&orders)? {
-        worker.carry_out(&order)?;
-        let achievement = worker.achievement();
+    let commands = read_commands();
+    while let Some(command) = worker.next_command(&commands)? {
+        worker.execute(&command)?;
+        let progress = worker.progress();
         writeln!(
             io::stdout().lock(),
             "{}",
-            serde_json::to_string(&achievement).map_err(io::Error::from)?
+            serde_json::to_string(&progress).map_err(io::Error::from)?
         )?;
     }
     Ok(if worker.workload.failures() > 0 { Verdict::Failures } else { Verdict::Fine })
@@ -121,9 +120,9 @@ pub(crate) fn run(
 
 struct Worker<'a> {
     arguments: &'a WorkerArguments,
-    fleet: Fleet,
+    clients: Clients,
     workload: IdleWorkload,
-    /// Shown nowhere: whoever gave the order shows how far all have come.
+    /// Hidden, because the study shows the progress of all workers.
     step: Step,
 }
 
@@ -139,48 +138,53 @@ impl<'a> Worker<'a> {
         };
         Ok(Self {
             arguments,
-            fleet: Fleet::new(options, interrupt.clone())?,
+            clients: Clients::new(options, interrupt.clone())?,
             workload: IdleWorkload::new(seed, Check::Echo),
             step: Step::hidden(),
         })
     }
 
-    /// Serves the connections until there is an order; `None` when there will be no more.
-    fn await_order(&mut self, orders: &Receiver<String>) -> Result<Option<String>, CommandError> {
+    /// Serves the connections until a command arrives; `None` at the end of the input.
+    fn next_command(
+        &mut self,
+        commands: &Receiver<String>,
+    ) -> Result<Option<String>, CommandError> {
         self.workload.enter(Stage::Hold);
         loop {
-            match orders.try_recv() {
-                Ok(order) => return Ok(Some(order)),
+            match commands.try_recv() {
+                Ok(command) => return Ok(Some(command)),
                 Err(TryRecvError::Disconnected) => return Ok(None),
-                Err(TryRecvError::Empty) => self.fleet.rest(ORDER_INTERVAL, &mut self.workload)?,
+                Err(TryRecvError::Empty) => {
+                    self.clients.serve_for(COMMAND_INTERVAL, &mut self.workload)?
+                }
             }
         }
     }
 
-    fn carry_out(&mut self, order: &str) -> Result<(), CommandError> {
-        let Self { arguments, fleet, workload, step } = self;
+    fn execute(&mut self, command: &str) -> Result<(), CommandError> {
+        let Self { arguments, clients, workload, step } = self;
         let in_flight = arguments.in_flight;
-        match Order::from_str(order, false) {
-            Ok(Order::Open) => {
+        match WorkerCommand::from_str(command, false) {
+            Ok(WorkerCommand::Open) => {
                 workload.enter(Stage::Open);
                 let pace = Pace { in_flight_max: in_flight, connects_per_second: None };
-                fleet.open(arguments.connections, pace, step, workload)
+                clients.open(arguments.connections, pace, step, workload)
             }
-            Ok(Order::Check) => {
+            Ok(WorkerCommand::Check) => {
                 workload.enter(Stage::Check);
-                fleet.ask(in_flight, step, workload, IdleWorkload::say)
+                clients.request_all(in_flight, step, workload, IdleWorkload::send_echo_text)
             }
-            Ok(Order::Close) => {
+            Ok(WorkerCommand::Close) => {
                 workload.enter(Stage::Close);
-                fleet.close(in_flight, step, workload)
+                clients.close(in_flight, step, workload)
             }
             Err(error) => Err(CommandError::Usage(error)),
         }
     }
 
-    fn achievement(&mut self) -> Achievement {
+    fn progress(&mut self) -> WorkerProgress {
         let counts = self.workload.counts();
-        Achievement {
+        WorkerProgress {
             opened: counts.opened,
             echoes: counts.echoes,
             closed: counts.closed,
@@ -189,8 +193,8 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// A thread reads, so that the connections are never left alone.
-fn read_orders() -> Receiver<String> {
+/// Reads on a thread of its own, because the connections have to be served meanwhile.
+fn read_commands() -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for line in io::stdin().lines() {
@@ -205,8 +209,8 @@ fn read_orders() -> Receiver<String> {
     receiver
 }
 
-/// How late an order may be noticed.
-const ORDER_INTERVAL: Duration = Duration::from_millis(50);
+/// The longest delay until a command is noticed.
+const COMMAND_INTERVAL: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
@@ -221,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_says_what_the_arguments_say() {
+    fn the_command_line_parses_to_the_same_arguments() {
         let arguments = WorkerArguments {
             address: "127.0.0.1:1".parse().unwrap(),
             connections: 2,
@@ -236,9 +240,9 @@ mod tests {
     }
 
     #[test]
-    fn orders_are_understood() {
-        for order in Order::value_variants() {
-            assert_eq!(Order::from_str(order.as_str(), false).as_ref(), Ok(order));
+    fn commands_parse_from_their_names() {
+        for command in WorkerCommand::value_variants() {
+            assert_eq!(WorkerCommand::from_str(command.as_str(), false).as_ref(), Ok(command));
         }
     }
 }

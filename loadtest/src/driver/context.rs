@@ -1,0 +1,49 @@
+//! The state that the connections of a driver share.
+
+use std::time::{Duration, Instant};
+
+use super::backlog::BufferPool;
+use super::source_addresses::SourceAddresses;
+use crate::random::Random;
+use crate::target::Target;
+use crate::websocket::{Inflater, Outgoing};
+
+/// How connections are made, and how long their server may take for each answer.
+#[derive(Clone, Debug)]
+pub(crate) struct DriverOptions {
+    pub(crate) target: Target,
+    pub(crate) sources: SourceAddresses,
+    pub(crate) answer_max: Duration,
+    pub(crate) seed: u64,
+}
+
+/// The shared state. The driver serves one connection at a time.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) options: DriverOptions,
+    pub(super) random: Random,
+    /// When the bytes that are being handled arrived.
+    pub(super) now: Instant,
+    /// The output of the connection that is being served. Empty between two of them.
+    pub(super) output: Vec<u8>,
+    pub(super) buffer_pool: BufferPool,
+    pub(super) inflater: Inflater,
+}
+
+impl Context {
+    pub(super) fn new(options: DriverOptions, now: Instant) -> Self {
+        Self {
+            random: Random::new(options.seed),
+            options,
+            now,
+            output: Vec::new(),
+            buffer_pool: BufferPool::default(),
+            inflater: Inflater::default(),
+        }
+    }
+
+    pub(super) fn outgoing(&mut self) -> Outgoing<'_> {
+        let deadline = self.now + self.options.answer_max;
+        Outgoing { bytes: &mut self.output, random: &mut self.random, deadline }
+    }
+}

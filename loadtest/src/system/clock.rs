@@ -1,0 +1,26 @@
+//! The only file that reads the system clock or puts the thread to sleep.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a load generator measures real time; it enters through this file alone"
+)]
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::{Timestamp, Unit};
+
+/// The monotonic time.
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// The date and time in UTC, to the second.
+pub(crate) fn date_and_time() -> String {
+    let now = Timestamp::now();
+    now.round(Unit::Second).unwrap_or(now).to_string()
+}
+
+/// Sleeps. Only for waits during which no connection needs to be served.
+pub(crate) fn pause(duration: Duration) {
+    thread::sleep(duration);
+}

@@ -1,0 +1,89 @@
+//! How much of everything.
+
+use super::declare::keys;
+use super::rule::{Rule, integer};
+
+keys! {
+    /// How much of everything. Counts and bytes are of the whole process unless said otherwise. An
+    /// `Option` that is `None` means "derived", never "unlimited".
+    "limits." pub struct Limits {
+        /// Connections served at once.
+        pub connections_max: Option<usize> {
+            default: None,
+            shown: "derived",
+            rule: CONNECTIONS,
+            reload: true,
+            reached: "A further client is told 503 with `Retry-After` and closed.",
+        }
+        /// Connections that have not finished their handshake.
+        pub half_open_max: Option<usize> {
+            default: None,
+            shown: "derived",
+            rule: CONNECTIONS,
+            reload: true,
+            reached: "The oldest of them is closed.",
+        }
+        /// Bytes of one request head.
+        pub head_bytes_max: usize {
+            default: 8192,
+            rule: integer(512, 8192),
+            reload: true,
+            reached: "The request is refused with 431.",
+        }
+        /// Bytes of one message after reassembly.
+        pub message_bytes_max: usize {
+            default: 1024 * 1024,
+            rule: MESSAGE_BYTES,
+            reload: true,
+            reached: "The connection is closed with code 1009.",
+        }
+        /// Unsent bytes of one connection at which it is no longer read.
+        pub backlog_high_bytes: usize {
+            default: 64 * 1024,
+            rule: integer(1024, GIB / 4),
+            reload: true,
+            reached: "Nothing is read from the client until half of its backlog is gone; nothing \
+                      is lost.",
+        }
+        /// Unsent bytes of one connection at which pushed messages meet its slow policy.
+        pub backlog_hard_bytes: usize {
+            default: 1024 * 1024,
+            rule: integer(1024, 2 * GIB),
+            reload: true,
+            reached: "`route.slow_policy` decides.",
+        }
+        /// Bytes of all unfinished messages, backlogs, compressors and contexts together.
+        pub pool_bytes_max: usize {
+            default: 256 * 1024 * 1024,
+            rule: integer(65_536, 1024 * GIB),
+            reload: true,
+            reached: "The connection that asks for more is closed with code 1013; what should be \
+                      compressed is sent as it is.",
+        }
+        /// Items waiting from one loop to another.
+        pub mailbox_items_max: usize {
+            default: 4096,
+            rule: integer(16, 1_048_576),
+            // The mailboxes are made with the loops.
+            reload: false,
+            reached: "The sending loop keeps its mail and pauses reading from clients that publish.",
+        }
+        /// Connections above connections_max that are held only to be told 503.
+        pub refusals_max: usize {
+            default: 64,
+            rule: integer(1, 65_536),
+            reload: true,
+            reached: "Further clients wait in the kernel's queue until one of these has gone.",
+        }
+    }
+}
+
+/// The most connections a process may be asked for: beyond any descriptor limit met in practice,
+/// and small enough that slot indices stay 32 bits.
+pub(super) const CONNECTIONS_MAX: usize = 1 << 24;
+/// The floor is the longest control frame payload (RFC 6455 section 5.5), which must always fit. The
+/// ceiling keeps backlogs within their 32-bit counters: as an event a message may be six times as long.
+pub(super) const MESSAGE_BYTES: Rule = integer(125, GIB / 4);
+pub(super) const GIB: u64 = 1 << 30;
+
+const CONNECTIONS: Rule = integer(1, CONNECTIONS_MAX as u64);

@@ -1,0 +1,37 @@
+//! The keys that every route takes.
+
+use super::ServiceKind;
+use crate::config::declare::{keys, one_of, words};
+use crate::config::rule::Rule;
+
+keys! {
+    /// The keys that every `[[route]]` takes.
+    "route." pub(in crate::config) struct RouteKeys {
+        /// Path of the request, as it reads when percent-decoded.
+        pub(in crate::config) path: String {
+            rule: Rule::Path,
+            reload: true,
+            reached: "A path without route is answered with 404.",
+        }
+        /// What answers.
+        pub(in crate::config) service: ServiceKind {
+            rule: one_of::<ServiceKind>(),
+            reload: true,
+        }
+        /// Further paths of the same service.
+        pub(in crate::config) aliases: Vec<String> {
+            default: Vec::new(),
+            rule: Rule::Paths,
+            reload: true,
+        }
+    }
+}
+
+words! {
+    ServiceKind:
+    "broadcast" = Broadcast,
+    "echo" = Echo,
+    "hall" = Hall,
+    "page" = Page,
+    "room" = Room,
+}

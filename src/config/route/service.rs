@@ -1,0 +1,166 @@
+//! The built-in services, each with the options that it takes and no others.
+
+use super::{PublishOptions, RoomOptions, WebSocketOptions};
+use crate::config::declare::{Entry, Keys as _, Word as _};
+use crate::config::error::Refusal;
+use crate::config::reader::TableReader;
+use crate::services::Order;
+
+/// What answers on a route, with its options. `W` are the options of a route that speaks WebSocket:
+/// as they are configured, or resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteService<W = WebSocketOptions> {
+    /// Sends every message to all connections of the route, the sender's too.
+    Broadcast {
+        /// What every WebSocket route has.
+        websocket: W,
+        /// In which order the connections see messages.
+        order: Order,
+    },
+    /// Sends every message back.
+    Echo {
+        /// What every WebSocket route has.
+        websocket: W,
+    },
+    /// Answers a plain GET with the page of the hall, whose members log in with tokens.
+    Hall,
+    /// Answers a plain GET with the chat page.
+    Page,
+    /// Sends every message to all members of the sender's room, under its name.
+    Room {
+        /// What every WebSocket route has.
+        websocket: W,
+        /// In which order the members see messages.
+        order: Order,
+        /// How the room works.
+        room: RoomOptions,
+    },
+}
+
+/// The word for a [`RouteService`] in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServiceKind {
+    /// [`RouteService::Broadcast`].
+    Broadcast,
+    /// [`RouteService::Echo`].
+    Echo,
+    /// [`RouteService::Hall`].
+    Hall,
+    /// [`RouteService::Page`].
+    Page,
+    /// [`RouteService::Room`].
+    Room,
+}
+
+impl RouteService {
+    /// A service with the default of all its options.
+    pub fn new(kind: ServiceKind) -> Self {
+        let websocket = WebSocketOptions::default();
+        let order = PublishOptions::default().order;
+        match kind {
+            ServiceKind::Broadcast => Self::Broadcast { websocket, order },
+            ServiceKind::Echo => Self::Echo { websocket },
+            ServiceKind::Hall => Self::Hall,
+            ServiceKind::Page => Self::Page,
+            ServiceKind::Room => Self::Room { websocket, order, room: RoomOptions::default() },
+        }
+    }
+
+    pub(in crate::config) fn read(
+        kind: ServiceKind,
+        table: &TableReader<'_>,
+    ) -> Result<Self, Refusal> {
+        let websocket = || WebSocketOptions::read(table);
+        let order = || PublishOptions::read(table).map(|publish| publish.order);
+        Ok(match kind {
+            ServiceKind::Broadcast => Self::Broadcast { websocket: websocket()?, order: order()? },
+            ServiceKind::Echo => Self::Echo { websocket: websocket()? },
+            ServiceKind::Hall => Self::Hall,
+            ServiceKind::Page => Self::Page,
+            ServiceKind::Room => Self::Room {
+                websocket: websocket()?,
+                order: order()?,
+                room: RoomOptions::read(table)?,
+            },
+        })
+    }
+
+    /// Every key that the service takes, with its value.
+    pub(in crate::config) fn entries(&self) -> Vec<Entry> {
+        let mut entries = self.websocket().map(WebSocketOptions::entries).unwrap_or_default();
+        match self {
+            Self::Broadcast { order, .. } | Self::Room { order, .. } => {
+                entries.extend(PublishOptions { order: *order }.entries());
+            }
+            Self::Echo { .. } | Self::Hall | Self::Page => {}
+        }
+        entries.extend(self.room().map(RoomOptions::entries).unwrap_or_default());
+        entries
+    }
+}
+
+impl<W> RouteService<W> {
+    /// Which service this is.
+    pub fn kind(&self) -> ServiceKind {
+        match self {
+            Self::Broadcast { .. } => ServiceKind::Broadcast,
+            Self::Echo { .. } => ServiceKind::Echo,
+            Self::Hall => ServiceKind::Hall,
+            Self::Page => ServiceKind::Page,
+            Self::Room { .. } => ServiceKind::Room,
+        }
+    }
+
+    /// The word for it in a file.
+    pub fn word(&self) -> &'static str {
+        self.kind().name()
+    }
+
+    /// Whether it speaks WebSocket, rather than answering plain requests.
+    pub fn is_websocket(&self) -> bool {
+        self.websocket().is_some()
+    }
+
+    /// The options of a service that speaks WebSocket.
+    pub fn websocket(&self) -> Option<&W> {
+        match self {
+            Self::Broadcast { websocket, .. }
+            | Self::Echo { websocket }
+            | Self::Room { websocket, .. } => Some(websocket),
+            Self::Hall | Self::Page => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn websocket_mut(&mut self) -> Option<&mut W> {
+        match self {
+            Self::Broadcast { websocket, .. }
+            | Self::Echo { websocket }
+            | Self::Room { websocket, .. } => Some(websocket),
+            Self::Hall | Self::Page => None,
+        }
+    }
+
+    /// The options of a room.
+    pub fn room(&self) -> Option<&RoomOptions> {
+        match self {
+            Self::Room { room, .. } => Some(room),
+            Self::Broadcast { .. } | Self::Echo { .. } | Self::Hall | Self::Page => None,
+        }
+    }
+
+    /// The same service with other options of the WebSocket route.
+    pub(in crate::config) fn with_websocket<V>(&self, make: impl Fn(&W) -> V) -> RouteService<V> {
+        match self {
+            Self::Broadcast { websocket, order } => {
+                RouteService::Broadcast { websocket: make(websocket), order: *order }
+            }
+            Self::Echo { websocket } => RouteService::Echo { websocket: make(websocket) },
+            Self::Hall => RouteService::Hall,
+            Self::Page => RouteService::Page,
+            Self::Room { websocket, order, room } => {
+                RouteService::Room { websocket: make(websocket), order: *order, room: room.clone() }
+            }
+        }
+    }
+}

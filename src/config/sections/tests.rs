@@ -1,0 +1,237 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use toml::{Table, Value};
+
+use super::*;
+use crate::config::declare::Word as _;
+use crate::config::{
+    Config, Identity, IdentityKind, IdentityWord, Listener, MachineLimits, NameKind, Origins,
+    RedisOptions, Route, RouteService, Rule, Secret, ServiceKind, Token,
+};
+use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
+
+const GRANTED: MachineLimits = MachineLimits { descriptors: 1024, cores: 1 };
+
+/// The dotted names and values of everything in `table`; arrays of tables lose their indices.
+fn leaves(prefix: &str, table: &Table, found: &mut BTreeMap<String, Value>) {
+    for (name, value) in table {
+        let name = format!("{prefix}{name}");
+        let items = value.as_array().map_or(&[][..], Vec::as_slice);
+        let inner: Vec<&Table> =
+            value.as_table().into_iter().chain(items.iter().filter_map(Value::as_table)).collect();
+        if inner.is_empty() {
+            found.insert(name.clone(), value.clone());
+        }
+        for table in inner {
+            leaves(&format!("{name}."), table, found);
+        }
+    }
+}
+
+/// Everything that `--check` prints.
+fn leaves_of(config: &Config) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    leaves("", &config.check_text(GRANTED).parse().unwrap(), &mut found);
+    found
+}
+
+/// A room that asks for tokens and takes over contexts: the route with the most keys.
+fn token_room() -> Route {
+    let mut route = Route::new("/:name/:token", ServiceKind::Room);
+    let RouteService::Room { websocket, room, .. } = &mut route.service else { unreachable!() };
+    websocket.deflate_context_takeover = true;
+    room.name = NameKind::Token;
+    route
+}
+
+fn identity(name: &str, kind: IdentityKind) -> Identity {
+    Identity { name: name.to_owned(), kind }
+}
+
+#[test]
+fn the_table_holds_exactly_the_keys_that_are_printed() {
+    let mut config = Config::default();
+    config.limits.connections_max = Some(1000);
+    config.limits.half_open_max = Some(10);
+    config.socket.send_buffer_bytes = Some(65_536);
+    config.listeners = vec![Listener::line("127.0.0.1:1".parse().unwrap(), "/")];
+    let mut route = token_room();
+    route.aliases = vec!["/alias".to_owned()];
+    let RouteService::Room { websocket, room, .. } = &mut route.service else { unreachable!() };
+    websocket.origins = Origins::Any;
+    websocket.subprotocols = Some(vec![]);
+    websocket.message_bytes_max = Some(1000);
+    websocket.backlog_messages_max = Some(10);
+    room.identity = Some(vec!["members".to_owned()]);
+    config.routes = vec![route];
+    let token = Token { name: "bob".to_owned(), token: Secret::new("s3cret") };
+    config.identities = vec![
+        identity("members", IdentityKind::Tokens(vec![token])),
+        identity("logins", IdentityKind::Redis(RedisOptions::default())),
+    ];
+    let written: Vec<String> = leaves_of(&config).into_keys().collect();
+    let mut listed: Vec<&str> = keys().map(|key| key.name).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, written);
+}
+
+#[test]
+fn no_key_is_declared_twice() {
+    let names: BTreeSet<&str> = keys().map(|key| key.name).collect();
+    assert_eq!(names.len(), keys().count());
+}
+
+#[test]
+fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
+    let with_route = |route| {
+        let identities = vec![identity("a", IdentityKind::Redis(RedisOptions::default()))];
+        Config { routes: vec![route], identities, ..Config::default() }
+    };
+    // A room takes most keys; one that asks for tokens and takes over contexts takes them all.
+    let mut written = leaves_of(&with_route(token_room()));
+    written.extend(leaves_of(&with_route(Route::new("/", ServiceKind::Room))));
+    for key in keys().filter(|key| !key.is_required) {
+        match written.get(key.name) {
+            Some(Value::String(text)) => assert_eq!(*text, key.default(), "{}", key.name),
+            Some(value) => assert_eq!(value.to_string(), key.default(), "{}", key.name),
+            None => assert!(
+                DERIVED.contains(&key.default().as_str()),
+                "{} has a default the types do not know",
+                key.name
+            ),
+        }
+    }
+}
+
+/// The defaults that no value can express.
+const DERIVED: &[&str] = &[
+    "by bytes",
+    "by service",
+    "derived",
+    "kernel",
+    "limits.message_bytes_max",
+    "none",
+    "same host",
+    "the first of kind `tokens`",
+];
+
+#[test]
+fn a_required_key_says_so_in_place_of_its_default() {
+    for key in keys() {
+        assert_eq!(key.is_required, key.default() == "required", "{}", key.name);
+    }
+}
+
+#[test]
+fn every_key_stands_in_its_section() {
+    for section in SECTIONS {
+        assert!(section.keys().count() > 0);
+        for key in section.keys() {
+            assert_eq!(key.section(), section.name, "{}", key.name);
+        }
+    }
+}
+
+/// What a service or kind takes is said twice: by the type, and by the groups of its section.
+#[test]
+fn each_word_takes_the_groups_of_its_type() {
+    let taken = |section: &str, word: &str| -> BTreeSet<&str> {
+        let groups = find_section(section).unwrap().groups.iter();
+        groups
+            .filter(|group| group.takers.is_empty() || group.takers.contains(&word))
+            .flat_map(|group| group.keys)
+            .map(|key| key.name)
+            .collect()
+    };
+    for (word, kind) in ServiceKind::WORDS {
+        let entries = Route::new("/", *kind).entries();
+        let own: BTreeSet<&str> = entries.iter().map(|entry| entry.key.name).collect();
+        assert_eq!(own, taken("route", word), "{word}");
+    }
+    for (word, kind) in IdentityWord::WORDS {
+        let mut own: BTreeSet<&str> = IdentityKeys::KEYS.iter().map(|key| key.name).collect();
+        let inner: Vec<&str> = inner_sections("identity")
+            .filter(|inner| inner.takers.contains(word))
+            .map(|inner| inner.name)
+            .collect();
+        match kind {
+            IdentityWord::Redis => {
+                own.extend(RedisOptions::KEYS.iter().map(|key| key.name));
+                assert_eq!(inner, [""; 0]);
+            }
+            IdentityWord::Tokens => assert_eq!(inner, ["identity.tokens"]),
+        }
+        assert_eq!(own, taken("identity", word), "{word}");
+    }
+}
+
+#[test]
+fn a_renamed_key_is_no_key() {
+    for (old, _) in RENAMED {
+        assert!(find(old).is_none() && find_section(old).is_none(), "{old}");
+    }
+}
+
+#[test]
+fn the_words_of_the_table_are_the_words_of_the_types() {
+    for key in keys() {
+        if let Rule::OneOf(words) = key.rule {
+            for word in words {
+                let (head, given) = match (key.name, *word) {
+                    ("listener.kind", "line") => {
+                        (LISTENER, "kind = \"line\"\nroute = \"/ws\"".to_owned())
+                    }
+                    ("listener.kind", _) => (LISTENER, format!("kind = \"{word}\"")),
+                    ("route.service", _) => {
+                        ("[[route]]\npath = \"/\"", format!("service = \"{word}\""))
+                    }
+                    ("route.name", "path") => (PATH_ROOM, "name = \"path\"".to_owned()),
+                    ("route.name", "token") => (TOKEN_ROOM, String::new()),
+                    ("identity.kind", _) => {
+                        ("[[identity]]\nname = \"a\"", format!("kind = \"{word}\""))
+                    }
+                    _ => (ROOM, format!("{} = \"{word}\"", key.leaf())),
+                };
+                Config::from_toml(&format!("{head}\n{given}\n"), "words.toml").unwrap();
+            }
+        }
+    }
+}
+
+const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:1\"";
+const ROOM: &str = "[[route]]\npath = \"/\"\nservice = \"room\"";
+const PATH_ROOM: &str = "[[route]]\npath = \"/:name\"\nservice = \"room\"";
+const TOKEN_ROOM: &str =
+    "[[route]]\npath = \"/:name/:token\"\nservice = \"room\"\nname = \"token\"";
+
+#[test]
+fn the_largest_backlog_fits_the_counter_of_a_connection() {
+    let max = |name: &str| {
+        let key = keys().find(|key| key.name == name).unwrap();
+        let Rule::Integer { max, .. } = key.rule else { panic!("{name} is a number") };
+        usize::try_from(max).unwrap()
+    };
+    let mut config = Config::default();
+    config.limits.message_bytes_max = max("limits.message_bytes_max");
+    config.limits.backlog_high_bytes = max("limits.backlog_high_bytes");
+    config.limits.backlog_hard_bytes = max("limits.backlog_hard_bytes");
+    let limits = config.resolve(GRANTED).limits;
+    // Replies until reading stops: nearly the high mark waits, and then all of a read buffer may be
+    // sent back.
+    let buffer = limits.message_bytes_largest + CLIENT_CONTROL_FRAME_BYTES_MAX;
+    let buffer = buffer.max(max("turn.receive_buffer_bytes").next_power_of_two());
+    let replies = 2 * limits.backlog_high_bytes + buffer;
+    // JSON writes a control character as six.
+    let pushed = 6 * limits.message_bytes_largest + FRAME_AROUND_TEXT_BYTES;
+    for waiting in [
+        // Pushed up to the hard mark, or one message to an empty queue.
+        limits.backlog_hard_bytes.max(pushed),
+        // The one that is partly written, and the latest.
+        2 * pushed,
+    ] {
+        assert!(u32::try_from(waiting + replies).is_ok(), "{waiting} + {replies}");
+    }
+}
+
+/// More than a name, a header and the rest of an event need.
+const FRAME_AROUND_TEXT_BYTES: usize = 1024;

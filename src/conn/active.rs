@@ -1,0 +1,105 @@
+//! One connection while something is done for it: its slot, looked up once, and the owners that a
+//! step may use. What a step cannot do by itself, because it concerns other connections or ends
+//! this one, it gives back as an [`Outcome`](super::receive::Outcome) for the driver.
+
+use super::cold::ColdRecords;
+use super::flags::Flags;
+use super::population::Population;
+use super::receive::Input;
+use super::schedule::{RunQueue, Schedule};
+use super::send::Output;
+use super::services::Services;
+use super::slot::{Conn, Protocol};
+use super::turn::Turn;
+use crate::effects::{CloseReason, Effects, Peer};
+use crate::key::ConnKey;
+use crate::pool::ReadBuffer;
+use crate::transport::Transport;
+
+/// A connection and the owners.
+#[derive(Debug)]
+pub(super) struct Active<'c, S> {
+    pub(super) key: ConnKey,
+    pub(super) conn: &'c mut Conn<S>,
+    pub(super) cold: &'c mut ColdRecords,
+    pub(super) input: &'c mut Input,
+    pub(super) output: &'c mut Output,
+    pub(super) services: &'c mut Services,
+    pub(super) schedule: &'c mut Schedule,
+    pub(super) population: &'c mut Population,
+    pub(super) turn: &'c mut Turn,
+}
+
+impl<S: Transport> Active<'_, S> {
+    /// The connection as services know it.
+    #[inline]
+    pub(super) fn peer(&self) -> Peer {
+        Peer { loop_index: self.services.loop_index(), key: self.key }
+    }
+
+    /// Writes what was gathered for this connection; the rest joins its queue. `buffer` is the read
+    /// buffer that the output may refer to.
+    #[inline]
+    pub(super) fn flush_outgoing(
+        &mut self,
+        buffer: Option<&mut ReadBuffer>,
+    ) -> Result<(), CloseReason> {
+        if self.output.has_nothing_gathered() {
+            return Ok(());
+        }
+        let (conn, cold, turn) = (&mut *self.conn, &mut *self.cold, &mut *self.turn);
+        let flush = self.output.flush_gathered(conn, self.key, cold, buffer, turn);
+        if let Some(reason) = flush.abort_reason() {
+            return Err(reason);
+        }
+        let high_bytes = self.turn.settings.backlog_high_bytes;
+        resume_reading(self.conn, self.key, &mut self.schedule.run_queue, high_bytes);
+        Ok(())
+    }
+
+    /// Puts the connection into the run queue: what has arrived gave its edge already.
+    #[inline]
+    pub(super) fn run_later(&mut self) {
+        self.schedule.run_queue.push(self.conn, self.key);
+    }
+
+    /// The connection is admitted to the route with this number; what the upgrade is answered
+    /// stands in the output.
+    pub(super) fn open(&mut self, route: u8) {
+        self.schedule.half_open.leave(&mut self.conn.flags);
+        if !self.conn.state.open() {
+            return;
+        }
+        self.conn.route = route;
+        if self.conn.protocol == Protocol::Http {
+            self.conn.protocol = Protocol::WebSocket;
+        }
+        self.conn.seen = self.turn.tick;
+        self.conn.rearm();
+        self.population.opened();
+        let peer = self.peer();
+        let (own, pending) = self.services.route(route);
+        if !own.wants_addresses {
+            self.cold.release_address(&mut self.conn.cold, &mut self.turn.memory);
+        }
+        let framing = self.conn.framing(own.options.deflate, self.key.index);
+        let outgoing = self.output.outgoing();
+        outgoing.set_framing(framing);
+        own.service.on_open(peer, &mut Effects::on(route, peer, None, outgoing, pending));
+    }
+}
+
+/// Reading goes on once the peer has taken half of what had it paused.
+#[inline]
+pub(super) fn resume_reading<S>(
+    conn: &mut Conn<S>,
+    key: ConnKey,
+    run_queue: &mut RunQueue,
+    high_bytes: usize,
+) {
+    if conn.flags.has(Flags::PAUSED_BY_BACKLOG) && conn.queue.bytes() < high_bytes / 2 {
+        conn.flags.clear(Flags::PAUSED_BY_BACKLOG);
+        conn.rearm();
+        run_queue.push(conn, key);
+    }
+}

@@ -1,0 +1,147 @@
+//! What must hold between two turns, whatever happened: checked by the simulation after each.
+
+use super::Connections;
+use crate::conn::deadline::deadline;
+use crate::conn::flags::Flags;
+use crate::conn::slot::{Conn, Protocol};
+use crate::conn::state::Phase;
+use crate::key::ConnKey;
+use crate::timer::Tick;
+
+/// Fails with the name of the invariant and the connection it does not hold for.
+macro_rules! hold {
+    ($condition:expr, $invariant:literal, $key:expr, $conn:expr) => {
+        if !$condition {
+            let Conn { state, protocol, flags, .. } = $conn;
+            return Err(format!("{}: {:?} {state:?} {protocol:?} {flags:?}", $invariant, $key));
+        }
+    };
+}
+
+/// Checks everything that can be checked between turns.
+///
+/// # Errors
+/// The first invariant that does not hold, with the connection concerned.
+pub fn check_invariants<S>(own: &Connections<S>) -> Result<(), String> {
+    let (mut open, mut half_open, mut refused, mut partial, mut cold) = (0, 0, 0, 0, 0);
+    for (key, conn) in own.table.iter() {
+        check_connection(own, key, conn)?;
+        open += usize::from(conn.state.is_open());
+        half_open += usize::from(conn.flags.has(Flags::HALF_OPEN));
+        refused += usize::from(conn.flags.has(Flags::REFUSED));
+        partial += usize::from(!conn.partial.is_none());
+        cold += usize::from(!conn.cold.is_none());
+    }
+    let population = &own.population;
+    let counted = [population.open(), own.schedule.half_open.count(), population.refused()];
+    if counted != [open, half_open, refused] {
+        return Err(format!("counts {counted:?} for {:?}", [open, half_open, refused]));
+    }
+    let held = [own.input.partial_count(), own.cold.count()];
+    if held != [partial, cold] {
+        return Err(format!("{held:?} partial reads and records, {:?} links", [partial, cold]));
+    }
+    if !own.output.has_nothing_gathered() || own.output.wants_close() {
+        return Err("output left over between turns".into());
+    }
+    if population.open() == 0 && own.membership.subscription_count() > 0 {
+        return Err("members without connections".into());
+    }
+    let is_idle = own.table.len() == 0;
+    let waiting = own.output.backlog().counts();
+    if is_idle && waiting != [0, 0, 0] {
+        return Err(format!("backlog {waiting:?} without connections"));
+    }
+    let memory = &own.turn.memory;
+    let lent = memory.allocated_bytes() - memory.free_bytes();
+    if is_idle && lent != own.input.inflated().bytes() + own.cold.bytes() {
+        return Err("buffers lent without connections".into());
+    }
+    check_contexts(own)
+}
+
+/// Only open connections that agreed on it have contexts.
+fn check_contexts<S>(own: &Connections<S>) -> Result<(), String> {
+    let may_have = |slot: u32, agreed: fn(Flags) -> bool| {
+        let conn = own.table.key_of(slot).and_then(|key| own.table.get(key));
+        conn.is_some_and(|conn| conn.state.is_open() && agreed(conn.flags))
+    };
+    let incoming = own.input.inflated().contexts();
+    let outgoing = own.output.compressor().contexts();
+    let stray = incoming
+        .slots()
+        .find(|slot| !may_have(*slot, |flags| flags.client_context(0).is_some()))
+        .or_else(|| {
+            outgoing.slots().find(|slot| !may_have(*slot, |flags| flags.has(Flags::TAKES_OVER)))
+        });
+    match stray {
+        Some(slot) => Err(format!("slot {slot} has a context that was not agreed on")),
+        None => Ok(()),
+    }
+}
+
+fn check_connection<S>(own: &Connections<S>, key: ConnKey, conn: &Conn<S>) -> Result<(), String> {
+    let flags = conn.flags;
+    let phase = conn.state.phase();
+    if phase == Phase::Dead {
+        hold!(own.schedule.dead.contains(&key), "the dead wait for the reaper", key, conn);
+        return Ok(());
+    }
+    hold!(!flags.has(Flags::REARM), "a deadline that came nearer is filed", key, conn);
+    let next_tick = Tick(own.turn.tick.0 + 1);
+    let has_no_pings = conn.protocol != Protocol::WebSocket && phase == Phase::Open;
+    let due = deadline(conn, own.output.backlog(), &own.turn.settings);
+    let in_wheel = due.map_or(has_no_pings, |due| {
+        conn.timer.is_filed() && conn.timer.due() <= due.max(next_tick)
+    });
+    // What is to be written in the next turn at once gets its deadline there, if any is left.
+    let is_written_next = flags.has(Flags::DIRTY) && !flags.has(Flags::WRITE_BLOCKED);
+    let ends_next = phase == Phase::Lingering && flags.has(Flags::CLOSE_RECEIVED);
+    hold!(in_wheel || is_written_next || ends_next, "every deadline is in the wheel", key, conn);
+    hold!(!ends_next || flags.has(Flags::QUEUED), "after both close frames it ends", key, conn);
+    hold!(
+        !flags.has(Flags::UNDECIDED) || phase == Phase::Handshake,
+        "a decision is waited for in the handshake",
+        key,
+        conn
+    );
+    let has_input = flags.has(Flags::INPUT_PENDING) || flags.has(Flags::UNDECODED);
+    hold!(
+        !has_input || flags.is_paused() || flags.has(Flags::QUEUED),
+        "input without a further edge is in the run queue",
+        key,
+        conn
+    );
+    hold!(
+        conn.is_flushed() || flags.has(Flags::WRITE_BLOCKED) || flags.has(Flags::DIRTY),
+        "output waits for an edge or for its turn",
+        key,
+        conn
+    );
+    hold!(
+        !flags.has(Flags::WRITE_BLOCKED) || flags.has(Flags::WRITE_INTEREST),
+        "an edge that is waited for will come",
+        key,
+        conn
+    );
+    hold!(
+        !flags.has(Flags::PAUSED_BY_BACKLOG)
+            || conn.queue.bytes() >= own.turn.settings.backlog_high_bytes / 2,
+        "reading is paused only while output waits",
+        key,
+        conn
+    );
+    hold!(
+        flags.has(Flags::HALF_OPEN) == (phase == Phase::Handshake),
+        "half-open means waiting for a request",
+        key,
+        conn
+    );
+    hold!(
+        phase != Phase::Closing || !conn.is_flushed(),
+        "closing means that output waits",
+        key,
+        conn
+    );
+    Ok(())
+}

@@ -1,0 +1,519 @@
+//! How connections end, and what time does to them.
+//!
+//! Orderly ends (the peer's close frame, a service, a shutdown) first send what was queued before;
+//! failing ends (a broken rule, a backlog over its mark) drop all but the frame that is already in
+//! part on the wire. Then comes the close frame. A peer that sent its own has no more to say (RFC
+//! 6455 §5.5.1): if nothing came behind it, the socket is closed at once. With others our half ends,
+//! and whatever they still send is read and thrown away until their end: closing earlier would reset
+//! the connection, and our last bytes would be lost on the way (RFC 6455 §7.1.1, RFC 9112 §9.6).
+
+use super::Connections;
+use crate::conn::active::resume_reading;
+use crate::conn::deadline::{deadline, stalled_at};
+use crate::conn::flags::Flags;
+use crate::conn::receive::{Outcome, Unfinished};
+#[cfg(any(test, feature = "sim"))]
+use crate::conn::relay::{Abort, Relay};
+use crate::conn::send::Flush;
+use crate::conn::slot::Protocol;
+use crate::conn::state::Phase;
+use crate::effects::{Accept, CloseReason, Peer};
+use crate::http::Rejection;
+use crate::key::ConnKey;
+use crate::line::write_line;
+use crate::output::Framing;
+use crate::stream;
+use crate::timer::Tick;
+use crate::transport::Transport;
+use crate::ws::{CloseCode, CloseRequest, Opcode, encode_close};
+
+impl<S: Transport> Connections<S> {
+    /// Answers the peer's close frame with its own code (RFC 6455 §5.5.1).
+    pub(super) fn answer_close(&mut self, key: ConnKey, code: Option<CloseCode>) {
+        if let Some(conn) = self.table.get_mut(key) {
+            conn.flags.set(Flags::CLOSE_RECEIVED);
+        }
+        self.write_close(key, code, "");
+        self.finish(key, CloseReason::Peer(code));
+    }
+
+    /// A service wants the connection closed.
+    pub(super) fn close_for_service(&mut self, key: ConnKey, request: &CloseRequest) {
+        if !self.table.get(key).is_some_and(|conn| conn.state.is_open()) {
+            self.turn.counters.effects_ignored.add(1);
+            return;
+        }
+        self.write_close(key, Some(request.code), &request.reason);
+        self.finish(key, CloseReason::Service(request.code));
+    }
+
+    /// A service said whether to let in who was waiting: the request is answered as if it had come
+    /// only now.
+    pub(super) fn decide(&mut self, key: ConnKey, decision: Result<Accept, Rejection>) {
+        let is_draining = self.population.is_draining();
+        let Some(mut at) = self.at(key).filter(|at| at.conn.flags.has(Flags::UNDECIDED)) else {
+            self.turn.counters.effects_ignored.add(1);
+            return;
+        };
+        if is_draining {
+            // Its service hears that nothing comes of it.
+            let outcome = at.refuse_draining(false);
+            return self.act(key, outcome);
+        }
+        at.conn.flags.clear(Flags::UNDECIDED);
+        if at.conn.protocol == Protocol::Line {
+            let outcome = match decision {
+                Ok(_) => at.open_line(),
+                Err(rejection) => Some(at.reject_by_service(&rejection)),
+            };
+            at.run_later();
+            return self.proceed(key, outcome);
+        }
+        if at.conn.partial.is_none() {
+            return;
+        }
+        let buffer = at.input.lend(at.conn.partial);
+        at.run_later();
+        self.services.set_decision(Some(decision));
+        // Reads are left to the run queue.
+        self.resume(key, Unfinished::undecided(buffer), 0);
+        self.services.set_decision(None);
+    }
+
+    /// Tells the next connections after `cursor`, at most `count`, that the gateway goes away.
+    /// Gives the cursor to go on from, `None` when all have been told.
+    pub fn send_closes(&mut self, cursor: u32, count: usize) -> Option<u32> {
+        let mut told = 0;
+        for index in cursor..self.table.slots_end() {
+            if told == count {
+                return Some(index);
+            }
+            let Some(key) = self.table.key_of(index) else { continue };
+            let Some(mut at) = self.at(key) else { continue };
+            match at.conn.state.phase() {
+                Phase::Open => {
+                    told += 1;
+                    let code = Some(CloseCode::GOING_AWAY);
+                    self.write_close(key, code, "shutting down");
+                    self.finish(key, CloseReason::Drained);
+                }
+                Phase::Handshake => {
+                    told += 1;
+                    let outcome = at.refuse_draining(false);
+                    self.act(key, outcome);
+                }
+                // Those over the limit are told 503 within `refuse_ms` anyway.
+                Phase::Refusing | Phase::Closing | Phase::Lingering | Phase::Dead => {}
+            }
+        }
+        None
+    }
+
+    /// The peer did something for which the connection must end.
+    pub(super) fn fail(&mut self, key: ConnKey, code: CloseCode, text: &str, reason: CloseReason) {
+        let Some(conn) = self.table.get_mut(key).filter(|conn| !conn.state.is_ending()) else {
+            return;
+        };
+        self.output.discard_unstarted(conn, &mut self.turn);
+        self.write_close(key, Some(code), text);
+        self.finish(key, reason);
+    }
+
+    /// The last that an open connection is told: a close frame, or its reason as a line.
+    fn write_close(&mut self, key: ConnKey, code: Option<CloseCode>, reason: &str) {
+        let Some(protocol) = self.table.get(key).map(|conn| conn.protocol) else { return };
+        let cork = self.output.outgoing().cork();
+        match protocol {
+            Protocol::Http | Protocol::WebSocket => encode_close(code, reason, cork),
+            Protocol::Line if code.is_some() => write_line(reason.as_bytes(), cork),
+            // A relay's ends are those of its sockets.
+            Protocol::Line | Protocol::Relay => {}
+        }
+    }
+
+    /// There is no memory for what the connection needs.
+    pub(super) fn overloaded(&mut self, key: ConnKey) {
+        let Some(mut at) = self.at(key) else { return };
+        match at.conn.state.phase() {
+            Phase::Open => {
+                let code = CloseCode::TRY_AGAIN_LATER;
+                self.fail(key, code, "overloaded", CloseReason::Overload);
+            }
+            Phase::Handshake | Phase::Refusing => {
+                let outcome = at.refuse_at_limit(false);
+                self.act(key, outcome);
+            }
+            Phase::Closing | Phase::Dead | Phase::Lingering => {}
+        }
+    }
+
+    /// What stands in the output, if anything, is the last that the connection will be sent.
+    pub(super) fn finish(&mut self, key: ConnKey, reason: CloseReason) {
+        let is_ending = self.table.get(key).is_none_or(|conn| conn.state.is_ending());
+        if is_ending {
+            // Something else ended it first, such as a write that failed on the way here.
+            return self.output.outgoing().clear();
+        }
+        self.leave_open(key, reason);
+        let Some(mut at) = self.at(key) else { return };
+        at.schedule.half_open.leave(&mut at.conn.flags);
+        at.conn.state.close();
+        at.conn.seen = at.turn.tick;
+        at.conn.flags.clear(Flags::PAUSED_BY_BACKLOG);
+        at.conn.flags.clear(Flags::UNDECODED);
+        at.conn.flags.clear(Flags::PINGED);
+        at.conn.flags.clear(Flags::PING_UNWRITTEN);
+        if let Err(reason) = at.flush_outgoing(None) {
+            self.abort(key, reason);
+            return self.run_later(key);
+        }
+        if at.conn.is_flushed() {
+            self.output_ended(key);
+        } else {
+            self.arm(key);
+        }
+        self.run_later(key);
+    }
+
+    pub(super) fn run_later(&mut self, key: ConnKey) {
+        if let Some(conn) = self.table.get_mut(key) {
+            self.schedule.run_queue.push(conn, key);
+        }
+    }
+
+    /// Our last byte is written.
+    pub(super) fn output_ended(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if conn.flags.has(Flags::INPUT_ENDED) {
+            return self.abort(key, CloseReason::Gone);
+        }
+        if conn.flags.has(Flags::CLOSE_RECEIVED) {
+            conn.state.linger();
+            conn.seen = self.turn.tick;
+            // Whether all is read that it sent will show when this read is dealt with.
+            self.schedule.run_queue.push(conn, key);
+            return;
+        }
+        self.end_our_half(key);
+    }
+
+    /// Both close frames are out. If nothing came behind the peer's, that is the end; otherwise it is
+    /// treated like those that sent none.
+    pub(super) fn end_after_close(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        conn.flags.clear(Flags::CLOSE_RECEIVED);
+        if conn.flags.has(Flags::INPUT_PENDING) {
+            self.end_our_half(key);
+        } else {
+            self.abort(key, CloseReason::Gone);
+        }
+    }
+
+    fn end_our_half(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        match stream::finish(self.cold.stream(&mut conn.socket, conn.cold)) {
+            Ok(true) => {
+                conn.flags.clear(Flags::UNSENT);
+                if conn.state.linger() {
+                    conn.seen = self.turn.tick;
+                }
+                self.arm(key);
+            }
+            Ok(false) => {
+                // The end itself waits for room; the edge leads here again.
+                conn.flags.set(Flags::UNSENT);
+                self.output.block(conn, key);
+                self.arm(key);
+            }
+            Err(_) => self.abort(key, CloseReason::Gone),
+        }
+    }
+
+    /// The peer has said all it will.
+    pub(super) fn input_ended(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        conn.flags.set(Flags::INPUT_ENDED);
+        conn.flags.clear(Flags::INPUT_PENDING);
+        match conn.state.phase() {
+            Phase::Handshake | Phase::Refusing => {
+                self.turn.counters.handshakes_abandoned.add(1);
+                self.abort(key, CloseReason::Gone);
+            }
+            #[cfg(any(test, feature = "sim"))]
+            Phase::Open if conn.protocol == Protocol::Relay => {
+                let abort = self.relay().input_ended(key);
+                self.abort_relay(abort);
+            }
+            Phase::Open => self.finish(key, CloseReason::Gone),
+            // Output may still be on its way out; the end of it finds the flag.
+            Phase::Closing | Phase::Dead => {}
+            Phase::Lingering => self.abort(key, CloseReason::Gone),
+        }
+    }
+
+    /// Ends the connection without a further word. The socket is dropped when it is reaped.
+    pub(super) fn abort(&mut self, key: ConnKey, reason: CloseReason) {
+        self.leave_open(key, reason);
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if !conn.state.die() {
+            return;
+        }
+        self.schedule.half_open.leave(&mut conn.flags);
+        self.output.clear(conn, &mut self.turn);
+        self.schedule.wheel.remove(&mut self.table, key.index);
+        self.schedule.dead.push_back(key);
+    }
+
+    /// Removes dead connections, at most `limit`: each close costs a system call. `freed` is told
+    /// of each whether it was one of those over the limit.
+    pub fn reap(&mut self, limit: usize, mut freed: impl FnMut(bool)) {
+        for _ in 0..limit {
+            let Some(key) = self.schedule.dead.pop_front() else { break };
+            if let Some(was_refused) = self.remove(key) {
+                freed(was_refused);
+            }
+        }
+        if self.schedule.dead.is_empty() {
+            self.schedule.dead.shrink_to(KEYS_KEPT);
+            self.table.shrink();
+        }
+    }
+
+    /// Takes a dead connection out; whether it was one of those over the limit.
+    fn remove(&mut self, key: ConnKey) -> Option<bool> {
+        let mut conn = self.table.remove(key)?;
+        debug_assert_eq!(conn.state.phase(), Phase::Dead);
+        self.input.release(&mut conn.partial, &mut self.turn.memory);
+        self.cold.release(&mut conn.cold, &mut self.turn.memory);
+        let refused = conn.flags.has(Flags::REFUSED);
+        if refused {
+            self.population.released_refused();
+        }
+        Some(refused)
+    }
+
+    /// Tells the service and the counters, once, that an open connection no longer is, or that one
+    /// no longer waits for a decision.
+    fn leave_open(&mut self, key: ConnKey, reason: CloseReason) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if conn.flags.take(Flags::UNDECIDED) {
+            self.services.cancel_decision(conn.route, key);
+        }
+        // Whatever follows must not find it open.
+        if !conn.state.is_open() || !conn.state.close() {
+            return;
+        }
+        let route = conn.route;
+        self.population.closed();
+        if conn.flags.has_contexts() {
+            self.input.inflater().forget(key.index, &mut self.turn.memory);
+            self.output.forget_context(key.index);
+        }
+        self.membership.leave_all(conn);
+        #[cfg(any(test, feature = "sim"))]
+        if conn.protocol == Protocol::Relay {
+            reason.counter(&self.turn.counters).add(1);
+            self.unpaired = self.unpaired.filter(|own| *own != key);
+            // Without it, its partner has nothing to relay to.
+            let partner = self.relay().partner(key);
+            return self.abort_relay(partner.map(|partner| (partner, reason)));
+        }
+        let peer = Peer { loop_index: self.services.loop_index(), key };
+        self.services.call(route, |own, effects| own.service.on_close(peer, reason, effects));
+        reason.counter(&self.turn.counters).add(1);
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn relay(&mut self) -> Relay<'_, S> {
+        Relay::new(
+            &mut self.table,
+            &mut self.cold,
+            &mut self.output,
+            &mut self.schedule.run_queue,
+            &mut self.turn,
+        )
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn abort_relay(&mut self, abort: Abort) {
+        if let Some((key, reason)) = abort {
+            self.abort(key, reason);
+        }
+    }
+
+    /// Files a connection's deadline if it is nearer than what is filed. One that lies further
+    /// ahead needs nothing: the filed one comes out early and is filed again.
+    pub(super) fn arm(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        conn.flags.clear(Flags::REARM);
+        let Some(due) = deadline(conn, self.output.backlog(), &self.turn.settings) else { return };
+        if !conn.timer.is_filed() || due < conn.timer.due() {
+            self.schedule.wheel.file(&mut self.table, key.index, due);
+        }
+    }
+
+    /// Deadlines may be nearer by new settings, and marks higher: what was filed or paused by the old
+    /// ones would wait too long.
+    pub(super) fn settings_changed(&mut self) {
+        let high_bytes = self.turn.settings.backlog_high_bytes;
+        for index in 0..self.table.slots_end() {
+            let Some(key) = self.table.key_of(index) else { continue };
+            if let Some(conn) = self.table.get_mut(key) {
+                resume_reading(conn, key, &mut self.schedule.run_queue, high_bytes);
+            }
+            self.arm(key);
+        }
+    }
+
+    /// The deadline of a connection that is still there.
+    pub(super) fn deadline_of(&self, key: ConnKey) -> Option<Tick> {
+        deadline(self.table.get(key)?, self.output.backlog(), &self.turn.settings)
+    }
+
+    /// A deadline may have come.
+    pub(super) fn timer_fired(&mut self, key: ConnKey) {
+        if self.is_due(key) {
+            self.recheck(key);
+        }
+        if self.is_due(key) {
+            self.deadline_passed(key);
+        }
+        if let Some(due) = self.deadline_of(key) {
+            self.schedule.wheel.file(&mut self.table, key.index, due);
+        }
+        // A ping that the socket did not take has asked for that as well.
+        if let Some(conn) = self.table.get_mut(key) {
+            conn.flags.clear(Flags::REARM);
+        }
+    }
+
+    fn is_due(&self, key: ConnKey) -> bool {
+        self.deadline_of(key).is_some_and(|due| due <= self.turn.tick)
+    }
+
+    fn is_stalled(&self, key: ConnKey) -> bool {
+        let stalled_at = self
+            .table
+            .get(key)
+            .and_then(|conn| stalled_at(conn, self.output.backlog(), &self.turn.settings));
+        stalled_at.is_some_and(|at| at <= self.turn.tick)
+    }
+
+    /// Before a connection ends for what it did not do: it may have done so. After a long turn or
+    /// a sleep of the machine more events wait than one wait gives.
+    fn recheck(&mut self, key: ConnKey) {
+        let is_stalled = self.is_stalled(key);
+        let tick = self.turn.tick;
+        let Some(conn) = self.table.get_mut(key) else { return };
+        match conn.state.phase() {
+            // We do not listen, so its silence means nothing.
+            Phase::Open if conn.flags.has(Flags::PAUSED_BY_MAIL) && !is_stalled => conn.seen = tick,
+            Phase::Open if !is_stalled && !conn.flags.has(Flags::PINGED) => {}
+            Phase::Open | Phase::Handshake | Phase::Closing | Phase::Lingering => {
+                self.handle_writable(key);
+                self.handle_readable(key, false);
+            }
+            Phase::Dead | Phase::Refusing => {}
+        }
+    }
+
+    fn deadline_passed(&mut self, key: ConnKey) {
+        let is_stalled = self.is_stalled(key);
+        let Some(mut at) = self.at(key) else { return };
+        match at.conn.state.phase() {
+            // More of its request lies there to be read; a head is short, so this ends.
+            Phase::Handshake if at.conn.flags.has(Flags::QUEUED) => {}
+            Phase::Handshake => {
+                self.turn.counters.handshakes_timed_out.add(1);
+                self.abort(key, CloseReason::Gone);
+            }
+            Phase::Refusing => {
+                let outcome = match at.population.is_draining() {
+                    true => at.refuse_draining(false),
+                    false => at.refuse_at_limit(false),
+                };
+                self.act(key, outcome);
+            }
+            Phase::Open if is_stalled => self.abort(key, CloseReason::Stalled),
+            Phase::Open if at.conn.flags.has(Flags::PINGED) => self.abort(key, CloseReason::Idle),
+            Phase::Open => self.ping(key),
+            Phase::Closing | Phase::Lingering => {
+                self.turn.counters.close_timed_out.add(1);
+                self.abort(key, CloseReason::Gone);
+            }
+            Phase::Dead => {}
+        }
+    }
+
+    fn ping(&mut self, key: ConnKey) {
+        let Some(mut at) = self.at(key) else { return };
+        at.conn.seen = at.turn.tick;
+        at.conn.flags.set(Flags::PINGED);
+        at.turn.counters.pings_out.add(1);
+        at.output.outgoing().set_framing(Framing::WebSocket);
+        at.output.outgoing().frame(Opcode::Ping, &[]);
+        if let Err(reason) = at.flush_outgoing(None) {
+            return self.abort(key, reason);
+        }
+        if !at.conn.is_flushed() {
+            at.conn.flags.set(Flags::PING_UNWRITTEN);
+        }
+    }
+
+    /// Writes from a connection's queue, unless an edge is waited for. `reason` is the flag for
+    /// which this is called; it is cleared.
+    #[inline]
+    pub(super) fn flush(&mut self, key: ConnKey, reason: Flags) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        conn.flags.clear(reason);
+        if conn.flags.has(Flags::WRITE_BLOCKED) || conn.is_flushed() {
+            return;
+        }
+        let flush = self.output.flush_queue(conn, key, &mut self.cold, &mut self.turn);
+        // Nothing more is to be done for one that is open and has been given everything, unless a
+        // flag says so.
+        if flush != Flush::All || !conn.is_undisturbed() {
+            self.after_flush(key, flush);
+        }
+    }
+
+    #[inline(never)]
+    fn after_flush(&mut self, key: ConnKey, flush: Flush) {
+        if let Some(reason) = flush.abort_reason() {
+            return self.abort(key, reason);
+        }
+        let Some(conn) = self.table.get_mut(key) else { return };
+        let high_bytes = self.turn.settings.backlog_high_bytes;
+        resume_reading(conn, key, &mut self.schedule.run_queue, high_bytes);
+        match (flush, conn.state.phase()) {
+            (Flush::All, Phase::Closing) => self.output_ended(key),
+            // The end itself had waited for room.
+            (Flush::All, Phase::Lingering) => self.end_our_half(key),
+            #[cfg(any(test, feature = "sim"))]
+            (_, Phase::Open) if conn.protocol == Protocol::Relay => {
+                let abort = self.relay().flushed(key);
+                self.abort_relay(abort);
+            }
+            _ => {}
+        }
+        self.arm_if_asked(key);
+    }
+
+    /// Files the deadline anew if a step asked for it.
+    #[inline]
+    pub(super) fn arm_if_asked(&mut self, key: ConnKey) {
+        if self.table.get(key).is_some_and(|conn| conn.flags.has(Flags::REARM)) {
+            self.arm(key);
+        }
+    }
+
+    /// Goes on after a step that may have come to an outcome.
+    pub(super) fn proceed(&mut self, key: ConnKey, outcome: Option<Outcome>) {
+        if let Some(outcome) = outcome {
+            self.act(key, outcome);
+        }
+        self.arm_if_asked(key);
+    }
+}
+
+const KEYS_KEPT: usize = 256;

@@ -1,0 +1,549 @@
+//! The connections of one loop, and how an event loop drives them.
+//!
+//! [`lifecycle`] opens, closes and times connections; [`effects`] carries out what services and other
+//! loops ask for.
+
+mod effects;
+#[cfg(any(test, feature = "sim"))]
+mod invariants;
+mod lifecycle;
+
+#[cfg(any(test, feature = "sim"))]
+pub use invariants::check_invariants;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::conn::active::Active;
+use crate::conn::cold::{Cold, ColdRecords};
+use crate::conn::fanout::Membership;
+use crate::conn::flags::Flags;
+use crate::conn::outbox::Outbox;
+use crate::conn::population::Population;
+use crate::conn::receive::{Input, Next, Outcome, Unfinished};
+use crate::conn::schedule::Schedule;
+use crate::conn::send::Output;
+use crate::conn::services::Services;
+use crate::conn::settings::ConnSettings;
+use crate::conn::slot::Protocol;
+use crate::conn::state::State;
+use crate::conn::table::Table;
+use crate::conn::turn::Turn;
+use crate::effects::{CloseReason, LoopSite};
+use crate::key::ConnKey;
+use crate::mail::{LoopMessage, LoopSender};
+use crate::metrics::Counters;
+use crate::pool::{Buffers, SharedBudget};
+use crate::services::Router;
+use crate::timer::Millis;
+use crate::transport::Transport;
+
+/// The connections of one loop, their buffers, timers and services.
+///
+/// It does no waiting and accepts nothing by itself: an event loop tells it what happened and asks
+/// it what is needed. There are three kinds of methods:
+///
+/// - `handle_*` for what happened: [`handle_accepted`](Self::handle_accepted),
+///   [`handle_readable`](Self::handle_readable), [`handle_writable`](Self::handle_writable),
+///   [`handle_message`](Self::handle_message), [`handle_timers`](Self::handle_timers),
+///   [`handle_ticks`](Self::handle_ticks);
+/// - those that do work which is left over: [`run`](Self::run),
+///   [`apply_effects`](Self::apply_effects), [`flush_dirty`](Self::flush_dirty),
+///   [`send_closes`](Self::send_closes), [`reap`](Self::reap), [`trim`](Self::trim);
+/// - `poll_*` for what is needed: [`poll_write_interest`](Self::poll_write_interest) from the
+///   kernel, [`poll_messages`](Self::poll_messages) from other loops,
+///   [`poll_timer`](Self::poll_timer) and [`poll_tick`](Self::poll_tick) from the clock.
+///
+/// A loop calls them in this order in each turn: [`set_now`](Self::set_now); `handle_readable` and
+/// `handle_writable` for each event; `run`; `handle_message` for each message; `handle_timers`,
+/// `handle_ticks`; `apply_effects`, `flush_dirty`, `apply_effects`; `poll_write_interest`,
+/// `poll_messages`; `handle_accepted` for each new connection; `reap`. Accepting and reaping come
+/// last, so that no slot changes its connection while events of the turn may mean the one before.
+/// While [`has_work`](Self::has_work), the loop does not wait.
+#[derive(Debug)]
+pub struct Connections<S> {
+    table: Table<S>,
+    cold: ColdRecords,
+    input: Input,
+    output: Output,
+    membership: Membership,
+    services: Services,
+    schedule: Schedule,
+    population: Population,
+    mail: Outbox,
+    turn: Turn,
+    /// Effects are being carried out: what comes of them waits for its round.
+    is_applying_effects: bool,
+    /// The connection that waits for another to relay to.
+    #[cfg(any(test, feature = "sim"))]
+    unpaired: Option<ConnKey>,
+    #[cfg(any(test, feature = "sim"))]
+    has_fake_cipher: bool,
+}
+
+/// What becomes of a connection that was just accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is served, and counts against `connections_max`.
+    Admit,
+    /// Whatever it asks, it is told 503.
+    Refuse,
+}
+
+impl<S: Transport> Connections<S> {
+    /// No connections. `pool` is the process's budget for buffers, in bytes.
+    #[must_use]
+    pub fn new(
+        site: LoopSite,
+        settings: Arc<ConnSettings>,
+        router: Router,
+        counters: Arc<Counters>,
+        pool: SharedBudget,
+        now: Millis,
+    ) -> Self {
+        Self {
+            table: Table::new(),
+            cold: ColdRecords::default(),
+            input: Input::new(settings.receive_buffer_bytes),
+            output: Output::new(pool.clone()),
+            membership: Membership::new(router.socket_count()),
+            services: Services::new(site, router, now),
+            schedule: Schedule::new(now.tick()),
+            population: Population::default(),
+            mail: Outbox::default(),
+            turn: Turn { now, tick: now.tick(), settings, counters, memory: Buffers::new(pool) },
+            is_applying_effects: false,
+            #[cfg(any(test, feature = "sim"))]
+            unpaired: None,
+            #[cfg(any(test, feature = "sim"))]
+            has_fake_cipher: false,
+        }
+    }
+
+    /// From now on the bytes of accepted connections go in the records of a
+    /// [`FakeCipher`](crate::stream::cipher::FakeCipher).
+    #[cfg(any(test, feature = "sim"))]
+    pub fn use_fake_cipher(&mut self) {
+        self.has_fake_cipher = true;
+    }
+
+    /// Services begin. Messages to them from other threads go by `sender`.
+    pub fn start(&mut self, sender: &LoopSender) {
+        self.services.start(sender);
+    }
+
+    /// The time of this turn.
+    pub fn set_now(&mut self, now: Millis) {
+        self.turn.now = now;
+        self.turn.tick = now.tick();
+        self.services.set_now(now);
+        self.output.set_now(now);
+    }
+
+    /// From now on these settings hold, for connections that are open too. The size of the receive
+    /// buffer stays as it is.
+    pub fn set_settings(&mut self, settings: Arc<ConnSettings>) {
+        self.turn.settings = settings;
+        self.settings_changed();
+    }
+
+    /// Adds an accepted socket of a peer at `address`. If the half-open table is full, its oldest
+    /// goes.
+    pub fn handle_accepted(&mut self, socket: S, address: SocketAddr, verdict: Verdict) -> ConnKey {
+        let is_refused = verdict == Verdict::Refuse;
+        if !is_refused
+            && self.schedule.half_open.count() >= self.turn.settings.half_open_max
+            && let Some(oldest) = self.schedule.half_open.oldest(&mut self.table)
+        {
+            self.turn.counters.half_open_dropped.add(1);
+            self.abort(oldest, CloseReason::Gone);
+        }
+        let state = State::accepted(is_refused);
+        let key = self.table.insert(socket, state, Protocol::Http, self.turn.tick);
+        if is_refused {
+            self.population.refused_one();
+            if let Some(conn) = self.table.get_mut(key) {
+                conn.flags.set(Flags::REFUSED);
+            }
+        } else {
+            self.schedule.half_open.add(&mut self.table, key);
+            self.remember(key, address);
+        }
+        self.arm(key);
+        key
+    }
+
+    /// Keeps what some route may want to know of a connection.
+    fn remember(&mut self, key: ConnKey, address: SocketAddr) {
+        let Some(record) = self.cold_record(address) else { return };
+        // Without memory for it, a service that wants the address finds none.
+        if let Ok(link) = self.cold.add(record, &mut self.turn.memory)
+            && let Some(conn) = self.table.get_mut(key)
+        {
+            conn.cold = link;
+        }
+    }
+
+    fn cold_record(&mut self, address: SocketAddr) -> Option<Cold> {
+        #[cfg(any(test, feature = "sim"))]
+        if self.has_fake_cipher {
+            return Some(Cold::Cipher(Box::default(), address));
+        }
+        self.services.router().wants_addresses().then_some(Cold::Address(address))
+    }
+
+    /// A connection that was just accepted came by a line listener of this route.
+    pub fn enter_line(&mut self, key: ConnKey, route: u8) {
+        let Some(mut at) = self.at(key) else { return };
+        at.conn.protocol = Protocol::Line;
+        let outcome = at.enter_line(route);
+        self.proceed(key, outcome);
+        self.apply_effects();
+    }
+
+    /// A connection that was just accepted relays to the next one that comes here, or to the one
+    /// that waits for it.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn enter_relay(&mut self, key: ConnKey) {
+        let Some(at) = self.at(key) else { return };
+        at.conn.protocol = Protocol::Relay;
+        at.schedule.half_open.leave(&mut at.conn.flags);
+        if !at.conn.state.open() {
+            return;
+        }
+        at.population.opened();
+        at.conn.flags.set(Flags::PAUSED_BY_PARTNER);
+        let Ok(link) = at.cold.add(Cold::Relay(None), &mut at.turn.memory) else {
+            return self.abort(key, CloseReason::Overload);
+        };
+        at.conn.cold = link;
+        self.schedule.wheel.remove(&mut self.table, key.index);
+        match self.unpaired.take() {
+            Some(partner) => self.relay().pair([partner, key]),
+            None => self.unpaired = Some(key),
+        }
+    }
+
+    /// How many may be accepted in one turn. More would push each other out of the half-open table
+    /// before the requests that they came with could be read.
+    pub fn accepts_max(&self) -> usize {
+        self.turn.settings.half_open_max.max(1)
+    }
+
+    /// The socket of a connection, to register it.
+    pub fn socket_mut(&mut self, key: ConnKey) -> Option<&mut S> {
+        self.table.get_mut(key).map(|conn| &mut conn.socket)
+    }
+
+    /// The kernel cannot watch this socket.
+    pub fn handle_unwatched(&mut self, key: ConnKey) {
+        self.abort(key, CloseReason::Reset);
+    }
+
+    /// An event said that there may be something to read, or that the peer has ended its half.
+    pub fn handle_readable(&mut self, key: ConnKey, ending: bool) {
+        let Some(conn) = self.table.get_mut(key) else {
+            self.turn.counters.events_stale.add(1);
+            return;
+        };
+        conn.flags.set(Flags::INPUT_PENDING);
+        if ending {
+            conn.flags.set(Flags::INPUT_ENDING);
+            if conn.flags.has(Flags::UNDECIDED) && conn.protocol != Protocol::Line {
+                // The client that was to be let in is gone. Of line clients the lines before the
+                // end count.
+                self.turn.counters.handshakes_abandoned.add(1);
+                return self.abort(key, CloseReason::Gone);
+            }
+        }
+        self.receive(key);
+    }
+
+    /// An event said that there may be room.
+    pub fn handle_writable(&mut self, key: ConnKey) {
+        self.flush(key, Flags::WRITE_BLOCKED);
+    }
+
+    /// Does what another loop, or another thread, asked for.
+    pub fn handle_message(&mut self, message: LoopMessage) {
+        self.turn.counters.mail_in.add(1);
+        self.do_message(message.0);
+    }
+
+    /// Acts on connections whose time has come, at most `limit` of them.
+    pub fn handle_timers(&mut self, limit: usize) {
+        self.schedule.wheel.advance(&mut self.table, self.turn.tick);
+        for _ in 0..limit {
+            let Some(index) = self.schedule.wheel.next_overdue(&mut self.table) else { break };
+            if let Some(key) = self.table.key_of(index) {
+                self.timer_fired(key);
+            }
+        }
+    }
+
+    /// Calls the services whose time has come.
+    pub fn handle_ticks(&mut self) {
+        let now = self.turn.now;
+        while let Some(route) = self.services.router().take_tick(now) {
+            self.services.call(route, |own, effects| own.service.on_tick(effects));
+        }
+    }
+
+    /// From now on every request is answered 503.
+    pub fn start_draining(&mut self) {
+        self.population.start_draining();
+    }
+
+    /// Gives the connections that had work left one more share each.
+    pub fn run(&mut self) {
+        self.schedule.run_queue.start();
+        while let Some(key) = self.schedule.run_queue.next(&mut self.table) {
+            self.receive(key);
+        }
+    }
+
+    /// Writes to at most `limit` connections that were pushed to; the rest waits a turn, and what
+    /// is pushed to them until then goes out in the same write.
+    pub fn flush_dirty(&mut self, limit: usize) {
+        for _ in 0..limit {
+            let Some(key) = self.output.next_dirty() else { return };
+            self.flush(key, Flags::DIRTY);
+        }
+    }
+
+    /// A connection that the poller must report room for from now on.
+    pub fn poll_write_interest(&mut self) -> Option<ConnKey> {
+        self.output.next_write_interest()
+    }
+
+    /// Messages for other loops, with the loop that each is for.
+    pub fn poll_messages(&mut self) -> std::vec::Drain<'_, (u16, LoopMessage)> {
+        self.mail.take()
+    }
+
+    /// When a timer may be due next.
+    #[must_use]
+    pub fn poll_timer(&self) -> Option<Millis> {
+        self.schedule.wheel.next_due()
+    }
+
+    /// When a service wants to be called next.
+    #[must_use]
+    pub fn poll_tick(&self) -> Option<Millis> {
+        self.services.next_tick()
+    }
+
+    /// Says whether messages for other loops pile up. Connections that make more of them are not
+    /// read until they no longer do.
+    #[inline]
+    pub fn set_mail_full(&mut self, is_full: bool) {
+        // Most turns change nothing.
+        if self.mail.is_full() || is_full {
+            self.change_mail_full(is_full);
+        }
+    }
+
+    fn change_mail_full(&mut self, is_full: bool) {
+        for key in self.mail.set_full(is_full) {
+            if let Some(conn) = self.table.get_mut(key) {
+                conn.flags.clear(Flags::PAUSED_BY_MAIL);
+                self.schedule.run_queue.push(conn, key);
+            }
+        }
+    }
+
+    /// Whether there is work that no event will announce.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.schedule.run_queue.is_empty()
+            || self.output.has_dirty()
+            || !self.schedule.dead.is_empty()
+            || self.services.has_effects()
+            || self.output.has_write_interest()
+            || self.mail.count() > 0
+    }
+
+    /// Connections in the table, in any phase.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Open connections.
+    #[must_use]
+    pub fn open_count(&self) -> usize {
+        self.population.open()
+    }
+
+    /// Connections that are there only to be told 503.
+    #[must_use]
+    pub fn refused_count(&self) -> usize {
+        self.population.refused()
+    }
+
+    /// Releases buffers, compressors and contexts that lie unused. Gives the moment to ask again.
+    pub fn trim(&mut self) -> Option<Millis> {
+        let (now, idle_ms) = (self.turn.now, self.turn.settings.pool_idle_ms);
+        let memory = &mut self.turn.memory;
+        let due = [
+            memory.trim(now, idle_ms),
+            self.input.inflater().trim(now, idle_ms, memory),
+            self.output.trim(now, idle_ms),
+        ];
+        let due = due.into_iter().flatten().min();
+        // A loop at rest takes no turn that would bring the gauges up to date.
+        self.turn.counters.pool_bytes_now.set(self.pool_bytes());
+        self.sample_contexts();
+        due
+    }
+
+    /// Brings the gauges up to date.
+    pub fn sample(&self) {
+        let counters = &self.turn.counters;
+        counters.connections_now.set(self.table.len() as u64);
+        counters.half_open_now.set(self.schedule.half_open.count() as u64);
+        counters.open_now.set(self.population.open() as u64);
+        counters.pool_bytes_now.set(self.pool_bytes());
+        self.sample_compression();
+    }
+
+    /// Most turns have none, so whether there was any is asked first.
+    fn sample_compression(&self) {
+        let counters = &self.turn.counters;
+        self.input.inflated().sample(counters);
+        let compressor = self.output.compressor();
+        let compressors = compressor.compressors();
+        if counters.deflated_messages.value() != compressors.messages {
+            counters.deflated_messages.set(compressors.messages);
+            counters.deflated_bytes_before.set(compressors.bytes_in);
+            counters.deflated_bytes_after.set(compressors.bytes_out);
+        }
+        counters.deflate_out_of_room.set(compressor.out_of_room());
+    }
+
+    /// Most loops have none at any time.
+    #[inline]
+    fn sample_contexts(&self) {
+        let counters = &self.turn.counters;
+        let incoming = self.input.inflated().contexts();
+        let outgoing = self.output.compressor().contexts();
+        let bytes = (incoming.bytes() + outgoing.bytes()) as u64;
+        if bytes > 0 || counters.context_bytes_now.value() > 0 {
+            counters.contexts_in_now.set(incoming.count() as u64);
+            counters.contexts_out_now.set(outgoing.count() as u64);
+            counters.context_bytes_now.set(bytes);
+        }
+    }
+
+    /// Bytes that this loop has of the process's pool.
+    fn pool_bytes(&self) -> u64 {
+        (self.turn.memory.allocated_bytes() + self.output.compressor().bytes()) as u64
+    }
+
+    /// The connection of `key`, if it is still there, with the owners that a step may use.
+    #[inline]
+    pub(super) fn at(&mut self, key: ConnKey) -> Option<Active<'_, S>> {
+        Some(Active {
+            key,
+            conn: self.table.get_mut(key)?,
+            cold: &mut self.cold,
+            input: &mut self.input,
+            output: &mut self.output,
+            services: &mut self.services,
+            schedule: &mut self.schedule,
+            population: &mut self.population,
+            turn: &mut self.turn,
+        })
+    }
+
+    /// Reads until nothing is left or the share is used up.
+    #[inline]
+    pub(super) fn receive(&mut self, key: ConnKey) {
+        let mut reads_left = self.turn.settings.reads_per_turn;
+        let Some(mut at) = self.at(key) else { return };
+        let next = at.receive(&mut reads_left);
+        let must_arm = at.conn.flags.has(Flags::REARM);
+        if must_arm || !matches!(next, Next::Done) {
+            self.follow(key, next, reads_left);
+        }
+    }
+
+    /// Goes on with what is unfinished, then reads at most `reads_left` times.
+    pub(super) fn resume(&mut self, key: ConnKey, unfinished: Unfinished, mut reads_left: usize) {
+        let Some(mut at) = self.at(key) else { return };
+        let next = at.resume(unfinished, &mut reads_left);
+        self.follow(key, next, reads_left);
+    }
+
+    /// Carries out what a connection's reads came to, until it has nothing left to do in this turn.
+    #[inline(never)]
+    fn follow(&mut self, key: ConnKey, mut next: Next, mut reads_left: usize) {
+        loop {
+            self.arm_if_asked(key);
+            let unfinished = match next {
+                Next::Done => return,
+                Next::Later => return self.run_later(key),
+                #[cfg(any(test, feature = "sim"))]
+                Next::Act(Some(mut unfinished), Outcome::Forward) => {
+                    let abort = self.relay().forward(key, unfinished.buffer_mut());
+                    unfinished.buffer_mut().clear();
+                    self.abort_relay(abort);
+                    Some(unfinished)
+                }
+                Next::Act(unfinished, outcome) => {
+                    self.act(key, outcome);
+                    unfinished
+                }
+            };
+            let Some(mut at) = self.at(key) else { return };
+            next = match unfinished {
+                Some(unfinished) => at.resume(unfinished, &mut reads_left),
+                None => at.receive(&mut reads_left),
+            };
+        }
+    }
+
+    /// Carries out what a step came to, and before it the effects that services noted in it.
+    pub(super) fn act(&mut self, key: ConnKey, outcome: Outcome) {
+        let close_request = self.output.outgoing().take_close();
+        // An answer to a request is written first; what admitting it led to waits for the turn's end.
+        if !matches!(outcome, Outcome::Finish(_)) {
+            let before = self.mail.count();
+            self.apply_effects();
+            if let Some(conn) = self.table.get_mut(key) {
+                self.mail.judge(conn, key, before);
+            }
+        }
+        match outcome {
+            Outcome::Abort(reason) => self.abort(key, reason),
+            Outcome::Broken(violation) => {
+                let reason = CloseReason::Violation(violation);
+                self.fail(key, violation.close_code(), &violation.to_string(), reason);
+            }
+            Outcome::Close => {
+                if let Some(request) = close_request {
+                    self.close_for_service(key, &request);
+                }
+            }
+            Outcome::Closed(code) => self.answer_close(key, code),
+            Outcome::EndAfterClose => self.end_after_close(key),
+            Outcome::Finish(reason) => self.finish(key, reason),
+            Outcome::InputEnded => self.input_ended(key),
+            // The relay's bytes are the caller's to pass on.
+            Outcome::Forward | Outcome::NeedMore => {}
+            Outcome::NoRoom => self.overloaded(key),
+            Outcome::OutputFull => {
+                if let Some(conn) = self.table.get_mut(key)
+                    && conn.flags.is_paused()
+                {
+                    conn.flags.set(Flags::UNDECODED);
+                }
+            }
+            Outcome::ShareUsed => {
+                if let Some(conn) = self.table.get_mut(key) {
+                    conn.flags.set(Flags::UNDECODED);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Putting frames into the queues of connections, up to the marks at which a route's policy decides.
+
+use super::frame_batch::FrameBatch;
+use super::shared_frame::{FrameEncoding, SharedFrame};
+use crate::conn::active::resume_reading;
+use crate::conn::cold::ColdRecords;
+use crate::conn::flags::Flags;
+use crate::conn::schedule::RunQueue;
+use crate::conn::send::{Flush, Output};
+use crate::conn::slot::Conn;
+use crate::conn::turn::Turn;
+use crate::effects::{RouteOptions, SlowPolicy};
+use crate::key::ConnKey;
+use crate::pool::{Backlog, OutQueue};
+use crate::transport::Transport;
+
+/// Everything that a push may touch beside the connection. A push ends no connection: it says which
+/// should end, and the caller does that once nothing is being walked.
+#[derive(Debug)]
+pub(crate) struct Pusher<'p> {
+    cold: &'p mut ColdRecords,
+    output: &'p mut Output,
+    run_queue: &'p mut RunQueue,
+    turn: &'p mut Turn,
+    options: &'p RouteOptions,
+}
+
+/// What became of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// It is queued, or was dropped by the route's policy.
+    Done,
+    /// As `Done`, after the socket had its chance: the deadline may have come nearer.
+    Written,
+    /// The connection failed while its queue was written.
+    Failed,
+    /// The queue is full, and the policy is to close the connection.
+    TooSlow,
+}
+
+impl<'p> Pusher<'p> {
+    /// For frames of a route with these options.
+    pub(crate) fn new(
+        cold: &'p mut ColdRecords,
+        output: &'p mut Output,
+        run_queue: &'p mut RunQueue,
+        turn: &'p mut Turn,
+        options: &'p RouteOptions,
+    ) -> Self {
+        Self { cold, output, run_queue, turn, options }
+    }
+
+    /// Puts several publications into a connection's queue: as one segment where nothing stands in
+    /// the way, else one by one.
+    #[inline]
+    pub(crate) fn push_batch<S: Transport>(
+        &mut self,
+        conn: &mut Conn<S>,
+        key: ConnKey,
+        batch: &mut FrameBatch,
+    ) -> Pushed {
+        let bytes_max = self.turn.settings.backlog_hard_bytes;
+        let (_, backlog) = self.output.sharing();
+        if let Some(encoding) = batch.encoding(conn, backlog)
+            && batch.has_room(&conn.queue, encoding, bytes_max, backlog)
+        {
+            self.output.push_frame(conn, key, encoding.id, self.turn.tick);
+            return Pushed::Done;
+        }
+        let mut pushed = Pushed::Done;
+        for frame in &mut batch.alone {
+            match self.push(conn, key, frame) {
+                Pushed::Done => {}
+                Pushed::Written => pushed = Pushed::Written,
+                ended @ (Pushed::Failed | Pushed::TooSlow) => return ended,
+            }
+        }
+        pushed
+    }
+
+    /// Puts a frame into a connection's queue.
+    #[inline]
+    pub(crate) fn push<S: Transport>(
+        &mut self,
+        conn: &mut Conn<S>,
+        key: ConnKey,
+        frame: &mut SharedFrame,
+    ) -> Pushed {
+        let (compressor, backlog) = self.output.sharing();
+        let encoding = match frame.plain_encoding(conn) {
+            Some(encoding) => Some(encoding),
+            None => frame.encoding(conn, key.index, compressor, backlog),
+        };
+        let Some(encoding) = encoding else {
+            // Binary has no encoding for lines.
+            self.turn.counters.pushes_dropped.add(1);
+            return Pushed::Done;
+        };
+        let bytes = self.turn.settings.backlog_hard_bytes;
+        let mark = Mark { bytes, messages: frame.messages_max };
+        if mark.is_reached(&conn.queue, encoding, backlog) {
+            return self.push_to_full(conn, key, encoding, mark);
+        }
+        self.output.push_frame(conn, key, encoding.id, self.turn.tick);
+        Pushed::Done
+    }
+
+    /// Forgets those encodings of a frame that found no recipient.
+    pub(crate) fn release_unused(&mut self, frame: &SharedFrame) {
+        if frame.shared > 0 {
+            self.turn.counters.deflated_shared.add(frame.shared);
+        }
+        let (_, backlog) = self.output.sharing();
+        for encoding in frame.encodings() {
+            backlog.release(encoding.id);
+        }
+    }
+
+    /// As [`Pusher::release_unused`], for a batch.
+    pub(crate) fn release_unused_batch(&mut self, batch: &FrameBatch) {
+        for frame in &batch.alone {
+            self.release_unused(frame);
+        }
+        let (_, backlog) = self.output.sharing();
+        for encoding in batch.encodings() {
+            backlog.release(encoding.id);
+        }
+    }
+
+    /// As [`Pusher::push`], for a connection whose backlog is at its mark.
+    #[inline(never)]
+    fn push_to_full<S: Transport>(
+        &mut self,
+        conn: &mut Conn<S>,
+        key: ConnKey,
+        encoding: FrameEncoding,
+        mark: Mark,
+    ) -> Pushed {
+        if !conn.flags.has(Flags::WRITE_BLOCKED) {
+            // The mark is judged after the socket had its chance.
+            if self.output.flush_queue(conn, key, self.cold, self.turn) == Flush::Failed {
+                return Pushed::Failed;
+            }
+        }
+        if mark.is_reached(&conn.queue, encoding, self.output.backlog()) {
+            match self.options.slow_policy {
+                SlowPolicy::Disconnect => return Pushed::TooSlow,
+                SlowPolicy::DropNewest => {
+                    self.turn.counters.pushes_dropped.add(1);
+                    return Pushed::Written;
+                }
+                SlowPolicy::KeepLatest => {
+                    self.turn.counters.pushes_dropped.add(1);
+                    self.output.discard_unstarted_frames(conn, self.turn);
+                }
+            }
+        }
+        self.output.push_frame(conn, key, encoding.id, self.turn.tick);
+        // What made room for the frame may have made enough to read on.
+        resume_reading(conn, key, self.run_queue, self.turn.settings.backlog_high_bytes);
+        Pushed::Written
+    }
+}
+
+/// What may wait for one connection before its slow policy decides about more.
+#[derive(Clone, Copy)]
+struct Mark {
+    bytes: usize,
+    messages: Option<usize>,
+}
+
+impl Mark {
+    /// Whether a further frame would be too much. An empty queue takes any.
+    #[inline]
+    fn is_reached(self, queue: &OutQueue, encoding: FrameEncoding, backlog: &Backlog) -> bool {
+        !queue.is_empty()
+            && (queue.bytes() + encoding.frame_bytes > self.bytes
+                || self.messages.is_some_and(|max| backlog.holds(queue, max)))
+    }
+}

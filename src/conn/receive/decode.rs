@@ -1,0 +1,162 @@
+//! Decoding: what was read becomes messages where it lies, and these are given to the service, whose
+//! answers gather in the output.
+
+use std::ops::Range;
+
+use super::Outcome;
+use super::inflate::{InflateTerms, NotInflated};
+use crate::conn::active::Active;
+use crate::conn::settings::ConnSettings;
+use crate::effects::{Effects, Message, Peer, PendingEffects};
+use crate::metrics::Counters;
+use crate::output::Outgoing;
+use crate::pool::ReadBuffer;
+use crate::services::Service;
+use crate::transport::Transport;
+use crate::ws::{Decoder, Event, MessageKind, Opcode, parse_close};
+
+impl<S: Transport> Active<'_, S> {
+    /// Decodes what has arrived and gives each message to the service, until something else is to be
+    /// done first.
+    #[inline]
+    pub(super) fn decode(&mut self, buffer: &mut ReadBuffer) -> Outcome {
+        let (peer, key) = (self.peer(), self.key);
+        let (conn, turn) = (&mut *self.conn, &mut *self.turn);
+        let (route, pending) = self.services.route(conn.route);
+        let message_bytes_max = route.options.message_bytes_max;
+        let arrived = &mut buffer.bytes[..buffer.filled];
+        let outgoing = self.output.outgoing();
+        outgoing.set_framing(conn.framing(route.options.deflate, key.index));
+        let flags = conn.flags;
+        let service = route.service.as_mut();
+        let mut delivery = Delivery::new(peer, conn.route, service, outgoing, pending);
+        let mut inflated_bytes = 0;
+        let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max)
+            .taking_compressed(flags.has_deflate());
+        let mut must_flush = false;
+        let outcome = loop {
+            // Asked for by the last message, or already when the connection opened. It comes first:
+            // a request left over would meet another connection, or none.
+            if delivery.outgoing.wants_close() {
+                break Outcome::Close;
+            }
+            if must_flush {
+                break Outcome::OutputFull;
+            }
+            if inflated_bytes + delivery.outgoing.compressor().setup_bytes() >= INFLATED_BYTES_MAX {
+                break Outcome::ShareUsed;
+            }
+            match decoder.next_short(arrived) {
+                Ok(Some((kind, payload))) => {
+                    delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
+                    must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
+                    continue;
+                }
+                Err(violation) => break Outcome::Broken(violation),
+                Ok(None) if decoder.is_through(arrived) => break Outcome::NeedMore,
+                Ok(None) => {}
+            }
+            match decoder.next(arrived) {
+                Ok(None) => break Outcome::NeedMore,
+                Err(violation) => break Outcome::Broken(violation),
+                Ok(Some(Event::Close(payload))) => break close_outcome(&arrived[payload]),
+                Ok(Some(Event::Message { kind, is_compressed: false, payload })) => {
+                    delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
+                }
+                Ok(Some(Event::Message { kind, is_compressed: true, payload })) => {
+                    let context = flags.client_context(key.index);
+                    let terms = InflateTerms::new(message_bytes_max, context);
+                    let (payload, memory) = (&arrived[payload], &mut turn.memory);
+                    match self.input.inflater().inflate(payload, kind, terms, memory, turn.now) {
+                        Ok(mut inflated) => {
+                            inflated_bytes += inflated.work_bytes();
+                            delivery.deliver(kind, inflated.payload_mut(), None);
+                            turn.memory.give(inflated.into_buffer());
+                        }
+                        Err(NotInflated::Broken(violation)) => break Outcome::Broken(violation),
+                        Err(NotInflated::NoRoom) => break Outcome::NoRoom,
+                    }
+                }
+                Ok(Some(Event::Ping(payload))) => {
+                    delivery.outgoing.frame(Opcode::Pong, &arrived[payload]);
+                }
+                Ok(Some(Event::Pong(_))) => delivery.pongs += 1,
+            }
+            must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
+        };
+        delivery.count(&turn.counters);
+        outcome
+    }
+}
+
+/// Gives the messages of one connection to its service.
+struct Delivery<'d> {
+    peer: Peer,
+    route_number: u8,
+    service: &'d mut dyn Service,
+    outgoing: &'d mut Outgoing,
+    pending: &'d mut PendingEffects,
+    messages: u64,
+    message_bytes: u64,
+    pongs: u64,
+}
+
+impl<'d> Delivery<'d> {
+    fn new(
+        peer: Peer,
+        route_number: u8,
+        service: &'d mut dyn Service,
+        outgoing: &'d mut Outgoing,
+        pending: &'d mut PendingEffects,
+    ) -> Self {
+        let (messages, message_bytes, pongs) = (0, 0, 0);
+        Self { peer, route_number, service, outgoing, pending, messages, message_bytes, pongs }
+    }
+
+    /// `place` is where the payload lies in the read buffer, if it does.
+    fn deliver(&mut self, kind: MessageKind, payload: &mut [u8], range: Option<Range<usize>>) {
+        self.messages += 1;
+        self.message_bytes += payload.len() as u64;
+        let (outgoing, pending) = (&mut *self.outgoing, &mut *self.pending);
+        let mut effects = Effects::on(self.route_number, self.peer, range, outgoing, pending);
+        self.service.on_message(self.peer, Message::new(kind, payload), &mut effects);
+    }
+
+    fn count(&self, counters: &Counters) {
+        if self.messages > 0 {
+            counters.messages_in.add(self.messages);
+            counters.message_bytes_in.add(self.message_bytes);
+        }
+        if self.pongs > 0 {
+            counters.pongs_in.add(self.pongs);
+        }
+    }
+}
+
+/// What the payload of a close frame comes to.
+fn close_outcome(payload: &[u8]) -> Outcome {
+    match parse_close(payload) {
+        Ok(close) => Outcome::Closed(close.code),
+        Err(violation) => Outcome::Broken(violation),
+    }
+}
+
+/// Whether enough has gathered to be dealt with before more is made. Large payloads wait where they
+/// were read: a write for two of 64 KiB costs less than two, and for more they leave the cache that
+/// they were unmasked in.
+pub(super) fn is_full(
+    outgoing: &Outgoing,
+    pending: &PendingEffects,
+    settings: &ConnSettings,
+) -> bool {
+    outgoing.cork_bytes().len() >= settings.backlog_high_bytes
+        || outgoing.bytes() >= settings.backlog_high_bytes + IN_PLACE_BYTES_MORE
+        || pending.effects.len() >= EFFECTS_MAX
+}
+
+/// Effects noted by one connection's messages before they are carried out.
+const EFFECTS_MAX: usize = 1024;
+const IN_PLACE_BYTES_MORE: usize = 64 << 10;
+/// Bytes that one connection's messages come to before others get their turn: a few that were sent
+/// may unfold to a thousand times as many, and a short one may take the work of a window.
+const INFLATED_BYTES_MAX: usize = 512 << 10;

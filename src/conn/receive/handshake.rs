@@ -1,0 +1,186 @@
+//! The request: a head becomes an upgrade, a page or a refusal.
+
+use super::Outcome;
+use crate::conn::active::Active;
+use crate::conn::flags::Flags;
+use crate::conn::slot::Protocol;
+use crate::conn::state::Phase;
+use crate::effects::{CloseReason, Effects};
+use crate::http::{
+    Allow, HeadError, Method, Rejection, RequestHead, Status, UpgradePolicy, check_upgrade,
+    find_head_end, looks_like_http, parse_head, wants_upgrade, write_page,
+    write_switching_protocols,
+};
+use crate::line::write_line;
+use crate::metrics::{Counter, Counters};
+use crate::pool::ReadBuffer;
+use crate::services::{Admission, ConnectRequest, Found};
+use crate::transport::Transport;
+use crate::ws::Progress;
+
+impl<S: Transport> Active<'_, S> {
+    /// Bytes of a request have arrived. After an upgrade, what follows the head in the buffer is
+    /// left to the frame decoder. An outcome says that the answer stands in the output.
+    pub(super) fn receive_head(&mut self, buffer: &mut ReadBuffer) -> Option<Outcome> {
+        let arrived = buffer.arrived();
+        let head_bytes_max = self.turn.settings.head_bytes_max;
+        match find_head_end(arrived, buffer.scanned) {
+            Some(end) if end <= head_bytes_max => {
+                let outcome = self.answer(parse_head(&arrived[..end]));
+                if !self.conn.flags.has(Flags::UNDECIDED) {
+                    buffer.progress = Progress::starting_at(end);
+                }
+                outcome
+            }
+            _ if !looks_like_http(arrived) => self.answer(Err(HeadError::RequestLine)),
+            None if arrived.len() < head_bytes_max => {
+                buffer.scanned = arrived.len();
+                None
+            }
+            _ => self.answer(Err(HeadError::TooLarge)),
+        }
+    }
+
+    fn answer(&mut self, head: Result<RequestHead<'_>, HeadError>) -> Option<Outcome> {
+        // Whatever the answer to a HEAD is, it has no body (RFC 9110 §9.3.2).
+        let head_only = head.as_ref().is_ok_and(|head| head.method() == Method::Head);
+        if self.population.is_draining() {
+            return Some(self.refuse_draining(head_only));
+        }
+        if self.conn.state.phase() == Phase::Refusing {
+            return Some(self.refuse_at_limit(head_only));
+        }
+        let head = match head {
+            Ok(head) => head,
+            Err(error) => {
+                self.turn.counters.refused_malformed.add(1);
+                return Some(self.reject(&Rejection::from(error), false));
+            }
+        };
+        match self.services.router().find(head.path(), wants_upgrade(&head)) {
+            Found::Socket(route) => self.upgrade(&head, route),
+            Found::Page(page) => {
+                if head.method() == Method::Other {
+                    self.turn.counters.refused_not_found.add(1);
+                    let rejection = Rejection::method_not_allowed(Allow::GetAndHead);
+                    return Some(self.reject(&rejection, false));
+                }
+                let page = page.reply(&head);
+                let output = self.output.outgoing().cork();
+                let (content_type, headers) = (&page.content_type, &page.headers);
+                write_page(output, page.status, content_type, headers, &page.body, head_only);
+                self.turn.counters.pages.add(1);
+                Some(Outcome::Finish(CloseReason::Gone))
+            }
+            Found::Nothing => {
+                self.turn.counters.refused_not_found.add(1);
+                Some(self.reject(&Rejection::not_found(), head_only))
+            }
+        }
+    }
+
+    fn upgrade(&mut self, head: &RequestHead<'_>, route: u8) -> Option<Outcome> {
+        let decision = self.services.take_decision();
+        let (peer, address) = (self.peer(), self.cold.address(self.conn.cold));
+        let (own, pending) = self.services.route(route);
+        let policy = UpgradePolicy {
+            origins: &own.options.origins,
+            subprotocols: &own.options.subprotocols,
+        };
+        let request = match check_upgrade(head, &policy) {
+            Ok(request) => request,
+            Err(rejection) => {
+                refused_upgrade(rejection.status(), &self.turn.counters).add(1);
+                return Some(self.reject(&rejection, head.method() == Method::Head));
+            }
+        };
+        let admission = match decision {
+            Some(decision) => decision.map(Admission::Now),
+            None => {
+                let mut effects = Effects::detached(route, pending);
+                let connect = ConnectRequest::new(Some(&request), address);
+                own.service.admit(&connect, peer, &mut effects)
+            }
+        };
+        match admission {
+            Ok(Admission::Later) => {
+                self.wait_for_decision(route);
+                None
+            }
+            Ok(Admission::Now(accept)) => {
+                let subprotocol = accept.subprotocol.as_ref().or_else(|| request.subprotocol());
+                let allowed = own.options.deflate;
+                let deflate = allowed.and_then(|allowed| request.deflate(allowed.context_bits));
+                write_switching_protocols(
+                    self.output.outgoing().cork(),
+                    &request.accept_key(),
+                    subprotocol,
+                    deflate,
+                    &accept.headers,
+                );
+                let counters = &self.turn.counters;
+                if let Some(deflate) = deflate {
+                    self.conn.flags.set_deflate(deflate);
+                    counters.upgrades_deflate.add(1);
+                    counters.upgrades_takeover.add(u64::from(self.conn.flags.has_contexts()));
+                }
+                counters.upgrades.add(1);
+                self.open(route);
+                None
+            }
+            Err(rejection) => Some(self.reject_by_service(&rejection)),
+        }
+    }
+
+    /// The request stays where it is, in the partial-read buffer that it will be given, until its
+    /// service says what becomes of it.
+    pub(super) fn wait_for_decision(&mut self, route: u8) {
+        self.conn.route = route;
+        self.conn.flags.set(Flags::UNDECIDED);
+    }
+
+    pub(in crate::conn) fn reject_by_service(&mut self, rejection: &Rejection) -> Outcome {
+        self.turn.counters.refused_by_service.add(1);
+        self.reject(rejection, false)
+    }
+
+    /// `connections_max` is reached, or memory is.
+    pub(in crate::conn) fn refuse_at_limit(&mut self, head_only: bool) -> Outcome {
+        self.turn.counters.refused_at_limit.add(1);
+        let text = "the connection limit is reached, try again later";
+        self.reject(&Rejection::unavailable(self.turn.settings.retry_after_s, text), head_only)
+    }
+
+    pub(in crate::conn) fn refuse_draining(&mut self, head_only: bool) -> Outcome {
+        self.turn.counters.refused_draining.add(1);
+        let text = "shutting down, try again";
+        self.reject(&Rejection::unavailable(self.turn.settings.retry_after_s, text), head_only)
+    }
+
+    fn reject(&mut self, rejection: &Rejection, head_only: bool) -> Outcome {
+        let cork = self.output.outgoing().cork();
+        if self.conn.protocol == Protocol::Line {
+            write_line(rejection.body().as_bytes(), cork);
+        } else {
+            rejection.write_to(head_only, cork);
+        }
+        Outcome::Finish(CloseReason::Gone)
+    }
+}
+
+/// The counter of requests whose upgrade is refused with this status.
+fn refused_upgrade(status: Status, counters: &Counters) -> &Counter {
+    match status {
+        Status::Forbidden => &counters.refused_origin,
+        Status::MethodNotAllowed => &counters.refused_not_found,
+        Status::UpgradeRequired => &counters.refused_upgrade_required,
+        Status::Ok
+        | Status::NotModified
+        | Status::BadRequest
+        | Status::NotFound
+        | Status::HeaderFieldsTooLarge
+        | Status::InternalServerError
+        | Status::ServiceUnavailable
+        | Status::VersionNotSupported => &counters.refused_malformed,
+    }
+}

@@ -1,0 +1,115 @@
+//! What is read into: the loop's receive buffer, or a connection's partial-read buffer while a
+//! request head or a message of it is unfinished.
+
+use super::inflate::MessageInflater;
+use crate::key::SlotRef;
+use crate::pool::{Buffers, OverBudget, PartialReads, ReadBuffer};
+use crate::timer::Millis;
+
+/// The receive side of one loop.
+#[derive(Debug)]
+pub(crate) struct Input {
+    /// What reads go into unless the connection has a partial-read buffer.
+    shared: ReadBuffer,
+    partial_reads: PartialReads,
+    inflater: MessageInflater,
+}
+
+impl Input {
+    /// With a receive buffer of so many bytes.
+    pub(crate) fn new(receive_buffer_bytes: usize) -> Self {
+        Self {
+            shared: ReadBuffer::new(vec![0; receive_buffer_bytes]),
+            partial_reads: PartialReads::default(),
+            inflater: MessageInflater::default(),
+        }
+    }
+
+    /// Lends the buffer to read into: the partial-read buffer, or the shared one where there is
+    /// none. [`Input::keep`] takes it back.
+    #[inline]
+    pub(crate) fn lend(&mut self, partial: SlotRef) -> ReadBuffer {
+        match self.partial_reads.borrow(partial) {
+            Some(buffer) => buffer,
+            None => std::mem::take(&mut self.shared),
+        }
+    }
+
+    /// The room of the shared buffer, while it is not lent.
+    pub(crate) fn shared_room(&mut self) -> &mut [u8] {
+        &mut self.shared.bytes
+    }
+
+    /// Takes back what was lent. What is unfinished in it is kept if it is `wanted`.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if there is no memory to keep it; it is lost then.
+    pub(crate) fn keep(
+        &mut self,
+        partial: &mut SlotRef,
+        is_wanted: bool,
+        mut buffer: ReadBuffer,
+        memory: &mut Buffers,
+        now: Millis,
+    ) -> Result<(), OverBudget> {
+        let kept_bytes = if is_wanted { buffer.kept_bytes() } else { 0 };
+        if partial.is_none() {
+            let mut kept = Ok(());
+            if kept_bytes > 0 {
+                match self.partial_reads.keep(&buffer, memory, now) {
+                    Ok(link) => *partial = link,
+                    Err(error) => kept = Err(error),
+                }
+            }
+            buffer.clear();
+            self.shared = buffer;
+            return kept;
+        }
+        if kept_bytes > 0 {
+            buffer.close_up();
+            self.partial_reads.restore(*partial, buffer);
+            return Ok(());
+        }
+        self.partial_reads.restore(*partial, buffer);
+        self.release(partial, memory);
+        Ok(())
+    }
+
+    /// Gives a partial-read buffer back to the pool.
+    pub(crate) fn release(&mut self, partial: &mut SlotRef, memory: &mut Buffers) {
+        self.partial_reads.release(std::mem::take(partial), memory);
+    }
+
+    /// Decompresses messages that came compressed.
+    #[inline]
+    pub(crate) fn inflater(&mut self) -> &mut MessageInflater {
+        &mut self.inflater
+    }
+
+    /// As [`Input::inflater`], to see what it did.
+    pub(crate) fn inflated(&self) -> &MessageInflater {
+        &self.inflater
+    }
+
+    /// Connections that hold a partial-read buffer.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn partial_count(&self) -> usize {
+        self.partial_reads.count()
+    }
+}
+
+/// The end of a large message for whose rest a buffer has room. It is read to its end straight into
+/// its place, and what follows it into the receive buffer, by the same call:
+///
+/// ```text
+///   partial-read buffer  [ header | payload so far | rest ]
+///   receive buffer                                        [ further messages … ]
+///                                                 ◄──────── one read ────────►
+/// ```
+pub(super) fn large_end(buffer: &ReadBuffer) -> Option<usize> {
+    let end = buffer.message_end().filter(|end| *end >= LARGE_BYTES)?;
+    (buffer.filled + 1..=buffer.bytes.len()).contains(&end).then_some(end)
+}
+
+/// Shorter messages are read together with what follows them, and answered in one write.
+const LARGE_BYTES: usize = 16 << 10;

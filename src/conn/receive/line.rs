@@ -1,0 +1,123 @@
+//! Clients of a line listener: plain TCP, one line for one message, no handshake and no pings.
+//!
+//! They are let in as soon as they connect, and from then on share everything with WebSocket
+//! connections but the framing: services, topics, limits, backlogs and policies.
+
+use std::ops::Range;
+
+use super::Outcome;
+use super::decode::is_full;
+use crate::conn::active::Active;
+use crate::effects::{CloseReason, Effects, Message};
+use crate::line::{LineError, last_line, next_line};
+use crate::output::Framing;
+use crate::pool::ReadBuffer;
+use crate::services::{Admission, ConnectRequest};
+use crate::transport::Transport;
+use crate::ws::{MessageKind, Progress, Violation};
+
+impl<S: Transport> Active<'_, S> {
+    /// A connection that was just accepted by a line listener of this route asks to be let in.
+    pub(in crate::conn) fn enter_line(&mut self, route: u8) -> Option<Outcome> {
+        self.conn.route = route;
+        if self.population.is_draining() {
+            return Some(self.refuse_draining(false));
+        }
+        if !self.conn.flags.has(crate::conn::flags::Flags::HALF_OPEN) {
+            return Some(self.refuse_at_limit(false));
+        }
+        let (peer, address) = (self.peer(), self.cold.address(self.conn.cold));
+        let (own, pending) = self.services.route(route);
+        let mut effects = Effects::detached(route, pending);
+        match own.service.admit(&ConnectRequest::new(None, address), peer, &mut effects) {
+            Ok(Admission::Later) => {
+                self.wait_for_decision(route);
+                None
+            }
+            Ok(Admission::Now(_)) => self.open_line(),
+            Err(rejection) => Some(self.reject_by_service(&rejection)),
+        }
+    }
+
+    /// The client is let in.
+    pub(in crate::conn) fn open_line(&mut self) -> Option<Outcome> {
+        self.turn.counters.line_clients.add(1);
+        self.open(self.conn.route);
+        if let Err(reason) = self.flush_outgoing(None) {
+            return Some(Outcome::Abort(reason));
+        }
+        self.output.outgoing().wants_close().then_some(Outcome::Close)
+    }
+
+    /// As [`Active::decode`], for lines.
+    pub(super) fn decode_lines(&mut self, buffer: &mut ReadBuffer) -> Outcome {
+        let line_bytes_max = self.line_bytes_max();
+        self.output.outgoing().set_framing(Framing::Lines);
+        // Not before a line: what others asked for may be as much as before after each flush.
+        let mut must_flush = false;
+        loop {
+            if self.output.outgoing().wants_close() {
+                return Outcome::Close;
+            }
+            if must_flush {
+                return Outcome::OutputFull;
+            }
+            let start = buffer.progress.consumed();
+            let arrived = &buffer.bytes[..buffer.filled];
+            let line = match next_line(arrived, start, &mut buffer.scanned, line_bytes_max) {
+                Ok(None) => return Outcome::NeedMore,
+                Ok(Some(line)) => line,
+                Err(error) => return Outcome::Broken(violation(error)),
+            };
+            buffer.progress = Progress::starting_at(line.next);
+            if arrived[line.text.clone()] == *QUIT {
+                return Outcome::Closed(None);
+            }
+            self.deliver_line(buffer, line.text);
+            let settings = &self.turn.settings;
+            must_flush = is_full(self.output.outgoing(), self.services.pending(), settings);
+        }
+    }
+
+    /// The input has ended: what follows the last line break is a line too.
+    pub(super) fn take_last_line(&mut self, buffer: &mut ReadBuffer) -> Result<(), CloseReason> {
+        if !self.conn.state.is_open() {
+            return Ok(());
+        }
+        let line_bytes_max = self.line_bytes_max();
+        self.output.outgoing().set_framing(Framing::Lines);
+        let start = buffer.progress.consumed();
+        let last = last_line(buffer.arrived(), start, line_bytes_max);
+        let Ok(Some(text)) = last else { return Ok(()) };
+        if buffer.bytes[text.clone()] == *QUIT {
+            return Ok(());
+        }
+        self.deliver_line(buffer, text);
+        self.flush_outgoing(None)
+    }
+
+    fn deliver_line(&mut self, buffer: &mut ReadBuffer, text: Range<usize>) {
+        let (peer, route) = (self.peer(), self.conn.route);
+        self.turn.counters.messages_in.add(1);
+        self.turn.counters.message_bytes_in.add(text.len() as u64);
+        let message = Message::new(MessageKind::Text, &mut buffer.bytes[text.clone()]);
+        let (own, pending) = self.services.route(route);
+        let mut effects = Effects::on(route, peer, Some(text), self.output.outgoing(), pending);
+        own.service.on_message(peer, message, &mut effects);
+    }
+
+    /// The longest line that an open connection may send.
+    fn line_bytes_max(&mut self) -> usize {
+        self.services.route(self.conn.route).0.options.message_bytes_max
+    }
+}
+
+fn violation(error: LineError) -> Violation {
+    match error {
+        LineError::NotUtf8 => Violation::TextNotUtf8,
+        LineError::TooLong => Violation::MessageTooBig,
+    }
+}
+
+/// The line that ends a conversation.
+const QUIT: &[u8] = b"quit";

@@ -1,0 +1,389 @@
+//! Receiving: reads follow one another while there is something to read and the connection's share
+//! of the turn lasts, what they brought is decoded and given to the service, and what remains
+//! unfinished is kept.
+//!
+//! [`Input`] owns the buffers. The steps below belong to one [`Active`] connection; [`handshake`]
+//! answers requests, [`decode`] takes frames, [`line`](mod@line) takes lines, [`inflate`] what came
+//! compressed.
+
+mod decode;
+mod handshake;
+mod inflate;
+mod input;
+mod line;
+
+pub(super) use input::Input;
+
+use super::active::Active;
+use super::flags::Flags;
+use super::slot::Protocol;
+use super::state::Phase;
+use crate::effects::CloseReason;
+use crate::key::SlotRef;
+use crate::pool::{OverBudget, ReadBuffer};
+use crate::stream::{self, Received, Room, Source};
+use crate::transport::Transport;
+use crate::ws::{CLIENT_CONTROL_FRAME_BYTES_MAX, CloseCode, Violation};
+use input::large_end;
+
+/// What a step came to that only the driver can deal with: it may end the connection, and it lets
+/// the effects of services happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The connection failed, or has ended without more to say.
+    Abort(CloseReason),
+    /// The peer broke the protocol.
+    Broken(Violation),
+    /// The service asked for a close.
+    Close,
+    /// The peer closed; the code to answer with.
+    Closed(Option<CloseCode>),
+    /// Both close frames are out.
+    EndAfterClose,
+    /// The answer to the request stands in the output, and nothing comes after it.
+    Finish(CloseReason),
+    /// What the buffer holds goes on to the relay's other connection.
+    Forward,
+    /// The peer has ended its half.
+    InputEnded,
+    /// Everything that has arrived is decoded, and services have asked for something.
+    NeedMore,
+    /// There is no memory for what has arrived.
+    NoRoom,
+    /// Enough output has gathered to be written before more is made.
+    OutputFull,
+    /// The connection's share of the turn is used up.
+    ShareUsed,
+}
+
+/// Where a connection stands with what it has read.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Nothing is left to do until the next event.
+    Done,
+    /// Its share of the turn is used up; it goes on in the next.
+    Later,
+    /// The driver is to act, and then to go on with what is unfinished.
+    Act(Option<Unfinished>, Outcome),
+}
+
+/// A read that is being dealt with.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    buffer: ReadBuffer,
+    /// Bytes of the same read that lie in the shared buffer.
+    behind: usize,
+    source: Source,
+    stage: Stage,
+}
+
+/// What is to be done next with a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The request head may be complete.
+    Head,
+    /// Messages may be there.
+    Decode,
+    /// The buffer is given back.
+    Keep,
+}
+
+/// Whether there may be more to do for the connection right now.
+enum Step {
+    Again,
+    Done,
+    Act(Option<Unfinished>, Outcome),
+}
+
+impl Unfinished {
+    /// A buffer whose request head is answered again, after a decision.
+    pub(super) fn undecided(buffer: ReadBuffer) -> Self {
+        Self { buffer, behind: 0, source: Source::MayHaveMore, stage: Stage::Head }
+    }
+
+    /// What was read.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn buffer_mut(&mut self) -> &mut ReadBuffer {
+        &mut self.buffer
+    }
+}
+
+impl<S: Transport> Active<'_, S> {
+    /// Reads until nothing is left or `reads_left` is used up.
+    #[inline]
+    pub(super) fn receive(&mut self, reads_left: &mut usize) -> Next {
+        while *reads_left > 0 {
+            *reads_left -= 1;
+            match self.receive_once() {
+                Step::Again => {}
+                Step::Done => return Next::Done,
+                Step::Act(unfinished, outcome) => return Next::Act(unfinished, outcome),
+            }
+        }
+        Next::Later
+    }
+
+    /// As [`Active::receive`], after going on with what is unfinished.
+    pub(super) fn resume(&mut self, unfinished: Unfinished, reads_left: &mut usize) -> Next {
+        match self.go_on(unfinished) {
+            Step::Again => self.receive(reads_left),
+            Step::Done => Next::Done,
+            Step::Act(unfinished, outcome) => Next::Act(unfinished, outcome),
+        }
+    }
+
+    fn receive_once(&mut self) -> Step {
+        let flags = self.conn.flags;
+        match self.conn.state.phase() {
+            Phase::Lingering if flags.has(Flags::CLOSE_RECEIVED) => {
+                return Step::Act(None, Outcome::EndAfterClose);
+            }
+            Phase::Closing | Phase::Lingering => return self.discard(),
+            Phase::Dead => return Step::Done,
+            Phase::Handshake | Phase::Open | Phase::Refusing => {}
+        }
+        let has_undecoded = flags.has(Flags::UNDECODED);
+        if flags.is_paused() || !(has_undecoded || flags.has(Flags::INPUT_PENDING)) {
+            return Step::Done;
+        }
+        let mut buffer = self.input.lend(self.conn.partial);
+        let received = if has_undecoded {
+            Received::Bytes { ahead: 0, behind: 0, source: Source::MayHaveMore }
+        } else {
+            match self.read(&mut buffer) {
+                Ok(received) => received,
+                Err(OverBudget) => return act_and_keep(buffer, Outcome::NoRoom),
+            }
+        };
+        match received {
+            Received::Bytes { behind, source, .. } => {
+                self.conn.flags.clear(Flags::UNDECODED);
+                if self.conn.state.is_handshake() {
+                    let stage = Stage::Head;
+                    return self.go_on(Unfinished { buffer, behind, source, stage });
+                }
+                // Most often all that has come is dealt with at once.
+                match self.receive_messages(&mut buffer) {
+                    None if behind == 0 => self.keep_and_go_on(buffer, source),
+                    outcome => self.go_on_after(outcome, buffer, behind, source),
+                }
+            }
+            Received::Nothing(source) => {
+                self.conn.flags.clear(Flags::INPUT_ENDING);
+                self.go_on(Unfinished { buffer, behind: 0, source, stage: Stage::Keep })
+            }
+            Received::Ended { clean } => {
+                // A line that was cut short is none.
+                if clean
+                    && self.conn.protocol == Protocol::Line
+                    && let Err(reason) = self.take_last_line(&mut buffer)
+                {
+                    return act_and_keep(buffer, Outcome::Abort(reason));
+                }
+                act_and_keep(buffer, Outcome::InputEnded)
+            }
+            Received::NoRoom(_) => act_and_keep(buffer, Outcome::NoRoom),
+            Received::Failed => act_and_keep(buffer, Outcome::Abort(CloseReason::Reset)),
+        }
+    }
+
+    /// Reads once into the free room of `buffer`, which grows if it has none.
+    fn read(&mut self, buffer: &mut ReadBuffer) -> Result<Received, OverBudget> {
+        if buffer.filled == buffer.bytes.len() {
+            self.grow(buffer, 1)?;
+        }
+        loop {
+            let has_cipher = self.cold.has_cipher(self.conn.cold);
+            let holds_frames = self.conn.state.is_open()
+                && self.conn.protocol == Protocol::WebSocket
+                && !has_cipher;
+            let end = match self.conn.partial.is_none() || !holds_frames {
+                true => None,
+                false => large_end(buffer),
+            };
+            let ahead_end = end.unwrap_or(buffer.bytes.len());
+            let ahead = &mut buffer.bytes[buffer.filled..ahead_end];
+            let behind = match end {
+                Some(_) => self.input.shared_room(),
+                None => &mut [],
+            };
+            let stream = self.cold.stream(&mut self.conn.socket, self.conn.cold);
+            let received = stream::receive(stream, Room { ahead, behind });
+            match received {
+                Received::Bytes { ahead, .. } => {
+                    buffer.filled += ahead;
+                    self.note_life();
+                }
+                Received::NoRoom(bytes) => {
+                    self.grow(buffer, bytes)?;
+                    continue;
+                }
+                Received::Ended { .. } | Received::Failed | Received::Nothing(_) => {}
+            }
+            return Ok(received);
+        }
+    }
+
+    /// Bytes have come: the peer is there.
+    #[inline]
+    fn note_life(&mut self) {
+        if self.conn.state.is_open() {
+            self.conn.seen = self.turn.tick;
+            self.conn.flags.clear(Flags::PING_UNWRITTEN);
+            if self.conn.flags.take(Flags::PINGED) {
+                self.conn.rearm();
+            }
+        }
+    }
+
+    /// Makes a buffer longer until it has room for `bytes`.
+    fn grow(&mut self, buffer: &mut ReadBuffer, bytes: usize) -> Result<(), OverBudget> {
+        let message_bytes_max = match self.conn.state.is_open() {
+            true => self.services.route(self.conn.route).0.options.message_bytes_max,
+            false => self.turn.settings.head_bytes_max,
+        };
+        // Longer than any header, so it covers a message and its header as well. A record comes
+        // whole, whatever it holds.
+        let record_bytes = if bytes > 1 { bytes } else { 0 };
+        let bytes_max = message_bytes_max + CLIENT_CONTROL_FRAME_BYTES_MAX + record_bytes;
+        while buffer.bytes.len() - buffer.filled < bytes {
+            self.turn.memory.grow(&mut buffer.bytes, bytes_max)?;
+        }
+        Ok(())
+    }
+
+    /// Answers the request or decodes messages, as far as they have come, and gives the buffer back.
+    fn go_on(&mut self, mut unfinished: Unfinished) -> Step {
+        if unfinished.stage == Stage::Head {
+            unfinished.stage = Stage::Decode;
+            if let Some(outcome) = self.receive_head(&mut unfinished.buffer) {
+                unfinished.stage = Stage::Keep;
+                return Step::Act(Some(unfinished), outcome);
+            }
+        }
+        let outcome = match unfinished.stage {
+            Stage::Head | Stage::Decode => self.receive_messages(&mut unfinished.buffer),
+            Stage::Keep => None,
+        };
+        let Unfinished { buffer, behind, source, .. } = unfinished;
+        self.go_on_after(outcome, buffer, behind, source)
+    }
+
+    /// Goes on when the messages in a buffer are decoded, as far as `outcome` says.
+    #[inline(never)]
+    fn go_on_after(
+        &mut self,
+        outcome: Option<Outcome>,
+        buffer: ReadBuffer,
+        behind: usize,
+        source: Source,
+    ) -> Step {
+        if let Some(outcome) = outcome {
+            let is_over = matches!(outcome, Outcome::NeedMore | Outcome::ShareUsed);
+            let stage = if is_over { Stage::Keep } else { Stage::Decode };
+            return Step::Act(Some(Unfinished { buffer, behind, source, stage }), outcome);
+        }
+        if behind == 0 || !self.conn.state.is_open() {
+            return self.keep_and_go_on(buffer, source);
+        }
+        if self.keep(buffer).is_err() {
+            return Step::Act(None, Outcome::NoRoom);
+        }
+        // The same read has filled the partial-read buffer to its message's end, which is dealt
+        // with, and gone on into the shared one.
+        debug_assert!(self.conn.partial.is_none(), "a message that is complete is not kept");
+        let mut buffer = self.input.lend(SlotRef::NONE);
+        buffer.filled = behind;
+        if self.conn.flags.is_paused() || self.conn.flags.has(Flags::UNDECODED) {
+            self.conn.flags.set(Flags::UNDECODED);
+            return self.keep_and_go_on(buffer, source);
+        }
+        let outcome = self.receive_messages(&mut buffer);
+        self.go_on_after(outcome, buffer, 0, source)
+    }
+
+    #[inline]
+    fn keep_and_go_on(&mut self, buffer: ReadBuffer, source: Source) -> Step {
+        match self.keep(buffer) {
+            Ok(()) => self.after_read(source),
+            Err(OverBudget) => Step::Act(None, Outcome::NoRoom),
+        }
+    }
+
+    /// Decodes what has arrived, lets the service answer, and writes the answers. `None` when the
+    /// buffer can be given back.
+    #[inline]
+    fn receive_messages(&mut self, buffer: &mut ReadBuffer) -> Option<Outcome> {
+        loop {
+            if !self.conn.state.is_open() || self.conn.flags.has(Flags::UNDECODED) {
+                return None;
+            }
+            let outcome = match self.conn.protocol {
+                Protocol::WebSocket => self.decode(buffer),
+                Protocol::Line => self.decode_lines(buffer),
+                Protocol::Relay => return (buffer.filled > 0).then_some(Outcome::Forward),
+                Protocol::Http => return None,
+            };
+            if let Err(reason) = self.flush_outgoing(Some(buffer)) {
+                return Some(Outcome::Abort(reason));
+            }
+            if !self.services.is_quiet() {
+                return Some(outcome);
+            }
+            let is_paused = self.conn.flags.is_paused();
+            if outcome == Outcome::NeedMore {
+                return None;
+            } else if outcome == Outcome::ShareUsed || outcome == Outcome::OutputFull && is_paused {
+                self.conn.flags.set(Flags::UNDECODED);
+                return None;
+            } else if outcome != Outcome::OutputFull {
+                return Some(outcome);
+            }
+        }
+    }
+
+    #[inline]
+    fn keep(&mut self, buffer: ReadBuffer) -> Result<(), OverBudget> {
+        let is_wanted = !self.conn.state.is_ending();
+        let (memory, now) = (&mut self.turn.memory, self.turn.now);
+        self.input.keep(&mut self.conn.partial, is_wanted, buffer, memory, now)
+    }
+
+    /// The end of input that was announced shows only in a further read, and the edge for it has
+    /// been given.
+    #[inline]
+    fn after_read(&mut self, source: Source) -> Step {
+        if source != Source::Drained || self.conn.flags.has(Flags::INPUT_ENDING) {
+            return Step::Again;
+        }
+        self.conn.flags.clear(Flags::INPUT_PENDING);
+        if self.conn.flags.has(Flags::UNDECODED) { Step::Again } else { Step::Done }
+    }
+
+    /// Reads and throws away, so that closing the socket resets nothing.
+    fn discard(&mut self) -> Step {
+        if !self.conn.flags.has(Flags::INPUT_PENDING) {
+            return Step::Done;
+        }
+        let room = Room { ahead: self.input.shared_room(), behind: &mut [] };
+        let stream = self.cold.stream(&mut self.conn.socket, self.conn.cold);
+        match stream::receive(stream, room) {
+            Received::Bytes { source, .. } => self.after_read(source),
+            Received::Ended { .. } => Step::Act(None, Outcome::InputEnded),
+            Received::Nothing(source) => {
+                self.conn.flags.clear(Flags::INPUT_ENDING);
+                self.after_read(source)
+            }
+            Received::Failed | Received::NoRoom(_) => {
+                Step::Act(None, Outcome::Abort(CloseReason::Reset))
+            }
+        }
+    }
+}
+
+/// Has the driver act before the buffer is given back.
+fn act_and_keep(buffer: ReadBuffer, outcome: Outcome) -> Step {
+    let stage = Stage::Keep;
+    let unfinished = Unfinished { buffer, behind: 0, source: Source::Drained, stage };
+    Step::Act(Some(unfinished), outcome)
+}

@@ -1,0 +1,134 @@
+//! The lists that say which connections need something without an event: those with work left,
+//! those that have not finished their handshake, those to be reaped, and the wheel.
+
+use std::collections::VecDeque;
+
+use super::flags::Flags;
+use super::slot::Conn;
+use super::table::Table;
+use crate::key::ConnKey;
+use crate::timer::{Tick, Wheel};
+
+/// Who needs what, apart from the table.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    pub(crate) wheel: Wheel,
+    pub(crate) run_queue: RunQueue,
+    pub(crate) half_open: HalfOpen,
+    /// Connections to be taken out of the table at the end of the turn.
+    pub(crate) dead: VecDeque<ConnKey>,
+}
+
+impl Schedule {
+    /// Nothing scheduled.
+    pub(crate) fn new(now: Tick) -> Self {
+        Self {
+            wheel: Wheel::new(now),
+            run_queue: RunQueue::default(),
+            half_open: HalfOpen::default(),
+            dead: VecDeque::new(),
+        }
+    }
+}
+
+/// Connections that have work left which no edge will announce: bytes beyond their share of the
+/// turn, or messages that waited while reading was paused. Each stands in it at most once.
+#[derive(Debug, Default)]
+pub(crate) struct RunQueue {
+    waiting: Vec<ConnKey>,
+    running: Vec<ConnKey>,
+}
+
+impl RunQueue {
+    /// Puts a connection into the queue, for the next time it is run.
+    #[inline]
+    pub(crate) fn push<S>(&mut self, conn: &mut Conn<S>, key: ConnKey) {
+        if conn.flags.raise(Flags::QUEUED) {
+            self.waiting.push(key);
+        }
+    }
+
+    /// Begins a run: what is pushed from now on waits for the next one.
+    pub(crate) fn start(&mut self) {
+        debug_assert!(self.running.is_empty());
+        std::mem::swap(&mut self.waiting, &mut self.running);
+    }
+
+    /// The next connection of the run that is still there.
+    pub(crate) fn next<S>(&mut self, table: &mut Table<S>) -> Option<ConnKey> {
+        while let Some(key) = self.running.pop() {
+            if let Some(conn) = table.get_mut(key) {
+                conn.flags.clear(Flags::QUEUED);
+                return Some(key);
+            }
+        }
+        if self.waiting.is_empty() {
+            self.waiting.shrink_to(KEYS_KEPT);
+            self.running.shrink_to(KEYS_KEPT);
+        }
+        None
+    }
+
+    /// Whether no connection waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+/// Connections that have not finished their handshake, oldest first, so that a flood of them
+/// pushes out its own oldest and no others. Keys of connections that moved on are dropped when they
+/// come to the front, or when they outnumber the rest.
+#[derive(Debug, Default)]
+pub(crate) struct HalfOpen {
+    keys: VecDeque<ConnKey>,
+    count: usize,
+}
+
+impl HalfOpen {
+    /// Adds a connection that was just accepted.
+    pub(crate) fn add<S>(&mut self, table: &mut Table<S>, key: ConnKey) {
+        if self.keys.len() > 2 * self.count + SLACK {
+            self.keys.retain(|key| is_half_open(table, *key));
+        }
+        if let Some(conn) = table.get_mut(key)
+            && conn.flags.raise(Flags::HALF_OPEN)
+        {
+            self.count += 1;
+            self.keys.push_back(key);
+        }
+    }
+
+    /// The connection with these flags leaves the handshake or the loop.
+    pub(crate) fn leave(&mut self, flags: &mut Flags) {
+        if flags.take(Flags::HALF_OPEN) {
+            self.count -= 1;
+            if self.count == 0 {
+                self.keys.clear();
+                self.keys.shrink_to(KEYS_KEPT);
+            }
+        }
+    }
+
+    /// The one that has been half-open the longest.
+    pub(crate) fn oldest<S>(&mut self, table: &mut Table<S>) -> Option<ConnKey> {
+        while let Some(key) = self.keys.front() {
+            if is_half_open(table, *key) {
+                return Some(*key);
+            }
+            self.keys.pop_front();
+        }
+        None
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+}
+
+fn is_half_open<S>(table: &mut Table<S>, key: ConnKey) -> bool {
+    table.get_mut(key).is_some_and(|conn| conn.flags.has(Flags::HALF_OPEN))
+}
+
+const SLACK: usize = 64;
+const KEYS_KEPT: usize = 256;

@@ -1,0 +1,392 @@
+//! The output of one loop's connections: what is gathered for the one that is being handled, the
+//! queues of those whose sockets were full, and the list of those to be written to.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use crate::conn::cold::ColdRecords;
+use crate::conn::flags::Flags;
+use crate::conn::slot::Conn;
+use crate::conn::state::Phase;
+use crate::conn::turn::Turn;
+use crate::effects::CloseReason;
+use crate::key::ConnKey;
+use crate::output::{MessageCompressor, Outgoing, OutputSegment};
+use crate::pool::{Backlog, FrameId, OverBudget, ReadBuffer, SLICES_MAX, SharedBudget};
+use crate::stream::{self, End, Sent, StreamError};
+use crate::timer::{Millis, Tick};
+use crate::transport::Transport;
+
+/// The send side of one loop.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// What the connection that is being handled is sent; empty between connections.
+    outgoing: Outgoing,
+    backlog: Backlog,
+    /// Where the small segments of one write are put together.
+    scratch: Vec<u8>,
+    /// Connections that were pushed to and not written since.
+    dirty: VecDeque<ConnKey>,
+    /// Connections that the poller is to report room for from now on.
+    write_interest: Vec<ConnKey>,
+}
+
+/// What a flush came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flush {
+    /// The socket took everything.
+    All,
+    /// The rest waits for an edge, or for the next turn.
+    Waiting,
+    /// The connection has failed: it is to be aborted.
+    Failed,
+    /// There was no memory for what the socket did not take: the connection is to be aborted.
+    NoRoom,
+}
+
+impl Flush {
+    /// Why the connection is to be aborted, if it is.
+    #[inline]
+    pub(crate) fn abort_reason(self) -> Option<CloseReason> {
+        match self {
+            Self::All | Self::Waiting => None,
+            Self::Failed => Some(CloseReason::Reset),
+            Self::NoRoom => Some(CloseReason::Overload),
+        }
+    }
+}
+
+impl Output {
+    /// No output; what compressing it takes counts against `pool`.
+    pub(crate) fn new(pool: SharedBudget) -> Self {
+        Self {
+            outgoing: Outgoing::new(pool),
+            backlog: Backlog::default(),
+            scratch: Vec::new(),
+            dirty: VecDeque::new(),
+            write_interest: Vec::new(),
+        }
+    }
+
+    /// Where the output of the connection that is being handled is gathered.
+    #[inline]
+    pub(crate) fn outgoing(&mut self) -> &mut Outgoing {
+        &mut self.outgoing
+    }
+
+    /// Whether nothing is gathered.
+    #[inline]
+    pub(crate) fn has_nothing_gathered(&self) -> bool {
+        self.outgoing.is_empty()
+    }
+
+    /// Whether a service asked for a close that was not dealt with.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn wants_close(&self) -> bool {
+        self.outgoing.wants_close()
+    }
+
+    /// The compressor of the loop's messages.
+    pub(crate) fn compressor(&self) -> &MessageCompressor {
+        self.outgoing.compressor()
+    }
+
+    /// What waits for room in sockets.
+    #[inline]
+    pub(crate) fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
+    /// As [`Output::backlog`], with the compressor, to share frames.
+    #[inline]
+    pub(crate) fn sharing(&mut self) -> (&mut MessageCompressor, &mut Backlog) {
+        (self.outgoing.compressor_mut(), &mut self.backlog)
+    }
+
+    /// Writes what is gathered; the rest joins the queue. `buffer` is the read buffer that the
+    /// output may refer to.
+    pub(crate) fn flush_gathered<S: Transport>(
+        &mut self,
+        conn: &mut Conn<S>,
+        key: ConnKey,
+        cold: &mut ColdRecords,
+        buffer: Option<&mut ReadBuffer>,
+        turn: &mut Turn,
+    ) -> Flush {
+        let mut nothing_read = ReadBuffer::default();
+        let buffer = buffer.unwrap_or(&mut nothing_read);
+        let was_flushed = conn.is_flushed();
+        let mut written = 0;
+        if was_flushed {
+            let is_last = conn.state.phase() == Phase::Closing;
+            let end = if is_last { End::HalfClose } else { End::None };
+            let Ok(sent) = send_gathered(conn, cold, &self.outgoing, &buffer.bytes, end) else {
+                self.outgoing.clear();
+                return Flush::Failed;
+            };
+            turn.counters.writes.add(u64::from(sent.taken > 0));
+            turn.counters.bytes_out.add(sent.taken as u64);
+            if sent.taken == self.outgoing.bytes() && !sent.unsent {
+                self.outgoing.clear();
+                return Flush::All;
+            }
+            note_unsent(conn, sent);
+            written = sent.taken;
+        }
+        let enqueued = self.enqueue_gathered(conn, written, buffer, turn);
+        self.outgoing.clear();
+        if enqueued.is_err() {
+            return Flush::NoRoom;
+        }
+        if was_flushed {
+            self.block(conn, key);
+        } else if !conn.flags.has(Flags::WRITE_BLOCKED)
+            && self.flush_queue(conn, key, cold, turn) == Flush::Failed
+        {
+            return Flush::Failed;
+        }
+        // Replies pile up: stop reading what would make more of them.
+        if conn.state.is_open()
+            && conn.queue.bytes() > turn.settings.backlog_high_bytes
+            && conn.flags.raise(Flags::PAUSED_BY_BACKLOG)
+        {
+            turn.counters.reading_paused.add(1);
+        }
+        if conn.is_flushed() { Flush::All } else { Flush::Waiting }
+    }
+
+    /// Moves the gathered output from `written` bytes on into the queue. A long last segment in a
+    /// partial-read buffer that holds nothing else takes the buffer along instead of being copied.
+    fn enqueue_gathered<S>(
+        &mut self,
+        conn: &mut Conn<S>,
+        written: usize,
+        buffer: &mut ReadBuffer,
+        turn: &mut Turn,
+    ) -> Result<(), OverBudget> {
+        let may_hand_over = !conn.partial.is_none() && buffer.kept_bytes() == 0;
+        let mut segments = self.outgoing.segments(written).peekable();
+        // The rest of a write that fell short may begin anywhere.
+        let mut is_cut = written > 0;
+        while let Some(segment) = segments.next() {
+            let bytes = match segment {
+                OutputSegment::InPlace(range)
+                    if may_hand_over
+                        && range.len() >= HANDED_OVER_BYTES_MIN
+                        && segments.peek().is_none() =>
+                {
+                    let bytes = std::mem::take(buffer).bytes;
+                    self.backlog.push_buffer(&mut conn.queue, bytes, range, true, turn.tick);
+                    break;
+                }
+                OutputSegment::InPlace(range) => {
+                    // A payload, whose header ends the segment before.
+                    is_cut = true;
+                    &buffer.bytes[range]
+                }
+                OutputSegment::Cork(range) => &self.outgoing.cork_bytes()[range],
+            };
+            let memory = &mut turn.memory;
+            self.backlog.push_copy(&mut conn.queue, bytes, is_cut, memory, turn.now)?;
+            is_cut = false;
+        }
+        Ok(())
+    }
+
+    /// Writes from the queue as much as the socket takes, within the connection's share.
+    pub(crate) fn flush_queue<S: Transport>(
+        &mut self,
+        conn: &mut Conn<S>,
+        key: ConnKey,
+        cold: &mut ColdRecords,
+        turn: &mut Turn,
+    ) -> Flush {
+        for _ in 0..WRITES_PER_FLUSH {
+            if conn.is_flushed() {
+                break;
+            }
+            if !self.backlog.is_single(&conn.queue) {
+                self.backlog.join(&mut conn.queue, &mut turn.memory, turn.now);
+            }
+            let stream = cold.stream(&mut conn.socket, conn.cold);
+            let result = match self.backlog.only_slice(&conn.queue) {
+                // Most often there is one, and no list of many need be laid out.
+                Some(only) => stream::send(stream, only, End::None),
+                None if conn.queue.bytes() <= COPIED_BYTES_MAX => {
+                    self.backlog.copy(&conn.queue, &mut self.scratch);
+                    stream::send(stream, &self.scratch, End::None)
+                }
+                None => {
+                    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                    let count = self.backlog.gather(&conn.queue, &mut slices);
+                    stream::send_vectored(stream, &slices[..count])
+                }
+            };
+            let Ok(sent) = result else { return Flush::Failed };
+            if sent.taken > 0 {
+                turn.counters.writes.add(1);
+                turn.counters.bytes_out.add(sent.taken as u64);
+                self.backlog.consume(&mut conn.queue, sent.taken, &mut turn.memory, turn.tick);
+            }
+            note_unsent(conn, sent);
+            if sent.blocked {
+                self.block(conn, key);
+                break;
+            }
+        }
+        if !conn.is_flushed() {
+            self.mark_dirty(conn, key);
+            return Flush::Waiting;
+        }
+        if conn.flags.take(Flags::PING_UNWRITTEN) {
+            // The ping is out only now: the time to answer it begins.
+            conn.seen = turn.tick;
+            conn.rearm();
+        }
+        Flush::All
+    }
+
+    /// Puts a copy of bytes into a connection's queue, to go out at the end of the turn.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn push_bytes<S>(
+        &mut self,
+        conn: &mut Conn<S>,
+        key: ConnKey,
+        bytes: &[u8],
+        turn: &mut Turn,
+    ) -> Result<(), OverBudget> {
+        self.backlog.push_copy(&mut conn.queue, bytes, true, &mut turn.memory, turn.now)?;
+        self.mark_dirty(conn, key);
+        Ok(())
+    }
+
+    /// Puts a shared frame into a connection's queue. It goes out at the end of the turn, together
+    /// with whatever else is pushed until then.
+    #[inline]
+    pub(crate) fn push_frame<S>(
+        &mut self,
+        conn: &mut Conn<S>,
+        key: ConnKey,
+        id: FrameId,
+        now: Tick,
+    ) {
+        self.backlog.push_frame(&mut conn.queue, id, now);
+        self.mark_dirty(conn, key);
+    }
+
+    /// Puts a connection among those that are written to at the end of the turn, unless an edge is
+    /// waited for.
+    #[inline]
+    pub(crate) fn mark_dirty<S>(&mut self, conn: &mut Conn<S>, key: ConnKey) {
+        if !conn.flags.has(Flags::WRITE_BLOCKED) && conn.flags.raise(Flags::DIRTY) {
+            self.dirty.push_back(key);
+        }
+    }
+
+    /// The next connection that was pushed to and not written since.
+    pub(crate) fn next_dirty(&mut self) -> Option<ConnKey> {
+        let next = self.dirty.pop_front();
+        if next.is_none() {
+            self.dirty.shrink_to(KEYS_KEPT);
+        }
+        next
+    }
+
+    /// Whether connections wait to be written to.
+    pub(crate) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// The socket has no room: an edge will say when it has, and a deadline how long to wait.
+    pub(crate) fn block<S>(&mut self, conn: &mut Conn<S>, key: ConnKey) {
+        conn.flags.set(Flags::WRITE_BLOCKED);
+        if conn.flags.raise(Flags::WRITE_INTEREST) {
+            self.write_interest.push(key);
+        }
+        conn.rearm();
+    }
+
+    /// A connection that the poller is to report room for from now on.
+    pub(crate) fn next_write_interest(&mut self) -> Option<ConnKey> {
+        self.write_interest.pop()
+    }
+
+    /// Whether the poller is to be told of connections.
+    pub(crate) fn has_write_interest(&self) -> bool {
+        !self.write_interest.is_empty()
+    }
+
+    /// Drops what waits for a connection, but for the frame that is partly on the wire.
+    pub(crate) fn discard_unstarted<S>(&mut self, conn: &mut Conn<S>, turn: &mut Turn) {
+        self.backlog.discard_unstarted(&mut conn.queue, &mut turn.memory);
+    }
+
+    /// Drops the shared frames of which no byte is out.
+    pub(crate) fn discard_unstarted_frames<S>(&mut self, conn: &mut Conn<S>, turn: &mut Turn) {
+        self.backlog.discard_unstarted_frames(&mut conn.queue, &mut turn.memory);
+    }
+
+    /// Drops all that waits for a connection.
+    pub(crate) fn clear<S>(&mut self, conn: &mut Conn<S>, turn: &mut Turn) {
+        self.backlog.clear(&mut conn.queue, &mut turn.memory);
+    }
+
+    /// Says what time it is.
+    pub(crate) fn set_now(&mut self, now: Millis) {
+        self.outgoing.compressor_mut().set_now(now);
+    }
+
+    /// Frees compressors and contexts that lie unused. Gives the moment to ask again.
+    pub(crate) fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
+        self.outgoing.compressor_mut().trim(now, idle_ms)
+    }
+
+    /// Forgets what the connection in `slot` was sent.
+    pub(crate) fn forget_context(&mut self, slot: u32) {
+        self.outgoing.compressor_mut().forget(slot);
+    }
+}
+
+fn note_unsent<S>(conn: &mut Conn<S>, sent: Sent) {
+    if sent.unsent {
+        conn.flags.set(Flags::UNSENT);
+    } else {
+        conn.flags.clear(Flags::UNSENT);
+    }
+}
+
+/// Offers the gathered output until all is taken or the socket has no more room.
+#[inline]
+fn send_gathered<S: Transport>(
+    conn: &mut Conn<S>,
+    cold: &mut ColdRecords,
+    outgoing: &Outgoing,
+    read_buffer: &[u8],
+    end: End,
+) -> Result<Sent, StreamError> {
+    let total = outgoing.bytes();
+    let mut taken = 0;
+    loop {
+        let stream = cold.stream(&mut conn.socket, conn.cold);
+        let sent = match outgoing.only_slice(taken) {
+            Some(only) => stream::send(stream, only, end)?,
+            None => {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                let count = outgoing.gather(read_buffer, taken, &mut slices);
+                stream::send_vectored(stream, &slices[..count])?
+            }
+        };
+        taken += sent.taken;
+        if sent.blocked || taken == total {
+            return Ok(Sent { taken, ..sent });
+        }
+    }
+}
+
+/// One connection's share of a flush, in writes of up to [`SLICES_MAX`] slices.
+const WRITES_PER_FLUSH: usize = 4;
+/// Up to here, copying many small segments into one costs less than having the kernel gather them.
+const COPIED_BYTES_MAX: usize = 16 << 10;
+/// From here on handing a buffer over costs less than copying out of it.
+const HANDED_OVER_BYTES_MIN: usize = 16 << 10;
+const KEYS_KEPT: usize = 256;

@@ -1,0 +1,112 @@
+//! The services of one loop, and what they asked for.
+
+use crate::effects::ServiceSender;
+use crate::effects::{Accept, Effects, LoopSite, Peer, PendingEffects};
+use crate::http::Rejection;
+use crate::key::ConnKey;
+use crate::mail::{LoopMessage, LoopSender};
+use crate::services::{Router, SocketRoute};
+use crate::timer::Millis;
+use std::sync::Arc;
+
+/// Routes with their services, and the effects that are yet to be carried out.
+#[derive(Debug)]
+pub(super) struct Services {
+    site: LoopSite,
+    router: Router,
+    pending: PendingEffects,
+    /// The decision on the request that is being answered, if it was made later.
+    decision: Option<Result<Accept, Rejection>>,
+}
+
+impl Services {
+    pub(super) fn new(site: LoopSite, router: Router, now: Millis) -> Self {
+        let pending = PendingEffects { now, ..PendingEffects::default() };
+        Self { site, router, pending, decision: None }
+    }
+
+    /// Says what time it is.
+    pub(super) fn set_now(&mut self, now: Millis) {
+        self.pending.now = now;
+    }
+
+    /// Services begin. Messages to them from other threads go by `sender`.
+    pub(super) fn start(&mut self, sender: &LoopSender) {
+        let from = self.site.index;
+        self.router.start(self.pending.now, |route| {
+            let sender = Arc::clone(sender);
+            ServiceSender::new(Arc::new(move |message| {
+                sender(LoopMessage::service(route, from, message))
+            }))
+        });
+    }
+
+    /// The loop that these services run on.
+    #[inline]
+    pub(super) fn loop_index(&self) -> u16 {
+        self.site.index
+    }
+
+    /// How many loops there are.
+    pub(super) fn loop_count(&self) -> u16 {
+        self.site.count
+    }
+
+    pub(super) fn router(&mut self) -> &mut Router {
+        &mut self.router
+    }
+
+    /// A route, and where the effects of its service go.
+    #[inline]
+    pub(super) fn route(&mut self, number: u8) -> (&mut SocketRoute, &mut PendingEffects) {
+        (self.router.socket(number), &mut self.pending)
+    }
+
+    /// Calls the service of a route about something else than an open connection.
+    pub(super) fn call(
+        &mut self,
+        route: u8,
+        call: impl FnOnce(&mut SocketRoute, &mut Effects<'_>),
+    ) {
+        let mut effects = Effects::detached(route, &mut self.pending);
+        call(self.router.socket(route), &mut effects);
+    }
+
+    /// Tells a service that the connection which waits for its decision does so no longer.
+    pub(super) fn cancel_decision(&mut self, route: u8, key: ConnKey) {
+        let peer = Peer { loop_index: self.site.index, key };
+        self.call(route, |own, effects| own.service.on_cancel(peer, effects));
+    }
+
+    /// What is yet to be carried out.
+    #[inline]
+    pub(super) fn pending(&mut self) -> &mut PendingEffects {
+        &mut self.pending
+    }
+
+    /// Whether nothing is yet to be carried out.
+    #[inline]
+    pub(super) fn is_quiet(&self) -> bool {
+        self.pending.effects.is_empty() && self.pending.ignored == 0
+    }
+
+    /// Whether effects are yet to be carried out.
+    pub(super) fn has_effects(&self) -> bool {
+        !self.pending.effects.is_empty()
+    }
+
+    /// Notes the decision on the request that is answered next, and forgets it with `None`.
+    pub(super) fn set_decision(&mut self, decision: Option<Result<Accept, Rejection>>) {
+        self.decision = decision;
+    }
+
+    /// The decision, if one was noted.
+    pub(super) fn take_decision(&mut self) -> Option<Result<Accept, Rejection>> {
+        self.decision.take()
+    }
+
+    /// When a service wants to be called next.
+    pub(super) fn next_tick(&self) -> Option<Millis> {
+        self.router.next_tick()
+    }
+}

@@ -1,0 +1,121 @@
+//! One connection: what its slot in the table holds.
+
+use super::flags::Flags;
+use super::state::State;
+use crate::key::SlotRef;
+use crate::output::{ContextKey, DeflateOptions, Framing};
+use crate::pool::OutQueue;
+use crate::timer::{Tick, TimerLink};
+use crate::ws::{DecoderState, DeflateTerms};
+
+/// One connection of a loop. Its fields are set by the owners that the comments name.
+#[derive(Debug)]
+pub(crate) struct Conn<S> {
+    pub(crate) socket: S,
+    /// Serial number of the connection in its loop; `Table` compares it at every look-up.
+    pub(crate) generation: u32,
+    /// The wheel's links.
+    pub(crate) timer: TimerLink,
+    /// While open: when bytes last came, or the ping that asks for some went out. In other phases:
+    /// when the phase began.
+    pub(crate) seen: Tick,
+    /// What waits for room in the socket; filled and emptied by `Output`.
+    pub(crate) queue: OutQueue,
+    /// The partial-read buffer; `Input` keeps it.
+    pub(crate) partial: SlotRef,
+    /// The first of its subscriptions; `Membership` keeps them.
+    pub(crate) subscriptions: SlotRef,
+    /// What only some connections have; `ColdRecords` keeps it.
+    pub(crate) cold: SlotRef,
+    pub(crate) decoder: DecoderState,
+    /// The number of the route, once the request has named one.
+    pub(crate) route: u8,
+    pub(crate) state: State,
+    pub(crate) protocol: Protocol,
+    pub(crate) flags: Flags,
+}
+
+/// What the bytes of a connection mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// A request head is to come.
+    Http,
+    /// Lines of text, each a message.
+    Line,
+    /// Nothing: they go on to another connection as they are.
+    Relay,
+    /// Frames.
+    WebSocket,
+}
+
+impl<S> Conn<S> {
+    /// A connection that was just accepted.
+    pub(crate) fn new(
+        socket: S,
+        generation: u32,
+        state: State,
+        protocol: Protocol,
+        now: Tick,
+    ) -> Self {
+        Self {
+            socket,
+            generation,
+            timer: TimerLink::UNFILED,
+            seen: now,
+            queue: OutQueue::default(),
+            partial: SlotRef::NONE,
+            subscriptions: SlotRef::NONE,
+            cold: SlotRef::NONE,
+            decoder: DecoderState::default(),
+            route: 0,
+            state,
+            protocol,
+            flags: Flags::default(),
+        }
+    }
+
+    /// Whether it takes frames as they are: neither lines nor compressed.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.protocol == Protocol::WebSocket && !self.flags.has_deflate()
+    }
+
+    /// How it is framed if it stands in `slot`, on a route that compresses so.
+    #[inline]
+    pub(crate) fn framing(&self, deflate: Option<DeflateOptions>, slot: u32) -> Framing {
+        if self.is_plain() {
+            return Framing::WebSocket;
+        }
+        match (self.flags.deflate_window_bits(), deflate) {
+            _ if self.protocol == Protocol::Line => Framing::Lines,
+            (Some(window_bits), Some(DeflateOptions { level, bytes_min, .. })) => {
+                let context = ContextKey { slot, window_bits };
+                let context = self.flags.has(Flags::TAKES_OVER).then_some(context);
+                Framing::Deflate(DeflateTerms { window_bits, level, bytes_min }, context)
+            }
+            _ => Framing::WebSocket,
+        }
+    }
+
+    /// Whether the kernel has been given every byte.
+    #[inline]
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.queue.is_empty() && !self.flags.has(Flags::UNSENT)
+    }
+
+    /// Whether it is open, speaks WebSocket or lines, and no flag asks for something once it is
+    /// written to.
+    #[inline]
+    pub(crate) fn is_undisturbed(&self) -> bool {
+        self.state.is_open()
+            && self.protocol != Protocol::Relay
+            && !self.flags.has(Flags::AFTER_FLUSH)
+    }
+
+    /// Has the driver file its deadline anew when it is done with the connection: the wheel links
+    /// slots with each other, so that needs the whole table.
+    #[inline]
+    pub(crate) fn rearm(&mut self) {
+        self.flags.set(Flags::REARM);
+    }
+}

@@ -1,0 +1,123 @@
+//! Where a connection is in its life, and the only ways from one place to the next.
+
+/// Where a connection is in its life.
+///
+/// ```text
+///   accept ──► Handshake ──101──► Open ──close frame──► Closing ──all written──► Lingering ─┐
+///                  │                │                     ▲                                 │
+///                  ├──any other reply─────────────────────┤                      EOF or deadline
+///   accept ──► Refusing ──503─────────────────────────────┘                                 │
+///                  │                │                     │                                 ▼
+///                  └────────────────┴──── reset, timeout ─┴──────────────────────────────► Dead
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Waits for a request head, or for the decision about it.
+    Handshake,
+    /// Like `Handshake`, but the answer to any request is 503.
+    Refusing,
+    /// Messages go both ways.
+    Open,
+    /// The last bytes are in the queue: a close frame or an HTTP reply. Input is thrown away.
+    Closing,
+    /// The write half is shut. Input is thrown away until the peer's end: closing with unread
+    /// input would reset the connection and lose our last bytes.
+    Lingering,
+    /// Waits to be reaped.
+    Dead,
+}
+
+/// The phase of a connection, which changes only forwards and only by these methods. Each gives
+/// `false` and changes nothing where the phase does not allow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State(Phase);
+
+impl State {
+    /// A connection that was just accepted; `refused` has it told 503.
+    pub(crate) fn accepted(refused: bool) -> Self {
+        Self(if refused { Phase::Refusing } else { Phase::Handshake })
+    }
+
+    /// The phase.
+    #[inline]
+    pub(crate) fn phase(self) -> Phase {
+        self.0
+    }
+
+    /// Whether messages go both ways.
+    #[inline]
+    pub(crate) fn is_open(self) -> bool {
+        self.0 == Phase::Open
+    }
+
+    /// Whether a request is waited for or being answered.
+    pub(crate) fn is_handshake(self) -> bool {
+        matches!(self.0, Phase::Handshake | Phase::Refusing)
+    }
+
+    /// Whether the last bytes are written, or about to be.
+    pub(crate) fn is_ending(self) -> bool {
+        matches!(self.0, Phase::Closing | Phase::Lingering | Phase::Dead)
+    }
+
+    /// The request was granted.
+    pub(crate) fn open(&mut self) -> bool {
+        self.change(self.0 == Phase::Handshake, Phase::Open)
+    }
+
+    /// The last bytes are on their way.
+    pub(crate) fn close(&mut self) -> bool {
+        let may = matches!(self.0, Phase::Handshake | Phase::Refusing | Phase::Open);
+        self.change(may, Phase::Closing)
+    }
+
+    /// The last byte is written; the peer's end is waited for.
+    pub(crate) fn linger(&mut self) -> bool {
+        self.change(self.0 == Phase::Closing, Phase::Lingering)
+    }
+
+    /// The connection is over.
+    pub(crate) fn die(&mut self) -> bool {
+        self.change(self.0 != Phase::Dead, Phase::Dead)
+    }
+
+    fn change(&mut self, may: bool, next: Phase) -> bool {
+        if may {
+            self.0 = next;
+        }
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Phase; 6] = [
+        Phase::Handshake,
+        Phase::Refusing,
+        Phase::Open,
+        Phase::Closing,
+        Phase::Lingering,
+        Phase::Dead,
+    ];
+
+    #[test]
+    fn phases_change_along_the_arrows_of_the_diagram_only() {
+        type Change = fn(&mut State) -> bool;
+        let changes: [(Change, Phase, &[Phase]); 4] = [
+            (State::open, Phase::Open, &[Phase::Handshake]),
+            (State::close, Phase::Closing, &[Phase::Handshake, Phase::Refusing, Phase::Open]),
+            (State::linger, Phase::Lingering, &[Phase::Closing]),
+            (State::die, Phase::Dead, &ALL[..5]),
+        ];
+        for (change, to, allowed) in changes {
+            for from in ALL {
+                let mut state = State(from);
+                let changed = change(&mut state);
+                assert_eq!(changed, allowed.contains(&from), "{from:?} to {to:?}");
+                assert_eq!(state.phase(), if changed { to } else { from });
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What every step of a turn may look at and charge to.
+
+use std::sync::Arc;
+
+use super::settings::ConnSettings;
+use crate::metrics::Counters;
+use crate::pool::Buffers;
+use crate::timer::{Millis, Tick};
+
+/// The time of the turn, the settings that hold in it, and where work and memory are accounted.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub(crate) now: Millis,
+    pub(crate) tick: Tick,
+    pub(crate) settings: Arc<ConnSettings>,
+    pub(crate) counters: Arc<Counters>,
+    /// The loop's share of the process's pool.
+    pub(crate) memory: Buffers,
+}
