@@ -13,15 +13,18 @@ use crate::stream::Stream;
 use crate::key::ConnKey;
 #[cfg(any(test, feature = "sim"))]
 use crate::stream::cipher::FakeCipher;
+#[cfg(any(test, feature = "sim"))]
+use crate::timer::Tick;
 
 /// A record holds only what was asked for. Each is charged to the pool.
 #[derive(Debug)]
 pub(crate) enum Cold {
     /// The peer's address, for routes whose services want to know it.
     Address(SocketAddr),
-    /// A fake cipher, and the address behind it.
+    /// A fake cipher, the address behind it, and since when the socket took none of the bytes that
+    /// are sealed and unsent.
     #[cfg(any(test, feature = "sim"))]
-    Cipher(Box<FakeCipher>, SocketAddr),
+    Cipher(Box<FakeCipher>, SocketAddr, Tick),
     /// The connection that the bytes of this one go on to, once there is one.
     #[cfg(any(test, feature = "sim"))]
     Relay(Option<ConnKey>),
@@ -82,7 +85,7 @@ impl ColdRecords {
         match self.get(link)? {
             Cold::Address(address) => Some(*address),
             #[cfg(any(test, feature = "sim"))]
-            Cold::Cipher(_, address) => Some(*address),
+            Cold::Cipher(_, address, _) => Some(*address),
             #[cfg(any(test, feature = "sim"))]
             Cold::Relay(_) => None,
         }
@@ -96,7 +99,7 @@ impl ColdRecords {
     )]
     pub(crate) fn stream<'c, S>(&'c mut self, socket: &'c mut S, link: SlotRef) -> Stream<'c, S> {
         #[cfg(any(test, feature = "sim"))]
-        if let Some(Cold::Cipher(cipher, _)) = self.get_mut(link) {
+        if let Some(Cold::Cipher(cipher, ..)) = self.get_mut(link) {
             return Stream::Cipher(socket, cipher);
         }
         let _ = link;
@@ -110,6 +113,23 @@ impl ColdRecords {
             #[cfg(any(test, feature = "sim"))]
             Some(Cold::Cipher(..)) => true,
             _ => false,
+        }
+    }
+
+    /// Notes that the socket took some of what is sealed, or that it had no room for the first time.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn touch_unsent(&mut self, link: SlotRef, now: Tick) {
+        if let Some(Cold::Cipher(_, _, since)) = self.get_mut(link) {
+            *since = now;
+        }
+    }
+
+    /// Since when the socket took none of the bytes that are sealed and unsent.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn unsent_since(&self, link: SlotRef) -> Option<Tick> {
+        match self.get(link)? {
+            Cold::Cipher(_, _, since) => Some(*since),
+            Cold::Address(_) | Cold::Relay(_) => None,
         }
     }
 

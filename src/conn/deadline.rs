@@ -1,5 +1,6 @@
 //! When something must happen to a connection if nothing else does: pings, and the ends of waiting.
 
+use super::cold::ColdRecords;
 use super::flags::Flags;
 use super::settings::ConnSettings;
 use super::slot::{Conn, Protocol};
@@ -11,9 +12,10 @@ use crate::timer::Tick;
 pub(super) fn deadline<S>(
     conn: &Conn<S>,
     backlog: &Backlog,
+    cold: &ColdRecords,
     settings: &ConnSettings,
 ) -> Option<Tick> {
-    let stalled_at = stalled_at(conn, backlog, settings);
+    let stalled_at = stalled_at(conn, backlog, cold, settings);
     match conn.state.phase() {
         Phase::Handshake => Some(conn.seen.after_ms(settings.handshake_ms)),
         Phase::Refusing => Some(conn.seen.after_ms(settings.refuse_ms)),
@@ -46,9 +48,18 @@ pub(super) fn deadline<S>(
 pub(super) fn stalled_at<S>(
     conn: &Conn<S>,
     backlog: &Backlog,
+    cold: &ColdRecords,
     settings: &ConnSettings,
 ) -> Option<Tick> {
-    let since = backlog.waiting_since(&conn.queue)?;
+    let since = match conn.flags.has(Flags::UNSENT) {
+        false => backlog.waiting_since(&conn.queue)?,
+        // What is sealed goes first, so the queue waits for it.
+        #[cfg(any(test, feature = "sim"))]
+        true => cold.unsent_since(conn.cold)?,
+        #[cfg(not(any(test, feature = "sim")))]
+        true => return None,
+    };
+    let _ = cold;
     Some(since.after_ms(settings.write_stall_ms))
 }
 

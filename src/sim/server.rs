@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::clock::SimClock;
 use super::network::Network;
-use super::poller::SimPoller;
+use super::poller::{SimPoller, SimSocket};
 use crate::conn::{ConnSettings, Connections, check_invariants};
 use crate::mail::{LoopMailboxes, Mail, MailLimits, Mailbox, Wake, mesh};
 use crate::metrics::{Counters, LoopMetrics};
@@ -37,6 +37,10 @@ pub struct ServerSettings {
     pub mail_per_turn: usize,
     /// The route that a second listener of each loop, for lines, leads to.
     pub line_route: Option<&'static str>,
+    /// Whether each loop has one more listener, whose connections relay to each other in pairs.
+    pub has_relay: bool,
+    /// Whether the bytes of all connections go in the records of a fake cipher.
+    pub has_fake_cipher: bool,
     /// Rules of the connections.
     pub connections: ConnSettings,
 }
@@ -52,6 +56,8 @@ impl Default for ServerSettings {
             mail_bytes_max: 1 << 20,
             mail_per_turn: 256,
             line_route: None,
+            has_relay: false,
+            has_fake_cipher: false,
             connections: ConnSettings { half_open_max: 250, ..ConnSettings::default() },
         }
     }
@@ -77,6 +83,23 @@ struct SimLoop {
     woken: Arc<AtomicBool>,
     /// When it would wake without an event.
     wakes_at: Option<Millis>,
+}
+
+/// The connections of one loop, over a fake cipher if the settings say so.
+fn connections_of(
+    settings: &ServerSettings,
+    site: LoopSite,
+    router: Router,
+    counters: &Arc<Counters>,
+    pool: SharedBudget,
+    now: Millis,
+) -> Connections<SimSocket> {
+    let own = Arc::new(settings.connections.clone());
+    let mut connections = Connections::new(site, own, router, Arc::clone(counters), pool, now);
+    if settings.has_fake_cipher {
+        connections.use_fake_cipher();
+    }
+    connections
 }
 
 impl SimServer {
@@ -245,15 +268,12 @@ impl SharedParts<'_> {
         let clock = network.clock();
         let line = settings.line_route.and_then(|path| Router::number_of(routes, path));
         let line = line.map(ListenerProtocol::Line);
-        let protocols: Vec<_> = [ListenerProtocol::Http].into_iter().chain(line).collect();
-        let own_connections = Connections::new(
-            site,
-            Arc::new(settings.connections.clone()),
-            Router::new(routes, site),
-            Arc::clone(&counters),
-            pool.clone(),
-            clock.now(),
-        );
+        let relay = settings.has_relay.then_some(ListenerProtocol::Relay);
+        let protocols: Vec<_> =
+            [ListenerProtocol::Http].into_iter().chain(line).chain(relay).collect();
+        let router = Router::new(routes, site);
+        let own_connections =
+            connections_of(settings, site, router, &counters, pool.clone(), clock.now());
         EventLoop::new(
             network.poller(protocols.len()),
             clock,

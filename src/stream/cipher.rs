@@ -176,17 +176,17 @@ impl FakeCipher {
         socket: &mut S,
         slices: &[IoSlice<'_>],
     ) -> Result<Sent, StreamError> {
-        self.write_unsent(socket)?;
+        let mut moved = self.write_unsent(socket)?;
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
         let mut taken = 0;
         if self.unsent.is_empty() && offered > 0 {
             let plain: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
             taken = offered.min(PAYLOAD_BYTES_MAX);
             self.seal(&plain[..taken]);
-            self.write_unsent(socket)?;
+            moved |= self.write_unsent(socket)?;
         }
         let unsent = !self.unsent.is_empty();
-        Ok(Sent { taken, unsent, blocked: unsent })
+        Ok(Sent { taken, unsent, blocked: unsent, moved })
     }
 
     pub(super) fn finish<S: Transport>(&mut self, socket: &mut S) -> Result<bool, StreamError> {
@@ -199,17 +199,22 @@ impl FakeCipher {
         Ok(true)
     }
 
-    fn write_unsent<S: Transport>(&mut self, socket: &mut S) -> Result<(), StreamError> {
+    /// Writes what is sealed, as far as the socket takes it; whether it took any.
+    fn write_unsent<S: Transport>(&mut self, socket: &mut S) -> Result<bool, StreamError> {
+        let mut moved = false;
         while !self.unsent.is_empty() {
             match socket.write(&[IoSlice::new(&self.unsent)]) {
                 Ok(0) => return Err(StreamError),
-                Ok(count) => drop(self.unsent.drain(..count)),
+                Ok(count) => {
+                    self.unsent.drain(..count);
+                    moved = true;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => return Err(StreamError),
             }
         }
-        Ok(())
+        Ok(moved)
     }
 }
 

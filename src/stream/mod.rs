@@ -80,6 +80,8 @@ pub(crate) struct Sent {
     pub(crate) unsent: bool,
     /// The socket has no more room; an edge will say when it has.
     pub(crate) blocked: bool,
+    /// The socket took bytes, of whatever kind.
+    pub(crate) moved: bool,
 }
 
 /// What follows the bytes that are sent.

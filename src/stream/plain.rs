@@ -72,7 +72,7 @@ fn write_once(
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             Err(_) => return Err(StreamError),
         };
-        return Ok(Sent { taken, unsent: false, blocked: taken < offered });
+        return Ok(Sent { taken, unsent: false, blocked: taken < offered, moved: taken > 0 });
     }
 }
 

@@ -150,7 +150,7 @@ impl Actor {
     /// Shuts the sending side down, once.
     pub(crate) fn shutdown(&mut self) {
         if !std::mem::replace(&mut self.has_left, true) {
-            self.client.connection.shutdown();
+            self.client.shutdown();
         }
     }
 

@@ -1,6 +1,9 @@
 //! Clients of the simulated server, and everything that they have received.
 
+use std::cell::RefCell;
+
 use tidegate::sim::SimClient;
+use tidegate::stream::cipher::{FakeCipher, Opened, PAYLOAD_BYTES_MAX};
 
 use crate::wire::{Received, close_frame, frame, upgrade_request};
 
@@ -9,11 +12,14 @@ use crate::wire::{Received, close_frame, frame, upgrade_request};
 pub(crate) struct Client {
     pub(crate) connection: SimClient,
     pub(crate) received: Received,
+    /// Its end of the fake cipher, if the server has one.
+    cipher: Option<RefCell<FakeCipher>>,
 }
 
 impl Client {
-    pub(crate) fn new(connection: SimClient) -> Self {
-        Self { connection, received: Received::default() }
+    pub(crate) fn new(connection: SimClient, has_cipher: bool) -> Self {
+        let cipher = has_cipher.then(RefCell::default);
+        Self { connection, received: Received::default(), cipher }
     }
 
     /// Sends an upgrade request for `path`.
@@ -21,9 +27,29 @@ impl Client {
         self.send(&upgrade_request(path));
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes as they are, or in records of uneven lengths.
     pub(crate) fn send(&self, bytes: &[u8]) {
-        self.connection.send(bytes);
+        let Some(cipher) = &self.cipher else { return self.connection.send(bytes) };
+        let mut cipher = cipher.borrow_mut();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let length = 1 + (rest.len() * 7 + rest.len() / 3) % PAYLOAD_BYTES_MAX;
+            let (record, later) = rest.split_at(length.min(rest.len()));
+            cipher.seal(record);
+            rest = later;
+        }
+        self.connection.send(&cipher.take_sealed());
+    }
+
+    /// Ends the client's half.
+    pub(crate) fn shutdown(&self) {
+        if let Some(cipher) = &self.cipher
+            && !self.is_gone()
+        {
+            cipher.borrow_mut().seal_end();
+            self.connection.send(&cipher.borrow_mut().take_sealed());
+        }
+        self.connection.shutdown();
     }
 
     /// Sends a whole frame.
@@ -38,9 +64,13 @@ impl Client {
 
     /// Receives up to `bytes_max` bytes and returns their number.
     pub(crate) fn try_read(&mut self, bytes_max: usize) -> Result<usize, String> {
-        let bytes = self.connection.receive(bytes_max);
+        let mut bytes = self.connection.receive(bytes_max);
+        let count = bytes.len();
+        if let Some(cipher) = &mut self.cipher {
+            bytes = opened(cipher.get_mut(), &bytes)?;
+        }
         self.received.feed(&bytes)?;
-        Ok(bytes.len())
+        Ok(count)
     }
 
     /// As [`Client::try_read`]. Panics where the bytes are not well-formed.
@@ -85,6 +115,20 @@ impl Client {
     /// The payloads of the data frames received.
     pub(crate) fn payloads(&self) -> Vec<&[u8]> {
         self.received.data().iter().map(|frame| &frame.payload[..]).collect()
+    }
+}
+
+/// The plaintext of what has arrived, as far as records are whole.
+fn opened(cipher: &mut FakeCipher, arrived: &[u8]) -> Result<Vec<u8>, String> {
+    cipher.feed(arrived);
+    let mut plain = Vec::new();
+    let mut room = [0; PAYLOAD_BYTES_MAX];
+    loop {
+        match cipher.open(&mut room) {
+            Opened::Bytes(0, false) | Opened::Ended => return Ok(plain),
+            Opened::Bytes(count, _) => plain.extend_from_slice(&room[..count]),
+            Opened::NoRoom(_) | Opened::Broken => return Err("no record".into()),
+        }
     }
 }
 

@@ -62,6 +62,8 @@ impl Plan {
             mail_bytes_max: pick(random, &[200, 20_000, 1 << 20]),
             mail_per_turn: pick(random, &[16, 256]),
             line_route: None,
+            has_relay: false,
+            has_fake_cipher: false,
             connections,
         };
         let faults = Faults {
@@ -103,5 +105,11 @@ impl Plan {
             end: [RunEnd::Empty, RunEnd::Drained, RunEnd::CutShort][random.below(3)],
             disturbances: Disturbances { slots_scarce, memory_scarce, ..Disturbances::default() },
         }
+    }
+    /// Has all bytes go in records, which need some room at once.
+    pub(crate) fn run_over_cipher(&mut self) {
+        self.setup.server.has_fake_cipher = true;
+        let room = &mut self.setup.server.connections.receive_buffer_bytes;
+        *room = (*room).max(5_000);
     }
 }

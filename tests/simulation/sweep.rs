@@ -8,10 +8,16 @@ use tidegate::sim::Random;
 
 use crate::actor::{Actor, Pace};
 use crate::checker::{Disturbances, check_client, check_deliveries};
-use crate::client::Client;
 use crate::plan::{Plan, RunEnd};
 use crate::script::Script;
 use crate::world::World;
+
+/// What stands between sockets and plaintext.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    Plain,
+    Cipher,
+}
 
 /// A run in progress.
 struct Run {
@@ -24,9 +30,12 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64, is_logged: bool) -> Self {
+    fn new(seed: u64, over: Over, is_logged: bool) -> Self {
         let mut random = Random::new(seed);
-        let plan = Plan::new(seed, &mut random);
+        let mut plan = Plan::new(seed, &mut random);
+        if over == Over::Cipher {
+            plan.run_over_cipher();
+        }
         let world = World::new(&plan.setup);
         world.network.set_send_buffer_bytes(plan.send_buffer_bytes);
         let (actors, trace) = (Vec::new(), DefaultHasher::new());
@@ -95,7 +104,7 @@ impl Run {
 
     fn connect(&mut self) {
         let loop_index = self.random.below(self.plan.setup.server.loops);
-        let client = Client::new(self.world.network.connect(loop_index, 0).expect("it listens"));
+        let client = self.world.connect(loop_index);
         let script = Script::random(&mut self.random, self.plan.bounds);
         let actor = Actor::new(client, script, &mut self.random, self.world.now());
         self.log(|| {
@@ -290,8 +299,8 @@ impl Run {
 }
 
 /// Runs one seed. A panic is returned as an error.
-fn run(seed: u64, is_logged: bool) -> Result<u64, String> {
-    let caught = catch_unwind(AssertUnwindSafe(|| Run::new(seed, is_logged).play()));
+fn run(seed: u64, over: Over, is_logged: bool) -> Result<u64, String> {
+    let caught = catch_unwind(AssertUnwindSafe(|| Run::new(seed, over, is_logged).play()));
     caught.unwrap_or_else(|_| Err("panicked".into()))
 }
 
@@ -301,14 +310,26 @@ fn number_from_env(name: &str) -> Option<u64> {
 
 #[test]
 fn sweep() {
+    sweep_over(Over::Plain);
+}
+
+/// Everything above the stream holds as well where bytes come and go in records.
+#[test]
+fn sweep_over_a_fake_cipher() {
+    sweep_over(Over::Cipher);
+}
+
+fn sweep_over(over: Over) {
     if let Some(seed) = number_from_env("TIDEGATE_SIM_SEED") {
-        let trace = run(seed, true).unwrap();
-        assert_eq!(run(seed, false), Ok(trace));
+        let trace = run(seed, over, true).unwrap();
+        assert_eq!(run(seed, over, false), Ok(trace));
         return;
     }
     let seeds = number_from_env("TIDEGATE_SIM_SEEDS").unwrap_or(SEEDS);
     let failures: Vec<String> = (0..seeds)
-        .filter_map(|seed| run(seed, false).err().map(|error| format!("seed {seed}: {error}")))
+        .filter_map(|seed| {
+            run(seed, over, false).err().map(|error| format!("seed {seed}: {error}"))
+        })
         .collect();
     assert!(
         failures.is_empty(),
@@ -322,9 +343,11 @@ fn sweep() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in 0..10 {
-        assert_eq!(run(seed, false), run(seed, false), "seed {seed}");
+        for over in [Over::Plain, Over::Cipher] {
+            assert_eq!(run(seed, over, false), run(seed, over, false), "seed {seed}");
+        }
     }
-    assert_ne!(run(1, false), run(2, false));
+    assert_ne!(run(1, Over::Plain, false), run(2, Over::Plain, false));
 }
 
 const SEEDS: u64 = 300;

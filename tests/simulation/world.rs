@@ -38,6 +38,7 @@ pub(crate) struct World {
     pub(crate) server: SimServer,
     pub(crate) journal: Journal,
     clock: SimClock,
+    has_cipher: bool,
 }
 
 impl World {
@@ -52,7 +53,8 @@ impl World {
         let journal = Journal::default();
         let server = SimServer::new(&network, &setup.server, &routes(&journal));
         let clock = network.clock();
-        let mut world = Self { network, server, journal, clock };
+        let has_cipher = setup.server.has_fake_cipher;
+        let mut world = Self { network, server, journal, clock, has_cipher };
         world.settle();
         world
     }
@@ -117,7 +119,8 @@ impl World {
 
     /// A client that has connected and sent nothing.
     pub(crate) fn connect(&self, loop_index: usize) -> Client {
-        Client::new(self.network.connect(loop_index, 0).expect("the loop listens"))
+        let connection = self.network.connect(loop_index, 0).expect("the loop listens");
+        Client::new(connection, self.has_cipher)
     }
 
     /// A client of the line listener.

@@ -221,8 +221,7 @@ impl<S: Transport> Connections<S> {
             }
             Ok(false) => {
                 // The end itself waits for room; the edge leads here again.
-                conn.flags.set(Flags::UNSENT);
-                self.output.block(conn, key);
+                self.output.block_unsent(conn, key, &mut self.cold, self.turn.tick);
                 self.arm(key);
             }
             Err(_) => self.abort(key, CloseReason::Gone),
@@ -346,7 +345,10 @@ impl<S: Transport> Connections<S> {
     pub(super) fn arm(&mut self, key: ConnKey) {
         let Some(conn) = self.table.get_mut(key) else { return };
         conn.flags.clear(Flags::REARM);
-        let Some(due) = deadline(conn, self.output.backlog(), &self.turn.settings) else { return };
+        let Some(due) = deadline(conn, self.output.backlog(), &self.cold, &self.turn.settings)
+        else {
+            return;
+        };
         if !conn.timer.is_filed() || due < conn.timer.due() {
             self.schedule.wheel.file(&mut self.table, key.index, due);
         }
@@ -367,7 +369,7 @@ impl<S: Transport> Connections<S> {
 
     /// The deadline of a connection that is still there.
     pub(super) fn deadline_of(&self, key: ConnKey) -> Option<Tick> {
-        deadline(self.table.get(key)?, self.output.backlog(), &self.turn.settings)
+        deadline(self.table.get(key)?, self.output.backlog(), &self.cold, &self.turn.settings)
     }
 
     /// A deadline may have come.
@@ -392,10 +394,9 @@ impl<S: Transport> Connections<S> {
     }
 
     fn is_stalled(&self, key: ConnKey) -> bool {
-        let stalled_at = self
-            .table
-            .get(key)
-            .and_then(|conn| stalled_at(conn, self.output.backlog(), &self.turn.settings));
+        let stalled_at = self.table.get(key).and_then(|conn| {
+            stalled_at(conn, self.output.backlog(), &self.cold, &self.turn.settings)
+        });
         stalled_at.is_some_and(|at| at <= self.turn.tick)
     }
 

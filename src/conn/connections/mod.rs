@@ -33,7 +33,7 @@ use crate::effects::{CloseReason, LoopSite};
 use crate::key::ConnKey;
 use crate::mail::{LoopMessage, LoopSender};
 use crate::metrics::Counters;
-use crate::pool::{Buffers, SharedBudget};
+use crate::pool::{Buffers, OverBudget, SharedBudget};
 use crate::services::Router;
 use crate::timer::Millis;
 use crate::transport::Transport;
@@ -167,29 +167,35 @@ impl<S: Transport> Connections<S> {
             }
         } else {
             self.schedule.half_open.add(&mut self.table, key);
-            self.remember(key, address);
         }
+        self.remember(key, address, is_refused);
         self.arm(key);
         key
     }
 
     /// Keeps what some route may want to know of a connection.
-    fn remember(&mut self, key: ConnKey, address: SocketAddr) {
-        let Some(record) = self.cold_record(address) else { return };
-        // Without memory for it, a service that wants the address finds none.
-        if let Ok(link) = self.cold.add(record, &mut self.turn.memory)
-            && let Some(conn) = self.table.get_mut(key)
-        {
-            conn.cold = link;
+    fn remember(&mut self, key: ConnKey, address: SocketAddr, is_refused: bool) {
+        let Some(record) = self.cold_record(address, is_refused) else { return };
+        match self.cold.add(record, &mut self.turn.memory) {
+            Ok(link) => {
+                if let Some(conn) = self.table.get_mut(key) {
+                    conn.cold = link;
+                }
+            }
+            #[cfg(any(test, feature = "sim"))]
+            Err(OverBudget) if self.has_fake_cipher => self.abort(key, CloseReason::Overload),
+            // A service that wants the address finds none.
+            Err(OverBudget) => {}
         }
     }
 
-    fn cold_record(&mut self, address: SocketAddr) -> Option<Cold> {
+    fn cold_record(&mut self, address: SocketAddr, is_refused: bool) -> Option<Cold> {
         #[cfg(any(test, feature = "sim"))]
         if self.has_fake_cipher {
-            return Some(Cold::Cipher(Box::default(), address));
+            return Some(Cold::Cipher(Box::default(), address, self.turn.tick));
         }
-        self.services.router().wants_addresses().then_some(Cold::Address(address))
+        let is_wanted = !is_refused && self.services.router().wants_addresses();
+        is_wanted.then_some(Cold::Address(address))
     }
 
     /// A connection that was just accepted came by a line listener of this route.

@@ -130,7 +130,7 @@ impl Output {
                 self.outgoing.clear();
                 return Flush::All;
             }
-            note_unsent(conn, sent);
+            note_unsent(conn, cold, sent, turn.tick);
             written = sent.taken;
         }
         let enqueued = self.enqueue_gathered(conn, written, buffer, turn);
@@ -228,7 +228,7 @@ impl Output {
                 turn.counters.bytes_out.add(sent.taken as u64);
                 self.backlog.consume(&mut conn.queue, sent.taken, &mut turn.memory, turn.tick);
             }
-            note_unsent(conn, sent);
+            note_unsent(conn, cold, sent, turn.tick);
             if sent.blocked {
                 self.block(conn, key);
                 break;
@@ -306,6 +306,19 @@ impl Output {
         conn.rearm();
     }
 
+    /// As [`Output::block`], for what the stream has sealed and not sent.
+    pub(crate) fn block_unsent<S>(
+        &mut self,
+        conn: &mut Conn<S>,
+        key: ConnKey,
+        cold: &mut ColdRecords,
+        now: Tick,
+    ) {
+        let sent = Sent { taken: 0, unsent: true, blocked: true, moved: false };
+        note_unsent(conn, cold, sent, now);
+        self.block(conn, key);
+    }
+
     /// A connection that the poller is to report room for from now on.
     pub(crate) fn next_write_interest(&mut self) -> Option<ConnKey> {
         self.write_interest.pop()
@@ -347,7 +360,14 @@ impl Output {
     }
 }
 
-fn note_unsent<S>(conn: &mut Conn<S>, sent: Sent) {
+/// Notes what a stream holds back, and since when.
+#[inline]
+fn note_unsent<S>(conn: &mut Conn<S>, cold: &mut ColdRecords, sent: Sent, now: Tick) {
+    #[cfg(any(test, feature = "sim"))]
+    if sent.unsent && (sent.moved || !conn.flags.has(Flags::UNSENT)) {
+        cold.touch_unsent(conn.cold, now);
+    }
+    let _ = (cold, now);
     if sent.unsent {
         conn.flags.set(Flags::UNSENT);
     } else {

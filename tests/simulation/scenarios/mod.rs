@@ -18,6 +18,7 @@ mod order;
 mod publish;
 mod push;
 mod reading;
+mod relay;
 mod service_messages;
 mod stall;
 mod takeover;

@@ -86,7 +86,7 @@ impl Race {
             None => {}
         }
         let connection = match format {
-            Some(_) => ParticipantConnection::Socket(Client::new(connection)),
+            Some(_) => ParticipantConnection::Socket(Client::new(connection, false)),
             None => ParticipantConnection::Line(connection, String::new()),
         };
         self.participants.push(Participant {
