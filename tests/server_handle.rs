@@ -171,8 +171,8 @@ fn a_command_goes_to_one_loop() {
     server.join().unwrap();
 }
 
-/// Whoever hears of a failed loop must learn of the failure, however long its thread still
-/// takes to end.
+/// A caller that receives the event of a failed loop must get its failure, however long its thread
+/// still takes to end.
 #[test]
 fn a_loop_that_failed_is_found_by_who_was_told() {
     let server = start(1);

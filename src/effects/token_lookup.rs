@@ -9,7 +9,7 @@ pub trait TokenLookup: Send + Sync {
     /// further inquiry of a peer takes the place of its earlier one.
     ///
     /// # Errors
-    /// [`TooManyLookups`] if so many are under way that this one was not begun.
+    /// [`TooManyLookups`] if the limit on look-ups under way is reached.
     fn ask(&self, inquiry: TokenInquiry) -> Result<(), TooManyLookups>;
 
     /// The peer left: its answer is not wanted any more.
@@ -45,11 +45,11 @@ pub enum TokenVerdict {
     Right,
     /// There is no token for the name, or another one.
     Wrong,
-    /// Nobody could be asked, or the answer took too long.
+    /// Redis is unavailable, or the answer took too long.
     Unavailable,
 }
 
-/// So many look-ups are under way that no other is begun.
+/// The limit on look-ups under way is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many logins are being looked up, try again")]
 pub struct TooManyLookups;

@@ -72,8 +72,8 @@ impl<T: MailItem> Mailbox<T> {
         self.send_one(item, |lane, bytes| lane.has_room(bytes, self.limits))
     }
 
-    /// Puts in one message that must not be lost, over the limits if need be. The caller sees to it
-    /// that only so many can be under way: an answer follows a question, and questions are counted.
+    /// Puts in one message that must not be lost, over the limits if need be. The caller bounds
+    /// how many can be under way: an answer follows an inquiry, and inquiries are counted.
     /// When the loop has ended, the message is dropped.
     pub fn send_reserved(&self, item: T) {
         drop(self.send_one(item, |_, _| true));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_mailbox_holds_nothing_and_blocks_nobody() {
+    fn a_closed_mailbox_holds_nothing_and_takes_nothing() {
         let (wake, _) = counting();
         let mailbox = Mailbox::new(LIMITS, wake);
         mailbox.send_reserved(terminal(1, 1));
@@ -282,7 +282,7 @@ mod loom_tests {
                 sender.join().unwrap();
             }
             if received < 2 {
-                assert!(woken.swap(false, Ordering::SeqCst), "items wait, nobody was woken");
+                assert!(woken.swap(false, Ordering::SeqCst), "items wait without a wake");
                 received += take(&mailbox, Class::Terminal);
             }
             assert_eq!(received, 2);
@@ -308,8 +308,8 @@ mod loom_tests {
                 may_wait = true;
                 terminal += take(&mailbox, Class::Terminal);
             }
-            assert_eq!(terminal, 1, "a terminal message waits, nobody was woken");
-            assert!(may_wait, "a forwarding message waits, nobody was woken");
+            assert_eq!(terminal, 1, "a terminal message waits without a wake");
+            assert!(may_wait, "a forwarding message waits without a wake");
             assert_eq!(take(&mailbox, Class::Forwarding), 1);
         });
     }

@@ -80,21 +80,21 @@ impl MailItem for LoopMessage {
     }
 }
 
-/// Sends a service's answer to its loop from another thread. There is always room for it: the service
-/// has asked for it, so only so many are under way.
+/// Sends a service's answer to its loop from another thread. There is always room for it: an answer
+/// follows an inquiry of the service, and open inquiries are bounded.
 pub type LoopSender = Arc<dyn Fn(LoopMessage) + Send + Sync>;
 
 /// A mailbox's content: a message to a loop's connections, or a command to the loop itself, whose
 /// commands are of type `C`.
 #[derive(Debug)]
-pub enum Mail<C> {
+pub enum Envelope<C> {
     /// For the loop itself.
     Command(C),
     /// For its connections and services.
     Message(LoopMessage),
 }
 
-impl<C> MailItem for Mail<C> {
+impl<C> MailItem for Envelope<C> {
     fn class(&self) -> Class {
         match self {
             Self::Command(_) => Class::Terminal,

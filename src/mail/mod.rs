@@ -22,6 +22,6 @@ pub use lane::{Class, Lanes, MailItem, MailLimits};
 pub use mailbox::{Mailbox, Wake};
 pub use mesh::{LoopMailboxes, mesh};
 pub(crate) use message::LoopMessageKind;
-pub use message::{LoopMessage, LoopSender, Mail};
+pub use message::{Envelope, LoopMessage, LoopSender};
 pub use outbox::Outbox;
 pub use reply::{NoReply, Reply, ReplyReceiver};

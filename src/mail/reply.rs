@@ -57,7 +57,7 @@ impl<T> ReplyReceiver<T> {
 /// Why there is no reply to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoReply {
-    /// The loop has so many messages waiting that it takes no command.
+    /// The loop's mailbox is full.
     #[error("the event loop has too much mail waiting to take a command")]
     Busy,
     /// The loop ended before it came to the command.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::conn::ConnSettings;
-use crate::mail::{Mail, Reply};
+use crate::mail::{Envelope, Reply};
 
 /// A command to a loop. It is obeyed between two turns of its connections.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub enum LoopCommand {
 }
 
 /// What a loop's mailboxes hold.
-pub type LoopMail = Mail<LoopCommand>;
+pub type LoopEnvelope = Envelope<LoopCommand>;
 
 /// How a loop is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

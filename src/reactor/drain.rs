@@ -50,7 +50,7 @@ impl Drain {
 
 /// The slowest pace, per loop.
 const PER_SECOND_MIN: u64 = 500;
-/// All are told within this part of the time, so that the rest is left for their goodbyes.
+/// All are told within this part of the time, so that the rest is left for their close handshakes.
 const TOLD_WITHIN_PERCENT: u64 = 70;
 const STEP_MS: u64 = 10;
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::catch_up::CatchUp;
-use super::command::{LoopCommand, LoopMail, LoopState};
+use super::command::{LoopCommand, LoopEnvelope, LoopState};
 use super::drain::Drain;
 use super::listener::{Acceptor, ListenerSettings};
 use crate::conn::Connections;
 use crate::key::ConnKey;
-use crate::mail::{Class, Inbox, LoopMailboxes, LoopSender, Mail, MailItem, MailLimits, Outbox};
+use crate::mail::{
+    Class, Envelope, Inbox, LoopMailboxes, LoopSender, MailItem, MailLimits, Outbox,
+};
 use crate::metrics::LoopMetrics;
 use crate::pool::Lease;
 use crate::timer::{Clock, Millis};
@@ -56,8 +58,8 @@ pub struct EventLoop<P: Poller, C> {
     turn_began: Option<u64>,
     connections: Connections<P::Socket>,
     acceptor: Acceptor,
-    inbox: Inbox<LoopMail>,
-    outbox: Outbox<LoopMail>,
+    inbox: Inbox<LoopEnvelope>,
+    outbox: Outbox<LoopEnvelope>,
     /// Something was left in the outbox at the end of the turn before.
     had_outbox: bool,
     catch_up: CatchUp,
@@ -74,13 +76,13 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         settings: LoopSettings,
         mut connections: Connections<P::Socket>,
         metrics: LoopMetrics,
-        mailboxes: LoopMailboxes<LoopMail>,
+        mailboxes: LoopMailboxes<LoopEnvelope>,
         budget: Lease,
     ) -> Self {
         let listeners = poller.listener_count();
         let LoopMailboxes { external, incoming, outgoing } = mailboxes;
         let post: LoopSender = Arc::new(move |message| {
-            external.send_reserved(Mail::Message(message));
+            external.send_reserved(Envelope::Message(message));
         });
         connections.start(&post);
         Self {
@@ -258,10 +260,10 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         }
     }
 
-    fn handle_mail(&mut self, mail: LoopMail, now: Millis) {
+    fn handle_mail(&mut self, mail: LoopEnvelope, now: Millis) {
         match mail {
-            Mail::Command(command) => self.obey(command, now),
-            Mail::Message(message) => self.connections.handle_message(message),
+            Envelope::Command(command) => self.obey(command, now),
+            Envelope::Message(message) => self.connections.handle_message(message),
         }
     }
 
@@ -305,7 +307,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     /// Takes what the connections have for other loops into the outbox.
     fn collect_mail(&mut self) {
         for (target, message) in self.connections.poll_messages() {
-            self.outbox.push(target, Mail::Message(message));
+            self.outbox.push(target, Envelope::Message(message));
         }
     }
 

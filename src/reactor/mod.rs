@@ -7,7 +7,7 @@ mod event_loop;
 mod listener;
 mod mio_poller;
 
-pub use command::{LoopCommand, LoopMail, LoopState};
+pub use command::{LoopCommand, LoopEnvelope, LoopState};
 pub use event_loop::{EventLoop, LoopSettings, MAILBOX_TOKEN, Turn};
 pub use listener::{ListenerProtocol, ListenerSettings};
 pub use mio_poller::MioPoller;

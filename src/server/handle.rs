@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::loop_thread::{LoopFailure, RunningLoop};
 use crate::conn::ConnSettings;
-use crate::mail::{LoopEvents, Mail, NoReply, Reply, ReplyReceiver};
+use crate::mail::{Envelope, LoopEvents, NoReply, Reply, ReplyReceiver};
 use crate::metrics::LoopMetrics;
 use crate::reactor::{LoopCommand, LoopState};
 
@@ -54,7 +54,7 @@ impl Handle {
     pub fn drain(&self, drain_ms: u64, is_paced: bool) {
         for own in &self.loops {
             // A drain must not be lost in a loop that is behind; it is asked for a few times at most.
-            own.mail.send_reserved(Mail::Command(LoopCommand::Drain { drain_ms, is_paced }));
+            own.mail.send_reserved(Envelope::Command(LoopCommand::Drain { drain_ms, is_paced }));
         }
     }
 
@@ -66,7 +66,7 @@ impl Handle {
     pub fn command(&self, loop_index: usize, command: LoopCommand) -> Result<(), NoReply> {
         let own = self.loops.get(loop_index).filter(|own| !own.has_ended());
         let own = own.ok_or(NoReply::Ended)?;
-        own.mail.try_send(Mail::Command(command)).map_err(|_| NoReply::Busy)
+        own.mail.try_send(Envelope::Command(command)).map_err(|_| NoReply::Busy)
     }
 
     /// How each loop is doing, or why it does not say so within `patience`. Waits, so it must not be

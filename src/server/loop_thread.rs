@@ -12,7 +12,7 @@ use crate::mail::{LoopEventKind, LoopEventSender, LoopMailboxes, Mailbox};
 use crate::metrics::LoopMetrics;
 use crate::os::{SystemClock, pin_thread};
 use crate::pool::{Lease, SharedBudget};
-use crate::reactor::{EventLoop, LoopMail, LoopSettings, MioPoller, Turn};
+use crate::reactor::{EventLoop, LoopEnvelope, LoopSettings, MioPoller, Turn};
 use crate::services::{LoopSite, Route, Router};
 use crate::timer::Clock;
 
@@ -45,7 +45,7 @@ pub(super) struct RunningLoop {
     thread: JoinHandle<Result<(), LoopFailure>>,
     /// Set before the event of its end is sent: the thread itself ends a little later.
     has_ended: Arc<AtomicBool>,
-    pub(super) mail: Arc<Mailbox<LoopMail>>,
+    pub(super) mail: Arc<Mailbox<LoopEnvelope>>,
     pub(super) metrics: LoopMetrics,
 }
 
@@ -55,7 +55,7 @@ impl RunningLoop {
         index: usize,
         parts: &Arc<LoopParts>,
         poller: MioPoller,
-        mailboxes: LoopMailboxes<LoopMail>,
+        mailboxes: LoopMailboxes<LoopEnvelope>,
         events: LoopEventSender,
     ) -> io::Result<Self> {
         let mail = Arc::clone(&mailboxes.external);
@@ -104,7 +104,7 @@ fn run(
     parts: &LoopParts,
     poller: MioPoller,
     metrics: LoopMetrics,
-    mailboxes: LoopMailboxes<LoopMail>,
+    mailboxes: LoopMailboxes<LoopEnvelope>,
 ) -> io::Result<()> {
     if parts.pin_loops {
         pin_thread(index)?;

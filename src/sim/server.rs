@@ -8,12 +8,12 @@ use super::clock::SimClock;
 use super::network::Network;
 use super::poller::{SimPoller, SimSocket};
 use crate::conn::{ConnSettings, Connections, check_invariants};
-use crate::mail::{LoopMailboxes, Mail, MailLimits, Mailbox, Wake, mesh};
+use crate::mail::{Envelope, LoopMailboxes, MailLimits, Mailbox, Wake, mesh};
 use crate::metrics::{Counters, LoopMetrics};
 use crate::pool::{Lease, SharedBudget};
 use crate::reactor::{
-    EventLoop, ListenerProtocol, ListenerSettings, LoopCommand, LoopMail, LoopSettings, LoopState,
-    Turn,
+    EventLoop, ListenerProtocol, ListenerSettings, LoopCommand, LoopEnvelope, LoopSettings,
+    LoopState, Turn,
 };
 use crate::services::{LoopSite, Route, Router};
 use crate::timer::{Clock, Millis};
@@ -79,7 +79,7 @@ pub struct SimServer {
 #[derive(Debug)]
 struct SimLoop {
     event_loop: EventLoop<SimPoller, SimClock>,
-    mail: Arc<Mailbox<LoopMail>>,
+    mail: Arc<Mailbox<LoopEnvelope>>,
     woken: Arc<AtomicBool>,
     /// When it would wake without an event.
     wakes_at: Option<Millis>,
@@ -211,7 +211,7 @@ impl SimServer {
     /// Sends a command to a loop, unless that has ended.
     pub fn command(&self, index: usize, command: LoopCommand) {
         if let Some(own) = &self.loops[index] {
-            own.mail.send_reserved(Mail::Command(command));
+            own.mail.send_reserved(Envelope::Command(command));
         }
     }
 
@@ -260,7 +260,7 @@ impl SharedParts<'_> {
         &self,
         index: usize,
         counters: Arc<Counters>,
-        mailboxes: LoopMailboxes<LoopMail>,
+        mailboxes: LoopMailboxes<LoopEnvelope>,
     ) -> EventLoop<SimPoller, SimClock> {
         let Self { network, settings, routes, connections, pool } = *self;
         let number = |index: usize| u16::try_from(index).unwrap_or(u16::MAX);

@@ -1,4 +1,4 @@
-//! A control thread that fails: it is started again, and whoever waited for it learns so.
+//! A control thread that fails: it is started again, and every open look-up is answered.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::panic;
@@ -61,7 +61,7 @@ fn the_next_look_up_works_again() {
     for restart in 1..=3 {
         client.fail();
         wait_for_restart(&client, restart);
-        // Between two runs the answer is that nobody can be asked.
+        // Between two runs look-ups are unavailable.
         until("tokens are looked up again", || {
             let verdict = client.verdict("anna", "t0ken");
             assert!(verdict == Right || verdict == Unavailable, "{verdict:?}");
@@ -106,7 +106,7 @@ fn it_can_be_stopped_while_it_pauses() {
     assert!(client.stop().is_empty());
 }
 
-/// Whoever is answered may ask again at once, on the very thread that answers.
+/// An answer may lead to another look-up at once, on the thread that answers.
 #[test]
 fn an_answer_may_lead_to_another_question() {
     let (_listener, settings) = silent();
@@ -120,8 +120,8 @@ fn an_answer_may_lead_to_another_question() {
     let again = Arc::downgrade(&tokens);
     let answer_to = ServiceSender::new(Arc::new(move |_| {
         let tokens = again.upgrade().unwrap();
-        let nobody = ServiceSender::new(Arc::new(|_| ()));
-        sender.send(tokens.ask(inquiry(1, nobody))).unwrap();
+        let unused = ServiceSender::new(Arc::new(|_| ()));
+        sender.send(tokens.ask(inquiry(1, unused))).unwrap();
     }));
     tokens.ask(inquiry(0, answer_to)).unwrap();
     control.inject(|| panic!("injected by a test"));

@@ -6,8 +6,9 @@ use redis::RedisError;
 use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 
+use super::commands;
 use super::redis_connection::{CheckedConnection, RedisConnection, Unavailable};
-use super::{RedisSettings, commands};
+use super::settings::RedisSettings;
 use crate::services::TokenVerdict;
 
 /// What all look-ups share.

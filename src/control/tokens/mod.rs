@@ -5,58 +5,21 @@ mod lookup;
 mod outages;
 mod permits;
 mod redis_connection;
+mod settings;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 use self::lookup::Lookup;
 use self::permits::{Permit, Permits};
 use self::redis_connection::RedisConnection;
+pub use self::settings::RedisSettings;
+use super::panics;
 use super::tasks::{Job, Tasks};
-use super::{RedisUrl, panics};
 use crate::metrics::ControlCounters;
 use crate::services::{
     Peer, ServiceSender, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups,
 };
-
-/// How tokens are looked up.
-#[derive(Clone, Debug)]
-pub struct RedisSettings {
-    /// Where Redis is.
-    pub url: RedisUrl,
-    /// The prefix of the name in a key.
-    pub token_prefix: String,
-    /// The longest time of a look-up in milliseconds, waiting for a connection included.
-    pub lookup_ms: u64,
-    /// The most look-ups that may wait or be under way.
-    pub lookups_max: usize,
-    /// Whether a right token is deleted, so that it admits only one login.
-    pub one_time: bool,
-}
-
-impl RedisSettings {
-    /// The default settings for this server.
-    #[must_use]
-    pub fn new(url: RedisUrl) -> Self {
-        Self {
-            url,
-            token_prefix: "ChatroomToken".to_owned(),
-            lookup_ms: 2000,
-            lookups_max: 1024,
-            one_time: false,
-        }
-    }
-
-    fn lookup(&self) -> Duration {
-        Duration::from_millis(self.lookup_ms)
-    }
-
-    /// The reason of a failure after `lookup_ms`.
-    fn late(&self) -> String {
-        format!("no answer within {} ms", self.lookup_ms)
-    }
-}
 
 /// Looks tokens up in Redis, on the control thread. Every inquiry is answered once, unless it is
 /// cancelled: as unavailable if the thread fails meanwhile, pauses after a failure, or has stopped.

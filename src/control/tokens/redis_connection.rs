@@ -15,8 +15,9 @@ use redis::{AsyncConnectionConfig, RedisError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::commands;
 use super::outages::OutageLog;
-use super::{RedisSettings, commands};
+use super::settings::RedisSettings;
 use crate::control::tasks::Tasks;
 
 /// The connection as look-ups see it.

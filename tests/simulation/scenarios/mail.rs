@@ -1,5 +1,5 @@
 //! Mail between loops under pressure: what waits is bounded, nothing is lost, full mailboxes never
-//! wait for each other, and a loop that has ended holds nobody up.
+//! wait for each other, and a loop that has ended holds no other up.
 
 use tidegate::services::{
     Effects, LoopSite, Message, Order, Peer, RouteOptions, Service, ServiceMessage,
@@ -233,7 +233,7 @@ fn what_waits_is_bounded_in_bytes_and_a_larger_message_still_passes() {
 }
 
 #[test]
-fn a_loop_that_has_ended_holds_nobody_up() {
+fn a_loop_that_has_ended_holds_no_other_up() {
     let mut world = ring(&server(|server| {
         server.loops = 2;
         server.items_max = 2;
@@ -245,7 +245,7 @@ fn a_loop_that_has_ended_holds_nobody_up() {
     world.pass(1_000);
     assert_eq!(world.server.state(1), None, "it has ended");
     for _ in 0..500 {
-        client.send_frame(TEXT, b"to nobody");
+        client.send_frame(TEXT, b"to a loop that has ended");
     }
     world.pass(100);
     assert_eq!(world.counter("messages_in"), 500, "it is read");

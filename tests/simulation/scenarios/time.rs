@@ -1,4 +1,4 @@
-//! Clocks that jump: the monotonic one when the machine slept, the wall clock when somebody set it.
+//! Clocks that jump: the monotonic one when the machine slept, the wall clock when it was set.
 
 use super::{LATE_MS, server};
 use crate::client::Client;
@@ -58,7 +58,7 @@ fn services_see_what_arrived_before_their_timers_do() {
     for client in &clients {
         client.send_frame(TEXT, br#"{"A":1,"B":2}"#);
     }
-    // The service closes whoever was silent for 30 s, and looks every second.
+    // The service closes clients that were silent for 30 s, and looks every second.
     world.jump(60_000);
     for client in &mut clients {
         client.read_all();
@@ -73,7 +73,7 @@ fn services_see_what_arrived_before_their_timers_do() {
 }
 
 #[test]
-fn deadlines_that_nobody_met_are_acted_upon_at_once_after_a_jump() {
+fn deadlines_that_passed_are_acted_upon_at_once_after_a_jump() {
     let mut world = World::calm();
     let halfway = world.connect(0);
     halfway.send(b"GET /echo HTTP/1.1\r\n");
