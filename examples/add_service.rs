@@ -17,7 +17,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidegate::config::{Config, MachineLimits};
 use tidegate::os::raise_descriptor_limit;
-use tidegate::server::Server;
+use tidegate::server::Handle;
 use tidegate::services::{
     CloseReason, Effects, Handler, Message, Peer, Route, RouteOptions, Service,
 };
@@ -109,7 +109,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // calls the service: origins, subprotocols, the longest message.
     let options = RouteOptions { message_bytes_max: 1024, ..RouteOptions::default() };
     let handler = Handler::Socket(Arc::new(|_| Box::new(Add::default())), options);
-    let server = Server::start(&settings, vec![Route::new("/add", handler)], |_| {})?;
+    let server = Handle::start(&settings, vec![Route::new("/add", handler)])?;
 
     let mut stdout = std::io::stdout();
     for address in server.addresses() {

@@ -8,6 +8,7 @@
 //!
 //! | module | what happens there |
 //! |---|---|
+//! | [`cli`] | the command line, and the gateway as a process |
 //! | [`server`] | listeners and loops from settings; the running server |
 //! | [`client`] | the other side: `tidegate client` |
 //! | [`config`] | a configuration file becomes settings |
@@ -36,6 +37,8 @@ struct Readme;
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("poll tokens hold an index and a generation: tidegate needs 64-bit words");
+
+pub mod cli;
 
 pub mod client;
 pub mod server;

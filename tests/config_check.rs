@@ -7,7 +7,8 @@ use std::path::Path;
 use std::{env, fs};
 
 use clap::Parser as _;
-use tidegate::config::{Action, CommandLine, Config, MachineLimits};
+use tidegate::cli::{Action, CommandLine};
+use tidegate::config::{Config, MachineLimits};
 
 const GRANTED: MachineLimits = MachineLimits { descriptors: 20_000, cores: 2 };
 

@@ -8,16 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::conn::{ConnSettings, Connections};
-use tidegate::mail::Mailbox;
+use tidegate::mail::{MailLimits, Wake, mesh};
 use tidegate::metrics::LoopMetrics;
 use tidegate::pool::{Lease, SharedBudget};
-use tidegate::reactor::{
-    EventLoop, ListenerProtocol, ListenerSettings, LoopMailboxes, LoopSettings,
-};
+use tidegate::reactor::{EventLoop, ListenerProtocol, ListenerSettings, LoopSettings};
 use tidegate::services::{
     Broadcast, Echo, Handler, LoopSite, Order, Route, RouteOptions, Router, Service,
 };
-use tidegate::timer::{Clock, Millis};
+use tidegate::timer::{Clock, Millis, WallTime};
 use tidegate::transport::{AcceptError, Poller, Readiness, Transport};
 
 /// An event loop and the clients' ends of its connections.
@@ -34,7 +32,7 @@ impl WholeLoop {
         let (metrics, site) = (LoopMetrics::default(), LoopSite { index: 0, count: 1 });
         let router = Router::new(&routes(), site);
         let settings = ConnSettings::default();
-        let (pool, wake) = (SharedBudget::new(1 << 30), Arc::new(|| ()));
+        let (pool, wake) = (SharedBudget::new(1 << 30), Arc::new(|| ()) as Wake);
         let connections = Connections::new(
             site,
             Arc::new(settings),
@@ -43,12 +41,7 @@ impl WholeLoop {
             pool,
             Millis(1),
         );
-        let links = LoopMailboxes {
-            commands: Arc::new(Mailbox::new(1, wake.clone())),
-            messages: Arc::new(Mailbox::new(1, wake)),
-            incoming: Vec::new(),
-            outgoing: vec![None],
-        };
+        let mailboxes = mesh(&[wake], MAIL_LIMITS).remove(0);
         let budget = Lease::new(SharedBudget::new(1 << 20), 0);
         let event_loop = EventLoop::new(
             poller,
@@ -56,7 +49,7 @@ impl WholeLoop {
             settings_of_loop(),
             connections,
             metrics,
-            links,
+            mailboxes,
             budget,
         );
         Self { event_loop, wires }
@@ -123,9 +116,11 @@ fn settings_of_loop() -> LoopSettings {
         timers_per_turn: 1024,
         flushes_per_turn: 1024,
         reaps_per_turn: 256,
-        outbox_items_max: 4096,
+        outbox: MAIL_LIMITS,
     }
 }
+
+const MAIL_LIMITS: MailLimits = MailLimits { items_max: 4096, bytes_max: 1 << 20 };
 
 /// The state between the loop and its clients.
 #[derive(Default)]
@@ -233,5 +228,9 @@ struct FixedClock;
 impl Clock for FixedClock {
     fn now(&self) -> Millis {
         Millis(1)
+    }
+
+    fn wall_now(&self) -> WallTime {
+        WallTime(1)
     }
 }

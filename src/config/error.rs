@@ -101,7 +101,7 @@ impl ConfigError {
 impl Refusal {
     /// The error that names `file`, whose text gives the line. Without a text, `file` names another
     /// source, such as the command line.
-    pub(super) fn of(self, file: &str, text: Option<&str>) -> ConfigError {
+    pub(crate) fn of(self, file: &str, text: Option<&str>) -> ConfigError {
         let Self { key, value, problem } = self;
         let line = text.and_then(|text| line_of(text, &key));
         let value = value.map(|value| match value {

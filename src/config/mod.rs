@@ -2,8 +2,8 @@
 //!
 //! Each key is declared once, in the struct that holds it: `declare` says how, and how to add one.
 //!
-//! A configuration passes through this folder in the order of the modules below: the
-//! [`CommandLine`] names a file, [`Config::load`] turns it into a [`Config`] or one
+//! A configuration makes its way through this folder in the order of the modules below: the
+//! command line names a file, [`Config::load`] turns it into a [`Config`] or one
 //! [`ConfigError`], `validate` holds it to the rules of the keys, and [`Config::resolve`] fits it
 //! to what the machine grants. The loops see only the resulting [`ResolvedConfig`]. Users read
 //! `docs/configuration.md`, whose tables of keys a test writes from [`SECTIONS`].
@@ -11,7 +11,6 @@
 //! Names carry their unit last (`idle_ms`, `message_bytes_max`), and an `Option` that is `None`
 //! always means "derived", never "unlimited": nothing here is unlimited.
 
-mod command_line;
 mod load;
 
 mod identity;
@@ -50,13 +49,13 @@ mod tables;
 mod arbitrary;
 
 pub use crate::effects::SlowPolicy;
-pub use command_line::{Action, CommandLine};
 pub use error::ConfigError;
 pub use identity::{Identity, IdentityKind, IdentityWord, RedisOptions, Token};
 pub use key::Key;
 pub use limits::Limits;
 pub use listener::{Listener, ListenerKind};
 pub use process::ProcessOptions;
+pub(crate) use refusal::Refusal;
 pub use resolved::{
     Adjustment, MachineLimits, ResolvedConfig, ResolvedLimits, ResolvedRoute, ResolvedWebSocket,
 };

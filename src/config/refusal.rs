@@ -6,7 +6,7 @@ use toml::Value;
 
 /// Why a key is refused. [`ConfigError`](super::ConfigError) says it of a file, or of the command
 /// line.
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     /// With its array positions, such as `route[1].path`.
     pub(super) key: String,
     /// `None` where the key is missing, and where the message does not show the value.
@@ -35,7 +35,7 @@ pub(super) enum Problem {
 
 impl Refusal {
     /// `value` breaks `rule`.
-    pub(super) fn new(key: impl Into<String>, value: &Value, rule: impl Into<String>) -> Self {
+    pub(crate) fn new(key: impl Into<String>, value: &Value, rule: impl Into<String>) -> Self {
         let value = Some(Refused::Toml(value.clone()));
         Self { key: key.into(), value, problem: Problem::Rule(rule.into()) }
     }

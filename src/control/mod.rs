@@ -2,8 +2,9 @@
 //!
 //! An event loop never waits. Work that needs an answer from elsewhere runs as a task on one
 //! thread, named `control`, and its result returns as a service message to the service that asked.
-//! Only this module is asynchronous, and it touches no client's socket. The thread is started only
-//! if a route needs it:
+//! Only this module is asynchronous, and it touches no client's socket. A thread that fails is
+//! started again, and the look-ups under way are answered as unavailable; the loops notice nothing
+//! else. The thread is started only if a route needs it:
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -20,7 +21,9 @@
 //! # }
 //! ```
 
+pub mod panics;
 mod redis_url;
+mod tasks;
 mod thread;
 pub mod tokens;
 

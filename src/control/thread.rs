@@ -1,23 +1,44 @@
-//! The thread, with a runtime for its tasks.
+//! The thread itself: a runtime for tasks that wait, started again when it fails, and its end.
+//!
+//! The thread works in runs, each with a runtime of its own; what it does is begun anew in each. When a
+//! run ends, by a panic or because the thread is stopped, its tasks are dropped, and those that owe an
+//! answer give it as they are.
 
-use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::{RedisSettings, RedisTokens};
+use super::tasks::{Job, RunState, Tasks};
+use super::{RedisSettings, RedisTokens, panics};
 use crate::metrics::ControlCounters;
 
-/// The running control thread. Dropping it stops the thread.
+/// The running control thread, which starts and stops independently of servers. If it fails it is
+/// started again, and [`RedisTokens`] go on. It ends when this is dropped.
 #[derive(Debug)]
 pub struct ControlThread {
-    tasks: Handle,
-    counters: Arc<ControlCounters>,
+    shared: Arc<Shared>,
     /// `None` only while this is dropped.
-    running: Option<(oneshot::Sender<Infallible>, JoinHandle<()>)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    run_state: watch::Sender<RunState>,
+    counters: Arc<ControlCounters>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Of the run that is under way.
+    tasks: Option<Tasks>,
+    jobs: Vec<Weak<dyn Job>>,
 }
 
 impl ControlThread {
@@ -26,53 +47,172 @@ impl ControlThread {
     /// # Errors
     /// Those of epoll_create1(2) and of creating a thread.
     pub fn start() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            // Threads for getaddrinfo(3), which blocks.
-            .max_blocking_threads(RESOLVERS_MAX)
-            .thread_name("control-names")
-            .build()?;
-        let tasks = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel();
-        let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
-            // Nothing is sent: dropping the sender ends the wait.
-            let Err(_) = runtime.block_on(stopped);
-            // Drops all tasks. Unlike a plain drop it does not wait for a name look-up that hangs.
-            runtime.shutdown_background();
-        })?;
-        let counters = Arc::new(ControlCounters::default());
-        Ok(Self { tasks, counters, running: Some((stop, thread)) })
+        let runtime = runtime()?;
+        let shared = Arc::new(Shared {
+            run_state: watch::Sender::new(RunState::GoesOn),
+            counters: Arc::default(),
+            state: Mutex::default(),
+        });
+        // Begun here, so that what is asked next finds it.
+        shared.begin(&runtime);
+        let own = Arc::clone(&shared);
+        let run = move || own.run_all(runtime);
+        let thread = thread::Builder::new().name("control".to_owned()).spawn(run)?;
+        Ok(Self { shared, thread: Some(thread) })
     }
 
     /// Starts to look tokens up in Redis. The server need not be reachable yet.
     #[must_use]
     pub fn redis_tokens(&self, settings: RedisSettings) -> RedisTokens {
-        RedisTokens::start(&self.tasks, settings, Arc::clone(&self.counters))
+        let (tokens, job) = RedisTokens::new(settings, Arc::clone(&self.shared.counters));
+        self.shared.add(&job);
+        tokens
     }
 
-    /// The counters of the thread.
+    /// The counters of the thread, over all runs.
     #[must_use]
     pub fn counters(&self) -> &ControlCounters {
-        &self.counters
+        &self.shared.counters
     }
 
     /// Stops the thread and waits for its end, which takes only a moment, since it waits for no
-    /// task. Look-ups under way are dropped without an answer, so call this after the loops have
-    /// ended.
+    /// task. Look-ups under way are answered as unavailable, and so are later ones.
     pub fn stop(self) {
         drop(self);
+    }
+
+    /// Runs `task` on the thread, as a part of it: if it panics, the thread fails.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn inject(&self, task: impl FnOnce() + Send + 'static) {
+        if let Some(tasks) = &self.shared.state().tasks {
+            tasks.spawn_vital(async move { task() });
+        }
     }
 }
 
 impl Drop for ControlThread {
     fn drop(&mut self) {
-        let Some((stop, thread)) = self.running.take() else { return };
-        drop(stop);
+        let Some(thread) = self.thread.take() else { return };
+        self.shared.run_state.send_replace(RunState::Stopped);
+        // It may pause between two runs.
+        thread.thread().unpark();
         if thread.join().is_err() {
-            log::error!("the control thread panicked");
+            log::error!("the control thread ended with a panic");
         }
     }
 }
 
+impl Shared {
+    /// Does one run after the other until the thread is stopped.
+    fn run_all(&self, first: Runtime) {
+        let mut next = Ok(first);
+        let mut pause = PAUSE_MIN;
+        loop {
+            let began = now();
+            let why = match next {
+                Ok(runtime) => self.run(runtime),
+                Err(error) => Some(format!("cannot start: {error}")),
+            };
+            let Some(why) = why.filter(|_| !self.is_stopped()) else { return };
+            if began.elapsed() >= STEADY {
+                pause = PAUSE_MIN;
+            }
+            log::error!("the control thread {why}; it starts again in {} ms", pause.as_millis());
+            self.counters.control_restarts.add(1);
+            // Only the drop of its handle wakes it early.
+            thread::park_timeout(pause);
+            if self.is_stopped() {
+                return;
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+            next = runtime();
+            if let Ok(runtime) = &next {
+                self.begin(runtime);
+            }
+        }
+    }
+
+    /// Runs until the thread is stopped, or until something fails: then it gives what.
+    fn run(&self, runtime: Runtime) -> Option<String> {
+        let mut state = self.run_state.subscribe();
+        let over = async move { state.wait_for(|state| *state != RunState::GoesOn).await.is_ok() };
+        let panic = catch_unwind(AssertUnwindSafe(|| runtime.block_on(over))).err();
+        self.end();
+        // Drops all tasks. Unlike a plain drop it does not wait for a name look-up that hangs.
+        runtime.shutdown_background();
+        let has_failed = panic.is_some() || *self.run_state.borrow() == RunState::Failed;
+        has_failed.then(panics::take_text)
+    }
+
+    fn begin(&self, runtime: &Runtime) {
+        let mut state = self.state();
+        self.run_state.send_if_modified(|state| {
+            // A stop that came during the pause counts.
+            let has_failed = *state == RunState::Failed;
+            if has_failed {
+                *state = RunState::GoesOn;
+            }
+            has_failed
+        });
+        let tasks = Tasks::new(runtime.handle().clone(), self.run_state.clone());
+        for job in state.jobs() {
+            job.begin(&tasks);
+        }
+        state.tasks = Some(tasks);
+    }
+
+    fn end(&self) {
+        let mut state = self.state();
+        state.tasks = None;
+        for job in state.jobs() {
+            job.end();
+        }
+    }
+
+    /// Adds a job, which begins at once unless the thread is between two runs.
+    fn add(&self, job: &Arc<dyn Job>) {
+        let mut state = self.state();
+        state.jobs.push(Arc::downgrade(job));
+        if let Some(tasks) = &state.tasks {
+            job.begin(tasks);
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.run_state.borrow() == RunState::Stopped
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The jobs that are still needed.
+    fn jobs(&mut self) -> Vec<Arc<dyn Job>> {
+        self.jobs.retain(|job| job.strong_count() > 0);
+        self.jobs.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        // Threads for getaddrinfo(3), which blocks.
+        .max_blocking_threads(RESOLVERS_MAX)
+        .thread_name("control-names")
+        .build()
+}
+
+/// The runtime's clock: it measures runs only.
+fn now() -> Instant {
+    Instant::now()
+}
+
 const RESOLVERS_MAX: usize = 4;
+/// Between a run and the next, doubled each time: runs that fail at once must not cost a core.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A run that lasted so long is followed by the shortest pause.
+const STEADY: Duration = Duration::from_secs(60);

@@ -18,6 +18,7 @@ use crate::ws::{CloseCode, CloseRequest, EncodedFrame, MessageKind};
 /// An effect that is applied after the callback. The `u8` is the number of a route.
 #[derive(Debug)]
 pub(crate) enum Effect {
+    Answer(u8, u16, ServiceMessage),
     Close(Peer, CloseRequest),
     Decide(Peer, Result<Accept, Rejection>),
     Publish(u8, Publication, Order),
@@ -166,10 +167,18 @@ impl<'e> Effects<'e> {
         effects.push(Effect::Publish(self.route, publication, order));
     }
 
-    /// Sends a message to this service's instance on a loop, which may be the loop itself. Messages
-    /// from one loop to another arrive in the order of the calls.
-    pub fn tell(&mut self, loop_index: u16, message: ServiceMessage) {
-        self.pending.effects.push(Effect::Tell(self.route, loop_index, message));
+    /// Answers this service's instance on a loop, which has told this one something. Answers, and
+    /// what is sent to connections of that loop, arrive in the order of sending. Unlike messages by
+    /// [`Effects::tell`] they are never held up, so there must be a bounded number of them for each
+    /// message that came, and two instances must not answer each other without end.
+    pub fn answer(&mut self, loop_index: u16, message: impl Into<ServiceMessage>) {
+        self.pending.effects.push(Effect::Answer(self.route, loop_index, message.into()));
+    }
+
+    /// Sends a message to this service's instance on a loop. Messages arrive in the order of sending.
+    /// While that loop is behind they are held up, and what is sent to its connections passes them.
+    pub fn tell(&mut self, loop_index: u16, message: impl Into<ServiceMessage>) {
+        self.pending.effects.push(Effect::Tell(self.route, loop_index, message.into()));
     }
 
     /// Sends a close frame behind all that was sent to the connection before, and closes it. `reason`

@@ -9,6 +9,7 @@ mod message;
 mod peer;
 mod publication;
 mod route_options;
+mod service_message;
 mod service_sender;
 mod token_lookup;
 
@@ -21,5 +22,6 @@ pub use peer::{LoopSite, Peer};
 pub use publication::Order;
 pub(crate) use publication::Publication;
 pub use route_options::{RouteOptions, SlowPolicy};
-pub use service_sender::{ServiceMessage, ServiceSender};
+pub use service_message::ServiceMessage;
+pub use service_sender::ServiceSender;
 pub use token_lookup::{TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups};

@@ -1,31 +1,30 @@
 //! Messages to an instance of a service, from a sibling or from another thread.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-/// A message to an instance of a service. Sender and receiver agree on the type inside.
-pub type ServiceMessage = Box<dyn Any + Send>;
+use super::ServiceMessage;
 
-/// Sends messages to one instance of a service, from any thread. They arrive in
-/// [`Service::on_service_message`](crate::services::Service::on_service_message), as if the instance had sent
-/// them to itself.
+/// Takes answers for one instance of a service, from any thread. They come in by
+/// [`Service::on_service_message`](crate::services::Service::on_service_message), as if the instance
+/// had sent them itself.
 #[derive(Clone)]
 pub struct ServiceSender {
-    post: Arc<dyn Fn(ServiceMessage) -> bool + Send + Sync>,
+    post: Arc<dyn Fn(ServiceMessage) + Send + Sync>,
 }
 
 impl ServiceSender {
-    /// A sender that passes messages to `post`, which returns whether there was room.
+    /// A sender whose answers go to `post`, which must not wait.
     #[must_use]
-    pub fn new(post: Arc<dyn Fn(ServiceMessage) -> bool + Send + Sync>) -> Self {
+    pub fn new(post: Arc<dyn Fn(ServiceMessage) + Send + Sync>) -> Self {
         Self { post }
     }
 
-    /// Sends a message without waiting. Returns `false` if the mailbox of the loop is full; the message
-    /// is lost then, so the caller must be able to do without it or send it again.
-    pub fn post(&self, message: ServiceMessage) -> bool {
-        (self.post)(message)
+    /// Posts an answer. It never waits and is never lost: room is reserved for it, whatever else
+    /// waits for the loop. So it may be called only for what the service has asked for, once for each
+    /// question, and the number of open questions must be bounded.
+    pub fn post(&self, message: impl Into<ServiceMessage>) {
+        (self.post)(message.into());
     }
 }
 

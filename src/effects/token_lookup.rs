@@ -4,12 +4,12 @@ use super::{Peer, ServiceSender};
 
 /// Looks tokens up elsewhere, such as in Redis, without blocking the loop that asks.
 pub trait TokenLookup: Send + Sync {
-    /// Asks whether `inquiry.token` is the token of `inquiry.name`. A [`TokenAnswer`] goes to
-    /// `inquiry.answer_to` later, unless the inquiry is cancelled before. A second inquiry of a peer
-    /// replaces the first.
+    /// Asks whether `inquiry.token` is the token of `inquiry.name`. One [`TokenAnswer`] comes to
+    /// `inquiry.answer_to`, possibly before this returns, unless the inquiry is cancelled before. A
+    /// further inquiry of a peer takes the place of its earlier one.
     ///
     /// # Errors
-    /// [`TooManyLookups`] if the limit of look-ups under way is reached. No answer comes then.
+    /// [`TooManyLookups`] if the limit on look-ups under way is reached.
     fn ask(&self, inquiry: TokenInquiry) -> Result<(), TooManyLookups>;
 
     /// Cancels the look-up of a peer that has left. Without one this does nothing.

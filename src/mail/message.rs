@@ -1,19 +1,27 @@
-//! What loops say to each other.
+//! What loops are told.
 
 use std::sync::Arc;
 
+use super::lane::{Class, MailItem};
 use crate::effects::{Accept, Publication, ServiceMessage};
 use crate::http::Rejection;
 use crate::key::ConnKey;
 use crate::ws::{CloseRequest, EncodedFrame};
 
-/// A message to a loop, from another loop or from another thread.
+/// A message to the connections and services of a loop, from another loop or from another thread.
 #[derive(Debug)]
 pub struct LoopMessage(pub(crate) LoopMessageKind);
 
 /// What a loop is asked to do.
 #[derive(Debug)]
 pub(crate) enum LoopMessageKind {
+    /// What a service was waiting for, from its instance on loop `from` or from another thread that
+    /// works for it. It goes with what that loop sends to connections, in one order.
+    Answer {
+        route: u8,
+        from: u16,
+        message: ServiceMessage,
+    },
     Close(ConnKey, CloseRequest),
     Decide(ConnKey, Result<Accept, Rejection>),
     /// Give it to the members here.
@@ -31,11 +39,73 @@ pub(crate) enum LoopMessageKind {
 }
 
 impl LoopMessage {
-    /// A message to a route's service from its instance on loop `from`.
+    /// A message to a route's service from another thread that works for its instance on loop `from`.
     pub(crate) fn service(route: u8, from: u16, message: ServiceMessage) -> Self {
-        Self(LoopMessageKind::Service { route, from, message })
+        Self(LoopMessageKind::Answer { route, from, message })
     }
 }
 
-/// Sends a message to a loop from another thread; whether there was room for it.
-pub type LoopSender = Arc<dyn Fn(LoopMessage) -> bool + Send + Sync>;
+impl MailItem for LoopMessage {
+    fn class(&self) -> Class {
+        match &self.0 {
+            LoopMessageKind::Publish(..) | LoopMessageKind::Service { .. } => Class::Forwarding,
+            LoopMessageKind::Answer { .. }
+            | LoopMessageKind::Close(..)
+            | LoopMessageKind::Decide(..)
+            | LoopMessageKind::Deliver(..)
+            | LoopMessageKind::Send(..)
+            | LoopMessageKind::Subscribe(..)
+            | LoopMessageKind::Unsubscribe(..) => Class::Terminal,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let held = match &self.0 {
+            LoopMessageKind::Answer { message, .. } | LoopMessageKind::Service { message, .. } => {
+                message.bytes()
+            }
+            LoopMessageKind::Close(_, request) => request.reason.len(),
+            // Headers and the like: short, and one for each connection.
+            LoopMessageKind::Decide(..) => 0,
+            LoopMessageKind::Deliver(_, publication) | LoopMessageKind::Publish(_, publication) => {
+                let frames = publication.frames().map(|frame| frame.as_bytes().len());
+                publication.topic.len() + frames.sum::<usize>()
+            }
+            LoopMessageKind::Send(_, frame) => frame.as_bytes().len(),
+            LoopMessageKind::Subscribe(_, topic) | LoopMessageKind::Unsubscribe(_, topic) => {
+                topic.len()
+            }
+        };
+        size_of::<Self>() + held
+    }
+}
+
+/// Sends a service's answer to its loop from another thread. There is always room for it: an answer
+/// follows an inquiry of the service, and open inquiries are bounded.
+pub type LoopSender = Arc<dyn Fn(LoopMessage) + Send + Sync>;
+
+/// A mailbox's content: a message to a loop's connections, or a command to the loop itself, whose
+/// commands are of type `C`.
+#[derive(Debug)]
+pub enum Envelope<C> {
+    /// For the loop itself.
+    Command(C),
+    /// For its connections and services.
+    Message(LoopMessage),
+}
+
+impl<C> MailItem for Envelope<C> {
+    fn class(&self) -> Class {
+        match self {
+            Self::Command(_) => Class::Terminal,
+            Self::Message(message) => message.class(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Command(_) => size_of::<Self>(),
+            Self::Message(message) => message.bytes(),
+        }
+    }
+}

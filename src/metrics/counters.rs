@@ -190,6 +190,12 @@ counters! {
     events_stale,
     /// Messages from other loops and the control thread that were handled.
     mail_in,
+    /// Messages for other loops that wait for room in their mailboxes now (gauge).
+    outbox_items_now,
+    /// Bytes that those messages hold (gauge).
+    outbox_bytes_now,
+    /// Turns that ended with more messages for other loops than may wait: who causes them is not read.
+    outbox_full,
     /// Bytes in partial-read buffers, backlogs, free buffers, compressors and contexts (gauge).
     pool_bytes_now,
     /// Turns of the loop.
@@ -212,8 +218,8 @@ counters! {
     lookups_refused,
     /// Token look-ups dropped because the client had left.
     lookups_cancelled,
-    /// Answers lost because the mailbox of the loop that asked was full.
-    answers_lost,
+    /// Times that the control thread failed and was started again.
+    control_restarts,
 }
 
 #[cfg(test)]

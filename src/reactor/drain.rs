@@ -1,4 +1,4 @@
-//! The end of a loop: everyone is told, at a pace that spares the servers they will turn to.
+//! The drain of a loop: every client is told to go, at a pace that spares the servers that it turns to.
 
 use crate::timer::Millis;
 
@@ -6,7 +6,7 @@ use crate::timer::Millis;
 #[derive(Clone, Debug)]
 pub(super) struct Drain {
     started: Millis,
-    /// When whoever is left is dropped.
+    /// When the connections that are left are dropped.
     pub(super) hard_stop: Millis,
     /// Connections to tell per second; `None` tells all at once.
     per_second: Option<u64>,
@@ -50,7 +50,7 @@ impl Drain {
 
 /// The slowest pace, per loop.
 const PER_SECOND_MIN: u64 = 500;
-/// All are told within this part of the time, so that the rest is left for their goodbyes.
+/// All are told within this part of the time, so that the rest is left for their close handshakes.
 const TOLD_WITHIN_PERCENT: u64 = 70;
 const STEP_MS: u64 = 10;
 

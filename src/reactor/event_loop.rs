@@ -1,16 +1,18 @@
 //! One event loop and its turn: wait, read, run on, mail, timers, flush, accept, reap.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::catch_up::CatchUp;
+use super::command::{LoopCommand, LoopEnvelope, LoopState};
 use super::drain::Drain;
 use super::listener::{Acceptor, ListenerSettings};
 use crate::conn::Connections;
 use crate::key::ConnKey;
-use crate::mail::Mailbox;
-use crate::mail::{LoopMessage, LoopSender};
+use crate::mail::{
+    Class, Envelope, Inbox, LoopMailboxes, LoopSender, MailItem, MailLimits, Outbox,
+};
 use crate::metrics::LoopMetrics;
 use crate::pool::Lease;
 use crate::timer::{Clock, Millis};
@@ -21,7 +23,8 @@ use crate::transport::{Poller, Readiness};
 pub struct LoopSettings {
     /// Of the listeners.
     pub listeners: ListenerSettings,
-    /// Letters handled in one turn.
+    /// Terminal messages handled in one turn, and forwarding ones with what is left of it, or with a
+    /// quarter if less is.
     pub mail_per_turn: usize,
     /// Deadlines acted upon in one turn.
     pub timers_per_turn: usize,
@@ -29,33 +32,9 @@ pub struct LoopSettings {
     pub flushes_per_turn: usize,
     /// Sockets closed in one turn.
     pub reaps_per_turn: usize,
-    /// Letters that may wait for a full mailbox before their senders are no longer read.
-    pub outbox_items_max: usize,
-}
-
-/// What the control thread asks of a loop.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LoopCommand {
-    /// Tell everyone to go, and end when the last has gone or `drain_ms` have passed.
-    Drain {
-        /// Time for all of it.
-        drain_ms: u64,
-        /// Whether to spread the goodbyes over it.
-        is_paced: bool,
-    },
-}
-
-/// A loop's mailboxes.
-#[derive(Clone, Debug)]
-pub struct LoopMailboxes {
-    /// From the control thread.
-    pub commands: Arc<Mailbox<LoopCommand>>,
-    /// To this loop's services, from other threads.
-    pub messages: Arc<Mailbox<LoopMessage>>,
-    /// From the other loops.
-    pub incoming: Vec<Arc<Mailbox<LoopMessage>>>,
-    /// To the other loops, by their number; there is none to itself.
-    pub outgoing: Vec<Option<Arc<Mailbox<LoopMessage>>>>,
+    /// What may wait for full mailboxes, for all other loops together, before the connections that
+    /// cause it are no longer read.
+    pub outbox: MailLimits,
 }
 
 /// Whether a loop goes on.
@@ -79,18 +58,17 @@ pub struct EventLoop<P: Poller, C> {
     turn_began: Option<u64>,
     connections: Connections<P::Socket>,
     acceptor: Acceptor,
-    mailboxes: LoopMailboxes,
-    has_mail: bool,
-    commands: VecDeque<LoopCommand>,
-    inbox: VecDeque<LoopMessage>,
-    /// Letters that their mailboxes had no room for, by loop.
-    outboxes: Vec<VecDeque<LoopMessage>>,
+    inbox: Inbox<LoopEnvelope>,
+    outbox: Outbox<LoopEnvelope>,
+    /// Something was left in the outbox at the end of the turn before.
+    had_outbox: bool,
+    catch_up: CatchUp,
     drain: Option<Drain>,
     events: Vec<Readiness>,
 }
 
 impl<P: Poller, C: Clock> EventLoop<P, C> {
-    /// A loop over `poller`, whose listeners and mailbox are registered already. `budget` is its
+    /// A loop over `poller`, whose listeners and wake are registered already. `budget` is its
     /// lease on `connections_max`.
     pub fn new(
         poller: P,
@@ -98,25 +76,27 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         settings: LoopSettings,
         mut connections: Connections<P::Socket>,
         metrics: LoopMetrics,
-        mailboxes: LoopMailboxes,
+        mailboxes: LoopMailboxes<LoopEnvelope>,
         budget: Lease,
     ) -> Self {
         let listeners = poller.listener_count();
-        let messages = Arc::clone(&mailboxes.messages);
-        connections.start(&(Arc::new(move |mail| messages.send_one(mail)) as LoopSender));
+        let LoopMailboxes { external, incoming, outgoing } = mailboxes;
+        let post: LoopSender = Arc::new(move |message| {
+            external.send_reserved(Envelope::Message(message));
+        });
+        connections.start(&post);
         Self {
             acceptor: Acceptor::new(settings.listeners.clone(), listeners, budget),
-            outboxes: mailboxes.outgoing.iter().map(|_| VecDeque::new()).collect(),
+            inbox: Inbox::new(incoming),
+            outbox: Outbox::new(outgoing, settings.outbox),
+            had_outbox: false,
+            catch_up: CatchUp::default(),
             poller,
             clock,
             settings,
             metrics,
             turn_began: None,
             connections,
-            mailboxes,
-            has_mail: true,
-            commands: VecDeque::new(),
-            inbox: VecDeque::new(),
             drain: None,
             events: Vec::new(),
         }
@@ -137,8 +117,10 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         let began = self.clock.micros();
         self.turn_began = Some(began);
         let now = Millis(began / 1000);
+        self.catch_up.observe(now);
         self.connections.set_now(now);
         self.metrics.counters.turns.add(1);
+        let had_events = !events.is_empty();
         for event in events.drain(..) {
             self.dispatch(event);
         }
@@ -147,8 +129,8 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
 
         self.connections.run();
         self.read_mail(now);
-        self.connections.handle_timers(self.settings.timers_per_turn);
-        self.connections.handle_ticks();
+        self.catch_up.on_wait_over(had_events);
+        self.act_on_time();
         self.send_closes(now);
         self.connections.apply_effects();
         self.connections.flush_dirty(self.settings.flushes_per_turn);
@@ -168,10 +150,23 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         &self.connections
     }
 
+    /// What has happened by now because nothing else has: not before all has been read that arrived
+    /// while the loop stood still.
+    fn act_on_time(&mut self) {
+        if self.catch_up.is_on() {
+            return;
+        }
+        self.connections.handle_timers(self.settings.timers_per_turn);
+        // A service that speaks by itself is held up like those who speak because of others.
+        if self.outbox.has_credit() {
+            self.connections.handle_ticks();
+        }
+    }
+
     fn dispatch(&mut self, event: Readiness) {
         let key = ConnKey::from_token(event.token);
         if event.token == MAILBOX_TOKEN {
-            self.has_mail = true;
+            self.inbox.on_wake();
         } else if key.generation == ConnKey::NOT_A_CONNECTION {
             self.acceptor.on_event(key.index as usize);
         } else {
@@ -191,55 +186,112 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             self.metrics.turn_time.add(ended.saturating_sub(began));
         }
         let now = Millis(ended / 1000);
+        self.catch_up.observe(now);
         self.connections.set_now(now);
-        if self.has_mail || !self.inbox.is_empty() || self.connections.has_work() {
-            return Some(Duration::ZERO);
-        }
+        let due = if self.has_work() { Some(now) } else { self.next_due(now) };
+        self.catch_up.expect(due);
+        due.map(|due| Duration::from_millis(due.since(now)))
+    }
+
+    /// Whether there is work that no event will announce and no time will bring.
+    fn has_work(&self) -> bool {
+        (!self.inbox.is_quiet()
+            && (self.inbox.may_hold(Class::Terminal) || self.outbox.may_forward()))
+            || self.connections.has_work()
+            || self.catch_up.is_on()
+    }
+
+    fn next_due(&mut self, now: Millis) -> Option<Millis> {
         let refused_count = self.connections.refused_count();
-        let has_outbox = self.outboxes.iter().any(|outbox| !outbox.is_empty());
         let due = [
             self.connections.poll_timer(),
-            self.connections.poll_tick(),
+            self.connections.poll_tick().filter(|_| self.outbox.has_credit()),
             self.acceptor.due(now, refused_count),
             self.connections.trim(),
             self.drain.as_ref().map(|drain| drain.due(now)),
             // The other loop empties its mailbox soon, and nothing tells when.
-            has_outbox.then(|| now.plus(OUTBOX_RETRY_MS)),
+            (!self.outbox.is_empty()).then(|| now.plus(OUTBOX_RETRY_MS)),
         ];
-        due.into_iter().flatten().min().map(|due| Duration::from_millis(due.since(now)))
+        due.into_iter().flatten().min()
     }
 
+    /// Terminal messages first and always: what others have waiting for this loop must never depend on
+    /// what this one has waiting for them (see `mail::outbox`).
     fn read_mail(&mut self, now: Millis) {
-        if self.has_mail {
-            self.mailboxes.commands.take(&mut self.commands);
-            while let Some(command) = self.commands.pop_front() {
-                self.obey(&command, now);
+        // Most turns have none.
+        if self.inbox.is_quiet() {
+            return;
+        }
+        let mail_per_turn = self.settings.mail_per_turn;
+        let mut handled = 0;
+        while handled < mail_per_turn
+            && let Some(mail) = self.inbox.next(Class::Terminal)
+        {
+            self.handle_mail(mail, now);
+            handled += 1;
+        }
+        // A stream of terminal messages must not keep logins waiting for ever.
+        let left = (mail_per_turn - handled).max(mail_per_turn / 4).max(1);
+        self.forward_mail(left, now);
+    }
+
+    fn forward_mail(&mut self, mut left: usize, now: Millis) {
+        while left > 0 && self.inbox.may_hold(Class::Forwarding) {
+            // What was handled before is in the outbox only after this. It is done for a batch, as
+            // publications that follow each other travel together.
+            self.connections.apply_effects();
+            self.collect_mail();
+            if !self.outbox.may_forward() {
+                self.outbox.send();
             }
-            // Taken whole, but not before all that was taken is done: what waits in a mailbox is
-            // what holds its sender up.
-            if self.inbox.is_empty() {
-                self.has_mail = false;
-                for mailbox in self.mailboxes.incoming.iter().chain([&self.mailboxes.messages]) {
-                    let mut messages = VecDeque::new();
-                    mailbox.take(&mut messages);
-                    self.inbox.append(&mut messages);
+            if !self.outbox.may_forward() {
+                return;
+            }
+            let mut bytes = 0;
+            for _ in 0..left.min(FORWARD_BATCH_ITEMS) {
+                let Some(mail) = self.inbox.next(Class::Forwarding) else { return };
+                bytes += mail.bytes();
+                self.handle_mail(mail, now);
+                left -= 1;
+                if bytes >= FORWARD_BATCH_BYTES {
+                    break;
                 }
             }
         }
-        for _ in 0..self.settings.mail_per_turn {
-            let Some(message) = self.inbox.pop_front() else { break };
-            self.connections.handle_message(message);
+    }
+
+    fn handle_mail(&mut self, mail: LoopEnvelope, now: Millis) {
+        match mail {
+            Envelope::Command(command) => self.obey(command, now),
+            Envelope::Message(message) => self.connections.handle_message(message),
         }
     }
 
-    fn obey(&mut self, command: &LoopCommand, now: Millis) {
-        match *command {
+    fn obey(&mut self, command: LoopCommand, now: Millis) {
+        match command {
             LoopCommand::Drain { drain_ms, is_paced } => {
                 let count = self.connections.count();
                 self.drain = Some(Drain::new(now, drain_ms, is_paced, count));
                 self.connections.start_draining();
                 self.acceptor.start_draining();
             }
+            LoopCommand::Inspect { reply } => reply.send(self.state()),
+            LoopCommand::SetSettings { settings, reply } => {
+                self.connections.set_settings(settings);
+                reply.send(());
+            }
+        }
+    }
+
+    /// How the loop is doing.
+    #[must_use]
+    pub fn state(&self) -> LoopState {
+        LoopState {
+            connections: self.connections.count(),
+            open: self.connections.open_count(),
+            outbox_items: self.outbox.items(),
+            outbox_bytes: self.outbox.bytes(),
+            is_draining: self.drain.is_some(),
         }
     }
 
@@ -252,20 +304,29 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         }
     }
 
-    fn send_mail(&mut self) {
+    /// Takes what the connections have for other loops into the outbox.
+    fn collect_mail(&mut self) {
         for (target, message) in self.connections.poll_messages() {
-            if let Some(outbox) = self.outboxes.get_mut(usize::from(target)) {
-                outbox.push_back(message);
-            }
+            self.outbox.push(target, Envelope::Message(message));
         }
-        let mut items_left = 0;
-        for (outbox, mailbox) in self.outboxes.iter_mut().zip(&self.mailboxes.outgoing) {
-            if let Some(mailbox) = mailbox {
-                mailbox.send(outbox);
-            }
-            items_left += outbox.len();
+    }
+
+    fn send_mail(&mut self) {
+        self.collect_mail();
+        // Most turns have none, and had none before.
+        if self.outbox.is_empty() && !self.had_outbox {
+            return;
         }
-        self.connections.set_mail_full(items_left > self.settings.outbox_items_max);
+        self.outbox.send();
+        self.had_outbox = !self.outbox.is_empty();
+        let is_full = !self.outbox.has_credit();
+        self.connections.set_mail_full(is_full);
+        let counters = &self.metrics.counters;
+        if is_full {
+            counters.outbox_full.add(1);
+        }
+        counters.outbox_items_now.set(self.outbox.items() as u64);
+        counters.outbox_bytes_now.set(self.outbox.bytes() as u64);
     }
 
     fn register_write_interest(&mut self) {
@@ -300,3 +361,8 @@ pub const MAILBOX_TOKEN: u64 =
     ConnKey { index: u32::MAX, generation: ConnKey::NOT_A_CONNECTION }.to_token();
 
 const OUTBOX_RETRY_MS: u64 = 1;
+
+/// Forwarding messages between two looks at the credit: as many as publications travel together. An
+/// outbox goes over its credit by what one such batch leads to.
+const FORWARD_BATCH_ITEMS: usize = 16;
+const FORWARD_BATCH_BYTES: usize = 64 << 10;

@@ -8,6 +8,7 @@
 //! fall short; calls are interrupted; descriptors run out.
 
 mod client;
+mod clock;
 mod kernel;
 mod network;
 mod poller;
@@ -15,8 +16,9 @@ mod random;
 mod server;
 
 pub use client::SimClient;
+pub use clock::SimClock;
 pub use kernel::Faults;
-pub use network::{Network, SimClock};
+pub use network::Network;
 pub use poller::{SimPoller, SimSocket};
 pub use random::Random;
 pub use server::{ServerSettings, SimServer};

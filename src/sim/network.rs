@@ -1,29 +1,9 @@
 //! A fake network, as a test sees it: clients, descriptors, faults and time.
 
-use std::cell::Cell;
-use std::rc::Rc;
-
 use super::client::SimClient;
+use super::clock::SimClock;
 use super::kernel::{Faults, Kernel, ListenerState, LoopState, Stream};
 use super::poller::SimPoller;
-use crate::timer::{Clock, Millis};
-
-/// The clock of the simulation; it moves only when a test moves it.
-#[derive(Clone, Debug, Default)]
-pub struct SimClock(Rc<Cell<u64>>);
-
-impl SimClock {
-    /// Moves on by `ms`.
-    pub fn advance(&self, ms: u64) {
-        self.0.set(self.0.get() + ms);
-    }
-}
-
-impl Clock for SimClock {
-    fn now(&self) -> Millis {
-        Millis(self.0.get())
-    }
-}
 
 /// A fake network with its kernel. Clones share both.
 #[derive(Clone, Debug)]

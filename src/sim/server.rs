@@ -4,14 +4,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::network::{Network, SimClock};
+use super::clock::SimClock;
+use super::network::Network;
 use super::poller::{SimPoller, SimSocket};
 use crate::conn::{ConnSettings, Connections, check_invariants};
-use crate::mail::{Mailbox, Wake};
+use crate::mail::{Envelope, LoopMailboxes, MailLimits, Mailbox, Wake, mesh};
 use crate::metrics::{Counters, LoopMetrics};
 use crate::pool::{Lease, SharedBudget};
 use crate::reactor::{
-    EventLoop, ListenerProtocol, ListenerSettings, LoopCommand, LoopMailboxes, LoopSettings, Turn,
+    EventLoop, ListenerProtocol, ListenerSettings, LoopCommand, LoopEnvelope, LoopSettings,
+    LoopState, Turn,
 };
 use crate::services::{LoopSite, Route, Router};
 use crate::timer::{Clock, Millis};
@@ -27,9 +29,11 @@ pub struct ServerSettings {
     pub refusals_max: usize,
     /// Bytes for carries and backlogs in all.
     pub pool_bytes_max: usize,
-    /// Letters in one mailbox.
+    /// Messages in one lane of a mailbox, and in all outboxes of a loop.
     pub items_max: usize,
-    /// Letters that a loop handles in one turn.
+    /// Bytes of the same.
+    pub mail_bytes_max: usize,
+    /// Messages that a loop handles in one turn.
     pub mail_per_turn: usize,
     /// The route that a second listener of each loop, for lines, leads to.
     pub line_route: Option<&'static str>,
@@ -49,6 +53,7 @@ impl Default for ServerSettings {
             refusals_max: 16,
             pool_bytes_max: 64 << 20,
             items_max: 64,
+            mail_bytes_max: 1 << 20,
             mail_per_turn: 256,
             line_route: None,
             has_relay: false,
@@ -74,7 +79,7 @@ pub struct SimServer {
 #[derive(Debug)]
 struct SimLoop {
     event_loop: EventLoop<SimPoller, SimClock>,
-    commands: Arc<Mailbox<LoopCommand>>,
+    mail: Arc<Mailbox<LoopEnvelope>>,
     woken: Arc<AtomicBool>,
     /// When it would wake without an event.
     wakes_at: Option<Millis>,
@@ -112,54 +117,21 @@ impl SimServer {
                 Arc::new(move || woken.store(true, Ordering::Relaxed)) as Wake
             })
             .collect();
-        let mail: Vec<Vec<_>> = (0..count)
-            .map(|_| {
-                wakes
-                    .iter()
-                    .map(|wake| Arc::new(Mailbox::new(settings.items_max, Arc::clone(wake))))
-                    .collect()
-            })
-            .collect();
-        let all_counters: Vec<Arc<Counters>> = (0..count).map(|_| Arc::default()).collect();
-        let loops = (0..count).map(|index| {
-            let commands = Arc::new(Mailbox::new(8, Arc::clone(&wakes[index])));
-            let mailboxes = LoopMailboxes {
-                commands: Arc::clone(&commands),
-                messages: Arc::new(Mailbox::new(settings.items_max, Arc::clone(&wakes[index]))),
-                incoming: (0..count)
-                    .filter(|from| *from != index)
-                    .map(|from| Arc::clone(&mail[from][index]))
-                    .collect(),
-                outgoing: (0..count)
-                    .map(|to| (to != index).then(|| Arc::clone(&mail[index][to])))
-                    .collect(),
-            };
-            let number = |index: usize| u16::try_from(index).unwrap_or(u16::MAX);
-            let site = LoopSite { index: number(index), count: number(count) };
-            let counters = Arc::clone(&all_counters[index]);
-            let clock = network.clock();
-            let router = Router::new(routes, site);
-            let line = settings.line_route.and_then(|path| Router::number_of(routes, path));
-            let line = line.map(ListenerProtocol::Line);
-            let relay = settings.has_relay.then_some(ListenerProtocol::Relay);
-            let protocols: Vec<_> =
-                [ListenerProtocol::Http].into_iter().chain(line).chain(relay).collect();
-            let event_loop = EventLoop::new(
-                network.poller(protocols.len()),
-                clock.clone(),
-                loop_settings(settings, protocols),
-                connections_of(settings, site, router, &counters, pool.clone(), clock.now()),
-                LoopMetrics { counters, ..LoopMetrics::default() },
-                mailboxes,
-                Lease::new(connections.clone(), 0),
-            );
-            let wakes_at = Some(clock.now());
+        let limits =
+            MailLimits { items_max: settings.items_max, bytes_max: settings.mail_bytes_max };
+        let counters: Vec<Arc<Counters>> = (0..count).map(|_| Arc::default()).collect();
+        let parts =
+            SharedParts { network, settings, routes, connections: &connections, pool: &pool };
+        let loops = mesh(&wakes, limits).into_iter().enumerate().map(|(index, mailboxes)| {
+            let mail = Arc::clone(&mailboxes.external);
+            let event_loop = parts.event_loop(index, Arc::clone(&counters[index]), mailboxes);
             let woken = Arc::clone(&woken[index]);
-            Some(SimLoop { event_loop, commands, woken, wakes_at })
+            let wakes_at = Some(network.clock().now());
+            Some(SimLoop { event_loop, mail, woken, wakes_at })
         });
         Self {
             loops: loops.collect(),
-            counters: all_counters,
+            counters,
             network: network.clone(),
             clock: network.clock(),
             connections,
@@ -229,11 +201,24 @@ impl SimServer {
         self.loops.iter().flatten().filter_map(|own| own.wakes_at).min()
     }
 
-    /// Sends a command to every loop.
-    pub fn command(&self, command: &LoopCommand) {
-        for own in self.loops.iter().flatten() {
-            own.commands.send(&mut [command.clone()].into());
+    /// Begins a drain on all loops.
+    pub fn drain(&self, drain_ms: u64, is_paced: bool) {
+        for index in 0..self.loops.len() {
+            self.command(index, LoopCommand::Drain { drain_ms, is_paced });
         }
+    }
+
+    /// Sends a command to a loop, unless that has ended.
+    pub fn command(&self, index: usize, command: LoopCommand) {
+        if let Some(own) = &self.loops[index] {
+            own.mail.send_reserved(Envelope::Command(command));
+        }
+    }
+
+    /// How a loop is doing; `None` if it has ended.
+    #[must_use]
+    pub fn state(&self, index: usize) -> Option<LoopState> {
+        self.loops[index].as_ref().map(|own| own.event_loop.state())
     }
 
     /// Whether all loops have ended.
@@ -261,6 +246,46 @@ impl SimServer {
     }
 }
 
+/// What all loops of a simulated server are made from.
+struct SharedParts<'p> {
+    network: &'p Network,
+    settings: &'p ServerSettings,
+    routes: &'p [Route],
+    connections: &'p SharedBudget,
+    pool: &'p SharedBudget,
+}
+
+impl SharedParts<'_> {
+    fn event_loop(
+        &self,
+        index: usize,
+        counters: Arc<Counters>,
+        mailboxes: LoopMailboxes<LoopEnvelope>,
+    ) -> EventLoop<SimPoller, SimClock> {
+        let Self { network, settings, routes, connections, pool } = *self;
+        let number = |index: usize| u16::try_from(index).unwrap_or(u16::MAX);
+        let site = LoopSite { index: number(index), count: number(settings.loops) };
+        let clock = network.clock();
+        let line = settings.line_route.and_then(|path| Router::number_of(routes, path));
+        let line = line.map(ListenerProtocol::Line);
+        let relay = settings.has_relay.then_some(ListenerProtocol::Relay);
+        let protocols: Vec<_> =
+            [ListenerProtocol::Http].into_iter().chain(line).chain(relay).collect();
+        let router = Router::new(routes, site);
+        let own_connections =
+            connections_of(settings, site, router, &counters, pool.clone(), clock.now());
+        EventLoop::new(
+            network.poller(protocols.len()),
+            clock,
+            loop_settings(settings, protocols),
+            own_connections,
+            LoopMetrics { counters, ..LoopMetrics::default() },
+            mailboxes,
+            Lease::new(connections.clone(), 0),
+        )
+    }
+}
+
 fn loop_settings(settings: &ServerSettings, protocols: Vec<ListenerProtocol>) -> LoopSettings {
     LoopSettings {
         listeners: ListenerSettings {
@@ -273,6 +298,6 @@ fn loop_settings(settings: &ServerSettings, protocols: Vec<ListenerProtocol>) ->
         timers_per_turn: 256,
         flushes_per_turn: 64,
         reaps_per_turn: 32,
-        outbox_items_max: settings.items_max,
+        outbox: MailLimits { items_max: settings.items_max, bytes_max: settings.mail_bytes_max },
     }
 }

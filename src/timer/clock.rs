@@ -1,15 +1,29 @@
-//! The clock as a trait, and the two units in which time is kept.
+//! The clocks as a trait, and the units in which time is kept.
+//!
+//! **Durations are measured by the monotonic clock, expiry dates by the wall clock.** The first never
+//! goes backwards and does not know what day it is; so everything that lasts (deadlines, pings, waits,
+//! rates, ages) counts in [`Millis`] and [`Tick`]s. The second is set by people and by NTP, forwards and
+//! backwards; so it serves only to be compared with a date that another machine has written down, such as
+//! the expiry of a token, at the moment when it matters. A difference of two [`WallTime`]s is never a
+//! duration, and there is no method that makes one.
 
-/// A source of monotonic time. The server reads the system's clock; tests set theirs by hand.
+/// A source of time. The server reads the system's clocks; tests set theirs by hand.
 pub trait Clock {
     /// Milliseconds since a fixed moment in the past; never decreases.
     fn now(&self) -> Millis;
 
-    /// The same in microseconds, for measuring short durations.
+    /// The date, which may jump in either direction.
+    fn wall_now(&self) -> WallTime;
+
+    /// As [`Clock::now`] in microseconds, for measuring short durations.
     fn micros(&self) -> u64 {
         self.now().0 * 1000
     }
 }
+
+/// A date: milliseconds since 1 January 1970, 00:00 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WallTime(pub u64);
 
 /// A moment, in milliseconds since the clock's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -76,10 +76,20 @@ impl LookupClient {
         self.control.counters()
     }
 
-    /// Stops the control thread and returns the number of unread answers.
-    pub(crate) fn stop(self) -> usize {
+    /// Stops the control thread and returns the unread answers.
+    pub(crate) fn stop(self) -> Vec<TokenAnswer> {
         self.control.stop();
-        self.answers.try_iter().count()
+        self.answers.try_iter().collect()
+    }
+
+    /// Makes the control thread panic.
+    pub(crate) fn fail(&self) {
+        self.fail_with("injected by a test");
+    }
+
+    /// Makes the control thread panic with a text.
+    pub(crate) fn fail_with(&self, text: &'static str) {
+        self.control.inject(move || panic!("{text}"));
     }
 }
 
@@ -98,6 +108,7 @@ pub(crate) fn peer(index: u32) -> Peer {
 
 fn service_sender(answers: Sender<TokenAnswer>) -> ServiceSender {
     ServiceSender::new(Arc::new(move |message| {
-        answers.send(*message.downcast().expect("a message is an answer")).is_ok()
+        let answer = message.downcast().expect("a message is an answer");
+        let _ = answers.send(*answer);
     }))
 }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `tokens` | right, wrong, missing, expired and one-time tokens |
 //! | `outages` | a Redis that is absent, hangs, stops and restarts |
+//! | `restarts` | a control thread that fails and is started again |
 //! | `limits` | the limit on look-ups, cancelled look-ups, the end of the thread |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
@@ -22,4 +23,5 @@ mod wait;
 
 mod limits;
 mod outages;
+mod restarts;
 mod tokens;

@@ -59,6 +59,7 @@ impl Plan {
             refusals_max: 1 + random.below(8),
             pool_bytes_max: if memory_scarce { 4_096 << random.below(9) } else { 64 << 20 },
             items_max: pick(random, &[1, 8, 64]),
+            mail_bytes_max: pick(random, &[200, 20_000, 1 << 20]),
             mail_per_turn: pick(random, &[16, 256]),
             line_route: None,
             has_relay: false,

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use tidegate::config::SlowPolicy;
-use tidegate::reactor::LoopCommand;
 use tidegate::services::{
     Broadcast, BuiltInPage, DeflateOptions, Echo, Handler, LoopSite, Order, Page, Route,
     RouteOptions, Service,
@@ -109,6 +108,11 @@ impl World {
         self.clock.advance(ms);
     }
 
+    /// Sets the wall clock, and that alone, forwards or backwards.
+    pub(crate) fn set_wall(&self, ms: i64) {
+        self.clock.set_wall(ms);
+    }
+
     pub(crate) fn now(&self) -> u64 {
         self.clock.now().0
     }
@@ -153,7 +157,7 @@ impl World {
 
     /// Starts a drain on all loops.
     pub(crate) fn drain(&self, drain_ms: u64, is_paced: bool) {
-        self.server.command(&LoopCommand::Drain { drain_ms, is_paced });
+        self.server.drain(drain_ms, is_paced);
     }
 }
 

@@ -60,6 +60,10 @@ impl<S: Transport> Connections<S> {
                 let home = self.home_of(&publication.topic);
                 (home, LoopMessageKind::Publish(route, publication))
             }
+            Effect::Answer(route, to, message) => {
+                let from = self.services.loop_index();
+                (to, LoopMessageKind::Answer { route, from, message })
+            }
             Effect::Send(peer, frame) => (peer.loop_index, LoopMessageKind::Send(peer.key, frame)),
             Effect::Subscribe(peer, topic) => {
                 (peer.loop_index, LoopMessageKind::Subscribe(peer.key, topic))
@@ -89,7 +93,8 @@ impl<S: Transport> Connections<S> {
             }
             LoopMessageKind::Publish(route, publication) => self.publish(route, &publication),
             LoopMessageKind::Send(key, frame) => self.push(key, frame),
-            LoopMessageKind::Service { route, from, message } => {
+            LoopMessageKind::Answer { route, from, message }
+            | LoopMessageKind::Service { route, from, message } => {
                 self.services.call(route, |own, effects| {
                     own.service.on_service_message(from, message, effects);
                 });

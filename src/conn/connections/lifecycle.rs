@@ -361,6 +361,19 @@ impl<S: Transport> Connections<S> {
         }
     }
 
+    /// Deadlines may be nearer by new settings, and marks higher: what was filed or paused by the old
+    /// ones would wait too long.
+    pub(super) fn settings_changed(&mut self) {
+        let high_bytes = self.turn.settings.backlog_high_bytes;
+        for index in 0..self.table.slots_end() {
+            let Some(key) = self.table.key_of(index) else { continue };
+            if let Some(conn) = self.table.get_mut(key) {
+                resume_reading(conn, key, &mut self.schedule.run_queue, high_bytes);
+            }
+            self.arm(key);
+        }
+    }
+
     /// The deadline of a connection that is still there.
     pub(super) fn deadline_of(&self, key: ConnKey) -> Option<Tick> {
         deadline(self.table.get(key)?, self.output.backlog(), &self.cold, &self.turn.settings)
@@ -377,6 +390,7 @@ impl<S: Transport> Connections<S> {
         if let Some(due) = self.deadline_of(key) {
             self.schedule.wheel.file(&mut self.table, key.index, due);
         }
+        // A ping that the socket did not take has asked for that as well.
         if let Some(conn) = self.table.get_mut(key) {
             conn.flags.clear(Flags::REARM);
         }

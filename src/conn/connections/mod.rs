@@ -144,6 +144,7 @@ impl<S: Transport> Connections<S> {
     /// buffer stays as it is.
     pub fn set_settings(&mut self, settings: Arc<ConnSettings>) {
         self.turn.settings = settings;
+        self.settings_changed();
     }
 
     /// Adds an accepted socket of a peer at `address`. If the half-open table is full, its oldest

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisError};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::commands;
 use super::outages::OutageLog;
 use super::settings::RedisSettings;
+use crate::control::tasks::Tasks;
 
 /// The connection as look-ups see it.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ struct LostConnection {
 
 impl RedisConnection {
     /// Starts the task that keeps the connection.
-    pub(super) fn start(tasks: &Handle, settings: &RedisSettings) -> Self {
+    pub(super) fn start(tasks: &Tasks, settings: &RedisSettings) -> Self {
         let (state_sender, state) = watch::channel(State::Connecting);
         let (lost, lost_receiver) = watch::channel(LostConnection::default());
         let connector = Connector {
@@ -64,7 +64,7 @@ impl RedisConnection {
             lost: lost_receiver,
             outages: OutageLog::new(settings.url.clone()),
         };
-        tasks.spawn(connector.run());
+        tasks.spawn_vital(connector.run());
         Self { state, lost }
     }
 

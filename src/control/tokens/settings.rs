@@ -1,8 +1,8 @@
-//! How tokens are looked up in Redis.
+//! Settings of token look-ups.
 
 use std::time::Duration;
 
-use crate::control::RedisUrl;
+use crate::control::redis_url::RedisUrl;
 
 /// How tokens are looked up.
 #[derive(Clone, Debug)]
@@ -32,7 +32,6 @@ impl RedisSettings {
         }
     }
 
-    /// The same time, as a duration.
     pub(super) fn lookup(&self) -> Duration {
         Duration::from_millis(self.lookup_ms)
     }

@@ -91,7 +91,7 @@ impl Home {
         match action {
             RoomAction::Claim { name, format } => {
                 room.enter(&self.settings, peer, Some(&name), format, effects);
-                effects.tell(peer.loop_index, Box::new(ClaimReply::Granted(peer)));
+                effects.answer(peer.loop_index, Box::new(ClaimReply::Granted(peer)));
             }
             RoomAction::Enter { name, format } => {
                 room.enter(&self.settings, peer, name.as_ref(), format, effects);
@@ -204,7 +204,7 @@ impl HomeRoom {
             effects.close(holder, CloseCode::REPLACED, REPLACED);
             // The close does nothing while the holder's claim is granted but its connection is not
             // open yet. This message makes its loop close it when it opens.
-            effects.tell(holder.loop_index, Box::new(ClaimReply::Replaced(holder)));
+            effects.answer(holder.loop_index, Box::new(ClaimReply::Replaced(holder)));
         }
         self.roster.take_name(name, peer);
         if let Some(member) = self.members.get_mut(&peer) {

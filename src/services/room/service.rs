@@ -316,7 +316,10 @@ fn send_to_home(member: &LocalMember, peer: Peer, action: RoomAction, effects: &
     // The home loop sends itself a service message too, so that actions of its own members are
     // applied after the callback, like those of others.
     let room = Arc::clone(&member.room);
-    effects.tell(room.home, Box::new(ToHome { room, peer, action }));
+    let home = room.home;
+    // The member shares its name, so only what it says counts.
+    let held_bytes = if let RoomAction::Say(text) = &action { text.len() } else { 0 };
+    effects.tell(home, ServiceMessage::holding(ToHome { room, peer, action }, held_bytes));
 }
 
 fn token_wrong() -> Rejection {

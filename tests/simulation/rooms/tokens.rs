@@ -35,7 +35,7 @@ impl SlowLookup {
 
 fn post(inquiry: &TokenInquiry, verdict: TokenVerdict) {
     let answer = TokenAnswer { peer: inquiry.peer, verdict };
-    assert!(inquiry.answer_to.post(Box::new(answer)));
+    inquiry.answer_to.post(Box::new(answer));
 }
 
 impl TokenLookup for SlowLookup {
@@ -136,6 +136,33 @@ fn further_answers_to_the_same_inquiry_are_ignored() {
     world.settle();
     send_text(&client, ClientFormat::Lines, "hi");
     assert_eq!(texts(&mut world, &mut client), ["bob: hi"]);
+}
+
+/// Fifty answers at once to a loop whose mailbox holds one message, before it takes a turn.
+#[test]
+fn answers_find_room_in_a_full_mailbox() {
+    let lookup = SlowLookup::default();
+    let mut setup = Setup::default();
+    setup.server.loops = 2;
+    setup.server.items_max = 1;
+    let settings = settings(Tokens::Looked(Arc::new(lookup.clone())));
+    let mut world = world_of(&setup, RoomSettings { logins: Logins::Many, ..settings });
+    let mut clients: Vec<Client> = (0..50).map(|_| waiting(&mut world, 1)).collect();
+    for _ in 0..25 {
+        lookup.answer(TokenVerdict::Right);
+    }
+    // A control thread that failed answers all that are open.
+    for _ in 25..50 {
+        lookup.answer(TokenVerdict::Unavailable);
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        let expected = if number < 25 { 101 } else { 500 };
+        assert_eq!(status(&mut world, client), Some(expected), "client {number}");
+    }
+    assert_eq!(world.now(), 0, "none of them waited");
+    let mut next = waiting(&mut world, 1);
+    lookup.answer(TokenVerdict::Right);
+    assert_eq!(status(&mut world, &mut next), Some(101));
 }
 
 #[test]

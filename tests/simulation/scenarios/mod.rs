@@ -5,12 +5,14 @@ mod admission;
 mod backpressure;
 mod closing;
 mod compression;
+mod control;
 mod drain;
 mod frame_batch;
 mod handshakes;
 mod idle;
 mod limits;
 mod lines;
+mod mail;
 mod memory;
 mod order;
 mod publish;
@@ -20,6 +22,7 @@ mod relay;
 mod service_messages;
 mod stall;
 mod takeover;
+mod time;
 
 use tidegate::sim::ServerSettings;
 

@@ -48,7 +48,8 @@ impl Race {
         };
         let mut setup = Setup { seed, ..Setup::default() };
         setup.server.loops = loops;
-        setup.server.items_max = 2 + random.below(40);
+        setup.server.items_max = 1 + random.below(40);
+        setup.server.mail_bytes_max = [300, 5_000, 1 << 20][random.below(3)];
         setup.server.mail_per_turn = 1 + random.below(20);
         if random.percent(50) {
             setup.faults =

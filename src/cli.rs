@@ -1,4 +1,7 @@
-//! The command line: flags for the common keys, which win over the file.
+//! The command line: what is to be done, and flags for the common keys, which win over the file.
+
+mod report;
+mod serve;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,10 +9,11 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use toml::Value;
 
-use super::error::ConfigError;
-use super::refusal::Refusal;
-use super::{Config, Listener, ListenerKind};
 use crate::client::ClientOptions;
+use crate::config::{Config, ConfigError, Listener, ListenerKind, Refusal};
+
+pub use report::{check, fail};
+pub use serve::{end_with_failing_loops, serve};
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]

@@ -1,0 +1,81 @@
+//! What the program says: the checked configuration, the lines of the log about the server, and the one
+//! line of an error.
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use crate::config::{Config, MachineLimits, ResolvedConfig};
+use crate::metrics::{ControlCounters, report, report_loop};
+use crate::os::{Descriptors, kernel_warnings};
+use crate::server::Handle;
+
+/// Prints what a configuration comes to on this machine.
+#[must_use]
+pub fn check(config: &Config, descriptors: Descriptors) -> ExitCode {
+    let mut output = std::io::stdout();
+    let text = config.check_text(machine_limits(descriptors));
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("cannot print: {error}"), 1),
+    }
+}
+
+/// Says in one line what went wrong.
+#[expect(clippy::print_stderr, reason = "errors of the command line go there, one line each")]
+pub fn fail(error: &dyn Display, exit_code: u8) -> ExitCode {
+    eprintln!("tidegate: {error}");
+    ExitCode::from(exit_code)
+}
+
+pub(super) fn machine_limits(descriptors: Descriptors) -> MachineLimits {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    MachineLimits { descriptors: descriptors.granted, cores }
+}
+
+pub(super) fn log_limits(settings: &ResolvedConfig, descriptors: Descriptors) {
+    let Descriptors { inherited, granted } = descriptors;
+    if inherited < granted {
+        log::info!("descriptor limit raised from {inherited} to {granted}");
+    }
+    for adjustment in &settings.adjustments {
+        log::warn!("{adjustment}");
+    }
+    let backlog = u64::from(settings.socket.accept_backlog);
+    for warning in kernel_warnings(backlog, settings.limits.connections_max as u64) {
+        log::warn!("{warning}");
+    }
+}
+
+pub(super) fn log_listeners(settings: &ResolvedConfig, server: &Handle) {
+    for (listener, address) in settings.listeners.iter().zip(server.addresses()) {
+        let served = match &listener.route {
+            Some(route) => format!("lines for {route}"),
+            None => urls(settings, *address),
+        };
+        log::info!(
+            "listening on {address}: {served}; loops = {}, connections_max = {} ({})",
+            settings.loops,
+            settings.limits.connections_max,
+            settings.connections_max_origin,
+        );
+    }
+}
+
+/// Every counter in one line, and how busy each loop is in a line of its own.
+pub(super) fn log_metrics(server: &Handle, control: Option<&ControlCounters>) {
+    log::info!("{}", report(server.metrics().map(|own| &*own.counters), control));
+    for (index, metrics) in server.metrics().enumerate() {
+        log::info!("{}", report_loop(index, metrics));
+    }
+}
+
+/// Every path of every route, as a URL at this address.
+fn urls(settings: &ResolvedConfig, address: SocketAddr) -> String {
+    let urls = settings.routes.iter().flat_map(|route| {
+        let scheme = if route.service.is_websocket() { "ws" } else { "http" };
+        route.paths.iter().map(move |path| format!("{scheme}://{address}{path}"))
+    });
+    urls.collect::<Vec<_>>().join(" ")
+}

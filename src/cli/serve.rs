@@ -1,0 +1,132 @@
+//! The gateway as a process: it starts, does what signals ask for, and ends with an exit code.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::error::Error;
+use std::panic::{self, PanicHookInfo};
+use std::process::{self, ExitCode};
+use std::sync::Arc;
+use std::{io, thread};
+
+use super::report::{fail, log_limits, log_listeners, log_metrics, machine_limits};
+use crate::config::{Config, ResolvedConfig};
+use crate::control::{ControlThread, RedisSettings, RedisUrl, panics};
+use crate::mail::{LoopEventKind, LoopEvents};
+use crate::os::{Descriptors, Request, Requests, StopListening};
+use crate::server::{Handle, TokenLookups, built_in_routes, current_loop};
+
+/// Serves until a signal ends it.
+#[must_use]
+pub fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
+    let default_level = env_logger::Env::default().default_filter_or("info");
+    env_logger::Builder::from_env(default_level).init();
+    end_with_failing_loops();
+    match run(&config.resolve(machine_limits(descriptors)), descriptors) {
+        Ok(exit_code) => exit_code,
+        Err(error) => fail(&error, 1),
+    }
+}
+
+fn run(settings: &ResolvedConfig, descriptors: Descriptors) -> Result<ExitCode, Box<dyn Error>> {
+    // Signals are taken over before anything is served, so that none ends the process halfway.
+    let mut requests =
+        Requests::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    log_limits(settings, descriptors);
+    let (control, lookups) = start_control(settings)?;
+    let server = Handle::start(settings, built_in_routes(settings, &lookups))?;
+    stop_with_the_loops(server.events().clone(), settings.loops, requests.stop_listening())?;
+    let counters = control.as_ref().map(ControlThread::counters);
+    log_listeners(settings, &server);
+
+    let mut is_draining = false;
+    while let Some(request) = requests.wait() {
+        match request {
+            Request::Report => log_metrics(&server, counters),
+            Request::Stop { exit_code, .. } if is_draining => {
+                log::warn!("stopped at once by a second signal");
+                return Ok(ExitCode::from(exit_code));
+            }
+            Request::Stop { is_paced, .. } => {
+                is_draining = true;
+                let drain_ms = settings.timeouts.drain_ms;
+                log::info!("shutting down within {drain_ms} ms; a second signal stops at once");
+                server.drain(drain_ms, is_paced);
+            }
+        }
+    }
+    log_metrics(&server, counters);
+    // With one loop failed the process ends, rather than go on with a part of the traffic.
+    server.join_ended()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the wait for signals when the last loop has ended, or the first one has failed.
+fn stop_with_the_loops(
+    events: LoopEvents,
+    mut loops_left: usize,
+    stop_listening: StopListening,
+) -> io::Result<()> {
+    let watch = move || {
+        while let Some(event) = events.next() {
+            match event.kind {
+                LoopEventKind::Started => {}
+                LoopEventKind::Drained => loops_left -= 1,
+                LoopEventKind::Failed(_) => loops_left = 0,
+            }
+            if loops_left == 0 {
+                return stop_listening.stop();
+            }
+        }
+    };
+    thread::Builder::new().name("events".to_owned()).spawn(watch).map(drop)
+}
+
+/// From now on a panic in an event loop ends the process, at once and with one line: its connections
+/// are lost, and a process that serves a part of its clients looks healthy from outside. A panic on
+/// the control thread ends nothing and becomes a line of the log. Replaces the process's panic hook,
+/// which goes on to be called for all other threads.
+pub fn end_with_failing_loops() {
+    let default_hook = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| match current_loop() {
+        Some(index) => end_by_panic(index, panic),
+        None if panics::keep(panic) => {}
+        None => default_hook(panic),
+    }));
+}
+
+#[expect(clippy::exit, reason = "nothing that could still be said to a client is worth the risk")]
+#[expect(clippy::print_stderr, reason = "the logger may be what has panicked")]
+fn end_by_panic(index: usize, panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(|place| format!(" at {place}")).unwrap_or_default();
+    let text = panic.payload_as_str().unwrap_or("without a text");
+    eprintln!("tidegate: event loop {index} panicked{place}: {text}");
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        eprintln!("{backtrace}");
+    }
+    process::exit(1);
+}
+
+/// The control thread, if a route needs it, and what it looks up.
+fn start_control(
+    settings: &ResolvedConfig,
+) -> Result<(Option<ControlThread>, TokenLookups), Box<dyn Error>> {
+    let mut lookups = TokenLookups::new();
+    let mut started: Option<ControlThread> = None;
+    for (name, redis) in settings.redis_identities() {
+        let control = match started.take() {
+            Some(control) => control,
+            None => ControlThread::start()?,
+        };
+        let url = RedisUrl::parse(redis.url.expose());
+        let tokens = control.redis_tokens(RedisSettings {
+            url: url.map_err(|error| format!("the url of identity {name}: {error}"))?,
+            token_prefix: redis.token_prefix.clone(),
+            lookup_ms: redis.lookup_ms,
+            lookups_max: redis.lookups_max,
+            one_time: redis.one_time,
+        });
+        lookups.insert(name.to_owned(), Arc::new(tokens));
+        started = Some(control);
+    }
+    Ok((started, lookups))
+}

@@ -1,0 +1,71 @@
+//! All mailboxes of a server: one for each ordered pair of loops, and one to each loop from the
+//! threads that run none.
+
+use std::sync::Arc;
+
+use super::lane::{MailItem, MailLimits};
+use super::mailbox::{Mailbox, Wake};
+
+/// The mailboxes of one loop.
+#[derive(Debug)]
+pub struct LoopMailboxes<T> {
+    /// From threads that run no loop. It is the first of `incoming` as well.
+    pub external: Arc<Mailbox<T>>,
+    /// To this loop, the external one first.
+    pub incoming: Vec<Arc<Mailbox<T>>>,
+    /// To all loops, by their number; there is none to the loop itself.
+    pub outgoing: Vec<Option<Arc<Mailbox<T>>>>,
+}
+
+/// The mailboxes of all loops, by their number; `wakes` are what wakes them.
+#[must_use]
+pub fn mesh<T: MailItem>(wakes: &[Wake], limits: MailLimits) -> Vec<LoopMailboxes<T>> {
+    let mailbox = |wake: &Wake| Arc::new(Mailbox::new(limits, Arc::clone(wake)));
+    let pair = |from: usize, to: usize| (from != to).then(|| mailbox(&wakes[to]));
+    let pairs: Vec<Vec<Option<Arc<Mailbox<T>>>>> =
+        (0..wakes.len()).map(|from| (0..wakes.len()).map(|to| pair(from, to)).collect()).collect();
+    let of_loop = |(own, wake): (usize, &Wake)| {
+        let external = mailbox(wake);
+        let from_loops = pairs.iter().filter_map(|row| row[own].clone());
+        LoopMailboxes {
+            incoming: [Arc::clone(&external)].into_iter().chain(from_loops).collect(),
+            external,
+            outgoing: pairs[own].clone(),
+        }
+    };
+    wakes.iter().enumerate().map(of_loop).collect()
+}
+
+#[cfg(all(test, not(interleavings)))]
+mod tests {
+    use super::super::lane::tests::terminal;
+    use super::super::{Class, Inbox, Outbox};
+    use super::*;
+
+    #[test]
+    fn every_loop_reaches_every_other() {
+        let limits = MailLimits { items_max: 10, bytes_max: 1000 };
+        let wakes: Vec<Wake> = (0..4).map(|_| Arc::new(|| ()) as Wake).collect();
+        let (mut outboxes, mut inboxes) = (Vec::new(), Vec::new());
+        for own in mesh(&wakes, limits) {
+            assert_eq!(own.incoming.len(), 4, "one from each other loop, and the external one");
+            own.external.send_reserved(terminal(1, 100));
+            outboxes.push(Outbox::new(own.outgoing, limits));
+            inboxes.push(Inbox::new(own.incoming));
+        }
+        for (from, outbox) in outboxes.iter_mut().enumerate() {
+            for to in (0..4).filter(|to| *to != from) {
+                let serial = u32::try_from(10 * from + to).unwrap();
+                outbox.push(u16::try_from(to).unwrap(), terminal(1, serial));
+            }
+            outbox.send();
+        }
+        for (to, inbox) in inboxes.iter_mut().enumerate() {
+            let received: Vec<_> =
+                std::iter::from_fn(|| inbox.next(Class::Terminal)).map(|item| item.2).collect();
+            let expected = (0..4).filter(|from| *from != to).map(|from| 10 * from + to);
+            let expected = expected.map(|serial| u32::try_from(serial).unwrap());
+            assert!(received.iter().copied().eq([100].into_iter().chain(expected)), "{received:?}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What a loop itself is told to do, and what it says of itself.
+
+use std::sync::Arc;
+
+use crate::conn::ConnSettings;
+use crate::mail::{Envelope, Reply};
+
+/// A command to a loop. It is obeyed between two turns of its connections.
+#[derive(Debug)]
+pub enum LoopCommand {
+    /// Tell everyone to go, and end when the last has gone or `drain_ms` have passed. A later one
+    /// takes the place of an earlier one.
+    Drain {
+        /// Time for all of it.
+        drain_ms: u64,
+        /// Whether to spread the close frames over it.
+        is_paced: bool,
+    },
+    /// Say how the loop is doing.
+    Inspect {
+        /// Where to.
+        reply: Reply<LoopState>,
+    },
+    /// From now on these rules hold, also for the connections that are open.
+    SetSettings {
+        /// The rules.
+        settings: Arc<ConnSettings>,
+        /// Told when they hold.
+        reply: Reply<()>,
+    },
+}
+
+/// What a loop's mailboxes hold.
+pub type LoopEnvelope = Envelope<LoopCommand>;
+
+/// How a loop is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoopState {
+    /// Connections in its table, in any phase.
+    pub connections: usize,
+    /// WebSocket connections that are open.
+    pub open: usize,
+    /// Messages for other loops that wait for room in their mailboxes.
+    pub outbox_items: usize,
+    /// Bytes that those messages hold.
+    pub outbox_bytes: usize,
+    /// Whether it is being drained.
+    pub is_draining: bool,
+}

@@ -1,0 +1,129 @@
+//! A running server, as its owner sees it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::loop_thread::{LoopFailure, RunningLoop};
+use crate::conn::ConnSettings;
+use crate::mail::{Envelope, LoopEvents, NoReply, Reply, ReplyReceiver};
+use crate::metrics::LoopMetrics;
+use crate::reactor::{LoopCommand, LoopState};
+
+/// A running server. Dropping it does not stop it: call [`Handle::drain`], then [`Handle::join`].
+///
+/// A loop that fails, by a panic in a service or by an error of its event queue, ends with its
+/// connections; the other loops go on, and [`Handle::events`] tells of it. What follows is for the
+/// caller to decide: the program ends at once, as a process that serves a part of its clients looks
+/// healthy from outside.
+#[derive(Debug)]
+pub struct Handle {
+    addresses: Vec<SocketAddr>,
+    loops: Vec<RunningLoop>,
+    events: LoopEvents,
+}
+
+impl Handle {
+    pub(super) fn new(
+        addresses: Vec<SocketAddr>,
+        loops: Vec<RunningLoop>,
+        events: LoopEvents,
+    ) -> Self {
+        Self { addresses, loops, events }
+    }
+
+    /// The addresses listened on, with the ports that were found for port 0.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What each loop counts.
+    pub fn metrics(&self) -> impl Iterator<Item = &LoopMetrics> {
+        self.loops.iter().map(|own| &own.metrics)
+    }
+
+    /// What happens to the loops. It may be cloned and waited for on another thread.
+    #[must_use]
+    pub fn events(&self) -> &LoopEvents {
+        &self.events
+    }
+
+    /// Begins to shut down: newcomers are refused, and everyone is told to go within `drain_ms`, all
+    /// at once unless it `is_paced`. May be called again with other terms.
+    pub fn drain(&self, drain_ms: u64, is_paced: bool) {
+        for own in &self.loops {
+            // A drain must not be lost in a loop that is behind; it is asked for a few times at most.
+            own.mail.send_reserved(Envelope::Command(LoopCommand::Drain { drain_ms, is_paced }));
+        }
+    }
+
+    /// Sends a command to one loop, without waiting. Its [`Reply`] tells when it is obeyed.
+    ///
+    /// # Errors
+    /// [`NoReply::Busy`] if the loop's mailbox is full, [`NoReply::Ended`] if there is no such loop
+    /// any more.
+    pub fn command(&self, loop_index: usize, command: LoopCommand) -> Result<(), NoReply> {
+        let own = self.loops.get(loop_index).filter(|own| !own.has_ended());
+        let own = own.ok_or(NoReply::Ended)?;
+        own.mail.try_send(Envelope::Command(command)).map_err(|_| NoReply::Busy)
+    }
+
+    /// How each loop is doing, or why it does not say so within `patience`. Waits, so it must not be
+    /// called by a service.
+    #[must_use]
+    pub fn inspect(&self, patience: Duration) -> Vec<Result<LoopState, NoReply>> {
+        self.ask_all(patience, |reply| LoopCommand::Inspect { reply })
+    }
+
+    /// Has all loops go by other rules from now on, and waits until they do, for each of them up to
+    /// `patience`. Connections stay.
+    ///
+    /// # Errors
+    /// Why a loop does not say that it does. The others do by then.
+    pub fn set_conn_settings(
+        &self,
+        settings: &Arc<ConnSettings>,
+        patience: Duration,
+    ) -> Result<(), NoReply> {
+        let command = |reply| {
+            let settings = Arc::clone(settings);
+            LoopCommand::SetSettings { settings, reply }
+        };
+        self.ask_all(patience, command).into_iter().collect()
+    }
+
+    fn ask_all<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        command: impl Fn(Reply<T>) -> LoopCommand,
+    ) -> Vec<Result<T, NoReply>> {
+        let ask = |loop_index| -> Result<ReplyReceiver<T>, NoReply> {
+            let (reply, receiver) = Reply::channel();
+            self.command(loop_index, command(reply))?;
+            Ok(receiver)
+        };
+        let asked: Vec<_> = (0..self.loops.len()).map(ask).collect();
+        asked.into_iter().map(|receiver| receiver?.wait(patience)).collect()
+    }
+
+    /// Waits for the loops whose end was told. While one of several has failed, the others go on.
+    ///
+    /// # Errors
+    /// The first loop that failed.
+    pub fn join_ended(self) -> Result<(), LoopFailure> {
+        join(self.loops.into_iter().filter(RunningLoop::has_ended))
+    }
+
+    /// Waits until all loops have ended.
+    ///
+    /// # Errors
+    /// The first loop that failed.
+    pub fn join(self) -> Result<(), LoopFailure> {
+        join(self.loops.into_iter())
+    }
+}
+
+fn join(loops: impl Iterator<Item = RunningLoop>) -> Result<(), LoopFailure> {
+    loops.map(RunningLoop::join).fold(Ok(()), Result::and)
+}

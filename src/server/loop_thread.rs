@@ -1,0 +1,147 @@
+//! The thread of one event loop: its turns, and its end, which is always told.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crate::conn::{ConnSettings, Connections};
+use crate::mail::{LoopEventKind, LoopEventSender, LoopMailboxes, Mailbox};
+use crate::metrics::LoopMetrics;
+use crate::os::{SystemClock, pin_thread};
+use crate::pool::{Lease, SharedBudget};
+use crate::reactor::{EventLoop, LoopEnvelope, LoopSettings, MioPoller, Turn};
+use crate::services::{LoopSite, Route, Router};
+use crate::timer::Clock;
+
+/// A loop ended otherwise than by a drain.
+#[derive(Debug, thiserror::Error)]
+pub enum LoopFailure {
+    /// The event queue failed.
+    #[error("an event loop failed: {0}")]
+    Poll(#[from] io::Error),
+    /// A bug, in a service or in the gateway. The text is what the panic said.
+    #[error("an event loop panicked: {0}")]
+    Panic(String),
+}
+
+/// What all loops are made from.
+pub(super) struct LoopParts {
+    pub(super) connections: SharedBudget,
+    pub(super) pool: SharedBudget,
+    pub(super) clock: SystemClock,
+    pub(super) routes: Vec<Route>,
+    pub(super) loops: usize,
+    pub(super) pin_loops: bool,
+    pub(super) conn_settings: Arc<ConnSettings>,
+    pub(super) loop_settings: LoopSettings,
+}
+
+/// A loop on its thread.
+#[derive(Debug)]
+pub(super) struct RunningLoop {
+    thread: JoinHandle<Result<(), LoopFailure>>,
+    /// Set before the event of its end is sent: the thread itself ends a little later.
+    has_ended: Arc<AtomicBool>,
+    pub(super) mail: Arc<Mailbox<LoopEnvelope>>,
+    pub(super) metrics: LoopMetrics,
+}
+
+impl RunningLoop {
+    /// Starts loop `index` on a thread of its own, named `loop-INDEX`.
+    pub(super) fn spawn(
+        index: usize,
+        parts: &Arc<LoopParts>,
+        poller: MioPoller,
+        mailboxes: LoopMailboxes<LoopEnvelope>,
+        events: LoopEventSender,
+    ) -> io::Result<Self> {
+        let mail = Arc::clone(&mailboxes.external);
+        let metrics = LoopMetrics::default();
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let (parts, own_metrics, own_end) =
+            (Arc::clone(parts), metrics.clone(), Arc::clone(&has_ended));
+        let run = move || {
+            events.send(LoopEventKind::Started);
+            // Nothing of what a panic leaves half done is looked at again: it all ends with the loop.
+            let run = AssertUnwindSafe(|| run(index, &parts, poller, own_metrics, mailboxes));
+            let result = match catch_unwind(run) {
+                Ok(result) => result.map_err(LoopFailure::Poll),
+                Err(panic) => Err(LoopFailure::Panic(panic_text(&*panic))),
+            };
+            own_end.store(true, Ordering::Release);
+            events.send(match &result {
+                Ok(()) => LoopEventKind::Drained,
+                Err(failure) => LoopEventKind::Failed(failure.to_string()),
+            });
+            result
+        };
+        let thread = thread::Builder::new().name(format!("{THREAD_PREFIX}{index}")).spawn(run)?;
+        Ok(Self { thread, has_ended, mail, metrics })
+    }
+
+    /// Whether its end was told.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
+    }
+
+    /// Waits for its end.
+    pub(super) fn join(self) -> Result<(), LoopFailure> {
+        let panicked = |panic: Box<dyn Any + Send>| Err(LoopFailure::Panic(panic_text(&*panic)));
+        self.thread.join().unwrap_or_else(panicked)
+    }
+}
+
+/// The number of the loop whose thread calls this; `None` on every other thread.
+pub(crate) fn current_loop() -> Option<usize> {
+    thread::current().name()?.strip_prefix(THREAD_PREFIX)?.parse().ok()
+}
+
+fn run(
+    index: usize,
+    parts: &LoopParts,
+    poller: MioPoller,
+    metrics: LoopMetrics,
+    mailboxes: LoopMailboxes<LoopEnvelope>,
+) -> io::Result<()> {
+    if parts.pin_loops {
+        pin_thread(index)?;
+    }
+    let site = LoopSite {
+        index: u16::try_from(index).unwrap_or(u16::MAX),
+        count: u16::try_from(parts.loops).unwrap_or(u16::MAX),
+    };
+    let connections = Connections::new(
+        site,
+        Arc::clone(&parts.conn_settings),
+        Router::new(&parts.routes, site),
+        Arc::clone(&metrics.counters),
+        parts.pool.clone(),
+        parts.clock.now(),
+    );
+    // Without blocks: beside an accept the shared count costs nothing, and places that one loop kept
+    // would have another refuse newcomers before the limit is reached.
+    let budget = Lease::new(parts.connections.clone(), 0);
+    let mut event_loop = EventLoop::new(
+        poller,
+        parts.clock,
+        parts.loop_settings.clone(),
+        connections,
+        metrics,
+        mailboxes,
+        budget,
+    );
+    while event_loop.turn(None)? == Turn::GoesOn {}
+    Ok(())
+}
+
+/// What a panic said.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("without a text").to_owned()
+}
+
+const THREAD_PREFIX: &str = "loop-";

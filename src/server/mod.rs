@@ -1,0 +1,16 @@
+//! A server: listeners, one thread per event loop, the mailboxes between them, and their end.
+//!
+//! [`Handle::start`] starts all of it, and the [`Handle`] is what everybody else has of it: addresses,
+//! counters, commands to the loops, and their events.
+
+mod built_in;
+mod handle;
+mod loop_thread;
+mod settings;
+mod start;
+
+pub use built_in::{TokenLookups, built_in_routes};
+pub use handle::Handle;
+pub use loop_thread::LoopFailure;
+pub(crate) use loop_thread::current_loop;
+pub use start::StartError;

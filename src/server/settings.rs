@@ -1,0 +1,59 @@
+//! From a configuration to the settings of the layers below.
+
+use crate::config::ResolvedConfig;
+use crate::conn::ConnSettings;
+use crate::mail::MailLimits;
+use crate::reactor::{ListenerProtocol, ListenerSettings, LoopSettings};
+
+/// The rules of the connections of one loop.
+pub(super) fn conn_settings(settings: &ResolvedConfig) -> ConnSettings {
+    let ResolvedConfig { limits, timeouts, turn, .. } = settings;
+    ConnSettings {
+        head_bytes_max: limits.head_bytes_max,
+        half_open_max: limits.half_open_max.div_ceil(settings.loops),
+        receive_buffer_bytes: turn.receive_buffer_bytes,
+        reads_per_turn: turn.reads_per_turn,
+        backlog_high_bytes: limits.backlog_high_bytes,
+        backlog_hard_bytes: limits.backlog_hard_bytes,
+        handshake_ms: timeouts.handshake_ms,
+        refuse_ms: timeouts.refuse_ms,
+        ping_idle_ms: timeouts.ping_idle_ms,
+        pong_ms: timeouts.pong_ms,
+        write_stall_ms: timeouts.write_stall_ms,
+        close_ms: timeouts.close_ms,
+        pool_idle_ms: timeouts.pool_idle_ms,
+        retry_after_s: RETRY_AFTER_S,
+    }
+}
+
+/// How much one loop does in a turn; its listeners speak `protocols`.
+pub(super) fn loop_settings(
+    settings: &ResolvedConfig,
+    protocols: Vec<ListenerProtocol>,
+) -> LoopSettings {
+    let ResolvedConfig { limits, timeouts, turn, .. } = settings;
+    LoopSettings {
+        listeners: ListenerSettings {
+            protocols,
+            accepts_per_turn: turn.accepts_per_turn,
+            refusals_max: limits.refusals_max.div_ceil(settings.loops),
+            accept_pause_ms: timeouts.accept_pause_ms,
+        },
+        mail_per_turn: turn.mail_per_turn,
+        timers_per_turn: TIMERS_PER_TURN,
+        flushes_per_turn: turn.flushes_per_turn,
+        reaps_per_turn: turn.reaps_per_turn,
+        outbox: mail_limits(settings),
+    }
+}
+
+/// What one lane of a mailbox holds, and what all outboxes of a loop may.
+pub(super) fn mail_limits(settings: &ResolvedConfig) -> MailLimits {
+    MailLimits { items_max: settings.limits.mailbox_items_max, bytes_max: MAILBOX_BYTES_MAX }
+}
+
+const RETRY_AFTER_S: u32 = 1;
+/// Deadlines are cheap to act upon; this bounds a turn after a long stall.
+const TIMERS_PER_TURN: usize = 1024;
+/// About what the default of `mailbox_items_max` comes to with chat messages.
+const MAILBOX_BYTES_MAX: usize = 1 << 20;

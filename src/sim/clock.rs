@@ -1,0 +1,44 @@
+//! Both clocks of the simulation. They move only when a test moves them.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use crate::timer::{Clock, Millis, WallTime};
+
+/// The clocks of one network: the monotonic one, and a wall clock that can be set. Clones are the same
+/// clock.
+#[derive(Clone, Debug, Default)]
+pub struct SimClock(Rc<Times>);
+
+#[derive(Debug, Default)]
+struct Times {
+    monotonic_ms: Cell<u64>,
+    /// How far the wall clock was set forwards, or backwards.
+    wall_offset_ms: Cell<i64>,
+}
+
+impl SimClock {
+    /// Moves both clocks on by `ms`.
+    pub fn advance(&self, ms: u64) {
+        self.0.monotonic_ms.set(self.0.monotonic_ms.get() + ms);
+    }
+
+    /// Sets the wall clock forwards by `ms`, or backwards if that is negative.
+    pub fn set_wall(&self, ms: i64) {
+        self.0.wall_offset_ms.set(self.0.wall_offset_ms.get() + ms);
+    }
+}
+
+impl Clock for SimClock {
+    fn now(&self) -> Millis {
+        Millis(self.0.monotonic_ms.get())
+    }
+
+    fn wall_now(&self) -> WallTime {
+        let started = START_MS.saturating_add_signed(self.0.wall_offset_ms.get());
+        WallTime(started.saturating_add(self.0.monotonic_ms.get()))
+    }
+}
+
+/// 1 January 2026, 00:00 UTC.
+const START_MS: u64 = 1_767_225_600_000;

@@ -1,0 +1,241 @@
+//! A real server by its handle: its beginning, commands, new settings, and both ways to end.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panic")]
+
+use std::env;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate::cli;
+use tidegate::config::{Config, MachineLimits, ResolvedConfig};
+use tidegate::conn::ConnSettings;
+use tidegate::http::RequestHead;
+use tidegate::mail::{LoopEvent, LoopEventKind, NoReply, Reply};
+use tidegate::reactor::LoopCommand;
+use tidegate::server::{Handle, LoopFailure, StartError};
+use tidegate::services::{
+    BuiltInPage, Handler, Message, Page, PageReply, Route, RouteOptions, Service,
+};
+
+/// So generous that only a fault reaches it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Panics when it is asked for, and takes its time to let its thread end.
+struct Faulty;
+
+impl Page for Faulty {
+    fn reply(&mut self, _: &RequestHead<'_>) -> PageReply {
+        SLOW_END.with(|_| ());
+        panic!("a bug")
+    }
+}
+
+/// Dropped after everything else on its thread.
+struct SlowEnd;
+
+impl Drop for SlowEnd {
+    #[expect(clippy::disallowed_methods, reason = "a thread that takes long to end is the point")]
+    fn drop(&mut self) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+thread_local! {
+    static SLOW_END: SlowEnd = const { SlowEnd };
+}
+
+/// Says nothing.
+struct Silent;
+
+impl Service for Silent {
+    fn on_message(
+        &mut self,
+        _: tidegate::services::Peer,
+        _: Message<'_>,
+        _: &mut tidegate::services::Effects<'_>,
+    ) {
+    }
+}
+
+fn settings(loops: usize) -> ResolvedConfig {
+    let mut config = Config::default();
+    config.process.loops = loops;
+    config.listeners[0].address = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.resolve(MachineLimits { descriptors: 1024, cores: 1 })
+}
+
+/// A page at `/`, a silent service at `/ws`, and a page with a bug.
+fn start(loops: usize) -> Handle {
+    Handle::start(&settings(loops), routes()).unwrap()
+}
+
+fn routes() -> Vec<Route> {
+    let silent = Arc::new(|_| Box::new(Silent) as Box<dyn Service>);
+    vec![
+        Route::new("/", Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat())))),
+        Route::new("/ws", Handler::Socket(silent, RouteOptions::default())),
+        Route::new("/bug", Handler::Page(Arc::new(|| Box::new(Faulty)))),
+    ]
+}
+
+fn ask(address: SocketAddr, path: &str) -> TcpStream {
+    let mut client = TcpStream::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.write_all(request.as_bytes()).unwrap();
+    client
+}
+
+/// A WebSocket whose upgrade was answered.
+fn open(address: SocketAddr) -> TcpStream {
+    let mut client = TcpStream::connect(address).unwrap();
+    let request = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+                   Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    client.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        answer.extend(byte);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101"));
+    client
+}
+
+fn next_end(server: &Handle) -> LoopEvent {
+    loop {
+        let event = server.events().next_within(PATIENCE).unwrap();
+        if event.kind != LoopEventKind::Started {
+            return event;
+        }
+    }
+}
+
+#[test]
+fn it_starts_serves_drains_and_ends() {
+    let server = start(2);
+    let address = server.addresses()[0];
+    assert_ne!(address.port(), 0);
+    let mut started: Vec<LoopEvent> =
+        (0..2).map(|_| server.events().next_within(PATIENCE).unwrap()).collect();
+    started.sort_by_key(|event| event.loop_index);
+    let expected = [0, 1].map(|loop_index| LoopEvent { loop_index, kind: LoopEventKind::Started });
+    assert_eq!(started, expected);
+
+    let mut page = String::new();
+    ask(address, "/").take(15).read_to_string(&mut page).unwrap();
+    assert_eq!(page, "HTTP/1.1 200 OK");
+    let _socket = open(address);
+    let states = server.inspect(PATIENCE);
+    assert_eq!(states.len(), 2);
+    assert_eq!(states.iter().map(|state| state.unwrap().open).sum::<usize>(), 1);
+
+    server.drain(1_000, false);
+    for _ in 0..2 {
+        assert_eq!(next_end(&server).kind, LoopEventKind::Drained);
+    }
+    assert_eq!(server.events().next(), None, "nothing is left to be told");
+    assert_eq!(server.inspect(PATIENCE), [Err(NoReply::Ended), Err(NoReply::Ended)]);
+    server.join().unwrap();
+}
+
+#[test]
+fn new_settings_hold_for_connections_that_are_open() {
+    let server = start(2);
+    let mut socket = open(server.addresses()[0]);
+    let settings = ConnSettings { ping_idle_ms: 50, ..ConnSettings::default() };
+    server.set_conn_settings(&Arc::new(settings), PATIENCE).unwrap();
+    let mut ping = [0; 2];
+    socket.read_exact(&mut ping).unwrap();
+    assert_eq!(ping, [0x89, 0]);
+    server.drain(0, false);
+    server.join().unwrap();
+}
+
+#[test]
+fn a_command_goes_to_one_loop() {
+    let server = start(2);
+    server.command(0, LoopCommand::Drain { drain_ms: 0, is_paced: false }).unwrap();
+    let event = next_end(&server);
+    assert_eq!(event, LoopEvent { loop_index: 0, kind: LoopEventKind::Drained });
+    let (reply, receiver) = Reply::channel();
+    server.command(1, LoopCommand::Inspect { reply }).unwrap();
+    assert!(!receiver.wait(PATIENCE).unwrap().is_draining);
+    for (index, expected) in [(0, Err(NoReply::Ended)), (1, Ok(())), (2, Err(NoReply::Ended))] {
+        let command = LoopCommand::Drain { drain_ms: 0, is_paced: false };
+        assert_eq!(server.command(index, command), expected);
+    }
+    server.join().unwrap();
+}
+
+/// A caller that receives the event of a failed loop must get its failure, however long its thread
+/// still takes to end.
+#[test]
+fn a_loop_that_failed_is_found_by_who_was_told() {
+    let server = start(1);
+    let _client = ask(server.addresses()[0], "/bug");
+    let kind = LoopEventKind::Failed("an event loop panicked: a bug".to_owned());
+    assert_eq!(next_end(&server), LoopEvent { loop_index: 0, kind });
+    let failure = server.join_ended();
+    assert!(matches!(failure, Err(LoopFailure::Panic(text)) if text == "a bug"));
+}
+
+#[test]
+fn the_other_loops_go_on_without_the_one_that_failed() {
+    let server = start(2);
+    let mut sockets: Vec<TcpStream> = (0..20).map(|_| open(server.addresses()[0])).collect();
+    let _client = ask(server.addresses()[0], "/bug");
+    let failed = next_end(&server).loop_index;
+    let states = server.inspect(PATIENCE);
+    assert_eq!(states[failed], Err(NoReply::Ended));
+    let left = states[1 - failed].unwrap().open;
+    assert!(left < sockets.len());
+    server.drain(0, false);
+    assert_eq!(next_end(&server).kind, LoopEventKind::Drained);
+    assert!(matches!(server.join(), Err(LoopFailure::Panic(_))));
+    for socket in &mut sockets {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut rest = Vec::new();
+        // Ended by one loop or the other.
+        let _ = socket.read_to_end(&mut rest);
+    }
+}
+
+#[test]
+fn a_taken_address_is_an_error_and_nothing_is_served() {
+    let server = start(1);
+    let mut config = Config::default();
+    config.process.loops = 1;
+    config.listeners[0].address = server.addresses()[0];
+    let settings = config.resolve(MachineLimits { descriptors: 1024, cores: 1 });
+    assert!(matches!(Handle::start(&settings, routes()), Err(StartError::Bind(_))));
+    server.drain(0, false);
+    server.join().unwrap();
+}
+
+/// The name of the test below, and of the variable that makes it the program under test.
+const PROGRAM: &str = "a_panic_ends_the_program_at_once_with_one_line_and_exit_code_1";
+
+#[test]
+fn a_panic_ends_the_program_at_once_with_one_line_and_exit_code_1() {
+    if env::var_os(PROGRAM).is_some() {
+        cli::end_with_failing_loops();
+        let server = start(2);
+        let _client = ask(server.addresses()[0], "/bug");
+        let _ = server.join();
+        unreachable!("the process has ended");
+    }
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", PROGRAM, "--nocapture"]);
+    let output = command.env(PROGRAM, "1").env_remove("RUST_BACKTRACE").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<&str> = stderr.lines().collect();
+    assert_eq!(lines.len(), 1, "{stderr}");
+    assert!(lines[0].starts_with("tidegate: event loop "), "{stderr}");
+    let (_, rest) = lines[0].split_once(" panicked at tests/server_handle.rs:").unwrap();
+    assert!(rest.ends_with(": a bug"), "{stderr}");
+}
