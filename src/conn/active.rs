@@ -67,14 +67,18 @@ impl<S: Transport> Active<'_, S> {
     /// stands in the output.
     pub(super) fn open(&mut self, route: u8) {
         self.schedule.half_open.leave(&mut self.conn.flags);
+        // The state refuses only a connection that has ended. Requests and decisions look at that
+        // before they come here.
         if !self.conn.state.open() {
             return;
         }
         self.conn.route = route;
         if self.conn.protocol == Protocol::Http {
+            // A line client keeps its protocol, which it has had since it was accepted.
             self.conn.protocol = Protocol::WebSocket;
         }
         self.conn.seen = self.turn.tick;
+        // A ping may be due before the deadline of the handshake that is filed.
         self.conn.rearm();
         self.population.opened();
         let peer = self.peer();
@@ -82,6 +86,8 @@ impl<S: Transport> Active<'_, S> {
         if !own.wants_addresses {
             self.cold.release_address(&mut self.conn.cold, &mut self.turn.memory);
         }
+        // Behind the 101 in the same output, so that what the service says first goes out in the
+        // same write.
         let framing = self.conn.framing(own.options.deflate, self.key.index);
         let outgoing = self.output.outgoing();
         outgoing.set_framing(framing);
@@ -99,6 +105,8 @@ pub(super) fn resume_reading<S>(
 ) {
     if conn.flags.has(Flags::PAUSED_BY_BACKLOG) && conn.queue.bytes() < high_bytes / 2 {
         conn.flags.clear(Flags::PAUSED_BY_BACKLOG);
+        // The pause had excused it from answering pings, so its silence counts again. What arrived
+        // meanwhile gave its edge.
         conn.rearm();
         run_queue.push(conn, key);
     }

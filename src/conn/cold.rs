@@ -46,6 +46,8 @@ impl ColdRecords {
         record: Cold,
         memory: &mut Buffers,
     ) -> Result<SlotRef, OverBudget> {
+        // Charged before it is inserted, so that a flood of connections meets `pool_bytes_max` and
+        // not the allocator.
         memory.charge(RECORD_BYTES)?;
         Ok(SlotRef::to(slot_number(self.records.insert(record))))
     }

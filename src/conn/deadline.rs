@@ -38,7 +38,11 @@ pub(super) fn deadline<S>(
         }
         // Lines and relays have no pings; the kernel's keep-alive finds peers that are gone.
         Phase::Open => stalled_at,
+        // While the peer takes bytes it may take its time for all of them; `close_ms` counts from
+        // the last one on.
         Phase::Closing => stalled_at.or_else(|| Some(conn.seen.after_ms(settings.close_ms))),
+        // From the beginning of the phase and not from the last input: a peer that goes on sending
+        // must not hold the slot for ever.
         Phase::Lingering => Some(conn.seen.after_ms(settings.close_ms)),
         Phase::Dead => None,
     }

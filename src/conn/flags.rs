@@ -15,8 +15,8 @@ impl Flags {
     pub(crate) const INPUT_ENDING: Self = Self(1 << 1);
     /// A read showed the end of input.
     pub(crate) const INPUT_ENDED: Self = Self(1 << 2);
-    /// The partial-read buffer may hold whole messages that were not decoded because reading was
-    /// paused.
+    /// The partial-read buffer may hold whole messages that were not decoded, because reading was
+    /// paused or the connection's share of the turn was used up.
     pub(crate) const UNDECODED: Self = Self(1 << 3);
     /// Not read because replies pile up.
     pub(crate) const PAUSED_BY_BACKLOG: Self = Self(1 << 4);

@@ -43,6 +43,7 @@ impl Outbox {
 
     /// A connection has led to messages, while `before` were there: it pauses if mailboxes are full.
     pub(super) fn pause_if_full<S>(&mut self, conn: &mut Conn<S>, key: ConnKey, before: usize) {
+        // Only the connections that cause messages are held up. An echo next to them goes on.
         if self.is_full && self.messages.len() > before && conn.flags.raise(Flags::PAUSED_BY_MAIL) {
             self.paused.push(key);
         }

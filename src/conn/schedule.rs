@@ -51,6 +51,7 @@ impl RunQueue {
     /// Begins a run: what is pushed from now on waits for the next one.
     pub(crate) fn start(&mut self) {
         debug_assert!(self.running.is_empty());
+        // Both vectors keep their capacity, so a run allocates nothing.
         std::mem::swap(&mut self.waiting, &mut self.running);
     }
 
@@ -58,6 +59,7 @@ impl RunQueue {
     pub(crate) fn next<S>(&mut self, table: &mut Table<S>) -> Option<ConnKey> {
         while let Some(key) = self.running.pop() {
             if let Some(conn) = table.get_mut(key) {
+                // Before it is run, so that it can ask for another run.
                 conn.flags.clear(Flags::QUEUED);
                 return Some(key);
             }
@@ -87,6 +89,8 @@ pub(crate) struct HalfOpen {
 impl HalfOpen {
     /// Adds a connection that was just accepted.
     pub(crate) fn add<S>(&mut self, table: &mut Table<S>, key: ConnKey) {
+        // Keys of finished handshakes stay behind an old one that never finishes. This bounds them
+        // to the number of live ones, for a constant cost for each connection that is added.
         if self.keys.len() > 2 * self.count + SLACK {
             self.keys.retain(|key| is_half_open(table, *key));
         }

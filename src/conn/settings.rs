@@ -13,7 +13,7 @@ pub struct ConnSettings {
     pub reads_per_turn: usize,
     /// Reading stops when this many bytes of replies wait, and goes on below half of it.
     pub backlog_high_bytes: usize,
-    /// SharedFrame messages meet the route's policy when this many bytes wait.
+    /// Pushed messages meet the route's policy when this many bytes wait.
     pub backlog_hard_bytes: usize,
     /// Time to finish the request head.
     pub handshake_ms: u64,

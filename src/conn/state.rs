@@ -1,4 +1,4 @@
-//! Where a connection is in its life, and the only ways from one place to the next.
+//! Where a connection is in its life, and the only ways from one phase to the next.
 
 /// Where a connection is in its life.
 ///

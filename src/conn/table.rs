@@ -31,6 +31,7 @@ impl<S> Table<S> {
         now: Tick,
     ) -> ConnKey {
         self.last_generation = self.last_generation.wrapping_add(1);
+        // After 2³² connections of a loop. Its tokens are those of listeners and the mailbox.
         if self.last_generation == ConnKey::NOT_A_CONNECTION {
             self.last_generation += 1;
         }
@@ -72,6 +73,8 @@ impl<S> Table<S> {
     /// Gives memory back when most of what was used is empty: all of it, or the slots at the end.
     /// A slab keeps its peak by itself.
     pub(crate) fn shrink(&mut self) {
+        // `shrink_to_fit` walks the free list, so it is tried only when three quarters of the slots
+        // are empty.
         if self.touched <= SLOTS_KEPT || self.slots.len() >= self.touched / 4 {
             return;
         }

@@ -38,7 +38,7 @@ pub type LoopEnvelope = Envelope<LoopCommand>;
 pub struct LoopState {
     /// Connections in its table, in any phase.
     pub connections: usize,
-    /// WebSocket connections that are open.
+    /// Open connections: WebSocket and line clients.
     pub open: usize,
     /// Messages for other loops that wait for room in their mailboxes.
     pub outbox_items: usize,

@@ -33,6 +33,8 @@ impl Drain {
     /// How many to tell now.
     pub(super) fn quota(&mut self, now: Millis) -> usize {
         let Some(per_second) = self.per_second else { return usize::MAX };
+        // By the time that has passed and not by the number of calls, so a late turn makes up for
+        // what it missed.
         let due = ((now.since(self.started) + STEP_MS) * per_second).div_ceil(1000);
         let quota = due.saturating_sub(self.told);
         self.told += quota;

@@ -82,6 +82,8 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         let listeners = poller.listener_count();
         let LoopMailboxes { external, incoming, outgoing } = mailboxes;
         let post: LoopSender = Arc::new(move |message| {
+            // Answers to look-ups, of which there are at most `lookups_max`; one that was dropped
+            // would leave a client to the deadline of its handshake.
             external.send_reserved(Envelope::Message(message));
         });
         connections.start(&post);
@@ -107,6 +109,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     /// # Errors
     /// When the poller fails in a way that no retry would mend.
     pub fn turn(&mut self, timeout_max: Option<Duration>) -> io::Result<Turn> {
+        // Computed anew before each wait: whatever happened since the last one may have left work.
         let timeout = self.timeout();
         let timeout = match (timeout, timeout_max) {
             (Some(own), Some(max)) => Some(own.min(max)),
@@ -127,8 +130,11 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         self.events = events;
         waited?;
 
+        // After the events, so that a connection gets at most two shares of a turn: one for its
+        // event, and one for what it had left.
         self.connections.run();
         self.read_mail(now);
+        // Before deadlines are looked at, and after everything is read that this wait has brought.
         self.catch_up.on_wait_over(had_events);
         self.act_on_time();
         self.send_closes(now);
@@ -170,6 +176,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         } else if key.generation == ConnKey::NOT_A_CONNECTION {
             self.acceptor.on_event(key.index as usize);
         } else {
+            // Writing first: it may end the pause that keeps the connection from being read.
             if event.writable {
                 self.connections.handle_writable(key);
             }
@@ -205,6 +212,8 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         let refused_count = self.connections.refused_count();
         let due = [
             self.connections.poll_timer(),
+            // A tick that `act_on_time` would not take must not wake the loop: it would spin until
+            // there is credit.
             self.connections.poll_tick().filter(|_| self.outbox.has_credit()),
             self.acceptor.due(now, refused_count),
             self.connections.trim(),
@@ -314,6 +323,8 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     fn send_mail(&mut self) {
         self.collect_mail();
         // Most turns have none, and had none before.
+        // With `had_outbox` once more, so that the connections are told when what had waited is
+        // gone.
         if self.outbox.is_empty() && !self.had_outbox {
             return;
         }
@@ -333,6 +344,8 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         while let Some(key) = self.connections.poll_write_interest() {
             let Some(socket) = self.connections.socket_mut(key) else { continue };
             if self.poller.reregister(socket, key.to_token()).is_err() {
+                // No edge would come for it: the registration failed for want of memory
+                // (epoll_ctl(2), ENOMEM).
                 self.connections.handle_unwatched(key);
                 self.connections.apply_effects();
             }

@@ -139,6 +139,8 @@ impl Acceptor {
                 Ok((socket, address)) => {
                     counters.connections_accepted.add(1);
                     let verdict = self.verdict();
+                    // Into the table before it is registered: the token of its events is its key
+                    // there.
                     let key = connections.handle_accepted(socket, address, verdict);
                     if self.register(poller, connections, key, counters) {
                         self.enter(connections, key, listener);
@@ -188,7 +190,7 @@ impl Acceptor {
         !may_refuse && !self.budget.has_room()
     }
 
-    /// Returns the place of a connection that was served and is gone.
+    /// Returns the part of `connections_max` of a connection that was served and is gone.
     pub(super) fn release(&mut self) {
         self.budget.give(1);
     }

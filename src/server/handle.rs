@@ -49,8 +49,8 @@ impl Handle {
         &self.events
     }
 
-    /// Begins to shut down: newcomers are refused, and everyone is told to go within `drain_ms`, all
-    /// at once unless it `is_paced`. May be called again with other terms.
+    /// Begins to shut down: new connections are refused, and all clients are told to go within
+    /// `drain_ms`, at once unless it `is_paced`. May be called again with other terms.
     pub fn drain(&self, drain_ms: u64, is_paced: bool) {
         for own in &self.loops {
             // A drain must not be lost in a loop that is behind; it is asked for a few times at most.

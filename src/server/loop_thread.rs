@@ -122,7 +122,7 @@ fn run(
         parts.clock.now(),
     );
     // Without blocks: beside an accept the shared count costs nothing, and places that one loop kept
-    // would have another refuse newcomers before the limit is reached.
+    // would have another refuse connections before the limit is reached.
     let budget = Lease::new(parts.connections.clone(), 0);
     let mut event_loop = EventLoop::new(
         poller,

@@ -27,7 +27,7 @@ pub struct ServerSettings {
     pub connections_max: usize,
     /// Connections over the limit that each loop holds to tell them so.
     pub refusals_max: usize,
-    /// Bytes for carries and backlogs in all.
+    /// Bytes for partial reads and backlogs in all.
     pub pool_bytes_max: usize,
     /// Messages in one lane of a mailbox, and in all outboxes of a loop.
     pub items_max: usize,

@@ -15,6 +15,8 @@ pub(super) fn receive<S: Transport>(socket: &mut S, room: Room<'_>) -> Received 
         let result =
             if behind_bytes == 0 { socket.read(ahead) } else { socket.read_both(ahead, behind) };
         return match result {
+            // TCP does not tell a meant end from a cut connection, so each counts as meant
+            // (recv(2)).
             Ok(0) => Received::Ended { clean: true },
             Ok(count) => Received::Bytes {
                 ahead: count.min(ahead_bytes),
@@ -72,6 +74,8 @@ fn write_once(
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             Err(_) => return Err(StreamError),
         };
+        // A write that falls short has filled the socket's buffer: the kernel announces room once
+        // (epoll(7)), so trying again before that is a wasted call.
         return Ok(Sent { taken, unsent: false, blocked: taken < offered, moved: taken > 0 });
     }
 }

@@ -34,6 +34,8 @@ impl<S: Transport> Connections<S> {
             if !self.services.has_effects() {
                 break;
             }
+            // Taken whole: what these lead to is noted in the list for the next round, behind all
+            // of this one.
             for effect in std::mem::take(&mut self.services.pending().effects) {
                 self.apply(effect);
             }
@@ -76,6 +78,8 @@ impl<S: Transport> Connections<S> {
                 (peer.loop_index, LoopMessageKind::Unsubscribe(peer.key, topic))
             }
         };
+        // An effect for this loop is done here and not mailed, so that it keeps its place among the
+        // others.
         if to == self.services.loop_index() {
             self.do_message(message);
         } else {
@@ -106,6 +110,7 @@ impl<S: Transport> Connections<S> {
 
     /// The loop that puts a topic's publications into one order, the same on every loop.
     fn home_of(&self, topic: &str) -> u16 {
+        // `DefaultHasher::new` has no random keys, so all loops of the process find the same home.
         let mut hasher = DefaultHasher::new();
         topic.hash(&mut hasher);
         let home = hasher.finish() % u64::from(self.services.loop_count().max(1));
@@ -145,6 +150,8 @@ impl<S: Transport> Connections<S> {
         let run_queue = &mut self.schedule.run_queue;
         let mut pusher =
             Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, options);
+        // Ending a connection takes it out of its topics, and so changes the list that is being
+        // walked. Most publications put nothing here, and an empty `Vec` allocates nothing.
         let mut to_follow = Vec::new();
         let table = &mut self.table;
         if publication.more.is_empty() {

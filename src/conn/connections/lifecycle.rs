@@ -31,6 +31,8 @@ impl<S: Transport> Connections<S> {
     /// Answers the peer's close frame with its own code (RFC 6455 §5.5.1).
     pub(super) fn answer_close(&mut self, key: ConnKey, code: Option<CloseCode>) {
         if let Some(conn) = self.table.get_mut(key) {
+            // Before `finish`: it decides what happens after the last byte, which may be written
+            // there already.
             conn.flags.set(Flags::CLOSE_RECEIVED);
         }
         self.write_close(key, code, "");
@@ -74,9 +76,12 @@ impl<S: Transport> Connections<S> {
         }
         let buffer = at.input.lend(at.conn.partial);
         at.run_later();
+        // The head is parsed again, where it lies: keeping what was parsed would cost every waiting
+        // connection more than a second parse costs the few that are let in.
         self.services.set_decision(Some(decision));
         // Reads are left to the run queue.
         self.resume(key, Unfinished::undecided(buffer), 0);
+        // Not left for another request, should this one have ended before it was asked for.
         self.services.set_decision(None);
     }
 
@@ -114,6 +119,8 @@ impl<S: Transport> Connections<S> {
         let Some(conn) = self.table.get_mut(key).filter(|conn| !conn.state.is_ending()) else {
             return;
         };
+        // Otherwise a peer that reads nothing would get its close frame only behind all that it did
+        // not read.
         self.output.discard_unstarted(conn, &mut self.turn);
         self.write_close(key, Some(code), text);
         self.finish(key, reason);
@@ -154,20 +161,27 @@ impl<S: Transport> Connections<S> {
             // Something else ended it first, such as a write that failed on the way here.
             return self.output.outgoing().clear();
         }
+        // The service hears of the end before anything is written, so a write that fails cannot
+        // give it a second reason.
         self.leave_open(key, reason);
         let Some(mut at) = self.at(key) else { return };
         at.schedule.half_open.leave(&mut at.conn.flags);
         at.conn.state.close();
         at.conn.seen = at.turn.tick;
+        // These are about an open connection. With `UNDECODED` set, `after_read` would ask for
+        // decoding that no longer happens, and `PING_UNWRITTEN` would move `seen`, from which
+        // `close_ms` counts.
         at.conn.flags.clear(Flags::PAUSED_BY_BACKLOG);
         at.conn.flags.clear(Flags::UNDECODED);
         at.conn.flags.clear(Flags::PINGED);
         at.conn.flags.clear(Flags::PING_UNWRITTEN);
+        // No read buffer is passed: what lies in one was written before an outcome was given.
         if let Err(reason) = at.flush_outgoing(None) {
             self.abort(key, reason);
             return self.run_later(key);
         }
         if at.conn.is_flushed() {
+            // What waits may be stalled long before the ping that is filed is due.
             self.output_ended(key);
         } else {
             self.arm(key);
@@ -184,6 +198,7 @@ impl<S: Transport> Connections<S> {
     /// Our last byte is written.
     pub(super) fn output_ended(&mut self, key: ConnKey) {
         let Some(conn) = self.table.get_mut(key) else { return };
+        // Both halves have ended: closing now cannot reset anything (RFC 9112 §9.6).
         if conn.flags.has(Flags::INPUT_ENDED) {
             return self.abort(key, CloseReason::Gone);
         }
@@ -202,6 +217,8 @@ impl<S: Transport> Connections<S> {
     pub(super) fn end_after_close(&mut self, key: ConnKey) {
         let Some(conn) = self.table.get_mut(key) else { return };
         conn.flags.clear(Flags::CLOSE_RECEIVED);
+        // Unread bytes would turn the close into a reset (RFC 1122 §4.2.2.13), which may destroy
+        // our close frame on its way. They are read and discarded first.
         if conn.flags.has(Flags::INPUT_PENDING) {
             self.end_our_half(key);
         } else {
@@ -259,6 +276,8 @@ impl<S: Transport> Connections<S> {
         }
         self.schedule.half_open.leave(&mut conn.flags);
         self.output.clear(conn, &mut self.turn);
+        // The wheel's links lie in the slot, so it must be out of the wheel before it is given to
+        // another connection.
         self.schedule.wheel.remove(&mut self.table, key.index);
         self.schedule.dead.push_back(key);
     }
@@ -306,6 +325,8 @@ impl<S: Transport> Connections<S> {
             self.services.cancel_decision(conn.route, key);
         }
         // Whatever follows must not find it open.
+        // `close` makes this happen once: callback, counter and memberships are for the first
+        // reason for which the connection ends.
         if !conn.state.is_open() || !conn.state.close() {
             return;
         }
@@ -313,8 +334,12 @@ impl<S: Transport> Connections<S> {
         self.population.closed();
         if conn.flags.has_contexts() {
             self.input.inflater().forget(key.index, &mut self.turn.memory);
+            // Contexts are found by slot: what this connection was sent must not be referred back
+            // to by the next one in it.
             self.output.forget_context(key.index);
         }
+        // Before the service is told: what it publishes in `on_close` must not go to this
+        // connection.
         self.membership.leave_all(conn);
         #[cfg(any(test, feature = "sim"))]
         if conn.protocol == Protocol::Relay {
@@ -356,6 +381,8 @@ impl<S: Transport> Connections<S> {
         else {
             return;
         };
+        // Activity moves a deadline away with every message. Leaving the filed entry where it is
+        // makes that free.
         if !conn.timer.is_filed() || due < conn.timer.due() {
             self.schedule.wheel.file(&mut self.table, key.index, due);
         }
@@ -418,6 +445,8 @@ impl<S: Transport> Connections<S> {
             Phase::Open if conn.flags.has(Flags::PAUSED_BY_MAIL) && !is_stalled => conn.seen = tick,
             Phase::Open if !is_stalled && !conn.flags.has(Flags::PINGED) => {}
             Phase::Open | Phase::Handshake | Phase::Closing | Phase::Lingering => {
+                // Both, whatever is waited for: the edge may lie in the kernel behind those of one
+                // wait (epoll_wait(2)).
                 self.handle_writable(key);
                 self.handle_readable(key, false);
             }
@@ -480,6 +509,7 @@ impl<S: Transport> Connections<S> {
         let flush = self.output.flush_queue(conn, key, &mut self.cold, &mut self.turn);
         // Nothing more is to be done for one that is open and has been given everything, unless a
         // flag says so.
+        // This is the end of every delivery of a fan-out: two loads decide that nothing follows.
         if flush != Flush::All || !conn.is_undisturbed() {
             self.after_flush(key, flush);
         }

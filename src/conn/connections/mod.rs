@@ -156,6 +156,7 @@ impl<S: Transport> Connections<S> {
             && let Some(oldest) = self.schedule.half_open.oldest(&mut self.table)
         {
             self.turn.counters.half_open_dropped.add(1);
+            // Dropped without a reply: it has sent no whole request that could be answered.
             self.abort(oldest, CloseReason::Gone);
         }
         let state = State::accepted(is_refused);
@@ -223,6 +224,7 @@ impl<S: Transport> Connections<S> {
             return self.abort(key, CloseReason::Overload);
         };
         at.conn.cold = link;
+        // Filed by `arm` for a handshake that does not take place; a relay has no deadline at rest.
         self.schedule.wheel.remove(&mut self.table, key.index);
         match self.unpaired.take() {
             Some(partner) => self.relay().pair([partner, key]),
@@ -253,6 +255,9 @@ impl<S: Transport> Connections<S> {
             self.turn.counters.events_stale.add(1);
             return;
         };
+        // Set before anything can put the read off: the kernel has given the edge and gives no
+        // other for these bytes (epoll(7), edge-triggered), so from here on the flag is all that
+        // remembers them.
         at.conn.flags.set(Flags::INPUT_PENDING);
         if ending {
             at.conn.flags.set(Flags::INPUT_ENDING);
@@ -264,6 +269,8 @@ impl<S: Transport> Connections<S> {
             }
         }
         let next = at.receive(&mut reads_left);
+        // The usual echo leaves nothing to act on and no deadline to file, so `follow` stays out of
+        // its way.
         if at.conn.flags.has(Flags::REARM) || !matches!(next, Next::Done) {
             self.follow(key, next, reads_left);
         }
@@ -315,6 +322,8 @@ impl<S: Transport> Connections<S> {
 
     fn run_all(&mut self) {
         self.schedule.run_queue.start();
+        // Each gets one share. What asks for more is pushed to the queue of the next run, so this
+        // ends.
         while let Some(key) = self.schedule.run_queue.next(&mut self.table) {
             self.receive(key);
         }
@@ -332,6 +341,8 @@ impl<S: Transport> Connections<S> {
     fn flush_some(&mut self, limit: usize) {
         for _ in 0..limit {
             let Some(key) = self.output.next_dirty() else { return };
+            // `flush` may put it back at the end of the list when its share is used up; the limit
+            // still ends this.
             self.flush(key, Flags::DIRTY);
         }
     }
@@ -371,6 +382,7 @@ impl<S: Transport> Connections<S> {
     fn change_mail_full(&mut self, is_full: bool) {
         for key in self.mail.set_full(is_full) {
             if let Some(conn) = self.table.get_mut(key) {
+                // What arrived during the pause gave its edge then.
                 conn.flags.clear(Flags::PAUSED_BY_MAIL);
                 self.schedule.run_queue.push(conn, key);
             }
@@ -385,6 +397,8 @@ impl<S: Transport> Connections<S> {
             || !self.schedule.dead.is_empty()
             || self.services.has_effects()
             || self.output.has_write_interest()
+            // Accepting comes after the mail of a turn is sent; what an admission or an abort there
+            // has led to goes out in the next turn, which must not wait.
             || self.mail.count() > 0
     }
 
@@ -500,9 +514,12 @@ impl<S: Transport> Connections<S> {
     #[inline(never)]
     fn follow(&mut self, key: ConnKey, mut next: Next, mut reads_left: usize) {
         loop {
+            // Before anything else: the deadline that a step asked for is filed, whether the
+            // connection goes on or waits for its next event.
             self.arm_if_asked(key);
             let unfinished = match next {
                 Next::Done => return,
+                // No edge will come for what is left in the socket or in the partial-read buffer.
                 Next::Later => return self.run_later(key),
                 #[cfg(any(test, feature = "sim"))]
                 Next::Act(Some(mut unfinished), Outcome::Forward) => {
@@ -516,6 +533,10 @@ impl<S: Transport> Connections<S> {
                     unfinished
                 }
             };
+            // Only the reaper takes connections out of the table, at the end of a turn. So the
+            // connection is still here, dead perhaps, and the buffer that `unfinished` holds always
+            // gets back to `Input`: a shared buffer that was dropped here would leave the loop
+            // without one.
             let Some(mut at) = self.at(key) else { return };
             next = match unfinished {
                 Some(unfinished) => at.resume(unfinished, &mut reads_left),
@@ -526,9 +547,14 @@ impl<S: Transport> Connections<S> {
 
     /// Carries out what a step came to, and before it the effects that services noted in it.
     pub(super) fn act(&mut self, key: ConnKey, outcome: Outcome) {
+        // Taken whatever the outcome is: a request left behind would close the next connection that
+        // is handled.
         let close_request = self.output.outgoing().take_close();
         // An answer to a request is written first; what admitting it led to waits for the turn's end.
         if !matches!(outcome, Outcome::Finish(_)) {
+            // Applying effects may end this connection, or let others in whose partial-read buffers
+            // are then decoded. It never reads from a socket, so the shared buffer may be lent
+            // meanwhile.
             let before = self.mail.count();
             self.apply_effects();
             if let Some(conn) = self.table.get_mut(key) {
@@ -555,6 +581,8 @@ impl<S: Transport> Connections<S> {
             Outcome::NoRoom => self.overloaded(key),
             Outcome::OutputFull => {
                 if let Some(conn) = self.table.get_mut(key)
+                    // No edge comes for what stays undecoded: the flag has it decoded when the
+                    // pause ends. Without a pause decoding goes on at once.
                     && conn.flags.is_paused()
                 {
                     conn.flags.set(Flags::UNDECODED);

@@ -1,5 +1,5 @@
 //! Several publications that came to the same members at once: the frames behind each other are one
-//! piece of output, so that a member is looked at once and not for each of them.
+//! segment of output, so that a member is looked at once and not for each of them.
 
 use super::shared_frame::{FrameEncoding, SharedFrame};
 use crate::conn::slot::{Conn, Protocol};
@@ -38,7 +38,7 @@ impl FrameBatch {
         }
     }
 
-    /// The form for a recipient with these flags; `None` if it takes them one by one.
+    /// The encoding for this recipient; `None` if it takes them one by one.
     #[inline]
     pub(crate) fn encoding<S>(
         &mut self,
@@ -73,7 +73,7 @@ impl FrameBatch {
             && !self.messages_max.is_some_and(are_too_many)
     }
 
-    /// All forms that were made.
+    /// All encodings that were made.
     pub(crate) fn encodings(&self) -> impl Iterator<Item = FrameEncoding> {
         [self.websocket, self.lines.flatten()].into_iter().flatten()
     }

@@ -72,6 +72,7 @@ impl<'p> Pusher<'p> {
             match self.push(conn, key, frame) {
                 PushResult::Done => {}
                 PushResult::Written => pushed = PushResult::Written,
+                // It is about to end: the rest of the batch is not for it.
                 ended @ (PushResult::Failed | PushResult::TooSlow) => return ended,
             }
         }

@@ -1,4 +1,4 @@
-//! A frame on its way to any number of connections, in the forms that they need.
+//! A frame on its way to any number of connections, in the encodings that they need.
 
 use crate::conn::slot::Conn;
 use crate::effects::RouteOptions;
@@ -6,7 +6,7 @@ use crate::output::{DeflateOptions, Framing, MessageCompressor};
 use crate::pool::{Backlog, FrameId};
 use crate::ws::{DeflateTerms, EncodedFrame};
 
-/// A frame that is being pushed. Each form is made for the first recipient that needs it and
+/// A frame that is being pushed. Each encoding is made for the first recipient that needs it and
 /// shared by all on this loop who do.
 #[derive(Debug)]
 pub(crate) struct SharedFrame {
@@ -22,7 +22,7 @@ pub(crate) struct SharedFrame {
     pub(crate) shared: u64,
 }
 
-/// One form of a pushed frame.
+/// One encoding of a pushed frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FrameEncoding {
     pub(crate) id: FrameId,
@@ -34,7 +34,7 @@ impl FrameEncoding {
         Self::share_batch(frame, Box::default(), backlog)
     }
 
-    /// As one form, several frames that end there.
+    /// Several frames as one encoding; `ends` are where each of them ends.
     pub(crate) fn share_batch(
         frame: EncodedFrame,
         ends: Box<[u32]>,
@@ -64,14 +64,14 @@ impl SharedFrame {
         &self.frame
     }
 
-    /// The form that most recipients need most of the time: neither lines nor compressed, and made
-    /// for another already.
+    /// The encoding that most recipients need most of the time: neither lines nor compressed, and
+    /// made for another already.
     #[inline]
     pub(crate) fn plain_encoding<S>(&self, conn: &Conn<S>) -> Option<FrameEncoding> {
         if conn.is_plain() { self.websocket } else { None }
     }
 
-    /// The form for the recipient in `slot`, with these flags; `None` if there is none that it
+    /// The encoding for the recipient in `slot`; `None` if there is none that it
     /// understands.
     #[inline(never)]
     pub(crate) fn encoding<S>(
@@ -124,7 +124,7 @@ impl SharedFrame {
         encoding
     }
 
-    /// All forms that were made.
+    /// All encodings that were made.
     pub(crate) fn encodings(&self) -> impl Iterator<Item = FrameEncoding> + '_ {
         let compressed = self.compressed.iter().filter_map(|(_, encoding)| *encoding);
         [self.websocket, self.line].into_iter().flatten().chain(compressed)

@@ -53,6 +53,7 @@ impl<S: Transport> Active<'_, S> {
                     continue;
                 }
                 Err(violation) => break Outcome::Broken(violation),
+                // Most reads end here, with whole short frames and nothing left over.
                 Ok(None) if decoder.is_through(arrived) => break Outcome::NeedMore,
                 Ok(None) => {}
             }
@@ -113,7 +114,7 @@ impl<'d> Delivery<'d> {
         Self { peer, route_number, service, outgoing, pending, messages, message_bytes, pongs }
     }
 
-    /// `place` is where the payload lies in the read buffer, if it does.
+    /// `range` is where the payload lies in the read buffer, if it does.
     fn deliver(&mut self, kind: MessageKind, payload: &mut [u8], range: Option<Range<usize>>) {
         self.messages += 1;
         self.message_bytes += payload.len() as u64;

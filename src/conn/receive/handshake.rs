@@ -32,8 +32,12 @@ impl<S: Transport> Active<'_, S> {
                 }
                 outcome
             }
+            // Answered before the head is complete: a TLS or SSH client waits for our bytes and
+            // never completes it.
             _ if !looks_like_http(arrived) => self.answer(Err(HeadError::RequestLine)),
             None if arrived.len() < head_bytes_max => {
+                // So that a head which comes byte by byte is searched once, and not once for each
+                // byte.
                 buffer.scanned = arrived.len();
                 None
             }
@@ -44,6 +48,7 @@ impl<S: Transport> Active<'_, S> {
     fn answer(&mut self, head: Result<RequestHead<'_>, HeadError>) -> Option<Outcome> {
         // Whatever the answer to a HEAD is, it has no body (RFC 9110 §9.3.2).
         let head_only = head.as_ref().is_ok_and(|head| head.method() == Method::Head);
+        // Before the head is judged: whatever was asked, the client is to try another server.
         if self.population.is_draining() {
             return Some(self.refuse_draining(head_only));
         }
@@ -80,6 +85,7 @@ impl<S: Transport> Active<'_, S> {
     }
 
     fn upgrade(&mut self, head: &RequestHead<'_>, route: u8) -> Option<Outcome> {
+        // Taken before anything can return, so that no other request meets it.
         let decision = self.services.take_decision();
         let (peer, address) = (self.peer(), self.cold.address(self.conn.cold));
         let (own, pending) = self.services.route(route);

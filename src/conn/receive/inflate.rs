@@ -36,7 +36,7 @@ impl InflateTerms {
     }
 }
 
-/// A message out of its compressed form. The buffer is to be given back.
+/// A decompressed message. The buffer is to be given back.
 #[derive(Debug)]
 pub(in crate::conn) struct Inflated {
     buffer: Vec<u8>,
@@ -83,7 +83,7 @@ impl From<OverBudget> for NotInflated {
 
 impl MessageInflater {
     /// Unpacks a message. Its memory grows with what comes out, up to the limit; what would come
-    /// out beyond is never made. With a place, it may refer back to those before it.
+    /// out beyond is never made. With a context, it may refer back to those before it.
     pub(in crate::conn) fn inflate(
         &mut self,
         payload: &[u8],

@@ -61,11 +61,14 @@ impl Input {
                     Err(error) => kept = Err(error),
                 }
             }
+            // Also when there was no memory to keep the rest: the loop has only this one.
             buffer.clear();
             self.shared = buffer;
             return kept;
         }
         if kept_bytes > 0 {
+            // Moved to the front, so that a stream of messages in one partial-read buffer does not
+            // make it grow.
             buffer.close_up();
             self.partial_reads.restore(*partial, buffer);
             return Ok(());

@@ -43,6 +43,8 @@ impl<S: Transport> Active<'_, S> {
     pub(in crate::conn) fn open_line(&mut self) -> Option<Outcome> {
         self.turn.counters.line_clients.add(1);
         self.open(self.conn.route);
+        // Before the close that the service may have asked for, whose reason is a line behind
+        // these.
         if let Err(reason) = self.flush_outgoing(None) {
             return Some(Outcome::Abort(reason));
         }
@@ -92,6 +94,7 @@ impl<S: Transport> Active<'_, S> {
         if buffer.bytes[text.clone()] == *QUIT {
             return Ok(());
         }
+        // Without the buffer: lines are copied, never sent in place, since their framing differs.
         self.deliver_line(buffer, text);
         self.flush_outgoing(None)
     }

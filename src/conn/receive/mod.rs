@@ -135,6 +135,8 @@ impl<S: Transport> Active<'_, S> {
     fn receive_once(&mut self) -> Step {
         let flags = self.conn.flags;
         match self.conn.state.phase() {
+            // Here and not when the close frame was written: only now is the read dealt with that
+            // brought the peer's, and `INPUT_PENDING` tells whether anything came behind it.
             Phase::Lingering if flags.has(Flags::CLOSE_RECEIVED) => {
                 return Step::Act(None, Outcome::EndAfterClose);
             }
@@ -147,6 +149,8 @@ impl<S: Transport> Active<'_, S> {
             return Step::Done;
         }
         let mut buffer = self.input.lend(self.conn.partial);
+        // What was read before comes first. The socket is not read again before it is decoded, so a
+        // paused connection holds at most one read.
         let received = if has_undecoded {
             Received::Bytes { ahead: 0, behind: 0, source: Source::MayHaveMore }
         } else {
@@ -157,6 +161,7 @@ impl<S: Transport> Active<'_, S> {
         };
         match received {
             Received::Bytes { behind, source, .. } => {
+                // Before decoding, which sets it again if it has to stop early.
                 self.conn.flags.clear(Flags::UNDECODED);
                 if self.conn.state.is_handshake() {
                     let stage = Stage::Head;
@@ -168,6 +173,9 @@ impl<S: Transport> Active<'_, S> {
                     outcome => self.go_on_after(outcome, buffer, behind, source),
                 }
             }
+            // Readiness may be spurious. With the flag left set, `after_read` would ask for a
+            // further read without end; an end that does come is announced then (EPOLLRDHUP,
+            // epoll_ctl(2)).
             Received::Nothing(source) => {
                 self.conn.flags.clear(Flags::INPUT_ENDING);
                 self.go_on(Unfinished { buffer, behind: 0, source, stage: Stage::Keep })
@@ -201,6 +209,8 @@ impl<S: Transport> Active<'_, S> {
                 true => None,
                 false => large_end(buffer),
             };
+            // A cipher opens a record as a whole, so it cannot fill two buffers. Before the
+            // upgrade, and for lines, no length tells where the unfinished part ends.
             let ahead_end = end.unwrap_or(buffer.bytes.len());
             let ahead = &mut buffer.bytes[buffer.filled..ahead_end];
             let behind = match end {
@@ -257,6 +267,7 @@ impl<S: Transport> Active<'_, S> {
         if unfinished.stage == Stage::Head {
             unfinished.stage = Stage::Decode;
             if let Some(outcome) = self.receive_head(&mut unfinished.buffer) {
+                // The request is answered, and what follows it in the buffer belongs to nothing.
                 unfinished.stage = Stage::Keep;
                 return Step::Act(Some(unfinished), outcome);
             }
@@ -279,6 +290,8 @@ impl<S: Transport> Active<'_, S> {
         source: Source,
     ) -> Step {
         if let Some(outcome) = outcome {
+            // All other outcomes end the connection or leave messages that can be decoded once it
+            // is acted on.
             let is_over = matches!(outcome, Outcome::NeedMore | Outcome::ShareUsed);
             let stage = if is_over { Stage::Keep } else { Stage::Decode };
             return Step::Act(Some(Unfinished { buffer, behind, source, stage }), outcome);
@@ -291,6 +304,9 @@ impl<S: Transport> Active<'_, S> {
         }
         // The same read has filled the partial-read buffer to its message's end, which is dealt
         // with, and gone on into the shared one.
+        // `Input::keep` above has not touched the shared buffer: the partial-read buffer was lent.
+        // So the bytes behind still lie at its start, and are decoded before anything is read into
+        // it.
         debug_assert!(self.conn.partial.is_none(), "a message that is complete is not kept");
         let mut buffer = self.input.lend(SlotRef::NONE);
         buffer.filled = behind;
@@ -315,6 +331,7 @@ impl<S: Transport> Active<'_, S> {
     #[inline]
     fn receive_messages(&mut self, buffer: &mut ReadBuffer) -> Option<Outcome> {
         loop {
+            // The driver may have ended or paused it between two calls of this.
             if !self.conn.state.is_open() || self.conn.flags.has(Flags::UNDECODED) {
                 return None;
             }
@@ -324,9 +341,13 @@ impl<S: Transport> Active<'_, S> {
                 Protocol::Relay => return (buffer.filled > 0).then_some(Outcome::Forward),
                 Protocol::Http => return None,
             };
+            // Before any outcome is given: segments in place refer to this buffer, and the effects
+            // of the messages must not overtake the replies to them.
             if let Err(reason) = self.flush_outgoing(Some(buffer)) {
                 return Some(Outcome::Abort(reason));
             }
+            // Effects concern other connections, which a step cannot reach, so even a step that is
+            // done hands over to the driver.
             if !self.services.is_quiet() {
                 return Some(outcome);
             }
@@ -344,6 +365,8 @@ impl<S: Transport> Active<'_, S> {
 
     #[inline]
     fn keep(&mut self, buffer: ReadBuffer) -> Result<(), OverBudget> {
+        // Nothing is decoded any more once it ends, so an unfinished message is dropped with its
+        // buffer.
         let is_wanted = !self.conn.state.is_ending();
         let (memory, now) = (&mut self.turn.memory, self.turn.now);
         self.input.keep(&mut self.conn.partial, is_wanted, buffer, memory, now)
@@ -356,6 +379,8 @@ impl<S: Transport> Active<'_, S> {
         if source != Source::Drained || self.conn.flags.has(Flags::INPUT_ENDING) {
             return Step::Again;
         }
+        // The socket was seen empty after the last edge, so the next byte gives a new one
+        // (epoll(7)).
         self.conn.flags.clear(Flags::INPUT_PENDING);
         if self.conn.flags.has(Flags::UNDECODED) { Step::Again } else { Step::Done }
     }
@@ -365,6 +390,8 @@ impl<S: Transport> Active<'_, S> {
         if !self.conn.flags.has(Flags::INPUT_PENDING) {
             return Step::Done;
         }
+        // A connection that ends has given its buffer back, and no other is in the middle of a
+        // read.
         let room = Room { ahead: self.input.shared_room(), behind: &mut [] };
         let stream = self.cold.stream(&mut self.conn.socket, self.conn.cold);
         match stream::receive(stream, room) {

@@ -117,7 +117,11 @@ impl Output {
         let buffer = buffer.unwrap_or(&mut nothing_read);
         let was_flushed = conn.is_flushed();
         let mut written = 0;
+        // What waits must go first, so only an empty queue lets the output go straight to the
+        // socket.
         if was_flushed {
+            // With `End::HalfClose` the kernel holds the bytes back for the FIN that follows
+            // (MSG_MORE, send(2)), so both travel in one packet.
             let is_last = conn.state.phase() == Phase::Closing;
             let end = if is_last { End::HalfClose } else { End::None };
             let Ok(sent) = send_gathered(conn, cold, &self.outgoing, &buffer.bytes, end) else {
@@ -134,6 +138,7 @@ impl Output {
             written = sent.taken;
         }
         let enqueued = self.enqueue_gathered(conn, written, buffer, turn);
+        // On every path: the ranges in it refer to a buffer that is read into next.
         self.outgoing.clear();
         if enqueued.is_err() {
             return Flush::NoRoom;
@@ -175,6 +180,8 @@ impl Output {
                         && range.len() >= HANDED_OVER_BYTES_MIN
                         && segments.peek().is_none() =>
                 {
+                    // The buffer's charge to the pool goes along. What is left in its place is
+                    // empty, so `Input::keep` frees the slot and gives nothing back twice.
                     let bytes = std::mem::take(buffer).bytes;
                     self.backlog.push_buffer(&mut conn.queue, bytes, range, true, turn.tick);
                     break;
@@ -205,6 +212,7 @@ impl Output {
             if conn.is_flushed() {
                 break;
             }
+            // Only just before a write: until then more may be pushed that can be joined as well.
             if !self.backlog.is_single(&conn.queue) {
                 self.backlog.join(&mut conn.queue, &mut turn.memory, turn.now);
             }
@@ -235,6 +243,8 @@ impl Output {
             }
         }
         if !conn.is_flushed() {
+            // Without a short write there is no edge to come, so the next turn goes on.
+            // `mark_dirty` leaves those out that wait for an edge.
             self.mark_dirty(conn, key);
             return Flush::Waiting;
         }
@@ -300,6 +310,8 @@ impl Output {
     /// The socket has no room: an edge will say when it has, and a deadline how long to wait.
     pub(crate) fn block<S>(&mut self, conn: &mut Conn<S>, key: ConnKey) {
         conn.flags.set(Flags::WRITE_BLOCKED);
+        // Registered late, when a write has fallen short for the first time: EPOLL_CTL_MOD reports
+        // room that has come meanwhile, so nothing is missed (epoll_ctl(2)).
         if conn.flags.raise(Flags::WRITE_INTEREST) {
             self.write_interest.push(key);
         }
@@ -397,6 +409,7 @@ fn send_gathered<S: Transport>(
             }
         };
         taken += sent.taken;
+        // A write of `SLICES_MAX` slices may be taken whole and leave more to offer.
         if sent.blocked || taken == total {
             return Ok(Sent { taken, ..sent });
         }
