@@ -156,7 +156,11 @@ impl<S: Transport> Active<'_, S> {
         } else {
             match self.read(&mut buffer) {
                 Ok(received) => received,
-                Err(OverBudget) => return act_and_keep(buffer, Outcome::NoRoom),
+                Err(OverBudget) => {
+                    // Nothing was read, so what the socket holds is yet to be discarded: closing
+                    // with it unread would reset the connection and lose our last bytes.
+                    return act_and_keep(buffer, Outcome::NoRoom, Source::MayHaveMore);
+                }
             }
         };
         match received {
@@ -186,12 +190,14 @@ impl<S: Transport> Active<'_, S> {
                     && self.conn.protocol == Protocol::Line
                     && let Err(reason) = self.take_last_line(&mut buffer)
                 {
-                    return act_and_keep(buffer, Outcome::Abort(reason));
+                    return act_and_keep(buffer, Outcome::Abort(reason), Source::Drained);
                 }
-                act_and_keep(buffer, Outcome::InputEnded)
+                act_and_keep(buffer, Outcome::InputEnded, Source::Drained)
             }
-            Received::NoRoom(_) => act_and_keep(buffer, Outcome::NoRoom),
-            Received::Failed => act_and_keep(buffer, Outcome::Abort(CloseReason::Reset)),
+            Received::NoRoom(_) => act_and_keep(buffer, Outcome::NoRoom, Source::MayHaveMore),
+            Received::Failed => {
+                act_and_keep(buffer, Outcome::Abort(CloseReason::Reset), Source::Drained)
+            }
         }
     }
 
@@ -409,8 +415,7 @@ impl<S: Transport> Active<'_, S> {
 }
 
 /// Has the driver act before the buffer is given back.
-fn act_and_keep(buffer: ReadBuffer, outcome: Outcome) -> Step {
-    let stage = Stage::Keep;
-    let unfinished = Unfinished { buffer, behind: 0, source: Source::Drained, stage };
+fn act_and_keep(buffer: ReadBuffer, outcome: Outcome, source: Source) -> Step {
+    let unfinished = Unfinished { buffer, behind: 0, source, stage: Stage::Keep };
     Step::Act(Some(unfinished), outcome)
 }

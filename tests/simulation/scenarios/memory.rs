@@ -101,6 +101,19 @@ fn without_pool_memory_a_message_is_closed_with_1013_and_others_go_on() {
 }
 
 #[test]
+fn what_arrived_before_memory_ran_out_is_discarded_so_that_the_close_frame_arrives() {
+    let mut world = World::new(&small_pool(64 << 10));
+    let mut hungry = world.open(0, "/echo");
+    // All of it is there before the first read, so no further edge comes for it.
+    hungry.send(&frame(BINARY, &[1; 200_000]));
+    world.pass(6_000);
+    assert!(hungry.is_gone(), "close_ms have passed");
+    assert!(!hungry.connection.was_reset());
+    world.exchange(&mut hungry);
+    assert_eq!(hungry.received.close_code(), Some(1013));
+}
+
+#[test]
 fn without_pool_memory_an_unfinished_request_is_answered_503() {
     let mut world = World::new(&small_pool(8 << 10));
     let mut clients: Vec<Client> = (0..3).map(|_| world.connect(0)).collect();
