@@ -137,11 +137,14 @@ impl<'p> Pusher<'p> {
         encoding: FrameEncoding,
         mark: Mark,
     ) -> PushResult {
+        let high_bytes = self.turn.settings.backlog_high_bytes;
         if !conn.flags.has(Flags::WRITE_BLOCKED) {
             // The mark is judged after the socket had its chance.
             if self.output.flush_queue(conn, key, self.cold, self.turn) == Flush::Failed {
                 return PushResult::Failed;
             }
+            // Whatever becomes of the frame: the next write may be a long time away.
+            resume_reading(conn, key, self.run_queue, high_bytes);
         }
         if mark.is_reached(&conn.queue, encoding, self.output.backlog()) {
             match self.options.slow_policy {
@@ -158,7 +161,7 @@ impl<'p> Pusher<'p> {
         }
         self.output.push_frame(conn, key, encoding.id, self.turn.tick);
         // What made room for the frame may have made enough to read on.
-        resume_reading(conn, key, self.run_queue, self.turn.settings.backlog_high_bytes);
+        resume_reading(conn, key, self.run_queue, high_bytes);
         PushResult::Written
     }
 }

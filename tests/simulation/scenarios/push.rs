@@ -104,6 +104,33 @@ fn reading_resumes_when_keep_latest_empties_the_backlog() {
     assert!(reader.received.data().iter().any(|frame| frame.opcode == PONG));
 }
 
+/// A frame is dropped although writing made room enough to read on: the dropped frame is larger than
+/// what the mark leaves. The socket's room is tried in steps, so that one of them leaves a little.
+#[test]
+fn reading_resumes_when_the_write_before_a_dropped_frame_makes_room() {
+    let mut drops = 0;
+    for room in (340_000..410_000).step_by(4_000) {
+        let mut setup = server(|server| server.connections.backlog_hard_bytes = 450_000);
+        setup.slow_policy = SlowPolicy::DropNewest;
+        let mut world = World::new(&setup);
+        let pusher = world.open(0, "/relay");
+        let mut reader = world.open(0, "/relay");
+        let caster = world.open(0, "/relay");
+        world.network.set_send_buffer_bytes(room);
+        // In one turn: the reader gets a queue, has its reading paused by a reply behind that, and
+        // is then pushed to while its queue is written to.
+        pusher.send_frame(TEXT, b"push 400 1000");
+        reader.send_frame(PING, b"behind what was pushed");
+        caster.send_frame(TEXT, &[b"cast 2 ", &[b'x'; 440_000][..]].concat());
+        world.server.step().expect("reading goes on");
+        assert_eq!(world.counter("reading_paused"), 1, "{room}");
+        drops += world.counter("pushes_dropped");
+        world.exchange(&mut reader);
+        assert!(reader.received.data().iter().any(|frame| frame.opcode == PONG), "{room}");
+    }
+    assert!(drops > 0);
+}
+
 #[test]
 fn the_mark_is_compared_after_the_socket_was_written_to() {
     let (mut world, pusher, mut reader) = pair(SlowPolicy::Disconnect, 1);
