@@ -13,6 +13,8 @@ pub(super) struct CatchUp {
     /// for ever, because no deadline is pending.
     expected: Option<Millis>,
     turns_left: u32,
+    /// The wait that is being dealt with began before the loop knew that it was late.
+    is_first_wait: bool,
 }
 
 impl CatchUp {
@@ -20,6 +22,7 @@ impl CatchUp {
     pub(super) fn observe(&mut self, now: Millis) {
         if self.expected.is_some_and(|expected| now.since(expected) > LATE_MS) {
             self.turns_left = TURNS_MAX;
+            self.is_first_wait = true;
         }
         self.expected = Some(now);
     }
@@ -31,7 +34,11 @@ impl CatchUp {
 
     /// A wait is over, and what it gave has been read.
     pub(super) fn on_wait_over(&mut self, had_events: bool) {
-        self.turns_left = if had_events { self.turns_left.saturating_sub(1) } else { 0 };
+        // The first wait proves nothing if it is empty: a process that is stopped and continued has
+        // its wait end with EINTR (signal(7)), whatever arrived meanwhile.
+        let is_first_wait = std::mem::take(&mut self.is_first_wait);
+        let goes_on = had_events || is_first_wait;
+        self.turns_left = if goes_on { self.turns_left.saturating_sub(1) } else { 0 };
     }
 
     /// Whether deadlines must wait, and the loop must not.
@@ -75,6 +82,19 @@ mod tests {
         }
         catch_up.on_wait_over(false);
         assert!(!catch_up.is_on());
+    }
+
+    #[test]
+    fn a_wait_that_a_signal_cut_short_does_not_say_that_nothing_came() {
+        let mut catch_up = CatchUp::default();
+        catch_up.observe(Millis(0));
+        catch_up.expect(Some(Millis(500)));
+        catch_up.observe(Millis(60_000));
+        catch_up.on_wait_over(false);
+        assert!(catch_up.is_on());
+        catch_up.observe(Millis(60_000));
+        catch_up.on_wait_over(false);
+        assert!(!catch_up.is_on(), "the wait after it was whole");
     }
 
     #[test]

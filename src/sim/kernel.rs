@@ -79,6 +79,8 @@ pub(super) struct LoopState {
     pub(super) listener_closed: bool,
     pub(super) mail_ready: bool,
     pub(super) has_reserve: bool,
+    /// The next wait ends without events, whatever is ready.
+    pub(super) is_wait_interrupted: bool,
 }
 
 /// A listener's queue.

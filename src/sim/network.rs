@@ -64,6 +64,11 @@ impl Network {
         self.kernel.state().send_buffer_bytes = bytes;
     }
 
+    /// Has a signal end the next wait of a loop, which then gives no events.
+    pub fn interrupt_wait(&self, loop_index: usize) {
+        self.kernel.state().loops[loop_index].is_wait_interrupted = true;
+    }
+
     /// Replaces the faults that the kernel injects from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.kernel.state().faults = faults;

@@ -35,6 +35,9 @@ impl Poller for SimPoller {
     /// Never waits: the test moves the clock.
     fn wait(&mut self, _: Option<Duration>, events: &mut Vec<Readiness>) -> io::Result<()> {
         let state = &mut *self.kernel.state();
+        if std::mem::take(&mut state.loops[self.loop_index].is_wait_interrupted) {
+            return Ok(());
+        }
         let before = events.len();
         let own = &mut state.loops[self.loop_index];
         for (index, listener) in (0..).zip(&mut own.listeners) {

@@ -72,6 +72,22 @@ fn services_see_what_arrived_before_their_timers_do() {
     assert!(clients.iter().all(|client| client.received.close_code() == Some(1008)));
 }
 
+/// As a process that is stopped and continued: its wait ends with EINTR (signal(7)).
+#[test]
+fn services_see_what_arrived_while_the_process_was_stopped_before_their_timers_do() {
+    let mut setup = server(|_| {});
+    setup.has_add = true;
+    let mut world = World::new(&setup);
+    let mut client = world.open(0, "/add");
+    world.pass(1_000);
+    client.send_frame(TEXT, br#"{"A":1,"B":2}"#);
+    world.network.interrupt_wait(0);
+    world.jump(60_000);
+    client.read_all();
+    assert_eq!(client.received.close_code(), None);
+    client.assert_received(&[br#"{"Sum":3}"#]);
+}
+
 #[test]
 fn deadlines_that_passed_are_acted_upon_at_once_after_a_jump() {
     let mut world = World::calm();
