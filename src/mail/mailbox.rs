@@ -110,6 +110,12 @@ impl<T: MailItem> Mailbox<T> {
         inbox.lane_mut(class).append(&mut taken);
     }
 
+    /// Whether the loop has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
     /// The loop has ended: drops what waits, and what is sent from now on.
     pub fn close(&self) {
         let waiting = {

@@ -3,16 +3,18 @@
 
 use std::sync::Arc;
 
+use super::inbox::Inbox;
 use super::lane::{MailItem, MailLimits};
 use super::mailbox::{Mailbox, Wake};
 
-/// The mailboxes of one loop.
+/// The mailboxes of one loop. A loop that ends before it takes its first turn drops them, which
+/// closes those to it: other loops would keep messages for it otherwise, and read no more.
 #[derive(Debug)]
-pub struct LoopMailboxes<T> {
-    /// From threads that run no loop. It is the first of `incoming` as well.
+pub struct LoopMailboxes<T: MailItem> {
+    /// From threads that run no loop. It is the first of `inbox` as well.
     pub external: Arc<Mailbox<T>>,
     /// To this loop, the external one first.
-    pub incoming: Vec<Arc<Mailbox<T>>>,
+    pub inbox: Inbox<T>,
     /// To all loops, by their number; there is none to the loop itself.
     pub outgoing: Vec<Option<Arc<Mailbox<T>>>>,
 }
@@ -28,7 +30,7 @@ pub fn mesh<T: MailItem>(wakes: &[Wake], limits: MailLimits) -> Vec<LoopMailboxe
         let external = mailbox(wake);
         let from_loops = pairs.iter().filter_map(|row| row[own].clone());
         LoopMailboxes {
-            incoming: [Arc::clone(&external)].into_iter().chain(from_loops).collect(),
+            inbox: Inbox::new([Arc::clone(&external)].into_iter().chain(from_loops).collect()),
             external,
             outgoing: pairs[own].clone(),
         }
@@ -39,8 +41,22 @@ pub fn mesh<T: MailItem>(wakes: &[Wake], limits: MailLimits) -> Vec<LoopMailboxe
 #[cfg(all(test, not(interleavings)))]
 mod tests {
     use super::super::lane::tests::terminal;
-    use super::super::{Class, Inbox, Outbox};
+    use super::super::{Class, Outbox};
     use super::*;
+
+    #[test]
+    fn the_mailboxes_of_a_loop_that_never_ran_are_closed() {
+        let limits = MailLimits { items_max: 1, bytes_max: 1000 };
+        let wakes: Vec<Wake> = (0..2).map(|_| Arc::new(|| ()) as Wake).collect();
+        let [own, other] = <[_; 2]>::try_from(mesh(&wakes, limits)).unwrap();
+        let to_other = Arc::clone(&other.external);
+        drop(other);
+        let mut outbox = Outbox::new(own.outgoing, limits);
+        (0..3).for_each(|serial| outbox.push(1, terminal(1, serial)));
+        outbox.send();
+        assert!(outbox.is_empty());
+        assert!(to_other.is_closed());
+    }
 
     #[test]
     fn every_loop_reaches_every_other() {
@@ -48,10 +64,9 @@ mod tests {
         let wakes: Vec<Wake> = (0..4).map(|_| Arc::new(|| ()) as Wake).collect();
         let (mut outboxes, mut inboxes) = (Vec::new(), Vec::new());
         for own in mesh(&wakes, limits) {
-            assert_eq!(own.incoming.len(), 4, "one from each other loop, and the external one");
             own.external.send_reserved(terminal(1, 100));
             outboxes.push(Outbox::new(own.outgoing, limits));
-            inboxes.push(Inbox::new(own.incoming));
+            inboxes.push(own.inbox);
         }
         for (from, outbox) in outboxes.iter_mut().enumerate() {
             for to in (0..4).filter(|to| *to != from) {

@@ -141,7 +141,7 @@ impl<T: MailItem> Outbox<T> {
 #[cfg(all(test, not(interleavings)))]
 mod tests {
     use super::super::lane::tests::{Item, forwarding, terminal};
-    use super::super::{Inbox, mesh};
+    use super::super::mesh;
     use super::*;
 
     const LIMITS: MailLimits = MailLimits { items_max: 2, bytes_max: 100 };
@@ -156,7 +156,7 @@ mod tests {
         ] {
             let [own, other] = <[_; 2]>::try_from(mesh(&[no_wake(), no_wake()], LIMITS)).unwrap();
             let mut outbox = Outbox::new(own.outgoing, LIMITS);
-            let mut inbox = Inbox::new(other.incoming);
+            let mut inbox = other.inbox;
             for _ in 0..5 {
                 outbox.push(1, item);
                 outbox.send();
@@ -178,7 +178,7 @@ mod tests {
         let mailboxes = mesh(&[no_wake(), no_wake()], LIMITS);
         let mut loops: Vec<_> = mailboxes
             .into_iter()
-            .map(|own| (Outbox::new(own.outgoing, LIMITS), Inbox::new(own.incoming)))
+            .map(|own| (Outbox::new(own.outgoing, LIMITS), own.inbox))
             .collect();
         for (index, (outbox, _)) in loops.iter_mut().enumerate() {
             let other = u16::try_from(1 - index).unwrap();

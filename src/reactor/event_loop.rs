@@ -80,7 +80,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         budget: Lease,
     ) -> Self {
         let listeners = poller.listener_count();
-        let LoopMailboxes { external, incoming, outgoing } = mailboxes;
+        let LoopMailboxes { external, inbox, outgoing } = mailboxes;
         let post: LoopSender = Arc::new(move |message| {
             // Answers to look-ups, of which there are at most `lookups_max`; one that was dropped
             // would leave a client to the deadline of its handshake.
@@ -89,7 +89,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         connections.start(&post);
         Self {
             acceptor: Acceptor::new(settings.listeners.clone(), listeners, budget),
-            inbox: Inbox::new(incoming),
+            inbox,
             outbox: Outbox::new(outgoing, settings.outbox),
             had_outbox: false,
             catch_up: CatchUp::default(),

@@ -66,7 +66,9 @@ impl Handle {
     pub fn command(&self, loop_index: usize, command: LoopCommand) -> Result<(), NoReply> {
         let own = self.loops.get(loop_index).filter(|own| !own.has_ended());
         let own = own.ok_or(NoReply::Ended)?;
-        own.mail.try_send(Envelope::Command(command)).map_err(|_| NoReply::Busy)
+        // A loop closes its mailbox a moment before its end is told.
+        let refused = |_| if own.mail.is_closed() { NoReply::Ended } else { NoReply::Busy };
+        own.mail.try_send(Envelope::Command(command)).map_err(refused)
     }
 
     /// How each loop is doing, or why it does not say so within `patience`. Waits, so it must not be
