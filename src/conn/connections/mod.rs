@@ -220,6 +220,8 @@ impl<S: Transport> Connections<S> {
         }
         at.population.opened();
         at.conn.flags.set(Flags::PAUSED_BY_PARTNER);
+        // Whatever was kept for a request, of which there is none.
+        at.cold.release(&mut at.conn.cold, &mut at.turn.memory);
         let Ok(link) = at.cold.add(Cold::Relay(None), &mut at.turn.memory) else {
             return self.abort(key, CloseReason::Overload);
         };

@@ -1,9 +1,10 @@
 //! Bytes that go from one connection to another as they are: nothing is lost, repeated or out of
 //! order, however slowly either side reads, and each half ends by itself.
 
+use tidegate::services::{Effects, Message, Peer, RouteOptions, Service};
 use tidegate::sim::{Faults, Random, ServerSettings, SimClient};
 
-use crate::world::{Setup, World};
+use crate::world::{Setup, World, socket};
 
 /// One end of a relay: what it sends, and what it has received.
 struct RelayPeer {
@@ -100,6 +101,34 @@ fn a_relay_that_waits_for_a_partner_holds_bytes_back() {
     let second = world.network.connect(0, 1).unwrap();
     world.settle();
     assert_eq!(second.receive(100), b"early");
+}
+
+/// A service that wants the addresses of its peers.
+struct Addressed;
+
+impl Service for Addressed {
+    fn wants_addresses(&self) -> bool {
+        true
+    }
+
+    fn on_message(&mut self, _: Peer, _: Message<'_>, _: &mut Effects<'_>) {}
+}
+
+#[test]
+fn a_relay_beside_a_route_that_wants_addresses_leaves_no_record_behind() {
+    let server = ServerSettings { has_relay: true, ..ServerSettings::default() };
+    let setup = Setup { server, ..Setup::default() };
+    let options = RouteOptions::default();
+    let mut world = World::serving(&setup, |journal| {
+        vec![socket("/addressed", &options, journal, |_, _| Addressed)]
+    });
+    let [first, second] = [(); 2].map(|()| world.network.connect(0, 1).unwrap());
+    world.settle();
+    first.reset();
+    world.settle();
+    assert!(second.is_closed_by_server());
+    world.pass(30_000);
+    assert_eq!(world.server.pool.available(), ServerSettings::default().pool_bytes_max);
 }
 
 #[test]
