@@ -63,7 +63,8 @@ impl LoopEvents {
         self.lock().recv().ok()
     }
 
-    /// As [`LoopEvents::next`], but gives `None` after `patience` as well.
+    /// As [`LoopEvents::next`], but gives `None` after `patience` as well. It may take longer while
+    /// another thread waits: clones wait for each other.
     #[must_use]
     pub fn next_within(&self, patience: Duration) -> Option<LoopEvent> {
         self.lock().recv_timeout(patience).ok()

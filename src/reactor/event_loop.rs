@@ -202,8 +202,8 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
 
     /// Whether there is work that no event will announce and no time will bring.
     fn has_work(&self) -> bool {
-        (!self.inbox.is_quiet()
-            && (self.inbox.may_hold(Class::Terminal) || self.outbox.may_forward()))
+        self.inbox.may_hold(Class::Terminal)
+            || self.inbox.may_hold(Class::Forwarding) && self.outbox.may_forward()
             || self.connections.has_work()
             || self.catch_up.is_on()
     }
