@@ -80,6 +80,7 @@ impl FakeCipher {
         let mut filled = 0;
         while let Some(payload_bytes) = self.whole_record() {
             let Some(payload_bytes) = payload_bytes else { return Opened::Broken };
+            // A record is opened whole or not at all: its tag covers all of it.
             if payload_bytes > room.len() - filled {
                 return match filled {
                     0 => Opened::NoRoom(payload_bytes),
@@ -155,6 +156,8 @@ impl FakeCipher {
             }
             let mut bytes = [0; READ_BYTES];
             match socket.read(&mut bytes) {
+                // An end without the peer's notice may be an attacker's: what came before may be
+                // cut short (RFC 8446 §6.1).
                 Ok(0) => return Received::Ended { clean: false },
                 Ok(count) => {
                     self.feed(&bytes[..count]);
@@ -179,6 +182,8 @@ impl FakeCipher {
         let mut moved = self.write_unsent(socket)?;
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
         let mut taken = 0;
+        // What is sealed cannot be taken back, because the peer counts records. So no more is
+        // sealed than is about to be sent, and the rest can still be discarded.
         if self.unsent.is_empty() && offered > 0 {
             let plain: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
             taken = offered.min(PAYLOAD_BYTES_MAX);
@@ -190,6 +195,7 @@ impl FakeCipher {
     }
 
     pub(super) fn finish<S: Transport>(&mut self, socket: &mut S) -> Result<bool, StreamError> {
+        // Sealed once, however often this is called until there is room for it.
         self.seal_end();
         self.write_unsent(socket)?;
         if !self.unsent.is_empty() {

@@ -29,6 +29,8 @@ pub(super) fn receive<S: Transport>(socket: &mut S, room: Room<'_>) -> Received 
                     Source::Drained
                 },
             },
+            // A signal came before any byte (recv(2)). The edge for these bytes has been given, so
+            // they are read now.
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 Received::Nothing(Source::Drained)
@@ -45,6 +47,7 @@ pub(super) fn send<S: Transport>(
     bytes: &[u8],
     end: End,
 ) -> Result<Sent, StreamError> {
+    // One slice goes by send(2), which takes MSG_MORE and costs less than writev(2).
     write_once(bytes.len(), || match end {
         End::HalfClose => socket.write_last(bytes),
         End::None => socket.write(&[IoSlice::new(bytes)]),
@@ -70,6 +73,8 @@ fn write_once(
             // The kernel takes nothing without an error only if nothing was offered.
             Ok(0) if offered > 0 => return Err(StreamError),
             Ok(taken) => taken,
+            // A signal came before any byte was taken (send(2)). Without a write that falls short
+            // no edge would come for the rest.
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             Err(_) => return Err(StreamError),
