@@ -14,7 +14,8 @@ use tungstenite::{Error, HandshakeError, WebSocket};
 use super::ending::Ending;
 use super::transport::Transport;
 use super::url::ServerUrl;
-use crate::os::{SystemClock, wait_ready};
+use super::waiting::wait_ready;
+use crate::os::SystemClock;
 use crate::timer::{Clock as _, Millis};
 
 /// The moment by which the connection must be open.

@@ -27,6 +27,7 @@ mod session;
 mod transport;
 mod url;
 mod visible;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -14,7 +14,8 @@ use super::lines::Lines;
 use super::output::{Output, report};
 use super::repeat::Repeat;
 use super::transport::Transport;
-use crate::os::{StandardInput, StopSignals, SystemClock, Watched, wait_ready};
+use super::waiting::{StandardInput, Watched, wait_ready};
+use crate::os::{StopSignals, SystemClock};
 use crate::timer::{Clock as _, Millis};
 
 /// An open connection.

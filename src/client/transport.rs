@@ -7,7 +7,7 @@ use std::os::fd::AsFd as _;
 use thiserror::Error;
 
 use super::url::Scheme;
-use crate::os::Watched;
+use super::waiting::Watched;
 
 /// A connected, non-blocking stream.
 #[derive(Debug)]

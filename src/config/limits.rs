@@ -60,13 +60,21 @@ keys! {
             reached: "The connection that asks for more is closed with code 1013; what should be \
                       compressed is sent as it is.",
         }
-        /// Items waiting from one loop to another.
+        /// Messages of one class waiting from one loop to another.
         pub mailbox_items_max: usize {
             default: 4096,
             rule: integer(16, 1_048_576),
             // The mailboxes are made with the loops.
             reload: false,
             reached: "The sending loop keeps its mail and pauses reading from clients that publish.",
+        }
+        /// Bytes of the messages of one class waiting from one loop to another.
+        pub mailbox_bytes_max: usize {
+            default: 1024 * 1024,
+            rule: integer(1024, GIB),
+            // As above.
+            reload: false,
+            reached: "As with `limits.mailbox_items_max`; an empty mailbox takes any one message.",
         }
         /// Connections above connections_max that are held only for their reply 503.
         pub refusals_max: usize {

@@ -103,6 +103,8 @@ pub struct ResolvedLimits {
     pub pool_bytes_max: usize,
     /// Items waiting in the mailbox of one ordered pair of loops.
     pub mailbox_items_max: usize,
+    /// Bytes of the messages of one class that wait from one loop to another.
+    pub mailbox_bytes_max: usize,
     /// Connections above `connections_max` that are held only for their reply 503; at least 1 where the
     /// process may have 16 descriptors or more.
     pub refusals_max: usize,
@@ -194,6 +196,7 @@ impl Config {
             backlog_hard_bytes: backlog_hard_bytes(limits, message_bytes_largest, &mut adjustments),
             pool_bytes_max: limits.pool_bytes_max,
             mailbox_items_max: limits.mailbox_items_max,
+            mailbox_bytes_max: limits.mailbox_bytes_max,
             refusals_max: plan.refusals,
         };
         ResolvedConfig {

@@ -7,6 +7,7 @@ use super::flags::Flags;
 use super::slot::Conn;
 use super::table::Table;
 use crate::key::ConnKey;
+use crate::shrink::Shrink as _;
 use crate::timer::{Tick, Wheel};
 
 /// Who needs what, apart from the table.
@@ -65,8 +66,8 @@ impl RunQueue {
             }
         }
         if self.waiting.is_empty() {
-            self.waiting.shrink_to(KEYS_KEPT);
-            self.running.shrink_to(KEYS_KEPT);
+            self.waiting.shrink_if_sparse(KEYS_KEPT);
+            self.running.shrink_if_sparse(KEYS_KEPT);
         }
         None
     }
@@ -108,7 +109,7 @@ impl HalfOpen {
             self.count -= 1;
             if self.count == 0 {
                 self.keys.clear();
-                self.keys.shrink_to(KEYS_KEPT);
+                self.keys.shrink_if_sparse(KEYS_KEPT);
             }
         }
     }

@@ -9,11 +9,21 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Accept, Message, Order, Peer, Publication, ServiceMessage};
-use crate::http::Rejection;
+use super::{Message, Order, Peer, Publication, ServiceMessage};
+use crate::http::{Rejection, ResponseHeader, Subprotocol};
 use crate::output::Outgoing;
 use crate::timer::Millis;
 use crate::ws::{CloseCode, CloseRequest, EncodedFrame, MessageKind};
+
+/// The parts of the reply 101 that a service chooses. The default leaves them to the gateway.
+#[derive(Clone, Debug, Default)]
+pub struct Accept {
+    /// The subprotocol to name in the reply, instead of the first of the route's that the client
+    /// offers. It must be one that the client offers (RFC 6455 §4.2.2).
+    pub subprotocol: Option<Subprotocol>,
+    /// Further headers of the reply, such as `Set-Cookie`.
+    pub headers: Vec<ResponseHeader>,
+}
 
 /// An effect that is applied after the callback. The `u8` is the number of a route.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! The types that services, connections and loops exchange: peers, effects, publications, the reasons
 //! for which connections end, and the options of routes.
 
-mod accept;
 mod close_reason;
 #[expect(clippy::module_inception, reason = "the collector is what the folder is about")]
 mod effects;
@@ -13,9 +12,8 @@ mod service_message;
 mod service_sender;
 mod token_lookup;
 
-pub use accept::Accept;
 pub use close_reason::CloseReason;
-pub use effects::Effects;
+pub use effects::{Accept, Effects};
 pub(crate) use effects::{Effect, PendingEffects};
 pub use message::Message;
 pub use peer::{LoopSite, Peer};

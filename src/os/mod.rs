@@ -2,7 +2,6 @@
 
 mod listening;
 mod process;
-mod readiness;
 mod signals;
 mod sockets;
 mod system_clock;
@@ -11,7 +10,6 @@ pub use listening::{BindError, KeepAlive, ListenOptions, bind_listeners};
 pub use process::{
     Descriptors, kernel_warnings, pin_thread, raise_descriptor_limit, return_freed_memory,
 };
-pub(crate) use readiness::{StandardInput, Watched, wait_ready};
 pub(crate) use signals::StopSignals;
 pub use signals::{Request, Requests, StopListening};
 pub(crate) use sockets::{ReserveDescriptor, is_about_one_connection, send_before_end};

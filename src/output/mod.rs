@@ -2,11 +2,10 @@
 
 mod compress;
 mod contexts;
-mod deflate_options;
 mod outgoing;
 
 pub(crate) use compress::MessageCompressor;
+pub use compress::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 pub use contexts::context_bytes_max;
 pub(crate) use contexts::{ContextKey, Contexts};
-pub use deflate_options::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 pub(crate) use outgoing::{Framing, Outgoing, OutputSegment};

@@ -170,6 +170,7 @@ impl Backlog {
     }
 
     /// Appends a shared frame by reference.
+    #[inline]
     pub fn push_frame(&mut self, queue: &mut OutQueue, id: FrameId, tick: Tick) {
         let Some(shared) = self.frames.get_mut(id.0 as usize) else { return };
         shared.holders += 1;
@@ -222,6 +223,7 @@ impl Backlog {
         self.release_frame(id.0);
     }
 
+    #[inline]
     fn release_frame(&mut self, frame: u32) {
         let Some(shared) = self.frames.get_mut(frame as usize) else { return };
         shared.holders -= 1;
@@ -393,6 +395,7 @@ impl Backlog {
         [self.segments.len(), self.blocks.len(), self.frames.len()]
     }
 
+    #[inline]
     fn append(&mut self, queue: &mut OutQueue, segment: Segment, length: usize) {
         let link = SlotRef::to(slot_number(self.segments.insert(segment)));
         match queue.tail.index() {

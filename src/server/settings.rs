@@ -49,11 +49,10 @@ pub(super) fn loop_settings(
 
 /// What one lane of a mailbox holds, and what all outboxes of a loop may.
 pub(super) fn mail_limits(settings: &ResolvedConfig) -> MailLimits {
-    MailLimits { items_max: settings.limits.mailbox_items_max, bytes_max: MAILBOX_BYTES_MAX }
+    let limits = &settings.limits;
+    MailLimits { items_max: limits.mailbox_items_max, bytes_max: limits.mailbox_bytes_max }
 }
 
 const RETRY_AFTER_S: u32 = 1;
 /// Deadlines are cheap to act upon; this bounds a turn after a long stall.
 const TIMERS_PER_TURN: usize = 1024;
-/// About what the default of `mailbox_items_max` comes to with chat messages.
-const MAILBOX_BYTES_MAX: usize = 1 << 20;

@@ -1,13 +1,12 @@
 //! Carrying out effects: what services and other loops ask for beyond the connection that a
 //! callback was about.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::Connections;
 use crate::conn::fanout::{FrameBatch, PushResult, Pusher, SharedFrame};
 use crate::effects::{CloseReason, Effect, Order, Publication};
-use crate::key::ConnKey;
+use crate::key::{ConnKey, home_loop};
 use crate::mail::{LoopMessage, LoopMessageKind};
 use crate::transport::Transport;
 use crate::ws::{CloseCode, EncodedFrame};
@@ -59,7 +58,7 @@ impl<S: Transport> Connections<S> {
                 return self.publish(route, &publication);
             }
             Effect::Publish(route, publication, Order::Topic) => {
-                let home = self.home_of(&publication.topic);
+                let home = home_loop(&publication.topic, self.services.loop_count());
                 (home, LoopMessageKind::Publish(route, publication))
             }
             Effect::Answer(route, to, message) => {
@@ -106,15 +105,6 @@ impl<S: Transport> Connections<S> {
             LoopMessageKind::Subscribe(key, topic) => self.subscribe(key, &topic, true),
             LoopMessageKind::Unsubscribe(key, topic) => self.subscribe(key, &topic, false),
         }
-    }
-
-    /// The loop that puts a topic's publications into one order, the same on every loop.
-    fn home_of(&self, topic: &str) -> u16 {
-        // `DefaultHasher::new` has no random keys, so all loops of the process find the same home.
-        let mut hasher = DefaultHasher::new();
-        topic.hash(&mut hasher);
-        let home = hasher.finish() % u64::from(self.services.loop_count().max(1));
-        u16::try_from(home).unwrap_or(0)
     }
 
     /// Makes an open connection a member of a topic, or takes it out.

@@ -22,6 +22,7 @@ use crate::http::Rejection;
 use crate::key::ConnKey;
 use crate::line::write_line;
 use crate::output::Framing;
+use crate::shrink::Shrink as _;
 use crate::stream;
 use crate::timer::Tick;
 use crate::transport::Transport;
@@ -299,7 +300,7 @@ impl<S: Transport> Connections<S> {
             }
         }
         if self.schedule.dead.is_empty() {
-            self.schedule.dead.shrink_to(KEYS_KEPT);
+            self.schedule.dead.shrink_if_sparse(KEYS_KEPT);
             self.table.shrink();
         }
     }

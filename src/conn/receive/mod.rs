@@ -167,9 +167,12 @@ impl<S: Transport> Active<'_, S> {
             Received::Bytes { behind, source, .. } => {
                 // Before decoding, which sets it again if it has to stop early.
                 self.conn.flags.clear(Flags::UNDECODED);
-                if self.conn.state.is_handshake() {
-                    let stage = Stage::Head;
-                    return self.go_on(Unfinished { buffer, behind, source, stage });
+                if self.conn.state.is_handshake()
+                    && let Some(outcome) = self.receive_head(&mut buffer)
+                {
+                    let stage = Stage::Keep;
+                    let unfinished = Unfinished { buffer, behind, source, stage };
+                    return Step::Act(Some(unfinished), outcome);
                 }
                 // Most often all that has come is dealt with at once.
                 match self.receive_messages(&mut buffer) {

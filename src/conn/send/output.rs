@@ -13,6 +13,7 @@ use crate::effects::CloseReason;
 use crate::key::ConnKey;
 use crate::output::{MessageCompressor, Outgoing, OutputSegment};
 use crate::pool::{Backlog, FrameId, OverBudget, ReadBuffer, SLICES_MAX, SharedBudget};
+use crate::shrink::Shrink as _;
 use crate::stream::{self, End, Sent, StreamError};
 use crate::timer::{Millis, Tick};
 use crate::transport::Transport;
@@ -297,7 +298,7 @@ impl Output {
     pub(crate) fn next_dirty(&mut self) -> Option<ConnKey> {
         let next = self.dirty.pop_front();
         if next.is_none() {
-            self.dirty.shrink_to(KEYS_KEPT);
+            self.dirty.shrink_if_sparse(KEYS_KEPT);
         }
         next
     }
