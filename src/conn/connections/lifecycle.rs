@@ -276,6 +276,8 @@ impl<S: Transport> Connections<S> {
             return;
         }
         self.schedule.half_open.leave(&mut conn.flags);
+        // A dead connection is not written to again.
+        conn.flags.clear(Flags::UNSENT);
         self.output.clear(conn, &mut self.turn);
         // The wheel's links lie in the slot, so it must be out of the wheel before it is given to
         // another connection.

@@ -581,17 +581,13 @@ impl<S: Transport> Connections<S> {
             // The relay's bytes are the caller's to pass on.
             Outcome::Forward | Outcome::NeedMore => {}
             Outcome::NoRoom => self.overloaded(key),
-            Outcome::OutputFull => {
-                if let Some(conn) = self.table.get_mut(key)
+            Outcome::OutputFull | Outcome::ShareUsed => {
+                // The effects may have ended the connection, whose input is thrown away then.
+                if let Some(conn) = self.table.get_mut(key).filter(|conn| conn.state.is_open())
                     // No edge comes for what stays undecoded: the flag has it decoded when the
                     // pause ends. Without a pause decoding goes on at once.
-                    && conn.flags.is_paused()
+                    && (outcome == Outcome::ShareUsed || conn.flags.is_paused())
                 {
-                    conn.flags.set(Flags::UNDECODED);
-                }
-            }
-            Outcome::ShareUsed => {
-                if let Some(conn) = self.table.get_mut(key) {
                     conn.flags.set(Flags::UNDECODED);
                 }
             }
