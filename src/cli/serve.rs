@@ -41,6 +41,10 @@ fn run(settings: &ResolvedConfig, descriptors: Descriptors) -> Result<ExitCode, 
     while let Some(request) = requests.wait() {
         match request {
             Request::Report => log_metrics(&server, counters),
+            Request::Ignore { name: "SIGHUP" } => {
+                log::warn!("SIGHUP is ignored: a changed configuration needs a restart");
+            }
+            Request::Ignore { name } => log::warn!("{name} is ignored: it has no meaning here"),
             Request::Stop { exit_code, .. } if is_draining => {
                 log::warn!("stopped at once by a second signal");
                 return Ok(ExitCode::from(exit_code));

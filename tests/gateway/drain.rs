@@ -35,7 +35,7 @@ fn assert_refuses_connections(gateway: &Gateway) {
 
 #[test]
 fn an_idle_gateway_ends_at_once() {
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
         let mut gateway = Gateway::with_config(&patient(2));
         Socket::open(gateway.address()).close();
         gateway.signal(signal);
@@ -123,7 +123,7 @@ fn a_client_that_never_answers_is_dropped_at_drain_ms() {
 
 #[test]
 fn a_second_signal_ends_at_once() {
-    for (signal, exit_code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+    for (signal, exit_code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::QUIT, 131)] {
         let mut gateway = Gateway::with_config(&patient(2));
         let mut socket = Socket::open(gateway.address());
         gateway.signal(Signal::TERM);
@@ -131,6 +131,34 @@ fn a_second_signal_ends_at_once() {
         gateway.signal(signal);
         assert_eq!(gateway.exit_status().code(), Some(exit_code));
     }
+}
+
+#[test]
+fn signals_without_a_meaning_are_logged_and_end_nothing() {
+    let mut gateway = Gateway::start();
+    let mut socket = Socket::open(gateway.address());
+    for (signal, name) in [
+        (Signal::HUP, "SIGHUP"),
+        (Signal::USR2, "SIGUSR2"),
+        (Signal::ALARM, "SIGALRM"),
+        (Signal::VTALARM, "SIGVTALRM"),
+        (Signal::PROF, "SIGPROF"),
+        (Signal::IO, "SIGIO"),
+    ] {
+        gateway.signal(signal);
+        gateway.logged(&format!("{name} is ignored"));
+        socket.assert_echoes(name.as_bytes());
+    }
+    for signal in [Signal::PIPE, Signal::XFSZ] {
+        gateway.signal(signal);
+        // By the time that the counters are logged, the signal before has been delivered.
+        assert_eq!(gateway.counter("open_now"), 1);
+        socket.assert_echoes(b"not even logged");
+    }
+    assert!(gateway.is_running());
+    socket.close();
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.exit_status().code(), Some(0));
 }
 
 #[test]
