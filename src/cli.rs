@@ -1,5 +1,7 @@
 //! The command line: what is to be done, and flags for the common keys, which win over the file.
 
+mod log_filter;
+mod log_queue;
 mod report;
 mod serve;
 

@@ -5,10 +5,12 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use super::log_queue::LogQueue;
 use crate::config::{Config, MachineLimits, ResolvedConfig};
 use crate::metrics::{ControlCounters, report, report_loop};
-use crate::os::{Descriptors, kernel_warnings};
+use crate::os::{Descriptors, kernel_warnings, write_stderr};
 use crate::server::Handle;
 
 /// Prints what a configuration comes to on this machine.
@@ -23,11 +25,14 @@ pub fn check(config: &Config, descriptors: Descriptors) -> ExitCode {
 }
 
 /// Says in one line what went wrong.
-#[expect(clippy::print_stderr, reason = "errors of the command line go there, one line each")]
 pub fn fail(error: &dyn Display, exit_code: u8) -> ExitCode {
-    eprintln!("tidegate: {error}");
+    // What cannot be said must not keep the process from its end.
+    let _ = write_stderr(format!("tidegate: {error}\n").as_bytes(), Some(LAST_LINES_MAX));
     ExitCode::from(exit_code)
 }
+
+/// How long the end of the process may wait for standard error to be read.
+pub(super) const LAST_LINES_MAX: Duration = Duration::from_secs(1);
 
 pub(super) fn machine_limits(descriptors: Descriptors) -> MachineLimits {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -64,8 +69,12 @@ pub(super) fn log_listeners(settings: &ResolvedConfig, server: &Handle) {
 }
 
 /// Every counter in one line, and how busy each loop is in a line of its own.
-pub(super) fn log_metrics(server: &Handle, control: Option<&ControlCounters>) {
-    log::info!("{}", report(server.metrics().map(|own| &*own.counters), control));
+pub(super) fn log_metrics(server: &Handle, control: Option<&ControlCounters>, log: &LogQueue) {
+    let dropped = match log.dropped() {
+        0 => String::new(),
+        dropped => format!(" log_lines_dropped={dropped}"),
+    };
+    log::info!("{}{dropped}", report(server.metrics().map(|own| &*own.counters), control));
     for (index, metrics) in server.metrics().enumerate() {
         log::info!("{}", report_loop(index, metrics));
     }
