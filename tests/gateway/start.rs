@@ -92,6 +92,35 @@ fn a_second_gateway_on_the_same_port_is_exit_1() {
 }
 
 #[test]
+fn of_fifty_gateways_that_start_at_once_one_serves_the_port() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let start = || {
+        let mut command = Command::new(PROGRAM);
+        command.args(["--loops", "2", "--listen", &address]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut gateways: Vec<_> = (0..50).map(|_| start()).collect();
+    until("all but one have ended", || {
+        gateways.retain_mut(|own| match own.try_wait().unwrap() {
+            Some(status) => {
+                assert_eq!(status.code(), Some(1));
+                false
+            }
+            None => true,
+        });
+        (gateways.len() <= 1).then_some(())
+    });
+    Socket::open(address.parse().unwrap()).close();
+    for mut gateway in gateways {
+        assert!(gateway.try_wait().unwrap().is_none());
+        gateway.kill().unwrap();
+        gateway.wait().unwrap();
+    }
+}
+
+#[test]
 fn with_share_port_two_gateways_serve_one_port() {
     let toml = Some("loops = 1\nshare_port = true");
     let first = Gateway::launch(&Launch { toml, ..Launch::default() });
