@@ -1,6 +1,6 @@
 //! The log's way to standard error: a bounded queue and a thread that writes it.
 //!
-//! Whoever reads standard error may stop, and then a write to it blocks (pipe(7)). Event loops and the
+//! The reader of standard error may stop, and then a write to it blocks (pipe(7)). Event loops and the
 //! thread that takes signals only enqueue, under a lock that is never held over a system call.
 
 use std::collections::VecDeque;
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_of_what_nobody_writes_ends() {
+    fn a_flush_without_a_writer_ends() {
         let queue = LogQueue::default();
         queue.push(b"a line\n");
         queue.flush(Duration::from_millis(10));
