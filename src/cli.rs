@@ -1,5 +1,6 @@
 //! The command line: what is to be done, and flags for the common keys, which win over the file.
 
+mod incidents;
 mod log_filter;
 mod log_queue;
 mod report;

@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -53,18 +53,24 @@ pub(super) fn log_limits(settings: &ResolvedConfig, descriptors: Descriptors) {
     }
 }
 
+/// The version, and what the settings come to.
+pub(super) fn log_start(settings: &ResolvedConfig) {
+    log::info!(
+        "tidegate {}: loops = {}, connections_max = {} ({})",
+        env!("CARGO_PKG_VERSION"),
+        settings.loops,
+        settings.limits.connections_max,
+        settings.connections_max_origin,
+    );
+}
+
 pub(super) fn log_listeners(settings: &ResolvedConfig, server: &Handle) {
     for (listener, address) in settings.listeners.iter().zip(server.addresses()) {
         let served = match &listener.route {
             Some(route) => format!("lines for {route}"),
             None => urls(settings, *address),
         };
-        log::info!(
-            "listening on {address}: {served}; loops = {}, connections_max = {} ({})",
-            settings.loops,
-            settings.limits.connections_max,
-            settings.connections_max_origin,
-        );
+        log::info!("listening on {address}: {served}");
     }
 }
 
@@ -80,11 +86,29 @@ pub(super) fn log_metrics(server: &Handle, control: Option<&ControlCounters>, lo
     }
 }
 
-/// Every path of every route, as a URL at this address.
+/// The pages as URLs that a terminal lets its user open, and the paths of the WebSocket routes.
 fn urls(settings: &ResolvedConfig, address: SocketAddr) -> String {
-    let urls = settings.routes.iter().flat_map(|route| {
-        let scheme = if route.service.is_websocket() { "ws" } else { "http" };
-        route.paths.iter().map(move |path| format!("{scheme}://{address}{path}"))
-    });
-    urls.collect::<Vec<_>>().join(" ")
+    let reachable = SocketAddr::new(reachable_ip(address.ip()), address.port());
+    let paths = |is_websocket: bool| {
+        let routes = settings.routes.iter();
+        let routes = routes.filter(move |route| route.service.is_websocket() == is_websocket);
+        routes.flat_map(|route| &route.paths)
+    };
+    // A path with `:name` in it leads nowhere as it stands.
+    let pages = paths(false).filter(|path| !path.contains(':'));
+    let mut served: Vec<_> = pages.map(|path| format!("http://{reachable}{path}")).collect();
+    let sockets: Vec<&str> = paths(true).map(String::as_str).collect();
+    if !sockets.is_empty() {
+        served.push(format!("WebSocket at {}", sockets.join(" ")));
+    }
+    served.join(", ")
+}
+
+/// An address of this machine for one that stands for all of them.
+fn reachable_ip(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(own) if own.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(own) if own.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        IpAddr::V4(_) | IpAddr::V6(_) => ip,
+    }
 }

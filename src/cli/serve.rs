@@ -7,8 +7,11 @@ use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::{io, thread};
 
+use super::incidents::Incidents;
 use super::log_queue::{LogQueue, flush_log, start_log};
-use super::report::{LAST_LINES_MAX, fail, log_limits, log_listeners, log_metrics, machine_limits};
+use super::report::{
+    LAST_LINES_MAX, fail, log_limits, log_listeners, log_metrics, log_start, machine_limits,
+};
 use crate::config::{Config, ResolvedConfig};
 use crate::control::{ControlThread, RedisSettings, RedisUrl, panics};
 use crate::mail::{LoopEventKind, LoopEvents};
@@ -39,12 +42,15 @@ fn run(
     // Signals are taken over before anything is served, so that none ends the process halfway.
     let mut requests =
         Requests::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    log_start(settings);
     log_limits(settings, descriptors);
     let (control, lookups) = start_control(settings)?;
     let server = Handle::start(settings, built_in_routes(settings, &lookups))?;
     stop_with_the_loops(server.events().clone(), settings.loops, requests.stop_listening())?;
     let counters = control.as_ref().map(ControlThread::counters);
     log_listeners(settings, &server);
+    let incidents =
+        Incidents::watch(server.metrics().map(|own| Arc::clone(&own.counters)).collect())?;
 
     let mut is_draining = false;
     while let Some(request) = requests.wait() {
@@ -66,6 +72,7 @@ fn run(
             }
         }
     }
+    drop(incidents);
     log_metrics(&server, counters, log);
     // With one loop failed the process ends, rather than go on with a part of the traffic.
     server.join_ended()?;

@@ -96,7 +96,7 @@ fn assert_new_client_is_accepted(gateway: &Gateway) {
 
 /// `connections_max` as the gateway logs it.
 fn connections_max(gateway: &Gateway) -> usize {
-    let line = gateway.logged("listening on");
+    let line = gateway.logged("connections_max = ");
     let (_, rest) = line.split_once("connections_max = ").unwrap();
     rest.split(' ').next().unwrap().parse().unwrap()
 }

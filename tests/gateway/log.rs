@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::gateway::{Log, PROGRAM};
+use crate::gateway::{Gateway, Log, PROGRAM};
+use crate::messages::{Ending, Reply, exchange};
 use crate::socket::Socket;
 use crate::wait::until;
 
@@ -53,6 +54,48 @@ fn a_misspelt_level_is_said_in_one_line_and_ignored() {
     let said: Vec<_> = lines.iter().filter(|line| line.contains("`inof` is ignored")).collect();
     assert_eq!(said.len(), 1, "{lines:?}");
     assert!(lines.iter().any(|line| line.contains("listening on")), "{lines:?}");
+}
+
+#[test]
+fn incidents_are_summed_up_in_the_log() {
+    let gateway = Gateway::with_config("loops = 2\n[limits]\nconnections_max = 1");
+    let inside = Socket::open(gateway.address());
+    for _ in 0..3 {
+        let reply = exchange(gateway.address(), b"", Ending::Open);
+        assert_eq!(Reply::parse(&reply).status, 503);
+    }
+    let line = gateway.logged("refused_at_limit=3");
+    assert!(line.contains("WARN") && line.contains("limits.connections_max is reached"), "{line}");
+    inside.close();
+    until("there is room", || {
+        let reply = exchange(gateway.address(), b"nonsense\r\n\r\n", Ending::Open);
+        (Reply::parse(&reply).status == 400).then_some(())
+    });
+    let line = gateway.logged("refused_malformed=1");
+    assert!(line.contains("INFO") && line.contains("malformed requests"), "{line}");
+}
+
+#[test]
+fn at_level_debug_the_log_says_what_each_connection_did() {
+    let (reader, writer) = io::pipe().unwrap();
+    let (mut child, address) = start("debug", writer);
+    let log = Log::follow(reader);
+    let mut socket = Socket::open(address);
+    let own_address = socket.stream.local_addr().unwrap();
+    socket.assert_echoes(b"hello");
+    let refused = exchange(address, b"nonsense\r\n\r\n", Ending::Open);
+    assert_eq!(Reply::parse(&refused).status, 400);
+    socket.close();
+    for part in [
+        &format!(": accepted from {own_address}"),
+        ": upgraded",
+        ": refused: BadRequest",
+        ": ended: ",
+    ] {
+        until(part, || log.lines().iter().any(|line| line.contains(part)).then_some(()));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 /// Fills a pipe to the last byte. It then is in blocking mode, as a pipe of a shell is.
