@@ -25,6 +25,16 @@ pub enum BindError {
         /// The address.
         address: SocketAddr,
     },
+    /// The port is reserved (`net.ipv4.ip_unprivileged_port_start`, ip(7)).
+    #[error(
+        "cannot listen on {address}: permission denied; a port below 1024 needs root, the capability \
+         CAP_NET_BIND_SERVICE (setcap cap_net_bind_service=+ep FILE, or AmbientCapabilities in systemd), \
+         or a proxy in front of a higher port"
+    )]
+    Reserved {
+        /// The address.
+        address: SocketAddr,
+    },
     /// Any other error.
     #[error("cannot listen on {address}: {source}")]
     Other {
@@ -39,6 +49,8 @@ impl BindError {
     fn new(address: SocketAddr, source: io::Error) -> Self {
         if source.kind() == io::ErrorKind::AddrInUse {
             Self::InUse { address }
+        } else if source.kind() == io::ErrorKind::PermissionDenied {
+            Self::Reserved { address }
         } else {
             Self::Other { address, source }
         }
@@ -199,6 +211,14 @@ mod tests {
             let refused = bound.iter().filter_map(|own| own.as_ref().err());
             assert!(refused.into_iter().all(|error| matches!(error, BindError::InUse { .. })));
         }
+    }
+
+    #[test]
+    fn a_reserved_port_says_what_would_allow_it() {
+        let error = BindError::new(local(80), io::ErrorKind::PermissionDenied.into());
+        let text = error.to_string();
+        assert!(text.starts_with("cannot listen on 127.0.0.1:80: permission denied"), "{text}");
+        assert!(text.contains("CAP_NET_BIND_SERVICE") && !text.contains('\n'), "{text}");
     }
 
     #[test]
