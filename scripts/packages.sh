@@ -2,9 +2,10 @@
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
-# Installs packages of Debian or one of its kind, as root or with a sudo that asks for nothing.
+# Installs packages of Debian or one of its kind, as root or with a sudo that asks for nothing. With PACKAGES=no it installs none.
 install_packages() {
     local as_root=()
+    [[ ${PACKAGES:-yes} != no ]] || return 1
     has apt-get || return 1
     if [[ $(id -u) != 0 ]]; then
         has sudo && sudo -n true 2>/dev/null || return 1

@@ -1,5 +1,8 @@
 //! The command line: what is to be done, and flags for the common keys, which win over the file.
 
+mod incidents;
+mod log_filter;
+mod log_queue;
 mod report;
 mod serve;
 
@@ -18,7 +21,7 @@ pub use serve::{end_with_failing_loops, serve};
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(name = "tidegate", version, about, long_about = None)]
-#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct CommandLine {
     /// Listen on this IP address and port, instead of the HTTP listeners in the file; repeatable
     #[arg(long, value_name = "ADDR")]
@@ -237,6 +240,8 @@ mod tests {
             assert_eq!(parse(arguments).unwrap_err().exit_code(), 2, "{arguments:?}");
         }
         assert_eq!(parse(&["--version"]).unwrap_err().kind(), ErrorKind::DisplayVersion);
-        assert_eq!(parse(&["--help"]).unwrap_err().kind(), ErrorKind::DisplayHelp);
+        for help in [&["--help"][..], &["help"], &["help", "client"], &["client", "--help"]] {
+            assert_eq!(parse(help).unwrap_err().kind(), ErrorKind::DisplayHelp, "{help:?}");
+        }
     }
 }

@@ -10,8 +10,10 @@ use std::time::Duration;
 use tidegate::conn::{ConnSettings, Connections};
 use tidegate::mail::{MailLimits, Wake, mesh};
 use tidegate::metrics::LoopMetrics;
-use tidegate::pool::{Lease, SharedBudget};
-use tidegate::reactor::{EventLoop, ListenerProtocol, ListenerSettings, LoopSettings};
+use tidegate::pool::SharedBudget;
+use tidegate::reactor::{
+    ConnectionPermits, EventLoop, ListenerProtocol, ListenerSettings, LoopSettings,
+};
 use tidegate::services::{
     Broadcast, Echo, Handler, LoopSite, Order, Route, RouteOptions, Router, Service,
 };
@@ -41,8 +43,10 @@ impl WholeLoop {
             pool,
             Millis(1),
         );
+        let permits =
+            ConnectionPermits::for_loops(&SharedBudget::new(1 << 20), &[Wake::clone(&wake)])
+                .remove(0);
         let mailboxes = mesh(&[wake], MAIL_LIMITS).remove(0);
-        let budget = Lease::new(SharedBudget::new(1 << 20), 0);
         let event_loop = EventLoop::new(
             poller,
             FixedClock,
@@ -50,7 +54,7 @@ impl WholeLoop {
             connections,
             metrics,
             mailboxes,
-            budget,
+            permits,
         );
         Self { event_loop, wires }
     }

@@ -3,12 +3,14 @@
 
 use std::fmt::Display;
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
+use std::time::Duration;
 
+use super::log_queue::LogQueue;
 use crate::config::{Config, MachineLimits, ResolvedConfig};
 use crate::metrics::{ControlCounters, report, report_loop};
-use crate::os::{Descriptors, kernel_warnings};
+use crate::os::{Descriptors, kernel_warnings, write_stderr};
 use crate::server::Handle;
 
 /// Prints what a configuration comes to on this machine.
@@ -23,11 +25,14 @@ pub fn check(config: &Config, descriptors: Descriptors) -> ExitCode {
 }
 
 /// Says in one line what went wrong.
-#[expect(clippy::print_stderr, reason = "errors of the command line go there, one line each")]
 pub fn fail(error: &dyn Display, exit_code: u8) -> ExitCode {
-    eprintln!("tidegate: {error}");
+    // What cannot be said must not keep the process from its end.
+    let _ = write_stderr(format!("tidegate: {error}\n").as_bytes(), Some(LAST_LINES_MAX));
     ExitCode::from(exit_code)
 }
+
+/// How long the end of the process may wait for standard error to be read.
+pub(super) const LAST_LINES_MAX: Duration = Duration::from_secs(1);
 
 pub(super) fn machine_limits(descriptors: Descriptors) -> MachineLimits {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -48,34 +53,62 @@ pub(super) fn log_limits(settings: &ResolvedConfig, descriptors: Descriptors) {
     }
 }
 
+/// The version, and what the settings come to.
+pub(super) fn log_start(settings: &ResolvedConfig) {
+    log::info!(
+        "tidegate {}: loops = {}, connections_max = {} ({})",
+        env!("CARGO_PKG_VERSION"),
+        settings.loops,
+        settings.limits.connections_max,
+        settings.connections_max_origin,
+    );
+}
+
 pub(super) fn log_listeners(settings: &ResolvedConfig, server: &Handle) {
     for (listener, address) in settings.listeners.iter().zip(server.addresses()) {
         let served = match &listener.route {
             Some(route) => format!("lines for {route}"),
             None => urls(settings, *address),
         };
-        log::info!(
-            "listening on {address}: {served}; loops = {}, connections_max = {} ({})",
-            settings.loops,
-            settings.limits.connections_max,
-            settings.connections_max_origin,
-        );
+        log::info!("listening on {address}: {served}");
     }
 }
 
 /// Every counter in one line, and how busy each loop is in a line of its own.
-pub(super) fn log_metrics(server: &Handle, control: Option<&ControlCounters>) {
-    log::info!("{}", report(server.metrics().map(|own| &*own.counters), control));
+pub(super) fn log_metrics(server: &Handle, control: Option<&ControlCounters>, log: &LogQueue) {
+    let dropped = match log.dropped() {
+        0 => String::new(),
+        dropped => format!(" log_lines_dropped={dropped}"),
+    };
+    log::info!("{}{dropped}", report(server.metrics().map(|own| &*own.counters), control));
     for (index, metrics) in server.metrics().enumerate() {
         log::info!("{}", report_loop(index, metrics));
     }
 }
 
-/// Every path of every route, as a URL at this address.
+/// The pages as URLs that a terminal lets its user open, and the paths of the WebSocket routes.
 fn urls(settings: &ResolvedConfig, address: SocketAddr) -> String {
-    let urls = settings.routes.iter().flat_map(|route| {
-        let scheme = if route.service.is_websocket() { "ws" } else { "http" };
-        route.paths.iter().map(move |path| format!("{scheme}://{address}{path}"))
-    });
-    urls.collect::<Vec<_>>().join(" ")
+    let reachable = SocketAddr::new(reachable_ip(address.ip()), address.port());
+    let paths = |is_websocket: bool| {
+        let routes = settings.routes.iter();
+        let routes = routes.filter(move |route| route.service.is_websocket() == is_websocket);
+        routes.flat_map(|route| &route.paths)
+    };
+    // A path with `:name` in it leads nowhere as it stands.
+    let pages = paths(false).filter(|path| !path.contains(':'));
+    let mut served: Vec<_> = pages.map(|path| format!("http://{reachable}{path}")).collect();
+    let sockets: Vec<&str> = paths(true).map(String::as_str).collect();
+    if !sockets.is_empty() {
+        served.push(format!("WebSocket at {}", sockets.join(" ")));
+    }
+    served.join(", ")
+}
+
+/// An address of this machine for one that stands for all of them.
+fn reachable_ip(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(own) if own.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(own) if own.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        IpAddr::V4(_) | IpAddr::V6(_) => ip,
+    }
 }

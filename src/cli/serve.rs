@@ -7,40 +7,59 @@ use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::{io, thread};
 
-use super::report::{fail, log_limits, log_listeners, log_metrics, machine_limits};
+use super::incidents::Incidents;
+use super::log_queue::{LogQueue, flush_log, start_log};
+use super::report::{
+    LAST_LINES_MAX, fail, log_limits, log_listeners, log_metrics, log_start, machine_limits,
+};
 use crate::config::{Config, ResolvedConfig};
 use crate::control::{ControlThread, RedisSettings, RedisUrl, panics};
 use crate::mail::{LoopEventKind, LoopEvents};
-use crate::os::{Descriptors, Request, Requests, StopListening};
+use crate::os::{Descriptors, Request, Requests, StopListening, write_stderr};
 use crate::server::{Handle, TokenLookups, built_in_routes, current_loop};
 
 /// Serves until a signal ends it.
 #[must_use]
 pub fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
-    let default_level = env_logger::Env::default().default_filter_or("info");
-    env_logger::Builder::from_env(default_level).init();
+    let log = match start_log() {
+        Ok(log) => log,
+        Err(error) => return fail(&format!("cannot start the log: {error}"), 1),
+    };
     end_with_failing_loops();
-    match run(&config.resolve(machine_limits(descriptors)), descriptors) {
+    let outcome = run(&config.resolve(machine_limits(descriptors)), descriptors, &log);
+    flush_log(LAST_LINES_MAX);
+    match outcome {
         Ok(exit_code) => exit_code,
         Err(error) => fail(&error, 1),
     }
 }
 
-fn run(settings: &ResolvedConfig, descriptors: Descriptors) -> Result<ExitCode, Box<dyn Error>> {
+fn run(
+    settings: &ResolvedConfig,
+    descriptors: Descriptors,
+    log: &LogQueue,
+) -> Result<ExitCode, Box<dyn Error>> {
     // Signals are taken over before anything is served, so that none ends the process halfway.
     let mut requests =
         Requests::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    log_start(settings);
     log_limits(settings, descriptors);
     let (control, lookups) = start_control(settings)?;
     let server = Handle::start(settings, built_in_routes(settings, &lookups))?;
     stop_with_the_loops(server.events().clone(), settings.loops, requests.stop_listening())?;
     let counters = control.as_ref().map(ControlThread::counters);
     log_listeners(settings, &server);
+    let incidents =
+        Incidents::watch(server.metrics().map(|own| Arc::clone(&own.counters)).collect())?;
 
     let mut is_draining = false;
     while let Some(request) = requests.wait() {
         match request {
-            Request::Report => log_metrics(&server, counters),
+            Request::Report => log_metrics(&server, counters, log),
+            Request::Ignore { name: "SIGHUP" } => {
+                log::warn!("SIGHUP is ignored: a changed configuration needs a restart");
+            }
+            Request::Ignore { name } => log::warn!("{name} is ignored: it has no meaning here"),
             Request::Stop { exit_code, .. } if is_draining => {
                 log::warn!("stopped at once by a second signal");
                 return Ok(ExitCode::from(exit_code));
@@ -53,7 +72,8 @@ fn run(settings: &ResolvedConfig, descriptors: Descriptors) -> Result<ExitCode, 
             }
         }
     }
-    log_metrics(&server, counters);
+    drop(incidents);
+    log_metrics(&server, counters, log);
     // With one loop failed the process ends, rather than go on with a part of the traffic.
     server.join_ended()?;
     Ok(ExitCode::SUCCESS)
@@ -94,15 +114,17 @@ pub fn end_with_failing_loops() {
 }
 
 #[expect(clippy::exit, reason = "nothing that could still be said to a client is worth the risk")]
-#[expect(clippy::print_stderr, reason = "the logger may be what has panicked")]
 fn end_by_panic(index: usize, panic: &PanicHookInfo<'_>) {
+    flush_log(LAST_LINES_MAX);
     let place = panic.location().map(|place| format!(" at {place}")).unwrap_or_default();
     let text = panic.payload_as_str().unwrap_or("without a text");
-    eprintln!("tidegate: event loop {index} panicked{place}: {text}");
+    let mut lines = format!("tidegate: event loop {index} panicked{place}: {text}\n");
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
-        eprintln!("{backtrace}");
+        lines.push_str(&format!("{backtrace}\n"));
     }
+    // The logger may be what has panicked, and standard error may not be read.
+    let _ = write_stderr(lines.as_bytes(), Some(LAST_LINES_MAX));
     process::exit(1);
 }
 

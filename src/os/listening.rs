@@ -3,7 +3,12 @@
 //! With `SO_REUSEPORT` (socket(7)) each loop has an accept queue of its own and the kernel spreads
 //! connections over them. The option also lets a second process of the same user bind the port and
 //! receive half of the connections, without an error in either. So unless the configuration allows
-//! sharing, a probe without the option must be able to bind first.
+//! sharing, the first socket of an address binds and listens without the option: of processes that
+//! start at the same moment the kernel lets one do so. Only then the socket gets the option, for the
+//! other loops, and as it stays, no later process can do the same.
+//!
+//! What is left: a process of the same user that sets `share_port = true` can still join a process
+//! that has several loops and does not set it.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -17,6 +22,16 @@ pub enum BindError {
     /// Another process listens on the address.
     #[error("{address} is in use by another process (share_port = true would share it)")]
     InUse {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The port is reserved (`net.ipv4.ip_unprivileged_port_start`, ip(7)).
+    #[error(
+        "cannot listen on {address}: permission denied; a port below 1024 needs root, the capability \
+         CAP_NET_BIND_SERVICE (setcap cap_net_bind_service=+ep FILE, or AmbientCapabilities in systemd), \
+         or a proxy in front of a higher port"
+    )]
+    Reserved {
         /// The address.
         address: SocketAddr,
     },
@@ -34,6 +49,8 @@ impl BindError {
     fn new(address: SocketAddr, source: io::Error) -> Self {
         if source.kind() == io::ErrorKind::AddrInUse {
             Self::InUse { address }
+        } else if source.kind() == io::ErrorKind::PermissionDenied {
+            Self::Reserved { address }
         } else {
             Self::Other { address, source }
         }
@@ -78,13 +95,17 @@ pub fn bind_listeners(
     keep_alive: KeepAlive,
 ) -> Result<Vec<TcpListener>, BindError> {
     let failed = |source| BindError::new(address, source);
-    if !share_port && address.port() != 0 {
-        bind(address, false).map_err(failed)?;
-    }
     let mut address = address;
     let mut listeners = Vec::with_capacity(count);
-    for _ in 0..count {
-        let listener = listen(address, options, keep_alive).map_err(failed)?;
+    for number in 0..count {
+        let shares = share_port || number > 0;
+        let socket = listen(address, shares, options, keep_alive).map_err(failed)?;
+        // Not before it listens: two sockets with SO_REUSEADDR that do not listen yet can be bound to
+        // one address, and with this option both could then listen.
+        if count > 1 && !shares {
+            socket.set_reuse_port(true).map_err(failed)?;
+        }
+        let listener: TcpListener = socket.into();
         address = listener.local_addr().map_err(failed)?;
         listeners.push(listener);
     }
@@ -93,10 +114,11 @@ pub fn bind_listeners(
 
 fn listen(
     address: SocketAddr,
+    share_port: bool,
     options: &ListenOptions,
     keep_alive: KeepAlive,
-) -> io::Result<TcpListener> {
-    let socket = bind(address, true)?;
+) -> io::Result<Socket> {
+    let socket = bind(address, share_port)?;
     // Accepted sockets inherit these options (tcp(7)), so they cost no system call per connection.
     socket.set_tcp_nodelay(options.no_delay)?;
     if options.notsent_bytes_max > 0 {
@@ -109,7 +131,7 @@ fn listen(
         socket.set_send_buffer_size(bytes as usize)?;
     }
     socket.listen(i32::try_from(options.accept_backlog).unwrap_or(i32::MAX))?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 fn bind(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
@@ -135,6 +157,9 @@ const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
     use socket2::SockRef;
 
     use super::*;
@@ -162,6 +187,55 @@ mod tests {
         assert!(matches!(second, Err(BindError::InUse { .. })));
         assert!(second.unwrap_err().to_string().contains("share_port"));
         assert!(bind_listeners(address, 1, true, &options, KeepAlive::Gateway).is_ok());
+    }
+
+    #[test]
+    fn of_many_that_start_at_once_one_gets_the_port() {
+        for _ in 0..20 {
+            let free = bind(local(0), false).unwrap();
+            let address = free.local_addr().unwrap().as_socket().unwrap();
+            drop(free);
+            let start = Barrier::new(50);
+            let bound = thread::scope(|scope| {
+                let servers: Vec<_> = (0..50)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            start.wait();
+                            bind_listeners(address, 3, false, &options(), KeepAlive::Gateway)
+                        })
+                    })
+                    .collect();
+                servers.into_iter().map(|own| own.join().unwrap()).collect::<Vec<_>>()
+            });
+            assert_eq!(bound.iter().filter(|own| own.is_ok()).count(), 1);
+            let refused = bound.iter().filter_map(|own| own.as_ref().err());
+            assert!(refused.into_iter().all(|error| matches!(error, BindError::InUse { .. })));
+        }
+    }
+
+    #[test]
+    fn a_reserved_port_says_what_would_allow_it() {
+        let error = BindError::new(local(80), io::ErrorKind::PermissionDenied.into());
+        let text = error.to_string();
+        assert!(text.starts_with("cannot listen on 127.0.0.1:80: permission denied"), "{text}");
+        assert!(text.contains("CAP_NET_BIND_SERVICE") && !text.contains('\n'), "{text}");
+    }
+
+    #[test]
+    fn every_loop_gets_connections() {
+        let listeners = bind_listeners(local(0), 3, false, &options(), KeepAlive::Gateway).unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        let mut accepted = [0; 3];
+        for _ in 0..2000 {
+            let _client = std::net::TcpStream::connect(address).unwrap();
+            for (listener, accepted) in listeners.iter().zip(&mut accepted) {
+                *accepted += usize::from(listener.accept().is_ok());
+            }
+            if accepted.iter().all(|count| *count >= 10) {
+                return;
+            }
+        }
+        panic!("{accepted:?}");
     }
 
     #[test]

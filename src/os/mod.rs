@@ -4,6 +4,7 @@ mod listening;
 mod process;
 mod signals;
 mod sockets;
+mod standard_error;
 mod system_clock;
 
 pub use listening::{BindError, KeepAlive, ListenOptions, bind_listeners};
@@ -13,4 +14,5 @@ pub use process::{
 pub(crate) use signals::StopSignals;
 pub use signals::{Request, Requests, StopListening};
 pub(crate) use sockets::{ReserveDescriptor, is_about_one_connection, send_before_end};
+pub use standard_error::write_stderr;
 pub use system_clock::SystemClock;

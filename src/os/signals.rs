@@ -6,7 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{
+    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXFSZ,
+};
 use signal_hook::iterator::{Handle, Signals};
 use signal_hook::{flag, low_level::pipe};
 
@@ -15,7 +17,12 @@ use signal_hook::{flag, low_level::pipe};
 pub enum Request {
     /// SIGUSR1: log the counters.
     Report,
-    /// SIGTERM or SIGINT.
+    /// A signal that would end the process by its default action, and means nothing here.
+    Ignore {
+        /// Its name.
+        name: &'static str,
+    },
+    /// SIGTERM, SIGQUIT or SIGINT.
     Stop {
         /// Whether to drain: Ctrl-C at a terminal stops at once.
         is_paced: bool,
@@ -45,12 +52,18 @@ impl StopListening {
 }
 
 impl Requests {
-    /// Installs handlers for SIGINT, SIGTERM and SIGUSR1.
+    /// Installs handlers for every signal that others send on purpose and whose default action would
+    /// end the process (signal(7)). Rust's runtime ignores SIGPIPE.
     ///
     /// # Errors
     /// Those of sigaction(2) and socketpair(2).
     pub fn listen() -> io::Result<Self> {
-        Ok(Self { signals: Signals::new([SIGINT, SIGTERM, SIGUSR1])? })
+        // A log file that has reached `ulimit -f` fails the write instead (setrlimit(2)). Nothing is
+        // logged about it: that write would raise the signal again.
+        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+        let requests = [SIGINT, SIGTERM, SIGQUIT, SIGUSR1];
+        let ignored = IGNORED.iter().map(|(signal, _)| *signal);
+        Ok(Self { signals: Signals::new(requests.into_iter().chain(ignored))? })
     }
 
     /// A handle that ends the wait.
@@ -64,10 +77,24 @@ impl Requests {
         self.signals.forever().next().map(|signal| match signal {
             SIGUSR1 => Request::Report,
             SIGINT => Request::Stop { is_paced: !io::stdin().is_terminal(), exit_code: 130 },
-            _ => Request::Stop { is_paced: true, exit_code: 143 },
+            SIGQUIT => Request::Stop { is_paced: true, exit_code: 131 },
+            signal => match IGNORED.iter().find(|(ignored, _)| *ignored == signal) {
+                Some((_, name)) => Request::Ignore { name },
+                None => Request::Stop { is_paced: true, exit_code: 143 },
+            },
         })
     }
 }
+
+/// Signals without a meaning here whose default action would end the process.
+const IGNORED: [(i32, &str); 6] = [
+    (SIGHUP, "SIGHUP"),
+    (SIGUSR2, "SIGUSR2"),
+    (SIGALRM, "SIGALRM"),
+    (SIGVTALRM, "SIGVTALRM"),
+    (SIGPROF, "SIGPROF"),
+    (SIGIO, "SIGIO"),
+];
 
 /// Becomes readable with the first SIGINT or SIGTERM. A second one ends the process by the signal's
 /// default action: the thread may be blocked in a write and never read the first.

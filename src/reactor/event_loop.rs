@@ -8,13 +8,13 @@ use super::catch_up::CatchUp;
 use super::command::{LoopCommand, LoopEnvelope, LoopState};
 use super::drain::Drain;
 use super::listener::{Acceptor, ListenerSettings};
+use super::permits::ConnectionPermits;
 use crate::conn::Connections;
 use crate::key::ConnKey;
 use crate::mail::{
     Class, Envelope, Inbox, LoopMailboxes, LoopSender, MailItem, MailLimits, Outbox,
 };
 use crate::metrics::LoopMetrics;
-use crate::pool::Lease;
 use crate::timer::{Clock, Millis};
 use crate::transport::{Poller, Readiness};
 
@@ -68,8 +68,8 @@ pub struct EventLoop<P: Poller, C> {
 }
 
 impl<P: Poller, C: Clock> EventLoop<P, C> {
-    /// A loop over `poller`, whose listeners and wake are registered already. `budget` is its
-    /// lease on `connections_max`.
+    /// A loop over `poller`, whose listeners and wake are registered already. `permits` are
+    /// its part of `connections_max`.
     pub fn new(
         poller: P,
         clock: C,
@@ -77,7 +77,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         mut connections: Connections<P::Socket>,
         metrics: LoopMetrics,
         mailboxes: LoopMailboxes<LoopEnvelope>,
-        budget: Lease,
+        permits: ConnectionPermits,
     ) -> Self {
         let listeners = poller.listener_count();
         let LoopMailboxes { external, inbox, outgoing } = mailboxes;
@@ -88,7 +88,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         });
         connections.start(&post);
         Self {
-            acceptor: Acceptor::new(settings.listeners.clone(), listeners, budget),
+            acceptor: Acceptor::new(settings.listeners.clone(), listeners, permits),
             inbox,
             outbox: Outbox::new(outgoing, settings.outbox),
             had_outbox: false,

@@ -9,10 +9,10 @@
 //! connection, closes it, and opens the reserve again. After that it pauses, because every further
 //! attempt would fail as well and the loop would spin.
 
+use super::permits::ConnectionPermits;
 use crate::conn::{Connections, Verdict};
 use crate::key::ConnKey;
 use crate::metrics::Counters;
-use crate::pool::Lease;
 use crate::timer::Millis;
 use crate::transport::{AcceptError, Poller, Transport};
 
@@ -47,23 +47,29 @@ pub(super) struct Acceptor {
     settings: ListenerSettings,
     /// For each listener, whether its queue was not seen empty since its last event.
     pending: Vec<bool>,
+    /// The listener whose turn it is: they take turns, so that a long queue of one delays no other.
+    next: usize,
     paused_until: Option<Millis>,
     has_reserve: bool,
-    /// This loop's lease on `connections_max`.
-    budget: Lease,
+    permits: ConnectionPermits,
     draining: bool,
     is_closed: bool,
 }
 
 impl Acceptor {
-    pub(super) fn new(settings: ListenerSettings, listeners: usize, budget: Lease) -> Self {
+    pub(super) fn new(
+        settings: ListenerSettings,
+        listeners: usize,
+        permits: ConnectionPermits,
+    ) -> Self {
         Self {
             settings,
             // Clients may have connected before the listener was registered.
             pending: vec![true; listeners],
+            next: 0,
             paused_until: None,
             has_reserve: false,
-            budget,
+            permits,
             draining: false,
             is_closed: false,
         }
@@ -100,9 +106,9 @@ impl Acceptor {
         match self.paused_until {
             Some(until) => Some(until),
             // All places for refusals are taken. They become free within `refuse_ms`, by an event or a
-            // deadline of this loop. Room for a connection may come from another loop without an
-            // event here, and is found at that time.
-            None if self.must_wait(refused_count) => None,
+            // deadline of this loop. Room for a connection may come from another loop, which then wakes
+            // this one.
+            None if self.must_wait(refused_count) && !self.permits.wait() => None,
             None => Some(now),
         }
     }
@@ -131,7 +137,7 @@ impl Acceptor {
         }
         let accepts_max = self.settings.accepts_per_turn.min(connections.accepts_max());
         for _ in 0..accepts_max {
-            let Some(listener) = self.pending.iter().position(|pending| *pending) else { break };
+            let Some(listener) = self.next_pending() else { break };
             if self.must_wait(connections.refused_count()) {
                 return;
             }
@@ -166,6 +172,17 @@ impl Acceptor {
         }
     }
 
+    /// The first pending listener from the one on whose turn it is; the turn passes to the one behind it.
+    fn next_pending(&mut self) -> Option<usize> {
+        let (earlier, later) = self.pending.split_at_checked(self.next)?;
+        let listener = match later.iter().position(|pending| *pending) {
+            Some(at) => self.next + at,
+            None => earlier.iter().position(|pending| *pending)?,
+        };
+        self.next = if listener + 1 < self.pending.len() { listener + 1 } else { 0 };
+        Some(listener)
+    }
+
     /// Admits a connection of a listener whose protocol has no request.
     fn enter<S: Transport>(&self, connections: &mut Connections<S>, key: ConnKey, listener: usize) {
         match self.settings.protocols.get(listener) {
@@ -180,19 +197,19 @@ impl Acceptor {
     /// is taken only now: if it were taken before `accept`, and the queue were empty, another loop could
     /// refuse a connection below the limit meanwhile.
     fn verdict(&mut self) -> Verdict {
-        if !self.draining && self.budget.take(1) { Verdict::Admit } else { Verdict::Refuse }
+        if !self.draining && self.permits.take() { Verdict::Admit } else { Verdict::Refuse }
     }
 
     /// Whether a further connection could be neither served nor refused. It then stays in the kernel's
     /// queue.
     fn must_wait(&self, refused_count: usize) -> bool {
         let may_refuse = self.draining || refused_count < self.settings.refusals_max;
-        !may_refuse && !self.budget.has_room()
+        !may_refuse && !self.permits.has_room()
     }
 
     /// Returns the part of `connections_max` of a connection that was served and is gone.
     pub(super) fn release(&mut self) {
-        self.budget.give(1);
+        self.permits.release();
     }
 
     /// Registers a new connection with the poller, which reports it at once if it is ready already.

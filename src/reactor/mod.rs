@@ -6,8 +6,10 @@ mod drain;
 mod event_loop;
 mod listener;
 mod mio_poller;
+mod permits;
 
 pub use command::{LoopCommand, LoopEnvelope, LoopState};
 pub use event_loop::{EventLoop, LoopSettings, MAILBOX_TOKEN, Turn};
 pub use listener::{ListenerProtocol, ListenerSettings};
 pub use mio_poller::MioPoller;
+pub use permits::ConnectionPermits;

@@ -11,8 +11,8 @@ use crate::conn::{ConnSettings, Connections};
 use crate::mail::{LoopEventKind, LoopEventSender, LoopMailboxes, Mailbox};
 use crate::metrics::LoopMetrics;
 use crate::os::{SystemClock, pin_thread};
-use crate::pool::{Lease, SharedBudget};
-use crate::reactor::{EventLoop, LoopEnvelope, LoopSettings, MioPoller, Turn};
+use crate::pool::SharedBudget;
+use crate::reactor::{ConnectionPermits, EventLoop, LoopEnvelope, LoopSettings, MioPoller, Turn};
 use crate::services::{LoopSite, Route, Router};
 use crate::timer::Clock;
 
@@ -29,7 +29,6 @@ pub enum LoopFailure {
 
 /// What all loops are made from.
 pub(super) struct LoopParts {
-    pub(super) connections: SharedBudget,
     pub(super) pool: SharedBudget,
     pub(super) clock: SystemClock,
     pub(super) routes: Vec<Route>,
@@ -56,6 +55,7 @@ impl RunningLoop {
         parts: &Arc<LoopParts>,
         poller: MioPoller,
         mailboxes: LoopMailboxes<LoopEnvelope>,
+        permits: ConnectionPermits,
         events: LoopEventSender,
     ) -> io::Result<Self> {
         let mail = Arc::clone(&mailboxes.external);
@@ -66,7 +66,8 @@ impl RunningLoop {
         let run = move || {
             events.send(LoopEventKind::Started);
             // Nothing of what a panic leaves half done is looked at again: it all ends with the loop.
-            let run = AssertUnwindSafe(|| run(index, &parts, poller, own_metrics, mailboxes));
+            let run =
+                AssertUnwindSafe(|| run(index, &parts, poller, own_metrics, mailboxes, permits));
             let result = match catch_unwind(run) {
                 Ok(result) => result.map_err(LoopFailure::Poll),
                 Err(panic) => Err(LoopFailure::Panic(panic_text(&*panic))),
@@ -105,6 +106,7 @@ fn run(
     poller: MioPoller,
     metrics: LoopMetrics,
     mailboxes: LoopMailboxes<LoopEnvelope>,
+    permits: ConnectionPermits,
 ) -> io::Result<()> {
     if parts.pin_loops {
         pin_thread(index)?;
@@ -121,9 +123,6 @@ fn run(
         parts.pool.clone(),
         parts.clock.now(),
     );
-    // Without blocks: beside an accept the shared count costs nothing, and places that one loop kept
-    // would have another refuse connections before the limit is reached.
-    let budget = Lease::new(parts.connections.clone(), 0);
     let mut event_loop = EventLoop::new(
         poller,
         parts.clock,
@@ -131,7 +130,7 @@ fn run(
         connections,
         metrics,
         mailboxes,
-        budget,
+        permits,
     );
     while event_loop.turn(None)? == Turn::GoesOn {}
     Ok(())

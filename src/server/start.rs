@@ -11,7 +11,7 @@ use crate::config::{Listener, ListenerKind, ResolvedConfig};
 use crate::mail::{LoopEvents, Wake, mesh};
 use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners};
 use crate::pool::SharedBudget;
-use crate::reactor::{ListenerProtocol, MioPoller};
+use crate::reactor::{ConnectionPermits, ListenerProtocol, MioPoller};
 use crate::services::{Route, Router};
 
 /// The server could not start. Nothing was served.
@@ -42,9 +42,10 @@ impl Handle {
         let pollers = listeners.into_iter().map(MioPoller::new).collect::<io::Result<Vec<_>>>()?;
         let (pollers, wakes): (Vec<_>, Vec<Wake>) = pollers.into_iter().unzip();
         let mailboxes = mesh(&wakes, mail_limits(settings));
+        let connections = SharedBudget::new(settings.limits.connections_max);
+        let permits = ConnectionPermits::for_loops(&connections, &wakes);
         let (events, event_senders) = LoopEvents::new(settings.loops);
         let parts = Arc::new(LoopParts {
-            connections: SharedBudget::new(settings.limits.connections_max),
             pool: SharedBudget::new(settings.limits.pool_bytes_max),
             clock: SystemClock::start(),
             routes,
@@ -54,9 +55,9 @@ impl Handle {
             loop_settings: loop_settings(settings, protocols),
         });
         let mut loops = Vec::with_capacity(settings.loops);
-        let each = pollers.into_iter().zip(mailboxes).zip(event_senders);
-        for (index, ((poller, mailboxes), own_events)) in each.enumerate() {
-            match RunningLoop::spawn(index, &parts, poller, mailboxes, own_events) {
+        let each = pollers.into_iter().zip(mailboxes).zip(permits).zip(event_senders);
+        for (index, (((poller, mailboxes), permits), own_events)) in each.enumerate() {
+            match RunningLoop::spawn(index, &parts, poller, mailboxes, permits, own_events) {
                 Ok(own) => loops.push(own),
                 Err(error) => {
                     // A part of the loops would get a part of the connections.

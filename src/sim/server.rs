@@ -10,10 +10,10 @@ use super::poller::{SimPoller, SimSocket};
 use crate::conn::{ConnSettings, Connections, check_invariants};
 use crate::mail::{Envelope, LoopMailboxes, MailLimits, Mailbox, Wake, mesh};
 use crate::metrics::{Counters, LoopMetrics};
-use crate::pool::{Lease, SharedBudget};
+use crate::pool::SharedBudget;
 use crate::reactor::{
-    EventLoop, ListenerProtocol, ListenerSettings, LoopCommand, LoopEnvelope, LoopSettings,
-    LoopState, Turn,
+    ConnectionPermits, EventLoop, ListenerProtocol, ListenerSettings, LoopCommand, LoopEnvelope,
+    LoopSettings, LoopState, Turn,
 };
 use crate::services::{LoopSite, Route, Router};
 use crate::timer::{Clock, Millis};
@@ -120,11 +120,13 @@ impl SimServer {
         let limits =
             MailLimits { items_max: settings.items_max, bytes_max: settings.mail_bytes_max };
         let counters: Vec<Arc<Counters>> = (0..count).map(|_| Arc::default()).collect();
-        let parts =
-            SharedParts { network, settings, routes, connections: &connections, pool: &pool };
-        let loops = mesh(&wakes, limits).into_iter().enumerate().map(|(index, mailboxes)| {
+        let parts = SharedParts { network, settings, routes, pool: &pool };
+        let permits = ConnectionPermits::for_loops(&connections, &wakes);
+        let each = mesh(&wakes, limits).into_iter().zip(permits).enumerate();
+        let loops = each.map(|(index, (mailboxes, permits))| {
             let mail = Arc::clone(&mailboxes.external);
-            let event_loop = parts.event_loop(index, Arc::clone(&counters[index]), mailboxes);
+            let event_loop =
+                parts.event_loop(index, Arc::clone(&counters[index]), mailboxes, permits);
             let woken = Arc::clone(&woken[index]);
             let wakes_at = Some(network.clock().now());
             Some(SimLoop { event_loop, mail, woken, wakes_at })
@@ -251,7 +253,6 @@ struct SharedParts<'p> {
     network: &'p Network,
     settings: &'p ServerSettings,
     routes: &'p [Route],
-    connections: &'p SharedBudget,
     pool: &'p SharedBudget,
 }
 
@@ -261,8 +262,9 @@ impl SharedParts<'_> {
         index: usize,
         counters: Arc<Counters>,
         mailboxes: LoopMailboxes<LoopEnvelope>,
+        permits: ConnectionPermits,
     ) -> EventLoop<SimPoller, SimClock> {
-        let Self { network, settings, routes, connections, pool } = *self;
+        let Self { network, settings, routes, pool } = *self;
         let number = |index: usize| u16::try_from(index).unwrap_or(u16::MAX);
         let site = LoopSite { index: number(index), count: number(settings.loops) };
         let clock = network.clock();
@@ -281,7 +283,7 @@ impl SharedParts<'_> {
             own_connections,
             LoopMetrics { counters, ..LoopMetrics::default() },
             mailboxes,
-            Lease::new(connections.clone(), 0),
+            permits,
         )
     }
 }

@@ -53,7 +53,9 @@ fn run(mut command: Command) -> Output {
 fn curl(arguments: &[&str]) -> Output {
     let mut command = Command::new("curl");
     // Without the user's configuration and without a proxy.
-    command.args(["--disable", "--noproxy", "*", "--silent", "--show-error", "--max-time", "20"]);
+    command.args(["--disable", "--noproxy", "*", "--silent", "--show-error"]);
+    // Without progress for a minute; the transfer as a whole may take longer.
+    command.args(["--connect-timeout", "60", "--speed-limit", "1", "--speed-time", "60"]);
     command.args(arguments);
     run(command)
 }
@@ -93,7 +95,7 @@ fn nc_gets_a_page() {
     let gateway = Gateway::start();
     let address = gateway.address();
     let mut nc = Command::new("nc");
-    nc.args(["-w", "20", &address.ip().to_string(), &address.port().to_string()]);
+    nc.args(["-w", "60", &address.ip().to_string(), &address.port().to_string()]);
     let mut nc = nc.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     nc.stdin.as_mut().unwrap().write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
     let output = nc.wait_with_output().unwrap();

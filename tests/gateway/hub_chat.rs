@@ -113,7 +113,7 @@ fn a_client_that_reads_nothing_is_removed() {
 /// Pings also keep proxies from closing an idle connection.
 #[test]
 fn an_idle_client_is_pinged_and_one_that_does_not_answer_is_closed() {
-    let gateway = Gateway::with_config("[timeouts]\nping_idle_ms = 1000\npong_ms = 200");
+    let gateway = Gateway::with_config("[timeouts]\nping_idle_ms = 1000\npong_ms = 5000");
     let mut quiet = joined(&gateway, "quiet");
     let dead = ChatClient::join(gateway.address(), "/ws");
     // tungstenite answers pings when it reads; the dead client does not read.

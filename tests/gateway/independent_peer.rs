@@ -100,6 +100,11 @@ fn options(client_options: &ClientOptions) -> Options {
     options
 }
 
+/// One step of a conversation, each of which has [`TIMEOUT`] for itself.
+async fn in_time<T>(step: impl Future<Output = T>) -> T {
+    timeout(TIMEOUT, step).await.expect("the gateway answers")
+}
+
 /// Sends the messages, `at_a_time` at once, and returns the echoes.
 async fn exchange(
     address: SocketAddr,
@@ -109,21 +114,22 @@ async fn exchange(
 ) -> yawc::Result<Vec<SentMessage>> {
     let stream = TcpStream::connect(address).await?;
     let url = format!("ws://{address}/echo").parse().unwrap();
-    let mut socket = WebSocket::handshake(url, stream, options(client_options)).await?;
+    let mut socket =
+        in_time(async { WebSocket::handshake(url, stream, options(client_options)).await }).await?;
     let mut echoes = Vec::new();
     for group in messages.chunks(at_a_time) {
         for SentMessage { opcode, payload } in group {
             let payload = payload.clone();
             let frame =
                 if *opcode == OpCode::Text { Frame::text(payload) } else { Frame::binary(payload) };
-            socket.send(frame).await?;
+            in_time(socket.send(frame)).await?;
         }
         for _ in group {
-            let frame = socket.next_frame().await?;
+            let frame = in_time(socket.next_frame()).await?;
             echoes.push(SentMessage { opcode: frame.opcode(), payload: frame.payload().to_vec() });
         }
     }
-    socket.close().await?;
+    in_time(socket.close()).await?;
     Ok(echoes)
 }
 
@@ -140,7 +146,7 @@ fn messages_of_yawc_are_echoed_with_any_client_options() {
         at_a_time in 1..4_usize,
     )| {
         let conversation = exchange(gateway.address(), &client_options, &messages, at_a_time);
-        let echoes = runtime.block_on(async { timeout(TIMEOUT, conversation).await }).unwrap();
+        let echoes = runtime.block_on(conversation);
         let echoes = echoes.map_err(|error| TestCaseError::fail(error.to_string()))?;
         prop_assert_eq!(echoes.len(), messages.len());
         for (echo, sent) in echoes.iter().zip(&messages) {

@@ -15,6 +15,7 @@
 //! | `login_chat`, `hub_chat`, `broadcast_chat`, `line_chat` | the routes of the default configuration, on four loops |
 //! | `add_service` | the example program |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
+//! | `log` | levels, and standard error that is not read |
 //! | `drain` | signals, close frames, exit codes |
 //! | `backpressure` | a client that does not read costs bounded memory and loses no byte |
 
@@ -54,3 +55,4 @@ mod login_chat;
 mod backpressure;
 mod drain;
 mod limits;
+mod log;

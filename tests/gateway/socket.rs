@@ -119,7 +119,13 @@ impl Socket {
 
     fn receive(&mut self) -> io::Result<usize> {
         let mut room = [0; 64 << 10];
-        let count = self.stream.read(&mut room)?;
+        let count = loop {
+            match self.stream.read(&mut room) {
+                // The end of another test's child may interrupt a read that has a timeout (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
         self.arrived.extend_from_slice(&room[..count]);
         Ok(count)
     }

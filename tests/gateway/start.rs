@@ -36,29 +36,36 @@ fn without_configuration_it_serves_echo_and_a_page() {
 #[test]
 fn the_log_names_addresses_and_limits() {
     let gateway = Gateway::with_config("loops = 3\n[limits]\nconnections_max = 77\n");
-    let line = gateway.logged("listening on");
     let address = gateway.address();
-    for part in [
-        &format!("ws://{address}/echo"),
-        &format!("ws://{address}/chat ws://{address}/ "),
-        &format!("http://{address}/ "),
-        "loops = 3",
-        "connections_max = 77 (",
-    ] {
+    let line = gateway.logged("listening on");
+    for part in [&format!(": http://{address}/, "), "WebSocket at /echo /"] {
+        assert!(line.contains(part), "`{part}` in: {line}");
+    }
+    let line = gateway.logged("connections_max = ");
+    let version = concat!("tidegate ", env!("CARGO_PKG_VERSION"), ": ");
+    for part in [version, "loops = 3", "connections_max = 77 ("] {
         assert!(line.contains(part), "`{part}` in: {line}");
     }
     let (_, origin) = line.split_once("connections_max = 77 (").unwrap();
     assert!(origin.ends_with(')') && origin.len() > "()".len(), "{line}");
 
-    let derived = Gateway::start().logged("listening on");
+    let derived = Gateway::start().logged("connections_max = ");
     assert!(derived.contains("descriptor"), "where the derived limit comes from: {derived}");
+}
+
+#[test]
+fn a_listener_on_all_addresses_is_logged_with_one_that_can_be_opened() {
+    let gateway = Gateway::launch(&Launch { listen: Some("0.0.0.0:0"), ..Launch::default() });
+    let port = gateway.address().port();
+    let line = gateway.logged("listening on");
+    assert!(line.contains(&format!("0.0.0.0:{port}: http://127.0.0.1:{port}/")), "{line}");
 }
 
 #[test]
 fn the_log_names_the_route_of_a_line_listener() {
     let line = "[[listener]]\naddress = \"127.0.0.1:0\"\nkind = \"line\"\nroute = \"/ws\"\n";
     let gateway = Gateway::with_config(line);
-    let line = gateway.logged(": lines for /ws;");
+    let line = gateway.logged(": lines for /ws");
     let (_, address) = line.split_once("listening on ").unwrap();
     assert_ne!(address.split_once(": ").unwrap().0, gateway.address().to_string());
 }
@@ -89,6 +96,35 @@ fn a_second_gateway_on_the_same_port_is_exit_1() {
     let output = run_to_end(&["--listen", &gateway.address().to_string()]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(page_status(&gateway), 200);
+}
+
+#[test]
+fn of_fifty_gateways_that_start_at_once_one_serves_the_port() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let start = || {
+        let mut command = Command::new(PROGRAM);
+        command.args(["--loops", "2", "--listen", &address]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut gateways: Vec<_> = (0..50).map(|_| start()).collect();
+    until("all but one have ended", || {
+        gateways.retain_mut(|own| match own.try_wait().unwrap() {
+            Some(status) => {
+                assert_eq!(status.code(), Some(1));
+                false
+            }
+            None => true,
+        });
+        (gateways.len() <= 1).then_some(())
+    });
+    Socket::open(address.parse().unwrap()).close();
+    for mut gateway in gateways {
+        assert!(gateway.try_wait().unwrap().is_none());
+        gateway.kill().unwrap();
+        gateway.wait().unwrap();
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::compression::{OFFER, RSV1, json, open};
 use crate::frames::{BINARY, CONTINUATION, FIN, PING, PONG, TEXT, client_frame, sample_bytes};
 use crate::gateway::Gateway;
 use crate::socket::{Frame, Socket};
-use crate::wait::until;
+use crate::wait::{NEVER_MS, until};
 
 const TAKEOVER: &str = "[[route]]\npath = \"/echo\"\nservice = \"echo\"\n\
     deflate_bytes_min = 1\ndeflate_context_takeover = true\n";
@@ -120,22 +120,30 @@ fn invalid_messages_are_refused_with_takeover_too() {
     until_contexts_are_freed(&gateway);
 }
 
-#[test]
-fn contexts_cost_at_most_what_check_prints() {
-    const CONNECTIONS: usize = 300;
-    let gateway =
-        Gateway::with_config(&format!("loops = 1\ntimeouts.pool_idle_ms = 6000\n{TAKEOVER}"));
-    let bytes_max = context_bytes_max(12);
-    let mut sockets: Vec<Socket> =
-        (0..CONNECTIONS).map(|_| open(&gateway, "/echo", OFFER, Some(TAKEN_OVER))).collect();
-    assert_eq!(gateway.counter("context_bytes_now"), 0);
-    let before = gateway.anonymous_bytes();
+const CONNECTIONS: usize = 300;
+
+fn open_many(gateway: &Gateway) -> Vec<Socket> {
+    (0..CONNECTIONS).map(|_| open(gateway, "/echo", OFFER, Some(TAKEN_OVER))).collect()
+}
+
+fn exchange_with_each(sockets: &mut [Socket]) {
     let message = json(20_000);
-    for socket in &mut sockets {
+    for socket in sockets {
         let mut streams = Streams::new(12);
         socket.send(&client_frame(BINARY | RSV1, &streams.deflated(&message)));
         assert!(streams.inflated(&socket.receive_frame()) == message);
     }
+}
+
+#[test]
+fn contexts_cost_at_most_what_check_prints() {
+    let gateway =
+        Gateway::with_config(&format!("loops = 1\ntimeouts.pool_idle_ms = {NEVER_MS}\n{TAKEOVER}"));
+    let bytes_max = context_bytes_max(12);
+    let mut sockets = open_many(&gateway);
+    assert_eq!(gateway.counter("context_bytes_now"), 0);
+    let before = gateway.anonymous_bytes();
+    exchange_with_each(&mut sockets);
     // A gauge is updated at the end of the turn, after the last reply was written.
     until("all contexts are counted", || {
         let bytes = gateway.counter("context_bytes_now");
@@ -146,6 +154,16 @@ fn contexts_cost_at_most_what_check_prints() {
     let grown = gateway.anonymous_bytes().saturating_sub(before);
     let pool_bytes = gateway.counter("pool_bytes_now");
     assert!(grown < pool_bytes + (1 << 20), "{grown} for {pool_bytes}");
+}
+
+#[test]
+fn idle_contexts_are_freed_after_pool_idle_ms() {
+    let gateway =
+        Gateway::with_config(&format!("loops = 1\ntimeouts.pool_idle_ms = 300\n{TAKEOVER}"));
+    let bytes_max = context_bytes_max(12);
+    let mut sockets = open_many(&gateway);
+    let before = gateway.anonymous_bytes();
+    exchange_with_each(&mut sockets);
     // Idle contexts of our messages and idle compressors are freed; those of the clients stay.
     until("idle contexts are freed", || {
         let bytes = gateway.counter("context_bytes_now");

@@ -29,7 +29,7 @@ use crate::conn::slot::Protocol;
 use crate::conn::state::State;
 use crate::conn::table::Table;
 use crate::conn::turn::Turn;
-use crate::effects::{CloseReason, LoopSite};
+use crate::effects::{CloseReason, LoopSite, Peer};
 use crate::key::ConnKey;
 use crate::mail::{LoopMessage, LoopSender};
 use crate::metrics::Counters;
@@ -171,6 +171,8 @@ impl<S: Transport> Connections<S> {
         }
         self.remember(key, address, is_refused);
         self.arm(key);
+        let loop_index = self.services.loop_index();
+        log::debug!("{}: accepted from {address}", Peer { loop_index, key });
         key
     }
 

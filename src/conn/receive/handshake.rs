@@ -131,6 +131,8 @@ impl<S: Transport> Active<'_, S> {
                     counters.upgrades_takeover.add(u64::from(self.conn.flags.has_contexts()));
                 }
                 counters.upgrades.add(1);
+                // Not the path of the request: it may hold a token.
+                log::debug!("{peer}: upgraded, route {route}");
                 self.open(route);
                 None
             }
@@ -164,6 +166,7 @@ impl<S: Transport> Active<'_, S> {
     }
 
     fn reject(&mut self, rejection: &Rejection, head_only: bool) -> Outcome {
+        log::debug!("{}: refused: {:?}", self.peer(), rejection.status());
         let cork = self.output.outgoing().cork();
         if self.conn.protocol == Protocol::Line {
             write_line(rejection.body().as_bytes(), cork);

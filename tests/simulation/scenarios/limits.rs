@@ -85,6 +85,31 @@ fn connections_beyond_refusals_max_wait_in_the_accept_queue_and_are_refused_late
 }
 
 #[test]
+fn a_slot_that_becomes_free_on_another_loop_is_used_at_once() {
+    let mut world = World::new(&server(|server| {
+        server.loops = 2;
+        server.connections_max = 8;
+        server.refusals_max = 2;
+    }));
+    let mut inside: Vec<Client> = (0..8).map(|_| world.open(0, "/echo")).collect();
+    // Two are being refused, the others stay in the accept queue of the second loop.
+    let mut waiting: Vec<Client> = (0..4).map(|_| world.connect(1)).collect();
+    world.settle();
+    for served in 1..=2 {
+        let leaving = inside.pop().unwrap();
+        leaving.connection.shutdown();
+        // The clock stands still, so only the release can wake the second loop.
+        world.settle();
+        assert_eq!(world.counter("connections_accepted"), 8 + 2 + served);
+    }
+    for client in &mut waiting[2..] {
+        client.ask("/echo");
+        world.exchange(client);
+        assert_eq!(client.received.status, Some(101));
+    }
+}
+
+#[test]
 fn a_slot_that_becomes_free_is_used() {
     let (mut world, mut inside) = full();
     let waiting: Vec<Client> = (0..3).map(|_| world.connect(0)).collect();

@@ -55,6 +55,20 @@ fn lines_and_frames_meet_in_one_topic() {
 }
 
 #[test]
+fn a_long_queue_of_one_listener_delays_no_other() {
+    let mut world = world("/echo", |server| server.loops = 1);
+    // More than one turn accepts.
+    let queued: Vec<_> = (0..100).map(|_| world.connect(0)).collect();
+    let line = world.network.connect(0, 1).unwrap();
+    assert!(world.server.step_loop(0).unwrap());
+    assert_eq!(world.counter("line_clients"), 1);
+    assert!(world.counter("connections_accepted") < 101, "one turn accepts fewer");
+    world.settle();
+    assert_eq!(world.counter("connections_accepted"), 101);
+    drop((queued, line));
+}
+
+#[test]
 fn quit_and_a_fin_end_a_line_connection() {
     let mut world = world("/broadcast", |_| {});
     let listener = world.connect_line(0);
