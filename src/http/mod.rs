@@ -32,6 +32,7 @@
 mod accept_key;
 mod authority;
 mod deflate;
+mod extensions;
 mod grammar;
 mod head;
 mod list;
@@ -51,7 +52,7 @@ pub use head::{
     HEAD_BYTES_MAX, HEADERS_MAX, HeadError, Method, RequestHead, Version, find_head_end,
     looks_like_http, parse_head,
 };
-pub use list::{has_token, list_elements};
+pub use list::{has_token, list_elements, quoted_list_elements};
 pub use origin::OriginRule;
 pub use percent::{DecodeError, Encoded};
 pub use rejection::{Allow, Rejection};

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use crate::http::{HeaderValue, RequestHead, ResponseHeader, Status, list_elements};
+use crate::http::{HeaderValue, RequestHead, ResponseHeader, Status, quoted_list_elements};
 
 /// Serves plain GET and HEAD requests of one route.
 pub trait Page {
@@ -85,7 +85,7 @@ impl BuiltInPage {
 
     /// Whether the client has this version of the page already (RFC 9110 §13.1.2).
     fn is_known_to(&self, request: &RequestHead<'_>) -> bool {
-        list_elements(request.header_values("If-None-Match")).any(|known| {
+        quoted_list_elements(request.header_values("If-None-Match")).any(|known| {
             known == b"*"
                 || known.strip_prefix(b"W/").unwrap_or(known) == self.entity_tag.as_bytes()
         })
@@ -174,7 +174,12 @@ mod tests {
             assert_eq!(status(&mut page, &header), Status::NotModified, "{value}");
         }
         let unquoted = tag.trim_matches('"');
-        for header in ["", "If-None-Match: \"\"\r\n", &format!("If-None-Match: {unquoted}\r\n")] {
+        for header in [
+            "",
+            "If-None-Match: \"\"\r\n",
+            "If-None-Match: \"a, *, b\"\r\n",
+            &format!("If-None-Match: {unquoted}\r\n"),
+        ] {
             assert_eq!(status(&mut page, header), Status::Ok, "{header}");
         }
     }

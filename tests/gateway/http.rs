@@ -58,6 +58,10 @@ fn wrong_handshakes() -> Vec<Case> {
         (upgrade().set("Sec-WebSocket-Version", "12"), 426, "13"),
         (upgrade().line("GET /echo HTTP/1.0"), 426, "HTTP/1.1"),
         (Request::get("/echo"), 426, "Upgrade: websocket"),
+        (upgrade().with(EXTENSIONS, "a b"), 400, EXTENSIONS),
+        (upgrade().with(EXTENSIONS, "permessage-deflate; x=\"y"), 400, EXTENSIONS),
+        (upgrade().with(EXTENSIONS, "a").with(EXTENSIONS, ";;"), 400, EXTENSIONS),
+        (upgrade().set("Connection", "\"a, Upgrade, b\""), 400, "Connection"),
         (upgrade().with("Origin", "http://stranger.example"), 403, "`origins`"),
         (upgrade().with("Origin", "null"), 403, "`origins`"),
         (upgrade().with("Origin", "http://gateway.example:8080"), 403, "`origins`"),
@@ -239,3 +243,5 @@ fn any_bytes_get_at_most_one_well_formed_reply_and_an_orderly_end() {
     let mut socket = Socket::open(gateway.address());
     socket.assert_echoes(b"still here");
 }
+
+const EXTENSIONS: &str = "Sec-WebSocket-Extensions";

@@ -238,6 +238,26 @@ fn subprotocols_are_unique_tokens_rfc_6455_section_4_1() {
     assert_eq!(error_of(&bytes), None, "nothing in common is no reason to refuse");
 }
 
+#[test]
+fn lists_that_do_not_fit_their_grammar_are_refused_rfc_6455_section_9_1() {
+    for value in ["a b", "=", ";", ";;", "x=", "a; b=\"", "a; b=\"c d\""] {
+        let bytes = with("", &[&format!("Sec-WebSocket-Extensions: {value}")]);
+        assert!(matches!(error_of(&bytes), Some(UpgradeError::Extensions(_))), "{value}");
+        assert_eq!(status_of(&bytes), Some(Status::BadRequest));
+    }
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=99, other";
+    assert_eq!(error_of(&with("", &[offer])), None, "well-formed, but not acceptable");
+    for (name, line) in [
+        ("Connection", "Connection: \"a, Upgrade, b\""),
+        ("Connection", "Connection: keep alive, Upgrade"),
+        ("Upgrade", "Upgrade: \"a,websocket,b\", websocket"),
+    ] {
+        let bytes = with(name, &[line]);
+        assert_eq!(error_of(&bytes), Some(UpgradeError::NotTokens { name }), "{line}");
+        assert_eq!(status_of(&bytes), Some(Status::BadRequest));
+    }
+}
+
 /// Handshakes that are nearly valid: lines of each kind, dropped, doubled and altered.
 fn doubtful_handshake() -> impl Strategy<Value = Vec<u8>> {
     let choices: [&[&str]; 7] = [
