@@ -38,6 +38,7 @@ fn the_reply_is_exactly_what_rfc_6455_asks_for() {
         "HTTP/1.1 101 Switching Protocols\r\n\
          Upgrade: websocket\r\n\
          Connection: Upgrade\r\n\
+         Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
          Sec-WebSocket-Accept: {ACCEPT}\r\n\
          \r\n"
     )
@@ -46,6 +47,10 @@ fn the_reply_is_exactly_what_rfc_6455_asks_for() {
     socket.send(&client_frame(BINARY, b"x"));
     let mut received = vec![0; expected.len()];
     std::io::Read::read_exact(&mut socket.stream, &mut received).unwrap();
+    // The date has the same length and form at any time.
+    let date = find(&received, b"Date: ").unwrap() + 6;
+    assert_eq!((received[date + 3], &received[date + 25..date + 29]), (b',', &b" GMT"[..]));
+    received[date..date + 29].copy_from_slice(b"Thu, 01 Jan 1970 00:00:00 GMT");
     assert_eq!(received, expected);
 }
 
