@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr2};
 
+use crate::visible::push_visible;
+
 /// A complete line in a buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -80,16 +82,17 @@ fn check_line(
     Ok(text.start..text.start + bytes.len())
 }
 
-/// Appends `text` and a line feed. Line breaks inside the text become spaces.
+/// Appends `text` and a line feed. Line breaks inside the text become spaces, and what a terminal
+/// would act on is escaped as in `\u{1b}`: lines are read with `nc`, which prints what it gets.
 pub fn write_line(text: &[u8], output: &mut Vec<u8>) {
     let mut rest = text;
     while let Some(at) = memchr2(b'\r', b'\n', rest) {
-        output.extend_from_slice(&rest[..at]);
+        push_visible(&rest[..at], output);
         output.push(b' ');
         let length = if rest[at..].starts_with(b"\r\n") { 2 } else { 1 };
         rest = &rest[at + length..];
     }
-    output.extend_from_slice(rest);
+    push_visible(rest, output);
     output.push(b'\n');
 }
 
@@ -148,6 +151,14 @@ mod tests {
             let line = text.replace("\r\n", " ").replace(['\r', '\n'], " ");
             prop_assert_eq!(output, format!("{line}\n").into_bytes());
         }
+    }
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_escaped() {
+        let mut output = Vec::new();
+        write_line("\u{1b}]0;x\u{7} \u{9b}2J\t\u{202e}\r\nb\u{7f}".as_bytes(), &mut output);
+        let line = "\\u{1b}]0;x\\u{7} \\u{9b}2J\t\\u{202e} b\\u{7f}\n";
+        assert_eq!(output, line.as_bytes());
     }
 
     #[test]

@@ -97,6 +97,23 @@ fn lines_and_websockets_share_a_room() {
 }
 
 #[test]
+fn terminals_of_line_clients_get_no_control_characters() {
+    let console = Console::start();
+    let mut plain = connect(console.hub);
+    let mut plain_reads = BufReader::new(plain.try_clone().unwrap());
+    plain.write_all(b"console\nhello\n").unwrap();
+    assert_eq!(line(&mut plain_reads), "console: hello\n");
+    let mut websocket = ChatClient::join(console.gateway.address(), "/ws");
+    websocket.send_text("web");
+    websocket.send_text("\u{1b}]0;x\u{7}\u{9b}2J\u{7f}\u{202e}\ttab");
+    let escaped = "web: \\u{1b}]0;x\\u{7}\\u{9b}2J\\u{7f}\\u{202e}\ttab\n";
+    assert_eq!(line(&mut plain_reads), escaped);
+    // A line client writes to other line clients too.
+    plain.write_all(b"\x1b[2J\n").unwrap();
+    assert_eq!(line(&mut plain_reads), "console: \\u{1b}[2J\n");
+}
+
+#[test]
 fn a_bad_line_is_answered_with_one_line_and_the_connection_ends() {
     let console = Console::start();
     for bad in [&b"name\n\xFF\xFE\n"[..], &[b"name\n", &[b'x'; 600][..]].concat()] {
