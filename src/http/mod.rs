@@ -57,7 +57,7 @@ pub use head::{
     looks_like_http, parse_head,
 };
 pub use list::{has_token, list_elements, quoted_list_elements};
-pub use origin::OriginRule;
+pub use origin::{OriginRule, is_origin};
 pub use percent::{DecodeError, Encoded};
 pub use rejection::{Allow, Rejection};
 pub use response::{Status, write_page, write_switching_protocols};

@@ -11,7 +11,7 @@ use super::{
     extensions::{MalformedExtensions, check_extensions},
     head::{Method, RequestHead, Version},
     list::{find_token, has_token},
-    origin::OriginRule,
+    origin::{OriginRule, is_origin},
     rejection::{Allow, Rejection},
     subprotocol::{OfferError, Subprotocol, choose_subprotocol},
     target::{Path, Query},
@@ -190,7 +190,13 @@ fn check_origin(head: &RequestHead<'_>, origins: &OriginRule) -> Result<(), Upgr
     if values.next().is_some() {
         return Err(UpgradeError::RepeatedOrigin);
     }
-    if origins.permits(origin, head.host()) { Ok(()) } else { Err(UpgradeError::Origin) }
+    if origins.permits(origin, head.host()) {
+        Ok(())
+    } else if is_origin(origin) {
+        Err(UpgradeError::Origin)
+    } else {
+        Err(UpgradeError::NotOrigin)
+    }
 }
 
 /// Why a handshake is refused; a variant for each check, in their order.
@@ -249,6 +255,9 @@ enum UpgradeError {
          add the origin to `origins` of this route in the configuration"
     )]
     Origin,
+    /// RFC 6454 §7.1: no list could permit it.
+    #[error("the Origin header names no origin such as https://example.com (RFC 6454 section 7.1)")]
+    NotOrigin,
     /// RFC 6455 §4.1 item 10.
     #[error(transparent)]
     Subprotocol(#[from] OfferError),
@@ -265,7 +274,7 @@ impl From<UpgradeError> for Rejection {
             UpgradeError::HttpVersion
             | UpgradeError::NotUpgrade
             | UpgradeError::UnsupportedVersion => Self::upgrade_required(body),
-            UpgradeError::Origin => Self::forbidden(body),
+            UpgradeError::Origin | UpgradeError::NotOrigin => Self::forbidden(body),
             UpgradeError::TransferEncoding
             | UpgradeError::ContentLength
             | UpgradeError::Connection

@@ -180,3 +180,20 @@ fn no_part_of_a_request_is_reflected_in_the_reply() {
     let reply = format!("{:?}", socket.receive_head());
     assert_eq!(find(reply.as_bytes(), b"canary"), None, "{reply}");
 }
+
+#[test]
+fn an_origin_that_is_refused_can_be_listed() {
+    for origin in ["https://Friend.example", "https://friend.example:443", "app://.", "file://"] {
+        let request = Request::upgrade("/echo").with("Origin", origin);
+        let config = |origins: &str| {
+            Gateway::with_config(&format!(
+                "loops = 1\n[[route]]\npath = \"/echo\"\nservice = \"echo\"\norigins = [{origins}]"
+            ))
+        };
+        let strict = config("");
+        let mut socket = Socket::connect(strict.address());
+        socket.send(&request.bytes());
+        assert_eq!(socket.receive_head().status, 403, "{origin}");
+        assert_opens(&config(&format!("\"{origin}\"")), &request);
+    }
+}

@@ -198,8 +198,16 @@ fn the_origin_follows_the_rule_of_the_route_rfc_6455_section_10_2() {
     let from = |origin: &str| with("Origin", &[&format!("Origin: {origin}")]);
     assert_eq!(error_of(&head_of(&VALID)), None, "absent is allowed");
     assert_eq!(error_of(&from("https://EXAMPLE.com")), None);
-    for origin in ["https://evil.example", "http://example.com:8080", "null", ""] {
+    for origin in ["https://evil.example", "http://example.com:8080", "null", "file://", "HTTP://B"]
+    {
         assert_eq!(error_of(&from(origin)), Some(UpgradeError::Origin), "{origin}");
+        // What the refusal advises is possible.
+        let list = OriginRule::List(vec![origin.to_owned()]);
+        assert_eq!(error_under(&from(origin), &list), None, "{origin}");
+    }
+    for other in ["", "https://evil.example/path", "evil", "\u{e9}://a", "a b"] {
+        assert_eq!(error_of(&from(other)), Some(UpgradeError::NotOrigin), "{other}");
+        assert_eq!(status_of(&from(other)), Some(Status::Forbidden));
     }
     let rejection = Rejection::from(UpgradeError::Origin);
     assert_eq!(rejection.status(), Status::Forbidden);
