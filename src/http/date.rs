@@ -88,7 +88,8 @@ mod tests {
 
     /// The naive twin: counts years and months one by one.
     fn naive_date(seconds: u64) -> String {
-        let is_leap = |year: u64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+        let is_leap =
+            |year: u64| year.is_multiple_of(if year.is_multiple_of(100) { 400 } else { 4 });
         let (mut day, mut year, mut month) = (seconds / 86_400, 1970, 0);
         let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(day % 7) as usize];
         while day >= 365 + u64::from(is_leap(year)) {
