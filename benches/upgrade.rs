@@ -52,7 +52,15 @@ fn own(received: &[u8], out: &mut Vec<u8>) {
     assert!(head.path().matches("/chat"));
     let policy = UpgradePolicy { origins: &OriginRule::SameHost, subprotocols: &[] };
     let request = http::check_upgrade(&head, &policy).unwrap();
-    http::write_switching_protocols(out, &request.accept_key(), request.subprotocol(), None, &[]);
+    let date = http::HttpDate::from_unix_seconds(0);
+    http::write_switching_protocols(
+        out,
+        &date,
+        &request.accept_key(),
+        request.subprotocol(),
+        None,
+        &[],
+    );
 }
 
 fn with_hyper(tape: Tape) {

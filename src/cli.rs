@@ -1,12 +1,12 @@
 //! The command line: what is to be done, and flags for the common keys, which win over the file.
 
 mod incidents;
+mod listen;
 mod log_filter;
 mod log_queue;
 mod report;
 mod serve;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -15,6 +15,7 @@ use toml::Value;
 use crate::client::ClientOptions;
 use crate::config::{Config, ConfigError, Listener, ListenerKind, Refusal};
 
+pub use listen::{ListenAddresses, ListenError};
 pub use report::{check, fail};
 pub use serve::{end_with_failing_loops, serve};
 
@@ -23,9 +24,10 @@ pub use serve::{end_with_failing_loops, serve};
 #[command(name = "tidegate", version, about, long_about = None)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct CommandLine {
-    /// Listen on this IP address and port, instead of the HTTP listeners in the file; repeatable
+    /// Listen on this address, such as 8080 (this machine only), 192.0.2.1:8080 or *:8080 (all
+    /// addresses), instead of the HTTP listeners in the file; repeatable
     #[arg(long, value_name = "ADDR")]
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<ListenAddresses>,
 
     // A list although only one is allowed, so that two get the one-line error of configurations.
     /// Read the configuration from this TOML file
@@ -92,7 +94,8 @@ impl CommandLine {
         if !self.listen.is_empty() {
             // No flag can say what line clients join, so their listeners stay.
             config.listeners.retain(|listener| listener.kind == ListenerKind::Line);
-            config.listeners.splice(..0, self.listen.iter().copied().map(Listener::http));
+            let addresses = self.listen.iter().flat_map(ListenAddresses::addresses);
+            config.listeners.splice(..0, addresses.copied().map(Listener::http));
         }
         if let Some(loops) = self.loops {
             config.process.loops = loops;

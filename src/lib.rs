@@ -72,6 +72,7 @@ pub mod timer;
 pub mod key;
 pub mod metrics;
 mod shrink;
+mod visible;
 
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

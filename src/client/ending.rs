@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::visible::visible_line;
+use crate::visible::visible_line;
 
 /// How a connection, or the attempt to open one, ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

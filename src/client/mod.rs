@@ -8,7 +8,7 @@
 //! | `connect`, `transport` | the handshake becomes a connection, or a refusal |
 //! | `session` | the open connection, and its close |
 //! | `lines`, `repeat` | what is sent |
-//! | `output`, `visible` | what is printed |
+//! | `output` | what is printed |
 //! | `ending` | how it ended, and the exit code |
 //!
 //! Exit codes: 0 closed by us, or by the server with 1000, 1001 or no code; 1 could not connect,
@@ -26,7 +26,6 @@ mod repeat;
 mod session;
 mod transport;
 mod url;
-mod visible;
 mod waiting;
 
 use std::process::ExitCode;
@@ -44,9 +43,9 @@ use self::repeat::Repeat;
 use self::session::Session;
 use self::transport::Transport;
 
-use self::visible::visible_line;
 use crate::os::{StopSignals, SystemClock};
 use crate::timer::Clock as _;
+use crate::visible::visible_line;
 
 /// Runs the command: connects, exchanges messages until the connection ends, and reports on
 /// standard error. Returns the exit code.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Write as _};
 
-use super::visible::visible;
+use crate::visible::visible;
 
 /// Standard output until it fails.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::grammar;
 use crate::control::{RedisUrl, RedisUrlError};
+use crate::http::is_origin;
 use crate::services::room::{InvalidLineFormat, LineFormat, NAME_BYTES_MAX, is_name};
 
 /// What the value of a key must be. Displays as the rule of an error message ("must be …").
@@ -82,7 +83,7 @@ impl Rule {
             Self::Secret { bytes_min, bytes_max } | Self::Text { bytes_min, bytes_max } => {
                 (is_text_of(bytes_min, bytes_max), self)
             }
-            Self::Origins if !grammar::is_origin(text) => return Err(ORIGIN.to_owned()),
+            Self::Origins if !is_origin(text.as_bytes()) => return Err(ORIGIN.to_owned()),
             Self::Subprotocols if !grammar::is_token(text) => return Err(TOKEN.to_owned()),
             Self::RedisUrl => {
                 return RedisUrl::parse(text).map(drop).map_err(|error| error.to_string());
@@ -128,8 +129,8 @@ impl fmt::Display for Rule {
                 Ok(())
             }
             Self::Origins => f.write_str(
-                "must be \"*\" or a list of \"null\" and scheme://host[:port] as browsers write \
-                 it: lower case, no path, no default port",
+                "must be \"*\" or a list of \"null\" and scheme://host[:port] as the Origin header \
+                 has it, without a path",
             ),
             Self::Path => f.write_str(
                 "must start with / and be a URI path: no query, fragment, space or bad escape",
@@ -153,8 +154,8 @@ impl fmt::Display for Rule {
     }
 }
 
-const ORIGIN: &str = "must be \"null\" or scheme://host[:port] as browsers write it: lower case, \
-                      no path, no default port";
+const ORIGIN: &str =
+    "must be \"null\" or scheme://host[:port] as the Origin header has it, without a path";
 const TOKEN: &str = "must be an RFC 9110 token (letters, digits, !#$%&'*+-.^_`|~)";
 
 #[cfg(test)]

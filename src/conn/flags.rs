@@ -48,6 +48,8 @@ impl Flags {
     pub(crate) const UNSENT: Self = Self(1 << 26);
     /// Its deadline may be nearer than what is filed in the wheel.
     pub(crate) const REARM: Self = Self(1 << 27);
+    /// Of a line client: its first line was looked at, and is one.
+    pub(crate) const SPEAKS_LINES: Self = Self(1 << 29);
     /// What a flush that took everything leaves to be done.
     pub(crate) const AFTER_FLUSH: Self = Self(Self::PAUSED_BY_BACKLOG.0 | Self::REARM.0);
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::settings::ConnSettings;
+use crate::http::HttpDate;
 use crate::metrics::Counters;
 use crate::pool::Buffers;
 use crate::timer::{Millis, Tick};
@@ -12,6 +13,8 @@ use crate::timer::{Millis, Tick};
 pub(crate) struct Turn {
     pub(crate) now: Millis,
     pub(crate) tick: Tick,
+    /// The date of replies.
+    pub(crate) date: HttpDate,
     pub(crate) settings: Arc<ConnSettings>,
     pub(crate) counters: Arc<Counters>,
     /// The loop's share of the process's pool.

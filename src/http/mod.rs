@@ -5,7 +5,7 @@
 //! bytes are kept.
 //!
 //! ```
-//! use tidegate::http::{self, OriginRule, Rejection, UpgradePolicy};
+//! use tidegate::http::{self, HttpDate, OriginRule, Rejection, UpgradePolicy};
 //!
 //! /// Appends the answer to `received`, if it holds a whole head.
 //! fn answer(received: &[u8], out: &mut Vec<u8>) -> Result<(), Rejection> {
@@ -16,7 +16,9 @@
 //!     }
 //!     let policy = UpgradePolicy { origins: &OriginRule::SameHost, subprotocols: &[] };
 //!     let request = http::check_upgrade(&head, &policy)?;
-//!     http::write_switching_protocols(out, &request.accept_key(), request.subprotocol(), None, &[]);
+//!     let date = HttpDate::from_unix_seconds(784_111_777);
+//!     let (accept, subprotocol) = (request.accept_key(), request.subprotocol());
+//!     http::write_switching_protocols(out, &date, &accept, subprotocol, None, &[]);
 //!     Ok(())
 //! }
 //!
@@ -31,7 +33,9 @@
 
 mod accept_key;
 mod authority;
+mod date;
 mod deflate;
+mod extensions;
 mod grammar;
 mod head;
 mod list;
@@ -46,13 +50,14 @@ mod upgrade;
 
 pub use accept_key::accept_key;
 pub use authority::Authority;
+pub use date::HttpDate;
 pub use deflate::{Deflate, accept_deflate};
 pub use head::{
     HEAD_BYTES_MAX, HEADERS_MAX, HeadError, Method, RequestHead, Version, find_head_end,
     looks_like_http, parse_head,
 };
-pub use list::{has_token, list_elements};
-pub use origin::OriginRule;
+pub use list::{has_token, list_elements, quoted_list_elements};
+pub use origin::{OriginRule, is_origin};
 pub use percent::{DecodeError, Encoded};
 pub use rejection::{Allow, Rejection};
 pub use response::{Status, write_page, write_switching_protocols};

@@ -49,6 +49,22 @@ fn is_same_origin(left: &[u8], right: &[u8]) -> bool {
     }
 }
 
+/// Whether the value of an `Origin` header can be listed in the configuration: `null`, a scheme with a
+/// host and perhaps a port, or a scheme alone such as `file://`, which some embedded browsers send.
+#[must_use]
+pub fn is_origin(text: &[u8]) -> bool {
+    let is_bare_scheme = text.strip_suffix(b"://").is_some_and(is_scheme);
+    text.eq_ignore_ascii_case(b"null")
+        || is_bare_scheme
+        || WebOrigin::parse(text).is_some_and(|origin| is_scheme(origin.scheme))
+}
+
+/// `scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )` (RFC 3986 §3.1).
+fn is_scheme(text: &[u8]) -> bool {
+    text.first().is_some_and(u8::is_ascii_alphabetic)
+        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte))
+}
+
 /// An origin that names a host (RFC 6454 §6.2).
 struct WebOrigin<'b> {
     scheme: &'b [u8],
@@ -109,6 +125,56 @@ mod tests {
             ("app://example.com", "example.com:80"),
         ] {
             assert!(!is_same_host(origin, host), "{origin} {host}");
+        }
+    }
+
+    #[test]
+    fn what_is_an_origin_can_be_listed_and_then_matches_itself() {
+        for origin in [
+            "null",
+            "https://a.example",
+            "https://A.example",
+            "HTTPS://a.example:443",
+            "http://a.example:80",
+            "http://a.example:",
+            "http://[::1]:8080",
+            "http://[0:0::1]",
+            "http://my_host",
+            "https://a,b",
+            "chrome-extension://abcdef",
+            "moz-extension://6f9c-1",
+            "capacitor://localhost",
+            "app://.",
+            "http://a.example:0",
+            "file://",
+            "tauri://localhost",
+            "https://xn--bcher-kva.example.",
+        ] {
+            assert!(is_origin(origin.as_bytes()), "{origin}");
+            assert!(is_listed(origin, &[origin]), "{origin}");
+        }
+        for other in [
+            "",
+            "*",
+            "a.example",
+            "://a.example",
+            "://",
+            "https://a.example/",
+            "https://a.example/path",
+            "http://a.example:65536",
+            "http://a.example:+1",
+            "http://user@a.example",
+            "http://[::1",
+            "http://[::1]x",
+            "1a://b",
+            "a b://c",
+            "https://b\u{fc}cher.example",
+            "https://a b",
+            "https://a.example https://b.example",
+            "https://a?b",
+            "https://a#b",
+        ] {
+            assert!(!is_origin(other.as_bytes()), "{other}");
         }
     }
 

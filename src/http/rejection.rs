@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
+    date::HttpDate,
     head::HeadError,
     percent::DecodeError,
     response::{Reply, Status},
@@ -77,8 +78,8 @@ impl Rejection {
     /// Appends the response to `out`: plain text that ends in a newline.
     ///
     /// With `head_only` (the request was a `HEAD`) the body is omitted, but not its length.
-    pub fn write_to(&self, head_only: bool, out: &mut Vec<u8>) {
-        let mut reply = Reply::begin(out, self.status);
+    pub fn write_to(&self, date: &HttpDate, head_only: bool, out: &mut Vec<u8>) {
+        let mut reply = Reply::begin(out, date, self.status);
         reply.header("Content-Type", HeaderValue::PLAIN_TEXT.as_str());
         if let Some(allow) = self.allow {
             reply.header("Allow", allow.as_str());
@@ -163,7 +164,7 @@ mod tests {
 
     fn written(rejection: &Rejection, head_only: bool) -> ReadResponse {
         let mut out = Vec::new();
-        rejection.write_to(head_only, &mut out);
+        rejection.write_to(&HttpDate::from_unix_seconds(0), head_only, &mut out);
         let response = ReadResponse::read(&out);
         response.check_closing(head_only);
         response
@@ -220,10 +221,12 @@ mod tests {
 
     #[test]
     fn a_rejection_byte_for_byte() {
+        let date = HttpDate::from_unix_seconds(784_111_777);
         let mut out = Vec::new();
-        Rejection::forbidden("token wrong.").write_to(false, &mut out);
+        Rejection::forbidden("token wrong.").write_to(&date, false, &mut out);
         let expected = "HTTP/1.1 403 Forbidden\r\n\
             Connection: close\r\n\
+            Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
             Content-Type: text/plain; charset=utf-8\r\n\
             Content-Length: 13\r\n\
             \r\n\

@@ -3,6 +3,7 @@
 use std::{fmt::Display, io::Write as _};
 
 use super::{
+    date::HttpDate,
     deflate::Deflate,
     response_header::{HeaderValue, ResponseHeader},
     subprotocol::Subprotocol,
@@ -77,6 +78,7 @@ impl Status {
 /// must have offered `subprotocol` and `deflate`. Frames may follow immediately.
 pub fn write_switching_protocols(
     out: &mut Vec<u8>,
+    date: &HttpDate,
     accept: &[u8; 28],
     subprotocol: Option<&Subprotocol>,
     deflate: Option<Deflate>,
@@ -86,8 +88,10 @@ pub fn write_switching_protocols(
         b"HTTP/1.1 101 Switching Protocols\r\n\
           Upgrade: websocket\r\n\
           Connection: Upgrade\r\n\
-          Sec-WebSocket-Accept: ",
+          Date: ",
     );
+    out.extend_from_slice(date.as_bytes());
+    out.extend_from_slice(b"\r\nSec-WebSocket-Accept: ");
     out.extend_from_slice(accept);
     out.extend_from_slice(b"\r\n");
     if let Some(subprotocol) = subprotocol {
@@ -109,13 +113,14 @@ pub fn write_switching_protocols(
 /// §8.6).
 pub fn write_page(
     out: &mut Vec<u8>,
+    date: &HttpDate,
     status: Status,
     content_type: &HeaderValue,
     extra_headers: &[ResponseHeader],
     body: &[u8],
     head_only: bool,
 ) {
-    let mut reply = Reply::begin(out, status);
+    let mut reply = Reply::begin(out, date, status);
     reply.header("Content-Type", content_type.as_str());
     for header in extra_headers {
         reply.header(header.name(), header.value());
@@ -125,7 +130,7 @@ pub fn write_page(
 
 /// A response that is being written, from the status line to the body.
 ///
-/// It writes what every response needs, so that none lacks it: `Content-Length`, `Connection:
+/// It writes what every response needs, so that none lacks it: `Date`, `Content-Length`, `Connection:
 /// close`, and in a 426 the protocol to upgrade to.
 pub(super) struct Reply<'o> {
     out: &'o mut Vec<u8>,
@@ -133,7 +138,7 @@ pub(super) struct Reply<'o> {
 
 impl<'o> Reply<'o> {
     /// Writes the status line and the headers that belong to the status.
-    pub(super) fn begin(out: &'o mut Vec<u8>, status: Status) -> Self {
+    pub(super) fn begin(out: &'o mut Vec<u8>, date: &HttpDate, status: Status) -> Self {
         write_formatted(out, format_args!("HTTP/1.1 {} {}\r\n", status.code(), status.reason()));
         out.extend_from_slice(match status {
             // A 426 must name the protocol (RFC 9110 §15.5.22) and its version (RFC 6455 §4.4), and
@@ -154,6 +159,9 @@ impl<'o> Reply<'o> {
             | Status::ServiceUnavailable
             | Status::VersionNotSupported => b"Connection: close\r\n".as_slice(),
         });
+        out.extend_from_slice(b"Date: ");
+        out.extend_from_slice(date.as_bytes());
+        out.extend_from_slice(b"\r\n");
         Self { out }
     }
 

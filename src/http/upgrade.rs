@@ -8,9 +8,10 @@ use super::{
     accept_key::accept_key,
     authority::Authority,
     deflate::{Deflate, accept_deflate},
+    extensions::{MalformedExtensions, check_extensions},
     head::{Method, RequestHead, Version},
-    list::has_token,
-    origin::OriginRule,
+    list::{find_token, has_token},
+    origin::{OriginRule, is_origin},
     rejection::{Allow, Rejection},
     subprotocol::{OfferError, Subprotocol, choose_subprotocol},
     target::{Path, Query},
@@ -115,19 +116,34 @@ impl<'h, 'p> UpgradeRequest<'h, 'p> {
         if head.version() < Version::HTTP_11 {
             return Err(UpgradeError::HttpVersion);
         }
-        if !wants_upgrade(head) {
-            return Err(UpgradeError::NotUpgrade);
-        }
+        check_protocol(head)?;
         check_no_body(head)?;
-        if !has_token(head.header_values("Connection"), b"upgrade") {
-            return Err(UpgradeError::Connection);
-        }
+        check_connection(head)?;
         check_version(head)?;
         let key = parse_key(head)?;
         check_origin(head, policy.origins)?;
         let offers = head.header_values("Sec-WebSocket-Protocol");
         let subprotocol = choose_subprotocol(offers, policy.subprotocols)?;
+        check_extensions(head.header_values("Sec-WebSocket-Extensions"))?;
         Ok(Self { head, key, subprotocol })
+    }
+}
+
+fn check_protocol(head: &RequestHead<'_>) -> Result<(), UpgradeError> {
+    let protocols = head.header_values("Upgrade");
+    match find_token(protocols, b"websocket") {
+        Some(true) => Ok(()),
+        Some(false) => Err(UpgradeError::NotUpgrade),
+        None => Err(UpgradeError::NotTokens { name: "Upgrade" }),
+    }
+}
+
+fn check_connection(head: &RequestHead<'_>) -> Result<(), UpgradeError> {
+    let options = head.header_values("Connection");
+    match find_token(options, b"upgrade") {
+        Some(true) => Ok(()),
+        Some(false) => Err(UpgradeError::Connection),
+        None => Err(UpgradeError::NotTokens { name: "Connection" }),
     }
 }
 
@@ -174,7 +190,13 @@ fn check_origin(head: &RequestHead<'_>, origins: &OriginRule) -> Result<(), Upgr
     if values.next().is_some() {
         return Err(UpgradeError::RepeatedOrigin);
     }
-    if origins.permits(origin, head.host()) { Ok(()) } else { Err(UpgradeError::Origin) }
+    if origins.permits(origin, head.host()) {
+        Ok(())
+    } else if is_origin(origin) {
+        Err(UpgradeError::Origin)
+    } else {
+        Err(UpgradeError::NotOrigin)
+    }
 }
 
 /// Why a handshake is refused; a variant for each check, in their order.
@@ -203,6 +225,9 @@ enum UpgradeError {
     /// RFC 6455 §4.2.1 item 4.
     #[error("the Connection header must list `Upgrade` (RFC 6455 section 4.2.1)")]
     Connection,
+    /// RFC 9110 §7.6.1 and §7.8.
+    #[error("the {name} header must list tokens (RFC 9110 section 5.6.1)")]
+    NotTokens { name: &'static str },
     /// RFC 6455 §4.2.1 item 6.
     #[error("the Sec-WebSocket-Version header is missing (RFC 6455 section 4.2.1)")]
     MissingVersion,
@@ -230,9 +255,15 @@ enum UpgradeError {
          add the origin to `origins` of this route in the configuration"
     )]
     Origin,
+    /// RFC 6454 §7.1: no list could permit it.
+    #[error("the Origin header names no origin such as https://example.com (RFC 6454 section 7.1)")]
+    NotOrigin,
     /// RFC 6455 §4.1 item 10.
     #[error(transparent)]
     Subprotocol(#[from] OfferError),
+    /// RFC 6455 §9.1.
+    #[error(transparent)]
+    Extensions(#[from] MalformedExtensions),
 }
 
 impl From<UpgradeError> for Rejection {
@@ -243,7 +274,7 @@ impl From<UpgradeError> for Rejection {
             UpgradeError::HttpVersion
             | UpgradeError::NotUpgrade
             | UpgradeError::UnsupportedVersion => Self::upgrade_required(body),
-            UpgradeError::Origin => Self::forbidden(body),
+            UpgradeError::Origin | UpgradeError::NotOrigin => Self::forbidden(body),
             UpgradeError::TransferEncoding
             | UpgradeError::ContentLength
             | UpgradeError::Connection
@@ -253,7 +284,9 @@ impl From<UpgradeError> for Rejection {
             | UpgradeError::RepeatedKey
             | UpgradeError::Key
             | UpgradeError::RepeatedOrigin
-            | UpgradeError::Subprotocol(_) => Self::bad_request(body),
+            | UpgradeError::NotTokens { .. }
+            | UpgradeError::Subprotocol(_)
+            | UpgradeError::Extensions(_) => Self::bad_request(body),
         }
     }
 }

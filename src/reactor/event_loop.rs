@@ -56,6 +56,8 @@ pub struct EventLoop<P: Poller, C> {
     metrics: LoopMetrics,
     /// When the turn began whose time has not been counted yet, in microseconds.
     turn_began: Option<u64>,
+    /// When the date of replies is formatted again.
+    date_due: Millis,
     connections: Connections<P::Socket>,
     acceptor: Acceptor,
     inbox: Inbox<LoopEnvelope>,
@@ -98,6 +100,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             settings,
             metrics,
             turn_began: None,
+            date_due: Millis(0),
             connections,
             drain: None,
             events: Vec::new(),
@@ -122,6 +125,9 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         let now = Millis(began / 1000);
         self.catch_up.observe(now);
         self.connections.set_now(now);
+        if now >= self.date_due {
+            self.set_date(now);
+        }
         self.metrics.counters.turns.add(1);
         let had_events = !events.is_empty();
         for event in events.drain(..) {
@@ -148,6 +154,15 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         self.reap();
         self.connections.sample();
         Ok(if self.is_finished(now) { Turn::Finished } else { Turn::GoesOn })
+    }
+
+    /// Formats the date of replies, which holds until the next second of the wall clock begins. If
+    /// that clock is set meanwhile, the date is wrong for at most a second.
+    #[cold]
+    fn set_date(&mut self, now: Millis) {
+        let wall = self.clock.wall_now();
+        self.connections.set_date(wall);
+        self.date_due = now.plus(1000 - wall.0 % 1000);
     }
 
     /// The connections, for tests and gauges.

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use crate::http::{HeaderValue, RequestHead, ResponseHeader, Status, list_elements};
+use crate::http::{HeaderValue, RequestHead, ResponseHeader, Status, quoted_list_elements};
 
 /// Serves plain GET and HEAD requests of one route.
 pub trait Page {
@@ -30,6 +30,18 @@ pub struct PageReply {
 /// A page that is compiled into the binary: one file, with its style and script.
 #[derive(Clone, Debug)]
 pub struct BuiltInPage {
+    html: &'static str,
+    /// The page as it is for each depth of a path that was asked for; a route has few.
+    variants: Vec<Variant>,
+}
+
+/// A page for paths of one depth.
+///
+/// The address of its socket is relative to the page, so that both may stand below a prefix that a
+/// proxy removes: a page on `/a/b` looks for `../chat`.
+#[derive(Clone, Debug)]
+struct Variant {
+    depth: usize,
     reply: PageReply,
     entity_tag: String,
 }
@@ -65,7 +77,30 @@ impl BuiltInPage {
     }
 
     fn of(html: &'static str) -> Self {
-        let entity_tag = format!("\"{}\"", hash(html));
+        Self { html, variants: vec![Variant::new(html, 0)] }
+    }
+
+    /// The page on `path`.
+    fn on(&mut self, path: &[u8]) -> &Variant {
+        let depth = path.iter().filter(|&&byte| byte == b'/').count().saturating_sub(1);
+        let index = match self.variants.iter().position(|variant| variant.depth == depth) {
+            Some(index) => index,
+            None => {
+                self.variants.push(Variant::new(self.html, depth));
+                self.variants.len() - 1
+            }
+        };
+        &self.variants[index]
+    }
+}
+
+impl Variant {
+    fn new(html: &'static str, depth: usize) -> Self {
+        let body = match depth {
+            0 => Bytes::from_static(html.as_bytes()),
+            _ => Bytes::from(html.replace(SOCKET, &format!("{SOCKET}{}", "../".repeat(depth)))),
+        };
+        let entity_tag = format!("\"{}\"", hash(&body));
         let policy = content_security_policy(STYLE, SCRIPT);
         let headers = [
             ("Cache-Control", "no-cache"),
@@ -78,14 +113,14 @@ impl BuiltInPage {
             .into_iter()
             .filter_map(|(name, value)| ResponseHeader::new(name, value.to_owned()).ok())
             .collect();
-        let body = Bytes::from_static(html.as_bytes());
         let content_type = HeaderValue::HTML;
-        Self { reply: PageReply { status: Status::Ok, content_type, headers, body }, entity_tag }
+        let reply = PageReply { status: Status::Ok, content_type, headers, body };
+        Self { depth, reply, entity_tag }
     }
 
     /// Whether the client has this version of the page already (RFC 9110 §13.1.2).
     fn is_known_to(&self, request: &RequestHead<'_>) -> bool {
-        list_elements(request.header_values("If-None-Match")).any(|known| {
+        quoted_list_elements(request.header_values("If-None-Match")).any(|known| {
             known == b"*"
                 || known.strip_prefix(b"W/").unwrap_or(known) == self.entity_tag.as_bytes()
         })
@@ -94,9 +129,10 @@ impl BuiltInPage {
 
 impl Page for BuiltInPage {
     fn reply(&mut self, request: &RequestHead<'_>) -> PageReply {
-        let is_known = self.is_known_to(request);
+        let variant = self.on(request.path().raw());
+        let is_known = variant.is_known_to(request);
         let status = if is_known { Status::NotModified } else { Status::Ok };
-        PageReply { status, ..self.reply.clone() }
+        PageReply { status, ..variant.reply.clone() }
     }
 }
 
@@ -113,10 +149,12 @@ fn content_security_policy(style: &str, script: &str) -> String {
 }
 
 /// The SHA-256 in base64, by which a policy names a script or style (CSP Level 3 §2.3.1).
-fn hash(text: &str) -> String {
+fn hash(text: impl AsRef<[u8]>) -> String {
     STANDARD.encode(Sha256::digest(text))
 }
 
+/// What stands before the address of the socket.
+const SOCKET: &str = "data-socket=\"";
 const SCRIPT: &str = include_str!("pages/page.js");
 const STYLE: &str = include_str!("pages/page.css");
 
@@ -134,19 +172,36 @@ mod tests {
     fn between<'t>(text: &'t str, start: &str, end: &str) -> &'t str {
         let parts: Vec<&str> = text.split(start).collect();
         assert_eq!(parts.len(), 2, "{start}");
-        let (inside, after) = parts[1].split_once(end).unwrap();
-        assert!(!after.contains(end), "{end}");
-        inside
+        parts[1].split_once(end).unwrap().0
     }
 
     #[test]
     fn a_page_contains_the_style_and_script_that_its_policy_allows() {
-        for page in [BuiltInPage::chat(), BuiltInPage::hall()] {
+        for mut page in [BuiltInPage::chat(), BuiltInPage::hall()] {
+            let page = page.on(b"/");
             let html = str::from_utf8(&page.reply.body).unwrap();
             assert_eq!(between(html, "<style>", "</style>"), STYLE);
             assert_eq!(between(html, "<script type=\"module\">", "</script>"), SCRIPT);
             assert_eq!(page.reply.headers.len(), 5, "every header is a valid one");
         }
+    }
+
+    #[test]
+    fn the_address_of_the_socket_is_relative_to_the_page() {
+        let mut page = BuiltInPage::hall();
+        for (path, socket) in [
+            ("/", "chatroom/ws/"),
+            ("/chatroom", "chatroom/ws/"),
+            ("/a/b", "../chatroom/ws/"),
+            ("/a/b/", "../../chatroom/ws/"),
+            ("/a/c", "../chatroom/ws/"),
+        ] {
+            let variant = page.on(path.as_bytes());
+            let html = str::from_utf8(&variant.reply.body).unwrap();
+            assert!(between(html, SOCKET, "\"").starts_with(socket), "{path}");
+        }
+        assert_eq!(page.variants.len(), 3);
+        assert_ne!(page.variants[0].entity_tag, page.variants[1].entity_tag);
     }
 
     #[test]
@@ -159,22 +214,27 @@ mod tests {
 
     #[test]
     fn pages_have_different_tags() {
-        let (mut chat, hall) = (BuiltInPage::chat(), BuiltInPage::hall());
-        assert_ne!(chat.reply.body, hall.reply.body);
-        let of_hall = format!("If-None-Match: {}\r\n", hall.entity_tag);
+        let (mut chat, mut hall) = (BuiltInPage::chat(), BuiltInPage::hall());
+        assert_ne!(chat.on(b"/").reply.body, hall.on(b"/").reply.body);
+        let of_hall = format!("If-None-Match: {}\r\n", hall.on(b"/").entity_tag);
         assert_eq!(status(&mut chat, &of_hall), Status::Ok);
     }
 
     #[test]
     fn a_known_page_is_not_sent_again_rfc_9110_section_13_1_2() {
         let mut page = BuiltInPage::chat();
-        let tag = page.entity_tag.clone();
+        let tag = page.on(b"/").entity_tag.clone();
         for value in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".into()] {
             let header = format!("If-None-Match: {value}\r\n");
             assert_eq!(status(&mut page, &header), Status::NotModified, "{value}");
         }
         let unquoted = tag.trim_matches('"');
-        for header in ["", "If-None-Match: \"\"\r\n", &format!("If-None-Match: {unquoted}\r\n")] {
+        for header in [
+            "",
+            "If-None-Match: \"\"\r\n",
+            "If-None-Match: \"a, *, b\"\r\n",
+            &format!("If-None-Match: {unquoted}\r\n"),
+        ] {
             assert_eq!(status(&mut page, header), Status::Ok, "{header}");
         }
     }

@@ -35,6 +35,9 @@ pub enum Violation {
     /// A compressed message that cannot be inflated (RFC 7692 §7.2.2).
     #[error("message not compressed properly")]
     NotDeflate,
+    /// The first bytes of a client of lines are those of another protocol.
+    #[error("this port takes lines of text, not HTTP, TLS, SSH or the PROXY protocol")]
+    NotLines,
     /// A client frame without a mask (§5.1).
     #[error("client frame not masked")]
     NotMasked,
@@ -68,6 +71,7 @@ impl Violation {
             | Self::ExpectedContinuation
             | Self::LengthNotMinimal
             | Self::LengthOverflow
+            | Self::NotLines
             | Self::NotMasked
             | Self::ReservedBits
             | Self::ReservedOpcode

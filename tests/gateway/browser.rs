@@ -1,7 +1,9 @@
 //! The chat pages in a real browser, against a gateway with its default routes. Screenshots are left
 //! in `target/screenshots`.
 
-use std::net::SocketAddr;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::thread;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -394,3 +396,50 @@ const TOKENS: &str = r#"
 /// Keys as WebDriver writes them (§17.4.2): Enter, and Control and A with Control up again.
 const ENTER: &str = "\u{e007}";
 const SELECT_ALL: &str = "\u{e009}a\u{e009}";
+
+/// A proxy that serves the gateway below `/app/`, as `location /app/` of nginx does.
+fn proxy_below_app(gateway: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut server) = (client.unwrap(), connect(gateway));
+            let (mut from_server, mut to_client) =
+                (server.try_clone().unwrap(), client.try_clone().unwrap());
+            thread::spawn(move || {
+                // Either side may end at any time.
+                let _ = io::copy(&mut from_server, &mut to_client);
+                let _ = to_client.shutdown(Shutdown::Both);
+            });
+            thread::spawn(move || {
+                let mut prefix = [0; 9];
+                if client.read_exact(&mut prefix).is_ok() && prefix == *b"GET /app/" {
+                    server.write_all(b"GET /").unwrap();
+                    let _ = io::copy(&mut client, &mut server);
+                }
+                let _ = server.shutdown(Shutdown::Both);
+                let _ = client.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn pages_work_below_a_prefix_that_a_proxy_removes() {
+    let Some(browser) = Browser::start() else { return };
+    let gateway = Gateway::with_config(TOKENS);
+    let proxy = proxy_below_app(gateway.address());
+    let page = browser.open(&format!("http://{proxy}/app/chatroom"));
+    page.type_into("[name=token]", "secret");
+    page.enter_as("alice");
+    page.send_message("hello from below");
+    page.sees_message("hello from below");
+
+    let gateway = Gateway::start();
+    let proxy = proxy_below_app(gateway.address());
+    let page = browser.open(&format!("http://{proxy}/app/"));
+    page.enter_as("bob");
+    page.send_message("hello from below");
+    page.sees_message("hello from below");
+}

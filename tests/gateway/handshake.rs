@@ -38,6 +38,7 @@ fn the_reply_is_exactly_what_rfc_6455_asks_for() {
         "HTTP/1.1 101 Switching Protocols\r\n\
          Upgrade: websocket\r\n\
          Connection: Upgrade\r\n\
+         Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
          Sec-WebSocket-Accept: {ACCEPT}\r\n\
          \r\n"
     )
@@ -46,6 +47,10 @@ fn the_reply_is_exactly_what_rfc_6455_asks_for() {
     socket.send(&client_frame(BINARY, b"x"));
     let mut received = vec![0; expected.len()];
     std::io::Read::read_exact(&mut socket.stream, &mut received).unwrap();
+    // The date has the same length and form at any time.
+    let date = find(&received, b"Date: ").unwrap() + 6;
+    assert_eq!((received[date + 3], &received[date + 25..date + 29]), (b',', &b" GMT"[..]));
+    received[date..date + 29].copy_from_slice(b"Thu, 01 Jan 1970 00:00:00 GMT");
     assert_eq!(received, expected);
 }
 
@@ -174,4 +179,21 @@ fn no_part_of_a_request_is_reflected_in_the_reply() {
     socket.send(&Request::upgrade("/echo?canary").with("X-Canary", "canary").bytes());
     let reply = format!("{:?}", socket.receive_head());
     assert_eq!(find(reply.as_bytes(), b"canary"), None, "{reply}");
+}
+
+#[test]
+fn an_origin_that_is_refused_can_be_listed() {
+    for origin in ["https://Friend.example", "https://friend.example:443", "app://.", "file://"] {
+        let request = Request::upgrade("/echo").with("Origin", origin);
+        let config = |origins: &str| {
+            Gateway::with_config(&format!(
+                "loops = 1\n[[route]]\npath = \"/echo\"\nservice = \"echo\"\norigins = [{origins}]"
+            ))
+        };
+        let strict = config("");
+        let mut socket = Socket::connect(strict.address());
+        socket.send(&request.bytes());
+        assert_eq!(socket.receive_head().status, 403, "{origin}");
+        assert_opens(&config(&format!("\"{origin}\"")), &request);
+    }
 }

@@ -58,6 +58,10 @@ fn wrong_handshakes() -> Vec<Case> {
         (upgrade().set("Sec-WebSocket-Version", "12"), 426, "13"),
         (upgrade().line("GET /echo HTTP/1.0"), 426, "HTTP/1.1"),
         (Request::get("/echo"), 426, "Upgrade: websocket"),
+        (upgrade().with(EXTENSIONS, "a b"), 400, EXTENSIONS),
+        (upgrade().with(EXTENSIONS, "permessage-deflate; x=\"y"), 400, EXTENSIONS),
+        (upgrade().with(EXTENSIONS, "a").with(EXTENSIONS, ";;"), 400, EXTENSIONS),
+        (upgrade().set("Connection", "\"a, Upgrade, b\""), 400, "Connection"),
         (upgrade().with("Origin", "http://stranger.example"), 403, "`origins`"),
         (upgrade().with("Origin", "null"), 403, "`origins`"),
         (upgrade().with("Origin", "http://gateway.example:8080"), 403, "`origins`"),
@@ -141,6 +145,7 @@ fn head_is_answered_with_the_headers_of_get_and_no_body() {
         head.assert_is_last(true);
         // A HEAD request cannot upgrade, so its refusal is another one (RFC 6455 §4.1).
         if path != "/echo" {
+            let (get, head) = (get.undated(), head.undated());
             assert_eq!((get.status, get.headers), (head.status, head.headers));
         }
     }
@@ -153,7 +158,7 @@ fn every_valid_request_for_the_page_gets_the_same_page() {
         let reply = Reply::parse(&exchange(gateway.address(), &request.bytes(), Ending::HalfClose));
         assert_eq!(reply.status, 200, "{request:?}");
         reply.assert_is_last(false);
-        reply
+        reply.undated()
     };
     let expected = page(&Request::get("/"));
     assert_eq!(expected.header("Content-Type"), Some("text/html; charset=utf-8"));
@@ -239,3 +244,5 @@ fn any_bytes_get_at_most_one_well_formed_reply_and_an_orderly_end() {
     let mut socket = Socket::open(gateway.address());
     socket.assert_echoes(b"still here");
 }
+
+const EXTENSIONS: &str = "Sec-WebSocket-Extensions";

@@ -97,6 +97,49 @@ fn lines_and_websockets_share_a_room() {
 }
 
 #[test]
+fn terminals_of_line_clients_get_no_control_characters() {
+    let console = Console::start();
+    let mut plain = connect(console.hub);
+    let mut plain_reads = BufReader::new(plain.try_clone().unwrap());
+    plain.write_all(b"console\nhello\n").unwrap();
+    assert_eq!(line(&mut plain_reads), "console: hello\n");
+    let mut websocket = ChatClient::join(console.gateway.address(), "/ws");
+    websocket.send_text("web");
+    websocket.send_text("\u{1b}]0;x\u{7}\u{9b}2J\u{7f}\u{202e}\ttab");
+    let escaped = "web: \\u{1b}]0;x\\u{7}\\u{9b}2J\\u{7f}\\u{202e}\ttab\n";
+    assert_eq!(line(&mut plain_reads), escaped);
+    // A line client writes to other line clients too.
+    plain.write_all(b"\x1b[2J\n").unwrap();
+    assert_eq!(line(&mut plain_reads), "console: \\u{1b}[2J\n");
+}
+
+#[test]
+fn clients_of_other_protocols_are_refused_with_one_line() {
+    let console = Console::start();
+    let mut witness = ChatClient::join(console.gateway.address(), "/ws");
+    witness.send_text("witness");
+    for bytes in [
+        &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
+    ] {
+        for address in [console.address, console.hub] {
+            let mut plain = connect(address);
+            plain.write_all(bytes).unwrap();
+            let mut answer = String::new();
+            plain.read_to_string(&mut answer).unwrap();
+            assert_eq!(answer.lines().count(), 1, "{answer}");
+            assert!(answer.contains("this port takes lines of text"), "{answer}");
+        }
+    }
+    // Later lines may say anything, and the room has heard nothing before.
+    let mut plain = connect(console.hub);
+    plain.write_all(b"bob\nGET / HTTP/1.1\n").unwrap();
+    assert_eq!(witness.receive_text(), "bob: GET / HTTP/1.1");
+}
+
+#[test]
 fn a_bad_line_is_answered_with_one_line_and_the_connection_ends() {
     let console = Console::start();
     for bad in [&b"name\n\xFF\xFE\n"[..], &[b"name\n", &[b'x'; 600][..]].concat()] {

@@ -57,6 +57,27 @@ fn a_bad_name_is_refused_with_400_and_a_page_is_closed_with_4003() {
 }
 
 #[test]
+fn names_that_look_the_same_are_one_name_or_refused() {
+    let gateway = gateway();
+    // A Hangul filler, a variation selector, a tag, a Braille blank, and nothing but a mark.
+    for hidden in ["b%E3%85%A4ob", "bob%EF%B8%80", "bob%F3%A0%81%81", "bo%E2%A0%80b", "%CC%81"] {
+        let path = format!("/chat?user={hidden}");
+        let refusal = ChatClient::try_join(gateway.address(), &path, None).unwrap_err();
+        assert!(refusal.starts_with("400 "), "{path}: {refusal}");
+    }
+    // The same name composed and decomposed, with another space, and with an emoji of a style.
+    for (one, same) in [
+        ("Zo%C3%AB", "Zoe%CC%88"),
+        ("a+b", "a%C2%A0%20b"),
+        ("bob%E2%9D%A4", "bob%E2%9D%A4%EF%B8%8F"),
+    ] {
+        let mut first = ChatClient::join(gateway.address(), &format!("/chat?user={one}"));
+        let _second = ChatClient::join(gateway.address(), &format!("/chat?user={same}"));
+        assert_eq!(first.close_frame().0, 4001, "{same}");
+    }
+}
+
+#[test]
 fn a_second_login_closes_the_first_and_outlives_it() {
     let gateway = gateway();
     let mut witness = ChatClient::join(gateway.address(), "/chat?user=witness");

@@ -111,6 +111,12 @@ impl Reply {
         str::from_utf8(&self.body).unwrap()
     }
 
+    /// The reply without its date, which changes each second.
+    pub(crate) fn undated(mut self) -> Self {
+        self.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Date"));
+        self
+    }
+
     /// Checks what every reply but a 101 must have (RFC 9112 §6, §9.6): a length that is true and
     /// the announcement that the connection closes.
     pub(crate) fn assert_is_last(&self, head_only: bool) {
@@ -120,6 +126,7 @@ impl Reply {
         assert!(length > 0);
         assert_eq!(self.body.len(), if head_only { 0 } else { length }, "{self:?}");
         assert!(self.header("Content-Type").is_some());
+        assert!(self.header("Date").is_some_and(|date| date.len() == 29), "{self:?}");
         if self.status == 426 {
             // RFC 9110 §15.5.22, §7.8 and RFC 6455 §4.4.
             assert_eq!(connection, "upgrade, close");

@@ -226,3 +226,17 @@ fn each_loop_logs_its_connections_and_turn_times() {
         assert!(line.contains(" connections, ") && line.contains(" us by 99 %"), "{line}");
     }
 }
+
+#[test]
+fn listen_takes_what_people_type() {
+    for listen in ["0", ":0", "localhost:0"] {
+        let gateway = Gateway::launch(&Launch { listen: Some(listen), ..Launch::default() });
+        assert!(gateway.address().ip().is_loopback(), "{listen}");
+        Socket::open(gateway.address()).close();
+    }
+    for listen in ["localhost", "example.com:80", "http://127.0.0.1:80"] {
+        let output = run_to_end(&["--listen", listen]);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains("127.0.0.1:8080"), "{text}");
+    }
+}

@@ -25,7 +25,7 @@ pub(crate) const LAYERS: &[Row] = &[
     (&["http", "ws"], &[]),
     (&["line", "transport", "os"], &[]),
     (&["timer"], &[]),
-    (&["key", "metrics", "shrink"], &[]),
+    (&["key", "metrics", "shrink", "visible"], &[]),
 ];
 
 /// Lower modules that a module does without all the same, and why.
@@ -62,6 +62,7 @@ pub(crate) const DENIED_WORDS: &[(&[&str], &[&str], &str)] = &[
             "src/pool",
             "src/shrink.rs",
             "src/timer",
+            "src/visible.rs",
             "src/ws",
         ],
         &["std::net::", "std::os::", "std::thread::", "Mutex", "RwLock", "Instant", "SystemTime"],
@@ -90,7 +91,6 @@ pub(crate) const DENIED_WORDS: &[(&[&str], &[&str], &str)] = &[
             "src/client/lines.rs",
             "src/client/repeat.rs",
             "src/client/url.rs",
-            "src/client/visible.rs",
         ],
         &["std::net::", "std::io::", "std::os::", "crate::os::", "Clock"],
         "is a function of text and numbers",

@@ -103,7 +103,7 @@ fn an_error_about_a_wrong_type_names_the_rule() {
         (
             "[[route]]\npath = \"/\"\nservice = \"echo\"\norigins = \"https://a.example\"",
             "route[0].origins = \"https://a.example\": must be \"*\" or a list of \"null\" and \
-             scheme://host[:port] as browsers write it: lower case, no path, no default port",
+             scheme://host[:port] as the Origin header has it, without a path",
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"echo\"\nsubprotocols = [1]",
@@ -193,7 +193,7 @@ fn routes_are_held_to_their_rules() {
         (
             &echo("origins = [\"null\", \"https://a.example/\"]"),
             "route[0].origins[1] = \"https://a.example/\": must be \"null\" or \
-             scheme://host[:port] as browsers write it: lower case, no path, no default port",
+             scheme://host[:port] as the Origin header has it, without a path",
         ),
         (
             &echo("subprotocols = [\"a b\"]"),
@@ -294,7 +294,7 @@ fn a_mistake_is_located() {
         (
             "[[route]]\npath = \"/\"\nservice = \"echo\"\norigins = [\n  \"null\",\n  \"a\",\n]",
             "tidegate.toml:6: route[0].origins[1] = \"a\": must be \"null\" or \
-             scheme://host[:port] as browsers write it: lower case, no path, no default port",
+             scheme://host[:port] as the Origin header has it, without a path",
         ),
         (
             "turn.receive_buffer_bytes = 1048576\nlimits.pool_bytes_max = 65536\n\

@@ -14,7 +14,7 @@ use crate::config::surroundings::Surroundings;
 pub enum Origins {
     /// Any origin.
     Any,
-    /// Exactly these, each `scheme://host[:port]` as browsers write it, or `null`. An empty list
+    /// Exactly these, each as the `Origin` header has it (see [`is_origin`](crate::http::is_origin)). An empty list
     /// refuses every web page.
     List(Vec<String>),
     /// Only pages of the host that the request itself names.

@@ -30,12 +30,13 @@ use crate::conn::state::State;
 use crate::conn::table::Table;
 use crate::conn::turn::Turn;
 use crate::effects::{CloseReason, LoopSite, Peer};
+use crate::http::HttpDate;
 use crate::key::ConnKey;
 use crate::mail::{LoopMessage, LoopSender};
 use crate::metrics::Counters;
 use crate::pool::{Buffers, OverBudget, SharedBudget};
 use crate::services::Router;
-use crate::timer::Millis;
+use crate::timer::{Millis, WallTime};
 use crate::transport::Transport;
 
 /// The connections of one loop, their buffers, timers and services.
@@ -111,7 +112,14 @@ impl<S: Transport> Connections<S> {
             schedule: Schedule::new(now.tick()),
             population: Population::default(),
             mail: Outbox::default(),
-            turn: Turn { now, tick: now.tick(), settings, counters, memory: Buffers::new(pool) },
+            turn: Turn {
+                now,
+                tick: now.tick(),
+                date: HttpDate::from_unix_seconds(0),
+                settings,
+                counters,
+                memory: Buffers::new(pool),
+            },
             is_applying_effects: false,
             #[cfg(any(test, feature = "sim"))]
             unpaired: None,
@@ -138,6 +146,11 @@ impl<S: Transport> Connections<S> {
         self.turn.tick = now.tick();
         self.services.set_now(now);
         self.output.set_now(now);
+    }
+
+    /// The date that replies bear from now on.
+    pub fn set_date(&mut self, date: WallTime) {
+        self.turn.date = HttpDate::from_unix_seconds(date.0 / 1000);
     }
 
     /// From now on these settings hold, for connections that are open too. The size of the receive

@@ -73,7 +73,8 @@ impl<S: Transport> Active<'_, S> {
                 let page = page.reply(&head);
                 let output = self.output.outgoing().cork();
                 let (content_type, headers) = (&page.content_type, &page.headers);
-                write_page(output, page.status, content_type, headers, &page.body, head_only);
+                let date = &self.turn.date;
+                write_page(output, date, page.status, content_type, headers, &page.body, head_only);
                 self.turn.counters.pages.add(1);
                 Some(Outcome::Finish(CloseReason::Gone))
             }
@@ -119,6 +120,7 @@ impl<S: Transport> Active<'_, S> {
                 let deflate = allowed.and_then(|allowed| request.deflate(allowed.context_bits));
                 write_switching_protocols(
                     self.output.outgoing().cork(),
+                    &self.turn.date,
                     &request.accept_key(),
                     subprotocol,
                     deflate,
@@ -171,7 +173,7 @@ impl<S: Transport> Active<'_, S> {
         if self.conn.protocol == Protocol::Line {
             write_line(rejection.body().as_bytes(), cork);
         } else {
-            rejection.write_to(head_only, cork);
+            rejection.write_to(&self.turn.date, head_only, cork);
         }
         Outcome::Finish(CloseReason::Gone)
     }

@@ -8,8 +8,9 @@ use std::ops::Range;
 use super::Outcome;
 use super::decode::is_full;
 use crate::conn::active::Active;
+use crate::conn::flags::Flags;
 use crate::effects::{CloseReason, Effects, Message};
-use crate::line::{LineError, last_line, next_line};
+use crate::line::{LineError, is_other_protocol, last_line, next_line};
 use crate::output::Framing;
 use crate::pool::ReadBuffer;
 use crate::services::{Admission, ConnectRequest};
@@ -23,7 +24,7 @@ impl<S: Transport> Active<'_, S> {
         if self.population.is_draining() {
             return Some(self.refuse_draining(false));
         }
-        if !self.conn.flags.has(crate::conn::flags::Flags::HALF_OPEN) {
+        if !self.conn.flags.has(Flags::HALF_OPEN) {
             return Some(self.refuse_at_limit(false));
         }
         let (peer, address) = (self.peer(), self.cold.address(self.conn.cold));
@@ -66,11 +67,16 @@ impl<S: Transport> Active<'_, S> {
             }
             let start = buffer.progress.consumed();
             let arrived = &buffer.bytes[..buffer.filled];
+            let is_first = !self.conn.flags.has(Flags::SPEAKS_LINES);
+            if is_first && is_other_protocol(&arrived[start..], false) {
+                return Outcome::Broken(Violation::NotLines);
+            }
             let line = match next_line(arrived, start, &mut buffer.scanned, line_bytes_max) {
                 Ok(None) => return Outcome::NeedMore,
                 Ok(Some(line)) => line,
                 Err(error) => return Outcome::Broken(violation(error)),
             };
+            self.conn.flags.set(Flags::SPEAKS_LINES);
             buffer.progress = Progress::starting_at(line.next);
             if arrived[line.text.clone()] == *QUIT {
                 return Outcome::Closed(None);
@@ -91,7 +97,9 @@ impl<S: Transport> Active<'_, S> {
         let start = buffer.progress.consumed();
         let last = last_line(buffer.arrived(), start, line_bytes_max);
         let Ok(Some(text)) = last else { return Ok(()) };
-        if buffer.bytes[text.clone()] == *QUIT {
+        let is_first = !self.conn.flags.has(Flags::SPEAKS_LINES);
+        let is_foreign = is_first && is_other_protocol(&buffer.arrived()[start..], true);
+        if is_foreign || buffer.bytes[text.clone()] == *QUIT {
             return Ok(());
         }
         // Without the buffer: lines are copied, never sent in place, since their framing differs.

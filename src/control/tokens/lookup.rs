@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use redis::RedisError;
-use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 
 use super::commands;
 use super::redis_connection::{CheckedConnection, RedisConnection, Unavailable};
 use super::settings::RedisSettings;
 use crate::services::TokenVerdict;
+use crate::services::room::is_same_secret;
 
 /// What all look-ups share.
 #[derive(Debug)]
@@ -47,9 +47,7 @@ impl Lookup {
     ) -> Result<bool, Unavailable> {
         let key = format!("{}{name}", self.settings.token_prefix);
         let (mut connection, stored) = self.stored(&key, asked_on).await?;
-        // The comparison takes the same time for all wrong tokens of the right length, so its
-        // duration reveals nothing about the token.
-        let is_equal = stored.is_some_and(|stored| stored.ct_eq(token.as_bytes()).into());
+        let is_equal = stored.is_some_and(|stored| is_same_secret(&stored, token.as_bytes()));
         if !is_equal || !self.settings.one_time {
             return Ok(is_equal);
         }

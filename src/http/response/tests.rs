@@ -42,6 +42,7 @@ impl ReadResponse {
         let body_bytes: usize = self.header("Content-Length").unwrap().parse().unwrap();
         assert_eq!(self.body.len(), if head_only { 0 } else { body_bytes });
         assert!(self.header("Content-Type").is_some());
+        assert!(self.header("Date").is_some_and(|date| date.ends_with(" GMT")));
         assert_eq!(self.header("Transfer-Encoding"), None);
         if self.status_line == "HTTP/1.1 426 Upgrade Required" {
             assert_eq!(self.header("Connection"), Some("upgrade, close"));
@@ -52,6 +53,10 @@ impl ReadResponse {
             assert_eq!(self.header("Upgrade"), None);
         }
     }
+}
+
+fn date() -> HttpDate {
+    HttpDate::from_unix_seconds(784_111_777)
 }
 
 pub(in crate::http) const STATUSES: [Status; 11] = [
@@ -83,7 +88,7 @@ proptest! {
         head_only: bool,
     ) {
         let mut out = b"before".to_vec();
-        write_page(&mut out, status, &HeaderValue::HTML, &extra_headers, &body, head_only);
+        write_page(&mut out, &date(), status, &HeaderValue::HTML, &extra_headers, &body, head_only);
         let head_only = head_only || status == Status::NotModified;
         prop_assert!(out.starts_with(b"before"), "appends only");
         let page = ReadResponse::read(&out[6..]);
@@ -111,7 +116,7 @@ proptest! {
         let accept_bytes: &[u8; 28] = accept.as_bytes().try_into().unwrap();
         let chosen = subprotocol.clone().map(|name| Subprotocol::new(name).unwrap());
         let mut out = Vec::new();
-        write_switching_protocols(&mut out, accept_bytes, chosen.as_ref(), None, &extra_headers);
+        write_switching_protocols(&mut out, &date(), accept_bytes, chosen.as_ref(), None, &extra_headers);
         let response = ReadResponse::read(&out);
         prop_assert_eq!(&response.status_line, "HTTP/1.1 101 Switching Protocols");
         prop_assert_eq!(response.header("Upgrade"), Some("websocket"));
@@ -120,7 +125,7 @@ proptest! {
         prop_assert_eq!(response.header("Sec-WebSocket-Protocol"), subprotocol.as_deref());
         prop_assert_eq!(response.header("Content-Length"), None);
         prop_assert!(response.body.is_empty());
-        let added = response.headers.len() - 3 - usize::from(subprotocol.is_some());
+        let added = response.headers.len() - 4 - usize::from(subprotocol.is_some());
         prop_assert_eq!(added, extra_headers.len());
     }
 }
@@ -131,10 +136,11 @@ fn a_switch_has_these_bytes_rfc_6455_section_1_3() {
     let subprotocol = Subprotocol::new("chat").unwrap();
     let cookie = ResponseHeader::new("Set-Cookie", "user=1").unwrap();
     let accept = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-    write_switching_protocols(&mut out, accept, Some(&subprotocol), None, &[cookie]);
+    write_switching_protocols(&mut out, &date(), accept, Some(&subprotocol), None, &[cookie]);
     let expected = "HTTP/1.1 101 Switching Protocols\r\n\
         Upgrade: websocket\r\n\
         Connection: Upgrade\r\n\
+        Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
         Sec-WebSocket-Protocol: chat\r\n\
         Set-Cookie: user=1\r\n\
@@ -145,9 +151,10 @@ fn a_switch_has_these_bytes_rfc_6455_section_1_3() {
 #[test]
 fn a_page_has_these_bytes() {
     let mut out = Vec::new();
-    write_page(&mut out, Status::Ok, &HeaderValue::HTML, &[], b"<p>", false);
+    write_page(&mut out, &date(), Status::Ok, &HeaderValue::HTML, &[], b"<p>", false);
     let expected = "HTTP/1.1 200 OK\r\n\
         Connection: close\r\n\
+        Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
         Content-Type: text/html; charset=utf-8\r\n\
         Content-Length: 3\r\n\
         \r\n\

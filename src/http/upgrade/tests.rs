@@ -198,8 +198,16 @@ fn the_origin_follows_the_rule_of_the_route_rfc_6455_section_10_2() {
     let from = |origin: &str| with("Origin", &[&format!("Origin: {origin}")]);
     assert_eq!(error_of(&head_of(&VALID)), None, "absent is allowed");
     assert_eq!(error_of(&from("https://EXAMPLE.com")), None);
-    for origin in ["https://evil.example", "http://example.com:8080", "null", ""] {
+    for origin in ["https://evil.example", "http://example.com:8080", "null", "file://", "HTTP://B"]
+    {
         assert_eq!(error_of(&from(origin)), Some(UpgradeError::Origin), "{origin}");
+        // What the refusal advises is possible.
+        let list = OriginRule::List(vec![origin.to_owned()]);
+        assert_eq!(error_under(&from(origin), &list), None, "{origin}");
+    }
+    for other in ["", "https://evil.example/path", "evil", "\u{e9}://a", "a b"] {
+        assert_eq!(error_of(&from(other)), Some(UpgradeError::NotOrigin), "{other}");
+        assert_eq!(status_of(&from(other)), Some(Status::Forbidden));
     }
     let rejection = Rejection::from(UpgradeError::Origin);
     assert_eq!(rejection.status(), Status::Forbidden);
@@ -236,6 +244,26 @@ fn subprotocols_are_unique_tokens_rfc_6455_section_4_1() {
     }
     let bytes = with("", &["Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: b"]);
     assert_eq!(error_of(&bytes), None, "nothing in common is no reason to refuse");
+}
+
+#[test]
+fn lists_that_do_not_fit_their_grammar_are_refused_rfc_6455_section_9_1() {
+    for value in ["a b", "=", ";", ";;", "x=", "a; b=\"", "a; b=\"c d\""] {
+        let bytes = with("", &[&format!("Sec-WebSocket-Extensions: {value}")]);
+        assert!(matches!(error_of(&bytes), Some(UpgradeError::Extensions(_))), "{value}");
+        assert_eq!(status_of(&bytes), Some(Status::BadRequest));
+    }
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=99, other";
+    assert_eq!(error_of(&with("", &[offer])), None, "well-formed, but not acceptable");
+    for (name, line) in [
+        ("Connection", "Connection: \"a, Upgrade, b\""),
+        ("Connection", "Connection: keep alive, Upgrade"),
+        ("Upgrade", "Upgrade: \"a,websocket,b\", websocket"),
+    ] {
+        let bytes = with(name, &[line]);
+        assert_eq!(error_of(&bytes), Some(UpgradeError::NotTokens { name }), "{line}");
+        assert_eq!(status_of(&bytes), Some(Status::BadRequest));
+    }
 }
 
 /// Handshakes that are nearly valid: lines of each kind, dropped, doubled and altered.

@@ -36,4 +36,5 @@ pub use name::NAME_BYTES_MAX;
 pub(crate) use name::is_name;
 pub use roster::{LISTED_MAX, RELISTED_BELOW};
 pub use service::Room;
+pub(crate) use settings::is_same_secret;
 pub use settings::{Logins, NameSource, Newlines, RoomSettings, Tokens};

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::LineFormat;
@@ -102,12 +103,18 @@ pub enum Logins {
 
 /// Whether `given` is the configured token of `name`.
 pub(super) fn is_token_right(tokens: &HashMap<String, String>, name: &str, given: &str) -> bool {
-    // The comparison takes constant time, so its duration does not reveal how many bytes match. An
-    // unknown name costs a comparison as well, so that it does not answer faster than a known one.
+    // An unknown name costs a comparison as well, so that it does not answer faster than a known one.
     let own = tokens.get(name);
     let expected = own.map_or(given, String::as_str);
-    let is_equal = bool::from(expected.as_bytes().ct_eq(given.as_bytes()));
-    is_equal && own.is_some()
+    is_same_secret(expected.as_bytes(), given.as_bytes()) && own.is_some()
+}
+
+/// Whether two secrets are equal. Their digests are compared, in constant time: the duration reveals
+/// neither how many bytes match nor whether the lengths do, which a comparison of slices of different
+/// length answers at once.
+#[must_use]
+pub(crate) fn is_same_secret(expected: &[u8], given: &[u8]) -> bool {
+    bool::from(Sha256::digest(expected).as_slice().ct_eq(Sha256::digest(given).as_slice()))
 }
 
 impl Default for RoomSettings {
@@ -130,6 +137,16 @@ impl Default for RoomSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_of_any_length_are_compared() {
+        assert!(is_same_secret(b"", b"") && is_same_secret(&[0xff; 100], &[0xff; 100]));
+        for (expected, given) in
+            [(&b"abc"[..], &b"abd"[..]), (b"abc", b"ab"), (b"", b"a"), (b"a", b"a\0")]
+        {
+            assert!(!is_same_secret(expected, given) && !is_same_secret(given, expected));
+        }
+    }
 
     #[test]
     fn only_the_whole_token_of_the_name_is_right() {

@@ -146,3 +146,23 @@ fn a_loop_in_time_does_not_put_deadlines_off() {
     world.pass(8_000 + LATE_MS);
     assert!(silent[0].is_gone());
 }
+
+#[test]
+fn replies_bear_the_date_of_the_wall_clock() {
+    let mut world = World::calm();
+    let date = |world: &mut World, path: &str| {
+        let mut client = world.connect(0);
+        client.ask(path);
+        world.exchange(&mut client);
+        client.received.header("Date").unwrap().to_owned()
+    };
+    world.pass(8_000);
+    assert_eq!(date(&mut world, "/echo"), "Thu, 01 Jan 2026 00:00:08 GMT");
+    assert_eq!(date(&mut world, "/nowhere"), "Thu, 01 Jan 2026 00:00:08 GMT");
+    world.pass(1_000);
+    assert_eq!(date(&mut world, "/echo"), "Thu, 01 Jan 2026 00:00:09 GMT");
+    // A clock that is set is followed within a second.
+    world.set_wall(-10 * DAY_MS);
+    world.pass(1_000);
+    assert_eq!(date(&mut world, "/echo"), "Mon, 22 Dec 2025 00:00:10 GMT");
+}
