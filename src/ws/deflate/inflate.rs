@@ -90,11 +90,6 @@ impl Inflating<'_> {
             let produced = progress(before.1, self.stream.total_out());
             self.input = self.input.get(consumed..).unwrap_or(&[]);
             written += produced;
-            // The decoder had stopped for lack of input, so a byte that comes out now was decoded
-            // from what is no part of the message: that is cut inside a block.
-            if self.is_ending && produced > 0 {
-                return NOT_DEFLATE;
-            }
             match status {
                 Status::StreamEnd if self.is_ending => {
                     // The stream ended in our last block, or in an empty last block of the message
@@ -102,9 +97,6 @@ impl Inflating<'_> {
                     let is_whole = self.input.is_empty() || self.input == LAST_BLOCK;
                     return if is_whole { Ok(Filled::Whole(written)) } else { NOT_DEFLATE };
                 }
-                // A last block at the very end: some senders leave out the empty block behind it,
-                // whose first byte would be the only one on the wire.
-                Status::StreamEnd if self.input.is_empty() => return Ok(Filled::Whole(written)),
                 // A last block inside the message: what follows is a new stream (RFC 7692
                 // §7.2.3.4).
                 Status::StreamEnd => self.stream.reset(false),

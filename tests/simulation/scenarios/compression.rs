@@ -222,16 +222,21 @@ fn close(payload: &[u8]) -> Result<Frame, u16> {
     if is_text { Ok(Frame::new(CLOSE, payload)) } else { Err(NOT_CONSISTENT) }
 }
 
-/// The message, or the code of the rule that it breaks. It is complete if its last block says that
-/// it is the last, or if a final block appended to it can be decoded and yields nothing.
+/// The message, or the code of the rule that it breaks. It is complete if a final block appended to
+/// it can be decoded.
 fn naively_inflated(payload: &[u8]) -> Result<Vec<u8>, u16> {
     // Some senders leave no byte of an empty message.
     let payload = if payload.is_empty() { &[0] } else { payload };
-    let (mut output, mut is_whole) = streams(payload);
-    if !is_whole {
-        let (ended, is_ended) = streams(&[payload, &END, &EMPTY_LAST_BLOCK].concat());
-        is_whole = is_ended && ended.len() == output.len();
-        output = ended;
+    let input = [payload, &END, &EMPTY_LAST_BLOCK].concat();
+    let mut output = Vec::with_capacity(MOST_BYTES_OUT);
+    let mut rest = &input[..];
+    let mut is_whole = true;
+    while is_whole && !rest.is_empty() {
+        // What follows a final block is a stream of its own.
+        let mut stream = Decompress::new(false);
+        let status = stream.decompress_vec(rest, &mut output, FlushDecompress::Sync);
+        is_whole = matches!(status, Ok(Status::StreamEnd));
+        rest = &rest[usize::try_from(stream.total_in()).unwrap()..];
     }
     match output.len() {
         0..=MESSAGE_BYTES_MAX if is_whole => Ok(output),
@@ -241,21 +246,6 @@ fn naively_inflated(payload: &[u8]) -> Result<Vec<u8>, u16> {
         0..=UNCLEAR_BYTES_MAX if !is_whole => Err(TOO_BIG_OR_NOT_CONSISTENT),
         _ => Err(TOO_BIG),
     }
-}
-
-/// What the streams in `input` yield, one behind the other, and whether the last one has ended.
-fn streams(input: &[u8]) -> (Vec<u8>, bool) {
-    let mut output = Vec::with_capacity(MOST_BYTES_OUT);
-    let mut rest = input;
-    let mut is_whole = true;
-    while is_whole && !rest.is_empty() {
-        // What follows a final block is a stream of its own.
-        let mut stream = Decompress::new(false);
-        let status = stream.decompress_vec(rest, &mut output, FlushDecompress::Sync);
-        is_whole = matches!(status, Ok(Status::StreamEnd));
-        rest = &rest[usize::try_from(stream.total_in()).unwrap()..];
-    }
-    (output, is_whole)
 }
 
 /// Sends the frames to an echo in pieces, and returns what was received.
