@@ -154,7 +154,7 @@ fn offers_that_cannot_be_accepted_leave_the_connection_uncompressed() {
     );
     for (path, offer) in [
         ("/echo", "permessage-deflate; server_max_window_bits=8"),
-        ("/echo", "permessage-deflate; nonsense, x-other; a=\"b,c"),
+        ("/echo", "permessage-deflate; nonsense, x-other; a=\"b\", c"),
         ("/plain", "permessage-deflate"),
     ] {
         let mut socket = open(&gateway, path, offer, None);
