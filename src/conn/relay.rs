@@ -2,7 +2,6 @@
 //! comes in by one connection can go out by another, with backpressure and half-closes, without
 //! other parts of the life of connections knowing of it.
 
-use super::active::resume_reading;
 use super::cold::{Cold, ColdRecords};
 use super::flags::Flags;
 use super::schedule::RunQueue;
@@ -99,8 +98,6 @@ impl<'r, S: Transport> Relay<'r, S> {
         if let Some(conn) = self.table.get_mut(key)
             && conn.flags.take(Flags::PAUSED_BY_PARTNER)
         {
-            let high_bytes = self.turn.settings.backlog_high_bytes;
-            resume_reading(conn, key, self.run_queue, high_bytes);
             self.run_queue.push(conn, key);
         }
     }
