@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use tidegate::pool::{Window, Windows};
 use tidegate::timer::Millis;
-use tidegate::ws::{Compressors, DeflateTerms, Filled, Inflater};
+use tidegate::ws::{Compressors, DeflateTerms, FillState, Inflater};
 
 #[expect(clippy::print_stdout, reason = "it prints a table")]
 fn main() {
@@ -76,9 +76,11 @@ fn gateway(messages: &[Vec<u8>], window_bits: u8) -> [Cost; 3] {
     let mut buffer = vec![0; 1 << 16];
     let inflated = cost(messages, |number, message| {
         let Some(payload) = &payloads[number] else { return message.len() };
-        let mut inflating = inflater.start(payload, windows.bytes(&window), Millis(0));
-        let filled = inflating.fill(&mut buffer);
-        assert_eq!(filled, Ok(Filled::Whole(message.len())));
+        let mut progress = inflater.start(windows.bytes(&window), Millis(0));
+        let filled = inflater.fill(payload, &mut progress, &mut buffer, usize::MAX);
+        assert!(filled.is_ok_and(|filled| {
+            filled.state == FillState::Whole && filled.written == message.len()
+        }));
         windows.slide(&mut window, &buffer[..message.len()], window_bits);
         message.len()
     });

@@ -73,6 +73,7 @@ pub mod key;
 pub mod metrics;
 mod shrink;
 mod visible;
+pub mod work;
 
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

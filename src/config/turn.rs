@@ -6,6 +6,20 @@ use super::rule::{Rule, integer};
 keys! {
     /// How much of each kind of work one turn of a loop does before the other kinds get theirs.
     "turn." pub struct Turn {
+        /// Work of one turn, in microseconds of a usual machine: it is counted, not timed.
+        pub turn_us: u64 {
+            default: 4_000,
+            rule: integer(100, 1_000_000),
+            reload: true,
+            reached: "The rest waits for the next turn.",
+        }
+        /// Work for one connection, or of one fan-out, counted in the same way.
+        pub share_us: u64 {
+            default: 500,
+            rule: integer(10, 1_000_000),
+            reload: true,
+            reached: "The rest waits until the others had their turn.",
+        }
         /// Connections accepted.
         pub accepts_per_turn: usize {
             default: 64,

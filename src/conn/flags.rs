@@ -50,6 +50,13 @@ impl Flags {
     pub(crate) const REARM: Self = Self(1 << 27);
     /// Of a line client: its first line was looked at, and is one.
     pub(crate) const SPEAKS_LINES: Self = Self(1 << 29);
+    /// A compressed message of it waits to be inflated further.
+    pub(crate) const INFLATING: Self = Self(1 << 30);
+    /// Not read because publications of it wait to be delivered.
+    pub(crate) const PAUSED_BY_FANOUT: Self = Self(1 << 31);
+    /// Not read because of what it led to elsewhere, whatever it sends.
+    pub(crate) const PAUSED_BY_OTHERS: Self =
+        Self(Self::PAUSED_BY_MAIL.0 | Self::PAUSED_BY_FANOUT.0);
     /// What a flush that took everything leaves to be done.
     pub(crate) const AFTER_FLUSH: Self = Self(Self::PAUSED_BY_BACKLOG.0 | Self::REARM.0);
 
@@ -61,6 +68,7 @@ impl Flags {
     /// whatever takes a reason away puts the connection into the run queue.
     const PAUSED: Self = Self(
         Self::PAUSED_BY_BACKLOG.0
+            | Self::PAUSED_BY_FANOUT.0
             | Self::PAUSED_BY_MAIL.0
             | Self::PAUSED_BY_PARTNER.0
             | Self::UNDECIDED.0,

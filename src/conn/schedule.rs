@@ -34,10 +34,10 @@ impl Schedule {
 
 /// Connections that have work left which no edge will announce: bytes beyond their share of the
 /// turn, or messages that waited while reading was paused. Each stands in it at most once.
+/// First in, first out.
 #[derive(Debug, Default)]
 pub(crate) struct RunQueue {
-    waiting: Vec<ConnKey>,
-    running: Vec<ConnKey>,
+    keys: VecDeque<ConnKey>,
 }
 
 impl RunQueue {
@@ -45,36 +45,30 @@ impl RunQueue {
     #[inline]
     pub(crate) fn push<S>(&mut self, conn: &mut Conn<S>, key: ConnKey) {
         if conn.flags.raise(Flags::QUEUED) {
-            self.waiting.push(key);
+            self.keys.push_back(key);
         }
     }
 
-    /// Begins a run: what is pushed from now on waits for the next one.
-    pub(crate) fn start(&mut self) {
-        debug_assert!(self.running.is_empty());
-        // Both vectors keep their capacity, so a run allocates nothing.
-        std::mem::swap(&mut self.waiting, &mut self.running);
-    }
-
-    /// The next connection of the run that is still there.
+    /// Takes the first out; `None` if that connection is no longer there.
     pub(crate) fn next<S>(&mut self, table: &mut Table<S>) -> Option<ConnKey> {
-        while let Some(key) = self.running.pop() {
-            if let Some(conn) = table.get_mut(key) {
-                // Before it is run, so that it can ask for another run.
-                conn.flags.clear(Flags::QUEUED);
-                return Some(key);
-            }
+        let key = self.keys.pop_front()?;
+        if self.keys.is_empty() {
+            self.keys.shrink_if_sparse(KEYS_KEPT);
         }
-        if self.waiting.is_empty() {
-            self.waiting.shrink_if_sparse(KEYS_KEPT);
-            self.running.shrink_if_sparse(KEYS_KEPT);
-        }
-        None
+        let conn = table.get_mut(key)?;
+        // Before it is run, so that it can ask for another run.
+        conn.flags.clear(Flags::QUEUED);
+        Some(key)
     }
 
-    /// Whether no connection waits.
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether none waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.keys.is_empty()
     }
 }
 

@@ -1,5 +1,7 @@
 //! The numbers that the rules of a connection's life refer to.
 
+use crate::work::WorkLimits;
+
 /// Limits and deadlines of the connections of one loop.
 #[derive(Clone, Debug)]
 pub struct ConnSettings {
@@ -11,6 +13,8 @@ pub struct ConnSettings {
     pub receive_buffer_bytes: usize,
     /// Reads that one connection may do before others get their turn.
     pub reads_per_turn: usize,
+    /// What a turn, and the share of one connection in it, may cost.
+    pub work: WorkLimits,
     /// Reading stops when this many bytes of replies wait, and goes on below half of it.
     pub backlog_high_bytes: usize,
     /// Pushed messages meet the route's policy when this many bytes wait.
@@ -41,6 +45,7 @@ impl Default for ConnSettings {
             half_open_max: 4096,
             receive_buffer_bytes: 512 << 10,
             reads_per_turn: 4,
+            work: WorkLimits::default(),
             backlog_high_bytes: 64 << 10,
             backlog_hard_bytes: (64 << 10) + (1 << 20) + 14,
             handshake_ms: 5_000,

@@ -7,6 +7,7 @@ use crate::http::HttpDate;
 use crate::metrics::Counters;
 use crate::pool::Buffers;
 use crate::timer::{Millis, Tick};
+use crate::work::Work;
 
 /// The time of the turn, the settings that hold in it, and where work and memory are accounted.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct Turn {
     pub(crate) date: HttpDate,
     pub(crate) settings: Arc<ConnSettings>,
     pub(crate) counters: Arc<Counters>,
+    /// What the turn has done so far.
+    pub(crate) work: Work,
     /// The loop's share of the process's pool.
     pub(crate) memory: Buffers,
 }

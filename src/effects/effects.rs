@@ -13,6 +13,7 @@ use super::{Message, Order, Peer, Publication, ServiceMessage};
 use crate::http::{Rejection, ResponseHeader, Subprotocol};
 use crate::output::Outgoing;
 use crate::timer::Millis;
+use crate::work::prices;
 use crate::ws::{CloseCode, CloseRequest, EncodedFrame, MessageKind};
 
 /// The parts of the reply 101 that a service chooses. The default leaves them to the gateway.
@@ -46,7 +47,12 @@ pub(crate) struct PendingEffects {
     pub(crate) effects: Vec<Effect>,
     /// Effects on connections that do not exist, to be counted.
     pub(crate) ignored: u64,
+    /// What it cost to make them, as far as it is not charged yet.
+    pub(crate) work: u64,
 }
+
+/// How far [`Effects::publish_both`] looks back for a publication to the same topic.
+const LOOKED_BACK_MAX: usize = 8;
 
 /// Collects the effects of one callback.
 #[derive(Debug)]
@@ -127,7 +133,10 @@ impl<'e> Effects<'e> {
         match &mut self.current {
             // Behind the replies so far, so that the peer sees the order of the calls.
             Some(current) if current.peer == peer => current.outgoing.encoded(&frame),
-            _ => self.pending.effects.push(Effect::Send(peer, frame)),
+            _ => {
+                self.pending.work += prices::EFFECT + prices::bytes(frame.as_bytes().len());
+                self.pending.effects.push(Effect::Send(peer, frame));
+            }
         }
     }
 
@@ -165,16 +174,57 @@ impl<'e> Effects<'e> {
     }
 
     fn request_publication(&mut self, publication: Publication, order: Order) {
+        self.charge_publication(&publication.frame);
         let effects = &mut self.pending.effects;
         // Only the last effect may take another frame along: a subscription or a close in between
         // has to be applied between the two frames.
-        if let Some(Effect::Publish(route, last, last_order)) = effects.last_mut()
-            && (*route, *last_order) == (self.route, order)
-            && last.append(&publication)
-        {
-            return;
-        }
+        let publication = match effects.last_mut() {
+            Some(Effect::Publish(route, last, last_order))
+                if (*route, *last_order) == (self.route, order) =>
+            {
+                match last.absorb(publication) {
+                    Ok(()) => return,
+                    Err(publication) => publication,
+                }
+            }
+            _ => publication,
+        };
         effects.push(Effect::Publish(self.route, publication, order));
+    }
+
+    /// Publishes a message in two encodings, each to its own topic. No connection may be a member of
+    /// both: between the two there is no order.
+    pub(crate) fn publish_both(
+        &mut self,
+        parts: [(&Arc<str>, EncodedFrame); 2],
+        except: Option<Peer>,
+        order: Order,
+    ) {
+        let topics = [parts[0].0, parts[1].0];
+        'parts: for (topic, frame) in parts {
+            self.charge_publication(&frame);
+            let mut publication = Publication::new(topic, frame, except);
+            // Past those to the other topic, or a flood would travel one message at a time.
+            for effect in self.pending.effects.iter_mut().rev().take(LOOKED_BACK_MAX) {
+                let Effect::Publish(route, own, own_order) = effect else { break };
+                let is_alike = (*route, *own_order) == (self.route, order);
+                if !is_alike || !topics.iter().any(|topic| Arc::ptr_eq(topic, &own.topic)) {
+                    break;
+                }
+                if Arc::ptr_eq(topic, &own.topic) {
+                    match own.absorb(publication) {
+                        Ok(()) => continue 'parts,
+                        Err(back) => publication = back,
+                    }
+                    break;
+                }
+            }
+            self.pending.effects.push(Effect::Publish(self.route, publication, order));
+        }
+    }
+
+    fn charge_publication(&mut self, frame: &EncodedFrame) {
+        self.pending.work += prices::PUBLICATION + prices::bytes(frame.as_bytes().len());
     }
 
     /// Answers this service's instance on a loop, which has told this one something. Answers, and

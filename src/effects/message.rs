@@ -1,5 +1,6 @@
 //! A whole message, as a service receives it.
 
+use crate::work::{meter, prices};
 use crate::ws::MessageKind;
 
 /// A whole message, unmasked and checked, in the loop's buffer. It is valid during one callback: a
@@ -12,6 +13,7 @@ pub struct Message<'m> {
 
 impl<'m> Message<'m> {
     pub(crate) fn new(kind: MessageKind, payload: &'m mut [u8]) -> Self {
+        meter::spend(prices::MESSAGE);
         Self { kind, payload }
     }
 

@@ -24,28 +24,43 @@ impl Publication {
         Self { topic: Arc::clone(topic), frame, more: Vec::new(), except }
     }
 
+    /// Bytes that are held while it waits, whatever else holds its frames.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let frames = self.frames().map(|frame| frame.as_bytes().len() + size_of::<EncodedFrame>());
+        size_of::<Self>() + self.topic.len() + frames.sum::<usize>()
+    }
+
     /// All frames, in their order.
     pub(crate) fn frames(&self) -> impl Iterator<Item = &EncodedFrame> + Clone {
         std::iter::once(&self.frame).chain(&self.more)
     }
 
-    /// Appends the frame of another publication, if that is for the same members and both are short.
-    /// Returns whether it did.
-    pub(super) fn append(&mut self, next: &Self) -> bool {
+    /// Whether another publication is for the same members, and both are short enough to travel as
+    /// one.
+    pub(super) fn may_absorb(&self, next: &Self) -> bool {
         // A batch is one segment of whole frames, so the backlog could not join the texts in it into
-        // one message: a joinable frame stays alone.
-        let is_short = |frame: &EncodedFrame| {
-            frame.as_bytes().len() <= TOGETHER_FRAME_BYTES_MAX && !frame.is_joinable()
+        // one message: a joinable frame stays alone. Of several frames each is short.
+        let is_short = |own: &Self| {
+            own.frame.as_bytes().len() <= TOGETHER_FRAME_BYTES_MAX && !own.frame.is_joinable()
         };
-        let fits = self.more.len() < TOGETHER_FRAMES_MAX - 1
-            && is_short(&self.frame)
-            && is_short(&next.frame)
+        self.more.len() + next.more.len() < TOGETHER_FRAMES_MAX - 1
+            && is_short(self)
+            && is_short(next)
             && self.except == next.except
-            && (Arc::ptr_eq(&self.topic, &next.topic) || self.topic == next.topic);
-        if fits {
-            self.more.push(next.frame.clone());
+            && (Arc::ptr_eq(&self.topic, &next.topic) || self.topic == next.topic)
+    }
+
+    /// Takes the frames of another publication behind its own.
+    ///
+    /// # Errors
+    /// The other, if the two cannot travel as one.
+    pub(crate) fn absorb(&mut self, next: Self) -> Result<(), Self> {
+        if !self.may_absorb(&next) {
+            return Err(next);
         }
-        fits
+        self.more.push(next.frame);
+        self.more.extend(next.more);
+        Ok(())
     }
 }
 
@@ -62,9 +77,9 @@ pub enum Order {
     Topic,
 }
 
-/// Frames in one publication. More would save little, and a queue without room for the whole batch
-/// takes its frames one by one.
-const TOGETHER_FRAMES_MAX: usize = 16;
+/// Frames in one publication: a flood of short ones costs little more than a few. A queue without
+/// room for the whole batch takes its frames one by one.
+const TOGETHER_FRAMES_MAX: usize = 128;
 /// Bytes of a frame that is published together with others. For a longer one the copy into the batch
 /// costs more than the second walk over the members.
 const TOGETHER_FRAME_BYTES_MAX: usize = 1024;

@@ -40,6 +40,8 @@ pub struct Member {
 struct Topic {
     name: Box<str>,
     members: Vec<Member>,
+    /// While a publication is on its way to the members: those before have it, the others have not.
+    cursor: u32,
 }
 
 #[derive(Debug)]
@@ -58,7 +60,7 @@ impl Hub {
         let topic_index = match self.names.get(name) {
             Some(index) => *index,
             None => {
-                let topic = Topic { name: name.into(), members: Vec::new() };
+                let topic = Topic { name: name.into(), members: Vec::new(), cursor: 0 };
                 let index = slot_number(self.topics.insert(topic));
                 self.names.insert(name.into(), index);
                 index
@@ -108,6 +110,46 @@ impl Hub {
         self.names.get(name).map_or(&[], |topic| &self.topics[*topic as usize].members)
     }
 
+    /// The members of a topic that are yet to get the publication which is on its way: all of them
+    /// before it begins.
+    #[must_use]
+    pub fn remaining(&self, name: &str) -> &[Member] {
+        let topic = self.names.get(name).map(|topic| &self.topics[*topic as usize]);
+        topic.map_or(&[], |topic| &topic.members[topic.cursor as usize..])
+    }
+
+    /// The next `count` of [`Hub::remaining`] have the publication.
+    pub fn advance(&mut self, name: &str, count: usize) {
+        if let Some(topic) = self.names.get(name) {
+            self.topics[*topic as usize].cursor += slot_number(count);
+        }
+    }
+
+    /// All members of a topic have the publication that was on its way.
+    pub fn rewind(&mut self, name: &str) {
+        if let Some(topic) = self.names.get(name) {
+            self.topics[*topic as usize].cursor = 0;
+        }
+    }
+
+    /// Whether a connection with these subscriptions is a member of a topic, and if so, whether it is
+    /// one of [`Hub::remaining`].
+    #[must_use]
+    pub fn is_remaining(&self, name: &str, subscriptions: SlotRef) -> Option<bool> {
+        let topic = *self.names.get(name)?;
+        let subscription = self.find(subscriptions, topic)?;
+        let position = self.subscriptions[subscription as usize].position;
+        Some(position >= self.topics[topic as usize].cursor)
+    }
+
+    /// The topics of a connection with these subscriptions, the last that it joined first.
+    pub fn topics_of(&self, subscriptions: SlotRef) -> impl Iterator<Item = &str> {
+        let first = subscriptions.index();
+        let subscription = |index: u32| &self.subscriptions[index as usize];
+        std::iter::successors(first, move |index| subscription(*index).next.index())
+            .map(move |index| &*self.topics[subscription(index).topic as usize].name)
+    }
+
     /// The number of topics, each with a member, and of subscriptions in all of them.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
@@ -141,15 +183,32 @@ impl Hub {
     }
 
     /// Frees a subscription that is unlinked from its connection's list. `swap_remove` moves the
-    /// last member of the topic into the gap.
+    /// last member of the topic into the gap. If that lies before the cursor, the last member before
+    /// the cursor goes there first, so that none passes from one side to the other:
+    ///
+    /// ```text
+    ///   a  GAP  c  d │ e  f  g     d into the gap, g to where d was, the cursor before it
+    ///   a   d   c │ g  e  f
+    /// ```
     fn remove(&mut self, index: u32) {
         let Subscription { topic: topic_index, position, .. } =
             self.subscriptions.remove(index as usize);
         let topic = &mut self.topics[topic_index as usize];
+        let mut gap = position;
+        if gap < topic.cursor {
+            topic.cursor -= 1;
+            topic.members.swap(gap as usize, topic.cursor as usize);
+            let moved = topic.members[gap as usize];
+            // The one that leaves may have moved onto itself, and its subscription is gone.
+            if gap != topic.cursor {
+                self.subscriptions[moved.subscription as usize].position = gap;
+            }
+            gap = topic.cursor;
+        }
         // Not `remove`: that would move all members behind, and each has a position to correct.
-        topic.members.swap_remove(position as usize);
-        if let Some(moved) = topic.members.get(position as usize) {
-            self.subscriptions[moved.subscription as usize].position = position;
+        topic.members.swap_remove(gap as usize);
+        if let Some(moved) = topic.members.get(gap as usize) {
+            self.subscriptions[moved.subscription as usize].position = gap;
         }
         if topic.members.is_empty() {
             let topic = self.topics.remove(topic_index as usize);
@@ -178,6 +237,8 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
+        /// The walk over a topic goes on by this number of members, and begins anew at the end.
+        Advance(usize, usize),
         Subscribe(u32, usize),
         Unsubscribe(u32, usize),
         Leave(u32),
@@ -188,19 +249,35 @@ mod tests {
             4 => (0..12u32, 0..5usize).prop_map(|(conn, topic)| Step::Subscribe(conn, topic)),
             2 => (0..12u32, 0..5usize).prop_map(|(conn, topic)| Step::Unsubscribe(conn, topic)),
             1 => (0..12u32).prop_map(Step::Leave),
+            2 => (0..5usize, 1..5usize).prop_map(|(topic, count)| Step::Advance(topic, count)),
         ]
     }
 
     proptest! {
-        /// The naive twin is a set of connections for each topic.
+        /// The naive twin is a set of connections for each topic, and one of those who have had the
+        /// publication that is on its way.
         #[test]
         fn members_are_those_a_set_would_hold(steps in prop::collection::vec(step(), 0..200)) {
             let names = ["a", "b", "c", "d", "e"];
             let mut hub = Hub::default();
             let mut lists = [SlotRef::NONE; 12];
             let mut naive: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+            let mut served: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
             for step in steps {
                 match step {
+                    Step::Advance(topic, count) => {
+                        let name = names[topic];
+                        let next: Vec<u32> =
+                            hub.remaining(name).iter().take(count).map(|own| own.key.index).collect();
+                        if next.is_empty() {
+                            hub.rewind(name);
+                            served.remove(name);
+                        }
+                        hub.advance(name, next.len());
+                        for index in next {
+                            prop_assert!(served.entry(name).or_default().insert(index));
+                        }
+                    }
                     Step::Subscribe(conn, topic) => {
                         let key = ConnKey { index: conn, generation: 1 };
                         let is_new = hub.subscribe(names[topic], key, &mut lists[conn as usize]);
@@ -219,6 +296,18 @@ mod tests {
                     }
                 }
                 naive.retain(|_, set| !set.is_empty());
+                // Who leaves and joins again is new.
+                served.retain(|name, set| {
+                    let members = naive.get(name);
+                    set.retain(|index| members.is_some_and(|members| members.contains(index)));
+                    members.is_some()
+                });
+                for (name, served) in &served {
+                    for index in &naive[name] {
+                        let is_remaining = hub.is_remaining(name, lists[*index as usize]);
+                        prop_assert_eq!(is_remaining, Some(!served.contains(index)));
+                    }
+                }
                 prop_assert_eq!(hub.counts().0, naive.len());
                 prop_assert_eq!(hub.counts().1, naive.values().map(BTreeSet::len).sum::<usize>());
                 for name in names {

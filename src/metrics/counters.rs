@@ -131,6 +131,8 @@ counters! {
     deflated_shared,
     /// Messages sent uncompressed because `pool_bytes_max` left no room to compress them.
     deflate_out_of_room,
+    /// Messages sent uncompressed because compressing them would have held up the loop.
+    deflate_given_up,
     /// Connections with a context of what they sent, to which later messages may refer (gauge).
     contexts_in_now,
     /// Connections with a context of what was sent to them, to which later messages may refer

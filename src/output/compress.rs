@@ -5,6 +5,7 @@
 use super::contexts::{ContextKey, Contexts};
 use crate::pool::{Lease, SharedBudget};
 use crate::timer::Millis;
+use crate::work::prices;
 use crate::ws::{Compressors, DeflateTerms};
 
 /// How the messages of a route are compressed.
@@ -45,21 +46,20 @@ pub(crate) struct MessageCompressor {
     now: Millis,
     /// Messages that were sent uncompressed because the pool had no room.
     out_of_room: u64,
-    /// The setup cost of the messages since the share began: bytes of dictionaries set and tables
-    /// cleared.
-    setup_bytes: usize,
+    /// What was charged of the work of `compressors`.
+    charged: u64,
 }
 
 impl MessageCompressor {
     /// Without compressors and windows. Memory counts against `pool`, in bytes.
     pub(crate) fn new(pool: SharedBudget) -> Self {
         Self {
-            compressors: Compressors::default(),
+            compressors: Compressors::bounded(prices::STEP_MAX),
             contexts: Contexts::default(),
             budget: Lease::new(pool, 0),
             now: Millis::default(),
             out_of_room: 0,
-            setup_bytes: 0,
+            charged: 0,
         }
     }
 
@@ -70,7 +70,7 @@ impl MessageCompressor {
     }
 
     /// Compresses a message. `None` if it has to be sent uncompressed: it is too short, does not become
-    /// shorter, or the pool has no room.
+    /// shorter, takes too long, or the pool has no room.
     ///
     /// With a context, the result may refer back to earlier messages of that connection. It must then
     /// be sent, and be the next message of the connection: the client's window slides with each.
@@ -83,6 +83,11 @@ impl MessageCompressor {
         if message.len() < terms.bytes_min {
             return None;
         }
+        let Some(level) = prices::affordable_level(message.len(), terms.level) else {
+            self.compressors.given_up += 1;
+            return None;
+        };
+        let terms = DeflateTerms { level, ..terms };
         // The output of the message before is still held, because that call returned a slice of it.
         self.compressors.shrink();
         self.release_unused();
@@ -91,7 +96,6 @@ impl MessageCompressor {
             return None;
         }
         let dictionary = context.map(|context| self.contexts.dictionary(context));
-        self.setup_bytes += TABLE_BYTES + dictionary.map_or(0, <[u8]>::len);
         let payload = self.compressors.compress(message, terms, dictionary)?;
         if let Some(context) = context {
             // The window slides only after the message has been compressed, since the dictionary must
@@ -141,15 +145,18 @@ impl MessageCompressor {
         self.budget.give(self.budget.used().saturating_sub(held));
     }
 
-    /// Begins another connection's share of the turn.
-    pub(crate) fn begin_share(&mut self) {
-        self.setup_bytes = 0;
+    /// What compressing has cost that is not charged yet.
+    #[inline]
+    pub(crate) fn work(&self) -> u64 {
+        self.compressors.work - self.charged
     }
 
-    /// The setup cost of the messages in this share, in bytes that take as long to inflate. For short
-    /// messages it is nearly all the work, and their own bytes would not bound it.
-    pub(crate) fn setup_bytes(&self) -> usize {
-        self.setup_bytes
+    /// As [`MessageCompressor::work`], for whom it is charged to.
+    #[inline]
+    pub(crate) fn take_work(&mut self) -> u64 {
+        let work = self.work();
+        self.charged = self.compressors.work;
+        work
     }
 
     /// Bytes of memory charged to the pool.
@@ -172,6 +179,3 @@ impl MessageCompressor {
         self.out_of_room
     }
 }
-
-/// Clearing a compressor's tables takes as long as inflating this many bytes.
-const TABLE_BYTES: usize = 4 << 10;

@@ -77,10 +77,9 @@ impl Outgoing {
         }
     }
 
-    /// Sets the framing of the connection that is handled next, and begins its share of the turn.
+    /// Sets the framing of the connection that is handled next.
     pub(crate) fn set_framing(&mut self, framing: Framing) {
         self.framing = framing;
-        self.compressor.begin_share();
     }
 
     /// Adds a frame with a copy of `payload`, in the framing of the connection.

@@ -21,6 +21,7 @@ use slab::Slab;
 use super::buffers::{BUFFER_BYTES_MIN, Buffers, OverBudget};
 use crate::key::{SlotRef, slot_number};
 use crate::timer::{Millis, Tick};
+use crate::work::{meter, prices};
 use crate::ws::EncodedFrame;
 
 /// Most slices in one vectored write. The kernel takes up to 1024 (`IOV_MAX`, writev(2)); 64 keep
@@ -173,6 +174,7 @@ impl Backlog {
     #[inline]
     pub fn push_frame(&mut self, queue: &mut OutQueue, id: FrameId, tick: Tick) {
         let Some(shared) = self.frames.get_mut(id.0 as usize) else { return };
+        meter::spend(prices::DELIVERY);
         shared.holders += 1;
         let length = shared.frame.as_bytes().len();
         let (content, kind) = (id.0, SegmentKind::Frame);

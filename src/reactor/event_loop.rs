@@ -122,6 +122,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         let waited = self.poller.wait(timeout, &mut events);
         let began = self.clock.micros();
         self.turn_began = Some(began);
+        self.connections.begin_turn();
         let now = Millis(began / 1000);
         self.catch_up.observe(now);
         self.connections.set_now(now);
@@ -249,6 +250,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         let mail_per_turn = self.settings.mail_per_turn;
         let mut handled = 0;
         while handled < mail_per_turn
+            && self.connections.takes_mail(handled)
             && let Some(mail) = self.inbox.next(Class::Terminal)
         {
             self.handle_mail(mail, now);
@@ -259,8 +261,12 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         self.forward_mail(left, now);
     }
 
-    fn forward_mail(&mut self, mut left: usize, now: Millis) {
-        while left > 0 && self.inbox.may_hold(Class::Forwarding) {
+    fn forward_mail(&mut self, limit: usize, now: Millis) {
+        let mut handled = 0;
+        while handled < limit
+            && self.inbox.may_hold(Class::Forwarding)
+            && self.connections.takes_mail(handled)
+        {
             // What was handled before is in the outbox only after this. It is done for a batch, as
             // publications that follow each other travel together.
             self.connections.apply_effects();
@@ -272,12 +278,12 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
                 return;
             }
             let mut bytes = 0;
-            for _ in 0..left.min(FORWARD_BATCH_ITEMS) {
+            for _ in 0..FORWARD_BATCH_ITEMS.min(limit - handled) {
                 let Some(mail) = self.inbox.next(Class::Forwarding) else { return };
                 bytes += mail.bytes();
                 self.handle_mail(mail, now);
-                left -= 1;
-                if bytes >= FORWARD_BATCH_BYTES {
+                handled += 1;
+                if bytes >= FORWARD_BATCH_BYTES || !self.connections.takes_mail(handled) {
                     break;
                 }
             }

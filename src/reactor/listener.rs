@@ -15,6 +15,7 @@ use crate::key::ConnKey;
 use crate::metrics::Counters;
 use crate::timer::Millis;
 use crate::transport::{AcceptError, Poller, Transport};
+use crate::work::{Phase, prices};
 
 /// What the clients of a listener speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +137,10 @@ impl Acceptor {
             }
         }
         let accepts_max = self.settings.accepts_per_turn.min(connections.accepts_max());
-        for _ in 0..accepts_max {
+        for number in 0..accepts_max {
+            if number >= ACCEPTS_MIN && connections.is_over(Phase::End) {
+                break;
+            }
             let Some(listener) = self.next_pending() else { break };
             if self.must_wait(connections.refused_count()) {
                 return;
@@ -144,6 +148,7 @@ impl Acceptor {
             match poller.accept(listener) {
                 Ok((socket, address)) => {
                     counters.connections_accepted.add(1);
+                    connections.charge(prices::ACCEPT);
                     let verdict = self.verdict();
                     // Into the table before it is registered: the token of its events is its key
                     // there.
@@ -253,3 +258,7 @@ impl Acceptor {
         self.paused_until = Some(now.plus(self.settings.accept_pause_ms));
     }
 }
+
+/// Connections accepted even in a turn whose work is done: a newcomer does not wait for who works
+/// much.
+const ACCEPTS_MIN: usize = 8;

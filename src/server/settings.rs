@@ -4,6 +4,7 @@ use crate::config::ResolvedConfig;
 use crate::conn::ConnSettings;
 use crate::mail::MailLimits;
 use crate::reactor::{ListenerProtocol, ListenerSettings, LoopSettings};
+use crate::work::WorkLimits;
 
 /// The rules of the connections of one loop.
 pub(super) fn conn_settings(settings: &ResolvedConfig) -> ConnSettings {
@@ -13,6 +14,7 @@ pub(super) fn conn_settings(settings: &ResolvedConfig) -> ConnSettings {
         half_open_max: limits.half_open_max.div_ceil(settings.loops),
         receive_buffer_bytes: turn.receive_buffer_bytes,
         reads_per_turn: turn.reads_per_turn,
+        work: WorkLimits { turn: turn.turn_us * 1000, share: turn.share_us * 1000 },
         backlog_high_bytes: limits.backlog_high_bytes,
         backlog_hard_bytes: limits.backlog_hard_bytes,
         handshake_ms: timeouts.handshake_ms,

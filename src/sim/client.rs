@@ -33,6 +33,12 @@ impl SimClient {
         state.edge(self.id);
     }
 
+    /// Bytes sent that the server has not read.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.kernel.state().streams[self.id].to_server.len()
+    }
+
     /// Ends the client's half of the connection. What it sent before can still be read.
     pub fn shutdown(&self) {
         let mut state = self.kernel.state();

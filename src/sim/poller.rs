@@ -8,6 +8,7 @@ use super::kernel::{Kernel, Registration};
 use crate::key::ConnKey;
 use crate::reactor::MAILBOX_TOKEN;
 use crate::transport::{AcceptError, Poller, Readiness, Transport};
+use crate::work::{meter, prices};
 
 /// One loop's poller on a fake network.
 #[derive(Debug)]
@@ -111,6 +112,7 @@ impl Poller for SimPoller {
         let own = &mut state.loops[self.loop_index].listeners[listener];
         let Some(id) = own.queue.pop_front() else { return Err(AcceptError::Empty) };
         state.descriptors += 1;
+        meter::spend(prices::ACCEPT);
         let port = u16::try_from(id % 65_536).unwrap_or(0);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Ok((SimSocket { kernel: self.kernel.clone(), id }, address))
@@ -179,6 +181,7 @@ impl Transport for SimSocket {
         if stream.client_reset {
             return Err(ErrorKind::ConnectionReset.into());
         }
+        meter::spend(prices::READ + prices::bytes(buffer.len().min(stream.to_server.len())));
         let count = buffer.len().min(stream.to_server.len());
         if count == 0 {
             return if stream.client_ended { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
@@ -214,6 +217,7 @@ impl Transport for SimSocket {
             room = 1 + state.random.below(room);
         }
         let count = offered.min(room);
+        meter::spend(prices::WRITE + prices::bytes(count));
         let mut left = count;
         for slice in slices {
             let taken = left.min(slice.len());
@@ -244,6 +248,7 @@ impl Transport for SimSocket {
 
 impl Drop for SimSocket {
     fn drop(&mut self) {
+        meter::spend(prices::CLOSE);
         let state = &mut *self.kernel.state();
         state.descriptors -= 1;
         let stream = &mut state.streams[self.id];

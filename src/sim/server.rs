@@ -223,6 +223,12 @@ impl SimServer {
         self.loops[index].as_ref().map(|own| own.event_loop.state())
     }
 
+    /// What the last turn of a loop was charged with, in units of work; `None` if it has ended.
+    #[must_use]
+    pub fn work_used(&self, index: usize) -> Option<u64> {
+        self.loops[index].as_ref().map(|own| own.event_loop.connections().work_used())
+    }
+
     /// Whether all loops have ended.
     #[must_use]
     pub fn has_finished(&self) -> bool {

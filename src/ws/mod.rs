@@ -19,7 +19,8 @@ pub use close::{CloseFrame, parse_close};
 pub use close_code::CloseCode;
 pub use decoder::{Decoder, DecoderState, Event, MessageKind, Progress};
 pub use deflate::{
-    Compressors, DECOMPRESSOR_BYTES, DeflateTerms, Filled, Inflater, Inflating, compressor_bytes,
+    Compressors, DECOMPRESSOR_BYTES, DeflateTerms, FillState, Filled, InflateProgress, Inflater,
+    compressor_bytes,
 };
 pub use encode::{EncodedFrame, SERVER_HEADER_BYTES_MAX, ServerHeader, encode_close};
 pub use header::{

@@ -130,6 +130,33 @@ fn compressed_messages_come_back_from_fragments_and_from_one_segment() {
 }
 
 #[test]
+fn a_message_may_end_with_a_last_block_rfc_7692_section_7_2_3_4() {
+    let gateway = Gateway::with_config(
+        "[[route]]\npath = \"/echo\"\nservice = \"echo\"\ndeflate_context_takeover = true",
+    );
+    let mut socket = Socket::connect(gateway.address());
+    let offer = "permessage-deflate; client_max_window_bits";
+    socket.send(&Request::upgrade("/echo").with("Sec-WebSocket-Extensions", offer).bytes());
+    assert_eq!(socket.receive_head().status, 101);
+    let finished = b"\xf3\x48\xcd\xc9\xc9\x07\x00";
+    let hello = Frame { first: TEXT, payload: b"Hello".to_vec() };
+    for payload in [
+        &finished[..],
+        b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00",
+        // It repeats the message before.
+        b"\xf2\x00\x11\x00\x00",
+        finished,
+    ] {
+        socket.send(&client_frame(TEXT | RSV1, payload));
+        assert_eq!(socket.receive_frame(), hello, "{payload:x?}");
+    }
+    socket.send(&client_frame((TEXT & !FIN) | RSV1, &finished[..3]));
+    socket.send(&client_frame(CONTINUATION | FIN, &finished[3..]));
+    assert_eq!(socket.receive_frame(), hello);
+    socket.close();
+}
+
+#[test]
 fn replies_decompress_with_the_agreed_window() {
     let gateway = Gateway::start();
     // Repeats at a distance beyond a small window.
@@ -177,6 +204,8 @@ fn violations_of_rfc_7692_are_closed_with_their_code() {
         (client_frame(TEXT | RSV1, &broken), 1007),
         (client_frame(TEXT | RSV1, &whole[..whole.len() / 2]), 1007),
         (client_frame(TEXT | RSV1, &latin_1), 1007),
+        // A last block that is cut.
+        (client_frame(TEXT | RSV1, b"\xf3\x48\xcd\xc9\xc9\x07"), 1007),
         (client_frame(PING | RSV1, b""), 1002),
         (client_frame(TEXT | 0x20, b""), 1002),
         (
@@ -193,7 +222,7 @@ fn violations_of_rfc_7692_are_closed_with_their_code() {
         socket.send(&bytes);
         socket.assert_closed_with(code);
     }
-    assert_eq!(gateway.counter("closed_not_deflate"), 2);
+    assert_eq!(gateway.counter("closed_not_deflate"), 3);
 }
 
 #[test]

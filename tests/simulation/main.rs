@@ -17,6 +17,7 @@
 mod add_service;
 
 mod actor;
+mod attacks;
 mod checker;
 mod client;
 mod plan;

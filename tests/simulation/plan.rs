@@ -4,6 +4,7 @@ use tidegate::config::SlowPolicy;
 use tidegate::conn::ConnSettings;
 use tidegate::services::DeflateOptions;
 use tidegate::sim::{Faults, Random, ServerSettings};
+use tidegate::work::WorkLimits;
 
 use crate::checker::Disturbances;
 use crate::script::Bounds;
@@ -33,6 +34,13 @@ pub(crate) enum RunEnd {
     CutShort,
 }
 
+/// Turns and shares in which hardly anything gets done, and usual ones.
+fn work_limits(random: &mut Random) -> WorkLimits {
+    let turn = [1, 10_000, 100_000, 4_000_000][random.below(4)];
+    let share = [1, 300, 20_000, 500_000][random.below(4)];
+    WorkLimits { turn, share }
+}
+
 impl Plan {
     /// The plan for `seed`, drawn from `random`, which the run then goes on using.
     pub(crate) fn new(seed: u64, random: &mut Random) -> Self {
@@ -46,6 +54,7 @@ impl Plan {
             half_open_max: if slots_scarce { 1 + random.below(4) } else { 250 },
             receive_buffer_bytes: pick(random, &[256, 5_000, 512 << 10]),
             reads_per_turn: 1 + random.below(4),
+            work: work_limits(random),
             backlog_high_bytes: high,
             backlog_hard_bytes: high + message_bytes_max + 14,
             handshake_ms: timeout(random, [5_000, 30_000]),

@@ -25,7 +25,7 @@ pub(crate) const LAYERS: &[Row] = &[
     (&["http", "ws"], &[]),
     (&["line", "transport", "os"], &[]),
     (&["timer"], &[]),
-    (&["key", "metrics", "shrink", "visible"], &[]),
+    (&["key", "metrics", "shrink", "visible", "work"], &[]),
 ];
 
 /// Lower modules that a module does without all the same, and why.
@@ -63,6 +63,7 @@ pub(crate) const DENIED_WORDS: &[(&[&str], &[&str], &str)] = &[
             "src/shrink.rs",
             "src/timer",
             "src/visible.rs",
+            "src/work",
             "src/ws",
         ],
         &["std::net::", "std::os::", "std::thread::", "Mutex", "RwLock", "Instant", "SystemTime"],
@@ -115,7 +116,7 @@ pub(crate) const TRANSPORT_METHODS: &[&str] =
 /// `conn` is among them as soon as there is a `stream`.
 const WITHOUT_SOCKETS: &[&str] = &[
     "conn", "effects", "http", "hub", "key", "line", "mail", "metrics", "output", "pool",
-    "reactor", "services", "shrink", "timer", "ws",
+    "reactor", "services", "shrink", "timer", "work", "ws",
 ];
 
 /// The one file of these modules that implements the trait, and so calls the real socket.

@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use super::Connections;
-use crate::conn::fanout::{FrameBatch, PushResult, Pusher, SharedFrame};
-use crate::effects::{CloseReason, Effect, Order, Publication};
+use crate::conn::fanout::{Ahead, Delivered, Encoded, PushResult, Pusher, SharedFrame, Walk};
+use crate::conn::flags::Flags;
+use crate::effects::{CloseReason, Effect, Order, Peer, Publication, RouteOptions};
 use crate::key::{ConnKey, home_loop};
 use crate::mail::{LoopMessage, LoopMessageKind};
 use crate::transport::Transport;
+use crate::work::{Phase, prices};
 use crate::ws::{CloseCode, EncodedFrame};
 
 impl<S: Transport> Connections<S> {
@@ -29,6 +31,8 @@ impl<S: Transport> Connections<S> {
             return;
         }
         self.is_applying_effects = true;
+        let work = std::mem::take(&mut self.services.pending().work);
+        self.turn.work.charge(work);
         for _ in 0..ROUNDS_MAX {
             if !self.services.has_effects() {
                 break;
@@ -47,6 +51,7 @@ impl<S: Transport> Connections<S> {
     }
 
     fn apply(&mut self, effect: Effect) {
+        self.turn.work.charge(prices::EFFECT);
         let (to, message) = match effect {
             Effect::Close(peer, request) => {
                 (peer.loop_index, LoopMessageKind::Close(peer.key, request))
@@ -55,7 +60,7 @@ impl<S: Transport> Connections<S> {
                 (peer.loop_index, LoopMessageKind::Decide(peer.key, decision))
             }
             Effect::Publish(route, publication, Order::Sender) => {
-                return self.publish(route, &publication);
+                return self.publish(route, publication);
             }
             Effect::Publish(route, publication, Order::Topic) => {
                 let home = home_loop(&publication.topic, self.services.loop_count());
@@ -91,10 +96,8 @@ impl<S: Transport> Connections<S> {
         match message {
             LoopMessageKind::Close(key, request) => self.close_for_service(key, &request),
             LoopMessageKind::Decide(key, decision) => self.decide(key, decision),
-            LoopMessageKind::Deliver(route, publication) => {
-                self.push_to_members(route, &publication);
-            }
-            LoopMessageKind::Publish(route, publication) => self.publish(route, &publication),
+            LoopMessageKind::Deliver(route, publication) => self.deliver(route, publication),
+            LoopMessageKind::Publish(route, publication) => self.publish(route, publication),
             LoopMessageKind::Send(key, frame) => self.push(key, frame),
             LoopMessageKind::Answer { route, from, message }
             | LoopMessageKind::Service { route, from, message } => {
@@ -109,70 +112,246 @@ impl<S: Transport> Connections<S> {
 
     /// Makes an open connection a member of a topic, or takes it out.
     fn subscribe(&mut self, key: ConnKey, topic: &Arc<str>, is_member: bool) {
+        self.catch_up(key);
         let Some(conn) = self.table.get_mut(key).filter(|conn| conn.state.is_open()) else {
             self.turn.counters.effects_ignored.add(1);
             return;
         };
         if is_member {
-            self.membership.subscribe(conn, key, topic);
+            if self.membership.subscribe(conn, key, topic) && self.walks.has(conn.route, topic) {
+                self.walks.joined(conn.route, topic, key);
+            }
         } else {
             self.membership.unsubscribe(conn, topic);
         }
     }
 
     /// Gives a publication to the members of its topic on all loops: one message per loop.
-    fn publish(&mut self, route: u8, publication: &Publication) {
+    fn publish(&mut self, route: u8, publication: Publication) {
         self.turn.counters.publications.add(1 + publication.more.len() as u64);
         let own = self.services.loop_index();
         for other in (0..self.services.loop_count()).filter(|other| *other != own) {
             let message = LoopMessageKind::Deliver(route, publication.clone());
             self.mail.send(other, LoopMessage(message));
         }
-        self.push_to_members(route, publication);
+        self.deliver(route, publication);
     }
 
-    fn push_to_members(&mut self, route: u8, publication: &Publication) {
+    /// Gives a publication to the members of its topic on this loop: now, as far as the share lasts.
+    fn deliver(&mut self, route: u8, publication: Publication) {
+        if self.walks.has(route, &publication.topic) {
+            return self.deliver_later(route, publication, None);
+        }
+        if self.membership.remaining(route, &publication.topic).is_empty() {
+            return;
+        }
+        if self.turn.work.is_share_used() {
+            return self.deliver_later(route, publication, None);
+        }
+        let mut encoded = Encoded::new(&publication, &self.services.route(route).0.options);
+        match self.walk(route, &publication, &mut encoded, None) {
+            true => self.release(&encoded),
+            false => self.deliver_later(route, publication, Some(encoded)),
+        }
+    }
+
+    /// Has a publication delivered in later turns, behind those to its topic that are on their way.
+    fn deliver_later(&mut self, route: u8, publication: Publication, begun: Option<Encoded>) {
+        let bytes = publication.held_bytes();
+        if self.turn.memory.charge(bytes).is_ok() {
+            return self.walks.add(route, publication, begun, bytes);
+        }
+        // Nothing may be held for it, so it is delivered at once, behind the others.
+        let topic = Arc::clone(&publication.topic);
+        self.walks.add(route, publication, begun, 0);
+        self.turn.work.begin_share_without_end();
+        self.resume_walk(route, &topic);
+        self.turn.work.end_share();
+    }
+
+    /// Goes on with the publications that are on their way, each topic by one share.
+    pub(super) fn run_walks(&mut self) {
+        for number in 0..self.walks.len() {
+            // One at least, or events could keep it waiting for ever.
+            if number > 0 && self.turn.work.is_over(Phase::Leftovers) {
+                return;
+            }
+            let Some((route, topic)) = self.walks.next() else { return };
+            self.turn.work.begin_share();
+            self.resume_walk(route, &topic);
+            self.walks.end_turn(route, topic);
+        }
+    }
+
+    /// Goes on with a topic until all is delivered or the share is used up.
+    fn resume_walk(&mut self, route: u8, topic: &Arc<str>) {
+        let Some(mut walk) = self.walks.take(route, topic) else { return };
+        loop {
+            let options = &self.services.route(route).0.options;
+            let Some((publication, encoded, ahead)) = walk.current(options) else { break };
+            if !self.walk(route, publication, encoded, Some(ahead)) {
+                break;
+            }
+            if let Some(delivered) = self.walks.delivered(&mut walk) {
+                self.after_delivery(delivered);
+            }
+            if self.turn.work.is_share_used() {
+                break;
+            }
+        }
+        self.walks.put_back(route, topic, walk);
+    }
+
+    fn after_delivery(&mut self, delivered: Delivered) {
+        let Delivered { encoded, publisher, charged_bytes } = delivered;
+        self.turn.memory.discharge(charged_bytes);
+        if let Some(encoded) = encoded {
+            self.release(&encoded);
+        }
+        if let Some(key) = publisher
+            && let Some(conn) = self.table.get_mut(key)
+            && conn.flags.take(Flags::PAUSED_BY_FANOUT)
+        {
+            // What arrived during the pause gave its edge then.
+            self.schedule.run_queue.push(conn, key);
+        }
+    }
+
+    /// Pushes a publication to the members that lack it, until all have it or the share is used up.
+    /// Whether all have it. `ahead` are members that have it although the walk has not come to them,
+    /// if what they have is not older than this serial number.
+    fn walk(
+        &mut self,
+        route: u8,
+        publication: &Publication,
+        encoded: &mut Encoded,
+        ahead: Option<(&Ahead, u64)>,
+    ) -> bool {
         let own = self.services.loop_index();
         let except = publication.except.filter(|peer| peer.loop_index == own).map(|peer| peer.key);
-        let members = self.membership.members(route, &publication.topic).iter();
-        let recipients = members.map(|member| member.key).filter(|key| Some(*key) != except);
         let options = &self.services.route(route).0.options;
         let run_queue = &mut self.schedule.run_queue;
         let mut pusher =
             Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, options);
+        let ahead = ahead.filter(|(ahead, _)| !ahead.is_empty());
+        let has = |key: ConnKey| {
+            ahead.is_some_and(|(ahead, serial)| ahead.get(&key).is_some_and(|has| *has >= serial))
+        };
         // Ending a connection takes it out of its topics, and so changes the list that is being
         // walked. Most publications put nothing here, and an empty `Vec` allocates nothing.
         let mut to_follow = Vec::new();
         let table = &mut self.table;
-        if publication.more.is_empty() {
-            let mut frame = SharedFrame::new(publication.frame.clone(), options);
-            for key in recipients {
-                // A member is open: it leaves its topics before it closes.
-                let Some(conn) = table.get_mut(key) else { continue };
-                let pushed = pusher.push(conn, key, &mut frame);
-                if pushed != PushResult::Done {
-                    to_follow.push((key, pushed));
+        let remaining = self.membership.remaining(route, &publication.topic);
+        let mut walked = 0;
+        for part in remaining.chunks(MEMBERS_AT_ONCE) {
+            let recipients = part.iter().map(|member| member.key);
+            let recipients = recipients.filter(|key| Some(*key) != except && !has(*key));
+            match encoded {
+                Encoded::Frame(frame) => {
+                    for key in recipients {
+                        // A member is open: it leaves its topics before it closes.
+                        let Some(conn) = table.get_mut(key) else { continue };
+                        let pushed = pusher.push(conn, key, frame);
+                        if pushed != PushResult::Done {
+                            to_follow.push((key, pushed));
+                        }
+                    }
+                }
+                Encoded::Batch(batch) => {
+                    for key in recipients {
+                        let Some(conn) = table.get_mut(key) else { continue };
+                        let pushed = pusher.push_batch(conn, key, batch);
+                        if pushed != PushResult::Done {
+                            to_follow.push((key, pushed));
+                        }
+                    }
                 }
             }
-            pusher.release_unused(&frame);
-        } else {
-            let mut batch = FrameBatch::new(publication.frames(), options);
-            for key in recipients {
-                let Some(conn) = table.get_mut(key) else { continue };
-                let pushed = pusher.push_batch(conn, key, &mut batch);
-                if pushed != PushResult::Done {
-                    to_follow.push((key, pushed));
-                }
+            walked += part.len();
+            if pusher.charge(part.len()) {
+                break;
             }
-            pusher.release_unused_batch(&batch);
         }
+        let is_done = walked == remaining.len();
+        self.membership.advance(route, &publication.topic, walked, is_done);
         for (key, pushed) in to_follow {
+            self.after_push(key, pushed);
+        }
+        is_done
+    }
+
+    /// Forgets the encodings of a publication that is delivered.
+    fn release(&mut self, encoded: &Encoded) {
+        let options = &RouteOptions::default();
+        let run_queue = &mut self.schedule.run_queue;
+        let mut pusher =
+            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, options);
+        match encoded {
+            Encoded::Frame(frame) => pusher.release_unused(frame),
+            Encoded::Batch(batch) => pusher.release_unused_batch(batch),
+        }
+    }
+
+    /// Gives a connection what was published to its topics and is on its way: what happens to it next
+    /// must not pass that.
+    #[inline]
+    pub(super) fn catch_up(&mut self, key: ConnKey) {
+        if !self.walks.is_empty() {
+            self.catch_up_with_walks(key);
+        }
+    }
+
+    #[inline(never)]
+    fn catch_up_with_walks(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get(key).filter(|conn| conn.state.is_open()) else { return };
+        let route = conn.route;
+        let walks = &self.walks;
+        let topics = self.membership.topics_of(conn).filter(|topic| walks.has(route, topic));
+        let topics: Vec<Arc<str>> = topics.map(Arc::from).collect();
+        for topic in topics {
+            let Some(mut walk) = self.walks.take(route, &topic) else { continue };
+            let pushed = self.push_lacking(key, &topic, &mut walk);
+            self.walks.put_back(route, &topic, walk);
             self.after_push(key, pushed);
         }
     }
 
+    fn push_lacking(&mut self, key: ConnKey, topic: &str, walk: &mut Walk) -> PushResult {
+        let own = self.services.loop_index();
+        let Some(conn) = self.table.get_mut(key) else { return PushResult::Done };
+        let Some(is_remaining) = self.membership.is_remaining(conn, topic) else {
+            return PushResult::Done;
+        };
+        let options = &self.services.route(conn.route).0.options;
+        let run_queue = &mut self.schedule.run_queue;
+        let mut pusher =
+            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, options);
+        let peer = Some(Peer { loop_index: own, key });
+        let (mut result, mut count) = (PushResult::Done, 0);
+        for (publication, encoded) in walk.lacking(key, is_remaining, options) {
+            if publication.except == peer {
+                continue;
+            }
+            let pushed = match encoded {
+                Encoded::Frame(frame) => pusher.push(conn, key, frame),
+                Encoded::Batch(batch) => pusher.push_batch(conn, key, batch),
+            };
+            count += 1;
+            if pushed != PushResult::Done {
+                result = pushed;
+            }
+            if matches!(pushed, PushResult::Failed | PushResult::TooSlow) {
+                break;
+            }
+        }
+        pusher.charge(count);
+        walk.pass(key);
+        result
+    }
+
     /// Pushes a frame to one connection.
     fn push(&mut self, key: ConnKey, frame: EncodedFrame) {
+        self.catch_up(key);
         let Some(conn) = self.table.get_mut(key).filter(|conn| conn.state.is_open()) else {
             self.turn.counters.effects_ignored.add(1);
             return;
@@ -199,6 +378,8 @@ impl<S: Transport> Connections<S> {
     }
 }
 
+/// Members between two looks at the share.
+const MEMBERS_AT_ONCE: usize = 64;
 /// Effects may lead to further effects. After this many rounds the rest waits a turn, so that a
 /// service that answers its own messages does not delay other connections without end.
 const ROUNDS_MAX: usize = 16;

@@ -24,6 +24,7 @@ macro_rules! hold {
 /// The first invariant that does not hold, with the connection concerned.
 pub fn check_invariants<S>(own: &Connections<S>) -> Result<(), String> {
     let (mut open, mut half_open, mut refused, mut partial, mut cold) = (0, 0, 0, 0, 0);
+    let mut inflating = 0;
     for (key, conn) in own.table.iter() {
         check_connection(own, key, conn)?;
         open += usize::from(conn.state.is_open());
@@ -31,6 +32,7 @@ pub fn check_invariants<S>(own: &Connections<S>) -> Result<(), String> {
         refused += usize::from(conn.flags.has(Flags::REFUSED));
         partial += usize::from(!conn.partial.is_none());
         cold += usize::from(!conn.cold.is_none());
+        inflating += usize::from(conn.flags.has(Flags::INFLATING));
     }
     let population = &own.population;
     let counted = [population.open(), own.schedule.half_open.count(), population.refused()];
@@ -41,13 +43,17 @@ pub fn check_invariants<S>(own: &Connections<S>) -> Result<(), String> {
     if held != [partial, cold] {
         return Err(format!("{held:?} partial reads and records, {:?} links", [partial, cold]));
     }
+    let waiting = own.input.inflated().waiting_count();
+    if waiting != inflating {
+        return Err(format!("{waiting} messages wait to be inflated, for {inflating} connections"));
+    }
     if !own.output.has_nothing_gathered() || own.output.wants_close() {
         return Err("output left over between turns".into());
     }
     if population.open() == 0 && own.membership.subscription_count() > 0 {
         return Err("members without connections".into());
     }
-    let is_idle = own.table.len() == 0;
+    let is_idle = own.table.len() == 0 && own.walks.is_empty();
     let waiting = own.output.backlog().counts();
     if is_idle && waiting != [0, 0, 0] {
         return Err(format!("backlog {waiting:?} without connections"));
@@ -128,6 +134,24 @@ fn check_connection<S>(own: &Connections<S>, key: ConnKey, conn: &Conn<S>) -> Re
         !flags.has(Flags::PAUSED_BY_BACKLOG)
             || conn.queue.bytes() >= own.turn.settings.backlog_high_bytes / 2,
         "reading is paused only while output waits",
+        key,
+        conn
+    );
+    check_waiting(own, key, conn)
+}
+
+/// What waits for a share of its own leads to one.
+fn check_waiting<S>(own: &Connections<S>, key: ConnKey, conn: &Conn<S>) -> Result<(), String> {
+    let (flags, phase) = (conn.flags, conn.state.phase());
+    hold!(
+        !flags.has(Flags::INFLATING) || flags.has(Flags::UNDECODED),
+        "a message that waits to be inflated is decoded further",
+        key,
+        conn
+    );
+    hold!(
+        !flags.has(Flags::PAUSED_BY_FANOUT) || own.walks.waits_for(key),
+        "who waits for its publications has some",
         key,
         conn
     );

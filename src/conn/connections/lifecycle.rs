@@ -26,6 +26,7 @@ use crate::shrink::Shrink as _;
 use crate::stream;
 use crate::timer::Tick;
 use crate::transport::Transport;
+use crate::work::{Phase as WorkPhase, prices};
 use crate::ws::{CloseCode, CloseRequest, Opcode, encode_close};
 
 impl<S: Transport> Connections<S> {
@@ -42,6 +43,7 @@ impl<S: Transport> Connections<S> {
 
     /// A service wants the connection closed.
     pub(super) fn close_for_service(&mut self, key: ConnKey, request: &CloseRequest) {
+        self.catch_up(key);
         if !self.table.get(key).is_some_and(|conn| conn.state.is_open()) {
             self.turn.counters.effects_ignored.add(1);
             return;
@@ -95,6 +97,7 @@ impl<S: Transport> Connections<S> {
                 return Some(index);
             }
             let Some(key) = self.table.key_of(index) else { continue };
+            self.catch_up(key);
             let Some(mut at) = self.at(key) else { continue };
             match at.conn.state.phase() {
                 Phase::Open => {
@@ -295,8 +298,12 @@ impl<S: Transport> Connections<S> {
     }
 
     fn reap_some(&mut self, limit: usize, mut freed: impl FnMut(bool)) {
-        for _ in 0..limit {
+        for number in 0..limit {
+            if number >= REAPS_MIN && self.turn.work.is_over(WorkPhase::End) {
+                break;
+            }
             let Some(key) = self.schedule.dead.pop_front() else { break };
+            self.turn.work.charge(prices::CLOSE);
             if let Some(was_refused) = self.remove(key) {
                 freed(was_refused);
             }
@@ -335,6 +342,9 @@ impl<S: Transport> Connections<S> {
         }
         let route = conn.route;
         self.population.closed();
+        if conn.flags.take(Flags::INFLATING) {
+            self.input.inflater().drop_waiting(key.index, &mut self.turn.memory);
+        }
         if conn.flags.has_contexts() {
             self.input.inflater().forget(key.index, &mut self.turn.memory);
             // Contexts are found by slot: what this connection was sent must not be referred back
@@ -446,13 +456,18 @@ impl<S: Transport> Connections<S> {
         let Some(conn) = self.table.get_mut(key) else { return };
         match conn.state.phase() {
             // We do not listen, so its silence means nothing.
-            Phase::Open if conn.flags.has(Flags::PAUSED_BY_MAIL) && !is_stalled => conn.seen = tick,
+            Phase::Open if conn.flags.has(Flags::PAUSED_BY_OTHERS) && !is_stalled => {
+                conn.seen = tick;
+            }
             Phase::Open if !is_stalled && !conn.flags.has(Flags::PINGED) => {}
             Phase::Open | Phase::Handshake | Phase::Closing | Phase::Lingering => {
                 // Both, whatever is waited for: the edge may lie in the kernel behind those of one
                 // wait (epoll_wait(2)).
-                self.handle_writable(key);
-                self.handle_readable(key, false);
+                self.flush(key, Flags::WRITE_BLOCKED);
+                if let Some(conn) = self.table.get_mut(key) {
+                    conn.flags.set(Flags::INPUT_PENDING);
+                    self.receive(key);
+                }
             }
             Phase::Dead | Phase::Refusing => {}
         }
@@ -559,3 +574,5 @@ impl<S: Transport> Connections<S> {
 }
 
 const KEYS_KEPT: usize = 256;
+/// Sockets that are closed even in a turn whose work is done.
+const REAPS_MIN: usize = 8;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::conn::active::Active;
 use crate::conn::cold::{Cold, ColdRecords};
-use crate::conn::fanout::Membership;
+use crate::conn::fanout::{Membership, Walks};
 use crate::conn::flags::Flags;
 use crate::conn::outbox::Outbox;
 use crate::conn::population::Population;
@@ -38,6 +38,7 @@ use crate::pool::{Buffers, OverBudget, SharedBudget};
 use crate::services::Router;
 use crate::timer::{Millis, WallTime};
 use crate::transport::Transport;
+use crate::work::{Phase, Work, prices};
 
 /// The connections of one loop, their buffers, timers and services.
 ///
@@ -68,6 +69,7 @@ pub struct Connections<S> {
     input: Input,
     output: Output,
     membership: Membership,
+    walks: Walks,
     services: Services,
     schedule: Schedule,
     population: Population,
@@ -108,6 +110,7 @@ impl<S: Transport> Connections<S> {
             input: Input::new(settings.receive_buffer_bytes),
             output: Output::new(pool.clone()),
             membership: Membership::new(router.socket_count()),
+            walks: Walks::default(),
             services: Services::new(site, router, now),
             schedule: Schedule::new(now.tick()),
             population: Population::default(),
@@ -118,6 +121,7 @@ impl<S: Transport> Connections<S> {
                 date: HttpDate::from_unix_seconds(0),
                 settings,
                 counters,
+                work: Work::default(),
                 memory: Buffers::new(pool),
             },
             is_applying_effects: false,
@@ -138,6 +142,41 @@ impl<S: Transport> Connections<S> {
     /// Services begin. Messages to them from other threads go by `sender`.
     pub fn start(&mut self, sender: &LoopSender) {
         self.services.start(sender);
+    }
+
+    /// A turn begins: nothing is charged to it yet.
+    pub fn begin_turn(&mut self) {
+        self.turn.work.begin_turn(self.turn.settings.work);
+    }
+
+    /// Whether a phase of this turn is to begin nothing more.
+    #[must_use]
+    #[inline]
+    pub fn is_over(&self, phase: Phase) -> bool {
+        self.turn.work.is_over(phase)
+    }
+
+    /// What the turn was charged with so far.
+    #[cfg(any(test, feature = "sim"))]
+    #[must_use]
+    pub fn work_used(&self) -> u64 {
+        self.turn.work.used()
+    }
+
+    /// Charges a turn for what the event loop did itself.
+    #[inline]
+    pub fn charge(&mut self, units: u64) {
+        self.turn.work.charge(units);
+    }
+
+    /// Whether more mail is to be handled in this turn, after `handled` messages. What waits here for
+    /// its delivery is bounded by that: the rest waits in mailboxes, which are. When it is delivered
+    /// depends on nothing but this loop, so mail is always handled in the end.
+    #[must_use]
+    #[inline]
+    pub fn takes_mail(&self, handled: usize) -> bool {
+        // One at least, or events could keep it waiting for ever.
+        !self.walks.is_full() && (handled == 0 || !self.turn.work.is_over(Phase::Leftovers))
     }
 
     /// The time of this turn.
@@ -268,6 +307,9 @@ impl<S: Transport> Connections<S> {
     /// An event said that there may be something to read, or that the peer has ended its half.
     pub fn handle_readable(&mut self, key: ConnKey, ending: bool) {
         let mut reads_left = self.turn.settings.reads_per_turn;
+        let must_wait = self.turn.work.is_over(Phase::Events);
+        self.turn.work.begin_share();
+        self.catch_up(key);
         let Some(mut at) = self.at(key) else {
             self.turn.counters.events_stale.add(1);
             return;
@@ -285,6 +327,11 @@ impl<S: Transport> Connections<S> {
                 return self.abort(key, CloseReason::Gone);
             }
         }
+        // Who has used up a share goes on when its turn in the queue comes, and not with each event.
+        if must_wait || at.conn.flags.has(Flags::QUEUED) {
+            at.run_later();
+            return self.arm_if_asked(key);
+        }
         let next = at.receive(&mut reads_left);
         // The usual echo leaves nothing to act on and no deadline to file, so `follow` stays out of
         // its way.
@@ -295,19 +342,35 @@ impl<S: Transport> Connections<S> {
 
     /// An event said that there may be room.
     pub fn handle_writable(&mut self, key: ConnKey) {
+        if self.turn.work.is_over(Phase::Events)
+            && let Some(conn) = self.table.get_mut(key)
+        {
+            conn.flags.clear(Flags::WRITE_BLOCKED);
+            if !conn.is_flushed() {
+                self.output.mark_dirty(conn, key);
+            }
+            return;
+        }
         self.flush(key, Flags::WRITE_BLOCKED);
     }
 
     /// Does what another loop, or another thread, asked for.
     pub fn handle_message(&mut self, message: LoopMessage) {
         self.turn.counters.mail_in.add(1);
+        self.turn.work.begin_share();
+        self.turn.work.charge(prices::MAIL);
         self.do_message(message.0);
     }
 
     /// Acts on connections whose time has come, at most `limit` of them.
     pub fn handle_timers(&mut self, limit: usize) {
         self.schedule.wheel.advance(&mut self.table, self.turn.tick);
-        for _ in 0..limit {
+        for number in 0..limit {
+            if number > 0 && self.turn.work.is_over(Phase::Leftovers) {
+                return;
+            }
+            self.turn.work.begin_share();
+            self.turn.work.charge(prices::TIMER);
             let Some(index) = self.schedule.wheel.next_overdue(&mut self.table) else { break };
             if let Some(key) = self.table.key_of(index) {
                 self.timer_fired(key);
@@ -328,20 +391,28 @@ impl<S: Transport> Connections<S> {
         self.population.start_draining();
     }
 
-    /// Gives the connections that had work left one more share each.
+    /// Gives the publications that are on their way, and the connections that had work left, one
+    /// more share each, as far as the turn lasts.
     #[inline]
     pub fn run(&mut self) {
         // Most turns leave nothing over.
+        if !self.walks.is_empty() {
+            self.run_walks();
+        }
         if !self.schedule.run_queue.is_empty() {
             self.run_all();
         }
     }
 
     fn run_all(&mut self) {
-        self.schedule.run_queue.start();
-        // Each gets one share. What asks for more is pushed to the queue of the next run, so this
-        // ends.
-        while let Some(key) = self.schedule.run_queue.next(&mut self.table) {
+        // Who asks for more stands behind all these, and is not run again.
+        for number in 0..self.schedule.run_queue.len() {
+            // One at least, or events could keep it waiting for ever.
+            if number > 0 && self.turn.work.is_over(Phase::Leftovers) {
+                return;
+            }
+            let Some(key) = self.schedule.run_queue.next(&mut self.table) else { continue };
+            self.turn.work.begin_share();
             self.receive(key);
         }
     }
@@ -356,7 +427,10 @@ impl<S: Transport> Connections<S> {
     }
 
     fn flush_some(&mut self, limit: usize) {
-        for _ in 0..limit {
+        for number in 0..limit {
+            if number >= FLUSHES_MIN && self.turn.work.is_over(Phase::End) {
+                return;
+            }
             let Some(key) = self.output.next_dirty() else { return };
             // `flush` may put it back at the end of the list when its share is used up; the limit
             // still ends this.
@@ -410,6 +484,7 @@ impl<S: Transport> Connections<S> {
     #[must_use]
     pub fn has_work(&self) -> bool {
         !self.schedule.run_queue.is_empty()
+            || !self.walks.is_empty()
             || self.output.has_dirty()
             || !self.schedule.dead.is_empty()
             || self.services.has_effects()
@@ -475,6 +550,7 @@ impl<S: Transport> Connections<S> {
             counters.deflated_bytes_after.set(compressors.bytes_out);
         }
         counters.deflate_out_of_room.set(compressor.out_of_room());
+        counters.deflate_given_up.set(compressors.given_up);
     }
 
     /// Most loops have none at any time.
@@ -515,6 +591,7 @@ impl<S: Transport> Connections<S> {
     /// Reads until nothing is left or the share is used up.
     fn receive(&mut self, key: ConnKey) {
         let mut reads_left = self.turn.settings.reads_per_turn;
+        self.catch_up(key);
         let Some(mut at) = self.at(key) else { return };
         let next = at.receive(&mut reads_left);
         self.follow(key, next, reads_left);
@@ -573,9 +650,16 @@ impl<S: Transport> Connections<S> {
             // are then decoded. It never reads from a socket, so the shared buffer may be lent
             // meanwhile.
             let before = self.mail.count();
+            self.walks.set_publisher(Some(key));
             self.apply_effects();
+            self.walks.set_publisher(None);
             if let Some(conn) = self.table.get_mut(key) {
                 self.mail.pause_if_full(conn, key, before);
+                // Who publishes is not read until it is delivered, so that no client has more waiting
+                // than one share of messages led to.
+                if self.walks.waits_for(key) {
+                    conn.flags.set(Flags::PAUSED_BY_FANOUT);
+                }
             }
         }
         match outcome {
@@ -609,3 +693,7 @@ impl<S: Transport> Connections<S> {
         }
     }
 }
+
+/// Connections that are written to even in a turn whose work is done, so that what was pushed gets on
+/// its way.
+const FLUSHES_MIN: usize = 16;

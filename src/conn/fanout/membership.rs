@@ -18,10 +18,10 @@ impl Membership {
     }
 
     /// Makes a connection a member of a topic of its route.
-    pub(crate) fn subscribe<S>(&mut self, conn: &mut Conn<S>, key: ConnKey, topic: &str) {
-        if let Some(hub) = self.hubs.get_mut(usize::from(conn.route)) {
-            hub.subscribe(topic, key, &mut conn.subscriptions);
-        }
+    /// Whether it was none.
+    pub(crate) fn subscribe<S>(&mut self, conn: &mut Conn<S>, key: ConnKey, topic: &str) -> bool {
+        let hub = self.hubs.get_mut(usize::from(conn.route));
+        hub.is_some_and(|hub| hub.subscribe(topic, key, &mut conn.subscriptions))
     }
 
     /// Takes a connection out of a topic.
@@ -38,9 +38,30 @@ impl Membership {
         }
     }
 
-    /// The members of a topic.
-    pub(crate) fn members(&self, route: u8, topic: &str) -> &[Member] {
-        self.hubs.get(usize::from(route)).map_or(&[], |hub| hub.members(topic))
+    /// The members of a topic that are yet to get the publication which is on its way.
+    pub(crate) fn remaining(&self, route: u8, topic: &str) -> &[Member] {
+        self.hubs.get(usize::from(route)).map_or(&[], |hub| hub.remaining(topic))
+    }
+
+    /// The next `count` of [`Membership::remaining`] have it; all have it if it `is_done`.
+    pub(crate) fn advance(&mut self, route: u8, topic: &str, count: usize, is_done: bool) {
+        let Some(hub) = self.hubs.get_mut(usize::from(route)) else { return };
+        match is_done {
+            true => hub.rewind(topic),
+            false => hub.advance(topic, count),
+        }
+    }
+
+    /// The topics of a connection.
+    pub(crate) fn topics_of<S>(&self, conn: &Conn<S>) -> impl Iterator<Item = &str> {
+        let hub = self.hubs.get(usize::from(conn.route));
+        hub.into_iter().flat_map(|hub| hub.topics_of(conn.subscriptions))
+    }
+
+    /// Whether a connection is a member of a topic, and if so, whether it is one of
+    /// [`Membership::remaining`].
+    pub(crate) fn is_remaining<S>(&self, conn: &Conn<S>, topic: &str) -> Option<bool> {
+        self.hubs.get(usize::from(conn.route))?.is_remaining(topic, conn.subscriptions)
     }
 
     /// Subscriptions in all topics.

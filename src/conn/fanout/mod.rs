@@ -10,8 +10,9 @@ mod frame_batch;
 mod membership;
 mod push;
 mod shared_frame;
+mod walks;
 
-pub(super) use frame_batch::FrameBatch;
 pub(super) use membership::Membership;
 pub(super) use push::{PushResult, Pusher};
 pub(super) use shared_frame::SharedFrame;
+pub(super) use walks::{Ahead, Delivered, Encoded, Walk, Walks};

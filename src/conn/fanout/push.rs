@@ -13,6 +13,7 @@ use crate::effects::{RouteOptions, SlowPolicy};
 use crate::key::ConnKey;
 use crate::pool::{Backlog, OutQueue};
 use crate::transport::Transport;
+use crate::work::prices;
 
 /// Everything that a push may touch beside the connection. A push ends no connection: it says which
 /// should end, and the caller does that once nothing is being walked.
@@ -104,6 +105,15 @@ impl<'p> Pusher<'p> {
         }
         self.output.push_frame(conn, key, encoding.id, self.turn.tick);
         PushResult::Done
+    }
+
+    /// Charges `pushes` pushes, and what was compressed for them. Whether the share is used
+    /// up.
+    #[inline]
+    pub(crate) fn charge(&mut self, pushes: usize) -> bool {
+        let compressed = self.output.sharing().0.take_work();
+        self.turn.work.charge(pushes as u64 * prices::DELIVERY + compressed);
+        self.turn.work.is_share_used()
     }
 
     /// Forgets those encodings of a frame that found no recipient.

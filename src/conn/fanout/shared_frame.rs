@@ -16,7 +16,7 @@ pub(crate) struct SharedFrame {
     deflate: Option<DeflateOptions>,
     websocket: Option<FrameEncoding>,
     line: Option<FrameEncoding>,
-    /// For each window size that a recipient has; `None` where compressing is not worth it.
+    /// For the first window sizes that recipients have; `None` where compressing is not worth it.
     compressed: Vec<(DeflateTerms, Option<FrameEncoding>)>,
     /// Recipients for whom the frame need not be compressed because it was for another.
     pub(crate) shared: u64,
@@ -117,6 +117,16 @@ impl SharedFrame {
             self.shared += u64::from(encoding.is_some());
             return *encoding;
         }
+        if self.compressed.len() >= COMPRESSED_MAX {
+            // Not once more for the window of a few: one that is compressed for a smaller window
+            // serves them as well, and otherwise they get it as it is.
+            let smaller = self.compressed.iter().filter(|(known, encoding)| {
+                known.window_bits < terms.window_bits && encoding.is_some()
+            });
+            let best = smaller.max_by_key(|(known, _)| known.window_bits);
+            self.shared += u64::from(best.is_some());
+            return best.and_then(|(_, encoding)| *encoding);
+        }
         let payload = compressor.compress(self.frame.payload(), terms, None);
         let frame = payload.map(|payload| EncodedFrame::compressed(self.frame.kind(), payload));
         let encoding = frame.map(|frame| FrameEncoding::share(frame, backlog));
@@ -130,3 +140,6 @@ impl SharedFrame {
         [self.websocket, self.line].into_iter().flatten().chain(compressed)
     }
 }
+
+/// Window sizes that a publication is compressed for, of the seven that clients may ask for.
+const COMPRESSED_MAX: usize = 2;

@@ -4,15 +4,18 @@
 use std::ops::Range;
 
 use super::Outcome;
-use super::inflate::{InflateTerms, NotInflated};
+use super::inflate::{Accounts, InflateTerms, Inflated, NotInflated};
 use crate::conn::active::Active;
+use crate::conn::flags::Flags;
 use crate::conn::settings::ConnSettings;
+use crate::conn::turn::Turn;
 use crate::effects::{Effects, Message, Peer, PendingEffects};
 use crate::metrics::Counters;
 use crate::output::Outgoing;
 use crate::pool::ReadBuffer;
 use crate::services::Service;
 use crate::transport::Transport;
+use crate::work::prices;
 use crate::ws::{Decoder, Event, MessageKind, Opcode, parse_close};
 
 impl<S: Transport> Active<'_, S> {
@@ -20,20 +23,29 @@ impl<S: Transport> Active<'_, S> {
     /// done first.
     #[inline]
     pub(super) fn decode(&mut self, buffer: &mut ReadBuffer) -> Outcome {
-        let (peer, key) = (self.peer(), self.key);
-        let (conn, turn) = (&mut *self.conn, &mut *self.turn);
+        let (peer, key, conn, turn) = (self.peer(), self.key, &mut *self.conn, &mut *self.turn);
         let (route, pending) = self.services.route(conn.route);
         let message_bytes_max = route.options.message_bytes_max;
         let arrived = &mut buffer.bytes[..buffer.filled];
         let outgoing = self.output.outgoing();
         outgoing.set_framing(conn.framing(route.options.deflate, key.index));
-        let flags = conn.flags;
+        let (has_deflate, context) =
+            (conn.flags.has_deflate(), conn.flags.client_context(key.index));
         let service = route.service.as_mut();
         let mut delivery = Delivery::new(peer, conn.route, service, outgoing, pending);
-        let mut inflated_bytes = 0;
+        // Charged when it is known what the messages came to; until then compared with what is left.
+        let mut share_left = turn.work.share_left();
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max)
-            .taking_compressed(flags.has_deflate());
+            .taking_compressed(has_deflate);
         let mut must_flush = false;
+        if conn.flags.has(Flags::INFLATING) {
+            let inflated = self.input.inflater().resume(key.index, &mut accounts(turn));
+            if let Some(outcome) = delivery.take_inflated(inflated, &mut conn.flags, turn) {
+                return outcome;
+            }
+            share_left = turn.work.share_left();
+            must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
+        }
         let outcome = loop {
             // Asked for by the last message, or already when the connection opened. It comes first:
             // a request left over would meet another connection, or none.
@@ -43,7 +55,8 @@ impl<S: Transport> Active<'_, S> {
             if must_flush {
                 break Outcome::OutputFull;
             }
-            if inflated_bytes + delivery.outgoing.compressor().setup_bytes() >= INFLATED_BYTES_MAX {
+            // After the first message: a share always gets something done.
+            if delivery.messages > 0 && delivery.work() >= share_left {
                 break Outcome::ShareUsed;
             }
             match decoder.next_short(arrived) {
@@ -65,18 +78,15 @@ impl<S: Transport> Active<'_, S> {
                     delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
                 }
                 Ok(Some(Event::Message { kind, is_compressed: true, payload })) => {
-                    let context = flags.client_context(key.index);
                     let terms = InflateTerms::new(message_bytes_max, context);
-                    let (payload, memory) = (&arrived[payload], &mut turn.memory);
-                    match self.input.inflater().inflate(payload, kind, terms, memory, turn.now) {
-                        Ok(mut inflated) => {
-                            inflated_bytes += inflated.work_bytes();
-                            delivery.deliver(kind, inflated.payload_mut(), None);
-                            turn.memory.give(inflated.into_buffer());
-                        }
-                        Err(NotInflated::Broken(violation)) => break Outcome::Broken(violation),
-                        Err(NotInflated::NoRoom) => break Outcome::NoRoom,
+                    turn.work.charge(delivery.take_work());
+                    let (payload, mut accounts) = (&arrived[payload], accounts(turn));
+                    let inflater = self.input.inflater();
+                    let inflated = inflater.inflate(key.index, payload, kind, terms, &mut accounts);
+                    if let Some(outcome) = delivery.take_inflated(inflated, &mut conn.flags, turn) {
+                        break outcome;
                     }
+                    share_left = turn.work.share_left();
                 }
                 Ok(Some(Event::Ping(payload))) => {
                     delivery.outgoing.frame(Opcode::Pong, &arrived[payload]);
@@ -85,6 +95,7 @@ impl<S: Transport> Active<'_, S> {
             }
             must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
         };
+        turn.work.charge(delivery.take_work());
         delivery.count(&turn.counters);
         outcome
     }
@@ -98,6 +109,8 @@ struct Delivery<'d> {
     outgoing: &'d mut Outgoing,
     pending: &'d mut PendingEffects,
     messages: u64,
+    /// Those of `messages` that the turn was charged for.
+    charged: u64,
     message_bytes: u64,
     pongs: u64,
 }
@@ -110,8 +123,34 @@ impl<'d> Delivery<'d> {
         outgoing: &'d mut Outgoing,
         pending: &'d mut PendingEffects,
     ) -> Self {
-        let (messages, message_bytes, pongs) = (0, 0, 0);
-        Self { peer, route_number, service, outgoing, pending, messages, message_bytes, pongs }
+        Self {
+            peer,
+            route_number,
+            service,
+            outgoing,
+            pending,
+            messages: 0,
+            charged: 0,
+            message_bytes: 0,
+            pongs: 0,
+        }
+    }
+
+    /// What the messages have cost that is not charged yet.
+    #[inline]
+    fn work(&self) -> u64 {
+        let made = self.pending.work + self.outgoing.compressor().work();
+        (self.messages - self.charged) * prices::MESSAGE + made
+    }
+
+    /// As [`Delivery::work`], for whom it is charged to.
+    #[inline]
+    fn take_work(&mut self) -> u64 {
+        let work = self.work();
+        self.charged = self.messages;
+        self.pending.work = 0;
+        self.outgoing.compressor_mut().take_work();
+        work
     }
 
     /// `range` is where the payload lies in the read buffer, if it does.
@@ -121,6 +160,30 @@ impl<'d> Delivery<'d> {
         let (outgoing, pending) = (&mut *self.outgoing, &mut *self.pending);
         let mut effects = Effects::on(self.route_number, self.peer, range, outgoing, pending);
         self.service.on_message(self.peer, Message::new(kind, payload), &mut effects);
+    }
+
+    /// Delivers what the inflater has; the outcome if it is no message.
+    fn take_inflated(
+        &mut self,
+        inflated: Result<Inflated, NotInflated>,
+        flags: &mut Flags,
+        turn: &mut Turn,
+    ) -> Option<Outcome> {
+        flags.clear(Flags::INFLATING);
+        match inflated {
+            Ok(mut inflated) => {
+                let kind = inflated.kind();
+                self.deliver(kind, inflated.payload_mut(), None);
+                turn.memory.give(inflated.into_buffer());
+                None
+            }
+            Err(NotInflated::Broken(violation)) => Some(Outcome::Broken(violation)),
+            Err(NotInflated::NoRoom) => Some(Outcome::NoRoom),
+            Err(NotInflated::Waits) => {
+                flags.set(Flags::INFLATING);
+                Some(Outcome::ShareUsed)
+            }
+        }
     }
 
     fn count(&self, counters: &Counters) {
@@ -142,6 +205,10 @@ fn close_outcome(payload: &[u8]) -> Outcome {
     }
 }
 
+fn accounts(turn: &mut Turn) -> Accounts<'_> {
+    Accounts { memory: &mut turn.memory, work: &mut turn.work, now: turn.now }
+}
+
 /// Whether enough has gathered to be dealt with before more is made. Large payloads wait where they
 /// were read: a write for two of 64 KiB costs less than two, and for more they leave the cache that
 /// they were unmasked in.
@@ -158,6 +225,3 @@ pub(super) fn is_full(
 /// Effects noted by one connection's messages before they are carried out.
 const EFFECTS_MAX: usize = 1024;
 const IN_PLACE_BYTES_MORE: usize = 64 << 10;
-/// Bytes that one connection's messages come to before others get their turn: a few that were sent
-/// may unfold to a thousand times as many, and a short one may take the work of a window.
-const INFLATED_BYTES_MAX: usize = 512 << 10;

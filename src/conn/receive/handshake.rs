@@ -16,6 +16,7 @@ use crate::metrics::{Counter, Counters};
 use crate::pool::ReadBuffer;
 use crate::services::{Admission, ConnectRequest, Found};
 use crate::transport::Transport;
+use crate::work::prices;
 use crate::ws::Progress;
 
 impl<S: Transport> Active<'_, S> {
@@ -46,6 +47,7 @@ impl<S: Transport> Active<'_, S> {
     }
 
     fn answer(&mut self, head: Result<RequestHead<'_>, HeadError>) -> Option<Outcome> {
+        self.turn.work.charge(prices::HEAD);
         // Whatever the answer to a HEAD is, it has no body (RFC 9110 §9.3.2).
         let head_only = head.as_ref().is_ok_and(|head| head.method() == Method::Head);
         // Before the head is judged: whatever was asked, the client is to try another server.

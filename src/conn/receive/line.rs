@@ -15,6 +15,7 @@ use crate::output::Framing;
 use crate::pool::ReadBuffer;
 use crate::services::{Admission, ConnectRequest};
 use crate::transport::Transport;
+use crate::work::prices;
 use crate::ws::{MessageKind, Progress, Violation};
 
 impl<S: Transport> Active<'_, S> {
@@ -58,12 +59,18 @@ impl<S: Transport> Active<'_, S> {
         self.output.outgoing().set_framing(Framing::Lines);
         // Not before a line: what others asked for may be as much as before after each flush.
         let mut must_flush = false;
+        let share_left = self.turn.work.share_left();
+        let mut work = 0;
         loop {
             if self.output.outgoing().wants_close() {
                 return Outcome::Close;
             }
             if must_flush {
                 return Outcome::OutputFull;
+            }
+            // After the first line: a share always gets something done.
+            if work > 0 && work + self.services.pending().work >= share_left {
+                return Outcome::ShareUsed;
             }
             let start = buffer.progress.consumed();
             let arrived = &buffer.bytes[..buffer.filled];
@@ -82,6 +89,7 @@ impl<S: Transport> Active<'_, S> {
                 return Outcome::Closed(None);
             }
             self.deliver_line(buffer, line.text);
+            work += prices::MESSAGE;
             let settings = &self.turn.settings;
             must_flush = is_full(self.output.outgoing(), self.services.pending(), settings);
         }
@@ -109,6 +117,7 @@ impl<S: Transport> Active<'_, S> {
 
     fn deliver_line(&mut self, buffer: &mut ReadBuffer, text: Range<usize>) {
         let (peer, route) = (self.peer(), self.conn.route);
+        self.turn.work.charge(prices::MESSAGE);
         self.turn.counters.messages_in.add(1);
         self.turn.counters.message_bytes_in.add(text.len() as u64);
         let message = Message::new(MessageKind::Text, &mut buffer.bytes[text.clone()]);

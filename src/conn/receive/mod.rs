@@ -23,6 +23,7 @@ use crate::key::SlotRef;
 use crate::pool::{OverBudget, ReadBuffer};
 use crate::stream::{self, Received, Room, Source};
 use crate::transport::Transport;
+use crate::work::prices;
 use crate::ws::{CLIENT_CONTROL_FRAME_BYTES_MAX, CloseCode, Violation};
 use input::large_end;
 
@@ -109,12 +110,13 @@ impl Unfinished {
 }
 
 impl<S: Transport> Active<'_, S> {
-    /// Reads until nothing is left or `reads_left` is used up.
+    /// Reads until nothing is left, or until the share or `reads_left` is used up.
     #[inline]
     pub(super) fn receive(&mut self, reads_left: &mut usize) -> Next {
         while *reads_left > 0 {
             *reads_left -= 1;
             match self.receive_once() {
+                Step::Again if self.turn.work.is_share_used() => break,
                 Step::Again => {}
                 Step::Done => return Next::Done,
                 Step::Act(unfinished, outcome) => return Next::Act(unfinished, outcome),
@@ -229,7 +231,8 @@ impl<S: Transport> Active<'_, S> {
             let stream = self.cold.stream(&mut self.conn.socket, self.conn.cold);
             let received = stream::receive(stream, Room { ahead, behind });
             match received {
-                Received::Bytes { ahead, .. } => {
+                Received::Bytes { ahead, behind, .. } => {
+                    self.turn.work.charge(prices::READ + prices::bytes(ahead + behind));
                     buffer.filled += ahead;
                     self.note_life();
                 }
@@ -237,7 +240,9 @@ impl<S: Transport> Active<'_, S> {
                     self.grow(buffer, bytes)?;
                     continue;
                 }
-                Received::Ended { .. } | Received::Failed | Received::Nothing(_) => {}
+                Received::Ended { .. } | Received::Failed | Received::Nothing(_) => {
+                    self.turn.work.charge(prices::READ);
+                }
             }
             return Ok(received);
         }
@@ -403,8 +408,12 @@ impl<S: Transport> Active<'_, S> {
         // read.
         let room = Room { ahead: self.input.shared_room(), behind: &mut [] };
         let stream = self.cold.stream(&mut self.conn.socket, self.conn.cold);
+        self.turn.work.charge(prices::READ);
         match stream::receive(stream, room) {
-            Received::Bytes { source, .. } => self.after_read(source),
+            Received::Bytes { ahead, source, .. } => {
+                self.turn.work.charge(prices::bytes(ahead));
+                self.after_read(source)
+            }
             Received::Ended { .. } => Step::Act(None, Outcome::InputEnded),
             Received::Nothing(source) => {
                 self.conn.flags.clear(Flags::INPUT_ENDING);

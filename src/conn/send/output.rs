@@ -17,6 +17,7 @@ use crate::shrink::Shrink as _;
 use crate::stream::{self, End, Sent, StreamError};
 use crate::timer::{Millis, Tick};
 use crate::transport::Transport;
+use crate::work::prices;
 
 /// The send side of one loop.
 #[derive(Debug)]
@@ -129,6 +130,7 @@ impl Output {
                 self.outgoing.clear();
                 return Flush::Failed;
             };
+            turn.work.charge(prices::WRITE + prices::bytes(sent.taken));
             turn.counters.writes.add(u64::from(sent.taken > 0));
             turn.counters.bytes_out.add(sent.taken as u64);
             if sent.taken == self.outgoing.bytes() && !sent.unsent {
@@ -232,6 +234,7 @@ impl Output {
                 }
             };
             let Ok(sent) = result else { return Flush::Failed };
+            turn.work.charge(prices::WRITE + prices::bytes(sent.taken));
             if sent.taken > 0 {
                 turn.counters.writes.add(1);
                 turn.counters.bytes_out.add(sent.taken as u64);

@@ -36,7 +36,8 @@ pub(super) fn publish(
     text: &str,
     effects: &mut Effects<'_>,
 ) {
-    for format in formats {
+    let except = (!settings.hears_itself).then_some(sender);
+    let mut parts = formats.map(|format| {
         let frame = match format {
             ClientFormat::Lines if settings.joins_lines => {
                 EncodedFrame::joinable_text(&settings.line.line(name, text))
@@ -44,12 +45,18 @@ pub(super) fn publish(
             ClientFormat::Lines => EncodedFrame::text(&settings.line.line(name, text)),
             ClientFormat::Events => ServerEvent::Message { from: name, text }.to_frame(),
         };
-        let topic = room.topic(format);
-        if settings.hears_itself {
-            effects.publish(topic, frame, Order::Sender);
-        } else {
-            effects.publish_except(sender, topic, frame, Order::Sender);
+        (room.topic(format), frame)
+    });
+    match (parts.next(), parts.next(), except) {
+        // A member has one format, so it is in one of the two topics.
+        (Some(first), Some(second), _) => {
+            effects.publish_both([first, second], except, Order::Sender);
         }
+        (Some((topic, frame)), None, None) => effects.publish(topic, frame, Order::Sender),
+        (Some((topic, frame)), None, Some(except)) => {
+            effects.publish_except(except, topic, frame, Order::Sender);
+        }
+        (None, ..) => {}
     }
 }
 

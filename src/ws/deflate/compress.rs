@@ -5,6 +5,7 @@ use flate2::{Compress, Compression, FlushCompress};
 use super::FLUSH_MARK;
 use crate::shrink::Shrink as _;
 use crate::timer::Millis;
+use crate::work::{meter, prices};
 
 /// How the messages to a connection are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,12 @@ pub struct Compressors {
     output: Vec<u8>,
     now: Millis,
     last_used: Millis,
+    /// What one message may cost; no bound with `None`.
+    work_max: Option<u64>,
+    /// What all messages have cost.
+    pub work: u64,
+    /// Messages that were given up because they took too long.
+    pub given_up: u64,
     /// Messages compressed so far.
     pub messages: u64,
     /// Bytes of these messages before compression.
@@ -33,12 +40,19 @@ pub struct Compressors {
 }
 
 impl Compressors {
+    /// Compressors that give a message up when it has cost so much.
+    #[must_use]
+    pub fn bounded(work_max: u64) -> Self {
+        Self { work_max: Some(work_max), ..Self::default() }
+    }
+
     /// Sets the time that counts as the last use.
     pub fn set_now(&mut self, now: Millis) {
         self.now = now;
     }
 
-    /// Compresses a message. `None` if it is shorter than `bytes_min`, or does not become shorter.
+    /// Compresses a message. `None` if it is shorter than `bytes_min`, does not become shorter, or
+    /// costs too much.
     ///
     /// With a dictionary, which must be the LZ77 window that the recipient has, the message may
     /// refer to it. If the window is still empty the message may even become a little longer,
@@ -57,20 +71,20 @@ impl Compressors {
         self.output.clear();
         // The stream must never run out of output: see below.
         self.output.reserve_exact(grown_bytes_max(message.len()));
+        self.work += prices::COMPRESSOR + prices::dictionary(dictionary.map_or(0, <[u8]>::len));
         let stream = stream_for(&mut self.streams, terms);
+        meter::spend(prices::COMPRESSOR);
         stream.reset();
         if let Some(dictionary) = dictionary.filter(|dictionary| !dictionary.is_empty()) {
             stream.set_dictionary(dictionary).ok()?;
         }
-        let outcome = stream.compress_vec(message, &mut self.output, FlushCompress::Sync);
-        // A flush that fills the output may have more to write (zlib.h, "deflate").
-        let is_whole = outcome.is_ok()
-            && stream.total_in() == message.len() as u64
-            && self.output.len() < self.output.capacity();
-        if !is_whole {
+        let work_end = self.work_max.map_or(u64::MAX, |work_max| self.work + work_max);
+        let (output, work) = (&mut self.output, &mut self.work);
+        if write_pieces(stream, message, output, terms.level, (work, work_end)).is_none() {
             // Output that a stream could not write stays pending in it, even after `reset` (zlib-rs
             // 0.6.8). When its pending buffer is full it panics, so such a stream is dropped.
             self.streams.retain(|(kind, _)| *kind != terms.kind());
+            self.given_up += 1;
             return None;
         }
         let payload = self.output.strip_suffix(&FLUSH_MARK)?;
@@ -136,6 +150,37 @@ impl DeflateTerms {
     }
 }
 
+/// Compresses a message piece by piece, as what it costs shows only on the way; `None` if the
+/// stream has to be dropped.
+fn write_pieces(
+    stream: &mut Compress,
+    message: &[u8],
+    output: &mut Vec<u8>,
+    level: u8,
+    (work, work_end): (&mut u64, u64),
+) -> Option<()> {
+    let mut rest = message;
+    loop {
+        let (piece, behind) = rest.split_at(rest.len().min(PIECE_BYTES));
+        rest = behind;
+        let flush = if rest.is_empty() { FlushCompress::Sync } else { FlushCompress::None };
+        let before = (stream.total_in(), output.len());
+        stream.compress_vec(piece, output, flush).ok()?;
+        let units = prices::compressed(piece.len(), output.len() - before.1, level);
+        meter::spend(units);
+        *work += units;
+        // A flush that fills the output may have more to write (zlib.h, "deflate").
+        let is_taken =
+            stream.total_in() - before.0 == piece.len() as u64 && output.len() < output.capacity();
+        if !is_taken || *work > work_end {
+            return None;
+        }
+        if rest.is_empty() {
+            return Some(());
+        }
+    }
+}
+
 /// The largest output for a message of `bytes` bytes: at level 1 a byte may take nine bits.
 fn grown_bytes_max(bytes: usize) -> usize {
     bytes + bytes / 8 + 64
@@ -165,5 +210,7 @@ pub const fn compressor_bytes(window_bits: u8) -> usize {
 /// The first message in a window may become this much longer, exclusive: a stored block adds 5
 /// bytes, the flush marker a few more.
 const GROWTH_BYTES_MAX: usize = 12;
+/// Input between two looks at what it has cost.
+const PIECE_BYTES: usize = 16 << 10;
 /// Capacity of the output that stays between messages.
 const OUTPUT_BYTES_KEPT: usize = 64 << 10;

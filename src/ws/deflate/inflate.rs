@@ -3,6 +3,7 @@
 use flate2::{Decompress, FlushDecompress, Status};
 
 use crate::timer::Millis;
+use crate::work::{meter, prices};
 use crate::ws::Violation;
 
 /// A decompressor, created when it is first needed.
@@ -12,33 +13,41 @@ pub struct Inflater {
     last_used: Millis,
 }
 
-/// How far a message is inflated.
+/// What one call of [`Inflater::fill`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Filled {
-    /// The output is full, and the message may have more bytes.
-    Full,
-    /// The message is complete; the last part has this many bytes.
-    Whole(usize),
+pub struct Filled {
+    /// Bytes that came out.
+    pub written: usize,
+    /// Bytes that went in.
+    pub read: usize,
+    /// Whether that was all, and why not if it was not.
+    pub state: FillState,
 }
 
-/// A message that is being inflated.
-#[derive(Debug)]
-pub struct Inflating<'i> {
-    stream: &'i mut Decompress,
-    input: &'i [u8],
-    /// The payload is consumed, and `input` is what is left of [`END`].
+/// How far a message is inflated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FillState {
+    /// The output is full, and the message may have more bytes.
+    OutputFull,
+    /// As much has gone in as was allowed, and the message goes on.
+    InputUsed,
+    /// The message is complete.
+    Whole,
+}
+
+/// How far a payload is inflated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InflateProgress {
+    /// Bytes of the payload, and then of [`END`], that have gone in.
+    read: usize,
+    /// The payload has gone in, and `read` counts bytes of [`END`].
     is_ending: bool,
 }
 
 impl Inflater {
-    /// Starts to inflate the payload of a message. `dictionary` is the LZ77 window of the
-    /// connection, or empty without context takeover.
-    pub fn start<'i>(
-        &'i mut self,
-        payload: &'i [u8],
-        dictionary: &[u8],
-        now: Millis,
-    ) -> Inflating<'i> {
+    /// Starts a message. `dictionary` is the LZ77 window of the connection, or empty without context
+    /// takeover.
+    pub fn start(&mut self, dictionary: &[u8], now: Millis) -> InflateProgress {
         self.last_used = now;
         // The largest window, so that a client need not be limited to a smaller one.
         let stream = self.stream.get_or_insert_with(|| Decompress::new(false));
@@ -48,9 +57,88 @@ impl Inflater {
             // dictionary would fail as invalid.
             let _ = stream.set_dictionary(dictionary);
         }
+        InflateProgress::default()
+    }
+
+    /// Goes on with the message that was started, whose payload is this: reads about `read_max` bytes
+    /// of it and writes into `output`, which must have room. The caller repeats it and enforces the
+    /// message limit between the calls, so a decompression bomb is stopped early.
+    ///
+    /// # Errors
+    /// [`Violation::NotDeflate`] if the payload is not DEFLATE, or stops inside a block.
+    pub fn fill(
+        &mut self,
+        payload: &[u8],
+        progress: &mut InflateProgress,
+        output: &mut [u8],
+        read_max: usize,
+    ) -> Result<Filled, Violation> {
+        let Some(stream) = &mut self.stream else { return Err(Violation::NotDeflate) };
         // Some clients strip an empty message's only block down to nothing.
-        let input = if payload.is_empty() { &EMPTY } else { payload };
-        Inflating { stream, input, is_ending: false }
+        let payload = if payload.is_empty() { &EMPTY } else { payload };
+        let (mut written, mut read) = (0, 0);
+        loop {
+            let source: &[u8] = if progress.is_ending { &END } else { payload };
+            let rest = source.get(progress.read..).unwrap_or(&[]);
+            // The end is never cut, as it is short.
+            let piece = match progress.is_ending {
+                true => rest,
+                false => &rest[..rest.len().min(read_max.saturating_sub(read).max(1))],
+            };
+            let before = (stream.total_in(), stream.total_out());
+            let status = stream
+                .decompress(piece, &mut output[written..], FlushDecompress::None)
+                .map_err(|_| Violation::NotDeflate)?;
+            let consumed = difference(before.0, stream.total_in());
+            let produced = difference(before.1, stream.total_out());
+            meter::spend(prices::inflated(consumed, produced));
+            progress.read += consumed;
+            read += consumed;
+            written += produced;
+            let rest = source.get(progress.read..).unwrap_or(&[]);
+            // It had stopped for lack of input, so a byte that comes out now was decoded from what is
+            // no part of the message: that is cut inside a block.
+            if progress.is_ending && produced > 0 {
+                return Err(Violation::NotDeflate);
+            }
+            let state = match status {
+                Status::StreamEnd if progress.is_ending => {
+                    // The stream ended in our last block, or in an empty last block of the message
+                    // itself. In that case our last block is left.
+                    let is_whole = rest.is_empty() || rest == LAST_BLOCK;
+                    if !is_whole {
+                        return Err(Violation::NotDeflate);
+                    }
+                    Some(FillState::Whole)
+                }
+                // A last block at the very end: some senders leave out the empty block behind it,
+                // whose first byte would be the only one on the wire.
+                Status::StreamEnd if rest.is_empty() => Some(FillState::Whole),
+                // A last block inside the message: what follows is a new stream (RFC 7692
+                // §7.2.3.4).
+                Status::StreamEnd => {
+                    stream.reset(false);
+                    (read >= read_max).then_some(FillState::InputUsed)
+                }
+                Status::Ok | Status::BufError if written == output.len() => {
+                    Some(FillState::OutputFull)
+                }
+                Status::Ok | Status::BufError => {
+                    let is_stuck = consumed == 0 && produced == 0;
+                    // Without this a stream that neither reads nor writes would loop for ever.
+                    if progress.is_ending && rest.is_empty() || is_stuck && !rest.is_empty() {
+                        return Err(Violation::NotDeflate);
+                    }
+                    if rest.is_empty() {
+                        *progress = InflateProgress { read: 0, is_ending: true };
+                    }
+                    (!rest.is_empty() && read >= read_max).then_some(FillState::InputUsed)
+                }
+            };
+            if let Some(state) = state {
+                return Ok(Filled { written, read, state });
+            }
+        }
     }
 
     /// Bytes of memory held.
@@ -72,56 +160,7 @@ impl Inflater {
     }
 }
 
-impl Inflating<'_> {
-    /// Inflates into `output` until it is full or the message ends. The caller repeats it and
-    /// enforces the message limit between the calls, so a decompression bomb is stopped early.
-    ///
-    /// # Errors
-    /// [`Violation::NotDeflate`] if the payload is not DEFLATE, or stops inside a block.
-    pub fn fill(&mut self, output: &mut [u8]) -> Result<Filled, Violation> {
-        let mut written = 0;
-        loop {
-            let before = (self.stream.total_in(), self.stream.total_out());
-            let status = self
-                .stream
-                .decompress(self.input, &mut output[written..], FlushDecompress::None)
-                .map_err(|_| Violation::NotDeflate)?;
-            let consumed = progress(before.0, self.stream.total_in());
-            let produced = progress(before.1, self.stream.total_out());
-            self.input = self.input.get(consumed..).unwrap_or(&[]);
-            written += produced;
-            match status {
-                Status::StreamEnd if self.is_ending => {
-                    // The stream ended in our last block, or in an empty last block of the message
-                    // itself. In that case our last block is left.
-                    let is_whole = self.input.is_empty() || self.input == LAST_BLOCK;
-                    return if is_whole { Ok(Filled::Whole(written)) } else { NOT_DEFLATE };
-                }
-                // A last block inside the message: what follows is a new stream (RFC 7692
-                // §7.2.3.4).
-                Status::StreamEnd => self.stream.reset(false),
-                Status::Ok | Status::BufError => {
-                    if written == output.len() {
-                        return Ok(Filled::Full);
-                    }
-                    if self.input.is_empty() && self.is_ending {
-                        return NOT_DEFLATE;
-                    }
-                    // Without this a stream that neither reads nor writes would loop for ever.
-                    if !self.input.is_empty() && consumed == 0 && produced == 0 {
-                        return NOT_DEFLATE;
-                    }
-                }
-            }
-            if self.input.is_empty() && !self.is_ending {
-                self.input = &END;
-                self.is_ending = true;
-            }
-        }
-    }
-}
-
-fn progress(before: u64, after: u64) -> usize {
+fn difference(before: u64, after: u64) -> usize {
     usize::try_from(after.saturating_sub(before)).unwrap_or(usize::MAX)
 }
 
@@ -129,7 +168,6 @@ fn progress(before: u64, after: u64) -> usize {
 /// (`tests/deflate_memory.rs` counts them).
 pub const DECOMPRESSOR_BYTES: usize = 47_552;
 
-const NOT_DEFLATE: Result<Filled, Violation> = Err(Violation::NotDeflate);
 /// The end of the empty block that senders remove (RFC 7692 §7.2.2), and an empty last block. The
 /// last block ends the stream only where a block may start, so a message that is cut inside a block
 /// does not pass for a complete one.

@@ -13,7 +13,7 @@ mod takeover_tests;
 mod tests;
 
 pub use compress::{Compressors, DeflateTerms, compressor_bytes};
-pub use inflate::{DECOMPRESSOR_BYTES, Filled, Inflater, Inflating};
+pub use inflate::{DECOMPRESSOR_BYTES, FillState, Filled, InflateProgress, Inflater};
 
 /// The end of a message's compressed form, which is removed before it is sent (RFC 7692 §7.2.1).
 const FLUSH_MARK: [u8; 4] = [0, 0, 0xFF, 0xFF];

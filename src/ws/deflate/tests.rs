@@ -21,16 +21,15 @@ pub(super) fn inflate_after(
     bytes_max: usize,
 ) -> Result<Vec<u8>, Violation> {
     let mut inflater = Inflater::default();
-    let mut inflating = inflater.start(payload, dictionary, Millis(0));
+    let mut progress = inflater.start(dictionary, Millis(0));
     let mut message = Vec::new();
     loop {
         let mut room = vec![0; step];
-        match inflating.fill(&mut room)? {
-            Filled::Full => message.extend_from_slice(&room),
-            Filled::Whole(count) => {
-                message.extend_from_slice(&room[..count]);
-                return Ok(message);
-            }
+        // Pieces of input and of output that never match.
+        let filled = inflater.fill(payload, &mut progress, &mut room, step / 3)?;
+        message.extend_from_slice(&room[..filled.written]);
+        if filled.state == FillState::Whole {
+            return Ok(message);
         }
         if message.len() > bytes_max {
             return Err(Violation::MessageTooBig);
@@ -45,6 +44,14 @@ fn deflated(message: &[u8], window_bits: u8, level: u32) -> Vec<u8> {
     stream.compress_vec(message, &mut output, FlushCompress::Sync).unwrap();
     assert_eq!(stream.total_in(), message.len() as u64);
     output.truncate(output.len() - FLUSH_MARK.len());
+    output
+}
+
+/// A message as a stream of its own, whose last block says so.
+fn finished(message: &[u8], level: u32) -> Vec<u8> {
+    let mut stream = Compress::new(Compression::new(level), false);
+    let mut output = Vec::with_capacity(message.len() * 2 + 100);
+    stream.compress_vec(message, &mut output, FlushCompress::Finish).unwrap();
     output
 }
 
@@ -92,6 +99,26 @@ proptest! {
     ) {
         let payload = deflated(&message, window_bits, level);
         prop_assert_eq!(inflate(&payload, step, usize::MAX), Ok(message));
+    }
+
+    /// Each part ends in a last block, with nothing behind the last one.
+    #[test]
+    fn messages_of_finished_streams_are_inflated(
+        parts in prop::collection::vec(message(), 1..4), level in 0..=9u32, step in 99..5000usize,
+    ) {
+        let payload: Vec<u8> = parts.iter().flat_map(|part| finished(part, level)).collect();
+        prop_assert_eq!(inflate(&payload, step, usize::MAX), Ok(parts.concat()));
+    }
+
+    #[test]
+    fn a_finished_stream_that_is_cut_is_refused(
+        message in "([a-z]{1,9} ){1,60}", level in 1..=9u32, cut in any::<prop::sample::Index>(),
+    ) {
+        let payload = finished(message.as_bytes(), level);
+        let cut = &payload[..cut.index(payload.len())];
+        if !cut.is_empty() {
+            prop_assert_eq!(inflate(cut, 1000, usize::MAX), Err(Violation::NotDeflate));
+        }
     }
 
     #[test]
@@ -143,6 +170,9 @@ fn the_examples_of_rfc_7692_section_7_2_3_are_inflated() {
         b"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00",
         // A last block, followed by an empty one.
         b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00",
+        // A last block at the end, as a stream that was finished has it.
+        b"\xf3\x48\xcd\xc9\xc9\x07\x00",
+        b"\x01\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f",
         // Two blocks.
         b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00",
     ] {
@@ -153,6 +183,8 @@ fn the_examples_of_rfc_7692_section_7_2_3_are_inflated() {
     assert_eq!(inflate(b"\x01", 3, 100), Ok(Vec::new()));
     assert_eq!(inflate(b"\x00", 3, 100), Ok(Vec::new()));
     assert_eq!(inflate(b"", 3, 100), Ok(Vec::new()));
+    assert_eq!(inflate(b"\x03\x00", 3, 100), Ok(Vec::new()));
+    assert_eq!(inflate(b"\x01\x00\x00\xff\xff", 3, 100), Ok(Vec::new()));
     // A reference to the message before.
     assert_eq!(inflate(b"\xf2\x00\x11\x00\x00", 3, 100), Err(Violation::NotDeflate));
 }
@@ -212,7 +244,9 @@ fn unused_streams_are_freed() {
 
     let mut inflater = Inflater::default();
     assert_eq!(inflater.trim(Millis(0), 100), None);
-    assert_eq!(inflater.start(b"\x00", &[], Millis(7)).fill(&mut [0; 9]), Ok(Filled::Whole(0)));
+    let mut progress = inflater.start(&[], Millis(7));
+    let filled = inflater.fill(b"\x00", &mut progress, &mut [0; 9], 1);
+    assert_eq!(filled, Ok(Filled { written: 0, read: 10, state: FillState::Whole }));
     assert_eq!(inflater.trim(Millis(8), 100), Some(Millis(107)));
     assert_eq!(inflater.trim(Millis(107), 100), None);
 }

@@ -21,6 +21,17 @@ struct Sent {
     payload: Vec<u8>,
 }
 
+/// How the payload of a message ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The stream goes on; of the empty block behind it only the first byte is sent.
+    Flush,
+    /// After a last block the first byte of an empty one (RFC 7692 §7.2.3.4).
+    EmptyBlock,
+    /// With the last block.
+    LastBlock,
+}
+
 /// A change to the frames before they are sent.
 #[derive(Clone, Debug)]
 enum Change {
@@ -53,31 +64,33 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// The payload of a compressed message, in one of the ways that RFC 7692 §7.2.3 shows.
-fn deflated(message: &[u8], level: u32, is_last_block: bool, window_bits: u8) -> Vec<u8> {
+fn deflated(message: &[u8], level: u32, end: End, window_bits: u8) -> Vec<u8> {
     let mut stream = Compress::new_with_window_bits(Compression::new(level), false, window_bits);
     let mut output = Vec::with_capacity(2 * message.len() + 100);
-    if is_last_block {
-        stream.compress_vec(message, &mut output, FlushCompress::Finish).unwrap();
-        // §7.2.3.4: the header bits of the empty block whose other bytes are left out.
-        output.push(0);
-    } else {
+    if end == End::Flush {
         stream.compress_vec(message, &mut output, FlushCompress::Sync).unwrap();
         output.truncate(output.len() - END.len());
+        return output;
+    }
+    stream.compress_vec(message, &mut output, FlushCompress::Finish).unwrap();
+    if end == End::EmptyBlock {
+        output.push(0);
     }
     output
 }
 
 /// A message in frames, perhaps with a ping between two of them.
 fn message() -> impl Strategy<Value = Vec<Sent>> {
-    let form = prop::option::weighted(0.9, (0..=9_u32, any::<bool>(), 9..=15_u8));
+    let end = prop::sample::select(vec![End::Flush, End::EmptyBlock, End::LastBlock]);
+    let form = prop::option::weighted(0.9, (0..=9_u32, end, 9..=15_u8));
     let ping = prop::option::of((any::<Index>(), prop::collection::vec(any::<u8>(), 0..=125)));
     let kind = prop::sample::select(vec![TEXT, BINARY]);
     let cuts = prop::collection::vec(any::<Index>(), 0..3);
     (kind, content(), form, cuts, ping).prop_map(|(kind, content, form, cuts, ping)| {
         let (kind, payload) = match form {
             None => (kind, content),
-            Some((level, is_last_block, window_bits)) => {
-                (kind | RSV1, deflated(&content, level, is_last_block, window_bits))
+            Some((level, end, window_bits)) => {
+                (kind | RSV1, deflated(&content, level, end, window_bits))
             }
         };
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(payload.len() + 1)).collect();
@@ -222,23 +235,39 @@ fn close(payload: &[u8]) -> Result<Frame, u16> {
     if is_text { Ok(Frame::new(CLOSE, payload)) } else { Err(NOT_CONSISTENT) }
 }
 
-/// The message, or the code of the rule that it breaks. It is complete if a final block appended to
-/// it can be decoded.
+/// The message, or the code of the rule that it breaks. It is complete if its last block says so, or
+/// if a final block that is appended to it can be decoded and yields nothing.
 fn naively_inflated(payload: &[u8]) -> Result<Vec<u8>, u16> {
     // Some senders leave no byte of an empty message.
     let payload = if payload.is_empty() { &[0] } else { payload };
-    let input = [payload, &END, &EMPTY_LAST_BLOCK].concat();
     let mut output = Vec::with_capacity(MOST_BYTES_OUT);
-    let mut rest = &input[..];
-    let mut is_whole = true;
-    while is_whole && !rest.is_empty() {
-        // What follows a final block is a stream of its own.
-        let mut stream = Decompress::new(false);
+    let mut stream = Decompress::new(false);
+    let mut rest = payload;
+    let mut is_valid = true;
+    let mut is_last = false;
+    while is_valid && !rest.is_empty() {
+        let before = stream.total_in();
         let status = stream.decompress_vec(rest, &mut output, FlushDecompress::Sync);
-        is_whole = matches!(status, Ok(Status::StreamEnd));
-        rest = &rest[usize::try_from(stream.total_in()).unwrap()..];
+        rest = &rest[usize::try_from(stream.total_in() - before).unwrap()..];
+        is_last = matches!(status, Ok(Status::StreamEnd));
+        is_valid = status.is_ok();
+        if is_last && !rest.is_empty() {
+            // What follows a final block is a stream of its own.
+            stream = Decompress::new(false);
+        }
     }
-    match output.len() {
+    let len = output.len();
+    let is_whole = is_last
+        || is_valid && {
+            let input = [&END[..], &EMPTY_LAST_BLOCK].concat();
+            let before = stream.total_in();
+            let status = stream.decompress_vec(&input, &mut output, FlushDecompress::Sync);
+            let taken = usize::try_from(stream.total_in() - before).unwrap();
+            // The first block completes one that is cut, or both are there.
+            let is_end = taken == END.len() || taken == input.len();
+            matches!(status, Ok(Status::StreamEnd)) && is_end && output.len() == len
+        };
+    match len {
         0..=MESSAGE_BYTES_MAX if is_whole => Ok(output),
         0..=MESSAGE_BYTES_MAX => Err(NOT_CONSISTENT),
         // The library may decode past the last byte that fits before it reports that there is no

@@ -1,0 +1,81 @@
+//! What things cost, in units of about a nanosecond of a usual machine.
+//!
+//! `cargo bench --bench work_prices` measures each of them and prints it beside the constant. They
+//! need not be exact: one that is too high costs a few more turns, one that is too low makes turns
+//! longer by as much. Where the cost cannot be told from outside, as with what is inflated, it is
+//! the worst that the bytes can cause.
+
+/// A read from a socket, without its bytes.
+pub const READ: u64 = 500;
+/// A write to a socket, without its bytes.
+pub const WRITE: u64 = 1_500;
+/// A connection is accepted and registered.
+pub const ACCEPT: u64 = 4_000;
+/// A socket is closed.
+pub const CLOSE: u64 = 2_500;
+/// A request head is parsed and answered.
+pub const HEAD: u64 = 1_500;
+/// A message is decoded and given to its service. A power of two, as it divides.
+pub const MESSAGE: u64 = 64;
+/// A publication is made: the service, its encodings, and its way to the fan-out.
+pub const PUBLICATION: u64 = 1_000;
+/// Any other effect is noted and carried out.
+pub const EFFECT: u64 = 200;
+/// A frame joins the queue of a member.
+pub const DELIVERY: u64 = 100;
+/// A message of another loop is taken out of its mailbox.
+pub const MAIL: u64 = 300;
+/// A deadline is looked at.
+pub const TIMER: u64 = 100;
+/// A compressor is reset, and its tables are cleared.
+pub const COMPRESSOR: u64 = 5_000;
+
+/// The price of reading or writing bytes, whatever is done with them: an eighth of a unit each.
+#[inline]
+#[must_use]
+pub const fn bytes(count: usize) -> u64 {
+    count as u64 / 8
+}
+
+/// The price of inflating: of what comes out, or of what goes in if it were the most expensive blocks
+/// that there are, those that yield nothing.
+#[must_use]
+pub const fn inflated(bytes_in: usize, bytes_out: usize) -> u64 {
+    let (all_in, all_out) = (bytes_in as u64 * 50, bytes_out as u64);
+    if all_in > all_out { all_in } else { all_out }
+}
+
+/// The price of setting a dictionary before a message is compressed.
+#[must_use]
+pub const fn dictionary(bytes: usize) -> u64 {
+    bytes as u64
+}
+
+/// The price of setting a dictionary before a message is inflated: it is copied.
+#[must_use]
+pub const fn copied_dictionary(bytes: usize) -> u64 {
+    bytes as u64 / 8
+}
+
+/// The prices of compressing at levels 1 to 9: of a byte that goes in, and of one that comes out.
+const COMPRESSED: [(u64, u64); 9] =
+    [(1, 6), (1, 15), (2, 16), (3, 16), (4, 16), (10, 10), (13, 10), (50, 5), (60, 5)];
+
+/// The price of compressing a message at a level, 1 to 9, beside that of the compressor. What repeats
+/// itself is found quickly; every byte that comes out has been looked for in vain.
+#[must_use]
+pub fn compressed(bytes_in: usize, bytes_out: usize, level: u8) -> u64 {
+    let (each_in, each_out) = COMPRESSED[usize::from(level.clamp(1, 9)) - 1];
+    bytes_in as u64 * each_in + bytes_out as u64 * each_out
+}
+
+/// The level to compress a message at, of which this one is the most: a message is compressed in one
+/// step, so a long one gets less effort. `None` for one that would take too long even if most of it
+/// repeats itself.
+#[must_use]
+pub fn affordable_level(bytes: usize, level: u8) -> Option<u8> {
+    (1..=level).rev().find(|level| compressed(bytes, bytes / 8, *level) <= STEP_MAX)
+}
+
+/// The most that a step may cost which cannot be split: a millisecond.
+pub const STEP_MAX: u64 = 1_000_000;

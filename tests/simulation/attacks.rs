@@ -1,0 +1,242 @@
+//! Attacks on the work of a loop, drawn at random, beside clients that want little. What is really
+//! done in each turn is metered where it is done (`tidegate::work::meter`) and held against what the
+//! turn was charged with and against the bound of a turn.
+
+use tidegate::services::DeflateOptions;
+use tidegate::sim::{Random, ServerSettings};
+use tidegate::work::{WorkLimits, meter, prices};
+
+use crate::client::Client;
+use crate::wire::{
+    BINARY, FIN, PING, RSV1, client_frame, deflated, frame, upgrade_request,
+    upgrade_request_offering_deflate,
+};
+use crate::world::{Setup, World};
+
+/// What an attacker sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attack {
+    /// Blocks that yield nothing.
+    EmptyBlocks,
+    /// Few bytes that unfold to many.
+    Bomb,
+    /// Messages whose replies take long to compress.
+    Compression,
+    /// Short messages to many members.
+    Fanout,
+    /// Short messages, pings among them.
+    ShortMessages,
+    /// Large messages.
+    LargeMessages,
+    /// Connections that ask and leave.
+    Connections,
+}
+
+const ATTACKS: [Attack; 7] = [
+    Attack::EmptyBlocks,
+    Attack::Bomb,
+    Attack::Compression,
+    Attack::Fanout,
+    Attack::ShortMessages,
+    Attack::LargeMessages,
+    Attack::Connections,
+];
+
+/// A turn of 0.4 ms, so that short attacks fill many.
+const LIMITS: WorkLimits = WorkLimits { turn: 400_000, share: 50_000 };
+
+/// What a turn may cost at most: its limit, a share with the longest step that events began last, one
+/// more from the run queue, and what is done even when the work of a turn is done.
+const TURN_MAX: u64 = LIMITS.turn + 2 * (LIMITS.share + prices::STEP_MAX) + 200_000;
+
+/// Beyond what was charged: what no step is charged for because it is small, in all steps of a turn.
+const UNCHARGED_MAX: u64 = 12_000;
+
+/// Turns that a client with one short message may have to wait for its reply.
+const WAIT_MAX: usize = 40;
+
+fn world(seed: u64) -> World {
+    let mut server = ServerSettings::default();
+    server.connections.work = LIMITS;
+    server.connections.receive_buffer_bytes = 16 << 10;
+    let deflate = DeflateOptions { level: 9, bytes_min: 100, ..DeflateOptions::default() };
+    World::new(&Setup { seed, server, deflate, ..Setup::default() })
+}
+
+fn open(world: &mut World, request: &[u8]) -> Client {
+    let mut client = world.connect(0);
+    client.send(request);
+    world.settle();
+    client.read_all();
+    assert_eq!(client.received.status, Some(101));
+    client
+}
+
+/// Blocks of 5 bytes, 10 bits and 93 bits (RFC 1951 §3.2.4 to §3.2.7) without contents.
+fn empty_blocks(random: &mut Random, bytes: usize) -> Vec<u8> {
+    const DYNAMIC: [u8; 16] = [4, 192, 129, 0, 0, 0, 0, 0, 144, 255, 107, 0, 0, 0, 255, 255];
+    let block: &[u8] = [&[0, 0, 0, 255, 255][..], &[3, 0], &DYNAMIC][random.below(3)];
+    let mut payload = block.repeat(bytes / block.len());
+    if block.len() == 5 || block.len() == 16 {
+        payload.push(0);
+    }
+    payload
+}
+
+fn noise(random: &mut Random, bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|_| u8::try_from(random.below(64)).unwrap()).collect()
+}
+
+/// What an attacker has to send, whole frames.
+fn bytes_of(attack: Attack, random: &mut Random) -> Vec<u8> {
+    let mask = [0x11, 0xA2, 0x33, 0xC4];
+    let compressed = |payload: &[u8]| client_frame(FIN | BINARY | RSV1, payload, mask);
+    match attack {
+        Attack::EmptyBlocks => {
+            let bytes = 1 + random.below(60_000);
+            compressed(&empty_blocks(random, bytes))
+        }
+        Attack::Bomb => {
+            let bytes = random.below(1 << 20);
+            compressed(&deflated(&vec![7; bytes]))
+        }
+        Attack::Compression => {
+            let bytes = 1 + random.below(40_000);
+            compressed(&deflated(&noise(random, bytes)))
+        }
+        Attack::Fanout => frame(BINARY, b"x").repeat(1 + random.below(600)),
+        Attack::ShortMessages => {
+            let mut bytes = frame(BINARY, b"y").repeat(1 + random.below(2_000));
+            bytes.extend(frame(PING, b"").repeat(random.below(500)));
+            bytes
+        }
+        Attack::LargeMessages => {
+            let bytes = 1 + random.below(200_000);
+            frame(BINARY, &noise(random, bytes))
+        }
+        Attack::Connections => Vec::new(),
+    }
+}
+
+/// A client that sends one message at a time.
+struct Bystander {
+    client: Client,
+    sent: usize,
+    /// Turns since it sent a message that is not answered.
+    waits: Option<usize>,
+}
+
+fn run(seed: u64) -> Result<usize, String> {
+    let mut random = Random::new(seed);
+    let mut world = world(seed);
+    let mut bystanders: Vec<Bystander> = (0..3)
+        .map(|_| {
+            let client = open(&mut world, &upgrade_request("/echo"));
+            Bystander { client, sent: 0, waits: None }
+        })
+        .collect();
+    let members = random.below(300);
+    let mut members: Vec<Client> =
+        (0..members).map(|_| open(&mut world, &upgrade_request("/broadcast"))).collect();
+    let count = 1 + random.below(6);
+    let mut attackers: Vec<(Attack, Client)> = (0..count)
+        .map(|_| {
+            let attack = ATTACKS[random.below(ATTACKS.len())];
+            let path = if attack == Attack::Fanout { "/broadcast" } else { "/echo" };
+            (attack, open(&mut world, &upgrade_request_offering_deflate(path, "")))
+        })
+        .collect();
+    let mut newcomers = Vec::new();
+    let _ = meter::take();
+    let mut longest = 0;
+    for round in 0..150 {
+        for (attack, client) in &mut attackers {
+            if *attack == Attack::Connections && random.percent(30) {
+                for _ in 0..random.below(20) {
+                    let newcomer = world.connect(0);
+                    newcomer.send(&upgrade_request("/echo"));
+                    newcomers.push(newcomer);
+                }
+                newcomers.drain(..newcomers.len() / 2).for_each(|own| own.shutdown());
+            }
+            // No more than a kernel would take from it.
+            if client.connection.pending_bytes() < 64 << 10 && random.percent(70) && round < 100 {
+                client.send(&bytes_of(*attack, &mut random));
+            }
+            client.read_all();
+        }
+        for bystander in &mut bystanders {
+            if bystander.waits.is_none() && random.percent(50) {
+                bystander.client.send_frame(BINARY, b"hello");
+                bystander.sent += 1;
+                bystander.waits = Some(0);
+            }
+        }
+        world.server.step()?;
+        let spent = meter::take();
+        let charged = world.server.work_used(0).unwrap_or(0);
+        longest = longest.max(spent);
+        if spent > charged + UNCHARGED_MAX {
+            return Err(format!("round {round}: {spent} units done, {charged} charged"));
+        }
+        if spent > TURN_MAX {
+            return Err(format!("round {round}: a turn of {spent} units"));
+        }
+        for client in &mut members {
+            client.read_all();
+        }
+        for bystander in &mut bystanders {
+            bystander.client.read_all();
+            let received = bystander.client.received.data().len();
+            if received == bystander.sent {
+                bystander.waits = None;
+            } else if let Some(waits) = &mut bystander.waits {
+                *waits += 1;
+                if *waits > WAIT_MAX {
+                    return Err(format!("round {round}: a client waits for {waits} turns"));
+                }
+            }
+        }
+    }
+    leave(&mut world, bystanders, members, attackers, newcomers)?;
+    Ok(usize::try_from(longest).unwrap())
+}
+
+/// All leave: whatever was held for them is given back.
+fn leave(
+    world: &mut World,
+    bystanders: Vec<Bystander>,
+    members: Vec<Client>,
+    attackers: Vec<(Attack, Client)>,
+    newcomers: Vec<Client>,
+) -> Result<(), String> {
+    let attackers = attackers.into_iter().map(|(_, client)| client);
+    let bystanders = bystanders.into_iter().map(|own| own.client);
+    let clients: Vec<Client> =
+        attackers.chain(bystanders).chain(members).chain(newcomers).collect();
+    for client in &clients {
+        client.shutdown();
+    }
+    for mut client in clients {
+        world.exchange(&mut client);
+    }
+    world.pass(30_000);
+    match (world.server.connection_count(), world.counter("pool_bytes_now")) {
+        (0, 0) => Ok(()),
+        left => Err(format!("left at the end: {left:?} connections and bytes")),
+    }
+}
+
+#[test]
+fn no_turn_is_longer_than_its_bound_and_who_wants_little_waits_little() {
+    let count = std::env::var("TIDEGATE_SIM_SEEDS").ok().and_then(|count| count.parse().ok());
+    let mut longest = 0;
+    for seed in 0..count.unwrap_or(25) {
+        match run(seed) {
+            Ok(own) => longest = longest.max(own),
+            Err(broken) => panic!("seed {seed}: {broken}"),
+        }
+    }
+    // The attacks are worth their name.
+    assert!(longest as u64 > LIMITS.turn || !cfg!(debug_assertions), "{longest}");
+}
