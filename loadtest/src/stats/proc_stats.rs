@@ -80,6 +80,13 @@ pub(crate) fn read_cpu(pid: NonZeroU32) -> io::Result<Duration> {
     Ok(cpu_time(parse_cpu_ticks(&stat).ok_or_else(|| unreadable("stat"))?))
 }
 
+/// Reads the resident memory of the process in bytes. It costs less than the other figures, which
+/// walk the page tables.
+pub(crate) fn read_rss(pid: NonZeroU32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    kib_field(&status, "VmRSS:").ok_or_else(|| unreadable("status"))
+}
+
 /// Reads how many descriptors each of the process's epoll instances watches, in the order of their
 /// own descriptors.
 pub(crate) fn read_epoll_sizes(pid: NonZeroU32) -> io::Result<Vec<usize>> {

@@ -1,0 +1,67 @@
+//! Messages and requests that are begun and never ended.
+
+use std::time::{Duration, Instant};
+
+use crate::commands::attack::attackers::{Attackers, TURN_MAX};
+use crate::commands::attack::frames::begun_frame;
+use crate::driver::ConnKey;
+use crate::error::CommandError;
+use crate::load::clients::NextTurn;
+use crate::system::clock;
+use crate::target::ECHO_PATH;
+use crate::websocket::DataKind;
+
+/// Half of a message on each connection. The answers to the server's pings follow, which then count
+/// as parts of the message: a few bytes for each ping.
+pub(super) fn messages(attackers: &mut Attackers<'_>) -> Result<(), CommandError> {
+    let half = begun_frame(DataKind::Binary, MESSAGE_BYTES, MESSAGE_BYTES / 2 + 1);
+    let mut unsent = attackers.open(ECHO_PATH, attackers.options.connections)?;
+    attackers.begin()?;
+    attackers.drive(|driver, counts| {
+        unsent.retain(|key| !counts.feed(driver, *key, &half));
+        // Also when the server has closed all of them: whether the bystanders come back shows then.
+        NextTurn::Wait(TURN_MAX)
+    })
+}
+
+/// Requests byte by byte on half of the connections, nothing on the others. A connection that ends is
+/// followed by another.
+pub(super) fn requests(attackers: &mut Attackers<'_>) -> Result<(), CommandError> {
+    let connections = attackers.options.connections;
+    let mut opened_max = connections.saturating_mul(ROUNDS_MAX);
+    let mut next_byte = clock::now();
+    attackers.driver().hold_requests_after(0);
+    attackers.begin()?;
+    attackers.drive(|driver, counts| {
+        let now = clock::now();
+        let missing = connections.saturating_sub(driver.len()).min(CONNECTS_PER_TURN);
+        for _ in 0..missing.min(opened_max) {
+            opened_max -= 1;
+            driver.connect_to(None, counts);
+        }
+        if next_byte <= now {
+            next_byte = now + BYTE_INTERVAL;
+            for key in driver.keys().into_iter().filter(sends_bytes) {
+                let mut sent_bytes = 0;
+                driver.with(key, |connection| sent_bytes = connection.send_held_request(1));
+                counts.figures.sent_bytes += sent_bytes as u64;
+            }
+        }
+        NextTurn::Wait(wait(next_byte, now))
+    })
+}
+
+fn sends_bytes(key: &ConnKey) -> bool {
+    key.serial().is_multiple_of(2)
+}
+
+fn wait(next_byte: Instant, now: Instant) -> Duration {
+    next_byte.saturating_duration_since(now).min(Duration::from_millis(10))
+}
+
+const MESSAGE_BYTES: usize = 1024 * 1024;
+/// Slow enough that a request is never whole within the server's time for it.
+const BYTE_INTERVAL: Duration = Duration::from_millis(200);
+/// A server that ends every connection at once must not be connected to without end.
+const ROUNDS_MAX: usize = 20;
+const CONNECTS_PER_TURN: usize = 64;
