@@ -31,5 +31,6 @@ pub(super) fn publications(attackers: &mut Attackers<'_>) -> Result<(), CommandE
 }
 
 const BURSTS: usize = 2;
-const PUBLICATION_BYTES: usize = 64;
-const BATCH_MESSAGES: usize = 1_000;
+/// Small, because what is kept for each message shows most then.
+const PUBLICATION_BYTES: usize = 1;
+const BATCH_MESSAGES: usize = 10_000;

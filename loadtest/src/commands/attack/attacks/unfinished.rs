@@ -1,6 +1,6 @@
 //! Messages and requests that are begun and never ended.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::commands::attack::attackers::{Attackers, TURN_MAX};
 use crate::commands::attack::frames::begun_frame;
@@ -29,15 +29,18 @@ pub(super) fn messages(attackers: &mut Attackers<'_>) -> Result<(), CommandError
 pub(super) fn requests(attackers: &mut Attackers<'_>) -> Result<(), CommandError> {
     let connections = attackers.options.connections;
     let mut opened_max = connections.saturating_mul(ROUNDS_MAX);
-    let mut next_byte = clock::now();
+    let (mut next_byte, mut next_connects) = (clock::now(), clock::now());
     attackers.driver().hold_requests_after(0);
     attackers.begin()?;
     attackers.drive(|driver, counts| {
         let now = clock::now();
-        let missing = connections.saturating_sub(driver.len()).min(CONNECTS_PER_TURN);
-        for _ in 0..missing.min(opened_max) {
-            opened_max -= 1;
-            driver.connect_to(None, counts);
+        if next_connects <= now {
+            next_connects = now + CONNECTS_INTERVAL;
+            let missing = connections.saturating_sub(driver.len()).min(CONNECTS_AT_ONCE);
+            for _ in 0..missing.min(opened_max) {
+                opened_max -= 1;
+                driver.connect_to(None, counts);
+            }
         }
         if next_byte <= now {
             next_byte = now + BYTE_INTERVAL;
@@ -47,7 +50,7 @@ pub(super) fn requests(attackers: &mut Attackers<'_>) -> Result<(), CommandError
                 counts.figures.sent_bytes += sent_bytes as u64;
             }
         }
-        NextTurn::Wait(wait(next_byte, now))
+        NextTurn::Wait(next_byte.min(next_connects).saturating_duration_since(clock::now()))
     })
 }
 
@@ -55,13 +58,10 @@ fn sends_bytes(key: &ConnKey) -> bool {
     key.serial().is_multiple_of(2)
 }
 
-fn wait(next_byte: Instant, now: Instant) -> Duration {
-    next_byte.saturating_duration_since(now).min(Duration::from_millis(10))
-}
-
 const MESSAGE_BYTES: usize = 1024 * 1024;
 /// Slow enough that a request is never whole within the server's time for it.
 const BYTE_INTERVAL: Duration = Duration::from_millis(200);
 /// A server that ends every connection at once must not be connected to without end.
 const ROUNDS_MAX: usize = 20;
-const CONNECTS_PER_TURN: usize = 64;
+const CONNECTS_INTERVAL: Duration = Duration::from_millis(10);
+const CONNECTS_AT_ONCE: usize = 5;
