@@ -230,4 +230,5 @@ const BEGIN_INTERVAL: Duration = Duration::from_millis(2);
 const PREPARATION_MAX: Duration = Duration::from_secs(60);
 /// Longer than a day, which is the longest stage.
 const WAIT_MAX: Duration = Duration::from_secs(2 * 24 * 60 * 60);
-const QUIET_MAX: Duration = Duration::from_secs(1);
+/// Longer than a turn of a server that does everything in one.
+const QUIET_MAX: Duration = Duration::from_secs(20);

@@ -32,6 +32,8 @@ pub(super) struct AttackReport {
     rss_peak_bytes: Option<u64>,
     rss_final_bytes: Option<u64>,
     pool_bytes_max: NonZeroU64,
+    /// Of the machine, in the minute before the run.
+    load_average: Option<f64>,
 }
 
 /// The figures of one stage.
@@ -98,6 +100,7 @@ impl AttackReport {
         [before, during, after]: [StageReport; 3],
         attackers: AttackerFigures,
         [bystanders_shut_out, handshakes_shut_out]: [Absences; 2],
+        load_average: Option<f64>,
     ) -> Self {
         let attack_server_cpu_seconds = attack_cpu_seconds(&before, &during, &after);
         let sent_bytes = attackers.sent_bytes;
@@ -116,6 +119,7 @@ impl AttackReport {
             rss_peak_bytes: during.highest_rss_bytes.max(after.highest_rss_bytes),
             rss_final_bytes: after.last_rss_bytes,
             pool_bytes_max: arguments.pool_bytes_max,
+            load_average,
             attackers,
             before,
             during,
@@ -145,6 +149,9 @@ impl fmt::Display for AttackReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { attack, address, bystanders, attackers, .. } = self;
         writeln!(f, "attack {attack} on ws://{address}, beside {bystanders} bystanders")?;
+        if let Some(load) = self.load_average {
+            writeln!(f, "load average of the machine before: {load}")?;
+        }
         writeln!(
             f,
             "attackers: {} connections opened, {} sent in {}, {} messages of {} received; ended: {}",

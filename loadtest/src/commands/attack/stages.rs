@@ -17,6 +17,7 @@ use crate::driver::DriverOptions;
 use crate::error::CommandError;
 use crate::load::clients::NextTurn;
 use crate::stats::cpu_use::CpuUse;
+use crate::stats::machine::Machine;
 use crate::system::interrupt::Interrupt;
 use crate::system::{clock, priority};
 
@@ -45,6 +46,7 @@ impl Stages<'_> {
         mut bystanders: Bystanders,
         driver_options: DriverOptions,
     ) -> Result<AttackReport, CommandError> {
+        let load_average = Machine::read().load_average;
         let signals = Signals::default();
         let (costs, attackers) = thread::scope(|scope| {
             let _stop = StopOnDrop(&signals);
@@ -68,7 +70,14 @@ impl Stages<'_> {
             },
         );
         let absences = bystanders.absences();
-        Ok(AttackReport::new(self.attack.name, self.arguments, stages, attackers, absences))
+        Ok(AttackReport::new(
+            self.attack.name,
+            self.arguments,
+            stages,
+            attackers,
+            absences,
+            load_average,
+        ))
     }
 
     /// The thread of the attackers.
