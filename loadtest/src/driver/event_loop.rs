@@ -45,7 +45,7 @@ impl Driver {
                 input: vec![0; READ_BYTES].into_boxed_slice(),
                 context: Context::new(options, now),
             },
-            next_sweep: now + SWEEP_INTERVAL,
+            next_sweep: now,
             waited: Duration::ZERO,
         })
     }
@@ -193,8 +193,7 @@ impl Driver {
             });
         }
         if self.next_sweep <= table.context.now {
-            self.next_sweep = table.context.now + SWEEP_INTERVAL;
-            table.sweep_overdue();
+            self.next_sweep = table.sweep_overdue();
         }
         table.reap(workload);
         Ok(())
@@ -269,17 +268,22 @@ impl Table {
         self.ended.push((index, end));
     }
 
-    /// Ends the connections whose server is overdue. Walking over all slots a few times per second
-    /// costs less than a timer for each.
-    fn sweep_overdue(&mut self) {
+    /// Ends the connections whose server is overdue; returns when the next one can be. Walking over all
+    /// slots now and then costs less than a timer for each. What is asked later is due later than
+    /// `answer_max` from now, so usually the next walk is as far away as that.
+    fn sweep_overdue(&mut self) -> Instant {
         let Context { options, now, .. } = &self.context;
+        let mut next = *now + options.answer_max;
         for (index, slot) in &mut self.slots {
             if let Some(awaited) = slot.overdue(*now).filter(|_| !slot.has_ended) {
                 slot.has_ended = true;
                 let failure = Failure::Overdue { awaited, within: options.answer_max };
                 self.ended.push((index, Err(failure)));
+            } else if let Some(deadline) = slot.deadline() {
+                next = next.min(deadline);
             }
         }
+        next.max(*now + SWEEP_INTERVAL)
     }
 
     fn reap(&mut self, workload: &mut impl Workload) {

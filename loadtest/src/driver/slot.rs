@@ -64,6 +64,11 @@ impl Slot {
         self.connection.is_awaiting()
     }
 
+    /// When the answer that the server owes is overdue.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.connection.deadline().filter(|_| !self.is_paused)
+    }
+
     /// The answer that is overdue. A paused connection has none: it does not read the answers.
     pub(super) fn overdue(&self, now: Instant) -> Option<Awaited> {
         self.connection.overdue(now).filter(|_| !self.is_paused)

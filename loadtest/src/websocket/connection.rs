@@ -80,6 +80,11 @@ impl Connection {
         self.due.is_some()
     }
 
+    /// The time by which the server owes its answer, if it owes one.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.due.map(|due| due.deadline)
+    }
+
     /// The answer that the server has not given by its deadline.
     pub(crate) fn overdue(&self, now: Instant) -> Option<Awaited> {
         self.due.filter(|due| due.deadline <= now).map(|due| due.awaited)
