@@ -114,6 +114,12 @@ pub(crate) fn read_kernel() -> io::Result<KernelStats> {
     parse_kernel(&meminfo, &sockstat, page_bytes).ok_or_else(|| unreadable("meminfo or sockstat"))
 }
 
+/// Reads how much memory programs can still have, in bytes.
+pub(crate) fn read_available_memory() -> io::Result<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo")?;
+    kib_field(&meminfo, "MemAvailable:").ok_or_else(|| unreadable("meminfo"))
+}
+
 /// Reads the range of ports that the kernel assigns to connecting sockets.
 pub(crate) fn read_ephemeral_ports() -> io::Result<RangeInclusive<u16>> {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")?;

@@ -39,10 +39,48 @@ pub(super) fn write(f: &mut Formatter<'_>, part: &ScalePart, first: &Machine) ->
         shown_bytes(part.anonymous_per_connection_bytes()),
         shown_bytes(slab / held),
     )?;
+    write_shares(f, part)?;
     if let Some(reason) = part.failures.first_reason() {
         writeln!(f, "\n**{} failures**, the first: {reason}", part.failures.count())?;
     }
     write_occasion(f, &part.machine, first)
+}
+
+/// Writes what the servers hold beside what the kernel holds, and what opening costs.
+fn write_shares(f: &mut Formatter<'_>, part: &ScalePart) -> fmt::Result {
+    let [before, held] = [&part.kernel_baseline, &part.kernel_held];
+    let (connections, growth) =
+        (part.held().max(1) as f64, |held: u64, before: u64| held as f64 - before as f64);
+    let anonymous = part.anonymous_per_connection_bytes() * connections;
+    let mut table = Table::new(1, &["held by", "in all", "for each connection"]);
+    for (name, bytes) in [
+        ("the processes of tidegate, anonymous memory", anonymous),
+        ("the kernel's slab, both ends", growth(held.slab_bytes, before.slab_bytes)),
+        (
+            "…of it unreclaimable",
+            growth(held.slab_unreclaimable_bytes, before.slab_unreclaimable_bytes),
+        ),
+        ("buffers of TCP, both ends", growth(held.tcp_buffer_bytes, before.tcp_buffer_bytes)),
+    ] {
+        let cells = [name.to_owned(), shown_bytes(bytes), shown_bytes(bytes / connections)];
+        table.row(&cells);
+    }
+    write!(f, "\n{table}")?;
+    if let Some(micros) = part.opening_cpu_micros() {
+        write!(f, "\nThe servers took {micros:.0} µs of CPU time to open one")?;
+        match part.ping_idle_seconds {
+            Some(seconds) => writeln!(f, "; they pinged after a silence of {seconds:.0} s.")?,
+            None => writeln!(f, ".")?,
+        }
+    }
+    if let Some(available) = part.memory_available_bytes {
+        writeln!(
+            f,
+            "\nWhile all were held, {} of the machine's memory were still available.",
+            shown_bytes(available as f64)
+        )?;
+    }
+    Ok(())
 }
 
 fn write_table(f: &mut Formatter<'_>, part: &ScalePart) -> fmt::Result {
@@ -59,7 +97,7 @@ fn write_table(f: &mut Formatter<'_>, part: &ScalePart) -> fmt::Result {
         ],
     );
     for (number, server) in (1..).zip(&part.servers) {
-        let ScaledServer { connections, baseline, held, left } = server;
+        let ScaledServer { connections, baseline, held, left, .. } = server;
         table.row(&[
             format!("tidegate {number}"),
             grouped(*connections as u64),

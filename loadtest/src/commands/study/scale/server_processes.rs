@@ -37,9 +37,17 @@ impl ServerProcesses {
         launch: &Launch,
         address: SocketAddr,
         count: usize,
+        ping_idle: Duration,
     ) -> Result<Self, CommandError> {
         let config = runner.logs.join("shared-port.toml");
-        fs::write(&config, format!("share_port = true\n[[listener]]\naddress = \"{address}\"\n"))?;
+        fs::write(
+            &config,
+            format!(
+                "share_port = true\n[[listener]]\naddress = \"{address}\"\n\
+                 [timeouts]\nping_idle_ms = {}\n",
+                ping_idle.as_millis()
+            ),
+        )?;
         let mut group = Self { processes: Vec::new(), interrupt: runner.interrupt.clone() };
         for number in 1..=count {
             let mut command = launch.program();
