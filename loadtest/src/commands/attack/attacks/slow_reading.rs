@@ -4,26 +4,30 @@ use std::time::Duration;
 
 use crate::commands::attack::attackers::{Attackers, TURN_MAX};
 use crate::commands::attack::frames::{begun_frame, frame};
+use crate::driver::ConnKey;
 use crate::error::CommandError;
 use crate::load::clients::NextTurn;
 use crate::system::clock;
 use crate::target::ECHO_PATH;
 use crate::websocket::DataKind;
 
-/// Each connection sends one large message to an echo and reads its reply so slowly that it never
-/// ends.
+/// Each connection sends one message to an echo and reads its reply so slowly that it never ends.
+/// The small messages of some connections take what memory the large ones of the others have left.
 pub(super) fn trickle(attackers: &mut Attackers<'_>) -> Result<(), CommandError> {
-    let message = begun_frame(DataKind::Binary, MESSAGE_BYTES, MESSAGE_BYTES);
+    let [large, small] = [MESSAGE_BYTES, SMALL_MESSAGE_BYTES]
+        .map(|bytes| begun_frame(DataKind::Binary, bytes, bytes));
     attackers.driver().limit_receive_buffers(RECEIVE_BUFFER_BYTES);
     let keys = attackers.open(ECHO_PATH, attackers.options.connections)?;
     for key in &keys {
         attackers.driver().pause_reading(*key);
     }
     attackers.begin()?;
-    let mut unsent = keys.clone();
+    let larges = keys.len() - keys.len() / 4;
+    let mut unsent: Vec<(ConnKey, &[u8])> = keys.iter().map(|key| (*key, &large[..])).collect();
+    unsent[larges..].iter_mut().for_each(|(_, message)| *message = &small);
     let mut next_read = clock::now();
     attackers.drive(|driver, counts| {
-        unsent.retain(|key| !counts.feed(driver, *key, &message));
+        unsent.retain(|(key, message)| !counts.feed(driver, *key, message));
         let now = clock::now();
         if next_read <= now {
             next_read = now + READ_INTERVAL;
@@ -66,6 +70,7 @@ pub(super) fn slow_readers(attackers: &mut Attackers<'_>) -> Result<(), CommandE
 const PATH: &str = "/broadcast";
 /// Without the header of the frame, so that the message stays below the default limit.
 const MESSAGE_BYTES: usize = 1024 * 1024 - 64;
+const SMALL_MESSAGE_BYTES: usize = 32 * 1024;
 /// The smallest that the kernel grants is somewhat more.
 const RECEIVE_BUFFER_BYTES: usize = 4096;
 const PUBLISHER_BUFFER_BYTES: usize = 1024 * 1024;
