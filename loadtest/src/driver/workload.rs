@@ -71,6 +71,11 @@ impl ConnHandle<'_> {
         self.now.saturating_duration_since(self.began)
     }
 
+    /// Whether messages can be sent: the handshake is done, and no Close was exchanged.
+    pub(crate) fn is_open(&self) -> bool {
+        self.connection.is_open()
+    }
+
     /// Whether output is left that the kernel has not taken.
     pub(crate) fn has_backlog(&self) -> bool {
         self.has_backlog

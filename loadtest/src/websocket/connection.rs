@@ -90,6 +90,11 @@ impl Connection {
         self.due.filter(|due| due.deadline <= now).map(|due| due.awaited)
     }
 
+    /// Whether messages can be sent.
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
     /// Whether the socket is connected.
     pub(crate) fn is_established(&self) -> bool {
         self.phase != Phase::Connecting

@@ -165,12 +165,12 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Sends bytes on a connection, unless the kernel has not taken all of those before; returns
-    /// whether they were sent.
+    /// Sends bytes on a connection, unless it is not open or the kernel has not taken all of those
+    /// before; returns whether they were sent.
     pub(super) fn feed(&mut self, driver: &mut Driver, key: ConnKey, bytes: &[u8]) -> bool {
         let mut is_sent = false;
         driver.with(key, |connection| {
-            if !connection.has_backlog() {
+            if connection.is_open() && !connection.has_backlog() {
                 connection.send_bytes(bytes);
                 is_sent = true;
             }

@@ -82,8 +82,8 @@ pub(super) const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "trickle",
-        help: "400 readers that read the echo of a large message a little at a time",
-        connections: 400,
+        help: "300 readers that read the echo of a large message a little at a time, and come again",
+        connections: 300,
         are_messages_split: true,
         run: slow_reading::trickle,
         ..PLAIN

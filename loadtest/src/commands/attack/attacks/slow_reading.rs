@@ -4,35 +4,39 @@ use std::time::Duration;
 
 use crate::commands::attack::attackers::{Attackers, TURN_MAX};
 use crate::commands::attack::frames::{begun_frame, frame};
-use crate::driver::ConnKey;
 use crate::error::CommandError;
 use crate::load::clients::NextTurn;
 use crate::system::clock;
 use crate::target::ECHO_PATH;
 use crate::websocket::DataKind;
 
-/// Each connection sends one message to an echo and reads its reply so slowly that it never ends.
-/// The small messages of some connections take what memory the large ones of the others have left.
+/// Each connection sends one large message to an echo and reads its reply so slowly that it never
+/// ends. A connection that ends is followed by another, which takes what memory has become free.
 pub(super) fn trickle(attackers: &mut Attackers<'_>) -> Result<(), CommandError> {
-    let [large, small] = [MESSAGE_BYTES, SMALL_MESSAGE_BYTES]
-        .map(|bytes| begun_frame(DataKind::Binary, bytes, bytes));
+    let connections = attackers.options.connections;
+    let message = begun_frame(DataKind::Binary, MESSAGE_BYTES, MESSAGE_BYTES);
     attackers.driver().limit_receive_buffers(RECEIVE_BUFFER_BYTES);
-    let keys = attackers.open(ECHO_PATH, attackers.options.connections)?;
-    for key in &keys {
+    let mut unsent = attackers.open(ECHO_PATH, connections)?;
+    for key in &unsent {
         attackers.driver().pause_reading(*key);
     }
     attackers.begin()?;
-    let larges = keys.len() - keys.len() / 4;
-    let mut unsent: Vec<(ConnKey, &[u8])> = keys.iter().map(|key| (*key, &large[..])).collect();
-    unsent[larges..].iter_mut().for_each(|(_, message)| *message = &small);
+    let mut opened_max = connections.saturating_mul(ROUNDS_MAX);
     let mut next_read = clock::now();
     attackers.drive(|driver, counts| {
-        unsent.retain(|(key, message)| !counts.feed(driver, *key, message));
+        unsent.retain(|key| !counts.feed(driver, *key, &message));
         let now = clock::now();
         if next_read <= now {
             next_read = now + READ_INTERVAL;
-            for key in &keys {
-                driver.read_some(*key, READ_BYTES, counts);
+            for key in driver.keys() {
+                driver.read_some(key, READ_BYTES, counts);
+            }
+            let missing = connections.saturating_sub(driver.len()).min(opened_max);
+            opened_max -= missing;
+            for _ in 0..missing {
+                let Some(key) = driver.connect_to(None, counts) else { continue };
+                driver.pause_reading(key);
+                unsent.push(key);
             }
         }
         NextTurn::Wait(next_read.saturating_duration_since(now))
@@ -70,11 +74,12 @@ pub(super) fn slow_readers(attackers: &mut Attackers<'_>) -> Result<(), CommandE
 const PATH: &str = "/broadcast";
 /// Without the header of the frame, so that the message stays below the default limit.
 const MESSAGE_BYTES: usize = 1024 * 1024 - 64;
-const SMALL_MESSAGE_BYTES: usize = 32 * 1024;
 /// The smallest that the kernel grants is somewhat more.
 const RECEIVE_BUFFER_BYTES: usize = 4096;
 const PUBLISHER_BUFFER_BYTES: usize = 1024 * 1024;
-const READ_BYTES: usize = 4096;
-const READ_INTERVAL: Duration = Duration::from_millis(500);
+const READ_BYTES: usize = 1024;
+const READ_INTERVAL: Duration = Duration::from_millis(200);
+/// A server that ends every connection at once must not be connected to without end.
+const ROUNDS_MAX: usize = 20;
 const PUBLICATION_BYTES: usize = 64;
 const BATCH_MESSAGES: usize = 500;

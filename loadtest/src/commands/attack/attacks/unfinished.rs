@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::commands::attack::attackers::{Attackers, TURN_MAX};
+use crate::commands::attack::attackers::Attackers;
 use crate::commands::attack::frames::begun_frame;
 use crate::driver::ConnKey;
 use crate::error::CommandError;
@@ -12,15 +12,26 @@ use crate::target::ECHO_PATH;
 use crate::websocket::DataKind;
 
 /// Half of a message on each connection. The answers to the server's pings follow, which then count
-/// as parts of the message: a few bytes for each ping.
+/// as parts of the message: a few bytes for each ping. A connection that ends is followed by another.
 pub(super) fn messages(attackers: &mut Attackers<'_>) -> Result<(), CommandError> {
     let half = begun_frame(DataKind::Binary, MESSAGE_BYTES, MESSAGE_BYTES / 2 + 1);
-    let mut unsent = attackers.open(ECHO_PATH, attackers.options.connections)?;
+    let connections = attackers.options.connections;
+    let mut opened_max = connections.saturating_mul(ROUNDS_MAX);
+    let mut unsent = attackers.open(ECHO_PATH, connections)?;
     attackers.begin()?;
+    let mut next_connects = clock::now();
     attackers.drive(|driver, counts| {
         unsent.retain(|key| !counts.feed(driver, *key, &half));
-        // Also when the server has closed all of them: whether the bystanders come back shows then.
-        NextTurn::Wait(TURN_MAX)
+        let now = clock::now();
+        if next_connects <= now {
+            next_connects = now + CONNECTS_INTERVAL;
+            let missing = connections.saturating_sub(driver.len()).min(CONNECTS_AT_ONCE);
+            for _ in 0..missing.min(opened_max) {
+                opened_max -= 1;
+                unsent.extend(driver.connect_to(None, counts));
+            }
+        }
+        NextTurn::Wait(CONNECTS_INTERVAL)
     })
 }
 
