@@ -20,11 +20,10 @@ pub(crate) struct AttackArguments {
     #[arg(value_name = "NAME")]
     pub(super) attack: Choice,
 
-    /// With --spawn, `--config FILE` with a configuration for the attack is added to the command
     #[command(flatten)]
     pub(super) session: SessionArguments,
 
-    /// Print that configuration, and end
+    /// Print the configuration that --spawn adds to its command as `--config FILE`, and end
     #[arg(long)]
     pub(super) print_config: bool,
 
