@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{churn, compare, echo, fanout, idle, rate, slow, storm, study, ulimit};
+use commands::{attack, churn, compare, echo, fanout, idle, rate, slow, storm, study, ulimit};
 use error::{CommandError, Verdict};
 use peers::PeerArguments;
 use system::interrupt::Interrupt;
@@ -45,6 +45,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Attack(attack::AttackArguments),
     Churn(churn::ChurnArguments),
     Compare(compare::CompareArguments),
     Echo(echo::EchoArguments),
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<Verdict, CommandError> {
     match command {
+        Command::Attack(arguments) => attack::run(arguments, &Interrupt::install()?),
         Command::Churn(arguments) => churn::run(arguments, &Interrupt::install()?),
         Command::Compare(arguments) => compare::run(arguments, &Interrupt::install()?),
         Command::Echo(arguments) => echo::run(arguments, &Interrupt::install()?),

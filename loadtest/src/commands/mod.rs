@@ -1,5 +1,6 @@
 //! The commands, one folder each, and the files that they share.
 
+pub(crate) mod attack;
 mod capacity;
 pub(crate) mod churn;
 pub(crate) mod compare;

@@ -20,7 +20,7 @@ pub(crate) struct SessionArguments {
     pub(crate) address: AddressArguments,
 
     #[command(flatten)]
-    pub(super) server: ServerArguments,
+    pub(crate) server: ServerArguments,
 
     /// Run the load generator on this core alone
     #[arg(long, value_name = "CORE")]

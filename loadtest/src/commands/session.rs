@@ -2,7 +2,7 @@
 //! steps of a run.
 
 use std::fmt::Display;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -229,6 +229,11 @@ impl Session {
     /// cannot be read.
     pub(crate) fn epoll_sizes(&self) -> Vec<usize> {
         self.server.pid().and_then(|pid| proc_stats::read_epoll_sizes(pid).ok()).unwrap_or_default()
+    }
+
+    /// The server's process, if it is known.
+    pub(crate) fn server_pid(&self) -> Option<NonZeroU32> {
+        self.server.pid()
     }
 
     /// Reads the server's memory.

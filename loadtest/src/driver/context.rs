@@ -1,5 +1,6 @@
 //! The state that the connections of a driver share.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::backlog::BufferPool;
@@ -28,6 +29,12 @@ pub(super) struct Context {
     pub(super) output: Vec<u8>,
     pub(super) buffer_pool: BufferPool,
     pub(super) inflater: Inflater,
+    /// Compressed messages are handed on as they arrive.
+    pub(super) leaves_compressed: bool,
+    /// How much of its request a connection sends by itself; all of it if this is absent.
+    pub(super) request_bytes_first: Option<usize>,
+    /// The rest of each request that was not sent whole, by the connection's serial number.
+    pub(super) held_requests: HashMap<u64, Vec<u8>>,
 }
 
 impl Context {
@@ -39,6 +46,9 @@ impl Context {
             output: Vec::new(),
             buffer_pool: BufferPool::default(),
             inflater: Inflater::default(),
+            leaves_compressed: false,
+            request_bytes_first: None,
+            held_requests: HashMap::new(),
         }
     }
 

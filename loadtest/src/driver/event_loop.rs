@@ -14,7 +14,7 @@ use super::slot::{Progress, Slot};
 use super::wake_timer::WakeTimer;
 use super::workload::{ConnHandle, ConnKey, Workload};
 use crate::system::clock;
-use crate::websocket::Connection;
+use crate::websocket::{Connection, Offer};
 
 /// All connections, and the poll that reports which of them are ready.
 #[derive(Debug)]
@@ -41,22 +41,54 @@ impl Driver {
                 awaiting: 0,
                 next_serial: 0,
                 receive_buffer_bytes: None,
+                subprotocol: None,
                 input: vec![0; READ_BYTES].into_boxed_slice(),
                 context: Context::new(options, now),
             },
-            next_sweep: now + SWEEP_INTERVAL,
+            next_sweep: now,
             waited: Duration::ZERO,
         })
     }
 
     /// Starts a connection, to another path than the target's if one is given. The workload
-    /// receives `Opened` or the end of the connection; the end at once if the kernel refuses.
-    pub(crate) fn connect_to(&mut self, path: Option<&Rc<str>>, workload: &mut impl Workload) {
+    /// receives `Opened` or the end of the connection; the end at once if the kernel refuses, and
+    /// then there is no key.
+    pub(crate) fn connect_to(
+        &mut self,
+        path: Option<&Rc<str>>,
+        workload: &mut impl Workload,
+    ) -> Option<ConnKey> {
         let serial = self.table.next_serial;
         self.table.next_serial += 1;
-        if let Err(error) = self.table.connect(serial, path.cloned(), self.poll.registry()) {
-            workload.on_end(serial, Err(Failure::Connect(error)));
+        match self.table.connect(serial, path.cloned(), self.poll.registry()) {
+            Ok(index) => Some(ConnKey { index, serial }),
+            Err(error) => {
+                workload.on_end(serial, Err(Failure::Connect(error)));
+                None
+            }
         }
+    }
+
+    /// Has all later connections offer a subprotocol, or none.
+    pub(crate) fn offer_subprotocol(&mut self, subprotocol: Option<&'static str>) {
+        self.table.subprotocol = subprotocol;
+    }
+
+    /// Hands compressed messages on as they arrive from now on: what they inflate to is not looked
+    /// at.
+    pub(crate) fn leave_compressed(&mut self) {
+        self.table.context.leaves_compressed = true;
+    }
+
+    /// Has connections send only the first bytes of their request by themselves. The rest is sent by
+    /// [`ConnHandle::send_held_request`].
+    pub(crate) fn hold_requests_after(&mut self, bytes: usize) {
+        self.table.context.request_bytes_first = Some(bytes);
+    }
+
+    /// The serial number of the next connection.
+    pub(crate) fn next_serial(&self) -> u64 {
+        self.table.next_serial
     }
 
     /// Gives all later connections a receive buffer of `bytes`, which the kernel does not enlarge.
@@ -69,6 +101,7 @@ impl Driver {
         self.table.slots = Slab::new();
         self.table.ended.clear();
         self.table.awaiting = 0;
+        self.table.context.held_requests.clear();
     }
 
     /// The number of connections to which the server owes an answer.
@@ -121,6 +154,22 @@ impl Driver {
         }
     }
 
+    /// Reads at most `bytes_max` from a connection that does not read by itself.
+    pub(crate) fn read_some(
+        &mut self,
+        key: ConnKey,
+        bytes_max: usize,
+        workload: &mut impl Workload,
+    ) {
+        let table = &mut self.table;
+        table.context.now = clock::now();
+        if table.slots.get(key.index).is_some_and(|slot| slot.key(key.index) == key) {
+            table.serve(key.index, |slot, input, context| {
+                slot.read_some(bytes_max, input, context, workload)
+            });
+        }
+    }
+
     /// Waits for the server, at most for `wait`, and handles all its events.
     pub(crate) fn turn(&mut self, wait: Duration, workload: &mut impl Workload) -> io::Result<()> {
         let mut poll_wait = SWEEP_INTERVAL;
@@ -144,8 +193,7 @@ impl Driver {
             });
         }
         if self.next_sweep <= table.context.now {
-            self.next_sweep = table.context.now + SWEEP_INTERVAL;
-            table.sweep_overdue();
+            self.next_sweep = table.sweep_overdue();
         }
         table.reap(workload);
         Ok(())
@@ -164,6 +212,8 @@ struct Table {
     next_serial: u64,
     /// For sockets from now on; the kernel chooses if it is absent.
     receive_buffer_bytes: Option<usize>,
+    /// What connections offer from now on.
+    subprotocol: Option<&'static str>,
     /// The read buffer of all connections.
     input: Box<[u8]>,
     context: Context,
@@ -175,7 +225,7 @@ impl Table {
         serial: u64,
         path: Option<Rc<str>>,
         registry: &Registry,
-    ) -> io::Result<()> {
+    ) -> io::Result<usize> {
         let began = clock::now();
         let entry = self.slots.vacant_entry();
         let DriverOptions { target, sources, answer_max, .. } = &self.context.options;
@@ -185,11 +235,12 @@ impl Table {
         // change of interest, at the cost of few needless wake-ups.
         let interest = Interest::READABLE | Interest::WRITABLE;
         registry.register(&mut socket, Token(entry.key()), interest)?;
-        let connection =
-            Connection::new(serial, began + *answer_max).offering_deflate(target.deflate);
+        let offer = Offer { deflate: target.deflate, subprotocol: self.subprotocol };
+        let connection = Connection::new(serial, began + *answer_max).offering(offer);
+        let index = entry.key();
         entry.insert(Slot::new(connection, began, path, socket));
         self.awaiting += 1;
-        Ok(())
+        Ok(index)
     }
 
     /// Calls `action` with a slot, counts whether it awaits an answer, and notes its end.
@@ -217,17 +268,22 @@ impl Table {
         self.ended.push((index, end));
     }
 
-    /// Ends the connections whose server is overdue. Walking over all slots a few times per second
-    /// costs less than a timer for each.
-    fn sweep_overdue(&mut self) {
+    /// Ends the connections whose server is overdue; returns when the next one can be. Walking over all
+    /// slots now and then costs less than a timer for each. What is asked later is due later than
+    /// `answer_max` from now, so usually the next walk is as far away as that.
+    fn sweep_overdue(&mut self) -> Instant {
         let Context { options, now, .. } = &self.context;
+        let mut next = *now + options.answer_max;
         for (index, slot) in &mut self.slots {
             if let Some(awaited) = slot.overdue(*now).filter(|_| !slot.has_ended) {
                 slot.has_ended = true;
                 let failure = Failure::Overdue { awaited, within: options.answer_max };
                 self.ended.push((index, Err(failure)));
+            } else if let Some(deadline) = slot.deadline() {
+                next = next.min(deadline);
             }
         }
+        next.max(*now + SWEEP_INTERVAL)
     }
 
     fn reap(&mut self, workload: &mut impl Workload) {
@@ -235,6 +291,7 @@ impl Table {
             // Dropping the slot closes the socket, which removes it from the poll.
             let slot = self.slots.remove(index);
             self.awaiting -= usize::from(slot.is_awaiting());
+            self.context.held_requests.remove(&slot.key(index).serial);
             workload.on_end(slot.key(index).serial, outcome);
         }
     }

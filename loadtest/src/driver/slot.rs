@@ -11,7 +11,7 @@ use super::context::Context;
 use super::failure::Failure;
 use super::workload::{ConnHandle, ConnKey, Workload};
 use crate::system::clock;
-use crate::websocket::{Awaited, Chunk, Connection, Event, ProtocolError};
+use crate::websocket::{Awaited, Chunk, Connection, Event, Outgoing, ProtocolError};
 
 /// Whether a connection is alive or has ended with a complete closing handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,11 @@ impl Slot {
         self.connection.is_awaiting()
     }
 
+    /// When the answer that the server owes is overdue.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.connection.deadline().filter(|_| !self.is_paused)
+    }
+
     /// The answer that is overdue. A paused connection has none: it does not read the answers.
     pub(super) fn overdue(&self, now: Instant) -> Option<Awaited> {
         self.connection.overdue(now).filter(|_| !self.is_paused)
@@ -85,6 +90,34 @@ impl Slot {
         self.is_paused = false;
         self.connection.extend(context.now + context.options.answer_max);
         self.read_and_flush(true, input, context, workload)
+    }
+
+    /// Reads once, at most `bytes_max`, although the slot does not read by itself.
+    pub(super) fn read_some(
+        &mut self,
+        bytes_max: usize,
+        input: &mut [u8],
+        context: &mut Context,
+        workload: &mut impl Workload,
+    ) -> Result<Progress, Failure> {
+        let partial_bytes = self.partial.len();
+        input[..partial_bytes].copy_from_slice(&self.partial);
+        let free = &mut input[partial_bytes..];
+        let bytes_max = bytes_max.min(free.len());
+        match self.socket.read(&mut free[..bytes_max]) {
+            Ok(0) => Ok(self.connection.end_of_stream().map(|()| Progress::Ended)?),
+            Ok(read_bytes) => {
+                self.digest(&input[..partial_bytes + read_bytes], context, workload)?;
+                self.flush(context)?;
+                Ok(Progress::Live)
+            }
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                Ok(Progress::Live)
+            }
+            Err(error) => Err(Failure::Socket(error)),
+        }
     }
 
     /// Calls `action`, then writes its output.
@@ -142,11 +175,14 @@ impl Slot {
             Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(false),
             Err(error) => return Err(Failure::Connect(error)),
         }
-        let Context { options, output, .. } = context;
+        let Context { options, output, request_bytes_first, held_requests, .. } = context;
         let target = &options.target;
         let own_path = self.path.take();
         let path = own_path.as_deref().unwrap_or(&target.path);
         self.connection.establish(&target.authority, path, options.seed, output);
+        if let Some(first_bytes) = request_bytes_first.filter(|bytes| *bytes < output.len()) {
+            held_requests.insert(self.connection.serial(), output.split_off(first_bytes));
+        }
         Ok(true)
     }
 
@@ -192,7 +228,7 @@ impl Slot {
             self.connection.next_event(&mut bytes, seed, &mut context.outgoing())?
         {
             match event {
-                Event::Data(chunk) if chunk.is_compressed => {
+                Event::Data(chunk) if chunk.is_compressed && !context.leaves_compressed => {
                     let message =
                         context.inflater.inflate(chunk.payload).map_err(ProtocolError::from)?;
                     let whole = Chunk { payload: &message, ..chunk };
@@ -213,9 +249,12 @@ impl Slot {
     }
 
     fn handle<'a>(&'a mut self, context: &'a mut Context) -> ConnHandle<'a> {
+        let Context { options, random, now, output, held_requests, .. } = context;
+        let deadline = *now + options.answer_max;
         ConnHandle {
-            now: context.now,
-            outgoing: context.outgoing(),
+            now: *now,
+            outgoing: Outgoing { bytes: output, random, deadline },
+            held_requests,
             began: self.began,
             has_backlog: !self.backlog.is_empty(),
             connection: &mut self.connection,

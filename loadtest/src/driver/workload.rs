@@ -1,5 +1,6 @@
 //! The interface between a command and the driver: events in one direction, requests in the other.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::failure::Failure;
@@ -51,6 +52,7 @@ pub(crate) struct ConnHandle<'a> {
     pub(super) now: Instant,
     pub(super) began: Instant,
     pub(super) has_backlog: bool,
+    pub(super) held_requests: &'a mut HashMap<u64, Vec<u8>>,
 }
 
 impl ConnHandle<'_> {
@@ -67,6 +69,11 @@ impl ConnHandle<'_> {
     /// The time since the connection began to connect.
     pub(crate) fn age(&self) -> Duration {
         self.now.saturating_duration_since(self.began)
+    }
+
+    /// Whether messages can be sent: the handshake is done, and no Close was exchanged.
+    pub(crate) fn is_open(&self) -> bool {
+        self.connection.is_open()
     }
 
     /// Whether output is left that the kernel has not taken.
@@ -87,6 +94,28 @@ impl ConnHandle<'_> {
     /// Sends a message to which no answer is due.
     pub(crate) fn send_one_way(&mut self, pattern: &Pattern, id: MessageId) {
         self.connection.send_one_way(&mut self.outgoing, |out| pattern.append_frame(id, out));
+    }
+
+    /// Sends bytes as they are: whole frames or parts of them. No answer is due.
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
+        self.connection.send_one_way(&mut self.outgoing, |out| out.extend_from_slice(bytes));
+    }
+
+    /// Sends the bytes that complete a message; its echo is due in return.
+    pub(crate) fn send_last_bytes(&mut self, bytes: &[u8]) {
+        self.connection.send_message(&mut self.outgoing, |out| out.extend_from_slice(bytes));
+    }
+
+    /// Sends at most `bytes_max` of the request that the driver has held back; returns how many.
+    pub(crate) fn send_held_request(&mut self, bytes_max: usize) -> usize {
+        let serial = self.serial();
+        let Some(rest) = self.held_requests.get_mut(&serial) else { return 0 };
+        let bytes = rest.len().min(bytes_max);
+        self.outgoing.bytes.extend(rest.drain(..bytes));
+        if rest.is_empty() {
+            self.held_requests.remove(&serial);
+        }
+        bytes
     }
 
     /// Sends a ping; a pong is due in return.

@@ -30,6 +30,16 @@ pub(crate) struct ServerArguments {
     pin_server: Option<usize>,
 }
 
+impl ServerArguments {
+    /// Adds options to the command that starts the server, if there is one.
+    pub(crate) fn add_options(&mut self, options: &str) {
+        if let Some(command) = &mut self.spawn {
+            command.push(' ');
+            command.push_str(options);
+        }
+    }
+}
+
 /// The process of the server under test.
 #[derive(Debug)]
 pub(crate) enum ServerProcess {

@@ -24,6 +24,16 @@ impl Latencies {
         self.nanoseconds.saturating_record(nanoseconds);
     }
 
+    /// Records the latency of a message of a client that sends one every `interval`, and those of the
+    /// messages that it could not send meanwhile, each shorter than the one before by `interval`.
+    pub(crate) fn record_with_due(&mut self, latency: Duration, interval: Duration) {
+        let nanoseconds = |duration: Duration| {
+            u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(NANOSECONDS_MAX)
+        };
+        let recorded = self.nanoseconds.record_correct(nanoseconds(latency), nanoseconds(interval));
+        debug_assert!(recorded.is_ok(), "the value is within the bounds");
+    }
+
     pub(crate) fn clear(&mut self) {
         self.nanoseconds.reset();
     }
@@ -122,6 +132,15 @@ mod tests {
         }
         latencies.clear();
         assert_eq!(latencies.summary(), None);
+    }
+
+    #[test]
+    fn a_stall_counts_for_the_messages_that_it_held_up() {
+        let mut latencies = Latencies::new();
+        latencies.record_with_due(Duration::from_millis(5), Duration::from_millis(10));
+        latencies.record_with_due(Duration::from_secs(1), Duration::from_millis(10));
+        // 1 s, 990 ms, …, 10 ms.
+        assert_eq!(latencies.count(), 1 + 100);
     }
 
     #[test]

@@ -4,3 +4,4 @@ pub(crate) mod affinity;
 pub(crate) mod clock;
 pub(crate) mod file_limit;
 pub(crate) mod interrupt;
+pub(crate) mod priority;

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::error::{Awaited, ProtocolError};
 use super::frame::{FrameError, FrameHeader, Opcode, encode_frame, parse_header};
-use super::handshake::{Key, encode_request, verify_response};
+use super::handshake::{Key, Offer, encode_request, verify_response};
 use super::incoming::{Chunk, DataKind, Incoming};
 use crate::random::Random;
 
@@ -52,8 +52,8 @@ pub(crate) struct Connection {
     /// Messages of this side that the server has not echoed yet.
     echoes_owed: u32,
     incoming: Incoming,
-    /// Compression is offered. The handshake fails unless the server agrees.
-    deflate: bool,
+    /// The handshake fails unless the server agrees.
+    offer: Offer,
 }
 
 impl Connection {
@@ -63,12 +63,12 @@ impl Connection {
         let due = Some(Due { awaited: Awaited::TcpConnection, deadline });
         let incoming = Incoming::default();
         let phase = Phase::Connecting;
-        Self { serial, phase, due, echoes_owed: 0, incoming, deflate: false }
+        Self { serial, phase, due, echoes_owed: 0, incoming, offer: Offer::default() }
     }
 
-    /// Sets whether the connection offers compression, which the server must then accept.
-    pub(crate) fn offering_deflate(self, deflate: bool) -> Self {
-        Self { deflate, ..self }
+    /// Sets what the connection offers.
+    pub(crate) fn offering(self, offer: Offer) -> Self {
+        Self { offer, ..self }
     }
 
     pub(crate) fn serial(&self) -> u64 {
@@ -80,9 +80,19 @@ impl Connection {
         self.due.is_some()
     }
 
+    /// The time by which the server owes its answer, if it owes one.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.due.map(|due| due.deadline)
+    }
+
     /// The answer that the server has not given by its deadline.
     pub(crate) fn overdue(&self, now: Instant) -> Option<Awaited> {
         self.due.filter(|due| due.deadline <= now).map(|due| due.awaited)
+    }
+
+    /// Whether messages can be sent.
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
     }
 
     /// Whether the socket is connected.
@@ -97,7 +107,7 @@ impl Connection {
         self.phase = Phase::Handshaking;
         self.now_await(Awaited::Handshake);
         let key = Key::derive(seed, self.serial);
-        encode_request(authority, path, &key, self.deflate, out);
+        encode_request(authority, path, &key, self.offer, out);
     }
 
     /// Takes the next event from the front of `input`, or `None` when it needs more bytes. Answers
@@ -113,7 +123,7 @@ impl Connection {
                 Phase::Connecting => return Ok(None),
                 Phase::Handshaking => {
                     let key = Key::derive(seed, self.serial);
-                    let Some(head_bytes) = verify_response(input, &key, self.deflate)? else {
+                    let Some(head_bytes) = verify_response(input, &key, self.offer)? else {
                         return Ok(None);
                     };
                     *input = &input[head_bytes..];
@@ -125,7 +135,8 @@ impl Connection {
                     if let Some(chunk) = self.incoming.next_chunk(input) {
                         return Ok(Some(self.take_chunk(chunk, outgoing.deadline)));
                     }
-                    let Some((header, header_bytes)) = parse_header(input, self.deflate)? else {
+                    let Some((header, header_bytes)) = parse_header(input, self.offer.deflate)?
+                    else {
                         return Ok(None);
                     };
                     if header.opcode.is_control() {

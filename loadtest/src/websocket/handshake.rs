@@ -29,6 +29,14 @@ impl Key {
     }
 }
 
+/// What a client offers in its request. The server must agree to compression, and may choose the
+/// subprotocol.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Offer {
+    pub(crate) deflate: bool,
+    pub(crate) subprotocol: Option<&'static str>,
+}
+
 /// Why a response does not accept the upgrade.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum HandshakeError {
@@ -51,11 +59,14 @@ pub(crate) fn encode_request(
     authority: &str,
     path: &str,
     key: &Key,
-    deflate: bool,
+    offer: Offer,
     out: &mut Vec<u8>,
 ) {
     let key = &key.0;
-    let offer = if deflate { DEFLATE_OFFER } else { "" };
+    let extensions = if offer.deflate { DEFLATE_OFFER } else { "" };
+    let subprotocol = offer
+        .subprotocol
+        .map_or_else(String::new, |subprotocol| format!("{PROTOCOL}: {subprotocol}\r\n"));
     out.extend_from_slice(
         format!(
             "GET {path} HTTP/1.1\r\n\
@@ -64,7 +75,7 @@ pub(crate) fn encode_request(
              Connection: Upgrade\r\n\
              Sec-WebSocket-Key: {key}\r\n\
              Sec-WebSocket-Version: 13\r\n\
-             {offer}\r\n"
+             {extensions}{subprotocol}\r\n"
         )
         .as_bytes(),
     );
@@ -76,7 +87,7 @@ pub(crate) fn encode_request(
 pub(crate) fn verify_response(
     input: &[u8],
     key: &Key,
-    deflate: bool,
+    offer: Offer,
 ) -> Result<Option<usize>, HandshakeError> {
     let Some(end) = input.windows(HEAD_END.len()).position(|window| window == HEAD_END) else {
         return if input.len() > HEAD_BYTES_MAX {
@@ -88,7 +99,7 @@ pub(crate) fn verify_response(
     let head = String::from_utf8_lossy(&input[..end]);
     let mut lines = head.split("\r\n");
     verify_status(lines.next().unwrap_or_default(), lines.clone())?;
-    verify_headers(lines, key, deflate)?;
+    verify_headers(lines, key, offer)?;
     Ok(Some(end + HEAD_END.len()))
 }
 
@@ -112,7 +123,7 @@ fn verify_status<'a>(
 fn verify_headers<'a>(
     lines: impl Iterator<Item = &'a str>,
     key: &Key,
-    deflate: bool,
+    offer: Offer,
 ) -> Result<(), HandshakeError> {
     let mut is_deflated = false;
     let (mut upgrade, mut connection, mut accept) = (false, false, None);
@@ -128,15 +139,17 @@ fn verify_headers<'a>(
                 value.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
         } else if name.eq_ignore_ascii_case(ACCEPT) {
             accept = Some(value);
-        } else if deflate && name.eq_ignore_ascii_case(EXTENSIONS) {
+        } else if offer.deflate && name.eq_ignore_ascii_case(EXTENSIONS) {
             is_deflated = is_wanted_answer(value);
+        } else if name.eq_ignore_ascii_case(PROTOCOL) && offer.subprotocol == Some(value) {
+            // The server need not choose one (RFC 6455 §4.2.2).
         } else if let Some(header) =
             [EXTENSIONS, PROTOCOL].into_iter().find(|header| name.eq_ignore_ascii_case(header))
         {
             return Err(HandshakeError::Unoffered { header, value: excerpt(value) });
         }
     }
-    if deflate && !is_deflated {
+    if offer.deflate && !is_deflated {
         return Err(HandshakeError::MissingHeader { header: EXTENSIONS });
     }
     if !upgrade {
@@ -191,6 +204,9 @@ mod tests {
 
     use super::*;
 
+    const NOTHING: Offer = Offer { deflate: false, subprotocol: None };
+    const DEFLATE: Offer = Offer { deflate: true, subprotocol: None };
+
     fn vector_key() -> Key {
         Key("m3xNMIzhueJyd3N66EAK6w==".to_owned())
     }
@@ -207,9 +223,9 @@ mod tests {
         let mut bytes = response(GOOD);
         let head_bytes = bytes.len();
         bytes.extend_from_slice(&[0x81, 0x00]);
-        assert_eq!(verify_response(&bytes, &vector_key(), false), Ok(Some(head_bytes)));
+        assert_eq!(verify_response(&bytes, &vector_key(), NOTHING), Ok(Some(head_bytes)));
         for cut in 0..head_bytes {
-            assert_eq!(verify_response(&bytes[..cut], &vector_key(), false), Ok(None));
+            assert_eq!(verify_response(&bytes[..cut], &vector_key(), NOTHING), Ok(None));
         }
     }
 
@@ -243,7 +259,7 @@ mod tests {
             (vec![b'x'; HEAD_BYTES_MAX + 1], HandshakeError::HeadTooLong),
         ];
         for (bytes, refusal) in answers {
-            assert_eq!(verify_response(&bytes, &vector_key(), false), Err(refusal));
+            assert_eq!(verify_response(&bytes, &vector_key(), NOTHING), Err(refusal));
         }
     }
 
@@ -255,15 +271,32 @@ mod tests {
                 "{GOOD}\r\n{EXTENSIONS}: permessage-deflate; {first}_no_context_takeover;\
                  {second}_no_context_takeover"
             ));
-            assert_eq!(verify_response(&agreed, &vector_key(), true), Ok(Some(agreed.len())));
+            assert_eq!(verify_response(&agreed, &vector_key(), DEFLATE), Ok(Some(agreed.len())));
         }
-        let unoffered = verify_response(&agreed, &vector_key(), false);
+        let unoffered = verify_response(&agreed, &vector_key(), NOTHING);
         assert!(matches!(unoffered, Err(HandshakeError::Unoffered { .. })));
         let takeover = response(&format!("{GOOD}\r\n{EXTENSIONS}: permessage-deflate"));
         for refused in [response(GOOD), takeover] {
-            let verified = verify_response(&refused, &vector_key(), true);
+            let verified = verify_response(&refused, &vector_key(), DEFLATE);
             assert_eq!(verified, Err(HandshakeError::MissingHeader { header: EXTENSIONS }));
         }
+    }
+
+    #[test]
+    fn the_server_may_choose_the_subprotocol_that_is_offered() {
+        let offer = Offer { deflate: false, subprotocol: Some("b.example") };
+        let mut request = Vec::new();
+        encode_request("localhost", "/", &vector_key(), offer, &mut request);
+        let request = String::from_utf8(request).unwrap();
+        assert!(request.contains("\r\nSec-WebSocket-Protocol: b.example\r\n"), "{request}");
+        let chosen = response(&format!("{GOOD}\r\nsec-websocket-protocol: b.example"));
+        assert_eq!(verify_response(&chosen, &vector_key(), offer), Ok(Some(chosen.len())));
+        let none = response(GOOD);
+        assert_eq!(verify_response(&none, &vector_key(), offer), Ok(Some(none.len())));
+        let other = response(&format!("{GOOD}\r\n{PROTOCOL}: c.example"));
+        let unoffered =
+            HandshakeError::Unoffered { header: PROTOCOL, value: "c.example".to_owned() };
+        assert_eq!(verify_response(&other, &vector_key(), offer), Err(unoffered));
     }
 
     #[test]
@@ -275,7 +308,7 @@ mod tests {
     #[test]
     fn the_request_has_all_headers() {
         let mut request = Vec::new();
-        encode_request("localhost:1", "/echo", &vector_key(), false, &mut request);
+        encode_request("localhost:1", "/echo", &vector_key(), NOTHING, &mut request);
         let request = String::from_utf8(request).unwrap();
         assert!(request.starts_with("GET /echo HTTP/1.1\r\nHost: localhost:1\r\n"));
         assert!(request.contains("\r\nSec-WebSocket-Key: m3xNMIzhueJyd3N66EAK6w==\r\n"));
@@ -292,7 +325,7 @@ mod tests {
 
         #[test]
         fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = verify_response(&bytes, &vector_key(), false);
+            let _ = verify_response(&bytes, &vector_key(), NOTHING);
         }
     }
 }

@@ -15,5 +15,5 @@ pub(crate) use connection::{Connection, Event, Outgoing};
 pub(crate) use deflate::{Deflater, Inflater};
 pub(crate) use error::{Awaited, ProtocolError};
 pub(crate) use frame::{COMPRESSED, PAYLOAD_BYTES_MAX, encode_frame, encode_header};
-pub(crate) use handshake::HandshakeError;
+pub(crate) use handshake::{HandshakeError, Offer};
 pub(crate) use incoming::{Chunk, DataKind};

@@ -113,6 +113,12 @@ pub(super) struct ScalePart {
     pub(super) connections_opened: usize,
     pub(super) echoes_verified: usize,
     pub(super) connections_closed: usize,
+    /// The silence after which the servers ping. Absent in older figures, which have the default.
+    #[serde(default)]
+    pub(super) ping_idle_seconds: Option<f64>,
+    /// While all connections were held. Absent in older figures.
+    #[serde(default)]
+    pub(super) memory_available_bytes: Option<u64>,
     pub(super) servers: Vec<ScaledServer>,
     pub(super) kernel_baseline: KernelStats,
     pub(super) kernel_held: KernelStats,
@@ -124,6 +130,9 @@ pub(super) struct ScalePart {
 pub(super) struct ScaledServer {
     pub(super) connections: usize,
     pub(super) baseline: ProcessStats,
+    /// When the last connection was open. Absent in older figures.
+    #[serde(default)]
+    pub(super) opened: Option<ProcessStats>,
     pub(super) held: ProcessStats,
     pub(super) left: ProcessStats,
 }
@@ -213,6 +222,15 @@ impl ScalePart {
     pub(super) fn anonymous_per_connection_bytes(&self) -> f64 {
         let growth = self.total(|server| server.held) - self.total(|server| server.baseline);
         growth / self.held().max(1) as f64
+    }
+
+    /// The servers' CPU time to open one connection, in microseconds.
+    pub(super) fn opening_cpu_micros(&self) -> Option<f64> {
+        let spent = |server: &ScaledServer| {
+            Some((server.opened?.cpu.0.saturating_sub(server.baseline.cpu.0)).as_secs_f64())
+        };
+        let seconds: f64 = self.servers.iter().map(spent).sum::<Option<f64>>()?;
+        Some(seconds * 1e6 / self.connections_opened.max(1) as f64)
     }
 
     fn total(&self, moment: fn(&ScaledServer) -> ProcessStats) -> f64 {

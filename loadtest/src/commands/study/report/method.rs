@@ -126,7 +126,7 @@ cargo build --release --workspace
 scripts/install-peers
 target/release/loadtest study
 target/release/loadtest study --sweep 1000,5000,10000,19000
-target/release/loadtest study --scale 100000
+target/release/loadtest study --scale 1000000
 ```
 
 Each writes its part of the report to `target/study`, or with `--write-docs` to the docs.";

@@ -52,19 +52,21 @@ pub(super) fn measure(
     let files_max = usize::try_from(machine.open_files_max).unwrap_or(usize::MAX);
     let (server_count, client_count) = processes(plan.connections.get(), files_max);
     let address = runner.ports.next()?;
-    let mut servers = ServerProcesses::start(runner, launch, address, server_count)?;
+    let ping_idle = ping_idle(plan.connections.get());
+    let mut servers = ServerProcesses::start(runner, launch, address, server_count, ping_idle)?;
     warm_up(runner, address, server_count * WARM_UP_PER_SERVER, plan.seed)?;
     let before = ScaleSnapshot::stable(&mut servers, plan.quiet)?;
 
     let shares = shares(runner, plan, address, client_count);
     let mut clients =
         ClientProcesses::start(client_program, &shares, runner.logs, runner.interrupt)?;
-    let opening = open(runner, &mut clients, plan.connections, &before.kernel)?;
+    let opening = open(runner, &mut clients, plan.connections)?;
+    let opened = servers.stats()?;
     pause(plan.hold, runner.interrupt)?;
     let held = ScaleSnapshot::now(&mut servers)?;
     let step = runner.output.of_part(PART).begin("checking and closing", 0);
-    clients.execute(WorkerCommand::Check, || {})?;
-    let progress = clients.execute(WorkerCommand::Close, || {})?;
+    clients.execute(WorkerCommand::Check, |_| {})?;
+    let progress = clients.execute(WorkerCommand::Close, |_| {})?;
     drop(step);
     let left = ScaleSnapshot::stable(&mut servers, plan.quiet)?;
 
@@ -78,10 +80,13 @@ pub(super) fn measure(
         connections_opened: progress.opened,
         echoes_verified: progress.echoes,
         connections_closed: progress.closed,
+        ping_idle_seconds: Some(ping_idle.as_secs_f64()),
+        memory_available_bytes: held.memory_available_bytes,
         servers: (0..server_count)
             .map(|server| ScaledServer {
                 connections: held.files[server].saturating_sub(before.files[server]),
                 baseline: before.stats[server],
+                opened: Some(opened[server]),
                 held: held.stats[server],
                 left: left.stats[server],
             })
@@ -98,6 +103,7 @@ struct ScaleSnapshot {
     stats: Vec<ProcessStats>,
     files: Vec<usize>,
     kernel: KernelStats,
+    memory_available_bytes: Option<u64>,
 }
 
 impl ScaleSnapshot {
@@ -111,8 +117,21 @@ impl ScaleSnapshot {
     }
 
     fn with(stats: Vec<ProcessStats>, servers: &mut ServerProcesses) -> Result<Self, CommandError> {
-        Ok(Self { stats, files: servers.open_files()?, kernel: proc_stats::read_kernel()? })
+        Ok(Self {
+            stats,
+            files: servers.open_files()?,
+            kernel: proc_stats::read_kernel()?,
+            memory_available_bytes: proc_stats::read_available_memory().ok(),
+        })
     }
+}
+
+/// The silence after which the servers ping. With more connections it is longer than the default:
+/// otherwise the pings would take more of this machine than the connections that are opened, and
+/// what they cost would count as the cost of opening.
+fn ping_idle(connections: usize) -> Duration {
+    let seconds = connections.div_ceil(PINGS_PER_SECOND_MAX);
+    DEFAULT_PING_IDLE.max(Duration::from_secs(seconds as u64))
 }
 
 /// The number of servers and of client processes that the connections take.
@@ -168,17 +187,10 @@ fn open(
     runner: &Runner<'_>,
     clients: &mut ClientProcesses,
     connections: NonZeroUsize,
-    before: &KernelStats,
 ) -> Result<Duration, CommandError> {
     let step = runner.output.of_part(PART).begin("opening", connections.get());
     let began = clock::now();
-    clients.execute(WorkerCommand::Open, || {
-        if let Ok(kernel) = proc_stats::read_kernel() {
-            // Both ends are on this machine.
-            let sockets = kernel.sockets_used.saturating_sub(before.sockets_used) / 2;
-            step.reach(usize::try_from(sockets).unwrap_or(usize::MAX));
-        }
-    })?;
+    clients.execute(WorkerCommand::Open, |progress| step.reach(progress.opened))?;
     Ok(clock::now().saturating_duration_since(began))
 }
 
@@ -198,11 +210,19 @@ const PART: &str = "scale";
 const WARM_UP_PER_SERVER: usize = 32;
 /// More than tidegate reserves, and more than a client process needs.
 const RESERVED_FILES: usize = 256;
+const DEFAULT_PING_IDLE: Duration = Duration::from_secs(25);
+const PINGS_PER_SECOND_MAX: usize = 4_000;
 const PAUSE_INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_connections_are_pinged_less_often() {
+        assert_eq!(ping_idle(100_000), Duration::from_secs(25));
+        assert_eq!(ping_idle(1_000_000), Duration::from_secs(250));
+    }
 
     #[test]
     fn the_number_of_servers_leaves_room() {

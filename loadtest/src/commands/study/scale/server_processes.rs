@@ -37,9 +37,17 @@ impl ServerProcesses {
         launch: &Launch,
         address: SocketAddr,
         count: usize,
+        ping_idle: Duration,
     ) -> Result<Self, CommandError> {
         let config = runner.logs.join("shared-port.toml");
-        fs::write(&config, format!("share_port = true\n[[listener]]\naddress = \"{address}\"\n"))?;
+        fs::write(
+            &config,
+            format!(
+                "share_port = true\n[[listener]]\naddress = \"{address}\"\n\
+                 [timeouts]\nping_idle_ms = {}\nhandshake_ms = {PATIENCE_MS}\npong_ms = {PATIENCE_MS}\n",
+                ping_idle.as_millis()
+            ),
+        )?;
         let mut group = Self { processes: Vec::new(), interrupt: runner.interrupt.clone() };
         for number in 1..=count {
             let mut command = launch.program();
@@ -140,5 +148,8 @@ fn anonymous_bytes(stats: &[ProcessStats]) -> u64 {
     stats.iter().map(|stats| stats.anonymous_bytes).sum()
 }
 
+/// With a hundred processes on a few cores, a client process may wait for its turn longer than the
+/// servers usually wait for a client.
+const PATIENCE_MS: u32 = 120_000;
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
 const STABLE_WAIT_MAX: Duration = Duration::from_secs(20);

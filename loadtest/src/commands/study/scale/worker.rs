@@ -1,7 +1,8 @@
 //! A client process: opens, checks and closes its share of the connections on command.
 //!
-//! Commands arrive as lines on standard input. The worker answers each with one line of JSON on
-//! standard output when it has executed it, and serves the connections in between. It ends at the
+//! Commands arrive as lines on standard input. The worker answers with lines of JSON on standard
+//! output: now and then how far it is, and at last that it has executed the command. It serves the
+//! connections in between. It ends at the
 //! end of the input, which the end of the study causes as well.
 
 use std::io::{self, Write as _};
@@ -9,22 +10,24 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::commands::idle::{Check, IdleWorkload, Stage};
 use crate::commands::study::runner::PATH;
-use crate::driver::{DriverOptions, SourceAddresses, Workload as _};
+use crate::driver::{ConnHandle, DriverOptions, Failure, SourceAddresses, Workload};
 use crate::error::{CommandError, Verdict};
 use crate::load::clients::{Clients, Pace};
 use crate::output::Step;
 use crate::stats::proc_stats;
 use crate::stats::tally::Tally;
+use crate::system::clock;
 use crate::system::file_limit;
 use crate::system::interrupt::Interrupt;
 use crate::target::Target;
+use crate::websocket::Event;
 
 /// Opens a share of the study's connections, on commands from standard input
 #[derive(Args, Clone, Debug)]
@@ -92,10 +95,75 @@ impl WorkerCommand {
 /// What a worker has done since it began.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct WorkerProgress {
+    /// The command is executed.
+    pub(super) is_done: bool,
     pub(super) opened: usize,
     pub(super) echoes: usize,
     pub(super) closed: usize,
     pub(super) failures: Tally,
+}
+
+impl WorkerProgress {
+    /// A number that grows with each step.
+    pub(super) fn steps(&self) -> usize {
+        self.opened + self.echoes + self.closed + self.failures.count()
+    }
+
+    fn of(workload: &mut IdleWorkload, is_done: bool) -> Self {
+        let counts = workload.counts();
+        Self {
+            is_done,
+            opened: counts.opened,
+            echoes: counts.echoes,
+            closed: counts.closed,
+            failures: workload.tally().clone(),
+        }
+    }
+
+    fn write(&self) -> io::Result<()> {
+        writeln!(io::stdout().lock(), "{}", serde_json::to_string(self)?)
+    }
+}
+
+/// The workload of a command under way, which writes its progress at most once a second.
+struct Reporting<'a> {
+    workload: &'a mut IdleWorkload,
+    next_report: Instant,
+}
+
+impl<'a> Reporting<'a> {
+    fn new(workload: &'a mut IdleWorkload) -> Self {
+        Self { workload, next_report: clock::now() + REPORT_INTERVAL }
+    }
+
+    fn report(&mut self, now: Instant) {
+        if self.next_report <= now {
+            self.next_report = now + REPORT_INTERVAL;
+            // The study has ended, and its end ends this process too.
+            let _ = WorkerProgress::of(self.workload, false).write();
+        }
+    }
+}
+
+impl Workload for Reporting<'_> {
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
+        let outcome = self.workload.on_event(connection, event);
+        self.report(connection.now());
+        outcome
+    }
+
+    fn on_end(&mut self, serial: u64, outcome: Result<(), Failure>) {
+        self.workload.on_end(serial, outcome);
+        self.report(clock::now());
+    }
+
+    fn failures(&self) -> usize {
+        self.workload.failures()
+    }
 }
 
 /// Runs the command.
@@ -108,12 +176,7 @@ pub(crate) fn run(
     let commands = read_commands();
     while let Some(command) = worker.next_command(&commands)? {
         worker.execute(&command)?;
-        let progress = worker.progress();
-        writeln!(
-            io::stdout().lock(),
-            "{}",
-            serde_json::to_string(&progress).map_err(io::Error::from)?
-        )?;
+        WorkerProgress::of(&mut worker.workload, true).write()?;
     }
     Ok(if worker.workload.failures() > 0 { Verdict::Failures } else { Verdict::Fine })
 }
@@ -168,27 +231,18 @@ impl<'a> Worker<'a> {
             Ok(WorkerCommand::Open) => {
                 workload.enter(Stage::Open);
                 let pace = Pace { in_flight_max: in_flight, connects_per_second: None };
-                clients.open(arguments.connections, pace, step, workload)
+                clients.open(arguments.connections, pace, step, &mut Reporting::new(workload))
             }
             Ok(WorkerCommand::Check) => {
                 workload.enter(Stage::Check);
-                clients.request_all(in_flight, step, workload, IdleWorkload::send_echo_text)
+                let mut workload = Reporting::new(workload);
+                clients.request_all(in_flight, step, &mut workload, IdleWorkload::send_echo_text)
             }
             Ok(WorkerCommand::Close) => {
                 workload.enter(Stage::Close);
-                clients.close(in_flight, step, workload)
+                clients.close(in_flight, step, &mut Reporting::new(workload))
             }
             Err(error) => Err(CommandError::Usage(error)),
-        }
-    }
-
-    fn progress(&mut self) -> WorkerProgress {
-        let counts = self.workload.counts();
-        WorkerProgress {
-            opened: counts.opened,
-            echoes: counts.echoes,
-            closed: counts.closed,
-            failures: self.workload.tally().clone(),
         }
     }
 }
@@ -211,6 +265,7 @@ fn read_commands() -> Receiver<String> {
 
 /// The longest delay until a command is noticed.
 const COMMAND_INTERVAL: Duration = Duration::from_millis(50);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
