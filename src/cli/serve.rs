@@ -144,6 +144,7 @@ fn start_control(
             url: url.map_err(|error| format!("the url of identity {name}: {error}"))?,
             token_prefix: redis.token_prefix.clone(),
             lookup_ms: redis.lookup_ms,
+            deadline_ms: redis.deadline_ms(settings.timeouts.handshake_ms),
             lookups_max: redis.lookups_max,
             one_time: redis.one_time,
         });

@@ -214,7 +214,7 @@ counters! {
     lookups_right,
     /// Token look-ups that found no token for the name, or another one.
     lookups_wrong,
-    /// Token look-ups that could not reach Redis, or took longer than `lookup_ms`.
+    /// Token look-ups that could not reach Redis, or had no answer when the handshake was nearly over.
     lookups_unavailable,
     /// Token look-ups refused because `lookups_max` were waiting or under way.
     lookups_refused,

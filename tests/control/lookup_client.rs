@@ -10,7 +10,7 @@ use tidegate::services::{
     Peer, ServiceSender, TokenAnswer, TokenInquiry, TokenLookup as _, TokenVerdict, TooManyLookups,
 };
 
-use crate::wait::TIMEOUT;
+use crate::wait::{NEVER_MS, TIMEOUT};
 
 /// Starts look-ups and receives their answers.
 #[derive(Debug)]
@@ -98,6 +98,7 @@ pub(crate) fn settings(url: &str) -> RedisSettings {
     let url = RedisUrl::parse(url).unwrap();
     RedisSettings {
         lookup_ms: u64::try_from(TIMEOUT.as_millis()).unwrap(),
+        deadline_ms: NEVER_MS,
         ..RedisSettings::new(url)
     }
 }

@@ -8,6 +8,7 @@
 //! | `tokens` | right, wrong, missing, expired and one-time tokens |
 //! | `outages` | a Redis that is absent, hangs, stops and restarts |
 //! | `restarts` | a control thread that fails and is started again |
+//! | `progress` | a Redis that is slow, and look-ups that wait for the connection |
 //! | `limits` | the limit on look-ups, cancelled look-ups, the end of the thread |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
@@ -23,5 +24,6 @@ mod wait;
 
 mod limits;
 mod outages;
+mod progress;
 mod restarts;
 mod tokens;

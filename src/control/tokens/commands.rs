@@ -25,23 +25,9 @@ pub(super) async fn take(
     redis::cmd("EVAL").arg(TAKE).arg(1).arg(key).arg(token).query_async(connection).await
 }
 
-/// Checks that a connection answers and that its user may run the commands. `key` must be one that
-/// no name has.
-pub(super) async fn check(
-    connection: &mut MultiplexedConnection,
-    key: &str,
-    is_taking: bool,
-) -> Result<(), RedisError> {
-    stored(connection, key).await?;
-    if is_taking {
-        take(connection, key, NO_TOKEN).await?;
-    }
-    Ok(())
-}
-
 /// `pcall` returns an error for a value that is not a string, and an error is not equal to the
 /// token.
 const TAKE: &str = "if redis.pcall('GET', KEYS[1]) == ARGV[1] then \
      return redis.call('DEL', KEYS[1]) end return 0";
 /// A text that is never stored as a token.
-const NO_TOKEN: &str = "\0";
+pub(super) const NO_TOKEN: &str = "\0";

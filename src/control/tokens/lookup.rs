@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use redis::RedisError;
 use tokio::time::timeout;
 
-use super::commands;
-use super::redis_connection::{CheckedConnection, RedisConnection, Unavailable};
+use super::checked_connection::{AskError, CheckedConnection};
+use super::redis_connection::{RedisConnection, Unavailable};
 use super::settings::RedisSettings;
 use crate::services::TokenVerdict;
 use crate::services::room::is_same_secret;
@@ -23,65 +22,48 @@ impl Lookup {
         Self { redis, settings }
     }
 
-    /// Checks whether `token` is the token of `name`. Takes at most `lookup_ms`.
+    /// Checks whether `token` is the token of `name`. Takes at most `deadline_ms`.
     pub(super) async fn verdict(self: Arc<Self>, name: &str, token: &str) -> TokenVerdict {
-        let mut asked_on = None;
-        match timeout(self.settings.lookup(), self.is_right(name, token, &mut asked_on)).await {
+        // The end of this time says nothing about the connection: part of it, or all, was spent
+        // waiting for one.
+        match timeout(self.settings.deadline(), self.is_right(name, token)).await {
             Ok(Ok(true)) => TokenVerdict::Right,
             Ok(Ok(false)) => TokenVerdict::Wrong,
-            Ok(Err(Unavailable)) => TokenVerdict::Unavailable,
-            Err(_) => {
-                if let Some(number) = asked_on {
-                    self.redis.failed(number, &self.settings.late());
-                }
-                TokenVerdict::Unavailable
-            }
+            Ok(Err(Unavailable)) | Err(_) => TokenVerdict::Unavailable,
         }
     }
 
-    async fn is_right(
-        &self,
-        name: &str,
-        token: &str,
-        asked_on: &mut Option<u64>,
-    ) -> Result<bool, Unavailable> {
+    async fn is_right(&self, name: &str, token: &str) -> Result<bool, Unavailable> {
         let key = format!("{}{name}", self.settings.token_prefix);
-        let (mut connection, stored) = self.stored(&key, asked_on).await?;
+        let (connection, stored) = self.stored(&key).await?;
         let is_equal = stored.is_some_and(|stored| is_same_secret(&stored, token.as_bytes()));
         if !is_equal || !self.settings.one_time {
             return Ok(is_equal);
         }
         // No second attempt: without an answer the token may have been taken already.
-        commands::take(&mut connection.redis, &key, token)
-            .await
-            .map_err(|error| self.fail(connection.number, &error))
+        connection.take(&key, token).await.map_err(|error| self.fail(connection.number(), &error))
     }
 
     /// The token stored at `key`, and the connection on which it was read.
-    async fn stored(
-        &self,
-        key: &str,
-        asked_on: &mut Option<u64>,
-    ) -> Result<(CheckedConnection, Option<Vec<u8>>), Unavailable> {
+    async fn stored(&self, key: &str) -> Result<(CheckedConnection, Option<Vec<u8>>), Unavailable> {
         let mut lost = 0;
         loop {
-            let mut connection = self.redis.connection(lost).await?;
-            *asked_on = Some(connection.number);
-            match commands::stored(&mut connection.redis, key).await {
+            let connection = self.redis.connection(lost).await?;
+            match connection.stored(key).await {
                 Ok(stored) => return Ok((connection, stored)),
                 // Redis was restarted, or it closed an idle connection. Either shows only on the
                 // next use, so one retry on a new connection is harmless.
                 Err(error) if lost == 0 && error.is_connection_dropped() => {
-                    lost = connection.number;
-                    self.redis.closed(lost);
+                    lost = connection.number();
+                    self.redis.reports().closed(lost);
                 }
-                Err(error) => return Err(self.fail(connection.number, &error)),
+                Err(error) => return Err(self.fail(connection.number(), &error)),
             }
         }
     }
 
-    fn fail(&self, number: u64, error: &RedisError) -> Unavailable {
-        self.redis.failed(number, error);
+    fn fail(&self, number: u64, error: &AskError) -> Unavailable {
+        self.redis.reports().failed(number, error);
         Unavailable
     }
 }

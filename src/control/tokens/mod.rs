@@ -1,10 +1,13 @@
 //! Token look-ups in Redis, which stores the token of NAME at the key `ChatroomToken<NAME>`.
 
+mod checked_connection;
 mod commands;
 mod lookup;
 mod outages;
 mod permits;
+mod progress;
 mod redis_connection;
+mod reports;
 mod settings;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

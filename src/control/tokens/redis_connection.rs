@@ -7,16 +7,18 @@
 //! The connection manager of the redis crate would keep a connection on which no answer arrives for
 //! as long as the kernel keeps it.
 
-use std::fmt::Display;
+use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisError};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::commands;
-use super::outages::OutageLog;
+use super::checked_connection::{AskError, CheckedConnection};
+use super::outages::{Line, OutageLog};
+use super::reports::{Report, ReportReader, Reports, WeakReports, reports};
 use super::settings::RedisSettings;
 use crate::control::tasks::Tasks;
 
@@ -24,15 +26,7 @@ use crate::control::tasks::Tasks;
 #[derive(Debug)]
 pub(super) struct RedisConnection {
     state: watch::Receiver<State>,
-    lost: watch::Sender<LostConnection>,
-}
-
-/// A connection that passed [`commands::check`] when it was made.
-#[derive(Clone, Debug)]
-pub(super) struct CheckedConnection {
-    /// The number of the attempt that made it, from 1.
-    pub(super) number: u64,
-    pub(super) redis: MultiplexedConnection,
+    reports: Reports,
 }
 
 /// Redis cannot be reached.
@@ -46,26 +40,24 @@ enum State {
     Unavailable,
 }
 
-/// The latest connection that was lost, and why, unless Redis just closed it.
-#[derive(Debug, Default)]
-struct LostConnection {
-    number: u64,
-    why: Option<String>,
-}
-
 impl RedisConnection {
     /// Starts the task that keeps the connection.
     pub(super) fn start(tasks: &Tasks, settings: &RedisSettings) -> Self {
         let (state_sender, state) = watch::channel(State::Connecting);
-        let (lost, lost_receiver) = watch::channel(LostConnection::default());
+        let (reports, reader) = reports();
         let connector = Connector {
             settings: settings.clone(),
             state: state_sender,
-            lost: lost_receiver,
-            outages: OutageLog::new(settings.url.clone()),
+            reports: reports.downgrade(),
+            reader,
         };
-        tasks.spawn_vital(connector.run());
-        Self { state, lost }
+        tasks.spawn_vital(connector.run(OutageLog::new(settings.url.clone())));
+        Self { state, reports }
+    }
+
+    /// Takes what look-ups learn of connections.
+    pub(super) fn reports(&self) -> &Reports {
+        &self.reports
     }
 
     /// Waits for a connection that is newer than number `after`.
@@ -73,7 +65,7 @@ impl RedisConnection {
         let mut state = self.state.clone();
         let found = state.wait_for(|state| match state {
             State::Connecting => false,
-            State::Connected(connection) => connection.number > after,
+            State::Connected(connection) => connection.number() > after,
             State::Unavailable => true,
         });
         match found.await.as_deref() {
@@ -81,51 +73,33 @@ impl RedisConnection {
             Ok(State::Connecting | State::Unavailable) | Err(_) => Err(Unavailable),
         }
     }
-
-    /// Reports that Redis closed a connection, as it may do with an idle one.
-    pub(super) fn closed(&self, number: u64) {
-        self.lose(number, None);
-    }
-
-    /// Reports that a command failed on a connection, for this reason.
-    pub(super) fn failed(&self, number: u64, why: &dyn Display) {
-        self.lose(number, Some(why.to_string()));
-    }
-
-    fn lose(&self, number: u64, why: Option<String>) {
-        self.lost.send_if_modified(|lost| {
-            let is_newer = lost.number < number;
-            if is_newer {
-                *lost = LostConnection { number, why };
-            }
-            is_newer
-        });
-    }
 }
 
 /// The task that keeps the connection.
 struct Connector {
     settings: RedisSettings,
     state: watch::Sender<State>,
-    lost: watch::Receiver<LostConnection>,
-    outages: OutageLog,
+    reports: WeakReports,
+    reader: ReportReader,
 }
 
 impl Connector {
-    async fn run(mut self) {
+    async fn run(mut self, mut outages: OutageLog) {
         let mut pause = Duration::ZERO;
         for number in 1.. {
             if self.state.is_closed() {
                 return;
             }
-            match self.connect().await {
-                Ok(redis) => {
+            match with_summaries(&mut outages, self.connect(number)).await {
+                Ok(connection) => {
                     let since = now();
-                    self.outages.recovery(since);
-                    self.state.send_replace(State::Connected(CheckedConnection { number, redis }));
-                    let Some(why) = self.wait_for_loss(number).await else { return };
-                    if let Some(why) = why {
-                        self.outages.outage(now(), &why);
+                    log(outages.recovery(since));
+                    self.state.send_replace(State::Connected(connection.clone()));
+                    let lost = with_summaries(&mut outages, self.wait_for_loss(&connection));
+                    let Some(why) = lost.await else { return };
+                    match why {
+                        Some(why) => log(outages.outage(now(), &why)),
+                        None => log::debug!("Redis at {} closed a connection", self.settings.url),
                     }
                     // Look-ups wait for the next attempt, which will probably succeed.
                     self.state.send_replace(State::Connecting);
@@ -134,11 +108,11 @@ impl Connector {
                     }
                 }
                 Err(why) => {
-                    self.outages.outage(now(), &why);
+                    log(outages.outage(now(), &why));
                     self.state.send_replace(State::Unavailable);
                 }
             }
-            sleep(pause).await;
+            with_summaries(&mut outages, sleep(pause)).await;
             pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
             self.state.send_if_modified(|state| {
                 let was_unavailable = matches!(state, State::Unavailable);
@@ -148,28 +122,58 @@ impl Connector {
         }
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, String> {
-        let RedisSettings { url, token_prefix, one_time, .. } = &self.settings;
-        // The only deadlines are the one below and that of each look-up.
+    /// Connects, and checks the connection. Each step may take `lookup_ms`: one that is made slowly
+    /// but in time is no worse than a slow one that stands.
+    async fn connect(&self, number: u64) -> Result<CheckedConnection, AskError> {
+        let redis = self.open().await?;
+        let reports = self.reports.clone();
+        CheckedConnection::check(number, redis, &self.settings, reports).await
+    }
+
+    async fn open(&self) -> Result<MultiplexedConnection, AskError> {
+        // The only deadlines are the one below, and those of requests and of look-ups.
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let attempt = async {
-            let connected = url.client().get_multiplexed_async_connection_with_config(&config);
-            let mut redis = connected.await?;
-            commands::check(&mut redis, token_prefix, *one_time).await?;
-            Ok::<_, RedisError>(redis)
-        };
-        match timeout(self.settings.lookup(), attempt).await {
-            Ok(connected) => connected.map_err(|error| error.to_string()),
-            Err(_) => Err(self.settings.late()),
-        }
+        let client = self.settings.url.client();
+        let opened = client.get_multiplexed_async_connection_with_config(&config);
+        let within = self.settings.lookup();
+        Ok(timeout(within, opened).await.map_err(|_| AskError::Late(within))??)
     }
 
     /// Waits until a connection is lost, and returns the reason if there is one. `None` when all
     /// [`RedisConnection`]s are dropped.
-    async fn wait_for_loss(&mut self, number: u64) -> Option<Option<String>> {
-        let lost = self.lost.wait_for(|lost| lost.number >= number).await.ok()?;
-        Some(lost.why.clone())
+    async fn wait_for_loss(&mut self, connection: &CheckedConnection) -> Option<Option<String>> {
+        loop {
+            match self.reader.next(connection.number()).await? {
+                Report::Lost(why) => return Some(why),
+                // No task saw whether Redis would have answered. One check follows the requests that
+                // were given up, so that a connection on which every client gives up early is found
+                // out too, and many that give up cost one check at a time.
+                Report::Unanswered => match connection.recheck(&self.settings).await {
+                    Ok(()) => {}
+                    Err(error) if error.is_connection_dropped() => return Some(None),
+                    Err(error) => return Some(Some(error.to_string())),
+                },
+            }
+        }
+    }
+}
+
+/// Waits for `step`, and meanwhile logs what is to be summed up.
+async fn with_summaries<T>(outages: &mut OutageLog, step: impl Future<Output = T>) -> T {
+    let mut step = pin!(step);
+    while let Some(due) = outages.due() {
+        if let Ok(done) = timeout_at(due, step.as_mut()).await {
+            return done;
+        }
+        log(outages.summary(now()));
+    }
+    step.await
+}
+
+fn log(line: Option<Line>) {
+    if let Some(line) = line {
+        line.log();
     }
 }
 

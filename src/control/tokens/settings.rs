@@ -11,8 +11,12 @@ pub struct RedisSettings {
     pub url: RedisUrl,
     /// The prefix of the name in a key.
     pub token_prefix: String,
-    /// The longest time of a look-up in milliseconds, waiting for a connection included.
+    /// How long a connection may be without an answer that it owes, in milliseconds, before it is
+    /// replaced; and how long an attempt to connect may take.
     pub lookup_ms: u64,
+    /// The longest time of a look-up in milliseconds, all waiting included. It should end before the
+    /// handshake does, whose client gets no answer afterwards.
+    pub deadline_ms: u64,
     /// The most look-ups that may wait or be under way.
     pub lookups_max: usize,
     /// Whether a right token is deleted, so that it admits only one login.
@@ -27,6 +31,7 @@ impl RedisSettings {
             url,
             token_prefix: "ChatroomToken".to_owned(),
             lookup_ms: 2000,
+            deadline_ms: 4500,
             lookups_max: 1024,
             one_time: false,
         }
@@ -36,8 +41,7 @@ impl RedisSettings {
         Duration::from_millis(self.lookup_ms)
     }
 
-    /// The reason of a failure after `lookup_ms`.
-    pub(super) fn late(&self) -> String {
-        format!("no answer within {} ms", self.lookup_ms)
+    pub(super) fn deadline(&self) -> Duration {
+        Duration::from_millis(self.deadline_ms)
     }
 }
