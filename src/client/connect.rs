@@ -1,17 +1,16 @@
 //! Connecting: name look-up, TCP connection and handshake, the latter two within a deadline.
 
 use std::fmt;
-use std::io::{ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
-use tungstenite::client::client_with_config;
-use tungstenite::handshake::client::{Request, Response};
-use tungstenite::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use tungstenite::protocol::WebSocketConfig;
-use tungstenite::{Error, HandshakeError, WebSocket};
+use tungstenite::WebSocket;
+use tungstenite::handshake::client::{Request, generate_request};
+use tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::ending::Ending;
+use super::reply::{Expected, Refusal, Reply, ReplyError, parse_reply};
 use super::transport::Transport;
 use super::url::ServerUrl;
 use super::waiting::wait_ready;
@@ -75,69 +74,126 @@ pub(super) fn connect(addresses: &[SocketAddr], deadline: Deadline) -> Result<Tr
     Err(not_connected(failures.join("; ")))
 }
 
-/// Performs the handshake.
+/// Performs the handshake. Returns the subprotocol too.
 pub(super) fn upgrade(
     transport: &mut Transport,
     request: Request,
     deadline: Deadline,
-) -> Result<(WebSocket<&mut Transport>, Response), HandshakeFailure> {
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(RECEIVED_BYTES_MAX))
-        .max_frame_size(Some(RECEIVED_BYTES_MAX));
+) -> Result<(WebSocket<&mut Transport>, Option<String>), HandshakeFailure> {
+    let offers = request.headers().clone();
+    let (bytes, key) = generate_request(request).map_err(not_connected)?;
+    let expected = Expected::new(&offers, &key);
+    send(transport, &bytes, deadline)?;
     transport.allow_read(HEAD_BYTES_MAX);
-    let mut attempt = client_with_config(request, transport, Some(config));
-    loop {
-        match attempt {
-            Ok(upgraded) => return Ok(upgraded),
-            Err(HandshakeError::Failure(Error::Http(response))) => {
-                return Err(HandshakeFailure::Refused(response));
-            }
-            Err(HandshakeError::Failure(error)) => {
-                return Err(HandshakeFailure::Failed(not_connected(handshake_error(&error))));
-            }
-            Err(HandshakeError::Interrupted(unfinished)) => {
-                let transport = unfinished.get_ref().get_ref();
-                if !deadline.wait(transport).map_err(HandshakeFailure::Failed)? {
-                    let why = format!("the handshake took longer than {CONNECT_MS} ms");
-                    return Err(HandshakeFailure::Failed(not_connected(why)));
-                }
-                attempt = unfinished.handshake();
-            }
+    let mut received = Vec::new();
+    let (head_bytes, reply) = loop {
+        let behind = received.len();
+        receive(transport, &mut received, deadline)?;
+        // Only the end of a line can complete the reply, and one that comes byte by byte is not to
+        // be parsed for each of them.
+        if received.iter().skip(behind).any(|&byte| byte == b'\n')
+            && let Some(reply) =
+                parse_reply(&received, &expected).map_err(|error| not_a_reply(&error))?
+        {
+            break reply;
         }
+    };
+    let behind = received.split_off(head_bytes);
+    match reply {
+        Reply::Upgraded { subprotocol } => {
+            let config = WebSocketConfig::default()
+                .max_message_size(Some(RECEIVED_BYTES_MAX))
+                .max_frame_size(Some(RECEIVED_BYTES_MAX));
+            let config = Some(config);
+            let websocket = WebSocket::from_partially_read(transport, behind, Role::Client, config);
+            Ok((websocket, subprotocol))
+        }
+        Reply::Refused(refusal) => Err(HandshakeFailure::Refused(refusal, behind)),
+    }
+}
+
+fn send(transport: &mut Transport, mut bytes: &[u8], deadline: Deadline) -> Result<(), Ending> {
+    while !bytes.is_empty() {
+        match transport.write(bytes) {
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(error) => wait_after(&error, transport, deadline)?,
+        }
+    }
+    Ok(())
+}
+
+/// Reads once, when there is something to read.
+fn receive(
+    transport: &mut Transport,
+    received: &mut Vec<u8>,
+    deadline: Deadline,
+) -> Result<(), Ending> {
+    let mut buffer = [0; 4096];
+    loop {
+        if received.len() >= HEAD_BYTES_MAX {
+            return Err(not_connected(format!("{NOT_THE_REPLY}: it is too long")));
+        }
+        match transport.read(&mut buffer) {
+            Ok(0) => return Err(not_connected("Handshake not finished: the server has ended it")),
+            Ok(count) => {
+                received.extend(buffer.iter().take(count));
+                return Ok(());
+            }
+            Err(error) => wait_after(&error, transport, deadline)?,
+        }
+    }
+}
+
+/// Waits until the socket is ready, if that is what the error says.
+fn wait_after(error: &io::Error, transport: &Transport, deadline: Deadline) -> Result<(), Ending> {
+    if error.kind() == ErrorKind::Interrupted {
+        Ok(())
+    } else if error.kind() != ErrorKind::WouldBlock {
+        Err(not_connected(error))
+    } else if deadline.wait(transport)? {
+        Ok(())
+    } else {
+        Err(not_connected(format!("the handshake took longer than {CONNECT_MS} ms")))
     }
 }
 
 /// Why a connection could not be upgraded.
 #[derive(Debug)]
 pub(super) enum HandshakeFailure {
-    /// The server replied with another status. The body is what arrived with the head.
-    Refused(Box<Response>),
+    /// The server replied with another status; and what arrived behind the head.
+    Refused(Refusal, Vec<u8>),
     /// Anything else.
     Failed(Ending),
 }
 
-/// Reads the body of a refusal until its first line is complete or the deadline passes.
-pub(super) fn refusal(transport: &mut Transport, response: Response, deadline: Deadline) -> Ending {
-    let status = format!("HTTP {}", response.status());
-    let body_bytes = response
-        .headers()
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok())
-        .unwrap_or(BODY_BYTES_MAX)
-        .min(BODY_BYTES_MAX);
-    let is_chunked = response.headers().contains_key(TRANSFER_ENCODING);
-    let mut body = response.into_body().unwrap_or_default();
+impl From<Ending> for HandshakeFailure {
+    fn from(ending: Ending) -> Self {
+        Self::Failed(ending)
+    }
+}
+
+/// Reads the body of a refusal until its first line is complete or the deadline passes. `body` is
+/// what has arrived of it.
+pub(super) fn refusal(
+    transport: &mut Transport,
+    refusal: &Refusal,
+    mut body: Vec<u8>,
+    deadline: Deadline,
+) -> Ending {
+    let status = format!("HTTP {}", refusal.status);
+    let body_bytes = refusal.body_bytes.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
+    let is_chunked = refusal.is_chunked;
     transport.allow_read(body_bytes.saturating_sub(body.len()));
     let mut buffer = [0; 1024];
     while body.len() < body_bytes && line(&body, is_chunked, false).is_none() {
         match transport.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => body.extend(buffer.iter().take(count)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => match deadline.wait(transport) {
-                Ok(true) => {}
-                Ok(false) | Err(_) => break,
-            },
-            Err(_) => break,
+            Err(error) => {
+                if wait_after(&error, transport, deadline).is_err() {
+                    break;
+                }
+            }
         }
     }
     Ending::Refused { status, body_line: line(&body, is_chunked, true) }
@@ -153,14 +209,8 @@ fn line(body: &[u8], is_chunked: bool, is_whole: bool) -> Option<String> {
     is_ended.then(|| line.trim().chars().take(LINE_CHARACTERS_MAX).collect())
 }
 
-/// Describes an error for a user of the command.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the other errors describe themselves")]
-fn handshake_error(error: &Error) -> String {
-    match error {
-        Error::Io(error) => error.to_string(),
-        Error::Protocol(error) => format!("not the answer of a WebSocket server: {error}"),
-        error => error.to_string(),
-    }
+fn not_a_reply(error: &ReplyError) -> Ending {
+    not_connected(format!("{NOT_THE_REPLY}: {error}"))
 }
 
 fn not_connected(why: impl fmt::Display) -> Ending {
@@ -171,9 +221,9 @@ fn not_connected(why: impl fmt::Display) -> Ending {
 const CONNECT_MS: u64 = 10_000;
 /// The longest message that is accepted.
 const RECEIVED_BYTES_MAX: usize = 16 << 20;
-/// How much is read during the handshake: more than tungstenite accepts of a head (64 KiB), so that
-/// its limit applies first.
-const HEAD_BYTES_MAX: usize = 128 << 10;
+/// How much is read during the handshake.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+const NOT_THE_REPLY: &str = "not the answer of a WebSocket server";
 /// How much of the body of a refusal is read.
 const BODY_BYTES_MAX: usize = 4096;
 /// How much of its first line is printed.

@@ -5,7 +5,7 @@
 //! | module | what happens there |
 //! |---|---|
 //! | `options`, `url`, `header` | the command line becomes a handshake |
-//! | `connect`, `transport` | the handshake becomes a connection, or a refusal |
+//! | `connect`, `reply`, `transport` | the handshake becomes a connection, or a refusal |
 //! | `session` | the open connection, and its close |
 //! | `lines`, `repeat` | what is sent |
 //! | `output` | what is printed |
@@ -23,6 +23,7 @@ mod lines;
 mod options;
 mod output;
 mod repeat;
+mod reply;
 mod session;
 mod transport;
 mod url;
@@ -30,7 +31,7 @@ mod waiting;
 
 use std::process::ExitCode;
 
-use tungstenite::handshake::client::{Request, Response};
+use tungstenite::handshake::client::Request;
 
 pub use header::{ExtraHeader, HeaderError};
 pub use options::ClientOptions;
@@ -81,29 +82,21 @@ fn connect_and_run(
     let deadline = Deadline::start(clock);
     let mut transport = connect(&addresses, deadline)?;
     match upgrade(&mut transport, request, deadline) {
-        Ok((websocket, response)) => {
+        Ok((websocket, subprotocol)) => {
             let signals = StopSignals::listen().map_err(|error| Ending::NotConnected {
                 why: format!("cannot listen for signals: {error}"),
             })?;
-            report(&format!("connected to {url}{}", subprotocol(&response)));
+            let subprotocol =
+                subprotocol.map(|name| format!(", subprotocol {}", visible_line(&name)));
+            report(&format!("connected to {url}{}", subprotocol.unwrap_or_default()));
             let repeat =
                 options.send.clone().map(|text| Repeat::starting(clock.now(), text, options.every));
             Ok(Session::new(websocket, clock, signals, repeat).run())
         }
-        Err(HandshakeFailure::Refused(response)) => {
-            Ok(refusal(&mut transport, *response, deadline))
+        Err(HandshakeFailure::Refused(reply, body)) => {
+            Ok(refusal(&mut transport, &reply, body, deadline))
         }
         Err(HandshakeFailure::Failed(ending)) => Err(ending),
-    }
-}
-
-fn subprotocol(response: &Response) -> String {
-    match response.headers().get("Sec-WebSocket-Protocol") {
-        Some(chosen) => {
-            let chosen = String::from_utf8_lossy(chosen.as_bytes());
-            format!(", subprotocol {}", visible_line(&chosen))
-        }
-        None => String::new(),
     }
 }
 

@@ -9,8 +9,9 @@ use std::thread::{self, JoinHandle};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use tungstenite::handshake::derive_accept_key;
 use tungstenite::handshake::server::{Request, Response};
-use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::{CloseFrame, Role};
 use tungstenite::{Message, WebSocket};
 
 use crate::gateway::{Gateway, Log, PROGRAM, run_to_end};
@@ -92,7 +93,8 @@ fn serve_one<T: Send + 'static>(
     (address, thread::spawn(move || serve(listener.accept().unwrap().0)))
 }
 
-/// Reads a request's head and answers with these pieces, one write for each.
+/// Reads a request's head and answers with these pieces, one write for each. `ACCEPT` in a piece
+/// stands for the value that belongs to the request's key.
 fn answer(stream: &mut TcpStream, pieces: &[&str]) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -100,8 +102,11 @@ fn answer(stream: &mut TcpStream, pieces: &[&str]) {
         stream.read_exact(&mut byte).unwrap();
         head.extend(byte);
     }
+    let head = String::from_utf8(head).unwrap();
+    let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+    let accept = derive_accept_key(key.as_bytes());
     for piece in pieces {
-        stream.write_all(piece.as_bytes()).unwrap();
+        stream.write_all(piece.replace("ACCEPT", &accept).as_bytes()).unwrap();
     }
 }
 
@@ -244,6 +249,30 @@ fn a_refused_handshake_is_exit_3_with_status_and_reason() {
     assert_eq!(client.exit_code(), Some(3));
     client.logs("refused with HTTP 503 Service Unavailable: come back \\u{1b}[1mlater");
     server.join().unwrap();
+}
+
+#[test]
+fn lists_in_a_reply_are_read_as_lists() {
+    for headers in [
+        "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n",
+        "Upgrade: websocket\r\nConnection: keep-alive\r\nConnection: upgrade\r\n",
+        "upgrade: h2c,WebSocket\r\nconnection: ,Upgrade, close\r\n",
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Extensions: ,\r\n",
+    ] {
+        let (address, server) = serve_one(move |mut stream| {
+            let head = format!("HTTP/1.1 101 OK\r\n{headers}Sec-WebSocket-Accept: ACCEPT\r\n\r");
+            // The first message comes with the end of the head.
+            answer(&mut stream, &[&head]);
+            stream.write_all(b"\n\x81\x02hi").unwrap();
+            let mut websocket = WebSocket::from_raw_socket(stream, Role::Server, None);
+            websocket.close(None).unwrap();
+            read_to_end(websocket);
+        });
+        let mut client = Client::start(address, "/", &[]);
+        assert_eq!(client.exit_code(), Some(0), "{headers}");
+        client.prints(&["hi"]);
+        server.join().unwrap();
+    }
 }
 
 #[test]

@@ -91,6 +91,7 @@ pub(crate) const DENIED_WORDS: &[(&[&str], &[&str], &str)] = &[
             "src/client/header.rs",
             "src/client/lines.rs",
             "src/client/repeat.rs",
+            "src/client/reply.rs",
             "src/client/url.rs",
         ],
         &["std::net::", "std::io::", "std::os::", "crate::os::", "Clock"],

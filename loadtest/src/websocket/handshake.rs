@@ -125,45 +125,67 @@ fn verify_headers<'a>(
     key: &Key,
     offer: Offer,
 ) -> Result<(), HandshakeError> {
-    let mut is_deflated = false;
-    let (mut upgrade, mut connection, mut accept) = (false, false, None);
+    // Lines of one name form one list (RFC 9110 §5.3).
+    let (mut extensions, mut protocols) = (Vec::new(), Vec::new());
+    let (mut upgrade, mut connection, mut accepts) = (false, false, Vec::new());
     for line in lines {
         let Some((name, value)) = line.split_once(':') else {
             return Err(HandshakeError::Malformed { line: excerpt(line) });
         };
         let value = value.trim_matches([' ', '\t']);
         if name.eq_ignore_ascii_case(UPGRADE) {
-            upgrade = value.eq_ignore_ascii_case("websocket");
+            upgrade |= list(value).any(|protocol| protocol.eq_ignore_ascii_case("websocket"));
         } else if name.eq_ignore_ascii_case(CONNECTION) {
-            connection |=
-                value.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
+            connection |= list(value).any(|option| option.eq_ignore_ascii_case("upgrade"));
         } else if name.eq_ignore_ascii_case(ACCEPT) {
-            accept = Some(value);
-        } else if offer.deflate && name.eq_ignore_ascii_case(EXTENSIONS) {
-            is_deflated = is_wanted_answer(value);
-        } else if name.eq_ignore_ascii_case(PROTOCOL) && offer.subprotocol == Some(value) {
-            // The server need not choose one (RFC 6455 §4.2.2).
-        } else if let Some(header) =
-            [EXTENSIONS, PROTOCOL].into_iter().find(|header| name.eq_ignore_ascii_case(header))
-        {
-            return Err(HandshakeError::Unoffered { header, value: excerpt(value) });
+            accepts.push(value);
+        } else if name.eq_ignore_ascii_case(EXTENSIONS) {
+            extensions.extend(list(value));
+        } else if name.eq_ignore_ascii_case(PROTOCOL) {
+            protocols.extend(list(value));
         }
     }
-    if offer.deflate && !is_deflated {
-        return Err(HandshakeError::MissingHeader { header: EXTENSIONS });
-    }
+    verify_offers(&extensions, &protocols, offer)?;
     if !upgrade {
         return Err(HandshakeError::MissingHeader { header: UPGRADE });
     }
     if !connection {
         return Err(HandshakeError::MissingHeader { header: CONNECTION });
     }
-    let found = accept.ok_or(HandshakeError::MissingHeader { header: ACCEPT })?;
+    // Not a list, and once only (§11.3.3).
+    let &[found] = accepts.as_slice() else {
+        return Err(HandshakeError::MissingHeader { header: ACCEPT });
+    };
     let expected = key.accept();
     if found != expected {
         return Err(HandshakeError::WrongAcceptKey { expected, found: excerpt(found) });
     }
     Ok(())
+}
+
+/// The elements of a list without the empty ones (RFC 9110 §5.6.1). No list here has quotes.
+fn list(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(|element| element.trim_matches([' ', '\t'])).filter(|own| !own.is_empty())
+}
+
+/// Whether the server chose what was offered: compression or nothing, and the subprotocol or none,
+/// as it need not choose one (RFC 6455 §4.2.2).
+fn verify_offers(
+    extensions: &[&str],
+    protocols: &[&str],
+    Offer { deflate, subprotocol }: Offer,
+) -> Result<(), HandshakeError> {
+    if let Some(protocol) = protocols.iter().find(|own| subprotocol != Some(**own)) {
+        return Err(HandshakeError::Unoffered { header: PROTOCOL, value: excerpt(protocol) });
+    }
+    match extensions {
+        [only] if deflate && is_wanted_answer(only) => Ok(()),
+        [other, ..] if !deflate => {
+            Err(HandshakeError::Unoffered { header: EXTENSIONS, value: excerpt(other) })
+        }
+        [] if !deflate => Ok(()),
+        _ => Err(HandshakeError::MissingHeader { header: EXTENSIONS }),
+    }
 }
 
 /// Whether the server agrees to exactly the offer. The order of the parameters is the server's
@@ -228,6 +250,32 @@ mod tests {
             assert_eq!(verify_response(&bytes[..cut], &vector_key(), NOTHING), Ok(None));
         }
     }
+
+    #[test]
+    fn lists_may_hold_more_than_what_is_looked_for() {
+        for (from, to) in [
+            ("keep-alive, Upgrade", "keep-alive\r\nConnection: upgrade"),
+            ("keep-alive, Upgrade", ", UPGRADE,\tclose"),
+            ("upgrade: WebSocket", "Upgrade: h2c, websocket"),
+            ("upgrade: WebSocket", "Upgrade: websocket\r\nUpgrade: h2c"),
+            ("upgrade: ", "Sec-WebSocket-Protocol: \r\nSec-WebSocket-Extensions: ,\r\nupgrade: "),
+        ] {
+            let bytes = response(&GOOD.replace(from, to));
+            assert_eq!(
+                verify_response(&bytes, &vector_key(), false),
+                Ok(Some(bytes.len())),
+                "{to}"
+            );
+        }
+        let split = response(&format!("{GOOD}\r\n{EXTENSIONS}:\r\n{EXTENSIONS}: {AGREED},"));
+        assert_eq!(verify_response(&split, &vector_key(), true), Ok(Some(split.len())));
+        let twice = response(&format!("{GOOD}\r\n{EXTENSIONS}: {AGREED}, {AGREED}"));
+        let missing = HandshakeError::MissingHeader { header: EXTENSIONS };
+        assert_eq!(verify_response(&twice, &vector_key(), true), Err(missing));
+    }
+
+    const AGREED: &str =
+        "permessage-deflate; client_no_context_takeover; server_no_context_takeover";
 
     #[test]
     fn each_wrong_response_has_its_own_error() {
