@@ -92,10 +92,17 @@ impl CommandLine {
             }
         };
         if !self.listen.is_empty() {
+            let is_http = |listener: &&Listener| listener.kind == ListenerKind::Http;
+            // Another address makes no other host one of this gateway.
+            let hosts = config.listeners.iter().find(is_http).map(|own| own.hosts.clone());
             // No flag can say what line clients join, so their listeners stay.
-            config.listeners.retain(|listener| listener.kind == ListenerKind::Line);
+            config.listeners.retain(|listener| !is_http(&listener));
             let addresses = self.listen.iter().flat_map(ListenAddresses::addresses);
-            config.listeners.splice(..0, addresses.copied().map(Listener::http));
+            let listeners = addresses.map(|address| Listener {
+                hosts: hosts.clone().unwrap_or_default(),
+                ..Listener::http(*address)
+            });
+            config.listeners.splice(..0, listeners);
         }
         if let Some(loops) = self.loops {
             config.process.loops = loops;
@@ -117,6 +124,7 @@ mod tests {
     use clap::error::ErrorKind;
 
     use super::*;
+    use crate::config::Hosts;
 
     fn parse(arguments: &[&str]) -> Result<CommandLine, clap::Error> {
         CommandLine::try_parse_from([&["tidegate"], arguments].concat())
@@ -146,8 +154,9 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file() {
-        let file =
-            file("loops = 3\nshare_port = true\n[[listener]]\naddress = \"127.0.0.1:9000\"\n");
+        let file = file(
+            "loops = 3\nshare_port = true\n[[listener]]\naddress = \"127.0.0.1:9000\"\nhosts = [\"a.example\"]\n",
+        );
         let path = file.path().to_str().unwrap();
         let config = configuration(&["--config", path]).unwrap();
         assert_eq!(config.process.loops, 3);
@@ -167,6 +176,8 @@ mod tests {
         let addresses: Vec<_> =
             config.listeners.iter().map(|listener| listener.address.to_string()).collect();
         assert_eq!(addresses, ["[::1]:1", "0.0.0.0:2"]);
+        let hosts = Hosts::List(vec!["a.example".to_owned()]);
+        assert!(config.listeners.iter().all(|listener| listener.hosts == hosts));
     }
 
     #[test]

@@ -22,6 +22,7 @@ fn accepted(key: &Key) -> String {
     let text = match key.rule {
         Rule::Address => "IP address and port".to_owned(),
         Rule::Boolean => words(&["true", "false"]),
+        Rule::Hosts => "`\"*\"` or a list, see below".to_owned(),
         Rule::Identities => "a list of names of `[[identity]]` tables".to_owned(),
         Rule::Integer { min, max } => format!("{min} to {max}"),
         Rule::Line => "a word or a template, see [Rooms](#rooms)".to_owned(),

@@ -13,7 +13,7 @@ use crate::metrics::Counters;
 
 /// What is said about counters that have grown. A limit that was reached is a warning: raising it
 /// helps. What peers do wrong, as scanners do all day, is not.
-const INCIDENTS: [(&str, Level, &str); 17] = [
+const INCIDENTS: [(&str, Level, &str); 18] = [
     ("refused_at_limit", Level::Warn, "refused with 503: limits.connections_max is reached"),
     ("half_open_dropped", Level::Warn, "dropped half-open: limits.half_open_max is reached"),
     ("accept_failures", Level::Warn, "not accepted: descriptors or memory ran out"),
@@ -21,6 +21,11 @@ const INCIDENTS: [(&str, Level, &str); 17] = [
     ("closed_overload", Level::Warn, "closed with 1013: limits.pool_bytes_max is reached"),
     ("refused_malformed", Level::Info, "refused with 400, 431 or 505: malformed requests"),
     ("refused_origin", Level::Info, "refused with 403: an origin that the route does not allow"),
+    (
+        "refused_host",
+        Level::Info,
+        "refused with 421: a host that `hosts` of the listener does not list",
+    ),
     ("refused_not_found", Level::Info, "refused with 404 or 405: no such page or route"),
     ("refused_upgrade_required", Level::Info, "refused with 426: no WebSocket handshake"),
     ("handshakes_timed_out", Level::Info, "dropped: no complete request within handshake_ms"),

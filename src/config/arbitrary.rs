@@ -14,9 +14,9 @@ use super::route::PublishOptions;
 use super::setting::Setting;
 use super::surroundings::Surroundings;
 use super::{
-    Config, Identity, IdentityKind, Limits, Listener, ListenerKind, NameKind, ProcessOptions,
-    RedisOptions, RoomOptions, Route, RouteService, Rule, Secret, ServerUrl, ServiceKind,
-    SocketOptions, Timeouts, Token, Turn, WebSocketOptions,
+    Config, Hosts, Identity, IdentityKind, Limits, Listener, ListenerKind, NameKind,
+    ProcessOptions, RedisOptions, RoomOptions, Route, RouteService, Rule, Secret, ServerUrl,
+    ServiceKind, SocketOptions, Timeouts, Token, Turn, WebSocketOptions,
 };
 
 /// Every token and every password, so that a test can put them back where they were not printed.
@@ -55,6 +55,8 @@ fn agree_on_routes(config: &mut Config, index: prop::sample::Index) {
         listener.route = joined.clone().filter(|_| listener.kind == ListenerKind::Line);
         if listener.route.is_none() {
             listener.kind = ListenerKind::Http;
+        } else {
+            listener.hosts = Hosts::ByAddress;
         }
     }
     let names: Vec<String> = config.identities.iter().map(|own| own.name.clone()).collect();
@@ -184,6 +186,11 @@ fn identities() -> impl Strategy<Value = Vec<Identity>> {
 pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
     match rule {
         Rule::Identities | Rule::Name => "[!-~é张]{1,16}".boxed(),
+        Rule::Hosts => prop_oneof![
+            "[a-z0-9-]{1,8}(\\.[a-z]{2,5}){0,2}",
+            any::<std::net::Ipv6Addr>().prop_map(|address| format!("[{address}]")),
+        ]
+        .boxed(),
         Rule::Line => prop_oneof![
             select(vec!["bare", "console", "from", "named"]).prop_map(str::to_owned),
             "[a-z :]{0,8}(\\{name\\})?[a-z :]{0,8}\\{message\\}[a-z :]{0,8}",

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::declare::keys;
+use super::hosts::Hosts;
 use super::rule::Rule;
 use super::word::{one_of, words};
 
@@ -28,18 +29,33 @@ keys! {
             rule: Rule::RoutePath,
             reload: false,
         }
+        /// Which hosts the requests of HTTP clients may name, on any port. By default any, but on a
+        /// loopback address only IP addresses and `localhost`.
+        pub hosts: Hosts {
+            default: Hosts::ByAddress,
+            shown: "by address",
+            rule: Rule::Hosts,
+            needs: Self::is_http => "the kind is \"line\"",
+            reload: true,
+            reached: "The request is refused with 421.",
+        }
     }
 }
 
 impl Listener {
     /// A listener for HTTP clients.
     pub fn http(address: SocketAddr) -> Self {
-        Self { address, kind: ListenerKind::Http, route: None }
+        Self { address, kind: ListenerKind::Http, route: None, hosts: Hosts::default() }
     }
 
     /// A listener for line clients, who join the WebSocket route with this path.
     pub fn line(address: SocketAddr, route: impl Into<String>) -> Self {
-        Self { address, kind: ListenerKind::Line, route: Some(route.into()) }
+        let route = Some(route.into());
+        Self { kind: ListenerKind::Line, route, ..Self::http(address) }
+    }
+
+    fn is_http(&self) -> bool {
+        self.kind == ListenerKind::Http
     }
 }
 

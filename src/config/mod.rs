@@ -13,6 +13,7 @@
 
 mod load;
 
+mod hosts;
 mod identity;
 mod limits;
 mod listener;
@@ -50,6 +51,7 @@ mod arbitrary;
 
 pub use crate::effects::SlowPolicy;
 pub use error::ConfigError;
+pub use hosts::Hosts;
 pub use identity::{Identity, IdentityKind, IdentityWord, RedisOptions, Token};
 pub use key::Key;
 pub use limits::Limits;

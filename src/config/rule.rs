@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::grammar;
 use crate::control::{RedisUrl, RedisUrlError};
-use crate::http::is_origin;
+use crate::http::{is_host, is_origin};
 use crate::services::room::{InvalidLineFormat, LineFormat, NAME_BYTES_MAX, is_name};
 
 /// What the value of a key must be. Displays as the rule of an error message ("must be …").
@@ -14,6 +14,8 @@ pub enum Rule {
     Address,
     /// `true` or `false`.
     Boolean,
+    /// `"*"` or a list of hosts, each once.
+    Hosts,
     /// A list of names of `[[identity]]` tables, each once.
     Identities,
     /// A whole number from `min` to `max`, both included.
@@ -65,7 +67,7 @@ impl Rule {
 
     /// Whether no item of a list may stand in it twice.
     pub(super) fn is_of_distinct(self) -> bool {
-        matches!(self, Self::Identities | Self::Subprotocols)
+        matches!(self, Self::Hosts | Self::Identities | Self::Subprotocols)
     }
 
     /// Checks a text, or one item of a list of texts.
@@ -83,6 +85,7 @@ impl Rule {
             Self::Secret { bytes_min, bytes_max } | Self::Text { bytes_min, bytes_max } => {
                 (is_text_of(bytes_min, bytes_max), self)
             }
+            Self::Hosts if !is_host(text) => return Err(HOST.to_owned()),
             Self::Origins if !is_origin(text.as_bytes()) => return Err(ORIGIN.to_owned()),
             Self::Subprotocols if !grammar::is_token(text) => return Err(TOKEN.to_owned()),
             Self::RedisUrl => {
@@ -90,6 +93,7 @@ impl Rule {
             }
             Self::Address
             | Self::Boolean
+            | Self::Hosts
             | Self::Integer { .. }
             | Self::OneOf(_)
             | Self::Origins
@@ -112,6 +116,10 @@ impl fmt::Display for Rule {
                 f.write_str("must be an IP address and port such as \"127.0.0.1:8080\"")
             }
             Self::Boolean => f.write_str("must be true or false"),
+            Self::Hosts => f.write_str(
+                "must be \"*\" or a list of names and IP addresses as the Host header has them, \
+                 without a port",
+            ),
             Self::Identities => f.write_str("must be a list of names of [[identity]] tables"),
             Self::Integer { min, max } => write!(f, "must be between {min} and {max}"),
             Self::Line => InvalidLineFormat.fmt(f),
@@ -154,6 +162,8 @@ impl fmt::Display for Rule {
     }
 }
 
+const HOST: &str = "must be a name or an IP address as the Host header has it, without a port, a \
+                    pattern, or characters outside ASCII";
 const ORIGIN: &str =
     "must be \"null\" or scheme://host[:port] as the Origin header has it, without a path";
 const TOKEN: &str = "must be an RFC 9110 token (letters, digits, !#$%&'*+-.^_`|~)";

@@ -120,7 +120,10 @@ mod tests {
 
     #[test]
     fn nothing_close_lists_what_there_is() {
-        assert_eq!(hint("listener.certificate"), "; [[listener]] takes address, kind, route");
+        assert_eq!(
+            hint("listener.certificate"),
+            "; [[listener]] takes address, kind, route, hosts"
+        );
         assert_eq!(
             hint("xyzzy"),
             "; the file takes loops, pin_loops, share_port, [[listener]], [limits], [timeouts], [turn], \

@@ -100,6 +100,11 @@ impl Services {
         self.decision = decision;
     }
 
+    /// Whether the request that is answered was checked before, and decided on since.
+    pub(super) fn has_decision(&self) -> bool {
+        self.decision.is_some()
+    }
+
     /// The decision, if one was noted.
     pub(super) fn take_decision(&mut self) -> Option<Result<Accept, Rejection>> {
         self.decision.take()

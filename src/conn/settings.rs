@@ -1,5 +1,6 @@
 //! The numbers that the rules of a connection's life refer to.
 
+use crate::http::HostRule;
 use crate::work::WorkLimits;
 
 /// Limits and deadlines of the connections of one loop.
@@ -35,6 +36,8 @@ pub struct ConnSettings {
     pub pool_idle_ms: u64,
     /// `Retry-After` of a 503, in seconds.
     pub retry_after_s: u32,
+    /// The hosts that requests may name, for each listener. One without an entry permits any.
+    pub hosts: Vec<HostRule>,
 }
 
 impl Default for ConnSettings {
@@ -56,6 +59,7 @@ impl Default for ConnSettings {
             close_ms: 5_000,
             pool_idle_ms: 10_000,
             retry_after_s: 1,
+            hosts: Vec::new(),
         }
     }
 }

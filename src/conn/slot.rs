@@ -28,7 +28,7 @@ pub(crate) struct Conn<S> {
     /// What only some connections have; `ColdRecords` keeps it.
     pub(crate) cold: SlotRef,
     pub(crate) decoder: DecoderState,
-    /// The number of the route, once the request has named one.
+    /// The number of the route, once the request has named one; before, that of the listener.
     pub(crate) route: u8,
     pub(crate) state: State,
     pub(crate) protocol: Protocol,

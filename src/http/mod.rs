@@ -38,6 +38,7 @@ mod deflate;
 mod extensions;
 mod grammar;
 mod head;
+mod host_rule;
 mod list;
 mod origin;
 mod percent;
@@ -56,6 +57,7 @@ pub use head::{
     HEAD_BYTES_MAX, HEADERS_MAX, HeadError, Method, RequestHead, Version, find_head_end,
     looks_like_http, parse_head,
 };
+pub use host_rule::{HostRule, is_host};
 pub use list::{has_token, list_elements, quoted_list_elements};
 pub use origin::{OriginRule, is_origin};
 pub use percent::{DecodeError, Encoded};

@@ -44,6 +44,13 @@ impl Rejection {
         Self { allow: Some(allow), ..Self::new(Status::MethodNotAllowed, body) }
     }
 
+    /// 421: the request names a host that is not served here (RFC 9110 §15.5.20).
+    pub fn misdirected() -> Self {
+        let body = "this host is not served here; to permit it, add the host to `hosts` of this \
+                    listener in the configuration";
+        Self::new(Status::MisdirectedRequest, body)
+    }
+
     /// 426: the path is a WebSocket and the request does not open one, for the reason in `body`.
     pub fn upgrade_required(body: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Status::UpgradeRequired, body)

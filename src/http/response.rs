@@ -24,6 +24,8 @@ pub enum Status {
     NotFound,
     /// 405: the path exists, but not for this method.
     MethodNotAllowed,
+    /// 421: this gateway does not serve the host of the request (RFC 9110 §15.5.20).
+    MisdirectedRequest,
     /// 426: the path is a WebSocket, and the request does not open one.
     UpgradeRequired,
     /// 431: the head is larger than allowed, or has too many lines (RFC 6585 §5).
@@ -46,6 +48,7 @@ impl Status {
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
+            Self::MisdirectedRequest => 421,
             Self::UpgradeRequired => 426,
             Self::HeaderFieldsTooLarge => 431,
             Self::InternalServerError => 500,
@@ -63,6 +66,7 @@ impl Status {
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",
+            Self::MisdirectedRequest => "Misdirected Request",
             Self::UpgradeRequired => "Upgrade Required",
             Self::HeaderFieldsTooLarge => "Request Header Fields Too Large",
             Self::InternalServerError => "Internal Server Error",
@@ -154,6 +158,7 @@ impl<'o> Reply<'o> {
             | Status::Forbidden
             | Status::NotFound
             | Status::MethodNotAllowed
+            | Status::MisdirectedRequest
             | Status::HeaderFieldsTooLarge
             | Status::InternalServerError
             | Status::ServiceUnavailable

@@ -95,6 +95,8 @@ counters! {
     refused_malformed,
     /// Requests refused with 403: an origin that the route does not allow.
     refused_origin,
+    /// Requests refused with 421: a host that the listener does not permit.
+    refused_host,
     /// Requests refused with 404 or 405.
     refused_not_found,
     /// Requests refused with 426: no WebSocket, or another version of it.

@@ -188,12 +188,17 @@ impl Acceptor {
         Some(listener)
     }
 
-    /// Admits a connection of a listener whose protocol has no request.
+    /// Tells a new connection by which listener it came, and admits it where no request comes first.
     fn enter<S: Transport>(&self, connections: &mut Connections<S>, key: ConnKey, listener: usize) {
         match self.settings.protocols.get(listener) {
             Some(ListenerProtocol::Line(route)) => connections.enter_line(key, *route),
             #[cfg(any(test, feature = "sim"))]
             Some(ListenerProtocol::Relay) => connections.enter_relay(key),
+            // A new connection is of the first listener already.
+            Some(ListenerProtocol::Http) if listener > 0 => {
+                // The configuration has no more listeners than that.
+                connections.enter_http(key, u8::try_from(listener).unwrap_or(u8::MAX));
+            }
             Some(ListenerProtocol::Http) | None => {}
         }
     }

@@ -25,6 +25,7 @@ pub(super) fn conn_settings(settings: &ResolvedConfig) -> ConnSettings {
         close_ms: timeouts.close_ms,
         pool_idle_ms: timeouts.pool_idle_ms,
         retry_after_s: RETRY_AFTER_S,
+        hosts: settings.listeners.iter().map(|own| own.hosts.rule(own.address)).collect(),
     }
 }
 

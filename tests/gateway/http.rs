@@ -27,7 +27,7 @@ fn malformed() -> Vec<Case> {
         (upgrade().with("X\r\nno colon here\r\nY", "a"), 400, "Name: value"),
         (upgrade().with("", "a"), 400, "token"),
         (upgrade().without("Host"), 400, "Host"),
-        (upgrade().with("Host", "gateway.example"), 400, "Host"),
+        (upgrade().with("Host", "localhost"), 400, "Host"),
         (upgrade().set("Host", "a/b"), 400, "Host"),
         (upgrade().line("GET  /echo HTTP/1.1"), 400, "first line"),
         (upgrade().line("GET /echo"), 400, "first line"),
@@ -64,7 +64,7 @@ fn wrong_handshakes() -> Vec<Case> {
         (upgrade().set("Connection", "\"a, Upgrade, b\""), 400, "Connection"),
         (upgrade().with("Origin", "http://stranger.example"), 403, "`origins`"),
         (upgrade().with("Origin", "null"), 403, "`origins`"),
-        (upgrade().with("Origin", "http://gateway.example:8080"), 403, "`origins`"),
+        (upgrade().with("Origin", "http://localhost:8080"), 403, "`origins`"),
         (upgrade().line("GET /ech HTTP/1.1"), 404, "path"),
         (upgrade().line("GET /echo/ HTTP/1.1"), 404, "path"),
         (upgrade().line("GET /Echo HTTP/1.1"), 404, "path"),
@@ -166,8 +166,8 @@ fn every_valid_request_for_the_page_gets_the_same_page() {
     assert!(expected.text().ends_with("</script>\n"), "all of it");
     for request in [
         Request::of_line("GET / HTTP/1.0"),
-        Request::get("/").line("GET http://gateway.example HTTP/1.1"),
-        Request::get("/").line("GET http://gateway.example/?query HTTP/1.1"),
+        Request::get("/").line("GET http://localhost HTTP/1.1"),
+        Request::get("/").line("GET http://localhost/?query HTTP/1.1"),
         Request::get("/").line("GET /?query HTTP/1.1"),
         Request::get("/").line("\r\nGET / HTTP/1.1"),
         Request::get("/").set("Host", ""),

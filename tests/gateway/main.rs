@@ -6,6 +6,7 @@
 //! | module | what it tests |
 //! |---|---|
 //! | `start` | command line, configuration, limits, the lines it logs, exit codes |
+//! | `hosts` | which hosts requests may name, on each listener |
 //! | `http`, `handshake` | every reply before the upgrade, and the end of the connection after it |
 //! | `client_command` | `tidegate client`: input, output, how it ends, exit codes |
 //! | `echo`, `clients` | messages of every size, fragmentation and kind, from clients in three languages |
@@ -37,6 +38,7 @@ mod start;
 mod takeover;
 
 mod handshake;
+mod hosts;
 mod http;
 
 mod browser;

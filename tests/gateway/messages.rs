@@ -24,7 +24,7 @@ impl Request {
 
     /// A plain request for this path.
     pub(crate) fn get(path: &str) -> Self {
-        Self::of_line(&format!("GET {path} HTTP/1.1")).with("Host", "gateway.example")
+        Self::of_line(&format!("GET {path} HTTP/1.1")).with("Host", "localhost")
     }
 
     /// A request with this first line and no headers.

@@ -208,6 +208,31 @@ fn routes_are_held_to_their_rules() {
 }
 
 #[test]
+fn hosts_are_names_and_addresses_of_http_listeners() {
+    let host = "must be a name or an IP address as the Host header has it, without a port, a \
+                pattern, or characters outside ASCII";
+    for item in ["a.example:8080", "*.example", "::1", "http://a", "b\u{fc}cher.example", ""] {
+        let text = format!("[[listener]]\naddress = \"127.0.0.1:1\"\nhosts = [\"a\", \"{item}\"]");
+        refused(&[(&text, &format!("listener[0].hosts[1] = \"{item}\": {host}"))]);
+    }
+    refused(&[
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\nhosts = \"a.example\"",
+            "listener[0].hosts = \"a.example\": must be \"*\" or a list of names and IP addresses as \
+             the Host header has them, without a port",
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\nhosts = [\"a\", \"a\"]",
+            "listener[0].hosts[1] = \"a\": must not be listed twice",
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\nkind = \"line\"\nroute = \"/echo\"\nhosts = \"*\"",
+            "listener[0].hosts = \"*\": must be left out where the kind is \"line\"",
+        ),
+    ]);
+}
+
+#[test]
 fn unknown_keys_suggest_the_right_one_at_every_level() {
     refused(&[
         ("loop = 2", "loop = 2: unknown key, did you mean loops?"),

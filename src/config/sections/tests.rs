@@ -5,8 +5,8 @@ use toml::{Table, Value};
 use super::*;
 use crate::config::word::Word as _;
 use crate::config::{
-    Config, Identity, IdentityKind, IdentityWord, Listener, MachineLimits, NameKind, Origins,
-    RedisOptions, Route, RouteService, Rule, Secret, ServiceKind, Token,
+    Config, Hosts, Identity, IdentityKind, IdentityWord, Listener, MachineLimits, NameKind,
+    Origins, RedisOptions, Route, RouteService, Rule, Secret, ServiceKind, Token,
 };
 use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
 
@@ -54,7 +54,11 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     config.limits.connections_max = Some(1000);
     config.limits.half_open_max = Some(10);
     config.socket.send_buffer_bytes = Some(65_536);
-    config.listeners = vec![Listener::line("127.0.0.1:1".parse().unwrap(), "/")];
+    let address = "127.0.0.1:1".parse().unwrap();
+    config.listeners = vec![
+        Listener::line(address, "/"),
+        Listener { hosts: Hosts::Any, ..Listener::http(address) },
+    ];
     let mut route = token_room();
     route.aliases = vec!["/alias".to_owned()];
     let RouteService::Room { websocket, room, .. } = &mut route.service else { unreachable!() };
@@ -105,6 +109,7 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
 
 /// The defaults that no value can express.
 const DERIVED: &[&str] = &[
+    "by address",
     "by bytes",
     "by service",
     "derived",

@@ -14,6 +14,11 @@ pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
     for (index, listener) in config.listeners.iter().enumerate() {
         check(index, listener, &config.routes)?;
     }
+    if let Some(listener) = config.listeners.get(LISTENERS_MAX) {
+        let key = format!("listener[{LISTENERS_MAX}].address");
+        let rule = format!("must not be one more of {LISTENERS_MAX} listeners");
+        return Err(Refusal::new(key, &Value::from(listener.address.to_string()), rule));
+    }
     // Port 0 is a different port every time the kernel chooses.
     let fixed = |&(_, listener): &(usize, &Listener)| listener.address.port() != 0;
     let listeners = config.listeners.iter().enumerate().filter(fixed);
@@ -58,6 +63,9 @@ fn joined<'r>(routes: &'r [Route], path: &str) -> Option<&'r Route> {
 fn asks_for_token(route: &Route) -> bool {
     route.service.room().is_some_and(RoomOptions::asks_for_tokens)
 }
+
+/// The numbers of listeners that one byte of a connection's slot can hold.
+const LISTENERS_MAX: usize = 256;
 
 fn empty_array() -> Value {
     Value::Array(Vec::new())

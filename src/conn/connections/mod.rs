@@ -253,6 +253,14 @@ impl<S: Transport> Connections<S> {
         is_wanted.then_some(Cold::Address(address))
     }
 
+    /// A connection that was just accepted came by the listener with this number, which decides what
+    /// hosts its request may name. Without this call it is number 0.
+    pub fn enter_http(&mut self, key: ConnKey, listener: u8) {
+        if let Some(conn) = self.table.get_mut(key) {
+            conn.route = listener;
+        }
+    }
+
     /// A connection that was just accepted came by a line listener of this route.
     pub fn enter_line(&mut self, key: ConnKey, route: u8) {
         let Some(mut at) = self.at(key) else { return };

@@ -64,6 +64,10 @@ impl<S: Transport> Active<'_, S> {
                 return Some(self.reject(&Rejection::from(error), false));
             }
         };
+        if !self.is_for_here(&head) {
+            self.turn.counters.refused_host.add(1);
+            return Some(self.reject(&Rejection::misdirected(), head_only));
+        }
         match self.services.router().find(head.path(), wants_upgrade(&head)) {
             Found::Socket(route) => self.upgrade(&head, route),
             Found::Page(page) => {
@@ -85,6 +89,15 @@ impl<S: Transport> Active<'_, S> {
                 Some(self.reject(&Rejection::not_found(), head_only))
             }
         }
+    }
+
+    /// Whether the listener permits the host that the request names. Pages are protected too: what
+    /// they say is for those who may open them.
+    fn is_for_here(&self, head: &RequestHead<'_>) -> bool {
+        let listener = usize::from(self.conn.route);
+        let rule = self.turn.settings.hosts.get(listener);
+        // One that was decided on has passed, and its slot has the number of its route since.
+        self.services.has_decision() || rule.is_none_or(|rule| rule.permits(head.host()))
     }
 
     fn upgrade(&mut self, head: &RequestHead<'_>, route: u8) -> Option<Outcome> {
@@ -191,6 +204,7 @@ fn refused_upgrade(status: Status, counters: &Counters) -> &Counter {
         | Status::NotModified
         | Status::BadRequest
         | Status::NotFound
+        | Status::MisdirectedRequest
         | Status::HeaderFieldsTooLarge
         | Status::InternalServerError
         | Status::ServiceUnavailable

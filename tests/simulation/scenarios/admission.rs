@@ -1,6 +1,8 @@
 //! Deferred admission, decided on another loop: what a client sends meanwhile is not lost, and a
 //! client that leaves is cancelled.
 
+use tidegate::http::HostRule;
+
 use super::{LATE_MS, server};
 use crate::client::Client;
 use crate::wire::{TEXT, frame, upgrade_request};
@@ -42,6 +44,29 @@ fn a_decision_from_another_loop_accepts_or_refuses() {
         assert!(refused.ended_well());
     }
     assert_eq!(world.counter("refused_by_service"), 2);
+}
+
+/// The slot that names the listener until the request is answered names the route from then on.
+#[test]
+fn a_request_is_held_to_the_hosts_of_its_listener_before_the_decision_only() {
+    let listed = HostRule::List(vec!["sim.example".to_owned()]);
+    let mut hosts = vec![HostRule::List(Vec::new()); 256];
+    hosts[0] = listed;
+    let mut world = World::new(&server(|server| {
+        server.loops = 2;
+        server.connections.hosts = hosts;
+    }));
+    let mut client = waiting(&mut world);
+    let mut stranger = world.connect(0);
+    let request = String::from_utf8(upgrade_request("/gate?later")).unwrap();
+    stranger.send(request.replace("sim.example", "other.example").as_bytes());
+    world.settle();
+    stranger.read_all();
+    assert_eq!(stranger.received.status, Some(421));
+    decide_all(&mut world);
+    world.exchange(&mut client);
+    assert_eq!(client.received.status, Some(101));
+    assert_eq!(world.counter("refused_host"), 1);
 }
 
 #[test]
