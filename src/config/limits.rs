@@ -2,6 +2,7 @@
 
 use super::declare::keys;
 use super::rule::{Rule, integer};
+use crate::http::{HEAD_BYTES_MAX, HEADER_LINES_MAX};
 
 keys! {
     /// The limits. Counts and bytes are of the whole process unless said otherwise. An
@@ -26,7 +27,14 @@ keys! {
         /// Bytes of one request head.
         pub head_bytes_max: usize {
             default: 8192,
-            rule: integer(512, 8192),
+            rule: integer(512, HEAD_BYTES_MAX as u64),
+            reload: true,
+            reached: "The request is refused with 431.",
+        }
+        /// Header lines of one request.
+        pub header_lines_max: usize {
+            default: 64,
+            rule: integer(16, HEADER_LINES_MAX as u64),
             reload: true,
             reached: "The request is refused with 431.",
         }

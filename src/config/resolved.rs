@@ -90,6 +90,8 @@ pub struct ResolvedLimits {
     pub half_open_max: usize,
     /// Bytes of one request head.
     pub head_bytes_max: usize,
+    /// Header lines of one request.
+    pub header_lines_max: usize,
     /// Bytes of one message where the route does not say otherwise.
     pub message_bytes_max: usize,
     /// The largest `message_bytes_max` of all routes and of the limits.
@@ -190,6 +192,7 @@ impl Config {
             connections_max,
             half_open_max: half_open_max(limits, connections_max, &mut adjustments),
             head_bytes_max: limits.head_bytes_max,
+            header_lines_max: limits.header_lines_max,
             message_bytes_max: limits.message_bytes_max,
             message_bytes_largest,
             backlog_high_bytes: limits.backlog_high_bytes,

@@ -60,10 +60,11 @@ impl Config {
         routes.fold(self.limits.message_bytes_max, usize::max)
     }
 
-    /// The pool that one message of the largest kind needs by itself. Its first part gets a buffer
-    /// whose size is a power of two; that grows as far as a connection reads.
+    /// The pool that one message or request head of the largest kind needs by itself. Its first part
+    /// gets a buffer whose size is a power of two; that grows as far as a connection reads.
     pub(super) fn pool_bytes_least(&self) -> usize {
-        let read = self.message_bytes_largest() + CLIENT_CONTROL_FRAME_BYTES_MAX;
+        let largest = self.message_bytes_largest().max(self.limits.head_bytes_max);
+        let read = largest + CLIENT_CONTROL_FRAME_BYTES_MAX;
         let first = read.min(self.turn.receive_buffer_bytes).next_power_of_two();
         read.max(first)
     }
@@ -79,10 +80,17 @@ impl Config {
         let largest = self.message_bytes_largest();
         let least = self.pool_bytes_least();
         if limits.pool_bytes_max < least {
-            let rule = format!(
-                "must be at least {least}, to hold one message of the largest \
-                 message_bytes_max ({largest})"
-            );
+            let head_bytes = limits.head_bytes_max;
+            let rule = if head_bytes > largest {
+                format!(
+                    "must be at least {least}, to hold one head of head_bytes_max ({head_bytes})"
+                )
+            } else {
+                format!(
+                    "must be at least {least}, to hold one message of the largest \
+                     message_bytes_max ({largest})"
+                )
+            };
             return Err(Refusal::number(
                 "limits.pool_bytes_max",
                 wide(limits.pool_bytes_max),

@@ -8,6 +8,8 @@ use crate::work::WorkLimits;
 pub struct ConnSettings {
     /// Longest request head.
     pub head_bytes_max: usize,
+    /// Most header lines of a request.
+    pub header_lines_max: usize,
     /// Half-open connections this loop holds at most.
     pub half_open_max: usize,
     /// Size of the receive buffer that all connections share.
@@ -45,6 +47,7 @@ impl Default for ConnSettings {
     fn default() -> Self {
         Self {
             head_bytes_max: 8192,
+            header_lines_max: 64,
             half_open_max: 4096,
             receive_buffer_bytes: 512 << 10,
             reads_per_turn: 4,

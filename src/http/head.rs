@@ -17,11 +17,26 @@ use super::{
     target::{Path, Query, Target, TargetError},
 };
 
-/// The most header lines of a head.
-pub const HEADERS_MAX: usize = 64;
+/// How large a head may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// The most bytes, from the first byte to the end of the blank line; at most [`HEAD_BYTES_MAX`].
+    pub bytes_max: usize,
+    /// The most header lines; at most [`HEADER_LINES_MAX`].
+    pub lines_max: usize,
+}
 
-/// The most bytes of a head, from the first byte to the end of the blank line.
-pub const HEAD_BYTES_MAX: usize = 8192;
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self { bytes_max: 8192, lines_max: HEADERS_INLINE }
+    }
+}
+
+/// The most bytes that [`HeadLimits`] may allow: positions in a head take 16 bits.
+pub const HEAD_BYTES_MAX: usize = 1 << 16;
+
+/// The most header lines that [`HeadLimits`] may allow. Each look-up of a header walks all of them.
+pub const HEADER_LINES_MAX: usize = 1024;
 
 /// Finds the end of a head: the index just past its blank line, or `None` while it is incomplete.
 ///
@@ -38,24 +53,37 @@ pub fn find_head_end(input: &[u8], scanned: usize) -> Option<usize> {
 /// Whether `received`, the first bytes of a connection, may still become a request head.
 ///
 /// A cheap test for incomplete heads: it refuses a TLS handshake or a client of another protocol at
-/// once instead of at the deadline. Only the request line is checked. When this returns false,
+/// once instead of at the deadline. Only the request line is checked. `checked` is the number of
+/// bytes that passed an earlier call, 0 at first, so that a long line which arrives in small parts is
+/// checked once. When this returns false,
 /// [`parse_head`] refuses the head whatever follows. A request line of an unsupported version
 /// passes, because that has its own status.
-pub fn looks_like_http(received: &[u8]) -> bool {
-    let line = match received {
+pub fn looks_like_http(received: &[u8], checked: usize) -> bool {
+    let (line, checked) = match received {
         [b'\r'] => return true,
-        [b'\r', b'\n', line @ ..] => line,
-        line => line,
+        [b'\r', b'\n', line @ ..] => (line, checked.saturating_sub(2)),
+        line => (line, checked),
     };
     if let Some((line, after_return)) = split_once(line, b'\r') {
-        return matches!(after_return.first(), None | Some(b'\n'))
-            && matches!(RequestLine::parse(line), Ok(_) | Err(HeadError::UnsupportedVersion));
+        // The line and the byte behind its CR have passed; headers are not looked at.
+        return line.len() + 2 <= checked
+            || matches!(after_return.first(), None | Some(b'\n'))
+                && matches!(RequestLine::parse(line), Ok(_) | Err(HeadError::UnsupportedVersion));
     }
     let (method, rest) = split_once(line, b' ').unwrap_or((line, &[]));
     let method_is_missing = method.is_empty() && !line.is_empty();
+    let rest_checked = checked.saturating_sub(line.len() - rest.len());
     !method_is_missing
-        && method.iter().all(|&byte| is_token_byte(byte))
-        && rest.iter().all(|&byte| byte == b' ' || byte.is_ascii_graphic())
+        && method.iter().skip(checked).all(|&byte| is_token_byte(byte))
+        && rest.iter().skip(rest_checked).all(|&byte| byte == b' ' || byte.is_ascii_graphic())
+}
+
+/// As [`parse_head_within`], with the default limits.
+///
+/// # Errors
+/// [`HeadError`] names the rule that the head breaks.
+pub fn parse_head(input: &[u8]) -> Result<RequestHead<'_>, HeadError> {
+    parse_head_within(input, HeadLimits::default())
 }
 
 /// Parses a complete head, up to and including its blank line (see [`find_head_end`]).
@@ -63,10 +91,12 @@ pub fn looks_like_http(received: &[u8]) -> bool {
 /// One empty line before the request line is ignored (RFC 9112 §2.2).
 ///
 /// # Errors
-/// [`HeadError`] names the rule that the head breaks.
-pub fn parse_head(input: &[u8]) -> Result<RequestHead<'_>, HeadError> {
-    if input.len() > HEAD_BYTES_MAX {
-        return Err(HeadError::TooLarge);
+/// [`HeadError`] names the rule that the head breaks, or the limit.
+pub fn parse_head_within(input: &[u8], limits: HeadLimits) -> Result<RequestHead<'_>, HeadError> {
+    let bytes_max = limits.bytes_max.min(HEAD_BYTES_MAX);
+    let lines_max = limits.lines_max.min(HEADER_LINES_MAX);
+    if input.len() > bytes_max {
+        return Err(HeadError::TooLarge { bytes_max });
     }
     // One empty line before the request line (RFC 9112 §2.2).
     let position = if input.starts_with(b"\r\n") { 2 } else { 0 };
@@ -81,15 +111,22 @@ pub fn parse_head(input: &[u8]) -> Result<RequestHead<'_>, HeadError> {
         query: request_line.target_parts.query,
         host: None,
         header_count: 0,
-        headers: [HeaderSpan::default(); HEADERS_MAX],
+        headers: [HeaderSpan::default(); HEADERS_INLINE],
+        more_headers: Vec::new(),
     };
     loop {
         let line = lines.next_line()?;
         if line.bytes.is_empty() {
             break;
         }
-        let slot = head.headers.get_mut(head.header_count).ok_or(HeadError::TooManyHeaders)?;
-        *slot = HeaderSpan::parse(line)?;
+        if head.header_count >= lines_max {
+            return Err(HeadError::TooManyHeaders { lines_max });
+        }
+        let header = HeaderSpan::parse(line)?;
+        match head.headers.get_mut(head.header_count) {
+            Some(slot) => *slot = header,
+            None => head.more_headers.push(header),
+        }
         head.header_count += 1;
     }
     // The authority of an absolute target takes precedence over Host, but Host must be valid even
@@ -99,7 +136,8 @@ pub fn parse_head(input: &[u8]) -> Result<RequestHead<'_>, HeadError> {
     Ok(head)
 }
 
-/// A parsed request head: about 700 bytes on the stack that refer to the receive buffer.
+/// A parsed request head: about 700 bytes on the stack that refer to the receive buffer. Only one of
+/// more than 64 header lines allocates, eight bytes for each further one.
 #[derive(Clone)]
 pub struct RequestHead<'b> {
     input: &'b [u8],
@@ -110,7 +148,8 @@ pub struct RequestHead<'b> {
     query: Query<'b>,
     host: Option<Authority<'b>>,
     header_count: usize,
-    headers: [HeaderSpan; HEADERS_MAX],
+    headers: [HeaderSpan; HEADERS_INLINE],
+    more_headers: Vec<HeaderSpan>,
 }
 
 impl<'b> RequestHead<'b> {
@@ -158,7 +197,7 @@ impl<'b> RequestHead<'b> {
     /// All headers as (name, value) in the order sent, values without whitespace around them.
     pub fn headers(&self) -> impl Iterator<Item = (&'b [u8], &'b [u8])> + '_ {
         let input = self.input;
-        let used = self.headers.iter().take(self.header_count);
+        let used = self.headers.iter().take(self.header_count).chain(&self.more_headers);
         used.map(move |header| (header.name.of(input), header.value.of(input)))
     }
 
@@ -219,9 +258,12 @@ impl Version {
 /// Why a request head is refused: a variant for each rule, in the order of the head.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum HeadError {
-    /// More than [`HEAD_BYTES_MAX`] bytes (431).
-    #[error("the request head is larger than {HEAD_BYTES_MAX} bytes")]
-    TooLarge,
+    /// More than [`HeadLimits::bytes_max`] (431).
+    #[error("the request head is larger than {bytes_max} bytes (limits.head_bytes_max)")]
+    TooLarge {
+        /// The limit.
+        bytes_max: usize,
+    },
     /// The bytes end before the blank line.
     #[error("the request head ends before its blank line")]
     Truncated,
@@ -252,9 +294,12 @@ pub enum HeadError {
     /// The request target is invalid.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// More than [`HEADERS_MAX`] header lines (431).
-    #[error("the request has more than {HEADERS_MAX} header lines")]
-    TooManyHeaders,
+    /// More than [`HeadLimits::lines_max`] (431).
+    #[error("the request has more than {lines_max} header lines (limits.header_lines_max)")]
+    TooManyHeaders {
+        /// The limit.
+        lines_max: usize,
+    },
     /// A header line begins with whitespace: an obsolete line folding (RFC 9112 §5.2), or
     /// whitespace between the request line and the headers (RFC 9112 §2.2).
     #[error("a header line must not begin with whitespace (RFC 9112 section 5.2)")]
@@ -412,7 +457,7 @@ impl Span {
     fn new(start: usize, bytes: usize) -> Result<Self, HeadError> {
         match (u16::try_from(start), u16::try_from(bytes)) {
             (Ok(start), Ok(bytes)) => Ok(Self { start, bytes }),
-            _ => Err(HeadError::TooLarge),
+            _ => Err(HeadError::TooLarge { bytes_max: HEAD_BYTES_MAX }),
         }
     }
 
@@ -422,6 +467,9 @@ impl Span {
     }
 }
 
+/// The header lines that a [`RequestHead`] holds in itself, and the default limit: more than any browser
+/// sends without cookies of a single sign-on.
+const HEADERS_INLINE: usize = 64;
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
 
 #[cfg(test)]

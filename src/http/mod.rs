@@ -54,8 +54,8 @@ pub use authority::Authority;
 pub use date::HttpDate;
 pub use deflate::{Deflate, accept_deflate};
 pub use head::{
-    HEAD_BYTES_MAX, HEADERS_MAX, HeadError, Method, RequestHead, Version, find_head_end,
-    looks_like_http, parse_head,
+    HEAD_BYTES_MAX, HEADER_LINES_MAX, HeadError, HeadLimits, Method, RequestHead, Version,
+    find_head_end, looks_like_http, parse_head, parse_head_within,
 };
 pub use host_rule::{HostRule, is_host};
 pub use list::{has_token, list_elements, quoted_list_elements};

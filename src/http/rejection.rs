@@ -125,7 +125,9 @@ impl Allow {
 impl From<HeadError> for Rejection {
     fn from(error: HeadError) -> Self {
         let status = match error {
-            HeadError::TooLarge | HeadError::TooManyHeaders => Status::HeaderFieldsTooLarge,
+            HeadError::TooLarge { .. } | HeadError::TooManyHeaders { .. } => {
+                Status::HeaderFieldsTooLarge
+            }
             HeadError::UnsupportedVersion => Status::VersionNotSupported,
             HeadError::Truncated
             | HeadError::BareLineFeed
@@ -209,8 +211,8 @@ mod tests {
             (HeadError::BareLineFeed, Status::BadRequest),
             (HeadError::Target(TargetError::Form), Status::BadRequest),
             (HeadError::MissingHost, Status::BadRequest),
-            (HeadError::TooLarge, Status::HeaderFieldsTooLarge),
-            (HeadError::TooManyHeaders, Status::HeaderFieldsTooLarge),
+            (HeadError::TooLarge { bytes_max: 1 }, Status::HeaderFieldsTooLarge),
+            (HeadError::TooManyHeaders { lines_max: 1 }, Status::HeaderFieldsTooLarge),
             (HeadError::UnsupportedVersion, Status::VersionNotSupported),
         ] {
             let rejection = Rejection::from(error);

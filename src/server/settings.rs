@@ -11,6 +11,7 @@ pub(super) fn conn_settings(settings: &ResolvedConfig) -> ConnSettings {
     let ResolvedConfig { limits, timeouts, turn, .. } = settings;
     ConnSettings {
         head_bytes_max: limits.head_bytes_max,
+        header_lines_max: limits.header_lines_max,
         half_open_max: limits.half_open_max.div_ceil(settings.loops),
         receive_buffer_bytes: turn.receive_buffer_bytes,
         reads_per_turn: turn.reads_per_turn,

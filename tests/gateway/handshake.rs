@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use crate::frames::{BINARY, TEXT, client_frame, server_frame};
 use crate::gateway::Gateway;
-use crate::messages::{ACCEPT, KEY, Request, find};
+use crate::messages::{ACCEPT, Ending, KEY, Reply, Request, exchange, find};
 use crate::socket::{Frame, Socket};
 
 fn gateway() -> Gateway {
@@ -119,6 +119,38 @@ fn a_head_of_exactly_the_limit_is_accepted() {
     let request = request.set("Padding", &padding);
     assert_eq!(request.bytes().len(), 8192);
     assert_opens(&gateway, &request);
+}
+
+#[test]
+fn heads_may_be_as_large_as_the_configuration_says() {
+    let gateway = Gateway::with_config(
+        "loops = 1\n[limits]\nhead_bytes_max = 65536\nheader_lines_max = 100\n",
+    );
+    let padded = |bytes: usize| {
+        let request = Request::upgrade("/echo").with("Cookie", "");
+        let padding = "c".repeat(bytes - request.bytes().len());
+        request.set("Cookie", &padding)
+    };
+    for bytes in [12 << 10, 65_536] {
+        assert_eq!(padded(bytes).bytes().len(), bytes);
+        assert_opens(&gateway, &padded(bytes));
+    }
+    let with_lines = |count: usize| {
+        let request = Request::upgrade("/echo");
+        (0..count - 5).fold(request, |request, at| request.with(&format!("X-{at}"), "y"))
+    };
+    assert_opens(&gateway, &with_lines(100));
+    for (request, limit) in [
+        (padded(65_537), "65536 bytes (limits.head_bytes_max)"),
+        (with_lines(101), "100 header lines (limits.header_lines_max)"),
+    ] {
+        let reply = exchange(gateway.address(), &request.bytes(), Ending::Open);
+        let reply = Reply::parse(&reply);
+        assert_eq!(reply.status, 431);
+        assert!(reply.text().contains(limit), "{reply:?}");
+        reply.assert_is_last(false);
+    }
+    assert_eq!(gateway.counter("refused_malformed"), 2);
 }
 
 #[test]

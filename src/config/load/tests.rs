@@ -208,6 +208,25 @@ fn routes_are_held_to_their_rules() {
 }
 
 #[test]
+fn heads_have_limits_that_a_pool_can_hold() {
+    refused(&[
+        (
+            "[limits]\nhead_bytes_max = 65537",
+            "limits.head_bytes_max = 65537: must be between 512 and 65536",
+        ),
+        (
+            "[limits]\nheader_lines_max = 15",
+            "limits.header_lines_max = 15: must be between 16 and 1024",
+        ),
+        (
+            "[limits]\nhead_bytes_max = 65536\nmessage_bytes_max = 1000\npool_bytes_max = 65536",
+            "limits.pool_bytes_max = 65536: must be at least 131072, to hold one head of \
+             head_bytes_max (65536)",
+        ),
+    ]);
+}
+
+#[test]
 fn hosts_are_names_and_addresses_of_http_listeners() {
     let host = "must be a name or an IP address as the Host header has it, without a port, a \
                 pattern, or characters outside ASCII";

@@ -7,8 +7,8 @@ use crate::conn::slot::Protocol;
 use crate::conn::state::Phase;
 use crate::effects::{CloseReason, Effects};
 use crate::http::{
-    Allow, HeadError, Method, Rejection, RequestHead, Status, UpgradePolicy, check_upgrade,
-    find_head_end, looks_like_http, parse_head, wants_upgrade, write_page,
+    Allow, HeadError, HeadLimits, Method, Rejection, RequestHead, Status, UpgradePolicy,
+    check_upgrade, find_head_end, looks_like_http, parse_head_within, wants_upgrade, write_page,
     write_switching_protocols,
 };
 use crate::line::write_line;
@@ -24,10 +24,12 @@ impl<S: Transport> Active<'_, S> {
     /// left to the frame decoder. An outcome says that the answer stands in the output.
     pub(super) fn receive_head(&mut self, buffer: &mut ReadBuffer) -> Option<Outcome> {
         let arrived = buffer.arrived();
-        let head_bytes_max = self.turn.settings.head_bytes_max;
+        let (bytes_max, lines_max) =
+            (self.turn.settings.head_bytes_max, self.turn.settings.header_lines_max);
         match find_head_end(arrived, buffer.scanned) {
-            Some(end) if end <= head_bytes_max => {
-                let outcome = self.answer(parse_head(&arrived[..end]));
+            Some(end) if end <= bytes_max => {
+                let limits = HeadLimits { bytes_max, lines_max };
+                let outcome = self.answer(parse_head_within(&arrived[..end], limits));
                 if !self.conn.flags.has(Flags::UNDECIDED) {
                     buffer.progress = Progress::starting_at(end);
                 }
@@ -35,14 +37,16 @@ impl<S: Transport> Active<'_, S> {
             }
             // Answered before the head is complete: a TLS or SSH client waits for our bytes and
             // never completes it.
-            _ if !looks_like_http(arrived) => self.answer(Err(HeadError::RequestLine)),
-            None if arrived.len() < head_bytes_max => {
+            _ if !looks_like_http(arrived, buffer.scanned) => {
+                self.answer(Err(HeadError::RequestLine))
+            }
+            None if arrived.len() < bytes_max => {
                 // So that a head which comes byte by byte is searched once, and not once for each
                 // byte.
                 buffer.scanned = arrived.len();
                 None
             }
-            _ => self.answer(Err(HeadError::TooLarge)),
+            _ => self.answer(Err(HeadError::TooLarge { bytes_max })),
         }
     }
 

@@ -130,7 +130,7 @@ proptest! {
     fn every_beginning_of_a_valid_head_looks_like_http(valid in valid_head()) {
         for end in 0..valid.bytes.len() {
             let received = &valid.bytes[..end];
-            prop_assert!(looks_like_http(received), "{}", received.escape_ascii());
+            prop_assert!(looks_like_http(received, 0), "{}", received.escape_ascii());
         }
     }
 
@@ -142,7 +142,7 @@ proptest! {
     ) {
         let mut bytes = valid.bytes;
         mutations.iter().for_each(|mutation| mutation.apply(&mut bytes));
-        if !bytes.is_empty() && !looks_like_http(&bytes[..split.index(bytes.len())]) {
+        if !bytes.is_empty() && !looks_like_http(&bytes[..split.index(bytes.len())], 0) {
             prop_assert!(parse_head(&bytes).is_err());
         }
     }
@@ -177,7 +177,7 @@ proptest! {
     #[test]
     fn any_bytes_are_handled_without_panic(bytes: Vec<u8>, scanned in 0_usize..64) {
         let _ = find_head_end(&bytes, scanned);
-        let _ = looks_like_http(&bytes);
+        let _ = looks_like_http(&bytes, 0);
         let _ = parse_head(&bytes);
     }
 }
@@ -237,7 +237,7 @@ fn one_leading_empty_line_is_ignored_rfc_9112_section_2_2() {
     assert_eq!(find_head_end(b"\r\n\r\nGET / HTTP/1.1\r\n", 0), Some(4));
     assert_eq!(find_head_end(b"\r\n\r\n", 2), Some(4));
     assert_eq!(parse_head(b"\r\n\r\n").err(), Some(HeadError::RequestLine));
-    assert!(!looks_like_http(b"\r\n\r"));
+    assert!(!looks_like_http(b"\r\n\r", 0));
 }
 
 #[test]
@@ -408,27 +408,89 @@ fn header_names_are_tokens_rfc_9110_section_5_1() {
     }
 }
 
-#[test]
-fn heads_are_bounded_in_bytes() {
-    let with_padding = |bytes: usize| {
-        let mut head = b"GET / HTTP/1.1\r\nHost: a\r\nX: ".to_vec();
-        head.resize(bytes - BLANK_LINE.len(), b'x');
-        head.extend_from_slice(BLANK_LINE);
-        head
-    };
-    assert!(parse_head(&with_padding(HEAD_BYTES_MAX)).is_ok());
-    let error = parse_head(&with_padding(HEAD_BYTES_MAX + 1)).err();
-    assert_eq!(error, Some(HeadError::TooLarge));
+/// A head of this many bytes.
+fn head_of_bytes(bytes: usize) -> Vec<u8> {
+    let mut head = b"GET / HTTP/1.1\r\nHost: a\r\nX: ".to_vec();
+    head.resize(bytes - BLANK_LINE.len(), b'x');
+    head.extend_from_slice(BLANK_LINE);
+    head
+}
+
+/// A head with this many header lines, each with a name and a value of its own.
+fn head_of_lines(count: usize) -> Vec<u8> {
+    let further = (1..count).map(|number| format!("\r\nX-{number}: {number}"));
+    let lines = further.collect::<String>();
+    format!("GET / HTTP/1.1\r\nHost: a{lines}\r\n\r\n").into_bytes()
 }
 
 #[test]
-fn heads_are_bounded_in_headers() {
-    let with_headers = |count: usize| {
-        let lines = [&["GET / HTTP/1.1", "Host: a"][..], &vec!["X: a"; count - 1]].concat();
-        error_of(&lines)
-    };
-    assert_eq!(with_headers(HEADERS_MAX), None);
-    assert_eq!(with_headers(HEADERS_MAX + 1), Some(HeadError::TooManyHeaders));
+fn heads_are_bounded_by_default() {
+    assert!(parse_head(&head_of_bytes(8192)).is_ok());
+    let error = parse_head(&head_of_bytes(8193)).err();
+    assert_eq!(error, Some(HeadError::TooLarge { bytes_max: 8192 }));
+    assert!(parse_head(&head_of_lines(64)).is_ok());
+    let error = parse_head(&head_of_lines(65)).err();
+    assert_eq!(error, Some(HeadError::TooManyHeaders { lines_max: 64 }));
+}
+
+#[test]
+fn no_limit_allows_more_than_positions_can_tell() {
+    let limits = HeadLimits { bytes_max: usize::MAX, lines_max: usize::MAX };
+    let bytes = head_of_bytes(HEAD_BYTES_MAX);
+    let head = parse_head_within(&bytes, limits).unwrap();
+    assert_eq!(head.header("X").unwrap().len(), HEAD_BYTES_MAX - 28 - BLANK_LINE.len());
+    let error = parse_head_within(&head_of_bytes(HEAD_BYTES_MAX + 1), limits).err();
+    assert_eq!(error, Some(HeadError::TooLarge { bytes_max: HEAD_BYTES_MAX }));
+    assert!(parse_head_within(&head_of_lines(HEADER_LINES_MAX), limits).is_ok());
+    let error = parse_head_within(&head_of_lines(HEADER_LINES_MAX + 1), limits).err();
+    assert_eq!(error, Some(HeadError::TooManyHeaders { lines_max: HEADER_LINES_MAX }));
+}
+
+proptest! {
+    #[test]
+    fn heads_are_bounded_in_bytes(bytes_max in 512_usize..=HEAD_BYTES_MAX) {
+        let limits = HeadLimits { bytes_max, ..HeadLimits::default() };
+        prop_assert!(parse_head_within(&head_of_bytes(bytes_max), limits).is_ok());
+        let error = parse_head_within(&head_of_bytes(bytes_max + 1), limits).err();
+        prop_assert_eq!(error, Some(HeadError::TooLarge { bytes_max }));
+    }
+
+    /// Whether the lines fit into the head itself or not.
+    #[test]
+    fn heads_are_bounded_in_lines(lines_max in 1_usize..200) {
+        let limits = HeadLimits { lines_max, ..HeadLimits::default() };
+        let bytes = head_of_lines(lines_max);
+        let head = parse_head_within(&bytes, limits).unwrap();
+        prop_assert_eq!(head.headers().count(), lines_max);
+        for number in 1..lines_max {
+            let value = number.to_string();
+            prop_assert_eq!(head.header(&format!("x-{number}")), Some(value.as_bytes()));
+        }
+        let error = parse_head_within(&head_of_lines(lines_max + 1), limits).err();
+        prop_assert_eq!(error, Some(HeadError::TooManyHeaders { lines_max }));
+    }
+
+    /// Checked once, in parts of any size, or as a whole.
+    #[test]
+    fn what_looks_like_http_does_so_in_any_parts(
+        valid in valid_head(),
+        mutations in prop::option::of(mutations()),
+        sizes in prop::collection::vec(1_usize..40, 1..20),
+    ) {
+        let mut bytes = valid.bytes;
+        mutations.iter().flatten().for_each(|mutation| mutation.apply(&mut bytes));
+        let (mut checked, mut sizes) = (0, sizes.into_iter().cycle());
+        while checked < bytes.len() {
+            let end = bytes.len().min(checked + sizes.next().unwrap());
+            let received = &bytes[..end];
+            let looks = looks_like_http(received, checked);
+            prop_assert_eq!(looks, looks_like_http(received, 0), "{}", received.escape_ascii());
+            if !looks {
+                break;
+            }
+            checked = end;
+        }
+    }
 }
 
 #[test]
@@ -461,12 +523,12 @@ fn other_protocols_do_not_look_like_http() {
         b"GET * HTTP/1.1\r\n",
         b"GET /\x01 HTTP/1.1\r\n",
     ] {
-        assert!(!looks_like_http(received), "{}", received.escape_ascii());
+        assert!(!looks_like_http(received, 0), "{}", received.escape_ascii());
     }
 }
 
 #[test]
 fn a_version_with_its_own_status_looks_like_http() {
-    assert!(looks_like_http(b"PRI * HTTP/2.0\r\n"));
-    assert!(looks_like_http(b"GET / HTTP/3.0\r"));
+    assert!(looks_like_http(b"PRI * HTTP/2.0\r\n", 0));
+    assert!(looks_like_http(b"GET / HTTP/3.0\r", 0));
 }

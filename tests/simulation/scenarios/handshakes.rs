@@ -96,6 +96,59 @@ fn a_request_one_byte_at_a_time_with_frames_behind_it_loses_nothing() {
     client.assert_received(&[b"in the same segment"]);
 }
 
+/// A request of this many bytes, most of them in one header.
+fn request_of(bytes: usize) -> Vec<u8> {
+    let mut request = upgrade_request("/echo");
+    request.truncate(request.len() - 2);
+    request.extend(b"Cookie: ");
+    request.resize(bytes - 4, b'c');
+    request.extend(b"\r\n\r\n");
+    request
+}
+
+#[test]
+fn a_head_of_the_largest_size_is_charged_as_it_arrives() {
+    const BYTES_MAX: usize = 64 << 10;
+    for (bytes, status) in [(BYTES_MAX, 101), (BYTES_MAX + 1, 431)] {
+        let mut world = World::new(&server(|server| {
+            server.connections.head_bytes_max = BYTES_MAX;
+            server.connections.handshake_ms = 600_000;
+        }));
+        let mut client = world.connect(0);
+        let request = request_of(bytes);
+        // Byte by byte at its beginning, across the limit, and around each power of two.
+        let mut sent = 0;
+        while sent < request.len() {
+            let is_near = (sent + 4).next_power_of_two() - sent <= 8 || sent < 200;
+            let end = if is_near { sent + 1 } else { (sent + 1021).min(request.len()) };
+            client.send(&request[sent..end]);
+            world.settle();
+            sent = end;
+            // A buffer doubles, from 4 KiB, and the step from one to the next needs both.
+            let held = usize::try_from(world.counter("pool_bytes_now")).unwrap();
+            assert!(held >= sent || sent > BYTES_MAX - 8, "{held} for {sent} bytes");
+            assert!(held <= 3 * sent.max(4096), "{held} for {sent} bytes");
+        }
+        world.exchange(&mut client);
+        assert_eq!(client.received.status, Some(status));
+    }
+}
+
+#[test]
+fn a_head_one_byte_over_the_limit_is_refused_before_its_end() {
+    let mut world = World::new(&server(|server| server.connections.head_bytes_max = 16 << 10));
+    let mut client = world.connect(0);
+    let request = request_of(20 << 10);
+    client.send(&request[..(16 << 10) - 1]);
+    world.exchange(&mut client);
+    assert_eq!(client.received.status, None);
+    client.send(&request[(16 << 10) - 1..][..1]);
+    world.exchange(&mut client);
+    assert_eq!(client.received.status, Some(431));
+    assert!(client.ended_well());
+    assert_eq!(world.counter("refused_malformed"), 1);
+}
+
 #[test]
 fn a_handshake_longer_than_the_ping_interval_is_still_pinged_in_time() {
     let mut world = World::new(&server(|server| {
