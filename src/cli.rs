@@ -3,6 +3,7 @@
 mod incidents;
 mod listen;
 mod log_filter;
+mod log_format;
 mod log_queue;
 mod report;
 mod serve;
