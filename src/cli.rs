@@ -3,15 +3,20 @@
 mod incidents;
 mod listen;
 mod log_filter;
+mod log_format;
 mod log_queue;
+mod lookups;
 mod report;
 mod serve;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
+#[cfg(feature = "client")]
+use clap::Subcommand;
 use toml::Value;
 
+#[cfg(feature = "client")]
 use crate::client::ClientOptions;
 use crate::config::{Config, ConfigError, Listener, ListenerKind, Refusal};
 
@@ -22,7 +27,7 @@ pub use serve::{end_with_failing_loops, serve};
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(name = "tidegate", version, about, long_about = None)]
-#[command(args_conflicts_with_subcommands = true)]
+#[cfg_attr(feature = "client", command(args_conflicts_with_subcommands = true))]
 pub struct CommandLine {
     /// Listen on this address, such as 8080 (this machine only), 192.0.2.1:8080 or *:8080 (all
     /// addresses), instead of the HTTP listeners in the file; repeatable
@@ -43,22 +48,22 @@ pub struct CommandLine {
     pub check: bool,
 
     /// Something else than serving.
+    #[cfg(feature = "client")]
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
 /// What the program does besides serving.
+#[cfg(feature = "client")]
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Talk to a WebSocket server from the terminal
     Client(ClientOptions),
 }
 
-/// What the process is to do.
+/// What a process that is no client is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action<'c> {
-    /// Connect to a server.
-    Client(&'c ClientOptions),
+pub enum Action {
     /// Print the resolved configuration and exit.
     Check,
     /// Serve until told to stop.
@@ -66,13 +71,15 @@ pub enum Action<'c> {
 }
 
 impl CommandLine {
-    /// What the process is to do: serve, unless the command line says otherwise.
-    pub fn action(&self) -> Action<'_> {
-        match &self.command {
-            Some(Command::Client(options)) => Action::Client(options),
-            None if self.check => Action::Check,
-            None => Action::Serve,
-        }
+    /// The options of `tidegate client`, if that is what the process is to be.
+    #[cfg(feature = "client")]
+    pub fn client(&self) -> Option<&ClientOptions> {
+        self.command.as_ref().map(|Command::Client(options)| options)
+    }
+
+    /// What a process that is no client is to do: serve, unless the command line says otherwise.
+    pub fn action(&self) -> Action {
+        if self.check { Action::Check } else { Action::Serve }
     }
 
     /// The validated configuration: the defaults, under the file if one is named, under the flags.
@@ -186,9 +193,9 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_an_action_with_flags_of_its_own() {
+    fn the_client_has_flags_of_its_own() {
         let command_line = parse(&["client"]).unwrap();
-        let Action::Client(options) = command_line.action() else { panic!("{command_line:?}") };
+        let options = command_line.client().unwrap();
         assert_eq!(options.url.to_string(), "ws://127.0.0.1:8080/chat");
         assert_eq!((&options.user, &options.send), (&None, &None));
         assert_eq!(options.every, Duration::from_secs(6));
@@ -207,7 +214,7 @@ mod tests {
             "500ms",
         ])
         .unwrap();
-        let Action::Client(options) = command_line.action() else { panic!("{command_line:?}") };
+        let options = command_line.client().unwrap();
         assert_eq!(options.user.as_deref(), Some("张三"));
         assert_eq!(options.header.len(), 2);
         assert_eq!(options.every, Duration::from_millis(500));

@@ -40,10 +40,12 @@ compile_error!("poll tokens hold an index and a generation: tidegate needs 64-bi
 
 pub mod cli;
 
+#[cfg(feature = "client")]
 pub mod client;
 pub mod server;
 
 pub mod config;
+#[cfg(feature = "redis")]
 pub mod control;
 
 pub mod reactor;

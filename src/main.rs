@@ -8,15 +8,17 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use tidegate::cli::{self, Action, CommandLine};
-use tidegate::client;
 use tidegate::config::Config;
 use tidegate::os::{Descriptors, raise_descriptor_limit, return_freed_memory};
 
 fn main() -> ExitCode {
     return_freed_memory();
     let command_line = CommandLine::parse();
+    #[cfg(feature = "client")]
+    if let Some(options) = command_line.client() {
+        return tidegate::client::run(options);
+    }
     match command_line.action() {
-        Action::Client(options) => client::run(options),
         Action::Check => gateway(&command_line, cli::check),
         Action::Serve => gateway(&command_line, cli::serve),
     }

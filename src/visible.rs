@@ -4,14 +4,17 @@
 //! on the user's behalf. Controls of the text direction make a line look as if it said something
 //! else.
 
+#[cfg(feature = "client")]
 use std::borrow::Cow;
 
 /// Replaces control characters, except tab and line feed, by their Rust escapes such as `\u{1b}`.
+#[cfg(feature = "client")]
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     escape(text, |character| is_unsafe(character) && !matches!(character, '\t' | '\n'))
 }
 
 /// Replaces all control characters, so that the text stays one line.
+#[cfg(feature = "client")]
 pub(crate) fn visible_line(text: &str) -> Cow<'_, str> {
     escape(text, is_unsafe)
 }
@@ -51,6 +54,7 @@ fn may_be_unsafe(byte: u8) -> bool {
     (byte < b' ' && byte != b'\t') | matches!(byte, 0x7f | 0xc2 | 0xd8 | 0xe2)
 }
 
+#[cfg(feature = "client")]
 fn escape(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.contains(&is_escaped) {
         return Cow::Borrowed(text);

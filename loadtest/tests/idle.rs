@@ -12,12 +12,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tungstenite::Message;
+use tungstenite::{Message, WebSocket};
 
 use support::{echo, outcome, run, start};
 
-/// Longer than it takes to open the connections on a busy machine.
+/// From the handshake of the last connection into the hold.
 const PART_OF_HOLD: Duration = Duration::from_secs(1);
+/// Of the runs that must fail.
+const CONNECTIONS: usize = 50;
+const PROBE_INTERVAL: Duration = Duration::from_millis(10);
 const PORT_VARIABLE: &str = "LOADTEST_TEST_SERVER_PORT";
 
 #[test]
@@ -103,14 +106,7 @@ fn a_refusal_is_a_failure() {
 
 #[test]
 fn a_connection_dropped_during_the_hold_is_a_failure() {
-    let address = start(|number, stream| {
-        if number == 9 {
-            let mut websocket = tungstenite::accept(stream).unwrap();
-            support::stay_idle(&mut websocket, PART_OF_HOLD);
-        } else {
-            echo(stream);
-        }
-    });
+    let address = start_leaving_in_the_hold(drop);
     let report = assert_failure(
         address,
         &["--hold", "3"],
@@ -127,15 +123,7 @@ fn a_connection_dropped_during_the_hold_is_a_failure() {
 
 #[test]
 fn a_connection_closed_by_the_server_is_a_failure() {
-    let address = start(|number, stream| {
-        if number == 9 {
-            let mut websocket = tungstenite::accept(stream).unwrap();
-            support::stay_idle(&mut websocket, PART_OF_HOLD);
-            websocket.close(None).unwrap();
-        } else {
-            echo(stream);
-        }
-    });
+    let address = start_leaving_in_the_hold(|mut websocket| websocket.close(None).unwrap());
     let reason = "holding, connection 9: the server closed the connection";
     assert_failure(address, &["--hold", "3"], 1, reason);
 }
@@ -160,8 +148,8 @@ fn a_wrong_pong_is_a_failure() {
 #[test]
 fn silence_is_a_failure_at_each_stage() {
     let address = start(|_, stream| support::wait_for_end(stream));
-    let quick = ["--timeout", "0.3"];
-    assert_failure(address, &quick, 1, "no complete answer to the upgrade request within 0.3 s");
+    let options = ["--timeout", "0.3"];
+    assert_failure(address, &options, 1, "no complete answer to the upgrade request within 0.3 s");
 
     let address = start(|number, stream| {
         if number == 9 {
@@ -171,7 +159,9 @@ fn silence_is_a_failure_at_each_stage() {
             echo(stream);
         }
     });
-    assert_failure(address, &quick, 1, "checking, connection 9: no pong within 0.3 s");
+    // Longer than the pongs of all others take on a busy machine.
+    let options = ["--timeout", "5"];
+    assert_failure(address, &options, 1, "checking, connection 9: no pong within 5 s");
 }
 
 #[test]
@@ -288,6 +278,27 @@ fn assert_not_listening(address: SocketAddr) {
     assert!(TcpStream::connect(address).is_err(), "a server still listens on {address}");
 }
 
+/// Starts a server that leaves connection 9 in the hold of [`assert_failure`], in this way.
+fn start_leaving_in_the_hold(
+    leave: impl Fn(WebSocket<TcpStream>) + Send + Sync + 'static,
+) -> SocketAddr {
+    let opened = AtomicUsize::new(0);
+    start(move |number, stream| {
+        // The handshake fails for a client that only probes whether the server accepts.
+        let Ok(mut websocket) = tungstenite::accept(stream) else { return };
+        opened.fetch_add(1, Ordering::Relaxed);
+        if number != 9 {
+            return support::echo_messages(websocket);
+        }
+        // However long the machine takes for the others.
+        while opened.load(Ordering::Relaxed) < CONNECTIONS + support::WARM_UP {
+            support::stay_idle(&mut websocket, PROBE_INTERVAL);
+        }
+        support::stay_idle(&mut websocket, PART_OF_HOLD);
+        leave(websocket);
+    })
+}
+
 /// Runs 50 connections, and expects `count` failures, of which the first has this reason.
 #[track_caller]
 fn assert_failure(
@@ -296,7 +307,8 @@ fn assert_failure(
     count: usize,
     reason: &str,
 ) -> serde_json::Value {
-    let run = run(address, &[&["--connections", "50"], options].concat());
+    let connections = CONNECTIONS.to_string();
+    let run = run(address, &[&["--connections", &connections], options].concat());
     assert_eq!(run.exit_code, 1, "{}", run.stderr);
     let failures = &run.report["failures"];
     assert!(failures["first_reason"].as_str().unwrap().contains(reason), "{failures}");

@@ -13,6 +13,7 @@ use std::time::Duration;
 use env_logger::{Builder, Target, WriteStyle};
 
 use super::log_filter::LogFilter;
+use super::log_format::format_record;
 use crate::os::write_stderr;
 
 /// Installs the logger of the process, and says what is wrong with `RUST_LOG`.
@@ -25,7 +26,7 @@ pub(super) fn start_log() -> io::Result<LogQueue> {
     let writer = queue.clone();
     let mut builder = Builder::new();
     builder.parse_filters(&filter.directives).target(Target::Pipe(Box::new(queue.clone())));
-    builder.write_style(write_style());
+    builder.write_style(write_style()).format(format_record);
     builder.init();
     // Where the logger was installed before, it is another one, and so is its queue.
     let _ = STARTED.set(queue.clone());

@@ -9,14 +9,14 @@ use std::{io, thread};
 
 use super::incidents::Incidents;
 use super::log_queue::{LogQueue, flush_log, start_log};
+use super::lookups::{Lookups, keep_panic};
 use super::report::{
     LAST_LINES_MAX, fail, log_limits, log_listeners, log_metrics, log_start, machine_limits,
 };
 use crate::config::{Config, ResolvedConfig};
-use crate::control::{ControlThread, RedisSettings, RedisUrl, panics};
 use crate::mail::{LoopEventKind, LoopEvents};
 use crate::os::{Descriptors, Request, Requests, StopListening, write_stderr};
-use crate::server::{Handle, TokenLookups, built_in_routes, current_loop};
+use crate::server::{Handle, built_in_routes, current_loop};
 
 /// Serves until a signal ends it.
 #[must_use]
@@ -44,10 +44,10 @@ fn run(
         Requests::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
     log_start(settings);
     log_limits(settings, descriptors);
-    let (control, lookups) = start_control(settings)?;
-    let server = Handle::start(settings, built_in_routes(settings, &lookups))?;
+    let lookups = Lookups::start(settings)?;
+    let server = Handle::start(settings, built_in_routes(settings, &lookups.tokens))?;
     stop_with_the_loops(server.events().clone(), settings.loops, requests.stop_listening())?;
-    let counters = control.as_ref().map(ControlThread::counters);
+    let counters = lookups.counters();
     log_listeners(settings, &server);
     let incidents =
         Incidents::watch(server.metrics().map(|own| Arc::clone(&own.counters)).collect())?;
@@ -108,7 +108,7 @@ pub fn end_with_failing_loops() {
     let default_hook = panic::take_hook();
     panic::set_hook(Box::new(move |panic| match current_loop() {
         Some(index) => end_by_panic(index, panic),
-        None if panics::keep(panic) => {}
+        None if keep_panic(panic) => {}
         None => default_hook(panic),
     }));
 }
@@ -126,30 +126,4 @@ fn end_by_panic(index: usize, panic: &PanicHookInfo<'_>) {
     // The logger may be what has panicked, and standard error may not be read.
     let _ = write_stderr(lines.as_bytes(), Some(LAST_LINES_MAX));
     process::exit(1);
-}
-
-/// The control thread, if a route needs it, and what it looks up.
-fn start_control(
-    settings: &ResolvedConfig,
-) -> Result<(Option<ControlThread>, TokenLookups), Box<dyn Error>> {
-    let mut lookups = TokenLookups::new();
-    let mut started: Option<ControlThread> = None;
-    for (name, redis) in settings.redis_identities() {
-        let control = match started.take() {
-            Some(control) => control,
-            None => ControlThread::start()?,
-        };
-        let url = RedisUrl::parse(redis.url.expose());
-        let tokens = control.redis_tokens(RedisSettings {
-            url: url.map_err(|error| format!("the url of identity {name}: {error}"))?,
-            token_prefix: redis.token_prefix.clone(),
-            lookup_ms: redis.lookup_ms,
-            deadline_ms: redis.deadline_ms(settings.timeouts.handshake_ms),
-            lookups_max: redis.lookups_max,
-            one_time: redis.one_time,
-        });
-        lookups.insert(name.to_owned(), Arc::new(tokens));
-        started = Some(control);
-    }
-    Ok((started, lookups))
 }

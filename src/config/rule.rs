@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::grammar;
-use crate::control::{RedisUrl, RedisUrlError};
+#[cfg(feature = "redis")]
+use crate::control::RedisUrl;
 use crate::http::{is_host, is_origin};
 use crate::services::room::{InvalidLineFormat, LineFormat, NAME_BYTES_MAX, is_name};
 
@@ -88,9 +89,7 @@ impl Rule {
             Self::Hosts if !is_host(text) => return Err(HOST.to_owned()),
             Self::Origins if !is_origin(text.as_bytes()) => return Err(ORIGIN.to_owned()),
             Self::Subprotocols if !grammar::is_token(text) => return Err(TOKEN.to_owned()),
-            Self::RedisUrl => {
-                return RedisUrl::parse(text).map(drop).map_err(|error| error.to_string());
-            }
+            Self::RedisUrl => return check_redis_url(text),
             Self::Address
             | Self::Boolean
             | Self::Hosts
@@ -144,7 +143,7 @@ impl fmt::Display for Rule {
                 "must start with / and be a URI path: no query, fragment, space or bad escape",
             ),
             Self::Paths => f.write_str("must be a list of paths"),
-            Self::RedisUrl => RedisUrlError::Form.fmt(f),
+            Self::RedisUrl => f.write_str(REDIS_URL),
             Self::RoutePath => {
                 f.write_str("must be a path of a route whose service speaks WebSocket")
             }
@@ -164,6 +163,19 @@ impl fmt::Display for Rule {
 
 const HOST: &str = "must be a name or an IP address as the Host header has it, without a port, a \
                     pattern, or characters outside ASCII";
+#[cfg(feature = "redis")]
+fn check_redis_url(text: &str) -> Result<(), String> {
+    RedisUrl::parse(text).map(drop).map_err(|error| error.to_string())
+}
+
+/// A program without the feature refuses every identity that has such a URL.
+#[cfg(not(feature = "redis"))]
+#[expect(clippy::unnecessary_wraps, reason = "the URLs of other builds are parsed")]
+fn check_redis_url(_: &str) -> Result<(), String> {
+    Ok(())
+}
+
+const REDIS_URL: &str = "must be redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH";
 const ORIGIN: &str =
     "must be \"null\" or scheme://host[:port] as the Origin header has it, without a path";
 const TOKEN: &str = "must be an RFC 9110 token (letters, digits, !#$%&'*+-.^_`|~)";

@@ -5,14 +5,17 @@ mod process;
 mod signals;
 mod sockets;
 mod standard_error;
+#[cfg(feature = "client")]
+mod stop_signals;
 mod system_clock;
 
 pub use listening::{BindError, KeepAlive, ListenOptions, bind_listeners};
 pub use process::{
     Descriptors, kernel_warnings, pin_thread, raise_descriptor_limit, return_freed_memory,
 };
-pub(crate) use signals::StopSignals;
 pub use signals::{Request, Requests, StopListening};
 pub(crate) use sockets::{ReserveDescriptor, is_about_one_connection, send_before_end};
 pub use standard_error::write_stderr;
+#[cfg(feature = "client")]
+pub(crate) use stop_signals::StopSignals;
 pub use system_clock::SystemClock;

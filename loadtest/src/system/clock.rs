@@ -5,9 +5,7 @@
 )]
 
 use std::thread;
-use std::time::{Duration, Instant};
-
-use jiff::{Timestamp, Unit};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The monotonic time.
 pub(crate) fn now() -> Instant {
@@ -16,8 +14,7 @@ pub(crate) fn now() -> Instant {
 
 /// The date and time in UTC, to the second.
 pub(crate) fn date_and_time() -> String {
-    let now = Timestamp::now();
-    now.round(Unit::Second).unwrap_or(now).to_string()
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }
 
 /// Sleeps. Only for waits during which no connection needs to be served.

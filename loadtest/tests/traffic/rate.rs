@@ -8,13 +8,13 @@ use crate::{run, run_successfully};
 #[test]
 fn messages_leave_at_the_rate() {
     let address = start(|_, stream| echo(stream));
-    let options = ["--rate", "1000", "--connections", "7", "--seconds", "1"];
+    let options = ["--rate", "1000", "--connections", "7", "--seconds", "3"];
     let report =
         run_successfully("rate", address, &[&options[..], &["--warm-up-seconds", "0.2"]].concat());
     let sent = report["messages_sent"].as_u64().unwrap();
     // The messages that fall due in the last turn are left out, and turns are long on a busy
     // machine.
-    assert!((500..2000).contains(&sent), "{sent}");
+    assert!((500..4000).contains(&sent), "{sent}");
     assert_eq!(report["messages_echoed"], sent);
     assert_eq!(report["latency"]["count"], sent);
     assert_eq!(report["send_delay"]["count"], sent);

@@ -3,7 +3,8 @@
 use crate::server_program::{Kind, PERMITS, spawn_command};
 use crate::{assert_not_listening, free_address, run, run_successfully};
 
-const QUICK: [&str; 6] = ["--clients", "40", "--hold", "0.5", "--timeout", "2"];
+/// The patience for an answer, which only a fault exhausts, and a short hold.
+const QUICK: [&str; 6] = ["--clients", "40", "--hold", "0.5", "--timeout", "60"];
 
 #[test]
 fn refusals_are_counted_by_kind() {
@@ -24,7 +25,10 @@ fn refusals_are_counted_by_kind() {
 fn waiting_clients_are_served_when_others_leave() {
     let address = free_address();
     let spawn = spawn_command(Kind::Waiting, address);
-    let options = [&QUICK[..], &["--spawn", &spawn, "--descriptors", "200"]].concat();
+    // The patience runs out for those that are left waiting.
+    let mut quick = QUICK;
+    quick[5] = "10";
+    let options = [&quick[..], &["--spawn", &spawn, "--descriptors", "200"]].concat();
     let report = run_successfully("ulimit", address, &options);
     assert_eq!(report["served"], PERMITS);
     assert_eq!(report["left_waiting"], 40 - PERMITS);

@@ -14,12 +14,24 @@ pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
         return Err(Refusal::new(format!("identity[{index}].name"), &Value::from(name), rule));
     }
     for (index, identity) in config.identities.iter().enumerate() {
+        check_kind(index, identity)?;
         check_tokens(index, identity)?;
     }
     for index in 0..config.routes.len() {
         check_route(config, index)?;
     }
     check_lookups(config)
+}
+
+/// A program without the feature `redis` cannot ask one.
+fn check_kind(index: usize, identity: &Identity) -> Result<(), Refusal> {
+    match identity.kind {
+        IdentityKind::Redis(_) if !cfg!(feature = "redis") => {
+            let key = format!("identity[{index}].kind");
+            Err(Refusal::new(key, &Value::from("redis"), WITHOUT_REDIS))
+        }
+        IdentityKind::Redis(_) | IdentityKind::Tokens(_) => Ok(()),
+    }
 }
 
 fn check_tokens(index: usize, identity: &Identity) -> Result<(), Refusal> {
@@ -75,5 +87,7 @@ fn check_lookups(config: &Config) -> Result<(), Refusal> {
     Ok(())
 }
 
+const WITHOUT_REDIS: &str =
+    "must be \"tokens\": this program was built without the feature `redis`";
 const EXACTLY_ONE: &str =
     "must name exactly one [[identity]] so far, of kind \"redis\" or \"tokens\"";

@@ -36,5 +36,6 @@ pub use name::NAME_BYTES_MAX;
 pub(crate) use name::is_name;
 pub use roster::{LISTED_MAX, RELISTED_BELOW};
 pub use service::Room;
+#[cfg(feature = "redis")]
 pub(crate) use settings::is_same_secret;
 pub use settings::{Logins, NameSource, Newlines, RoomSettings, Tokens};
