@@ -5,12 +5,13 @@
 //! | 4 | `socket` (a descriptor in release builds) | the descriptor | [`stream`](crate::stream) |
 //! | 4 | `generation` | serial number | [`table`] |
 //! | 12 | `timer` | filed in the wheel | [`schedule`] |
-//! | 4 | `seen` | tick of the last activity | |
+//! | 4 | `seen` | tick of the last sign of life | |
 //! | 16 | `queue` | empty | [`send`] |
 //! | 4 | `partial` | none | [`receive`] |
 //! | 4 | `subscriptions` | none | [`fanout`] |
 //! | 4 | `cold` | none | [`cold`] |
-//! | 5 | `decoder` | zero | [`receive`] |
+//! | 4 | `decoder` | zero | [`receive`] |
+//! | 1 | `under_way` | nothing | |
 //! | 1 | `route` | number of its service | [`services`] |
 //! | 1 | `state` | open | [`state`] |
 //! | 1 | `protocol` | WebSocket | |
@@ -44,6 +45,7 @@ mod slot;
 mod state;
 mod table;
 mod turn;
+mod under_way;
 
 #[cfg(any(test, feature = "sim"))]
 pub use connections::check_invariants;
