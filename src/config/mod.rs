@@ -37,6 +37,7 @@ mod suggest;
 mod grammar;
 mod rule;
 mod validate;
+mod warnings;
 
 mod check;
 mod error;
