@@ -25,7 +25,7 @@ pub(crate) const LAYERS: &[Row] = &[
     (&["http", "ws"], &[]),
     (&["line", "transport", "os"], &[]),
     (&["timer"], &[]),
-    (&["key", "metrics", "shrink", "visible"], &[]),
+    (&["display", "key", "metrics", "shrink", "visible"], &[]),
 ];
 
 /// Lower modules that a module does without all the same, and why.

@@ -188,7 +188,9 @@ fn refused_upgrade(status: Status, counters: &Counters) -> &Counter {
         Status::Ok
         | Status::NotModified
         | Status::BadRequest
+        | Status::Unauthorized
         | Status::NotFound
+        | Status::TooManyRequests
         | Status::HeaderFieldsTooLarge
         | Status::InternalServerError
         | Status::ServiceUnavailable
