@@ -46,7 +46,7 @@ pub(crate) const LOADTEST_LAYERS: &[Row] = &[
     (&["driver", "peers", "stats"], &[]),
     (&["message"], &[]),
     (&["websocket"], &[]),
-    (&["error", "output", "random", "system", "target"], &[]),
+    (&["error", "output", "random", "system", "target", "url_argument"], &[]),
 ];
 
 /// What the files below some places must not name: paths that end in `::` by their beginning, other
