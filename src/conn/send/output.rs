@@ -211,7 +211,7 @@ impl Output {
         cold: &mut ColdRecords,
         turn: &mut Turn,
     ) -> Flush {
-        self.write_queue(conn, key, cold, false, turn)
+        self.write_queue::<false, S>(conn, key, cold, turn)
     }
 
     /// As [`Output::flush_queue`], to a socket that had no room until now: if it takes bytes, its peer
@@ -223,15 +223,15 @@ impl Output {
         cold: &mut ColdRecords,
         turn: &mut Turn,
     ) -> Flush {
-        self.write_queue(conn, key, cold, true, turn)
+        self.write_queue::<true, S>(conn, key, cold, turn)
     }
 
-    fn write_queue<S: Transport>(
+    /// `WAS_FULL` is a constant, so that deliveries of a fan-out do not pay for the question.
+    fn write_queue<const WAS_FULL: bool, S: Transport>(
         &mut self,
         conn: &mut Conn<S>,
         key: ConnKey,
         cold: &mut ColdRecords,
-        was_full: bool,
         turn: &mut Turn,
     ) -> Flush {
         for _ in 0..WRITES_PER_FLUSH {
@@ -260,7 +260,7 @@ impl Output {
             if sent.taken > 0 {
                 turn.counters.writes.add(1);
                 turn.counters.bytes_out.add(sent.taken as u64);
-                if was_full && conn.state.is_open() {
+                if WAS_FULL && conn.state.is_open() {
                     // What a socket with room takes says nothing about the peer.
                     conn.note_seen(turn.tick);
                 }
