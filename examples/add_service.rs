@@ -12,11 +12,11 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidegate::config::{Config, MachineLimits};
-use tidegate::os::raise_descriptor_limit;
 use tidegate::server::Handle;
 use tidegate::services::{
     CloseReason, Effects, Handler, Message, Peer, Route, RouteOptions, Service,
@@ -94,16 +94,14 @@ impl Service for Add {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<ExitCode, Box<dyn Error>> {
     // The gateway's defaults, except for the address if one is given.
     let mut config = Config::default();
     if let Some(address) = std::env::args().nth(1) {
         config.listeners[0].address = address.parse::<SocketAddr>()?;
     }
     // Limits are derived from what the machine grants: descriptors and cores.
-    let cores = std::thread::available_parallelism()?.get();
-    let granted = MachineLimits { descriptors: raise_descriptor_limit().granted, cores };
-    let settings = config.resolve(granted);
+    let settings = config.resolve(MachineLimits::of_this_process());
 
     // The closure makes the instance of a loop. RouteOptions are what the gateway checks before it
     // calls the service: origins, subprotocols, the longest message.
@@ -115,8 +113,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     for address in server.addresses() {
         writeln!(stdout, "serving ws://{address}/add")?;
     }
-    // The loops run until they are told to drain, which this program never does, or until one
-    // fails.
-    server.join()?;
-    Ok(())
+    // Until SIGTERM or Ctrl-C; then all clients are told to go, at a steady pace.
+    Ok(server.serve_until_signal(settings.timeouts.drain_ms)?)
 }

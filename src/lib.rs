@@ -1,34 +1,76 @@
-//! tidegate: an epoll-driven WebSocket edge gateway, as a library and as the program on top of it.
+//! A WebSocket server for tens of thousands of mostly idle connections, to build services on.
 //!
-//! A few identical threads each run an [event loop](reactor::EventLoop) that owns its listener,
-//! its connections, its buffers, its timers and its instances of the services. A connection at
-//! rest costs one slot of 64 bytes: no thread, no task, no buffer.
+//! A few identical threads each run an event loop that owns its listeners, its connections, its
+//! buffers, its timers and its instances of the services. A connection at rest costs one slot of 64
+//! bytes: no thread, no task, no buffer. The program `tidegate` is this library with services for
+//! chat and broadcast. Linux on 64-bit machines only.
 //!
-//! Each module may use only those below it (`tests/tidy.rs` holds them to it):
+//! # A service
+//!
+//! A [`Service`](services::Service) gets whole messages and answers with
+//! [effects](services::Effects): replies, publications to topics, closes. Each loop makes its own
+//! instance on its own thread, so it needs no locks and must not block.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use std::sync::Arc;
+//!
+//! use tidegate::config::{Config, MachineLimits};
+//! use tidegate::server::Handle;
+//! use tidegate::services::{Effects, Handler, Message, Peer, Route, RouteOptions, Service};
+//!
+//! struct Shout;
+//!
+//! impl Service for Shout {
+//!     fn on_message(&mut self, _: Peer, mut message: Message<'_>, effects: &mut Effects<'_>) {
+//!         message.payload_mut().make_ascii_uppercase();
+//!         effects.reply_in_place(message);
+//!     }
+//! }
+//!
+//! fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+//!     let settings = Config::default().resolve(MachineLimits::of_this_process());
+//!     let handler = Handler::Socket(Arc::new(|_| Box::new(Shout)), RouteOptions::default());
+//!     let server = Handle::start(&settings, vec![Route::new("/shout", handler)])?;
+//!     // Until SIGTERM or Ctrl-C; then clients are closed at a steady pace.
+//!     Ok(server.serve_until_signal(settings.timeouts.drain_ms)?)
+//! }
+//! ```
+//!
+//! `examples/add_service.rs` is longer: JSON, a deadline for silent clients, options of the route.
+//!
+//! # What a program needs
+//!
+//! | | |
+//! |---|---|
+//! | [`services`] | the trait [`Service`](services::Service), its effects, routes, and the built-in services |
+//! | [`server`] | [`Handle`](server::Handle): start, addresses, counters, commands, drain |
+//! | [`config`] | [`Config`](config::Config): limits and timeouts, by default or from a file |
+//! | [`http`] | request heads, [`Rejection`](http::Rejection) to refuse one, response headers |
+//! | [`ws`] | close codes and opcodes; the protocol as functions of bytes |
+//! | [`metrics`] | what each loop counts |
+//! | [`timer`] | the units of time |
+//!
+//! The library logs through the crate `log`; install any logger to see it. A loop that fails ends
+//! with its connections: see [`Handle`](server::Handle).
+//!
+//! # What else is here
+//!
+//! The other modules are the parts that a server is made of. They are public for tests, benchmarks
+//! and tools, and change without notice. `docs/architecture.md` describes them; each uses only those
+//! below it.
 //!
 //! | module | what happens there |
 //! |---|---|
-//! | [`cli`] | the command line, and the gateway as a process |
-//! | [`server`] | listeners and loops from settings; the running server |
-//! | [`client`] | the other side: `tidegate client` |
-//! | [`config`] | a configuration file becomes settings |
-//! | [`control`] | what waits on others, such as a look-up in Redis |
+//! | [`cli`], [`client`] | the program: its command line, and `tidegate client` |
+//! | [`control`] | what waits for others, such as a look-up in Redis |
 //! | [`reactor`] | one turn of a loop: wait, read, run on, mail, timers, flush, accept, reap |
 //! | [`conn`] | a connection's life: receive, decode, answer, send, close |
-//! | [`services`] | what is done with a message |
 //! | [`mail`] | what loops and the control thread say to each other |
-//! | [`effects`] | what services say: replies, publications, closes |
-//! | [`output`] | frames gathered for one write, and their compression |
-//! | [`hub`] | who gets a publication, inside one loop |
-//! | [`pool`] | memory lent to connections while bytes are in flight |
-//! | [`http`], [`ws`] | request heads and frames as functions of bytes |
-//! | [`line`](mod@line), [`transport`], [`os`] | lines of text; the seam to the kernel; the operating system |
-//! | [`timer`] | deadlines |
-//! | [`key`], [`metrics`], `shrink` | names of slots, counters, and capacity that is given back |
-//!
-//! `http`, `line`, `ws`, `hub`, `timer`, `pool`, `key` and `shrink` are functions of bytes and
-//! numbers: no sockets, no clock, no threads. `reactor` is generic over its poller and clock, so
-//! whole loops run in tests on the fake kernel of the `sim` module.
+//! | [`effects`], [`output`] | what services ask for; frames gathered for one write |
+//! | [`hub`], [`pool`], [`stream`] | members of topics; memory lent while bytes are in flight; bytes from and to sockets |
+//! | [`line`](mod@line), [`transport`], [`os`] | lines of text; the traits to the kernel; the operating system |
+//! | [`key`] | keys of slots |
 
 /// The examples of the README, compiled with the documentation tests.
 #[cfg(doctest)]
@@ -71,6 +113,7 @@ pub mod os;
 
 pub mod timer;
 
+mod display;
 pub mod key;
 pub mod metrics;
 mod shrink;

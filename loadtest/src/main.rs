@@ -23,11 +23,13 @@ mod servers;
 mod stats;
 mod system;
 mod target;
+mod url_argument;
 mod websocket;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use commands::{attack, churn, compare, echo, fanout, idle, rate, slow, storm, study, ulimit};
 use error::{CommandError, Verdict};
@@ -62,7 +64,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse().command) {
+    let arguments = match url_argument::expand(std::env::args_os(), path_options) {
+        Ok(arguments) => arguments,
+        Err(why) => {
+            output::note(format_args!("loadtest: {why}"));
+            return ExitCode::from(USAGE);
+        }
+    };
+    match run(&Arguments::parse_from(arguments).command) {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Failures) => ExitCode::from(FAILURE),
         Err(error) => {
@@ -75,6 +84,16 @@ fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// The options of the command named in `arguments` that a path of a URL is for.
+fn path_options(arguments: &[OsString]) -> Vec<&'static str> {
+    let commands = Arguments::command();
+    let command = arguments.get(1).and_then(|name| commands.find_subcommand(name));
+    let has = |option: &str| {
+        command.is_some_and(|own| own.get_arguments().any(|each| each.get_long() == Some(option)))
+    };
+    PATH_OPTIONS.into_iter().filter(|option| has(option)).collect()
 }
 
 fn run(command: &Command) -> Result<Verdict, CommandError> {
@@ -97,5 +116,6 @@ fn run(command: &Command) -> Result<Verdict, CommandError> {
     }
 }
 
+const PATH_OPTIONS: [&str; 3] = ["path", "publish-path", "subscribe-path"];
 const FAILURE: u8 = 1;
 const USAGE: u8 = 2;

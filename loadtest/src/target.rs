@@ -8,8 +8,8 @@ use clap::Args;
 /// The option that names the server, for every command.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct AddressArguments {
-    /// Host and port of the server
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+    /// Host and port of the server, or its URL, such as ws://HOST:PORT/PATH
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     address: String,
 
     /// Offer permessage-deflate, insist on it, and compress the messages

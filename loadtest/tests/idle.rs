@@ -167,7 +167,10 @@ fn silence_is_a_failure_at_each_stage() {
 #[test]
 fn a_closed_port_is_a_failure() {
     let address = free_address();
-    assert_failure(address, &[], 1, "could not connect: Connection refused");
+    let run = run(address, &["--connections", "3"]);
+    assert_eq!(run.exit_code, 1);
+    let expected = format!("the server at {address} takes no connections (Connection refused");
+    assert!(run.stderr.contains(&expected), "{}", run.stderr);
 }
 
 #[test]

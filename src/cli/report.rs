@@ -47,6 +47,9 @@ pub(super) fn log_limits(settings: &ResolvedConfig, descriptors: Descriptors) {
     for adjustment in &settings.adjustments {
         log::warn!("{adjustment}");
     }
+    for warning in settings.warnings() {
+        log::warn!("{warning}");
+    }
     let backlog = u64::from(settings.socket.accept_backlog);
     for warning in kernel_warnings(backlog, settings.limits.connections_max as u64) {
         log::warn!("{warning}");

@@ -5,7 +5,6 @@ use std::error::Error;
 use std::panic::{self, PanicHookInfo};
 use std::process::{self, ExitCode};
 use std::sync::Arc;
-use std::{io, thread};
 
 use super::incidents::Incidents;
 use super::log_queue::{LogQueue, flush_log, start_log};
@@ -14,9 +13,8 @@ use super::report::{
     LAST_LINES_MAX, fail, log_limits, log_listeners, log_metrics, log_start, machine_limits,
 };
 use crate::config::{Config, ResolvedConfig};
-use crate::mail::{LoopEventKind, LoopEvents};
-use crate::os::{Descriptors, Request, Requests, StopListening, write_stderr};
-use crate::server::{Handle, built_in_routes, current_loop};
+use crate::os::{Descriptors, Request, Requests, write_stderr};
+use crate::server::{Handle, built_in_routes, current_loop, stop_with_the_loops};
 
 /// Serves until a signal ends it.
 #[must_use]
@@ -77,27 +75,6 @@ fn run(
     // With one loop failed the process ends, rather than go on with a part of the traffic.
     server.join_ended()?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Ends the wait for signals when the last loop has ended, or the first one has failed.
-fn stop_with_the_loops(
-    events: LoopEvents,
-    mut loops_left: usize,
-    stop_listening: StopListening,
-) -> io::Result<()> {
-    let watch = move || {
-        while let Some(event) = events.next() {
-            match event.kind {
-                LoopEventKind::Started => {}
-                LoopEventKind::Drained => loops_left -= 1,
-                LoopEventKind::Failed(_) => loops_left = 0,
-            }
-            if loops_left == 0 {
-                return stop_listening.stop();
-            }
-        }
-    };
-    thread::Builder::new().name("events".to_owned()).spawn(watch).map(drop)
 }
 
 /// From now on a panic in an event loop ends the process, at once and with one line: its connections

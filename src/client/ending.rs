@@ -45,6 +45,16 @@ impl ServerClose {
 }
 
 impl Ending {
+    /// The same with `advice` for the reason that the server gave, if there is some.
+    pub(super) fn advised(mut self, advice: impl FnOnce(&str) -> Option<&'static str>) -> Self {
+        if let Self::Refused { body_line: Some(line), .. } = &mut self
+            && let Some(advice) = advice(line)
+        {
+            line.push_str(&format!(" ({advice})"));
+        }
+        self
+    }
+
     /// The exit code, as documented in `--help` and docs/client.md.
     pub(super) fn exit_code(&self) -> u8 {
         match self {

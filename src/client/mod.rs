@@ -39,6 +39,7 @@ pub use url::{Scheme, ServerUrl, UrlError};
 
 use self::connect::{Deadline, HandshakeFailure, connect, look_up, refusal, upgrade};
 use self::ending::Ending;
+use self::options::own_name;
 use self::output::report;
 use self::repeat::Repeat;
 use self::session::Session;
@@ -55,7 +56,8 @@ pub fn run(options: &ClientOptions) -> ExitCode {
     let (url, request) = match prepare(options) {
         Ok(prepared) => prepared,
         Err(why) => {
-            report(&format!("{}: {why}", options.url));
+            let url = options.base_url().map(|url| url.to_string()).unwrap_or_default();
+            report(&format!("{url}: {why}"));
             return ExitCode::from(USAGE);
         }
     };
@@ -65,7 +67,7 @@ pub fn run(options: &ClientOptions) -> ExitCode {
 }
 
 fn prepare(options: &ClientOptions) -> Result<(ServerUrl, Request), String> {
-    let url = options.url_with_user().map_err(|error| error.to_string())?;
+    let url = options.url_with_user(own_name).map_err(|error| error.to_string())?;
     Transport::check(url.scheme()).map_err(|error| error.to_string())?;
     let request = options.request(&url).map_err(|error| error.to_string())?;
     Ok((url, request))
@@ -94,7 +96,8 @@ fn connect_and_run(
             Ok(Session::new(websocket, clock, signals, repeat).run())
         }
         Err(HandshakeFailure::Refused(reply, body)) => {
-            Ok(refusal(&mut transport, &reply, body, deadline))
+            let ending = refusal(&mut transport, &reply, body, deadline);
+            Ok(ending.advised(|reason| options.advice(reason)))
         }
         Err(HandshakeFailure::Failed(ending)) => Err(ending),
     }

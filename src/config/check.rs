@@ -42,11 +42,15 @@ impl fmt::Display for Comments<'_> {
             )?;
         }
         if self.resolved.adjustments.is_empty() {
-            return writeln!(f, "#\n# Nothing had to be adjusted.");
+            writeln!(f, "#\n# Nothing had to be adjusted.")?;
+        } else {
+            writeln!(f, "#\n# Adjusted:")?;
         }
-        writeln!(f, "#\n# Adjusted:")?;
         for adjustment in &self.resolved.adjustments {
             writeln!(f, "#   {adjustment}")?;
+        }
+        for warning in self.resolved.warnings() {
+            writeln!(f, "#\n# Warning: {warning}")?;
         }
         Ok(())
     }

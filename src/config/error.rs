@@ -7,10 +7,11 @@ use toml::Value;
 use super::key_path::{line_of, position};
 use super::mask::shown;
 use super::refusal::{Problem, Refusal, Refused};
+use crate::display::debug_as_display;
 
 /// Why a configuration is refused. Displays as one line that names the file and its line (or the
 /// command line), the key, its value and the rule; the process then exits with status 2.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -75,6 +76,8 @@ pub enum ConfigError {
         hint: String,
     },
 }
+
+debug_as_display!(ConfigError);
 
 impl ConfigError {
     pub(super) fn read(file: &str, error: &io::Error) -> Self {

@@ -38,6 +38,7 @@ mod suggest;
 mod grammar;
 mod rule;
 mod validate;
+mod warnings;
 
 mod check;
 mod error;

@@ -22,6 +22,7 @@ use super::{
     Config, Identity, IdentityKind, Limits, Listener, Origins, RedisOptions, Route, RouteService,
     SlowPolicy, SocketOptions, Timeouts, Turn, WebSocketOptions,
 };
+use crate::os::raise_descriptor_limit;
 use crate::services::room::CHAT_SUBPROTOCOL;
 use crate::services::{DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions, RouteId};
 
@@ -32,6 +33,16 @@ pub struct MachineLimits {
     pub descriptors: u64,
     /// Processor cores the process may run on; 0 counts as 1.
     pub cores: usize,
+}
+
+impl MachineLimits {
+    /// What this process gets: the descriptors after raising its soft limit to the hard one, and the
+    /// cores that its threads may run on.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { descriptors: raise_descriptor_limit().granted, cores }
+    }
 }
 
 /// A validated configuration fitted to the machine. This is what the loops take.

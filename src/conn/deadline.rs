@@ -21,7 +21,8 @@ pub(super) fn deadline<S>(
         Phase::Refusing => Some(conn.seen.after_ms(settings.refuse_ms)),
         Phase::Open if conn.protocol == Protocol::WebSocket => {
             let quiet_ms = if conn.flags.has(Flags::PINGED) {
-                settings.pong_ms
+                // The ping waits behind what is under way.
+                settings.pong_ms + conn.under_way.wait_ms()
             } else {
                 settings.ping_idle_ms - jitter_ms(conn.generation, settings.ping_idle_ms)
             };
@@ -64,7 +65,9 @@ pub(super) fn stalled_at<S>(
         true => return None,
     };
     let _ = cold;
-    Some(since.after_ms(settings.write_stall_ms))
+    // What it was given last may fill every buffer on the way. The next room comes when the peer has
+    // read of it.
+    Some(since.after_ms(settings.write_stall_ms + conn.under_way.wait_ms()))
 }
 
 /// Up to a tenth off the ping interval, by connection: those that came together after a restart

@@ -3,26 +3,27 @@
 //! | bytes | field | at rest | owner |
 //! |--:|---|---|---|
 //! | 4 | `socket` (a descriptor in release builds) | the descriptor | [`stream`](crate::stream) |
-//! | 4 | `generation` | serial number | [`table`] |
-//! | 12 | `timer` | filed in the wheel | [`schedule`] |
-//! | 4 | `seen` | tick of the last activity | |
-//! | 16 | `queue` | empty | [`send`] |
-//! | 4 | `partial` | none | [`receive`] |
-//! | 4 | `subscriptions` | none | [`fanout`] |
-//! | 4 | `cold` | none | [`cold`] |
-//! | 5 | `decoder` | zero | [`receive`] |
-//! | 1 | `route` | number of its service | [`services`] |
-//! | 1 | `state` | open | [`state`] |
+//! | 4 | `generation` | serial number | `table` |
+//! | 12 | `timer` | filed in the wheel | `schedule` |
+//! | 4 | `seen` | tick of the last sign of life | |
+//! | 16 | `queue` | empty | `send` |
+//! | 4 | `partial` | none | `receive` |
+//! | 4 | `subscriptions` | none | `fanout` |
+//! | 4 | `cold` | none | `cold` |
+//! | 4 | `decoder` | zero | `receive` |
+//! | 1 | `under_way` | nothing | |
+//! | 1 | `route` | number of its service | `services` |
+//! | 1 | `state` | open | `state` |
 //! | 1 | `protocol` | WebSocket | |
 //! | 4 | `flags` | what was agreed | |
 //!
-//! The way of bytes: [`receive`] takes them from the stream, makes messages of them and gives these
-//! to services, whose answers gather in the output; [`send`] writes it out. What comes from others
-//! takes the way through [`fanout`].
+//! The way of bytes: `receive` takes them from the stream, makes messages of them and gives these
+//! to services, whose answers gather in the output; `send` writes it out. What comes from others
+//! takes the way through `fanout`.
 //!
-//! An event resolves its connection once, as an [`active`] one with the owners that its steps may
+//! An event resolves its connection once, as an `active` one with the owners that its steps may
 //! use. Each owner keeps its fields to itself. A step that cannot go on by itself, because what
-//! comes next concerns other connections or ends this one, gives an outcome, and [`connections`]
+//! comes next concerns other connections or ends this one, gives an outcome, and `connections`
 //! carries that out.
 
 mod active;
@@ -44,6 +45,7 @@ mod slot;
 mod state;
 mod table;
 mod turn;
+mod under_way;
 
 #[cfg(any(test, feature = "sim"))]
 pub use connections::check_invariants;

@@ -2,6 +2,7 @@
 
 use super::flags::Flags;
 use super::state::State;
+use super::under_way::UnderWay;
 use crate::key::SlotRef;
 use crate::output::{ContextKey, DeflateOptions, Framing};
 use crate::pool::OutQueue;
@@ -16,8 +17,8 @@ pub(crate) struct Conn<S> {
     pub(crate) generation: u32,
     /// The wheel's links.
     pub(crate) timer: TimerLink,
-    /// While open: when bytes last came, or the ping that asks for some went out. In other phases:
-    /// when the phase began.
+    /// While open: when the peer last gave a sign of life, or the ping that asks for one went out.
+    /// In other phases: when the phase began.
     pub(crate) seen: Tick,
     /// What waits for room in the socket; filled and emptied by `Output`.
     pub(crate) queue: OutQueue,
@@ -28,6 +29,8 @@ pub(crate) struct Conn<S> {
     /// What only some connections have; `ColdRecords` keeps it.
     pub(crate) cold: SlotRef,
     pub(crate) decoder: DecoderState,
+    /// What the kernel has taken and the peer may not have read yet.
+    pub(crate) under_way: UnderWay,
     /// The number of the route, once the request has named one; before, that of the listener.
     pub(crate) route: u8,
     pub(crate) state: State,
@@ -67,6 +70,7 @@ impl<S> Conn<S> {
             subscriptions: SlotRef::NONE,
             cold: SlotRef::NONE,
             decoder: DecoderState::default(),
+            under_way: UnderWay::default(),
             route: 0,
             state,
             protocol,
@@ -110,6 +114,18 @@ impl<S> Conn<S> {
         self.state.is_open()
             && self.protocol != Protocol::Relay
             && !self.flags.has(Flags::AFTER_FLUSH)
+    }
+
+    /// The peer has given a sign of life, or its ping went out: silence counts from `now`, and some
+    /// of what was under way has passed since.
+    #[inline]
+    pub(crate) fn note_seen(&mut self, now: Tick) {
+        if !self.under_way.is_nothing() {
+            self.under_way.pass(self.seen, now);
+            // The end of a stall comes nearer by as much.
+            self.rearm();
+        }
+        self.seen = now;
     }
 
     /// Has the driver file its deadline anew when it is done with the connection: the wheel links

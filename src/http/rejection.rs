@@ -13,19 +13,37 @@ use super::{
 
 /// The reply to a request that is refused. The connection closes after it.
 ///
-/// Each status has its own constructor, which takes the headers that the status needs.
+/// Each status has its own constructor, which takes the headers that the status needs. Services make
+/// one to refuse a request:
+///
+/// ```
+/// use tidegate::http::{HeaderValue, Rejection};
+///
+/// let challenge = HeaderValue::new("Bearer realm=\"edge\"")?;
+/// let rejection = Rejection::unauthorized(challenge, "the token has expired");
+/// assert_eq!(rejection.status().code(), 401);
+/// # Ok::<(), tidegate::http::InvalidHeader>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     status: Status,
     body: Cow<'static, str>,
     allow: Option<Allow>,
     retry_after_s: Option<u32>,
+    challenge: Option<HeaderValue>,
 }
 
 impl Rejection {
     /// 400: the request breaks the rule that `body` names.
     pub fn bad_request(body: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Status::BadRequest, body)
+    }
+
+    /// 401: the request lacks valid credentials. `challenge` says which would do: the value of
+    /// `WWW-Authenticate`, which this status must have (RFC 9110 §15.5.2). Browsers show scripts
+    /// neither status nor body of a refused handshake.
+    pub fn unauthorized(challenge: HeaderValue, body: impl Into<Cow<'static, str>>) -> Self {
+        Self { challenge: Some(challenge), ..Self::new(Status::Unauthorized, body) }
     }
 
     /// 403: this client is not allowed, for the reason in `body`.
@@ -54,6 +72,12 @@ impl Rejection {
     /// 426: the path is a WebSocket and the request does not open one, for the reason in `body`.
     pub fn upgrade_required(body: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Status::UpgradeRequired, body)
+    }
+
+    /// 429: the client asks too often; it may try again after `retry_after_s` seconds (RFC 6585 §4).
+    pub fn too_many_requests(retry_after_s: u32, body: impl Into<Cow<'static, str>>) -> Self {
+        let retry_after_s = Some(retry_after_s);
+        Self { retry_after_s, ..Self::new(Status::TooManyRequests, body) }
     }
 
     /// 500: the server failed. `body` must not reveal more than clients may know.
@@ -91,6 +115,9 @@ impl Rejection {
         if let Some(allow) = self.allow {
             reply.header("Allow", allow.as_str());
         }
+        if let Some(challenge) = &self.challenge {
+            reply.header("WWW-Authenticate", challenge.as_str());
+        }
         if let Some(retry_after_s) = self.retry_after_s {
             reply.header("Retry-After", retry_after_s);
         }
@@ -99,7 +126,7 @@ impl Rejection {
     }
 
     fn new(status: Status, body: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, body: body.into(), allow: None, retry_after_s: None }
+        Self { status, body: body.into(), allow: None, retry_after_s: None, challenge: None }
     }
 }
 
@@ -193,6 +220,15 @@ mod tests {
         assert_eq!(response.status_line, "HTTP/1.1 503 Service Unavailable");
         assert_eq!(response.header("Retry-After"), Some("5"));
         assert_eq!(response.header("Allow"), None);
+
+        let response = written(&Rejection::too_many_requests(7, "slower"), false);
+        assert_eq!(response.status_line, "HTTP/1.1 429 Too Many Requests");
+        assert_eq!(response.header("Retry-After"), Some("7"));
+
+        let challenge = HeaderValue::new("Bearer realm=\"edge\"").unwrap();
+        let response = written(&Rejection::unauthorized(challenge, "who?"), false);
+        assert_eq!(response.status_line, "HTTP/1.1 401 Unauthorized");
+        assert_eq!(response.header("WWW-Authenticate"), Some("Bearer realm=\"edge\""));
 
         for (rejection, status_line) in [
             (Rejection::bad_request("why"), "HTTP/1.1 400 Bad Request"),

@@ -18,6 +18,8 @@ pub enum Status {
     NotModified,
     /// 400: the request breaks a rule of HTTP or of the WebSocket handshake.
     BadRequest,
+    /// 401: the request lacks valid credentials.
+    Unauthorized,
     /// 403: understood, but not for this client.
     Forbidden,
     /// 404: nothing is served on this path.
@@ -28,6 +30,8 @@ pub enum Status {
     MisdirectedRequest,
     /// 426: the path is a WebSocket, and the request does not open one.
     UpgradeRequired,
+    /// 429: too many requests of this client (RFC 6585 §4).
+    TooManyRequests,
     /// 431: the head is larger than allowed, or has too many lines (RFC 6585 §5).
     HeaderFieldsTooLarge,
     /// 500: the fault is not the client's.
@@ -45,11 +49,13 @@ impl Status {
             Self::Ok => 200,
             Self::NotModified => 304,
             Self::BadRequest => 400,
+            Self::Unauthorized => 401,
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::MisdirectedRequest => 421,
             Self::UpgradeRequired => 426,
+            Self::TooManyRequests => 429,
             Self::HeaderFieldsTooLarge => 431,
             Self::InternalServerError => 500,
             Self::ServiceUnavailable => 503,
@@ -63,11 +69,13 @@ impl Status {
             Self::Ok => "OK",
             Self::NotModified => "Not Modified",
             Self::BadRequest => "Bad Request",
+            Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::MisdirectedRequest => "Misdirected Request",
             Self::UpgradeRequired => "Upgrade Required",
+            Self::TooManyRequests => "Too Many Requests",
             Self::HeaderFieldsTooLarge => "Request Header Fields Too Large",
             Self::InternalServerError => "Internal Server Error",
             Self::ServiceUnavailable => "Service Unavailable",
@@ -155,10 +163,12 @@ impl<'o> Reply<'o> {
             Status::Ok
             | Status::NotModified
             | Status::BadRequest
+            | Status::Unauthorized
             | Status::Forbidden
             | Status::NotFound
             | Status::MethodNotAllowed
             | Status::MisdirectedRequest
+            | Status::TooManyRequests
             | Status::HeaderFieldsTooLarge
             | Status::InternalServerError
             | Status::ServiceUnavailable

@@ -16,8 +16,10 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
+use crate::display::debug_as_display;
+
 /// An address could not be bound.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum BindError {
     /// Another process listens on the address.
     #[error("{address} is in use by another process (share_port = true would share it)")]
@@ -44,6 +46,8 @@ pub enum BindError {
         source: io::Error,
     },
 }
+
+debug_as_display!(BindError);
 
 impl BindError {
     fn new(address: SocketAddr, source: io::Error) -> Self {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crate::conn::{ConnSettings, Connections};
+use crate::display::debug_as_display;
 use crate::mail::{LoopEventKind, LoopEventSender, LoopMailboxes, Mailbox};
 use crate::metrics::LoopMetrics;
 use crate::os::{SystemClock, pin_thread};
@@ -17,7 +18,7 @@ use crate::services::{LoopSite, Route, Router};
 use crate::timer::Clock;
 
 /// A loop ended otherwise than by a drain.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum LoopFailure {
     /// The event queue failed.
     #[error("an event loop failed: {0}")]
@@ -26,6 +27,8 @@ pub enum LoopFailure {
     #[error("an event loop panicked: {0}")]
     Panic(String),
 }
+
+debug_as_display!(LoopFailure);
 
 /// What all loops are made from.
 pub(super) struct LoopParts {

@@ -8,9 +8,12 @@ mod handle;
 mod loop_thread;
 mod settings;
 mod start;
+mod until_signal;
 
 pub use built_in::{TokenLookups, built_in_routes};
 pub use handle::Handle;
 pub use loop_thread::LoopFailure;
 pub(crate) use loop_thread::current_loop;
 pub use start::StartError;
+pub use until_signal::ServeError;
+pub(crate) use until_signal::stop_with_the_loops;

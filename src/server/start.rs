@@ -8,6 +8,7 @@ use super::handle::Handle;
 use super::loop_thread::{LoopParts, RunningLoop};
 use super::settings::{conn_settings, loop_settings, mail_limits};
 use crate::config::{Listener, ListenerKind, ResolvedConfig};
+use crate::display::debug_as_display;
 use crate::mail::{LoopEvents, Wake, mesh};
 use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners};
 use crate::pool::SharedBudget;
@@ -15,7 +16,7 @@ use crate::reactor::{ConnectionPermits, ListenerProtocol, MioPoller};
 use crate::services::{Route, Router};
 
 /// The server could not start. Nothing was served.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum StartError {
     /// An address could not be bound.
     #[error(transparent)]
@@ -27,6 +28,8 @@ pub enum StartError {
     #[error("no WebSocket route has the path {0}, which line clients are to join")]
     Route(String),
 }
+
+debug_as_display!(StartError);
 
 impl Handle {
     /// Binds the listeners and starts the loops, which serve `routes`.

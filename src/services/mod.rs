@@ -28,7 +28,7 @@ pub use crate::effects::{
 };
 pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 
-use crate::http::Rejection;
+pub use crate::http::Rejection;
 
 /// A WebSocket service.
 ///

@@ -1,12 +1,12 @@
 //! How the bytes of a connection come and go: the only code that calls a [`Transport`].
 //!
-//! Above this module there is plaintext only. A [`Stream`] is built for one call from the socket
+//! Above this module there is plaintext only. A `Stream` is built for one call from the socket
 //! and, where there is one, the state of its cipher, so the layers above match on nothing. What a
 //! caller must not assume, because it holds for plain sockets alone:
 //!
-//! - that a read which leaves room free has emptied the socket: [`Source`] says so;
-//! - that an end of input is an end that the peer meant: [`Received::Ended`] says so;
-//! - that bytes which were taken are on their way: [`Sent::unsent`] says so.
+//! - that a read which leaves room free has emptied the socket: `Source` says so;
+//! - that an end of input is an end that the peer meant: `Received::Ended` says so;
+//! - that bytes which were taken are on their way: `Sent::unsent` says so.
 
 #[cfg(any(test, feature = "sim"))]
 pub mod cipher;

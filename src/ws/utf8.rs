@@ -1,13 +1,10 @@
 //! Incremental validation of UTF-8. Text may be cut anywhere, inside a character too, and must fail
 //! at the byte that makes it invalid (RFC 6455 §8.1).
 
-/// The state between two parts of a text: the bytes of a character whose end has not arrived. Four
-/// bytes, all zero between characters.
+/// The state between two parts of a text: the bytes of a character whose end has not arrived. Three
+/// bytes, zero where there is none: no byte of a character of several bytes is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Utf8Tail {
-    bytes: [u8; 3],
-    len: u8,
-}
+pub struct Utf8Tail([u8; 3]);
 
 /// The text is not UTF-8, and no continuation makes it valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +16,7 @@ impl Utf8Tail {
     /// # Errors
     /// [`NotUtf8`] as soon as no continuation can make the text valid.
     pub fn feed(&mut self, part: &[u8]) -> Result<(), NotUtf8> {
-        let rest = if self.len == 0 { part } else { self.complete_character(part)? };
+        let rest = if self.is_empty() { part } else { self.complete_character(part)? };
         // The `compat` flavour reports where the error is; `basic` is faster but only says that
         // there is one.
         match simdutf8::compat::from_utf8(rest) {
@@ -28,9 +25,8 @@ impl Utf8Tail {
                 // Only the end of a character is missing. Keep its bytes for the next part.
                 let tail = &rest[error.valid_up_to()..];
                 debug_assert!(tail.len() <= 3);
-                for (kept, byte) in self.bytes.iter_mut().zip(tail) {
+                for (kept, byte) in self.0.iter_mut().zip(tail) {
                     *kept = *byte;
-                    self.len += 1;
                 }
                 Ok(())
             }
@@ -43,17 +39,23 @@ impl Utf8Tail {
     /// # Errors
     /// [`NotUtf8`] if it ends inside a character.
     pub fn finish(&mut self) -> Result<(), NotUtf8> {
-        if self.len == 0 { Ok(()) } else { Err(NotUtf8) }
+        if self.is_empty() { Ok(()) } else { Err(NotUtf8) }
+    }
+
+    fn is_empty(self) -> bool {
+        self.0[0] == 0
     }
 
     /// Adds bytes of `part` to the unfinished character until it is complete; returns the rest.
     fn complete_character<'p>(&mut self, part: &'p [u8]) -> Result<&'p [u8], NotUtf8> {
-        let mut character = [self.bytes[0], self.bytes[1], self.bytes[2], 0];
+        let [first, second, third] = self.0;
+        let mut character = [first, second, third, 0];
+        let mut len = self.0.iter().take_while(|byte| **byte != 0).count();
         let mut rest = part;
         while let [byte, after @ ..] = rest {
             rest = after;
-            let len = usize::from(self.len) + 1;
-            character[len - 1] = *byte;
+            character[len] = *byte;
+            len += 1;
             match std::str::from_utf8(&character[..len]) {
                 Ok(_) => {
                     *self = Self::default();
@@ -62,8 +64,7 @@ impl Utf8Tail {
                 Err(error) if error.error_len().is_none() => {
                     // A proper prefix of a character has at most three bytes, so the array is large
                     // enough.
-                    self.bytes = [character[0], character[1], character[2]];
-                    self.len += 1;
+                    self.0 = [character[0], character[1], character[2]];
                 }
                 Err(_) => return Err(NotUtf8),
             }
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_state_takes_four_bytes() {
-        assert_eq!(size_of::<Utf8Tail>(), 4);
+    fn the_state_takes_three_bytes() {
+        assert_eq!(size_of::<Utf8Tail>(), 3);
     }
 }

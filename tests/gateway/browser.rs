@@ -262,12 +262,23 @@ fn pages_reconnect_after_a_restart_with_growing_delays() {
 
     );
     bob.run("Math.random = () => 0.1");
+    alice.sees_members(2);
+    alice.click("#members summary");
+    alice.until(MEMBERS_OPEN);
+    let names = "document.querySelector('#names').textContent";
+    assert_eq!(alice.value(names), "alicebob");
 
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.exit_status().code(), Some(0));
     alice.has_state("waiting");
     assert_eq!(alice.value("statuses[0]"), "The server is shutting down.");
     alice.screenshot("chat-waiting");
+    // The list of members, which is out of date, leaves the button free.
+    alice.until(&format!("!({MEMBERS_OPEN})"));
+    alice.until(
+        "(({ x, y, width, height }) => document.elementFromPoint(x + width / 2, y + height / 2))\
+         (document.querySelector('#now').getBoundingClientRect()).id === 'now'",
+    );
     alice.send_message("can you hear me?");
     alice.until("document.querySelector('#hint').textContent.startsWith('Not connected')");
     let delays = || {
@@ -286,10 +297,12 @@ fn pages_reconnect_after_a_restart_with_growing_delays() {
     assert_eq!(delays()[..expected.len()], expected);
 
     let gateway = Gateway::launch(&Launch { listen: Some(&address), ..Launch::default() });
+    bob.has_state("open");
     alice.run("window.dispatchEvent(new Event('online'))");
     alice.has_state("open");
-    bob.has_state("open");
     alice.sees_members(2);
+    // In the same order as before, although bob was first this time.
+    assert_eq!(alice.value(names), "alicebob");
     assert_eq!(gateway.counter("upgrades"), 2);
     // The text that could not be sent is still in the input field.
     alice.until("document.querySelector('#hint').textContent.startsWith('Connected again')");
@@ -443,3 +456,5 @@ fn pages_work_below_a_prefix_that_a_proxy_removes() {
     page.send_message("hello from below");
     page.sees_message("hello from below");
 }
+
+const MEMBERS_OPEN: &str = "document.querySelector('#members').open";

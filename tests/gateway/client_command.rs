@@ -276,6 +276,27 @@ fn lists_in_a_reply_are_read_as_lists() {
 }
 
 #[test]
+fn a_refusal_for_want_of_a_name_leads_to_the_option() {
+    let gateway = Gateway::start();
+    let mut client = Client::start(gateway.address(), "/chat", &[]);
+    assert_eq!(client.exit_code(), Some(3));
+    client.logs("?user=NAME (the option --user NAME adds it to the URL)");
+}
+
+#[test]
+fn a_client_that_only_listens_as_documented_receives() {
+    let gateway = Gateway::start();
+    // In place of `tail -f /dev/null`: a pipe that stays open.
+    let listener = Client::start(gateway.address(), "/chat", &["--user", "listener"]);
+    listener.logs("connected");
+    let mut speaker = Client::start(gateway.address(), "/chat", &["--user", "speaker"]);
+    speaker.send(b"hello\n");
+    listener.prints(&["hello -- FROM speaker"]);
+    speaker.end_input();
+    assert_eq!(speaker.exit_code(), Some(0));
+}
+
+#[test]
 fn without_a_websocket_server_it_is_exit_1() {
     // Bound and not listening, so that no other process gets the port.
     let domain = socket2::Domain::IPV4;

@@ -15,6 +15,7 @@
 //! | `browser` | the pages in a real browser |
 //! | `login_chat`, `hub_chat`, `broadcast_chat`, `line_chat` | the routes of the default configuration, on four loops |
 //! | `add_service` | the example program |
+//! | `proxies` | the documented configurations of nginx and HAProxy |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
 //! | `log` | levels, and standard error that is not read |
 //! | `drain` | signals, close frames, exit codes |
@@ -26,6 +27,7 @@ mod chat_client;
 mod frames;
 mod gateway;
 mod messages;
+mod proxy_server;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
 #[path = "../support/skip.rs"]
@@ -46,6 +48,7 @@ mod client_command;
 mod clients;
 mod compression;
 mod echo;
+mod proxies;
 
 mod add_service;
 mod broadcast_chat;

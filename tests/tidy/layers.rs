@@ -25,7 +25,7 @@ pub(crate) const LAYERS: &[Row] = &[
     (&["http", "ws"], &[]),
     (&["line", "transport", "os"], &[]),
     (&["timer"], &[]),
-    (&["key", "metrics", "shrink", "visible", "work"], &[]),
+    (&["display", "key", "metrics", "shrink", "visible", "work"], &[]),
 ];
 
 /// Lower modules that a module does without all the same, and why.
@@ -46,7 +46,7 @@ pub(crate) const LOADTEST_LAYERS: &[Row] = &[
     (&["driver", "peers", "stats"], &[]),
     (&["message"], &[]),
     (&["websocket"], &[]),
-    (&["error", "output", "random", "system", "target"], &[]),
+    (&["error", "output", "random", "system", "target", "url_argument"], &[]),
 ];
 
 /// What the files below some places must not name: paths that end in `::` by their beginning, other

@@ -2,6 +2,7 @@
 //! steps of a run.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use crate::commands::capacity::require_capacity;
 use crate::commands::options::{Requirements, SessionArguments, SessionOptions};
+use crate::commands::reachable::require_listener;
 use crate::driver::{Driver, DriverOptions, SourceAddresses, Workload};
 use crate::error::{CommandError, Verdict};
 use crate::load::clients::{Clients, NextTurn, Pace};
@@ -28,6 +30,7 @@ use crate::target::Target;
 pub(crate) struct Session {
     output: Output,
     authority: String,
+    target: SocketAddr,
     answer_max: Duration,
     seed: u64,
     is_deflated: bool,
@@ -84,12 +87,13 @@ impl Session {
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
         let SessionOptions { output, answer_max, seed } = session_options;
-        let authority = target.authority.clone();
+        let (authority, address) = (target.authority.clone(), target.address);
         let is_deflated = target.deflate;
         let options = DriverOptions { target, sources, answer_max, seed };
         Ok(Self {
             output,
             authority,
+            target: address,
             answer_max,
             seed,
             is_deflated,
@@ -134,6 +138,9 @@ impl Session {
         self.clients.open_to(path, connections, pace, &step, workload)?;
         self.server.require_alive()?;
         let failures = workload.failures() - failures_before;
+        if failures > 0 && self.clients.len() == 0 {
+            require_listener(self.target, &self.authority)?;
+        }
         step.end(format_args!("{name}: {} opened", connections - failures));
         Ok(())
     }

@@ -1,5 +1,6 @@
-//! What the program prints: progress, reports, tables and figures.
+//! What the program prints: progress, reports, tables, figures and charts.
 
+pub(crate) mod canvas;
 mod console;
 pub(crate) mod table;
 pub(crate) mod units;

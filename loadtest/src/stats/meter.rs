@@ -93,6 +93,19 @@ pub(crate) struct PerConnection {
     pub(crate) kernel_tcp_buffer_both_ends_bytes: f64,
 }
 
+impl PerConnection {
+    /// Whether a figure of the kernel is negative. They are of the whole machine, so others may have
+    /// freed more than the connections took.
+    pub(crate) fn has_shrunk_kernel(&self) -> bool {
+        let kernel = [
+            self.kernel_slab_both_ends_bytes,
+            self.kernel_slab_unreclaimable_both_ends_bytes,
+            self.kernel_tcp_buffer_both_ends_bytes,
+        ];
+        kernel.iter().any(|bytes| *bytes < 0.0)
+    }
+}
+
 fn signed_difference(after: u64, before: u64) -> f64 {
     after as f64 - before as f64
 }
@@ -131,6 +144,8 @@ mod tests {
         assert_eq!(share.server_anonymous_bytes, Some(96.0));
         assert_eq!(share.server_rss_bytes, Some(96.0));
         assert_eq!(share.kernel_slab_both_ends_bytes, -100.0);
+        assert!(share.has_shrunk_kernel());
+        assert!(!baseline.per_connection(&held, 10).unwrap().has_shrunk_kernel());
         assert_eq!(held.anonymous_growth_bytes(&baseline), Some(960));
         assert_eq!(baseline.anonymous_growth_bytes(&held), Some(-960));
     }

@@ -205,3 +205,32 @@ fn first_core() -> String {
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
     list.trim().split([',', '-']).next().unwrap().to_owned()
 }
+
+#[test]
+fn a_url_is_an_address_and_a_chart_shows_the_latency() {
+    let address = start(|_, stream| echo(stream));
+    let folder = tempfile::TempDir::new().unwrap();
+    let chart = folder.path().join("latency.svg");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(["echo", "--json", "--address", &format!("ws://{address}/a/path")]);
+    command.args(["--connections", "2", "--chart", chart.to_str().unwrap()]).args(QUICK);
+    let run = outcome(&command.output().unwrap());
+    assert_eq!(run.exit_code, 0, "{}", run.stderr);
+    assert_eq!(run.report["path"], "/a/path");
+    let chart = std::fs::read_to_string(chart).unwrap();
+    assert!(chart.starts_with("<svg") && chart.contains("p99.9"), "{chart}");
+}
+
+#[test]
+fn where_nothing_listens_the_error_says_what_to_do() {
+    let address = free_address();
+    for name in ["echo", "idle"] {
+        let mut command = loadtest(name, address);
+        command.args(["--connections", "3"]);
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("the server at {address} takes no connections")), "{said}");
+        assert!(said.contains("--spawn") && !said.contains("saturated"), "{said}");
+    }
+}

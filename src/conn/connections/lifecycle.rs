@@ -503,7 +503,7 @@ impl<S: Transport> Connections<S> {
 
     fn ping(&mut self, key: ConnKey) {
         let Some(mut at) = self.at(key) else { return };
-        at.conn.seen = at.turn.tick;
+        at.conn.note_seen(at.turn.tick);
         at.conn.flags.set(Flags::PINGED);
         at.turn.counters.pings_out.add(1);
         at.output.outgoing().set_framing(Framing::WebSocket);
@@ -525,7 +525,10 @@ impl<S: Transport> Connections<S> {
         if conn.flags.has(Flags::WRITE_BLOCKED) || conn.is_flushed() {
             return;
         }
-        let flush = self.output.flush_queue(conn, key, &mut self.cold, &mut self.turn);
+        let flush = match reason == Flags::WRITE_BLOCKED {
+            true => self.output.flush_unblocked(conn, key, &mut self.cold, &mut self.turn),
+            false => self.output.flush_queue(conn, key, &mut self.cold, &mut self.turn),
+        };
         // Nothing more is to be done for one that is open and has been given everything, unless a
         // flag says so.
         // This is the end of every delivery of a fan-out: two loads decide that nothing follows.

@@ -207,8 +207,10 @@ fn refused_upgrade(status: Status, counters: &Counters) -> &Counter {
         Status::Ok
         | Status::NotModified
         | Status::BadRequest
+        | Status::Unauthorized
         | Status::NotFound
         | Status::MisdirectedRequest
+        | Status::TooManyRequests
         | Status::HeaderFieldsTooLarge
         | Status::InternalServerError
         | Status::ServiceUnavailable

@@ -252,7 +252,7 @@ impl<S: Transport> Active<'_, S> {
     #[inline]
     fn note_life(&mut self) {
         if self.conn.state.is_open() {
-            self.conn.seen = self.turn.tick;
+            self.conn.note_seen(self.turn.tick);
             self.conn.flags.clear(Flags::PING_UNWRITTEN);
             if self.conn.flags.take(Flags::PINGED) {
                 self.conn.rearm();

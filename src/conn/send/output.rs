@@ -133,6 +133,7 @@ impl Output {
             turn.work.charge(prices::WRITE + prices::bytes(sent.taken));
             turn.counters.writes.add(u64::from(sent.taken > 0));
             turn.counters.bytes_out.add(sent.taken as u64);
+            conn.under_way.take(sent.taken);
             if sent.taken == self.outgoing.bytes() && !sent.unsent {
                 self.outgoing.clear();
                 return Flush::All;
@@ -204,7 +205,31 @@ impl Output {
     }
 
     /// Writes from the queue as much as the socket takes, within the connection's share.
+    #[inline]
     pub(crate) fn flush_queue<S: Transport>(
+        &mut self,
+        conn: &mut Conn<S>,
+        key: ConnKey,
+        cold: &mut ColdRecords,
+        turn: &mut Turn,
+    ) -> Flush {
+        self.write_queue::<false, S>(conn, key, cold, turn)
+    }
+
+    /// As [`Output::flush_queue`], to a socket that had no room until now: if it takes bytes, its peer
+    /// has taken some, which is a sign of life.
+    pub(crate) fn flush_unblocked<S: Transport>(
+        &mut self,
+        conn: &mut Conn<S>,
+        key: ConnKey,
+        cold: &mut ColdRecords,
+        turn: &mut Turn,
+    ) -> Flush {
+        self.write_queue::<true, S>(conn, key, cold, turn)
+    }
+
+    /// `WAS_FULL` is a constant, so that deliveries of a fan-out do not pay for the question.
+    fn write_queue<const WAS_FULL: bool, S: Transport>(
         &mut self,
         conn: &mut Conn<S>,
         key: ConnKey,
@@ -238,6 +263,11 @@ impl Output {
             if sent.taken > 0 {
                 turn.counters.writes.add(1);
                 turn.counters.bytes_out.add(sent.taken as u64);
+                if WAS_FULL && conn.state.is_open() {
+                    // What a socket with room takes says nothing about the peer.
+                    conn.note_seen(turn.tick);
+                }
+                conn.under_way.take(sent.taken);
                 self.backlog.consume(&mut conn.queue, sent.taken, &mut turn.memory, turn.tick);
             }
             note_unsent(conn, cold, sent, turn.tick);
@@ -254,7 +284,7 @@ impl Output {
         }
         if conn.flags.take(Flags::PING_UNWRITTEN) {
             // The ping is out only now: the time to answer it begins.
-            conn.seen = turn.tick;
+            conn.note_seen(turn.tick);
             conn.rearm();
         }
         Flush::All

@@ -38,6 +38,8 @@ function show(state, text = '', action = '') {
   if (status.textContent !== text) status.textContent = text;
   countdown.textContent = '';
   now.textContent = action;
+  // Not connected: the list is out of date, and it would cover the button.
+  if (action) members.open = false;
 }
 
 function retitle() {
@@ -171,8 +173,10 @@ function refuse(why) {
   refusal.textContent = why;
 }
 
-// The members. A large room announces only their count, and the names are dropped.
+// The members, in an order of their own: that of the server is another one after a reconnect. A large room
+// announces only their count, and the names are dropped.
 
+const byName = new Intl.Collator(undefined, { numeric: true });
 let ownName = '';
 let known = null;
 
@@ -211,7 +215,8 @@ function meet({ room, count, names }) {
 
 function counted(number) {
   count.textContent = `${number} here`;
-  const named = [...known ?? []].map((name) => element('li', name === ownName ? 'own' : '', element('bdi', '', name)));
+  const sorted = [...known ?? []].sort(byName.compare);
+  const named = sorted.map((name) => element('li', name === ownName ? 'own' : '', element('bdi', '', name)));
   const unnamed = number - named.length;
   if (unnamed > 0) named.push(element('li', 'more', known ? `and ${unnamed} more` : 'too many to name'));
   names.replaceChildren(...named);

@@ -1,9 +1,9 @@
 //! Chat rooms: names, logins, and lines to everyone in the room.
 //!
 //! Each loop has an instance of the service, and an instance has two roles. For the connections of
-//! its own loop it reads [join requests](join_request) and keeps [members](local_members). For the
-//! rooms whose names hash to its loop it is the [home], which alone knows all their members and the
-//! order of what happens in them. The first role sends [actions](home::RoomAction) to the second as
+//! its own loop it reads join requests (`join_request`) and keeps members (`local_members`). For the
+//! rooms whose names hash to its loop it is the `home`, which alone knows all their members and the
+//! order of what happens in them. The first role sends actions (`home::RoomAction`) to the second as
 //! service messages, on the same loop too, so a home sees the actions of each connection in order.
 //!
 //! ```text

@@ -85,22 +85,94 @@ fn no_ping_is_sent_while_bytes_arrive_within_the_interval() {
 
 #[test]
 fn the_pong_deadline_does_not_run_while_the_ping_is_unwritten() {
-    let mut world = World::calm();
+    let mut world = World::new(&server(|server| server.connections.write_stall_ms = 60_000));
     world.network.set_send_buffer_bytes(1000);
     let mut client = world.open(0, "/echo");
     client.send_frame(TEXT, &[b'x'; 20_000]);
-    world.settle();
-    // The client reads a little every 5 s, so nothing stalls, and the ping waits behind the reply.
-    while client.received.bytes < 15_000 {
-        world.pass(5_000);
-        assert!(client.read(500) > 0, "the server is gone");
-    }
+    world.pass(40_000);
     assert_eq!((world.counter("pings_out"), client.received.pings), (1, 0));
+    assert!(!client.is_gone(), "the ping waits behind the reply");
     world.exchange(&mut client);
     assert_eq!(client.received.pings, 1);
     world.pass(8_000);
     assert!(!client.is_gone(), "the deadline runs from the write of the ping");
     world.pass(LATE_MS);
+    assert!(client.is_gone());
+    assert_eq!(world.counter("closed_idle"), 1);
+}
+
+#[test]
+fn a_full_socket_that_takes_bytes_is_a_sign_of_life() {
+    let mut world = World::calm();
+    world.network.set_send_buffer_bytes(1000);
+    let mut client = world.open(0, "/echo");
+    client.send_frame(TEXT, &[b'x'; 20_000]);
+    world.settle();
+    while client.received.bytes < 19_000 {
+        world.pass(5_000);
+        assert!(client.read(500) > 0, "the server is gone");
+    }
+    assert_eq!(world.counter("pings_out"), 0);
+    let (ping_at, end_at) = ping_and_end(&mut world, &mut client);
+    assert!(ping_at <= 25_000 + LATE_MS + STEP_MS, "{ping_at}");
+    assert!(end_at - ping_at >= 8_000 - STEP_MS, "{end_at}");
+}
+
+/// A steady reader behind buffers that take all that the server writes: of a proxy, or of kernels.
+/// It answers a ping when it has read up to it. Returns whether it got everything.
+fn reads_steadily(world: &mut World, client: &mut Client, bytes_per_s: usize, end: usize) -> bool {
+    let mut answered = 0;
+    while client.received.bytes < end {
+        world.pass(1_000);
+        if client.is_gone() || client.read(bytes_per_s) == 0 {
+            return false;
+        }
+        if client.received.pings > answered {
+            answered = client.received.pings;
+            client.send_frame(PONG, b"");
+        }
+    }
+    !client.is_gone()
+}
+
+#[test]
+fn a_ping_may_wait_behind_all_that_is_buffered_on_the_way() {
+    // Whole, in messages of a length that is common, and behind a queue of the gateway's own.
+    for (message_bytes, send_buffer_bytes) in
+        [(1_000_000, 8 << 20), (5_000, 8 << 20), (1_000_000, 400_000)]
+    {
+        let mut world = World::calm();
+        world.network.set_send_buffer_bytes(send_buffer_bytes);
+        let mut client = world.open(0, "/echo");
+        for _ in 0..1_000_000 / message_bytes {
+            client.send_frame(TEXT, &vec![b'x'; message_bytes]);
+            world.settle();
+        }
+        assert!(reads_steadily(&mut world, &mut client, 12_000, 1_000_000), "{message_bytes}");
+        assert_eq!((world.counter("closed_idle"), world.counter("closed_stalled")), (0, 0));
+        world.exchange(&mut client);
+        client.send_frame(PONG, b"");
+        // What was under way is forgotten with time: later, silence has its usual end.
+        for _ in 0..15 {
+            world.pass(20_000);
+            client.send_frame(PONG, b"");
+        }
+        world.exchange(&mut client);
+        let (_, end_at) = ping_and_end(&mut world, &mut client);
+        assert!(end_at <= 25_000 + 8_000 + 2 * LATE_MS + STEP_MS, "{end_at}");
+    }
+}
+
+#[test]
+fn a_vanished_reader_is_waited_for_no_longer_than_what_it_was_sent_may_take() {
+    let mut world = World::calm();
+    world.network.set_send_buffer_bytes(64 << 20);
+    let client = world.open(0, "/echo");
+    for _ in 0..20 {
+        client.send_frame(TEXT, &[b'x'; 1_000_000]);
+    }
+    world.settle();
+    world.pass(25_000 + 8_000 + 255_000 + 2 * LATE_MS);
     assert!(client.is_gone());
     assert_eq!(world.counter("closed_idle"), 1);
 }

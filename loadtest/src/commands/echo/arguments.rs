@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 
 use clap::Args;
 
+use crate::commands::latency_chart::ChartArguments;
 use crate::commands::options::{MessageArguments, Requirements, SessionArguments, TimeArguments};
 use crate::target::PathArguments;
 
@@ -15,6 +16,9 @@ pub(crate) struct EchoArguments {
 
     #[command(flatten)]
     pub(super) load: EchoLoad,
+
+    #[command(flatten)]
+    pub(super) chart: ChartArguments,
 }
 
 /// The messages, the connections and the time.

@@ -23,7 +23,9 @@ pub(crate) fn run(
     let mut session =
         Session::prepare(&arguments.session, arguments.load.requirements(), interrupt)?;
     let report = measure(&arguments.load, &mut session)?;
-    session.report(&report, report.has_failures())
+    let verdict = session.report(&report, report.has_failures())?;
+    arguments.chart.write(report.result().latency.as_ref(), &report.to_string())?;
+    Ok(verdict)
 }
 
 /// Puts the load on the session's server.

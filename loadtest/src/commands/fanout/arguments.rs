@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use clap::Args;
 
 use super::amount::Amount;
+use crate::commands::latency_chart::ChartArguments;
 use crate::commands::options::{BroadcastPaths, MessageArguments, Requirements, SessionArguments};
 
 /// Publishes to many subscribers and verifies that each receives everything once and in order
@@ -15,6 +16,9 @@ pub(crate) struct FanoutArguments {
 
     #[command(flatten)]
     pub(super) load: FanoutLoad,
+
+    #[command(flatten)]
+    pub(super) chart: ChartArguments,
 }
 
 /// The publications, and the connections that send and receive them.

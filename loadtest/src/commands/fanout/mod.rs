@@ -32,7 +32,9 @@ pub(crate) fn run(
     require_message_id(load.message.bytes)?;
     let mut session = Session::prepare(&arguments.session, load.requirements(), interrupt)?;
     let report = measure(load, &mut session)?;
-    session.report(&report, report.has_failures())
+    let verdict = session.report(&report, report.has_failures())?;
+    arguments.chart.write(report.result().latency.as_ref(), &report.to_string())?;
+    Ok(verdict)
 }
 
 /// Puts the load on the session's server.

@@ -11,6 +11,7 @@ mod run;
 mod workload;
 
 use crate::commands::capacity::require_capacity;
+use crate::commands::reachable::require_listener;
 use crate::driver::{DriverOptions, SourceAddresses};
 use crate::error::{CommandError, Verdict};
 use crate::load::clients::Clients;
@@ -34,6 +35,7 @@ pub(crate) fn run(
 ) -> Result<Verdict, CommandError> {
     let output = Output::new(arguments.json);
     let (target, sources) = prepare_target(arguments)?;
+    let (address, authority) = (target.address, target.authority.clone());
     // Ends with this function, also in the case of an error.
     let server = ServerProcess::prepare(&arguments.server, target.address, interrupt)?;
     let options =
@@ -41,6 +43,9 @@ pub(crate) fn run(
     let clients = Clients::new(options, interrupt.clone())?;
     let (plan, meter) = (arguments.plan(), Meter::new(server.pid()));
     let record = IdleRun::new(&plan, output, meter, clients).run(|_| {})?;
+    if record.failures.count() > 0 && record.baseline.is_none() {
+        require_listener(address, &authority)?;
+    }
     let report = IdleReport::new(arguments, server.pid(), record);
     output.report(&report)?;
     Ok(if report.has_failures() { Verdict::Failures } else { Verdict::Fine })

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::arguments::IdleArguments;
 use super::record::{CycleReport, Record};
 use crate::output::units::{Bytes, Seconds, SignedBytes};
-use crate::stats::meter::Snapshot;
+use crate::stats::meter::{PerConnection, Snapshot};
 use crate::stats::tally::Tally;
 
 /// The figures of the run.
@@ -45,6 +45,10 @@ impl IdleReport {
         let mut notes = vec![KERNEL_NOTE];
         if server_pid.is_none() {
             notes.push(NO_SERVER_NOTE);
+        }
+        let shares = record.cycles.iter().filter_map(|cycle| cycle.per_connection.as_ref());
+        if shares.into_iter().any(PerConnection::has_shrunk_kernel) {
+            notes.push(SHRUNK_KERNEL_NOTE);
         }
         Self {
             command: "idle",
@@ -193,5 +197,7 @@ fn write_row(f: &mut fmt::Formatter<'_>, name: &str, snapshot: &Snapshot) -> fmt
 
 const KERNEL_NOTE: &str = "the kernel's figures are of the whole machine; per connection they \
      count both ends, the server's and the load generator's, with socket, file and epoll item";
+const SHRUNK_KERNEL_NOTE: &str = "a negative figure of the kernel is none of these connections: \
+     elsewhere on the machine more was freed than they took; hold more, or measure when it is quiet";
 const NO_SERVER_NOTE: &str =
     "the server's memory and CPU time are skipped: name its process with --pid or --spawn";

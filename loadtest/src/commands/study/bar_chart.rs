@@ -3,8 +3,8 @@
 //! One scale cannot show a server that takes 150 KiB and one that takes 70 bytes. So the chart
 //! repeats the short bars below, enlarged.
 
-use super::canvas::{Canvas, pixels, tick_bytes, tick_label};
 use super::document::{Outcome, RowReport, ServersPart};
+use crate::output::canvas::{Canvas, pixels, tick_bytes, tick_label};
 use crate::output::table::grouped;
 use crate::output::units::shown_bytes;
 use crate::servers::TIDEGATE;

@@ -2,8 +2,8 @@
 
 use svg::node::element::{Circle, Polyline};
 
-use super::canvas::{Canvas, pixels, tick_bytes, tick_label};
 use super::document::SweepPart;
+use crate::output::canvas::{Canvas, pixels, tick_bytes, tick_label};
 use crate::output::table::grouped;
 use crate::output::units::shown_bytes;
 

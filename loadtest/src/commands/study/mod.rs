@@ -7,7 +7,6 @@
 
 mod arguments;
 mod bar_chart;
-mod canvas;
 mod cost_growth;
 mod document;
 mod line_chart;

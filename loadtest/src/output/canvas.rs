@@ -4,17 +4,17 @@ use svg::Document;
 use svg::node::Node;
 use svg::node::element::{Line, Rectangle, Style, Text, Title};
 
-use crate::output::units::shown_bytes;
+use super::units::shown_bytes;
 
 /// A chart that is being drawn. The unit is a pixel; the origin is the top left corner.
 #[derive(Debug)]
-pub(super) struct Canvas {
+pub(crate) struct Canvas {
     document: Document,
 }
 
 impl Canvas {
     /// `title` is what a screen reader reads.
-    pub(super) fn new(title: &str, width: f64, height: f64) -> Self {
+    pub(crate) fn new(title: &str, width: f64, height: f64) -> Self {
         let document = Document::new()
             .set("viewBox", format!("0 0 {width} {height}"))
             .set("width", width)
@@ -26,26 +26,26 @@ impl Canvas {
         Self { document }
     }
 
-    pub(super) fn text(&mut self, class: &str, x: f64, y: f64, text: impl Into<String>) {
+    pub(crate) fn text(&mut self, class: &str, x: f64, y: f64, text: impl Into<String>) {
         self.add(Text::new(text).set("class", class).set("x", x).set("y", y));
     }
 
-    pub(super) fn line(&mut self, class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) {
+    pub(crate) fn line(&mut self, class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) {
         let line = Line::new().set("x1", x1).set("y1", y1).set("x2", x2).set("y2", y2);
         self.add(line.set("class", class));
     }
 
     /// A bar that grows to the right.
-    pub(super) fn bar(&mut self, class: &str, (x, y): (f64, f64), width: f64, height: f64) {
+    pub(crate) fn bar(&mut self, class: &str, (x, y): (f64, f64), width: f64, height: f64) {
         self.add(rectangle(x, y, width, height).set("class", class).set("rx", 2));
     }
 
-    pub(super) fn add(&mut self, node: impl Into<Box<dyn Node>>) {
+    pub(crate) fn add(&mut self, node: impl Into<Box<dyn Node>>) {
         self.document.append(node);
     }
 
     /// The chart as the text of an SVG file.
-    pub(super) fn into_svg(self) -> String {
+    pub(crate) fn into_svg(self) -> String {
         format!("{}\n", self.document)
     }
 }
@@ -55,12 +55,12 @@ fn rectangle(x: f64, y: f64, width: f64, height: f64) -> Rectangle {
 }
 
 /// Rounded to a tenth of a pixel, so that files do not differ in digits that cannot be seen.
-pub(super) fn pixels(value: f64) -> f64 {
+pub(crate) fn pixels(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
 /// A round number of bytes that fits three to five times into `bytes`.
-pub(super) fn tick_bytes(bytes: f64) -> f64 {
+pub(crate) fn tick_bytes(bytes: f64) -> f64 {
     let mut unit = 1.0;
     loop {
         for step in [0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0] {
@@ -73,7 +73,7 @@ pub(super) fn tick_bytes(bytes: f64) -> f64 {
 }
 
 /// The label of a tick, without trailing zeros.
-pub(super) fn tick_label(bytes: f64) -> String {
+pub(crate) fn tick_label(bytes: f64) -> String {
     let shown = shown_bytes(bytes);
     match shown.split_once(' ') {
         Some((number, unit)) if number.contains('.') => {

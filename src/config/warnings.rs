@@ -1,0 +1,58 @@
+//! What a configuration may do that its author hardly wants.
+
+use super::route::NameKind;
+use super::{ListenerKind, ResolvedConfig};
+
+impl ResolvedConfig {
+    /// What is allowed and worth a warning, each as one line that begins with the key.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let rooms = self.routes.iter().enumerate();
+        let rooms = rooms.filter(|(_, route)| {
+            route.service.room().is_some_and(|room| room.name == NameKind::Address)
+        });
+        if !self.is_reached_by_this_machine_only() {
+            return Vec::new();
+        }
+        rooms
+            .map(|(index, _)| {
+                format!(
+                    "route[{index}].name = \"address\": behind a proxy every member bears an \
+                     address of the proxy, and only programs of this machine reach the listeners"
+                )
+            })
+            .collect()
+    }
+
+    /// Whether all clients of HTTP are programs of this machine, such as a proxy.
+    fn is_reached_by_this_machine_only(&self) -> bool {
+        let mut http = self.listeners.iter().filter(|own| own.kind == ListenerKind::Http);
+        http.all(|own| own.address.ip().is_loopback())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, MachineLimits};
+
+    fn warnings(toml: &str) -> Vec<String> {
+        let config = Config::from_toml(toml, "test.toml").unwrap();
+        config.resolve(MachineLimits { descriptors: 1000, cores: 1 }).warnings()
+    }
+
+    #[test]
+    fn names_by_address_are_warned_of_where_only_a_proxy_connects() {
+        let room = "[[route]]\npath = \"/a\"\nservice = \"echo\"\n\
+                    [[route]]\npath = \"/b\"\nservice = \"room\"\nname = \"address\"\n";
+        let warned = warnings(room);
+        assert_eq!(warned.len(), 1);
+        assert!(warned[0].starts_with("route[1].name = \"address\": behind a proxy"), "{warned:?}");
+        let open = "[[listener]]\naddress = \"192.0.2.1:80\"\n";
+        let local = "[[listener]]\naddress = \"[::1]:80\"\n";
+        assert_eq!(warnings(&format!("{open}{room}")).len(), 0);
+        assert_eq!(warnings(&format!("{local}{room}")).len(), 1);
+        assert_eq!(warnings(&format!("{open}{local}{room}")).len(), 0);
+        assert_eq!(warnings(&room.replace("address", "query")).len(), 0);
+        assert_eq!(warnings("").len(), 0);
+    }
+}
