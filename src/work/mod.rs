@@ -37,20 +37,32 @@ pub enum Phase {
 }
 
 /// The account of one turn.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Work {
     used: u64,
     share_end: u64,
-    turn: u64,
+    /// Where the phases end, and how long a share is.
+    events_end: u64,
+    leftovers_end: u64,
+    end: u64,
     share: u64,
 }
 
 impl Work {
-    /// Begins a turn by these limits, and a share in it.
-    pub fn begin_turn(&mut self, limits: WorkLimits) {
+    /// Turns by these limits.
+    #[must_use]
+    pub fn new(limits: WorkLimits) -> Self {
         // At least one unit each, so that every share gets something done.
         let (turn, share) = (limits.turn.max(1), limits.share.max(1));
-        *self = Self { used: 0, share_end: share, turn, share };
+        let (events_end, leftovers_end) = (turn.div_ceil(2), turn - turn / 4);
+        Self { used: 0, share_end: share, events_end, leftovers_end, end: turn, share }
+    }
+
+    /// Begins a turn, and a share in it.
+    #[inline]
+    pub fn begin_turn(&mut self) {
+        self.used = 0;
+        self.share_end = self.share;
     }
 
     /// Begins the share of another connection, which it gets whole even at the end of a turn.
@@ -93,11 +105,12 @@ impl Work {
     #[inline]
     #[must_use]
     pub fn is_over(&self, phase: Phase) -> bool {
-        match phase {
-            Phase::Events => self.used >= self.turn / 2,
-            Phase::Leftovers => self.used >= self.turn / 4 * 3,
-            Phase::End => self.used >= self.turn,
-        }
+        let end = match phase {
+            Phase::Events => self.events_end,
+            Phase::Leftovers => self.leftovers_end,
+            Phase::End => self.end,
+        };
+        self.used >= end
     }
 
     /// Units charged since the turn began.
@@ -113,8 +126,7 @@ mod tests {
 
     #[test]
     fn phases_end_one_after_the_other() {
-        let mut work = Work::default();
-        work.begin_turn(WorkLimits { turn: 100, share: 20 });
+        let mut work = Work::new(WorkLimits { turn: 100, share: 20 });
         let phases = [Phase::Events, Phase::Leftovers, Phase::End];
         for (charged, over) in [
             (49, [false; 3]),
@@ -129,8 +141,7 @@ mod tests {
 
     #[test]
     fn a_share_is_whole_whenever_it_begins() {
-        let mut work = Work::default();
-        work.begin_turn(WorkLimits { turn: 100, share: 20 });
+        let mut work = Work::new(WorkLimits { turn: 100, share: 20 });
         work.charge(99);
         assert!(work.is_share_used());
         work.begin_share();
@@ -143,8 +154,7 @@ mod tests {
 
     #[test]
     fn limits_of_nothing_still_let_work_begin() {
-        let mut work = Work::default();
-        work.begin_turn(WorkLimits { turn: 0, share: 0 });
+        let work = Work::new(WorkLimits { turn: 0, share: 0 });
         assert!(!work.is_share_used() && !work.is_over(Phase::End));
     }
 }

@@ -126,6 +126,22 @@ struct Bystander {
     waits: Option<usize>,
 }
 
+impl Bystander {
+    /// Receives after a turn.
+    fn receive(&mut self) -> Result<(), String> {
+        self.client.read_all();
+        if self.client.received.data().len() == self.sent {
+            self.waits = None;
+        } else if let Some(waits) = &mut self.waits {
+            *waits += 1;
+            if *waits > WAIT_MAX {
+                return Err(format!("a client waits for {waits} turns"));
+            }
+        }
+        Ok(())
+    }
+}
+
 fn run(seed: u64) -> Result<usize, String> {
     let mut random = Random::new(seed);
     let mut world = world(seed);
@@ -186,16 +202,7 @@ fn run(seed: u64) -> Result<usize, String> {
             client.read_all();
         }
         for bystander in &mut bystanders {
-            bystander.client.read_all();
-            let received = bystander.client.received.data().len();
-            if received == bystander.sent {
-                bystander.waits = None;
-            } else if let Some(waits) = &mut bystander.waits {
-                *waits += 1;
-                if *waits > WAIT_MAX {
-                    return Err(format!("round {round}: a client waits for {waits} turns"));
-                }
-            }
+            bystander.receive()?;
         }
     }
     leave(&mut world, bystanders, members, attackers, newcomers)?;

@@ -15,7 +15,7 @@ use crate::output::Outgoing;
 use crate::pool::ReadBuffer;
 use crate::services::Service;
 use crate::transport::Transport;
-use crate::work::prices;
+use crate::work::{Work, prices};
 use crate::ws::{Decoder, Event, MessageKind, Opcode, parse_close};
 
 impl<S: Transport> Active<'_, S> {
@@ -33,8 +33,7 @@ impl<S: Transport> Active<'_, S> {
             (conn.flags.has_deflate(), conn.flags.client_context(key.index));
         let service = route.service.as_mut();
         let mut delivery = Delivery::new(peer, conn.route, service, outgoing, pending);
-        // Charged when it is known what the messages came to; until then compared with what is left.
-        let mut share_left = turn.work.share_left();
+        let mut share = Share::new(&turn.work, has_deflate);
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max)
             .taking_compressed(has_deflate);
         let mut must_flush = false;
@@ -43,7 +42,7 @@ impl<S: Transport> Active<'_, S> {
             if let Some(outcome) = delivery.take_inflated(inflated, &mut conn.flags, turn) {
                 return outcome;
             }
-            share_left = turn.work.share_left();
+            share.left = turn.work.share_left();
             must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
         }
         let outcome = loop {
@@ -55,8 +54,7 @@ impl<S: Transport> Active<'_, S> {
             if must_flush {
                 break Outcome::OutputFull;
             }
-            // After the first message: a share always gets something done.
-            if delivery.messages > 0 && delivery.work() >= share_left {
+            if share.is_used(&delivery) {
                 break Outcome::ShareUsed;
             }
             match decoder.next_short(arrived) {
@@ -86,7 +84,7 @@ impl<S: Transport> Active<'_, S> {
                     if let Some(outcome) = delivery.take_inflated(inflated, &mut conn.flags, turn) {
                         break outcome;
                     }
-                    share_left = turn.work.share_left();
+                    share.left = turn.work.share_left();
                 }
                 Ok(Some(Event::Ping(payload))) => {
                     delivery.outgoing.frame(Opcode::Pong, &arrived[payload]);
@@ -98,6 +96,33 @@ impl<S: Transport> Active<'_, S> {
         turn.work.charge(delivery.take_work());
         delivery.count(&turn.counters);
         outcome
+    }
+}
+
+/// What is left of the connection's share. It is charged when it is known what the messages came to;
+/// until then that is compared.
+struct Share {
+    left: u64,
+    /// Messages at the next comparison, and between two of them.
+    next: u64,
+    every: u64,
+}
+
+impl Share {
+    fn new(work: &Work, has_deflate: bool) -> Self {
+        // Each compressed reply may take a millisecond; of others some fit into any share. Never
+        // before the first message: a share always gets something done.
+        let every = if has_deflate { 1 } else { MESSAGES_AT_ONCE };
+        Self { left: work.share_left(), next: every, every }
+    }
+
+    #[inline]
+    fn is_used(&mut self, delivery: &Delivery<'_>) -> bool {
+        if delivery.messages < self.next {
+            return false;
+        }
+        self.next = delivery.messages + self.every;
+        delivery.work() >= self.left
     }
 }
 
@@ -225,3 +250,5 @@ pub(super) fn is_full(
 /// Effects noted by one connection's messages before they are carried out.
 const EFFECTS_MAX: usize = 1024;
 const IN_PLACE_BYTES_MORE: usize = 64 << 10;
+/// Messages between two looks at the share.
+const MESSAGES_AT_ONCE: u64 = 8;

@@ -438,7 +438,7 @@ mod tests {
             let pool = SharedBudget::new(pool_bytes);
             let memory = Buffers::new(pool.clone());
             let inflater = MessageInflater::default();
-            (Self { inflater, memory, work: Work::default(), share }, pool)
+            (Self { inflater, memory, work: Work::new(WorkLimits::default()), share }, pool)
         }
 
         /// Calls the inflater with a share of its own; the message, copied.
@@ -446,7 +446,7 @@ mod tests {
             &mut self,
             call: impl FnOnce(&mut MessageInflater, &mut Accounts<'_>) -> Result<Inflated, NotInflated>,
         ) -> Result<Vec<u8>, NotInflated> {
-            self.work.begin_turn(WorkLimits { turn: 0, share: self.share });
+            self.work = Work::new(WorkLimits { turn: 0, share: self.share });
             let Self { inflater, memory, work, .. } = self;
             let mut accounts = Accounts { memory, work, now: Millis(0) };
             let inflated = call(inflater, &mut accounts);
