@@ -13,6 +13,7 @@
 //! ```
 
 mod join;
+mod order;
 
 use std::io::IoSlice;
 
@@ -23,6 +24,7 @@ use crate::key::{SlotRef, slot_number};
 use crate::timer::{Millis, Tick};
 use crate::work::{meter, prices};
 use crate::ws::EncodedFrame;
+use order::{Order, SegmentKind};
 
 /// Most slices in one vectored write. The kernel takes up to 1024 (`IOV_MAX`, writev(2)); 64 keep
 /// the array on the stack at 1 KiB, and more segments than that are rare.
@@ -73,16 +75,7 @@ struct Segment {
     since: Tick,
     /// Index of the block or frame.
     content: u32,
-    kind: SegmentKind,
-    /// The segment begins in the middle of a frame. The first bytes of that frame are in the
-    /// segment before it or, at the head, already on the wire.
-    continues: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SegmentKind {
-    Block,
-    Frame,
+    order: Order,
 }
 
 /// Bytes `start..end` of a buffer from the pool.
@@ -98,6 +91,8 @@ struct SharedFrame {
     frame: EncodedFrame,
     /// Where each message ends, if the frame is a batch of several; empty otherwise.
     ends: Box<[u32]>,
+    /// The messages in it.
+    messages: u32,
     /// Segments that refer to the frame, plus one between `share` and `release`.
     holders: u32,
 }
@@ -147,15 +142,8 @@ impl Backlog {
     ) {
         let length = part.len();
         let block = self.blocks.insert(Block { buffer, start: part.start, end: part.end });
-        let content = slot_number(block);
-        let segment = Segment {
-            next: SlotRef::NONE,
-            since: tick,
-            content,
-            kind: SegmentKind::Block,
-            continues,
-        };
-        self.append(queue, segment, length);
+        let kind = if continues { SegmentKind::Continuation } else { SegmentKind::Block };
+        self.append(queue, kind, slot_number(block), 1, length, tick);
     }
 
     /// Adds a frame to the table of shared frames. The caller pushes it to the recipients and then
@@ -166,7 +154,8 @@ impl Backlog {
 
     /// As [`share`](Backlog::share), for a batch of messages whose ends are at the offsets `ends`.
     pub fn share_batch(&mut self, frame: EncodedFrame, ends: Box<[u32]>) -> FrameId {
-        let shared = SharedFrame { frame, ends, holders: 1 };
+        let messages = u32::try_from(ends.len().max(1)).unwrap_or(u32::MAX);
+        let shared = SharedFrame { frame, ends, messages, holders: 1 };
         FrameId(slot_number(self.frames.insert(shared)))
     }
 
@@ -176,48 +165,46 @@ impl Backlog {
         let Some(shared) = self.frames.get_mut(id.0 as usize) else { return };
         meter::spend(prices::DELIVERY);
         shared.holders += 1;
-        let length = shared.frame.as_bytes().len();
-        let (content, kind) = (id.0, SegmentKind::Frame);
-        let segment = Segment { next: SlotRef::NONE, since: tick, content, kind, continues: false };
-        self.append(queue, segment, length);
+        let (messages, length) = (shared.messages, shared.frame.as_bytes().len());
+        self.append(queue, SegmentKind::Frame, id.0, messages, length, tick);
     }
 
     /// Whether the queue holds at least `count` pushed messages, counting one that is partly
     /// written. Of bytes that belong to the connection each segment counts as a message.
     #[must_use]
+    #[inline]
     pub fn holds(&self, queue: &OutQueue, count: usize) -> bool {
-        // The smallest message is an empty line of one byte, so the walk is rarely needed.
-        if queue.bytes() < count {
-            return false;
-        }
-        let (mut at, mut written) = (queue.head, queue.head_written);
-        let mut left = count;
-        while left > 0
-            && let Some(segment) = self.segment(at)
-        {
-            left = left.saturating_sub(self.messages(segment, std::mem::take(&mut written)));
-            at = segment.next;
-        }
-        left == 0
+        // The smallest message is an empty line of one byte, so most queues need not be looked at.
+        queue.bytes() >= count && self.messages(queue) >= count
+    }
+
+    /// The messages that wait, as [`Backlog::holds`] counts them.
+    fn messages(&self, queue: &OutQueue) -> usize {
+        let (Some(head), Some(tail)) = (self.segment(queue.head), self.segment(queue.tail)) else {
+            return 0;
+        };
+        self.unwritten_messages(head, queue.head_written) + tail.order.messages_behind(head.order)
     }
 
     /// The messages in a segment that are not written completely, when `written` bytes of it are.
-    fn messages(&self, segment: &Segment, written: u32) -> usize {
-        match self.frames.get(segment.content as usize) {
-            Some(shared) if segment.kind == SegmentKind::Frame && !shared.ends.is_empty() => {
-                shared.ends.iter().filter(|end| **end > written).count()
+    fn unwritten_messages(&self, segment: &Segment, written: u32) -> usize {
+        match self.shared(segment) {
+            Some(shared) if !shared.ends.is_empty() => {
+                shared.ends.len() - shared.ends.partition_point(|end| *end <= written)
             }
             _ => 1,
         }
     }
 
-    fn frame(&self, segment: &Segment) -> Option<&EncodedFrame> {
-        match segment.kind {
-            SegmentKind::Block => None,
-            SegmentKind::Frame => {
-                self.frames.get(segment.content as usize).map(|shared| &shared.frame)
-            }
+    fn shared(&self, segment: &Segment) -> Option<&SharedFrame> {
+        match segment.order.kind() {
+            SegmentKind::Block | SegmentKind::Continuation => None,
+            SegmentKind::Frame => self.frames.get(segment.content as usize),
         }
+    }
+
+    fn frame(&self, segment: &Segment) -> Option<&EncodedFrame> {
+        self.shared(segment).map(|shared| &shared.frame)
     }
 
     /// Ends the sharing of a frame: it is freed when its last recipient has written or dropped it.
@@ -313,7 +300,7 @@ impl Backlog {
 
     /// Drops the shared frames of which no byte is written; the blocks of the connection stay.
     pub fn discard_unstarted_frames(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
-        self.discard_where(queue, buffers, |segment| segment.kind == SegmentKind::Frame);
+        self.discard_where(queue, buffers, |segment| segment.order.kind() == SegmentKind::Frame);
     }
 
     fn discard_where(
@@ -328,8 +315,8 @@ impl Backlog {
         while let Some(index) = rest.head.index() {
             let written = std::mem::take(&mut rest.head_written);
             let segment = &self.segments[index as usize];
-            let is_started =
-                self.is_within_message(segment, written) || (segment.continues && is_kept);
+            let continues = segment.order.kind() == SegmentKind::Continuation;
+            let is_started = self.is_within_message(segment, written) || (continues && is_kept);
             // A segment that continues a frame shares the fate of the segment before it.
             is_kept = is_started || !unwanted(segment);
             if !is_kept {
@@ -343,7 +330,16 @@ impl Backlog {
             let kept = std::mem::take(&mut rest.head);
             rest.head = std::mem::take(&mut self.segments[index as usize].next);
             match queue.tail.index() {
-                Some(tail) => self.segments[tail as usize].next = kept,
+                Some(tail) => {
+                    // Those between the two are gone, so it is numbered anew.
+                    let segment = &self.segments[index as usize];
+                    let messages = self.shared(segment).map_or(1, |shared| shared.messages);
+                    let kind = segment.order.kind();
+                    let before = &mut self.segments[tail as usize];
+                    before.next = kept;
+                    let order = before.order.followed_by(kind, messages);
+                    self.segments[index as usize].order = order;
+                }
                 None => (queue.head, queue.head_written) = (kept, written),
             }
             queue.tail = kept;
@@ -354,19 +350,15 @@ impl Backlog {
     /// Whether `written` bytes of a segment end inside one of its messages. For a block, whose
     /// frame boundaries are not recorded, any written byte counts as inside.
     fn is_within_message(&self, segment: &Segment, written: u32) -> bool {
-        let is_end = || match self.frames.get(segment.content as usize) {
-            Some(shared) if segment.kind == SegmentKind::Frame => shared.ends.contains(&written),
-            _ => false,
-        };
+        let is_end =
+            || self.shared(segment).is_some_and(|own| own.ends.binary_search(&written).is_ok());
         written > 0 && !is_end()
     }
 
     /// Of a batch in one segment, drops the messages of which no byte is written.
     fn keep_started(&mut self, index: u32, written: u32) {
-        let segment = &self.segments[index as usize];
-        let Some(shared) = self.frames.get(segment.content as usize) else { return };
-        let end = shared.ends.iter().copied().find(|end| *end > written);
-        if let Some(end) = end.filter(|_| segment.kind == SegmentKind::Frame) {
+        let Some(shared) = self.shared(&self.segments[index as usize]) else { return };
+        if let Some(end) = shared.ends.iter().copied().find(|end| *end > written) {
             let started = shared.frame.cut(end as usize);
             // The shared batch must stay whole for other connections, so the cut goes into a frame
             // that only this segment holds.
@@ -398,12 +390,28 @@ impl Backlog {
     }
 
     #[inline]
-    fn append(&mut self, queue: &mut OutQueue, segment: Segment, length: usize) {
-        let link = SlotRef::to(slot_number(self.segments.insert(segment)));
-        match queue.tail.index() {
-            Some(tail) => self.segments[tail as usize].next = link,
-            None => queue.head = link,
-        }
+    fn append(
+        &mut self,
+        queue: &mut OutQueue,
+        kind: SegmentKind,
+        content: u32,
+        messages: u32,
+        length: usize,
+        since: Tick,
+    ) {
+        let link = SlotRef::to(slot_number(self.segments.vacant_key()));
+        let order = match queue.tail.index() {
+            Some(tail) => {
+                let tail = &mut self.segments[tail as usize];
+                tail.next = link;
+                tail.order.followed_by(kind, messages)
+            }
+            None => {
+                queue.head = link;
+                Order::first(kind)
+            }
+        };
+        self.segments.insert(Segment { next: SlotRef::NONE, since, content, order });
         queue.tail = link;
         queue.bytes += byte_count(length);
     }
@@ -417,8 +425,10 @@ impl Backlog {
         if queue.head.is_none() {
             queue.tail = SlotRef::NONE;
         }
-        match segment.kind {
-            SegmentKind::Block => buffers.give(self.blocks.remove(segment.content as usize).buffer),
+        match segment.order.kind() {
+            SegmentKind::Block | SegmentKind::Continuation => {
+                buffers.give(self.blocks.remove(segment.content as usize).buffer);
+            }
             SegmentKind::Frame => self.release_frame(segment.content),
         }
         if self.segments.is_empty() {
@@ -435,8 +445,8 @@ impl Backlog {
     }
 
     fn content(&self, segment: &Segment) -> &[u8] {
-        match segment.kind {
-            SegmentKind::Block => {
+        match segment.order.kind() {
+            SegmentKind::Block | SegmentKind::Continuation => {
                 let block = &self.blocks[segment.content as usize];
                 &block.buffer[block.start..block.end]
             }
@@ -447,7 +457,8 @@ impl Backlog {
     fn last_block(&mut self, queue: &OutQueue) -> Option<&mut Block> {
         let segment = self.segment(queue.tail)?;
         let block = segment.content as usize;
-        if segment.kind == SegmentKind::Block { self.blocks.get_mut(block) } else { None }
+        let is_frame = segment.order.kind() == SegmentKind::Frame;
+        if is_frame { None } else { self.blocks.get_mut(block) }
     }
 }
 
