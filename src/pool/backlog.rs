@@ -17,9 +17,8 @@ mod order;
 
 use std::io::IoSlice;
 
-use slab::Slab;
-
 use super::buffers::{BUFFER_BYTES_MIN, Buffers, OverBudget};
+use super::slots::{Account, Slots};
 use crate::key::{SlotRef, slot_number};
 use crate::timer::{Millis, Tick};
 use crate::work::{meter, prices};
@@ -62,9 +61,13 @@ pub struct FrameId(u32);
 /// The backlogs of one loop.
 #[derive(Debug, Default)]
 pub struct Backlog {
-    segments: Slab<Segment>,
-    blocks: Slab<Block>,
-    frames: Slab<SharedFrame>,
+    segments: Slots<Segment>,
+    blocks: Slots<Block>,
+    frames: Slots<SharedFrame>,
+    /// Bytes of the tables and of the shared frames. Blocks hold buffers, which are charged by
+    /// themselves.
+    held: usize,
+    account: Account,
 }
 
 #[derive(Debug)]
@@ -93,6 +96,8 @@ struct SharedFrame {
     ends: Box<[u32]>,
     /// The messages in it.
     messages: u32,
+    /// The memory that it keeps allocated.
+    bytes: u32,
     /// Segments that refer to the frame, plus one between `share` and `release`.
     holders: u32,
 }
@@ -113,6 +118,9 @@ impl Backlog {
     ) -> Result<(), OverBudget> {
         if bytes.is_empty() {
             return Ok(());
+        }
+        if self.is_short() {
+            self.settle(buffers)?;
         }
         // The last block is private to this queue, so the bytes can go behind its end. Its segment
         // then holds several frames, and `continues` describes the first of them only.
@@ -141,7 +149,9 @@ impl Backlog {
         tick: Tick,
     ) {
         let length = part.len();
+        let before = self.blocks.bytes();
         let block = self.blocks.insert(Block { buffer, start: part.start, end: part.end });
+        self.held += self.blocks.bytes() - before;
         let kind = if continues { SegmentKind::Continuation } else { SegmentKind::Block };
         self.append(queue, kind, slot_number(block), 1, length, tick);
     }
@@ -154,9 +164,66 @@ impl Backlog {
 
     /// As [`share`](Backlog::share), for a batch of messages whose ends are at the offsets `ends`.
     pub fn share_batch(&mut self, frame: EncodedFrame, ends: Box<[u32]>) -> FrameId {
+        let bytes = frame.as_bytes().len() + size_of_val(&*ends);
+        self.share_holding(frame, ends, byte_count(bytes))
+    }
+
+    fn share_holding(&mut self, frame: EncodedFrame, ends: Box<[u32]>, bytes: u32) -> FrameId {
         let messages = u32::try_from(ends.len().max(1)).unwrap_or(u32::MAX);
-        let shared = SharedFrame { frame, ends, messages, holders: 1 };
-        FrameId(slot_number(self.frames.insert(shared)))
+        let shared = SharedFrame { frame, ends, messages, bytes, holders: 1 };
+        let before = self.frames.bytes();
+        let frame = self.frames.insert(shared);
+        self.held += self.frames.bytes() - before + bytes as usize;
+        FrameId(slot_number(frame))
+    }
+
+    /// Whether more is held than is charged. What comes next is to be queued only after
+    /// [`Backlog::settle`].
+    #[must_use]
+    #[inline]
+    pub fn is_short(&self) -> bool {
+        !self.account.covers(self.held)
+    }
+
+    /// Charges the pool for what is held, and returns what is no longer held. To be called when
+    /// [`Backlog::is_short`], and at the end of each turn.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for it.
+    pub fn settle(&mut self, buffers: &mut Buffers) -> Result<(), OverBudget> {
+        self.account.settle(self.held, buffers)
+    }
+
+    /// Frees parts of tables that lie unused. Gives the moment to ask again.
+    pub fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
+        let before = self.table_bytes();
+        let due = [
+            self.segments.trim(now, idle_ms),
+            self.blocks.trim(now, idle_ms),
+            self.frames.trim(now, idle_ms),
+        ];
+        self.held -= before - self.table_bytes();
+        due.into_iter().flatten().min()
+    }
+
+    fn table_bytes(&self) -> usize {
+        self.segments.bytes() + self.blocks.bytes() + self.frames.bytes()
+    }
+
+    /// What is held, counted anew: bytes charged by the account, and those of buffers. The simulation
+    /// compares them with what the pool has lent.
+    ///
+    /// # Errors
+    /// What does not agree.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn recount(&self) -> Result<usize, String> {
+        let frames: usize = self.frames.iter().map(|shared| shared.bytes as usize).sum();
+        let held = self.table_bytes() + frames;
+        if held != self.held {
+            return Err(format!("the backlog holds {held} bytes and counts {}", self.held));
+        }
+        let blocks = self.blocks.iter().map(|block| block.buffer.capacity());
+        Ok(self.account.charged() + blocks.sum::<usize>())
     }
 
     /// Appends a shared frame by reference.
@@ -217,7 +284,8 @@ impl Backlog {
         let Some(shared) = self.frames.get_mut(frame as usize) else { return };
         shared.holders -= 1;
         if shared.holders == 0 {
-            self.frames.remove(frame as usize);
+            let shared = self.frames.remove(frame as usize);
+            self.held -= shared.bytes as usize;
         }
     }
 
@@ -359,10 +427,11 @@ impl Backlog {
     fn keep_started(&mut self, index: u32, written: u32) {
         let Some(shared) = self.shared(&self.segments[index as usize]) else { return };
         if let Some(end) = shared.ends.iter().copied().find(|end| *end > written) {
-            let started = shared.frame.cut(end as usize);
+            // It keeps the memory of the whole batch.
+            let (started, bytes) = (shared.frame.cut(end as usize), shared.bytes);
             // The shared batch must stay whole for other connections, so the cut goes into a frame
             // that only this segment holds.
-            let own = self.share(started).0;
+            let own = self.share_holding(started, Box::default(), bytes).0;
             let batch = std::mem::replace(&mut self.segments[index as usize].content, own);
             self.release_frame(batch);
         }
@@ -399,7 +468,10 @@ impl Backlog {
         length: usize,
         since: Tick,
     ) {
-        let link = SlotRef::to(slot_number(self.segments.vacant_key()));
+        if self.segments.is_full() {
+            self.grow_segments();
+        }
+        let link = SlotRef::to(slot_number(self.segments.next_index()));
         let order = match queue.tail.index() {
             Some(tail) => {
                 let tail = &mut self.segments[tail as usize];
@@ -411,7 +483,7 @@ impl Backlog {
                 Order::first(kind)
             }
         };
-        self.segments.insert(Segment { next: SlotRef::NONE, since, content, order });
+        self.segments.insert_in_place(Segment { next: SlotRef::NONE, since, content, order });
         queue.tail = link;
         queue.bytes += byte_count(length);
     }
@@ -432,11 +504,31 @@ impl Backlog {
             SegmentKind::Frame => self.release_frame(segment.content),
         }
         if self.segments.is_empty() {
-            // A slab can only shrink when its end is empty. Here all of it is: no reader is slow
-            // any more.
-            self.segments.shrink_to_fit();
-            self.blocks.shrink_to_fit();
-            self.frames.shrink_to_fit();
+            self.shrink();
+        }
+    }
+
+    #[cold]
+    fn grow_segments(&mut self) {
+        let before = self.segments.bytes();
+        // Without memory it grows for the few recipients for whom nothing else waits.
+        if self.is_short() {
+            self.segments.grow_little()
+        } else {
+            self.segments.grow()
+        }
+        self.held += self.segments.bytes() - before;
+    }
+
+    /// No reader is slow any more. A slab can only shrink when its end is empty; here all of it is.
+    #[inline]
+    fn shrink(&mut self) {
+        let before = self.table_bytes();
+        if before > 0 {
+            self.segments.shrink_if_empty();
+            self.blocks.shrink_if_empty();
+            self.frames.shrink_if_empty();
+            self.held -= before - self.table_bytes();
         }
     }
 

@@ -1,7 +1,7 @@
 //! Byte buffers whose sizes are powers of two. Released buffers are kept for reuse for a while; all
 //! of them are charged to the process's budget from allocation to deallocation.
 
-use super::budget::{Lease, SharedBudget};
+use super::budget::{Lease, Need, SharedBudget};
 use crate::timer::Millis;
 
 /// The smallest buffer, 4 KiB.
@@ -26,11 +26,13 @@ impl Buffers {
     /// A pool without buffers; `budget` counts bytes.
     #[must_use]
     pub fn new(budget: SharedBudget) -> Self {
+        // Unused parts of a small pool must not look as if they were used.
+        let block = (budget.total() / BLOCKS_LEAST).clamp(BUFFER_BYTES_MIN, BUDGET_BLOCK_BYTES);
         Self {
             free: std::array::from_fn(|_| Vec::new()),
             free_bytes: 0,
             last_used: Millis::default(),
-            budget: Lease::new(budget, BUDGET_BLOCK_BYTES),
+            budget: Lease::new(budget, block),
         }
     }
 
@@ -39,6 +41,20 @@ impl Buffers {
     /// # Errors
     /// [`OverBudget`] if the process's limit on buffers is reached.
     pub fn take(&mut self, bytes_min: usize, now: Millis) -> Result<Vec<u8>, OverBudget> {
+        let need = if bytes_min <= BUFFER_BYTES_MIN { Need::Small } else { Need::Message };
+        self.take_for(need, bytes_min, now)
+    }
+
+    /// As [`Buffers::take`], for this need.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the process's limit on buffers is reached.
+    pub fn take_for(
+        &mut self,
+        need: Need,
+        bytes_min: usize,
+        now: Millis,
+    ) -> Result<Vec<u8>, OverBudget> {
         self.last_used = now;
         let class = class_of(bytes_min);
         if let Some(buffer) = self.free.get_mut(class).and_then(Vec::pop) {
@@ -46,7 +62,7 @@ impl Buffers {
             return Ok(buffer);
         }
         let bytes = bytes_min.max(BUFFER_BYTES_MIN).next_power_of_two();
-        self.charge(bytes)?;
+        self.charge_for(need, bytes)?;
         Ok(vec![0; bytes])
     }
 
@@ -56,12 +72,26 @@ impl Buffers {
     /// [`OverBudget`] if the process's limit on buffers is reached or the buffer cannot grow; the
     /// buffer is then as it was.
     pub fn grow(&mut self, buffer: &mut Vec<u8>, bytes_max: usize) -> Result<(), OverBudget> {
+        self.grow_for(Need::Message, buffer, bytes_max)
+    }
+
+    /// As [`Buffers::grow`], for this need.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the process's limit on buffers is reached or the buffer cannot grow; the
+    /// buffer is then as it was.
+    pub fn grow_for(
+        &mut self,
+        need: Need,
+        buffer: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<(), OverBudget> {
         let bytes = (buffer.len() * 2).min(bytes_max.max(BUFFER_BYTES_MIN));
         let added = bytes.saturating_sub(buffer.len());
         if added == 0 {
             return Err(OverBudget);
         }
-        self.charge(added)?;
+        self.charge_for(need, added)?;
         buffer.reserve_exact(added);
         buffer.resize(bytes, 0);
         Ok(())
@@ -72,7 +102,9 @@ impl Buffers {
         let bytes = buffer.capacity();
         let class = class_of(bytes);
         let is_of_a_class = class < CLASS_COUNT && bytes == BUFFER_BYTES_MIN << class;
-        if is_of_a_class && self.free_bytes + bytes <= FREE_BYTES_MAX {
+        // Free buffers are there for every need, and the last bytes of the pool are not.
+        let may_keep = is_of_a_class && !self.budget.shared().is_short();
+        if may_keep && self.free_bytes + bytes <= FREE_BYTES_MAX {
             // Its user may have truncated it; the bytes that are there already are not written
             // again.
             buffer.resize(bytes, 0);
@@ -104,11 +136,19 @@ impl Buffers {
     /// # Errors
     /// [`OverBudget`] if the process's limit on buffers is reached.
     pub fn charge(&mut self, bytes: usize) -> Result<(), OverBudget> {
-        if self.budget.take(bytes) {
+        self.charge_for(Need::Message, bytes)
+    }
+
+    /// As [`Buffers::charge`], for this need.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the process's limit on buffers is reached.
+    pub fn charge_for(&mut self, need: Need, bytes: usize) -> Result<(), OverBudget> {
+        if self.budget.take_for(need, bytes) {
             return Ok(());
         }
         self.release_free();
-        if self.budget.take(bytes) { Ok(()) } else { Err(OverBudget) }
+        if self.budget.take_for(need, bytes) { Ok(()) } else { Err(OverBudget) }
     }
 
     /// Returns what [`Buffers::charge`] took for memory that is no buffer.
@@ -149,6 +189,8 @@ const CLASS_COUNT: usize = 9;
 const FREE_BYTES_MAX: usize = 4 << 20;
 /// The block of the budget's lease: 64 of the smallest buffers.
 const BUDGET_BLOCK_BYTES: usize = 256 << 10;
+/// Blocks that a pool has at least. A loop keeps up to two that it does not use.
+const BLOCKS_LEAST: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -6,10 +6,11 @@ mod backlog;
 mod budget;
 mod buffers;
 mod partial_read;
+mod slots;
 mod windows;
 
 pub use backlog::{Backlog, FrameId, OutQueue, SLICES_MAX};
-pub use budget::{Lease, SharedBudget};
+pub use budget::{Lease, Need, SharedBudget, pool_bytes_for, pool_reserve};
 pub use buffers::{BUFFER_BYTES_MIN, Buffers, OverBudget};
-pub use partial_read::{PartialReads, ReadBuffer};
+pub use partial_read::{PartialReads, ReadBuffer, Unfinished};
 pub use windows::{Window, Windows};

@@ -58,12 +58,24 @@ pub fn check_invariants<S>(own: &Connections<S>) -> Result<(), String> {
     if is_idle && waiting != [0, 0, 0] {
         return Err(format!("backlog {waiting:?} without connections"));
     }
-    let memory = &own.turn.memory;
-    let lent = memory.allocated_bytes() - memory.free_bytes();
-    if is_idle && lent != own.input.inflated().bytes() + own.cold.bytes() {
-        return Err("buffers lent without connections".into());
-    }
+    check_memory(own)?;
     check_contexts(own)
+}
+
+/// What is charged to the pool is what the owners hold, counted anew.
+fn check_memory<S>(own: &Connections<S>) -> Result<(), String> {
+    let memory = &own.turn.memory;
+    let charged = memory.allocated_bytes() - memory.free_bytes();
+    let held = own.input.recount() + own.output.backlog().recount()? + own.cold.bytes();
+    if charged != held {
+        return Err(format!("{charged} bytes are charged for {held}"));
+    }
+    // An idle loop has only what is asked for again soon.
+    let kept = own.input.inflated().bytes() + own.cold.bytes();
+    if own.table.len() == 0 && charged != kept {
+        return Err(format!("{charged} bytes are charged without connections"));
+    }
+    Ok(())
 }
 
 /// Only open connections that agreed on it have contexts.

@@ -170,6 +170,8 @@ impl<S: Transport> Connections<S> {
         self.leave_open(key, reason);
         let Some(mut at) = self.at(key) else { return };
         at.schedule.half_open.leave(&mut at.conn.flags);
+        // Nothing is decoded any more. The rest of the connection may last for `close_ms`.
+        at.input.release_unless_lent(&mut at.conn.partial, &mut at.turn.memory);
         at.conn.state.close();
         at.conn.seen = at.turn.tick;
         // These are about an open connection. With `UNDECODED` set, `after_read` would ask for

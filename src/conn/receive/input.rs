@@ -3,7 +3,7 @@
 
 use super::inflate::MessageInflater;
 use crate::key::SlotRef;
-use crate::pool::{Buffers, OverBudget, PartialReads, ReadBuffer};
+use crate::pool::{Buffers, OverBudget, PartialReads, ReadBuffer, Unfinished};
 use crate::timer::Millis;
 
 /// The receive side of one loop.
@@ -40,23 +40,23 @@ impl Input {
         &mut self.shared.bytes
     }
 
-    /// Takes back what was lent. What is unfinished in it is kept if it is `wanted`.
+    /// Takes back what was lent. What is unfinished in it is kept if there is a use for it.
     ///
     /// # Errors
     /// [`OverBudget`] if there is no memory to keep it; it is lost then.
     pub(crate) fn keep(
         &mut self,
         partial: &mut SlotRef,
-        is_wanted: bool,
+        unfinished: Option<Unfinished>,
         mut buffer: ReadBuffer,
         memory: &mut Buffers,
         now: Millis,
     ) -> Result<(), OverBudget> {
-        let kept_bytes = if is_wanted { buffer.kept_bytes() } else { 0 };
+        let unfinished = unfinished.filter(|_| buffer.kept_bytes() > 0);
         if partial.is_none() {
             let mut kept = Ok(());
-            if kept_bytes > 0 {
-                match self.partial_reads.keep(&buffer, memory, now) {
+            if let Some(kind) = unfinished {
+                match self.partial_reads.keep(&buffer, kind, memory, now) {
                     Ok(link) => *partial = link,
                     Err(error) => kept = Err(error),
                 }
@@ -66,10 +66,11 @@ impl Input {
             self.shared = buffer;
             return kept;
         }
-        if kept_bytes > 0 {
+        if let Some(kind) = unfinished {
             // Moved to the front, so that a stream of messages in one partial-read buffer does not
             // make it grow.
             buffer.close_up();
+            self.partial_reads.shrink(&mut buffer, kind, memory, now);
             self.partial_reads.restore(*partial, buffer);
             return Ok(());
         }
@@ -81,6 +82,36 @@ impl Input {
     /// Gives a partial-read buffer back to the pool.
     pub(crate) fn release(&mut self, partial: &mut SlotRef, memory: &mut Buffers) {
         self.partial_reads.release(std::mem::take(partial), memory);
+    }
+
+    /// As [`Input::release`], for a connection that ends. A buffer that is lent comes back by
+    /// [`Input::keep`], which must find its slot.
+    pub(crate) fn release_unless_lent(&mut self, partial: &mut SlotRef, memory: &mut Buffers) {
+        if !self.partial_reads.is_lent(*partial) {
+            self.release(partial, memory);
+        }
+    }
+
+    /// Charges the pool for tables that have grown. To be called at the end of each turn.
+    pub(crate) fn settle(&mut self, memory: &mut Buffers) -> Result<(), OverBudget> {
+        self.partial_reads.settle(memory)
+    }
+
+    /// Frees the decompressor and parts of tables that lie unused. Gives the moment to ask again.
+    pub(crate) fn trim(
+        &mut self,
+        now: Millis,
+        idle_ms: u64,
+        memory: &mut Buffers,
+    ) -> Option<Millis> {
+        let due = self.partial_reads.trim(now, idle_ms);
+        self.inflater.trim(now, idle_ms, memory).into_iter().chain(due).min()
+    }
+
+    /// Bytes that are held and charged to the pool, counted anew.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn recount(&self) -> usize {
+        self.partial_reads.recount() + self.inflater.bytes()
     }
 
     /// Decompresses messages that came compressed.

@@ -20,7 +20,7 @@ use super::slot::Protocol;
 use super::state::Phase;
 use crate::effects::CloseReason;
 use crate::key::SlotRef;
-use crate::pool::{OverBudget, ReadBuffer};
+use crate::pool::{self, Need, OverBudget, ReadBuffer};
 use crate::stream::{self, Received, Room, Source};
 use crate::transport::Transport;
 use crate::work::prices;
@@ -262,16 +262,19 @@ impl<S: Transport> Active<'_, S> {
 
     /// Makes a buffer longer until it has room for `bytes`.
     fn grow(&mut self, buffer: &mut ReadBuffer, bytes: usize) -> Result<(), OverBudget> {
-        let message_bytes_max = match self.conn.state.is_open() {
-            true => self.services.route(self.conn.route).0.options.message_bytes_max,
-            false => self.turn.settings.head_bytes_max,
+        let (need, message_bytes_max) = match self.conn.state.is_open() {
+            true => {
+                let options = &self.services.route(self.conn.route).0.options;
+                (Need::Message, options.message_bytes_max)
+            }
+            false => (Need::Head, self.turn.settings.head_bytes_max),
         };
         // Longer than any header, so it covers a message and its header as well. A record comes
         // whole, whatever it holds.
         let record_bytes = if bytes > 1 { bytes } else { 0 };
         let bytes_max = message_bytes_max + CLIENT_CONTROL_FRAME_BYTES_MAX + record_bytes;
         while buffer.bytes.len() - buffer.filled < bytes {
-            self.turn.memory.grow(&mut buffer.bytes, bytes_max)?;
+            self.turn.memory.grow_for(need, &mut buffer.bytes, bytes_max)?;
         }
         Ok(())
     }
@@ -381,9 +384,13 @@ impl<S: Transport> Active<'_, S> {
     fn keep(&mut self, buffer: ReadBuffer) -> Result<(), OverBudget> {
         // Nothing is decoded any more once it ends, so an unfinished message is dropped with its
         // buffer.
-        let is_wanted = !self.conn.state.is_ending();
+        let unfinished = match self.conn.state.phase() {
+            Phase::Handshake | Phase::Refusing => Some(pool::Unfinished::Head),
+            Phase::Open => Some(pool::Unfinished::Message),
+            Phase::Closing | Phase::Lingering | Phase::Dead => None,
+        };
         let (memory, now) = (&mut self.turn.memory, self.turn.now);
-        self.input.keep(&mut self.conn.partial, is_wanted, buffer, memory, now)
+        self.input.keep(&mut self.conn.partial, unfinished, buffer, memory, now)
     }
 
     /// The end of input that was announced shows only in a further read, and the edge for it has

@@ -12,7 +12,7 @@ use crate::conn::turn::Turn;
 use crate::effects::CloseReason;
 use crate::key::ConnKey;
 use crate::output::{MessageCompressor, Outgoing, OutputSegment};
-use crate::pool::{Backlog, FrameId, OverBudget, ReadBuffer, SLICES_MAX, SharedBudget};
+use crate::pool::{Backlog, Buffers, FrameId, OverBudget, ReadBuffer, SLICES_MAX, SharedBudget};
 use crate::shrink::Shrink as _;
 use crate::stream::{self, End, Sent, StreamError};
 use crate::timer::{Millis, Tick};
@@ -337,7 +337,11 @@ impl Output {
 
     /// A connection that the poller is to report room for from now on.
     pub(crate) fn next_write_interest(&mut self) -> Option<ConnKey> {
-        self.write_interest.pop()
+        let next = self.write_interest.pop();
+        if next.is_none() {
+            self.write_interest.shrink_if_sparse(KEYS_KEPT);
+        }
+        next
     }
 
     /// Whether the poller is to be told of connections.
@@ -365,9 +369,17 @@ impl Output {
         self.outgoing.compressor_mut().set_now(now);
     }
 
-    /// Frees compressors and contexts that lie unused. Gives the moment to ask again.
+    /// Charges the pool for what waits, and returns what no longer does. To be called at the end of
+    /// each turn, and where [`Backlog::is_short`].
+    pub(crate) fn settle(&mut self, memory: &mut Buffers) -> Result<(), OverBudget> {
+        self.backlog.settle(memory)
+    }
+
+    /// Frees compressors, contexts and parts of tables that lie unused. Gives the moment to ask
+    /// again.
     pub(crate) fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
-        self.outgoing.compressor_mut().trim(now, idle_ms)
+        let due = self.backlog.trim(now, idle_ms);
+        self.outgoing.compressor_mut().trim(now, idle_ms).into_iter().chain(due).min()
     }
 
     /// Forgets what the connection in `slot` was sent.

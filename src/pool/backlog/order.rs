@@ -46,7 +46,7 @@ impl Order {
         Self(kind.bits())
     }
 
-    /// Of the segment behind this one, which holds so many messages.
+    /// Of the segment behind this one, which holds `messages` messages.
     #[inline]
     pub(super) fn followed_by(self, kind: SegmentKind, messages: u32) -> Self {
         let number = (self.0.get() & NUMBER_MASK).wrapping_add(messages << KIND_BITS);
