@@ -92,6 +92,8 @@ pub struct ResolvedLimits {
     pub head_bytes_max: usize,
     /// Bytes of one message where the route does not say otherwise.
     pub message_bytes_max: usize,
+    /// The rate at which the beginning of a message must go on, in bytes per second.
+    pub message_bytes_per_s_min: usize,
     /// The largest `message_bytes_max` of all routes and of the limits.
     pub message_bytes_largest: usize,
     /// Unsent bytes of one connection at which it is no longer read.
@@ -191,6 +193,7 @@ impl Config {
             half_open_max: half_open_max(limits, connections_max, &mut adjustments),
             head_bytes_max: limits.head_bytes_max,
             message_bytes_max: limits.message_bytes_max,
+            message_bytes_per_s_min: limits.message_bytes_per_s_min,
             message_bytes_largest,
             backlog_high_bytes: limits.backlog_high_bytes,
             backlog_hard_bytes: backlog_hard_bytes(limits, message_bytes_largest, &mut adjustments),

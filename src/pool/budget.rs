@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::holders::SharedRanks;
+
 /// What is left of a process-wide budget.
 #[derive(Clone, Debug)]
 pub struct SharedBudget {
@@ -11,6 +13,7 @@ pub struct SharedBudget {
     total: usize,
     /// The last units, which are not for every need.
     reserve: usize,
+    ranks: SharedRanks,
 }
 
 /// What units are for, which decides how far down the budget may go for them.
@@ -46,6 +49,8 @@ pub const fn pool_bytes_for(bytes: usize) -> usize {
 }
 
 const RESERVE_BYTES_LEAST: usize = 256 << 10;
+/// As many as the key `loops` accepts. Those beyond would not take part in who goes first.
+const LOOPS_MAX: usize = 1024;
 
 impl SharedBudget {
     /// A budget of `total` units, which are for every need.
@@ -61,7 +66,14 @@ impl SharedBudget {
     }
 
     fn with_reserve(total: usize, reserve: usize) -> Self {
-        Self { available: Arc::new(AtomicUsize::new(total)), total, reserve }
+        // Only a pool has large holders.
+        let ranks = SharedRanks::new(if reserve > 0 { LOOPS_MAX } else { 0 });
+        Self { available: Arc::new(AtomicUsize::new(total)), total, reserve, ranks }
+    }
+
+    /// The ranks of the largest holders.
+    pub(super) fn ranks(&self) -> SharedRanks {
+        self.ranks.clone()
     }
 
     /// All units, those in use included.
@@ -183,6 +195,15 @@ impl Lease {
     #[must_use]
     pub fn used(&self) -> usize {
         self.used
+    }
+
+    /// Whether so little is left, beside what this loop has leased, that large holders are to go. It
+    /// is twice the reserve of a large pool, so that there is most often room for the next that asks.
+    #[must_use]
+    pub fn is_scarce(&self) -> bool {
+        let SharedBudget { total, reserve, .. } = self.shared;
+        let spare = self.leased - self.used;
+        reserve > 0 && self.shared.available() + spare < reserve + total / 16
     }
 
     /// The budget that this is a part of.

@@ -2,6 +2,8 @@
 //! of them are charged to the process's budget from allocation to deallocation.
 
 use super::budget::{Lease, Need, SharedBudget};
+use super::holders::Holders;
+use crate::key::ConnKey;
 use crate::timer::Millis;
 
 /// The smallest buffer, 4 KiB.
@@ -20,6 +22,9 @@ pub struct Buffers {
     /// When the last buffer was taken: free buffers are deallocated when this is long ago.
     last_used: Millis,
     budget: Lease,
+    holders: Holders,
+    /// A connection waits for memory, or was refused it, since that was last asked.
+    is_wanted: bool,
 }
 
 impl Buffers {
@@ -32,7 +37,9 @@ impl Buffers {
             free: std::array::from_fn(|_| Vec::new()),
             free_bytes: 0,
             last_used: Millis::default(),
+            holders: Holders::new(budget.ranks()),
             budget: Lease::new(budget, block),
+            is_wanted: false,
         }
     }
 
@@ -61,7 +68,7 @@ impl Buffers {
             self.free_bytes -= buffer.len();
             return Ok(buffer);
         }
-        let bytes = bytes_min.max(BUFFER_BYTES_MIN).next_power_of_two();
+        let bytes = buffer_bytes(bytes_min);
         self.charge_for(need, bytes)?;
         Ok(vec![0; bytes])
     }
@@ -151,12 +158,54 @@ impl Buffers {
         if self.budget.take_for(need, bytes) { Ok(()) } else { Err(OverBudget) }
     }
 
+    /// Who of the loop's connections holds most.
+    #[inline]
+    pub fn holders(&mut self) -> &mut Holders {
+        &mut self.holders
+    }
+
+    /// As [`Buffers::holders`], to look only.
+    #[inline]
+    #[must_use]
+    pub fn large_holders(&self) -> &Holders {
+        &self.holders
+    }
+
+    /// Whether a connection that was refused memory may wait for it: a larger holder, or one that has
+    /// held as much for longer, is to go at the end of the turn.
+    #[must_use]
+    pub fn may_wait(&mut self, key: ConnKey) -> bool {
+        let first = self.holders.heaviest();
+        let may_wait =
+            first.is_some_and(|first| first != key) || self.holders.is_heavier_elsewhere();
+        self.is_wanted |= may_wait;
+        may_wait
+    }
+
+    /// A connection needs memory and has not got it: a large holder is to go.
+    pub fn want(&mut self) {
+        self.is_wanted = true;
+    }
+
+    /// Whether so little of the pool is left that large holders are to go.
+    #[inline]
+    #[must_use]
+    pub fn is_scarce(&self) -> bool {
+        self.is_wanted || self.budget.is_scarce()
+    }
+
+    /// Whether a connection needs memory and has not got it, since this was last asked.
+    pub fn take_wanted(&mut self) -> bool {
+        std::mem::take(&mut self.is_wanted)
+    }
+
     /// Returns what [`Buffers::charge`] took for memory that is no buffer.
     pub fn discharge(&mut self, bytes: usize) {
         self.budget.give(bytes);
     }
 
-    fn release_free(&mut self) {
+    /// Deallocates all free buffers.
+    pub fn release_free(&mut self) {
         for class in &mut self.free {
             *class = Vec::new();
         }
@@ -177,10 +226,19 @@ impl Buffers {
     }
 }
 
+/// The size of a buffer that is to hold `bytes`: a power of two, or a multiple of the smallest buffer
+/// beyond the sizes that are kept for reuse.
+pub(super) fn buffer_bytes(bytes: usize) -> usize {
+    match class_of(bytes) {
+        class if class < CLASS_COUNT => BUFFER_BYTES_MIN << class,
+        _ => bytes.saturating_add(BUFFER_BYTES_MIN - 1) / BUFFER_BYTES_MIN * BUFFER_BYTES_MIN,
+    }
+}
+
 /// The size class for `bytes`; may lie beyond the last class.
 fn class_of(bytes: usize) -> usize {
     let blocks = bytes.max(1).div_ceil(BUFFER_BYTES_MIN);
-    blocks.next_power_of_two().trailing_zeros() as usize
+    blocks.checked_next_power_of_two().map_or(CLASS_COUNT, |own| own.trailing_zeros() as usize)
 }
 
 /// Classes of 4 KiB to 1 MiB; larger buffers are deallocated at once.

@@ -5,6 +5,7 @@
 mod backlog;
 mod budget;
 mod buffers;
+mod holders;
 mod partial_read;
 mod slots;
 mod windows;
@@ -12,5 +13,6 @@ mod windows;
 pub use backlog::{Backlog, FrameId, OutQueue, SLICES_MAX};
 pub use budget::{Lease, Need, SharedBudget, pool_bytes_for, pool_reserve};
 pub use buffers::{BUFFER_BYTES_MIN, Buffers, OverBudget};
+pub use holders::{Holders, NOTED_BYTES};
 pub use partial_read::{PartialReads, ReadBuffer, Unfinished};
 pub use windows::{Window, Windows};

@@ -2,10 +2,10 @@
 //! message.
 
 use super::budget::Need;
-use super::buffers::{BUFFER_BYTES_MIN, Buffers, OverBudget};
+use super::buffers::{BUFFER_BYTES_MIN, Buffers, OverBudget, buffer_bytes};
 use super::slots::{Account, Slots};
 use crate::key::{SlotRef, slot_number};
-use crate::timer::Millis;
+use crate::timer::{Millis, Tick};
 use crate::ws::Progress;
 
 /// Bytes read from a client, and how far they are parsed. All connections of a loop share one; a
@@ -58,8 +58,7 @@ impl ReadBuffer {
     fn wanted_bytes(&self) -> usize {
         let kept_bytes = self.kept_bytes();
         let whole = self.message_end().map_or(0, |end| end - self.progress.consumed());
-        let whole_rounded = whole.checked_next_power_of_two().unwrap_or(usize::MAX);
-        if whole_rounded <= kept_bytes.saturating_mul(GROWTH_FACTOR_MAX) {
+        if buffer_bytes(whole) <= kept_bytes.saturating_mul(GROWTH_FACTOR_MAX) {
             whole.max(kept_bytes)
         } else {
             kept_bytes
@@ -86,8 +85,26 @@ impl ReadBuffer {
 /// The partial-read buffers of one loop.
 #[derive(Debug, Default)]
 pub struct PartialReads {
-    slots: Slots<ReadBuffer>,
+    slots: Slots<PartialRead>,
     account: Account,
+}
+
+/// A partial-read buffer, and the clock of what is unfinished in it.
+#[derive(Debug, Default)]
+struct PartialRead {
+    buffer: ReadBuffer,
+    /// When it was begun, or as much later as its connection was not read.
+    begun: Tick,
+    /// Since when its connection is not read, if it is not.
+    paused: Option<Tick>,
+}
+
+impl PartialRead {
+    fn resume(&mut self, now: Tick) {
+        if let Some(since) = self.paused.take() {
+            self.begun.0 = self.begun.0.saturating_add(now.0.saturating_sub(since.0));
+        }
+    }
 }
 
 impl PartialReads {
@@ -103,8 +120,40 @@ impl PartialReads {
         now: Millis,
     ) -> Result<SlotRef, OverBudget> {
         self.settle(buffers)?;
-        let kept = shared.copy_kept(take_for(shared, kind, buffers, now)?);
+        let buffer = shared.copy_kept(take_for(shared, kind, buffers, now)?);
+        let kept = PartialRead { buffer, begun: now.tick(), paused: None };
         Ok(SlotRef::to(slot_number(self.slots.insert(kept))))
+    }
+
+    /// Notes that something else is unfinished in the buffer than before, from now on.
+    pub fn begin(&mut self, slot: SlotRef, now: Tick) {
+        if let Some(own) = self.get_mut(slot) {
+            (own.begun, own.paused) = (now, None);
+        }
+    }
+
+    /// Notes whether the connection is read, and gives whether it is and was not. The time in which
+    /// it is not does not count.
+    pub fn set_paused(&mut self, slot: SlotRef, is_paused: bool, now: Tick) -> bool {
+        let Some(own) = self.get_mut(slot) else { return false };
+        let was_paused = own.paused.is_some();
+        if !is_paused {
+            own.resume(now);
+        } else if !was_paused {
+            own.paused = Some(now);
+        }
+        was_paused && !is_paused
+    }
+
+    /// When what is unfinished was begun, and how many bytes of it have arrived.
+    #[must_use]
+    pub fn begun(&self, slot: SlotRef) -> Option<(Tick, usize)> {
+        let own = self.slots.get(slot.index()? as usize)?;
+        Some((own.begun, own.buffer.kept_bytes()))
+    }
+
+    fn get_mut(&mut self, slot: SlotRef) -> Option<&mut PartialRead> {
+        self.slots.get_mut(slot.index()? as usize)
     }
 
     /// Exchanges the buffer of a partial read for a smaller one if it is far larger than what is left
@@ -143,38 +192,41 @@ impl PartialReads {
     /// Bytes charged for the table, and bytes of the buffers.
     #[cfg(any(test, feature = "sim"))]
     pub fn recount(&self) -> usize {
-        let buffers = self.slots.iter().map(|partial| partial.bytes.capacity());
+        let buffers = self.slots.iter().map(|own| own.buffer.bytes.capacity());
         self.account.charged() + buffers.sum::<usize>()
     }
 
     /// Moves a partial-read buffer out for the time of a read. The slot stays reserved until
     /// [`PartialReads::restore`] or [`PartialReads::release`].
     pub fn borrow(&mut self, slot: SlotRef) -> Option<ReadBuffer> {
-        let index = slot.index()?;
-        self.slots.get_mut(index as usize).map(std::mem::take)
+        self.get_mut(slot).map(|own| std::mem::take(&mut own.buffer))
     }
 
     /// Puts back what [`PartialReads::borrow`] moved out.
     pub fn restore(&mut self, slot: SlotRef, partial: ReadBuffer) {
-        if let Some(kept) = slot.index().and_then(|index| self.slots.get_mut(index as usize)) {
-            *kept = partial;
+        if let Some(own) = self.get_mut(slot) {
+            own.buffer = partial;
         }
     }
 
     /// Whether the buffer is out, by [`PartialReads::borrow`].
     pub fn is_lent(&self, slot: SlotRef) -> bool {
-        let index = slot.index();
-        let partial = index.and_then(|index| self.slots.get(index as usize));
-        partial.is_some_and(|partial| partial.bytes.capacity() == 0)
+        !slot.is_none() && self.bytes(slot) == 0
+    }
+
+    /// The size of the buffer, 0 while it is lent.
+    pub fn bytes(&self, slot: SlotRef) -> usize {
+        let own = slot.index().and_then(|index| self.slots.get(index as usize));
+        own.map_or(0, |own| own.buffer.bytes.capacity())
     }
 
     /// Frees the slot and returns its buffer to `buffers`.
     pub fn release(&mut self, slot: SlotRef, buffers: &mut Buffers) {
         let Some(index) = slot.index() else { return };
         if let Some(partial) = self.slots.try_remove(index as usize)
-            && partial.bytes.capacity() > 0
+            && partial.buffer.bytes.capacity() > 0
         {
-            buffers.give(partial.bytes);
+            buffers.give(partial.buffer.bytes);
         }
         // Few connections read partially at one time, but a burst may have needed many slots.
         self.slots.shrink_if_empty();

@@ -60,6 +60,7 @@ impl Plan {
             handshake_ms: timeout(random, [5_000, 30_000]),
             ping_idle_ms: timeout(random, [25_000, 3_000]),
             pong_ms: timeout(random, [8_000, 30_000]),
+            message_grace_ms: timeout(random, [0, 30_000]),
             ..defaults
         };
         let server = ServerSettings {

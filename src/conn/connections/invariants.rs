@@ -70,6 +70,10 @@ fn check_memory<S>(own: &Connections<S>) -> Result<(), String> {
     if charged != held {
         return Err(format!("{charged} bytes are charged for {held}"));
     }
+    let mut holders = memory.large_holders().iter();
+    if let Some((key, ..)) = holders.find(|(key, ..)| own.table.get(*key).is_none()) {
+        return Err(format!("{key:?} holds memory and is no more"));
+    }
     // An idle loop has only what is asked for again soon.
     let kept = own.input.inflated().bytes() + own.cold.bytes();
     if own.table.len() == 0 && charged != kept {
@@ -108,7 +112,7 @@ fn check_connection<S>(own: &Connections<S>, key: ConnKey, conn: &Conn<S>) -> Re
     hold!(!flags.has(Flags::REARM), "a deadline that came nearer is filed", key, conn);
     let next_tick = Tick(own.turn.tick.0 + 1);
     let has_no_pings = conn.protocol != Protocol::WebSocket && phase == Phase::Open;
-    let due = deadline(conn, own.output.backlog(), &own.cold, &own.turn.settings);
+    let due = deadline(conn, &own.input, own.output.backlog(), &own.cold, &own.turn.settings);
     let in_wheel = due.map_or(has_no_pings, |due| {
         conn.timer.is_filed() && conn.timer.due() <= due.max(next_tick)
     });

@@ -36,7 +36,7 @@ use crate::mail::{LoopMessage, LoopSender};
 use crate::metrics::Counters;
 use crate::pool::{Buffers, OverBudget, SharedBudget};
 use crate::services::Router;
-use crate::timer::{Millis, WallTime};
+use crate::timer::{Millis, Tick, WallTime};
 use crate::transport::Transport;
 use crate::work::{Phase, Work, prices};
 
@@ -76,6 +76,10 @@ pub struct Connections<S> {
     population: Population,
     mail: Outbox,
     turn: Turn,
+    /// More are to go because the pool is short.
+    is_evicting: bool,
+    /// When other loops were last asked to make room.
+    asked: Tick,
     /// Effects are being carried out: what comes of them waits for its round.
     is_applying_effects: bool,
     /// The connection that waits for another to relay to.
@@ -125,6 +129,8 @@ impl<S: Transport> Connections<S> {
                 work: Work::default(),
                 memory: Buffers::new(pool),
             },
+            is_evicting: false,
+            asked: Tick::default(),
             is_applying_effects: false,
             #[cfg(any(test, feature = "sim"))]
             unpaired: None,
@@ -477,6 +483,8 @@ impl<S: Transport> Connections<S> {
                 // What arrived during the pause gave its edge then.
                 conn.flags.clear(Flags::PAUSED_BY_MAIL);
                 self.schedule.run_queue.push(conn, key);
+                // The deadline of a message that it has begun no longer stands still.
+                self.arm(key);
             }
         }
     }
@@ -490,6 +498,7 @@ impl<S: Transport> Connections<S> {
             || !self.schedule.dead.is_empty()
             || self.services.has_effects()
             || self.output.has_write_interest()
+            || self.is_evicting
             // Accepting comes after the mail of a turn is sent; what an admission or an abort there
             // has led to goes out in the next turn, which must not wait.
             || self.mail.count() > 0
@@ -538,6 +547,7 @@ impl<S: Transport> Connections<S> {
         // it was queued.
         let _ = self.input.settle(memory);
         let _ = self.output.settle(memory);
+        self.evict_if_scarce();
     }
 
     /// Brings the gauges up to date.

@@ -4,7 +4,7 @@
 use super::inflate::MessageInflater;
 use crate::key::SlotRef;
 use crate::pool::{Buffers, OverBudget, PartialReads, ReadBuffer, Unfinished};
-use crate::timer::Millis;
+use crate::timer::{Millis, Tick};
 
 /// The receive side of one loop.
 #[derive(Debug)]
@@ -51,13 +51,16 @@ impl Input {
         mut buffer: ReadBuffer,
         memory: &mut Buffers,
         now: Millis,
-    ) -> Result<(), OverBudget> {
+    ) -> Result<Kept, OverBudget> {
         let unfinished = unfinished.filter(|_| buffer.kept_bytes() > 0);
         if partial.is_none() {
-            let mut kept = Ok(());
+            let mut kept = Ok(Kept::Nothing);
             if let Some(kind) = unfinished {
                 match self.partial_reads.keep(&buffer, kind, memory, now) {
-                    Ok(link) => *partial = link,
+                    Ok(link) => {
+                        *partial = link;
+                        kept = Ok(Kept::Begun);
+                    }
                     Err(error) => kept = Err(error),
                 }
             }
@@ -67,16 +70,33 @@ impl Input {
             return kept;
         }
         if let Some(kind) = unfinished {
+            let is_begun = buffer.progress.is_begun_anew();
             // Moved to the front, so that a stream of messages in one partial-read buffer does not
             // make it grow.
             buffer.close_up();
             self.partial_reads.shrink(&mut buffer, kind, memory, now);
             self.partial_reads.restore(*partial, buffer);
-            return Ok(());
+            if !is_begun {
+                return Ok(Kept::GoesOn);
+            }
+            self.partial_reads.begin(*partial, now.tick());
+            return Ok(Kept::Begun);
         }
         self.partial_reads.restore(*partial, buffer);
         self.release(partial, memory);
-        Ok(())
+        Ok(Kept::Nothing)
+    }
+
+    /// Notes whether the connection is read, where it has a partial-read buffer. Gives whether it is
+    /// and was not.
+    pub(crate) fn set_paused(&mut self, partial: SlotRef, is_paused: bool, now: Tick) -> bool {
+        self.partial_reads.set_paused(partial, is_paused, now)
+    }
+
+    /// When the message in a partial-read buffer was begun, as if it had been later by the time in
+    /// which the connection was not read, and how many bytes of it have arrived.
+    pub(crate) fn begun(&self, partial: SlotRef) -> Option<(Tick, usize)> {
+        self.partial_reads.begun(partial)
     }
 
     /// Gives a partial-read buffer back to the pool.
@@ -90,6 +110,11 @@ impl Input {
         if !self.partial_reads.is_lent(*partial) {
             self.release(partial, memory);
         }
+    }
+
+    /// The size of a partial-read buffer, 0 without one and while it is lent.
+    pub(crate) fn partial_bytes(&self, partial: SlotRef) -> usize {
+        self.partial_reads.bytes(partial)
     }
 
     /// Charges the pool for tables that have grown. To be called at the end of each turn.
@@ -130,6 +155,17 @@ impl Input {
     pub(crate) fn partial_count(&self) -> usize {
         self.partial_reads.count()
     }
+}
+
+/// What became of a buffer that was lent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// Nothing was unfinished in it.
+    Nothing,
+    /// What is unfinished in it was begun since it was lent.
+    Begun,
+    /// What is unfinished in it was so before.
+    GoesOn,
 }
 
 /// The end of a large message for whose rest a buffer has room. It is read to its end straight into

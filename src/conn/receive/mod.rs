@@ -25,7 +25,7 @@ use crate::stream::{self, Received, Room, Source};
 use crate::transport::Transport;
 use crate::work::prices;
 use crate::ws::{CLIENT_CONTROL_FRAME_BYTES_MAX, CloseCode, Violation};
-use input::large_end;
+use input::{Kept, large_end};
 
 /// What a step came to that only the driver can deal with: it may end the connection, and it lets
 /// the effects of services happen.
@@ -93,6 +93,8 @@ enum Stage {
 enum Step {
     Again,
     Done,
+    /// In the next turn.
+    Later,
     Act(Option<Unfinished>, Outcome),
 }
 
@@ -119,6 +121,7 @@ impl<S: Transport> Active<'_, S> {
                 Step::Again if self.turn.work.is_share_used() => break,
                 Step::Again => {}
                 Step::Done => return Next::Done,
+                Step::Later => return Next::Later,
                 Step::Act(unfinished, outcome) => return Next::Act(unfinished, outcome),
             }
         }
@@ -130,6 +133,7 @@ impl<S: Transport> Active<'_, S> {
         match self.go_on(unfinished) {
             Step::Again => self.receive(reads_left),
             Step::Done => Next::Done,
+            Step::Later => Next::Later,
             Step::Act(unfinished, outcome) => Next::Act(unfinished, outcome),
         }
     }
@@ -158,6 +162,13 @@ impl<S: Transport> Active<'_, S> {
         } else {
             match self.read(&mut buffer) {
                 Ok(received) => received,
+                // Nothing was read, so it can go on in the next turn.
+                Err(OverBudget) if self.turn.memory.may_wait(self.key) => {
+                    return match self.keep(buffer) {
+                        Ok(()) => Step::Later,
+                        Err(OverBudget) => Step::Act(None, Outcome::NoRoom),
+                    };
+                }
                 Err(OverBudget) => {
                     // Nothing was read, so what the socket holds is yet to be discarded: closing
                     // with it unread would reset the connection and lose our last bytes.
@@ -390,7 +401,22 @@ impl<S: Transport> Active<'_, S> {
             Phase::Closing | Phase::Lingering | Phase::Dead => None,
         };
         let (memory, now) = (&mut self.turn.memory, self.turn.now);
-        self.input.keep(&mut self.conn.partial, unfinished, buffer, memory, now)
+        let partial = &mut self.conn.partial;
+        let had_partial = !partial.is_none();
+        let kept = self.input.keep(partial, unfinished, buffer, memory, now)?;
+        if had_partial || kept != Kept::Nothing {
+            let bytes = self.input.partial_bytes(self.conn.partial);
+            self.turn.memory.holders().set_input(self.key, bytes, self.turn.tick);
+        }
+        if kept != Kept::Nothing {
+            let is_paused = self.conn.flags.is_paused();
+            let goes_on = self.input.set_paused(self.conn.partial, is_paused, self.turn.tick);
+            // The deadline of a message begins, or one that stood still does so no longer.
+            if goes_on || kept == Kept::Begun {
+                self.conn.rearm();
+            }
+        }
+        Ok(())
     }
 
     /// The end of input that was announced shows only in a further read, and the edge for it has

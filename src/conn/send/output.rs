@@ -12,7 +12,9 @@ use crate::conn::turn::Turn;
 use crate::effects::CloseReason;
 use crate::key::ConnKey;
 use crate::output::{MessageCompressor, Outgoing, OutputSegment};
-use crate::pool::{Backlog, Buffers, FrameId, OverBudget, ReadBuffer, SLICES_MAX, SharedBudget};
+use crate::pool::{
+    Backlog, Buffers, FrameId, NOTED_BYTES, OverBudget, ReadBuffer, SLICES_MAX, SharedBudget,
+};
 use crate::shrink::Shrink as _;
 use crate::stream::{self, End, Sent, StreamError};
 use crate::timer::{Millis, Tick};
@@ -31,6 +33,8 @@ pub(crate) struct Output {
     dirty: VecDeque<ConnKey>,
     /// Connections that the poller is to report room for from now on.
     write_interest: Vec<ConnKey>,
+    /// Connections for which much waits, since they were last weighed.
+    grown: Vec<ConnKey>,
 }
 
 /// What a flush came to.
@@ -67,6 +71,7 @@ impl Output {
             scratch: Vec::new(),
             dirty: VecDeque::new(),
             write_interest: Vec::new(),
+            grown: Vec::new(),
         }
     }
 
@@ -252,6 +257,9 @@ impl Output {
             self.mark_dirty(conn, key);
             return Flush::Waiting;
         }
+        if !turn.memory.large_holders().is_empty() {
+            turn.memory.holders().set_output(key, 0, turn.tick);
+        }
         if conn.flags.take(Flags::PING_UNWRITTEN) {
             // The ping is out only now: the time to answer it begins.
             conn.seen = turn.tick;
@@ -284,8 +292,23 @@ impl Output {
         id: FrameId,
         now: Tick,
     ) {
+        let before = conn.queue.bytes();
         self.backlog.push_frame(&mut conn.queue, id, now);
-        self.mark_dirty(conn, key);
+        if conn.flags.has(Flags::WRITE_BLOCKED) {
+            // Whether it has come to the next power of two.
+            let bytes = conn.queue.bytes();
+            if bytes >= NOTED_BYTES && before ^ bytes > before {
+                self.grown.push(key);
+            }
+        } else {
+            self.mark_dirty(conn, key);
+        }
+    }
+
+    /// The next of the connections for which much waits, since it was last asked.
+    #[inline]
+    pub(crate) fn next_grown(&mut self) -> Option<ConnKey> {
+        self.grown.pop()
     }
 
     /// Puts a connection among those that are written to at the end of the turn, unless an edge is
@@ -314,6 +337,9 @@ impl Output {
     /// The socket has no room: an edge will say when it has, and a deadline how long to wait.
     pub(crate) fn block<S>(&mut self, conn: &mut Conn<S>, key: ConnKey) {
         conn.flags.set(Flags::WRITE_BLOCKED);
+        if conn.queue.bytes() >= NOTED_BYTES {
+            self.grown.push(key);
+        }
         // Registered late, when a write has fallen short for the first time: EPOLL_CTL_MOD reports
         // room that has come meanwhile, so nothing is missed (epoll_ctl(2)).
         if conn.flags.raise(Flags::WRITE_INTEREST) {

@@ -125,6 +125,8 @@ fn without_pool_memory_an_unfinished_request_is_answered_503() {
     }
     let statuses: Vec<_> = clients.iter().map(|client| client.received.status).collect();
     assert_eq!(statuses, [None, None, Some(503)]);
+    assert_eq!(world.counter("refused_without_memory"), 1);
+    assert_eq!(world.counter("refused_at_limit"), 0, "it says its own reason");
     assert!(clients[2].ended_well());
 }
 
