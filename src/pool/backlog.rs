@@ -190,12 +190,19 @@ impl Backlog {
     ///
     /// # Errors
     /// [`OverBudget`] if the pool has no room for it.
+    #[inline]
     pub fn settle(&mut self, buffers: &mut Buffers) -> Result<(), OverBudget> {
         self.account.settle(self.held, buffers)
     }
 
     /// Frees parts of tables that lie unused. Gives the moment to ask again.
+    #[inline]
     pub fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
+        // Most loops hold nothing whenever they come to rest.
+        if self.held == 0 { None } else { self.trim_tables(now, idle_ms) }
+    }
+
+    fn trim_tables(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
         let before = self.table_bytes();
         let due = [
             self.segments.trim(now, idle_ms),

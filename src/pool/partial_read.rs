@@ -180,13 +180,16 @@ impl PartialReads {
     ///
     /// # Errors
     /// [`OverBudget`] if the pool has no room for it.
+    #[inline]
     pub fn settle(&mut self, buffers: &mut Buffers) -> Result<(), OverBudget> {
         self.account.settle(self.slots.bytes(), buffers)
     }
 
     /// Frees a part of the table that lies unused. Gives the moment to ask again.
+    #[inline]
     pub fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
-        self.slots.trim(now, idle_ms)
+        // Most loops have few at a time.
+        if self.slots.bytes() == 0 { None } else { self.slots.trim(now, idle_ms) }
     }
 
     /// Bytes charged for the table, and bytes of the buffers.

@@ -166,7 +166,15 @@ impl Account {
     ///
     /// # Errors
     /// [`OverBudget`] if the pool has no room. Nothing is changed then.
+    #[inline]
     pub(super) fn settle(&mut self, held: usize, buffers: &mut Buffers) -> Result<(), OverBudget> {
+        if self.charged == 0 && held <= UNCHARGED_BYTES_MAX {
+            return Ok(());
+        }
+        self.settle_steps(held, buffers)
+    }
+
+    fn settle_steps(&mut self, held: usize, buffers: &mut Buffers) -> Result<(), OverBudget> {
         let due = held.saturating_sub(UNCHARGED_BYTES_MAX).next_multiple_of(STEP_BYTES);
         if due > self.charged {
             buffers.charge_for(super::budget::Need::Small, due - self.charged)?;

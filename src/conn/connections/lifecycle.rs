@@ -170,12 +170,19 @@ impl<S: Transport> Connections<S> {
     /// walked.
     #[inline]
     pub(super) fn evict_if_scarce(&mut self) {
-        while let Some(key) = self.output.next_grown() {
-            self.weigh(key);
+        if self.output.has_grown() {
+            self.weigh_grown();
         }
         self.is_evicting = false;
         if self.turn.memory.is_scarce() {
             self.evict();
+        }
+    }
+
+    #[inline(never)]
+    fn weigh_grown(&mut self) {
+        while let Some(key) = self.output.next_grown() {
+            self.weigh(key);
         }
     }
 

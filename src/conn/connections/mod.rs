@@ -532,7 +532,9 @@ impl<S: Transport> Connections<S> {
             self.output.trim(now, idle_ms),
         ];
         let due = due.into_iter().flatten().min();
-        self.relieve();
+        // What was freed is no longer charged.
+        let _ = self.input.settle(&mut self.turn.memory);
+        let _ = self.output.settle(&mut self.turn.memory);
         // A loop at rest takes no turn that would bring the gauges up to date.
         self.turn.counters.pool_bytes_now.set(self.pool_bytes());
         self.sample_contexts();

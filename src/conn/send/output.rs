@@ -305,10 +305,19 @@ impl Output {
         }
     }
 
-    /// The next of the connections for which much waits, since it was last asked.
+    /// Whether there are connections for which much more waits than when they were last weighed.
     #[inline]
+    pub(crate) fn has_grown(&self) -> bool {
+        !self.grown.is_empty()
+    }
+
+    /// The next of them.
     pub(crate) fn next_grown(&mut self) -> Option<ConnKey> {
-        self.grown.pop()
+        let next = self.grown.pop();
+        if next.is_none() {
+            self.grown.shrink_if_sparse(KEYS_KEPT);
+        }
+        next
     }
 
     /// Puts a connection among those that are written to at the end of the turn, unless an edge is
