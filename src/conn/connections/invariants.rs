@@ -67,6 +67,7 @@ fn check_memory<S>(own: &Connections<S>) -> Result<(), String> {
     let memory = &own.turn.memory;
     let charged = memory.allocated_bytes() - memory.free_bytes();
     let held = own.input.recount() + own.output.backlog().recount()? + own.cold.bytes();
+    let held = held + own.walks.charged_bytes();
     if charged != held {
         return Err(format!("{charged} bytes are charged for {held}"));
     }

@@ -136,7 +136,7 @@ impl Input {
     /// Bytes that are held and charged to the pool, counted anew.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn recount(&self) -> usize {
-        self.partial_reads.recount() + self.inflater.bytes()
+        self.partial_reads.recount() + self.inflater.recount()
     }
 
     /// Decompresses messages that came compressed.
