@@ -90,7 +90,6 @@ impl Plan {
         let payload_bytes_max = send_buffer_bytes * 50;
         let window = u8::try_from(9 + random.below(7)).unwrap();
         let context_bits = random.percent(60).then_some(window);
-        let deflate_bytes_min = pick(random, &[1, 100, 1024]);
         Self {
             setup: Setup {
                 backlog_messages_max: None,
@@ -102,7 +101,7 @@ impl Plan {
                 slow_policy,
                 descriptors_max: None,
                 deflate: DeflateOptions {
-                    bytes_min: deflate_bytes_min,
+                    bytes_min: pick(random, &[1, 100, 1024]),
                     context_bits,
                     ..DeflateOptions::default()
                 },
