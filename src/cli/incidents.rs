@@ -13,12 +13,14 @@ use crate::metrics::Counters;
 
 /// What is said about counters that have grown. A limit that was reached is a warning: raising it
 /// helps. What peers do wrong, as scanners do all day, is not.
-const INCIDENTS: [(&str, Level, &str); 18] = [
+const INCIDENTS: [(&str, Level, &str); 21] = [
     ("refused_at_limit", Level::Warn, "refused with 503: limits.connections_max is reached"),
+    ("refused_without_memory", Level::Warn, "refused with 503: limits.pool_bytes_max is reached"),
     ("half_open_dropped", Level::Warn, "dropped half-open: limits.half_open_max is reached"),
     ("accept_failures", Level::Warn, "not accepted: descriptors or memory ran out"),
     ("accepts_shed", Level::Warn, "accepted and dropped: descriptors ran out"),
     ("closed_overload", Level::Warn, "closed with 1013: limits.pool_bytes_max is reached"),
+    ("closed_evicted", Level::Warn, "closed with 1013: they held most of limits.pool_bytes_max"),
     ("refused_malformed", Level::Info, "refused with 400, 431 or 505: malformed requests"),
     ("refused_origin", Level::Info, "refused with 403: an origin that the route does not allow"),
     (
@@ -33,6 +35,7 @@ const INCIDENTS: [(&str, Level, &str); 18] = [
     ("closed_not_utf8", Level::Info, "closed with 1007: text that is not UTF-8"),
     ("closed_not_deflate", Level::Info, "closed with 1007: messages that cannot be inflated"),
     ("closed_too_big", Level::Info, "closed with 1009: messages over message_bytes_max"),
+    ("closed_unfinished", Level::Info, "closed with 1008: messages not finished in time"),
     ("closed_idle", Level::Info, "closed: no pong within pong_ms"),
     ("closed_slow", Level::Info, "closed with 4002: clients that read too slowly"),
     ("closed_stalled", Level::Info, "closed: nothing taken for write_stall_ms"),

@@ -45,6 +45,14 @@ keys! {
             reload: true,
             reached: "The connection is closed with code 1009.",
         }
+        /// The rate, in bytes per second, at which the beginning of a message must go on after
+        /// timeouts.message_grace_ms.
+        pub message_bytes_per_s_min: usize {
+            default: 1024,
+            rule: integer(1, GIB),
+            reload: true,
+            reached: "The connection is closed with code 1008.",
+        }
         /// Unsent bytes of one connection at which it is no longer read.
         pub backlog_high_bytes: usize {
             default: 64 * 1024,
@@ -65,8 +73,8 @@ keys! {
             default: 256 * 1024 * 1024,
             rule: integer(65_536, 1024 * GIB),
             reload: true,
-            reached: "The connection that asks for more is closed with code 1013; what should be \
-                      compressed is sent as it is.",
+            reached: "The connections that hold the most are closed with code 1013, then those that \
+                      ask for more; what should be compressed is sent as it is.",
         }
         /// Messages of one class waiting from one loop to another.
         pub mailbox_items_max: usize {

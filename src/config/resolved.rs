@@ -105,6 +105,8 @@ pub struct ResolvedLimits {
     pub header_lines_max: usize,
     /// Bytes of one message where the route does not say otherwise.
     pub message_bytes_max: usize,
+    /// The rate at which the beginning of a message must go on, in bytes per second.
+    pub message_bytes_per_s_min: usize,
     /// The largest `message_bytes_max` of all routes and of the limits.
     pub message_bytes_largest: usize,
     /// Unsent bytes of one connection at which it is no longer read.
@@ -205,6 +207,7 @@ impl Config {
             head_bytes_max: limits.head_bytes_max,
             header_lines_max: limits.header_lines_max,
             message_bytes_max: limits.message_bytes_max,
+            message_bytes_per_s_min: limits.message_bytes_per_s_min,
             message_bytes_largest,
             backlog_high_bytes: limits.backlog_high_bytes,
             backlog_hard_bytes: backlog_hard_bytes(limits, message_bytes_largest, &mut adjustments),

@@ -34,6 +34,14 @@ keys! {
             reload: true,
             reached: "The connection is dropped.",
         }
+        /// For the beginning of a message until its end, beyond what
+        /// limits.message_bytes_per_s_min allows for its bytes; 0 for any time.
+        pub message_grace_ms: u64 {
+            default: 30_000,
+            rule: integer(0, DAY_MS),
+            reload: true,
+            reached: "The connection is closed with code 1008.",
+        }
         /// Without the kernel taking any of the bytes that wait for a client.
         pub write_stall_ms: u64 {
             default: 10_000,

@@ -10,6 +10,7 @@ use toml::Value;
 use super::Config;
 use super::error::ConfigError;
 use super::refusal::Refusal;
+use crate::pool::pool_bytes_for;
 use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
 
 /// The longest header of a WebSocket frame, mask included (RFC 6455 section 5.2), in bytes.
@@ -60,13 +61,14 @@ impl Config {
         routes.fold(self.limits.message_bytes_max, usize::max)
     }
 
-    /// The pool that one message or request head of the largest kind needs by itself. Its first part
-    /// gets a buffer whose size is a power of two; that grows as far as a connection reads.
+    /// The pool that one message or request head of the largest kind needs by itself, beside the reserve
+    /// that is not for messages. Its first part gets a buffer whose size is a power of two; that grows
+    /// as far as a connection reads.
     pub(super) fn pool_bytes_least(&self) -> usize {
         let largest = self.message_bytes_largest().max(self.limits.head_bytes_max);
         let read = largest + CLIENT_CONTROL_FRAME_BYTES_MAX;
         let first = read.min(self.turn.receive_buffer_bytes).next_power_of_two();
-        read.max(first)
+        pool_bytes_for(read.max(first))
     }
 
     fn check_limits_agree(&self) -> Result<(), Refusal> {
@@ -83,12 +85,13 @@ impl Config {
             let head_bytes = limits.head_bytes_max;
             let rule = if head_bytes > largest {
                 format!(
-                    "must be at least {least}, to hold one head of head_bytes_max ({head_bytes})"
+                    "must be at least {least}, to hold one head of head_bytes_max ({head_bytes}) \
+                     beside the reserve"
                 )
             } else {
                 format!(
                     "must be at least {least}, to hold one message of the largest \
-                     message_bytes_max ({largest})"
+                     message_bytes_max ({largest}) beside the reserve"
                 )
             };
             return Err(Refusal::number(

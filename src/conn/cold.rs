@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use slab::Slab;
 
 use crate::key::{SlotRef, slot_number};
-use crate::pool::{Buffers, OverBudget};
+use crate::pool::{Buffers, Need, OverBudget};
 use crate::stream::Stream;
 
 #[cfg(any(test, feature = "sim"))]
@@ -48,7 +48,7 @@ impl ColdRecords {
     ) -> Result<SlotRef, OverBudget> {
         // Charged before it is inserted, so that a flood of connections meets `pool_bytes_max` and
         // not the allocator.
-        memory.charge(RECORD_BYTES)?;
+        memory.charge_for(Need::Head, RECORD_BYTES)?;
         Ok(SlotRef::to(slot_number(self.records.insert(record))))
     }
 

@@ -2,6 +2,7 @@
 
 use super::cold::ColdRecords;
 use super::flags::Flags;
+use super::receive::Input;
 use super::settings::ConnSettings;
 use super::slot::{Conn, Protocol};
 use super::state::Phase;
@@ -10,6 +11,18 @@ use crate::timer::Tick;
 
 /// The deadline of a connection; a dead one has none.
 pub(super) fn deadline<S>(
+    conn: &Conn<S>,
+    input: &Input,
+    backlog: &Backlog,
+    cold: &ColdRecords,
+    settings: &ConnSettings,
+) -> Option<Tick> {
+    let message_due = message_due(conn, input, settings);
+    let due = deadline_between_messages(conn, backlog, cold, settings);
+    [message_due, due].into_iter().flatten().min()
+}
+
+fn deadline_between_messages<S>(
     conn: &Conn<S>,
     backlog: &Backlog,
     cold: &ColdRecords,
@@ -49,6 +62,33 @@ pub(super) fn deadline<S>(
     }
 }
 
+/// When the message that the connection has begun must be finished, if it has begun one and is read.
+#[inline]
+pub(super) fn message_due<S>(
+    conn: &Conn<S>,
+    input: &Input,
+    settings: &ConnSettings,
+) -> Option<Tick> {
+    if conn.partial.is_none() || !conn.state.is_open() || conn.flags.is_paused() {
+        return None;
+    }
+    let (begun, bytes) = input.begun(conn.partial)?;
+    finished_by(begun, bytes, settings)
+}
+
+/// When what was `begun` must be finished, of which `bytes` have arrived: after the grace, and the
+/// time that these bytes take at the least rate.
+fn finished_by(begun: Tick, bytes: usize, settings: &ConnSettings) -> Option<Tick> {
+    let ConnSettings { message_grace_ms, message_bytes_per_s_min, .. } = *settings;
+    if message_grace_ms == 0 {
+        return None;
+    }
+    let rate = u64::try_from(message_bytes_per_s_min.max(1)).unwrap_or(u64::MAX);
+    let bytes_ms = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(1000) / rate;
+    // Ticks are counted in 32 bits, and the largest message takes years at the least of rates.
+    Some(begun.after_ms(message_grace_ms + bytes_ms.min(BYTES_MS_MAX)))
+}
+
 /// When the socket will have taken no byte for too long, if anything waits for it.
 pub(super) fn stalled_at<S>(
     conn: &Conn<S>,
@@ -70,6 +110,9 @@ pub(super) fn stalled_at<S>(
     Some(since.after_ms(settings.write_stall_ms + conn.under_way.wait_ms()))
 }
 
+/// A year.
+const BYTES_MS_MAX: u64 = 365 * 86_400_000;
+
 /// Up to a tenth off the ping interval, by connection: those that came together after a restart
 /// must not ping together for ever.
 fn jitter_ms(generation: u32, ping_idle_ms: u64) -> u64 {
@@ -79,7 +122,41 @@ fn jitter_ms(generation: u32, ping_idle_ms: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::timer::{Millis, TICK_MS};
+
+    proptest! {
+        /// Who sends at least at the least rate is never too late, at whatever moment one looks; who
+        /// stops is, once the grace is over.
+        #[test]
+        fn a_message_at_the_least_rate_is_in_time(
+            grace_ms in 1..100_000u64,
+            rate in 1..100_000usize,
+            seconds in 0..10_000usize,
+        ) {
+            let settings = ConnSettings {
+                message_grace_ms: grace_ms,
+                message_bytes_per_s_min: rate,
+                ..ConnSettings::default()
+            };
+            let begun = Millis(1_000_000);
+            let due = finished_by(begun.tick(), rate * seconds, &settings).unwrap();
+            let now = begun.plus(1000 * u64::try_from(seconds).unwrap());
+            prop_assert!(now.tick() < due);
+            prop_assert!(now.plus(grace_ms).tick() <= due);
+            prop_assert!(due <= now.plus(grace_ms + 2 * TICK_MS).tick());
+        }
+    }
+
+    #[test]
+    fn without_a_grace_a_message_may_take_any_time() {
+        let settings = ConnSettings { message_grace_ms: 0, ..ConnSettings::default() };
+        assert_eq!(finished_by(Tick(7), 1, &settings), None);
+        let settings = ConnSettings { message_bytes_per_s_min: 1, ..ConnSettings::default() };
+        assert!(finished_by(Tick(7), 1 << 31, &settings).unwrap() > Tick(1 << 28));
+    }
 
     #[test]
     fn pings_are_spread_over_a_tenth_of_the_interval() {

@@ -4,6 +4,7 @@ use super::flags::Flags;
 use super::slot::Conn;
 use crate::key::ConnKey;
 use crate::mail::LoopMessage;
+use crate::shrink::Shrink as _;
 
 /// Messages to other loops that the event loop has not taken yet.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ impl Outbox {
 
     /// Takes them out.
     pub(super) fn take(&mut self) -> std::vec::Drain<'_, (u16, LoopMessage)> {
+        // Here and not behind the drain, which borrows them: a burst is given back a turn later.
+        self.messages.shrink_if_sparse(MESSAGES_KEPT);
         self.messages.drain(..)
     }
 
@@ -49,3 +52,6 @@ impl Outbox {
         }
     }
 }
+
+/// About 14 KiB.
+const MESSAGES_KEPT: usize = 128;

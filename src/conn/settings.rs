@@ -30,6 +30,11 @@ pub struct ConnSettings {
     pub ping_idle_ms: u64,
     /// The connection ends when nothing came for this long after the ping was written.
     pub pong_ms: u64,
+    /// A message that was begun may take this long, and as long for its bytes as the least rate
+    /// allows. With 0 it may take any time.
+    pub message_grace_ms: u64,
+    /// That rate, in bytes per second.
+    pub message_bytes_per_s_min: usize,
     /// The connection ends when the kernel took no byte of waiting output for this long.
     pub write_stall_ms: u64,
     /// Time for the peer to end the connection after our last byte.
@@ -58,6 +63,8 @@ impl Default for ConnSettings {
             refuse_ms: 100,
             ping_idle_ms: 25_000,
             pong_ms: 8_000,
+            message_grace_ms: 30_000,
+            message_bytes_per_s_min: 1024,
             write_stall_ms: 10_000,
             close_ms: 5_000,
             pool_idle_ms: 10_000,

@@ -10,6 +10,8 @@ use crate::ws::{CloseCode, Violation};
 pub enum CloseReason {
     /// The gateway is shutting down (1001).
     Drained,
+    /// It held the most memory when the pool was short (1013).
+    Evicted,
     /// The peer ended the connection without a close frame.
     Gone,
     /// No bytes came within `pong_ms` after a ping.
@@ -26,6 +28,8 @@ pub enum CloseReason {
     Slow,
     /// The kernel took no byte for `write_stall_ms`.
     Stalled,
+    /// A message was begun and not finished in time (1008).
+    Unfinished,
     /// The peer broke the protocol or a limit.
     Violation(Violation),
 }
@@ -35,6 +39,7 @@ impl CloseReason {
     pub(crate) fn counter(self, counters: &Counters) -> &Counter {
         match self {
             Self::Drained => &counters.closed_drained,
+            Self::Evicted => &counters.closed_evicted,
             Self::Gone => &counters.closed_gone,
             Self::Idle => &counters.closed_idle,
             Self::Overload => &counters.closed_overload,
@@ -43,6 +48,7 @@ impl CloseReason {
             Self::Service(_) => &counters.closed_by_service,
             Self::Slow => &counters.closed_slow,
             Self::Stalled => &counters.closed_stalled,
+            Self::Unfinished => &counters.closed_unfinished,
             Self::Violation(Violation::NotDeflate) => &counters.closed_not_deflate,
             Self::Violation(Violation::MessageTooBig) => &counters.closed_too_big,
             Self::Violation(Violation::TextNotUtf8 | Violation::CloseReasonNotUtf8) => {
@@ -57,6 +63,7 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Drained => formatter.write_str("drained"),
+            Self::Evicted => formatter.write_str("held the most memory when it was short"),
             Self::Gone => formatter.write_str("gone without a close frame"),
             Self::Idle => formatter.write_str("no pong in time"),
             Self::Overload => formatter.write_str("no memory left"),
@@ -66,6 +73,7 @@ impl fmt::Display for CloseReason {
             Self::Service(code) => write!(formatter, "closed by a service ({})", code.number()),
             Self::Slow => formatter.write_str("too slow"),
             Self::Stalled => formatter.write_str("write stalled"),
+            Self::Unfinished => formatter.write_str("message not finished in time"),
             Self::Violation(violation) => write!(formatter, "{violation}"),
         }
     }

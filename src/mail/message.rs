@@ -26,6 +26,8 @@ pub(crate) enum LoopMessageKind {
     Decide(ConnKey, Result<Accept, Rejection>),
     /// Give it to the members here.
     Deliver(u8, Publication),
+    /// The pool is short, and the loop that is asked has the largest holder of it.
+    MakeRoom,
     /// Give it to the members everywhere: this is the topic's home loop.
     Publish(u8, Publication),
     Send(ConnKey, EncodedFrame),
@@ -53,6 +55,7 @@ impl MailItem for LoopMessage {
             | LoopMessageKind::Close(..)
             | LoopMessageKind::Decide(..)
             | LoopMessageKind::Deliver(..)
+            | LoopMessageKind::MakeRoom
             | LoopMessageKind::Send(..)
             | LoopMessageKind::Subscribe(..)
             | LoopMessageKind::Unsubscribe(..) => Class::Terminal,
@@ -66,7 +69,7 @@ impl MailItem for LoopMessage {
             }
             LoopMessageKind::Close(_, request) => request.reason.len(),
             // Headers and the like: short, and one for each connection.
-            LoopMessageKind::Decide(..) => 0,
+            LoopMessageKind::Decide(..) | LoopMessageKind::MakeRoom => 0,
             LoopMessageKind::Deliver(_, publication) | LoopMessageKind::Publish(_, publication) => {
                 let frames = publication.frames().map(|frame| frame.as_bytes().len());
                 publication.topic.len() + frames.sum::<usize>()

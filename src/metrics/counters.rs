@@ -105,6 +105,8 @@ counters! {
     refused_by_service,
     /// Connections answered with 503 because `connections_max` was reached.
     refused_at_limit,
+    /// Requests answered with 503 because `pool_bytes_max` left no room for their head.
+    refused_without_memory,
     /// Connections answered with 503 because the gateway is shutting down.
     refused_draining,
     /// Connections dropped because their request head did not arrive in time.
@@ -172,13 +174,19 @@ counters! {
     closed_not_deflate,
     /// Connections closed for a message over the limit (1009).
     closed_too_big,
+    /// Connections closed because a message was begun and not finished in time (1008).
+    closed_unfinished,
     /// Connections closed because no pong arrived in time.
     closed_idle,
     /// Connections closed because their backlog was full (4002).
     closed_slow,
     /// Connections closed because the kernel took no byte for `write_stall_ms`.
     closed_stalled,
-    /// Connections closed because `pool_bytes_max` was reached (1013).
+    /// Connections closed because they held the most memory when `pool_bytes_max` was nearly reached
+    /// (1013).
+    closed_evicted,
+    /// Connections closed because `pool_bytes_max` left no room for what they sent or were answered
+    /// (1013).
     closed_overload,
     /// Connections closed by a service.
     closed_by_service,

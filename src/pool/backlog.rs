@@ -13,16 +13,17 @@
 //! ```
 
 mod join;
+mod order;
 
 use std::io::IoSlice;
 
-use slab::Slab;
-
 use super::buffers::{BUFFER_BYTES_MIN, Buffers, OverBudget};
+use super::slots::{Account, Slots};
 use crate::key::{SlotRef, slot_number};
 use crate::timer::{Millis, Tick};
 use crate::work::{meter, prices};
 use crate::ws::EncodedFrame;
+use order::{Order, SegmentKind};
 
 /// Most slices in one vectored write. The kernel takes up to 1024 (`IOV_MAX`, writev(2)); 64 keep
 /// the array on the stack at 1 KiB, and more segments than that are rare.
@@ -60,9 +61,13 @@ pub struct FrameId(u32);
 /// The backlogs of one loop.
 #[derive(Debug, Default)]
 pub struct Backlog {
-    segments: Slab<Segment>,
-    blocks: Slab<Block>,
-    frames: Slab<SharedFrame>,
+    segments: Slots<Segment>,
+    blocks: Slots<Block>,
+    frames: Slots<SharedFrame>,
+    /// Bytes of the tables and of the shared frames. Blocks hold buffers, which are charged by
+    /// themselves.
+    held: usize,
+    account: Account,
 }
 
 #[derive(Debug)]
@@ -73,16 +78,7 @@ struct Segment {
     since: Tick,
     /// Index of the block or frame.
     content: u32,
-    kind: SegmentKind,
-    /// The segment begins in the middle of a frame. The first bytes of that frame are in the
-    /// segment before it or, at the head, already on the wire.
-    continues: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SegmentKind {
-    Block,
-    Frame,
+    order: Order,
 }
 
 /// Bytes `start..end` of a buffer from the pool.
@@ -98,6 +94,10 @@ struct SharedFrame {
     frame: EncodedFrame,
     /// Where each message ends, if the frame is a batch of several; empty otherwise.
     ends: Box<[u32]>,
+    /// The messages in it.
+    messages: u32,
+    /// The memory that it keeps allocated.
+    bytes: u32,
     /// Segments that refer to the frame, plus one between `share` and `release`.
     holders: u32,
 }
@@ -118,6 +118,9 @@ impl Backlog {
     ) -> Result<(), OverBudget> {
         if bytes.is_empty() {
             return Ok(());
+        }
+        if self.is_short() {
+            self.settle(buffers)?;
         }
         // The last block is private to this queue, so the bytes can go behind its end. Its segment
         // then holds several frames, and `continues` describes the first of them only.
@@ -146,16 +149,11 @@ impl Backlog {
         tick: Tick,
     ) {
         let length = part.len();
+        let before = self.blocks.bytes();
         let block = self.blocks.insert(Block { buffer, start: part.start, end: part.end });
-        let content = slot_number(block);
-        let segment = Segment {
-            next: SlotRef::NONE,
-            since: tick,
-            content,
-            kind: SegmentKind::Block,
-            continues,
-        };
-        self.append(queue, segment, length);
+        self.held += self.blocks.bytes() - before;
+        let kind = if continues { SegmentKind::Continuation } else { SegmentKind::Block };
+        self.append(queue, kind, slot_number(block), 1, length, tick);
     }
 
     /// Adds a frame to the table of shared frames. The caller pushes it to the recipients and then
@@ -166,8 +164,73 @@ impl Backlog {
 
     /// As [`share`](Backlog::share), for a batch of messages whose ends are at the offsets `ends`.
     pub fn share_batch(&mut self, frame: EncodedFrame, ends: Box<[u32]>) -> FrameId {
-        let shared = SharedFrame { frame, ends, holders: 1 };
-        FrameId(slot_number(self.frames.insert(shared)))
+        let bytes = frame.as_bytes().len() + size_of_val(&*ends);
+        self.share_holding(frame, ends, byte_count(bytes))
+    }
+
+    fn share_holding(&mut self, frame: EncodedFrame, ends: Box<[u32]>, bytes: u32) -> FrameId {
+        let messages = u32::try_from(ends.len().max(1)).unwrap_or(u32::MAX);
+        let shared = SharedFrame { frame, ends, messages, bytes, holders: 1 };
+        let before = self.frames.bytes();
+        let frame = self.frames.insert(shared);
+        self.held += self.frames.bytes() - before + bytes as usize;
+        FrameId(slot_number(frame))
+    }
+
+    /// Whether more is held than is charged. What comes next is to be queued only after
+    /// [`Backlog::settle`].
+    #[must_use]
+    #[inline]
+    pub fn is_short(&self) -> bool {
+        !self.account.covers(self.held)
+    }
+
+    /// Charges the pool for what is held, and returns what is no longer held. To be called when
+    /// [`Backlog::is_short`], and at the end of each turn.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for it.
+    #[inline]
+    pub fn settle(&mut self, buffers: &mut Buffers) -> Result<(), OverBudget> {
+        self.account.settle(self.held, buffers)
+    }
+
+    /// Frees parts of tables that lie unused. Gives the moment to ask again.
+    #[inline]
+    pub fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
+        // Most loops hold nothing whenever they come to rest.
+        if self.held == 0 { None } else { self.trim_tables(now, idle_ms) }
+    }
+
+    fn trim_tables(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
+        let before = self.table_bytes();
+        let due = [
+            self.segments.trim(now, idle_ms),
+            self.blocks.trim(now, idle_ms),
+            self.frames.trim(now, idle_ms),
+        ];
+        self.held -= before - self.table_bytes();
+        due.into_iter().flatten().min()
+    }
+
+    fn table_bytes(&self) -> usize {
+        self.segments.bytes() + self.blocks.bytes() + self.frames.bytes()
+    }
+
+    /// What is held, counted anew: bytes charged by the account, and those of buffers. The simulation
+    /// compares them with what the pool has lent.
+    ///
+    /// # Errors
+    /// What does not agree.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn recount(&self) -> Result<usize, String> {
+        let frames: usize = self.frames.iter().map(|shared| shared.bytes as usize).sum();
+        let held = self.table_bytes() + frames;
+        if held != self.held {
+            return Err(format!("the backlog holds {held} bytes and counts {}", self.held));
+        }
+        let blocks = self.blocks.iter().map(|block| block.buffer.capacity());
+        Ok(self.account.charged() + blocks.sum::<usize>())
     }
 
     /// Appends a shared frame by reference.
@@ -176,48 +239,46 @@ impl Backlog {
         let Some(shared) = self.frames.get_mut(id.0 as usize) else { return };
         meter::spend(prices::DELIVERY);
         shared.holders += 1;
-        let length = shared.frame.as_bytes().len();
-        let (content, kind) = (id.0, SegmentKind::Frame);
-        let segment = Segment { next: SlotRef::NONE, since: tick, content, kind, continues: false };
-        self.append(queue, segment, length);
+        let (messages, length) = (shared.messages, shared.frame.as_bytes().len());
+        self.append(queue, SegmentKind::Frame, id.0, messages, length, tick);
     }
 
     /// Whether the queue holds at least `count` pushed messages, counting one that is partly
     /// written. Of bytes that belong to the connection each segment counts as a message.
     #[must_use]
+    #[inline]
     pub fn holds(&self, queue: &OutQueue, count: usize) -> bool {
-        // The smallest message is an empty line of one byte, so the walk is rarely needed.
-        if queue.bytes() < count {
-            return false;
-        }
-        let (mut at, mut written) = (queue.head, queue.head_written);
-        let mut left = count;
-        while left > 0
-            && let Some(segment) = self.segment(at)
-        {
-            left = left.saturating_sub(self.messages(segment, std::mem::take(&mut written)));
-            at = segment.next;
-        }
-        left == 0
+        // The smallest message is an empty line of one byte, so most queues need not be looked at.
+        queue.bytes() >= count && self.messages(queue) >= count
+    }
+
+    /// The messages that wait, as [`Backlog::holds`] counts them.
+    fn messages(&self, queue: &OutQueue) -> usize {
+        let (Some(head), Some(tail)) = (self.segment(queue.head), self.segment(queue.tail)) else {
+            return 0;
+        };
+        self.unwritten_messages(head, queue.head_written) + tail.order.messages_behind(head.order)
     }
 
     /// The messages in a segment that are not written completely, when `written` bytes of it are.
-    fn messages(&self, segment: &Segment, written: u32) -> usize {
-        match self.frames.get(segment.content as usize) {
-            Some(shared) if segment.kind == SegmentKind::Frame && !shared.ends.is_empty() => {
-                shared.ends.iter().filter(|end| **end > written).count()
+    fn unwritten_messages(&self, segment: &Segment, written: u32) -> usize {
+        match self.shared(segment) {
+            Some(shared) if !shared.ends.is_empty() => {
+                shared.ends.len() - shared.ends.partition_point(|end| *end <= written)
             }
             _ => 1,
         }
     }
 
-    fn frame(&self, segment: &Segment) -> Option<&EncodedFrame> {
-        match segment.kind {
-            SegmentKind::Block => None,
-            SegmentKind::Frame => {
-                self.frames.get(segment.content as usize).map(|shared| &shared.frame)
-            }
+    fn shared(&self, segment: &Segment) -> Option<&SharedFrame> {
+        match segment.order.kind() {
+            SegmentKind::Block | SegmentKind::Continuation => None,
+            SegmentKind::Frame => self.frames.get(segment.content as usize),
         }
+    }
+
+    fn frame(&self, segment: &Segment) -> Option<&EncodedFrame> {
+        self.shared(segment).map(|shared| &shared.frame)
     }
 
     /// Ends the sharing of a frame: it is freed when its last recipient has written or dropped it.
@@ -230,7 +291,8 @@ impl Backlog {
         let Some(shared) = self.frames.get_mut(frame as usize) else { return };
         shared.holders -= 1;
         if shared.holders == 0 {
-            self.frames.remove(frame as usize);
+            let shared = self.frames.remove(frame as usize);
+            self.held -= shared.bytes as usize;
         }
     }
 
@@ -313,7 +375,7 @@ impl Backlog {
 
     /// Drops the shared frames of which no byte is written; the blocks of the connection stay.
     pub fn discard_unstarted_frames(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
-        self.discard_where(queue, buffers, |segment| segment.kind == SegmentKind::Frame);
+        self.discard_where(queue, buffers, |segment| segment.order.kind() == SegmentKind::Frame);
     }
 
     fn discard_where(
@@ -328,8 +390,8 @@ impl Backlog {
         while let Some(index) = rest.head.index() {
             let written = std::mem::take(&mut rest.head_written);
             let segment = &self.segments[index as usize];
-            let is_started =
-                self.is_within_message(segment, written) || (segment.continues && is_kept);
+            let continues = segment.order.kind() == SegmentKind::Continuation;
+            let is_started = self.is_within_message(segment, written) || (continues && is_kept);
             // A segment that continues a frame shares the fate of the segment before it.
             is_kept = is_started || !unwanted(segment);
             if !is_kept {
@@ -343,7 +405,16 @@ impl Backlog {
             let kept = std::mem::take(&mut rest.head);
             rest.head = std::mem::take(&mut self.segments[index as usize].next);
             match queue.tail.index() {
-                Some(tail) => self.segments[tail as usize].next = kept,
+                Some(tail) => {
+                    // Those between the two are gone, so it is numbered anew.
+                    let segment = &self.segments[index as usize];
+                    let messages = self.shared(segment).map_or(1, |shared| shared.messages);
+                    let kind = segment.order.kind();
+                    let before = &mut self.segments[tail as usize];
+                    before.next = kept;
+                    let order = before.order.followed_by(kind, messages);
+                    self.segments[index as usize].order = order;
+                }
                 None => (queue.head, queue.head_written) = (kept, written),
             }
             queue.tail = kept;
@@ -354,23 +425,20 @@ impl Backlog {
     /// Whether `written` bytes of a segment end inside one of its messages. For a block, whose
     /// frame boundaries are not recorded, any written byte counts as inside.
     fn is_within_message(&self, segment: &Segment, written: u32) -> bool {
-        let is_end = || match self.frames.get(segment.content as usize) {
-            Some(shared) if segment.kind == SegmentKind::Frame => shared.ends.contains(&written),
-            _ => false,
-        };
+        let is_end =
+            || self.shared(segment).is_some_and(|own| own.ends.binary_search(&written).is_ok());
         written > 0 && !is_end()
     }
 
     /// Of a batch in one segment, drops the messages of which no byte is written.
     fn keep_started(&mut self, index: u32, written: u32) {
-        let segment = &self.segments[index as usize];
-        let Some(shared) = self.frames.get(segment.content as usize) else { return };
-        let end = shared.ends.iter().copied().find(|end| *end > written);
-        if let Some(end) = end.filter(|_| segment.kind == SegmentKind::Frame) {
-            let started = shared.frame.cut(end as usize);
+        let Some(shared) = self.shared(&self.segments[index as usize]) else { return };
+        if let Some(end) = shared.ends.iter().copied().find(|end| *end > written) {
+            // It keeps the memory of the whole batch.
+            let (started, bytes) = (shared.frame.cut(end as usize), shared.bytes);
             // The shared batch must stay whole for other connections, so the cut goes into a frame
             // that only this segment holds.
-            let own = self.share(started).0;
+            let own = self.share_holding(started, Box::default(), bytes).0;
             let batch = std::mem::replace(&mut self.segments[index as usize].content, own);
             self.release_frame(batch);
         }
@@ -398,12 +466,31 @@ impl Backlog {
     }
 
     #[inline]
-    fn append(&mut self, queue: &mut OutQueue, segment: Segment, length: usize) {
-        let link = SlotRef::to(slot_number(self.segments.insert(segment)));
-        match queue.tail.index() {
-            Some(tail) => self.segments[tail as usize].next = link,
-            None => queue.head = link,
+    fn append(
+        &mut self,
+        queue: &mut OutQueue,
+        kind: SegmentKind,
+        content: u32,
+        messages: u32,
+        length: usize,
+        since: Tick,
+    ) {
+        if self.segments.is_full() {
+            self.grow_segments();
         }
+        let link = SlotRef::to(slot_number(self.segments.next_index()));
+        let order = match queue.tail.index() {
+            Some(tail) => {
+                let tail = &mut self.segments[tail as usize];
+                tail.next = link;
+                tail.order.followed_by(kind, messages)
+            }
+            None => {
+                queue.head = link;
+                Order::first(kind)
+            }
+        };
+        self.segments.insert_in_place(Segment { next: SlotRef::NONE, since, content, order });
         queue.tail = link;
         queue.bytes += byte_count(length);
     }
@@ -417,16 +504,38 @@ impl Backlog {
         if queue.head.is_none() {
             queue.tail = SlotRef::NONE;
         }
-        match segment.kind {
-            SegmentKind::Block => buffers.give(self.blocks.remove(segment.content as usize).buffer),
+        match segment.order.kind() {
+            SegmentKind::Block | SegmentKind::Continuation => {
+                buffers.give(self.blocks.remove(segment.content as usize).buffer);
+            }
             SegmentKind::Frame => self.release_frame(segment.content),
         }
         if self.segments.is_empty() {
-            // A slab can only shrink when its end is empty. Here all of it is: no reader is slow
-            // any more.
-            self.segments.shrink_to_fit();
-            self.blocks.shrink_to_fit();
-            self.frames.shrink_to_fit();
+            self.shrink();
+        }
+    }
+
+    #[cold]
+    fn grow_segments(&mut self) {
+        let before = self.segments.bytes();
+        // Without memory it grows for the few recipients for whom nothing else waits.
+        if self.is_short() {
+            self.segments.grow_little()
+        } else {
+            self.segments.grow()
+        }
+        self.held += self.segments.bytes() - before;
+    }
+
+    /// No reader is slow any more. A slab can only shrink when its end is empty; here all of it is.
+    #[inline]
+    fn shrink(&mut self) {
+        let before = self.table_bytes();
+        if before > 0 {
+            self.segments.shrink_if_empty();
+            self.blocks.shrink_if_empty();
+            self.frames.shrink_if_empty();
+            self.held -= before - self.table_bytes();
         }
     }
 
@@ -435,8 +544,8 @@ impl Backlog {
     }
 
     fn content(&self, segment: &Segment) -> &[u8] {
-        match segment.kind {
-            SegmentKind::Block => {
+        match segment.order.kind() {
+            SegmentKind::Block | SegmentKind::Continuation => {
                 let block = &self.blocks[segment.content as usize];
                 &block.buffer[block.start..block.end]
             }
@@ -447,7 +556,8 @@ impl Backlog {
     fn last_block(&mut self, queue: &OutQueue) -> Option<&mut Block> {
         let segment = self.segment(queue.tail)?;
         let block = segment.content as usize;
-        if segment.kind == SegmentKind::Block { self.blocks.get_mut(block) } else { None }
+        let is_frame = segment.order.kind() == SegmentKind::Frame;
+        if is_frame { None } else { self.blocks.get_mut(block) }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Byte buffers whose sizes are powers of two. Released buffers are kept for reuse for a while; all
 //! of them are charged to the process's budget from allocation to deallocation.
 
-use super::budget::{Lease, SharedBudget};
+use super::budget::{Lease, Need, SharedBudget};
+use super::holders::Holders;
+use crate::key::ConnKey;
 use crate::timer::Millis;
 
 /// The smallest buffer, 4 KiB.
@@ -20,17 +22,24 @@ pub struct Buffers {
     /// When the last buffer was taken: free buffers are deallocated when this is long ago.
     last_used: Millis,
     budget: Lease,
+    holders: Holders,
+    /// A connection waits for memory, or was refused it, since that was last asked.
+    is_wanted: bool,
 }
 
 impl Buffers {
     /// A pool without buffers; `budget` counts bytes.
     #[must_use]
     pub fn new(budget: SharedBudget) -> Self {
+        // Unused parts of a small pool must not look as if they were used.
+        let block = (budget.total() / BLOCKS_LEAST).clamp(BUFFER_BYTES_MIN, BUDGET_BLOCK_BYTES);
         Self {
             free: std::array::from_fn(|_| Vec::new()),
             free_bytes: 0,
             last_used: Millis::default(),
-            budget: Lease::new(budget, BUDGET_BLOCK_BYTES),
+            holders: Holders::new(budget.ranks()),
+            budget: Lease::new(budget, block),
+            is_wanted: false,
         }
     }
 
@@ -39,14 +48,28 @@ impl Buffers {
     /// # Errors
     /// [`OverBudget`] if the process's limit on buffers is reached.
     pub fn take(&mut self, bytes_min: usize, now: Millis) -> Result<Vec<u8>, OverBudget> {
+        let need = if bytes_min <= BUFFER_BYTES_MIN { Need::Small } else { Need::Message };
+        self.take_for(need, bytes_min, now)
+    }
+
+    /// As [`Buffers::take`], for this need.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the process's limit on buffers is reached.
+    pub fn take_for(
+        &mut self,
+        need: Need,
+        bytes_min: usize,
+        now: Millis,
+    ) -> Result<Vec<u8>, OverBudget> {
         self.last_used = now;
         let class = class_of(bytes_min);
         if let Some(buffer) = self.free.get_mut(class).and_then(Vec::pop) {
             self.free_bytes -= buffer.len();
             return Ok(buffer);
         }
-        let bytes = bytes_min.max(BUFFER_BYTES_MIN).next_power_of_two();
-        self.charge(bytes)?;
+        let bytes = buffer_bytes(bytes_min);
+        self.charge_for(need, bytes)?;
         Ok(vec![0; bytes])
     }
 
@@ -56,12 +79,26 @@ impl Buffers {
     /// [`OverBudget`] if the process's limit on buffers is reached or the buffer cannot grow; the
     /// buffer is then as it was.
     pub fn grow(&mut self, buffer: &mut Vec<u8>, bytes_max: usize) -> Result<(), OverBudget> {
+        self.grow_for(Need::Message, buffer, bytes_max)
+    }
+
+    /// As [`Buffers::grow`], for this need.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the process's limit on buffers is reached or the buffer cannot grow; the
+    /// buffer is then as it was.
+    pub fn grow_for(
+        &mut self,
+        need: Need,
+        buffer: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<(), OverBudget> {
         let bytes = (buffer.len() * 2).min(bytes_max.max(BUFFER_BYTES_MIN));
         let added = bytes.saturating_sub(buffer.len());
         if added == 0 {
             return Err(OverBudget);
         }
-        self.charge(added)?;
+        self.charge_for(need, added)?;
         buffer.reserve_exact(added);
         buffer.resize(bytes, 0);
         Ok(())
@@ -72,7 +109,9 @@ impl Buffers {
         let bytes = buffer.capacity();
         let class = class_of(bytes);
         let is_of_a_class = class < CLASS_COUNT && bytes == BUFFER_BYTES_MIN << class;
-        if is_of_a_class && self.free_bytes + bytes <= FREE_BYTES_MAX {
+        // Free buffers are there for every need, and the last bytes of the pool are not.
+        let may_keep = is_of_a_class && !self.budget.shared().is_short();
+        if may_keep && self.free_bytes + bytes <= FREE_BYTES_MAX {
             // Its user may have truncated it; the bytes that are there already are not written
             // again.
             buffer.resize(bytes, 0);
@@ -104,11 +143,60 @@ impl Buffers {
     /// # Errors
     /// [`OverBudget`] if the process's limit on buffers is reached.
     pub fn charge(&mut self, bytes: usize) -> Result<(), OverBudget> {
-        if self.budget.take(bytes) {
+        self.charge_for(Need::Message, bytes)
+    }
+
+    /// As [`Buffers::charge`], for this need.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the process's limit on buffers is reached.
+    pub fn charge_for(&mut self, need: Need, bytes: usize) -> Result<(), OverBudget> {
+        if self.budget.take_for(need, bytes) {
             return Ok(());
         }
         self.release_free();
-        if self.budget.take(bytes) { Ok(()) } else { Err(OverBudget) }
+        if self.budget.take_for(need, bytes) { Ok(()) } else { Err(OverBudget) }
+    }
+
+    /// Who of the loop's connections holds most.
+    #[inline]
+    pub fn holders(&mut self) -> &mut Holders {
+        &mut self.holders
+    }
+
+    /// As [`Buffers::holders`], to look only.
+    #[inline]
+    #[must_use]
+    pub fn large_holders(&self) -> &Holders {
+        &self.holders
+    }
+
+    /// Whether a connection that was refused memory may wait for it: a larger holder, or one that has
+    /// held as much for longer, is to go at the end of the turn.
+    #[must_use]
+    pub fn may_wait(&mut self, key: ConnKey) -> bool {
+        let first = self.holders.heaviest();
+        let may_wait =
+            first.is_some_and(|first| first != key) || self.holders.is_heavier_elsewhere();
+        self.is_wanted |= may_wait;
+        may_wait
+    }
+
+    /// A connection needs memory and has not got it: a large holder is to go.
+    pub fn want(&mut self) {
+        self.is_wanted = true;
+    }
+
+    /// Whether so little of the pool is left that large holders are to go.
+    #[inline]
+    #[must_use]
+    pub fn is_scarce(&self) -> bool {
+        self.is_wanted || self.budget.is_scarce()
+    }
+
+    /// Whether a connection needs memory and has not got it, since this was last asked.
+    pub fn take_wanted(&mut self) -> bool {
+        std::mem::take(&mut self.is_wanted)
     }
 
     /// Returns what [`Buffers::charge`] took for memory that is no buffer.
@@ -116,7 +204,8 @@ impl Buffers {
         self.budget.give(bytes);
     }
 
-    fn release_free(&mut self) {
+    /// Deallocates all free buffers.
+    pub fn release_free(&mut self) {
         for class in &mut self.free {
             *class = Vec::new();
         }
@@ -137,10 +226,19 @@ impl Buffers {
     }
 }
 
+/// The size of a buffer that is to hold `bytes`: a power of two, or a multiple of the smallest buffer
+/// beyond the sizes that are kept for reuse.
+pub(super) fn buffer_bytes(bytes: usize) -> usize {
+    match class_of(bytes) {
+        class if class < CLASS_COUNT => BUFFER_BYTES_MIN << class,
+        _ => bytes.saturating_add(BUFFER_BYTES_MIN - 1) / BUFFER_BYTES_MIN * BUFFER_BYTES_MIN,
+    }
+}
+
 /// The size class for `bytes`; may lie beyond the last class.
 fn class_of(bytes: usize) -> usize {
     let blocks = bytes.max(1).div_ceil(BUFFER_BYTES_MIN);
-    blocks.next_power_of_two().trailing_zeros() as usize
+    blocks.checked_next_power_of_two().map_or(CLASS_COUNT, |own| own.trailing_zeros() as usize)
 }
 
 /// Classes of 4 KiB to 1 MiB; larger buffers are deallocated at once.
@@ -149,6 +247,8 @@ const CLASS_COUNT: usize = 9;
 const FREE_BYTES_MAX: usize = 4 << 20;
 /// The block of the budget's lease: 64 of the smallest buffers.
 const BUDGET_BLOCK_BYTES: usize = 256 << 10;
+/// Blocks that a pool has at least. A loop keeps up to two that it does not use.
+const BLOCKS_LEAST: usize = 256;
 
 #[cfg(test)]
 mod tests {

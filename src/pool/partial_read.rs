@@ -1,11 +1,11 @@
 //! Partial reads: what a connection keeps of an unfinished request head, frame or fragmented
 //! message.
 
-use slab::Slab;
-
-use super::buffers::{Buffers, OverBudget};
+use super::budget::Need;
+use super::buffers::{BUFFER_BYTES_MIN, Buffers, OverBudget, buffer_bytes};
+use super::slots::{Account, Slots};
 use crate::key::{SlotRef, slot_number};
-use crate::timer::Millis;
+use crate::timer::{Millis, Tick};
 use crate::ws::Progress;
 
 /// Bytes read from a client, and how far they are parsed. All connections of a loop share one; a
@@ -52,13 +52,17 @@ impl ReadBuffer {
         self.progress.message_end(self.arrived())
     }
 
-    /// The size of the buffer for what must be kept: enough for the whole message once a quarter of
-    /// it has arrived. A length that a peer claims reserves at most [`GROWTH_FACTOR_MAX`] times the
-    /// bytes that it has sent.
+    /// The size of the buffer for what must be kept: enough for the whole message if that is at most
+    /// [`GROWTH_FACTOR_MAX`] times what has arrived of it, once sizes are rounded, and otherwise no
+    /// more than has arrived. A length that a peer claims reserves nothing by itself.
     fn wanted_bytes(&self) -> usize {
         let kept_bytes = self.kept_bytes();
         let whole = self.message_end().map_or(0, |end| end - self.progress.consumed());
-        whole.min(kept_bytes.saturating_mul(GROWTH_FACTOR_MAX)).max(kept_bytes)
+        if buffer_bytes(whole) <= kept_bytes.saturating_mul(GROWTH_FACTOR_MAX) {
+            whole.max(kept_bytes)
+        } else {
+            kept_bytes
+        }
     }
 
     /// Moves what must be kept to the front of the buffer.
@@ -81,7 +85,26 @@ impl ReadBuffer {
 /// The partial-read buffers of one loop.
 #[derive(Debug, Default)]
 pub struct PartialReads {
-    slots: Slab<ReadBuffer>,
+    slots: Slots<PartialRead>,
+    account: Account,
+}
+
+/// A partial-read buffer, and the clock of what is unfinished in it.
+#[derive(Debug, Default)]
+struct PartialRead {
+    buffer: ReadBuffer,
+    /// When it was begun, or as much later as its connection was not read.
+    begun: Tick,
+    /// Since when its connection is not read, if it is not.
+    paused: Option<Tick>,
+}
+
+impl PartialRead {
+    fn resume(&mut self, now: Tick) {
+        if let Some(since) = self.paused.take() {
+            self.begun.0 = self.begun.0.saturating_add(now.0.saturating_sub(since.0));
+        }
+    }
 }
 
 impl PartialReads {
@@ -92,45 +115,124 @@ impl PartialReads {
     pub fn keep(
         &mut self,
         shared: &ReadBuffer,
+        kind: Unfinished,
         buffers: &mut Buffers,
         now: Millis,
     ) -> Result<SlotRef, OverBudget> {
-        let buffer = match buffers.take(shared.wanted_bytes(), now) {
-            Ok(buffer) => buffer,
-            // Without memory for the whole message the connection can still go on with what it has.
-            Err(OverBudget) => buffers.take(shared.kept_bytes(), now)?,
-        };
-        let index = self.slots.insert(shared.copy_kept(buffer));
-        Ok(SlotRef::to(slot_number(index)))
+        self.settle(buffers)?;
+        let buffer = shared.copy_kept(take_for(shared, kind, buffers, now)?);
+        let kept = PartialRead { buffer, begun: now.tick(), paused: None };
+        Ok(SlotRef::to(slot_number(self.slots.insert(kept))))
+    }
+
+    /// Notes that something else is unfinished in the buffer than before, from now on.
+    pub fn begin(&mut self, slot: SlotRef, now: Tick) {
+        if let Some(own) = self.get_mut(slot) {
+            (own.begun, own.paused) = (now, None);
+        }
+    }
+
+    /// Notes whether the connection is read, and gives whether it is and was not. The time in which
+    /// it is not does not count.
+    pub fn set_paused(&mut self, slot: SlotRef, is_paused: bool, now: Tick) -> bool {
+        let Some(own) = self.get_mut(slot) else { return false };
+        let was_paused = own.paused.is_some();
+        if !is_paused {
+            own.resume(now);
+        } else if !was_paused {
+            own.paused = Some(now);
+        }
+        was_paused && !is_paused
+    }
+
+    /// When what is unfinished was begun, and how many bytes of it have arrived.
+    #[must_use]
+    pub fn begun(&self, slot: SlotRef) -> Option<(Tick, usize)> {
+        let own = self.slots.get(slot.index()? as usize)?;
+        Some((own.begun, own.buffer.kept_bytes()))
+    }
+
+    fn get_mut(&mut self, slot: SlotRef) -> Option<&mut PartialRead> {
+        self.slots.get_mut(slot.index()? as usize)
+    }
+
+    /// Exchanges the buffer of a partial read for a smaller one if it is far larger than what is left
+    /// in it: that of a long message which is over, with the beginning of a short one behind it.
+    pub fn shrink(
+        &self,
+        partial: &mut ReadBuffer,
+        kind: Unfinished,
+        buffers: &mut Buffers,
+        now: Millis,
+    ) {
+        let kept_bytes = partial.kept_bytes().max(BUFFER_BYTES_MIN);
+        if partial.bytes.len() <= GROWTH_FACTOR_MAX * kept_bytes {
+            return;
+        }
+        // Without memory it stays where it is.
+        if let Ok(buffer) = take_for(partial, kind, buffers, now) {
+            let smaller = partial.copy_kept(buffer);
+            buffers.give(std::mem::replace(partial, smaller).bytes);
+        }
+    }
+
+    /// Charges the pool for the table. To be called at the end of each turn.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for it.
+    #[inline]
+    pub fn settle(&mut self, buffers: &mut Buffers) -> Result<(), OverBudget> {
+        self.account.settle(self.slots.bytes(), buffers)
+    }
+
+    /// Frees a part of the table that lies unused. Gives the moment to ask again.
+    #[inline]
+    pub fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
+        // Most loops have few at a time.
+        if self.slots.bytes() == 0 { None } else { self.slots.trim(now, idle_ms) }
+    }
+
+    /// Bytes charged for the table, and bytes of the buffers.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn recount(&self) -> usize {
+        let buffers = self.slots.iter().map(|own| own.buffer.bytes.capacity());
+        self.account.charged() + buffers.sum::<usize>()
     }
 
     /// Moves a partial-read buffer out for the time of a read. The slot stays reserved until
     /// [`PartialReads::restore`] or [`PartialReads::release`].
     pub fn borrow(&mut self, slot: SlotRef) -> Option<ReadBuffer> {
-        let index = slot.index()?;
-        self.slots.get_mut(index as usize).map(std::mem::take)
+        self.get_mut(slot).map(|own| std::mem::take(&mut own.buffer))
     }
 
     /// Puts back what [`PartialReads::borrow`] moved out.
     pub fn restore(&mut self, slot: SlotRef, partial: ReadBuffer) {
-        if let Some(kept) = slot.index().and_then(|index| self.slots.get_mut(index as usize)) {
-            *kept = partial;
+        if let Some(own) = self.get_mut(slot) {
+            own.buffer = partial;
         }
+    }
+
+    /// Whether the buffer is out, by [`PartialReads::borrow`].
+    pub fn is_lent(&self, slot: SlotRef) -> bool {
+        !slot.is_none() && self.bytes(slot) == 0
+    }
+
+    /// The size of the buffer, 0 while it is lent.
+    pub fn bytes(&self, slot: SlotRef) -> usize {
+        let own = slot.index().and_then(|index| self.slots.get(index as usize));
+        own.map_or(0, |own| own.buffer.bytes.capacity())
     }
 
     /// Frees the slot and returns its buffer to `buffers`.
     pub fn release(&mut self, slot: SlotRef, buffers: &mut Buffers) {
         let Some(index) = slot.index() else { return };
         if let Some(partial) = self.slots.try_remove(index as usize)
-            && partial.bytes.capacity() > 0
+            && partial.buffer.bytes.capacity() > 0
         {
-            buffers.give(partial.bytes);
+            buffers.give(partial.buffer.bytes);
         }
-        if self.slots.is_empty() {
-            // Few connections read partially at one time, but a burst may have needed many slots,
-            // and a slab gives memory back only when its end is empty.
-            self.slots.shrink_to_fit();
-        }
+        // Few connections read partially at one time, but a burst may have needed many slots.
+        self.slots.shrink_if_empty();
     }
 
     /// The number of connections that hold a partial-read buffer.
@@ -140,5 +242,88 @@ impl PartialReads {
     }
 }
 
-/// Most bytes reserved for each byte of a message that has arrived.
+/// What is kept: the beginning of a request head, or of a frame, message or line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfinished {
+    /// Of a request head.
+    Head,
+    /// Of anything that comes later.
+    Message,
+}
+
+/// A buffer for what `source` must keep.
+fn take_for(
+    source: &ReadBuffer,
+    kind: Unfinished,
+    buffers: &mut Buffers,
+    now: Millis,
+) -> Result<Vec<u8>, OverBudget> {
+    let mut take = |bytes| match kind {
+        Unfinished::Head => buffers.take_for(Need::Head, bytes, now),
+        Unfinished::Message => buffers.take(bytes, now),
+    };
+    // Without memory for the whole message the connection can still go on with what it has.
+    take(source.wanted_bytes()).or_else(|OverBudget| take(source.kept_bytes()))
+}
+
+/// Most bytes held for each byte of a message that has arrived.
 const GROWTH_FACTOR_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pool::SharedBudget;
+
+    /// A read buffer with the beginning of a binary message of `whole` bytes, of which `arrived` bytes
+    /// have come, the header included.
+    fn begun(whole: usize, arrived: usize) -> ReadBuffer {
+        // Final, binary, masked, with a length of eight bytes (RFC 6455 §5.2).
+        let mut bytes = vec![0x82, 0x80 | 127];
+        bytes.extend((whole as u64).to_be_bytes());
+        bytes.extend([0; 4]);
+        bytes.resize(arrived.max(bytes.len()), 0);
+        let filled = bytes.len();
+        ReadBuffer { filled, ..ReadBuffer::new(bytes) }
+    }
+
+    proptest! {
+        /// Whatever length is announced, and whatever came before: what is held is at most four times
+        /// what has arrived, and at most twice, rounded up to the smallest buffer, before a quarter of
+        /// the message has.
+        #[test]
+        fn memory_follows_what_has_arrived(
+            whole in 1usize << 16..1 << 22,
+            part in 14usize..1 << 18,
+            before in prop_oneof![Just(0usize), 1..1usize << 20],
+        ) {
+            let mut buffers = Buffers::new(SharedBudget::new(1 << 30));
+            let mut partial_reads = PartialReads::default();
+            let arrived = part.min(whole);
+            let source = begun(whole, arrived);
+            let kind = Unfinished::Message;
+            let slot = partial_reads.keep(&source, kind, &mut buffers, Millis(0)).unwrap();
+            let mut partial = partial_reads.borrow(slot).unwrap();
+            prop_assert_eq!(partial.arrived(), source.arrived());
+            let held = partial.bytes.capacity();
+            prop_assert!(held <= (4 * source.filled).max(BUFFER_BYTES_MIN), "{} for {}", held, arrived);
+            if 4 * arrived < whole {
+                prop_assert!(held <= (2 * arrived).max(BUFFER_BYTES_MIN), "{} for {}", held, arrived);
+            }
+            // The same in a buffer that held a longer message before.
+            if partial.bytes.len() < before {
+                let mut larger = buffers.take(before, Millis(0)).unwrap();
+                larger[..partial.filled].copy_from_slice(partial.arrived());
+                buffers.give(std::mem::replace(&mut partial.bytes, larger));
+            }
+            partial_reads.shrink(&mut partial, kind, &mut buffers, Millis(0));
+            let held = partial.bytes.capacity();
+            prop_assert!(held <= 4 * source.filled.max(BUFFER_BYTES_MIN), "{} for {}", held, arrived);
+            prop_assert_eq!(partial.arrived(), source.arrived());
+            partial_reads.restore(slot, partial);
+            partial_reads.release(slot, &mut buffers);
+            prop_assert_eq!(buffers.allocated_bytes(), buffers.free_bytes());
+        }
+    }
+}

@@ -153,6 +153,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         self.send_mail();
         self.acceptor.run(&mut self.poller, &mut self.connections, &self.metrics.counters, now);
         self.reap();
+        self.connections.relieve();
         self.connections.sample();
         Ok(if self.is_finished(now) { Turn::Finished } else { Turn::GoesOn })
     }

@@ -22,6 +22,8 @@ pub(super) fn conn_settings(settings: &ResolvedConfig) -> ConnSettings {
         refuse_ms: timeouts.refuse_ms,
         ping_idle_ms: timeouts.ping_idle_ms,
         pong_ms: timeouts.pong_ms,
+        message_grace_ms: timeouts.message_grace_ms,
+        message_bytes_per_s_min: limits.message_bytes_per_s_min,
         write_stall_ms: timeouts.write_stall_ms,
         close_ms: timeouts.close_ms,
         pool_idle_ms: timeouts.pool_idle_ms,

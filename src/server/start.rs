@@ -49,7 +49,7 @@ impl Handle {
         let permits = ConnectionPermits::for_loops(&connections, &wakes);
         let (events, event_senders) = LoopEvents::new(settings.loops);
         let parts = Arc::new(LoopParts {
-            pool: SharedBudget::new(settings.limits.pool_bytes_max),
+            pool: SharedBudget::for_pool(settings.limits.pool_bytes_max),
             clock: SystemClock::start(),
             routes,
             loops: settings.loops,

@@ -108,7 +108,7 @@ impl SimServer {
     pub fn new(network: &Network, settings: &ServerSettings, routes: &[Route]) -> Self {
         let count = settings.loops;
         let connections = SharedBudget::new(settings.connections_max);
-        let pool = SharedBudget::new(settings.pool_bytes_max);
+        let pool = SharedBudget::for_pool(settings.pool_bytes_max);
         let woken: Vec<Arc<AtomicBool>> = (0..count).map(|_| Arc::default()).collect();
         let wakes: Vec<Wake> = woken
             .iter()

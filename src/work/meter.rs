@@ -11,7 +11,7 @@ thread_local! {
     static SPENT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Something is done that takes so many units.
+/// Something is done that takes this many units.
 #[cfg(all(feature = "sim", debug_assertions))]
 pub fn spend(units: u64) {
     SPENT.set(SPENT.get() + units);

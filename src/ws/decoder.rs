@@ -141,6 +141,14 @@ impl Progress {
         self.message_len as usize + filled.saturating_sub(self.frame_at as usize)
     }
 
+    /// Whether something that need not be kept lies before what must be. Then what is unfinished was
+    /// begun after the buffer was last closed up. While a message is in fragments, that is so once,
+    /// for the header of the first.
+    #[must_use]
+    pub fn is_begun_anew(&self) -> bool {
+        if self.message_len > 0 { self.message_at > 0 } else { self.frame_at > 0 }
+    }
+
     /// Where the started message ends, if its header has arrived and it is a single frame.
     #[must_use]
     pub fn message_end(&self, arrived: &[u8]) -> Option<usize> {

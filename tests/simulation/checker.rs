@@ -14,6 +14,8 @@ pub(crate) struct Disturbances {
     pub(crate) slots_scarce: bool,
     /// Memory ran out: a connection may end with 1013, 503 or abruptly.
     pub(crate) memory_scarce: bool,
+    /// Messages must be finished in time, for which the clients care nothing.
+    pub(crate) messages_timed: bool,
     /// Pushes were dropped or slow peers closed.
     pub(crate) pushes_lost: bool,
     /// The server drained before the clients had sent everything.
@@ -133,6 +135,7 @@ fn check_end(
     let code = close.map(Frame::close_code);
     let from_outside = match code {
         Some(Some(1001)) => disturbances.drained && (disturbances.cut_short || end == End::Open),
+        Some(Some(1008)) => disturbances.messages_timed,
         Some(Some(1013)) => disturbances.memory_scarce,
         Some(Some(4000 | 4004)) => is_relay,
         Some(Some(4002)) => is_relay && disturbances.pushes_lost,

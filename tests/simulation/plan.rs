@@ -60,6 +60,7 @@ impl Plan {
             handshake_ms: timeout(random, [5_000, 30_000]),
             ping_idle_ms: timeout(random, [25_000, 3_000]),
             pong_ms: timeout(random, [8_000, 30_000]),
+            message_grace_ms: timeout(random, [0, 30_000]),
             ..defaults
         };
         let server = ServerSettings {
@@ -89,7 +90,6 @@ impl Plan {
         let payload_bytes_max = send_buffer_bytes * 50;
         let window = u8::try_from(9 + random.below(7)).unwrap();
         let context_bits = random.percent(60).then_some(window);
-        let deflate_bytes_min = pick(random, &[1, 100, 1024]);
         Self {
             setup: Setup {
                 backlog_messages_max: None,
@@ -101,7 +101,7 @@ impl Plan {
                 slow_policy,
                 descriptors_max: None,
                 deflate: DeflateOptions {
-                    bytes_min: deflate_bytes_min,
+                    bytes_min: pick(random, &[1, 100, 1024]),
                     context_bits,
                     ..DeflateOptions::default()
                 },

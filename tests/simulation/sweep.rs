@@ -36,6 +36,7 @@ impl Run {
         if over == Over::Cipher {
             plan.run_over_cipher();
         }
+        plan.disturbances.messages_timed = plan.setup.server.connections.message_grace_ms > 0;
         let world = World::new(&plan.setup);
         world.network.set_send_buffer_bytes(plan.send_buffer_bytes);
         let (actors, trace) = (Vec::new(), DefaultHasher::new());

@@ -161,15 +161,15 @@ fn keys_must_agree() {
             "limits.half_open_max = 11: must be at most limits.connections_max (10)",
         ),
         (
-            "[limits]\npool_bytes_max = 1048706",
-            "limits.pool_bytes_max = 1048706: must be at least 1048707, \
-             to hold one message of the largest message_bytes_max (1048576)",
+            "[limits]\npool_bytes_max = 1310850",
+            "limits.pool_bytes_max = 1310850: must be at least 1310851, \
+             to hold one message of the largest message_bytes_max (1048576) beside the reserve",
         ),
         (
             "[limits]\npool_bytes_max = 600014\nmessage_bytes_max = 600000\n\
              [turn]\nreceive_buffer_bytes = 1048576",
-            "limits.pool_bytes_max = 600014: must be at least 1048576, \
-             to hold one message of the largest message_bytes_max (600000)",
+            "limits.pool_bytes_max = 600014: must be at least 1310720, \
+             to hold one message of the largest message_bytes_max (600000) beside the reserve",
         ),
         ("listener = []", "listener = []: must hold at least one address"),
         (
@@ -275,7 +275,8 @@ fn unknown_keys_suggest_the_right_one_at_every_level() {
         (
             "[timeouts]\nfoo = { a = 1 }",
             "timeouts.foo: unknown key; [timeouts] takes handshake_ms, refuse_ms, ping_idle_ms, \
-             pong_ms, write_stall_ms, close_ms, drain_ms, pool_idle_ms, accept_pause_ms",
+             pong_ms, message_grace_ms, write_stall_ms, close_ms, drain_ms, pool_idle_ms, \
+             accept_pause_ms",
         ),
     ]);
 }
@@ -343,8 +344,8 @@ fn a_mistake_is_located() {
         (
             "turn.receive_buffer_bytes = 1048576\nlimits.pool_bytes_max = 65536\n\
              limits.message_bytes_max = 600000\n",
-            "tidegate.toml:2: limits.pool_bytes_max = 65536: must be at least 1048576, \
-             to hold one message of the largest message_bytes_max (600000)",
+            "tidegate.toml:2: limits.pool_bytes_max = 65536: must be at least 1310720, \
+             to hold one message of the largest message_bytes_max (600000) beside the reserve",
         ),
         ("listener = []", "tidegate.toml:1: listener = []: must hold at least one address"),
     ] {

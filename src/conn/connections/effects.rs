@@ -97,6 +97,8 @@ impl<S: Transport> Connections<S> {
             LoopMessageKind::Close(key, request) => self.close_for_service(key, &request),
             LoopMessageKind::Decide(key, decision) => self.decide(key, decision),
             LoopMessageKind::Deliver(route, publication) => self.deliver(route, publication),
+            // A large holder goes at the end of the turn.
+            LoopMessageKind::MakeRoom => self.turn.memory.want(),
             LoopMessageKind::Publish(route, publication) => self.publish(route, publication),
             LoopMessageKind::Send(key, frame) => self.push(key, frame),
             LoopMessageKind::Answer { route, from, message }

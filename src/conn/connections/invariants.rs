@@ -58,12 +58,29 @@ pub fn check_invariants<S>(own: &Connections<S>) -> Result<(), String> {
     if is_idle && waiting != [0, 0, 0] {
         return Err(format!("backlog {waiting:?} without connections"));
     }
-    let memory = &own.turn.memory;
-    let lent = memory.allocated_bytes() - memory.free_bytes();
-    if is_idle && lent != own.input.inflated().bytes() + own.cold.bytes() {
-        return Err("buffers lent without connections".into());
-    }
+    check_memory(own)?;
     check_contexts(own)
+}
+
+/// What is charged to the pool is what the owners hold, counted anew.
+fn check_memory<S>(own: &Connections<S>) -> Result<(), String> {
+    let memory = &own.turn.memory;
+    let charged = memory.allocated_bytes() - memory.free_bytes();
+    let held = own.input.recount() + own.output.backlog().recount()? + own.cold.bytes();
+    let held = held + own.walks.charged_bytes();
+    if charged != held {
+        return Err(format!("{charged} bytes are charged for {held}"));
+    }
+    let mut holders = memory.large_holders().iter();
+    if let Some((key, ..)) = holders.find(|(key, ..)| own.table.get(*key).is_none()) {
+        return Err(format!("{key:?} holds memory and is no more"));
+    }
+    // An idle loop has only what is asked for again soon.
+    let kept = own.input.inflated().bytes() + own.cold.bytes();
+    if own.table.len() == 0 && charged != kept {
+        return Err(format!("{charged} bytes are charged without connections"));
+    }
+    Ok(())
 }
 
 /// Only open connections that agreed on it have contexts.
@@ -96,7 +113,7 @@ fn check_connection<S>(own: &Connections<S>, key: ConnKey, conn: &Conn<S>) -> Re
     hold!(!flags.has(Flags::REARM), "a deadline that came nearer is filed", key, conn);
     let next_tick = Tick(own.turn.tick.0 + 1);
     let has_no_pings = conn.protocol != Protocol::WebSocket && phase == Phase::Open;
-    let due = deadline(conn, own.output.backlog(), &own.cold, &own.turn.settings);
+    let due = deadline(conn, &own.input, own.output.backlog(), &own.cold, &own.turn.settings);
     let in_wheel = due.map_or(has_no_pings, |due| {
         conn.timer.is_filed() && conn.timer.due() <= due.max(next_tick)
     });

@@ -9,7 +9,7 @@
 
 use super::Connections;
 use crate::conn::active::resume_reading;
-use crate::conn::deadline::{deadline, stalled_at};
+use crate::conn::deadline::{deadline, message_due, stalled_at};
 use crate::conn::flags::Flags;
 use crate::conn::receive::{Outcome, Unfinished};
 #[cfg(any(test, feature = "sim"))]
@@ -21,6 +21,7 @@ use crate::effects::{Accept, CloseReason, Peer};
 use crate::http::Rejection;
 use crate::key::ConnKey;
 use crate::line::write_line;
+use crate::mail::{LoopMessage, LoopMessageKind};
 use crate::output::Framing;
 use crate::shrink::Shrink as _;
 use crate::stream;
@@ -144,17 +145,118 @@ impl<S: Transport> Connections<S> {
 
     /// There is no memory for what the connection needs.
     pub(super) fn overloaded(&mut self, key: ConnKey) {
+        // So that the next finds some.
+        self.turn.memory.want();
         let Some(mut at) = self.at(key) else { return };
         match at.conn.state.phase() {
             Phase::Open => {
                 let code = CloseCode::TRY_AGAIN_LATER;
-                self.fail(key, code, "overloaded", CloseReason::Overload);
+                self.fail(key, code, "memory is used up", CloseReason::Overload);
             }
-            Phase::Handshake | Phase::Refusing => {
+            Phase::Handshake => {
+                let outcome = at.refuse_without_memory();
+                self.act(key, outcome);
+            }
+            Phase::Refusing => {
                 let outcome = at.refuse_at_limit(false);
                 self.act(key, outcome);
             }
             Phase::Closing | Phase::Dead | Phase::Lingering => {}
+        }
+    }
+
+    /// Ends large holders while the pool is short, and asks the loop that has larger ones. It happens
+    /// at the end of a turn and never inside an allocation, which would end connections that are being
+    /// walked.
+    #[inline]
+    pub(super) fn evict_if_scarce(&mut self) {
+        if self.output.has_grown() {
+            self.weigh_grown();
+        }
+        self.is_evicting = false;
+        if self.turn.memory.is_scarce() {
+            self.evict();
+        }
+    }
+
+    #[inline(never)]
+    fn weigh_grown(&mut self) {
+        while let Some(key) = self.output.next_grown() {
+            self.weigh(key);
+        }
+    }
+
+    #[cold]
+    fn evict(&mut self) {
+        // One that waits for memory is served by one that goes, even where the pool is not scarce.
+        let mut is_wanted = self.turn.memory.take_wanted();
+        for _ in 0..EVICTIONS_PER_TURN {
+            // What is free, or charged and not held, helps no other loop.
+            self.turn.memory.release_free();
+            let _ = self.output.settle(&mut self.turn.memory);
+            if !is_wanted && !self.turn.memory.is_scarce() {
+                return;
+            }
+            let holders = self.turn.memory.holders();
+            if holders.is_heavier_elsewhere() {
+                return self.ask_for_room();
+            }
+            // One holder alone may have what it needs: a pool may be just large enough for one message
+            // of the largest size.
+            if holders.is_alone() && !is_wanted {
+                return;
+            }
+            let Some(key) = holders.heaviest() else { return };
+            self.weigh(key);
+            // What waited for it may have been sent meanwhile.
+            if self.turn.memory.holders().heaviest() == Some(key) {
+                self.evict_one(key);
+                is_wanted = false;
+            }
+        }
+        self.is_evicting = true;
+    }
+
+    fn evict_one(&mut self, key: ConnKey) {
+        let phase = self.table.get(key).map(|conn| conn.state.phase());
+        match phase {
+            Some(Phase::Open) => {
+                let (code, text) =
+                    (CloseCode::TRY_AGAIN_LATER, "memory is short, and it held most");
+                self.fail(key, code, text, CloseReason::Evicted);
+            }
+            Some(Phase::Handshake | Phase::Refusing) => self.overloaded(key),
+            Some(Phase::Closing | Phase::Lingering | Phase::Dead) => {
+                self.abort(key, CloseReason::Evicted);
+            }
+            None => {}
+        }
+        // Whatever is left is its last words.
+        self.turn.memory.holders().remove(key.index);
+    }
+
+    /// Another loop has a larger holder, and may be asleep.
+    fn ask_for_room(&mut self) {
+        if self.asked == self.turn.tick {
+            return;
+        }
+        self.asked = self.turn.tick;
+        let own = self.services.loop_index();
+        for other in (0..self.services.loop_count()).filter(|other| *other != own) {
+            self.mail.send(other, LoopMessage(LoopMessageKind::MakeRoom));
+        }
+    }
+
+    /// Notes what a connection holds.
+    pub(super) fn weigh(&mut self, key: ConnKey) {
+        let tick = self.turn.tick;
+        let holders = self.turn.memory.holders();
+        match self.table.get(key) {
+            Some(conn) if conn.state.phase() != Phase::Dead => {
+                holders.set_input(key, self.input.partial_bytes(conn.partial), tick);
+                holders.set_output(key, conn.queue.bytes(), tick);
+            }
+            _ => {}
         }
     }
 
@@ -170,6 +272,9 @@ impl<S: Transport> Connections<S> {
         self.leave_open(key, reason);
         let Some(mut at) = self.at(key) else { return };
         at.schedule.half_open.leave(&mut at.conn.flags);
+        // Nothing is decoded any more. The rest of the connection may last for `close_ms`.
+        at.input.release_unless_lent(&mut at.conn.partial, &mut at.turn.memory);
+        at.turn.memory.holders().set_input(key, 0, at.turn.tick);
         at.conn.state.close();
         at.conn.seen = at.turn.tick;
         // These are about an open connection. With `UNDECODED` set, `after_read` would ask for
@@ -282,6 +387,7 @@ impl<S: Transport> Connections<S> {
         // A dead connection is not written to again.
         conn.flags.clear(Flags::UNSENT);
         self.output.clear(conn, &mut self.turn);
+        self.turn.memory.holders().remove(key.index);
         // The wheel's links lie in the slot, so it must be out of the wheel before it is given to
         // another connection.
         self.schedule.wheel.remove(&mut self.table, key.index);
@@ -318,6 +424,7 @@ impl<S: Transport> Connections<S> {
     fn remove(&mut self, key: ConnKey) -> Option<bool> {
         let mut conn = self.table.remove(key)?;
         debug_assert_eq!(conn.state.phase(), Phase::Dead);
+        self.turn.memory.holders().remove(key.index);
         self.input.release(&mut conn.partial, &mut self.turn.memory);
         self.cold.release(&mut conn.cold, &mut self.turn.memory);
         let refused = conn.flags.has(Flags::REFUSED);
@@ -391,10 +498,8 @@ impl<S: Transport> Connections<S> {
     pub(super) fn arm(&mut self, key: ConnKey) {
         let Some(conn) = self.table.get_mut(key) else { return };
         conn.flags.clear(Flags::REARM);
-        let Some(due) = deadline(conn, self.output.backlog(), &self.cold, &self.turn.settings)
-        else {
-            return;
-        };
+        let (backlog, settings) = (self.output.backlog(), &self.turn.settings);
+        let Some(due) = deadline(conn, &self.input, backlog, &self.cold, settings) else { return };
         // Activity moves a deadline away with every message. Leaving the filed entry where it is
         // makes that free.
         if !conn.timer.is_filed() || due < conn.timer.due() {
@@ -417,7 +522,15 @@ impl<S: Transport> Connections<S> {
 
     /// The deadline of a connection that is still there.
     pub(super) fn deadline_of(&self, key: ConnKey) -> Option<Tick> {
-        deadline(self.table.get(key)?, self.output.backlog(), &self.cold, &self.turn.settings)
+        let (conn, settings) = (self.table.get(key)?, &self.turn.settings);
+        deadline(conn, &self.input, self.output.backlog(), &self.cold, settings)
+    }
+
+    /// Whether a message that was begun is not finished in time.
+    fn is_unfinished(&self, key: ConnKey) -> bool {
+        let settings = &self.turn.settings;
+        let due = self.table.get(key).and_then(|conn| message_due(conn, &self.input, settings));
+        due.is_some_and(|due| due <= self.turn.tick)
     }
 
     /// A deadline may have come.
@@ -451,7 +564,7 @@ impl<S: Transport> Connections<S> {
     /// Before a connection ends for what it did not do: it may have done so. After a long turn or
     /// a sleep of the machine more events wait than one wait gives.
     fn recheck(&mut self, key: ConnKey) {
-        let is_stalled = self.is_stalled(key);
+        let (is_stalled, is_unfinished) = (self.is_stalled(key), self.is_unfinished(key));
         let tick = self.turn.tick;
         let Some(conn) = self.table.get_mut(key) else { return };
         match conn.state.phase() {
@@ -459,7 +572,7 @@ impl<S: Transport> Connections<S> {
             Phase::Open if conn.flags.has(Flags::PAUSED_BY_OTHERS) && !is_stalled => {
                 conn.seen = tick;
             }
-            Phase::Open if !is_stalled && !conn.flags.has(Flags::PINGED) => {}
+            Phase::Open if !is_stalled && !is_unfinished && !conn.flags.has(Flags::PINGED) => {}
             Phase::Open | Phase::Handshake | Phase::Closing | Phase::Lingering => {
                 // Both, whatever is waited for: the edge may lie in the kernel behind those of one
                 // wait (epoll_wait(2)).
@@ -474,7 +587,7 @@ impl<S: Transport> Connections<S> {
     }
 
     fn deadline_passed(&mut self, key: ConnKey) {
-        let is_stalled = self.is_stalled(key);
+        let (is_stalled, is_unfinished) = (self.is_stalled(key), self.is_unfinished(key));
         let Some(mut at) = self.at(key) else { return };
         match at.conn.state.phase() {
             // More of its request lies there to be read; a head is short, so this ends.
@@ -491,6 +604,12 @@ impl<S: Transport> Connections<S> {
                 self.act(key, outcome);
             }
             Phase::Open if is_stalled => self.abort(key, CloseReason::Stalled),
+            // More of it lies there to be read, beyond the connection's share of the turn.
+            Phase::Open if is_unfinished && at.conn.flags.has(Flags::QUEUED) => {}
+            Phase::Open if is_unfinished => {
+                let text = "message not finished in time";
+                self.fail(key, CloseCode::POLICY, text, CloseReason::Unfinished);
+            }
             Phase::Open if at.conn.flags.has(Flags::PINGED) => self.abort(key, CloseReason::Idle),
             Phase::Open => self.ping(key),
             Phase::Closing | Phase::Lingering => {
@@ -513,6 +632,9 @@ impl<S: Transport> Connections<S> {
         }
         if !at.conn.is_flushed() {
             at.conn.flags.set(Flags::PING_UNWRITTEN);
+        }
+        if at.conn.flags.is_paused() {
+            at.input.set_paused(at.conn.partial, true, at.turn.tick);
         }
     }
 
@@ -579,3 +701,5 @@ impl<S: Transport> Connections<S> {
 const KEYS_KEPT: usize = 256;
 /// Sockets that are closed even in a turn whose work is done.
 const REAPS_MIN: usize = 8;
+/// Each frees 16 KiB or more. The rest goes in the next turn.
+const EVICTIONS_PER_TURN: usize = 64;

@@ -36,7 +36,7 @@ use crate::mail::{LoopMessage, LoopSender};
 use crate::metrics::Counters;
 use crate::pool::{Buffers, OverBudget, SharedBudget};
 use crate::services::Router;
-use crate::timer::{Millis, WallTime};
+use crate::timer::{Millis, Tick, WallTime};
 use crate::transport::Transport;
 use crate::work::{Phase, Work, prices};
 
@@ -51,7 +51,8 @@ use crate::work::{Phase, Work, prices};
 ///   [`handle_ticks`](Self::handle_ticks);
 /// - those that do work which is left over: [`run`](Self::run),
 ///   [`apply_effects`](Self::apply_effects), [`flush_dirty`](Self::flush_dirty),
-///   [`send_closes`](Self::send_closes), [`reap`](Self::reap), [`trim`](Self::trim);
+///   [`send_closes`](Self::send_closes), [`reap`](Self::reap), [`relieve`](Self::relieve),
+///   [`trim`](Self::trim);
 /// - `poll_*` for what is needed: [`poll_write_interest`](Self::poll_write_interest) from the
 ///   kernel, [`poll_messages`](Self::poll_messages) from other loops,
 ///   [`poll_timer`](Self::poll_timer) and [`poll_tick`](Self::poll_tick) from the clock.
@@ -59,8 +60,8 @@ use crate::work::{Phase, Work, prices};
 /// A loop calls them in this order in each turn: [`set_now`](Self::set_now); `handle_readable` and
 /// `handle_writable` for each event; `run`; `handle_message` for each message; `handle_timers`,
 /// `handle_ticks`; `apply_effects`, `flush_dirty`, `apply_effects`; `poll_write_interest`,
-/// `poll_messages`; `handle_accepted` for each new connection; `reap`. Accepting and reaping come
-/// last, so that no slot changes its connection while events of the turn may mean the one before.
+/// `poll_messages`; `handle_accepted` for each new connection; `reap`; `relieve`. Accepting and reaping
+/// come last, so that no slot changes its connection while events of the turn may mean the one before.
 /// While [`has_work`](Self::has_work), the loop does not wait.
 #[derive(Debug)]
 pub struct Connections<S> {
@@ -75,6 +76,10 @@ pub struct Connections<S> {
     population: Population,
     mail: Outbox,
     turn: Turn,
+    /// More are to go because the pool is short.
+    is_evicting: bool,
+    /// When other loops were last asked to make room.
+    asked: Tick,
     /// Effects are being carried out: what comes of them waits for its round.
     is_applying_effects: bool,
     /// The connection that waits for another to relay to.
@@ -125,6 +130,8 @@ impl<S: Transport> Connections<S> {
                 work,
                 memory: Buffers::new(pool),
             },
+            is_evicting: false,
+            asked: Tick::default(),
             is_applying_effects: false,
             #[cfg(any(test, feature = "sim"))]
             unpaired: None,
@@ -487,6 +494,8 @@ impl<S: Transport> Connections<S> {
                 // What arrived during the pause gave its edge then.
                 conn.flags.clear(Flags::PAUSED_BY_MAIL);
                 self.schedule.run_queue.push(conn, key);
+                // The deadline of a message that it has begun no longer stands still.
+                self.arm(key);
             }
         }
     }
@@ -500,6 +509,7 @@ impl<S: Transport> Connections<S> {
             || !self.schedule.dead.is_empty()
             || self.services.has_effects()
             || self.output.has_write_interest()
+            || self.is_evicting
             // Accepting comes after the mail of a turn is sent; what an admission or an abort there
             // has led to goes out in the next turn, which must not wait.
             || self.mail.count() > 0
@@ -529,14 +539,28 @@ impl<S: Transport> Connections<S> {
         let memory = &mut self.turn.memory;
         let due = [
             memory.trim(now, idle_ms),
-            self.input.inflater().trim(now, idle_ms, memory),
+            self.input.trim(now, idle_ms, memory),
             self.output.trim(now, idle_ms),
         ];
         let due = due.into_iter().flatten().min();
+        // What was freed is no longer charged.
+        let _ = self.input.settle(&mut self.turn.memory);
+        let _ = self.output.settle(&mut self.turn.memory);
         // A loop at rest takes no turn that would bring the gauges up to date.
         self.turn.counters.pool_bytes_now.set(self.pool_bytes());
         self.sample_contexts();
         due
+    }
+
+    /// Charges the pool for what the turn has left to be held, and returns what is no longer held.
+    #[inline]
+    pub fn relieve(&mut self) {
+        let memory = &mut self.turn.memory;
+        // Where the pool has no room, what is held stays uncharged until it has: it was bounded when
+        // it was queued.
+        let _ = self.input.settle(memory);
+        let _ = self.output.settle(memory);
+        self.evict_if_scarce();
     }
 
     /// Brings the gauges up to date.

@@ -70,6 +70,7 @@ impl FrameBatch {
             None => true,
         };
         queue.bytes() + encoding.frame_bytes <= bytes_max
+            && !backlog.is_short()
             && !self.messages_max.is_some_and(are_too_many)
     }
 

@@ -148,6 +148,14 @@ impl<'p> Pusher<'p> {
         mark: Mark,
     ) -> PushResult {
         let high_bytes = self.turn.settings.backlog_high_bytes;
+        // Most often there is memory, and nothing but the charge for it is missing.
+        if self.output.backlog().is_short()
+            && self.output.settle(&mut self.turn.memory).is_ok()
+            && !mark.is_reached(&conn.queue, encoding, self.output.backlog())
+        {
+            self.output.push_frame(conn, key, encoding.id, self.turn.tick);
+            return PushResult::Done;
+        }
         if !conn.flags.has(Flags::WRITE_BLOCKED) {
             // The mark is judged after the socket had its chance.
             if self.output.flush_queue(conn, key, self.cold, self.turn) == Flush::Failed {
@@ -156,7 +164,8 @@ impl<'p> Pusher<'p> {
             // Whatever becomes of the frame: the next write may be a long time away.
             resume_reading(conn, key, self.run_queue, high_bytes);
         }
-        if mark.is_reached(&conn.queue, encoding, self.output.backlog()) {
+        // Without memory, a recipient for whom nothing waits is none of those who use it up.
+        if !conn.queue.is_empty() && mark.is_reached(&conn.queue, encoding, self.output.backlog()) {
             match self.options.slow_policy {
                 SlowPolicy::Disconnect => return PushResult::TooSlow,
                 SlowPolicy::DropNewest => {
@@ -170,6 +179,13 @@ impl<'p> Pusher<'p> {
             }
         }
         self.output.push_frame(conn, key, encoding.id, self.turn.tick);
+        // What is not charged should wait for as short a time as it can.
+        if self.output.backlog().is_short()
+            && !conn.flags.has(Flags::WRITE_BLOCKED)
+            && self.output.flush_queue(conn, key, self.cold, self.turn) == Flush::Failed
+        {
+            return PushResult::Failed;
+        }
         // What made room for the frame may have made enough to read on.
         resume_reading(conn, key, self.run_queue, high_bytes);
         PushResult::Written
@@ -184,11 +200,12 @@ struct Mark {
 }
 
 impl Mark {
-    /// Whether a further frame would be too much. An empty queue takes any.
+    /// Whether a further frame would be too much. An empty queue takes any, if there is memory.
     #[inline]
     fn is_reached(self, queue: &OutQueue, encoding: FrameEncoding, backlog: &Backlog) -> bool {
-        !queue.is_empty()
-            && (queue.bytes() + encoding.frame_bytes > self.bytes
-                || self.messages.is_some_and(|max| backlog.holds(queue, max)))
+        backlog.is_short()
+            || !queue.is_empty()
+                && (queue.bytes() + encoding.frame_bytes > self.bytes
+                    || self.messages.is_some_and(|max| backlog.holds(queue, max)))
     }
 }

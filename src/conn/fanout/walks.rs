@@ -89,6 +89,13 @@ pub(crate) struct Delivered {
 }
 
 impl Walks {
+    /// Bytes charged for publications that are on their way.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn charged_bytes(&self) -> usize {
+        let walks = self.walks.iter().flat_map(HashMap::values);
+        walks.flat_map(|walk| &walk.queue).map(|own| own.charged_bytes).sum()
+    }
+
     /// Whether nothing is on its way.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {

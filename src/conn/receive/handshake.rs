@@ -173,11 +173,18 @@ impl<S: Transport> Active<'_, S> {
         self.reject(rejection, false)
     }
 
-    /// `connections_max` is reached, or memory is.
+    /// `connections_max` is reached.
     pub(in crate::conn) fn refuse_at_limit(&mut self, head_only: bool) -> Outcome {
         self.turn.counters.refused_at_limit.add(1);
         let text = "the connection limit is reached, try again later";
         self.reject(&Rejection::unavailable(self.turn.settings.retry_after_s, text), head_only)
+    }
+
+    /// `pool_bytes_max` is reached, the reserve for heads included.
+    pub(in crate::conn) fn refuse_without_memory(&mut self) -> Outcome {
+        self.turn.counters.refused_without_memory.add(1);
+        let text = "memory is used up, try again later";
+        self.reject(&Rejection::unavailable(self.turn.settings.retry_after_s, text), false)
     }
 
     pub(in crate::conn) fn refuse_draining(&mut self, head_only: bool) -> Outcome {

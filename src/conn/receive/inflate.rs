@@ -348,6 +348,14 @@ impl MessageInflater {
         self.inflater.bytes() + waiting.map(Inflater::bytes).sum::<usize>() + self.contexts.bytes()
     }
 
+    /// As [`MessageInflater::bytes`], with the buffers of messages that wait.
+    #[cfg(any(test, feature = "sim"))]
+    pub(in crate::conn) fn recount(&self) -> usize {
+        let buffers = self.waiting.iter();
+        let buffers = buffers.map(|own| own.payload.capacity() + own.unpacking.output.capacity());
+        self.bytes() + buffers.sum::<usize>()
+    }
+
     /// Brings the counters up to date.
     pub(in crate::conn) fn sample(&self, counters: &Counters) {
         if counters.inflated_messages.value() != self.messages {

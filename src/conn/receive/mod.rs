@@ -20,12 +20,12 @@ use super::slot::Protocol;
 use super::state::Phase;
 use crate::effects::CloseReason;
 use crate::key::SlotRef;
-use crate::pool::{OverBudget, ReadBuffer};
+use crate::pool::{self, Need, OverBudget, ReadBuffer};
 use crate::stream::{self, Received, Room, Source};
 use crate::transport::Transport;
 use crate::work::prices;
 use crate::ws::{CLIENT_CONTROL_FRAME_BYTES_MAX, CloseCode, Violation};
-use input::large_end;
+use input::{Kept, large_end};
 
 /// What a step came to that only the driver can deal with: it may end the connection, and it lets
 /// the effects of services happen.
@@ -93,6 +93,8 @@ enum Stage {
 enum Step {
     Again,
     Done,
+    /// In the next turn.
+    Later,
     Act(Option<Unfinished>, Outcome),
 }
 
@@ -119,6 +121,7 @@ impl<S: Transport> Active<'_, S> {
                 Step::Again if self.turn.work.is_share_used() => break,
                 Step::Again => {}
                 Step::Done => return Next::Done,
+                Step::Later => return Next::Later,
                 Step::Act(unfinished, outcome) => return Next::Act(unfinished, outcome),
             }
         }
@@ -130,6 +133,7 @@ impl<S: Transport> Active<'_, S> {
         match self.go_on(unfinished) {
             Step::Again => self.receive(reads_left),
             Step::Done => Next::Done,
+            Step::Later => Next::Later,
             Step::Act(unfinished, outcome) => Next::Act(unfinished, outcome),
         }
     }
@@ -158,6 +162,13 @@ impl<S: Transport> Active<'_, S> {
         } else {
             match self.read(&mut buffer) {
                 Ok(received) => received,
+                // Nothing was read, so it can go on in the next turn.
+                Err(OverBudget) if self.turn.memory.may_wait(self.key) => {
+                    return match self.keep(buffer) {
+                        Ok(()) => Step::Later,
+                        Err(OverBudget) => Step::Act(None, Outcome::NoRoom),
+                    };
+                }
                 Err(OverBudget) => {
                     // Nothing was read, so what the socket holds is yet to be discarded: closing
                     // with it unread would reset the connection and lose our last bytes.
@@ -262,16 +273,19 @@ impl<S: Transport> Active<'_, S> {
 
     /// Makes a buffer longer until it has room for `bytes`.
     fn grow(&mut self, buffer: &mut ReadBuffer, bytes: usize) -> Result<(), OverBudget> {
-        let message_bytes_max = match self.conn.state.is_open() {
-            true => self.services.route(self.conn.route).0.options.message_bytes_max,
-            false => self.turn.settings.head_bytes_max,
+        let (need, message_bytes_max) = match self.conn.state.is_open() {
+            true => {
+                let options = &self.services.route(self.conn.route).0.options;
+                (Need::Message, options.message_bytes_max)
+            }
+            false => (Need::Head, self.turn.settings.head_bytes_max),
         };
         // Longer than any header, so it covers a message and its header as well. A record comes
         // whole, whatever it holds.
         let record_bytes = if bytes > 1 { bytes } else { 0 };
         let bytes_max = message_bytes_max + CLIENT_CONTROL_FRAME_BYTES_MAX + record_bytes;
         while buffer.bytes.len() - buffer.filled < bytes {
-            self.turn.memory.grow(&mut buffer.bytes, bytes_max)?;
+            self.turn.memory.grow_for(need, &mut buffer.bytes, bytes_max)?;
         }
         Ok(())
     }
@@ -381,9 +395,28 @@ impl<S: Transport> Active<'_, S> {
     fn keep(&mut self, buffer: ReadBuffer) -> Result<(), OverBudget> {
         // Nothing is decoded any more once it ends, so an unfinished message is dropped with its
         // buffer.
-        let is_wanted = !self.conn.state.is_ending();
+        let unfinished = match self.conn.state.phase() {
+            Phase::Handshake | Phase::Refusing => Some(pool::Unfinished::Head),
+            Phase::Open => Some(pool::Unfinished::Message),
+            Phase::Closing | Phase::Lingering | Phase::Dead => None,
+        };
         let (memory, now) = (&mut self.turn.memory, self.turn.now);
-        self.input.keep(&mut self.conn.partial, is_wanted, buffer, memory, now)
+        let partial = &mut self.conn.partial;
+        let had_partial = !partial.is_none();
+        let kept = self.input.keep(partial, unfinished, buffer, memory, now)?;
+        if had_partial || kept != Kept::Nothing {
+            let bytes = self.input.partial_bytes(self.conn.partial);
+            self.turn.memory.holders().set_input(self.key, bytes, self.turn.tick);
+        }
+        if kept != Kept::Nothing {
+            let is_paused = self.conn.flags.is_paused();
+            let goes_on = self.input.set_paused(self.conn.partial, is_paused, self.turn.tick);
+            // The deadline of a message begins, or one that stood still does so no longer.
+            if goes_on || kept == Kept::Begun {
+                self.conn.rearm();
+            }
+        }
+        Ok(())
     }
 
     /// The end of input that was announced shows only in a further read, and the edge for it has

@@ -12,7 +12,9 @@ use crate::conn::turn::Turn;
 use crate::effects::CloseReason;
 use crate::key::ConnKey;
 use crate::output::{MessageCompressor, Outgoing, OutputSegment};
-use crate::pool::{Backlog, FrameId, OverBudget, ReadBuffer, SLICES_MAX, SharedBudget};
+use crate::pool::{
+    Backlog, Buffers, FrameId, NOTED_BYTES, OverBudget, ReadBuffer, SLICES_MAX, SharedBudget,
+};
 use crate::shrink::Shrink as _;
 use crate::stream::{self, End, Sent, StreamError};
 use crate::timer::{Millis, Tick};
@@ -31,6 +33,8 @@ pub(crate) struct Output {
     dirty: VecDeque<ConnKey>,
     /// Connections that the poller is to report room for from now on.
     write_interest: Vec<ConnKey>,
+    /// Connections for which much waits, since they were last weighed.
+    grown: Vec<ConnKey>,
 }
 
 /// What a flush came to.
@@ -67,6 +71,7 @@ impl Output {
             scratch: Vec::new(),
             dirty: VecDeque::new(),
             write_interest: Vec::new(),
+            grown: Vec::new(),
         }
     }
 
@@ -282,6 +287,9 @@ impl Output {
             self.mark_dirty(conn, key);
             return Flush::Waiting;
         }
+        if !turn.memory.large_holders().is_empty() {
+            turn.memory.holders().set_output(key, 0, turn.tick);
+        }
         if conn.flags.take(Flags::PING_UNWRITTEN) {
             // The ping is out only now: the time to answer it begins.
             conn.note_seen(turn.tick);
@@ -314,8 +322,32 @@ impl Output {
         id: FrameId,
         now: Tick,
     ) {
+        let before = conn.queue.bytes();
         self.backlog.push_frame(&mut conn.queue, id, now);
-        self.mark_dirty(conn, key);
+        if conn.flags.has(Flags::WRITE_BLOCKED) {
+            // Whether it has come to the next power of two.
+            let bytes = conn.queue.bytes();
+            if bytes >= NOTED_BYTES && before ^ bytes > before {
+                self.grown.push(key);
+            }
+        } else {
+            self.mark_dirty(conn, key);
+        }
+    }
+
+    /// Whether there are connections for which much more waits than when they were last weighed.
+    #[inline]
+    pub(crate) fn has_grown(&self) -> bool {
+        !self.grown.is_empty()
+    }
+
+    /// The next of them.
+    pub(crate) fn next_grown(&mut self) -> Option<ConnKey> {
+        let next = self.grown.pop();
+        if next.is_none() {
+            self.grown.shrink_if_sparse(KEYS_KEPT);
+        }
+        next
     }
 
     /// Puts a connection among those that are written to at the end of the turn, unless an edge is
@@ -344,6 +376,9 @@ impl Output {
     /// The socket has no room: an edge will say when it has, and a deadline how long to wait.
     pub(crate) fn block<S>(&mut self, conn: &mut Conn<S>, key: ConnKey) {
         conn.flags.set(Flags::WRITE_BLOCKED);
+        if conn.queue.bytes() >= NOTED_BYTES {
+            self.grown.push(key);
+        }
         // Registered late, when a write has fallen short for the first time: EPOLL_CTL_MOD reports
         // room that has come meanwhile, so nothing is missed (epoll_ctl(2)).
         if conn.flags.raise(Flags::WRITE_INTEREST) {
@@ -367,7 +402,11 @@ impl Output {
 
     /// A connection that the poller is to report room for from now on.
     pub(crate) fn next_write_interest(&mut self) -> Option<ConnKey> {
-        self.write_interest.pop()
+        let next = self.write_interest.pop();
+        if next.is_none() {
+            self.write_interest.shrink_if_sparse(KEYS_KEPT);
+        }
+        next
     }
 
     /// Whether the poller is to be told of connections.
@@ -395,9 +434,17 @@ impl Output {
         self.outgoing.compressor_mut().set_now(now);
     }
 
-    /// Frees compressors and contexts that lie unused. Gives the moment to ask again.
+    /// Charges the pool for what waits, and returns what no longer does. To be called at the end of
+    /// each turn, and where [`Backlog::is_short`].
+    pub(crate) fn settle(&mut self, memory: &mut Buffers) -> Result<(), OverBudget> {
+        self.backlog.settle(memory)
+    }
+
+    /// Frees compressors, contexts and parts of tables that lie unused. Gives the moment to ask
+    /// again.
     pub(crate) fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
-        self.outgoing.compressor_mut().trim(now, idle_ms)
+        let due = self.backlog.trim(now, idle_ms);
+        self.outgoing.compressor_mut().trim(now, idle_ms).into_iter().chain(due).min()
     }
 
     /// Forgets what the connection in `slot` was sent.

@@ -1,5 +1,6 @@
 //! Joining: short texts that wait for the same connection become one message.
 
+use super::order::SegmentKind;
 use super::{Backlog, OutQueue, byte_count};
 use crate::pool::Buffers;
 use crate::timer::Millis;
@@ -20,6 +21,8 @@ impl Backlog {
         // The joined block inherits the start of a stall: joining must not make a blocked socket
         // look as if it had taken bytes.
         let since = self.segment(queue.head).map_or_else(|| now.tick(), |own| own.since);
+        // It counts as the last of those that it replaces, so that those behind keep their numbers.
+        let mut order = None;
         let mut end = 0;
         let mut copy = |bytes: &[u8]| {
             buffer[end..end + bytes.len()].copy_from_slice(bytes);
@@ -30,9 +33,9 @@ impl Backlog {
             if serial > 0 {
                 copy(b"\n");
             }
-            let Some(frame) = self.segment(queue.head).and_then(|own| self.frame(own)) else {
-                break;
-            };
+            let Some(segment) = self.segment(queue.head) else { break };
+            let Some(frame) = self.frame(segment) else { break };
+            order = Some(segment.order.of_kind(SegmentKind::Block));
             copy(frame.payload());
             queue.bytes -= byte_count(frame.as_bytes().len());
             self.pop(queue, buffers);
@@ -41,8 +44,9 @@ impl Backlog {
         let mut rest = std::mem::take(queue);
         self.push_buffer(queue, buffer, 0..end, false, since);
         if !rest.is_empty() {
-            if let Some(head) = queue.head.index() {
-                self.segments[head as usize].next = rest.head;
+            if let (Some(head), Some(order)) = (queue.head.index(), order) {
+                let head = &mut self.segments[head as usize];
+                (head.next, head.order) = (rest.head, order);
             }
             queue.tail = rest.tail;
             queue.bytes += std::mem::take(&mut rest.bytes);

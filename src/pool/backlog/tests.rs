@@ -27,6 +27,22 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// The messages that wait, counted one by one.
+fn walked(backlog: &Backlog, queue: &OutQueue) -> usize {
+    let (mut at, mut written, mut count) = (queue.head, queue.head_written, 0);
+    while let Some(segment) = backlog.segment(at) {
+        let written = std::mem::take(&mut written);
+        count += match backlog.shared(segment) {
+            Some(shared) if !shared.ends.is_empty() => {
+                shared.ends.iter().filter(|end| **end > written).count()
+            }
+            _ => 1,
+        };
+        at = segment.next;
+    }
+    count
+}
+
 fn gathered(backlog: &Backlog, queue: &OutQueue) -> Vec<u8> {
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let count = backlog.gather(queue, &mut slices);
@@ -98,9 +114,10 @@ proptest! {
                 }
                 Step::DiscardUnstarted => {
                     let is_started = backlog.segment(queue.head).is_some_and(|head| {
-                        head.continues
+                        head.order.kind() == SegmentKind::Continuation
                             || queue.head_written > 0
-                                && (head.kind == SegmentKind::Block || !frame_ends.contains(written))
+                                && (head.order.kind() != SegmentKind::Frame
+                                    || !frame_ends.contains(written))
                     });
                     backlog.discard_unstarted(queue, &mut buffers);
                     prop_assert_eq!(queue.is_empty(), !is_started);
@@ -113,6 +130,7 @@ proptest! {
             frame_ends.push(*written + naive.len());
             prop_assert_eq!(queue.bytes(), naive.len());
             prop_assert_eq!(queue.is_empty(), naive.is_empty());
+            prop_assert_eq!(backlog.messages(queue), walked(&backlog, queue));
             let ready = gathered(&backlog, queue);
             prop_assert!(naive.starts_with(&ready));
             prop_assert_eq!(ready.is_empty(), naive.is_empty());
@@ -122,6 +140,79 @@ proptest! {
         }
         prop_assert_eq!(backlog.counts(), [0, 0, 0]);
         prop_assert_eq!(buffers.allocated_bytes(), buffers.free_bytes());
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Copy,
+    Frame,
+    Joinable,
+    Batch(usize),
+    Write(usize),
+    Join,
+    DiscardUnstarted,
+    DiscardUnstartedFrames,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        2 => Just(Change::Copy),
+        3 => Just(Change::Frame),
+        3 => Just(Change::Joinable),
+        2 => (1..9usize).prop_map(Change::Batch),
+        4 => (1..60usize).prop_map(Change::Write),
+        2 => Just(Change::Join),
+        1 => Just(Change::DiscardUnstarted),
+        1 => Just(Change::DiscardUnstartedFrames),
+    ]
+}
+
+proptest! {
+    /// Whatever is added, joined, written and dropped: the count that is kept is that of a walk.
+    #[test]
+    fn messages_are_counted_without_a_walk(changes in prop::collection::vec(change(), 0..80)) {
+        let mut buffers = Buffers::new(SharedBudget::new(1 << 30));
+        let mut backlog = Backlog::default();
+        let mut queue = OutQueue::default();
+        let push = |backlog: &mut Backlog, queue: &mut OutQueue, frames: &[EncodedFrame]| {
+            let id = match frames {
+                [alone] => backlog.share(alone.clone()),
+                _ => backlog.share_batch(EncodedFrame::batch(frames.iter()), ends(frames)),
+            };
+            backlog.push_frame(queue, id, Tick(0));
+            backlog.release(id);
+        };
+        for change in changes {
+            match change {
+                Change::Copy => {
+                    backlog.push_copy(&mut queue, b"reply", false, &mut buffers, Millis(0)).unwrap();
+                }
+                Change::Frame => push(&mut backlog, &mut queue, &[EncodedFrame::binary(b"frame")]),
+                Change::Joinable => {
+                    push(&mut backlog, &mut queue, &[EncodedFrame::joinable_text("line")]);
+                }
+                Change::Batch(count) => {
+                    push(&mut backlog, &mut queue, &vec![EncodedFrame::text("one"); count]);
+                }
+                Change::Write(bytes) => {
+                    let bytes = bytes.min(gathered(&backlog, &queue).len());
+                    if bytes > 0 {
+                        backlog.consume(&mut queue, bytes, &mut buffers, Tick(1));
+                    }
+                }
+                Change::Join => backlog.join(&mut queue, &mut buffers, Millis(0)),
+                Change::DiscardUnstarted => backlog.discard_unstarted(&mut queue, &mut buffers),
+                Change::DiscardUnstartedFrames => {
+                    backlog.discard_unstarted_frames(&mut queue, &mut buffers);
+                }
+            }
+            let count = walked(&backlog, &queue);
+            prop_assert_eq!(backlog.messages(&queue), count, "after {:?}", change);
+            prop_assert!(backlog.holds(&queue, count) && !backlog.holds(&queue, count + 1));
+        }
+        backlog.clear(&mut queue, &mut buffers);
+        prop_assert_eq!(backlog.counts(), [0, 0, 0]);
     }
 }
 
@@ -167,6 +258,7 @@ fn the_rest_of_a_short_write_is_never_discarded() {
 fn a_queue_and_a_segment_take_16_bytes() {
     assert_eq!(size_of::<OutQueue>(), 16);
     assert_eq!(size_of::<Segment>(), 16);
+    assert_eq!(size_of::<Option<Segment>>(), 16);
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn a_pong_or_any_other_bytes_keep_a_connection_open() {
     let answers: [&[u8]; 3] =
         [&crate::wire::frame(PONG, b""), &crate::wire::frame(TEXT, b"hi"), &half_a_frame[..3]];
     for answer in answers {
-        let mut world = World::calm();
+        let mut world = World::new(&server(|server| server.connections.message_grace_ms = 0));
         let mut client = world.open(0, "/echo");
         for round in 1..=3 {
             let mut answer = answer;

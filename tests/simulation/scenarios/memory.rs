@@ -1,6 +1,8 @@
 //! Memory grows with the bytes received, never with a length that a peer only announced, and never
 //! over its budget.
 
+use tidegate::pool::pool_bytes_for;
+
 use super::server;
 use crate::client::Client;
 use crate::wire::{BINARY, CONTINUATION, FIN, PING, TEXT, client_frame, client_header, frame};
@@ -123,6 +125,8 @@ fn without_pool_memory_an_unfinished_request_is_answered_503() {
     }
     let statuses: Vec<_> = clients.iter().map(|client| client.received.status).collect();
     assert_eq!(statuses, [None, None, Some(503)]);
+    assert_eq!(world.counter("refused_without_memory"), 1);
+    assert_eq!(world.counter("refused_at_limit"), 0, "it says its own reason");
     assert!(clients[2].ended_well());
 }
 
@@ -174,7 +178,7 @@ fn replies_without_memory_end_the_connection_without_a_torn_frame() {
 #[test]
 fn a_pool_just_large_enough_for_the_largest_message_holds_it() {
     let message_bytes = 1 << 20;
-    let mut setup = server(|server| server.pool_bytes_max = message_bytes + 131);
+    let mut setup = server(|server| server.pool_bytes_max = pool_bytes_for(message_bytes + 131));
     setup.message_bytes_max = Some(message_bytes);
     let mut world = World::new(&setup);
     let mut client = world.open(0, "/echo");
@@ -182,4 +186,110 @@ fn a_pool_just_large_enough_for_the_largest_message_holds_it() {
     world.exchange(&mut client);
     assert_eq!(client.payloads().len(), 1);
     assert_eq!(world.counter("closed_overload"), 0);
+}
+
+/// Members of `/broadcast` that read nothing, on every loop, and one that reads everything.
+struct Crowd {
+    world: World,
+    speaker: Client,
+    slow: Vec<Client>,
+    attentive: Client,
+}
+
+impl Crowd {
+    fn new(setup: &Setup, count: usize) -> Self {
+        let mut world = World::new(setup);
+        let loops = setup.server.loops;
+        let slow = (0..count).map(|at| world.open(at % loops, "/broadcast")).collect();
+        let attentive = world.open(0, "/broadcast");
+        let speaker = world.open(loops - 1, "/broadcast");
+        world.network.set_send_buffer_bytes(100);
+        Self { world, speaker, slow, attentive }
+    }
+
+    /// Has `count` short messages sent, and read by those who read.
+    fn speak(&mut self, count: usize) {
+        for _ in 0..count {
+            self.speaker.send_frame(TEXT, b"x");
+            self.world.exchange(&mut self.attentive);
+            self.world.exchange(&mut self.speaker);
+        }
+    }
+}
+
+#[test]
+fn deliveries_that_wait_are_charged_with_their_segments() {
+    let setup = server(|server| server.loops = 2);
+    let mut crowd = Crowd::new(&setup, 100);
+    crowd.speak(1_000);
+    let held = crowd.world.counter("pool_bytes_now");
+    assert!(held > 90 * 1_000 * 16, "{held} bytes for 100,000 deliveries");
+    for client in &mut crowd.slow {
+        crowd.world.exchange(client);
+        client.assert_received(&vec![b"x"; 1_000]);
+    }
+    crowd.world.pass(25_000);
+    assert_eq!(crowd.world.counter("pool_bytes_now"), 0);
+    assert_eq!(crowd.world.server.pool.available(), setup.server.pool_bytes_max);
+}
+
+/// The pool is far too small for what 200 members do not read.
+#[test]
+fn deliveries_without_memory_meet_the_policy_of_those_for_whom_others_wait() {
+    use tidegate::config::SlowPolicy::{Disconnect, DropNewest, KeepLatest};
+    for policy in [Disconnect, DropNewest, KeepLatest] {
+        for loops in [1, 2] {
+            let mut setup = server(|server| {
+                server.loops = loops;
+                server.pool_bytes_max = 1 << 20;
+            });
+            setup.slow_policy = policy;
+            let mut crowd = Crowd::new(&setup, 200);
+            crowd.speak(1_000);
+            crowd.attentive.assert_received(&vec![b"x"; 1_000]);
+            crowd.speaker.assert_received(&vec![b"x"; 1_000]);
+            let world = &mut crowd.world;
+            let slow = world.counter("closed_slow");
+            let dropped = world.counter("pushes_dropped");
+            assert_eq!((slow > 0, dropped > 0), (policy == Disconnect, policy != Disconnect));
+            assert_eq!(world.counter("closed_overload"), 0);
+            crowd.slow.iter_mut().for_each(|client| client.shutdown());
+            world.pass(25_000);
+            assert_eq!(world.counter("open_now"), 2);
+            assert_eq!(world.server.pool.available(), 1 << 20);
+        }
+    }
+}
+
+/// 5 KiB of a message are not held in 32.
+#[test]
+fn the_beginning_of_a_message_holds_no_more_than_what_has_arrived_rounded_up() {
+    let mut world = World::calm();
+    let client = world.open(0, "/echo");
+    let message = frame(BINARY, &vec![1; 1 << 20]);
+    let mut sent = 0;
+    for (until, held_max) in [(5 << 10, 8 << 10), (60 << 10, 64 << 10), (130 << 10, 256 << 10)] {
+        client.send(&message[sent..until]);
+        sent = until;
+        world.settle();
+        let held = world.counter("pool_bytes_now");
+        assert!(held <= held_max, "{held} for {sent}");
+    }
+}
+
+/// Lines and short messages in the buffer of a long one that is over.
+#[test]
+fn a_long_message_does_not_leave_its_buffer_to_the_beginning_of_the_next() {
+    let setup = server(|server| {
+        server.line_route = Some("/echo");
+        server.connections.receive_buffer_bytes = 4 << 10;
+    });
+    let mut world = World::new(&setup);
+    let line = world.connect_line(0);
+    line.send(&[&[b'x'; 300_000][..], b"\nbeginning"].concat());
+    world.settle();
+    line.received();
+    world.pass(11_000);
+    let held = world.counter("pool_bytes_now");
+    assert!(held <= 16 << 10, "{held} bytes for 9");
 }

@@ -7,6 +7,7 @@ mod closing;
 mod compression;
 mod control;
 mod drain;
+mod eviction;
 mod frame_batch;
 mod handshakes;
 mod idle;
@@ -23,6 +24,7 @@ mod service_messages;
 mod stall;
 mod takeover;
 mod time;
+mod unfinished;
 
 use tidegate::sim::ServerSettings;
 

@@ -3,6 +3,7 @@
 
 use tidegate::config::SlowPolicy;
 use tidegate::output::context_bytes_max;
+use tidegate::pool::pool_bytes_for;
 use tidegate::services::{DeflateOptions, Effects, Message, Peer, RouteOptions, Service};
 use tidegate::ws::{EncodedFrame, compressor_bytes};
 
@@ -252,7 +253,7 @@ fn without_memory_for_our_context_each_message_is_compressed_alone() {
     let message = "again and again ".repeat(20).into_bytes();
     let mut setup = setup();
     // Enough for a compressor and its output, but not for the smallest window beside them.
-    setup.server.pool_bytes_max = compressor_bytes(BITS) + message.len() + 500;
+    setup.server.pool_bytes_max = pool_bytes_for(compressor_bytes(BITS) + message.len() + 500);
     let mut world = World::new(&setup);
     let mut client = open(&mut world, "/echo", OFFER);
     for _ in 0..20 {
@@ -268,7 +269,8 @@ fn without_memory_for_our_context_each_message_is_compressed_alone() {
 fn without_memory_for_the_context_of_the_client_a_connection_is_closed_with_1013() {
     let mut setup = setup();
     // Enough for the decompressor, the buffer of one message, and a few windows.
-    setup.server.pool_bytes_max = 72 << 10;
+    let pool_bytes = pool_bytes_for(72 << 10);
+    setup.server.pool_bytes_max = pool_bytes;
     let mut world = World::new(&setup);
     let mut clients: Vec<Client> = (0..10).map(|_| open(&mut world, "/echo", OFFER)).collect();
     let mut senders: Vec<Sender> = clients.iter().map(|_| Sender::new(BITS)).collect();
@@ -292,7 +294,7 @@ fn without_memory_for_the_context_of_the_client_a_connection_is_closed_with_1013
         client.connection.shutdown();
     }
     world.pass(25_000);
-    assert_eq!(world.server.pool.available(), 72 << 10);
+    assert_eq!(world.server.pool.available(), pool_bytes);
 }
 
 #[test]
