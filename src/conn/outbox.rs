@@ -26,10 +26,18 @@ impl Outbox {
         self.messages.len()
     }
 
+    /// Whether the list has room for more than usual.
+    #[inline]
+    pub(super) fn has_grown(&self) -> bool {
+        self.messages.capacity() > MESSAGES_KEPT
+    }
+
     /// Takes them out.
     pub(super) fn take(&mut self) -> std::vec::Drain<'_, (u16, LoopMessage)> {
         // Here and not behind the drain, which borrows them: a burst is given back a turn later.
-        self.messages.shrink_if_sparse(MESSAGES_KEPT);
+        if self.messages.capacity() > MESSAGES_KEPT {
+            self.messages.shrink_if_sparse(MESSAGES_KEPT);
+        }
         self.messages.drain(..)
     }
 

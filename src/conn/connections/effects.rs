@@ -236,9 +236,14 @@ impl<S: Transport> Connections<S> {
         let mut pusher =
             Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, options);
         let ahead = ahead.filter(|(ahead, _)| !ahead.is_empty());
-        let has = |key: ConnKey| {
-            ahead.is_some_and(|(ahead, serial)| ahead.get(&key).is_some_and(|has| *has >= serial))
+        let is_skipped = |key: ConnKey| {
+            let mut is_ahead = false;
+            if let Some((ahead, serial)) = ahead {
+                is_ahead = ahead.get(&key).is_some_and(|has| *has >= serial);
+            }
+            is_ahead || Some(key) == except
         };
+        let skips = ahead.is_some() || except.is_some();
         // Ending a connection takes it out of its topics, and so changes the list that is being
         // walked. Most publications put nothing here, and an empty `Vec` allocates nothing.
         let mut to_follow = Vec::new();
@@ -246,11 +251,13 @@ impl<S: Transport> Connections<S> {
         let remaining = self.membership.remaining(route, &publication.topic);
         let mut walked = 0;
         for part in remaining.chunks(MEMBERS_AT_ONCE) {
-            let recipients = part.iter().map(|member| member.key);
-            let recipients = recipients.filter(|key| Some(*key) != except && !has(*key));
             match encoded {
                 Encoded::Frame(frame) => {
-                    for key in recipients {
+                    for member in part {
+                        let key = member.key;
+                        if skips && is_skipped(key) {
+                            continue;
+                        }
                         // A member is open: it leaves its topics before it closes.
                         let Some(conn) = table.get_mut(key) else { continue };
                         let pushed = pusher.push(conn, key, frame);
@@ -260,7 +267,11 @@ impl<S: Transport> Connections<S> {
                     }
                 }
                 Encoded::Batch(batch) => {
-                    for key in recipients {
+                    for member in part {
+                        let key = member.key;
+                        if skips && is_skipped(key) {
+                            continue;
+                        }
                         let Some(conn) = table.get_mut(key) else { continue };
                         let pushed = pusher.push_batch(conn, key, batch);
                         if pushed != PushResult::Done {

@@ -386,9 +386,9 @@ impl<S: Transport> Connections<S> {
             if number > 0 && self.turn.work.is_over(Phase::Leftovers) {
                 return;
             }
+            let Some(index) = self.schedule.wheel.next_overdue(&mut self.table) else { break };
             self.turn.work.begin_share();
             self.turn.work.charge(prices::TIMER);
-            let Some(index) = self.schedule.wheel.next_overdue(&mut self.table) else { break };
             if let Some(key) = self.table.key_of(index) {
                 self.timer_fired(key);
             }
@@ -459,6 +459,13 @@ impl<S: Transport> Connections<S> {
     /// A connection that the poller must report room for from now on.
     pub fn poll_write_interest(&mut self) -> Option<ConnKey> {
         self.output.next_write_interest()
+    }
+
+    /// Whether there are messages for other loops, or room for many that is to be given back.
+    #[must_use]
+    #[inline]
+    pub fn has_mail(&self) -> bool {
+        self.mail.count() > 0 || self.mail.has_grown()
     }
 
     /// Messages for other loops, with the loop that each is for.

@@ -138,6 +138,12 @@ impl<'p> Pusher<'p> {
         }
     }
 
+    /// Out of line, so that the usual push is the only one that is not.
+    #[inline(never)]
+    fn push_anyway<S>(&mut self, conn: &mut Conn<S>, key: ConnKey, encoding: FrameEncoding) {
+        self.output.push_frame(conn, key, encoding.id, self.turn.tick);
+    }
+
     /// As [`Pusher::push`], for a connection whose backlog is at its mark.
     #[inline(never)]
     fn push_to_full<S: Transport>(
@@ -153,7 +159,7 @@ impl<'p> Pusher<'p> {
             && self.output.settle(&mut self.turn.memory).is_ok()
             && !mark.is_reached(&conn.queue, encoding, self.output.backlog())
         {
-            self.output.push_frame(conn, key, encoding.id, self.turn.tick);
+            self.push_anyway(conn, key, encoding);
             return PushResult::Done;
         }
         if !conn.flags.has(Flags::WRITE_BLOCKED) {
@@ -178,7 +184,7 @@ impl<'p> Pusher<'p> {
                 }
             }
         }
-        self.output.push_frame(conn, key, encoding.id, self.turn.tick);
+        self.push_anyway(conn, key, encoding);
         // What is not charged should wait for as short a time as it can.
         if self.output.backlog().is_short()
             && !conn.flags.has(Flags::WRITE_BLOCKED)

@@ -29,8 +29,7 @@ impl<S: Transport> Active<'_, S> {
         let arrived = &mut buffer.bytes[..buffer.filled];
         let outgoing = self.output.outgoing();
         outgoing.set_framing(conn.framing(route.options.deflate, key.index));
-        let (has_deflate, context) =
-            (conn.flags.has_deflate(), conn.flags.client_context(key.index));
+        let has_deflate = conn.flags.has_deflate();
         let service = route.service.as_mut();
         let mut delivery = Delivery::new(peer, conn.route, service, outgoing, pending);
         let mut share = Share::new(&turn.work, has_deflate);
@@ -76,6 +75,7 @@ impl<S: Transport> Active<'_, S> {
                     delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
                 }
                 Ok(Some(Event::Message { kind, is_compressed: true, payload })) => {
+                    let context = conn.flags.client_context(key.index);
                     let terms = InflateTerms::new(message_bytes_max, context);
                     turn.work.charge(delivery.take_work());
                     let (payload, mut accounts) = (&arrived[payload], accounts(turn));
@@ -168,14 +168,13 @@ impl<'d> Delivery<'d> {
         (self.messages - self.charged) * prices::MESSAGE + made
     }
 
-    /// As [`Delivery::work`], for whom it is charged to.
+    /// As [`Delivery::work`], for whom it is charged to; but for what effects cost, which are charged
+    /// when they are carried out.
     #[inline]
     fn take_work(&mut self) -> u64 {
-        let work = self.work();
+        let messages = self.messages - self.charged;
         self.charged = self.messages;
-        self.pending.work = 0;
-        self.outgoing.compressor_mut().take_work();
-        work
+        messages * prices::MESSAGE + self.outgoing.compressor_mut().take_work()
     }
 
     /// `range` is where the payload lies in the read buffer, if it does.
@@ -188,6 +187,7 @@ impl<'d> Delivery<'d> {
     }
 
     /// Delivers what the inflater has; the outcome if it is no message.
+    #[inline(never)]
     fn take_inflated(
         &mut self,
         inflated: Result<Inflated, NotInflated>,

@@ -40,6 +40,13 @@ impl Input {
         &mut self.shared.bytes
     }
 
+    /// Takes back the shared buffer, in which nothing is unfinished.
+    #[inline]
+    pub(crate) fn take_back(&mut self, mut buffer: ReadBuffer) {
+        buffer.clear();
+        self.shared = buffer;
+    }
+
     /// Takes back what was lent. What is unfinished in it is kept if there is a use for it.
     ///
     /// # Errors

@@ -393,6 +393,16 @@ impl<S: Transport> Active<'_, S> {
 
     #[inline]
     fn keep(&mut self, buffer: ReadBuffer) -> Result<(), OverBudget> {
+        // Most reads end with whole messages, and need no buffer of their own.
+        if self.conn.partial.is_none() && buffer.kept_bytes() == 0 {
+            self.input.take_back(buffer);
+            return Ok(());
+        }
+        self.keep_unfinished(buffer)
+    }
+
+    #[inline(never)]
+    fn keep_unfinished(&mut self, buffer: ReadBuffer) -> Result<(), OverBudget> {
         // Nothing is decoded any more once it ends, so an unfinished message is dropped with its
         // buffer.
         let unfinished = match self.conn.state.phase() {
