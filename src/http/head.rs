@@ -125,7 +125,7 @@ pub fn parse_head_within(input: &[u8], limits: HeadLimits) -> Result<RequestHead
         let header = HeaderSpan::parse(line)?;
         match head.headers.get_mut(head.header_count) {
             Some(slot) => *slot = header,
-            None => head.more_headers.push(header),
+            None => head.spill(header),
         }
         head.header_count += 1;
     }
@@ -137,7 +137,7 @@ pub fn parse_head_within(input: &[u8], limits: HeadLimits) -> Result<RequestHead
 }
 
 /// A parsed request head: about 700 bytes on the stack that refer to the receive buffer. Only one of
-/// more than 64 header lines allocates, eight bytes for each further one.
+/// more than 64 header lines allocates, eight bytes for each.
 #[derive(Clone)]
 pub struct RequestHead<'b> {
     input: &'b [u8],
@@ -194,11 +194,27 @@ impl<'b> RequestHead<'b> {
         self.host
     }
 
+    /// Adds a header for which there is no room inside: all lie outside from then on, so that
+    /// look-ups walk one slice.
+    #[cold]
+    fn spill(&mut self, header: HeaderSpan) {
+        if self.more_headers.is_empty() {
+            self.more_headers = self.headers.to_vec();
+        }
+        self.more_headers.push(header);
+    }
+
+    fn spans(&self) -> &[HeaderSpan] {
+        match self.headers.get(..self.header_count) {
+            Some(inside) => inside,
+            None => &self.more_headers,
+        }
+    }
+
     /// All headers as (name, value) in the order sent, values without whitespace around them.
     pub fn headers(&self) -> impl Iterator<Item = (&'b [u8], &'b [u8])> + '_ {
         let input = self.input;
-        let used = self.headers.iter().take(self.header_count).chain(&self.more_headers);
-        used.map(move |header| (header.name.of(input), header.value.of(input)))
+        self.spans().iter().map(move |header| (header.name.of(input), header.value.of(input)))
     }
 
     /// The value of the first header called `name`, in any letter case.

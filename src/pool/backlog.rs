@@ -195,6 +195,13 @@ impl Backlog {
         self.account.settle(self.held, buffers)
     }
 
+    /// Whether nothing is held beyond what a loop has anyway.
+    #[must_use]
+    #[inline]
+    pub fn is_bare(&self) -> bool {
+        self.held == 0
+    }
+
     /// Frees parts of tables that lie unused. Gives the moment to ask again.
     #[inline]
     pub fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
@@ -543,6 +550,7 @@ impl Backlog {
         link.index().and_then(|index| self.segments.get(index as usize))
     }
 
+    #[inline]
     fn content(&self, segment: &Segment) -> &[u8] {
         match segment.order.kind() {
             SegmentKind::Block | SegmentKind::Continuation => {

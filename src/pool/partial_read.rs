@@ -185,6 +185,13 @@ impl PartialReads {
         self.account.settle(self.slots.bytes(), buffers)
     }
 
+    /// Whether the table is no larger than what a loop has anyway.
+    #[must_use]
+    #[inline]
+    pub fn is_bare(&self) -> bool {
+        self.slots.bytes() == 0
+    }
+
     /// Frees a part of the table that lies unused. Gives the moment to ask again.
     #[inline]
     pub fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {

@@ -129,6 +129,12 @@ impl Input {
         self.partial_reads.settle(memory)
     }
 
+    /// Whether the tables are no larger than what a loop has anyway.
+    #[inline]
+    pub(crate) fn is_bare(&self) -> bool {
+        self.partial_reads.is_bare()
+    }
+
     /// Frees the decompressor and parts of tables that lie unused. Gives the moment to ask again.
     pub(crate) fn trim(
         &mut self,
