@@ -122,6 +122,7 @@ impl Outgoing {
 
     /// Adds a frame whose payload is `range` of the read buffer. A short payload is copied all the same;
     /// so is what the framing changes.
+    #[inline]
     pub(crate) fn frame_in_place(&mut self, opcode: Opcode, payload: &[u8], range: Range<usize>) {
         // Each payload in place makes two slices, its header and itself, and a write takes SLICES_MAX.
         // Without this bound a read full of tiny messages would need hundreds of writes.

@@ -220,8 +220,8 @@ fn heads_have_limits_that_a_pool_can_hold() {
         ),
         (
             "[limits]\nhead_bytes_max = 65536\nmessage_bytes_max = 1000\npool_bytes_max = 65536",
-            "limits.pool_bytes_max = 65536: must be at least 131072, to hold one head of \
-             head_bytes_max (65536)",
+            "limits.pool_bytes_max = 65536: must be at least 174763, to hold one head of \
+             head_bytes_max (65536) beside the reserve",
         ),
     ]);
 }

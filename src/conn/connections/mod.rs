@@ -444,16 +444,27 @@ impl<S: Transport> Connections<S> {
     }
 
     fn flush_some(&mut self, limit: usize) {
-        for number in 0..limit {
-            // Now and then suffices, and the first look is behind those that are always done.
-            if number % FLUSHES_MIN == FLUSHES_MIN - 1 && self.turn.work.is_over(Phase::End) {
+        let mut left = limit;
+        while left > 0 {
+            // Now and then suffices to see whether the turn's work is done.
+            let count = left.min(FLUSHES_MIN);
+            left -= count;
+            if !self.flush_count(count) || self.turn.work.is_over(Phase::End) {
                 return;
             }
-            let Some(key) = self.output.next_dirty() else { return };
+        }
+    }
+
+    /// Writes to `count` connections that were pushed to; whether there were as many.
+    #[inline]
+    fn flush_count(&mut self, count: usize) -> bool {
+        for _ in 0..count {
+            let Some(key) = self.output.next_dirty() else { return false };
             // `flush` may put it back at the end of the list when its share is used up; the limit
             // still ends this.
             self.flush(key, Flags::DIRTY);
         }
+        true
     }
 
     /// A connection that the poller must report room for from now on.

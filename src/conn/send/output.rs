@@ -314,7 +314,7 @@ impl Output {
 
     /// Puts a shared frame into a connection's queue. It goes out at the end of the turn, together
     /// with whatever else is pushed until then.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_frame<S>(
         &mut self,
         conn: &mut Conn<S>,
