@@ -26,7 +26,7 @@ impl Publication {
 
     /// Bytes that are held while it waits, whatever else holds its frames.
     pub(crate) fn held_bytes(&self) -> usize {
-        let frames = self.frames().map(|frame| frame.as_bytes().len() + size_of::<EncodedFrame>());
+        let frames = self.frames().map(EncodedFrame::held_bytes);
         size_of::<Self>() + self.topic.len() + frames.sum::<usize>()
     }
 

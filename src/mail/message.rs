@@ -63,22 +63,20 @@ impl MailItem for LoopMessage {
     }
 
     fn bytes(&self) -> usize {
-        let held = match &self.0 {
-            LoopMessageKind::Answer { message, .. } | LoopMessageKind::Service { message, .. } => {
-                message.bytes()
-            }
-            LoopMessageKind::Close(_, request) => request.reason.len(),
-            // Headers and the like: short, and one for each connection.
-            LoopMessageKind::Decide(..) | LoopMessageKind::MakeRoom => 0,
-            LoopMessageKind::Deliver(_, publication) | LoopMessageKind::Publish(_, publication) => {
-                let frames = publication.frames().map(|frame| frame.as_bytes().len());
-                publication.topic.len() + frames.sum::<usize>()
-            }
-            LoopMessageKind::Send(_, frame) => frame.as_bytes().len(),
-            LoopMessageKind::Subscribe(_, topic) | LoopMessageKind::Unsubscribe(_, topic) => {
-                topic.len()
-            }
-        };
+        let held =
+            match &self.0 {
+                LoopMessageKind::Answer { message, .. }
+                | LoopMessageKind::Service { message, .. } => message.bytes(),
+                LoopMessageKind::Close(_, request) => request.reason.len(),
+                // Headers and the like: short, and one for each connection.
+                LoopMessageKind::Decide(..) | LoopMessageKind::MakeRoom => 0,
+                LoopMessageKind::Deliver(_, publication)
+                | LoopMessageKind::Publish(_, publication) => publication.held_bytes(),
+                LoopMessageKind::Send(_, frame) => frame.held_bytes(),
+                LoopMessageKind::Subscribe(_, topic) | LoopMessageKind::Unsubscribe(_, topic) => {
+                    topic.len()
+                }
+            };
         size_of::<Self>() + held
     }
 }

@@ -202,7 +202,7 @@ impl Drop for Holders {
     }
 }
 
-/// Who holds less than this of one kind does not hold [`HEAVY_BYTES`] of both.
+/// Who holds less than this of one kind does not hold `HEAVY_BYTES` of both.
 pub const NOTED_BYTES: usize = HEAVY_BYTES / 2;
 /// From here on a connection is a large holder.
 const HEAVY_BYTES: usize = 16 << 10;

@@ -68,6 +68,10 @@ impl ServerHeader {
     }
 }
 
+/// What the allocator adds to a frame: the header of its block, and the count of references, which is
+/// a block of its own once the frame is shared.
+const ALLOCATIONS_BYTES: usize = 64;
+
 /// A server frame that is encoded once and shared by all its recipients, on all loops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedFrame {
@@ -114,6 +118,13 @@ impl EncodedFrame {
         bytes.put_slice(header.as_bytes());
         bytes.put_slice(payload);
         Self { bytes: bytes.freeze(), payload_at: header.len, is_joinable: false }
+    }
+
+    /// Bytes of memory that it holds while nothing else refers to it: for a short one many times its
+    /// payload.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        size_of::<Self>() + self.bytes.len() + ALLOCATIONS_BYTES
     }
 
     /// The text as a line for a plain TCP client; `None` if the frame is binary.
