@@ -1,6 +1,8 @@
-//! Attacks on the work of a loop, drawn at random, beside clients that want little. What is really
-//! done in each turn is metered where it is done (`tidegate::work::meter`) and held against what the
-//! turn was charged with and against the bound of a turn.
+//! Attacks on the work and the memory of a loop, drawn at random, beside clients that want little. What
+//! is really done in each turn is metered where it is done (`tidegate::work::meter`) and held against
+//! what the turn was charged with and against the bound of a turn. What is held is recounted after each
+//! turn and held against what is charged to the pool (`tidegate::conn::check_invariants`), which is
+//! small here, so that attacks use it up.
 
 use tidegate::services::DeflateOptions;
 use tidegate::sim::{Random, ServerSettings};
@@ -30,9 +32,13 @@ enum Attack {
     LargeMessages,
     /// Connections that ask and leave.
     Connections,
+    /// Halves of large messages.
+    Unfinished,
+    /// Large messages whose replies are not read.
+    Unread,
 }
 
-const ATTACKS: [Attack; 7] = [
+const ATTACKS: [Attack; 9] = [
     Attack::EmptyBlocks,
     Attack::Bomb,
     Attack::Compression,
@@ -40,6 +46,8 @@ const ATTACKS: [Attack; 7] = [
     Attack::ShortMessages,
     Attack::LargeMessages,
     Attack::Connections,
+    Attack::Unfinished,
+    Attack::Unread,
 ];
 
 /// A turn of 0.4 ms, so that short attacks fill many.
@@ -52,11 +60,14 @@ const TURN_MAX: u64 = LIMITS.turn + 2 * (LIMITS.share + prices::STEP_MAX) + 200_
 /// Beyond what was charged: what no step is charged for because it is small, in all steps of a turn.
 const UNCHARGED_MAX: u64 = 12_000;
 
+/// Room for one message of each attacker, and not for two.
+const POOL_BYTES_MAX: usize = 4 << 20;
+
 /// Turns that a client with one short message may have to wait for its reply.
 const WAIT_MAX: usize = 40;
 
 fn world(seed: u64) -> World {
-    let mut server = ServerSettings::default();
+    let mut server = ServerSettings { pool_bytes_max: POOL_BYTES_MAX, ..ServerSettings::default() };
     server.connections.work = LIMITS;
     server.connections.receive_buffer_bytes = 16 << 10;
     let deflate = DeflateOptions { level: 9, bytes_min: 100, ..DeflateOptions::default() };
@@ -87,6 +98,10 @@ fn noise(random: &mut Random, bytes: usize) -> Vec<u8> {
     (0..bytes).map(|_| u8::try_from(random.below(64)).unwrap()).collect()
 }
 
+fn path_of(attack: Attack) -> &'static str {
+    if attack == Attack::Fanout { "/broadcast" } else { "/echo" }
+}
+
 /// What an attacker has to send, whole frames.
 fn bytes_of(attack: Attack, random: &mut Random) -> Vec<u8> {
     let mask = [0x11, 0xA2, 0x33, 0xC4];
@@ -110,7 +125,12 @@ fn bytes_of(attack: Attack, random: &mut Random) -> Vec<u8> {
             bytes.extend(frame(PING, b"").repeat(random.below(500)));
             bytes
         }
-        Attack::LargeMessages => {
+        Attack::Unfinished => {
+            let mut message = frame(BINARY, &noise(random, 200_000));
+            message.truncate(100_000 + random.below(90_000));
+            message
+        }
+        Attack::LargeMessages | Attack::Unread => {
             let bytes = 1 + random.below(200_000);
             frame(BINARY, &noise(random, bytes))
         }
@@ -158,8 +178,8 @@ fn run(seed: u64) -> Result<usize, String> {
     let mut attackers: Vec<(Attack, Client)> = (0..count)
         .map(|_| {
             let attack = ATTACKS[random.below(ATTACKS.len())];
-            let path = if attack == Attack::Fanout { "/broadcast" } else { "/echo" };
-            (attack, open(&mut world, &upgrade_request_offering_deflate(path, "")))
+            let request = upgrade_request_offering_deflate(path_of(attack), "");
+            (attack, open(&mut world, &request))
         })
         .collect();
     let mut newcomers = Vec::new();
@@ -175,11 +195,18 @@ fn run(seed: u64) -> Result<usize, String> {
                 }
                 newcomers.drain(..newcomers.len() / 2).for_each(|own| own.shutdown());
             }
+            if client.is_gone() {
+                // It was closed for what it did, and comes again.
+                *client = world.connect(0);
+                client.send(&upgrade_request_offering_deflate(path_of(*attack), ""));
+            }
             // No more than a kernel would take from it.
             if client.connection.pending_bytes() < 64 << 10 && random.percent(70) && round < 100 {
                 client.send(&bytes_of(*attack, &mut random));
             }
-            client.read_all();
+            if *attack != Attack::Unread {
+                client.read_all();
+            }
         }
         for bystander in &mut bystanders {
             if bystander.waits.is_none() && random.percent(50) {
@@ -230,7 +257,10 @@ fn leave(
     world.pass(30_000);
     match (world.server.connection_count(), world.counter("pool_bytes_now")) {
         (0, 0) => Ok(()),
-        left => Err(format!("left at the end: {left:?} connections and bytes")),
+        left => {
+            let available = world.server.pool.available();
+            Err(format!("left at the end: {left:?} connections and bytes, {available} available"))
+        }
     }
 }
 

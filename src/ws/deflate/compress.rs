@@ -124,7 +124,8 @@ impl Compressors {
     /// Frees all compressors if none was used in the last `idle_ms`. Returns when to call this
     /// again, if there is anything to free.
     pub fn trim(&mut self, now: Millis, idle_ms: u64) -> Option<Millis> {
-        if self.streams.is_empty() {
+        // The output of a message that was given up stays without its stream.
+        if self.streams.is_empty() && self.output.capacity() == 0 {
             return None;
         }
         let due = self.last_used.plus(idle_ms);
