@@ -264,6 +264,6 @@ impl Acceptor {
     }
 }
 
-/// Connections accepted even in a turn whose work is done: a newcomer does not wait for who works
+/// Connections accepted even in a turn whose work is done: a new client does not wait for who works
 /// much.
 const ACCEPTS_MIN: usize = 8;

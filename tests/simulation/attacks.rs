@@ -182,18 +182,18 @@ fn run(seed: u64) -> Result<usize, String> {
             (attack, open(&mut world, &request))
         })
         .collect();
-    let mut newcomers = Vec::new();
+    let mut joiners = Vec::new();
     let _ = meter::take();
     let mut longest = 0;
     for round in 0..150 {
         for (attack, client) in &mut attackers {
             if *attack == Attack::Connections && random.percent(30) {
                 for _ in 0..random.below(20) {
-                    let newcomer = world.connect(0);
-                    newcomer.send(&upgrade_request("/echo"));
-                    newcomers.push(newcomer);
+                    let joiner = world.connect(0);
+                    joiner.send(&upgrade_request("/echo"));
+                    joiners.push(joiner);
                 }
-                newcomers.drain(..newcomers.len() / 2).for_each(|own| own.shutdown());
+                joiners.drain(..joiners.len() / 2).for_each(|own| own.shutdown());
             }
             if client.is_gone() {
                 // It was closed for what it did, and comes again.
@@ -232,7 +232,7 @@ fn run(seed: u64) -> Result<usize, String> {
             bystander.receive()?;
         }
     }
-    leave(&mut world, bystanders, members, attackers, newcomers)?;
+    leave(&mut world, bystanders, members, attackers, joiners)?;
     Ok(usize::try_from(longest).unwrap())
 }
 
@@ -242,12 +242,11 @@ fn leave(
     bystanders: Vec<Bystander>,
     members: Vec<Client>,
     attackers: Vec<(Attack, Client)>,
-    newcomers: Vec<Client>,
+    joiners: Vec<Client>,
 ) -> Result<(), String> {
     let attackers = attackers.into_iter().map(|(_, client)| client);
     let bystanders = bystanders.into_iter().map(|own| own.client);
-    let clients: Vec<Client> =
-        attackers.chain(bystanders).chain(members).chain(newcomers).collect();
+    let clients: Vec<Client> = attackers.chain(bystanders).chain(members).chain(joiners).collect();
     for client in &clients {
         client.shutdown();
     }

@@ -216,6 +216,8 @@ impl<S: Transport> Connections<S> {
         {
             // What arrived during the pause gave its edge then.
             self.schedule.run_queue.push(conn, key);
+            // The deadline of a message that it has begun no longer stands still.
+            self.arm(key);
         }
     }
 

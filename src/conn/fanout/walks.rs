@@ -4,7 +4,7 @@
 //!
 //! What else is sent to a member must not pass what was published before. So a member that is sent
 //! something, leaves, or is read is served first with all that waits for it, and is then ahead of the
-//! walk. A newcomer is ahead from the beginning: what waits was published before it came.
+//! walk. A new member is ahead from the beginning: what waits was published before it came.
 //!
 //! ```text
 //!   topic "lobby"   publications  [7, on its way] [8] [9]
