@@ -106,6 +106,7 @@ pub mod hub;
 pub mod pool;
 
 pub mod http;
+pub mod tls;
 pub mod ws;
 
 pub mod line;

@@ -84,7 +84,7 @@ impl<S: Transport> Active<'_, S> {
         let peer = self.peer();
         let (own, pending) = self.services.route(route);
         if !own.wants_addresses {
-            self.cold.release_address(&mut self.conn.cold, &mut self.turn.memory);
+            self.cold.release_address(&mut self.conn.cold, self.turn.stream());
         }
         // Behind the 101 in the same output, so that what the service says first goes out in the
         // same write.

@@ -5,22 +5,24 @@ use std::net::SocketAddr;
 
 use slab::Slab;
 
+use super::turn::Turn;
 use crate::key::{SlotRef, slot_number};
 use crate::pool::{Buffers, Need, OverBudget};
-use crate::stream::Stream;
+use crate::stream::{Stream, StreamTurn, Tls};
 
 #[cfg(any(test, feature = "sim"))]
 use crate::key::ConnKey;
 #[cfg(any(test, feature = "sim"))]
 use crate::stream::cipher::FakeCipher;
-#[cfg(any(test, feature = "sim"))]
-use crate::timer::Tick;
+use crate::timer::{Millis, Tick};
 
 /// A record holds only what was asked for. Each is charged to the pool.
 #[derive(Debug)]
 pub(crate) enum Cold {
     /// The peer's address, for routes whose services want to know it.
     Address(SocketAddr),
+    /// The number of its TLS session, and the address behind it.
+    Tls(u32, SocketAddr),
     /// A fake cipher, the address behind it, and since when the socket took none of the bytes that
     /// are sealed and unsent.
     #[cfg(any(test, feature = "sim"))]
@@ -34,6 +36,7 @@ pub(crate) enum Cold {
 #[derive(Debug, Default)]
 pub(crate) struct ColdRecords {
     records: Slab<Cold>,
+    tls: Tls,
 }
 
 impl ColdRecords {
@@ -52,11 +55,56 @@ impl ColdRecords {
         Ok(SlotRef::to(slot_number(self.records.insert(record))))
     }
 
+    /// The TLS of the loop's listeners and connections.
+    pub(crate) fn tls(&mut self) -> &mut Tls {
+        &mut self.tls
+    }
+
+    /// Whether connections of this listener speak TLS.
+    #[inline]
+    pub(crate) fn has_tls(&self, listener: usize) -> bool {
+        self.tls.has(listener)
+    }
+
+    /// Whether no room for TLS lies unused.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.tls.is_bare()
+    }
+
+    /// From now on the connection speaks TLS, as its listener does.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for that.
+    pub(crate) fn enter_tls(
+        &mut self,
+        link: &mut SlotRef,
+        listener: usize,
+        address: SocketAddr,
+        turn: &mut Turn,
+    ) -> Result<(), OverBudget> {
+        let number = self.tls.add(listener, &mut turn.memory)?;
+        let record = Cold::Tls(number, address);
+        if let Some(own) = link.index().and_then(|index| self.records.get_mut(index as usize)) {
+            *own = record;
+            return Ok(());
+        }
+        match self.add(record, &mut turn.memory) {
+            Ok(own) => *link = own,
+            Err(OverBudget) => {
+                self.tls.release(number, turn.stream());
+                return Err(OverBudget);
+            }
+        }
+        Ok(())
+    }
+
     /// Drops the record, if there is one.
-    pub(crate) fn release(&mut self, link: &mut SlotRef, memory: &mut Buffers) {
+    pub(crate) fn release(&mut self, link: &mut SlotRef, mut turn: StreamTurn<'_>) {
         let Some(index) = std::mem::take(link).index() else { return };
-        self.records.remove(index as usize);
-        memory.discharge(RECORD_BYTES);
+        if let Cold::Tls(number, _) = self.records.remove(index as usize) {
+            self.tls.release(number, turn.again());
+        }
+        turn.memory.discharge(RECORD_BYTES);
         if self.records.is_empty() {
             // A slab keeps its peak otherwise.
             self.records = Slab::new();
@@ -64,9 +112,9 @@ impl ColdRecords {
     }
 
     /// Drops the address of a connection whose service does not want it.
-    pub(crate) fn release_address(&mut self, link: &mut SlotRef, memory: &mut Buffers) {
+    pub(crate) fn release_address(&mut self, link: &mut SlotRef, turn: StreamTurn<'_>) {
         if matches!(self.get(*link), Some(Cold::Address(_))) {
-            self.release(link, memory);
+            self.release(link, turn);
         }
     }
 
@@ -85,7 +133,7 @@ impl ColdRecords {
     /// The peer's address, if it was kept.
     pub(crate) fn address(&self, link: SlotRef) -> Option<SocketAddr> {
         match self.get(link)? {
-            Cold::Address(address) => Some(*address),
+            Cold::Address(address) | Cold::Tls(_, address) => Some(*address),
             #[cfg(any(test, feature = "sim"))]
             Cold::Cipher(_, address, _) => Some(*address),
             #[cfg(any(test, feature = "sim"))]
@@ -95,44 +143,100 @@ impl ColdRecords {
 
     /// The stream of a connection with this socket and this link.
     #[inline]
-    #[cfg_attr(
-        not(any(test, feature = "sim")),
-        expect(clippy::needless_pass_by_ref_mut, reason = "a cipher changes with each record")
-    )]
-    pub(crate) fn stream<'c, S>(&'c mut self, socket: &'c mut S, link: SlotRef) -> Stream<'c, S> {
-        #[cfg(any(test, feature = "sim"))]
-        if let Some(Cold::Cipher(cipher, ..)) = self.get_mut(link) {
-            return Stream::Cipher(socket, cipher);
+    pub(crate) fn stream<'c, S>(
+        &'c mut self,
+        socket: &'c mut S,
+        link: SlotRef,
+        turn: &'c mut Turn,
+    ) -> Stream<'c, S> {
+        // Most connections have no record, and pay for one comparison.
+        if link.is_none() { Stream::Plain(socket) } else { self.stream_of(socket, link, turn) }
+    }
+
+    fn stream_of<'c, S>(
+        &'c mut self,
+        socket: &'c mut S,
+        link: SlotRef,
+        turn: &'c mut Turn,
+    ) -> Stream<'c, S> {
+        let record = link.index().and_then(|index| self.records.get_mut(index as usize));
+        let tls = match record {
+            Some(Cold::Tls(number, _)) => self.tls.stream(*number, turn.stream()),
+            #[cfg(any(test, feature = "sim"))]
+            Some(Cold::Cipher(cipher, ..)) => return Stream::Cipher(socket, cipher),
+            _ => None,
+        };
+        match tls {
+            Some(tls) => Stream::Tls(socket, tls),
+            None => Stream::Plain(socket),
         }
-        let _ = link;
-        Stream::Plain(socket)
     }
 
     /// Whether there are records between the socket and the plaintext.
     #[inline]
     pub(crate) fn has_cipher(&self, link: SlotRef) -> bool {
         match self.get(link) {
+            Some(Cold::Tls(..)) => true,
             #[cfg(any(test, feature = "sim"))]
             Some(Cold::Cipher(..)) => true,
             _ => false,
         }
     }
 
+    /// The number of its TLS session, if it has one.
+    #[inline]
+    fn session(&self, link: SlotRef) -> Option<u32> {
+        match self.get(link)? {
+            Cold::Tls(number, _) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// Whether a TLS handshake is not over.
+    #[inline]
+    pub(crate) fn is_handshaking(&self, link: SlotRef) -> bool {
+        self.session(link).is_some_and(|number| self.tls.is_handshaking(number))
+    }
+
+    /// Whether TLS holds sealed bytes back.
+    #[inline]
+    pub(crate) fn has_unsent(&self, link: SlotRef) -> bool {
+        self.session(link).is_some_and(|number| self.tls.has_unsent(number))
+    }
+
+    /// The subject of the client's certificate, if it has shown one.
+    pub(crate) fn subject(&self, link: SlotRef) -> Option<&str> {
+        self.tls.subject(self.session(link)?)
+    }
+
     /// Notes that the socket took some of what is sealed, or that it had no room for the first time.
-    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn touch_unsent(&mut self, link: SlotRef, now: Tick) {
-        if let Some(Cold::Cipher(_, _, since)) = self.get_mut(link) {
-            *since = now;
+        match link.index().and_then(|index| self.records.get_mut(index as usize)) {
+            Some(Cold::Tls(number, _)) => self.tls.touch_unsent(*number, now),
+            #[cfg(any(test, feature = "sim"))]
+            Some(Cold::Cipher(_, _, since)) => *since = now,
+            _ => {}
         }
     }
 
     /// Since when the socket took none of the bytes that are sealed and unsent.
-    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn unsent_since(&self, link: SlotRef) -> Option<Tick> {
         match self.get(link)? {
+            Cold::Tls(number, _) => self.tls.unsent_since(*number),
+            #[cfg(any(test, feature = "sim"))]
             Cold::Cipher(_, _, since) => Some(*since),
-            Cold::Address(_) | Cold::Relay(_) => None,
+            _ => None,
         }
+    }
+
+    /// Frees what lies unused. Gives the moment to ask again.
+    pub(crate) fn trim(
+        &mut self,
+        now: Millis,
+        idle_ms: u64,
+        memory: &mut Buffers,
+    ) -> Option<Millis> {
+        self.tls.trim(now, idle_ms, memory)
     }
 
     /// How many there are.
@@ -144,7 +248,7 @@ impl ColdRecords {
     /// Bytes charged to the pool for all records.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn bytes(&self) -> usize {
-        self.records.len() * RECORD_BYTES
+        self.records.len() * RECORD_BYTES + self.tls.recount()
     }
 }
 
@@ -154,7 +258,9 @@ const RECORD_BYTES: usize = 2 * size_of::<Cold>();
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Counters;
     use crate::pool::SharedBudget;
+    use crate::work::{Work, WorkLimits};
 
     #[test]
     fn a_record_is_charged_while_it_is_there() {
@@ -164,8 +270,12 @@ mod tests {
         let mut link = records.add(Cold::Address(address), &mut memory).unwrap();
         assert_eq!(records.address(link), Some(address));
         assert_eq!(memory.allocated_bytes(), RECORD_BYTES);
-        records.release(&mut link, &mut memory);
+        let (mut work, counters) = (Work::new(WorkLimits::default()), Counters::default());
+        for _ in 0..2 {
+            let memory = &mut memory;
+            let turn = StreamTurn { now: Millis(0), memory, work: &mut work, counters: &counters };
+            records.release(&mut link, turn);
+        }
         assert_eq!((link, records.count(), memory.allocated_bytes()), (SlotRef::NONE, 0, 0));
-        records.release(&mut link, &mut memory);
     }
 }

@@ -99,12 +99,8 @@ pub(super) fn stalled_at<S>(
     let since = match conn.flags.has(Flags::UNSENT) {
         false => backlog.waiting_since(&conn.queue)?,
         // What is sealed goes first, so the queue waits for it.
-        #[cfg(any(test, feature = "sim"))]
         true => cold.unsent_since(conn.cold)?,
-        #[cfg(not(any(test, feature = "sim")))]
-        true => return None,
     };
-    let _ = cold;
     // What it was given last may fill every buffer on the way. The next room comes when the peer has
     // read of it.
     Some(since.after_ms(settings.write_stall_ms + conn.under_way.wait_ms()))

@@ -55,7 +55,7 @@ impl<'r, S: Transport> Relay<'r, S> {
     pub(super) fn partner(&self, key: ConnKey) -> Option<ConnKey> {
         match self.cold.get(self.table.get(key)?.cold)? {
             Cold::Relay(partner) => *partner,
-            Cold::Address(_) | Cold::Cipher(..) => None,
+            Cold::Address(_) | Cold::Cipher(..) | Cold::Tls(..) => None,
         }
     }
 
@@ -104,7 +104,8 @@ impl<'r, S: Transport> Relay<'r, S> {
 
     fn end_half(&mut self, key: ConnKey) -> Abort {
         let conn = self.table.get_mut(key)?;
-        if stream::finish(self.cold.stream(&mut conn.socket, conn.cold)).is_err() {
+        let stream = self.cold.stream(&mut conn.socket, conn.cold, self.turn);
+        if stream::finish(stream).is_err() {
             return Some((key, CloseReason::Reset));
         }
         conn.flags.clear(Flags::ENDS_OUTPUT);

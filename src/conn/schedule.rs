@@ -15,6 +15,7 @@ use crate::timer::{Tick, Wheel};
 pub(crate) struct Schedule {
     pub(crate) wheel: Wheel,
     pub(crate) run_queue: RunQueue,
+    pub(crate) handshakes: HandshakeQueue,
     pub(crate) half_open: HalfOpen,
     /// Connections to be taken out of the table at the end of the turn.
     pub(crate) dead: VecDeque<ConnKey>,
@@ -26,6 +27,7 @@ impl Schedule {
         Self {
             wheel: Wheel::new(now),
             run_queue: RunQueue::default(),
+            handshakes: HandshakeQueue::default(),
             half_open: HalfOpen::default(),
             dead: VecDeque::new(),
         }
@@ -59,6 +61,48 @@ impl RunQueue {
         // Before it is run, so that it can ask for another run.
         conn.flags.clear(Flags::QUEUED);
         Some(key)
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether none waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+/// Connections whose TLS handshake has something to work on. It costs a hundred times as much as a
+/// message, so they have a queue of their own, which gets a part of each turn: those that are open
+/// do not wait for a flood of those that come. First in, first out.
+#[derive(Debug, Default)]
+pub(crate) struct HandshakeQueue {
+    keys: VecDeque<(ConnKey, Tick)>,
+}
+
+impl HandshakeQueue {
+    /// Puts a connection into the queue, unless it waits already.
+    pub(crate) fn push<S>(&mut self, conn: &mut Conn<S>, key: ConnKey, now: Tick) {
+        if conn.flags.raise(Flags::QUEUED) {
+            self.keys.push_back((key, now));
+        }
+    }
+
+    /// Takes the first out; `Some(None)` if that connection is no longer there. The time that it
+    /// waited here is not the peer's, and is added to what it has.
+    pub(crate) fn next<S>(&mut self, table: &mut Table<S>, now: Tick) -> Option<Option<ConnKey>> {
+        let (key, since) = self.keys.pop_front()?;
+        if self.keys.is_empty() {
+            self.keys.shrink_if_sparse(KEYS_KEPT);
+        }
+        let Some(conn) = table.get_mut(key) else { return Some(None) };
+        conn.flags.clear(Flags::QUEUED);
+        if conn.state.is_handshake() {
+            conn.seen = Tick(conn.seen.0 + now.0.saturating_sub(since.0));
+        }
+        Some(Some(key))
     }
 
     /// How many wait.
@@ -108,15 +152,20 @@ impl HalfOpen {
         }
     }
 
-    /// The one that has been half-open the longest.
+    /// The one that has been half-open the longest; one that waits for us and not we for it only if
+    /// all of the oldest do.
     pub(crate) fn oldest<S>(&mut self, table: &mut Table<S>) -> Option<ConnKey> {
-        while let Some(key) = self.keys.front() {
-            if is_half_open(table, *key) {
-                return Some(*key);
-            }
+        while self.keys.front().is_some_and(|key| !is_half_open(table, *key)) {
             self.keys.pop_front();
         }
-        None
+        let mut oldest = self.keys.iter().take(LOOKED_AT_MAX);
+        let idle = oldest.find(|key| {
+            let conn = table.get(**key);
+            conn.is_some_and(|conn| {
+                conn.flags.has(Flags::HALF_OPEN) && !conn.flags.has(Flags::QUEUED)
+            })
+        });
+        idle.or_else(|| self.keys.front()).copied()
     }
 
     /// How many there are.
@@ -130,4 +179,5 @@ fn is_half_open<S>(table: &mut Table<S>, key: ConnKey) -> bool {
 }
 
 const SLACK: usize = 64;
+const LOOKED_AT_MAX: usize = 64;
 const KEYS_KEPT: usize = 256;

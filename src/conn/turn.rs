@@ -6,6 +6,7 @@ use super::settings::ConnSettings;
 use crate::http::HttpDate;
 use crate::metrics::Counters;
 use crate::pool::Buffers;
+use crate::stream::StreamTurn;
 use crate::timer::{Millis, Tick};
 use crate::work::Work;
 
@@ -22,4 +23,13 @@ pub(crate) struct Turn {
     pub(crate) work: Work,
     /// The loop's share of the process's pool.
     pub(crate) memory: Buffers,
+}
+
+impl Turn {
+    /// The part of it that streams use.
+    #[inline]
+    pub(crate) fn stream(&mut self) -> StreamTurn<'_> {
+        let Self { now, memory, work, counters, .. } = self;
+        StreamTurn { now: *now, memory, work, counters }
+    }
 }

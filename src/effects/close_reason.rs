@@ -28,6 +28,8 @@ pub enum CloseReason {
     Slow,
     /// The kernel took no byte for `write_stall_ms`.
     Stalled,
+    /// The peer broke the rules of TLS, or ended it by an alert.
+    Tls,
     /// A message was begun and not finished in time (1008).
     Unfinished,
     /// The peer broke the protocol or a limit.
@@ -48,6 +50,7 @@ impl CloseReason {
             Self::Service(_) => &counters.closed_by_service,
             Self::Slow => &counters.closed_slow,
             Self::Stalled => &counters.closed_stalled,
+            Self::Tls => &counters.closed_tls,
             Self::Unfinished => &counters.closed_unfinished,
             Self::Violation(Violation::NotDeflate) => &counters.closed_not_deflate,
             Self::Violation(Violation::MessageTooBig) => &counters.closed_too_big,
@@ -73,6 +76,7 @@ impl fmt::Display for CloseReason {
             Self::Service(code) => write!(formatter, "closed by a service ({})", code.number()),
             Self::Slow => formatter.write_str("too slow"),
             Self::Stalled => formatter.write_str("write stalled"),
+            Self::Tls => formatter.write_str("TLS failed"),
             Self::Unfinished => formatter.write_str("message not finished in time"),
             Self::Violation(violation) => write!(formatter, "{violation}"),
         }

@@ -182,6 +182,8 @@ counters! {
     closed_slow,
     /// Connections closed because the kernel took no byte for `write_stall_ms`.
     closed_stalled,
+    /// Connections closed because their TLS failed.
+    closed_tls,
     /// Connections closed because they held the most memory when `pool_bytes_max` was nearly reached
     /// (1013).
     closed_evicted,
@@ -194,6 +196,41 @@ counters! {
     closed_drained,
     /// Connections aborted because the peer did not end them within `close_ms`.
     close_timed_out,
+    /// TLS handshakes completed without resumption.
+    tls_full,
+    /// TLS handshakes that resumed an earlier session.
+    tls_resumed,
+    /// TLS handshakes completed in version 1.2.
+    tls_12,
+    /// TLS handshakes completed in version 1.3.
+    tls_13,
+    /// TLS handshakes that wait for their part of a turn now (gauge).
+    tls_waiting_now,
+    /// TLS handshakes that failed because no version, suite or group was shared.
+    tls_failed_incompatible,
+    /// TLS handshakes that failed because of the client's certificate, or of none.
+    tls_failed_certificate,
+    /// TLS handshakes that failed because no certificate is there for the name asked for.
+    tls_failed_name,
+    /// TLS handshakes that failed by an alert of the client.
+    tls_failed_by_peer,
+    /// TLS handshakes that failed because what came is no TLS, or breaks its rules.
+    tls_failed_malformed,
+    /// Plain HTTP requests to a TLS listener, which were told so.
+    tls_failed_plain_http,
+    /// TLS handshakes that failed because `pool_bytes_max` left no room.
+    tls_failed_memory,
+    /// TLS handshakes that failed by a fault of the gateway.
+    tls_failed_internal,
+    /// Connections ended by a TLS record that is damaged, malformed or out of place, or by the peer's
+    /// alert.
+    tls_faults,
+    /// TLS connections whose peer ended without a notice.
+    tls_truncated,
+    /// TLS key updates received.
+    tls_key_updates,
+    /// Requests for a new handshake on an open TLS 1.2 connection, which were declined.
+    tls_renegotiations_declined,
     /// Accepts that failed because descriptors or memory ran out.
     accept_failures,
     /// Connections taken with the reserve descriptor and dropped.

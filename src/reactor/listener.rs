@@ -142,6 +142,10 @@ impl Acceptor {
                 break;
             }
             let Some(listener) = self.next_pending() else { break };
+            let has_tls = connections.has_tls(listener);
+            if has_tls && connections.is_full_of_handshakes() {
+                continue;
+            }
             if self.must_wait(connections.refused_count()) {
                 return;
             }
@@ -153,6 +157,9 @@ impl Acceptor {
                     // Into the table before it is registered: the token of its events is its key
                     // there.
                     let key = connections.handle_accepted(socket, address, verdict);
+                    if has_tls {
+                        connections.enter_tls(key, listener, address);
+                    }
                     if self.register(poller, connections, key, counters) {
                         self.enter(connections, key, listener);
                     }

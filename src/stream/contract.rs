@@ -18,7 +18,6 @@ pub(crate) enum Source {
     /// The socket may hold more, and no edge will announce it.
     MayHaveMore,
     /// Whole records are here that are not opened yet, and no edge will come for them.
-    #[cfg_attr(not(any(test, feature = "sim")), expect(dead_code, reason = "for ciphers"))]
     Unopened,
 }
 
@@ -32,8 +31,11 @@ pub(crate) enum Received {
     /// The peer has ended its half; `clean` says whether it meant to.
     Ended { clean: bool },
     /// A record needs this much room at once.
-    #[cfg_attr(not(any(test, feature = "sim")), expect(dead_code, reason = "for ciphers"))]
     NoRoom(usize),
+    /// The pool has no room for what has come, which is lost.
+    NoMemory,
+    /// The peer broke the rules of the stream, and was told so: nothing else can be said to it.
+    Broken,
     /// The connection failed.
     Failed,
 }

@@ -12,10 +12,14 @@
 pub mod cipher;
 mod contract;
 mod plain;
+mod tls;
+mod turn;
 
 use std::io::IoSlice;
 
 pub(crate) use contract::{End, Received, Room, Sent, Source, StreamError};
+pub(crate) use tls::{Tls, TlsStream};
+pub(crate) use turn::StreamTurn;
 
 #[cfg(any(test, feature = "sim"))]
 use cipher::FakeCipher;
@@ -27,6 +31,8 @@ use crate::transport::Transport;
 pub(crate) enum Stream<'c, S> {
     /// Nothing.
     Plain(&'c mut S),
+    /// TLS.
+    Tls(&'c mut S, TlsStream<'c>),
     /// The fake cipher of the simulation.
     #[cfg(any(test, feature = "sim"))]
     Cipher(&'c mut S, &'c mut FakeCipher),
@@ -37,6 +43,7 @@ pub(crate) enum Stream<'c, S> {
 pub(crate) fn receive<S: Transport>(stream: Stream<'_, S>, room: Room<'_>) -> Received {
     match stream {
         Stream::Plain(socket) => plain::receive(socket, room),
+        Stream::Tls(socket, tls) => tls.receive(socket, room),
         #[cfg(any(test, feature = "sim"))]
         Stream::Cipher(socket, cipher) => cipher.receive(socket, room.ahead),
     }
@@ -54,6 +61,7 @@ pub(crate) fn send<S: Transport>(
 ) -> Result<Sent, StreamError> {
     match stream {
         Stream::Plain(socket) => plain::send(socket, bytes, end),
+        Stream::Tls(socket, mut tls) => tls.send(socket, &[IoSlice::new(bytes)], end),
         #[cfg(any(test, feature = "sim"))]
         Stream::Cipher(socket, cipher) => cipher.send(socket, &[IoSlice::new(bytes)]),
     }
@@ -70,6 +78,7 @@ pub(crate) fn send_vectored<S: Transport>(
 ) -> Result<Sent, StreamError> {
     match stream {
         Stream::Plain(socket) => plain::send_vectored(socket, slices),
+        Stream::Tls(socket, mut tls) => tls.send(socket, slices, End::None),
         #[cfg(any(test, feature = "sim"))]
         Stream::Cipher(socket, cipher) => cipher.send(socket, slices),
     }
@@ -83,6 +92,7 @@ pub(crate) fn send_vectored<S: Transport>(
 pub(crate) fn finish<S: Transport>(stream: Stream<'_, S>) -> Result<bool, StreamError> {
     match stream {
         Stream::Plain(socket) => plain::finish(socket).map(|()| true),
+        Stream::Tls(socket, mut tls) => tls.finish(socket),
         #[cfg(any(test, feature = "sim"))]
         Stream::Cipher(socket, cipher) => cipher.finish(socket),
     }

@@ -27,6 +27,15 @@ pub const DELIVERY: u64 = 100;
 pub const MAIL: u64 = 300;
 /// A deadline is looked at.
 pub const TIMER: u64 = 100;
+/// The library's part of a full TLS handshake that answers the client's first message: a key exchange
+/// and a signature.
+pub const TLS_FULL: u64 = 150_000;
+/// The same where a ticket is accepted: a key exchange.
+pub const TLS_RESUMED: u64 = 90_000;
+/// Any other step of a TLS handshake.
+pub const TLS_STEP: u64 = 25_000;
+/// A TLS record is opened or sealed, without its bytes.
+pub const RECORD: u64 = 300;
 /// A compressor is reset, and its tables are cleared.
 pub const COMPRESSOR: u64 = 5_000;
 
@@ -35,6 +44,20 @@ pub const COMPRESSOR: u64 = 5_000;
 #[must_use]
 pub const fn bytes(count: usize) -> u64 {
     count as u64 / 8
+}
+
+/// The price of opening a TLS record of so many bytes.
+#[inline]
+#[must_use]
+pub const fn opened(record_bytes: usize) -> u64 {
+    RECORD + record_bytes as u64 / 2
+}
+
+/// The price of sealing so many bytes in a TLS record.
+#[inline]
+#[must_use]
+pub const fn sealed(bytes: usize) -> u64 {
+    RECORD + bytes as u64 / 2
 }
 
 /// The price of inflating: of what comes out, or of what goes in if it were the most expensive blocks

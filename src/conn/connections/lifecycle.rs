@@ -337,7 +337,8 @@ impl<S: Transport> Connections<S> {
 
     fn end_our_half(&mut self, key: ConnKey) {
         let Some(conn) = self.table.get_mut(key) else { return };
-        match stream::finish(self.cold.stream(&mut conn.socket, conn.cold)) {
+        let stream = self.cold.stream(&mut conn.socket, conn.cold, &mut self.turn);
+        match stream::finish(stream) {
             Ok(true) => {
                 conn.flags.clear(Flags::UNSENT);
                 if conn.state.linger() {
@@ -426,7 +427,7 @@ impl<S: Transport> Connections<S> {
         debug_assert_eq!(conn.state.phase(), Phase::Dead);
         self.turn.memory.holders().remove(key.index);
         self.input.release(&mut conn.partial, &mut self.turn.memory);
-        self.cold.release(&mut conn.cold, &mut self.turn.memory);
+        self.cold.release(&mut conn.cold, self.turn.stream());
         let refused = conn.flags.has(Flags::REFUSED);
         if refused {
             self.population.released_refused();

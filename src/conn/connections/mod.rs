@@ -14,6 +14,8 @@ pub use invariants::check_invariants;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustls::ServerConfig;
+
 use crate::conn::active::Active;
 use crate::conn::cold::{Cold, ColdRecords};
 use crate::conn::fanout::{Membership, Walks};
@@ -237,6 +239,37 @@ impl<S: Transport> Connections<S> {
         key
     }
 
+    /// From now on the listeners, each by its number, do their TLS handshakes so; `None` where one is
+    /// plain.
+    pub fn configure_tls(&mut self, configs: &[Option<Arc<ServerConfig>>]) {
+        self.cold.tls().configure(configs);
+    }
+
+    /// Whether connections of this listener speak TLS.
+    #[must_use]
+    #[inline]
+    pub fn has_tls(&self, listener: usize) -> bool {
+        self.cold.has_tls(listener)
+    }
+
+    /// Whether so many TLS handshakes wait that no more are to be accepted: who waits in the kernel's
+    /// queue costs nothing, and is not thrown out.
+    #[must_use]
+    pub fn is_full_of_handshakes(&self) -> bool {
+        self.schedule.handshakes.len() >= HANDSHAKES_WAITING_MAX
+    }
+
+    /// A connection that was just accepted came by the TLS listener with this number.
+    pub fn enter_tls(&mut self, key: ConnKey, listener: usize, address: SocketAddr) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        let entered = self.cold.enter_tls(&mut conn.cold, listener, address, &mut self.turn);
+        if entered == Err(OverBudget) {
+            self.turn.counters.tls_failed_memory.add(1);
+            // It could not be told so in any way that it understands.
+            self.abort(key, CloseReason::Overload);
+        }
+    }
+
     /// Keeps what some route may want to know of a connection.
     fn remember(&mut self, key: ConnKey, address: SocketAddr, is_refused: bool) {
         let Some(record) = self.cold_record(address, is_refused) else { return };
@@ -292,7 +325,7 @@ impl<S: Transport> Connections<S> {
         at.population.opened();
         at.conn.flags.set(Flags::PAUSED_BY_PARTNER);
         // Whatever was kept for a request, of which there is none.
-        at.cold.release(&mut at.conn.cold, &mut at.turn.memory);
+        at.cold.release(&mut at.conn.cold, at.turn.stream());
         let Ok(link) = at.cold.add(Cold::Relay(None), &mut at.turn.memory) else {
             return self.abort(key, CloseReason::Overload);
         };
@@ -343,6 +376,10 @@ impl<S: Transport> Connections<S> {
                 self.turn.counters.handshakes_abandoned.add(1);
                 return self.abort(key, CloseReason::Gone);
             }
+        }
+        if !at.conn.cold.is_none() && at.cold.is_handshaking(at.conn.cold) {
+            at.schedule.handshakes.push(at.conn, key, at.turn.tick);
+            return;
         }
         // Who has used up a share goes on when its turn in the queue comes, and not with each event.
         if must_wait || at.conn.flags.has(Flags::QUEUED) {
@@ -419,6 +456,29 @@ impl<S: Transport> Connections<S> {
         if !self.schedule.run_queue.is_empty() {
             self.run_all();
         }
+        if !self.schedule.handshakes.is_empty() {
+            self.run_handshakes();
+        }
+    }
+
+    /// Goes on with TLS handshakes for a part of the turn.
+    fn run_handshakes(&mut self) {
+        let end = self.turn.work.used() + self.turn.settings.work.turn / HANDSHAKES_PART;
+        for number in 0..self.schedule.handshakes.len() {
+            // One at least, or others could keep them waiting for ever.
+            if number > 0 && self.turn.work.used() >= end {
+                return;
+            }
+            let tick = self.turn.tick;
+            match self.schedule.handshakes.next(&mut self.table, tick) {
+                Some(Some(key)) => {
+                    self.turn.work.begin_share();
+                    self.receive(key);
+                }
+                Some(None) => {}
+                None => return,
+            }
+        }
     }
 
     fn run_all(&mut self) {
@@ -429,6 +489,13 @@ impl<S: Transport> Connections<S> {
                 return;
             }
             let Some(key) = self.schedule.run_queue.next(&mut self.table) else { continue };
+            if let Some(conn) = self.table.get_mut(key)
+                && !conn.cold.is_none()
+                && self.cold.is_handshaking(conn.cold)
+            {
+                self.schedule.handshakes.push(conn, key, self.turn.tick);
+                continue;
+            }
             self.turn.work.begin_share();
             self.receive(key);
         }
@@ -522,6 +589,7 @@ impl<S: Transport> Connections<S> {
     #[must_use]
     pub fn has_work(&self) -> bool {
         !self.schedule.run_queue.is_empty()
+            || !self.schedule.handshakes.is_empty()
             || !self.walks.is_empty()
             || self.output.has_dirty()
             || !self.schedule.dead.is_empty()
@@ -559,6 +627,7 @@ impl<S: Transport> Connections<S> {
             && self.output.compressor().bytes() == 0
             && self.output.backlog().is_bare()
             && self.input.is_bare()
+            && self.cold.is_bare()
             && self.turn.counters.context_bytes_now.value() == 0;
         if holds_nothing { None } else { self.trim_all() }
     }
@@ -571,6 +640,7 @@ impl<S: Transport> Connections<S> {
             memory.trim(now, idle_ms),
             self.input.trim(now, idle_ms, memory),
             self.output.trim(now, idle_ms),
+            self.cold.trim(now, idle_ms, memory),
         ];
         let due = due.into_iter().flatten().min();
         // What was freed is no longer charged.
@@ -599,6 +669,7 @@ impl<S: Transport> Connections<S> {
         counters.connections_now.set(self.table.len() as u64);
         counters.half_open_now.set(self.schedule.half_open.count() as u64);
         counters.open_now.set(self.population.open() as u64);
+        counters.tls_waiting_now.set(self.schedule.handshakes.len() as u64);
         counters.pool_bytes_now.set(self.pool_bytes());
         self.sample_compression();
     }
@@ -762,3 +833,7 @@ impl<S: Transport> Connections<S> {
 /// Connections that are written to even in a turn whose work is done, so that what was pushed gets on
 /// its way.
 const FLUSHES_MIN: usize = 16;
+/// What part of a turn TLS handshakes get, though one in each turn: a quarter.
+const HANDSHAKES_PART: u64 = 4;
+/// TLS handshakes that wait before accepting pauses.
+const HANDSHAKES_WAITING_MAX: usize = 1024;

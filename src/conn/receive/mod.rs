@@ -210,7 +210,12 @@ impl<S: Transport> Active<'_, S> {
                 }
                 act_and_keep(buffer, Outcome::InputEnded, Source::Drained)
             }
-            Received::NoRoom(_) => act_and_keep(buffer, Outcome::NoRoom, Source::MayHaveMore),
+            Received::Broken => {
+                act_and_keep(buffer, Outcome::Finish(CloseReason::Tls), Source::MayHaveMore)
+            }
+            Received::NoMemory | Received::NoRoom(_) => {
+                act_and_keep(buffer, Outcome::NoRoom, Source::MayHaveMore)
+            }
             Received::Failed => {
                 act_and_keep(buffer, Outcome::Abort(CloseReason::Reset), Source::Drained)
             }
@@ -237,10 +242,15 @@ impl<S: Transport> Active<'_, S> {
             let ahead = &mut buffer.bytes[buffer.filled..ahead_end];
             let behind = match end {
                 Some(_) => self.input.shared_room(),
+                // What is read lies apart from its plaintext: it may be longer.
+                None if has_cipher && !self.conn.partial.is_none() => self.input.shared_room(),
                 None => &mut [],
             };
-            let stream = self.cold.stream(&mut self.conn.socket, self.conn.cold);
+            let stream = self.cold.stream(&mut self.conn.socket, self.conn.cold, self.turn);
             let received = stream::receive(stream, Room { ahead, behind });
+            if has_cipher {
+                self.after_ciphered();
+            }
             match received {
                 Received::Bytes { ahead, behind, .. } => {
                     self.turn.work.charge(prices::READ + prices::bytes(ahead + behind));
@@ -251,11 +261,31 @@ impl<S: Transport> Active<'_, S> {
                     self.grow(buffer, bytes)?;
                     continue;
                 }
-                Received::Ended { .. } | Received::Failed | Received::Nothing(_) => {
-                    self.turn.work.charge(prices::READ);
-                }
+                Received::Broken
+                | Received::Ended { .. }
+                | Received::Failed
+                | Received::NoMemory
+                | Received::Nothing(_) => self.turn.work.charge(prices::READ),
             }
             return Ok(received);
+        }
+    }
+
+    /// A stream with a cipher has received, and may have had something to say itself.
+    #[inline(never)]
+    fn after_ciphered(&mut self) {
+        let (conn, tick) = (&mut *self.conn, self.turn.tick);
+        if self.cold.has_unsent(conn.cold) {
+            if !conn.flags.has(Flags::UNSENT) {
+                self.output.block_unsent(conn, self.key, self.cold, tick);
+            }
+        } else if conn.flags.has(Flags::WRITE_BLOCKED)
+            && !conn.flags.has(Flags::UNSENT)
+            && !self.cold.is_handshaking(conn.cold)
+        {
+            // What waited for the end of the handshake can go.
+            conn.flags.clear(Flags::WRITE_BLOCKED);
+            self.output.mark_dirty(conn, self.key);
         }
     }
 
@@ -450,9 +480,10 @@ impl<S: Transport> Active<'_, S> {
         // A connection that ends has given its buffer back, and no other is in the middle of a
         // read.
         let room = Room { ahead: self.input.shared_room(), behind: &mut [] };
-        let stream = self.cold.stream(&mut self.conn.socket, self.conn.cold);
+        let stream = self.cold.stream(&mut self.conn.socket, self.conn.cold, self.turn);
+        let received = stream::receive(stream, room);
         self.turn.work.charge(prices::READ);
-        match stream::receive(stream, room) {
+        match received {
             Received::Bytes { ahead, source, .. } => {
                 self.turn.work.charge(prices::bytes(ahead));
                 self.after_read(source)
@@ -462,7 +493,9 @@ impl<S: Transport> Active<'_, S> {
                 self.conn.flags.clear(Flags::INPUT_ENDING);
                 self.after_read(source)
             }
-            Received::Failed | Received::NoRoom(_) => {
+            // What came before is thrown away as well; the peer was told.
+            Received::Broken => self.after_read(Source::MayHaveMore),
+            Received::Failed | Received::NoMemory | Received::NoRoom(_) => {
                 Step::Act(None, Outcome::Abort(CloseReason::Reset))
             }
         }

@@ -131,7 +131,8 @@ impl Output {
             // (MSG_MORE, send(2)), so both travel in one packet.
             let is_last = conn.state.phase() == Phase::Closing;
             let end = if is_last { End::HalfClose } else { End::None };
-            let Ok(sent) = send_gathered(conn, cold, &self.outgoing, &buffer.bytes, end) else {
+            let sent = send_gathered(conn, cold, &self.outgoing, &buffer.bytes, end, turn);
+            let Ok(sent) = sent else {
                 self.outgoing.clear();
                 return Flush::Failed;
             };
@@ -249,7 +250,7 @@ impl Output {
             if !self.backlog.is_single(&conn.queue) {
                 self.backlog.join(&mut conn.queue, &mut turn.memory, turn.now);
             }
-            let stream = cold.stream(&mut conn.socket, conn.cold);
+            let stream = cold.stream(&mut conn.socket, conn.cold, turn);
             let result = match self.backlog.only_slice(&conn.queue) {
                 // Most often there is one, and no list of many need be laid out.
                 Some(only) => stream::send(stream, only, End::None),
@@ -456,12 +457,10 @@ impl Output {
 /// Notes what a stream holds back, and since when.
 #[inline]
 fn note_unsent<S>(conn: &mut Conn<S>, cold: &mut ColdRecords, sent: Sent, now: Tick) {
-    #[cfg(any(test, feature = "sim"))]
-    if sent.unsent && (sent.moved || !conn.flags.has(Flags::UNSENT)) {
-        cold.touch_unsent(conn.cold, now);
-    }
-    let _ = (cold, now);
     if sent.unsent {
+        if sent.moved || !conn.flags.has(Flags::UNSENT) {
+            cold.touch_unsent(conn.cold, now);
+        }
         conn.flags.set(Flags::UNSENT);
     } else {
         conn.flags.clear(Flags::UNSENT);
@@ -476,11 +475,12 @@ fn send_gathered<S: Transport>(
     outgoing: &Outgoing,
     read_buffer: &[u8],
     end: End,
+    turn: &mut Turn,
 ) -> Result<Sent, StreamError> {
     let total = outgoing.bytes();
     let mut taken = 0;
     loop {
-        let stream = cold.stream(&mut conn.socket, conn.cold);
+        let stream = cold.stream(&mut conn.socket, conn.cold, turn);
         let sent = match outgoing.only_slice(taken) {
             Some(only) => stream::send(stream, only, end)?,
             None => {

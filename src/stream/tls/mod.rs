@@ -1,0 +1,188 @@
+//! TLS over a socket.
+//!
+//! A connection has a [`Session`] in its loop's [`Tls`]. While the handshake lasts that holds the
+//! library's connection; from then on it is a pair of secrets, and all else is the loop's:
+//!
+//! ```text
+//!   receive   socket ─read─► room of the caller ─opened in place─► plaintext at its start
+//!                                 └─ a record that has come in part waits in `Held`
+//!   send      slices ─copied─► the loop's scratch ─sealed in place─write─► socket
+//!                                 └─ what the socket does not take waits in `Held`
+//! ```
+
+mod handshake;
+mod held;
+mod sessions;
+mod traffic;
+
+use std::io::{ErrorKind, IoSlice};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+
+use super::contract::{End, Received, Room, Sent, Source, StreamError};
+use super::turn::StreamTurn;
+use crate::tls::{ExpandedKeys, KeyCache, RecordFault, Records, SecretLog};
+use crate::transport::Transport;
+use handshake::{HANDSHAKE_BYTES, Handshake};
+use held::Held;
+
+use sessions::SESSION_BYTES;
+pub(crate) use sessions::Tls;
+
+/// TLS of one connection.
+#[derive(Debug)]
+struct Session {
+    state: State,
+    /// Bytes that wait; most often there are none.
+    held: Option<Box<Held>>,
+    /// The subject of the client's certificate, if it has shown one.
+    subject: Option<Box<str>>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing has come yet. Who says nothing costs nothing more.
+    Silent(Arc<ServerConfig>),
+    Handshake(Box<Handshake>),
+    Open(Records),
+    /// What came before the fault is delivered first.
+    Failing(Records, RecordFault),
+    /// The peer was told why, and what it still sends is thrown away.
+    Failed,
+}
+
+/// What all sessions of a loop use in turn.
+#[derive(Debug, Default)]
+struct Shared {
+    /// What the secrets of handshakes are learnt from.
+    secrets: Option<Arc<SecretLog>>,
+    keys: KeyCache,
+    /// Where records are sealed.
+    sealed: Vec<u8>,
+}
+
+/// A session for the time of one call.
+#[derive(Debug)]
+pub(crate) struct TlsStream<'c> {
+    /// The session's number, by which its keys are found.
+    number: u32,
+    session: &'c mut Session,
+    shared: &'c mut Shared,
+    turn: StreamTurn<'c>,
+}
+
+impl TlsStream<'_> {
+    /// Receives until there is plaintext, or until the socket is empty. `room.behind`, if there is
+    /// any, takes records before they are opened; without it they lie in `room.ahead` itself.
+    pub(super) fn receive<S: Transport>(mut self, socket: &mut S, room: Room<'_>) -> Received {
+        let Room { ahead, behind } = room;
+        if matches!(self.session.state, State::Silent(_) | State::Handshake(_))
+            && let Some(received) = self.receive_handshake(socket)
+        {
+            return received;
+        }
+        if matches!(self.session.state, State::Failed) {
+            return discard(socket, ahead);
+        }
+        let received = self.receive_records(socket, ahead, behind);
+        // What records asked to be answered.
+        match self.write_sealed(socket) {
+            Ok(_) => received,
+            Err(StreamError) => Received::Failed,
+        }
+    }
+
+    /// Seals what is offered, as far as one write may take it, once what was sealed before is sent.
+    pub(super) fn send<S: Transport>(
+        &mut self,
+        socket: &mut S,
+        slices: &[IoSlice<'_>],
+        end: End,
+    ) -> Result<Sent, StreamError> {
+        let moved = self.write_held(socket)?;
+        if self.has_unsent() {
+            return Ok(Sent { taken: 0, unsent: true, blocked: true, moved });
+        }
+        let offered = slices.iter().map(|slice| slice.len()).sum();
+        match self.session.state {
+            // It waits for the end of the handshake, which asks for another try.
+            State::Silent(_) | State::Handshake(_) => {
+                Ok(Sent { taken: 0, unsent: false, blocked: true, moved })
+            }
+            State::Failing(..) | State::Failed => {
+                Ok(Sent { taken: offered, unsent: false, blocked: false, moved })
+            }
+            State::Open(_) => self.send_records(socket, slices, end, moved),
+        }
+    }
+
+    /// Ends our half with a notice (RFC 8446 §6.1).
+    pub(super) fn finish<S: Transport>(&mut self, socket: &mut S) -> Result<bool, StreamError> {
+        self.write_held(socket)?;
+        self.seal_end()?;
+        self.write_sealed(socket)?;
+        if self.has_unsent() {
+            return Ok(false);
+        }
+        socket.shutdown_write().map_err(|_| StreamError)?;
+        Ok(true)
+    }
+
+    /// Gives everything back.
+    fn release(mut self) {
+        self.turn.memory.discharge(self.shared.keys.forget(self.number));
+        if matches!(self.session.state, State::Handshake(_)) {
+            self.turn.memory.discharge(HANDSHAKE_BYTES);
+        }
+        self.session.state = State::Failed;
+        self.drop_unopened();
+        self.drop_unsent();
+        self.turn.memory.discharge(SESSION_BYTES);
+    }
+
+    /// Tells the peer why the connection ends, as far as the socket takes that.
+    fn fail<S: Transport>(&mut self, socket: &mut S, fault: RecordFault) -> Received {
+        let Self { number, session, shared, turn } = self;
+        turn.counters.tls_faults.add(1);
+        log::debug!("TLS ends: {fault:?}");
+        shared.sealed.clear();
+        let state = std::mem::replace(&mut session.state, State::Failed);
+        if let (State::Open(mut records) | State::Failing(mut records, _), Some(alert)) =
+            (state, fault.alert())
+        {
+            let mut keys = ExpandedKeys::default();
+            // A key that can seal no more leaves the peer without a word.
+            let _ = records.seal_alert(&mut keys, &mut shared.sealed, alert);
+        }
+        turn.memory.discharge(shared.keys.forget(*number));
+        self.drop_unopened();
+        match self.write_sealed(socket) {
+            Ok(_) => Received::Broken,
+            Err(StreamError) => Received::Failed,
+        }
+    }
+}
+
+/// Reads and throws away: closing with bytes unread would reset the connection, and the peer would
+/// not learn why.
+fn discard<S: Transport>(socket: &mut S, room: &mut [u8]) -> Received {
+    for _ in 0..READS_MAX {
+        match socket.read(room) {
+            Ok(0) => return Received::Ended { clean: true },
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Received::Nothing(Source::Drained);
+            }
+            Err(_) => return Received::Failed,
+        }
+    }
+    Received::Nothing(Source::MayHaveMore)
+}
+
+/// Reads of one call that bring no plaintext.
+const READS_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! The sessions of one loop.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use slab::Slab;
+
+use super::{Session, Shared, State, TlsStream};
+use crate::key::slot_number;
+use crate::pool::{Buffers, Need, OverBudget};
+use crate::stream::turn::StreamTurn;
+use crate::timer::{Millis, Tick};
+use crate::tls::SecretLog;
+
+/// TLS of one loop.
+#[derive(Debug, Default)]
+pub(crate) struct Tls {
+    /// For each listener, how it does its handshakes; `None` where it is plain.
+    configs: Vec<Option<Arc<ServerConfig>>>,
+    sessions: Slab<Session>,
+    shared: Shared,
+}
+
+impl Tls {
+    /// From now on the listeners, each by its number, do their handshakes so.
+    pub(crate) fn configure(&mut self, configs: &[Option<Arc<ServerConfig>>]) {
+        // All of them log to the same place, if to any.
+        let operators = configs.iter().flatten().next().map(|config| Arc::clone(&config.key_log));
+        let log = operators.map(|next| Arc::new(SecretLog::new(next)));
+        let own = |config: &Option<Arc<ServerConfig>>| {
+            // What the loops share lies behind references in it; the log is this loop's.
+            let mut own = ServerConfig::clone(config.as_ref()?);
+            own.key_log = Arc::clone(log.as_ref()?) as Arc<dyn rustls::KeyLog>;
+            own.enable_secret_extraction = true;
+            own.max_early_data_size = 0;
+            Some(Arc::new(own))
+        };
+        self.configs = configs.iter().map(own).collect();
+        self.shared.secrets = log;
+    }
+
+    /// Whether connections of this listener speak TLS.
+    #[inline]
+    pub(crate) fn has(&self, listener: usize) -> bool {
+        self.configs.get(listener).is_some_and(Option::is_some)
+    }
+
+    /// A session for a connection of this listener. Gives its number.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for it.
+    pub(crate) fn add(&mut self, listener: usize, memory: &mut Buffers) -> Result<u32, OverBudget> {
+        let Some(Some(config)) = self.configs.get(listener) else { return Err(OverBudget) };
+        memory.charge_for(Need::Head, SESSION_BYTES)?;
+        let state = State::Silent(Arc::clone(config));
+        let session = Session { state, held: None, subject: None };
+        Ok(slot_number(self.sessions.insert(session)))
+    }
+
+    /// Drops a session with all that it holds.
+    pub(crate) fn release(&mut self, number: u32, turn: StreamTurn<'_>) {
+        let Some(mut session) = self.sessions.try_remove(number as usize) else { return };
+        let stream = TlsStream { number, session: &mut session, shared: &mut self.shared, turn };
+        stream.release();
+        if self.sessions.is_empty() {
+            // A slab keeps its peak otherwise.
+            self.sessions = Slab::new();
+        }
+    }
+
+    /// The session of this number, for one call.
+    #[inline]
+    pub(crate) fn stream<'c>(
+        &'c mut self,
+        number: u32,
+        turn: StreamTurn<'c>,
+    ) -> Option<TlsStream<'c>> {
+        let session = self.sessions.get_mut(number as usize)?;
+        Some(TlsStream { number, session, shared: &mut self.shared, turn })
+    }
+
+    /// Whether the handshake is not over.
+    #[inline]
+    pub(crate) fn is_handshaking(&self, number: u32) -> bool {
+        self.sessions
+            .get(number as usize)
+            .is_some_and(|own| matches!(own.state, State::Silent(_) | State::Handshake(_)))
+    }
+
+    /// Whether sealed bytes wait for room in the socket.
+    #[inline]
+    pub(crate) fn has_unsent(&self, number: u32) -> bool {
+        let held = self.sessions.get(number as usize).and_then(|own| own.held.as_ref());
+        held.is_some_and(|held| held.has_unsent())
+    }
+
+    /// Notes that the socket took some of what is sealed, or that it had no room for the first time.
+    pub(crate) fn touch_unsent(&mut self, number: u32, now: Tick) {
+        if let Some(held) = self.sessions.get_mut(number as usize).and_then(|own| own.held.as_mut())
+        {
+            held.unsent_since = now;
+        }
+    }
+
+    /// Since when the socket took none of the bytes that are sealed and unsent.
+    pub(crate) fn unsent_since(&self, number: u32) -> Option<Tick> {
+        let held = self.sessions.get(number as usize)?.held.as_ref()?;
+        held.has_unsent().then_some(held.unsent_since)
+    }
+
+    /// The subject of the client's certificate, if it has shown one.
+    pub(crate) fn subject(&self, number: u32) -> Option<&str> {
+        self.sessions.get(number as usize)?.subject.as_deref()
+    }
+
+    /// Frees keys and room that lie unused. Gives the moment to ask again.
+    pub(crate) fn trim(
+        &mut self,
+        now: Millis,
+        idle_ms: u64,
+        memory: &mut Buffers,
+    ) -> Option<Millis> {
+        let (freed, due) = self.shared.keys.trim(now, idle_ms);
+        memory.discharge(freed);
+        if due.is_none() {
+            self.shared.sealed = Vec::new();
+        }
+        due
+    }
+
+    /// Whether nothing lies unused.
+    #[inline]
+    pub(crate) fn is_bare(&self) -> bool {
+        self.shared.sealed.capacity() == 0 && self.shared.keys.bytes() == 0
+    }
+
+    /// Bytes that are held and charged to the pool, counted anew.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn recount(&self) -> usize {
+        let each = |(_, session): (usize, &Session)| SESSION_BYTES + session.recount();
+        self.sessions.iter().map(each).sum::<usize>() + self.shared.keys.bytes()
+    }
+}
+
+/// Bytes that a session takes in the slab, and twice that while the slab grows by doubling.
+pub(super) const SESSION_BYTES: usize = 2 * size_of::<Session>();

@@ -1,0 +1,417 @@
+//! Sessions against the library's client, over a socket that takes and gives as many bytes as chance
+//! wants.
+
+use std::collections::VecDeque;
+use std::io::{self, Read as _, Write as _};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use rustls::crypto::ring as provider;
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedCipherSuite,
+    SupportedProtocolVersion, version,
+};
+
+use super::*;
+use crate::metrics::Counters;
+use crate::pool::{Buffers, SharedBudget};
+use crate::stream::{self, Stream};
+use crate::timer::Millis;
+use crate::work::{Work, WorkLimits};
+
+/// One socket, seen from the gateway.
+#[derive(Debug, Default)]
+struct Wire {
+    arriving: VecDeque<u8>,
+    has_ended: bool,
+    leaving: Vec<u8>,
+    /// How many bytes each call takes or gives at most, in turn.
+    pieces: Vec<usize>,
+    calls: usize,
+    shut: bool,
+}
+
+impl Wire {
+    fn piece(&mut self) -> usize {
+        self.calls += 1;
+        match self.pieces.len() {
+            0 => usize::MAX,
+            count => self.pieces[self.calls % count],
+        }
+    }
+}
+
+impl Transport for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.piece().min(buffer.len()).min(self.arriving.len());
+        match count {
+            0 if self.arriving.is_empty() && self.has_ended => Ok(0),
+            0 => Err(ErrorKind::WouldBlock.into()),
+            _ => {
+                for byte in &mut buffer[..count] {
+                    *byte = self.arriving.pop_front().unwrap();
+                }
+                Ok(count)
+            }
+        }
+    }
+
+    fn read_both(&mut self, first: &mut [u8], _rest: &mut [u8]) -> io::Result<usize> {
+        self.read(first)
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut left = self.piece();
+        let mut count = 0;
+        for slice in slices {
+            let part = left.min(slice.len());
+            self.leaving.extend_from_slice(&slice[..part]);
+            (left, count) = (left - part, count + part);
+        }
+        if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.shut = true;
+        Ok(())
+    }
+}
+
+/// A loop with one session, and the client at the other end.
+struct Both {
+    tls: Tls,
+    memory: Buffers,
+    work: Work,
+    counters: Counters,
+    number: u32,
+    wire: Wire,
+    client: ClientConnection,
+    /// What has come on either side.
+    received: Vec<u8>,
+    client_received: Vec<u8>,
+    outcome: Option<String>,
+}
+
+impl Both {
+    fn new(client: Arc<ClientConfig>, server: &Arc<ServerConfig>, pieces: Vec<usize>) -> Self {
+        let mut tls = Tls::default();
+        tls.configure(&[Some(Arc::clone(server))]);
+        let mut memory = Buffers::new(SharedBudget::new(4 << 20));
+        let number = tls.add(0, &mut memory).unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        Self {
+            tls,
+            memory,
+            work: Work::new(WorkLimits::default()),
+            counters: Counters::default(),
+            number,
+            wire: Wire { pieces, ..Wire::default() },
+            client: ClientConnection::new(client, name).unwrap(),
+            received: Vec::new(),
+            client_received: Vec::new(),
+            outcome: None,
+        }
+    }
+
+    fn stream(&mut self) -> Stream<'_, Wire> {
+        let Self { tls, memory, work, counters, number, wire, .. } = self;
+        work.begin_share();
+        let turn = StreamTurn { now: Millis(1000), memory, work, counters };
+        Stream::Tls(wire, tls.stream(*number, turn).unwrap())
+    }
+
+    /// Receives into rooms of this size until the socket is empty.
+    fn receive(&mut self, room_bytes: usize) {
+        let mut room_bytes = room_bytes.max(1);
+        loop {
+            let mut ahead = vec![0; room_bytes];
+            let mut behind = vec![0; if room_bytes % 2 == 0 { 0 } else { 32 << 10 }];
+            let room = Room { ahead: &mut ahead, behind: &mut behind };
+            match stream::receive(self.stream(), room) {
+                Received::Bytes { ahead: count, behind: 0, .. } => {
+                    self.received.extend_from_slice(&ahead[..count]);
+                }
+                Received::NoRoom(bytes) => room_bytes = bytes,
+                Received::Nothing(Source::Drained) => return,
+                Received::Nothing(_) => {}
+                other => {
+                    self.outcome = Some(format!("{other:?}"));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Moves bytes to the client and back until neither has more to say.
+    fn exchange(&mut self, room_bytes: usize) {
+        for _ in 0..100_000 {
+            let mut moved = false;
+            while self.client.wants_write() {
+                let mut sent = Vec::new();
+                self.client.write_tls(&mut sent).unwrap();
+                self.wire.arriving.extend(sent);
+                moved = true;
+            }
+            if self.outcome.is_none() {
+                self.receive(room_bytes);
+            }
+            if self.tls.has_unsent(self.number) {
+                let _ = stream::send(self.stream(), &[], End::None).unwrap();
+                moved = true;
+            }
+            let leaving = std::mem::take(&mut self.wire.leaving);
+            let mut leaving = &leaving[..];
+            while !leaving.is_empty() {
+                moved = true;
+                self.client.read_tls(&mut leaving).unwrap();
+                if let Err(error) = self.client.process_new_packets() {
+                    self.outcome.get_or_insert(error.to_string());
+                    return;
+                }
+                let mut plain = vec![0; 64 << 10];
+                while let Ok(count @ 1..) = self.client.reader().read(&mut plain) {
+                    self.client_received.extend_from_slice(&plain[..count]);
+                }
+            }
+            if !moved {
+                return;
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        let mut left = bytes;
+        let mut tries = 0;
+        while !left.is_empty() {
+            let sent = stream::send(self.stream(), left, End::None).unwrap();
+            left = &left[sent.taken..];
+            tries += 1;
+            assert!(tries < 100_000);
+        }
+        while self.tls.has_unsent(self.number) {
+            stream::send(self.stream(), &[], End::None).unwrap();
+        }
+    }
+
+    fn charged(&self) -> usize {
+        self.memory.allocated_bytes() - self.memory.free_bytes()
+    }
+}
+
+fn configs(
+    versions: &[&'static SupportedProtocolVersion],
+    suites: &[SupportedCipherSuite],
+    groups: &[&'static dyn SupportedKxGroup],
+) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+    let provider = Arc::new(CryptoProvider {
+        cipher_suites: suites.to_vec(),
+        kx_groups: groups.to_vec(),
+        ..provider::default_provider()
+    });
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()));
+    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key)
+        .unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(own.cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (Arc::new(client), Arc::new(server))
+}
+
+fn usual() -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+    configs(&[&version::TLS13], provider::ALL_CIPHER_SUITES, provider::ALL_KX_GROUPS)
+}
+
+#[test]
+fn every_suite_of_both_versions_carries_bytes_both_ways() {
+    for suite in provider::ALL_CIPHER_SUITES {
+        let name = format!("{:?}", suite.suite());
+        if name.contains("_RSA_") {
+            continue;
+        }
+        let version = suite.version();
+        let (client, server) = configs(&[version], &[*suite], provider::ALL_KX_GROUPS);
+        // The second resumes the first, over its ticket if it has one.
+        for _ in 0..2 {
+            let mut both = Both::new(Arc::clone(&client), &server, Vec::new());
+            both.client.writer().write_all(b"early bird").unwrap();
+            both.exchange(4096);
+            assert_eq!(both.received, b"early bird", "{name}: {:?}", both.outcome);
+            let long: Vec<u8> = (0..200_000u32).map(|number| number.to_le_bytes()[0]).collect();
+            both.send(&long);
+            both.client.writer().write_all(&long[..60_000]).unwrap();
+            both.exchange(4096);
+            assert_eq!(both.client_received, long, "{name}");
+            assert_eq!(both.received[10..], long[..60_000], "{name}");
+            assert_eq!(both.outcome, None);
+            assert_eq!(both.charged(), both.tls.recount());
+        }
+    }
+}
+
+#[test]
+fn keys_are_updated_when_the_peer_asks_and_before_they_are_used_up() {
+    let (client, server) = usual();
+    let mut both = Both::new(client, &server, Vec::new());
+    both.exchange(4096);
+    for round in 0..40u8 {
+        both.client.refresh_traffic_keys().unwrap();
+        both.client.writer().write_all(&[round]).unwrap();
+        both.exchange(4096);
+        both.send(&[round]);
+        both.exchange(4096);
+    }
+    assert_eq!(both.received, (0..40).collect::<Vec<u8>>());
+    assert_eq!(both.client_received, both.received);
+    assert_eq!((both.outcome, both.counters.tls_key_updates.value()), (None, 40));
+}
+
+#[test]
+fn plain_http_is_answered_in_plain_http() {
+    let (client, server) = usual();
+    let mut both = Both::new(client, &server, vec![1, 2]);
+    both.wire.arriving.extend(b"GET / HTTP/1.1\r\n\r\n");
+    both.receive(4096);
+    assert_eq!(both.outcome.as_deref(), Some("Broken"));
+    while both.tls.has_unsent(both.number) {
+        let _ = stream::finish(both.stream()).unwrap();
+    }
+    assert!(both.wire.leaving.starts_with(b"HTTP/1.1 400 Bad Request\r\n"));
+    assert!(both.wire.leaving.ends_with(b"use https:// or wss:// .\n"));
+    assert_eq!(both.counters.tls_failed_plain_http.value(), 1);
+    // What it goes on to say is thrown away.
+    both.outcome = None;
+    both.wire.arriving.extend(b"more");
+    both.receive(4096);
+    assert_eq!(both.outcome, None);
+}
+
+#[test]
+fn both_ends_are_told_apart_from_a_cut() {
+    let (client, server) = usual();
+    let mut both = Both::new(Arc::clone(&client), &server, Vec::new());
+    both.exchange(4096);
+    both.client.writer().write_all(b"bye").unwrap();
+    both.client.send_close_notify();
+    both.exchange(4096);
+    assert_eq!(both.received, b"bye");
+    assert_eq!(both.outcome.as_deref(), Some("Ended { clean: true }"));
+    assert!(stream::finish(both.stream()).unwrap() && both.wire.shut);
+
+    let mut both = Both::new(client, &server, Vec::new());
+    both.exchange(4096);
+    both.wire.has_ended = true;
+    both.exchange(4096);
+    assert_eq!(both.outcome.as_deref(), Some("Ended { clean: false }"));
+    assert_eq!(both.counters.tls_truncated.value(), 1);
+}
+
+#[test]
+fn all_memory_is_given_back_at_any_point() {
+    let (client, server) = usual();
+    for steps in 0..8 {
+        let mut both = Both::new(Arc::clone(&client), &server, vec![50]);
+        for _ in 0..steps {
+            let mut sent = Vec::new();
+            if both.client.wants_write() {
+                both.client.write_tls(&mut sent).unwrap();
+            }
+            // The last bytes are missing.
+            let cut = sent.len().saturating_sub(3);
+            both.wire.arriving.extend(&sent[..if steps % 2 == 0 { cut } else { sent.len() }]);
+            both.receive(4096);
+            both.exchange(4096);
+        }
+        assert_eq!(both.charged(), both.tls.recount(), "after {steps}");
+        let Both { tls, memory, work, counters, number, .. } = &mut both;
+        tls.release(*number, StreamTurn { now: Millis(1000), memory, work, counters });
+        let _ = tls.trim(Millis(1 << 40), 1, memory);
+        memory.release_free();
+        assert_eq!((memory.allocated_bytes(), tls.recount()), (0, 0));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// However the bytes are cut on their way, and however little room there is, they arrive as they
+    /// were sent; and what is held is what is charged.
+    #[test]
+    fn bytes_arrive_however_they_are_cut(
+        is_13: bool,
+        pieces in prop::collection::vec(1..3000usize, 1..20),
+        rooms in prop::collection::vec(1..20_000usize, 1..8),
+        messages in prop::collection::vec((any::<bool>(), 0..40_000usize), 1..8),
+        updates: bool,
+    ) {
+        let version = if is_13 { &version::TLS13 } else { &version::TLS12 };
+        let (client, server) =
+            configs(&[version], provider::ALL_CIPHER_SUITES, provider::ALL_KX_GROUPS);
+        let mut both = Both::new(client, &server, pieces);
+        let (mut expected, mut client_expected) = (Vec::new(), Vec::new());
+        for (number, (to_server, bytes)) in messages.into_iter().enumerate() {
+            let room = rooms[number % rooms.len()];
+            let message: Vec<u8> = (0..bytes).map(|at| (at * 7 + number) as u8).collect();
+            if to_server {
+                both.client.writer().write_all(&message).unwrap();
+                expected.extend(message);
+            } else {
+                both.exchange(room);
+                both.send(&message);
+                client_expected.extend(message);
+            }
+            if updates && is_13 && !both.client.is_handshaking() {
+                both.client.refresh_traffic_keys().unwrap();
+            }
+            both.exchange(room);
+            prop_assert_eq!(both.charged(), both.tls.recount());
+        }
+        prop_assert_eq!(&both.outcome, &None);
+        prop_assert!(both.received == expected && both.client_received == client_expected);
+    }
+
+    /// Whatever comes instead of TLS, or in the middle of it, ends the connection and nothing else.
+    #[test]
+    fn what_is_damaged_is_refused(
+        at in 0..4000usize,
+        change in 1..=255u8,
+        pieces in prop::collection::vec(1..3000usize, 1..5),
+    ) {
+        let (client, server) = usual();
+        let mut both = Both::new(client, &server, pieces);
+        both.exchange(4096);
+        both.client.writer().write_all(&[7; 3000]).unwrap();
+        let mut sent = Vec::new();
+        both.client.write_tls(&mut sent).unwrap();
+        let at = at % sent.len();
+        sent[at] ^= change;
+        // A longer record than was sent never ends; whatever comes next completes it.
+        sent.extend([0; 20_000]);
+        both.wire.arriving.extend(sent);
+        both.receive(4096);
+        // The minor version is the one field that nobody looks at: it is authenticated.
+        prop_assert_eq!(both.outcome.as_deref(), Some("Broken"));
+        prop_assert!(both.received.is_empty() || both.received == [7; 3000]);
+        prop_assert_eq!(both.counters.tls_faults.value(), 1);
+    }
+
+    #[test]
+    fn any_bytes_end_without_a_panic(bytes: Vec<u8>, pieces in prop::collection::vec(1..300usize, 1..5)) {
+        let (client, server) = usual();
+        let mut both = Both::new(client, &server, pieces);
+        both.wire.arriving.extend(&bytes);
+        both.receive(100);
+        prop_assert_eq!(both.charged(), both.tls.recount());
+    }
+}

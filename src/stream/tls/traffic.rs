@@ -1,0 +1,330 @@
+//! Records once the handshake is over.
+
+use std::io::{ErrorKind, IoSlice};
+use std::ops::Range;
+
+use super::{End, READS_MAX, Received, Sent, Source, State, StreamError, TlsStream};
+use crate::pool::{Need, OverBudget};
+use crate::tls::{
+    Alert, CONTENT_BYTES_MAX, ExpandedKeys, HEADER_BYTES, Header, Opened, RECORD_BYTES_MAX,
+    RecordFault,
+};
+use crate::transport::Transport;
+use crate::work::prices;
+
+/// How far opening has come in a room.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    /// Bytes of plaintext at the start of the room.
+    filled: usize,
+    /// Bytes of records that are opened.
+    taken: usize,
+    ended: bool,
+    fault: Option<RecordFault>,
+}
+
+impl TlsStream<'_> {
+    pub(super) fn receive_records<S: Transport>(
+        &mut self,
+        socket: &mut S,
+        ahead: &mut [u8],
+        behind: &mut [u8],
+    ) -> Received {
+        for _ in 0..READS_MAX {
+            if let State::Failing(_, fault) = self.session.state {
+                return self.fail(socket, fault);
+            }
+            if matches!(&self.session.state, State::Open(records) if records.has_ended()) {
+                self.drop_unopened();
+                return Received::Ended { clean: true };
+            }
+            match self.open_held(ahead) {
+                Ok(Some(received)) => return received,
+                Ok(None) => {}
+                Err(fault) => {
+                    self.fault(fault);
+                    continue;
+                }
+            }
+            match self.read_and_open(socket, ahead, behind) {
+                Ok(Some(received)) => return received,
+                Ok(None) if self.turn.work.is_share_used() => break,
+                Ok(None) => {}
+                Err(OverBudget) => return Received::NoMemory,
+            }
+        }
+        Received::Nothing(Source::MayHaveMore)
+    }
+
+    /// Opens whole records that wait, as many as `ahead` has room for.
+    fn open_held(&mut self, ahead: &mut [u8]) -> Result<Option<Received>, RecordFault> {
+        let mut filled = 0;
+        while self.session.has_unopened() {
+            let Some((record_bytes, true)) = self.session.held().first()? else { break };
+            let content_bytes_max = record_bytes - HEADER_BYTES;
+            if content_bytes_max > ahead.len() - filled {
+                return Ok(Some(match filled {
+                    0 => Received::NoRoom(content_bytes_max),
+                    _ => Received::Bytes { ahead: filled, behind: 0, source: Source::Unopened },
+                }));
+            }
+            let held = self.session.held();
+            let record = held.start..held.start + record_bytes;
+            let mut buffer = std::mem::take(&mut held.unopened);
+            let progress = self.open_all(&mut buffer, record.clone(), record_bytes);
+            ahead[filled..filled + progress.filled]
+                .copy_from_slice(&buffer[record.start..record.start + progress.filled]);
+            self.session.held().unopened = buffer;
+            self.consume_unopened(record_bytes);
+            filled += progress.filled;
+            self.note(progress);
+            if progress.ended || progress.fault.is_some() {
+                break;
+            }
+        }
+        let source = Source::MayHaveMore;
+        Ok((filled > 0).then_some(Received::Bytes { ahead: filled, behind: 0, source }))
+    }
+
+    /// Reads once and opens what is whole then. `None` if that gave no plaintext.
+    fn read_and_open<S: Transport>(
+        &mut self,
+        socket: &mut S,
+        ahead: &mut [u8],
+        behind: &mut [u8],
+    ) -> Result<Option<Received>, OverBudget> {
+        if self.session.has_unopened() {
+            return self.read_rest(socket);
+        }
+        // Where records lie apart from their plaintext, no more is read than there is room for, and
+        // so at most one whole record is left over.
+        let is_apart = !behind.is_empty();
+        let area = match is_apart {
+            true => {
+                let bytes_max = behind.len().min(ahead.len() + RECORD_BYTES_MAX);
+                &mut behind[..bytes_max]
+            }
+            false => &mut *ahead,
+        };
+        let offered = area.len();
+        let count = match read_once(socket, area) {
+            Ok(count) => count,
+            Err(received) => return Ok(Some(self.note_end(received))),
+        };
+        let source = if count < offered { Source::Drained } else { Source::MayHaveMore };
+        let room = if is_apart { ahead.len() } else { usize::MAX };
+        let area = if is_apart { &mut *behind } else { &mut *ahead };
+        let progress = self.open_all(area, 0..count, room);
+        self.note(progress);
+        if !progress.ended && progress.fault.is_none() {
+            let rest = progress.taken..count;
+            let rest = &area[rest];
+            // Copied, since what is read next takes its place.
+            self.keep_unopened(Need::Message, rest)?;
+        }
+        if progress.filled == 0 {
+            self.turn.work.charge(prices::READ + prices::bytes(count));
+            return Ok(None);
+        }
+        if is_apart {
+            ahead[..progress.filled].copy_from_slice(&behind[..progress.filled]);
+        }
+        let has_whole = self.session.has_unopened()
+            && !matches!(self.session.held().first(), Ok(None | Some((_, false))));
+        let goes_on = progress.ended || progress.fault.is_some() || has_whole;
+        let source = if goes_on { Source::Unopened } else { source };
+        Ok(Some(Received::Bytes { ahead: progress.filled, behind: 0, source }))
+    }
+
+    /// Reads the rest of the record that has come in part.
+    fn read_rest<S: Transport>(&mut self, socket: &mut S) -> Result<Option<Received>, OverBudget> {
+        let held = self.session.held();
+        let waiting = held.filled - held.start;
+        let wanted = match held.first() {
+            Ok(Some((record_bytes, _))) => record_bytes - waiting,
+            Ok(None) => HEADER_BYTES - waiting,
+            // `open_held` has looked at it.
+            Err(_) => return Ok(None),
+        };
+        if held.room().is_empty() {
+            // The buffer grows with what has come, and not with what the header claims.
+            self.make_room(Need::Message, 1, usize::MAX)?;
+        }
+        let room = self.session.held().room();
+        let room_bytes = room.len();
+        let count = match read_once(socket, &mut room[..wanted.min(room_bytes)]) {
+            Ok(count) => count,
+            Err(received) => return Ok(Some(self.note_end(received))),
+        };
+        self.session.held().filled += count;
+        self.turn.work.charge(prices::READ + prices::bytes(count));
+        Ok(None)
+    }
+
+    /// Opens the whole records at `records` in `area`, as long as plaintext of at most `room` bytes
+    /// comes of them. It is put together at their start.
+    fn open_all(&mut self, area: &mut [u8], records: Range<usize>, room: usize) -> Progress {
+        let mut progress = Progress::default();
+        let Self { number, session, shared, turn } = self;
+        let State::Open(own) = &mut session.state else { return progress };
+        let memory = &mut *turn.memory;
+        let may_grow = |bytes| memory.charge(bytes).is_ok();
+        let mut expanded = ExpandedKeys::default();
+        let keys = shared.keys.keys(*number, turn.now.tick(), may_grow).unwrap_or(&mut expanded);
+        loop {
+            let start = records.start + progress.taken;
+            let record = match Header::read(&area[start..records.end]) {
+                Ok(Some(header)) if header.record_bytes() <= records.end - start => {
+                    start..start + header.record_bytes()
+                }
+                Ok(_) => return progress,
+                Err(fault) => {
+                    progress.fault = Some(fault.into());
+                    return progress;
+                }
+            };
+            if progress.filled.saturating_add(record.len() - HEADER_BYTES) > room {
+                return progress;
+            }
+            turn.work.charge(prices::opened(record.len()));
+            progress.taken += record.len();
+            let to = records.start + progress.filled;
+            match own.open(keys, area, to, record) {
+                Ok(Opened::Data(bytes)) => progress.filled += bytes,
+                Ok(Opened::Nothing) => {}
+                Ok(Opened::Updated) => turn.counters.tls_key_updates.add(1),
+                Ok(Opened::Declined) => {
+                    turn.counters.tls_renegotiations_declined.add(1);
+                    let alert = Alert::NO_RENEGOTIATION;
+                    if let Err(fault) = own.seal_alert(keys, &mut shared.sealed, alert) {
+                        progress.fault = Some(fault);
+                        return progress;
+                    }
+                }
+                Ok(Opened::Ended) => {
+                    progress.ended = true;
+                    return progress;
+                }
+                Err(fault) => {
+                    progress.fault = Some(fault);
+                    return progress;
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, progress: Progress) {
+        if let Some(fault) = progress.fault {
+            self.fault(fault);
+        }
+    }
+
+    /// The connection fails once what came before is delivered.
+    fn fault(&mut self, fault: RecordFault) {
+        self.session.state = match std::mem::replace(&mut self.session.state, State::Failed) {
+            State::Open(records) => State::Failing(records, fault),
+            other => other,
+        };
+    }
+
+    /// An end without the peer's notice may be an attacker's: what came before may be cut short (RFC
+    /// 8446 §6.1).
+    fn note_end(&self, received: Received) -> Received {
+        if matches!(received, Received::Ended { .. }) {
+            self.turn.counters.tls_truncated.add(1);
+        }
+        received
+    }
+
+    pub(super) fn send_records<S: Transport>(
+        &mut self,
+        socket: &mut S,
+        slices: &[IoSlice<'_>],
+        end: End,
+        moved: bool,
+    ) -> Result<Sent, StreamError> {
+        let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+        let mut taken = 0;
+        {
+            let Self { number, session, shared, turn } = self;
+            let State::Open(own) = &mut session.state else { return Err(StreamError) };
+            let memory = &mut *turn.memory;
+            let may_grow = |bytes| memory.charge(bytes).is_ok();
+            let mut expanded = ExpandedKeys::default();
+            let keys =
+                shared.keys.keys(*number, turn.now.tick(), may_grow).unwrap_or(&mut expanded);
+            let mut left = Slices { slices, at: 0 };
+            let offered_now = offered.min(RECORDS_PER_WRITE * CONTENT_BYTES_MAX);
+            while taken < offered_now {
+                let count = (offered_now - taken).min(CONTENT_BYTES_MAX);
+                let fill = |out: &mut Vec<u8>| left.take(count, out);
+                own.seal_data(keys, &mut shared.sealed, fill).map_err(|_| StreamError)?;
+                turn.work.charge(prices::sealed(count));
+                taken += count;
+            }
+            if end == End::HalfClose && taken == offered && !own.says_end() {
+                let alert = Alert::CLOSE_NOTIFY;
+                own.seal_alert(keys, &mut shared.sealed, alert).map_err(|_| StreamError)?;
+            }
+        }
+        let moved = self.write_sealed(socket)? || moved;
+        let unsent = self.has_unsent();
+        Ok(Sent { taken, unsent, blocked: unsent, moved })
+    }
+
+    /// Seals the notice of our end, once.
+    pub(super) fn seal_end(&mut self) -> Result<(), StreamError> {
+        let Self { session, shared, .. } = self;
+        let State::Open(records) = &mut session.state else { return Ok(()) };
+        if records.says_end() {
+            return Ok(());
+        }
+        let mut keys = ExpandedKeys::default();
+        let sealed = records.seal_alert(&mut keys, &mut shared.sealed, Alert::CLOSE_NOTIFY);
+        sealed.map_err(|_| StreamError)
+    }
+}
+
+/// Slices that are taken from one behind the other.
+struct Slices<'s, 'b> {
+    slices: &'s [IoSlice<'b>],
+    at: usize,
+}
+
+impl Slices<'_, '_> {
+    /// Appends the next `count` bytes.
+    fn take(&mut self, mut count: usize, out: &mut Vec<u8>) {
+        while count > 0
+            && let Some(first) = self.slices.first()
+        {
+            let bytes = &first[self.at..];
+            let part = bytes.len().min(count);
+            out.extend_from_slice(&bytes[..part]);
+            count -= part;
+            self.at += part;
+            if part == bytes.len() {
+                self.slices = &self.slices[1..];
+                self.at = 0;
+            }
+        }
+    }
+}
+
+/// One read; what is to be given back where it brought no bytes.
+pub(super) fn read_once<S: Transport>(socket: &mut S, room: &mut [u8]) -> Result<usize, Received> {
+    debug_assert!(!room.is_empty(), "a read into no room looks like the end of input");
+    loop {
+        return match socket.read(room) {
+            Ok(0) => Err(Received::Ended { clean: false }),
+            Ok(count) => Ok(count),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                Err(Received::Nothing(Source::Drained))
+            }
+            Err(_) => Err(Received::Failed),
+        };
+    }
+}
+
+/// Records that are sealed together and written at once. What is sealed can no longer be discarded.
+const RECORDS_PER_WRITE: usize = 4;
