@@ -198,6 +198,9 @@ impl Acceptor {
     /// Tells a new connection by which listener it came, and admits it where no request comes first.
     fn enter<S: Transport>(&self, connections: &mut Connections<S>, key: ConnKey, listener: usize) {
         match self.settings.protocols.get(listener) {
+            Some(ListenerProtocol::Line(route)) if connections.has_tls(listener) => {
+                connections.await_line(key, *route);
+            }
             Some(ListenerProtocol::Line(route)) => connections.enter_line(key, *route),
             #[cfg(any(test, feature = "sim"))]
             Some(ListenerProtocol::Relay) => connections.enter_relay(key),

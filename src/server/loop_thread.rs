@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
+use rustls::ServerConfig;
+
 use crate::conn::{ConnSettings, Connections};
 use crate::display::debug_as_display;
 use crate::mail::{LoopEventKind, LoopEventSender, LoopMailboxes, Mailbox};
@@ -39,6 +41,8 @@ pub(super) struct LoopParts {
     pub(super) pin_loops: bool,
     pub(super) conn_settings: Arc<ConnSettings>,
     pub(super) loop_settings: LoopSettings,
+    /// For each listener, how it does its TLS handshakes; `None` where it is plain.
+    pub(super) tls: Vec<Option<Arc<ServerConfig>>>,
 }
 
 /// A loop on its thread.
@@ -118,7 +122,7 @@ fn run(
         index: u16::try_from(index).unwrap_or(u16::MAX),
         count: u16::try_from(parts.loops).unwrap_or(u16::MAX),
     };
-    let connections = Connections::new(
+    let mut connections = Connections::new(
         site,
         Arc::clone(&parts.conn_settings),
         Router::new(&parts.routes, site),
@@ -126,6 +130,7 @@ fn run(
         parts.pool.clone(),
         parts.clock.now(),
     );
+    connections.configure_tls(&parts.tls);
     let mut event_loop = EventLoop::new(
         poller,
         parts.clock,

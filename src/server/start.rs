@@ -56,6 +56,7 @@ impl Handle {
             pin_loops: settings.pin_loops,
             conn_settings: Arc::new(conn_settings(settings)),
             loop_settings: loop_settings(settings, protocols),
+            tls: Vec::new(),
         });
         let mut loops = Vec::with_capacity(settings.loops);
         let each = pollers.into_iter().zip(mailboxes).zip(permits).zip(event_senders);

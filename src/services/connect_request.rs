@@ -9,6 +9,7 @@ use crate::http::UpgradeRequest;
 pub struct ConnectRequest<'a> {
     request: Option<&'a UpgradeRequest<'a, 'a>>,
     address: Option<SocketAddr>,
+    subject: Option<&'a str>,
 }
 
 impl<'a> ConnectRequest<'a> {
@@ -16,7 +17,12 @@ impl<'a> ConnectRequest<'a> {
         request: Option<&'a UpgradeRequest<'a, 'a>>,
         address: Option<SocketAddr>,
     ) -> Self {
-        Self { request, address }
+        Self { request, address, subject: None }
+    }
+
+    /// As this one, of a client that has shown a certificate with this subject.
+    pub(crate) fn with_subject(self, subject: Option<&'a str>) -> Self {
+        Self { subject, ..self }
     }
 
     /// The upgrade request; `None` for a client of a line listener.
@@ -30,5 +36,12 @@ impl<'a> ConnectRequest<'a> {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// The subject of the certificate that the client has shown and proved to have, as text (RFC
+    /// 4514). `None` where its listener asks for none, or it has shown none.
+    #[must_use]
+    pub fn subject(&self) -> Option<&'a str> {
+        self.subject
     }
 }

@@ -312,6 +312,14 @@ impl<S: Transport> Connections<S> {
         self.apply_effects();
     }
 
+    /// As [`Connections::enter_line`], once its TLS handshake is over.
+    pub fn await_line(&mut self, key: ConnKey, route: u8) {
+        if let Some(conn) = self.table.get_mut(key) {
+            conn.protocol = Protocol::Line;
+            conn.route = route;
+        }
+    }
+
     /// A connection that was just accepted relays to the next one that comes here, or to the one
     /// that waits for it.
     #[cfg(any(test, feature = "sim"))]
@@ -816,6 +824,12 @@ impl<S: Transport> Connections<S> {
             // The relay's bytes are the caller's to pass on.
             Outcome::Forward | Outcome::NeedMore => {}
             Outcome::NoRoom => self.overloaded(key),
+            Outcome::Secured => {
+                let Some(mut at) = self.at(key) else { return };
+                let outcome = at.enter_line(at.conn.route);
+                self.proceed(key, outcome);
+                self.apply_effects();
+            }
             Outcome::OutputFull | Outcome::ShareUsed => {
                 // The effects may have ended the connection, whose input is thrown away then.
                 if let Some(conn) = self.table.get_mut(key).filter(|conn| conn.state.is_open())

@@ -124,7 +124,8 @@ impl<S: Transport> Active<'_, S> {
             Some(decision) => decision.map(Admission::Now),
             None => {
                 let mut effects = Effects::detached(route, pending);
-                let connect = ConnectRequest::new(Some(&request), address);
+                let subject = self.cold.subject(self.conn.cold);
+                let connect = ConnectRequest::new(Some(&request), address).with_subject(subject);
                 own.service.admit(&connect, peer, &mut effects)
             }
         };

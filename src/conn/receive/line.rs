@@ -31,7 +31,9 @@ impl<S: Transport> Active<'_, S> {
         let (peer, address) = (self.peer(), self.cold.address(self.conn.cold));
         let (own, pending) = self.services.route(route);
         let mut effects = Effects::detached(route, pending);
-        match own.service.admit(&ConnectRequest::new(None, address), peer, &mut effects) {
+        let subject = self.cold.subject(self.conn.cold);
+        let connect = ConnectRequest::new(None, address).with_subject(subject);
+        match own.service.admit(&connect, peer, &mut effects) {
             Ok(Admission::Later) => {
                 self.wait_for_decision(route);
                 None

@@ -53,6 +53,8 @@ pub(super) enum Outcome {
     NoRoom,
     /// Enough output has gathered to be written before more is made.
     OutputFull,
+    /// Its TLS handshake is over, and no request comes first.
+    Secured,
     /// The connection's share of the turn is used up.
     ShareUsed,
 }
@@ -176,6 +178,11 @@ impl<S: Transport> Active<'_, S> {
                 }
             }
         };
+        if let Some(source) = self.is_secured(&received) {
+            // What came with the end of the handshake is decoded once the client is let in.
+            self.conn.flags.set(Flags::UNDECODED);
+            return act_and_keep(buffer, Outcome::Secured, source);
+        }
         match received {
             Received::Bytes { behind, source, .. } => {
                 // Before decoding, which sets it again if it has to stop early.
@@ -268,6 +275,22 @@ impl<S: Transport> Active<'_, S> {
                 | Received::Nothing(_) => self.turn.work.charge(prices::READ),
             }
             return Ok(received);
+        }
+    }
+
+    /// Whether this read has ended the TLS handshake of a line client, which is let in now.
+    #[inline]
+    fn is_secured(&self, received: &Received) -> Option<Source> {
+        let conn = &*self.conn;
+        if conn.protocol != Protocol::Line
+            || !conn.state.is_handshake()
+            || self.cold.is_handshaking(conn.cold)
+        {
+            return None;
+        }
+        match received {
+            Received::Bytes { source, .. } | Received::Nothing(source) => Some(*source),
+            _ => None,
         }
     }
 
