@@ -34,6 +34,8 @@ pub const TLS_FULL: u64 = 150_000;
 pub const TLS_RESUMED: u64 = 90_000;
 /// Any other step of a TLS handshake.
 pub const TLS_STEP: u64 = 25_000;
+/// A key of TLS is expanded from its secret.
+pub const TLS_KEY: u64 = 3_000;
 /// A TLS record is opened or sealed, without its bytes.
 pub const RECORD: u64 = 300;
 /// A compressor is reset, and its tables are cleared.

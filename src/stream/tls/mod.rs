@@ -108,7 +108,7 @@ impl TlsStream<'_> {
         match self.session.state {
             // It waits for the end of the handshake, which asks for another try.
             State::Silent(_) | State::Handshake(_) => {
-                Ok(Sent { taken: 0, unsent: false, blocked: true, moved })
+                Ok(Sent { taken: 0, unsent: false, blocked: offered > 0, moved })
             }
             State::Failing(..) | State::Failed => {
                 Ok(Sent { taken: offered, unsent: false, blocked: false, moved })

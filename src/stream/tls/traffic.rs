@@ -186,7 +186,8 @@ impl TlsStream<'_> {
             if progress.filled.saturating_add(record.len() - HEADER_BYTES) > room {
                 return progress;
             }
-            turn.work.charge(prices::opened(record.len()));
+            let key = if keys.lacks_one(true) { prices::TLS_KEY } else { 0 };
+            turn.work.charge(prices::opened(record.len()) + key);
             progress.taken += record.len();
             let to = records.start + progress.filled;
             match own.open(keys, area, to, record) {
@@ -258,8 +259,9 @@ impl TlsStream<'_> {
             while taken < offered_now {
                 let count = (offered_now - taken).min(CONTENT_BYTES_MAX);
                 let fill = |out: &mut Vec<u8>| left.take(count, out);
+                let key = if keys.lacks_one(false) { prices::TLS_KEY } else { 0 };
                 own.seal_data(keys, &mut shared.sealed, fill).map_err(|_| StreamError)?;
-                turn.work.charge(prices::sealed(count));
+                turn.work.charge(prices::sealed(count) + key);
                 taken += count;
             }
             if end == End::HalfClose && taken == offered && !own.says_end() {
