@@ -23,7 +23,8 @@ const CONFIG: &str = r#"
     deflate_window_bits_max = 11
 "#;
 
-fn below_root(path: &str) -> PathBuf {
+/// A path in the repository.
+pub(crate) fn below_root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
@@ -38,7 +39,8 @@ pub(crate) fn has(program: &str, argument: &str) -> bool {
     is_there
 }
 
-fn run(mut command: Command) -> Output {
+/// Runs a program that must succeed.
+pub(crate) fn run(mut command: Command) -> Output {
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(
         output.status.success(),
@@ -50,7 +52,8 @@ fn run(mut command: Command) -> Output {
     output
 }
 
-fn curl(arguments: &[&str]) -> Output {
+/// Runs curl, which must succeed.
+pub(crate) fn curl(arguments: &[&str]) -> Output {
     let mut command = Command::new("curl");
     // Without the user's configuration and without a proxy.
     command.args(["--disable", "--noproxy", "*", "--silent", "--show-error"]);

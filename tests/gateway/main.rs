@@ -15,6 +15,7 @@
 //! | `browser` | the pages in a real browser |
 //! | `login_chat`, `hub_chat`, `broadcast_chat`, `line_chat` | the routes of the default configuration, on four loops |
 //! | `add_service` | the example program |
+//! | `tls` | TLS: versions, certificates, what goes wrong, clients of other makers |
 //! | `proxies` | the documented configurations of nginx and HAProxy |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
 //! | `log` | levels, and standard error that is not read |
@@ -23,6 +24,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
 
+#[path = "../support/certificates.rs"]
+mod certificates;
 mod chat_client;
 mod frames;
 mod gateway;
@@ -33,6 +36,7 @@ mod redis_server;
 #[path = "../support/skip.rs"]
 mod skip;
 mod socket;
+mod tls_client;
 mod wait;
 mod webdriver;
 
@@ -49,6 +53,7 @@ mod clients;
 mod compression;
 mod echo;
 mod proxies;
+mod tls;
 
 mod add_service;
 mod broadcast_chat;
