@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
+use rustls::ServerConfig;
+
 use crate::conn::{ConnSettings, Connections};
 use crate::display::debug_as_display;
 use crate::mail::{LoopEventKind, LoopEventSender, LoopMailboxes, Mailbox};
@@ -39,6 +41,9 @@ pub(super) struct LoopParts {
     pub(super) pin_loops: bool,
     pub(super) conn_settings: Arc<ConnSettings>,
     pub(super) loop_settings: LoopSettings,
+    /// What the handshakes of each listener go by; `None` for those without TLS.
+    #[expect(dead_code, reason = "the loops do not speak TLS yet")]
+    pub(super) tls: Vec<Option<Arc<ServerConfig>>>,
 }
 
 /// A loop on its thread.

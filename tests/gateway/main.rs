@@ -16,6 +16,7 @@
 //! | `login_chat`, `hub_chat`, `broadcast_chat`, `line_chat` | the routes of the default configuration, on four loops |
 //! | `add_service` | the example program |
 //! | `proxies` | the documented configurations of nginx and HAProxy |
+//! | `certificates_reload` | certificates at start, and files that change |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
 //! | `log` | levels, and standard error that is not read |
 //! | `drain` | signals, close frames, exit codes |
@@ -23,6 +24,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
 
+#[path = "../support/certificates.rs"]
+mod certificates;
 mod chat_client;
 mod frames;
 mod gateway;
@@ -58,6 +61,7 @@ mod line_chat;
 mod login_chat;
 
 mod backpressure;
+mod certificates_reload;
 mod drain;
 mod limits;
 mod log;
