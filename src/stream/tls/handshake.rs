@@ -13,6 +13,7 @@ use rustls::{
 
 use super::traffic::read_once;
 use super::{READS_MAX, Received, Source, State, StreamError, TlsStream};
+use crate::certificates::subject_of;
 use crate::pool::{Need, OverBudget};
 use crate::tls::{
     Alert, Cipher, ContentType, HEADER_BYTES, Header, HeaderFault, RECORD_BYTES_MAX, Records,
@@ -386,11 +387,6 @@ const PLAIN_HTTP_REPLY: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 /// An alert as it goes unprotected, before there are keys.
 const UNEXPECTED_MESSAGE: &[u8] = &[21, 3, 3, 0, 2, 2, Alert::UNEXPECTED_MESSAGE.0];
 const INTERNAL_ERROR: &[u8] = &[21, 3, 3, 0, 2, 2, Alert::INTERNAL_ERROR.0];
-
-/// The subject of a client's certificate.
-fn subject_of(_: &rustls::pki_types::CertificateDer<'_>) -> Option<String> {
-    None
-}
 
 #[cfg(test)]
 mod tests {
