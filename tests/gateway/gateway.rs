@@ -92,7 +92,7 @@ impl Gateway {
             let lines = self.log_lines();
             let addresses = lines.iter().filter_map(|line| {
                 let (address, served) = line.split_once("listening on ")?.1.split_once(": ")?;
-                served.starts_with("lines for ").then(|| address.parse().unwrap())
+                served.starts_with("lines ").then(|| address.parse().unwrap())
             });
             Some(addresses.collect::<Vec<_>>()).filter(|found| found.len() == count)
         })

@@ -136,5 +136,7 @@ fn builder(
     versions: &[&'static SupportedProtocolVersion],
 ) -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
     let provider: CryptoProvider = provider::default_provider();
-    ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(versions).unwrap()
+    ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(versions)
+        .unwrap()
 }

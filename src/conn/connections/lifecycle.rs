@@ -309,6 +309,11 @@ impl<S: Transport> Connections<S> {
         let Some(conn) = self.table.get_mut(key) else { return };
         // Both halves have ended: closing now cannot reset anything (RFC 9112 §9.6).
         if conn.flags.has(Flags::INPUT_ENDED) {
+            if self.cold.has_cipher(conn.cold) {
+                // Its notice of the end is due before that (RFC 8446 §6.1); nobody waits for more.
+                let stream = self.cold.stream(&mut conn.socket, conn.cold, &mut self.turn);
+                let _ = stream::finish(stream);
+            }
             return self.abort(key, CloseReason::Gone);
         }
         if conn.flags.has(Flags::CLOSE_RECEIVED) {

@@ -235,7 +235,10 @@ impl TlsStream<'_> {
                     Error::General(_) => &counters.tls_failed_name,
                     _ => &counters.tls_failed_malformed,
                 },
-                &[],
+                match error {
+                    Error::AlertReceived(_) => &[],
+                    _ => DECODE_ERROR,
+                },
             ),
             Fault::NoMemory => (&counters.tls_failed_memory, INTERNAL_ERROR),
             Fault::Internal(what) => {
@@ -247,7 +250,10 @@ impl TlsStream<'_> {
         if !matches!(fault, Fault::Internal(_)) {
             log::debug!("a TLS handshake failed: {fault:?}");
         }
-        self.shared.sealed.extend_from_slice(last_word);
+        // The library has no alert for all that it refuses.
+        if self.shared.sealed.is_empty() || !matches!(fault, Fault::Library(_)) {
+            self.shared.sealed.extend_from_slice(last_word);
+        }
     }
 }
 
@@ -339,9 +345,11 @@ fn process(
             Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Step::Ended,
             Ok(_) => return Err(Fault::Internal("data before the end of a handshake")),
             Err(error) => {
-                // The alert that goes with it comes with a further call.
-                if let Ok(ConnectionState::EncodeTlsData(mut alert)) =
-                    conn.process_tls_records(&mut []).state
+                // The alert that goes with it comes with a further call. Without one, that call would
+                // look for the rest of the input.
+                if conn.wants_write()
+                    && let Ok(ConnectionState::EncodeTlsData(mut alert)) =
+                        conn.process_tls_records(&mut []).state
                 {
                     encode(out, |room| alert.encode(room))?;
                 }
@@ -386,6 +394,7 @@ const PLAIN_HTTP_REPLY: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     This port speaks TLS: use https:// or wss:// .\n";
 /// An alert as it goes unprotected, before there are keys.
 const UNEXPECTED_MESSAGE: &[u8] = &[21, 3, 3, 0, 2, 2, Alert::UNEXPECTED_MESSAGE.0];
+const DECODE_ERROR: &[u8] = &[21, 3, 3, 0, 2, 2, Alert::DECODE_ERROR.0];
 const INTERNAL_ERROR: &[u8] = &[21, 3, 3, 0, 2, 2, Alert::INTERNAL_ERROR.0];
 
 #[cfg(test)]
