@@ -18,7 +18,9 @@ use toml::Value;
 
 #[cfg(feature = "client")]
 use crate::client::ClientOptions;
-use crate::config::{Config, ConfigError, Listener, ListenerKind, Refusal};
+use crate::config::{
+    CertificateFiles, Config, ConfigError, FilePath, Listener, ListenerKind, Refusal,
+};
 
 pub use listen::{ListenAddresses, ListenError};
 pub use report::{check, fail};
@@ -42,6 +44,15 @@ pub struct CommandLine {
     /// Run this many event loops; 0 is one per core
     #[arg(long, value_name = "N")]
     pub loops: Option<usize>,
+
+    /// Speak TLS on all HTTP listeners, with the certificate in this PEM file, instead of the
+    /// certificates in the file
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+
+    /// The PEM file with the private key for --tls-certificate
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
 
     /// Check the configuration, print what it comes to, and exit
     #[arg(long)]
@@ -100,16 +111,28 @@ impl CommandLine {
         };
         if !self.listen.is_empty() {
             let is_http = |listener: &&Listener| listener.kind == ListenerKind::Http;
-            // Another address makes no other host one of this gateway.
-            let hosts = config.listeners.iter().find(is_http).map(|own| own.hosts.clone());
+            // Another address makes no other host one of this gateway, and no plain listener of one
+            // with TLS.
+            let first = config.listeners.iter().find(is_http).cloned();
             // No flag can say what line clients join, so their listeners stay.
             config.listeners.retain(|listener| !is_http(&listener));
             let addresses = self.listen.iter().flat_map(ListenAddresses::addresses);
-            let listeners = addresses.map(|address| Listener {
-                hosts: hosts.clone().unwrap_or_default(),
-                ..Listener::http(*address)
+            let listeners = addresses.map(|&address| match &first {
+                Some(first) => Listener { address, ..first.clone() },
+                None => Listener::http(address),
             });
+            let listeners: Vec<Listener> = listeners.collect();
             config.listeners.splice(..0, listeners);
+            if !config.listeners.iter().any(|listener| listener.tls) {
+                // The listeners that they were for are replaced.
+                config.certificates.clear();
+            }
+        }
+        if let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) {
+            let pair = CertificateFiles::new(FilePath::new(certificate), FilePath::new(key));
+            config.certificates = vec![pair];
+            let http = config.listeners.iter_mut().filter(|own| own.kind == ListenerKind::Http);
+            http.for_each(|listener| listener.tls = true);
         }
         if let Some(loops) = self.loops {
             config.process.loops = loops;
@@ -125,13 +148,14 @@ const SOURCE: &str = "command line";
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::path::Path;
     use std::time::Duration;
 
     use clap::CommandFactory as _;
     use clap::error::ErrorKind;
 
     use super::*;
-    use crate::config::Hosts;
+    use crate::config::{ClientCertificates, Hosts};
 
     fn parse(arguments: &[&str]) -> Result<CommandLine, clap::Error> {
         CommandLine::try_parse_from([&["tidegate"], arguments].concat())
@@ -185,6 +209,38 @@ mod tests {
         assert_eq!(addresses, ["[::1]:1", "0.0.0.0:2"]);
         let hosts = Hosts::List(vec!["a.example".to_owned()]);
         assert!(config.listeners.iter().all(|listener| listener.hosts == hosts));
+    }
+
+    #[test]
+    fn the_flags_of_tls_give_all_http_listeners_a_certificate() {
+        let pair = ["--tls-certificate", "a.pem", "--tls-key", "a.key"];
+        let config = configuration(&pair).unwrap();
+        assert!(config.listeners.iter().all(|listener| listener.tls));
+        let listen = configuration(&[&pair[..], &["--listen", "*:443"]].concat()).unwrap();
+        assert_eq!(listen.listeners.len(), 2);
+        assert!(listen.listeners.iter().all(|listener| listener.tls));
+        for config in [&config, &listen] {
+            assert_eq!(config.certificates.len(), 1);
+            assert_eq!(config.certificates[0].key.path(), Path::new("a.key"));
+        }
+        for half in [&pair[..2], &pair[2..]] {
+            assert_eq!(parse(half).unwrap_err().exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn another_address_keeps_what_the_file_asks_of_clients() {
+        let tls = "tls = true\nclient_certificates = \"required\"\nclient_ca = \"ca.pem\"\n";
+        let file = file(&format!(
+            "[[listener]]\naddress = \"127.0.0.1:443\"\n{tls}\
+             [[listener]]\naddress = \"127.0.0.1:80\"\n\
+             [[certificate]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n"
+        ));
+        let path = file.path().to_str().unwrap();
+        let config = configuration(&["--config", path, "--listen", "8443"]).unwrap();
+        let [listener] = &config.listeners[..] else { panic!("{:?}", config.listeners) };
+        assert!(listener.tls);
+        assert_eq!(listener.client_certificates, ClientCertificates::Required);
     }
 
     #[test]

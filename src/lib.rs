@@ -69,6 +69,7 @@
 //! | [`mail`] | what loops and the control thread say to each other |
 //! | [`effects`], [`output`] | what services ask for; frames gathered for one write |
 //! | [`hub`], [`pool`], [`stream`] | members of topics; memory lent while bytes are in flight; bytes from and to sockets |
+//! | [`certificates`] | the certificates of TLS, those of clients, and session tickets |
 //! | [`line`](mod@line), [`transport`], [`os`] | lines of text; the traits to the kernel; the operating system |
 //! | [`key`] | keys of slots |
 
@@ -105,6 +106,7 @@ pub mod output;
 pub mod hub;
 pub mod pool;
 
+pub mod certificates;
 pub mod http;
 pub mod tls;
 pub mod ws;

@@ -22,6 +22,7 @@ fn accepted(key: &Key) -> String {
     let text = match key.rule {
         Rule::Address => "IP address and port".to_owned(),
         Rule::Boolean => words(&["true", "false"]),
+        Rule::File => "path of a file".to_owned(),
         Rule::Hosts => "`\"*\"` or a list, see below".to_owned(),
         Rule::Identities => "a list of names of `[[identity]]` tables".to_owned(),
         Rule::Integer { min, max } => format!("{min} to {max}"),

@@ -14,9 +14,10 @@ use super::route::PublishOptions;
 use super::setting::Setting;
 use super::surroundings::Surroundings;
 use super::{
-    Config, Hosts, Identity, IdentityKind, Limits, Listener, ListenerKind, NameKind,
-    ProcessOptions, RedisOptions, RoomOptions, Route, RouteService, Rule, Secret, ServerUrl,
-    ServiceKind, SocketOptions, Timeouts, Token, Turn, WebSocketOptions,
+    CertificateFiles, ClientCertificates, Config, Hosts, Identity, IdentityKind, Limits, Listener,
+    ListenerKind, NameKind, ProcessOptions, RedisOptions, RoomOptions, Route, RouteService, Rule,
+    Secret, ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions, Token, Turn,
+    WebSocketOptions,
 };
 
 /// Every token and every password, so that a test can put them back where they were not printed.
@@ -33,13 +34,28 @@ pub(super) fn surroundings(file_name: &str) -> Surroundings {
 
 /// Any configuration that [`Config::validate`] accepts.
 pub(super) fn config() -> impl Strategy<Value = Config> {
-    let process = (ProcessOptions::arbitrary(), listeners());
+    let process = (ProcessOptions::arbitrary(), listeners(), tls());
     let numbers = (Limits::arbitrary(), Timeouts::arbitrary(), Turn::arbitrary());
     let rest = (SocketOptions::arbitrary(), routes(), identities(), any::<prop::sample::Index>());
     (process, numbers, rest).prop_map(
-        |((process, listeners), (limits, timeouts, turn), (socket, routes, identities, index))| {
-            let mut config =
-                Config { process, listeners, limits, timeouts, turn, socket, routes, identities };
+        |(
+            (process, listeners, (certificates, tls)),
+            (limits, timeouts, turn),
+            (socket, routes, identities, index),
+        )| {
+            let mut config = Config {
+                process,
+                listeners,
+                certificates,
+                tls,
+                limits,
+                timeouts,
+                turn,
+                socket,
+                routes,
+                identities,
+            };
+            agree_on_tls(&mut config);
             agree_on_routes(&mut config, index);
             agree_on_limits(&mut config);
             config
@@ -65,6 +81,22 @@ fn agree_on_routes(config: &mut Config, index: prop::sample::Index) {
             let is_given = room.identity.is_some() && room.asks_for_tokens() && !names.is_empty();
             room.identity = is_given.then(|| vec![index.get(&names).clone()]);
         }
+    }
+}
+
+/// Certificates are for listeners with TLS, and such listeners have certificates.
+fn agree_on_tls(config: &mut Config) {
+    for listener in &mut config.listeners {
+        listener.tls &= !config.certificates.is_empty();
+        if !listener.tls || listener.client_ca.is_none() {
+            listener.client_certificates = ClientCertificates::Off;
+        }
+        if !listener.asks_for_certificates() {
+            listener.client_ca = None;
+        }
+    }
+    if !config.listeners.iter().any(|listener| listener.tls) {
+        config.certificates.clear();
     }
 }
 
@@ -97,6 +129,10 @@ fn listeners() -> impl Strategy<Value = Vec<Listener>> {
         listeners.retain(|listener| seen.insert(listener.address));
         listeners
     })
+}
+
+fn tls() -> impl Strategy<Value = (Vec<CertificateFiles>, TlsOptions)> {
+    (vec(CertificateFiles::arbitrary(), 0..3), TlsOptions::arbitrary())
 }
 
 fn routes() -> impl Strategy<Value = Vec<Route>> {
@@ -206,6 +242,7 @@ pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
         Rule::Text { .. } => "[ -~]{0,16}".boxed(),
         Rule::Address
         | Rule::Boolean
+        | Rule::File
         | Rule::Integer { .. }
         | Rule::OneOf(_)
         | Rule::RedisUrl

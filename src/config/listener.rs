@@ -3,9 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::declare::keys;
+use super::file_path::FilePath;
 use super::hosts::Hosts;
 use super::rule::Rule;
 use super::word::{one_of, words};
+use crate::certificates::ClientCertificates;
 
 keys! {
     /// One address to listen on. Every loop opens its own socket for it, at start: so a reload
@@ -39,13 +41,44 @@ keys! {
             reload: true,
             reached: "The request is refused with 421.",
         }
+        /// Whether clients speak TLS: `https` and `wss`, or lines over TLS.
+        pub tls: bool {
+            default: false,
+            rule: Rule::Boolean,
+            reload: false,
+        }
+        /// Whether clients are asked for a certificate and may go without one; one that does not
+        /// verify is always refused.
+        pub client_certificates: ClientCertificates {
+            default: ClientCertificates::Off,
+            rule: one_of::<ClientCertificates>(),
+            needs: Self::is_tls => "tls is false",
+            reload: false,
+        }
+        /// PEM file with the authorities that clients' certificates must come from; read again when
+        /// it changes.
+        pub client_ca: Option<FilePath> {
+            default: None,
+            shown: "none",
+            rule: Rule::File,
+            needs: Self::asks_for_certificates => "client_certificates is \"off\"",
+            reload: false,
+        }
     }
 }
 
 impl Listener {
     /// A listener for HTTP clients.
     pub fn http(address: SocketAddr) -> Self {
-        Self { address, kind: ListenerKind::Http, route: None, hosts: Hosts::default() }
+        Self {
+            address,
+            kind: ListenerKind::Http,
+            route: None,
+            hosts: Hosts::default(),
+            tls: false,
+            client_certificates: ClientCertificates::Off,
+            client_ca: None,
+        }
     }
 
     /// A listener for line clients, who join the WebSocket route with this path.
@@ -56,6 +89,15 @@ impl Listener {
 
     fn is_http(&self) -> bool {
         self.kind == ListenerKind::Http
+    }
+
+    fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Whether it asks clients for certificates.
+    pub(super) fn asks_for_certificates(&self) -> bool {
+        self.client_certificates != ClientCertificates::Off
     }
 }
 

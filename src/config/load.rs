@@ -13,7 +13,7 @@ use super::refusal::Refusal;
 use super::route::Route;
 use super::sections::{self, Section};
 use super::surroundings::Surroundings;
-use super::{Config, Listener, ProcessOptions, Rule, key, suggest};
+use super::{CertificateFiles, Config, Listener, ProcessOptions, Rule, key, suggest};
 
 impl Config {
     /// Reads and checks a configuration file.
@@ -56,6 +56,9 @@ impl Config {
         Ok(Self {
             process: ProcessOptions::read(file)?,
             listeners: read_all(file, "listener", Listener::read)?.unwrap_or(default.listeners),
+            certificates: read_all(file, "certificate", CertificateFiles::read)?
+                .unwrap_or_default(),
+            tls: read_one(file, "tls")?,
             limits: read_one(file, "limits")?,
             timeouts: read_one(file, "timeouts")?,
             turn: read_one(file, "turn")?,

@@ -22,6 +22,8 @@ pub(super) fn shown(key: &str, value: &Value) -> Value {
     };
     match value.as_str() {
         Some(text) if variable(text).is_some() => value.clone(),
+        // The content of a key's file in place of its path.
+        Some(text) if text.contains(PRIVATE_KEY) => Value::from(MASK),
         _ if may_be_secret => Value::from(MASK),
         Some(text) => Value::from(without_password(text)),
         None => value.clone(),
@@ -42,6 +44,9 @@ fn may_be_shown(url: &Value) -> bool {
 const SECRET_SECTIONS: &[&str] = &["identity", "redis", "token"];
 /// What is part of the name of a key that was meant for a secret.
 const SECRET_WORDS: &[&str] = &["pass", "secret", "token"];
+
+/// The end of the first line of a private key in PEM (RFC 7468 section 10).
+const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
 #[cfg(test)]
 mod tests {
@@ -70,6 +75,8 @@ mod tests {
             let expected = if is_shown { &value } else { &Value::from(MASK) };
             assert_eq!(&shown(key, &value), expected, "{key}");
         }
+        let key = Value::from("-----BEGIN PRIVATE KEY-----\nMIGH\n");
+        assert_eq!(shown("certificate[0].key", &key), Value::from(MASK));
         assert_eq!(shown("identity[0].url", &Value::from(":pw@host")), Value::from(MASK));
     }
 }

@@ -13,6 +13,7 @@
 
 mod load;
 
+mod file_path;
 mod hosts;
 mod identity;
 mod limits;
@@ -22,6 +23,7 @@ mod route;
 mod secret;
 mod socket;
 mod timeouts;
+mod tls;
 mod turn;
 
 mod declare;
@@ -50,8 +52,10 @@ mod tables;
 #[cfg(test)]
 mod arbitrary;
 
+pub use crate::certificates::{ClientCertificates, TlsVersion, UnknownSni};
 pub use crate::effects::SlowPolicy;
 pub use error::ConfigError;
+pub use file_path::FilePath;
 pub use hosts::Hosts;
 pub use identity::{Identity, IdentityKind, IdentityWord, RedisOptions, Token};
 pub use key::Key;
@@ -70,6 +74,7 @@ pub use secret::{Secret, Secrets, ServerUrl};
 pub use sections::{Group, SECTIONS, Section, keys};
 pub use socket::SocketOptions;
 pub use timeouts::Timeouts;
+pub use tls::{CertificateFiles, TlsOptions};
 pub use turn::Turn;
 
 /// A whole configuration: what a file and the command line ask for.
@@ -82,6 +87,11 @@ pub struct Config {
     pub process: ProcessOptions,
     /// Where to listen; `[[listener]]` in the file. Default: 127.0.0.1:8080.
     pub listeners: Vec<Listener>,
+    /// The certificates of listeners with TLS, the default one first; `[[certificate]]` in the file.
+    /// Default: none.
+    pub certificates: Vec<CertificateFiles>,
+    /// What listeners with TLS have in common.
+    pub tls: TlsOptions,
     /// How many connections, and how many bytes.
     pub limits: Limits,
     /// How long each step of a connection may take.
@@ -102,6 +112,8 @@ impl Default for Config {
         Self {
             process: ProcessOptions::default(),
             listeners: vec![Listener::default()],
+            certificates: Vec::new(),
+            tls: TlsOptions::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             turn: Turn::default(),

@@ -19,8 +19,8 @@ use std::fmt;
 use super::limits::CONNECTIONS_MAX;
 use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
-    Config, Identity, IdentityKind, Limits, Listener, Origins, RedisOptions, Route, RouteService,
-    SlowPolicy, SocketOptions, Timeouts, Turn, WebSocketOptions,
+    CertificateFiles, Config, Identity, IdentityKind, Limits, Listener, Origins, RedisOptions,
+    Route, RouteService, SlowPolicy, SocketOptions, Timeouts, TlsOptions, Turn, WebSocketOptions,
 };
 use crate::os::raise_descriptor_limit;
 use crate::services::room::CHAT_SUBPROTOCOL;
@@ -56,6 +56,11 @@ pub struct ResolvedConfig {
     pub pin_loops: bool,
     /// Where to listen; not empty.
     pub listeners: Vec<Listener>,
+    /// The certificates of listeners with TLS, the default one first; not empty if there are such
+    /// listeners.
+    pub certificates: Vec<CertificateFiles>,
+    /// What listeners with TLS have in common.
+    pub tls: TlsOptions,
     /// How many connections, and how many bytes.
     pub limits: ResolvedLimits,
     /// How long each step of a connection may take.
@@ -78,6 +83,11 @@ impl ResolvedConfig {
     /// The identity with this name.
     pub fn identity(&self, name: &str) -> Option<&Identity> {
         self.identities.iter().find(|identity| identity.name == name)
+    }
+
+    /// Whether any listener speaks TLS.
+    pub fn has_tls(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.tls)
     }
 
     /// The identities in Redis that a route takes, by name.
@@ -221,6 +231,8 @@ impl Config {
             share_port: self.process.share_port,
             pin_loops: self.process.pin_loops,
             listeners: self.listeners.clone(),
+            certificates: self.certificates.clone(),
+            tls: self.tls.clone(),
             routes: routes.iter().map(|route| self.resolved_route(route)).collect(),
             limits,
             timeouts: self.timeouts.clone(),

@@ -15,6 +15,8 @@ pub enum Rule {
     Address,
     /// `true` or `false`.
     Boolean,
+    /// The path of a file.
+    File,
     /// `"*"` or a list of hosts, each once.
     Hosts,
     /// A list of names of `[[identity]]` tables, each once.
@@ -81,6 +83,7 @@ impl Rule {
         };
         let (is_kept, rule) = match self {
             Self::Identities | Self::Name => (is_name(text), Self::Name),
+            Self::File => (is_text_of(1, PATH_BYTES_MAX), self),
             Self::Line => (LineFormat::parse(text).is_ok(), self),
             Self::Path | Self::Paths => (grammar::is_path(text), Self::Path),
             Self::Secret { bytes_min, bytes_max } | Self::Text { bytes_min, bytes_max } => {
@@ -115,6 +118,7 @@ impl fmt::Display for Rule {
                 f.write_str("must be an IP address and port such as \"127.0.0.1:8080\"")
             }
             Self::Boolean => f.write_str("must be true or false"),
+            Self::File => f.write_str("must be the path of a file"),
             Self::Hosts => f.write_str(
                 "must be \"*\" or a list of names and IP addresses as the Host header has them, \
                  without a port",
@@ -160,6 +164,9 @@ impl fmt::Display for Rule {
         }
     }
 }
+
+/// The longest path of Linux (PATH_MAX in limits.h), its end included.
+const PATH_BYTES_MAX: usize = 4095;
 
 const HOST: &str = "must be a name or an IP address as the Host header has it, without a port, a \
                     pattern, or characters outside ASCII";

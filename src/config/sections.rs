@@ -9,6 +9,7 @@ use super::process::ProcessOptions;
 use super::route::{PublishOptions, RoomOptions, RouteKeys, WebSocketOptions};
 use super::socket::SocketOptions;
 use super::timeouts::Timeouts;
+use super::tls::{CertificateFiles, TlsOptions};
 use super::turn::Turn;
 
 /// A table of the configuration file, or the top of the file.
@@ -39,6 +40,8 @@ pub struct Group {
 pub const SECTIONS: &[Section] = &[
     table("", &[all::<ProcessOptions>()]),
     array("listener", &[all::<Listener>()]),
+    array("certificate", &[all::<CertificateFiles>()]),
+    table("tls", &[all::<TlsOptions>()]),
     table("limits", &[all::<Limits>()]),
     table("timeouts", &[all::<Timeouts>()]),
     table("turn", &[all::<Turn>()]),

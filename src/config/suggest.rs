@@ -121,13 +121,13 @@ mod tests {
     #[test]
     fn nothing_close_lists_what_there_is() {
         assert_eq!(
-            hint("listener.certificate"),
-            "; [[listener]] takes address, kind, route, hosts"
+            hint("listener.xyzzy"),
+            "; [[listener]] takes address, kind, route, hosts, tls, client_certificates, client_ca"
         );
         assert_eq!(
             hint("xyzzy"),
-            "; the file takes loops, pin_loops, share_port, [[listener]], [limits], [timeouts], [turn], \
-             [socket], [[route]], [[identity]]"
+            "; the file takes loops, pin_loops, share_port, [[listener]], [[certificate]], [tls], [limits], \
+             [timeouts], [turn], [socket], [[route]], [[identity]]"
         );
         assert!(hint(&"x".repeat(100_000)).starts_with("; the file takes"));
     }

@@ -29,9 +29,14 @@ impl Surroundings {
         (self.variable)(name)
     }
 
+    /// Where the file with this path is.
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.folder.join(path)
+    }
+
     /// The text of a small file, without the line break at its end.
     pub(super) fn read(&self, path: &str) -> io::Result<String> {
-        let file = File::open(self.folder.join(path))?;
+        let file = File::open(self.path(path))?;
         let mut text = String::new();
         // What is no secret, such as a device, must not fill the memory.
         if file.take(SECRET_FILE_BYTES_MAX + 1).read_to_string(&mut text)? > SECRET_FILE_BYTES {

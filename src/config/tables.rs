@@ -36,13 +36,28 @@ impl FileTable {
 impl Config {
     /// Every table with every key, in the order of the file.
     pub(super) fn tables(&self) -> Vec<FileTable> {
-        let Self { process, listeners, limits, timeouts, turn, socket, routes, identities } = self;
+        let Self {
+            process,
+            listeners,
+            certificates,
+            tls,
+            limits,
+            timeouts,
+            turn,
+            socket,
+            routes,
+            identities,
+        } = self;
         let top =
             FileTable { header: String::new(), path: String::new(), entries: process.entries() };
         let mut tables = vec![top];
         for (index, listener) in listeners.iter().enumerate() {
             tables.push(FileTable::item("listener", "listener", index, listener.entries()));
         }
+        for (index, pair) in certificates.iter().enumerate() {
+            tables.push(FileTable::item("certificate", "certificate", index, pair.entries()));
+        }
+        tables.push(FileTable::section("tls", tls));
         tables.push(FileTable::section("limits", limits));
         tables.push(FileTable::section("timeouts", timeouts));
         tables.push(FileTable::section("turn", turn));

@@ -4,6 +4,7 @@ mod identity;
 mod listener;
 mod path;
 mod repeated;
+mod tls;
 
 use toml::Value;
 
@@ -34,6 +35,7 @@ impl Config {
         self.check_limits_agree()?;
         self.check_routes()?;
         listener::check_all(self)?;
+        tls::check_all(self)?;
         identity::check_all(self)
     }
 

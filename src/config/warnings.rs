@@ -11,17 +11,23 @@ impl ResolvedConfig {
         let rooms = rooms.filter(|(_, route)| {
             route.service.room().is_some_and(|room| room.name == NameKind::Address)
         });
-        if !self.is_reached_by_this_machine_only() {
-            return Vec::new();
-        }
-        rooms
-            .map(|(index, _)| {
-                format!(
-                    "route[{index}].name = \"address\": behind a proxy every member bears an \
-                     address of the proxy, and only programs of this machine reach the listeners"
-                )
-            })
-            .collect()
+        let rooms = rooms.filter(|_| self.is_reached_by_this_machine_only()).map(|(index, _)| {
+            format!(
+                "route[{index}].name = \"address\": behind a proxy every member bears an address of \
+                 the proxy, and only programs of this machine reach the listeners"
+            )
+        });
+        rooms.chain(self.key_log()).collect()
+    }
+
+    /// That secrets of connections are written down.
+    fn key_log(&self) -> Option<String> {
+        let file = self.tls.key_log_file.as_ref().filter(|_| self.has_tls())?;
+        Some(format!(
+            "tls.key_log_file = {:?}: THE SECRETS OF ALL TLS CONNECTIONS ARE WRITTEN TO THIS FILE; \
+             anyone who can read it can decrypt captured traffic",
+            file.to_string()
+        ))
     }
 
     /// Whether all clients of HTTP are programs of this machine, such as a proxy.
@@ -38,6 +44,21 @@ mod tests {
     fn warnings(toml: &str) -> Vec<String> {
         let config = Config::from_toml(toml, "test.toml").unwrap();
         config.resolve(MachineLimits { descriptors: 1000, cores: 1 }).warnings()
+    }
+
+    #[test]
+    fn a_key_log_is_warned_of_where_connections_have_secrets() {
+        let pair = "[[certificate]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n";
+        let log = "[tls]\nkey_log_file = \"keys.log\"\n";
+        let listener = "[[listener]]\naddress = \"127.0.0.1:443\"\n";
+        assert_eq!(warnings(&format!("{listener}{log}")).len(), 0);
+        assert_eq!(warnings(&format!("{listener}tls = true\n{pair}")).len(), 0);
+        let warned = warnings(&format!("{listener}tls = true\n{pair}{log}"));
+        assert_eq!(warned.len(), 1);
+        assert!(
+            warned[0].starts_with("tls.key_log_file = \"keys.log\": THE SECRETS"),
+            "{warned:?}"
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) const LAYERS: &[Row] = &[
     (&["output"], &[]),
     (&["stream", "hub"], &[]),
     (&["pool"], &[]),
-    (&["http", "ws"], &[]),
+    (&["certificates", "http", "ws"], &[]),
     (&["line", "transport", "os"], &[]),
     (&["timer"], &[]),
     (&["display", "key", "metrics", "shrink", "visible", "work"], &[]),
@@ -54,6 +54,7 @@ pub(crate) const LOADTEST_LAYERS: &[Row] = &[
 pub(crate) const DENIED_WORDS: &[(&[&str], &[&str], &str)] = &[
     (
         &[
+            "src/certificates",
             "src/hub",
             "src/http",
             "src/key.rs",
@@ -116,8 +117,23 @@ pub(crate) const TRANSPORT_METHODS: &[&str] =
 /// The modules from which a client's socket can be reached and that must not call its methods.
 /// `conn` is among them as soon as there is a `stream`.
 const WITHOUT_SOCKETS: &[&str] = &[
-    "conn", "effects", "http", "hub", "key", "line", "mail", "metrics", "output", "pool",
-    "reactor", "services", "shrink", "timer", "work", "ws",
+    "certificates",
+    "conn",
+    "effects",
+    "http",
+    "hub",
+    "key",
+    "line",
+    "mail",
+    "metrics",
+    "output",
+    "pool",
+    "reactor",
+    "services",
+    "shrink",
+    "timer",
+    "work",
+    "ws",
 ];
 
 /// The one file of these modules that implements the trait, and so calls the real socket.

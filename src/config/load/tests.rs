@@ -1,6 +1,7 @@
 mod identity;
 mod rooms;
 mod secrets;
+mod tls;
 
 use super::*;
 use crate::config::sections::keys;

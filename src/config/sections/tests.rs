@@ -1,12 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use toml::{Table, Value};
 
 use super::*;
 use crate::config::word::Word as _;
 use crate::config::{
-    Config, Hosts, Identity, IdentityKind, IdentityWord, Listener, MachineLimits, NameKind,
-    Origins, RedisOptions, Route, RouteService, Rule, Secret, ServiceKind, Token,
+    CertificateFiles, ClientCertificates, Config, FilePath, Hosts, Identity, IdentityKind,
+    IdentityWord, Listener, MachineLimits, NameKind, Origins, RedisOptions, Route, RouteService,
+    Rule, Secret, ServiceKind, Token,
 };
 use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
 
@@ -55,10 +57,20 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     config.limits.half_open_max = Some(10);
     config.socket.send_buffer_bytes = Some(65_536);
     let address = "127.0.0.1:1".parse().unwrap();
+    let path = || FilePath::new(Path::new("a.pem"));
     config.listeners = vec![
         Listener::line(address, "/"),
-        Listener { hosts: Hosts::Any, ..Listener::http(address) },
+        Listener {
+            hosts: Hosts::Any,
+            tls: true,
+            client_certificates: ClientCertificates::Required,
+            client_ca: Some(path()),
+            ..Listener::http(address)
+        },
     ];
+    config.certificates = vec![CertificateFiles::new(path(), path())];
+    config.tls.ticket_keys_file = Some(path());
+    config.tls.key_log_file = Some(path());
     let mut route = token_room();
     route.aliases = vec!["/alias".to_owned()];
     let RouteService::Room { websocket, room, .. } = &mut route.service else { unreachable!() };
@@ -91,8 +103,11 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
         let identities = vec![identity("a", IdentityKind::Redis(RedisOptions::default()))];
         Config { routes: vec![route], identities, ..Config::default() }
     };
+    // Only a listener with TLS may ask clients for certificates.
+    let listeners = vec![Listener { tls: true, ..Listener::default() }];
+    let mut written = leaves_of(&Config { listeners, routes: vec![], ..Config::default() });
     // A room takes most keys; one that asks for tokens and takes over contexts takes them all.
-    let mut written = leaves_of(&with_route(token_room()));
+    written.extend(leaves_of(&with_route(token_room())));
     written.extend(leaves_of(&with_route(Route::new("/", ServiceKind::Room))));
     for key in keys().filter(|key| !key.is_required) {
         match written.get(key.name) {
@@ -187,6 +202,16 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                         (LISTENER, "kind = \"line\"\nroute = \"/ws\"".to_owned())
                     }
                     ("listener.kind", _) => (LISTENER, format!("kind = \"{word}\"")),
+                    ("listener.client_certificates", "off") => {
+                        (TLS_LISTENER, format!("client_certificates = \"{word}\""))
+                    }
+                    ("listener.client_certificates", _) => (
+                        TLS_LISTENER,
+                        format!("client_ca = \"ca.pem\"\nclient_certificates = \"{word}\""),
+                    ),
+                    (name, _) if name.starts_with("tls.") => {
+                        ("[tls]", format!("{} = \"{word}\"", key.leaf()))
+                    }
                     ("route.service", _) => {
                         ("[[route]]\npath = \"/\"", format!("service = \"{word}\""))
                     }
@@ -204,6 +229,8 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
 }
 
 const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:1\"";
+const TLS_LISTENER: &str = "[[certificate]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n\
+                            [[listener]]\naddress = \"127.0.0.1:1\"\ntls = true";
 const ROOM: &str = "[[route]]\npath = \"/\"\nservice = \"room\"";
 const PATH_ROOM: &str = "[[route]]\npath = \"/:name\"\nservice = \"room\"";
 const TOKEN_ROOM: &str =

@@ -1,0 +1,5 @@
+//! Certificates of TLS.
+
+mod options;
+
+pub use options::{ClientCertificates, TlsVersion, UnknownSni};
