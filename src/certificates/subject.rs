@@ -1,0 +1,186 @@
+//! The subject of a certificate as text, in the form of RFC 4514.
+
+use rustls::pki_types::CertificateDer;
+use x509_parser::der_parser::asn1_rs::ToDer as _;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::x509::AttributeTypeAndValue;
+
+/// The subject of a client's certificate, such as `CN=device-7,O=Example`, as RFC 4514 writes it: the
+/// most specific part first. Characters that show nothing or change a line are escaped.
+///
+/// `None` if there is no subject, if it is longer than [`SUBJECT_BYTES_MAX`] as text (a part of it
+/// could be the subject of another client), or if the certificate cannot be read.
+#[must_use]
+pub fn subject_of(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let mut text = String::new();
+    let names: Vec<_> = parsed.subject().iter().collect();
+    for name in names.into_iter().rev() {
+        for (at, attribute) in name.iter().enumerate() {
+            match at {
+                0 if text.is_empty() => {}
+                0 => text.push(','),
+                _ => text.push('+'),
+            }
+            push_attribute(attribute, &mut text)?;
+            if text.len() > SUBJECT_BYTES_MAX {
+                return None;
+            }
+        }
+    }
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn push_attribute(attribute: &AttributeTypeAndValue<'_>, text: &mut String) -> Option<()> {
+    let oid = attribute.attr_type().to_id_string();
+    let name = SHORT_NAMES.iter().find(|(known, _)| *known == oid).map(|(_, name)| *name);
+    // RFC 4514 section 2.4: what has no name, and what is no text, is written as its encoding.
+    match (name, attribute.as_str()) {
+        (Some(name), Ok(value)) => {
+            text.push_str(name);
+            text.push('=');
+            push_escaped(value, text);
+        }
+        _ => {
+            text.push_str(name.unwrap_or(&oid));
+            text.push_str("=#");
+            attribute.attr_value().to_der_vec().ok()?.iter().for_each(|byte| push_hex(*byte, text));
+        }
+    }
+    Some(())
+}
+
+/// RFC 4514 section 2.4.
+fn push_escaped(value: &str, text: &mut String) {
+    let last = value.chars().count().saturating_sub(1);
+    for (at, character) in value.chars().enumerate() {
+        let is_special = matches!(character, '"' | '+' | ',' | ';' | '<' | '>' | '\\')
+            || (at == 0 && matches!(character, ' ' | '#'))
+            || (at == last && character == ' ');
+        let shows_nothing =
+            character != ' ' && (character.is_control() || character.is_whitespace());
+        if shows_nothing || is_unseen(character) {
+            for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+                text.push('\\');
+                push_hex(byte, text);
+            }
+        } else {
+            if is_special {
+                text.push('\\');
+            }
+            text.push(character);
+        }
+    }
+}
+
+/// Characters that show nothing or reorder what stands around them.
+fn is_unseen(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+    )
+}
+
+fn push_hex(byte: u8, text: &mut String) {
+    for digit in [byte >> 4, byte & 15] {
+        text.push(char::from_digit(u32::from(digit), 16).unwrap_or_default());
+    }
+}
+
+/// The longest subject as text, in bytes.
+pub const SUBJECT_BYTES_MAX: usize = 1024;
+
+/// RFC 4514 section 3.
+const SHORT_NAMES: &[(&str, &str)] = &[
+    ("2.5.4.3", "CN"),
+    ("2.5.4.7", "L"),
+    ("2.5.4.8", "ST"),
+    ("2.5.4.10", "O"),
+    ("2.5.4.11", "OU"),
+    ("2.5.4.6", "C"),
+    ("2.5.4.9", "STREET"),
+    ("0.9.2342.19200300.100.1.25", "DC"),
+    ("0.9.2342.19200300.100.1.1", "UID"),
+];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, KeyPair};
+
+    use super::*;
+
+    fn certificate(parts: Vec<(DnType, DnValue)>) -> CertificateDer<'static> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        for (kind, value) in parts {
+            params.distinguished_name.push(kind, value);
+        }
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().into()
+    }
+
+    fn text(value: &str) -> DnValue {
+        DnValue::Utf8String(value.to_owned())
+    }
+
+    #[test]
+    fn the_most_specific_part_comes_first_and_what_is_special_is_escaped() {
+        for (parts, subject) in [
+            (
+                vec![
+                    (DnType::OrganizationName, text("Example, Ltd.")),
+                    (DnType::CommonName, text("device 7")),
+                ],
+                r"CN=device 7,O=Example\, Ltd.",
+            ),
+            (vec![(DnType::CommonName, text("#a\"+;<>\\ "))], r#"CN=\#a\"\+\;\<\>\\\ "#),
+            (vec![(DnType::CommonName, text(" "))], r"CN=\ "),
+            (vec![(DnType::CommonName, text("a\u{1b}\u{202e}\nb"))], r"CN=a\1b\e2\80\ae\0ab"),
+            (vec![(DnType::CommonName, text("张三"))], "CN=张三"),
+            (vec![(DnType::CustomDnType(vec![1, 2, 3]), text("x"))], "1.2.3=#0c0178"),
+        ] {
+            assert_eq!(subject_of(&certificate(parts)).as_deref(), Some(subject));
+        }
+    }
+
+    #[test]
+    fn no_subject_and_one_too_long_are_none() {
+        assert_eq!(subject_of(&certificate(vec![])), None);
+        let long = |length| vec![(DnType::CommonName, text(&"x".repeat(length)))];
+        let longest = SUBJECT_BYTES_MAX - 3;
+        assert_eq!(subject_of(&certificate(long(longest))).unwrap().len(), SUBJECT_BYTES_MAX);
+        assert_eq!(subject_of(&certificate(long(longest + 1))), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn different_subjects_differ_as_text_and_stay_one_line(a in ".{0,20}", b in ".{0,20}") {
+            let subject = |value: &str| {
+                subject_of(&certificate(vec![(DnType::CommonName, text(value))]))
+            };
+            let (of_a, of_b) = (subject(&a), subject(&b));
+            prop_assert_eq!(of_a == of_b, a == b);
+            prop_assert!(!of_a.unwrap_or_default().chars().any(char::is_control));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..200),
+            at: prop::sample::Index,
+            is_mutated: bool,
+            byte: u8,
+        ) {
+            if is_mutated {
+                bytes = certificate(vec![(DnType::CommonName, text("device"))]).to_vec();
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let subject = subject_of(&CertificateDer::from(bytes));
+            prop_assert!(subject.is_none_or(|subject| subject.len() <= SUBJECT_BYTES_MAX));
+        }
+    }
+}
