@@ -1,23 +1,20 @@
 //! Certificates, client certificates and tickets, with handshakes of rustls in memory.
+//!
+//! | module | what it tests |
+//! |---|---|
+//! | `choice` | which certificate a client gets, by its name and its signature schemes |
+//! | `clients` | clients with and without certificates |
+//! | `resumption` | which tickets are accepted where, and for how long |
+//! | `files` | what is wrong with PEM files |
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panic")]
 
 #[path = "../support/certificates.rs"]
 mod certificates;
+mod handshake;
+mod store;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
-use certificates::CertificateFolder;
-
-#[test]
-fn the_folder_holds_pairs_and_authorities() {
-    let folder = CertificateFolder::new();
-    for name in ["ca.pem", "server.pem", "client-ca.pem", "client.pem"] {
-        CertificateDer::from_pem_file(folder.file(name)).unwrap();
-    }
-    for name in ["server.key", "client.key"] {
-        PrivateKeyDer::from_pem_file(folder.file(name)).unwrap();
-    }
-    assert!(folder.table("server").contains("server.key"));
-}
+mod choice;
+mod clients;
+mod files;
+mod resumption;
