@@ -83,7 +83,7 @@ mod tests {
         ) {
             let by_name = ByName::new(certificates.iter().map(Vec::as_slice));
             let expected = naive(&certificates, &name);
-            prop_assert_eq!(by_name.named(&name).collect::<Vec<_>>(), expected.clone());
+            prop_assert_eq!(&by_name.named(&name).collect::<Vec<_>>(), &expected);
             let written = format!("{}.", name.to_ascii_uppercase());
             prop_assert_eq!(by_name.named(&written).collect::<Vec<_>>(), expected);
             prop_assert_eq!(by_name.without_name().next(), (!certificates.is_empty()).then_some(0));

@@ -128,8 +128,16 @@ impl Facts {
                     names.dns.push(name.to_ascii_lowercase());
                 }
                 GeneralName::IPAddress(bytes) => names.addresses.extend(address(bytes)),
-                // Neither SNI nor a URL names these.
-                _ => {}
+                // Neither SNI nor the host of a URL can be any of these.
+                GeneralName::DNSName(_)
+                | GeneralName::DirectoryName(_)
+                | GeneralName::EDIPartyName(_)
+                | GeneralName::Invalid(..)
+                | GeneralName::OtherName(..)
+                | GeneralName::RFC822Name(_)
+                | GeneralName::RegisteredID(_)
+                | GeneralName::URI(_)
+                | GeneralName::X400Address(_) => {}
             }
         }
         let validity = parsed.validity();

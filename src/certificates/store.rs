@@ -174,7 +174,7 @@ impl CertificateStore {
         Ok(())
     }
 
-    fn replace_ticket_keys(&mut self) {
+    fn replace_ticket_keys(&self) {
         for own in self.listeners.iter().flatten() {
             own.replace_ticket_keys(&self.roots);
         }

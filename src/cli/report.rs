@@ -10,14 +10,21 @@ use std::time::Duration;
 use super::log_queue::LogQueue;
 use crate::config::{Config, MachineLimits, ResolvedConfig};
 use crate::metrics::{ControlCounters, report, report_loop};
-use crate::os::{Descriptors, kernel_warnings, write_stderr};
-use crate::server::Handle;
+use crate::os::{Descriptors, SystemClock, kernel_warnings, write_stderr};
+use crate::server::{Handle, check_certificates};
+use crate::timer::Clock as _;
 
 /// Prints what a configuration comes to on this machine.
 #[must_use]
 pub fn check(config: &Config, descriptors: Descriptors) -> ExitCode {
     let mut output = std::io::stdout();
-    let text = config.check_text(machine_limits(descriptors));
+    let granted = machine_limits(descriptors);
+    let now = SystemClock::start().wall_now();
+    let certificates = match check_certificates(&config.resolve(granted), now) {
+        Ok(certificates) => certificates,
+        Err(error) => return fail(&error, 2),
+    };
+    let text = format!("{}{certificates}", config.check_text(granted));
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("cannot print: {error}"), 1),
@@ -70,8 +77,9 @@ pub(super) fn log_start(settings: &ResolvedConfig) {
 pub(super) fn log_listeners(settings: &ResolvedConfig, server: &Handle) {
     for (listener, address) in settings.listeners.iter().zip(server.addresses()) {
         let served = match &listener.route {
+            Some(route) if listener.tls => format!("lines over TLS for {route}"),
             Some(route) => format!("lines for {route}"),
-            None => urls(settings, *address),
+            None => urls(settings, *address, if listener.tls { "https" } else { "http" }),
         };
         log::info!("listening on {address}: {served}");
     }
@@ -83,14 +91,16 @@ pub(super) fn log_metrics(server: &Handle, control: Option<&ControlCounters>, lo
         0 => String::new(),
         dropped => format!(" log_lines_dropped={dropped}"),
     };
-    log::info!("{}{dropped}", report(server.metrics().map(|own| &*own.counters), control));
+    let counters = server.metrics().map(|own| &*own.counters);
+    let certificates = server.certificate_counters().map(|own| &**own);
+    log::info!("{}{dropped}", report(counters, control, certificates));
     for (index, metrics) in server.metrics().enumerate() {
         log::info!("{}", report_loop(index, metrics));
     }
 }
 
 /// The pages as URLs that a terminal lets its user open, and the paths of the WebSocket routes.
-fn urls(settings: &ResolvedConfig, address: SocketAddr) -> String {
+fn urls(settings: &ResolvedConfig, address: SocketAddr, scheme: &str) -> String {
     let reachable = SocketAddr::new(reachable_ip(address.ip()), address.port());
     let paths = |is_websocket: bool| {
         let routes = settings.routes.iter();
@@ -99,7 +109,7 @@ fn urls(settings: &ResolvedConfig, address: SocketAddr) -> String {
     };
     // A path with `:name` in it leads nowhere as it stands.
     let pages = paths(false).filter(|path| !path.contains(':'));
-    let mut served: Vec<_> = pages.map(|path| format!("http://{reachable}{path}")).collect();
+    let mut served: Vec<_> = pages.map(|path| format!("{scheme}://{reachable}{path}")).collect();
     let sockets: Vec<&str> = paths(true).map(String::as_str).collect();
     if !sockets.is_empty() {
         served.push(format!("WebSocket at {}", sockets.join(" ")));

@@ -14,7 +14,7 @@ use super::report::{
 };
 use crate::config::{Config, ResolvedConfig};
 use crate::os::{Descriptors, Request, Requests, write_stderr};
-use crate::server::{Handle, built_in_routes, current_loop, stop_with_the_loops};
+use crate::server::{Handle, StartError, built_in_routes, current_loop, stop_with_the_loops};
 
 /// Serves until a signal ends it.
 #[must_use]
@@ -28,7 +28,11 @@ pub fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
     flush_log(LAST_LINES_MAX);
     match outcome {
         Ok(exit_code) => exit_code,
-        Err(error) => fail(&error, 1),
+        Err(error) => {
+            let is_configuration =
+                matches!(error.downcast_ref(), Some(StartError::Certificates(_)));
+            fail(&error, if is_configuration { 2 } else { 1 })
+        }
     }
 }
 
@@ -54,8 +58,14 @@ fn run(
     while let Some(request) = requests.wait() {
         match request {
             Request::Report => log_metrics(&server, counters, log),
-            Request::Ignore { name: "SIGHUP" } => {
-                log::warn!("SIGHUP is ignored: a changed configuration needs a restart");
+            Request::Reload => {
+                if server.reload_certificates() {
+                    log::info!(
+                        "SIGHUP: certificates are looked at again, the configuration is not"
+                    );
+                } else {
+                    log::warn!("SIGHUP is ignored: a changed configuration needs a restart");
+                }
             }
             Request::Ignore { name } => log::warn!("{name} is ignored: it has no meaning here"),
             Request::Stop { exit_code, .. } if is_draining => {

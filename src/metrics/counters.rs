@@ -271,6 +271,16 @@ counters! {
     control_restarts,
 }
 
+counters! {
+    /// The counters of the thread that keeps certificates up to date.
+    CertificateCounters of SharedCounter:
+
+    /// Files of certificates, authorities and ticket keys taken over after they had changed.
+    certificates_reloaded,
+    /// Changed files that could not be used; what was loaded before is served on.
+    certificate_reloads_failed,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ mod report;
 
 use std::sync::Arc;
 
-pub use counters::{ControlCounters, Counter, Counters, SharedCounter};
+pub use counters::{CertificateCounters, ControlCounters, Counter, Counters, SharedCounter};
 pub use histogram::Histogram;
 pub use report::{report, report_loop};
 

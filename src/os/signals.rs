@@ -15,6 +15,8 @@ use signal_hook::iterator::{Handle, Signals};
 pub enum Request {
     /// SIGUSR1: log the counters.
     Report,
+    /// SIGHUP: read files again.
+    Reload,
     /// A signal that would end the process by its default action, and means nothing here.
     Ignore {
         /// Its name.
@@ -59,7 +61,7 @@ impl Requests {
         // A log file that has reached `ulimit -f` fails the write instead (setrlimit(2)). Nothing is
         // logged about it: that write would raise the signal again.
         flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
-        let requests = [SIGINT, SIGTERM, SIGQUIT, SIGUSR1];
+        let requests = [SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGHUP];
         let ignored = IGNORED.iter().map(|(signal, _)| *signal);
         Ok(Self { signals: Signals::new(requests.into_iter().chain(ignored))? })
     }
@@ -74,6 +76,7 @@ impl Requests {
     pub fn wait(&mut self) -> Option<Request> {
         self.signals.forever().next().map(|signal| match signal {
             SIGUSR1 => Request::Report,
+            SIGHUP => Request::Reload,
             SIGINT => Request::Stop { is_paced: !io::stdin().is_terminal(), exit_code: 130 },
             SIGQUIT => Request::Stop { is_paced: true, exit_code: 131 },
             signal => match IGNORED.iter().find(|(ignored, _)| *ignored == signal) {
@@ -85,8 +88,7 @@ impl Requests {
 }
 
 /// Signals without a meaning here whose default action would end the process.
-const IGNORED: [(i32, &str); 6] = [
-    (SIGHUP, "SIGHUP"),
+const IGNORED: [(i32, &str); 5] = [
     (SIGUSR2, "SIGUSR2"),
     (SIGALRM, "SIGALRM"),
     (SIGVTALRM, "SIGVTALRM"),

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::certificates::CertificateWatch;
 use super::loop_thread::{LoopFailure, RunningLoop};
+use crate::certificates::CertificateView;
 use crate::conn::ConnSettings;
 use crate::mail::{Envelope, LoopEvents, NoReply, Reply, ReplyReceiver};
-use crate::metrics::LoopMetrics;
+use crate::metrics::{CertificateCounters, LoopMetrics};
 use crate::reactor::{LoopCommand, LoopState};
 
 /// A running server. Dropping it does not stop it: call [`Handle::drain`], then [`Handle::join`].
@@ -21,6 +23,7 @@ pub struct Handle {
     addresses: Vec<SocketAddr>,
     loops: Vec<RunningLoop>,
     events: LoopEvents,
+    certificates: Option<CertificateWatch>,
 }
 
 impl Handle {
@@ -29,7 +32,12 @@ impl Handle {
         loops: Vec<RunningLoop>,
         events: LoopEvents,
     ) -> Self {
-        Self { addresses, loops, events }
+        Self { addresses, loops, events, certificates: None }
+    }
+
+    /// The server, whose certificates this keeps up to date.
+    pub(super) fn with_certificates(self, certificates: Option<CertificateWatch>) -> Self {
+        Self { certificates, ..self }
     }
 
     /// The addresses listened on, with the ports that were found for port 0.
@@ -47,6 +55,25 @@ impl Handle {
     #[must_use]
     pub fn events(&self) -> &LoopEvents {
         &self.events
+    }
+
+    /// Has the files of certificates, of clients' authorities and of ticket keys looked at again, as
+    /// happens by itself when they change; what is wrong with them is logged. Returns at once, and whether
+    /// any listener speaks TLS.
+    pub fn reload_certificates(&self) -> bool {
+        self.certificates.as_ref().inspect(|own| own.reload()).is_some()
+    }
+
+    /// The certificates that are served; `None` if no listener speaks TLS.
+    #[must_use]
+    pub fn certificates(&self) -> Option<&CertificateView> {
+        self.certificates.as_ref().map(CertificateWatch::certificates)
+    }
+
+    /// What became of changed certificates; `None` if no listener speaks TLS.
+    #[must_use]
+    pub fn certificate_counters(&self) -> Option<&Arc<CertificateCounters>> {
+        self.certificates.as_ref().map(CertificateWatch::counters)
     }
 
     /// Begins to shut down: new connections are refused, and all clients are told to go within
@@ -114,7 +141,9 @@ impl Handle {
     /// # Errors
     /// The first loop that failed.
     pub fn join_ended(self) -> Result<(), LoopFailure> {
-        join(self.loops.into_iter().filter(RunningLoop::has_ended))
+        let joined = join(self.loops.into_iter().filter(RunningLoop::has_ended));
+        self.certificates.into_iter().for_each(CertificateWatch::stop);
+        joined
     }
 
     /// Waits until all loops have ended.
@@ -122,7 +151,9 @@ impl Handle {
     /// # Errors
     /// The first loop that failed.
     pub fn join(self) -> Result<(), LoopFailure> {
-        join(self.loops.into_iter())
+        let joined = join(self.loops.into_iter());
+        self.certificates.into_iter().for_each(CertificateWatch::stop);
+        joined
     }
 }
 

@@ -4,6 +4,7 @@
 //! counters, commands to the loops, and their events.
 
 mod built_in;
+mod certificates;
 mod handle;
 mod loop_thread;
 mod settings;
@@ -11,6 +12,7 @@ mod start;
 mod until_signal;
 
 pub use built_in::{TokenLookups, built_in_routes};
+pub use certificates::{CertificateFileError, check_certificates};
 pub use handle::Handle;
 pub use loop_thread::LoopFailure;
 pub(crate) use loop_thread::current_loop;

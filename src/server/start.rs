@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use super::certificates::{CertificateFileError, Certificates};
 use super::handle::Handle;
 use super::loop_thread::{LoopParts, RunningLoop};
 use super::settings::{conn_settings, loop_settings, mail_limits};
@@ -24,6 +25,9 @@ pub enum StartError {
     /// The system gave no event queue or no thread.
     #[error("cannot start an event loop: {0}")]
     Loop(#[from] io::Error),
+    /// A file of certificates, keys or authorities cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] CertificateFileError),
     /// Line clients are to join a route that is not served.
     #[error("no WebSocket route has the path {0}, which line clients are to join")]
     Route(String),
@@ -35,12 +39,15 @@ impl Handle {
     /// Binds the listeners and starts the loops, which serve `routes`.
     ///
     /// # Errors
-    /// If an address is taken, if line clients are to join a route that is not among `routes`, or
+    /// If a certificate cannot be used, if an address is taken, if line clients are to join a route that is not among `routes`, or
     /// if the system has no resources for the loops.
     pub fn start(settings: &ResolvedConfig, routes: Vec<Route>) -> Result<Self, StartError> {
         let protocols =
             settings.listeners.iter().map(|listener| listener_protocol(listener, &routes));
         let protocols = protocols.collect::<Result<Vec<_>, _>>()?;
+        let clock = SystemClock::start();
+        // Before an address is bound: what is wrong is then said although the port is taken.
+        let certificates = Certificates::load(settings, clock)?;
         let (addresses, listeners) = bind_all(settings)?;
         let pollers = listeners.into_iter().map(MioPoller::new).collect::<io::Result<Vec<_>>>()?;
         let (pollers, wakes): (Vec<_>, Vec<Wake>) = pollers.into_iter().unzip();
@@ -50,13 +57,13 @@ impl Handle {
         let (events, event_senders) = LoopEvents::new(settings.loops);
         let parts = Arc::new(LoopParts {
             pool: SharedBudget::for_pool(settings.limits.pool_bytes_max),
-            clock: SystemClock::start(),
+            clock,
             routes,
             loops: settings.loops,
             pin_loops: settings.pin_loops,
             conn_settings: Arc::new(conn_settings(settings)),
             loop_settings: loop_settings(settings, protocols),
-            tls: Vec::new(),
+            tls: certificates.server_configs(),
         });
         let mut loops = Vec::with_capacity(settings.loops);
         let each = pollers.into_iter().zip(mailboxes).zip(permits).zip(event_senders);
@@ -70,7 +77,14 @@ impl Handle {
                 }
             }
         }
-        Ok(Self::new(addresses, loops, events))
+        let server = Self::new(addresses, loops, events);
+        match certificates.watch(clock) {
+            Ok(certificates) => Ok(server.with_certificates(certificates)),
+            Err(error) => {
+                server.drain(0, false);
+                Err(error.into())
+            }
+        }
     }
 }
 

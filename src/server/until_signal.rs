@@ -27,7 +27,7 @@ impl Handle {
     /// Serves until SIGTERM, SIGQUIT or SIGINT, then drains within `drain_ms` and waits for the loops.
     /// At a terminal SIGINT drains without the pace. Gives the exit code of the process: success
     /// after a drain, and what a shell reports of a signal after a second one, which ends the wait
-    /// at once. Other signals whose default action would end the process are ignored.
+    /// at once. SIGHUP has certificates read again. Other signals whose default action would end the process are ignored.
     ///
     /// For a program that does nothing else. One that does listens to signals itself and calls
     /// [`Handle::drain`] and [`Handle::join`].
@@ -43,6 +43,9 @@ impl Handle {
         while let Some(request) = requests.wait() {
             match request {
                 Request::Ignore { .. } | Request::Report => {}
+                Request::Reload => {
+                    self.reload_certificates();
+                }
                 Request::Stop { exit_code, .. } if is_draining => {
                     return Ok(ExitCode::from(exit_code));
                 }

@@ -17,6 +17,7 @@
 //! | `add_service` | the example program |
 //! | `tls` | TLS: versions, certificates, what goes wrong, clients of other makers |
 //! | `proxies` | the documented configurations of nginx and HAProxy |
+//! | `certificates_reload` | certificates at start, and files that change |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
 //! | `log` | levels, and standard error that is not read |
 //! | `drain` | signals, close frames, exit codes |
@@ -63,6 +64,7 @@ mod line_chat;
 mod login_chat;
 
 mod backpressure;
+mod certificates_reload;
 mod drain;
 mod limits;
 mod log;

@@ -58,19 +58,19 @@ impl Authority {
 
     /// A P-256 server certificate for these DNS names and IP addresses.
     pub(crate) fn server(&self, names: &[&str]) -> Issued {
-        self.issue(server_params(names), &PKCS_ECDSA_P256_SHA256)
+        self.issue(&server_params(names), &PKCS_ECDSA_P256_SHA256)
     }
 
     /// As [`Authority::server`], with an Ed25519 key.
     pub(crate) fn server_ed25519(&self, names: &[&str]) -> Issued {
-        self.issue(server_params(names), &PKCS_ED25519)
+        self.issue(&server_params(names), &PKCS_ED25519)
     }
 
     /// As [`Authority::server`], valid until the beginning of this day.
     pub(crate) fn server_until(&self, names: &[&str], year: i32, month: u8, day: u8) -> Issued {
         let mut params = server_params(names);
         params.not_after = date_time_ymd(year, month, day);
-        self.issue(params, &PKCS_ECDSA_P256_SHA256)
+        self.issue(&params, &PKCS_ECDSA_P256_SHA256)
     }
 
     /// A P-256 client certificate of the subject `CN=name`.
@@ -78,13 +78,13 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.issue(params, &PKCS_ECDSA_P256_SHA256)
+        self.issue(&params, &PKCS_ECDSA_P256_SHA256)
     }
 
     /// A certificate with these parameters and a new key.
     pub(crate) fn issue(
         &self,
-        params: CertificateParams,
+        params: &CertificateParams,
         algorithm: &'static SignatureAlgorithm,
     ) -> Issued {
         let key = KeyPair::generate_for(algorithm).unwrap();

@@ -1,0 +1,87 @@
+//! The files of TLS: read at start, and read again when they change.
+
+mod dates;
+mod files;
+mod folders;
+mod key_log;
+mod load;
+mod reload;
+mod watch;
+
+use std::fmt::Write as _;
+use std::io;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+
+use crate::config::ResolvedConfig;
+use crate::os::SystemClock;
+use crate::timer::{Clock as _, Millis, WallTime};
+
+pub use files::CertificateFileError;
+pub(crate) use watch::CertificateWatch;
+
+/// The certificates of a server that is about to start; nothing if no listener speaks TLS.
+#[derive(Debug)]
+pub(super) struct Certificates {
+    loaded: Option<load::Loaded>,
+    listeners: usize,
+}
+
+impl Certificates {
+    /// Reads all files that the listeners need.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub(super) fn load(
+        settings: &ResolvedConfig,
+        clock: SystemClock,
+    ) -> Result<Self, CertificateFileError> {
+        let loaded = settings.has_tls().then(|| load::load(settings, clock.now())).transpose()?;
+        Ok(Self { loaded, listeners: settings.listeners.len() })
+    }
+
+    /// What the handshakes of each listener go by; `None` for those without TLS.
+    pub(super) fn server_configs(&self) -> Vec<Option<Arc<ServerConfig>>> {
+        match &self.loaded {
+            Some(loaded) => loaded.store.server_configs(),
+            None => vec![None; self.listeners],
+        }
+    }
+
+    /// Keeps them up to date from now on, if there are any.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub(super) fn watch(self, clock: SystemClock) -> io::Result<Option<CertificateWatch>> {
+        self.loaded.map(|loaded| CertificateWatch::start(loaded, clock)).transpose()
+    }
+}
+
+/// The certificates of a configuration as comments of `--check`, with what is worth a warning; empty if no
+/// listener speaks TLS.
+///
+/// # Errors
+/// The first file that cannot be used.
+pub fn check_certificates(
+    settings: &ResolvedConfig,
+    now: WallTime,
+) -> Result<String, CertificateFileError> {
+    let mut text = String::new();
+    if !settings.has_tls() {
+        return Ok(text);
+    }
+    let loaded = load::load(settings, Millis(0))?;
+    let certificates = loaded.store.certificates().now();
+    let tls = settings.listeners.iter().filter(|listener| listener.tls);
+    let addresses: Vec<String> = tls.map(|listener| listener.address.to_string()).collect();
+    // A string takes all that is written to it.
+    let _ = writeln!(text, "#\n# TLS on {}, with:", addresses.join(", "));
+    for (position, own) in certificates.iter().enumerate() {
+        let _ = writeln!(text, "#   {}", dates::described(position, own));
+    }
+    for warning in dates::warnings(&certificates, now) {
+        let _ = writeln!(text, "#\n# Warning: {warning}");
+    }
+    Ok(text)
+}

@@ -1,0 +1,76 @@
+//! Certificates of a process: what is wrong at start, `--check`, and files that change.
+
+use rustix::process::Signal;
+
+use crate::certificates::CertificateFolder;
+use crate::gateway::{Gateway, Launch, config_file, run_to_end};
+
+fn config(folder: &CertificateFolder) -> String {
+    format!(
+        "loops = 1\n[[listener]]\naddress = \"127.0.0.1:0\"\ntls = true\n{}",
+        folder.table("server")
+    )
+}
+
+#[test]
+fn a_pair_that_does_not_belong_together_ends_the_start_with_status_2() {
+    let folder = CertificateFolder::new();
+    let key = std::fs::read_to_string(folder.file("client.key")).unwrap();
+    folder.write("server.key", &key);
+    let file = config_file(&config(&folder));
+    let path = file.path().to_str().unwrap();
+    for arguments in [&["--config", path][..], &["--check", "--config", path]] {
+        let output = run_to_end(arguments);
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr).unwrap();
+        let reason = "the file holds a key that does not belong to the certificate\n";
+        assert!(said.ends_with(reason), "{said}");
+        assert!(said.contains("tidegate: certificate[0].key = "), "{said}");
+    }
+}
+
+#[test]
+fn check_shows_the_certificates_with_their_names_and_ends() {
+    let folder = CertificateFolder::new();
+    folder.write_pair("server", &folder.authority.server_until(&["a.example"], 2020, 1, 1));
+    let file = config_file(&config(&folder));
+    let output = run_to_end(&["--check", "--config", file.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = "certificate[0] for a.example is valid until 2020-01-01T00:00:00Z";
+    assert!(text.contains("# TLS on 127.0.0.1:0, with:\n"), "{text}");
+    assert!(text.contains(&format!("#   {line}\n")), "{text}");
+    assert!(text.contains(&format!("# Warning: {line}: it HAS EXPIRED")), "{text}");
+}
+
+#[test]
+fn changed_files_are_taken_over_and_bad_ones_are_said() {
+    let folder = CertificateFolder::new();
+    let mut gateway = Gateway::launch(&Launch {
+        toml: Some(&config(&folder)),
+        listen: None,
+        ..Launch::default()
+    });
+    gateway.logged("certificate[0] for localhost, 127.0.0.1, ::1 is valid until");
+    folder.write_pair("server", &folder.authority.server(&["first.example"]));
+    gateway.logged("reloaded: certificate[0] for first.example is valid until");
+
+    // Links are replaced, as certbot does it.
+    for (name, ending) in [("server", "pem"), ("server", "key")] {
+        let issued = folder.file(&format!("{name}.{ending}"));
+        let target = folder.file(&format!("archive.{ending}"));
+        std::fs::rename(&issued, &target).unwrap();
+        std::os::unix::fs::symlink(&target, &issued).unwrap();
+    }
+    folder.write_pair("archive", &folder.authority.server(&["second.example"]));
+    gateway.logged("reloaded: certificate[0] for second.example is valid until");
+
+    folder.write("server.pem", "no certificate");
+    gateway.logged("the file holds no certificate in PEM; what was loaded before is served on");
+    gateway.signal(Signal::HUP);
+    gateway.logged("SIGHUP: certificates are looked at again");
+    assert_eq!(gateway.counter("certificates_reloaded"), 2);
+    assert!(gateway.counter("certificate_reloads_failed") >= 1);
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.exit_status().code(), Some(0));
+}
