@@ -27,7 +27,7 @@ use crate::driver::{DriverOptions, SourceAddresses};
 use crate::error::{CommandError, Verdict};
 use crate::stats::proc_stats;
 use crate::system::interrupt::Interrupt;
-use crate::target::ECHO_PATH;
+use crate::target::{ECHO_PATH, Target};
 pub(crate) use arguments::AttackArguments;
 use arguments::Choice;
 use attacks::Attack;
@@ -79,8 +79,7 @@ fn attacker_driver(
     attack: &Attack,
     arguments: &AttackArguments,
 ) -> Result<DriverOptions, CommandError> {
-    let mut target = arguments.session.address.resolve(ECHO_PATH)?;
-    target.deflate = attack.is_deflated;
+    let target = Target { deflate: attack.is_deflated, ..session.target().clone() };
     let ports = proc_stats::read_ephemeral_ports()?;
     let sources = SourceAddresses::new(target.address, &ports).of_process(1, ATTACKERS_MAX);
     // Longer than the run: the attackers are not to be cut off by their own side.

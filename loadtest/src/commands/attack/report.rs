@@ -11,13 +11,14 @@ use super::bystanders::{Absences, BystanderSummary};
 use crate::output::units::Bytes;
 use crate::stats::cpu_use::CpuUse;
 use crate::stats::latency::LatencySummary;
+use crate::target::Origin;
 
 /// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct AttackReport {
     command: &'static str,
     attack: &'static str,
-    address: String,
+    address: Origin,
     bystanders: usize,
     attackers: AttackerFigures,
     before: StageReport,
@@ -107,7 +108,7 @@ impl AttackReport {
         Self {
             command: "attack",
             attack,
-            address: arguments.session.address.as_str().to_owned(),
+            address: arguments.session.address.origin(),
             bystanders: arguments.bystanders.get(),
             bystanders_shut_out,
             handshakes_shut_out,
@@ -148,7 +149,7 @@ fn attack_cpu_seconds(
 impl fmt::Display for AttackReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { attack, address, bystanders, attackers, .. } = self;
-        writeln!(f, "attack {attack} on ws://{address}, beside {bystanders} bystanders")?;
+        writeln!(f, "attack {attack} on {address}, beside {bystanders} bystanders")?;
         if let Some(load) = self.load_average {
             writeln!(f, "load average of the machine before: {load}")?;
         }

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use super::arguments::AttackArguments;
 use super::attacks::Attack;
 use crate::error::CommandError;
-use crate::target::ECHO_PATH;
 
 /// A configuration file of tidegate.
 #[derive(Clone, Debug)]
@@ -17,13 +16,11 @@ impl ServerConfig {
     /// The listener at the address of the run, the limits, and the routes of the attack. The route
     /// of the bystanders is always there.
     pub(super) fn new(attack: &Attack, arguments: &AttackArguments) -> Result<Self, CommandError> {
-        let address = &arguments.session.address;
-        let listen = address.resolve(ECHO_PATH).map_err(|error| {
-            CommandError::Usage(format!("--address {}: {error}", address.as_str()))
-        })?;
+        let address = arguments.session.address.look_up();
+        let address = address.map_err(|error| CommandError::Usage(error.to_string()))?;
         let loops = arguments.loops.map_or(attack.loops, u16::from);
         let mut toml = format!("# For `loadtest attack {}`.\nloops = {loops}\n", attack.name);
-        let _ = write!(toml, "\n[[listener]]\naddress = \"{}\"\n", listen.address);
+        let _ = write!(toml, "\n[[listener]]\naddress = \"{}\"\n", address);
         let _ = write!(toml, "\n[limits]\npool_bytes_max = {}\n", arguments.pool_bytes_max);
         toml += attack.limits;
         toml += TIMEOUTS;

@@ -11,6 +11,8 @@ use crate::websocket::Event;
 pub(super) struct ChurnWorkload {
     pattern: Pattern,
     completed: u64,
+    /// The time from the beginning of the connection to the end of the TLS handshake.
+    tls_handshakes: Latencies,
     /// The time from the beginning of the connection to the 101.
     upgrades: Latencies,
     /// The time from the beginning of the connection to the echo.
@@ -23,6 +25,7 @@ impl ChurnWorkload {
         Self {
             pattern,
             completed: 0,
+            tls_handshakes: Latencies::new(),
             upgrades: Latencies::new(),
             echoes: Latencies::new(),
             tally: Tally::default(),
@@ -32,6 +35,7 @@ impl ChurnWorkload {
     /// Begins to measure: forgets all but the failures.
     pub(super) fn measure(&mut self) {
         self.completed = 0;
+        self.tls_handshakes.clear();
         self.upgrades.clear();
         self.echoes.clear();
     }
@@ -39,6 +43,10 @@ impl ChurnWorkload {
     /// The connections that have closed since the beginning of the measurement.
     pub(super) fn completed(&self) -> u64 {
         self.completed
+    }
+
+    pub(super) fn tls_handshakes(&self) -> &Latencies {
+        &self.tls_handshakes
     }
 
     pub(super) fn upgrades(&self) -> &Latencies {
@@ -63,6 +71,9 @@ impl Workload for ChurnWorkload {
         let id = MessageId::new(connection.serial(), 0);
         match event {
             Event::Opened => {
+                if let Some(handshake) = connection.tls_handshake() {
+                    self.tls_handshakes.record(handshake.age);
+                }
                 self.upgrades.record(connection.age());
                 connection.send_message(&self.pattern, id);
             }

@@ -89,7 +89,13 @@ pub(super) fn churn_load(
     message: MessageArguments,
     timing: Timing,
 ) -> ChurnLoad {
-    ChurnLoad { message, path: echo_path(), concurrency: count(concurrency), time: time(timing) }
+    ChurnLoad {
+        message,
+        path: echo_path(),
+        concurrency: count(concurrency),
+        resume: false,
+        time: time(timing),
+    }
 }
 
 /// Publications of one publisher in bursts.
