@@ -198,6 +198,20 @@ impl SpawnedServer {
         Ok(server)
     }
 
+    /// Starts the server behind a proxy in the same way, on one core if one is given. What it writes is
+    /// dropped.
+    pub(crate) fn start_behind(
+        command: &mut Command,
+        core: Option<usize>,
+        address: SocketAddr,
+        interrupt: &Interrupt,
+    ) -> Result<Self, CommandError> {
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut server = Self::spawn_on(core, command)?;
+        server.wait_until("accept", interrupt, || accepts(address))?;
+        Ok(server)
+    }
+
     /// Starts a server without waiting for it.
     pub(crate) fn spawn(command: &mut Command) -> Result<Self, CommandError> {
         Self::spawn_on(None, command)

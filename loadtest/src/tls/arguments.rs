@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 /// Whether connections are encrypted, and how.
 #[derive(Args, Clone, Debug, Default)]
@@ -33,12 +34,24 @@ pub(crate) struct TlsArguments {
 }
 
 /// A version of the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
 pub(crate) enum TlsVersion {
     #[value(name = "1.2")]
+    #[serde(rename = "1.2")]
     Tls12,
     #[value(name = "1.3")]
+    #[serde(rename = "1.3")]
     Tls13,
+}
+
+impl TlsVersion {
+    /// Its name in reports.
+    pub(crate) fn shown(self) -> &'static str {
+        match self {
+            Self::Tls12 => "TLS 1.2",
+            Self::Tls13 => "TLS 1.3",
+        }
+    }
 }
 
 /// A cipher of records, in suites of both versions.

@@ -11,7 +11,7 @@ mod summary;
 mod tickets;
 mod verifier;
 
-pub(crate) use arguments::TlsArguments;
+pub(crate) use arguments::{TlsArguments, TlsVersion};
 pub(crate) use certificate::ServerCertificate;
 pub(crate) use client::{Resumption, TlsClient, TlsOptions};
 pub(crate) use error::{TlsError, TlsSetupError};

@@ -43,6 +43,7 @@ pub(crate) fn measure(
     churn(load, "measuring", load.time.seconds, session, &mut workload)?;
     let after = session.cpu_sample();
     let completed = workload.completed();
+    workload.require_resumption(load.resume);
     session.await_answers(&mut workload)?;
     session.require_server()?;
     let cpu = after.since(&before, "connection", completed);

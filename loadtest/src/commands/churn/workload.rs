@@ -17,6 +17,8 @@ pub(super) struct ChurnWorkload {
     upgrades: Latencies,
     /// The time from the beginning of the connection to the echo.
     echoes: Latencies,
+    /// Of the TLS handshakes, those that resumed an earlier session.
+    resumed: u64,
     tally: Tally,
 }
 
@@ -28,6 +30,7 @@ impl ChurnWorkload {
             tls_handshakes: Latencies::new(),
             upgrades: Latencies::new(),
             echoes: Latencies::new(),
+            resumed: 0,
             tally: Tally::default(),
         }
     }
@@ -36,6 +39,7 @@ impl ChurnWorkload {
     pub(super) fn measure(&mut self) {
         self.completed = 0;
         self.tls_handshakes.clear();
+        self.resumed = 0;
         self.upgrades.clear();
         self.echoes.clear();
     }
@@ -57,10 +61,23 @@ impl ChurnWorkload {
         &self.echoes
     }
 
+    /// Counts it as a failure if most handshakes should have resumed a session and did not: the figures
+    /// are then not of what they say.
+    pub(super) fn require_resumption(&mut self, is_wanted: bool) {
+        let (resumed, handshakes) = (self.resumed, self.tls_handshakes.count());
+        if is_wanted && (resumed as f64) < RESUMED_SHARE_MIN * handshakes as f64 {
+            let reason = format!("the server resumed {resumed} of {handshakes} TLS sessions only");
+            self.tally.record(|| reason);
+        }
+    }
+
     pub(super) fn tally(&self) -> &Tally {
         &self.tally
     }
 }
+
+/// The first connections have no ticket yet.
+const RESUMED_SHARE_MIN: f64 = 0.9;
 
 impl Workload for ChurnWorkload {
     fn on_event(
@@ -73,6 +90,7 @@ impl Workload for ChurnWorkload {
             Event::Opened => {
                 if let Some(handshake) = connection.tls_handshake() {
                     self.tls_handshakes.record(handshake.age);
+                    self.resumed += u64::from(handshake.is_resumed);
                 }
                 self.upgrades.record(connection.age());
                 connection.send_message(&self.pattern, id);

@@ -86,6 +86,7 @@ pub(super) fn echo_load(
 /// Connections that echo one message and close, `concurrency` at a time.
 pub(super) fn churn_load(
     concurrency: usize,
+    is_resumed: bool,
     message: MessageArguments,
     timing: Timing,
 ) -> ChurnLoad {
@@ -93,7 +94,7 @@ pub(super) fn churn_load(
         message,
         path: echo_path(),
         concurrency: count(concurrency),
-        resume: false,
+        resume: is_resumed,
         time: time(timing),
     }
 }
