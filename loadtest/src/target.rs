@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
@@ -95,6 +96,16 @@ impl AddressArguments {
             deflate: self.deflate,
             tls: TlsClient::from_arguments(&self.tls, &self.address, resumption)?,
         })
+    }
+
+    /// Whether connections are encrypted.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.tls.tls
+    }
+
+    /// Trusts the certificate in this PEM file, unless any is taken anyway.
+    pub(crate) fn trust(&mut self, certificate: PathBuf) {
+        self.tls.ca = Some(certificate);
     }
 
     /// The URL of the target, without a path.

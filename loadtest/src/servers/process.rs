@@ -31,6 +31,11 @@ pub(crate) struct ServerArguments {
 }
 
 impl ServerArguments {
+    /// Whether the server is started here.
+    pub(crate) fn is_spawned(&self) -> bool {
+        self.spawn.is_some()
+    }
+
     /// Adds options to the command that starts the server, if there is one.
     pub(crate) fn add_options(&mut self, options: &str) {
         if let Some(command) = &mut self.spawn {

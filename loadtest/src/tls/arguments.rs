@@ -14,7 +14,7 @@ pub(crate) struct TlsArguments {
 
     /// Trust the certificates of authorities in this PEM file, instead of those of the system
     #[arg(long, value_name = "FILE", requires = "tls", conflicts_with = "insecure")]
-    pub(super) ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
 
     /// Take any certificate of the server, whatever its name and issuer
     #[arg(long, requires = "tls")]

@@ -48,7 +48,7 @@ pub(crate) fn run(
 ) -> Result<Verdict, CommandError> {
     if arguments.write_docs {
         // Before the measurements, which take long.
-        docs::require_section()?;
+        docs::require_section(arguments.tls)?;
     }
     let document = if arguments.render.is_empty() {
         measure(arguments, interrupt)?
@@ -57,7 +57,7 @@ pub(crate) fn run(
     };
     Output::new(false).report(&document)?;
     if arguments.write_docs {
-        let path = docs::write_section(&document.to_string())?;
+        let path = docs::write_section(&document.to_string(), document.settings.tls)?;
         note(format_args!("written to {}", path.display()));
     }
     Ok(if document.has_failures() { Verdict::Failures } else { Verdict::Fine })
