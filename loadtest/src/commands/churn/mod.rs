@@ -36,7 +36,7 @@ pub(crate) fn measure(
     let message = load.message;
     let pattern = Pattern::new(message.payload_kind(), message.bytes, session.seed())
         .compressed(session.is_deflated());
-    let mut workload = ChurnWorkload::new(pattern);
+    let mut workload = ChurnWorkload::new(pattern, load.concurrency.get());
     churn(load, "warming up", load.time.warm_up_seconds, session, &mut workload)?;
     let before = session.cpu_sample();
     workload.measure();

@@ -17,19 +17,25 @@ pub(super) struct ChurnWorkload {
     upgrades: Latencies,
     /// The time from the beginning of the connection to the echo.
     echoes: Latencies,
-    /// Of the TLS handshakes, those that resumed an earlier session.
+    /// The first connections, which began before there was a session to resume.
+    without_tickets: u64,
+    /// Of the TLS handshakes of the others, how many there were, and how many resumed a session.
+    handshakes: u64,
     resumed: u64,
     tally: Tally,
 }
 
 impl ChurnWorkload {
-    pub(super) fn new(pattern: Pattern) -> Self {
+    /// At most `concurrency` connections are under way at a time.
+    pub(super) fn new(pattern: Pattern, concurrency: usize) -> Self {
         Self {
             pattern,
             completed: 0,
             tls_handshakes: Latencies::new(),
             upgrades: Latencies::new(),
             echoes: Latencies::new(),
+            without_tickets: concurrency as u64,
+            handshakes: 0,
             resumed: 0,
             tally: Tally::default(),
         }
@@ -39,7 +45,7 @@ impl ChurnWorkload {
     pub(super) fn measure(&mut self) {
         self.completed = 0;
         self.tls_handshakes.clear();
-        self.resumed = 0;
+        (self.handshakes, self.resumed) = (0, 0);
         self.upgrades.clear();
         self.echoes.clear();
     }
@@ -64,8 +70,14 @@ impl ChurnWorkload {
     /// Counts it as a failure if most handshakes should have resumed a session and did not: the figures
     /// are then not of what they say.
     pub(super) fn require_resumption(&mut self, is_wanted: bool) {
-        let (resumed, handshakes) = (self.resumed, self.tls_handshakes.count());
-        if is_wanted && (resumed as f64) < RESUMED_SHARE_MIN * handshakes as f64 {
+        let Self { handshakes, resumed, .. } = *self;
+        if !is_wanted {
+            return;
+        }
+        if handshakes == 0 {
+            let reason = "the time was too short for a TLS handshake that resumes a session";
+            self.tally.record(|| reason.to_owned());
+        } else if (resumed as f64) < RESUMED_SHARE_MIN * handshakes as f64 {
             let reason = format!("the server resumed {resumed} of {handshakes} TLS sessions only");
             self.tally.record(|| reason);
         }
@@ -76,7 +88,7 @@ impl ChurnWorkload {
     }
 }
 
-/// The first connections have no ticket yet.
+/// A server may refuse a ticket now and then, such as when it changes its keys.
 const RESUMED_SHARE_MIN: f64 = 0.9;
 
 impl Workload for ChurnWorkload {
@@ -90,7 +102,10 @@ impl Workload for ChurnWorkload {
             Event::Opened => {
                 if let Some(handshake) = connection.tls_handshake() {
                     self.tls_handshakes.record(handshake.age);
-                    self.resumed += u64::from(handshake.is_resumed);
+                    if connection.serial() >= self.without_tickets {
+                        self.handshakes += 1;
+                        self.resumed += u64::from(handshake.is_resumed);
+                    }
                 }
                 self.upgrades.record(connection.age());
                 connection.send_message(&self.pattern, id);

@@ -127,11 +127,14 @@ impl Scenario {
 
     fn can_take_part(&self, server: &ServerUnderTest) -> bool {
         match self.kind {
-            Kind::Echo { in_flight, bytes, .. } => {
+            Kind::Echo { connections, in_flight, bytes } => {
                 let frame_bytes = bytes + HEADER_BYTES_MAX;
-                frame_bytes.saturating_mul(in_flight as usize) <= server.bytes_at_once_max
+                let bytes_at_once = frame_bytes.saturating_mul(in_flight as usize);
+                bytes_at_once <= server.bytes_at_once_max && server.has_room_for(connections)
             }
-            Kind::Fanout { .. } => server.has_broadcast,
+            Kind::Fanout { subscribers, .. } => {
+                server.has_broadcast && server.has_room_for(subscribers)
+            }
             Kind::Churn { .. }
             | Kind::DeflateEcho { .. }
             | Kind::DeflateFanout { .. }

@@ -13,6 +13,7 @@ use crate::servers::process::shell;
 use crate::servers::{
     DeflateSupport, Installation, Launch, SERVERS, ServerSpec, TIDEGATE, TLS_SERVERS,
 };
+use crate::system::file_limit;
 use crate::tls::ServerCertificate;
 
 /// A value of `--server`.
@@ -64,6 +65,8 @@ pub(super) struct ServerUnderTest {
     pub(super) has_broadcast: bool,
     /// The most bytes that a client may have in flight.
     pub(super) bytes_at_once_max: usize,
+    /// The most connections that it has descriptors for.
+    connections_max: usize,
     deflate: DeflateSupport,
     /// Whether the server gets its option to compress, if it has one.
     is_deflating: bool,
@@ -86,6 +89,8 @@ impl ServerUnderTest {
             design: spec.design.to_owned(),
             has_broadcast: spec.has_broadcast(),
             bytes_at_once_max: spec.bytes_at_once_max(),
+            connections_max: file_limit::raise().saturating_sub(file_limit::RESERVED_FILES)
+                / spec.descriptors_per_connection(),
             deflate: spec.deflate_support(),
             is_deflating: false,
             certificate: None,
@@ -103,6 +108,7 @@ impl ServerUnderTest {
             design: CUSTOM.to_owned(),
             has_broadcast: true,
             bytes_at_once_max: usize::MAX,
+            connections_max: usize::MAX,
             deflate: if command.contains(DEFLATE_PLACEHOLDER) {
                 DeflateSupport::WithFlag
             } else {
@@ -131,6 +137,11 @@ impl ServerUnderTest {
             }
             _ => Ok(Self { certificate: certificate.cloned(), ..self }),
         }
+    }
+
+    /// Whether it has descriptors for this many connections.
+    pub(super) fn has_room_for(&self, connections: usize) -> bool {
+        connections <= self.connections_max
     }
 
     /// The command of the server behind it, which is started first on `second`, if it is a proxy.
