@@ -23,6 +23,7 @@ mod servers;
 mod stats;
 mod system;
 mod target;
+mod tls;
 mod url_argument;
 mod websocket;
 

@@ -1,9 +1,15 @@
 //! The target of the load: the server's address and the path of the upgrade request.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::tls::{Resumption, TlsArguments, TlsClient, TlsSetupError};
 
 /// The option that names the server, for every command.
 #[derive(Args, Clone, Debug)]
@@ -15,6 +21,9 @@ pub(crate) struct AddressArguments {
     /// Offer permessage-deflate, insist on it, and compress the messages
     #[arg(long)]
     pub(crate) deflate: bool,
+
+    #[command(flatten)]
+    tls: TlsArguments,
 }
 
 /// The option that names the path, for the commands that connect to one.
@@ -44,48 +53,100 @@ pub(crate) struct Target {
     pub(crate) path: String,
     /// Clients offer compression, and the server must agree to it.
     pub(crate) deflate: bool,
+    /// Connections are encrypted.
+    pub(crate) tls: Option<TlsClient>,
 }
 
 impl Target {
+    /// The URL of the target, without a path.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin { authority: self.authority.clone(), is_encrypted: self.tls.is_some() }
+    }
+
     /// The target at an address that needs no name lookup.
     pub(crate) fn at(address: SocketAddr, path: &str) -> Self {
-        Self { address, authority: address.to_string(), path: path.to_owned(), deflate: false }
+        let authority = address.to_string();
+        Self { address, authority, path: path.to_owned(), deflate: false, tls: None }
     }
 }
 
 impl AddressArguments {
     /// Resolves the host and takes its first address, so that all connections go to the same one.
-    pub(crate) fn resolve(&self, path: &str) -> io::Result<Target> {
-        let address =
-            self.address.to_socket_addrs()?.next().ok_or_else(|| {
-                io::Error::new(io::ErrorKind::NotFound, "the name has no address")
-            })?;
+    pub(crate) fn look_up(&self) -> Result<SocketAddr, TargetError> {
+        let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        let addresses = self.address.to_socket_addrs();
+        addresses
+            .and_then(|mut addresses| addresses.next().ok_or_else(none))
+            .map_err(|error| TargetError::Address { address: self.address.clone(), error })
+    }
+
+    /// The target, with the configuration of TLS if that is asked for.
+    ///
+    /// # Errors
+    /// Those of the look-up, and what is wrong with the options of TLS.
+    pub(crate) fn resolve(
+        &self,
+        path: &str,
+        resumption: Resumption,
+    ) -> Result<Target, TargetError> {
         Ok(Target {
-            address,
+            address: self.look_up()?,
             authority: self.address.clone(),
             path: path.to_owned(),
             deflate: self.deflate,
+            tls: TlsClient::from_arguments(&self.tls, &self.address, resumption)?,
         })
     }
 
-    /// The address as it was given.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.address
+    /// Whether connections are encrypted.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.tls.tls
+    }
+
+    /// Trusts the certificate in this PEM file, unless any is taken anyway.
+    pub(crate) fn trust(&mut self, certificate: PathBuf) {
+        self.tls.ca = Some(certificate);
+    }
+
+    /// The URL of the target, without a path.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin { authority: self.address.clone(), is_encrypted: self.tls.tls }
     }
 }
 
 impl TargetArguments {
-    pub(crate) fn resolve(&self) -> io::Result<Target> {
-        self.address.resolve(self.path())
-    }
-
-    /// The address as it was given.
-    pub(crate) fn address(&self) -> &str {
-        self.address.as_str()
+    pub(crate) fn address(&self) -> &AddressArguments {
+        &self.address
     }
 
     pub(crate) fn path(&self) -> &str {
         &self.path.path
+    }
+}
+
+/// Why there is no target.
+#[derive(Debug, Error)]
+pub(crate) enum TargetError {
+    #[error("--address {address}: {error}")]
+    Address { address: String, error: io::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
+}
+
+/// Scheme and authority of a URL. A report in JSON has the authority alone: the address as it was
+/// given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Origin {
+    authority: String,
+    #[serde(skip)]
+    is_encrypted: bool,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_encrypted { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}", self.authority)
     }
 }
 

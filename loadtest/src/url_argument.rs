@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 
-/// The arguments with each `--address ws://HOST[:PORT][/PATH]` replaced by `--address HOST:PORT`, and
-/// by each of `path_options` with the path, if the URL has one.
+/// The arguments with each `--address ws://HOST[:PORT][/PATH]` replaced by `--address HOST:PORT`, by
+/// `--tls` if the scheme is `wss`, and by each of `path_options` with the path, if the URL has one.
 ///
 /// # Errors
 /// What is wrong with a URL, as one line.
@@ -23,10 +23,13 @@ pub(crate) fn expand(
             expanded.push(argument.clone());
             continue;
         };
-        let (address, path) =
+        let Url { address, is_encrypted, path } =
             parse(scheme, rest).map_err(|why| format!("--address {scheme}://{rest}: {why}"))?;
         let address = if joined.is_some() { format!("--address={address}") } else { address };
         expanded.push(address.into());
+        if is_encrypted {
+            expanded.push("--tls".into());
+        }
         if let Some(path) = path {
             let options = path_options(&arguments);
             expanded.extend(options.iter().map(|option| format!("--{option}={path}").into()));
@@ -35,13 +38,20 @@ pub(crate) fn expand(
     Ok(expanded)
 }
 
-/// Host and port of a URL, and its path with the query.
-fn parse(scheme: &str, rest: &str) -> Result<(String, Option<String>), &'static str> {
-    if scheme.eq_ignore_ascii_case("wss") || scheme.eq_ignore_ascii_case("https") {
-        return Err("there is no TLS here: measure the server behind it");
-    }
-    if !scheme.eq_ignore_ascii_case("ws") && !scheme.eq_ignore_ascii_case("http") {
-        return Err("must begin with ws://, or be HOST:PORT");
+/// The parts of a URL.
+struct Url {
+    /// Host and port.
+    address: String,
+    is_encrypted: bool,
+    /// With the query.
+    path: Option<String>,
+}
+
+fn parse(scheme: &str, rest: &str) -> Result<Url, &'static str> {
+    let is_one_of = |names: [&str; 2]| names.iter().any(|name| scheme.eq_ignore_ascii_case(name));
+    let is_encrypted = is_one_of(["wss", "https"]);
+    if !is_encrypted && !is_one_of(["ws", "http"]) {
+        return Err("must begin with ws:// or wss://, or be HOST:PORT");
     }
     if rest.contains('#') {
         return Err("a WebSocket URL has no fragment (RFC 6455 section 3)");
@@ -54,14 +64,14 @@ fn parse(scheme: &str, rest: &str) -> Result<(String, Option<String>), &'static 
     let port = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
     let address = match port {
         Some(_) => authority.to_owned(),
-        None => format!("{authority}:80"),
+        None => format!("{authority}:{}", if is_encrypted { 443 } else { 80 }),
     };
     let path = match path {
         "" | "/" => None,
         path if path.starts_with('?') => Some(format!("/{path}")),
         path => Some(path.to_owned()),
     };
-    Ok((address, path))
+    Ok(Url { address, is_encrypted, path })
 }
 
 #[cfg(test)]
@@ -85,6 +95,8 @@ mod tests {
             (&["--address", "http://h?b=c"], &["--address", "h:80", "--path=/?b=c"]),
             (&["--address", "ws://[::1]/a"], &["--address", "[::1]:80", "--path=/a"]),
             (&["--address", "ws://[::1]:9/a"], &["--address", "[::1]:9", "--path=/a"]),
+            (&["--address", "wss://h"], &["--address", "h:443", "--tls"]),
+            (&["--address=wss://h:1/a"], &["--address=h:1", "--tls", "--path=/a"]),
             (&["--spawn", "ws://h/a"], &["--spawn", "ws://h/a"]),
         ] {
             assert_eq!(expanded(given).unwrap(), expected, "{given:?}");
@@ -93,7 +105,7 @@ mod tests {
 
     #[test]
     fn urls_that_cannot_be_loaded_say_why() {
-        for url in ["wss://h/", "ftp://h/", "ws://", "ws:///a", "ws://me@h/", "ws://h/#a"] {
+        for url in ["ftp://h/", "ws://", "ws:///a", "ws://me@h/", "ws://h/#a"] {
             let error = expanded(&["--address", url]).unwrap_err();
             assert!(error.starts_with(&format!("--address {url}: ")), "{error}");
         }

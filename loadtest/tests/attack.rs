@@ -6,9 +6,13 @@ mod support;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use rustls::version::TLS13;
 use serde_json::Value;
+use support::tls::Certificate;
 use support::{Outcome, echo, loadtest, outcome, start};
+use tungstenite::Message;
 
 const QUICK: [&str; 10] = [
     "--before-seconds",
@@ -156,6 +160,54 @@ fn a_server_that_runs_already_can_be_attacked() {
     assert_eq!(run.report["during"]["connections_closed"], Value::Object(Default::default()));
 }
 
+/// Attacks a server in this process over TLS, which harms no bystander; returns the report.
+#[track_caller]
+fn attack_over_tls(name: &str, connections: &str) -> Value {
+    let certificate = Certificate::new();
+    let address = certificate.serve(&[&TLS13], |stream| {
+        // Longer than the bystanders pause; it ends what the attackers do not go on with.
+        stream.sock.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let Ok(mut websocket) = tungstenite::accept(stream) else { return };
+        websocket.get_ref().sock.set_read_timeout(None).unwrap();
+        while let Ok(message) = websocket.read() {
+            if matches!(message, Message::Text(_) | Message::Binary(_)) {
+                websocket.send(message).unwrap();
+            }
+        }
+    });
+    let pid = std::process::id().to_string();
+    let mut command = loadtest("attack", address);
+    command.args([name, "--connections", connections, "--pid", &pid]).args(QUICK);
+    // The last one wins: a debug build may take long for the handshakes.
+    command.args(["--seconds", "30"]).args(certificate.trust());
+    let run = outcome(&command.output().unwrap());
+    assert_eq!(run.exit_code, 0, "{}\n{:#}", run.stderr, run.report);
+    assert!(run.report["before"]["latency"]["count"].as_u64().unwrap() > 0);
+    assert!(run.report["rss_peak_per_connection_bytes"].is_number());
+    assert_eq!(count(&run.report, "connections_held_max"), connections.parse::<u64>().unwrap());
+    run.report
+}
+
+#[test]
+fn a_flood_of_handshakes_completes() {
+    let report = attack_over_tls("handshakes", "50");
+    assert_eq!(count(&report, "connections_opened"), 50);
+    for latency in ["connect_to_tls", "connect_to_upgrade"] {
+        assert_eq!(report["attackers"][latency]["count"], 50, "{report:#}");
+    }
+}
+
+#[test]
+fn handshakes_that_stop_are_never_complete() {
+    for name in ["half-hello", "whole-hello"] {
+        let report = attack_over_tls(name, "20");
+        assert_eq!(count(&report, "connections_opened"), 0);
+        let ended = report["attackers"]["connections_ended"].as_object().unwrap();
+        let ended: u64 = ended.values().filter_map(Value::as_u64).sum();
+        assert_eq!(ended, 20, "{report:#}");
+    }
+}
+
 #[test]
 fn the_attacks_and_their_configurations_are_shown() {
     let run = |arguments: &[&str]| {
@@ -171,5 +223,9 @@ fn the_attacks_and_their_configurations_are_shown() {
     assert_eq!(code, Some(0));
     assert!(config.contains("\naddress = \"127.0.0.1:9\"\n"), "{config}");
     assert!(config.contains("\nbacklog_messages_max = 10000\n"), "{config}");
+    let (code, config) = run(&["half-hello", "--print-config", "--address", "wss://127.0.0.1:9"]);
+    assert_eq!(code, Some(0));
+    assert!(config.contains("\ntls = true\n\n[[certificate]]\n"), "{config}");
+    assert_eq!(run(&["half-hello"]).0, Some(2));
     assert_eq!(run(&["nothing"]).0, Some(2));
 }

@@ -89,6 +89,39 @@ fn servers_without_compression_are_left_out_of_its_scenarios() {
 }
 
 #[test]
+fn handshakes_over_tls_are_compared_full_and_resumed() {
+    let Some(directory) = directory_if_tidegate_is_built() else {
+        return;
+    };
+    let servers = ["--server", "tokio-tungstenite", "--server", "fastwebsockets"];
+    let unfit = ["--server", "floor", "--server", "mine=./server {port}"];
+    let options = ["--tls", "--scenario", "churn,churn-resumed,echo-1"];
+    let output = compare(directory.path(), &[&options[..], &servers, &unfit].concat());
+    let figures = figures(directory.path());
+    assert_eq!(figures["settings"]["tls"], true);
+    let skipped: Vec<_> =
+        figures["skipped"].as_array().unwrap().iter().map(|one| one["name"].as_str()).collect();
+    assert_eq!(skipped, [Some("floor"), Some("mine")]);
+    let comparisons = figures["comparisons"].as_array().unwrap();
+    assert_eq!(comparisons.len(), 3, "{}", stderr(&output));
+    for comparison in comparisons {
+        for name in ["tokio-tungstenite", "fastwebsockets"] {
+            let cases = comparison["cases"].as_array().unwrap();
+            let case = cases.iter().find(|case| case["name"] == name).unwrap();
+            // A server that did not resume the sessions would have failed.
+            assert_eq!(case["failures"].as_array().unwrap().len(), 0, "{case}");
+            assert_eq!(case["samples"].as_array().unwrap().len(), 2, "{case}");
+        }
+    }
+    let report = String::from_utf8(output.stdout).unwrap();
+    let heading = "### `churn-resumed`: connect, resumed TLS handshake, upgrade, echo, close";
+    assert!(report.contains(heading), "{report}");
+
+    let output = compare(directory.path(), &["--scenario", "churn-resumed", "--server", "floor"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+}
+
+#[test]
 fn invalid_options_are_usage_errors() {
     for options in [
         &["--server", "unknown"][..],

@@ -73,6 +73,35 @@ fn idle_connections_that_agreed_on_compression_have_a_row() {
 }
 
 #[test]
+fn servers_that_speak_tls_are_measured_with_it_in_a_part_of_their_own() {
+    let directory = TempDir::new().unwrap();
+    let rows = ["--connections", "50", "--rows", "fastwebsockets,tokio-tungstenite,floor"];
+    for version in ["1.2", "1.3"] {
+        let options = [&rows[..], &["--tls", "--tls-version", version]].concat();
+        let output = study(directory.path(), &options);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let figures = figures(directory.path());
+        assert!(figures["servers"].is_null());
+        let part = &figures["tls_servers"];
+        assert_eq!(part["treatment"]["tls"], version);
+        let rows = part["rows"].as_array().unwrap();
+        // In the order of the report; the floor speaks no TLS.
+        let names: Vec<_> = rows.iter().map(|row| row["row"].as_str().unwrap()).collect();
+        assert_eq!(names, ["tokio-tungstenite", "fastwebsockets"]);
+        for row in rows {
+            let outcome = &row["outcome"];
+            assert_eq!(outcome["kind"], "measured", "{row}");
+            assert_eq!(outcome["failures"]["count"], 0, "{row}");
+            assert!(outcome["version"].as_str().unwrap().contains("rustls"), "{row}");
+            assert_eq!(outcome["cycles"][1]["echoes_verified"], 50, "{row}");
+        }
+        let report = fs::read_to_string(directory.path().join("memory-study.md")).unwrap();
+        let heading = format!("## 50 idle connections with TLS {version}");
+        assert!(report.contains(&heading), "{report}");
+    }
+}
+
+#[test]
 fn missing_servers_are_skipped_and_parts_of_other_runs_are_kept() {
     let directory = TempDir::new().unwrap();
     let nowhere = directory.path().join("nowhere");

@@ -5,12 +5,14 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
+use rustls::ClientConnection;
 use tungstenite::WebSocket;
 use tungstenite::handshake::client::{Request, generate_request};
 use tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::ending::Ending;
 use super::reply::{Expected, Refusal, Reply, ReplyError, parse_reply};
+use super::tls::is_alert;
 use super::transport::Transport;
 use super::url::ServerUrl;
 use super::waiting::wait_ready;
@@ -74,6 +76,19 @@ pub(super) fn connect(addresses: &[SocketAddr], deadline: Deadline) -> Result<Tr
     Err(not_connected(failures.join("; ")))
 }
 
+/// Performs the TLS handshake.
+pub(super) fn secure(
+    transport: &mut Transport,
+    session: ClientConnection,
+    deadline: Deadline,
+) -> Result<(), Ending> {
+    transport.start_tls(session);
+    while let Err(error) = transport.shake_hands() {
+        wait_after(&error, transport, deadline)?;
+    }
+    Ok(())
+}
+
 /// Performs the handshake. Returns the subprotocol too.
 pub(super) fn upgrade(
     transport: &mut Transport,
@@ -134,6 +149,7 @@ fn receive(
             return Err(not_connected(format!("{NOT_THE_REPLY}: it is too long")));
         }
         match transport.read(&mut buffer) {
+            Ok(0) if is_alert(received) => return Err(not_connected(SPEAKS_TLS)),
             Ok(0) => return Err(not_connected("Handshake not finished: the server has ended it")),
             Ok(count) => {
                 received.extend(buffer.iter().take(count));
@@ -223,6 +239,7 @@ const CONNECT_MS: u64 = 10_000;
 const RECEIVED_BYTES_MAX: usize = 16 << 20;
 /// How much is read during the handshake.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+const SPEAKS_TLS: &str = "the server answers with TLS: its URL begins with wss://";
 const NOT_THE_REPLY: &str = "not the answer of a WebSocket server";
 /// How much of the body of a refusal is read.
 const BODY_BYTES_MAX: usize = 4096;

@@ -5,7 +5,7 @@
 //! | module | what happens there |
 //! |---|---|
 //! | `options`, `url`, `header` | the command line becomes a handshake |
-//! | `connect`, `reply`, `transport` | the handshake becomes a connection, or a refusal |
+//! | `connect`, `tls`, `reply`, `transport` | the handshakes become a connection, or a refusal |
 //! | `session` | the open connection, and its close |
 //! | `lines`, `repeat` | what is sent |
 //! | `output` | what is printed |
@@ -25,25 +25,26 @@ mod output;
 mod repeat;
 mod reply;
 mod session;
+mod tls;
 mod transport;
 mod url;
 mod waiting;
 
 use std::process::ExitCode;
 
+use rustls::ClientConnection;
 use tungstenite::handshake::client::Request;
 
 pub use header::{ExtraHeader, HeaderError};
 pub use options::ClientOptions;
 pub use url::{Scheme, ServerUrl, UrlError};
 
-use self::connect::{Deadline, HandshakeFailure, connect, look_up, refusal, upgrade};
+use self::connect::{Deadline, HandshakeFailure, connect, look_up, refusal, secure, upgrade};
 use self::ending::Ending;
 use self::options::own_name;
 use self::output::report;
 use self::repeat::Repeat;
 use self::session::Session;
-use self::transport::Transport;
 
 use crate::os::{StopSignals, SystemClock};
 use crate::timer::Clock as _;
@@ -53,7 +54,7 @@ use crate::visible::visible_line;
 /// standard error. Returns the exit code.
 #[must_use]
 pub fn run(options: &ClientOptions) -> ExitCode {
-    let (url, request) = match prepare(options) {
+    let Prepared { url, session, request } = match prepare(options) {
         Ok(prepared) => prepared,
         Err(why) => {
             let url = options.base_url().map(|url| url.to_string()).unwrap_or_default();
@@ -61,28 +62,52 @@ pub fn run(options: &ClientOptions) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let ending = connect_and_run(options, &url, request).unwrap_or_else(|ending| ending);
+    if options.insecure {
+        report("--insecure: the server's certificate is NOT verified");
+    }
+    let ending = connect_and_run(options, &url, session, request).unwrap_or_else(|ending| ending);
     report(&ending);
     ExitCode::from(ending.exit_code())
 }
 
-fn prepare(options: &ClientOptions) -> Result<(ServerUrl, Request), String> {
+/// What the command line asks for.
+struct Prepared {
+    url: ServerUrl,
+    /// For `wss`.
+    session: Option<ClientConnection>,
+    request: Request,
+}
+
+fn prepare(options: &ClientOptions) -> Result<Prepared, String> {
     let url = options.url_with_user(own_name).map_err(|error| error.to_string())?;
-    Transport::check(url.scheme()).map_err(|error| error.to_string())?;
+    let session = match url.scheme() {
+        Scheme::Plain if options.is_about_tls() => {
+            return Err("--ca and --insecure are for wss:// URLs".to_owned());
+        }
+        Scheme::Plain => None,
+        Scheme::Secure => {
+            let (host, _) = url.host_and_port();
+            Some(tls::session(host, &options.trust()).map_err(|error| error.to_string())?)
+        }
+    };
     let request = options.request(&url).map_err(|error| error.to_string())?;
-    Ok((url, request))
+    Ok(Prepared { url, session, request })
 }
 
 /// Connects and runs the session. An error is an ending before the session began.
 fn connect_and_run(
     options: &ClientOptions,
     url: &ServerUrl,
+    session: Option<ClientConnection>,
     request: Request,
 ) -> Result<Ending, Ending> {
     let addresses = look_up(url)?;
     let clock = SystemClock::start();
     let deadline = Deadline::start(clock);
     let mut transport = connect(&addresses, deadline)?;
+    if let Some(session) = session {
+        secure(&mut transport, session, deadline)?;
+    }
     match upgrade(&mut transport, request, deadline) {
         Ok((websocket, subprotocol)) => {
             let signals = StopSignals::listen().map_err(|error| Ending::NotConnected {

@@ -1,5 +1,6 @@
 //! The command line of the client.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,6 +10,7 @@ use tungstenite::handshake::client::Request;
 
 use super::header::ExtraHeader;
 use super::repeat::parse_interval;
+use super::tls::Trust;
 use super::url::{ServerUrl, UrlError};
 
 /// The arguments of `tidegate client`.
@@ -26,6 +28,14 @@ pub struct ClientOptions {
     /// Add this header to the handshake; repeatable
     #[arg(long, value_name = "NAME: VALUE")]
     pub header: Vec<ExtraHeader>,
+
+    /// Trust the certificates of authorities in this PEM file, instead of those of the system (wss)
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    pub ca: Option<PathBuf>,
+
+    /// Take any certificate of the server, whatever its name and issuer (wss)
+    #[arg(long)]
+    pub insecure: bool,
 
     /// Send this text at once and then again and again, besides what is typed
     #[arg(long, value_name = "TEXT")]
@@ -60,6 +70,20 @@ impl ClientOptions {
             Some(name) => url.with_user(name),
             None if self.url.is_none() => url.with_user(&own_name()),
             None => Ok(url),
+        }
+    }
+
+    /// Whether an option is for `wss` alone.
+    pub(super) fn is_about_tls(&self) -> bool {
+        self.insecure || self.ca.is_some()
+    }
+
+    /// The certificates that the client takes.
+    pub(super) fn trust(&self) -> Trust {
+        match &self.ca {
+            _ if self.insecure => Trust::Anything,
+            Some(path) => Trust::File(path.clone()),
+            None => Trust::System,
         }
     }
 
@@ -117,7 +141,15 @@ mod tests {
     fn options(url: Option<&str>, user: Option<&str>) -> ClientOptions {
         let url = url.map(|url| url.parse().unwrap());
         let user = user.map(str::to_owned);
-        ClientOptions { url, user, header: Vec::new(), send: None, every: Duration::from_secs(6) }
+        ClientOptions {
+            url,
+            user,
+            header: Vec::new(),
+            ca: None,
+            insecure: false,
+            send: None,
+            every: Duration::from_secs(6),
+        }
     }
 
     #[test]

@@ -445,11 +445,9 @@ fn a_closed_standard_output_is_exit_1_after_a_close_frame() {
 #[test]
 fn wrong_usage_is_exit_2_with_a_message() {
     for (arguments, message) in [
-        (
-            &["client", "wss://example.com/"][..],
-            "wss:// is not supported yet: this client speaks no TLS",
-        ),
-        (&["client", "http://example.com/"], "must begin with ws://"),
+        (&["client", "http://example.com/"][..], "must begin with ws://"),
+        (&["client", "--insecure", "ws://h/"], "are for wss:// URLs"),
+        (&["client", "--ca", "/nowhere.pem", "wss://h/"], "--ca /nowhere.pem: No such file"),
         (&["client", "--user", "ann", "ws://h/?user=bob"], "names a user already"),
         (&["client", "--user", ""], "--user"),
         (&["client", "--header", "X"], "must be written as `Name: value`"),

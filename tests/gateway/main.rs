@@ -9,6 +9,7 @@
 //! | `hosts` | which hosts requests may name, on each listener |
 //! | `http`, `handshake` | every reply before the upgrade, and the end of the connection after it |
 //! | `client_command` | `tidegate client`: input, output, how it ends, exit codes |
+//! | `client_tls` | `tidegate client` over TLS: certificates, and servers that speak none |
 //! | `echo`, `clients` | messages of every size, fragmentation and kind, from clients in three languages |
 //! | `compression`, `takeover` | permessage-deflate: negotiation, both directions, bombs, contexts |
 //! | `independent_peer` | random messages exchanged with yawc |
@@ -50,6 +51,7 @@ mod http;
 
 mod browser;
 mod client_command;
+mod client_tls;
 mod clients;
 mod compression;
 mod echo;

@@ -47,6 +47,7 @@ pub(crate) const LOADTEST_LAYERS: &[Row] = &[
     (&["message"], &[]),
     (&["websocket"], &[]),
     (&["error", "output", "random", "system", "target", "url_argument"], &[]),
+    (&["tls"], &[]),
 ];
 
 /// What the files below some places must not name: paths that end in `::` by their beginning, other

@@ -1,6 +1,6 @@
 // An echo server on Bun, whose WebSockets are those of uWebSockets, as its documentation shows. A
 // message to /broadcast goes to all connections to /broadcast. With --deflate the server compresses,
-// without context takeover.
+// without context takeover; with --certificate and --key it speaks TLS.
 if (process.argv.includes("--version")) {
   console.log(`Bun ${Bun.version}`);
   process.exit(0);
@@ -8,10 +8,16 @@ if (process.argv.includes("--version")) {
 
 const ALL = "all";
 const deflate = process.argv.includes("--deflate");
-const [hostname, port] = process.argv[process.argv.indexOf("--listen") + 1].split(":");
+const option = (name) => {
+  const index = process.argv.indexOf(name);
+  return index < 0 ? undefined : process.argv[index + 1];
+};
+const [hostname, port] = option("--listen").split(":");
+const certificate = option("--certificate");
 const server = Bun.serve({
   hostname,
   port: Number(port),
+  tls: certificate && { cert: Bun.file(certificate), key: Bun.file(option("--key")) },
   fetch(request, server) {
     const isBroadcast = new URL(request.url).pathname === "/broadcast";
     if (!server.upgrade(request, { data: { isBroadcast } })) {

@@ -1,6 +1,7 @@
 // An echo server on Node.js and the ws library, as its documentation shows. With --deflate it
-// compresses, without context takeover.
+// compresses, without context takeover; with --certificate and --key it speaks TLS.
 import { readFileSync } from "node:fs";
+import { createServer } from "node:https";
 import { WebSocketServer } from "ws";
 
 if (process.argv.includes("--version")) {
@@ -10,12 +11,23 @@ if (process.argv.includes("--version")) {
   process.exit(0);
 }
 
-const [host, port] = process.argv[process.argv.indexOf("--listen") + 1].split(":");
+const option = (name) => {
+  const index = process.argv.indexOf(name);
+  return index < 0 ? undefined : process.argv[index + 1];
+};
+const [host, port] = option("--listen").split(":");
 const perMessageDeflate = process.argv.includes("--deflate") && {
   clientNoContextTakeover: true,
   serverNoContextTakeover: true,
 };
-const server = new WebSocketServer({ host, port: Number(port), perMessageDeflate });
+const certificate = option("--certificate");
+const secure =
+  certificate && createServer({ cert: readFileSync(certificate), key: readFileSync(option("--key")) });
+const server = new WebSocketServer({
+  perMessageDeflate,
+  ...(secure ? { server: secure } : { host, port: Number(port) }),
+});
+secure?.listen(Number(port), host);
 server.on("connection", (socket) => {
   socket.on("error", console.error);
   // The library answers pings and the closing handshake.

@@ -8,9 +8,11 @@ use clap::Args;
 use crate::error::CommandError;
 use crate::message::{MESSAGE_ID_BYTES, PayloadKind};
 use crate::output::Output;
+use crate::output::note;
 use crate::output::units::parse_seconds;
 use crate::servers::process::ServerArguments;
-use crate::target::{AddressArguments, parse_path};
+use crate::target::{AddressArguments, Target, parse_path};
+use crate::tls::Resumption;
 use crate::websocket::PAYLOAD_BYTES_MAX;
 
 /// The options of every traffic command.
@@ -55,6 +57,7 @@ pub(crate) struct Requirements<'a> {
     pub(crate) has_turnover: bool,
     /// The limit on open files that the server is started under.
     pub(crate) descriptors: Option<NonZeroU32>,
+    pub(crate) resumption: Resumption,
 }
 
 /// The options of a session that do not depend on its command.
@@ -64,6 +67,21 @@ pub(crate) struct SessionOptions {
     /// How long the server may take for each answer.
     pub(crate) answer_max: Duration,
     pub(crate) seed: u64,
+}
+
+/// The target of a command. Says aloud that its certificate is not verified, if it is not.
+pub(super) fn resolve(
+    address: &AddressArguments,
+    path: &str,
+    resumption: Resumption,
+) -> Result<Target, CommandError> {
+    let target = address
+        .resolve(path, resumption)
+        .map_err(|error| CommandError::Usage(error.to_string()))?;
+    if target.tls.as_ref().is_some_and(|client| !client.is_verified()) {
+        note("--insecure: the server's certificate is NOT verified");
+    }
+    Ok(target)
 }
 
 /// The options of the commands that measure for a while.

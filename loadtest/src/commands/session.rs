@@ -1,8 +1,7 @@
 //! The session of a traffic command: the server, the connections and the CPU clocks, and the timed
 //! steps of a run.
 
-use std::fmt::Display;
-use std::net::SocketAddr;
+use std::fmt::{self, Display};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::commands::capacity::require_capacity;
-use crate::commands::options::{Requirements, SessionArguments, SessionOptions};
+use crate::commands::options::{Requirements, SessionArguments, SessionOptions, resolve};
 use crate::commands::reachable::require_listener;
 use crate::driver::{Driver, DriverOptions, SourceAddresses, Workload};
 use crate::error::{CommandError, Verdict};
@@ -23,17 +22,16 @@ use crate::stats::meter::Meter;
 use crate::stats::proc_stats;
 use crate::system::interrupt::Interrupt;
 use crate::system::{affinity, clock};
-use crate::target::Target;
+use crate::target::{Origin, Target};
+use crate::tls::TlsSummary;
 
 /// A running session.
 #[derive(Debug)]
 pub(crate) struct Session {
     output: Output,
-    authority: String,
-    target: SocketAddr,
+    target: Target,
     answer_max: Duration,
     seed: u64,
-    is_deflated: bool,
     pub(crate) clients: Clients,
     clocks: CpuClocks,
     /// If the session started it, it ends with the session.
@@ -49,10 +47,7 @@ impl Session {
         requirements: Requirements<'_>,
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
-        let address = &arguments.address;
-        let target = address.resolve(requirements.path).map_err(|error| {
-            CommandError::Usage(format!("--address {}: {error}", address.as_str()))
-        })?;
+        let target = resolve(&arguments.address, requirements.path, requirements.resumption)?;
         let sources = source_addresses(&target, requirements)?;
         let (server, address) = (&arguments.server, target.address);
         let server = match requirements.descriptors {
@@ -87,16 +82,12 @@ impl Session {
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
         let SessionOptions { output, answer_max, seed } = session_options;
-        let (authority, address) = (target.authority.clone(), target.address);
-        let is_deflated = target.deflate;
-        let options = DriverOptions { target, sources, answer_max, seed };
+        let options = DriverOptions { target: target.clone(), sources, answer_max, seed };
         Ok(Self {
             output,
-            authority,
-            target: address,
+            target,
             answer_max,
             seed,
-            is_deflated,
             clients: Clients::new(options, interrupt.clone())?,
             clocks: CpuClocks::new(server.pid()),
             server,
@@ -105,8 +96,13 @@ impl Session {
     }
 
     /// The address of the server as it was given.
-    pub(crate) fn address(&self) -> &str {
-        &self.authority
+    pub(crate) fn address(&self) -> Origin {
+        self.target.origin()
+    }
+
+    /// Where connections go.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
     }
 
     /// How long the server may take for each answer.
@@ -121,7 +117,7 @@ impl Session {
 
     /// Whether messages are compressed.
     pub(crate) fn is_deflated(&self) -> bool {
-        self.is_deflated
+        self.target.deflate
     }
 
     /// Opens connections, to another path than the target's if one is given.
@@ -139,7 +135,7 @@ impl Session {
         self.server.require_alive()?;
         let failures = workload.failures() - failures_before;
         if failures > 0 && self.clients.len() == 0 {
-            require_listener(self.target, &self.authority)?;
+            require_listener(self.target.address, &self.target.authority)?;
         }
         step.end(format_args!("{name}: {} opened", connections - failures));
         Ok(())
@@ -223,7 +219,8 @@ impl Session {
         if has_failures {
             self.server.require_alive_after_failure()?;
         }
-        self.output.report(report)?;
+        let tls = self.clients.driver().tls_summary();
+        self.output.report(&WithTls { report, tls })?;
         Ok(if has_failures { Verdict::Failures } else { Verdict::Fine })
     }
 
@@ -251,6 +248,24 @@ impl Session {
     /// Begins a step of the run.
     pub(crate) fn begin(&self, name: &str, total: usize) -> Step {
         self.output.begin(name, total)
+    }
+}
+
+/// A report, and the TLS of its connections if they had some.
+#[derive(Debug, Serialize)]
+struct WithTls<'a, R> {
+    #[serde(flatten)]
+    report: &'a R,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<TlsSummary>,
+}
+
+impl<R: Display> Display for WithTls<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(tls) = &self.tls {
+            writeln!(f, "{tls}")?;
+        }
+        self.report.fmt(f)
     }
 }
 

@@ -7,6 +7,7 @@ use super::backlog::BufferPool;
 use super::source_addresses::SourceAddresses;
 use crate::random::Random;
 use crate::target::Target;
+use crate::tls::TlsTally;
 use crate::websocket::{Inflater, Outgoing};
 
 /// How connections are made, and how long their server may take for each answer.
@@ -18,6 +19,15 @@ pub(crate) struct DriverOptions {
     pub(crate) seed: u64,
 }
 
+/// How much of a TLS handshake a connection sends that never goes on with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsStall {
+    /// Half of the ClientHello.
+    HalfHello,
+    /// The whole ClientHello, so that the server has its whole answer to keep.
+    WholeHello,
+}
+
 /// The shared state. The driver serves one connection at a time.
 #[derive(Debug)]
 pub(super) struct Context {
@@ -27,6 +37,14 @@ pub(super) struct Context {
     pub(super) now: Instant,
     /// The output of the connection that is being served. Empty between two of them.
     pub(super) output: Vec<u8>,
+    /// What a connection with TLS received, opened, behind the rest of what came before. Empty between
+    /// two of them.
+    pub(super) opened: Vec<u8>,
+    /// The output of a connection with TLS, sealed. Empty between two of them.
+    pub(super) sealed: Vec<u8>,
+    pub(super) tls_tally: TlsTally,
+    /// Where connections stop their TLS handshake, if they do.
+    pub(super) tls_stall: Option<TlsStall>,
     pub(super) buffer_pool: BufferPool,
     pub(super) inflater: Inflater,
     /// Compressed messages are handed on as they arrive.
@@ -44,6 +62,10 @@ impl Context {
             options,
             now,
             output: Vec::new(),
+            opened: Vec::new(),
+            sealed: Vec::new(),
+            tls_tally: TlsTally::default(),
+            tls_stall: None,
             buffer_pool: BufferPool::default(),
             inflater: Inflater::default(),
             leaves_compressed: false,

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Registry, Token};
 use slab::Slab;
 
-use super::context::{Context, DriverOptions};
+use super::context::{Context, DriverOptions, TlsStall};
 use super::dial;
 use super::failure::Failure;
 use super::slot::{Progress, Slot};
 use super::wake_timer::WakeTimer;
 use super::workload::{ConnHandle, ConnKey, Workload};
 use crate::system::clock;
+use crate::tls::TlsSummary;
 use crate::websocket::{Connection, Offer};
 
 /// All connections, and the poll that reports which of them are ready.
@@ -84,6 +85,17 @@ impl Driver {
     /// [`ConnHandle::send_held_request`].
     pub(crate) fn hold_requests_after(&mut self, bytes: usize) {
         self.table.context.request_bytes_first = Some(bytes);
+    }
+
+    /// Has later connections stop their TLS handshake, or go through with it.
+    pub(crate) fn stall_handshakes(&mut self, stall: Option<TlsStall>) {
+        self.table.context.tls_stall = stall;
+    }
+
+    /// The TLS handshakes so far; `None` if connections are plain.
+    pub(crate) fn tls_summary(&self) -> Option<TlsSummary> {
+        let Context { options, tls_tally, .. } = &self.table.context;
+        options.target.tls.as_ref().map(|client| tls_tally.summary(client))
     }
 
     /// The serial number of the next connection.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::message::{DeliveryError, Mismatch};
+use crate::tls::TlsError;
 use crate::websocket::{Awaited, ProtocolError};
 
 /// Why a connection ended without a complete closing handshake, or its messages were wrong.
@@ -21,6 +22,8 @@ pub(crate) enum Failure {
     Protocol(#[from] ProtocolError),
     #[error("the socket failed: {0}")]
     Socket(#[source] io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("the server sent a message that was not asked for")]
     UnaskedMessage,
     #[error("the echo differs from what was sent")]

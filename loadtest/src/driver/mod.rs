@@ -15,7 +15,7 @@ mod source_addresses;
 mod wake_timer;
 mod workload;
 
-pub(crate) use context::DriverOptions;
+pub(crate) use context::{DriverOptions, TlsStall};
 pub(crate) use event_loop::Driver;
 pub(crate) use failure::Failure;
 pub(crate) use source_addresses::SourceAddresses;

@@ -1,16 +1,18 @@
 //! One connection with its socket: feeds its input to the state machine and writes its output.
 
 use std::io::{ErrorKind, Read as _};
+use std::mem;
 use std::rc::Rc;
 use std::time::Instant;
 
 use mio::net::TcpStream;
 
 use super::backlog::Backlog;
-use super::context::Context;
+use super::context::{Context, TlsStall};
 use super::failure::Failure;
 use super::workload::{ConnHandle, ConnKey, Workload};
 use crate::system::clock;
+use crate::tls::{TlsClient, TlsError, TlsSession};
 use crate::websocket::{Awaited, Chunk, Connection, Event, Outgoing, ProtocolError};
 
 /// Whether a connection is alive or has ended with a complete closing handshake.
@@ -25,6 +27,10 @@ pub(super) enum Progress {
 pub(super) struct Slot {
     connection: Connection,
     socket: TcpStream,
+    /// Absent on a plain connection, and until the socket is connected.
+    tls: Option<Box<TlsSession>>,
+    /// The slot has stopped its TLS handshake, and ignores what it receives.
+    is_stalled: bool,
     began: Instant,
     /// The path of the upgrade request until that is sent, if it is not the path of the target.
     path: Option<Rc<str>>,
@@ -47,6 +53,8 @@ impl Slot {
         Self {
             connection,
             socket,
+            tls: None,
+            is_stalled: false,
             began,
             path,
             partial: Vec::new(),
@@ -100,16 +108,16 @@ impl Slot {
         context: &mut Context,
         workload: &mut impl Workload,
     ) -> Result<Progress, Failure> {
-        let partial_bytes = self.partial.len();
-        input[..partial_bytes].copy_from_slice(&self.partial);
+        let partial_bytes = self.copy_partial(input);
         let free = &mut input[partial_bytes..];
         let bytes_max = bytes_max.min(free.len());
         match self.socket.read(&mut free[..bytes_max]) {
-            Ok(0) => Ok(self.connection.end_of_stream().map(|()| Progress::Ended)?),
+            Ok(0) => self.end_of_stream(),
             Ok(read_bytes) => {
-                self.digest(&input[..partial_bytes + read_bytes], context, workload)?;
+                let progress =
+                    self.take(&input[..partial_bytes + read_bytes], context, workload)?;
                 self.flush(context)?;
-                Ok(Progress::Live)
+                Ok(progress)
             }
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
@@ -139,7 +147,7 @@ impl Slot {
         context: &mut Context,
         workload: &mut impl Workload,
     ) -> Result<Progress, Failure> {
-        if !self.connection.is_established() && !self.establish(context)? {
+        if !self.is_connected() && !self.establish(context)? {
             return Ok(Progress::Live);
         }
         let has_input = event.is_readable() || event.is_read_closed() || event.is_error();
@@ -165,7 +173,12 @@ impl Slot {
         Ok(progress)
     }
 
-    /// Sends the upgrade request if the socket is connected; returns whether it is.
+    /// Whether the socket is known to be connected.
+    fn is_connected(&self) -> bool {
+        self.connection.is_established() || self.tls.is_some()
+    }
+
+    /// Begins TLS or sends the upgrade request if the socket is connected; returns whether it is.
     fn establish(&mut self, context: &mut Context) -> Result<bool, Failure> {
         if let Some(error) = self.socket.take_error().map_err(Failure::Connect)? {
             return Err(Failure::Connect(error));
@@ -175,6 +188,33 @@ impl Slot {
             Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(false),
             Err(error) => return Err(Failure::Connect(error)),
         }
+        match context.options.target.tls.clone() {
+            Some(client) => self.begin_tls(&client, context)?,
+            None => self.request_upgrade(context),
+        }
+        Ok(true)
+    }
+
+    /// Begins the TLS handshake. The first flush sends the ClientHello.
+    fn begin_tls(&mut self, client: &TlsClient, context: &mut Context) -> Result<(), Failure> {
+        self.connection.await_tls();
+        let mut session = Box::new(TlsSession::new(client)?);
+        if let Some(stall) = context.tls_stall {
+            let Context { sealed, buffer_pool, .. } = context;
+            session.seal(&[], sealed).map_err(Failure::Socket)?;
+            if stall == TlsStall::HalfHello {
+                sealed.truncate(sealed.len() / 2);
+            }
+            self.is_stalled = true;
+            let outcome = self.backlog.flush(sealed, buffer_pool, &mut self.socket);
+            sealed.clear();
+            outcome.map_err(Failure::Socket)?;
+        }
+        self.tls = Some(session);
+        Ok(())
+    }
+
+    fn request_upgrade(&mut self, context: &mut Context) {
         let Context { options, output, request_bytes_first, held_requests, .. } = context;
         let target = &options.target;
         let own_path = self.path.take();
@@ -183,7 +223,6 @@ impl Slot {
         if let Some(first_bytes) = request_bytes_first.filter(|bytes| *bytes < output.len()) {
             held_requests.insert(self.connection.serial(), output.split_off(first_bytes));
         }
-        Ok(true)
     }
 
     fn receive(
@@ -194,12 +233,10 @@ impl Slot {
         workload: &mut impl Workload,
     ) -> Result<Progress, Failure> {
         loop {
-            // The rest of the last read comes before the bytes that are read now.
-            let partial_bytes = self.partial.len();
-            input[..partial_bytes].copy_from_slice(&self.partial);
+            let partial_bytes = self.copy_partial(input);
             let free = &mut input[partial_bytes..];
             let read_bytes = match self.socket.read(free) {
-                Ok(0) => return Ok(self.connection.end_of_stream().map(|()| Progress::Ended)?),
+                Ok(0) => return self.end_of_stream(),
                 Ok(read_bytes) => read_bytes,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Live),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -207,13 +244,72 @@ impl Slot {
             };
             let is_short = read_bytes < free.len();
             context.now = clock::now();
-            self.digest(&input[..partial_bytes + read_bytes], context, workload)?;
+            let progress = self.take(&input[..partial_bytes + read_bytes], context, workload)?;
+            if progress == Progress::Ended {
+                return Ok(progress);
+            }
             // A short read has emptied the socket, and later input causes an event of its own. Only
             // the end of the stream does not, if it is there already: this event was the last one.
             if is_short && !is_closing {
                 return Ok(Progress::Live);
             }
         }
+    }
+
+    /// Copies the rest of the last input to the front of `input`, where it comes before the bytes that
+    /// are read now; returns its length. With TLS, what is read has to be opened first.
+    fn copy_partial(&self, input: &mut [u8]) -> usize {
+        if self.tls.is_some() {
+            return 0;
+        }
+        input[..self.partial.len()].copy_from_slice(&self.partial);
+        self.partial.len()
+    }
+
+    /// Takes what was read, behind the rest of the last input unless that is sealed.
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        context: &mut Context,
+        workload: &mut impl Workload,
+    ) -> Result<Progress, Failure> {
+        if self.tls.is_none() {
+            return self.digest(bytes, context, workload).map(|()| Progress::Live);
+        }
+        if self.is_stalled {
+            return Ok(Progress::Live);
+        }
+        let mut opened = mem::take(&mut context.opened);
+        opened.extend_from_slice(&self.partial);
+        let outcome = self.open_and_digest(bytes, &mut opened, context, workload);
+        opened.clear();
+        context.opened = opened;
+        outcome
+    }
+
+    fn open_and_digest(
+        &mut self,
+        sealed: &[u8],
+        opened: &mut Vec<u8>,
+        context: &mut Context,
+        workload: &mut impl Workload,
+    ) -> Result<Progress, Failure> {
+        let Some(tls) = &mut self.tls else { return Ok(Progress::Live) };
+        let has_ended = tls.open(sealed, opened)?;
+        let age = context.now.saturating_duration_since(self.began);
+        if tls.has_just_opened(age, &mut context.tls_tally) {
+            self.request_upgrade(context);
+        }
+        self.digest(opened, context, workload)?;
+        if has_ended { self.end_of_stream() } else { Ok(Progress::Live) }
+    }
+
+    /// The server has ended its stream: with FIN, or in TLS with close_notify before it.
+    fn end_of_stream(&self) -> Result<Progress, Failure> {
+        if self.tls.is_some() && !self.connection.is_established() {
+            return Err(TlsError::EndOfStream.into());
+        }
+        Ok(self.connection.end_of_stream().map(|()| Progress::Ended)?)
     }
 
     /// Hands all complete events to the workload and keeps the rest of the input.
@@ -257,13 +353,25 @@ impl Slot {
             held_requests,
             began: self.began,
             has_backlog: !self.backlog.is_empty(),
+            tls_handshake: self.tls.as_ref().and_then(|tls| tls.handshake()),
             connection: &mut self.connection,
         }
     }
 
     /// Writes the output, as far as the kernel takes it.
     fn flush(&mut self, context: &mut Context) -> Result<(), Failure> {
-        let Context { output, buffer_pool, .. } = context;
+        let Context { output, sealed, buffer_pool, .. } = context;
+        if let Some(tls) = &mut self.tls {
+            if self.is_stalled {
+                return Ok(());
+            }
+            let outcome = tls
+                .seal(output, sealed)
+                .and_then(|()| self.backlog.flush(sealed, buffer_pool, &mut self.socket));
+            output.clear();
+            sealed.clear();
+            return outcome.map_err(Failure::Socket);
+        }
         let outcome = self.backlog.flush(output, buffer_pool, &mut self.socket);
         // After an error the rest must not go to the next connection.
         output.clear();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::failure::Failure;
 use crate::message::{MessageId, Pattern};
+use crate::tls::TlsHandshake;
 use crate::websocket::{Connection, Event, Outgoing};
 
 /// Handles the events of the connections of a command.
@@ -52,6 +53,7 @@ pub(crate) struct ConnHandle<'a> {
     pub(super) now: Instant,
     pub(super) began: Instant,
     pub(super) has_backlog: bool,
+    pub(super) tls_handshake: Option<TlsHandshake>,
     pub(super) held_requests: &'a mut HashMap<u64, Vec<u8>>,
 }
 
@@ -69,6 +71,11 @@ impl ConnHandle<'_> {
     /// The time since the connection began to connect.
     pub(crate) fn age(&self) -> Duration {
         self.now.saturating_duration_since(self.began)
+    }
+
+    /// The TLS handshake of the connection, if it had one.
+    pub(crate) fn tls_handshake(&self) -> Option<TlsHandshake> {
+        self.tls_handshake
     }
 
     /// Whether messages can be sent: the handshake is done, and no Close was exchanged.

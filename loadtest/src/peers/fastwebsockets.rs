@@ -12,21 +12,31 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
 use super::listener::listen_async;
+use super::tls::Stream;
 
 /// Serves until the process is ended.
-pub(super) async fn serve(address: SocketAddr) -> io::Result<()> {
+pub(super) async fn serve(address: SocketAddr, acceptor: Option<TlsAcceptor>) -> io::Result<()> {
     let listener = listen_async(address)?;
     loop {
         let (stream, _) = listener.accept().await?;
-        tokio::spawn(shake_hands(stream));
+        let Some(acceptor) = acceptor.clone() else {
+            tokio::spawn(shake_hands(stream));
+            continue;
+        };
+        tokio::spawn(async move {
+            // An error means that the client did not go through with the handshake.
+            if let Ok(stream) = acceptor.accept(stream).await {
+                shake_hands(stream).await;
+            }
+        });
     }
 }
 
 /// Ends when the echo task has taken the connection over.
-async fn shake_hands(stream: TcpStream) {
+async fn shake_hands(stream: impl Stream + 'static) {
     let connection = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service_fn(answer))
         .with_upgrades();

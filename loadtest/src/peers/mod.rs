@@ -8,11 +8,13 @@ mod counts;
 mod fastwebsockets;
 mod floor;
 mod listener;
+mod tls;
 mod tokio_tungstenite;
 mod tungstenite_threads;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tungstenite::protocol::WebSocketConfig;
@@ -34,6 +36,14 @@ pub(crate) struct PeerArguments {
     /// Address at which to tell how many tasks there are, for the servers that have tasks
     #[arg(long, value_name = "ADDRESS")]
     counts: Option<SocketAddr>,
+
+    /// PEM file of the certificate for TLS; plain TCP without it
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+
+    /// PEM file of its key
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
 }
 
 /// The servers.
@@ -71,6 +81,19 @@ impl PeerServer {
         }
     }
 
+    /// Whether it speaks TLS.
+    pub(crate) fn has_tls(self) -> bool {
+        match self {
+            Self::Fastwebsockets | Self::TokioTungstenite | Self::TokioTungsteniteSmall => true,
+            Self::Floor | Self::TungsteniteThreads => false,
+        }
+    }
+
+    /// The libraries of its TLS, with their versions.
+    pub(crate) fn tls_version() -> String {
+        versions(&["tokio-rustls", "rustls", "ring"])
+    }
+
     /// Its libraries, with their versions.
     pub(crate) fn version(self) -> String {
         let libraries: &[&str] = match self {
@@ -81,31 +104,44 @@ impl PeerServer {
             }
             Self::TungsteniteThreads => &["tungstenite"],
         };
-        let versions: Vec<String> = libraries
-            .iter()
-            .map(|library| format!("{library} {}", locked_version(library).unwrap_or("?")))
-            .collect();
-        versions.join(", ")
+        versions(libraries)
     }
 }
 
 /// Serves until the process is ended.
 pub(crate) fn run(arguments: &PeerArguments) -> io::Result<()> {
     file_limit::raise();
-    let PeerArguments { peer, listen, counts } = arguments;
+    let PeerArguments { peer, listen, counts, certificate, key } = arguments;
+    let acceptor = match certificate.as_ref().zip(key.as_ref()) {
+        Some(_) if !peer.has_tls() => {
+            return Err(io::Error::other(format!("{} speaks no TLS", peer.name())));
+        }
+        Some((certificate, key)) => Some(tls::acceptor(certificate, key)?),
+        None => None,
+    };
     match peer {
-        PeerServer::Fastwebsockets => counts::serve_async(*counts, fastwebsockets::serve(*listen)),
+        PeerServer::Fastwebsockets => {
+            counts::serve_async(*counts, fastwebsockets::serve(*listen, acceptor))
+        }
         PeerServer::Floor => floor::serve(*listen),
         PeerServer::TokioTungstenite => {
             let config = WebSocketConfig::default();
-            counts::serve_async(*counts, tokio_tungstenite::serve(*listen, config))
+            counts::serve_async(*counts, tokio_tungstenite::serve(*listen, config, acceptor))
         }
         PeerServer::TokioTungsteniteSmall => {
             let config = WebSocketConfig::default().read_buffer_size(SMALL_READ_BYTES);
-            counts::serve_async(*counts, tokio_tungstenite::serve(*listen, config))
+            counts::serve_async(*counts, tokio_tungstenite::serve(*listen, config, acceptor))
         }
         PeerServer::TungsteniteThreads => tungstenite_threads::serve(*listen),
     }
+}
+
+fn versions(libraries: &[&str]) -> String {
+    let versions: Vec<String> = libraries
+        .iter()
+        .map(|library| format!("{library} {}", locked_version(library).unwrap_or("?")))
+        .collect();
+    versions.join(", ")
 }
 
 /// The version of a library in this build.
@@ -130,6 +166,7 @@ mod tests {
             assert!(!version.contains('?'), "{version}");
             assert_eq!(peer.to_possible_value().unwrap().get_name(), peer.name());
         }
+        assert!(!PeerServer::tls_version().contains('?'));
         assert_eq!(locked_version("no such library"), None);
     }
 }

@@ -3,13 +3,14 @@
 use std::env;
 use std::ffi::OsString;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Args;
 
+use super::launch::{Launch, Setup};
 use crate::peers::{FLOOR_BYTES_MAX, PeerServer};
+use crate::tls::ServerCertificate;
 
 /// One server of the catalogue.
 #[derive(Clone, Copy, Debug)]
@@ -26,13 +27,14 @@ enum Kind {
     Bun,
     /// The program in `peers/go/bin` that has the server's name.
     Go,
-    /// It cannot be measured yet, for this reason.
-    Unsupported(&'static str),
+    /// nginx, which ends TLS in front of a plain tidegate.
+    Nginx,
     Node,
     Peer(PeerServer),
     Tidegate,
     /// tidegate with clients that offer compression.
     TidegateCompressed,
+    UWebSockets,
 }
 
 /// When a server agrees to compression without context takeover.
@@ -91,15 +93,6 @@ pub(crate) enum StatsEndpoint {
     Tasks,
 }
 
-/// A server whose program was found.
-#[derive(Clone, Debug)]
-pub(crate) struct Launch {
-    pub(crate) version: String,
-    pub(crate) stats_endpoint: Option<StatsEndpoint>,
-    program: PathBuf,
-    arguments: Vec<OsString>,
-}
-
 impl ServerSpec {
     /// The server of this name.
     pub(crate) fn find(name: &str) -> Option<&'static Self> {
@@ -118,18 +111,44 @@ impl ServerSpec {
             Kind::Bun
             | Kind::Tidegate
             | Kind::TidegateCompressed
+            | Kind::Nginx
+            | Kind::UWebSockets
             | Kind::Peer(PeerServer::Floor) => true,
             Kind::Go => self.name == "epoll-gobwas",
-            Kind::Unsupported(_) | Kind::Node | Kind::Peer(_) => false,
+            Kind::Node | Kind::Peer(_) => false,
         }
+    }
+
+    /// Whether it speaks TLS. The Go servers on epoll read from descriptors, past any library of TLS.
+    pub(crate) fn has_tls(&self) -> bool {
+        match self.kind {
+            Kind::Bun
+            | Kind::Nginx
+            | Kind::Node
+            | Kind::Tidegate
+            | Kind::TidegateCompressed
+            | Kind::UWebSockets => true,
+            Kind::Go => self.name == "goroutine-gorilla",
+            Kind::Peer(peer) => peer.has_tls(),
+        }
+    }
+
+    /// Whether it is measured without TLS too.
+    pub(crate) fn has_plain(&self) -> bool {
+        !matches!(self.kind, Kind::Nginx)
+    }
+
+    /// The most descriptors that it has open for each connection.
+    pub(crate) fn descriptors_per_connection(&self) -> usize {
+        if matches!(self.kind, Kind::Nginx) { 2 } else { 1 }
     }
 
     /// When it agrees to compression.
     pub(crate) fn deflate_support(&self) -> DeflateSupport {
         match self.kind {
             Kind::Tidegate | Kind::TidegateCompressed => DeflateSupport::Always,
-            Kind::Bun | Kind::Node => DeflateSupport::WithFlag,
-            Kind::Go | Kind::Unsupported(_) | Kind::Peer(_) => DeflateSupport::None,
+            Kind::Bun | Kind::Node | Kind::UWebSockets => DeflateSupport::WithFlag,
+            Kind::Go | Kind::Nginx | Kind::Peer(_) => DeflateSupport::None,
         }
     }
 
@@ -144,11 +163,34 @@ impl ServerSpec {
             Kind::Peer(PeerServer::Floor) => FLOOR_BYTES_MAX,
             Kind::Bun
             | Kind::Go
-            | Kind::Unsupported(_)
+            | Kind::Nginx
             | Kind::Node
             | Kind::Peer(_)
             | Kind::Tidegate
-            | Kind::TidegateCompressed => usize::MAX,
+            | Kind::TidegateCompressed
+            | Kind::UWebSockets => usize::MAX,
+        }
+    }
+
+    /// Finds the server's program, and has it speak TLS if there is a certificate for it. An error is
+    /// the reason to skip the server.
+    pub(crate) fn launch(
+        &self,
+        installation: &Installation,
+        certificate: Option<&ServerCertificate>,
+    ) -> Result<Launch, String> {
+        match certificate {
+            Some(_) if !self.has_tls() => Err("it speaks no TLS".to_owned()),
+            None if !self.has_plain() => Err("it is measured with --tls only".to_owned()),
+            None => self.prepare(installation),
+            Some(certificate) => {
+                let mut launch = self.prepare(installation)?.encrypted(certificate);
+                // The others' versions name the libraries of their TLS, or imply them.
+                if let Kind::Peer(_) = self.kind {
+                    launch.version = format!("{}, {}", launch.version, PeerServer::tls_version());
+                }
+                Ok(launch)
+            }
         }
     }
 
@@ -159,70 +201,52 @@ impl ServerSpec {
             Kind::Bun => {
                 let script = require(peers.join("node/bun.mjs"), INSTALL)?;
                 let program = require(peers.join("node/bun"), INSTALL)?;
-                Launch::of(program, vec![script.into()], None)
+                launch_of(program, vec![script.into()], None, Setup::Options)
             }
             Kind::Go => {
                 let program = require(peers.join("go/bin").join(self.name), INSTALL)?;
-                Launch::of(program, Vec::new(), Some(StatsEndpoint::Go))
+                launch_of(program, Vec::new(), Some(StatsEndpoint::Go), Setup::Options)
             }
-            Kind::Unsupported(reason) => Err(reason.to_owned()),
+            Kind::Nginx => {
+                let program = require(peers.join("nginx"), INSTALL)?;
+                let version = ask_version(&program, &[], "-v")?;
+                let tidegate = require(tidegate.clone(), BUILD)?;
+                let setup = Setup::Nginx { tidegate };
+                Ok(Launch::new(version, None, program, Vec::new(), setup))
+            }
             Kind::Node => {
                 let script = require(peers.join("node/ws.mjs"), INSTALL)?;
                 require(peers.join("node/node_modules/ws"), INSTALL)?;
-                Launch::of("node".into(), vec![script.into()], None)
+                launch_of("node".into(), vec![script.into()], None, Setup::Options)
             }
-            Kind::Peer(peer) => Ok(Launch {
-                version: peer.version(),
-                stats_endpoint: peer.has_tasks().then_some(StatsEndpoint::Tasks),
-                program: loadtest.clone(),
-                arguments: vec!["peer".into(), peer.name().into()],
-            }),
+            Kind::Peer(peer) => Ok(Launch::new(
+                peer.version(),
+                peer.has_tasks().then_some(StatsEndpoint::Tasks),
+                loadtest.clone(),
+                vec!["peer".into(), peer.name().into()],
+                Setup::Options,
+            )),
             Kind::Tidegate | Kind::TidegateCompressed => {
                 let program = require(tidegate.clone(), BUILD)?;
-                Launch::of(program, Vec::new(), None)
+                launch_of(program, Vec::new(), None, Setup::Tidegate)
+            }
+            Kind::UWebSockets => {
+                let program = require(peers.join("uwebsockets/server"), INSTALL)?;
+                launch_of(program, Vec::new(), None, Setup::Options)
             }
         }
     }
 }
 
-impl Launch {
-    /// A program that prints its own version.
-    fn of(
-        program: PathBuf,
-        arguments: Vec<OsString>,
-        stats_endpoint: Option<StatsEndpoint>,
-    ) -> Result<Self, String> {
-        let version = ask_version(&program, &arguments)?;
-        Ok(Self { version, stats_endpoint, program, arguments })
-    }
-
-    /// The same program with further arguments.
-    pub(crate) fn with(mut self, arguments: &[&str]) -> Self {
-        self.arguments.extend(arguments.iter().map(OsString::from));
-        self
-    }
-
-    /// The command that makes the server listen on `listen`, and serve its statistics on
-    /// `stats_address`.
-    pub(crate) fn command(&self, listen: SocketAddr, stats_address: SocketAddr) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).arg("--listen").arg(listen.to_string());
-        match self.stats_endpoint {
-            None => {}
-            Some(StatsEndpoint::Go) => {
-                command.arg("--profiles").arg(stats_address.to_string());
-            }
-            Some(StatsEndpoint::Tasks) => {
-                command.arg("--counts").arg(stats_address.to_string());
-            }
-        }
-        command
-    }
-
-    /// The program without arguments.
-    pub(crate) fn program(&self) -> Command {
-        Command::new(&self.program)
-    }
+/// A program that prints its own version.
+fn launch_of(
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    stats_endpoint: Option<StatsEndpoint>,
+    setup: Setup,
+) -> Result<Launch, String> {
+    let version = ask_version(&program, &arguments, "--version")?;
+    Ok(Launch::new(version, stats_endpoint, program, arguments, setup))
 }
 
 fn require(path: PathBuf, remedy: &str) -> Result<PathBuf, String> {
@@ -236,17 +260,18 @@ fn shown(path: &Path) -> String {
     parts[from..].join("/")
 }
 
-fn ask_version(program: &Path, arguments: &[OsString]) -> Result<String, String> {
+/// The first line that the program prints for `option`. nginx prints it to standard error.
+fn ask_version(program: &Path, arguments: &[OsString], option: &str) -> Result<String, String> {
     let answer = Command::new(program)
         .args(arguments)
-        .arg("--version")
+        .arg(option)
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("{} does not run: {error}", shown(program)))?;
-    let text = String::from_utf8_lossy(&answer.stdout);
-    match text.lines().next() {
+    let [text, errors] = [&answer.stdout, &answer.stderr].map(|text| String::from_utf8_lossy(text));
+    match text.lines().chain(errors.lines()).next() {
         Some(version) if answer.status.success() => Ok(version.trim().to_owned()),
-        Some(_) | None => Err(format!("{} --version fails: {}", shown(program), answer.status)),
+        Some(_) | None => Err(format!("{} {option} fails: {}", shown(program), answer.status)),
     }
 }
 
@@ -255,6 +280,18 @@ const BUILD: &str = "cargo build --release makes it; --tidegate names another on
 
 /// The name of tidegate in the catalogue.
 pub(crate) const TIDEGATE: &str = "tidegate";
+
+/// The servers that are measured with TLS, in the order of the reports.
+pub(crate) const TLS_SERVERS: &[&str] = &[
+    TIDEGATE,
+    "tokio-tungstenite",
+    "uwebsockets",
+    "nginx",
+    "bun",
+    "fastwebsockets",
+    "goroutine-gorilla",
+    "node-ws",
+];
 
 /// All servers, in the order of the reports.
 pub(crate) const SERVERS: &[ServerSpec] = &[
@@ -313,6 +350,18 @@ pub(crate) const SERVERS: &[ServerSpec] = &[
         kind: Kind::Bun,
     },
     ServerSpec {
+        name: "uwebsockets",
+        server: "uWebSockets",
+        design: "C++, an event loop, OpenSSL",
+        kind: Kind::UWebSockets,
+    },
+    ServerSpec {
+        name: "nginx",
+        server: "nginx",
+        design: "in front of a plain tidegate, which is not counted",
+        kind: Kind::Nginx,
+    },
+    ServerSpec {
         name: "floor",
         server: "bare epoll",
         design: "Rust, keeps nothing: the floor",
@@ -329,12 +378,6 @@ pub(crate) const SERVERS: &[ServerSpec] = &[
         server: "tidegate, compressed",
         design: "permessage-deflate negotiated",
         kind: Kind::TidegateCompressed,
-    },
-    ServerSpec {
-        name: "tidegate-tls",
-        server: "tidegate, TLS",
-        design: "each connection encrypted",
-        kind: Kind::Unsupported("loadtest does not speak TLS yet"),
     },
 ];
 
@@ -360,6 +403,8 @@ mod tests {
     fn names_are_unique() {
         let names: HashSet<_> = SERVERS.iter().map(|spec| spec.name).collect();
         assert_eq!(names.len(), SERVERS.len());
+        let spec = |name: &&str| ServerSpec::find(name).unwrap();
+        assert!(TLS_SERVERS.iter().map(spec).all(ServerSpec::has_tls));
         assert!(ServerSpec::find(TIDEGATE).is_some());
     }
 
@@ -368,14 +413,14 @@ mod tests {
         let directory = TempDir::new().unwrap();
         let installation = nothing_installed(&directory);
         let reason = |name: &str| ServerSpec::find(name).unwrap().prepare(&installation).err();
-        for name in ["goroutine-gorilla", "epoll-gobwas", "node-ws", "bun"] {
+        for name in ["goroutine-gorilla", "epoll-gobwas", "node-ws", "bun", "uwebsockets", "nginx"]
+        {
             let reason = reason(name).unwrap();
             assert!(reason.starts_with("target/peers/"), "{reason}");
             assert!(reason.contains("scripts/install-peers"), "{reason}");
         }
         let missing = "target/release/tidegate is missing: cargo build";
         assert!(reason("tidegate").unwrap().starts_with(missing));
-        assert!(reason("tidegate-tls").unwrap().contains("TLS"));
         for spec in SERVERS.iter().filter(|spec| matches!(spec.kind, Kind::Peer(_))) {
             assert_eq!(reason(spec.name), None, "is part of loadtest");
         }
@@ -402,7 +447,7 @@ mod tests {
         let launch = spec.prepare(&nothing_installed(&directory)).unwrap();
         let [listen, stats_address] =
             ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap());
-        let command = launch.command(listen, stats_address);
+        let command = launch.command(listen, stats_address).unwrap();
         let arguments: Vec<_> = command.get_args().map(|part| part.to_str().unwrap()).collect();
         assert_eq!(
             arguments,

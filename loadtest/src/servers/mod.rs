@@ -1,12 +1,14 @@
 //! The servers under test: the catalogue, their processes, and the ports that they listen on.
 
 mod catalogue;
+mod launch;
 mod log;
 mod ports;
 pub(crate) mod process;
 
 pub(crate) use catalogue::{
-    DeflateSupport, Installation, InstallationArguments, Launch, SERVERS, ServerSpec,
-    StatsEndpoint, TIDEGATE,
+    DeflateSupport, Installation, InstallationArguments, SERVERS, ServerSpec, StatsEndpoint,
+    TIDEGATE, TLS_SERVERS,
 };
+pub(crate) use launch::Launch;
 pub(crate) use ports::Ports;

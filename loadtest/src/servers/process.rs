@@ -31,6 +31,11 @@ pub(crate) struct ServerArguments {
 }
 
 impl ServerArguments {
+    /// Whether the server is started here.
+    pub(crate) fn is_spawned(&self) -> bool {
+        self.spawn.is_some()
+    }
+
     /// Adds options to the command that starts the server, if there is one.
     pub(crate) fn add_options(&mut self, options: &str) {
         if let Some(command) = &mut self.spawn {
@@ -194,6 +199,20 @@ impl SpawnedServer {
         interrupt: &Interrupt,
     ) -> Result<Self, CommandError> {
         let mut server = Self::spawn(command)?;
+        server.wait_until("accept", interrupt, || accepts(address))?;
+        Ok(server)
+    }
+
+    /// Starts the server behind a proxy in the same way, on one core if one is given. What it writes is
+    /// dropped.
+    pub(crate) fn start_behind(
+        command: &mut Command,
+        core: Option<usize>,
+        address: SocketAddr,
+        interrupt: &Interrupt,
+    ) -> Result<Self, CommandError> {
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut server = Self::spawn_on(core, command)?;
         server.wait_until("accept", interrupt, || accepts(address))?;
         Ok(server)
     }

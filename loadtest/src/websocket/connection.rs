@@ -95,9 +95,15 @@ impl Connection {
         self.phase == Phase::Open
     }
 
-    /// Whether the socket is connected.
+    /// Whether the socket is connected, with TLS if that is wanted.
     pub(crate) fn is_established(&self) -> bool {
         self.phase != Phase::Connecting
+    }
+
+    /// The TCP connection is there, and TLS comes before the upgrade. The deadline of the connection
+    /// covers that too.
+    pub(crate) fn await_tls(&mut self) {
+        self.now_await(Awaited::TlsHandshake);
     }
 
     /// Appends the upgrade request, once the socket is connected. The deadline of the connection

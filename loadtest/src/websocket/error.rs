@@ -31,6 +31,7 @@ pub(crate) enum Awaited {
     Handshake,
     Pong,
     TcpConnection,
+    TlsHandshake,
 }
 
 impl fmt::Display for Awaited {
@@ -42,6 +43,7 @@ impl fmt::Display for Awaited {
             Self::Handshake => "complete answer to the upgrade request",
             Self::Pong => "pong",
             Self::TcpConnection => "TCP connection",
+            Self::TlsHandshake => "complete TLS handshake",
         })
     }
 }

@@ -1,6 +1,8 @@
 //! Small servers, and the commands that put load on them.
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
+pub(crate) mod tls;
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};

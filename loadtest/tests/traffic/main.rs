@@ -12,6 +12,7 @@ mod rate;
 mod server_program;
 mod slow;
 mod storm;
+mod tls;
 mod ulimit;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -13,6 +13,7 @@ use crate::driver::{ConnHandle, ConnKey, Driver, DriverOptions, Failure, Workloa
 use crate::error::CommandError;
 use crate::load::clients::{Clients, NextTurn};
 use crate::output::units::Seconds;
+use crate::stats::latency::{Latencies, LatencySummary};
 use crate::system::clock;
 use crate::system::interrupt::Interrupt;
 use crate::websocket::Event;
@@ -21,6 +22,14 @@ use crate::websocket::Event;
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct AttackerFigures {
     pub(super) connections_opened: u64,
+    /// The most that were there at a time, connecting or connected.
+    pub(super) connections_held_max: u64,
+    /// From the beginning of a connection to the end of its TLS handshake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) connect_to_tls: Option<LatencySummary>,
+    /// From the beginning of a connection with TLS to the 101.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) connect_to_upgrade: Option<LatencySummary>,
     /// Frames and parts of them, as they were given to the kernel or wait for it. Requests of complete
     /// handshakes are not counted.
     pub(super) sent_bytes: u64,
@@ -58,7 +67,7 @@ impl<'a> Attackers<'a> {
         clients.driver().leave_compressed();
         Ok(Self {
             clients,
-            counts: Counts::default(),
+            counts: Counts::new(),
             signals,
             options,
             began: now,
@@ -86,6 +95,7 @@ impl<'a> Attackers<'a> {
             }
         })?;
         let driver = self.clients.driver();
+        self.counts.note_held(driver.len());
         Ok(keys_within(driver, &(first..driver.next_serial())))
     }
 
@@ -154,17 +164,39 @@ impl<'a> Attackers<'a> {
     pub(super) fn end(mut self) -> AttackerFigures {
         let wall = clock::now().saturating_duration_since(self.began);
         self.clients.abort_all();
-        AttackerFigures { wall: Seconds(wall), ..self.counts.figures }
+        let Counts { figures, tls_handshakes, upgrades } = self.counts;
+        AttackerFigures {
+            wall: Seconds(wall),
+            connect_to_tls: tls_handshakes.summary(),
+            connect_to_upgrade: upgrades.summary(),
+            ..figures
+        }
     }
 }
 
 /// Counts what the server does, and what is sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counts {
     pub(super) figures: AttackerFigures,
+    tls_handshakes: Latencies,
+    upgrades: Latencies,
 }
 
 impl Counts {
+    fn new() -> Self {
+        Self {
+            figures: AttackerFigures::default(),
+            tls_handshakes: Latencies::new(),
+            upgrades: Latencies::new(),
+        }
+    }
+
+    /// Notes how many connections there are.
+    pub(super) fn note_held(&mut self, connections: usize) {
+        let held_max = &mut self.figures.connections_held_max;
+        *held_max = (*held_max).max(connections as u64);
+    }
+
     /// Sends bytes on a connection, unless it is not open or the kernel has not taken all of those
     /// before; returns whether they were sent.
     pub(super) fn feed(&mut self, driver: &mut Driver, key: ConnKey, bytes: &[u8]) -> bool {
@@ -189,18 +221,35 @@ impl Counts {
 
     fn reset(&mut self) {
         let connections_opened = self.figures.connections_opened;
-        self.figures = AttackerFigures { connections_opened, ..AttackerFigures::default() };
+        let connections_held_max = self.figures.connections_held_max;
+        self.figures = AttackerFigures {
+            connections_opened,
+            connections_held_max,
+            ..AttackerFigures::default()
+        };
+        self.tls_handshakes.clear();
+        self.upgrades.clear();
     }
 }
 
 impl Workload for Counts {
-    fn on_event(&mut self, _: &mut ConnHandle<'_>, event: Event<'_>) -> Result<(), Failure> {
+    fn on_event(
+        &mut self,
+        connection: &mut ConnHandle<'_>,
+        event: Event<'_>,
+    ) -> Result<(), Failure> {
         match event {
             Event::Data(chunk) => {
                 self.figures.received_bytes += chunk.payload.len() as u64;
                 self.figures.received_messages += u64::from(chunk.is_end);
             }
-            Event::Opened => self.figures.connections_opened += 1,
+            Event::Opened => {
+                self.figures.connections_opened += 1;
+                if let Some(handshake) = connection.tls_handshake() {
+                    self.tls_handshakes.record(handshake.age);
+                    self.upgrades.record(connection.age());
+                }
+            }
             Event::Ping | Event::Pong { .. } => {}
         }
         Ok(())

@@ -27,7 +27,8 @@ use crate::driver::{DriverOptions, SourceAddresses};
 use crate::error::{CommandError, Verdict};
 use crate::stats::proc_stats;
 use crate::system::interrupt::Interrupt;
-use crate::target::ECHO_PATH;
+use crate::target::{ECHO_PATH, Target};
+use crate::tls::ServerCertificate;
 pub(crate) use arguments::AttackArguments;
 use arguments::Choice;
 use attacks::Attack;
@@ -48,7 +49,19 @@ pub(crate) fn run(
         }
         Choice::Attack(attack) => attack,
     };
-    let config = ServerConfig::new(attack, arguments)?;
+    if attack.needs_tls && !arguments.session.address.is_encrypted() {
+        return Err(CommandError::Usage(format!("attack {}: needs --tls", attack.name)));
+    }
+    let mut session_arguments = arguments.session.clone();
+    let is_spawned = session_arguments.server.is_spawned();
+    let certificate = (is_spawned && session_arguments.address.is_encrypted())
+        .then(ServerCertificate::make)
+        .transpose()
+        .map_err(|error| CommandError::Usage(error.to_string()))?;
+    if let Some(certificate) = &certificate {
+        session_arguments.address.trust(certificate.certificate_path());
+    }
+    let config = ServerConfig::new(attack, arguments, certificate.as_ref())?;
     if arguments.print_config {
         write_out(config.as_str())?;
         return Ok(Verdict::Fine);
@@ -56,7 +69,6 @@ pub(crate) fn run(
     // The file is needed until the server has read it, and vanishes with this variable.
     let file = tempfile::Builder::new().prefix("attack-").suffix(".toml").tempfile()?;
     fs::write(file.path(), config.as_str())?;
-    let mut session_arguments = arguments.session.clone();
     session_arguments.server.add_options(&format!("--config '{}'", file.path().display()));
     let options = arguments.attack_options(attack);
     let requirements = Requirements {
@@ -79,8 +91,7 @@ fn attacker_driver(
     attack: &Attack,
     arguments: &AttackArguments,
 ) -> Result<DriverOptions, CommandError> {
-    let mut target = arguments.session.address.resolve(ECHO_PATH)?;
-    target.deflate = attack.is_deflated;
+    let target = Target { deflate: attack.is_deflated, ..session.target().clone() };
     let ports = proc_stats::read_ephemeral_ports()?;
     let sources = SourceAddresses::new(target.address, &ports).of_process(1, ATTACKERS_MAX);
     // Longer than the run: the attackers are not to be cut off by their own side.

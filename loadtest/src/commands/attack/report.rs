@@ -8,16 +8,17 @@ use serde::Serialize;
 use super::arguments::AttackArguments;
 use super::attackers::AttackerFigures;
 use super::bystanders::{Absences, BystanderSummary};
-use crate::output::units::Bytes;
+use crate::output::units::{Bytes, shown_bytes};
 use crate::stats::cpu_use::CpuUse;
 use crate::stats::latency::LatencySummary;
+use crate::target::Origin;
 
 /// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct AttackReport {
     command: &'static str,
     attack: &'static str,
-    address: String,
+    address: Origin,
     bystanders: usize,
     attackers: AttackerFigures,
     before: StageReport,
@@ -31,6 +32,10 @@ pub(super) struct AttackReport {
     rss_before_bytes: Option<u64>,
     rss_peak_bytes: Option<u64>,
     rss_final_bytes: Option<u64>,
+    /// The growth to the peak, for each connection of the attackers.
+    rss_peak_per_connection_bytes: Option<f64>,
+    /// What of it is left at the end.
+    rss_left_per_connection_bytes: Option<f64>,
     pool_bytes_max: NonZeroU64,
     /// Of the machine, in the minute before the run.
     load_average: Option<f64>,
@@ -104,10 +109,18 @@ impl AttackReport {
     ) -> Self {
         let attack_server_cpu_seconds = attack_cpu_seconds(&before, &during, &after);
         let sent_bytes = attackers.sent_bytes;
+        let rss_before_bytes = before.last_rss_bytes;
+        let rss_peak_bytes = during.highest_rss_bytes.max(after.highest_rss_bytes);
+        let rss_final_bytes = after.last_rss_bytes;
+        let held_max = attackers.connections_held_max;
+        let per_connection = |bytes: Option<u64>| {
+            let growth = bytes? as f64 - rss_before_bytes? as f64;
+            (held_max > 0).then(|| growth / held_max as f64)
+        };
         Self {
             command: "attack",
             attack,
-            address: arguments.session.address.as_str().to_owned(),
+            address: arguments.session.address.origin(),
             bystanders: arguments.bystanders.get(),
             bystanders_shut_out,
             handshakes_shut_out,
@@ -115,9 +128,11 @@ impl AttackReport {
             attack_server_cpu_ns_per_sent_byte: attack_server_cpu_seconds
                 .filter(|_| sent_bytes > 0)
                 .map(|seconds| seconds * 1e9 / sent_bytes as f64),
-            rss_before_bytes: before.last_rss_bytes,
-            rss_peak_bytes: during.highest_rss_bytes.max(after.highest_rss_bytes),
-            rss_final_bytes: after.last_rss_bytes,
+            rss_before_bytes,
+            rss_peak_bytes,
+            rss_final_bytes,
+            rss_peak_per_connection_bytes: per_connection(rss_peak_bytes),
+            rss_left_per_connection_bytes: per_connection(rss_final_bytes),
             pool_bytes_max: arguments.pool_bytes_max,
             load_average,
             attackers,
@@ -148,7 +163,7 @@ fn attack_cpu_seconds(
 impl fmt::Display for AttackReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { attack, address, bystanders, attackers, .. } = self;
-        writeln!(f, "attack {attack} on ws://{address}, beside {bystanders} bystanders")?;
+        writeln!(f, "attack {attack} on {address}, beside {bystanders} bystanders")?;
         if let Some(load) = self.load_average {
             writeln!(f, "load average of the machine before: {load}")?;
         }
@@ -162,6 +177,15 @@ impl fmt::Display for AttackReport {
             Bytes(attackers.received_bytes),
             attackers.connections_ended
         )?;
+        let latencies = [
+            ("connect to TLS", attackers.connect_to_tls),
+            ("connect to 101", attackers.connect_to_upgrade),
+        ];
+        for (name, latency) in latencies {
+            if let Some(latency) = latency {
+                writeln!(f, "attackers, {name}: {}", shown(Some(&latency)))?;
+            }
+        }
         self.before.write(f, "before")?;
         self.during.write(f, "during the attack")?;
         self.after.write(f, "after")?;
@@ -183,6 +207,17 @@ impl fmt::Display for AttackReport {
                 f,
                 "server memory: {before} before, {peak} at most, {last} in the end; the pool may \
                  have {limit}"
+            )?;
+        }
+        if let (Some(peak), Some(left)) =
+            (self.rss_peak_per_connection_bytes, self.rss_left_per_connection_bytes)
+        {
+            writeln!(
+                f,
+                "server memory for each of {} connections of the attackers: {} at most, {} left",
+                attackers.connections_held_max,
+                shown_bytes(peak),
+                shown_bytes(left)
             )?;
         }
         writeln!(f, "{}", if self.has_failures() { "FAILURES: see above" } else { "no failures" })

@@ -1,11 +1,12 @@
 //! The configuration of the server that an attack starts.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use super::arguments::AttackArguments;
 use super::attacks::Attack;
 use crate::error::CommandError;
-use crate::target::ECHO_PATH;
+use crate::tls::ServerCertificate;
 
 /// A configuration file of tidegate.
 #[derive(Clone, Debug)]
@@ -16,14 +17,30 @@ pub(super) struct ServerConfig {
 impl ServerConfig {
     /// The listener at the address of the run, the limits, and the routes of the attack. The route
     /// of the bystanders is always there.
-    pub(super) fn new(attack: &Attack, arguments: &AttackArguments) -> Result<Self, CommandError> {
-        let address = &arguments.session.address;
-        let listen = address.resolve(ECHO_PATH).map_err(|error| {
-            CommandError::Usage(format!("--address {}: {error}", address.as_str()))
-        })?;
+    ///
+    /// With TLS the listener has this certificate; without one, to print the configuration, there is
+    /// a place for it.
+    pub(super) fn new(
+        attack: &Attack,
+        arguments: &AttackArguments,
+        certificate: Option<&ServerCertificate>,
+    ) -> Result<Self, CommandError> {
+        let address = arguments.session.address.look_up();
+        let address = address.map_err(|error| CommandError::Usage(error.to_string()))?;
         let loops = arguments.loops.map_or(attack.loops, u16::from);
         let mut toml = format!("# For `loadtest attack {}`.\nloops = {loops}\n", attack.name);
-        let _ = write!(toml, "\n[[listener]]\naddress = \"{}\"\n", listen.address);
+        let _ = write!(toml, "\n[[listener]]\naddress = \"{}\"\n", address);
+        if arguments.session.address.is_encrypted() {
+            let [certificate, key] = match certificate {
+                Some(made) => [made.certificate_path(), made.key_path()],
+                None => ["certificate.pem", "key.pem"].map(PathBuf::from),
+            };
+            let (certificate, key) = (certificate.display(), key.display());
+            let _ = write!(
+                toml,
+                "tls = true\n\n[[certificate]]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n"
+            );
+        }
         let _ = write!(toml, "\n[limits]\npool_bytes_max = {}\n", arguments.pool_bytes_max);
         toml += attack.limits;
         toml += TIMEOUTS;

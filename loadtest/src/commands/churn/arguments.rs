@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::commands::options::{MessageArguments, Requirements, SessionArguments, TimeArguments};
 use crate::target::PathArguments;
+use crate::tls::Resumption;
 
 /// Connects, upgrades, echoes one message and closes, over and over
 #[derive(Args, Debug)]
@@ -30,13 +31,27 @@ pub(crate) struct ChurnLoad {
     #[arg(long, value_name = "COUNT", default_value = "64")]
     pub(crate) concurrency: NonZeroUsize,
 
+    /// Resume the TLS sessions of earlier connections, instead of a full handshake for each
+    #[arg(long, requires = "tls")]
+    pub(crate) resume: bool,
+
     #[command(flatten)]
     pub(crate) time: TimeArguments,
 }
 
 impl ChurnLoad {
+    fn resumption(&self) -> Resumption {
+        if self.resume { Resumption::On } else { Resumption::Off }
+    }
+
     pub(crate) fn requirements(&self) -> Requirements<'_> {
         let connections = self.concurrency.get();
-        Requirements { path: &self.path.path, connections, has_turnover: true, descriptors: None }
+        Requirements {
+            path: &self.path.path,
+            connections,
+            has_turnover: true,
+            descriptors: None,
+            resumption: self.resumption(),
+        }
     }
 }

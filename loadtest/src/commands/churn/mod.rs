@@ -36,13 +36,14 @@ pub(crate) fn measure(
     let message = load.message;
     let pattern = Pattern::new(message.payload_kind(), message.bytes, session.seed())
         .compressed(session.is_deflated());
-    let mut workload = ChurnWorkload::new(pattern);
+    let mut workload = ChurnWorkload::new(pattern, load.concurrency.get());
     churn(load, "warming up", load.time.warm_up_seconds, session, &mut workload)?;
     let before = session.cpu_sample();
     workload.measure();
     churn(load, "measuring", load.time.seconds, session, &mut workload)?;
     let after = session.cpu_sample();
     let completed = workload.completed();
+    workload.require_resumption(load.resume);
     session.await_answers(&mut workload)?;
     session.require_server()?;
     let cpu = after.since(&before, "connection", completed);

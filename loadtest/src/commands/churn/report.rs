@@ -11,18 +11,21 @@ use crate::commands::session::Session;
 use crate::stats::cpu_use::CpuUse;
 use crate::stats::latency::LatencySummary;
 use crate::stats::tally::Tally;
+use crate::target::Origin;
 
 /// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ChurnReport {
     command: &'static str,
-    address: String,
+    address: Origin,
     path: String,
     concurrency: usize,
     message_bytes: usize,
     message_kind: &'static str,
     connections: u64,
     connections_per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect_to_tls: Option<LatencySummary>,
     connect_to_upgrade: Option<LatencySummary>,
     connect_to_echo: Option<LatencySummary>,
     cpu: CpuUse,
@@ -39,13 +42,14 @@ impl ChurnReport {
     ) -> Self {
         Self {
             command: "churn",
-            address: session.address().to_owned(),
+            address: session.address(),
             path: load.path.path.clone(),
             concurrency: load.concurrency.get(),
             message_bytes: load.message.bytes,
             message_kind: load.message.payload_kind().as_str(),
             connections,
             connections_per_second: cpu.per_second(connections),
+            connect_to_tls: workload.tls_handshakes().summary(),
             connect_to_upgrade: workload.upgrades().summary(),
             connect_to_echo: workload.echoes().summary(),
             cpu,
@@ -73,7 +77,7 @@ impl fmt::Display for ChurnReport {
         let Self { address, path, concurrency, message_bytes, message_kind, .. } = self;
         writeln!(
             f,
-            "connections to ws://{address}{path} that echo {message_bytes} B {message_kind} and \
+            "connections to {address}{path} that echo {message_bytes} B {message_kind} and \
              leave, {concurrency} at a time"
         )?;
         let Self { connections, connections_per_second, .. } = self;
@@ -82,6 +86,9 @@ impl fmt::Display for ChurnReport {
             "{connections} came and left properly in {}: {connections_per_second:.0}/s",
             self.cpu.wall
         )?;
+        if let Some(handshake) = self.connect_to_tls {
+            writeln!(f, "connect to TLS:  {handshake}")?;
+        }
         if let Some((upgrade, echo)) = self.connect_to_upgrade.zip(self.connect_to_echo) {
             writeln!(f, "connect to 101:  {upgrade}")?;
             writeln!(f, "connect to echo: {echo}")?;

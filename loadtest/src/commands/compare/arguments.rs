@@ -29,6 +29,12 @@ pub(crate) struct CompareArguments {
     #[arg(long = "server", value_name = "NAME[=COMMAND]")]
     pub(super) servers: Vec<ServerChoice>,
 
+    /// Measure all servers with TLS 1.3, X25519 and AES-128-GCM, with a certificate on P-256 that is
+    /// made for the run. A custom server takes part if its command has {certificate} and {key}, for
+    /// the PEM files. Adds the scenario of resumed handshakes
+    #[arg(long)]
+    pub(super) tls: bool,
+
     /// What the report says of a custom server: where it comes from, how it was built
     #[arg(long, value_name = "NAME=TEXT")]
     pub(super) about: Vec<About>,

@@ -26,6 +26,9 @@ pub(super) struct Settings {
     pub(super) server_core: usize,
     pub(super) client_core: usize,
     pub(super) seed: u64,
+    /// All servers and clients speak TLS. Absent in older figures, which are plain.
+    #[serde(default)]
+    pub(super) tls: bool,
 }
 
 /// A server in the report.

@@ -86,10 +86,17 @@ pub(super) fn echo_load(
 /// Connections that echo one message and close, `concurrency` at a time.
 pub(super) fn churn_load(
     concurrency: usize,
+    is_resumed: bool,
     message: MessageArguments,
     timing: Timing,
 ) -> ChurnLoad {
-    ChurnLoad { message, path: echo_path(), concurrency: count(concurrency), time: time(timing) }
+    ChurnLoad {
+        message,
+        path: echo_path(),
+        concurrency: count(concurrency),
+        resume: is_resumed,
+        time: time(timing),
+    }
 }
 
 /// Publications of one publisher in bursts.

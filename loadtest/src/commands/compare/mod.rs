@@ -25,12 +25,14 @@ mod statistics;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::error::{CommandError, Verdict};
 use crate::output::{Output, note};
 use crate::stats::machine::Machine;
 use crate::system::interrupt::Interrupt;
 use crate::system::{affinity, file_limit};
+use crate::tls::ServerCertificate;
 pub(crate) use arguments::CompareArguments;
 use comparison::Comparison;
 use document::{Document, Settings};
@@ -46,7 +48,7 @@ pub(crate) fn run(
 ) -> Result<Verdict, CommandError> {
     if arguments.write_docs {
         // Before the measurements, which take long.
-        docs::require_section()?;
+        docs::require_section(arguments.tls)?;
     }
     let document = if arguments.render.is_empty() {
         measure(arguments, interrupt)?
@@ -55,7 +57,7 @@ pub(crate) fn run(
     };
     Output::new(false).report(&document)?;
     if arguments.write_docs {
-        let path = docs::write_section(&document.to_string())?;
+        let path = docs::write_section(&document.to_string(), document.settings.tls)?;
         note(format_args!("written to {}", path.display()));
     }
     Ok(if document.has_failures() { Verdict::Failures } else { Verdict::Fine })
@@ -69,7 +71,15 @@ fn measure(arguments: &CompareArguments, interrupt: &Interrupt) -> Result<Docume
     if machine.is_debug_build() {
         note("this is a debug build: its figures are for tests only");
     }
-    let servers = ServersUnderTest::find(&arguments.servers, &arguments.about, &installation)?;
+    let certificate = arguments.tls.then(ServerCertificate::make).transpose();
+    let certificate = certificate.map_err(|error| CommandError::Usage(error.to_string()))?;
+    let certificate = certificate.map(Rc::new);
+    let servers = ServersUnderTest::find(
+        &arguments.servers,
+        &arguments.about,
+        &installation,
+        certificate.as_ref(),
+    )?;
     for skipped in &servers.skipped {
         note(format_args!("{}: skipped: {}", skipped.name, skipped.reason));
     }
@@ -90,6 +100,7 @@ fn measure(arguments: &CompareArguments, interrupt: &Interrupt) -> Result<Docume
         server_core: pin_server,
         client_core: pin,
         seed,
+        tls: arguments.tls,
     };
     let mut document = Document {
         machine,
@@ -118,8 +129,14 @@ fn comparisons(
     runner: &mut Runner<'_>,
 ) -> Result<Vec<Comparison>, CommandError> {
     let names = &arguments.scenario;
-    let is_chosen =
-        |scenario: &&Scenario| names.is_empty() || names.iter().any(|name| *name == scenario.name);
+    let is_named = |scenario: &Scenario| names.iter().any(|name| *name == scenario.name);
+    let needing_tls = |scenario: &&Scenario| scenario.needs_tls() && is_named(scenario);
+    if let Some(scenario) = SCENARIOS.iter().find(needing_tls).filter(|_| !arguments.tls) {
+        return Err(CommandError::Usage(format!("--scenario {}: needs --tls", scenario.name)));
+    }
+    let is_chosen = |scenario: &&Scenario| {
+        is_named(scenario) || (names.is_empty() && (arguments.tls || !scenario.needs_tls()))
+    };
     let mut comparisons = Vec::new();
     for scenario in SCENARIOS.iter().filter(is_chosen) {
         comparisons.extend(scenario.comparisons(servers, timing, runner)?);

@@ -11,9 +11,10 @@ use crate::error::CommandError;
 use crate::output::Output;
 use crate::random::mix;
 use crate::servers::Ports;
-use crate::servers::process::ServerProcess;
+use crate::servers::process::{ServerProcess, SpawnedServer};
 use crate::system::interrupt::Interrupt;
 use crate::target::Target;
+use crate::tls::{TlsClient, TlsOptions};
 
 /// The state that all measurements of a run share.
 #[derive(Debug)]
@@ -83,11 +84,26 @@ impl<'a> Runner<'a> {
 
     fn try_measure(&mut self, case: &Case) -> Result<LoadResult, CommandError> {
         let (listen, second) = (self.ports.next()?, self.ports.next()?);
-        let mut command = case.server.command(listen, second);
         let core = Some(self.server_core);
+        // Ends with this function, like the server.
+        let _backend = case
+            .server
+            .backend_command(second)
+            .map(|mut command| {
+                SpawnedServer::start_behind(&mut command, core, second, self.interrupt)
+            })
+            .transpose()?;
+        let mut command = case.server.command(listen, second)?;
         let server = ServerProcess::start(&mut command, core, listen, self.interrupt)?;
         let requirements = case.load.requirements();
-        let target = Target { deflate: case.is_deflated, ..Target::at(listen, requirements.path) };
+        let options = TlsOptions::of_comparison(requirements.resumption);
+        let certificate = case.server.certificate.as_ref();
+        let tls = certificate
+            .map(|certificate| TlsClient::trusting(certificate.certificate(), options))
+            .transpose()
+            .map_err(|error| CommandError::Usage(error.to_string()))?;
+        let deflate = case.is_deflated;
+        let target = Target { deflate, tls, ..Target::at(listen, requirements.path) };
         let mut session = Session::with_server(
             self.session_options,
             server,

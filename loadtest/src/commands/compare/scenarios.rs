@@ -32,8 +32,9 @@ enum Kind {
     DeflateFanout { bytes: usize },
     /// Compressed beside uncompressed publications, on each of these servers.
     DeflateBesidePlain { bytes: usize },
-    /// Connections that echo one message and close.
-    Churn,
+    /// Connections that echo one message and close. With TLS their handshakes are full ones, or resume
+    /// the sessions of earlier connections.
+    Churn { is_resumed: bool },
     /// A closed loop on all servers.
     Echo { connections: usize, in_flight: u32, bytes: usize },
     /// Publications to subscribers, in bursts.
@@ -47,6 +48,11 @@ enum Kind {
 }
 
 impl Scenario {
+    /// Whether it is about TLS alone.
+    pub(super) fn needs_tls(&self) -> bool {
+        matches!(self.kind, Kind::Churn { is_resumed: true })
+    }
+
     /// The comparisons of the scenario. Making them may take measurements of its own.
     pub(super) fn comparisons(
         &self,
@@ -69,7 +75,7 @@ impl Scenario {
                 Ok(vec![self.text(servers, payload_kind, in_flight, bytes, timing)])
             }
             Kind::TwoLoops => Ok(self.two_loops(servers, timing)),
-            Kind::Churn | Kind::Echo { .. } | Kind::Fanout { .. } => {
+            Kind::Churn { .. } | Kind::Echo { .. } | Kind::Fanout { .. } => {
                 Ok(vec![self.all_servers(servers, timing)])
             }
         }
@@ -92,15 +98,21 @@ impl Scenario {
                 };
                 (load, heading, "delivery")
             }
-            Kind::Churn
+            Kind::Churn { .. }
             | Kind::DeflateEcho { .. }
             | Kind::DeflateFanout { .. }
             | Kind::DeflateBesidePlain { .. }
             | Kind::HalfLoad
             | Kind::Text { .. }
             | Kind::TwoLoops => {
-                let heading = "connect, upgrade, echo, close".to_owned();
-                (Load::Churn(churn_load(64, binary(SMALL), timing)), heading, "connection")
+                let is_resumed = self.needs_tls();
+                let handshake = match (servers.are_encrypted(), is_resumed) {
+                    (false, _) => "",
+                    (true, false) => "full TLS handshake, ",
+                    (true, true) => "resumed TLS handshake, ",
+                };
+                let load = Load::Churn(churn_load(64, is_resumed, binary(SMALL), timing));
+                (load, format!("connect, {handshake}upgrade, echo, close"), "connection")
             }
         };
         let own = servers.tidegate(1);
@@ -115,12 +127,15 @@ impl Scenario {
 
     fn can_take_part(&self, server: &ServerUnderTest) -> bool {
         match self.kind {
-            Kind::Echo { in_flight, bytes, .. } => {
+            Kind::Echo { connections, in_flight, bytes } => {
                 let frame_bytes = bytes + HEADER_BYTES_MAX;
-                frame_bytes.saturating_mul(in_flight as usize) <= server.bytes_at_once_max
+                let bytes_at_once = frame_bytes.saturating_mul(in_flight as usize);
+                bytes_at_once <= server.bytes_at_once_max && server.has_room_for(connections)
             }
-            Kind::Fanout { .. } => server.has_broadcast,
-            Kind::Churn
+            Kind::Fanout { subscribers, .. } => {
+                server.has_broadcast && server.has_room_for(subscribers)
+            }
+            Kind::Churn { .. }
             | Kind::DeflateEcho { .. }
             | Kind::DeflateFanout { .. }
             | Kind::DeflateBesidePlain { .. }
@@ -263,7 +278,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "echo-64k",
         kind: Kind::Echo { connections: 16, in_flight: 4, bytes: 64 * 1024 },
     },
-    Scenario { name: "churn", kind: Kind::Churn },
+    Scenario { name: "churn", kind: Kind::Churn { is_resumed: false } },
+    Scenario { name: "churn-resumed", kind: Kind::Churn { is_resumed: true } },
     Scenario { name: "fanout-1000", kind: Kind::Fanout { subscribers: 1000, burst: 1 } },
     Scenario { name: "fanout-10000", kind: Kind::Fanout { subscribers: 10_000, burst: 1 } },
     Scenario { name: "burst-16", kind: Kind::Fanout { subscribers: 1000, burst: 16 } },

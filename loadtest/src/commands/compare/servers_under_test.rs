@@ -1,13 +1,20 @@
 //! The servers of a run: tidegate, those of the catalogue, and those that the command line defines.
 
+use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
+use std::rc::Rc;
 use std::str::FromStr;
 
 use super::document::{ServerFacts, Skipped};
 use crate::error::CommandError;
 use crate::servers::process::shell;
-use crate::servers::{DeflateSupport, Installation, Launch, SERVERS, ServerSpec, TIDEGATE};
+use crate::servers::{
+    DeflateSupport, Installation, Launch, SERVERS, ServerSpec, TIDEGATE, TLS_SERVERS,
+};
+use crate::system::file_limit;
+use crate::tls::ServerCertificate;
 
 /// A value of `--server`.
 #[derive(Clone, Debug)]
@@ -58,9 +65,13 @@ pub(super) struct ServerUnderTest {
     pub(super) has_broadcast: bool,
     /// The most bytes that a client may have in flight.
     pub(super) bytes_at_once_max: usize,
+    /// The most connections that it has descriptors for.
+    connections_max: usize,
     deflate: DeflateSupport,
     /// Whether the server gets its option to compress, if it has one.
     is_deflating: bool,
+    /// With whom clients trust it if it speaks TLS.
+    pub(super) certificate: Option<Rc<ServerCertificate>>,
     start: Start,
 }
 
@@ -78,8 +89,11 @@ impl ServerUnderTest {
             design: spec.design.to_owned(),
             has_broadcast: spec.has_broadcast(),
             bytes_at_once_max: spec.bytes_at_once_max(),
+            connections_max: file_limit::raise().saturating_sub(file_limit::RESERVED_FILES)
+                / spec.descriptors_per_connection(),
             deflate: spec.deflate_support(),
             is_deflating: false,
+            certificate: None,
             start: Start::Launch(launch),
         }
     }
@@ -94,12 +108,14 @@ impl ServerUnderTest {
             design: CUSTOM.to_owned(),
             has_broadcast: true,
             bytes_at_once_max: usize::MAX,
+            connections_max: usize::MAX,
             deflate: if command.contains(DEFLATE_PLACEHOLDER) {
                 DeflateSupport::WithFlag
             } else {
                 DeflateSupport::None
             },
             is_deflating: false,
+            certificate: None,
             start: Start::Shell(command.to_owned()),
         }
     }
@@ -109,12 +125,42 @@ impl ServerUnderTest {
         (self.deflate != DeflateSupport::None).then(|| Self { is_deflating: true, ..self.clone() })
     }
 
+    /// The same custom server with TLS if there is a certificate, for which its command must have a
+    /// place.
+    fn trusted_by(self, certificate: Option<&Rc<ServerCertificate>>) -> Result<Self, String> {
+        let places = [CERTIFICATE_PLACEHOLDER, KEY_PLACEHOLDER];
+        match (&self.start, certificate) {
+            (Start::Shell(command), Some(_))
+                if !places.iter().all(|place| command.contains(place)) =>
+            {
+                Err(format!("its command has no {}", places.join(" and ")))
+            }
+            _ => Ok(Self { certificate: certificate.cloned(), ..self }),
+        }
+    }
+
+    /// Whether it has descriptors for this many connections.
+    pub(super) fn has_room_for(&self, connections: usize) -> bool {
+        connections <= self.connections_max
+    }
+
+    /// The command of the server behind it, which is started first on `second`, if it is a proxy.
+    pub(super) fn backend_command(&self, second: SocketAddr) -> Option<Command> {
+        match &self.start {
+            Start::Launch(launch) => launch.backend_command(second),
+            Start::Shell(_) => None,
+        }
+    }
+
     /// The command that makes the server listen on `listen`. A server that needs a second address
     /// gets `second`.
-    pub(super) fn command(&self, listen: SocketAddr, second: SocketAddr) -> Command {
-        match &self.start {
+    ///
+    /// # Errors
+    /// Its configuration file cannot be written.
+    pub(super) fn command(&self, listen: SocketAddr, second: SocketAddr) -> io::Result<Command> {
+        Ok(match &self.start {
             Start::Launch(launch) => {
-                let mut command = launch.command(listen, second);
+                let mut command = launch.command(listen, second)?;
                 if self.is_deflating && self.deflate == DeflateSupport::WithFlag {
                     command.arg(DEFLATE_FLAG);
                 }
@@ -123,14 +169,20 @@ impl ServerUnderTest {
             Start::Shell(command) => {
                 let port = listen.port().to_string();
                 let deflate = if self.is_deflating { DEFLATE_FLAG } else { "" };
-                let command =
+                let mut command =
                     command.replace("{port}", &port).replace(DEFLATE_PLACEHOLDER, deflate);
+                if let Some(certificate) = &self.certificate {
+                    let path = |path: PathBuf| path.display().to_string();
+                    command = command
+                        .replace(CERTIFICATE_PLACEHOLDER, &path(certificate.certificate_path()))
+                        .replace(KEY_PLACEHOLDER, &path(certificate.key_path()));
+                }
                 // `exec` replaces the shell, so that the pid of the child is that of the server.
                 let mut shell = shell(&format!("exec {command}"));
                 shell.env("PORT", port);
                 shell
             }
-        }
+        })
     }
 }
 
@@ -144,37 +196,69 @@ pub(super) struct ServersUnderTest {
 }
 
 impl ServersUnderTest {
-    /// Finds the programs of the chosen servers. Those without a program are skipped.
+    /// Finds the programs of the chosen servers. Those without a program are skipped, and those that
+    /// speak no TLS if there is a certificate.
     pub(super) fn find(
         choices: &[ServerChoice],
         descriptions: &[About],
         installation: &Installation,
+        certificate: Option<&Rc<ServerCertificate>>,
     ) -> Result<Self, CommandError> {
         let spec = ServerSpec::find(TIDEGATE)
             .ok_or_else(|| CommandError::Usage("tidegate is not in the catalogue".to_owned()))?;
-        let launch = spec.prepare(installation).map_err(CommandError::Usage)?;
+        let launch = spec.launch(installation, certificate.map(Rc::as_ref));
+        let launch = launch.map_err(CommandError::Usage)?;
+        let tidegate = ServerUnderTest::catalogued(spec, launch);
         let mut own = Self {
-            tidegate: ServerUnderTest::catalogued(spec, launch),
+            tidegate: ServerUnderTest { certificate: certificate.cloned(), ..tidegate },
             others: Vec::new(),
             skipped: Vec::new(),
         };
         let named: Vec<&str> = choices.iter().filter_map(ServerChoice::catalogue_name).collect();
         let is_chosen = |spec: &&ServerSpec| {
-            let among = if named.is_empty() { DEFAULT_SERVERS } else { &named };
+            let among = match (named.is_empty(), certificate) {
+                (false, _) => &named[..],
+                (true, Some(_)) => TLS_SERVERS,
+                (true, None) => DEFAULT_SERVERS,
+            };
             spec.name != TIDEGATE && among.contains(&spec.name)
         };
         for spec in SERVERS.iter().filter(is_chosen) {
-            match spec.prepare(installation) {
-                Ok(launch) => own.others.push(ServerUnderTest::catalogued(spec, launch)),
-                Err(reason) => own.skipped.push(Skipped { name: spec.name.to_owned(), reason }),
-            }
+            let launch = spec.launch(installation, certificate.map(Rc::as_ref));
+            let server = launch.map(|launch| ServerUnderTest {
+                certificate: certificate.cloned(),
+                ..ServerUnderTest::catalogued(spec, launch)
+            });
+            own.add(spec.name, server);
         }
         for choice in choices {
             if let ServerChoice::Custom { name, command } = choice {
-                own.others.push(ServerUnderTest::custom(name, command, descriptions));
+                let server = ServerUnderTest::custom(name, command, descriptions);
+                own.add(name, server.trusted_by(certificate));
             }
         }
+        // In the order of the report, whatever that of the catalogue.
+        let rank = |server: &ServerUnderTest| {
+            let rank = TLS_SERVERS.iter().position(|name| *name == server.name);
+            rank.unwrap_or(usize::MAX)
+        };
+        if certificate.is_some() {
+            own.others.sort_by_key(rank);
+        }
         Ok(own)
+    }
+
+    /// Adds a server, or the reason to skip it.
+    fn add(&mut self, name: &str, server: Result<ServerUnderTest, String>) {
+        match server {
+            Ok(server) => self.others.push(server),
+            Err(reason) => self.skipped.push(Skipped { name: name.to_owned(), reason }),
+        }
+    }
+
+    /// Whether all of them speak TLS.
+    pub(super) fn are_encrypted(&self) -> bool {
+        self.tidegate.certificate.is_some()
     }
 
     /// tidegate with `loops` event loops.
@@ -221,6 +305,9 @@ const CUSTOM: &str = "named on the command line";
 const DEFLATE_FLAG: &str = "--deflate";
 /// The place for the option in the command of a custom server.
 const DEFLATE_PLACEHOLDER: &str = "{deflate}";
+/// The places for the files of TLS.
+const CERTIFICATE_PLACEHOLDER: &str = "{certificate}";
+const KEY_PLACEHOLDER: &str = "{key}";
 
 #[cfg(test)]
 mod tests {
@@ -236,7 +323,7 @@ mod tests {
         let server = ServerUnderTest::custom(&name, &command, &["mine=C".parse().unwrap()]);
         assert_eq!(server.about, "C");
         let [listen, second] = ["127.0.0.1:81", "127.0.0.1:82"].map(|at| at.parse().unwrap());
-        let command = server.command(listen, second);
+        let command = server.command(listen, second).unwrap();
         let arguments: Vec<_> = command.get_args().map(|part| part.to_str().unwrap()).collect();
         assert_eq!(arguments, ["-c", "exec ./server --port 81"]);
         for choice in ["", "unknown", "=true", "bun=true"] {
@@ -248,7 +335,7 @@ mod tests {
     fn servers_that_can_compress_get_their_option() {
         let address = "127.0.0.1:81".parse().unwrap();
         let arguments = |server: &ServerUnderTest| {
-            let command = server.command(address, address);
+            let command = server.command(address, address).unwrap();
             let last = command.get_args().last().map(|part| part.to_str().unwrap().to_owned());
             last.unwrap()
         };
@@ -261,6 +348,20 @@ mod tests {
 
     #[test]
     fn the_default_servers_are_in_the_catalogue() {
-        assert!(DEFAULT_SERVERS.iter().all(|name| ServerSpec::find(name).is_some()));
+        let spec = |name: &&str| ServerSpec::find(name).unwrap();
+        assert!(DEFAULT_SERVERS.iter().map(spec).all(ServerSpec::has_plain));
+    }
+
+    #[test]
+    fn custom_servers_with_tls_have_a_place_for_the_certificate() {
+        let certificate = Rc::new(ServerCertificate::make().unwrap());
+        let encrypted =
+            |command| ServerUnderTest::custom("mine", command, &[]).trusted_by(Some(&certificate));
+        assert!(encrypted("./server {port}").unwrap_err().contains("{certificate}"));
+        let server = encrypted("./server {port} {certificate} {key}").unwrap();
+        let address = "127.0.0.1:81".parse().unwrap();
+        let command = server.command(address, address).unwrap();
+        let script = command.get_args().last().unwrap().to_str().unwrap().to_owned();
+        assert!(script.ends_with("/key.pem") && !script.contains('{'), "{script}");
     }
 }

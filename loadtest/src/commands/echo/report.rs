@@ -11,12 +11,13 @@ use crate::commands::session::Session;
 use crate::stats::cpu_use::CpuUse;
 use crate::stats::latency::LatencySummary;
 use crate::stats::tally::Tally;
+use crate::target::Origin;
 
 /// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct EchoReport {
     command: &'static str,
-    address: String,
+    address: Origin,
     path: String,
     connections: usize,
     in_flight: u32,
@@ -42,7 +43,7 @@ impl EchoReport {
         let messages = workload.measured();
         Self {
             command: "echo",
-            address: session.address().to_owned(),
+            address: session.address(),
             path: load.path.path.clone(),
             connections: load.connections.get(),
             in_flight: load.in_flight.get(),
@@ -78,7 +79,7 @@ impl fmt::Display for EchoReport {
         let Self { address, path, messages, messages_per_second, .. } = self;
         writeln!(
             f,
-            "{connections} connections to ws://{address}{path}, {in_flight} messages of \
+            "{connections} connections to {address}{path}, {in_flight} messages of \
              {message_bytes} B {message_kind} in flight on each"
         )?;
         writeln!(f, "{messages} echoes verified in {}: {messages_per_second:.0}/s", self.cpu.wall)?;

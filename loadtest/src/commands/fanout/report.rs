@@ -11,12 +11,13 @@ use crate::commands::session::Session;
 use crate::stats::cpu_use::CpuUse;
 use crate::stats::latency::LatencySummary;
 use crate::stats::tally::Tally;
+use crate::target::Origin;
 
 /// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct FanoutReport {
     command: &'static str,
-    address: String,
+    address: Origin,
     publish_path: String,
     subscribe_path: String,
     publishers: usize,
@@ -46,7 +47,7 @@ impl FanoutReport {
         let deliveries = workload.delivered();
         Self {
             command: "fanout",
-            address: session.address().to_owned(),
+            address: session.address(),
             publish_path: load.paths.publish_path.clone(),
             subscribe_path: load.paths.subscribe_path.clone(),
             publishers: load.publishers.get(),
@@ -86,7 +87,7 @@ impl fmt::Display for FanoutReport {
         let Self { publications_per_publisher, burst, message_bytes, message_kind, .. } = self;
         writeln!(
             f,
-            "{publishers} publishers to {subscribers} subscribers of ws://{address}{subscribe_path}: \
+            "{publishers} publishers to {subscribers} subscribers of {address}{subscribe_path}: \
              {publications_per_publisher} publications of {message_bytes} B {message_kind} each, \
              {burst} at once"
         )?;

@@ -11,6 +11,7 @@ mod run;
 mod workload;
 
 use crate::commands::capacity::require_capacity;
+use crate::commands::options::resolve;
 use crate::commands::reachable::require_listener;
 use crate::driver::{DriverOptions, SourceAddresses};
 use crate::error::{CommandError, Verdict};
@@ -21,6 +22,7 @@ use crate::stats::meter::Meter;
 use crate::stats::proc_stats;
 use crate::system::interrupt::Interrupt;
 use crate::target::Target;
+use crate::tls::Resumption;
 pub(crate) use arguments::IdleArguments;
 pub(crate) use plan::{Check, Plan};
 pub(crate) use record::{CycleReport, Record};
@@ -52,9 +54,8 @@ pub(crate) fn run(
 }
 
 fn prepare_target(arguments: &IdleArguments) -> Result<(Target, SourceAddresses), CommandError> {
-    let target = arguments.target.resolve().map_err(|error| {
-        CommandError::Usage(format!("--address {}: {error}", arguments.target.address()))
-    })?;
+    let IdleArguments { target, .. } = arguments;
+    let target = resolve(target.address(), target.path(), Resumption::Off)?;
     let sources = SourceAddresses::new(target.address, &proc_stats::read_ephemeral_ports()?);
     require_capacity(arguments.connections.get(), &target, &sources)?;
     Ok((target, sources))

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::output::units::Seconds;
 use crate::stats::meter::{PerConnection, Snapshot};
 use crate::stats::tally::Tally;
+use crate::tls::TlsSummary;
 
 /// The figures in the order in which they were measured.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,8 @@ pub(crate) struct Record {
     pub(crate) baseline: Option<Snapshot>,
     pub(crate) cycles: Vec<CycleReport>,
     pub(crate) failures: Tally,
+    /// Absent if connections were plain.
+    pub(crate) tls: Option<TlsSummary>,
 }
 
 impl Record {

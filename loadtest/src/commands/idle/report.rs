@@ -12,12 +12,14 @@ use super::record::{CycleReport, Record};
 use crate::output::units::{Bytes, Seconds, SignedBytes};
 use crate::stats::meter::{PerConnection, Snapshot};
 use crate::stats::tally::Tally;
+use crate::target::Origin;
+use crate::tls::TlsSummary;
 
 /// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct IdleReport {
     command: &'static str,
-    address: String,
+    address: Origin,
     path: String,
     connections: usize,
     cycles: usize,
@@ -32,6 +34,8 @@ pub(crate) struct IdleReport {
     cycle_reports: Vec<CycleReport>,
     /// The server's anonymous memory after the last cycle, minus that after the first.
     between_cycles_growth_bytes: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<TlsSummary>,
     failures: Tally,
     notes: Vec<&'static str>,
 }
@@ -52,7 +56,7 @@ impl IdleReport {
         }
         Self {
             command: "idle",
-            address: arguments.target.address().to_owned(),
+            address: arguments.target.address().origin(),
             path: arguments.target.path().to_owned(),
             connections: arguments.connections.get(),
             cycles: arguments.cycles.get(),
@@ -67,6 +71,7 @@ impl IdleReport {
             baseline: record.baseline,
             between_cycles_growth_bytes: record.between_cycles_growth_bytes(),
             cycle_reports: record.cycles,
+            tls: record.tls,
             failures: record.failures,
             notes,
         }
@@ -99,9 +104,12 @@ impl fmt::Display for IdleReport {
         let Self { connections, address, path, hold, in_flight, .. } = self;
         writeln!(
             f,
-            "{connections} idle connections to ws://{address}{path}, held {hold}, \
+            "{connections} idle connections to {address}{path}, held {hold}, \
              {in_flight} answers awaited at a time"
         )?;
+        if let Some(tls) = &self.tls {
+            writeln!(f, "{tls}")?;
+        }
         if let (Some(pid), Some(source)) = (self.server_pid, self.anonymous_source) {
             writeln!(f, "server: pid {pid}; its anonymous memory is {source}")?;
         }

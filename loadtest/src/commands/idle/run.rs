@@ -47,6 +47,7 @@ impl<'a> IdleRun<'a> {
                 }
             }
         }
+        record.tls = self.clients.driver().tls_summary();
         record.failures = self.workload.tally().clone();
         Ok(record)
     }

@@ -11,12 +11,13 @@ use crate::commands::session::Session;
 use crate::stats::cpu_use::CpuUse;
 use crate::stats::latency::LatencySummary;
 use crate::stats::tally::Tally;
+use crate::target::Origin;
 
 /// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RateReport {
     command: &'static str,
-    address: String,
+    address: Origin,
     path: String,
     connections: usize,
     message_bytes: usize,
@@ -43,7 +44,7 @@ impl RateReport {
     ) -> Self {
         Self {
             command: "rate",
-            address: session.address().to_owned(),
+            address: session.address(),
             path: load.path.path.clone(),
             connections: load.connections.get(),
             message_bytes: load.message.bytes,
@@ -80,7 +81,7 @@ impl fmt::Display for RateReport {
         writeln!(
             f,
             "{rate} messages of {message_bytes} B {message_kind} per second, on {connections} \
-             connections to ws://{address}{path} in turn"
+             connections to {address}{path} in turn"
         )?;
         let Self { messages_sent, messages_echoed, .. } = self;
         writeln!(f, "{messages_sent} sent in {}, {messages_echoed} echoed", self.cpu.wall)?;

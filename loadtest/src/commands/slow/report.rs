@@ -11,12 +11,13 @@ use crate::stats::cpu_use::CpuUse;
 use crate::stats::latency::{Latencies, LatencySummary};
 use crate::stats::proc_stats::ProcessStats;
 use crate::stats::tally::Tally;
+use crate::target::Origin;
 
 /// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct SlowReport {
     command: &'static str,
-    address: String,
+    address: Origin,
     path: String,
     connections: usize,
     slow_readers: usize,
@@ -57,7 +58,7 @@ impl SlowReport {
         let gone = ends.closed.count() + ends.cut_off.count() + behind;
         Self {
             command: "slow",
-            address: arguments.session.address.as_str().to_owned(),
+            address: arguments.session.address.origin(),
             path: path.clone(),
             connections: arguments.connections.get(),
             slow_readers,
@@ -110,7 +111,7 @@ impl fmt::Display for SlowReport {
         let Self { message_bytes, message_kind, .. } = self;
         writeln!(
             f,
-            "{slow_readers} readers of ws://{address}{path} stop reading, {connections} go on; \
+            "{slow_readers} readers of {address}{path} stop reading, {connections} go on; \
              {message_bytes} B {message_kind}"
         )?;
         self.before.write(f, "while all read")?;

@@ -15,6 +15,7 @@ use crate::commands::session::{SERVE, Session};
 use crate::error::{CommandError, Verdict};
 use crate::load::clients::NextTurn;
 use crate::system::interrupt::Interrupt;
+use crate::tls::Resumption;
 pub(crate) use arguments::StormArguments;
 use report::StormReport;
 use workload::StormWorkload;
@@ -26,6 +27,7 @@ pub(crate) fn run(
 ) -> Result<Verdict, CommandError> {
     let connections = arguments.connections.get();
     let requirements = Requirements {
+        resumption: Resumption::Off,
         path: &arguments.path.path,
         connections,
         has_turnover: true,

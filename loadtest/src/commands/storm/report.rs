@@ -11,12 +11,13 @@ use crate::output::units::Seconds;
 use crate::stats::cpu_use::CpuUse;
 use crate::stats::latency::LatencySummary;
 use crate::stats::tally::Tally;
+use crate::target::Origin;
 
 /// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct StormReport {
     command: &'static str,
-    address: String,
+    address: Origin,
     path: String,
     connections: usize,
     connections_served: u64,
@@ -37,7 +38,7 @@ impl StormReport {
     ) -> Self {
         Self {
             command: "storm",
-            address: arguments.session.address.as_str().to_owned(),
+            address: arguments.session.address.origin(),
             path: arguments.path.path.clone(),
             connections: arguments.connections.get(),
             connections_served: workload.upgrades().count(),
@@ -56,7 +57,7 @@ impl StormReport {
 impl fmt::Display for StormReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { connections, address, path, connections_served, .. } = self;
-        writeln!(f, "{connections} connections to ws://{address}{path} reconnected at once")?;
+        writeln!(f, "{connections} connections to {address}{path} reconnected at once")?;
         match &self.until_last_served {
             Some(until) => writeln!(f, "{connections_served} served, the last after {until}")?,
             None => writeln!(f, "none was served")?,

@@ -9,6 +9,7 @@ use clap::builder::PossibleValuesParser;
 
 use crate::output::units::parse_seconds;
 use crate::servers::{InstallationArguments, SERVERS};
+use crate::tls::TlsVersion;
 
 /// Measures what an idle connection costs in tidegate and in other servers, and writes a report
 ///
@@ -31,6 +32,15 @@ pub(crate) struct StudyArguments {
     /// Measure tidegate with this many connections, in as many processes as they take
     #[arg(long, value_name = "COUNT", conflicts_with = "rows")]
     pub(super) scale: Option<NonZeroUsize>,
+
+    /// Measure the servers that speak TLS, with a certificate on P-256 that is made for the run, X25519
+    /// and AES-128-GCM
+    #[arg(long, conflicts_with_all = ["sweep", "scale", "render"])]
+    pub(super) tls: bool,
+
+    /// With this version of it
+    #[arg(long, value_name = "VERSION", value_enum, default_value = "1.3", requires = "tls")]
+    pub(super) tls_version: TlsVersion,
 
     /// Measure nothing: write the report again from the raw figures
     #[arg(long, conflicts_with_all = ["rows", "sweep", "scale"])]

@@ -12,11 +12,15 @@ use crate::stats::machine::Machine;
 use crate::stats::meter::Snapshot;
 use crate::stats::proc_stats::{KernelStats, ProcessStats};
 use crate::stats::tally::Tally;
+use crate::tls::TlsVersion;
 
 /// The figures of all runs.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Document {
     pub(super) servers: Option<ServersPart>,
+    /// The servers that speak TLS, with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tls_servers: Option<ServersPart>,
     pub(super) sweep: Option<SweepPart>,
     pub(super) scale: Option<ScalePart>,
 }
@@ -40,6 +44,9 @@ pub(super) struct Settings {
     pub(super) in_flight: usize,
     pub(super) quiet_seconds: f64,
     pub(super) seed: u64,
+    /// The version of TLS. Absent if connections were plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tls: Option<TlsVersion>,
 }
 
 /// One server.
@@ -169,20 +176,23 @@ impl Document {
         let servers = self.servers.as_ref().map(|part| &part.machine);
         let sweep = || self.sweep.as_ref().map(|part| &part.machine);
         let scale = || self.scale.as_ref().map(|part| &part.machine);
-        servers.or_else(sweep).or_else(scale)
+        let tls_servers = || self.tls_servers.as_ref().map(|part| &part.machine);
+        servers.or_else(tls_servers).or_else(sweep).or_else(scale)
     }
 
     /// Replaces the parts that the run has measured.
     pub(super) fn replace(&mut self, measured: Self) {
-        let Self { servers, sweep, scale } = measured;
+        let Self { servers, tls_servers, sweep, scale } = measured;
         self.servers = servers.or_else(|| self.servers.take());
+        self.tls_servers = tls_servers.or_else(|| self.tls_servers.take());
         self.sweep = sweep.or_else(|| self.sweep.take());
         self.scale = scale.or_else(|| self.scale.take());
     }
 
     /// Whether a measurement has failed, or memory has grown.
     pub(super) fn has_failures(&self) -> bool {
-        let rows = self.servers.iter().flat_map(|part| &part.rows);
+        let parts = self.servers.iter().chain(&self.tls_servers);
+        let rows = parts.flat_map(|part| &part.rows);
         let points = self.sweep.iter().flat_map(|part| &part.points);
         rows.into_iter().any(RowReport::has_failures)
             || points.into_iter().any(|figures| figures.failures.count() > 0)

@@ -26,9 +26,10 @@ use crate::commands::capacity::require_files;
 use crate::commands::idle::{Check, Plan};
 use crate::error::{CommandError, Verdict};
 use crate::output::{Output, note};
-use crate::servers::{Installation, Launch, Ports, SERVERS, ServerSpec, TIDEGATE};
+use crate::servers::{Installation, Launch, Ports, SERVERS, ServerSpec, TIDEGATE, TLS_SERVERS};
 use crate::stats::machine::Machine;
 use crate::system::interrupt::Interrupt;
+use crate::tls::{Resumption, ServerCertificate, TlsOptions};
 pub(crate) use arguments::StudyArguments;
 use document::{Document, Outcome, RowReport, ServersPart, Settings, SweepPart};
 use runner::Runner;
@@ -74,7 +75,14 @@ impl Study<'_> {
     fn measure(&self, interrupt: &Interrupt) -> Result<Document, CommandError> {
         let Self { arguments, .. } = self;
         let logs = TempDir::new()?;
+        let certificate = arguments.tls.then(ServerCertificate::make).transpose();
+        let certificate = certificate.map_err(|error| CommandError::Usage(error.to_string()))?;
+        let options = TlsOptions {
+            version: Some(arguments.tls_version),
+            ..TlsOptions::of_comparison(Resumption::Off)
+        };
         let mut runner = Runner {
+            tls: certificate.as_ref().map(|certificate| (certificate, options)),
             ports: Ports::new()?,
             logs: logs.path(),
             interrupt,
@@ -90,7 +98,8 @@ impl Study<'_> {
             document.scale = Some(self.scale(&mut runner, connections)?);
         }
         if document.sweep.is_none() && document.scale.is_none() {
-            document.servers = Some(self.servers(&mut runner)?);
+            let part = Some(self.servers(&mut runner)?);
+            *(if arguments.tls { &mut document.tls_servers } else { &mut document.servers }) = part;
         }
         Ok(document)
     }
@@ -102,13 +111,11 @@ impl Study<'_> {
         if machine.is_debug_build() {
             note("this is a debug build: its figures are for tests only");
         }
-        let names = &self.arguments.rows;
-        let wanted =
-            |row: &&ServerSpec| names.is_empty() || names.iter().any(|name| *name == row.name);
-        let rows: Vec<&ServerSpec> = SERVERS.iter().filter(wanted).collect();
+        let rows = self.rows();
         let mut reports = Vec::new();
         for (number, row) in (1..).zip(&rows) {
-            let outcome = match row.prepare(&self.installation) {
+            let certificate = runner.tls.map(|(certificate, _)| certificate);
+            let outcome = match row.launch(&self.installation, certificate) {
                 Ok(launch) => runner.measure(row, &launch, &plan)?,
                 Err(reason) => Outcome::Skipped { reason },
             };
@@ -120,7 +127,22 @@ impl Study<'_> {
                 outcome,
             });
         }
-        Ok(ServersPart { machine, settings: settings(&plan), rows: reports })
+        let tls = runner.tls.and_then(|(_, options)| options.version);
+        let settings = Settings { tls, ..settings(&plan) };
+        Ok(ServersPart { machine, settings, rows: reports })
+    }
+
+    /// The chosen servers, in the order of the report.
+    fn rows(&self) -> Vec<&'static ServerSpec> {
+        let StudyArguments { rows: names, tls, .. } = self.arguments;
+        let is_named = |row: &&ServerSpec| names.iter().any(|name| *name == row.name);
+        if *tls {
+            let all = TLS_SERVERS.iter().filter_map(|name| ServerSpec::find(name));
+            return all.filter(|row| names.is_empty() || is_named(row)).collect();
+        }
+        let is_wanted =
+            |row: &&ServerSpec| if names.is_empty() { row.has_plain() } else { is_named(row) };
+        SERVERS.iter().filter(is_wanted).collect()
     }
 
     fn sweep(
@@ -199,6 +221,7 @@ fn settings(plan: &Plan) -> Settings {
         in_flight: plan.in_flight.get(),
         quiet_seconds: plan.quiet.as_secs_f64(),
         seed: plan.seed,
+        tls: None,
     }
 }
 

@@ -7,8 +7,7 @@ use std::time::Duration;
 use super::document::{Cycle, Figures, Outcome};
 use super::process_log::ProcessLog;
 use super::runtime_stats::RuntimeStats;
-use super::thread_limit;
-use super::thread_limit::ThreadLimit;
+use super::thread_limit::{self, ThreadLimit};
 use crate::commands::idle::{IdleRun, Plan, Record};
 use crate::driver::{DriverOptions, SourceAddresses};
 use crate::error::CommandError;
@@ -19,9 +18,10 @@ use crate::servers::process::SpawnedServer;
 use crate::servers::{Launch, Ports, ServerSpec};
 use crate::stats::meter::Meter;
 use crate::stats::proc_stats;
-use crate::system::clock;
 use crate::system::interrupt::Interrupt;
+use crate::system::{clock, file_limit};
 use crate::target::Target;
+use crate::tls::{ServerCertificate, TlsClient, TlsOptions};
 
 /// The state that all measurements of a run share.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(super) struct Runner<'a> {
     pub(super) output: Output,
     /// How long a server may take for each answer.
     pub(super) answer_max: Duration,
+    /// The certificate of the servers and what clients agree to, if connections are encrypted.
+    pub(super) tls: Option<(&'a ServerCertificate, TlsOptions)>,
     /// How long to wait until the kernel has released the sockets of the server before.
     pub(super) forget_max: Duration,
 }
@@ -46,14 +48,18 @@ impl Runner<'_> {
         launch: &Launch,
         plan: &Plan,
     ) -> Result<Outcome, CommandError> {
-        let limit = if row.has_thread_per_connection() { thread_limit::read() } else { None };
-        let (connections, fewer_because) = fitting(plan.connections, limit);
+        let (connections, fewer_because) = fitting(plan.connections, limit(row));
         let plan = Plan { connections, ..*plan };
         let output = self.output.of_part(row.name);
         self.wait_until_forgotten(output, plan.connections)?;
 
         let (listen, stats_address) = (self.ports.next()?, self.ports.next()?);
-        let mut command = launch.command(listen, stats_address);
+        // Ends with this function, like the server.
+        let backend = launch.backend_command(stats_address).map(|mut command| {
+            SpawnedServer::start_behind(&mut command, None, stats_address, self.interrupt)
+        });
+        let _backend = backend.transpose()?;
+        let mut command = launch.command(listen, stats_address)?;
         let log = ProcessLog::attach(&mut command, self.logs, row.name)?;
         let mut server = match SpawnedServer::start(&mut command, listen, self.interrupt) {
             Ok(server) => server,
@@ -61,7 +67,8 @@ impl Runner<'_> {
             Err(error) => return Err(error),
         };
 
-        let target = Target { deflate: row.is_compressed(), ..Target::at(listen, PATH) };
+        let (deflate, tls) = (row.is_compressed(), self.tls_client()?);
+        let target = Target { deflate, tls, ..Target::at(listen, PATH) };
         let clients =
             Clients::new(self.driver_options(target, plan.seed)?, self.interrupt.clone())?;
         let mut runtime_stats = Vec::new();
@@ -80,6 +87,13 @@ impl Runner<'_> {
             return Ok(failed(&format!("ended while it was measured: {status}"), &log));
         }
         Ok(outcome(launch, &plan, fewer_because, record, runtime_stats, &log))
+    }
+
+    fn tls_client(&self) -> Result<Option<TlsClient>, CommandError> {
+        let client = self
+            .tls
+            .map(|(certificate, options)| TlsClient::trusting(certificate.certificate(), options));
+        client.transpose().map_err(|error| CommandError::Usage(error.to_string()))
     }
 
     /// The options of clients that connect to `target`.
@@ -117,17 +131,39 @@ impl Runner<'_> {
     }
 }
 
-/// The number of connections, limited by the threads that a server can have.
-fn fitting(
-    connections: NonZeroUsize,
-    limit: Option<ThreadLimit>,
-) -> (NonZeroUsize, Option<String>) {
+/// The most connections that a server can have, and why.
+#[derive(Clone, Debug)]
+struct Limit {
+    connections_max: u64,
+    reason: String,
+}
+
+/// The limit of a server that takes more than a descriptor for each connection.
+fn limit(row: &ServerSpec) -> Option<Limit> {
+    let descriptors = row.descriptors_per_connection();
+    if row.has_thread_per_connection() {
+        let ThreadLimit { threads_max, reason } = thread_limit::read()?;
+        return Some(Limit { connections_max: threads_max, reason });
+    }
+    let granted = file_limit::raise();
+    let connections_max = granted.saturating_sub(file_limit::RESERVED_FILES) / descriptors;
+    (descriptors > 1).then(|| Limit {
+        connections_max: connections_max as u64,
+        reason: format!(
+            "it takes {descriptors} descriptors for each, and the limit on open files (ulimit -Hn) \
+             is {granted}"
+        ),
+    })
+}
+
+/// The number of connections that a server can have.
+fn fitting(connections: NonZeroUsize, limit: Option<Limit>) -> (NonZeroUsize, Option<String>) {
     let Some(limit) = limit else {
         return (connections, None);
     };
-    let threads_max = usize::try_from(limit.threads_max).unwrap_or(usize::MAX);
-    match NonZeroUsize::new(threads_max) {
-        Some(threads_max) if threads_max < connections => (threads_max, Some(limit.reason)),
+    let connections_max = usize::try_from(limit.connections_max).unwrap_or(usize::MAX);
+    match NonZeroUsize::new(connections_max) {
+        Some(fewer) if fewer < connections => (fewer, Some(limit.reason)),
         // Without a single thread, the failure of the server tells the reason.
         Some(_) | None => (connections, None),
     }
@@ -182,7 +218,7 @@ mod tests {
     #[test]
     fn a_thread_limit_lowers_the_count_and_says_why() {
         let ten = NonZeroUsize::new(10).unwrap();
-        let limit = |threads_max| Some(ThreadLimit { threads_max, reason: "tight".to_owned() });
+        let limit = |connections_max| Some(Limit { connections_max, reason: "tight".to_owned() });
         assert_eq!(fitting(ten, None), (ten, None));
         assert_eq!(fitting(ten, limit(10)), (ten, None));
         let seven = NonZeroUsize::new(7).unwrap();

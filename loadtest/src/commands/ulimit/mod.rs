@@ -16,6 +16,7 @@ use crate::load::clients::NextTurn;
 use crate::message::Pattern;
 use crate::system::clock;
 use crate::system::interrupt::Interrupt;
+use crate::tls::Resumption;
 pub(crate) use arguments::UlimitArguments;
 use report::{Pressure, UlimitReport};
 use workload::{Stage, UlimitWorkload};
@@ -30,6 +31,7 @@ pub(crate) fn run(
         return Err(CommandError::Usage(reason.to_owned()));
     }
     let requirements = Requirements {
+        resumption: Resumption::Off,
         path: &arguments.path.path,
         // New clients connect while the others are still there.
         connections: arguments.clients.get().saturating_mul(2),

@@ -8,12 +8,13 @@ use super::arguments::UlimitArguments;
 use super::workload::{Counts, UlimitWorkload};
 use crate::stats::cpu_use::CpuUse;
 use crate::stats::tally::Tally;
+use crate::target::Origin;
 
 /// The figures of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct UlimitReport {
     command: &'static str,
-    address: String,
+    address: Origin,
     path: String,
     descriptors: u32,
     clients: usize,
@@ -49,7 +50,7 @@ impl UlimitReport {
         let Pressure { arrived, left_waiting, cpu } = pressure;
         Self {
             command: "ulimit",
-            address: arguments.session.address.as_str().to_owned(),
+            address: arguments.session.address.origin(),
             path: arguments.path.path.clone(),
             descriptors: arguments.descriptors.get(),
             clients: arguments.clients.get(),
@@ -74,7 +75,7 @@ impl fmt::Display for UlimitReport {
         let Self { clients, address, path, descriptors, arrived, left_waiting, .. } = self;
         writeln!(
             f,
-            "{clients} clients came to ws://{address}{path}, whose server may open {descriptors} \
+            "{clients} clients came to {address}{path}, whose server may open {descriptors} \
              files"
         )?;
         writeln!(

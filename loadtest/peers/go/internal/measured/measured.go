@@ -3,6 +3,7 @@
 package measured
 
 import (
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"log"
@@ -15,8 +16,11 @@ import (
 	"syscall"
 )
 
-// Listen parses the command line, serves the profiles, and returns the listener for WebSockets.
+// Listen parses the command line, serves the profiles, and returns the listener for WebSockets. With
+// -certificate and -key its connections are encrypted, by crypto/tls with its defaults.
 func Listen() net.Listener {
+	certificate := flag.String("certificate", "", "PEM file of the certificate for TLS")
+	key := flag.String("key", "", "PEM file of its key")
 	address := flag.String("listen", "127.0.0.1:8080", "address for WebSockets")
 	profiles := flag.String("profiles", "127.0.0.1:6060", "address for /debug/pprof")
 	wantVersion := flag.Bool("version", false, "print what this is built from, and exit")
@@ -33,7 +37,18 @@ func Listen() net.Listener {
 	// net/http/pprof adds to the default mux, which serves only this port.
 	profileListener := listen(*profiles)
 	go func() { log.Fatal(http.Serve(profileListener, http.DefaultServeMux)) }()
-	return listen(*address)
+	listener := listen(*address)
+	if *certificate == "" {
+		return listener
+	}
+	pair, err := tls.LoadX509KeyPair(*certificate, *key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return tls.NewListener(listener, &tls.Config{
+		Certificates: []tls.Certificate{pair},
+		NextProtos:   []string{"http/1.1"},
+	})
 }
 
 func listen(address string) net.Listener {

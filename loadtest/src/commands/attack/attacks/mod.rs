@@ -5,6 +5,7 @@ mod compression;
 mod empty_blocks;
 mod fan_out;
 mod slow_reading;
+mod tls_handshakes;
 mod unfinished;
 
 use std::fmt::Write as _;
@@ -21,6 +22,8 @@ pub(super) struct Attack {
     pub(super) connections: usize,
     /// Messages, in the attacks that send a certain number.
     pub(super) messages: usize,
+    /// It is an attack on TLS.
+    pub(super) needs_tls: bool,
     /// Attackers agree with the server on permessage-deflate.
     pub(super) is_deflated: bool,
     /// Bystanders send their messages and requests in two parts.
@@ -119,6 +122,30 @@ pub(super) const ATTACKS: &[Attack] = &[
         run: unfinished::requests,
         ..PLAIN
     },
+    Attack {
+        name: "handshakes",
+        help: "10,000 connections that begin their TLS handshakes at once, and upgrade",
+        connections: 10_000,
+        needs_tls: true,
+        run: tls_handshakes::complete,
+        ..PLAIN
+    },
+    Attack {
+        name: "half-hello",
+        help: "5,000 TLS handshakes that end in the middle of the ClientHello",
+        connections: 5_000,
+        needs_tls: true,
+        run: tls_handshakes::half_hello,
+        ..PLAIN
+    },
+    Attack {
+        name: "whole-hello",
+        help: "5,000 TLS handshakes that end after the ClientHello",
+        connections: 5_000,
+        needs_tls: true,
+        run: tls_handshakes::whole_hello,
+        ..PLAIN
+    },
 ];
 
 /// The names of the attacks, one a line.
@@ -136,6 +163,7 @@ const PLAIN: Attack = Attack {
     help: "",
     connections: 1,
     messages: 0,
+    needs_tls: false,
     is_deflated: false,
     are_messages_split: false,
     loops: 1,

@@ -125,6 +125,7 @@ const AGAIN: &str = "\
 cargo build --release --workspace
 scripts/install-peers
 target/release/loadtest study
+target/release/loadtest study --tls --connections 5000
 target/release/loadtest study --sweep 1000,5000,10000,19000
 target/release/loadtest study --scale 1000000
 ```

@@ -23,6 +23,9 @@ impl Display for Document {
             servers::write(f, part)?;
             published::write(f, part)?;
         }
+        if let Some(part) = &self.tls_servers {
+            servers::write(f, part)?;
+        }
         if let Some(part) = &self.sweep {
             sweep::write(f, part, machine)?;
         }
