@@ -138,7 +138,7 @@ impl Output {
             turn.work.charge(prices::WRITE + prices::bytes(sent.taken));
             turn.counters.writes.add(u64::from(sent.taken > 0));
             turn.counters.bytes_out.add(sent.taken as u64);
-            conn.under_way.take(sent.taken);
+            conn.under_way.take(sent.taken, &mut turn.written);
             if sent.taken == self.outgoing.bytes() && !sent.unsent {
                 self.outgoing.clear();
                 return Flush::All;
@@ -228,7 +228,7 @@ impl Output {
                 turn.work.charge(prices::WRITE + prices::bytes(sent.taken));
                 turn.counters.writes.add(1);
                 turn.counters.bytes_out.add(sent.taken as u64);
-                conn.under_way.take(sent.taken);
+                conn.under_way.take(sent.taken, &mut turn.written);
                 self.backlog.clear_single(&mut conn.queue, &mut turn.memory);
                 conn.flags.clear(Flags::UNSENT);
                 return Self::all_written(conn, key, turn);
@@ -278,7 +278,7 @@ impl Output {
                     // What a socket with room takes says nothing about the peer.
                     conn.note_seen(turn.tick);
                 }
-                conn.under_way.take(sent.taken);
+                conn.under_way.take(sent.taken, &mut turn.written);
                 self.backlog.consume(&mut conn.queue, sent.taken, &mut turn.memory, turn.tick);
             }
             note_unsent(conn, cold, sent, turn.tick);
