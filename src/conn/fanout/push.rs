@@ -139,28 +139,6 @@ impl<'p> Pusher<'p> {
         self.turn.work.is_share_used()
     }
 
-    /// Forgets those encodings of a frame that found no recipient.
-    pub(crate) fn release_unused(&mut self, frame: &SharedFrame) {
-        if frame.shared > 0 {
-            self.turn.counters.deflated_shared.add(frame.shared);
-        }
-        let (_, backlog) = self.output.sharing();
-        for encoding in frame.encodings() {
-            backlog.release(encoding.id);
-        }
-    }
-
-    /// As [`Pusher::release_unused`], for a batch.
-    pub(crate) fn release_unused_batch(&mut self, batch: &FrameBatch) {
-        for frame in &batch.alone {
-            self.release_unused(frame);
-        }
-        let (_, backlog) = self.output.sharing();
-        for encoding in batch.encodings() {
-            backlog.release(encoding.id);
-        }
-    }
-
     /// Out of line, so that the usual push is the only one that is not.
     #[inline(never)]
     fn push_anyway<S>(&mut self, conn: &mut Conn<S>, key: ConnKey, encoding: FrameEncoding) {
