@@ -122,8 +122,11 @@ impl<S> Conn<S> {
     pub(crate) fn note_seen(&mut self, now: Tick) {
         if !self.under_way.is_nothing() {
             self.under_way.pass(self.seen, now);
-            // The end of a stall comes nearer by as much.
-            self.rearm();
+            // The end of a stall comes nearer by as much. Where nothing waits there is no stall, and
+            // the next ping is due later than before.
+            if !self.is_flushed() {
+                self.rearm();
+            }
         }
         self.seen = now;
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::settings::ConnSettings;
+use super::under_way::WriteMeter;
 use crate::http::HttpDate;
 use crate::metrics::Counters;
 use crate::pool::Buffers;
@@ -21,6 +22,8 @@ pub(crate) struct Turn {
     pub(crate) counters: Arc<Counters>,
     /// What the turn has done so far.
     pub(crate) work: Work,
+    /// What the kernel has taken, for the estimates of what is under way.
+    pub(crate) written: WriteMeter,
     /// The loop's share of the process's pool.
     pub(crate) memory: Buffers,
 }

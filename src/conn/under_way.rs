@@ -13,14 +13,18 @@ use crate::timer::{TICK_MS, Tick};
 pub(super) struct UnderWay(u8);
 
 impl UnderWay {
-    /// The kernel took `bytes`. Few at a time are not counted: they are no hindrance, and the path
-    /// of small messages stays short.
+    /// The kernel took `bytes`.
     #[inline]
-    pub(super) fn take(&mut self, bytes: usize) {
-        if bytes >= COUNTED_BYTES_MIN {
-            let units = u8::try_from(bytes.div_ceil(LEAST_BYTES_PER_S)).unwrap_or(u8::MAX);
-            self.0 = self.0.saturating_add(units);
+    pub(super) fn take(&mut self, bytes: usize, meter: &mut WriteMeter) {
+        meter.left -= bytes as isize;
+        if meter.left < 0 {
+            self.add(meter.units());
         }
+    }
+
+    #[inline(never)]
+    fn add(&mut self, units: usize) {
+        self.0 = self.0.saturating_add(u8::try_from(units).unwrap_or(u8::MAX));
     }
 
     /// Time has passed, and with it what a reader at the least rate takes in it, to the nearest
@@ -43,48 +47,117 @@ impl UnderWay {
     }
 }
 
+/// Counts what the kernel takes of all connections of a loop, and says which write completes a unit:
+/// a connection has no room for a remainder of its own. A large write is counted to the nearest unit,
+/// and many small ones complete the units that their bytes are worth, give or take a few.
+///
+/// The length of a unit varies, so that the members of a fan-out, who are written to in the same order
+/// each time, are counted alike.
+#[derive(Debug)]
+pub(crate) struct WriteMeter {
+    /// Bytes before the next unit is complete.
+    left: isize,
+    random: u32,
+}
+
+impl Default for WriteMeter {
+    fn default() -> Self {
+        Self { left: UNIT_BYTES, random: 0x2545_F491 }
+    }
+}
+
+impl WriteMeter {
+    /// How many units the last write has completed.
+    fn units(&mut self) -> usize {
+        let whole = (-self.left / UNIT_BYTES).max(0);
+        self.left += whole * UNIT_BYTES;
+        let mut units = whole.unsigned_abs();
+        while self.left < 0 {
+            self.left += self.next_length();
+            units += 1;
+        }
+        units
+    }
+
+    /// Half a unit to one and a half: one on average.
+    fn next_length(&mut self) -> isize {
+        // Xorshift (Marsaglia 2003).
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 17;
+        self.random ^= self.random << 5;
+        let part = self.random as usize % LEAST_BYTES_PER_S;
+        UNIT_BYTES / 2 + part as isize
+    }
+}
+
 /// The slowest reader that is waited for.
 const LEAST_BYTES_PER_S: usize = 8 << 10;
-const COUNTED_BYTES_MIN: usize = 4 << 10;
+const UNIT_BYTES: isize = LEAST_BYTES_PER_S as isize;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    #[test]
-    fn a_reader_at_the_least_rate_is_waited_for() {
-        for bytes in [4 << 10, 8 << 10, 100_000, 1 << 20, (2 << 20) - (8 << 10)] {
-            for piece in [4 << 10, 16 << 10, 1 << 20] {
-                let mut under_way = UnderWay::default();
-                let (mut left, mut pieces) = (bytes, 0);
-                while left > 0 {
-                    under_way.take(piece.min(left));
-                    left -= piece.min(left);
-                    pieces += 1;
+    proptest! {
+        /// Whatever is written to others meanwhile, and in pieces of any size.
+        #[test]
+        fn a_reader_at_the_least_rate_is_waited_for(
+            pieces in prop::collection::vec(1..40_000usize, 1..200),
+            small in any::<bool>(),
+            others in 0..20_000usize,
+        ) {
+            let (mut own, mut other) = (UnderWay::default(), UnderWay::default());
+            let (mut meter, mut bytes) = (WriteMeter::default(), 0);
+            'all: for piece in pieces {
+                let part = if small { piece.min(1 + piece % 500) } else { piece };
+                for _ in 0..piece.div_ceil(part) {
+                    if bytes + part > 1_900_000 {
+                        break 'all;
+                    }
+                    own.take(part, &mut meter);
+                    other.take(others / piece.div_ceil(part), &mut meter);
+                    bytes += part;
                 }
-                let needed_ms = (bytes * 1000 / LEAST_BYTES_PER_S) as u64;
-                let wait_ms = under_way.wait_ms();
-                // The rest of a cut may be too small to count.
-                assert!(wait_ms + 1000 >= needed_ms.min(254_000), "{wait_ms} for {bytes}");
-                assert!(wait_ms <= needed_ms + 1000 * pieces, "{wait_ms} for {bytes}");
+            }
+            let needed_ms = (bytes * 1000 / LEAST_BYTES_PER_S) as u64;
+            // Which writes complete a unit is left to chance.
+            let slack_ms = 6_000 + needed_ms / 3;
+            prop_assert!(own.wait_ms() + slack_ms >= needed_ms, "{own:?} for {bytes}");
+            prop_assert!(own.wait_ms() <= needed_ms + slack_ms, "{own:?} for {bytes}");
+        }
+    }
+
+    /// A thousand small writes are as much as one large one, for each of those who get them.
+    #[test]
+    fn members_of_a_fan_out_are_counted_alike() {
+        for (members, bytes) in [(1, 128), (64, 128), (32, 256), (10, 1_000)] {
+            let (mut own, mut meter) = (vec![UnderWay::default(); members], WriteMeter::default());
+            for _ in 0..1_000_000 / bytes {
+                own.iter_mut().for_each(|own| own.take(bytes, &mut meter));
+            }
+            for own in own {
+                let wait_ms = own.wait_ms();
+                assert!((80_000..=165_000).contains(&wait_ms), "{wait_ms}, {members} members");
             }
         }
     }
 
     #[test]
-    fn small_writes_are_not_counted_and_large_ones_are_bounded() {
-        let mut under_way = UnderWay::default();
-        under_way.take(COUNTED_BYTES_MIN - 1);
+    fn what_is_waited_for_is_bounded() {
+        let (mut under_way, mut meter) = (UnderWay::default(), WriteMeter::default());
+        under_way.take(128, &mut meter);
         assert!(under_way.is_nothing());
-        under_way.take(usize::MAX);
-        under_way.take(1 << 30);
+        under_way.take(1 << 30, &mut meter);
+        under_way.take(1 << 30, &mut meter);
         assert_eq!(under_way.wait_ms(), 255_000);
+        assert!((0..=2 * UNIT_BYTES).contains(&meter.left));
     }
 
     #[test]
     fn time_takes_away_what_has_passed() {
-        let mut under_way = UnderWay::default();
-        under_way.take(20 * LEAST_BYTES_PER_S);
+        let mut under_way = UnderWay(20);
         let second = u32::try_from(1000_u64.div_ceil(TICK_MS)).unwrap();
         under_way.pass(Tick(100), Tick(100 + 5 * second));
         assert_eq!(under_way.wait_ms(), 15_000);

@@ -312,6 +312,7 @@ impl Backlog {
 
     /// The bytes to write next, if they are a single slice.
     #[must_use]
+    #[inline]
     pub fn only_slice(&self, queue: &OutQueue) -> Option<&[u8]> {
         let segment = self.segment(queue.head).filter(|own| own.next.is_none())?;
         self.content(segment).get(queue.head_written as usize..)
@@ -378,6 +379,17 @@ impl Backlog {
     /// peer would read the next frame as payload (RFC 6455 §5.2).
     pub fn discard_unstarted(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
         self.discard_where(queue, buffers, |_| true);
+    }
+
+    /// As [`Backlog::clear`], for a queue of one segment, which is written: most are.
+    #[inline]
+    pub fn clear_single(&mut self, queue: &mut OutQueue, buffers: &mut Buffers) {
+        debug_assert!(self.is_single(queue));
+        if let Some(head) = queue.head.index() {
+            let segment = self.segments.remove(head as usize);
+            *queue = OutQueue::default();
+            self.release_content(&segment, buffers);
+        }
     }
 
     /// Drops the shared frames of which no byte is written; the blocks of the connection stay.
@@ -511,6 +523,12 @@ impl Backlog {
         if queue.head.is_none() {
             queue.tail = SlotRef::NONE;
         }
+        self.release_content(&segment, buffers);
+    }
+
+    /// Releases what a segment referred to that was taken out.
+    #[inline]
+    fn release_content(&mut self, segment: &Segment, buffers: &mut Buffers) {
         match segment.order.kind() {
             SegmentKind::Block | SegmentKind::Continuation => {
                 buffers.give(self.blocks.remove(segment.content as usize).buffer);

@@ -39,6 +39,12 @@ impl SimClient {
         self.kernel.state().streams[self.id].to_server.len()
     }
 
+    /// Bytes that the server's socket has taken and the client has not received.
+    #[must_use]
+    pub fn unread_bytes(&self) -> usize {
+        self.kernel.state().streams[self.id].to_client.len()
+    }
+
     /// Ends the client's half of the connection. What it sent before can still be read.
     pub fn shutdown(&self) {
         let mut state = self.kernel.state();

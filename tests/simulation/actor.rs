@@ -39,6 +39,11 @@ pub(crate) struct Actor {
     pub(crate) has_left: bool,
     /// Whether its first pace was another than [`Pace::Prompt`].
     pub(crate) is_slow: bool,
+    /// Since when bytes for it have waited without a break, and how many it had read by then.
+    behind: Option<(u64, usize)>,
+    /// Bytes waited for it for as long as a pong may take, and it read fewer of them than the slowest
+    /// reader that the server waits for.
+    pub(crate) was_too_slow: bool,
     sent: usize,
     pings_seen: usize,
     connected_at: u64,
@@ -64,6 +69,8 @@ impl Actor {
             leave,
             has_left: false,
             is_slow: pace != Pace::Prompt,
+            behind: None,
+            was_too_slow: false,
             sent: 0,
             pings_seen: 0,
             connected_at: now,
@@ -122,6 +129,18 @@ impl Actor {
             self.shutdown();
         }
         Ok(count)
+    }
+
+    /// Looks whether it keeps up, after a read at `now`. A ping may wait behind what it has not read.
+    pub(crate) fn note_pace(&mut self, now: u64, pong_ms: u64) {
+        let bytes = self.client.received.bytes;
+        if self.client.connection.unread_bytes() == 0 {
+            self.behind = None;
+            return;
+        }
+        let (since, bytes_then) = *self.behind.get_or_insert((now, bytes));
+        let (waited_ms, read) = (now - since, (bytes - bytes_then) as u64);
+        self.was_too_slow |= waited_ms >= pong_ms && read * 1000 < LEAST_BYTES_PER_S * waited_ms;
     }
 
     /// Turns a slow reader into a prompt one. A reader that stopped stays stopped.
@@ -233,6 +252,8 @@ impl Actor {
     }
 }
 
+/// The rate of the slowest reader that the server waits for (docs/configuration.md).
+const LEAST_BYTES_PER_S: u64 = 8 << 10;
 /// The time after which an actor completes its request. The rest of the handshake timeout is longer
 /// than a slice of [`crate::sweep`].
 const HEAD_MS: u64 = 2_000;

@@ -14,6 +14,8 @@ pub(crate) struct Disturbances {
     pub(crate) slots_scarce: bool,
     /// Memory ran out: a connection may end with 1013, 503 or abruptly.
     pub(crate) memory_scarce: bool,
+    /// A client was closed because its pong did not come in time.
+    pub(crate) any_idle: bool,
     /// Messages must be finished in time, for which the clients care nothing.
     pub(crate) messages_timed: bool,
     /// Pushes were dropped or slow peers closed.
@@ -35,7 +37,9 @@ pub(crate) fn check_client(
         || disturbances.memory_scarce
         || disturbances.cut_short
         || actor.has_reset()
-        || matches!(actor.pace, Pace::Stops(_));
+        || matches!(actor.pace, Pace::Stops(_))
+        // The ping lay behind bytes that it read more slowly than anybody is waited for.
+        || (disturbances.any_idle && actor.was_too_slow);
     if actor.client.connection.was_reset() && !is_excused {
         return Err("reset though it read".into());
     }

@@ -123,9 +123,11 @@ impl Run {
     fn settle_and_read(&mut self) -> Result<bool, String> {
         self.world.try_settle()?;
         let mut any = false;
+        let (now, pong_ms) = (self.world.now(), self.plan.setup.server.connections.pong_ms);
         for (index, actor) in self.actors.iter_mut().enumerate() {
             let count = actor.read().map_err(|error| format!("client {index}: {error}"))?;
-            (index, count, self.world.now()).hash(&mut self.trace);
+            actor.note_pace(now, pong_ms);
+            (index, count, now).hash(&mut self.trace);
             any |= count > 0;
         }
         Ok(any)
@@ -291,8 +293,10 @@ impl Run {
 
     fn check_clients(&self) -> Result<(), String> {
         let entries = self.world.journal.entries();
+        let any_idle = self.world.counter("closed_idle") > 0;
+        let disturbances = Disturbances { any_idle, ..self.plan.disturbances };
         for (index, actor) in self.actors.iter().enumerate() {
-            check_client(actor, self.plan.disturbances, &entries)
+            check_client(actor, disturbances, &entries)
                 .map_err(|error| format!("client {index}: {error}: {}", actor.summary()))?;
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Connections;
 use crate::conn::fanout::{Ahead, Delivered, Encoded, PushResult, Pusher, SharedFrame, Walk};
 use crate::conn::flags::Flags;
-use crate::effects::{CloseReason, Effect, Order, Peer, Publication, RouteOptions};
+use crate::effects::{CloseReason, Effect, Order, Peer, Publication};
 use crate::key::{ConnKey, home_loop};
 use crate::mail::{LoopMessage, LoopMessageKind};
 use crate::transport::Transport;
@@ -152,7 +152,7 @@ impl<S: Transport> Connections<S> {
         }
         let mut encoded = Encoded::new(&publication, &self.services.route(route).0.options);
         match self.walk(route, &publication, &mut encoded, None) {
-            true => self.release(&encoded),
+            true => encoded.release(self.output.sharing().1, &self.turn.counters),
             false => self.deliver_later(route, publication, Some(encoded)),
         }
     }
@@ -208,7 +208,7 @@ impl<S: Transport> Connections<S> {
         let Delivered { encoded, publisher, charged_bytes } = delivered;
         self.turn.memory.discharge(charged_bytes);
         if let Some(encoded) = encoded {
-            self.release(&encoded);
+            encoded.release(self.output.sharing().1, &self.turn.counters);
         }
         if let Some(key) = publisher
             && let Some(conn) = self.table.get_mut(key)
@@ -295,18 +295,6 @@ impl<S: Transport> Connections<S> {
         is_done
     }
 
-    /// Forgets the encodings of a publication that is delivered.
-    fn release(&mut self, encoded: &Encoded) {
-        let options = &RouteOptions::default();
-        let run_queue = &mut self.schedule.run_queue;
-        let mut pusher =
-            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, options);
-        match encoded {
-            Encoded::Frame(frame) => pusher.release_unused(frame),
-            Encoded::Batch(batch) => pusher.release_unused_batch(batch),
-        }
-    }
-
     /// Gives a connection what was published to its topics and is on its way: what happens to it next
     /// must not pass that.
     #[inline]
@@ -377,7 +365,7 @@ impl<S: Transport> Connections<S> {
             Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, options);
         let mut frame = SharedFrame::new(frame, options);
         let pushed = pusher.push(conn, key, &mut frame);
-        pusher.release_unused(&frame);
+        frame.release(self.output.sharing().1, &self.turn.counters);
         self.after_push(key, pushed);
     }
 

@@ -31,6 +31,7 @@ use crate::conn::slot::Protocol;
 use crate::conn::state::State;
 use crate::conn::table::Table;
 use crate::conn::turn::Turn;
+use crate::conn::under_way::WriteMeter;
 use crate::effects::{CloseReason, LoopSite, Peer};
 use crate::http::HttpDate;
 use crate::key::ConnKey;
@@ -130,6 +131,7 @@ impl<S: Transport> Connections<S> {
                 settings,
                 counters,
                 work,
+                written: WriteMeter::default(),
                 memory: Buffers::new(pool),
             },
             is_evicting: false,
@@ -407,11 +409,15 @@ impl<S: Transport> Connections<S> {
         if self.turn.work.is_over(Phase::Events)
             && let Some(conn) = self.table.get_mut(key)
         {
-            conn.flags.clear(Flags::WRITE_BLOCKED);
+            if conn.flags.take(Flags::WRITE_BLOCKED) && conn.state.is_open() {
+                // Room has come, so the peer has taken bytes: a sign of life, which the write at the
+                // end of the turn could not tell from that to any other socket with room.
+                conn.note_seen(self.turn.tick);
+            }
             if !conn.is_flushed() {
                 self.output.mark_dirty(conn, key);
             }
-            return;
+            return self.arm_if_asked(key);
         }
         self.flush(key, Flags::WRITE_BLOCKED);
     }

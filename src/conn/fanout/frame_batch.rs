@@ -4,6 +4,7 @@
 use super::shared_frame::{FrameEncoding, SharedFrame};
 use crate::conn::slot::{Conn, Protocol};
 use crate::effects::RouteOptions;
+use crate::metrics::Counters;
 use crate::pool::{Backlog, OutQueue};
 use crate::ws::EncodedFrame;
 
@@ -74,9 +75,14 @@ impl FrameBatch {
             && !self.messages_max.is_some_and(are_too_many)
     }
 
-    /// All encodings that were made.
-    pub(crate) fn encodings(&self) -> impl Iterator<Item = FrameEncoding> {
-        [self.websocket, self.lines.flatten()].into_iter().flatten()
+    /// Ends the sharing of its encodings: each is freed when its last recipient has it.
+    pub(crate) fn release(&self, backlog: &mut Backlog, counters: &Counters) {
+        for frame in &self.alone {
+            frame.release(backlog, counters);
+        }
+        for encoding in [self.websocket, self.lines.flatten()].into_iter().flatten() {
+            backlog.release(encoding.id);
+        }
     }
 }
 

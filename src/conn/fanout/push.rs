@@ -81,13 +81,38 @@ impl<'p> Pusher<'p> {
     }
 
     /// Puts a frame into a connection's queue.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push<S: Transport>(
         &mut self,
         conn: &mut Conn<S>,
         key: ConnKey,
         frame: &mut SharedFrame,
     ) -> PushResult {
+        // The usual push, which stands in the walk over the members itself.
+        if let Some(encoding) = frame.plain_encoding(conn)
+            && !self.mark(frame).is_reached(&conn.queue, encoding, self.output.backlog())
+        {
+            self.output.push_frame(conn, key, encoding.id, self.turn.tick);
+            return PushResult::Done;
+        }
+        self.push_encoded(conn, key, frame)
+    }
+
+    #[inline(always)]
+    fn mark(&self, frame: &SharedFrame) -> Mark {
+        Mark { bytes: self.turn.settings.backlog_hard_bytes, messages: frame.messages_max }
+    }
+
+    /// As [`Pusher::push`], for a connection that needs another encoding, or whose backlog may be at
+    /// its mark.
+    #[inline(never)]
+    fn push_encoded<S: Transport>(
+        &mut self,
+        conn: &mut Conn<S>,
+        key: ConnKey,
+        frame: &mut SharedFrame,
+    ) -> PushResult {
+        let mark = self.mark(frame);
         let (compressor, backlog) = self.output.sharing();
         let encoding = match frame.plain_encoding(conn) {
             Some(encoding) => Some(encoding),
@@ -98,12 +123,10 @@ impl<'p> Pusher<'p> {
             self.turn.counters.pushes_dropped.add(1);
             return PushResult::Done;
         };
-        let bytes = self.turn.settings.backlog_hard_bytes;
-        let mark = Mark { bytes, messages: frame.messages_max };
         if mark.is_reached(&conn.queue, encoding, backlog) {
             return self.push_to_full(conn, key, encoding, mark);
         }
-        self.output.push_frame(conn, key, encoding.id, self.turn.tick);
+        self.push_anyway(conn, key, encoding);
         PushResult::Done
     }
 
@@ -114,28 +137,6 @@ impl<'p> Pusher<'p> {
         let compressed = self.output.sharing().0.take_work();
         self.turn.work.charge(pushes as u64 * prices::DELIVERY + compressed);
         self.turn.work.is_share_used()
-    }
-
-    /// Forgets those encodings of a frame that found no recipient.
-    pub(crate) fn release_unused(&mut self, frame: &SharedFrame) {
-        if frame.shared > 0 {
-            self.turn.counters.deflated_shared.add(frame.shared);
-        }
-        let (_, backlog) = self.output.sharing();
-        for encoding in frame.encodings() {
-            backlog.release(encoding.id);
-        }
-    }
-
-    /// As [`Pusher::release_unused`], for a batch.
-    pub(crate) fn release_unused_batch(&mut self, batch: &FrameBatch) {
-        for frame in &batch.alone {
-            self.release_unused(frame);
-        }
-        let (_, backlog) = self.output.sharing();
-        for encoding in batch.encodings() {
-            backlog.release(encoding.id);
-        }
     }
 
     /// Out of line, so that the usual push is the only one that is not.

@@ -2,6 +2,7 @@
 
 use crate::conn::slot::Conn;
 use crate::effects::RouteOptions;
+use crate::metrics::Counters;
 use crate::output::{DeflateOptions, Framing, MessageCompressor};
 use crate::pool::{Backlog, FrameId};
 use crate::ws::{DeflateTerms, EncodedFrame};
@@ -19,7 +20,7 @@ pub(crate) struct SharedFrame {
     /// For the first window sizes that recipients have; `None` where compressing is not worth it.
     compressed: Vec<(DeflateTerms, Option<FrameEncoding>)>,
     /// Recipients for whom the frame need not be compressed because it was for another.
-    pub(crate) shared: u64,
+    shared: u64,
 }
 
 /// One encoding of a pushed frame.
@@ -134,8 +135,18 @@ impl SharedFrame {
         encoding
     }
 
+    /// Ends the sharing of its encodings: each is freed when its last recipient has it.
+    pub(crate) fn release(&self, backlog: &mut Backlog, counters: &Counters) {
+        if self.shared > 0 {
+            counters.deflated_shared.add(self.shared);
+        }
+        for encoding in self.encodings() {
+            backlog.release(encoding.id);
+        }
+    }
+
     /// All encodings that were made.
-    pub(crate) fn encodings(&self) -> impl Iterator<Item = FrameEncoding> + '_ {
+    fn encodings(&self) -> impl Iterator<Item = FrameEncoding> + '_ {
         let compressed = self.compressed.iter().filter_map(|(_, encoding)| *encoding);
         [self.websocket, self.line].into_iter().flatten().chain(compressed)
     }

@@ -19,6 +19,8 @@ use super::frame_batch::FrameBatch;
 use super::shared_frame::SharedFrame;
 use crate::effects::{Publication, RouteOptions};
 use crate::key::ConnKey;
+use crate::metrics::Counters;
+use crate::pool::Backlog;
 use crate::shrink::Shrink as _;
 
 /// The walks of one loop.
@@ -74,6 +76,14 @@ impl Encoded {
             Self::Frame(SharedFrame::new(publication.frame.clone(), options))
         } else {
             Self::Batch(FrameBatch::new(publication.frames(), options))
+        }
+    }
+
+    /// Ends the sharing of its frames: each is freed when its last recipient has it.
+    pub(crate) fn release(&self, backlog: &mut Backlog, counters: &Counters) {
+        match self {
+            Self::Frame(frame) => frame.release(backlog, counters),
+            Self::Batch(batch) => batch.release(backlog, counters),
         }
     }
 }

@@ -139,7 +139,7 @@ impl Output {
             turn.work.charge(prices::WRITE + prices::bytes(sent.taken));
             turn.counters.writes.add(u64::from(sent.taken > 0));
             turn.counters.bytes_out.add(sent.taken as u64);
-            conn.under_way.take(sent.taken);
+            conn.under_way.take(sent.taken, &mut turn.written);
             if sent.taken == self.outgoing.bytes() && !sent.unsent {
                 self.outgoing.clear();
                 return Flush::All;
@@ -219,7 +219,24 @@ impl Output {
         cold: &mut ColdRecords,
         turn: &mut Turn,
     ) -> Flush {
-        self.write_queue::<false, S>(conn, key, cold, turn)
+        // Most often one frame waits and the socket takes it, as of every member of a fan-out: that
+        // is done here, and whatever else there is in the loop.
+        let mut first = None;
+        if let Some(only) = self.backlog.only_slice(&conn.queue) {
+            let stream = cold.stream(&mut conn.socket, conn.cold, turn);
+            let Ok(sent) = stream::send(stream, only, End::None) else { return Flush::Failed };
+            if sent.taken == only.len() && !sent.unsent {
+                turn.work.charge(prices::WRITE + prices::bytes(sent.taken));
+                turn.counters.writes.add(1);
+                turn.counters.bytes_out.add(sent.taken as u64);
+                conn.under_way.take(sent.taken, &mut turn.written);
+                self.backlog.clear_single(&mut conn.queue, &mut turn.memory);
+                conn.flags.clear(Flags::UNSENT);
+                return Self::all_written(conn, key, turn);
+            }
+            first = Some(sent);
+        }
+        self.write_queue::<false, S>(conn, key, cold, turn, first)
     }
 
     /// As [`Output::flush_queue`], to a socket that had no room until now: if it takes bytes, its peer
@@ -231,38 +248,27 @@ impl Output {
         cold: &mut ColdRecords,
         turn: &mut Turn,
     ) -> Flush {
-        self.write_queue::<true, S>(conn, key, cold, turn)
+        self.write_queue::<true, S>(conn, key, cold, turn, None)
     }
 
-    /// `WAS_FULL` is a constant, so that deliveries of a fan-out do not pay for the question.
+    /// `WAS_FULL` says that the socket had no room until now. `first` is what the first write came to,
+    /// if that is done.
+    #[inline(never)]
     fn write_queue<const WAS_FULL: bool, S: Transport>(
         &mut self,
         conn: &mut Conn<S>,
         key: ConnKey,
         cold: &mut ColdRecords,
         turn: &mut Turn,
+        mut first: Option<Sent>,
     ) -> Flush {
         for _ in 0..WRITES_PER_FLUSH {
             if conn.is_flushed() {
                 break;
             }
-            // Only just before a write: until then more may be pushed that can be joined as well.
-            if !self.backlog.is_single(&conn.queue) {
-                self.backlog.join(&mut conn.queue, &mut turn.memory, turn.now);
-            }
-            let stream = cold.stream(&mut conn.socket, conn.cold, turn);
-            let result = match self.backlog.only_slice(&conn.queue) {
-                // Most often there is one, and no list of many need be laid out.
-                Some(only) => stream::send(stream, only, End::None),
-                None if conn.queue.bytes() <= COPIED_BYTES_MAX => {
-                    self.backlog.copy(&conn.queue, &mut self.scratch);
-                    stream::send(stream, &self.scratch, End::None)
-                }
-                None => {
-                    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-                    let count = self.backlog.gather(&conn.queue, &mut slices);
-                    stream::send_vectored(stream, &slices[..count])
-                }
+            let result = match first.take() {
+                Some(sent) => Ok(sent),
+                None => self.send_queued(conn, cold, turn),
             };
             let Ok(sent) = result else { return Flush::Failed };
             turn.work.charge(prices::WRITE + prices::bytes(sent.taken));
@@ -273,7 +279,7 @@ impl Output {
                     // What a socket with room takes says nothing about the peer.
                     conn.note_seen(turn.tick);
                 }
-                conn.under_way.take(sent.taken);
+                conn.under_way.take(sent.taken, &mut turn.written);
                 self.backlog.consume(&mut conn.queue, sent.taken, &mut turn.memory, turn.tick);
             }
             note_unsent(conn, cold, sent, turn.tick);
@@ -288,6 +294,38 @@ impl Output {
             self.mark_dirty(conn, key);
             return Flush::Waiting;
         }
+        Self::all_written(conn, key, turn)
+    }
+
+    /// Offers what waits to the socket, once.
+    fn send_queued<S: Transport>(
+        &mut self,
+        conn: &mut Conn<S>,
+        cold: &mut ColdRecords,
+        turn: &mut Turn,
+    ) -> Result<Sent, StreamError> {
+        // Only just before a write: until then more may be pushed that can be joined as well.
+        if !self.backlog.is_single(&conn.queue) {
+            self.backlog.join(&mut conn.queue, &mut turn.memory, turn.now);
+        }
+        let stream = cold.stream(&mut conn.socket, conn.cold, turn);
+        match self.backlog.only_slice(&conn.queue) {
+            Some(only) => stream::send(stream, only, End::None),
+            None if conn.queue.bytes() <= COPIED_BYTES_MAX => {
+                self.backlog.copy(&conn.queue, &mut self.scratch);
+                stream::send(stream, &self.scratch, End::None)
+            }
+            None => {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                let count = self.backlog.gather(&conn.queue, &mut slices);
+                stream::send_vectored(stream, &slices[..count])
+            }
+        }
+    }
+
+    /// Nothing waits for the connection any more.
+    #[inline]
+    fn all_written<S>(conn: &mut Conn<S>, key: ConnKey, turn: &mut Turn) -> Flush {
         if !turn.memory.large_holders().is_empty() {
             turn.memory.holders().set_output(key, 0, turn.tick);
         }

@@ -44,13 +44,13 @@ fn a_split_message_and_a_split_request_succeed_beside_256_half_sent_messages() {
             hoarders.iter().for_each(|client| client.send(&[1]));
             world.settle();
             speak_in_parts(&mut world, &mut innocent, [3_000, 100_000, 1 << 20][round % 3]);
-            let mut newcomer = world.connect(loops - 1);
+            let mut late = world.connect(loops - 1);
             let request = upgrade_request("/echo");
-            newcomer.send(&request[..20]);
+            late.send(&request[..20]);
             world.settle();
-            newcomer.send(&request[20..]);
-            world.exchange(&mut newcomer);
-            assert_eq!(newcomer.received.status, Some(101));
+            late.send(&request[20..]);
+            world.exchange(&mut late);
+            assert_eq!(late.received.status, Some(101));
             assert!(world.counter("pool_bytes_now") <= POOL_BYTES as u64);
         }
         let closed = world.counter("closed_evicted") + world.counter("closed_overload");

@@ -1,6 +1,8 @@
 //! Idle connections: pings, pongs and their deadlines.
 
 use super::{LATE_MS, server};
+use tidegate::work::WorkLimits;
+
 use crate::client::Client;
 use crate::wire::{FIN, PONG, TEXT, client_header};
 use crate::world::World;
@@ -96,24 +98,35 @@ fn the_pong_deadline_does_not_run_while_the_ping_is_unwritten() {
     assert_eq!(client.received.pings, 1);
     world.pass(8_000);
     assert!(!client.is_gone(), "the deadline runs from the write of the ping");
-    world.pass(LATE_MS);
+    // It lay behind the 20,000 bytes, for which it is given some seconds more.
+    world.pass(5_000 + LATE_MS);
     assert!(client.is_gone());
     assert_eq!(world.counter("closed_idle"), 1);
 }
 
+/// Also where a turn has no time for the event that says so, and the write comes later.
 #[test]
 fn a_full_socket_that_takes_bytes_is_a_sign_of_life() {
-    let mut world = World::calm();
+    let busy = server(|server| server.connections.work = WorkLimits { turn: 1, share: 1 });
+    for setup in [server(|_| ()), busy] {
+        reads_on_without_pings(&mut World::new(&setup));
+    }
+}
+
+fn reads_on_without_pings(world: &mut World) {
     world.network.set_send_buffer_bytes(1000);
+    // Its messages use up every turn before the event of the other is handled.
+    let busy = world.open(0, "/echo");
     let mut client = world.open(0, "/echo");
     client.send_frame(TEXT, &[b'x'; 20_000]);
     world.settle();
     while client.received.bytes < 19_000 {
         world.pass(5_000);
+        busy.send_frame(PONG, b"");
         assert!(client.read(500) > 0, "the server is gone");
     }
     assert_eq!(world.counter("pings_out"), 0);
-    let (ping_at, end_at) = ping_and_end(&mut world, &mut client);
+    let (ping_at, end_at) = ping_and_end(world, &mut client);
     assert!(ping_at <= 25_000 + LATE_MS + STEP_MS, "{ping_at}");
     assert!(end_at - ping_at >= 8_000 - STEP_MS, "{end_at}");
 }
@@ -137,9 +150,9 @@ fn reads_steadily(world: &mut World, client: &mut Client, bytes_per_s: usize, en
 
 #[test]
 fn a_ping_may_wait_behind_all_that_is_buffered_on_the_way() {
-    // Whole, in messages of a length that is common, and behind a queue of the gateway's own.
+    // Whole, in messages of lengths that are common, and behind a queue of the gateway's own.
     for (message_bytes, send_buffer_bytes) in
-        [(1_000_000, 8 << 20), (5_000, 8 << 20), (1_000_000, 400_000)]
+        [(1_000_000, 8 << 20), (5_000, 8 << 20), (200, 8 << 20), (1_000_000, 400_000)]
     {
         let mut world = World::calm();
         world.network.set_send_buffer_bytes(send_buffer_bytes);
