@@ -63,7 +63,7 @@ pub fn run(options: &ClientOptions) -> ExitCode {
         }
     };
     if options.insecure {
-        report("--insecure: the server's certificate is NOT verified");
+        report(&"--insecure: the server's certificate is NOT verified");
     }
     let ending = connect_and_run(options, &url, session, request).unwrap_or_else(|ending| ending);
     report(&ending);
