@@ -119,4 +119,7 @@ pub trait Poller {
     /// Opens or closes the reserve descriptor, which is kept for the time when descriptors run out.
     /// Returns whether it is open now.
     fn hold_reserve(&mut self, hold: bool) -> bool;
+
+    /// Gives memory that lies free between blocks in use back to the system, where there may be much.
+    fn return_memory(&mut self) {}
 }

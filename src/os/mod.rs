@@ -12,6 +12,7 @@ mod system_clock;
 pub use listening::{BindError, KeepAlive, ListenOptions, bind_listeners};
 pub use process::{
     Descriptors, kernel_warnings, pin_thread, raise_descriptor_limit, return_freed_memory,
+    return_scattered_memory,
 };
 pub use signals::{Request, Requests, StopListening};
 pub(crate) use sockets::{ReserveDescriptor, is_about_one_connection, send_before_end};

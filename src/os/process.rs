@@ -87,12 +87,28 @@ pub fn return_freed_memory() {
     }
 }
 
+/// Has glibc return the free pages in the middle of its heaps as well; does nothing with other C
+/// libraries (malloc_trim(3)). It takes time in proportion to what is free, so it is for rare occasions.
+#[cfg_attr(
+    target_env = "gnu",
+    expect(unsafe_code, reason = "malloc_trim has no safe binding; only this function calls it")
+)]
+pub fn return_scattered_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim takes an integer, and locks each heap while it looks at it.
+    let _ = unsafe { libc::malloc_trim(TOP_BYTES_LEFT) };
+}
+
 /// Blocks from this size on are mapped on their own and unmapped when they are freed.
 #[cfg(target_env = "gnu")]
 const MAPPED_BYTES_MIN: libc::c_int = 16 << 10;
 /// Most free bytes that stay at the top of a heap.
 #[cfg(target_env = "gnu")]
 const TOP_BYTES_KEPT: libc::c_int = 64 << 10;
+
+/// Bytes that stay at the top of a heap when it is looked through.
+#[cfg(target_env = "gnu")]
+const TOP_BYTES_LEFT: libc::size_t = 0;
 
 #[cfg(test)]
 mod tests {

@@ -227,13 +227,17 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
 
     fn next_due(&mut self, now: Millis) -> Option<Millis> {
         let refused_count = self.connections.refused_count();
+        let trim_due = self.connections.trim();
+        if self.connections.poll_scattered_memory() {
+            self.poller.return_memory();
+        }
         let due = [
             self.connections.poll_timer(),
             // A tick that `act_on_time` would not take must not wake the loop: it would spin until
             // there is credit.
             self.connections.poll_tick().filter(|_| self.outbox.has_credit()),
             self.acceptor.due(now, refused_count),
-            self.connections.trim(),
+            trim_due,
             self.drain.as_ref().map(|drain| drain.due(now)),
             // The other loop empties its mailbox soon, and nothing tells when.
             (!self.outbox.is_empty()).then(|| now.plus(OUTBOX_RETRY_MS)),

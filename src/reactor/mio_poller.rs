@@ -18,7 +18,9 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::event_loop::MAILBOX_TOKEN;
 use crate::mail::Wake;
-use crate::os::{ReserveDescriptor, is_about_one_connection, send_before_end};
+use crate::os::{
+    ReserveDescriptor, is_about_one_connection, return_scattered_memory, send_before_end,
+};
 use crate::transport::{AcceptError, Poller, Readiness, Transport};
 
 /// One loop's epoll instance with its listeners.
@@ -118,6 +120,10 @@ impl Poller for MioPoller {
             self.reserve = ReserveDescriptor::open().ok();
         }
         self.reserve.is_some()
+    }
+
+    fn return_memory(&mut self) {
+        return_scattered_memory();
     }
 }
 

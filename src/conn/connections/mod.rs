@@ -646,6 +646,12 @@ impl<S: Transport> Connections<S> {
         if holds_nothing { None } else { self.trim_all() }
     }
 
+    /// Whether much memory may lie free between blocks in use, since this was last asked.
+    #[inline]
+    pub fn poll_scattered_memory(&mut self) -> bool {
+        self.cold.tls().take_scattered()
+    }
+
     #[inline(never)]
     fn trim_all(&mut self) -> Option<Millis> {
         let (now, idle_ms) = (self.turn.now, self.turn.settings.pool_idle_ms);

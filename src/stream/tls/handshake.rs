@@ -28,6 +28,8 @@ pub(super) struct Handshake {
     /// The traffic secrets, once they were logged.
     client: Option<Secret>,
     server: Option<Secret>,
+    /// Bytes at the start of what waits that the library has seen, and keeps its place in.
+    seen: usize,
 }
 
 /// Why a handshake cannot go on.
@@ -56,10 +58,22 @@ enum Step {
 }
 
 impl TlsStream<'_> {
-    /// Goes on with a handshake, as far as bytes have come. `None` once it is over or has failed.
-    pub(super) fn receive_handshake<S: Transport>(&mut self, socket: &mut S) -> Option<Received> {
+    /// Goes on with a handshake, as far as bytes have come. They lie in `room` unless some wait
+    /// already. `None` once it is over or has failed.
+    pub(super) fn receive_handshake<S: Transport>(
+        &mut self,
+        socket: &mut S,
+        room: &mut [u8],
+    ) -> Option<Received> {
         for _ in 0..READS_MAX {
-            let step = self.advance();
+            let step = if self.session.has_unopened() {
+                self.advance_held()
+            } else {
+                match self.read_and_advance(socket, room) {
+                    Ok(step) => step,
+                    Err(received) => return Some(received),
+                }
+            };
             if let Err(fault) = &step {
                 self.fail_handshake(fault);
             }
@@ -74,44 +88,66 @@ impl TlsStream<'_> {
                 Ok(Step::Blocked) if self.turn.work.is_share_used() => break,
                 Ok(Step::Blocked) => {}
             }
-            match self.read_handshake(socket) {
-                Ok(None) => {}
-                Ok(Some(received)) => return Some(received),
-                Err(OverBudget) => return Some(Received::NoMemory),
+            if self.session.has_unopened()
+                && let Err(received) = self.read_behind(socket)
+            {
+                return Some(received);
             }
         }
         Some(Received::Nothing(Source::MayHaveMore))
     }
 
-    /// Reads once, behind what has come.
-    fn read_handshake<S: Transport>(
+    /// Reads once, and goes on with what has come, of which the rest is kept.
+    fn read_and_advance<S: Transport>(
         &mut self,
         socket: &mut S,
-    ) -> Result<Option<Received>, OverBudget> {
-        if self.session.held.as_ref().is_none_or(|held| held.filled == held.unopened.len()) {
-            self.make_room(Need::Head, 1, INPUT_BYTES_MAX)?;
+        room: &mut [u8],
+    ) -> Result<Result<Step, Fault>, Received> {
+        let count = read_once(socket, room)?;
+        self.turn.work.charge(prices::READ + prices::bytes(count));
+        let mut consumed = 0;
+        let step = self.advance(&mut room[..count], &mut consumed);
+        if step.is_err() {
+            return Ok(step);
         }
-        let held = self.session.held();
-        match read_once(socket, held.room()) {
-            Ok(count) => {
-                held.filled += count;
-                self.turn.work.charge(prices::READ + prices::bytes(count));
-                Ok(None)
-            }
-            Err(received) => {
-                if held.unopened().is_empty() {
-                    self.drop_unopened();
-                }
-                Ok(Some(received))
-            }
-        }
+        let kept = self.keep_unopened(Need::Head, &room[consumed..count]);
+        Ok(kept.map_err(|OverBudget| Fault::NoMemory).and(step))
     }
 
-    /// Gives the library what has come, one record more at a time.
-    fn advance(&mut self) -> Result<Step, Fault> {
-        let mut records_bytes = 0;
+    /// Reads once, behind what waits.
+    fn read_behind<S: Transport>(&mut self, socket: &mut S) -> Result<(), Received> {
+        if self.session.held().room().is_empty() {
+            let room = self.make_room(Need::Head, 1, INPUT_BYTES_MAX);
+            room.map_err(|OverBudget| Received::NoMemory)?;
+        }
+        let held = self.session.held();
+        let count = read_once(socket, held.room())?;
+        held.filled += count;
+        self.turn.work.charge(prices::READ + prices::bytes(count));
+        Ok(())
+    }
+
+    /// Goes on with what waits.
+    fn advance_held(&mut self) -> Result<Step, Fault> {
+        let held = self.session.held();
+        let (start, filled) = (held.start, held.filled);
+        let mut buffer = std::mem::take(&mut held.unopened);
+        let mut consumed = 0;
+        let step = self.advance(&mut buffer[start..filled], &mut consumed);
+        self.session.held().unopened = buffer;
+        self.consume_unopened(consumed);
+        step
+    }
+
+    /// Gives the library `input`, one record more at a time, and adds up how many bytes of it are
+    /// dealt with.
+    fn advance(&mut self, input: &mut [u8], consumed: &mut usize) -> Result<Step, Fault> {
+        let mut records_bytes = match &self.session.state {
+            State::Handshake(handshake) => handshake.seen,
+            _ => 0,
+        };
         loop {
-            let unopened = self.session.held.as_ref().map_or(&[][..], |held| held.unopened());
+            let unopened = &input[*consumed..];
             let is_first = matches!(self.session.state, State::Silent(_)) && records_bytes == 0;
             let header = match Header::read(&unopened[records_bytes..]) {
                 Ok(header) => header,
@@ -133,9 +169,12 @@ impl TlsStream<'_> {
                 let config = Arc::clone(config);
                 self.begin(config)?;
             }
-            let (step, consumed) = self.step(records_bytes)?;
-            self.consume_unopened(consumed);
-            records_bytes -= consumed;
+            let (step, done) = self.step(&mut input[*consumed..*consumed + records_bytes])?;
+            *consumed += done;
+            records_bytes -= done;
+            if let State::Handshake(handshake) = &mut self.session.state {
+                handshake.seen = records_bytes;
+            }
             match step {
                 Step::Blocked => {}
                 Step::Done if records_bytes > 0 => {
@@ -160,23 +199,20 @@ impl TlsStream<'_> {
                 return Err(Fault::Library(error));
             }
         };
-        let handshake = Handshake { conn, client: None, server: None };
+        let handshake = Handshake { conn, client: None, server: None, seen: 0 };
         self.session.state = State::Handshake(Box::new(handshake));
         Ok(())
     }
 
-    /// Gives the library the first `bytes` that have come, until it needs more. Gives how many of
-    /// them it is done with. What it has to say stands in the scratch.
-    fn step(&mut self, bytes: usize) -> Result<(Step, usize), Fault> {
+    /// Gives the library whole records, until it needs more. Gives how many bytes of them it is done
+    /// with. What it has to say stands in the scratch.
+    fn step(&mut self, input: &mut [u8]) -> Result<(Step, usize), Fault> {
         let Self { session, shared, turn, .. } = self;
-        let super::Session { state: State::Handshake(handshake), held: Some(held), .. } =
-            &mut **session
-        else {
+        let State::Handshake(handshake) = &mut session.state else {
             return Err(Fault::Internal("no handshake"));
         };
         let out = &mut shared.sealed;
-        let (start, said) = (held.start, out.len());
-        let input = &mut held.unopened[start..start + bytes];
+        let said = out.len();
         let result = process(&mut handshake.conn, input, out);
         if let Some(log) = &shared.secrets {
             handshake.take_secrets(log);
@@ -271,7 +307,7 @@ impl Handshake {
     }
 
     fn into_records(self) -> Result<Records, Fault> {
-        let Self { conn, client, server } = self;
+        let Self { conn, client, server, .. } = self;
         let is_13 = conn.protocol_version() == Some(ProtocolVersion::TLSv1_3);
         let version = if is_13 { Version::Tls13 } else { Version::Tls12 };
         let sound = match conn.negotiated_cipher_suite() {

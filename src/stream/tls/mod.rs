@@ -78,7 +78,7 @@ impl TlsStream<'_> {
     pub(super) fn receive<S: Transport>(mut self, socket: &mut S, room: Room<'_>) -> Received {
         let Room { ahead, behind } = room;
         if matches!(self.session.state, State::Silent(_) | State::Handshake(_))
-            && let Some(received) = self.receive_handshake(socket)
+            && let Some(received) = self.receive_handshake(socket, ahead)
         {
             return received;
         }

@@ -19,6 +19,12 @@ pub(crate) struct Tls {
     configs: Vec<Option<Arc<ServerConfig>>>,
     sessions: Slab<Session>,
     shared: Shared,
+    /// Handshakes that were begun since the allocator was last asked to give memory back: each takes
+    /// dozens of blocks, between which others stay.
+    handshakes: u32,
+    /// When it was asked.
+    asked: Millis,
+    is_scattered: bool,
 }
 
 impl Tls {
@@ -53,6 +59,7 @@ impl Tls {
         let Some(Some(config)) = self.configs.get(listener) else { return Err(OverBudget) };
         memory.charge_for(Need::Head, SESSION_BYTES)?;
         let state = State::Silent(Arc::clone(config));
+        self.handshakes = self.handshakes.saturating_add(1);
         let session = Session { state, held: None, subject: None };
         Ok(slot_number(self.sessions.insert(session)))
     }
@@ -125,13 +132,35 @@ impl Tls {
         if due.is_none() {
             self.shared.sealed = Vec::new();
         }
+        let is_at_rest = due.is_none() || self.sessions.is_empty();
+        if self.handshakes < HANDSHAKES_MANY || !is_at_rest {
+            return due;
+        }
+        // Not with each connection of many that come and go one by one.
+        let again = self.asked.plus(ASKED_MS);
+        if now < again {
+            return Some(due.map_or(again, |due| due.min(again)));
+        }
+        (self.asked, self.is_scattered) = (now, true);
+        // Buffers of the pool are freed later, and lie as scattered.
+        if memory.free_bytes() == 0 {
+            self.handshakes = 0;
+        }
         due
+    }
+
+    /// Whether the allocator is to be asked to give memory back, once.
+    #[inline]
+    pub(crate) fn take_scattered(&mut self) -> bool {
+        std::mem::take(&mut self.is_scattered)
     }
 
     /// Whether nothing lies unused.
     #[inline]
     pub(crate) fn is_bare(&self) -> bool {
-        self.shared.sealed.capacity() == 0 && self.shared.keys.bytes() == 0
+        self.shared.sealed.capacity() == 0
+            && self.shared.keys.bytes() == 0
+            && self.handshakes < HANDSHAKES_MANY
     }
 
     /// Bytes that are held and charged to the pool, counted anew.
@@ -142,5 +171,9 @@ impl Tls {
     }
 }
 
+/// Handshakes that leave memory worth looking for.
+const HANDSHAKES_MANY: u32 = 64;
+/// How long the allocator is left alone.
+const ASKED_MS: u64 = 1_000;
 /// Bytes that a session takes in the slab, and twice that while the slab grows by doubling.
 pub(super) const SESSION_BYTES: usize = 2 * size_of::<Session>();

@@ -298,6 +298,26 @@ fn plain_http_is_answered_in_plain_http() {
 }
 
 #[test]
+fn a_handshake_message_may_be_split_over_many_records_and_reads() {
+    let (client, server) = usual();
+    for record_bytes in [1, 7, 60, 100] {
+        for read_bytes in [1, 13, 200, 10_000] {
+            let mut both = Both::new(Arc::clone(&client), &server, vec![read_bytes]);
+            let mut hello = Vec::new();
+            both.client.write_tls(&mut hello).unwrap();
+            for piece in hello[5..].chunks(record_bytes) {
+                let length = u16::try_from(piece.len()).unwrap().to_be_bytes();
+                both.wire.arriving.extend([&[22, 3, 1], &length[..], piece].concat());
+                both.receive(4096);
+            }
+            assert_eq!(both.outcome, None, "{record_bytes} {read_bytes}");
+            both.exchange(4096);
+            assert!(!both.client.is_handshaking(), "{record_bytes} {read_bytes}");
+        }
+    }
+}
+
+#[test]
 fn both_ends_are_told_apart_from_a_cut() {
     let (client, server) = usual();
     let mut both = Both::new(Arc::clone(&client), &server, Vec::new());
