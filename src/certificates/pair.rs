@@ -1,6 +1,6 @@
 //! A certificate of the server with its key, from PEM.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
