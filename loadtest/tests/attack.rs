@@ -6,7 +6,6 @@ mod support;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use rustls::version::TLS13;
 use serde_json::Value;
@@ -162,13 +161,11 @@ fn a_server_that_runs_already_can_be_attacked() {
 
 /// Attacks a server in this process over TLS, which harms no bystander; returns the report.
 #[track_caller]
-fn attack_over_tls(name: &str, connections: &str) -> Value {
+fn attack_over_tls(name: &str, connections: &str, seconds: &str) -> Value {
     let certificate = Certificate::new();
     let address = certificate.serve(&[&TLS13], |stream| {
-        // Longer than the bystanders pause; it ends what the attackers do not go on with.
-        stream.sock.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        // The attackers do not go on with the handshake, and leave when the attack is over.
         let Ok(mut websocket) = tungstenite::accept(stream) else { return };
-        websocket.get_ref().sock.set_read_timeout(None).unwrap();
         while let Ok(message) = websocket.read() {
             if matches!(message, Message::Text(_) | Message::Binary(_)) {
                 websocket.send(message).unwrap();
@@ -178,8 +175,8 @@ fn attack_over_tls(name: &str, connections: &str) -> Value {
     let pid = std::process::id().to_string();
     let mut command = loadtest("attack", address);
     command.args([name, "--connections", connections, "--pid", &pid]).args(QUICK);
-    // The last one wins: a debug build may take long for the handshakes.
-    command.args(["--seconds", "30"]).args(certificate.trust());
+    // The last one wins.
+    command.args(["--seconds", seconds]).args(certificate.trust());
     let run = outcome(&command.output().unwrap());
     assert_eq!(run.exit_code, 0, "{}\n{:#}", run.stderr, run.report);
     assert!(run.report["before"]["latency"]["count"].as_u64().unwrap() > 0);
@@ -190,7 +187,7 @@ fn attack_over_tls(name: &str, connections: &str) -> Value {
 
 #[test]
 fn a_flood_of_handshakes_completes() {
-    let report = attack_over_tls("handshakes", "50");
+    let report = attack_over_tls("handshakes", "50", "60");
     assert_eq!(count(&report, "connections_opened"), 50);
     for latency in ["connect_to_tls", "connect_to_upgrade"] {
         assert_eq!(report["attackers"][latency]["count"], 50, "{report:#}");
@@ -200,11 +197,9 @@ fn a_flood_of_handshakes_completes() {
 #[test]
 fn handshakes_that_stop_are_never_complete() {
     for name in ["half-hello", "whole-hello"] {
-        let report = attack_over_tls(name, "20");
+        let report = attack_over_tls(name, "20", "1");
         assert_eq!(count(&report, "connections_opened"), 0);
-        let ended = report["attackers"]["connections_ended"].as_object().unwrap();
-        let ended: u64 = ended.values().filter_map(Value::as_u64).sum();
-        assert_eq!(ended, 20, "{report:#}");
+        assert_eq!(report["attackers"]["connections_ended"], Value::Object(Default::default()));
     }
 }
 

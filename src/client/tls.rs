@@ -96,18 +96,17 @@ fn roots_in(path: &Path) -> Result<RootCertStore, TlsSetupError> {
 }
 
 /// What to say of an error of the handshake.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the others have their own words")]
 pub(super) fn explain(error: &Error) -> String {
-    match error {
-        Error::InvalidCertificate(_) => format!(
+    if matches!(error, Error::InvalidCertificate(_)) {
+        format!(
             "the server's certificate is refused: {error} (--ca FILE trusts an authority of your \
              own, --insecure takes any certificate)"
-        ),
+        )
+    } else if matches!(error, Error::InvalidMessage(InvalidMessage::InvalidContentType)) {
         // The first byte of an HTTP response is no type of a record (RFC 8446 §5.1).
-        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "the server does not answer with TLS: is this its port for ws://?".to_owned()
-        }
-        _ => format!("TLS: {error}"),
+        "the server does not answer with TLS: is this its port for ws://?".to_owned()
+    } else {
+        format!("TLS: {error}")
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use clap::Args;
 
-use super::launch::{Launch, Setup};
+use super::launch::{Launch, Setup, StatsEndpoint};
 use crate::peers::{FLOOR_BYTES_MAX, PeerServer};
 use crate::tls::ServerCertificate;
 
@@ -82,15 +82,6 @@ impl InstallationArguments {
         let peers = self.peers.clone().unwrap_or_else(|| target.join("peers"));
         Ok(Installation { loadtest, tidegate, peers, target })
     }
-}
-
-/// What a server reports about itself, on a second port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StatsEndpoint {
-    /// The pages of `net/http/pprof`, and the number of goroutines.
-    Go,
-    /// The number of tokio's tasks.
-    Tasks,
 }
 
 impl ServerSpec {

@@ -8,8 +8,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::catalogue::StatsEndpoint;
 use crate::tls::ServerCertificate;
+
+/// What a server reports about itself, on a second port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StatsEndpoint {
+    /// The pages of `net/http/pprof`, and the number of goroutines.
+    Go,
+    /// The number of tokio's tasks.
+    Tasks,
+}
 
 /// A server whose program was found.
 #[derive(Clone, Debug)]

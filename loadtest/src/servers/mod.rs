@@ -7,8 +7,7 @@ mod ports;
 pub(crate) mod process;
 
 pub(crate) use catalogue::{
-    DeflateSupport, Installation, InstallationArguments, SERVERS, ServerSpec, StatsEndpoint,
-    TIDEGATE, TLS_SERVERS,
+    DeflateSupport, Installation, InstallationArguments, SERVERS, ServerSpec, TIDEGATE, TLS_SERVERS,
 };
-pub(crate) use launch::Launch;
+pub(crate) use launch::{Launch, StatsEndpoint};
 pub(crate) use ports::Ports;

@@ -40,7 +40,7 @@ impl TlsSession {
         let mut has_ended = false;
         while !left.is_empty() && !has_ended {
             // Reads from memory fail only where records are left unprocessed, which none are here.
-            if self.connection.read_tls(&mut left).map_err(broken)? == 0 {
+            if self.connection.read_tls(&mut left).map_err(|error| broken(&error))? == 0 {
                 break;
             }
             let state = self.connection.process_new_packets()?;
@@ -48,7 +48,10 @@ impl TlsSession {
             let (begin, bytes) = (plain.len(), state.plaintext_bytes_to_read());
             if bytes > 0 {
                 plain.resize(begin + bytes, 0);
-                self.connection.reader().read_exact(&mut plain[begin..]).map_err(broken)?;
+                self.connection
+                    .reader()
+                    .read_exact(&mut plain[begin..])
+                    .map_err(|error| broken(&error))?;
             }
         }
         Ok(has_ended)
@@ -89,6 +92,6 @@ impl TlsSession {
     }
 }
 
-fn broken(error: io::Error) -> TlsError {
+fn broken(error: &io::Error) -> TlsError {
     TlsError::Protocol(rustls::Error::General(error.to_string()))
 }
