@@ -20,7 +20,7 @@ use crate::tls::{
     Secret, SecretLog, Suite, Version,
 };
 use crate::transport::Transport;
-use crate::work::prices;
+use crate::work::{meter, prices};
 
 /// A handshake that is under way.
 pub(super) struct Handshake {
@@ -28,6 +28,9 @@ pub(super) struct Handshake {
     /// The traffic secrets, once they were logged.
     client: Option<Secret>,
     server: Option<Secret>,
+    /// Bytes at the front of what has come that the library has looked at and wants to keep, as they
+    /// begin a message. It must see them again with what follows, and no less of them.
+    looked_at: usize,
 }
 
 /// Why a handshake cannot go on.
@@ -58,7 +61,7 @@ enum Step {
 impl TlsStream<'_> {
     /// Goes on with a handshake, as far as bytes have come. `None` once it is over or has failed.
     pub(super) fn receive_handshake<S: Transport>(&mut self, socket: &mut S) -> Option<Received> {
-        for _ in 0..READS_MAX {
+        for number in 0..READS_MAX {
             let step = self.advance();
             if let Err(fault) = &step {
                 self.fail_handshake(fault);
@@ -71,7 +74,8 @@ impl TlsStream<'_> {
                 Err(_) => return Some(Received::Broken),
                 Ok(Step::Done) => return None,
                 Ok(Step::Ended) => return Some(Received::Ended { clean: true }),
-                Ok(Step::Blocked) if self.turn.work.is_share_used() => break,
+                // One read at least: whoever asks wants to know whether there is anything to read.
+                Ok(Step::Blocked) if number > 0 && self.turn.work.is_share_used() => break,
                 Ok(Step::Blocked) => {}
             }
             match self.read_handshake(socket) {
@@ -109,7 +113,10 @@ impl TlsStream<'_> {
 
     /// Gives the library what has come, one record more at a time.
     fn advance(&mut self) -> Result<Step, Fault> {
-        let mut records_bytes = 0;
+        let mut records_bytes = match &self.session.state {
+            State::Handshake(handshake) => handshake.looked_at,
+            _ => 0,
+        };
         loop {
             let unopened = self.session.held.as_ref().map_or(&[][..], |held| held.unopened());
             let is_first = matches!(self.session.state, State::Silent(_)) && records_bytes == 0;
@@ -136,6 +143,9 @@ impl TlsStream<'_> {
             let (step, consumed) = self.step(records_bytes)?;
             self.consume_unopened(consumed);
             records_bytes -= consumed;
+            if let State::Handshake(handshake) = &mut self.session.state {
+                handshake.looked_at = records_bytes;
+            }
             match step {
                 Step::Blocked => {}
                 Step::Done if records_bytes > 0 => {
@@ -160,7 +170,7 @@ impl TlsStream<'_> {
                 return Err(Fault::Library(error));
             }
         };
-        let handshake = Handshake { conn, client: None, server: None };
+        let handshake = Handshake { conn, client: None, server: None, looked_at: 0 };
         self.session.state = State::Handshake(Box::new(handshake));
         Ok(())
     }
@@ -181,11 +191,9 @@ impl TlsStream<'_> {
         if let Some(log) = &shared.secrets {
             handshake.take_secrets(log);
         }
-        turn.work.charge(match (out.len() > said, handshake.conn.handshake_kind()) {
-            (true, Some(HandshakeKind::Resumed)) => prices::TLS_RESUMED,
-            (true, _) => prices::TLS_FULL,
-            (false, _) => prices::TLS_STEP,
-        });
+        let price = price(&handshake.conn, out.len() > said);
+        meter::spend(price);
+        turn.work.charge(price);
         result
     }
 
@@ -271,7 +279,7 @@ impl Handshake {
     }
 
     fn into_records(self) -> Result<Records, Fault> {
-        let Self { conn, client, server } = self;
+        let Self { conn, client, server, .. } = self;
         let is_13 = conn.protocol_version() == Some(ProtocolVersion::TLSv1_3);
         let version = if is_13 { Version::Tls13 } else { Version::Tls12 };
         let sound = match conn.negotiated_cipher_suite() {
@@ -345,18 +353,27 @@ fn process(
             Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Step::Ended,
             Ok(_) => return Err(Fault::Internal("data before the end of a handshake")),
             Err(error) => {
-                // The alert that goes with it comes with a further call. Without one, that call would
-                // look for the rest of the input.
-                if conn.wants_write()
-                    && let Ok(ConnectionState::EncodeTlsData(mut alert)) =
+                // What is left to be said, the alert above all, comes with further calls. The library
+                // takes it out before it looks at any input, of which it must get none twice.
+                while conn.wants_write()
+                    && let Ok(ConnectionState::EncodeTlsData(mut message)) =
                         conn.process_tls_records(&mut []).state
                 {
-                    encode(out, |room| alert.encode(room))?;
+                    encode(out, |room| message.encode(room))?;
                 }
                 return Err(Fault::Library(error));
             }
         };
         return Ok((step, consumed));
+    }
+}
+
+/// What the library's last step has cost, by whether it has answered.
+fn price(conn: &UnbufferedServerConnection, has_answered: bool) -> u64 {
+    match (has_answered, conn.handshake_kind()) {
+        (true, Some(HandshakeKind::Resumed)) => prices::TLS_RESUMED,
+        (true, _) => prices::TLS_FULL,
+        (false, _) => prices::TLS_STEP,
     }
 }
 
