@@ -6,6 +6,8 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
 
 mod support;
+#[path = "work_prices/tls.rs"]
+mod tls;
 
 use std::hint::black_box;
 use std::io::{Read as _, Write as _};
@@ -69,6 +71,7 @@ fn main() {
     let alone = compressing(&json(64), 3, None);
     let per_byte = (compressing(&json(64), 3, Some(&window)) - alone) / window.len() as f64;
     line("a byte of a dictionary, compressing", per_byte, prices::dictionary(1) as f64);
+    tls(&line);
     line("COMPRESSOR", compressing(b"0", 3, None), prices::COMPRESSOR as f64);
     for level in 1..=9 {
         for (what, message) in [
@@ -198,6 +201,29 @@ fn messages() -> (f64, f64) {
     let message = (timed(16, 256) - timed(16, 1)) / 255.0;
     let byte = (timed(60_000, 1) - timed(16, 1)) / 60_000.0;
     (message, byte)
+}
+
+/// Handshakes with each kind of key, and records of each suite.
+fn tls(line: &impl Fn(&str, f64, f64)) {
+    for key in [tls::Key::Ed25519, tls::Key::EcdsaP256, tls::Key::Rsa2048] {
+        for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+            let steps = tls::handshakes(key, version);
+            let what = |step: &str| format!("{step}: {key:?}, {:?}", version.version);
+            line(&what("TLS_FULL"), steps.full, prices::TLS_FULL as f64);
+            line(&what("TLS_RESUMED"), steps.resumed, prices::TLS_RESUMED as f64);
+            line(&what("TLS_STEP, the last"), steps.last, prices::TLS_STEP as f64);
+        }
+    }
+    for suite in tls::suites() {
+        let what = |what: &str| format!("{what}: {suite:?}");
+        line(&what("TLS_KEY"), tls::key(suite), prices::TLS_KEY as f64);
+        let (opened, sealed) = (tls::open(suite, 1), tls::seal(suite, 1));
+        line(&what("RECORD, opened"), opened, prices::opened(24) as f64);
+        line(&what("RECORD, sealed"), sealed, prices::sealed(1) as f64);
+        let bytes = 1 << 14;
+        line(&what("16 KiB opened"), tls::open(suite, bytes), prices::opened(bytes) as f64);
+        line(&what("16 KiB sealed"), tls::seal(suite, bytes), prices::sealed(bytes) as f64);
+    }
 }
 
 fn delivery() -> f64 {

@@ -204,6 +204,12 @@ impl ColdRecords {
         self.session(link).is_some_and(|number| self.tls.has_unsent(number))
     }
 
+    /// Whether a whole record has come and waits to be opened.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn has_whole_unopened(&self, link: SlotRef) -> bool {
+        self.session(link).is_some_and(|number| self.tls.has_whole_unopened(number))
+    }
+
     /// The subject of the client's certificate, if it has shown one.
     pub(crate) fn subject(&self, link: SlotRef) -> Option<&str> {
         self.tls.subject(self.session(link)?)

@@ -32,6 +32,14 @@ impl Schedule {
             dead: VecDeque::new(),
         }
     }
+
+    /// How many places in the queues are taken by connections that are there, each of which may
+    /// have one.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn queued(&self, is_there: impl Fn(ConnKey) -> bool) -> usize {
+        let handshakes = self.handshakes.keys.iter().map(|(key, _)| key);
+        self.run_queue.keys.iter().chain(handshakes).filter(|key| is_there(**key)).count()
+    }
 }
 
 /// Connections that have work left which no edge will announce: bytes beyond their share of the

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustls::ServerConfig;
+
 use super::clock::SimClock;
 use super::network::Network;
 use super::poller::{SimPoller, SimSocket};
@@ -41,6 +43,9 @@ pub struct ServerSettings {
     pub has_relay: bool,
     /// Whether the bytes of all connections go in the records of a fake cipher.
     pub has_fake_cipher: bool,
+    /// For each listener, by its number, how it does its TLS handshakes. Where there is none, or none
+    /// for that listener, it is plain.
+    pub tls: Vec<Option<Arc<ServerConfig>>>,
     /// Rules of the connections.
     pub connections: ConnSettings,
 }
@@ -58,6 +63,7 @@ impl Default for ServerSettings {
             line_route: None,
             has_relay: false,
             has_fake_cipher: false,
+            tls: Vec::new(),
             connections: ConnSettings { half_open_max: 250, ..ConnSettings::default() },
         }
     }
@@ -85,7 +91,7 @@ struct SimLoop {
     wakes_at: Option<Millis>,
 }
 
-/// The connections of one loop, over a fake cipher if the settings say so.
+/// The connections of one loop, over TLS or a fake cipher if the settings say so.
 fn connections_of(
     settings: &ServerSettings,
     site: LoopSite,
@@ -99,6 +105,7 @@ fn connections_of(
     if settings.has_fake_cipher {
         connections.use_fake_cipher();
     }
+    connections.configure_tls(&settings.tls);
     connections
 }
 

@@ -7,6 +7,7 @@ use ring::hkdf::{KeyType, Prk};
 
 use super::secret::Secret;
 use super::suite::{NONCE_BYTES, Suite, Version};
+use crate::work::{meter, prices};
 
 /// A key as the cipher wants it, with the part of the nonce that all records share.
 pub(super) struct TrafficKey {
@@ -22,6 +23,7 @@ impl fmt::Debug for TrafficKey {
 
 /// The key of one direction. `None` only where the library refuses what it has made itself.
 pub(super) fn traffic_key(suite: Suite, secret: &Secret) -> Option<TrafficKey> {
+    meter::spend(prices::TLS_KEY);
     match suite.version {
         Version::Tls12 => expanded(suite, secret),
         Version::Tls13 => expanded(suite, &derived_key(suite, secret)?),

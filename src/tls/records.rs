@@ -10,6 +10,7 @@ use super::key_cache::ExpandedKeys;
 use super::key_schedule::{TrafficKey, next_secret, traffic_key};
 use super::secret::Secret;
 use super::suite::{NONCE_BYTES, Suite, TAG_BYTES, Version};
+use crate::work::{meter, prices};
 
 /// All that a connection keeps of TLS while it is idle.
 #[derive(Debug)]
@@ -201,6 +202,7 @@ impl Records {
             header.length,
             content_bytes,
         );
+        meter::spend(prices::opened(record.len()));
         let opened = key.key.open_within(
             Nonce::assume_unique_for_key(nonce),
             Aad::from(aad.as_bytes()),
@@ -361,6 +363,7 @@ impl Records {
         }
         let length = out.len() - start - HEADER_BYTES + TAG_BYTES;
         let aad = Additional::new(self.suite, sequence, outer_type, length, content_bytes);
+        meter::spend(prices::sealed(content_bytes));
         let tag = key.key.seal_in_place_separate_tag(
             Nonce::assume_unique_for_key(nonce),
             Aad::from(aad.as_bytes()),

@@ -85,12 +85,25 @@ impl Actor {
             6..=7 => 1 + random.below(5_000),
             _ => usize::MAX,
         };
+        if let Some(tls) = self.client.tls()
+            && !self.has_sent_all()
+            && random.percent(20)
+        {
+            tls.borrow_mut().update_keys();
+        }
         self.send_until(self.sent.saturating_add(piece));
     }
 
     /// Sends the rest of its script.
     pub(crate) fn finish(&mut self) {
         self.send_until(usize::MAX);
+    }
+
+    /// Begins the TLS handshake, if it has not.
+    pub(crate) fn greet(&self) {
+        if !self.client.is_gone() {
+            self.client.send(b"");
+        }
     }
 
     /// Sends the rest of its HTTP request.
@@ -197,9 +210,11 @@ impl Actor {
                 format!("relay: {is_relay}, {} replies, {end:?}", replies.len())
             }
         };
+        let tls = client.tls().map(|tls| format!("; {:?}", tls.borrow()));
+        let tls = tls.unwrap_or_default();
         format!(
             "{end}, {pace:?}, {leave:?}, sent {sent} of {}, left: {has_left}; received {:?} with {} \
-             frames, close {:?}, pings {}, whole: {}, ended: {}, reset: {}, gone: {}",
+             frames, close {:?}, pings {}, whole: {}, ended: {}, reset: {}, gone: {}{tls}",
             self.script.bytes.len(),
             received.status,
             received.data().len(),

@@ -43,6 +43,11 @@ pub(crate) fn check_client(
     if actor.client.connection.was_reset() && !is_excused {
         return Err("reset though it read".into());
     }
+    if let Some(failure) = actor.client.tls().and_then(|tls| tls.borrow().failure().cloned())
+        && !is_excused
+    {
+        return Err(format!("TLS failed: {failure}"));
+    }
     match (&actor.script.answer, received.status) {
         (_, None) if is_excused => Ok(()),
         (Answer::Nothing, None) => match actor.client.is_gone() {

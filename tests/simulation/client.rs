@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use tidegate::sim::SimClient;
 use tidegate::stream::cipher::{FakeCipher, Opened, PAYLOAD_BYTES_MAX};
 
+use crate::tls_end::TlsEnd;
 use crate::wire::{Received, close_frame, frame, upgrade_request};
 
 /// A WebSocket client.
@@ -12,14 +13,28 @@ use crate::wire::{Received, close_frame, frame, upgrade_request};
 pub(crate) struct Client {
     pub(crate) connection: SimClient,
     pub(crate) received: Received,
-    /// Its end of the fake cipher, if the server has one.
-    cipher: Option<RefCell<FakeCipher>>,
+    records: Records,
+}
+
+/// The client's end of what stands between sockets and plaintext.
+#[derive(Debug)]
+pub(crate) enum Records {
+    Plain,
+    Cipher(RefCell<FakeCipher>),
+    Tls(Box<RefCell<TlsEnd>>),
 }
 
 impl Client {
-    pub(crate) fn new(connection: SimClient, has_cipher: bool) -> Self {
-        let cipher = has_cipher.then(RefCell::default);
-        Self { connection, received: Received::default(), cipher }
+    pub(crate) fn new(connection: SimClient, records: Records) -> Self {
+        Self { connection, received: Received::default(), records }
+    }
+
+    /// Its end of TLS, if it speaks that.
+    pub(crate) fn tls(&self) -> Option<&RefCell<TlsEnd>> {
+        match &self.records {
+            Records::Tls(tls) => Some(tls),
+            Records::Plain | Records::Cipher(_) => None,
+        }
     }
 
     /// Sends an upgrade request for `path`.
@@ -29,8 +44,15 @@ impl Client {
 
     /// Sends bytes as they are, or in records of uneven lengths.
     pub(crate) fn send(&self, bytes: &[u8]) {
-        let Some(cipher) = &self.cipher else { return self.connection.send(bytes) };
-        let mut cipher = cipher.borrow_mut();
+        let mut cipher = match &self.records {
+            Records::Plain => return self.connection.send(bytes),
+            Records::Cipher(cipher) => cipher.borrow_mut(),
+            Records::Tls(tls) => {
+                tls.borrow_mut().write(bytes);
+                tls.borrow_mut().send(&self.connection);
+                return;
+            }
+        };
         let mut rest = bytes;
         while !rest.is_empty() {
             let length = 1 + (rest.len() * 7 + rest.len() / 3) % PAYLOAD_BYTES_MAX;
@@ -43,11 +65,18 @@ impl Client {
 
     /// Ends the client's half.
     pub(crate) fn shutdown(&self) {
-        if let Some(cipher) = &self.cipher
-            && !self.is_gone()
-        {
-            cipher.borrow_mut().seal_end();
-            self.connection.send(&cipher.borrow_mut().take_sealed());
+        match &self.records {
+            Records::Cipher(cipher) if !self.is_gone() => {
+                cipher.borrow_mut().seal_end();
+                self.connection.send(&cipher.borrow_mut().take_sealed());
+            }
+            Records::Cipher(_) | Records::Plain => {}
+            Records::Tls(tls) => {
+                tls.borrow_mut().end();
+                // What it has to say may have to wait for the end of the handshake.
+                tls.borrow_mut().send(&self.connection);
+                return;
+            }
         }
         self.connection.shutdown();
     }
@@ -62,12 +91,21 @@ impl Client {
         self.send(&close_frame(code, ""));
     }
 
-    /// Receives up to `bytes_max` bytes and returns their number.
+    /// Receives up to `bytes_max` bytes and returns their number, or over TLS how many were received
+    /// and sent. There a handshake is received whole.
     pub(crate) fn try_read(&mut self, bytes_max: usize) -> Result<usize, String> {
-        let mut bytes = self.connection.receive(bytes_max);
-        let count = bytes.len();
-        if let Some(cipher) = &mut self.cipher {
-            bytes = opened(cipher.get_mut(), &bytes)?;
+        let is_handshaking = self.tls().is_some_and(|tls| tls.borrow().is_handshaking());
+        let mut bytes =
+            self.connection.receive(if is_handshaking { usize::MAX } else { bytes_max });
+        let mut count = bytes.len();
+        match &mut self.records {
+            Records::Plain => {}
+            Records::Cipher(cipher) => bytes = opened(cipher.get_mut(), &bytes)?,
+            Records::Tls(tls) => {
+                let tls = tls.get_mut();
+                bytes = tls.open(&bytes);
+                count += tls.send(&self.connection);
+            }
         }
         self.received.feed(&bytes)?;
         Ok(count)
@@ -85,7 +123,10 @@ impl Client {
 
     /// Whether the server closed the connection without a reset and after a whole frame or reply.
     pub(crate) fn ended_well(&self) -> bool {
-        self.connection.has_ended() && !self.connection.was_reset() && self.received.is_whole()
+        // Over TLS the end is worth nothing without the notice of it.
+        let is_clean = self.tls().is_none_or(|tls| tls.borrow().peer_has_ended());
+        let has_ended = self.connection.has_ended() && !self.connection.was_reset();
+        has_ended && is_clean && self.received.is_whole()
     }
 
     /// Whether the server has closed its socket.

@@ -8,6 +8,7 @@ use tidegate::work::WorkLimits;
 
 use crate::checker::Disturbances;
 use crate::script::Bounds;
+use crate::tls_end::TlsSetup;
 use crate::world::Setup;
 
 /// The settings of one run.
@@ -74,6 +75,7 @@ impl Plan {
             line_route: None,
             has_relay: false,
             has_fake_cipher: false,
+            tls: Vec::new(),
             connections,
         };
         let faults = Faults {
@@ -100,6 +102,7 @@ impl Plan {
                 message_bytes_max: Some(message_bytes_max),
                 slow_policy,
                 descriptors_max: None,
+                tls: None,
                 deflate: DeflateOptions {
                     bytes_min: pick(random, &[1, 100, 1024]),
                     context_bits,
@@ -115,10 +118,24 @@ impl Plan {
             disturbances: Disturbances { slots_scarce, memory_scarce, ..Disturbances::default() },
         }
     }
+
     /// Has all bytes go in records, which need some room at once.
     pub(crate) fn run_over_cipher(&mut self) {
         self.setup.server.has_fake_cipher = true;
         let room = &mut self.setup.server.connections.receive_buffer_bytes;
         *room = (*room).max(5_000);
+    }
+
+    /// Has all connections speak TLS.
+    pub(crate) fn run_over_tls(&mut self, random: &mut Random) {
+        let fragment_bytes = [None, Some(40), Some(1_000), None][random.below(4)];
+        let dripped_bytes = [0, 0, 100, 250][random.below(4)];
+        let is_cut = random.percent(30);
+        self.setup.tls =
+            Some(TlsSetup { is_13: random.percent(60), fragment_bytes, dripped_bytes, is_cut });
+        // A handshake of several messages through a small buffer, sent in small pieces, takes a while.
+        if self.send_buffer_bytes < 3_000 || dripped_bytes > 0 {
+            self.setup.server.connections.handshake_ms = 60_000;
+        }
     }
 }

@@ -8,6 +8,7 @@ use tidegate::sim::Random;
 
 use crate::actor::{Actor, Pace};
 use crate::checker::{Disturbances, check_client, check_deliveries};
+use crate::intruder::Intruder;
 use crate::plan::{Plan, RunEnd};
 use crate::script::Script;
 use crate::world::World;
@@ -17,6 +18,7 @@ use crate::world::World;
 enum Over {
     Plain,
     Cipher,
+    Tls,
 }
 
 /// A run in progress.
@@ -25,6 +27,7 @@ struct Run {
     random: Random,
     world: World,
     actors: Vec<Actor>,
+    intruders: Vec<Intruder>,
     trace: DefaultHasher,
     is_logged: bool,
 }
@@ -33,14 +36,16 @@ impl Run {
     fn new(seed: u64, over: Over, is_logged: bool) -> Self {
         let mut random = Random::new(seed);
         let mut plan = Plan::new(seed, &mut random);
-        if over == Over::Cipher {
-            plan.run_over_cipher();
+        match over {
+            Over::Plain => {}
+            Over::Cipher => plan.run_over_cipher(),
+            Over::Tls => plan.run_over_tls(&mut random),
         }
         plan.disturbances.messages_timed = plan.setup.server.connections.message_grace_ms > 0;
         let world = World::new(&plan.setup);
         world.network.set_send_buffer_bytes(plan.send_buffer_bytes);
-        let (actors, trace) = (Vec::new(), DefaultHasher::new());
-        let run = Self { plan, random, world, actors, trace, is_logged };
+        let (actors, intruders, trace) = (Vec::new(), Vec::new(), DefaultHasher::new());
+        let run = Self { plan, random, world, actors, intruders, trace, is_logged };
         run.log(|| format!("{:#?}", run.plan));
         run
     }
@@ -90,6 +95,7 @@ impl Run {
                 let ms = 1_000 + self.random.below(60) as u64 * self.random.below(60) as u64 * 34;
                 self.pass(ms)?;
             }
+            86..=89 if self.plan.setup.tls.is_some() => self.intrude(),
             _ if self.actors.is_empty() => self.connect(),
             _ => {
                 let index = self.random.below(self.actors.len());
@@ -119,6 +125,15 @@ impl Run {
         self.actors.push(actor);
     }
 
+    /// A client connects that does not keep to TLS.
+    fn intrude(&mut self) {
+        let loop_index = self.random.below(self.plan.setup.server.loops);
+        let client = self.world.connect(loop_index);
+        let intruder = Intruder::new(client, &mut self.random);
+        self.log(|| format!("an intruder comes to loop {loop_index}: {:?}", intruder.manner));
+        self.intruders.push(intruder);
+    }
+
     /// Settles and reads once from each client; returns whether any received something.
     fn settle_and_read(&mut self) -> Result<bool, String> {
         self.world.try_settle()?;
@@ -129,6 +144,9 @@ impl Run {
             actor.note_pace(now, pong_ms);
             (index, count, now).hash(&mut self.trace);
             any |= count > 0;
+        }
+        for intruder in &mut self.intruders {
+            any |= intruder.act() > 0;
         }
         Ok(any)
     }
@@ -160,12 +178,17 @@ impl Run {
     fn jump(&mut self) -> Result<(), String> {
         let ms = 1_000 << self.random.below(13);
         self.log(|| format!("a jump of {ms} ms"));
+        if self.plan.setup.tls.is_some() {
+            // A client can do nothing for a handshake while it waits for the server.
+            self.actors.iter().for_each(Actor::greet);
+        }
         self.exchange()?;
         let now = self.world.now();
         for actor in &mut self.actors {
             actor.ask();
             actor.keep_alive(now);
-            actor.read()?;
+            // What it sends in small pieces is sent as a whole by then.
+            while actor.read()? > 0 && actor.client.tls().is_some() {}
         }
         self.world.skip(ms);
         self.exchange()
@@ -204,7 +227,8 @@ impl Run {
     /// Without disturbances no client is dropped, refused or left to time out.
     fn check_calm(&self) -> Result<(), String> {
         let Disturbances { slots_scarce, memory_scarce, .. } = self.plan.disturbances;
-        let any_is_slow = self.actors.iter().any(|actor| actor.is_slow);
+        let any_is_slow =
+            self.actors.iter().any(|actor| actor.is_slow) || !self.intruders.is_empty();
         let scarce = [
             (slots_scarce || memory_scarce, "refused_at_limit"),
             (slots_scarce, "half_open_dropped"),
@@ -245,7 +269,11 @@ impl Run {
         let loops = self.plan.setup.server.loops;
         let left = (server.connection_count(), self.world.network.descriptors());
         if left != (0, loops) {
-            return Err(format!("{left:?} connections and descriptors left, {loops} loops"));
+            let intruder = self.intruders.iter().find(|own| own.check(false).is_err());
+            let intruder = intruder.map(|own| own.manner);
+            return Err(format!(
+                "{left:?} connections and descriptors left, {loops} loops, {intruder:?}"
+            ));
         }
         if self.world.journal.open_count() > 0 {
             return Err("open for the services, but gone".into());
@@ -299,6 +327,11 @@ impl Run {
             check_client(actor, disturbances, &entries)
                 .map_err(|error| format!("client {index}: {error}: {}", actor.summary()))?;
         }
+        let is_calm = !self.plan.disturbances.slots_scarce && !self.plan.disturbances.memory_scarce;
+        for intruder in &self.intruders {
+            let checked = intruder.check(is_calm);
+            checked.map_err(|error| format!("{:?}: {error}", intruder.manner))?;
+        }
         Ok(())
     }
 }
@@ -324,13 +357,21 @@ fn sweep_over_a_fake_cipher() {
     sweep_over(Over::Cipher);
 }
 
+/// And over TLS, among clients that do not keep to it.
+#[test]
+fn sweep_over_tls() {
+    sweep_over(Over::Tls);
+}
+
 fn sweep_over(over: Over) {
     if let Some(seed) = number_from_env("TIDEGATE_SIM_SEED") {
         let trace = run(seed, over, true).unwrap();
         assert_eq!(run(seed, over, false), Ok(trace));
         return;
     }
-    let seeds = number_from_env("TIDEGATE_SIM_SEEDS").unwrap_or(SEEDS);
+    // A handshake takes longer than all else that a client does.
+    let usual = if over == Over::Tls { SEEDS / 5 } else { SEEDS };
+    let seeds = number_from_env("TIDEGATE_SIM_SEEDS").unwrap_or(usual);
     let failures: Vec<String> = (0..seeds)
         .filter_map(|seed| {
             run(seed, over, false).err().map(|error| format!("seed {seed}: {error}"))
@@ -348,7 +389,7 @@ fn sweep_over(over: Over) {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in 0..10 {
-        for over in [Over::Plain, Over::Cipher] {
+        for over in [Over::Plain, Over::Cipher, Over::Tls] {
             assert_eq!(run(seed, over, false), run(seed, over, false), "seed {seed}");
         }
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use tidegate::config::SlowPolicy;
 use tidegate::services::{
     Broadcast, BuiltInPage, DeflateOptions, Echo, Handler, LoopSite, Order, Page, Route,
@@ -12,8 +13,9 @@ use tidegate::sim::{Faults, Network, ServerSettings, SimClock, SimServer};
 use tidegate::timer::Clock as _;
 
 use crate::add_service::Add;
-use crate::client::{Client, LineClient};
+use crate::client::{Client, LineClient, Records};
 use crate::services::{CloseOnOpen, Gatekeeper, Journal, Relay, SelfMessenger, Watched};
+use crate::tls_end::{TlsEnd, TlsSetup};
 
 /// The settings of a [`World`].
 #[derive(Clone, Debug, Default)]
@@ -30,6 +32,8 @@ pub(crate) struct Setup {
     pub(crate) has_add: bool,
     /// The number of descriptors that the server may open, from its first turn on.
     pub(crate) descriptors_max: Option<usize>,
+    /// Whether the first listener speaks TLS, and how.
+    pub(crate) tls: Option<TlsSetup>,
 }
 
 /// A simulated server, its network and its clock.
@@ -39,6 +43,7 @@ pub(crate) struct World {
     pub(crate) journal: Journal,
     clock: SimClock,
     has_cipher: bool,
+    tls: Option<(TlsSetup, Arc<ClientConfig>)>,
 }
 
 impl World {
@@ -51,10 +56,16 @@ impl World {
         let network = Network::new(setup.seed, setup.faults);
         network.set_descriptors_max(setup.descriptors_max.unwrap_or(usize::MAX));
         let journal = Journal::default();
-        let server = SimServer::new(&network, &setup.server, &routes(&journal));
+        let mut settings = setup.server.clone();
+        let tls = setup.tls.map(|own| {
+            let (server, client) = own.configs();
+            settings.tls = vec![Some(server)];
+            (own, client)
+        });
+        let server = SimServer::new(&network, &settings, &routes(&journal));
         let clock = network.clock();
         let has_cipher = setup.server.has_fake_cipher;
-        let mut world = Self { network, server, journal, clock, has_cipher };
+        let mut world = Self { network, server, journal, clock, has_cipher, tls };
         world.settle();
         world
     }
@@ -120,7 +131,14 @@ impl World {
     /// A client that has connected and sent nothing.
     pub(crate) fn connect(&self, loop_index: usize) -> Client {
         let connection = self.network.connect(loop_index, 0).expect("the loop listens");
-        Client::new(connection, self.has_cipher)
+        let records = match &self.tls {
+            Some((setup, config)) => {
+                Records::Tls(Box::new(TlsEnd::new(Arc::clone(config), *setup).into()))
+            }
+            None if self.has_cipher => Records::Cipher(Default::default()),
+            None => Records::Plain,
+        };
+        Client::new(connection, records)
     }
 
     /// A client of the line listener.

@@ -24,7 +24,7 @@ macro_rules! hold {
 /// The first invariant that does not hold, with the connection concerned.
 pub fn check_invariants<S>(own: &Connections<S>) -> Result<(), String> {
     let (mut open, mut half_open, mut refused, mut partial, mut cold) = (0, 0, 0, 0, 0);
-    let mut inflating = 0;
+    let (mut inflating, mut queued) = (0, 0);
     for (key, conn) in own.table.iter() {
         check_connection(own, key, conn)?;
         open += usize::from(conn.state.is_open());
@@ -33,6 +33,11 @@ pub fn check_invariants<S>(own: &Connections<S>) -> Result<(), String> {
         partial += usize::from(!conn.partial.is_none());
         cold += usize::from(!conn.cold.is_none());
         inflating += usize::from(conn.flags.has(Flags::INFLATING));
+        queued += usize::from(conn.flags.has(Flags::QUEUED));
+    }
+    let in_queues = own.schedule.queued(|key| own.table.get(key).is_some());
+    if in_queues != queued {
+        return Err(format!("{in_queues} connections stand in queues, and {queued} say so"));
     }
     let population = &own.population;
     let counted = [population.open(), own.schedule.half_open.count(), population.refused()];
@@ -132,6 +137,13 @@ fn check_connection<S>(own: &Connections<S>, key: ConnKey, conn: &Conn<S>) -> Re
     hold!(
         !has_input || flags.is_paused() || flags.has(Flags::QUEUED),
         "input without a further edge is in the run queue",
+        key,
+        conn
+    );
+    let has_records = own.cold.has_whole_unopened(conn.cold);
+    hold!(
+        !has_records || flags.is_paused() || flags.has(Flags::QUEUED),
+        "whole records that are here are opened without a further edge",
         key,
         conn
     );

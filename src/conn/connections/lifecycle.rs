@@ -309,12 +309,7 @@ impl<S: Transport> Connections<S> {
         let Some(conn) = self.table.get_mut(key) else { return };
         // Both halves have ended: closing now cannot reset anything (RFC 9112 §9.6).
         if conn.flags.has(Flags::INPUT_ENDED) {
-            if self.cold.has_cipher(conn.cold) {
-                // Its notice of the end is due before that (RFC 8446 §6.1); nobody waits for more.
-                let stream = self.cold.stream(&mut conn.socket, conn.cold, &mut self.turn);
-                let _ = stream::finish(stream);
-            }
-            return self.abort(key, CloseReason::Gone);
+            return self.end_both_halves(key);
         }
         if conn.flags.has(Flags::CLOSE_RECEIVED) {
             conn.state.linger();
@@ -336,28 +331,48 @@ impl<S: Transport> Connections<S> {
         if conn.flags.has(Flags::INPUT_PENDING) {
             self.end_our_half(key);
         } else {
+            self.end_both_halves(key);
+        }
+    }
+
+    /// Neither has anything more to say, but where the stream has a notice of the end: without it the
+    /// peer cannot tell the end from a cut (RFC 8446 §6.1).
+    fn end_both_halves(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get(key) else { return };
+        let has_notice = self.cold.has_cipher(conn.cold);
+        if !has_notice || self.finish_stream(key) {
             self.abort(key, CloseReason::Gone);
         }
     }
 
     fn end_our_half(&mut self, key: ConnKey) {
-        let Some(conn) = self.table.get_mut(key) else { return };
+        if !self.finish_stream(key) {
+            return;
+        }
+        if let Some(conn) = self.table.get_mut(key)
+            && conn.state.linger()
+        {
+            conn.seen = self.turn.tick;
+        }
+        self.arm(key);
+    }
+
+    /// Ends our half; whether that is done. If it waits for room, the edge leads here again.
+    fn finish_stream(&mut self, key: ConnKey) -> bool {
+        let Some(conn) = self.table.get_mut(key) else { return false };
         let stream = self.cold.stream(&mut conn.socket, conn.cold, &mut self.turn);
         match stream::finish(stream) {
             Ok(true) => {
                 conn.flags.clear(Flags::UNSENT);
-                if conn.state.linger() {
-                    conn.seen = self.turn.tick;
-                }
-                self.arm(key);
+                return true;
             }
             Ok(false) => {
-                // The end itself waits for room; the edge leads here again.
                 self.output.block_unsent(conn, key, &mut self.cold, self.turn.tick);
                 self.arm(key);
             }
             Err(_) => self.abort(key, CloseReason::Gone),
         }
+        false
     }
 
     /// The peer has said all it will.

@@ -40,6 +40,7 @@ use crate::metrics::Counters;
 use crate::pool::{Buffers, OverBudget, SharedBudget};
 use crate::services::Router;
 use crate::timer::{Millis, Tick, WallTime};
+use crate::tls::RECORD_BYTES_MAX;
 use crate::transport::Transport;
 use crate::work::{Phase, Work, prices};
 
@@ -245,6 +246,10 @@ impl<S: Transport> Connections<S> {
     /// plain.
     pub fn configure_tls(&mut self, configs: &[Option<Arc<ServerConfig>>]) {
         self.cold.tls().configure(configs);
+        if configs.iter().any(Option::is_some) {
+            // It belongs to no connection, so it cannot grow when the first long record comes.
+            self.input.make_shared_room(RECORD_BYTES_MAX);
+        }
     }
 
     /// Whether connections of this listener speak TLS.

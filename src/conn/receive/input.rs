@@ -35,6 +35,14 @@ impl Input {
         }
     }
 
+    /// Makes the shared buffer longer where it is shorter than what must fit into it at once. Called
+    /// before anything is received.
+    pub(crate) fn make_shared_room(&mut self, bytes: usize) {
+        if self.shared.bytes.len() < bytes {
+            self.shared = ReadBuffer::new(vec![0; bytes]);
+        }
+    }
+
     /// The room of the shared buffer, while it is not lent.
     pub(crate) fn shared_room(&mut self) -> &mut [u8] {
         &mut self.shared.bytes

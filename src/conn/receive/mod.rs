@@ -506,6 +506,10 @@ impl<S: Transport> Active<'_, S> {
         let stream = self.cold.stream(&mut self.conn.socket, self.conn.cold, self.turn);
         let received = stream::receive(stream, room);
         self.turn.work.charge(prices::READ);
+        if self.cold.has_cipher(self.conn.cold) {
+            // The last words may have waited for the end of a handshake.
+            self.after_ciphered();
+        }
         match received {
             Received::Bytes { ahead, source, .. } => {
                 self.turn.work.charge(prices::bytes(ahead));

@@ -181,8 +181,11 @@ impl Output {
     ) -> Result<(), OverBudget> {
         let may_hand_over = !conn.partial.is_none() && buffer.kept_bytes() == 0;
         let mut segments = self.outgoing.segments(written).peekable();
-        // The rest of a write that fell short may begin anywhere.
-        let mut is_cut = written > 0;
+        // The rest of a write that fell short may begin anywhere. And the reply to a request, for which
+        // a stream may have had no room, is not to be dropped either: what comes behind it would be
+        // taken for it. No frame begins as it does.
+        let is_reply = self.outgoing.cork_bytes().starts_with(b"HTTP/");
+        let mut is_cut = written > 0 || is_reply;
         while let Some(segment) = segments.next() {
             let bytes = match segment {
                 OutputSegment::InPlace(range)

@@ -20,7 +20,7 @@ use crate::tls::{
     Secret, SecretLog, Suite, Version,
 };
 use crate::transport::Transport;
-use crate::work::prices;
+use crate::work::{meter, prices};
 
 /// A handshake that is under way.
 pub(super) struct Handshake {
@@ -28,8 +28,9 @@ pub(super) struct Handshake {
     /// The traffic secrets, once they were logged.
     client: Option<Secret>,
     server: Option<Secret>,
-    /// Bytes at the start of what waits that the library has seen, and keeps its place in.
-    seen: usize,
+    /// Bytes at the front of what has come that the library has looked at and wants to keep, as they
+    /// begin a message. It must see them again with what follows, and no less of them.
+    looked_at: usize,
 }
 
 /// Why a handshake cannot go on.
@@ -65,7 +66,7 @@ impl TlsStream<'_> {
         socket: &mut S,
         room: &mut [u8],
     ) -> Option<Received> {
-        for _ in 0..READS_MAX {
+        for number in 0..READS_MAX {
             let step = if self.session.has_unopened() {
                 self.advance_held()
             } else {
@@ -85,7 +86,8 @@ impl TlsStream<'_> {
                 Err(_) => return Some(Received::Broken),
                 Ok(Step::Done) => return None,
                 Ok(Step::Ended) => return Some(Received::Ended { clean: true }),
-                Ok(Step::Blocked) if self.turn.work.is_share_used() => break,
+                // One read at least: whoever asks wants to know whether there is anything to read.
+                Ok(Step::Blocked) if number > 0 && self.turn.work.is_share_used() => break,
                 Ok(Step::Blocked) => {}
             }
             if self.session.has_unopened()
@@ -143,7 +145,7 @@ impl TlsStream<'_> {
     /// dealt with.
     fn advance(&mut self, input: &mut [u8], consumed: &mut usize) -> Result<Step, Fault> {
         let mut records_bytes = match &self.session.state {
-            State::Handshake(handshake) => handshake.seen,
+            State::Handshake(handshake) => handshake.looked_at,
             _ => 0,
         };
         loop {
@@ -173,7 +175,7 @@ impl TlsStream<'_> {
             *consumed += done;
             records_bytes -= done;
             if let State::Handshake(handshake) = &mut self.session.state {
-                handshake.seen = records_bytes;
+                handshake.looked_at = records_bytes;
             }
             match step {
                 Step::Blocked => {}
@@ -199,7 +201,7 @@ impl TlsStream<'_> {
                 return Err(Fault::Library(error));
             }
         };
-        let handshake = Handshake { conn, client: None, server: None, seen: 0 };
+        let handshake = Handshake { conn, client: None, server: None, looked_at: 0 };
         self.session.state = State::Handshake(Box::new(handshake));
         Ok(())
     }
@@ -217,11 +219,9 @@ impl TlsStream<'_> {
         if let Some(log) = &shared.secrets {
             handshake.take_secrets(log);
         }
-        turn.work.charge(match (out.len() > said, handshake.conn.handshake_kind()) {
-            (true, Some(HandshakeKind::Resumed)) => prices::TLS_RESUMED,
-            (true, _) => prices::TLS_FULL,
-            (false, _) => prices::TLS_STEP,
-        });
+        let price = price(&handshake.conn, out.len() > said);
+        meter::spend(price);
+        turn.work.charge(price);
         result
     }
 
@@ -381,18 +381,27 @@ fn process(
             Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Step::Ended,
             Ok(_) => return Err(Fault::Internal("data before the end of a handshake")),
             Err(error) => {
-                // The alert that goes with it comes with a further call. Without one, that call would
-                // look for the rest of the input.
-                if conn.wants_write()
-                    && let Ok(ConnectionState::EncodeTlsData(mut alert)) =
+                // What is left to be said, the alert above all, comes with further calls. The library
+                // takes it out before it looks at any input, of which it must get none twice.
+                while conn.wants_write()
+                    && let Ok(ConnectionState::EncodeTlsData(mut message)) =
                         conn.process_tls_records(&mut []).state
                 {
-                    encode(out, |room| alert.encode(room))?;
+                    encode(out, |room| message.encode(room))?;
                 }
                 return Err(Fault::Library(error));
             }
         };
         return Ok((step, consumed));
+    }
+}
+
+/// What the library's last step has cost, by whether it has answered.
+fn price(conn: &UnbufferedServerConnection, has_answered: bool) -> u64 {
+    match (has_answered, conn.handshake_kind()) {
+        (true, Some(HandshakeKind::Resumed)) => prices::TLS_RESUMED,
+        (true, _) => prices::TLS_FULL,
+        (false, _) => prices::TLS_STEP,
     }
 }
 

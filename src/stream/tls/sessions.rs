@@ -101,6 +101,18 @@ impl Tls {
         held.is_some_and(|held| held.has_unsent())
     }
 
+    /// Whether a whole record, or what is none, has come and waits to be opened. During a handshake
+    /// the library may have looked at such records, and keeps them until a message is whole.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn has_whole_unopened(&self, number: u32) -> bool {
+        let Some(Session { state, held: Some(held), .. }) = self.sessions.get(number as usize)
+        else {
+            return false;
+        };
+        let is_open = matches!(state, State::Open(_) | State::Failing(..));
+        is_open && !matches!(held.first(), Ok(None | Some((_, false))))
+    }
+
     /// Notes that the socket took some of what is sealed, or that it had no room for the first time.
     pub(crate) fn touch_unsent(&mut self, number: u32, now: Tick) {
         if let Some(held) = self.sessions.get_mut(number as usize).and_then(|own| own.held.as_mut())

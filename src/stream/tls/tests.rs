@@ -19,7 +19,8 @@ use crate::metrics::Counters;
 use crate::pool::{Buffers, SharedBudget};
 use crate::stream::{self, Stream};
 use crate::timer::Millis;
-use crate::work::{Work, WorkLimits};
+use crate::tls::HEADER_BYTES;
+use crate::work::{Work, WorkLimits, prices};
 
 /// One socket, seen from the gateway.
 #[derive(Debug, Default)]
@@ -277,6 +278,37 @@ fn keys_are_updated_when_the_peer_asks_and_before_they_are_used_up() {
     assert_eq!((both.outcome, both.counters.tls_key_updates.value()), (None, 40));
 }
 
+/// The library has come some way into a message when it fails over what follows.
+#[test]
+fn a_handshake_fails_in_the_middle_of_a_message() {
+    let (client, server) = usual();
+    let mut both = Both::new(client, &server, Vec::new());
+    // A ClientHello of 256 bytes of which two are there, then an alert.
+    both.wire.arriving.extend([22, 3, 1, 0, 6, 1, 0, 1, 0, 3, 3]);
+    both.wire.arriving.extend([21, 3, 1, 0, 2, 2, 40]);
+    both.receive(4096);
+    assert_eq!(both.outcome.as_deref(), Some("Broken"));
+    assert_eq!(both.charged(), both.tls.recount());
+}
+
+/// A ClientHello in as many records as it has bytes, each of which comes by itself, costs one step
+/// each.
+#[test]
+fn messages_may_be_split_over_records_that_come_one_by_one() {
+    let (client, server) = usual();
+    let mut both = Both::new(client, &server, Vec::new());
+    let mut hello = Vec::new();
+    both.client.write_tls(&mut hello).unwrap();
+    for byte in &hello[HEADER_BYTES..] {
+        both.wire.arriving.extend([22, 3, 1, 0, 1, *byte]);
+        both.work.begin_turn();
+        both.receive(4096);
+        assert!(both.work.used() < 2 * prices::TLS_FULL);
+    }
+    both.exchange(4096);
+    assert_eq!((both.outcome.as_deref(), both.client.is_handshaking()), (None, false));
+}
+
 #[test]
 fn plain_http_is_answered_in_plain_http() {
     let (client, server) = usual();
@@ -337,6 +369,27 @@ fn both_ends_are_told_apart_from_a_cut() {
     assert_eq!(both.counters.tls_truncated.value(), 1);
 }
 
+/// What lies behind the notice of the end is not waited for, and not opened.
+#[test]
+fn what_comes_behind_the_end_is_thrown_away() {
+    let (client, server) = usual();
+    for held in [false, true] {
+        let mut both = Both::new(Arc::clone(&client), &server, Vec::new());
+        both.exchange(4096);
+        let mut sent = Vec::new();
+        both.client.writer().write_all(&[7; 300]).unwrap();
+        both.client.send_close_notify();
+        both.client.write_tls(&mut sent).unwrap();
+        sent.extend([23, 3, 3, 0, 20].iter().chain(&[0; 20]).cycle().take(100));
+        both.wire.arriving.extend(sent);
+        // In a room that is just large enough, the last records are held back first.
+        both.receive(if held { 330 } else { 4096 });
+        assert_eq!(both.received, [7; 300]);
+        assert_eq!(both.outcome.as_deref(), Some("Ended { clean: true }"));
+        assert_eq!(both.charged(), both.tls.recount());
+    }
+}
+
 #[test]
 fn all_memory_is_given_back_at_any_point() {
     let (client, server) = usual();
@@ -374,11 +427,14 @@ proptest! {
         rooms in prop::collection::vec(1..20_000usize, 1..8),
         messages in prop::collection::vec((any::<bool>(), 0..40_000usize), 1..8),
         updates: bool,
+        fragment_bytes in prop::option::of(32..300usize),
     ) {
         let version = if is_13 { &version::TLS13 } else { &version::TLS12 };
         let (client, server) =
             configs(&[version], provider::ALL_CIPHER_SUITES, provider::ALL_KX_GROUPS);
-        let mut both = Both::new(client, &server, pieces);
+        let mut client = ClientConfig::clone(&client);
+        client.max_fragment_size = fragment_bytes;
+        let mut both = Both::new(Arc::new(client), &server, pieces);
         let (mut expected, mut client_expected) = (Vec::new(), Vec::new());
         for (number, (to_server, bytes)) in messages.into_iter().enumerate() {
             let room = rooms[number % rooms.len()];
@@ -424,6 +480,34 @@ proptest! {
         prop_assert_eq!(both.outcome.as_deref(), Some("Broken"));
         prop_assert!(both.received.is_empty() || both.received == [7; 3000]);
         prop_assert_eq!(both.counters.tls_faults.value(), 1);
+    }
+
+    /// Whole records of any kind: messages are begun and not finished, or hidden in others.
+    #[test]
+    fn any_records_end_without_a_panic(
+        is_13: bool,
+        after_hello: bool,
+        records in prop::collection::vec(
+            (20..24u8, any::<Option<u8>>(), prop::collection::vec(0..4u8, 0..40)),
+            1..6,
+        ),
+    ) {
+        let version = if is_13 { &version::TLS13 } else { &version::TLS12 };
+        let (client, server) =
+            configs(&[version], provider::ALL_CIPHER_SUITES, provider::ALL_KX_GROUPS);
+        let mut both = Both::new(client, &server, Vec::new());
+        let mut sent = Vec::new();
+        if after_hello {
+            both.client.write_tls(&mut sent).unwrap();
+        }
+        for (kind, first, content) in records {
+            let content: Vec<u8> = first.into_iter().chain(content).collect();
+            sent.extend([kind, 3, 3, 0, u8::try_from(content.len()).unwrap()]);
+            sent.extend(content);
+        }
+        both.wire.arriving.extend(sent);
+        both.receive(4096);
+        prop_assert_eq!(both.charged(), both.tls.recount());
     }
 
     #[test]

@@ -40,6 +40,8 @@ impl TlsStream<'_> {
             }
             match self.open_held(ahead) {
                 Ok(Some(received)) => return received,
+                // What lies behind the end is no record that could be completed.
+                Ok(None) if self.is_over() => continue,
                 Ok(None) => {}
                 Err(fault) => {
                     self.fault(fault);
@@ -54,6 +56,11 @@ impl TlsStream<'_> {
             }
         }
         Received::Nothing(Source::MayHaveMore)
+    }
+
+    /// Whether nothing more is opened: the peer has ended its half, or the connection fails.
+    fn is_over(&self) -> bool {
+        !matches!(&self.session.state, State::Open(records) if !records.has_ended())
     }
 
     /// Opens whole records that wait, as many as `ahead` has room for.

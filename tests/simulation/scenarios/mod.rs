@@ -24,6 +24,7 @@ mod service_messages;
 mod stall;
 mod takeover;
 mod time;
+mod tls;
 mod unfinished;
 
 use tidegate::sim::ServerSettings;

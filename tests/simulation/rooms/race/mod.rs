@@ -14,6 +14,7 @@ use tidegate::sim::{Faults, Random};
 use self::participant::{LINE_CLIENT, Leave, Participant, ParticipantConnection};
 use super::events::MemberView;
 use super::*;
+use crate::client::Records;
 use crate::wire::{upgrade_request, upgrade_request_offering};
 
 const SEEDS: u64 = 300;
@@ -86,7 +87,7 @@ impl Race {
             None => {}
         }
         let connection = match format {
-            Some(_) => ParticipantConnection::Socket(Client::new(connection, false)),
+            Some(_) => ParticipantConnection::Socket(Client::new(connection, Records::Plain)),
             None => ParticipantConnection::Line(connection, String::new()),
         };
         self.participants.push(Participant {
