@@ -188,7 +188,9 @@ impl ColdRecords {
     fn session(&self, link: SlotRef) -> Option<u32> {
         match self.get(link)? {
             Cold::Tls(number, _) => Some(*number),
-            _ => None,
+            Cold::Address(_) => None,
+            #[cfg(any(test, feature = "sim"))]
+            Cold::Cipher(..) | Cold::Relay(_) => None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use ring::aead::{LessSafeKey, UnboundKey};
 use ring::hkdf::{KeyType, Prk};
+use subtle::ConstantTimeEq as _;
 
 use super::secret::Secret;
 use super::suite::{NONCE_BYTES, Suite, Version};
@@ -38,6 +39,14 @@ pub(super) fn derived_key(suite: Suite, secret: &Secret) -> Option<Secret> {
     expand_label(&prk, b"key", key)?;
     expand_label(&prk, b"iv", iv)?;
     Some(derived)
+}
+
+/// Whether a traffic secret of TLS 1.3 yields this key with this iv behind it.
+pub fn yields(suite: Suite, secret: &Secret, key: &Secret) -> bool {
+    derived_key(suite, secret).is_some_and(|derived| {
+        let bytes = suite.key_bytes() + NONCE_BYTES;
+        derived.first(bytes).ct_eq(key.first(bytes)).into()
+    })
 }
 
 /// A key as the cipher wants it, from its bytes with the iv behind them.

@@ -24,6 +24,7 @@ pub use header::{
     CONTENT_BYTES_MAX, ContentType, HEADER_BYTES, Header, HeaderFault, RECORD_BYTES_MAX,
 };
 pub use key_cache::{ExpandedKeys, KeyCache};
+pub use key_schedule::yields;
 pub use records::{Opened, RecordFault, Records};
 pub use secret::Secret;
 pub use secret_log::SecretLog;

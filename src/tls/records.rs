@@ -5,7 +5,7 @@ use std::ops::Range;
 use ring::aead::{Aad, Nonce};
 
 use super::alert::{Alert, FATAL};
-use super::header::{CONTENT_BYTES_MAX, ContentType, HEADER_BYTES, Header};
+use super::header::{CONTENT_BYTES_MAX, ContentType, HEADER_BYTES, Header, HeaderFault};
 use super::key_cache::ExpandedKeys;
 use super::key_schedule::{TrafficKey, next_secret, traffic_key};
 use super::secret::Secret;
@@ -85,6 +85,15 @@ impl RecordFault {
             Self::Alerted(_) => None,
             Self::Exhausted => Some(Alert::CLOSE_NOTIFY),
             Self::Internal => Some(Alert::INTERNAL_ERROR),
+        }
+    }
+}
+
+impl From<HeaderFault> for RecordFault {
+    fn from(fault: HeaderFault) -> Self {
+        match fault {
+            HeaderFault::NoTls => Self::Malformed,
+            HeaderFault::TooLong => Self::TooLong,
         }
     }
 }

@@ -1,10 +1,6 @@
 //! Cipher suites, as far as records depend on them.
 
 use ring::{aead, hkdf};
-use subtle::ConstantTimeEq as _;
-
-use super::key_schedule::derived_key;
-use super::secret::Secret;
 
 /// A version of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,14 +73,6 @@ impl Suite {
         // TLS 1.3 hides the type behind the content (RFC 8446 §5.2).
         let type_bytes = usize::from(self.version == Version::Tls13);
         (self.explicit_nonce_bytes(), type_bytes + TAG_BYTES)
-    }
-
-    /// Whether a traffic secret yields this key with this iv behind it (RFC 8446 §7.3).
-    pub fn yields(self, secret: &Secret, key: &Secret) -> bool {
-        derived_key(self, secret).is_some_and(|derived| {
-            let bytes = self.key_bytes() + NONCE_BYTES;
-            derived.first(bytes).ct_eq(key.first(bytes)).into()
-        })
     }
 
     /// How many records a key may seal (RFC 8446 §5.5: 2^24.5 for AES-GCM; RFC 9147 §4.5.3 sets none

@@ -207,16 +207,7 @@ impl<S: Transport> Active<'_, S> {
                 self.conn.flags.clear(Flags::INPUT_ENDING);
                 self.go_on(Unfinished { buffer, behind: 0, source, stage: Stage::Keep })
             }
-            Received::Ended { clean } => {
-                // A line that was cut short is none.
-                if clean
-                    && self.conn.protocol == Protocol::Line
-                    && let Err(reason) = self.take_last_line(&mut buffer)
-                {
-                    return act_and_keep(buffer, Outcome::Abort(reason), Source::Drained);
-                }
-                act_and_keep(buffer, Outcome::InputEnded, Source::Drained)
-            }
+            Received::Ended { clean } => self.end_input(buffer, clean),
             Received::Broken => {
                 act_and_keep(buffer, Outcome::Finish(CloseReason::Tls), Source::MayHaveMore)
             }
@@ -227,6 +218,18 @@ impl<S: Transport> Active<'_, S> {
                 act_and_keep(buffer, Outcome::Abort(CloseReason::Reset), Source::Drained)
             }
         }
+    }
+
+    /// The peer has ended its half.
+    fn end_input(&mut self, mut buffer: ReadBuffer, clean: bool) -> Step {
+        // A line that was cut short is none.
+        if clean
+            && self.conn.protocol == Protocol::Line
+            && let Err(reason) = self.take_last_line(&mut buffer)
+        {
+            return act_and_keep(buffer, Outcome::Abort(reason), Source::Drained);
+        }
+        act_and_keep(buffer, Outcome::InputEnded, Source::Drained)
     }
 
     /// Reads once into the free room of `buffer`, which grows if it has none.
@@ -290,7 +293,11 @@ impl<S: Transport> Active<'_, S> {
         }
         match received {
             Received::Bytes { source, .. } | Received::Nothing(source) => Some(*source),
-            _ => None,
+            Received::Broken
+            | Received::Ended { .. }
+            | Received::Failed
+            | Received::NoMemory
+            | Received::NoRoom(_) => None,
         }
     }
 

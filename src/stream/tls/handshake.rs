@@ -1,62 +1,20 @@
 //! Handshakes: the library's, fed with one whole record at a time, so that what follows the last
 //! one is still untouched when the secrets are taken over.
 
-use std::fmt;
 use std::sync::Arc;
 
-use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
-use rustls::{
-    ConnectionTrafficSecrets, Error, HandshakeKind, ProtocolVersion, ServerConfig,
-    SupportedCipherSuite,
-};
+use rustls::{Error, ServerConfig};
 
-use super::traffic::read_once;
-use super::{READS_MAX, Received, Source, State, StreamError, TlsStream};
-use crate::certificates::subject_of;
+use super::library::{Fault, HANDSHAKE_BYTES, Handshake, Step};
+use super::session::{State, TlsStream};
+use super::socket::{READS_MAX, read_once};
 use crate::pool::{Need, OverBudget};
+use crate::stream::contract::{Received, Source, StreamError};
 use crate::tls::{
-    Alert, Cipher, ContentType, HEADER_BYTES, Header, HeaderFault, RECORD_BYTES_MAX, Records,
-    Secret, SecretLog, Suite, Version,
+    Alert, ContentType, HEADER_BYTES, Header, HeaderFault, RECORD_BYTES_MAX, Version,
 };
 use crate::transport::Transport;
 use crate::work::{meter, prices};
-
-/// A handshake that is under way.
-pub(super) struct Handshake {
-    conn: UnbufferedServerConnection,
-    /// The traffic secrets, once they were logged.
-    client: Option<Secret>,
-    server: Option<Secret>,
-    /// Bytes at the front of what has come that the library has looked at and wants to keep, as they
-    /// begin a message. It must see them again with what follows, and no less of them.
-    looked_at: usize,
-}
-
-/// Why a handshake cannot go on.
-#[derive(Debug)]
-enum Fault {
-    /// What came is HTTP.
-    PlainHttp,
-    /// What came is no TLS at all.
-    NoTls,
-    /// The library says why, and has told the peer.
-    Library(Error),
-    /// The pool has no room.
-    NoMemory,
-    /// The library broke its word.
-    Internal(&'static str),
-}
-
-/// What a step came to.
-enum Step {
-    /// More records are needed.
-    Blocked,
-    /// It is over.
-    Done,
-    /// The peer gave it up.
-    Ended,
-}
 
 impl TlsStream<'_> {
     /// Goes on with a handshake, as far as bytes have come. They lie in `room` unless some wait
@@ -146,7 +104,7 @@ impl TlsStream<'_> {
     fn advance(&mut self, input: &mut [u8], consumed: &mut usize) -> Result<Step, Fault> {
         let mut records_bytes = match &self.session.state {
             State::Handshake(handshake) => handshake.looked_at,
-            _ => 0,
+            State::Silent(_) | State::Open(_) | State::Failing(..) | State::Failed => 0,
         };
         loop {
             let unopened = &input[*consumed..];
@@ -194,15 +152,13 @@ impl TlsStream<'_> {
     fn begin(&mut self, config: Arc<ServerConfig>) -> Result<(), Fault> {
         let charged = self.turn.memory.charge_for(Need::Head, HANDSHAKE_BYTES);
         charged.map_err(|OverBudget| Fault::NoMemory)?;
-        let conn = match UnbufferedServerConnection::new(config) {
-            Ok(conn) => conn,
-            Err(error) => {
+        match Handshake::new(config) {
+            Ok(handshake) => self.session.state = State::Handshake(Box::new(handshake)),
+            Err(fault) => {
                 self.turn.memory.discharge(HANDSHAKE_BYTES);
-                return Err(Fault::Library(error));
+                return Err(fault);
             }
-        };
-        let handshake = Handshake { conn, client: None, server: None, looked_at: 0 };
-        self.session.state = State::Handshake(Box::new(handshake));
+        }
         Ok(())
     }
 
@@ -215,11 +171,11 @@ impl TlsStream<'_> {
         };
         let out = &mut shared.sealed;
         let said = out.len();
-        let result = process(&mut handshake.conn, input, out);
+        let result = handshake.process(input, out);
         if let Some(log) = &shared.secrets {
             handshake.take_secrets(log);
         }
-        let price = price(&handshake.conn, out.len() > said);
+        let price = handshake.price(out.len() > said);
         meter::spend(price);
         turn.work.charge(price);
         result
@@ -232,12 +188,11 @@ impl TlsStream<'_> {
             return Err(Fault::Internal("no handshake"));
         };
         self.turn.memory.discharge(HANDSHAKE_BYTES);
-        let certificate = handshake.conn.peer_certificates().and_then(|chain| chain.first());
-        self.session.subject = certificate.and_then(subject_of).map(String::into_boxed_str);
+        self.session.subject = handshake.subject();
         let counters = self.turn.counters;
-        match handshake.conn.handshake_kind() {
-            Some(HandshakeKind::Resumed) => counters.tls_resumed.add(1),
-            _ => counters.tls_full.add(1),
+        match handshake.is_resumed() {
+            true => counters.tls_resumed.add(1),
+            false => counters.tls_full.add(1),
         }
         let records = handshake.into_records()?;
         match records.suite().version {
@@ -260,22 +215,16 @@ impl TlsStream<'_> {
         let (counter, last_word): (_, &[u8]) = match fault {
             Fault::PlainHttp => (&counters.tls_failed_plain_http, PLAIN_HTTP_REPLY),
             Fault::NoTls => (&counters.tls_failed_malformed, UNEXPECTED_MESSAGE),
-            Fault::Library(error) => (
-                match error {
-                    Error::PeerIncompatible(_) => &counters.tls_failed_incompatible,
-                    Error::InvalidCertificate(_) | Error::NoCertificatesPresented => {
-                        &counters.tls_failed_certificate
-                    }
-                    Error::AlertReceived(_) => &counters.tls_failed_by_peer,
-                    // What the library says where no certificate is chosen for a name.
-                    Error::General(_) => &counters.tls_failed_name,
-                    _ => &counters.tls_failed_malformed,
-                },
-                match error {
-                    Error::AlertReceived(_) => &[],
-                    _ => DECODE_ERROR,
-                },
-            ),
+            Fault::Library(Error::AlertReceived(_)) => (&counters.tls_failed_by_peer, &[]),
+            Fault::Library(Error::PeerIncompatible(_)) => {
+                (&counters.tls_failed_incompatible, DECODE_ERROR)
+            }
+            Fault::Library(Error::InvalidCertificate(_) | Error::NoCertificatesPresented) => {
+                (&counters.tls_failed_certificate, DECODE_ERROR)
+            }
+            // What the library says where no certificate is chosen for a name.
+            Fault::Library(Error::General(_)) => (&counters.tls_failed_name, DECODE_ERROR),
+            Fault::Library(_) => (&counters.tls_failed_malformed, DECODE_ERROR),
             Fault::NoMemory => (&counters.tls_failed_memory, INTERNAL_ERROR),
             Fault::Internal(what) => {
                 log::error!("a TLS handshake failed: {what}");
@@ -293,141 +242,6 @@ impl TlsStream<'_> {
     }
 }
 
-impl fmt::Debug for Handshake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Handshake")
-    }
-}
-
-impl Handshake {
-    fn take_secrets(&mut self, log: &SecretLog) {
-        let captured = log.take();
-        self.client = captured.client.or(self.client.take());
-        self.server = captured.server.or(self.server.take());
-    }
-
-    fn into_records(self) -> Result<Records, Fault> {
-        let Self { conn, client, server, .. } = self;
-        let is_13 = conn.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-        let version = if is_13 { Version::Tls13 } else { Version::Tls12 };
-        let sound = match conn.negotiated_cipher_suite() {
-            Some(SupportedCipherSuite::Tls13(_)) => is_13,
-            Some(SupportedCipherSuite::Tls12(_)) => !is_13,
-            None => false,
-        };
-        if !sound {
-            return Err(Fault::Internal("a suite of another version"));
-        }
-        let (secrets, _) = conn.dangerous_into_kernel_connection().map_err(Fault::Library)?;
-        let ((read_number, read), (write_number, write)) = (secrets.rx, secrets.tx);
-        let (cipher, read_key) = keys_of(&read)?;
-        let (_, write_key) = keys_of(&write)?;
-        let suite = Suite { version, cipher };
-        let (read, write) = match version {
-            Version::Tls12 => (read_key, write_key),
-            Version::Tls13 => {
-                let logged = client.zip(server).ok_or(Fault::Internal("secrets not logged"))?;
-                // What is derived here must be what the library has derived.
-                if !suite.yields(&logged.0, &read_key) || !suite.yields(&logged.1, &write_key) {
-                    return Err(Fault::Internal("secrets of another connection"));
-                }
-                logged
-            }
-        };
-        Ok(Records::new(suite, (read_number, read), (write_number, write)))
-    }
-}
-
-/// The cipher, and the key with the iv behind it.
-fn keys_of(secrets: &ConnectionTrafficSecrets) -> Result<(Cipher, Secret), Fault> {
-    let (cipher, key, iv) = match secrets {
-        ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (Cipher::Aes128Gcm, key, iv),
-        ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (Cipher::Aes256Gcm, key, iv),
-        ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => {
-            (Cipher::ChaCha20Poly1305, key, iv)
-        }
-        _ => return Err(Fault::Internal("a cipher of no known kind")),
-    };
-    let secret = Secret::of(&[key.as_ref(), iv.as_ref()]);
-    Ok((cipher, secret.ok_or(Fault::Internal("a key of no known length"))?))
-}
-
-/// Has the library process `input` until it needs more than that. What it says is appended to
-/// `out`, an alert too.
-fn process(
-    conn: &mut UnbufferedServerConnection,
-    input: &mut [u8],
-    out: &mut Vec<u8>,
-) -> Result<(Step, usize), Fault> {
-    let mut consumed = 0;
-    loop {
-        let UnbufferedStatus { discard, state } = conn.process_tls_records(&mut input[consumed..]);
-        consumed += discard;
-        let step = match state {
-            Ok(ConnectionState::EncodeTlsData(mut message)) => {
-                encode(out, |room| message.encode(room))?;
-                continue;
-            }
-            Ok(ConnectionState::TransmitTlsData(sent)) => {
-                sent.done();
-                continue;
-            }
-            Ok(ConnectionState::BlockedHandshake) => Step::Blocked,
-            // It may send already while the client is yet to finish.
-            Ok(ConnectionState::WriteTraffic(_)) => match conn.is_handshaking() {
-                true => Step::Blocked,
-                false => Step::Done,
-            },
-            Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Step::Ended,
-            Ok(_) => return Err(Fault::Internal("data before the end of a handshake")),
-            Err(error) => {
-                // What is left to be said, the alert above all, comes with further calls. The library
-                // takes it out before it looks at any input, of which it must get none twice.
-                while conn.wants_write()
-                    && let Ok(ConnectionState::EncodeTlsData(mut message)) =
-                        conn.process_tls_records(&mut []).state
-                {
-                    encode(out, |room| message.encode(room))?;
-                }
-                return Err(Fault::Library(error));
-            }
-        };
-        return Ok((step, consumed));
-    }
-}
-
-/// What the library's last step has cost, by whether it has answered.
-fn price(conn: &UnbufferedServerConnection, has_answered: bool) -> u64 {
-    match (has_answered, conn.handshake_kind()) {
-        (true, Some(HandshakeKind::Resumed)) => prices::TLS_RESUMED,
-        (true, _) => prices::TLS_FULL,
-        (false, _) => prices::TLS_STEP,
-    }
-}
-
-/// Appends what `encode` writes, with as much room as it asks for.
-fn encode(
-    out: &mut Vec<u8>,
-    mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
-) -> Result<(), Fault> {
-    let start = out.len();
-    for _ in 0..2 {
-        match encode(&mut out[start..]) {
-            Ok(bytes) => {
-                out.truncate(start + bytes);
-                return Ok(());
-            }
-            Err(EncodeError::InsufficientSize(needed)) => {
-                out.resize(start + needed.required_size, 0);
-            }
-            Err(EncodeError::AlreadyEncoded) => break,
-        }
-    }
-    Err(Fault::Internal("a message that cannot be encoded"))
-}
-
-/// What the library's connection takes while a handshake lasts.
-pub(super) const HANDSHAKE_BYTES: usize = 12 << 10;
 /// Handshake messages may be split over records, and are put together where they lie; the library takes
 /// messages of up to 64 KiB.
 const INPUT_BYTES_MAX: usize = (64 << 10) + 5 * HEADER_BYTES + RECORD_BYTES_MAX;

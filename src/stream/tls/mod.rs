@@ -12,65 +12,24 @@
 
 mod handshake;
 mod held;
+mod keeping;
+mod library;
+mod session;
 mod sessions;
+mod socket;
 mod traffic;
 
-use std::io::{ErrorKind, IoSlice};
-use std::sync::Arc;
+use std::io::IoSlice;
 
-use rustls::ServerConfig;
-
-use super::contract::{End, Received, Room, Sent, Source, StreamError};
-use super::turn::StreamTurn;
-use crate::tls::{ExpandedKeys, KeyCache, RecordFault, Records, SecretLog};
+use super::contract::{End, Received, Room, Sent, StreamError};
+use crate::tls::{ExpandedKeys, RecordFault};
 use crate::transport::Transport;
-use handshake::{HANDSHAKE_BYTES, Handshake};
-use held::Held;
+use library::HANDSHAKE_BYTES;
+use session::{SESSION_BYTES, State};
+use socket::discard;
 
-use sessions::SESSION_BYTES;
+pub(crate) use session::TlsStream;
 pub(crate) use sessions::Tls;
-
-/// TLS of one connection.
-#[derive(Debug)]
-struct Session {
-    state: State,
-    /// Bytes that wait; most often there are none.
-    held: Option<Box<Held>>,
-    /// The subject of the client's certificate, if it has shown one.
-    subject: Option<Box<str>>,
-}
-
-#[derive(Debug)]
-enum State {
-    /// Nothing has come yet. Who says nothing costs nothing more.
-    Silent(Arc<ServerConfig>),
-    Handshake(Box<Handshake>),
-    Open(Records),
-    /// What came before the fault is delivered first.
-    Failing(Records, RecordFault),
-    /// The peer was told why, and what it still sends is thrown away.
-    Failed,
-}
-
-/// What all sessions of a loop use in turn.
-#[derive(Debug, Default)]
-struct Shared {
-    /// What the secrets of handshakes are learnt from.
-    secrets: Option<Arc<SecretLog>>,
-    keys: KeyCache,
-    /// Where records are sealed.
-    sealed: Vec<u8>,
-}
-
-/// A session for the time of one call.
-#[derive(Debug)]
-pub(crate) struct TlsStream<'c> {
-    /// The session's number, by which its keys are found.
-    number: u32,
-    session: &'c mut Session,
-    shared: &'c mut Shared,
-    turn: StreamTurn<'c>,
-}
 
 impl TlsStream<'_> {
     /// Receives until there is plaintext, or until the socket is empty. `room.behind`, if there is
@@ -163,26 +122,6 @@ impl TlsStream<'_> {
         }
     }
 }
-
-/// Reads and throws away: closing with bytes unread would reset the connection, and the peer would
-/// not learn why.
-fn discard<S: Transport>(socket: &mut S, room: &mut [u8]) -> Received {
-    for _ in 0..READS_MAX {
-        match socket.read(room) {
-            Ok(0) => return Received::Ended { clean: true },
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                return Received::Nothing(Source::Drained);
-            }
-            Err(_) => return Received::Failed,
-        }
-    }
-    Received::Nothing(Source::MayHaveMore)
-}
-
-/// Reads of one call that bring no plaintext.
-const READS_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests;

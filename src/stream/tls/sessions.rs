@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use slab::Slab;
 
-use super::{Session, Shared, State, TlsStream};
+use super::session::{SESSION_BYTES, Session, Shared, State, TlsStream};
 use crate::key::slot_number;
 use crate::pool::{Buffers, Need, OverBudget};
 use crate::stream::turn::StreamTurn;
@@ -187,5 +187,3 @@ impl Tls {
 const HANDSHAKES_MANY: u32 = 64;
 /// How long the allocator is left alone.
 const ASKED_MS: u64 = 1_000;
-/// Bytes that a session takes in the slab, and twice that while the slab grows by doubling.
-pub(super) const SESSION_BYTES: usize = 2 * size_of::<Session>();

@@ -2,7 +2,7 @@
 //! wants.
 
 use std::collections::VecDeque;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ use rustls::{
 use super::*;
 use crate::metrics::Counters;
 use crate::pool::{Buffers, SharedBudget};
-use crate::stream::{self, Stream};
+use crate::stream::{self, Source, Stream, StreamTurn};
 use crate::timer::Millis;
 use crate::tls::HEADER_BYTES;
 use crate::work::{Work, WorkLimits, prices};

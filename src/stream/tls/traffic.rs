@@ -1,10 +1,12 @@
 //! Records once the handshake is over.
 
-use std::io::{ErrorKind, IoSlice};
+use std::io::IoSlice;
 use std::ops::Range;
 
-use super::{End, READS_MAX, Received, Sent, Source, State, StreamError, TlsStream};
+use super::session::{State, TlsStream};
+use super::socket::{READS_MAX, read_once};
 use crate::pool::{Need, OverBudget};
+use crate::stream::contract::{End, Received, Sent, Source, StreamError};
 use crate::tls::{
     Alert, CONTENT_BYTES_MAX, ExpandedKeys, HEADER_BYTES, Header, Opened, RECORD_BYTES_MAX,
     RecordFault,
@@ -231,7 +233,10 @@ impl TlsStream<'_> {
     fn fault(&mut self, fault: RecordFault) {
         self.session.state = match std::mem::replace(&mut self.session.state, State::Failed) {
             State::Open(records) => State::Failing(records, fault),
-            other => other,
+            other @ (State::Silent(_)
+            | State::Handshake(_)
+            | State::Failing(..)
+            | State::Failed) => other,
         };
     }
 
@@ -316,22 +321,6 @@ impl Slices<'_, '_> {
                 self.at = 0;
             }
         }
-    }
-}
-
-/// One read; what is to be given back where it brought no bytes.
-pub(super) fn read_once<S: Transport>(socket: &mut S, room: &mut [u8]) -> Result<usize, Received> {
-    debug_assert!(!room.is_empty(), "a read into no room looks like the end of input");
-    loop {
-        return match socket.read(room) {
-            Ok(0) => Err(Received::Ended { clean: false }),
-            Ok(count) => Ok(count),
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                Err(Received::Nothing(Source::Drained))
-            }
-            Err(_) => Err(Received::Failed),
-        };
     }
 }
 

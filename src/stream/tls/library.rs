@@ -1,0 +1,225 @@
+//! The library's part of a handshake, and how its secrets are taken over.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
+use rustls::{
+    ConnectionTrafficSecrets, Error, HandshakeKind, ProtocolVersion, ServerConfig,
+    SupportedCipherSuite,
+};
+
+use crate::certificates::subject_of;
+use crate::tls::{Cipher, Records, Secret, SecretLog, Suite, Version, yields};
+use crate::work::prices;
+
+/// A handshake that is under way.
+pub(super) struct Handshake {
+    conn: UnbufferedServerConnection,
+    /// The traffic secrets, once they were logged.
+    client: Option<Secret>,
+    server: Option<Secret>,
+    /// Bytes at the front of what has come that the library has looked at and wants to keep, as they
+    /// begin a message. It must see them again with what follows, and no less of them.
+    pub(super) looked_at: usize,
+}
+
+/// Why a handshake cannot go on.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// What came is HTTP.
+    PlainHttp,
+    /// What came is no TLS at all.
+    NoTls,
+    /// The library says why, and has told the peer.
+    Library(Error),
+    /// The pool has no room.
+    NoMemory,
+    /// The library broke its word.
+    Internal(&'static str),
+}
+
+/// What a step came to.
+pub(super) enum Step {
+    /// More records are needed.
+    Blocked,
+    /// It is over.
+    Done,
+    /// The peer gave it up.
+    Ended,
+}
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handshake")
+    }
+}
+
+impl Handshake {
+    /// One of which nothing has come.
+    ///
+    /// # Errors
+    /// If the library refuses the configuration.
+    pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, Fault> {
+        let conn = UnbufferedServerConnection::new(config).map_err(Fault::Library)?;
+        Ok(Self { conn, client: None, server: None, looked_at: 0 })
+    }
+
+    /// Gives the library whole records, until it needs more. Gives how many bytes of them it is done
+    /// with. What it says is appended to `out`, an alert too.
+    ///
+    /// # Errors
+    /// Where the handshake cannot go on.
+    pub(super) fn process(
+        &mut self,
+        input: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(Step, usize), Fault> {
+        process(&mut self.conn, input, out)
+    }
+
+    /// What the last step has cost, by whether it has answered.
+    pub(super) fn price(&self, has_answered: bool) -> u64 {
+        match has_answered {
+            true if self.is_resumed() => prices::TLS_RESUMED,
+            true => prices::TLS_FULL,
+            false => prices::TLS_STEP,
+        }
+    }
+
+    /// Whether it goes on from an earlier session.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.conn.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// The subject of the client's certificate, if it has shown one.
+    pub(super) fn subject(&self) -> Option<Box<str>> {
+        let certificate = self.conn.peer_certificates()?.first()?;
+        subject_of(certificate).map(String::into_boxed_str)
+    }
+
+    /// Takes what was logged in the last step.
+    pub(super) fn take_secrets(&mut self, log: &SecretLog) {
+        let captured = log.take();
+        self.client = captured.client.or_else(|| self.client.take());
+        self.server = captured.server.or_else(|| self.server.take());
+    }
+
+    /// Takes the secrets over, once the handshake is over.
+    ///
+    /// # Errors
+    /// If the library has not kept its word.
+    pub(super) fn into_records(self) -> Result<Records, Fault> {
+        let Self { conn, client, server, .. } = self;
+        let is_13 = conn.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        let version = if is_13 { Version::Tls13 } else { Version::Tls12 };
+        let sound = match conn.negotiated_cipher_suite() {
+            Some(SupportedCipherSuite::Tls13(_)) => is_13,
+            Some(SupportedCipherSuite::Tls12(_)) => !is_13,
+            None => false,
+        };
+        if !sound {
+            return Err(Fault::Internal("a suite of another version"));
+        }
+        let (secrets, _) = conn.dangerous_into_kernel_connection().map_err(Fault::Library)?;
+        let ((read_number, read), (write_number, write)) = (secrets.rx, secrets.tx);
+        let (cipher, read_key) = keys_of(&read)?;
+        let (_, write_key) = keys_of(&write)?;
+        let suite = Suite { version, cipher };
+        let (read, write) = match version {
+            Version::Tls12 => (read_key, write_key),
+            Version::Tls13 => {
+                let logged = client.zip(server).ok_or(Fault::Internal("secrets not logged"))?;
+                // What is derived here must be what the library has derived.
+                if !yields(suite, &logged.0, &read_key) || !yields(suite, &logged.1, &write_key) {
+                    return Err(Fault::Internal("secrets of another connection"));
+                }
+                logged
+            }
+        };
+        Ok(Records::new(suite, (read_number, read), (write_number, write)))
+    }
+}
+
+/// The cipher, and the key with the iv behind it.
+fn keys_of(secrets: &ConnectionTrafficSecrets) -> Result<(Cipher, Secret), Fault> {
+    let (cipher, key, iv) = match secrets {
+        ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (Cipher::Aes128Gcm, key, iv),
+        ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (Cipher::Aes256Gcm, key, iv),
+        ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => {
+            (Cipher::ChaCha20Poly1305, key, iv)
+        }
+        _ => return Err(Fault::Internal("a cipher of no known kind")),
+    };
+    let secret = Secret::of(&[key.as_ref(), iv.as_ref()]);
+    Ok((cipher, secret.ok_or(Fault::Internal("a key of no known length"))?))
+}
+
+/// Has the library process `input` until it needs more than that. What it says is appended to
+/// `out`, an alert too.
+fn process(
+    conn: &mut UnbufferedServerConnection,
+    input: &mut [u8],
+    out: &mut Vec<u8>,
+) -> Result<(Step, usize), Fault> {
+    let mut consumed = 0;
+    loop {
+        let UnbufferedStatus { discard, state } = conn.process_tls_records(&mut input[consumed..]);
+        consumed += discard;
+        let step = match state {
+            Ok(ConnectionState::EncodeTlsData(mut message)) => {
+                encode(out, |room| message.encode(room))?;
+                continue;
+            }
+            Ok(ConnectionState::TransmitTlsData(sent)) => {
+                sent.done();
+                continue;
+            }
+            Ok(ConnectionState::BlockedHandshake) => Step::Blocked,
+            // It may send already while the client is yet to finish.
+            Ok(ConnectionState::WriteTraffic(_)) => match conn.is_handshaking() {
+                true => Step::Blocked,
+                false => Step::Done,
+            },
+            Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Step::Ended,
+            Ok(_) => return Err(Fault::Internal("data before the end of a handshake")),
+            Err(error) => {
+                // What is left to be said, the alert above all, comes with further calls. The library
+                // takes it out before it looks at any input, of which it must get none twice.
+                while conn.wants_write()
+                    && let Ok(ConnectionState::EncodeTlsData(mut message)) =
+                        conn.process_tls_records(&mut []).state
+                {
+                    encode(out, |room| message.encode(room))?;
+                }
+                return Err(Fault::Library(error));
+            }
+        };
+        return Ok((step, consumed));
+    }
+}
+
+/// Appends what `encode` writes, with as much room as it asks for.
+fn encode(
+    out: &mut Vec<u8>,
+    mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+) -> Result<(), Fault> {
+    let start = out.len();
+    for _ in 0..2 {
+        match encode(&mut out[start..]) {
+            Ok(bytes) => {
+                out.truncate(start + bytes);
+                return Ok(());
+            }
+            Err(EncodeError::InsufficientSize(needed)) => {
+                out.resize(start + needed.required_size, 0);
+            }
+            Err(EncodeError::AlreadyEncoded) => break,
+        }
+    }
+    Err(Fault::Internal("a message that cannot be encoded"))
+}
+
+/// What the library's connection takes while a handshake lasts.
+pub(super) const HANDSHAKE_BYTES: usize = 12 << 10;
