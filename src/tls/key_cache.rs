@@ -1,8 +1,8 @@
 //! Expanded keys, for connections that talk. An expanded key is ten times its secret, and is made in
 //! a microsecond; so an idle connection has none.
 //!
-//! The cache is a table with one line for each remainder of a connection's number, and whoever
-//! comes later takes the line over. Numbers are dense, so connections share a line only when there
+//! The cache is a table with one line for each remainder of a connection's number, and the
+//! connection that comes later takes the line over. Numbers are dense, so connections share a line only when there
 //! are more of them than lines.
 
 use super::key_schedule::TrafficKey;

@@ -48,14 +48,14 @@ pub const fn bytes(count: usize) -> u64 {
     count as u64 / 8
 }
 
-/// The price of opening a TLS record of so many bytes.
+/// The price of opening a TLS record of this many bytes.
 #[inline]
 #[must_use]
 pub const fn opened(record_bytes: usize) -> u64 {
     RECORD + record_bytes as u64 / 2
 }
 
-/// The price of sealing so many bytes in a TLS record.
+/// The price of sealing this many bytes in a TLS record.
 #[inline]
 #[must_use]
 pub const fn sealed(bytes: usize) -> u64 {

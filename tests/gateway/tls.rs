@@ -354,9 +354,9 @@ fn openssl_updates_keys_both_ways() {
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     counts(&gateway, "tls_13", 1);
-    for (number, letter) in (1..).zip(["K", "k", "K"]) {
+    for (number, command) in (1..).zip(["K", "k", "K"]) {
         // A command counts only at the start of what the program reads at once.
-        stdin.write_all(format!("{letter}\n").as_bytes()).unwrap();
+        stdin.write_all(format!("{command}\n").as_bytes()).unwrap();
         counts(&gateway, "tls_key_updates", number);
     }
     stdin.write_all(b"GET / HTTP/1.1\nHost: localhost\n\n").unwrap();

@@ -23,7 +23,7 @@ impl Sealer {
         Self { suite, secret: secret.to_vec(), sequence }
     }
 
-    /// A record of this type, with so many bytes of padding in TLS 1.3.
+    /// A record of this type, with `padding` bytes of padding in TLS 1.3.
     pub(crate) fn seal(&mut self, kind: u8, content: &[u8], padding: usize) -> Vec<u8> {
         match self.suite.version {
             Version::Tls12 => self.seal_12(kind, content),

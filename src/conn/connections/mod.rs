@@ -259,8 +259,8 @@ impl<S: Transport> Connections<S> {
         self.cold.has_tls(listener)
     }
 
-    /// Whether so many TLS handshakes wait that no more are to be accepted: who waits in the kernel's
-    /// queue costs nothing, and is not thrown out.
+    /// Whether more TLS handshakes wait than is good, so that no more are to be accepted: a client that
+    /// waits in the kernel's queue costs nothing, and is not thrown out.
     #[must_use]
     pub fn is_full_of_handshakes(&self) -> bool {
         self.schedule.handshakes.len() >= HANDSHAKES_WAITING_MAX

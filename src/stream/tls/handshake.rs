@@ -44,7 +44,7 @@ impl TlsStream<'_> {
                 Err(_) => return Some(Received::Broken),
                 Ok(Step::Done) => return None,
                 Ok(Step::Ended) => return Some(Received::Ended { clean: true }),
-                // One read at least: whoever asks wants to know whether there is anything to read.
+                // One read at least: the caller wants to know whether there is anything to read.
                 Ok(Step::Blocked) if number > 0 && self.turn.work.is_share_used() => break,
                 Ok(Step::Blocked) => {}
             }

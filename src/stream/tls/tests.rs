@@ -476,7 +476,7 @@ proptest! {
         sent.extend([0; 20_000]);
         both.wire.arriving.extend(sent);
         both.receive(4096);
-        // The minor version is the one field that nobody looks at: it is authenticated.
+        // The minor version is the one field that is not looked at: it is authenticated.
         prop_assert_eq!(both.outcome.as_deref(), Some("Broken"));
         prop_assert!(both.received.is_empty() || both.received == [7; 3000]);
         prop_assert_eq!(both.counters.tls_faults.value(), 1);
