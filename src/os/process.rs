@@ -1,6 +1,8 @@
 //! Settings of the process: descriptors, the cores of its threads, its allocator.
 
 use std::io;
+#[cfg(target_env = "gnu")]
+use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -88,35 +90,36 @@ pub fn return_freed_memory() {
 }
 
 /// Has glibc return the free pages in the middle of its heaps as well; does nothing with other C
-/// libraries (malloc_trim(3)). It takes time in proportion to what is free, so it is for rare occasions.
-#[cfg_attr(
-    target_env = "gnu",
-    expect(unsafe_code, reason = "malloc_trim has no safe binding; only this function calls it")
-)]
+/// libraries. A thread of its own does it, since it takes time in proportion to what is free.
+///
+/// For each thread glibc keeps up to seven free blocks of each size below 1 KiB. After a burst those of
+/// the calling thread lie scattered over its heap, and each holds a page back. So they are taken out,
+/// and freed by yet another thread, which keeps nothing once it has ended.
 pub fn return_scattered_memory() {
     #[cfg(target_env = "gnu")]
     {
-        gather_cached_blocks();
-        // SAFETY: malloc_trim takes an integer, and locks each heap while it looks at it.
-        let _ = unsafe { libc::malloc_trim(TOP_BYTES_LEFT) };
+        let take = |bytes| std::hint::black_box(Vec::<u8>::with_capacity(bytes));
+        let sizes = (CACHED_BYTES_MIN..=CACHED_BYTES_MAX).step_by(CACHED_BYTES_STEP);
+        let each = sizes.flat_map(|bytes| std::iter::repeat_n(bytes, CACHED_EACH));
+        let scattered: Vec<Vec<u8>> = each.map(take).collect();
+        let thread = || thread::Builder::new().name("memory".to_owned()).stack_size(STACK_BYTES);
+        let free = move || {
+            if let Ok(freeing) = thread().spawn(move || drop(scattered)) {
+                // It cannot have panicked.
+                let _ = freeing.join();
+            }
+            trim_heaps();
+        };
+        // Without a thread it is left for the next time.
+        let _ = thread().spawn(free);
     }
 }
 
-/// Replaces the free blocks that glibc keeps for this thread, which after a burst lie scattered over
-/// its heap and keep a page each, by others that lie together. It keeps up to seven of each size
-/// below 1 KiB, and gives and takes the last first (its `tcache`).
 #[cfg(target_env = "gnu")]
-fn gather_cached_blocks() {
-    let sizes = (CACHED_BYTES_MIN..=CACHED_BYTES_MAX).step_by(CACHED_BYTES_STEP);
-    let take = |bytes| std::hint::black_box(Vec::<u8>::with_capacity(bytes));
-    let scattered: Vec<Vec<u8>> =
-        sizes.clone().flat_map(|bytes| std::iter::repeat_n(bytes, CACHED_EACH)).map(take).collect();
-    // Now the caches are empty, and what comes next is cut from free memory in a row.
-    let gathered: Vec<Vec<u8>> =
-        sizes.flat_map(|bytes| std::iter::repeat_n(bytes, CACHED_EACH)).map(take).collect();
-    drop(gathered);
-    // The caches are full: these go back to the heap.
-    drop(scattered);
+#[expect(unsafe_code, reason = "malloc_trim has no safe binding; only this function calls it")]
+fn trim_heaps() {
+    // SAFETY: malloc_trim takes an integer, and locks each heap while it looks at it (malloc_trim(3)).
+    let _ = unsafe { libc::malloc_trim(TOP_BYTES_LEFT) };
 }
 
 /// Blocks from this size on are mapped on their own and unmapped when they are freed.
@@ -135,6 +138,9 @@ const CACHED_BYTES_MAX: usize = 1032;
 const CACHED_BYTES_STEP: usize = 16;
 #[cfg(target_env = "gnu")]
 const CACHED_EACH: usize = 7;
+/// The least that Rust's own start of a thread is content with, and a little more.
+#[cfg(target_env = "gnu")]
+const STACK_BYTES: usize = 64 << 10;
 /// Bytes that stay at the top of a heap when it is looked through.
 #[cfg(target_env = "gnu")]
 const TOP_BYTES_LEFT: libc::size_t = 0;
