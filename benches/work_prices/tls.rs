@@ -59,7 +59,7 @@ pub(crate) fn handshakes(key: Key, version: &'static SupportedProtocolVersion) -
         }
         match server.handshake_kind().unwrap() {
             HandshakeKind::Resumed => resumed.push(times[0]),
-            _ => {
+            HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest => {
                 full.push(times[0]);
                 last.push(times[1]);
             }

@@ -26,7 +26,7 @@ fuzz_target!(|input: (Vec<u8>, u8, u16, u8, Vec<u8>)| {
     buffer.extend_from_slice(&record);
     let opened = receiver.open(&mut keys, &mut buffer, 0, to..to + record.len());
     match opened {
-        // Nobody looks at the version, which is not authenticated as it stands there.
+        // The minor version is not looked at, and is not authenticated as it stands there.
         Ok(Opened::Data(count)) => {
             assert!(change == 0 || at == 2);
             assert_eq!(buffer[..count], data);

@@ -33,5 +33,5 @@ impl Alert {
 
 /// The level of an alert after which a connection may go on.
 pub(super) const WARNING: u8 = 1;
-/// The level of an alert that ends a connection.
-pub(super) const FATAL: u8 = 2;
+/// The level of an alert that ends a connection. One of any other level does so too.
+const FATAL: u8 = 2;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ring::aead::{Aad, Nonce};
 
-use super::alert::{Alert, FATAL};
+use super::alert::{Alert, WARNING};
 use super::header::{CONTENT_BYTES_MAX, ContentType, HEADER_BYTES, Header, HeaderFault};
 use super::key_cache::ExpandedKeys;
 use super::key_schedule::{TrafficKey, next_secret, traffic_key};
@@ -252,7 +252,7 @@ impl Records {
         }
         // In TLS 1.3 the level says nothing (RFC 8446 §6).
         let goes_on = match self.suite.version {
-            Version::Tls12 => level != FATAL,
+            Version::Tls12 => level == WARNING,
             Version::Tls13 => alert == Alert::USER_CANCELED,
         };
         self.warnings += 1;

@@ -72,11 +72,8 @@ impl Plan {
             items_max: pick(random, &[1, 8, 64]),
             mail_bytes_max: pick(random, &[200, 20_000, 1 << 20]),
             mail_per_turn: pick(random, &[16, 256]),
-            line_route: None,
-            has_relay: false,
-            has_fake_cipher: false,
-            tls: Vec::new(),
             connections,
+            ..ServerSettings::default()
         };
         let faults = Faults {
             interrupted: u32::try_from(pick(random, &[0, 10, 40])).unwrap(),
@@ -94,20 +91,17 @@ impl Plan {
         let context_bits = random.percent(60).then_some(window);
         Self {
             setup: Setup {
-                backlog_messages_max: None,
-                has_add: false,
                 seed,
                 server,
                 faults,
                 message_bytes_max: Some(message_bytes_max),
                 slow_policy,
-                descriptors_max: None,
-                tls: None,
                 deflate: DeflateOptions {
                     bytes_min: pick(random, &[1, 100, 1024]),
                     context_bits,
                     ..DeflateOptions::default()
                 },
+                ..Setup::default()
             },
             bounds: Bounds { message_bytes_max, payload_bytes_max, context_bits },
             send_buffer_bytes,

@@ -2,8 +2,7 @@
 //! alike and give the same plaintext, and what is sealed here must be read there.
 //!
 //! Records come from a sealer of its own, which seals anything as anything. `TIDEGATE_TLS_STREAMS`
-//! changes how many streams of records are tried, some 600 by default; a release build tries a million
-//! records in a few minutes. `TIDEGATE_TLS_SEED` replays one stream.
+//! changes how many streams of records are tried, 600 by default. `TIDEGATE_TLS_SEED` replays one.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panic")]
 

@@ -69,7 +69,6 @@ impl Stream {
 
 /// A record, and how it is called.
 fn record(sealer: &mut Sealer, random: &mut Random) -> (&'static str, Vec<u8>) {
-    let is_13 = sealer.suite.version == Version::Tls13;
     let padding = [0, 0, 0, 1, random.below(300), 16_000][random.below(6)];
     let alert_kind = [0, 10, 20, 40, 80, 90, 100, 255][random.below(8)];
     let level = [1, 1, 1, 2, 0][random.below(5)];
@@ -100,30 +99,7 @@ fn record(sealer: &mut Sealer, random: &mut Random) -> (&'static str, Vec<u8>) {
         7 => ("half an alert", sealer.seal(ALERT, &[level], 0)),
         8 => ("alerts joined", sealer.seal(ALERT, &[1, 90, 1, 90], 0)),
         9 => ("the end", sealer.seal(ALERT, &[1 + u8::from(random.percent(50)), 0], padding)),
-        10 => ("a protected CCS", sealer.seal(CHANGE_CIPHER_SPEC, &[1], 0)),
-        11 => ("another handshake message", {
-            let kind = [0, 2, 4, 11, 20][random.below(5)];
-            sealer.seal(HANDSHAKE, &[kind, 0, 0, 1, 0], 0)
-        }),
-        12 => ("an empty handshake record", sealer.seal(HANDSHAKE, b"", 0)),
-        13 if is_13 => ("a key update of another kind", {
-            sealer.seal(HANDSHAKE, &[24, 0, 0, 1, 2 + random.below(254) as u8], 0)
-        }),
-        14 if is_13 => ("a key update and more", {
-            let mut content = vec![24, 0, 0, 1, 0];
-            content.extend([24, 0, 0, 1, 0].iter().take(1 + random.below(5)));
-            sealer.seal(HANDSHAKE, &content, 0)
-        }),
-        15 if is_13 => ("no type", {
-            let bytes = random.below(100);
-            sealer.seal_inner(DATA, &vec![0; bytes])
-        }),
-        16 if is_13 => ("another outer type", sealer.seal_inner(HANDSHAKE, &[24, 0, 0, 1, 0, 22])),
-        17..=20 if is_13 => ("a key update", {
-            let update = sealer.seal(HANDSHAKE, &[24, 0, 0, 1, random.below(2) as u8], padding);
-            sealer.update();
-            update
-        }),
+        10..=20 => of_handshake(sealer, random, padding),
         21 => ("damaged", {
             let mut record = sealer.seal(DATA, b"hello", 0);
             let at = 5 + random.below(record.len() - 5);
@@ -136,17 +112,57 @@ fn record(sealer: &mut Sealer, random: &mut Random) -> (&'static str, Vec<u8>) {
         }),
         23 => ("shorter than its tag", {
             let bytes = random.below(30);
-            let mut record = vec![DATA, 3, 3, 0, bytes as u8];
+            let mut record = vec![DATA, 3, 3, 0, u8::try_from(bytes).unwrap()];
             record.extend(random.bytes(bytes));
             record
         }),
-        24 => ("of an unknown type", sealer.seal(24 + random.below(3) as u8, b"hello", 0)),
+        24 => ("of an unknown type", sealer.seal(24 + byte(random, 3), b"hello", 0)),
         _ => ("data", {
             let bytes = 1 + random.below(300);
             let content = random.bytes(bytes);
             sealer.seal(DATA, &content, padding)
         }),
     }
+}
+
+/// A record of the kinds that are not meant for data.
+fn of_handshake(
+    sealer: &mut Sealer,
+    random: &mut Random,
+    padding: usize,
+) -> (&'static str, Vec<u8>) {
+    let is_13 = sealer.suite.version == Version::Tls13;
+    match random.below(11) {
+        0 => ("a protected CCS", sealer.seal(CHANGE_CIPHER_SPEC, &[1], 0)),
+        1 => ("another handshake message", {
+            let kind = [0, 2, 4, 11, 20][random.below(5)];
+            sealer.seal(HANDSHAKE, &[kind, 0, 0, 1, 0], 0)
+        }),
+        2 => ("an empty handshake record", sealer.seal(HANDSHAKE, b"", 0)),
+        3 if is_13 => ("a key update of another kind", {
+            sealer.seal(HANDSHAKE, &[24, 0, 0, 1, 2 + byte(random, 254)], 0)
+        }),
+        4 if is_13 => ("a key update and more", {
+            let mut content = vec![24, 0, 0, 1, 0];
+            content.extend([24, 0, 0, 1, 0].iter().take(1 + random.below(5)));
+            sealer.seal(HANDSHAKE, &content, 0)
+        }),
+        5 if is_13 => ("no type", {
+            let bytes = random.below(100);
+            sealer.seal_inner(DATA, &vec![0; bytes])
+        }),
+        6 if is_13 => ("another outer type", sealer.seal_inner(HANDSHAKE, &[24, 0, 0, 1, 0, 22])),
+        7..=10 if is_13 => ("a key update", {
+            let update = sealer.seal(HANDSHAKE, &[24, 0, 0, 1, byte(random, 2)], padding);
+            sealer.update();
+            update
+        }),
+        _ => ("data", sealer.seal(DATA, b"data", padding)),
+    }
+}
+
+fn byte(random: &mut Random, bound: usize) -> u8 {
+    u8::try_from(random.below(bound)).unwrap()
 }
 
 /// Whether the two may differ so.

@@ -106,11 +106,11 @@ impl Twins {
 }
 
 fn side((sequence, secrets): (u64, ConnectionTrafficSecrets)) -> Side {
-    let (key, iv) = match &secrets {
-        ConnectionTrafficSecrets::Aes128Gcm { key, iv }
-        | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
-        | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (key, iv),
-        _ => panic!("a cipher of no known kind"),
+    let (ConnectionTrafficSecrets::Aes128Gcm { key, iv }
+    | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
+    | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv }) = &secrets
+    else {
+        panic!("a cipher of no known kind");
     };
     (sequence, [key.as_ref(), iv.as_ref()].concat())
 }
