@@ -128,7 +128,7 @@ impl Both {
         let mut room_bytes = room_bytes.max(1);
         loop {
             let mut ahead = vec![0; room_bytes];
-            let mut behind = vec![0; if room_bytes % 2 == 0 { 0 } else { 32 << 10 }];
+            let mut behind = vec![0; if room_bytes.is_multiple_of(2) { 0 } else { 32 << 10 }];
             let room = Room { ahead: &mut ahead, behind: &mut behind };
             match stream::receive(self.stream(), room) {
                 Received::Bytes { ahead: count, behind: 0, .. } => {
@@ -137,7 +137,11 @@ impl Both {
                 Received::NoRoom(bytes) => room_bytes = bytes,
                 Received::Nothing(Source::Drained) => return,
                 Received::Nothing(_) => {}
-                other => {
+                other @ (Received::Bytes { .. }
+                | Received::Broken
+                | Received::Ended { .. }
+                | Received::Failed
+                | Received::NoMemory) => {
                     self.outcome = Some(format!("{other:?}"));
                     return;
                 }
@@ -168,7 +172,7 @@ impl Both {
                 moved = true;
                 self.client.read_tls(&mut leaving).unwrap();
                 if let Err(error) = self.client.process_new_packets() {
-                    self.outcome.get_or_insert(error.to_string());
+                    self.outcome.get_or_insert_with(|| error.to_string());
                     return;
                 }
                 let mut plain = vec![0; 64 << 10];
@@ -438,7 +442,7 @@ proptest! {
         let (mut expected, mut client_expected) = (Vec::new(), Vec::new());
         for (number, (to_server, bytes)) in messages.into_iter().enumerate() {
             let room = rooms[number % rooms.len()];
-            let message: Vec<u8> = (0..bytes).map(|at| (at * 7 + number) as u8).collect();
+            let message: Vec<u8> = (0..bytes).map(|at| (at * 7 + number).to_le_bytes()[0]).collect();
             if to_server {
                 both.client.writer().write_all(&message).unwrap();
                 expected.extend(message);
