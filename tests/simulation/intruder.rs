@@ -7,7 +7,7 @@ use crate::wire::{BINARY, client_frame, upgrade_request};
 
 /// What an intruder does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub(crate) enum Misconduct {
     /// Sends nothing more once this many bytes are sent.
     Stops(usize),
     /// Ends its half there.
@@ -26,7 +26,7 @@ pub(crate) enum Manner {
 #[derive(Debug)]
 pub(crate) struct Intruder {
     client: Client,
-    pub(crate) manner: Manner,
+    pub(crate) misconduct: Misconduct,
     sent: usize,
     noise: Vec<u8>,
     has_turned: bool,
@@ -37,13 +37,13 @@ impl Intruder {
     pub(crate) fn new(client: Client, random: &mut Random) -> Self {
         // A ClientHello has some 200 bytes, and what follows 100 and more.
         let at = [random.below(8), random.below(250), random.below(1_500)][random.below(3)];
-        let manner = match random.below(6) {
-            0 => Manner::Stops(at),
-            1 => Manner::Ends(at),
-            2 => Manner::Resets(at),
-            3 => Manner::Damages(at, 1 << random.below(8)),
-            4 => Manner::Babbles(at),
-            _ => Manner::IsPlain,
+        let misconduct = match random.below(6) {
+            0 => Misconduct::Stops(at),
+            1 => Misconduct::Ends(at),
+            2 => Misconduct::Resets(at),
+            3 => Misconduct::Damages(at, 1 << random.below(8)),
+            4 => Misconduct::Babbles(at),
+            _ => Misconduct::IsPlain,
         };
         let noise_bytes = random.below(40_000);
         let noise = random.bytes(noise_bytes);
@@ -52,13 +52,13 @@ impl Intruder {
             tls.write(&upgrade_request("/echo"));
             tls.write(&client_frame(0x80 | BINARY, &noise[..noise_bytes / 8], [7; 4]));
         }
-        Self { client, manner, sent: 0, noise, has_turned: false, received: Vec::new() }
+        Self { client, misconduct, sent: 0, noise, has_turned: false, received: Vec::new() }
     }
 
     /// Receives and sends what there is; how many bytes.
     pub(crate) fn act(&mut self) -> usize {
         let arrived = self.client.connection.receive(usize::MAX);
-        if self.manner == Manner::IsPlain {
+        if self.misconduct == Misconduct::IsPlain {
             if !std::mem::replace(&mut self.has_turned, true) {
                 self.client.connection.send(&upgrade_request("/echo"));
             }
@@ -74,26 +74,29 @@ impl Intruder {
         }
         let start = self.sent;
         self.sent += sealed.len();
-        let turns_at = match self.manner {
-            Manner::Stops(at) | Manner::Ends(at) | Manner::Resets(at) | Manner::Babbles(at) => at,
-            Manner::Damages(at, change) => {
+        let turns_at = match self.misconduct {
+            Misconduct::Stops(at)
+            | Misconduct::Ends(at)
+            | Misconduct::Resets(at)
+            | Misconduct::Babbles(at) => at,
+            Misconduct::Damages(at, change) => {
                 if let Some(byte) = at.checked_sub(start).and_then(|at| sealed.get_mut(at)) {
                     *byte ^= change;
                 }
                 usize::MAX
             }
-            Manner::IsPlain => 0,
+            Misconduct::IsPlain => 0,
         };
         sealed.truncate(turns_at.saturating_sub(start));
         let connection = &self.client.connection;
         connection.send(&sealed);
         if self.sent >= turns_at {
             self.has_turned = true;
-            match self.manner {
-                Manner::Ends(_) => connection.shutdown(),
-                Manner::Resets(_) => connection.reset(),
-                Manner::Babbles(_) => connection.send(&self.noise),
-                Manner::Stops(_) | Manner::Damages(..) | Manner::IsPlain => {}
+            match self.misconduct {
+                Misconduct::Ends(_) => connection.shutdown(),
+                Misconduct::Resets(_) => connection.reset(),
+                Misconduct::Babbles(_) => connection.send(&self.noise),
+                Misconduct::Stops(_) | Misconduct::Damages(..) | Misconduct::IsPlain => {}
             }
         }
         arrived.len() + sealed.len()
@@ -105,7 +108,7 @@ impl Intruder {
             return Err("never dropped".into());
         }
         let is_answered = self.received.starts_with(b"HTTP/1.1 400 Bad Request\r\n");
-        if self.manner == Manner::IsPlain && self.has_turned && is_calm && !is_answered {
+        if self.misconduct == Misconduct::IsPlain && self.has_turned && is_calm && !is_answered {
             return Err(format!("answered with {:?}", String::from_utf8_lossy(&self.received)));
         }
         Ok(())

@@ -130,7 +130,7 @@ impl Run {
         let loop_index = self.random.below(self.plan.setup.server.loops);
         let client = self.world.connect(loop_index);
         let intruder = Intruder::new(client, &mut self.random);
-        self.log(|| format!("an intruder comes to loop {loop_index}: {:?}", intruder.manner));
+        self.log(|| format!("an intruder comes to loop {loop_index}: {:?}", intruder.misconduct));
         self.intruders.push(intruder);
     }
 
@@ -270,7 +270,7 @@ impl Run {
         let left = (server.connection_count(), self.world.network.descriptors());
         if left != (0, loops) {
             let intruder = self.intruders.iter().find(|own| own.check(false).is_err());
-            let intruder = intruder.map(|own| own.manner);
+            let intruder = intruder.map(|own| own.misconduct);
             return Err(format!(
                 "{left:?} connections and descriptors left, {loops} loops, {intruder:?}"
             ));
@@ -330,7 +330,7 @@ impl Run {
         let is_calm = !self.plan.disturbances.slots_scarce && !self.plan.disturbances.memory_scarce;
         for intruder in &self.intruders {
             let checked = intruder.check(is_calm);
-            checked.map_err(|error| format!("{:?}: {error}", intruder.manner))?;
+            checked.map_err(|error| format!("{:?}: {error}", intruder.misconduct))?;
         }
         Ok(())
     }
