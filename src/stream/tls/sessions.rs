@@ -145,11 +145,13 @@ impl Tls {
             self.shared.sealed = Vec::new();
         }
         let is_at_rest = due.is_none() || self.sessions.is_empty();
-        if self.handshakes < HANDSHAKES_MANY || !is_at_rest {
-            return due;
-        }
-        // Not with each connection of many that come and go one by one.
-        let again = self.asked.plus(ASKED_MS);
+        // Not with each connection of many that come and go one by one; and where others talk on, who
+        // wait for the allocator meanwhile, only after a flood.
+        let again = match (self.handshakes, is_at_rest) {
+            (HANDSHAKES_MANY.., true) => self.asked.plus(ASKED_MS),
+            (HANDSHAKES_FLOOD.., false) => self.asked.plus(idle_ms),
+            _ => return due,
+        };
         if now < again {
             return Some(due.map_or(again, |due| due.min(again)));
         }
@@ -185,5 +187,7 @@ impl Tls {
 
 /// Handshakes that leave memory worth looking for.
 const HANDSHAKES_MANY: u32 = 64;
+/// Handshakes that may have left megabytes.
+const HANDSHAKES_FLOOD: u32 = 1_024;
 /// How long the allocator is left alone.
 const ASKED_MS: u64 = 1_000;
