@@ -23,6 +23,8 @@ pub(super) struct Handshake {
     /// Bytes at the front of what has come that the library has looked at and wants to keep, as they
     /// begin a message. It must see them again with what follows, and no less of them.
     pub(super) looked_at: usize,
+    /// The client's first message was answered, which is what costs.
+    has_answered: bool,
 }
 
 /// Why a handshake cannot go on.
@@ -63,7 +65,7 @@ impl Handshake {
     /// If the library refuses the configuration.
     pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, Fault> {
         let conn = UnbufferedServerConnection::new(config).map_err(Fault::Library)?;
-        Ok(Self { conn, client: None, server: None, looked_at: 0 })
+        Ok(Self { conn, client: None, server: None, looked_at: 0, has_answered: false })
     }
 
     /// Gives the library whole records, until it needs more. Gives how many bytes of them it is done
@@ -79,9 +81,12 @@ impl Handshake {
         process(&mut self.conn, input, out)
     }
 
-    /// What the last step has cost, by whether it has answered.
-    pub(super) fn price(&self, has_answered: bool) -> u64 {
-        match has_answered {
+    /// What the last step has cost, by whether it had anything to say. Only the first answer takes a
+    /// key exchange; tickets, which come later, are cheap.
+    pub(super) fn price(&mut self, has_said: bool) -> u64 {
+        let is_first = has_said && !self.has_answered;
+        self.has_answered |= has_said;
+        match is_first {
             true if self.is_resumed() => prices::TLS_RESUMED,
             true => prices::TLS_FULL,
             false => prices::TLS_STEP,
