@@ -200,6 +200,22 @@ impl ColdRecords {
         self.session(link).is_some_and(|number| self.tls.is_handshaking(number))
     }
 
+    /// Whether it speaks TLS, and nothing has come yet.
+    pub(crate) fn is_silent(&self, link: SlotRef) -> bool {
+        self.session(link).is_some_and(|number| self.tls.is_silent(number))
+    }
+
+    /// Since when a record waits that has come in part, and how many bytes of it have come.
+    pub(crate) fn unopened(&self, link: SlotRef) -> Option<(Tick, usize)> {
+        self.tls.unopened(self.session(link)?)
+    }
+
+    /// How much of a handshake's wait for its part of a turn it is given back, of at most `max` ticks in
+    /// all.
+    pub(crate) fn credit(&mut self, link: SlotRef, waited: u32, max: u32) -> u32 {
+        self.session(link).map_or(0, |number| self.tls.credit(number, waited, max))
+    }
+
     /// Whether TLS holds sealed bytes back.
     #[inline]
     pub(crate) fn has_unsent(&self, link: SlotRef) -> bool {
@@ -268,6 +284,7 @@ mod tests {
     use super::*;
     use crate::metrics::Counters;
     use crate::pool::SharedBudget;
+    use crate::timer::WallTime;
     use crate::work::{Work, WorkLimits};
 
     #[test]
@@ -281,7 +298,13 @@ mod tests {
         let (mut work, counters) = (Work::new(WorkLimits::default()), Counters::default());
         for _ in 0..2 {
             let memory = &mut memory;
-            let turn = StreamTurn { now: Millis(0), memory, work: &mut work, counters: &counters };
+            let turn = StreamTurn {
+                now: Millis(0),
+                date: WallTime(0),
+                memory,
+                work: &mut work,
+                counters: &counters,
+            };
             records.release(&mut link, turn);
         }
         assert_eq!((link, records.count(), memory.allocated_bytes()), (SlotRef::NONE, 0, 0));

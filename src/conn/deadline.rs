@@ -17,7 +17,7 @@ pub(super) fn deadline<S>(
     cold: &ColdRecords,
     settings: &ConnSettings,
 ) -> Option<Tick> {
-    let message_due = message_due(conn, input, settings);
+    let message_due = message_due(conn, input, cold, settings);
     let due = deadline_between_messages(conn, backlog, cold, settings);
     [message_due, due].into_iter().flatten().min()
 }
@@ -62,18 +62,22 @@ fn deadline_between_messages<S>(
     }
 }
 
-/// When the message that the connection has begun must be finished, if it has begun one and is read.
+/// When the message that the connection has begun must be finished, or the record, if it has begun one
+/// and is read.
 #[inline]
 pub(super) fn message_due<S>(
     conn: &Conn<S>,
     input: &Input,
+    cold: &ColdRecords,
     settings: &ConnSettings,
 ) -> Option<Tick> {
-    if conn.partial.is_none() || !conn.state.is_open() || conn.flags.is_paused() {
+    let has_neither = conn.partial.is_none() && conn.cold.is_none();
+    if has_neither || !conn.state.is_open() || conn.flags.is_paused() {
         return None;
     }
-    let (begun, bytes) = input.begun(conn.partial)?;
-    finished_by(begun, bytes, settings)
+    let begun = [input.begun(conn.partial), cold.unopened(conn.cold)];
+    let due = begun.into_iter().flatten();
+    due.filter_map(|(begun, bytes)| finished_by(begun, bytes, settings)).min()
 }
 
 /// When what was `begun` must be finished, of which `bytes` have arrived: after the grace, and the

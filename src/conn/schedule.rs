@@ -98,19 +98,20 @@ impl HandshakeQueue {
         }
     }
 
-    /// Takes the first out; `Some(None)` if that connection is no longer there. The time that it
-    /// waited here is not the peer's, and is added to what it has.
-    pub(crate) fn next<S>(&mut self, table: &mut Table<S>, now: Tick) -> Option<Option<ConnKey>> {
+    /// Takes the first out, and how many ticks it has waited; `Some(None)` if that connection is no
+    /// longer there.
+    pub(crate) fn next<S>(
+        &mut self,
+        table: &mut Table<S>,
+        now: Tick,
+    ) -> Option<Option<(ConnKey, u32)>> {
         let (key, since) = self.keys.pop_front()?;
         if self.keys.is_empty() {
             self.keys.shrink_if_sparse(KEYS_KEPT);
         }
         let Some(conn) = table.get_mut(key) else { return Some(None) };
         conn.flags.clear(Flags::QUEUED);
-        if conn.state.is_handshake() {
-            conn.seen = Tick(conn.seen.0 + now.0.saturating_sub(since.0));
-        }
-        Some(Some(key))
+        Some(Some((key, now.0.saturating_sub(since.0))))
     }
 
     /// How many wait.

@@ -8,7 +8,7 @@ use crate::http::HttpDate;
 use crate::metrics::Counters;
 use crate::pool::Buffers;
 use crate::stream::StreamTurn;
-use crate::timer::{Millis, Tick};
+use crate::timer::{Millis, Tick, WallTime};
 use crate::work::Work;
 
 /// The time of the turn, the settings that hold in it, and where work and memory are accounted.
@@ -16,7 +16,9 @@ use crate::work::Work;
 pub(crate) struct Turn {
     pub(crate) now: Millis,
     pub(crate) tick: Tick,
-    /// The date of replies.
+    /// The date.
+    pub(crate) wall_time: WallTime,
+    /// The same, as replies bear it.
     pub(crate) date: HttpDate,
     pub(crate) settings: Arc<ConnSettings>,
     pub(crate) counters: Arc<Counters>,
@@ -32,7 +34,7 @@ impl Turn {
     /// The part of it that streams use.
     #[inline]
     pub(crate) fn stream(&mut self) -> StreamTurn<'_> {
-        let Self { now, memory, work, counters, .. } = self;
-        StreamTurn { now: *now, memory, work, counters }
+        let Self { now, wall_time, memory, work, counters, .. } = self;
+        StreamTurn { now: *now, date: *wall_time, memory, work, counters }
     }
 }

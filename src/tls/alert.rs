@@ -13,6 +13,8 @@ impl Alert {
     pub const BAD_RECORD_MAC: Self = Self(20);
     /// A record is longer than any may be.
     pub const RECORD_OVERFLOW: Self = Self(22);
+    /// A certificate is no longer valid.
+    pub const CERTIFICATE_EXPIRED: Self = Self(45);
     /// A message is not what its type says.
     pub const DECODE_ERROR: Self = Self(50);
     /// Something went wrong here.

@@ -72,6 +72,8 @@ pub enum RecordFault {
     Exhausted,
     /// The library refused its own key.
     Internal,
+    /// The certificate of a client that resumed a session has expired since.
+    CertificateExpired,
 }
 
 impl RecordFault {
@@ -85,6 +87,7 @@ impl RecordFault {
             Self::Alerted(_) => None,
             Self::Exhausted => Some(Alert::CLOSE_NOTIFY),
             Self::Internal => Some(Alert::INTERNAL_ERROR),
+            Self::CertificateExpired => Some(Alert::CERTIFICATE_EXPIRED),
         }
     }
 }
@@ -378,7 +381,10 @@ impl Records {
             Aad::from(aad.as_bytes()),
             &mut out[content_start..],
         );
-        let tag = tag.map_err(|_| RecordFault::Internal)?;
+        let Ok(tag) = tag else {
+            out.truncate(start);
+            return Err(RecordFault::Internal);
+        };
         out.extend_from_slice(tag.as_ref());
         let header = Header { content_type: outer_type, length };
         out[start..start + HEADER_BYTES].copy_from_slice(&header.to_bytes());

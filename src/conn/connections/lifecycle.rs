@@ -107,6 +107,10 @@ impl<S: Transport> Connections<S> {
                     self.write_close(key, code, "shutting down");
                     self.finish(key, CloseReason::Drained);
                 }
+                Phase::Handshake if at.cold.is_silent(at.conn.cold) => {
+                    told += 1;
+                    self.abort(key, CloseReason::Gone);
+                }
                 Phase::Handshake => {
                     told += 1;
                     let outcome = at.refuse_draining(false);
@@ -550,7 +554,8 @@ impl<S: Transport> Connections<S> {
     /// Whether a message that was begun is not finished in time.
     fn is_unfinished(&self, key: ConnKey) -> bool {
         let settings = &self.turn.settings;
-        let due = self.table.get(key).and_then(|conn| message_due(conn, &self.input, settings));
+        let conn = self.table.get(key);
+        let due = conn.and_then(|conn| message_due(conn, &self.input, &self.cold, settings));
         due.is_some_and(|due| due <= self.turn.tick)
     }
 
@@ -594,6 +599,9 @@ impl<S: Transport> Connections<S> {
                 conn.seen = tick;
             }
             Phase::Open if !is_stalled && !is_unfinished && !conn.flags.has(Flags::PINGED) => {}
+            // It goes on when its part of a turn comes.
+            Phase::Handshake
+                if conn.flags.has(Flags::QUEUED) && self.cold.is_handshaking(conn.cold) => {}
             Phase::Open | Phase::Handshake | Phase::Closing | Phase::Lingering => {
                 // Both, whatever is waited for: the edge may lie in the kernel behind those of one
                 // wait (epoll_wait(2)).
@@ -615,6 +623,10 @@ impl<S: Transport> Connections<S> {
             Phase::Handshake if at.conn.flags.has(Flags::QUEUED) => {}
             Phase::Handshake => {
                 self.turn.counters.handshakes_timed_out.add(1);
+                self.abort(key, CloseReason::Gone);
+            }
+            // Without a word of TLS it cannot be told so, and gives its place to others.
+            Phase::Refusing if at.cold.is_silent(at.conn.cold) => {
                 self.abort(key, CloseReason::Gone);
             }
             Phase::Refusing => {

@@ -128,6 +128,7 @@ impl<S: Transport> Connections<S> {
             turn: Turn {
                 now,
                 tick: now.tick(),
+                wall_time: WallTime(0),
                 date: HttpDate::from_unix_seconds(0),
                 settings,
                 counters,
@@ -202,6 +203,7 @@ impl<S: Transport> Connections<S> {
 
     /// The date that replies bear from now on.
     pub fn set_date(&mut self, date: WallTime) {
+        self.turn.wall_time = date;
         self.turn.date = HttpDate::from_unix_seconds(date.0 / 1000);
     }
 
@@ -490,7 +492,8 @@ impl<S: Transport> Connections<S> {
             }
             let tick = self.turn.tick;
             match self.schedule.handshakes.next(&mut self.table, tick) {
-                Some(Some(key)) => {
+                Some(Some((key, waited))) => {
+                    self.credit(key, waited);
                     self.turn.work.begin_share();
                     self.receive(key);
                 }
@@ -517,6 +520,16 @@ impl<S: Transport> Connections<S> {
             }
             self.turn.work.begin_share();
             self.receive(key);
+        }
+    }
+
+    /// The time that a handshake waited for its part of a turn is not the peer's: it is added to what it
+    /// has, up to as much again.
+    fn credit(&mut self, key: ConnKey, waited: u32) {
+        let max = Tick::default().after_ms(self.turn.settings.handshake_ms).0;
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if conn.state.is_handshake() {
+            conn.seen = Tick(conn.seen.0 + self.cold.credit(conn.cold, waited, max));
         }
     }
 

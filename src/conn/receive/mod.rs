@@ -204,7 +204,9 @@ impl<S: Transport> Active<'_, S> {
             // further read without end; an end that does come is announced then (EPOLLRDHUP,
             // epoll_ctl(2)).
             Received::Nothing(source) => {
-                self.conn.flags.clear(Flags::INPUT_ENDING);
+                if source == Source::Drained {
+                    self.conn.flags.clear(Flags::INPUT_ENDING);
+                }
                 self.go_on(Unfinished { buffer, behind: 0, source, stage: Stage::Keep })
             }
             Received::Ended { clean } => self.end_input(buffer, clean),
@@ -305,6 +307,10 @@ impl<S: Transport> Active<'_, S> {
     #[inline(never)]
     fn after_ciphered(&mut self) {
         let (conn, tick) = (&mut *self.conn, self.turn.tick);
+        if self.cold.unopened(conn.cold).is_some() {
+            // The deadline of a record begins.
+            conn.rearm();
+        }
         if self.cold.has_unsent(conn.cold) {
             if !conn.flags.has(Flags::UNSENT) {
                 self.output.block_unsent(conn, self.key, self.cold, tick);
@@ -524,7 +530,9 @@ impl<S: Transport> Active<'_, S> {
             }
             Received::Ended { .. } => Step::Act(None, Outcome::InputEnded),
             Received::Nothing(source) => {
-                self.conn.flags.clear(Flags::INPUT_ENDING);
+                if source == Source::Drained {
+                    self.conn.flags.clear(Flags::INPUT_ENDING);
+                }
                 self.after_read(source)
             }
             // What came before is thrown away as well; the peer was told.

@@ -11,7 +11,7 @@ use super::socket::{READS_MAX, read_once};
 use crate::pool::{Need, OverBudget};
 use crate::stream::contract::{Received, Source, StreamError};
 use crate::tls::{
-    Alert, ContentType, HEADER_BYTES, Header, HeaderFault, RECORD_BYTES_MAX, Version,
+    Alert, ContentType, HEADER_BYTES, Header, HeaderFault, RECORD_BYTES_MAX, RecordFault, Version,
 };
 use crate::transport::Transport;
 use crate::work::{meter, prices};
@@ -44,14 +44,24 @@ impl TlsStream<'_> {
                 Err(_) => return Some(Received::Broken),
                 Ok(Step::Done) => return None,
                 Ok(Step::Ended) => return Some(Received::Ended { clean: true }),
+                Ok(Step::Later) => break,
                 // One read at least: the caller wants to know whether there is anything to read.
                 Ok(Step::Blocked) if number > 0 && self.turn.work.is_share_used() => break,
                 Ok(Step::Blocked) => {}
             }
-            if self.session.has_unopened()
-                && let Err(received) = self.read_behind(socket)
-            {
-                return Some(received);
+            if self.session.has_unopened() {
+                if self.session.held().unopened().len() >= INPUT_BYTES_MAX {
+                    // More than any message of a handshake: that the pool has room for it or not is
+                    // not the question.
+                    self.fail_handshake(&Fault::NoTls);
+                    return Some(match self.write_sealed(socket) {
+                        Ok(_) => Received::Broken,
+                        Err(StreamError) => Received::Failed,
+                    });
+                }
+                if let Err(received) = self.read_behind(socket) {
+                    return Some(received);
+                }
             }
         }
         Some(Received::Nothing(Source::MayHaveMore))
@@ -63,6 +73,10 @@ impl TlsStream<'_> {
         socket: &mut S,
         room: &mut [u8],
     ) -> Result<Result<Step, Fault>, Received> {
+        // More than one record at once is rare in a handshake, and what the share does not last for
+        // is kept.
+        let room_bytes = room.len().min(RECORD_BYTES_MAX);
+        let room = &mut room[..room_bytes];
         let count = read_once(socket, room)?;
         self.turn.work.charge(prices::READ + prices::bytes(count));
         let mut consumed = 0;
@@ -136,7 +150,8 @@ impl TlsStream<'_> {
                 handshake.looked_at = records_bytes;
             }
             match step {
-                Step::Blocked => {}
+                Step::Blocked if self.turn.work.is_share_used() => return Ok(Step::Later),
+                Step::Blocked | Step::Later => {}
                 Step::Done if records_bytes > 0 => {
                     return Err(Fault::Internal("a handshake is over inside a record"));
                 }
@@ -194,12 +209,19 @@ impl TlsStream<'_> {
             true => counters.tls_resumed.add(1),
             false => counters.tls_full.add(1),
         }
+        let has_expired = handshake.has_expired(self.turn.date);
         let records = handshake.into_records()?;
         match records.suite().version {
             Version::Tls12 => counters.tls_12.add(1),
             Version::Tls13 => counters.tls_13.add(1),
         }
-        self.session.state = State::Open(records);
+        self.session.state = match has_expired {
+            false => State::Open(records),
+            true => {
+                counters.tls_failed_certificate.add(1);
+                State::Failing(records, RecordFault::CertificateExpired)
+            }
+        };
         Ok(())
     }
 

@@ -11,6 +11,8 @@ pub(super) struct Held {
     pub(super) unopened: Vec<u8>,
     pub(super) start: usize,
     pub(super) filled: usize,
+    /// When the first record of it began to wait.
+    pub(super) unopened_since: Tick,
     /// What is sealed and not sent: `sent..end`.
     pub(super) unsent: Vec<u8>,
     pub(super) sent: usize,

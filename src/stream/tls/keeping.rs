@@ -48,7 +48,11 @@ impl TlsStream<'_> {
             return Ok(());
         }
         self.make_room(need, bytes.len(), usize::MAX)?;
+        let tick = self.turn.now.tick();
         let held = self.session.held();
+        if held.filled == held.start {
+            held.unopened_since = tick;
+        }
         held.room()[..bytes.len()].copy_from_slice(bytes);
         held.filled += bytes.len();
         Ok(())
@@ -56,7 +60,9 @@ impl TlsStream<'_> {
 
     /// `bytes` at the front are opened.
     pub(super) fn consume_unopened(&mut self, bytes: usize) {
+        let tick = self.turn.now.tick();
         let held = self.session.held();
+        held.unopened_since = tick;
         held.start += bytes;
         if held.start >= held.filled {
             self.drop_unopened();

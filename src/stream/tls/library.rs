@@ -10,7 +10,8 @@ use rustls::{
     SupportedCipherSuite,
 };
 
-use crate::certificates::subject_of;
+use crate::certificates::{expiry_of, subject_of};
+use crate::timer::WallTime;
 use crate::tls::{Cipher, Records, Secret, SecretLog, Suite, Version, yields};
 use crate::work::prices;
 
@@ -46,6 +47,8 @@ pub(super) enum Fault {
 pub(super) enum Step {
     /// More records are needed.
     Blocked,
+    /// The share of the turn is used up, and whole records are left.
+    Later,
     /// It is over.
     Done,
     /// The peer gave it up.
@@ -102,6 +105,13 @@ impl Handshake {
     pub(super) fn subject(&self) -> Option<Box<str>> {
         let certificate = self.conn.peer_certificates()?.first()?;
         subject_of(certificate).map(String::into_boxed_str)
+    }
+
+    /// Whether the client's certificate, if it has shown one, has expired by `date`. The library looks at
+    /// that in a full handshake and not where a session is resumed.
+    pub(super) fn has_expired(&self, date: WallTime) -> bool {
+        let certificate = self.conn.peer_certificates().and_then(|chain| chain.first());
+        self.is_resumed() && certificate.and_then(expiry_of).is_some_and(|expiry| expiry < date)
     }
 
     /// Takes what was logged in the last step.

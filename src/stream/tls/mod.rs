@@ -105,7 +105,6 @@ impl TlsStream<'_> {
         let Self { number, session, shared, turn } = self;
         turn.counters.tls_faults.add(1);
         log::debug!("TLS ends: {fault:?}");
-        shared.sealed.clear();
         let state = std::mem::replace(&mut session.state, State::Failed);
         if let (State::Open(mut records) | State::Failing(mut records, _), Some(alert)) =
             (state, fault.alert())

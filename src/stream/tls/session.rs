@@ -17,6 +17,8 @@ pub(super) struct Session {
     pub(super) state: State,
     /// Bytes that wait; most often there are none.
     pub(super) held: Option<Box<Held>>,
+    /// Ticks for which the handshake has waited for its part of a turn, as far as they were credited.
+    pub(super) waited: u32,
     /// The subject of the client's certificate, if it has shown one.
     pub(super) subject: Option<Box<str>>,
 }

@@ -60,7 +60,7 @@ impl Tls {
         memory.charge_for(Need::Head, SESSION_BYTES)?;
         let state = State::Silent(Arc::clone(config));
         self.handshakes = self.handshakes.saturating_add(1);
-        let session = Session { state, held: None, subject: None };
+        let session = Session { state, held: None, waited: 0, subject: None };
         Ok(slot_number(self.sessions.insert(session)))
     }
 
@@ -92,6 +92,28 @@ impl Tls {
         self.sessions
             .get(number as usize)
             .is_some_and(|own| matches!(own.state, State::Silent(_) | State::Handshake(_)))
+    }
+
+    /// Whether nothing has come of it.
+    pub(crate) fn is_silent(&self, number: u32) -> bool {
+        let session = self.sessions.get(number as usize);
+        session.is_some_and(|own| matches!(own.state, State::Silent(_)) && !own.has_unopened())
+    }
+
+    /// Since when a record waits that has come in part, and how many bytes of it have come.
+    pub(crate) fn unopened(&self, number: u32) -> Option<(Tick, usize)> {
+        let held = self.sessions.get(number as usize)?.held.as_ref()?;
+        let bytes = held.unopened().len();
+        (bytes > 0).then_some((held.unopened_since, bytes))
+    }
+
+    /// How much of a wait for its part of a turn a handshake is given back: all of its waits together
+    /// are given back up to `max` ticks, so that no client can stretch its time for ever.
+    pub(crate) fn credit(&mut self, number: u32, waited: u32, max: u32) -> u32 {
+        let Some(own) = self.sessions.get_mut(number as usize) else { return 0 };
+        let credit = waited.min(max.saturating_sub(own.waited));
+        own.waited += credit;
+        credit
     }
 
     /// Whether sealed bytes wait for room in the socket.

@@ -18,7 +18,7 @@ use super::*;
 use crate::metrics::Counters;
 use crate::pool::{Buffers, SharedBudget};
 use crate::stream::{self, Source, Stream, StreamTurn};
-use crate::timer::Millis;
+use crate::timer::{Millis, WallTime};
 use crate::tls::HEADER_BYTES;
 use crate::work::{Work, WorkLimits, prices};
 
@@ -119,7 +119,7 @@ impl Both {
     fn stream(&mut self) -> Stream<'_, Wire> {
         let Self { tls, memory, work, counters, number, wire, .. } = self;
         work.begin_share();
-        let turn = StreamTurn { now: Millis(1000), memory, work, counters };
+        let turn = StreamTurn { now: Millis(1000), date: WallTime(0), memory, work, counters };
         Stream::Tls(wire, tls.stream(*number, turn).unwrap())
     }
 
@@ -412,11 +412,93 @@ fn all_memory_is_given_back_at_any_point() {
         }
         assert_eq!(both.charged(), both.tls.recount(), "after {steps}");
         let Both { tls, memory, work, counters, number, .. } = &mut both;
-        tls.release(*number, StreamTurn { now: Millis(1000), memory, work, counters });
+        tls.release(
+            *number,
+            StreamTurn { now: Millis(1000), date: WallTime(0), memory, work, counters },
+        );
         let _ = tls.trim(Millis(1 << 40), 1, memory);
         memory.release_free();
         assert_eq!((memory.allocated_bytes(), tls.recount()), (0, 0));
     }
+}
+
+/// A ClientHello that says it is 60,000 bytes long, in records of one byte each.
+fn crumbs(count: usize) -> Vec<u8> {
+    let mut bytes = vec![22, 3, 1, 0, 4, 1, 0, 0xEA, 0x60];
+    for _ in 0..count {
+        bytes.extend([22, 3, 1, 0, 1, 0]);
+    }
+    bytes
+}
+
+#[test]
+fn a_message_in_too_many_records_breaks_the_rules_and_is_no_lack_of_memory() {
+    let (client, server) = usual();
+    let mut both = Both::new(client, &server, Vec::new());
+    both.wire.arriving.extend(crumbs(40_000));
+    both.receive(512 << 10);
+    assert_eq!(both.outcome.as_deref(), Some("Broken"));
+    assert!(both.charged() < 200 << 10);
+}
+
+#[test]
+fn one_read_of_a_handshake_does_no_more_than_a_share_and_holds_little() {
+    let (client, server) = usual();
+    let mut both = Both::new(client, &server, Vec::new());
+    both.wire.arriving.extend(crumbs(40_000));
+    both.work.begin_turn();
+    let mut ahead = vec![0; 512 << 10];
+    let _ = stream::receive(both.stream(), Room { ahead: &mut ahead, behind: &mut [] });
+    assert!(both.work.used() < 2_000_000, "{}", both.work.used());
+    assert!(both.charged() < 100 << 10, "{}", both.charged());
+}
+
+#[test]
+fn key_updates_in_one_read_are_worth_no_more_than_a_share() {
+    let (client, server) = usual();
+    let mut both = Both::new(client, &server, Vec::new());
+    both.exchange(4096);
+    for round in 0..2_000 {
+        both.client.refresh_traffic_keys().unwrap();
+        if round % 16 == 0 {
+            both.client.writer().write_all(b"x").unwrap();
+        }
+    }
+    both.client.writer().write_all(b"end").unwrap();
+    let mut sent = Vec::new();
+    while both.client.wants_write() {
+        both.client.write_tls(&mut sent).unwrap();
+    }
+    both.wire.arriving.extend(sent);
+    both.work.begin_turn();
+    let mut ahead = vec![0; 512 << 10];
+    let _ = stream::receive(both.stream(), Room { ahead: &mut ahead, behind: &mut [] });
+    assert!(both.work.used() < 1_000_000, "{}", both.work.used());
+    both.receive(512 << 10);
+    assert!(both.received.ends_with(b"end") && both.outcome.is_none());
+}
+
+#[test]
+fn a_key_that_is_used_up_sends_what_is_sealed_and_then_the_notice_of_the_end() {
+    use crate::tls::{Cipher, Secret, Suite, Version};
+    let (client, server) = usual();
+    let mut both = Both::new(client, &server, Vec::new());
+    {
+        let Stream::Tls(_, own) = both.stream() else { unreachable!() };
+        let suite = Suite { version: Version::Tls12, cipher: Cipher::Aes128Gcm };
+        let secret = || Secret::of(&[&[7; 28]]).unwrap();
+        let write = ((1 << 24) - 10, secret());
+        own.session.state = State::Open(crate::tls::Records::new(suite, (1, secret()), write));
+    }
+    let bytes = [0; 64 << 10];
+    let sent = stream::send(both.stream(), &bytes, End::None).unwrap();
+    // Two records, and then the key has eight left for alerts.
+    assert_eq!(sent.taken, 2 << 14);
+    assert_eq!(stream::send(both.stream(), &bytes, End::None), Err(StreamError));
+    let notice = &both.wire.leaving[2 * (5 + 8 + (1 << 14) + 16)..];
+    assert_eq!((notice[0], notice.len()), (21, 5 + 8 + 2 + 16));
+    let Stream::Tls(_, own) = both.stream() else { unreachable!() };
+    assert!(own.shared.sealed.is_empty());
 }
 
 proptest! {

@@ -87,7 +87,7 @@ impl TlsStream<'_> {
             self.consume_unopened(record_bytes);
             filled += progress.filled;
             self.note(progress);
-            if progress.ended || progress.fault.is_some() {
+            if progress.ended || progress.fault.is_some() || self.turn.work.is_share_used() {
                 break;
             }
         }
@@ -110,10 +110,14 @@ impl TlsStream<'_> {
         let is_apart = !behind.is_empty();
         let area = match is_apart {
             true => {
-                let bytes_max = behind.len().min(ahead.len() + RECORD_BYTES_MAX);
+                let bytes_max =
+                    behind.len().min(ahead.len() + RECORD_BYTES_MAX).min(READ_BYTES_MAX);
                 &mut behind[..bytes_max]
             }
-            false => &mut *ahead,
+            false => {
+                let bytes_max = ahead.len().min(READ_BYTES_MAX);
+                &mut ahead[..bytes_max]
+            }
         };
         let offered = area.len();
         let count = match read_once(socket, area) {
@@ -198,6 +202,7 @@ impl TlsStream<'_> {
             let key = if keys.lacks_one(true) { prices::TLS_KEY } else { 0 };
             turn.work.charge(prices::opened(record.len()) + key);
             progress.taken += record.len();
+            let is_last = turn.work.is_share_used();
             let to = records.start + progress.filled;
             match own.open(keys, area, to, record) {
                 Ok(Opened::Data(bytes)) => progress.filled += bytes,
@@ -219,6 +224,9 @@ impl TlsStream<'_> {
                     progress.fault = Some(fault);
                     return progress;
                 }
+            }
+            if is_last {
+                return progress;
             }
         }
     }
@@ -243,7 +251,9 @@ impl TlsStream<'_> {
     /// An end without the peer's notice may be an attacker's: what came before may be cut short (RFC
     /// 8446 §6.1).
     fn note_end(&self, received: Received) -> Received {
-        if matches!(received, Received::Ended { .. }) {
+        // Once we have ended our own half, nothing that could be cut short is waited for.
+        let says_end = matches!(&self.session.state, State::Open(own) if own.says_end());
+        if matches!(received, Received::Ended { .. }) && !says_end {
             self.turn.counters.tls_truncated.add(1);
         }
         received
@@ -257,7 +267,8 @@ impl TlsStream<'_> {
         moved: bool,
     ) -> Result<Sent, StreamError> {
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
-        let mut taken = 0;
+        debug_assert!(self.shared.sealed.is_empty(), "sealed bytes of another connection");
+        let (mut taken, mut is_over) = (0, false);
         {
             let Self { number, session, shared, turn } = self;
             let State::Open(own) = &mut session.state else { return Err(StreamError) };
@@ -272,16 +283,27 @@ impl TlsStream<'_> {
                 let count = (offered_now - taken).min(CONTENT_BYTES_MAX);
                 let fill = |out: &mut Vec<u8>| left.take(count, out);
                 let key = if keys.lacks_one(false) { prices::TLS_KEY } else { 0 };
-                own.seal_data(keys, &mut shared.sealed, fill).map_err(|_| StreamError)?;
+                if let Err(fault) = own.seal_data(keys, &mut shared.sealed, fill) {
+                    // What is sealed goes out; without any, the connection is over.
+                    is_over = taken == 0;
+                    if let Some(alert) = fault.alert().filter(|_| is_over) {
+                        let _ = own.seal_alert(keys, &mut shared.sealed, alert);
+                    }
+                    break;
+                }
                 turn.work.charge(prices::sealed(count) + key);
                 taken += count;
             }
             if end == End::HalfClose && taken == offered && !own.says_end() {
                 let alert = Alert::CLOSE_NOTIFY;
-                own.seal_alert(keys, &mut shared.sealed, alert).map_err(|_| StreamError)?;
+                // A key that can seal no more leaves the peer without a word.
+                let _ = own.seal_alert(keys, &mut shared.sealed, alert);
             }
         }
         let moved = self.write_sealed(socket)? || moved;
+        if is_over {
+            return Err(StreamError);
+        }
         let unsent = self.has_unsent();
         Ok(Sent { taken, unsent, blocked: unsent, moved })
     }
@@ -324,5 +346,7 @@ impl Slices<'_, '_> {
     }
 }
 
+/// Bytes of one read: what the share does not last for is kept.
+const READ_BYTES_MAX: usize = 8 * RECORD_BYTES_MAX;
 /// Records that are sealed together and written at once. What is sealed can no longer be discarded.
 const RECORDS_PER_WRITE: usize = 4;
