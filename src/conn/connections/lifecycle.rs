@@ -625,10 +625,6 @@ impl<S: Transport> Connections<S> {
                 self.turn.counters.handshakes_timed_out.add(1);
                 self.abort(key, CloseReason::Gone);
             }
-            // Without a word of TLS it cannot be told so, and gives its place to others.
-            Phase::Refusing if at.cold.is_silent(at.conn.cold) => {
-                self.abort(key, CloseReason::Gone);
-            }
             Phase::Refusing => {
                 let outcome = match at.population.is_draining() {
                     true => at.refuse_draining(false),

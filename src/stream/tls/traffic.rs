@@ -44,6 +44,8 @@ impl TlsStream<'_> {
                 Ok(Some(received)) => return received,
                 // What lies behind the end is no record that could be completed.
                 Ok(None) if self.is_over() => continue,
+                // The share was used up by records without data.
+                Ok(None) if self.has_whole() => return Received::Nothing(Source::Unopened),
                 Ok(None) => {}
                 Err(fault) => {
                     self.fault(fault);
@@ -58,6 +60,12 @@ impl TlsStream<'_> {
             }
         }
         Received::Nothing(Source::MayHaveMore)
+    }
+
+    /// Whether a whole record waits, or what can be none.
+    fn has_whole(&mut self) -> bool {
+        self.session.has_unopened()
+            && !matches!(self.session.held().first(), Ok(None | Some((_, false))))
     }
 
     /// Whether nothing more is opened: the peer has ended its half, or the connection fails.
@@ -142,9 +150,7 @@ impl TlsStream<'_> {
         if is_apart {
             ahead[..progress.filled].copy_from_slice(&behind[..progress.filled]);
         }
-        let has_whole = self.session.has_unopened()
-            && !matches!(self.session.held().first(), Ok(None | Some((_, false))));
-        let goes_on = progress.ended || progress.fault.is_some() || has_whole;
+        let goes_on = progress.ended || progress.fault.is_some() || self.has_whole();
         let source = if goes_on { Source::Unopened } else { source };
         Ok(Some(Received::Bytes { ahead: progress.filled, behind: 0, source }))
     }
