@@ -64,6 +64,9 @@ fn changed_files_are_taken_over_and_bad_ones_are_said() {
     }
     folder.write_pair("archive", &folder.authority.server(&["second.example"]));
     gateway.logged("reloaded: certificate[0] for second.example is valid until");
+    gateway.signal(Signal::USR1);
+    // As it is now, and without a word about a change.
+    gateway.logged("] certificate[0] for second.example is valid until");
 
     folder.write("server.pem", "no certificate");
     gateway.logged("the file holds no certificate in PEM; what was loaded before is served on");
