@@ -11,7 +11,7 @@ use super::log_queue::LogQueue;
 use crate::config::{Config, MachineLimits, ResolvedConfig};
 use crate::metrics::{ControlCounters, report, report_loop};
 use crate::os::{Descriptors, SystemClock, kernel_warnings, write_stderr};
-use crate::server::{Handle, check_certificates};
+use crate::server::{Handle, certificate_lines, check_certificates};
 use crate::timer::Clock as _;
 
 /// Prints what a configuration comes to on this machine.
@@ -96,6 +96,13 @@ pub(super) fn log_metrics(server: &Handle, control: Option<&ControlCounters>, lo
     log::info!("{}{dropped}", report(counters, control, certificates));
     for (index, metrics) in server.metrics().enumerate() {
         log::info!("{}", report_loop(index, metrics));
+    }
+}
+
+/// What is served under which names and until when: a line for each certificate.
+pub(super) fn log_certificates(server: &Handle) {
+    for line in server.certificates().map(certificate_lines).unwrap_or_default() {
+        log::info!("{line}");
     }
 }
 

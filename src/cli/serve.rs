@@ -10,7 +10,8 @@ use super::incidents::Incidents;
 use super::log_queue::{LogQueue, flush_log, start_log};
 use super::lookups::{Lookups, keep_panic};
 use super::report::{
-    LAST_LINES_MAX, fail, log_limits, log_listeners, log_metrics, log_start, machine_limits,
+    LAST_LINES_MAX, fail, log_certificates, log_limits, log_listeners, log_metrics, log_start,
+    machine_limits,
 };
 use crate::config::{Config, ResolvedConfig};
 use crate::os::{Descriptors, Request, Requests, write_stderr};
@@ -57,7 +58,10 @@ fn run(
     let mut is_draining = false;
     while let Some(request) = requests.wait() {
         match request {
-            Request::Report => log_metrics(&server, counters, log),
+            Request::Report => {
+                log_metrics(&server, counters, log);
+                log_certificates(&server);
+            }
             Request::Reload => {
                 if server.reload_certificates() {
                     log::info!(

@@ -12,7 +12,7 @@ mod start;
 mod until_signal;
 
 pub use built_in::{TokenLookups, built_in_routes};
-pub use certificates::{CertificateFileError, check_certificates};
+pub use certificates::{CertificateFileError, certificate_lines, check_certificates};
 pub use handle::Handle;
 pub use loop_thread::LoopFailure;
 pub(crate) use loop_thread::current_loop;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest as _;
 use tungstenite::{Message, WebSocket};
 
+use crate::certificates::CertificateFolder;
 use crate::gateway::{Gateway, Launch};
 use crate::messages::connect;
 use crate::wait::until;
@@ -122,6 +123,34 @@ fn two_pages_exchange_messages_and_show_joins_and_leaves() {
     bob.has_state("login");
     alice.sees_note("bob left");
     alice.sees_members(1);
+    assert_eq!(browser.console(), [""; 0]);
+}
+
+#[test]
+fn pages_over_https_exchange_messages_over_wss() {
+    let Some(browser) = Browser::accepting_any_certificate() else { return };
+    let folder = CertificateFolder::new();
+    let config = format!(
+        "{TOKENS}[[listener]]\naddress = \"127.0.0.1:0\"\ntls = true\n{}",
+        folder.table("server")
+    );
+    let gateway =
+        Gateway::launch(&Launch { toml: Some(&config), listen: None, ..Launch::default() });
+    let url = |path| format!("https://localhost:{}{path}", gateway.address().port());
+    let (alice, bob) = (browser.open(&url("/chatroom")), browser.open(&url("/chatroom")));
+    for (page, name, token) in [(&alice, "alice", "secret"), (&bob, "bob", "sec/ret")] {
+        assert_eq!(page.value("isSecureContext && location.protocol"), "https:");
+        page.type_into("[name=token]", token);
+        page.enter_as(name);
+    }
+    alice.send_message("hello, bob");
+    bob.sees_message("hello, bob");
+    bob.send_message("hello, alice");
+    alice.sees_message("hello, alice");
+    alice.reload();
+    alice.has_state("open");
+    bob.send_message("still here");
+    alice.sees_message("still here");
     assert_eq!(browser.console(), [""; 0]);
 }
 

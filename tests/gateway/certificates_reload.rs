@@ -1,9 +1,18 @@
 //! Certificates of a process: what is wrong at start, `--check`, and files that change.
 
-use rustix::process::Signal;
+use std::net::SocketAddr;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
 
-use crate::certificates::CertificateFolder;
+use rustix::process::Signal;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::version::{TLS12, TLS13};
+
+use crate::certificates::{CertificateFolder, Issued};
 use crate::gateway::{Gateway, Launch, config_file, run_to_end};
+use crate::tls_client::TlsClient;
+use crate::wait::TIMEOUT;
 
 fn config(folder: &CertificateFolder) -> String {
     format!(
@@ -64,6 +73,9 @@ fn changed_files_are_taken_over_and_bad_ones_are_said() {
     }
     folder.write_pair("archive", &folder.authority.server(&["second.example"]));
     gateway.logged("reloaded: certificate[0] for second.example is valid until");
+    gateway.signal(Signal::USR1);
+    // As it is now, and without a word about a change.
+    gateway.logged("] certificate[0] for second.example is valid until");
 
     folder.write("server.pem", "no certificate");
     gateway.logged("the file holds no certificate in PEM; what was loaded before is served on");
@@ -73,4 +85,74 @@ fn changed_files_are_taken_over_and_bad_ones_are_said() {
     assert!(gateway.counter("certificate_reloads_failed") >= 1);
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.exit_status().code(), Some(0));
+}
+
+/// Connects, has a message echoed and leaves, over and over with full handshakes, and tells the
+/// certificate of each. Returns how often, once no one listens any more.
+fn connect_over_and_over(
+    client: &TlsClient,
+    address: SocketAddr,
+    shown: &Sender<CertificateDer<'static>>,
+) -> u64 {
+    for count in 1.. {
+        let mut socket = client.open(address).expect("a handshake");
+        assert!(!socket.is_resumed());
+        socket.assert_echoes(b"under load");
+        let certificate = socket.certificate();
+        socket.stream.conn.send_close_notify();
+        socket.stream.conn.complete_io(&mut socket.stream.sock).unwrap();
+        if shown.send(certificate).is_err() {
+            return count;
+        }
+    }
+    unreachable!("the count ends before")
+}
+
+/// Waits until a client is shown this certificate.
+fn sees(shown: &Receiver<CertificateDer<'static>>, issued: &Issued) {
+    let expected = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+    // Every connection is progress, so the patience is that for one.
+    while shown.recv_timeout(TIMEOUT).expect("clients go on") != expected {}
+}
+
+#[test]
+fn a_hundred_swaps_under_load_fail_no_handshake() {
+    const SWAPS: u64 = 100;
+    let folder = CertificateFolder::new();
+    let routes = "[[route]]\npath = \"/echo\"\nservice = \"echo\"\n";
+    let config = format!("{}{routes}", config(&folder));
+    let gateway =
+        Gateway::launch(&Launch { toml: Some(&config), listen: None, ..Launch::default() });
+    let address = gateway.address();
+    let mut stays = TlsClient::new(&folder).open(address).unwrap();
+    let clients = [&TLS12, &TLS13]
+        .map(|version| TlsClient::of_versions(&folder, &[version]).without_resumption());
+    let connected: u64 = thread::scope(|scope| {
+        let (threads, shown): (Vec<_>, Vec<_>) = clients
+            .iter()
+            .map(|client| {
+                let (sender, receiver) = mpsc::channel();
+                (scope.spawn(move || connect_over_and_over(client, address, &sender)), receiver)
+            })
+            .unzip();
+        for number in 1..=SWAPS {
+            let issued = folder.authority.server(&["localhost"]);
+            folder.write_pair("server", &issued);
+            // Some are found only by the watch of the folder, which may see half of a pair first.
+            if number % 10 != 0 {
+                gateway.signal(Signal::HUP);
+            }
+            for shown in &shown {
+                sees(shown, &issued);
+            }
+        }
+        drop(shown);
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert!(connected >= 2 * SWAPS);
+    stays.assert_echoes(b"open since before the first");
+    assert_eq!(gateway.counter("certificates_reloaded"), SWAPS);
+    assert_eq!(gateway.counter("tls_full"), connected + 1);
+    let failed = gateway.log_lines().into_iter().rfind(|line| line.contains(" tls_failed_"));
+    assert_eq!(failed, None);
 }

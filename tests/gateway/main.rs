@@ -17,6 +17,7 @@
 //! | `login_chat`, `hub_chat`, `broadcast_chat`, `line_chat` | the routes of the default configuration, on four loops |
 //! | `add_service` | the example program |
 //! | `tls` | TLS: versions, certificates, what goes wrong, clients of other makers |
+//! | `tls_tools` | TLS as tlslite-ng and sslyze see it |
 //! | `proxies` | the documented configurations of nginx and HAProxy |
 //! | `certificates_reload` | certificates at start, and files that change |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
@@ -57,6 +58,7 @@ mod compression;
 mod echo;
 mod proxies;
 mod tls;
+mod tls_tools;
 
 mod add_service;
 mod broadcast_chat;

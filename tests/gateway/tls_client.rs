@@ -4,6 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring as provider};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -62,6 +63,12 @@ impl TlsClient {
         Self { config, ..self }
     }
 
+    /// The same, keeping no tickets, so that every handshake is a full one.
+    pub(crate) fn without_resumption(mut self) -> Self {
+        self.config.resumption = Resumption::disabled();
+        self
+    }
+
     /// The same, asking for another name.
     pub(crate) fn asking_for(self, name: &'static str) -> Self {
         Self { name, ..self }
@@ -118,6 +125,12 @@ impl TlsSocket {
     /// How the handshake was done.
     pub(crate) fn is_resumed(&self) -> bool {
         self.stream.conn.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// The certificate that the gateway has shown.
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        let shown = self.stream.conn.peer_certificates().unwrap();
+        shown[0].clone().into_owned()
     }
 
     fn receive(&mut self) -> io::Result<()> {

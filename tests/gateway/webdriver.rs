@@ -36,6 +36,15 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts a browser; `None`, with a note, where it is not installed.
     pub(crate) fn start() -> Option<Self> {
+        Self::with_capabilities(&json!({}))
+    }
+
+    /// As [`Browser::start`], accepting certificates of authorities that it does not know (WebDriver §7).
+    pub(crate) fn accepting_any_certificate() -> Option<Self> {
+        Self::with_capabilities(&json!({"acceptInsecureCerts": true}))
+    }
+
+    fn with_capabilities(further: &Value) -> Option<Self> {
         if !has("chromium", "--version") || !has("chromedriver", "--version") {
             return None;
         }
@@ -57,7 +66,7 @@ impl Browser {
             _home: home,
             _turn: turn,
         };
-        let session = browser.send("POST", "/session", &capabilities(&profile));
+        let session = browser.send("POST", "/session", &capabilities(&profile, further));
         browser.session = format!("/session/{}", session["sessionId"].as_str().unwrap());
         let process = session["capabilities"]["goog:processID"].as_i64().unwrap();
         browser.process = Pid::from_raw(process.try_into().unwrap());
@@ -240,7 +249,7 @@ fn port_of(driver_output: &mut impl io::BufRead) -> u16 {
     line.expect("chromedriver says its port")
 }
 
-fn capabilities(profile: &Path) -> Value {
+fn capabilities(profile: &Path, further: &Value) -> Value {
     let mut arguments = vec![
         "--headless".to_owned(),
         format!("--user-data-dir={}", profile.display()),
@@ -252,10 +261,12 @@ fn capabilities(profile: &Path) -> Value {
         // Chromium's sandbox refuses to run as root.
         arguments.push("--no-sandbox".to_owned());
     }
-    json!({"capabilities": {"alwaysMatch": {
+    let own = json!({
         "goog:chromeOptions": {"args": arguments},
         "goog:loggingPrefs": {"browser": "ALL"},
-    }}})
+    });
+    // Each of the first with the whole of the others is one set (WebDriver §7.2).
+    json!({"capabilities": {"alwaysMatch": own, "firstMatch": [further]}})
 }
 
 /// The key of an element reference in answers (WebDriver §12.2).

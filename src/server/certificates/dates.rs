@@ -4,8 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use humantime::format_rfc3339_seconds;
 
-use crate::certificates::ServerCertificate;
+use crate::certificates::{CertificateView, ServerCertificate};
 use crate::timer::WallTime;
+
+/// A line for each certificate as it is now: its position in the configuration, its names, and its end.
+#[must_use]
+pub fn certificate_lines(certificates: &CertificateView) -> Vec<String> {
+    let now = certificates.now();
+    now.iter().enumerate().map(|(position, own)| described(position, own)).collect()
+}
 
 /// A certificate in a line of the log: its position in the configuration, its names, and its end.
 pub(super) fn described(position: usize, certificate: &ServerCertificate) -> String {

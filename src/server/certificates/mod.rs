@@ -18,6 +18,7 @@ use crate::config::ResolvedConfig;
 use crate::os::SystemClock;
 use crate::timer::{Clock as _, Millis, WallTime};
 
+pub use dates::certificate_lines;
 pub use files::CertificateFileError;
 pub(crate) use watch::CertificateWatch;
 

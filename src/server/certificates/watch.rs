@@ -98,8 +98,8 @@ struct Work {
 impl Work {
     fn run(mut self, commands: &Receiver<Command>, changes: Sender<Command>) {
         self.watch_folders(changes);
-        for (position, own) in self.reloader.store().certificates().now().iter().enumerate() {
-            log::info!("{}", dates::described(position, own));
+        for line in dates::certificate_lines(&self.reloader.store().certificates()) {
+            log::info!("{line}");
         }
         loop {
             self.do_what_is_due();
