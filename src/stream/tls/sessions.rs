@@ -108,7 +108,7 @@ impl Tls {
     }
 
     /// How much of a wait for its part of a turn a handshake is given back: all of its waits together
-    /// are given back up to `max` ticks, so that no client can stretch its time for ever.
+    /// are given back up to `max` ticks, so that no client has time for ever.
     pub(crate) fn credit(&mut self, number: u32, waited: u32, max: u32) -> u32 {
         let Some(own) = self.sessions.get_mut(number as usize) else { return 0 };
         let credit = waited.min(max.saturating_sub(own.waited));
