@@ -1,6 +1,6 @@
 //! TLS over a socket.
 //!
-//! A connection has a [`Session`] in its loop's [`Tls`]. While the handshake lasts that holds the
+//! A connection has a [`Session`](session::Session) in its loop's [`Tls`]. While the handshake lasts that holds the
 //! library's connection; from then on it is a pair of secrets, and all else is the loop's:
 //!
 //! ```text
