@@ -119,8 +119,8 @@ impl KeyCache {
     }
 }
 
-/// 512 lines of 1.2 KB.
-const LINES: usize = 512;
+/// 256 lines of 1.2 KB.
+const LINES: usize = 256;
 /// What the allocator needs for a line.
 const LINE_BYTES: usize = size_of::<Line>() + 16;
 const TABLE_BYTES: usize = LINES * size_of::<Option<Box<Line>>>();
@@ -144,11 +144,11 @@ mod tests {
         };
         assert!(grant(&mut cache, 1, now) && grant(&mut cache, 2, now));
         // The same line.
-        assert!(grant(&mut cache, 1 + 512, now));
+        assert!(grant(&mut cache, 1 + 256, now));
         let held = cache.bytes();
         assert_eq!(granted, held);
         assert_eq!(cache.forget(1), 0);
-        assert_eq!(cache.forget(1 + 512), LINE_BYTES);
+        assert_eq!(cache.forget(1 + 256), LINE_BYTES);
         assert!(cache.keys(5, later.tick(), |_| false).is_none());
         assert_eq!(cache.trim(now, 10_000), (0, Some(now.plus(10_000))));
         assert_eq!(cache.trim(later, 10_000), (LINE_BYTES + TABLE_BYTES, None));
