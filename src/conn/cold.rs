@@ -153,6 +153,7 @@ impl ColdRecords {
         if link.is_none() { Stream::Plain(socket) } else { self.stream_of(socket, link, turn) }
     }
 
+    #[inline(never)]
     fn stream_of<'c, S>(
         &'c mut self,
         socket: &'c mut S,

@@ -34,6 +34,7 @@ pub(crate) use sessions::Tls;
 impl TlsStream<'_> {
     /// Receives until there is plaintext, or until the socket is empty. `room.behind`, if there is
     /// any, takes records before they are opened; without it they lie in `room.ahead` itself.
+    #[inline(never)]
     pub(super) fn receive<S: Transport>(mut self, socket: &mut S, room: Room<'_>) -> Received {
         let Room { ahead, behind } = room;
         if matches!(self.session.state, State::Silent(_) | State::Handshake(_))
@@ -53,6 +54,7 @@ impl TlsStream<'_> {
     }
 
     /// Seals what is offered, as far as one write may take it, once what was sealed before is sent.
+    #[inline(never)]
     pub(super) fn send<S: Transport>(
         &mut self,
         socket: &mut S,
