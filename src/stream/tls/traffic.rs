@@ -118,14 +118,10 @@ impl TlsStream<'_> {
         let is_apart = !behind.is_empty();
         let area = match is_apart {
             true => {
-                let bytes_max =
-                    behind.len().min(ahead.len() + RECORD_BYTES_MAX).min(READ_BYTES_MAX);
+                let bytes_max = behind.len().min(ahead.len() + RECORD_BYTES_MAX);
                 &mut behind[..bytes_max]
             }
-            false => {
-                let bytes_max = ahead.len().min(READ_BYTES_MAX);
-                &mut ahead[..bytes_max]
-            }
+            false => &mut *ahead,
         };
         let offered = area.len();
         let count = match read_once(socket, area) {
@@ -352,7 +348,5 @@ impl Slices<'_, '_> {
     }
 }
 
-/// Bytes of one read: what the share does not last for is kept.
-const READ_BYTES_MAX: usize = 8 * RECORD_BYTES_MAX;
 /// Records that are sealed together and written at once. What is sealed can no longer be discarded.
 const RECORDS_PER_WRITE: usize = 4;
