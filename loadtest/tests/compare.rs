@@ -96,7 +96,9 @@ fn handshakes_over_tls_are_compared_full_and_resumed() {
     let servers = ["--server", "tokio-tungstenite", "--server", "fastwebsockets"];
     let unfit = ["--server", "floor", "--server", "mine=./server {port}"];
     let options = ["--tls", "--scenario", "churn,churn-resumed,echo-1"];
-    let output = compare(directory.path(), &[&options[..], &servers, &unfit].concat());
+    // Each client's first handshake has no session to resume, so a tenth of a second may see no other.
+    let options = [&options[..], &servers, &unfit].concat();
+    let output = compare_for("1", directory.path(), &options);
     let figures = figures(directory.path());
     assert_eq!(figures["settings"]["tls"], true);
     let skipped: Vec<_> =
@@ -108,13 +110,9 @@ fn handshakes_over_tls_are_compared_full_and_resumed() {
         for name in ["tokio-tungstenite", "fastwebsockets"] {
             let cases = comparison["cases"].as_array().unwrap();
             let case = cases.iter().find(|case| case["name"] == name).unwrap();
-            // A server that did not resume the sessions would have failed. Whether the tenth of a second
-            // suffices for a handshake is for the machine to say.
-            let failures = case["failures"].as_array().unwrap();
-            let mut reasons = failures.iter().filter_map(Value::as_str);
-            assert!(reasons.all(|own| own.contains("the time was too short")), "{case}");
-            let samples = case["samples"].as_array().unwrap().len();
-            assert_eq!(samples + failures.len(), 2, "{case}");
+            // A server that did not resume the sessions would have failed.
+            assert_eq!(case["failures"].as_array().unwrap().len(), 0, "{case}");
+            assert_eq!(case["samples"].as_array().unwrap().len(), 2, "{case}");
         }
     }
     let report = String::from_utf8(output.stdout).unwrap();
@@ -148,8 +146,13 @@ fn directory_if_tidegate_is_built() -> Option<TempDir> {
 
 /// On core 0, which every machine has.
 fn compare(directory: &Path, options: &[&str]) -> Output {
+    compare_for("0.1", directory, options)
+}
+
+/// As [`compare`], where each measurement takes this many seconds.
+fn compare_for(seconds: &str, directory: &Path, options: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
-    command.args(["compare", "--rounds", "2", "--seconds", "0.1", "--warm-up", "0.05"]);
+    command.args(["compare", "--rounds", "2", "--seconds", seconds, "--warm-up", "0.05"]);
     command.args(["--pin", "0", "--pin-server", "0", "--json"]);
     command.arg(directory.join("compare.json")).args(options).output().unwrap()
 }
