@@ -66,6 +66,7 @@
 //! | [`control`] | what waits for others, such as a look-up in Redis |
 //! | [`reactor`] | one turn of a loop: wait, read, run on, mail, timers, flush, accept, reap |
 //! | [`conn`] | a connection's life: receive, decode, answer, send, close |
+//! | [`inspect`] | what operators ask of loops, and what these answer |
 //! | [`mail`] | what loops and the control thread say to each other |
 //! | [`effects`], [`output`] | what services ask for; frames gathered for one write |
 //! | [`hub`], [`pool`], [`stream`] | members of topics; memory lent while bytes are in flight; bytes from and to sockets |
@@ -88,7 +89,7 @@ pub mod client;
 pub mod server;
 
 pub mod config;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "admin", feature = "redis"))]
 pub mod control;
 
 pub mod reactor;
@@ -97,6 +98,8 @@ pub mod transport;
 pub mod conn;
 pub mod services;
 pub mod stream;
+
+pub mod inspect;
 
 pub mod mail;
 

@@ -7,9 +7,11 @@ use super::violation::Violation;
 
 /// A close frame that is to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CloseRequest {
-    pub(crate) code: CloseCode,
-    pub(crate) reason: Cow<'static, str>,
+pub struct CloseRequest {
+    /// The code.
+    pub code: CloseCode,
+    /// The reason; what is over 123 bytes is cut.
+    pub reason: Cow<'static, str>,
 }
 
 /// The contents of a close frame.

@@ -14,8 +14,7 @@ mod mask;
 mod utf8;
 mod violation;
 
-pub(crate) use close::CloseRequest;
-pub use close::{CloseFrame, parse_close};
+pub use close::{CloseFrame, CloseRequest, parse_close};
 pub use close_code::CloseCode;
 pub use decoder::{Decoder, DecoderState, Event, MessageKind, Progress};
 pub use deflate::{

@@ -1,0 +1,28 @@
+//! Which connections are meant.
+
+use std::net::IpAddr;
+
+use super::connection::ConnectionPhase;
+
+/// The connections that fit all conditions that are given. Without any it means all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionFilter {
+    /// The name that the service knows it by.
+    pub user: Option<String>,
+    /// The address of the peer, with any port.
+    pub address: Option<IpAddr>,
+    /// The id of the route, such as `room /chat`, or its first path.
+    pub route: Option<String>,
+    /// The room or topic.
+    pub room: Option<String>,
+    /// The part of its life.
+    pub phase: Option<ConnectionPhase>,
+}
+
+impl ConnectionFilter {
+    /// Whether every connection fits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -1,0 +1,136 @@
+//! The questions and orders, each with the way back for its answer.
+
+use std::sync::Arc;
+
+use super::connection::{ConnectionDetail, ConnectionSummary};
+use super::filter::ConnectionFilter;
+use super::room::RoomSlice;
+use super::trace::{TraceId, TraceSink};
+use crate::key::ConnKey;
+use crate::mail::Reply;
+use crate::ws::CloseRequest;
+
+/// A part of the list of a loop's connections, in the order of their slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionSlice {
+    /// Those that fit.
+    pub connections: Vec<ConnectionSummary>,
+    /// The slot to begin the next slice at; `None` when there are no more.
+    pub next: Option<u32>,
+}
+
+/// How far an order to close connections has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosedSlice {
+    /// Connections that are closing because of it.
+    pub closed: usize,
+    /// The slot to go on at; `None` when all were looked at.
+    pub next: Option<u32>,
+}
+
+/// How far an order to send something has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SentSlice {
+    /// Connections that it was sent to.
+    pub sent: usize,
+    /// The slot to go on at; `None` when all were looked at.
+    pub next: Option<u32>,
+}
+
+/// A question or an order to one loop.
+#[derive(Debug)]
+pub enum Query {
+    /// List connections.
+    List {
+        /// Which.
+        filter: Arc<ConnectionFilter>,
+        /// The slot to begin at.
+        from: u32,
+        /// How many to list at most.
+        count_max: usize,
+        /// Where to.
+        reply: Reply<ConnectionSlice>,
+    },
+    /// Say everything about one connection.
+    Show {
+        /// Which.
+        key: ConnKey,
+        /// `None` if there is no such connection.
+        reply: Reply<Option<ConnectionDetail>>,
+    },
+    /// Close one connection.
+    CloseOne {
+        /// Which.
+        key: ConnKey,
+        /// The code and the reason that it is told.
+        request: CloseRequest,
+        /// Whether there is such an open connection.
+        reply: Reply<bool>,
+    },
+    /// Close the open connections that fit.
+    Close {
+        /// Which.
+        filter: Arc<ConnectionFilter>,
+        /// The slot to begin at.
+        from: u32,
+        /// The code and the reason that they are told.
+        request: CloseRequest,
+        /// How far it came.
+        reply: Reply<ClosedSlice>,
+    },
+    /// Send a text message to one connection.
+    SendOne {
+        /// Which.
+        key: ConnKey,
+        /// The payload.
+        text: Arc<str>,
+        /// Whether there is such an open connection.
+        reply: Reply<bool>,
+    },
+    /// Send a text message to the open connections that fit.
+    Send {
+        /// Which.
+        filter: Arc<ConnectionFilter>,
+        /// The slot to begin at.
+        from: u32,
+        /// The payload.
+        text: Arc<str>,
+        /// How far it came.
+        reply: Reply<SentSlice>,
+    },
+    /// List the rooms and topics of which members are on this loop, in the order of their names within
+    /// each route.
+    Rooms {
+        /// Where to.
+        reply: Reply<RoomSlice>,
+    },
+    /// Publish a text to a room or topic, as if a member of it had said so. To be asked of one loop.
+    Publish {
+        /// The id of its route, or its first path.
+        route: Arc<str>,
+        /// Its name; empty for the only topic of a route.
+        room: Arc<str>,
+        /// The payload.
+        text: Arc<str>,
+        /// Whether there is such a route.
+        reply: Reply<bool>,
+    },
+    /// From now on tell what the connections that fit send, get and end by.
+    Trace {
+        /// The number under which it is ended.
+        id: TraceId,
+        /// Which connections, those to come too.
+        filter: Arc<ConnectionFilter>,
+        /// Bytes of each payload that are told; 0 tells only their lengths.
+        payload_bytes_max: usize,
+        /// Where to.
+        sink: TraceSink,
+        /// Told when it has begun.
+        reply: Reply<()>,
+    },
+    /// End a trace. One that has ended is no error.
+    Untrace {
+        /// Which.
+        id: TraceId,
+    },
+}
