@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidegate::config::{Config, MachineLimits};
-use tidegate::server::Handle;
+use tidegate::server::{Handle, Signals};
 use tidegate::services::{
     CloseReason, Effects, Handler, Message, Peer, Route, RouteOptions, Service,
 };
@@ -95,6 +95,8 @@ impl Service for Add {
 }
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
+    // Before anything is served: from here on no signal ends the program without closing its clients.
+    let signals = Signals::listen()?;
     // The gateway's defaults, except for the address if one is given.
     let mut config = Config::default();
     if let Some(address) = std::env::args().nth(1) {
@@ -114,5 +116,5 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         writeln!(stdout, "serving ws://{address}/add")?;
     }
     // Until SIGTERM or Ctrl-C; then all clients are told to go, at a steady pace.
-    Ok(server.serve_until_signal(settings.timeouts.drain_ms)?)
+    Ok(server.serve_until_signal(signals, settings.timeouts.drain_ms)?)
 }

@@ -16,7 +16,7 @@
 //! use std::sync::Arc;
 //!
 //! use tidegate::config::{Config, MachineLimits};
-//! use tidegate::server::Handle;
+//! use tidegate::server::{Handle, Signals};
 //! use tidegate::services::{Effects, Handler, Message, Peer, Route, RouteOptions, Service};
 //!
 //! struct Shout;
@@ -29,11 +29,12 @@
 //! }
 //!
 //! fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+//!     let signals = Signals::listen()?;
 //!     let settings = Config::default().resolve(MachineLimits::of_this_process());
 //!     let handler = Handler::Socket(Arc::new(|_| Box::new(Shout)), RouteOptions::default());
 //!     let server = Handle::start(&settings, vec![Route::new("/shout", handler)])?;
 //!     // Until SIGTERM or Ctrl-C; then clients are closed at a steady pace.
-//!     Ok(server.serve_until_signal(settings.timeouts.drain_ms)?)
+//!     Ok(server.serve_until_signal(signals, settings.timeouts.drain_ms)?)
 //! }
 //! ```
 //!

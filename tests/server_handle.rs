@@ -5,17 +5,18 @@
 use std::env;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Signal, getpid, kill_process};
 use tidegate::cli;
 use tidegate::config::{Config, MachineLimits, ResolvedConfig};
 use tidegate::conn::ConnSettings;
 use tidegate::http::RequestHead;
 use tidegate::mail::{LoopEvent, LoopEventKind, NoReply, Reply};
 use tidegate::reactor::LoopCommand;
-use tidegate::server::{Handle, LoopFailure, StartError};
+use tidegate::server::{Handle, LoopFailure, Signals, StartError};
 use tidegate::services::{
     BuiltInPage, Handler, Message, Page, PageReply, Route, RouteOptions, Service,
 };
@@ -214,6 +215,17 @@ fn a_taken_address_is_an_error_and_nothing_is_served() {
     assert!(matches!(Handle::start(&settings, routes()), Err(StartError::Bind(_))));
     server.drain(0, false);
     server.join().unwrap();
+}
+
+/// A program that was told to end while it started must end by a drain, and not by the signal.
+#[test]
+fn a_signal_before_the_server_starts_drains_it() {
+    let signals = Signals::listen().unwrap();
+    kill_process(getpid(), Signal::TERM).unwrap();
+    let server = start(2);
+    let _socket = open(server.addresses()[0]);
+    let exit_code = server.serve_until_signal(signals, 1_000).unwrap();
+    assert_eq!(exit_code, ExitCode::SUCCESS);
 }
 
 /// The name of the test below, and of the variable that makes it the program under test.

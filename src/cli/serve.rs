@@ -14,7 +14,7 @@ use super::report::{
     machine_limits,
 };
 use crate::config::{Config, ResolvedConfig};
-use crate::os::{Descriptors, Request, Requests, write_stderr};
+use crate::os::{Descriptors, Request, Signals, write_stderr};
 use crate::server::{Handle, StartError, built_in_routes, current_loop, stop_with_the_loops};
 
 /// Serves until a signal ends it.
@@ -43,20 +43,20 @@ fn run(
     log: &LogQueue,
 ) -> Result<ExitCode, Box<dyn Error>> {
     // Signals are taken over before anything is served, so that none ends the process halfway.
-    let mut requests =
-        Requests::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let mut signals =
+        Signals::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
     log_start(settings);
     log_limits(settings, descriptors);
     let lookups = Lookups::start(settings)?;
     let server = Handle::start(settings, built_in_routes(settings, &lookups.tokens))?;
-    stop_with_the_loops(server.events().clone(), settings.loops, requests.stop_listening())?;
+    stop_with_the_loops(server.events().clone(), settings.loops, signals.stop_listening())?;
     let counters = lookups.counters();
     log_listeners(settings, &server);
     let incidents =
         Incidents::watch(server.metrics().map(|own| Arc::clone(&own.counters)).collect())?;
 
     let mut is_draining = false;
-    while let Some(request) = requests.wait() {
+    while let Some(request) = signals.wait() {
         match request {
             Request::Report => {
                 log_metrics(&server, counters, log);

@@ -14,7 +14,7 @@ pub use process::{
     Descriptors, kernel_warnings, pin_thread, raise_descriptor_limit, return_freed_memory,
     return_scattered_memory,
 };
-pub use signals::{Request, Requests, StopListening};
+pub use signals::{Request, Signals, StopListening};
 pub(crate) use sockets::{ReserveDescriptor, is_about_one_connection, send_before_end};
 pub use standard_error::write_stderr;
 #[cfg(feature = "client")]

@@ -8,7 +8,7 @@ use signal_hook::consts::{
     SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXFSZ,
 };
 use signal_hook::flag;
-use signal_hook::iterator::{Handle, Signals};
+use signal_hook::iterator::{Handle, Signals as SignalQueue};
 
 /// What a signal asks the server to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,28 +32,32 @@ pub enum Request {
     },
 }
 
-/// The signals of the process as a blocking queue.
+/// The signals of the process as a blocking queue, from [`Signals::listen`] on.
 #[derive(Debug)]
-pub struct Requests {
-    signals: Signals,
+pub struct Signals {
+    queue: SignalQueue,
 }
 
-/// Ends [`Requests::wait`] from another thread.
+/// Ends [`Signals::wait`] from another thread.
 #[derive(Clone, Debug)]
 pub struct StopListening {
     handle: Handle,
 }
 
 impl StopListening {
-    /// Makes [`Requests::wait`] return `None` from now on.
+    /// Makes [`Signals::wait`] return `None` from now on.
     pub fn stop(&self) {
         self.handle.close();
     }
 }
 
-impl Requests {
+impl Signals {
     /// Installs handlers for every signal that others send on purpose and whose default action would
     /// end the process (signal(7)). Rust's runtime ignores SIGPIPE.
+    ///
+    /// Call it before anything is served, and before an address is told to others: until then a SIGTERM
+    /// ends the process without a close frame to any client. Signals that arrive before [`Signals::wait`]
+    /// is called are kept, each kind once.
     ///
     /// # Errors
     /// Those of sigaction(2) and socketpair(2).
@@ -63,18 +67,18 @@ impl Requests {
         flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let requests = [SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGHUP];
         let ignored = IGNORED.iter().map(|(signal, _)| *signal);
-        Ok(Self { signals: Signals::new(requests.into_iter().chain(ignored))? })
+        Ok(Self { queue: SignalQueue::new(requests.into_iter().chain(ignored))? })
     }
 
     /// A handle that ends the wait.
     #[must_use]
     pub fn stop_listening(&self) -> StopListening {
-        StopListening { handle: self.signals.handle() }
+        StopListening { handle: self.queue.handle() }
     }
 
     /// Waits for the next request; `None` after [`StopListening::stop`].
     pub fn wait(&mut self) -> Option<Request> {
-        self.signals.forever().next().map(|signal| match signal {
+        self.queue.forever().next().map(|signal| match signal {
             SIGUSR1 => Request::Report,
             SIGHUP => Request::Reload,
             SIGINT => Request::Stop { is_paced: !io::stdin().is_terminal(), exit_code: 130 },

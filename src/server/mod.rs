@@ -11,6 +11,7 @@ mod settings;
 mod start;
 mod until_signal;
 
+pub use crate::os::Signals;
 pub use built_in::{TokenLookups, built_in_routes};
 pub use certificates::{CertificateFileError, certificate_lines, check_certificates};
 pub use handle::Handle;

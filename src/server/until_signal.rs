@@ -8,14 +8,14 @@ use super::handle::Handle;
 use super::loop_thread::LoopFailure;
 use crate::display::debug_as_display;
 use crate::mail::{LoopEventKind, LoopEvents};
-use crate::os::{Request, Requests, StopListening};
+use crate::os::{Request, Signals, StopListening};
 
 /// A server could not go on.
 #[derive(thiserror::Error)]
 pub enum ServeError {
-    /// The system lets the process hear no signals.
-    #[error("cannot listen for signals: {0}")]
-    Signals(#[from] io::Error),
+    /// The system gave no thread to watch the loops.
+    #[error("cannot watch the event loops: {0}")]
+    Watch(#[from] io::Error),
     /// A loop failed.
     #[error(transparent)]
     Loop(#[from] LoopFailure),
@@ -27,20 +27,27 @@ impl Handle {
     /// Serves until SIGTERM, SIGQUIT or SIGINT, then drains within `drain_ms` and waits for the loops.
     /// At a terminal SIGINT drains without the pace. Gives the exit code of the process: success
     /// after a drain, and what a shell reports of a signal after a second one, which ends the wait
-    /// at once. SIGHUP has certificates read again. Other signals whose default action would end the process are ignored.
+    /// at once. SIGHUP has certificates read again. Other signals whose default action would end the
+    /// process are ignored.
+    ///
+    /// `signals` are taken over by [`Signals::listen`] before [`Handle::start`]. A signal that arrives
+    /// in between is not lost.
     ///
     /// For a program that does nothing else. One that does listens to signals itself and calls
     /// [`Handle::drain`] and [`Handle::join`].
     ///
     /// # Errors
-    /// If signals cannot be heard, or when a loop fails: its connections are lost, and a process that
+    /// If the system gives no thread, or when a loop fails: its connections are lost, and a process that
     /// serves the rest looks healthy from outside.
-    pub fn serve_until_signal(self, drain_ms: u64) -> Result<ExitCode, ServeError> {
-        let mut requests = Requests::listen()?;
+    pub fn serve_until_signal(
+        self,
+        mut signals: Signals,
+        drain_ms: u64,
+    ) -> Result<ExitCode, ServeError> {
         let loops = self.metrics().count();
-        stop_with_the_loops(self.events().clone(), loops, requests.stop_listening())?;
+        stop_with_the_loops(self.events().clone(), loops, signals.stop_listening())?;
         let mut is_draining = false;
-        while let Some(request) = requests.wait() {
+        while let Some(request) = signals.wait() {
             match request {
                 Request::Ignore { .. } | Request::Report => {}
                 Request::Reload => {
