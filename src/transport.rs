@@ -77,6 +77,9 @@ pub trait Transport {
     /// # Errors
     /// When the connection has failed.
     fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// The address of the peer (getpeername(2)); `None` once the connection has failed.
+    fn peer_address(&self) -> Option<SocketAddr>;
 }
 
 /// The kernel, as one event loop sees it.

@@ -14,6 +14,7 @@ use tidegate::cli;
 use tidegate::config::{Config, MachineLimits, ResolvedConfig};
 use tidegate::conn::ConnSettings;
 use tidegate::http::RequestHead;
+use tidegate::inspect::{ConnectionFilter, Query};
 use tidegate::mail::{LoopEvent, LoopEventKind, NoReply, Reply};
 use tidegate::reactor::LoopCommand;
 use tidegate::server::{Handle, LoopFailure, Signals, StartError};
@@ -169,6 +170,24 @@ fn a_command_goes_to_one_loop() {
         let command = LoopCommand::Drain { drain_ms: 0, is_paced: false };
         assert_eq!(server.command(index, command), expected);
     }
+    server.join().unwrap();
+}
+
+#[test]
+fn a_list_of_connections_names_the_addresses_of_their_sockets() {
+    let server = start(1);
+    let sockets = [open(server.addresses()[0]), open(server.addresses()[0])];
+    let (reply, receiver) = Reply::channel();
+    let filter = Arc::new(ConnectionFilter::default());
+    server.query(0, Query::List { filter, from: 0, count_max: 10, reply }).unwrap();
+    let listed = receiver.wait(PATIENCE).unwrap();
+    assert_eq!(listed.next, None);
+    let mut addresses: Vec<_> = listed.connections.iter().map(|row| row.address).collect();
+    addresses.sort_unstable();
+    let mut expected = sockets.map(|socket| Some(socket.local_addr().unwrap()));
+    expected.sort_unstable();
+    assert_eq!(addresses, expected);
+    server.drain(0, false);
     server.join().unwrap();
 }
 

@@ -224,6 +224,10 @@ impl Transport for Socket {
     fn shutdown_write(&mut self) -> io::Result<()> {
         Ok(())
     }
+
+    fn peer_address(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
 /// A clock that does not advance.

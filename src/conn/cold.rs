@@ -9,6 +9,7 @@ use super::turn::Turn;
 use crate::key::{SlotRef, slot_number};
 use crate::pool::{Buffers, Need, OverBudget};
 use crate::stream::{Stream, StreamTurn, Tls};
+use crate::tls::Suite;
 
 #[cfg(any(test, feature = "sim"))]
 use crate::key::ConnKey;
@@ -139,6 +140,18 @@ impl ColdRecords {
             #[cfg(any(test, feature = "sim"))]
             Cold::Relay(_) => None,
         }
+    }
+
+    /// The version and the cipher of its TLS, once the handshake is over.
+    pub(crate) fn suite(&self, link: SlotRef) -> Option<Suite> {
+        self.tls.suite(self.session(link)?)
+    }
+
+    /// Bytes that are held for the record and what hangs on it.
+    pub(crate) fn held_bytes(&self, link: SlotRef) -> usize {
+        let record_bytes = if link.is_none() { 0 } else { RECORD_BYTES };
+        let tls_bytes = self.session(link).map_or(0, |number| self.tls.held_bytes(number));
+        record_bytes + tls_bytes
     }
 
     /// The stream of a connection with this socket and this link.

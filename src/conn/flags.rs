@@ -141,6 +141,18 @@ impl Flags {
         self.0 & Self::PAUSED.0 != 0
     }
 
+    /// The reasons for which the connection is not read for now, in the words of docs/operations.md.
+    pub(crate) fn pauses(self) -> impl Iterator<Item = &'static str> {
+        let reasons = [
+            (Self::PAUSED_BY_BACKLOG, "backlog"),
+            (Self::PAUSED_BY_FANOUT, "fan-out"),
+            (Self::PAUSED_BY_MAIL, "mailboxes"),
+            (Self::PAUSED_BY_PARTNER, "partner"),
+            (Self::UNDECIDED, "decision"),
+        ];
+        reasons.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, word)| word)
+    }
+
     /// Whether any of these flags is set.
     #[inline]
     pub(crate) fn has(self, flag: Self) -> bool {
@@ -184,6 +196,17 @@ mod tests {
             assert_eq!(flags.deflate_window_bits(), Some(bits));
             assert_eq!((flags.has(Flags::UNDECIDED), flags.has(Flags::QUEUED)), (true, false));
         }
+    }
+
+    #[test]
+    fn every_pause_has_a_word() {
+        let mut words = std::collections::BTreeSet::new();
+        for bit in 0..u32::BITS {
+            let flags = Flags(1 << bit);
+            assert_eq!(flags.pauses().count(), usize::from(flags.is_paused()), "bit {bit}");
+            words.extend(flags.pauses());
+        }
+        assert_eq!(words.len(), Flags::PAUSED.0.count_ones() as usize);
     }
 
     #[test]

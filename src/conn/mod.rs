@@ -32,6 +32,7 @@ mod connections;
 mod deadline;
 mod fanout;
 mod flags;
+mod inspect;
 mod outbox;
 mod population;
 mod receive;

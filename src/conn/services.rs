@@ -62,6 +62,11 @@ impl Services {
         (self.router.socket(number), &mut self.pending)
     }
 
+    /// A route, to look only.
+    pub(super) fn socket(&self, number: u8) -> Option<&SocketRoute> {
+        self.router.get(number)
+    }
+
     /// Calls the service of a route about something else than an open connection.
     pub(super) fn call(
         &mut self,

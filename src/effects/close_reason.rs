@@ -16,6 +16,8 @@ pub enum CloseReason {
     Gone,
     /// No bytes came within `pong_ms` after a ping.
     Idle,
+    /// An operator closed it.
+    Operator(CloseCode),
     /// The pool or the system had no memory left for it (1013).
     Overload,
     /// The peer closed, with this code if it gave one.
@@ -44,6 +46,7 @@ impl CloseReason {
             Self::Evicted => &counters.closed_evicted,
             Self::Gone => &counters.closed_gone,
             Self::Idle => &counters.closed_idle,
+            Self::Operator(_) => &counters.closed_by_operator,
             Self::Overload => &counters.closed_overload,
             Self::Peer(_) => &counters.closed_by_peer,
             Self::Reset => &counters.closed_reset,
@@ -69,6 +72,7 @@ impl fmt::Display for CloseReason {
             Self::Evicted => formatter.write_str("held the most memory when it was short"),
             Self::Gone => formatter.write_str("gone without a close frame"),
             Self::Idle => formatter.write_str("no pong in time"),
+            Self::Operator(code) => write!(formatter, "closed by an operator ({})", code.number()),
             Self::Overload => formatter.write_str("no memory left"),
             Self::Peer(Some(code)) => write!(formatter, "closed by the peer ({})", code.number()),
             Self::Peer(None) => formatter.write_str("closed by the peer"),

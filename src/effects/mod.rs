@@ -16,7 +16,7 @@ pub use close_reason::CloseReason;
 pub use effects::{Accept, Effects};
 pub(crate) use effects::{Effect, PendingEffects};
 pub use message::Message;
-pub use peer::{LoopSite, Peer};
+pub use peer::{InvalidPeer, LoopSite, Peer};
 pub use publication::Order;
 pub(crate) use publication::Publication;
 pub use route_options::{RouteOptions, SlowPolicy};

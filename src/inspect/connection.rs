@@ -23,6 +23,8 @@ pub enum ConnectionProtocol {
     Http,
     /// Lines of text, each a message.
     Line,
+    /// Nothing: they go on to another connection as they are.
+    Relay,
     /// WebSocket frames.
     WebSocket,
 }

@@ -20,6 +20,13 @@ pub struct ConnectionFilter {
 }
 
 impl ConnectionFilter {
+    /// Bytes of memory that its texts hold.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let texts = [&self.user, &self.route, &self.room];
+        texts.into_iter().flatten().map(String::len).sum()
+    }
+
     /// Whether every connection fits.
     #[must_use]
     pub fn is_empty(&self) -> bool {

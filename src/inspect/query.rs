@@ -7,7 +7,7 @@ use super::filter::ConnectionFilter;
 use super::room::RoomSlice;
 use super::trace::{TraceId, TraceSink};
 use crate::key::ConnKey;
-use crate::mail::Reply;
+use crate::mail::{Class, Reply};
 use crate::ws::CloseRequest;
 
 /// A part of the list of a loop's connections, in the order of their slots.
@@ -37,6 +37,39 @@ pub struct SentSlice {
     pub next: Option<u32>,
 }
 
+impl Query {
+    /// When a mailbox gives it to its loop: a publication goes on to all loops.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Publish { .. } => Class::Forwarding,
+            Self::List { .. }
+            | Self::Show { .. }
+            | Self::CloseOne { .. }
+            | Self::Close { .. }
+            | Self::SendOne { .. }
+            | Self::Send { .. }
+            | Self::Rooms { .. }
+            | Self::Trace { .. }
+            | Self::Untrace { .. } => Class::Terminal,
+        }
+    }
+
+    /// Bytes of memory that it holds beside its own size.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Self::CloseOne { request, .. } => request.reason.len(),
+            Self::Close { filter, request, .. } => filter.held_bytes() + request.reason.len(),
+            Self::SendOne { text, .. } => text.len(),
+            Self::Send { filter, text, .. } => filter.held_bytes() + text.len(),
+            Self::Publish { route, room, text, .. } => route.len() + room.len() + text.len(),
+            Self::List { filter, .. } | Self::Trace { filter, .. } => filter.held_bytes(),
+            Self::Show { .. } | Self::Rooms { .. } | Self::Untrace { .. } => 0,
+        }
+    }
+}
+
 /// A question or an order to one loop.
 #[derive(Debug)]
 pub enum Query {
@@ -62,7 +95,7 @@ pub enum Query {
     CloseOne {
         /// Which.
         key: ConnKey,
-        /// The code and the reason that it is told.
+        /// The code and the reason in its close frame.
         request: CloseRequest,
         /// Whether there is such an open connection.
         reply: Reply<bool>,
@@ -73,7 +106,7 @@ pub enum Query {
         filter: Arc<ConnectionFilter>,
         /// The slot to begin at.
         from: u32,
-        /// The code and the reason that they are told.
+        /// The code and the reason in their close frames.
         request: CloseRequest,
         /// How far it came.
         reply: Reply<ClosedSlice>,

@@ -1,4 +1,4 @@
-//! A live trace: what a few connections send, get and end by, while somebody watches.
+//! A live trace: what a few connections send, get and end by, while an operator watches.
 
 use std::fmt;
 use std::sync::Arc;

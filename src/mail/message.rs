@@ -95,17 +95,17 @@ pub enum Envelope<C> {
     Message(LoopMessage),
 }
 
-impl<C> MailItem for Envelope<C> {
+impl<C: MailItem> MailItem for Envelope<C> {
     fn class(&self) -> Class {
         match self {
-            Self::Command(_) => Class::Terminal,
+            Self::Command(command) => command.class(),
             Self::Message(message) => message.class(),
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Command(_) => size_of::<Self>(),
+            Self::Command(command) => command.bytes(),
             Self::Message(message) => message.bytes(),
         }
     }

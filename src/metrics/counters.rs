@@ -190,6 +190,8 @@ counters! {
     /// Connections closed because `pool_bytes_max` left no room for what they sent or were answered
     /// (1013).
     closed_overload,
+    /// Connections closed by an operator.
+    closed_by_operator,
     /// Connections closed by a service.
     closed_by_service,
     /// Connections closed with 1001 during a shutdown.

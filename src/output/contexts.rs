@@ -92,6 +92,12 @@ impl Contexts {
         self.sweep_due
     }
 
+    /// Bytes of memory held for the connection in `slot`, as far as they are in use.
+    pub(crate) fn bytes_of(&self, slot: u32) -> usize {
+        let context = self.by_slot.get(&slot);
+        context.map_or(0, |own| ENTRY_BYTES + self.windows.bytes(&own.window).len())
+    }
+
     /// The number of connections that have a window.
     pub(crate) fn count(&self) -> usize {
         self.by_slot.len()

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::conn::ConnSettings;
-use crate::mail::{Envelope, Reply};
+use crate::inspect::Query;
+use crate::mail::{Class, Envelope, MailItem, Reply};
 
 /// A command to a loop. It is obeyed between two turns of its connections.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub enum LoopCommand {
         /// Where to.
         reply: Reply<LoopState>,
     },
+    /// Answer an operator, or do what one asks for.
+    Query(Query),
     /// From now on these rules hold, also for the connections that are open.
     SetSettings {
         /// The rules.
@@ -28,6 +31,23 @@ pub enum LoopCommand {
         /// Told when they hold.
         reply: Reply<()>,
     },
+}
+
+impl MailItem for LoopCommand {
+    fn class(&self) -> Class {
+        match self {
+            Self::Drain { .. } | Self::Inspect { .. } | Self::SetSettings { .. } => Class::Terminal,
+            Self::Query(query) => query.class(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let held = match self {
+            Self::Drain { .. } | Self::Inspect { .. } | Self::SetSettings { .. } => 0,
+            Self::Query(query) => query.held_bytes(),
+        };
+        size_of::<Self>() + held
+    }
 }
 
 /// What a loop's mailboxes hold.

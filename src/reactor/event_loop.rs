@@ -311,6 +311,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
                 self.acceptor.start_draining();
             }
             LoopCommand::Inspect { reply } => reply.send(self.state()),
+            LoopCommand::Query(query) => self.connections.handle_query(query),
             LoopCommand::SetSettings { settings, reply } => {
                 self.connections.set_settings(settings);
                 reply.send(());

@@ -155,6 +155,10 @@ impl Transport for TcpStream {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
     }
+
+    fn peer_address(&self) -> Option<SocketAddr> {
+        self.peer_addr().ok()
+    }
 }
 
 /// Tokens are 64 bits wide, as is `usize` where the gateway is built (see `lib.rs`).

@@ -8,6 +8,7 @@ use super::certificates::CertificateWatch;
 use super::loop_thread::{LoopFailure, RunningLoop};
 use crate::certificates::CertificateView;
 use crate::conn::ConnSettings;
+use crate::inspect::Query;
 use crate::mail::{Envelope, LoopEvents, NoReply, Reply, ReplyReceiver};
 use crate::metrics::{CertificateCounters, LoopMetrics};
 use crate::reactor::{LoopCommand, LoopState};
@@ -96,6 +97,15 @@ impl Handle {
         // A loop closes its mailbox a moment before its end is told.
         let refused = |_| if own.mail.is_closed() { NoReply::Ended } else { NoReply::Busy };
         own.mail.try_send(Envelope::Command(command)).map_err(refused)
+    }
+
+    /// Asks one loop something, or has it do something, without waiting. The reply in the query tells
+    /// the answer.
+    ///
+    /// # Errors
+    /// As [`Handle::command`].
+    pub fn query(&self, loop_index: usize, query: Query) -> Result<(), NoReply> {
+        self.command(loop_index, LoopCommand::Query(query))
     }
 
     /// How each loop is doing, or why it does not say so within `patience`. Waits, so it must not be

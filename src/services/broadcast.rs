@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{CloseReason, Effects, Message, Order, Peer, Service};
+use super::{CloseReason, Description, Effects, Message, Order, Peer, Service};
 use crate::ws::EncodedFrame;
 
 /// Sends every message to all connections of the route.
@@ -31,6 +31,10 @@ impl Service for Broadcast {
         log::trace!("broadcast: {peer} sent {} bytes", message.payload().len());
         let frame = EncodedFrame::new(message.kind(), message.payload());
         effects.publish(&self.everyone, frame, self.order);
+    }
+
+    fn describe(&self, _: Peer) -> Option<Description<'_>> {
+        Some(Description { user: None, room: Some("") })
     }
 
     fn on_close(&mut self, peer: Peer, reason: CloseReason, _: &mut Effects<'_>) {

@@ -7,6 +7,7 @@
 
 mod broadcast;
 mod connect_request;
+mod description;
 mod echo;
 mod page;
 pub mod room;
@@ -15,6 +16,7 @@ mod router;
 
 pub use broadcast::Broadcast;
 pub use connect_request::ConnectRequest;
+pub use description::Description;
 pub use echo::Echo;
 pub use page::{BuiltInPage, Page, PageReply};
 pub use route_id::{RouteId, RouteNumbers, TooManyRoutes};
@@ -22,9 +24,9 @@ pub(crate) use router::{Found, SocketRoute};
 pub use router::{Handler, Route, Router};
 
 pub use crate::effects::{
-    Accept, CloseReason, Effects, LoopSite, Message, Order, Peer, RouteOptions, ServiceMessage,
-    ServiceSender, SlowPolicy, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict,
-    TooManyLookups,
+    Accept, CloseReason, Effects, InvalidPeer, LoopSite, Message, Order, Peer, RouteOptions,
+    ServiceMessage, ServiceSender, SlowPolicy, TokenAnswer, TokenInquiry, TokenLookup,
+    TokenVerdict, TooManyLookups,
 };
 pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 
@@ -86,6 +88,13 @@ pub trait Service {
     /// ignored.
     fn on_close(&mut self, peer: Peer, reason: CloseReason, effects: &mut Effects<'_>) {
         let _ = (peer, reason, effects);
+    }
+
+    /// What operators are told of a connection that this service was asked to admit, or that is open.
+    /// `None` if there is nothing to tell.
+    fn describe(&self, peer: Peer) -> Option<Description<'_>> {
+        let _ = peer;
+        None
     }
 
     /// The period of [`on_tick`](Service::on_tick) in milliseconds. Called once. A loop with such a

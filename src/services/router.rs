@@ -75,6 +75,8 @@ pub struct Router {
 /// A WebSocket route with this loop's instance of its service.
 pub(crate) struct SocketRoute {
     paths: Vec<String>,
+    /// Its id as text.
+    pub(crate) label: Arc<str>,
     pub(crate) service: Box<dyn Service>,
     pub(crate) options: RouteOptions,
     /// [`Service::wants_addresses`], asked once.
@@ -124,8 +126,9 @@ impl Router {
                     }
                     let (service, options) = (make(site), options.clone());
                     let wants_addresses = service.wants_addresses();
+                    let label = id.to_string().into();
                     sockets[usize::from(number)] =
-                        SocketRoute { paths, service, options, wants_addresses };
+                        SocketRoute { paths, label, service, options, wants_addresses };
                     order.push(number);
                 }
             }
@@ -194,6 +197,11 @@ impl Router {
         self.sockets.len()
     }
 
+    /// As [`Router::socket`], to look only; `None` for a number that is not in use.
+    pub(crate) fn get(&self, number: u8) -> Option<&SocketRoute> {
+        self.sockets.get(usize::from(number))
+    }
+
     /// The WebSocket route with a number that [`Router::find`] or [`Router::number_of`] gave. Called for
     /// every message.
     pub(crate) fn socket(&mut self, number: u8) -> &mut SocketRoute {
@@ -201,10 +209,22 @@ impl Router {
     }
 }
 
+impl fmt::Debug for SocketRoute {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("SocketRoute").field(&self.label).finish()
+    }
+}
+
 impl SocketRoute {
+    /// Whether an operator means this route: by its id, or by its first path.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        *self.label == *name || self.paths.first().is_some_and(|first| first == name)
+    }
+
     fn vacant() -> Self {
         Self {
             paths: Vec::new(),
+            label: "".into(),
             service: Box::new(Vacant),
             options: RouteOptions::default(),
             wants_addresses: false,

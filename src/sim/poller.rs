@@ -113,9 +113,7 @@ impl Poller for SimPoller {
         let Some(id) = own.queue.pop_front() else { return Err(AcceptError::Empty) };
         state.descriptors += 1;
         meter::spend(prices::ACCEPT);
-        let port = u16::try_from(id % 65_536).unwrap_or(0);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Ok((SimSocket { kernel: self.kernel.clone(), id }, address))
+        Ok((SimSocket { kernel: self.kernel.clone(), id }, address_of(id)))
     }
 
     fn close_listeners(&mut self) {
@@ -244,6 +242,18 @@ impl Transport for SimSocket {
         stream.server_ended = true;
         Ok(())
     }
+
+    fn peer_address(&self) -> Option<SocketAddr> {
+        meter::spend(prices::ADDRESS);
+        let state = self.kernel.state();
+        (!state.streams[self.id].client_reset).then(|| address_of(self.id))
+    }
+}
+
+/// The address of the client of a stream.
+fn address_of(id: usize) -> SocketAddr {
+    let port = u16::try_from(id % 65_536).unwrap_or(0);
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 impl Drop for SimSocket {

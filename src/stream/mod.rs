@@ -16,6 +16,7 @@ mod tls;
 mod turn;
 
 use std::io::IoSlice;
+use std::net::SocketAddr;
 
 pub(crate) use contract::{End, Received, Room, Sent, Source, StreamError};
 pub(crate) use tls::{Tls, TlsStream};
@@ -82,6 +83,11 @@ pub(crate) fn send_vectored<S: Transport>(
         #[cfg(any(test, feature = "sim"))]
         Stream::Cipher(socket, cipher) => cipher.send(socket, slices),
     }
+}
+
+/// The address of the peer, as the socket knows it; `None` once the connection has failed.
+pub(crate) fn peer_address<S: Transport>(socket: &S) -> Option<SocketAddr> {
+    socket.peer_address()
 }
 
 /// Ends our half after what was sent. `false` if the socket has no room for the end: call again

@@ -32,6 +32,19 @@ pub struct Suite {
 }
 
 impl Suite {
+    /// Its name, as operators see it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match (self.version, self.cipher) {
+            (Version::Tls12, Cipher::Aes128Gcm) => "TLS 1.2, AES-128-GCM",
+            (Version::Tls12, Cipher::Aes256Gcm) => "TLS 1.2, AES-256-GCM",
+            (Version::Tls12, Cipher::ChaCha20Poly1305) => "TLS 1.2, ChaCha20-Poly1305",
+            (Version::Tls13, Cipher::Aes128Gcm) => "TLS 1.3, AES-128-GCM",
+            (Version::Tls13, Cipher::Aes256Gcm) => "TLS 1.3, AES-256-GCM",
+            (Version::Tls13, Cipher::ChaCha20Poly1305) => "TLS 1.3, ChaCha20-Poly1305",
+        }
+    }
+
     /// The cipher of the library.
     pub fn algorithm(self) -> &'static aead::Algorithm {
         match self.cipher {

@@ -27,6 +27,12 @@ pub const DELIVERY: u64 = 100;
 pub const MAIL: u64 = 300;
 /// A deadline is looked at.
 pub const TIMER: u64 = 100;
+/// A slot of the table is looked at, in search of connections.
+pub const SLOT: u64 = 5;
+/// A socket is asked for the address of its peer.
+pub const ADDRESS: u64 = 300;
+/// A connection is described to an operator, without its address.
+pub const ROW: u64 = 400;
 /// The library's part of a full TLS handshake that answers the client's first message: a key exchange
 /// and a signature.
 pub const TLS_FULL: u64 = 150_000;

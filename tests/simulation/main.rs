@@ -21,6 +21,7 @@ mod attacks;
 mod checker;
 mod client;
 mod intruder;
+mod operator;
 mod plan;
 mod rooms;
 mod scenarios;

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidegate::http::Rejection;
 use tidegate::services::{
-    Accept, Admission, CloseReason, ConnectRequest, Effects, LoopSite, Message, Peer, Service,
-    ServiceMessage, ServiceSender,
+    Accept, Admission, CloseReason, ConnectRequest, Description, Effects, LoopSite, Message, Peer,
+    Service, ServiceMessage, ServiceSender,
 };
 use tidegate::ws::{CloseCode, EncodedFrame};
 
@@ -99,6 +99,10 @@ impl<S: Service> Service for Watched<S> {
 
     fn on_start(&mut self, service_sender: ServiceSender) {
         self.service.on_start(service_sender);
+    }
+
+    fn describe(&self, peer: Peer) -> Option<Description<'_>> {
+        self.service.describe(peer)
     }
 
     fn tick_ms(&self) -> Option<u64> {

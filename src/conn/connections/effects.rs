@@ -6,12 +6,15 @@ use std::sync::Arc;
 use super::Connections;
 use crate::conn::fanout::{Ahead, Delivered, Encoded, PushResult, Pusher, SharedFrame, Walk};
 use crate::conn::flags::Flags;
+use crate::conn::inspect::{Inspector, SLICE_WORK};
+use crate::conn::slot::{Conn, Protocol};
 use crate::effects::{CloseReason, Effect, Order, Peer, Publication};
+use crate::inspect::{ClosedSlice, ConnectionFilter, Query, SentSlice};
 use crate::key::{ConnKey, home_loop};
 use crate::mail::{LoopMessage, LoopMessageKind};
 use crate::transport::Transport;
 use crate::work::{Phase, prices};
-use crate::ws::{CloseCode, EncodedFrame};
+use crate::ws::{CloseCode, CloseRequest, EncodedFrame};
 
 impl<S: Transport> Connections<S> {
     /// Does what services asked for beyond the connection they were called about.
@@ -352,13 +355,93 @@ impl<S: Transport> Connections<S> {
         result
     }
 
+    /// Does what an operator asks for, or answers: no more of it than a slice.
+    pub fn handle_query(&mut self, query: Query) {
+        self.turn.counters.mail_in.add(1);
+        self.turn.work.begin_share();
+        self.turn.work.charge(prices::MAIL);
+        match query {
+            Query::List { filter, from, count_max, reply } => {
+                reply.send(self.inspector().list(&filter, from, count_max));
+            }
+            Query::Show { key, reply } => reply.send(self.inspector().detail(key)),
+            Query::CloseOne { key, request, reply } => {
+                reply.send(self.close_for_operator(key, &request));
+            }
+            Query::Close { filter, from, request, reply } => {
+                let close = |own: &mut Self, key| own.close_for_operator(key, &request);
+                let (closed, next) = self.each_open(&filter, from, close);
+                reply.send(ClosedSlice { closed, next });
+            }
+            Query::SendOne { key, text, reply } => {
+                reply.send(self.send_for_operator(key, &EncodedFrame::text(&text)));
+            }
+            Query::Send { filter, from, text, reply } => {
+                let frame = EncodedFrame::text(&text);
+                let send = |own: &mut Self, key| own.send_for_operator(key, &frame);
+                let (sent, next) = self.each_open(&filter, from, send);
+                reply.send(SentSlice { sent, next });
+            }
+            // The replies that are dropped say that there is no answer yet.
+            Query::Rooms { .. }
+            | Query::Publish { .. }
+            | Query::Trace { .. }
+            | Query::Untrace { .. } => {}
+        }
+    }
+
+    /// The connections as operators see them.
+    fn inspector(&mut self) -> Inspector<'_, S> {
+        let Self { table, cold, input, output, services, turn, .. } = self;
+        Inspector::new(table, cold, input, output, services, turn)
+    }
+
+    /// Does something for open connections that fit, from slot `from` on, as far as a slice lasts. Gives
+    /// for how many it was done, and where to go on.
+    fn each_open(
+        &mut self,
+        filter: &ConnectionFilter,
+        from: u32,
+        mut act: impl FnMut(&mut Self, ConnKey) -> bool,
+    ) -> (usize, Option<u32>) {
+        let end = self.turn.work.used() + SLICE_WORK;
+        let mut done = 0;
+        for index in from..self.table.slots_end() {
+            if self.turn.work.used() >= end {
+                return (done, Some(index));
+            }
+            if let Some(key) = self.inspector().find(filter, index) {
+                done += usize::from(act(self, key));
+            }
+        }
+        (done, None)
+    }
+
+    fn close_for_operator(&mut self, key: ConnKey, request: &CloseRequest) -> bool {
+        self.turn.work.charge(prices::EFFECT);
+        self.close_open(key, request, CloseReason::Operator(request.code))
+    }
+
+    fn send_for_operator(&mut self, key: ConnKey, frame: &EncodedFrame) -> bool {
+        self.turn.work.charge(prices::EFFECT + prices::bytes(frame.as_bytes().len()));
+        self.push_if_open(key, frame.clone())
+    }
+
     /// Pushes a frame to one connection.
     fn push(&mut self, key: ConnKey, frame: EncodedFrame) {
-        self.catch_up(key);
-        let Some(conn) = self.table.get_mut(key).filter(|conn| conn.state.is_open()) else {
+        if !self.push_if_open(key, frame) {
             self.turn.counters.effects_ignored.add(1);
-            return;
+        }
+    }
+
+    /// As above; whether it is there and open.
+    fn push_if_open(&mut self, key: ConnKey, frame: EncodedFrame) -> bool {
+        self.catch_up(key);
+        let takes = |conn: &&mut Conn<S>| {
+            // What a relay passes on is not ours to add to.
+            conn.state.is_open() && conn.protocol != Protocol::Relay
         };
+        let Some(conn) = self.table.get_mut(key).filter(takes) else { return false };
         let options = &self.services.route(conn.route).0.options;
         let run_queue = &mut self.schedule.run_queue;
         let mut pusher =
@@ -367,6 +450,7 @@ impl<S: Transport> Connections<S> {
         let pushed = pusher.push(conn, key, &mut frame);
         frame.release(self.output.sharing().1, &self.turn.counters);
         self.after_push(key, pushed);
+        true
     }
 
     fn after_push(&mut self, key: ConnKey, pushed: PushResult) {

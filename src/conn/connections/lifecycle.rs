@@ -44,13 +44,30 @@ impl<S: Transport> Connections<S> {
 
     /// A service wants the connection closed.
     pub(super) fn close_for_service(&mut self, key: ConnKey, request: &CloseRequest) {
-        self.catch_up(key);
-        if !self.table.get(key).is_some_and(|conn| conn.state.is_open()) {
+        if !self.close_open(key, request, CloseReason::Service(request.code)) {
             self.turn.counters.effects_ignored.add(1);
-            return;
+        }
+    }
+
+    /// Closes a connection behind all that it was sent before; whether it is there and was open.
+    pub(super) fn close_open(
+        &mut self,
+        key: ConnKey,
+        request: &CloseRequest,
+        reason: CloseReason,
+    ) -> bool {
+        self.catch_up(key);
+        let Some(conn) = self.table.get(key).filter(|conn| conn.state.is_open()) else {
+            return false;
+        };
+        if conn.protocol == Protocol::Relay {
+            // Neither end has words of ours.
+            self.abort(key, reason);
+            return true;
         }
         self.write_close(key, Some(request.code), &request.reason);
-        self.finish(key, CloseReason::Service(request.code));
+        self.finish(key, reason);
+        true
     }
 
     /// A service said whether to let in who was waiting: the request is answered as if it had come

@@ -51,8 +51,8 @@ use crate::work::{Phase, Work, prices};
 ///
 /// - `handle_*` for what happened: [`handle_accepted`](Self::handle_accepted),
 ///   [`handle_readable`](Self::handle_readable), [`handle_writable`](Self::handle_writable),
-///   [`handle_message`](Self::handle_message), [`handle_timers`](Self::handle_timers),
-///   [`handle_ticks`](Self::handle_ticks);
+///   [`handle_message`](Self::handle_message), [`handle_query`](Self::handle_query),
+///   [`handle_timers`](Self::handle_timers), [`handle_ticks`](Self::handle_ticks);
 /// - those that do work which is left over: [`run`](Self::run),
 ///   [`apply_effects`](Self::apply_effects), [`flush_dirty`](Self::flush_dirty),
 ///   [`send_closes`](Self::send_closes), [`reap`](Self::reap), [`relieve`](Self::relieve),
@@ -62,8 +62,8 @@ use crate::work::{Phase, Work, prices};
 ///   [`poll_timer`](Self::poll_timer) and [`poll_tick`](Self::poll_tick) from the clock.
 ///
 /// A loop calls them in this order in each turn: [`set_now`](Self::set_now); `handle_readable` and
-/// `handle_writable` for each event; `run`; `handle_message` for each message; `handle_timers`,
-/// `handle_ticks`; `apply_effects`, `flush_dirty`, `apply_effects`; `poll_write_interest`,
+/// `handle_writable` for each event; `run`; `handle_message` or `handle_query` for each message;
+/// `handle_timers`, `handle_ticks`; `apply_effects`, `flush_dirty`, `apply_effects`; `poll_write_interest`,
 /// `poll_messages`; `handle_accepted` for each new connection; `reap`; `relieve`. Accepting and reaping
 /// come last, so that no slot changes its connection while events of the turn may mean the one before.
 /// While [`has_work`](Self::has_work), the loop does not wait.

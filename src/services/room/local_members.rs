@@ -62,6 +62,10 @@ impl LocalMembers {
         self.by_key.insert(key, LocalMember { room, name, format, is_named_by_text, join_state });
     }
 
+    pub(super) fn get(&self, key: ConnKey) -> Option<&LocalMember> {
+        self.by_key.get(&key)
+    }
+
     pub(super) fn get_mut(&mut self, key: ConnKey) -> Option<&mut LocalMember> {
         self.by_key.get_mut(&key)
     }

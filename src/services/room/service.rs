@@ -15,8 +15,8 @@ use super::settings::{Logins, NameSource, RoomSettings, Tokens, is_token_right};
 use crate::http::Rejection;
 use crate::key::ConnKey;
 use crate::services::{
-    Accept, Admission, CloseReason, ConnectRequest, Effects, LoopSite, Message, Order, Peer,
-    Service, ServiceMessage, ServiceSender, TokenAnswer, TokenInquiry, TokenVerdict,
+    Accept, Admission, CloseReason, ConnectRequest, Description, Effects, LoopSite, Message, Order,
+    Peer, Service, ServiceMessage, ServiceSender, TokenAnswer, TokenInquiry, TokenVerdict,
 };
 use crate::ws::CloseCode;
 
@@ -256,6 +256,13 @@ impl Service for Room {
         let Some(member) = self.members.remove(peer.key) else { return };
         log::debug!("room {}: {} left: {reason}", member.room.name, MemberLabel(&member, peer));
         send_to_home(&member, peer, RoomAction::Leave, effects);
+    }
+
+    fn describe(&self, peer: Peer) -> Option<Description<'_>> {
+        let LocalMember { room, name, join_state, .. } = self.members.get(peer.key)?;
+        let is_checked = *join_state != JoinState::AwaitsToken;
+        let user = name.as_deref().filter(|_| is_checked);
+        Some(Description { user, room: Some(&room.name) })
     }
 
     fn on_service_message(&mut self, _: u16, message: ServiceMessage, effects: &mut Effects<'_>) {

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 
 use super::held::Held;
-#[cfg(any(test, feature = "sim"))]
-use super::library::HANDSHAKE_BYTES;
-use super::library::Handshake;
+use super::library::{HANDSHAKE_BYTES, Handshake};
 use crate::stream::turn::StreamTurn;
-use crate::tls::{KeyCache, RecordFault, Records, SecretLog};
+use crate::tls::{KeyCache, RecordFault, Records, SecretLog, Suite};
 
 /// TLS of one connection.
 #[derive(Debug)]
@@ -61,8 +59,15 @@ impl Session {
         self.held.get_or_insert_with(Box::default)
     }
 
+    /// The version and the cipher, once the handshake is over.
+    pub(super) fn suite(&self) -> Option<Suite> {
+        match &self.state {
+            State::Open(records) | State::Failing(records, _) => Some(records.suite()),
+            State::Silent(_) | State::Handshake(_) | State::Failed => None,
+        }
+    }
+
     /// Bytes of the pool that it has beside itself.
-    #[cfg(any(test, feature = "sim"))]
     pub(super) fn recount(&self) -> usize {
         let handshake = matches!(self.state, State::Handshake(_));
         let held_bytes = self.held.as_ref().map_or(0, |held| held.bytes());

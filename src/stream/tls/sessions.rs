@@ -10,7 +10,7 @@ use crate::key::slot_number;
 use crate::pool::{Buffers, Need, OverBudget};
 use crate::stream::turn::StreamTurn;
 use crate::timer::{Millis, Tick};
-use crate::tls::SecretLog;
+use crate::tls::{SecretLog, Suite};
 
 /// TLS of one loop.
 #[derive(Debug, Default)]
@@ -152,6 +152,17 @@ impl Tls {
     /// The subject of the client's certificate, if it has shown one.
     pub(crate) fn subject(&self, number: u32) -> Option<&str> {
         self.sessions.get(number as usize)?.subject.as_deref()
+    }
+
+    /// The version and the cipher of a session, once its handshake is over.
+    pub(crate) fn suite(&self, number: u32) -> Option<Suite> {
+        self.sessions.get(number as usize)?.suite()
+    }
+
+    /// Bytes that are held for a session.
+    pub(crate) fn held_bytes(&self, number: u32) -> usize {
+        let session = self.sessions.get(number as usize);
+        session.map_or(0, |session| SESSION_BYTES + session.recount())
     }
 
     /// Frees keys and room that lie unused. Gives the moment to ask again.

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -77,6 +78,10 @@ impl Transport for Wire {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shut = true;
         Ok(())
+    }
+
+    fn peer_address(&self) -> Option<SocketAddr> {
+        None
     }
 }
 

@@ -18,6 +18,7 @@ mod memory;
 mod order;
 mod publish;
 mod push;
+mod queries;
 mod reading;
 mod relay;
 mod service_messages;
