@@ -122,6 +122,26 @@ fn a_client_that_never_answers_is_dropped_at_drain_ms() {
 }
 
 #[test]
+fn closes_are_no_faster_than_configured() {
+    const PER_SECOND: u32 = 40;
+    let mut gateway = Gateway::with_config(&format!(
+        "loops = 1\n[limits]\ndrain_closes_per_s = {PER_SECOND}\n[timeouts]\nclose_ms = {NEVER_MS}"
+    ));
+    let mut sockets: Vec<Socket> = (0..60).map(|_| Socket::open(gateway.address())).collect();
+    let started = now();
+    gateway.signal(Signal::TERM);
+    // In the order of the table, which is that of their opening.
+    for (number, socket) in (0..).zip(&mut sockets) {
+        assert_closed_with_1001(socket);
+        let earliest = Duration::from_secs(1) * number / PER_SECOND;
+        let took = started.elapsed() + Duration::from_millis(20);
+        assert!(took >= earliest, "close {number} after {took:?}");
+    }
+    drop(sockets);
+    assert_eq!(gateway.exit_status().code(), Some(0));
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     for (signal, exit_code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::QUIT, 131)] {
         let mut gateway = Gateway::with_config(&patient(2));
