@@ -1,11 +1,15 @@
 //! The command line: what is to be done, and flags for the common keys, which win over the file.
 
+mod handover;
+mod heartbeat;
 mod incidents;
+mod lifecycle;
 mod listen;
 mod log_filter;
 mod log_format;
 mod log_queue;
 mod lookups;
+mod process;
 mod report;
 mod serve;
 

@@ -11,7 +11,7 @@
 //! - a listener gives an event for a new connection in its queue, and none for those that are left in it.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 /// What happened to a socket, a listener or the mailbox.
@@ -107,6 +107,15 @@ pub trait Poller {
     /// Closes the listeners. The kernel resets the connections in their queues, and refuses new ones,
     /// unless another process holds the same sockets: the queues are then left to it.
     fn close_listeners(&mut self);
+
+    /// The listeners' sockets once more, each with the number of its listener, for a process that is to
+    /// take them over. Their queues live as long as one of all is open.
+    ///
+    /// # Errors
+    /// When descriptors run out.
+    fn share_listeners(&self) -> io::Result<Vec<(usize, TcpListener)>> {
+        Ok(Vec::new())
+    }
 
     /// Begins to report under `token` when a socket can be read.
     ///

@@ -103,7 +103,9 @@ pub(super) fn log_metrics(server: &Handle, control: Option<&ControlCounters>, lo
     };
     let counters = server.metrics().map(|own| &*own.counters);
     let certificates = server.certificate_counters().map(|own| &**own);
-    log::info!("{}{dropped}", report(counters, control, certificates));
+    let process = server.process_counters().values().filter(|(_, value)| *value > 0);
+    let process: String = process.map(|(name, value)| format!(" {name}={value}")).collect();
+    log::info!("{}{process}{dropped}", report(counters, control, certificates));
     for (index, metrics) in server.metrics().enumerate() {
         log::info!("{}", report_loop(index, metrics));
     }

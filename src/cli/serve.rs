@@ -9,23 +9,29 @@ use std::sync::Arc;
 use super::incidents::Incidents;
 use super::log_queue::{LogQueue, flush_log, start_log};
 use super::lookups::{Lookups, keep_panic};
+use super::process::Process;
 use super::report::{
-    LAST_LINES_MAX, fail, log_certificates, log_drain, log_limits, log_listeners, log_metrics,
-    log_start, machine_limits,
+    LAST_LINES_MAX, fail, log_limits, log_listeners, log_metrics, log_start, machine_limits,
 };
 use crate::config::{Config, ResolvedConfig};
-use crate::os::{Descriptors, Request, Signals, write_stderr};
+use crate::os::{Descriptors, PassedSockets, Signals, write_stderr};
 use crate::server::{Handle, StartError, built_in_routes, current_loop, stop_with_the_loops};
 
 /// Serves until a signal ends it.
 #[must_use]
 pub fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
+    // Before anything is opened: the descriptors that were passed are known by their numbers only.
+    let passed = match PassedSockets::take() {
+        Ok(passed) => passed,
+        Err(error) => return fail(&error, 1),
+    };
     let log = match start_log() {
         Ok(log) => log,
         Err(error) => return fail(&format!("cannot start the log: {error}"), 1),
     };
     end_with_failing_loops();
-    let outcome = run(&config.resolve(machine_limits(descriptors)), descriptors, &log);
+    let settings = config.resolve(machine_limits(descriptors));
+    let outcome = run(&settings, descriptors, passed, &log);
     flush_log(LAST_LINES_MAX);
     match outcome {
         Ok(exit_code) => exit_code,
@@ -40,6 +46,7 @@ pub fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
 fn run(
     settings: &ResolvedConfig,
     descriptors: Descriptors,
+    mut passed: PassedSockets,
     log: &LogQueue,
 ) -> Result<ExitCode, Box<dyn Error>> {
     // Signals are taken over before anything is served, so that none ends the process halfway.
@@ -47,46 +54,24 @@ fn run(
         Signals::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
     log_start(settings);
     log_limits(settings, descriptors);
+    let ready = passed.ready.take();
     let lookups = Lookups::start(settings)?;
-    let server = Handle::start(settings, built_in_routes(settings, &lookups.tokens))?;
+    let server = Handle::start_on(settings, built_in_routes(settings, &lookups.tokens), passed)?;
     stop_with_the_loops(server.events().clone(), settings.loops, signals.stop_listening())?;
-    let counters = lookups.counters();
     log_listeners(settings, &server);
     let incidents =
         Incidents::watch(server.metrics().map(|own| Arc::clone(&own.counters)).collect())?;
 
-    let mut is_draining = false;
-    while let Some(request) = signals.wait() {
-        match request {
-            Request::Report => {
-                log_metrics(&server, counters, log);
-                log_certificates(&server);
-            }
-            Request::Reload => {
-                if server.reload_certificates() {
-                    log::info!(
-                        "SIGHUP: certificates are looked at again, the configuration is not"
-                    );
-                } else {
-                    log::warn!("SIGHUP is ignored: a changed configuration needs a restart");
-                }
-            }
-            Request::Ignore { name } => log::warn!("{name} is ignored: it has no meaning here"),
-            Request::Stop { exit_code, .. } if is_draining => {
-                log::warn!("stopped at once by a second signal");
-                return Ok(ExitCode::from(exit_code));
-            }
-            Request::Stop { is_paced, .. } => {
-                is_draining = true;
-                let terms = settings.drain_terms();
-                let terms = if is_paced { terms } else { terms.at_once() };
-                log_drain(&terms);
-                server.drain(terms);
-            }
-        }
+    let mut process = Process::start(settings, &server, lookups.counters(), log);
+    if ready.is_some_and(|ready| ready.say_ready().is_err()) {
+        log::warn!("the process that this one was to take over from has ended");
     }
+    let exit_code = process.run(&mut signals);
     drop(incidents);
-    log_metrics(&server, counters, log);
+    if let Some(exit_code) = exit_code {
+        return Ok(ExitCode::from(exit_code));
+    }
+    log_metrics(&server, lookups.counters(), log);
     // With one loop failed the process ends, rather than go on with a part of the traffic.
     server.join_ended()?;
     Ok(ExitCode::SUCCESS)

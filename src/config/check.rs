@@ -41,6 +41,13 @@ impl fmt::Display for Comments<'_> {
                 "#\n# *** stands for what is not printed; a file must hold the thing itself."
             )?;
         }
+        if self.resolved.joins_clients() {
+            writeln!(
+                f,
+                "#\n# After SIGUSR2 two processes serve until the old one has drained. Rooms and topics are \
+                 of\n# one process: clients of one do not see those of the other meanwhile."
+            )?;
+        }
         if self.resolved.adjustments.is_empty() {
             writeln!(f, "#\n# Nothing had to be adjusted.")?;
         } else {

@@ -71,6 +71,13 @@ keys! {
             reload: true,
             reached: "Connections still open are dropped and the process ends.",
         }
+        /// For the new process of SIGUSR2 to be ready.
+        pub handover_ms: u64 {
+            default: 10_000,
+            rule: TIMEOUT,
+            reload: true,
+            reached: "It is killed, and the old one serves on.",
+        }
         /// Before pooled memory that is not used is freed.
         pub pool_idle_ms: u64 {
             default: 10_000,

@@ -1,6 +1,6 @@
 //! What a configuration may do that its author hardly wants.
 
-use super::route::NameKind;
+use super::route::{NameKind, RouteService};
 use super::{ListenerKind, ResolvedConfig};
 
 impl ResolvedConfig {
@@ -17,7 +17,25 @@ impl ResolvedConfig {
                  the proxy, and only programs of this machine reach the listeners"
             )
         });
-        rooms.chain(self.key_log()).collect()
+        rooms.chain(self.key_log()).chain(self.shared_rooms()).collect()
+    }
+
+    /// Whether clients speak with each other, in rooms or by topics.
+    pub fn joins_clients(&self) -> bool {
+        self.routes.iter().any(|route| match route.service {
+            RouteService::Broadcast { .. } | RouteService::Room { .. } => true,
+            RouteService::Echo { .. } | RouteService::Hall | RouteService::Page => false,
+        })
+    }
+
+    /// That rooms are split where several processes share a port.
+    fn shared_rooms(&self) -> Option<String> {
+        let is_split = self.share_port && self.joins_clients();
+        is_split.then(|| {
+            "share_port = true: rooms and topics are of one process, so clients of one that shares the \
+             port do not see those of another"
+                .to_owned()
+        })
     }
 
     /// That secrets of connections are written down.
@@ -44,6 +62,17 @@ mod tests {
     fn warnings(toml: &str) -> Vec<String> {
         let config = Config::from_toml(toml, "test.toml").unwrap();
         config.resolve(MachineLimits { descriptors: 1000, cores: 1 }).warnings()
+    }
+
+    #[test]
+    fn rooms_are_warned_of_where_processes_share_a_port() {
+        let echo = "[[route]]\npath = \"/a\"\nservice = \"echo\"\n";
+        let room = "[[route]]\npath = \"/b\"\nservice = \"room\"\n";
+        assert_eq!(warnings(&format!("share_port = true\n{echo}")).len(), 0);
+        assert_eq!(warnings(&format!("{echo}{room}")).len(), 0);
+        let warned = warnings(&format!("share_port = true\n{echo}{room}"));
+        assert_eq!(warned.len(), 1);
+        assert!(warned[0].starts_with("share_port = true: rooms and topics"), "{warned:?}");
     }
 
     #[test]

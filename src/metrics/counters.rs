@@ -278,6 +278,16 @@ counters! {
 }
 
 counters! {
+    /// The counters of the process.
+    ProcessCounters of SharedCounter:
+
+    /// New processes started by SIGUSR2 that took over.
+    handovers,
+    /// New processes started by SIGUSR2 that were not ready in time, or ended before.
+    handovers_failed,
+}
+
+counters! {
     /// The counters of the thread that keeps certificates up to date.
     CertificateCounters of SharedCounter:
 

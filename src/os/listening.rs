@@ -14,7 +14,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::display::debug_as_display;
 
@@ -123,6 +123,24 @@ fn listen(
     keep_alive: KeepAlive,
 ) -> io::Result<Socket> {
     let socket = bind(address, share_port)?;
+    apply(&SockRef::from(&socket), options, keep_alive)?;
+    socket.listen(i32::try_from(options.accept_backlog).unwrap_or(i32::MAX))?;
+    Ok(socket)
+}
+
+/// Gives a listening socket that another process has opened the options of this one.
+///
+/// # Errors
+/// Those of setsockopt(2).
+pub fn apply_options(
+    listener: &TcpListener,
+    options: &ListenOptions,
+    keep_alive: KeepAlive,
+) -> io::Result<()> {
+    apply(&SockRef::from(listener), options, keep_alive)
+}
+
+fn apply(socket: &SockRef<'_>, options: &ListenOptions, keep_alive: KeepAlive) -> io::Result<()> {
     // Accepted sockets inherit these options (tcp(7)), so they cost no system call per connection.
     socket.set_tcp_nodelay(options.no_delay)?;
     if options.notsent_bytes_max > 0 {
@@ -134,8 +152,7 @@ fn listen(
     if let Some(bytes) = options.send_buffer_bytes {
         socket.set_send_buffer_size(bytes as usize)?;
     }
-    socket.listen(i32::try_from(options.accept_backlog).unwrap_or(i32::MAX))?;
-    Ok(socket)
+    Ok(())
 }
 
 fn bind(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
@@ -163,8 +180,6 @@ const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
 mod tests {
     use std::sync::Barrier;
     use std::thread;
-
-    use socket2::SockRef;
 
     use super::*;
 

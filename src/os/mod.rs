@@ -1,22 +1,30 @@
 //! The operating system, which only this folder and the poller know.
 
+mod handover;
 mod listening;
+mod passed_sockets;
 mod process;
+mod ready_pipe;
 mod signals;
 mod sockets;
 mod standard_error;
 #[cfg(feature = "client")]
 mod stop_signals;
+mod supervisor;
 mod system_clock;
 
-pub use listening::{BindError, KeepAlive, ListenOptions, bind_listeners};
+pub use handover::{NewProcess, NewProcessState};
+pub use listening::{BindError, KeepAlive, ListenOptions, apply_options, bind_listeners};
+pub use passed_sockets::{PassedError, PassedSocket, PassedSockets};
 pub use process::{
     Descriptors, kernel_warnings, pin_thread, raise_descriptor_limit, return_freed_memory,
     return_scattered_memory,
 };
-pub use signals::{Request, Signals, StopListening};
+pub use ready_pipe::ReadyPipe;
+pub use signals::{Request, Signals, StopListening, Wake};
 pub(crate) use sockets::{ReserveDescriptor, is_about_one_connection, send_before_end};
 pub use standard_error::write_stderr;
 #[cfg(feature = "client")]
 pub(crate) use stop_signals::StopSignals;
+pub use supervisor::Supervisor;
 pub use system_clock::SystemClock;

@@ -1,5 +1,7 @@
 //! What a loop itself is told to do, and what it says of itself.
 
+use std::io;
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use super::drain::{DrainProgress, DrainTerms};
@@ -25,6 +27,11 @@ pub enum LoopCommand {
     },
     /// Answer an operator, or do what one asks for.
     Query(Query),
+    /// Give the sockets of the listeners once more, for another process.
+    ShareListeners {
+        /// Where to.
+        reply: Reply<io::Result<SharedListeners>>,
+    },
     /// From now on these rules hold, also for the connections that are open.
     SetSettings {
         /// The rules.
@@ -37,19 +44,28 @@ pub enum LoopCommand {
 impl MailItem for LoopCommand {
     fn class(&self) -> Class {
         match self {
-            Self::Drain { .. } | Self::Inspect { .. } | Self::SetSettings { .. } => Class::Terminal,
+            Self::Drain { .. }
+            | Self::Inspect { .. }
+            | Self::SetSettings { .. }
+            | Self::ShareListeners { .. } => Class::Terminal,
             Self::Query(query) => query.class(),
         }
     }
 
     fn bytes(&self) -> usize {
         let held = match self {
-            Self::Drain { .. } | Self::Inspect { .. } | Self::SetSettings { .. } => 0,
+            Self::Drain { .. }
+            | Self::Inspect { .. }
+            | Self::SetSettings { .. }
+            | Self::ShareListeners { .. } => 0,
             Self::Query(query) => query.held_bytes(),
         };
         size_of::<Self>() + held
     }
 }
+
+/// Sockets, each with the number of its listener.
+pub type SharedListeners = Vec<(usize, TcpListener)>;
 
 /// What a loop's mailboxes hold.
 pub type LoopEnvelope = Envelope<LoopCommand>;

@@ -307,6 +307,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     fn obey(&mut self, command: LoopCommand, now: Millis) {
         match command {
             LoopCommand::Drain { terms, progress } => self.start_draining(now, terms, progress),
+            LoopCommand::ShareListeners { reply } => reply.send(self.poller.share_listeners()),
             LoopCommand::Inspect { reply } => reply.send(self.state()),
             LoopCommand::Query(query) => self.connections.handle_query(query),
             LoopCommand::SetSettings { settings, reply } => {

@@ -23,27 +23,37 @@ use crate::os::{
 };
 use crate::transport::{AcceptError, Poller, Readiness, Transport};
 
+/// The sockets of one listener: one as a rule, and more where those of another process with more loops
+/// were taken over, as each has an accept queue of its own.
+#[derive(Debug)]
+struct Sockets {
+    sockets: Vec<TcpListener>,
+    /// The socket whose turn it is, so that a long queue of one delays no other.
+    next: usize,
+}
+
 /// One loop's epoll instance with its listeners.
 #[derive(Debug)]
 pub struct MioPoller {
     poll: Poll,
     events: Events,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Sockets>,
     reserve: Option<ReserveDescriptor>,
 }
 
 impl MioPoller {
-    /// A poller that watches these listeners, which must be non-blocking, and the function that wakes it
-    /// from other threads.
+    /// A poller that watches these listeners, each by its sockets, which must be non-blocking, and the
+    /// function that wakes it from other threads.
     ///
     /// # Errors
     /// Those of epoll_create1(2), epoll_ctl(2) and eventfd(2).
-    pub fn new(listeners: Vec<std::net::TcpListener>) -> io::Result<(Self, Wake)> {
+    pub fn new(listeners: Vec<Vec<std::net::TcpListener>>) -> io::Result<(Self, Wake)> {
         let poll = Poll::new()?;
-        let mut listeners: Vec<TcpListener> =
-            listeners.into_iter().map(TcpListener::from_std).collect();
+        let mut listeners: Vec<Sockets> = listeners.into_iter().map(Sockets::new).collect();
         for (number, listener) in listeners.iter_mut().enumerate() {
-            poll.registry().register(listener, Token(number), Interest::READABLE)?;
+            for socket in &mut listener.sockets {
+                poll.registry().register(socket, Token(number), Interest::READABLE)?;
+            }
         }
         let waker = Arc::new(Waker::new(poll.registry(), token(MAILBOX_TOKEN))?);
         let wake: Wake = Arc::new(move || {
@@ -53,6 +63,29 @@ impl MioPoller {
         });
         let events = Events::with_capacity(EVENTS_PER_WAIT);
         Ok((Self { poll, events, listeners, reserve: None }, wake))
+    }
+}
+
+impl Sockets {
+    fn new(sockets: Vec<std::net::TcpListener>) -> Self {
+        Self { sockets: sockets.into_iter().map(TcpListener::from_std).collect(), next: 0 }
+    }
+
+    fn accept(&mut self) -> Result<(TcpStream, SocketAddr), AcceptError> {
+        for _ in 0..self.sockets.len() {
+            let Some(socket) = self.sockets.get(self.next) else { break };
+            let accepted = socket.accept();
+            self.next = if self.next + 1 < self.sockets.len() { self.next + 1 } else { 0 };
+            match accepted {
+                Ok(accepted) => return Ok(accepted),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if is_about_one_connection(&error) => return Err(AcceptError::Failed),
+                // EMFILE, ENFILE, ENOBUFS, ENOMEM, or an error that accept4(2) does not list. The queue
+                // is as it was, so trying again at once would fail again.
+                Err(_) => return Err(AcceptError::Exhausted),
+            }
+        }
+        Err(AcceptError::Empty)
     }
 }
 
@@ -85,23 +118,27 @@ impl Poller for MioPoller {
     }
 
     fn accept(&mut self, listener: usize) -> Result<(TcpStream, SocketAddr), AcceptError> {
-        let Some(listener) = self.listeners.get(listener) else { return Err(AcceptError::Empty) };
-        match listener.accept() {
-            Ok(accepted) => Ok(accepted),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(AcceptError::Empty),
-            Err(error) if is_about_one_connection(&error) => Err(AcceptError::Failed),
-            // EMFILE, ENFILE, ENOBUFS, ENOMEM, or an error that accept4(2) does not list. The queue is
-            // as it was, so trying again at once would fail again.
-            Err(_) => Err(AcceptError::Exhausted),
+        match self.listeners.get_mut(listener) {
+            Some(listener) => listener.accept(),
+            None => Err(AcceptError::Empty),
         }
     }
 
     fn close_listeners(&mut self) {
-        for mut listener in self.listeners.drain(..) {
-            // Closing a descriptor removes the socket from the epoll instance only if no other process
-            // holds it (epoll(7)); its events would go on coming here otherwise.
-            let _ = self.poll.registry().deregister(&mut listener);
+        for listener in self.listeners.drain(..) {
+            for mut socket in listener.sockets {
+                // Closing a descriptor removes the socket from the epoll instance only if no other
+                // process holds it (epoll(7)); its events would go on coming here otherwise.
+                let _ = self.poll.registry().deregister(&mut socket);
+            }
         }
+    }
+
+    fn share_listeners(&self) -> io::Result<Vec<(usize, std::net::TcpListener)>> {
+        let numbered = self.listeners.iter().enumerate();
+        let all =
+            numbered.flat_map(|(number, own)| own.sockets.iter().map(move |own| (number, own)));
+        all.map(|(number, own)| Ok((number, own.as_fd().try_clone_to_owned()?.into()))).collect()
     }
 
     fn register(&mut self, socket: &mut TcpStream, token_number: u64) -> io::Result<()> {

@@ -8,7 +8,7 @@ mod listener;
 mod mio_poller;
 mod permits;
 
-pub use command::{LoopCommand, LoopEnvelope, LoopState};
+pub use command::{LoopCommand, LoopEnvelope, LoopState, SharedListeners};
 pub use drain::{DrainPoint, DrainProgress, DrainTerms, QueuePolicy};
 pub use event_loop::{EventLoop, LoopSettings, MAILBOX_TOKEN, Turn};
 pub use listener::{ListenerProtocol, ListenerSettings};

@@ -1,5 +1,6 @@
 //! A running server, as its owner sees it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,9 +12,9 @@ use crate::certificates::CertificateView;
 use crate::conn::ConnSettings;
 use crate::inspect::Query;
 use crate::mail::{Envelope, LoopEvents, NoReply, Reply, ReplyReceiver};
-use crate::metrics::{CertificateCounters, LoopMetrics};
+use crate::metrics::{CertificateCounters, LoopMetrics, ProcessCounters};
 use crate::os::SystemClock;
-use crate::reactor::{DrainTerms, LoopCommand, LoopState};
+use crate::reactor::{DrainTerms, LoopCommand, LoopState, QueuePolicy, SharedListeners};
 use crate::timer::Clock as _;
 
 /// A running server. Dropping it does not stop it: call [`Handle::drain`], then [`Handle::join`].
@@ -28,6 +29,9 @@ pub struct Handle {
     loops: Vec<RunningLoop>,
     events: LoopEvents,
     certificates: Option<CertificateWatch>,
+    /// Whether a supervisor holds the listening sockets as well.
+    are_sockets_held: bool,
+    process_counters: Arc<ProcessCounters>,
     /// The clock of the loops.
     clock: SystemClock,
     drain: Mutex<Option<BegunDrain>>,
@@ -40,13 +44,26 @@ impl Handle {
         events: LoopEvents,
         clock: SystemClock,
     ) -> Self {
-        let drain = Mutex::new(None);
-        Self { addresses, loops, events, certificates: None, clock, drain }
+        Self {
+            addresses,
+            loops,
+            events,
+            certificates: None,
+            are_sockets_held: false,
+            process_counters: Arc::default(),
+            clock,
+            drain: Mutex::new(None),
+        }
     }
 
     /// The server, whose certificates this keeps up to date.
     pub(super) fn with_certificates(self, certificates: Option<CertificateWatch>) -> Self {
         Self { certificates, ..self }
+    }
+
+    /// The server, all of whose sockets a supervisor may hold as well.
+    pub(super) fn on_held_sockets(self, are_held: bool) -> Self {
+        Self { are_sockets_held: are_held, ..self }
     }
 
     /// The addresses listened on, with the ports that were found for port 0.
@@ -85,9 +102,18 @@ impl Handle {
         self.certificates.as_ref().map(CertificateWatch::counters)
     }
 
+    /// What the process counts that serves by this handle.
+    #[must_use]
+    pub fn process_counters(&self) -> &Arc<ProcessCounters> {
+        &self.process_counters
+    }
+
     /// Begins to shut down on these terms, without waiting. May be called again with other terms, which
-    /// then hold; a server that has stopped accepting does not begin again.
+    /// then hold; a server that has stopped accepting does not begin again. Where a supervisor holds the
+    /// listening sockets, their queues are left to the next process in any case.
     pub fn drain(&self, terms: DrainTerms) {
+        let queue = if self.are_sockets_held { QueuePolicy::LeaveToOther } else { terms.queue };
+        let terms = DrainTerms { queue, ..terms };
         let (begun, progress) = BegunDrain::new(self.clock.now(), terms);
         // Held until all loops have the command, so that of two callers one is the later for all loops.
         let mut drain = self.drain.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,6 +193,25 @@ impl Handle {
     #[must_use]
     pub fn inspect(&self, patience: Duration) -> Vec<Result<LoopState, NoReply>> {
         self.ask_all(patience, |reply| LoopCommand::Inspect { reply })
+    }
+
+    /// The listening sockets once more, each with the number of its listener, for a process that is to take
+    /// them over; several loops may give the same socket. Waits for each loop up to `patience`.
+    ///
+    /// # Errors
+    /// When descriptors run out, or a loop does not answer.
+    pub fn share_listeners(&self, patience: Duration) -> io::Result<SharedListeners> {
+        let mut all = Vec::new();
+        for shared in self.ask_all(patience, |reply| LoopCommand::ShareListeners { reply }) {
+            all.extend(shared.map_err(io::Error::other)??);
+        }
+        Ok(all)
+    }
+
+    /// Whether a supervisor holds the listening sockets as well.
+    #[must_use]
+    pub fn are_sockets_held(&self) -> bool {
+        self.are_sockets_held
     }
 
     /// Has all loops go by other rules from now on, and waits until they do, for each of them up to

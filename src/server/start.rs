@@ -1,55 +1,50 @@
 //! From settings and routes to running loops.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use super::certificates::{CertificateFileError, Certificates};
+use super::certificates::Certificates;
 use super::handle::Handle;
+use super::listeners::Listeners;
 use super::loop_thread::{LoopParts, RunningLoop};
 use super::settings::{conn_settings, loop_settings, mail_limits};
+use super::start_error::StartError;
 use crate::config::{Listener, ListenerKind, ResolvedConfig};
-use crate::display::debug_as_display;
 use crate::mail::{LoopEvents, Wake, mesh};
-use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners};
+use crate::os::{PassedSockets, SystemClock};
 use crate::pool::SharedBudget;
 use crate::reactor::{ConnectionPermits, DrainTerms, ListenerProtocol, MioPoller};
 use crate::services::{Route, Router};
-
-/// The server could not start. Nothing was served.
-#[derive(thiserror::Error)]
-pub enum StartError {
-    /// An address could not be bound.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The system gave no event queue or no thread.
-    #[error("cannot start an event loop: {0}")]
-    Loop(#[from] io::Error),
-    /// A file of certificates, keys or authorities cannot be used.
-    #[error(transparent)]
-    Certificates(#[from] CertificateFileError),
-    /// Line clients are to join a route that is not served.
-    #[error("no WebSocket route has the path {0}, which line clients are to join")]
-    Route(String),
-}
-
-debug_as_display!(StartError);
 
 impl Handle {
     /// Binds the listeners and starts the loops, which serve `routes`.
     ///
     /// # Errors
+    /// As [`Handle::start_on`].
+    pub fn start(settings: &ResolvedConfig, routes: Vec<Route>) -> Result<Self, StartError> {
+        Self::start_on(settings, routes, PassedSockets::default())
+    }
+
+    /// As [`Handle::start`], on the sockets that were passed to the process as far as there are any:
+    /// [`PassedSockets::take`] takes them over. Each serves the listener with its address, or that with the
+    /// number N where its name is `listener-N`.
+    ///
+    /// # Errors
     /// If a certificate cannot be used, if an address is taken, if line clients are to join a route that is not among `routes`, or
     /// if the system has no resources for the loops.
-    pub fn start(settings: &ResolvedConfig, routes: Vec<Route>) -> Result<Self, StartError> {
+    pub fn start_on(
+        settings: &ResolvedConfig,
+        routes: Vec<Route>,
+        passed: PassedSockets,
+    ) -> Result<Self, StartError> {
         let protocols =
             settings.listeners.iter().map(|listener| listener_protocol(listener, &routes));
         let protocols = protocols.collect::<Result<Vec<_>, _>>()?;
         let clock = SystemClock::start();
         // Before an address is bound: what is wrong is then said although the port is taken.
         let certificates = Certificates::load(settings, clock)?;
-        let (addresses, listeners) = bind_all(settings)?;
-        let pollers = listeners.into_iter().map(MioPoller::new).collect::<io::Result<Vec<_>>>()?;
+        let Listeners { addresses, by_loop, are_held } = Listeners::open(settings, passed)?;
+        let pollers = by_loop.into_iter().map(MioPoller::new).collect::<io::Result<Vec<_>>>()?;
         let (pollers, wakes): (Vec<_>, Vec<Wake>) = pollers.into_iter().unzip();
         let mailboxes = mesh(&wakes, mail_limits(settings));
         let connections = SharedBudget::new(settings.limits.connections_max);
@@ -77,7 +72,7 @@ impl Handle {
                 }
             }
         }
-        let server = Self::new(addresses, loops, events, clock);
+        let server = Self::new(addresses, loops, events, clock).on_held_sockets(are_held);
         match certificates.watch(clock) {
             Ok(certificates) => Ok(server.with_certificates(certificates)),
             Err(error) => {
@@ -86,29 +81,6 @@ impl Handle {
             }
         }
     }
-}
-
-/// Binds every address, for each loop by its own listeners, and gives the addresses with the ports
-/// that were found for port 0.
-fn bind_all(
-    settings: &ResolvedConfig,
-) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), StartError> {
-    let ResolvedConfig { loops, share_port, socket, .. } = settings;
-    let mut addresses = Vec::new();
-    let mut by_loop: Vec<Vec<_>> = (0..*loops).map(|_| Vec::new()).collect();
-    for Listener { address, kind, .. } in &settings.listeners {
-        let keep_alive = match kind {
-            ListenerKind::Http => KeepAlive::Gateway,
-            ListenerKind::Line => KeepAlive::Kernel,
-        };
-        let bound =
-            bind_listeners(*address, *loops, *share_port, &socket.listen_options(), keep_alive)?;
-        addresses.extend(bound.first().map(TcpListener::local_addr).transpose()?);
-        for (own, listener) in by_loop.iter_mut().zip(bound) {
-            own.push(listener);
-        }
-    }
-    Ok((addresses, by_loop))
 }
 
 /// What the clients of a listener speak, and with whom.
@@ -126,6 +98,8 @@ fn listener_protocol(
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::config::{Config, MachineLimits};
     use crate::services::{BuiltInPage, Handler};

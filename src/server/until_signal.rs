@@ -50,7 +50,7 @@ impl Handle {
         let mut is_draining = false;
         while let Some(request) = signals.wait() {
             match request {
-                Request::Ignore { .. } | Request::Report => {}
+                Request::Ignore { .. } | Request::Report | Request::HandOver => {}
                 Request::Reload => {
                     self.reload_certificates();
                 }

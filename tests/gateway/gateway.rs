@@ -67,8 +67,14 @@ impl Gateway {
         if let Some(address) = launch.listen {
             command.args(["--listen", address]);
         }
+        command.stdin(Stdio::null());
+        Self::spawn(&mut command)
+    }
+
+    /// Starts a command that ends in the program, and waits until it listens.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         command.env_remove("RUST_LOG");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = Log::follow(child.stderr.take().unwrap());
         let mut gateway = Self { child, address: NOWHERE, log };
@@ -128,6 +134,24 @@ impl Gateway {
         value.map_or(0, |value| value.parse().unwrap())
     }
 
+    /// The id of the process that has taken over from this one.
+    pub(crate) fn successor(&self) -> Successor {
+        self.nth_successor(0)
+    }
+
+    /// As [`Gateway::successor`], of the processes that have taken over one from the other.
+    pub(crate) fn nth_successor(&self, number: usize) -> Successor {
+        let pid = until("a new process takes over", || {
+            let lines = self.log_lines();
+            let pids = lines.iter().filter_map(|line| {
+                let (before, _) = line.split_once(" has taken over the listeners")?;
+                Pid::from_raw(before.rsplit_once(' ')?.1.parse().ok()?)
+            });
+            pids.into_iter().nth(number)
+        });
+        Successor { pid }
+    }
+
     /// Waits for the end of the process.
     pub(crate) fn exit_status(&mut self) -> ExitStatus {
         until("the gateway ends", || self.child.try_wait().unwrap())
@@ -176,7 +200,12 @@ impl Gateway {
         prlimit(Some(self.pid()), Resource::Nofile, limit).unwrap();
     }
 
-    fn pid(&self) -> Pid {
+    /// The ids of the processes that its main thread has started and that are there.
+    pub(crate) fn children(&self) -> String {
+        self.proc_file(&format!("task/{}/children", self.child.id()))
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
@@ -193,6 +222,37 @@ impl Drop for Gateway {
         if thread::panicking() {
             say(&format!("the gateway's log:\n{}", self.log_lines().join("\n")));
         }
+    }
+}
+
+/// A process that has taken over, which is no child of the test.
+#[derive(Debug)]
+pub(crate) struct Successor {
+    pid: Pid,
+}
+
+impl Successor {
+    /// The id of the process.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid, signal).unwrap();
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn is_running(&self) -> bool {
+        // A child of a process that is still there may be left behind when it has ended.
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid));
+        stat.is_ok_and(|stat| !stat.rsplit_once(") ").unwrap().1.starts_with('Z'))
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        let _ = kill_process(self.pid, Signal::KILL);
     }
 }
 

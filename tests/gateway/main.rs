@@ -23,6 +23,8 @@
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
 //! | `log` | levels, and standard error that is not read |
 //! | `drain` | signals, close frames, exit codes |
+//! | `activation` | sockets passed by a supervisor, and what the supervisor hears |
+//! | `handover` | SIGUSR2: a new process takes over, or fails, under load |
 //! | `backpressure` | a client that does not read costs bounded memory and loses no byte |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
@@ -34,6 +36,7 @@ mod frames;
 mod gateway;
 mod messages;
 mod proxy_server;
+mod reconnecting_clients;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
 #[path = "../support/skip.rs"]
@@ -43,6 +46,8 @@ mod tls_client;
 mod wait;
 mod webdriver;
 
+mod activation;
+mod handover;
 mod start;
 mod takeover;
 

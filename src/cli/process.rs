@@ -1,0 +1,169 @@
+//! The process while it serves: it does what signals, a new process and its supervisor ask for.
+
+use std::time::Duration;
+
+use super::handover::Handover;
+use super::heartbeat::Heartbeat;
+use super::lifecycle::{Action, Event, Lifecycle};
+use super::log_queue::LogQueue;
+use super::report::{log_certificates, log_drain, log_metrics};
+use crate::config::ResolvedConfig;
+use crate::metrics::ControlCounters;
+use crate::os::{Signals, Supervisor, SystemClock, Wake};
+use crate::server::{DrainTerms, Handle, QueuePolicy};
+use crate::timer::{Clock as _, Millis};
+
+/// A process that serves.
+pub(super) struct Process<'p> {
+    settings: &'p ResolvedConfig,
+    server: &'p Handle,
+    control: Option<&'p ControlCounters>,
+    log: &'p LogQueue,
+    clock: SystemClock,
+    lifecycle: Lifecycle,
+    handover: Handover,
+    heartbeat: Heartbeat,
+}
+
+impl<'p> Process<'p> {
+    /// A process whose server runs. Its supervisor hears that it is ready.
+    pub(super) fn start(
+        settings: &'p ResolvedConfig,
+        server: &'p Handle,
+        control: Option<&'p ControlCounters>,
+        log: &'p LogQueue,
+    ) -> Self {
+        let clock = SystemClock::start();
+        let process = Self {
+            settings,
+            server,
+            control,
+            log,
+            clock,
+            lifecycle: Lifecycle::default(),
+            handover: Handover::default(),
+            heartbeat: Heartbeat::start(clock.now()),
+        };
+        process.tell_ready();
+        process
+    }
+
+    /// Runs until the loops have ended, or gives the exit code with which a signal ends the process at
+    /// once.
+    pub(super) fn run(&mut self, signals: &mut Signals) -> Option<u8> {
+        loop {
+            self.heartbeat.beat(self.server, self.clock.now());
+            let due = [self.handover.deadline(), self.heartbeat.due()];
+            let timeout = due.into_iter().flatten().min().map(|due| self.time_until(due));
+            let event = match signals.wait_for(self.handover.descriptor(), timeout) {
+                Wake::Ended => {
+                    // The loops have failed, or drained: a new process that is not ready yet never will
+                    // be a successor.
+                    self.handover.abort();
+                    return None;
+                }
+                Wake::Signal(request) => Some(Event::Signal(request)),
+                Wake::Readable => self.handover.heard(),
+                Wake::TimedOut => self.handover.late(self.clock.now()),
+            };
+            let Some(event) = event else { continue };
+            for action in self.lifecycle.on(event, self.server.is_ready()) {
+                if let Some(exit_code) = self.act(action) {
+                    return Some(exit_code);
+                }
+            }
+        }
+    }
+
+    /// Gives an exit code if the process is to end with it at once.
+    fn act(&mut self, action: Action) -> Option<u8> {
+        match action {
+            Action::Report => {
+                log_metrics(self.server, self.control, self.log);
+                log_certificates(self.server);
+            }
+            Action::Reload => self.reload(),
+            Action::Warn(text) => log::warn!("{text}"),
+            Action::StartNew => self.start_new(),
+            Action::KillNew => self.handover.abort(),
+            Action::Stay(why) => {
+                self.server.process_counters().handovers_failed.add(1);
+                log::error!("the new process did not take over: {why}; this one serves on");
+                self.tell_ready();
+            }
+            Action::Leave => self.leave(),
+            Action::Drain { is_paced } => {
+                let terms = self.settings.drain_terms();
+                let terms = if is_paced { terms } else { terms.at_once() };
+                log_drain(&terms);
+                self.tell(|supervisor| supervisor.stopping("telling clients to go"));
+                self.server.drain(terms);
+            }
+            Action::End { exit_code } => {
+                log::warn!("stopped at once by a second signal");
+                return Some(exit_code);
+            }
+        }
+        None
+    }
+
+    fn reload(&self) {
+        self.tell(Supervisor::reloading);
+        if self.server.reload_certificates() {
+            log::info!("SIGHUP: certificates are looked at again, the configuration is not");
+        } else {
+            log::warn!("SIGHUP is ignored: a changed configuration needs a restart");
+        }
+        self.tell_ready();
+    }
+
+    fn start_new(&mut self) {
+        let handover_ms = self.settings.timeouts.handover_ms;
+        log::info!("SIGUSR2: a new process is started, which has {handover_ms} ms to be ready");
+        self.tell(Supervisor::reloading);
+        if let Err(error) = self.handover.start(self.server, self.settings, self.clock.now()) {
+            let failed = Event::NewFailed(format!("it cannot be started: {error}"));
+            for action in self.lifecycle.on(failed, true) {
+                // Neither of what follows ends the process.
+                let _ = self.act(action);
+            }
+        }
+    }
+
+    /// The new process serves, so there is no need of a grace.
+    fn leave(&mut self) {
+        self.server.process_counters().handovers.add(1);
+        let terms = DrainTerms {
+            grace_ms: 0,
+            queue: QueuePolicy::LeaveToOther,
+            ..self.settings.drain_terms()
+        };
+        if let Some(pid) = self.handover.finish() {
+            log::info!("process {pid} has taken over the listeners");
+            self.tell(|supervisor| supervisor.replaced_by(pid, "a new process serves"));
+        }
+        if self.settings.joins_clients() {
+            log::info!(
+                "until this process has drained, its rooms and those of the new one are apart"
+            );
+        }
+        log_drain(&terms);
+        self.server.drain(terms);
+    }
+
+    fn tell_ready(&self) {
+        let addresses: Vec<String> =
+            self.server.addresses().iter().map(ToString::to_string).collect();
+        self.tell(|supervisor| supervisor.ready(&format!("serving {}", addresses.join(", "))));
+    }
+
+    fn tell(&self, message: impl FnOnce(&Supervisor)) {
+        if let Some(supervisor) = self.heartbeat.supervisor() {
+            message(supervisor);
+        }
+    }
+
+    fn time_until(&self, due: Millis) -> Duration {
+        Duration::from_millis(due.since(self.clock.now()))
+    }
+}
