@@ -56,6 +56,14 @@ keys! {
             reload: true,
             reached: "The socket is closed without the client's answer.",
         }
+        /// The age at which an open connection is closed, give or take a tenth, so that clients
+        /// spread over all gateways by and by; 0 for any age.
+        pub age_ms: u64 {
+            default: 0,
+            rule: integer(0, DAY_MS),
+            reload: true,
+            reached: "The connection is closed with code 1001.",
+        }
         /// At the beginning of a shutdown, for balancers to see that the gateway is not ready: it
         /// goes on accepting. Longer than the interval of their probes; 0 where none asks.
         pub drain_grace_ms: u64 {

@@ -1,5 +1,6 @@
 //! When something must happen to a connection if nothing else does: pings, and the ends of waiting.
 
+use super::ages::Ages;
 use super::cold::ColdRecords;
 use super::flags::Flags;
 use super::receive::Input;
@@ -15,11 +16,18 @@ pub(super) fn deadline<S>(
     input: &Input,
     backlog: &Backlog,
     cold: &ColdRecords,
+    ages: &Ages,
     settings: &ConnSettings,
 ) -> Option<Tick> {
     let message_due = message_due(conn, input, cold, settings);
     let due = deadline_between_messages(conn, backlog, cold, settings);
-    [message_due, due].into_iter().flatten().min()
+    [message_due, due, aged_at(conn, ages)].into_iter().flatten().min()
+}
+
+/// When an open connection has reached its age.
+#[inline]
+pub(super) fn aged_at<S>(conn: &Conn<S>, ages: &Ages) -> Option<Tick> {
+    ages.due(conn.generation).filter(|_| conn.state.is_open())
 }
 
 fn deadline_between_messages<S>(

@@ -27,6 +27,7 @@
 //! carries that out.
 
 mod active;
+mod ages;
 mod cold;
 mod connections;
 mod deadline;

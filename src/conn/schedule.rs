@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::ages::Ages;
 use super::flags::Flags;
 use super::slot::Conn;
 use super::table::Table;
@@ -14,6 +15,7 @@ use crate::timer::{Tick, Wheel};
 #[derive(Debug)]
 pub(crate) struct Schedule {
     pub(crate) wheel: Wheel,
+    pub(crate) ages: Ages,
     pub(crate) run_queue: RunQueue,
     pub(crate) handshakes: HandshakeQueue,
     pub(crate) half_open: HalfOpen,
@@ -26,6 +28,7 @@ impl Schedule {
     pub(crate) fn new(now: Tick) -> Self {
         Self {
             wheel: Wheel::new(now),
+            ages: Ages::default(),
             run_queue: RunQueue::default(),
             handshakes: HandshakeQueue::default(),
             half_open: HalfOpen::default(),

@@ -22,6 +22,11 @@ impl<S> Table<S> {
         Self { slots: Slab::new(), touched: 0, last_generation: ConnKey::NOT_A_CONNECTION }
     }
 
+    /// The generation of the last connection that was added. They count upwards, and round after 2^32.
+    pub(crate) fn last_generation(&self) -> u32 {
+        self.last_generation
+    }
+
     /// Adds a connection.
     pub(crate) fn insert(
         &mut self,

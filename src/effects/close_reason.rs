@@ -8,6 +8,8 @@ use crate::ws::{CloseCode, Violation};
 /// Why a connection left the open state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {
+    /// It has reached its age (1001).
+    Aged,
     /// The gateway is shutting down (1001).
     Drained,
     /// It held the most memory when the pool was short (1013).
@@ -42,6 +44,7 @@ impl CloseReason {
     /// The counter of connections that ended for this reason.
     pub(crate) fn counter(self, counters: &Counters) -> &Counter {
         match self {
+            Self::Aged => &counters.closed_aged,
             Self::Drained => &counters.closed_drained,
             Self::Evicted => &counters.closed_evicted,
             Self::Gone => &counters.closed_gone,
@@ -68,6 +71,7 @@ impl CloseReason {
 impl fmt::Display for CloseReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Aged => formatter.write_str("reached its age"),
             Self::Drained => formatter.write_str("drained"),
             Self::Evicted => formatter.write_str("held the most memory when it was short"),
             Self::Gone => formatter.write_str("gone without a close frame"),

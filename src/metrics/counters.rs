@@ -194,6 +194,8 @@ counters! {
     closed_by_operator,
     /// Connections closed by a service.
     closed_by_service,
+    /// Connections closed with 1001 because they had reached `age_ms`.
+    closed_aged,
     /// Connections closed with 1001 during a shutdown.
     closed_drained,
     /// Connections that a drain has told to go, those in their handshake included.

@@ -9,7 +9,7 @@
 
 use super::{ClosesSent, Connections};
 use crate::conn::active::resume_reading;
-use crate::conn::deadline::{deadline, message_due, stalled_at};
+use crate::conn::deadline::{aged_at, deadline, message_due, stalled_at};
 use crate::conn::flags::Flags;
 use crate::conn::receive::{Outcome, Unfinished};
 #[cfg(any(test, feature = "sim"))]
@@ -547,7 +547,9 @@ impl<S: Transport> Connections<S> {
         let Some(conn) = self.table.get_mut(key) else { return };
         conn.flags.clear(Flags::REARM);
         let (backlog, settings) = (self.output.backlog(), &self.turn.settings);
-        let Some(due) = deadline(conn, &self.input, backlog, &self.cold, settings) else { return };
+        let ages = &self.schedule.ages;
+        let due = deadline(conn, &self.input, backlog, &self.cold, ages, settings);
+        let Some(due) = due else { return };
         // Activity moves a deadline away with every message. Leaving the filed entry where it is
         // makes that free.
         if !conn.timer.is_filed() || due < conn.timer.due() {
@@ -571,7 +573,8 @@ impl<S: Transport> Connections<S> {
     /// The deadline of a connection that is still there.
     pub(super) fn deadline_of(&self, key: ConnKey) -> Option<Tick> {
         let (conn, settings) = (self.table.get(key)?, &self.turn.settings);
-        deadline(conn, &self.input, self.output.backlog(), &self.cold, settings)
+        let ages = &self.schedule.ages;
+        deadline(conn, &self.input, self.output.backlog(), &self.cold, ages, settings)
     }
 
     /// Whether a message that was begun is not finished in time.
@@ -638,8 +641,21 @@ impl<S: Transport> Connections<S> {
         }
     }
 
+    fn has_aged(&self, key: ConnKey) -> bool {
+        let due = self.table.get(key).and_then(|conn| aged_at(conn, &self.schedule.ages));
+        due.is_some_and(|due| due <= self.turn.tick)
+    }
+
+    /// An open connection has reached its age: its client comes back, maybe to another gateway.
+    fn close_aged(&mut self, key: ConnKey) {
+        self.catch_up(key);
+        self.write_close(key, Some(CloseCode::GOING_AWAY), "the connection has reached its age");
+        self.finish(key, CloseReason::Aged);
+    }
+
     fn deadline_passed(&mut self, key: ConnKey) {
         let (is_stalled, is_unfinished) = (self.is_stalled(key), self.is_unfinished(key));
+        let has_aged = self.has_aged(key);
         let Some(mut at) = self.at(key) else { return };
         match at.conn.state.phase() {
             // More of its request lies there to be read; a head is short, so this ends.
@@ -656,6 +672,7 @@ impl<S: Transport> Connections<S> {
                 self.act(key, outcome);
             }
             Phase::Open if is_stalled => self.abort(key, CloseReason::Stalled),
+            Phase::Open if has_aged => self.close_aged(key),
             // More of it lies there to be read, beyond the connection's share of the turn.
             Phase::Open if is_unfinished && at.conn.flags.has(Flags::QUEUED) => {}
             Phase::Open if is_unfinished => {

@@ -125,15 +125,17 @@ impl<S: Transport> Connections<S> {
         now: Millis,
     ) -> Self {
         let work = Work::new(settings.work);
+        let (table, mut schedule) = (Table::new(), Schedule::new(now.tick()));
+        schedule.ages.configure(settings.age_ms, table.last_generation(), now.tick());
         Self {
-            table: Table::new(),
+            table,
             cold: ColdRecords::default(),
             input: Input::new(settings.receive_buffer_bytes),
             output: Output::new(pool.clone()),
             membership: Membership::new(router.socket_count()),
             walks: Walks::default(),
             services: Services::new(site, router, now),
-            schedule: Schedule::new(now.tick()),
+            schedule,
             population: Population::default(),
             mail: Outbox::default(),
             turn: Turn {
@@ -222,6 +224,8 @@ impl<S: Transport> Connections<S> {
     /// buffer stays as it is.
     pub fn set_settings(&mut self, settings: Arc<ConnSettings>) {
         self.turn.work = Work::new(settings.work);
+        let (latest, now) = (self.table.last_generation(), self.turn.tick);
+        self.schedule.ages.configure(settings.age_ms, latest, now);
         self.turn.settings = settings;
         self.settings_changed();
     }
@@ -240,6 +244,7 @@ impl<S: Transport> Connections<S> {
         }
         let state = State::accepted(is_refused);
         let key = self.table.insert(socket, state, Protocol::Http, self.turn.tick);
+        self.schedule.ages.note(key.generation, self.turn.tick);
         if is_refused {
             self.population.refused_one();
             if let Some(conn) = self.table.get_mut(key) {

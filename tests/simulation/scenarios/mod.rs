@@ -2,6 +2,7 @@
 
 mod add;
 mod admission;
+mod age;
 mod backpressure;
 mod closing;
 mod compression;
