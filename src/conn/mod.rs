@@ -38,6 +38,7 @@ mod population;
 mod receive;
 #[cfg(any(test, feature = "sim"))]
 mod relay;
+mod room_lists;
 mod schedule;
 mod send;
 mod services;

@@ -23,6 +23,7 @@ use crate::conn::flags::Flags;
 use crate::conn::outbox::Outbox;
 use crate::conn::population::Population;
 use crate::conn::receive::{Input, Next, Outcome, Unfinished};
+use crate::conn::room_lists::RoomLists;
 use crate::conn::schedule::Schedule;
 use crate::conn::send::Output;
 use crate::conn::services::Services;
@@ -79,6 +80,7 @@ pub struct Connections<S> {
     schedule: Schedule,
     population: Population,
     mail: Outbox,
+    room_lists: RoomLists,
     turn: Turn,
     /// More are to go because the pool is short.
     is_evicting: bool,
@@ -125,6 +127,7 @@ impl<S: Transport> Connections<S> {
             schedule: Schedule::new(now.tick()),
             population: Population::default(),
             mail: Outbox::default(),
+            room_lists: RoomLists::default(),
             turn: Turn {
                 now,
                 tick: now.tick(),
@@ -480,6 +483,9 @@ impl<S: Transport> Connections<S> {
         if !self.schedule.handshakes.is_empty() {
             self.run_handshakes();
         }
+        if !self.room_lists.is_empty() {
+            self.run_room_lists();
+        }
     }
 
     /// Goes on with TLS handshakes for a part of the turn.
@@ -623,6 +629,7 @@ impl<S: Transport> Connections<S> {
         !self.schedule.run_queue.is_empty()
             || !self.schedule.handshakes.is_empty()
             || !self.walks.is_empty()
+            || !self.room_lists.is_empty()
             || self.output.has_dirty()
             || !self.schedule.dead.is_empty()
             || self.services.has_effects()

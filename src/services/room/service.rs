@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::broadcast_line;
 use super::event::{ServerEvent, parse_client_event};
-use super::home::{ClaimReply, Home, REPLACED, RoomAction, ToHome};
+use super::home::{Announcement, ClaimReply, Home, REPLACED, RoomAction, ToHome};
 use super::join_request::{JoinRequest, Refusal, RequestedName, read_join_request, refused_name};
 use super::local_members::{JoinState, LocalMember, LocalMembers, NewMember};
 use super::name::check_name;
-use super::room_ref::ClientFormat;
+use super::room_ref::{ClientFormat, RoomRef};
 use super::settings::{Logins, NameSource, RoomSettings, Tokens, is_token_right};
 use crate::http::Rejection;
 use crate::key::ConnKey;
@@ -191,6 +191,7 @@ impl Service for Room {
         if let Some(reason) = self.refused.remove(&peer.key) {
             return effects.close(peer, CloseCode::NAME_REFUSED, reason);
         }
+        self.members.open(peer.key);
         let Some(member) = self.members.get_mut(peer.key) else { return };
         if member.join_state == JoinState::Replaced {
             return effects.close(peer, CloseCode::REPLACED, REPLACED);
@@ -265,9 +266,41 @@ impl Service for Room {
         Some(Description { user, room: Some(&room.name) })
     }
 
+    fn rooms_end(&self) -> usize {
+        self.members.rooms().end()
+    }
+
+    fn room(&self, position: usize) -> Option<(&str, usize)> {
+        self.members.rooms().at(position)
+    }
+
+    fn publish(&mut self, room: &str, text: &str, effects: &mut Effects<'_>) -> bool {
+        let Ok(name) = check_name(room) else { return false };
+        let Some(text) = broadcast_line::normalize(text, self.settings.newlines, true) else {
+            return false;
+        };
+        let room = Arc::new(RoomRef::new(&name, self.site.count));
+        match self.settings.order {
+            Order::Sender => {
+                let formats = ClientFormat::ALL.into_iter();
+                broadcast_line::announce(&self.settings, &room, formats, &text, effects);
+            }
+            Order::Topic => {
+                let (home, held_bytes) = (room.home, name.len() + text.len());
+                let announcement = Announcement { room, text: text.into() };
+                effects.tell(home, ServiceMessage::holding(announcement, held_bytes));
+            }
+        }
+        true
+    }
+
     fn on_service_message(&mut self, _: u16, message: ServiceMessage, effects: &mut Effects<'_>) {
         let message = match message.downcast::<ToHome>() {
             Ok(message) => return self.home.on_action(*message, effects),
+            Err(message) => message,
+        };
+        let message = match message.downcast::<Announcement>() {
+            Ok(message) => return self.home.on_announcement(&message, effects),
             Err(message) => message,
         };
         match message.downcast::<ClaimReply>() {
