@@ -2,9 +2,6 @@
 
 mod incidents;
 mod listen;
-mod log_filter;
-mod log_format;
-mod log_queue;
 mod lookups;
 mod report;
 mod serve;

@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::log_queue::LogQueue;
 use crate::config::{Config, MachineLimits, ResolvedConfig};
+use crate::logging::Log;
 use crate::metrics::{ControlCounters, report, report_loop};
 use crate::os::{Descriptors, SystemClock, kernel_warnings, write_stderr};
 use crate::server::{Handle, certificate_lines, check_certificates};
@@ -37,6 +37,9 @@ pub fn fail(error: &dyn Display, exit_code: u8) -> ExitCode {
     let _ = write_stderr(format!("tidegate: {error}\n").as_bytes(), Some(LAST_LINES_MAX));
     ExitCode::from(exit_code)
 }
+
+/// The name of this module in the log: what it says is no matter of how much else there is to say.
+pub(super) const LOG_TARGET: &str = module_path!();
 
 /// How long the end of the process may wait for standard error to be read.
 pub(super) const LAST_LINES_MAX: Duration = Duration::from_secs(1);
@@ -86,7 +89,7 @@ pub(super) fn log_listeners(settings: &ResolvedConfig, server: &Handle) {
 }
 
 /// Every counter in one line, and how busy each loop is in a line of its own.
-pub(super) fn log_metrics(server: &Handle, control: Option<&ControlCounters>, log: &LogQueue) {
+pub(super) fn log_metrics(server: &Handle, control: Option<&ControlCounters>, log: &Log) {
     let dropped = match log.dropped() {
         0 => String::new(),
         dropped => format!(" log_lines_dropped={dropped}"),

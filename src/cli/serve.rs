@@ -7,20 +7,20 @@ use std::process::{self, ExitCode};
 use std::sync::Arc;
 
 use super::incidents::Incidents;
-use super::log_queue::{LogQueue, flush_log, start_log};
 use super::lookups::{Lookups, keep_panic};
 use super::report::{
-    LAST_LINES_MAX, fail, log_certificates, log_limits, log_listeners, log_metrics, log_start,
-    machine_limits,
+    LAST_LINES_MAX, LOG_TARGET, fail, log_certificates, log_limits, log_listeners, log_metrics,
+    log_start, machine_limits,
 };
 use crate::config::{Config, ResolvedConfig};
+use crate::logging::{Log, flush_log};
 use crate::os::{Descriptors, Request, Signals, write_stderr};
 use crate::server::{Handle, StartError, built_in_routes, current_loop, stop_with_the_loops};
 
 /// Serves until a signal ends it.
 #[must_use]
 pub fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
-    let log = match start_log() {
+    let log = match Log::start(&config.log.settings(), UNLIMITED) {
         Ok(log) => log,
         Err(error) => return fail(&format!("cannot start the log: {error}"), 1),
     };
@@ -40,7 +40,7 @@ pub fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
 fn run(
     settings: &ResolvedConfig,
     descriptors: Descriptors,
-    log: &LogQueue,
+    log: &Log,
 ) -> Result<ExitCode, Box<dyn Error>> {
     // Signals are taken over before anything is served, so that none ends the process halfway.
     let mut signals =
@@ -118,3 +118,6 @@ fn end_by_panic(index: usize, panic: &PanicHookInfo<'_>) {
     let _ = write_stderr(lines.as_bytes(), Some(LAST_LINES_MAX));
     process::exit(1);
 }
+
+/// The modules that log the start, the end and what operators ask for, whose lines are always written.
+const UNLIMITED: &[&str] = &[LOG_TARGET, module_path!()];

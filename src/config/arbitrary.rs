@@ -15,9 +15,9 @@ use super::setting::Setting;
 use super::surroundings::Surroundings;
 use super::{
     CertificateFiles, ClientCertificates, Config, Hosts, Identity, IdentityKind, Limits, Listener,
-    ListenerKind, NameKind, ProcessOptions, RedisOptions, RoomOptions, Route, RouteService, Rule,
-    Secret, ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions, Token, Turn,
-    WebSocketOptions,
+    ListenerKind, LogOptions, NameKind, ProcessOptions, RedisOptions, RoomOptions, Route,
+    RouteService, Rule, Secret, ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions, Token,
+    Turn, WebSocketOptions,
 };
 
 /// Every token and every password, so that a test can put them back where they were not printed.
@@ -34,12 +34,12 @@ pub(super) fn surroundings(file_name: &str) -> Surroundings {
 
 /// Any configuration that [`Config::validate`] accepts.
 pub(super) fn config() -> impl Strategy<Value = Config> {
-    let process = (ProcessOptions::arbitrary(), listeners(), tls());
+    let process = (ProcessOptions::arbitrary(), LogOptions::arbitrary(), listeners(), tls());
     let numbers = (Limits::arbitrary(), Timeouts::arbitrary(), Turn::arbitrary());
     let rest = (SocketOptions::arbitrary(), routes(), identities(), any::<prop::sample::Index>());
     (process, numbers, rest).prop_map(
         |(
-            (process, listeners, (certificates, tls)),
+            (process, log, listeners, (certificates, tls)),
             (limits, timeouts, turn),
             (socket, routes, identities, index),
         )| {
@@ -48,6 +48,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 listeners,
                 certificates,
                 tls,
+                log,
                 limits,
                 timeouts,
                 turn,

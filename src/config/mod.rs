@@ -18,6 +18,7 @@ mod hosts;
 mod identity;
 mod limits;
 mod listener;
+mod log;
 mod process;
 mod route;
 mod secret;
@@ -61,6 +62,7 @@ pub use identity::{Identity, IdentityKind, IdentityWord, RedisOptions, Token};
 pub use key::Key;
 pub use limits::Limits;
 pub use listener::{Listener, ListenerKind};
+pub use log::LogOptions;
 pub use process::ProcessOptions;
 pub(crate) use refusal::Refusal;
 pub use resolved::{
@@ -92,6 +94,8 @@ pub struct Config {
     pub certificates: Vec<CertificateFiles>,
     /// What listeners with TLS have in common.
     pub tls: TlsOptions,
+    /// What is logged, and how.
+    pub log: LogOptions,
     /// How many connections, and how many bytes.
     pub limits: Limits,
     /// How long each step of a connection may take.
@@ -114,6 +118,7 @@ impl Default for Config {
             listeners: vec![Listener::default()],
             certificates: Vec::new(),
             tls: TlsOptions::default(),
+            log: LogOptions::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             turn: Turn::default(),

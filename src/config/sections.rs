@@ -5,6 +5,7 @@ use super::identity::{IdentityKeys, RedisOptions, Token};
 use super::key::{FILE_SUFFIX, Key, split};
 use super::limits::Limits;
 use super::listener::Listener;
+use super::log::LogOptions;
 use super::process::ProcessOptions;
 use super::route::{PublishOptions, RoomOptions, RouteKeys, WebSocketOptions};
 use super::socket::SocketOptions;
@@ -42,6 +43,7 @@ pub const SECTIONS: &[Section] = &[
     array("listener", &[all::<Listener>()]),
     array("certificate", &[all::<CertificateFiles>()]),
     table("tls", &[all::<TlsOptions>()]),
+    table("log", &[all::<LogOptions>()]),
     table("limits", &[all::<Limits>()]),
     table("timeouts", &[all::<Timeouts>()]),
     table("turn", &[all::<Turn>()]),

@@ -41,6 +41,7 @@ impl Config {
             listeners,
             certificates,
             tls,
+            log,
             limits,
             timeouts,
             turn,
@@ -58,6 +59,7 @@ impl Config {
             tables.push(FileTable::item("certificate", "certificate", index, pair.entries()));
         }
         tables.push(FileTable::section("tls", tls));
+        tables.push(FileTable::section("log", log));
         tables.push(FileTable::section("limits", limits));
         tables.push(FileTable::section("timeouts", timeouts));
         tables.push(FileTable::section("turn", turn));

@@ -23,12 +23,12 @@ impl Broadcast {
 
 impl Service for Broadcast {
     fn on_open(&mut self, peer: Peer, effects: &mut Effects<'_>) {
-        log::debug!("broadcast: {peer} joined");
+        log::debug!(connection:% = peer; "broadcast: joined");
         effects.subscribe(peer, &self.everyone);
     }
 
     fn on_message(&mut self, peer: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
-        log::trace!("broadcast: {peer} sent {} bytes", message.payload().len());
+        log::trace!(connection:% = peer; "broadcast: sent {} bytes", message.payload().len());
         let frame = EncodedFrame::new(message.kind(), message.payload());
         effects.publish(&self.everyone, frame, self.order);
     }
@@ -38,6 +38,6 @@ impl Service for Broadcast {
     }
 
     fn on_close(&mut self, peer: Peer, reason: CloseReason, _: &mut Effects<'_>) {
-        log::debug!("broadcast: {peer} left: {reason}");
+        log::debug!(connection:% = peer; "broadcast: left: {reason}");
     }
 }

@@ -212,6 +212,9 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                     (name, _) if name.starts_with("tls.") => {
                         ("[tls]", format!("{} = \"{word}\"", key.leaf()))
                     }
+                    (name, _) if name.starts_with("log.") => {
+                        ("[log]", format!("{} = \"{word}\"", key.leaf()))
+                    }
                     ("route.service", _) => {
                         ("[[route]]\npath = \"/\"", format!("service = \"{word}\""))
                     }

@@ -512,7 +512,7 @@ impl<S: Transport> Connections<S> {
             return self.abort_relay(partner.map(|partner| (partner, reason)));
         }
         let peer = Peer { loop_index: self.services.loop_index(), key };
-        log::debug!("{peer}: ended: {reason}");
+        log::debug!(connection:% = peer; "ended: {reason}");
         self.services.call(route, |own, effects| own.service.on_close(peer, reason, effects));
         reason.counter(&self.turn.counters).add(1);
     }

@@ -240,7 +240,7 @@ impl<S: Transport> Connections<S> {
         self.remember(key, address, is_refused);
         self.arm(key);
         let loop_index = self.services.loop_index();
-        log::debug!("{}: accepted from {address}", Peer { loop_index, key });
+        log::debug!(connection:% = Peer { loop_index, key }; "accepted from {address}");
         key
     }
 

@@ -172,7 +172,9 @@ impl HomeRoom {
 
     fn say(&self, settings: &RoomSettings, peer: Peer, text: &str, effects: &mut Effects<'_>) {
         let Some(RoomMember { name: Some(name), .. }) = self.members.get(&peer) else { return };
-        log::trace!("room {}: {name} ({peer}) said {} bytes", self.room.name, text.len());
+        log::trace!(
+            connection:% = peer; "room {}: {name} said {} bytes", self.room.name, text.len()
+        );
         // Lines are published in any case: a member with lines is subscribed by its own loop, which
         // may be before its `Enter` arrives here.
         let events = (self.event_members > 0).then_some(ClientFormat::Events);
@@ -197,7 +199,9 @@ impl HomeRoom {
     ) -> bool {
         let holder = self.roster.holder(name).filter(|_| settings.logins == Logins::One);
         if let Some(holder) = holder {
-            log::debug!("room {}: {name} ({holder}) replaced by {peer}", self.room.name);
+            log::debug!(
+                connection:% = holder; "room {}: {name} replaced by {peer}", self.room.name
+            );
             self.remove(holder);
             // The home closes it, not its own loop: what the home publishes later travels behind
             // the close, so the replaced connection receives none of it.

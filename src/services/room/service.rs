@@ -53,7 +53,7 @@ impl Room {
     /// client is a page (see [`Refusal::format`]).
     fn refuse(&mut self, peer: Peer, refusal: Refusal) -> Result<Admission, Rejection> {
         let Refusal { reason, format } = refusal;
-        log::debug!("room: {peer}: {reason}");
+        log::debug!(connection:% = peer; "room: {reason}");
         match format {
             ClientFormat::Lines => Err(Rejection::bad_request(reason)),
             ClientFormat::Events => {
@@ -195,7 +195,7 @@ impl Service for Room {
         if member.join_state == JoinState::Replaced {
             return effects.close(peer, CloseCode::REPLACED, REPLACED);
         }
-        log::debug!("room {}: {} joined", member.room.name, MemberLabel(member, peer));
+        log::debug!(connection:% = peer; "room {}: {} joined", member.room.name, label(member));
         if self.settings.order == Order::Sender || member.format == ClientFormat::Lines {
             // The subscription precedes the reply to the upgrade, so a client misses nothing that
             // is said after it sees the reply. With events and `Order::Topic` the home subscribes
@@ -237,7 +237,9 @@ impl Service for Room {
         let Some(text) = text else { return };
         match (self.settings.order, &member.name) {
             (Order::Sender, Some(name)) => {
-                log::trace!("room {}: {name} said {} bytes", member.room.name, text.len());
+                log::trace!(
+                    connection:% = peer; "room {}: {name} said {} bytes", member.room.name, text.len()
+                );
                 let (room, formats) = (&member.room, ClientFormat::ALL.into_iter());
                 broadcast_line::publish(
                     &self.settings,
@@ -254,7 +256,9 @@ impl Service for Room {
 
     fn on_close(&mut self, peer: Peer, reason: CloseReason, effects: &mut Effects<'_>) {
         let Some(member) = self.members.remove(peer.key) else { return };
-        log::debug!("room {}: {} left: {reason}", member.room.name, MemberLabel(&member, peer));
+        log::debug!(
+            connection:% = peer; "room {}: {} left: {reason}", member.room.name, label(&member)
+        );
         send_to_home(&member, peer, RoomAction::Leave, effects);
     }
 
@@ -311,7 +315,7 @@ fn take_name(member: &mut LocalMember, peer: Peer, text: &str, effects: &mut Eff
     }
     match check_name(text) {
         Ok(name) => {
-            log::debug!("room {}: {peer} is {name}", member.room.name);
+            log::debug!(connection:% = peer; "room {}: is {name}", member.room.name);
             member.name = Some(Arc::clone(&name));
             send_to_home(member, peer, RoomAction::SetName(name), effects);
         }
@@ -337,14 +341,9 @@ fn logins_unavailable() -> Rejection {
     Rejection::internal_error("logins cannot be checked now")
 }
 
-/// A member in the log.
-struct MemberLabel<'a>(&'a LocalMember, Peer);
-
-impl std::fmt::Display for MemberLabel<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = self.0.name.as_deref().unwrap_or("unnamed");
-        write!(formatter, "{name} ({})", self.1)
-    }
+/// The name of a member in the log.
+fn label(member: &LocalMember) -> &str {
+    member.name.as_deref().unwrap_or("unnamed")
 }
 
 /// `Retry-After` of a refusal because too many look-ups are under way.
