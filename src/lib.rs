@@ -34,7 +34,7 @@
 //!     let handler = Handler::Socket(Arc::new(|_| Box::new(Shout)), RouteOptions::default());
 //!     let server = Handle::start(&settings, vec![Route::new("/shout", handler)])?;
 //!     // Until SIGTERM or Ctrl-C; then clients are closed at a steady pace.
-//!     Ok(server.serve_until_signal(signals, settings.timeouts.drain_ms)?)
+//!     Ok(server.serve_until_signal(signals, settings.drain_terms())?)
 //! }
 //! ```
 //!

@@ -11,7 +11,7 @@ use super::log_queue::LogQueue;
 use crate::config::{Config, MachineLimits, ResolvedConfig};
 use crate::metrics::{ControlCounters, report, report_loop};
 use crate::os::{Descriptors, SystemClock, kernel_warnings, write_stderr};
-use crate::server::{Handle, certificate_lines, check_certificates};
+use crate::server::{DrainTerms, Handle, certificate_lines, check_certificates};
 use crate::timer::Clock as _;
 
 /// Prints what a configuration comes to on this machine.
@@ -83,6 +83,16 @@ pub(super) fn log_listeners(settings: &ResolvedConfig, server: &Handle) {
         };
         log::info!("listening on {address}: {served}");
     }
+}
+
+/// What a shutdown will do, and how to hurry it.
+pub(super) fn log_drain(terms: &DrainTerms) {
+    let DrainTerms { grace_ms, drain_ms, .. } = terms;
+    let grace = match grace_ms {
+        0 => String::new(),
+        grace_ms => format!(" after {grace_ms} ms in which connections are still accepted"),
+    };
+    log::info!("shutting down within {drain_ms} ms{grace}; a second signal stops at once");
 }
 
 /// Every counter in one line, and how busy each loop is in a line of its own.

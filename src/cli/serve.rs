@@ -10,8 +10,8 @@ use super::incidents::Incidents;
 use super::log_queue::{LogQueue, flush_log, start_log};
 use super::lookups::{Lookups, keep_panic};
 use super::report::{
-    LAST_LINES_MAX, fail, log_certificates, log_limits, log_listeners, log_metrics, log_start,
-    machine_limits,
+    LAST_LINES_MAX, fail, log_certificates, log_drain, log_limits, log_listeners, log_metrics,
+    log_start, machine_limits,
 };
 use crate::config::{Config, ResolvedConfig};
 use crate::os::{Descriptors, Request, Signals, write_stderr};
@@ -78,9 +78,10 @@ fn run(
             }
             Request::Stop { is_paced, .. } => {
                 is_draining = true;
-                let drain_ms = settings.timeouts.drain_ms;
-                log::info!("shutting down within {drain_ms} ms; a second signal stops at once");
-                server.drain(drain_ms, is_paced);
+                let terms = settings.drain_terms();
+                let terms = if is_paced { terms } else { terms.at_once() };
+                log_drain(&terms);
+                server.drain(terms);
             }
         }
     }

@@ -23,6 +23,7 @@ use super::{
     Route, RouteService, SlowPolicy, SocketOptions, Timeouts, TlsOptions, Turn, WebSocketOptions,
 };
 use crate::os::raise_descriptor_limit;
+use crate::reactor::DrainTerms;
 use crate::services::room::CHAT_SUBPROTOCOL;
 use crate::services::{DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions, RouteId};
 
@@ -85,6 +86,15 @@ impl ResolvedConfig {
         self.identities.iter().find(|identity| identity.name == name)
     }
 
+    /// How a shutdown goes on, at its pace.
+    pub fn drain_terms(&self) -> DrainTerms {
+        DrainTerms {
+            grace_ms: self.timeouts.drain_grace_ms,
+            closes_per_s: self.limits.drain_closes_per_s,
+            ..DrainTerms::within_ms(self.timeouts.drain_ms)
+        }
+    }
+
     /// Whether any listener speaks TLS.
     pub fn has_tls(&self) -> bool {
         self.listeners.iter().any(|listener| listener.tls)
@@ -130,6 +140,8 @@ pub struct ResolvedLimits {
     pub mailbox_items_max: usize,
     /// Bytes of the messages of one class that wait from one loop to another.
     pub mailbox_bytes_max: usize,
+    /// Close frames per second of a drain, all loops together; 0 leaves it to the pace of each loop.
+    pub drain_closes_per_s: u64,
     /// Connections above `connections_max` that are held only for their reply 503; at least 1 where the
     /// process may have 16 descriptors or more.
     pub refusals_max: usize,
@@ -224,6 +236,7 @@ impl Config {
             pool_bytes_max: limits.pool_bytes_max,
             mailbox_items_max: limits.mailbox_items_max,
             mailbox_bytes_max: limits.mailbox_bytes_max,
+            drain_closes_per_s: limits.drain_closes_per_s,
             refusals_max: plan.refusals,
         };
         ResolvedConfig {

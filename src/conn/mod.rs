@@ -49,5 +49,5 @@ mod under_way;
 
 #[cfg(any(test, feature = "sim"))]
 pub use connections::check_invariants;
-pub use connections::{Connections, Verdict};
+pub use connections::{ClosesSent, Connections, Verdict};
 pub use settings::ConnSettings;

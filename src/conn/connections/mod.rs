@@ -44,6 +44,17 @@ use crate::tls::RECORD_BYTES_MAX;
 use crate::transport::Transport;
 use crate::work::{Phase, Work, prices};
 
+/// What a part of a walk through the table came to, which tells connections to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosesSent {
+    /// The slot to go on from; `None` at the end of the table.
+    pub next: Option<u32>,
+    /// Connections that were told.
+    pub told: usize,
+    /// Whether connections were passed over that are in their handshake.
+    pub has_skipped: bool,
+}
+
 /// The connections of one loop, their buffers, timers and services.
 ///
 /// It does no waiting and accepts nothing by itself: an event loop tells it what happened and asks
@@ -459,6 +470,12 @@ impl<S: Transport> Connections<S> {
         while let Some(route) = self.services.router().take_tick(now) {
             self.services.call(route, |own, effects| own.service.on_tick(effects));
         }
+    }
+
+    /// The number of the loop.
+    #[must_use]
+    pub fn loop_index(&self) -> u16 {
+        self.services.loop_index()
     }
 
     /// From now on every request is answered 503.
