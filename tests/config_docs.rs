@@ -21,6 +21,7 @@ fn accepted(key: &Key) -> String {
     let words = |words: &[&str]| format!("`{}`", words.join("`, `"));
     let text = match key.rule {
         Rule::Address => "IP address and port".to_owned(),
+        Rule::AdminAddress => "IP address and port, path of a Unix socket, or `off`".to_owned(),
         Rule::Boolean => words(&["true", "false"]),
         Rule::File => "path of a file".to_owned(),
         Rule::Hosts => "`\"*\"` or a list, see below".to_owned(),

@@ -7,25 +7,27 @@ use std::process::{self, ExitCode};
 use std::sync::Arc;
 
 use super::incidents::Incidents;
-use super::log_queue::{LogQueue, flush_log, start_log};
 use super::lookups::{Lookups, keep_panic};
+#[cfg(feature = "admin")]
+use super::operated::{Admin, Operated};
 use super::report::{
-    LAST_LINES_MAX, fail, log_certificates, log_limits, log_listeners, log_metrics, log_start,
-    machine_limits,
+    LAST_LINES_MAX, LOG_TARGET, fail, log_certificates, log_drain, log_limits, log_listeners,
+    log_metrics, log_start, machine_limits,
 };
-use crate::config::{Config, ResolvedConfig};
+use crate::config::{Config, MachineLimits};
+use crate::logging::{Log, flush_log};
 use crate::os::{Descriptors, Request, Signals, write_stderr};
 use crate::server::{Handle, StartError, built_in_routes, current_loop, stop_with_the_loops};
 
 /// Serves until a signal ends it.
 #[must_use]
 pub fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
-    let log = match start_log() {
+    let log = match Log::start(&config.log.settings(), UNLIMITED) {
         Ok(log) => log,
         Err(error) => return fail(&format!("cannot start the log: {error}"), 1),
     };
     end_with_failing_loops();
-    let outcome = run(&config.resolve(machine_limits(descriptors)), descriptors, &log);
+    let outcome = run(config, descriptors, &log);
     flush_log(LAST_LINES_MAX);
     match outcome {
         Ok(exit_code) => exit_code,
@@ -37,21 +39,19 @@ pub fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
     }
 }
 
-fn run(
-    settings: &ResolvedConfig,
-    descriptors: Descriptors,
-    log: &LogQueue,
-) -> Result<ExitCode, Box<dyn Error>> {
+fn run(config: &Config, descriptors: Descriptors, log: &Log) -> Result<ExitCode, Box<dyn Error>> {
+    let granted = machine_limits(descriptors);
+    let settings = &config.resolve(granted);
     // Signals are taken over before anything is served, so that none ends the process halfway.
     let mut signals =
         Signals::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
     log_start(settings);
     log_limits(settings, descriptors);
     let lookups = Lookups::start(settings)?;
-    let server = Handle::start(settings, built_in_routes(settings, &lookups.tokens))?;
+    let server = Arc::new(Handle::start(settings, built_in_routes(settings, &lookups.tokens))?);
     stop_with_the_loops(server.events().clone(), settings.loops, signals.stop_listening())?;
-    let counters = lookups.counters();
     log_listeners(settings, &server);
+    let admin = start_admin(&server, config, granted, &lookups, log)?;
     let incidents =
         Incidents::watch(server.metrics().map(|own| Arc::clone(&own.counters)).collect())?;
 
@@ -59,7 +59,7 @@ fn run(
     while let Some(request) = signals.wait() {
         match request {
             Request::Report => {
-                log_metrics(&server, counters, log);
+                log_metrics(&server, &lookups.counters, log);
                 log_certificates(&server);
             }
             Request::Reload => {
@@ -78,17 +78,49 @@ fn run(
             }
             Request::Stop { is_paced, .. } => {
                 is_draining = true;
-                let drain_ms = settings.timeouts.drain_ms;
-                log::info!("shutting down within {drain_ms} ms; a second signal stops at once");
-                server.drain(drain_ms, is_paced);
+                let terms = settings.drain_terms();
+                let terms = if is_paced { terms } else { terms.at_once() };
+                log_drain(&terms);
+                server.drain(terms);
             }
         }
     }
-    drop(incidents);
-    log_metrics(&server, counters, log);
+    drop((incidents, admin));
+    log_metrics(&server, &lookups.counters, log);
     // With one loop failed the process ends, rather than go on with a part of the traffic.
-    server.join_ended()?;
+    match Arc::into_inner(server) {
+        Some(server) => server.join_ended()?,
+        // A reload that an operator asked for has not come back: its thread holds the server.
+        None => log::warn!("a reload was under way at the end"),
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(feature = "admin")]
+fn start_admin(
+    server: &Arc<Handle>,
+    config: &Config,
+    granted: MachineLimits,
+    lookups: &Lookups,
+    log: &Log,
+) -> Result<Option<Admin>, Box<dyn Error>> {
+    Admin::start(Operated::new(server, config, granted, lookups, log))
+}
+
+/// What there is in place of the admin listener.
+#[cfg(not(feature = "admin"))]
+struct Admin;
+
+#[cfg(not(feature = "admin"))]
+#[expect(clippy::unnecessary_wraps, reason = "the listener of other builds may not start")]
+fn start_admin(
+    _: &Arc<Handle>,
+    _: &Config,
+    _: MachineLimits,
+    _: &Lookups,
+    _: &Log,
+) -> Result<Option<Admin>, Box<dyn Error>> {
+    Ok(None)
 }
 
 /// From now on a panic in an event loop ends the process, at once and with one line: its connections
@@ -118,3 +150,6 @@ fn end_by_panic(index: usize, panic: &PanicHookInfo<'_>) {
     let _ = write_stderr(lines.as_bytes(), Some(LAST_LINES_MAX));
     process::exit(1);
 }
+
+/// The modules that log the start, the end and what operators ask for, whose lines are always written.
+const UNLIMITED: &[&str] = &[LOG_TARGET, module_path!()];

@@ -11,6 +11,8 @@ use crate::services::room::{InvalidLineFormat, LineFormat, NAME_BYTES_MAX, is_na
 /// What the value of a key must be. Displays as the rule of an error message ("must be …").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
+    /// An IP address and a port, the path of a Unix socket, or `off`.
+    AdminAddress,
     /// An IP address and a port.
     Address,
     /// `true` or `false`.
@@ -94,6 +96,7 @@ impl Rule {
             Self::Subprotocols if !grammar::is_token(text) => return Err(TOKEN.to_owned()),
             Self::RedisUrl => return check_redis_url(text),
             Self::Address
+            | Self::AdminAddress
             | Self::Boolean
             | Self::Hosts
             | Self::Integer { .. }
@@ -117,6 +120,10 @@ impl fmt::Display for Rule {
             Self::Address => {
                 f.write_str("must be an IP address and port such as \"127.0.0.1:8080\"")
             }
+            Self::AdminAddress => f.write_str(
+                "must be an IP address and port such as \"127.0.0.1:8090\", the path of a Unix \
+                 socket, or \"off\"",
+            ),
             Self::Boolean => f.write_str("must be true or false"),
             Self::File => f.write_str("must be the path of a file"),
             Self::Hosts => f.write_str(

@@ -115,7 +115,10 @@ impl<'c, S: Transport> Inspector<'c, S> {
 
     /// Whether a connection is there and fits. The cheap conditions come first.
     fn fits(&mut self, filter: &ConnectionFilter, key: ConnKey) -> bool {
-        let ConnectionFilter { user, address, route, room, phase: wanted_phase } = filter;
+        let ConnectionFilter { peer, user, address, route, room, phase: wanted_phase } = filter;
+        if peer.is_some_and(|wanted| wanted != self.peer(key)) {
+            return false;
+        }
         let Some(conn) = self.table.get(key) else { return false };
         let Some(own_phase) = phase(conn) else { return false };
         if wanted_phase.is_some_and(|wanted| wanted != own_phase) {

@@ -38,6 +38,7 @@ mod population;
 mod receive;
 #[cfg(any(test, feature = "sim"))]
 mod relay;
+mod room_lists;
 mod schedule;
 mod send;
 mod services;
@@ -50,5 +51,5 @@ mod under_way;
 
 #[cfg(any(test, feature = "sim"))]
 pub use connections::check_invariants;
-pub use connections::{Connections, Verdict};
+pub use connections::{ClosesSent, Connections, Verdict};
 pub use settings::ConnSettings;

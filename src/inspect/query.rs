@@ -137,7 +137,7 @@ pub enum Query {
         /// Where to.
         reply: Reply<RoomSlice>,
     },
-    /// Publish a text to a room or topic, as if a member of it had said so. To be asked of one loop.
+    /// Publish a text to a room or topic, to its members on all loops. To be asked of one loop.
     Publish {
         /// The id of its route, or its first path.
         route: Arc<str>,
@@ -145,7 +145,7 @@ pub enum Query {
         room: Arc<str>,
         /// The payload.
         text: Arc<str>,
-        /// Whether there is such a route.
+        /// Whether there is such a route, and its service publishes there.
         reply: Reply<bool>,
     },
     /// From now on tell what the connections that fit send, get and end by.

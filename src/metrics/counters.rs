@@ -196,6 +196,10 @@ counters! {
     closed_by_service,
     /// Connections closed with 1001 during a shutdown.
     closed_drained,
+    /// Connections that a drain has told to go, those in their handshake included.
+    drain_told,
+    /// Loops that accept no more because of a drain (gauge).
+    draining_now,
     /// Connections aborted because the peer did not end them within `close_ms`.
     close_timed_out,
     /// TLS handshakes completed without resumption.

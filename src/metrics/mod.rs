@@ -1,12 +1,16 @@
 //! Metrics: counters, gauges and durations, and the report of them.
 
 mod counters;
+mod families;
+mod family;
 mod histogram;
 mod report;
 
 use std::sync::Arc;
 
 pub use counters::{CertificateCounters, ControlCounters, Counter, Counters, SharedCounter};
+pub use families::counter_families;
+pub use family::{Buckets, Family, FamilyKind, Sample, SampleValue, prometheus_text, to_float};
 pub use histogram::Histogram;
 pub use report::{report, report_loop};
 

@@ -2,6 +2,7 @@
 
 mod listening;
 mod process;
+mod process_use;
 mod signals;
 mod sockets;
 mod standard_error;
@@ -14,6 +15,7 @@ pub use process::{
     Descriptors, kernel_warnings, pin_thread, raise_descriptor_limit, return_freed_memory,
     return_scattered_memory,
 };
+pub use process_use::ProcessUse;
 pub use signals::{Request, Signals, StopListening};
 pub(crate) use sockets::{ReserveDescriptor, is_about_one_connection, send_before_end};
 pub use standard_error::write_stderr;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::catch_up::CatchUp;
 use super::command::{LoopCommand, LoopEnvelope, LoopState};
-use super::drain::Drain;
+use super::drain::{Decision, DrainProgress, DrainTerms, LoopDrain, QueuePolicy};
 use super::listener::{Acceptor, ListenerSettings};
 use super::permits::ConnectionPermits;
 use crate::conn::Connections;
@@ -65,7 +65,7 @@ pub struct EventLoop<P: Poller, C> {
     /// Something was left in the outbox at the end of the turn before.
     had_outbox: bool,
     catch_up: CatchUp,
-    drain: Option<Drain>,
+    drain: Option<LoopDrain>,
     events: Vec<Readiness>,
 }
 
@@ -144,7 +144,9 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         // Before deadlines are looked at, and after everything is read that this wait has brought.
         self.catch_up.on_wait_over(had_events);
         self.act_on_time();
-        self.send_closes(now);
+        if self.drain.is_some() {
+            self.advance_drain(now);
+        }
         self.connections.apply_effects();
         self.connections.flush_dirty(self.settings.flushes_per_turn);
         // What services say about those whose write failed must not wait for the next event.
@@ -304,12 +306,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
 
     fn obey(&mut self, command: LoopCommand, now: Millis) {
         match command {
-            LoopCommand::Drain { drain_ms, is_paced } => {
-                let count = self.connections.count();
-                self.drain = Some(Drain::new(now, drain_ms, is_paced, count));
-                self.connections.start_draining();
-                self.acceptor.start_draining();
-            }
+            LoopCommand::Drain { terms, progress } => self.start_draining(now, terms, progress),
             LoopCommand::Inspect { reply } => reply.send(self.state()),
             LoopCommand::Query(query) => self.connections.handle_query(query),
             LoopCommand::SetSettings { settings, reply } => {
@@ -327,16 +324,40 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             open: self.connections.open_count(),
             outbox_items: self.outbox.items(),
             outbox_bytes: self.outbox.bytes(),
-            is_draining: self.drain.is_some(),
+            is_draining: self.drain.as_ref().is_some_and(LoopDrain::has_stopped_accepting),
         }
     }
 
-    fn send_closes(&mut self, now: Millis) {
+    fn start_draining(&mut self, now: Millis, terms: DrainTerms, progress: Arc<DrainProgress>) {
+        // A loop that has stopped accepting does not begin again for the grace of another drain.
+        let grace_ms = if self.acceptor.is_draining() { 0 } else { terms.grace_ms };
+        let seed = now.0 ^ u64::from(self.connections.loop_index()) << u32::BITS;
+        let terms = DrainTerms { grace_ms, ..terms };
+        self.drain = Some(LoopDrain::new(now, terms, progress, seed));
+        self.advance_drain(now);
+    }
+
+    /// Goes on with the drain. It is looked at in every turn, and due by itself when it has something to
+    /// do.
+    #[cold]
+    fn advance_drain(&mut self, now: Millis) {
         let Some(drain) = &mut self.drain else { return };
-        let Some(cursor) = drain.cursor else { return };
-        let quota = drain.quota(now);
-        if quota > 0 {
-            drain.cursor = self.connections.send_closes(cursor, quota);
+        match drain.decide(now, self.connections.count()) {
+            Decision::GoesOn => {}
+            Decision::Cancelled => return self.drain = None,
+            Decision::Stops(queue) => {
+                self.metrics.counters.draining_now.set(1);
+                if queue == QueuePolicy::Refuse {
+                    self.connections.start_draining();
+                }
+                self.acceptor.start_draining(queue, &mut self.poller);
+            }
+        }
+        if let Some(closes) = drain.closes(now) {
+            let sent =
+                self.connections.send_closes(closes.cursor, closes.quota, closes.spares_handshakes);
+            self.metrics.counters.drain_told.add(sent.told as u64);
+            drain.note(now, sent);
         }
     }
 
@@ -395,7 +416,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     fn is_finished(&self, now: Millis) -> bool {
         self.drain.as_ref().is_some_and(|drain| {
             let has_ended = self.acceptor.is_closed() && self.connections.count() == 0;
-            has_ended || now >= drain.hard_stop
+            has_ended || drain.is_over(now)
         })
     }
 }

@@ -9,6 +9,7 @@
 //! connection, closes it, and opens the reserve again. After that it pauses, because every further
 //! attempt would fail as well and the loop would spin.
 
+use super::drain::QueuePolicy;
 use super::permits::ConnectionPermits;
 use crate::conn::{Connections, Verdict};
 use crate::key::ConnKey;
@@ -83,13 +84,29 @@ impl Acceptor {
         }
     }
 
-    /// Begins the drain: the connections that are queued get 503, then the listeners are closed.
-    pub(super) fn start_draining(&mut self) {
+    /// Stops accepting: the connections that are queued get 503 and then the listeners are closed, or
+    /// they are left to the other process that holds the listeners.
+    pub(super) fn start_draining<P: Poller>(&mut self, queue: QueuePolicy, poller: &mut P) {
         self.draining = true;
         self.paused_until = None;
+        if queue == QueuePolicy::LeaveToOther {
+            return self.close(poller);
+        }
         // A connection may be queued whose event has not been read yet. Closing the listener would reset
         // it, so each queue is looked at once more.
         self.pending.fill(true);
+    }
+
+    fn close<P: Poller>(&mut self, poller: &mut P) {
+        poller.close_listeners();
+        self.pending.fill(false);
+        self.is_closed = true;
+        self.paused_until = None;
+    }
+
+    /// Whether it accepts no more.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining
     }
 
     /// Whether the listeners are closed, and so their queues are gone.
@@ -178,9 +195,7 @@ impl Acceptor {
         }
         // Not before all queues were seen empty: a connection that is still queued gets its 503.
         if self.draining && !self.pending.contains(&true) {
-            poller.close_listeners();
-            self.is_closed = true;
-            self.paused_until = None;
+            self.close(poller);
         }
     }
 

@@ -9,6 +9,7 @@ mod mio_poller;
 mod permits;
 
 pub use command::{LoopCommand, LoopEnvelope, LoopState};
+pub use drain::{DrainPoint, DrainProgress, DrainTerms, QueuePolicy};
 pub use event_loop::{EventLoop, LoopSettings, MAILBOX_TOKEN, Turn};
 pub use listener::{ListenerProtocol, ListenerSettings};
 pub use mio_poller::MioPoller;

@@ -5,6 +5,7 @@
 
 mod built_in;
 mod certificates;
+mod drain_state;
 mod handle;
 mod loop_thread;
 mod settings;
@@ -12,8 +13,10 @@ mod start;
 mod until_signal;
 
 pub use crate::os::Signals;
+pub use crate::reactor::{DrainTerms, QueuePolicy};
 pub use built_in::{TokenLookups, built_in_routes};
 pub use certificates::{CertificateFileError, certificate_lines, check_certificates};
+pub use drain_state::{DrainStage, DrainState};
 pub use handle::Handle;
 pub use loop_thread::LoopFailure;
 pub(crate) use loop_thread::current_loop;

@@ -13,7 +13,7 @@ use crate::display::debug_as_display;
 use crate::mail::{LoopEvents, Wake, mesh};
 use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners};
 use crate::pool::SharedBudget;
-use crate::reactor::{ConnectionPermits, ListenerProtocol, MioPoller};
+use crate::reactor::{ConnectionPermits, DrainTerms, ListenerProtocol, MioPoller};
 use crate::services::{Route, Router};
 
 /// The server could not start. Nothing was served.
@@ -72,16 +72,16 @@ impl Handle {
                 Ok(own) => loops.push(own),
                 Err(error) => {
                     // A part of the loops would get a part of the connections.
-                    Self::new(addresses, loops, events).drain(0, false);
+                    Self::new(addresses, loops, events, clock).drain(DrainTerms::within_ms(0));
                     return Err(error.into());
                 }
             }
         }
-        let server = Self::new(addresses, loops, events);
+        let server = Self::new(addresses, loops, events, clock);
         match certificates.watch(clock) {
             Ok(certificates) => Ok(server.with_certificates(certificates)),
             Err(error) => {
-                server.drain(0, false);
+                server.drain(DrainTerms::within_ms(0));
                 Err(error.into())
             }
         }

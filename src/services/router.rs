@@ -197,6 +197,12 @@ impl Router {
         self.sockets.len()
     }
 
+    /// The number of the first WebSocket route that an operator means by this name.
+    pub(crate) fn number_called(&self, name: &str) -> Option<u8> {
+        let mut served = self.order.iter().copied();
+        served.find(|number| self.sockets[usize::from(*number)].is_called(name))
+    }
+
     /// As [`Router::socket`], to look only; `None` for a number that is not in use.
     pub(crate) fn get(&self, number: u8) -> Option<&SocketRoute> {
         self.sockets.get(usize::from(number))

@@ -14,8 +14,8 @@ use crate::mail::{Envelope, LoopMailboxes, MailLimits, Mailbox, Wake, mesh};
 use crate::metrics::{Counters, LoopMetrics};
 use crate::pool::SharedBudget;
 use crate::reactor::{
-    ConnectionPermits, EventLoop, ListenerProtocol, ListenerSettings, LoopCommand, LoopEnvelope,
-    LoopSettings, LoopState, Turn,
+    ConnectionPermits, DrainProgress, DrainTerms, EventLoop, ListenerProtocol, ListenerSettings,
+    LoopCommand, LoopEnvelope, LoopSettings, LoopState, Turn,
 };
 use crate::services::{LoopSite, Route, Router};
 use crate::timer::{Clock, Millis};
@@ -212,9 +212,17 @@ impl SimServer {
 
     /// Begins a drain on all loops.
     pub fn drain(&self, drain_ms: u64, is_paced: bool) {
+        let _ = self.drain_on(DrainTerms { is_paced, ..DrainTerms::within_ms(drain_ms) });
+    }
+
+    /// Begins a drain on all loops, and gives what they share.
+    pub fn drain_on(&self, terms: DrainTerms) -> Arc<DrainProgress> {
+        let progress = Arc::new(DrainProgress::new());
         for index in 0..self.loops.len() {
-            self.command(index, LoopCommand::Drain { drain_ms, is_paced });
+            let progress = Arc::clone(&progress);
+            self.command(index, LoopCommand::Drain { terms, progress });
         }
+        progress
     }
 
     /// Sends a command to a loop, unless that has ended.

@@ -33,6 +33,8 @@ pub const SLOT: u64 = 5;
 pub const ADDRESS: u64 = 300;
 /// A connection is described to an operator, without its address.
 pub const ROW: u64 = 400;
+/// A room is described to an operator.
+pub const ROOM: u64 = 200;
 /// The library's part of a full TLS handshake that answers the client's first message: a key exchange
 /// and a signature.
 pub const TLS_FULL: u64 = 150_000;

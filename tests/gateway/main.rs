@@ -6,6 +6,7 @@
 //! | module | what it tests |
 //! |---|---|
 //! | `start` | command line, configuration, limits, the lines it logs, exit codes |
+//! | `admin` | the admin listener: rights, health, metrics, connections seen and closed |
 //! | `hosts` | which hosts requests may name, on each listener |
 //! | `http`, `handshake` | every reply before the upgrade, and the end of the connection after it |
 //! | `client_command` | `tidegate client`: input, output, how it ends, exit codes |
@@ -27,6 +28,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
 
+mod admin_client;
 #[path = "../support/certificates.rs"]
 mod certificates;
 mod chat_client;
@@ -43,6 +45,7 @@ mod tls_client;
 mod wait;
 mod webdriver;
 
+mod admin;
 mod start;
 mod takeover;
 

@@ -14,6 +14,7 @@ pub(crate) const LAYERS: &[Row] = &[
     (&["server", "sim", "client"], &[]),
     (&["config"], &[]),
     (&["control"], &[]),
+    (&["logging"], &[]),
     (&["reactor"], &[]),
     (&["conn"], &[]),
     (&["services"], &[]),

@@ -382,12 +382,26 @@ impl<S: Transport> Connections<S> {
                 let (sent, next) = self.each_open(&filter, from, send);
                 reply.send(SentSlice { sent, next });
             }
+            Query::Rooms { reply } => {
+                // Behind others it goes on when they are complete, one slice in each turn.
+                let is_first = self.room_lists.is_empty();
+                self.room_lists.add(reply);
+                if is_first {
+                    self.run_room_lists();
+                }
+            }
+            Query::Publish { route, room, text, reply } => {
+                self.turn.work.charge(prices::PUBLICATION + prices::bytes(text.len()));
+                reply.send(self.services.publish(&route, &room, &text));
+            }
             // The replies that are dropped say that there is no answer yet.
-            Query::Rooms { .. }
-            | Query::Publish { .. }
-            | Query::Trace { .. }
-            | Query::Untrace { .. } => {}
+            Query::Trace { .. } | Query::Untrace { .. } => {}
         }
+    }
+
+    /// Goes on with the lists of rooms that operators wait for.
+    pub(super) fn run_room_lists(&mut self) {
+        self.room_lists.run(&self.services, &mut self.turn.work);
     }
 
     /// The connections as operators see them.

@@ -7,7 +7,7 @@
 //! and whatever they still send is read and thrown away until their end: closing earlier would reset
 //! the connection, and our last bytes would be lost on the way (RFC 6455 §7.1.1, RFC 9112 §9.6).
 
-use super::Connections;
+use super::{ClosesSent, Connections};
 use crate::conn::active::resume_reading;
 use crate::conn::deadline::{deadline, message_due, stalled_at};
 use crate::conn::flags::Flags;
@@ -106,13 +106,18 @@ impl<S: Transport> Connections<S> {
         self.services.set_decision(None);
     }
 
-    /// Tells the next connections after `cursor`, at most `count`, that the gateway goes away.
-    /// Gives the cursor to go on from, `None` when all have been told.
-    pub fn send_closes(&mut self, cursor: u32, count: usize) -> Option<u32> {
-        let mut told = 0;
+    /// Tells the next connections after `cursor`, at most `count`, that the gateway goes away. Those in
+    /// their handshake are refused, or passed over if it `spares_handshakes`.
+    pub fn send_closes(
+        &mut self,
+        cursor: u32,
+        count: usize,
+        spares_handshakes: bool,
+    ) -> ClosesSent {
+        let (mut told, mut has_skipped) = (0, false);
         for index in cursor..self.table.slots_end() {
             if told == count {
-                return Some(index);
+                return ClosesSent { next: Some(index), told, has_skipped };
             }
             let Some(key) = self.table.key_of(index) else { continue };
             self.catch_up(key);
@@ -124,6 +129,7 @@ impl<S: Transport> Connections<S> {
                     self.write_close(key, code, "shutting down");
                     self.finish(key, CloseReason::Drained);
                 }
+                Phase::Handshake if spares_handshakes => has_skipped = true,
                 Phase::Handshake if at.cold.is_silent(at.conn.cold) => {
                     told += 1;
                     self.abort(key, CloseReason::Gone);
@@ -137,7 +143,7 @@ impl<S: Transport> Connections<S> {
                 Phase::Refusing | Phase::Closing | Phase::Lingering | Phase::Dead => {}
             }
         }
-        None
+        ClosesSent { next: None, told, has_skipped }
     }
 
     /// The peer did something for which the connection must end.
@@ -512,7 +518,7 @@ impl<S: Transport> Connections<S> {
             return self.abort_relay(partner.map(|partner| (partner, reason)));
         }
         let peer = Peer { loop_index: self.services.loop_index(), key };
-        log::debug!("{peer}: ended: {reason}");
+        log::debug!(connection:% = peer; "ended: {reason}");
         self.services.call(route, |own, effects| own.service.on_close(peer, reason, effects));
         reason.counter(&self.turn.counters).add(1);
     }

@@ -23,6 +23,7 @@ use crate::conn::flags::Flags;
 use crate::conn::outbox::Outbox;
 use crate::conn::population::Population;
 use crate::conn::receive::{Input, Next, Outcome, Unfinished};
+use crate::conn::room_lists::RoomLists;
 use crate::conn::schedule::Schedule;
 use crate::conn::send::Output;
 use crate::conn::services::Services;
@@ -43,6 +44,17 @@ use crate::timer::{Millis, Tick, WallTime};
 use crate::tls::RECORD_BYTES_MAX;
 use crate::transport::Transport;
 use crate::work::{Phase, Work, prices};
+
+/// What a part of a walk through the table came to, which tells connections to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosesSent {
+    /// The slot to go on from; `None` at the end of the table.
+    pub next: Option<u32>,
+    /// Connections that were told.
+    pub told: usize,
+    /// Whether connections were passed over that are in their handshake.
+    pub has_skipped: bool,
+}
 
 /// The connections of one loop, their buffers, timers and services.
 ///
@@ -79,6 +91,7 @@ pub struct Connections<S> {
     schedule: Schedule,
     population: Population,
     mail: Outbox,
+    room_lists: RoomLists,
     turn: Turn,
     /// More are to go because the pool is short.
     is_evicting: bool,
@@ -125,6 +138,7 @@ impl<S: Transport> Connections<S> {
             schedule: Schedule::new(now.tick()),
             population: Population::default(),
             mail: Outbox::default(),
+            room_lists: RoomLists::default(),
             turn: Turn {
                 now,
                 tick: now.tick(),
@@ -240,7 +254,7 @@ impl<S: Transport> Connections<S> {
         self.remember(key, address, is_refused);
         self.arm(key);
         let loop_index = self.services.loop_index();
-        log::debug!("{}: accepted from {address}", Peer { loop_index, key });
+        log::debug!(connection:% = Peer { loop_index, key }; "accepted from {address}");
         key
     }
 
@@ -461,6 +475,12 @@ impl<S: Transport> Connections<S> {
         }
     }
 
+    /// The number of the loop.
+    #[must_use]
+    pub fn loop_index(&self) -> u16 {
+        self.services.loop_index()
+    }
+
     /// From now on every request is answered 503.
     pub fn start_draining(&mut self) {
         self.population.start_draining();
@@ -479,6 +499,9 @@ impl<S: Transport> Connections<S> {
         }
         if !self.schedule.handshakes.is_empty() {
             self.run_handshakes();
+        }
+        if !self.room_lists.is_empty() {
+            self.run_room_lists();
         }
     }
 
@@ -623,6 +646,7 @@ impl<S: Transport> Connections<S> {
         !self.schedule.run_queue.is_empty()
             || !self.schedule.handshakes.is_empty()
             || !self.walks.is_empty()
+            || !self.room_lists.is_empty()
             || self.output.has_dirty()
             || !self.schedule.dead.is_empty()
             || self.services.has_effects()

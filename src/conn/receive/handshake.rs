@@ -154,7 +154,7 @@ impl<S: Transport> Active<'_, S> {
                 }
                 counters.upgrades.add(1);
                 // Not the path of the request: it may hold a token.
-                log::debug!("{peer}: upgraded, route {route}");
+                log::debug!(connection:% = peer; "upgraded, route {route}");
                 self.open(route);
                 None
             }
@@ -195,7 +195,7 @@ impl<S: Transport> Active<'_, S> {
     }
 
     fn reject(&mut self, rejection: &Rejection, head_only: bool) -> Outcome {
-        log::debug!("{}: refused: {:?}", self.peer(), rejection.status());
+        log::debug!(connection:% = self.peer(); "refused: {:?}", rejection.status());
         let cork = self.output.outgoing().cork();
         if self.conn.protocol == Protocol::Line {
             write_line(rejection.body().as_bytes(), cork);
