@@ -91,9 +91,8 @@ pub(super) fn log_metrics(server: &Handle, control: Option<&ControlCounters>, lo
         0 => String::new(),
         dropped => format!(" log_lines_dropped={dropped}"),
     };
-    let counters = server.metrics().map(|own| &*own.counters);
     let certificates = server.certificate_counters().map(|own| &**own);
-    log::info!("{}{dropped}", report(counters, control, certificates));
+    log::info!("{}{dropped}", report(server.metrics(), control, certificates));
     for (index, metrics) in server.metrics().enumerate() {
         log::info!("{}", report_loop(index, metrics));
     }

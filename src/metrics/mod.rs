@@ -2,12 +2,17 @@
 
 mod counters;
 mod histogram;
+mod labelled;
 mod report;
 
 use std::sync::Arc;
 
-pub use counters::{CertificateCounters, ControlCounters, Counter, Counters, SharedCounter};
+pub use counters::{
+    CertificateCounters, ControlCounters, Counter, Counters, ListenerCounters, RouteCounters,
+    SharedCounter,
+};
 pub use histogram::Histogram;
+pub use labelled::{Entry, LABELS_MAX, Labelled, OTHERS};
 pub use report::{report, report_loop};
 
 /// The metrics of one loop.
@@ -17,4 +22,8 @@ pub struct LoopMetrics {
     pub counters: Arc<Counters>,
     /// The duration of turns, without the time in which they wait.
     pub turn_time: Arc<Histogram>,
+    /// By the ids of WebSocket routes, such as `room /chat`.
+    pub routes: Arc<Labelled<RouteCounters>>,
+    /// By the addresses of listeners.
+    pub listeners: Arc<Labelled<ListenerCounters>>,
 }
