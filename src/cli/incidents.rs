@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(lines(&mut seen, &loops), []);
         loops[0].refused_malformed.add(5000);
         loops[1].refused_malformed.add(107);
-        loops[1].messages_in.add(9);
+        loops[1].upgrades.add(9);
         let said =
             "5,107 refused with 400, 431 or 505: malformed requests (refused_malformed=5107)";
         assert_eq!(lines(&mut seen, &loops), [(Level::Info, said.to_owned())]);

@@ -129,9 +129,9 @@ impl Gateway for Operated {
     }
 
     fn metrics(&self) -> Vec<Family> {
-        let counters = self.server.metrics().map(|own| &*own.counters);
         let certificates = self.server.certificate_counters().map(|own| &**own);
-        let mut families = counter_families(counters, Some(&self.control), certificates);
+        let mut families =
+            counter_families(self.server.metrics(), Some(&self.control), certificates);
         families.extend(self.of_process());
         families.extend(self.of_server());
         families

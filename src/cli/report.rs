@@ -104,9 +104,8 @@ pub(super) fn log_metrics(server: &Handle, control: &ControlCounters, log: &Log)
         0 => String::new(),
         dropped => format!(" log_lines_dropped={dropped}"),
     };
-    let counters = server.metrics().map(|own| &*own.counters);
     let certificates = server.certificate_counters().map(|own| &**own);
-    log::info!("{}{dropped}", report(counters, Some(control), certificates));
+    log::info!("{}{dropped}", report(server.metrics(), Some(control), certificates));
     for (index, metrics) in server.metrics().enumerate() {
         log::info!("{}", report_loop(index, metrics));
     }

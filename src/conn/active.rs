@@ -92,6 +92,8 @@ impl<S: Transport> Active<'_, S> {
         let outgoing = self.output.outgoing();
         outgoing.set_framing(framing);
         own.service.on_open(peer, &mut Effects::on(route, peer, None, outgoing, pending));
+        own.counters.opened.add(1);
+        outgoing.count_messages(&own.counters);
     }
 }
 

@@ -1,7 +1,10 @@
 //! The families that counters make up: sums over the loops, grouped by what their names have in common.
 
 use super::family::{Family, FamilyKind, SampleValue, to_float};
-use super::{CertificateCounters, ControlCounters, Counters};
+use super::labelled::{Entry, Labelled};
+use super::{
+    CertificateCounters, ControlCounters, Counters, ListenerCounters, LoopMetrics, RouteCounters,
+};
 
 /// Counters that differ only by the reason are one family.
 struct Group {
@@ -44,16 +47,17 @@ const CODES: &[(&str, &str)] = &[
     ("unfinished", "1008"),
 ];
 
-/// The families of the counters of loops, of the control threads and of certificates.
+/// The families of the counters of loops, of their routes and listeners, of the control threads and of
+/// certificates.
 #[must_use]
 pub fn counter_families<'c>(
-    loops: impl Iterator<Item = &'c Counters>,
+    loops: impl Iterator<Item = &'c LoopMetrics> + Clone,
     control: Option<&ControlCounters>,
     certificates: Option<&CertificateCounters>,
 ) -> Vec<Family> {
     let mut totals: Vec<u64> = vec![0; Counters::NAMES.len()];
-    for counters in loops {
-        for (total, (_, value)) in totals.iter_mut().zip(counters.values()) {
+    for metrics in loops.clone() {
+        for (total, (_, value)) in totals.iter_mut().zip(metrics.counters.values()) {
             *total = total.saturating_add(value);
         }
     }
@@ -61,6 +65,8 @@ pub fn counter_families<'c>(
     for ((name, help), total) in Counters::NAMES.iter().zip(totals) {
         add(&mut families, name, help, total);
     }
+    families.extend(route_families(loops.clone()));
+    families.extend(listener_families(loops));
     let control = control.into_iter().flat_map(ControlCounters::values);
     let certificates = certificates.into_iter().flat_map(CertificateCounters::values);
     let names = ControlCounters::NAMES.iter().chain(CertificateCounters::NAMES);
@@ -69,6 +75,82 @@ pub fn counter_families<'c>(
         add(&mut families, name, help, value);
     }
     families
+}
+
+/// What is counted for each WebSocket route.
+fn route_families<'c>(loops: impl Iterator<Item = &'c LoopMetrics> + Clone) -> Vec<Family> {
+    type Read = fn(&RouteCounters) -> u64;
+    let of = |kind, name, help, read: Read| {
+        labelled(
+            Family::new(kind, name, help),
+            "route",
+            loops.clone().map(|own| &*own.routes),
+            read,
+        )
+    };
+    let (counter, gauge) = (FamilyKind::Counter, FamilyKind::Gauge);
+    vec![
+        of(gauge, "route_open", "Connections open now, by route.", RouteCounters::open_now),
+        of(counter, "route_opened_total", "Connections that were opened, by route.", |own| {
+            own.opened.value()
+        }),
+        of(counter, "messages_in_total", "Messages received, by route.", |own| {
+            own.messages_in.value()
+        }),
+        of(counter, "messages_in_bytes_total", "Bytes received in messages, by route.", |own| {
+            own.message_bytes_in.value()
+        }),
+        of(
+            counter,
+            "messages_out_total",
+            "Messages written, or put into backlogs, by route.",
+            |own| own.messages_out.value(),
+        ),
+        of(
+            counter,
+            "messages_out_bytes_total",
+            "Bytes of those messages before any compression, by route.",
+            |own| own.message_bytes_out.value(),
+        ),
+    ]
+}
+
+/// What is counted for each listener.
+fn listener_families<'c>(loops: impl Iterator<Item = &'c LoopMetrics> + Clone) -> Vec<Family> {
+    type Read = fn(&ListenerCounters) -> u64;
+    let of = |name, help, read: Read| {
+        let family = Family::new(FamilyKind::Counter, name, help);
+        labelled(family, "listener", loops.clone().map(|own| &*own.listeners), read)
+    };
+    vec![
+        of("listener_accepted_total", "Connections taken, by listener.", |own| {
+            own.accepted.value()
+        }),
+        of("listener_tls_handshakes_total", "TLS handshakes completed, by listener.", |own| {
+            own.tls_handshakes.value()
+        }),
+    ]
+}
+
+/// The family with a sample for each label, summed over the loops.
+fn labelled<'c, C: 'c>(
+    mut family: Family,
+    label: &'static str,
+    loops: impl Iterator<Item = &'c Labelled<C>>,
+    read: fn(&C) -> u64,
+) -> Family {
+    let mut totals: Vec<(&str, u64)> = Vec::new();
+    for entry in loops.flat_map(Labelled::iter) {
+        let (own, value) = (&**Entry::label(entry), read(entry));
+        match totals.iter_mut().find(|(known, _)| *known == own) {
+            Some((_, total)) => *total += value,
+            None => totals.push((own, value)),
+        }
+    }
+    for (own, total) in totals {
+        family.push(&[(label, own)], SampleValue::Number(to_float(total)));
+    }
+    family
 }
 
 fn add(families: &mut Vec<Family>, name: &'static str, help: &'static str, value: u64) {
@@ -104,10 +186,10 @@ mod tests {
 
     #[test]
     fn every_counter_is_in_exactly_one_sample() {
-        let loops = [Counters::default(), Counters::default()];
-        loops[0].closed_protocol.add(2);
-        loops[1].closed_protocol.add(3);
-        loops[1].open_now.set(7);
+        let loops = [LoopMetrics::default(), LoopMetrics::default()];
+        loops[0].counters.closed_protocol.add(2);
+        loops[1].counters.closed_protocol.add(3);
+        loops[1].counters.open_now.set(7);
         let control = ControlCounters::default();
         let certificates = CertificateCounters::default();
         let families = counter_families(loops.iter(), Some(&control), Some(&certificates));
@@ -128,7 +210,8 @@ mod tests {
 
     #[test]
     fn names_keep_the_rules_of_the_collector() {
-        let loops = [Counters::default()];
+        let loops = [LoopMetrics::default()];
+        loops[0].routes.of("echo /echo").opened.add(1);
         for family in counter_families(loops.iter(), None, None) {
             let is_total = family.name.ends_with("_total");
             assert_eq!(is_total, family.kind == FamilyKind::Counter, "{}", family.name);
@@ -140,5 +223,20 @@ mod tests {
                     .all(|byte| byte.is_ascii_lowercase() || b"_0123456789".contains(&byte))
             );
         }
+    }
+
+    #[test]
+    fn routes_are_summed_over_the_loops() {
+        let loops = [LoopMetrics::default(), LoopMetrics::default()];
+        loops[0].routes.of("echo /a").messages_in.add(2);
+        loops[1].routes.of("echo /b").messages_in.add(5);
+        loops[1].routes.of("echo /a").messages_in.add(1);
+        loops[1].listeners.of("127.0.0.1:80").accepted.add(4);
+        let text = super::super::prometheus_text(&counter_families(loops.iter(), None, None));
+        assert!(text.contains(
+            "tidegate_messages_in_total{route=\"echo /a\"} 3\n\
+             tidegate_messages_in_total{route=\"echo /b\"} 5\n"
+        ));
+        assert!(text.contains("tidegate_listener_accepted_total{listener=\"127.0.0.1:80\"} 4\n"));
     }
 }

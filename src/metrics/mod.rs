@@ -4,14 +4,19 @@ mod counters;
 mod families;
 mod family;
 mod histogram;
+mod labelled;
 mod report;
 
 use std::sync::Arc;
 
-pub use counters::{CertificateCounters, ControlCounters, Counter, Counters, SharedCounter};
+pub use counters::{
+    CertificateCounters, ControlCounters, Counter, Counters, ListenerCounters, RouteCounters,
+    SharedCounter,
+};
 pub use families::counter_families;
 pub use family::{Buckets, Family, FamilyKind, Sample, SampleValue, prometheus_text, to_float};
 pub use histogram::Histogram;
+pub use labelled::{Entry, LABELS_MAX, Labelled, OTHERS};
 pub use report::{report, report_loop};
 
 /// The metrics of one loop.
@@ -21,4 +26,8 @@ pub struct LoopMetrics {
     pub counters: Arc<Counters>,
     /// The duration of turns, without the time in which they wait.
     pub turn_time: Arc<Histogram>,
+    /// By the ids of WebSocket routes, such as `room /chat`.
+    pub routes: Arc<Labelled<RouteCounters>>,
+    /// By the addresses of listeners.
+    pub listeners: Arc<Labelled<ListenerCounters>>,
 }

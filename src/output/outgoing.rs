@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::compress::MessageCompressor;
 use super::contexts::ContextKey;
 use crate::line::write_line;
+use crate::metrics::RouteCounters;
 use crate::pool::{SLICES_MAX, SharedBudget};
 use crate::shrink::Shrink as _;
 use crate::ws::{
@@ -30,6 +31,9 @@ pub(crate) struct Outgoing {
     in_place: Vec<InPlacePayload>,
     in_place_bytes: usize,
     close: Option<CloseRequest>,
+    /// Messages that were added since they were last counted, and the bytes of their payloads.
+    messages: u64,
+    message_bytes: u64,
     framing: Framing,
     compressor: MessageCompressor,
 }
@@ -72,6 +76,8 @@ impl Outgoing {
             in_place: Vec::new(),
             in_place_bytes: 0,
             close: None,
+            messages: 0,
+            message_bytes: 0,
             framing: Framing::default(),
             compressor: MessageCompressor::new(pool),
         }
@@ -80,6 +86,22 @@ impl Outgoing {
     /// Sets the framing of the connection that is handled next.
     pub(crate) fn set_framing(&mut self, framing: Framing) {
         self.framing = framing;
+    }
+
+    /// Notes that what is added next is a message.
+    #[inline]
+    pub(crate) fn note_message(&mut self, payload_bytes: usize) {
+        self.messages += 1;
+        self.message_bytes += payload_bytes as u64;
+    }
+
+    /// Adds the messages since the last call to the counters of their connection's route.
+    #[inline]
+    pub(crate) fn count_messages(&mut self, counters: &RouteCounters) {
+        if self.messages > 0 {
+            counters.messages_out.add(std::mem::take(&mut self.messages));
+            counters.message_bytes_out.add(std::mem::take(&mut self.message_bytes));
+        }
     }
 
     /// Adds a frame with a copy of `payload`, in the framing of the connection.
@@ -98,8 +120,11 @@ impl Outgoing {
     /// plain: a control frame, or a message that compression does not make shorter.
     fn framed_otherwise(&mut self, opcode: Opcode, payload: &[u8]) -> bool {
         if self.framing == Framing::Lines {
-            if opcode == Opcode::Text {
-                write_line(payload, &mut self.cork);
+            match opcode {
+                Opcode::Text => write_line(payload, &mut self.cork),
+                // Noted as a message, and left out.
+                Opcode::Binary => self.unnote_message(payload.len()),
+                Opcode::Close | Opcode::Continuation | Opcode::Ping | Opcode::Pong => {}
             }
             return true;
         }
@@ -144,8 +169,13 @@ impl Outgoing {
             Framing::Deflate(..) => self.frame(frame.kind().opcode(), frame.payload()),
             Framing::WebSocket => self.cork.extend_from_slice(frame.as_bytes()),
             Framing::Lines if frame.is_text() => write_line(frame.payload(), &mut self.cork),
-            Framing::Lines => {}
+            Framing::Lines => self.unnote_message(frame.payload().len()),
         }
+    }
+
+    fn unnote_message(&mut self, payload_bytes: usize) {
+        self.messages = self.messages.saturating_sub(1);
+        self.message_bytes = self.message_bytes.saturating_sub(payload_bytes as u64);
     }
 
     /// The compressor of the loop's messages.

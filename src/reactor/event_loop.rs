@@ -82,6 +82,8 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         permits: ConnectionPermits,
     ) -> Self {
         let listeners = poller.listener_count();
+        let counters = settings.listeners.counters(listeners, &metrics.listeners);
+        connections.count_listeners(counters.clone());
         let LoopMailboxes { external, inbox, outgoing } = mailboxes;
         let post: LoopSender = Arc::new(move |message| {
             // Answers to look-ups, of which there are at most `lookups_max`; one that was dropped
@@ -90,7 +92,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         });
         connections.start(&post);
         Self {
-            acceptor: Acceptor::new(settings.listeners.clone(), listeners, permits),
+            acceptor: Acceptor::new(settings.listeners.clone(), listeners, permits, counters),
             inbox,
             outbox: Outbox::new(outgoing, settings.outbox),
             had_outbox: false,

@@ -122,10 +122,12 @@ fn run(
         index: u16::try_from(index).unwrap_or(u16::MAX),
         count: u16::try_from(parts.loops).unwrap_or(u16::MAX),
     };
+    let mut router = Router::new(&parts.routes, site);
+    router.count_in(&metrics.routes);
     let mut connections = Connections::new(
         site,
         Arc::clone(&parts.conn_settings),
-        Router::new(&parts.routes, site),
+        router,
         Arc::clone(&metrics.counters),
         parts.pool.clone(),
         parts.clock.now(),

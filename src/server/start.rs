@@ -62,7 +62,7 @@ impl Handle {
             loops: settings.loops,
             pin_loops: settings.pin_loops,
             conn_settings: Arc::new(conn_settings(settings)),
-            loop_settings: loop_settings(settings, protocols),
+            loop_settings: loop_settings(settings, protocols, &addresses),
             tls: certificates.server_configs(),
         });
         let mut loops = Vec::with_capacity(settings.loops);

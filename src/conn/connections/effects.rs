@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use super::Connections;
-use crate::conn::fanout::{Ahead, Delivered, Encoded, PushResult, Pusher, SharedFrame, Walk};
+use crate::conn::fanout::{
+    Ahead, Delivered, Encoded, PushResult, Pusher, SharedFrame, Volume, Walk,
+};
 use crate::conn::flags::Flags;
 use crate::conn::inspect::{Inspector, SLICE_WORK};
 use crate::conn::slot::{Conn, Protocol};
@@ -236,10 +238,11 @@ impl<S: Transport> Connections<S> {
     ) -> bool {
         let own = self.services.loop_index();
         let except = publication.except.filter(|peer| peer.loop_index == own).map(|peer| peer.key);
-        let options = &self.services.route(route).0.options;
+        let own = &*self.services.route(route).0;
         let run_queue = &mut self.schedule.run_queue;
         let mut pusher =
-            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, options);
+            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, own);
+        let volume = encoded.volume();
         let ahead = ahead.filter(|(ahead, _)| !ahead.is_empty());
         let is_skipped = |key: ConnKey| {
             let mut is_ahead = false;
@@ -261,6 +264,7 @@ impl<S: Transport> Connections<S> {
                     for member in part {
                         let key = member.key;
                         if skips && is_skipped(key) {
+                            pusher.miss(volume);
                             continue;
                         }
                         // A member is open: it leaves its topics before it closes.
@@ -275,6 +279,7 @@ impl<S: Transport> Connections<S> {
                     for member in part {
                         let key = member.key;
                         if skips && is_skipped(key) {
+                            pusher.miss(volume);
                             continue;
                         }
                         let Some(conn) = table.get_mut(key) else { continue };
@@ -286,6 +291,7 @@ impl<S: Transport> Connections<S> {
                 }
             }
             walked += part.len();
+            pusher.count(part.len(), volume);
             if pusher.charge(part.len()) {
                 break;
             }
@@ -328,10 +334,11 @@ impl<S: Transport> Connections<S> {
         let Some(is_remaining) = self.membership.is_remaining(conn, topic) else {
             return PushResult::Done;
         };
-        let options = &self.services.route(conn.route).0.options;
+        let own_route = &*self.services.route(conn.route).0;
+        let options = &own_route.options;
         let run_queue = &mut self.schedule.run_queue;
         let mut pusher =
-            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, options);
+            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, own_route);
         let peer = Some(Peer { loop_index: own, key });
         let (mut result, mut count) = (PushResult::Done, 0);
         for (publication, encoded) in walk.lacking(key, is_remaining, options) {
@@ -343,6 +350,7 @@ impl<S: Transport> Connections<S> {
                 Encoded::Batch(batch) => pusher.push_batch(conn, key, batch),
             };
             count += 1;
+            pusher.count(1, encoded.volume());
             if pushed != PushResult::Done {
                 result = pushed;
             }
@@ -456,12 +464,13 @@ impl<S: Transport> Connections<S> {
             conn.state.is_open() && conn.protocol != Protocol::Relay
         };
         let Some(conn) = self.table.get_mut(key).filter(takes) else { return false };
-        let options = &self.services.route(conn.route).0.options;
+        let route = &*self.services.route(conn.route).0;
         let run_queue = &mut self.schedule.run_queue;
         let mut pusher =
-            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, options);
-        let mut frame = SharedFrame::new(frame, options);
+            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, route);
+        let mut frame = SharedFrame::new(frame, &route.options);
         let pushed = pusher.push(conn, key, &mut frame);
+        pusher.count(1, Volume::of(&frame));
         frame.release(self.output.sharing().1, &self.turn.counters);
         self.after_push(key, pushed);
         true

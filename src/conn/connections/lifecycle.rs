@@ -519,7 +519,10 @@ impl<S: Transport> Connections<S> {
         }
         let peer = Peer { loop_index: self.services.loop_index(), key };
         log::debug!(connection:% = peer; "ended: {reason}");
-        self.services.call(route, |own, effects| own.service.on_close(peer, reason, effects));
+        self.services.call(route, |own, effects| {
+            own.counters.closed.add(1);
+            own.service.on_close(peer, reason, effects);
+        });
         reason.counter(&self.turn.counters).add(1);
     }
 

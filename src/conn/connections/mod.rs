@@ -37,7 +37,7 @@ use crate::effects::{CloseReason, LoopSite, Peer};
 use crate::http::HttpDate;
 use crate::key::ConnKey;
 use crate::mail::{LoopMessage, LoopSender};
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Entry, ListenerCounters};
 use crate::pool::{Buffers, OverBudget, SharedBudget};
 use crate::services::Router;
 use crate::timer::{Millis, Tick, WallTime};
@@ -266,6 +266,11 @@ impl<S: Transport> Connections<S> {
             // It belongs to no connection, so it cannot grow when the first long record comes.
             self.input.make_shared_room(RECORD_BYTES_MAX);
         }
+    }
+
+    /// From now on handshakes of the listeners, each by its number, are counted in these.
+    pub fn count_listeners(&mut self, counters: Vec<Arc<Entry<ListenerCounters>>>) {
+        self.cold.tls().count(counters);
     }
 
     /// Whether connections of this listener speak TLS.

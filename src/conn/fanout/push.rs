@@ -11,7 +11,9 @@ use crate::conn::slot::Conn;
 use crate::conn::turn::Turn;
 use crate::effects::{RouteOptions, SlowPolicy};
 use crate::key::ConnKey;
+use crate::metrics::RouteCounters;
 use crate::pool::{Backlog, OutQueue};
+use crate::services::SocketRoute;
 use crate::transport::Transport;
 use crate::work::prices;
 
@@ -24,6 +26,28 @@ pub(crate) struct Pusher<'p> {
     run_queue: &'p mut RunQueue,
     turn: &'p mut Turn,
     options: &'p RouteOptions,
+    counters: &'p RouteCounters,
+    /// What was to be pushed since the last count and was not.
+    missed: Volume,
+}
+
+/// Messages, and the bytes of their payloads.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Volume {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Volume {
+    /// That of one message.
+    pub(crate) fn of(frame: &SharedFrame) -> Self {
+        Self { messages: 1, bytes: frame.frame().payload().len() as u64 }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
 }
 
 /// What became of a push.
@@ -40,15 +64,16 @@ pub(crate) enum PushResult {
 }
 
 impl<'p> Pusher<'p> {
-    /// For frames of a route with these options.
+    /// For frames of this route.
     pub(crate) fn new(
         cold: &'p mut ColdRecords,
         output: &'p mut Output,
         run_queue: &'p mut RunQueue,
         turn: &'p mut Turn,
-        options: &'p RouteOptions,
+        route: &'p SocketRoute,
     ) -> Self {
-        Self { cold, output, run_queue, turn, options }
+        let (options, counters) = (&route.options, &**route.counters);
+        Self { cold, output, run_queue, turn, options, counters, missed: Volume::default() }
     }
 
     /// Puts several publications into a connection's queue: as one segment where nothing stands in
@@ -69,12 +94,16 @@ impl<'p> Pusher<'p> {
             return PushResult::Done;
         }
         let mut pushed = PushResult::Done;
-        for frame in &mut batch.alone {
+        let mut frames = batch.alone.iter_mut();
+        while let Some(frame) = frames.next() {
             match self.push(conn, key, frame) {
                 PushResult::Done => {}
                 PushResult::Written => pushed = PushResult::Written,
                 // It is about to end: the rest of the batch is not for it.
-                ended @ (PushResult::Failed | PushResult::TooSlow) => return ended,
+                ended @ (PushResult::Failed | PushResult::TooSlow) => {
+                    frames.for_each(|frame| self.miss(Volume::of(frame)));
+                    return ended;
+                }
             }
         }
         pushed
@@ -121,10 +150,15 @@ impl<'p> Pusher<'p> {
         let Some(encoding) = encoding else {
             // Binary has no encoding for lines.
             self.turn.counters.pushes_dropped.add(1);
+            self.miss(Volume::of(frame));
             return PushResult::Done;
         };
         if mark.is_reached(&conn.queue, encoding, backlog) {
-            return self.push_to_full(conn, key, encoding, mark);
+            let (result, is_pushed) = self.push_to_full(conn, key, encoding, mark);
+            if !is_pushed {
+                self.miss(Volume::of(frame));
+            }
+            return result;
         }
         self.push_anyway(conn, key, encoding);
         PushResult::Done
@@ -139,13 +173,31 @@ impl<'p> Pusher<'p> {
         self.turn.work.is_share_used()
     }
 
+    /// What is counted as pushed is not, for one of the connections.
+    #[inline(never)]
+    pub(crate) fn miss(&mut self, volume: Volume) {
+        self.missed.add(volume);
+    }
+
+    /// Counts pushes of `each` to so many connections, but for what they missed.
+    #[inline]
+    pub(crate) fn count(&mut self, connections: usize, each: Volume) {
+        let missed = std::mem::take(&mut self.missed);
+        let connections = connections as u64;
+        let messages = connections * each.messages;
+        self.counters.messages_out.add(messages.saturating_sub(missed.messages));
+        let bytes = connections * each.bytes;
+        self.counters.message_bytes_out.add(bytes.saturating_sub(missed.bytes));
+    }
+
     /// Out of line, so that the usual push is the only one that is not.
     #[inline(never)]
     fn push_anyway<S>(&mut self, conn: &mut Conn<S>, key: ConnKey, encoding: FrameEncoding) {
         self.output.push_frame(conn, key, encoding.id, self.turn.tick);
     }
 
-    /// As [`Pusher::push`], for a connection whose backlog is at its mark.
+    /// As [`Pusher::push`], for a connection whose backlog is at its mark. Gives whether the frame is in
+    /// its queue as well.
     #[inline(never)]
     fn push_to_full<S: Transport>(
         &mut self,
@@ -153,7 +205,7 @@ impl<'p> Pusher<'p> {
         key: ConnKey,
         encoding: FrameEncoding,
         mark: Mark,
-    ) -> PushResult {
+    ) -> (PushResult, bool) {
         let high_bytes = self.turn.settings.backlog_high_bytes;
         // Most often there is memory, and nothing but the charge for it is missing.
         if self.output.backlog().is_short()
@@ -161,12 +213,12 @@ impl<'p> Pusher<'p> {
             && !mark.is_reached(&conn.queue, encoding, self.output.backlog())
         {
             self.push_anyway(conn, key, encoding);
-            return PushResult::Done;
+            return (PushResult::Done, true);
         }
         if !conn.flags.has(Flags::WRITE_BLOCKED) {
             // The mark is judged after the socket had its chance.
             if self.output.flush_queue(conn, key, self.cold, self.turn) == Flush::Failed {
-                return PushResult::Failed;
+                return (PushResult::Failed, false);
             }
             // Whatever becomes of the frame: the next write may be a long time away.
             resume_reading(conn, key, self.run_queue, high_bytes);
@@ -174,10 +226,10 @@ impl<'p> Pusher<'p> {
         // Without memory, a recipient for whom nothing waits is none of those who use it up.
         if !conn.queue.is_empty() && mark.is_reached(&conn.queue, encoding, self.output.backlog()) {
             match self.options.slow_policy {
-                SlowPolicy::Disconnect => return PushResult::TooSlow,
+                SlowPolicy::Disconnect => return (PushResult::TooSlow, false),
                 SlowPolicy::DropNewest => {
                     self.turn.counters.pushes_dropped.add(1);
-                    return PushResult::Written;
+                    return (PushResult::Written, false);
                 }
                 SlowPolicy::KeepLatest => {
                     self.turn.counters.pushes_dropped.add(1);
@@ -191,11 +243,11 @@ impl<'p> Pusher<'p> {
             && !conn.flags.has(Flags::WRITE_BLOCKED)
             && self.output.flush_queue(conn, key, self.cold, self.turn) == Flush::Failed
         {
-            return PushResult::Failed;
+            return (PushResult::Failed, true);
         }
         // What made room for the frame may have made enough to read on.
         resume_reading(conn, key, self.run_queue, high_bytes);
-        PushResult::Written
+        (PushResult::Written, true)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::conn::flags::Flags;
 use crate::conn::settings::ConnSettings;
 use crate::conn::turn::Turn;
 use crate::effects::{Effects, Message, Peer, PendingEffects};
-use crate::metrics::Counters;
+use crate::metrics::{Counters, RouteCounters};
 use crate::output::Outgoing;
 use crate::pool::ReadBuffer;
 use crate::services::Service;
@@ -94,7 +94,7 @@ impl<S: Transport> Active<'_, S> {
             must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
         };
         turn.work.charge(delivery.take_work());
-        delivery.count(&turn.counters);
+        delivery.count(&route.counters, &turn.counters);
         outcome
     }
 }
@@ -211,10 +211,11 @@ impl<'d> Delivery<'d> {
         }
     }
 
-    fn count(&self, counters: &Counters) {
+    fn count(&mut self, route: &RouteCounters, counters: &Counters) {
         if self.messages > 0 {
-            counters.messages_in.add(self.messages);
-            counters.message_bytes_in.add(self.message_bytes);
+            route.messages_in.add(self.messages);
+            route.message_bytes_in.add(self.message_bytes);
+            self.outgoing.count_messages(route);
         }
         if self.pongs > 0 {
             counters.pongs_in.add(self.pongs);

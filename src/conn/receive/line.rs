@@ -120,12 +120,14 @@ impl<S: Transport> Active<'_, S> {
     fn deliver_line(&mut self, buffer: &mut ReadBuffer, text: Range<usize>) {
         let (peer, route) = (self.peer(), self.conn.route);
         self.turn.work.charge(prices::MESSAGE);
-        self.turn.counters.messages_in.add(1);
-        self.turn.counters.message_bytes_in.add(text.len() as u64);
         let message = Message::new(MessageKind::Text, &mut buffer.bytes[text.clone()]);
         let (own, pending) = self.services.route(route);
-        let mut effects = Effects::on(route, peer, Some(text), self.output.outgoing(), pending);
+        own.counters.messages_in.add(1);
+        own.counters.message_bytes_in.add(text.len() as u64);
+        let outgoing = self.output.outgoing();
+        let mut effects = Effects::on(route, peer, Some(text), outgoing, pending);
         own.service.on_message(peer, message, &mut effects);
+        outgoing.count_messages(&own.counters);
     }
 
     /// The longest line that an open connection may send.

@@ -209,6 +209,9 @@ impl TlsStream<'_> {
             true => counters.tls_resumed.add(1),
             false => counters.tls_full.add(1),
         }
+        if let Some(listener) = self.shared.listeners.get(self.session.listener as usize) {
+            listener.tls_handshakes.add(1);
+        }
         let has_expired = handshake.has_expired(self.turn.date);
         let records = handshake.into_records()?;
         match records.suite().version {

@@ -6,6 +6,7 @@ use rustls::ServerConfig;
 
 use super::held::Held;
 use super::library::{HANDSHAKE_BYTES, Handshake};
+use crate::metrics::{Entry, ListenerCounters};
 use crate::stream::turn::StreamTurn;
 use crate::tls::{KeyCache, RecordFault, Records, SecretLog, Suite};
 
@@ -17,6 +18,8 @@ pub(super) struct Session {
     pub(super) held: Option<Box<Held>>,
     /// Ticks for which the handshake has waited for its part of a turn, as far as they were credited.
     pub(super) waited: u32,
+    /// The number of the listener that it came by.
+    pub(super) listener: u32,
     /// The subject of the client's certificate, if it has shown one.
     pub(super) subject: Option<Box<str>>,
 }
@@ -39,6 +42,8 @@ pub(super) struct Shared {
     /// What the secrets of handshakes are learnt from.
     pub(super) secrets: Option<Arc<SecretLog>>,
     pub(super) keys: KeyCache,
+    /// What is counted of each listener.
+    pub(super) listeners: Vec<Arc<Entry<ListenerCounters>>>,
     /// Where records are sealed.
     pub(super) sealed: Vec<u8>,
 }

@@ -7,6 +7,7 @@ use slab::Slab;
 
 use super::session::{SESSION_BYTES, Session, Shared, State, TlsStream};
 use crate::key::slot_number;
+use crate::metrics::{Entry, ListenerCounters};
 use crate::pool::{Buffers, Need, OverBudget};
 use crate::stream::turn::StreamTurn;
 use crate::timer::{Millis, Tick};
@@ -45,6 +46,11 @@ impl Tls {
         self.shared.secrets = log;
     }
 
+    /// From now on handshakes of the listeners, each by its number, are counted in these.
+    pub(crate) fn count(&mut self, listeners: Vec<Arc<Entry<ListenerCounters>>>) {
+        self.shared.listeners = listeners;
+    }
+
     /// Whether connections of this listener speak TLS.
     #[inline]
     pub(crate) fn has(&self, listener: usize) -> bool {
@@ -60,7 +66,8 @@ impl Tls {
         memory.charge_for(Need::Head, SESSION_BYTES)?;
         let state = State::Silent(Arc::clone(config));
         self.handshakes = self.handshakes.saturating_add(1);
-        let session = Session { state, held: None, waited: 0, subject: None };
+        let listener = slot_number(listener);
+        let session = Session { state, held: None, waited: 0, listener, subject: None };
         Ok(slot_number(self.sessions.insert(session)))
     }
 

@@ -21,6 +21,7 @@ mod push;
 mod queries;
 mod reading;
 mod relay;
+mod route_counters;
 mod service_messages;
 mod stall;
 mod takeover;
