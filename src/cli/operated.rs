@@ -19,7 +19,7 @@ use crate::mail::{NoReply, Reply};
 use crate::metrics::{ControlCounters, Counters, Family, FamilyKind, counter_families, to_float};
 use crate::os::{ProcessUse, SystemClock};
 use crate::reactor::LoopCommand;
-use crate::server::{DrainStage, DrainState, DrainTerms, Handle, certificate_lines};
+use crate::server::{DrainStage, DrainState, DrainTerms, Handle, TokenLookups, certificate_lines};
 use crate::timer::{Clock as _, Millis};
 
 /// The running gateway.
@@ -29,6 +29,7 @@ pub(super) struct Operated {
     granted: MachineLimits,
     settings: ResolvedConfig,
     control: Arc<ControlCounters>,
+    lookups: TokenLookups,
     log: Log,
     clock: SystemClock,
     started: Millis,
@@ -55,6 +56,7 @@ impl Operated {
             granted,
             settings: config.resolve(granted),
             control: Arc::clone(&lookups.counters),
+            lookups: lookups.tokens.clone(),
             log: log.clone(),
             clock,
             started: clock.now(),
@@ -147,6 +149,15 @@ impl Gateway for Operated {
         if self.total(|own| own.open_now.value()) >= self.settings.limits.connections_max as u64 {
             readiness.reasons.push("full");
         }
+        let needed = &self.settings.admin.ready_needs;
+        for (name, _) in self.lookups.iter().filter(|(_, lookup)| !lookup.is_available()) {
+            if needed.contains(name) {
+                readiness.reasons.push("away");
+            }
+            readiness.away.push(name.clone());
+        }
+        readiness.reasons.dedup();
+        readiness.away.sort_unstable();
         readiness
     }
 
@@ -294,7 +305,38 @@ impl Operated {
             .with(&[], per_connection),
         ];
         families.extend(self.server.certificates().map(expiry));
+        let readiness = self.readiness();
+        let is_ready = if readiness.reasons.is_empty() { 1.0 } else { 0.0 };
+        families.push(gauge("ready", "1 while clients are to be sent here.").with(&[], is_ready));
+        let mut available =
+            gauge("identity_available", "1 while the server of an identity can be reached.");
+        for (name, lookup) in &self.lookups {
+            let value = if lookup.is_available() { 1.0 } else { 0.0 };
+            available = available.with(&[("identity", name.as_str())], value);
+        }
+        families.push(available);
+        families.extend(self.of_drain());
         families
+    }
+}
+
+impl Operated {
+    /// How far a drain has come.
+    fn of_drain(&self) -> Vec<Family> {
+        let DrainState { told, seconds_left, .. } = self.server.drain_state();
+        let gauge = |name, help, value| Family::new(FamilyKind::Gauge, name, help).with(&[], value);
+        vec![
+            gauge(
+                "drain_told_connections",
+                "Connections that were told to go in this drain.",
+                to_float(told as u64),
+            ),
+            gauge(
+                "drain_left_seconds",
+                "Time until the connections that are left are dropped; 0 without a drain.",
+                to_float(seconds_left.unwrap_or(0)),
+            ),
+        ]
     }
 }
 

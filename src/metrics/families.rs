@@ -65,8 +65,8 @@ pub fn counter_families<'c>(
     for ((name, help), total) in Counters::NAMES.iter().zip(totals) {
         add(&mut families, name, help, total);
     }
-    families.extend(route_families(loops.clone()));
-    families.extend(listener_families(loops));
+    families.extend(route_families(&loops));
+    families.extend(listener_families(&loops));
     let control = control.into_iter().flat_map(ControlCounters::values);
     let certificates = certificates.into_iter().flat_map(CertificateCounters::values);
     let names = ControlCounters::NAMES.iter().chain(CertificateCounters::NAMES);
@@ -78,7 +78,7 @@ pub fn counter_families<'c>(
 }
 
 /// What is counted for each WebSocket route.
-fn route_families<'c>(loops: impl Iterator<Item = &'c LoopMetrics> + Clone) -> Vec<Family> {
+fn route_families<'c>(loops: &(impl Iterator<Item = &'c LoopMetrics> + Clone)) -> Vec<Family> {
     type Read = fn(&RouteCounters) -> u64;
     let of = |kind, name, help, read: Read| {
         labelled(
@@ -116,7 +116,7 @@ fn route_families<'c>(loops: impl Iterator<Item = &'c LoopMetrics> + Clone) -> V
 }
 
 /// What is counted for each listener.
-fn listener_families<'c>(loops: impl Iterator<Item = &'c LoopMetrics> + Clone) -> Vec<Family> {
+fn listener_families<'c>(loops: &(impl Iterator<Item = &'c LoopMetrics> + Clone)) -> Vec<Family> {
     type Read = fn(&ListenerCounters) -> u64;
     let of = |name, help, read: Read| {
         let family = Family::new(FamilyKind::Counter, name, help);

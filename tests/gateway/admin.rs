@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::admin_client::{CONFIG, METRICS_TOKEN, TOKEN, get, post, request};
 use crate::chat_client::ChatClient;
+use crate::clients::below_root;
 use crate::gateway::{Gateway, Launch, run_to_end};
 use crate::proxy_server::{free_address, program};
 use crate::skip::skip_without;
@@ -363,4 +364,53 @@ fn rooms_are_listed_and_spoken_into() {
     }
     let nowhere = "{\"route\": \"/nowhere\", \"text\": \"x\"}";
     assert_eq!(post(admin, "/api/v1/publish", nowhere).status, 404);
+}
+
+#[test]
+fn an_identity_that_is_away_counts_only_if_readiness_needs_it() {
+    let nowhere = free_address();
+    let identity = format!(
+        "[[identity]]\nname = \"users\"\nkind = \"redis\"\nurl = \"redis://{nowhere}\"\n\
+         [[route]]\npath = \"/:name/:token\"\nservice = \"room\"\nname = \"token\"\n\
+         identity = [\"users\"]\n{CONFIG}"
+    );
+    let gateway = Gateway::with_config(&identity);
+    let admin = gateway.admin_address();
+    let ready = get(admin, "/readyz");
+    assert_eq!((ready.status, &ready.json()["away"][0]), (200, &"users".into()));
+    let metrics = get(admin, "/metrics").body;
+    assert!(metrics.contains("tidegate_identity_available{identity=\"users\"} 0\n"), "{metrics}");
+    let gateway = Gateway::with_config(&format!("{identity}ready_needs = [\"users\"]\n"));
+    let ready = get(gateway.admin_address(), "/readyz");
+    assert_eq!((ready.status, &ready.json()["reasons"][0]), (503, &"away".into()));
+}
+
+/// The description of the API against its answers, and requests that no client would write by hand.
+#[test]
+fn schemathesis_finds_no_fault_in_the_api() {
+    let program = below_root("target/clients/python/bin/schemathesis");
+    if !program.exists() {
+        return skip_without("schemathesis (Python), which scripts/install-clients installs");
+    }
+    let gateway = gateway();
+    let admin = gateway.admin_address();
+    let _clients: Vec<ChatClient> = (0..5)
+        .map(|number| ChatClient::join(gateway.address(), &format!("/chat?user=n{number}")))
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let run = Command::new(program)
+        .current_dir(folder.path())
+        .args(["run", &format!("http://{admin}/api/v1/openapi.json")])
+        .args(["--header", &format!("Authorization: Bearer {TOKEN}")])
+        // It never ends, and it ends the gateway.
+        .args(["--exclude-path", "/api/v1/trace", "--exclude-path", "/api/v1/drain/start"])
+        .args(["--max-examples", "20", "--seed", "1", "--request-timeout", "20"])
+        // Not that every order which the description allows is carried out: rooms have to be there.
+        .args(["--exclude-checks", "positive_data_acceptance"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = [run.stdout, run.stderr].map(|own| String::from_utf8_lossy(&own).into_owned());
+    assert!(run.status.success(), "{}", said.concat());
+    assert_eq!(get(admin, "/healthz").status, 200);
 }
