@@ -11,6 +11,7 @@ use super::send::Output;
 use super::services::Services;
 use super::slot::{Conn, Protocol};
 use super::turn::Turn;
+use crate::access::Traffic;
 use crate::effects::{CloseReason, Effects, Peer};
 use crate::key::ConnKey;
 use crate::pool::ReadBuffer;
@@ -46,6 +47,10 @@ impl<S: Transport> Active<'_, S> {
     ) -> Result<(), CloseReason> {
         if self.output.has_nothing_gathered() {
             return Ok(());
+        }
+        if self.cold.has_access() && self.conn.state.is_open() {
+            let (messages, bytes) = self.output.outgoing().traffic();
+            self.cold.note_sent(self.conn.cold, Traffic { messages, bytes });
         }
         let (conn, cold, turn) = (&mut *self.conn, &mut *self.cold, &mut *self.turn);
         let flush = self.output.flush_gathered(conn, self.key, cold, buffer, turn);
