@@ -228,6 +228,12 @@ mod tests {
         }
     }
 
+    /// docs/memory.md states it.
+    #[test]
+    fn a_record_has_112_bytes() {
+        assert_eq!(size_of::<AccessRecord>(), 112);
+    }
+
     #[test]
     fn a_connection_is_told_once_and_charged_while_it_is_remembered() {
         let mut memory = Buffers::new(SharedBudget::new(1 << 20));

@@ -338,6 +338,7 @@ impl ColdRecords {
     }
 
     /// The connection has sent messages.
+    #[cold]
     #[inline(never)]
     pub(crate) fn note_received(&mut self, link: SlotRef, received: Traffic) {
         if let Some(record) = self.access_record(link) {
@@ -346,6 +347,7 @@ impl ColdRecords {
     }
 
     /// The connection is sent messages.
+    #[cold]
     #[inline(never)]
     pub(crate) fn note_sent(&mut self, link: SlotRef, sent: Traffic) {
         if let Some(record) = self.access_record(link) {

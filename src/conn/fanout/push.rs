@@ -94,9 +94,7 @@ impl<'p> Pusher<'p> {
         {
             self.output.push_frame(conn, key, encoding.id, self.turn.tick);
             if self.cold.has_access() {
-                let payloads = batch.alone.iter().map(|own| own.frame().payload().len() as u64);
-                let messages = batch.alone.len() as u64;
-                self.cold.note_sent(conn.cold, Traffic { messages, bytes: payloads.sum() });
+                self.note_batch(conn, batch);
             }
             return PushResult::Done;
         }
@@ -209,7 +207,17 @@ impl<'p> Pusher<'p> {
         }
     }
 
+    /// The access log counts the frames of a batch.
+    #[cold]
+    #[inline(never)]
+    fn note_batch<S>(&mut self, conn: &Conn<S>, batch: &FrameBatch) {
+        let payloads = batch.alone.iter().map(|own| own.frame().payload().len() as u64);
+        let messages = batch.alone.len() as u64;
+        self.cold.note_sent(conn.cold, Traffic { messages, bytes: payloads.sum() });
+    }
+
     /// The access log counts a frame.
+    #[cold]
     #[inline(never)]
     fn note_sent<S>(&mut self, conn: &Conn<S>, encoding: FrameEncoding) {
         let framing_bytes = match conn.protocol {
