@@ -28,6 +28,7 @@ fn accepted(key: &Key) -> String {
         Rule::Identities => "a list of names of `[[identity]]` tables".to_owned(),
         Rule::Integer { min, max } => format!("{min} to {max}"),
         Rule::Line => "a word or a template, see [Rooms](#rooms)".to_owned(),
+        Rule::LogFile => "`off`, `stdout` or the path of a file".to_owned(),
         Rule::Name => "a name, see [Rooms](#rooms)".to_owned(),
         Rule::OneOf(names) => words(names),
         Rule::Origins => "`\"*\"` or a list, see [Routes](#routes)".to_owned(),

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::config::{Config, MachineLimits, ResolvedConfig};
-use crate::logging::Log;
+use crate::logging::{AccessLog, Log};
 use crate::metrics::{ControlCounters, report, report_loop};
 use crate::os::{Descriptors, SystemClock, kernel_warnings, write_stderr};
 use crate::server::{DrainTerms, Handle, certificate_lines, check_certificates};
@@ -99,13 +99,20 @@ pub(super) fn log_drain(terms: &DrainTerms) {
 }
 
 /// Every counter in one line, and how busy each loop is in a line of its own.
-pub(super) fn log_metrics(server: &Handle, control: &ControlCounters, log: &Log) {
-    let dropped = match log.dropped() {
+pub(super) fn log_metrics(
+    server: &Handle,
+    control: &ControlCounters,
+    (log, access): (&Log, Option<&AccessLog>),
+) {
+    let dropped = |name: &str, count: u64| match count {
         0 => String::new(),
-        dropped => format!(" log_lines_dropped={dropped}"),
+        count => format!(" {name}={count}"),
     };
+    let lines = dropped("log_lines_dropped", log.dropped());
+    let access_lines = dropped("access_lines_dropped", access.map_or(0, AccessLog::dropped));
     let certificates = server.certificate_counters().map(|own| &**own);
-    log::info!("{}{dropped}", report(server.metrics(), Some(control), certificates));
+    let counted = report(server.metrics(), Some(control), certificates);
+    log::info!("{counted}{lines}{access_lines}");
     for (index, metrics) in server.metrics().enumerate() {
         log::info!("{}", report_loop(index, metrics));
     }

@@ -14,8 +14,8 @@ use super::report::{
     LAST_LINES_MAX, LOG_TARGET, fail, log_certificates, log_drain, log_limits, log_listeners,
     log_metrics, log_start, machine_limits,
 };
-use crate::config::{Config, MachineLimits};
-use crate::logging::{Log, flush_log};
+use crate::config::{Config, MachineLimits, ResolvedConfig};
+use crate::logging::{AccessLog, Log, flush_log};
 use crate::os::{Descriptors, Request, Signals, write_stderr};
 use crate::server::{Handle, StartError, built_in_routes, current_loop, stop_with_the_loops};
 
@@ -48,7 +48,10 @@ fn run(config: &Config, descriptors: Descriptors, log: &Log) -> Result<ExitCode,
     log_start(settings);
     log_limits(settings, descriptors);
     let lookups = Lookups::start(settings)?;
-    let server = Arc::new(Handle::start(settings, built_in_routes(settings, &lookups.tokens))?);
+    let access = start_access_log(settings)?;
+    let routes = built_in_routes(settings, &lookups.tokens);
+    let sink = access.as_ref().map(|own| own.sink(log));
+    let server = Arc::new(Handle::start_logging(settings, routes, sink)?);
     stop_with_the_loops(server.events().clone(), settings.loops, signals.stop_listening())?;
     log_listeners(settings, &server);
     let admin = start_admin(&server, config, granted, &lookups, log)?;
@@ -59,10 +62,13 @@ fn run(config: &Config, descriptors: Descriptors, log: &Log) -> Result<ExitCode,
     while let Some(request) = signals.wait() {
         match request {
             Request::Report => {
-                log_metrics(&server, &lookups.counters, log);
+                log_metrics(&server, &lookups.counters, (log, access.as_ref()));
                 log_certificates(&server);
             }
             Request::Reload => {
+                if let Some(access) = &access {
+                    access.reopen();
+                }
                 if server.reload_certificates() {
                     log::info!(
                         "SIGHUP: certificates are looked at again, the configuration is not"
@@ -86,7 +92,10 @@ fn run(config: &Config, descriptors: Descriptors, log: &Log) -> Result<ExitCode,
         }
     }
     drop((incidents, admin));
-    log_metrics(&server, &lookups.counters, log);
+    if let Some(access) = &access {
+        access.flush(LAST_LINES_MAX);
+    }
+    log_metrics(&server, &lookups.counters, (log, access.as_ref()));
     // With one loop failed the process ends, rather than go on with a part of the traffic.
     match Arc::into_inner(server) {
         Some(server) => server.join_ended()?,
@@ -94,6 +103,13 @@ fn run(config: &Config, descriptors: Descriptors, log: &Log) -> Result<ExitCode,
         None => log::warn!("a reload was under way at the end"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The access log, if one is configured.
+fn start_access_log(settings: &ResolvedConfig) -> Result<Option<AccessLog>, String> {
+    let Some(output) = settings.log.access.output() else { return Ok(None) };
+    let started = AccessLog::start(output.clone());
+    started.map(Some).map_err(|error| format!("cannot open log.access = \"{output}\": {error}"))
 }
 
 #[cfg(feature = "admin")]

@@ -260,6 +260,7 @@ pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
         | Rule::Boolean
         | Rule::File
         | Rule::Integer { .. }
+        | Rule::LogFile
         | Rule::OneOf(_)
         | Rule::RedisUrl
         | Rule::Secret { .. } => panic!("{rule:?} is not for this type"),

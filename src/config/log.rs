@@ -2,8 +2,9 @@
 
 use log::LevelFilter;
 
+use super::access::AccessTarget;
 use super::declare::keys;
-use super::rule::integer;
+use super::rule::{Rule, integer};
 use super::word::{one_of, words};
 use crate::logging::{LogFormat, LogSettings};
 
@@ -29,6 +30,13 @@ keys! {
             reload: true,
             reached: "One line of each kind says at the end of the second how many more there were.",
         }
+        /// Where the access log goes, a line for each connection when it ends: a file, which `SIGHUP` has
+        /// opened again, `stdout`, or `off`.
+        pub access: AccessTarget {
+            default: AccessTarget::Off,
+            rule: Rule::LogFile,
+            reload: false,
+        }
     }
 }
 
@@ -36,7 +44,7 @@ impl LogOptions {
     /// The settings of the log.
     #[must_use]
     pub fn settings(&self) -> LogSettings {
-        let Self { format, level, lines_per_s } = *self;
+        let Self { format, level, lines_per_s, .. } = *self;
         LogSettings { format, level, lines_per_s }
     }
 }

@@ -13,6 +13,7 @@
 
 mod load;
 
+mod access;
 mod admin;
 mod file_path;
 mod hosts;
@@ -56,6 +57,7 @@ mod arbitrary;
 
 pub use crate::certificates::{ClientCertificates, TlsVersion, UnknownSni};
 pub use crate::effects::SlowPolicy;
+pub use access::AccessTarget;
 pub use admin::{AdminAddress, AdminOptions, SocketPath};
 pub use error::ConfigError;
 pub use file_path::FilePath;

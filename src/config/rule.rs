@@ -32,6 +32,8 @@ pub enum Rule {
     },
     /// A word or template of [`LineFormat::parse`].
     Line,
+    /// `"off"`, `"stdout"` or the path of a file.
+    LogFile,
     /// The name of a member, a room or a table.
     Name,
     /// One of these words.
@@ -85,7 +87,7 @@ impl Rule {
         };
         let (is_kept, rule) = match self {
             Self::Identities | Self::Name => (is_name(text), Self::Name),
-            Self::File => (is_text_of(1, PATH_BYTES_MAX), self),
+            Self::File | Self::LogFile => (is_text_of(1, PATH_BYTES_MAX), self),
             Self::Line => (LineFormat::parse(text).is_ok(), self),
             Self::Path | Self::Paths => (grammar::is_path(text), Self::Path),
             Self::Secret { bytes_min, bytes_max } | Self::Text { bytes_min, bytes_max } => {
@@ -133,6 +135,7 @@ impl fmt::Display for Rule {
             Self::Identities => f.write_str("must be a list of names of [[identity]] tables"),
             Self::Integer { min, max } => write!(f, "must be between {min} and {max}"),
             Self::Line => InvalidLineFormat.fmt(f),
+            Self::LogFile => f.write_str("must be \"off\", \"stdout\" or the path of a file"),
             Self::Name => write!(
                 f,
                 "must be 1 to {NAME_BYTES_MAX} bytes of text that can be seen, without white space \

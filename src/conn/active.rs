@@ -11,6 +11,7 @@ use super::send::Output;
 use super::services::Services;
 use super::slot::{Conn, Protocol};
 use super::turn::Turn;
+use crate::access::Traffic;
 use crate::effects::{CloseReason, Effects, Peer};
 use crate::key::ConnKey;
 use crate::pool::ReadBuffer;
@@ -47,6 +48,9 @@ impl<S: Transport> Active<'_, S> {
         if self.output.has_nothing_gathered() {
             return Ok(());
         }
+        if self.cold.has_access() {
+            self.note_outgoing();
+        }
         let (conn, cold, turn) = (&mut *self.conn, &mut *self.cold, &mut *self.turn);
         let flush = self.output.flush_gathered(conn, self.key, cold, buffer, turn);
         if let Some(reason) = flush.abort_reason() {
@@ -55,6 +59,16 @@ impl<S: Transport> Active<'_, S> {
         let high_bytes = self.turn.settings.backlog_high_bytes;
         resume_reading(self.conn, self.key, &mut self.schedule.run_queue, high_bytes);
         Ok(())
+    }
+
+    /// The access log counts what was gathered. Out of line, as most gateways have no such log.
+    #[cold]
+    #[inline(never)]
+    fn note_outgoing(&mut self) {
+        if self.conn.state.is_open() {
+            let (messages, bytes) = self.output.outgoing().traffic();
+            self.cold.note_sent(self.conn.cold, Traffic { messages, bytes });
+        }
     }
 
     /// Puts the connection into the run queue: what has arrived gave its edge already.

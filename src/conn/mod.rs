@@ -26,6 +26,7 @@
 //! comes next concerns other connections or ends this one, gives an outcome, and `connections`
 //! carries that out.
 
+mod access;
 mod active;
 mod cold;
 mod connections;

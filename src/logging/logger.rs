@@ -85,6 +85,12 @@ impl Log {
         self.set_rules(Rules::new(&level.as_str().to_ascii_lowercase(), format));
     }
 
+    /// How lines are written at present.
+    #[must_use]
+    pub fn format(&self) -> LogFormat {
+        self.shared.rules.load().format
+    }
+
     /// The gravest level that nothing is written below: the level of the module that says most.
     #[must_use]
     pub fn level(&self) -> LevelFilter {

@@ -198,6 +198,9 @@ counters! {
     draining_now,
     /// Connections aborted because the peer did not end them within `close_ms`.
     close_timed_out,
+    /// Connections that the access log has no line for, because `pool_bytes_max` left no room to remember
+    /// them.
+    access_unlogged,
     /// TLS handshakes completed without resumption.
     tls_full,
     /// TLS handshakes that resumed an earlier session.

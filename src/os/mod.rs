@@ -5,7 +5,7 @@ mod process;
 mod process_use;
 mod signals;
 mod sockets;
-mod standard_error;
+mod standard_streams;
 #[cfg(feature = "client")]
 mod stop_signals;
 mod system_clock;
@@ -18,7 +18,7 @@ pub use process::{
 pub use process_use::ProcessUse;
 pub use signals::{Request, Signals, StopListening};
 pub(crate) use sockets::{ReserveDescriptor, is_about_one_connection, send_before_end};
-pub use standard_error::write_stderr;
+pub use standard_streams::{write_stderr, write_stdout};
 #[cfg(feature = "client")]
 pub(crate) use stop_signals::StopSignals;
 pub use system_clock::SystemClock;

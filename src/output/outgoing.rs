@@ -12,6 +12,7 @@ use crate::pool::{SLICES_MAX, SharedBudget};
 use crate::shrink::Shrink as _;
 use crate::ws::{
     CloseRequest, DeflateTerms, EncodedFrame, Opcode, SERVER_HEADER_BYTES_MAX, ServerHeader,
+    read_server_header,
 };
 
 /// Frames in the order in which they were added. Headers and small payloads are copied into the cork;
@@ -188,6 +189,35 @@ impl Outgoing {
         &mut self.compressor
     }
 
+    /// The messages that are gathered and the bytes of their payloads, as they are to be written. Looks
+    /// at each of them: nothing is counted on the way in.
+    pub(crate) fn traffic(&self) -> (u64, u64) {
+        if self.framing == Framing::Lines {
+            let lines = memchr::memchr_iter(b'\n', &self.cork).count();
+            return (lines as u64, (self.cork.len() - lines) as u64);
+        }
+        let (mut messages, mut bytes) = (0, 0);
+        // The reply to the upgrade comes first, if it is among them.
+        let mut at = match self.cork.starts_with(b"HTTP/") {
+            true => memchr::memmem::find(&self.cork, b"\r\n\r\n").map_or(0, |end| end + 4),
+            false => 0,
+        };
+        let mut in_place = self.in_place.iter().peekable();
+        while let Some((is_message, header_bytes, payload_bytes)) =
+            self.cork.get(at..).and_then(read_server_header)
+        {
+            at += header_bytes;
+            if in_place.next_if(|own| own.cork_until == at).is_none() {
+                at = at.saturating_add(payload_bytes);
+            }
+            if is_message {
+                messages += 1;
+                bytes += payload_bytes as u64;
+            }
+        }
+        (messages, bytes)
+    }
+
     /// The cork, to append bytes that are not frames.
     pub(crate) fn cork(&mut self) -> &mut Vec<u8> {
         &mut self.cork
@@ -311,7 +341,10 @@ mod tests {
             let mut outgoing = Outgoing::new(SharedBudget::new(0));
             let mut naive = Vec::new();
             let mut at = 0;
+            let count = frames.len() as u64;
             for (in_place, len) in frames {
+                outgoing.frame(Opcode::Pong, &[]);
+                naive.extend_from_slice(ServerHeader::new(Opcode::Pong, 0).as_bytes());
                 let range = at..at + len;
                 at += len;
                 let payload = &read_buffer[range.clone()];
@@ -323,6 +356,7 @@ mod tests {
                 naive.extend_from_slice(ServerHeader::new(Opcode::Binary, len).as_bytes());
                 naive.extend_from_slice(payload);
             }
+            prop_assert_eq!(outgoing.traffic(), (count, at as u64));
             prop_assert_eq!(outgoing.bytes(), naive.len());
             prop_assert_eq!(outgoing.is_empty(), naive.is_empty());
             let skip = skip.min(naive.len());
@@ -332,5 +366,19 @@ mod tests {
                 slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
             prop_assert_eq!(&written[..], &naive[skip..]);
         }
+    }
+
+    #[test]
+    fn the_reply_to_the_upgrade_is_no_message_and_a_line_is_one() {
+        let mut outgoing = Outgoing::new(SharedBudget::new(0));
+        outgoing.cork().extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nA: b\r\n\r\n");
+        assert_eq!(outgoing.traffic(), (0, 0));
+        outgoing.frame(Opcode::Text, b"hello");
+        assert_eq!(outgoing.traffic(), (1, 5));
+        outgoing.clear();
+        outgoing.set_framing(Framing::Lines);
+        outgoing.frame(Opcode::Text, b"one");
+        outgoing.frame(Opcode::Text, b"other");
+        assert_eq!(outgoing.traffic(), (2, 8));
     }
 }

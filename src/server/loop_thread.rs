@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use rustls::ServerConfig;
 
+use crate::access::AccessSink;
 use crate::conn::{ConnSettings, Connections};
 use crate::display::debug_as_display;
 use crate::mail::{LoopEventKind, LoopEventSender, LoopMailboxes, Mailbox};
@@ -43,6 +44,8 @@ pub(super) struct LoopParts {
     pub(super) loop_settings: LoopSettings,
     /// For each listener, how it does its TLS handshakes; `None` where it is plain.
     pub(super) tls: Vec<Option<Arc<ServerConfig>>>,
+    /// What connections are told to when they end.
+    pub(super) access: Option<AccessSink>,
 }
 
 /// A loop on its thread.
@@ -133,6 +136,9 @@ fn run(
         parts.clock.now(),
     );
     connections.configure_tls(&parts.tls);
+    if let Some(sink) = &parts.access {
+        connections.log_access(sink.clone());
+    }
     let mut event_loop = EventLoop::new(
         poller,
         parts.clock,

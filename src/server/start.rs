@@ -8,6 +8,7 @@ use super::certificates::{CertificateFileError, Certificates};
 use super::handle::Handle;
 use super::loop_thread::{LoopParts, RunningLoop};
 use super::settings::{conn_settings, loop_settings, mail_limits};
+use crate::access::AccessSink;
 use crate::config::{Listener, ListenerKind, ResolvedConfig};
 use crate::display::debug_as_display;
 use crate::mail::{LoopEvents, Wake, mesh};
@@ -42,6 +43,18 @@ impl Handle {
     /// If a certificate cannot be used, if an address is taken, if line clients are to join a route that is not among `routes`, or
     /// if the system has no resources for the loops.
     pub fn start(settings: &ResolvedConfig, routes: Vec<Route>) -> Result<Self, StartError> {
+        Self::start_logging(settings, routes, None)
+    }
+
+    /// As [`Handle::start`], and tells `access` of each connection when it ends.
+    ///
+    /// # Errors
+    /// As [`Handle::start`].
+    pub fn start_logging(
+        settings: &ResolvedConfig,
+        routes: Vec<Route>,
+        access: Option<AccessSink>,
+    ) -> Result<Self, StartError> {
         let protocols =
             settings.listeners.iter().map(|listener| listener_protocol(listener, &routes));
         let protocols = protocols.collect::<Result<Vec<_>, _>>()?;
@@ -64,6 +77,7 @@ impl Handle {
             conn_settings: Arc::new(conn_settings(settings)),
             loop_settings: loop_settings(settings, protocols, &addresses),
             tls: certificates.server_configs(),
+            access,
         });
         let mut loops = Vec::with_capacity(settings.loops);
         let each = pollers.into_iter().zip(mailboxes).zip(permits).zip(event_senders);

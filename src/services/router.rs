@@ -234,6 +234,11 @@ impl fmt::Debug for SocketRoute {
 }
 
 impl SocketRoute {
+    /// The path that it is known by.
+    pub(crate) fn first_path(&self) -> Option<&str> {
+        self.paths.first().map(String::as_str)
+    }
+
     /// Whether an operator means this route: by its id, or by its first path.
     pub(crate) fn is_called(&self, name: &str) -> bool {
         *self.label == *name || self.paths.first().is_some_and(|first| first == name)

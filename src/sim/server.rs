@@ -9,6 +9,7 @@ use rustls::ServerConfig;
 use super::clock::SimClock;
 use super::network::Network;
 use super::poller::{SimPoller, SimSocket};
+use crate::access::AccessSink;
 use crate::conn::{ConnSettings, Connections, check_invariants};
 use crate::mail::{Envelope, LoopMailboxes, MailLimits, Mailbox, Wake, mesh};
 use crate::metrics::{Counters, LoopMetrics};
@@ -46,6 +47,8 @@ pub struct ServerSettings {
     /// For each listener, by its number, how it does its TLS handshakes. Where there is none, or none
     /// for that listener, it is plain.
     pub tls: Vec<Option<Arc<ServerConfig>>>,
+    /// What connections are told to when they end.
+    pub access: Option<AccessSink>,
     /// Rules of the connections.
     pub connections: ConnSettings,
 }
@@ -64,6 +67,7 @@ impl Default for ServerSettings {
             has_relay: false,
             has_fake_cipher: false,
             tls: Vec::new(),
+            access: None,
             connections: ConnSettings { half_open_max: 250, ..ConnSettings::default() },
         }
     }
@@ -106,6 +110,9 @@ fn connections_of(
         connections.use_fake_cipher();
     }
     connections.configure_tls(&settings.tls);
+    if let Some(sink) = &settings.access {
+        connections.log_access(sink.clone());
+    }
     connections
 }
 

@@ -22,7 +22,8 @@
 //! | `proxies` | the documented configurations of nginx and HAProxy |
 //! | `certificates_reload` | certificates at start, and files that change |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
-//! | `log` | levels, and standard error that is not read |
+//! | `log` | levels, formats, repeated lines, and standard error that is not read |
+//! | `access_log` | a line for each connection, in a file that is rotated under load |
 //! | `drain` | signals, close frames, exit codes |
 //! | `backpressure` | a client that does not read costs bounded memory and loses no byte |
 
@@ -70,6 +71,7 @@ mod independent_peer;
 mod line_chat;
 mod login_chat;
 
+mod access_log;
 mod backpressure;
 mod certificates_reload;
 mod drain;

@@ -16,6 +16,7 @@
 #[expect(dead_code, reason = "its main starts a real server")]
 mod add_service;
 
+mod access;
 mod actor;
 mod attacks;
 mod checker;

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tidegate::sim::Random;
 
+use crate::access::AccessJournal;
 use crate::actor::{Actor, Pace};
 use crate::checker::{Disturbances, check_client, check_deliveries};
 use crate::intruder::Intruder;
@@ -26,6 +27,7 @@ struct Run {
     plan: Plan,
     random: Random,
     world: World,
+    access: Option<AccessJournal>,
     actors: Vec<Actor>,
     intruders: Vec<Intruder>,
     trace: DefaultHasher,
@@ -41,11 +43,14 @@ impl Run {
             Over::Cipher => plan.run_over_cipher(),
             Over::Tls => plan.run_over_tls(&mut random),
         }
+        // With it each connection has a record, and so takes other ways.
+        let access = (seed.is_multiple_of(2) && over != Over::Cipher).then(AccessJournal::default);
+        plan.setup.server.access = access.as_ref().map(AccessJournal::sink);
         plan.disturbances.messages_timed = plan.setup.server.connections.message_grace_ms > 0;
         let world = World::new(&plan.setup);
         world.network.set_send_buffer_bytes(plan.send_buffer_bytes);
         let (actors, intruders, trace) = (Vec::new(), Vec::new(), DefaultHasher::new());
-        let run = Self { plan, random, world, actors, intruders, trace, is_logged };
+        let run = Self { plan, random, world, access, actors, intruders, trace, is_logged };
         run.log(|| format!("{:#?}", run.plan));
         run
     }
@@ -72,7 +77,28 @@ impl Run {
             RunEnd::CutShort => self.drain()?,
         }
         self.check_clients()?;
+        self.check_access()?;
         Ok(self.trace.finish())
+    }
+
+    /// The access log has one line for each connection that was accepted, and in these lines all messages.
+    fn check_access(&self) -> Result<(), String> {
+        let Some(access) = &self.access else { return Ok(()) };
+        let messages = access.check()?;
+        let logged = access.told().len() as u64 + self.world.counter("access_unlogged");
+        let accepted = self.world.counter("connections_accepted");
+        // A drain that is cut short drops handshakes.
+        let is_whole = logged == accepted || self.plan.end != RunEnd::Empty && logged < accepted;
+        if !is_whole {
+            return Err(format!("{logged} lines in the access log for {accepted} connections"));
+        }
+        let received = self.world.counter("messages_in");
+        let is_counted = self.world.counter("access_unlogged") > 0 || messages == received;
+        if is_counted {
+            Ok(())
+        } else {
+            Err(format!("{messages} messages in the access log, {received} received"))
+        }
     }
 
     fn step(&mut self) -> Result<(), String> {

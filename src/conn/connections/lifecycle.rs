@@ -8,6 +8,7 @@
 //! the connection, and our last bytes would be lost on the way (RFC 6455 §7.1.1, RFC 9112 §9.6).
 
 use super::{ClosesSent, Connections};
+use crate::conn::access::AccessEnd;
 use crate::conn::active::resume_reading;
 use crate::conn::deadline::{deadline, message_due, stalled_at};
 use crate::conn::flags::Flags;
@@ -23,6 +24,7 @@ use crate::key::ConnKey;
 use crate::line::write_line;
 use crate::mail::{LoopMessage, LoopMessageKind};
 use crate::output::Framing;
+use crate::services::SocketRoute;
 use crate::shrink::Shrink as _;
 use crate::stream;
 use crate::timer::Tick;
@@ -489,6 +491,10 @@ impl<S: Transport> Connections<S> {
         if conn.flags.take(Flags::UNDECIDED) {
             self.services.cancel_decision(conn.route, key);
         }
+        if self.cold.has_access() {
+            self.tell_access(key, reason);
+        }
+        let Some(conn) = self.table.get_mut(key) else { return };
         // Whatever follows must not find it open.
         // `close` makes this happen once: callback, counter and memberships are for the first
         // reason for which the connection ends.
@@ -524,6 +530,26 @@ impl<S: Transport> Connections<S> {
             own.service.on_close(peer, reason, effects);
         });
         reason.counter(&self.turn.counters).add(1);
+    }
+
+    /// Tells the access log that a connection ends. It may be open still: its service knows it.
+    #[inline(never)]
+    fn tell_access(&mut self, key: ConnKey, reason: CloseReason) {
+        let Some(conn) = self.table.get(key) else { return };
+        let was_open = conn.state.is_open();
+        let route = if was_open { Some(conn.route) } else { self.cold.target_route(conn.cold) };
+        let route = route.and_then(|number| self.services.socket(number));
+        let peer = Peer { loop_index: self.services.loop_index(), key };
+        let described = route.filter(|_| was_open).and_then(|own| own.service.describe(peer));
+        let end = AccessEnd {
+            peer,
+            user: described.and_then(|own| own.user),
+            route_path: route.and_then(SocketRoute::first_path),
+            now: self.turn.now,
+            reason,
+            was_open,
+        };
+        self.cold.tell_access(conn.cold, end);
     }
 
     #[cfg(any(test, feature = "sim"))]

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
+use crate::access::AccessSink;
 use crate::conn::active::Active;
 use crate::conn::cold::{Cold, ColdRecords};
 use crate::conn::fanout::{Membership, Walks};
@@ -273,6 +274,12 @@ impl<S: Transport> Connections<S> {
         self.cold.tls().count(counters);
     }
 
+    /// From now on connections that are accepted are told to `sink` when they end. Until then they cost
+    /// a record more than others.
+    pub fn log_access(&mut self, sink: AccessSink) {
+        self.cold.log_access(sink);
+    }
+
     /// Whether connections of this listener speak TLS.
     #[must_use]
     #[inline]
@@ -310,7 +317,10 @@ impl<S: Transport> Connections<S> {
             #[cfg(any(test, feature = "sim"))]
             Err(OverBudget) if self.has_fake_cipher => self.abort(key, CloseReason::Overload),
             // A service that wants the address finds none.
-            Err(OverBudget) => {}
+            Err(OverBudget) => {
+                let is_unlogged = self.cold.logs_access();
+                self.turn.counters.access_unlogged.add(u64::from(is_unlogged));
+            }
         }
     }
 
@@ -318,6 +328,11 @@ impl<S: Transport> Connections<S> {
         #[cfg(any(test, feature = "sim"))]
         if self.has_fake_cipher {
             return Some(Cold::Cipher(Box::default(), address, self.turn.tick));
+        }
+        match self.cold.for_access(address, self.turn.now, &mut self.turn.memory) {
+            Ok(Some(record)) => return Some(record),
+            Ok(None) => {}
+            Err(OverBudget) => self.turn.counters.access_unlogged.add(1),
         }
         let is_wanted = !is_refused && self.services.router().wants_addresses();
         is_wanted.then_some(Cold::Address(address))

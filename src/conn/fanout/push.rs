@@ -2,12 +2,13 @@
 
 use super::frame_batch::FrameBatch;
 use super::shared_frame::{FrameEncoding, SharedFrame};
+use crate::access::Traffic;
 use crate::conn::active::resume_reading;
 use crate::conn::cold::ColdRecords;
 use crate::conn::flags::Flags;
 use crate::conn::schedule::RunQueue;
 use crate::conn::send::{Flush, Output};
-use crate::conn::slot::Conn;
+use crate::conn::slot::{Conn, Protocol};
 use crate::conn::turn::Turn;
 use crate::effects::{RouteOptions, SlowPolicy};
 use crate::key::ConnKey;
@@ -16,6 +17,7 @@ use crate::pool::{Backlog, OutQueue};
 use crate::services::SocketRoute;
 use crate::transport::Transport;
 use crate::work::prices;
+use crate::ws::server_header_bytes;
 
 /// Everything that a push may touch beside the connection. A push ends no connection: it says which
 /// should end, and the caller does that once nothing is being walked.
@@ -91,6 +93,9 @@ impl<'p> Pusher<'p> {
             && batch.has_room(&conn.queue, encoding, bytes_max, backlog)
         {
             self.output.push_frame(conn, key, encoding.id, self.turn.tick);
+            if self.cold.has_access() {
+                self.note_batch(conn, batch);
+            }
             return PushResult::Done;
         }
         let mut pushed = PushResult::Done;
@@ -122,6 +127,9 @@ impl<'p> Pusher<'p> {
             && !self.mark(frame).is_reached(&conn.queue, encoding, self.output.backlog())
         {
             self.output.push_frame(conn, key, encoding.id, self.turn.tick);
+            if self.cold.has_access() {
+                self.note_sent(conn, encoding);
+            }
             return PushResult::Done;
         }
         self.push_encoded(conn, key, frame)
@@ -194,6 +202,32 @@ impl<'p> Pusher<'p> {
     #[inline(never)]
     fn push_anyway<S>(&mut self, conn: &mut Conn<S>, key: ConnKey, encoding: FrameEncoding) {
         self.output.push_frame(conn, key, encoding.id, self.turn.tick);
+        if self.cold.has_access() {
+            self.note_sent(conn, encoding);
+        }
+    }
+
+    /// The access log counts the frames of a batch.
+    #[cold]
+    #[inline(never)]
+    fn note_batch<S>(&mut self, conn: &Conn<S>, batch: &FrameBatch) {
+        let payloads = batch.alone.iter().map(|own| own.frame().payload().len() as u64);
+        let messages = batch.alone.len() as u64;
+        self.cold.note_sent(conn.cold, Traffic { messages, bytes: payloads.sum() });
+    }
+
+    /// The access log counts a frame.
+    #[cold]
+    #[inline(never)]
+    fn note_sent<S>(&mut self, conn: &Conn<S>, encoding: FrameEncoding) {
+        let framing_bytes = match conn.protocol {
+            Protocol::Line => 1,
+            Protocol::Http | Protocol::Relay | Protocol::WebSocket => {
+                server_header_bytes(encoding.frame_bytes)
+            }
+        };
+        let bytes = encoding.frame_bytes.saturating_sub(framing_bytes) as u64;
+        self.cold.note_sent(conn.cold, Traffic { messages: 1, bytes });
     }
 
     /// As [`Pusher::push`], for a connection whose backlog is at its mark. Gives whether the frame is in

@@ -5,11 +5,14 @@ use std::ops::Range;
 
 use super::Outcome;
 use super::inflate::{Accounts, InflateTerms, Inflated, NotInflated};
+use crate::access::Traffic;
 use crate::conn::active::Active;
+use crate::conn::cold::ColdRecords;
 use crate::conn::flags::Flags;
 use crate::conn::settings::ConnSettings;
 use crate::conn::turn::Turn;
 use crate::effects::{Effects, Message, Peer, PendingEffects};
+use crate::key::SlotRef;
 use crate::metrics::{Counters, RouteCounters};
 use crate::output::Outgoing;
 use crate::pool::ReadBuffer;
@@ -94,7 +97,7 @@ impl<S: Transport> Active<'_, S> {
             must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
         };
         turn.work.charge(delivery.take_work());
-        delivery.count(&route.counters, &turn.counters);
+        delivery.count(&route.counters, &turn.counters, self.cold, conn.cold);
         outcome
     }
 }
@@ -211,8 +214,18 @@ impl<'d> Delivery<'d> {
         }
     }
 
-    fn count(&mut self, route: &RouteCounters, counters: &Counters) {
+    fn count(
+        &mut self,
+        route: &RouteCounters,
+        counters: &Counters,
+        cold: &mut ColdRecords,
+        link: SlotRef,
+    ) {
         if self.messages > 0 {
+            if cold.has_access() {
+                let (messages, bytes) = (self.messages, self.message_bytes);
+                cold.note_received(link, Traffic { messages, bytes });
+            }
             route.messages_in.add(self.messages);
             route.message_bytes_in.add(self.message_bytes);
             self.outgoing.count_messages(route);

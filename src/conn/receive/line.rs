@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use super::Outcome;
 use super::decode::is_full;
+use crate::access::Traffic;
 use crate::conn::active::Active;
 use crate::conn::flags::Flags;
 use crate::effects::{CloseReason, Effects, Message};
@@ -120,6 +121,10 @@ impl<S: Transport> Active<'_, S> {
     fn deliver_line(&mut self, buffer: &mut ReadBuffer, text: Range<usize>) {
         let (peer, route) = (self.peer(), self.conn.route);
         self.turn.work.charge(prices::MESSAGE);
+        if self.cold.has_access() {
+            let received = Traffic { messages: 1, bytes: text.len() as u64 };
+            self.cold.note_received(self.conn.cold, received);
+        }
         let message = Message::new(MessageKind::Text, &mut buffer.bytes[text.clone()]);
         let (own, pending) = self.services.route(route);
         own.counters.messages_in.add(1);

@@ -1,5 +1,6 @@
 //! Scenarios in virtual time: each test shows one behaviour of the gateway.
 
+mod access;
 mod add;
 mod admission;
 mod backpressure;
