@@ -45,6 +45,12 @@ impl KeyCache {
         LINE_BYTES + table_bytes
     }
 
+    /// Whether there is neither a line nor the table.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
     /// Bytes of all lines, and the table.
     pub fn bytes(&self) -> usize {
         let table_bytes = if self.lines.is_empty() { 0 } else { TABLE_BYTES };

@@ -226,8 +226,8 @@ impl Output {
         // is done here, and whatever else there is in the loop.
         let mut first = None;
         if let Some(only) = self.backlog.only_slice(&conn.queue) {
-            let stream = cold.stream(&mut conn.socket, conn.cold, turn);
-            let Ok(sent) = stream::send(stream, only, End::None) else { return Flush::Failed };
+            let sent = cold.send(&mut conn.socket, conn.cold, only, End::None, turn);
+            let Ok(sent) = sent else { return Flush::Failed };
             if sent.taken == only.len() && !sent.unsent {
                 turn.work.charge(prices::WRITE + prices::bytes(sent.taken));
                 turn.counters.writes.add(1);
@@ -521,10 +521,10 @@ fn send_gathered<S: Transport>(
     let total = outgoing.bytes();
     let mut taken = 0;
     loop {
-        let stream = cold.stream(&mut conn.socket, conn.cold, turn);
         let sent = match outgoing.only_slice(taken) {
-            Some(only) => stream::send(stream, only, end)?,
+            Some(only) => cold.send(&mut conn.socket, conn.cold, only, end, turn)?,
             None => {
+                let stream = cold.stream(&mut conn.socket, conn.cold, turn);
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                 let count = outgoing.gather(read_buffer, taken, &mut slices);
                 stream::send_vectored(stream, &slices[..count])?

@@ -206,7 +206,7 @@ impl Tls {
     #[inline]
     pub(crate) fn is_bare(&self) -> bool {
         self.shared.sealed.capacity() == 0
-            && self.shared.keys.bytes() == 0
+            && self.shared.keys.is_empty()
             && self.handshakes < HANDSHAKES_MANY
     }
 
