@@ -296,6 +296,11 @@ impl ColdRecords {
         self.session(link).is_some_and(|number| self.tls.has_unsent(number))
     }
 
+    /// Bytes of records that TLS holds, in either direction.
+    pub(crate) fn waiting_bytes(&self, link: SlotRef) -> usize {
+        self.session(link).map_or(0, |number| self.tls.waiting_bytes(number))
+    }
+
     /// Whether a whole record has come and waits to be opened.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn has_whole_unopened(&self, link: SlotRef) -> bool {
@@ -352,6 +357,9 @@ impl ColdRecords {
 
 /// Bytes that a record takes in the slab, and twice that while the slab grows by doubling.
 const RECORD_BYTES: usize = 2 * size_of::<Cold>();
+/// As `docs/memory.md` says.
+#[cfg(not(any(test, feature = "sim")))]
+const _: () = assert!(size_of::<Cold>() == 40);
 
 #[cfg(test)]
 mod tests {

@@ -63,7 +63,7 @@ impl Handle {
             pin_loops: settings.pin_loops,
             conn_settings: Arc::new(conn_settings(settings)),
             loop_settings: loop_settings(settings, protocols),
-            tls: certificates.server_configs(),
+            tls: certificates.listener_configs(),
         });
         let mut loops = Vec::with_capacity(settings.loops);
         let each = pollers.into_iter().zip(mailboxes).zip(permits).zip(event_senders);

@@ -9,6 +9,7 @@ use rustls::ServerConfig;
 use super::clock::SimClock;
 use super::network::Network;
 use super::poller::{SimPoller, SimSocket};
+use crate::certificates::ListenerConfig;
 use crate::conn::{ConnSettings, Connections, check_invariants};
 use crate::mail::{Envelope, LoopMailboxes, MailLimits, Mailbox, Wake, mesh};
 use crate::metrics::{Counters, LoopMetrics};
@@ -105,7 +106,9 @@ fn connections_of(
     if settings.has_fake_cipher {
         connections.use_fake_cipher();
     }
-    connections.configure_tls(&settings.tls);
+    let tls: Vec<_> =
+        settings.tls.iter().map(|own| own.clone().map(ListenerConfig::from)).collect();
+    connections.configure_tls(&tls);
     connections
 }
 

@@ -312,9 +312,11 @@ impl<S: Transport> Active<'_, S> {
             // The deadline of a record begins.
             conn.rearm();
         }
+        let waiting_bytes = self.cold.waiting_bytes(conn.cold);
+        self.turn.memory.holders().set_records(self.key, waiting_bytes, tick);
         if self.cold.has_unsent(conn.cold) {
             if !conn.flags.has(Flags::UNSENT) {
-                self.output.block_unsent(conn, self.key, self.cold, tick);
+                self.output.block_unsent(conn, self.key, self.cold, self.turn);
             }
         } else if conn.flags.has(Flags::WRITE_BLOCKED)
             && !conn.flags.has(Flags::UNSENT)

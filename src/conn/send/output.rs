@@ -144,7 +144,7 @@ impl Output {
                 self.outgoing.clear();
                 return Flush::All;
             }
-            note_unsent(conn, cold, sent, turn.tick);
+            note_unsent(conn, key, cold, sent, turn);
             written = sent.taken;
         }
         let enqueued = self.enqueue_gathered(conn, written, buffer, turn);
@@ -285,7 +285,7 @@ impl Output {
                 conn.under_way.take(sent.taken, &mut turn.written);
                 self.backlog.consume(&mut conn.queue, sent.taken, &mut turn.memory, turn.tick);
             }
-            note_unsent(conn, cold, sent, turn.tick);
+            note_unsent(conn, key, cold, sent, turn);
             if sent.blocked {
                 self.block(conn, key);
                 break;
@@ -435,10 +435,10 @@ impl Output {
         conn: &mut Conn<S>,
         key: ConnKey,
         cold: &mut ColdRecords,
-        now: Tick,
+        turn: &mut Turn,
     ) {
         let sent = Sent { taken: 0, unsent: true, blocked: true, moved: false };
-        note_unsent(conn, cold, sent, now);
+        note_unsent(conn, key, cold, sent, turn);
         self.block(conn, key);
     }
 
@@ -497,12 +497,19 @@ impl Output {
 
 /// Notes what a stream holds back, and since when.
 #[inline]
-fn note_unsent<S>(conn: &mut Conn<S>, cold: &mut ColdRecords, sent: Sent, now: Tick) {
+fn note_unsent<S>(
+    conn: &mut Conn<S>,
+    key: ConnKey,
+    cold: &mut ColdRecords,
+    sent: Sent,
+    turn: &mut Turn,
+) {
     if sent.unsent {
         if sent.moved || !conn.flags.has(Flags::UNSENT) {
-            cold.touch_unsent(conn.cold, now);
+            cold.touch_unsent(conn.cold, turn.tick);
         }
         conn.flags.set(Flags::UNSENT);
+        turn.memory.holders().set_records(key, cold.waiting_bytes(conn.cold), turn.tick);
     } else {
         conn.flags.clear(Flags::UNSENT);
     }
