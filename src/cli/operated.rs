@@ -133,7 +133,7 @@ impl Gateway for Operated {
     fn metrics(&self) -> Vec<Family> {
         let certificates = self.server.certificate_counters().map(|own| &**own);
         let mut families =
-            counter_families(self.server.metrics(), Some(&self.control), certificates);
+            counter_families(&self.server.metrics(), Some(&self.control), certificates);
         families.extend(self.of_process());
         families.extend(self.of_server());
         families

@@ -11,8 +11,9 @@ use crate::access::{AccessSink, Traffic};
 use crate::http::Status;
 use crate::key::{SlotRef, slot_number};
 use crate::pool::{Buffers, Need, OverBudget};
-use crate::stream::{Stream, StreamTurn, Tls};
+use crate::stream::{self, End, Received, Room, Sent, Stream, StreamError, StreamTurn, Tls};
 use crate::tls::Suite;
+use crate::transport::Transport;
 
 #[cfg(any(test, feature = "sim"))]
 use crate::key::ConnKey;
@@ -183,6 +184,66 @@ impl ColdRecords {
         record_bytes + tls_bytes
     }
 
+    /// Receives once, into `room`, on a connection with this socket and this link.
+    #[inline]
+    pub(crate) fn receive<S: Transport>(
+        &mut self,
+        socket: &mut S,
+        link: SlotRef,
+        room: Room<'_>,
+        turn: &mut Turn,
+    ) -> Received {
+        // Most connections have no record, and pay for one comparison: no stream is put together
+        // for them in memory.
+        if link.is_none() {
+            return stream::receive(Stream::Plain(socket), room);
+        }
+        self.receive_by_record(socket, link, room, turn)
+    }
+
+    #[inline(never)]
+    fn receive_by_record<S: Transport>(
+        &mut self,
+        socket: &mut S,
+        link: SlotRef,
+        room: Room<'_>,
+        turn: &mut Turn,
+    ) -> Received {
+        stream::receive(self.stream_of(socket, link, turn), room)
+    }
+
+    /// Sends from `bytes`, once, on a connection with this socket and this link.
+    ///
+    /// # Errors
+    /// When the connection has failed.
+    #[inline]
+    pub(crate) fn send<S: Transport>(
+        &mut self,
+        socket: &mut S,
+        link: SlotRef,
+        bytes: &[u8],
+        end: End,
+        turn: &mut Turn,
+    ) -> Result<Sent, StreamError> {
+        // As in `receive`.
+        if link.is_none() {
+            return stream::send(Stream::Plain(socket), bytes, end);
+        }
+        self.send_by_record(socket, link, bytes, end, turn)
+    }
+
+    #[inline(never)]
+    fn send_by_record<S: Transport>(
+        &mut self,
+        socket: &mut S,
+        link: SlotRef,
+        bytes: &[u8],
+        end: End,
+        turn: &mut Turn,
+    ) -> Result<Sent, StreamError> {
+        stream::send(self.stream_of(socket, link, turn), bytes, end)
+    }
+
     /// The stream of a connection with this socket and this link.
     #[inline]
     pub(crate) fn stream<'c, S>(
@@ -191,7 +252,6 @@ impl ColdRecords {
         link: SlotRef,
         turn: &'c mut Turn,
     ) -> Stream<'c, S> {
-        // Most connections have no record, and pay for one comparison.
         if link.is_none() { Stream::Plain(socket) } else { self.stream_of(socket, link, turn) }
     }
 
@@ -271,6 +331,11 @@ impl ColdRecords {
     #[inline]
     pub(crate) fn has_unsent(&self, link: SlotRef) -> bool {
         self.session(link).is_some_and(|number| self.tls.has_unsent(number))
+    }
+
+    /// Bytes of records that TLS holds, in either direction.
+    pub(crate) fn waiting_bytes(&self, link: SlotRef) -> usize {
+        self.session(link).map_or(0, |number| self.tls.waiting_bytes(number))
     }
 
     /// Whether a whole record has come and waits to be opened.
@@ -417,6 +482,9 @@ impl ColdRecords {
 
 /// Bytes that a record takes in the slab, and twice that while the slab grows by doubling.
 const RECORD_BYTES: usize = 2 * size_of::<Cold>();
+/// As `docs/memory.md` says.
+#[cfg(not(any(test, feature = "sim")))]
+const _: () = assert!(size_of::<Cold>() == 40);
 
 #[cfg(test)]
 mod tests {

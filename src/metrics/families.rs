@@ -51,7 +51,7 @@ const CODES: &[(&str, &str)] = &[
 /// certificates.
 #[must_use]
 pub fn counter_families<'c>(
-    loops: impl Iterator<Item = &'c LoopMetrics> + Clone,
+    loops: &(impl Iterator<Item = &'c LoopMetrics> + Clone),
     control: Option<&ControlCounters>,
     certificates: Option<&CertificateCounters>,
 ) -> Vec<Family> {
@@ -65,8 +65,8 @@ pub fn counter_families<'c>(
     for ((name, help), total) in Counters::NAMES.iter().zip(totals) {
         add(&mut families, name, help, total);
     }
-    families.extend(route_families(&loops));
-    families.extend(listener_families(&loops));
+    families.extend(route_families(loops));
+    families.extend(listener_families(loops));
     let control = control.into_iter().flat_map(ControlCounters::values);
     let certificates = certificates.into_iter().flat_map(CertificateCounters::values);
     let names = ControlCounters::NAMES.iter().chain(CertificateCounters::NAMES);
@@ -192,7 +192,7 @@ mod tests {
         loops[1].counters.open_now.set(7);
         let control = ControlCounters::default();
         let certificates = CertificateCounters::default();
-        let families = counter_families(loops.iter(), Some(&control), Some(&certificates));
+        let families = counter_families(&loops.iter(), Some(&control), Some(&certificates));
         let samples: usize = families.iter().map(|family| family.samples.len()).sum();
         let counters = [Counters::NAMES, ControlCounters::NAMES, CertificateCounters::NAMES];
         assert_eq!(samples, counters.iter().map(|names| names.len()).sum::<usize>());
@@ -212,7 +212,7 @@ mod tests {
     fn names_keep_the_rules_of_the_collector() {
         let loops = [LoopMetrics::default()];
         loops[0].routes.of("echo /echo").opened.add(1);
-        for family in counter_families(loops.iter(), None, None) {
+        for family in counter_families(&loops.iter(), None, None) {
             let is_total = family.name.ends_with("_total");
             assert_eq!(is_total, family.kind == FamilyKind::Counter, "{}", family.name);
             assert!(!family.help.is_empty() && !family.help.contains("(gauge)"));
@@ -232,7 +232,7 @@ mod tests {
         loops[1].routes.of("echo /b").messages_in.add(5);
         loops[1].routes.of("echo /a").messages_in.add(1);
         loops[1].listeners.of("127.0.0.1:80").accepted.add(4);
-        let text = super::super::prometheus_text(&counter_families(loops.iter(), None, None));
+        let text = super::super::prometheus_text(&counter_families(&loops.iter(), None, None));
         assert!(text.contains(
             "tidegate_messages_in_total{route=\"echo /a\"} 3\n\
              tidegate_messages_in_total{route=\"echo /b\"} 5\n"

@@ -366,9 +366,13 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     /// Takes what the connections have for other loops into the outbox.
     #[inline]
     fn collect_mail(&mut self) {
-        if !self.connections.has_mail() {
-            return;
+        if self.connections.has_mail() {
+            self.collect_some();
         }
+    }
+
+    #[inline(never)]
+    fn collect_some(&mut self) {
         for (target, message) in self.connections.poll_messages() {
             self.outbox.push(target, Envelope::Message(message));
         }

@@ -157,7 +157,22 @@ impl Acceptor {
     ///
     /// Connections are reaped after this in a turn. So the places that they leave are taken in the next
     /// turn, which [`Acceptor::due`] has begin at once while a listener is pending.
+    #[inline]
     pub(super) fn run<P: Poller>(
+        &mut self,
+        poller: &mut P,
+        connections: &mut Connections<P::Socket>,
+        counters: &Counters,
+        now: Millis,
+    ) {
+        // Most turns bring no connection.
+        let is_at_rest = self.has_reserve && self.paused_until.is_none() && !self.draining;
+        if !is_at_rest || self.pending.contains(&true) {
+            self.accept_some(poller, connections, counters, now);
+        }
+    }
+
+    fn accept_some<P: Poller>(
         &mut self,
         poller: &mut P,
         connections: &mut Connections<P::Socket>,

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use rustls::ServerConfig;
-
 use crate::access::AccessSink;
+use crate::certificates::ListenerConfig;
 use crate::conn::{ConnSettings, Connections};
 use crate::display::debug_as_display;
 use crate::mail::{LoopEventKind, LoopEventSender, LoopMailboxes, Mailbox};
@@ -43,7 +42,7 @@ pub(super) struct LoopParts {
     pub(super) conn_settings: Arc<ConnSettings>,
     pub(super) loop_settings: LoopSettings,
     /// For each listener, how it does its TLS handshakes; `None` where it is plain.
-    pub(super) tls: Vec<Option<Arc<ServerConfig>>>,
+    pub(super) tls: Vec<Option<ListenerConfig>>,
     /// What connections are told to when they end.
     pub(super) access: Option<AccessSink>,
 }

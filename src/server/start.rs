@@ -76,7 +76,7 @@ impl Handle {
             pin_loops: settings.pin_loops,
             conn_settings: Arc::new(conn_settings(settings)),
             loop_settings: loop_settings(settings, protocols, &addresses),
-            tls: certificates.server_configs(),
+            tls: certificates.listener_configs(),
             access,
         });
         let mut loops = Vec::with_capacity(settings.loops);

@@ -10,6 +10,7 @@ use super::clock::SimClock;
 use super::network::Network;
 use super::poller::{SimPoller, SimSocket};
 use crate::access::AccessSink;
+use crate::certificates::ListenerConfig;
 use crate::conn::{ConnSettings, Connections, check_invariants};
 use crate::mail::{Envelope, LoopMailboxes, MailLimits, Mailbox, Wake, mesh};
 use crate::metrics::{Counters, LoopMetrics};
@@ -109,7 +110,9 @@ fn connections_of(
     if settings.has_fake_cipher {
         connections.use_fake_cipher();
     }
-    connections.configure_tls(&settings.tls);
+    let tls: Vec<_> =
+        settings.tls.iter().map(|own| own.clone().map(ListenerConfig::from)).collect();
+    connections.configure_tls(&tls);
     if let Some(sink) = &settings.access {
         connections.log_access(sink.clone());
     }

@@ -284,6 +284,7 @@ impl<S: Transport> Connections<S> {
             Some(conn) if conn.state.phase() != Phase::Dead => {
                 holders.set_input(key, self.input.partial_bytes(conn.partial), tick);
                 holders.set_output(key, conn.queue.bytes(), tick);
+                holders.set_records(key, self.cold.waiting_bytes(conn.cold), tick);
             }
             _ => {}
         }
@@ -396,7 +397,7 @@ impl<S: Transport> Connections<S> {
                 return true;
             }
             Ok(false) => {
-                self.output.block_unsent(conn, key, &mut self.cold, self.turn.tick);
+                self.output.block_unsent(conn, key, &mut self.cold, &mut self.turn);
                 self.arm(key);
             }
             Err(_) => self.abort(key, CloseReason::Gone),
@@ -652,7 +653,7 @@ impl<S: Transport> Connections<S> {
             }
             Phase::Open if !is_stalled && !is_unfinished && !conn.flags.has(Flags::PINGED) => {}
             // It goes on when its part of a turn comes.
-            Phase::Handshake
+            Phase::Handshake | Phase::Closing
                 if conn.flags.has(Flags::QUEUED) && self.cold.is_handshaking(conn.cold) => {}
             Phase::Open | Phase::Handshake | Phase::Closing | Phase::Lingering => {
                 // Both, whatever is waited for: the edge may lie in the kernel behind those of one
@@ -693,6 +694,9 @@ impl<S: Transport> Connections<S> {
             }
             Phase::Open if at.conn.flags.has(Flags::PINGED) => self.abort(key, CloseReason::Idle),
             Phase::Open => self.ping(key),
+            // As above: the last words wait for the end of its TLS handshake.
+            Phase::Closing
+                if at.conn.flags.has(Flags::QUEUED) && at.cold.is_handshaking(at.conn.cold) => {}
             Phase::Closing | Phase::Lingering => {
                 self.turn.counters.close_timed_out.add(1);
                 self.abort(key, CloseReason::Gone);

@@ -14,9 +14,8 @@ pub use invariants::check_invariants;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-
 use crate::access::AccessSink;
+use crate::certificates::ListenerConfig;
 use crate::conn::active::Active;
 use crate::conn::cold::{Cold, ColdRecords};
 use crate::conn::fanout::{Membership, Walks};
@@ -261,7 +260,7 @@ impl<S: Transport> Connections<S> {
 
     /// From now on the listeners, each by its number, do their TLS handshakes so; `None` where one is
     /// plain.
-    pub fn configure_tls(&mut self, configs: &[Option<Arc<ServerConfig>>]) {
+    pub fn configure_tls(&mut self, configs: &[Option<ListenerConfig>]) {
         self.cold.tls().configure(configs);
         if configs.iter().any(Option::is_some) {
             // It belongs to no connection, so it cannot grow when the first long record comes.
