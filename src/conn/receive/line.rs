@@ -120,6 +120,10 @@ impl<S: Transport> Active<'_, S> {
     fn deliver_line(&mut self, buffer: &mut ReadBuffer, text: Range<usize>) {
         let (peer, route) = (self.peer(), self.conn.route);
         self.turn.work.charge(prices::MESSAGE);
+        if self.turn.traces.is_on() && self.is_followed() {
+            let unix_ms = self.turn.unix_ms();
+            self.turn.traces.received(peer, unix_ms, true, &buffer.bytes[text.clone()]);
+        }
         let message = Message::new(MessageKind::Text, &mut buffer.bytes[text.clone()]);
         let (own, pending) = self.services.route(route);
         own.counters.messages_in.add(1);
