@@ -17,7 +17,7 @@ use super::clients::ClientVerifier;
 use super::error::CertificateError;
 use super::options::{ClientCertificates, TlsVersion};
 use super::resolver::Resolver;
-use super::store::{ClientAuthorities, ListenerSettings, StoreSettings};
+use super::settings::{ClientAuthorities, ListenerSettings, StoreSettings};
 use super::ticket_roots::TicketRoots;
 use super::tickets::{Binding, Keys, Tickets};
 

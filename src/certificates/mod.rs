@@ -12,6 +12,7 @@
 //! | `by_name`, `resolver` | the choice by SNI and by signature schemes |
 //! | `clients`, `subject` | certificates of clients: whether they verify, and whom they name |
 //! | `ticket_roots`, `tickets` | the secrets of session tickets, and the tickets |
+//! | `settings` | what the store is made from |
 //! | `listener` | what the handshakes of a listener go by |
 //! | `store` | all of it together |
 
@@ -22,6 +23,7 @@ mod listener;
 mod options;
 mod pair;
 mod resolver;
+mod settings;
 mod store;
 mod subject;
 mod ticket_roots;
@@ -31,8 +33,7 @@ pub use error::CertificateError;
 pub use listener::ListenerConfig;
 pub use options::{ClientCertificates, TlsVersion, UnknownSni};
 pub use pair::{Names, ServerCertificate, expiry_of};
-pub use store::{
-    CertificateStore, CertificateView, ClientAuthorities, ListenerSettings, StoreSettings, provider,
-};
+pub use settings::{ClientAuthorities, ListenerSettings, StoreSettings};
+pub use store::{CertificateStore, CertificateView, provider};
 pub use subject::{SUBJECT_BYTES_MAX, subject_of};
 pub use ticket_roots::{ROTATION_MS, TicketRoots};

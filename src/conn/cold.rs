@@ -484,7 +484,7 @@ impl ColdRecords {
 const RECORD_BYTES: usize = 2 * size_of::<Cold>();
 /// As `docs/memory.md` says.
 #[cfg(not(any(test, feature = "sim")))]
-const _: () = assert!(size_of::<Cold>() == 40);
+const _: () = assert!(size_of::<Cold>() == 36);
 
 #[cfg(test)]
 mod tests {

@@ -47,6 +47,7 @@ mod settings;
 mod slot;
 mod state;
 mod table;
+mod traces;
 mod turn;
 mod under_way;
 

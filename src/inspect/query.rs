@@ -148,7 +148,9 @@ pub enum Query {
         /// Whether there is such a route, and its service publishes there.
         reply: Reply<bool>,
     },
-    /// From now on tell what the connections that fit send, get and end by.
+    /// From now on tell what the connections that fit send, get and end by: of a loop at most 1,024 at
+    /// once, and by at most 16 traces. Where there are more traces, or this one already, the reply is
+    /// dropped.
     Trace {
         /// The number under which it is ended.
         id: TraceId,
@@ -158,7 +160,7 @@ pub enum Query {
         payload_bytes_max: usize,
         /// Where to.
         sink: TraceSink,
-        /// Told when it has begun.
+        /// Sent when all that are open and fit are followed.
         reply: Reply<()>,
     },
     /// End a trace. One that has ended is no error.

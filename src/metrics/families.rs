@@ -1,6 +1,7 @@
 //! The families that counters make up: sums over the loops, grouped by what their names have in common.
 
-use super::family::{Family, FamilyKind, SampleValue, to_float};
+use super::family::{Buckets, Family, FamilyKind, SampleValue, to_float};
+use super::histogram::Histogram;
 use super::labelled::{Entry, Labelled};
 use super::{
     CertificateCounters, ControlCounters, Counters, ListenerCounters, LoopMetrics, RouteCounters,
@@ -67,6 +68,7 @@ pub fn counter_families<'c>(
     }
     families.extend(route_families(loops));
     families.extend(listener_families(loops));
+    families.extend(time_families(loops));
     let control = control.into_iter().flat_map(ControlCounters::values);
     let certificates = certificates.into_iter().flat_map(CertificateCounters::values);
     let names = ControlCounters::NAMES.iter().chain(CertificateCounters::NAMES);
@@ -130,6 +132,39 @@ fn listener_families<'c>(loops: &(impl Iterator<Item = &'c LoopMetrics> + Clone)
             own.tls_handshakes.value()
         }),
     ]
+}
+
+/// How long the turns of each loop last, and how late they begin.
+fn time_families<'c>(loops: &(impl Iterator<Item = &'c LoopMetrics> + Clone)) -> [Family; 2] {
+    let kind = FamilyKind::Histogram;
+    let mut turns = Family::new(
+        kind,
+        "turn_duration_seconds",
+        "Turns of the loop, without the time in which they wait.",
+    );
+    let mut lag = Family::new(
+        kind,
+        "loop_lag_seconds",
+        "How late turns begin that were to begin at a time; up to 1 ms is no lateness.",
+    );
+    for (index, own) in loops.clone().enumerate() {
+        let label = index.to_string();
+        for (family, times) in [(&mut turns, &own.turn_time), (&mut lag, &own.lag)] {
+            family.push(&[("loop", &label)], SampleValue::Buckets(buckets(times)));
+        }
+    }
+    [turns, lag]
+}
+
+fn buckets(times: &Histogram) -> Buckets {
+    let mut buckets = Buckets { sum: to_float(times.sum_us()) / 1e6, ..Buckets::default() };
+    for bucket in times.buckets() {
+        match bucket.below_us {
+            Some(bound) => buckets.counts.push((to_float(bound) / 1e6, bucket.count)),
+            None => buckets.above = bucket.count,
+        }
+    }
+    buckets
 }
 
 /// The family with a sample for each label, summed over the loops.

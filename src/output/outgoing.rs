@@ -309,6 +309,15 @@ impl Outgoing {
         count
     }
 
+    /// The output in one piece.
+    pub(crate) fn gathered(&self, read_buffer: &[u8]) -> Vec<u8> {
+        let segments = self.segments(0).flat_map(|segment| match segment {
+            OutputSegment::Cork(range) => &self.cork[range],
+            OutputSegment::InPlace(range) => &read_buffer[range],
+        });
+        segments.copied().collect()
+    }
+
     /// Removes all output, and frees the cork of an unusually large burst. A close request stays.
     pub(crate) fn clear(&mut self) {
         self.cork.clear();

@@ -23,6 +23,7 @@ mod checker;
 mod client;
 mod intruder;
 mod operator;
+mod operator_script;
 mod plan;
 mod rooms;
 mod scenarios;

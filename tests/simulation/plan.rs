@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) steps: usize,
     pub(crate) runs_out_of_descriptors: bool,
     pub(crate) end: RunEnd,
+    /// Whether an operator asks and orders meanwhile.
+    pub(crate) has_operator: bool,
     pub(crate) disturbances: Disturbances,
 }
 
@@ -109,7 +111,13 @@ impl Plan {
             steps: 40 + random.below(120),
             runs_out_of_descriptors: slots_scarce && random.percent(50),
             end: [RunEnd::Empty, RunEnd::Drained, RunEnd::CutShort][random.below(3)],
-            disturbances: Disturbances { slots_scarce, memory_scarce, ..Disturbances::default() },
+            has_operator: seed % 2 == 1,
+            disturbances: Disturbances {
+                slots_scarce,
+                memory_scarce,
+                has_operator: seed % 2 == 1,
+                ..Disturbances::default()
+            },
         }
     }
 

@@ -10,6 +10,7 @@ use crate::access::AccessJournal;
 use crate::actor::{Actor, Pace};
 use crate::checker::{Disturbances, check_client, check_deliveries};
 use crate::intruder::Intruder;
+use crate::operator_script::ScriptedOperator;
 use crate::plan::{Plan, RunEnd};
 use crate::script::Script;
 use crate::world::World;
@@ -30,6 +31,7 @@ struct Run {
     access: Option<AccessJournal>,
     actors: Vec<Actor>,
     intruders: Vec<Intruder>,
+    operator: ScriptedOperator,
     trace: DefaultHasher,
     is_logged: bool,
 }
@@ -50,7 +52,9 @@ impl Run {
         let world = World::new(&plan.setup);
         world.network.set_send_buffer_bytes(plan.send_buffer_bytes);
         let (actors, intruders, trace) = (Vec::new(), Vec::new(), DefaultHasher::new());
-        let run = Self { plan, random, world, access, actors, intruders, trace, is_logged };
+        let operator = ScriptedOperator::default();
+        let run =
+            Self { plan, random, world, access, actors, intruders, operator, trace, is_logged };
         run.log(|| format!("{:#?}", run.plan));
         run
     }
@@ -102,6 +106,11 @@ impl Run {
     }
 
     fn step(&mut self) -> Result<(), String> {
+        if self.plan.has_operator && self.random.percent(30) {
+            let loops = self.plan.setup.server.loops;
+            let what = self.operator.act(&self.world, loops, &mut self.random);
+            self.log(|| format!("the operator {what}"));
+        }
         let dice = self.random.below(100);
         match dice {
             0..=24 if self.actors.len() < self.plan.clients_max => self.connect(),
@@ -163,6 +172,7 @@ impl Run {
     /// Settles and reads once from each client; returns whether any received something.
     fn settle_and_read(&mut self) -> Result<bool, String> {
         self.world.try_settle()?;
+        self.operator.check(&self.world).map_err(|error| format!("the operator: {error}"))?;
         let mut any = false;
         let (now, pong_ms) = (self.world.now(), self.plan.setup.server.connections.pong_ms);
         for (index, actor) in self.actors.iter_mut().enumerate() {
@@ -346,6 +356,13 @@ impl Run {
     }
 
     fn check_clients(&self) -> Result<(), String> {
+        let received: usize =
+            self.actors.iter().map(|actor| actor.client.received.from_operator).sum();
+        let closed = self.world.counter("closed_by_operator");
+        let (sent, closes) = (self.operator.sent, self.operator.closed);
+        if received > sent || closed != closes as u64 {
+            return Err(format!("{received} texts of {sent}, {closed} closes of {closes}"));
+        }
         let entries = self.world.journal.entries();
         let any_idle = self.world.counter("closed_idle") > 0;
         let disturbances = Disturbances { any_idle, ..self.plan.disturbances };

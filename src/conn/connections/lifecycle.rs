@@ -526,6 +526,10 @@ impl<S: Transport> Connections<S> {
         }
         let peer = Peer { loop_index: self.services.loop_index(), key };
         log::debug!(connection:% = peer; "ended: {reason}");
+        if self.turn.traces.is_on() {
+            let unix_ms = self.turn.unix_ms();
+            self.turn.traces.closed(peer, unix_ms, reason);
+        }
         self.services.call(route, |own, effects| {
             own.counters.closed.add(1);
             own.service.on_close(peer, reason, effects);

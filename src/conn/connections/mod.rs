@@ -31,6 +31,7 @@ use crate::conn::settings::ConnSettings;
 use crate::conn::slot::Protocol;
 use crate::conn::state::State;
 use crate::conn::table::Table;
+use crate::conn::traces::Traces;
 use crate::conn::turn::Turn;
 use crate::conn::under_way::WriteMeter;
 use crate::effects::{CloseReason, LoopSite, Peer};
@@ -143,12 +144,14 @@ impl<S: Transport> Connections<S> {
                 now,
                 tick: now.tick(),
                 wall_time: WallTime(0),
+                dated: now,
                 date: HttpDate::from_unix_seconds(0),
                 settings,
                 counters,
                 work,
                 written: WriteMeter::default(),
                 memory: Buffers::new(pool),
+                traces: Traces::default(),
             },
             is_evicting: false,
             asked: Tick::default(),
@@ -217,7 +220,7 @@ impl<S: Transport> Connections<S> {
 
     /// The date that replies bear from now on.
     pub fn set_date(&mut self, date: WallTime) {
-        self.turn.wall_time = date;
+        (self.turn.wall_time, self.turn.dated) = (date, self.turn.now);
         self.turn.date = HttpDate::from_unix_seconds(date.0 / 1000);
     }
 
@@ -522,6 +525,9 @@ impl<S: Transport> Connections<S> {
         if !self.room_lists.is_empty() {
             self.run_room_lists();
         }
+        if self.turn.traces.is_on() {
+            self.begin_traces();
+        }
     }
 
     /// Goes on with TLS handshakes for a part of the turn.
@@ -666,6 +672,7 @@ impl<S: Transport> Connections<S> {
             || !self.schedule.handshakes.is_empty()
             || !self.walks.is_empty()
             || !self.room_lists.is_empty()
+            || self.turn.traces.beginning().is_some()
             || self.output.has_dirty()
             || !self.schedule.dead.is_empty()
             || self.services.has_effects()

@@ -10,7 +10,7 @@ use crate::conn::schedule::RunQueue;
 use crate::conn::send::{Flush, Output};
 use crate::conn::slot::{Conn, Protocol};
 use crate::conn::turn::Turn;
-use crate::effects::{RouteOptions, SlowPolicy};
+use crate::effects::{Peer, RouteOptions, SlowPolicy};
 use crate::key::ConnKey;
 use crate::metrics::RouteCounters;
 use crate::pool::{Backlog, OutQueue};
@@ -31,6 +31,7 @@ pub(crate) struct Pusher<'p> {
     counters: &'p RouteCounters,
     /// What was to be pushed since the last count and was not.
     missed: Volume,
+    traced_from: u64,
 }
 
 /// Messages, and the bytes of their payloads.
@@ -75,7 +76,8 @@ impl<'p> Pusher<'p> {
         route: &'p SocketRoute,
     ) -> Self {
         let (options, counters) = (&route.options, &**route.counters);
-        Self { cold, output, run_queue, turn, options, counters, missed: Volume::default() }
+        let missed = Volume::default();
+        Self { cold, output, run_queue, turn, options, counters, missed, traced_from: 0 }
     }
 
     /// Puts several publications into a connection's queue: as one segment where nothing stands in
@@ -185,6 +187,27 @@ impl<'p> Pusher<'p> {
     #[inline(never)]
     pub(crate) fn miss(&mut self, volume: Volume) {
         self.missed.add(volume);
+    }
+
+    /// What is missed from here on is missed by the connection that [`Pusher::trace`] is called for.
+    pub(crate) fn begin_trace(&mut self) {
+        self.traced_from = self.missed.messages;
+    }
+
+    /// Tells those who follow a connection which of these frames were pushed to it: all but the last,
+    /// if it missed some.
+    #[inline(never)]
+    pub(crate) fn trace(&mut self, peer: Peer, frames: &[SharedFrame]) {
+        let missed = self.missed.messages.saturating_sub(self.traced_from);
+        if !self.turn.traces.follows(peer.key) {
+            return;
+        }
+        let missed = usize::try_from(missed).unwrap_or(usize::MAX);
+        let unix_ms = self.turn.unix_ms();
+        for frame in &frames[..frames.len().saturating_sub(missed)] {
+            self.turn.work.charge(prices::EFFECT);
+            self.turn.traces.sent(peer, unix_ms, &frame.frame().into());
+        }
     }
 
     /// Counts pushes of `each` to so many connections, but for what they missed.

@@ -80,6 +80,14 @@ impl Encoded {
         }
     }
 
+    /// The frames, in their order.
+    pub(crate) fn frames(&self) -> &[SharedFrame] {
+        match self {
+            Self::Frame(frame) => std::slice::from_ref(frame),
+            Self::Batch(batch) => &batch.alone,
+        }
+    }
+
     /// What each member gets.
     pub(crate) fn volume(&self) -> Volume {
         match self {

@@ -10,6 +10,7 @@ use crate::conn::active::Active;
 use crate::conn::cold::ColdRecords;
 use crate::conn::flags::Flags;
 use crate::conn::settings::ConnSettings;
+use crate::conn::traces::Traced;
 use crate::conn::turn::Turn;
 use crate::effects::{Effects, Message, Peer, PendingEffects};
 use crate::key::SlotRef;
@@ -26,6 +27,10 @@ impl<S: Transport> Active<'_, S> {
     /// done first.
     #[inline]
     pub(super) fn decode(&mut self, buffer: &mut ReadBuffer) -> Outcome {
+        let mut traces = None;
+        if self.turn.traces.is_on() && self.is_followed() {
+            traces = Some(self.turn.traces.take());
+        }
         let (peer, key, conn, turn) = (self.peer(), self.key, &mut *self.conn, &mut *self.turn);
         let (route, pending) = self.services.route(conn.route);
         let message_bytes_max = route.options.message_bytes_max;
@@ -33,7 +38,12 @@ impl<S: Transport> Active<'_, S> {
         let outgoing = self.output.outgoing();
         outgoing.set_framing(conn.framing(route.options.deflate, key.index));
         let has_deflate = conn.flags.has_deflate();
-        let service = route.service.as_mut();
+        let mut service: &mut dyn Service = &mut *route.service;
+        let mut traced;
+        if let Some(traces) = &traces {
+            traced = Traced { service, traces, unix_ms: turn.unix_ms() };
+            service = &mut traced;
+        }
         let mut delivery = Delivery::new(peer, conn.route, service, outgoing, pending);
         let mut share = Share::new(&turn.work, has_deflate);
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max)
@@ -42,6 +52,9 @@ impl<S: Transport> Active<'_, S> {
         if conn.flags.has(Flags::INFLATING) {
             let inflated = self.input.inflater().resume(key.index, &mut accounts(turn));
             if let Some(outcome) = delivery.take_inflated(inflated, &mut conn.flags, turn) {
+                if let Some(traces) = traces {
+                    turn.traces = traces;
+                }
                 return outcome;
             }
             share.left = turn.work.share_left();
@@ -97,7 +110,12 @@ impl<S: Transport> Active<'_, S> {
             must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
         };
         turn.work.charge(delivery.take_work());
+        let messages = delivery.messages;
         delivery.count(&route.counters, &turn.counters, self.cold, conn.cold);
+        if let Some(traces) = traces {
+            turn.work.charge(messages * prices::EFFECT);
+            turn.traces = traces;
+        }
         outcome
     }
 }

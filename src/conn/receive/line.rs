@@ -125,6 +125,10 @@ impl<S: Transport> Active<'_, S> {
             let received = Traffic { messages: 1, bytes: text.len() as u64 };
             self.cold.note_received(self.conn.cold, received);
         }
+        if self.turn.traces.is_on() && self.is_followed() {
+            let unix_ms = self.turn.unix_ms();
+            self.turn.traces.received(peer, unix_ms, true, &buffer.bytes[text.clone()]);
+        }
         let message = Message::new(MessageKind::Text, &mut buffer.bytes[text.clone()]);
         let (own, pending) = self.services.route(route);
         own.counters.messages_in.add(1);

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use tidegate::inspect::{ConnectionFilter, Query, RoomSlice};
+use std::sync::Mutex;
+
+use tidegate::inspect::{
+    ConnectionFilter, Query, RoomSlice, TraceEvent, TraceEventKind, TraceId, TraceSink,
+};
 use tidegate::services::Order;
 use tidegate::services::room::Newlines;
 
@@ -185,4 +189,43 @@ fn what_an_operator_says_reaches_every_member_of_the_room_once() {
         }
         assert!(texts(&mut world, &mut other).is_empty());
     }
+}
+
+/// A member that names itself by its first text is followed by name from then on.
+#[test]
+fn a_trace_of_a_user_finds_one_who_takes_the_name_later() {
+    let mut world = world(1, first_text());
+    let told: Arc<Mutex<Vec<TraceEvent>>> = Arc::default();
+    let into = Arc::clone(&told);
+    let sink = TraceSink::new(move |event| into.lock().unwrap().push(event));
+    let (id, filter) = (TraceId(1), Arc::new(of_user("bob")));
+    ask(&mut world, 0, |reply| Query::Trace { id, filter, payload_bytes_max: 99, sink, reply });
+    let mut bob = enter(&mut world, 0, "/chat", ClientFormat::Lines);
+    let mut ann = enter(&mut world, 0, "/chat", ClientFormat::Lines);
+    for text in ["bob", "hello"] {
+        bob.send_frame(TEXT, text.as_bytes());
+        world.exchange(&mut bob);
+    }
+    ann.send_frame(TEXT, b"ann");
+    world.exchange(&mut ann);
+    ann.send_frame(TEXT, b"hi");
+    world.exchange(&mut ann);
+    world.exchange(&mut bob);
+    let kinds: Vec<String> = told
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|event| match &event.kind {
+            TraceEventKind::Open(summary) => format!("open {:?}", summary.user),
+            TraceEventKind::Received { payload, .. } => {
+                format!("received {}", String::from_utf8_lossy(payload))
+            }
+            TraceEventKind::Sent { payload, .. } => {
+                format!("sent {}", String::from_utf8_lossy(payload))
+            }
+            TraceEventKind::Closed(reason) => format!("closed {reason}"),
+        })
+        .collect();
+    let expected = ["open Some(\"bob\")", "received hello", "sent bob: hello", "sent ann: hi"];
+    assert_eq!(kinds, expected);
 }

@@ -28,6 +28,7 @@ mod stall;
 mod takeover;
 mod time;
 mod tls;
+mod traces;
 mod unfinished;
 
 use tidegate::sim::ServerSettings;
