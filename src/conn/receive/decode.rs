@@ -10,7 +10,7 @@ use crate::conn::active::Active;
 use crate::conn::cold::ColdRecords;
 use crate::conn::flags::Flags;
 use crate::conn::settings::ConnSettings;
-use crate::conn::traces::Traced;
+use crate::conn::traces::{Traced, Traces};
 use crate::conn::turn::Turn;
 use crate::effects::{Effects, Message, Peer, PendingEffects};
 use crate::key::SlotRef;
@@ -27,10 +27,19 @@ impl<S: Transport> Active<'_, S> {
     /// done first.
     #[inline]
     pub(super) fn decode(&mut self, buffer: &mut ReadBuffer) -> Outcome {
-        let mut traces = None;
         if self.turn.traces.is_on() && self.is_followed() {
-            traces = Some(self.turn.traces.take());
+            let traces = self.turn.traces.take();
+            let outcome = self.decode_for(buffer, Some(&traces));
+            self.turn.traces = traces;
+            return outcome;
         }
+        self.decode_for(buffer, None)
+    }
+
+    /// As above; `traces` are there if they follow the connection.
+    #[inline]
+    #[expect(clippy::too_many_lines, reason = "the one loop over what was read")]
+    fn decode_for(&mut self, buffer: &mut ReadBuffer, traces: Option<&Traces>) -> Outcome {
         let (peer, key, conn, turn) = (self.peer(), self.key, &mut *self.conn, &mut *self.turn);
         let (route, pending) = self.services.route(conn.route);
         let message_bytes_max = route.options.message_bytes_max;
@@ -40,7 +49,7 @@ impl<S: Transport> Active<'_, S> {
         let has_deflate = conn.flags.has_deflate();
         let mut service: &mut dyn Service = &mut *route.service;
         let mut traced;
-        if let Some(traces) = &traces {
+        if let Some(traces) = traces {
             traced = Traced { service, traces, unix_ms: turn.unix_ms() };
             service = &mut traced;
         }
@@ -52,9 +61,6 @@ impl<S: Transport> Active<'_, S> {
         if conn.flags.has(Flags::INFLATING) {
             let inflated = self.input.inflater().resume(key.index, &mut accounts(turn));
             if let Some(outcome) = delivery.take_inflated(inflated, &mut conn.flags, turn) {
-                if let Some(traces) = traces {
-                    turn.traces = traces;
-                }
                 return outcome;
             }
             share.left = turn.work.share_left();
@@ -110,11 +116,9 @@ impl<S: Transport> Active<'_, S> {
             must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
         };
         turn.work.charge(delivery.take_work());
-        let messages = delivery.messages;
         delivery.count(&route.counters, &turn.counters, self.cold, conn.cold);
-        if let Some(traces) = traces {
-            turn.work.charge(messages * prices::EFFECT);
-            turn.traces = traces;
+        if traces.is_some() {
+            turn.work.charge(delivery.messages * prices::EFFECT);
         }
         outcome
     }
