@@ -15,6 +15,7 @@
 //! | `compression`, `takeover` | permessage-deflate: negotiation, both directions, bombs, contexts |
 //! | `independent_peer` | random messages exchanged with yawc |
 //! | `browser` | the pages in a real browser |
+//! | `browser_admin` | the dashboard of the admin listener in a real browser |
 //! | `login_chat`, `hub_chat`, `broadcast_chat`, `line_chat` | the routes of the default configuration, on four loops |
 //! | `add_service` | the example program |
 //! | `tls` | TLS: versions, certificates, what goes wrong, clients of other makers |
@@ -55,6 +56,7 @@ mod hosts;
 mod http;
 
 mod browser;
+mod browser_admin;
 mod client_command;
 mod client_tls;
 mod clients;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
 
 use super::error::ApiError;
 use super::settings::AdminPlace;
@@ -23,6 +25,25 @@ pub(super) enum Right {
     Read,
     /// A token.
     Change,
+}
+
+/// What the page that asks may do.
+#[derive(Debug, Serialize)]
+pub(super) struct Access {
+    /// Whether it may change things, and trace.
+    may_change: bool,
+    /// Whether there is a token to log in with.
+    has_tokens: bool,
+}
+
+/// `GET /session`: what the page that asks may do, so that it offers nothing else.
+pub(super) async fn session(
+    State(shared): State<Arc<Shared>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Json<Access> {
+    let may_change = check(&shared, Right::Change, &Method::GET, &uri, &headers).is_ok();
+    Json(Access { may_change, has_tokens: !shared.settings.tokens.is_empty() })
 }
 
 /// Lets a request through if it has the right that its path needs.

@@ -7,7 +7,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
-use super::access::{Right, guard};
+use super::access::{Right, guard, session};
 use super::shared::Shared;
 use super::{api, dashboard, error, health, login, metrics};
 
@@ -18,6 +18,7 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .merge(dashboard::router())
+        .route("/session", get(session))
         .route("/login", post(login::log_in))
         .route("/logout", post(login::log_out))
         .layer(guarded(Right::Open));
