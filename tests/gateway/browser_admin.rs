@@ -20,7 +20,7 @@ impl Window<'_> {
         self.until(&format!("location.hash === '#{page}'"));
     }
 
-    /// Waits until the table lists so many connections.
+    /// Waits until the table lists this number of connections.
     fn lists(&self, count: usize) {
         self.until(&format!("document.querySelectorAll('.rows tbody tr').length === {count}"));
     }

@@ -18,6 +18,9 @@ use crate::services::{Entries, name_of};
 use crate::wire::OPERATORS_TEXT;
 use crate::world::World;
 
+/// What a trace has told.
+type TraceJournal = Arc<Mutex<Vec<TraceEvent>>>;
+
 /// What an operator has asked, and what is known of the answers.
 #[derive(Default)]
 pub(crate) struct ScriptedOperator {
@@ -25,7 +28,7 @@ pub(crate) struct ScriptedOperator {
     /// Connections that a list has shown.
     known: Vec<Peer>,
     walk: Option<Walk>,
-    traces: Vec<(usize, TraceId, Arc<Mutex<Vec<TraceEvent>>>)>,
+    traces: Vec<(usize, TraceId, TraceJournal)>,
     next_trace: u64,
     /// Texts that loops said they have sent.
     pub(crate) sent: usize,
