@@ -2,12 +2,11 @@
 
 use std::error::Error;
 use std::panic::PanicHookInfo;
-#[cfg(feature = "redis")]
 use std::sync::Arc;
 
 use crate::config::ResolvedConfig;
 #[cfg(feature = "redis")]
-use crate::control::{ControlThread, RedisSettings, RedisUrl, panics};
+use crate::control::{ControlRole, ControlThread, RedisSettings, RedisUrl};
 use crate::metrics::ControlCounters;
 use crate::server::TokenLookups;
 
@@ -15,6 +14,8 @@ use crate::server::TokenLookups;
 #[derive(Default)]
 pub(super) struct Lookups {
     pub(super) tokens: TokenLookups,
+    /// Of all control threads.
+    pub(super) counters: Arc<ControlCounters>,
     #[cfg(feature = "redis")]
     control: Option<ControlThread>,
 }
@@ -31,7 +32,7 @@ impl Lookups {
         for (name, redis) in settings.redis_identities() {
             let control = match lookups.control.take() {
                 Some(control) => control,
-                None => ControlThread::start()?,
+                None => ControlThread::start(ControlRole::Backends, &lookups.counters)?,
             };
             let url = RedisUrl::parse(redis.url.expose());
             let tokens = control.redis_tokens(RedisSettings {
@@ -53,24 +54,16 @@ impl Lookups {
     pub(super) fn start(_: &ResolvedConfig) -> Result<Self, Box<dyn Error>> {
         Ok(Self::default())
     }
-
-    /// The counters of the thread, if there is one.
-    pub(super) fn counters(&self) -> Option<&ControlCounters> {
-        #[cfg(feature = "redis")]
-        return self.control.as_ref().map(ControlThread::counters);
-        #[cfg(not(feature = "redis"))]
-        return None;
-    }
 }
 
 /// Keeps what a panic hook was told if the panic is one of the control thread, whose end is a line of
 /// the log; whether it is one.
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "admin", feature = "redis"))]
 pub(super) fn keep_panic(panic: &PanicHookInfo<'_>) -> bool {
-    panics::keep(panic)
+    crate::control::panics::keep(panic)
 }
 
-#[cfg(not(feature = "redis"))]
+#[cfg(not(any(feature = "admin", feature = "redis")))]
 pub(super) fn keep_panic(_: &PanicHookInfo<'_>) -> bool {
     false
 }

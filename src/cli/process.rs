@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::handover::Handover;
 use super::heartbeat::Heartbeat;
 use super::lifecycle::{Action, Event, Lifecycle};
-use super::log_queue::LogQueue;
 use super::report::{log_certificates, log_drain, log_metrics};
 use crate::config::ResolvedConfig;
+use crate::logging::{AccessLog, Log};
 use crate::metrics::ControlCounters;
 use crate::os::{Signals, Supervisor, SystemClock, Wake};
 use crate::server::{DrainTerms, Handle, QueuePolicy};
@@ -17,8 +17,8 @@ use crate::timer::{Clock as _, Millis};
 pub(super) struct Process<'p> {
     settings: &'p ResolvedConfig,
     server: &'p Handle,
-    control: Option<&'p ControlCounters>,
-    log: &'p LogQueue,
+    control: &'p ControlCounters,
+    logs: (&'p Log, Option<&'p AccessLog>),
     clock: SystemClock,
     lifecycle: Lifecycle,
     handover: Handover,
@@ -30,15 +30,15 @@ impl<'p> Process<'p> {
     pub(super) fn start(
         settings: &'p ResolvedConfig,
         server: &'p Handle,
-        control: Option<&'p ControlCounters>,
-        log: &'p LogQueue,
+        control: &'p ControlCounters,
+        logs: (&'p Log, Option<&'p AccessLog>),
     ) -> Self {
         let clock = SystemClock::start();
         let process = Self {
             settings,
             server,
             control,
-            log,
+            logs,
             clock,
             lifecycle: Lifecycle::default(),
             handover: Handover::default(),
@@ -79,7 +79,7 @@ impl<'p> Process<'p> {
     fn act(&mut self, action: Action) -> Option<u8> {
         match action {
             Action::Report => {
-                log_metrics(self.server, self.control, self.log);
+                log_metrics(self.server, self.control, self.logs);
                 log_certificates(self.server);
             }
             Action::Reload => self.reload(),
@@ -109,6 +109,9 @@ impl<'p> Process<'p> {
 
     fn reload(&self) {
         self.tell(Supervisor::reloading);
+        if let (_, Some(access)) = self.logs {
+            access.reopen();
+        }
         if self.server.reload_certificates() {
             log::info!("SIGHUP: certificates are looked at again, the configuration is not");
         } else {

@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::log_queue::LogQueue;
 use crate::config::{Config, MachineLimits, ResolvedConfig};
+use crate::logging::{AccessLog, Log};
 use crate::metrics::{ControlCounters, report, report_loop};
 use crate::os::{Descriptors, SystemClock, kernel_warnings, write_stderr};
 use crate::server::{DrainTerms, Handle, certificate_lines, check_certificates};
@@ -37,6 +37,9 @@ pub fn fail(error: &dyn Display, exit_code: u8) -> ExitCode {
     let _ = write_stderr(format!("tidegate: {error}\n").as_bytes(), Some(LAST_LINES_MAX));
     ExitCode::from(exit_code)
 }
+
+/// The name of this module in the log: what it says is no matter of how much else there is to say.
+pub(super) const LOG_TARGET: &str = module_path!();
 
 /// How long the end of the process may wait for standard error to be read.
 pub(super) const LAST_LINES_MAX: Duration = Duration::from_secs(1);
@@ -96,16 +99,22 @@ pub(super) fn log_drain(terms: &DrainTerms) {
 }
 
 /// Every counter in one line, and how busy each loop is in a line of its own.
-pub(super) fn log_metrics(server: &Handle, control: Option<&ControlCounters>, log: &LogQueue) {
-    let dropped = match log.dropped() {
+pub(super) fn log_metrics(
+    server: &Handle,
+    control: &ControlCounters,
+    (log, access): (&Log, Option<&AccessLog>),
+) {
+    let dropped = |name: &str, count: u64| match count {
         0 => String::new(),
-        dropped => format!(" log_lines_dropped={dropped}"),
+        count => format!(" {name}={count}"),
     };
-    let counters = server.metrics().map(|own| &*own.counters);
+    let lines = dropped("log_lines_dropped", log.dropped());
+    let access_lines = dropped("access_lines_dropped", access.map_or(0, AccessLog::dropped));
     let certificates = server.certificate_counters().map(|own| &**own);
     let process = server.process_counters().values().filter(|(_, value)| *value > 0);
     let process: String = process.map(|(name, value)| format!(" {name}={value}")).collect();
-    log::info!("{}{process}{dropped}", report(counters, control, certificates));
+    let counted = report(server.metrics(), Some(control), certificates);
+    log::info!("{counted}{process}{lines}{access_lines}");
     for (index, metrics) in server.metrics().enumerate() {
         log::info!("{}", report_loop(index, metrics));
     }

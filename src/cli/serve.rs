@@ -7,13 +7,16 @@ use std::process::{self, ExitCode};
 use std::sync::Arc;
 
 use super::incidents::Incidents;
-use super::log_queue::{LogQueue, flush_log, start_log};
 use super::lookups::{Lookups, keep_panic};
+#[cfg(feature = "admin")]
+use super::operated::{Admin, Operated};
 use super::process::Process;
 use super::report::{
-    LAST_LINES_MAX, fail, log_limits, log_listeners, log_metrics, log_start, machine_limits,
+    LAST_LINES_MAX, LOG_TARGET, fail, log_limits, log_listeners, log_metrics, log_start,
+    machine_limits,
 };
-use crate::config::{Config, ResolvedConfig};
+use crate::config::{Config, MachineLimits, ResolvedConfig};
+use crate::logging::{AccessLog, Log, flush_log};
 use crate::os::{Descriptors, PassedSockets, Signals, write_stderr};
 use crate::server::{Handle, StartError, built_in_routes, current_loop, stop_with_the_loops};
 
@@ -25,13 +28,12 @@ pub fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
         Ok(passed) => passed,
         Err(error) => return fail(&error, 1),
     };
-    let log = match start_log() {
+    let log = match Log::start(&config.log.settings(), UNLIMITED) {
         Ok(log) => log,
         Err(error) => return fail(&format!("cannot start the log: {error}"), 1),
     };
     end_with_failing_loops();
-    let settings = config.resolve(machine_limits(descriptors));
-    let outcome = run(&settings, descriptors, passed, &log);
+    let outcome = run(config, descriptors, passed, &log);
     flush_log(LAST_LINES_MAX);
     match outcome {
         Ok(exit_code) => exit_code,
@@ -44,11 +46,13 @@ pub fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
 }
 
 fn run(
-    settings: &ResolvedConfig,
+    config: &Config,
     descriptors: Descriptors,
     mut passed: PassedSockets,
-    log: &LogQueue,
+    log: &Log,
 ) -> Result<ExitCode, Box<dyn Error>> {
+    let granted = machine_limits(descriptors);
+    let settings = &config.resolve(granted);
     // Signals are taken over before anything is served, so that none ends the process halfway.
     let mut signals =
         Signals::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
@@ -56,25 +60,71 @@ fn run(
     log_limits(settings, descriptors);
     let ready = passed.ready.take();
     let lookups = Lookups::start(settings)?;
-    let server = Handle::start_on(settings, built_in_routes(settings, &lookups.tokens), passed)?;
+    let access = start_access_log(settings)?;
+    let routes = built_in_routes(settings, &lookups.tokens);
+    let sink = access.as_ref().map(|own| own.sink(log));
+    let server = Arc::new(Handle::start_on(settings, routes, passed, sink)?);
     stop_with_the_loops(server.events().clone(), settings.loops, signals.stop_listening())?;
     log_listeners(settings, &server);
+    let admin = start_admin(&server, config, granted, &lookups, log)?;
     let incidents =
         Incidents::watch(server.metrics().map(|own| Arc::clone(&own.counters)).collect())?;
 
-    let mut process = Process::start(settings, &server, lookups.counters(), log);
+    let logs = (log, access.as_ref());
+    let mut process = Process::start(settings, &server, &lookups.counters, logs);
     if ready.is_some_and(|ready| ready.say_ready().is_err()) {
         log::warn!("the process that this one was to take over from has ended");
     }
     let exit_code = process.run(&mut signals);
-    drop(incidents);
+    drop((process, incidents, admin));
+    if let Some(access) = &access {
+        access.flush(LAST_LINES_MAX);
+    }
     if let Some(exit_code) = exit_code {
         return Ok(ExitCode::from(exit_code));
     }
-    log_metrics(&server, lookups.counters(), log);
+    log_metrics(&server, &lookups.counters, logs);
     // With one loop failed the process ends, rather than go on with a part of the traffic.
-    server.join_ended()?;
+    match Arc::into_inner(server) {
+        Some(server) => server.join_ended()?,
+        // A reload that an operator asked for has not come back: its thread holds the server.
+        None => log::warn!("a reload was under way at the end"),
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The access log, if one is configured.
+fn start_access_log(settings: &ResolvedConfig) -> Result<Option<AccessLog>, String> {
+    let Some(output) = settings.log.access.output() else { return Ok(None) };
+    let started = AccessLog::start(output.clone());
+    started.map(Some).map_err(|error| format!("cannot open log.access = \"{output}\": {error}"))
+}
+
+#[cfg(feature = "admin")]
+fn start_admin(
+    server: &Arc<Handle>,
+    config: &Config,
+    granted: MachineLimits,
+    lookups: &Lookups,
+    log: &Log,
+) -> Result<Option<Admin>, Box<dyn Error>> {
+    Admin::start(Operated::new(server, config, granted, lookups, log))
+}
+
+/// What there is in place of the admin listener.
+#[cfg(not(feature = "admin"))]
+struct Admin;
+
+#[cfg(not(feature = "admin"))]
+#[expect(clippy::unnecessary_wraps, reason = "the listener of other builds may not start")]
+fn start_admin(
+    _: &Arc<Handle>,
+    _: &Config,
+    _: MachineLimits,
+    _: &Lookups,
+    _: &Log,
+) -> Result<Option<Admin>, Box<dyn Error>> {
+    Ok(None)
 }
 
 /// From now on a panic in an event loop ends the process, at once and with one line: its connections
@@ -104,3 +154,6 @@ fn end_by_panic(index: usize, panic: &PanicHookInfo<'_>) {
     let _ = write_stderr(lines.as_bytes(), Some(LAST_LINES_MAX));
     process::exit(1);
 }
+
+/// The modules that log the start, the end and what operators ask for, whose lines are always written.
+const UNLIMITED: &[&str] = &[LOG_TARGET, module_path!()];

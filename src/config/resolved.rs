@@ -19,8 +19,9 @@ use std::fmt;
 use super::limits::CONNECTIONS_MAX;
 use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
-    CertificateFiles, Config, Identity, IdentityKind, Limits, Listener, Origins, RedisOptions,
-    Route, RouteService, SlowPolicy, SocketOptions, Timeouts, TlsOptions, Turn, WebSocketOptions,
+    AdminOptions, CertificateFiles, Config, Identity, IdentityKind, Limits, Listener, LogOptions,
+    Origins, RedisOptions, Route, RouteService, SlowPolicy, SocketOptions, Timeouts, TlsOptions,
+    Turn, WebSocketOptions,
 };
 use crate::os::raise_descriptor_limit;
 use crate::reactor::DrainTerms;
@@ -62,6 +63,10 @@ pub struct ResolvedConfig {
     pub certificates: Vec<CertificateFiles>,
     /// What listeners with TLS have in common.
     pub tls: TlsOptions,
+    /// Where operators see and steer the gateway.
+    pub admin: AdminOptions,
+    /// What is logged, and how.
+    pub log: LogOptions,
     /// How many connections, and how many bytes.
     pub limits: ResolvedLimits,
     /// How long each step of a connection may take.
@@ -246,6 +251,8 @@ impl Config {
             listeners: self.listeners.clone(),
             certificates: self.certificates.clone(),
             tls: self.tls.clone(),
+            admin: self.admin.clone(),
+            log: self.log.clone(),
             routes: routes.iter().map(|route| self.resolved_route(route)).collect(),
             limits,
             timeouts: self.timeouts.clone(),

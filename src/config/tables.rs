@@ -41,6 +41,8 @@ impl Config {
             listeners,
             certificates,
             tls,
+            admin,
+            log,
             limits,
             timeouts,
             turn,
@@ -58,6 +60,8 @@ impl Config {
             tables.push(FileTable::item("certificate", "certificate", index, pair.entries()));
         }
         tables.push(FileTable::section("tls", tls));
+        tables.push(FileTable::section("admin", admin));
+        tables.push(FileTable::section("log", log));
         tables.push(FileTable::section("limits", limits));
         tables.push(FileTable::section("timeouts", timeouts));
         tables.push(FileTable::section("turn", turn));

@@ -26,6 +26,7 @@
 //! comes next concerns other connections or ends this one, gives an outcome, and `connections`
 //! carries that out.
 
+mod access;
 mod active;
 mod ages;
 mod cold;
@@ -39,6 +40,7 @@ mod population;
 mod receive;
 #[cfg(any(test, feature = "sim"))]
 mod relay;
+mod room_lists;
 mod schedule;
 mod send;
 mod services;
@@ -46,6 +48,7 @@ mod settings;
 mod slot;
 mod state;
 mod table;
+mod traces;
 mod turn;
 mod under_way;
 

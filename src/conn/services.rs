@@ -62,6 +62,14 @@ impl Services {
         (self.router.socket(number), &mut self.pending)
     }
 
+    /// Has a service publish a text of an operator; whether there is such a route, and it knows how.
+    pub(super) fn publish(&mut self, route: &str, room: &str, text: &str) -> bool {
+        let Some(number) = self.router.number_called(route) else { return false };
+        let mut is_done = false;
+        self.call(number, |own, effects| is_done = own.service.publish(room, text, effects));
+        is_done
+    }
+
     /// A route, to look only.
     pub(super) fn socket(&self, number: u8) -> Option<&SocketRoute> {
         self.router.get(number)

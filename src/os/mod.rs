@@ -4,10 +4,11 @@ mod handover;
 mod listening;
 mod passed_sockets;
 mod process;
+mod process_use;
 mod ready_pipe;
 mod signals;
 mod sockets;
-mod standard_error;
+mod standard_streams;
 #[cfg(feature = "client")]
 mod stop_signals;
 mod supervisor;
@@ -20,10 +21,11 @@ pub use process::{
     Descriptors, kernel_warnings, pin_thread, raise_descriptor_limit, return_freed_memory,
     return_scattered_memory,
 };
+pub use process_use::ProcessUse;
 pub use ready_pipe::ReadyPipe;
 pub use signals::{Request, Signals, StopListening, Wake};
 pub(crate) use sockets::{ReserveDescriptor, is_about_one_connection, send_before_end};
-pub use standard_error::write_stderr;
+pub use standard_streams::{write_stderr, write_stdout};
 #[cfg(feature = "client")]
 pub(crate) use stop_signals::StopSignals;
 pub use supervisor::Supervisor;

@@ -56,6 +56,8 @@ pub struct EventLoop<P: Poller, C> {
     metrics: LoopMetrics,
     /// When the turn began whose time has not been counted yet, in microseconds.
     turn_began: Option<u64>,
+    /// When the next turn is to begin at the latest, in microseconds.
+    turn_due: Option<u64>,
     /// When the date of replies is formatted again.
     date_due: Millis,
     connections: Connections<P::Socket>,
@@ -82,6 +84,8 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         permits: ConnectionPermits,
     ) -> Self {
         let listeners = poller.listener_count();
+        let counters = settings.listeners.counters(listeners, &metrics.listeners);
+        connections.count_listeners(counters.clone());
         let LoopMailboxes { external, inbox, outgoing } = mailboxes;
         let post: LoopSender = Arc::new(move |message| {
             // Answers to look-ups, of which there are at most `lookups_max`; one that was dropped
@@ -90,7 +94,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         });
         connections.start(&post);
         Self {
-            acceptor: Acceptor::new(settings.listeners.clone(), listeners, permits),
+            acceptor: Acceptor::new(settings.listeners.clone(), listeners, permits, counters),
             inbox,
             outbox: Outbox::new(outgoing, settings.outbox),
             had_outbox: false,
@@ -100,6 +104,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             settings,
             metrics,
             turn_began: None,
+            turn_due: None,
             date_due: Millis(0),
             connections,
             drain: None,
@@ -122,6 +127,9 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         let waited = self.poller.wait(timeout, &mut events);
         let began = self.clock.micros();
         self.turn_began = Some(began);
+        if let Some(due) = self.turn_due.take().filter(|due| *due <= began) {
+            self.metrics.lag.add(began - due);
+        }
         self.connections.begin_turn();
         let now = Millis(began / 1000);
         self.catch_up.observe(now);
@@ -214,7 +222,11 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         let now = Millis(ended / 1000);
         self.catch_up.observe(now);
         self.connections.set_now(now);
-        let due = if self.has_work() { Some(now) } else { self.next_due(now) };
+        let has_work = self.has_work();
+        let due = if has_work { Some(now) } else { self.next_due(now) };
+        let turn_due = due.map(|due| if has_work { ended } else { due.0 * 1000 });
+        // One that is there was asked for before the same wait.
+        self.turn_due = [self.turn_due, turn_due].into_iter().flatten().min();
         self.catch_up.expect(due);
         due.map(|due| Duration::from_millis(due.since(now)))
     }
@@ -365,9 +377,13 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     /// Takes what the connections have for other loops into the outbox.
     #[inline]
     fn collect_mail(&mut self) {
-        if !self.connections.has_mail() {
-            return;
+        if self.connections.has_mail() {
+            self.collect_some();
         }
+    }
+
+    #[inline(never)]
+    fn collect_some(&mut self) {
         for (target, message) in self.connections.poll_messages() {
             self.outbox.push(target, Envelope::Message(message));
         }

@@ -9,11 +9,13 @@
 //! connection, closes it, and opens the reserve again. After that it pauses, because every further
 //! attempt would fail as well and the loop would spin.
 
+use std::sync::Arc;
+
 use super::drain::QueuePolicy;
 use super::permits::ConnectionPermits;
 use crate::conn::{Connections, Verdict};
 use crate::key::ConnKey;
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Entry, Labelled, ListenerCounters};
 use crate::timer::Millis;
 use crate::transport::{AcceptError, Poller, Transport};
 use crate::work::{Phase, prices};
@@ -35,6 +37,8 @@ pub enum ListenerProtocol {
 pub struct ListenerSettings {
     /// The protocol of each listener.
     pub protocols: Vec<ListenerProtocol>,
+    /// The label of the counters of each listener: its address. One without has its number.
+    pub labels: Vec<Arc<str>>,
     /// Connections accepted in one turn.
     pub accepts_per_turn: usize,
     /// Connections over the limit that are held at once for their reply 503.
@@ -43,10 +47,26 @@ pub struct ListenerSettings {
     pub accept_pause_ms: u64,
 }
 
+impl ListenerSettings {
+    /// The counters of listeners, by their numbers.
+    pub(super) fn counters(
+        &self,
+        listeners: usize,
+        metrics: &Labelled<ListenerCounters>,
+    ) -> Vec<Arc<Entry<ListenerCounters>>> {
+        let label = |number: usize| match self.labels.get(number) {
+            Some(label) => metrics.of(label),
+            None => metrics.of(&number.to_string()),
+        };
+        (0..listeners).map(label).collect()
+    }
+}
+
 /// The listeners of one loop.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     settings: ListenerSettings,
+    counters: Vec<Arc<Entry<ListenerCounters>>>,
     /// For each listener, whether its queue was not seen empty since its last event.
     pending: Vec<bool>,
     /// The listener whose turn it is: they take turns, so that a long queue of one delays no other.
@@ -63,9 +83,11 @@ impl Acceptor {
         settings: ListenerSettings,
         listeners: usize,
         permits: ConnectionPermits,
+        counters: Vec<Arc<Entry<ListenerCounters>>>,
     ) -> Self {
         Self {
             settings,
+            counters,
             // Clients may have connected before the listener was registered.
             pending: vec![true; listeners],
             next: 0,
@@ -135,7 +157,22 @@ impl Acceptor {
     ///
     /// Connections are reaped after this in a turn. So the places that they leave are taken in the next
     /// turn, which [`Acceptor::due`] has begin at once while a listener is pending.
+    #[inline]
     pub(super) fn run<P: Poller>(
+        &mut self,
+        poller: &mut P,
+        connections: &mut Connections<P::Socket>,
+        counters: &Counters,
+        now: Millis,
+    ) {
+        // Most turns bring no connection.
+        let is_at_rest = self.has_reserve && self.paused_until.is_none() && !self.draining;
+        if !is_at_rest || self.pending.contains(&true) {
+            self.accept_some(poller, connections, counters, now);
+        }
+    }
+
+    fn accept_some<P: Poller>(
         &mut self,
         poller: &mut P,
         connections: &mut Connections<P::Socket>,
@@ -169,6 +206,9 @@ impl Acceptor {
             match poller.accept(listener) {
                 Ok((socket, address)) => {
                     counters.connections_accepted.add(1);
+                    if let Some(own) = self.counters.get(listener) {
+                        own.accepted.add(1);
+                    }
                     connections.charge(prices::ACCEPT);
                     let verdict = self.verdict();
                     // Into the table before it is registered: the token of its events is its key

@@ -12,7 +12,7 @@ use crate::certificates::CertificateView;
 use crate::conn::ConnSettings;
 use crate::inspect::Query;
 use crate::mail::{Envelope, LoopEvents, NoReply, Reply, ReplyReceiver};
-use crate::metrics::{CertificateCounters, LoopMetrics, ProcessCounters};
+use crate::metrics::{CertificateCounters, Entry, LoopMetrics, ProcessCounters};
 use crate::os::SystemClock;
 use crate::reactor::{DrainTerms, LoopCommand, LoopState, QueuePolicy, SharedListeners};
 use crate::timer::Clock as _;
@@ -73,8 +73,21 @@ impl Handle {
     }
 
     /// What each loop counts.
-    pub fn metrics(&self) -> impl Iterator<Item = &LoopMetrics> {
+    pub fn metrics(&self) -> impl Iterator<Item = &LoopMetrics> + Clone {
         self.loops.iter().map(|own| &own.metrics)
+    }
+
+    /// The labels of the counters of WebSocket routes: their ids, such as `room /chat`, also of those
+    /// that are served no more. A route is there once the first loop serves it.
+    #[must_use]
+    pub fn route_names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for label in self.metrics().flat_map(|own| own.routes.iter()).map(Entry::label) {
+            if !names.contains(label) {
+                names.push(Arc::clone(label));
+            }
+        }
+        names
     }
 
     /// What happens to the loops. It may be cloned and waited for on another thread.

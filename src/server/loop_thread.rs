@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use rustls::ServerConfig;
-
+use crate::access::AccessSink;
+use crate::certificates::ListenerConfig;
 use crate::conn::{ConnSettings, Connections};
 use crate::display::debug_as_display;
 use crate::mail::{LoopEventKind, LoopEventSender, LoopMailboxes, Mailbox};
@@ -42,7 +42,9 @@ pub(super) struct LoopParts {
     pub(super) conn_settings: Arc<ConnSettings>,
     pub(super) loop_settings: LoopSettings,
     /// For each listener, how it does its TLS handshakes; `None` where it is plain.
-    pub(super) tls: Vec<Option<Arc<ServerConfig>>>,
+    pub(super) tls: Vec<Option<ListenerConfig>>,
+    /// What connections are told to when they end.
+    pub(super) access: Option<AccessSink>,
 }
 
 /// A loop on its thread.
@@ -122,15 +124,20 @@ fn run(
         index: u16::try_from(index).unwrap_or(u16::MAX),
         count: u16::try_from(parts.loops).unwrap_or(u16::MAX),
     };
+    let mut router = Router::new(&parts.routes, site);
+    router.count_in(&metrics.routes);
     let mut connections = Connections::new(
         site,
         Arc::clone(&parts.conn_settings),
-        Router::new(&parts.routes, site),
+        router,
         Arc::clone(&metrics.counters),
         parts.pool.clone(),
         parts.clock.now(),
     );
     connections.configure_tls(&parts.tls);
+    if let Some(sink) = &parts.access {
+        connections.log_access(sink.clone());
+    }
     let mut event_loop = EventLoop::new(
         poller,
         parts.clock,

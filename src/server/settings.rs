@@ -1,5 +1,7 @@
 //! From a configuration to the settings of the layers below.
 
+use std::net::SocketAddr;
+
 use crate::config::ResolvedConfig;
 use crate::conn::ConnSettings;
 use crate::mail::MailLimits;
@@ -33,15 +35,17 @@ pub(super) fn conn_settings(settings: &ResolvedConfig) -> ConnSettings {
     }
 }
 
-/// How much one loop does in a turn; its listeners speak `protocols`.
+/// How much one loop does in a turn; its listeners speak `protocols`, and are at `addresses`.
 pub(super) fn loop_settings(
     settings: &ResolvedConfig,
     protocols: Vec<ListenerProtocol>,
+    addresses: &[SocketAddr],
 ) -> LoopSettings {
     let ResolvedConfig { limits, timeouts, turn, .. } = settings;
     LoopSettings {
         listeners: ListenerSettings {
             protocols,
+            labels: addresses.iter().map(|address| address.to_string().into()).collect(),
             accepts_per_turn: turn.accepts_per_turn,
             refusals_max: limits.refusals_max.div_ceil(settings.loops),
             accept_pause_ms: timeouts.accept_pause_ms,

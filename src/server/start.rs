@@ -9,6 +9,7 @@ use super::listeners::Listeners;
 use super::loop_thread::{LoopParts, RunningLoop};
 use super::settings::{conn_settings, loop_settings, mail_limits};
 use super::start_error::StartError;
+use crate::access::AccessSink;
 use crate::config::{Listener, ListenerKind, ResolvedConfig};
 use crate::mail::{LoopEvents, Wake, mesh};
 use crate::os::{PassedSockets, SystemClock};
@@ -22,12 +23,12 @@ impl Handle {
     /// # Errors
     /// As [`Handle::start_on`].
     pub fn start(settings: &ResolvedConfig, routes: Vec<Route>) -> Result<Self, StartError> {
-        Self::start_on(settings, routes, PassedSockets::default())
+        Self::start_on(settings, routes, PassedSockets::default(), None)
     }
 
     /// As [`Handle::start`], on the sockets that were passed to the process as far as there are any:
     /// [`PassedSockets::take`] takes them over. Each serves the listener with its address, or that with the
-    /// number N where its name is `listener-N`.
+    /// number N where its name is `listener-N`. `access` is told of each connection when it ends.
     ///
     /// # Errors
     /// If a certificate cannot be used, if an address is taken, if line clients are to join a route that is not among `routes`, or
@@ -36,6 +37,7 @@ impl Handle {
         settings: &ResolvedConfig,
         routes: Vec<Route>,
         passed: PassedSockets,
+        access: Option<AccessSink>,
     ) -> Result<Self, StartError> {
         let protocols =
             settings.listeners.iter().map(|listener| listener_protocol(listener, &routes));
@@ -57,8 +59,9 @@ impl Handle {
             loops: settings.loops,
             pin_loops: settings.pin_loops,
             conn_settings: Arc::new(conn_settings(settings)),
-            loop_settings: loop_settings(settings, protocols),
-            tls: certificates.server_configs(),
+            loop_settings: loop_settings(settings, protocols, &addresses),
+            tls: certificates.listener_configs(),
+            access,
         });
         let mut loops = Vec::with_capacity(settings.loops);
         let each = pollers.into_iter().zip(mailboxes).zip(permits).zip(event_senders);

@@ -9,6 +9,8 @@ use rustls::ServerConfig;
 use super::clock::SimClock;
 use super::network::Network;
 use super::poller::{SimPoller, SimSocket};
+use crate::access::AccessSink;
+use crate::certificates::ListenerConfig;
 use crate::conn::{ConnSettings, Connections, check_invariants};
 use crate::mail::{Envelope, LoopMailboxes, MailLimits, Mailbox, Wake, mesh};
 use crate::metrics::{Counters, LoopMetrics};
@@ -46,6 +48,8 @@ pub struct ServerSettings {
     /// For each listener, by its number, how it does its TLS handshakes. Where there is none, or none
     /// for that listener, it is plain.
     pub tls: Vec<Option<Arc<ServerConfig>>>,
+    /// What connections are told to when they end.
+    pub access: Option<AccessSink>,
     /// Rules of the connections.
     pub connections: ConnSettings,
 }
@@ -64,6 +68,7 @@ impl Default for ServerSettings {
             has_relay: false,
             has_fake_cipher: false,
             tls: Vec::new(),
+            access: None,
             connections: ConnSettings { half_open_max: 250, ..ConnSettings::default() },
         }
     }
@@ -75,7 +80,7 @@ pub struct SimServer {
     network: Network,
     clock: SimClock,
     loops: Vec<Option<SimLoop>>,
-    counters: Vec<Arc<Counters>>,
+    metrics: Vec<LoopMetrics>,
     /// The process's connection budget.
     pub connections: SharedBudget,
     /// The process's buffer budget.
@@ -105,7 +110,12 @@ fn connections_of(
     if settings.has_fake_cipher {
         connections.use_fake_cipher();
     }
-    connections.configure_tls(&settings.tls);
+    let tls: Vec<_> =
+        settings.tls.iter().map(|own| own.clone().map(ListenerConfig::from)).collect();
+    connections.configure_tls(&tls);
+    if let Some(sink) = &settings.access {
+        connections.log_access(sink.clone());
+    }
     connections
 }
 
@@ -126,21 +136,20 @@ impl SimServer {
             .collect();
         let limits =
             MailLimits { items_max: settings.items_max, bytes_max: settings.mail_bytes_max };
-        let counters: Vec<Arc<Counters>> = (0..count).map(|_| Arc::default()).collect();
+        let metrics: Vec<LoopMetrics> = (0..count).map(|_| LoopMetrics::default()).collect();
         let parts = SharedParts { network, settings, routes, pool: &pool };
         let permits = ConnectionPermits::for_loops(&connections, &wakes);
         let each = mesh(&wakes, limits).into_iter().zip(permits).enumerate();
         let loops = each.map(|(index, (mailboxes, permits))| {
             let mail = Arc::clone(&mailboxes.external);
-            let event_loop =
-                parts.event_loop(index, Arc::clone(&counters[index]), mailboxes, permits);
+            let event_loop = parts.event_loop(index, metrics[index].clone(), mailboxes, permits);
             let woken = Arc::clone(&woken[index]);
             let wakes_at = Some(network.clock().now());
             Some(SimLoop { event_loop, mail, woken, wakes_at })
         });
         Self {
             loops: loops.collect(),
-            counters,
+            metrics,
             network: network.clone(),
             clock: network.clock(),
             connections,
@@ -257,12 +266,19 @@ impl SimServer {
         loops.map(|own| own.event_loop.connections().count()).sum()
     }
 
-    /// A counter, summed over all loops, also those that have ended.
+    /// What each loop counts, also those that have ended.
+    #[must_use]
+    pub fn metrics(&self) -> &[LoopMetrics] {
+        &self.metrics
+    }
+
+    /// A counter, summed over all loops, also those that have ended, and over all routes.
     #[must_use]
     pub fn counter(&self, name: &str) -> u64 {
-        self.counters
-            .iter()
-            .flat_map(|own| own.values())
+        let by_loop = self.metrics.iter().flat_map(|own| own.counters.values());
+        let routes = self.metrics.iter().flat_map(|own| own.routes.iter());
+        by_loop
+            .chain(routes.flat_map(|own| own.values()))
             .filter(|(own_name, _)| *own_name == name)
             .map(|(_, value)| value)
             .sum()
@@ -281,7 +297,7 @@ impl SharedParts<'_> {
     fn event_loop(
         &self,
         index: usize,
-        counters: Arc<Counters>,
+        metrics: LoopMetrics,
         mailboxes: LoopMailboxes<LoopEnvelope>,
         permits: ConnectionPermits,
     ) -> EventLoop<SimPoller, SimClock> {
@@ -294,15 +310,17 @@ impl SharedParts<'_> {
         let relay = settings.has_relay.then_some(ListenerProtocol::Relay);
         let protocols: Vec<_> =
             [ListenerProtocol::Http].into_iter().chain(line).chain(relay).collect();
-        let router = Router::new(routes, site);
+        let mut router = Router::new(routes, site);
+        router.count_in(&metrics.routes);
+        let counters = &metrics.counters;
         let own_connections =
-            connections_of(settings, site, router, &counters, pool.clone(), clock.now());
+            connections_of(settings, site, router, counters, pool.clone(), clock.now());
         EventLoop::new(
             network.poller(protocols.len()),
             clock,
             loop_settings(settings, protocols),
             own_connections,
-            LoopMetrics { counters, ..LoopMetrics::default() },
+            metrics,
             mailboxes,
             permits,
         )
@@ -313,6 +331,7 @@ fn loop_settings(settings: &ServerSettings, protocols: Vec<ListenerProtocol>) ->
     LoopSettings {
         listeners: ListenerSettings {
             protocols,
+            labels: Vec::new(),
             accepts_per_turn: 64,
             refusals_max: settings.refusals_max,
             accept_pause_ms: 50,

@@ -6,6 +6,7 @@
 //! | module | what it tests |
 //! |---|---|
 //! | `start` | command line, configuration, limits, the lines it logs, exit codes |
+//! | `admin` | the admin listener: rights, health, metrics, connections seen and closed |
 //! | `hosts` | which hosts requests may name, on each listener |
 //! | `http`, `handshake` | every reply before the upgrade, and the end of the connection after it |
 //! | `client_command` | `tidegate client`: input, output, how it ends, exit codes |
@@ -14,6 +15,7 @@
 //! | `compression`, `takeover` | permessage-deflate: negotiation, both directions, bombs, contexts |
 //! | `independent_peer` | random messages exchanged with yawc |
 //! | `browser` | the pages in a real browser |
+//! | `browser_admin` | the dashboard of the admin listener in a real browser |
 //! | `login_chat`, `hub_chat`, `broadcast_chat`, `line_chat` | the routes of the default configuration, on four loops |
 //! | `add_service` | the example program |
 //! | `tls` | TLS: versions, certificates, what goes wrong, clients of other makers |
@@ -21,7 +23,8 @@
 //! | `proxies` | the documented configurations of nginx and HAProxy |
 //! | `certificates_reload` | certificates at start, and files that change |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
-//! | `log` | levels, and standard error that is not read |
+//! | `log` | levels, formats, repeated lines, and standard error that is not read |
+//! | `access_log` | a line for each connection, in a file that is rotated under load |
 //! | `drain` | signals, close frames, exit codes |
 //! | `activation` | sockets passed by a supervisor, and what the supervisor hears |
 //! | `handover` | SIGUSR2: a new process takes over, or fails, under load |
@@ -29,6 +32,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
 
+mod admin_client;
 #[path = "../support/certificates.rs"]
 mod certificates;
 mod chat_client;
@@ -47,6 +51,7 @@ mod wait;
 mod webdriver;
 
 mod activation;
+mod admin;
 mod handover;
 mod start;
 mod takeover;
@@ -56,6 +61,7 @@ mod hosts;
 mod http;
 
 mod browser;
+mod browser_admin;
 mod client_command;
 mod client_tls;
 mod clients;
@@ -72,6 +78,7 @@ mod independent_peer;
 mod line_chat;
 mod login_chat;
 
+mod access_log;
 mod backpressure;
 mod certificates_reload;
 mod drain;

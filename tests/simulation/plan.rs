@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) steps: usize,
     pub(crate) runs_out_of_descriptors: bool,
     pub(crate) end: RunEnd,
+    /// Whether an operator asks and orders meanwhile.
+    pub(crate) has_operator: bool,
     pub(crate) disturbances: Disturbances,
 }
 
@@ -40,6 +42,19 @@ fn work_limits(random: &mut Random) -> WorkLimits {
     let turn = [1, 10_000, 100_000, 4_000_000][random.below(4)];
     let share = [1, 300, 20_000, 500_000][random.below(4)];
     WorkLimits { turn, share }
+}
+
+/// What the kernel does wrong, in percent.
+fn faults(random: &mut Random, slots_scarce: bool) -> Faults {
+    let mut percent = |of: &[u32]| of[random.below(of.len())];
+    Faults {
+        interrupted: percent(&[0, 10, 40]),
+        spurious: percent(&[0, 50]),
+        partial_waits: percent(&[0, 50, 90]),
+        short_writes: percent(&[0, 20, 60]),
+        stale: percent(&[0, 50]),
+        failed_registrations: if slots_scarce { 5 } else { 0 },
+    }
 }
 
 impl Plan {
@@ -75,14 +90,7 @@ impl Plan {
             connections,
             ..ServerSettings::default()
         };
-        let faults = Faults {
-            interrupted: u32::try_from(pick(random, &[0, 10, 40])).unwrap(),
-            spurious: u32::try_from(pick(random, &[0, 50])).unwrap(),
-            partial_waits: u32::try_from(pick(random, &[0, 50, 90])).unwrap(),
-            short_writes: u32::try_from(pick(random, &[0, 20, 60])).unwrap(),
-            stale: u32::try_from(pick(random, &[0, 50])).unwrap(),
-            failed_registrations: if slots_scarce { 5 } else { 0 },
-        };
+        let faults = faults(random, slots_scarce);
         let policies = [SlowPolicy::Disconnect, SlowPolicy::DropNewest, SlowPolicy::KeepLatest];
         let slow_policy = policies[random.below(3)];
         let send_buffer_bytes = pick(random, &[100, 3_000, 64 << 10, 1 << 20]);
@@ -109,7 +117,13 @@ impl Plan {
             steps: 40 + random.below(120),
             runs_out_of_descriptors: slots_scarce && random.percent(50),
             end: [RunEnd::Empty, RunEnd::Drained, RunEnd::CutShort][random.below(3)],
-            disturbances: Disturbances { slots_scarce, memory_scarce, ..Disturbances::default() },
+            has_operator: seed % 2 == 1,
+            disturbances: Disturbances {
+                slots_scarce,
+                memory_scarce,
+                has_operator: seed % 2 == 1,
+                ..Disturbances::default()
+            },
         }
     }
 

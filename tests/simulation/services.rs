@@ -105,6 +105,18 @@ impl<S: Service> Service for Watched<S> {
         self.service.describe(peer)
     }
 
+    fn rooms_end(&self) -> usize {
+        self.service.rooms_end()
+    }
+
+    fn room(&self, position: usize) -> Option<(&str, usize)> {
+        self.service.room(position)
+    }
+
+    fn publish(&mut self, room: &str, text: &str, effects: &mut Effects<'_>) -> bool {
+        self.service.publish(room, text, effects)
+    }
+
     fn tick_ms(&self) -> Option<u64> {
         self.service.tick_ms()
     }

@@ -2,6 +2,7 @@
 //! segment of output, so that a member is looked at once and not for each of them.
 
 use super::shared_frame::{FrameEncoding, SharedFrame};
+use super::volume::Volume;
 use crate::conn::slot::{Conn, Protocol};
 use crate::effects::RouteOptions;
 use crate::metrics::Counters;
@@ -37,6 +38,12 @@ impl FrameBatch {
             websocket: None,
             lines: None,
         }
+    }
+
+    /// What each member gets.
+    pub(crate) fn volume(&self) -> Volume {
+        let bytes = self.alone.iter().map(|own| own.frame().payload().len() as u64).sum();
+        Volume { messages: self.alone.len() as u64, bytes }
     }
 
     /// The encoding for this recipient; `None` if it takes them one by one.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use super::frame_batch::FrameBatch;
 use super::shared_frame::SharedFrame;
+use super::volume::Volume;
 use crate::effects::{Publication, RouteOptions};
 use crate::key::ConnKey;
 use crate::metrics::Counters;
@@ -76,6 +77,22 @@ impl Encoded {
             Self::Frame(SharedFrame::new(publication.frame.clone(), options))
         } else {
             Self::Batch(FrameBatch::new(publication.frames(), options))
+        }
+    }
+
+    /// The frames, in their order.
+    pub(crate) fn frames(&self) -> &[SharedFrame] {
+        match self {
+            Self::Frame(frame) => std::slice::from_ref(frame),
+            Self::Batch(batch) => &batch.alone,
+        }
+    }
+
+    /// What each member gets.
+    pub(crate) fn volume(&self) -> Volume {
+        match self {
+            Self::Frame(frame) => Volume::of(frame),
+            Self::Batch(batch) => batch.volume(),
         }
     }
 

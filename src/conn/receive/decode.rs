@@ -5,12 +5,16 @@ use std::ops::Range;
 
 use super::Outcome;
 use super::inflate::{Accounts, InflateTerms, Inflated, NotInflated};
+use crate::access::Traffic;
 use crate::conn::active::Active;
+use crate::conn::cold::ColdRecords;
 use crate::conn::flags::Flags;
 use crate::conn::settings::ConnSettings;
+use crate::conn::traces::{Traced, Traces};
 use crate::conn::turn::Turn;
 use crate::effects::{Effects, Message, Peer, PendingEffects};
-use crate::metrics::Counters;
+use crate::key::SlotRef;
+use crate::metrics::{Counters, RouteCounters};
 use crate::output::Outgoing;
 use crate::pool::ReadBuffer;
 use crate::services::Service;
@@ -23,6 +27,19 @@ impl<S: Transport> Active<'_, S> {
     /// done first.
     #[inline]
     pub(super) fn decode(&mut self, buffer: &mut ReadBuffer) -> Outcome {
+        if self.turn.traces.is_on() && self.is_followed() {
+            let traces = self.turn.traces.take();
+            let outcome = self.decode_for(buffer, Some(&traces));
+            self.turn.traces = traces;
+            return outcome;
+        }
+        self.decode_for(buffer, None)
+    }
+
+    /// As above; `traces` are there if they follow the connection.
+    #[inline]
+    #[expect(clippy::too_many_lines, reason = "the one loop over what was read")]
+    fn decode_for(&mut self, buffer: &mut ReadBuffer, traces: Option<&Traces>) -> Outcome {
         let (peer, key, conn, turn) = (self.peer(), self.key, &mut *self.conn, &mut *self.turn);
         let (route, pending) = self.services.route(conn.route);
         let message_bytes_max = route.options.message_bytes_max;
@@ -30,7 +47,12 @@ impl<S: Transport> Active<'_, S> {
         let outgoing = self.output.outgoing();
         outgoing.set_framing(conn.framing(route.options.deflate, key.index));
         let has_deflate = conn.flags.has_deflate();
-        let service = route.service.as_mut();
+        let mut service: &mut dyn Service = &mut *route.service;
+        let mut traced;
+        if let Some(traces) = traces {
+            traced = Traced { service, traces, unix_ms: turn.unix_ms() };
+            service = &mut traced;
+        }
         let mut delivery = Delivery::new(peer, conn.route, service, outgoing, pending);
         let mut share = Share::new(&turn.work, has_deflate);
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max)
@@ -94,7 +116,10 @@ impl<S: Transport> Active<'_, S> {
             must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
         };
         turn.work.charge(delivery.take_work());
-        delivery.count(&turn.counters);
+        delivery.count(&route.counters, &turn.counters, self.cold, conn.cold);
+        if traces.is_some() {
+            turn.work.charge(delivery.messages * prices::EFFECT);
+        }
         outcome
     }
 }
@@ -211,10 +236,21 @@ impl<'d> Delivery<'d> {
         }
     }
 
-    fn count(&self, counters: &Counters) {
+    fn count(
+        &mut self,
+        route: &RouteCounters,
+        counters: &Counters,
+        cold: &mut ColdRecords,
+        link: SlotRef,
+    ) {
         if self.messages > 0 {
-            counters.messages_in.add(self.messages);
-            counters.message_bytes_in.add(self.message_bytes);
+            if cold.has_access() {
+                let (messages, bytes) = (self.messages, self.message_bytes);
+                cold.note_received(link, Traffic { messages, bytes });
+            }
+            route.messages_in.add(self.messages);
+            route.message_bytes_in.add(self.message_bytes);
+            self.outgoing.count_messages(route);
         }
         if self.pongs > 0 {
             counters.pongs_in.add(self.pongs);

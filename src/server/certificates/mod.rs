@@ -10,10 +10,8 @@ mod watch;
 
 use std::fmt::Write as _;
 use std::io;
-use std::sync::Arc;
 
-use rustls::ServerConfig;
-
+use crate::certificates::ListenerConfig;
 use crate::config::ResolvedConfig;
 use crate::os::SystemClock;
 use crate::timer::{Clock as _, Millis, WallTime};
@@ -43,9 +41,9 @@ impl Certificates {
     }
 
     /// What the handshakes of each listener go by; `None` for those without TLS.
-    pub(super) fn server_configs(&self) -> Vec<Option<Arc<ServerConfig>>> {
+    pub(super) fn listener_configs(&self) -> Vec<Option<ListenerConfig>> {
         match &self.loaded {
-            Some(loaded) => loaded.store.server_configs(),
+            Some(loaded) => loaded.store.listener_configs(),
             None => vec![None; self.listeners],
         }
     }
