@@ -1,5 +1,10 @@
 //! The command line: what is to be done, and flags for the common keys, which win over the file.
 
+#[cfg(feature = "admin")]
+mod admin;
+#[cfg(not(feature = "admin"))]
+#[path = "cli/without_admin.rs"]
+mod admin;
 mod handover;
 mod heartbeat;
 mod incidents;

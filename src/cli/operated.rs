@@ -1,18 +1,15 @@
 //! The gateway as its operators see and steer it: what the admin listener asks for, done by the server.
 
-use std::error::Error;
 use std::process;
 use std::sync::Arc;
 
 use super::lookups::Lookups;
 use super::report::log_drain;
 use crate::certificates::CertificateView;
-use crate::config::{AdminAddress, Config, MachineLimits, ResolvedConfig};
+use crate::config::{AdminOptions, Config, MachineLimits, ResolvedConfig};
 use crate::control::admin::{
-    AdminListener, AdminPlace, AdminSettings, BindAdminError, DrainOrder, DrainStatus, Gateway,
-    Readiness, ReloadReport, VersionInfo,
+    DrainOrder, DrainStatus, Gateway, Readiness, ReloadReport, VersionInfo,
 };
-use crate::control::{ControlRole, ControlThread};
 use crate::inspect::Query;
 use crate::logging::Log;
 use crate::mail::{NoReply, Reply};
@@ -42,6 +39,16 @@ impl std::fmt::Debug for Operated {
 }
 
 impl Operated {
+    /// Where the admin listener is to be, and who may do what there.
+    pub(super) fn admin(&self) -> &AdminOptions {
+        &self.settings.admin
+    }
+
+    /// The counters of all control threads.
+    pub(super) fn control(&self) -> &Arc<ControlCounters> {
+        &self.control
+    }
+
     pub(super) fn new(
         server: &Arc<Handle>,
         config: &Config,
@@ -65,54 +72,6 @@ impl Operated {
 
     fn total(&self, value: impl Fn(&Counters) -> u64) -> u64 {
         self.server.metrics().map(|own| value(&own.counters)).sum()
-    }
-}
-
-/// The admin listener and its thread. Dropping it ends both.
-#[derive(Debug)]
-pub(super) struct Admin {
-    _thread: ControlThread,
-    _listener: Arc<AdminListener>,
-}
-
-impl Admin {
-    /// Starts the listener that the configuration asks for, if it asks for one. A default address that is
-    /// taken is a warning.
-    ///
-    /// # Errors
-    /// If a configured address cannot be listened on, or the system gives no thread.
-    pub(super) fn start(operated: Operated) -> Result<Option<Self>, Box<dyn Error>> {
-        let options = &operated.settings.admin;
-        let place = match &options.address {
-            None => AdminPlace::Tcp(AdminAddress::DEFAULT),
-            Some(AdminAddress::Off) => return Ok(None),
-            Some(AdminAddress::Tcp(address)) => AdminPlace::Tcp(*address),
-            Some(AdminAddress::Unix(path)) => AdminPlace::Unix(path.path().to_owned()),
-        };
-        let is_default = options.address.is_none();
-        let exposed = |tokens: &Option<crate::config::Secrets>| -> Vec<String> {
-            let tokens = tokens.iter().flat_map(crate::config::Secrets::iter);
-            tokens.map(|token| token.expose().to_owned()).collect()
-        };
-        let settings = AdminSettings {
-            place,
-            tokens: exposed(&options.token),
-            metrics_tokens: exposed(&options.metrics_token),
-        };
-        let control = Arc::clone(&operated.control);
-        let listener = match AdminListener::bind(settings, Arc::new(operated)) {
-            Err(error @ BindAdminError::Taken { .. }) if is_default => {
-                log::warn!(
-                    "{error}; there is no admin listener (admin.address = \"off\" silences this)"
-                );
-                return Ok(None);
-            }
-            bound => Arc::new(bound?),
-        };
-        let thread = ControlThread::start(ControlRole::Admin, &control)?;
-        thread.serve_admin(&listener);
-        log::info!("admin at {}", listener.place());
-        Ok(Some(Self { _thread: thread, _listener: listener }))
     }
 }
 

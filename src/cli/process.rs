@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::admin::Admin;
 use super::handover::Handover;
 use super::heartbeat::Heartbeat;
 use super::lifecycle::{Action, Event, Lifecycle};
@@ -19,6 +20,7 @@ pub(super) struct Process<'p> {
     server: &'p Handle,
     control: &'p ControlCounters,
     logs: (&'p Log, Option<&'p AccessLog>),
+    admin: Option<Admin>,
     clock: SystemClock,
     lifecycle: Lifecycle,
     handover: Handover,
@@ -32,6 +34,7 @@ impl<'p> Process<'p> {
         server: &'p Handle,
         control: &'p ControlCounters,
         logs: (&'p Log, Option<&'p AccessLog>),
+        admin: Option<Admin>,
     ) -> Self {
         let clock = SystemClock::start();
         let process = Self {
@@ -39,6 +42,7 @@ impl<'p> Process<'p> {
             server,
             control,
             logs,
+            admin,
             clock,
             lifecycle: Lifecycle::default(),
             handover: Handover::default(),
@@ -124,7 +128,9 @@ impl<'p> Process<'p> {
         let handover_ms = self.settings.timeouts.handover_ms;
         log::info!("SIGUSR2: a new process is started, which has {handover_ms} ms to be ready");
         self.tell(Supervisor::reloading);
-        if let Err(error) = self.handover.start(self.server, self.settings, self.clock.now()) {
+        let admin = self.admin.as_ref().and_then(Admin::share_socket);
+        let started = self.handover.start(self.server, self.settings, admin, self.clock.now());
+        if let Err(error) = started {
             let failed = Event::NewFailed(format!("it cannot be started: {error}"));
             for action in self.lifecycle.on(failed, true) {
                 // Neither of what follows ends the process.
@@ -136,6 +142,8 @@ impl<'p> Process<'p> {
     /// The new process serves, so there is no need of a grace.
     fn leave(&mut self) {
         self.server.process_counters().handovers.add(1);
+        // Operators are to meet the new one.
+        self.admin = None;
         let terms = DrainTerms {
             grace_ms: 0,
             queue: QueuePolicy::LeaveToOther,

@@ -2,20 +2,25 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::error::Error;
+use std::net::TcpListener;
 use std::panic::{self, PanicHookInfo};
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 
+use super::admin::Admin;
+use super::handover::ADMIN_SOCKET;
 use super::incidents::Incidents;
 use super::lookups::{Lookups, keep_panic};
 #[cfg(feature = "admin")]
-use super::operated::{Admin, Operated};
+use super::operated::Operated;
 use super::process::Process;
 use super::report::{
     LAST_LINES_MAX, LOG_TARGET, fail, log_limits, log_listeners, log_metrics, log_start,
     machine_limits,
 };
 use crate::config::{Config, MachineLimits, ResolvedConfig};
+#[cfg(feature = "admin")]
+use crate::control::admin::InheritedAdmin;
 use crate::logging::{AccessLog, Log, flush_log};
 use crate::os::{Descriptors, PassedSockets, Signals, write_stderr};
 use crate::server::{Handle, StartError, built_in_routes, current_loop, stop_with_the_loops};
@@ -59,6 +64,7 @@ fn run(
     log_start(settings);
     log_limits(settings, descriptors);
     let ready = passed.ready.take();
+    let admin_socket = passed.take_named(ADMIN_SOCKET);
     let lookups = Lookups::start(settings)?;
     let access = start_access_log(settings)?;
     let routes = built_in_routes(settings, &lookups.tokens);
@@ -66,17 +72,18 @@ fn run(
     let server = Arc::new(Handle::start_on(settings, routes, passed, sink)?);
     stop_with_the_loops(server.events().clone(), settings.loops, signals.stop_listening())?;
     log_listeners(settings, &server);
-    let admin = start_admin(&server, config, granted, &lookups, log)?;
+    let inherited = (admin_socket, ready.is_some());
+    let admin = start_admin(&server, config, granted, &lookups, log, inherited)?;
     let incidents =
         Incidents::watch(server.metrics().map(|own| Arc::clone(&own.counters)).collect())?;
 
     let logs = (log, access.as_ref());
-    let mut process = Process::start(settings, &server, &lookups.counters, logs);
+    let mut process = Process::start(settings, &server, &lookups.counters, logs, admin);
     if ready.is_some_and(|ready| ready.say_ready().is_err()) {
         log::warn!("the process that this one was to take over from has ended");
     }
     let exit_code = process.run(&mut signals);
-    drop((process, incidents, admin));
+    drop((process, incidents));
     if let Some(access) = &access {
         access.flush(LAST_LINES_MAX);
     }
@@ -107,13 +114,11 @@ fn start_admin(
     granted: MachineLimits,
     lookups: &Lookups,
     log: &Log,
+    (socket, replaces): (Option<TcpListener>, bool),
 ) -> Result<Option<Admin>, Box<dyn Error>> {
-    Admin::start(Operated::new(server, config, granted, lookups, log))
+    let operated = Operated::new(server, config, granted, lookups, log);
+    Admin::start(operated, InheritedAdmin { socket, replaces })
 }
-
-/// What there is in place of the admin listener.
-#[cfg(not(feature = "admin"))]
-struct Admin;
 
 #[cfg(not(feature = "admin"))]
 #[expect(clippy::unnecessary_wraps, reason = "the listener of other builds may not start")]
@@ -123,6 +128,7 @@ fn start_admin(
     _: MachineLimits,
     _: &Lookups,
     _: &Log,
+    _: (Option<TcpListener>, bool),
 ) -> Result<Option<Admin>, Box<dyn Error>> {
     Ok(None)
 }

@@ -74,7 +74,7 @@ impl CloseReason {
     #[must_use]
     pub fn close_code(self) -> Option<CloseCode> {
         match self {
-            Self::Drained => Some(CloseCode::GOING_AWAY),
+            Self::Aged | Self::Drained => Some(CloseCode::GOING_AWAY),
             Self::Evicted | Self::Overload => Some(CloseCode::TRY_AGAIN_LATER),
             Self::Operator(code) | Self::Service(code) => Some(code),
             Self::Peer(code) => code,

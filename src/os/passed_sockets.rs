@@ -106,6 +106,14 @@ impl PassedSockets {
     }
 }
 
+impl PassedSockets {
+    /// Takes out the socket with this name, if one was passed.
+    pub fn take_named(&mut self, name: &str) -> Option<TcpListener> {
+        let at = self.sockets.iter().position(|own| own.name == name)?;
+        Some(self.sockets.remove(at).listener)
+    }
+}
+
 impl Plan {
     fn from_variables(
         own_pid: i32,

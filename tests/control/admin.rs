@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tidegate::control::admin::{
-    AdminListener, AdminPlace, AdminSettings, DrainOrder, DrainStatus, Gateway, Readiness,
-    ReloadReport, VersionInfo,
+    AdminListener, AdminPlace, AdminSettings, DrainOrder, DrainStatus, Gateway, InheritedAdmin,
+    Readiness, ReloadReport, VersionInfo,
 };
 use tidegate::control::{ControlRole, ControlThread};
 use tidegate::inspect::Query;
@@ -109,7 +109,8 @@ impl Admin {
             metrics_tokens: Vec::new(),
         };
         let as_gateway: Arc<dyn Gateway> = Arc::<MadeUp>::clone(&gateway);
-        let listener = Arc::new(AdminListener::bind(settings, as_gateway).unwrap());
+        let listener =
+            Arc::new(AdminListener::bind(settings, as_gateway, InheritedAdmin::default()).unwrap());
         let place = listener.place();
         let address = place.strip_prefix("http://").unwrap().trim_end_matches('/').parse().unwrap();
         let thread = ControlThread::start(ControlRole::Admin, &counters).unwrap();

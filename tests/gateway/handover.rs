@@ -35,7 +35,10 @@ impl Installation {
 
     fn configure(&self, text: &str) {
         let listener = "[[listener]]\naddress = \"127.0.0.1:0\"\n";
-        fs::write(self.folder.path().join("tidegate.toml"), format!("{text}\n{listener}")).unwrap();
+        // Many run at once, and there is one default address.
+        let admin = if text.contains("[admin]") { "" } else { "[admin]\naddress = \"off\"\n" };
+        let text = format!("{text}\n{listener}{admin}");
+        fs::write(self.folder.path().join("tidegate.toml"), text).unwrap();
     }
 
     /// Puts a shell script where the program is.
@@ -242,6 +245,43 @@ fn after_a_handover_the_old_process_ends_by_a_stop_and_the_new_one_goes_on() {
     assert_eq!(gateway.exit_status().code(), Some(143));
     assert!(successor.is_running());
     assert_serves(gateway.address());
+}
+
+/// The process that answers operators.
+fn answering_pid(admin: SocketAddr) -> serde_json::Value {
+    crate::admin_client::get(admin, "/api/v1/version").json()["pid"].clone()
+}
+
+#[test]
+fn the_admin_listener_goes_along_and_is_never_away() {
+    let installation = Installation::new(&format!("loops = 1\n{}", crate::admin_client::CONFIG));
+    let mut gateway = installation.start();
+    let admin = gateway.admin_address();
+    let old = answering_pid(admin);
+    gateway.signal(Signal::USR2);
+    let successor = gateway.successor();
+    // Each of these requests is answered, by one or the other.
+    until("the new process answers", || (answering_pid(admin) != old).then_some(()));
+    assert_eq!(gateway.exit_status().code(), Some(0));
+    assert_ne!(answering_pid(admin), old);
+    successor.signal(Signal::TERM);
+    until("the new process ends", || (!successor.is_running()).then_some(()));
+}
+
+#[test]
+fn a_unix_socket_of_the_admin_listener_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let config = format!("loops = 1\n[admin]\naddress = \"{}\"\n", path.display());
+    let installation = Installation::new(&config);
+    let mut gateway = installation.start();
+    gateway.signal(Signal::USR2);
+    let successor = gateway.successor();
+    assert_eq!(gateway.exit_status().code(), Some(0));
+    assert!(std::os::unix::net::UnixStream::connect(&path).is_ok(), "the new one's is still there");
+    successor.signal(Signal::TERM);
+    until("the new process ends", || (!successor.is_running()).then_some(()));
+    assert!(!path.exists());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,13 +38,27 @@ enum Socket {
 
 /// The path of our socket, which goes with it.
 #[derive(Debug)]
-struct OwnPath(PathBuf);
+struct OwnPath {
+    path: PathBuf,
+    inode: u64,
+}
 
 impl Drop for OwnPath {
     fn drop(&mut self) {
-        // A successor may have put its own there; then it is not ours to remove, and it is gone already.
-        drop(fs::remove_file(&self.0));
+        // A process that has taken over has put its own there.
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
+            drop(fs::remove_file(&self.path));
+        }
     }
+}
+
+/// What a process has of the one that it takes over from.
+#[derive(Debug, Default)]
+pub struct InheritedAdmin {
+    /// Its socket, which is used if the configuration asks for its address.
+    pub socket: Option<TcpListener>,
+    /// Whether there is one, so that its Unix socket is replaced.
+    pub replaces: bool,
 }
 
 /// The address of the admin listener cannot be listened on.
@@ -74,10 +88,16 @@ impl AdminListener {
     pub fn bind(
         settings: AdminSettings,
         gateway: Arc<dyn Gateway>,
+        inherited: InheritedAdmin,
     ) -> Result<Self, BindAdminError> {
         let (place, bound) = match &settings.place {
-            AdminPlace::Tcp(address) => (address.to_string(), bind_tcp(*address)),
-            AdminPlace::Unix(path) => (path.display().to_string(), bind_unix(path)),
+            AdminPlace::Tcp(address) => {
+                let socket = inherited.socket.filter(|socket| is_at(socket, *address));
+                (address.to_string(), bind_tcp(*address, socket))
+            }
+            AdminPlace::Unix(path) => {
+                (path.display().to_string(), bind_unix(path, inherited.replaces))
+            }
         };
         let socket = bound.map_err(|error| {
             if error.kind() == io::ErrorKind::AddrInUse {
@@ -101,7 +121,16 @@ impl AdminListener {
                 Ok(address) => format!("http://{address}/"),
                 Err(_) => "an address that the system does not tell".to_owned(),
             },
-            Socket::Unix(_, OwnPath(path)) => path.display().to_string(),
+            Socket::Unix(_, OwnPath { path, .. }) => path.display().to_string(),
+        }
+    }
+
+    /// The socket, for a process that takes over. One of a path is made anew by it.
+    #[must_use]
+    pub fn share_socket(&self) -> Option<TcpListener> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.try_clone().ok(),
+            Socket::Unix(..) => None,
         }
     }
 
@@ -138,24 +167,33 @@ impl Job for AdminListener {
     fn end(&self) {}
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
-    let listener = TcpListener::bind(address)?;
+/// Whether the socket is where the configuration wants it.
+fn is_at(socket: &TcpListener, wanted: SocketAddr) -> bool {
+    socket.local_addr().is_ok_and(|own| {
+        own.ip() == wanted.ip() && (own.port() == wanted.port() || wanted.port() == 0)
+    })
+}
+
+fn bind_tcp(address: SocketAddr, inherited: Option<TcpListener>) -> io::Result<Socket> {
+    let listener = match inherited {
+        Some(listener) => listener,
+        None => TcpListener::bind(address)?,
+    };
     listener.set_nonblocking(true)?;
     Ok(Socket::Tcp(listener))
 }
 
-fn bind_unix(path: &Path) -> io::Result<Socket> {
+fn bind_unix(path: &Path, replaces: bool) -> io::Result<Socket> {
+    let is_left_behind = || replaces || UnixStream::connect(path).is_err();
     let listener = match UnixListener::bind(path) {
         // A process that was killed leaves its socket behind, and nothing answers there.
-        Err(error)
-            if error.kind() == io::ErrorKind::AddrInUse && UnixStream::connect(path).is_err() =>
-        {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind() => {
             fs::remove_file(path)?;
             UnixListener::bind(path)?
         }
         bound => bound?,
     };
-    let own = OwnPath(path.to_owned());
+    let own = OwnPath { path: path.to_owned(), inode: fs::symlink_metadata(path)?.ino() };
     listener.set_nonblocking(true)?;
     // Only those who may write to it may connect (unix(7)).
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;

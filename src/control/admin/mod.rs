@@ -30,5 +30,5 @@ mod trace;
 mod trace_permits;
 
 pub use gateway::{DrainOrder, DrainStatus, Gateway, Readiness, ReloadReport, VersionInfo};
-pub use listener::{AdminListener, BindAdminError};
+pub use listener::{AdminListener, BindAdminError, InheritedAdmin};
 pub use settings::{AdminPlace, AdminSettings};

@@ -1,0 +1,68 @@
+//! The admin listener of the process: where it is, and its thread.
+
+use std::error::Error;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use super::operated::Operated;
+use crate::config::{AdminAddress, Secrets};
+use crate::control::admin::{
+    AdminListener, AdminPlace, AdminSettings, BindAdminError, InheritedAdmin,
+};
+use crate::control::{ControlRole, ControlThread};
+
+/// The admin listener and its thread. Dropping it ends both.
+#[derive(Debug)]
+pub(super) struct Admin {
+    listener: Arc<AdminListener>,
+    _thread: ControlThread,
+}
+
+impl Admin {
+    /// Starts the listener that the configuration asks for, if it asks for one. A default address that is
+    /// taken is a warning.
+    ///
+    /// # Errors
+    /// If a configured address cannot be listened on, or the system gives no thread.
+    pub(super) fn start(
+        operated: Operated,
+        inherited: InheritedAdmin,
+    ) -> Result<Option<Self>, Box<dyn Error>> {
+        let options = operated.admin();
+        let place = match &options.address {
+            None => AdminPlace::Tcp(AdminAddress::DEFAULT),
+            Some(AdminAddress::Off) => return Ok(None),
+            Some(AdminAddress::Tcp(address)) => AdminPlace::Tcp(*address),
+            Some(AdminAddress::Unix(path)) => AdminPlace::Unix(path.path().to_owned()),
+        };
+        let is_default = options.address.is_none();
+        let exposed = |tokens: &Option<Secrets>| -> Vec<String> {
+            let tokens = tokens.iter().flat_map(Secrets::iter);
+            tokens.map(|token| token.expose().to_owned()).collect()
+        };
+        let settings = AdminSettings {
+            place,
+            tokens: exposed(&options.token),
+            metrics_tokens: exposed(&options.metrics_token),
+        };
+        let control = Arc::clone(operated.control());
+        let listener = match AdminListener::bind(settings, Arc::new(operated), inherited) {
+            Err(error @ BindAdminError::Taken { .. }) if is_default => {
+                log::warn!(
+                    "{error}; there is no admin listener (admin.address = \"off\" silences this)"
+                );
+                return Ok(None);
+            }
+            bound => Arc::new(bound?),
+        };
+        let thread = ControlThread::start(ControlRole::Admin, &control)?;
+        thread.serve_admin(&listener);
+        log::info!("admin at {}", listener.place());
+        Ok(Some(Self { listener, _thread: thread }))
+    }
+
+    /// The socket, for a process that takes over; `None` where the new process makes its own.
+    pub(super) fn share_socket(&self) -> Option<TcpListener> {
+        self.listener.share_socket()
+    }
+}
