@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tidegate::config::{Config, Timeouts};
-use tidegate::metrics::{CertificateCounters, ControlCounters, Counters};
+use tidegate::metrics::{CertificateCounters, ControlCounters, LoopMetrics, counter_families};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
@@ -62,25 +62,20 @@ fn metrics(text: &str) -> BTreeSet<String> {
     names.map(|name| name.strip_suffix("_bucket").unwrap_or(name).to_owned()).collect()
 }
 
-/// The name that collectors know a counter by.
-fn collected(name: &str) -> String {
-    for (prefix, family) in GROUPS {
-        if name.starts_with(prefix) {
-            return (*family).to_owned();
-        }
-    }
-    match name.strip_suffix("_now") {
-        Some(gauge) => gauge.to_owned(),
-        None => format!("{name}_total"),
-    }
+/// The names that collectors know what is counted by.
+fn collected() -> BTreeSet<String> {
+    let loops = [LoopMetrics::default()];
+    loops[0].routes.of("echo /echo");
+    loops[0].listeners.of("127.0.0.1:8080");
+    let (control, certificates) = (ControlCounters::default(), CertificateCounters::default());
+    let families = counter_families(&loops.iter(), Some(&control), Some(&certificates));
+    families.into_iter().map(|family| family.name.into_owned()).collect()
 }
 
 #[test]
 fn every_metric_of_the_dashboard_and_of_the_alerts_exists() {
-    let counters = Counters::NAMES.iter().chain(ControlCounters::NAMES);
-    let counters = counters.chain(CertificateCounters::NAMES).map(|(name, _)| collected(name));
-    let known: BTreeSet<String> =
-        counters.chain(OTHERS.iter().map(|name| (*name).to_owned())).collect();
+    let others = OTHERS.iter().map(|name| (*name).to_owned());
+    let known: BTreeSet<String> = collected().into_iter().chain(others).collect();
     for name in ["prometheus/alerts.yml", "grafana/tidegate.json"] {
         let used = metrics(&read(name));
         assert!(used.len() > 10, "{name}: {used:?}");
@@ -98,14 +93,7 @@ fn the_dashboard_has_no_two_panels_with_one_number() {
     assert_eq!(numbers.len(), panels.len());
 }
 
-/// Counters that are one metric, told apart by a label.
-const GROUPS: &[(&str, &str)] = &[
-    ("closed_", "connections_closed_total"),
-    ("refused_", "requests_refused_total"),
-    ("tls_failed_", "tls_handshakes_failed_total"),
-];
-
-/// Metrics that are no counters.
+/// Metrics that the program adds to those of its counters.
 const OTHERS: &[&str] = &[
     "certificate_expiry_timestamp_seconds",
     "connections_max",
@@ -113,5 +101,4 @@ const OTHERS: &[&str] = &[
     "pool_max_bytes",
     "process_cpu_seconds_total",
     "process_resident_memory_bytes",
-    "turn_duration_seconds",
 ];

@@ -76,7 +76,10 @@ impl Traces {
         let Some(own) = &mut self.0 else { return };
         let is_meant = |place: &Option<Trace>| place.as_ref().is_some_and(|trace| trace.id == id);
         let Some(number) = own.traces.iter().position(is_meant) else { return };
-        own.traces[number] = None;
+        // Who waits for its beginning waits no longer.
+        if let Some((_, reply)) = own.traces[number].take().and_then(|trace| trace.beginning) {
+            reply.send(());
+        }
         own.by_key.retain(|_, places| {
             *places &= !(1 << number);
             *places != 0

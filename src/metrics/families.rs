@@ -99,7 +99,7 @@ fn route_families<'c>(loops: &(impl Iterator<Item = &'c LoopMetrics> + Clone)) -
         of(counter, "messages_in_total", "Messages received, by route.", |own| {
             own.messages_in.value()
         }),
-        of(counter, "messages_in_bytes_total", "Bytes received in messages, by route.", |own| {
+        of(counter, "message_bytes_in_total", "Bytes received in messages, by route.", |own| {
             own.message_bytes_in.value()
         }),
         of(
@@ -110,7 +110,7 @@ fn route_families<'c>(loops: &(impl Iterator<Item = &'c LoopMetrics> + Clone)) -
         ),
         of(
             counter,
-            "messages_out_bytes_total",
+            "message_bytes_out_total",
             "Bytes of those messages before any compression, by route.",
             |own| own.message_bytes_out.value(),
         ),
