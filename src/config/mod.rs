@@ -42,6 +42,7 @@ mod rule;
 mod validate;
 mod warnings;
 
+mod changes;
 mod check;
 mod error;
 mod mask;
@@ -54,6 +55,7 @@ mod arbitrary;
 
 pub use crate::certificates::{ClientCertificates, TlsVersion, UnknownSni};
 pub use crate::effects::SlowPolicy;
+pub use changes::{Changes, KeyChange};
 pub use error::ConfigError;
 pub use file_path::FilePath;
 pub use hosts::Hosts;
