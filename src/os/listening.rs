@@ -12,9 +12,10 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::display::debug_as_display;
 
@@ -116,6 +117,18 @@ pub fn bind_listeners(
     Ok(listeners)
 }
 
+/// Changes for a listener whether the sockets that it accepts from now on are probed by the kernel.
+///
+/// # Errors
+/// Those of setsockopt(2).
+pub(crate) fn set_keep_alive(listener: BorrowedFd<'_>, is_on: bool) -> io::Result<()> {
+    let socket = SockRef::from(&listener);
+    match is_on {
+        true => socket.set_tcp_keepalive(&KEEP_ALIVE),
+        false => socket.set_keepalive(false),
+    }
+}
+
 fn listen(
     address: SocketAddr,
     share_port: bool,
@@ -163,8 +176,6 @@ const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
 mod tests {
     use std::sync::Barrier;
     use std::thread;
-
-    use socket2::SockRef;
 
     use super::*;
 

@@ -9,6 +9,7 @@ mod standard_error;
 mod stop_signals;
 mod system_clock;
 
+pub(crate) use listening::set_keep_alive;
 pub use listening::{BindError, KeepAlive, ListenOptions, bind_listeners};
 pub use process::{
     Descriptors, kernel_warnings, pin_thread, raise_descriptor_limit, return_freed_memory,

@@ -20,6 +20,7 @@ use super::event_loop::MAILBOX_TOKEN;
 use crate::mail::Wake;
 use crate::os::{
     ReserveDescriptor, is_about_one_connection, return_scattered_memory, send_before_end,
+    set_keep_alive,
 };
 use crate::transport::{AcceptError, Poller, Readiness, Transport};
 
@@ -28,7 +29,8 @@ use crate::transport::{AcceptError, Poller, Readiness, Transport};
 pub struct MioPoller {
     poll: Poll,
     events: Events,
-    listeners: Vec<TcpListener>,
+    /// By number.
+    listeners: Vec<Option<TcpListener>>,
     reserve: Option<ReserveDescriptor>,
 }
 
@@ -40,11 +42,6 @@ impl MioPoller {
     /// Those of epoll_create1(2), epoll_ctl(2) and eventfd(2).
     pub fn new(listeners: Vec<std::net::TcpListener>) -> io::Result<(Self, Wake)> {
         let poll = Poll::new()?;
-        let mut listeners: Vec<TcpListener> =
-            listeners.into_iter().map(TcpListener::from_std).collect();
-        for (number, listener) in listeners.iter_mut().enumerate() {
-            poll.registry().register(listener, Token(number), Interest::READABLE)?;
-        }
         let waker = Arc::new(Waker::new(poll.registry(), token(MAILBOX_TOKEN))?);
         let wake: Wake = Arc::new(move || {
             if let Err(error) = waker.wake() {
@@ -52,12 +49,17 @@ impl MioPoller {
             }
         });
         let events = Events::with_capacity(EVENTS_PER_WAIT);
-        Ok((Self { poll, events, listeners, reserve: None }, wake))
+        let mut own = Self { poll, events, listeners: Vec::new(), reserve: None };
+        for (number, listener) in listeners.into_iter().enumerate() {
+            own.open_listener(number, listener)?;
+        }
+        Ok((own, wake))
     }
 }
 
 impl Poller for MioPoller {
     type Socket = TcpStream;
+    type Listener = std::net::TcpListener;
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Readiness>) -> io::Result<()> {
         match self.poll.poll(&mut self.events, timeout) {
@@ -84,8 +86,34 @@ impl Poller for MioPoller {
         self.listeners.len()
     }
 
+    fn open_listener(&mut self, number: usize, listener: Self::Listener) -> io::Result<()> {
+        let mut listener = TcpListener::from_std(listener);
+        self.poll.registry().register(&mut listener, Token(number), Interest::READABLE)?;
+        if number >= self.listeners.len() {
+            self.listeners.resize_with(number + 1, || None);
+        }
+        self.listeners[number] = Some(listener);
+        Ok(())
+    }
+
+    fn close_listener(&mut self, number: usize) {
+        if let Some(listener) = self.listeners.get_mut(number) {
+            // As in `close_listeners`.
+            *listener = None;
+        }
+    }
+
+    fn set_keep_alive(&mut self, listener: usize, is_on: bool) {
+        let Some(Some(listener)) = self.listeners.get(listener) else { return };
+        if let Err(error) = set_keep_alive(listener.as_fd(), is_on) {
+            log::warn!("a listener keeps what it had of TCP keep-alive: {error}");
+        }
+    }
+
     fn accept(&mut self, listener: usize) -> Result<(TcpStream, SocketAddr), AcceptError> {
-        let Some(listener) = self.listeners.get(listener) else { return Err(AcceptError::Empty) };
+        let Some(Some(listener)) = self.listeners.get(listener) else {
+            return Err(AcceptError::Empty);
+        };
         match listener.accept() {
             Ok(accepted) => Ok(accepted),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Err(AcceptError::Empty),

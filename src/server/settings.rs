@@ -40,7 +40,7 @@ pub(super) fn loop_settings(
     let ResolvedConfig { limits, timeouts, turn, .. } = settings;
     LoopSettings {
         listeners: ListenerSettings {
-            protocols,
+            protocols: protocols.into_iter().map(Some).collect(),
             accepts_per_turn: turn.accepts_per_turn,
             refusals_max: limits.refusals_max.div_ceil(settings.loops),
             accept_pause_ms: timeouts.accept_pause_ms,

@@ -8,16 +8,16 @@ use rustls::ServerConfig;
 
 use super::clock::SimClock;
 use super::network::Network;
-use super::poller::{SimPoller, SimSocket};
+use super::poller::{SimListener, SimPoller, SimSocket};
 use crate::conn::{ConnSettings, Connections, check_invariants};
-use crate::mail::{Envelope, LoopMailboxes, MailLimits, Mailbox, Wake, mesh};
+use crate::mail::{Envelope, LoopMailboxes, MailLimits, Mailbox, Reply, Wake, mesh};
 use crate::metrics::{Counters, LoopMetrics};
 use crate::pool::SharedBudget;
 use crate::reactor::{
     ConnectionPermits, EventLoop, ListenerProtocol, ListenerSettings, LoopCommand, LoopEnvelope,
-    LoopSettings, LoopState, Turn,
+    LoopReload, LoopSettings, LoopState, Turn,
 };
-use crate::services::{LoopSite, Route, Router};
+use crate::services::{LoopSite, Route, RouteHistory, RouteNumbers, Router, TooManyRoutes};
 use crate::timer::{Clock, Millis};
 
 /// Sizes of a simulated server.
@@ -76,6 +76,7 @@ pub struct SimServer {
     clock: SimClock,
     loops: Vec<Option<SimLoop>>,
     counters: Vec<Arc<Counters>>,
+    routes: RouteHistory,
     /// The process's connection budget.
     pub connections: SharedBudget,
     /// The process's buffer budget.
@@ -85,7 +86,7 @@ pub struct SimServer {
 #[derive(Debug)]
 struct SimLoop {
     event_loop: EventLoop<SimPoller, SimClock>,
-    mail: Arc<Mailbox<LoopEnvelope>>,
+    mail: Arc<Mailbox<LoopEnvelope<SimListener>>>,
     woken: Arc<AtomicBool>,
     /// When it would wake without an event.
     wakes_at: Option<Millis>,
@@ -141,6 +142,7 @@ impl SimServer {
         Self {
             loops: loops.collect(),
             counters,
+            routes: RouteHistory::new(Router::first_numbers(routes)),
             network: network.clone(),
             clock: network.clock(),
             connections,
@@ -210,6 +212,39 @@ impl SimServer {
         self.loops.iter().flatten().filter_map(|own| own.wakes_at).min()
     }
 
+    /// Has every loop go by these settings and routes from its next turn on, as a reload of the
+    /// configuration does. Sizes that a loop or its mailboxes are made with stay.
+    ///
+    /// # Errors
+    /// If the routes, with former ones that are in use, have no numbers left.
+    pub fn reload(
+        &mut self,
+        settings: &ServerSettings,
+        routes: &[Route],
+    ) -> Result<(), TooManyRoutes> {
+        let loops = self.loops.iter().flatten();
+        let in_use: Vec<u8> =
+            loops.flat_map(|own| own.event_loop.connections().routes_in_use()).collect();
+        let sockets = routes.iter().filter(|route| route.is_socket());
+        let ids = sockets.map(|route| &route.id);
+        self.routes = self.routes.next(ids, &in_use, self.clock.now())?;
+        self.connections.set_total(settings.connections_max);
+        self.pool.set_total(settings.pool_bytes_max);
+        let numbers = self.routes.numbers();
+        let next = Arc::new(LoopReload {
+            conn_settings: Arc::new(settings.connections.clone()),
+            loop_settings: loop_settings(settings, protocols(settings, routes, numbers)),
+            routes: routes.to_vec(),
+            numbers: numbers.clone(),
+            tls: settings.tls.clone(),
+        });
+        for index in 0..self.loops.len() {
+            let (reply, _) = Reply::channel();
+            self.command(index, LoopCommand::Reload { next: Arc::clone(&next), reply });
+        }
+        Ok(())
+    }
+
     /// Begins a drain on all loops.
     pub fn drain(&self, drain_ms: u64, is_paced: bool) {
         for index in 0..self.loops.len() {
@@ -218,7 +253,7 @@ impl SimServer {
     }
 
     /// Sends a command to a loop, unless that has ended.
-    pub fn command(&self, index: usize, command: LoopCommand) {
+    pub fn command(&self, index: usize, command: LoopCommand<SimListener>) {
         if let Some(own) = &self.loops[index] {
             own.mail.send_reserved(Envelope::Command(command));
         }
@@ -274,18 +309,14 @@ impl SharedParts<'_> {
         &self,
         index: usize,
         counters: Arc<Counters>,
-        mailboxes: LoopMailboxes<LoopEnvelope>,
+        mailboxes: LoopMailboxes<LoopEnvelope<SimListener>>,
         permits: ConnectionPermits,
     ) -> EventLoop<SimPoller, SimClock> {
         let Self { network, settings, routes, pool } = *self;
         let number = |index: usize| u16::try_from(index).unwrap_or(u16::MAX);
         let site = LoopSite { index: number(index), count: number(settings.loops) };
         let clock = network.clock();
-        let line = settings.line_route.and_then(|path| Router::number_of(routes, path));
-        let line = line.map(ListenerProtocol::Line);
-        let relay = settings.has_relay.then_some(ListenerProtocol::Relay);
-        let protocols: Vec<_> =
-            [ListenerProtocol::Http].into_iter().chain(line).chain(relay).collect();
+        let protocols = protocols(settings, routes, &Router::first_numbers(routes));
         let router = Router::new(routes, site);
         let own_connections =
             connections_of(settings, site, router, &counters, pool.clone(), clock.now());
@@ -301,10 +332,21 @@ impl SharedParts<'_> {
     }
 }
 
+fn protocols(
+    settings: &ServerSettings,
+    routes: &[Route],
+    numbers: &RouteNumbers,
+) -> Vec<ListenerProtocol> {
+    let line = settings.line_route.and_then(|path| Router::number_among(routes, path, numbers));
+    let line = line.map(ListenerProtocol::Line);
+    let relay = settings.has_relay.then_some(ListenerProtocol::Relay);
+    [ListenerProtocol::Http].into_iter().chain(line).chain(relay).collect()
+}
+
 fn loop_settings(settings: &ServerSettings, protocols: Vec<ListenerProtocol>) -> LoopSettings {
     LoopSettings {
         listeners: ListenerSettings {
-            protocols,
+            protocols: protocols.into_iter().map(Some).collect(),
             accepts_per_turn: 64,
             refusals_max: settings.refusals_max,
             accept_pause_ms: 50,

@@ -72,6 +72,10 @@ impl<S: Transport> Active<'_, S> {
             self.turn.counters.refused_host.add(1);
             return Some(self.reject(&Rejection::misdirected(), head_only));
         }
+        // It belongs to the service that has decided, wherever the path leads after a reload.
+        if self.services.has_decision() {
+            return self.upgrade(&head, self.conn.route);
+        }
         match self.services.router().find(head.path(), wants_upgrade(&head)) {
             Found::Socket(route) => self.upgrade(&head, route),
             Found::Page(page) => {

@@ -30,9 +30,11 @@ pub(crate) struct Tls {
 impl Tls {
     /// From now on the listeners, each by its number, do their handshakes so.
     pub(crate) fn configure(&mut self, configs: &[Option<Arc<ServerConfig>>]) {
-        // All of them log to the same place, if to any.
+        // All of them log to the same place, if to any, for the life of the process: handshakes under
+        // way go on to log to the first one.
         let operators = configs.iter().flatten().next().map(|config| Arc::clone(&config.key_log));
-        let log = operators.map(|next| Arc::new(SecretLog::new(next)));
+        let log = self.shared.secrets.take();
+        let log = log.or_else(|| operators.map(|next| Arc::new(SecretLog::new(next))));
         let own = |config: &Option<Arc<ServerConfig>>| {
             // What the loops share lies behind references in it; the log is this loop's.
             let mut own = ServerConfig::clone(config.as_ref()?);

@@ -21,6 +21,7 @@ mod push;
 mod queries;
 mod reading;
 mod relay;
+mod reload;
 mod service_messages;
 mod stall;
 mod takeover;
