@@ -6,6 +6,7 @@ mod log_filter;
 mod log_format;
 mod log_queue;
 mod lookups;
+mod reload;
 mod report;
 mod serve;
 
@@ -23,11 +24,12 @@ use crate::config::{
 };
 
 pub use listen::{ListenAddresses, ListenError};
+pub use reload::{ReloadError, Reloader};
 pub use report::{check, fail};
 pub use serve::{end_with_failing_loops, serve};
 
 /// What the command line asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Parser)]
 #[command(name = "tidegate", version, about, long_about = None)]
 #[cfg_attr(feature = "client", command(args_conflicts_with_subcommands = true))]
 pub struct CommandLine {

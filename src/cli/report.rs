@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::log_queue::LogQueue;
 use crate::config::{Config, MachineLimits, ResolvedConfig};
-use crate::metrics::{ControlCounters, report, report_loop};
+use crate::metrics::{ControlCounters, ReloadCounters, report, report_loop};
 use crate::os::{Descriptors, SystemClock, kernel_warnings, write_stderr};
 use crate::server::{Handle, certificate_lines, check_certificates};
 use crate::timer::Clock as _;
@@ -75,25 +75,39 @@ pub(super) fn log_start(settings: &ResolvedConfig) {
 }
 
 pub(super) fn log_listeners(settings: &ResolvedConfig, server: &Handle) {
+    log_new_listeners(settings, server, &[]);
+}
+
+/// As [`log_listeners`], of those that do not have one of these addresses.
+pub(super) fn log_new_listeners(settings: &ResolvedConfig, server: &Handle, before: &[SocketAddr]) {
     for (listener, address) in settings.listeners.iter().zip(server.addresses()) {
+        if before.contains(&address) {
+            continue;
+        }
         let served = match &listener.route {
             Some(route) if listener.tls => format!("lines over TLS for {route}"),
             Some(route) => format!("lines for {route}"),
-            None => urls(settings, *address, if listener.tls { "https" } else { "http" }),
+            None => urls(settings, address, if listener.tls { "https" } else { "http" }),
         };
         log::info!("listening on {address}: {served}");
     }
 }
 
 /// Every counter in one line, and how busy each loop is in a line of its own.
-pub(super) fn log_metrics(server: &Handle, control: Option<&ControlCounters>, log: &LogQueue) {
+pub(super) fn log_metrics(
+    server: &Handle,
+    control: Option<&ControlCounters>,
+    reloads: &ReloadCounters,
+    log: &LogQueue,
+) {
     let dropped = match log.dropped() {
         0 => String::new(),
         dropped => format!(" log_lines_dropped={dropped}"),
     };
     let counters = server.metrics().map(|own| &*own.counters);
-    let certificates = server.certificate_counters().map(|own| &**own);
-    log::info!("{}{dropped}", report(counters, control, certificates));
+    let certificates = server.certificate_counters();
+    let report = report(counters, control, certificates.as_deref(), Some(reloads));
+    log::info!("{report}{dropped}");
     for (index, metrics) in server.metrics().enumerate() {
         log::info!("{}", report_loop(index, metrics));
     }
@@ -101,7 +115,7 @@ pub(super) fn log_metrics(server: &Handle, control: Option<&ControlCounters>, lo
 
 /// What is served under which names and until when: a line for each certificate.
 pub(super) fn log_certificates(server: &Handle) {
-    for line in server.certificates().map(certificate_lines).unwrap_or_default() {
+    for line in server.certificates().as_ref().map(certificate_lines).unwrap_or_default() {
         log::info!("{line}");
     }
 }

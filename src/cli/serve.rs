@@ -6,26 +6,28 @@ use std::panic::{self, PanicHookInfo};
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 
+use super::CommandLine;
 use super::incidents::Incidents;
 use super::log_queue::{LogQueue, flush_log, start_log};
 use super::lookups::{Lookups, keep_panic};
+use super::reload::{Reloader, Running};
 use super::report::{
     LAST_LINES_MAX, fail, log_certificates, log_limits, log_listeners, log_metrics, log_start,
     machine_limits,
 };
-use crate::config::{Config, ResolvedConfig};
+use crate::config::Config;
 use crate::os::{Descriptors, Request, Signals, write_stderr};
 use crate::server::{Handle, StartError, built_in_routes, current_loop, stop_with_the_loops};
 
-/// Serves until a signal ends it.
+/// Serves this configuration, which the command line asks for, until a signal ends it.
 #[must_use]
-pub fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
+pub fn serve(command_line: &CommandLine, config: &Config, descriptors: Descriptors) -> ExitCode {
     let log = match start_log() {
         Ok(log) => log,
         Err(error) => return fail(&format!("cannot start the log: {error}"), 1),
     };
     end_with_failing_loops();
-    let outcome = run(&config.resolve(machine_limits(descriptors)), descriptors, &log);
+    let outcome = run(command_line, config, descriptors, &log);
     flush_log(LAST_LINES_MAX);
     match outcome {
         Ok(exit_code) => exit_code,
@@ -38,20 +40,25 @@ pub fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
 }
 
 fn run(
-    settings: &ResolvedConfig,
+    command_line: &CommandLine,
+    config: &Config,
     descriptors: Descriptors,
     log: &LogQueue,
 ) -> Result<ExitCode, Box<dyn Error>> {
+    let granted = machine_limits(descriptors);
+    let settings = config.resolve(granted);
     // Signals are taken over before anything is served, so that none ends the process halfway.
     let mut signals =
         Signals::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
-    log_start(settings);
-    log_limits(settings, descriptors);
-    let lookups = Lookups::start(settings)?;
-    let server = Handle::start(settings, built_in_routes(settings, &lookups.tokens))?;
+    log_start(&settings);
+    log_limits(&settings, descriptors);
+    let lookups = Lookups::start(&settings).map_err(|error| -> Box<dyn Error> { error })?;
+    let routes = built_in_routes(&settings, lookups.tokens());
+    let server = Arc::new(Handle::start(&settings, routes)?);
     stop_with_the_loops(server.events().clone(), settings.loops, signals.stop_listening())?;
-    let counters = lookups.counters();
-    log_listeners(settings, &server);
+    log_listeners(&settings, &server);
+    let running = Running { config: config.clone(), settings, lookups };
+    let reloader = Arc::new(Reloader::new(command_line, granted, &server, running));
     let incidents =
         Incidents::watch(server.metrics().map(|own| Arc::clone(&own.counters)).collect())?;
 
@@ -59,18 +66,10 @@ fn run(
     while let Some(request) = signals.wait() {
         match request {
             Request::Report => {
-                log_metrics(&server, counters, log);
+                log_all_metrics(&server, &reloader, log);
                 log_certificates(&server);
             }
-            Request::Reload => {
-                if server.reload_certificates() {
-                    log::info!(
-                        "SIGHUP: certificates are looked at again, the configuration is not"
-                    );
-                } else {
-                    log::warn!("SIGHUP is ignored: a changed configuration needs a restart");
-                }
-            }
+            Request::Reload => reloader.reload_soon(),
             Request::Ignore { name } => log::warn!("{name} is ignored: it has no meaning here"),
             Request::Stop { exit_code, .. } if is_draining => {
                 log::warn!("stopped at once by a second signal");
@@ -78,17 +77,22 @@ fn run(
             }
             Request::Stop { is_paced, .. } => {
                 is_draining = true;
-                let drain_ms = settings.timeouts.drain_ms;
+                let drain_ms = reloader.running().settings.timeouts.drain_ms;
                 log::info!("shutting down within {drain_ms} ms; a second signal stops at once");
                 server.drain(drain_ms, is_paced);
             }
         }
     }
     drop(incidents);
-    log_metrics(&server, counters, log);
+    log_all_metrics(&server, &reloader, log);
     // With one loop failed the process ends, rather than go on with a part of the traffic.
     server.join_ended()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn log_all_metrics(server: &Handle, reloader: &Reloader, log: &LogQueue) {
+    let running = reloader.running();
+    log_metrics(server, running.lookups.counters(), reloader.counters(), log);
 }
 
 /// From now on a panic in an event loop ends the process, at once and with one line: its connections

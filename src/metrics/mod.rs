@@ -6,7 +6,9 @@ mod report;
 
 use std::sync::Arc;
 
-pub use counters::{CertificateCounters, ControlCounters, Counter, Counters, SharedCounter};
+pub use counters::{
+    CertificateCounters, ControlCounters, Counter, Counters, ReloadCounters, SharedCounter,
+};
 pub use histogram::Histogram;
 pub use report::{report, report_loop};
 

@@ -1,15 +1,16 @@
 //! The report that SIGUSR1 logs: every counter that is not 0, and `turns` in any case, so that the
 //! line is not empty on a gateway without traffic.
 
-use super::{CertificateCounters, ControlCounters, Counters, LoopMetrics};
+use super::{CertificateCounters, ControlCounters, Counters, LoopMetrics, ReloadCounters};
 
-/// Formats the counters summed over the loops, then those of the control thread and of
-/// certificates, as `name=value` separated by spaces.
+/// Formats the counters summed over the loops, then those of the control thread, of certificates and
+/// of reloads, as `name=value` separated by spaces.
 #[must_use]
 pub fn report<'c>(
     loops: impl Iterator<Item = &'c Counters>,
     control: Option<&ControlCounters>,
     certificates: Option<&CertificateCounters>,
+    reloads: Option<&ReloadCounters>,
 ) -> String {
     let mut totals: Vec<(&str, u64)> = Vec::new();
     for counters in loops {
@@ -22,6 +23,7 @@ pub fn report<'c>(
     }
     totals.extend(control.into_iter().flat_map(ControlCounters::values));
     totals.extend(certificates.into_iter().flat_map(CertificateCounters::values));
+    totals.extend(reloads.into_iter().flat_map(ReloadCounters::values));
     let counted: Vec<String> = totals
         .iter()
         .filter(|(name, total)| *total > 0 || *name == "turns")
@@ -50,7 +52,7 @@ mod tests {
     #[test]
     fn loops_are_summed_and_zeros_left_out() {
         let loops = [Counters::default(), Counters::default()];
-        assert_eq!(report(loops.iter(), None, None), "turns=0");
+        assert_eq!(report(loops.iter(), None, None, None), "turns=0");
         loops[0].upgrades.add(2);
         loops[1].upgrades.add(3);
         loops[1].turns.add(1);
@@ -58,8 +60,10 @@ mod tests {
         control.lookups.add(4);
         let certificates = CertificateCounters::default();
         certificates.certificates_reloaded.add(6);
-        assert_eq!(report(loops.iter(), None, None), "upgrades=5 turns=1");
-        let all = report(loops.iter(), Some(&control), Some(&certificates));
-        assert_eq!(all, "upgrades=5 turns=1 lookups=4 certificates_reloaded=6");
+        assert_eq!(report(loops.iter(), None, None, None), "upgrades=5 turns=1");
+        let reloads = ReloadCounters::default();
+        reloads.reloads.add(7);
+        let all = report(loops.iter(), Some(&control), Some(&certificates), Some(&reloads));
+        assert_eq!(all, "upgrades=5 turns=1 lookups=4 certificates_reloaded=6 reloads=7");
     }
 }

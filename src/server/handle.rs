@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::certificates::CertificateWatch;
 use super::loop_thread::{LoopFailure, RunningLoop};
+use super::serving::Serving;
 use crate::certificates::CertificateView;
 use crate::conn::ConnSettings;
 use crate::inspect::Query;
@@ -21,30 +22,29 @@ use crate::reactor::{LoopCommand, LoopState};
 /// healthy from outside.
 #[derive(Debug)]
 pub struct Handle {
-    addresses: Vec<SocketAddr>,
     loops: Vec<RunningLoop>,
     events: LoopEvents,
-    certificates: Option<CertificateWatch>,
+    serving: Serving,
 }
 
 impl Handle {
-    pub(super) fn new(
-        addresses: Vec<SocketAddr>,
-        loops: Vec<RunningLoop>,
-        events: LoopEvents,
-    ) -> Self {
-        Self { addresses, loops, events, certificates: None }
+    pub(super) fn new(loops: Vec<RunningLoop>, events: LoopEvents, serving: Serving) -> Self {
+        Self { loops, events, serving }
     }
 
-    /// The server, whose certificates this keeps up to date.
-    pub(super) fn with_certificates(self, certificates: Option<CertificateWatch>) -> Self {
-        Self { certificates, ..self }
+    pub(super) fn loops(&self) -> &[RunningLoop] {
+        &self.loops
     }
 
-    /// The addresses listened on, with the ports that were found for port 0.
+    pub(super) fn serving(&self) -> &Serving {
+        &self.serving
+    }
+
+    /// The addresses listened on, in the order of the configuration, with the ports that were found for
+    /// port 0.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.serving.state().served.addresses()
     }
 
     /// What each loop counts.
@@ -62,19 +62,19 @@ impl Handle {
     /// happens by itself when they change; what is wrong with them is logged. Returns at once, and whether
     /// any listener speaks TLS.
     pub fn reload_certificates(&self) -> bool {
-        self.certificates.as_ref().inspect(|own| own.reload()).is_some()
+        self.serving.state().certificates.as_ref().inspect(|own| own.reload()).is_some()
     }
 
     /// The certificates that are served; `None` if no listener speaks TLS.
     #[must_use]
-    pub fn certificates(&self) -> Option<&CertificateView> {
-        self.certificates.as_ref().map(CertificateWatch::certificates)
+    pub fn certificates(&self) -> Option<CertificateView> {
+        self.serving.state().certificates.as_ref().map(|own| own.certificates().clone())
     }
 
     /// What became of changed certificates; `None` if no listener speaks TLS.
     #[must_use]
-    pub fn certificate_counters(&self) -> Option<&Arc<CertificateCounters>> {
-        self.certificates.as_ref().map(CertificateWatch::counters)
+    pub fn certificate_counters(&self) -> Option<Arc<CertificateCounters>> {
+        self.serving.state().certificates.as_ref().map(|own| Arc::clone(own.counters()))
     }
 
     /// Begins to shut down: new connections are refused, and all clients are told to go within
@@ -150,23 +150,25 @@ impl Handle {
     ///
     /// # Errors
     /// The first loop that failed.
-    pub fn join_ended(self) -> Result<(), LoopFailure> {
-        let joined = join(self.loops.into_iter().filter(RunningLoop::has_ended));
-        self.certificates.into_iter().for_each(CertificateWatch::stop);
-        joined
+    pub fn join_ended(&self) -> Result<(), LoopFailure> {
+        self.join_some(self.loops.iter().filter(|own| own.has_ended()))
     }
 
     /// Waits until all loops have ended.
     ///
     /// # Errors
     /// The first loop that failed.
-    pub fn join(self) -> Result<(), LoopFailure> {
-        let joined = join(self.loops.into_iter());
-        self.certificates.into_iter().for_each(CertificateWatch::stop);
+    pub fn join(&self) -> Result<(), LoopFailure> {
+        self.join_some(self.loops.iter())
+    }
+
+    fn join_some<'l>(
+        &self,
+        loops: impl Iterator<Item = &'l RunningLoop>,
+    ) -> Result<(), LoopFailure> {
+        let joined = loops.map(RunningLoop::join).fold(Ok(()), Result::and);
+        let certificates = self.serving.state().certificates.take();
+        certificates.into_iter().for_each(CertificateWatch::stop);
         joined
     }
-}
-
-fn join(loops: impl Iterator<Item = RunningLoop>) -> Result<(), LoopFailure> {
-    loops.map(RunningLoop::join).fold(Ok(()), Result::and)
 }

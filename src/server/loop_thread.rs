@@ -3,20 +3,18 @@
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use rustls::ServerConfig;
-
-use crate::conn::{ConnSettings, Connections};
+use crate::conn::Connections;
 use crate::display::debug_as_display;
 use crate::mail::{LoopEventKind, LoopEventSender, LoopMailboxes, Mailbox};
 use crate::metrics::LoopMetrics;
 use crate::os::{SystemClock, pin_thread};
 use crate::pool::SharedBudget;
-use crate::reactor::{ConnectionPermits, EventLoop, LoopEnvelope, LoopSettings, MioPoller, Turn};
-use crate::services::{LoopSite, Route, Router};
+use crate::reactor::{ConnectionPermits, EventLoop, LoopEnvelope, LoopReload, MioPoller, Turn};
+use crate::services::{LoopSite, Router};
 use crate::timer::Clock;
 
 /// A loop ended otherwise than by a drain.
@@ -36,19 +34,17 @@ debug_as_display!(LoopFailure);
 pub(super) struct LoopParts {
     pub(super) pool: SharedBudget,
     pub(super) clock: SystemClock,
-    pub(super) routes: Vec<Route>,
     pub(super) loops: usize,
     pub(super) pin_loops: bool,
-    pub(super) conn_settings: Arc<ConnSettings>,
-    pub(super) loop_settings: LoopSettings,
-    /// For each listener, how it does its TLS handshakes; `None` where it is plain.
-    pub(super) tls: Vec<Option<Arc<ServerConfig>>>,
+    /// What they begin with.
+    pub(super) settings: LoopReload,
 }
 
 /// A loop on its thread.
 #[derive(Debug)]
 pub(super) struct RunningLoop {
-    thread: JoinHandle<Result<(), LoopFailure>>,
+    /// `None` once its end was waited for.
+    thread: Mutex<Option<JoinHandle<Result<(), LoopFailure>>>>,
     /// Set before the event of its end is sent: the thread itself ends a little later.
     has_ended: Arc<AtomicBool>,
     pub(super) mail: Arc<Mailbox<LoopEnvelope>>,
@@ -87,6 +83,7 @@ impl RunningLoop {
             result
         };
         let thread = thread::Builder::new().name(format!("{THREAD_PREFIX}{index}")).spawn(run)?;
+        let thread = Mutex::new(Some(thread));
         Ok(Self { thread, has_ended, mail, metrics })
     }
 
@@ -95,10 +92,11 @@ impl RunningLoop {
         self.has_ended.load(Ordering::Acquire)
     }
 
-    /// Waits for its end.
-    pub(super) fn join(self) -> Result<(), LoopFailure> {
+    /// Waits for its end, unless that was done already.
+    pub(super) fn join(&self) -> Result<(), LoopFailure> {
         let panicked = |panic: Box<dyn Any + Send>| Err(LoopFailure::Panic(panic_text(&*panic)));
-        self.thread.join().unwrap_or_else(panicked)
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        thread.map_or(Ok(()), |thread| thread.join().unwrap_or_else(panicked))
     }
 }
 
@@ -122,19 +120,20 @@ fn run(
         index: u16::try_from(index).unwrap_or(u16::MAX),
         count: u16::try_from(parts.loops).unwrap_or(u16::MAX),
     };
+    let LoopReload { conn_settings, loop_settings, routes, numbers, tls } = &parts.settings;
     let mut connections = Connections::new(
         site,
-        Arc::clone(&parts.conn_settings),
-        Router::new(&parts.routes, site),
+        Arc::clone(conn_settings),
+        Router::with_numbers(routes, site, numbers.clone()),
         Arc::clone(&metrics.counters),
         parts.pool.clone(),
         parts.clock.now(),
     );
-    connections.configure_tls(&parts.tls);
+    connections.configure_tls(tls);
     let mut event_loop = EventLoop::new(
         poller,
         parts.clock,
-        parts.loop_settings.clone(),
+        loop_settings.clone(),
         connections,
         metrics,
         mailboxes,

@@ -4,17 +4,20 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use super::certificates::{CertificateFileError, Certificates};
+use super::certificates::{CertificateFileError, CertificateOptions, Certificates};
 use super::handle::Handle;
+use super::listener_numbers::{ListenerNumbers, TooManyListeners};
 use super::loop_thread::{LoopParts, RunningLoop};
-use super::settings::{conn_settings, loop_settings, mail_limits};
-use crate::config::{Listener, ListenerKind, ResolvedConfig};
+use super::serving::{Served, Serving, bind, host_rules, loop_reload};
+use super::settings::mail_limits;
+use crate::config::ResolvedConfig;
 use crate::display::debug_as_display;
 use crate::mail::{LoopEvents, Wake, mesh};
-use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners};
+use crate::os::{BindError, SystemClock};
 use crate::pool::SharedBudget;
-use crate::reactor::{ConnectionPermits, ListenerProtocol, MioPoller};
-use crate::services::{Route, Router};
+use crate::reactor::{ConnectionPermits, LoopReload, MioPoller};
+use crate::services::{Route, RouteHistory, Router};
+use crate::timer::Clock as _;
 
 /// The server could not start. Nothing was served.
 #[derive(thiserror::Error)]
@@ -31,6 +34,9 @@ pub enum StartError {
     /// Line clients are to join a route that is not served.
     #[error("no WebSocket route has the path {0}, which line clients are to join")]
     Route(String),
+    /// There are more listeners than numbers for them.
+    #[error(transparent)]
+    Listeners(#[from] TooManyListeners),
 }
 
 debug_as_display!(StartError);
@@ -42,44 +48,58 @@ impl Handle {
     /// If a certificate cannot be used, if an address is taken, if line clients are to join a route that is not among `routes`, or
     /// if the system has no resources for the loops.
     pub fn start(settings: &ResolvedConfig, routes: Vec<Route>) -> Result<Self, StartError> {
-        let protocols =
-            settings.listeners.iter().map(|listener| listener_protocol(listener, &routes));
-        let protocols = protocols.collect::<Result<Vec<_>, _>>()?;
         let clock = SystemClock::start();
+        let addresses: Vec<SocketAddr> = settings.listeners.iter().map(|own| own.address).collect();
+        let mut numbers = ListenerNumbers::default().next(&addresses, 0, clock.now())?;
+        let history = RouteHistory::new(Router::first_numbers(&routes));
+        let hosts = host_rules(settings);
         // Before an address is bound: what is wrong is then said although the port is taken.
+        let reload = loop_reload(settings, routes, &numbers, history.numbers(), &hosts, &[]);
+        let reload = reload.map_err(StartError::Route)?;
         let certificates = Certificates::load(settings, clock)?;
-        let (addresses, listeners) = bind_all(settings)?;
+        let tls = certificates.server_configs();
+        let listeners = bind_all(settings, &mut numbers)?;
         let pollers = listeners.into_iter().map(MioPoller::new).collect::<io::Result<Vec<_>>>()?;
         let (pollers, wakes): (Vec<_>, Vec<Wake>) = pollers.into_iter().unzip();
         let mailboxes = mesh(&wakes, mail_limits(settings));
         let connections = SharedBudget::new(settings.limits.connections_max);
         let permits = ConnectionPermits::for_loops(&connections, &wakes);
         let (events, event_senders) = LoopEvents::new(settings.loops);
+        let pool = SharedBudget::for_pool(settings.limits.pool_bytes_max);
+        let served = Served {
+            listeners: numbers,
+            routes: history,
+            hosts,
+            server_configs: tls.clone(),
+            tls: tls.clone(),
+            certificate_options: CertificateOptions::of(settings),
+        };
         let parts = Arc::new(LoopParts {
-            pool: SharedBudget::for_pool(settings.limits.pool_bytes_max),
+            pool: pool.clone(),
             clock,
-            routes,
             loops: settings.loops,
             pin_loops: settings.pin_loops,
-            conn_settings: Arc::new(conn_settings(settings)),
-            loop_settings: loop_settings(settings, protocols),
-            tls: certificates.server_configs(),
+            settings: LoopReload { tls, ..reload },
         });
         let mut loops = Vec::with_capacity(settings.loops);
         let each = pollers.into_iter().zip(mailboxes).zip(permits).zip(event_senders);
+        let mut spawned = Ok(());
         for (index, (((poller, mailboxes), permits), own_events)) in each.enumerate() {
             match RunningLoop::spawn(index, &parts, poller, mailboxes, permits, own_events) {
                 Ok(own) => loops.push(own),
+                // A part of the loops would get a part of the connections.
                 Err(error) => {
-                    // A part of the loops would get a part of the connections.
-                    Self::new(addresses, loops, events).drain(0, false);
-                    return Err(error.into());
+                    spawned = Err(error);
+                    break;
                 }
             }
         }
-        let server = Self::new(addresses, loops, events);
-        match certificates.watch(clock) {
-            Ok(certificates) => Ok(server.with_certificates(certificates)),
+        let server = Self::new(loops, events, Serving::new(clock, connections, pool, served));
+        match spawned.and_then(|()| certificates.watch(clock)) {
+            Ok(certificates) => {
+                server.serving().state().certificates = certificates;
+                Ok(server)
+            }
             Err(error) => {
                 server.drain(0, false);
                 Err(error.into())
@@ -88,46 +108,29 @@ impl Handle {
     }
 }
 
-/// Binds every address, for each loop by its own listeners, and gives the addresses with the ports
-/// that were found for port 0.
+/// Binds every address, for each loop by its own listeners, and notes the ports that were found for
+/// port 0.
 fn bind_all(
     settings: &ResolvedConfig,
-) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), StartError> {
-    let ResolvedConfig { loops, share_port, socket, .. } = settings;
-    let mut addresses = Vec::new();
-    let mut by_loop: Vec<Vec<_>> = (0..*loops).map(|_| Vec::new()).collect();
-    for Listener { address, kind, .. } in &settings.listeners {
-        let keep_alive = match kind {
-            ListenerKind::Http => KeepAlive::Gateway,
-            ListenerKind::Line => KeepAlive::Kernel,
-        };
-        let bound =
-            bind_listeners(*address, *loops, *share_port, &socket.listen_options(), keep_alive)?;
-        addresses.extend(bound.first().map(TcpListener::local_addr).transpose()?);
+    numbers: &mut ListenerNumbers,
+) -> Result<Vec<Vec<TcpListener>>, StartError> {
+    let mut by_loop: Vec<Vec<_>> = (0..settings.loops).map(|_| Vec::new()).collect();
+    for (position, listener) in settings.listeners.iter().enumerate() {
+        let bound = bind(listener, settings)?;
+        if let Some(first) = bound.first() {
+            numbers.bind(position, first.local_addr()?);
+        }
         for (own, listener) in by_loop.iter_mut().zip(bound) {
             own.push(listener);
         }
     }
-    Ok((addresses, by_loop))
-}
-
-/// What the clients of a listener speak, and with whom.
-fn listener_protocol(
-    listener: &Listener,
-    routes: &[Route],
-) -> Result<ListenerProtocol, StartError> {
-    let path = match listener.kind {
-        ListenerKind::Http => return Ok(ListenerProtocol::Http),
-        ListenerKind::Line => listener.route.as_deref().unwrap_or_default(),
-    };
-    let number = Router::number_of(routes, path);
-    number.map(ListenerProtocol::Line).ok_or_else(|| StartError::Route(path.to_owned()))
+    Ok(by_loop)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, MachineLimits};
+    use crate::config::{Config, Listener, MachineLimits};
     use crate::services::{BuiltInPage, Handler};
 
     #[test]

@@ -20,6 +20,7 @@
 //! | `tls_tools` | TLS as tlslite-ng and sslyze see it |
 //! | `proxies` | the documented configurations of nginx and HAProxy |
 //! | `certificates_reload` | certificates at start, and files that change |
+//! | `reload` | the configuration, read again on SIGHUP |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
 //! | `log` | levels, and standard error that is not read |
 //! | `drain` | signals, close frames, exit codes |
@@ -72,3 +73,4 @@ mod certificates_reload;
 mod drain;
 mod limits;
 mod log;
+mod reload;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::arbitrary;
+use crate::config::{SECTIONS, arbitrary};
 
 fn parse(text: &str) -> Config {
     Config::from_toml(text, "test.toml").unwrap()
@@ -9,6 +9,15 @@ fn parse(text: &str) -> Config {
 
 fn lines(changes: &[KeyChange]) -> Vec<String> {
     changes.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn only_single_tables_have_keys_that_need_a_restart() {
+    // `kept_from` looks at no others.
+    let lists = SECTIONS.iter().filter(|section| section.is_array);
+    for key in lists.flat_map(|section| section.keys()) {
+        assert!(key.reloadable, "{}", key.name);
+    }
 }
 
 #[test]
