@@ -209,10 +209,19 @@ fn tls(line: &impl Fn(&str, f64, f64)) {
         for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
             let steps = tls::handshakes(key, version);
             let what = |step: &str| format!("{step}: {key:?}, {:?}", version.version);
-            line(&what("TLS_FULL"), steps.full, prices::TLS_FULL as f64);
+            let full_price = match key {
+                tls::Key::Ed25519 | tls::Key::EcdsaP256 => prices::TLS_FULL,
+                tls::Key::Rsa2048 => prices::TLS_FULL_RSA,
+            };
+            line(&what("TLS_FULL"), steps.full, full_price as f64);
             line(&what("TLS_RESUMED"), steps.resumed, prices::TLS_RESUMED as f64);
             line(&what("TLS_STEP, the last"), steps.last, prices::TLS_STEP as f64);
         }
+    }
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let price = prices::TLS_STEP + prices::TLS_CLIENT_CERTIFICATE;
+        let what = format!("TLS_STEP and TLS_CLIENT_CERTIFICATE: {:?}", version.version);
+        line(&what, tls::client_certificate(version), price as f64);
     }
     for suite in tls::suites() {
         let what = |what: &str| format!("{what}: {suite:?}");

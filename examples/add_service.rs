@@ -116,5 +116,5 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         writeln!(stdout, "serving ws://{address}/add")?;
     }
     // Until SIGTERM or Ctrl-C; then all clients are told to go, at a steady pace.
-    Ok(server.serve_until_signal(signals, settings.timeouts.drain_ms)?)
+    Ok(server.serve_until_signal(signals, settings.drain_terms())?)
 }

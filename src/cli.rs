@@ -2,10 +2,9 @@
 
 mod incidents;
 mod listen;
-mod log_filter;
-mod log_format;
-mod log_queue;
 mod lookups;
+#[cfg(feature = "admin")]
+mod operated;
 mod reload;
 mod report;
 mod serve;
@@ -20,7 +19,7 @@ use toml::Value;
 #[cfg(feature = "client")]
 use crate::client::ClientOptions;
 use crate::config::{
-    CertificateFiles, Config, ConfigError, FilePath, Listener, ListenerKind, Refusal,
+    AdminAddress, CertificateFiles, Config, ConfigError, FilePath, Listener, ListenerKind, Refusal,
 };
 
 pub use listen::{ListenAddresses, ListenError};
@@ -46,6 +45,11 @@ pub struct CommandLine {
     /// Run this many event loops; 0 is one per core
     #[arg(long, value_name = "N")]
     pub loops: Option<usize>,
+
+    /// Where operators see and steer the gateway: an address such as 127.0.0.1:8090, the path of a Unix
+    /// socket, or off
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<AdminAddress>,
 
     /// Speak TLS on all HTTP listeners, with the certificate in this PEM file, instead of the
     /// certificates in the file
@@ -136,6 +140,9 @@ impl CommandLine {
             let http = config.listeners.iter_mut().filter(|own| own.kind == ListenerKind::Http);
             http.for_each(|listener| listener.tls = true);
         }
+        if let Some(address) = &self.admin {
+            config.admin.address = Some(address.clone());
+        }
         if let Some(loops) = self.loops {
             config.process.loops = loops;
         }
@@ -205,6 +212,8 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(config.process.loops, 2);
+        let admin = configuration(&["--config", path, "--admin", "off"]).unwrap().admin;
+        assert_eq!(admin.address, Some(AdminAddress::Off));
         assert!(config.process.share_port, "what no flag sets stays as in the file");
         let addresses: Vec<_> =
             config.listeners.iter().map(|listener| listener.address.to_string()).collect();
@@ -312,6 +321,7 @@ mod tests {
             &["--listen", "localhost"][..],
             &["--loops", "many"],
             &["--lisen", "127.0.0.1:1"],
+            &["--admin", "localhost:1"],
             &["serve"],
             &["--loops", "1", "client"],
             &["client", "--loops", "1"],

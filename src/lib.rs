@@ -34,7 +34,7 @@
 //!     let handler = Handler::Socket(Arc::new(|_| Box::new(Shout)), RouteOptions::default());
 //!     let server = Handle::start(&settings, vec![Route::new("/shout", handler)])?;
 //!     // Until SIGTERM or Ctrl-C; then clients are closed at a steady pace.
-//!     Ok(server.serve_until_signal(signals, settings.timeouts.drain_ms)?)
+//!     Ok(server.serve_until_signal(signals, settings.drain_terms())?)
 //! }
 //! ```
 //!
@@ -65,9 +65,10 @@
 //! |---|---|
 //! | [`cli`], [`client`] | the program: its command line, and `tidegate client` |
 //! | [`control`] | what waits for others, such as a look-up in Redis |
+//! | [`logging`] | which lines the log takes, and their way to standard error |
 //! | [`reactor`] | one turn of a loop: wait, read, run on, mail, timers, flush, accept, reap |
 //! | [`conn`] | a connection's life: receive, decode, answer, send, close |
-//! | [`inspect`] | what operators ask of loops, and what these answer |
+//! | [`access`], [`inspect`] | what is told of connections that have ended; what operators ask of loops, and what these answer |
 //! | [`mail`] | what loops and the control thread say to each other |
 //! | [`effects`], [`output`] | what services ask for; frames gathered for one write |
 //! | [`hub`], [`pool`], [`stream`] | members of topics; memory lent while bytes are in flight; bytes from and to sockets |
@@ -93,6 +94,8 @@ pub mod config;
 #[cfg(any(feature = "admin", feature = "redis"))]
 pub mod control;
 
+pub mod logging;
+
 pub mod reactor;
 pub mod transport;
 
@@ -100,6 +103,7 @@ pub mod conn;
 pub mod services;
 pub mod stream;
 
+pub mod access;
 pub mod inspect;
 
 pub mod mail;

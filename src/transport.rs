@@ -122,7 +122,8 @@ pub trait Poller {
     /// try the next.
     fn accept(&mut self, listener: usize) -> Result<(Self::Socket, SocketAddr), AcceptError>;
 
-    /// Closes the listeners. The kernel resets the connections in their queues, and refuses new ones.
+    /// Closes the listeners. The kernel resets the connections in their queues, and refuses new ones,
+    /// unless another process holds the same sockets: the queues are then left to it.
     fn close_listeners(&mut self);
 
     /// Begins to report under `token` when a socket can be read.

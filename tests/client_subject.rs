@@ -23,7 +23,7 @@ use tidegate::config::{
     CertificateFiles, ClientCertificates, Config, FilePath, Listener, MachineLimits,
 };
 use tidegate::http::Rejection;
-use tidegate::server::Handle;
+use tidegate::server::{DrainTerms, Handle};
 use tidegate::services::{
     Accept, Admission, CloseReason, ConnectRequest, Effects, Handler, Message, Peer, Route,
     RouteOptions, Service,
@@ -179,7 +179,7 @@ fn services_are_told_the_subject_also_of_resumed_sessions() {
             assert_eq!((reply.trim_end(), was_resumed), (GREETING, is_resumed), "{version:?}");
         }
     }
-    server.drain(0, false);
+    server.drain(DrainTerms::within_ms(0).at_once());
     server.join().unwrap();
 }
 
@@ -204,6 +204,6 @@ fn services_refuse_by_subject_and_for_want_of_one() {
             assert!(!reply.contains("hello"), "{reply}");
         }
     }
-    server.drain(0, false);
+    server.drain(DrainTerms::within_ms(0).at_once());
     server.join().unwrap();
 }

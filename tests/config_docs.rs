@@ -21,12 +21,14 @@ fn accepted(key: &Key) -> String {
     let words = |words: &[&str]| format!("`{}`", words.join("`, `"));
     let text = match key.rule {
         Rule::Address => "IP address and port".to_owned(),
+        Rule::AdminAddress => "IP address and port, path of a Unix socket, or `off`".to_owned(),
         Rule::Boolean => words(&["true", "false"]),
         Rule::File => "path of a file".to_owned(),
         Rule::Hosts => "`\"*\"` or a list, see below".to_owned(),
         Rule::Identities => "a list of names of `[[identity]]` tables".to_owned(),
         Rule::Integer { min, max } => format!("{min} to {max}"),
         Rule::Line => "a word or a template, see [Rooms](#rooms)".to_owned(),
+        Rule::LogFile => "`off`, `stdout` or the path of a file".to_owned(),
         Rule::Name => "a name, see [Rooms](#rooms)".to_owned(),
         Rule::OneOf(names) => words(names),
         Rule::Origins => "`\"*\"` or a list, see [Routes](#routes)".to_owned(),

@@ -17,7 +17,7 @@ use tidegate::http::RequestHead;
 use tidegate::inspect::{ConnectionFilter, Query};
 use tidegate::mail::{LoopEvent, LoopEventKind, NoReply, Reply};
 use tidegate::reactor::LoopCommand;
-use tidegate::server::{Handle, LoopFailure, Signals, StartError};
+use tidegate::server::{DrainStage, DrainTerms, Handle, LoopFailure, Signals, StartError};
 use tidegate::services::{
     BuiltInPage, Handler, Message, Page, PageReply, Route, RouteOptions, Service,
 };
@@ -107,6 +107,11 @@ fn open(address: SocketAddr) -> TcpStream {
     client
 }
 
+fn end_at_once() -> LoopCommand {
+    let terms = DrainTerms::within_ms(0).at_once();
+    LoopCommand::Drain { terms, progress: Arc::default() }
+}
+
 fn next_end(server: &Handle) -> LoopEvent {
     loop {
         let event = server.events().next_within(PATIENCE).unwrap();
@@ -135,7 +140,7 @@ fn it_starts_serves_drains_and_ends() {
     assert_eq!(states.len(), 2);
     assert_eq!(states.iter().map(|state| state.unwrap().open).sum::<usize>(), 1);
 
-    server.drain(1_000, false);
+    server.drain(DrainTerms::within_ms(1_000).at_once());
     for _ in 0..2 {
         assert_eq!(next_end(&server).kind, LoopEventKind::Drained);
     }
@@ -153,21 +158,21 @@ fn new_settings_hold_for_connections_that_are_open() {
     let mut ping = [0; 2];
     socket.read_exact(&mut ping).unwrap();
     assert_eq!(ping, [0x89, 0]);
-    server.drain(0, false);
+    server.drain(DrainTerms::within_ms(0).at_once());
     server.join().unwrap();
 }
 
 #[test]
 fn a_command_goes_to_one_loop() {
     let server = start(2);
-    server.command(0, LoopCommand::Drain { drain_ms: 0, is_paced: false }).unwrap();
+    server.command(0, end_at_once()).unwrap();
     let event = next_end(&server);
     assert_eq!(event, LoopEvent { loop_index: 0, kind: LoopEventKind::Drained });
     let (reply, receiver) = Reply::channel();
     server.command(1, LoopCommand::Inspect { reply }).unwrap();
     assert!(!receiver.wait(PATIENCE).unwrap().is_draining);
     for (index, expected) in [(0, Err(NoReply::Ended)), (1, Ok(())), (2, Err(NoReply::Ended))] {
-        let command = LoopCommand::Drain { drain_ms: 0, is_paced: false };
+        let command = end_at_once();
         assert_eq!(server.command(index, command), expected);
     }
     server.join().unwrap();
@@ -187,7 +192,7 @@ fn a_list_of_connections_names_the_addresses_of_their_sockets() {
     let mut expected = sockets.map(|socket| Some(socket.local_addr().unwrap()));
     expected.sort_unstable();
     assert_eq!(addresses, expected);
-    server.drain(0, false);
+    server.drain(DrainTerms::within_ms(0).at_once());
     server.join().unwrap();
 }
 
@@ -213,7 +218,7 @@ fn the_other_loops_go_on_without_the_one_that_failed() {
     assert_eq!(states[failed], Err(NoReply::Ended));
     let left = states[1 - failed].unwrap().open;
     assert!(left < sockets.len());
-    server.drain(0, false);
+    server.drain(DrainTerms::within_ms(0).at_once());
     assert_eq!(next_end(&server).kind, LoopEventKind::Drained);
     assert!(matches!(server.join(), Err(LoopFailure::Panic(_))));
     for socket in &mut sockets {
@@ -232,7 +237,43 @@ fn a_taken_address_is_an_error_and_nothing_is_served() {
     config.listeners[0].address = server.addresses()[0];
     let settings = config.resolve(MachineLimits { descriptors: 1024, cores: 1 });
     assert!(matches!(Handle::start(&settings, routes()), Err(StartError::Bind(_))));
-    server.drain(0, false);
+    server.drain(DrainTerms::within_ms(0).at_once());
+    server.join().unwrap();
+}
+
+#[test]
+fn a_drain_tells_how_far_it_is_and_can_be_cancelled_in_its_grace() {
+    let server = start(2);
+    let mut socket = open(server.addresses()[0]);
+    let state = server.drain_state();
+    assert_eq!((state.stage, state.seconds_left), (DrainStage::Serving, None));
+    assert!(server.is_ready() && server.cancel_drain(), "nothing to cancel");
+
+    let hour = DrainTerms { grace_ms: 3_600_000, ..DrainTerms::within_ms(10_000) };
+    server.drain(hour);
+    let state = server.drain_state();
+    assert_eq!((state.stage, state.connections, state.told), (DrainStage::Grace, 1, 0));
+    assert!((3_600..=3_610).contains(&state.seconds_left.unwrap()), "{state:?}");
+    assert!(!server.is_ready());
+    drop(open(server.addresses()[0]));
+    assert!(server.cancel_drain());
+    assert_eq!(server.drain_state().stage, DrainStage::Serving);
+    assert!(server.is_ready());
+
+    server.drain(DrainTerms::within_ms(3_600_000));
+    let mut close = [0; 4];
+    socket.read_exact(&mut close).unwrap();
+    assert_eq!(close[0], 0x88);
+    assert!(!server.cancel_drain(), "too late");
+    let state = server.drain_state();
+    assert_eq!(state.stage, DrainStage::Draining);
+    assert!(state.told >= 1 && state.seconds_left.unwrap() > 3_000, "{state:?}");
+    drop(socket);
+    for _ in 0..2 {
+        assert_eq!(next_end(&server).kind, LoopEventKind::Drained);
+    }
+    let state = server.drain_state();
+    assert_eq!((state.stage, state.connections), (DrainStage::Ended, 0));
     server.join().unwrap();
 }
 
@@ -243,7 +284,7 @@ fn a_signal_before_the_server_starts_drains_it() {
     kill_process(getpid(), Signal::TERM).unwrap();
     let server = start(2);
     let _socket = open(server.addresses()[0]);
-    let exit_code = server.serve_until_signal(signals, 1_000).unwrap();
+    let exit_code = server.serve_until_signal(signals, DrainTerms::within_ms(1_000)).unwrap();
     assert_eq!(exit_code, ExitCode::SUCCESS);
 }
 

@@ -22,7 +22,9 @@ mod words;
 
 use std::collections::BTreeSet;
 
-use tidegate::metrics::{CertificateCounters, ControlCounters, Counters, ReloadCounters};
+use tidegate::metrics::{
+    CertificateCounters, ControlCounters, Counters, ListenerCounters, ReloadCounters, RouteCounters,
+};
 
 use files::{files, name, read, root, rust_files};
 use imports::Program;
@@ -179,6 +181,7 @@ fn every_counter_is_documented_and_every_documented_one_exists() {
         .collect();
     let names = Counters::NAMES.iter().chain(ControlCounters::NAMES);
     let names = names.chain(CertificateCounters::NAMES).chain(ReloadCounters::NAMES);
+    let names = names.chain(RouteCounters::NAMES).chain(ListenerCounters::NAMES);
     let counted: BTreeSet<String> = names.map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(documented, counted);
 }

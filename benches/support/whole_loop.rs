@@ -32,7 +32,8 @@ impl WholeLoop {
         let wires = Rc::new(RefCell::new(Wires::default()));
         let poller = FarEnd { wires: Rc::clone(&wires) };
         let (metrics, site) = (LoopMetrics::default(), LoopSite { index: 0, count: 1 });
-        let router = Router::new(&routes(), site);
+        let mut router = Router::new(&routes(), site);
+        router.count_in(&metrics.routes);
         let settings = ConnSettings::default();
         let (pool, wake) = (SharedBudget::new(1 << 30), Arc::new(|| ()) as Wake);
         let connections = Connections::new(
@@ -112,6 +113,7 @@ fn settings_of_loop() -> LoopSettings {
     LoopSettings {
         listeners: ListenerSettings {
             protocols: vec![Some(ListenerProtocol::Http)],
+            labels: Vec::new(),
             accepts_per_turn: 64,
             refusals_max: 64,
             accept_pause_ms: 50,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring as provider};
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{
     ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig, ServerConnection,
     SupportedProtocolVersion,
@@ -42,22 +43,8 @@ pub(crate) fn handshakes(key: Key, version: &'static SupportedProtocolVersion) -
             config.resumption = rustls::client::Resumption::in_memory_sessions(8);
             fresh = Arc::new(config);
         }
-        let name = ServerName::try_from("localhost").unwrap();
-        let mut client = ClientConnection::new(Arc::clone(&fresh), name).unwrap();
-        let mut server = ServerConnection::new(Arc::clone(&server)).unwrap();
-        let mut times = Vec::new();
-        while client.wants_write() || server.wants_write() {
-            let (mut there, mut back) = (Vec::new(), Vec::new());
-            client.write_tls(&mut there).unwrap();
-            let began = cpu_time();
-            server.read_tls(&mut &there[..]).unwrap();
-            server.process_new_packets().unwrap();
-            server.write_tls(&mut back).unwrap();
-            times.push(since(began));
-            client.read_tls(&mut &back[..]).unwrap();
-            client.process_new_packets().unwrap();
-        }
-        match server.handshake_kind().unwrap() {
+        let (times, kind) = steps(&fresh, &server);
+        match kind {
             HandshakeKind::Resumed => resumed.push(times[0]),
             HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest => {
                 full.push(times[0]);
@@ -70,6 +57,61 @@ pub(crate) fn handshakes(key: Key, version: &'static SupportedProtocolVersion) -
         times[times.len() / 2]
     };
     Steps { full: middle(full), resumed: middle(resumed), last: middle(last) }
+}
+
+/// What the client's last message leads to where it has shown a certificate, signed by an authority.
+pub(crate) fn client_certificate(version: &'static SupportedProtocolVersion) -> f64 {
+    let (client, server) = configs(Key::EcdsaP256, version);
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&authority_key).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der().clone()).unwrap();
+    let issuer = rcgen::Issuer::new(params, &authority_key);
+    let own_key = rcgen::KeyPair::generate().unwrap();
+    let own = rcgen::CertificateParams::new(vec!["device".to_owned()]).unwrap();
+    let own = own.signed_by(&own_key, &issuer).unwrap().der().clone();
+    let own_key = PrivatePkcs8KeyDer::from(own_key.serialize_der());
+    let provider = Arc::clone(server.crypto_provider());
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let server = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_cert_resolver(Arc::clone(&server.cert_resolver));
+    let shown = rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::new(
+        vec![own],
+        provider::sign::any_supported_type(&own_key.into()).unwrap(),
+    ));
+    let mut client = ClientConfig::clone(&client);
+    client.client_auth_cert_resolver = Arc::new(shown);
+    client.resumption = rustls::client::Resumption::disabled();
+    let (client, server) = (Arc::new(client), Arc::new(server));
+    let mut times: Vec<f64> = (0..100).map(|_| steps(&client, &server).0[1]).collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// Nanoseconds of each of the server's steps of a handshake, and what kind it was.
+fn steps(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> (Vec<f64>, HandshakeKind) {
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = ClientConnection::new(Arc::clone(client), name).unwrap();
+    let mut server = ServerConnection::new(Arc::clone(server)).unwrap();
+    let mut times = Vec::new();
+    while client.wants_write() || server.wants_write() {
+        let (mut there, mut back) = (Vec::new(), Vec::new());
+        client.write_tls(&mut there).unwrap();
+        let began = cpu_time();
+        server.read_tls(&mut &there[..]).unwrap();
+        server.process_new_packets().unwrap();
+        server.write_tls(&mut back).unwrap();
+        times.push(since(began));
+        client.read_tls(&mut &back[..]).unwrap();
+        client.process_new_packets().unwrap();
+    }
+    (times, server.handshake_kind().unwrap())
 }
 
 fn configs(

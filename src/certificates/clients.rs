@@ -18,7 +18,12 @@ use super::pair::certificates;
 /// Verifies the certificates of clients.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
-    current: ArcSwap<Authorities>,
+    /// Shared with those that this one has replaced and that replace it: handshakes under way are
+    /// verified by the authorities of the moment.
+    current: Arc<ArcSwap<Authorities>>,
+    /// What clients choose a certificate by (RFC 8446 section 4.2.4), which stays the same for the
+    /// handshakes that go by this verifier; empty if they are too many to be sent each time.
+    names: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
     is_required: bool,
 }
@@ -46,6 +51,13 @@ impl Authorities {
         let verifier = verifier.map_err(|error| CertificateError::Setup(error.to_string()))?;
         Ok(Self { verifier })
     }
+
+    /// Their names, or none if they are too many.
+    fn names(&self) -> Vec<DistinguishedName> {
+        let names = self.verifier.root_hint_subjects();
+        let bytes: usize = names.iter().map(|name| name.as_ref().len()).sum();
+        if bytes > NAMES_BYTES_MAX { Vec::new() } else { names.to_vec() }
+    }
 }
 
 impl ClientVerifier {
@@ -57,12 +69,26 @@ impl ClientVerifier {
         provider: &CryptoProvider,
     ) -> Self {
         let algorithms = provider.signature_verification_algorithms;
-        Self { current: ArcSwap::from_pointee(authorities), algorithms, is_required }
+        let names = authorities.names();
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(authorities)),
+            names,
+            algorithms,
+            is_required,
+        }
     }
 
-    /// Verifies by these authorities from now on.
-    pub(super) fn replace(&self, authorities: Authorities) {
-        self.current.store(Arc::new(authorities));
+    /// One that verifies by these authorities, as this one does from now on.
+    pub(super) fn replaced_by(&self, authorities: Authorities) -> Self {
+        let Self { current, algorithms, is_required, .. } = self;
+        let names = authorities.names();
+        current.store(Arc::new(authorities));
+        Self {
+            current: Arc::clone(current),
+            names,
+            algorithms: *algorithms,
+            is_required: *is_required,
+        }
     }
 }
 
@@ -71,10 +97,8 @@ impl ClientCertVerifier for ClientVerifier {
         self.is_required
     }
 
-    /// No names of authorities: they would be borrowed from what may be replaced. RFC 8446 section
-    /// 4.2.4 leaves them out where any certificate may be sent.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
+        &self.names
     }
 
     fn verify_client_cert(
@@ -108,3 +132,7 @@ impl ClientCertVerifier for ClientVerifier {
         self.algorithms.supported_schemes()
     }
 }
+
+/// A client that is sent no names may send any certificate. These fit into one record, with what else
+/// the server says.
+const NAMES_BYTES_MAX: usize = 8 << 10;

@@ -1,9 +1,9 @@
 //! The certificates of TLS: which one a client gets, what is asked of clients, and the tickets by which
 //! they come again. All of it as functions of bytes: other modules read the files and know the time.
 //!
-//! [`CertificateStore`] makes a `rustls::ServerConfig` for each listener. Those live as long as the
-//! process; certificates, authorities and keys of tickets are replaced inside them, each by one atomic
-//! store, so that no handshake waits and no connection is dropped.
+//! [`CertificateStore`] makes a [`ListenerConfig`] for each listener, which lives as long as the process.
+//! Certificates, authorities and keys of tickets are replaced inside it, each by one atomic store, so
+//! that no handshake waits and no connection is dropped.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -12,24 +12,28 @@
 //! | `by_name`, `resolver` | the choice by SNI and by signature schemes |
 //! | `clients`, `subject` | certificates of clients: whether they verify, and whom they name |
 //! | `ticket_roots`, `tickets` | the secrets of session tickets, and the tickets |
+//! | `settings` | what the store is made from |
+//! | `listener` | what the handshakes of a listener go by |
 //! | `store` | all of it together |
 
 mod by_name;
 mod clients;
 mod error;
+mod listener;
 mod options;
 mod pair;
 mod resolver;
+mod settings;
 mod store;
 mod subject;
 mod ticket_roots;
 mod tickets;
 
 pub use error::CertificateError;
+pub use listener::ListenerConfig;
 pub use options::{ClientCertificates, TlsVersion, UnknownSni};
 pub use pair::{Names, ServerCertificate, expiry_of};
-pub use store::{
-    CertificateStore, CertificateView, ClientAuthorities, ListenerSettings, StoreSettings, provider,
-};
+pub use settings::{ClientAuthorities, ListenerSettings, StoreSettings};
+pub use store::{CertificateStore, CertificateView, provider};
 pub use subject::{SUBJECT_BYTES_MAX, subject_of};
 pub use ticket_roots::{ROTATION_MS, TicketRoots};

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::SignatureScheme;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use super::by_name::ByName;
 use super::options::UnknownSni;
@@ -25,13 +25,16 @@ pub(super) struct Resolver {
 pub(super) struct Choice {
     pub(super) certificates: Vec<ServerCertificate>,
     by_name: ByName,
+    has_rsa: bool,
 }
 
 impl Choice {
     /// Chooses from these; the first is the default.
     pub(super) fn new(certificates: Vec<ServerCertificate>) -> Self {
         let by_name = ByName::new(certificates.iter().map(|own| own.names().dns.as_slice()));
-        Self { certificates, by_name }
+        let is_rsa = |own: &ServerCertificate| own.key.key.algorithm() == SignatureAlgorithm::RSA;
+        let has_rsa = certificates.iter().any(is_rsa);
+        Self { certificates, by_name, has_rsa }
     }
 
     /// The certificate for a client that asks for `name` and can verify `schemes`. A name whose
@@ -70,6 +73,11 @@ impl Resolver {
     /// What is chosen from now.
     pub(super) fn current(&self) -> Arc<Choice> {
         self.current.load_full()
+    }
+
+    /// Whether one of them has a key of RSA.
+    pub(super) fn has_rsa(&self) -> bool {
+        self.current.load().has_rsa
     }
 
     /// Chooses from these certificates from now on.

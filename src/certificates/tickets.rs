@@ -8,7 +8,8 @@
 //! the file of authorities has changed.
 //!
 //! ```text
-//! ticket   = name (16) ‖ salt (32) ‖ AES-256-GCM(key of the ticket, nonce 0, aad = name ‖ salt)
+//! ticket   = name (16) ‖ salt (32) ‖ AES-256-GCM(key of the ticket, nonce 0, aad = name ‖ salt,
+//!                                                date (8) ‖ session)
 //! listener = HKDF-Expand(HKDF-Extract(label, secret), "listener" ‖ mode ‖ SHA-256(authorities))
 //! name     = HKDF-Expand(listener, "name")
 //! key      = HKDF-Expand(listener, "ticket" ‖ salt)
@@ -16,6 +17,9 @@
 //!
 //! Each ticket has a key of its own, from its random salt: a nonce that is random itself would limit
 //! the tickets of one key to 2³² (NIST SP 800-38D section 8.3), and a file's keys know no such end.
+//!
+//! Each bears the date at which it was made, and is refused once it is older than it was said to last:
+//! keys of a file may stay for as long as their operator leaves them there.
 
 use std::sync::Arc;
 
@@ -24,6 +28,7 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::server::ProducesTickets;
+use rustls::time_provider::TimeProvider;
 
 use super::options::ClientCertificates;
 use super::ticket_roots::TicketRoots;
@@ -32,6 +37,7 @@ use super::ticket_roots::TicketRoots;
 #[derive(Debug)]
 pub(super) struct Tickets {
     current: ArcSwap<Keys>,
+    clock: Arc<dyn TimeProvider>,
 }
 
 /// What tickets are bound to: what a listener asks of its clients.
@@ -42,12 +48,10 @@ pub(super) struct Binding {
     pub(super) authorities: [u8; 32],
 }
 
-/// The keys of one listener.
+/// The keys of one listener, of which the first one makes tickets.
 #[derive(Debug)]
 pub(super) struct Keys {
     keys: Vec<Key>,
-    /// Whether the first one makes tickets.
-    makes_tickets: bool,
 }
 
 struct Key {
@@ -57,19 +61,22 @@ struct Key {
 
 impl Keys {
     /// The keys of a listener with this binding.
-    pub(super) fn derive(roots: &TicketRoots, binding: Binding, makes_tickets: bool) -> Self {
+    pub(super) fn derive(roots: &TicketRoots, binding: Binding) -> Self {
         let keys = roots.iter().filter_map(|root| Key::derive(root, binding)).collect();
-        Self { keys, makes_tickets }
+        Self { keys }
     }
 
-    fn make(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        let key = self.keys.first().filter(|_| self.makes_tickets)?;
+    /// A ticket with this content, made `now_s` seconds after the epoch.
+    fn make(&self, plain: &[u8], now_s: u64) -> Option<Vec<u8>> {
+        let key = self.keys.first()?;
         let mut salt = [0; SALT_BYTES];
         SystemRandom::new().fill(&mut salt).ok()?;
-        let mut ticket = Vec::with_capacity(HEAD_BYTES + plain.len() + AES_256_GCM.tag_len());
+        let bytes = HEAD_BYTES + DATE_BYTES + plain.len() + AES_256_GCM.tag_len();
+        let mut ticket = Vec::with_capacity(bytes);
         ticket.extend_from_slice(&key.name);
         ticket.extend_from_slice(&salt);
         let aad = Aad::from(ticket.clone());
+        ticket.extend_from_slice(&now_s.to_be_bytes());
         ticket.extend_from_slice(plain);
         let sealed = ticket.get_mut(HEAD_BYTES..)?;
         let tag = key.of_ticket(&salt)?.seal_in_place_separate_tag(nonce(), aad, sealed).ok()?;
@@ -77,16 +84,20 @@ impl Keys {
         Some(ticket)
     }
 
-    fn accept(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+    /// The content of a ticket, if one of the keys made it and it has not ended.
+    fn accept(&self, ticket: &[u8], now_s: u64) -> Option<Vec<u8>> {
         let (head, sealed) = ticket.split_at_checked(HEAD_BYTES)?;
         let (name, salt) = head.split_first_chunk::<NAME_BYTES>()?;
         // The name is public.
         let key = self.keys.iter().find(|key| key.name == *name)?;
         let mut opened = sealed.to_vec();
         let aad = Aad::from(head);
-        let length = key.of_ticket(salt)?.open_in_place(nonce(), aad, &mut opened).ok()?.len();
-        opened.truncate(length);
-        Some(opened)
+        let opened = key.of_ticket(salt)?.open_in_place(nonce(), aad, &mut opened).ok()?;
+        let (made_s, plain) = opened.split_first_chunk::<DATE_BYTES>()?;
+        // In both directions: the clocks of processes that share keys differ a little, and one that
+        // was wrong must not have made a ticket that lasts for years.
+        let age_s = now_s.abs_diff(u64::from_be_bytes(*made_s));
+        (age_s < u64::from(LIFETIME_S)).then(|| plain.to_vec())
     }
 }
 
@@ -120,8 +131,9 @@ impl std::fmt::Debug for Key {
 }
 
 impl Tickets {
-    pub(super) fn new(keys: Keys) -> Self {
-        Self { current: ArcSwap::from_pointee(keys) }
+    /// By these keys. `clock` tells the date.
+    pub(super) fn new(keys: Keys, clock: Arc<dyn TimeProvider>) -> Self {
+        Self { current: ArcSwap::from_pointee(keys), clock }
     }
 
     /// Goes by these keys from now on.
@@ -140,11 +152,11 @@ impl ProducesTickets for Tickets {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.current.load().make(plain)
+        self.current.load().make(plain, self.clock.current_time()?.as_secs())
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
-        self.current.load().accept(ticket)
+        self.current.load().accept(ticket, self.clock.current_time()?.as_secs())
     }
 }
 
@@ -163,11 +175,13 @@ fn nonce() -> Nonce {
     Nonce::assume_unique_for_key([0; 12])
 }
 
-const LABEL: &[u8] = b"tidegate session tickets 1";
+const LABEL: &[u8] = b"tidegate session tickets 2";
 const NAME_BYTES: usize = 16;
 const SALT_BYTES: usize = 32;
 const HEAD_BYTES: usize = NAME_BYTES + SALT_BYTES;
-/// For how long a random secret accepts tickets, at most.
+const DATE_BYTES: usize = size_of::<u64>();
+/// For how long a ticket is accepted, and a random secret accepts tickets at most (RFC 8446 section
+/// 4.6.1 allows a week).
 const LIFETIME_S: u32 = 24 * 3600;
 
 #[cfg(test)]
@@ -178,6 +192,8 @@ mod tests {
     use crate::certificates::ROTATION_MS;
     use crate::timer::Millis;
 
+    const NOW_S: u64 = 1_800_000_000;
+
     const OFF: Binding =
         Binding { client_certificates: ClientCertificates::Off, authorities: [0; 32] };
 
@@ -187,7 +203,7 @@ mod tests {
     }
 
     fn keys(seed: u8, binding: Binding) -> Keys {
-        Keys::derive(&roots(seed), binding, true)
+        Keys::derive(&roots(seed), binding)
     }
 
     proptest! {
@@ -197,21 +213,21 @@ mod tests {
             at: prop::sample::Index,
             bit in 0_u8..8,
         ) {
-            let ticket = keys(1, OFF).make(&plain).unwrap();
-            prop_assert_eq!(ticket.len(), plain.len() + 64);
-            prop_assert_eq!(keys(1, OFF).accept(&ticket), Some(plain));
+            let ticket = keys(1, OFF).make(&plain, NOW_S).unwrap();
+            prop_assert_eq!(ticket.len(), plain.len() + 72);
+            prop_assert_eq!(keys(1, OFF).accept(&ticket, NOW_S), Some(plain));
             let required = ClientCertificates::Required;
             for other in [
                 keys(2, OFF),
                 keys(1, Binding { client_certificates: required, ..OFF }),
                 keys(1, Binding { authorities: [1; 32], ..OFF }),
             ] {
-                prop_assert_eq!(other.accept(&ticket), None);
+                prop_assert_eq!(other.accept(&ticket, NOW_S), None);
             }
             let mut changed = ticket.clone();
             changed[at.index(ticket.len())] ^= 1 << bit;
-            prop_assert_eq!(keys(1, OFF).accept(&changed), None);
-            prop_assert_eq!(keys(1, OFF).accept(&ticket[..at.index(ticket.len())]), None);
+            prop_assert_eq!(keys(1, OFF).accept(&changed, NOW_S), None);
+            prop_assert_eq!(keys(1, OFF).accept(&ticket[..at.index(ticket.len())], NOW_S), None);
         }
 
         #[test]
@@ -223,28 +239,38 @@ mod tests {
             if let Some(name) = noise.get_mut(..NAME_BYTES).filter(|_| begins_as_one) {
                 name.copy_from_slice(&keys.keys[0].name);
             }
-            prop_assert_eq!(keys.accept(&noise), None);
+            prop_assert_eq!(keys.accept(&noise, NOW_S), None);
         }
     }
 
     #[test]
     fn tickets_are_accepted_until_their_secret_is_replaced_twice() {
         let mut roots = TicketRoots::random(Millis(0)).unwrap();
-        let tickets = Tickets::new(Keys::derive(&roots, OFF, true));
+        let clock = Arc::new(rustls::time_provider::DefaultTimeProvider);
+        let tickets = Tickets::new(Keys::derive(&roots, OFF), clock);
         let ticket = tickets.encrypt(b"session").unwrap();
         for (rotations, is_accepted) in [(1, true), (2, false)] {
             assert_eq!(roots.rotate(Millis(rotations * ROTATION_MS)), Ok(true));
-            tickets.replace(Keys::derive(&roots, OFF, true));
+            tickets.replace(Keys::derive(&roots, OFF));
             let accepted = tickets.decrypt(&ticket);
             assert_eq!(accepted, is_accepted.then(|| b"session".to_vec()), "{rotations}");
         }
     }
 
     #[test]
-    fn keys_that_make_no_tickets_accept_them() {
-        let ticket = keys(1, OFF).make(b"session").unwrap();
-        let accepting = Keys::derive(&roots(1), OFF, false);
-        assert_eq!(accepting.make(b"session"), None);
-        assert_eq!(accepting.accept(&ticket), Some(b"session".to_vec()));
+    fn a_ticket_ends_by_its_own_date_whatever_its_keys_do() {
+        let lifetime_s = u64::from(LIFETIME_S);
+        let ticket = keys(1, OFF).make(b"session", NOW_S).unwrap();
+        for (now_s, is_accepted) in [
+            (NOW_S + lifetime_s - 1, true),
+            (NOW_S + lifetime_s, false),
+            (u64::MAX, false),
+            // Of a process whose clock goes ahead.
+            (NOW_S - 60, true),
+            (NOW_S - lifetime_s, false),
+        ] {
+            let accepted = keys(1, OFF).accept(&ticket, now_s);
+            assert_eq!(accepted, is_accepted.then(|| b"session".to_vec()), "{now_s}");
+        }
     }
 }

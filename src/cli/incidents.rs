@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use log::Level;
 
+use crate::logging::thousands;
 use crate::metrics::Counters;
 
 /// What is said about counters that have grown. A limit that was reached is a warning: raising it
@@ -100,19 +101,6 @@ fn lines(seen: &mut [u64; INCIDENTS.len()], loops: &[Arc<Counters>]) -> Vec<(Lev
     grown.collect()
 }
 
-/// A number with commas between its thousands.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 const PERIOD: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -133,7 +121,7 @@ mod tests {
         assert_eq!(lines(&mut seen, &loops), []);
         loops[0].refused_malformed.add(5000);
         loops[1].refused_malformed.add(107);
-        loops[1].messages_in.add(9);
+        loops[1].upgrades.add(9);
         let said =
             "5,107 refused with 400, 431 or 505: malformed requests (refused_malformed=5107)";
         assert_eq!(lines(&mut seen, &loops), [(Level::Info, said.to_owned())]);
@@ -141,12 +129,5 @@ mod tests {
         loops[0].refused_malformed.add(1);
         let line = &lines(&mut seen, &loops)[0].1;
         assert!(line.starts_with("1 refused") && line.ends_with("(refused_malformed=5108)"));
-    }
-
-    #[test]
-    fn thousands_are_separated() {
-        for (number, text) in [(0, "0"), (999, "999"), (1204, "1,204"), (1_000_000, "1,000,000")] {
-            assert_eq!(thousands(number), text);
-        }
     }
 }

@@ -2,14 +2,13 @@
 
 use std::error::Error;
 use std::panic::PanicHookInfo;
-#[cfg(feature = "redis")]
 use std::sync::Arc;
 
 #[cfg(feature = "redis")]
 use crate::config::RedisOptions;
 use crate::config::ResolvedConfig;
 #[cfg(feature = "redis")]
-use crate::control::{ControlThread, RedisSettings, RedisUrl, panics};
+use crate::control::{ControlRole, ControlThread, RedisSettings, RedisUrl};
 use crate::metrics::ControlCounters;
 use crate::server::TokenLookups;
 
@@ -17,6 +16,8 @@ use crate::server::TokenLookups;
 #[derive(Default)]
 pub(super) struct Lookups {
     tokens: TokenLookups,
+    /// Of all control threads, over all configurations.
+    counters: Arc<ControlCounters>,
     /// What each look-up was begun with.
     #[cfg(feature = "redis")]
     begun: Vec<Begun>,
@@ -50,7 +51,8 @@ impl Lookups {
         settings: &ResolvedConfig,
     ) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let control = self.control.clone();
-        let mut next = Self { control, ..Self::default() };
+        let counters = Arc::clone(&self.counters);
+        let mut next = Self { control, counters, ..Self::default() };
         for (name, redis) in settings.redis_identities() {
             let deadline_ms = redis.deadline_ms(settings.timeouts.handshake_ms);
             let wanted = (name.to_owned(), redis.clone(), deadline_ms);
@@ -60,7 +62,10 @@ impl Lookups {
                 None => {
                     let control = match &next.control {
                         Some(control) => control,
-                        None => next.control.insert(Arc::new(ControlThread::start()?)),
+                        None => next.control.insert(Arc::new(ControlThread::start(
+                            ControlRole::Backends,
+                            &self.counters,
+                        )?)),
                     };
                     Arc::new(control.redis_tokens(redis_settings(&wanted)?))
                 }
@@ -86,12 +91,9 @@ impl Lookups {
         &self.tokens
     }
 
-    /// The counters of the thread, if there is one.
-    pub(super) fn counters(&self) -> Option<&ControlCounters> {
-        #[cfg(feature = "redis")]
-        return self.control.as_ref().map(|own| own.counters());
-        #[cfg(not(feature = "redis"))]
-        return None;
+    /// The counters of all control threads.
+    pub(super) fn counters(&self) -> &Arc<ControlCounters> {
+        &self.counters
     }
 }
 
@@ -110,12 +112,12 @@ fn redis_settings((name, redis, deadline_ms): &Begun) -> Result<RedisSettings, S
 
 /// Keeps what a panic hook was told if the panic is one of the control thread, whose end is a line of
 /// the log; whether it is one.
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "admin", feature = "redis"))]
 pub(super) fn keep_panic(panic: &PanicHookInfo<'_>) -> bool {
-    panics::keep(panic)
+    crate::control::panics::keep(panic)
 }
 
-#[cfg(not(feature = "redis"))]
+#[cfg(not(any(feature = "admin", feature = "redis")))]
 pub(super) fn keep_panic(_: &PanicHookInfo<'_>) -> bool {
     false
 }

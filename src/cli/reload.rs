@@ -15,6 +15,7 @@ use super::lookups::Lookups;
 use super::report::log_new_listeners;
 use crate::config::{Changes, Config, ConfigError, MachineLimits, ResolvedConfig};
 use crate::display::debug_as_display;
+use crate::logging::Log;
 use crate::metrics::ReloadCounters;
 use crate::os::SystemClock;
 use crate::server::{self, Handle, built_in_routes};
@@ -45,6 +46,7 @@ pub struct Reloader {
     command_line: CommandLine,
     granted: MachineLimits,
     server: Arc<Handle>,
+    log: Log,
     counters: ReloadCounters,
     /// A reload was asked for by a signal and has not read the file yet.
     is_asked: AtomicBool,
@@ -74,12 +76,14 @@ impl Reloader {
         command_line: &CommandLine,
         granted: MachineLimits,
         server: &Arc<Handle>,
+        log: &Log,
         running: Running,
     ) -> Self {
         Self {
             command_line: command_line.clone(),
             granted,
             server: Arc::clone(server),
+            log: log.clone(),
             counters: ReloadCounters::default(),
             is_asked: AtomicBool::new(false),
             clock: SystemClock::start(),
@@ -96,6 +100,12 @@ impl Reloader {
     /// What the gateway runs with now. Waits for nothing.
     pub(super) fn running(&self) -> Arc<Running> {
         self.running.load_full()
+    }
+
+    /// What the machine grants the process.
+    #[cfg(feature = "admin")]
+    pub(super) fn granted(&self) -> MachineLimits {
+        self.granted
     }
 
     fn turn(&self) -> MutexGuard<'_, ()> {
@@ -180,6 +190,11 @@ impl Reloader {
                 PATIENCE.as_secs()
             );
         }
+        let log_settings = config.log.settings();
+        // A level that an operator has set stays unless the file says another one now.
+        if running.config.log.settings() != log_settings {
+            self.log.set(&log_settings);
+        }
         log_new_listeners(&settings, &self.server, &before);
         for adjustment in &settings.adjustments {
             log::warn!("{adjustment}");
@@ -233,6 +248,7 @@ mod tests {
 
     use super::*;
     use crate::config::MachineLimits;
+    use crate::server::DrainTerms;
 
     const GRANTED: MachineLimits = MachineLimits { descriptors: 1024, cores: 1 };
 
@@ -242,14 +258,28 @@ mod tests {
 
     /// A gateway with the configuration in this file.
     fn start(path: &Path) -> Reloader {
-        let command_line = CommandLine { config: vec![path.to_owned()], ..CommandLine::default() };
+        start_with(&CommandLine { config: vec![path.to_owned()], ..CommandLine::default() })
+    }
+
+    fn start_with(command_line: &CommandLine) -> Reloader {
         let config = command_line.configuration().unwrap();
         let settings = config.resolve(GRANTED);
         let lookups = Lookups::start(&settings).unwrap();
         let routes = built_in_routes(&settings, lookups.tokens());
         let server = Arc::new(Handle::start(&settings, routes).unwrap());
         let running = Running { config, settings, lookups };
-        Reloader::new(&command_line, GRANTED, &server, running)
+        Reloader::new(command_line, GRANTED, &server, &Log::detached(), running)
+    }
+
+    #[test]
+    fn without_a_file_there_is_nothing_to_change() {
+        let listen = vec!["127.0.0.1:0".parse().unwrap()];
+        let own = start_with(&CommandLine { listen, loops: Some(1), ..CommandLine::default() });
+        for dry_run in [true, false] {
+            assert_eq!(own.reload(dry_run).unwrap(), Changes::default());
+        }
+        own.server.drain(DrainTerms::within_ms(0));
+        own.server.join().unwrap();
     }
 
     #[test]
@@ -279,7 +309,7 @@ mod tests {
         );
         assert_eq!(own.reload(false).unwrap_err().to_string(), dry);
         assert_eq!((own.counters().reloads.value(), own.counters().reloads_failed.value()), (1, 1));
-        own.server.drain(0, false);
+        own.server.drain(DrainTerms::within_ms(0));
         own.server.join().unwrap();
     }
 
@@ -303,7 +333,7 @@ mod tests {
             assert_eq!(own.running().settings, fresh.resolve(GRANTED));
             assert_eq!(own.server.addresses().len(), fresh.listeners.len());
         }
-        own.server.drain(0, false);
+        own.server.drain(DrainTerms::within_ms(0));
         own.server.join().unwrap();
     }
 }

@@ -7,11 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::log_queue::LogQueue;
 use crate::config::{Config, MachineLimits, ResolvedConfig};
+use crate::logging::{AccessLog, Log};
 use crate::metrics::{ControlCounters, ReloadCounters, report, report_loop};
 use crate::os::{Descriptors, SystemClock, kernel_warnings, write_stderr};
-use crate::server::{Handle, certificate_lines, check_certificates};
+use crate::server::{DrainTerms, Handle, certificate_lines, check_certificates};
 use crate::timer::Clock as _;
 
 /// Prints what a configuration comes to on this machine.
@@ -37,6 +37,9 @@ pub fn fail(error: &dyn Display, exit_code: u8) -> ExitCode {
     let _ = write_stderr(format!("tidegate: {error}\n").as_bytes(), Some(LAST_LINES_MAX));
     ExitCode::from(exit_code)
 }
+
+/// The name of this module in the log: what it says is no matter of how much else there is to say.
+pub(super) const LOG_TARGET: &str = module_path!();
 
 /// How long the end of the process may wait for standard error to be read.
 pub(super) const LAST_LINES_MAX: Duration = Duration::from_secs(1);
@@ -93,21 +96,32 @@ pub(super) fn log_new_listeners(settings: &ResolvedConfig, server: &Handle, befo
     }
 }
 
+/// What a shutdown will do, and how to hurry it.
+pub(super) fn log_drain(terms: &DrainTerms) {
+    let DrainTerms { grace_ms, drain_ms, .. } = terms;
+    let grace = match grace_ms {
+        0 => String::new(),
+        grace_ms => format!(" after {grace_ms} ms in which connections are still accepted"),
+    };
+    log::info!("shutting down within {drain_ms} ms{grace}; a second signal stops at once");
+}
+
 /// Every counter in one line, and how busy each loop is in a line of its own.
 pub(super) fn log_metrics(
     server: &Handle,
-    control: Option<&ControlCounters>,
+    control: &ControlCounters,
     reloads: &ReloadCounters,
-    log: &LogQueue,
+    (log, access): (&Log, Option<&AccessLog>),
 ) {
-    let dropped = match log.dropped() {
+    let dropped = |name: &str, count: u64| match count {
         0 => String::new(),
-        dropped => format!(" log_lines_dropped={dropped}"),
+        count => format!(" {name}={count}"),
     };
-    let counters = server.metrics().map(|own| &*own.counters);
+    let lines = dropped("log_lines_dropped", log.dropped());
+    let access_lines = dropped("access_lines_dropped", access.map_or(0, AccessLog::dropped));
     let certificates = server.certificate_counters();
-    let report = report(counters, control, certificates.as_deref(), Some(reloads));
-    log::info!("{report}{dropped}");
+    let counted = report(server.metrics(), Some(control), certificates.as_deref(), Some(reloads));
+    log::info!("{counted}{lines}{access_lines}");
     for (index, metrics) in server.metrics().enumerate() {
         log::info!("{}", report_loop(index, metrics));
     }

@@ -8,21 +8,23 @@ use std::sync::Arc;
 
 use super::CommandLine;
 use super::incidents::Incidents;
-use super::log_queue::{LogQueue, flush_log, start_log};
 use super::lookups::{Lookups, keep_panic};
+#[cfg(feature = "admin")]
+use super::operated::{Admin, Operated};
 use super::reload::{Reloader, Running};
 use super::report::{
-    LAST_LINES_MAX, fail, log_certificates, log_limits, log_listeners, log_metrics, log_start,
-    machine_limits,
+    LAST_LINES_MAX, LOG_TARGET, fail, log_certificates, log_drain, log_limits, log_listeners,
+    log_metrics, log_start, machine_limits,
 };
-use crate::config::Config;
+use crate::config::{Config, ResolvedConfig};
+use crate::logging::{AccessLog, Log, flush_log};
 use crate::os::{Descriptors, Request, Signals, write_stderr};
 use crate::server::{Handle, StartError, built_in_routes, current_loop, stop_with_the_loops};
 
 /// Serves this configuration, which the command line asks for, until a signal ends it.
 #[must_use]
 pub fn serve(command_line: &CommandLine, config: &Config, descriptors: Descriptors) -> ExitCode {
-    let log = match start_log() {
+    let log = match Log::start(&config.log.settings(), UNLIMITED) {
         Ok(log) => log,
         Err(error) => return fail(&format!("cannot start the log: {error}"), 1),
     };
@@ -43,7 +45,7 @@ fn run(
     command_line: &CommandLine,
     config: &Config,
     descriptors: Descriptors,
-    log: &LogQueue,
+    log: &Log,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let granted = machine_limits(descriptors);
     let settings = config.resolve(granted);
@@ -53,12 +55,15 @@ fn run(
     log_start(&settings);
     log_limits(&settings, descriptors);
     let lookups = Lookups::start(&settings).map_err(|error| -> Box<dyn Error> { error })?;
+    let access = start_access_log(&settings)?;
     let routes = built_in_routes(&settings, lookups.tokens());
-    let server = Arc::new(Handle::start(&settings, routes)?);
+    let sink = access.as_ref().map(|own| own.sink(log));
+    let server = Arc::new(Handle::start_logging(&settings, routes, sink)?);
     stop_with_the_loops(server.events().clone(), settings.loops, signals.stop_listening())?;
     log_listeners(&settings, &server);
     let running = Running { config: config.clone(), settings, lookups };
-    let reloader = Arc::new(Reloader::new(command_line, granted, &server, running));
+    let reloader = Arc::new(Reloader::new(command_line, granted, &server, log, running));
+    let admin = start_admin(&server, &reloader, log)?;
     let incidents =
         Incidents::watch(server.metrics().map(|own| Arc::clone(&own.counters)).collect())?;
 
@@ -66,10 +71,15 @@ fn run(
     while let Some(request) = signals.wait() {
         match request {
             Request::Report => {
-                log_all_metrics(&server, &reloader, log);
+                log_all_metrics(&server, &reloader, (log, access.as_ref()));
                 log_certificates(&server);
             }
-            Request::Reload => reloader.reload_soon(),
+            Request::Reload => {
+                if let Some(access) = &access {
+                    access.reopen();
+                }
+                reloader.reload_soon();
+            }
             Request::Ignore { name } => log::warn!("{name} is ignored: it has no meaning here"),
             Request::Stop { exit_code, .. } if is_draining => {
                 log::warn!("stopped at once by a second signal");
@@ -77,22 +87,55 @@ fn run(
             }
             Request::Stop { is_paced, .. } => {
                 is_draining = true;
-                let drain_ms = reloader.running().settings.timeouts.drain_ms;
-                log::info!("shutting down within {drain_ms} ms; a second signal stops at once");
-                server.drain(drain_ms, is_paced);
+                let terms = reloader.running().settings.drain_terms();
+                let terms = if is_paced { terms } else { terms.at_once() };
+                log_drain(&terms);
+                server.drain(terms);
             }
         }
     }
-    drop(incidents);
-    log_all_metrics(&server, &reloader, log);
+    drop((incidents, admin));
+    if let Some(access) = &access {
+        access.flush(LAST_LINES_MAX);
+    }
+    log_all_metrics(&server, &reloader, (log, access.as_ref()));
     // With one loop failed the process ends, rather than go on with a part of the traffic.
     server.join_ended()?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn log_all_metrics(server: &Handle, reloader: &Reloader, log: &LogQueue) {
-    let running = reloader.running();
-    log_metrics(server, running.lookups.counters(), reloader.counters(), log);
+fn log_all_metrics(server: &Handle, reloader: &Reloader, logs: (&Log, Option<&AccessLog>)) {
+    log_metrics(server, reloader.running().lookups.counters(), reloader.counters(), logs);
+}
+
+/// The access log, if one is configured.
+fn start_access_log(settings: &ResolvedConfig) -> Result<Option<AccessLog>, String> {
+    let Some(output) = settings.log.access.output() else { return Ok(None) };
+    let started = AccessLog::start(output.clone());
+    started.map(Some).map_err(|error| format!("cannot open log.access = \"{output}\": {error}"))
+}
+
+#[cfg(feature = "admin")]
+fn start_admin(
+    server: &Arc<Handle>,
+    reloader: &Arc<Reloader>,
+    log: &Log,
+) -> Result<Option<Admin>, Box<dyn Error>> {
+    Admin::start(Operated::new(server, reloader, log))
+}
+
+/// What there is in place of the admin listener.
+#[cfg(not(feature = "admin"))]
+struct Admin;
+
+#[cfg(not(feature = "admin"))]
+#[expect(clippy::unnecessary_wraps, reason = "the listener of other builds may not start")]
+fn start_admin(
+    _: &Arc<Handle>,
+    _: &Arc<Reloader>,
+    _: &Log,
+) -> Result<Option<Admin>, Box<dyn Error>> {
+    Ok(None)
 }
 
 /// From now on a panic in an event loop ends the process, at once and with one line: its connections
@@ -122,3 +165,6 @@ fn end_by_panic(index: usize, panic: &PanicHookInfo<'_>) {
     let _ = write_stderr(lines.as_bytes(), Some(LAST_LINES_MAX));
     process::exit(1);
 }
+
+/// The modules that log the start, the end and what operators ask for, whose lines are always written.
+const UNLIMITED: &[&str] = &[LOG_TARGET, module_path!()];

@@ -14,14 +14,14 @@ use super::route::PublishOptions;
 use super::setting::Setting;
 use super::surroundings::Surroundings;
 use super::{
-    CertificateFiles, ClientCertificates, Config, Hosts, Identity, IdentityKind, Limits, Listener,
-    ListenerKind, NameKind, ProcessOptions, RedisOptions, RoomOptions, Route, RouteService, Rule,
-    Secret, ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions, Token, Turn,
-    WebSocketOptions,
+    AdminAddress, AdminOptions, CertificateFiles, ClientCertificates, Config, Hosts, Identity,
+    IdentityKind, Limits, Listener, ListenerKind, LogOptions, NameKind, ProcessOptions,
+    RedisOptions, RoomOptions, Route, RouteService, Rule, Secret, ServerUrl, ServiceKind,
+    SocketOptions, Timeouts, TlsOptions, Token, Turn, WebSocketOptions,
 };
 
 /// Every token and every password, so that a test can put them back where they were not printed.
-pub(super) const SECRET: &str = "s3cret";
+pub(super) const SECRET: &str = "s3cret-of-18-bytes";
 
 /// Where secrets come from for a file with this name: `${SECRET}` and `${URL}` are set.
 pub(super) fn surroundings(file_name: &str) -> Surroundings {
@@ -34,12 +34,13 @@ pub(super) fn surroundings(file_name: &str) -> Surroundings {
 
 /// Any configuration that [`Config::validate`] accepts.
 pub(super) fn config() -> impl Strategy<Value = Config> {
-    let process = (ProcessOptions::arbitrary(), listeners(), tls());
+    let logging = (AdminOptions::arbitrary(), LogOptions::arbitrary());
+    let process = (ProcessOptions::arbitrary(), logging, listeners(), tls());
     let numbers = (Limits::arbitrary(), Timeouts::arbitrary(), Turn::arbitrary());
     let rest = (SocketOptions::arbitrary(), routes(), identities(), any::<prop::sample::Index>());
     (process, numbers, rest).prop_map(
         |(
-            (process, listeners, (certificates, tls)),
+            (process, (admin, log), listeners, (certificates, tls)),
             (limits, timeouts, turn),
             (socket, routes, identities, index),
         )| {
@@ -48,6 +49,8 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 listeners,
                 certificates,
                 tls,
+                admin,
+                log,
                 limits,
                 timeouts,
                 turn,
@@ -56,6 +59,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 identities,
             };
             agree_on_tls(&mut config);
+            agree_on_admin(&mut config);
             agree_on_routes(&mut config, index);
             agree_on_limits(&mut config);
             config
@@ -97,6 +101,17 @@ fn agree_on_tls(config: &mut Config) {
     }
     if !config.listeners.iter().any(|listener| listener.tls) {
         config.certificates.clear();
+    }
+}
+
+/// Readiness needs only what is there.
+fn agree_on_admin(config: &mut Config) {
+    let redis = config.identities.iter().find(|own| matches!(own.kind, IdentityKind::Redis(_)));
+    let name = redis.map(|own| own.name.clone());
+    let needs = !config.admin.ready_needs.is_empty();
+    config.admin.ready_needs = name.filter(|_| needs).into_iter().collect();
+    if !cfg!(feature = "admin") {
+        config.admin.address = Some(AdminAddress::Off);
     }
 }
 
@@ -241,9 +256,11 @@ pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
         Rule::Subprotocols => "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}".boxed(),
         Rule::Text { .. } => "[ -~]{0,16}".boxed(),
         Rule::Address
+        | Rule::AdminAddress
         | Rule::Boolean
         | Rule::File
         | Rule::Integer { .. }
+        | Rule::LogFile
         | Rule::OneOf(_)
         | Rule::RedisUrl
         | Rule::Secret { .. } => panic!("{rule:?} is not for this type"),

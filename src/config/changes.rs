@@ -139,6 +139,8 @@ impl Config {
             listeners: _,
             certificates: _,
             tls,
+            admin,
+            log,
             limits,
             timeouts,
             turn,
@@ -148,6 +150,8 @@ impl Config {
         } = &mut self;
         process.keep(&running.process);
         tls.keep(&running.tls);
+        admin.keep(&running.admin);
+        log.keep(&running.log);
         limits.keep(&running.limits);
         timeouts.keep(&running.timeouts);
         turn.keep(&running.turn);

@@ -92,6 +92,14 @@ keys! {
             reload: false,
             reached: "As with `limits.mailbox_items_max`; an empty mailbox takes any one message.",
         }
+        /// Connections that a shutdown closes per second, of all loops together; 0 for as many as
+        /// 500 for each loop. timeouts.drain_ms wins: all are closed within 70 % of it.
+        pub drain_closes_per_s: u64 {
+            default: 0,
+            rule: integer(0, 1_000_000),
+            reload: true,
+            reached: "Further connections are closed later.",
+        }
         /// Connections above connections_max that are held only for their reply 503.
         pub refusals_max: usize {
             default: 64,

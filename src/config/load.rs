@@ -59,6 +59,8 @@ impl Config {
             certificates: read_all(file, "certificate", CertificateFiles::read)?
                 .unwrap_or_default(),
             tls: read_one(file, "tls")?,
+            admin: read_one(file, "admin")?,
+            log: read_one(file, "log")?,
             limits: read_one(file, "limits")?,
             timeouts: read_one(file, "timeouts")?,
             turn: read_one(file, "turn")?,

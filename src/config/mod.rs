@@ -13,11 +13,14 @@
 
 mod load;
 
+mod access;
+mod admin;
 mod file_path;
 mod hosts;
 mod identity;
 mod limits;
 mod listener;
+mod log;
 mod process;
 mod route;
 mod secret;
@@ -55,6 +58,8 @@ mod arbitrary;
 
 pub use crate::certificates::{ClientCertificates, TlsVersion, UnknownSni};
 pub use crate::effects::SlowPolicy;
+pub use access::AccessTarget;
+pub use admin::{AdminAddress, AdminOptions, SocketPath};
 pub use changes::{Changes, KeyChange};
 pub use error::ConfigError;
 pub use file_path::FilePath;
@@ -63,6 +68,7 @@ pub use identity::{Identity, IdentityKind, IdentityWord, RedisOptions, Token};
 pub use key::Key;
 pub use limits::Limits;
 pub use listener::{Listener, ListenerKind};
+pub use log::LogOptions;
 pub use process::ProcessOptions;
 pub(crate) use refusal::Refusal;
 pub use resolved::{
@@ -94,6 +100,10 @@ pub struct Config {
     pub certificates: Vec<CertificateFiles>,
     /// What listeners with TLS have in common.
     pub tls: TlsOptions,
+    /// Where operators see and steer the gateway.
+    pub admin: AdminOptions,
+    /// What is logged, and how.
+    pub log: LogOptions,
     /// How many connections, and how many bytes.
     pub limits: Limits,
     /// How long each step of a connection may take.
@@ -116,6 +126,8 @@ impl Default for Config {
             listeners: vec![Listener::default()],
             certificates: Vec::new(),
             tls: TlsOptions::default(),
+            admin: AdminOptions::default(),
+            log: LogOptions::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             turn: Turn::default(),

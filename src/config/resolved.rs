@@ -19,10 +19,12 @@ use std::fmt;
 use super::limits::CONNECTIONS_MAX;
 use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
-    CertificateFiles, Config, Identity, IdentityKind, Limits, Listener, Origins, RedisOptions,
-    Route, RouteService, SlowPolicy, SocketOptions, Timeouts, TlsOptions, Turn, WebSocketOptions,
+    AdminOptions, CertificateFiles, Config, Identity, IdentityKind, Limits, Listener, LogOptions,
+    Origins, RedisOptions, Route, RouteService, SlowPolicy, SocketOptions, Timeouts, TlsOptions,
+    Turn, WebSocketOptions,
 };
 use crate::os::raise_descriptor_limit;
+use crate::reactor::DrainTerms;
 use crate::services::room::CHAT_SUBPROTOCOL;
 use crate::services::{DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions, RouteId};
 
@@ -61,6 +63,10 @@ pub struct ResolvedConfig {
     pub certificates: Vec<CertificateFiles>,
     /// What listeners with TLS have in common.
     pub tls: TlsOptions,
+    /// Where operators see and steer the gateway.
+    pub admin: AdminOptions,
+    /// What is logged, and how.
+    pub log: LogOptions,
     /// How many connections, and how many bytes.
     pub limits: ResolvedLimits,
     /// How long each step of a connection may take.
@@ -83,6 +89,15 @@ impl ResolvedConfig {
     /// The identity with this name.
     pub fn identity(&self, name: &str) -> Option<&Identity> {
         self.identities.iter().find(|identity| identity.name == name)
+    }
+
+    /// How a shutdown goes on, at its pace.
+    pub fn drain_terms(&self) -> DrainTerms {
+        DrainTerms {
+            grace_ms: self.timeouts.drain_grace_ms,
+            closes_per_s: self.limits.drain_closes_per_s,
+            ..DrainTerms::within_ms(self.timeouts.drain_ms)
+        }
     }
 
     /// Whether any listener speaks TLS.
@@ -130,6 +145,8 @@ pub struct ResolvedLimits {
     pub mailbox_items_max: usize,
     /// Bytes of the messages of one class that wait from one loop to another.
     pub mailbox_bytes_max: usize,
+    /// Close frames per second of a drain, all loops together; 0 leaves it to the pace of each loop.
+    pub drain_closes_per_s: u64,
     /// Connections above `connections_max` that are held only for their reply 503; at least 1 where the
     /// process may have 16 descriptors or more.
     pub refusals_max: usize,
@@ -224,6 +241,7 @@ impl Config {
             pool_bytes_max: limits.pool_bytes_max,
             mailbox_items_max: limits.mailbox_items_max,
             mailbox_bytes_max: limits.mailbox_bytes_max,
+            drain_closes_per_s: limits.drain_closes_per_s,
             refusals_max: plan.refusals,
         };
         ResolvedConfig {
@@ -233,6 +251,8 @@ impl Config {
             listeners: self.listeners.clone(),
             certificates: self.certificates.clone(),
             tls: self.tls.clone(),
+            admin: self.admin.clone(),
+            log: self.log.clone(),
             routes: routes.iter().map(|route| self.resolved_route(route)).collect(),
             limits,
             timeouts: self.timeouts.clone(),

@@ -11,6 +11,8 @@ use crate::services::room::{InvalidLineFormat, LineFormat, NAME_BYTES_MAX, is_na
 /// What the value of a key must be. Displays as the rule of an error message ("must be …").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
+    /// An IP address and a port, the path of a Unix socket, or `off`.
+    AdminAddress,
     /// An IP address and a port.
     Address,
     /// `true` or `false`.
@@ -30,6 +32,8 @@ pub enum Rule {
     },
     /// A word or template of [`LineFormat::parse`].
     Line,
+    /// `"off"`, `"stdout"` or the path of a file.
+    LogFile,
     /// The name of a member, a room or a table.
     Name,
     /// One of these words.
@@ -83,7 +87,7 @@ impl Rule {
         };
         let (is_kept, rule) = match self {
             Self::Identities | Self::Name => (is_name(text), Self::Name),
-            Self::File => (is_text_of(1, PATH_BYTES_MAX), self),
+            Self::File | Self::LogFile => (is_text_of(1, PATH_BYTES_MAX), self),
             Self::Line => (LineFormat::parse(text).is_ok(), self),
             Self::Path | Self::Paths => (grammar::is_path(text), Self::Path),
             Self::Secret { bytes_min, bytes_max } | Self::Text { bytes_min, bytes_max } => {
@@ -94,6 +98,7 @@ impl Rule {
             Self::Subprotocols if !grammar::is_token(text) => return Err(TOKEN.to_owned()),
             Self::RedisUrl => return check_redis_url(text),
             Self::Address
+            | Self::AdminAddress
             | Self::Boolean
             | Self::Hosts
             | Self::Integer { .. }
@@ -117,6 +122,10 @@ impl fmt::Display for Rule {
             Self::Address => {
                 f.write_str("must be an IP address and port such as \"127.0.0.1:8080\"")
             }
+            Self::AdminAddress => f.write_str(
+                "must be an IP address and port such as \"127.0.0.1:8090\", the path of a Unix \
+                 socket, or \"off\"",
+            ),
             Self::Boolean => f.write_str("must be true or false"),
             Self::File => f.write_str("must be the path of a file"),
             Self::Hosts => f.write_str(
@@ -126,6 +135,7 @@ impl fmt::Display for Rule {
             Self::Identities => f.write_str("must be a list of names of [[identity]] tables"),
             Self::Integer { min, max } => write!(f, "must be between {min} and {max}"),
             Self::Line => InvalidLineFormat.fmt(f),
+            Self::LogFile => f.write_str("must be \"off\", \"stdout\" or the path of a file"),
             Self::Name => write!(
                 f,
                 "must be 1 to {NAME_BYTES_MAX} bytes of text that can be seen, without white space \

@@ -127,6 +127,11 @@ pub struct Secrets {
 }
 
 impl Secrets {
+    /// Keeps these texts from being shown; there must be one at least.
+    pub fn new(texts: impl IntoIterator<Item = String>) -> Self {
+        Self { secrets: texts.into_iter().map(Secret::new).collect(), file: None }
+    }
+
     /// Each secret.
     pub fn iter(&self) -> impl Iterator<Item = &Secret> {
         self.secrets.iter()

@@ -1,10 +1,12 @@
 //! The tables of the configuration file, and which keys each takes.
 
+use super::admin::AdminOptions;
 use super::declare::Keys;
 use super::identity::{IdentityKeys, RedisOptions, Token};
 use super::key::{FILE_SUFFIX, Key, split};
 use super::limits::Limits;
 use super::listener::Listener;
+use super::log::LogOptions;
 use super::process::ProcessOptions;
 use super::route::{PublishOptions, RoomOptions, RouteKeys, WebSocketOptions};
 use super::socket::SocketOptions;
@@ -42,6 +44,8 @@ pub const SECTIONS: &[Section] = &[
     array("listener", &[all::<Listener>()]),
     array("certificate", &[all::<CertificateFiles>()]),
     table("tls", &[all::<TlsOptions>()]),
+    table("admin", &[all::<AdminOptions>()]),
+    table("log", &[all::<LogOptions>()]),
     table("limits", &[all::<Limits>()]),
     table("timeouts", &[all::<Timeouts>()]),
     table("turn", &[all::<Turn>()]),

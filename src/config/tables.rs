@@ -62,6 +62,8 @@ impl Config {
             listeners,
             certificates,
             tls,
+            admin,
+            log,
             limits,
             timeouts,
             turn,
@@ -81,6 +83,8 @@ impl Config {
             tables.push(FileTable::item("certificate", "certificate", index, &id, entries));
         }
         tables.push(FileTable::section("tls", tls));
+        tables.push(FileTable::section("admin", admin));
+        tables.push(FileTable::section("log", log));
         tables.push(FileTable::section("limits", limits));
         tables.push(FileTable::section("timeouts", timeouts));
         tables.push(FileTable::section("turn", turn));

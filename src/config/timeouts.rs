@@ -56,7 +56,15 @@ keys! {
             reload: true,
             reached: "The socket is closed without the client's answer.",
         }
-        /// For a shutdown in all.
+        /// At the beginning of a shutdown, for balancers to see that the gateway is not ready: it
+        /// goes on accepting. Longer than the interval of their probes; 0 where none asks.
+        pub drain_grace_ms: u64 {
+            default: 0,
+            rule: integer(0, DAY_MS),
+            reload: true,
+            reached: "No more connections are accepted.",
+        }
+        /// For a shutdown in all, from the end of accepting.
         pub drain_ms: u64 {
             default: 20_000,
             rule: TIMEOUT,

@@ -4,17 +4,22 @@
 
 use super::cold::ColdRecords;
 use super::flags::Flags;
+use super::inspect::Viewer;
 use super::population::Population;
 use super::receive::Input;
 use super::schedule::{RunQueue, Schedule};
 use super::send::Output;
 use super::services::Services;
 use super::slot::{Conn, Protocol};
+use super::traces::SentMessage;
 use super::turn::Turn;
+use crate::access::Traffic;
 use crate::effects::{CloseReason, Effects, Peer};
 use crate::key::ConnKey;
+use crate::output::{OutgoingMessage, messages};
 use crate::pool::ReadBuffer;
 use crate::transport::Transport;
+use crate::work::prices;
 
 /// A connection and the owners.
 #[derive(Debug)]
@@ -47,6 +52,12 @@ impl<S: Transport> Active<'_, S> {
         if self.output.has_nothing_gathered() {
             return Ok(());
         }
+        if self.cold.has_access() {
+            self.note_outgoing();
+        }
+        if self.turn.traces.is_on() {
+            self.trace_gathered(buffer.as_deref());
+        }
         let (conn, cold, turn) = (&mut *self.conn, &mut *self.cold, &mut *self.turn);
         let flush = self.output.flush_gathered(conn, self.key, cold, buffer, turn);
         if let Some(reason) = flush.abort_reason() {
@@ -55,6 +66,54 @@ impl<S: Transport> Active<'_, S> {
         let high_bytes = self.turn.settings.backlog_high_bytes;
         resume_reading(self.conn, self.key, &mut self.schedule.run_queue, high_bytes);
         Ok(())
+    }
+
+    /// The access log counts what was gathered. Out of line, as most gateways have no such log.
+    #[cold]
+    #[inline(never)]
+    fn note_outgoing(&mut self) {
+        if self.conn.state.is_open() {
+            let (messages, bytes) = self.output.outgoing().traffic();
+            self.cold.note_sent(self.conn.cold, Traffic { messages, bytes });
+        }
+    }
+
+    /// Has the connection followed by the traces that it fits.
+    #[cold]
+    pub(super) fn consider_traces(&mut self) {
+        let mut traces = self.turn.traces.take();
+        let unix_ms = self.turn.unix_ms();
+        let viewer = &mut Viewer::new(self.cold, self.services, self.turn);
+        traces.consider(self.key, self.conn, viewer, unix_ms);
+        self.turn.traces = traces;
+    }
+
+    /// Whether the connection is followed, by traces of names as well, which its service may know only
+    /// since its last message.
+    #[cold]
+    pub(super) fn is_followed(&mut self) -> bool {
+        if !self.turn.traces.follows(self.key) && self.turn.traces.follows_names() {
+            self.consider_traces();
+        }
+        self.turn.traces.follows(self.key)
+    }
+
+    /// Tells those who follow the connection which messages are gathered for it.
+    #[cold]
+    fn trace_gathered(&mut self, buffer: Option<&ReadBuffer>) {
+        if !self.turn.traces.follows(self.key) {
+            return;
+        }
+        let read = buffer.map_or(&[][..], |buffer| &buffer.bytes);
+        let bytes = self.output.outgoing().gathered(read);
+        let (peer, unix_ms) = (self.peer(), self.turn.unix_ms());
+        for message in messages(&bytes, self.conn.protocol == Protocol::Line) {
+            let OutgoingMessage { is_text, is_compressed, payload } = message;
+            let shown = if is_compressed { &[] } else { payload };
+            let message = SentMessage { is_text, bytes: payload.len(), payload: shown };
+            self.turn.work.charge(prices::EFFECT);
+            self.turn.traces.sent(peer, unix_ms, &message);
+        }
     }
 
     /// Puts the connection into the run queue: what has arrived gave its edge already.
@@ -81,6 +140,9 @@ impl<S: Transport> Active<'_, S> {
         // A ping may be due before the deadline of the handshake that is filed.
         self.conn.rearm();
         self.population.opened();
+        if self.turn.traces.is_on() {
+            self.consider_traces();
+        }
         let peer = self.peer();
         let (own, pending) = self.services.route(route);
         if !own.wants_addresses {
@@ -92,6 +154,8 @@ impl<S: Transport> Active<'_, S> {
         let outgoing = self.output.outgoing();
         outgoing.set_framing(framing);
         own.service.on_open(peer, &mut Effects::on(route, peer, None, outgoing, pending));
+        own.counters.opened.add(1);
+        outgoing.count_messages(&own.counters);
     }
 }
 

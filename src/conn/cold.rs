@@ -5,11 +5,15 @@ use std::net::SocketAddr;
 
 use slab::Slab;
 
+use super::access::{self, AccessEnd, AccessRecord, AccessRecords, AccessTarget};
 use super::turn::Turn;
+use crate::access::{AccessSink, Traffic};
+use crate::http::Status;
 use crate::key::{SlotRef, slot_number};
 use crate::pool::{Buffers, Need, OverBudget};
-use crate::stream::{Stream, StreamTurn, Tls};
+use crate::stream::{self, End, Received, Room, Sent, Stream, StreamError, StreamTurn, Tls};
 use crate::tls::Suite;
+use crate::transport::Transport;
 
 #[cfg(any(test, feature = "sim"))]
 use crate::key::ConnKey;
@@ -22,6 +26,8 @@ use crate::timer::{Millis, Tick};
 pub(crate) enum Cold {
     /// The peer's address, for routes whose services want to know it.
     Address(SocketAddr),
+    /// The number of what is remembered for the access log, which holds all else.
+    Access(u32),
     /// The number of its TLS session, and the address behind it.
     Tls(u32, SocketAddr),
     /// A fake cipher, the address behind it, and since when the socket took none of the bytes that
@@ -38,6 +44,7 @@ pub(crate) enum Cold {
 pub(crate) struct ColdRecords {
     records: Slab<Cold>,
     tls: Tls,
+    access: AccessRecords,
 }
 
 impl ColdRecords {
@@ -52,7 +59,12 @@ impl ColdRecords {
     ) -> Result<SlotRef, OverBudget> {
         // Charged before it is inserted, so that a flood of connections meets `pool_bytes_max` and
         // not the allocator.
-        memory.charge_for(Need::Head, RECORD_BYTES)?;
+        if let Err(OverBudget) = memory.charge_for(Need::Head, RECORD_BYTES) {
+            if let Cold::Access(number) = record {
+                self.access.release(number, memory);
+            }
+            return Err(OverBudget);
+        }
         Ok(SlotRef::to(slot_number(self.records.insert(record))))
     }
 
@@ -84,6 +96,10 @@ impl ColdRecords {
         turn: &mut Turn,
     ) -> Result<(), OverBudget> {
         let number = self.tls.add(listener, &mut turn.memory)?;
+        if let Some(record) = self.access_record(*link) {
+            record.set_session(number);
+            return Ok(());
+        }
         let record = Cold::Tls(number, address);
         if let Some(own) = link.index().and_then(|index| self.records.get_mut(index as usize)) {
             *own = record;
@@ -102,7 +118,14 @@ impl ColdRecords {
     /// Drops the record, if there is one.
     pub(crate) fn release(&mut self, link: &mut SlotRef, mut turn: StreamTurn<'_>) {
         let Some(index) = std::mem::take(link).index() else { return };
-        if let Cold::Tls(number, _) = self.records.remove(index as usize) {
+        let session = match self.records.remove(index as usize) {
+            Cold::Tls(number, _) => Some(number),
+            Cold::Access(number) => self.access.release(number, turn.memory),
+            Cold::Address(_) => None,
+            #[cfg(any(test, feature = "sim"))]
+            Cold::Cipher(..) | Cold::Relay(_) => None,
+        };
+        if let Some(number) = session {
             self.tls.release(number, turn.again());
         }
         turn.memory.discharge(RECORD_BYTES);
@@ -135,6 +158,7 @@ impl ColdRecords {
     pub(crate) fn address(&self, link: SlotRef) -> Option<SocketAddr> {
         match self.get(link)? {
             Cold::Address(address) | Cold::Tls(_, address) => Some(*address),
+            Cold::Access(number) => self.access.get(*number).map(AccessRecord::address),
             #[cfg(any(test, feature = "sim"))]
             Cold::Cipher(_, address, _) => Some(*address),
             #[cfg(any(test, feature = "sim"))]
@@ -149,9 +173,75 @@ impl ColdRecords {
 
     /// Bytes that are held for the record and what hangs on it.
     pub(crate) fn held_bytes(&self, link: SlotRef) -> usize {
-        let record_bytes = if link.is_none() { 0 } else { RECORD_BYTES };
+        let record_bytes = match self.get(link) {
+            None => 0,
+            Some(Cold::Access(_)) => RECORD_BYTES + access::RECORD_BYTES,
+            Some(Cold::Address(_) | Cold::Tls(..)) => RECORD_BYTES,
+            #[cfg(any(test, feature = "sim"))]
+            Some(Cold::Cipher(..) | Cold::Relay(_)) => RECORD_BYTES,
+        };
         let tls_bytes = self.session(link).map_or(0, |number| self.tls.held_bytes(number));
         record_bytes + tls_bytes
+    }
+
+    /// Receives once, into `room`, on a connection with this socket and this link.
+    #[inline]
+    pub(crate) fn receive<S: Transport>(
+        &mut self,
+        socket: &mut S,
+        link: SlotRef,
+        room: Room<'_>,
+        turn: &mut Turn,
+    ) -> Received {
+        // Most connections have no record, and pay for one comparison: no stream is put together
+        // for them in memory.
+        if link.is_none() {
+            return stream::receive(Stream::Plain(socket), room);
+        }
+        self.receive_by_record(socket, link, room, turn)
+    }
+
+    #[inline(never)]
+    fn receive_by_record<S: Transport>(
+        &mut self,
+        socket: &mut S,
+        link: SlotRef,
+        room: Room<'_>,
+        turn: &mut Turn,
+    ) -> Received {
+        stream::receive(self.stream_of(socket, link, turn), room)
+    }
+
+    /// Sends from `bytes`, once, on a connection with this socket and this link.
+    ///
+    /// # Errors
+    /// When the connection has failed.
+    #[inline]
+    pub(crate) fn send<S: Transport>(
+        &mut self,
+        socket: &mut S,
+        link: SlotRef,
+        bytes: &[u8],
+        end: End,
+        turn: &mut Turn,
+    ) -> Result<Sent, StreamError> {
+        // As in `receive`.
+        if link.is_none() {
+            return stream::send(Stream::Plain(socket), bytes, end);
+        }
+        self.send_by_record(socket, link, bytes, end, turn)
+    }
+
+    #[inline(never)]
+    fn send_by_record<S: Transport>(
+        &mut self,
+        socket: &mut S,
+        link: SlotRef,
+        bytes: &[u8],
+        end: End,
+        turn: &mut Turn,
+    ) -> Result<Sent, StreamError> {
+        stream::send(self.stream_of(socket, link, turn), bytes, end)
     }
 
     /// The stream of a connection with this socket and this link.
@@ -162,7 +252,6 @@ impl ColdRecords {
         link: SlotRef,
         turn: &'c mut Turn,
     ) -> Stream<'c, S> {
-        // Most connections have no record, and pay for one comparison.
         if link.is_none() { Stream::Plain(socket) } else { self.stream_of(socket, link, turn) }
     }
 
@@ -176,6 +265,10 @@ impl ColdRecords {
         let record = link.index().and_then(|index| self.records.get_mut(index as usize));
         let tls = match record {
             Some(Cold::Tls(number, _)) => self.tls.stream(*number, turn.stream()),
+            Some(Cold::Access(number)) => {
+                let session = self.access.get(*number).and_then(AccessRecord::session);
+                session.and_then(|number| self.tls.stream(number, turn.stream()))
+            }
             #[cfg(any(test, feature = "sim"))]
             Some(Cold::Cipher(cipher, ..)) => return Stream::Cipher(socket, cipher),
             _ => None,
@@ -191,6 +284,9 @@ impl ColdRecords {
     pub(crate) fn has_cipher(&self, link: SlotRef) -> bool {
         match self.get(link) {
             Some(Cold::Tls(..)) => true,
+            Some(Cold::Access(number)) => {
+                self.access.get(*number).is_some_and(|record| record.session().is_some())
+            }
             #[cfg(any(test, feature = "sim"))]
             Some(Cold::Cipher(..)) => true,
             _ => false,
@@ -202,6 +298,7 @@ impl ColdRecords {
     fn session(&self, link: SlotRef) -> Option<u32> {
         match self.get(link)? {
             Cold::Tls(number, _) => Some(*number),
+            Cold::Access(number) => self.access.get(*number)?.session(),
             Cold::Address(_) => None,
             #[cfg(any(test, feature = "sim"))]
             Cold::Cipher(..) | Cold::Relay(_) => None,
@@ -236,6 +333,11 @@ impl ColdRecords {
         self.session(link).is_some_and(|number| self.tls.has_unsent(number))
     }
 
+    /// Bytes of records that TLS holds, in either direction.
+    pub(crate) fn waiting_bytes(&self, link: SlotRef) -> usize {
+        self.session(link).map_or(0, |number| self.tls.waiting_bytes(number))
+    }
+
     /// Whether a whole record has come and waits to be opened.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn has_whole_unopened(&self, link: SlotRef) -> bool {
@@ -249,21 +351,109 @@ impl ColdRecords {
 
     /// Notes that the socket took some of what is sealed, or that it had no room for the first time.
     pub(crate) fn touch_unsent(&mut self, link: SlotRef, now: Tick) {
-        match link.index().and_then(|index| self.records.get_mut(index as usize)) {
-            Some(Cold::Tls(number, _)) => self.tls.touch_unsent(*number, now),
-            #[cfg(any(test, feature = "sim"))]
-            Some(Cold::Cipher(_, _, since)) => *since = now,
-            _ => {}
+        if let Some(number) = self.session(link) {
+            self.tls.touch_unsent(number, now);
+        }
+        #[cfg(any(test, feature = "sim"))]
+        if let Some(Cold::Cipher(_, _, since)) = self.get_mut(link) {
+            *since = now;
         }
     }
 
     /// Since when the socket took none of the bytes that are sealed and unsent.
     pub(crate) fn unsent_since(&self, link: SlotRef) -> Option<Tick> {
-        match self.get(link)? {
-            Cold::Tls(number, _) => self.tls.unsent_since(*number),
+        #[cfg(any(test, feature = "sim"))]
+        if let Some(Cold::Cipher(_, _, since)) = self.get(link) {
+            return Some(*since);
+        }
+        self.tls.unsent_since(self.session(link)?)
+    }
+
+    /// From now on connections that are accepted are told to `sink` when they end.
+    pub(crate) fn log_access(&mut self, sink: AccessSink) {
+        self.access.set_sink(sink);
+    }
+
+    /// What is kept of a connection that was just accepted, as far as the access log is on.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for it.
+    pub(crate) fn for_access(
+        &mut self,
+        address: SocketAddr,
+        now: Millis,
+        memory: &mut Buffers,
+    ) -> Result<Option<Cold>, OverBudget> {
+        if !self.access.is_on() {
+            return Ok(None);
+        }
+        self.access.add(address, now, memory).map(|number| Some(Cold::Access(number)))
+    }
+
+    /// Whether there is an access log.
+    pub(crate) fn logs_access(&self) -> bool {
+        self.access.is_on()
+    }
+
+    /// Whether anything is remembered for the access log. Asked before all that follows, so that a gateway
+    /// without such a log pays one comparison.
+    #[inline]
+    pub(crate) fn has_access(&self) -> bool {
+        !self.access.is_empty()
+    }
+
+    /// The connection has sent messages.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn note_received(&mut self, link: SlotRef, received: Traffic) {
+        if let Some(record) = self.access_record(link) {
+            record.add_received(received);
+        }
+    }
+
+    /// The connection is sent messages.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn note_sent(&mut self, link: SlotRef, sent: Traffic) {
+        if let Some(record) = self.access_record(link) {
+            record.add_sent(sent);
+        }
+    }
+
+    /// What the request of the connection asks for.
+    pub(crate) fn note_target(&mut self, link: SlotRef, target: impl FnOnce() -> AccessTarget) {
+        if let Some(record) = self.access_record(link) {
+            record.set_target(target());
+        }
+    }
+
+    /// The answer to the request of the connection, which is no upgrade.
+    pub(crate) fn note_status(&mut self, link: SlotRef, status: Status) {
+        if let Some(record) = self.access_record(link) {
+            record.set_status(status);
+        }
+    }
+
+    /// The number of the WebSocket route that was asked for.
+    pub(crate) fn target_route(&self, link: SlotRef) -> Option<u8> {
+        let Cold::Access(number) = self.get(link)? else { return None };
+        self.access.get(*number)?.route()
+    }
+
+    /// Tells the access log, once, that the connection ends.
+    pub(crate) fn tell_access(&mut self, link: SlotRef, end: AccessEnd<'_>) {
+        if let Some(Cold::Access(number)) = self.get(link) {
+            let number = *number;
+            self.access.tell(number, end);
+        }
+    }
+
+    fn access_record(&mut self, link: SlotRef) -> Option<&mut AccessRecord> {
+        match self.records.get(link.index()? as usize)? {
+            Cold::Access(number) => self.access.get_mut(*number),
+            Cold::Address(_) | Cold::Tls(..) => None,
             #[cfg(any(test, feature = "sim"))]
-            Cold::Cipher(_, _, since) => Some(*since),
-            _ => None,
+            Cold::Cipher(..) | Cold::Relay(_) => None,
         }
     }
 
@@ -286,12 +476,15 @@ impl ColdRecords {
     /// Bytes charged to the pool for all records.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn bytes(&self) -> usize {
-        self.records.len() * RECORD_BYTES + self.tls.recount()
+        self.records.len() * RECORD_BYTES + self.tls.recount() + self.access.bytes()
     }
 }
 
 /// Bytes that a record takes in the slab, and twice that while the slab grows by doubling.
 const RECORD_BYTES: usize = 2 * size_of::<Cold>();
+/// As `docs/memory.md` says.
+#[cfg(not(any(test, feature = "sim")))]
+const _: () = assert!(size_of::<Cold>() == 36);
 
 #[cfg(test)]
 mod tests {

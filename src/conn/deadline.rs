@@ -52,6 +52,10 @@ fn deadline_between_messages<S>(
         }
         // Lines and relays have no pings; the kernel's keep-alive finds peers that are gone.
         Phase::Open => stalled_at,
+        // The last words wait for the end of a TLS handshake, and not for room in the socket.
+        Phase::Closing if cold.is_handshaking(conn.cold) => {
+            Some(conn.seen.after_ms(settings.close_ms))
+        }
         // While the peer takes bytes it may take its time for all of them; `close_ms` counts from
         // the last one on.
         Phase::Closing => stalled_at.or_else(|| Some(conn.seen.after_ms(settings.close_ms))),

@@ -26,27 +26,31 @@ use crate::tls::Suite;
 use crate::transport::Transport;
 use crate::work::prices;
 
+/// What tells about one connection.
+#[derive(Debug)]
+pub(super) struct Viewer<'c> {
+    cold: &'c ColdRecords,
+    services: &'c Services,
+    turn: &'c mut Turn,
+}
+
 /// The owners that are looked at.
 #[derive(Debug)]
 pub(super) struct Inspector<'c, S> {
     table: &'c Table<S>,
-    cold: &'c ColdRecords,
     input: &'c Input,
     output: &'c Output,
-    services: &'c Services,
-    turn: &'c mut Turn,
+    viewer: Viewer<'c>,
 }
 
 impl<'c, S: Transport> Inspector<'c, S> {
     pub(super) fn new(
         table: &'c Table<S>,
-        cold: &'c ColdRecords,
         input: &'c Input,
         output: &'c Output,
-        services: &'c Services,
-        turn: &'c mut Turn,
+        viewer: Viewer<'c>,
     ) -> Self {
-        Self { table, cold, input, output, services, turn }
+        Self { table, input, output, viewer }
     }
 
     /// The connections from slot `from` on that fit: at most `count_max`, though at least one is looked
@@ -57,47 +61,64 @@ impl<'c, S: Transport> Inspector<'c, S> {
         from: u32,
         count_max: usize,
     ) -> ConnectionSlice {
-        let end = self.turn.work.used() + SLICE_WORK;
+        let end = self.viewer.turn.work.used() + SLICE_WORK;
         let mut connections = Vec::new();
         for index in from..self.table.slots_end() {
-            if connections.len() >= count_max.max(1) || self.turn.work.used() >= end {
+            if connections.len() >= count_max.max(1) || self.viewer.turn.work.used() >= end {
                 return ConnectionSlice { connections, next: Some(index) };
             }
-            connections.extend(self.find(filter, index).and_then(|key| self.summary(key)));
+            let found = self.find(filter, index);
+            connections.extend(found.and_then(|(key, conn)| self.viewer.summary(key, conn)));
         }
         ConnectionSlice { connections, next: None }
     }
 
     /// The connection in a slot, if there is one and it fits.
-    pub(super) fn find(&mut self, filter: &ConnectionFilter, index: u32) -> Option<ConnKey> {
-        self.turn.work.charge(prices::SLOT);
+    pub(super) fn find(
+        &mut self,
+        filter: &ConnectionFilter,
+        index: u32,
+    ) -> Option<(ConnKey, &'c Conn<S>)> {
+        self.viewer.turn.work.charge(prices::SLOT);
         let key = self.table.key_of(index)?;
-        self.fits(filter, key).then_some(key)
+        let conn = self.table.get(key)?;
+        self.viewer.fits(filter, key, conn).then_some((key, conn))
     }
 
     /// Everything about one connection; `None` if there is none, or it is over.
     pub(super) fn detail(&mut self, key: ConnKey) -> Option<ConnectionDetail> {
-        let conn = self.table.get(key).filter(|conn| phase(conn).is_some())?;
+        let conn = self.table.get(key)?;
+        let summary = self.viewer.summary(key, conn)?;
         let contexts = [self.input.inflated().contexts(), self.output.compressor().contexts()];
         let context_bytes: usize = contexts.map(|own| own.bytes_of(key.index)).iter().sum();
+        let cold = self.viewer.cold;
         Some(ConnectionDetail {
             held_bytes: self.input.partial_bytes(conn.partial)
                 + conn.queue.bytes()
                 + context_bytes
-                + self.cold.held_bytes(conn.cold),
+                + cold.held_bytes(conn.cold),
             partial_bytes: self.input.begun(conn.partial).map_or(0, |(_, bytes)| bytes),
             paused_by: conn.flags.pauses().collect(),
             is_pinged: conn.flags.has(Flags::PINGED),
             deflate_window_bits: conn.flags.deflate_window_bits(),
-            tls: self.cold.suite(conn.cold).map(Suite::name),
-            summary: self.summary(key)?,
+            tls: cold.suite(conn.cold).map(Suite::name),
+            summary,
         })
     }
+}
 
-    /// A row of the list.
-    fn summary(&mut self, key: ConnKey) -> Option<ConnectionSummary> {
+impl<'c> Viewer<'c> {
+    pub(super) fn new(cold: &'c ColdRecords, services: &'c Services, turn: &'c mut Turn) -> Self {
+        Self { cold, services, turn }
+    }
+
+    /// A row of the list; `None` if the connection is over.
+    pub(super) fn summary<S: Transport>(
+        &mut self,
+        key: ConnKey,
+        conn: &Conn<S>,
+    ) -> Option<ConnectionSummary> {
         self.turn.work.charge(prices::ROW);
-        let conn = self.table.get(key)?;
         let description = self.description(key, conn).unwrap_or_default();
         Some(ConnectionSummary {
             peer: self.peer(key),
@@ -109,14 +130,21 @@ impl<'c, S: Transport> Inspector<'c, S> {
             room: description.room.map(str::to_owned),
             silent_ms: u64::from(self.turn.tick.0.saturating_sub(conn.seen.0)) * TICK_MS,
             backlog_bytes: conn.queue.bytes(),
-            address: self.address(key),
+            address: self.address(conn),
         })
     }
 
-    /// Whether a connection is there and fits. The cheap conditions come first.
-    fn fits(&mut self, filter: &ConnectionFilter, key: ConnKey) -> bool {
-        let ConnectionFilter { user, address, route, room, phase: wanted_phase } = filter;
-        let Some(conn) = self.table.get(key) else { return false };
+    /// Whether a connection is not over and fits. The cheap conditions come first.
+    pub(super) fn fits<S: Transport>(
+        &mut self,
+        filter: &ConnectionFilter,
+        key: ConnKey,
+        conn: &Conn<S>,
+    ) -> bool {
+        let ConnectionFilter { peer, user, address, route, room, phase: wanted_phase } = filter;
+        if peer.is_some_and(|wanted| wanted != self.peer(key)) {
+            return false;
+        }
         let Some(own_phase) = phase(conn) else { return false };
         if wanted_phase.is_some_and(|wanted| wanted != own_phase) {
             return false;
@@ -139,15 +167,14 @@ impl<'c, S: Transport> Inspector<'c, S> {
         }
         // A listener on `::` shows addresses of version 4 within ones of version 6 (RFC 4291 §2.5.5.2).
         address.is_none_or(|wanted| {
-            let own = self.address(key).map(|own| own.ip().to_canonical());
+            let own = self.address(conn).map(|own| own.ip().to_canonical());
             own == Some(wanted.to_canonical())
         })
     }
 
     /// The address of the peer: from the record where there is one, and otherwise from the socket, so
     /// that no connection at rest holds it for this.
-    fn address(&mut self, key: ConnKey) -> Option<SocketAddr> {
-        let conn = self.table.get(key)?;
+    fn address<S: Transport>(&mut self, conn: &Conn<S>) -> Option<SocketAddr> {
         self.cold.address(conn.cold).or_else(|| {
             self.turn.work.charge(prices::ADDRESS);
             stream::peer_address(&conn.socket)
@@ -155,7 +182,7 @@ impl<'c, S: Transport> Inspector<'c, S> {
     }
 
     /// The route, once the request has named one. Before that its number is that of the listener.
-    fn route(&self, conn: &Conn<S>) -> Option<&SocketRoute> {
+    fn route<S>(&self, conn: &Conn<S>) -> Option<&'c SocketRoute> {
         let has_route = match conn.protocol {
             Protocol::Http => conn.flags.has(Flags::UNDECIDED),
             Protocol::Line | Protocol::WebSocket => true,
@@ -165,7 +192,7 @@ impl<'c, S: Transport> Inspector<'c, S> {
     }
 
     /// What the service says of a connection. It forgets those that close.
-    fn description(&self, key: ConnKey, conn: &Conn<S>) -> Option<Description<'_>> {
+    fn description<S>(&self, key: ConnKey, conn: &Conn<S>) -> Option<Description<'c>> {
         let is_known = conn.state.is_open() || conn.flags.has(Flags::UNDECIDED);
         self.route(conn).filter(|_| is_known)?.service.describe(self.peer(key))
     }

@@ -26,6 +26,7 @@
 //! comes next concerns other connections or ends this one, gives an outcome, and `connections`
 //! carries that out.
 
+mod access;
 mod active;
 mod cold;
 mod connections;
@@ -38,6 +39,7 @@ mod population;
 mod receive;
 #[cfg(any(test, feature = "sim"))]
 mod relay;
+mod room_lists;
 mod schedule;
 mod send;
 mod services;
@@ -45,10 +47,11 @@ mod settings;
 mod slot;
 mod state;
 mod table;
+mod traces;
 mod turn;
 mod under_way;
 
 #[cfg(any(test, feature = "sim"))]
 pub use connections::check_invariants;
-pub use connections::{Connections, Verdict};
+pub use connections::{ClosesSent, Connections, Verdict};
 pub use settings::ConnSettings;

@@ -55,7 +55,7 @@ impl<'r, S: Transport> Relay<'r, S> {
     pub(super) fn partner(&self, key: ConnKey) -> Option<ConnKey> {
         match self.cold.get(self.table.get(key)?.cold)? {
             Cold::Relay(partner) => *partner,
-            Cold::Address(_) | Cold::Cipher(..) | Cold::Tls(..) => None,
+            Cold::Access(_) | Cold::Address(_) | Cold::Cipher(..) | Cold::Tls(..) => None,
         }
     }
 

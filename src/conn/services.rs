@@ -5,6 +5,7 @@ use crate::effects::{Accept, Effects, LoopSite, Peer, PendingEffects};
 use crate::http::Rejection;
 use crate::key::ConnKey;
 use crate::mail::{LoopMessage, LoopSender};
+use crate::metrics::{Labelled, RouteCounters};
 use crate::services::{Route, RouteNumbers, Router, SocketRoute};
 use crate::timer::Millis;
 use std::fmt;
@@ -40,13 +41,20 @@ impl Services {
         self.router.start(self.pending.now, |route| service_sender(sender, route, from));
     }
 
-    /// Serves these routes from now on: see [`Router::reload`].
-    pub(super) fn reload(&mut self, routes: &[Route], numbers: RouteNumbers) {
+    /// Serves these routes from now on: see [`Router::reload`]. What happens on them is counted in
+    /// `counted`.
+    pub(super) fn reload(
+        &mut self,
+        routes: &[Route],
+        numbers: RouteNumbers,
+        counted: &Labelled<RouteCounters>,
+    ) {
         let from = self.site.index;
         let unstarted = Sender(Arc::new(|_| {}));
         let sender = self.sender.as_ref().unwrap_or(&unstarted);
         let new = |route| service_sender(&sender.0, route, from);
         self.router.reload(routes, self.site, numbers, &mut self.pending, new);
+        self.router.count_in(counted);
     }
 
     /// The loop that these services run on.
@@ -68,6 +76,14 @@ impl Services {
     #[inline]
     pub(super) fn route(&mut self, number: u8) -> (&mut SocketRoute, &mut PendingEffects) {
         (self.router.socket(number), &mut self.pending)
+    }
+
+    /// Has a service publish a text of an operator; whether there is such a route, and it knows how.
+    pub(super) fn publish(&mut self, route: &str, room: &str, text: &str) -> bool {
+        let Some(number) = self.router.number_called(route) else { return false };
+        let mut is_done = false;
+        self.call(number, |own, effects| is_done = own.service.publish(room, text, effects));
+        is_done
     }
 
     /// A route, to look only.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::settings::ConnSettings;
+use super::traces::Traces;
 use super::under_way::WriteMeter;
 use crate::http::HttpDate;
 use crate::metrics::Counters;
@@ -16,8 +17,9 @@ use crate::work::Work;
 pub(crate) struct Turn {
     pub(crate) now: Millis,
     pub(crate) tick: Tick,
-    /// The date.
+    /// The date, as it was at `dated`.
     pub(crate) wall_time: WallTime,
+    pub(crate) dated: Millis,
     /// The same, as replies bear it.
     pub(crate) date: HttpDate,
     pub(crate) settings: Arc<ConnSettings>,
@@ -28,9 +30,16 @@ pub(crate) struct Turn {
     pub(crate) written: WriteMeter,
     /// The loop's share of the process's pool.
     pub(crate) memory: Buffers,
+    /// What operators follow.
+    pub(crate) traces: Traces,
 }
 
 impl Turn {
+    /// The time of the turn in milliseconds of the Unix clock.
+    pub(crate) fn unix_ms(&self) -> u64 {
+        self.wall_time.0 + self.now.since(self.dated)
+    }
+
     /// The part of it that streams use.
     #[inline]
     pub(crate) fn stream(&mut self) -> StreamTurn<'_> {

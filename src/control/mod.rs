@@ -1,19 +1,20 @@
-//! The control thread: work that waits for other servers, away from the event loops.
+//! The control threads: work that waits for others, away from the event loops.
 //!
-//! An event loop never waits. Work that needs an answer from elsewhere runs as a task on one
-//! thread, named `control`, and its result returns as a service message to the service that asked.
-//! Only this module is asynchronous, and it touches no client's socket. A thread that fails is
-//! started again, and the look-ups under way are answered as unavailable; the loops notice nothing
-//! else. The thread is started only if a route needs it:
+//! An event loop never waits. Work for operators runs on one thread, named `admin`, and work that needs
+//! an answer from other servers on another, named `backends`, so that a backend that hangs never hides
+//! health or drain. Only this module is asynchronous, and it touches no client's socket. A thread that
+//! fails is started again, and the look-ups under way are answered as unavailable; the loops notice
+//! nothing else. The result of a look-up returns as a service message to the service that asked. That
+//! thread is started only if a route needs it:
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use tidegate::control::{ControlThread, RedisSettings, RedisUrl};
+//! use tidegate::control::{ControlRole, ControlThread, RedisSettings, RedisUrl};
 //! use tidegate::services::TokenLookup;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let url = RedisUrl::parse("redis://127.0.0.1:6379/")?;
-//! let control = ControlThread::start()?;
+//! let control = ControlThread::start(ControlRole::Backends, &Arc::default())?;
 //! let tokens: Arc<dyn TokenLookup> = Arc::new(control.redis_tokens(RedisSettings::new(url)));
 //! // … rooms are given `tokens`, the server serves, drains, and its loops end …
 //! control.stop();
@@ -21,12 +22,20 @@
 //! # }
 //! ```
 
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod panics;
+#[cfg(feature = "redis")]
 mod redis_url;
+mod role;
 mod tasks;
 mod thread;
+#[cfg(feature = "redis")]
 pub mod tokens;
 
+#[cfg(feature = "redis")]
 pub use redis_url::{RedisUrl, RedisUrlError};
+pub use role::ControlRole;
 pub use thread::ControlThread;
+#[cfg(feature = "redis")]
 pub use tokens::{RedisSettings, RedisTokens};

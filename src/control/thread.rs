@@ -14,8 +14,13 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+#[cfg(feature = "admin")]
+use super::admin::AdminListener;
+use super::panics;
+use super::role::ControlRole;
 use super::tasks::{Job, RunState, Tasks};
-use super::{RedisSettings, RedisTokens, panics};
+#[cfg(feature = "redis")]
+use super::{RedisSettings, RedisTokens};
 use crate::metrics::ControlCounters;
 
 /// The running control thread, which starts and stops independently of servers. If it fails it is
@@ -29,6 +34,7 @@ pub struct ControlThread {
 
 #[derive(Debug)]
 struct Shared {
+    role: ControlRole,
     run_state: watch::Sender<RunState>,
     counters: Arc<ControlCounters>,
     state: Mutex<State>,
@@ -42,31 +48,40 @@ struct State {
 }
 
 impl ControlThread {
-    /// Starts the thread, without any tasks.
+    /// Starts a thread for this, without any tasks. Threads may share their counters.
     ///
     /// # Errors
     /// Those of epoll_create1(2) and of creating a thread.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(role: ControlRole, counters: &Arc<ControlCounters>) -> io::Result<Self> {
         let runtime = runtime()?;
         let shared = Arc::new(Shared {
+            role,
             run_state: watch::Sender::new(RunState::GoesOn),
-            counters: Arc::default(),
+            counters: Arc::clone(counters),
             state: Mutex::default(),
         });
         // Begun here, so that what is asked next finds it.
         shared.begin(&runtime);
         let own = Arc::clone(&shared);
         let run = move || own.run_all(runtime);
-        let thread = thread::Builder::new().name("control".to_owned()).spawn(run)?;
+        let thread = thread::Builder::new().name(role.name().to_owned()).spawn(run)?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
     /// Starts to look tokens up in Redis. The server need not be reachable yet.
+    #[cfg(feature = "redis")]
     #[must_use]
     pub fn redis_tokens(&self, settings: RedisSettings) -> RedisTokens {
         let (tokens, job) = RedisTokens::new(settings, Arc::clone(&self.shared.counters));
         self.shared.add(&job);
         tokens
+    }
+
+    /// Begins to serve the admin listener.
+    #[cfg(feature = "admin")]
+    pub fn serve_admin(&self, listener: &Arc<AdminListener>) {
+        let job: Arc<dyn Job> = Arc::clone(listener) as Arc<dyn Job>;
+        self.shared.add(&job);
     }
 
     /// The counters of the thread, over all runs.
@@ -117,7 +132,11 @@ impl Shared {
             if began.elapsed() >= STEADY {
                 pause = PAUSE_MIN;
             }
-            log::error!("the control thread {why}; it starts again in {} ms", pause.as_millis());
+            log::error!(
+                "the control thread {} {why}; it starts again in {} ms",
+                self.role.name(),
+                pause.as_millis()
+            );
             self.counters.control_restarts.add(1);
             // Only the drop of its handle wakes it early.
             thread::park_timeout(pause);

@@ -65,6 +65,24 @@ impl CloseReason {
     }
 }
 
+impl CloseReason {
+    /// The code of the close frame that ends such a connection: the peer's own, or ours. `None` where it
+    /// ends without one.
+    #[must_use]
+    pub fn close_code(self) -> Option<CloseCode> {
+        match self {
+            Self::Drained => Some(CloseCode::GOING_AWAY),
+            Self::Evicted | Self::Overload => Some(CloseCode::TRY_AGAIN_LATER),
+            Self::Operator(code) | Self::Service(code) => Some(code),
+            Self::Peer(code) => code,
+            Self::Slow => Some(CloseCode::TOO_SLOW),
+            Self::Unfinished => Some(CloseCode::POLICY),
+            Self::Violation(violation) => Some(violation.close_code()),
+            Self::Gone | Self::Idle | Self::Reset | Self::Stalled | Self::Tls => None,
+        }
+    }
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

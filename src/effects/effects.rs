@@ -100,7 +100,10 @@ impl<'e> Effects<'e> {
     /// be UTF-8. In a callback that is not about an open connection it is counted and ignored.
     pub fn reply(&mut self, kind: MessageKind, payload: &[u8]) {
         match &mut self.current {
-            Some(current) => current.outgoing.frame(kind.opcode(), payload),
+            Some(Current { outgoing, .. }) => {
+                outgoing.note_message(payload.len());
+                outgoing.frame(kind.opcode(), payload);
+            }
             None => self.pending.ignored += 1,
         }
     }
@@ -120,9 +123,13 @@ impl<'e> Effects<'e> {
                 // It does not change before that: later messages are unmasked in ranges of their
                 // own, and the output is written or copied before the next read.
                 debug_assert_eq!(payload.len(), range.len());
+                outgoing.note_message(payload.len());
                 outgoing.frame_in_place(kind.opcode(), payload, range.clone());
             }
-            Some(current) => current.outgoing.frame(kind.opcode(), payload),
+            Some(Current { outgoing, .. }) => {
+                outgoing.note_message(payload.len());
+                outgoing.frame(kind.opcode(), payload);
+            }
             None => self.pending.ignored += 1,
         }
     }
@@ -132,7 +139,10 @@ impl<'e> Effects<'e> {
     pub fn send(&mut self, peer: Peer, frame: EncodedFrame) {
         match &mut self.current {
             // Behind the replies so far, so that the peer sees the order of the calls.
-            Some(current) if current.peer == peer => current.outgoing.encoded(&frame),
+            Some(Current { peer: own, outgoing, .. }) if *own == peer => {
+                outgoing.note_message(frame.payload().len());
+                outgoing.encoded(&frame);
+            }
             _ => {
                 self.pending.work += prices::EFFECT + prices::bytes(frame.as_bytes().len());
                 self.pending.effects.push(Effect::Send(peer, frame));

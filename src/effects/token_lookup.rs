@@ -14,6 +14,11 @@ pub trait TokenLookup: Send + Sync {
 
     /// Cancels the look-up of a peer that has left. Without one this does nothing.
     fn cancel(&self, peer: Peer);
+
+    /// Whether the server that is asked can be reached, as far as is known. It may be asked in any case.
+    fn is_available(&self) -> bool {
+        true
+    }
 }
 
 /// The question whether a connecting client may have its name.

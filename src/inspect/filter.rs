@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 
 use super::connection::ConnectionPhase;
+use crate::effects::Peer;
 
 /// The connections that fit all conditions that are given. Without any it means all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionFilter {
+    /// This connection alone.
+    pub peer: Option<Peer>,
     /// The name that the service knows it by.
     pub user: Option<String>,
     /// The address of the peer, with any port.

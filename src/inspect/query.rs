@@ -137,7 +137,7 @@ pub enum Query {
         /// Where to.
         reply: Reply<RoomSlice>,
     },
-    /// Publish a text to a room or topic, as if a member of it had said so. To be asked of one loop.
+    /// Publish a text to a room or topic, to its members on all loops. To be asked of one loop.
     Publish {
         /// The id of its route, or its first path.
         route: Arc<str>,
@@ -145,10 +145,12 @@ pub enum Query {
         room: Arc<str>,
         /// The payload.
         text: Arc<str>,
-        /// Whether there is such a route.
+        /// Whether there is such a route, and its service publishes there.
         reply: Reply<bool>,
     },
-    /// From now on tell what the connections that fit send, get and end by.
+    /// From now on tell what the connections that fit send, get and end by: of a loop at most 1,024 at
+    /// once, and by at most 16 traces. Where there are more traces, or this one already, the reply is
+    /// dropped.
     Trace {
         /// The number under which it is ended.
         id: TraceId,
@@ -158,7 +160,7 @@ pub enum Query {
         payload_bytes_max: usize,
         /// Where to.
         sink: TraceSink,
-        /// Told when it has begun.
+        /// Sent when all that are open and fit are followed.
         reply: Reply<()>,
     },
     /// End a trace. One that has ended is no error.

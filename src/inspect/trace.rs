@@ -39,7 +39,7 @@ pub enum TraceEventKind {
     Sent {
         /// Whether it is text.
         is_text: bool,
-        /// Bytes of its payload.
+        /// Bytes of its payload, as it goes out.
         bytes: usize,
         /// The beginning of its payload; empty where it went out compressed.
         payload: Vec<u8>,

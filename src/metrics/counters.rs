@@ -120,10 +120,6 @@ counters! {
     handshakes_abandoned,
     /// Half-open connections dropped because `half_open_max` was reached.
     half_open_dropped,
-    /// Messages received.
-    messages_in,
-    /// Bytes received in messages.
-    message_bytes_in,
     /// Messages received compressed.
     inflated_messages,
     /// Bytes of messages received compressed, as they arrived.
@@ -201,8 +197,15 @@ counters! {
     closed_by_service,
     /// Connections closed with 1001 during a shutdown.
     closed_drained,
+    /// Connections that a drain has told to go, those in their handshake included.
+    drain_told,
+    /// Loops that accept no more because of a drain (gauge).
+    draining_now,
     /// Connections aborted because the peer did not end them within `close_ms`.
     close_timed_out,
+    /// Connections that the access log has no line for, because `pool_bytes_max` left no room to remember
+    /// them.
+    access_unlogged,
     /// TLS handshakes completed without resumption.
     tls_full,
     /// TLS handshakes that resumed an earlier session.
@@ -256,6 +259,44 @@ counters! {
     pool_bytes_now,
     /// Turns of the loop.
     turns,
+}
+
+counters! {
+    /// The counters of one WebSocket route on one loop, with its line clients.
+    RouteCounters of Counter:
+
+    /// Connections that were opened.
+    opened,
+    /// Connections that no longer are open.
+    closed,
+    /// Messages received.
+    messages_in,
+    /// Bytes received in messages.
+    message_bytes_in,
+    /// Messages written, or put into backlogs: those that a slow policy drops from there count as well.
+    messages_out,
+    /// Bytes of those messages, before any compression.
+    message_bytes_out,
+}
+
+impl RouteCounters {
+    /// Connections that are open now.
+    #[must_use]
+    pub fn open_now(&self) -> u64 {
+        // This order: what is opened meanwhile must not make it negative.
+        let closed = self.closed.value();
+        self.opened.value().saturating_sub(closed)
+    }
+}
+
+counters! {
+    /// The counters of one listener on one loop.
+    ListenerCounters of Counter:
+
+    /// Connections taken from the listener.
+    accepted,
+    /// TLS handshakes completed.
+    tls_handshakes,
 }
 
 counters! {

@@ -7,6 +7,16 @@ use super::Counter;
 pub struct Histogram {
     /// Step `n` counts durations below 2ⁿ µs that are at least half of that.
     steps: [Counter; STEPS],
+    sum_us: Counter,
+}
+
+/// The durations of one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Each of them is shorter than this, in microseconds; `None` for the step of the longest.
+    pub below_us: Option<u64>,
+    /// How many there are in this step alone.
+    pub count: u64,
 }
 
 impl Histogram {
@@ -14,6 +24,22 @@ impl Histogram {
     pub fn add(&self, micros: u64) {
         let step = (u64::BITS - micros.leading_zeros()) as usize;
         self.steps[step.min(STEPS - 1)].add(1);
+        self.sum_us.add(micros);
+    }
+
+    /// The steps, from the shortest durations to the longest. A duration that is counted meanwhile may
+    /// be in them or not.
+    pub fn buckets(&self) -> impl Iterator<Item = Bucket> {
+        self.steps.iter().enumerate().map(|(step, count)| {
+            let below_us = (step < STEPS - 1).then_some(1 << step);
+            Bucket { below_us, count: count.value() }
+        })
+    }
+
+    /// All durations together, in microseconds.
+    #[must_use]
+    pub fn sum_us(&self) -> u64 {
+        self.sum_us.value()
     }
 
     /// The upper bound in microseconds of the fastest `per_thousand` thousandths of all durations;
@@ -55,6 +81,25 @@ mod tests {
             let exact = micros[usize::try_from(rank).unwrap()];
             let found = histogram.within(per_thousand).unwrap();
             prop_assert!(exact < found && found <= (exact * 2).max(1), "{exact} {found}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn buckets_hold_every_duration_once(
+            micros in prop::collection::vec(0..20_000_000u64, 0..100),
+        ) {
+            let histogram = Histogram::default();
+            micros.iter().for_each(|one| histogram.add(*one));
+            prop_assert_eq!(histogram.sum_us(), micros.iter().sum::<u64>());
+            let mut from = 0;
+            for Bucket { below_us, count } in histogram.buckets() {
+                let end = below_us.unwrap_or(u64::MAX);
+                let naive = micros.iter().filter(|one| (from..end).contains(*one)).count();
+                prop_assert_eq!(count, naive as u64, "{} to {}", from, end);
+                from = end;
+            }
+            prop_assert_eq!(from, u64::MAX);
         }
     }
 

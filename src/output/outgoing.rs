@@ -7,10 +7,12 @@ use std::ops::Range;
 use super::compress::MessageCompressor;
 use super::contexts::ContextKey;
 use crate::line::write_line;
+use crate::metrics::RouteCounters;
 use crate::pool::{SLICES_MAX, SharedBudget};
 use crate::shrink::Shrink as _;
 use crate::ws::{
     CloseRequest, DeflateTerms, EncodedFrame, Opcode, SERVER_HEADER_BYTES_MAX, ServerHeader,
+    read_server_header,
 };
 
 /// Frames in the order in which they were added. Headers and small payloads are copied into the cork;
@@ -30,6 +32,9 @@ pub(crate) struct Outgoing {
     in_place: Vec<InPlacePayload>,
     in_place_bytes: usize,
     close: Option<CloseRequest>,
+    /// Messages that were added since they were last counted, and the bytes of their payloads.
+    messages: u64,
+    message_bytes: u64,
     framing: Framing,
     compressor: MessageCompressor,
 }
@@ -72,6 +77,8 @@ impl Outgoing {
             in_place: Vec::new(),
             in_place_bytes: 0,
             close: None,
+            messages: 0,
+            message_bytes: 0,
             framing: Framing::default(),
             compressor: MessageCompressor::new(pool),
         }
@@ -80,6 +87,22 @@ impl Outgoing {
     /// Sets the framing of the connection that is handled next.
     pub(crate) fn set_framing(&mut self, framing: Framing) {
         self.framing = framing;
+    }
+
+    /// Notes that what is added next is a message.
+    #[inline]
+    pub(crate) fn note_message(&mut self, payload_bytes: usize) {
+        self.messages += 1;
+        self.message_bytes += payload_bytes as u64;
+    }
+
+    /// Adds the messages since the last call to the counters of their connection's route.
+    #[inline]
+    pub(crate) fn count_messages(&mut self, counters: &RouteCounters) {
+        if self.messages > 0 {
+            counters.messages_out.add(std::mem::take(&mut self.messages));
+            counters.message_bytes_out.add(std::mem::take(&mut self.message_bytes));
+        }
     }
 
     /// Adds a frame with a copy of `payload`, in the framing of the connection.
@@ -98,8 +121,11 @@ impl Outgoing {
     /// plain: a control frame, or a message that compression does not make shorter.
     fn framed_otherwise(&mut self, opcode: Opcode, payload: &[u8]) -> bool {
         if self.framing == Framing::Lines {
-            if opcode == Opcode::Text {
-                write_line(payload, &mut self.cork);
+            match opcode {
+                Opcode::Text => write_line(payload, &mut self.cork),
+                // Noted as a message, and left out.
+                Opcode::Binary => self.unnote_message(payload.len()),
+                Opcode::Close | Opcode::Continuation | Opcode::Ping | Opcode::Pong => {}
             }
             return true;
         }
@@ -144,8 +170,13 @@ impl Outgoing {
             Framing::Deflate(..) => self.frame(frame.kind().opcode(), frame.payload()),
             Framing::WebSocket => self.cork.extend_from_slice(frame.as_bytes()),
             Framing::Lines if frame.is_text() => write_line(frame.payload(), &mut self.cork),
-            Framing::Lines => {}
+            Framing::Lines => self.unnote_message(frame.payload().len()),
         }
+    }
+
+    fn unnote_message(&mut self, payload_bytes: usize) {
+        self.messages = self.messages.saturating_sub(1);
+        self.message_bytes = self.message_bytes.saturating_sub(payload_bytes as u64);
     }
 
     /// The compressor of the loop's messages.
@@ -156,6 +187,35 @@ impl Outgoing {
     /// As [`Outgoing::compressor`], for publications, which do not pass through this output.
     pub(crate) fn compressor_mut(&mut self) -> &mut MessageCompressor {
         &mut self.compressor
+    }
+
+    /// The messages that are gathered and the bytes of their payloads, as they are to be written. Looks
+    /// at each of them: nothing is counted on the way in.
+    pub(crate) fn traffic(&self) -> (u64, u64) {
+        if self.framing == Framing::Lines {
+            let lines = memchr::memchr_iter(b'\n', &self.cork).count();
+            return (lines as u64, (self.cork.len() - lines) as u64);
+        }
+        let (mut messages, mut bytes) = (0, 0);
+        // The reply to the upgrade comes first, if it is among them.
+        let mut at = match self.cork.starts_with(b"HTTP/") {
+            true => memchr::memmem::find(&self.cork, b"\r\n\r\n").map_or(0, |end| end + 4),
+            false => 0,
+        };
+        let mut in_place = self.in_place.iter().peekable();
+        while let Some((is_message, header_bytes, payload_bytes)) =
+            self.cork.get(at..).and_then(read_server_header)
+        {
+            at += header_bytes;
+            if in_place.next_if(|own| own.cork_until == at).is_none() {
+                at = at.saturating_add(payload_bytes);
+            }
+            if is_message {
+                messages += 1;
+                bytes += payload_bytes as u64;
+            }
+        }
+        (messages, bytes)
     }
 
     /// The cork, to append bytes that are not frames.
@@ -249,6 +309,15 @@ impl Outgoing {
         count
     }
 
+    /// The output in one piece.
+    pub(crate) fn gathered(&self, read_buffer: &[u8]) -> Vec<u8> {
+        let segments = self.segments(0).flat_map(|segment| match segment {
+            OutputSegment::Cork(range) => &self.cork[range],
+            OutputSegment::InPlace(range) => &read_buffer[range],
+        });
+        segments.copied().collect()
+    }
+
     /// Removes all output, and frees the cork of an unusually large burst. A close request stays.
     pub(crate) fn clear(&mut self) {
         self.cork.clear();
@@ -281,7 +350,10 @@ mod tests {
             let mut outgoing = Outgoing::new(SharedBudget::new(0));
             let mut naive = Vec::new();
             let mut at = 0;
+            let count = frames.len() as u64;
             for (in_place, len) in frames {
+                outgoing.frame(Opcode::Pong, &[]);
+                naive.extend_from_slice(ServerHeader::new(Opcode::Pong, 0).as_bytes());
                 let range = at..at + len;
                 at += len;
                 let payload = &read_buffer[range.clone()];
@@ -293,6 +365,7 @@ mod tests {
                 naive.extend_from_slice(ServerHeader::new(Opcode::Binary, len).as_bytes());
                 naive.extend_from_slice(payload);
             }
+            prop_assert_eq!(outgoing.traffic(), (count, at as u64));
             prop_assert_eq!(outgoing.bytes(), naive.len());
             prop_assert_eq!(outgoing.is_empty(), naive.is_empty());
             let skip = skip.min(naive.len());
@@ -302,5 +375,19 @@ mod tests {
                 slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
             prop_assert_eq!(&written[..], &naive[skip..]);
         }
+    }
+
+    #[test]
+    fn the_reply_to_the_upgrade_is_no_message_and_a_line_is_one() {
+        let mut outgoing = Outgoing::new(SharedBudget::new(0));
+        outgoing.cork().extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nA: b\r\n\r\n");
+        assert_eq!(outgoing.traffic(), (0, 0));
+        outgoing.frame(Opcode::Text, b"hello");
+        assert_eq!(outgoing.traffic(), (1, 5));
+        outgoing.clear();
+        outgoing.set_framing(Framing::Lines);
+        outgoing.frame(Opcode::Text, b"one");
+        outgoing.frame(Opcode::Text, b"other");
+        assert_eq!(outgoing.traffic(), (2, 8));
     }
 }

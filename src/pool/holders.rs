@@ -61,9 +61,11 @@ type Entry = (u32, u64, u32);
 #[derive(Clone, Copy, Debug)]
 struct Record {
     key: ConnKey,
-    /// Bytes of its partial-read buffer, and bytes that wait to be sent to it; 0 if they are few.
+    /// Bytes of its partial-read buffer, bytes that wait to be sent to it, and bytes of records that
+    /// are not opened or not sent; 0 if they are few.
     input: usize,
     output: usize,
+    records: usize,
     /// Its size as a power of two, and since when it has had that size.
     size: u32,
     since: Tick,
@@ -113,14 +115,24 @@ impl Holders {
         }
     }
 
+    /// So many bytes of a connection's records are not opened or not sent.
+    #[inline]
+    pub fn set_records(&mut self, key: ConnKey, bytes: usize, now: Tick) {
+        if bytes >= NOTED_BYTES || !self.is_empty() {
+            self.set(key, now, |record| record.records = bytes);
+        }
+    }
+
     #[inline(never)]
     fn set(&mut self, key: ConnKey, now: Tick, change: impl FnOnce(&mut Record)) {
         let known = self.records.get(&key.index).copied().filter(|record| record.key == key);
-        let unknown = Record { key, input: 0, output: 0, size: 0, since: now, serial: 0 };
+        let unknown =
+            Record { key, input: 0, output: 0, records: 0, size: 0, since: now, serial: 0 };
         let mut record = known.unwrap_or(unknown);
         change(&mut record);
-        let is_noted = record.input >= NOTED_BYTES || record.output >= NOTED_BYTES;
-        let size = (record.input + record.output).max(1).ilog2();
+        let parts = [record.input, record.output, record.records];
+        let is_noted = parts.iter().any(|bytes| *bytes >= NOTED_BYTES);
+        let size = parts.iter().sum::<usize>().max(1).ilog2();
         if is_noted && known.is_some_and(|known| known.size == size) {
             self.records.insert(key.index, record);
             return;

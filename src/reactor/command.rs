@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 
+use super::drain::{DrainProgress, DrainTerms};
 use super::reload::{LoopReload, NotReady, ReadyForReload};
 use crate::conn::ConnSettings;
 use crate::inspect::Query;
@@ -12,13 +13,13 @@ use crate::mail::{Class, Envelope, MailItem, Reply};
 /// connections.
 #[derive(Debug)]
 pub enum LoopCommand<L = TcpListener> {
-    /// Tell everyone to go, and end when the last has gone or `drain_ms` have passed. A later one
-    /// takes the place of an earlier one.
+    /// Tell everyone to go, and end when the last has gone or the time is over. A later one takes the
+    /// place of an earlier one.
     Drain {
-        /// Time for all of it.
-        drain_ms: u64,
-        /// Whether to spread the close frames over it.
-        is_paced: bool,
+        /// How.
+        terms: DrainTerms,
+        /// Shared with the other loops, which get the same command.
+        progress: Arc<DrainProgress>,
     },
     /// Say how the loop is doing.
     Inspect {
@@ -100,6 +101,6 @@ pub struct LoopState {
     pub outbox_items: usize,
     /// Bytes that those messages hold.
     pub outbox_bytes: usize,
-    /// Whether it is being drained.
+    /// Whether it accepts no more because of a drain.
     pub is_draining: bool,
 }

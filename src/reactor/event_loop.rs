@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::catch_up::CatchUp;
 use super::command::{LoopCommand, LoopEnvelope, LoopState};
-use super::drain::Drain;
+use super::drain::{Decision, DrainProgress, DrainTerms, LoopDrain, QueuePolicy};
 use super::listener::Acceptor;
 use super::permits::ConnectionPermits;
 use super::reload::{LoopReload, NotReady, ReadyForReload};
@@ -37,6 +37,8 @@ pub struct EventLoop<P: Poller, C> {
     metrics: LoopMetrics,
     /// When the turn began whose time has not been counted yet, in microseconds.
     turn_began: Option<u64>,
+    /// When the next turn is to begin at the latest, in microseconds.
+    turn_due: Option<u64>,
     /// When the date of replies is formatted again.
     date_due: Millis,
     connections: Connections<P::Socket>,
@@ -46,7 +48,7 @@ pub struct EventLoop<P: Poller, C> {
     /// Something was left in the outbox at the end of the turn before.
     had_outbox: bool,
     catch_up: CatchUp,
-    drain: Option<Drain>,
+    drain: Option<LoopDrain>,
     events: Vec<Readiness>,
 }
 
@@ -63,6 +65,8 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         permits: ConnectionPermits,
     ) -> Self {
         let listeners = poller.listener_count();
+        let counters = settings.listeners.counters(listeners, &metrics.listeners);
+        connections.count_listeners(counters.clone());
         let LoopMailboxes { external, inbox, outgoing } = mailboxes;
         let post: LoopSender = Arc::new(move |message| {
             // Answers to look-ups, of which there are at most `lookups_max`; one that was dropped
@@ -71,7 +75,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         });
         connections.start(&post);
         Self {
-            acceptor: Acceptor::new(settings.listeners.clone(), listeners, permits),
+            acceptor: Acceptor::new(settings.listeners.clone(), listeners, permits, counters),
             inbox,
             outbox: Outbox::new(outgoing, settings.outbox),
             had_outbox: false,
@@ -81,6 +85,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             settings,
             metrics,
             turn_began: None,
+            turn_due: None,
             date_due: Millis(0),
             connections,
             drain: None,
@@ -103,6 +108,9 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         let waited = self.poller.wait(timeout, &mut events);
         let began = self.clock.micros();
         self.turn_began = Some(began);
+        if let Some(due) = self.turn_due.take().filter(|due| *due <= began) {
+            self.metrics.lag.add(began - due);
+        }
         self.connections.begin_turn();
         let now = Millis(began / 1000);
         self.catch_up.observe(now);
@@ -125,7 +133,9 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         // Before deadlines are looked at, and after everything is read that this wait has brought.
         self.catch_up.on_wait_over(had_events);
         self.act_on_time();
-        self.send_closes(now);
+        if self.drain.is_some() {
+            self.advance_drain(now);
+        }
         self.connections.apply_effects();
         self.connections.flush_dirty(self.settings.flushes_per_turn);
         // What services say about those whose write failed must not wait for the next event.
@@ -193,7 +203,11 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         let now = Millis(ended / 1000);
         self.catch_up.observe(now);
         self.connections.set_now(now);
-        let due = if self.has_work() { Some(now) } else { self.next_due(now) };
+        let has_work = self.has_work();
+        let due = if has_work { Some(now) } else { self.next_due(now) };
+        let turn_due = due.map(|due| if has_work { ended } else { due.0 * 1000 });
+        // One that is there was asked for before the same wait.
+        self.turn_due = [self.turn_due, turn_due].into_iter().flatten().min();
         self.catch_up.expect(due);
         due.map(|due| Duration::from_millis(due.since(now)))
     }
@@ -286,12 +300,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     #[cold]
     fn obey(&mut self, command: LoopCommand<P::Listener>, now: Millis) {
         match command {
-            LoopCommand::Drain { drain_ms, is_paced } => {
-                let count = self.connections.count();
-                self.drain = Some(Drain::new(now, drain_ms, is_paced, count));
-                self.connections.start_draining();
-                self.acceptor.start_draining();
-            }
+            LoopCommand::Drain { terms, progress } => self.start_draining(now, terms, progress),
             LoopCommand::Inspect { reply } => reply.send(self.state()),
             LoopCommand::Query(query) => self.connections.handle_query(query),
             LoopCommand::SetSettings { settings, reply } => {
@@ -329,10 +338,15 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
 
     fn reload(&mut self, next: &LoopReload) {
         let LoopReload { conn_settings, loop_settings, routes, numbers, tls } = next;
-        self.connections.reload(Arc::clone(conn_settings), routes, numbers.clone(), tls);
+        let settings = Arc::clone(conn_settings);
+        self.connections.reload(settings, routes, numbers.clone(), tls, &self.metrics.routes);
         let outbox = self.settings.outbox;
         self.settings = LoopSettings { outbox, ..loop_settings.clone() };
-        self.acceptor.reload(loop_settings.listeners.clone(), &mut self.poller);
+        let listeners = loop_settings.listeners.clone();
+        let count = self.poller.listener_count().max(listeners.protocols.len());
+        let counters = listeners.counters(count, &self.metrics.listeners);
+        self.connections.count_listeners(counters.clone());
+        self.acceptor.reload(listeners, counters, &mut self.poller);
     }
 
     /// How the loop is doing.
@@ -343,25 +357,53 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             open: self.connections.open_count(),
             outbox_items: self.outbox.items(),
             outbox_bytes: self.outbox.bytes(),
-            is_draining: self.drain.is_some(),
+            is_draining: self.drain.as_ref().is_some_and(LoopDrain::has_stopped_accepting),
         }
     }
 
-    fn send_closes(&mut self, now: Millis) {
+    fn start_draining(&mut self, now: Millis, terms: DrainTerms, progress: Arc<DrainProgress>) {
+        // A loop that has stopped accepting does not begin again for the grace of another drain.
+        let grace_ms = if self.acceptor.is_draining() { 0 } else { terms.grace_ms };
+        let seed = now.0 ^ u64::from(self.connections.loop_index()) << u32::BITS;
+        let terms = DrainTerms { grace_ms, ..terms };
+        self.drain = Some(LoopDrain::new(now, terms, progress, seed));
+        self.advance_drain(now);
+    }
+
+    /// Goes on with the drain. It is looked at in every turn, and due by itself when it has something to
+    /// do.
+    #[cold]
+    fn advance_drain(&mut self, now: Millis) {
         let Some(drain) = &mut self.drain else { return };
-        let Some(cursor) = drain.cursor else { return };
-        let quota = drain.quota(now);
-        if quota > 0 {
-            drain.cursor = self.connections.send_closes(cursor, quota);
+        match drain.decide(now, self.connections.count()) {
+            Decision::GoesOn => {}
+            Decision::Cancelled => return self.drain = None,
+            Decision::Stops(queue) => {
+                self.metrics.counters.draining_now.set(1);
+                if queue == QueuePolicy::Refuse {
+                    self.connections.start_draining();
+                }
+                self.acceptor.start_draining(queue, &mut self.poller);
+            }
+        }
+        if let Some(closes) = drain.closes(now) {
+            let sent =
+                self.connections.send_closes(closes.cursor, closes.quota, closes.spares_handshakes);
+            self.metrics.counters.drain_told.add(sent.told as u64);
+            drain.note(now, sent);
         }
     }
 
     /// Takes what the connections have for other loops into the outbox.
     #[inline]
     fn collect_mail(&mut self) {
-        if !self.connections.has_mail() {
-            return;
+        if self.connections.has_mail() {
+            self.collect_some();
         }
+    }
+
+    #[inline(never)]
+    fn collect_some(&mut self) {
         for (target, message) in self.connections.poll_messages() {
             self.outbox.push(target, Envelope::Message(message));
         }
@@ -411,7 +453,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     fn is_finished(&self, now: Millis) -> bool {
         self.drain.as_ref().is_some_and(|drain| {
             let has_ended = self.acceptor.is_closed() && self.connections.count() == 0;
-            has_ended || now >= drain.hard_stop
+            has_ended || drain.is_over(now)
         })
     }
 }

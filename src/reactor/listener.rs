@@ -9,10 +9,13 @@
 //! connection, closes it, and opens the reserve again. After that it pauses, because every further
 //! attempt would fail as well and the loop would spin.
 
+use std::sync::Arc;
+
+use super::drain::QueuePolicy;
 use super::permits::ConnectionPermits;
 use crate::conn::{Connections, Verdict};
 use crate::key::ConnKey;
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Entry, Labelled, ListenerCounters};
 use crate::timer::Millis;
 use crate::transport::{AcceptError, Poller, Transport};
 use crate::work::{Phase, prices};
@@ -46,6 +49,9 @@ impl ListenerProtocol {
 pub struct ListenerSettings {
     /// The protocol of each listener by its number; `None` where no listener has the number.
     pub protocols: Vec<Option<ListenerProtocol>>,
+    /// The label of the counters of each listener by its number: its address. One without has its
+    /// number.
+    pub labels: Vec<Arc<str>>,
     /// Connections accepted in one turn.
     pub accepts_per_turn: usize,
     /// Connections over the limit that are held at once for their reply 503.
@@ -54,10 +60,26 @@ pub struct ListenerSettings {
     pub accept_pause_ms: u64,
 }
 
+impl ListenerSettings {
+    /// The counters of each of so many listeners.
+    pub(super) fn counters(
+        &self,
+        listeners: usize,
+        metrics: &Labelled<ListenerCounters>,
+    ) -> Vec<Arc<Entry<ListenerCounters>>> {
+        let label = |number: usize| match self.labels.get(number) {
+            Some(label) => metrics.of(label),
+            None => metrics.of(&number.to_string()),
+        };
+        (0..listeners).map(label).collect()
+    }
+}
+
 /// The listeners of one loop.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     settings: ListenerSettings,
+    counters: Vec<Arc<Entry<ListenerCounters>>>,
     /// For each listener, whether its queue was not seen empty since its last event.
     pending: Vec<bool>,
     /// For each listener, whether it is closed when its queue is next seen empty.
@@ -76,9 +98,11 @@ impl Acceptor {
         settings: ListenerSettings,
         listeners: usize,
         permits: ConnectionPermits,
+        counters: Vec<Arc<Entry<ListenerCounters>>>,
     ) -> Self {
         Self {
             settings,
+            counters,
             // Clients may have connected before the listener was registered.
             pending: vec![true; listeners],
             closing: vec![false; listeners],
@@ -100,7 +124,13 @@ impl Acceptor {
 
     /// Goes by other settings. Listeners that are new were opened already. One that is left out keeps
     /// its protocol for those who are in its queue, and is closed behind them.
-    pub(super) fn reload<P: Poller>(&mut self, next: ListenerSettings, poller: &mut P) {
+    pub(super) fn reload<P: Poller>(
+        &mut self,
+        next: ListenerSettings,
+        counters: Vec<Arc<Entry<ListenerCounters>>>,
+        poller: &mut P,
+    ) {
+        self.counters = counters;
         let before = std::mem::replace(&mut self.settings, next).protocols;
         let protocols = &mut self.settings.protocols;
         let count = before.len().max(protocols.len());
@@ -139,13 +169,29 @@ impl Acceptor {
         }
     }
 
-    /// Begins the drain: the connections that are queued get 503, then the listeners are closed.
-    pub(super) fn start_draining(&mut self) {
+    /// Stops accepting: the connections that are queued get 503 and then the listeners are closed, or
+    /// they are left to the other process that holds the listeners.
+    pub(super) fn start_draining<P: Poller>(&mut self, queue: QueuePolicy, poller: &mut P) {
         self.draining = true;
         self.paused_until = None;
+        if queue == QueuePolicy::LeaveToOther {
+            return self.close(poller);
+        }
         // A connection may be queued whose event has not been read yet. Closing the listener would reset
         // it, so each queue is looked at once more.
         self.pending.fill(true);
+    }
+
+    fn close<P: Poller>(&mut self, poller: &mut P) {
+        poller.close_listeners();
+        self.pending.fill(false);
+        self.is_closed = true;
+        self.paused_until = None;
+    }
+
+    /// Whether it accepts no more.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining
     }
 
     /// Whether the listeners are closed, and so their queues are gone.
@@ -174,7 +220,22 @@ impl Acceptor {
     ///
     /// Connections are reaped after this in a turn. So the places that they leave are taken in the next
     /// turn, which [`Acceptor::due`] has begin at once while a listener is pending.
+    #[inline]
     pub(super) fn run<P: Poller>(
+        &mut self,
+        poller: &mut P,
+        connections: &mut Connections<P::Socket>,
+        counters: &Counters,
+        now: Millis,
+    ) {
+        // Most turns bring no connection.
+        let is_at_rest = self.has_reserve && self.paused_until.is_none() && !self.draining;
+        if !is_at_rest || self.pending.contains(&true) {
+            self.accept_some(poller, connections, counters, now);
+        }
+    }
+
+    fn accept_some<P: Poller>(
         &mut self,
         poller: &mut P,
         connections: &mut Connections<P::Socket>,
@@ -208,6 +269,9 @@ impl Acceptor {
             match poller.accept(listener) {
                 Ok((socket, address)) => {
                     counters.connections_accepted.add(1);
+                    if let Some(own) = self.counters.get(listener) {
+                        own.accepted.add(1);
+                    }
                     connections.charge(prices::ACCEPT);
                     let verdict = self.verdict();
                     // Into the table before it is registered: the token of its events is its key
@@ -234,9 +298,7 @@ impl Acceptor {
         }
         // Not before all queues were seen empty: a connection that is still queued gets its 503.
         if self.draining && !self.pending.contains(&true) {
-            poller.close_listeners();
-            self.is_closed = true;
-            self.paused_until = None;
+            self.close(poller);
         }
     }
 
@@ -319,7 +381,7 @@ impl Acceptor {
                 drop(socket);
                 counters.accepts_shed.add(1);
             }
-            Err(AcceptError::Empty) => self.pending[listener] = false,
+            Err(AcceptError::Empty) => self.emptied(listener, poller),
             Err(AcceptError::Exhausted | AcceptError::Failed) => {}
         }
         self.has_reserve = poller.hold_reserve(true);

@@ -97,9 +97,10 @@ impl Poller for MioPoller {
     }
 
     fn close_listener(&mut self, number: usize) {
-        if let Some(listener) = self.listeners.get_mut(number) {
+        let listener = self.listeners.get_mut(number).and_then(Option::take);
+        if let Some(mut listener) = listener {
             // As in `close_listeners`.
-            *listener = None;
+            let _ = self.poll.registry().deregister(&mut listener);
         }
     }
 
@@ -125,8 +126,11 @@ impl Poller for MioPoller {
     }
 
     fn close_listeners(&mut self) {
-        // Closing the last descriptor of a socket also removes it from the epoll instance (epoll(7)).
-        self.listeners.clear();
+        for mut listener in self.listeners.drain(..).flatten() {
+            // Closing a descriptor removes the socket from the epoll instance only if no other process
+            // holds it (epoll(7)); its events would go on coming here otherwise.
+            let _ = self.poll.registry().deregister(&mut listener);
+        }
     }
 
     fn register(&mut self, socket: &mut TcpStream, token_number: u64) -> io::Result<()> {

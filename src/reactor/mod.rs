@@ -11,6 +11,7 @@ mod reload;
 mod settings;
 
 pub use command::{LoopCommand, LoopEnvelope, LoopState};
+pub use drain::{DrainPoint, DrainProgress, DrainTerms, QueuePolicy};
 pub use event_loop::{EventLoop, MAILBOX_TOKEN, Turn};
 pub use listener::{ListenerProtocol, ListenerSettings};
 pub use mio_poller::MioPoller;

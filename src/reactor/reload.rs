@@ -4,9 +4,8 @@
 use std::io;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-
 use super::settings::LoopSettings;
+use crate::certificates::ListenerConfig;
 use crate::conn::ConnSettings;
 use crate::services::{Route, RouteNumbers};
 
@@ -24,7 +23,7 @@ pub struct LoopReload {
     /// on all loops.
     pub numbers: RouteNumbers,
     /// For each listener, by its number, how it does its TLS handshakes; `None` where it is plain.
-    pub tls: Vec<Option<Arc<ServerConfig>>>,
+    pub tls: Vec<Option<ListenerConfig>>,
 }
 
 /// What a loop says when it is ready for a [`LoopReload`].

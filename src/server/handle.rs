@@ -1,18 +1,20 @@
 //! A running server, as its owner sees it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::certificates::CertificateWatch;
+use super::drain_state::{BegunDrain, DrainStage, DrainState};
 use super::loop_thread::{LoopFailure, RunningLoop};
 use super::serving::Serving;
 use crate::certificates::CertificateView;
 use crate::conn::ConnSettings;
 use crate::inspect::Query;
 use crate::mail::{Envelope, LoopEvents, NoReply, Reply, ReplyReceiver};
-use crate::metrics::{CertificateCounters, LoopMetrics};
-use crate::reactor::{LoopCommand, LoopState};
+use crate::metrics::{CertificateCounters, Entry, LoopMetrics};
+use crate::reactor::{DrainTerms, LoopCommand, LoopState};
+use crate::timer::Clock as _;
 
 /// A running server. Dropping it does not stop it: call [`Handle::drain`], then [`Handle::join`].
 ///
@@ -25,11 +27,12 @@ pub struct Handle {
     loops: Vec<RunningLoop>,
     events: LoopEvents,
     serving: Serving,
+    drain: Mutex<Option<BegunDrain>>,
 }
 
 impl Handle {
     pub(super) fn new(loops: Vec<RunningLoop>, events: LoopEvents, serving: Serving) -> Self {
-        Self { loops, events, serving }
+        Self { loops, events, serving, drain: Mutex::new(None) }
     }
 
     pub(super) fn loops(&self) -> &[RunningLoop] {
@@ -48,8 +51,21 @@ impl Handle {
     }
 
     /// What each loop counts.
-    pub fn metrics(&self) -> impl Iterator<Item = &LoopMetrics> {
+    pub fn metrics(&self) -> impl Iterator<Item = &LoopMetrics> + Clone {
         self.loops.iter().map(|own| &own.metrics)
+    }
+
+    /// The labels of the counters of WebSocket routes: their ids, such as `room /chat`, also of those
+    /// that are served no more. A route is there once the first loop serves it.
+    #[must_use]
+    pub fn route_names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for label in self.metrics().flat_map(|own| own.routes.iter()).map(Entry::label) {
+            if !names.contains(label) {
+                names.push(Arc::clone(label));
+            }
+        }
+        names
     }
 
     /// What happens to the loops. It may be cloned and waited for on another thread.
@@ -77,13 +93,59 @@ impl Handle {
         self.serving.state().certificates.as_ref().map(|own| Arc::clone(own.counters()))
     }
 
-    /// Begins to shut down: new connections are refused, and all clients are told to go within
-    /// `drain_ms`, at once unless it `is_paced`. May be called again with other terms.
-    pub fn drain(&self, drain_ms: u64, is_paced: bool) {
+    /// Begins to shut down on these terms, without waiting. May be called again with other terms, which
+    /// then hold; a server that has stopped accepting does not begin again.
+    pub fn drain(&self, terms: DrainTerms) {
+        let (begun, progress) = BegunDrain::new(self.serving.clock.now(), terms);
+        // Held until all loops have the command, so that of two callers one is the later for all loops.
+        let mut drain = self.drain.lock().unwrap_or_else(PoisonError::into_inner);
         for own in &self.loops {
+            let progress = Arc::clone(&progress);
+            let command = LoopCommand::Drain { terms, progress };
             // A drain must not be lost in a loop that is behind; it is asked for a few times at most.
-            own.mail.send_reserved(Envelope::Command(LoopCommand::Drain { drain_ms, is_paced }));
+            own.mail.send_reserved(Envelope::Command(command));
         }
+        *drain = Some(begun);
+    }
+
+    /// Calls a drain off that is in its grace, and returns whether the server goes on: it does unless a
+    /// loop has stopped accepting.
+    pub fn cancel_drain(&self) -> bool {
+        self.begun_drain().is_none_or(|drain| drain.cancel())
+    }
+
+    /// How far the server is with its drain. Does not wait.
+    #[must_use]
+    pub fn drain_state(&self) -> DrainState {
+        let connections = self.metrics().map(|own| own.counters.connections_now.value());
+        let connections = usize::try_from(connections.sum::<u64>()).unwrap_or(usize::MAX);
+        let serving =
+            DrainState { stage: DrainStage::Serving, connections, told: 0, seconds_left: None };
+        let state = match self.begun_drain() {
+            Some(drain) => drain.state(self.serving.clock.now(), connections),
+            None => serving,
+        };
+        if self.loops.iter().all(RunningLoop::has_ended) {
+            let told = state.told;
+            return DrainState {
+                stage: DrainStage::Ended,
+                told,
+                connections: 0,
+                seconds_left: None,
+            };
+        }
+        state
+    }
+
+    /// Whether balancers should send clients here: no drain is under way, and no loop has ended.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.drain_state().stage == DrainStage::Serving
+            && !self.loops.iter().any(RunningLoop::has_ended)
+    }
+
+    fn begun_drain(&self) -> Option<BegunDrain> {
+        self.drain.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sends a command to one loop, without waiting. Its [`Reply`] tells when it is obeyed.

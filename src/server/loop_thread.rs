@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use crate::access::AccessSink;
 use crate::conn::Connections;
 use crate::display::debug_as_display;
 use crate::mail::{LoopEventKind, LoopEventSender, LoopMailboxes, Mailbox};
@@ -38,6 +39,8 @@ pub(super) struct LoopParts {
     pub(super) pin_loops: bool,
     /// What they begin with.
     pub(super) settings: LoopReload,
+    /// What connections are told to when they end.
+    pub(super) access: Option<AccessSink>,
 }
 
 /// A loop on its thread.
@@ -121,15 +124,20 @@ fn run(
         count: u16::try_from(parts.loops).unwrap_or(u16::MAX),
     };
     let LoopReload { conn_settings, loop_settings, routes, numbers, tls } = &parts.settings;
+    let mut router = Router::with_numbers(routes, site, numbers.clone());
+    router.count_in(&metrics.routes);
     let mut connections = Connections::new(
         site,
         Arc::clone(conn_settings),
-        Router::with_numbers(routes, site, numbers.clone()),
+        router,
         Arc::clone(&metrics.counters),
         parts.pool.clone(),
         parts.clock.now(),
     );
     connections.configure_tls(tls);
+    if let Some(sink) = &parts.access {
+        connections.log_access(sink.clone());
+    }
     let mut event_loop = EventLoop::new(
         poller,
         parts.clock,

@@ -5,6 +5,7 @@
 
 mod built_in;
 mod certificates;
+mod drain_state;
 mod handle;
 mod listener_numbers;
 mod loop_thread;
@@ -15,8 +16,10 @@ mod start;
 mod until_signal;
 
 pub use crate::os::Signals;
+pub use crate::reactor::{DrainTerms, QueuePolicy};
 pub use built_in::{TokenLookups, built_in_routes};
 pub use certificates::{CertificateFileError, certificate_lines, check_certificates};
+pub use drain_state::{DrainStage, DrainState};
 pub use handle::Handle;
 pub use listener_numbers::TooManyListeners;
 pub use loop_thread::LoopFailure;

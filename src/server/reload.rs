@@ -14,7 +14,7 @@ use super::certificates::{CertificateFileError, CertificateOptions, Certificates
 use super::handle::Handle;
 use super::listener_numbers::{ListenerNumbers, TooManyListeners};
 use super::loop_thread::RunningLoop;
-use super::serving::{Served, bind, host_rules, loop_reload};
+use super::serving::{Served, bind, host_rules, listener_labels, loop_reload};
 use crate::config::ResolvedConfig;
 use crate::display::debug_as_display;
 use crate::http::HostRule;
@@ -189,15 +189,17 @@ impl Handle {
         let Next { listeners, certificates, bound, new_numbers: _ } = next;
         let in_use = self.prepare(bound, before.routes.has_former(), patience)?;
         let history = before.routes.next(socket_ids(&routes), &in_use, now)?;
-        let server_configs = match &certificates {
-            Some(certificates) => certificates.server_configs(),
-            None => before.server_configs.clone(),
+        let listener_configs = match &certificates {
+            Some(certificates) => certificates.listener_configs(),
+            None => before.listener_configs.clone(),
         };
         let (hosts, none) = (host_rules(settings), HostRule::List(Vec::new()));
         let hosts = listeners.by_number(&hosts, &before.hosts, &none);
-        let tls = listeners.by_number(&server_configs, &before.tls, &None);
+        let tls = listeners.by_number(&listener_configs, &before.tls, &None);
+        let labels = listener_labels(&listeners, &before.labels);
         let numbers = history.numbers();
-        let reload = loop_reload(settings, routes, &listeners, numbers, &hosts, &tls);
+        let reload =
+            loop_reload(settings, routes, &listeners, numbers, &hosts, &tls, labels.clone());
         let reload = reload.map_err(ReloadError::Route)?;
         let mut state = self.serving().state();
         if let Some(certificates) = certificates {
@@ -206,8 +208,15 @@ impl Handle {
         }
         // From here on nothing fails.
         let certificate_options = CertificateOptions::of(settings);
-        state.served =
-            Served { listeners, routes: history, hosts, tls, server_configs, certificate_options };
+        state.served = Served {
+            listeners,
+            routes: history,
+            hosts,
+            labels,
+            tls,
+            listener_configs,
+            certificate_options,
+        };
         drop(state);
         self.serving().connections.set_total(settings.limits.connections_max);
         self.serving().pool.set_total(settings.limits.pool_bytes_max);

@@ -3,11 +3,10 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustls::ServerConfig;
-
 use super::certificates::{CertificateOptions, CertificateWatch};
-use super::listener_numbers::ListenerNumbers;
+use super::listener_numbers::{ListenerNumbers, Numbered};
 use super::settings::{conn_settings, loop_settings};
+use crate::certificates::ListenerConfig;
 use crate::config::{Listener, ListenerKind, ResolvedConfig};
 use crate::http::HostRule;
 use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners};
@@ -41,10 +40,12 @@ pub(super) struct Served {
     pub(super) routes: RouteHistory,
     /// The hosts that requests may name, by the number of the listener.
     pub(super) hosts: Vec<HostRule>,
+    /// What is counted of listeners bears these labels, by the number of the listener.
+    pub(super) labels: Vec<Arc<str>>,
     /// How handshakes are done, by the number of the listener.
-    pub(super) tls: Vec<Option<Arc<ServerConfig>>>,
+    pub(super) tls: Vec<Option<ListenerConfig>>,
     /// The same by the place of the listener in the configuration.
-    pub(super) server_configs: Vec<Option<Arc<ServerConfig>>>,
+    pub(super) listener_configs: Vec<Option<ListenerConfig>>,
     /// What that was made from.
     pub(super) certificate_options: CertificateOptions,
 }
@@ -80,8 +81,16 @@ impl Served {
     }
 }
 
-/// What the loops go by with these listeners and routes. `hosts` and `tls` are by the number of the
-/// listener.
+/// The labels of the counters of listeners, by the number of the listener: the addresses listened on.
+/// Those of listeners that are closed keep what they have in `before`.
+pub(super) fn listener_labels(listeners: &ListenerNumbers, before: &[Arc<str>]) -> Vec<Arc<str>> {
+    let label = |own: &Numbered| own.bound.unwrap_or(own.configured).to_string().into();
+    let labels: Vec<Arc<str>> = listeners.served().iter().map(label).collect();
+    listeners.by_number(&labels, before, &"".into())
+}
+
+/// What the loops go by with these listeners and routes. `hosts`, `tls` and `labels` are by the number
+/// of the listener.
 ///
 /// # Errors
 /// The path of a route that line clients are to join and that has no number.
@@ -91,14 +100,15 @@ pub(super) fn loop_reload(
     listeners: &ListenerNumbers,
     numbers: &RouteNumbers,
     hosts: &[HostRule],
-    tls: &[Option<Arc<ServerConfig>>],
+    tls: &[Option<ListenerConfig>],
+    labels: Vec<Arc<str>>,
 ) -> Result<LoopReload, String> {
     let protocol = |own| listener_protocol(own, &routes, numbers).map(Some);
     let protocols = settings.listeners.iter().map(protocol).collect::<Result<Vec<_>, _>>()?;
     let protocols = listeners.by_number(&protocols, &[], &None);
     Ok(LoopReload {
         conn_settings: Arc::new(conn_settings(settings, hosts.to_vec())),
-        loop_settings: loop_settings(settings, protocols),
+        loop_settings: loop_settings(settings, protocols, labels),
         routes,
         numbers: numbers.clone(),
         tls: tls.to_vec(),

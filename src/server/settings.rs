@@ -1,5 +1,7 @@
 //! From a configuration to the settings of the layers below.
 
+use std::sync::Arc;
+
 use crate::config::ResolvedConfig;
 use crate::conn::ConnSettings;
 use crate::http::HostRule;
@@ -33,15 +35,18 @@ pub(super) fn conn_settings(settings: &ResolvedConfig, hosts: Vec<HostRule>) -> 
     }
 }
 
-/// How much one loop does in a turn; its listeners speak `protocols`, by their numbers.
+/// How much one loop does in a turn; its listeners speak `protocols`, and what is counted of them has
+/// `labels`, both by their numbers.
 pub(super) fn loop_settings(
     settings: &ResolvedConfig,
     protocols: Vec<Option<ListenerProtocol>>,
+    labels: Vec<Arc<str>>,
 ) -> LoopSettings {
     let ResolvedConfig { limits, timeouts, turn, .. } = settings;
     LoopSettings {
         listeners: ListenerSettings {
             protocols,
+            labels,
             accepts_per_turn: turn.accepts_per_turn,
             refusals_max: limits.refusals_max.div_ceil(settings.loops),
             accept_pause_ms: timeouts.accept_pause_ms,

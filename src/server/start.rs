@@ -8,14 +8,15 @@ use super::certificates::{CertificateFileError, CertificateOptions, Certificates
 use super::handle::Handle;
 use super::listener_numbers::{ListenerNumbers, TooManyListeners};
 use super::loop_thread::{LoopParts, RunningLoop};
-use super::serving::{Served, Serving, bind, host_rules, loop_reload};
+use super::serving::{Served, Serving, bind, host_rules, listener_labels, loop_reload};
 use super::settings::mail_limits;
+use crate::access::AccessSink;
 use crate::config::ResolvedConfig;
 use crate::display::debug_as_display;
 use crate::mail::{LoopEvents, Wake, mesh};
 use crate::os::{BindError, SystemClock};
 use crate::pool::SharedBudget;
-use crate::reactor::{ConnectionPermits, LoopReload, MioPoller};
+use crate::reactor::{ConnectionPermits, DrainTerms, LoopReload, MioPoller};
 use crate::services::{Route, RouteHistory, Router};
 use crate::timer::Clock as _;
 
@@ -48,17 +49,32 @@ impl Handle {
     /// If a certificate cannot be used, if an address is taken, if line clients are to join a route that is not among `routes`, or
     /// if the system has no resources for the loops.
     pub fn start(settings: &ResolvedConfig, routes: Vec<Route>) -> Result<Self, StartError> {
+        Self::start_logging(settings, routes, None)
+    }
+
+    /// As [`Handle::start`], and tells `access` of each connection when it ends.
+    ///
+    /// # Errors
+    /// As [`Handle::start`].
+    pub fn start_logging(
+        settings: &ResolvedConfig,
+        routes: Vec<Route>,
+        access: Option<AccessSink>,
+    ) -> Result<Self, StartError> {
         let clock = SystemClock::start();
         let addresses: Vec<SocketAddr> = settings.listeners.iter().map(|own| own.address).collect();
         let mut numbers = ListenerNumbers::default().next(&addresses, 0, clock.now())?;
         let history = RouteHistory::new(Router::first_numbers(&routes));
         let hosts = host_rules(settings);
         // Before an address is bound: what is wrong is then said although the port is taken.
-        let reload = loop_reload(settings, routes, &numbers, history.numbers(), &hosts, &[]);
-        let reload = reload.map_err(StartError::Route)?;
+        let none = Vec::new();
+        let reload = loop_reload(settings, routes, &numbers, history.numbers(), &hosts, &[], none);
+        let mut reload = reload.map_err(StartError::Route)?;
         let certificates = Certificates::load(settings, clock)?;
-        let tls = certificates.server_configs();
+        let tls = certificates.listener_configs();
         let listeners = bind_all(settings, &mut numbers)?;
+        let labels = listener_labels(&numbers, &[]);
+        reload.loop_settings.listeners.labels.clone_from(&labels);
         let pollers = listeners.into_iter().map(MioPoller::new).collect::<io::Result<Vec<_>>>()?;
         let (pollers, wakes): (Vec<_>, Vec<Wake>) = pollers.into_iter().unzip();
         let mailboxes = mesh(&wakes, mail_limits(settings));
@@ -70,7 +86,8 @@ impl Handle {
             listeners: numbers,
             routes: history,
             hosts,
-            server_configs: tls.clone(),
+            labels,
+            listener_configs: tls.clone(),
             tls: tls.clone(),
             certificate_options: CertificateOptions::of(settings),
         };
@@ -80,6 +97,7 @@ impl Handle {
             loops: settings.loops,
             pin_loops: settings.pin_loops,
             settings: LoopReload { tls, ..reload },
+            access,
         });
         let mut loops = Vec::with_capacity(settings.loops);
         let each = pollers.into_iter().zip(mailboxes).zip(permits).zip(event_senders);
@@ -101,7 +119,7 @@ impl Handle {
                 Ok(server)
             }
             Err(error) => {
-                server.drain(0, false);
+                server.drain(DrainTerms::within_ms(0));
                 Err(error.into())
             }
         }

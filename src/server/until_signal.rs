@@ -9,6 +9,7 @@ use super::loop_thread::LoopFailure;
 use crate::display::debug_as_display;
 use crate::mail::{LoopEventKind, LoopEvents};
 use crate::os::{Request, Signals, StopListening};
+use crate::reactor::DrainTerms;
 
 /// A server could not go on.
 #[derive(thiserror::Error)]
@@ -24,8 +25,8 @@ pub enum ServeError {
 debug_as_display!(ServeError);
 
 impl Handle {
-    /// Serves until SIGTERM, SIGQUIT or SIGINT, then drains within `drain_ms` and waits for the loops.
-    /// At a terminal SIGINT drains without the pace. Gives the exit code of the process: success
+    /// Serves until SIGTERM, SIGQUIT or SIGINT, then drains on these `terms` and waits for the loops.
+    /// At a terminal SIGINT drains without the grace and the pace. Gives the exit code of the process: success
     /// after a drain, and what a shell reports of a signal after a second one, which ends the wait
     /// at once. SIGHUP has certificates read again. Other signals whose default action would end the
     /// process are ignored.
@@ -42,7 +43,7 @@ impl Handle {
     pub fn serve_until_signal(
         self,
         mut signals: Signals,
-        drain_ms: u64,
+        terms: DrainTerms,
     ) -> Result<ExitCode, ServeError> {
         let loops = self.metrics().count();
         stop_with_the_loops(self.events().clone(), loops, signals.stop_listening())?;
@@ -58,7 +59,7 @@ impl Handle {
                 }
                 Request::Stop { is_paced, .. } => {
                     is_draining = true;
-                    self.drain(drain_ms, is_paced);
+                    self.drain(if is_paced { terms } else { terms.at_once() });
                 }
             }
         }

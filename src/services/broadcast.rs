@@ -12,24 +12,27 @@ use crate::ws::EncodedFrame;
 pub struct Broadcast {
     everyone: Arc<str>,
     order: Order,
+    /// Connections on this loop.
+    members: usize,
 }
 
 impl Broadcast {
     /// A service whose messages reach the connections in this order.
     #[must_use]
     pub fn new(order: Order) -> Self {
-        Self { everyone: "everyone".into(), order }
+        Self { everyone: "everyone".into(), order, members: 0 }
     }
 }
 
 impl Service for Broadcast {
     fn on_open(&mut self, peer: Peer, effects: &mut Effects<'_>) {
-        log::debug!("broadcast: {peer} joined");
+        log::debug!(connection:% = peer; "broadcast: joined");
+        self.members += 1;
         effects.subscribe(peer, &self.everyone);
     }
 
     fn on_message(&mut self, peer: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
-        log::trace!("broadcast: {peer} sent {} bytes", message.payload().len());
+        log::trace!(connection:% = peer; "broadcast: sent {} bytes", message.payload().len());
         let frame = EncodedFrame::new(message.kind(), message.payload());
         effects.publish(&self.everyone, frame, self.order);
     }
@@ -45,7 +48,24 @@ impl Service for Broadcast {
         }
     }
 
+    fn rooms_end(&self) -> usize {
+        usize::from(self.members > 0)
+    }
+
+    fn room(&self, position: usize) -> Option<(&str, usize)> {
+        (position < self.rooms_end()).then_some(("", self.members))
+    }
+
+    fn publish(&mut self, room: &str, text: &str, effects: &mut Effects<'_>) -> bool {
+        let is_known = room.is_empty();
+        if is_known {
+            effects.publish(&self.everyone, EncodedFrame::text(text), self.order);
+        }
+        is_known
+    }
+
     fn on_close(&mut self, peer: Peer, reason: CloseReason, _: &mut Effects<'_>) {
-        log::debug!("broadcast: {peer} left: {reason}");
+        log::debug!(connection:% = peer; "broadcast: left: {reason}");
+        self.members -= 1;
     }
 }

@@ -110,6 +110,26 @@ pub trait Service: Any {
         let _ = (next, effects);
     }
 
+    /// One more than the largest position of a room for [`room`](Service::room): 0 without rooms.
+    fn rooms_end(&self) -> usize {
+        0
+    }
+
+    /// The name of the room or topic at a position, and how many members it has on this loop; `None`
+    /// for a position that no room has. A room that stays keeps its position, as a list of many is made
+    /// between other work. The name of a service's only topic is empty.
+    fn room(&self, position: usize) -> Option<(&str, usize)> {
+        let _ = position;
+        None
+    }
+
+    /// An operator has a text published to the members of a room or topic, on all loops, as a message of
+    /// the gateway itself. Whether the service knows how; it may have no members.
+    fn publish(&mut self, room: &str, text: &str, effects: &mut Effects<'_>) -> bool {
+        let _ = (room, text, effects);
+        false
+    }
+
     /// The period of [`on_tick`](Service::on_tick) in milliseconds. Called once. A loop with such a
     /// service wakes that often, also without connections.
     fn tick_ms(&self) -> Option<u64> {

@@ -8,6 +8,7 @@ use super::route_id::{NUMBERS_MAX, RouteId, RouteNumbers};
 use super::{Effects, LoopSite, Message, Peer, RouteOptions, Service, ServiceSender};
 use crate::effects::PendingEffects;
 use crate::http::Path;
+use crate::metrics::{Entry, Labelled, RouteCounters};
 use crate::timer::Millis;
 
 /// Paths and what serves them. A path may have a WebSocket route and a page: whether a request wants an
@@ -80,6 +81,8 @@ pub(crate) struct SocketRoute {
     paths: Vec<String>,
     /// Its id as text.
     pub(crate) label: Arc<str>,
+    /// What is counted of it on this loop.
+    pub(crate) counters: Arc<Entry<RouteCounters>>,
     pub(crate) service: Box<dyn Service>,
     pub(crate) options: RouteOptions,
     /// [`Service::wants_addresses`], asked once.
@@ -129,9 +132,10 @@ impl Router {
                     }
                     let (service, options) = (make(site), options.clone());
                     let wants_addresses = service.wants_addresses();
-                    let label = id.to_string().into();
+                    let label: Arc<str> = id.to_string().into();
+                    let counters = Arc::new(Entry::new(&label));
                     sockets[usize::from(number)] =
-                        SocketRoute { paths, label, service, options, wants_addresses };
+                        SocketRoute { paths, label, counters, service, options, wants_addresses };
                     order.push(number);
                 }
             }
@@ -196,6 +200,14 @@ impl Router {
             own.paths.clone_from(paths);
             own.options = options.clone();
             own.wants_addresses = own.service.wants_addresses();
+        }
+    }
+
+    /// From now on what happens on each route is counted in `routes`, by its id.
+    pub fn count_in(&mut self, routes: &Labelled<RouteCounters>) {
+        for number in &self.order {
+            let route = &mut self.sockets[usize::from(*number)];
+            route.counters = routes.of(&route.label);
         }
     }
 
@@ -272,6 +284,12 @@ impl Router {
         self.sockets.len()
     }
 
+    /// The number of the first WebSocket route that an operator means by this name.
+    pub(crate) fn number_called(&self, name: &str) -> Option<u8> {
+        let mut served = self.order.iter().copied();
+        served.find(|number| self.sockets[usize::from(*number)].is_called(name))
+    }
+
     /// As [`Router::socket`], to look only; `None` for a number that is not in use.
     pub(crate) fn get(&self, number: u8) -> Option<&SocketRoute> {
         self.sockets.get(usize::from(number))
@@ -291,6 +309,11 @@ impl fmt::Debug for SocketRoute {
 }
 
 impl SocketRoute {
+    /// The path that it is known by.
+    pub(crate) fn first_path(&self) -> Option<&str> {
+        self.paths.first().map(String::as_str)
+    }
+
     /// Whether an operator means this route: by its id, or by its first path.
     pub(crate) fn is_called(&self, name: &str) -> bool {
         *self.label == *name || self.paths.first().is_some_and(|first| first == name)
@@ -300,6 +323,7 @@ impl SocketRoute {
         Self {
             paths: Vec::new(),
             label: "".into(),
+            counters: Arc::new(Entry::new("")),
             service: Box::new(Vacant),
             options: RouteOptions::default(),
             wants_addresses: false,

@@ -9,13 +9,15 @@ use rustls::ServerConfig;
 use super::clock::SimClock;
 use super::network::Network;
 use super::poller::{SimListener, SimPoller, SimSocket};
+use crate::access::AccessSink;
+use crate::certificates::ListenerConfig;
 use crate::conn::{ConnSettings, Connections, check_invariants};
 use crate::mail::{Envelope, LoopMailboxes, MailLimits, Mailbox, Reply, Wake, mesh};
 use crate::metrics::{Counters, LoopMetrics};
 use crate::pool::SharedBudget;
 use crate::reactor::{
-    ConnectionPermits, EventLoop, ListenerProtocol, ListenerSettings, LoopCommand, LoopEnvelope,
-    LoopReload, LoopSettings, LoopState, Turn,
+    ConnectionPermits, DrainProgress, DrainTerms, EventLoop, ListenerProtocol, ListenerSettings,
+    LoopCommand, LoopEnvelope, LoopReload, LoopSettings, LoopState, Turn,
 };
 use crate::services::{LoopSite, Route, RouteHistory, RouteNumbers, Router, TooManyRoutes};
 use crate::timer::{Clock, Millis};
@@ -46,6 +48,8 @@ pub struct ServerSettings {
     /// For each listener, by its number, how it does its TLS handshakes. Where there is none, or none
     /// for that listener, it is plain.
     pub tls: Vec<Option<Arc<ServerConfig>>>,
+    /// What connections are told to when they end.
+    pub access: Option<AccessSink>,
     /// Rules of the connections.
     pub connections: ConnSettings,
 }
@@ -64,6 +68,7 @@ impl Default for ServerSettings {
             has_relay: false,
             has_fake_cipher: false,
             tls: Vec::new(),
+            access: None,
             connections: ConnSettings { half_open_max: 250, ..ConnSettings::default() },
         }
     }
@@ -75,7 +80,7 @@ pub struct SimServer {
     network: Network,
     clock: SimClock,
     loops: Vec<Option<SimLoop>>,
-    counters: Vec<Arc<Counters>>,
+    metrics: Vec<LoopMetrics>,
     routes: RouteHistory,
     /// The process's connection budget.
     pub connections: SharedBudget,
@@ -106,7 +111,10 @@ fn connections_of(
     if settings.has_fake_cipher {
         connections.use_fake_cipher();
     }
-    connections.configure_tls(&settings.tls);
+    connections.configure_tls(&listener_configs(settings));
+    if let Some(sink) = &settings.access {
+        connections.log_access(sink.clone());
+    }
     connections
 }
 
@@ -127,21 +135,20 @@ impl SimServer {
             .collect();
         let limits =
             MailLimits { items_max: settings.items_max, bytes_max: settings.mail_bytes_max };
-        let counters: Vec<Arc<Counters>> = (0..count).map(|_| Arc::default()).collect();
+        let metrics: Vec<LoopMetrics> = (0..count).map(|_| LoopMetrics::default()).collect();
         let parts = SharedParts { network, settings, routes, pool: &pool };
         let permits = ConnectionPermits::for_loops(&connections, &wakes);
         let each = mesh(&wakes, limits).into_iter().zip(permits).enumerate();
         let loops = each.map(|(index, (mailboxes, permits))| {
             let mail = Arc::clone(&mailboxes.external);
-            let event_loop =
-                parts.event_loop(index, Arc::clone(&counters[index]), mailboxes, permits);
+            let event_loop = parts.event_loop(index, metrics[index].clone(), mailboxes, permits);
             let woken = Arc::clone(&woken[index]);
             let wakes_at = Some(network.clock().now());
             Some(SimLoop { event_loop, mail, woken, wakes_at })
         });
         Self {
             loops: loops.collect(),
-            counters,
+            metrics,
             routes: RouteHistory::new(Router::first_numbers(routes)),
             network: network.clone(),
             clock: network.clock(),
@@ -236,7 +243,7 @@ impl SimServer {
             loop_settings: loop_settings(settings, protocols(settings, routes, numbers)),
             routes: routes.to_vec(),
             numbers: numbers.clone(),
-            tls: settings.tls.clone(),
+            tls: listener_configs(settings),
         });
         for index in 0..self.loops.len() {
             let (reply, _) = Reply::channel();
@@ -247,9 +254,17 @@ impl SimServer {
 
     /// Begins a drain on all loops.
     pub fn drain(&self, drain_ms: u64, is_paced: bool) {
+        let _ = self.drain_on(DrainTerms { is_paced, ..DrainTerms::within_ms(drain_ms) });
+    }
+
+    /// Begins a drain on all loops, and gives what they share.
+    pub fn drain_on(&self, terms: DrainTerms) -> Arc<DrainProgress> {
+        let progress = Arc::new(DrainProgress::new());
         for index in 0..self.loops.len() {
-            self.command(index, LoopCommand::Drain { drain_ms, is_paced });
+            let progress = Arc::clone(&progress);
+            self.command(index, LoopCommand::Drain { terms, progress });
         }
+        progress
     }
 
     /// Sends a command to a loop, unless that has ended.
@@ -284,12 +299,19 @@ impl SimServer {
         loops.map(|own| own.event_loop.connections().count()).sum()
     }
 
-    /// A counter, summed over all loops, also those that have ended.
+    /// What each loop counts, also those that have ended.
+    #[must_use]
+    pub fn metrics(&self) -> &[LoopMetrics] {
+        &self.metrics
+    }
+
+    /// A counter, summed over all loops, also those that have ended, and over all routes.
     #[must_use]
     pub fn counter(&self, name: &str) -> u64 {
-        self.counters
-            .iter()
-            .flat_map(|own| own.values())
+        let by_loop = self.metrics.iter().flat_map(|own| own.counters.values());
+        let routes = self.metrics.iter().flat_map(|own| own.routes.iter());
+        by_loop
+            .chain(routes.flat_map(|own| own.values()))
             .filter(|(own_name, _)| *own_name == name)
             .map(|(_, value)| value)
             .sum()
@@ -308,7 +330,7 @@ impl SharedParts<'_> {
     fn event_loop(
         &self,
         index: usize,
-        counters: Arc<Counters>,
+        metrics: LoopMetrics,
         mailboxes: LoopMailboxes<LoopEnvelope<SimListener>>,
         permits: ConnectionPermits,
     ) -> EventLoop<SimPoller, SimClock> {
@@ -317,19 +339,25 @@ impl SharedParts<'_> {
         let site = LoopSite { index: number(index), count: number(settings.loops) };
         let clock = network.clock();
         let protocols = protocols(settings, routes, &Router::first_numbers(routes));
-        let router = Router::new(routes, site);
+        let mut router = Router::new(routes, site);
+        router.count_in(&metrics.routes);
+        let counters = &metrics.counters;
         let own_connections =
-            connections_of(settings, site, router, &counters, pool.clone(), clock.now());
+            connections_of(settings, site, router, counters, pool.clone(), clock.now());
         EventLoop::new(
             network.poller(protocols.len()),
             clock,
             loop_settings(settings, protocols),
             own_connections,
-            LoopMetrics { counters, ..LoopMetrics::default() },
+            metrics,
             mailboxes,
             permits,
         )
     }
+}
+
+fn listener_configs(settings: &ServerSettings) -> Vec<Option<ListenerConfig>> {
+    settings.tls.iter().map(|own| own.clone().map(ListenerConfig::from)).collect()
 }
 
 fn protocols(
@@ -347,6 +375,7 @@ fn loop_settings(settings: &ServerSettings, protocols: Vec<ListenerProtocol>) ->
     LoopSettings {
         listeners: ListenerSettings {
             protocols: protocols.into_iter().map(Some).collect(),
+            labels: Vec::new(),
             accepts_per_turn: 64,
             refusals_max: settings.refusals_max,
             accept_pause_ms: 50,

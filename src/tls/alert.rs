@@ -21,6 +21,8 @@ impl Alert {
     pub const INTERNAL_ERROR: Self = Self(80);
     /// The handshake is given up for a reason that has nothing to do with the protocol.
     pub const USER_CANCELED: Self = Self(90);
+    /// There is no certificate for the name that the client asked for.
+    pub const UNRECOGNIZED_NAME: Self = Self(112);
     /// A new handshake on an open connection is declined (TLS 1.2).
     pub const NO_RENEGOTIATION: Self = Self(100);
 

@@ -21,6 +21,9 @@ pub struct KeyCache {
     /// Empty, or [`LINES`] long.
     lines: Vec<Option<Box<Line>>>,
     count: usize,
+    /// Before this moment no line is to go: a loop comes to rest after most messages, and the lines are
+    /// many.
+    trim_due: Millis,
 }
 
 #[derive(Debug)]
@@ -43,6 +46,12 @@ impl KeyCache {
     pub fn price(&self) -> usize {
         let table_bytes = if self.lines.is_empty() { TABLE_BYTES } else { 0 };
         LINE_BYTES + table_bytes
+    }
+
+    /// Whether there is neither a line nor the table.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
     }
 
     /// Bytes of all lines, and the table.
@@ -95,6 +104,9 @@ impl KeyCache {
     /// Drops the keys that were not used for `idle_ms`. Gives the bytes that they held, and when to
     /// ask again.
     pub fn trim(&mut self, now: Millis, idle_ms: u64) -> (usize, Option<Millis>) {
+        if now < self.trim_due {
+            return (0, Some(self.trim_due));
+        }
         let (before, mut oldest) = (self.count, None);
         for line in &mut self.lines {
             let Some(used) = line.as_ref().map(|line| line.used) else { continue };
@@ -106,8 +118,9 @@ impl KeyCache {
             }
         }
         let freed = (before - self.count) * LINE_BYTES + self.release_if_empty();
-        // By the end of a tick; one that is late frees more at once.
-        (freed, oldest.map(|_| now.plus(idle_ms)))
+        let due = oldest.map(|oldest| oldest.after_ms(idle_ms).begins());
+        self.trim_due = due.unwrap_or_default();
+        (freed, due)
     }
 
     fn release_if_empty(&mut self) -> usize {
@@ -115,6 +128,7 @@ impl KeyCache {
             return 0;
         }
         self.lines = Vec::new();
+        self.trim_due = Millis::default();
         TABLE_BYTES
     }
 }
@@ -150,7 +164,7 @@ mod tests {
         assert_eq!(cache.forget(1), 0);
         assert_eq!(cache.forget(1 + 256), LINE_BYTES);
         assert!(cache.keys(5, later.tick(), |_| false).is_none());
-        assert_eq!(cache.trim(now, 10_000), (0, Some(now.plus(10_000))));
+        assert_eq!(cache.trim(now, 10_000), (0, Some(now.tick().after_ms(10_000).begins())));
         assert_eq!(cache.trim(later, 10_000), (LINE_BYTES + TABLE_BYTES, None));
         assert_eq!(cache.bytes(), 0);
     }

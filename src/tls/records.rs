@@ -13,7 +13,7 @@ use super::suite::{NONCE_BYTES, Suite, TAG_BYTES, Version};
 use crate::work::{meter, prices};
 
 /// All that a connection keeps of TLS while it is idle.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Records {
     suite: Suite,
     read: Direction,
@@ -34,7 +34,7 @@ pub struct Records {
 }
 
 /// One direction: the secret that the keys are expanded from, and the number of the next record.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Direction {
     secret: Secret,
     sequence: u64,
@@ -74,9 +74,16 @@ pub enum RecordFault {
     Internal,
     /// The certificate of a client that resumed a session has expired since.
     CertificateExpired,
+    /// The pool has no room for what a handshake leaves.
+    NoMemory,
 }
 
 impl RecordFault {
+    /// Whether it shows at the end of a handshake, and is counted as a failure of that.
+    pub fn is_of_handshake(self) -> bool {
+        matches!(self, Self::CertificateExpired | Self::NoMemory)
+    }
+
     /// What the peer is told; one that sent an alert itself is told nothing (RFC 8446 §6.2).
     pub fn alert(self) -> Option<Alert> {
         match self {
@@ -86,7 +93,7 @@ impl RecordFault {
             Self::Malformed => Some(Alert::DECODE_ERROR),
             Self::Alerted(_) => None,
             Self::Exhausted => Some(Alert::CLOSE_NOTIFY),
-            Self::Internal => Some(Alert::INTERNAL_ERROR),
+            Self::Internal | Self::NoMemory => Some(Alert::INTERNAL_ERROR),
             Self::CertificateExpired => Some(Alert::CERTIFICATE_EXPIRED),
         }
     }

@@ -17,7 +17,7 @@ pub struct SecretLog {
 }
 
 /// The traffic secrets of a TLS 1.3 connection, as far as they were logged.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Captured {
     pub client: Option<Secret>,
     pub server: Option<Secret>,
@@ -31,7 +31,11 @@ impl SecretLog {
 
     /// Takes what was logged since the last call.
     pub fn take(&self) -> Captured {
-        std::mem::take(&mut *self.captured.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut captured = self.captured.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = captured.clone();
+        // Wiped where it lies, which a move would not do.
+        *captured = Captured::default();
+        taken
     }
 }
 

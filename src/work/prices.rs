@@ -33,15 +33,21 @@ pub const SLOT: u64 = 5;
 pub const ADDRESS: u64 = 300;
 /// A connection is described to an operator, without its address.
 pub const ROW: u64 = 400;
+/// A room is described to an operator.
+pub const ROOM: u64 = 200;
 /// The library's part of a full TLS handshake that answers the client's first message: a key exchange
 /// and a signature.
 pub const TLS_FULL: u64 = 150_000;
+/// The same where the server's key may be one of RSA, of 2,048 bits.
+pub const TLS_FULL_RSA: u64 = 650_000;
 /// The same where a ticket is accepted: a key exchange.
 pub const TLS_RESUMED: u64 = 90_000;
-/// Any other step of a TLS handshake.
-pub const TLS_STEP: u64 = 25_000;
+/// Any other step of a TLS handshake: before TLS 1.3 the last one is the key exchange.
+pub const TLS_STEP: u64 = 40_000;
+/// A client's certificate is verified, and its signature.
+pub const TLS_CLIENT_CERTIFICATE: u64 = 250_000;
 /// A key of TLS is expanded from its secret.
-pub const TLS_KEY: u64 = 3_000;
+pub const TLS_KEY: u64 = 1_500;
 /// A TLS record is opened or sealed, without its bytes.
 pub const RECORD: u64 = 300;
 /// A compressor is reset, and its tables are cleared.

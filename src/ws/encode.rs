@@ -68,6 +68,32 @@ impl ServerHeader {
     }
 }
 
+/// The header that the bytes of a server frame begin with: whether it is of a message and not of a control
+/// frame, its own bytes, and those of the payload. `None` if it is no whole header.
+pub(crate) fn read_server_header(frame: &[u8]) -> Option<(bool, usize, usize)> {
+    let [first, second, ..] = *frame else { return None };
+    let (header_bytes, payload_bytes) = match second {
+        0..=125 => (2, u64::from(second)),
+        126 => (4, u64::from(u16::from_be_bytes(frame.get(2..4)?.try_into().ok()?))),
+        127 => (10, u64::from_be_bytes(frame.get(2..10)?.try_into().ok()?)),
+        // The bit of a mask, which servers never set (RFC 6455 §5.1).
+        _ => return None,
+    };
+    Some((first & CONTROL == 0, header_bytes, usize::try_from(payload_bytes).ok()?))
+}
+
+/// Bytes of the header of a server frame with `frame_bytes` in all.
+pub(crate) const fn server_header_bytes(frame_bytes: usize) -> usize {
+    match frame_bytes {
+        0..=127 => 2,
+        128..=0x1_0003 => 4,
+        _ => 10,
+    }
+}
+
+/// The bit of the opcode that control frames have (RFC 6455 §5.5).
+const CONTROL: u8 = 8;
+
 /// What the allocator adds to a frame: the header of its block, and the count of references, which is
 /// a block of its own once the frame is shared.
 const ALLOCATIONS_BYTES: usize = 64;

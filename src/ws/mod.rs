@@ -22,6 +22,7 @@ pub use deflate::{
     compressor_bytes,
 };
 pub use encode::{EncodedFrame, SERVER_HEADER_BYTES_MAX, ServerHeader, encode_close};
+pub(crate) use encode::{read_server_header, server_header_bytes};
 pub use header::{
     CLIENT_CONTROL_FRAME_BYTES_MAX, CLIENT_HEADER_BYTES_MAX, FrameHeader, Opcode, parse_header,
 };

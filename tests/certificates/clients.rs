@@ -3,8 +3,8 @@
 use tidegate::certificates::{ClientCertificates, expiry_of, subject_of};
 
 use crate::certificates::Authority;
-use crate::handshake::{Client, VERSIONS};
-use crate::store::{asking, open, store};
+use crate::handshake::{Client, Outcome, VERSIONS};
+use crate::store::{asking, authorities, configs, open, store};
 
 #[test]
 fn a_listener_serves_the_clients_that_it_asks_for() {
@@ -51,5 +51,34 @@ fn the_subject_of_a_client_is_known_after_each_handshake() {
             assert_eq!(subject_of(&certificate).as_deref(), Some("CN=device 7"));
             assert!(expiry_of(&certificate).is_some());
         }
+    }
+}
+
+/// So that one with several certificates sends one that is accepted (RFC 8446 §4.2.4).
+#[test]
+fn clients_are_told_the_names_of_the_authorities_unless_they_are_too_many() {
+    let known = ["one", "two", "three"].map(Authority::new);
+    let server = Authority::new("ca").server(&["a.example"]);
+    let device = known[0].client("device");
+    let named = |outcome: &Outcome, name: &str| {
+        let names = outcome.authority_names.iter();
+        names.filter(|own| own.windows(name.len()).any(|part| part == name.as_bytes())).count()
+    };
+    for version in VERSIONS {
+        let client = Client::with_certificate(version, &device);
+        let asking = asking(ClientCertificates::Required, &known[0]);
+        let (mut store, before) = store(&[&server], vec![asking]);
+        let outcome = client.connect(&before[0], "a.example").unwrap();
+        assert_eq!((named(&outcome, "one"), outcome.authority_names.len()), (1, 1));
+        store.replace_authorities(0, authorities(&known.each_ref())).unwrap();
+        let outcome = client.connect(&configs(&store)[0], "a.example").unwrap();
+        assert_eq!((named(&outcome, "three"), outcome.authority_names.len()), (1, 3));
+        let many: Vec<Authority> = (0..200)
+            .map(|number| Authority::new(&format!("an authority with a long name, {number}")))
+            .collect();
+        let many: Vec<&Authority> = many.iter().chain([&known[0]]).collect();
+        store.replace_authorities(0, authorities(&many)).unwrap();
+        let outcome = client.connect(&configs(&store)[0], "a.example").unwrap();
+        assert!(outcome.authority_names.is_empty());
     }
 }

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{
-    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
-    Tls13ClientSessionValue,
+    ClientSessionMemoryCache, ClientSessionStore, ResolvesClientCert, Resumption,
+    Tls12ClientSessionValue, Tls13ClientSessionValue,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, NamedGroup,
@@ -38,6 +39,8 @@ pub(crate) struct Outcome {
     pub(crate) server: Option<CertificateDer<'static>>,
     /// The certificate of the client, as the server knows it.
     pub(crate) client: Option<CertificateDer<'static>>,
+    /// The names of authorities that the client was asked for a certificate by.
+    pub(crate) authority_names: Vec<Vec<u8>>,
     pub(crate) alpn: Option<Vec<u8>>,
     pub(crate) had_early_data: bool,
 }
@@ -67,7 +70,11 @@ impl Client {
         issued: Option<&Issued>,
         schemes: &[SignatureScheme],
     ) -> Self {
-        let seen = Arc::new(Seen { schemes: schemes.to_vec(), certificate: Mutex::default() });
+        let seen = Arc::new(Seen {
+            schemes: schemes.to_vec(),
+            certificate: Mutex::default(),
+            authority_names: Mutex::default(),
+        });
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[version])
             .unwrap()
@@ -81,6 +88,8 @@ impl Client {
             }
             None => builder.with_no_client_auth(),
         };
+        let (inner, noted) = (config.client_auth_cert_resolver, Arc::clone(&seen));
+        config.client_auth_cert_resolver = Arc::new(Noting { inner, seen: noted });
         config.resumption = Resumption::store(Arc::new(Sessions::default()));
         config.enable_early_data = true;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -115,6 +124,9 @@ impl Client {
             }
         }
         assert!(!client.is_handshaking() && !server.is_handshaking());
+        let names = std::mem::take(
+            &mut *self.seen.authority_names.lock().unwrap_or_else(PoisonError::into_inner),
+        );
         let seen = self.seen.certificate.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Outcome {
             is_resumed: server.handshake_kind() == Some(HandshakeKind::Resumed),
@@ -123,6 +135,7 @@ impl Client {
                 .peer_certificates()
                 .and_then(|chain| chain.first())
                 .map(|certificate| certificate.clone().into_owned()),
+            authority_names: names,
             alpn: server.alpn_protocol().map(<[u8]>::to_vec),
             had_early_data,
         })
@@ -134,6 +147,26 @@ impl Client {
 struct Seen {
     schemes: Vec<SignatureScheme>,
     certificate: Mutex<Option<CertificateDer<'static>>>,
+    authority_names: Mutex<Vec<Vec<u8>>>,
+}
+
+/// Notes what a client is asked for, and has another choose its certificate.
+#[derive(Debug)]
+struct Noting {
+    inner: Arc<dyn ResolvesClientCert>,
+    seen: Arc<Seen>,
+}
+
+impl ResolvesClientCert for Noting {
+    fn resolve(&self, names: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let noted = names.iter().map(|name| name.to_vec()).collect();
+        *self.seen.authority_names.lock().unwrap_or_else(PoisonError::into_inner) = noted;
+        self.inner.resolve(names, schemes)
+    }
+
+    fn has_certs(&self) -> bool {
+        self.inner.has_certs()
+    }
 }
 
 impl ServerCertVerifier for Seen {

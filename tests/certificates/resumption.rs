@@ -1,18 +1,19 @@
 //! Which tickets are accepted where, and for how long.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::TimeProvider;
 use tidegate::certificates::{
-    ClientAuthorities, ClientCertificates, ROTATION_MS, TicketRoots, provider,
+    ClientAuthorities, ClientCertificates, ROTATION_MS, StoreSettings, TicketRoots, provider,
 };
 use tidegate::timer::Millis;
 
 use crate::certificates::Authority;
 use crate::handshake::{Client, VERSIONS};
-use crate::store::{
-    HANDSHAKE_MS, asking, authorities, open, settings, shared_roots, store, store_with,
-};
+use crate::store::{asking, authorities, configs, open, settings, shared_roots, store, store_with};
 
 const NAME: &str = "a.example";
 
@@ -128,27 +129,67 @@ fn tickets_end_with_the_authorities_that_their_clients_were_verified_by() {
     for version in VERSIONS {
         let mut both = asking(ClientCertificates::Required, &kept);
         both.as_mut().unwrap().authorities = Some(authorities(&[&kept, &removed]));
-        let (mut store, configs) = store(&[&server], vec![both]);
+        let (mut store, before) = store(&[&server], vec![both]);
         let (good, bad) = (
             Client::with_certificate(version, &kept.client("device")),
             Client::with_certificate(version, &removed.client("device")),
         );
         for client in [&good, &bad] {
-            assert!(resumes(client, &configs[0], &configs[0]));
+            assert!(resumes(client, &before[0], &before[0]));
         }
-        let changed = Millis(5);
-        store.replace_authorities(0, authorities(&[&kept]), changed);
-        bad.connect(&configs[0], NAME).unwrap_err();
-        // Until handshakes that began before the change have ended there are no tickets at all.
-        for now in [changed, changed.plus(2 * HANDSHAKE_MS - 1)] {
-            store.rotate(now).unwrap();
-            for _ in 0..4 {
-                assert!(!good.connect(&configs[0], NAME).unwrap().is_resumed);
-            }
+        store.replace_authorities(0, authorities(&[&kept])).unwrap();
+        let changed = configs(&store);
+        bad.connect(&changed[0], NAME).unwrap_err();
+        assert!(!good.connect(&changed[0], NAME).unwrap().is_resumed);
+        assert!(good.connect(&changed[0], NAME).unwrap().is_resumed);
+        bad.connect(&changed[0], NAME).unwrap_err();
+    }
+}
+
+/// However long it takes: it goes by what there was when it began.
+#[test]
+fn a_handshake_under_way_gets_no_ticket_of_the_authorities_that_replace_its_own() {
+    let (kept, removed) = (Authority::new("kept"), Authority::new("removed"));
+    let server = Authority::new("ca").server(&[NAME]);
+    for version in VERSIONS {
+        let mut both = asking(ClientCertificates::Required, &kept);
+        both.as_mut().unwrap().authorities = Some(authorities(&[&kept, &removed]));
+        let (mut store, before) = store(&[&server], vec![both]);
+        let client = Client::with_certificate(version, &kept.client("device"));
+        store.replace_authorities(0, authorities(&[&kept])).unwrap();
+        store.rotate(Millis(1 << 30)).unwrap();
+        // Those who are no longer trusted are refused in it already.
+        let other = Client::with_certificate(version, &removed.client("device"));
+        other.connect(&before[0], NAME).unwrap_err();
+        assert!(!client.connect(&before[0], NAME).unwrap().is_resumed);
+        assert!(!client.connect(&configs(&store)[0], NAME).unwrap().is_resumed);
+    }
+}
+
+/// The keys of a file make and accept tickets for as long as they stay there.
+#[test]
+fn a_ticket_ends_after_its_lifetime_with_the_keys_of_a_file_too() {
+    let server = Authority::new("ca").server(&[NAME]);
+    for version in VERSIONS {
+        for (hours, is_resumed) in [(23, true), (25, false)] {
+            let at = |now_s| {
+                let settings = StoreSettings { clock: Arc::new(Fixed(now_s)), ..settings() };
+                store_with(&settings, &[&server], vec![open()], shared_roots(1)).1
+            };
+            let client = Client::new(version);
+            let (from, to) = (at(1_800_000_000), at(1_800_000_000 + hours * 3_600));
+            assert_eq!(resumes(&client, &from[0], &to[0]), is_resumed, "{version:?} {hours}");
         }
-        store.rotate(changed.plus(2 * HANDSHAKE_MS)).unwrap();
-        assert!(resumes(&good, &configs[0], &configs[0]));
-        bad.connect(&configs[0], NAME).unwrap_err();
+    }
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct Fixed(u64);
+
+impl TimeProvider for Fixed {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(self.0)))
     }
 }
 
@@ -156,13 +197,13 @@ fn tickets_end_with_the_authorities_that_their_clients_were_verified_by() {
 fn the_same_authorities_once_more_change_nothing() {
     let known = Authority::new("known");
     let server = Authority::new("ca").server(&[NAME]);
-    let (mut store, configs) =
+    let (mut store, before) =
         store(&[&server], vec![None, asking(ClientCertificates::Required, &known)]);
     for version in VERSIONS {
         let client = Client::with_certificate(version, &known.client("device"));
-        client.connect(&configs[0], NAME).unwrap();
+        client.connect(&before[0], NAME).unwrap();
         let again = ClientAuthorities::from_pem(known.pem().as_bytes(), &provider()).unwrap();
-        store.replace_authorities(1, again, Millis(0));
-        assert!(client.connect(&configs[0], NAME).unwrap().is_resumed);
+        store.replace_authorities(1, again).unwrap();
+        assert!(client.connect(&configs(&store)[0], NAME).unwrap().is_resumed);
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use rustls::time_provider::DefaultTimeProvider;
 use tidegate::certificates::{
     CertificateStore, ClientAuthorities, ClientCertificates, ListenerSettings, ServerCertificate,
     StoreSettings, TicketRoots, TlsVersion, UnknownSni, provider,
@@ -11,14 +12,12 @@ use tidegate::timer::Millis;
 
 use crate::certificates::{Authority, Issued};
 
-pub(crate) const HANDSHAKE_MS: u64 = 10_000;
-
 pub(crate) fn settings() -> StoreSettings {
     StoreSettings {
         provider: provider(),
         version_min: TlsVersion::Tls12,
         unknown_sni: UnknownSni::Default,
-        handshake_ms: HANDSHAKE_MS,
+        clock: Arc::new(DefaultTimeProvider),
         key_log: None,
     }
 }
@@ -74,6 +73,11 @@ pub(crate) fn store_with(
 ) -> (CertificateStore, Vec<Arc<ServerConfig>>) {
     let certificates = issued.iter().map(|issued| certificate(issued)).collect();
     let store = CertificateStore::new(settings, certificates, listeners, roots).unwrap();
-    let configs = store.server_configs().into_iter().flatten().collect();
+    let configs = configs(&store);
     (store, configs)
+}
+
+/// What handshakes that begin now go by.
+pub(crate) fn configs(store: &CertificateStore) -> Vec<Arc<ServerConfig>> {
+    store.listener_configs().into_iter().flatten().map(|own| own.now()).collect()
 }

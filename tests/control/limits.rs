@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, mpsc};
 
-use tidegate::control::{ControlThread, RedisSettings};
+use tidegate::control::{ControlRole, ControlThread, RedisSettings};
 use tidegate::services::TokenVerdict::{Unavailable, Wrong};
 use tidegate::services::{ServiceSender, TooManyLookups};
 
@@ -70,7 +70,7 @@ fn a_look_up_after_stop_is_answered_at_once() {
     use tidegate::services::{TokenAnswer, TokenInquiry, TokenLookup as _};
 
     let (_listener, settings) = silent();
-    let control = ControlThread::start().unwrap();
+    let control = ControlThread::start(ControlRole::Backends, &Arc::default()).unwrap();
     let tokens = control.redis_tokens(RedisSettings { lookups_max: 1, ..settings });
     control.stop();
     let (sender, answers) = mpsc::channel();

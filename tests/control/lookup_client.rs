@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
-use tidegate::control::{ControlThread, RedisSettings, RedisTokens, RedisUrl};
+use tidegate::control::{ControlRole, ControlThread, RedisSettings, RedisTokens, RedisUrl};
 use tidegate::key::ConnKey;
 use tidegate::metrics::ControlCounters;
 use tidegate::services::{
@@ -28,7 +28,7 @@ impl LookupClient {
     }
 
     pub(crate) fn with(settings: RedisSettings) -> Self {
-        let control = ControlThread::start().unwrap();
+        let control = ControlThread::start(ControlRole::Backends, &Arc::default()).unwrap();
         let tokens = control.redis_tokens(settings);
         let (sender, answers) = mpsc::channel();
         Self { tokens, answers, answer_to: service_sender(sender), control }

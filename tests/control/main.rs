@@ -13,6 +13,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
 
+mod admin;
 mod log_lines;
 mod lookup_client;
 #[path = "../support/redis_server.rs"]

@@ -5,7 +5,7 @@ use std::panic;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use tidegate::control::{ControlThread, RedisSettings, panics};
+use tidegate::control::{ControlRole, ControlThread, RedisSettings, panics};
 use tidegate::services::TokenVerdict::{Right, Unavailable, Wrong};
 use tidegate::services::{ServiceSender, TokenInquiry, TokenLookup as _, TooManyLookups};
 
@@ -87,7 +87,7 @@ fn a_failure_is_one_line_of_the_log_with_its_place() {
     wait_for_restart(&client, 1);
     let lines = log_lines::notable("once and for all");
     assert_eq!(lines.len(), 1, "{lines:?}");
-    let start = "ERROR the control thread panicked at tests/control/lookup_client.rs:";
+    let start = "ERROR the control thread backends panicked at tests/control/lookup_client.rs:";
     assert!(lines[0].starts_with(start), "{lines:?}");
     assert!(lines[0].ends_with(": once and for all; it starts again in 50 ms"), "{lines:?}");
 }
@@ -110,7 +110,7 @@ fn it_can_be_stopped_while_it_pauses() {
 #[test]
 fn an_answer_may_lead_to_another_question() {
     let (_listener, settings) = silent();
-    let control = ControlThread::start().unwrap();
+    let control = ControlThread::start(ControlRole::Backends, &Arc::default()).unwrap();
     let tokens = Arc::new(control.redis_tokens(settings));
     let (sender, answers) = mpsc::channel();
     let inquiry = |index, answer_to| {

@@ -73,6 +73,10 @@ impl Gateway {
         if let Some(address) = launch.listen {
             command.args(["--listen", address]);
         }
+        // Many run at once, and there is one default address.
+        if !launch.toml.is_some_and(|toml| toml.contains("[admin]")) {
+            command.args(["--admin", "off"]);
+        }
         command.env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -102,6 +106,13 @@ impl Gateway {
             });
             Some(addresses.collect::<Vec<_>>()).filter(|found| found.len() == count)
         })
+    }
+
+    /// Where its admin listener is, if the configuration puts it at a TCP address.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        let line = self.logged("admin at http://");
+        let (_, url) = line.split_once("admin at http://").unwrap();
+        url.trim_end_matches('/').parse().unwrap()
     }
 
     /// Every line logged so far.

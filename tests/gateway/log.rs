@@ -7,18 +7,25 @@ use std::process::{Child, Command, Stdio};
 use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::gateway::{Gateway, Log, PROGRAM};
+use crate::gateway::{Gateway, Log, PROGRAM, config_file};
 use crate::messages::{Ending, Reply, exchange};
 use crate::socket::Socket;
 use crate::wait::until;
 
-/// A gateway without a configuration whose standard error is this pipe.
+/// A gateway without a configuration, whose standard error is this pipe.
 fn start(rust_log: &str, stderr: io::PipeWriter) -> (Child, SocketAddr) {
+    start_with("", rust_log, stderr)
+}
+
+/// As [`start`], with this configuration.
+fn start_with(toml: &str, rust_log: &str, stderr: io::PipeWriter) -> (Child, SocketAddr) {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
     let mut command = Command::new(PROGRAM);
     command.args(["--loops", "2", "--listen", &address.to_string()]).env("RUST_LOG", rust_log);
+    let config = config_file(toml);
+    command.arg("--config").arg(config.path());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
     let mut child = command.spawn().unwrap();
     until("the gateway listens", || {
@@ -98,6 +105,84 @@ fn at_level_debug_the_log_says_what_each_connection_did() {
     child.wait().unwrap();
 }
 
+/// Refuses `count` requests, each with a line of level debug.
+fn refuse(address: SocketAddr, count: usize) {
+    for _ in 0..count {
+        let refused = exchange(address, b"nonsense\r\n\r\n", Ending::Open);
+        assert_eq!(Reply::parse(&refused).status, 400);
+    }
+}
+
+/// The end of a gateway, with all lines that it has logged.
+fn ended(mut child: Child, log: &Log) -> Vec<String> {
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(until("the gateway ends", || child.try_wait().unwrap()).code(), Some(0));
+    until("the last line is there", || {
+        let lines = log.lines();
+        lines.iter().any(|line| line.contains("loop 1: ")).then_some(lines)
+    })
+}
+
+#[test]
+fn repeated_lines_are_summed_up_and_none_is_lost() {
+    let (reader, writer) = io::pipe().unwrap();
+    let (child, address) = start_with("[log]\nlines_per_s = 5\nlevel = \"debug\"", "", writer);
+    let log = Log::follow(reader);
+    refuse(address, 300);
+    let lines = ended(child, &log);
+    let refused: Vec<&String> =
+        lines.iter().filter(|line| line.contains(": refused: BadRequest")).collect();
+    let stood_for = |line: &&String| {
+        let more = line.split_once("(and ").and_then(|(_, rest)| rest.split_once(" more"));
+        1 + more.map_or(0, |(more, _)| more.replace(',', "").parse::<usize>().unwrap())
+    };
+    assert_eq!(refused.iter().map(stood_for).sum::<usize>(), 300, "{lines:?}");
+    assert!(refused.len() < 300, "{}", refused.len());
+    assert!(lines.iter().any(|line| line.contains("listening on")), "{lines:?}");
+}
+
+#[test]
+fn each_line_of_a_json_log_is_an_object() {
+    let (reader, writer) = io::pipe().unwrap();
+    let (child, address) = start_with("[log]\nformat = \"json\"\nlevel = \"debug\"", "", writer);
+    let log = Log::follow(reader);
+    refuse(address, 1);
+    let lines = ended(child, &log);
+    let objects: Vec<serde_json::Value> =
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for object in &objects {
+        for field in ["time", "level", "target", "message"] {
+            assert!(object[field].is_string(), "{object}");
+        }
+    }
+    let refused = objects.iter().find(|object| object["message"] == "refused: BadRequest");
+    assert!(refused.unwrap()["connection"].is_string());
+    assert!(objects.iter().any(|object| object["level"] == "info"));
+}
+
+#[test]
+fn a_log_of_pairs_names_the_connection() {
+    let (reader, writer) = io::pipe().unwrap();
+    let (child, address) =
+        start_with("[log]\nformat = \"key_value\"\nlevel = \"debug\"", "", writer);
+    let log = Log::follow(reader);
+    refuse(address, 1);
+    let lines = ended(child, &log);
+    assert!(lines.iter().all(|line| line.starts_with("time=")), "{lines:?}");
+    let refused = lines.iter().find(|line| line.ends_with("message=\"refused: BadRequest\""));
+    assert!(refused.unwrap().contains(" connection="), "{lines:?}");
+}
+
+#[test]
+fn rust_log_wins_over_the_configured_level() {
+    let (reader, writer) = io::pipe().unwrap();
+    let (child, address) = start_with("[log]\nlevel = \"off\"", "debug", writer);
+    let log = Log::follow(reader);
+    refuse(address, 1);
+    let lines = ended(child, &log);
+    assert!(lines.iter().any(|line| line.contains("refused: BadRequest")), "{lines:?}");
+}
+
 /// Fills a pipe to the last byte. It then is in blocking mode, as a pipe of a shell is.
 fn fill(pipe: &mut io::PipeWriter) {
     ioctl_fionbio(&*pipe, true).unwrap();
@@ -117,7 +202,8 @@ fn fill(pipe: &mut io::PipeWriter) {
 fn with_standard_error_unread_clients_are_served_and_sigterm_drains() {
     let (reader, mut writer) = io::pipe().unwrap();
     fill(&mut writer);
-    let (mut child, address) = start("debug", writer);
+    // So that what fills the queue is not summed up before.
+    let (mut child, address) = start_with("[log]\nlines_per_s = 1000000", "debug", writer);
     let mut socket = Socket::open(address);
     let mut say_much = |rounds: usize| {
         for _ in 0..rounds {

@@ -6,6 +6,7 @@
 //! | module | what it tests |
 //! |---|---|
 //! | `start` | command line, configuration, limits, the lines it logs, exit codes |
+//! | `admin` | the admin listener: rights, health, metrics, connections seen and closed |
 //! | `hosts` | which hosts requests may name, on each listener |
 //! | `http`, `handshake` | every reply before the upgrade, and the end of the connection after it |
 //! | `client_command` | `tidegate client`: input, output, how it ends, exit codes |
@@ -22,12 +23,14 @@
 //! | `certificates_reload` | certificates at start, and files that change |
 //! | `reload` | the configuration, read again on SIGHUP |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
-//! | `log` | levels, and standard error that is not read |
+//! | `log` | levels, formats, repeated lines, and standard error that is not read |
+//! | `access_log` | a line for each connection, in a file that is rotated under load |
 //! | `drain` | signals, close frames, exit codes |
 //! | `backpressure` | a client that does not read costs bounded memory and loses no byte |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
 
+mod admin_client;
 #[path = "../support/certificates.rs"]
 mod certificates;
 mod chat_client;
@@ -44,6 +47,7 @@ mod tls_client;
 mod wait;
 mod webdriver;
 
+mod admin;
 mod start;
 mod takeover;
 
@@ -68,6 +72,7 @@ mod independent_peer;
 mod line_chat;
 mod login_chat;
 
+mod access_log;
 mod backpressure;
 mod certificates_reload;
 mod drain;

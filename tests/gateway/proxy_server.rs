@@ -113,16 +113,20 @@ impl Drop for ProxyServer {
 }
 
 /// The program on the path, or the one that scripts/install-servers put below target/.
-fn program(name: &str) -> Option<PathBuf> {
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers").join(name);
     [PathBuf::from(name), Path::new("/usr/sbin").join(name), own].into_iter().find(|program| {
-        let mut command = Command::new(program);
-        command.arg("-v").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
+        ["-v", "--version"].iter().any(|question| {
+            let mut command = Command::new(program);
+            command.arg(question);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            command.status().is_ok_and(|status| status.success())
+        })
     })
 }
 
-fn free_address() -> SocketAddr {
+/// An address that was free a moment ago.
+pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap()
 }

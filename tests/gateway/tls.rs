@@ -182,7 +182,9 @@ fn unknown_names_get_the_first_certificate_or_none() {
     counts(&gateway, "tls_failed_by_peer", 1);
 
     let gateway = start(&folder, "[tls]\nunknown_sni = \"refuse\"", "");
-    other.connect(gateway.address()).unwrap_err();
+    let error = other.connect(gateway.address()).unwrap_err();
+    // RFC 6066 §3.
+    assert!(error.to_string().contains("UnrecognisedName"), "{error}");
     counts(&gateway, "tls_failed_name", 1);
     TlsClient::new(&folder).open(gateway.address()).unwrap();
 }

@@ -22,6 +22,8 @@ pub(crate) struct Disturbances {
     pub(crate) pushes_lost: bool,
     /// The server drained before the clients had sent everything.
     pub(crate) cut_short: bool,
+    /// An operator sent texts and closed connections.
+    pub(crate) has_operator: bool,
     /// The server drained at the end.
     pub(crate) drained: bool,
 }
@@ -147,7 +149,8 @@ fn check_end(
         Some(Some(1008)) => disturbances.messages_timed,
         Some(Some(1013)) => disturbances.memory_scarce,
         Some(Some(4000 | 4004)) => is_relay,
-        Some(Some(4002)) => is_relay && disturbances.pushes_lost,
+        Some(Some(4002)) => (is_relay || disturbances.has_operator) && disturbances.pushes_lost,
+        Some(Some(4321)) => disturbances.has_operator,
         _ => false,
     };
     let as_played = match end {

@@ -16,12 +16,14 @@
 #[expect(dead_code, reason = "its main starts a real server")]
 mod add_service;
 
+mod access;
 mod actor;
 mod attacks;
 mod checker;
 mod client;
 mod intruder;
 mod operator;
+mod operator_script;
 mod plan;
 mod rooms;
 mod scenarios;

@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) end: RunEnd,
     /// Whether the configuration is reloaded now and then.
     pub(crate) reloads: bool,
+    /// Whether an operator asks and orders meanwhile.
+    pub(crate) has_operator: bool,
     pub(crate) disturbances: Disturbances,
 }
 
@@ -112,7 +114,13 @@ impl Plan {
             runs_out_of_descriptors: slots_scarce && random.percent(50),
             end: [RunEnd::Empty, RunEnd::Drained, RunEnd::CutShort][random.below(3)],
             reloads: seed.is_multiple_of(3),
-            disturbances: Disturbances { slots_scarce, memory_scarce, ..Disturbances::default() },
+            has_operator: seed % 2 == 1,
+            disturbances: Disturbances {
+                slots_scarce,
+                memory_scarce,
+                has_operator: seed % 2 == 1,
+                ..Disturbances::default()
+            },
         }
     }
 

@@ -117,6 +117,18 @@ impl<S: Service> Service for Watched<S> {
         }
     }
 
+    fn rooms_end(&self) -> usize {
+        self.service.rooms_end()
+    }
+
+    fn room(&self, position: usize) -> Option<(&str, usize)> {
+        self.service.room(position)
+    }
+
+    fn publish(&mut self, room: &str, text: &str, effects: &mut Effects<'_>) -> bool {
+        self.service.publish(room, text, effects)
+    }
+
     fn tick_ms(&self) -> Option<u64> {
         self.service.tick_ms()
     }

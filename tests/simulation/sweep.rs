@@ -7,9 +7,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tidegate::services::{Echo, RouteOptions};
 use tidegate::sim::{Random, ServerSettings};
 
+use crate::access::AccessJournal;
 use crate::actor::{Actor, Pace};
 use crate::checker::{Disturbances, check_client, check_deliveries};
 use crate::intruder::Intruder;
+use crate::operator_script::ScriptedOperator;
 use crate::plan::{Plan, RunEnd, work_limits};
 use crate::script::Script;
 use crate::world::{World, routes, socket};
@@ -27,8 +29,10 @@ struct Run {
     plan: Plan,
     random: Random,
     world: World,
+    access: Option<AccessJournal>,
     actors: Vec<Actor>,
     intruders: Vec<Intruder>,
+    operator: ScriptedOperator,
     trace: DefaultHasher,
     is_logged: bool,
 }
@@ -42,11 +46,16 @@ impl Run {
             Over::Cipher => plan.run_over_cipher(),
             Over::Tls => plan.run_over_tls(&mut random),
         }
+        // With it each connection has a record, and so takes other ways.
+        let access = (seed.is_multiple_of(2) && over != Over::Cipher).then(AccessJournal::default);
+        plan.setup.server.access = access.as_ref().map(AccessJournal::sink);
         plan.disturbances.messages_timed = plan.setup.server.connections.message_grace_ms > 0;
         let world = World::new(&plan.setup);
         world.network.set_send_buffer_bytes(plan.send_buffer_bytes);
         let (actors, intruders, trace) = (Vec::new(), Vec::new(), DefaultHasher::new());
-        let run = Self { plan, random, world, actors, intruders, trace, is_logged };
+        let operator = ScriptedOperator::default();
+        let run =
+            Self { plan, random, world, access, actors, intruders, operator, trace, is_logged };
         run.log(|| format!("{:#?}", run.plan));
         run
     }
@@ -73,12 +82,38 @@ impl Run {
             RunEnd::CutShort => self.drain()?,
         }
         self.check_clients()?;
+        self.check_access()?;
         Ok(self.trace.finish())
+    }
+
+    /// The access log has one line for each connection that was accepted, and in these lines all messages.
+    fn check_access(&self) -> Result<(), String> {
+        let Some(access) = &self.access else { return Ok(()) };
+        let messages = access.check()?;
+        let logged = access.told().len() as u64 + self.world.counter("access_unlogged");
+        let accepted = self.world.counter("connections_accepted");
+        // A drain that is cut short drops handshakes.
+        let is_whole = logged == accepted || self.plan.end != RunEnd::Empty && logged < accepted;
+        if !is_whole {
+            return Err(format!("{logged} lines in the access log for {accepted} connections"));
+        }
+        let received = self.world.counter("messages_in");
+        let is_counted = self.world.counter("access_unlogged") > 0 || messages == received;
+        if is_counted {
+            Ok(())
+        } else {
+            Err(format!("{messages} messages in the access log, {received} received"))
+        }
     }
 
     fn step(&mut self) -> Result<(), String> {
         if self.plan.reloads && self.random.percent(15) {
             self.reload()?;
+        }
+        if self.plan.has_operator && self.random.percent(30) {
+            let loops = self.plan.setup.server.loops;
+            let what = self.operator.act(&self.world, loops, &mut self.random);
+            self.log(|| format!("the operator {what}"));
         }
         let dice = self.random.below(100);
         match dice {
@@ -167,6 +202,7 @@ impl Run {
     /// Settles and reads once from each client; returns whether any received something.
     fn settle_and_read(&mut self) -> Result<bool, String> {
         self.world.try_settle()?;
+        self.operator.check(&self.world).map_err(|error| format!("the operator: {error}"))?;
         let mut any = false;
         let (now, pong_ms) = (self.world.now(), self.plan.setup.server.connections.pong_ms);
         for (index, actor) in self.actors.iter_mut().enumerate() {
@@ -350,6 +386,13 @@ impl Run {
     }
 
     fn check_clients(&self) -> Result<(), String> {
+        let received: usize =
+            self.actors.iter().map(|actor| actor.client.received.from_operator).sum();
+        let closed = self.world.counter("closed_by_operator");
+        let (sent, closes) = (self.operator.sent, self.operator.closed);
+        if received > sent || closed != closes as u64 {
+            return Err(format!("{received} texts of {sent}, {closed} closes of {closes}"));
+        }
         let entries = self.world.journal.entries();
         let any_idle = self.world.counter("closed_idle") > 0;
         let disturbances = Disturbances { any_idle, ..self.plan.disturbances };

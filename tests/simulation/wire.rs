@@ -13,6 +13,8 @@ pub(crate) const BINARY: u8 = 2;
 pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
+/// What the operator of the sweep sends, at any time.
+pub(crate) const OPERATORS_TEXT: &str = "an operator says so, at any time";
 pub(crate) const FIN: u8 = 0x80;
 /// Set on the first frame of a compressed message.
 pub(crate) const RSV1: u8 = 0x40;
@@ -168,9 +170,11 @@ pub(crate) struct Received {
     stream: Option<Box<Decompress>>,
     /// Bytes of the reply's body that have not arrived yet.
     body_bytes_left: usize,
-    /// All frames but the pings.
+    /// All frames but the pings, and but what an operator sends.
     pub(crate) frames: Vec<Frame>,
     pub(crate) pings: usize,
+    /// Messages of [`OPERATORS_TEXT`], which are not among the frames.
+    pub(crate) from_operator: usize,
 }
 
 impl Received {
@@ -331,6 +335,8 @@ impl Received {
         }
         if opcode == PING {
             self.pings += 1;
+        } else if opcode == TEXT && payload == OPERATORS_TEXT.as_bytes() {
+            self.from_operator += 1;
         } else {
             self.frames.push(Frame::new(opcode, payload));
         }

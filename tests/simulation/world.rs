@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use tidegate::config::SlowPolicy;
+use tidegate::reactor::{DrainProgress, DrainTerms};
 use tidegate::services::{
     Broadcast, BuiltInPage, DeflateOptions, Echo, Handler, LoopSite, Order, Page, Route,
     RouteOptions, Service,
@@ -184,6 +185,11 @@ impl World {
     /// Starts a drain on all loops.
     pub(crate) fn drain(&self, drain_ms: u64, is_paced: bool) {
         self.server.drain(drain_ms, is_paced);
+    }
+
+    /// Starts a drain on all loops, and gives what they share.
+    pub(crate) fn drain_on(&self, terms: DrainTerms) -> Arc<DrainProgress> {
+        self.server.drain_on(terms)
     }
 }
 

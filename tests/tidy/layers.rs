@@ -14,10 +14,11 @@ pub(crate) const LAYERS: &[Row] = &[
     (&["server", "sim", "client"], &[]),
     (&["config"], &[]),
     (&["control"], &[]),
+    (&["logging"], &[]),
     (&["reactor"], &[]),
     (&["conn"], &[]),
     (&["services"], &[]),
-    (&["inspect"], &[]),
+    (&["access", "inspect"], &[]),
     (&["mail"], &[]),
     (&["effects"], &[]),
     (&["output"], &[]),
@@ -73,7 +74,15 @@ pub(crate) const DENIED_WORDS: &[(&[&str], &[&str], &str)] = &[
         "is a function of bytes and numbers",
     ),
     (
-        &["src/conn", "src/effects", "src/inspect", "src/metrics", "src/services", "src/stream"],
+        &[
+            "src/access.rs",
+            "src/conn",
+            "src/effects",
+            "src/inspect",
+            "src/metrics",
+            "src/services",
+            "src/stream",
+        ],
         &["std::os::", "std::thread::", "Mutex", "RwLock", "Instant", "SystemTime"],
         "belongs to one loop, and is told the time",
     ),
@@ -119,6 +128,7 @@ pub(crate) const TRANSPORT_METHODS: &[&str] =
 /// The modules from which a client's socket can be reached and that must not call its methods.
 /// `conn` is among them as soon as there is a `stream`.
 const WITHOUT_SOCKETS: &[&str] = &[
+    "access",
     "certificates",
     "conn",
     "effects",

@@ -20,6 +20,15 @@ pub(crate) struct TlsArguments {
     #[arg(long, requires = "tls")]
     pub(super) insecure: bool,
 
+    /// Present the certificate in this PEM file, with those between it and its authority, to servers
+    /// that ask for one
+    #[arg(long, value_name = "FILE", requires_all = ["tls", "client_key"])]
+    pub(super) client_certificate: Option<PathBuf>,
+
+    /// The private key of that certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "client_certificate")]
+    pub(super) client_key: Option<PathBuf>,
+
     /// Agree to this version alone
     #[arg(long, value_name = "VERSION", value_enum, requires = "tls")]
     pub(super) tls_version: Option<TlsVersion>,

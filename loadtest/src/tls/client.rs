@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustls::client::{Resumption as Store, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, ClientConfig, NamedGroup, RootCertStore, SupportedProtocolVersion};
 
@@ -68,6 +68,8 @@ impl TlsClient {
             return Ok(None);
         }
         let TlsArguments { ca, insecure, tls_version, tls_cipher, tls_group, .. } = arguments;
+        let own = arguments.client_certificate.as_deref().zip(arguments.client_key.as_deref());
+        let own = own.map(|(certificate, key)| ClientPair::read(certificate, key)).transpose()?;
         let options = TlsOptions {
             version: *tls_version,
             cipher: *tls_cipher,
@@ -79,7 +81,7 @@ impl TlsClient {
             Some(path) => Some(read_roots(path)?),
             None => Some(system_roots()?),
         };
-        Self::new(host(authority), roots, options).map(Some)
+        Self::new(host(authority), roots, own, options).map(Some)
     }
 
     /// A client of servers on 127.0.0.1 with this certificate.
@@ -89,13 +91,14 @@ impl TlsClient {
     ) -> Result<Self, TlsSetupError> {
         let mut roots = RootCertStore::empty();
         roots.add(certificate.clone())?;
-        Self::new("127.0.0.1", Some(roots), options)
+        Self::new("127.0.0.1", Some(roots), None, options)
     }
 
     /// Without roots, no certificate is verified.
     fn new(
         host: &str,
         roots: Option<RootCertStore>,
+        own: Option<ClientPair>,
         options: TlsOptions,
     ) -> Result<Self, TlsSetupError> {
         let server_name = ServerName::try_from(host.to_owned())
@@ -104,7 +107,7 @@ impl TlsClient {
         let is_verified = roots.is_some();
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions(options.version))?;
-        let mut config = match roots {
+        let builder = match roots {
             Some(roots) => {
                 let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider)
                     .build()
@@ -114,8 +117,11 @@ impl TlsClient {
             None => builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
-        }
-        .with_no_client_auth();
+        };
+        let mut config = match own {
+            Some(ClientPair { chain, key }) => builder.with_client_auth_cert(chain, key)?,
+            None => builder.with_no_client_auth(),
+        };
         // WebSockets are an upgrade of HTTP/1.1 (RFC 6455 §4.1).
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.resumption = match options.resumption {
@@ -128,6 +134,30 @@ impl TlsClient {
     /// Whether the server's certificate is verified.
     pub(crate) fn is_verified(&self) -> bool {
         self.is_verified
+    }
+}
+
+/// What clients show of themselves, to servers that ask for it.
+struct ClientPair {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl ClientPair {
+    fn read(certificate: &Path, key: &Path) -> Result<Self, TlsSetupError> {
+        let wrong = |option, path: &Path, why: String| TlsSetupError::File {
+            option,
+            path: path.to_owned(),
+            why,
+        };
+        let of_key = |why| wrong("--client-key", key, why);
+        let text = fs::read(key).map_err(|error| of_key(error.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(&text);
+        let key = key.map_err(|error| of_key(error.to_string()))?;
+        let option = "--client-certificate";
+        let chain =
+            read_certificates(certificate).map_err(|why| wrong(option, certificate, why))?;
+        Ok(Self { chain, key })
     }
 }
 
@@ -173,17 +203,20 @@ fn versions(version: Option<TlsVersion>) -> Vec<&'static SupportedProtocolVersio
 }
 
 fn read_roots(path: &Path) -> Result<RootCertStore, TlsSetupError> {
-    let wrong = |why: String| TlsSetupError::Ca { path: path.to_owned(), why };
-    let text = fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let wrong = |why: String| TlsSetupError::File { option: "--ca", path: path.to_owned(), why };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&text) {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+    for certificate in read_certificates(path).map_err(wrong)? {
         roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
     }
-    if roots.is_empty() {
-        return Err(wrong("holds no certificate in PEM".to_owned()));
-    }
     Ok(roots)
+}
+
+/// The certificates of a PEM file, at least one, or what is wrong with it.
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let text = fs::read(path).map_err(|error| error.to_string())?;
+    let all = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+    let all = all.map_err(|error| error.to_string())?;
+    if all.is_empty() { Err("holds no certificate in PEM".to_owned()) } else { Ok(all) }
 }
 
 fn system_roots() -> Result<RootCertStore, TlsSetupError> {
@@ -221,6 +254,22 @@ mod tests {
         let groups: Vec<_> = provider.kx_groups.iter().map(|group| group.name()).collect();
         assert_eq!(groups, [NamedGroup::X25519]);
         assert_eq!(versions(options.version).len(), 1);
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_certificate_of_a_client_names_its_option() {
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        let own = rcgen::generate_simple_self_signed(["device".to_owned()]).unwrap();
+        let key = tempfile::NamedTempFile::new().unwrap();
+        fs::write(key.path(), own.signing_key.serialize_pem()).unwrap();
+        let refused = |certificate: &Path, key: &Path| {
+            ClientPair::read(certificate, key).map(drop).unwrap_err().to_string()
+        };
+        let error = refused(empty.path(), key.path());
+        assert!(error.starts_with("--client-certificate /"), "{error}");
+        assert!(error.ends_with("holds no certificate in PEM"), "{error}");
+        let error = refused(empty.path(), Path::new("/nowhere.pem"));
+        assert!(error.starts_with("--client-key /nowhere.pem: No such file"), "{error}");
     }
 
     #[test]

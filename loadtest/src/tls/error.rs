@@ -9,8 +9,8 @@ use thiserror::Error;
 /// Why there can be no TLS at all.
 #[derive(Debug, Error)]
 pub(crate) enum TlsSetupError {
-    #[error("--ca {}: {why}", path.display())]
-    Ca { path: PathBuf, why: String },
+    #[error("{option} {}: {why}", path.display())]
+    File { option: &'static str, path: PathBuf, why: String },
     #[error("{0:?} is no name that a certificate could be for")]
     ServerName(String),
     #[error(

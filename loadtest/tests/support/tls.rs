@@ -8,7 +8,10 @@ use std::sync::Arc;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::crypto::ring;
 use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{
+    RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion,
+};
 use tempfile::TempDir;
 use tungstenite::Message;
 
@@ -57,18 +60,24 @@ impl Certificate {
 
     /// Starts a server that echoes over TLS; returns its address.
     pub(crate) fn serve_echo(&self, versions: &[&'static SupportedProtocolVersion]) -> SocketAddr {
-        self.serve(versions, |stream| {
-            // The handshake fails for a client that only probes whether the server accepts, or that
-            // refuses the certificate.
-            let Ok(mut websocket) = tungstenite::accept(stream) else { return };
-            while let Ok(message) = websocket.read() {
-                if matches!(message, Message::Text(_) | Message::Binary(_)) {
-                    websocket.send(message).unwrap();
-                }
-            }
-            websocket.get_mut().conn.send_close_notify();
-            let _ = websocket.get_mut().flush();
-        })
+        self.serve(versions, echo)
+    }
+
+    /// As [`Certificate::serve_echo`], for clients that show `theirs` alone.
+    pub(crate) fn serve_echo_to(&self, theirs: &Self) -> SocketAddr {
+        let mut roots = RootCertStore::empty();
+        roots.add(theirs.made.cert.der().clone()).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let key = PrivatePkcs8KeyDer::from(self.made.signing_key.serialize_der());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_single_cert(vec![self.made.cert.der().clone()], key.into())
+            .unwrap();
+        serve(config, echo)
     }
 
     /// Starts a server that serves each TLS connection with `behave`.
@@ -77,13 +86,30 @@ impl Certificate {
         versions: &[&'static SupportedProtocolVersion],
         behave: impl Fn(TlsStream) + Send + Sync + 'static,
     ) -> SocketAddr {
-        let config = Arc::new(self.server_config(versions));
-        start(move |_, stream| {
-            stream.set_nodelay(true).unwrap();
-            let session = ServerConnection::new(Arc::clone(&config)).unwrap();
-            behave(StreamOwned::new(session, stream));
-        })
+        serve(self.server_config(versions), behave)
     }
+}
+
+fn serve(config: ServerConfig, behave: impl Fn(TlsStream) + Send + Sync + 'static) -> SocketAddr {
+    let config = Arc::new(config);
+    start(move |_, stream| {
+        stream.set_nodelay(true).unwrap();
+        let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+        behave(StreamOwned::new(session, stream));
+    })
+}
+
+fn echo(stream: TlsStream) {
+    // The handshake fails for a client that only probes whether the server accepts, or that
+    // refuses the certificate.
+    let Ok(mut websocket) = tungstenite::accept(stream) else { return };
+    while let Ok(message) = websocket.read() {
+        if matches!(message, Message::Text(_) | Message::Binary(_)) {
+            websocket.send(message).unwrap();
+        }
+    }
+    websocket.get_mut().conn.send_close_notify();
+    let _ = websocket.get_mut().flush();
 }
 
 pub(crate) type TlsStream = StreamOwned<ServerConnection, TcpStream>;

@@ -34,6 +34,22 @@ fn echoes_of_any_size_come_back_over_both_versions() {
 }
 
 #[test]
+fn a_server_that_asks_for_certificates_is_shown_one() {
+    let (certificate, client) = (Certificate::new(), Certificate::naming("device"));
+    let address = certificate.serve_echo_to(&client);
+    let own = ["--client-certificate", client.certificate.to_str().unwrap()];
+    let key = ["--client-key", client.key.to_str().unwrap()];
+    for version in ["1.3", "1.2"] {
+        let times = ["--tls-version", version];
+        let options = [&ONE[..], &own, &key, &times, &certificate.trust()].concat();
+        let report = run_successfully("echo", address, &options);
+        assert_eq!(report["tls"]["full_handshakes"], 1);
+    }
+    let without = [&ONE[..], &certificate.trust()].concat();
+    run_failing("echo", address, &without, "CertificateRequired");
+}
+
+#[test]
 fn the_cipher_and_the_group_can_be_chosen() {
     let certificate = Certificate::new();
     let address = certificate.serve_echo(&BOTH);

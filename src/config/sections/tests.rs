@@ -6,9 +6,9 @@ use toml::{Table, Value};
 use super::*;
 use crate::config::word::Word as _;
 use crate::config::{
-    CertificateFiles, ClientCertificates, Config, FilePath, Hosts, Identity, IdentityKind,
-    IdentityWord, Listener, MachineLimits, NameKind, Origins, RedisOptions, Route, RouteService,
-    Rule, Secret, ServiceKind, Token,
+    AdminAddress, CertificateFiles, ClientCertificates, Config, FilePath, Hosts, Identity,
+    IdentityKind, IdentityWord, Listener, MachineLimits, NameKind, Origins, RedisOptions, Route,
+    RouteService, Rule, Secret, Secrets, ServiceKind, Token,
 };
 use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
 
@@ -71,6 +71,10 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     config.certificates = vec![CertificateFiles::new(path(), path())];
     config.tls.ticket_keys_file = Some(path());
     config.tls.key_log_file = Some(path());
+    config.admin.address = Some(AdminAddress::Off);
+    let token = || Some(Secrets::new(["s3cret".to_owned()]));
+    config.admin.token = token();
+    config.admin.metrics_token = token();
     let mut route = token_room();
     route.aliases = vec!["/alias".to_owned()];
     let RouteService::Room { websocket, room, .. } = &mut route.service else { unreachable!() };
@@ -211,6 +215,9 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                     ),
                     (name, _) if name.starts_with("tls.") => {
                         ("[tls]", format!("{} = \"{word}\"", key.leaf()))
+                    }
+                    (name, _) if name.starts_with("log.") => {
+                        ("[log]", format!("{} = \"{word}\"", key.leaf()))
                     }
                     ("route.service", _) => {
                         ("[[route]]\npath = \"/\"", format!("service = \"{word}\""))

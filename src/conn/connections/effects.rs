@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use super::Connections;
-use crate::conn::fanout::{Ahead, Delivered, Encoded, PushResult, Pusher, SharedFrame, Walk};
+use crate::conn::fanout::{
+    Ahead, Delivered, Encoded, PushResult, Pusher, SharedFrame, Volume, Walk,
+};
 use crate::conn::flags::Flags;
-use crate::conn::inspect::{Inspector, SLICE_WORK};
+use crate::conn::inspect::{Inspector, SLICE_WORK, Viewer};
 use crate::conn::slot::{Conn, Protocol};
 use crate::effects::{CloseReason, Effect, Order, Peer, Publication};
 use crate::inspect::{ClosedSlice, ConnectionFilter, Query, SentSlice};
@@ -234,12 +236,27 @@ impl<S: Transport> Connections<S> {
         encoded: &mut Encoded,
         ahead: Option<(&Ahead, u64)>,
     ) -> bool {
+        match self.turn.traces.is_on() {
+            true => self.walk_members::<true>(route, publication, encoded, ahead),
+            false => self.walk_members::<false>(route, publication, encoded, ahead),
+        }
+    }
+
+    /// `IS_TRACED` has those told who follow members.
+    fn walk_members<const IS_TRACED: bool>(
+        &mut self,
+        route: u8,
+        publication: &Publication,
+        encoded: &mut Encoded,
+        ahead: Option<(&Ahead, u64)>,
+    ) -> bool {
         let own = self.services.loop_index();
         let except = publication.except.filter(|peer| peer.loop_index == own).map(|peer| peer.key);
-        let options = &self.services.route(route).0.options;
+        let own_route = &*self.services.route(route).0;
         let run_queue = &mut self.schedule.run_queue;
         let mut pusher =
-            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, options);
+            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, own_route);
+        let volume = encoded.volume();
         let ahead = ahead.filter(|(ahead, _)| !ahead.is_empty());
         let is_skipped = |key: ConnKey| {
             let mut is_ahead = false;
@@ -261,13 +278,21 @@ impl<S: Transport> Connections<S> {
                     for member in part {
                         let key = member.key;
                         if skips && is_skipped(key) {
+                            pusher.miss(volume);
                             continue;
                         }
                         // A member is open: it leaves its topics before it closes.
                         let Some(conn) = table.get_mut(key) else { continue };
+                        if IS_TRACED {
+                            pusher.begin_trace();
+                        }
                         let pushed = pusher.push(conn, key, frame);
                         if pushed != PushResult::Done {
                             to_follow.push((key, pushed));
+                        }
+                        if IS_TRACED {
+                            let peer = Peer { loop_index: own, key };
+                            pusher.trace(peer, std::slice::from_ref(frame));
                         }
                     }
                 }
@@ -275,17 +300,25 @@ impl<S: Transport> Connections<S> {
                     for member in part {
                         let key = member.key;
                         if skips && is_skipped(key) {
+                            pusher.miss(volume);
                             continue;
                         }
                         let Some(conn) = table.get_mut(key) else { continue };
+                        if IS_TRACED {
+                            pusher.begin_trace();
+                        }
                         let pushed = pusher.push_batch(conn, key, batch);
                         if pushed != PushResult::Done {
                             to_follow.push((key, pushed));
+                        }
+                        if IS_TRACED {
+                            pusher.trace(Peer { loop_index: own, key }, &batch.alone);
                         }
                     }
                 }
             }
             walked += part.len();
+            pusher.count(part.len(), volume);
             if pusher.charge(part.len()) {
                 break;
             }
@@ -328,21 +361,25 @@ impl<S: Transport> Connections<S> {
         let Some(is_remaining) = self.membership.is_remaining(conn, topic) else {
             return PushResult::Done;
         };
-        let options = &self.services.route(conn.route).0.options;
+        let own_route = &*self.services.route(conn.route).0;
+        let options = &own_route.options;
         let run_queue = &mut self.schedule.run_queue;
         let mut pusher =
-            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, options);
+            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, own_route);
         let peer = Some(Peer { loop_index: own, key });
         let (mut result, mut count) = (PushResult::Done, 0);
         for (publication, encoded) in walk.lacking(key, is_remaining, options) {
             if publication.except == peer {
                 continue;
             }
+            pusher.begin_trace();
             let pushed = match encoded {
                 Encoded::Frame(frame) => pusher.push(conn, key, frame),
                 Encoded::Batch(batch) => pusher.push_batch(conn, key, batch),
             };
             count += 1;
+            pusher.trace(Peer { loop_index: own, key }, encoded.frames());
+            pusher.count(1, encoded.volume());
             if pushed != PushResult::Done {
                 result = pushed;
             }
@@ -382,18 +419,56 @@ impl<S: Transport> Connections<S> {
                 let (sent, next) = self.each_open(&filter, from, send);
                 reply.send(SentSlice { sent, next });
             }
-            // The replies that are dropped say that there is no answer yet.
-            Query::Rooms { .. }
-            | Query::Publish { .. }
-            | Query::Trace { .. }
-            | Query::Untrace { .. } => {}
+            Query::Rooms { reply } => {
+                // Behind others it goes on when they are complete, one slice in each turn.
+                let is_first = self.room_lists.is_empty();
+                self.room_lists.add(reply);
+                if is_first {
+                    self.run_room_lists();
+                }
+            }
+            Query::Publish { route, room, text, reply } => {
+                self.turn.work.charge(prices::PUBLICATION + prices::bytes(text.len()));
+                reply.send(self.services.publish(&route, &room, &text));
+            }
+            Query::Trace { id, filter, payload_bytes_max, sink, reply } => {
+                self.turn.traces.add(id, filter, payload_bytes_max, sink, reply);
+            }
+            Query::Untrace { id } => self.turn.traces.remove(id),
         }
+    }
+
+    /// Goes on with the lists of rooms that operators wait for.
+    pub(super) fn run_room_lists(&mut self) {
+        self.room_lists.run(&self.services, &mut self.turn.work);
+    }
+
+    /// Looks through open connections for traces that begin, as far as a slice lasts.
+    pub(super) fn begin_traces(&mut self) {
+        let Some(from) = self.turn.traces.beginning() else { return };
+        let end = self.turn.work.used() + SLICE_WORK;
+        let mut traces = self.turn.traces.take();
+        let unix_ms = self.turn.unix_ms();
+        let mut next = None;
+        for index in from..self.table.slots_end() {
+            if self.turn.work.used() >= end {
+                next = Some(index);
+                break;
+            }
+            self.turn.work.charge(prices::SLOT);
+            let Some(key) = self.table.key_of(index) else { continue };
+            let Some(conn) = self.table.get(key) else { continue };
+            let viewer = &mut Viewer::new(&self.cold, &self.services, &mut self.turn);
+            traces.consider(key, conn, viewer, unix_ms);
+        }
+        traces.begun(next);
+        self.turn.traces = traces;
     }
 
     /// The connections as operators see them.
     fn inspector(&mut self) -> Inspector<'_, S> {
         let Self { table, cold, input, output, services, turn, .. } = self;
-        Inspector::new(table, cold, input, output, services, turn)
+        Inspector::new(table, input, output, Viewer::new(cold, services, turn))
     }
 
     /// Does something for open connections that fit, from slot `from` on, as far as a slice lasts. Gives
@@ -410,7 +485,8 @@ impl<S: Transport> Connections<S> {
             if self.turn.work.used() >= end {
                 return (done, Some(index));
             }
-            if let Some(key) = self.inspector().find(filter, index) {
+            let found = self.inspector().find(filter, index).map(|(key, _)| key);
+            if let Some(key) = found {
                 done += usize::from(act(self, key));
             }
         }
@@ -418,7 +494,8 @@ impl<S: Transport> Connections<S> {
     }
 
     fn close_for_operator(&mut self, key: ConnKey, request: &CloseRequest) -> bool {
-        self.turn.work.charge(prices::EFFECT);
+        // The end of our half; the write is charged where it is done.
+        self.turn.work.charge(prices::CLOSE);
         self.close_open(key, request, CloseReason::Operator(request.code))
     }
 
@@ -442,12 +519,15 @@ impl<S: Transport> Connections<S> {
             conn.state.is_open() && conn.protocol != Protocol::Relay
         };
         let Some(conn) = self.table.get_mut(key).filter(takes) else { return false };
-        let options = &self.services.route(conn.route).0.options;
+        let loop_index = self.services.loop_index();
+        let route = &*self.services.route(conn.route).0;
         let run_queue = &mut self.schedule.run_queue;
         let mut pusher =
-            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, options);
-        let mut frame = SharedFrame::new(frame, options);
+            Pusher::new(&mut self.cold, &mut self.output, run_queue, &mut self.turn, route);
+        let mut frame = SharedFrame::new(frame, &route.options);
         let pushed = pusher.push(conn, key, &mut frame);
+        pusher.trace(Peer { loop_index, key }, std::slice::from_ref(&frame));
+        pusher.count(1, Volume::of(&frame));
         frame.release(self.output.sharing().1, &self.turn.counters);
         self.after_push(key, pushed);
         true

@@ -7,7 +7,8 @@
 //! and whatever they still send is read and thrown away until their end: closing earlier would reset
 //! the connection, and our last bytes would be lost on the way (RFC 6455 §7.1.1, RFC 9112 §9.6).
 
-use super::Connections;
+use super::{ClosesSent, Connections};
+use crate::conn::access::AccessEnd;
 use crate::conn::active::resume_reading;
 use crate::conn::deadline::{deadline, message_due, stalled_at};
 use crate::conn::flags::Flags;
@@ -23,6 +24,7 @@ use crate::key::ConnKey;
 use crate::line::write_line;
 use crate::mail::{LoopMessage, LoopMessageKind};
 use crate::output::Framing;
+use crate::services::SocketRoute;
 use crate::shrink::Shrink as _;
 use crate::stream;
 use crate::timer::Tick;
@@ -106,13 +108,18 @@ impl<S: Transport> Connections<S> {
         self.services.set_decision(None);
     }
 
-    /// Tells the next connections after `cursor`, at most `count`, that the gateway goes away.
-    /// Gives the cursor to go on from, `None` when all have been told.
-    pub fn send_closes(&mut self, cursor: u32, count: usize) -> Option<u32> {
-        let mut told = 0;
+    /// Tells the next connections after `cursor`, at most `count`, that the gateway goes away. Those in
+    /// their handshake are refused, or passed over if it `spares_handshakes`.
+    pub fn send_closes(
+        &mut self,
+        cursor: u32,
+        count: usize,
+        spares_handshakes: bool,
+    ) -> ClosesSent {
+        let (mut told, mut has_skipped) = (0, false);
         for index in cursor..self.table.slots_end() {
             if told == count {
-                return Some(index);
+                return ClosesSent { next: Some(index), told, has_skipped };
             }
             let Some(key) = self.table.key_of(index) else { continue };
             self.catch_up(key);
@@ -124,6 +131,7 @@ impl<S: Transport> Connections<S> {
                     self.write_close(key, code, "shutting down");
                     self.finish(key, CloseReason::Drained);
                 }
+                Phase::Handshake if spares_handshakes => has_skipped = true,
                 Phase::Handshake if at.cold.is_silent(at.conn.cold) => {
                     told += 1;
                     self.abort(key, CloseReason::Gone);
@@ -137,7 +145,7 @@ impl<S: Transport> Connections<S> {
                 Phase::Refusing | Phase::Closing | Phase::Lingering | Phase::Dead => {}
             }
         }
-        None
+        ClosesSent { next: None, told, has_skipped }
     }
 
     /// The peer did something for which the connection must end.
@@ -276,6 +284,7 @@ impl<S: Transport> Connections<S> {
             Some(conn) if conn.state.phase() != Phase::Dead => {
                 holders.set_input(key, self.input.partial_bytes(conn.partial), tick);
                 holders.set_output(key, conn.queue.bytes(), tick);
+                holders.set_records(key, self.cold.waiting_bytes(conn.cold), tick);
             }
             _ => {}
         }
@@ -388,7 +397,7 @@ impl<S: Transport> Connections<S> {
                 return true;
             }
             Ok(false) => {
-                self.output.block_unsent(conn, key, &mut self.cold, self.turn.tick);
+                self.output.block_unsent(conn, key, &mut self.cold, &mut self.turn);
                 self.arm(key);
             }
             Err(_) => self.abort(key, CloseReason::Gone),
@@ -483,6 +492,10 @@ impl<S: Transport> Connections<S> {
         if conn.flags.take(Flags::UNDECIDED) {
             self.services.cancel_decision(conn.route, key);
         }
+        if self.cold.has_access() {
+            self.tell_access(key, reason);
+        }
+        let Some(conn) = self.table.get_mut(key) else { return };
         // Whatever follows must not find it open.
         // `close` makes this happen once: callback, counter and memberships are for the first
         // reason for which the connection ends.
@@ -512,9 +525,36 @@ impl<S: Transport> Connections<S> {
             return self.abort_relay(partner.map(|partner| (partner, reason)));
         }
         let peer = Peer { loop_index: self.services.loop_index(), key };
-        log::debug!("{peer}: ended: {reason}");
-        self.services.call(route, |own, effects| own.service.on_close(peer, reason, effects));
+        log::debug!(connection:% = peer; "ended: {reason}");
+        if self.turn.traces.is_on() {
+            let unix_ms = self.turn.unix_ms();
+            self.turn.traces.closed(peer, unix_ms, reason);
+        }
+        self.services.call(route, |own, effects| {
+            own.counters.closed.add(1);
+            own.service.on_close(peer, reason, effects);
+        });
         reason.counter(&self.turn.counters).add(1);
+    }
+
+    /// Tells the access log that a connection ends. It may be open still: its service knows it.
+    #[inline(never)]
+    fn tell_access(&mut self, key: ConnKey, reason: CloseReason) {
+        let Some(conn) = self.table.get(key) else { return };
+        let was_open = conn.state.is_open();
+        let route = if was_open { Some(conn.route) } else { self.cold.target_route(conn.cold) };
+        let route = route.and_then(|number| self.services.socket(number));
+        let peer = Peer { loop_index: self.services.loop_index(), key };
+        let described = route.filter(|_| was_open).and_then(|own| own.service.describe(peer));
+        let end = AccessEnd {
+            peer,
+            user: described.and_then(|own| own.user),
+            route_path: route.and_then(SocketRoute::first_path),
+            now: self.turn.now,
+            reason,
+            was_open,
+        };
+        self.cold.tell_access(conn.cold, end);
     }
 
     #[cfg(any(test, feature = "sim"))]
@@ -617,7 +657,7 @@ impl<S: Transport> Connections<S> {
             }
             Phase::Open if !is_stalled && !is_unfinished && !conn.flags.has(Flags::PINGED) => {}
             // It goes on when its part of a turn comes.
-            Phase::Handshake
+            Phase::Handshake | Phase::Closing
                 if conn.flags.has(Flags::QUEUED) && self.cold.is_handshaking(conn.cold) => {}
             Phase::Open | Phase::Handshake | Phase::Closing | Phase::Lingering => {
                 // Both, whatever is waited for: the edge may lie in the kernel behind those of one
@@ -658,6 +698,9 @@ impl<S: Transport> Connections<S> {
             }
             Phase::Open if at.conn.flags.has(Flags::PINGED) => self.abort(key, CloseReason::Idle),
             Phase::Open => self.ping(key),
+            // As above: the last words wait for the end of its TLS handshake.
+            Phase::Closing
+                if at.conn.flags.has(Flags::QUEUED) && at.cold.is_handshaking(at.conn.cold) => {}
             Phase::Closing | Phase::Lingering => {
                 self.turn.counters.close_timed_out.add(1);
                 self.abort(key, CloseReason::Gone);

@@ -14,8 +14,8 @@ pub use invariants::check_invariants;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-
+use crate::access::AccessSink;
+use crate::certificates::ListenerConfig;
 use crate::conn::active::Active;
 use crate::conn::cold::{Cold, ColdRecords};
 use crate::conn::fanout::{Membership, Walks};
@@ -23,6 +23,7 @@ use crate::conn::flags::Flags;
 use crate::conn::outbox::Outbox;
 use crate::conn::population::Population;
 use crate::conn::receive::{Input, Next, Outcome, Unfinished};
+use crate::conn::room_lists::RoomLists;
 use crate::conn::schedule::Schedule;
 use crate::conn::send::Output;
 use crate::conn::services::Services;
@@ -30,19 +31,31 @@ use crate::conn::settings::ConnSettings;
 use crate::conn::slot::Protocol;
 use crate::conn::state::State;
 use crate::conn::table::Table;
+use crate::conn::traces::Traces;
 use crate::conn::turn::Turn;
 use crate::conn::under_way::WriteMeter;
 use crate::effects::{CloseReason, LoopSite, Peer};
 use crate::http::HttpDate;
 use crate::key::ConnKey;
 use crate::mail::{LoopMessage, LoopSender};
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Entry, Labelled, ListenerCounters, RouteCounters};
 use crate::pool::{Buffers, OverBudget, SharedBudget};
 use crate::services::{Route, RouteNumbers, Router};
 use crate::timer::{Millis, Tick, WallTime};
 use crate::tls::RECORD_BYTES_MAX;
 use crate::transport::Transport;
 use crate::work::{Phase, Work, prices};
+
+/// What a part of a walk through the table came to, which tells connections to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosesSent {
+    /// The slot to go on from; `None` at the end of the table.
+    pub next: Option<u32>,
+    /// Connections that were told.
+    pub told: usize,
+    /// Whether connections were passed over that are in their handshake.
+    pub has_skipped: bool,
+}
 
 /// The connections of one loop, their buffers, timers and services.
 ///
@@ -79,6 +92,7 @@ pub struct Connections<S> {
     schedule: Schedule,
     population: Population,
     mail: Outbox,
+    room_lists: RoomLists,
     turn: Turn,
     /// More are to go because the pool is short.
     is_evicting: bool,
@@ -125,16 +139,19 @@ impl<S: Transport> Connections<S> {
             schedule: Schedule::new(now.tick()),
             population: Population::default(),
             mail: Outbox::default(),
+            room_lists: RoomLists::default(),
             turn: Turn {
                 now,
                 tick: now.tick(),
                 wall_time: WallTime(0),
+                dated: now,
                 date: HttpDate::from_unix_seconds(0),
                 settings,
                 counters,
                 work,
                 written: WriteMeter::default(),
                 memory: Buffers::new(pool),
+                traces: Traces::default(),
             },
             is_evicting: false,
             asked: Tick::default(),
@@ -203,7 +220,7 @@ impl<S: Transport> Connections<S> {
 
     /// The date that replies bear from now on.
     pub fn set_date(&mut self, date: WallTime) {
-        self.turn.wall_time = date;
+        (self.turn.wall_time, self.turn.dated) = (date, self.turn.now);
         self.turn.date = HttpDate::from_unix_seconds(date.0 / 1000);
     }
 
@@ -216,16 +233,18 @@ impl<S: Transport> Connections<S> {
     }
 
     /// From now on all of this holds, for connections that are open too, as far as it was not settled
-    /// when they were let in. Those on a route that is gone stay with its service.
+    /// when they were let in. Those on a route that is gone stay with its service. What happens on
+    /// each route is counted in `counted`, by its id.
     #[cold]
     pub fn reload(
         &mut self,
         settings: Arc<ConnSettings>,
         routes: &[Route],
         numbers: RouteNumbers,
-        tls: &[Option<Arc<ServerConfig>>],
+        tls: &[Option<ListenerConfig>],
+        counted: &Labelled<RouteCounters>,
     ) {
-        self.services.reload(routes, numbers);
+        self.services.reload(routes, numbers, counted);
         self.membership.make_room(self.services.router().socket_count());
         self.configure_tls(tls);
         self.set_settings(settings);
@@ -270,18 +289,29 @@ impl<S: Transport> Connections<S> {
         self.remember(key, address, is_refused);
         self.arm(key);
         let loop_index = self.services.loop_index();
-        log::debug!("{}: accepted from {address}", Peer { loop_index, key });
+        log::debug!(connection:% = Peer { loop_index, key }; "accepted from {address}");
         key
     }
 
     /// From now on the listeners, each by its number, do their TLS handshakes so; `None` where one is
     /// plain.
-    pub fn configure_tls(&mut self, configs: &[Option<Arc<ServerConfig>>]) {
+    pub fn configure_tls(&mut self, configs: &[Option<ListenerConfig>]) {
         self.cold.tls().configure(configs);
         if configs.iter().any(Option::is_some) {
             // It belongs to no connection, so it cannot grow when the first long record comes.
             self.input.make_shared_room(RECORD_BYTES_MAX);
         }
+    }
+
+    /// From now on handshakes of the listeners, each by its number, are counted in these.
+    pub fn count_listeners(&mut self, counters: Vec<Arc<Entry<ListenerCounters>>>) {
+        self.cold.tls().count(counters);
+    }
+
+    /// From now on connections that are accepted are told to `sink` when they end. Until then they cost
+    /// a record more than others.
+    pub fn log_access(&mut self, sink: AccessSink) {
+        self.cold.log_access(sink);
     }
 
     /// Whether connections of this listener speak TLS.
@@ -321,7 +351,10 @@ impl<S: Transport> Connections<S> {
             #[cfg(any(test, feature = "sim"))]
             Err(OverBudget) if self.has_fake_cipher => self.abort(key, CloseReason::Overload),
             // A service that wants the address finds none.
-            Err(OverBudget) => {}
+            Err(OverBudget) => {
+                let is_unlogged = self.cold.logs_access();
+                self.turn.counters.access_unlogged.add(u64::from(is_unlogged));
+            }
         }
     }
 
@@ -329,6 +362,11 @@ impl<S: Transport> Connections<S> {
         #[cfg(any(test, feature = "sim"))]
         if self.has_fake_cipher {
             return Some(Cold::Cipher(Box::default(), address, self.turn.tick));
+        }
+        match self.cold.for_access(address, self.turn.now, &mut self.turn.memory) {
+            Ok(Some(record)) => return Some(record),
+            Ok(None) => {}
+            Err(OverBudget) => self.turn.counters.access_unlogged.add(1),
         }
         let is_wanted = !is_refused && self.services.router().wants_addresses();
         is_wanted.then_some(Cold::Address(address))
@@ -491,6 +529,12 @@ impl<S: Transport> Connections<S> {
         }
     }
 
+    /// The number of the loop.
+    #[must_use]
+    pub fn loop_index(&self) -> u16 {
+        self.services.loop_index()
+    }
+
     /// From now on every request is answered 503.
     pub fn start_draining(&mut self) {
         self.population.start_draining();
@@ -509,6 +553,12 @@ impl<S: Transport> Connections<S> {
         }
         if !self.schedule.handshakes.is_empty() {
             self.run_handshakes();
+        }
+        if !self.room_lists.is_empty() {
+            self.run_room_lists();
+        }
+        if self.turn.traces.is_on() {
+            self.begin_traces();
         }
     }
 
@@ -653,6 +703,8 @@ impl<S: Transport> Connections<S> {
         !self.schedule.run_queue.is_empty()
             || !self.schedule.handshakes.is_empty()
             || !self.walks.is_empty()
+            || !self.room_lists.is_empty()
+            || self.turn.traces.beginning().is_some()
             || self.output.has_dirty()
             || !self.schedule.dead.is_empty()
             || self.services.has_effects()

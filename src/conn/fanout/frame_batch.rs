@@ -1,6 +1,7 @@
 //! Several publications that came to the same members at once: the frames behind each other are one
 //! segment of output, so that a member is looked at once and not for each of them.
 
+use super::push::Volume;
 use super::shared_frame::{FrameEncoding, SharedFrame};
 use crate::conn::slot::{Conn, Protocol};
 use crate::effects::RouteOptions;
@@ -37,6 +38,12 @@ impl FrameBatch {
             websocket: None,
             lines: None,
         }
+    }
+
+    /// What each member gets.
+    pub(crate) fn volume(&self) -> Volume {
+        let bytes = self.alone.iter().map(|own| own.frame().payload().len() as u64).sum();
+        Volume { messages: self.alone.len() as u64, bytes }
     }
 
     /// The encoding for this recipient; `None` if it takes them one by one.

@@ -13,6 +13,6 @@ mod shared_frame;
 mod walks;
 
 pub(super) use membership::Membership;
-pub(super) use push::{PushResult, Pusher};
+pub(super) use push::{PushResult, Pusher, Volume};
 pub(super) use shared_frame::SharedFrame;
 pub(super) use walks::{Ahead, Delivered, Encoded, Walk, Walks};

@@ -2,18 +2,22 @@
 
 use super::frame_batch::FrameBatch;
 use super::shared_frame::{FrameEncoding, SharedFrame};
+use crate::access::Traffic;
 use crate::conn::active::resume_reading;
 use crate::conn::cold::ColdRecords;
 use crate::conn::flags::Flags;
 use crate::conn::schedule::RunQueue;
 use crate::conn::send::{Flush, Output};
-use crate::conn::slot::Conn;
+use crate::conn::slot::{Conn, Protocol};
 use crate::conn::turn::Turn;
-use crate::effects::{RouteOptions, SlowPolicy};
+use crate::effects::{Peer, RouteOptions, SlowPolicy};
 use crate::key::ConnKey;
+use crate::metrics::RouteCounters;
 use crate::pool::{Backlog, OutQueue};
+use crate::services::SocketRoute;
 use crate::transport::Transport;
 use crate::work::prices;
+use crate::ws::server_header_bytes;
 
 /// Everything that a push may touch beside the connection. A push ends no connection: it says which
 /// should end, and the caller does that once nothing is being walked.
@@ -24,6 +28,29 @@ pub(crate) struct Pusher<'p> {
     run_queue: &'p mut RunQueue,
     turn: &'p mut Turn,
     options: &'p RouteOptions,
+    counters: &'p RouteCounters,
+    /// What was to be pushed since the last count and was not.
+    missed: Volume,
+    traced_from: u64,
+}
+
+/// Messages, and the bytes of their payloads.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Volume {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Volume {
+    /// That of one message.
+    pub(crate) fn of(frame: &SharedFrame) -> Self {
+        Self { messages: 1, bytes: frame.frame().payload().len() as u64 }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
 }
 
 /// What became of a push.
@@ -40,15 +67,17 @@ pub(crate) enum PushResult {
 }
 
 impl<'p> Pusher<'p> {
-    /// For frames of a route with these options.
+    /// For frames of this route.
     pub(crate) fn new(
         cold: &'p mut ColdRecords,
         output: &'p mut Output,
         run_queue: &'p mut RunQueue,
         turn: &'p mut Turn,
-        options: &'p RouteOptions,
+        route: &'p SocketRoute,
     ) -> Self {
-        Self { cold, output, run_queue, turn, options }
+        let (options, counters) = (&route.options, &**route.counters);
+        let missed = Volume::default();
+        Self { cold, output, run_queue, turn, options, counters, missed, traced_from: 0 }
     }
 
     /// Puts several publications into a connection's queue: as one segment where nothing stands in
@@ -66,15 +95,22 @@ impl<'p> Pusher<'p> {
             && batch.has_room(&conn.queue, encoding, bytes_max, backlog)
         {
             self.output.push_frame(conn, key, encoding.id, self.turn.tick);
+            if self.cold.has_access() {
+                self.note_batch(conn, batch);
+            }
             return PushResult::Done;
         }
         let mut pushed = PushResult::Done;
-        for frame in &mut batch.alone {
+        let mut frames = batch.alone.iter_mut();
+        while let Some(frame) = frames.next() {
             match self.push(conn, key, frame) {
                 PushResult::Done => {}
                 PushResult::Written => pushed = PushResult::Written,
                 // It is about to end: the rest of the batch is not for it.
-                ended @ (PushResult::Failed | PushResult::TooSlow) => return ended,
+                ended @ (PushResult::Failed | PushResult::TooSlow) => {
+                    frames.for_each(|frame| self.miss(Volume::of(frame)));
+                    return ended;
+                }
             }
         }
         pushed
@@ -93,6 +129,9 @@ impl<'p> Pusher<'p> {
             && !self.mark(frame).is_reached(&conn.queue, encoding, self.output.backlog())
         {
             self.output.push_frame(conn, key, encoding.id, self.turn.tick);
+            if self.cold.has_access() {
+                self.note_sent(conn, encoding);
+            }
             return PushResult::Done;
         }
         self.push_encoded(conn, key, frame)
@@ -121,10 +160,15 @@ impl<'p> Pusher<'p> {
         let Some(encoding) = encoding else {
             // Binary has no encoding for lines.
             self.turn.counters.pushes_dropped.add(1);
+            self.miss(Volume::of(frame));
             return PushResult::Done;
         };
         if mark.is_reached(&conn.queue, encoding, backlog) {
-            return self.push_to_full(conn, key, encoding, mark);
+            let (result, is_pushed) = self.push_to_full(conn, key, encoding, mark);
+            if !is_pushed {
+                self.miss(Volume::of(frame));
+            }
+            return result;
         }
         self.push_anyway(conn, key, encoding);
         PushResult::Done
@@ -139,13 +183,78 @@ impl<'p> Pusher<'p> {
         self.turn.work.is_share_used()
     }
 
+    /// What is counted as pushed is not, for one of the connections.
+    #[inline(never)]
+    pub(crate) fn miss(&mut self, volume: Volume) {
+        self.missed.add(volume);
+    }
+
+    /// What is missed from here on is missed by the connection that [`Pusher::trace`] is called for.
+    pub(crate) fn begin_trace(&mut self) {
+        self.traced_from = self.missed.messages;
+    }
+
+    /// Tells those who follow a connection which of these frames were pushed to it: all but the last,
+    /// if it missed some.
+    #[inline(never)]
+    pub(crate) fn trace(&mut self, peer: Peer, frames: &[SharedFrame]) {
+        let missed = self.missed.messages.saturating_sub(self.traced_from);
+        if !self.turn.traces.follows(peer.key) {
+            return;
+        }
+        let missed = usize::try_from(missed).unwrap_or(usize::MAX);
+        let unix_ms = self.turn.unix_ms();
+        for frame in &frames[..frames.len().saturating_sub(missed)] {
+            self.turn.work.charge(prices::EFFECT);
+            self.turn.traces.sent(peer, unix_ms, &frame.frame().into());
+        }
+    }
+
+    /// Counts pushes of `each` to so many connections, but for what they missed.
+    #[inline]
+    pub(crate) fn count(&mut self, connections: usize, each: Volume) {
+        let missed = std::mem::take(&mut self.missed);
+        let connections = connections as u64;
+        let messages = connections * each.messages;
+        self.counters.messages_out.add(messages.saturating_sub(missed.messages));
+        let bytes = connections * each.bytes;
+        self.counters.message_bytes_out.add(bytes.saturating_sub(missed.bytes));
+    }
+
     /// Out of line, so that the usual push is the only one that is not.
     #[inline(never)]
     fn push_anyway<S>(&mut self, conn: &mut Conn<S>, key: ConnKey, encoding: FrameEncoding) {
         self.output.push_frame(conn, key, encoding.id, self.turn.tick);
+        if self.cold.has_access() {
+            self.note_sent(conn, encoding);
+        }
     }
 
-    /// As [`Pusher::push`], for a connection whose backlog is at its mark.
+    /// The access log counts the frames of a batch.
+    #[cold]
+    #[inline(never)]
+    fn note_batch<S>(&mut self, conn: &Conn<S>, batch: &FrameBatch) {
+        let payloads = batch.alone.iter().map(|own| own.frame().payload().len() as u64);
+        let messages = batch.alone.len() as u64;
+        self.cold.note_sent(conn.cold, Traffic { messages, bytes: payloads.sum() });
+    }
+
+    /// The access log counts a frame.
+    #[cold]
+    #[inline(never)]
+    fn note_sent<S>(&mut self, conn: &Conn<S>, encoding: FrameEncoding) {
+        let framing_bytes = match conn.protocol {
+            Protocol::Line => 1,
+            Protocol::Http | Protocol::Relay | Protocol::WebSocket => {
+                server_header_bytes(encoding.frame_bytes)
+            }
+        };
+        let bytes = encoding.frame_bytes.saturating_sub(framing_bytes) as u64;
+        self.cold.note_sent(conn.cold, Traffic { messages: 1, bytes });
+    }
+
+    /// As [`Pusher::push`], for a connection whose backlog is at its mark. Gives whether the frame is in
+    /// its queue as well.
     #[inline(never)]
     fn push_to_full<S: Transport>(
         &mut self,
@@ -153,7 +262,7 @@ impl<'p> Pusher<'p> {
         key: ConnKey,
         encoding: FrameEncoding,
         mark: Mark,
-    ) -> PushResult {
+    ) -> (PushResult, bool) {
         let high_bytes = self.turn.settings.backlog_high_bytes;
         // Most often there is memory, and nothing but the charge for it is missing.
         if self.output.backlog().is_short()
@@ -161,12 +270,12 @@ impl<'p> Pusher<'p> {
             && !mark.is_reached(&conn.queue, encoding, self.output.backlog())
         {
             self.push_anyway(conn, key, encoding);
-            return PushResult::Done;
+            return (PushResult::Done, true);
         }
         if !conn.flags.has(Flags::WRITE_BLOCKED) {
             // The mark is judged after the socket had its chance.
             if self.output.flush_queue(conn, key, self.cold, self.turn) == Flush::Failed {
-                return PushResult::Failed;
+                return (PushResult::Failed, false);
             }
             // Whatever becomes of the frame: the next write may be a long time away.
             resume_reading(conn, key, self.run_queue, high_bytes);
@@ -174,10 +283,10 @@ impl<'p> Pusher<'p> {
         // Without memory, a recipient for whom nothing waits is none of those who use it up.
         if !conn.queue.is_empty() && mark.is_reached(&conn.queue, encoding, self.output.backlog()) {
             match self.options.slow_policy {
-                SlowPolicy::Disconnect => return PushResult::TooSlow,
+                SlowPolicy::Disconnect => return (PushResult::TooSlow, false),
                 SlowPolicy::DropNewest => {
                     self.turn.counters.pushes_dropped.add(1);
-                    return PushResult::Written;
+                    return (PushResult::Written, false);
                 }
                 SlowPolicy::KeepLatest => {
                     self.turn.counters.pushes_dropped.add(1);
@@ -191,11 +300,11 @@ impl<'p> Pusher<'p> {
             && !conn.flags.has(Flags::WRITE_BLOCKED)
             && self.output.flush_queue(conn, key, self.cold, self.turn) == Flush::Failed
         {
-            return PushResult::Failed;
+            return (PushResult::Failed, true);
         }
         // What made room for the frame may have made enough to read on.
         resume_reading(conn, key, self.run_queue, high_bytes);
-        PushResult::Written
+        (PushResult::Written, true)
     }
 }
 

@@ -16,6 +16,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::frame_batch::FrameBatch;
+use super::push::Volume;
 use super::shared_frame::SharedFrame;
 use crate::effects::{Publication, RouteOptions};
 use crate::key::ConnKey;
@@ -76,6 +77,22 @@ impl Encoded {
             Self::Frame(SharedFrame::new(publication.frame.clone(), options))
         } else {
             Self::Batch(FrameBatch::new(publication.frames(), options))
+        }
+    }
+
+    /// The frames, in their order.
+    pub(crate) fn frames(&self) -> &[SharedFrame] {
+        match self {
+            Self::Frame(frame) => std::slice::from_ref(frame),
+            Self::Batch(batch) => &batch.alone,
+        }
+    }
+
+    /// What each member gets.
+    pub(crate) fn volume(&self) -> Volume {
+        match self {
+            Self::Frame(frame) => Volume::of(frame),
+            Self::Batch(batch) => batch.volume(),
         }
     }
 

@@ -5,12 +5,16 @@ use std::ops::Range;
 
 use super::Outcome;
 use super::inflate::{Accounts, InflateTerms, Inflated, NotInflated};
+use crate::access::Traffic;
 use crate::conn::active::Active;
+use crate::conn::cold::ColdRecords;
 use crate::conn::flags::Flags;
 use crate::conn::settings::ConnSettings;
+use crate::conn::traces::Traced;
 use crate::conn::turn::Turn;
 use crate::effects::{Effects, Message, Peer, PendingEffects};
-use crate::metrics::Counters;
+use crate::key::SlotRef;
+use crate::metrics::{Counters, RouteCounters};
 use crate::output::Outgoing;
 use crate::pool::ReadBuffer;
 use crate::services::Service;
@@ -23,6 +27,7 @@ impl<S: Transport> Active<'_, S> {
     /// done first.
     #[inline]
     pub(super) fn decode(&mut self, buffer: &mut ReadBuffer) -> Outcome {
+        let is_traced = self.turn.traces.is_on() && self.is_followed();
         let (peer, key, conn, turn) = (self.peer(), self.key, &mut *self.conn, &mut *self.turn);
         let (route, pending) = self.services.route(conn.route);
         let message_bytes_max = route.options.message_bytes_max;
@@ -30,7 +35,12 @@ impl<S: Transport> Active<'_, S> {
         let outgoing = self.output.outgoing();
         outgoing.set_framing(conn.framing(route.options.deflate, key.index));
         let has_deflate = conn.flags.has_deflate();
-        let service = route.service.as_mut();
+        let mut traced = None;
+        let mut service: &mut dyn Service = &mut *route.service;
+        if is_traced {
+            let unix_ms = turn.unix_ms();
+            service = traced.insert(Traced::take(&mut route.service, &mut turn.traces, unix_ms));
+        }
         let mut delivery = Delivery::new(peer, conn.route, service, outgoing, pending);
         let mut share = Share::new(&turn.work, has_deflate);
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max)
@@ -39,6 +49,9 @@ impl<S: Transport> Active<'_, S> {
         if conn.flags.has(Flags::INFLATING) {
             let inflated = self.input.inflater().resume(key.index, &mut accounts(turn));
             if let Some(outcome) = delivery.take_inflated(inflated, &mut conn.flags, turn) {
+                if let Some(traced) = traced {
+                    traced.put_back(&mut route.service, &mut turn.traces);
+                }
                 return outcome;
             }
             share.left = turn.work.share_left();
@@ -94,7 +107,12 @@ impl<S: Transport> Active<'_, S> {
             must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
         };
         turn.work.charge(delivery.take_work());
-        delivery.count(&turn.counters);
+        let messages = delivery.messages;
+        delivery.count(&route.counters, &turn.counters, self.cold, conn.cold);
+        if let Some(traced) = traced {
+            turn.work.charge(messages * prices::EFFECT);
+            traced.put_back(&mut route.service, &mut turn.traces);
+        }
         outcome
     }
 }
@@ -211,10 +229,21 @@ impl<'d> Delivery<'d> {
         }
     }
 
-    fn count(&self, counters: &Counters) {
+    fn count(
+        &mut self,
+        route: &RouteCounters,
+        counters: &Counters,
+        cold: &mut ColdRecords,
+        link: SlotRef,
+    ) {
         if self.messages > 0 {
-            counters.messages_in.add(self.messages);
-            counters.message_bytes_in.add(self.message_bytes);
+            if cold.has_access() {
+                let (messages, bytes) = (self.messages, self.message_bytes);
+                cold.note_received(link, Traffic { messages, bytes });
+            }
+            route.messages_in.add(self.messages);
+            route.message_bytes_in.add(self.message_bytes);
+            self.outgoing.count_messages(route);
         }
         if self.pongs > 0 {
             counters.pongs_in.add(self.pongs);

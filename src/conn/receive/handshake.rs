@@ -1,6 +1,7 @@
 //! The request: a head becomes an upgrade, a page or a refusal.
 
 use super::Outcome;
+use crate::conn::access::AccessTarget;
 use crate::conn::active::Active;
 use crate::conn::flags::Flags;
 use crate::conn::slot::Protocol;
@@ -72,13 +73,20 @@ impl<S: Transport> Active<'_, S> {
             self.turn.counters.refused_host.add(1);
             return Some(self.reject(&Rejection::misdirected(), head_only));
         }
+        let link = self.conn.cold;
         // It belongs to the service that has decided, wherever the path leads after a reload.
         if self.services.has_decision() {
-            return self.upgrade(&head, self.conn.route);
+            let route = self.conn.route;
+            self.cold.note_target(link, || AccessTarget::Route(route));
+            return self.upgrade(&head, route);
         }
         match self.services.router().find(head.path(), wants_upgrade(&head)) {
-            Found::Socket(route) => self.upgrade(&head, route),
+            Found::Socket(route) => {
+                self.cold.note_target(link, || AccessTarget::Route(route));
+                self.upgrade(&head, route)
+            }
             Found::Page(page) => {
+                self.cold.note_target(link, || AccessTarget::path(head.path().raw()));
                 if head.method() == Method::Other {
                     self.turn.counters.refused_not_found.add(1);
                     let rejection = Rejection::method_not_allowed(Allow::GetAndHead);
@@ -89,10 +97,12 @@ impl<S: Transport> Active<'_, S> {
                 let (content_type, headers) = (&page.content_type, &page.headers);
                 let date = &self.turn.date;
                 write_page(output, date, page.status, content_type, headers, &page.body, head_only);
+                self.cold.note_status(link, page.status);
                 self.turn.counters.pages.add(1);
                 Some(Outcome::Finish(CloseReason::Gone))
             }
             Found::Nothing => {
+                self.cold.note_target(link, || AccessTarget::path(head.path().raw()));
                 self.turn.counters.refused_not_found.add(1);
                 Some(self.reject(&Rejection::not_found(), head_only))
             }
@@ -158,7 +168,7 @@ impl<S: Transport> Active<'_, S> {
                 }
                 counters.upgrades.add(1);
                 // Not the path of the request: it may hold a token.
-                log::debug!("{peer}: upgraded, route {route}");
+                log::debug!(connection:% = peer; "upgraded, route {route}");
                 self.open(route);
                 None
             }
@@ -199,7 +209,8 @@ impl<S: Transport> Active<'_, S> {
     }
 
     fn reject(&mut self, rejection: &Rejection, head_only: bool) -> Outcome {
-        log::debug!("{}: refused: {:?}", self.peer(), rejection.status());
+        log::debug!(connection:% = self.peer(); "refused: {:?}", rejection.status());
+        self.cold.note_status(self.conn.cold, rejection.status());
         let cork = self.output.outgoing().cork();
         if self.conn.protocol == Protocol::Line {
             write_line(rejection.body().as_bytes(), cork);

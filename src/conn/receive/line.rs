@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use super::Outcome;
 use super::decode::is_full;
+use crate::access::Traffic;
 use crate::conn::active::Active;
 use crate::conn::flags::Flags;
 use crate::effects::{CloseReason, Effects, Message};
@@ -120,12 +121,22 @@ impl<S: Transport> Active<'_, S> {
     fn deliver_line(&mut self, buffer: &mut ReadBuffer, text: Range<usize>) {
         let (peer, route) = (self.peer(), self.conn.route);
         self.turn.work.charge(prices::MESSAGE);
-        self.turn.counters.messages_in.add(1);
-        self.turn.counters.message_bytes_in.add(text.len() as u64);
+        if self.cold.has_access() {
+            let received = Traffic { messages: 1, bytes: text.len() as u64 };
+            self.cold.note_received(self.conn.cold, received);
+        }
+        if self.turn.traces.is_on() && self.is_followed() {
+            let unix_ms = self.turn.unix_ms();
+            self.turn.traces.received(peer, unix_ms, true, &buffer.bytes[text.clone()]);
+        }
         let message = Message::new(MessageKind::Text, &mut buffer.bytes[text.clone()]);
         let (own, pending) = self.services.route(route);
-        let mut effects = Effects::on(route, peer, Some(text), self.output.outgoing(), pending);
+        own.counters.messages_in.add(1);
+        own.counters.message_bytes_in.add(text.len() as u64);
+        let outgoing = self.output.outgoing();
+        let mut effects = Effects::on(route, peer, Some(text), outgoing, pending);
         own.service.on_message(peer, message, &mut effects);
+        outgoing.count_messages(&own.counters);
     }
 
     /// The longest line that an open connection may send.

@@ -21,7 +21,7 @@ use super::state::Phase;
 use crate::effects::CloseReason;
 use crate::key::SlotRef;
 use crate::pool::{self, Need, OverBudget, ReadBuffer};
-use crate::stream::{self, Received, Room, Source};
+use crate::stream::{Received, Room, Source};
 use crate::transport::Transport;
 use crate::work::prices;
 use crate::ws::{CLIENT_CONTROL_FRAME_BYTES_MAX, CloseCode, Violation};
@@ -258,8 +258,9 @@ impl<S: Transport> Active<'_, S> {
                 None if has_cipher && !self.conn.partial.is_none() => self.input.shared_room(),
                 None => &mut [],
             };
-            let stream = self.cold.stream(&mut self.conn.socket, self.conn.cold, self.turn);
-            let received = stream::receive(stream, Room { ahead, behind });
+            let room = Room { ahead, behind };
+            let Self { conn, cold, turn, .. } = self;
+            let received = cold.receive(&mut conn.socket, conn.cold, room, turn);
             if has_cipher {
                 self.after_ciphered();
             }
@@ -311,9 +312,11 @@ impl<S: Transport> Active<'_, S> {
             // The deadline of a record begins.
             conn.rearm();
         }
+        let waiting_bytes = self.cold.waiting_bytes(conn.cold);
+        self.turn.memory.holders().set_records(self.key, waiting_bytes, tick);
         if self.cold.has_unsent(conn.cold) {
             if !conn.flags.has(Flags::UNSENT) {
-                self.output.block_unsent(conn, self.key, self.cold, tick);
+                self.output.block_unsent(conn, self.key, self.cold, self.turn);
             }
         } else if conn.flags.has(Flags::WRITE_BLOCKED)
             && !conn.flags.has(Flags::UNSENT)
@@ -412,7 +415,8 @@ impl<S: Transport> Active<'_, S> {
         self.go_on_after(outcome, buffer, 0, source)
     }
 
-    #[inline]
+    // Always: the buffer would be copied for the call otherwise.
+    #[inline(always)]
     fn keep_and_go_on(&mut self, buffer: ReadBuffer, source: Source) -> Step {
         match self.keep(buffer) {
             Ok(()) => self.after_read(source),
@@ -457,7 +461,8 @@ impl<S: Transport> Active<'_, S> {
         }
     }
 
-    #[inline]
+    // As `keep_and_go_on`.
+    #[inline(always)]
     fn keep(&mut self, buffer: ReadBuffer) -> Result<(), OverBudget> {
         // Most reads end with whole messages, and need no buffer of their own.
         if self.conn.partial.is_none() && buffer.kept_bytes() == 0 {
@@ -516,8 +521,8 @@ impl<S: Transport> Active<'_, S> {
         // A connection that ends has given its buffer back, and no other is in the middle of a
         // read.
         let room = Room { ahead: self.input.shared_room(), behind: &mut [] };
-        let stream = self.cold.stream(&mut self.conn.socket, self.conn.cold, self.turn);
-        let received = stream::receive(stream, room);
+        let Self { conn, cold, turn, .. } = self;
+        let received = cold.receive(&mut conn.socket, conn.cold, room, turn);
         self.turn.work.charge(prices::READ);
         if self.cold.has_cipher(self.conn.cold) {
             // The last words may have waited for the end of a handshake.

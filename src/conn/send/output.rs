@@ -144,7 +144,7 @@ impl Output {
                 self.outgoing.clear();
                 return Flush::All;
             }
-            note_unsent(conn, cold, sent, turn.tick);
+            note_unsent(conn, key, cold, sent, turn);
             written = sent.taken;
         }
         let enqueued = self.enqueue_gathered(conn, written, buffer, turn);
@@ -226,8 +226,8 @@ impl Output {
         // is done here, and whatever else there is in the loop.
         let mut first = None;
         if let Some(only) = self.backlog.only_slice(&conn.queue) {
-            let stream = cold.stream(&mut conn.socket, conn.cold, turn);
-            let Ok(sent) = stream::send(stream, only, End::None) else { return Flush::Failed };
+            let sent = cold.send(&mut conn.socket, conn.cold, only, End::None, turn);
+            let Ok(sent) = sent else { return Flush::Failed };
             if sent.taken == only.len() && !sent.unsent {
                 turn.work.charge(prices::WRITE + prices::bytes(sent.taken));
                 turn.counters.writes.add(1);
@@ -285,7 +285,7 @@ impl Output {
                 conn.under_way.take(sent.taken, &mut turn.written);
                 self.backlog.consume(&mut conn.queue, sent.taken, &mut turn.memory, turn.tick);
             }
-            note_unsent(conn, cold, sent, turn.tick);
+            note_unsent(conn, key, cold, sent, turn);
             if sent.blocked {
                 self.block(conn, key);
                 break;
@@ -435,10 +435,10 @@ impl Output {
         conn: &mut Conn<S>,
         key: ConnKey,
         cold: &mut ColdRecords,
-        now: Tick,
+        turn: &mut Turn,
     ) {
         let sent = Sent { taken: 0, unsent: true, blocked: true, moved: false };
-        note_unsent(conn, cold, sent, now);
+        note_unsent(conn, key, cold, sent, turn);
         self.block(conn, key);
     }
 
@@ -497,12 +497,19 @@ impl Output {
 
 /// Notes what a stream holds back, and since when.
 #[inline]
-fn note_unsent<S>(conn: &mut Conn<S>, cold: &mut ColdRecords, sent: Sent, now: Tick) {
+fn note_unsent<S>(
+    conn: &mut Conn<S>,
+    key: ConnKey,
+    cold: &mut ColdRecords,
+    sent: Sent,
+    turn: &mut Turn,
+) {
     if sent.unsent {
         if sent.moved || !conn.flags.has(Flags::UNSENT) {
-            cold.touch_unsent(conn.cold, now);
+            cold.touch_unsent(conn.cold, turn.tick);
         }
         conn.flags.set(Flags::UNSENT);
+        turn.memory.holders().set_records(key, cold.waiting_bytes(conn.cold), turn.tick);
     } else {
         conn.flags.clear(Flags::UNSENT);
     }
@@ -521,10 +528,10 @@ fn send_gathered<S: Transport>(
     let total = outgoing.bytes();
     let mut taken = 0;
     loop {
-        let stream = cold.stream(&mut conn.socket, conn.cold, turn);
         let sent = match outgoing.only_slice(taken) {
-            Some(only) => stream::send(stream, only, end)?,
+            Some(only) => cold.send(&mut conn.socket, conn.cold, only, end, turn)?,
             None => {
+                let stream = cold.stream(&mut conn.socket, conn.cold, turn);
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                 let count = outgoing.gather(read_buffer, taken, &mut slices);
                 stream::send_vectored(stream, &slices[..count])?

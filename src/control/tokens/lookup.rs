@@ -22,6 +22,11 @@ impl Lookup {
         Self { redis, settings }
     }
 
+    /// Whether there is a connection now.
+    pub(super) fn is_connected(&self) -> bool {
+        self.redis.is_connected()
+    }
+
     /// Checks whether `token` is the token of `name`. Takes at most `deadline_ms`.
     pub(super) async fn verdict(self: Arc<Self>, name: &str, token: &str) -> TokenVerdict {
         // The end of this time says nothing about the connection: part of it, or all, was spent

@@ -86,6 +86,10 @@ impl TokenLookup for RedisTokens {
             self.0.counters.lookups_cancelled.add(1);
         }
     }
+
+    fn is_available(&self) -> bool {
+        self.0.current().as_ref().is_some_and(|current| current.lookup.is_connected())
+    }
 }
 
 impl Shared {

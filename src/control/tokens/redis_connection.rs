@@ -55,6 +55,11 @@ impl RedisConnection {
         Self { state, reports }
     }
 
+    /// Whether there is a connection now.
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(*self.state.borrow(), State::Connected(_))
+    }
+
     /// Takes what look-ups learn of connections.
     pub(super) fn reports(&self) -> &Reports {
         &self.reports

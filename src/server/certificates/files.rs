@@ -141,6 +141,14 @@ impl Source {
         }
     }
 
+    /// What its first file holds is refused.
+    pub(super) fn refused(&self, error: CertificateError) -> CertificateFileError {
+        let (Self::Pair { certificate: file, .. }
+        | Self::Authorities { file, .. }
+        | Self::TicketKeys { file }) = self;
+        CertificateFileError::content(self.key(), file, error)
+    }
+
     /// Where its files are.
     pub(super) fn paths(&self) -> Vec<&Path> {
         match self {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rustls::KeyLog;
+use rustls::time_provider::DefaultTimeProvider;
 
 use super::files::{CertificateFileError, Content, Digest, Source};
 use super::key_log::KeyLogFile;
@@ -31,7 +32,7 @@ pub(super) fn load(settings: &ResolvedConfig, now: Millis) -> Result<Loaded, Cer
         provider: provider(),
         version_min: settings.tls.version_min,
         unknown_sni: settings.tls.unknown_sni,
-        handshake_ms: settings.timeouts.handshake_ms,
+        clock: Arc::new(DefaultTimeProvider),
         key_log,
     };
     let mut certificates = Vec::new();

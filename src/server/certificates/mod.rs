@@ -10,10 +10,8 @@ mod watch;
 
 use std::fmt::Write as _;
 use std::io;
-use std::sync::Arc;
 
-use rustls::ServerConfig;
-
+use crate::certificates::ListenerConfig;
 use crate::config::{
     CertificateFiles, ClientCertificates, FilePath, Listener, ListenerKind, ResolvedConfig,
     TlsOptions,
@@ -47,9 +45,9 @@ impl Certificates {
 
     /// What the handshakes of each listener go by, in the order of the configuration; `None` for those
     /// without TLS.
-    pub(super) fn server_configs(&self) -> Vec<Option<Arc<ServerConfig>>> {
+    pub(super) fn listener_configs(&self) -> Vec<Option<ListenerConfig>> {
         match &self.loaded {
-            Some(loaded) => loaded.store.server_configs(),
+            Some(loaded) => loaded.store.listener_configs(),
             None => vec![None; self.listeners],
         }
     }
@@ -91,7 +89,6 @@ impl Certificates {
 pub(super) struct CertificateOptions {
     certificates: Vec<CertificateFiles>,
     tls: TlsOptions,
-    handshake_ms: u64,
     /// In the order of the configuration; `None` for those without TLS.
     listeners: Vec<Option<(ListenerKind, ClientCertificates, Option<FilePath>)>>,
 }
@@ -104,7 +101,6 @@ impl CertificateOptions {
         Self {
             certificates: settings.certificates.clone(),
             tls: settings.tls.clone(),
-            handshake_ms: settings.timeouts.handshake_ms,
             listeners: settings.listeners.iter().map(listener).collect(),
         }
     }

@@ -92,7 +92,7 @@ impl Reloader {
     pub(super) fn look(&mut self, now: Millis) -> Look {
         let mut look = Look::default();
         for at in 0..self.sources.len() {
-            match self.reload(at, now) {
+            match self.reload(at) {
                 Ok(None) => self.end_failure(at),
                 Ok(Some(line)) => {
                     self.counters.certificates_reloaded.add(1);
@@ -106,7 +106,7 @@ impl Reloader {
     }
 
     /// Takes over a source if its files have changed, and says so.
-    fn reload(&mut self, at: usize, now: Millis) -> Result<Option<String>, CertificateFileError> {
+    fn reload(&mut self, at: usize) -> Result<Option<String>, CertificateFileError> {
         let Some(own) = self.sources.get_mut(at) else { return Ok(None) };
         let bytes = own.source.read()?;
         let digest = bytes.digest();
@@ -120,7 +120,8 @@ impl Reloader {
                 line
             }
             (Source::Authorities { listener, .. }, Content::Authorities(authorities)) => {
-                self.store.replace_authorities(*listener, authorities, now);
+                let replaced = self.store.replace_authorities(*listener, authorities);
+                replaced.map_err(|error| own.source.refused(error))?;
                 format!(
                     "reloaded: {}; sessions of clients so far are not resumed",
                     own.source.key()

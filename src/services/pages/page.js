@@ -200,6 +200,9 @@ function receive(event) {
     case 'message':
       message(event.from, event.text, hearsItself && event.from === ownName);
       break;
+    case 'notice':
+      note(event.text, 'notice');
+      break;
     case 'error':
       note(event.text, 'error');
       break;

@@ -1,6 +1,7 @@
 //! A message of a member becomes frames for the room.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::event::ServerEvent;
 use super::room_ref::{ClientFormat, RoomRef};
@@ -25,6 +26,25 @@ pub(super) fn normalize(text: &str, newlines: Newlines, drops_blank: bool) -> Op
     Some(Cow::Owned(text.replace("\r\n", " ").replace(['\r', '\n'], " ")))
 }
 
+/// Publishes a message of the gateway itself to the members of a room, encoded once for each of
+/// `formats`. A line of it is the text alone.
+pub(super) fn announce(
+    settings: &RoomSettings,
+    room: &RoomRef,
+    formats: impl Iterator<Item = ClientFormat>,
+    text: &str,
+    effects: &mut Effects<'_>,
+) {
+    let parts = formats.map(|format| {
+        let frame = match format {
+            ClientFormat::Lines => line_frame(settings, text),
+            ClientFormat::Events => ServerEvent::Notice { text }.to_frame(),
+        };
+        (room.topic(format), frame)
+    });
+    publish_parts(parts, None, effects);
+}
+
 /// Publishes a message to the members of a room, encoded once for each of `formats`. The
 /// publication goes out in sender order: the one loop that calls this for a room decides the order
 /// of its messages for all members.
@@ -37,16 +57,28 @@ pub(super) fn publish(
     effects: &mut Effects<'_>,
 ) {
     let except = (!settings.hears_itself).then_some(sender);
-    let mut parts = formats.map(|format| {
+    let parts = formats.map(|format| {
         let frame = match format {
-            ClientFormat::Lines if settings.joins_lines => {
-                EncodedFrame::joinable_text(&settings.line.line(name, text))
-            }
-            ClientFormat::Lines => EncodedFrame::text(&settings.line.line(name, text)),
+            ClientFormat::Lines => line_frame(settings, &settings.line.line(name, text)),
             ClientFormat::Events => ServerEvent::Message { from: name, text }.to_frame(),
         };
         (room.topic(format), frame)
     });
+    publish_parts(parts, except, effects);
+}
+
+fn line_frame(settings: &RoomSettings, line: &str) -> EncodedFrame {
+    match settings.joins_lines {
+        true => EncodedFrame::joinable_text(line),
+        false => EncodedFrame::text(line),
+    }
+}
+
+fn publish_parts<'r>(
+    mut parts: impl Iterator<Item = (&'r Arc<str>, EncodedFrame)>,
+    except: Option<Peer>,
+    effects: &mut Effects<'_>,
+) {
     match (parts.next(), parts.next(), except) {
         // A member has one format, so it is in one of the two topics.
         (Some(first), Some(second), _) => {

@@ -40,6 +40,11 @@ pub(super) enum ServerEvent<'a> {
         from: &'a str,
         text: &'a str,
     },
+    /// A message of the gateway itself. It has a type of its own, because there is no name that no
+    /// member could have.
+    Notice {
+        text: &'a str,
+    },
     /// The state of the room when the receiver enters it or takes a name, with the receiver's name.
     #[serde(rename = "members")]
     Snapshot {

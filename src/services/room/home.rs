@@ -52,6 +52,13 @@ pub(super) enum ClaimReply {
     Replaced(Peer),
 }
 
+/// What an operator has published to a room, on its way to the home of it.
+#[derive(Debug)]
+pub(super) struct Announcement {
+    pub(super) room: Arc<RoomRef>,
+    pub(super) text: Box<str>,
+}
+
 /// All rooms whose home is this loop. A room exists as long as it has a member.
 #[derive(Debug)]
 pub(super) struct Home {
@@ -83,6 +90,14 @@ impl Home {
     /// The settings of the route from now on. Members keep what they have.
     pub(super) fn set_settings(&mut self, settings: &Arc<RoomSettings>) {
         self.settings = Arc::clone(settings);
+    }
+
+    /// Publishes what an operator says to a room. Without members there is none.
+    pub(super) fn on_announcement(&self, message: &Announcement, effects: &mut Effects<'_>) {
+        let Announcement { room, text } = message;
+        if let Some(own) = self.rooms.get(&room.name) {
+            broadcast_line::announce(&self.settings, &own.room, own.formats(), text, effects);
+        }
     }
 
     /// Applies what a connection did. Actions of a connection that is no member do nothing: a
@@ -118,6 +133,13 @@ impl Home {
 }
 
 impl HomeRoom {
+    /// The formats to publish in. Lines are published in any case: a member with lines is subscribed by
+    /// its own loop, which may be before its `Enter` arrives here.
+    fn formats(&self) -> impl Iterator<Item = ClientFormat> {
+        let events = (self.event_members > 0).then_some(ClientFormat::Events);
+        [ClientFormat::Lines].into_iter().chain(events)
+    }
+
     fn new(room: Arc<RoomRef>) -> Self {
         Self { room, members: HashMap::new(), roster: Roster::new(), event_members: 0 }
     }
@@ -176,11 +198,10 @@ impl HomeRoom {
 
     fn say(&self, settings: &RoomSettings, peer: Peer, text: &str, effects: &mut Effects<'_>) {
         let Some(RoomMember { name: Some(name), .. }) = self.members.get(&peer) else { return };
-        log::trace!("room {}: {name} ({peer}) said {} bytes", self.room.name, text.len());
-        // Lines are published in any case: a member with lines is subscribed by its own loop, which
-        // may be before its `Enter` arrives here.
-        let events = (self.event_members > 0).then_some(ClientFormat::Events);
-        let formats = [ClientFormat::Lines].into_iter().chain(events);
+        log::trace!(
+            connection:% = peer; "room {}: {name} said {} bytes", self.room.name, text.len()
+        );
+        let formats = self.formats();
         broadcast_line::publish(settings, &self.room, formats, (peer, name), text, effects);
     }
 
@@ -204,7 +225,9 @@ impl HomeRoom {
         while settings.logins == Logins::One
             && let Some(holder) = self.holder(name)
         {
-            log::debug!("room {}: {name} ({holder}) replaced by {peer}", self.room.name);
+            log::debug!(
+                connection:% = holder; "room {}: {name} replaced by {peer}", self.room.name
+            );
             self.remove(holder);
             // The home closes it, not its own loop: what the home publishes later travels behind
             // the close, so the replaced connection receives none of it.

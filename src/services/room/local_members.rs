@@ -16,6 +16,8 @@ pub(super) struct LocalMember {
     pub(super) format: ClientFormat,
     /// Whether the name is, or will be, the first text of the client.
     pub(super) is_named_by_text: bool,
+    /// Whether the connection is open.
+    is_open: bool,
     pub(super) join_state: JoinState,
 }
 
@@ -59,7 +61,22 @@ impl LocalMembers {
         let NewMember { room, name, format, join_state } = new_member;
         let room = self.rooms.acquire(room);
         let is_named_by_text = name.is_none();
-        self.by_key.insert(key, LocalMember { room, name, format, is_named_by_text, join_state });
+        let is_open = false;
+        self.by_key
+            .insert(key, LocalMember { room, name, format, is_named_by_text, is_open, join_state });
+    }
+
+    /// The connection is open from now on.
+    pub(super) fn open(&mut self, key: ConnKey) {
+        if let Some(member) = self.by_key.get_mut(&key) {
+            member.is_open = true;
+            self.rooms.open(&member.room);
+        }
+    }
+
+    /// The rooms of the members.
+    pub(super) fn rooms(&self) -> &RoomRefs {
+        &self.rooms
     }
 
     pub(super) fn get(&self, key: ConnKey) -> Option<&LocalMember> {
@@ -72,7 +89,7 @@ impl LocalMembers {
 
     pub(super) fn remove(&mut self, key: ConnKey) -> Option<LocalMember> {
         let member = self.by_key.remove(&key)?;
-        self.rooms.release(&member.room);
+        self.rooms.release(&member.room, member.is_open);
         self.by_key.shrink_if_sparse(ENTRIES_KEPT);
         Some(member)
     }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::key::home_loop;
+use slab::Slab;
+
+use crate::key::{home_loop, slot_number};
 use crate::shrink::Shrink as _;
 
 /// What a connection receives.
@@ -55,33 +57,76 @@ impl RoomRef {
 #[derive(Debug)]
 pub(super) struct RoomRefs {
     loop_count: u16,
-    by_name: HashMap<Arc<str>, (Arc<RoomRef>, usize)>,
+    by_name: HashMap<Arc<str>, u32>,
+    rooms: Slab<CountedRoom>,
+}
+
+#[derive(Debug)]
+struct CountedRoom {
+    room: Arc<RoomRef>,
+    /// Members, with those that are not open yet.
+    refs: u32,
+    /// Members that are open.
+    open: u32,
 }
 
 impl RoomRefs {
     pub(super) fn new(loop_count: u16) -> Self {
-        Self { loop_count, by_name: HashMap::new() }
+        Self { loop_count, by_name: HashMap::new(), rooms: Slab::new() }
     }
 
     /// Counts one member more in the room `name`.
     pub(super) fn acquire(&mut self, name: &str) -> Arc<RoomRef> {
-        if let Some((room, count)) = self.by_name.get_mut(name) {
-            *count += 1;
-            return Arc::clone(room);
+        if let Some(own) = self.get_mut(name) {
+            own.refs += 1;
+            return Arc::clone(&own.room);
         }
         let room = Arc::new(RoomRef::new(name, self.loop_count));
-        self.by_name.insert(Arc::clone(&room.name), (Arc::clone(&room), 1));
+        let own = CountedRoom { room: Arc::clone(&room), refs: 1, open: 0 };
+        let position = slot_number(self.rooms.insert(own));
+        self.by_name.insert(Arc::clone(&room.name), position);
         room
     }
 
-    /// Counts one member less; a room without members is forgotten.
-    pub(super) fn release(&mut self, room: &RoomRef) {
-        let Some((_, count)) = self.by_name.get_mut(&room.name) else { return };
-        *count -= 1;
-        if *count == 0 {
-            self.by_name.remove(&room.name);
-            self.by_name.shrink_if_sparse(ENTRIES_KEPT);
+    /// One of the members of a room is open.
+    pub(super) fn open(&mut self, room: &RoomRef) {
+        if let Some(own) = self.get_mut(&room.name) {
+            own.open += 1;
         }
+    }
+
+    /// Counts one member less, which `was_open` or not; a room without members is forgotten.
+    pub(super) fn release(&mut self, room: &RoomRef, was_open: bool) {
+        let Some(own) = self.get_mut(&room.name) else { return };
+        own.refs -= 1;
+        own.open -= u32::from(was_open);
+        if own.refs > 0 {
+            return;
+        }
+        if let Some(position) = self.by_name.remove(&room.name) {
+            self.rooms.remove(position as usize);
+        }
+        self.by_name.shrink_if_sparse(ENTRIES_KEPT);
+        if self.rooms.is_empty() {
+            // A slab keeps its peak otherwise.
+            self.rooms = Slab::new();
+        }
+    }
+
+    /// One more than the largest position of a room.
+    pub(super) fn end(&self) -> usize {
+        self.rooms.capacity()
+    }
+
+    /// The room at a position, which it keeps, and how many of its members are open; `None` if none is.
+    pub(super) fn at(&self, position: usize) -> Option<(&str, usize)> {
+        let own = self.rooms.get(position).filter(|own| own.open > 0)?;
+        Some((&own.room.name, own.open as usize))
+    }
+
+    fn get_mut(&mut self, name: &str) -> Option<&mut CountedRoom> {
+        let position = *self.by_name.get(name)?;
+        self.rooms.get_mut(position as usize)
     }
 }
 
@@ -113,11 +158,31 @@ mod tests {
         let second = rooms.acquire("lobby");
         assert!(Arc::ptr_eq(&first, &second));
         assert!(first.home < 3);
-        rooms.release(&first);
+        rooms.release(&first, false);
         assert!(Arc::ptr_eq(&first, &rooms.acquire("lobby")));
-        rooms.release(&first);
-        rooms.release(&second);
-        assert!(rooms.by_name.is_empty());
+        rooms.release(&first, false);
+        rooms.release(&second, false);
+        assert!(rooms.by_name.is_empty() && rooms.rooms.is_empty());
         assert_eq!(*rooms.acquire("lobby"), *first, "the same home again");
+    }
+    #[test]
+    fn a_room_keeps_its_position_and_counts_those_that_are_open() {
+        let mut rooms = RoomRefs::new(1);
+        let [first, second, _third] = ["a", "b", "c"].map(|name| rooms.acquire(name));
+        assert_eq!((0..rooms.end()).find_map(|at| rooms.at(at)), None, "none is open");
+        for room in [&first, &second, &second] {
+            rooms.acquire(&room.name);
+            rooms.open(room);
+        }
+        assert_eq!((rooms.at(0), rooms.at(1), rooms.at(2)), (Some(("a", 1)), Some(("b", 2)), None));
+        rooms.release(&first, true);
+        rooms.release(&first, false);
+        rooms.release(&second, true);
+        assert_eq!((rooms.at(0), rooms.at(1)), (None, Some(("b", 1))));
+    }
+
+    #[test]
+    fn a_room_takes_16_bytes_in_the_list() {
+        assert_eq!(size_of::<Option<CountedRoom>>(), 16);
     }
 }

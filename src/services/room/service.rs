@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use super::broadcast_line;
 use super::event::{ServerEvent, parse_client_event};
-use super::home::{ClaimReply, Home, REPLACED, RoomAction, ToHome};
+use super::home::{Announcement, ClaimReply, Home, REPLACED, RoomAction, ToHome};
 use super::join_request::{JoinRequest, Refusal, RequestedName, read_join_request, refused_name};
 use super::local_members::{JoinState, LocalMember, LocalMembers, NewMember};
 use super::name::check_name;
-use super::room_ref::{ClientFormat, ENTRIES_KEPT};
+use super::room_ref::{ClientFormat, ENTRIES_KEPT, RoomRef};
 use super::settings::{Logins, NameSource, RoomSettings, Tokens, is_token_right};
 use crate::http::Rejection;
 use crate::key::ConnKey;
@@ -58,7 +58,7 @@ impl Room {
     /// client is a page (see [`Refusal::format`]).
     fn refuse(&mut self, peer: Peer, refusal: Refusal) -> Result<Admission, Rejection> {
         let Refusal { reason, format } = refusal;
-        log::debug!("room: {peer}: {reason}");
+        log::debug!(connection:% = peer; "room: {reason}");
         match format {
             ClientFormat::Lines => Err(Rejection::bad_request(reason)),
             ClientFormat::Events => {
@@ -204,11 +204,12 @@ impl Service for Room {
         if let Some(reason) = self.refused.remove(&peer.key) {
             return effects.close(peer, CloseCode::NAME_REFUSED, reason);
         }
+        self.members.open(peer.key);
         let Some(member) = self.members.get_mut(peer.key) else { return };
         if member.join_state == JoinState::Replaced {
             return effects.close(peer, CloseCode::REPLACED, REPLACED);
         }
-        log::debug!("room {}: {} joined", member.room.name, MemberLabel(member, peer));
+        log::debug!(connection:% = peer; "room {}: {} joined", member.room.name, label(member));
         let subscribes =
             self.settings.order == Order::Sender || member.format == ClientFormat::Lines;
         if subscribes {
@@ -252,7 +253,9 @@ impl Service for Room {
         let Some(text) = text else { return };
         match (self.settings.order, &member.name) {
             (Order::Sender, Some(name)) => {
-                log::trace!("room {}: {name} said {} bytes", member.room.name, text.len());
+                log::trace!(
+                    connection:% = peer; "room {}: {name} said {} bytes", member.room.name, text.len()
+                );
                 let (room, formats) = (&member.room, ClientFormat::ALL.into_iter());
                 broadcast_line::publish(
                     &self.settings,
@@ -278,7 +281,9 @@ impl Service for Room {
 
     fn on_close(&mut self, peer: Peer, reason: CloseReason, effects: &mut Effects<'_>) {
         let Some(member) = self.members.remove(peer.key) else { return };
-        log::debug!("room {}: {} left: {reason}", member.room.name, MemberLabel(&member, peer));
+        log::debug!(
+            connection:% = peer; "room {}: {} left: {reason}", member.room.name, label(&member)
+        );
         send_to_home(&member, peer, RoomAction::Leave, effects);
     }
 
@@ -289,9 +294,41 @@ impl Service for Room {
         Some(Description { user, room: Some(&room.name) })
     }
 
+    fn rooms_end(&self) -> usize {
+        self.members.rooms().end()
+    }
+
+    fn room(&self, position: usize) -> Option<(&str, usize)> {
+        self.members.rooms().at(position)
+    }
+
+    fn publish(&mut self, room: &str, text: &str, effects: &mut Effects<'_>) -> bool {
+        let Ok(name) = check_name(room) else { return false };
+        let Some(text) = broadcast_line::normalize(text, self.settings.newlines, true) else {
+            return false;
+        };
+        let room = Arc::new(RoomRef::new(&name, self.site.count));
+        match self.settings.order {
+            Order::Sender => {
+                let formats = ClientFormat::ALL.into_iter();
+                broadcast_line::announce(&self.settings, &room, formats, &text, effects);
+            }
+            Order::Topic => {
+                let (home, held_bytes) = (room.home, name.len() + text.len());
+                let announcement = Announcement { room, text: text.into() };
+                effects.tell(home, ServiceMessage::holding(announcement, held_bytes));
+            }
+        }
+        true
+    }
+
     fn on_service_message(&mut self, _: u16, message: ServiceMessage, effects: &mut Effects<'_>) {
         let message = match message.downcast::<ToHome>() {
             Ok(message) => return self.home.on_action(*message, effects),
+            Err(message) => message,
+        };
+        let message = match message.downcast::<Announcement>() {
+            Ok(message) => return self.home.on_announcement(&message, effects),
             Err(message) => message,
         };
         match message.downcast::<ClaimReply>() {
@@ -335,7 +372,7 @@ fn take_name(member: &mut LocalMember, peer: Peer, text: &str, effects: &mut Eff
     }
     match check_name(text) {
         Ok(name) => {
-            log::debug!("room {}: {peer} is {name}", member.room.name);
+            log::debug!(connection:% = peer; "room {}: is {name}", member.room.name);
             member.name = Some(Arc::clone(&name));
             send_to_home(member, peer, RoomAction::SetName(name), effects);
         }
@@ -361,14 +398,9 @@ fn logins_unavailable() -> Rejection {
     Rejection::internal_error("logins cannot be checked now")
 }
 
-/// A member in the log.
-struct MemberLabel<'a>(&'a LocalMember, Peer);
-
-impl std::fmt::Display for MemberLabel<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = self.0.name.as_deref().unwrap_or("unnamed");
-        write!(formatter, "{name} ({})", self.1)
-    }
+/// The name of a member in the log.
+fn label(member: &LocalMember) -> &str {
+    member.name.as_deref().unwrap_or("unnamed")
 }
 
 /// `Retry-After` of a refusal because too many look-ups are under way.

@@ -84,8 +84,17 @@ impl TlsStream<'_> {
         if step.is_err() {
             return Ok(step);
         }
-        let kept = self.keep_unopened(Need::Head, &room[consumed..count]);
-        Ok(kept.map_err(|OverBudget| Fault::NoMemory).and(step))
+        match self.keep_unopened(Need::Head, &room[consumed..count]) {
+            Ok(()) => Ok(step),
+            // The handshake is over, and counted: only what came behind it is lost.
+            Err(OverBudget) if matches!(step, Ok(Step::Done)) => {
+                Err(match self.write_sealed(socket) {
+                    Ok(_) => Received::NoMemory,
+                    Err(StreamError) => Received::Failed,
+                })
+            }
+            Err(OverBudget) => Ok(Err(Fault::NoMemory)),
+        }
     }
 
     /// Reads once, behind what waits.
@@ -118,11 +127,11 @@ impl TlsStream<'_> {
     fn advance(&mut self, input: &mut [u8], consumed: &mut usize) -> Result<Step, Fault> {
         let mut records_bytes = match &self.session.state {
             State::Handshake(handshake) => handshake.looked_at,
-            State::Silent(_) | State::Open(_) | State::Failing(..) | State::Failed => 0,
+            State::Silent | State::Open(_) | State::Failed => 0,
         };
         loop {
             let unopened = &input[*consumed..];
-            let is_first = matches!(self.session.state, State::Silent(_)) && records_bytes == 0;
+            let is_first = matches!(self.session.state, State::Silent) && records_bytes == 0;
             let header = match Header::read(&unopened[records_bytes..]) {
                 Ok(header) => header,
                 Err(HeaderFault::NoTls) if is_first && unopened[0].is_ascii_uppercase() => {
@@ -139,9 +148,11 @@ impl TlsStream<'_> {
                 }
                 _ => return Ok(Step::Blocked),
             };
-            if let State::Silent(config) = &self.session.state {
-                let config = Arc::clone(config);
-                self.begin(config)?;
+            if matches!(self.session.state, State::Silent) {
+                let listener = self.session.listener;
+                let config = self.shared.listeners.config(usize::from(listener));
+                let (config, full_price) = config.ok_or(Fault::Internal("a plain listener"))?;
+                self.begin(config, full_price)?;
             }
             let (step, done) = self.step(&mut input[*consumed..*consumed + records_bytes])?;
             *consumed += done;
@@ -164,10 +175,10 @@ impl TlsStream<'_> {
         }
     }
 
-    fn begin(&mut self, config: Arc<ServerConfig>) -> Result<(), Fault> {
+    fn begin(&mut self, config: Arc<ServerConfig>, full_price: u64) -> Result<(), Fault> {
         let charged = self.turn.memory.charge_for(Need::Head, HANDSHAKE_BYTES);
         charged.map_err(|OverBudget| Fault::NoMemory)?;
-        match Handshake::new(config) {
+        match Handshake::new(config, full_price) {
             Ok(handshake) => self.session.state = State::Handshake(Box::new(handshake)),
             Err(fault) => {
                 self.turn.memory.discharge(HANDSHAKE_BYTES);
@@ -193,44 +204,71 @@ impl TlsStream<'_> {
         let price = handshake.price(out.len() > said);
         meter::spend(price);
         turn.work.charge(price);
+        if let Ok((_, done)) = &result {
+            let memory = &mut *turn.memory;
+            let charged = handshake.take(*done, |bytes| memory.charge_for(Need::Head, bytes));
+            charged.map_err(|OverBudget| Fault::NoMemory)?;
+        }
         result
     }
 
-    /// Takes the secrets over; all else of the library is freed.
+    /// Returns what a handshake is charged with, if it is under way.
+    pub(super) fn end_handshake(&mut self) {
+        if let State::Handshake(handshake) = &self.session.state {
+            self.turn.memory.discharge(handshake.charged);
+        }
+    }
+
+    /// Takes the secrets over; all else of the library is freed. What fails from now on is told under
+    /// the protection of the new keys.
     fn open(&mut self) -> Result<(), Fault> {
+        self.end_handshake();
         let State::Handshake(handshake) = std::mem::replace(&mut self.session.state, State::Failed)
         else {
             return Err(Fault::Internal("no handshake"));
         };
-        self.turn.memory.discharge(HANDSHAKE_BYTES);
-        self.session.subject = handshake.subject();
+        let (is_resumed, subject) = (handshake.is_resumed(), handshake.subject());
+        let has_expired = handshake.has_expired(self.turn.date);
+        self.session.state = State::Open(handshake.into_records()?);
+        self.session.subject = subject;
         let counters = self.turn.counters;
-        match handshake.is_resumed() {
+        if has_expired {
+            counters.tls_failed_certificate.add(1);
+            self.session.fault = Some(RecordFault::CertificateExpired);
+        }
+        if self.turn.memory.charge_for(Need::Head, self.session.subject_bytes()).is_err() {
+            // Without it the client would be taken for one that has shown no certificate.
+            self.session.subject = None;
+            counters.tls_failed_memory.add(u64::from(!has_expired));
+            self.session.fault.get_or_insert(RecordFault::NoMemory);
+        }
+        if self.session.fault.is_none() {
+            self.count_handshake(is_resumed);
+        }
+        Ok(())
+    }
+
+    fn count_handshake(&self, is_resumed: bool) {
+        let counters = self.turn.counters;
+        match is_resumed {
             true => counters.tls_resumed.add(1),
             false => counters.tls_full.add(1),
         }
-        let has_expired = handshake.has_expired(self.turn.date);
-        let records = handshake.into_records()?;
-        match records.suite().version {
-            Version::Tls12 => counters.tls_12.add(1),
-            Version::Tls13 => counters.tls_13.add(1),
+        if let Some(listener) = self.shared.counted.get(usize::from(self.session.listener)) {
+            listener.tls_handshakes.add(1);
         }
-        self.session.state = match has_expired {
-            false => State::Open(records),
-            true => {
-                counters.tls_failed_certificate.add(1);
-                State::Failing(records, RecordFault::CertificateExpired)
+        if let State::Open(records) = &self.session.state {
+            match records.suite().version {
+                Version::Tls12 => counters.tls_12.add(1),
+                Version::Tls13 => counters.tls_13.add(1),
             }
-        };
-        Ok(())
+        }
     }
 
     /// Notes why the handshake failed, and leaves a last word in the scratch where the library has
     /// none.
     fn fail_handshake(&mut self, fault: &Fault) {
-        if matches!(self.session.state, State::Handshake(_)) {
-            self.turn.memory.discharge(HANDSHAKE_BYTES);
-        }
+        self.end_handshake();
         self.session.state = State::Failed;
         self.drop_unopened();
         let counters = self.turn.counters;

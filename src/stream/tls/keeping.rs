@@ -104,6 +104,7 @@ impl TlsStream<'_> {
         });
         self.shared.sealed = sealed;
         self.shared.sealed.clear();
+        self.shared.settle(self.turn.memory);
         result
     }
 

@@ -11,13 +11,15 @@ use rustls::{
 };
 
 use crate::certificates::{expiry_of, subject_of};
+use crate::pool::OverBudget;
 use crate::timer::WallTime;
-use crate::tls::{Cipher, Records, Secret, SecretLog, Suite, Version, yields};
+use crate::tls::{Alert, Cipher, Records, Secret, SecretLog, Suite, Version, yields};
 use crate::work::prices;
 
 /// A handshake that is under way.
 pub(super) struct Handshake {
     conn: UnbufferedServerConnection,
+    full_price: u64,
     /// The traffic secrets, once they were logged.
     client: Option<Secret>,
     server: Option<Secret>,
@@ -26,6 +28,12 @@ pub(super) struct Handshake {
     pub(super) looked_at: usize,
     /// The client's first message was answered, which is what costs.
     has_answered: bool,
+    /// The client has shown a certificate, and its verification is paid for.
+    has_verified: bool,
+    /// Bytes that the library has taken so far.
+    taken: usize,
+    /// Bytes that it is charged to the pool with.
+    pub(super) charged: usize,
 }
 
 /// Why a handshake cannot go on.
@@ -62,13 +70,44 @@ impl fmt::Debug for Handshake {
 }
 
 impl Handshake {
-    /// One of which nothing has come.
+    /// One of which nothing has come. `full_price` is what the answer to the client's first message costs
+    /// in a full handshake.
     ///
     /// # Errors
     /// If the library refuses the configuration.
-    pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, Fault> {
+    pub(super) fn new(config: Arc<ServerConfig>, full_price: u64) -> Result<Self, Fault> {
         let conn = UnbufferedServerConnection::new(config).map_err(Fault::Library)?;
-        Ok(Self { conn, client: None, server: None, looked_at: 0, has_answered: false })
+        Ok(Self {
+            conn,
+            full_price,
+            client: None,
+            server: None,
+            looked_at: 0,
+            has_answered: false,
+            has_verified: false,
+            taken: 0,
+            charged: HANDSHAKE_BYTES,
+        })
+    }
+
+    /// The library has taken `bytes` more. Those beyond the usual are charged for by `charge`: a client
+    /// may show a long chain of certificates, which is kept to the end.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if there is no room for them.
+    pub(super) fn take(
+        &mut self,
+        bytes: usize,
+        charge: impl FnOnce(usize) -> Result<(), OverBudget>,
+    ) -> Result<(), OverBudget> {
+        self.taken += bytes;
+        let beyond = self.taken.saturating_sub(TAKEN_BYTES_USUAL);
+        let added = (HANDSHAKE_BYTES + COPIES * beyond).saturating_sub(self.charged);
+        if added > 0 {
+            charge(added)?;
+            self.charged += added;
+        }
+        Ok(())
     }
 
     /// Gives the library whole records, until it needs more. Gives how many bytes of them it is done
@@ -89,10 +128,17 @@ impl Handshake {
     pub(super) fn price(&mut self, has_said: bool) -> u64 {
         let is_first = has_said && !self.has_answered;
         self.has_answered |= has_said;
-        match is_first {
+        let step = match is_first {
             true if self.is_resumed() => prices::TLS_RESUMED,
-            true => prices::TLS_FULL,
+            true => self.full_price,
             false => prices::TLS_STEP,
+        };
+        let has_shown = !self.has_verified && self.conn.peer_certificates().is_some();
+        self.has_verified |= has_shown;
+        // That of a session that is resumed was verified when it began.
+        match has_shown && !self.is_resumed() {
+            true => step + prices::TLS_CLIENT_CERTIFICATE,
+            false => step,
         }
     }
 
@@ -121,12 +167,14 @@ impl Handshake {
         self.server = captured.server.or_else(|| self.server.take());
     }
 
-    /// Takes the secrets over, once the handshake is over.
+    /// Takes the secrets over, once the handshake is over. Those that were logged are wiped where they
+    /// lie.
     ///
     /// # Errors
     /// If the library has not kept its word.
-    pub(super) fn into_records(self) -> Result<Records, Fault> {
-        let Self { conn, client, server, .. } = self;
+    pub(super) fn into_records(self: Box<Self>) -> Result<Records, Fault> {
+        let logged = self.client.clone().zip(self.server.clone());
+        let conn = self.conn;
         let is_13 = conn.protocol_version() == Some(ProtocolVersion::TLSv1_3);
         let version = if is_13 { Version::Tls13 } else { Version::Tls12 };
         let sound = match conn.negotiated_cipher_suite() {
@@ -145,7 +193,7 @@ impl Handshake {
         let (read, write) = match version {
             Version::Tls12 => (read_key, write_key),
             Version::Tls13 => {
-                let logged = client.zip(server).ok_or(Fault::Internal("secrets not logged"))?;
+                let logged = logged.ok_or(Fault::Internal("secrets not logged"))?;
                 // What is derived here must be what the library has derived.
                 if !yields(suite, &logged.0, &read_key) || !yields(suite, &logged.1, &write_key) {
                     return Err(Fault::Internal("secrets of another connection"));
@@ -200,6 +248,7 @@ fn process(
             Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Step::Ended,
             Ok(_) => return Err(Fault::Internal("data before the end of a handshake")),
             Err(error) => {
+                let alert_start = out.len();
                 // What is left to be said, the alert above all, comes with further calls. The library
                 // takes it out before it looks at any input, of which it must get none twice.
                 while conn.wants_write()
@@ -207,6 +256,11 @@ fn process(
                         conn.process_tls_records(&mut []).state
                 {
                     encode(out, |room| message.encode(room))?;
+                }
+                if out[alert_start..] == *ACCESS_DENIED {
+                    // No certificate was chosen, which is said before there are keys.
+                    out.truncate(alert_start);
+                    out.extend_from_slice(UNRECOGNIZED_NAME);
                 }
                 return Err(Fault::Library(error));
             }
@@ -236,5 +290,14 @@ fn encode(
     Err(Fault::Internal("a message that cannot be encoded"))
 }
 
-/// What the library's connection takes while a handshake lasts.
+/// How the library refuses a client for whose name there is no certificate, and how RFC 6066 §3 has it
+/// refused. It says the first of these in no other case that a client can bring about.
+const ACCESS_DENIED: &[u8] = &[21, 3, 3, 0, 2, 2, 49];
+const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, Alert::UNRECOGNIZED_NAME.0];
+
+/// Bytes of a client's messages in most handshakes.
+const TAKEN_BYTES_USUAL: usize = 4 << 10;
+/// How often what is taken is kept: as a chain of certificates, and before TLS 1.3 in the transcript.
+const COPIES: usize = 2;
+/// What the library's connection takes while a usual handshake lasts.
 pub(super) const HANDSHAKE_BYTES: usize = 12 << 10;

@@ -14,6 +14,7 @@ mod handshake;
 mod held;
 mod keeping;
 mod library;
+mod listeners;
 mod session;
 mod sessions;
 mod socket;
@@ -24,7 +25,6 @@ use std::io::IoSlice;
 use super::contract::{End, Received, Room, Sent, StreamError};
 use crate::tls::{ExpandedKeys, RecordFault};
 use crate::transport::Transport;
-use library::HANDSHAKE_BYTES;
 use session::{SESSION_BYTES, State};
 use socket::discard;
 
@@ -37,7 +37,7 @@ impl TlsStream<'_> {
     #[inline(never)]
     pub(super) fn receive<S: Transport>(mut self, socket: &mut S, room: Room<'_>) -> Received {
         let Room { ahead, behind } = room;
-        if matches!(self.session.state, State::Silent(_) | State::Handshake(_))
+        if matches!(self.session.state, State::Silent | State::Handshake(_))
             && let Some(received) = self.receive_handshake(socket, ahead)
         {
             return received;
@@ -68,13 +68,15 @@ impl TlsStream<'_> {
         let offered = slices.iter().map(|slice| slice.len()).sum();
         match self.session.state {
             // It waits for the end of the handshake, which asks for another try.
-            State::Silent(_) | State::Handshake(_) => {
+            State::Silent | State::Handshake(_) => {
                 Ok(Sent { taken: 0, unsent: false, blocked: offered > 0, moved })
             }
-            State::Failing(..) | State::Failed => {
+            State::Open(_) if self.session.fault.is_none() => {
+                self.send_records(socket, slices, end, moved)
+            }
+            State::Open(_) | State::Failed => {
                 Ok(Sent { taken: offered, unsent: false, blocked: false, moved })
             }
-            State::Open(_) => self.send_records(socket, slices, end, moved),
         }
     }
 
@@ -93,28 +95,29 @@ impl TlsStream<'_> {
     /// Gives everything back.
     fn release(mut self) {
         self.turn.memory.discharge(self.shared.keys.forget(self.number));
-        if matches!(self.session.state, State::Handshake(_)) {
-            self.turn.memory.discharge(HANDSHAKE_BYTES);
-        }
+        self.end_handshake();
+        // Wiped where it lies.
         self.session.state = State::Failed;
         self.drop_unopened();
         self.drop_unsent();
+        self.turn.memory.discharge(self.session.subject_bytes());
+        self.session.subject = None;
         self.turn.memory.discharge(SESSION_BYTES);
     }
 
     /// Tells the peer why the connection ends, as far as the socket takes that.
     fn fail<S: Transport>(&mut self, socket: &mut S, fault: RecordFault) -> Received {
         let Self { number, session, shared, turn } = self;
-        turn.counters.tls_faults.add(1);
+        if !fault.is_of_handshake() {
+            turn.counters.tls_faults.add(1);
+        }
         log::debug!("TLS ends: {fault:?}");
-        let state = std::mem::replace(&mut session.state, State::Failed);
-        if let (State::Open(mut records) | State::Failing(mut records, _), Some(alert)) =
-            (state, fault.alert())
-        {
+        if let (State::Open(records), Some(alert)) = (&mut session.state, fault.alert()) {
             let mut keys = ExpandedKeys::default();
             // A key that can seal no more leaves the peer without a word.
             let _ = records.seal_alert(&mut keys, &mut shared.sealed, alert);
         }
+        session.state = State::Failed;
         turn.memory.discharge(shared.keys.forget(*number));
         self.drop_unopened();
         match self.write_sealed(socket) {

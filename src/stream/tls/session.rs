@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-
 use super::held::Held;
-use super::library::{HANDSHAKE_BYTES, Handshake};
+use super::library::Handshake;
+use super::listeners::Listeners;
+use crate::metrics::{Entry, ListenerCounters};
+use crate::pool::Buffers;
 use crate::stream::turn::StreamTurn;
 use crate::tls::{KeyCache, RecordFault, Records, SecretLog, Suite};
 
@@ -13,10 +14,14 @@ use crate::tls::{KeyCache, RecordFault, Records, SecretLog, Suite};
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) state: State,
+    /// What the connection ends for once what came before is delivered.
+    pub(super) fault: Option<RecordFault>,
     /// Bytes that wait; most often there are none.
     pub(super) held: Option<Box<Held>>,
     /// Ticks for which the handshake has waited for its part of a turn, as far as they were credited.
     pub(super) waited: u32,
+    /// The number of the listener that it came by.
+    pub(super) listener: u16,
     /// The subject of the client's certificate, if it has shown one.
     pub(super) subject: Option<Box<str>>,
 }
@@ -24,11 +29,10 @@ pub(super) struct Session {
 #[derive(Debug)]
 pub(super) enum State {
     /// Nothing has come yet. Who says nothing costs nothing more.
-    Silent(Arc<ServerConfig>),
+    Silent,
     Handshake(Box<Handshake>),
+    /// Moved nowhere from here: what is left behind by a move is not wiped.
     Open(Records),
-    /// What came before the fault is delivered first.
-    Failing(Records, RecordFault),
     /// The peer was told why, and what it still sends is thrown away.
     Failed,
 }
@@ -36,11 +40,16 @@ pub(super) enum State {
 /// What all sessions of a loop use in turn.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
+    pub(super) listeners: Listeners,
     /// What the secrets of handshakes are learnt from.
     pub(super) secrets: Option<Arc<SecretLog>>,
     pub(super) keys: KeyCache,
+    /// What is counted of each listener.
+    pub(super) counted: Vec<Arc<Entry<ListenerCounters>>>,
     /// Where records are sealed.
     pub(super) sealed: Vec<u8>,
+    /// Bytes of it that are charged to the pool.
+    pub(super) sealed_charged: usize,
 }
 
 /// A session for the time of one call.
@@ -53,7 +62,45 @@ pub(crate) struct TlsStream<'c> {
     pub(super) turn: StreamTurn<'c>,
 }
 
+impl Shared {
+    /// Charges for what was sealed at once at most. It is bounded by what one call seals, so it stays
+    /// uncharged where the pool has no room.
+    #[inline]
+    pub(super) fn settle(&mut self, memory: &mut Buffers) {
+        let grown = self.sealed.capacity().saturating_sub(self.sealed_charged);
+        if grown > 0 && memory.charge(grown).is_ok() {
+            self.sealed_charged += grown;
+        }
+    }
+
+    /// Frees what nothing is sealed in.
+    pub(super) fn trim(&mut self, memory: &mut Buffers) {
+        self.sealed = Vec::new();
+        memory.discharge(std::mem::take(&mut self.sealed_charged));
+    }
+}
+
 impl Session {
+    /// One of which nothing has come, by this listener.
+    pub(super) fn new(listener: u16) -> Self {
+        Self { state: State::Silent, fault: None, held: None, waited: 0, listener, subject: None }
+    }
+
+    /// The same for another place. Nothing that is secret is left in this one.
+    pub(super) fn relocated(&mut self) -> Self {
+        let state = match &mut self.state {
+            State::Open(records) => State::Open(records.clone()),
+            other @ (State::Silent | State::Handshake(_) | State::Failed) => {
+                std::mem::replace(other, State::Failed)
+            }
+        };
+        // Wipes the secrets.
+        self.state = State::Failed;
+        let Self { fault, held, waited, listener, subject, .. } = self;
+        let (held, subject) = (held.take(), subject.take());
+        Self { state, fault: *fault, held, waited: *waited, listener: *listener, subject }
+    }
+
     /// What is held, where there is anything.
     pub(super) fn held(&mut self) -> &mut Held {
         self.held.get_or_insert_with(Box::default)
@@ -62,16 +109,28 @@ impl Session {
     /// The version and the cipher, once the handshake is over.
     pub(super) fn suite(&self) -> Option<Suite> {
         match &self.state {
-            State::Open(records) | State::Failing(records, _) => Some(records.suite()),
-            State::Silent(_) | State::Handshake(_) | State::Failed => None,
+            State::Open(records) => Some(records.suite()),
+            State::Silent | State::Handshake(_) | State::Failed => None,
         }
     }
 
     /// Bytes of the pool that it has beside itself.
     pub(super) fn recount(&self) -> usize {
-        let handshake = matches!(self.state, State::Handshake(_));
-        let held_bytes = self.held.as_ref().map_or(0, |held| held.bytes());
-        held_bytes + if handshake { HANDSHAKE_BYTES } else { 0 }
+        let handshake_bytes = match &self.state {
+            State::Handshake(handshake) => handshake.charged,
+            State::Silent | State::Open(_) | State::Failed => 0,
+        };
+        handshake_bytes + self.held_bytes() + self.subject_bytes()
+    }
+
+    /// Bytes that wait, in either direction.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.bytes())
+    }
+
+    /// What the subject takes.
+    pub(super) fn subject_bytes(&self) -> usize {
+        self.subject.as_ref().map_or(0, |subject| subject.len() + BLOCK_BYTES)
     }
 
     /// Whether bytes have come that are not opened.
@@ -82,3 +141,5 @@ impl Session {
 
 /// Bytes that a session takes in the slab, and twice that while the slab grows by doubling.
 pub(super) const SESSION_BYTES: usize = 2 * size_of::<Session>();
+/// What the allocator needs for a block beside its bytes.
+const BLOCK_BYTES: usize = 16;

@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use slab::Slab;
 
 use super::session::{SESSION_BYTES, Session, Shared, State, TlsStream};
+use crate::certificates::ListenerConfig;
 use crate::key::slot_number;
+use crate::metrics::{Entry, ListenerCounters};
 use crate::pool::{Buffers, Need, OverBudget};
 use crate::stream::turn::StreamTurn;
 use crate::timer::{Millis, Tick};
-use crate::tls::{SecretLog, Suite};
+use crate::tls::Suite;
 
 /// TLS of one loop.
 #[derive(Debug, Default)]
 pub(crate) struct Tls {
-    /// For each listener, how it does its handshakes; `None` where it is plain.
-    configs: Vec<Option<Arc<ServerConfig>>>,
     sessions: Slab<Session>,
     shared: Shared,
     /// Handshakes that were begun since the allocator was last asked to give memory back: each takes
@@ -29,28 +28,20 @@ pub(crate) struct Tls {
 
 impl Tls {
     /// From now on the listeners, each by its number, do their handshakes so.
-    pub(crate) fn configure(&mut self, configs: &[Option<Arc<ServerConfig>>]) {
-        // All of them log to the same place, if to any, for the life of the process: handshakes under
-        // way go on to log to the first one.
-        let operators = configs.iter().flatten().next().map(|config| Arc::clone(&config.key_log));
+    pub(crate) fn configure(&mut self, configs: &[Option<ListenerConfig>]) {
         let log = self.shared.secrets.take();
-        let log = log.or_else(|| operators.map(|next| Arc::new(SecretLog::new(next))));
-        let own = |config: &Option<Arc<ServerConfig>>| {
-            // What the loops share lies behind references in it; the log is this loop's.
-            let mut own = ServerConfig::clone(config.as_ref()?);
-            own.key_log = Arc::clone(log.as_ref()?) as Arc<dyn rustls::KeyLog>;
-            own.enable_secret_extraction = true;
-            own.max_early_data_size = 0;
-            Some(Arc::new(own))
-        };
-        self.configs = configs.iter().map(own).collect();
-        self.shared.secrets = log;
+        self.shared.secrets = self.shared.listeners.configure(configs, log);
+    }
+
+    /// From now on handshakes of the listeners, each by its number, are counted in these.
+    pub(crate) fn count(&mut self, listeners: Vec<Arc<Entry<ListenerCounters>>>) {
+        self.shared.counted = listeners;
     }
 
     /// Whether connections of this listener speak TLS.
     #[inline]
     pub(crate) fn has(&self, listener: usize) -> bool {
-        self.configs.get(listener).is_some_and(Option::is_some)
+        self.shared.listeners.has(listener)
     }
 
     /// A session for a connection of this listener. Gives its number.
@@ -58,19 +49,33 @@ impl Tls {
     /// # Errors
     /// [`OverBudget`] if the pool has no room for it.
     pub(crate) fn add(&mut self, listener: usize, memory: &mut Buffers) -> Result<u32, OverBudget> {
-        let Some(Some(config)) = self.configs.get(listener) else { return Err(OverBudget) };
+        let listener = u16::try_from(listener).map_err(|_| OverBudget)?;
         memory.charge_for(Need::Head, SESSION_BYTES)?;
-        let state = State::Silent(Arc::clone(config));
         self.handshakes = self.handshakes.saturating_add(1);
-        let session = Session { state, held: None, waited: 0, subject: None };
-        Ok(slot_number(self.sessions.insert(session)))
+        if self.sessions.len() == self.sessions.capacity() {
+            self.grow();
+        }
+        Ok(slot_number(self.sessions.insert(Session::new(listener))))
+    }
+
+    /// Makes the table longer. What it was is wiped before it is freed, unlike what a `Vec` that grows
+    /// leaves behind.
+    #[cold]
+    fn grow(&mut self) {
+        let mut larger = Slab::with_capacity((2 * self.sessions.len()).max(SESSIONS_MIN));
+        // A table without a gap gives the same numbers in the same order.
+        for (number, session) in &mut self.sessions {
+            let same = larger.insert(session.relocated());
+            debug_assert_eq!(number, same);
+        }
+        self.sessions = larger;
     }
 
     /// Drops a session with all that it holds.
     pub(crate) fn release(&mut self, number: u32, turn: StreamTurn<'_>) {
-        let Some(mut session) = self.sessions.try_remove(number as usize) else { return };
-        let stream = TlsStream { number, session: &mut session, shared: &mut self.shared, turn };
+        let Some(stream) = self.stream(number, turn) else { return };
         stream.release();
+        self.sessions.remove(number as usize);
         if self.sessions.is_empty() {
             // A slab keeps its peak otherwise.
             self.sessions = Slab::new();
@@ -93,13 +98,13 @@ impl Tls {
     pub(crate) fn is_handshaking(&self, number: u32) -> bool {
         self.sessions
             .get(number as usize)
-            .is_some_and(|own| matches!(own.state, State::Silent(_) | State::Handshake(_)))
+            .is_some_and(|own| matches!(own.state, State::Silent | State::Handshake(_)))
     }
 
     /// Whether nothing has come of it.
     pub(crate) fn is_silent(&self, number: u32) -> bool {
         let session = self.sessions.get(number as usize);
-        session.is_some_and(|own| matches!(own.state, State::Silent(_)) && !own.has_unopened())
+        session.is_some_and(|own| matches!(own.state, State::Silent) && !own.has_unopened())
     }
 
     /// Since when a record waits that has come in part, and how many bytes of it have come.
@@ -133,8 +138,7 @@ impl Tls {
         else {
             return false;
         };
-        let is_open = matches!(state, State::Open(_) | State::Failing(..));
-        is_open && !matches!(held.first(), Ok(None | Some((_, false))))
+        matches!(state, State::Open(_)) && !matches!(held.first(), Ok(None | Some((_, false))))
     }
 
     /// Notes that the socket took some of what is sealed, or that it had no room for the first time.
@@ -149,6 +153,11 @@ impl Tls {
     pub(crate) fn unsent_since(&self, number: u32) -> Option<Tick> {
         let held = self.sessions.get(number as usize)?.held.as_ref()?;
         held.has_unsent().then_some(held.unsent_since)
+    }
+
+    /// Bytes that wait, in either direction.
+    pub(crate) fn waiting_bytes(&self, number: u32) -> usize {
+        self.sessions.get(number as usize).map_or(0, Session::held_bytes)
     }
 
     /// The subject of the client's certificate, if it has shown one.
@@ -177,7 +186,7 @@ impl Tls {
         let (freed, due) = self.shared.keys.trim(now, idle_ms);
         memory.discharge(freed);
         if due.is_none() {
-            self.shared.sealed = Vec::new();
+            self.shared.trim(memory);
         }
         let is_at_rest = due.is_none() || self.sessions.is_empty();
         // Not with each connection of many that come and go one by one; and where others talk on, who
@@ -208,7 +217,7 @@ impl Tls {
     #[inline]
     pub(crate) fn is_bare(&self) -> bool {
         self.shared.sealed.capacity() == 0
-            && self.shared.keys.bytes() == 0
+            && self.shared.keys.is_empty()
             && self.handshakes < HANDSHAKES_MANY
     }
 
@@ -216,10 +225,13 @@ impl Tls {
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn recount(&self) -> usize {
         let each = |(_, session): (usize, &Session)| SESSION_BYTES + session.recount();
-        self.sessions.iter().map(each).sum::<usize>() + self.shared.keys.bytes()
+        let shared_bytes = self.shared.keys.bytes() + self.shared.sealed_charged;
+        self.sessions.iter().map(each).sum::<usize>() + shared_bytes
     }
 }
 
+/// Sessions that a table has room for at least.
+const SESSIONS_MIN: usize = 16;
 /// Handshakes that leave memory worth looking for.
 const HANDSHAKES_MANY: u32 = 64;
 /// Handshakes that may have left megabytes.

@@ -16,8 +16,9 @@ use rustls::{
 };
 
 use super::*;
+use crate::certificates::ListenerConfig;
 use crate::metrics::Counters;
-use crate::pool::{Buffers, SharedBudget};
+use crate::pool::{Buffers, Need, SharedBudget};
 use crate::stream::{self, Source, Stream, StreamTurn};
 use crate::timer::{Millis, WallTime};
 use crate::tls::HEADER_BYTES;
@@ -103,7 +104,7 @@ struct Both {
 impl Both {
     fn new(client: Arc<ClientConfig>, server: &Arc<ServerConfig>, pieces: Vec<usize>) -> Self {
         let mut tls = Tls::default();
-        tls.configure(&[Some(Arc::clone(server))]);
+        tls.configure(&[Some(ListenerConfig::from(Arc::clone(server)))]);
         let mut memory = Buffers::new(SharedBudget::new(4 << 20));
         let number = tls.add(0, &mut memory).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
@@ -504,6 +505,152 @@ fn a_key_that_is_used_up_sends_what_is_sealed_and_then_the_notice_of_the_end() {
     assert_eq!((notice[0], notice.len()), (21, 5 + 8 + 2 + 16));
     let Stream::Tls(_, own) = both.stream() else { unreachable!() };
     assert!(own.shared.sealed.is_empty());
+}
+
+/// The gateway has as much memory as it is charged with now, and no more.
+fn use_up(memory: &mut Buffers) -> usize {
+    let mut used = 0;
+    for bytes in (0..22).rev().map(|power| 1 << power) {
+        while memory.charge_for(Need::Head, bytes).is_ok() {
+            used += bytes;
+        }
+    }
+    used
+}
+
+#[test]
+fn a_handshake_that_is_over_is_not_counted_as_failed_where_what_follows_finds_no_memory() {
+    let (client, server) = usual();
+    let mut both = Both::new(client, &server, Vec::new());
+    let mut hello = Vec::new();
+    both.client.write_tls(&mut hello).unwrap();
+    both.wire.arriving.extend(hello);
+    both.receive(4096);
+    let mut leaving = &std::mem::take(&mut both.wire.leaving)[..];
+    while !leaving.is_empty() {
+        both.client.read_tls(&mut leaving).unwrap();
+        both.client.process_new_packets().unwrap();
+    }
+    both.client.writer().write_all(&[7; 40_000]).unwrap();
+    let mut sent = Vec::new();
+    while both.client.wants_write() {
+        both.client.write_tls(&mut sent).unwrap();
+    }
+    both.wire.arriving.extend(sent);
+    let used = use_up(&mut both.memory);
+    both.receive(32 << 10);
+    assert_eq!(both.outcome.as_deref(), Some("NoMemory"));
+    assert_eq!((both.counters.tls_full.value(), both.counters.tls_13.value()), (1, 1));
+    assert_eq!(both.counters.tls_failed_memory.value(), 0);
+    both.memory.discharge(used);
+    assert_eq!(both.charged(), both.tls.recount());
+    // It can be told so, under the protection of its keys.
+    both.wire.arriving.clear();
+    both.send(b"no room");
+    let mut leaving = &std::mem::take(&mut both.wire.leaving)[..];
+    while !leaving.is_empty() {
+        both.client.read_tls(&mut leaving).unwrap();
+        both.client.process_new_packets().unwrap();
+    }
+    let mut told = [0; 7];
+    both.client.reader().read_exact(&mut told).unwrap();
+    assert_eq!(&told, b"no room");
+}
+
+/// As `docs/memory.md` says.
+#[test]
+fn a_session_is_as_large_as_the_documents_say() {
+    assert_eq!(size_of::<session::Session>(), 160);
+}
+
+/// The keys of a session lie where they did, whatever the table of sessions does.
+#[test]
+fn sessions_go_on_when_their_table_has_grown() {
+    let (client, server) = usual();
+    let mut both = Both::new(client, &server, Vec::new());
+    both.exchange(4096);
+    let mut numbers = Vec::new();
+    for _ in 0..200 {
+        numbers.push(both.tls.add(0, &mut both.memory).unwrap());
+        // A few go again, so that there are gaps.
+        if numbers.len() % 3 == 0 {
+            let number = numbers.swap_remove(numbers.len() / 2);
+            let Both { tls, memory, work, counters, .. } = &mut both;
+            let (now, date) = (Millis(1000), WallTime(0));
+            tls.release(number, StreamTurn { now, date, memory, work, counters });
+        }
+    }
+    let before = numbers.len();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert!(numbers.len() == before && !numbers.contains(&both.number));
+    both.client.writer().write_all(b"still").unwrap();
+    both.send(b"there");
+    both.exchange(4096);
+    assert_eq!((&both.received[..], &both.client_received[..]), (&b"still"[..], &b"there"[..]));
+    assert_eq!(both.charged(), both.tls.recount());
+}
+
+#[test]
+fn a_long_chain_of_certificates_is_charged_while_the_handshake_lasts() {
+    let (client, server) = usual();
+    let name = rcgen::SanType::DnsName("long.example".try_into().unwrap());
+    let mut params = rcgen::CertificateParams::new(vec!["device".to_owned()]).unwrap();
+    params.subject_alt_names = vec![name; 2_000];
+    let key = rcgen::KeyPair::generate().unwrap();
+    let own = params.self_signed(&key).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(own.der().clone()).unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots),
+        Arc::clone(server.crypto_provider()),
+    );
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let server_key = PrivatePkcs8KeyDer::from(pair.signing_key.serialize_der()).into();
+    let server = ServerConfig::builder_with_provider(Arc::clone(server.crypto_provider()))
+        .with_protocol_versions(&[&version::TLS13])
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(vec![pair.cert.der().clone()], server_key)
+        .unwrap();
+    let mut trusted = RootCertStore::empty();
+    trusted.add(pair.cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::clone(client.crypto_provider()))
+        .with_protocol_versions(&[&version::TLS13])
+        .unwrap()
+        .with_root_certificates(trusted)
+        .with_client_auth_cert(
+            vec![own.der().clone()],
+            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        )
+        .unwrap();
+    let mut both = Both::new(Arc::new(client), &Arc::new(server), Vec::new());
+    let mut hello = Vec::new();
+    both.client.write_tls(&mut hello).unwrap();
+    both.wire.arriving.extend(hello);
+    both.receive(4096);
+    let mut leaving = &std::mem::take(&mut both.wire.leaving)[..];
+    while !leaving.is_empty() {
+        both.client.read_tls(&mut leaving).unwrap();
+        both.client.process_new_packets().unwrap();
+    }
+    let mut sent = Vec::new();
+    while both.client.wants_write() {
+        both.client.write_tls(&mut sent).unwrap();
+    }
+    assert!(sent.len() > 25_000);
+    // The last record, which ends the handshake, comes later.
+    let last = sent.split_off(sent.len() - 3);
+    both.wire.arriving.extend(sent);
+    let before = both.charged();
+    both.receive(32 << 10);
+    assert!(both.charged() > before + 25_000, "{before} to {}", both.charged());
+    assert_eq!(both.charged(), both.tls.recount());
+    both.wire.arriving.extend(last);
+    both.exchange(4096);
+    assert_eq!((both.outcome.as_deref(), both.client.is_handshaking()), (None, false));
+    assert!(both.charged() < before);
+    assert_eq!(both.charged(), both.tls.recount());
 }
 
 proptest! {

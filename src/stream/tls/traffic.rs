@@ -33,7 +33,7 @@ impl TlsStream<'_> {
         behind: &mut [u8],
     ) -> Received {
         for _ in 0..READS_MAX {
-            if let State::Failing(_, fault) = self.session.state {
+            if let Some(fault) = self.session.fault {
                 return self.fail(socket, fault);
             }
             if matches!(&self.session.state, State::Open(records) if records.has_ended()) {
@@ -70,7 +70,8 @@ impl TlsStream<'_> {
 
     /// Whether nothing more is opened: the peer has ended its half, or the connection fails.
     fn is_over(&self) -> bool {
-        !matches!(&self.session.state, State::Open(records) if !records.has_ended())
+        self.session.fault.is_some()
+            || !matches!(&self.session.state, State::Open(records) if !records.has_ended())
     }
 
     /// Opens whole records that wait, as many as `ahead` has room for.
@@ -110,9 +111,6 @@ impl TlsStream<'_> {
         ahead: &mut [u8],
         behind: &mut [u8],
     ) -> Result<Option<Received>, OverBudget> {
-        if self.session.has_unopened() {
-            return self.read_rest(socket);
-        }
         // Where records lie apart from their plaintext, no more is read than there is room for, and
         // so at most one whole record is left over.
         let is_apart = !behind.is_empty();
@@ -124,21 +122,29 @@ impl TlsStream<'_> {
             false => &mut *ahead,
         };
         let offered = area.len();
-        let count = match read_once(socket, area) {
+        let Some(waiting) = self.put_waiting(area) else { return self.read_rest(socket) };
+        let count = match read_once(socket, &mut area[waiting..]) {
             Ok(count) => count,
             Err(received) => return Ok(Some(self.note_end(received))),
         };
-        let source = if count < offered { Source::Drained } else { Source::MayHaveMore };
+        let end = waiting + count;
+        let source = if end < offered { Source::Drained } else { Source::MayHaveMore };
         let room = if is_apart { ahead.len() } else { usize::MAX };
         let area = if is_apart { &mut *behind } else { &mut *ahead };
-        let progress = self.open_all(area, 0..count, room);
+        let progress = self.open_all(area, 0..end, room);
         self.note(progress);
-        if !progress.ended && progress.fault.is_none() {
-            let rest = progress.taken..count;
-            let rest = &area[rest];
-            // Copied, since what is read next takes its place.
-            self.keep_unopened(Need::Message, rest)?;
+        let goes_on = !progress.ended && progress.fault.is_none();
+        if goes_on && progress.taken == 0 {
+            // The record that has begun to wait still does, from the same moment on.
+            self.keep_unopened(Need::Message, &area[waiting..end])?;
+        } else {
+            self.drop_unopened();
+            if goes_on {
+                // Copied, since what is read next takes its place.
+                self.keep_unopened(Need::Message, &area[progress.taken..end])?;
+            }
         }
+        self.turn.work.charge(prices::bytes(waiting));
         if progress.filled == 0 {
             self.turn.work.charge(prices::READ + prices::bytes(count));
             return Ok(None);
@@ -151,7 +157,29 @@ impl TlsStream<'_> {
         Ok(Some(Received::Bytes { ahead: progress.filled, behind: 0, source }))
     }
 
-    /// Reads the rest of the record that has come in part.
+    /// Puts a copy of the record that has come in part at the start of `area`, so that one read brings
+    /// its rest and what follows it. Gives its length, or `None` if there is no room for the whole
+    /// record.
+    fn put_waiting(&mut self, area: &mut [u8]) -> Option<usize> {
+        if !self.session.has_unopened() {
+            return Some(0);
+        }
+        let held = self.session.held();
+        let record_bytes = match held.first() {
+            Ok(Some((record_bytes, _))) => record_bytes,
+            Ok(None) => RECORD_BYTES_MAX,
+            // `open_held` has looked at it.
+            Err(_) => return None,
+        };
+        let waiting = held.unopened();
+        if area.len() < record_bytes {
+            return None;
+        }
+        area[..waiting.len()].copy_from_slice(waiting);
+        Some(waiting.len())
+    }
+
+    /// Reads the rest of the record that has come in part, to where the rest of it waits.
     fn read_rest<S: Transport>(&mut self, socket: &mut S) -> Result<Option<Received>, OverBudget> {
         let held = self.session.held();
         let waiting = held.filled - held.start;
@@ -241,13 +269,7 @@ impl TlsStream<'_> {
 
     /// The connection fails once what came before is delivered.
     fn fault(&mut self, fault: RecordFault) {
-        self.session.state = match std::mem::replace(&mut self.session.state, State::Failed) {
-            State::Open(records) => State::Failing(records, fault),
-            other @ (State::Silent(_)
-            | State::Handshake(_)
-            | State::Failing(..)
-            | State::Failed) => other,
-        };
+        self.session.fault.get_or_insert(fault);
     }
 
     /// An end without the peer's notice may be an attacker's: what came before may be cut short (RFC
@@ -314,7 +336,7 @@ impl TlsStream<'_> {
     pub(super) fn seal_end(&mut self) -> Result<(), StreamError> {
         let Self { session, shared, .. } = self;
         let State::Open(records) = &mut session.state else { return Ok(()) };
-        if records.says_end() {
+        if records.says_end() || session.fault.is_some() {
             return Ok(());
         }
         let mut keys = ExpandedKeys::default();
@@ -348,5 +370,6 @@ impl Slices<'_, '_> {
     }
 }
 
-/// Records that are sealed together and written at once. What is sealed can no longer be discarded.
-const RECORDS_PER_WRITE: usize = 4;
+/// Records that are sealed together and written at once: a message of 64 KiB with its header. What is
+/// sealed can no longer be discarded.
+const RECORDS_PER_WRITE: usize = 5;

@@ -4,6 +4,7 @@
 mod events;
 mod lines;
 mod logins;
+mod operators;
 mod race;
 mod reload;
 mod slow;

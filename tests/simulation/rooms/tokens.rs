@@ -12,7 +12,7 @@ use super::*;
 
 /// A look-up that answers when the test calls [`SlowLookup::answer`].
 #[derive(Clone, Default)]
-struct SlowLookup(Arc<Mutex<Asked>>);
+pub(super) struct SlowLookup(Arc<Mutex<Asked>>);
 
 #[derive(Default)]
 struct Asked {
@@ -27,7 +27,7 @@ impl SlowLookup {
     }
 
     /// Answers the oldest inquiry.
-    fn answer(&self, verdict: TokenVerdict) {
+    pub(super) fn answer(&self, verdict: TokenVerdict) {
         let inquiry = self.asked().inquiries.remove(0);
         post(&inquiry, verdict);
     }
@@ -58,12 +58,12 @@ fn settings(tokens: Tokens) -> RoomSettings {
 }
 
 /// A server with two loops, and the look-up that its rooms use.
-fn looked() -> (World, SlowLookup) {
+pub(super) fn looked() -> (World, SlowLookup) {
     let lookup = SlowLookup::default();
     (world(2, settings(Tokens::Looked(Arc::new(lookup.clone())))), lookup)
 }
 
-fn waiting(world: &mut World, loop_index: usize) -> Client {
+pub(super) fn waiting(world: &mut World, loop_index: usize) -> Client {
     let client = asking(world, loop_index, "/chat/bob/s3cret", ClientFormat::Lines);
     world.settle();
     client

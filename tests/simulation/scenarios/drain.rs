@@ -1,5 +1,7 @@
 //! Drain: which connections are refused or closed, at which pace, and when the server has finished.
 
+use tidegate::reactor::{DrainPoint, DrainTerms, QueuePolicy};
+
 use super::{LATE_MS, server};
 use crate::client::Client;
 use crate::wire::TEXT;
@@ -162,4 +164,91 @@ fn replies_under_way_arrive_before_the_close_frame() {
     client.assert_received(&[[b'x'; 50_000]]);
     assert_eq!(client.received.close_code(), Some(1001));
     assert!(client.ended_well());
+}
+
+#[test]
+fn in_the_grace_connections_are_accepted_and_none_is_closed() {
+    let mut world = World::new(&roomy(2));
+    let mut early = open_clients(&mut world, 20, 2);
+    let progress = world.drain_on(DrainTerms { grace_ms: 3_000, ..DrainTerms::within_ms(5_000) });
+    world.pass(2_900);
+    let mut late = open_clients(&mut world, 20, 2);
+    assert_eq!(closed_with_1001(&mut early) + closed_with_1001(&mut late), 0);
+    assert_eq!(progress.point(), DrainPoint::Grace);
+    world.pass(1_000);
+    assert!(matches!(progress.point(), DrainPoint::Stopped(_)));
+    assert_eq!(closed_with_1001(&mut early) + closed_with_1001(&mut late), 40);
+    assert_eq!((progress.connections(), progress.told()), (40, 40));
+    assert_eq!(world.counter("drain_told"), 40);
+    assert!(world.network.connect(0, 0).is_none(), "the listener is closed");
+}
+
+#[test]
+fn a_drain_that_is_cancelled_in_its_grace_changes_nothing() {
+    let mut world = World::new(&roomy(3));
+    let mut clients = open_clients(&mut world, 30, 3);
+    let terms = DrainTerms { grace_ms: 1_000, ..DrainTerms::within_ms(2_000) };
+    let progress = world.drain_on(terms);
+    world.pass(900);
+    assert!(progress.cancel());
+    world.pass(10_000);
+    assert_eq!(closed_with_1001(&mut clients), 0);
+    let mut new = open_clients(&mut world, 3, 3);
+    let progress = world.drain_on(terms);
+    world.pass(1_000 + LATE_MS);
+    assert!(!progress.cancel(), "too late");
+    world.pass(2_000);
+    assert_eq!(closed_with_1001(&mut clients) + closed_with_1001(&mut new), 33);
+    assert!(world.server.has_finished());
+}
+
+#[test]
+fn all_loops_together_keep_to_the_closes_per_second() {
+    let mut world = World::new(&roomy(3));
+    // Unevenly: the pace is of the process, and not of its loops.
+    let clients = (0..450).map(|serial| world.open(usize::from(serial % 9 == 0), "/echo"));
+    let mut clients: Vec<Client> = clients.collect();
+    world.drain_on(DrainTerms { closes_per_s: 100, ..DrainTerms::within_ms(20_000) });
+    let mut before = 0;
+    for second in 1..=4 {
+        world.pass(1_000);
+        let closed = closed_with_1001(&mut clients);
+        assert!((92..=108).contains(&(closed - before)), "{} in second {second}", closed - before);
+        before = closed;
+    }
+    world.pass(1_000);
+    assert_eq!(closed_with_1001(&mut clients), 450);
+}
+
+#[test]
+fn drain_ms_wins_over_the_closes_per_second() {
+    let mut world = World::new(&roomy(2));
+    let mut clients = open_clients(&mut world, 1_000, 2);
+    world.drain_on(DrainTerms { closes_per_s: 10, ..DrainTerms::within_ms(5_000) });
+    world.pass(3_500);
+    assert_eq!(closed_with_1001(&mut clients), 1_000);
+}
+
+#[test]
+fn handshakes_are_finished_where_another_process_takes_the_queue() {
+    let mut world = World::new(&roomy(2));
+    let mut clients = open_clients(&mut world, 50, 2);
+    let mut slow = world.connect(0);
+    slow.send(b"GET /echo HTTP/1.1\r\n");
+    world.settle();
+    let queued = world.connect(1);
+    let queue = QueuePolicy::LeaveToOther;
+    world.drain_on(DrainTerms { queue, ..DrainTerms::within_ms(5_000) });
+    world.pass(1_000);
+    assert_eq!(closed_with_1001(&mut clients), 50);
+    slow.send(
+        b"Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    world.pass(100);
+    slow.read_all();
+    assert_eq!((slow.received.status, slow.received.close_code()), (Some(101), Some(1001)));
+    assert_eq!(world.counter("refused_draining"), 0);
+    assert!(world.network.connect(0, 0).is_none(), "this process holds the listener no more");
+    drop(queued);
 }

@@ -1,6 +1,9 @@
 //! Mail between loops under pressure: what waits is bounded, nothing is lost, full mailboxes never
 //! wait for each other, and a loop that has ended holds no other up.
 
+use std::sync::Arc;
+
+use tidegate::reactor::{DrainTerms, LoopCommand};
 use tidegate::services::{
     Effects, LoopSite, Message, Order, Peer, RouteOptions, Service, ServiceMessage,
 };
@@ -239,9 +242,8 @@ fn a_loop_that_has_ended_holds_no_other_up() {
         server.items_max = 2;
     }));
     let mut client = world.open(0, "/ring");
-    world
-        .server
-        .command(1, tidegate::reactor::LoopCommand::Drain { drain_ms: 1_000, is_paced: false });
+    let terms = DrainTerms::within_ms(1_000).at_once();
+    world.server.command(1, LoopCommand::Drain { terms, progress: Arc::default() });
     world.pass(1_000);
     assert_eq!(world.server.state(1), None, "it has ended");
     for _ in 0..500 {

@@ -1,5 +1,6 @@
 //! Scenarios in virtual time: each test shows one behaviour of the gateway.
 
+mod access;
 mod add;
 mod admission;
 mod backpressure;
@@ -22,11 +23,13 @@ mod queries;
 mod reading;
 mod relay;
 mod reload;
+mod route_counters;
 mod service_messages;
 mod stall;
 mod takeover;
 mod time;
 mod tls;
+mod traces;
 mod unfinished;
 
 use tidegate::sim::ServerSettings;

@@ -321,3 +321,36 @@ fn what_a_question_holds_counts_in_the_mailbox() {
     assert_eq!((list.class(), list.bytes()), (Class::Terminal, size_of::<LoopCommand>()));
     assert!(size_of::<tidegate::reactor::LoopEnvelope>() <= 112, "one waits for each message");
 }
+
+#[test]
+fn the_only_topic_of_a_route_is_listed_and_published_to() {
+    let mut world = World::new(&server(|server| server.loops = 2));
+    let mut members: Vec<Client> =
+        (0..5).map(|serial| world.open(serial % 2, "/broadcast")).collect();
+    let mut echo = world.open(0, "/echo");
+    let mut found = Vec::new();
+    for loop_index in 0..2 {
+        let slice = ask(&mut world, loop_index, |reply| Query::Rooms { reply });
+        assert_eq!(slice.total, 1);
+        found.extend(slice.rooms.into_iter().map(|own| (own.route, own.room, own.members)));
+    }
+    let expected = [3, 2].map(|count| (Arc::from("websocket /broadcast"), String::new(), count));
+    assert_eq!(found, expected);
+    for (route, room, is_known) in
+        [("/broadcast", "", true), ("/broadcast", "a", false), ("/echo", "", false)]
+    {
+        let query = |reply| Query::Publish {
+            route: route.into(),
+            room: room.into(),
+            text: "to all".into(),
+            reply,
+        };
+        assert_eq!(ask(&mut world, 1, query), is_known, "{route} {room}");
+    }
+    for member in &mut members {
+        world.exchange(member);
+        assert_eq!(member.payloads(), [b"to all"]);
+    }
+    world.exchange(&mut echo);
+    assert!(echo.payloads().is_empty());
+}

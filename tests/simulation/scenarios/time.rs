@@ -166,3 +166,25 @@ fn replies_bear_the_date_of_the_wall_clock() {
     world.pass(1_000);
     assert_eq!(date(&mut world, "/echo"), "Mon, 22 Dec 2025 00:00:10 GMT");
 }
+
+#[test]
+fn a_turn_that_comes_late_shows_in_the_lag_of_its_loop() {
+    let mut world = World::calm();
+    let mut client = world.open(0, "/echo");
+    let lag = |world: &World| {
+        let own = &world.server.metrics()[0].lag;
+        (own.sum_us(), own.buckets().last().unwrap().count)
+    };
+    world.pass(20_000);
+    client.read_all();
+    let (before, long) = lag(&world);
+    assert!(before < 1_000_000 && long == 0, "in time, though the clock went on: {before} us");
+    client.send_frame(TEXT, b"an event comes sooner than what is due");
+    world.exchange(&mut client);
+    assert_eq!(lag(&world), (before, 0));
+    // The next ping is due within 25 s.
+    world.jump(60_000);
+    let (after, long) = lag(&world);
+    assert_eq!(long, 1);
+    assert!((34_000_000..=60_000_000).contains(&(after - before)), "{after}");
+}

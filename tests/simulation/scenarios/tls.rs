@@ -4,10 +4,10 @@
 use tidegate::sim::ServerSettings;
 use tidegate::work::{WorkLimits, meter, prices};
 
-use super::server;
+use super::{LATE_MS, server};
 use crate::client::Client;
 use crate::tls_end::TlsSetup;
-use crate::wire::{BINARY, TEXT};
+use crate::wire::{BINARY, TEXT, frame};
 use crate::world::{Setup, World};
 
 /// A server that speaks TLS, with these settings.
@@ -159,4 +159,86 @@ fn keys_are_updated_on_both_sides_under_load() {
     }
     client.assert_received(&[[7; 5_000]; 100]);
     assert_eq!(world.counter("tls_key_updates"), 100);
+}
+
+/// A client that is open, and the sealed bytes of a frame of this length that it does not send.
+fn with_sealed_frame(world: &mut World, payload_bytes: usize) -> (Client, Vec<u8>) {
+    let client = open(world);
+    let sealed = {
+        let mut tls = client.tls().unwrap().borrow_mut();
+        tls.write(&frame(BINARY, &vec![1; payload_bytes]));
+        tls.take_sealed()
+    };
+    (client, sealed)
+}
+
+#[test]
+fn a_record_that_has_come_in_part_is_to_be_finished_in_time() {
+    let settings = ServerSettings::default().connections;
+    let (grace_ms, rate) = (settings.message_grace_ms, settings.message_bytes_per_s_min);
+    for (payload_bytes, arrived) in [(100, 3), (100, 90), (16_000, 12_000)] {
+        let mut world = World::new(&tls_server(|server| {
+            // Nothing else ends it before.
+            server.connections.ping_idle_ms = 1_000_000;
+        }));
+        let (mut client, sealed) = with_sealed_frame(&mut world, payload_bytes);
+        client.connection.send(&sealed[..arrived]);
+        let expected_ms = grace_ms + (arrived * 1_000 / rate) as u64;
+        world.pass(expected_ms - 1_000);
+        world.exchange(&mut client);
+        assert_eq!(client.received.close_code(), None, "{arrived}");
+        world.pass(1_000 + LATE_MS);
+        world.exchange(&mut client);
+        assert_eq!(client.received.close_code(), Some(1008), "{arrived}");
+        assert_eq!(world.counter("closed_unfinished"), 1);
+        world.pass(30_000);
+        assert_eq!(world.counter("pool_bytes_now"), 0);
+    }
+}
+
+#[test]
+fn a_record_that_is_finished_in_time_is_opened() {
+    let mut world = World::new(&tls_server(|_| {}));
+    let (mut client, sealed) = with_sealed_frame(&mut world, 100);
+    client.connection.send(&sealed[..90]);
+    world.pass(ServerSettings::default().connections.message_grace_ms - 8_000);
+    client.connection.send(&sealed[90..]);
+    world.exchange(&mut client);
+    client.assert_received(&[[1; 100]]);
+}
+
+/// Its 503 waits for the end of a handshake that never begins.
+#[test]
+fn a_client_over_the_limit_that_says_nothing_goes_before_a_stalled_reader_would() {
+    let stall_ms = 600_000;
+    let mut world = World::new(&tls_server(|server| {
+        server.connections_max = 1;
+        server.connections.write_stall_ms = stall_ms;
+    }));
+    let _first = open(&mut world);
+    let silent = world.connect(0);
+    let settings = ServerSettings::default().connections;
+    world.pass(settings.refuse_ms + settings.close_ms + 2 * LATE_MS);
+    assert!(silent.is_gone());
+}
+
+/// Records that have come in part count as what their clients hold.
+#[test]
+fn a_pool_full_of_parts_of_records_is_emptied_of_its_largest_holders() {
+    let mut world = World::new(&tls_server(|server| server.pool_bytes_max = 2 << 20));
+    let mut innocent = open(&mut world);
+    let mut hoarders = Vec::new();
+    for _ in 0..120 {
+        let (client, sealed) = with_sealed_frame(&mut world, 16_000);
+        client.connection.send(&sealed[..sealed.len() - 1]);
+        world.settle();
+        hoarders.push(client);
+    }
+    for round in 0..3 {
+        innocent.send_frame(BINARY, &[7; 3_000]);
+        world.exchange(&mut innocent);
+        assert_eq!(innocent.payloads().len(), round + 1);
+    }
+    assert!(world.counter("closed_evicted") > 0);
+    assert_eq!(innocent.received.close_code(), None);
 }

@@ -39,15 +39,16 @@ fn a_secret_is_given_by_itself_by_file_or_by_variable() {
     fs::write(folder.path().join("url"), "redis://:s3cret@host").unwrap();
     let file_name = folder.path().join("tidegate.toml").display().to_string();
     let absolute = format!("token_file = \"{}\"", folder.path().join("bob").display());
+    let url = format!("redis://user:{}@host", arbitrary::SECRET);
     for (text, secret, printed) in [
         (token("token = \"s3cret\""), "s3cret", "\ntoken = \"***\"\n"),
         (token("token_file = \"bob\""), "s3cret", "\ntoken_file = \"bob\"\n"),
         (token("token_file = \"dos\""), "s3cret", "\ntoken_file = \"dos\"\n"),
         (token(&absolute), "s3cret", &format!("\n{absolute}\n")),
-        (token("token = \"${SECRET}\""), "s3cret", "\ntoken = \"${SECRET}\"\n"),
+        (token("token = \"${SECRET}\""), arbitrary::SECRET, "\ntoken = \"${SECRET}\"\n"),
         (token("token = \"$SECRET\""), "$SECRET", "\ntoken = \"***\"\n"),
         (redis("url_file = \"url\""), "redis://:s3cret@host", "\nurl_file = \"url\"\n"),
-        (redis("url = \"${URL}\""), "redis://user:s3cret@host", "\nurl = \"${URL}\"\n"),
+        (redis("url = \"${URL}\""), &url, "\nurl = \"${URL}\"\n"),
     ] {
         let (secrets, text) = loaded(&text, &file_name);
         assert_eq!(secrets, [secret]);

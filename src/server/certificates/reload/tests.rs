@@ -48,8 +48,8 @@ impl Files {
         let settings = config.resolve(MachineLimits { descriptors: 1024, cores: 1 });
         let counters = Arc::new(CertificateCounters::default());
         let loaded = load(&settings, Millis(0)).unwrap();
-        assert!(loaded.store.server_configs()[0].is_none());
-        assert!(loaded.store.server_configs()[1].is_some());
+        assert!(loaded.store.listener_configs()[0].is_none());
+        assert!(loaded.store.listener_configs()[1].is_some());
         let reloader = Reloader::new(loaded, Arc::clone(&counters));
         Self { folder, reloader, counters }
     }

@@ -5,15 +5,16 @@ use log::LevelFilter;
 /// The filter of the log, and what is wrong with the variable it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LogFilter {
-    /// In the syntax of `env_logger`.
+    /// In the syntax of `env_filter`.
     pub(super) directives: String,
     /// One line for each part that is ignored.
     pub(super) mistakes: Vec<String>,
 }
 
 impl LogFilter {
-    /// Reads the value of `RUST_LOG`. Empty is as if unset: that is how compose files leave it out.
-    pub(super) fn parse(value: &str) -> Self {
+    /// Reads the value of `RUST_LOG`. Empty is as if unset, and then `level` counts: that is how compose
+    /// files leave it out.
+    pub(super) fn parse(value: &str, level: LevelFilter) -> Self {
         let (directives, text) = match value.split_once('/') {
             Some((directives, text)) => (directives, Some(text)),
             None => (value, None),
@@ -28,7 +29,7 @@ impl LogFilter {
         });
         let mut own = Self { mistakes: mistakes.collect(), directives: valid.join(",") };
         if own.directives.is_empty() {
-            own.directives.push_str(DEFAULT);
+            own.directives.push_str(&level.as_str().to_ascii_lowercase());
         }
         if let Some(text) = text {
             own.directives.push('/');
@@ -51,7 +52,6 @@ fn is_valid(part: &str) -> bool {
     }
 }
 
-const DEFAULT: &str = "info";
 /// The crates in the program that log.
 const LOGGING_CRATES: [&str; 6] = ["tidegate", "mio", "redis", "tokio", "tungstenite", "rustix"];
 
@@ -62,9 +62,16 @@ mod tests {
     #[test]
     fn an_empty_value_is_the_default() {
         for value in ["", " ", ",", " , "] {
-            let filter = LogFilter::parse(value);
+            let filter = LogFilter::parse(value, LevelFilter::Info);
             assert_eq!((filter.directives.as_str(), filter.mistakes.len()), ("info", 0));
         }
+    }
+
+    #[test]
+    fn the_configured_level_counts_where_the_variable_says_nothing() {
+        assert_eq!(LogFilter::parse("", LevelFilter::Off).directives, "off");
+        assert_eq!(LogFilter::parse("inof", LevelFilter::Debug).directives, "debug");
+        assert_eq!(LogFilter::parse("warn", LevelFilter::Debug).directives, "warn");
     }
 
     #[test]
@@ -77,7 +84,7 @@ mod tests {
             "warn,tidegate::services=trace,mio=off",
             "info/room",
         ] {
-            let filter = LogFilter::parse(value);
+            let filter = LogFilter::parse(value, LevelFilter::Info);
             assert_eq!((filter.directives.as_str(), filter.mistakes.len()), (value, 0));
         }
     }
@@ -92,7 +99,7 @@ mod tests {
             ("debug=tidegate", "info", "`debug=tidegate`"),
             ("4,error", "error", "`4`"),
         ] {
-            let filter = LogFilter::parse(value);
+            let filter = LogFilter::parse(value, LevelFilter::Info);
             assert_eq!(filter.directives, directives);
             assert_eq!(filter.mistakes.len(), 1, "{value}");
             assert!(filter.mistakes[0].contains(mistake), "{:?}", filter.mistakes);

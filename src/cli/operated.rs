@@ -1,0 +1,355 @@
+//! The gateway as its operators see and steer it: what the admin listener asks for, done by the server.
+
+use std::error::Error;
+use std::process;
+use std::sync::Arc;
+
+use super::reload::Reloader;
+use super::report::log_drain;
+use crate::certificates::CertificateView;
+use crate::config::{AdminAddress, KeyChange};
+use crate::control::admin::{
+    AdminListener, AdminPlace, AdminSettings, BindAdminError, DrainOrder, DrainStatus, Gateway,
+    Readiness, ReloadReport, VersionInfo,
+};
+use crate::control::{ControlRole, ControlThread};
+use crate::inspect::Query;
+use crate::logging::Log;
+use crate::mail::{NoReply, Reply};
+use crate::metrics::{Counters, Family, FamilyKind, counter_families, to_float};
+use crate::os::{ProcessUse, SystemClock};
+use crate::reactor::LoopCommand;
+use crate::server::{DrainStage, DrainState, DrainTerms, Handle, certificate_lines};
+use crate::timer::{Clock as _, Millis};
+
+/// The running gateway.
+pub(super) struct Operated {
+    server: Arc<Handle>,
+    reloader: Arc<Reloader>,
+    log: Log,
+    clock: SystemClock,
+    started: Millis,
+}
+
+impl std::fmt::Debug for Operated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Operated")
+    }
+}
+
+impl Operated {
+    pub(super) fn new(server: &Arc<Handle>, reloader: &Arc<Reloader>, log: &Log) -> Self {
+        let clock = SystemClock::start();
+        Self {
+            server: Arc::clone(server),
+            reloader: Arc::clone(reloader),
+            log: log.clone(),
+            clock,
+            started: clock.now(),
+        }
+    }
+
+    fn total(&self, value: impl Fn(&Counters) -> u64) -> u64 {
+        self.server.metrics().map(|own| value(&own.counters)).sum()
+    }
+}
+
+/// The admin listener and its thread. Dropping it ends both.
+#[derive(Debug)]
+pub(super) struct Admin {
+    _thread: ControlThread,
+    _listener: Arc<AdminListener>,
+}
+
+impl Admin {
+    /// Starts the listener that the configuration asks for, if it asks for one. A default address that is
+    /// taken is a warning.
+    ///
+    /// # Errors
+    /// If a configured address cannot be listened on, or the system gives no thread.
+    pub(super) fn start(operated: Operated) -> Result<Option<Self>, Box<dyn Error>> {
+        let running = operated.reloader.running();
+        let options = &running.settings.admin;
+        let place = match &options.address {
+            None => AdminPlace::Tcp(AdminAddress::DEFAULT),
+            Some(AdminAddress::Off) => return Ok(None),
+            Some(AdminAddress::Tcp(address)) => AdminPlace::Tcp(*address),
+            Some(AdminAddress::Unix(path)) => AdminPlace::Unix(path.path().to_owned()),
+        };
+        let is_default = options.address.is_none();
+        let exposed = |tokens: &Option<crate::config::Secrets>| -> Vec<String> {
+            let tokens = tokens.iter().flat_map(crate::config::Secrets::iter);
+            tokens.map(|token| token.expose().to_owned()).collect()
+        };
+        let settings = AdminSettings {
+            place,
+            tokens: exposed(&options.token),
+            metrics_tokens: exposed(&options.metrics_token),
+        };
+        let control = Arc::clone(running.lookups.counters());
+        let listener = match AdminListener::bind(settings, Arc::new(operated)) {
+            Err(error @ BindAdminError::Taken { .. }) if is_default => {
+                log::warn!(
+                    "{error}; there is no admin listener (admin.address = \"off\" silences this)"
+                );
+                return Ok(None);
+            }
+            bound => Arc::new(bound?),
+        };
+        let thread = ControlThread::start(ControlRole::Admin, &control)?;
+        thread.serve_admin(&listener);
+        log::info!("admin at {}", listener.place());
+        Ok(Some(Self { _thread: thread, _listener: listener }))
+    }
+}
+
+impl Gateway for Operated {
+    fn loop_count(&self) -> usize {
+        self.reloader.running().settings.loops
+    }
+
+    fn query(&self, loop_index: usize, query: Query) -> Result<(), NoReply> {
+        self.server.query(loop_index, query)
+    }
+
+    fn poke(&self, loop_index: usize, reply: Reply<()>) -> Result<(), NoReply> {
+        let reply = Reply::new(move |_| reply.send(()));
+        self.server.command(loop_index, LoopCommand::Inspect { reply })
+    }
+
+    fn metrics(&self) -> Vec<Family> {
+        let certificates = self.server.certificate_counters();
+        let mut families = counter_families(
+            &self.server.metrics(),
+            Some(self.reloader.running().lookups.counters()),
+            certificates.as_deref(),
+            Some(self.reloader.counters()),
+        );
+        families.extend(self.of_process());
+        families.extend(self.of_server());
+        families
+    }
+
+    fn readiness(&self) -> Readiness {
+        let running = self.reloader.running();
+        let mut readiness = Readiness::default();
+        if self.server.drain_state().stage != DrainStage::Serving {
+            readiness.reasons.push("draining");
+        } else if !self.server.is_ready() {
+            readiness.reasons.push("failed");
+        }
+        if self.total(|own| own.open_now.value()) >= running.settings.limits.connections_max as u64
+        {
+            readiness.reasons.push("full");
+        }
+        let needed = &running.settings.admin.ready_needs;
+        for (name, _) in
+            running.lookups.tokens().iter().filter(|(_, lookup)| !lookup.is_available())
+        {
+            if needed.contains(name) {
+                readiness.reasons.push("away");
+            }
+            readiness.away.push(name.clone());
+        }
+        readiness.reasons.dedup();
+        readiness.away.sort_unstable();
+        readiness
+    }
+
+    fn drain(&self, order: DrainOrder) {
+        let terms = self.reloader.running().settings.drain_terms();
+        let terms = DrainTerms {
+            grace_ms: order.grace_ms.unwrap_or(terms.grace_ms),
+            drain_ms: order.drain_ms.unwrap_or(terms.drain_ms),
+            ..terms
+        };
+        log::info!("an operator drains the gateway");
+        log_drain(&terms);
+        self.server.drain(terms);
+    }
+
+    fn cancel_drain(&self) -> bool {
+        let was_draining = self.server.drain_state().stage != DrainStage::Serving;
+        let is_cancelled = was_draining && self.server.cancel_drain();
+        if is_cancelled {
+            log::info!("an operator has called the drain off");
+        }
+        is_cancelled
+    }
+
+    fn drain_status(&self) -> DrainStatus {
+        let DrainState { stage, connections, told, seconds_left } = self.server.drain_state();
+        DrainStatus {
+            stage: match stage {
+                DrainStage::Serving => "serving",
+                DrainStage::Grace => "grace",
+                DrainStage::Draining => "draining",
+                DrainStage::Ended => "ended",
+            },
+            connections: connections as u64,
+            told: told as u64,
+            left_ms: seconds_left.map(|seconds| seconds * 1000),
+        }
+    }
+
+    fn reload(&self, dry_run: bool) -> Result<ReloadReport, String> {
+        let changes = self.reloader.reload(dry_run).map_err(|error| error.to_string())?;
+        let lines = |changes: &[KeyChange]| changes.iter().map(KeyChange::to_string).collect();
+        Ok(ReloadReport {
+            applied: lines(&changes.applied),
+            needs_restart: lines(&changes.needs_restart),
+        })
+    }
+
+    fn log_level(&self) -> String {
+        self.log.level().to_string().to_ascii_lowercase()
+    }
+
+    fn set_log_level(&self, level: &str) -> Result<(), String> {
+        let parsed = level.parse();
+        let level = parsed.map_err(|_| "level must be off, error, warn, info, debug or trace")?;
+        self.log.set_level(level);
+        Ok(())
+    }
+
+    fn configuration(&self) -> String {
+        self.reloader.running().config.check_text(self.reloader.granted())
+    }
+
+    fn certificates(&self) -> Vec<String> {
+        self.server.certificates().as_ref().map(certificate_lines).unwrap_or_default()
+    }
+
+    fn routes(&self) -> Vec<String> {
+        self.reloader.running().settings.routes.iter().map(|route| route.id.to_string()).collect()
+    }
+
+    fn version(&self) -> VersionInfo {
+        let features = [
+            ("admin", true),
+            ("client", cfg!(feature = "client")),
+            ("redis", cfg!(feature = "redis")),
+        ];
+        VersionInfo {
+            version: env!("CARGO_PKG_VERSION"),
+            features: features.iter().filter(|(_, is_in)| *is_in).map(|(name, _)| *name).collect(),
+            pid: process::id(),
+            uptime_ms: self.clock.now().since(self.started),
+        }
+    }
+}
+
+impl Operated {
+    /// The names that collectors know for every process.
+    fn of_process(&self) -> Vec<Family> {
+        let used = ProcessUse::now();
+        let gauge =
+            |name, help, value: f64| Family::new(FamilyKind::Gauge, name, help).with(&[], value);
+        vec![
+            Family::new(
+                FamilyKind::Counter,
+                "process_cpu_seconds_total",
+                "Processor time of the process, user and system.",
+            )
+            .with(&[], used.cpu_seconds),
+            gauge(
+                "process_resident_memory_bytes",
+                "Memory of the process that is in RAM.",
+                to_float(used.resident_bytes),
+            ),
+            gauge(
+                "process_virtual_memory_bytes",
+                "Addresses of the process that are in use.",
+                to_float(used.virtual_bytes),
+            ),
+            gauge("process_open_fds", "Descriptors that are open.", to_float(used.descriptors)),
+            gauge(
+                "process_max_fds",
+                "Descriptors that may be open.",
+                to_float(self.reloader.granted().descriptors),
+            ),
+            gauge(
+                "process_start_time_seconds",
+                "When the process was started, in seconds of the Unix clock.",
+                used.started_unix_seconds,
+            ),
+        ]
+    }
+
+    /// What is not a counter.
+    fn of_server(&self) -> Vec<Family> {
+        let gauge = |name, help| Family::new(FamilyKind::Gauge, name, help);
+        let running = self.reloader.running();
+        let limits = &running.settings.limits;
+        let pool_bytes = self.total(|own| own.pool_bytes_now.value());
+        let connections = self.total(|own| own.connections_now.value());
+        let per_connection =
+            if connections == 0 { 0.0 } else { to_float(pool_bytes) / to_float(connections) };
+        let mut families = vec![
+            gauge("build_info", "1, with what is running.")
+                .with(&[("version", env!("CARGO_PKG_VERSION"))], 1.0),
+            Family::new(
+                FamilyKind::Counter,
+                "log_lines_dropped_total",
+                "Lines of the log that were dropped because standard error was not read.",
+            )
+            .with(&[], to_float(self.log.dropped())),
+            gauge("loops", "Event loops.").with(&[], to_float(running.settings.loops as u64)),
+            gauge("connections_max", "Connections that are served at once.")
+                .with(&[], to_float(limits.connections_max as u64)),
+            gauge("pool_max_bytes", "Bytes that the pool may hold.")
+                .with(&[], to_float(limits.pool_bytes_max as u64)),
+            gauge(
+                "pool_bytes_per_connection",
+                "Bytes of the pool, divided by the connections; the slot of 64 bytes comes on top.",
+            )
+            .with(&[], per_connection),
+        ];
+        families.extend(self.server.certificates().as_ref().map(expiry));
+        let readiness = self.readiness();
+        let is_ready = if readiness.reasons.is_empty() { 1.0 } else { 0.0 };
+        families.push(gauge("ready", "1 while clients are to be sent here.").with(&[], is_ready));
+        let mut available =
+            gauge("identity_available", "1 while the server of an identity can be reached.");
+        for (name, lookup) in running.lookups.tokens() {
+            let value = if lookup.is_available() { 1.0 } else { 0.0 };
+            available = available.with(&[("identity", name.as_str())], value);
+        }
+        families.push(available);
+        families.extend(self.of_drain());
+        families
+    }
+}
+
+impl Operated {
+    /// How far a drain has come.
+    fn of_drain(&self) -> Vec<Family> {
+        let DrainState { told, seconds_left, .. } = self.server.drain_state();
+        let gauge = |name, help, value| Family::new(FamilyKind::Gauge, name, help).with(&[], value);
+        vec![
+            gauge(
+                "drain_told_connections",
+                "Connections that were told to go in this drain.",
+                to_float(told as u64),
+            ),
+            gauge(
+                "drain_left_seconds",
+                "Time until the connections that are left are dropped; 0 without a drain.",
+                to_float(seconds_left.unwrap_or(0)),
+            ),
+        ]
+    }
+}
+
+/// When each certificate ends.
+fn expiry(certificates: &CertificateView) -> Family {
+    let name = "certificate_expiry_timestamp_seconds";
+    let help = "When a certificate ends, in seconds of the Unix clock.";
+    let mut family = Family::new(FamilyKind::Gauge, name, help);
+    for (position, own) in certificates.now().iter().enumerate() {
+        let (position, names) = (position.to_string(), own.names().to_string());
+        let labels = [("certificate", position.as_str()), ("names", names.as_str())];
+        family = family.with(&labels, to_float(own.expires().0 / 1000));
+    }
+    family
+}

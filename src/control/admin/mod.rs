@@ -1,0 +1,34 @@
+//! The admin listener: health, readiness, metrics, the API and the dashboard, for operators.
+//!
+//! It runs on a control thread of its own. What it shows and changes it asks for through [`Gateway`]:
+//! it knows neither loops nor connections, and no loop waits for it.
+//!
+//! | who | may |
+//! |---|---|
+//! | anybody | `/healthz`, `/readyz`, the pages of the dashboard, which hold no data |
+//! | who is on this machine | read, if the listener is for this machine only |
+//! | who has a metrics token | read `/metrics` |
+//! | who has a token | read and change everything |
+
+mod access;
+mod api;
+mod dashboard;
+mod error;
+mod gateway;
+mod health;
+mod listener;
+mod login;
+mod metrics;
+mod metrics_body;
+mod pokes;
+mod router;
+mod sessions;
+mod settings;
+mod shared;
+mod slices;
+mod trace;
+mod trace_permits;
+
+pub use gateway::{DrainOrder, DrainStatus, Gateway, Readiness, ReloadReport, VersionInfo};
+pub use listener::{AdminListener, BindAdminError};
+pub use settings::{AdminPlace, AdminSettings};
