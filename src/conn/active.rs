@@ -82,9 +82,8 @@ impl<S: Transport> Active<'_, S> {
     #[cold]
     pub(super) fn consider_traces(&mut self) {
         let mut traces = self.turn.traces.take();
-        let unix_ms = self.turn.unix_ms();
-        let viewer = &mut Viewer::new(self.cold, self.services, self.turn);
-        traces.consider(self.key, self.conn, viewer, unix_ms);
+        let mut viewer = Viewer::new(self.cold, self.services, self.turn);
+        viewer.consider(&mut traces, self.key, self.conn);
         self.turn.traces = traces;
     }
 

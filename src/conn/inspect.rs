@@ -12,6 +12,7 @@ use super::services::Services;
 use super::slot::{Conn, Protocol};
 use super::state::Phase;
 use super::table::Table;
+use super::traces::Traces;
 use super::turn::Turn;
 use crate::effects::Peer;
 use crate::inspect::{
@@ -110,6 +111,21 @@ impl<'c, S: Transport> Inspector<'c, S> {
 impl<'c> Viewer<'c> {
     pub(super) fn new(cold: &'c ColdRecords, services: &'c Services, turn: &'c mut Turn) -> Self {
         Self { cold, services, turn }
+    }
+
+    /// Has an open connection followed by the traces that it fits.
+    pub(super) fn consider<S: Transport>(
+        &mut self,
+        traces: &mut Traces,
+        key: ConnKey,
+        conn: &Conn<S>,
+    ) {
+        if conn.state.is_open() && conn.protocol != Protocol::Relay {
+            let unix_ms = self.turn.unix_ms();
+            traces.consider(key, unix_ms, |filter| {
+                if self.fits(filter, key, conn) { self.summary(key, conn) } else { None }
+            });
+        }
     }
 
     /// A row of the list; `None` if the connection is over.

@@ -6,14 +6,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::inspect::Viewer;
-use super::slot::{Conn, Protocol};
 use crate::effects::{CloseReason, Effects, Message, Peer};
-use crate::inspect::{ConnectionFilter, TraceEvent, TraceEventKind, TraceId, TraceSink};
+use crate::inspect::{
+    ConnectionFilter, ConnectionSummary, TraceEvent, TraceEventKind, TraceId, TraceSink,
+};
 use crate::key::ConnKey;
 use crate::mail::Reply;
 use crate::services::Service;
-use crate::transport::Transport;
 use crate::ws::{EncodedFrame, MessageKind};
 
 /// The traces of one loop.
@@ -120,27 +119,24 @@ impl Traces {
         traces.into_iter().any(|trace| trace.filter.user.is_some() || trace.filter.room.is_some())
     }
 
-    /// Has an open connection followed by the traces that it fits, and tells them of it.
-    pub(crate) fn consider<S: Transport>(
+    /// Has an open connection followed by the traces that it fits, and tells them of it. `view` gives its
+    /// row of the list if it fits a filter.
+    pub(crate) fn consider(
         &mut self,
         key: ConnKey,
-        conn: &Conn<S>,
-        viewer: &mut Viewer<'_>,
         unix_ms: u64,
+        mut view: impl FnMut(&ConnectionFilter) -> Option<ConnectionSummary>,
     ) {
         let Some(own) = &mut self.0 else { return };
-        if !conn.state.is_open() || conn.protocol == Protocol::Relay {
-            return;
-        }
         for (number, trace) in own.traces.iter().enumerate() {
             let Some(trace) = trace else { continue };
             let place = 1 << number;
             let is_followed = own.by_key.get(&key).is_some_and(|places| places & place != 0);
             let has_room = own.by_key.len() < FOLLOWED_MAX || own.by_key.contains_key(&key);
-            if is_followed || !has_room || !viewer.fits(&trace.filter, key, conn) {
+            if is_followed || !has_room {
                 continue;
             }
-            if let Some(summary) = viewer.summary(key, conn) {
+            if let Some(summary) = view(&trace.filter) {
                 *own.by_key.entry(key).or_default() |= place;
                 let (peer, kind) = (summary.peer, TraceEventKind::Open(Box::new(summary)));
                 trace.sink.tell(TraceEvent { peer, unix_ms, kind });

@@ -61,7 +61,7 @@ pub struct ListenerSettings {
 }
 
 impl ListenerSettings {
-    /// The counters of each of so many listeners.
+    /// The counters of listeners, by their numbers.
     pub(super) fn counters(
         &self,
         listeners: usize,

@@ -46,6 +46,19 @@ pub(crate) fn work_limits(random: &mut Random) -> WorkLimits {
     WorkLimits { turn, share }
 }
 
+/// What the kernel does wrong, in percent.
+fn faults(random: &mut Random, slots_scarce: bool) -> Faults {
+    let mut percent = |of: &[u32]| of[random.below(of.len())];
+    Faults {
+        interrupted: percent(&[0, 10, 40]),
+        spurious: percent(&[0, 50]),
+        partial_waits: percent(&[0, 50, 90]),
+        short_writes: percent(&[0, 20, 60]),
+        stale: percent(&[0, 50]),
+        failed_registrations: if slots_scarce { 5 } else { 0 },
+    }
+}
+
 impl Plan {
     /// The plan for `seed`, drawn from `random`, which the run then goes on using.
     pub(crate) fn new(seed: u64, random: &mut Random) -> Self {
@@ -79,14 +92,7 @@ impl Plan {
             connections,
             ..ServerSettings::default()
         };
-        let faults = Faults {
-            interrupted: u32::try_from(pick(random, &[0, 10, 40])).unwrap(),
-            spurious: u32::try_from(pick(random, &[0, 50])).unwrap(),
-            partial_waits: u32::try_from(pick(random, &[0, 50, 90])).unwrap(),
-            short_writes: u32::try_from(pick(random, &[0, 20, 60])).unwrap(),
-            stale: u32::try_from(pick(random, &[0, 50])).unwrap(),
-            failed_registrations: if slots_scarce { 5 } else { 0 },
-        };
+        let faults = faults(random, slots_scarce);
         let policies = [SlowPolicy::Disconnect, SlowPolicy::DropNewest, SlowPolicy::KeepLatest];
         let slow_policy = policies[random.below(3)];
         let send_buffer_bytes = pick(random, &[100, 3_000, 64 << 10, 1 << 20]);

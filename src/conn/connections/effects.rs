@@ -278,14 +278,11 @@ impl<S: Transport> Connections<S> {
                     for member in part {
                         let key = member.key;
                         if skips && is_skipped(key) {
-                            pusher.miss(volume);
+                            pusher.skip(volume);
                             continue;
                         }
                         // A member is open: it leaves its topics before it closes.
                         let Some(conn) = table.get_mut(key) else { continue };
-                        if IS_TRACED {
-                            pusher.begin_trace();
-                        }
                         let pushed = pusher.push(conn, key, frame);
                         if pushed != PushResult::Done {
                             to_follow.push((key, pushed));
@@ -300,13 +297,10 @@ impl<S: Transport> Connections<S> {
                     for member in part {
                         let key = member.key;
                         if skips && is_skipped(key) {
-                            pusher.miss(volume);
+                            pusher.skip(volume);
                             continue;
                         }
                         let Some(conn) = table.get_mut(key) else { continue };
-                        if IS_TRACED {
-                            pusher.begin_trace();
-                        }
                         let pushed = pusher.push_batch(conn, key, batch);
                         if pushed != PushResult::Done {
                             to_follow.push((key, pushed));
@@ -448,7 +442,6 @@ impl<S: Transport> Connections<S> {
         let Some(from) = self.turn.traces.beginning() else { return };
         let end = self.turn.work.used() + SLICE_WORK;
         let mut traces = self.turn.traces.take();
-        let unix_ms = self.turn.unix_ms();
         let mut next = None;
         for index in from..self.table.slots_end() {
             if self.turn.work.used() >= end {
@@ -458,8 +451,8 @@ impl<S: Transport> Connections<S> {
             self.turn.work.charge(prices::SLOT);
             let Some(key) = self.table.key_of(index) else { continue };
             let Some(conn) = self.table.get(key) else { continue };
-            let viewer = &mut Viewer::new(&self.cold, &self.services, &mut self.turn);
-            traces.consider(key, conn, viewer, unix_ms);
+            let mut viewer = Viewer::new(&self.cold, &self.services, &mut self.turn);
+            viewer.consider(&mut traces, key, conn);
         }
         traces.begun(next);
         self.turn.traces = traces;

@@ -1,8 +1,8 @@
 //! Several publications that came to the same members at once: the frames behind each other are one
 //! segment of output, so that a member is looked at once and not for each of them.
 
-use super::push::Volume;
 use super::shared_frame::{FrameEncoding, SharedFrame};
+use super::volume::Volume;
 use crate::conn::slot::{Conn, Protocol};
 use crate::effects::RouteOptions;
 use crate::metrics::Counters;

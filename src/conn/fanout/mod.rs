@@ -10,9 +10,11 @@ mod frame_batch;
 mod membership;
 mod push;
 mod shared_frame;
+mod volume;
 mod walks;
 
 pub(super) use membership::Membership;
-pub(super) use push::{PushResult, Pusher, Volume};
+pub(super) use push::{PushResult, Pusher};
 pub(super) use shared_frame::SharedFrame;
+pub(super) use volume::Volume;
 pub(super) use walks::{Ahead, Delivered, Encoded, Walk, Walks};

@@ -2,6 +2,7 @@
 
 use super::frame_batch::FrameBatch;
 use super::shared_frame::{FrameEncoding, SharedFrame};
+use super::volume::Volume;
 use crate::access::Traffic;
 use crate::conn::active::resume_reading;
 use crate::conn::cold::ColdRecords;
@@ -32,25 +33,6 @@ pub(crate) struct Pusher<'p> {
     /// What was to be pushed since the last count and was not.
     missed: Volume,
     traced_from: u64,
-}
-
-/// Messages, and the bytes of their payloads.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Volume {
-    pub(crate) messages: u64,
-    pub(crate) bytes: u64,
-}
-
-impl Volume {
-    /// That of one message.
-    pub(crate) fn of(frame: &SharedFrame) -> Self {
-        Self { messages: 1, bytes: frame.frame().payload().len() as u64 }
-    }
-
-    fn add(&mut self, other: Self) {
-        self.messages += other.messages;
-        self.bytes += other.bytes;
-    }
 }
 
 /// What became of a push.
@@ -194,11 +176,19 @@ impl<'p> Pusher<'p> {
         self.traced_from = self.missed.messages;
     }
 
+    /// As [`Pusher::miss`], for a connection that is left out.
+    #[inline(never)]
+    pub(crate) fn skip(&mut self, volume: Volume) {
+        self.missed.add(volume);
+        self.begin_trace();
+    }
+
     /// Tells those who follow a connection which of these frames were pushed to it: all but the last,
     /// if it missed some.
     #[inline(never)]
     pub(crate) fn trace(&mut self, peer: Peer, frames: &[SharedFrame]) {
         let missed = self.missed.messages.saturating_sub(self.traced_from);
+        self.begin_trace();
         if !self.turn.traces.follows(peer.key) {
             return;
         }
@@ -210,10 +200,11 @@ impl<'p> Pusher<'p> {
         }
     }
 
-    /// Counts pushes of `each` to so many connections, but for what they missed.
+    /// Counts pushes of `each` to a number of connections, but for what they missed.
     #[inline]
     pub(crate) fn count(&mut self, connections: usize, each: Volume) {
         let missed = std::mem::take(&mut self.missed);
+        self.traced_from = 0;
         let connections = connections as u64;
         let messages = connections * each.messages;
         self.counters.messages_out.add(messages.saturating_sub(missed.messages));

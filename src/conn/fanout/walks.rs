@@ -16,8 +16,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::frame_batch::FrameBatch;
-use super::push::Volume;
 use super::shared_frame::SharedFrame;
+use super::volume::Volume;
 use crate::effects::{Publication, RouteOptions};
 use crate::key::ConnKey;
 use crate::metrics::Counters;

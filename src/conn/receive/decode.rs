@@ -27,7 +27,23 @@ impl<S: Transport> Active<'_, S> {
     /// done first.
     #[inline]
     pub(super) fn decode(&mut self, buffer: &mut ReadBuffer) -> Outcome {
-        let is_traced = self.turn.traces.is_on() && self.is_followed();
+        if self.turn.traces.is_on() && self.is_followed() {
+            let unix_ms = self.turn.unix_ms();
+            let (route, _) = self.services.route(self.conn.route);
+            let mut traced = Traced::take(&mut route.service, &mut self.turn.traces, unix_ms);
+            let outcome = self.decode_for(buffer, Some(&mut traced));
+            let (route, _) = self.services.route(self.conn.route);
+            traced.put_back(&mut route.service, &mut self.turn.traces);
+            return outcome;
+        }
+        self.decode_for(buffer, None)
+    }
+
+    /// As above; `traced` is there if a trace follows the connection, and has its service.
+    #[inline]
+    #[expect(clippy::too_many_lines, reason = "the one loop over what was read")]
+    fn decode_for(&mut self, buffer: &mut ReadBuffer, traced: Option<&mut Traced>) -> Outcome {
+        let is_traced = traced.is_some();
         let (peer, key, conn, turn) = (self.peer(), self.key, &mut *self.conn, &mut *self.turn);
         let (route, pending) = self.services.route(conn.route);
         let message_bytes_max = route.options.message_bytes_max;
@@ -35,12 +51,10 @@ impl<S: Transport> Active<'_, S> {
         let outgoing = self.output.outgoing();
         outgoing.set_framing(conn.framing(route.options.deflate, key.index));
         let has_deflate = conn.flags.has_deflate();
-        let mut traced = None;
-        let mut service: &mut dyn Service = &mut *route.service;
-        if is_traced {
-            let unix_ms = turn.unix_ms();
-            service = traced.insert(Traced::take(&mut route.service, &mut turn.traces, unix_ms));
-        }
+        let service: &mut dyn Service = match traced {
+            Some(traced) => traced,
+            None => &mut *route.service,
+        };
         let mut delivery = Delivery::new(peer, conn.route, service, outgoing, pending);
         let mut share = Share::new(&turn.work, has_deflate);
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max)
@@ -49,9 +63,6 @@ impl<S: Transport> Active<'_, S> {
         if conn.flags.has(Flags::INFLATING) {
             let inflated = self.input.inflater().resume(key.index, &mut accounts(turn));
             if let Some(outcome) = delivery.take_inflated(inflated, &mut conn.flags, turn) {
-                if let Some(traced) = traced {
-                    traced.put_back(&mut route.service, &mut turn.traces);
-                }
                 return outcome;
             }
             share.left = turn.work.share_left();
@@ -107,11 +118,9 @@ impl<S: Transport> Active<'_, S> {
             must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
         };
         turn.work.charge(delivery.take_work());
-        let messages = delivery.messages;
         delivery.count(&route.counters, &turn.counters, self.cold, conn.cold);
-        if let Some(traced) = traced {
-            turn.work.charge(messages * prices::EFFECT);
-            traced.put_back(&mut route.service, &mut turn.traces);
+        if is_traced {
+            turn.work.charge(delivery.messages * prices::EFFECT);
         }
         outcome
     }
