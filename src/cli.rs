@@ -14,6 +14,7 @@ mod lookups;
 #[cfg(feature = "admin")]
 mod operated;
 mod process;
+mod reload;
 mod report;
 mod serve;
 
@@ -31,11 +32,12 @@ use crate::config::{
 };
 
 pub use listen::{ListenAddresses, ListenError};
+pub use reload::{ReloadError, Reloader};
 pub use report::{check, fail};
 pub use serve::{end_with_failing_loops, serve};
 
 /// What the command line asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Parser)]
 #[command(name = "tidegate", version, about, long_about = None)]
 #[cfg_attr(feature = "client", command(args_conflicts_with_subcommands = true))]
 pub struct CommandLine {

@@ -20,11 +20,16 @@ fn main() -> ExitCode {
     }
     match command_line.action() {
         Action::Check => gateway(&command_line, cli::check),
-        Action::Serve => gateway(&command_line, cli::serve),
+        Action::Serve => gateway(&command_line, |config, descriptors| {
+            cli::serve(&command_line, config, descriptors)
+        }),
     }
 }
 
-fn gateway(command_line: &CommandLine, run: fn(&Config, Descriptors) -> ExitCode) -> ExitCode {
+fn gateway(
+    command_line: &CommandLine,
+    run: impl FnOnce(&Config, Descriptors) -> ExitCode,
+) -> ExitCode {
     match command_line.configuration() {
         Ok(config) => run(&config, raise_descriptor_limit()),
         Err(error) => cli::fail(&error, 2),

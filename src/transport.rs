@@ -87,6 +87,9 @@ pub trait Poller {
     /// The connected streams.
     type Socket: Transport;
 
+    /// What it accepts connections from, on its way from another thread.
+    type Listener: std::fmt::Debug + Send + 'static;
+
     /// Waits for events, at most for `timeout`, and appends them to `events`. With `None` it waits until
     /// there is one. It may return early, and without events.
     ///
@@ -94,10 +97,25 @@ pub trait Poller {
     /// Only those that a retry would not mend.
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Readiness>) -> io::Result<()>;
 
-    /// The number of listeners. The token of each is its position, from 0.
+    /// One more than the largest number of a listener. The token of each is its number, from 0.
     fn listener_count(&self) -> usize;
 
-    /// Takes a connection from the queue of the listener at this position, with the address of its peer.
+    /// Begins to watch a listener under a number that no other has.
+    ///
+    /// # Errors
+    /// When the kernel has no memory for it. The listener is closed then.
+    fn open_listener(&mut self, number: usize, listener: Self::Listener) -> io::Result<()>;
+
+    /// Closes one listener, if there is one with this number. The kernel resets the connections in its
+    /// queue, and refuses new ones.
+    fn close_listener(&mut self, number: usize);
+
+    /// Has the kernel probe the peers of connections that will be accepted from a listener, or not.
+    fn set_keep_alive(&mut self, listener: usize, is_on: bool) {
+        let _ = (listener, is_on);
+    }
+
+    /// Takes a connection from the queue of the listener with this number, with the address of its peer.
     ///
     /// # Errors
     /// Why there is none. Each reason asks for something else: to wait for an event, to pause, or to

@@ -68,7 +68,7 @@ fn collected() -> BTreeSet<String> {
     loops[0].routes.of("echo /echo");
     loops[0].listeners.of("127.0.0.1:8080");
     let (control, certificates) = (ControlCounters::default(), CertificateCounters::default());
-    let families = counter_families(&loops.iter(), Some(&control), Some(&certificates));
+    let families = counter_families(&loops.iter(), Some(&control), Some(&certificates), None);
     families.into_iter().map(|family| family.name.into_owned()).collect()
 }
 

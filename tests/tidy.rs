@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 
 use tidegate::metrics::{
     CertificateCounters, ControlCounters, Counters, ListenerCounters, ProcessCounters,
-    RouteCounters,
+    ReloadCounters, RouteCounters,
 };
 
 use files::{files, name, read, root, rust_files};
@@ -182,6 +182,7 @@ fn every_counter_is_documented_and_every_documented_one_exists() {
         .collect();
     let names = Counters::NAMES.iter().chain(ControlCounters::NAMES);
     let names = names.chain(CertificateCounters::NAMES).chain(ProcessCounters::NAMES);
+    let names = names.chain(ReloadCounters::NAMES);
     let names = names.chain(RouteCounters::NAMES).chain(ListenerCounters::NAMES);
     let counted: BTreeSet<String> = names.map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(documented, counted);

@@ -112,7 +112,7 @@ fn routes() -> Vec<Route> {
 fn settings_of_loop() -> LoopSettings {
     LoopSettings {
         listeners: ListenerSettings {
-            protocols: vec![ListenerProtocol::Http],
+            protocols: vec![Some(ListenerProtocol::Http)],
             labels: Vec::new(),
             accepts_per_turn: 64,
             refusals_max: 64,
@@ -163,6 +163,7 @@ struct FarEnd {
 
 impl Poller for FarEnd {
     type Socket = Socket;
+    type Listener = ();
 
     fn wait(&mut self, _: Option<Duration>, events: &mut Vec<Readiness>) -> io::Result<()> {
         let readiness = |token| Readiness { token, readable: true, ..Readiness::default() };
@@ -179,6 +180,12 @@ impl Poller for FarEnd {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         Ok((Socket(wire, Rc::clone(&self.wires)), address))
     }
+
+    fn open_listener(&mut self, _: usize, (): ()) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn close_listener(&mut self, _: usize) {}
 
     fn close_listeners(&mut self) {}
 

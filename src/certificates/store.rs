@@ -90,6 +90,12 @@ impl CertificateStore {
         self.replace_ticket_keys();
     }
 
+    /// Accepts the tickets of another store, and goes on with its secrets. What they are bound to is this
+    /// store's own, so that tickets of a listener with other rules are worth nothing.
+    pub fn take_over_tickets(&mut self, former: &Self) {
+        self.replace_ticket_roots(former.roots.clone());
+    }
+
     /// Does what is due: replaces random secrets of tickets. To be called every minute or so.
     ///
     /// # Errors

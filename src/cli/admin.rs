@@ -45,7 +45,7 @@ impl Admin {
             tokens: exposed(&options.token),
             metrics_tokens: exposed(&options.metrics_token),
         };
-        let control = Arc::clone(operated.control());
+        let control = operated.control();
         let listener = match AdminListener::bind(settings, Arc::new(operated), inherited) {
             Err(error @ BindAdminError::Taken { .. }) if is_default => {
                 log::warn!(

@@ -3,30 +3,28 @@
 use std::process;
 use std::sync::Arc;
 
-use super::lookups::Lookups;
+use super::reload::Reloader;
 use super::report::log_drain;
 use crate::certificates::CertificateView;
-use crate::config::{AdminOptions, Config, MachineLimits, ResolvedConfig};
+use crate::config::{AdminOptions, KeyChange};
 use crate::control::admin::{
     DrainOrder, DrainStatus, Gateway, Readiness, ReloadReport, VersionInfo,
 };
 use crate::inspect::Query;
 use crate::logging::Log;
 use crate::mail::{NoReply, Reply};
-use crate::metrics::{ControlCounters, Counters, Family, FamilyKind, counter_families, to_float};
+use crate::metrics::{
+    ControlCounters, Counters, Family, FamilyKind, ProcessCounters, counter_families, to_float,
+};
 use crate::os::{ProcessUse, SystemClock};
 use crate::reactor::LoopCommand;
-use crate::server::{DrainStage, DrainState, DrainTerms, Handle, TokenLookups, certificate_lines};
+use crate::server::{DrainStage, DrainState, DrainTerms, Handle, certificate_lines};
 use crate::timer::{Clock as _, Millis};
 
 /// The running gateway.
 pub(super) struct Operated {
     server: Arc<Handle>,
-    config: Config,
-    granted: MachineLimits,
-    settings: ResolvedConfig,
-    control: Arc<ControlCounters>,
-    lookups: TokenLookups,
+    reloader: Arc<Reloader>,
     log: Log,
     clock: SystemClock,
     started: Millis,
@@ -40,30 +38,20 @@ impl std::fmt::Debug for Operated {
 
 impl Operated {
     /// Where the admin listener is to be, and who may do what there.
-    pub(super) fn admin(&self) -> &AdminOptions {
-        &self.settings.admin
+    pub(super) fn admin(&self) -> AdminOptions {
+        self.reloader.running().settings.admin.clone()
     }
 
     /// The counters of all control threads.
-    pub(super) fn control(&self) -> &Arc<ControlCounters> {
-        &self.control
+    pub(super) fn control(&self) -> Arc<ControlCounters> {
+        Arc::clone(self.reloader.running().lookups.counters())
     }
 
-    pub(super) fn new(
-        server: &Arc<Handle>,
-        config: &Config,
-        granted: MachineLimits,
-        lookups: &Lookups,
-        log: &Log,
-    ) -> Self {
+    pub(super) fn new(server: &Arc<Handle>, reloader: &Arc<Reloader>, log: &Log) -> Self {
         let clock = SystemClock::start();
         Self {
             server: Arc::clone(server),
-            config: config.clone(),
-            granted,
-            settings: config.resolve(granted),
-            control: Arc::clone(&lookups.counters),
-            lookups: lookups.tokens.clone(),
+            reloader: Arc::clone(reloader),
             log: log.clone(),
             clock,
             started: clock.now(),
@@ -77,7 +65,7 @@ impl Operated {
 
 impl Gateway for Operated {
     fn loop_count(&self) -> usize {
-        self.settings.loops
+        self.reloader.running().settings.loops
     }
 
     fn query(&self, loop_index: usize, query: Query) -> Result<(), NoReply> {
@@ -90,26 +78,39 @@ impl Gateway for Operated {
     }
 
     fn metrics(&self) -> Vec<Family> {
-        let certificates = self.server.certificate_counters().map(|own| &**own);
-        let mut families =
-            counter_families(&self.server.metrics(), Some(&self.control), certificates);
+        let certificates = self.server.certificate_counters();
+        let mut families = counter_families(
+            &self.server.metrics(),
+            Some(self.reloader.running().lookups.counters()),
+            certificates.as_deref(),
+            Some(self.reloader.counters()),
+        );
+        let process = self.server.process_counters();
+        for ((name, help), (_, value)) in ProcessCounters::NAMES.iter().zip(process.values()) {
+            let family = Family::new(FamilyKind::Counter, format!("{name}_total"), help.trim());
+            families.push(family.with(&[], to_float(value)));
+        }
         families.extend(self.of_process());
         families.extend(self.of_server());
         families
     }
 
     fn readiness(&self) -> Readiness {
+        let running = self.reloader.running();
         let mut readiness = Readiness::default();
         if self.server.drain_state().stage != DrainStage::Serving {
             readiness.reasons.push("draining");
         } else if !self.server.is_ready() {
             readiness.reasons.push("failed");
         }
-        if self.total(|own| own.open_now.value()) >= self.settings.limits.connections_max as u64 {
+        if self.total(|own| own.open_now.value()) >= running.settings.limits.connections_max as u64
+        {
             readiness.reasons.push("full");
         }
-        let needed = &self.settings.admin.ready_needs;
-        for (name, _) in self.lookups.iter().filter(|(_, lookup)| !lookup.is_available()) {
+        let needed = &running.settings.admin.ready_needs;
+        for (name, _) in
+            running.lookups.tokens().iter().filter(|(_, lookup)| !lookup.is_available())
+        {
             if needed.contains(name) {
                 readiness.reasons.push("away");
             }
@@ -121,7 +122,7 @@ impl Gateway for Operated {
     }
 
     fn drain(&self, order: DrainOrder) {
-        let terms = self.settings.drain_terms();
+        let terms = self.reloader.running().settings.drain_terms();
         let terms = DrainTerms {
             grace_ms: order.grace_ms.unwrap_or(terms.grace_ms),
             drain_ms: order.drain_ms.unwrap_or(terms.drain_ms),
@@ -156,8 +157,13 @@ impl Gateway for Operated {
         }
     }
 
-    fn reload(&self, _: bool) -> Result<ReloadReport, String> {
-        Err("not yet".to_owned())
+    fn reload(&self, dry_run: bool) -> Result<ReloadReport, String> {
+        let changes = self.reloader.reload(dry_run).map_err(|error| error.to_string())?;
+        let lines = |changes: &[KeyChange]| changes.iter().map(KeyChange::to_string).collect();
+        Ok(ReloadReport {
+            applied: lines(&changes.applied),
+            needs_restart: lines(&changes.needs_restart),
+        })
     }
 
     fn log_level(&self) -> String {
@@ -172,15 +178,15 @@ impl Gateway for Operated {
     }
 
     fn configuration(&self) -> String {
-        self.config.check_text(self.granted)
+        self.reloader.running().config.check_text(self.reloader.granted())
     }
 
     fn certificates(&self) -> Vec<String> {
-        self.server.certificates().map(certificate_lines).unwrap_or_default()
+        self.server.certificates().as_ref().map(certificate_lines).unwrap_or_default()
     }
 
     fn routes(&self) -> Vec<String> {
-        self.settings.routes.iter().map(|route| route.id.to_string()).collect()
+        self.reloader.running().settings.routes.iter().map(|route| route.id.to_string()).collect()
     }
 
     fn version(&self) -> VersionInfo {
@@ -225,7 +231,7 @@ impl Operated {
             gauge(
                 "process_max_fds",
                 "Descriptors that may be open.",
-                to_float(self.granted.descriptors),
+                to_float(self.reloader.granted().descriptors),
             ),
             gauge(
                 "process_start_time_seconds",
@@ -238,7 +244,8 @@ impl Operated {
     /// What is not a counter.
     fn of_server(&self) -> Vec<Family> {
         let gauge = |name, help| Family::new(FamilyKind::Gauge, name, help);
-        let limits = &self.settings.limits;
+        let running = self.reloader.running();
+        let limits = &running.settings.limits;
         let pool_bytes = self.total(|own| own.pool_bytes_now.value());
         let connections = self.total(|own| own.connections_now.value());
         let per_connection =
@@ -252,7 +259,7 @@ impl Operated {
                 "Lines of the log that were dropped because standard error was not read.",
             )
             .with(&[], to_float(self.log.dropped())),
-            gauge("loops", "Event loops.").with(&[], to_float(self.settings.loops as u64)),
+            gauge("loops", "Event loops.").with(&[], to_float(running.settings.loops as u64)),
             gauge("connections_max", "Connections that are served at once.")
                 .with(&[], to_float(limits.connections_max as u64)),
             gauge("pool_max_bytes", "Bytes that the pool may hold.")
@@ -263,13 +270,13 @@ impl Operated {
             )
             .with(&[], per_connection),
         ];
-        families.extend(self.server.certificates().map(expiry));
+        families.extend(self.server.certificates().as_ref().map(expiry));
         let readiness = self.readiness();
         let is_ready = if readiness.reasons.is_empty() { 1.0 } else { 0.0 };
         families.push(gauge("ready", "1 while clients are to be sent here.").with(&[], is_ready));
         let mut available =
             gauge("identity_available", "1 while the server of an identity can be reached.");
-        for (name, lookup) in &self.lookups {
+        for (name, lookup) in running.lookups.tokens() {
             let value = if lookup.is_available() { 1.0 } else { 0.0 };
             available = available.with(&[("identity", name.as_str())], value);
         }

@@ -1,24 +1,23 @@
 //! The process while it serves: it does what signals, a new process and its supervisor ask for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::admin::Admin;
 use super::handover::Handover;
 use super::heartbeat::Heartbeat;
 use super::lifecycle::{Action, Event, Lifecycle};
+use super::reload::Reloader;
 use super::report::{log_certificates, log_drain, log_metrics};
-use crate::config::ResolvedConfig;
 use crate::logging::{AccessLog, Log};
-use crate::metrics::ControlCounters;
 use crate::os::{Signals, Supervisor, SystemClock, Wake};
 use crate::server::{DrainTerms, Handle, QueuePolicy};
 use crate::timer::{Clock as _, Millis};
 
 /// A process that serves.
 pub(super) struct Process<'p> {
-    settings: &'p ResolvedConfig,
+    reloader: &'p Arc<Reloader>,
     server: &'p Handle,
-    control: &'p ControlCounters,
     logs: (&'p Log, Option<&'p AccessLog>),
     admin: Option<Admin>,
     clock: SystemClock,
@@ -30,17 +29,15 @@ pub(super) struct Process<'p> {
 impl<'p> Process<'p> {
     /// A process whose server runs. Its supervisor hears that it is ready.
     pub(super) fn start(
-        settings: &'p ResolvedConfig,
+        reloader: &'p Arc<Reloader>,
         server: &'p Handle,
-        control: &'p ControlCounters,
         logs: (&'p Log, Option<&'p AccessLog>),
         admin: Option<Admin>,
     ) -> Self {
         let clock = SystemClock::start();
         let process = Self {
-            settings,
+            reloader,
             server,
-            control,
             logs,
             admin,
             clock,
@@ -83,7 +80,9 @@ impl<'p> Process<'p> {
     fn act(&mut self, action: Action) -> Option<u8> {
         match action {
             Action::Report => {
-                log_metrics(self.server, self.control, self.logs);
+                let running = self.reloader.running();
+                let control = running.lookups.counters();
+                log_metrics(self.server, control, self.reloader.counters(), self.logs);
                 log_certificates(self.server);
             }
             Action::Reload => self.reload(),
@@ -97,7 +96,7 @@ impl<'p> Process<'p> {
             }
             Action::Leave => self.leave(),
             Action::Drain { is_paced } => {
-                let terms = self.settings.drain_terms();
+                let terms = self.reloader.running().settings.drain_terms();
                 let terms = if is_paced { terms } else { terms.at_once() };
                 log_drain(&terms);
                 self.tell(|supervisor| supervisor.stopping("telling clients to go"));
@@ -116,20 +115,18 @@ impl<'p> Process<'p> {
         if let (_, Some(access)) = self.logs {
             access.reopen();
         }
-        if self.server.reload_certificates() {
-            log::info!("SIGHUP: certificates are looked at again, the configuration is not");
-        } else {
-            log::warn!("SIGHUP is ignored: a changed configuration needs a restart");
-        }
+        self.reloader.reload_soon();
         self.tell_ready();
     }
 
     fn start_new(&mut self) {
-        let handover_ms = self.settings.timeouts.handover_ms;
+        let running = self.reloader.running();
+        let settings = &running.settings;
+        let handover_ms = settings.timeouts.handover_ms;
         log::info!("SIGUSR2: a new process is started, which has {handover_ms} ms to be ready");
         self.tell(Supervisor::reloading);
         let admin = self.admin.as_ref().and_then(Admin::share_socket);
-        let started = self.handover.start(self.server, self.settings, admin, self.clock.now());
+        let started = self.handover.start(self.server, settings, admin, self.clock.now());
         if let Err(error) = started {
             let failed = Event::NewFailed(format!("it cannot be started: {error}"));
             for action in self.lifecycle.on(failed, true) {
@@ -147,13 +144,13 @@ impl<'p> Process<'p> {
         let terms = DrainTerms {
             grace_ms: 0,
             queue: QueuePolicy::LeaveToOther,
-            ..self.settings.drain_terms()
+            ..self.reloader.running().settings.drain_terms()
         };
         if let Some(pid) = self.handover.finish() {
             log::info!("process {pid} has taken over the listeners");
             self.tell(|supervisor| supervisor.replaced_by(pid, "a new process serves"));
         }
-        if self.settings.joins_clients() {
+        if self.reloader.running().settings.joins_clients() {
             log::info!(
                 "until this process has drained, its rooms and those of the new one are apart"
             );

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config::{Config, MachineLimits, ResolvedConfig};
 use crate::logging::{AccessLog, Log};
-use crate::metrics::{ControlCounters, report, report_loop};
+use crate::metrics::{ControlCounters, ReloadCounters, report, report_loop};
 use crate::os::{Descriptors, SystemClock, kernel_warnings, write_stderr};
 use crate::server::{DrainTerms, Handle, certificate_lines, check_certificates};
 use crate::timer::Clock as _;
@@ -78,11 +78,19 @@ pub(super) fn log_start(settings: &ResolvedConfig) {
 }
 
 pub(super) fn log_listeners(settings: &ResolvedConfig, server: &Handle) {
+    log_new_listeners(settings, server, &[]);
+}
+
+/// As [`log_listeners`], of those that do not have one of these addresses.
+pub(super) fn log_new_listeners(settings: &ResolvedConfig, server: &Handle, before: &[SocketAddr]) {
     for (listener, address) in settings.listeners.iter().zip(server.addresses()) {
+        if before.contains(&address) {
+            continue;
+        }
         let served = match &listener.route {
             Some(route) if listener.tls => format!("lines over TLS for {route}"),
             Some(route) => format!("lines for {route}"),
-            None => urls(settings, *address, if listener.tls { "https" } else { "http" }),
+            None => urls(settings, address, if listener.tls { "https" } else { "http" }),
         };
         log::info!("listening on {address}: {served}");
     }
@@ -102,6 +110,7 @@ pub(super) fn log_drain(terms: &DrainTerms) {
 pub(super) fn log_metrics(
     server: &Handle,
     control: &ControlCounters,
+    reloads: &ReloadCounters,
     (log, access): (&Log, Option<&AccessLog>),
 ) {
     let dropped = |name: &str, count: u64| match count {
@@ -110,10 +119,10 @@ pub(super) fn log_metrics(
     };
     let lines = dropped("log_lines_dropped", log.dropped());
     let access_lines = dropped("access_lines_dropped", access.map_or(0, AccessLog::dropped));
-    let certificates = server.certificate_counters().map(|own| &**own);
+    let certificates = server.certificate_counters();
     let process = server.process_counters().values().filter(|(_, value)| *value > 0);
     let process: String = process.map(|(name, value)| format!(" {name}={value}")).collect();
-    let counted = report(server.metrics(), Some(control), certificates);
+    let counted = report(server.metrics(), Some(control), certificates.as_deref(), Some(reloads));
     log::info!("{counted}{process}{lines}{access_lines}");
     for (index, metrics) in server.metrics().enumerate() {
         log::info!("{}", report_loop(index, metrics));
@@ -122,7 +131,7 @@ pub(super) fn log_metrics(
 
 /// What is served under which names and until when: a line for each certificate.
 pub(super) fn log_certificates(server: &Handle) {
-    for line in server.certificates().map(certificate_lines).unwrap_or_default() {
+    for line in server.certificates().as_ref().map(certificate_lines).unwrap_or_default() {
         log::info!("{line}");
     }
 }

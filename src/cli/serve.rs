@@ -7,6 +7,7 @@ use std::panic::{self, PanicHookInfo};
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 
+use super::CommandLine;
 use super::admin::Admin;
 use super::handover::ADMIN_SOCKET;
 use super::incidents::Incidents;
@@ -14,20 +15,21 @@ use super::lookups::{Lookups, keep_panic};
 #[cfg(feature = "admin")]
 use super::operated::Operated;
 use super::process::Process;
+use super::reload::{Reloader, Running};
 use super::report::{
     LAST_LINES_MAX, LOG_TARGET, fail, log_limits, log_listeners, log_metrics, log_start,
     machine_limits,
 };
-use crate::config::{Config, MachineLimits, ResolvedConfig};
+use crate::config::{Config, ResolvedConfig};
 #[cfg(feature = "admin")]
 use crate::control::admin::InheritedAdmin;
 use crate::logging::{AccessLog, Log, flush_log};
 use crate::os::{Descriptors, PassedSockets, Signals, write_stderr};
 use crate::server::{Handle, StartError, built_in_routes, current_loop, stop_with_the_loops};
 
-/// Serves until a signal ends it.
+/// Serves this configuration, which the command line asks for, until a signal ends it.
 #[must_use]
-pub fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
+pub fn serve(command_line: &CommandLine, config: &Config, descriptors: Descriptors) -> ExitCode {
     // Before anything is opened: the descriptors that were passed are known by their numbers only.
     let passed = match PassedSockets::take() {
         Ok(passed) => passed,
@@ -38,7 +40,7 @@ pub fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
         Err(error) => return fail(&format!("cannot start the log: {error}"), 1),
     };
     end_with_failing_loops();
-    let outcome = run(config, descriptors, passed, &log);
+    let outcome = run(command_line, config, descriptors, passed, &log);
     flush_log(LAST_LINES_MAX);
     match outcome {
         Ok(exit_code) => exit_code,
@@ -51,34 +53,37 @@ pub fn serve(config: &Config, descriptors: Descriptors) -> ExitCode {
 }
 
 fn run(
+    command_line: &CommandLine,
     config: &Config,
     descriptors: Descriptors,
     mut passed: PassedSockets,
     log: &Log,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let granted = machine_limits(descriptors);
-    let settings = &config.resolve(granted);
+    let settings = config.resolve(granted);
     // Signals are taken over before anything is served, so that none ends the process halfway.
     let mut signals =
         Signals::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
-    log_start(settings);
-    log_limits(settings, descriptors);
+    log_start(&settings);
+    log_limits(&settings, descriptors);
     let ready = passed.ready.take();
     let admin_socket = passed.take_named(ADMIN_SOCKET);
-    let lookups = Lookups::start(settings)?;
-    let access = start_access_log(settings)?;
-    let routes = built_in_routes(settings, &lookups.tokens);
+    let lookups = Lookups::start(&settings).map_err(|error| -> Box<dyn Error> { error })?;
+    let access = start_access_log(&settings)?;
+    let routes = built_in_routes(&settings, lookups.tokens());
     let sink = access.as_ref().map(|own| own.sink(log));
-    let server = Arc::new(Handle::start_on(settings, routes, passed, sink)?);
+    let server = Arc::new(Handle::start_on(&settings, routes, passed, sink)?);
     stop_with_the_loops(server.events().clone(), settings.loops, signals.stop_listening())?;
-    log_listeners(settings, &server);
+    log_listeners(&settings, &server);
+    let running = Running { config: config.clone(), settings, lookups };
+    let reloader = Arc::new(Reloader::new(command_line, granted, &server, log, running));
     let inherited = (admin_socket, ready.is_some());
-    let admin = start_admin(&server, config, granted, &lookups, log, inherited)?;
+    let admin = start_admin(&server, &reloader, log, inherited)?;
     let incidents =
         Incidents::watch(server.metrics().map(|own| Arc::clone(&own.counters)).collect())?;
 
     let logs = (log, access.as_ref());
-    let mut process = Process::start(settings, &server, &lookups.counters, logs, admin);
+    let mut process = Process::start(&reloader, &server, logs, admin);
     if ready.is_some_and(|ready| ready.say_ready().is_err()) {
         log::warn!("the process that this one was to take over from has ended");
     }
@@ -90,14 +95,14 @@ fn run(
     if let Some(exit_code) = exit_code {
         return Ok(ExitCode::from(exit_code));
     }
-    log_metrics(&server, &lookups.counters, logs);
+    log_all_metrics(&server, &reloader, logs);
     // With one loop failed the process ends, rather than go on with a part of the traffic.
-    match Arc::into_inner(server) {
-        Some(server) => server.join_ended()?,
-        // A reload that an operator asked for has not come back: its thread holds the server.
-        None => log::warn!("a reload was under way at the end"),
-    }
+    server.join_ended()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn log_all_metrics(server: &Handle, reloader: &Reloader, logs: (&Log, Option<&AccessLog>)) {
+    log_metrics(server, reloader.running().lookups.counters(), reloader.counters(), logs);
 }
 
 /// The access log, if one is configured.
@@ -110,13 +115,11 @@ fn start_access_log(settings: &ResolvedConfig) -> Result<Option<AccessLog>, Stri
 #[cfg(feature = "admin")]
 fn start_admin(
     server: &Arc<Handle>,
-    config: &Config,
-    granted: MachineLimits,
-    lookups: &Lookups,
+    reloader: &Arc<Reloader>,
     log: &Log,
     (socket, replaces): (Option<TcpListener>, bool),
 ) -> Result<Option<Admin>, Box<dyn Error>> {
-    let operated = Operated::new(server, config, granted, lookups, log);
+    let operated = Operated::new(server, reloader, log);
     Admin::start(operated, InheritedAdmin { socket, replaces })
 }
 
@@ -124,9 +127,7 @@ fn start_admin(
 #[expect(clippy::unnecessary_wraps, reason = "the listener of other builds may not start")]
 fn start_admin(
     _: &Arc<Handle>,
-    _: &Config,
-    _: MachineLimits,
-    _: &Lookups,
+    _: &Arc<Reloader>,
     _: &Log,
     _: (Option<TcpListener>, bool),
 ) -> Result<Option<Admin>, Box<dyn Error>> {

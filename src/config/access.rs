@@ -6,7 +6,7 @@ use toml::Value;
 
 use super::file_path::FilePath;
 use super::rule::Rule;
-use super::setting::{Broken, Setting};
+use super::setting::{Broken, Hidden, Setting};
 use super::surroundings::Surroundings;
 use crate::logging::AccessOutput;
 
@@ -49,6 +49,13 @@ impl Setting for AccessTarget {
             Self::Off => Some(Value::from(OFF)),
             Self::Stdout => Some(Value::from(STDOUT)),
             Self::File(path) => path.write(),
+        }
+    }
+
+    fn hidden(&self) -> Option<Hidden> {
+        match self {
+            Self::Off | Self::Stdout => None,
+            Self::File(path) => path.hidden(),
         }
     }
 

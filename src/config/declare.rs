@@ -32,7 +32,7 @@ use toml::Value;
 use super::key::Key;
 use super::reader::TableReader;
 use super::refusal::Refusal;
-use super::setting::{Broken, Setting};
+use super::setting::{Broken, Hidden, Setting};
 
 /// A struct whose fields are keys.
 pub(super) trait Keys: Sized {
@@ -48,6 +48,9 @@ pub(super) trait Keys: Sized {
     /// Every key with its value, in the order of the fields.
     fn entries(&self) -> Vec<Entry>;
 
+    /// Keeps what a running process has of the keys that no reload changes.
+    fn keep(&mut self, running: &Self);
+
     /// Any values that the rules accept, each key by itself.
     #[cfg(test)]
     fn arbitrary() -> proptest::strategy::BoxedStrategy<Self>;
@@ -61,6 +64,10 @@ pub(super) struct Entry {
     pub(super) value: Option<Value>,
     /// Whether the value is a path to read from, under [`Key::file_leaf`].
     pub(super) is_file: bool,
+    /// The value, also where it has no effect.
+    whole: Option<Value>,
+    /// What of the value is not written.
+    hidden: Option<Hidden>,
     /// What is wrong with the value by itself.
     pub(super) broken: Option<Broken>,
     /// Why the key has no effect here although it is given.
@@ -72,6 +79,12 @@ impl Entry {
     pub(super) fn leaf(&self) -> String {
         let file_leaf = self.key.file_leaf().filter(|_| self.is_file);
         file_leaf.unwrap_or_else(|| self.key.leaf().to_owned())
+    }
+
+    /// Whether both have the same value, given in the same manner.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let parts = |own: &Self| (own.is_file, own.hidden.clone());
+        self.whole == other.whole && parts(self) == parts(other)
     }
 
     pub(super) fn new<T: Setting>(
@@ -87,8 +100,10 @@ impl Entry {
         let written = file.map(Value::from).or_else(|| value.write());
         Self {
             key,
-            value: written.filter(|_| unmet.is_none() || !is_default),
+            value: written.clone().filter(|_| unmet.is_none() || !is_default),
             is_file,
+            whole: written,
+            hidden: value.hidden(),
             broken: value.check(key.rule).err(),
             idle: unmet.filter(|_| !is_default),
         }
@@ -177,6 +192,12 @@ macro_rules! keys {
                     }));
                 )+
                 entries
+            }
+
+            fn keep(&mut self, running: &Self) {
+                $(if !$reload {
+                    self.$field.clone_from(&running.$field);
+                })+
             }
 
             #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::Value;
 
 use super::rule::Rule;
-use super::setting::{Broken, Setting};
+use super::setting::{Broken, Hidden, Setting};
 use super::surroundings::Surroundings;
 
 /// The path of a file. One that is relative starts at the folder of the configuration file, or at
@@ -44,6 +44,11 @@ impl Setting for FilePath {
 
     fn write(&self) -> Option<Value> {
         Some(Value::from(self.written.as_str()))
+    }
+
+    fn hidden(&self) -> Option<Hidden> {
+        // One path may be given from two places: by a flag and in a file.
+        self.path.to_str().map(|path| Hidden::of(std::iter::once(path)))
     }
 
     fn check(&self, rule: Rule) -> Result<(), Broken> {

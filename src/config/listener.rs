@@ -10,26 +10,26 @@ use super::word::{one_of, words};
 use crate::certificates::ClientCertificates;
 
 keys! {
-    /// One address to listen on. Every loop opens its own socket for it, at start: so a reload
-    /// changes nothing about it.
+    /// One address to listen on. A reload opens sockets for those that are new, and closes those of
+    /// addresses that are gone; connections stay.
     "listener." pub struct Listener {
         /// Where to listen; port 0 lets the kernel choose. `[::]` takes IPv6 only.
         pub address: SocketAddr {
             rule: Rule::Address,
-            reload: false,
+            reload: true,
         }
         /// What clients speak: HTTP with WebSocket, or plain TCP where every line is a message.
         pub kind: ListenerKind {
             default: ListenerKind::Http,
             rule: one_of::<ListenerKind>(),
-            reload: false,
+            reload: true,
         }
         /// The WebSocket route that line clients join, by its path or an alias.
         pub route: Option<String> {
             default: None,
             shown: "none",
             rule: Rule::RoutePath,
-            reload: false,
+            reload: true,
         }
         /// Which hosts the requests of HTTP clients may name, on any port. By default any, but on a
         /// loopback address only IP addresses and `localhost`.
@@ -45,7 +45,7 @@ keys! {
         pub tls: bool {
             default: false,
             rule: Rule::Boolean,
-            reload: false,
+            reload: true,
         }
         /// Whether clients are asked for a certificate and may go without one; one that does not
         /// verify is always refused.
@@ -53,7 +53,7 @@ keys! {
             default: ClientCertificates::Off,
             rule: one_of::<ClientCertificates>(),
             needs: Self::is_tls => "tls is false",
-            reload: false,
+            reload: true,
         }
         /// PEM file with the authorities that clients' certificates must come from; read again when
         /// it changes.
@@ -62,7 +62,7 @@ keys! {
             shown: "none",
             rule: Rule::File,
             needs: Self::asks_for_certificates => "client_certificates is \"off\"",
-            reload: false,
+            reload: true,
         }
     }
 }

@@ -45,6 +45,7 @@ mod rule;
 mod validate;
 mod warnings;
 
+mod changes;
 mod check;
 mod error;
 mod mask;
@@ -59,6 +60,7 @@ pub use crate::certificates::{ClientCertificates, TlsVersion, UnknownSni};
 pub use crate::effects::SlowPolicy;
 pub use access::AccessTarget;
 pub use admin::{AdminAddress, AdminOptions, SocketPath};
+pub use changes::{Changes, KeyChange};
 pub use error::ConfigError;
 pub use file_path::FilePath;
 pub use hosts::Hosts;

@@ -5,7 +5,7 @@ use std::fmt;
 use toml::Value;
 
 use super::rule::Rule;
-use super::setting::{Broken, Setting};
+use super::setting::{Broken, Hidden, Setting};
 use super::surroundings::Surroundings;
 
 /// What is shown in place of a secret. No secret may be this: a printed configuration that is
@@ -88,6 +88,10 @@ impl Setting for Secret {
         }
     }
 
+    fn hidden(&self) -> Option<Hidden> {
+        Some(Hidden::of(std::iter::once(self.text.as_str())))
+    }
+
     fn check(&self, rule: Rule) -> Result<(), Broken> {
         if self.text == MASK {
             return Err(Broken::rule(PRINTED));
@@ -163,6 +167,10 @@ impl Setting for Secrets {
         self.file.clone()
     }
 
+    fn hidden(&self) -> Option<Hidden> {
+        Some(Hidden::of(self.secrets.iter().map(Secret::expose)))
+    }
+
     fn check(&self, rule: Rule) -> Result<(), Broken> {
         if self.secrets.is_empty() {
             return Err(Broken::rule("must hold at least one secret"));
@@ -223,6 +231,10 @@ impl Setting for ServerUrl {
 
     fn file(&self) -> Option<String> {
         self.0.file()
+    }
+
+    fn hidden(&self) -> Option<Hidden> {
+        self.0.hidden()
     }
 
     fn check(&self, rule: Rule) -> Result<(), Broken> {

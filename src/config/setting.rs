@@ -1,7 +1,9 @@
 //! The types that keys may have: how each is read from a file, written to one, and checked.
 
+use std::fmt;
 use std::net::SocketAddr;
 
+use sha2::{Digest as _, Sha256};
 use toml::Value;
 
 use super::refusal::Refusal;
@@ -34,6 +36,12 @@ pub(super) trait Setting: Sized + PartialEq {
         None
     }
 
+    /// What tells two values apart that are written alike; `None` where all that differ are written
+    /// differently.
+    fn hidden(&self) -> Option<Hidden> {
+        None
+    }
+
     /// Whether the value keeps the rule of its key.
     ///
     /// # Errors
@@ -43,6 +51,28 @@ pub(super) trait Setting: Sized + PartialEq {
     /// Any value that the rule accepts.
     #[cfg(test)]
     fn arbitrary(rule: Rule) -> proptest::strategy::BoxedStrategy<Self>;
+}
+
+/// What of a value is not written. It is shown nowhere: a short secret could be guessed from it.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Hidden([u8; 32]);
+
+impl Hidden {
+    /// Of these parts, in this order.
+    pub(super) fn of<'p>(parts: impl Iterator<Item = &'p str>) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update(part.len().to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden")
+    }
 }
 
 /// What is wrong with a value.
@@ -215,7 +245,7 @@ impl Setting for Vec<String> {
     }
 }
 
-impl<T: Setting + Clone + std::fmt::Debug + 'static> Setting for Option<T> {
+impl<T: Setting + Clone + fmt::Debug + 'static> Setting for Option<T> {
     fn read(value: &Value, around: &Surroundings) -> Result<Self, Broken> {
         T::read(value, around).map(Some)
     }
@@ -232,6 +262,10 @@ impl<T: Setting + Clone + std::fmt::Debug + 'static> Setting for Option<T> {
         self.as_ref().and_then(T::file)
     }
 
+    fn hidden(&self) -> Option<Hidden> {
+        self.as_ref().and_then(T::hidden)
+    }
+
     fn check(&self, rule: Rule) -> Result<(), Broken> {
         self.as_ref().map_or(Ok(()), |value| value.check(rule))
     }
@@ -242,7 +276,7 @@ impl<T: Setting + Clone + std::fmt::Debug + 'static> Setting for Option<T> {
     }
 }
 
-impl<T: Word + std::fmt::Debug> Setting for T {
+impl<T: Word + fmt::Debug> Setting for T {
     fn read(value: &Value, _: &Surroundings) -> Result<Self, Broken> {
         let found = Self::WORDS.iter().find(|(word, _)| value.as_str() == Some(word));
         found.map(|(_, value)| *value).ok_or_else(Broken::default)

@@ -9,22 +9,43 @@ use super::identity::IdentityKind;
 use super::secret::MASK;
 
 /// One table with its keys.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct FileTable {
     /// As a file holds it: nothing, `[limits]`, `[[route]]`.
     header: String,
     /// What stands before the name of a key in messages: nothing, `limits.`, `route[1].`.
     path: String,
+    /// What it is from one configuration to the next, among the tables of its kind; `None` where
+    /// there is one of the kind.
+    id: Option<String>,
     pub(super) entries: Vec<Entry>,
 }
 
 impl FileTable {
     fn section(name: &str, keys: &impl Keys) -> Self {
-        Self { header: format!("[{name}]"), path: format!("{name}."), entries: keys.entries() }
+        let (header, path) = (format!("[{name}]"), format!("{name}."));
+        Self { header, path, id: None, entries: keys.entries() }
     }
 
-    fn item(name: &str, path: &str, index: usize, entries: Vec<Entry>) -> Self {
-        Self { header: format!("[[{name}]]"), path: format!("{path}[{index}]."), entries }
+    fn item(name: &str, path: &str, index: usize, id: &str, entries: Vec<Entry>) -> Self {
+        let (header, path) = (format!("[[{name}]]"), format!("{path}[{index}]."));
+        Self { header, path, id: Some(id.to_owned()), entries }
+    }
+
+    /// What it is from one configuration to the next; `None` where there is one of its kind.
+    pub(super) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// Its name in messages: nothing, `limits`, `route[1]`.
+    pub(super) fn name(&self) -> &str {
+        self.path.strip_suffix('.').unwrap_or_default()
+    }
+
+    /// The name of the list that it is in, or its own: `route`, `identity[0].tokens`.
+    pub(super) fn list(&self) -> &str {
+        let name = self.name();
+        name.strip_suffix(']').and_then(|own| own.rsplit_once('[')).map_or(name, |own| own.0)
     }
 
     /// The name of an entry in messages.
@@ -50,14 +71,16 @@ impl Config {
             routes,
             identities,
         } = self;
-        let top =
-            FileTable { header: String::new(), path: String::new(), entries: process.entries() };
+        let top = FileTable { entries: process.entries(), ..FileTable::default() };
         let mut tables = vec![top];
         for (index, listener) in listeners.iter().enumerate() {
-            tables.push(FileTable::item("listener", "listener", index, listener.entries()));
+            let (id, entries) = (listener.address.to_string(), listener.entries());
+            tables.push(FileTable::item("listener", "listener", index, &id, entries));
         }
         for (index, pair) in certificates.iter().enumerate() {
-            tables.push(FileTable::item("certificate", "certificate", index, pair.entries()));
+            // By its place: the first is the default one.
+            let (id, entries) = (index.to_string(), pair.entries());
+            tables.push(FileTable::item("certificate", "certificate", index, &id, entries));
         }
         tables.push(FileTable::section("tls", tls));
         tables.push(FileTable::section("admin", admin));
@@ -67,20 +90,22 @@ impl Config {
         tables.push(FileTable::section("turn", turn));
         tables.push(FileTable::section("socket", socket));
         for (index, route) in routes.iter().enumerate() {
-            tables.push(FileTable::item("route", "route", index, route.entries()));
+            let (id, entries) = (route.id().to_string(), route.entries());
+            tables.push(FileTable::item("route", "route", index, &id, entries));
         }
         for (index, identity) in identities.iter().enumerate() {
-            let mut entries = identity.keys().entries();
+            let (id, mut entries) = (&identity.name, identity.keys().entries());
             match &identity.kind {
                 IdentityKind::Redis(redis) => {
                     entries.extend(redis.entries());
-                    tables.push(FileTable::item("identity", "identity", index, entries));
+                    tables.push(FileTable::item("identity", "identity", index, id, entries));
                 }
                 IdentityKind::Tokens(tokens) => {
-                    tables.push(FileTable::item("identity", "identity", index, entries));
+                    tables.push(FileTable::item("identity", "identity", index, id, entries));
                     let path = format!("identity[{index}].tokens");
                     let token = |(index, token): (usize, &super::Token)| {
-                        FileTable::item("identity.tokens", &path, index, token.entries())
+                        let (id, entries) = (&token.name, token.entries());
+                        FileTable::item("identity.tokens", &path, index, id, entries)
                     };
                     tables.extend(tokens.iter().enumerate().map(token));
                 }

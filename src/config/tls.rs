@@ -12,12 +12,12 @@ keys! {
         /// PEM file with the certificate of the server, then those between it and its authority.
         pub certificate: FilePath {
             rule: Rule::File,
-            reload: false,
+            reload: true,
         }
         /// PEM file with the private key of the certificate.
         pub key: FilePath {
             rule: Rule::File,
-            reload: false,
+            reload: true,
         }
     }
 }
@@ -36,14 +36,14 @@ keys! {
         pub version_min: TlsVersion {
             default: TlsVersion::Tls12,
             rule: one_of::<TlsVersion>(),
-            reload: false,
+            reload: true,
         }
         /// What becomes of a client that names a host which no certificate has: it gets the first
         /// certificate, or its handshake is refused.
         pub unknown_sni: UnknownSni {
             default: UnknownSni::Default,
             rule: one_of::<UnknownSni>(),
-            reload: false,
+            reload: true,
         }
         /// File with 1 to 16 keys of 32 random bytes each, from which the keys of session tickets are
         /// made, so that processes which share it resume each other's sessions. The first key makes
@@ -52,7 +52,7 @@ keys! {
             default: None,
             shown: "none",
             rule: Rule::File,
-            reload: false,
+            reload: true,
         }
         /// File to which the secrets of all connections are appended, so that other programs can
         /// decrypt captured traffic. For debugging only: it undoes the protection of TLS.
@@ -60,6 +60,7 @@ keys! {
             default: None,
             shown: "none",
             rule: Rule::File,
+            // Loops capture secrets of their own by the same log, also of handshakes under way.
             reload: false,
         }
     }

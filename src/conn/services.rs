@@ -5,8 +5,10 @@ use crate::effects::{Accept, Effects, LoopSite, Peer, PendingEffects};
 use crate::http::Rejection;
 use crate::key::ConnKey;
 use crate::mail::{LoopMessage, LoopSender};
-use crate::services::{Router, SocketRoute};
+use crate::metrics::{Labelled, RouteCounters};
+use crate::services::{Route, RouteNumbers, Router, SocketRoute};
 use crate::timer::Millis;
+use std::fmt;
 use std::sync::Arc;
 
 /// Routes with their services, and the effects that are yet to be carried out.
@@ -15,6 +17,8 @@ pub(super) struct Services {
     site: LoopSite,
     router: Router,
     pending: PendingEffects,
+    /// What messages from other threads to new services go by; `None` before the start.
+    sender: Option<Sender>,
     /// The decision on the request that is being answered, if it was made later.
     decision: Option<Result<Accept, Rejection>>,
 }
@@ -22,7 +26,7 @@ pub(super) struct Services {
 impl Services {
     pub(super) fn new(site: LoopSite, router: Router, now: Millis) -> Self {
         let pending = PendingEffects { now, ..PendingEffects::default() };
-        Self { site, router, pending, decision: None }
+        Self { site, router, pending, sender: None, decision: None }
     }
 
     /// Says what time it is.
@@ -33,12 +37,24 @@ impl Services {
     /// Services begin. Messages to them from other threads go by `sender`.
     pub(super) fn start(&mut self, sender: &LoopSender) {
         let from = self.site.index;
-        self.router.start(self.pending.now, |route| {
-            let sender = Arc::clone(sender);
-            ServiceSender::new(Arc::new(move |message| {
-                sender(LoopMessage::service(route, from, message))
-            }))
-        });
+        self.sender = Some(Sender(Arc::clone(sender)));
+        self.router.start(self.pending.now, |route| service_sender(sender, route, from));
+    }
+
+    /// Serves these routes from now on: see [`Router::reload`]. What happens on them is counted in
+    /// `counted`.
+    pub(super) fn reload(
+        &mut self,
+        routes: &[Route],
+        numbers: RouteNumbers,
+        counted: &Labelled<RouteCounters>,
+    ) {
+        let from = self.site.index;
+        let unstarted = Sender(Arc::new(|_| {}));
+        let sender = self.sender.as_ref().unwrap_or(&unstarted);
+        let new = |route| service_sender(&sender.0, route, from);
+        self.router.reload(routes, self.site, numbers, &mut self.pending, new);
+        self.router.count_in(counted);
     }
 
     /// The loop that these services run on.
@@ -127,4 +143,18 @@ impl Services {
     pub(super) fn next_tick(&self) -> Option<Millis> {
         self.router.next_tick()
     }
+}
+
+struct Sender(LoopSender);
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Sender")
+    }
+}
+
+/// How other threads send messages to the service with this number on loop `from`.
+fn service_sender(sender: &LoopSender, route: u8, from: u16) -> ServiceSender {
+    let sender = Arc::clone(sender);
+    ServiceSender::new(Arc::new(move |message| sender(LoopMessage::service(route, from, message))))
 }

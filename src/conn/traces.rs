@@ -204,14 +204,36 @@ impl<'m> From<&'m EncodedFrame> for SentMessage<'m> {
     }
 }
 
-/// Stands between a followed connection and its service.
-pub(crate) struct Traced<'t> {
-    pub(crate) service: &'t mut dyn Service,
-    pub(crate) traces: &'t Traces,
-    pub(crate) unix_ms: u64,
+/// Stands between a followed connection and its service. It owns both while a connection is read,
+/// because a service borrows nothing.
+pub(crate) struct Traced {
+    service: Box<dyn Service>,
+    traces: Traces,
+    unix_ms: u64,
 }
 
-impl Service for Traced<'_> {
+impl Traced {
+    /// Takes the service and the traces out of their places, until [`Traced::put_back`].
+    pub(crate) fn take(service: &mut Box<dyn Service>, traces: &mut Traces, unix_ms: u64) -> Self {
+        let service = std::mem::replace(service, Box::new(Absent));
+        Self { service, traces: traces.take(), unix_ms }
+    }
+
+    /// Puts both back.
+    pub(crate) fn put_back(self, service: &mut Box<dyn Service>, traces: &mut Traces) {
+        *service = self.service;
+        *traces = self.traces;
+    }
+}
+
+/// In the place of a service that [`Traced`] has taken.
+struct Absent;
+
+impl Service for Absent {
+    fn on_message(&mut self, _: Peer, _: Message<'_>, _: &mut Effects<'_>) {}
+}
+
+impl Service for Traced {
     fn on_message(&mut self, peer: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
         let is_text = message.kind() == MessageKind::Text;
         self.traces.received(peer, self.unix_ms, is_text, message.payload());

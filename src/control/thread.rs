@@ -191,6 +191,8 @@ impl Shared {
     /// Adds a job, which begins at once unless the thread is between two runs.
     fn add(&self, job: &Arc<dyn Job>) {
         let mut state = self.state();
+        // Those of settings that were reloaded, or they would gather until the next run.
+        state.jobs.retain(|job| job.strong_count() > 0);
         state.jobs.push(Arc::downgrade(job));
         if let Some(tasks) = &state.tasks {
             job.begin(tasks);

@@ -64,6 +64,12 @@ impl Log {
         Ok(own)
     }
 
+    /// A log that nothing is written to.
+    #[cfg(test)]
+    pub(crate) fn detached() -> Self {
+        Self::new(&LogSettings::default(), &[], String::new())
+    }
+
     fn new(settings: &LogSettings, unlimited: &'static [&'static str], rust_log: String) -> Self {
         let filter = LogFilter::parse(&rust_log, settings.level);
         let shared = Shared {

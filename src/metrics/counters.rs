@@ -36,6 +36,11 @@ impl SharedCounter {
         self.0.fetch_add(units, Ordering::Relaxed);
     }
 
+    /// Sets a gauge, from any thread.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
     /// The value now.
     #[must_use]
     pub fn value(&self) -> u64 {
@@ -334,6 +339,18 @@ counters! {
     certificates_reloaded,
     /// Changed files that could not be used; what was loaded before is served on.
     certificate_reloads_failed,
+}
+
+counters! {
+    /// The counters of reloads of the configuration.
+    ReloadCounters of SharedCounter:
+
+    /// Reloads of the configuration, also those that found nothing changed.
+    reloads,
+    /// Reloads that were refused, so that nothing changed.
+    reloads_failed,
+    /// When the configuration was last reloaded, in seconds since 1970 (gauge).
+    reloaded_at_s,
 }
 
 #[cfg(test)]

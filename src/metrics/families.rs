@@ -4,7 +4,8 @@ use super::family::{Buckets, Family, FamilyKind, SampleValue, to_float};
 use super::histogram::Histogram;
 use super::labelled::{Entry, Labelled};
 use super::{
-    CertificateCounters, ControlCounters, Counters, ListenerCounters, LoopMetrics, RouteCounters,
+    CertificateCounters, ControlCounters, Counters, ListenerCounters, LoopMetrics, ReloadCounters,
+    RouteCounters,
 };
 
 /// Counters that differ only by the reason are one family.
@@ -48,13 +49,14 @@ const CODES: &[(&str, &str)] = &[
     ("unfinished", "1008"),
 ];
 
-/// The families of the counters of loops, of their routes and listeners, of the control threads and of
-/// certificates.
+/// The families of the counters of loops, of their routes and listeners, of the control threads, of
+/// certificates and of reloads.
 #[must_use]
 pub fn counter_families<'c>(
     loops: &(impl Iterator<Item = &'c LoopMetrics> + Clone),
     control: Option<&ControlCounters>,
     certificates: Option<&CertificateCounters>,
+    reloads: Option<&ReloadCounters>,
 ) -> Vec<Family> {
     let mut totals: Vec<u64> = vec![0; Counters::NAMES.len()];
     for metrics in loops.clone() {
@@ -71,8 +73,10 @@ pub fn counter_families<'c>(
     families.extend(time_families(loops));
     let control = control.into_iter().flat_map(ControlCounters::values);
     let certificates = certificates.into_iter().flat_map(CertificateCounters::values);
+    let reloads = reloads.into_iter().flat_map(ReloadCounters::values);
     let names = ControlCounters::NAMES.iter().chain(CertificateCounters::NAMES);
-    for (name, value) in control.chain(certificates) {
+    let names = names.chain(ReloadCounters::NAMES);
+    for (name, value) in control.chain(certificates).chain(reloads) {
         let help = names.clone().find(|(own, _)| *own == name).map_or("", |(_, help)| help);
         add(&mut families, name, help, value);
     }
@@ -203,7 +207,9 @@ fn add(families: &mut Vec<Family>, name: &'static str, help: &'static str, value
         return;
     }
     let help = help.trim_ascii();
-    families.push(match name.strip_suffix("_now") {
+    let gauge = name.strip_suffix("_now").map(str::to_owned);
+    let time = name.strip_suffix("_at_s").map(|event| format!("{event}_timestamp_seconds"));
+    families.push(match gauge.or(time) {
         Some(gauge) => {
             // The report of SIGUSR1 shows no types, so the sentence says it there.
             let help = help.replace(" (gauge).", ".");
@@ -217,6 +223,7 @@ fn add(families: &mut Vec<Family>, name: &'static str, help: &'static str, value
 mod tests {
     use std::collections::HashSet;
 
+    use super::super::family::Sample;
     use super::*;
 
     #[test]
@@ -227,10 +234,18 @@ mod tests {
         loops[1].counters.open_now.set(7);
         let control = ControlCounters::default();
         let certificates = CertificateCounters::default();
-        let families = counter_families(&loops.iter(), Some(&control), Some(&certificates));
-        let counted = families.iter().filter(|family| family.kind != FamilyKind::Histogram);
-        let samples: usize = counted.map(|family| family.samples.len()).sum();
-        let counters = [Counters::NAMES, ControlCounters::NAMES, CertificateCounters::NAMES];
+        let reloads = ReloadCounters::default();
+        let families =
+            counter_families(&loops.iter(), Some(&control), Some(&certificates), Some(&reloads));
+        // The times of the loops are histograms, and no counters.
+        let is_counter = |sample: &&Sample| matches!(sample.value, SampleValue::Number(_));
+        let samples = families.iter().flat_map(|family| &family.samples).filter(is_counter).count();
+        let counters = [
+            Counters::NAMES,
+            ControlCounters::NAMES,
+            CertificateCounters::NAMES,
+            ReloadCounters::NAMES,
+        ];
         assert_eq!(samples, counters.iter().map(|names| names.len()).sum::<usize>());
         let names: HashSet<_> = families.iter().map(|family| &family.name).collect();
         assert_eq!(names.len(), families.len());
@@ -248,7 +263,7 @@ mod tests {
     fn names_keep_the_rules_of_the_collector() {
         let loops = [LoopMetrics::default()];
         loops[0].routes.of("echo /echo").opened.add(1);
-        for family in counter_families(&loops.iter(), None, None) {
+        for family in counter_families(&loops.iter(), None, None, None) {
             let is_total = family.name.ends_with("_total");
             assert_eq!(is_total, family.kind == FamilyKind::Counter, "{}", family.name);
             assert!(!family.help.is_empty() && !family.help.contains("(gauge)"));
@@ -268,7 +283,8 @@ mod tests {
         loops[1].routes.of("echo /b").messages_in.add(5);
         loops[1].routes.of("echo /a").messages_in.add(1);
         loops[1].listeners.of("127.0.0.1:80").accepted.add(4);
-        let text = super::super::prometheus_text(&counter_families(&loops.iter(), None, None));
+        let text =
+            super::super::prometheus_text(&counter_families(&loops.iter(), None, None, None));
         assert!(text.contains(
             "tidegate_messages_in_total{route=\"echo /a\"} 3\n\
              tidegate_messages_in_total{route=\"echo /b\"} 5\n"

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub use counters::{
     CertificateCounters, ControlCounters, Counter, Counters, ListenerCounters, ProcessCounters,
-    RouteCounters, SharedCounter,
+    ReloadCounters, RouteCounters, SharedCounter,
 };
 pub use families::counter_families;
 pub use family::{Buckets, Family, FamilyKind, Sample, SampleValue, prometheus_text, to_float};

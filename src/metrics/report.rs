@@ -1,15 +1,17 @@
 //! The report that SIGUSR1 logs: every counter that is not 0, and `turns` in any case, so that the
 //! line is not empty on a gateway without traffic.
 
-use super::{CertificateCounters, ControlCounters, LoopMetrics};
+use super::{CertificateCounters, ControlCounters, LoopMetrics, ReloadCounters};
 
 /// Formats the counters summed over the loops, then those of routes, summed over the routes as well,
-/// then those of the control thread and of certificates, as `name=value` separated by spaces.
+/// then those of the control thread, of certificates and of reloads, as `name=value` separated by
+/// spaces.
 #[must_use]
 pub fn report<'c>(
     loops: impl Iterator<Item = &'c LoopMetrics> + Clone,
     control: Option<&ControlCounters>,
     certificates: Option<&CertificateCounters>,
+    reloads: Option<&ReloadCounters>,
 ) -> String {
     let mut totals: Vec<(&str, u64)> = Vec::new();
     let by_loop = loops.clone().flat_map(|own| own.counters.values());
@@ -22,6 +24,7 @@ pub fn report<'c>(
     }
     totals.extend(control.into_iter().flat_map(ControlCounters::values));
     totals.extend(certificates.into_iter().flat_map(CertificateCounters::values));
+    totals.extend(reloads.into_iter().flat_map(ReloadCounters::values));
     let counted: Vec<String> = totals
         .iter()
         .filter(|(name, total)| *total > 0 || *name == "turns")
@@ -50,7 +53,7 @@ mod tests {
     #[test]
     fn loops_are_summed_and_zeros_left_out() {
         let loops = [LoopMetrics::default(), LoopMetrics::default()];
-        assert_eq!(report(loops.iter(), None, None), "turns=0");
+        assert_eq!(report(loops.iter(), None, None, None), "turns=0");
         loops[0].counters.upgrades.add(2);
         loops[1].counters.upgrades.add(3);
         loops[1].counters.turns.add(1);
@@ -60,8 +63,13 @@ mod tests {
         control.lookups.add(4);
         let certificates = CertificateCounters::default();
         certificates.certificates_reloaded.add(6);
-        assert_eq!(report(loops.iter(), None, None), "upgrades=5 turns=1 messages_in=8");
-        let all = report(loops.iter(), Some(&control), Some(&certificates));
-        assert_eq!(all, "upgrades=5 turns=1 messages_in=8 lookups=4 certificates_reloaded=6");
+        assert_eq!(report(loops.iter(), None, None, None), "upgrades=5 turns=1 messages_in=8");
+        let reloads = ReloadCounters::default();
+        reloads.reloads.add(7);
+        let all = report(loops.iter(), Some(&control), Some(&certificates), Some(&reloads));
+        assert_eq!(
+            all,
+            "upgrades=5 turns=1 messages_in=8 lookups=4 certificates_reloaded=6 reloads=7"
+        );
     }
 }

@@ -12,6 +12,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -114,6 +115,18 @@ pub fn bind_listeners(
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+/// Changes for a listener whether the sockets that it accepts from now on are probed by the kernel.
+///
+/// # Errors
+/// Those of setsockopt(2).
+pub(crate) fn set_keep_alive(listener: BorrowedFd<'_>, is_on: bool) -> io::Result<()> {
+    let socket = SockRef::from(&listener);
+    match is_on {
+        true => socket.set_tcp_keepalive(&KEEP_ALIVE),
+        false => socket.set_keepalive(false),
+    }
 }
 
 fn listen(

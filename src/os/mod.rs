@@ -15,6 +15,7 @@ mod supervisor;
 mod system_clock;
 
 pub use handover::{NewProcess, NewProcessState};
+pub(crate) use listening::set_keep_alive;
 pub use listening::{BindError, KeepAlive, ListenOptions, apply_options, bind_listeners};
 pub use passed_sockets::{PassedError, PassedSocket, PassedSockets};
 pub use process::{

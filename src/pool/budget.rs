@@ -6,14 +6,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::holders::SharedRanks;
 
-/// What is left of a process-wide budget.
+/// A process-wide budget, and what of it is leased.
 #[derive(Clone, Debug)]
 pub struct SharedBudget {
-    available: Arc<AtomicUsize>,
-    total: usize,
-    /// The last units, which are not for every need.
-    reserve: usize,
+    units: Arc<Units>,
     ranks: SharedRanks,
+}
+
+#[derive(Debug)]
+struct Units {
+    /// More than there are after the budget was lowered, until enough is given back.
+    leased: AtomicUsize,
+    total: AtomicUsize,
+    /// The last units, which are not for every need.
+    reserve: AtomicUsize,
 }
 
 /// What units are for, which decides how far down the budget may go for them.
@@ -68,7 +74,26 @@ impl SharedBudget {
     fn with_reserve(total: usize, reserve: usize) -> Self {
         // Only a pool has large holders.
         let ranks = SharedRanks::new(if reserve > 0 { LOOPS_MAX } else { 0 });
-        Self { available: Arc::new(AtomicUsize::new(total)), total, reserve, ranks }
+        let units = Units {
+            leased: AtomicUsize::new(0),
+            total: AtomicUsize::new(total),
+            reserve: AtomicUsize::new(reserve),
+        };
+        Self { units: Arc::new(units), ranks }
+    }
+
+    /// From now on there are `total` units, those in use included; of a pool, with its
+    /// [reserve](pool_reserve). Where more are in use, none is to be had until enough are given back.
+    pub fn set_total(&self, total: usize) {
+        // Not at one moment, which nothing needs: each is a bound by itself.
+        if self.reserve() > 0 {
+            self.units.reserve.store(pool_reserve(total), Ordering::Relaxed);
+        }
+        self.units.total.store(total, Ordering::Relaxed);
+    }
+
+    fn reserve(&self) -> usize {
+        self.units.reserve.load(Ordering::Relaxed)
     }
 
     /// The ranks of the largest holders.
@@ -79,26 +104,27 @@ impl SharedBudget {
     /// All units, those in use included.
     #[must_use]
     pub fn total(&self) -> usize {
-        self.total
+        self.units.total.load(Ordering::Relaxed)
     }
 
     /// Whether so much is leased that only the reserve is left.
     #[must_use]
     pub fn is_short(&self) -> bool {
-        self.reserve > 0 && self.available() < self.reserve
+        let reserve = self.reserve();
+        reserve > 0 && self.available() < reserve
     }
 
     /// The units that no loop has leased.
     #[must_use]
     pub fn available(&self) -> usize {
-        self.available.load(Ordering::Relaxed)
+        self.total().saturating_sub(self.units.leased.load(Ordering::Relaxed))
     }
 
     /// The units that are left whatever is taken for this need.
     fn floor(&self, need: Need) -> usize {
         match need {
-            Need::Message => self.reserve,
-            Need::Small => self.reserve / 2,
+            Need::Message => self.reserve(),
+            Need::Small => self.reserve() / 2,
             Need::Head => 0,
         }
     }
@@ -107,26 +133,27 @@ impl SharedBudget {
     /// nothing and returns 0 if fewer than `least` are left for this need.
     fn take(&self, least: usize, most: usize, need: Need) -> usize {
         // Relaxed is enough: the counter alone must be consistent, it guards no other memory.
-        let mut available = self.available();
+        let mut leased = self.units.leased.load(Ordering::Relaxed);
         loop {
+            let available = self.total().saturating_sub(leased);
             if available.saturating_sub(self.floor(need)) < least {
                 return 0;
             }
-            let taken = most.min(available.saturating_sub(self.reserve)).max(least);
-            match self.available.compare_exchange_weak(
-                available,
-                available - taken,
+            let taken = most.min(available.saturating_sub(self.reserve())).max(least);
+            match self.units.leased.compare_exchange_weak(
+                leased,
+                leased + taken,
                 Ordering::Relaxed,
                 Ordering::Relaxed,
             ) {
                 Ok(_) => return taken,
-                Err(now) => available = now,
+                Err(now) => leased = now,
             }
         }
     }
 
     fn give(&self, units: usize) {
-        self.available.fetch_add(units, Ordering::Relaxed);
+        self.units.leased.fetch_sub(units, Ordering::Relaxed);
     }
 }
 
@@ -201,7 +228,7 @@ impl Lease {
     /// is twice the reserve of a large pool, so that there is most often room for the next that asks.
     #[must_use]
     pub fn is_scarce(&self) -> bool {
-        let SharedBudget { total, reserve, .. } = self.shared;
+        let (total, reserve) = (self.shared.total(), self.shared.reserve());
         let spare = self.leased - self.used;
         reserve > 0 && self.shared.available() + spare < reserve + total / 16
     }
@@ -273,6 +300,29 @@ mod tests {
             }
             drop(leases);
             prop_assert_eq!(shared.available(), total);
+        }
+
+        #[test]
+        fn a_lowered_budget_gives_nothing_until_enough_came_back(
+            totals in prop::collection::vec(0..200usize, 1..5),
+            steps in prop::collection::vec((any::<bool>(), 1..30usize, 0..20usize), 0..200),
+        ) {
+            let shared = SharedBudget::new(totals[0]);
+            let mut lease = Lease::new(shared.clone(), 0);
+            let mut total = totals[0];
+            for (takes, units, at) in steps {
+                if let Some(next) = totals.get(at) {
+                    total = *next;
+                    shared.set_total(total);
+                }
+                let used = lease.used();
+                match takes {
+                    true => prop_assert_eq!(lease.take(units), used + units <= total),
+                    false => lease.give(units.min(used)),
+                }
+                prop_assert_eq!(shared.available(), total.saturating_sub(lease.used()));
+                prop_assert_eq!(shared.total(), total);
+            }
         }
     }
 }

@@ -5,13 +5,15 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use super::drain::{DrainProgress, DrainTerms};
+use super::reload::{LoopReload, NotReady, ReadyForReload};
 use crate::conn::ConnSettings;
 use crate::inspect::Query;
 use crate::mail::{Class, Envelope, MailItem, Reply};
 
-/// A command to a loop. It is obeyed between two turns of its connections.
+/// A command to a loop, whose poller takes listeners of type `L`. It is obeyed between two turns of its
+/// connections.
 #[derive(Debug)]
-pub enum LoopCommand {
+pub enum LoopCommand<L = TcpListener> {
     /// Tell everyone to go, and end when the last has gone or the time is over. A later one takes the
     /// place of an earlier one.
     Drain {
@@ -39,25 +41,54 @@ pub enum LoopCommand {
         /// Told when they hold.
         reply: Reply<()>,
     },
+    /// Get ready for other settings, by whatever may fail; nothing changes yet. [`LoopCommand::Reload`]
+    /// or [`LoopCommand::Discard`] follows.
+    Prepare {
+        /// New listeners with their numbers, to be watched and not yet accepted from.
+        listeners: Vec<(usize, L)>,
+        /// Whether to say which route numbers are in use, which looks at every connection.
+        counts_routes: bool,
+        /// Told when it is ready.
+        reply: Reply<Result<ReadyForReload, NotReady>>,
+    },
+    /// Drop the listeners with these numbers, which were prepared: nothing changes.
+    Discard {
+        /// The numbers.
+        listeners: Vec<usize>,
+    },
+    /// From now on these settings hold.
+    Reload {
+        /// The settings.
+        next: Arc<LoopReload>,
+        /// Told when they hold.
+        reply: Reply<()>,
+    },
 }
 
-impl MailItem for LoopCommand {
+impl<L> MailItem for LoopCommand<L> {
     fn class(&self) -> Class {
         match self {
             Self::Drain { .. }
             | Self::Inspect { .. }
             | Self::SetSettings { .. }
-            | Self::ShareListeners { .. } => Class::Terminal,
+            | Self::ShareListeners { .. }
+            | Self::Prepare { .. }
+            | Self::Discard { .. }
+            | Self::Reload { .. } => Class::Terminal,
             Self::Query(query) => query.class(),
         }
     }
 
     fn bytes(&self) -> usize {
         let held = match self {
+            // The settings of a reload are shared by all loops, and there is one reload at a time.
             Self::Drain { .. }
             | Self::Inspect { .. }
             | Self::SetSettings { .. }
-            | Self::ShareListeners { .. } => 0,
+            | Self::ShareListeners { .. }
+            | Self::Prepare { .. }
+            | Self::Discard { .. }
+            | Self::Reload { .. } => 0,
             Self::Query(query) => query.held_bytes(),
         };
         size_of::<Self>() + held
@@ -68,7 +99,7 @@ impl MailItem for LoopCommand {
 pub type SharedListeners = Vec<(usize, TcpListener)>;
 
 /// What a loop's mailboxes hold.
-pub type LoopEnvelope = Envelope<LoopCommand>;
+pub type LoopEnvelope<L = TcpListener> = Envelope<LoopCommand<L>>;
 
 /// How a loop is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,35 +7,16 @@ use std::time::Duration;
 use super::catch_up::CatchUp;
 use super::command::{LoopCommand, LoopEnvelope, LoopState};
 use super::drain::{Decision, DrainProgress, DrainTerms, LoopDrain, QueuePolicy};
-use super::listener::{Acceptor, ListenerSettings};
+use super::listener::Acceptor;
 use super::permits::ConnectionPermits;
+use super::reload::{LoopReload, NotReady, ReadyForReload};
+use super::settings::LoopSettings;
 use crate::conn::Connections;
 use crate::key::ConnKey;
-use crate::mail::{
-    Class, Envelope, Inbox, LoopMailboxes, LoopSender, MailItem, MailLimits, Outbox,
-};
+use crate::mail::{Class, Envelope, Inbox, LoopMailboxes, LoopSender, MailItem, Outbox};
 use crate::metrics::LoopMetrics;
 use crate::timer::{Clock, Millis};
 use crate::transport::{Poller, Readiness};
-
-/// How much work one turn may do.
-#[derive(Clone, Debug)]
-pub struct LoopSettings {
-    /// Of the listeners.
-    pub listeners: ListenerSettings,
-    /// Terminal messages handled in one turn, and forwarding ones with what is left of it, or with a
-    /// quarter if less is.
-    pub mail_per_turn: usize,
-    /// Deadlines acted upon in one turn.
-    pub timers_per_turn: usize,
-    /// Connections written in one turn that were pushed to.
-    pub flushes_per_turn: usize,
-    /// Sockets closed in one turn.
-    pub reaps_per_turn: usize,
-    /// What may wait for full mailboxes, for all other loops together, before the connections that
-    /// cause it are no longer read.
-    pub outbox: MailLimits,
-}
 
 /// Whether a loop goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +43,8 @@ pub struct EventLoop<P: Poller, C> {
     date_due: Millis,
     connections: Connections<P::Socket>,
     acceptor: Acceptor,
-    inbox: Inbox<LoopEnvelope>,
-    outbox: Outbox<LoopEnvelope>,
+    inbox: Inbox<LoopEnvelope<P::Listener>>,
+    outbox: Outbox<LoopEnvelope<P::Listener>>,
     /// Something was left in the outbox at the end of the turn before.
     had_outbox: bool,
     catch_up: CatchUp,
@@ -80,7 +61,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         settings: LoopSettings,
         mut connections: Connections<P::Socket>,
         metrics: LoopMetrics,
-        mailboxes: LoopMailboxes<LoopEnvelope>,
+        mailboxes: LoopMailboxes<LoopEnvelope<P::Listener>>,
         permits: ConnectionPermits,
     ) -> Self {
         let listeners = poller.listener_count();
@@ -309,14 +290,15 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         }
     }
 
-    fn handle_mail(&mut self, mail: LoopEnvelope, now: Millis) {
+    fn handle_mail(&mut self, mail: LoopEnvelope<P::Listener>, now: Millis) {
         match mail {
             Envelope::Command(command) => self.obey(command, now),
             Envelope::Message(message) => self.connections.handle_message(message),
         }
     }
 
-    fn obey(&mut self, command: LoopCommand, now: Millis) {
+    #[cold]
+    fn obey(&mut self, command: LoopCommand<P::Listener>, now: Millis) {
         match command {
             LoopCommand::Drain { terms, progress } => self.start_draining(now, terms, progress),
             LoopCommand::ShareListeners { reply } => reply.send(self.poller.share_listeners()),
@@ -326,7 +308,46 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
                 self.connections.set_settings(settings);
                 reply.send(());
             }
+            LoopCommand::Prepare { listeners, counts_routes, reply } => {
+                reply.send(self.prepare(listeners, counts_routes));
+            }
+            LoopCommand::Discard { listeners } => {
+                listeners.into_iter().for_each(|number| self.poller.close_listener(number));
+            }
+            LoopCommand::Reload { next, reply } => {
+                self.reload(&next);
+                reply.send(());
+            }
         }
+    }
+
+    fn prepare(
+        &mut self,
+        listeners: Vec<(usize, P::Listener)>,
+        counts_routes: bool,
+    ) -> Result<ReadyForReload, NotReady> {
+        if self.drain.is_some() {
+            return Err(NotReady::Draining);
+        }
+        for (number, listener) in listeners {
+            self.poller.open_listener(number, listener)?;
+        }
+        let routes_in_use =
+            if counts_routes { self.connections.routes_in_use() } else { Vec::new() };
+        Ok(ReadyForReload { routes_in_use })
+    }
+
+    fn reload(&mut self, next: &LoopReload) {
+        let LoopReload { conn_settings, loop_settings, routes, numbers, tls } = next;
+        let settings = Arc::clone(conn_settings);
+        self.connections.reload(settings, routes, numbers.clone(), tls, &self.metrics.routes);
+        let outbox = self.settings.outbox;
+        self.settings = LoopSettings { outbox, ..loop_settings.clone() };
+        let listeners = loop_settings.listeners.clone();
+        let count = self.poller.listener_count().max(listeners.protocols.len());
+        let counters = listeners.counters(count, &self.metrics.listeners);
+        self.connections.count_listeners(counters.clone());
+        self.acceptor.reload(listeners, counters, &mut self.poller);
     }
 
     /// How the loop is doing.

@@ -32,12 +32,25 @@ pub enum ListenerProtocol {
     Relay,
 }
 
+impl ListenerProtocol {
+    /// Whether the kernel has to find out that a silent peer is unreachable: lines have no pings.
+    fn needs_keep_alive(self) -> bool {
+        match self {
+            Self::Line(_) => true,
+            Self::Http => false,
+            #[cfg(any(test, feature = "sim"))]
+            Self::Relay => false,
+        }
+    }
+}
+
 /// Limits of one loop's listeners.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
-    /// The protocol of each listener.
-    pub protocols: Vec<ListenerProtocol>,
-    /// The label of the counters of each listener: its address. One without has its number.
+    /// The protocol of each listener by its number; `None` where no listener has the number.
+    pub protocols: Vec<Option<ListenerProtocol>>,
+    /// The label of the counters of each listener by its number: its address. One without has its
+    /// number.
     pub labels: Vec<Arc<str>>,
     /// Connections accepted in one turn.
     pub accepts_per_turn: usize,
@@ -69,6 +82,8 @@ pub(super) struct Acceptor {
     counters: Vec<Arc<Entry<ListenerCounters>>>,
     /// For each listener, whether its queue was not seen empty since its last event.
     pending: Vec<bool>,
+    /// For each listener, whether it is closed when its queue is next seen empty.
+    closing: Vec<bool>,
     /// The listener whose turn it is: they take turns, so that a long queue of one delays no other.
     next: usize,
     paused_until: Option<Millis>,
@@ -90,6 +105,7 @@ impl Acceptor {
             counters,
             // Clients may have connected before the listener was registered.
             pending: vec![true; listeners],
+            closing: vec![false; listeners],
             next: 0,
             paused_until: None,
             has_reserve: false,
@@ -103,6 +119,53 @@ impl Acceptor {
     pub(super) fn on_event(&mut self, listener: usize) {
         if let Some(pending) = self.pending.get_mut(listener) {
             *pending = true;
+        }
+    }
+
+    /// Goes by other settings. Listeners that are new were opened already. One that is left out keeps
+    /// its protocol for those who are in its queue, and is closed behind them.
+    pub(super) fn reload<P: Poller>(
+        &mut self,
+        next: ListenerSettings,
+        counters: Vec<Arc<Entry<ListenerCounters>>>,
+        poller: &mut P,
+    ) {
+        self.counters = counters;
+        let before = std::mem::replace(&mut self.settings, next).protocols;
+        let protocols = &mut self.settings.protocols;
+        let count = before.len().max(protocols.len());
+        protocols.resize(count, None);
+        self.pending.resize(count, false);
+        self.closing.resize(count, false);
+        for (number, protocol) in protocols.iter_mut().enumerate() {
+            match (before.get(number).copied().flatten(), *protocol) {
+                (None, None) => {}
+                (None, Some(_)) => {
+                    // Clients may have connected before the event could be told from a former one's.
+                    self.pending[number] = true;
+                    self.closing[number] = false;
+                }
+                (Some(own), Some(next)) => {
+                    self.closing[number] = false;
+                    if own.needs_keep_alive() != next.needs_keep_alive() {
+                        poller.set_keep_alive(number, next.needs_keep_alive());
+                    }
+                }
+                (Some(own), None) => {
+                    *protocol = Some(own);
+                    self.pending[number] = true;
+                    self.closing[number] = true;
+                }
+            }
+        }
+    }
+
+    /// The queue of a listener was seen empty.
+    fn emptied<P: Poller>(&mut self, listener: usize, poller: &mut P) {
+        self.pending[listener] = false;
+        if std::mem::take(&mut self.closing[listener]) {
+            poller.close_listener(listener);
+            self.settings.protocols[listener] = None;
         }
     }
 
@@ -221,7 +284,7 @@ impl Acceptor {
                         self.enter(connections, key, listener);
                     }
                 }
-                Err(AcceptError::Empty) => self.pending[listener] = false,
+                Err(AcceptError::Empty) => self.emptied(listener, poller),
                 // The next in the queue may be sound. It counts against the turn, so that an error
                 // which stays cannot keep the loop here.
                 Err(AcceptError::Failed) => {}
@@ -253,18 +316,18 @@ impl Acceptor {
     /// Tells a new connection by which listener it came, and admits it where no request comes first.
     fn enter<S: Transport>(&self, connections: &mut Connections<S>, key: ConnKey, listener: usize) {
         match self.settings.protocols.get(listener) {
-            Some(ListenerProtocol::Line(route)) if connections.has_tls(listener) => {
+            Some(Some(ListenerProtocol::Line(route))) if connections.has_tls(listener) => {
                 connections.await_line(key, *route);
             }
-            Some(ListenerProtocol::Line(route)) => connections.enter_line(key, *route),
+            Some(Some(ListenerProtocol::Line(route))) => connections.enter_line(key, *route),
             #[cfg(any(test, feature = "sim"))]
-            Some(ListenerProtocol::Relay) => connections.enter_relay(key),
+            Some(Some(ListenerProtocol::Relay)) => connections.enter_relay(key),
             // A new connection is of the first listener already.
-            Some(ListenerProtocol::Http) if listener > 0 => {
+            Some(Some(ListenerProtocol::Http)) if listener > 0 => {
                 // The configuration has no more listeners than that.
                 connections.enter_http(key, u8::try_from(listener).unwrap_or(u8::MAX));
             }
-            Some(ListenerProtocol::Http) | None => {}
+            Some(Some(ListenerProtocol::Http) | None) | None => {}
         }
     }
 
@@ -318,7 +381,7 @@ impl Acceptor {
                 drop(socket);
                 counters.accepts_shed.add(1);
             }
-            Err(AcceptError::Empty) => self.pending[listener] = false,
+            Err(AcceptError::Empty) => self.emptied(listener, poller),
             Err(AcceptError::Exhausted | AcceptError::Failed) => {}
         }
         self.has_reserve = poller.hold_reserve(true);

@@ -20,12 +20,13 @@ use super::event_loop::MAILBOX_TOKEN;
 use crate::mail::Wake;
 use crate::os::{
     ReserveDescriptor, is_about_one_connection, return_scattered_memory, send_before_end,
+    set_keep_alive,
 };
 use crate::transport::{AcceptError, Poller, Readiness, Transport};
 
 /// The sockets of one listener: one as a rule, and more where those of another process with more loops
 /// were taken over, as each has an accept queue of its own.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Sockets {
     sockets: Vec<TcpListener>,
     /// The socket whose turn it is, so that a long queue of one delays no other.
@@ -37,7 +38,8 @@ struct Sockets {
 pub struct MioPoller {
     poll: Poll,
     events: Events,
-    listeners: Vec<Sockets>,
+    /// By number.
+    listeners: Vec<Option<Sockets>>,
     reserve: Option<ReserveDescriptor>,
 }
 
@@ -49,12 +51,6 @@ impl MioPoller {
     /// Those of epoll_create1(2), epoll_ctl(2) and eventfd(2).
     pub fn new(listeners: Vec<Vec<std::net::TcpListener>>) -> io::Result<(Self, Wake)> {
         let poll = Poll::new()?;
-        let mut listeners: Vec<Sockets> = listeners.into_iter().map(Sockets::new).collect();
-        for (number, listener) in listeners.iter_mut().enumerate() {
-            for socket in &mut listener.sockets {
-                poll.registry().register(socket, Token(number), Interest::READABLE)?;
-            }
-        }
         let waker = Arc::new(Waker::new(poll.registry(), token(MAILBOX_TOKEN))?);
         let wake: Wake = Arc::new(move || {
             if let Err(error) = waker.wake() {
@@ -62,15 +58,17 @@ impl MioPoller {
             }
         });
         let events = Events::with_capacity(EVENTS_PER_WAIT);
-        Ok((Self { poll, events, listeners, reserve: None }, wake))
+        let mut own = Self { poll, events, listeners: Vec::new(), reserve: None };
+        for (number, sockets) in listeners.into_iter().enumerate() {
+            for socket in sockets {
+                own.open_listener(number, socket)?;
+            }
+        }
+        Ok((own, wake))
     }
 }
 
 impl Sockets {
-    fn new(sockets: Vec<std::net::TcpListener>) -> Self {
-        Self { sockets: sockets.into_iter().map(TcpListener::from_std).collect(), next: 0 }
-    }
-
     fn accept(&mut self) -> Result<(TcpStream, SocketAddr), AcceptError> {
         for _ in 0..self.sockets.len() {
             let Some(socket) = self.sockets.get(self.next) else { break };
@@ -91,6 +89,7 @@ impl Sockets {
 
 impl Poller for MioPoller {
     type Socket = TcpStream;
+    type Listener = std::net::TcpListener;
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Readiness>) -> io::Result<()> {
         match self.poll.poll(&mut self.events, timeout) {
@@ -117,27 +116,52 @@ impl Poller for MioPoller {
         self.listeners.len()
     }
 
+    fn open_listener(&mut self, number: usize, listener: Self::Listener) -> io::Result<()> {
+        let mut listener = TcpListener::from_std(listener);
+        self.poll.registry().register(&mut listener, Token(number), Interest::READABLE)?;
+        if number >= self.listeners.len() {
+            self.listeners.resize_with(number + 1, || None);
+        }
+        self.listeners[number].get_or_insert_default().sockets.push(listener);
+        Ok(())
+    }
+
+    fn close_listener(&mut self, number: usize) {
+        let listener = self.listeners.get_mut(number).and_then(Option::take);
+        for mut socket in listener.into_iter().flat_map(|own| own.sockets) {
+            // Closing a descriptor removes the socket from the epoll instance only if no other process
+            // holds it (epoll(7)); its events would go on coming here otherwise.
+            let _ = self.poll.registry().deregister(&mut socket);
+        }
+    }
+
+    fn set_keep_alive(&mut self, listener: usize, is_on: bool) {
+        let Some(Some(listener)) = self.listeners.get(listener) else { return };
+        for socket in &listener.sockets {
+            if let Err(error) = set_keep_alive(socket.as_fd(), is_on) {
+                log::warn!("a listener keeps what it had of TCP keep-alive: {error}");
+            }
+        }
+    }
+
     fn accept(&mut self, listener: usize) -> Result<(TcpStream, SocketAddr), AcceptError> {
         match self.listeners.get_mut(listener) {
-            Some(listener) => listener.accept(),
-            None => Err(AcceptError::Empty),
+            Some(Some(listener)) => listener.accept(),
+            Some(None) | None => Err(AcceptError::Empty),
         }
     }
 
     fn close_listeners(&mut self) {
-        for listener in self.listeners.drain(..) {
-            for mut socket in listener.sockets {
-                // Closing a descriptor removes the socket from the epoll instance only if no other
-                // process holds it (epoll(7)); its events would go on coming here otherwise.
-                let _ = self.poll.registry().deregister(&mut socket);
-            }
+        for number in 0..self.listeners.len() {
+            self.close_listener(number);
         }
     }
 
     fn share_listeners(&self) -> io::Result<Vec<(usize, std::net::TcpListener)>> {
         let numbered = self.listeners.iter().enumerate();
-        let all =
-            numbered.flat_map(|(number, own)| own.sockets.iter().map(move |own| (number, own)));
+        let all = numbered.flat_map(|(number, own)| {
+            own.iter().flat_map(|own| &own.sockets).map(move |own| (number, own))
+        });
         all.map(|(number, own)| Ok((number, own.as_fd().try_clone_to_owned()?.into()))).collect()
     }
 

@@ -7,10 +7,14 @@ mod event_loop;
 mod listener;
 mod mio_poller;
 mod permits;
+mod reload;
+mod settings;
 
 pub use command::{LoopCommand, LoopEnvelope, LoopState, SharedListeners};
 pub use drain::{DrainPoint, DrainProgress, DrainTerms, QueuePolicy};
-pub use event_loop::{EventLoop, LoopSettings, MAILBOX_TOKEN, Turn};
+pub use event_loop::{EventLoop, MAILBOX_TOKEN, Turn};
 pub use listener::{ListenerProtocol, ListenerSettings};
 pub use mio_poller::MioPoller;
 pub use permits::ConnectionPermits;
+pub use reload::{LoopReload, NotReady, ReadyForReload};
+pub use settings::LoopSettings;

@@ -8,12 +8,12 @@ use std::time::Duration;
 use super::certificates::CertificateWatch;
 use super::drain_state::{BegunDrain, DrainStage, DrainState};
 use super::loop_thread::{LoopFailure, RunningLoop};
+use super::serving::Serving;
 use crate::certificates::CertificateView;
 use crate::conn::ConnSettings;
 use crate::inspect::Query;
 use crate::mail::{Envelope, LoopEvents, NoReply, Reply, ReplyReceiver};
 use crate::metrics::{CertificateCounters, Entry, LoopMetrics, ProcessCounters};
-use crate::os::SystemClock;
 use crate::reactor::{DrainTerms, LoopCommand, LoopState, QueuePolicy, SharedListeners};
 use crate::timer::Clock as _;
 
@@ -25,40 +25,24 @@ use crate::timer::Clock as _;
 /// healthy from outside.
 #[derive(Debug)]
 pub struct Handle {
-    addresses: Vec<SocketAddr>,
     loops: Vec<RunningLoop>,
     events: LoopEvents,
-    certificates: Option<CertificateWatch>,
     /// Whether a supervisor holds the listening sockets as well.
     are_sockets_held: bool,
     process_counters: Arc<ProcessCounters>,
-    /// The clock of the loops.
-    clock: SystemClock,
+    serving: Serving,
     drain: Mutex<Option<BegunDrain>>,
 }
 
 impl Handle {
-    pub(super) fn new(
-        addresses: Vec<SocketAddr>,
-        loops: Vec<RunningLoop>,
-        events: LoopEvents,
-        clock: SystemClock,
-    ) -> Self {
-        Self {
-            addresses,
-            loops,
-            events,
-            certificates: None,
-            are_sockets_held: false,
-            process_counters: Arc::default(),
-            clock,
-            drain: Mutex::new(None),
-        }
+    pub(super) fn new(loops: Vec<RunningLoop>, events: LoopEvents, serving: Serving) -> Self {
+        let process_counters = Arc::default();
+        let drain = Mutex::new(None);
+        Self { loops, events, are_sockets_held: false, process_counters, serving, drain }
     }
 
-    /// The server, whose certificates this keeps up to date.
-    pub(super) fn with_certificates(self, certificates: Option<CertificateWatch>) -> Self {
-        Self { certificates, ..self }
+    pub(super) fn loops(&self) -> &[RunningLoop] {
+        &self.loops
     }
 
     /// The server, all of whose sockets a supervisor may hold as well.
@@ -66,10 +50,15 @@ impl Handle {
         Self { are_sockets_held: are_held, ..self }
     }
 
-    /// The addresses listened on, with the ports that were found for port 0.
+    pub(super) fn serving(&self) -> &Serving {
+        &self.serving
+    }
+
+    /// The addresses listened on, in the order of the configuration, with the ports that were found for
+    /// port 0.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.serving.state().served.addresses()
     }
 
     /// What each loop counts.
@@ -100,19 +89,19 @@ impl Handle {
     /// happens by itself when they change; what is wrong with them is logged. Returns at once, and whether
     /// any listener speaks TLS.
     pub fn reload_certificates(&self) -> bool {
-        self.certificates.as_ref().inspect(|own| own.reload()).is_some()
+        self.serving.state().certificates.as_ref().inspect(|own| own.reload()).is_some()
     }
 
     /// The certificates that are served; `None` if no listener speaks TLS.
     #[must_use]
-    pub fn certificates(&self) -> Option<&CertificateView> {
-        self.certificates.as_ref().map(CertificateWatch::certificates)
+    pub fn certificates(&self) -> Option<CertificateView> {
+        self.serving.state().certificates.as_ref().map(|own| own.certificates().clone())
     }
 
     /// What became of changed certificates; `None` if no listener speaks TLS.
     #[must_use]
-    pub fn certificate_counters(&self) -> Option<&Arc<CertificateCounters>> {
-        self.certificates.as_ref().map(CertificateWatch::counters)
+    pub fn certificate_counters(&self) -> Option<Arc<CertificateCounters>> {
+        self.serving.state().certificates.as_ref().map(|own| Arc::clone(own.counters()))
     }
 
     /// What the process counts that serves by this handle.
@@ -127,7 +116,7 @@ impl Handle {
     pub fn drain(&self, terms: DrainTerms) {
         let queue = if self.are_sockets_held { QueuePolicy::LeaveToOther } else { terms.queue };
         let terms = DrainTerms { queue, ..terms };
-        let (begun, progress) = BegunDrain::new(self.clock.now(), terms);
+        let (begun, progress) = BegunDrain::new(self.serving.clock.now(), terms);
         // Held until all loops have the command, so that of two callers one is the later for all loops.
         let mut drain = self.drain.lock().unwrap_or_else(PoisonError::into_inner);
         for own in &self.loops {
@@ -153,7 +142,7 @@ impl Handle {
         let serving =
             DrainState { stage: DrainStage::Serving, connections, told: 0, seconds_left: None };
         let state = match self.begun_drain() {
-            Some(drain) => drain.state(self.clock.now(), connections),
+            Some(drain) => drain.state(self.serving.clock.now(), connections),
             None => serving,
         };
         if self.loops.iter().all(RunningLoop::has_ended) {
@@ -208,15 +197,20 @@ impl Handle {
         self.ask_all(patience, |reply| LoopCommand::Inspect { reply })
     }
 
-    /// The listening sockets once more, each with the number of its listener, for a process that is to take
-    /// them over; several loops may give the same socket. Waits for each loop up to `patience`.
+    /// The listening sockets once more, each with the place of its listener in the configuration, for a process
+    /// that is to take them over; several loops may give the same socket. Waits for each loop up to `patience`.
     ///
     /// # Errors
     /// When descriptors run out, or a loop does not answer.
     pub fn share_listeners(&self, patience: Duration) -> io::Result<SharedListeners> {
+        let served = self.serving.state().served.listeners.served().to_vec();
         let mut all = Vec::new();
         for shared in self.ask_all(patience, |reply| LoopCommand::ShareListeners { reply }) {
-            all.extend(shared.map_err(io::Error::other)??);
+            for (number, listener) in shared.map_err(io::Error::other)?? {
+                let place = served.iter().position(|own| own.number == number);
+                // One that a reload has closed may still have connections in its queue.
+                all.extend(place.map(|place| (place, listener)));
+            }
         }
         Ok(all)
     }
@@ -262,23 +256,25 @@ impl Handle {
     ///
     /// # Errors
     /// The first loop that failed.
-    pub fn join_ended(self) -> Result<(), LoopFailure> {
-        let joined = join(self.loops.into_iter().filter(RunningLoop::has_ended));
-        self.certificates.into_iter().for_each(CertificateWatch::stop);
-        joined
+    pub fn join_ended(&self) -> Result<(), LoopFailure> {
+        self.join_some(self.loops.iter().filter(|own| own.has_ended()))
     }
 
     /// Waits until all loops have ended.
     ///
     /// # Errors
     /// The first loop that failed.
-    pub fn join(self) -> Result<(), LoopFailure> {
-        let joined = join(self.loops.into_iter());
-        self.certificates.into_iter().for_each(CertificateWatch::stop);
+    pub fn join(&self) -> Result<(), LoopFailure> {
+        self.join_some(self.loops.iter())
+    }
+
+    fn join_some<'l>(
+        &self,
+        loops: impl Iterator<Item = &'l RunningLoop>,
+    ) -> Result<(), LoopFailure> {
+        let joined = loops.map(RunningLoop::join).fold(Ok(()), Result::and);
+        let certificates = self.serving.state().certificates.take();
+        certificates.into_iter().for_each(CertificateWatch::stop);
         joined
     }
-}
-
-fn join(loops: impl Iterator<Item = RunningLoop>) -> Result<(), LoopFailure> {
-    loops.map(RunningLoop::join).fold(Ok(()), Result::and)
 }

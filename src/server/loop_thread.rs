@@ -3,20 +3,19 @@
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::access::AccessSink;
-use crate::certificates::ListenerConfig;
-use crate::conn::{ConnSettings, Connections};
+use crate::conn::Connections;
 use crate::display::debug_as_display;
 use crate::mail::{LoopEventKind, LoopEventSender, LoopMailboxes, Mailbox};
 use crate::metrics::LoopMetrics;
 use crate::os::{SystemClock, pin_thread};
 use crate::pool::SharedBudget;
-use crate::reactor::{ConnectionPermits, EventLoop, LoopEnvelope, LoopSettings, MioPoller, Turn};
-use crate::services::{LoopSite, Route, Router};
+use crate::reactor::{ConnectionPermits, EventLoop, LoopEnvelope, LoopReload, MioPoller, Turn};
+use crate::services::{LoopSite, Router};
 use crate::timer::Clock;
 
 /// A loop ended otherwise than by a drain.
@@ -36,13 +35,10 @@ debug_as_display!(LoopFailure);
 pub(super) struct LoopParts {
     pub(super) pool: SharedBudget,
     pub(super) clock: SystemClock,
-    pub(super) routes: Vec<Route>,
     pub(super) loops: usize,
     pub(super) pin_loops: bool,
-    pub(super) conn_settings: Arc<ConnSettings>,
-    pub(super) loop_settings: LoopSettings,
-    /// For each listener, how it does its TLS handshakes; `None` where it is plain.
-    pub(super) tls: Vec<Option<ListenerConfig>>,
+    /// What they begin with.
+    pub(super) settings: LoopReload,
     /// What connections are told to when they end.
     pub(super) access: Option<AccessSink>,
 }
@@ -50,7 +46,8 @@ pub(super) struct LoopParts {
 /// A loop on its thread.
 #[derive(Debug)]
 pub(super) struct RunningLoop {
-    thread: JoinHandle<Result<(), LoopFailure>>,
+    /// `None` once its end was waited for.
+    thread: Mutex<Option<JoinHandle<Result<(), LoopFailure>>>>,
     /// Set before the event of its end is sent: the thread itself ends a little later.
     has_ended: Arc<AtomicBool>,
     pub(super) mail: Arc<Mailbox<LoopEnvelope>>,
@@ -89,6 +86,7 @@ impl RunningLoop {
             result
         };
         let thread = thread::Builder::new().name(format!("{THREAD_PREFIX}{index}")).spawn(run)?;
+        let thread = Mutex::new(Some(thread));
         Ok(Self { thread, has_ended, mail, metrics })
     }
 
@@ -97,10 +95,11 @@ impl RunningLoop {
         self.has_ended.load(Ordering::Acquire)
     }
 
-    /// Waits for its end.
-    pub(super) fn join(self) -> Result<(), LoopFailure> {
+    /// Waits for its end, unless that was done already.
+    pub(super) fn join(&self) -> Result<(), LoopFailure> {
         let panicked = |panic: Box<dyn Any + Send>| Err(LoopFailure::Panic(panic_text(&*panic)));
-        self.thread.join().unwrap_or_else(panicked)
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        thread.map_or(Ok(()), |thread| thread.join().unwrap_or_else(panicked))
     }
 }
 
@@ -124,24 +123,25 @@ fn run(
         index: u16::try_from(index).unwrap_or(u16::MAX),
         count: u16::try_from(parts.loops).unwrap_or(u16::MAX),
     };
-    let mut router = Router::new(&parts.routes, site);
+    let LoopReload { conn_settings, loop_settings, routes, numbers, tls } = &parts.settings;
+    let mut router = Router::with_numbers(routes, site, numbers.clone());
     router.count_in(&metrics.routes);
     let mut connections = Connections::new(
         site,
-        Arc::clone(&parts.conn_settings),
+        Arc::clone(conn_settings),
         router,
         Arc::clone(&metrics.counters),
         parts.pool.clone(),
         parts.clock.now(),
     );
-    connections.configure_tls(&parts.tls);
+    connections.configure_tls(tls);
     if let Some(sink) = &parts.access {
         connections.log_access(sink.clone());
     }
     let mut event_loop = EventLoop::new(
         poller,
         parts.clock,
-        parts.loop_settings.clone(),
+        loop_settings.clone(),
         connections,
         metrics,
         mailboxes,

@@ -1,15 +1,16 @@
 //! From a configuration to the settings of the layers below.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::config::ResolvedConfig;
 use crate::conn::ConnSettings;
+use crate::http::HostRule;
 use crate::mail::MailLimits;
 use crate::reactor::{ListenerProtocol, ListenerSettings, LoopSettings};
 use crate::work::WorkLimits;
 
-/// The rules of the connections of one loop.
-pub(super) fn conn_settings(settings: &ResolvedConfig) -> ConnSettings {
+/// The rules of the connections of one loop; the hosts are by the number of the listener.
+pub(super) fn conn_settings(settings: &ResolvedConfig, hosts: Vec<HostRule>) -> ConnSettings {
     let ResolvedConfig { limits, timeouts, turn, .. } = settings;
     ConnSettings {
         head_bytes_max: limits.head_bytes_max,
@@ -31,21 +32,22 @@ pub(super) fn conn_settings(settings: &ResolvedConfig) -> ConnSettings {
         age_ms: timeouts.age_ms,
         pool_idle_ms: timeouts.pool_idle_ms,
         retry_after_s: RETRY_AFTER_S,
-        hosts: settings.listeners.iter().map(|own| own.hosts.rule(own.address)).collect(),
+        hosts,
     }
 }
 
-/// How much one loop does in a turn; its listeners speak `protocols`, and are at `addresses`.
+/// How much one loop does in a turn; its listeners speak `protocols`, and what is counted of them has
+/// `labels`, both by their numbers.
 pub(super) fn loop_settings(
     settings: &ResolvedConfig,
-    protocols: Vec<ListenerProtocol>,
-    addresses: &[SocketAddr],
+    protocols: Vec<Option<ListenerProtocol>>,
+    labels: Vec<Arc<str>>,
 ) -> LoopSettings {
     let ResolvedConfig { limits, timeouts, turn, .. } = settings;
     LoopSettings {
         listeners: ListenerSettings {
             protocols,
-            labels: addresses.iter().map(|address| address.to_string().into()).collect(),
+            labels,
             accepts_per_turn: turn.accepts_per_turn,
             refusals_max: limits.refusals_max.div_ceil(settings.loops),
             accept_pause_ms: timeouts.accept_pause_ms,

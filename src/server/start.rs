@@ -1,21 +1,25 @@
 //! From settings and routes to running loops.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::certificates::Certificates;
+use super::certificates::{CertificateOptions, Certificates};
 use super::handle::Handle;
+use super::listener_numbers::ListenerNumbers;
 use super::listeners::Listeners;
 use super::loop_thread::{LoopParts, RunningLoop};
-use super::settings::{conn_settings, loop_settings, mail_limits};
+use super::serving::{Served, Serving, host_rules, listener_labels, loop_reload};
+use super::settings::mail_limits;
 use super::start_error::StartError;
 use crate::access::AccessSink;
-use crate::config::{Listener, ListenerKind, ResolvedConfig};
+use crate::config::ResolvedConfig;
 use crate::mail::{LoopEvents, Wake, mesh};
 use crate::os::{PassedSockets, SystemClock};
 use crate::pool::SharedBudget;
-use crate::reactor::{ConnectionPermits, DrainTerms, ListenerProtocol, MioPoller};
-use crate::services::{Route, Router};
+use crate::reactor::{ConnectionPermits, DrainTerms, LoopReload, MioPoller};
+use crate::services::{Route, RouteHistory, Router};
+use crate::timer::Clock as _;
 
 impl Handle {
     /// Binds the listeners and starts the loops, which serve `routes`.
@@ -39,45 +43,67 @@ impl Handle {
         passed: PassedSockets,
         access: Option<AccessSink>,
     ) -> Result<Self, StartError> {
-        let protocols =
-            settings.listeners.iter().map(|listener| listener_protocol(listener, &routes));
-        let protocols = protocols.collect::<Result<Vec<_>, _>>()?;
         let clock = SystemClock::start();
+        let addresses: Vec<SocketAddr> = settings.listeners.iter().map(|own| own.address).collect();
+        let mut numbers = ListenerNumbers::default().next(&addresses, 0, clock.now())?;
+        let history = RouteHistory::new(Router::first_numbers(&routes));
+        let hosts = host_rules(settings);
         // Before an address is bound: what is wrong is then said although the port is taken.
+        let none = Vec::new();
+        let reload = loop_reload(settings, routes, &numbers, history.numbers(), &hosts, &[], none);
+        let mut reload = reload.map_err(StartError::Route)?;
         let certificates = Certificates::load(settings, clock)?;
+        let tls = certificates.listener_configs();
         let Listeners { addresses, by_loop, are_held } = Listeners::open(settings, passed)?;
+        for (position, address) in addresses.into_iter().enumerate() {
+            numbers.bind(position, address);
+        }
+        let labels = listener_labels(&numbers, &[]);
+        reload.loop_settings.listeners.labels.clone_from(&labels);
         let pollers = by_loop.into_iter().map(MioPoller::new).collect::<io::Result<Vec<_>>>()?;
         let (pollers, wakes): (Vec<_>, Vec<Wake>) = pollers.into_iter().unzip();
         let mailboxes = mesh(&wakes, mail_limits(settings));
         let connections = SharedBudget::new(settings.limits.connections_max);
         let permits = ConnectionPermits::for_loops(&connections, &wakes);
         let (events, event_senders) = LoopEvents::new(settings.loops);
+        let pool = SharedBudget::for_pool(settings.limits.pool_bytes_max);
+        let served = Served {
+            listeners: numbers,
+            routes: history,
+            hosts,
+            labels,
+            listener_configs: tls.clone(),
+            tls: tls.clone(),
+            certificate_options: CertificateOptions::of(settings),
+        };
         let parts = Arc::new(LoopParts {
-            pool: SharedBudget::for_pool(settings.limits.pool_bytes_max),
+            pool: pool.clone(),
             clock,
-            routes,
             loops: settings.loops,
             pin_loops: settings.pin_loops,
-            conn_settings: Arc::new(conn_settings(settings)),
-            loop_settings: loop_settings(settings, protocols, &addresses),
-            tls: certificates.listener_configs(),
+            settings: LoopReload { tls, ..reload },
             access,
         });
         let mut loops = Vec::with_capacity(settings.loops);
         let each = pollers.into_iter().zip(mailboxes).zip(permits).zip(event_senders);
+        let mut spawned = Ok(());
         for (index, (((poller, mailboxes), permits), own_events)) in each.enumerate() {
             match RunningLoop::spawn(index, &parts, poller, mailboxes, permits, own_events) {
                 Ok(own) => loops.push(own),
+                // A part of the loops would get a part of the connections.
                 Err(error) => {
-                    // A part of the loops would get a part of the connections.
-                    Self::new(addresses, loops, events, clock).drain(DrainTerms::within_ms(0));
-                    return Err(error.into());
+                    spawned = Err(error);
+                    break;
                 }
             }
         }
-        let server = Self::new(addresses, loops, events, clock).on_held_sockets(are_held);
-        match certificates.watch(clock) {
-            Ok(certificates) => Ok(server.with_certificates(certificates)),
+        let server = Self::new(loops, events, Serving::new(clock, connections, pool, served))
+            .on_held_sockets(are_held);
+        match spawned.and_then(|()| certificates.watch(clock)) {
+            Ok(certificates) => {
+                server.serving().state().certificates = certificates;
+                Ok(server)
+            }
             Err(error) => {
                 server.drain(DrainTerms::within_ms(0));
                 Err(error.into())
@@ -86,25 +112,12 @@ impl Handle {
     }
 }
 
-/// What the clients of a listener speak, and with whom.
-fn listener_protocol(
-    listener: &Listener,
-    routes: &[Route],
-) -> Result<ListenerProtocol, StartError> {
-    let path = match listener.kind {
-        ListenerKind::Http => return Ok(ListenerProtocol::Http),
-        ListenerKind::Line => listener.route.as_deref().unwrap_or_default(),
-    };
-    let number = Router::number_of(routes, path);
-    number.map(ListenerProtocol::Line).ok_or_else(|| StartError::Route(path.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::config::{Config, MachineLimits};
+    use crate::config::{Config, Listener, MachineLimits};
     use crate::services::{BuiltInPage, Handler};
 
     #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::certificates::CertificateFileError;
+use super::listener_numbers::TooManyListeners;
 use crate::display::debug_as_display;
 use crate::os::BindError;
 
@@ -30,6 +31,9 @@ pub enum StartError {
     /// Line clients are to join a route that is not served.
     #[error("no WebSocket route has the path {0}, which line clients are to join")]
     Route(String),
+    /// There are more listeners than numbers for them.
+    #[error(transparent)]
+    Listeners(#[from] TooManyListeners),
 }
 
 debug_as_display!(StartError);

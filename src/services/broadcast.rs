@@ -1,6 +1,7 @@
 //! The service of `/broadcast`: every message goes unchanged to all connections, the sender
 //! included.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use super::{CloseReason, Description, Effects, Message, Order, Peer, Service};
@@ -38,6 +39,13 @@ impl Service for Broadcast {
 
     fn describe(&self, _: Peer) -> Option<Description<'_>> {
         Some(Description { user: None, room: Some("") })
+    }
+
+    fn on_reload(&mut self, next: Box<dyn Service>, _: &mut Effects<'_>) {
+        let next: Box<dyn Any> = next;
+        if let Ok(next) = next.downcast::<Self>() {
+            self.order = next.order;
+        }
     }
 
     fn rooms_end(&self) -> usize {

@@ -11,6 +11,7 @@ mod description;
 mod echo;
 mod page;
 pub mod room;
+mod route_history;
 mod route_id;
 mod router;
 
@@ -19,6 +20,7 @@ pub use connect_request::ConnectRequest;
 pub use description::Description;
 pub use echo::Echo;
 pub use page::{BuiltInPage, Page, PageReply};
+pub use route_history::RouteHistory;
 pub use route_id::{RouteId, RouteNumbers, TooManyRoutes};
 pub(crate) use router::{Found, SocketRoute};
 pub use router::{Handler, Route, Router};
@@ -32,6 +34,8 @@ pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, 
 
 pub use crate::http::Rejection;
 
+use std::any::Any;
+
 /// A WebSocket service.
 ///
 /// For each connection that is admitted, the loop calls [`on_open`](Service::on_open) first, then
@@ -39,15 +43,16 @@ pub use crate::http::Rejection;
 /// once.
 ///
 /// A callback must not block: all connections of the loop wait for it.
-pub trait Service {
+pub trait Service: Any {
     /// The first call to this instance. Other threads that work for it answer through `service_sender`,
     /// which may be cloned.
     fn on_start(&mut self, service_sender: ServiceSender) {
         let _ = service_sender;
     }
 
-    /// Whether the service needs the addresses of peers ([`ConnectRequest::address`]). Called once. If
-    /// it does, each connection of its route has a record beside its slot.
+    /// Whether the service needs the addresses of peers ([`ConnectRequest::address`]). Called once, and
+    /// again after [`on_reload`](Service::on_reload). If it does, each connection of its route has a
+    /// record beside its slot.
     fn wants_addresses(&self) -> bool {
         false
     }
@@ -95,6 +100,14 @@ pub trait Service {
     fn describe(&self, peer: Peer) -> Option<Description<'_>> {
         let _ = peer;
         None
+    }
+
+    /// The configuration was reloaded, and the route is still in it, perhaps with other settings: `next`
+    /// was just made for the route, by the handler of the new configuration, and is dropped after this.
+    /// A service takes the settings out of it, by [`Any`], and keeps its own state and connections,
+    /// which notice nothing. Without this the settings stay those that the service was made with.
+    fn on_reload(&mut self, next: Box<dyn Service>, effects: &mut Effects<'_>) {
+        let _ = (next, effects);
     }
 
     /// One more than the largest position of a room for [`room`](Service::room): 0 without rooms.

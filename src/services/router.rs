@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::page::Page;
 use super::route_id::{NUMBERS_MAX, RouteId, RouteNumbers};
 use super::{Effects, LoopSite, Message, Peer, RouteOptions, Service, ServiceSender};
+use crate::effects::PendingEffects;
 use crate::http::Path;
 use crate::metrics::{Entry, Labelled, RouteCounters};
 use crate::timer::Millis;
@@ -37,7 +38,9 @@ impl Route {
         Self { id: RouteId::new(kind, &path), paths: vec![path], handler }
     }
 
-    fn is_socket(&self) -> bool {
+    /// Whether it is a WebSocket route.
+    #[must_use]
+    pub fn is_socket(&self) -> bool {
         matches!(self.handler, Handler::Socket(..))
     }
 }
@@ -86,8 +89,8 @@ pub(crate) struct SocketRoute {
     pub(crate) wants_addresses: bool,
 }
 
-/// Stands for a number that no route has. No connection gets such a number: connections have those that
-/// [`Router::find`] and [`Router::number_of`] return, and a router is made before its loop has any.
+/// Stands for a number that no route has. No connection has such a number: connections have those that
+/// [`Router::find`] and [`Router::number_of`] return, and a number that is in use stays with its route.
 struct Vacant;
 
 impl Service for Vacant {
@@ -138,6 +141,66 @@ impl Router {
             }
         }
         Self { sockets, order, pages, numbers, ticks: Vec::new() }
+    }
+
+    /// Serves these routes from now on. `numbers` are the [next](RouteNumbers::next) after those of
+    /// [`Router::numbers`], with those of routes that are gone and still in use.
+    ///
+    /// The service of a route that stays is told by [`Service::on_reload`]; that of a route which is
+    /// gone goes on as long as `numbers` has it, though no path leads there. `service_sender` is for
+    /// services that are new, as in [`Router::start`].
+    pub(crate) fn reload(
+        &mut self,
+        routes: &[Route],
+        site: LoopSite,
+        numbers: RouteNumbers,
+        pending: &mut PendingEffects,
+        service_sender: impl Fn(u8) -> ServiceSender,
+    ) {
+        self.order.clear();
+        self.pages.clear();
+        let before = std::mem::replace(&mut self.numbers, numbers);
+        let stays = |numbers: &RouteNumbers, number| {
+            before.route(number).is_some_and(|id| numbers.route(number) == Some(id))
+        };
+        for (number, own) in (0..=u8::MAX).zip(&mut self.sockets) {
+            own.paths.clear();
+            if !stays(&self.numbers, number) {
+                *own = SocketRoute::vacant();
+            }
+        }
+        self.ticks.retain(|(number, ..)| stays(&self.numbers, *number));
+        self.sockets.resize_with(self.numbers.end(), SocketRoute::vacant);
+        for Route { id, paths, handler } in routes {
+            let (make, options) = match handler {
+                Handler::Page(make) => {
+                    self.pages.push((paths.clone(), make()));
+                    continue;
+                }
+                Handler::Socket(make, options) => (make, options),
+            };
+            let Some(number) = self.numbers.number_of(id) else { continue };
+            if self.order.contains(&number) {
+                continue;
+            }
+            self.order.push(number);
+            let own = &mut self.sockets[usize::from(number)];
+            let next = make(site);
+            match stays(&self.numbers, number) {
+                true => own.service.on_reload(next, &mut Effects::detached(number, pending)),
+                false => {
+                    own.label = id.to_string().into();
+                    own.service = next;
+                    own.service.on_start(service_sender(number));
+                    let first =
+                        |tick_ms: u64| (number, tick_ms.max(1), pending.now.plus(tick_ms.max(1)));
+                    self.ticks.extend(own.service.tick_ms().map(first));
+                }
+            }
+            own.paths.clone_from(paths);
+            own.options = options.clone();
+            own.wants_addresses = own.service.wants_addresses();
+        }
     }
 
     /// From now on what happens on each route is counted in `routes`, by its id.
@@ -191,12 +254,24 @@ impl Router {
         Some(*number)
     }
 
+    /// The numbers that [`Router::new`] gives WebSocket routes.
+    #[must_use]
+    pub fn first_numbers(routes: &[Route]) -> RouteNumbers {
+        first_numbers(routes)
+    }
+
+    /// The number that a WebSocket route with exactly this path has among `numbers`.
+    #[must_use]
+    pub fn number_among(routes: &[Route], path: &str, numbers: &RouteNumbers) -> Option<u8> {
+        let mut sockets = routes.iter().filter(|route| route.is_socket());
+        let route = sockets.find(|route| route.paths.iter().any(|own| own == path))?;
+        numbers.number_of(&route.id)
+    }
+
     /// The number that [`Router::new`] gives the WebSocket route with exactly this path.
     #[must_use]
     pub fn number_of(routes: &[Route], path: &str) -> Option<u8> {
-        let mut sockets = routes.iter().filter(|route| route.is_socket());
-        let route = sockets.find(|route| route.paths.iter().any(|own| own == path))?;
-        first_numbers(routes).number_of(&route.id)
+        Self::number_among(routes, path, &first_numbers(routes))
     }
 
     /// Whether the service of any route wants the addresses of peers.

@@ -76,7 +76,6 @@ pub(super) struct LoopState {
     /// Tokens of closed sockets for which one more event is reported.
     pub(super) stale: Vec<u64>,
     pub(super) listeners: Vec<ListenerState>,
-    pub(super) listener_closed: bool,
     pub(super) mail_ready: bool,
     pub(super) has_reserve: bool,
     /// The next wait ends without events, whatever is ready.
@@ -89,6 +88,8 @@ pub(super) struct ListenerState {
     /// Streams waiting to be accepted.
     pub(super) queue: VecDeque<usize>,
     pub(super) is_ready: bool,
+    /// Whether it is closed, or was never opened.
+    pub(super) is_closed: bool,
 }
 
 impl Kernel {
@@ -119,6 +120,18 @@ impl State {
         // epoll(7) merges the events of a socket that are not fetched yet.
         if !ready.contains(&id) {
             ready.push_back(id);
+        }
+    }
+
+    /// Closes a listener: as on Linux, the connections that it has not accepted are reset.
+    pub(super) fn close_listener(&mut self, loop_index: usize, listener: usize) {
+        let Some(own) = self.loops[loop_index].listeners.get_mut(listener) else { return };
+        own.is_closed = true;
+        own.is_ready = false;
+        for id in std::mem::take(&mut own.queue) {
+            let stream = &mut self.streams[id];
+            stream.server_reset = true;
+            stream.server_closed = true;
         }
     }
 

@@ -19,6 +19,6 @@ pub use client::SimClient;
 pub use clock::SimClock;
 pub use kernel::Faults;
 pub use network::Network;
-pub use poller::{SimPoller, SimSocket};
+pub use poller::{SimListener, SimPoller, SimSocket};
 pub use random::Random;
 pub use server::{ServerSettings, SimServer};

@@ -38,9 +38,7 @@ impl Network {
     #[must_use]
     pub fn connect(&self, loop_index: usize, listener: usize) -> Option<SimClient> {
         let mut state = self.kernel.state();
-        if state.loops[loop_index].listener_closed {
-            return None;
-        }
+        state.loops[loop_index].listeners.get(listener).filter(|own| !own.is_closed)?;
         state.streams.push(Stream::default());
         let id = state.streams.len() - 1;
         let listener = &mut state.loops[loop_index].listeners[listener];

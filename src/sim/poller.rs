@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, IoSlice, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::kernel::{Kernel, Registration};
+use super::kernel::{Kernel, ListenerState, Registration};
 use crate::key::ConnKey;
 use crate::reactor::MAILBOX_TOKEN;
 use crate::transport::{AcceptError, Poller, Readiness, Transport};
@@ -16,6 +16,10 @@ pub struct SimPoller {
     kernel: Kernel,
     loop_index: usize,
 }
+
+/// A listener of a fake network, before a loop has it.
+#[derive(Clone, Copy, Debug)]
+pub struct SimListener;
 
 /// A server's socket on a fake network.
 #[derive(Debug)]
@@ -32,6 +36,7 @@ impl SimPoller {
 
 impl Poller for SimPoller {
     type Socket = SimSocket;
+    type Listener = SimListener;
 
     /// Never waits: the test moves the clock.
     fn wait(&mut self, _: Option<Duration>, events: &mut Vec<Readiness>) -> io::Result<()> {
@@ -97,12 +102,30 @@ impl Poller for SimPoller {
         self.kernel.state().loops[self.loop_index].listeners.len()
     }
 
+    fn open_listener(&mut self, number: usize, _: SimListener) -> io::Result<()> {
+        let mut state = self.kernel.state();
+        let percent = state.faults.failed_registrations;
+        if state.random.percent(percent) {
+            return Err(ErrorKind::OutOfMemory.into());
+        }
+        let listeners = &mut state.loops[self.loop_index].listeners;
+        let closed = || ListenerState { is_closed: true, ..ListenerState::default() };
+        listeners.resize_with(listeners.len().max(number + 1), closed);
+        listeners[number].is_closed = false;
+        Ok(())
+    }
+
+    fn close_listener(&mut self, number: usize) {
+        self.kernel.state().close_listener(self.loop_index, number);
+    }
+
     fn accept(&mut self, listener: usize) -> Result<(SimSocket, SocketAddr), AcceptError> {
         let mut state = self.kernel.state();
         if state.is_interrupted() {
             return Err(AcceptError::Failed);
         }
-        if state.loops[self.loop_index].listeners[listener].queue.is_empty() {
+        let own = state.loops[self.loop_index].listeners.get(listener);
+        if own.is_none_or(|own| own.queue.is_empty()) {
             return Err(AcceptError::Empty);
         }
         // accept4(2) fails with EMFILE before it takes the connection off the queue.
@@ -118,15 +141,8 @@ impl Poller for SimPoller {
 
     fn close_listeners(&mut self) {
         let mut state = self.kernel.state();
-        let own = &mut state.loops[self.loop_index];
-        own.listener_closed = true;
-        let queued: Vec<usize> =
-            own.listeners.iter_mut().flat_map(|own| std::mem::take(&mut own.queue)).collect();
-        // Linux resets the connections that a closed listener has not accepted.
-        for id in queued {
-            let stream = &mut state.streams[id];
-            stream.server_reset = true;
-            stream.server_closed = true;
+        for listener in 0..state.loops[self.loop_index].listeners.len() {
+            state.close_listener(self.loop_index, listener);
         }
     }
 

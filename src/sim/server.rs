@@ -8,18 +8,18 @@ use rustls::ServerConfig;
 
 use super::clock::SimClock;
 use super::network::Network;
-use super::poller::{SimPoller, SimSocket};
+use super::poller::{SimListener, SimPoller, SimSocket};
 use crate::access::AccessSink;
 use crate::certificates::ListenerConfig;
 use crate::conn::{ConnSettings, Connections, check_invariants};
-use crate::mail::{Envelope, LoopMailboxes, MailLimits, Mailbox, Wake, mesh};
+use crate::mail::{Envelope, LoopMailboxes, MailLimits, Mailbox, Reply, Wake, mesh};
 use crate::metrics::{Counters, LoopMetrics};
 use crate::pool::SharedBudget;
 use crate::reactor::{
     ConnectionPermits, DrainProgress, DrainTerms, EventLoop, ListenerProtocol, ListenerSettings,
-    LoopCommand, LoopEnvelope, LoopSettings, LoopState, Turn,
+    LoopCommand, LoopEnvelope, LoopReload, LoopSettings, LoopState, Turn,
 };
-use crate::services::{LoopSite, Route, Router};
+use crate::services::{LoopSite, Route, RouteHistory, RouteNumbers, Router, TooManyRoutes};
 use crate::timer::{Clock, Millis};
 
 /// Sizes of a simulated server.
@@ -81,6 +81,7 @@ pub struct SimServer {
     clock: SimClock,
     loops: Vec<Option<SimLoop>>,
     metrics: Vec<LoopMetrics>,
+    routes: RouteHistory,
     /// The process's connection budget.
     pub connections: SharedBudget,
     /// The process's buffer budget.
@@ -90,7 +91,7 @@ pub struct SimServer {
 #[derive(Debug)]
 struct SimLoop {
     event_loop: EventLoop<SimPoller, SimClock>,
-    mail: Arc<Mailbox<LoopEnvelope>>,
+    mail: Arc<Mailbox<LoopEnvelope<SimListener>>>,
     woken: Arc<AtomicBool>,
     /// When it would wake without an event.
     wakes_at: Option<Millis>,
@@ -110,9 +111,7 @@ fn connections_of(
     if settings.has_fake_cipher {
         connections.use_fake_cipher();
     }
-    let tls: Vec<_> =
-        settings.tls.iter().map(|own| own.clone().map(ListenerConfig::from)).collect();
-    connections.configure_tls(&tls);
+    connections.configure_tls(&listener_configs(settings));
     if let Some(sink) = &settings.access {
         connections.log_access(sink.clone());
     }
@@ -150,6 +149,7 @@ impl SimServer {
         Self {
             loops: loops.collect(),
             metrics,
+            routes: RouteHistory::new(Router::first_numbers(routes)),
             network: network.clone(),
             clock: network.clock(),
             connections,
@@ -219,6 +219,39 @@ impl SimServer {
         self.loops.iter().flatten().filter_map(|own| own.wakes_at).min()
     }
 
+    /// Has every loop go by these settings and routes from its next turn on, as a reload of the
+    /// configuration does. Sizes that a loop or its mailboxes are made with stay.
+    ///
+    /// # Errors
+    /// If the routes, with former ones that are in use, have no numbers left.
+    pub fn reload(
+        &mut self,
+        settings: &ServerSettings,
+        routes: &[Route],
+    ) -> Result<(), TooManyRoutes> {
+        let loops = self.loops.iter().flatten();
+        let in_use: Vec<u8> =
+            loops.flat_map(|own| own.event_loop.connections().routes_in_use()).collect();
+        let sockets = routes.iter().filter(|route| route.is_socket());
+        let ids = sockets.map(|route| &route.id);
+        self.routes = self.routes.next(ids, &in_use, self.clock.now())?;
+        self.connections.set_total(settings.connections_max);
+        self.pool.set_total(settings.pool_bytes_max);
+        let numbers = self.routes.numbers();
+        let next = Arc::new(LoopReload {
+            conn_settings: Arc::new(settings.connections.clone()),
+            loop_settings: loop_settings(settings, protocols(settings, routes, numbers)),
+            routes: routes.to_vec(),
+            numbers: numbers.clone(),
+            tls: listener_configs(settings),
+        });
+        for index in 0..self.loops.len() {
+            let (reply, _) = Reply::channel();
+            self.command(index, LoopCommand::Reload { next: Arc::clone(&next), reply });
+        }
+        Ok(())
+    }
+
     /// Begins a drain on all loops.
     pub fn drain(&self, drain_ms: u64, is_paced: bool) {
         let _ = self.drain_on(DrainTerms { is_paced, ..DrainTerms::within_ms(drain_ms) });
@@ -235,7 +268,7 @@ impl SimServer {
     }
 
     /// Sends a command to a loop, unless that has ended.
-    pub fn command(&self, index: usize, command: LoopCommand) {
+    pub fn command(&self, index: usize, command: LoopCommand<SimListener>) {
         if let Some(own) = &self.loops[index] {
             own.mail.send_reserved(Envelope::Command(command));
         }
@@ -298,18 +331,14 @@ impl SharedParts<'_> {
         &self,
         index: usize,
         metrics: LoopMetrics,
-        mailboxes: LoopMailboxes<LoopEnvelope>,
+        mailboxes: LoopMailboxes<LoopEnvelope<SimListener>>,
         permits: ConnectionPermits,
     ) -> EventLoop<SimPoller, SimClock> {
         let Self { network, settings, routes, pool } = *self;
         let number = |index: usize| u16::try_from(index).unwrap_or(u16::MAX);
         let site = LoopSite { index: number(index), count: number(settings.loops) };
         let clock = network.clock();
-        let line = settings.line_route.and_then(|path| Router::number_of(routes, path));
-        let line = line.map(ListenerProtocol::Line);
-        let relay = settings.has_relay.then_some(ListenerProtocol::Relay);
-        let protocols: Vec<_> =
-            [ListenerProtocol::Http].into_iter().chain(line).chain(relay).collect();
+        let protocols = protocols(settings, routes, &Router::first_numbers(routes));
         let mut router = Router::new(routes, site);
         router.count_in(&metrics.routes);
         let counters = &metrics.counters;
@@ -327,10 +356,25 @@ impl SharedParts<'_> {
     }
 }
 
+fn listener_configs(settings: &ServerSettings) -> Vec<Option<ListenerConfig>> {
+    settings.tls.iter().map(|own| own.clone().map(ListenerConfig::from)).collect()
+}
+
+fn protocols(
+    settings: &ServerSettings,
+    routes: &[Route],
+    numbers: &RouteNumbers,
+) -> Vec<ListenerProtocol> {
+    let line = settings.line_route.and_then(|path| Router::number_among(routes, path, numbers));
+    let line = line.map(ListenerProtocol::Line);
+    let relay = settings.has_relay.then_some(ListenerProtocol::Relay);
+    [ListenerProtocol::Http].into_iter().chain(line).chain(relay).collect()
+}
+
 fn loop_settings(settings: &ServerSettings, protocols: Vec<ListenerProtocol>) -> LoopSettings {
     LoopSettings {
         listeners: ListenerSettings {
-            protocols,
+            protocols: protocols.into_iter().map(Some).collect(),
             labels: Vec::new(),
             accepts_per_turn: 64,
             refusals_max: settings.refusals_max,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
@@ -10,9 +11,11 @@ use serde_json::Value;
 use crate::admin_client::{CONFIG, METRICS_TOKEN, TOKEN, get, post, request};
 use crate::chat_client::ChatClient;
 use crate::clients::below_root;
-use crate::gateway::{Gateway, Launch, run_to_end};
+use crate::gateway::{Gateway, Launch, config_file, run_to_end};
+use crate::messages::Request;
 use crate::proxy_server::{free_address, program};
 use crate::skip::skip_without;
+use crate::socket::Socket;
 use crate::wait::until;
 
 fn gateway() -> Gateway {
@@ -364,6 +367,82 @@ fn rooms_are_listed_and_spoken_into() {
     }
     let nowhere = "{\"route\": \"/nowhere\", \"text\": \"x\"}";
     assert_eq!(post(admin, "/api/v1/publish", nowhere).status, 404);
+}
+
+/// What the admin listener says of a reload, with its own token: the status and the reply.
+fn reload(admin: SocketAddr, dry_run: bool) -> (u16, Value) {
+    let reply = post(admin, "/api/v1/reload", &format!("{{\"dry_run\": {dry_run}}}"));
+    (reply.status, reply.json())
+}
+
+#[test]
+fn a_changed_file_is_shown_by_a_dry_run_and_taken_over_without() {
+    let before = format!("loops = 2\n{CONFIG}");
+    let file = config_file(&before);
+    let launch = Launch { toml: Some(&before), ..Launch::default() };
+    let gateway = Gateway::launch_with(&launch, Some(file.path()));
+    let admin = gateway.admin_address();
+    let none = serde_json::json!({ "dry_run": false, "applied": [], "needs_restart": [] });
+    assert_eq!(reload(admin, false), (200, none));
+
+    let added = "[[route]]\npath = \"/new\"\nservice = \"echo\"\n[limits]\nconnections_max = 77\n";
+    fs::write(file.path(), format!("loops = 1\n{CONFIG}ready_needs = []\n{added}")).unwrap();
+    let (status, dry) = reload(admin, true);
+    assert_eq!((status, &dry["dry_run"]), (200, &true.into()));
+    let lines = |reply: &Value, list: &str| -> Vec<String> {
+        let lines = reply[list].as_array().unwrap().iter();
+        lines.map(|line| line.as_str().unwrap().to_owned()).collect()
+    };
+    let applied = lines(&dry, "applied");
+    assert!(applied.contains(&"limits.connections_max is added: 77".to_owned()), "{dry}");
+    assert!(applied.contains(&"route[0] is added: echo /new".to_owned()), "{dry}");
+    assert_eq!(lines(&dry, "needs_restart"), ["loops changes from 2 to 1"]);
+    let in_force = || get(admin, "/api/v1/configuration").body;
+    let metrics = || get(admin, "/metrics").body;
+    assert!(!in_force().contains("connections_max = 77"), "{}", in_force());
+
+    let (status, done) = reload(admin, false);
+    assert_eq!((status, lines(&done, "applied")), (200, applied));
+    assert!(in_force().contains("connections_max = 77"), "{}", in_force());
+    assert!(in_force().contains("loops = 2"), "{}", in_force());
+    assert!(get(admin, "/api/v1/routes").body.contains("echo /new"));
+    let mut client = Socket::connect(gateway.address());
+    client.send(&Request::upgrade("/new").bytes());
+    assert_eq!(client.receive_head().status, 101);
+    client.assert_echoes(b"x");
+    let sums = metrics();
+    for sum in [
+        "tidegate_connections_max 77\n",
+        "tidegate_reloads_total 2\n",
+        "tidegate_reloads_failed_total 0\n",
+        // A route that a reload has brought is counted like any other.
+        "tidegate_messages_in_total{route=\"echo /new\"} 1\n",
+        "# TYPE tidegate_reloaded_timestamp_seconds gauge\n",
+    ] {
+        assert!(sums.contains(sum), "{sum}: {sums}");
+    }
+}
+
+#[test]
+fn a_bad_file_is_refused_by_the_api_with_its_line_and_changes_nothing() {
+    let before = format!("loops = 2\n{CONFIG}");
+    let file = config_file(&before);
+    let launch = Launch { toml: Some(&before), ..Launch::default() };
+    let gateway = Gateway::launch_with(&launch, Some(file.path()));
+    let admin = gateway.admin_address();
+    let in_force = get(admin, "/api/v1/configuration").body;
+    fs::write(file.path(), format!("loops = 2\n[limits]\nmessage_bytes_max = 1\n{CONFIG}"))
+        .unwrap();
+    for dry_run in [true, false] {
+        let (status, reply) = reload(admin, dry_run);
+        let error = reply["error"].as_str().unwrap();
+        let reason = ":3: limits.message_bytes_max = 1: must be";
+        assert!(status == 422 && error.contains(reason), "{status} {error}");
+    }
+    assert_eq!(get(admin, "/api/v1/configuration").body, in_force);
+    let sums = get(admin, "/metrics").body;
+    assert!(sums.contains("tidegate_reloads_failed_total 1\n"), "{sums}");
+    ChatClient::join(gateway.address(), "/chat?user=anna");
 }
 
 #[test]

@@ -158,7 +158,6 @@ fn signals_without_a_meaning_are_logged_and_end_nothing() {
     let mut gateway = Gateway::start();
     let mut socket = Socket::open(gateway.address());
     for (signal, name) in [
-        (Signal::HUP, "SIGHUP"),
         (Signal::ALARM, "SIGALRM"),
         (Signal::VTALARM, "SIGVTALRM"),
         (Signal::PROF, "SIGPROF"),

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -52,6 +53,12 @@ impl Gateway {
 
     /// Starts the program and waits until it listens.
     pub(crate) fn launch(launch: &Launch<'_>) -> Self {
+        let config = launch.toml.map(config_file);
+        Self::launch_with(launch, config.as_ref().map(NamedTempFile::path))
+    }
+
+    /// As [`Gateway::launch`], with a file that is there already.
+    pub(crate) fn launch_with(launch: &Launch<'_>, config: Option<&Path>) -> Self {
         let mut command = match launch.ulimit {
             None => Command::new(PROGRAM),
             Some(ulimit) => {
@@ -60,9 +67,8 @@ impl Gateway {
                 shell
             }
         };
-        let config = launch.toml.map(config_file);
-        if let Some(file) = &config {
-            command.arg("--config").arg(file.path());
+        if let Some(file) = config {
+            command.arg("--config").arg(file);
         }
         if let Some(address) = launch.listen {
             command.args(["--listen", address]);

@@ -22,6 +22,7 @@
 //! | `tls_tools` | TLS as tlslite-ng and sslyze see it |
 //! | `proxies` | the documented configurations of nginx and HAProxy |
 //! | `certificates_reload` | certificates at start, and files that change |
+//! | `reload` | the configuration, read again on SIGHUP |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
 //! | `log` | levels, formats, repeated lines, and standard error that is not read |
 //! | `access_log` | a line for each connection, in a file that is rotated under load |
@@ -84,3 +85,4 @@ mod certificates_reload;
 mod drain;
 mod limits;
 mod log;
+mod reload;

@@ -38,14 +38,16 @@ pub(crate) struct ScriptedOperator {
 /// A question under way.
 enum Pending {
     List(ReplyReceiver<ConnectionSlice>),
-    Show(ConnKey, ReplyReceiver<Option<ConnectionDetail>>),
-    CloseOne(ConnKey, ReplyReceiver<bool>),
+    /// The key, and whether it was of an open connection when that was asked.
+    Show(ConnKey, bool, ReplyReceiver<Option<ConnectionDetail>>),
+    /// As for `Show`.
+    CloseOne(ConnKey, bool, ReplyReceiver<bool>),
     Close(ReplyReceiver<ClosedSlice>),
     SendOne(ReplyReceiver<bool>),
     Send(ReplyReceiver<SentSlice>),
     Rooms(ReplyReceiver<RoomSlice>),
     Publish(ReplyReceiver<bool>),
-    Trace(ReplyReceiver<()>),
+    Trace(TraceId, ReplyReceiver<()>),
 }
 
 /// A list of a loop's connections, in slices between which everything else goes on.
@@ -66,18 +68,20 @@ impl ScriptedOperator {
             return "finds the loop ended".into();
         }
         let known = self.known_on(loop_index, random);
+        let peer = Peer { loop_index: u16::try_from(loop_index).unwrap_or(0), key: known };
+        let was_open = world.journal.entries().open.contains(&name_of(peer));
         let dice = random.below(100);
         let (what, pending) = match dice {
             0..=29 => return self.go_on_listing(world, loop_index, random),
             30..=49 => {
                 let key = known;
                 let reply = send(world, loop_index, |reply| Query::Show { key, reply });
-                ("shows", Pending::Show(key, reply))
+                ("shows", Pending::Show(key, was_open, reply))
             }
             50..=54 => {
                 let (key, request) = (known, close_request(4321, "by an operator"));
                 let query = |reply| Query::CloseOne { key, request, reply };
-                ("closes one", Pending::CloseOne(key, send(world, loop_index, query)))
+                ("closes one", Pending::CloseOne(key, was_open, send(world, loop_index, query)))
             }
             55 => {
                 let filter = Arc::new(ConnectionFilter {
@@ -156,7 +160,9 @@ impl ScriptedOperator {
         if random.percent(50)
             && let Some((loop_index, id, _)) = self.traces.pop()
         {
-            // The answer to it is that nothing more comes.
+            // The answer to it is that nothing more comes. A trace that has not begun yet never does.
+            let is_its = |own: &Pending| matches!(own, Pending::Trace(begun, _) if *begun == id);
+            self.pending.retain(|(_, pending)| !is_its(pending));
             world
                 .server
                 .command(loop_index, tidegate::reactor::LoopCommand::Query(Query::Untrace { id }));
@@ -173,7 +179,7 @@ impl ScriptedOperator {
         let route = ["/echo", "/broadcast", "/relay"][random.below(3)];
         let filter = Arc::new(ConnectionFilter { route: Some(route.to_owned()), ..all() });
         let query = |reply| Query::Trace { id, filter, payload_bytes_max: 10, sink, reply };
-        self.pending.push((loop_index, Pending::Trace(send(world, loop_index, query))));
+        self.pending.push((loop_index, Pending::Trace(id, send(world, loop_index, query))));
         self.traces.push((loop_index, id, events));
         format!("traces {route} on loop {loop_index}")
     }
@@ -204,25 +210,29 @@ impl ScriptedOperator {
                 Some(slice) => self.check_slice(slice, entries)?,
                 None => self.walk = None,
             },
-            Pending::Show(key, reply) => {
+            Pending::Show(key, was_open, reply) => {
                 let Some(shown) = answer(reply, has_ended)? else { return Ok(()) };
                 let is_open = entries.open.contains(&name_of(peer(key)));
                 match shown {
-                    None if is_open => return Err(format!("{key:?} is open and not shown")),
+                    // One that has opened since may have been asked about too early.
+                    None if is_open && was_open => {
+                        return Err(format!("{key:?} is open and not shown"));
+                    }
                     Some(detail) if detail.summary.peer != peer(key) => {
                         return Err(format!("{key:?} shown as {:?}", detail.summary));
                     }
                     None | Some(_) => {}
                 }
             }
-            Pending::CloseOne(key, reply) => {
+            Pending::CloseOne(key, was_open, reply) => {
                 let is_closed = answer(reply, has_ended)?.unwrap_or(false);
                 self.closed += usize::from(is_closed);
                 let end = entries.ends.get(&name_of(peer(key)));
                 if is_closed && !matches!(end, Some(CloseReason::Operator(_))) {
                     return Err(format!("{key:?} closed and ended by {end:?}"));
                 }
-                if entries.open.contains(&name_of(peer(key))) {
+                let is_open = entries.open.contains(&name_of(peer(key)));
+                if is_open && (was_open || is_closed) {
                     return Err(format!("{key:?} still open after it was closed"));
                 }
             }
@@ -250,7 +260,7 @@ impl ScriptedOperator {
                 // To as many as there are members.
                 self.sent = usize::MAX / 2;
             }
-            Pending::Trace(reply) => drop(answer(reply, has_ended)?),
+            Pending::Trace(_, reply) => drop(answer(reply, has_ended)?),
         }
         Ok(())
     }

@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) steps: usize,
     pub(crate) runs_out_of_descriptors: bool,
     pub(crate) end: RunEnd,
+    /// Whether the configuration is reloaded now and then.
+    pub(crate) reloads: bool,
     /// Whether an operator asks and orders meanwhile.
     pub(crate) has_operator: bool,
     pub(crate) disturbances: Disturbances,
@@ -38,7 +40,7 @@ pub(crate) enum RunEnd {
 }
 
 /// Turns and shares in which hardly anything gets done, and usual ones.
-fn work_limits(random: &mut Random) -> WorkLimits {
+pub(crate) fn work_limits(random: &mut Random) -> WorkLimits {
     let turn = [1, 10_000, 100_000, 4_000_000][random.below(4)];
     let share = [1, 300, 20_000, 500_000][random.below(4)];
     WorkLimits { turn, share }
@@ -117,6 +119,7 @@ impl Plan {
             steps: 40 + random.below(120),
             runs_out_of_descriptors: slots_scarce && random.percent(50),
             end: [RunEnd::Empty, RunEnd::Drained, RunEnd::CutShort][random.below(3)],
+            reloads: seed.is_multiple_of(3),
             has_operator: seed % 2 == 1,
             disturbances: Disturbances {
                 slots_scarce,

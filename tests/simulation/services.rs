@@ -2,6 +2,7 @@
 //! them. [`Watched`] wraps each of them and records in the [`Journal`] whether opens and closes
 //! pair, and what was sent to which peer.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -103,6 +104,17 @@ impl<S: Service> Service for Watched<S> {
 
     fn describe(&self, peer: Peer) -> Option<Description<'_>> {
         self.service.describe(peer)
+    }
+
+    fn on_reload(&mut self, next: Box<dyn Service>, effects: &mut Effects<'_>) {
+        let next: Box<dyn Any> = next;
+        match next.downcast::<Self>() {
+            Ok(next) => self.service.on_reload(Box::new(next.service), effects),
+            Err(_) => {
+                let broken = "a service is told the settings of another".to_owned();
+                self.journal.entries().violations.push(broken);
+            }
+        }
     }
 
     fn rooms_end(&self) -> usize {

@@ -4,16 +4,17 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tidegate::sim::Random;
+use tidegate::services::{Echo, RouteOptions};
+use tidegate::sim::{Random, ServerSettings};
 
 use crate::access::AccessJournal;
 use crate::actor::{Actor, Pace};
 use crate::checker::{Disturbances, check_client, check_deliveries};
 use crate::intruder::Intruder;
 use crate::operator_script::ScriptedOperator;
-use crate::plan::{Plan, RunEnd};
+use crate::plan::{Plan, RunEnd, work_limits};
 use crate::script::Script;
-use crate::world::World;
+use crate::world::{World, routes, socket};
 
 /// What stands between sockets and plaintext.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +107,9 @@ impl Run {
     }
 
     fn step(&mut self) -> Result<(), String> {
+        if self.plan.reloads && self.random.percent(15) {
+            self.reload()?;
+        }
         if self.plan.has_operator && self.random.percent(30) {
             let loops = self.plan.setup.server.loops;
             let what = self.operator.act(&self.world, loops, &mut self.random);
@@ -140,6 +144,32 @@ impl Run {
         }
         if self.random.percent(70) {
             self.settle_and_read()?;
+        }
+        Ok(())
+    }
+
+    /// The order of the routes changes, one comes or goes, and so do numbers that decide nothing about a
+    /// client. Each loop takes that over after as many turns as chance has it.
+    fn reload(&mut self) -> Result<(), String> {
+        let mut routes = routes(&self.plan.setup, &self.world.journal);
+        let turn = self.random.below(routes.len());
+        routes.rotate_left(turn);
+        if self.random.percent(50) {
+            let path = format!("/more-{}", self.random.below(4));
+            let options = RouteOptions::default();
+            routes.insert(0, socket(&path, &options, &self.world.journal, |_, _| Echo));
+        }
+        let (reads_per_turn, work) = (1 + self.random.below(4), work_limits(&mut self.random));
+        self.log(|| format!("a reload: {} routes, {reads_per_turn} reads, {work:?}", routes.len()));
+        let change = |settings: &mut ServerSettings| {
+            settings.connections.reads_per_turn = reads_per_turn;
+            settings.connections.work = work;
+            settings.mail_per_turn = 16 * reads_per_turn;
+        };
+        self.world.reload(change, &routes);
+        for _ in 0..self.random.below(6) {
+            let loop_index = self.random.below(self.plan.setup.server.loops);
+            self.world.server.step_loop(loop_index)?;
         }
         Ok(())
     }

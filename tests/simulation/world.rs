@@ -42,6 +42,7 @@ pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) server: SimServer,
     pub(crate) journal: Journal,
+    settings: ServerSettings,
     clock: SimClock,
     has_cipher: bool,
     tls: Option<(TlsSetup, Arc<ClientConfig>)>,
@@ -66,7 +67,7 @@ impl World {
         let server = SimServer::new(&network, &settings, &routes(&journal));
         let clock = network.clock();
         let has_cipher = setup.server.has_fake_cipher;
-        let mut world = Self { network, server, journal, clock, has_cipher, tls };
+        let mut world = Self { network, server, journal, settings, clock, has_cipher, tls };
         world.settle();
         world
     }
@@ -74,6 +75,13 @@ impl World {
     /// A server with default settings and no faults.
     pub(crate) fn calm() -> Self {
         Self::new(&Setup::default())
+    }
+
+    /// Has the loops go by other settings and routes, each from its next turn on.
+    pub(crate) fn reload(&mut self, change: impl FnOnce(&mut ServerSettings), routes: &[Route]) {
+        let mut settings = self.settings.clone();
+        change(&mut settings);
+        self.server.reload(&settings, routes).unwrap();
     }
 
     /// Runs turns until every loop would wait. Panics after `TURNS_MAX` turns.
@@ -185,7 +193,8 @@ impl World {
     }
 }
 
-fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
+/// The routes of a [`World`].
+pub(crate) fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
     let options = RouteOptions {
         message_bytes_max: setup.message_bytes_max.unwrap_or(1 << 20),
         slow_policy: setup.slow_policy,

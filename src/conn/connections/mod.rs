@@ -38,9 +38,9 @@ use crate::effects::{CloseReason, LoopSite, Peer};
 use crate::http::HttpDate;
 use crate::key::ConnKey;
 use crate::mail::{LoopMessage, LoopSender};
-use crate::metrics::{Counters, Entry, ListenerCounters};
+use crate::metrics::{Counters, Entry, Labelled, ListenerCounters, RouteCounters};
 use crate::pool::{Buffers, OverBudget, SharedBudget};
-use crate::services::Router;
+use crate::services::{Route, RouteNumbers, Router};
 use crate::timer::{Millis, Tick, WallTime};
 use crate::tls::RECORD_BYTES_MAX;
 use crate::transport::Transport;
@@ -234,6 +234,38 @@ impl<S: Transport> Connections<S> {
         self.schedule.ages.configure(settings.age_ms, latest, now);
         self.turn.settings = settings;
         self.settings_changed();
+    }
+
+    /// From now on all of this holds, for connections that are open too, as far as it was not settled
+    /// when they were let in. Those on a route that is gone stay with its service. What happens on
+    /// each route is counted in `counted`, by its id.
+    #[cold]
+    pub fn reload(
+        &mut self,
+        settings: Arc<ConnSettings>,
+        routes: &[Route],
+        numbers: RouteNumbers,
+        tls: &[Option<ListenerConfig>],
+        counted: &Labelled<RouteCounters>,
+    ) {
+        self.services.reload(routes, numbers, counted);
+        self.membership.make_room(self.services.router().socket_count());
+        self.configure_tls(tls);
+        self.set_settings(settings);
+    }
+
+    /// The numbers of the routes that connections are on, or wait to be let in to, in order. Looks at
+    /// every connection.
+    #[must_use]
+    pub fn routes_in_use(&self) -> Vec<u8> {
+        let mut is_in_use = [false; 1 << u8::BITS];
+        let keys = (0..self.table.slots_end()).filter_map(|index| self.table.key_of(index));
+        // Before its request a connection has the number of its listener, which may count as well:
+        // it holds up a number that is free, and for a moment.
+        for conn in keys.filter_map(|key| self.table.get(key)) {
+            is_in_use[usize::from(conn.route)] = true;
+        }
+        (0..=u8::MAX).filter(|number| is_in_use[usize::from(*number)]).collect()
     }
 
     /// Adds an accepted socket of a peer at `address`. If the half-open table is full, its oldest

@@ -17,6 +17,12 @@ impl Membership {
         Self { hubs: (0..route_count).map(|_| Hub::default()).collect() }
     }
 
+    /// Makes room for `route_count` routes, if there are more than before.
+    pub(crate) fn make_room(&mut self, route_count: usize) {
+        let count = route_count.max(self.hubs.len());
+        self.hubs.resize_with(count, Hub::default);
+    }
+
     /// Makes a connection a member of a topic of its route.
     /// Whether it was none.
     pub(crate) fn subscribe<S>(&mut self, conn: &mut Conn<S>, key: ConnKey, topic: &str) -> bool {

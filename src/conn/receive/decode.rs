@@ -10,7 +10,7 @@ use crate::conn::active::Active;
 use crate::conn::cold::ColdRecords;
 use crate::conn::flags::Flags;
 use crate::conn::settings::ConnSettings;
-use crate::conn::traces::{Traced, Traces};
+use crate::conn::traces::Traced;
 use crate::conn::turn::Turn;
 use crate::effects::{Effects, Message, Peer, PendingEffects};
 use crate::key::SlotRef;
@@ -28,18 +28,22 @@ impl<S: Transport> Active<'_, S> {
     #[inline]
     pub(super) fn decode(&mut self, buffer: &mut ReadBuffer) -> Outcome {
         if self.turn.traces.is_on() && self.is_followed() {
-            let traces = self.turn.traces.take();
-            let outcome = self.decode_for(buffer, Some(&traces));
-            self.turn.traces = traces;
+            let unix_ms = self.turn.unix_ms();
+            let (route, _) = self.services.route(self.conn.route);
+            let mut traced = Traced::take(&mut route.service, &mut self.turn.traces, unix_ms);
+            let outcome = self.decode_for(buffer, Some(&mut traced));
+            let (route, _) = self.services.route(self.conn.route);
+            traced.put_back(&mut route.service, &mut self.turn.traces);
             return outcome;
         }
         self.decode_for(buffer, None)
     }
 
-    /// As above; `traces` are there if they follow the connection.
+    /// As above; `traced` is there if a trace follows the connection, and has its service.
     #[inline]
     #[expect(clippy::too_many_lines, reason = "the one loop over what was read")]
-    fn decode_for(&mut self, buffer: &mut ReadBuffer, traces: Option<&Traces>) -> Outcome {
+    fn decode_for(&mut self, buffer: &mut ReadBuffer, traced: Option<&mut Traced>) -> Outcome {
+        let is_traced = traced.is_some();
         let (peer, key, conn, turn) = (self.peer(), self.key, &mut *self.conn, &mut *self.turn);
         let (route, pending) = self.services.route(conn.route);
         let message_bytes_max = route.options.message_bytes_max;
@@ -47,12 +51,10 @@ impl<S: Transport> Active<'_, S> {
         let outgoing = self.output.outgoing();
         outgoing.set_framing(conn.framing(route.options.deflate, key.index));
         let has_deflate = conn.flags.has_deflate();
-        let mut service: &mut dyn Service = &mut *route.service;
-        let mut traced;
-        if let Some(traces) = traces {
-            traced = Traced { service, traces, unix_ms: turn.unix_ms() };
-            service = &mut traced;
-        }
+        let service: &mut dyn Service = match traced {
+            Some(traced) => traced,
+            None => &mut *route.service,
+        };
         let mut delivery = Delivery::new(peer, conn.route, service, outgoing, pending);
         let mut share = Share::new(&turn.work, has_deflate);
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max)
@@ -117,7 +119,7 @@ impl<S: Transport> Active<'_, S> {
         };
         turn.work.charge(delivery.take_work());
         delivery.count(&route.counters, &turn.counters, self.cold, conn.cold);
-        if traces.is_some() {
+        if is_traced {
             turn.work.charge(delivery.messages * prices::EFFECT);
         }
         outcome

@@ -74,6 +74,12 @@ impl<S: Transport> Active<'_, S> {
             return Some(self.reject(&Rejection::misdirected(), head_only));
         }
         let link = self.conn.cold;
+        // It belongs to the service that has decided, wherever the path leads after a reload.
+        if self.services.has_decision() {
+            let route = self.conn.route;
+            self.cold.note_target(link, || AccessTarget::Route(route));
+            return self.upgrade(&head, route);
+        }
         match self.services.router().find(head.path(), wants_upgrade(&head)) {
             Found::Socket(route) => {
                 self.cold.note_target(link, || AccessTarget::Route(route));

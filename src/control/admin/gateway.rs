@@ -100,7 +100,7 @@ pub struct DrainStatus {
 /// What a reload changed, or would change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReloadReport {
-    /// Changes that are in force, each as `key: old -> new`.
+    /// Changes that are in force, or would be, a line for each.
     pub applied: Vec<String>,
     /// Changes that need a restart.
     pub needs_restart: Vec<String>,

@@ -12,7 +12,10 @@ use std::fmt::Write as _;
 use std::io;
 
 use crate::certificates::ListenerConfig;
-use crate::config::ResolvedConfig;
+use crate::config::{
+    CertificateFiles, ClientCertificates, FilePath, Listener, ListenerKind, ResolvedConfig,
+    TlsOptions,
+};
 use crate::os::SystemClock;
 use crate::timer::{Clock as _, Millis, WallTime};
 
@@ -40,11 +43,35 @@ impl Certificates {
         Ok(Self { loaded, listeners: settings.listeners.len() })
     }
 
-    /// What the handshakes of each listener go by; `None` for those without TLS.
+    /// What the handshakes of each listener go by, in the order of the configuration; `None` for those
+    /// without TLS.
     pub(super) fn listener_configs(&self) -> Vec<Option<ListenerConfig>> {
         match &self.loaded {
             Some(loaded) => loaded.store.listener_configs(),
             None => vec![None; self.listeners],
+        }
+    }
+
+    /// Keeps them up to date from now on in place of others, on the same thread where there is one, and
+    /// ends it where no listener speaks TLS any more.
+    ///
+    /// # Errors
+    /// If the system gives no thread, which is asked for only if there was none.
+    pub(super) fn watch_instead(
+        self,
+        former: Option<CertificateWatch>,
+        clock: SystemClock,
+    ) -> io::Result<Option<CertificateWatch>> {
+        match (former, self.loaded) {
+            (None, loaded) => Self { loaded, ..self }.watch(clock),
+            (Some(mut watch), Some(loaded)) => {
+                watch.replace(loaded);
+                Ok(Some(watch))
+            }
+            (Some(watch), None) => {
+                watch.stop();
+                Ok(None)
+            }
         }
     }
 
@@ -54,6 +81,28 @@ impl Certificates {
     /// If the system gives no thread.
     pub(super) fn watch(self, clock: SystemClock) -> io::Result<Option<CertificateWatch>> {
         self.loaded.map(|loaded| CertificateWatch::start(loaded, clock)).transpose()
+    }
+}
+
+/// Whatever of a configuration decides about certificates and handshakes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct CertificateOptions {
+    certificates: Vec<CertificateFiles>,
+    tls: TlsOptions,
+    /// In the order of the configuration; `None` for those without TLS.
+    listeners: Vec<Option<(ListenerKind, ClientCertificates, Option<FilePath>)>>,
+}
+
+impl CertificateOptions {
+    pub(super) fn of(settings: &ResolvedConfig) -> Self {
+        let listener = |own: &Listener| {
+            own.tls.then(|| (own.kind, own.client_certificates, own.client_ca.clone()))
+        };
+        Self {
+            certificates: settings.certificates.clone(),
+            tls: settings.tls.clone(),
+            listeners: settings.listeners.iter().map(listener).collect(),
+        }
     }
 }
 

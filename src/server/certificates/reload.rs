@@ -56,6 +56,17 @@ impl Reloader {
         Self { settings, store, sources: sources.into_iter().map(watch).collect(), counters }
     }
 
+    /// Goes on with others. The secrets of tickets stay where both sides have random ones.
+    pub(super) fn replace(&mut self, loaded: Loaded) {
+        let of_file = |own: &Source| matches!(own, Source::TicketKeys { .. });
+        let had_file = self.sources().any(of_file);
+        let mut next = Self::new(loaded, Arc::clone(&self.counters));
+        if !had_file && !next.sources().any(of_file) {
+            next.store.take_over_tickets(&self.store);
+        }
+        *self = next;
+    }
+
     pub(super) fn store(&self) -> &CertificateStore {
         &self.store
     }

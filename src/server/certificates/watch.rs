@@ -26,12 +26,14 @@ pub(crate) struct CertificateWatch {
     counters: Arc<CertificateCounters>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Command {
     /// Something in the folders has changed.
     Changed,
     /// An operator asks for it.
     Reload,
+    /// Others are to be kept up to date.
+    Replace(Box<Loaded>),
     Stop,
 }
 
@@ -63,6 +65,13 @@ impl CertificateWatch {
     pub(crate) fn reload(&self) {
         // A thread that has ended by a panic was reported by the panic hook.
         let _ = self.commands.send(Command::Reload);
+    }
+
+    /// Keeps others up to date from now on. Random secrets of tickets go on, so that sessions are
+    /// resumed.
+    pub(super) fn replace(&mut self, loaded: Loaded) {
+        self.certificates = loaded.store.certificates();
+        let _ = self.commands.send(Command::Replace(Box::new(loaded)));
     }
 
     /// Ends the thread and waits for its end.
@@ -98,9 +107,7 @@ struct Work {
 impl Work {
     fn run(mut self, commands: &Receiver<Command>, changes: Sender<Command>) {
         self.watch_folders(changes);
-        for line in dates::certificate_lines(&self.reloader.store().certificates()) {
-            log::info!("{line}");
-        }
+        self.say_certificates();
         loop {
             self.do_what_is_due();
             let next = self.look_at.min(self.dates_at).since(self.clock.now());
@@ -118,9 +125,20 @@ impl Work {
                         log::info!("certificates looked at again: none has changed");
                     }
                 }
+                Ok(Command::Replace(loaded)) => {
+                    self.reloader.replace(*loaded);
+                    self.say_certificates();
+                    (self.look_at, self.dates_at) = (self.clock.now(), self.clock.now());
+                }
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
+        }
+    }
+
+    fn say_certificates(&self) {
+        for line in dates::certificate_lines(&self.reloader.store().certificates()) {
+            log::info!("{line}");
         }
     }
 

@@ -25,15 +25,16 @@ pub(super) struct ToHome {
 }
 
 /// What a connection does in a room. `Claim` and `Open`, or `Enter` alone, come first, and `Leave`
-/// comes last.
+/// comes last. The loop of the connection decides whether it `subscribes` the member itself or leaves
+/// that to the home: two loops may not have the same settings while these are being reloaded.
 #[derive(Debug)]
 pub(super) enum RoomAction {
     /// Takes a name that may have one holder only; the connection is not open before the reply.
     Claim { name: Arc<str>, format: ClientFormat },
     /// The connection is open, after its claim was granted.
-    Open,
+    Open { subscribes: bool },
     /// The connection is open and needed no claim.
-    Enter { name: Option<Arc<str>>, format: ClientFormat },
+    Enter { name: Option<Arc<str>>, format: ClientFormat, subscribes: bool },
     /// The member names itself, after it entered without a name.
     SetName(Arc<str>),
     /// Sends a message to the room.
@@ -86,6 +87,11 @@ impl Home {
         Self { settings, rooms: HashMap::new() }
     }
 
+    /// The settings of the route from now on. Members keep what they have.
+    pub(super) fn set_settings(&mut self, settings: &Arc<RoomSettings>) {
+        self.settings = Arc::clone(settings);
+    }
+
     /// Publishes what an operator says to a room. Without members there is none.
     pub(super) fn on_announcement(&self, message: &Announcement, effects: &mut Effects<'_>) {
         let Announcement { room, text } = message;
@@ -108,11 +114,11 @@ impl Home {
                 room.enter(&self.settings, peer, Some(&name), format, effects);
                 effects.answer(peer.loop_index, Box::new(ClaimReply::Granted(peer)));
             }
-            RoomAction::Enter { name, format } => {
+            RoomAction::Enter { name, format, subscribes } => {
                 room.enter(&self.settings, peer, name.as_ref(), format, effects);
-                room.open(&self.settings, peer, effects);
+                room.open(peer, subscribes, effects);
             }
-            RoomAction::Open => room.open(&self.settings, peer, effects),
+            RoomAction::Open { subscribes } => room.open(peer, subscribes, effects),
             RoomAction::SetName(name) => room.set_name(&self.settings, peer, &name, effects),
             RoomAction::Say(text) => room.say(&self.settings, peer, &text, effects),
             RoomAction::Leave => {
@@ -151,25 +157,23 @@ impl HomeRoom {
         self.roster.add();
         match name {
             None => self.announce(PresenceChange::Count, peer, effects),
-            Some(name) => {
+            Some(name) => match self.take_name(settings, peer, name, effects) {
+                0 => self.announce(PresenceChange::Joined(name), peer, effects),
                 // A login that replaces another changes neither the names nor the count.
-                if !self.take_name(settings, peer, name, effects) {
-                    self.announce(PresenceChange::Joined(name), peer, effects);
-                }
-            }
+                1 => {}
+                _ => self.announce(PresenceChange::Count, peer, effects),
+            },
         }
     }
 
     /// The connection of a member is open. A member with events gets the snapshot before it is
     /// subscribed: both effects go to its loop in this order, so no event comes before the snapshot
     /// and none between the two is lost.
-    fn open(&self, settings: &RoomSettings, peer: Peer, effects: &mut Effects<'_>) {
+    fn open(&self, peer: Peer, subscribes: bool, effects: &mut Effects<'_>) {
         self.send_snapshot(peer, effects);
-        let has_events =
-            self.members.get(&peer).is_some_and(|own| own.format == ClientFormat::Events);
-        // With `Order::Sender` the member's own loop has subscribed it already.
-        if settings.order == Order::Topic && has_events {
-            effects.subscribe(peer, self.room.topic(ClientFormat::Events));
+        // One that was replaced meanwhile is no member.
+        if let Some(member) = self.members.get(&peer).filter(|_| !subscribes) {
+            effects.subscribe(peer, self.room.topic(member.format));
         }
     }
 
@@ -185,8 +189,8 @@ impl HomeRoom {
         }
         let change = match self.take_name(settings, peer, name, effects) {
             // The name stays; the count falls by one, because `peer` was counted without a name.
-            true => PresenceChange::Count,
-            false => PresenceChange::Joined(name),
+            0 => PresenceChange::Joined(name),
+            _ => PresenceChange::Count,
         };
         self.announce(change, peer, effects);
         self.send_snapshot(peer, effects);
@@ -208,16 +212,19 @@ impl HomeRoom {
     }
 
     /// Gives a name to a member. With [`Logins::One`] the connection that held the name before is
-    /// removed from the room and closed; returns whether there was one.
+    /// removed from the room and closed. Returns how many there were: more than one if the settings
+    /// have allowed that until a reload.
     fn take_name(
         &mut self,
         settings: &RoomSettings,
         peer: Peer,
         name: &Arc<str>,
         effects: &mut Effects<'_>,
-    ) -> bool {
-        let holder = self.roster.holder(name).filter(|_| settings.logins == Logins::One);
-        if let Some(holder) = holder {
+    ) -> usize {
+        let mut replaced = 0;
+        while settings.logins == Logins::One
+            && let Some(holder) = self.holder(name)
+        {
             log::debug!(
                 connection:% = holder; "room {}: {name} replaced by {peer}", self.room.name
             );
@@ -228,12 +235,25 @@ impl HomeRoom {
             // The close does nothing while the holder's claim is granted but its connection is not
             // open yet. This message makes its loop close it when it opens.
             effects.answer(holder.loop_index, Box::new(ClaimReply::Replaced(holder)));
+            replaced += 1;
         }
         self.roster.take_name(name, peer);
         if let Some(member) = self.members.get_mut(&peer) {
             member.name = Some(Arc::clone(name));
         }
-        holder.is_some()
+        replaced
+    }
+
+    /// A member that holds this name.
+    fn holder(&self, name: &str) -> Option<Peer> {
+        let last = self.roster.holder(name)?;
+        let holds = |member: &RoomMember| member.name.as_deref() == Some(name);
+        if self.members.get(&last).is_some_and(holds) {
+            return Some(last);
+        }
+        // The last one has left before the others: several were allowed then.
+        let mut members = self.members.iter();
+        members.find(|(_, member)| holds(member)).map(|(peer, _)| *peer)
     }
 
     fn remove(&mut self, peer: Peer) -> Option<RoomMember> {

@@ -1,5 +1,6 @@
 //! The service of a loop: it admits the members connected to the loop and forwards what they do.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use super::home::{Announcement, ClaimReply, Home, REPLACED, RoomAction, ToHome};
 use super::join_request::{JoinRequest, Refusal, RequestedName, read_join_request, refused_name};
 use super::local_members::{JoinState, LocalMember, LocalMembers, NewMember};
 use super::name::check_name;
-use super::room_ref::{ClientFormat, RoomRef};
+use super::room_ref::{ClientFormat, ENTRIES_KEPT, RoomRef};
 use super::settings::{Logins, NameSource, RoomSettings, Tokens, is_token_right};
 use crate::http::Rejection;
 use crate::key::ConnKey;
@@ -18,6 +19,7 @@ use crate::services::{
     Accept, Admission, CloseReason, ConnectRequest, Description, Effects, LoopSite, Message, Order,
     Peer, Service, ServiceMessage, ServiceSender, TokenAnswer, TokenInquiry, TokenVerdict,
 };
+use crate::shrink::Shrink as _;
 use crate::ws::CloseCode;
 
 /// Chat rooms, as [`RoomSettings`] describes them.
@@ -30,6 +32,8 @@ pub struct Room {
     members: LocalMembers,
     /// Connections that are accepted only to be closed with this reason.
     refused: HashMap<ConnKey, String>,
+    /// What looks up the tokens of those that wait for that: the settings may name another meanwhile.
+    asked: HashMap<ConnKey, Tokens>,
     /// The rooms whose home is this loop.
     home: Home,
 }
@@ -44,6 +48,7 @@ impl Room {
             home: Home::new(Arc::clone(&settings)),
             service_sender: None,
             refused: HashMap::new(),
+            asked: HashMap::new(),
             settings,
             site,
         }
@@ -65,7 +70,7 @@ impl Room {
 
     /// Checks a token, or starts its look-up.
     fn check_token(
-        &self,
+        &mut self,
         peer: Peer,
         name: &str,
         given: Option<String>,
@@ -84,7 +89,10 @@ impl Room {
                 let name = name.to_owned();
                 let inquiry = TokenInquiry { peer, name, token: given, answer_to };
                 match lookup.ask(inquiry) {
-                    Ok(()) => Ok(Admission::Later),
+                    Ok(()) => {
+                        self.asked.insert(peer.key, Tokens::Looked(Arc::clone(lookup)));
+                        Ok(Admission::Later)
+                    }
                     Err(too_many) => {
                         Err(Rejection::unavailable(LOOKUP_RETRY_S, too_many.to_string()))
                     }
@@ -120,6 +128,8 @@ impl Room {
             .filter(|member| member.join_state == JoinState::AwaitsToken);
         // A peer that left in the meantime needs no answer. Its key names no later connection.
         let Some(member) = member.filter(|_| peer.loop_index == self.site.index) else { return };
+        self.asked.remove(&peer.key);
+        self.asked.shrink_if_sparse(ENTRIES_KEPT);
         let rejection = match verdict {
             TokenVerdict::Right => {
                 if let Admission::Now(accept) =
@@ -176,14 +186,17 @@ impl Service for Room {
 
     fn on_cancel(&mut self, peer: Peer, effects: &mut Effects<'_>) {
         let Some(member) = self.members.remove(peer.key) else { return };
-        match (member.join_state, &self.settings.name) {
-            (JoinState::AwaitsToken, NameSource::Token { tokens: Tokens::Looked(lookup), .. }) => {
-                lookup.cancel(peer);
+        match member.join_state {
+            JoinState::AwaitsToken => {
+                if let Some(Tokens::Looked(lookup)) = self.asked.remove(&peer.key) {
+                    self.asked.shrink_if_sparse(ENTRIES_KEPT);
+                    lookup.cancel(peer);
+                }
             }
-            (JoinState::AwaitsName | JoinState::NameGranted, _) => {
+            JoinState::AwaitsName | JoinState::NameGranted => {
                 send_to_home(&member, peer, RoomAction::Leave, effects);
             }
-            (JoinState::AwaitsToken | JoinState::Accepted | JoinState::Replaced, _) => {}
+            JoinState::Accepted | JoinState::Replaced => {}
         }
     }
 
@@ -197,19 +210,21 @@ impl Service for Room {
             return effects.close(peer, CloseCode::REPLACED, REPLACED);
         }
         log::debug!(connection:% = peer; "room {}: {} joined", member.room.name, label(member));
-        if self.settings.order == Order::Sender || member.format == ClientFormat::Lines {
+        let subscribes =
+            self.settings.order == Order::Sender || member.format == ClientFormat::Lines;
+        if subscribes {
             // The subscription precedes the reply to the upgrade, so a client misses nothing that
             // is said after it sees the reply. With events and `Order::Topic` the home subscribes
             // the member, behind the snapshot.
             effects.subscribe(peer, member.room.topic(member.format));
         }
         let action = match member.join_state {
-            JoinState::NameGranted => RoomAction::Open,
+            JoinState::NameGranted => RoomAction::Open { subscribes },
             JoinState::AwaitsToken
             | JoinState::AwaitsName
             | JoinState::Accepted
             | JoinState::Replaced => {
-                RoomAction::Enter { name: member.name.clone(), format: member.format }
+                RoomAction::Enter { name: member.name.clone(), format: member.format, subscribes }
             }
         };
         send_to_home(member, peer, action, effects);
@@ -252,6 +267,15 @@ impl Service for Room {
                 );
             }
             _ => send_to_home(member, peer, RoomAction::Say(text.into()), effects),
+        }
+    }
+
+    fn on_reload(&mut self, next: Box<dyn Service>, _: &mut Effects<'_>) {
+        let next: Box<dyn Any> = next;
+        // Members stay as they came in; the settings are for what they do and who comes next.
+        if let Ok(next) = next.downcast::<Self>() {
+            self.home.set_settings(&next.settings);
+            self.settings = next.settings;
         }
     }
 

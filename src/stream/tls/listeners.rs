@@ -29,17 +29,19 @@ impl Listeners {
     pub(super) fn configure(
         &mut self,
         configs: &[Option<ListenerConfig>],
+        former: Option<Arc<SecretLog>>,
     ) -> Option<Arc<SecretLog>> {
-        // All of them log to the same place, if to any.
-        let first = configs.iter().flatten().next()?.now();
-        let log = Arc::new(SecretLog::new(Arc::clone(&first.key_log)));
+        // All of them log to the same place, if to any, for the life of the process: handshakes under
+        // way go on to log to the first one.
+        let operators = configs.iter().flatten().next().map(|own| Arc::clone(&own.now().key_log));
+        let log = former.or_else(|| operators.map(|next| Arc::new(SecretLog::new(next))));
         let listener = |shared: &Option<ListenerConfig>| {
-            let (shared, log) = (shared.clone()?, Arc::clone(&log));
+            let (shared, log) = (shared.clone()?, Arc::clone(log.as_ref()?));
             let made_of = shared.now();
             Some(Listener { own: own_of(&made_of, &log), shared, made_of, log })
         };
         self.0 = configs.iter().map(listener).collect();
-        Some(log)
+        log
     }
 
     /// Whether connections of this listener speak TLS.

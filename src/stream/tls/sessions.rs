@@ -29,7 +29,8 @@ pub(crate) struct Tls {
 impl Tls {
     /// From now on the listeners, each by its number, do their handshakes so.
     pub(crate) fn configure(&mut self, configs: &[Option<ListenerConfig>]) {
-        self.shared.secrets = self.shared.listeners.configure(configs);
+        let log = self.shared.secrets.take();
+        self.shared.secrets = self.shared.listeners.configure(configs, log);
     }
 
     /// From now on handshakes of the listeners, each by its number, are counted in these.

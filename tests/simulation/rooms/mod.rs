@@ -6,6 +6,7 @@ mod lines;
 mod logins;
 mod operators;
 mod race;
+mod reload;
 mod slow;
 mod tokens;
 
@@ -13,10 +14,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tidegate::http::Subprotocol;
-use tidegate::services::RouteOptions;
 use tidegate::services::room::{CHAT_SUBPROTOCOL, Logins, NameSource, Room, RoomSettings};
+use tidegate::services::{Route, RouteOptions};
 
 use crate::client::Client;
+use crate::services::Journal;
 use crate::wire::{TEXT, upgrade_request, upgrade_request_offering};
 use crate::world::{Setup, World, socket};
 
@@ -44,13 +46,15 @@ fn world_of(setup: &Setup, settings: RoomSettings) -> World {
         subprotocols: vec![Subprotocol::new(CHAT_SUBPROTOCOL).unwrap()],
         ..RouteOptions::default()
     };
-    World::serving(&setup, |journal| {
-        let mut route = socket("/chat", &options, journal, move |_, site| {
-            Room::new(Arc::clone(&settings), site)
-        });
-        route.paths.push("/chat/:name/:token".to_owned());
-        vec![route]
-    })
+    World::serving(&setup, |journal| vec![route(settings, &options, journal)])
+}
+
+/// The route of the rooms.
+fn route(settings: Arc<RoomSettings>, options: &RouteOptions, journal: &Journal) -> Route {
+    let make = move |_, site| Room::new(Arc::clone(&settings), site);
+    let mut route = socket("/chat", options, journal, make);
+    route.paths.push("/chat/:name/:token".to_owned());
+    route
 }
 
 /// One login for each name.

@@ -23,6 +23,7 @@ mod push;
 mod queries;
 mod reading;
 mod relay;
+mod reload;
 mod route_counters;
 mod service_messages;
 mod stall;

@@ -312,12 +312,12 @@ fn what_a_question_holds_counts_in_the_mailbox() {
     let (reply, _) = Reply::channel();
     let text: Arc<str> = "x".repeat(1000).into();
     let query = Query::Publish { route: "/a".into(), room: "".into(), text, reply };
-    let publish = LoopCommand::Query(query);
+    let publish: LoopCommand = LoopCommand::Query(query);
     assert!(publish.bytes() >= 1002);
     assert_eq!(publish.class(), Class::Forwarding, "it goes on to other loops");
     let (reply, _) = Reply::channel();
     let list = Query::List { filter: Arc::new(all()), from: 0, count_max: 1, reply };
-    let list = LoopCommand::Query(list);
+    let list: LoopCommand = LoopCommand::Query(list);
     assert_eq!((list.class(), list.bytes()), (Class::Terminal, size_of::<LoopCommand>()));
     assert!(size_of::<tidegate::reactor::LoopEnvelope>() <= 112, "one waits for each message");
 }
