@@ -14,7 +14,7 @@ use super::options::{ClientCertificates, TlsVersion, UnknownSni};
 /// What listeners with TLS have in common.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
-    /// What signs, verifies and exchanges keys: [`provider`].
+    /// What signs, verifies and exchanges keys: [`provider`](super::provider).
     pub provider: Arc<CryptoProvider>,
     /// The oldest version that is spoken.
     pub version_min: TlsVersion,
