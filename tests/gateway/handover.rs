@@ -182,7 +182,7 @@ fn while_a_new_process_starts_another_usr2_is_ignored_and_hup_reloads() {
     gateway.signal(Signal::USR2);
     gateway.logged("SIGUSR2 is ignored: a new process was started and is not ready yet");
     gateway.signal(Signal::HUP);
-    gateway.logged("SIGHUP");
+    gateway.logged("the configuration is reloaded");
     socket.assert_echoes(b"still here");
     gateway.signal(Signal::TERM);
     socket.assert_close_answered(1001);

@@ -78,7 +78,9 @@ impl ProxyServer {
     pub(crate) fn states(&self) -> String {
         use std::io::{Read as _, Write as _};
         let path = self.folder.path().join(STATE_SOCKET);
-        let mut socket = std::os::unix::net::UnixStream::connect(path).unwrap();
+        let connect = || std::os::unix::net::UnixStream::connect(&path).ok();
+        // It may accept clients before this socket is there.
+        let mut socket = until("the socket of states is there", connect);
         socket.write_all(b"show stat\n").unwrap();
         let mut states = String::new();
         socket.read_to_string(&mut states).unwrap();
