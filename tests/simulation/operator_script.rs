@@ -47,7 +47,7 @@ enum Pending {
     Send(ReplyReceiver<SentSlice>),
     Rooms(ReplyReceiver<RoomSlice>),
     Publish(ReplyReceiver<bool>),
-    Trace(TraceId, ReplyReceiver<()>),
+    Trace(ReplyReceiver<()>),
 }
 
 /// A list of a loop's connections, in slices between which everything else goes on.
@@ -160,9 +160,7 @@ impl ScriptedOperator {
         if random.percent(50)
             && let Some((loop_index, id, _)) = self.traces.pop()
         {
-            // The answer to it is that nothing more comes. A trace that has not begun yet never does.
-            let is_its = |own: &Pending| matches!(own, Pending::Trace(begun, _) if *begun == id);
-            self.pending.retain(|(_, pending)| !is_its(pending));
+            // The answer to it is that nothing more comes.
             world
                 .server
                 .command(loop_index, tidegate::reactor::LoopCommand::Query(Query::Untrace { id }));
@@ -179,7 +177,7 @@ impl ScriptedOperator {
         let route = ["/echo", "/broadcast", "/relay"][random.below(3)];
         let filter = Arc::new(ConnectionFilter { route: Some(route.to_owned()), ..all() });
         let query = |reply| Query::Trace { id, filter, payload_bytes_max: 10, sink, reply };
-        self.pending.push((loop_index, Pending::Trace(id, send(world, loop_index, query))));
+        self.pending.push((loop_index, Pending::Trace(send(world, loop_index, query))));
         self.traces.push((loop_index, id, events));
         format!("traces {route} on loop {loop_index}")
     }
@@ -260,7 +258,7 @@ impl ScriptedOperator {
                 // To as many as there are members.
                 self.sent = usize::MAX / 2;
             }
-            Pending::Trace(_, reply) => drop(answer(reply, has_ended)?),
+            Pending::Trace(reply) => drop(answer(reply, has_ended)?),
         }
         Ok(())
     }
