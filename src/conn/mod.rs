@@ -30,6 +30,7 @@ mod access;
 mod active;
 mod ages;
 mod cold;
+mod compact_address;
 mod connections;
 mod deadline;
 mod fanout;
@@ -45,6 +46,8 @@ mod schedule;
 mod send;
 mod services;
 mod settings;
+#[cfg(any(test, feature = "sim"))]
+mod simulated;
 mod slot;
 mod state;
 mod table;

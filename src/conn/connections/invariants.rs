@@ -71,7 +71,7 @@ pub fn check_invariants<S>(own: &Connections<S>) -> Result<(), String> {
 fn check_memory<S>(own: &Connections<S>) -> Result<(), String> {
     let memory = &own.turn.memory;
     let charged = memory.allocated_bytes() - memory.free_bytes();
-    let held = own.input.recount() + own.output.backlog().recount()? + own.cold.bytes();
+    let held = own.input.recount() + own.output.backlog().recount()? + own.cold.recount()?;
     let held = held + own.walks.charged_bytes();
     if charged != held {
         return Err(format!("{charged} bytes are charged for {held}"));
@@ -81,7 +81,7 @@ fn check_memory<S>(own: &Connections<S>) -> Result<(), String> {
         return Err(format!("{key:?} holds memory and is no more"));
     }
     // An idle loop has only what is asked for again soon.
-    let kept = own.input.inflated().bytes() + own.cold.bytes();
+    let kept = own.input.inflated().bytes() + own.cold.recount()?;
     if own.table.len() == 0 && charged != kept {
         return Err(format!("{charged} bytes are charged without connections"));
     }
