@@ -73,7 +73,7 @@
 //! | [`effects`], [`output`] | what services ask for; frames gathered for one write |
 //! | [`hub`], [`pool`], [`stream`] | members of topics; memory lent while bytes are in flight; bytes from and to sockets |
 //! | [`certificates`], [`tls`] | the certificates of TLS, those of clients, and session tickets; its records |
-//! | [`line`](mod@line), [`transport`], [`os`] | lines of text; the traits to the kernel; the operating system |
+//! | [`foreign`], [`line`](mod@line), [`transport`], [`os`] | clients that came to the wrong port; lines of text; the traits to the kernel; the operating system |
 //! | [`key`] | keys of slots |
 
 /// The examples of the README, compiled with the documentation tests.
@@ -119,6 +119,7 @@ pub mod http;
 pub mod tls;
 pub mod ws;
 
+pub mod foreign;
 pub mod line;
 pub mod os;
 

@@ -14,7 +14,7 @@ use crate::metrics::Counters;
 
 /// What is said about counters that have grown. A limit that was reached is a warning: raising it
 /// helps. What peers do wrong, as scanners do all day, is not.
-const INCIDENTS: [(&str, Level, &str); 21] = [
+const INCIDENTS: [(&str, Level, &str); 27] = [
     ("refused_at_limit", Level::Warn, "refused with 503: limits.connections_max is reached"),
     ("refused_without_memory", Level::Warn, "refused with 503: limits.pool_bytes_max is reached"),
     ("half_open_dropped", Level::Warn, "dropped half-open: limits.half_open_max is reached"),
@@ -31,6 +31,16 @@ const INCIDENTS: [(&str, Level, &str); 21] = [
     ),
     ("refused_not_found", Level::Info, "refused with 404 or 405: no such page or route"),
     ("refused_upgrade_required", Level::Info, "refused with 426: no WebSocket handshake"),
+    ("refused_http", Level::Info, "refused: HTTP on a listener for lines"),
+    ("refused_http2", Level::Info, "refused: HTTP/2, which only a proxy in front could speak"),
+    (
+        "refused_proxy_header",
+        Level::Info,
+        "refused: a header of the PROXY protocol, which the listener does not take",
+    ),
+    ("refused_smtp", Level::Info, "refused: they speak SMTP"),
+    ("refused_ssh", Level::Info, "refused: they speak SSH"),
+    ("refused_tls", Level::Info, "refused: TLS on a listener without tls = true"),
     ("handshakes_timed_out", Level::Info, "dropped: no complete request within handshake_ms"),
     ("closed_protocol", Level::Info, "closed with 1002: violations of the protocol"),
     ("closed_not_utf8", Level::Info, "closed with 1007: text that is not UTF-8"),

@@ -108,6 +108,19 @@ counters! {
     refused_upgrade_required,
     /// Requests refused by a service.
     refused_by_service,
+    /// Clients of line listeners refused because they began with HTTP.
+    refused_http,
+    /// Connections refused because they began with HTTP/2.
+    refused_http2,
+    /// Connections refused because they began with a header of the PROXY protocol, which the listener
+    /// does not take.
+    refused_proxy_header,
+    /// Connections refused because they began with SMTP.
+    refused_smtp,
+    /// Connections refused because they began with SSH.
+    refused_ssh,
+    /// Connections refused because they began with TLS, on a listener without it.
+    refused_tls,
     /// Connections answered with 503 because `connections_max` was reached.
     refused_at_limit,
     /// Requests answered with 503 because `pool_bytes_max` left no room for their head.

@@ -25,7 +25,7 @@ pub(crate) const LAYERS: &[Row] = &[
     (&["stream", "hub"], &[]),
     (&["pool"], &[]),
     (&["certificates", "http", "tls", "ws"], &[]),
-    (&["line", "transport", "os"], &[]),
+    (&["foreign", "line", "transport", "os"], &[]),
     (&["timer"], &[]),
     (&["display", "key", "metrics", "shrink", "visible", "work"], &[]),
 ];
@@ -58,6 +58,8 @@ pub(crate) const DENIED_WORDS: &[(&[&str], &[&str], &str)] = &[
     (
         &[
             "src/certificates",
+            "src/foreign",
+            "src/foreign.rs",
             "src/hub",
             "src/http",
             "src/key.rs",
@@ -132,6 +134,7 @@ const WITHOUT_SOCKETS: &[&str] = &[
     "certificates",
     "conn",
     "effects",
+    "foreign",
     "http",
     "hub",
     "inspect",

@@ -7,6 +7,7 @@ use crate::conn::flags::Flags;
 use crate::conn::slot::Protocol;
 use crate::conn::state::Phase;
 use crate::effects::{CloseReason, Effects};
+use crate::foreign::{FIRST_BYTES_MAX, FirstBytes};
 use crate::http::{
     Allow, HeadError, HeadLimits, Method, Rejection, RequestHead, Status, UpgradePolicy,
     check_upgrade, find_head_end, looks_like_http, parse_head_within, wants_upgrade, write_page,
@@ -25,6 +26,15 @@ impl<S: Transport> Active<'_, S> {
     /// left to the frame decoder. An outcome says that the answer stands in the output.
     pub(super) fn receive_head(&mut self, buffer: &mut ReadBuffer) -> Option<Outcome> {
         let arrived = buffer.arrived();
+        // What was found to be HTTP stays so.
+        let first_bytes = if buffer.scanned < FIRST_BYTES_MAX {
+            FirstBytes::of(arrived)
+        } else {
+            FirstBytes::Other
+        };
+        if let FirstBytes::Foreign(protocol) = first_bytes {
+            return Some(self.refuse_foreign(protocol));
+        }
         let (bytes_max, lines_max) =
             (self.turn.settings.head_bytes_max, self.turn.settings.header_lines_max);
         match find_head_end(arrived, buffer.scanned) {
@@ -36,8 +46,8 @@ impl<S: Transport> Active<'_, S> {
                 }
                 outcome
             }
-            // Answered before the head is complete: a TLS or SSH client waits for our bytes and
-            // never completes it.
+            None if first_bytes == FirstBytes::Undecided => None,
+            // Answered before the head is complete, which it may never be.
             _ if !looks_like_http(arrived, buffer.scanned) => {
                 self.answer(Err(HeadError::RequestLine))
             }

@@ -7,6 +7,7 @@
 //! compressed.
 
 mod decode;
+mod foreign;
 mod handshake;
 mod inflate;
 mod input;
