@@ -261,6 +261,7 @@ pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
         | Rule::File
         | Rule::Integer { .. }
         | Rule::LogFile
+        | Rule::Networks
         | Rule::OneOf(_)
         | Rule::RedisUrl
         | Rule::Secret { .. } => panic!("{rule:?} is not for this type"),

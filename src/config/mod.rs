@@ -21,6 +21,7 @@ mod identity;
 mod limits;
 mod listener;
 mod log;
+mod networks;
 mod process;
 mod route;
 mod secret;

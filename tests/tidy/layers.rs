@@ -24,7 +24,7 @@ pub(crate) const LAYERS: &[Row] = &[
     (&["output"], &[]),
     (&["stream", "hub"], &[]),
     (&["pool"], &[]),
-    (&["certificates", "http", "tls", "ws"], &[]),
+    (&["admission", "certificates", "http", "tls", "ws"], &[]),
     (&["line", "transport", "os"], &[]),
     (&["timer"], &[]),
     (&["display", "key", "metrics", "shrink", "visible", "work"], &[]),
