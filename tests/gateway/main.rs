@@ -80,6 +80,7 @@ mod line_chat;
 mod login_chat;
 
 mod access_log;
+mod addresses;
 mod backpressure;
 mod certificates_reload;
 mod drain;
