@@ -14,7 +14,8 @@ use crate::inspect::Query;
 use crate::logging::{AccessLog, Log};
 use crate::mail::{NoReply, Reply};
 use crate::metrics::{
-    ControlCounters, Counters, Family, FamilyKind, ProcessCounters, counter_families, to_float,
+    ControlCounters, Counters, Family, FamilyKind, ProcessCounters, counter_families,
+    counter_family, to_float,
 };
 use crate::os::{ProcessUse, SystemClock};
 use crate::reactor::LoopCommand;
@@ -93,8 +94,7 @@ impl Gateway for Operated {
         );
         let process = self.server.process_counters();
         for ((name, help), (_, value)) in ProcessCounters::NAMES.iter().zip(process.values()) {
-            let family = Family::new(FamilyKind::Counter, format!("{name}_total"), help.trim());
-            families.push(family.with(&[], to_float(value)));
+            families.push(counter_family(name, help, to_float(value)));
         }
         families.extend(self.of_process());
         families.extend(self.of_server());

@@ -28,6 +28,7 @@
 
 mod access;
 mod active;
+mod addresses;
 mod ages;
 mod cold;
 mod compact_address;
@@ -55,6 +56,7 @@ mod traces;
 mod turn;
 mod under_way;
 
+pub use addresses::AddressVerdict;
 #[cfg(any(test, feature = "sim"))]
 pub use connections::check_invariants;
 pub use connections::{ClosesSent, Connections, Verdict};

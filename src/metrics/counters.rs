@@ -127,6 +127,20 @@ counters! {
     refused_without_memory,
     /// Connections answered with 503 because the gateway is shutting down.
     refused_draining,
+    /// Connections refused because their client may not connect (`addresses.deny`).
+    refused_address_denied,
+    /// Connections refused because too many handshakes of their client have failed.
+    refused_address_failures,
+    /// Connections refused because their client has too many open connections.
+    refused_address_open,
+    /// Connections refused because their client connects too often.
+    refused_address_rate,
+    /// Connections closed at once, of those refused for their address; the others were answered with 429.
+    addresses_dropped,
+    /// Connections let in by `addresses.dry_run` that would have been refused.
+    addresses_dry_run,
+    /// Connections let in uncounted because no entry was left for their client, nor for its network.
+    addresses_untracked,
     /// Connections dropped because their request head did not arrive in time.
     handshakes_timed_out,
     /// Connections that left before their request head was complete.
@@ -342,6 +356,8 @@ counters! {
     handovers,
     /// New processes started by SIGUSR2 that were not ready in time, or ended before.
     handovers_failed,
+    /// Clients and networks that are remembered for the limits of `[addresses]` (gauge).
+    addresses_now,
 }
 
 counters! {

@@ -82,6 +82,7 @@ mod line_chat;
 mod login_chat;
 
 mod access_log;
+mod addresses;
 mod backpressure;
 mod certificates_reload;
 mod drain;

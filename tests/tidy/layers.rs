@@ -24,7 +24,7 @@ pub(crate) const LAYERS: &[Row] = &[
     (&["output"], &[]),
     (&["stream", "hub"], &[]),
     (&["pool"], &[]),
-    (&["certificates", "http", "tls", "ws"], &[]),
+    (&["admission", "certificates", "http", "tls", "ws"], &[]),
     (&["foreign", "line", "transport", "os"], &[]),
     (&["timer"], &[]),
     (&["display", "key", "metrics", "shrink", "visible", "work"], &[]),
@@ -74,6 +74,30 @@ pub(crate) const DENIED_WORDS: &[(&[&str], &[&str], &str)] = &[
         ],
         &["std::net::", "std::os::", "std::thread::", "Mutex", "RwLock", "Instant", "SystemTime"],
         "is a function of bytes and numbers",
+    ),
+    (
+        &["src/admission"],
+        &[
+            "TcpStream",
+            "TcpListener",
+            "std::os::",
+            "std::thread::",
+            "RwLock",
+            "Instant",
+            "SystemTime",
+        ],
+        "knows addresses and no socket, and is told the time",
+    ),
+    (
+        &[
+            "src/admission/bucket.rs",
+            "src/admission/network.rs",
+            "src/admission/network_set.rs",
+            "src/admission/settings.rs",
+            "src/admission/table.rs",
+        ],
+        &["Mutex", "Atomic"],
+        "is a function of addresses and numbers",
     ),
     (
         &[

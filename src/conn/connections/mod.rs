@@ -15,8 +15,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::access::AccessSink;
+use crate::admission::SharedAddresses;
 use crate::certificates::ListenerConfig;
 use crate::conn::active::Active;
+use crate::conn::addresses::{AddressVerdict, Addresses};
 use crate::conn::cold::ColdRecords;
 use crate::conn::fanout::{Membership, Walks};
 use crate::conn::flags::Flags;
@@ -114,7 +116,7 @@ pub struct Connections<S> {
 pub enum Verdict {
     /// It is served, and counts against `connections_max`.
     Admit,
-    /// Every request is answered 503.
+    /// Every request is refused: with 503, or with 429 if that is what its address has led to.
     Refuse,
 }
 
@@ -156,6 +158,7 @@ impl<S: Transport> Connections<S> {
                 written: WriteMeter::default(),
                 memory: Buffers::new(pool),
                 traces: Traces::default(),
+                addresses: Addresses::default(),
             },
             is_evicting: false,
             asked: Tick::default(),
@@ -319,6 +322,21 @@ impl<S: Transport> Connections<S> {
     /// a record more than others.
     pub fn log_access(&mut self, sink: AccessSink) {
         self.cold.log_access(sink);
+    }
+
+    /// From now on connections are counted by their addresses in `shared`.
+    pub fn count_addresses(&mut self, shared: SharedAddresses) {
+        self.turn.addresses.count_in(shared);
+    }
+
+    /// Says what becomes of a client by its address, before its connection is added.
+    pub fn judge_address(&mut self, address: SocketAddr) -> AddressVerdict {
+        self.turn.judge_address(address.ip())
+    }
+
+    /// A connection that was just accepted has this verdict by its address.
+    pub fn mark_address(&mut self, key: ConnKey, verdict: AddressVerdict) {
+        self.turn.addresses.mark(key.index, verdict);
     }
 
     /// Whether connections of this listener speak TLS.
@@ -737,7 +755,9 @@ impl<S: Transport> Connections<S> {
             && self.input.is_bare()
             && self.cold.is_bare()
             && self.turn.counters.context_bytes_now.value() == 0;
-        if holds_nothing { None } else { self.trim_all() }
+        let due = if holds_nothing { None } else { self.trim_all() };
+        let addresses_due = self.turn.addresses.trim(self.turn.now);
+        due.into_iter().chain(addresses_due).min()
     }
 
     /// Whether much memory may lie free between blocks in use, since this was last asked.

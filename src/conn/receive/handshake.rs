@@ -198,8 +198,13 @@ impl<S: Transport> Active<'_, S> {
         self.reject(rejection, false)
     }
 
-    /// `connections_max` is reached.
+    /// `connections_max` is reached, or a limit of its address.
     pub(in crate::conn) fn refuse_at_limit(&mut self, head_only: bool) -> Outcome {
+        if let Some(retry_after_s) = self.turn.addresses.retry_after_s(self.key.index) {
+            // Counted by its reason when it was accepted.
+            let text = "too many connections from this address, try again later";
+            return self.reject(&Rejection::too_many_requests(retry_after_s, text), head_only);
+        }
         self.turn.counters.refused_at_limit.add(1);
         let text = "the connection limit is reached, try again later";
         self.reject(&Rejection::unavailable(self.turn.settings.retry_after_s, text), head_only)
@@ -221,6 +226,9 @@ impl<S: Transport> Active<'_, S> {
     fn reject(&mut self, rejection: &Rejection, head_only: bool) -> Outcome {
         log::debug!(connection:% = self.peer(); "refused: {:?}", rejection.status());
         self.cold.note_status(self.conn.cold, rejection.status());
+        if is_failed_handshake(rejection.status()) {
+            self.turn.note_failed_handshake(self.key);
+        }
         let cork = self.output.outgoing().cork();
         if self.conn.protocol == Protocol::Line {
             write_line(rejection.body().as_bytes(), cork);
@@ -228,6 +236,28 @@ impl<S: Transport> Active<'_, S> {
             rejection.write_to(&self.turn.date, head_only, cork);
         }
         Outcome::Finish(CloseReason::Gone)
+    }
+}
+
+/// Whether a refusal with this status counts against the address of its client: what it sent is no HTTP,
+/// or it may not have what it asked for. A wrong path or host, and what the gateway has no room for, are
+/// no such failures.
+fn is_failed_handshake(status: Status) -> bool {
+    match status {
+        Status::BadRequest
+        | Status::Unauthorized
+        | Status::Forbidden
+        | Status::HeaderFieldsTooLarge
+        | Status::VersionNotSupported => true,
+        Status::Ok
+        | Status::NotModified
+        | Status::NotFound
+        | Status::MethodNotAllowed
+        | Status::MisdirectedRequest
+        | Status::UpgradeRequired
+        | Status::TooManyRequests
+        | Status::InternalServerError
+        | Status::ServiceUnavailable => false,
     }
 }
 
