@@ -16,8 +16,8 @@ use super::surroundings::Surroundings;
 use super::{
     AddressOptions, AdminAddress, AdminOptions, CertificateFiles, ClientCertificates, Config,
     Hosts, Identity, IdentityKind, Limits, Listener, ListenerKind, LogOptions, NameKind,
-    ProcessOptions, RedisOptions, RoomOptions, Route, RouteService, Rule, Secret, ServerUrl,
-    ServiceKind, SocketOptions, Timeouts, TlsOptions, Token, Turn, WebSocketOptions,
+    ProcessOptions, Redirect, RedisOptions, RoomOptions, Route, RouteService, Rule, Secret,
+    ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions, Token, Turn, WebSocketOptions,
 };
 
 /// Every token and every password, so that a test can put them back where they were not printed.
@@ -63,6 +63,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             agree_on_tls(&mut config);
             agree_on_admin(&mut config);
             agree_on_routes(&mut config, index);
+            agree_on_redirects(&mut config);
             agree_on_limits(&mut config);
             config
         },
@@ -103,6 +104,19 @@ fn agree_on_tls(config: &mut Config) {
     }
     if !config.listeners.iter().any(|listener| listener.tls) {
         config.certificates.clear();
+    }
+}
+
+/// Listeners redirect to others, which speak TLS.
+fn agree_on_redirects(config: &mut Config) {
+    let has_https = config.listeners.iter().any(Listener::is_https);
+    for listener in &mut config.listeners {
+        if !has_https || listener.tls || listener.kind == ListenerKind::Line {
+            listener.redirect = Redirect::Off;
+        }
+        if !listener.redirects() {
+            listener.redirect_port = None;
+        }
     }
 }
 

@@ -70,7 +70,7 @@ pub use hosts::Hosts;
 pub use identity::{Identity, IdentityKind, IdentityWord, RedisOptions, Token};
 pub use key::Key;
 pub use limits::Limits;
-pub use listener::{Listener, ListenerKind};
+pub use listener::{Listener, ListenerKind, Redirect};
 pub use log::LogOptions;
 pub use process::ProcessOptions;
 pub(crate) use refusal::Refusal;

@@ -96,6 +96,8 @@ counters! {
     line_clients,
     /// Pages served.
     pages,
+    /// Requests redirected to `https`.
+    redirects,
     /// Requests refused with 400, 431 or 505: malformed, or against the rules of HTTP.
     refused_malformed,
     /// Requests refused with 403: an origin that the route does not allow.

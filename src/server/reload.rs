@@ -14,7 +14,7 @@ use super::certificates::{CertificateFileError, CertificateOptions, Certificates
 use super::handle::Handle;
 use super::listener_numbers::{ListenerNumbers, TooManyListeners};
 use super::loop_thread::RunningLoop;
-use super::serving::{Served, bind, host_rules, listener_labels, loop_reload};
+use super::serving::{Served, bind, host_rules, listener_labels, loop_reload, redirects};
 use crate::config::ResolvedConfig;
 use crate::display::debug_as_display;
 use crate::http::HostRule;
@@ -197,9 +197,10 @@ impl Handle {
         let hosts = listeners.by_number(&hosts, &before.hosts, &none);
         let tls = listeners.by_number(&listener_configs, &before.tls, &None);
         let labels = listener_labels(&listeners, &before.labels);
-        let numbers = history.numbers();
+        let redirects = redirects(settings, &listeners, &before.redirects);
+        let (numbers, rules) = (history.numbers(), (&hosts[..], &redirects[..]));
         let reload =
-            loop_reload(settings, routes, &listeners, numbers, &hosts, &tls, labels.clone());
+            loop_reload(settings, routes, &listeners, numbers, rules, &tls, labels.clone());
         let reload = reload.map_err(ReloadError::Route)?;
         let mut state = self.serving().state();
         if let Some(certificates) = certificates {
@@ -212,6 +213,7 @@ impl Handle {
             listeners,
             routes: history,
             hosts,
+            redirects,
             labels,
             tls,
             listener_configs,

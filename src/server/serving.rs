@@ -9,7 +9,7 @@ use super::settings::{conn_settings, loop_settings};
 use crate::admission::SharedAddresses;
 use crate::certificates::ListenerConfig;
 use crate::config::{Listener, ListenerKind, ResolvedConfig};
-use crate::http::HostRule;
+use crate::http::{HostRule, HttpsRedirect};
 use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners};
 use crate::pool::SharedBudget;
 use crate::reactor::{ListenerProtocol, LoopReload};
@@ -42,6 +42,8 @@ pub(super) struct Served {
     pub(super) routes: RouteHistory,
     /// The hosts that requests may name, by the number of the listener.
     pub(super) hosts: Vec<HostRule>,
+    /// Where listeners redirect to, by the number of the listener.
+    pub(super) redirects: Vec<Option<HttpsRedirect>>,
     /// What is counted of listeners bears these labels, by the number of the listener.
     pub(super) labels: Vec<Arc<str>>,
     /// How handshakes are done, by the number of the listener.
@@ -92,8 +94,8 @@ pub(super) fn listener_labels(listeners: &ListenerNumbers, before: &[Arc<str>]) 
     listeners.by_number(&labels, before, &"".into())
 }
 
-/// What the loops go by with these listeners and routes. `hosts`, `tls` and `labels` are by the number
-/// of the listener.
+/// What the loops go by with these listeners and routes. `hosts`, `redirects`, `tls` and `labels` are by
+/// the number of the listener.
 ///
 /// # Errors
 /// The path of a route that line clients are to join and that has no number.
@@ -102,7 +104,7 @@ pub(super) fn loop_reload(
     routes: Vec<Route>,
     listeners: &ListenerNumbers,
     numbers: &RouteNumbers,
-    hosts: &[HostRule],
+    (hosts, redirects): (&[HostRule], &[Option<HttpsRedirect>]),
     tls: &[Option<ListenerConfig>],
     labels: Vec<Arc<str>>,
 ) -> Result<LoopReload, String> {
@@ -110,7 +112,7 @@ pub(super) fn loop_reload(
     let protocols = settings.listeners.iter().map(protocol).collect::<Result<Vec<_>, _>>()?;
     let protocols = listeners.by_number(&protocols, &[], &None);
     Ok(LoopReload {
-        conn_settings: Arc::new(conn_settings(settings, hosts.to_vec())),
+        conn_settings: Arc::new(conn_settings(settings, hosts.to_vec(), redirects.to_vec())),
         loop_settings: loop_settings(settings, protocols, labels),
         routes,
         numbers: numbers.clone(),
@@ -121,6 +123,29 @@ pub(super) fn loop_reload(
 /// The hosts that the requests of each listener may name, in the order of the configuration.
 pub(super) fn host_rules(settings: &ResolvedConfig) -> Vec<HostRule> {
     settings.listeners.iter().map(|own| own.hosts.rule(own.address)).collect()
+}
+
+/// Where each listener redirects to, by the number of the listener: `listeners` are bound. Those of
+/// listeners that are closed keep what they have in `before`.
+pub(super) fn redirects(
+    settings: &ResolvedConfig,
+    listeners: &ListenerNumbers,
+    before: &[Option<HttpsRedirect>],
+) -> Vec<Option<HttpsRedirect>> {
+    if before.is_empty() && !settings.listeners.iter().any(Listener::redirects) {
+        return Vec::new();
+    }
+    let mut served = listeners.served().iter().zip(&settings.listeners);
+    let https = served.find(|(_, listener)| listener.is_https());
+    let https_port =
+        https.map_or(HTTPS_PORT, |(own, _)| own.bound.unwrap_or(own.configured).port());
+    let redirect = |listener: &Listener| {
+        let given = listener.redirect_port.and_then(|port| u16::try_from(port).ok());
+        let redirect = || HttpsRedirect::to_port(given.unwrap_or(https_port));
+        listener.redirects().then(redirect)
+    };
+    let redirects: Vec<_> = settings.listeners.iter().map(redirect).collect();
+    listeners.by_number(&redirects, before, &None)
 }
 
 /// Binds the address of a listener, for each loop by a socket of its own.
@@ -152,3 +177,6 @@ fn listener_protocol(
     let number = Router::number_among(routes, path, numbers);
     number.map(ListenerProtocol::Line).ok_or_else(|| path.to_owned())
 }
+
+/// The port of `https` (RFC 9110 section 4.2.2), for a configuration that was not validated.
+const HTTPS_PORT: u16 = 443;

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use crate::admission::{AddressLimits, AddressSettings, NetworkSet, PrefixBits, Rate};
 use crate::config::{AddressOptions, ResolvedConfig};
 use crate::conn::ConnSettings;
-use crate::http::HostRule;
+use crate::http::{HostRule, HttpsRedirect};
 use crate::mail::MailLimits;
 use crate::reactor::{ListenerProtocol, ListenerSettings, LoopSettings};
 use crate::work::WorkLimits;
 
-/// The rules of the connections of one loop; the hosts are by the number of the listener.
-pub(super) fn conn_settings(settings: &ResolvedConfig, hosts: Vec<HostRule>) -> ConnSettings {
+/// The rules of the connections of one loop; hosts and redirects are by the number of the listener.
+pub(super) fn conn_settings(
+    settings: &ResolvedConfig,
+    hosts: Vec<HostRule>,
+    redirects: Vec<Option<HttpsRedirect>>,
+) -> ConnSettings {
     let ResolvedConfig { limits, timeouts, turn, .. } = settings;
     ConnSettings {
         head_bytes_max: limits.head_bytes_max,
@@ -34,6 +38,7 @@ pub(super) fn conn_settings(settings: &ResolvedConfig, hosts: Vec<HostRule>) -> 
         pool_idle_ms: timeouts.pool_idle_ms,
         retry_after_s: RETRY_AFTER_S,
         hosts,
+        redirects,
         addresses: address_settings(settings),
     }
 }

@@ -9,7 +9,7 @@ use super::handle::Handle;
 use super::listener_numbers::ListenerNumbers;
 use super::listeners::Listeners;
 use super::loop_thread::{LoopParts, RunningLoop};
-use super::serving::{Served, Serving, host_rules, listener_labels, loop_reload};
+use super::serving::{Served, Serving, host_rules, listener_labels, loop_reload, redirects};
 use super::settings::mail_limits;
 use super::start_error::StartError;
 use crate::access::AccessSink;
@@ -51,7 +51,8 @@ impl Handle {
         let hosts = host_rules(settings);
         // Before an address is bound: what is wrong is then said although the port is taken.
         let none = Vec::new();
-        let reload = loop_reload(settings, routes, &numbers, history.numbers(), &hosts, &[], none);
+        let rules = (&hosts[..], &[][..]);
+        let reload = loop_reload(settings, routes, &numbers, history.numbers(), rules, &[], none);
         let mut reload = reload.map_err(StartError::Route)?;
         let certificates = Certificates::load(settings, clock)?;
         let tls = certificates.listener_configs();
@@ -61,6 +62,8 @@ impl Handle {
         }
         let labels = listener_labels(&numbers, &[]);
         reload.loop_settings.listeners.labels.clone_from(&labels);
+        let redirects = redirects(settings, &numbers, &[]);
+        Arc::make_mut(&mut reload.conn_settings).redirects.clone_from(&redirects);
         let pollers = by_loop.into_iter().map(MioPoller::new).collect::<io::Result<Vec<_>>>()?;
         let (pollers, wakes): (Vec<_>, Vec<Wake>) = pollers.into_iter().unzip();
         let mailboxes = mesh(&wakes, mail_limits(settings));
@@ -73,6 +76,7 @@ impl Handle {
             listeners: numbers,
             routes: history,
             hosts,
+            redirects,
             labels,
             listener_configs: tls.clone(),
             tls: tls.clone(),

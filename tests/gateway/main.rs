@@ -10,6 +10,7 @@
 //! | `hosts` | which hosts requests may name, on each listener |
 //! | `http`, `handshake` | every reply before the upgrade, and the end of the connection after it |
 //! | `foreign` | clients that came to the wrong port |
+//! | `redirect` | a listener that redirects to `https` |
 //! | `client_command` | `tidegate client`: input, output, how it ends, exit codes |
 //! | `client_tls` | `tidegate client` over TLS: certificates, and servers that speak none |
 //! | `echo`, `clients` | messages of every size, fragmentation and kind, from clients in three languages |
@@ -62,6 +63,7 @@ mod foreign;
 mod handshake;
 mod hosts;
 mod http;
+mod redirect;
 
 mod browser;
 mod browser_admin;
