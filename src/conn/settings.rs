@@ -1,6 +1,7 @@
 //! The numbers that the rules of a connection's life refer to.
 
 use crate::admission::AddressSettings;
+use crate::certificates::HttpChallenges;
 use crate::http::{HostRule, HttpsRedirect};
 use crate::work::WorkLimits;
 
@@ -53,6 +54,8 @@ pub struct ConnSettings {
     /// Where listeners redirect to that serve nothing else, by their numbers; `None`, or no entry, for
     /// those that serve routes.
     pub redirects: Vec<Option<HttpsRedirect>>,
+    /// What such listeners answer challenges by.
+    pub challenges: HttpChallenges,
 }
 
 impl Default for ConnSettings {
@@ -81,6 +84,7 @@ impl Default for ConnSettings {
             hosts: Vec::new(),
             addresses: AddressSettings::default(),
             redirects: Vec::new(),
+            challenges: HttpChallenges::default(),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `start` | command line, configuration, limits, the lines it logs, exit codes |
 //! | `admin` | the admin listener: rights, health, metrics, connections seen and closed |
+//! | `acme` | certificates that the gateway gets from an ACME server |
 //! | `hosts` | which hosts requests may name, on each listener |
 //! | `http`, `handshake` | every reply before the upgrade, and the end of the connection after it |
 //! | `foreign` | clients that came to the wrong port |
@@ -35,6 +36,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
 
+#[cfg(feature = "acme")]
+mod acme_server;
 mod admin_client;
 #[path = "../support/certificates.rs"]
 mod certificates;
@@ -53,6 +56,8 @@ mod tls_client;
 mod wait;
 mod webdriver;
 
+#[cfg(feature = "acme")]
+mod acme;
 mod activation;
 mod admin;
 mod handover;

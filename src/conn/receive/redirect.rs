@@ -4,7 +4,9 @@ use super::Outcome;
 use crate::conn::access::AccessTarget;
 use crate::conn::active::Active;
 use crate::effects::CloseReason;
-use crate::http::{HttpsRedirect, Method, Rejection, RequestHead, Status, write_redirect};
+use crate::http::{
+    HeaderValue, HttpsRedirect, Method, Rejection, RequestHead, Status, write_page, write_redirect,
+};
 use crate::transport::Transport;
 
 impl<S: Transport> Active<'_, S> {
@@ -27,6 +29,11 @@ impl<S: Transport> Active<'_, S> {
     ) -> Outcome {
         self.cold.note_target(self.conn.cold, || AccessTarget::path(head.path().raw()));
         let head_only = head.method() == Method::Head;
+        let is_read = matches!(head.method(), Method::Get | Method::Head);
+        let answer = self.turn.settings.challenges.answer(head.path().raw());
+        if let Some(answer) = answer.filter(|_| is_read) {
+            return self.answer_challenge(&answer, head_only);
+        }
         let Some(location) = redirect.location(head) else {
             self.turn.counters.refused_malformed.add(1);
             let text = "the Host header is missing: it says where to redirect to";
@@ -35,6 +42,17 @@ impl<S: Transport> Active<'_, S> {
         self.turn.counters.redirects.add(1);
         self.cold.note_status(self.conn.cold, Status::PermanentRedirect);
         write_redirect(self.output.outgoing().cork(), &self.turn.date, &location, head_only);
+        Outcome::Finish(CloseReason::Gone)
+    }
+
+    /// An authority of certificates asks (RFC 8555 §8.3).
+    fn answer_challenge(&mut self, answer: &str, head_only: bool) -> Outcome {
+        self.turn.counters.acme_challenges.add(1);
+        self.cold.note_status(self.conn.cold, Status::Ok);
+        let (output, date) = (self.output.outgoing().cork(), &self.turn.date);
+        let body = answer.as_bytes();
+        let content_type = &HeaderValue::BYTES;
+        write_page(output, date, Status::Ok, content_type, &[], body, head_only);
         Outcome::Finish(CloseReason::Gone)
     }
 }
