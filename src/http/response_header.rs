@@ -11,6 +11,8 @@ use super::grammar::{is_field_value, is_token, trim_whitespace};
 pub struct HeaderValue(Cow<'static, str>);
 
 impl HeaderValue {
+    /// The content type of bytes of no further kind.
+    pub const BYTES: Self = Self(Cow::Borrowed("application/octet-stream"));
     /// The content type of an HTML page.
     pub const HTML: Self = Self(Cow::Borrowed("text/html; charset=utf-8"));
     /// The content type of plain text.
@@ -136,7 +138,7 @@ mod tests {
 
     #[test]
     fn constants_are_valid() {
-        for constant in [HeaderValue::HTML, HeaderValue::PLAIN_TEXT] {
+        for constant in [HeaderValue::BYTES, HeaderValue::HTML, HeaderValue::PLAIN_TEXT] {
             assert_eq!(HeaderValue::new(constant.as_str().to_owned()), Ok(constant));
         }
     }

@@ -83,6 +83,9 @@ impl<S: Transport> Active<'_, S> {
             self.turn.counters.refused_host.add(1);
             return Some(self.reject(&Rejection::misdirected(), head_only));
         }
+        if let Some(redirect) = self.redirect() {
+            return Some(self.redirect_to(redirect, &head));
+        }
         let link = self.conn.cold;
         // It belongs to the service that has decided, wherever the path leads after a reload.
         if self.services.has_decision() {
@@ -223,7 +226,7 @@ impl<S: Transport> Active<'_, S> {
         self.reject(&Rejection::unavailable(self.turn.settings.retry_after_s, text), head_only)
     }
 
-    fn reject(&mut self, rejection: &Rejection, head_only: bool) -> Outcome {
+    pub(super) fn reject(&mut self, rejection: &Rejection, head_only: bool) -> Outcome {
         log::debug!(connection:% = self.peer(); "refused: {:?}", rejection.status());
         self.cold.note_status(self.conn.cold, rejection.status());
         if is_failed_handshake(rejection.status()) {
@@ -251,6 +254,7 @@ fn is_failed_handshake(status: Status) -> bool {
         | Status::VersionNotSupported => true,
         Status::Ok
         | Status::NotModified
+        | Status::PermanentRedirect
         | Status::NotFound
         | Status::MethodNotAllowed
         | Status::MisdirectedRequest
@@ -269,6 +273,7 @@ fn refused_upgrade(status: Status, counters: &Counters) -> &Counter {
         Status::UpgradeRequired => &counters.refused_upgrade_required,
         Status::Ok
         | Status::NotModified
+        | Status::PermanentRedirect
         | Status::BadRequest
         | Status::Unauthorized
         | Status::NotFound

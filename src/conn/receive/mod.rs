@@ -12,6 +12,7 @@ mod handshake;
 mod inflate;
 mod input;
 mod line;
+mod redirect;
 
 pub(super) use input::Input;
 
