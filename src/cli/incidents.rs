@@ -1,5 +1,5 @@
 //! Incidents in the log: what the loops have refused, dropped and closed, summed up once a second by a
-//! thread that only reads their counters.
+//! thread that reads their counters. It also looks whether the process is overloaded.
 
 use std::io;
 use std::sync::Arc;
@@ -9,19 +9,22 @@ use std::time::Duration;
 
 use log::Level;
 
+use super::overload::OverloadWatch;
 use crate::logging::thousands;
 use crate::metrics::Counters;
 
 /// What is said about counters that have grown. A limit that was reached is a warning: raising it
 /// helps. What peers do wrong, as scanners do all day, is not.
-const INCIDENTS: [(&str, Level, &str); 34] = [
+const INCIDENTS: [(&str, Level, &str); 36] = [
     ("refused_at_limit", Level::Warn, "refused with 503: limits.connections_max is reached"),
     ("refused_without_memory", Level::Warn, "refused with 503: limits.pool_bytes_max is reached"),
+    ("shed_lag", Level::Warn, "refused with 503: a loop was behind by overload.lag_ms"),
+    ("shed_rate", Level::Warn, "refused with 503: overload.accepts_per_s is reached"),
     ("half_open_dropped", Level::Warn, "dropped half-open: limits.half_open_max is reached"),
     ("accept_failures", Level::Warn, "not accepted: descriptors or memory ran out"),
     ("accepts_shed", Level::Warn, "accepted and dropped: descriptors ran out"),
     ("closed_overload", Level::Warn, "closed with 1013: limits.pool_bytes_max is reached"),
-    ("closed_evicted", Level::Warn, "closed with 1013: they held most of limits.pool_bytes_max"),
+    ("closed_evicted", Level::Warn, "closed with 1013: they held most, and memory was short"),
     ("addresses_untracked", Level::Warn, "let in uncounted: addresses.entries_max is reached"),
     ("refused_address_rate", Level::Info, "refused: clients over addresses.connections_per_s"),
     ("refused_address_open", Level::Info, "refused: clients over addresses.connections_max"),
@@ -82,7 +85,10 @@ impl Incidents {
     ///
     /// # Errors
     /// If no thread can be started.
-    pub(super) fn watch(counters: Vec<Arc<Counters>>) -> io::Result<Self> {
+    pub(super) fn watch(
+        counters: Vec<Arc<Counters>>,
+        mut overload: OverloadWatch,
+    ) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let watch = move || {
             let mut seen = [0; INCIDENTS.len()];
@@ -94,6 +100,7 @@ impl Incidents {
                 if is_last {
                     return;
                 }
+                overload.look();
             }
         };
         let thread = thread::Builder::new().name("incidents".to_owned()).spawn(watch)?;

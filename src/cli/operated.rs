@@ -109,8 +109,9 @@ impl Gateway for Operated {
         } else if !self.server.is_ready() {
             readiness.reasons.push("failed");
         }
-        if self.total(|own| own.open_now.value()) >= running.settings.limits.connections_max as u64
-        {
+        let open = self.total(|own| own.open_now.value());
+        let is_overloaded = self.server.overload_marks().iter().next().is_some();
+        if is_overloaded || open >= running.settings.limits.connections_max as u64 {
             readiness.reasons.push("full");
         }
         let needed = &running.settings.admin.ready_needs;

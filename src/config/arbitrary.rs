@@ -16,8 +16,9 @@ use super::surroundings::Surroundings;
 use super::{
     AcmeOptions, AddressOptions, AdminAddress, AdminOptions, CertificateFiles, ClientCertificates,
     Config, Hosts, Identity, IdentityKind, Limits, Listener, ListenerKind, LogOptions, NameKind,
-    ProcessOptions, Redirect, RedisOptions, RoomOptions, Route, RouteService, Rule, Secret,
-    ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions, Token, Turn, WebSocketOptions,
+    OverloadOptions, ProcessOptions, Redirect, RedisOptions, RoomOptions, Route, RouteService,
+    Rule, Secret, ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions, Token, Turn,
+    WebSocketOptions,
 };
 
 /// Every token and every password, so that a test can put them back where they were not printed.
@@ -39,10 +40,10 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
     let limits = (Limits::arbitrary(), AddressOptions::arbitrary());
     let numbers = (limits, Timeouts::arbitrary(), Turn::arbitrary());
     let rest = (SocketOptions::arbitrary(), routes(), identities(), any::<prop::sample::Index>());
-    let process = (process, AcmeOptions::arbitrary());
+    let process = (process, AcmeOptions::arbitrary(), OverloadOptions::arbitrary());
     (process, numbers, rest).prop_map(
         |(
-            ((process, (admin, log), listeners, (certificates, tls)), acme),
+            ((process, (admin, log), listeners, (certificates, tls)), acme, overload),
             ((limits, addresses), timeouts, turn),
             (socket, routes, identities, index),
         )| {
@@ -56,6 +57,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 log,
                 limits,
                 addresses,
+                overload,
                 timeouts,
                 turn,
                 socket,

@@ -24,6 +24,7 @@ mod limits;
 mod listener;
 mod log;
 mod networks;
+mod overload;
 mod process;
 mod route;
 mod secret;
@@ -74,6 +75,7 @@ pub use key::Key;
 pub use limits::Limits;
 pub use listener::{Listener, ListenerKind, Redirect};
 pub use log::LogOptions;
+pub use overload::OverloadOptions;
 pub use process::ProcessOptions;
 pub(crate) use refusal::Refusal;
 pub use resolved::{
@@ -115,6 +117,8 @@ pub struct Config {
     pub limits: Limits,
     /// How many connections of each address.
     pub addresses: AddressOptions,
+    /// When newcomers are refused although there is room for them.
+    pub overload: OverloadOptions,
     /// How long each step of a connection may take.
     pub timeouts: Timeouts,
     /// How much of each kind of work one turn of a loop may do.
@@ -140,6 +144,7 @@ impl Default for Config {
             log: LogOptions::default(),
             limits: Limits::default(),
             addresses: AddressOptions::default(),
+            overload: OverloadOptions::default(),
             timeouts: Timeouts::default(),
             turn: Turn::default(),
             socket: SocketOptions::default(),

@@ -20,8 +20,8 @@ use super::limits::CONNECTIONS_MAX;
 use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
     AcmeOptions, AddressOptions, AdminOptions, CertificateFiles, Config, Identity, IdentityKind,
-    Limits, Listener, LogOptions, Origins, RedisOptions, Route, RouteService, SlowPolicy,
-    SocketOptions, Timeouts, TlsOptions, Turn, WebSocketOptions,
+    Limits, Listener, LogOptions, Origins, OverloadOptions, RedisOptions, Route, RouteService,
+    SlowPolicy, SocketOptions, Timeouts, TlsOptions, Turn, WebSocketOptions,
 };
 use crate::os::raise_descriptor_limit;
 use crate::reactor::DrainTerms;
@@ -73,6 +73,8 @@ pub struct ResolvedConfig {
     pub limits: ResolvedLimits,
     /// How many connections of each address; the number of entries is resolved.
     pub addresses: AddressOptions,
+    /// When newcomers are refused although there is room for them.
+    pub overload: OverloadOptions,
     /// How long each step of a connection may take.
     pub timeouts: Timeouts,
     /// How much work one turn may do.
@@ -264,6 +266,7 @@ impl Config {
                 ..self.addresses.clone()
             },
             limits,
+            overload: self.overload.clone(),
             timeouts: self.timeouts.clone(),
             turn: self.turn.clone(),
             socket: self.socket.clone(),

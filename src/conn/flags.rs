@@ -82,6 +82,9 @@ impl Flags {
     /// Our messages to it may refer back to those before them.
     pub(crate) const TAKES_OVER: Self = Self(1 << 20);
 
+    /// Of a connection that is refused, which has no messages: it is so because of overload.
+    pub(crate) const SHED: Self = Self::TAKES_OVER;
+
     /// Four more: the window that its own messages may refer back in, or 0 where they may not.
     const CLIENT_CONTEXT_SHIFT: u32 = 21;
     const CLIENT_CONTEXT_MASK: u32 = 0xF << Self::CLIENT_CONTEXT_SHIFT;

@@ -129,6 +129,8 @@ counters! {
     refused_at_limit,
     /// Requests answered with 503 because `pool_bytes_max` left no room for their head.
     refused_without_memory,
+    /// Connections answered with 503 because of overload.
+    refused_overloaded,
     /// Connections answered with 503 because the gateway is shutting down.
     refused_draining,
     /// Connections refused because their client may not connect (`addresses.deny`).
@@ -216,8 +218,8 @@ counters! {
     closed_stalled,
     /// Connections closed because their TLS failed.
     closed_tls,
-    /// Connections closed because they held the most memory when `pool_bytes_max` was nearly reached
-    /// (1013).
+    /// Connections closed because they held the most memory when `pool_bytes_max`, or the memory of the
+    /// process, was nearly reached (1013).
     closed_evicted,
     /// Connections closed because `pool_bytes_max` left no room for what they sent or were answered
     /// (1013).
@@ -274,6 +276,16 @@ counters! {
     tls_key_updates,
     /// Requests for a new handshake on an open TLS 1.2 connection, which were declined.
     tls_renegotiations_declined,
+    /// Newcomers refused because few descriptors were left.
+    shed_descriptors,
+    /// Newcomers refused because a loop was behind by `overload.lag_ms` or more.
+    shed_lag,
+    /// Newcomers refused because memory was short.
+    shed_memory,
+    /// Newcomers refused because little of `pool_bytes_max` was left.
+    shed_pool,
+    /// Newcomers refused because more came than `overload.accepts_per_s`.
+    shed_rate,
     /// Accepts that failed because descriptors or memory ran out.
     accept_failures,
     /// Connections taken with the reserve descriptor and dropped.

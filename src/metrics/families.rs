@@ -29,6 +29,11 @@ const GROUPS: &[Group] = &[
         help: "Requests and connections that were refused, by reason.",
     },
     Group {
+        prefix: "shed_",
+        name: "newcomers_shed_total",
+        help: "Connections that were refused because of overload, by reason.",
+    },
+    Group {
         prefix: "tls_failed_",
         name: "tls_handshakes_failed_total",
         help: "TLS handshakes that failed, by reason.",

@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use super::drain::QueuePolicy;
+use super::overload::{OverloadSettings, Shedder};
 use super::permits::ConnectionPermits;
 use crate::conn::{AddressVerdict, Connections, Verdict};
 use crate::key::ConnKey;
@@ -58,6 +59,8 @@ pub struct ListenerSettings {
     pub refusals_max: usize,
     /// How long accepting pauses after descriptors or memory ran out.
     pub accept_pause_ms: u64,
+    /// When newcomers are refused although there is room for them.
+    pub overload: OverloadSettings,
 }
 
 impl ListenerSettings {
@@ -89,6 +92,7 @@ pub(super) struct Acceptor {
     paused_until: Option<Millis>,
     has_reserve: bool,
     permits: ConnectionPermits,
+    shedder: Shedder,
     draining: bool,
     is_closed: bool,
 }
@@ -100,6 +104,7 @@ impl Acceptor {
         permits: ConnectionPermits,
         counters: Vec<Arc<Entry<ListenerCounters>>>,
     ) -> Self {
+        let shedder = Shedder::new(settings.overload.clone());
         Self {
             settings,
             counters,
@@ -110,6 +115,7 @@ impl Acceptor {
             paused_until: None,
             has_reserve: false,
             permits,
+            shedder,
             draining: false,
             is_closed: false,
         }
@@ -131,6 +137,7 @@ impl Acceptor {
         poller: &mut P,
     ) {
         self.counters = counters;
+        self.shedder.reload(next.overload.clone());
         let before = std::mem::replace(&mut self.settings, next).protocols;
         let protocols = &mut self.settings.protocols;
         let count = before.len().max(protocols.len());
@@ -211,7 +218,11 @@ impl Acceptor {
             // All places for refusals are taken. They become free within `refuse_ms`, by an event or a
             // deadline of this loop. Room for a connection may come from another loop, which then wakes
             // this one.
-            None if self.must_wait(refused_count) && !self.permits.wait() => None,
+            None if self.must_wait(refused_count, now)
+                && (self.shedder.is_overloaded(now) || !self.permits.wait()) =>
+            {
+                None
+            }
             None => Some(now),
         }
     }
@@ -263,7 +274,7 @@ impl Acceptor {
             if has_tls && connections.is_full_of_handshakes() {
                 continue;
             }
-            if self.must_wait(connections.refused_count()) {
+            if self.must_wait(connections.refused_count(), now) {
                 return;
             }
             match poller.accept(listener) {
@@ -278,7 +289,7 @@ impl Acceptor {
                     let may_answer =
                         !has_tls && connections.refused_count() < self.settings.refusals_max;
                     let verdict = match of_address {
-                        AddressVerdict::Admit(_) => self.verdict(),
+                        AddressVerdict::Admit(_) => self.verdict(now, counters),
                         AddressVerdict::Refuse { .. } if may_answer => Verdict::Refuse,
                         AddressVerdict::Refuse { .. } | AddressVerdict::Drop => {
                             counters.addresses_dropped.add(1);
@@ -348,15 +359,29 @@ impl Acceptor {
     /// Whether a connection that was just accepted is served or refused. Its part of `connections_max`
     /// is taken only now: if it were taken before `accept`, and the queue were empty, another loop could
     /// refuse a connection below the limit meanwhile.
-    fn verdict(&mut self) -> Verdict {
-        if !self.draining && self.permits.take() { Verdict::Admit } else { Verdict::Refuse }
+    fn verdict(&mut self, now: Millis, counters: &Counters) -> Verdict {
+        if self.draining {
+            Verdict::Refuse
+        } else if self.shedder.sheds(now, counters) {
+            Verdict::Shed
+        } else if self.permits.take() {
+            Verdict::Admit
+        } else {
+            Verdict::Refuse
+        }
+    }
+
+    /// A turn began by this number of microseconds too late, or lasted as long.
+    #[inline]
+    pub(super) fn note_lag(&mut self, lag_us: u64, now: Millis) {
+        self.shedder.note_lag(lag_us, now);
     }
 
     /// Whether a further connection could be neither served nor refused. It then stays in the kernel's
     /// queue.
-    fn must_wait(&self, refused_count: usize) -> bool {
+    fn must_wait(&self, refused_count: usize, now: Millis) -> bool {
         let may_refuse = self.draining || refused_count < self.settings.refusals_max;
-        !may_refuse && !self.permits.has_room()
+        !may_refuse && (self.shedder.is_overloaded(now) || !self.permits.has_room())
     }
 
     /// Returns the part of `connections_max` of a connection that was served and is gone.

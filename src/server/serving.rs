@@ -12,7 +12,7 @@ use crate::config::{Listener, ListenerKind, ResolvedConfig};
 use crate::http::{HostRule, HttpsRedirect};
 use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners};
 use crate::pool::SharedBudget;
-use crate::reactor::{ListenerProtocol, LoopReload};
+use crate::reactor::{ListenerProtocol, LoopReload, OverloadMarks};
 use crate::services::{Route, RouteHistory, RouteNumbers, Router};
 
 /// What a server serves, and the limits that its loops share.
@@ -22,6 +22,8 @@ pub(super) struct Serving {
     pub(super) connections: SharedBudget,
     pub(super) pool: SharedBudget,
     pub(super) addresses: SharedAddresses,
+    /// What there is too little of in the process.
+    pub(super) marks: OverloadMarks,
     /// Held by a reload all the while.
     turn: Mutex<()>,
     /// Held for a moment only, so that callers who ask do not wait for a reload.
@@ -70,10 +72,11 @@ impl Serving {
         connections: SharedBudget,
         pool: SharedBudget,
         addresses: SharedAddresses,
+        marks: OverloadMarks,
         served: Served,
     ) -> Self {
         let state = Mutex::new(State { served, certificates: None });
-        Self { clock, connections, pool, addresses, turn: Mutex::default(), state }
+        Self { clock, connections, pool, addresses, marks, turn: Mutex::default(), state }
     }
 
     /// Waits until no reload is under way, and keeps others waiting.
@@ -113,7 +116,7 @@ pub(super) fn loop_reload(
     routes: Vec<Route>,
     listeners: &ListenerNumbers,
     numbers: &RouteNumbers,
-    rules: &RequestRules,
+    (rules, marks): (&RequestRules, &OverloadMarks),
     tls: &[Option<ListenerConfig>],
     labels: Vec<Arc<str>>,
 ) -> Result<LoopReload, String> {
@@ -122,7 +125,7 @@ pub(super) fn loop_reload(
     let protocols = listeners.by_number(&protocols, &[], &None);
     Ok(LoopReload {
         conn_settings: Arc::new(conn_settings(settings, rules)),
-        loop_settings: loop_settings(settings, protocols, labels),
+        loop_settings: loop_settings(settings, protocols, labels, marks.clone()),
         routes,
         numbers: numbers.clone(),
         tls: tls.to_vec(),

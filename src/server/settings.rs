@@ -7,7 +7,9 @@ use crate::admission::{AddressLimits, AddressSettings, NetworkSet, PrefixBits, R
 use crate::config::{AddressOptions, ResolvedConfig};
 use crate::conn::ConnSettings;
 use crate::mail::MailLimits;
-use crate::reactor::{ListenerProtocol, ListenerSettings, LoopSettings};
+use crate::reactor::{
+    ListenerProtocol, ListenerSettings, LoopSettings, OverloadMarks, OverloadSettings,
+};
 use crate::work::WorkLimits;
 
 /// The rules of the connections of one loop.
@@ -73,13 +75,15 @@ fn address_settings(settings: &ResolvedConfig) -> AddressSettings {
 }
 
 /// How much one loop does in a turn; its listeners speak `protocols`, and what is counted of them has
-/// `labels`, both by their numbers.
+/// `labels`, both by their numbers. Shortages of the process are marked in `marks`.
 pub(super) fn loop_settings(
     settings: &ResolvedConfig,
     protocols: Vec<Option<ListenerProtocol>>,
     labels: Vec<Arc<str>>,
+    marks: OverloadMarks,
 ) -> LoopSettings {
-    let ResolvedConfig { limits, timeouts, turn, .. } = settings;
+    let ResolvedConfig { limits, timeouts, turn, overload, .. } = settings;
+    let loops = u32::try_from(settings.loops).unwrap_or(u32::MAX);
     LoopSettings {
         listeners: ListenerSettings {
             protocols,
@@ -87,6 +91,11 @@ pub(super) fn loop_settings(
             accepts_per_turn: turn.accepts_per_turn,
             refusals_max: limits.refusals_max.div_ceil(settings.loops),
             accept_pause_ms: timeouts.accept_pause_ms,
+            overload: OverloadSettings {
+                marks,
+                lag_ms: overload.lag_ms,
+                accepts_per_s: overload.accepts_per_s.div_ceil(loops.max(1)),
+            },
         },
         mail_per_turn: turn.mail_per_turn,
         timers_per_turn: TIMERS_PER_TURN,

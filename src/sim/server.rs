@@ -18,7 +18,7 @@ use crate::metrics::{Counters, LoopMetrics};
 use crate::pool::SharedBudget;
 use crate::reactor::{
     ConnectionPermits, DrainProgress, DrainTerms, EventLoop, ListenerProtocol, ListenerSettings,
-    LoopCommand, LoopEnvelope, LoopReload, LoopSettings, LoopState, Turn,
+    LoopCommand, LoopEnvelope, LoopReload, LoopSettings, LoopState, OverloadSettings, Turn,
 };
 use crate::services::{LoopSite, Route, RouteHistory, RouteNumbers, Router, TooManyRoutes};
 use crate::timer::{Clock, Millis};
@@ -51,6 +51,8 @@ pub struct ServerSettings {
     pub tls: Vec<Option<Arc<ServerConfig>>>,
     /// What connections are told to when they end.
     pub access: Option<AccessSink>,
+    /// When newcomers are refused because of overload.
+    pub overload: OverloadSettings,
     /// Rules of the connections.
     pub connections: ConnSettings,
 }
@@ -70,6 +72,7 @@ impl Default for ServerSettings {
             has_fake_cipher: false,
             tls: Vec::new(),
             access: None,
+            overload: OverloadSettings::default(),
             connections: ConnSettings { half_open_max: 250, ..ConnSettings::default() },
         }
     }
@@ -386,6 +389,7 @@ fn loop_settings(settings: &ServerSettings, protocols: Vec<ListenerProtocol>) ->
             accepts_per_turn: 64,
             refusals_max: settings.refusals_max,
             accept_pause_ms: 50,
+            overload: settings.overload.clone(),
         },
         mail_per_turn: settings.mail_per_turn,
         timers_per_turn: 256,

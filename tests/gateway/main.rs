@@ -27,6 +27,7 @@
 //! | `certificates_reload` | certificates at start, and files that change |
 //! | `reload` | the configuration, read again on SIGHUP |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
+//! | `overload` | newcomers are refused while memory is short |
 //! | `log` | levels, formats, repeated lines, and standard error that is not read |
 //! | `access_log` | a line for each connection, in a file that is rotated under load |
 //! | `drain` | signals, close frames, exit codes |
@@ -95,4 +96,5 @@ mod certificates_reload;
 mod drain;
 mod limits;
 mod log;
+mod overload;
 mod reload;

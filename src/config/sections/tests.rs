@@ -223,6 +223,7 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                         (LISTENER, "kind = \"line\"\nroute = \"/ws\"".to_owned())
                     }
                     ("listener.kind", _) => (LISTENER, format!("kind = \"{word}\"")),
+                    ("listener.redirect", _) => (PLAIN_LISTENER, format!("redirect = \"{word}\"")),
                     ("listener.client_certificates", "off") => {
                         (TLS_LISTENER, format!("client_certificates = \"{word}\""))
                     }
@@ -255,6 +256,9 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
 const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:1\"";
 const TLS_LISTENER: &str = "[[certificate]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n\
                             [[listener]]\naddress = \"127.0.0.1:1\"\ntls = true";
+const PLAIN_LISTENER: &str = "[[certificate]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n\
+                              [[listener]]\naddress = \"127.0.0.1:1\"\ntls = true\n\
+                              [[listener]]\naddress = \"127.0.0.1:2\"";
 const ROOM: &str = "[[route]]\npath = \"/\"\nservice = \"room\"";
 const PATH_ROOM: &str = "[[route]]\npath = \"/:name\"\nservice = \"room\"";
 const TOKEN_ROOM: &str =

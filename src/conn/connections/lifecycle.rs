@@ -246,6 +246,20 @@ impl<S: Transport> Connections<S> {
         self.is_evicting = true;
     }
 
+    /// Memory of the process is short, whatever the pool has left: ends connections that hold the most, at
+    /// most `count`.
+    #[cold]
+    pub fn cut_heaviest(&mut self, count: usize) {
+        for _ in 0..count.min(EVICTIONS_PER_TURN) {
+            let Some(key) = self.turn.memory.holders().heaviest() else { return };
+            self.weigh(key);
+            // What waited for it may have been sent meanwhile.
+            if self.turn.memory.holders().heaviest() == Some(key) {
+                self.evict_one(key);
+            }
+        }
+    }
+
     fn evict_one(&mut self, key: ConnKey) {
         let phase = self.table.get(key).map(|conn| conn.state.phase());
         match phase {

@@ -118,6 +118,8 @@ pub enum Verdict {
     Admit,
     /// Every request is refused: with 503, or with 429 if that is what its address has led to.
     Refuse,
+    /// The same, because of overload.
+    Shed,
 }
 
 impl<S: Transport> Connections<S> {
@@ -276,7 +278,7 @@ impl<S: Transport> Connections<S> {
     /// Adds an accepted socket of a peer at `address`. If the half-open table is full, its oldest
     /// goes.
     pub fn handle_accepted(&mut self, socket: S, address: SocketAddr, verdict: Verdict) -> ConnKey {
-        let is_refused = verdict == Verdict::Refuse;
+        let is_refused = verdict != Verdict::Admit;
         if !is_refused
             && self.schedule.half_open.count() >= self.turn.settings.half_open_max
             && let Some(oldest) = self.schedule.half_open.oldest(&mut self.table)
@@ -292,6 +294,9 @@ impl<S: Transport> Connections<S> {
             self.population.refused_one();
             if let Some(conn) = self.table.get_mut(key) {
                 conn.flags.set(Flags::REFUSED);
+                if verdict == Verdict::Shed {
+                    conn.flags.set(Flags::SHED);
+                }
             }
         } else {
             self.schedule.half_open.add(&mut self.table, key);

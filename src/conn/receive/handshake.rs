@@ -201,12 +201,19 @@ impl<S: Transport> Active<'_, S> {
         self.reject(rejection, false)
     }
 
-    /// `connections_max` is reached, or a limit of its address.
+    /// `connections_max` is reached, or a limit of its address, or newcomers are refused because of
+    /// overload.
     pub(in crate::conn) fn refuse_at_limit(&mut self, head_only: bool) -> Outcome {
         if let Some(retry_after_s) = self.turn.addresses.retry_after_s(self.key.index) {
             // Counted by its reason when it was accepted.
             let text = "too many connections from this address, try again later";
             return self.reject(&Rejection::too_many_requests(retry_after_s, text), head_only);
+        }
+        if self.conn.flags.has(Flags::REFUSED) && self.conn.flags.has(Flags::SHED) {
+            self.turn.counters.refused_overloaded.add(1);
+            let text = "the gateway is overloaded, try again later";
+            let retry_after_s = self.turn.settings.retry_after_s;
+            return self.reject(&Rejection::unavailable(retry_after_s, text), head_only);
         }
         self.turn.counters.refused_at_limit.add(1);
         let text = "the connection limit is reached, try again later";
