@@ -212,7 +212,7 @@ fn node(text: &[u8]) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip.to_canonical(), port))
 }
 
-/// Trusted proxies that one request may pass on its way. More are no way that anybody has built.
+/// Trusted proxies that one request may pass on its way. No network is that deep.
 const HOPS_MAX: usize = 64;
 const FORWARDED: &str = "Forwarded";
 const X_FORWARDED_FOR: &str = "X-Forwarded-For";

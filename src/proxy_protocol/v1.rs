@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use memchr::memchr;
 
-use super::{Header, HeaderError};
+use super::header::{Header, HeaderError};
 
 /// What every line begins with.
 pub(super) const SIGNATURE: &[u8] = b"PROXY ";

@@ -11,7 +11,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::checksum::crc32c_of_header;
-use super::{HEADER_BYTES_MAX, Header, HeaderError};
+use super::header::{HEADER_BYTES_MAX, Header, HeaderError};
 
 /// What every header begins with.
 pub(super) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";

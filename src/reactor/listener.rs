@@ -13,9 +13,10 @@ use std::sync::Arc;
 
 use super::drain::QueuePolicy;
 use super::permits::ConnectionPermits;
-use crate::conn::{AddressVerdict, Connections, Verdict};
+use crate::conn::{AddressVerdict, Connections, Opening, Verdict};
 use crate::key::ConnKey;
 use crate::metrics::{Counters, Entry, Labelled, ListenerCounters};
+use crate::proxy_protocol::HeaderPolicy;
 use crate::timer::Millis;
 use crate::transport::{AcceptError, Poller, Transport};
 use crate::work::{Phase, prices};
@@ -49,6 +50,9 @@ impl ListenerProtocol {
 pub struct ListenerSettings {
     /// The protocol of each listener by its number; `None` where no listener has the number.
     pub protocols: Vec<Option<ListenerProtocol>>,
+    /// Whether the connections of each listener begin with a header of the PROXY protocol, by its
+    /// number; where there is none, they do not.
+    pub headers: Vec<HeaderPolicy>,
     /// The label of the counters of each listener by its number: its address. One without has its
     /// number.
     pub labels: Vec<Arc<str>>,
@@ -131,10 +135,12 @@ impl Acceptor {
         poller: &mut P,
     ) {
         self.counters = counters;
-        let before = std::mem::replace(&mut self.settings, next).protocols;
-        let protocols = &mut self.settings.protocols;
+        let ListenerSettings { protocols: before, headers: headers_before, .. } =
+            std::mem::replace(&mut self.settings, next);
+        let ListenerSettings { protocols, headers, .. } = &mut self.settings;
         let count = before.len().max(protocols.len());
         protocols.resize(count, None);
+        headers.resize(count, HeaderPolicy::Off);
         self.pending.resize(count, false);
         self.closing.resize(count, false);
         for (number, protocol) in protocols.iter_mut().enumerate() {
@@ -153,6 +159,7 @@ impl Acceptor {
                 }
                 (Some(own), None) => {
                     *protocol = Some(own);
+                    headers[number] = headers_before.get(number).copied().unwrap_or_default();
                     self.pending[number] = true;
                     self.closing[number] = true;
                 }
@@ -273,7 +280,20 @@ impl Acceptor {
                         own.accepted.add(1);
                     }
                     connections.charge(prices::ACCEPT);
-                    let of_address = connections.judge_address(address);
+                    let policy = self.settings.headers.get(listener).copied();
+                    let opening = connections.opening(policy.unwrap_or_default(), address.ip());
+                    if opening == Opening::Untrusted {
+                        // Whatever it claims does not count.
+                        log::debug!("closed: {address} is no trusted proxy");
+                        counters.refused_untrusted.add(1);
+                        connections.charge(prices::CLOSE);
+                        continue;
+                    }
+                    let of_address = match opening {
+                        Opening::Client | Opening::Untrusted => connections.judge_address(address),
+                        // Once the header says for whom it is.
+                        Opening::Header | Opening::MaybeHeader => AddressVerdict::UNCOUNTED,
+                    };
                     // Over TLS a refusal would cost a handshake before it could be understood.
                     let may_answer =
                         !has_tls && connections.refused_count() < self.settings.refusals_max;
@@ -295,7 +315,7 @@ impl Acceptor {
                         connections.enter_tls(key, listener, address);
                     }
                     if self.register(poller, connections, key, counters) {
-                        self.enter(connections, key, listener);
+                        self.enter(connections, key, listener, opening);
                     }
                 }
                 Err(AcceptError::Empty) => self.emptied(listener, poller),
@@ -328,9 +348,21 @@ impl Acceptor {
     }
 
     /// Tells a new connection by which listener it came, and admits it where no request comes first.
-    fn enter<S: Transport>(&self, connections: &mut Connections<S>, key: ConnKey, listener: usize) {
+    fn enter<S: Transport>(
+        &self,
+        connections: &mut Connections<S>,
+        key: ConnKey,
+        listener: usize,
+        opening: Opening,
+    ) {
+        let has_header = matches!(opening, Opening::Header | Opening::MaybeHeader);
+        if has_header {
+            connections.await_header(key, opening == Opening::MaybeHeader);
+        }
         match self.settings.protocols.get(listener) {
-            Some(Some(ListenerProtocol::Line(route))) if connections.has_tls(listener) => {
+            Some(Some(ListenerProtocol::Line(route)))
+                if has_header || connections.has_tls(listener) =>
+            {
                 connections.await_line(key, *route);
             }
             Some(Some(ListenerProtocol::Line(route))) => connections.enter_line(key, *route),

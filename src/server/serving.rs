@@ -12,6 +12,7 @@ use crate::config::{Listener, ListenerKind, ResolvedConfig};
 use crate::http::{HostRule, HttpsRedirect};
 use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners};
 use crate::pool::SharedBudget;
+use crate::proxy_protocol::HeaderPolicy;
 use crate::reactor::{ListenerProtocol, LoopReload};
 use crate::services::{Route, RouteHistory, RouteNumbers, Router};
 
@@ -120,9 +121,11 @@ pub(super) fn loop_reload(
     let protocol = |own| listener_protocol(own, &routes, numbers).map(Some);
     let protocols = settings.listeners.iter().map(protocol).collect::<Result<Vec<_>, _>>()?;
     let protocols = listeners.by_number(&protocols, &[], &None);
+    let headers: Vec<_> = settings.listeners.iter().map(|own| own.proxy_protocol).collect();
+    let headers = listeners.by_number(&headers, &[], &HeaderPolicy::Off);
     Ok(LoopReload {
         conn_settings: Arc::new(conn_settings(settings, rules)),
-        loop_settings: loop_settings(settings, protocols, labels),
+        loop_settings: loop_settings(settings, protocols, headers, labels),
         routes,
         numbers: numbers.clone(),
         tls: tls.to_vec(),

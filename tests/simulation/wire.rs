@@ -355,3 +355,9 @@ impl Received {
 const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 70];
 /// What stands for it in place of a status of HTTP.
 pub(crate) const ALERT_STATUS: u16 = 0;
+
+/// Headers of the PROXY protocol: for 192.0.2.1, port 4711, and one that names no client.
+pub(crate) const PROXY_V1: &[u8] = b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n";
+pub(crate) const PROXY_V2: &[u8] =
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x02\x12\x67\x01\xbb";
+pub(crate) const PROXY_V2_LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";

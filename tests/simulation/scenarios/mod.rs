@@ -19,6 +19,7 @@ mod lines;
 mod mail;
 mod memory;
 mod order;
+mod proxied;
 mod publish;
 mod push;
 mod queries;
