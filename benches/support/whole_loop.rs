@@ -114,6 +114,7 @@ fn settings_of_loop() -> LoopSettings {
     LoopSettings {
         listeners: ListenerSettings {
             protocols: vec![Some(ListenerProtocol::Http)],
+            headers: Vec::new(),
             labels: Vec::new(),
             accepts_per_turn: 64,
             refusals_max: 64,

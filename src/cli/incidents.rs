@@ -15,7 +15,7 @@ use crate::metrics::Counters;
 
 /// What is said about counters that have grown. A limit that was reached is a warning: raising it
 /// helps. What peers do wrong, as scanners do all day, is not.
-const INCIDENTS: [(&str, Level, &str); 36] = [
+const INCIDENTS: [(&str, Level, &str); 40] = [
     ("refused_at_limit", Level::Warn, "refused with 503: limits.connections_max is reached"),
     ("refused_without_memory", Level::Warn, "refused with 503: limits.pool_bytes_max is reached"),
     ("shed_lag", Level::Warn, "refused with 503: a loop was behind by overload.lag_ms"),
@@ -43,6 +43,27 @@ const INCIDENTS: [(&str, Level, &str); 36] = [
         "addresses_dropped",
         Level::Info,
         "closed at once: clients that were refused for their address",
+    ),
+    (
+        FORWARDED_IGNORED,
+        Level::Warn,
+        "requests name a client in Forwarded, X-Forwarded-For or X-Real-IP and come from peers that \
+         trusted_proxies does not list: the headers are ignored, which is not said again",
+    ),
+    (
+        "forwarded_unreadable",
+        Level::Info,
+        "requests of trusted proxies name no client in the header that forwarded_header says",
+    ),
+    (
+        "refused_bad_proxy_header",
+        Level::Info,
+        "aborted: no valid header of the PROXY protocol, which the listener requires",
+    ),
+    (
+        "refused_untrusted",
+        Level::Info,
+        "closed: the listener requires the PROXY protocol, and trusted_proxies does not list the peer",
     ),
     ("refused_malformed", Level::Info, "refused with 400, 431 or 505: malformed requests"),
     ("refused_origin", Level::Info, "refused with 403: an origin that the route does not allow"),
@@ -129,14 +150,17 @@ fn lines(seen: &mut [u64; INCIDENTS.len()], loops: &[Arc<Counters>]) -> Vec<(Lev
     let grown = INCIDENTS.iter().zip(seen.iter_mut().zip(totals)).filter_map(
         |((name, level, what), (seen, total))| {
             let more = total.saturating_sub(*seen);
+            // Behind a proxy that is not listed every request is one, and so is what any client sends.
+            let is_said = *name == FORWARDED_IGNORED && *seen > 0;
             *seen = total;
             let text = || format!("{} {what} ({name}={total})", thousands(more));
-            (more > 0).then(|| (*level, text()))
+            (more > 0 && !is_said).then(|| (*level, text()))
         },
     );
     grown.collect()
 }
 
+const FORWARDED_IGNORED: &str = "forwarded_ignored";
 const PERIOD: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -165,5 +189,17 @@ mod tests {
         loops[0].refused_malformed.add(1);
         let line = &lines(&mut seen, &loops)[0].1;
         assert!(line.starts_with("1 refused") && line.ends_with("(refused_malformed=5108)"));
+    }
+
+    #[test]
+    fn headers_that_are_ignored_are_said_once() {
+        let loops = [Arc::new(Counters::default())];
+        let mut seen = [0; INCIDENTS.len()];
+        loops[0].forwarded_ignored.add(3);
+        let said = lines(&mut seen, &loops);
+        assert!(said.len() == 1 && said[0].0 == Level::Warn, "{said:?}");
+        assert!(said[0].1.starts_with("3 requests") && said[0].1.contains("trusted_proxies"));
+        loops[0].forwarded_ignored.add(3);
+        assert_eq!(lines(&mut seen, &loops), []);
     }
 }

@@ -15,10 +15,10 @@ use super::setting::Setting;
 use super::surroundings::Surroundings;
 use super::{
     AcmeOptions, AddressOptions, AdminAddress, AdminOptions, CertificateFiles, ClientCertificates,
-    Config, Hosts, Identity, IdentityKind, Limits, Listener, ListenerKind, LogOptions, NameKind,
-    OverloadOptions, ProcessOptions, Redirect, RedisOptions, RoomOptions, Route, RouteService,
-    Rule, Secret, ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions, Token, Turn,
-    WebSocketOptions,
+    Config, ForwardedHeader, HeaderPolicy, Hosts, Identity, IdentityKind, Limits, Listener,
+    ListenerKind, LogOptions, NameKind, OverloadOptions, ProcessOptions, Redirect, RedisOptions,
+    RoomOptions, Route, RouteService, Rule, Secret, ServerUrl, ServiceKind, SocketOptions,
+    Timeouts, TlsOptions, Token, Turn, WebSocketOptions,
 };
 
 /// Every token and every password, so that a test can put them back where they were not printed.
@@ -64,6 +64,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 routes,
                 identities,
             };
+            agree_on_proxies(&mut config);
             agree_on_tls(&mut config);
             agree_on_admin(&mut config);
             agree_on_routes(&mut config, index);
@@ -92,6 +93,18 @@ fn agree_on_routes(config: &mut Config, index: prop::sample::Index) {
         if let RouteService::Room { room, .. } = &mut route.service {
             let is_given = room.identity.is_some() && room.asks_for_tokens() && !names.is_empty();
             room.identity = is_given.then(|| vec![index.get(&names).clone()]);
+        }
+    }
+}
+
+/// A header that may be left out is one that only trusted proxies may send.
+fn agree_on_proxies(config: &mut Config) {
+    if config.process.trusted_proxies.is_empty() {
+        config.process.forwarded_header = ForwardedHeader::default();
+        for listener in &mut config.listeners {
+            if listener.proxy_protocol == HeaderPolicy::Optional {
+                listener.proxy_protocol = HeaderPolicy::Required;
+            }
         }
     }
 }

@@ -62,6 +62,8 @@ mod arbitrary;
 
 pub use crate::certificates::{ClientCertificates, TlsVersion, UnknownSni};
 pub use crate::effects::SlowPolicy;
+pub use crate::http::ForwardedHeader;
+pub use crate::proxy_protocol::HeaderPolicy;
 pub use access::AccessTarget;
 pub use acme::{AcmeOptions, CERTIFICATE_FILE, NEEDS_CERTIFICATE};
 pub use addresses::AddressOptions;

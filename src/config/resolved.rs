@@ -16,12 +16,14 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
+
 use super::limits::CONNECTIONS_MAX;
 use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
-    AcmeOptions, AddressOptions, AdminOptions, CertificateFiles, Config, Identity, IdentityKind,
-    Limits, Listener, LogOptions, Origins, OverloadOptions, RedisOptions, Route, RouteService,
-    SlowPolicy, SocketOptions, Timeouts, TlsOptions, Turn, WebSocketOptions,
+    AcmeOptions, AddressOptions, AdminOptions, CertificateFiles, Config, ForwardedHeader, Identity,
+    IdentityKind, Limits, Listener, LogOptions, Origins, OverloadOptions, RedisOptions, Route,
+    RouteService, SlowPolicy, SocketOptions, Timeouts, TlsOptions, Turn, WebSocketOptions,
 };
 use crate::os::raise_descriptor_limit;
 use crate::reactor::DrainTerms;
@@ -56,6 +58,10 @@ pub struct ResolvedConfig {
     pub share_port: bool,
     /// Whether each loop keeps to a core of its own.
     pub pin_loops: bool,
+    /// The proxies in front of the gateway.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The header of theirs that names the client.
+    pub forwarded_header: ForwardedHeader,
     /// Where to listen; not empty.
     pub listeners: Vec<Listener>,
     /// The certificates of listeners with TLS, the default one first; not empty if there are such
@@ -254,6 +260,8 @@ impl Config {
             loops: plan.loops,
             share_port: self.process.share_port,
             pin_loops: self.process.pin_loops,
+            trusted_proxies: self.process.trusted_proxies.clone(),
+            forwarded_header: self.process.forwarded_header,
             listeners: self.listeners.clone(),
             certificates: self.certificates.clone(),
             acme: self.acme.clone(),

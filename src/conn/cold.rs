@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use slab::Slab;
 
 use super::access::{self, AccessEnd, AccessRecord, AccessRecords, AccessTarget};
-use super::compact_address::CompactAddress;
+use super::compact_address::{CompactAddress, Naming};
 use super::turn::Turn;
 use crate::access::{AccessSink, Traffic};
 use crate::http::Status;
@@ -101,6 +101,25 @@ impl ColdRecords {
         self.change(link, memory, |record| record.address = address.into())
     }
 
+    /// Keeps the address of the client for whom the peer, a proxy, speaks.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for it.
+    pub(crate) fn set_client(
+        &mut self,
+        link: &mut SlotRef,
+        client: SocketAddr,
+        naming: Naming,
+        memory: &mut Buffers,
+    ) -> Result<(), OverBudget> {
+        self.change(link, memory, |record| record.address = CompactAddress::named(client, naming))
+    }
+
+    /// Who has said that [`ColdRecords::address`] is the peer's.
+    pub(crate) fn naming(&self, link: SlotRef) -> Naming {
+        self.get(link).map_or(Naming::Socket, |record| record.address.naming())
+    }
+
     /// From now on the connection speaks TLS, as its listener does.
     ///
     /// # Errors
@@ -146,7 +165,10 @@ impl ColdRecords {
     /// parts the address costs nothing, and stays for them.
     pub(crate) fn release_address(&mut self, link: &mut SlotRef, turn: StreamTurn<'_>) {
         let Some(record) = self.get(*link) else { return };
-        if *record == (Cold { address: record.address, ..Cold::default() }) {
+        // That of a proxy's client is known from here alone.
+        if record.address.naming() == Naming::Socket
+            && *record == (Cold { address: record.address, ..Cold::default() })
+        {
             self.release(link, turn);
         }
     }
@@ -173,6 +195,27 @@ impl ColdRecords {
         let access_bytes = if record.access.is_none() { 0 } else { access::RECORD_BYTES };
         let tls_bytes = record.tls.index().map_or(0, |number| self.tls.held_bytes(number));
         RECORD_BYTES + access_bytes + tls_bytes
+    }
+
+    /// Gives bytes that were read from the socket to its stream, to be opened first.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for them.
+    pub(crate) fn keep_unopened(
+        &mut self,
+        link: SlotRef,
+        bytes: &[u8],
+        turn: &mut Turn,
+    ) -> Result<(), OverBudget> {
+        #[cfg(any(test, feature = "sim"))]
+        if let Some(Simulated::Cipher(cipher, _)) = self.simulated_mut(link) {
+            cipher.feed(bytes);
+            return Ok(());
+        }
+        match self.session(link) {
+            Some(number) => self.tls.keep_unopened(number, bytes, turn.stream()),
+            None => Ok(()),
+        }
     }
 
     /// Receives once, into `room`, on a connection with this socket and this link.

@@ -39,6 +39,7 @@ mod flags;
 mod inspect;
 mod outbox;
 mod population;
+mod proxies;
 mod receive;
 #[cfg(any(test, feature = "sim"))]
 mod relay;
@@ -60,4 +61,5 @@ pub use addresses::AddressVerdict;
 #[cfg(any(test, feature = "sim"))]
 pub use connections::check_invariants;
 pub use connections::{ClosesSent, Connections, Verdict};
+pub use proxies::{Opening, ProxySettings};
 pub use settings::ConnSettings;

@@ -24,6 +24,8 @@ pub enum CloseReason {
     Overload,
     /// The peer closed, with this code if it gave one.
     Peer(Option<CloseCode>),
+    /// A header of the PROXY protocol was malformed, or required and missing.
+    ProxyHeader,
     /// The connection failed: reset, or no longer reachable.
     Reset,
     /// A service closed it.
@@ -52,6 +54,7 @@ impl CloseReason {
             Self::Operator(_) => &counters.closed_by_operator,
             Self::Overload => &counters.closed_overload,
             Self::Peer(_) => &counters.closed_by_peer,
+            Self::ProxyHeader => &counters.refused_bad_proxy_header,
             Self::Reset => &counters.closed_reset,
             Self::Service(_) => &counters.closed_by_service,
             Self::Slow => &counters.closed_slow,
@@ -81,7 +84,12 @@ impl CloseReason {
             Self::Slow => Some(CloseCode::TOO_SLOW),
             Self::Unfinished => Some(CloseCode::POLICY),
             Self::Violation(violation) => Some(violation.close_code()),
-            Self::Gone | Self::Idle | Self::Reset | Self::Stalled | Self::Tls => None,
+            Self::Gone
+            | Self::Idle
+            | Self::ProxyHeader
+            | Self::Reset
+            | Self::Stalled
+            | Self::Tls => None,
         }
     }
 }
@@ -98,6 +106,7 @@ impl fmt::Display for CloseReason {
             Self::Overload => formatter.write_str("no memory left"),
             Self::Peer(Some(code)) => write!(formatter, "closed by the peer ({})", code.number()),
             Self::Peer(None) => formatter.write_str("closed by the peer"),
+            Self::ProxyHeader => formatter.write_str("no valid header of the PROXY protocol"),
             Self::Reset => formatter.write_str("reset"),
             Self::Service(code) => write!(formatter, "closed by a service ({})", code.number()),
             Self::Slow => formatter.write_str("too slow"),

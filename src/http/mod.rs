@@ -36,6 +36,7 @@ mod authority;
 mod date;
 mod deflate;
 mod extensions;
+mod forwarded;
 mod grammar;
 mod head;
 mod host_rule;
@@ -54,6 +55,7 @@ pub use accept_key::accept_key;
 pub use authority::Authority;
 pub use date::HttpDate;
 pub use deflate::{Deflate, accept_deflate};
+pub use forwarded::{ForwardedHeader, forwarded_client, is_forwarded};
 pub use head::{
     HEAD_BYTES_MAX, HEADER_LINES_MAX, HeadError, HeadLimits, Method, RequestHead, Version,
     find_head_end, looks_like_http, parse_head, parse_head_within,

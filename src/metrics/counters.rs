@@ -153,6 +153,20 @@ counters! {
     handshakes_abandoned,
     /// Half-open connections dropped because `half_open_max` was reached.
     half_open_dropped,
+    /// Headers of the PROXY protocol taken.
+    proxy_headers,
+    /// Connections aborted because a header of the PROXY protocol was malformed, or required and missing.
+    refused_bad_proxy_header,
+    /// Connections closed by a listener that requires the PROXY protocol, because `trusted_proxies` does not
+    /// list their peer.
+    refused_untrusted,
+    /// Requests of trusted proxies whose header named the client.
+    forwarded_used,
+    /// Requests of trusted proxies with headers about the client, none of which could be used.
+    forwarded_unreadable,
+    /// Requests with headers about the client of peers that `trusted_proxies` does not list, which were
+    /// ignored.
+    forwarded_ignored,
     /// Messages received compressed.
     inflated_messages,
     /// Bytes of messages received compressed, as they arrived.

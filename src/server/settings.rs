@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::serving::RequestRules;
+use super::request_rules::RequestRules;
 use crate::admission::{AddressLimits, AddressSettings, NetworkSet, PrefixBits, Rate};
 use crate::config::{AddressOptions, ResolvedConfig};
-use crate::conn::ConnSettings;
+use crate::conn::{ConnSettings, ProxySettings};
 use crate::mail::MailLimits;
+use crate::proxy_protocol::HeaderPolicy;
 use crate::reactor::{
     ListenerProtocol, ListenerSettings, LoopSettings, OverloadMarks, OverloadSettings,
 };
@@ -38,6 +39,10 @@ pub(super) fn conn_settings(settings: &ResolvedConfig, rules: &RequestRules) -> 
         hosts: rules.hosts.clone(),
         redirects: rules.redirects.clone(),
         challenges: rules.challenges.clone(),
+        proxies: ProxySettings {
+            trusted: NetworkSet::new(&settings.trusted_proxies),
+            header: settings.forwarded_header,
+        },
         addresses: address_settings(settings),
     }
 }
@@ -66,7 +71,7 @@ fn address_settings(settings: &ResolvedConfig) -> AddressSettings {
         },
         allow: NetworkSet::new(&own.allow),
         deny: NetworkSet::new(&own.deny),
-        proxies: NetworkSet::default(),
+        proxies: NetworkSet::new(&settings.trusted_proxies),
         exempts_local: own.exempt_local,
         is_dry_run: own.dry_run,
         entries_max: own.entries_max(settings.limits.connections_max),
@@ -74,11 +79,12 @@ fn address_settings(settings: &ResolvedConfig) -> AddressSettings {
     }
 }
 
-/// How much one loop does in a turn; its listeners speak `protocols`, and what is counted of them has
-/// `labels`, both by their numbers. Shortages of the process are marked in `marks`.
+/// How much one loop does in a turn; its listeners speak `protocols`, begin with `headers`, and what is
+/// counted of them has `labels`, all by their numbers. Shortages of the process are marked in `marks`.
 pub(super) fn loop_settings(
     settings: &ResolvedConfig,
     protocols: Vec<Option<ListenerProtocol>>,
+    headers: Vec<HeaderPolicy>,
     labels: Vec<Arc<str>>,
     marks: OverloadMarks,
 ) -> LoopSettings {
@@ -87,6 +93,7 @@ pub(super) fn loop_settings(
     LoopSettings {
         listeners: ListenerSettings {
             protocols,
+            headers,
             labels,
             accepts_per_turn: turn.accepts_per_turn,
             refusals_max: limits.refusals_max.div_ceil(settings.loops),

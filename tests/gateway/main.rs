@@ -24,6 +24,7 @@
 //! | `tls` | TLS: versions, certificates, what goes wrong, clients of other makers |
 //! | `tls_tools` | TLS as tlslite-ng and sslyze see it |
 //! | `proxies` | the documented configurations of nginx and HAProxy |
+//! | `proxied` | the addresses of clients of proxies: nginx and HAProxy as documented, and what is claimed |
 //! | `certificates_reload` | certificates at start, and files that change |
 //! | `reload` | the configuration, read again on SIGHUP |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
@@ -78,6 +79,7 @@ mod client_tls;
 mod clients;
 mod compression;
 mod echo;
+mod proxied;
 mod proxies;
 mod tls;
 mod tls_tools;

@@ -46,13 +46,19 @@ fn token_room() -> Route {
     route
 }
 
+/// Without a proxy there is no header of one.
+fn behind_proxies() -> ProcessOptions {
+    let trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    ProcessOptions { trusted_proxies, ..ProcessOptions::default() }
+}
+
 fn identity(name: &str, kind: IdentityKind) -> Identity {
     Identity { name: name.to_owned(), kind }
 }
 
 #[test]
 fn the_table_holds_exactly_the_keys_that_are_printed() {
-    let mut config = Config::default();
+    let mut config = Config { process: behind_proxies(), ..Config::default() };
     config.limits.connections_max = Some(1000);
     config.limits.half_open_max = Some(10);
     config.addresses.entries_max = Some(2000);
@@ -128,6 +134,8 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
     // Only a plain listener may redirect.
     written.extend(leaves_of(&Config { routes: vec![], ..Config::default() }));
     // A room takes most keys; one that asks for tokens and takes over contexts takes them all.
+    let forwarded = leaves_of(&Config { process: behind_proxies(), ..Config::default() });
+    written.extend(forwarded.into_iter().filter(|(name, _)| name == "forwarded_header"));
     written.extend(leaves_of(&with_route(token_room())));
     written.extend(leaves_of(&with_route(Route::new("/", ServiceKind::Room))));
     for key in keys().filter(|key| !key.is_required) {
@@ -231,6 +239,10 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                         TLS_LISTENER,
                         format!("client_ca = \"ca.pem\"\nclient_certificates = \"{word}\""),
                     ),
+                    ("listener.proxy_protocol", _) => {
+                        (PROXIES, format!("{}\nproxy_protocol = \"{word}\"", LISTENER))
+                    }
+                    ("forwarded_header", _) => (PROXIES, format!("forwarded_header = \"{word}\"")),
                     (name, _) if name.starts_with("tls.") => {
                         ("[tls]", format!("{} = \"{word}\"", key.leaf()))
                     }
@@ -253,6 +265,7 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
     }
 }
 
+const PROXIES: &str = "trusted_proxies = [\"10.0.0.0/8\"]";
 const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:1\"";
 const TLS_LISTENER: &str = "[[certificate]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n\
                             [[listener]]\naddress = \"127.0.0.1:1\"\ntls = true";

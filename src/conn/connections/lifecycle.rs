@@ -168,7 +168,7 @@ impl<S: Transport> Connections<S> {
             Protocol::Http | Protocol::WebSocket => encode_close(code, reason, cork),
             Protocol::Line if code.is_some() => write_line(reason.as_bytes(), cork),
             // A relay's ends are those of its sockets.
-            Protocol::Line | Protocol::Relay => {}
+            Protocol::Line | Protocol::Proxied(_) | Protocol::Relay => {}
         }
     }
 

@@ -11,7 +11,7 @@ mod lifecycle;
 #[cfg(any(test, feature = "sim"))]
 pub use invariants::check_invariants;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::access::AccessSink;
@@ -24,6 +24,7 @@ use crate::conn::fanout::{Membership, Walks};
 use crate::conn::flags::Flags;
 use crate::conn::outbox::Outbox;
 use crate::conn::population::Population;
+use crate::conn::proxies::Opening;
 use crate::conn::receive::{Input, Next, Outcome, Unfinished};
 use crate::conn::room_lists::RoomLists;
 use crate::conn::schedule::Schedule;
@@ -32,7 +33,7 @@ use crate::conn::services::Services;
 use crate::conn::settings::ConnSettings;
 #[cfg(any(test, feature = "sim"))]
 use crate::conn::simulated::Simulated;
-use crate::conn::slot::Protocol;
+use crate::conn::slot::{AwaitedHeader, Protocol};
 use crate::conn::state::State;
 use crate::conn::table::Table;
 use crate::conn::traces::Traces;
@@ -44,6 +45,7 @@ use crate::key::ConnKey;
 use crate::mail::{LoopMessage, LoopSender};
 use crate::metrics::{Counters, Entry, Labelled, ListenerCounters, RouteCounters};
 use crate::pool::{Buffers, OverBudget, SharedBudget};
+use crate::proxy_protocol::HeaderPolicy;
 use crate::services::{Route, RouteNumbers, Router};
 use crate::timer::{Millis, Tick, WallTime};
 use crate::tls::RECORD_BYTES_MAX;
@@ -397,6 +399,21 @@ impl<S: Transport> Connections<S> {
         }
     }
 
+    /// What a connection of `peer` begins with, by a listener with this policy.
+    #[must_use]
+    pub fn opening(&self, policy: HeaderPolicy, peer: IpAddr) -> Opening {
+        self.turn.settings.proxies.opening(policy, peer)
+    }
+
+    /// A connection that was just accepted begins with a header of the PROXY protocol, which may be
+    /// left out if it `is_optional`. Behind it comes HTTP, unless [`await_line`](Self::await_line) is
+    /// called next.
+    pub fn await_header(&mut self, key: ConnKey, is_optional: bool) {
+        if let Some(conn) = self.table.get_mut(key) {
+            conn.protocol = Protocol::Proxied(AwaitedHeader::before_http(is_optional));
+        }
+    }
+
     /// A connection that was just accepted came by a line listener of this route.
     pub fn enter_line(&mut self, key: ConnKey, route: u8) {
         let Some(mut at) = self.at(key) else { return };
@@ -406,10 +423,16 @@ impl<S: Transport> Connections<S> {
         self.apply_effects();
     }
 
-    /// As [`Connections::enter_line`], once its TLS handshake is over.
+    /// As [`Connections::enter_line`], once what comes before its first line is over: a header of the
+    /// PROXY protocol, a TLS handshake, or one after the other.
     pub fn await_line(&mut self, key: ConnKey, route: u8) {
         if let Some(conn) = self.table.get_mut(key) {
-            conn.protocol = Protocol::Line;
+            conn.protocol = match conn.protocol {
+                Protocol::Proxied(awaited) => Protocol::Proxied(awaited.before_lines()),
+                Protocol::Http | Protocol::Line | Protocol::Relay | Protocol::WebSocket => {
+                    Protocol::Line
+                }
+            };
             conn.route = route;
         }
     }
@@ -955,7 +978,7 @@ impl<S: Transport> Connections<S> {
             // The relay's bytes are the caller's to pass on.
             Outcome::Forward | Outcome::NeedMore => {}
             Outcome::NoRoom => self.overloaded(key),
-            Outcome::Secured => {
+            Outcome::LinesBegin => {
                 let Some(mut at) = self.at(key) else { return };
                 let outcome = at.enter_line(at.conn.route);
                 self.proceed(key, outcome);

@@ -20,6 +20,7 @@ mod mail;
 mod memory;
 mod order;
 mod overload;
+mod proxied;
 mod publish;
 mod push;
 mod queries;
