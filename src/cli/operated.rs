@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::reload::Reloader;
 use super::report::log_drain;
+use crate::admission::AddressUse;
 use crate::certificates::CertificateView;
 use crate::config::{AdminOptions, KeyChange, NEEDS_CERTIFICATE};
 use crate::control::admin::{
@@ -178,6 +179,10 @@ impl Gateway for Operated {
             applied: lines(&changes.applied),
             needs_restart: lines(&changes.needs_restart),
         })
+    }
+
+    fn heaviest_addresses(&self, limit: usize) -> Vec<AddressUse> {
+        self.server.client_addresses().heaviest(limit)
     }
 
     fn log_level(&self) -> String {
