@@ -33,12 +33,14 @@ mod ages;
 mod cold;
 mod compact_address;
 mod connections;
+mod control_frames;
 mod deadline;
 mod fanout;
 mod flags;
 mod inspect;
 mod outbox;
 mod population;
+mod rates;
 mod receive;
 #[cfg(any(test, feature = "sim"))]
 mod relay;

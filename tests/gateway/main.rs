@@ -97,4 +97,5 @@ mod drain;
 mod limits;
 mod log;
 mod overload;
+mod rates;
 mod reload;

@@ -26,6 +26,7 @@ pub(crate) const LAYERS: &[Row] = &[
     (&["pool"], &[]),
     (&["admission", "certificates", "http", "tls", "ws"], &[]),
     (&["foreign", "line", "transport", "os"], &[]),
+    (&["rate"], &[]),
     (&["timer"], &[]),
     (&["display", "key", "metrics", "shrink", "visible", "work"], &[]),
 ];
@@ -66,6 +67,7 @@ pub(crate) const DENIED_WORDS: &[(&[&str], &[&str], &str)] = &[
             "src/line.rs",
             "src/output",
             "src/pool",
+            "src/rate.rs",
             "src/shrink.rs",
             "src/timer",
             "src/visible.rs",

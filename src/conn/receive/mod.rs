@@ -12,6 +12,7 @@ mod handshake;
 mod inflate;
 mod input;
 mod line;
+mod meter;
 mod redirect;
 
 pub(super) use input::Input;
@@ -47,6 +48,8 @@ pub(super) enum Outcome {
     Finish(CloseReason),
     /// What the buffer holds goes on to the relay's other connection.
     Forward,
+    /// A message comes in more fragments than its route allows.
+    Fragments,
     /// The peer has ended its half.
     InputEnded,
     /// Everything that has arrived is decoded, and services have asked for something.
@@ -55,6 +58,8 @@ pub(super) enum Outcome {
     NoRoom,
     /// Enough output has gathered to be written before more is made.
     OutputFull,
+    /// It has sent more than a rate of its route allows.
+    OverRate,
     /// Its TLS handshake is over, and no request comes first.
     Secured,
     /// The connection's share of the turn is used up.

@@ -23,6 +23,7 @@ mod overload;
 mod publish;
 mod push;
 mod queries;
+mod rates;
 mod reading;
 mod redirect;
 mod relay;
