@@ -115,6 +115,7 @@ pub mod output;
 
 pub mod hub;
 pub mod pool;
+pub mod rate;
 
 pub mod admission;
 pub mod certificates;

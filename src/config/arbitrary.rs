@@ -256,6 +256,12 @@ fn without_idle(mut options: WebSocketOptions) -> WebSocketOptions {
     if !options.deflate_context_takeover {
         options.deflate_window_bits_max = default.deflate_window_bits_max;
     }
+    if options.messages_per_s == 0 {
+        options.messages_burst = None;
+    }
+    if options.bytes_per_s == 0 {
+        options.bytes_burst = None;
+    }
     options
 }
 

@@ -25,6 +25,7 @@ use super::{
     IdentityKind, Limits, Listener, LogOptions, Origins, OverloadOptions, RedisOptions, Route,
     RouteService, SlowPolicy, SocketOptions, Timeouts, TlsOptions, Turn, WebSocketOptions,
 };
+use crate::effects::MessageLimits;
 use crate::os::raise_descriptor_limit;
 use crate::reactor::DrainTerms;
 use crate::services::room::CHAT_SUBPROTOCOL;
@@ -202,6 +203,8 @@ pub struct ResolvedWebSocket {
     pub subprotocols: Vec<String>,
     /// Bytes of one message.
     pub message_bytes_max: usize,
+    /// What each client may send.
+    pub limits: MessageLimits,
     /// Pushed messages that may wait for one connection; `None` leaves that to their bytes.
     pub backlog_messages_max: Option<usize>,
     /// What becomes of pushed messages that a client is too slow for.
@@ -417,6 +420,7 @@ fn resolved_websocket(
         origins: options.origins.clone(),
         subprotocols: options.subprotocols.clone().unwrap_or_else(by_service),
         message_bytes_max: options.message_bytes_max.unwrap_or(limits.message_bytes_max),
+        limits: options.message_limits(),
         backlog_messages_max: options.backlog_messages_max,
         slow_policy: options.slow_policy,
         deflate: deflate_options(options),

@@ -33,6 +33,7 @@ mod ages;
 mod cold;
 mod compact_address;
 mod connections;
+mod control_frames;
 mod deadline;
 mod fanout;
 mod flags;
@@ -40,6 +41,7 @@ mod inspect;
 mod outbox;
 mod population;
 mod proxies;
+mod rates;
 mod receive;
 #[cfg(any(test, feature = "sim"))]
 mod relay;

@@ -5,6 +5,7 @@ mod close_reason;
 #[expect(clippy::module_inception, reason = "the collector is what the folder is about")]
 mod effects;
 mod message;
+mod message_limits;
 mod peer;
 mod publication;
 mod route_options;
@@ -16,6 +17,7 @@ pub use close_reason::CloseReason;
 pub use effects::{Accept, Effects};
 pub(crate) use effects::{Effect, PendingEffects};
 pub use message::Message;
+pub use message_limits::{CONTROL_FRAMES, MessageLimits, RatePolicy};
 pub use peer::{InvalidPeer, LoopSite, Peer};
 pub use publication::Order;
 pub(crate) use publication::Publication;

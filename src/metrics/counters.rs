@@ -206,6 +206,10 @@ counters! {
     reading_paused,
     /// Pushed messages dropped at `backlog_hard_bytes` by the route's policy.
     pushes_dropped,
+    /// Times that a connection was no longer read because it had sent as much as a rate allows.
+    rate_pauses,
+    /// Messages and pings thrown away because their connection had sent more than a rate allows.
+    rate_dropped,
     /// Effects on connections that no longer existed.
     effects_ignored,
     /// Connections closed after the peer's close frame.
@@ -224,6 +228,12 @@ counters! {
     closed_too_big,
     /// Connections closed because a message was begun and not finished in time (1008).
     closed_unfinished,
+    /// Connections closed because they sent more than a rate of their route allows (1008).
+    closed_over_rate,
+    /// Connections closed because a message came in more than `fragments_max` fragments (1008).
+    closed_fragments,
+    /// Connections closed because they sent no message for `message_idle_ms` (1001).
+    closed_message_idle,
     /// Connections closed because no pong arrived in time.
     closed_idle,
     /// Connections closed because their backlog was full (4002).

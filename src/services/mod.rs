@@ -26,9 +26,9 @@ pub(crate) use router::{Found, SocketRoute};
 pub use router::{Handler, Route, Router};
 
 pub use crate::effects::{
-    Accept, CloseReason, Effects, InvalidPeer, LoopSite, Message, Order, Peer, RouteOptions,
-    ServiceMessage, ServiceSender, SlowPolicy, TokenAnswer, TokenInquiry, TokenLookup,
-    TokenVerdict, TooManyLookups,
+    Accept, CONTROL_FRAMES, CloseReason, Effects, InvalidPeer, LoopSite, Message, MessageLimits,
+    Order, Peer, RatePolicy, RouteOptions, ServiceMessage, ServiceSender, SlowPolicy, TokenAnswer,
+    TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups,
 };
 pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 

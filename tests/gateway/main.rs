@@ -99,4 +99,5 @@ mod drain;
 mod limits;
 mod log;
 mod overload;
+mod rates;
 mod reload;

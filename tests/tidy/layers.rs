@@ -26,6 +26,7 @@ pub(crate) const LAYERS: &[Row] = &[
     (&["pool"], &[]),
     (&["admission", "certificates", "http", "proxy_protocol", "tls", "ws"], &[]),
     (&["foreign", "line", "transport", "os"], &[]),
+    (&["rate"], &[]),
     (&["timer"], &[]),
     (&["display", "key", "metrics", "shrink", "visible", "work"], &[]),
 ];
@@ -67,6 +68,7 @@ pub(crate) const DENIED_WORDS: &[(&[&str], &[&str], &str)] = &[
             "src/output",
             "src/pool",
             "src/proxy_protocol",
+            "src/rate.rs",
             "src/shrink.rs",
             "src/timer",
             "src/visible.rs",

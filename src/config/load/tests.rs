@@ -45,7 +45,11 @@ fn every_range_is_enforced_at_both_ends() {
             "route" => {
                 let header = "[[route]]\npath = \"/\"\nservice = \"echo\"\n\
                               deflate_context_takeover = true\n";
-                format!("{header}{} = {value}\n", key.leaf())
+                // What a burst needs beside it.
+                let rates = ["messages_per_s", "bytes_per_s"];
+                let rates = rates.into_iter().filter(|rate| *rate != key.leaf());
+                let rates: String = rates.map(|rate| format!("{rate} = 1\n")).collect();
+                format!("{header}{rates}{} = {value}\n", key.leaf())
             }
             "identity" => {
                 let header = "[[identity]]\nname = \"a\"\nkind = \"redis\"\n";

@@ -37,11 +37,12 @@ fn leaves_of(config: &Config) -> BTreeMap<String, Value> {
     found
 }
 
-/// A room that asks for tokens and takes over contexts: the route with the most keys.
+/// A room that asks for tokens, takes over contexts and has rates: the route with the most keys.
 fn token_room() -> Route {
     let mut route = Route::new("/:name/:token", ServiceKind::Room);
     let RouteService::Room { websocket, room, .. } = &mut route.service else { unreachable!() };
     websocket.deflate_context_takeover = true;
+    (websocket.messages_per_s, websocket.bytes_per_s) = (1, 1);
     room.name = NameKind::Token;
     route
 }
@@ -101,6 +102,7 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     websocket.subprotocols = Some(vec![]);
     websocket.message_bytes_max = Some(1000);
     websocket.backlog_messages_max = Some(10);
+    (websocket.messages_burst, websocket.bytes_burst) = (Some(10), Some(1000));
     room.identity = Some(vec!["members".to_owned()]);
     config.routes = vec![route];
     let token = Token { name: "bob".to_owned(), token: Secret::new("s3cret") };
@@ -162,6 +164,7 @@ const DERIVED: &[&str] = &[
     "none",
     "same host",
     "the first of kind `tokens`",
+    "those of a second",
 ];
 
 #[test]

@@ -20,6 +20,7 @@ use crate::certificates::ListenerConfig;
 use crate::conn::active::Active;
 use crate::conn::addresses::{AddressVerdict, Addresses};
 use crate::conn::cold::ColdRecords;
+use crate::conn::deadline::Deadlines;
 use crate::conn::fanout::{Membership, Walks};
 use crate::conn::flags::Flags;
 use crate::conn::outbox::Outbox;
@@ -32,7 +33,7 @@ use crate::conn::send::Output;
 use crate::conn::services::Services;
 use crate::conn::settings::ConnSettings;
 #[cfg(any(test, feature = "sim"))]
-use crate::conn::simulated::Simulated;
+use crate::conn::simulated::{RelayEnd, Simulated};
 use crate::conn::slot::{AwaitedHeader, Protocol};
 use crate::conn::state::State;
 use crate::conn::table::Table;
@@ -51,6 +52,7 @@ use crate::timer::{Millis, Tick, WallTime};
 use crate::tls::RECORD_BYTES_MAX;
 use crate::transport::Transport;
 use crate::work::{Phase, Work, prices};
+use crate::ws::CloseCode;
 
 /// What a part of a walk through the table came to, which tells connections to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -452,7 +454,8 @@ impl<S: Transport> Connections<S> {
         // Whatever was kept for a request, of which there is none.
         at.cold.release(&mut at.conn.cold, at.turn.stream());
         let (link, memory) = (&mut at.conn.cold, &mut at.turn.memory);
-        if at.cold.simulate(link, Simulated::Relay(None), memory) == Err(OverBudget) {
+        if at.cold.simulate(link, Simulated::Relay(RelayEnd::default()), memory) == Err(OverBudget)
+        {
             return self.abort(key, CloseReason::Overload);
         }
         // Filed by `arm` for a handshake that does not take place; a relay has no deadline at rest.
@@ -974,10 +977,18 @@ impl<S: Transport> Connections<S> {
             Outcome::Closed(code) => self.answer_close(key, code),
             Outcome::EndAfterClose => self.end_after_close(key),
             Outcome::Finish(reason) => self.finish(key, reason),
+            Outcome::Fragments => {
+                let text = "message of too many fragments";
+                self.fail(key, CloseCode::POLICY, text, CloseReason::Fragments);
+            }
             Outcome::InputEnded => self.input_ended(key),
             // The relay's bytes are the caller's to pass on.
             Outcome::Forward | Outcome::NeedMore => {}
             Outcome::NoRoom => self.overloaded(key),
+            Outcome::OverRate => {
+                let text = "more than the rate allows";
+                self.fail(key, CloseCode::POLICY, text, CloseReason::OverRate);
+            }
             Outcome::LinesBegin => {
                 let Some(mut at) = self.at(key) else { return };
                 let outcome = at.enter_line(at.conn.route);
@@ -994,6 +1005,22 @@ impl<S: Transport> Connections<S> {
                     conn.flags.set(Flags::UNDECODED);
                 }
             }
+        }
+    }
+}
+
+impl<S> Connections<S> {
+    /// What deadlines are computed from.
+    #[inline]
+    fn deadlines(&self) -> Deadlines<'_> {
+        Deadlines {
+            input: &self.input,
+            backlog: self.output.backlog(),
+            cold: &self.cold,
+            services: &self.services,
+            ages: &self.schedule.ages,
+            settings: &self.turn.settings,
+            now: self.turn.now,
         }
     }
 }

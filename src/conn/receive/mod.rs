@@ -12,6 +12,7 @@ mod handshake;
 mod inflate;
 mod input;
 mod line;
+mod meter;
 mod proxied;
 mod redirect;
 
@@ -48,6 +49,8 @@ pub(super) enum Outcome {
     Finish(CloseReason),
     /// What the buffer holds goes on to the relay's other connection.
     Forward,
+    /// A message comes in more fragments than its route allows.
+    Fragments,
     /// The peer has ended its half.
     InputEnded,
     /// Everything that has arrived is decoded, and services have asked for something.
@@ -59,6 +62,8 @@ pub(super) enum Outcome {
     /// What comes before its first line is over, a TLS handshake or a header of its proxy: the client
     /// asks to be let in.
     LinesBegin,
+    /// It has sent more than a rate of its route allows.
+    OverRate,
     /// The connection's share of the turn is used up.
     ShareUsed,
 }

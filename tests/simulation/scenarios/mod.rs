@@ -24,6 +24,7 @@ mod proxied;
 mod publish;
 mod push;
 mod queries;
+mod rates;
 mod reading;
 mod redirect;
 mod relay;
