@@ -7,6 +7,7 @@ use slab::Slab;
 
 use super::access::{self, AccessEnd, AccessRecord, AccessRecords, AccessTarget};
 use super::compact_address::{CompactAddress, Naming};
+use super::relay::RelayRecords;
 use super::turn::Turn;
 use crate::access::{AccessSink, Traffic};
 use crate::http::Status;
@@ -45,6 +46,7 @@ pub(crate) struct ColdRecords {
     records: Slab<Cold>,
     tls: Tls,
     access: AccessRecords,
+    relays: RelayRecords,
     #[cfg(any(test, feature = "sim"))]
     simulated: SimulatedParts,
 }
@@ -53,6 +55,18 @@ impl ColdRecords {
     /// The TLS of the loop's listeners and connections.
     pub(crate) fn tls(&mut self) -> &mut Tls {
         &mut self.tls
+    }
+
+    /// Who belongs to whom of the loop's relays.
+    #[inline]
+    pub(crate) fn relays(&self) -> &RelayRecords {
+        &self.relays
+    }
+
+    /// As [`ColdRecords::relays`], to change it.
+    #[inline]
+    pub(crate) fn relays_mut(&mut self) -> &mut RelayRecords {
+        &mut self.relays
     }
 
     /// Whether connections of this listener speak TLS.
@@ -543,7 +557,8 @@ impl ColdRecords {
         if self.records.iter().any(|(_, record)| *record == Cold::default()) {
             return Err("a record without parts".into());
         }
-        Ok(self.records.len() * RECORD_BYTES + self.tls.recount() + self.access.bytes())
+        let own = self.records.len() * RECORD_BYTES;
+        Ok(own + self.tls.recount() + self.access.bytes() + self.relays.bytes())
     }
 }
 

@@ -61,7 +61,6 @@ impl Flags {
     pub(crate) const AFTER_FLUSH: Self = Self(Self::PAUSED_BY_BACKLOG.0 | Self::REARM.0);
 
     /// Of a relay: our half ends once what waits is written.
-    #[cfg(any(test, feature = "sim"))]
     pub(crate) const ENDS_OUTPUT: Self = Self(1 << 28);
 
     /// Every reason for which a connection is not read. What has arrived meanwhile gave its edge, so

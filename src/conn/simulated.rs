@@ -2,7 +2,7 @@
 
 use slab::Slab;
 
-use crate::key::{ConnKey, SlotRef, slot_number};
+use crate::key::{SlotRef, slot_number};
 use crate::stream::cipher::FakeCipher;
 use crate::timer::Tick;
 
@@ -17,8 +17,6 @@ pub(super) struct SimulatedParts {
 pub(super) enum Simulated {
     /// A fake cipher, and since when the socket took none of the bytes that are sealed and unsent.
     Cipher(Box<FakeCipher>, Tick),
-    /// The connection that the bytes of this one go on to, once there is one.
-    Relay(Option<ConnKey>),
 }
 
 impl SimulatedParts {

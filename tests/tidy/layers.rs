@@ -24,8 +24,8 @@ pub(crate) const LAYERS: &[Row] = &[
     (&["output"], &[]),
     (&["stream", "hub"], &[]),
     (&["pool"], &[]),
-    (&["admission", "certificates", "http", "proxy_protocol", "tls", "ws"], &[]),
-    (&["foreign", "line", "transport", "os"], &[]),
+    (&["admission", "certificates", "http", "proxy_protocol", "tls", "upstream", "ws"], &[]),
+    (&["foreign", "line", "transport", "os"], &[("os", "transport")]),
     (&["timer"], &[]),
     (&["display", "key", "metrics", "shrink", "visible", "work"], &[]),
 ];
