@@ -23,7 +23,8 @@ use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
     AcmeOptions, AddressOptions, AdminOptions, CertificateFiles, Config, ForwardedHeader, Identity,
     IdentityKind, Limits, Listener, LogOptions, Origins, OverloadOptions, RedisOptions, Route,
-    RouteService, SlowPolicy, SocketOptions, Timeouts, TlsOptions, Turn, WebSocketOptions,
+    RouteService, SlowPolicy, SocketOptions, Timeouts, TlsOptions, Turn, UpstreamOptions,
+    WebSocketOptions,
 };
 use crate::effects::MessageLimits;
 use crate::os::raise_descriptor_limit;
@@ -92,6 +93,8 @@ pub struct ResolvedConfig {
     pub routes: Vec<ResolvedRoute>,
     /// How clients prove who they are; no two have the same name.
     pub identities: Vec<Identity>,
+    /// The servers that relays lead to; no two have the same name.
+    pub upstreams: Vec<UpstreamOptions>,
     /// Where `limits.connections_max` came from: `configured`, or how it was derived.
     pub connections_max_origin: String,
     /// Values that had to be changed, each worth a warning.
@@ -282,6 +285,7 @@ impl Config {
             turn: self.turn.clone(),
             socket: self.socket.clone(),
             identities: self.identities.clone(),
+            upstreams: self.upstreams.clone(),
             connections_max_origin,
             adjustments,
         }
@@ -414,7 +418,8 @@ fn resolved_websocket(
         RouteService::Broadcast { .. }
         | RouteService::Echo { .. }
         | RouteService::Hall
-        | RouteService::Page => Vec::new(),
+        | RouteService::Page
+        | RouteService::Relay { .. } => Vec::new(),
     };
     ResolvedWebSocket {
         origins: options.origins.clone(),

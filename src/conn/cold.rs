@@ -12,6 +12,7 @@ use slab::Slab;
 use super::access::{self, AccessEnd, AccessRecord, AccessRecords, AccessTarget};
 use super::compact_address::{CompactAddress, Naming};
 use super::rates::{self, Allowance, Rates};
+use super::relay::RelayRecords;
 use super::turn::Turn;
 use crate::access::{AccessSink, Traffic};
 use crate::effects::MessageLimits;
@@ -52,6 +53,7 @@ pub(crate) struct ColdRecords {
     tls: Tls,
     access: AccessRecords,
     rates: Rates,
+    relays: RelayRecords,
     #[cfg(any(test, feature = "sim"))]
     simulated: SimulatedParts,
 }
@@ -60,6 +62,18 @@ impl ColdRecords {
     /// The TLS of the loop's listeners and connections.
     pub(crate) fn tls(&mut self) -> &mut Tls {
         &mut self.tls
+    }
+
+    /// Who belongs to whom of the loop's relays.
+    #[inline]
+    pub(crate) fn relays(&self) -> &RelayRecords {
+        &self.relays
+    }
+
+    /// As [`ColdRecords::relays`], to change it.
+    #[inline]
+    pub(crate) fn relays_mut(&mut self) -> &mut RelayRecords {
+        &mut self.relays
     }
 
     /// Whether connections of this listener speak TLS.
@@ -625,8 +639,8 @@ impl ColdRecords {
         if self.records.iter().any(|(_, record)| *record == Cold::default()) {
             return Err("a record without parts".into());
         }
-        let records_bytes = self.records.len() * RECORD_BYTES;
-        Ok(records_bytes + self.rates.bytes() + self.tls.recount() + self.access.bytes())
+        let own = self.records.len() * RECORD_BYTES + self.rates.bytes();
+        Ok(own + self.tls.recount() + self.access.bytes() + self.relays.bytes())
     }
 }
 

@@ -4,23 +4,32 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::{
-    Identity, IdentityKind, NameKind, Origins, ResolvedConfig, ResolvedRoute, ResolvedWebSocket,
-    RoomOptions, RouteService,
+    Identity, IdentityKind, NameKind, Origins, RelayOptions, ResolvedConfig, ResolvedRoute,
+    ResolvedWebSocket, RoomOptions, RouteService, UpstreamOptions,
 };
-use crate::http::{OriginRule, Subprotocol};
+use crate::http::{ForwardRules, HeaderValue, OriginRule, SetHeader, Subprotocol};
 use crate::services::room::{LineFormat, NameSource, Room, RoomSettings, Tokens};
 use crate::services::{
-    Broadcast, BuiltInPage, Echo, Handler, LoopSite, Order, Route, RouteOptions, Service,
-    TokenLookup,
+    BalanceBy, Broadcast, BuiltInPage, Echo, Handler, LoopSite, Order, Relay, RelaySettings, Route,
+    RouteOptions, Service, TokenLookup,
 };
+use crate::upstream::{ServerSet, Upstream};
 
 /// What looks tokens up for identities of kind `redis`, by the name of the identity.
 pub type TokenLookups = HashMap<String, Arc<dyn TokenLookup>>;
 
-/// The routes of a configuration. A room whose identity is of kind `redis` asks the look-up under
+/// The upstreams of relays, by their names.
+pub type Upstreams = HashMap<String, Arc<Upstream>>;
+
+/// The routes of a configuration. A relay leads to the upstream under its name in `upstreams`; without
+/// one it has no server. A room whose identity is of kind `redis` asks the look-up under
 /// that name in `lookups`; without one it knows no token.
 #[must_use]
-pub fn built_in_routes(settings: &ResolvedConfig, lookups: &TokenLookups) -> Vec<Route> {
+pub fn built_in_routes(
+    settings: &ResolvedConfig,
+    lookups: &TokenLookups,
+    upstreams: &Upstreams,
+) -> Vec<Route> {
     let tokens: HashMap<&str, Tokens> = settings
         .identities
         .iter()
@@ -28,7 +37,17 @@ pub fn built_in_routes(settings: &ResolvedConfig, lookups: &TokenLookups) -> Vec
         .collect();
     let route = |route: &ResolvedRoute| {
         let tokens = route.identity().and_then(|name| tokens.get(name)).cloned();
-        built_in_route(route, tokens.unwrap_or_else(no_tokens))
+        match &route.service {
+            RouteService::Relay { websocket, relay } => {
+                let options = settings.upstreams.iter().find(|own| own.name == relay.upstream);
+                relay_route(route, websocket, relay, options, upstreams)
+            }
+            RouteService::Broadcast { .. }
+            | RouteService::Echo { .. }
+            | RouteService::Hall
+            | RouteService::Page
+            | RouteService::Room { .. } => built_in_route(route, tokens.unwrap_or_else(no_tokens)),
+        }
     };
     settings.routes.iter().map(route).collect()
 }
@@ -62,7 +81,10 @@ fn built_in_route(route: &ResolvedRoute, tokens: Tokens) -> Route {
             Handler::Socket(Arc::new(|_| Box::new(Echo)), options(websocket))
         }
         RouteService::Hall => Handler::Page(Arc::new(|| Box::new(BuiltInPage::hall()))),
-        RouteService::Page => Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat()))),
+        // A relay is made of more than its own table.
+        RouteService::Page | RouteService::Relay { .. } => {
+            Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat())))
+        }
         RouteService::Room { websocket, order, room } => {
             let settings = Arc::new(room_settings(&route.paths, *order, room, tokens));
             let make = move |site: LoopSite| -> Box<dyn Service> {
@@ -72,6 +94,44 @@ fn built_in_route(route: &ResolvedRoute, tokens: Tokens) -> Route {
         }
     };
     Route { id: route.id.clone(), paths: route.paths.clone(), handler }
+}
+
+fn relay_route(
+    route: &ResolvedRoute,
+    websocket: &ResolvedWebSocket,
+    relay: &RelayOptions,
+    upstream: Option<&UpstreamOptions>,
+    upstreams: &Upstreams,
+) -> Route {
+    let known = upstreams.get(&relay.upstream).cloned();
+    let settings = Arc::new(RelaySettings {
+        upstream: known.unwrap_or_else(|| Upstream::new(&relay.upstream, ServerSet::default())),
+        rules: ForwardRules {
+            // Loading has refused what is no header.
+            host: relay.host.clone().and_then(|host| HeaderValue::new(host).ok()),
+            set: relay.set_headers.iter().filter_map(|line| header(line)).collect(),
+            remove: relay.remove_headers.clone(),
+        },
+        rewrite: relay.rewrite.clone(),
+        paths: route.paths.clone(),
+        balance_by: upstream.map(|own| balance_by(&own.hash_by)).unwrap_or_default(),
+    });
+    let make = move |_| -> Box<dyn Service> { Box::new(Relay::new(Arc::clone(&settings))) };
+    let handler = Handler::Socket(Arc::new(make), options(websocket));
+    Route { id: route.id.clone(), paths: route.paths.clone(), handler }
+}
+
+fn header(line: &str) -> Option<SetHeader> {
+    let (name, value) = line.split_once(':')?;
+    SetHeader::new(name, value.trim_ascii().to_owned()).ok()
+}
+
+fn balance_by(text: &str) -> BalanceBy {
+    match text.split_once(':') {
+        Some(("cookie", name)) => BalanceBy::Cookie(name.to_owned()),
+        Some(("header", name)) => BalanceBy::Header(name.to_owned()),
+        Some(_) | None => BalanceBy::Address,
+    }
 }
 
 fn options(websocket: &ResolvedWebSocket) -> RouteOptions {
@@ -180,7 +240,7 @@ mod tests {
     #[test]
     fn every_route_is_mounted_under_its_id_at_all_its_paths() {
         let settings = Config::default().resolve(MachineLimits { descriptors: 1024, cores: 1 });
-        let routes = built_in_routes(&settings, &TokenLookups::new());
+        let routes = built_in_routes(&settings, &TokenLookups::new(), &Upstreams::new());
         assert!(routes.iter().map(|route| &route.id).eq(settings.routes.iter().map(|own| &own.id)));
         let paths: Vec<_> = routes.iter().flat_map(|route| &route.paths).collect();
         assert_eq!(

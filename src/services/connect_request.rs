@@ -10,6 +10,7 @@ pub struct ConnectRequest<'a> {
     request: Option<&'a UpgradeRequest<'a, 'a>>,
     address: Option<SocketAddr>,
     subject: Option<&'a str>,
+    is_tls: bool,
 }
 
 impl<'a> ConnectRequest<'a> {
@@ -17,12 +18,23 @@ impl<'a> ConnectRequest<'a> {
         request: Option<&'a UpgradeRequest<'a, 'a>>,
         address: Option<SocketAddr>,
     ) -> Self {
-        Self { request, address, subject: None }
+        Self { request, address, subject: None, is_tls: false }
     }
 
     /// As this one, of a client that has shown a certificate with this subject.
     pub(crate) fn with_subject(self, subject: Option<&'a str>) -> Self {
         Self { subject, ..self }
+    }
+
+    /// As this one, of a client that speaks TLS or does not.
+    pub(crate) fn with_tls(self, is_tls: bool) -> Self {
+        Self { is_tls, ..self }
+    }
+
+    /// Whether the client speaks TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     /// The upgrade request; `None` for a client of a line listener.

@@ -10,6 +10,7 @@ mod connect_request;
 mod description;
 mod echo;
 mod page;
+mod relay;
 pub mod room;
 mod route_history;
 mod route_id;
@@ -20,15 +21,16 @@ pub use connect_request::ConnectRequest;
 pub use description::Description;
 pub use echo::Echo;
 pub use page::{BuiltInPage, Page, PageReply};
+pub use relay::{BalanceBy, Relay, RelaySettings};
 pub use route_history::RouteHistory;
 pub use route_id::{RouteId, RouteNumbers, TooManyRoutes};
 pub(crate) use router::{Found, SocketRoute};
 pub use router::{Handler, Route, Router};
 
 pub use crate::effects::{
-    Accept, CONTROL_FRAMES, CloseReason, Effects, InvalidPeer, LoopSite, Message, MessageLimits,
-    Order, Peer, RatePolicy, RouteOptions, ServiceMessage, ServiceSender, SlowPolicy, TokenAnswer,
-    TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups,
+    Accept, BackendRequest, CONTROL_FRAMES, CloseReason, Effects, InvalidPeer, LoopSite, Message,
+    MessageLimits, Order, Peer, RatePolicy, RouteOptions, ServiceMessage, ServiceSender,
+    SlowPolicy, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups,
 };
 pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 
@@ -160,4 +162,7 @@ pub enum Admission {
     Later,
     /// The connection is admitted at once.
     Now(Accept),
+    /// A server of an upstream answers the request. If it opens the WebSocket, its bytes and those of
+    /// the client go to each other as they are, and the service gets no messages.
+    Relay(BackendRequest),
 }
