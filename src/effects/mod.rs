@@ -1,12 +1,15 @@
 //! The types that services, connections and loops exchange: peers, effects, publications, the reasons
-//! for which connections end, and the options of routes.
+//! for which connections end, the options of routes, and who connections are.
 
 mod close_reason;
 #[expect(clippy::module_inception, reason = "the collector is what the folder is about")]
 mod effects;
+mod identity;
+mod identity_check;
 mod message;
 mod peer;
 mod publication;
+mod rights;
 mod route_options;
 mod service_message;
 mod service_sender;
@@ -15,10 +18,16 @@ mod token_lookup;
 pub use close_reason::CloseReason;
 pub use effects::{Accept, Effects};
 pub(crate) use effects::{Effect, PendingEffects};
+pub use identity::{INFO_BYTES_MAX, Identity, InvalidUser, USER_BYTES_MAX};
+pub use identity_check::{
+    Checked, Identities, IdentityCheck, IdentityOutcome, IdentityReply, IdentitySender, Inquiry,
+    Presented, REFUSAL_BODY_BYTES_MAX,
+};
 pub use message::Message;
 pub use peer::{InvalidPeer, LoopSite, Peer};
 pub use publication::Order;
 pub(crate) use publication::Publication;
+pub use rights::{InvalidGrant, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, Rights, RoomGrants};
 pub use route_options::{RouteOptions, SlowPolicy};
 pub use service_message::ServiceMessage;
 pub use service_sender::ServiceSender;

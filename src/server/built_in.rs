@@ -10,7 +10,7 @@ use crate::config::{
 use crate::http::{OriginRule, Subprotocol};
 use crate::services::room::{LineFormat, NameSource, Room, RoomSettings, Tokens};
 use crate::services::{
-    Broadcast, BuiltInPage, Echo, Handler, LoopSite, Order, Route, RouteOptions, Service,
+    Broadcast, BuiltInPage, Echo, Handler, Identities, LoopSite, Order, Route, RouteOptions, Service,
     TokenLookup,
 };
 
@@ -91,6 +91,7 @@ fn options(websocket: &ResolvedWebSocket) -> RouteOptions {
         backlog_messages_max: websocket.backlog_messages_max,
         slow_policy: websocket.slow_policy,
         deflate: websocket.deflate,
+        identities: Identities::default(),
     }
 }
 

@@ -26,9 +26,12 @@ pub(crate) use router::{Found, SocketRoute};
 pub use router::{Handler, Route, Router};
 
 pub use crate::effects::{
-    Accept, CloseReason, Effects, InvalidPeer, LoopSite, Message, Order, Peer, RouteOptions,
-    ServiceMessage, ServiceSender, SlowPolicy, TokenAnswer, TokenInquiry, TokenLookup,
-    TokenVerdict, TooManyLookups,
+    Accept, Checked, CloseReason, Effects, INFO_BYTES_MAX, Identities, Identity, IdentityCheck,
+    IdentityOutcome, IdentityReply, IdentitySender, Inquiry, InvalidGrant, InvalidPeer,
+    InvalidUser, LoopSite, Message, Order, Peer, Presented, REFUSAL_BODY_BYTES_MAX,
+    ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, Rights, RoomGrants, RouteOptions, ServiceMessage,
+    ServiceSender, SlowPolicy, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict,
+    TooManyLookups, USER_BYTES_MAX,
 };
 pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 
