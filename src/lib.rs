@@ -72,8 +72,9 @@
 //! | [`mail`] | what loops and the control thread say to each other |
 //! | [`effects`], [`output`] | what services ask for; frames gathered for one write |
 //! | [`hub`], [`pool`], [`stream`] | members of topics; memory lent while bytes are in flight; bytes from and to sockets |
+//! | [`admission`] | who may connect, by their addresses |
 //! | [`certificates`], [`tls`] | the certificates of TLS, those of clients, and session tickets; its records |
-//! | [`line`](mod@line), [`transport`], [`os`] | lines of text; the traits to the kernel; the operating system |
+//! | [`foreign`], [`line`](mod@line), [`transport`], [`os`] | clients that came to the wrong port; lines of text; the traits to the kernel; the operating system |
 //! | [`key`] | keys of slots |
 
 /// The examples of the README, compiled with the documentation tests.
@@ -114,11 +115,13 @@ pub mod output;
 pub mod hub;
 pub mod pool;
 
+pub mod admission;
 pub mod certificates;
 pub mod http;
 pub mod tls;
 pub mod ws;
 
+pub mod foreign;
 pub mod line;
 pub mod os;
 

@@ -82,41 +82,6 @@ fn check_line(
     Ok(text.start..text.start + bytes.len())
 }
 
-/// Whether the first bytes of a client are those of another protocol: a TLS record (RFC 8446 §5.1),
-/// the version of an SSH client (RFC 4253 §4.2), a request line of HTTP (RFC 9112 §3), or the header
-/// of the PROXY protocol. A line is recognised when its end has arrived, or nothing more will
-/// (`is_ended`).
-#[must_use]
-pub fn is_other_protocol(first_bytes: &[u8], is_ended: bool) -> bool {
-    let is_ssh = matches!(first_bytes, [b'S', b'S', b'H', b'-', b'0'..=b'9', ..]);
-    let is_binary = [TLS_HANDSHAKE, PROXY_V2].iter().any(|start| first_bytes.starts_with(start));
-    let line = match memchr(b'\n', first_bytes) {
-        Some(end) => first_bytes.get(..end),
-        None => Some(first_bytes).filter(|_| is_ended),
-    };
-    is_ssh || is_binary || line.is_some_and(is_request_line)
-}
-
-/// Whether the line is `method SP target SP HTTP/version`, or the header of the PROXY protocol.
-fn is_request_line(line: &[u8]) -> bool {
-    let mut words = line.strip_suffix(b"\r").unwrap_or(line).split(|&byte| byte == b' ');
-    let (first, second, last) = (words.next(), words.next(), words.next_back());
-    let is_method = first.is_some_and(|method| {
-        !method.is_empty() && method.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-')
-    });
-    let is_proxy =
-        first == Some(b"PROXY") && matches!(second, Some(b"TCP4" | b"TCP6" | b"UNKNOWN"));
-    // `/path`, `*`, or with a colon an absolute target or an authority (RFC 9112 §3.2).
-    let is_target = second
-        .is_some_and(|target| target.starts_with(b"/") || target == b"*" || target.contains(&b':'));
-    is_proxy
-        || (is_method && is_target && last.is_some_and(|version| version.starts_with(b"HTTP/")))
-}
-
-const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];
-/// Of the PROXY protocol, version 2.
-const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-
 /// Appends `text` and a line feed. Line breaks inside the text become spaces, and what a terminal
 /// would act on is escaped as in `\u{1b}`: lines are read with `nc`, which prints what it gets.
 pub fn write_line(text: &[u8], output: &mut Vec<u8>) {
@@ -180,58 +145,12 @@ mod tests {
         }
 
         #[test]
-        fn any_first_bytes_are_looked_at(bytes: Vec<u8>) {
-            let _ = is_other_protocol(&bytes, true);
-        }
-
-        #[test]
         fn written_text_is_one_line(text in "([ab\r\n]|é){0,40}") {
             let mut output = Vec::new();
             write_line(text.as_bytes(), &mut output);
             let line = text.replace("\r\n", " ").replace(['\r', '\n'], " ");
             prop_assert_eq!(output, format!("{line}\n").into_bytes());
         }
-    }
-
-    #[test]
-    fn other_protocols_are_told_by_their_first_bytes() {
-        for bytes in [
-            &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..],
-            b"OPTIONS * HTTP/1.0\n",
-            b"M-SEARCH * HTTP/1.1\r\n",
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-            b"GET /a b HTTP/1.1\r\n",
-            b"\x16\x03\x01\x02\x00\x01",
-            b"\x16\x03",
-            b"SSH-2.0-OpenSSH_9.6\r\n",
-            b"SSH-1",
-            b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
-            b"\r\n\r\n\0\r\nQUIT\n\x21\x11",
-        ] {
-            assert!(is_other_protocol(bytes, false), "{}", bytes.escape_ascii());
-        }
-        for bytes in [
-            &b""[..],
-            b"\x16",
-            b"GET / HTTP/1.1",
-            b"GET / HTTP/1.1 \n",
-            b"get / HTTP/1.1\n",
-            b"I like HTTP/1.1\n",
-            b"GET HTTP/1.1\n",
-            b"HTTP/1.1 200 OK\n",
-            b"SSH- is nice\n",
-            b"PROXY of bob\n",
-            b"\r\n\r\n\0",
-            b"bob\nGET / HTTP/1.1\n",
-        ] {
-            assert!(!is_other_protocol(bytes, false), "{}", bytes.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn a_request_line_needs_no_end_where_nothing_follows() {
-        assert!(is_other_protocol(b"GET / HTTP/1.1", true));
-        assert!(!is_other_protocol(b"bob", true));
     }
 
     #[test]

@@ -30,6 +30,7 @@ fn accepted(key: &Key) -> String {
         Rule::Line => "a word or a template, see [Rooms](#rooms)".to_owned(),
         Rule::LogFile => "`off`, `stdout` or the path of a file".to_owned(),
         Rule::Name => "a name, see [Rooms](#rooms)".to_owned(),
+        Rule::Networks => "a list of networks and addresses".to_owned(),
         Rule::OneOf(names) => words(names),
         Rule::Origins => "`\"*\"` or a list, see [Routes](#routes)".to_owned(),
         Rule::Path => "a path, see [Paths](#paths)".to_owned(),

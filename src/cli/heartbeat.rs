@@ -1,5 +1,6 @@
 //! What the supervisor is told, and the signs of life that it may ask for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::mail::NoReply;
@@ -11,7 +12,7 @@ use crate::timer::Millis;
 /// The supervisor, if there is one, and when it must hear next that the process lives.
 #[derive(Debug, Default)]
 pub(super) struct Heartbeat {
-    supervisor: Option<Supervisor>,
+    supervisor: Option<Arc<Supervisor>>,
     next: Option<Millis>,
 }
 
@@ -23,11 +24,11 @@ impl Heartbeat {
             None
         });
         let has_watchdog = supervisor.as_ref().is_some_and(|own| own.watchdog_interval().is_some());
-        Self { supervisor, next: has_watchdog.then_some(now) }
+        Self { supervisor: supervisor.map(Arc::new), next: has_watchdog.then_some(now) }
     }
 
     /// The supervisor to tell something.
-    pub(super) fn supervisor(&self) -> Option<&Supervisor> {
+    pub(super) fn supervisor(&self) -> Option<&Arc<Supervisor>> {
         self.supervisor.as_ref()
     }
 

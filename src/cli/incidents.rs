@@ -14,7 +14,7 @@ use crate::metrics::Counters;
 
 /// What is said about counters that have grown. A limit that was reached is a warning: raising it
 /// helps. What peers do wrong, as scanners do all day, is not.
-const INCIDENTS: [(&str, Level, &str); 21] = [
+const INCIDENTS: [(&str, Level, &str); 34] = [
     ("refused_at_limit", Level::Warn, "refused with 503: limits.connections_max is reached"),
     ("refused_without_memory", Level::Warn, "refused with 503: limits.pool_bytes_max is reached"),
     ("half_open_dropped", Level::Warn, "dropped half-open: limits.half_open_max is reached"),
@@ -22,6 +22,25 @@ const INCIDENTS: [(&str, Level, &str); 21] = [
     ("accepts_shed", Level::Warn, "accepted and dropped: descriptors ran out"),
     ("closed_overload", Level::Warn, "closed with 1013: limits.pool_bytes_max is reached"),
     ("closed_evicted", Level::Warn, "closed with 1013: they held most of limits.pool_bytes_max"),
+    ("addresses_untracked", Level::Warn, "let in uncounted: addresses.entries_max is reached"),
+    ("refused_address_rate", Level::Info, "refused: clients over addresses.connections_per_s"),
+    ("refused_address_open", Level::Info, "refused: clients over addresses.connections_max"),
+    (
+        "refused_address_failures",
+        Level::Info,
+        "refused: clients over addresses.handshake_failures_per_s",
+    ),
+    ("refused_address_denied", Level::Info, "closed at once: clients that addresses.deny lists"),
+    (
+        "addresses_dry_run",
+        Level::Info,
+        "would be refused without addresses.dry_run: clients over a limit of [addresses]",
+    ),
+    (
+        "addresses_dropped",
+        Level::Info,
+        "closed at once: clients that were refused for their address",
+    ),
     ("refused_malformed", Level::Info, "refused with 400, 431 or 505: malformed requests"),
     ("refused_origin", Level::Info, "refused with 403: an origin that the route does not allow"),
     (
@@ -31,6 +50,16 @@ const INCIDENTS: [(&str, Level, &str); 21] = [
     ),
     ("refused_not_found", Level::Info, "refused with 404 or 405: no such page or route"),
     ("refused_upgrade_required", Level::Info, "refused with 426: no WebSocket handshake"),
+    ("refused_http", Level::Info, "refused: HTTP on a listener for lines"),
+    ("refused_http2", Level::Info, "refused: HTTP/2, which only a proxy in front could speak"),
+    (
+        "refused_proxy_header",
+        Level::Info,
+        "refused: a header of the PROXY protocol, which the listener does not take",
+    ),
+    ("refused_smtp", Level::Info, "refused: they speak SMTP"),
+    ("refused_ssh", Level::Info, "refused: they speak SSH"),
+    ("refused_tls", Level::Info, "refused: TLS on a listener without tls = true"),
     ("handshakes_timed_out", Level::Info, "dropped: no complete request within handshake_ms"),
     ("closed_protocol", Level::Info, "closed with 1002: violations of the protocol"),
     ("closed_not_utf8", Level::Info, "closed with 1007: text that is not UTF-8"),

@@ -11,10 +11,11 @@ use crate::control::admin::{
     DrainOrder, DrainStatus, Gateway, Readiness, ReloadReport, VersionInfo,
 };
 use crate::inspect::Query;
-use crate::logging::Log;
+use crate::logging::{AccessLog, Log};
 use crate::mail::{NoReply, Reply};
 use crate::metrics::{
-    ControlCounters, Counters, Family, FamilyKind, ProcessCounters, counter_families, to_float,
+    ControlCounters, Counters, Family, FamilyKind, ProcessCounters, counter_families,
+    counter_family, to_float,
 };
 use crate::os::{ProcessUse, SystemClock};
 use crate::reactor::LoopCommand;
@@ -26,6 +27,7 @@ pub(super) struct Operated {
     server: Arc<Handle>,
     reloader: Arc<Reloader>,
     log: Log,
+    access_log: Option<AccessLog>,
     clock: SystemClock,
     started: Millis,
 }
@@ -47,12 +49,17 @@ impl Operated {
         Arc::clone(self.reloader.running().lookups.counters())
     }
 
-    pub(super) fn new(server: &Arc<Handle>, reloader: &Arc<Reloader>, log: &Log) -> Self {
+    pub(super) fn new(
+        server: &Arc<Handle>,
+        reloader: &Arc<Reloader>,
+        (log, access_log): (&Log, Option<&AccessLog>),
+    ) -> Self {
         let clock = SystemClock::start();
         Self {
             server: Arc::clone(server),
             reloader: Arc::clone(reloader),
             log: log.clone(),
+            access_log: access_log.cloned(),
             clock,
             started: clock.now(),
         }
@@ -87,8 +94,7 @@ impl Gateway for Operated {
         );
         let process = self.server.process_counters();
         for ((name, help), (_, value)) in ProcessCounters::NAMES.iter().zip(process.values()) {
-            let family = Family::new(FamilyKind::Counter, format!("{name}_total"), help.trim());
-            families.push(family.with(&[], to_float(value)));
+            families.push(counter_family(name, help, to_float(value)));
         }
         families.extend(self.of_process());
         families.extend(self.of_server());
@@ -259,6 +265,12 @@ impl Operated {
                 "Lines of the log that were dropped because standard error was not read.",
             )
             .with(&[], to_float(self.log.dropped())),
+            Family::new(
+                FamilyKind::Counter,
+                "access_lines_dropped_total",
+                "Lines of the access log that were dropped because it could not be written.",
+            )
+            .with(&[], to_float(self.access_log.as_ref().map_or(0, AccessLog::dropped))),
             gauge("loops", "Event loops.").with(&[], to_float(running.settings.loops as u64)),
             gauge("connections_max", "Connections that are served at once.")
                 .with(&[], to_float(limits.connections_max as u64)),

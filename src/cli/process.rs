@@ -115,8 +115,12 @@ impl<'p> Process<'p> {
         if let (_, Some(access)) = self.logs {
             access.reopen();
         }
-        self.reloader.reload_soon();
-        self.tell_ready();
+        let supervisor = self.heartbeat.supervisor().cloned();
+        self.reloader.reload_soon(move |server| {
+            if let Some(supervisor) = supervisor {
+                say_ready(&supervisor, server);
+            }
+        });
     }
 
     fn start_new(&mut self) {
@@ -160,9 +164,7 @@ impl<'p> Process<'p> {
     }
 
     fn tell_ready(&self) {
-        let addresses: Vec<String> =
-            self.server.addresses().iter().map(ToString::to_string).collect();
-        self.tell(|supervisor| supervisor.ready(&format!("serving {}", addresses.join(", "))));
+        self.tell(|supervisor| say_ready(supervisor, self.server));
     }
 
     fn tell(&self, message: impl FnOnce(&Supervisor)) {
@@ -174,4 +176,10 @@ impl<'p> Process<'p> {
     fn time_until(&self, due: Millis) -> Duration {
         Duration::from_millis(due.since(self.clock.now()))
     }
+}
+
+/// The supervisor hears that the process serves, and where.
+fn say_ready(supervisor: &Supervisor, server: &Handle) {
+    let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
+    supervisor.ready(&format!("serving {}", addresses.join(", ")));
 }

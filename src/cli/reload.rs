@@ -112,9 +112,10 @@ impl Reloader {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reloads on a thread of its own, so that the next signal is heard meanwhile. Asked again before
-    /// the file is read, it is read once.
-    pub(super) fn reload_soon(self: &Arc<Self>) {
+    /// Reloads on a thread of its own, so that the next signal is heard meanwhile, and calls `when_over`
+    /// there, whether or not that changed anything. Asked again before the file is read, it is read
+    /// once, and the end is told by the first who asked.
+    pub(super) fn reload_soon(self: &Arc<Self>, when_over: impl FnOnce(&Handle) + Send + 'static) {
         if self.is_asked.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -125,6 +126,7 @@ impl Reloader {
             }
             // What went wrong is logged.
             drop(own.take_over_and_say());
+            when_over(&own.server);
         };
         if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(run) {
             self.is_asked.store(false, Ordering::Release);

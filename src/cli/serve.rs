@@ -78,11 +78,11 @@ fn run(
     let running = Running { config: config.clone(), settings, lookups };
     let reloader = Arc::new(Reloader::new(command_line, granted, &server, log, running));
     let inherited = (admin_socket, ready.is_some());
-    let admin = start_admin(&server, &reloader, log, inherited)?;
+    let logs = (log, access.as_ref());
+    let admin = start_admin(&server, &reloader, logs, inherited)?;
     let incidents =
         Incidents::watch(server.metrics().map(|own| Arc::clone(&own.counters)).collect())?;
 
-    let logs = (log, access.as_ref());
     let mut process = Process::start(&reloader, &server, logs, admin);
     if ready.is_some_and(|ready| ready.say_ready().is_err()) {
         log::warn!("the process that this one was to take over from has ended");
@@ -116,10 +116,10 @@ fn start_access_log(settings: &ResolvedConfig) -> Result<Option<AccessLog>, Stri
 fn start_admin(
     server: &Arc<Handle>,
     reloader: &Arc<Reloader>,
-    log: &Log,
+    logs: (&Log, Option<&AccessLog>),
     (socket, replaces): (Option<TcpListener>, bool),
 ) -> Result<Option<Admin>, Box<dyn Error>> {
-    let operated = Operated::new(server, reloader, log);
+    let operated = Operated::new(server, reloader, logs);
     Admin::start(operated, InheritedAdmin { socket, replaces })
 }
 
@@ -128,7 +128,7 @@ fn start_admin(
 fn start_admin(
     _: &Arc<Handle>,
     _: &Arc<Reloader>,
-    _: &Log,
+    _: (&Log, Option<&AccessLog>),
     _: (Option<TcpListener>, bool),
 ) -> Result<Option<Admin>, Box<dyn Error>> {
     Ok(None)

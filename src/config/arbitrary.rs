@@ -14,10 +14,10 @@ use super::route::PublishOptions;
 use super::setting::Setting;
 use super::surroundings::Surroundings;
 use super::{
-    AdminAddress, AdminOptions, CertificateFiles, ClientCertificates, Config, Hosts, Identity,
-    IdentityKind, Limits, Listener, ListenerKind, LogOptions, NameKind, ProcessOptions,
-    RedisOptions, RoomOptions, Route, RouteService, Rule, Secret, ServerUrl, ServiceKind,
-    SocketOptions, Timeouts, TlsOptions, Token, Turn, WebSocketOptions,
+    AddressOptions, AdminAddress, AdminOptions, CertificateFiles, ClientCertificates, Config,
+    Hosts, Identity, IdentityKind, Limits, Listener, ListenerKind, LogOptions, NameKind,
+    ProcessOptions, RedisOptions, RoomOptions, Route, RouteService, Rule, Secret, ServerUrl,
+    ServiceKind, SocketOptions, Timeouts, TlsOptions, Token, Turn, WebSocketOptions,
 };
 
 /// Every token and every password, so that a test can put them back where they were not printed.
@@ -36,12 +36,13 @@ pub(super) fn surroundings(file_name: &str) -> Surroundings {
 pub(super) fn config() -> impl Strategy<Value = Config> {
     let logging = (AdminOptions::arbitrary(), LogOptions::arbitrary());
     let process = (ProcessOptions::arbitrary(), logging, listeners(), tls());
-    let numbers = (Limits::arbitrary(), Timeouts::arbitrary(), Turn::arbitrary());
+    let limits = (Limits::arbitrary(), AddressOptions::arbitrary());
+    let numbers = (limits, Timeouts::arbitrary(), Turn::arbitrary());
     let rest = (SocketOptions::arbitrary(), routes(), identities(), any::<prop::sample::Index>());
     (process, numbers, rest).prop_map(
         |(
             (process, (admin, log), listeners, (certificates, tls)),
-            (limits, timeouts, turn),
+            ((limits, addresses), timeouts, turn),
             (socket, routes, identities, index),
         )| {
             let mut config = Config {
@@ -52,6 +53,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 admin,
                 log,
                 limits,
+                addresses,
                 timeouts,
                 turn,
                 socket,
@@ -261,6 +263,7 @@ pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
         | Rule::File
         | Rule::Integer { .. }
         | Rule::LogFile
+        | Rule::Networks
         | Rule::OneOf(_)
         | Rule::RedisUrl
         | Rule::Secret { .. } => panic!("{rule:?} is not for this type"),

@@ -142,6 +142,7 @@ impl Config {
             admin,
             log,
             limits,
+            addresses,
             timeouts,
             turn,
             socket,
@@ -153,6 +154,7 @@ impl Config {
         admin.keep(&running.admin);
         log.keep(&running.log);
         limits.keep(&running.limits);
+        addresses.keep(&running.addresses);
         timeouts.keep(&running.timeouts);
         turn.keep(&running.turn);
         socket.keep(&running.socket);

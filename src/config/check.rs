@@ -84,6 +84,12 @@ impl Comments<'_> {
             self.origin("limits.half_open_max", half_open_origin)
         )?;
         writeln!(f, "#   limits.refusals_max = {}", limits.refusals_max)?;
+        let entries_origin = match self.config.addresses.entries_max {
+            None => "twice connections_max, and 65536 at least",
+            Some(_) => "configured",
+        };
+        let entries_max = self.resolved.addresses.entries_max(connections_max);
+        writeln!(f, "#   addresses.entries_max = {entries_max} ({entries_origin})")?;
         writeln!(
             f,
             "#   limits.backlog_hard_bytes = {} (at least {}, for backlog_high_bytes and the \

@@ -62,6 +62,7 @@ impl Config {
             admin: read_one(file, "admin")?,
             log: read_one(file, "log")?,
             limits: read_one(file, "limits")?,
+            addresses: read_one(file, "addresses")?,
             timeouts: read_one(file, "timeouts")?,
             turn: read_one(file, "turn")?,
             socket: read_one(file, "socket")?,

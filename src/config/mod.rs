@@ -14,6 +14,7 @@
 mod load;
 
 mod access;
+mod addresses;
 mod admin;
 mod file_path;
 mod hosts;
@@ -21,6 +22,7 @@ mod identity;
 mod limits;
 mod listener;
 mod log;
+mod networks;
 mod process;
 mod route;
 mod secret;
@@ -59,6 +61,7 @@ mod arbitrary;
 pub use crate::certificates::{ClientCertificates, TlsVersion, UnknownSni};
 pub use crate::effects::SlowPolicy;
 pub use access::AccessTarget;
+pub use addresses::AddressOptions;
 pub use admin::{AdminAddress, AdminOptions, SocketPath};
 pub use changes::{Changes, KeyChange};
 pub use error::ConfigError;
@@ -106,6 +109,8 @@ pub struct Config {
     pub log: LogOptions,
     /// How many connections, and how many bytes.
     pub limits: Limits,
+    /// How many connections of each address.
+    pub addresses: AddressOptions,
     /// How long each step of a connection may take.
     pub timeouts: Timeouts,
     /// How much of each kind of work one turn of a loop may do.
@@ -129,6 +134,7 @@ impl Default for Config {
             admin: AdminOptions::default(),
             log: LogOptions::default(),
             limits: Limits::default(),
+            addresses: AddressOptions::default(),
             timeouts: Timeouts::default(),
             turn: Turn::default(),
             socket: SocketOptions::default(),

@@ -19,9 +19,9 @@ use std::fmt;
 use super::limits::CONNECTIONS_MAX;
 use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
-    AdminOptions, CertificateFiles, Config, Identity, IdentityKind, Limits, Listener, LogOptions,
-    Origins, RedisOptions, Route, RouteService, SlowPolicy, SocketOptions, Timeouts, TlsOptions,
-    Turn, WebSocketOptions,
+    AddressOptions, AdminOptions, CertificateFiles, Config, Identity, IdentityKind, Limits,
+    Listener, LogOptions, Origins, RedisOptions, Route, RouteService, SlowPolicy, SocketOptions,
+    Timeouts, TlsOptions, Turn, WebSocketOptions,
 };
 use crate::os::raise_descriptor_limit;
 use crate::reactor::DrainTerms;
@@ -69,6 +69,8 @@ pub struct ResolvedConfig {
     pub log: LogOptions,
     /// How many connections, and how many bytes.
     pub limits: ResolvedLimits,
+    /// How many connections of each address; the number of entries is resolved.
+    pub addresses: AddressOptions,
     /// How long each step of a connection may take.
     pub timeouts: Timeouts,
     /// How much work one turn may do.
@@ -254,6 +256,10 @@ impl Config {
             admin: self.admin.clone(),
             log: self.log.clone(),
             routes: routes.iter().map(|route| self.resolved_route(route)).collect(),
+            addresses: AddressOptions {
+                entries_max: Some(self.addresses.entries_max(limits.connections_max)),
+                ..self.addresses.clone()
+            },
             limits,
             timeouts: self.timeouts.clone(),
             turn: self.turn.clone(),

@@ -36,6 +36,8 @@ pub enum Rule {
     LogFile,
     /// The name of a member, a room or a table.
     Name,
+    /// A list of networks and addresses.
+    Networks,
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// `"*"` or a list of origins.
@@ -102,6 +104,7 @@ impl Rule {
             | Self::Boolean
             | Self::Hosts
             | Self::Integer { .. }
+            | Self::Networks
             | Self::OneOf(_)
             | Self::Origins
             | Self::RoutePath
@@ -140,6 +143,10 @@ impl fmt::Display for Rule {
                 f,
                 "must be 1 to {NAME_BYTES_MAX} bytes of text that can be seen, without white space \
                  around it"
+            ),
+            Self::Networks => f.write_str(
+                "must be a list of networks such as \"10.0.0.0/8\" and \"2001:db8::/32\", and of \
+                 addresses",
             ),
             Self::OneOf(words) => {
                 f.write_str("must be one of ")?;

@@ -1,5 +1,6 @@
 //! The tables of the configuration file, and which keys each takes.
 
+use super::addresses::AddressOptions;
 use super::admin::AdminOptions;
 use super::declare::Keys;
 use super::identity::{IdentityKeys, RedisOptions, Token};
@@ -47,6 +48,7 @@ pub const SECTIONS: &[Section] = &[
     table("admin", &[all::<AdminOptions>()]),
     table("log", &[all::<LogOptions>()]),
     table("limits", &[all::<Limits>()]),
+    table("addresses", &[all::<AddressOptions>()]),
     table("timeouts", &[all::<Timeouts>()]),
     table("turn", &[all::<Turn>()]),
     table("socket", &[all::<SocketOptions>()]),

@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(
             hint("xyzzy"),
             "; the file takes loops, pin_loops, share_port, [[listener]], [[certificate]], [tls], [admin], [log], \
-             [limits], [timeouts], [turn], [socket], [[route]], [[identity]]"
+             [limits], [addresses], [timeouts], [turn], [socket], [[route]], [[identity]]"
         );
         assert!(hint(&"x".repeat(100_000)).starts_with("; the file takes"));
     }

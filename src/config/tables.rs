@@ -65,6 +65,7 @@ impl Config {
             admin,
             log,
             limits,
+            addresses,
             timeouts,
             turn,
             socket,
@@ -86,6 +87,7 @@ impl Config {
         tables.push(FileTable::section("admin", admin));
         tables.push(FileTable::section("log", log));
         tables.push(FileTable::section("limits", limits));
+        tables.push(FileTable::section("addresses", addresses));
         tables.push(FileTable::section("timeouts", timeouts));
         tables.push(FileTable::section("turn", turn));
         tables.push(FileTable::section("socket", socket));

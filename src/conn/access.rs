@@ -21,9 +21,6 @@ pub(super) struct AccessRecords {
 /// What is remembered of a connection.
 #[derive(Debug)]
 pub(super) struct AccessRecord {
-    address: SocketAddr,
-    /// The number of its TLS session, which has no other place.
-    session: Option<u32>,
     received: Traffic,
     sent: Traffic,
     accepted: Millis,
@@ -86,16 +83,9 @@ impl AccessRecords {
     ///
     /// # Errors
     /// [`OverBudget`] if the pool has no room for it.
-    pub(super) fn add(
-        &mut self,
-        address: SocketAddr,
-        now: Millis,
-        memory: &mut Buffers,
-    ) -> Result<u32, OverBudget> {
+    pub(super) fn add(&mut self, now: Millis, memory: &mut Buffers) -> Result<u32, OverBudget> {
         memory.charge_for(Need::Head, RECORD_BYTES)?;
         Ok(slot_number(self.records.insert(AccessRecord {
-            address,
-            session: None,
             received: Traffic::default(),
             sent: Traffic::default(),
             accepted: now,
@@ -105,15 +95,16 @@ impl AccessRecords {
         })))
     }
 
-    /// Forgets a connection, and gives the number of its TLS session.
-    pub(super) fn release(&mut self, number: u32, memory: &mut Buffers) -> Option<u32> {
-        let record = self.records.try_remove(number as usize)?;
+    /// Forgets a connection.
+    pub(super) fn release(&mut self, number: u32, memory: &mut Buffers) {
+        if self.records.try_remove(number as usize).is_none() {
+            return;
+        }
         memory.discharge(RECORD_BYTES);
         if self.records.is_empty() {
             // A slab keeps its peak otherwise.
             self.records = Slab::new();
         }
-        record.session
     }
 
     pub(super) fn get(&self, number: u32) -> Option<&AccessRecord> {
@@ -124,8 +115,8 @@ impl AccessRecords {
         self.records.get_mut(number as usize)
     }
 
-    /// Tells that a connection ends, unless that was told.
-    pub(super) fn tell(&mut self, number: u32, end: AccessEnd<'_>) {
+    /// Tells that the connection of a peer at `address` ends, unless that was told.
+    pub(super) fn tell(&mut self, number: u32, address: SocketAddr, end: AccessEnd<'_>) {
         let Some(sink) = &self.sink else { return };
         let Some(record) = self.records.get_mut(number as usize) else { return };
         if std::mem::replace(&mut record.is_told, true) {
@@ -140,7 +131,7 @@ impl AccessRecords {
         };
         sink.tell(&AccessEntry {
             peer: end.peer,
-            address: record.address,
+            address,
             user: end.user,
             path,
             duration_ms: end.now.since(record.accepted),
@@ -152,6 +143,12 @@ impl AccessRecords {
         });
     }
 
+    /// How many are remembered.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn count(&self) -> usize {
+        self.records.len()
+    }
+
     /// Bytes charged to the pool for all records.
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn bytes(&self) -> usize {
@@ -160,21 +157,6 @@ impl AccessRecords {
 }
 
 impl AccessRecord {
-    /// The address of the peer.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The number of its TLS session, if it has one.
-    pub(super) fn session(&self) -> Option<u32> {
-        self.session
-    }
-
-    /// From now on it has this TLS session.
-    pub(super) fn set_session(&mut self, number: u32) {
-        self.session = Some(number);
-    }
-
     /// It has sent messages.
     pub(super) fn add_received(&mut self, received: Traffic) {
         self.received.add(received);
@@ -230,8 +212,8 @@ mod tests {
 
     /// docs/memory.md states it.
     #[test]
-    fn a_record_has_112_bytes() {
-        assert_eq!(size_of::<AccessRecord>(), 112);
+    fn a_record_has_72_bytes() {
+        assert_eq!(size_of::<AccessRecord>(), 72);
     }
 
     #[test]
@@ -245,18 +227,18 @@ mod tests {
             own.lock().unwrap().push(entry);
         }));
         let address = SocketAddr::from(([192, 0, 2, 1], 443));
-        let number = records.add(address, Millis(1000), &mut memory).unwrap();
+        let number = records.add(Millis(1000), &mut memory).unwrap();
         assert_eq!(memory.allocated_bytes(), RECORD_BYTES);
         let record = records.get_mut(number).unwrap();
         record.set_target(AccessTarget::path(&[b'a'; 1000]));
         record.set_status(Status::NotFound);
-        records.tell(number, end(1250));
-        records.tell(number, end(1300));
+        records.tell(number, address, end(1250));
+        records.tell(number, address, end(1300));
         let path = "a".repeat(PATH_BYTES_MAX);
         assert_eq!(*told.lock().unwrap(), [(250, Some(path), Some(Status::NotFound))]);
-        records.get_mut(number).unwrap().set_session(7);
-        assert_eq!(records.release(number, &mut memory), Some(7));
-        assert_eq!((records.is_empty(), memory.allocated_bytes()), (true, 0));
-        assert_eq!(records.release(number, &mut memory), None);
+        for _ in 0..2 {
+            records.release(number, &mut memory);
+            assert_eq!((records.is_empty(), memory.allocated_bytes()), (true, 0));
+        }
     }
 }

@@ -6,37 +6,37 @@ use std::net::SocketAddr;
 use slab::Slab;
 
 use super::access::{self, AccessEnd, AccessRecord, AccessRecords, AccessTarget};
+use super::compact_address::CompactAddress;
 use super::turn::Turn;
 use crate::access::{AccessSink, Traffic};
 use crate::http::Status;
 use crate::key::{SlotRef, slot_number};
 use crate::pool::{Buffers, Need, OverBudget};
 use crate::stream::{self, End, Received, Room, Sent, Stream, StreamError, StreamTurn, Tls};
+use crate::timer::{Millis, Tick};
 use crate::tls::Suite;
 use crate::transport::Transport;
 
 #[cfg(any(test, feature = "sim"))]
-use crate::key::ConnKey;
-#[cfg(any(test, feature = "sim"))]
-use crate::stream::cipher::FakeCipher;
-use crate::timer::{Millis, Tick};
+use super::simulated::{Simulated, SimulatedParts};
 
-/// A record holds only what was asked for. Each is charged to the pool.
-#[derive(Debug)]
-pub(crate) enum Cold {
-    /// The peer's address, for routes whose services want to know it.
-    Address(SocketAddr),
-    /// The number of what is remembered for the access log, which holds all else.
-    Access(u32),
-    /// The number of its TLS session, and the address behind it.
-    Tls(u32, SocketAddr),
-    /// A fake cipher, the address behind it, and since when the socket took none of the bytes that
-    /// are sealed and unsent.
+/// The parts that a connection has beside its slot, any of them together. Each link leads to a table of
+/// its own, whose owner charges for what it holds; the record is charged to the pool, and is there while
+/// the connection has at least one part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Cold {
+    /// The peer's address, where it is kept.
+    address: CompactAddress,
+    /// Its TLS session.
+    tls: SlotRef,
+    /// What is remembered for the access log.
+    access: SlotRef,
+    /// Who the peer has proven to be.
+    identity: SlotRef,
+    /// How much it may send for now.
+    rate: SlotRef,
     #[cfg(any(test, feature = "sim"))]
-    Cipher(Box<FakeCipher>, SocketAddr, Tick),
-    /// The connection that the bytes of this one go on to, once there is one.
-    #[cfg(any(test, feature = "sim"))]
-    Relay(Option<ConnKey>),
+    simulated: SlotRef,
 }
 
 /// The cold records of one loop.
@@ -45,29 +45,11 @@ pub(crate) struct ColdRecords {
     records: Slab<Cold>,
     tls: Tls,
     access: AccessRecords,
+    #[cfg(any(test, feature = "sim"))]
+    simulated: SimulatedParts,
 }
 
 impl ColdRecords {
-    /// Adds a record and gives the link to it.
-    ///
-    /// # Errors
-    /// [`OverBudget`] if the pool has no room for it.
-    pub(crate) fn add(
-        &mut self,
-        record: Cold,
-        memory: &mut Buffers,
-    ) -> Result<SlotRef, OverBudget> {
-        // Charged before it is inserted, so that a flood of connections meets `pool_bytes_max` and
-        // not the allocator.
-        if let Err(OverBudget) = memory.charge_for(Need::Head, RECORD_BYTES) {
-            if let Cold::Access(number) = record {
-                self.access.release(number, memory);
-            }
-            return Err(OverBudget);
-        }
-        Ok(SlotRef::to(slot_number(self.records.insert(record))))
-    }
-
     /// The TLS of the loop's listeners and connections.
     pub(crate) fn tls(&mut self) -> &mut Tls {
         &mut self.tls
@@ -84,6 +66,41 @@ impl ColdRecords {
         self.tls.is_bare()
     }
 
+    /// Changes the record of a connection, which gets one if it has none.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for it.
+    fn change(
+        &mut self,
+        link: &mut SlotRef,
+        memory: &mut Buffers,
+        change: impl FnOnce(&mut Cold),
+    ) -> Result<(), OverBudget> {
+        if link.is_none() {
+            // Charged before it is inserted, so that a flood of connections meets `pool_bytes_max` and
+            // not the allocator.
+            memory.charge_for(Need::Head, RECORD_BYTES)?;
+            *link = SlotRef::to(slot_number(self.records.insert(Cold::default())));
+        }
+        if let Some(record) = link.index().and_then(|index| self.records.get_mut(index as usize)) {
+            change(record);
+        }
+        Ok(())
+    }
+
+    /// Keeps the peer's address.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for it.
+    pub(crate) fn set_address(
+        &mut self,
+        link: &mut SlotRef,
+        address: SocketAddr,
+        memory: &mut Buffers,
+    ) -> Result<(), OverBudget> {
+        self.change(link, memory, |record| record.address = address.into())
+    }
+
     /// From now on the connection speaks TLS, as its listener does.
     ///
     /// # Errors
@@ -96,38 +113,28 @@ impl ColdRecords {
         turn: &mut Turn,
     ) -> Result<(), OverBudget> {
         let number = self.tls.add(listener, &mut turn.memory)?;
-        if let Some(record) = self.access_record(*link) {
-            record.set_session(number);
-            return Ok(());
+        let session = SlotRef::to(number);
+        let changed = self.change(link, &mut turn.memory, |record| {
+            (record.tls, record.address) = (session, address.into());
+        });
+        if changed.is_err() {
+            self.tls.release(number, turn.stream());
         }
-        let record = Cold::Tls(number, address);
-        if let Some(own) = link.index().and_then(|index| self.records.get_mut(index as usize)) {
-            *own = record;
-            return Ok(());
-        }
-        match self.add(record, &mut turn.memory) {
-            Ok(own) => *link = own,
-            Err(OverBudget) => {
-                self.tls.release(number, turn.stream());
-                return Err(OverBudget);
-            }
-        }
-        Ok(())
+        changed
     }
 
-    /// Drops the record, if there is one.
+    /// Drops the record with all its parts, if there is one.
     pub(crate) fn release(&mut self, link: &mut SlotRef, mut turn: StreamTurn<'_>) {
         let Some(index) = std::mem::take(link).index() else { return };
-        let session = match self.records.remove(index as usize) {
-            Cold::Tls(number, _) => Some(number),
-            Cold::Access(number) => self.access.release(number, turn.memory),
-            Cold::Address(_) => None,
-            #[cfg(any(test, feature = "sim"))]
-            Cold::Cipher(..) | Cold::Relay(_) => None,
-        };
-        if let Some(number) = session {
+        let Some(record) = self.records.try_remove(index as usize) else { return };
+        if let Some(number) = record.tls.index() {
             self.tls.release(number, turn.again());
         }
+        if let Some(number) = record.access.index() {
+            self.access.release(number, turn.memory);
+        }
+        #[cfg(any(test, feature = "sim"))]
+        self.simulated.release(record.simulated);
         turn.memory.discharge(RECORD_BYTES);
         if self.records.is_empty() {
             // A slab keeps its peak otherwise.
@@ -135,35 +142,24 @@ impl ColdRecords {
         }
     }
 
-    /// Drops the address of a connection whose service does not want it.
+    /// Drops the address of a connection whose service does not want it. Where the record has other
+    /// parts the address costs nothing, and stays for them.
     pub(crate) fn release_address(&mut self, link: &mut SlotRef, turn: StreamTurn<'_>) {
-        if matches!(self.get(*link), Some(Cold::Address(_))) {
+        let Some(record) = self.get(*link) else { return };
+        if *record == (Cold { address: record.address, ..Cold::default() }) {
             self.release(link, turn);
         }
     }
 
     /// The record.
     #[inline]
-    pub(crate) fn get(&self, link: SlotRef) -> Option<&Cold> {
+    fn get(&self, link: SlotRef) -> Option<&Cold> {
         self.records.get(link.index()? as usize)
-    }
-
-    /// As [`ColdRecords::get`], to change it.
-    #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn get_mut(&mut self, link: SlotRef) -> Option<&mut Cold> {
-        self.records.get_mut(link.index()? as usize)
     }
 
     /// The peer's address, if it was kept.
     pub(crate) fn address(&self, link: SlotRef) -> Option<SocketAddr> {
-        match self.get(link)? {
-            Cold::Address(address) | Cold::Tls(_, address) => Some(*address),
-            Cold::Access(number) => self.access.get(*number).map(AccessRecord::address),
-            #[cfg(any(test, feature = "sim"))]
-            Cold::Cipher(_, address, _) => Some(*address),
-            #[cfg(any(test, feature = "sim"))]
-            Cold::Relay(_) => None,
-        }
+        self.get(link)?.address.get()
     }
 
     /// The version and the cipher of its TLS, once the handshake is over.
@@ -173,15 +169,10 @@ impl ColdRecords {
 
     /// Bytes that are held for the record and what hangs on it.
     pub(crate) fn held_bytes(&self, link: SlotRef) -> usize {
-        let record_bytes = match self.get(link) {
-            None => 0,
-            Some(Cold::Access(_)) => RECORD_BYTES + access::RECORD_BYTES,
-            Some(Cold::Address(_) | Cold::Tls(..)) => RECORD_BYTES,
-            #[cfg(any(test, feature = "sim"))]
-            Some(Cold::Cipher(..) | Cold::Relay(_)) => RECORD_BYTES,
-        };
-        let tls_bytes = self.session(link).map_or(0, |number| self.tls.held_bytes(number));
-        record_bytes + tls_bytes
+        let Some(record) = self.get(link) else { return 0 };
+        let access_bytes = if record.access.is_none() { 0 } else { access::RECORD_BYTES };
+        let tls_bytes = record.tls.index().map_or(0, |number| self.tls.held_bytes(number));
+        RECORD_BYTES + access_bytes + tls_bytes
     }
 
     /// Receives once, into `room`, on a connection with this socket and this link.
@@ -262,17 +253,14 @@ impl ColdRecords {
         link: SlotRef,
         turn: &'c mut Turn,
     ) -> Stream<'c, S> {
-        let record = link.index().and_then(|index| self.records.get_mut(index as usize));
-        let tls = match record {
-            Some(Cold::Tls(number, _)) => self.tls.stream(*number, turn.stream()),
-            Some(Cold::Access(number)) => {
-                let session = self.access.get(*number).and_then(AccessRecord::session);
-                session.and_then(|number| self.tls.stream(number, turn.stream()))
-            }
-            #[cfg(any(test, feature = "sim"))]
-            Some(Cold::Cipher(cipher, ..)) => return Stream::Cipher(socket, cipher),
-            _ => None,
-        };
+        let session = self.session(link);
+        #[cfg(any(test, feature = "sim"))]
+        let own = self.get(link).map(|record| record.simulated).unwrap_or_default();
+        #[cfg(any(test, feature = "sim"))]
+        if let Some(Simulated::Cipher(cipher, _)) = self.simulated.get_mut(own) {
+            return Stream::Cipher(socket, cipher);
+        }
+        let tls = session.and_then(|number| self.tls.stream(number, turn.stream()));
         match tls {
             Some(tls) => Stream::Tls(socket, tls),
             None => Stream::Plain(socket),
@@ -282,27 +270,17 @@ impl ColdRecords {
     /// Whether there are records between the socket and the plaintext.
     #[inline]
     pub(crate) fn has_cipher(&self, link: SlotRef) -> bool {
-        match self.get(link) {
-            Some(Cold::Tls(..)) => true,
-            Some(Cold::Access(number)) => {
-                self.access.get(*number).is_some_and(|record| record.session().is_some())
-            }
-            #[cfg(any(test, feature = "sim"))]
-            Some(Cold::Cipher(..)) => true,
-            _ => false,
+        #[cfg(any(test, feature = "sim"))]
+        if matches!(self.simulated(link), Some(Simulated::Cipher(..))) {
+            return true;
         }
+        self.session(link).is_some()
     }
 
     /// The number of its TLS session, if it has one.
     #[inline]
     fn session(&self, link: SlotRef) -> Option<u32> {
-        match self.get(link)? {
-            Cold::Tls(number, _) => Some(*number),
-            Cold::Access(number) => self.access.get(*number)?.session(),
-            Cold::Address(_) => None,
-            #[cfg(any(test, feature = "sim"))]
-            Cold::Cipher(..) | Cold::Relay(_) => None,
-        }
+        self.get(link)?.tls.index()
     }
 
     /// Whether a TLS handshake is not over.
@@ -355,7 +333,7 @@ impl ColdRecords {
             self.tls.touch_unsent(number, now);
         }
         #[cfg(any(test, feature = "sim"))]
-        if let Some(Cold::Cipher(_, _, since)) = self.get_mut(link) {
+        if let Some(Simulated::Cipher(_, since)) = self.simulated_mut(link) {
             *since = now;
         }
     }
@@ -363,7 +341,7 @@ impl ColdRecords {
     /// Since when the socket took none of the bytes that are sealed and unsent.
     pub(crate) fn unsent_since(&self, link: SlotRef) -> Option<Tick> {
         #[cfg(any(test, feature = "sim"))]
-        if let Some(Cold::Cipher(_, _, since)) = self.get(link) {
+        if let Some(Simulated::Cipher(_, since)) = self.simulated(link) {
             return Some(*since);
         }
         self.tls.unsent_since(self.session(link)?)
@@ -374,25 +352,28 @@ impl ColdRecords {
         self.access.set_sink(sink);
     }
 
-    /// What is kept of a connection that was just accepted, as far as the access log is on.
+    /// Remembers a connection that was just accepted for the access log, if there is one.
     ///
     /// # Errors
     /// [`OverBudget`] if the pool has no room for it.
-    pub(crate) fn for_access(
+    pub(crate) fn remember(
         &mut self,
+        link: &mut SlotRef,
         address: SocketAddr,
         now: Millis,
         memory: &mut Buffers,
-    ) -> Result<Option<Cold>, OverBudget> {
+    ) -> Result<(), OverBudget> {
         if !self.access.is_on() {
-            return Ok(None);
+            return Ok(());
         }
-        self.access.add(address, now, memory).map(|number| Some(Cold::Access(number)))
-    }
-
-    /// Whether there is an access log.
-    pub(crate) fn logs_access(&self) -> bool {
-        self.access.is_on()
+        let number = self.access.add(now, memory)?;
+        let changed = self.change(link, memory, |record| {
+            (record.access, record.address) = (SlotRef::to(number), address.into());
+        });
+        if changed.is_err() {
+            self.access.release(number, memory);
+        }
+        changed
     }
 
     /// Whether anything is remembered for the access log. Asked before all that follows, so that a gateway
@@ -436,25 +417,21 @@ impl ColdRecords {
 
     /// The number of the WebSocket route that was asked for.
     pub(crate) fn target_route(&self, link: SlotRef) -> Option<u8> {
-        let Cold::Access(number) = self.get(link)? else { return None };
-        self.access.get(*number)?.route()
+        self.access.get(self.get(link)?.access.index()?)?.route()
     }
 
     /// Tells the access log, once, that the connection ends.
     pub(crate) fn tell_access(&mut self, link: SlotRef, end: AccessEnd<'_>) {
-        if let Some(Cold::Access(number)) = self.get(link) {
-            let number = *number;
-            self.access.tell(number, end);
+        if let Some(Cold { access, address, .. }) = self.get(link)
+            && let (Some(number), Some(address)) = (access.index(), address.get())
+        {
+            self.access.tell(number, address, end);
         }
     }
 
     fn access_record(&mut self, link: SlotRef) -> Option<&mut AccessRecord> {
-        match self.records.get(link.index()? as usize)? {
-            Cold::Access(number) => self.access.get_mut(*number),
-            Cold::Address(_) | Cold::Tls(..) => None,
-            #[cfg(any(test, feature = "sim"))]
-            Cold::Cipher(..) | Cold::Relay(_) => None,
-        }
+        let number = self.get(link)?.access.index()?;
+        self.access.get_mut(number)
     }
 
     /// Frees what lies unused. Gives the moment to ask again.
@@ -467,16 +444,63 @@ impl ColdRecords {
         self.tls.trim(now, idle_ms, memory)
     }
 
+    /// The connection is given these parts.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for the record.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn simulate(
+        &mut self,
+        link: &mut SlotRef,
+        parts: Simulated,
+        memory: &mut Buffers,
+    ) -> Result<(), OverBudget> {
+        let own = self.simulated.add(parts);
+        let changed = self.change(link, memory, |record| record.simulated = own);
+        if changed.is_err() {
+            self.simulated.release(own);
+        }
+        changed
+    }
+
+    /// What the connection has in the simulation only.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn simulated(&self, link: SlotRef) -> Option<&Simulated> {
+        self.simulated.get(self.get(link)?.simulated)
+    }
+
+    /// As [`ColdRecords::simulated`], to change it.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn simulated_mut(&mut self, link: SlotRef) -> Option<&mut Simulated> {
+        let own = self.get(link)?.simulated;
+        self.simulated.get_mut(own)
+    }
+
     /// How many there are.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn count(&self) -> usize {
         self.records.len()
     }
 
-    /// Bytes charged to the pool for all records.
+    /// Bytes charged to the pool for all records and parts.
+    ///
+    /// # Errors
+    /// Says so if a record has no part, or a part no record.
     #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn bytes(&self) -> usize {
-        self.records.len() * RECORD_BYTES + self.tls.recount() + self.access.bytes()
+    pub(crate) fn recount(&self) -> Result<usize, String> {
+        let parts_of = |part: fn(&Cold) -> SlotRef| {
+            self.records.iter().filter(|(_, record)| !part(record).is_none()).count()
+        };
+        let linked =
+            [parts_of(|own| own.tls), parts_of(|own| own.access), parts_of(|own| own.simulated)];
+        let held = [self.tls.session_count(), self.access.count(), self.simulated.count()];
+        if linked != held {
+            return Err(format!("{held:?} parts of records, and links to {linked:?}"));
+        }
+        if self.records.iter().any(|(_, record)| *record == Cold::default()) {
+            return Err("a record without parts".into());
+        }
+        Ok(self.records.len() * RECORD_BYTES + self.tls.recount() + self.access.bytes())
     }
 }
 
@@ -494,26 +518,71 @@ mod tests {
     use crate::timer::WallTime;
     use crate::work::{Work, WorkLimits};
 
+    fn memory() -> Buffers {
+        Buffers::new(SharedBudget::new(1 << 20))
+    }
+
+    /// Calls with a turn of which only the memory matters.
+    fn in_turn(memory: &mut Buffers, call: impl FnOnce(StreamTurn<'_>)) {
+        let (mut work, counters) = (Work::new(WorkLimits::default()), Counters::default());
+        let (now, date) = (Millis(0), WallTime(0));
+        call(StreamTurn { now, date, memory, work: &mut work, counters: &counters });
+    }
+
     #[test]
     fn a_record_is_charged_while_it_is_there() {
-        let mut memory = Buffers::new(SharedBudget::new(1 << 20));
-        let mut records = ColdRecords::default();
+        let (mut memory, mut records) = (memory(), ColdRecords::default());
         let address = SocketAddr::from(([192, 0, 2, 1], 443));
-        let mut link = records.add(Cold::Address(address), &mut memory).unwrap();
+        let mut link = SlotRef::NONE;
+        records.set_address(&mut link, address, &mut memory).unwrap();
         assert_eq!(records.address(link), Some(address));
         assert_eq!(memory.allocated_bytes(), RECORD_BYTES);
-        let (mut work, counters) = (Work::new(WorkLimits::default()), Counters::default());
         for _ in 0..2 {
-            let memory = &mut memory;
-            let turn = StreamTurn {
-                now: Millis(0),
-                date: WallTime(0),
-                memory,
-                work: &mut work,
-                counters: &counters,
-            };
-            records.release(&mut link, turn);
+            in_turn(&mut memory, |turn| records.release(&mut link, turn));
         }
         assert_eq!((link, records.count(), memory.allocated_bytes()), (SlotRef::NONE, 0, 0));
+    }
+
+    #[test]
+    fn parts_share_one_record_and_each_is_given_back() {
+        let (mut memory, mut records) = (memory(), ColdRecords::default());
+        let address = SocketAddr::from(([192, 0, 2, 1], 443));
+        records.log_access(AccessSink::new(|_| {}));
+        let mut link = SlotRef::NONE;
+        records.remember(&mut link, address, Millis(0), &mut memory).unwrap();
+        let parts = Simulated::Cipher(Box::default(), Tick(0));
+        records.simulate(&mut link, parts, &mut memory).unwrap();
+        assert_eq!((records.count(), records.address(link)), (1, Some(address)));
+        assert!(records.has_cipher(link) && records.has_access());
+        let charged = RECORD_BYTES + access::RECORD_BYTES;
+        assert_eq!((memory.allocated_bytes(), records.recount()), (charged, Ok(charged)));
+        assert_eq!(records.held_bytes(link), charged);
+        // The access log wants it in the end, whatever the service wants.
+        in_turn(&mut memory, |turn| records.release_address(&mut link, turn));
+        assert_eq!(records.address(link), Some(address));
+        in_turn(&mut memory, |turn| records.release(&mut link, turn));
+        assert_eq!((memory.allocated_bytes(), records.recount()), (0, Ok(0)));
+        assert!(!records.has_access());
+    }
+
+    #[test]
+    fn a_connection_is_left_without_a_record_where_the_pool_has_no_room() {
+        let mut memory = Buffers::new(SharedBudget::new(access::RECORD_BYTES));
+        let mut records = ColdRecords::default();
+        records.log_access(AccessSink::new(|_| {}));
+        let (mut link, address) = (SlotRef::NONE, SocketAddr::from(([192, 0, 2, 1], 443)));
+        let remembered = records.remember(&mut link, address, Millis(0), &mut memory);
+        assert_eq!((remembered, link), (Err(OverBudget), SlotRef::NONE));
+        assert_eq!((memory.allocated_bytes(), records.recount()), (0, Ok(0)));
+    }
+
+    #[test]
+    fn an_address_alone_goes_where_no_service_wants_it() {
+        let (mut memory, mut records) = (memory(), ColdRecords::default());
+        let mut link = SlotRef::NONE;
+        let address = SocketAddr::from(([192, 0, 2, 1], 443));
+        records.set_address(&mut link, address, &mut memory).unwrap();
+        in_turn(&mut memory, |turn| records.release_address(&mut link, turn));
+        assert_eq!((link, memory.allocated_bytes()), (SlotRef::NONE, 0));
     }
 }

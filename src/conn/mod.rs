@@ -28,8 +28,10 @@
 
 mod access;
 mod active;
+mod addresses;
 mod ages;
 mod cold;
+mod compact_address;
 mod connections;
 mod deadline;
 mod fanout;
@@ -45,6 +47,8 @@ mod schedule;
 mod send;
 mod services;
 mod settings;
+#[cfg(any(test, feature = "sim"))]
+mod simulated;
 mod slot;
 mod state;
 mod table;
@@ -52,6 +56,7 @@ mod traces;
 mod turn;
 mod under_way;
 
+pub use addresses::AddressVerdict;
 #[cfg(any(test, feature = "sim"))]
 pub use connections::check_invariants;
 pub use connections::{ClosesSent, Connections, Verdict};

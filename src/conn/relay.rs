@@ -2,10 +2,11 @@
 //! comes in by one connection can go out by another, with backpressure and half-closes, without
 //! other parts of the life of connections knowing of it.
 
-use super::cold::{Cold, ColdRecords};
+use super::cold::ColdRecords;
 use super::flags::Flags;
 use super::schedule::RunQueue;
 use super::send::Output;
+use super::simulated::Simulated;
 use super::slot::Conn;
 use super::table::Table;
 use super::turn::Turn;
@@ -44,7 +45,7 @@ impl<'r, S: Transport> Relay<'r, S> {
     pub(super) fn pair(&mut self, keys: [ConnKey; 2]) {
         for (key, partner) in [(keys[0], keys[1]), (keys[1], keys[0])] {
             let link = self.table.get(key).map(|conn| conn.cold).unwrap_or_default();
-            if let Some(Cold::Relay(own)) = self.cold.get_mut(link) {
+            if let Some(Simulated::Relay(own)) = self.cold.simulated_mut(link) {
                 *own = Some(partner);
             }
             self.resume(key);
@@ -53,9 +54,9 @@ impl<'r, S: Transport> Relay<'r, S> {
 
     /// The connection that the bytes of this one go on to.
     pub(super) fn partner(&self, key: ConnKey) -> Option<ConnKey> {
-        match self.cold.get(self.table.get(key)?.cold)? {
-            Cold::Relay(partner) => *partner,
-            Cold::Access(_) | Cold::Address(_) | Cold::Cipher(..) | Cold::Tls(..) => None,
+        match self.cold.simulated(self.table.get(key)?.cold)? {
+            Simulated::Relay(partner) => *partner,
+            Simulated::Cipher(..) => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The numbers that the rules of a connection's life refer to.
 
+use crate::admission::AddressSettings;
 use crate::http::HostRule;
 use crate::work::WorkLimits;
 
@@ -47,6 +48,8 @@ pub struct ConnSettings {
     pub retry_after_s: u32,
     /// The hosts that requests may name, for each listener. One without an entry permits any.
     pub hosts: Vec<HostRule>,
+    /// What clients may do by their addresses.
+    pub addresses: AddressSettings,
 }
 
 impl Default for ConnSettings {
@@ -73,6 +76,7 @@ impl Default for ConnSettings {
             pool_idle_ms: 10_000,
             retry_after_s: 1,
             hosts: Vec::new(),
+            addresses: AddressSettings::default(),
         }
     }
 }

@@ -108,12 +108,39 @@ counters! {
     refused_upgrade_required,
     /// Requests refused by a service.
     refused_by_service,
+    /// Clients of line listeners refused because they began with HTTP.
+    refused_http,
+    /// Connections refused because they began with HTTP/2.
+    refused_http2,
+    /// Connections refused because they began with a header of the PROXY protocol, which the listener
+    /// does not take.
+    refused_proxy_header,
+    /// Connections refused because they began with SMTP.
+    refused_smtp,
+    /// Connections refused because they began with SSH.
+    refused_ssh,
+    /// Connections refused because they began with TLS, on a listener without it.
+    refused_tls,
     /// Connections answered with 503 because `connections_max` was reached.
     refused_at_limit,
     /// Requests answered with 503 because `pool_bytes_max` left no room for their head.
     refused_without_memory,
     /// Connections answered with 503 because the gateway is shutting down.
     refused_draining,
+    /// Connections refused because their client may not connect (`addresses.deny`).
+    refused_address_denied,
+    /// Connections refused because too many handshakes of their client have failed.
+    refused_address_failures,
+    /// Connections refused because their client has too many open connections.
+    refused_address_open,
+    /// Connections refused because their client connects too often.
+    refused_address_rate,
+    /// Connections closed at once, of those refused for their address; the others were answered with 429.
+    addresses_dropped,
+    /// Connections let in by `addresses.dry_run` that would have been refused.
+    addresses_dry_run,
+    /// Connections let in uncounted because no entry was left for their client, nor for its network.
+    addresses_untracked,
     /// Connections dropped because their request head did not arrive in time.
     handshakes_timed_out,
     /// Connections that left before their request head was complete.
@@ -329,6 +356,8 @@ counters! {
     handovers,
     /// New processes started by SIGUSR2 that were not ready in time, or ended before.
     handovers_failed,
+    /// Clients and networks that are remembered for the limits of `[addresses]` (gauge).
+    addresses_now,
 }
 
 counters! {

@@ -206,17 +206,23 @@ fn add(families: &mut Vec<Family>, name: &'static str, help: &'static str, value
         families[at].push(&labels, SampleValue::Number(value));
         return;
     }
+    families.push(counter_family(name, help, value));
+}
+
+/// The family of one counter, by its name: `_now` ends that of a gauge, and `_at_s` that of a time.
+#[must_use]
+pub fn counter_family(name: &str, help: &'static str, value: f64) -> Family {
     let help = help.trim_ascii();
     let gauge = name.strip_suffix("_now").map(str::to_owned);
     let time = name.strip_suffix("_at_s").map(|event| format!("{event}_timestamp_seconds"));
-    families.push(match gauge.or(time) {
+    match gauge.or(time) {
         Some(gauge) => {
             // The report of SIGUSR1 shows no types, so the sentence says it there.
             let help = help.replace(" (gauge).", ".");
             Family::new(FamilyKind::Gauge, gauge, help).with(&[], value)
         }
         None => Family::new(FamilyKind::Counter, format!("{name}_total"), help).with(&[], value),
-    });
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub use counters::{
     CertificateCounters, ControlCounters, Counter, Counters, ListenerCounters, ProcessCounters,
     ReloadCounters, RouteCounters, SharedCounter,
 };
-pub use families::counter_families;
+pub use families::{counter_families, counter_family};
 pub use family::{Buckets, Family, FamilyKind, Sample, SampleValue, prometheus_text, to_float};
 pub use histogram::{Bucket, Histogram};
 pub use labelled::{Entry, LABELS_MAX, Labelled, OTHERS};

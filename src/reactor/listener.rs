@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::drain::QueuePolicy;
 use super::permits::ConnectionPermits;
-use crate::conn::{Connections, Verdict};
+use crate::conn::{AddressVerdict, Connections, Verdict};
 use crate::key::ConnKey;
 use crate::metrics::{Counters, Entry, Labelled, ListenerCounters};
 use crate::timer::Millis;
@@ -273,10 +273,24 @@ impl Acceptor {
                         own.accepted.add(1);
                     }
                     connections.charge(prices::ACCEPT);
-                    let verdict = self.verdict();
+                    let of_address = connections.judge_address(address);
+                    // Over TLS a refusal would cost a handshake before it could be understood.
+                    let may_answer =
+                        !has_tls && connections.refused_count() < self.settings.refusals_max;
+                    let verdict = match of_address {
+                        AddressVerdict::Admit(_) => self.verdict(),
+                        AddressVerdict::Refuse { .. } if may_answer => Verdict::Refuse,
+                        AddressVerdict::Refuse { .. } | AddressVerdict::Drop => {
+                            counters.addresses_dropped.add(1);
+                            connections.charge(prices::CLOSE);
+                            log::debug!("closed at once: {address} connects too often, or may not");
+                            continue;
+                        }
+                    };
                     // Into the table before it is registered: the token of its events is its key
                     // there.
                     let key = connections.handle_accepted(socket, address, verdict);
+                    connections.mark_address(key, of_address);
                     if has_tls {
                         connections.enter_tls(key, listener, address);
                     }

@@ -9,6 +9,7 @@ use super::certificates::CertificateWatch;
 use super::drain_state::{BegunDrain, DrainStage, DrainState};
 use super::loop_thread::{LoopFailure, RunningLoop};
 use super::serving::Serving;
+use crate::admission::SharedAddresses;
 use crate::certificates::CertificateView;
 use crate::conn::ConnSettings;
 use crate::inspect::Query;
@@ -107,7 +108,14 @@ impl Handle {
     /// What the process counts that serves by this handle.
     #[must_use]
     pub fn process_counters(&self) -> &Arc<ProcessCounters> {
+        self.process_counters.addresses_now.set(self.client_addresses().len() as u64);
         &self.process_counters
+    }
+
+    /// The clients that are counted by their addresses.
+    #[must_use]
+    pub fn client_addresses(&self) -> &SharedAddresses {
+        &self.serving.addresses
     }
 
     /// Begins to shut down on these terms, without waiting. May be called again with other terms, which

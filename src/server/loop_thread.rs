@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::access::AccessSink;
+use crate::admission::SharedAddresses;
 use crate::conn::Connections;
 use crate::display::debug_as_display;
 use crate::mail::{LoopEventKind, LoopEventSender, LoopMailboxes, Mailbox};
@@ -41,6 +42,8 @@ pub(super) struct LoopParts {
     pub(super) settings: LoopReload,
     /// What connections are told to when they end.
     pub(super) access: Option<AccessSink>,
+    /// Where clients are counted by their addresses.
+    pub(super) addresses: SharedAddresses,
 }
 
 /// A loop on its thread.
@@ -135,6 +138,7 @@ fn run(
         parts.clock.now(),
     );
     connections.configure_tls(tls);
+    connections.count_addresses(parts.addresses.clone());
     if let Some(sink) = &parts.access {
         connections.log_access(sink.clone());
     }

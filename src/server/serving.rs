@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::certificates::{CertificateOptions, CertificateWatch};
 use super::listener_numbers::{ListenerNumbers, Numbered};
 use super::settings::{conn_settings, loop_settings};
+use crate::admission::SharedAddresses;
 use crate::certificates::ListenerConfig;
 use crate::config::{Listener, ListenerKind, ResolvedConfig};
 use crate::http::HostRule;
@@ -20,6 +21,7 @@ pub(super) struct Serving {
     pub(super) clock: SystemClock,
     pub(super) connections: SharedBudget,
     pub(super) pool: SharedBudget,
+    pub(super) addresses: SharedAddresses,
     /// Held by a reload all the while.
     turn: Mutex<()>,
     /// Held for a moment only, so that callers who ask do not wait for a reload.
@@ -56,10 +58,11 @@ impl Serving {
         clock: SystemClock,
         connections: SharedBudget,
         pool: SharedBudget,
+        addresses: SharedAddresses,
         served: Served,
     ) -> Self {
         let state = Mutex::new(State { served, certificates: None });
-        Self { clock, connections, pool, turn: Mutex::default(), state }
+        Self { clock, connections, pool, addresses, turn: Mutex::default(), state }
     }
 
     /// Waits until no reload is under way, and keeps others waiting.

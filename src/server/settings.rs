@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::config::ResolvedConfig;
+use crate::admission::{AddressLimits, AddressSettings, NetworkSet, PrefixBits, Rate};
+use crate::config::{AddressOptions, ResolvedConfig};
 use crate::conn::ConnSettings;
 use crate::http::HostRule;
 use crate::mail::MailLimits;
@@ -33,6 +34,39 @@ pub(super) fn conn_settings(settings: &ResolvedConfig, hosts: Vec<HostRule>) -> 
         pool_idle_ms: timeouts.pool_idle_ms,
         retry_after_s: RETRY_AFTER_S,
         hosts,
+        addresses: address_settings(settings),
+    }
+}
+
+/// What clients may do by their addresses.
+fn address_settings(settings: &ResolvedConfig) -> AddressSettings {
+    let own: &AddressOptions = &settings.addresses;
+    let bits = |bits: u32| u8::try_from(bits).unwrap_or(u8::MAX);
+    AddressSettings {
+        host: AddressLimits {
+            connections: Rate::new(own.connections_per_s, own.connections_burst),
+            failures: Rate::new(own.handshake_failures_per_s, own.handshake_failures_burst),
+            connections_max: own.connections_max,
+        },
+        network: AddressLimits {
+            connections: Rate::new(own.network_connections_per_s, own.network_connections_burst),
+            failures: Rate::new(
+                own.network_handshake_failures_per_s,
+                own.network_handshake_failures_burst,
+            ),
+            connections_max: own.network_connections_max,
+        },
+        network_bits: PrefixBits {
+            ipv4: bits(own.network_ipv4_bits),
+            ipv6: bits(own.network_ipv6_bits),
+        },
+        allow: NetworkSet::new(&own.allow),
+        deny: NetworkSet::new(&own.deny),
+        proxies: NetworkSet::default(),
+        exempts_local: own.exempt_local,
+        is_dry_run: own.dry_run,
+        entries_max: own.entries_max(settings.limits.connections_max),
+        retry_after_s: RETRY_AFTER_S,
     }
 }
 

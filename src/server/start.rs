@@ -13,6 +13,7 @@ use super::serving::{Served, Serving, host_rules, listener_labels, loop_reload};
 use super::settings::mail_limits;
 use super::start_error::StartError;
 use crate::access::AccessSink;
+use crate::admission::SharedAddresses;
 use crate::config::ResolvedConfig;
 use crate::mail::{LoopEvents, Wake, mesh};
 use crate::os::{PassedSockets, SystemClock};
@@ -67,6 +68,7 @@ impl Handle {
         let permits = ConnectionPermits::for_loops(&connections, &wakes);
         let (events, event_senders) = LoopEvents::new(settings.loops);
         let pool = SharedBudget::for_pool(settings.limits.pool_bytes_max);
+        let client_addresses = SharedAddresses::default();
         let served = Served {
             listeners: numbers,
             routes: history,
@@ -83,6 +85,7 @@ impl Handle {
             pin_loops: settings.pin_loops,
             settings: LoopReload { tls, ..reload },
             access,
+            addresses: client_addresses.clone(),
         });
         let mut loops = Vec::with_capacity(settings.loops);
         let each = pollers.into_iter().zip(mailboxes).zip(permits).zip(event_senders);
@@ -97,8 +100,8 @@ impl Handle {
                 }
             }
         }
-        let server = Self::new(loops, events, Serving::new(clock, connections, pool, served))
-            .on_held_sockets(are_held);
+        let serving = Serving::new(clock, connections, pool, client_addresses, served);
+        let server = Self::new(loops, events, serving).on_held_sockets(are_held);
         match spawned.and_then(|()| certificates.watch(clock)) {
             Ok(certificates) => {
                 server.serving().state().certificates = certificates;

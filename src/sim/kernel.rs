@@ -2,6 +2,7 @@
 
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::random::Random;
@@ -58,6 +59,8 @@ pub(super) struct Stream {
     /// A write filled the send buffer, and no event has announced room since.
     pub(super) wants_room: bool,
     pub(super) registration: Option<Registration>,
+    /// The address of its client, where the test has chosen one.
+    pub(super) address: Option<SocketAddr>,
 }
 
 /// The events of a stream that a loop has asked for.

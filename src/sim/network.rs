@@ -1,5 +1,7 @@
 //! A fake network, as a test sees it: clients, descriptors, faults and time.
 
+use std::net::SocketAddr;
+
 use super::client::SimClient;
 use super::clock::SimClock;
 use super::kernel::{Faults, Kernel, ListenerState, LoopState, Stream};
@@ -37,9 +39,20 @@ impl Network {
     /// Connects a client to a listener of a loop; `None` if it does not listen (any more).
     #[must_use]
     pub fn connect(&self, loop_index: usize, listener: usize) -> Option<SimClient> {
+        self.connect_from(loop_index, listener, None)
+    }
+
+    /// As [`Network::connect`], from this address if there is one.
+    #[must_use]
+    pub fn connect_from(
+        &self,
+        loop_index: usize,
+        listener: usize,
+        address: Option<SocketAddr>,
+    ) -> Option<SimClient> {
         let mut state = self.kernel.state();
         state.loops[loop_index].listeners.get(listener).filter(|own| !own.is_closed)?;
-        state.streams.push(Stream::default());
+        state.streams.push(Stream { address, ..Stream::default() });
         let id = state.streams.len() - 1;
         let listener = &mut state.loops[loop_index].listeners[listener];
         listener.queue.push_back(id);

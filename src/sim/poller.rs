@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, IoSlice, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::kernel::{Kernel, ListenerState, Registration};
+use super::kernel::{Kernel, ListenerState, Registration, State};
 use crate::key::ConnKey;
 use crate::reactor::MAILBOX_TOKEN;
 use crate::transport::{AcceptError, Poller, Readiness, Transport};
@@ -136,7 +136,8 @@ impl Poller for SimPoller {
         let Some(id) = own.queue.pop_front() else { return Err(AcceptError::Empty) };
         state.descriptors += 1;
         meter::spend(prices::ACCEPT);
-        Ok((SimSocket { kernel: self.kernel.clone(), id }, address_of(id)))
+        let address = state.address_of(id);
+        Ok((SimSocket { kernel: self.kernel.clone(), id }, address))
     }
 
     fn close_listeners(&mut self) {
@@ -262,14 +263,18 @@ impl Transport for SimSocket {
     fn peer_address(&self) -> Option<SocketAddr> {
         meter::spend(prices::ADDRESS);
         let state = self.kernel.state();
-        (!state.streams[self.id].client_reset).then(|| address_of(self.id))
+        (!state.streams[self.id].client_reset).then(|| state.address_of(self.id))
     }
 }
 
-/// The address of the client of a stream.
-fn address_of(id: usize) -> SocketAddr {
-    let port = u16::try_from(id % 65_536).unwrap_or(0);
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+impl State {
+    /// The address of the client of a stream.
+    fn address_of(&self, id: usize) -> SocketAddr {
+        self.streams[id].address.unwrap_or_else(|| {
+            let port = u16::try_from(id % 65_536).unwrap_or(0);
+            SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+        })
+    }
 }
 
 impl Drop for SimSocket {

@@ -10,6 +10,7 @@ use super::clock::SimClock;
 use super::network::Network;
 use super::poller::{SimListener, SimPoller, SimSocket};
 use crate::access::AccessSink;
+use crate::admission::SharedAddresses;
 use crate::certificates::ListenerConfig;
 use crate::conn::{ConnSettings, Connections, check_invariants};
 use crate::mail::{Envelope, LoopMailboxes, MailLimits, Mailbox, Reply, Wake, mesh};
@@ -86,6 +87,8 @@ pub struct SimServer {
     pub connections: SharedBudget,
     /// The process's buffer budget.
     pub pool: SharedBudget,
+    /// Where the process counts clients by their addresses.
+    pub addresses: SharedAddresses,
 }
 
 #[derive(Debug)]
@@ -136,7 +139,8 @@ impl SimServer {
         let limits =
             MailLimits { items_max: settings.items_max, bytes_max: settings.mail_bytes_max };
         let metrics: Vec<LoopMetrics> = (0..count).map(|_| LoopMetrics::default()).collect();
-        let parts = SharedParts { network, settings, routes, pool: &pool };
+        let addresses = SharedAddresses::default();
+        let parts = SharedParts { network, settings, routes, pool: &pool, addresses: &addresses };
         let permits = ConnectionPermits::for_loops(&connections, &wakes);
         let each = mesh(&wakes, limits).into_iter().zip(permits).enumerate();
         let loops = each.map(|(index, (mailboxes, permits))| {
@@ -154,6 +158,7 @@ impl SimServer {
             clock: network.clock(),
             connections,
             pool,
+            addresses,
         }
     }
 
@@ -324,6 +329,7 @@ struct SharedParts<'p> {
     settings: &'p ServerSettings,
     routes: &'p [Route],
     pool: &'p SharedBudget,
+    addresses: &'p SharedAddresses,
 }
 
 impl SharedParts<'_> {
@@ -334,7 +340,7 @@ impl SharedParts<'_> {
         mailboxes: LoopMailboxes<LoopEnvelope<SimListener>>,
         permits: ConnectionPermits,
     ) -> EventLoop<SimPoller, SimClock> {
-        let Self { network, settings, routes, pool } = *self;
+        let Self { network, settings, routes, pool, addresses } = *self;
         let number = |index: usize| u16::try_from(index).unwrap_or(u16::MAX);
         let site = LoopSite { index: number(index), count: number(settings.loops) };
         let clock = network.clock();
@@ -342,8 +348,9 @@ impl SharedParts<'_> {
         let mut router = Router::new(routes, site);
         router.count_in(&metrics.routes);
         let counters = &metrics.counters;
-        let own_connections =
+        let mut own_connections =
             connections_of(settings, site, router, counters, pool.clone(), clock.now());
+        own_connections.count_addresses(addresses.clone());
         EventLoop::new(
             network.poller(protocols.len()),
             clock,

@@ -1,6 +1,7 @@
 //! Sockets passed by a supervisor, by the protocol of sd_listen_fds(3), and what the supervisor is told, by
 //! that of sd_notify(3).
 
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -141,9 +142,18 @@ fn the_supervisor_hears_of_the_start_of_a_reload_of_life_and_of_the_end() {
     for _ in 0..3 {
         assert_eq!(supervisor.next_of_all(), "WATCHDOG=1\nSTATUS=0 connections");
     }
+    // The file now has a second listener: who hears of the end of the reload finds it there.
+    fs::write(
+        config.path(),
+        "loops = 3\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+             [[listener]]\naddress = \"127.0.0.2:0\"\n",
+    )
+    .unwrap();
     gateway.signal(Signal::HUP);
     assert!(supervisor.next().starts_with("RELOADING=1\nMONOTONIC_USEC="));
-    assert_eq!(supervisor.next(), ready);
+    let serves_both = format!("{ready}, 127.0.0.2:");
+    let reloaded = supervisor.next();
+    assert!(reloaded.starts_with(&serves_both), "{reloaded}");
     let mut socket = Socket::open(gateway.address());
     gateway.signal(Signal::TERM);
     assert!(supervisor.next().starts_with("STOPPING=1\n"));

@@ -9,6 +9,7 @@
 //! | `admin` | the admin listener: rights, health, metrics, connections seen and closed |
 //! | `hosts` | which hosts requests may name, on each listener |
 //! | `http`, `handshake` | every reply before the upgrade, and the end of the connection after it |
+//! | `foreign` | clients that came to the wrong port |
 //! | `client_command` | `tidegate client`: input, output, how it ends, exit codes |
 //! | `client_tls` | `tidegate client` over TLS: certificates, and servers that speak none |
 //! | `echo`, `clients` | messages of every size, fragmentation and kind, from clients in three languages |
@@ -57,6 +58,7 @@ mod handover;
 mod start;
 mod takeover;
 
+mod foreign;
 mod handshake;
 mod hosts;
 mod http;
@@ -80,6 +82,7 @@ mod line_chat;
 mod login_chat;
 
 mod access_log;
+mod addresses;
 mod backpressure;
 mod certificates_reload;
 mod drain;

@@ -116,8 +116,9 @@ fn plain_http_on_a_tls_port_is_told_so() {
 fn tls_on_a_plain_port_ends_at_once() {
     let folder = CertificateFolder::new();
     let gateway = Gateway::start();
-    TlsClient::new(&folder).connect(gateway.address()).unwrap_err();
-    counts(&gateway, "refused_malformed", 1);
+    let error = TlsClient::new(&folder).connect(gateway.address()).unwrap_err();
+    assert!(error.to_string().contains("ProtocolVersion"), "{error}");
+    counts(&gateway, "refused_tls", 1);
 }
 
 #[test]

@@ -238,6 +238,13 @@ impl Received {
     }
 
     fn parse_head(&mut self, input: &[u8]) -> Result<Option<usize>, String> {
+        if input.starts_with(ALERT) {
+            self.status = Some(ALERT_STATUS);
+            return Ok(Some(ALERT.len()));
+        }
+        if ALERT.starts_with(input) {
+            return Ok(None);
+        }
         let Some(end) = input.windows(4).position(|four| four == b"\r\n\r\n") else {
             let is_start = input.iter().zip(b"HTTP/1.1 ").all(|(byte, must)| byte == must);
             return if is_start { Ok(None) } else { Err(format!("no reply: {input:?}")) };
@@ -343,3 +350,8 @@ impl Received {
         Ok(Some(end))
     }
 }
+
+/// What a client of TLS gets where none is spoken: a fatal alert `protocol_version` (RFC 8446 §6.2).
+const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 70];
+/// What stands for it in place of a status of HTTP.
+pub(crate) const ALERT_STATUS: u16 = 0;

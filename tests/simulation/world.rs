@@ -1,6 +1,7 @@
 //! A server on the fake kernel with the services of the tests. [`World::pass`] advances the clock
 //! from one wake-up of a loop to the next, so that no timer fires late.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -139,7 +140,17 @@ impl World {
 
     /// A client that has connected and sent nothing.
     pub(crate) fn connect(&self, loop_index: usize) -> Client {
-        let connection = self.network.connect(loop_index, 0).expect("the loop listens");
+        self.connect_at(loop_index, None)
+    }
+
+    /// As [`World::connect`], from this address.
+    pub(crate) fn connect_from(&self, loop_index: usize, address: IpAddr) -> Client {
+        self.connect_at(loop_index, Some(SocketAddr::new(address, 50_000)))
+    }
+
+    fn connect_at(&self, loop_index: usize, address: Option<SocketAddr>) -> Client {
+        let connection = self.network.connect_from(loop_index, 0, address);
+        let connection = connection.expect("the loop listens");
         let records = match &self.tls {
             Some((setup, config)) => {
                 Records::Tls(Box::new(TlsEnd::new(Arc::clone(config), *setup).into()))

@@ -24,8 +24,8 @@ pub(crate) const LAYERS: &[Row] = &[
     (&["output"], &[]),
     (&["stream", "hub"], &[]),
     (&["pool"], &[]),
-    (&["certificates", "http", "tls", "ws"], &[]),
-    (&["line", "transport", "os"], &[]),
+    (&["admission", "certificates", "http", "tls", "ws"], &[]),
+    (&["foreign", "line", "transport", "os"], &[]),
     (&["timer"], &[]),
     (&["display", "key", "metrics", "shrink", "visible", "work"], &[]),
 ];
@@ -58,6 +58,8 @@ pub(crate) const DENIED_WORDS: &[(&[&str], &[&str], &str)] = &[
     (
         &[
             "src/certificates",
+            "src/foreign",
+            "src/foreign.rs",
             "src/hub",
             "src/http",
             "src/key.rs",
@@ -72,6 +74,30 @@ pub(crate) const DENIED_WORDS: &[(&[&str], &[&str], &str)] = &[
         ],
         &["std::net::", "std::os::", "std::thread::", "Mutex", "RwLock", "Instant", "SystemTime"],
         "is a function of bytes and numbers",
+    ),
+    (
+        &["src/admission"],
+        &[
+            "TcpStream",
+            "TcpListener",
+            "std::os::",
+            "std::thread::",
+            "RwLock",
+            "Instant",
+            "SystemTime",
+        ],
+        "knows addresses and no socket, and is told the time",
+    ),
+    (
+        &[
+            "src/admission/bucket.rs",
+            "src/admission/network.rs",
+            "src/admission/network_set.rs",
+            "src/admission/settings.rs",
+            "src/admission/table.rs",
+        ],
+        &["Mutex", "Atomic"],
+        "is a function of addresses and numbers",
     ),
     (
         &[
@@ -132,6 +158,7 @@ const WITHOUT_SOCKETS: &[&str] = &[
     "certificates",
     "conn",
     "effects",
+    "foreign",
     "http",
     "hub",
     "inspect",

@@ -55,6 +55,7 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     let mut config = Config::default();
     config.limits.connections_max = Some(1000);
     config.limits.half_open_max = Some(10);
+    config.addresses.entries_max = Some(2000);
     config.socket.send_buffer_bytes = Some(65_536);
     let address = "127.0.0.1:1".parse().unwrap();
     let path = || FilePath::new(Path::new("a.pem"));

@@ -64,6 +64,7 @@ pub fn check_invariants<S>(own: &Connections<S>) -> Result<(), String> {
         return Err(format!("backlog {waiting:?} without connections"));
     }
     check_memory(own)?;
+    check_addresses(own)?;
     check_contexts(own)
 }
 
@@ -71,7 +72,7 @@ pub fn check_invariants<S>(own: &Connections<S>) -> Result<(), String> {
 fn check_memory<S>(own: &Connections<S>) -> Result<(), String> {
     let memory = &own.turn.memory;
     let charged = memory.allocated_bytes() - memory.free_bytes();
-    let held = own.input.recount() + own.output.backlog().recount()? + own.cold.bytes();
+    let held = own.input.recount() + own.output.backlog().recount()? + own.cold.recount()?;
     let held = held + own.walks.charged_bytes();
     if charged != held {
         return Err(format!("{charged} bytes are charged for {held}"));
@@ -81,9 +82,29 @@ fn check_memory<S>(own: &Connections<S>) -> Result<(), String> {
         return Err(format!("{key:?} holds memory and is no more"));
     }
     // An idle loop has only what is asked for again soon.
-    let kept = own.input.inflated().bytes() + own.cold.bytes();
+    let kept = own.input.inflated().bytes() + own.cold.recount()?;
     if own.table.len() == 0 && charged != kept {
         return Err(format!("{charged} bytes are charged without connections"));
+    }
+    Ok(())
+}
+
+/// Only connections that are there are counted by their addresses, and those that may come again are
+/// refused.
+fn check_addresses<S>(own: &Connections<S>) -> Result<(), String> {
+    let (slots, marks) = own.turn.addresses.marked();
+    if slots.len() != marks {
+        return Err(format!(
+            "{} slots have marks of addresses, and {marks} are counted",
+            slots.len()
+        ));
+    }
+    for slot in slots {
+        let conn = own.table.key_of(slot).and_then(|key| own.table.get(key));
+        let is_told = own.turn.addresses.retry_after_s(slot).is_some();
+        if conn.is_none_or(|conn| is_told && !conn.flags.has(Flags::REFUSED)) {
+            return Err(format!("slot {slot} has the mark of another connection's address"));
+        }
     }
     Ok(())
 }

@@ -478,6 +478,7 @@ impl<S: Transport> Connections<S> {
         self.turn.memory.holders().remove(key.index);
         self.input.release(&mut conn.partial, &mut self.turn.memory);
         self.cold.release(&mut conn.cold, self.turn.stream());
+        self.turn.addresses.release(key.index, self.turn.now);
         let refused = conn.flags.has(Flags::REFUSED);
         if refused {
             self.population.released_refused();
@@ -696,6 +697,7 @@ impl<S: Transport> Connections<S> {
             Phase::Handshake if at.conn.flags.has(Flags::QUEUED) => {}
             Phase::Handshake => {
                 self.turn.counters.handshakes_timed_out.add(1);
+                self.turn.note_failed_handshake(key);
                 self.abort(key, CloseReason::Gone);
             }
             Phase::Refusing => {

@@ -15,9 +15,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::access::AccessSink;
+use crate::admission::SharedAddresses;
 use crate::certificates::ListenerConfig;
 use crate::conn::active::Active;
-use crate::conn::cold::{Cold, ColdRecords};
+use crate::conn::addresses::{AddressVerdict, Addresses};
+use crate::conn::cold::ColdRecords;
 use crate::conn::fanout::{Membership, Walks};
 use crate::conn::flags::Flags;
 use crate::conn::outbox::Outbox;
@@ -28,6 +30,8 @@ use crate::conn::schedule::Schedule;
 use crate::conn::send::Output;
 use crate::conn::services::Services;
 use crate::conn::settings::ConnSettings;
+#[cfg(any(test, feature = "sim"))]
+use crate::conn::simulated::Simulated;
 use crate::conn::slot::Protocol;
 use crate::conn::state::State;
 use crate::conn::table::Table;
@@ -112,7 +116,7 @@ pub struct Connections<S> {
 pub enum Verdict {
     /// It is served, and counts against `connections_max`.
     Admit,
-    /// Every request is answered 503.
+    /// Every request is refused: with 503, or with 429 if that is what its address has led to.
     Refuse,
 }
 
@@ -154,6 +158,7 @@ impl<S: Transport> Connections<S> {
                 written: WriteMeter::default(),
                 memory: Buffers::new(pool),
                 traces: Traces::default(),
+                addresses: Addresses::default(),
             },
             is_evicting: false,
             asked: Tick::default(),
@@ -319,6 +324,21 @@ impl<S: Transport> Connections<S> {
         self.cold.log_access(sink);
     }
 
+    /// From now on connections are counted by their addresses in `shared`.
+    pub fn count_addresses(&mut self, shared: SharedAddresses) {
+        self.turn.addresses.count_in(shared);
+    }
+
+    /// Says what becomes of a client by its address, before its connection is added.
+    pub fn judge_address(&mut self, address: SocketAddr) -> AddressVerdict {
+        self.turn.judge_address(address.ip())
+    }
+
+    /// A connection that was just accepted has this verdict by its address.
+    pub fn mark_address(&mut self, key: ConnKey, verdict: AddressVerdict) {
+        self.turn.addresses.mark(key.index, verdict);
+    }
+
     /// Whether connections of this listener speak TLS.
     #[must_use]
     #[inline]
@@ -344,37 +364,24 @@ impl<S: Transport> Connections<S> {
         }
     }
 
-    /// Keeps what some route may want to know of a connection.
+    /// Keeps what the access log and some route may want to know of a connection.
     fn remember(&mut self, key: ConnKey, address: SocketAddr, is_refused: bool) {
-        let Some(record) = self.cold_record(address, is_refused) else { return };
-        match self.cold.add(record, &mut self.turn.memory) {
-            Ok(link) => {
-                if let Some(conn) = self.table.get_mut(key) {
-                    conn.cold = link;
-                }
-            }
-            #[cfg(any(test, feature = "sim"))]
-            Err(OverBudget) if self.has_fake_cipher => self.abort(key, CloseReason::Overload),
-            // A service that wants the address finds none.
-            Err(OverBudget) => {
-                let is_unlogged = self.cold.logs_access();
-                self.turn.counters.access_unlogged.add(u64::from(is_unlogged));
-            }
-        }
-    }
-
-    fn cold_record(&mut self, address: SocketAddr, is_refused: bool) -> Option<Cold> {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        let (link, memory) = (&mut conn.cold, &mut self.turn.memory);
         #[cfg(any(test, feature = "sim"))]
         if self.has_fake_cipher {
-            return Some(Cold::Cipher(Box::default(), address, self.turn.tick));
+            let cipher = Simulated::Cipher(Box::default(), self.turn.tick);
+            if self.cold.simulate(link, cipher, memory) == Err(OverBudget) {
+                return self.abort(key, CloseReason::Overload);
+            }
         }
-        match self.cold.for_access(address, self.turn.now, &mut self.turn.memory) {
-            Ok(Some(record)) => return Some(record),
-            Ok(None) => {}
-            Err(OverBudget) => self.turn.counters.access_unlogged.add(1),
+        if self.cold.remember(link, address, self.turn.now, memory) == Err(OverBudget) {
+            self.turn.counters.access_unlogged.add(1);
         }
-        let is_wanted = !is_refused && self.services.router().wants_addresses();
-        is_wanted.then_some(Cold::Address(address))
+        if !is_refused && self.services.router().wants_addresses() {
+            // Without room for it, a service that wants the address finds none.
+            let _ = self.cold.set_address(link, address, memory);
+        }
     }
 
     /// A connection that was just accepted came by the listener with this number, which decides what
@@ -416,10 +423,10 @@ impl<S: Transport> Connections<S> {
         at.conn.flags.set(Flags::PAUSED_BY_PARTNER);
         // Whatever was kept for a request, of which there is none.
         at.cold.release(&mut at.conn.cold, at.turn.stream());
-        let Ok(link) = at.cold.add(Cold::Relay(None), &mut at.turn.memory) else {
+        let (link, memory) = (&mut at.conn.cold, &mut at.turn.memory);
+        if at.cold.simulate(link, Simulated::Relay(None), memory) == Err(OverBudget) {
             return self.abort(key, CloseReason::Overload);
-        };
-        at.conn.cold = link;
+        }
         // Filed by `arm` for a handshake that does not take place; a relay has no deadline at rest.
         self.schedule.wheel.remove(&mut self.table, key.index);
         match self.unpaired.take() {
@@ -748,7 +755,9 @@ impl<S: Transport> Connections<S> {
             && self.input.is_bare()
             && self.cold.is_bare()
             && self.turn.counters.context_bytes_now.value() == 0;
-        if holds_nothing { None } else { self.trim_all() }
+        let due = if holds_nothing { None } else { self.trim_all() };
+        let addresses_due = self.turn.addresses.trim(self.turn.now);
+        due.into_iter().chain(addresses_due).min()
     }
 
     /// Whether much memory may lie free between blocks in use, since this was last asked.

@@ -7,6 +7,7 @@ use crate::conn::flags::Flags;
 use crate::conn::slot::Protocol;
 use crate::conn::state::Phase;
 use crate::effects::{CloseReason, Effects};
+use crate::foreign::{FIRST_BYTES_MAX, FirstBytes};
 use crate::http::{
     Allow, HeadError, HeadLimits, Method, Rejection, RequestHead, Status, UpgradePolicy,
     check_upgrade, find_head_end, looks_like_http, parse_head_within, wants_upgrade, write_page,
@@ -25,6 +26,15 @@ impl<S: Transport> Active<'_, S> {
     /// left to the frame decoder. An outcome says that the answer stands in the output.
     pub(super) fn receive_head(&mut self, buffer: &mut ReadBuffer) -> Option<Outcome> {
         let arrived = buffer.arrived();
+        // What was found to be HTTP stays so.
+        let first_bytes = if buffer.scanned < FIRST_BYTES_MAX {
+            FirstBytes::of(arrived)
+        } else {
+            FirstBytes::Other
+        };
+        if let FirstBytes::Foreign(protocol) = first_bytes {
+            return Some(self.refuse_foreign(protocol));
+        }
         let (bytes_max, lines_max) =
             (self.turn.settings.head_bytes_max, self.turn.settings.header_lines_max);
         match find_head_end(arrived, buffer.scanned) {
@@ -36,8 +46,8 @@ impl<S: Transport> Active<'_, S> {
                 }
                 outcome
             }
-            // Answered before the head is complete: a TLS or SSH client waits for our bytes and
-            // never completes it.
+            None if first_bytes == FirstBytes::Undecided => None,
+            // Answered before the head is complete, which it may never be.
             _ if !looks_like_http(arrived, buffer.scanned) => {
                 self.answer(Err(HeadError::RequestLine))
             }
@@ -188,8 +198,13 @@ impl<S: Transport> Active<'_, S> {
         self.reject(rejection, false)
     }
 
-    /// `connections_max` is reached.
+    /// `connections_max` is reached, or a limit of its address.
     pub(in crate::conn) fn refuse_at_limit(&mut self, head_only: bool) -> Outcome {
+        if let Some(retry_after_s) = self.turn.addresses.retry_after_s(self.key.index) {
+            // Counted by its reason when it was accepted.
+            let text = "too many connections from this address, try again later";
+            return self.reject(&Rejection::too_many_requests(retry_after_s, text), head_only);
+        }
         self.turn.counters.refused_at_limit.add(1);
         let text = "the connection limit is reached, try again later";
         self.reject(&Rejection::unavailable(self.turn.settings.retry_after_s, text), head_only)
@@ -211,6 +226,9 @@ impl<S: Transport> Active<'_, S> {
     fn reject(&mut self, rejection: &Rejection, head_only: bool) -> Outcome {
         log::debug!(connection:% = self.peer(); "refused: {:?}", rejection.status());
         self.cold.note_status(self.conn.cold, rejection.status());
+        if is_failed_handshake(rejection.status()) {
+            self.turn.note_failed_handshake(self.key);
+        }
         let cork = self.output.outgoing().cork();
         if self.conn.protocol == Protocol::Line {
             write_line(rejection.body().as_bytes(), cork);
@@ -218,6 +236,28 @@ impl<S: Transport> Active<'_, S> {
             rejection.write_to(&self.turn.date, head_only, cork);
         }
         Outcome::Finish(CloseReason::Gone)
+    }
+}
+
+/// Whether a refusal with this status counts against the address of its client: what it sent is no HTTP,
+/// or it may not have what it asked for. A wrong path or host, and what the gateway has no room for, are
+/// no such failures.
+fn is_failed_handshake(status: Status) -> bool {
+    match status {
+        Status::BadRequest
+        | Status::Unauthorized
+        | Status::Forbidden
+        | Status::HeaderFieldsTooLarge
+        | Status::VersionNotSupported => true,
+        Status::Ok
+        | Status::NotModified
+        | Status::NotFound
+        | Status::MethodNotAllowed
+        | Status::MisdirectedRequest
+        | Status::UpgradeRequired
+        | Status::TooManyRequests
+        | Status::InternalServerError
+        | Status::ServiceUnavailable => false,
     }
 }
 

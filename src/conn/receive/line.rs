@@ -11,7 +11,8 @@ use crate::access::Traffic;
 use crate::conn::active::Active;
 use crate::conn::flags::Flags;
 use crate::effects::{CloseReason, Effects, Message};
-use crate::line::{LineError, is_other_protocol, last_line, next_line};
+use crate::foreign::Protocol;
+use crate::line::{LineError, last_line, next_line};
 use crate::output::Framing;
 use crate::pool::ReadBuffer;
 use crate::services::{Admission, ConnectRequest};
@@ -78,7 +79,9 @@ impl<S: Transport> Active<'_, S> {
             let start = buffer.progress.consumed();
             let arrived = &buffer.bytes[..buffer.filled];
             let is_first = !self.conn.flags.has(Flags::SPEAKS_LINES);
-            if is_first && is_other_protocol(&arrived[start..], false) {
+            if is_first && let Some(protocol) = Protocol::instead_of_lines(&arrived[start..], false)
+            {
+                self.count_foreign(protocol);
                 return Outcome::Broken(Violation::NotLines);
             }
             let line = match next_line(arrived, start, &mut buffer.scanned, line_bytes_max) {
@@ -109,7 +112,8 @@ impl<S: Transport> Active<'_, S> {
         let last = last_line(buffer.arrived(), start, line_bytes_max);
         let Ok(Some(text)) = last else { return Ok(()) };
         let is_first = !self.conn.flags.has(Flags::SPEAKS_LINES);
-        let is_foreign = is_first && is_other_protocol(&buffer.arrived()[start..], true);
+        let first_bytes = &buffer.arrived()[start..];
+        let is_foreign = is_first && Protocol::instead_of_lines(first_bytes, true).is_some();
         if is_foreign || buffer.bytes[text.clone()] == *QUIT {
             return Ok(());
         }

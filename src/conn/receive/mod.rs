@@ -7,6 +7,7 @@
 //! compressed.
 
 mod decode;
+mod foreign;
 mod handshake;
 mod inflate;
 mod input;
@@ -211,6 +212,9 @@ impl<S: Transport> Active<'_, S> {
             }
             Received::Ended { clean } => self.end_input(buffer, clean),
             Received::Broken => {
+                if self.conn.state.is_handshake() {
+                    self.turn.note_failed_handshake(self.key);
+                }
                 act_and_keep(buffer, Outcome::Finish(CloseReason::Tls), Source::MayHaveMore)
             }
             Received::NoMemory | Received::NoRoom(_) => {

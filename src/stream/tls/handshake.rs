@@ -8,6 +8,7 @@ use rustls::{Error, ServerConfig};
 use super::library::{Fault, HANDSHAKE_BYTES, Handshake, Step};
 use super::session::{State, TlsStream};
 use super::socket::{READS_MAX, read_once};
+use crate::foreign::{FirstBytes, Port, Protocol};
 use crate::pool::{Need, OverBudget};
 use crate::stream::contract::{Received, Source, StreamError};
 use crate::tls::{
@@ -134,9 +135,14 @@ impl TlsStream<'_> {
             let is_first = matches!(self.session.state, State::Silent) && records_bytes == 0;
             let header = match Header::read(&unopened[records_bytes..]) {
                 Ok(header) => header,
-                Err(HeaderFault::NoTls) if is_first && unopened[0].is_ascii_uppercase() => {
-                    return Err(Fault::PlainHttp);
-                }
+                Err(HeaderFault::NoTls) if is_first => match FirstBytes::of(unopened) {
+                    FirstBytes::Undecided => return Ok(Step::Blocked),
+                    FirstBytes::Foreign(protocol) => return Err(Fault::Foreign(protocol)),
+                    FirstBytes::Other if unopened[0].is_ascii_uppercase() => {
+                        return Err(Fault::Foreign(Protocol::Http1));
+                    }
+                    FirstBytes::Other => return Err(Fault::NoTls),
+                },
                 Err(_) => return Err(Fault::NoTls),
             };
             if is_first && header.is_some_and(|own| own.content_type != ContentType::Handshake) {
@@ -273,7 +279,18 @@ impl TlsStream<'_> {
         self.drop_unopened();
         let counters = self.turn.counters;
         let (counter, last_word): (_, &[u8]) = match fault {
-            Fault::PlainHttp => (&counters.tls_failed_plain_http, PLAIN_HTTP_REPLY),
+            Fault::Foreign(protocol) => {
+                protocol.answer(Port::Tls, &mut self.shared.sealed);
+                let counter = match protocol {
+                    Protocol::Http1 => &counters.tls_failed_plain_http,
+                    Protocol::Http2
+                    | Protocol::ProxyHeader
+                    | Protocol::Smtp
+                    | Protocol::Ssh
+                    | Protocol::Tls => protocol.counter(counters),
+                };
+                (counter, &[])
+            }
             Fault::NoTls => (&counters.tls_failed_malformed, UNEXPECTED_MESSAGE),
             Fault::Library(Error::AlertReceived(_)) => (&counters.tls_failed_by_peer, &[]),
             Fault::Library(Error::PeerIncompatible(_)) => {
@@ -306,24 +323,7 @@ impl TlsStream<'_> {
 /// messages of up to 64 KiB.
 const INPUT_BYTES_MAX: usize = (64 << 10) + 5 * HEADER_BYTES + RECORD_BYTES_MAX;
 
-const PLAIN_HTTP_REPLY: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
-    Connection: close\r\n\
-    Content-Type: text/plain; charset=utf-8\r\n\
-    Content-Length: 47\r\n\r\n\
-    This port speaks TLS: use https:// or wss:// .\n";
 /// An alert as it goes unprotected, before there are keys.
 const UNEXPECTED_MESSAGE: &[u8] = &[21, 3, 3, 0, 2, 2, Alert::UNEXPECTED_MESSAGE.0];
 const DECODE_ERROR: &[u8] = &[21, 3, 3, 0, 2, 2, Alert::DECODE_ERROR.0];
 const INTERNAL_ERROR: &[u8] = &[21, 3, 3, 0, 2, 2, Alert::INTERNAL_ERROR.0];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_reply_to_plain_http_is_as_long_as_it_says() {
-        let reply = std::str::from_utf8(PLAIN_HTTP_REPLY).unwrap();
-        let (head, body) = reply.split_once("\r\n\r\n").unwrap();
-        assert!(head.ends_with(&format!("Content-Length: {}", body.len())));
-    }
-}

@@ -11,6 +11,7 @@ use rustls::{
 };
 
 use crate::certificates::{expiry_of, subject_of};
+use crate::foreign::Protocol;
 use crate::pool::OverBudget;
 use crate::timer::WallTime;
 use crate::tls::{Alert, Cipher, Records, Secret, SecretLog, Suite, Version, yields};
@@ -39,8 +40,8 @@ pub(super) struct Handshake {
 /// Why a handshake cannot go on.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// What came is HTTP.
-    PlainHttp,
+    /// What came is of this protocol.
+    Foreign(Protocol),
     /// What came is no TLS at all.
     NoTls,
     /// The library says why, and has told the peer.

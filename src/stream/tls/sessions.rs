@@ -221,6 +221,12 @@ impl Tls {
             && self.handshakes < HANDSHAKES_MANY
     }
 
+    /// How many sessions there are.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// Bytes that are held and charged to the pool, counted anew.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn recount(&self) -> usize {

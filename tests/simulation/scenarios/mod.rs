@@ -2,6 +2,7 @@
 
 mod access;
 mod add;
+mod addresses;
 mod admission;
 mod age;
 mod backpressure;
