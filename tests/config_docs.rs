@@ -43,6 +43,7 @@ fn accepted(key: &Key) -> String {
             format!("text of {bytes_min} to {bytes_max} bytes")
         }
         Rule::Subprotocols => "a list of tokens".to_owned(),
+        Rule::Token => "a token as in RFC 9110".to_owned(),
     };
     if key.rule.is_secret() { format!("{text}; a [secret](#secrets)") } else { text }
 }

@@ -31,6 +31,64 @@ pub fn subject_of(certificate: &CertificateDer<'_>) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
+/// The common name in a subject as [`subject_of`] writes it; `None` if there is none, if there are several,
+/// or if it is no text.
+#[must_use]
+pub fn common_name_of(subject: &str) -> Option<String> {
+    let (mut found, mut rest) = (None, subject);
+    loop {
+        let (attribute, next) = split_attribute(rest);
+        if let Some(value) = attribute.strip_prefix("CN=") {
+            if found.is_some() {
+                return None;
+            }
+            found = Some(value);
+        }
+        match next {
+            Some(next) => rest = next,
+            None => return unescaped(found?),
+        }
+    }
+}
+
+/// What stands before the first separator that is not escaped, and what behind it.
+fn split_attribute(text: &str) -> (&str, Option<&str>) {
+    let mut is_escaped = false;
+    for (at, character) in text.char_indices() {
+        match character {
+            ',' | '+' if !is_escaped => return (&text[..at], Some(&text[at + 1..])),
+            _ => is_escaped = character == '\\' && !is_escaped,
+        }
+    }
+    (text, None)
+}
+
+/// The value behind what [`push_escaped`] has written; `None` for an encoding.
+fn unescaped(value: &str) -> Option<String> {
+    if value.starts_with('#') {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    let mut rest = value.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let escaped = behind.split_first_chunk::<2>().filter(|_| *first == b'\\');
+        let by_number = escaped.and_then(|(digits, after)| Some((hex_byte(*digits)?, after)));
+        let (byte, after) = match (by_number, first, behind.split_first()) {
+            (Some(found), ..) => found,
+            (None, b'\\', Some((special, after))) => (*special, after),
+            (None, ..) => (*first, behind),
+        };
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn hex_byte(digits: [u8; 2]) -> Option<u8> {
+    let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
+    u8::try_from(high? << 4 | low?).ok()
+}
+
 fn push_attribute(attribute: &AttributeTypeAndValue<'_>, text: &mut String) -> Option<()> {
     let oid = attribute.attr_type().to_id_string();
     let name = SHORT_NAMES.iter().find(|(known, _)| *known == oid).map(|(_, name)| *name);
@@ -154,6 +212,22 @@ mod tests {
         assert_eq!(subject_of(&certificate(long(longest + 1))), None);
     }
 
+    #[test]
+    fn the_common_name_is_read_back() {
+        for (subject, name) in [
+            ("CN=device 7,O=Example", Some("device 7")),
+            (r"O=Example\, CN=x+CN=a\+b\1b", Some("a+b\u{1b}")),
+            (r"CN=\\,O=x", Some("\\")),
+            ("CN=a,CN=b", None),
+            ("O=Example", None),
+            ("CN=#0c0178", None),
+            (r"O=a\,CN=b", None),
+            ("", None),
+        ] {
+            assert_eq!(common_name_of(subject).as_deref(), name, "{subject}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -165,6 +239,18 @@ mod tests {
             let (of_a, of_b) = (subject(&a), subject(&b));
             prop_assert_eq!(of_a == of_b, a == b);
             prop_assert!(!of_a.unwrap_or_default().chars().any(char::is_control));
+        }
+
+        #[test]
+        fn any_common_name_is_read_back(name in ".{1,20}", other in ".{0,20}") {
+            let parts = vec![(DnType::OrganizationName, text(&other)), (DnType::CommonName, text(&name))];
+            let subject = subject_of(&certificate(parts)).unwrap();
+            prop_assert_eq!(common_name_of(&subject), Some(name));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(subject in "[CN=,+#\\\\a1é]{0,12}") {
+            let _ = common_name_of(&subject);
         }
 
         #[test]

@@ -170,7 +170,7 @@ impl Reloader {
         let (changes, config) = self.read(running)?;
         let settings = self.resolve(&config, running);
         // Look-ups that would be new are not begun: what they look up decides nothing here.
-        let routes = built_in_routes(&settings, running.lookups.tokens());
+        let routes = built_in_routes(&settings, running.lookups.checks());
         self.server.check_reload(&settings, &routes)?;
         Ok(changes)
     }
@@ -182,7 +182,7 @@ impl Reloader {
         }
         let settings = self.resolve(&config, running);
         let lookups = running.lookups.next(&settings).map_err(ReloadError::Lookups)?;
-        let routes = built_in_routes(&settings, lookups.tokens());
+        let routes = built_in_routes(&settings, lookups.checks());
         let before = self.server.addresses();
         let reloaded = self.server.reload(&settings, routes, PATIENCE)?;
         for loop_index in reloaded.late_loops {
@@ -267,7 +267,7 @@ mod tests {
         let config = command_line.configuration().unwrap();
         let settings = config.resolve(GRANTED);
         let lookups = Lookups::start(&settings).unwrap();
-        let routes = built_in_routes(&settings, lookups.tokens());
+        let routes = built_in_routes(&settings, lookups.checks());
         let server = Arc::new(Handle::start(&settings, routes).unwrap());
         let running = Running { config, settings, lookups };
         Reloader::new(command_line, GRANTED, &server, &Log::detached(), running)

@@ -70,7 +70,7 @@ fn run(
     let admin_socket = passed.take_named(ADMIN_SOCKET);
     let lookups = Lookups::start(&settings).map_err(|error| -> Box<dyn Error> { error })?;
     let access = start_access_log(&settings)?;
-    let routes = built_in_routes(&settings, lookups.tokens());
+    let routes = built_in_routes(&settings, lookups.checks());
     let sink = access.as_ref().map(|own| own.sink(log));
     let server = Arc::new(Handle::start_on(&settings, routes, passed, sink)?);
     stop_with_the_loops(server.events().clone(), settings.loops, signals.stop_listening())?;

@@ -2,18 +2,21 @@
 //! it pays four bytes that point nowhere.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use slab::Slab;
 
 use super::access::{self, AccessEnd, AccessRecord, AccessRecords, AccessTarget};
 use super::compact_address::CompactAddress;
+use super::identities::IdentityRecords;
 use super::turn::Turn;
 use crate::access::{AccessSink, Traffic};
-use crate::http::Status;
+use crate::effects::{Identity, IdentityCheck};
+use crate::http::{ResponseHeader, Status};
 use crate::key::{SlotRef, slot_number};
 use crate::pool::{Buffers, Need, OverBudget};
 use crate::stream::{self, End, Received, Room, Sent, Stream, StreamError, StreamTurn, Tls};
-use crate::timer::{Millis, Tick};
+use crate::timer::{Millis, Tick, WallTime};
 use crate::tls::Suite;
 use crate::transport::Transport;
 
@@ -45,6 +48,7 @@ pub(crate) struct ColdRecords {
     records: Slab<Cold>,
     tls: Tls,
     access: AccessRecords,
+    identities: IdentityRecords,
     #[cfg(any(test, feature = "sim"))]
     simulated: SimulatedParts,
 }
@@ -133,6 +137,9 @@ impl ColdRecords {
         if let Some(number) = record.access.index() {
             self.access.release(number, turn.memory);
         }
+        if let Some(number) = record.identity.index() {
+            self.identities.release(number, turn.memory);
+        }
         #[cfg(any(test, feature = "sim"))]
         self.simulated.release(record.simulated);
         turn.memory.discharge(RECORD_BYTES);
@@ -172,7 +179,9 @@ impl ColdRecords {
         let Some(record) = self.get(link) else { return 0 };
         let access_bytes = if record.access.is_none() { 0 } else { access::RECORD_BYTES };
         let tls_bytes = record.tls.index().map_or(0, |number| self.tls.held_bytes(number));
-        RECORD_BYTES + access_bytes + tls_bytes
+        let identity_bytes =
+            record.identity.index().map_or(0, |number| self.identities.held_bytes(number));
+        RECORD_BYTES + access_bytes + tls_bytes + identity_bytes
     }
 
     /// Receives once, into `room`, on a connection with this socket and this link.
@@ -347,6 +356,99 @@ impl ColdRecords {
         self.tls.unsent_since(self.session(link)?)
     }
 
+    /// A check was asked who the connection is, and answers later.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for that.
+    pub(crate) fn ask_identity(
+        &mut self,
+        link: &mut SlotRef,
+        check: Arc<dyn IdentityCheck>,
+        memory: &mut Buffers,
+    ) -> Result<(), OverBudget> {
+        let number = self.identities.add_asked(check, memory)?;
+        self.link_identity(link, number, memory)
+    }
+
+    /// Keeps who the connection is.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for that.
+    pub(crate) fn set_identity(
+        &mut self,
+        link: &mut SlotRef,
+        identity: Identity,
+        now: (Tick, WallTime),
+        memory: &mut Buffers,
+    ) -> Result<(), OverBudget> {
+        if let Some(number) = self.identity_number(*link) {
+            return self.identities.set_known(number, identity, now, memory);
+        }
+        let number = self.identities.add_known(identity, now, memory)?;
+        self.link_identity(link, number, memory)
+    }
+
+    fn link_identity(
+        &mut self,
+        link: &mut SlotRef,
+        number: u32,
+        memory: &mut Buffers,
+    ) -> Result<(), OverBudget> {
+        let changed = self.change(link, memory, |record| record.identity = SlotRef::to(number));
+        if changed.is_err() {
+            self.identities.release(number, memory);
+        }
+        changed
+    }
+
+    #[inline]
+    fn identity_number(&self, link: SlotRef) -> Option<u32> {
+        self.get(link)?.identity.index()
+    }
+
+    /// Who the connection is, as far as it has proven that.
+    pub(crate) fn identity(&self, link: SlotRef) -> Option<&Identity> {
+        self.identities.known(self.identity_number(link)?)
+    }
+
+    /// What was asked who the connection is, and has not answered.
+    pub(crate) fn asked_identity(&self, link: SlotRef) -> Option<&Arc<dyn IdentityCheck>> {
+        self.identities.asked(self.identity_number(link)?)
+    }
+
+    /// The headers for the reply 101 that came with its identity.
+    pub(crate) fn take_identity_headers(
+        &mut self,
+        link: SlotRef,
+        memory: &mut Buffers,
+    ) -> Vec<ResponseHeader> {
+        let number = self.identity_number(link);
+        number.map_or_else(Vec::new, |number| self.identities.take_headers(number, memory))
+    }
+
+    /// When the clock on the wall is to be compared with the expiry of its identity.
+    #[inline]
+    pub(crate) fn identity_looked_at(&self, link: SlotRef) -> Option<Tick> {
+        self.identities.looked_at(self.identity_number(link)?)
+    }
+
+    /// Looks at the clock on the wall; whether its identity no longer holds.
+    pub(crate) fn has_expired(&mut self, link: SlotRef, now: (Tick, WallTime)) -> bool {
+        let number = self.identity_number(link);
+        number.is_some_and(|number| self.identities.has_expired(number, now))
+    }
+
+    /// From now on its identity holds until this date; whether it has one.
+    pub(crate) fn refresh_identity(
+        &mut self,
+        link: SlotRef,
+        expires_at: WallTime,
+        now: (Tick, WallTime),
+    ) -> bool {
+        let number = self.identity_number(link);
+        number.is_some_and(|number| self.identities.refresh(number, expires_at, now))
+    }
+
     /// From now on connections that are accepted are told to `sink` when they end.
     pub(crate) fn log_access(&mut self, sink: AccessSink) {
         self.access.set_sink(sink);
@@ -491,16 +593,26 @@ impl ColdRecords {
         let parts_of = |part: fn(&Cold) -> SlotRef| {
             self.records.iter().filter(|(_, record)| !part(record).is_none()).count()
         };
-        let linked =
-            [parts_of(|own| own.tls), parts_of(|own| own.access), parts_of(|own| own.simulated)];
-        let held = [self.tls.session_count(), self.access.count(), self.simulated.count()];
+        let linked = [
+            parts_of(|own| own.tls),
+            parts_of(|own| own.access),
+            parts_of(|own| own.identity),
+            parts_of(|own| own.simulated),
+        ];
+        let held = [
+            self.tls.session_count(),
+            self.access.count(),
+            self.identities.count(),
+            self.simulated.count(),
+        ];
         if linked != held {
             return Err(format!("{held:?} parts of records, and links to {linked:?}"));
         }
         if self.records.iter().any(|(_, record)| *record == Cold::default()) {
             return Err("a record without parts".into());
         }
-        Ok(self.records.len() * RECORD_BYTES + self.tls.recount() + self.access.bytes())
+        let parts = self.tls.recount() + self.access.bytes() + self.identities.bytes();
+        Ok(self.records.len() * RECORD_BYTES + parts)
     }
 }
 

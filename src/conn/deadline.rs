@@ -21,7 +21,15 @@ pub(super) fn deadline<S>(
 ) -> Option<Tick> {
     let message_due = message_due(conn, input, cold, settings);
     let due = deadline_between_messages(conn, backlog, cold, settings);
-    [message_due, due, aged_at(conn, ages)].into_iter().flatten().min()
+    [message_due, due, aged_at(conn, ages), looked_at(conn, cold)].into_iter().flatten().min()
+}
+
+/// When the clock on the wall is to be compared with the expiry of an open connection's identity.
+#[inline]
+pub(super) fn looked_at<S>(conn: &Conn<S>, cold: &ColdRecords) -> Option<Tick> {
+    // Most connections have no record, and pay one comparison.
+    if conn.cold.is_none() { None } else { cold.identity_looked_at(conn.cold) }
+        .filter(|_| conn.state.is_open())
 }
 
 /// When an open connection has reached its age.

@@ -36,6 +36,7 @@ mod connections;
 mod deadline;
 mod fanout;
 mod flags;
+mod identities;
 mod inspect;
 mod outbox;
 mod population;

@@ -14,6 +14,8 @@ pub enum CloseReason {
     Drained,
     /// It held the most memory when the pool was short (1013).
     Evicted,
+    /// Its identity no longer holds (4004).
+    Expired,
     /// The peer ended the connection without a close frame.
     Gone,
     /// No bytes came within `pong_ms` after a ping.
@@ -47,6 +49,7 @@ impl CloseReason {
             Self::Aged => &counters.closed_aged,
             Self::Drained => &counters.closed_drained,
             Self::Evicted => &counters.closed_evicted,
+            Self::Expired => &counters.closed_expired,
             Self::Gone => &counters.closed_gone,
             Self::Idle => &counters.closed_idle,
             Self::Operator(_) => &counters.closed_by_operator,
@@ -76,6 +79,7 @@ impl CloseReason {
         match self {
             Self::Aged | Self::Drained => Some(CloseCode::GOING_AWAY),
             Self::Evicted | Self::Overload => Some(CloseCode::TRY_AGAIN_LATER),
+            Self::Expired => Some(CloseCode::IDENTITY_EXPIRED),
             Self::Operator(code) | Self::Service(code) => Some(code),
             Self::Peer(code) => code,
             Self::Slow => Some(CloseCode::TOO_SLOW),
@@ -92,6 +96,7 @@ impl fmt::Display for CloseReason {
             Self::Aged => formatter.write_str("reached its age"),
             Self::Drained => formatter.write_str("drained"),
             Self::Evicted => formatter.write_str("held the most memory when it was short"),
+            Self::Expired => formatter.write_str("its identity has expired"),
             Self::Gone => formatter.write_str("gone without a close frame"),
             Self::Idle => formatter.write_str("no pong in time"),
             Self::Operator(code) => write!(formatter, "closed by an operator ({})", code.number()),

@@ -108,6 +108,14 @@ counters! {
     refused_upgrade_required,
     /// Requests refused by a service.
     refused_by_service,
+    /// Connections that have proven who they are.
+    identified,
+    /// Requests refused because they present no credential that their route takes (401).
+    refused_without_identity,
+    /// Requests refused because their credential does not hold.
+    refused_identity,
+    /// Requests refused because their credential could not be checked.
+    refused_identity_unchecked,
     /// Clients of line listeners refused because they began with HTTP.
     refused_http,
     /// Connections refused because they began with HTTP/2.
@@ -224,6 +232,8 @@ counters! {
     closed_by_service,
     /// Connections closed with 1001 because they had reached `age_ms`.
     closed_aged,
+    /// Connections closed with 4004 because their identity had expired.
+    closed_expired,
     /// Connections closed with 1001 during a shutdown.
     closed_drained,
     /// Connections that a drain has told to go, those in their handshake included.

@@ -40,6 +40,7 @@ const CODES: &[(&str, &str)] = &[
     ("aged", "1001"),
     ("drained", "1001"),
     ("evicted", "1013"),
+    ("expired", "4004"),
     ("not_deflate", "1007"),
     ("not_utf8", "1007"),
     ("overload", "1013"),

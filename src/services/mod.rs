@@ -9,6 +9,8 @@ mod broadcast;
 mod connect_request;
 mod description;
 mod echo;
+pub mod identity;
+mod name;
 mod page;
 pub mod room;
 mod route_history;
@@ -60,8 +62,22 @@ pub trait Service: Any {
         false
     }
 
-    /// Decides whether to admit a connection. The checks of RFC 6455 and of the route's origins have
-    /// passed. A service that must ask elsewhere first returns [`Admission::Later`] and decides with
+    /// Looks at a request before anything is asked about who makes it; only of routes with
+    /// [identities](RouteOptions::identities). A request that could never be granted is decided on here, so
+    /// that its credential is not checked for nothing: `Some` is what [`admit`](Service::admit) would
+    /// give, and takes its place.
+    fn screen(
+        &mut self,
+        connect: &ConnectRequest<'_>,
+        peer: Peer,
+        effects: &mut Effects<'_>,
+    ) -> Option<Result<Accept, Rejection>> {
+        let _ = (connect, peer, effects);
+        None
+    }
+
+    /// Decides whether to admit a connection. The checks of RFC 6455 and of the route's origins and
+    /// identities have passed. A service that must ask elsewhere first returns [`Admission::Later`] and decides with
     /// [`Effects::decide`]; meanwhile the connection keeps only its request.
     ///
     /// [`on_open`](Service::on_open) may still not follow: the client may be gone.

@@ -2,11 +2,12 @@
 
 use tidegate::config::SlowPolicy;
 use tidegate::conn::ConnSettings;
-use tidegate::services::DeflateOptions;
+use tidegate::services::{DeflateOptions, Identities};
 use tidegate::sim::{Faults, Random, ServerSettings};
 use tidegate::work::WorkLimits;
 
 use crate::checker::Disturbances;
+use crate::identity::Anyone;
 use crate::script::Bounds;
 use crate::tls_end::TlsSetup;
 use crate::world::Setup;
@@ -110,6 +111,10 @@ impl Plan {
                     bytes_min: pick(random, &[1, 100, 1024]),
                     context_bits,
                     ..DeflateOptions::default()
+                },
+                identities: match seed % 4 {
+                    1 | 2 => Anyone::list(),
+                    _ => Identities::default(),
                 },
                 ..Setup::default()
             },

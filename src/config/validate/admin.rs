@@ -29,7 +29,7 @@ pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
 fn check_needs(config: &Config) -> Result<(), Refusal> {
     for (position, name) in config.admin.ready_needs.iter().enumerate() {
         let identity = config.identity(name).map(|identity| &identity.kind);
-        if !matches!(identity, Some(IdentityKind::Redis(_))) {
+        if !matches!(identity, Some(IdentityKind::Redis(..))) {
             let rule = "must be the name of an [[identity]] of kind \"redis\"";
             let key = format!("admin.ready_needs[{position}]");
             return Err(Refusal::new(key, &Value::from(name.as_str()), rule));
