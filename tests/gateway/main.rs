@@ -24,6 +24,7 @@
 //! | `proxies` | the documented configurations of nginx and HAProxy |
 //! | `certificates_reload` | certificates at start, and files that change |
 //! | `reload` | the configuration, read again on SIGHUP |
+//! | `identity` | who clients are by tokens, certificates and cookies, and what follows from it |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
 //! | `log` | levels, formats, repeated lines, and standard error that is not read |
 //! | `access_log` | a line for each connection, in a file that is rotated under load |
@@ -86,6 +87,7 @@ mod addresses;
 mod backpressure;
 mod certificates_reload;
 mod drain;
+mod identity;
 mod limits;
 mod log;
 mod reload;
