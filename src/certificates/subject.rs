@@ -1,7 +1,9 @@
-//! The subject of a certificate as text, in the form of RFC 4514.
+//! Whom a certificate of a client names, as text: its subject in the form of RFC 4514, and its alternative
+//! names.
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::der_parser::asn1_rs::ToDer as _;
+use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::x509::AttributeTypeAndValue;
 
@@ -29,6 +31,87 @@ pub fn subject_of(certificate: &CertificateDer<'_>) -> Option<String> {
         }
     }
     Some(text).filter(|text| !text.is_empty())
+}
+
+/// The subject of a client's certificate as [`subject_of`] gives it, and below it one line for each of its
+/// alternative names (RFC 5280 section 4.2.1.6) that is a mail address, a DNS name or a URI. The first line is
+/// empty where there is no subject.
+///
+/// `None` if it names nobody, or cannot be read. If all its alternative names together are longer than
+/// [`SUBJECT_BYTES_MAX`], or one of them is no single word, there are none: a part of them could name another
+/// client.
+#[must_use]
+pub fn names_of(certificate: &CertificateDer<'_>) -> Option<String> {
+    let mut text = subject_of(certificate).unwrap_or_default();
+    if let Some(alternatives) = alternatives_of(certificate) {
+        text.push_str(&alternatives);
+    }
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// A line for each alternative name, with a line break before it.
+fn alternatives_of(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let extension = parsed.subject_alternative_name().ok()??;
+    let mut lines = String::new();
+    for name in &extension.value.general_names {
+        let (kind, value) = match name {
+            GeneralName::DNSName(value) => (AlternativeName::Dns, value),
+            GeneralName::RFC822Name(value) => (AlternativeName::Email, value),
+            GeneralName::URI(value) => (AlternativeName::Uri, value),
+            GeneralName::DirectoryName(_)
+            | GeneralName::EDIPartyName(_)
+            | GeneralName::IPAddress(_)
+            | GeneralName::Invalid(..)
+            | GeneralName::OtherName(..)
+            | GeneralName::RegisteredID(_)
+            | GeneralName::X400Address(_) => continue,
+        };
+        if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return None;
+        }
+        lines.push('\n');
+        lines.push_str(kind.prefix());
+        lines.push_str(value);
+        if lines.len() > SUBJECT_BYTES_MAX {
+            return None;
+        }
+    }
+    Some(lines)
+}
+
+/// A kind of alternative name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlternativeName {
+    /// A DNS name.
+    Dns,
+    /// A mail address.
+    Email,
+    /// A URI.
+    Uri,
+}
+
+impl AlternativeName {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Dns => "dns:",
+            Self::Email => "email:",
+            Self::Uri => "uri:",
+        }
+    }
+
+    /// The name of this kind in what [`names_of`] gives, if there is exactly one.
+    #[must_use]
+    pub fn only_in(self, names: &str) -> Option<&str> {
+        let mut values = names.lines().skip(1).filter_map(|line| line.strip_prefix(self.prefix()));
+        values.next().filter(|_| values.next().is_none())
+    }
+}
+
+/// The subject in what [`names_of`] gives.
+#[must_use]
+pub fn subject_in(names: &str) -> Option<&str> {
+    names.lines().next().filter(|subject| !subject.is_empty())
 }
 
 /// The common name in a subject as [`subject_of`] writes it; `None` if there is none, if there are several,
@@ -213,6 +296,42 @@ mod tests {
     }
 
     #[test]
+    fn alternative_names_stand_below_the_subject() {
+        use rcgen::SanType;
+        let with = |subject: Option<&str>, names: Vec<SanType>| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name = DistinguishedName::new();
+            if let Some(subject) = subject {
+                params.distinguished_name.push(DnType::CommonName, subject);
+            }
+            params.subject_alt_names = names;
+            let key = KeyPair::generate().unwrap();
+            names_of(&params.self_signed(&key).unwrap().into())
+        };
+        let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
+        let email = |name: &str| SanType::Rfc822Name(name.try_into().unwrap());
+        let uri = |name: &str| SanType::URI(name.try_into().unwrap());
+        let names = with(
+            Some("device"),
+            vec![dns("a.example"), email("ann@b.example"), dns("c.example"), uri("spiffe://d/e")],
+        );
+        let names = names.unwrap();
+        assert_eq!(subject_in(&names), Some("CN=device"));
+        assert_eq!(AlternativeName::Dns.only_in(&names), None, "there are two");
+        assert_eq!(AlternativeName::Email.only_in(&names), Some("ann@b.example"));
+        assert_eq!(AlternativeName::Uri.only_in(&names), Some("spiffe://d/e"));
+        let names = with(None, vec![email("ann@b.example")]).unwrap();
+        assert_eq!(subject_in(&names), None);
+        assert_eq!(AlternativeName::Email.only_in(&names), Some("ann@b.example"));
+        assert_eq!(with(None, vec![]), None);
+        // None rather than a part of them, and none that could look like another.
+        let long = vec![dns(&format!("{}.example", "x".repeat(60))); 20];
+        assert_eq!(with(Some("a"), long).as_deref(), Some("CN=a"));
+        let broken = vec![email("ann\nemail:bob@b.example")];
+        assert_eq!(with(Some("a"), broken).as_deref(), Some("CN=a"));
+    }
+
+    #[test]
     fn the_common_name_is_read_back() {
         for (subject, name) in [
             ("CN=device 7,O=Example", Some("device 7")),
@@ -265,7 +384,10 @@ mod tests {
                 let at = at.index(bytes.len());
                 bytes[at] = byte;
             }
-            let subject = subject_of(&CertificateDer::from(bytes));
+            let certificate = CertificateDer::from(bytes);
+            let subject = subject_of(&certificate);
+            let names = names_of(&certificate).unwrap_or_default();
+            prop_assert_eq!(subject_in(&names), subject.as_deref());
             prop_assert!(subject.is_none_or(|subject| subject.len() <= SUBJECT_BYTES_MAX));
         }
     }

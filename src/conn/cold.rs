@@ -11,6 +11,7 @@ use super::compact_address::CompactAddress;
 use super::identities::IdentityRecords;
 use super::turn::Turn;
 use crate::access::{AccessSink, Traffic};
+use crate::certificates::subject_in;
 use crate::effects::{Identity, IdentityCheck};
 use crate::http::{ResponseHeader, Status};
 use crate::key::{SlotRef, slot_number};
@@ -331,9 +332,15 @@ impl ColdRecords {
         self.session(link).is_some_and(|number| self.tls.has_whole_unopened(number))
     }
 
+    /// Whom the client's certificate names, as [`names_of`](crate::certificates::names_of) says, if it has
+    /// shown one.
+    pub(crate) fn certificate_names(&self, link: SlotRef) -> Option<&str> {
+        self.tls.names(self.session(link)?)
+    }
+
     /// The subject of the client's certificate, if it has shown one.
     pub(crate) fn subject(&self, link: SlotRef) -> Option<&str> {
-        self.tls.subject(self.session(link)?)
+        subject_in(self.certificate_names(link)?)
     }
 
     /// Notes that the socket took some of what is sealed, or that it had no room for the first time.

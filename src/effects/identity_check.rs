@@ -85,7 +85,7 @@ pub struct Presented<'p> {
     pub(crate) paths: &'p [String],
     pub(crate) address: Option<SocketAddr>,
     pub(crate) is_from_trusted_proxy: bool,
-    pub(crate) subject: Option<&'p str>,
+    pub(crate) certificate_names: Option<&'p str>,
     pub(crate) wall_now: WallTime,
 }
 
@@ -144,10 +144,12 @@ impl<'p> Presented<'p> {
         self.is_from_trusted_proxy
     }
 
-    /// The subject of the certificate that the client has shown and proved to have (RFC 4514).
+    /// Whom the certificate names that the client has shown and proved to have: its subject (RFC 4514) in the
+    /// first line, and in each further one an alternative name, as
+    /// [`names_of`](crate::certificates::names_of) says.
     #[must_use]
-    pub fn subject(&self) -> Option<&'p str> {
-        self.subject
+    pub fn certificate_names(&self) -> Option<&'p str> {
+        self.certificate_names
     }
 
     /// The date, to compare with the dates of a credential.

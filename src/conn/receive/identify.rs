@@ -72,7 +72,7 @@ impl<S: Transport> Active<'_, S> {
             paths: own.paths(),
             address: self.cold.address(self.conn.cold).or(socket_address),
             is_from_trusted_proxy: false,
-            subject: self.cold.subject(self.conn.cold),
+            certificate_names: self.cold.certificate_names(self.conn.cold),
             wall_now: WallTime(self.turn.unix_ms()),
         };
         let mut inquiry = Inquiry { peer, sender, work: 0 };

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::certificates::common_name_of;
+use crate::certificates::{AlternativeName, common_name_of, subject_in};
 use crate::effects::{Checked, Identity, IdentityCheck, IdentityOutcome, Inquiry, Presented};
 use crate::http::Rejection;
 
@@ -19,8 +19,14 @@ pub struct CertificateIdentity {
 pub enum CertificateName {
     /// The common name of its subject, of which there must be one.
     CommonName,
+    /// The DNS name among its alternative names, of which there must be one.
+    Dns,
+    /// The mail address among its alternative names, of which there must be one.
+    Email,
     /// The whole subject, as in RFC 4514.
     Subject,
+    /// The URI among its alternative names, of which there must be one, such as a SPIFFE ID.
+    Uri,
 }
 
 impl CertificateIdentity {
@@ -33,10 +39,16 @@ impl CertificateIdentity {
 
 impl IdentityCheck for CertificateIdentity {
     fn check(&self, presented: &Presented<'_>, _: &mut Inquiry<'_>) -> Checked {
-        let Some(subject) = presented.subject() else { return Checked::Absent };
+        let Some(names) = presented.certificate_names() else { return Checked::Absent };
+        let only = |kind: AlternativeName| kind.only_in(names).map(Cow::Borrowed);
         let user = match self.user {
-            CertificateName::CommonName => common_name_of(subject).map(Cow::Owned),
-            CertificateName::Subject => Some(Cow::Borrowed(subject)),
+            CertificateName::CommonName => {
+                subject_in(names).and_then(common_name_of).map(Cow::Owned)
+            }
+            CertificateName::Dns => only(AlternativeName::Dns),
+            CertificateName::Email => only(AlternativeName::Email),
+            CertificateName::Subject => subject_in(names).map(Cow::Borrowed),
+            CertificateName::Uri => only(AlternativeName::Uri),
         };
         let identity = user.and_then(|user| Identity::new(&self.name, &user).ok());
         Checked::Now(match identity {
@@ -57,13 +69,13 @@ mod tests {
 
     #[test]
     fn a_certificate_names_its_user() {
-        let outcome = |user, subject| {
+        let outcome = |user, certificate_names| {
             let presented = Presented {
                 request: None,
                 paths: &[],
                 address: None,
                 is_from_trusted_proxy: false,
-                subject,
+                certificate_names,
                 wall_now: WallTime(0),
             };
             let peer = Peer { loop_index: 0, key: ConnKey { index: 0, generation: 1 } };
@@ -82,5 +94,11 @@ mod tests {
         assert_eq!(outcome(common, Some("O=Example")), "refused");
         assert_eq!(outcome(common, Some("CN=a,CN=b")), "refused");
         assert_eq!(outcome(common, Some(r"CN=a\0ab")), "refused");
+        let names = Some("CN=a\ndns:b.example\nemail:c@d\nemail:e@f\nuri:spiffe://g");
+        assert_eq!(outcome(CertificateName::Dns, names), "b.example");
+        assert_eq!(outcome(CertificateName::Email, names), "refused", "there are two");
+        assert_eq!(outcome(CertificateName::Uri, names), "spiffe://g");
+        assert_eq!(outcome(CertificateName::Uri, Some("\nuri:spiffe://g")), "spiffe://g");
+        assert_eq!(outcome(whole, Some("\nuri:spiffe://g")), "refused");
     }
 }

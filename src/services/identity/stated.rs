@@ -100,7 +100,7 @@ mod tests {
             paths: &[],
             address: None,
             is_from_trusted_proxy,
-            subject: None,
+            certificate_names: None,
             wall_now: WallTime(0),
         };
         let peer = Peer { loop_index: 0, key: ConnKey { index: 0, generation: 1 } };

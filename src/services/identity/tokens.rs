@@ -243,7 +243,7 @@ mod tests {
             paths: &paths,
             address: None,
             is_from_trusted_proxy: false,
-            subject: None,
+            certificate_names: None,
             wall_now: WallTime(0),
         };
         let peer = Peer { loop_index: 0, key: ConnKey { index: 0, generation: 1 } };
