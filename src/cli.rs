@@ -1,10 +1,20 @@
 //! The command line: what is to be done, and flags for the common keys, which win over the file.
 
+#[cfg(feature = "acme")]
+mod acme;
+#[cfg(not(feature = "acme"))]
+#[path = "cli/without_acme.rs"]
+mod acme;
 #[cfg(feature = "admin")]
 mod admin;
 #[cfg(not(feature = "admin"))]
 #[path = "cli/without_admin.rs"]
 mod admin;
+#[cfg(any(feature = "acme", feature = "admin"))]
+mod admin_thread;
+#[cfg(not(any(feature = "acme", feature = "admin")))]
+#[path = "cli/without_admin_thread.rs"]
+mod admin_thread;
 mod handover;
 mod heartbeat;
 mod incidents;
@@ -28,7 +38,8 @@ use toml::Value;
 #[cfg(feature = "client")]
 use crate::client::ClientOptions;
 use crate::config::{
-    AdminAddress, CertificateFiles, Config, ConfigError, FilePath, Listener, ListenerKind, Refusal,
+    AcmeOptions, AdminAddress, CertificateFiles, Config, ConfigError, FilePath, Listener,
+    ListenerKind, Refusal,
 };
 
 pub use listen::{ListenAddresses, ListenError};
@@ -128,7 +139,8 @@ impl CommandLine {
             let is_http = |listener: &&Listener| listener.kind == ListenerKind::Http;
             // Another address makes no other host one of this gateway, and no plain listener of one
             // with TLS.
-            let first = config.listeners.iter().find(is_http).cloned();
+            let serves = |listener: &&Listener| is_http(listener) && !listener.redirects();
+            let first = config.listeners.iter().find(serves).cloned();
             // No flag can say what line clients join, so their listeners stay.
             config.listeners.retain(|listener| !is_http(&listener));
             let addresses = self.listen.iter().flat_map(ListenAddresses::addresses);
@@ -142,11 +154,16 @@ impl CommandLine {
                 // The listeners that they were for are replaced.
                 config.certificates.clear();
             }
+            if !config.listeners.iter().any(Listener::redirects) {
+                // Nor is there one that answers challenges.
+                config.acme = AcmeOptions::default();
+            }
         }
         if let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) {
             let pair = CertificateFiles::new(FilePath::new(certificate), FilePath::new(key));
             config.certificates = vec![pair];
             let http = config.listeners.iter_mut().filter(|own| own.kind == ListenerKind::Http);
+            let http = http.filter(|listener| !listener.redirects());
             http.for_each(|listener| listener.tls = true);
         }
         if let Some(address) = &self.admin {

@@ -92,7 +92,7 @@ pub mod client;
 pub mod server;
 
 pub mod config;
-#[cfg(any(feature = "admin", feature = "redis"))]
+#[cfg(any(feature = "acme", feature = "admin", feature = "redis"))]
 pub mod control;
 
 pub mod logging;

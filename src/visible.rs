@@ -4,7 +4,7 @@
 //! on the user's behalf. Controls of the text direction make a line look as if it said something
 //! else.
 
-#[cfg(feature = "client")]
+#[cfg(any(feature = "acme", feature = "client"))]
 use std::borrow::Cow;
 
 /// Replaces control characters, except tab and line feed, by their Rust escapes such as `\u{1b}`.
@@ -14,7 +14,7 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
 }
 
 /// Replaces all control characters, so that the text stays one line.
-#[cfg(feature = "client")]
+#[cfg(any(feature = "acme", feature = "client"))]
 pub(crate) fn visible_line(text: &str) -> Cow<'_, str> {
     escape(text, is_unsafe)
 }
@@ -54,7 +54,7 @@ fn may_be_unsafe(byte: u8) -> bool {
     (byte < b' ' && byte != b'\t') | matches!(byte, 0x7f | 0xc2 | 0xd8 | 0xe2)
 }
 
-#[cfg(feature = "client")]
+#[cfg(any(feature = "acme", feature = "client"))]
 fn escape(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.contains(&is_escaped) {
         return Cow::Borrowed(text);

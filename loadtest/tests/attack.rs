@@ -148,6 +148,23 @@ fn half_open_connections_never_open() {
 }
 
 #[test]
+fn who_connects_too_often_is_refused_and_no_bystander_is() {
+    for name in ["flood", "reconnect-loop", "failing"] {
+        let connections = if name == "failing" { "300" } else { "30" };
+        let Some(report) = harmless(name, &["--connections", connections]) else { return };
+        assert_eq!(report["during"]["handshakes_failed"], Value::Object(Default::default()));
+        // A debug build may not take as many connections in that time as the burst allows.
+        let ended = report["attackers"]["connections_ended"].as_object().unwrap();
+        let is_expected = |reason: &String| {
+            ["429", "400", "ended", "reset", "closed"].iter().any(|own| reason.contains(own))
+        };
+        assert!(ended.keys().all(is_expected), "{report:#}");
+    }
+    let Some(report) = harmless("flood-many", &["--connections", "30"]) else { return };
+    assert!(count(&report, "connections_opened") > 0, "{report:#}");
+}
+
+#[test]
 fn a_server_that_runs_already_can_be_attacked() {
     let address = start(|_, stream| echo(stream));
     let pid = std::process::id().to_string();

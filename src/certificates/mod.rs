@@ -10,6 +10,7 @@
 //! | `options` | what a listener asks for |
 //! | `pair` | a certificate with its key, from PEM, and its names |
 //! | `by_name`, `resolver` | the choice by SNI and by signature schemes |
+//! | `challenge` | answers to challenges by HTTP, by which a certificate is got |
 //! | `clients`, `subject` | certificates of clients: whether they verify, and whom they name |
 //! | `ticket_roots`, `tickets` | the secrets of session tickets, and the tickets |
 //! | `settings` | what the store is made from |
@@ -17,6 +18,7 @@
 //! | `store` | all of it together |
 
 mod by_name;
+mod challenge;
 mod clients;
 mod error;
 mod listener;
@@ -29,6 +31,7 @@ mod subject;
 mod ticket_roots;
 mod tickets;
 
+pub use challenge::HttpChallenges;
 pub use error::CertificateError;
 pub use listener::ListenerConfig;
 pub use options::{ClientCertificates, TlsVersion, UnknownSni};

@@ -25,8 +25,8 @@ pub struct CertificateStore {
 }
 
 impl CertificateStore {
-    /// Of these certificates, which are not empty, the default one first. `listeners` has `None` for
-    /// those without TLS.
+    /// Of these certificates, the default one first. Without any, handshakes are refused by an alert.
+    /// `listeners` has `None` for those without TLS.
     ///
     /// # Errors
     /// If the library refuses a setting.
@@ -58,13 +58,14 @@ impl CertificateStore {
         CertificateView { resolver: Arc::clone(&self.resolver) }
     }
 
-    /// Replaces the certificate at this position for handshakes to come.
+    /// Replaces the certificate at this position for handshakes to come, or adds it as the last one.
     pub fn replace_certificate(&mut self, position: usize, certificate: ServerCertificate) {
         let mut certificates = self.resolver.current().certificates.clone();
-        if let Some(own) = certificates.get_mut(position) {
-            *own = certificate;
-            self.resolver.replace(Choice::new(certificates));
+        match certificates.get_mut(position) {
+            Some(own) => *own = certificate,
+            None => certificates.push(certificate),
         }
+        self.resolver.replace(Choice::new(certificates));
     }
 
     /// Replaces the authorities of a listener's clients. Its tickets so far, and those of handshakes

@@ -1,21 +1,20 @@
-//! The admin listener of the process: where it is, and its thread.
+//! The admin listener of the process.
 
 use std::error::Error;
 use std::net::TcpListener;
 use std::sync::Arc;
 
+use super::admin_thread::AdminThreadRef;
 use super::operated::Operated;
 use crate::config::{AdminAddress, Secrets};
 use crate::control::admin::{
     AdminListener, AdminPlace, AdminSettings, BindAdminError, InheritedAdmin,
 };
-use crate::control::{ControlRole, ControlThread};
 
-/// The admin listener and its thread. Dropping it ends both.
+/// The admin listener.
 #[derive(Debug)]
 pub(super) struct Admin {
     listener: Arc<AdminListener>,
-    _thread: ControlThread,
 }
 
 impl Admin {
@@ -27,6 +26,7 @@ impl Admin {
     pub(super) fn start(
         operated: Operated,
         inherited: InheritedAdmin,
+        thread: &AdminThreadRef,
     ) -> Result<Option<Self>, Box<dyn Error>> {
         let options = operated.admin();
         let place = match &options.address {
@@ -55,10 +55,9 @@ impl Admin {
             }
             bound => Arc::new(bound?),
         };
-        let thread = ControlThread::start(ControlRole::Admin, &control)?;
-        thread.serve_admin(&listener);
+        thread.with(&control, |thread| thread.serve_admin(&listener))?;
         log::info!("admin at {}", listener.place());
-        Ok(Some(Self { listener, _thread: thread }))
+        Ok(Some(Self { listener }))
     }
 
     /// The socket, for a process that takes over; `None` where the new process makes its own.

@@ -117,12 +117,12 @@ fn redis_settings((name, _, redis, deadline_ms): &Begun) -> Result<RedisSettings
 
 /// Keeps what a panic hook was told if the panic is one of the control thread, whose end is a line of
 /// the log; whether it is one.
-#[cfg(any(feature = "admin", feature = "redis"))]
+#[cfg(any(feature = "acme", feature = "admin", feature = "redis"))]
 pub(super) fn keep_panic(panic: &PanicHookInfo<'_>) -> bool {
     crate::control::panics::keep(panic)
 }
 
-#[cfg(not(any(feature = "admin", feature = "redis")))]
+#[cfg(not(any(feature = "acme", feature = "admin", feature = "redis")))]
 pub(super) fn keep_panic(_: &PanicHookInfo<'_>) -> bool {
     false
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::reload::Reloader;
 use super::report::log_drain;
 use crate::certificates::CertificateView;
-use crate::config::{AdminOptions, KeyChange};
+use crate::config::{AdminOptions, KeyChange, NEEDS_CERTIFICATE};
 use crate::control::admin::{
     DrainOrder, DrainStatus, Gateway, Readiness, ReloadReport, VersionInfo,
 };
@@ -122,6 +122,13 @@ impl Gateway for Operated {
             }
             readiness.away.push(name.clone());
         }
+        let certificates = self.server.certificates();
+        if running.settings.acme.is_on() && certificates.is_some_and(|own| own.now().is_empty()) {
+            if needed.iter().any(|name| name == NEEDS_CERTIFICATE) {
+                readiness.reasons.push("away");
+            }
+            readiness.away.push(NEEDS_CERTIFICATE.to_owned());
+        }
         readiness.reasons.dedup();
         readiness.away.sort_unstable();
         readiness
@@ -197,6 +204,7 @@ impl Gateway for Operated {
 
     fn version(&self) -> VersionInfo {
         let features = [
+            ("acme", cfg!(feature = "acme")),
             ("admin", true),
             ("client", cfg!(feature = "client")),
             ("redis", cfg!(feature = "redis")),

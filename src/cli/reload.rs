@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::CommandLine;
+use super::acme::Acme;
 use super::lookups::Lookups;
 use super::report::log_new_listeners;
 use crate::config::{Changes, Config, ConfigError, MachineLimits, ResolvedConfig};
@@ -33,6 +35,9 @@ pub enum ReloadError {
     /// What the configuration asks for cannot be begun.
     #[error("{0}")]
     Lookups(Box<dyn Error + Send + Sync>),
+    /// The system gives no thread for certificates that are to be got.
+    #[error("cannot get certificates: {0}")]
+    Thread(io::Error),
     /// The server has refused it.
     #[error(transparent)]
     Server(#[from] server::ReloadError),
@@ -62,6 +67,7 @@ pub(super) struct Running {
     pub(super) config: Config,
     pub(super) settings: ResolvedConfig,
     pub(super) lookups: Lookups,
+    pub(super) acme: Acme,
 }
 
 impl fmt::Debug for Reloader {
@@ -124,6 +130,7 @@ impl Reloader {
             if own.server.reload_certificates() {
                 log::info!("SIGHUP: certificates are looked at again");
             }
+            own.running().acme.retry();
             // What went wrong is logged.
             drop(own.take_over_and_say());
             when_over(&own.server);
@@ -145,6 +152,7 @@ impl Reloader {
             return self.check(&self.running());
         }
         self.server.reload_certificates();
+        self.running().acme.retry();
         self.take_over_and_say()
     }
 
@@ -182,6 +190,7 @@ impl Reloader {
         }
         let settings = self.resolve(&config, running);
         let lookups = running.lookups.next(&settings).map_err(ReloadError::Lookups)?;
+        running.acme.prepare(&settings, lookups.counters()).map_err(ReloadError::Thread)?;
         let routes = built_in_routes(&settings, lookups.checks());
         let before = self.server.addresses();
         let reloaded = self.server.reload(&settings, routes, PATIENCE)?;
@@ -201,7 +210,8 @@ impl Reloader {
         for adjustment in &settings.adjustments {
             log::warn!("{adjustment}");
         }
-        self.running.store(Arc::new(Running { config, settings, lookups }));
+        let acme = running.acme.next(&settings, &self.server, lookups.counters());
+        self.running.store(Arc::new(Running { config, settings, lookups, acme }));
         Ok(changes)
     }
 
@@ -269,7 +279,8 @@ mod tests {
         let lookups = Lookups::start(&settings).unwrap();
         let routes = built_in_routes(&settings, lookups.checks());
         let server = Arc::new(Handle::start(&settings, routes).unwrap());
-        let running = Running { config, settings, lookups };
+        let acme = Acme::default();
+        let running = Running { config, settings, lookups, acme };
         Reloader::new(command_line, GRANTED, &server, &Log::detached(), running)
     }
 

@@ -90,6 +90,7 @@ pub(super) fn log_new_listeners(settings: &ResolvedConfig, server: &Handle, befo
         let served = match &listener.route {
             Some(route) if listener.tls => format!("lines over TLS for {route}"),
             Some(route) => format!("lines for {route}"),
+            None if listener.redirects() => "redirects to https".to_owned(),
             None => urls(settings, address, if listener.tls { "https" } else { "http" }),
         };
         log::info!("listening on {address}: {served}");

@@ -8,7 +8,9 @@ use std::process::{self, ExitCode};
 use std::sync::Arc;
 
 use super::CommandLine;
+use super::acme::Acme;
 use super::admin::Admin;
+use super::admin_thread::AdminThread;
 use super::handover::ADMIN_SOCKET;
 use super::incidents::Incidents;
 use super::lookups::{Lookups, keep_panic};
@@ -75,11 +77,15 @@ fn run(
     let server = Arc::new(Handle::start_on(&settings, routes, passed, sink)?);
     stop_with_the_loops(server.events().clone(), settings.loops, signals.stop_listening())?;
     log_listeners(&settings, &server);
-    let running = Running { config: config.clone(), settings, lookups };
+    let thread = AdminThread::idle();
+    let acme = Acme::on(thread.downgrade());
+    acme.prepare(&settings, lookups.counters())?;
+    let acme = acme.next(&settings, &server, lookups.counters());
+    let running = Running { config: config.clone(), settings, lookups, acme };
     let reloader = Arc::new(Reloader::new(command_line, granted, &server, log, running));
     let inherited = (admin_socket, ready.is_some());
     let logs = (log, access.as_ref());
-    let admin = start_admin(&server, &reloader, logs, inherited)?;
+    let admin = start_admin((&server, &reloader), logs, inherited, &thread)?;
     let incidents =
         Incidents::watch(server.metrics().map(|own| Arc::clone(&own.counters)).collect())?;
 
@@ -88,7 +94,7 @@ fn run(
         log::warn!("the process that this one was to take over from has ended");
     }
     let exit_code = process.run(&mut signals);
-    drop((process, incidents));
+    drop((process, incidents, thread));
     if let Some(access) = &access {
         access.flush(LAST_LINES_MAX);
     }
@@ -112,24 +118,27 @@ fn start_access_log(settings: &ResolvedConfig) -> Result<Option<AccessLog>, Stri
     started.map(Some).map_err(|error| format!("cannot open log.access = \"{output}\": {error}"))
 }
 
+/// What operators steer.
+type Steered<'s> = (&'s Arc<Handle>, &'s Arc<Reloader>);
+
 #[cfg(feature = "admin")]
 fn start_admin(
-    server: &Arc<Handle>,
-    reloader: &Arc<Reloader>,
+    (server, reloader): Steered<'_>,
     logs: (&Log, Option<&AccessLog>),
     (socket, replaces): (Option<TcpListener>, bool),
+    thread: &AdminThread,
 ) -> Result<Option<Admin>, Box<dyn Error>> {
     let operated = Operated::new(server, reloader, logs);
-    Admin::start(operated, InheritedAdmin { socket, replaces })
+    Admin::start(operated, InheritedAdmin { socket, replaces }, &thread.downgrade())
 }
 
 #[cfg(not(feature = "admin"))]
 #[expect(clippy::unnecessary_wraps, reason = "the listener of other builds may not start")]
 fn start_admin(
-    _: &Arc<Handle>,
-    _: &Arc<Reloader>,
+    _: Steered<'_>,
     _: (&Log, Option<&AccessLog>),
     _: (Option<TcpListener>, bool),
+    _: &AdminThread,
 ) -> Result<Option<Admin>, Box<dyn Error>> {
     Ok(None)
 }

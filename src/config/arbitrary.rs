@@ -14,11 +14,11 @@ use super::route::PublishOptions;
 use super::setting::Setting;
 use super::surroundings::Surroundings;
 use super::{
-    AddressOptions, AdminAddress, AdminOptions, CertificateFiles, ClientCertificates, Config,
-    CookieOptions, HeaderOptions, Hosts, Identity, IdentityKind, Limits, Listener, ListenerKind,
-    LogOptions, NameKind, PlaceKind, ProcessOptions, QueryOptions, RedisOptions, RoomOptions,
-    Route, RouteService, Rule, Secret, ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions,
-    Token, TokenPlace, Turn, WebSocketOptions,
+    AcmeOptions, AddressOptions, AdminAddress, AdminOptions, CertificateFiles, ClientCertificates,
+    Config, CookieOptions, HeaderOptions, Hosts, Identity, IdentityKind, Limits, Listener,
+    ListenerKind, LogOptions, NameKind, PlaceKind, ProcessOptions, QueryOptions, Redirect,
+    RedisOptions, RoomOptions, Route, RouteService, Rule, Secret, ServerUrl, ServiceKind,
+    SocketOptions, Timeouts, TlsOptions, Token, TokenPlace, Turn, WebSocketOptions,
 };
 
 /// Every token and every password, so that a test can put them back where they were not printed.
@@ -40,9 +40,10 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
     let limits = (Limits::arbitrary(), AddressOptions::arbitrary());
     let numbers = (limits, Timeouts::arbitrary(), Turn::arbitrary());
     let rest = (SocketOptions::arbitrary(), routes(), identities(), any::<prop::sample::Index>());
+    let process = (process, AcmeOptions::arbitrary());
     (process, numbers, rest).prop_map(
         |(
-            (process, (admin, log), listeners, (certificates, tls)),
+            ((process, (admin, log), listeners, (certificates, tls)), acme),
             ((limits, addresses), timeouts, turn),
             (socket, routes, identities, index),
         )| {
@@ -50,6 +51,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 process,
                 listeners,
                 certificates,
+                acme,
                 tls,
                 admin,
                 log,
@@ -64,6 +66,8 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             agree_on_tls(&mut config);
             agree_on_admin(&mut config);
             agree_on_routes(&mut config, index);
+            agree_on_redirects(&mut config);
+            agree_on_acme(&mut config);
             agree_on_limits(&mut config);
             config
         },
@@ -118,6 +122,27 @@ fn agree_on_tls(config: &mut Config) {
     }
     if !config.listeners.iter().any(|listener| listener.tls) {
         config.certificates.clear();
+    }
+}
+
+/// Listeners redirect to others, which speak TLS.
+fn agree_on_redirects(config: &mut Config) {
+    let has_https = config.listeners.iter().any(Listener::is_https);
+    for listener in &mut config.listeners {
+        if !has_https || listener.tls || listener.kind == ListenerKind::Line {
+            listener.redirect = Redirect::Off;
+        }
+        if !listener.redirects() {
+            listener.redirect_port = None;
+        }
+    }
+}
+
+/// Challenges are answered by a listener that redirects.
+fn agree_on_acme(config: &mut Config) {
+    let answers = cfg!(feature = "acme") && config.listeners.iter().any(Listener::redirects);
+    if !answers || config.acme.cache_dir.is_none() || !config.acme.is_on() {
+        config.acme = AcmeOptions::default();
     }
 }
 
@@ -269,6 +294,8 @@ fn token_place() -> impl Strategy<Value = TokenPlace> {
 pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
     match rule {
         Rule::Identities | Rule::Name => "[!-~é张]{1,16}".boxed(),
+        Rule::Domains => "[a-z]{1,8}(\\.[a-z]{2,5}){0,2}".boxed(),
+        Rule::HttpsUrl => "https://[a-z]{1,8}(:[1-9][0-9]{3})?(/[a-z]{0,5})?".boxed(),
         Rule::Hosts => prop_oneof![
             "[a-z0-9-]{1,8}(\\.[a-z]{2,5}){0,2}",
             any::<std::net::Ipv6Addr>().prop_map(|address| format!("[{address}]")),
@@ -286,11 +313,12 @@ pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
         .boxed(),
         Rule::Path | Rule::Paths | Rule::RoutePath => PATH.boxed(),
         Rule::Subprotocols | Rule::Token => "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}".boxed(),
-        Rule::Text { .. } => "[ -~]{0,16}".boxed(),
+        Rule::Text { .. } => "[ -~]{3,16}".boxed(),
         Rule::Address
         | Rule::AdminAddress
         | Rule::Boolean
         | Rule::File
+        | Rule::Folder
         | Rule::Integer { .. }
         | Rule::LogFile
         | Rule::Networks

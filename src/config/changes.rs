@@ -138,6 +138,7 @@ impl Config {
             // The keys of tables in lists can all be changed.
             listeners: _,
             certificates: _,
+            acme,
             tls,
             admin,
             log,
@@ -150,6 +151,7 @@ impl Config {
             identities: _,
         } = &mut self;
         process.keep(&running.process);
+        acme.keep(&running.acme);
         tls.keep(&running.tls);
         admin.keep(&running.admin);
         log.keep(&running.log);

@@ -23,6 +23,13 @@ impl FilePath {
         Self { written: path.display().to_string(), path: path.to_owned() }
     }
 
+    /// The path of this name in the folder with this path.
+    #[must_use]
+    pub fn join(&self, name: &str) -> Self {
+        let written = Path::new(&self.written).join(name).display().to_string();
+        Self { written, path: self.path.join(name) }
+    }
+
     /// Where the file is.
     pub fn path(&self) -> &Path {
         &self.path

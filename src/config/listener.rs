@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::declare::keys;
 use super::file_path::FilePath;
 use super::hosts::Hosts;
-use super::rule::Rule;
+use super::rule::{Rule, integer};
 use super::word::{one_of, words};
 use crate::certificates::ClientCertificates;
 
@@ -41,6 +41,23 @@ keys! {
             reload: true,
             reached: "The request is refused with 421.",
         }
+        /// `https`: every request is redirected to the same host and target over TLS, and no route is
+        /// served.
+        pub redirect: Redirect {
+            default: Redirect::Off,
+            rule: one_of::<Redirect>(),
+            needs: Self::is_plain_http => "clients speak TLS or lines",
+            reload: true,
+        }
+        /// The port of the URLs that are redirected to, where it is not that of the first listener with
+        /// TLS, as behind a mapping of ports.
+        pub redirect_port: Option<u32> {
+            default: None,
+            shown: "derived",
+            rule: integer(1, 65_535),
+            needs: Self::redirects => "redirect is \"off\"",
+            reload: true,
+        }
         /// Whether clients speak TLS: `https` and `wss`, or lines over TLS.
         pub tls: bool {
             default: false,
@@ -75,6 +92,8 @@ impl Listener {
             kind: ListenerKind::Http,
             route: None,
             hosts: Hosts::default(),
+            redirect: Redirect::Off,
+            redirect_port: None,
             tls: false,
             client_certificates: ClientCertificates::Off,
             client_ca: None,
@@ -89,6 +108,20 @@ impl Listener {
 
     fn is_http(&self) -> bool {
         self.kind == ListenerKind::Http
+    }
+
+    fn is_plain_http(&self) -> bool {
+        self.is_http() && !self.tls
+    }
+
+    /// Whether it redirects to listeners with TLS.
+    pub fn redirects(&self) -> bool {
+        self.redirect == Redirect::Https
+    }
+
+    /// Whether `https` is served there.
+    pub fn is_https(&self) -> bool {
+        self.is_http() && self.tls
     }
 
     fn is_tls(&self) -> bool {
@@ -119,4 +152,15 @@ pub enum ListenerKind {
     Line,
 }
 
+/// Where requests are redirected to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Redirect {
+    /// Nowhere: they are served.
+    #[default]
+    Off,
+    /// To `https`.
+    Https,
+}
+
+words! { Redirect: "off" = Off, "https" = Https }
 words! { ListenerKind: "http" = Http, "line" = Line }

@@ -58,6 +58,7 @@ impl Config {
             listeners: read_all(file, "listener", Listener::read)?.unwrap_or(default.listeners),
             certificates: read_all(file, "certificate", CertificateFiles::read)?
                 .unwrap_or_default(),
+            acme: read_one(file, "acme")?,
             tls: read_one(file, "tls")?,
             admin: read_one(file, "admin")?,
             log: read_one(file, "log")?,

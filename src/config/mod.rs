@@ -14,6 +14,7 @@
 mod load;
 
 mod access;
+mod acme;
 mod addresses;
 mod admin;
 mod file_path;
@@ -61,6 +62,7 @@ mod arbitrary;
 pub use crate::certificates::{ClientCertificates, TlsVersion, UnknownSni};
 pub use crate::effects::SlowPolicy;
 pub use access::AccessTarget;
+pub use acme::{AcmeOptions, CERTIFICATE_FILE, NEEDS_CERTIFICATE};
 pub use addresses::AddressOptions;
 pub use admin::{AdminAddress, AdminOptions, SocketPath};
 pub use changes::{Changes, KeyChange};
@@ -73,7 +75,7 @@ pub use identity::{
 };
 pub use key::Key;
 pub use limits::Limits;
-pub use listener::{Listener, ListenerKind};
+pub use listener::{Listener, ListenerKind, Redirect};
 pub use log::LogOptions;
 pub use process::ProcessOptions;
 pub(crate) use refusal::Refusal;
@@ -104,6 +106,8 @@ pub struct Config {
     /// The certificates of listeners with TLS, the default one first; `[[certificate]]` in the file.
     /// Default: none.
     pub certificates: Vec<CertificateFiles>,
+    /// The certificate that the gateway gets itself.
+    pub acme: AcmeOptions,
     /// What listeners with TLS have in common.
     pub tls: TlsOptions,
     /// Where operators see and steer the gateway.
@@ -133,6 +137,7 @@ impl Default for Config {
             process: ProcessOptions::default(),
             listeners: vec![Listener::default()],
             certificates: Vec::new(),
+            acme: AcmeOptions::default(),
             tls: TlsOptions::default(),
             admin: AdminOptions::default(),
             log: LogOptions::default(),

@@ -19,9 +19,9 @@ use std::fmt;
 use super::limits::CONNECTIONS_MAX;
 use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
-    AddressOptions, AdminOptions, CertificateFiles, Config, Identity, IdentityKind, Limits,
-    Listener, LogOptions, Origins, RedisOptions, Route, RouteService, SlowPolicy, SocketOptions,
-    Timeouts, TlsOptions, TokenPlace, Turn, WebSocketOptions,
+    AcmeOptions, AddressOptions, AdminOptions, CertificateFiles, Config, Identity, IdentityKind,
+    Limits, Listener, LogOptions, Origins, RedisOptions, Route, RouteService, SlowPolicy,
+    SocketOptions, Timeouts, TlsOptions, TokenPlace, Turn, WebSocketOptions,
 };
 use crate::os::raise_descriptor_limit;
 use crate::reactor::DrainTerms;
@@ -59,8 +59,10 @@ pub struct ResolvedConfig {
     /// Where to listen; not empty.
     pub listeners: Vec<Listener>,
     /// The certificates of listeners with TLS, the default one first; not empty if there are such
-    /// listeners.
+    /// listeners and `acme` is off.
     pub certificates: Vec<CertificateFiles>,
+    /// The certificate that the gateway gets itself.
+    pub acme: AcmeOptions,
     /// What listeners with TLS have in common.
     pub tls: TlsOptions,
     /// Where operators see and steer the gateway.
@@ -258,6 +260,7 @@ impl Config {
             pin_loops: self.process.pin_loops,
             listeners: self.listeners.clone(),
             certificates: self.certificates.clone(),
+            acme: self.acme.clone(),
             tls: self.tls.clone(),
             admin: self.admin.clone(),
             log: self.log.clone(),

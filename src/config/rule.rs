@@ -17,10 +17,16 @@ pub enum Rule {
     Address,
     /// `true` or `false`.
     Boolean,
+    /// A list of names and IP addresses that a certificate can be for, each once.
+    Domains,
     /// The path of a file.
     File,
+    /// The path of a folder.
+    Folder,
     /// `"*"` or a list of hosts, each once.
     Hosts,
+    /// A URL that begins with `https://`.
+    HttpsUrl,
     /// A list of names of `[[identity]]` tables, each once.
     Identities,
     /// A whole number from `min` to `max`, both included.
@@ -78,7 +84,7 @@ impl Rule {
 
     /// Whether no item of a list may stand in it twice.
     pub(super) fn is_of_distinct(self) -> bool {
-        matches!(self, Self::Hosts | Self::Identities | Self::Subprotocols)
+        matches!(self, Self::Domains | Self::Hosts | Self::Identities | Self::Subprotocols)
     }
 
     /// Checks a text, or one item of a list of texts.
@@ -91,12 +97,14 @@ impl Rule {
         };
         let (is_kept, rule) = match self {
             Self::Identities | Self::Name => (is_name(text), Self::Name),
-            Self::File | Self::LogFile => (is_text_of(1, PATH_BYTES_MAX), self),
+            Self::File | Self::Folder | Self::LogFile => (is_text_of(1, PATH_BYTES_MAX), self),
+            Self::HttpsUrl => (grammar::is_https_url(text), self),
             Self::Line => (LineFormat::parse(text).is_ok(), self),
             Self::Path | Self::Paths => (grammar::is_path(text), Self::Path),
             Self::Secret { bytes_min, bytes_max } | Self::Text { bytes_min, bytes_max } => {
                 (is_text_of(bytes_min, bytes_max), self)
             }
+            Self::Domains if !grammar::is_domain(text) => return Err(DOMAIN.to_owned()),
             Self::Hosts if !is_host(text) => return Err(HOST.to_owned()),
             Self::Origins if !is_origin(text.as_bytes()) => return Err(ORIGIN.to_owned()),
             Self::Subprotocols | Self::Token if !grammar::is_token(text) => {
@@ -106,6 +114,7 @@ impl Rule {
             Self::Address
             | Self::AdminAddress
             | Self::Boolean
+            | Self::Domains
             | Self::Hosts
             | Self::Integer { .. }
             | Self::Networks
@@ -135,11 +144,18 @@ impl fmt::Display for Rule {
                  socket, or \"off\"",
             ),
             Self::Boolean => f.write_str("must be true or false"),
+            Self::Domains => f.write_str(
+                "must be a list of names and IP addresses that a certificate is to be for",
+            ),
             Self::File => f.write_str("must be the path of a file"),
+            Self::Folder => f.write_str("must be the path of a folder"),
             Self::Hosts => f.write_str(
                 "must be \"*\" or a list of names and IP addresses as the Host header has them, \
                  without a port",
             ),
+            Self::HttpsUrl => {
+                f.write_str("must be a URL such as \"https://acme.example/directory\"")
+            }
             Self::Identities => f.write_str("must be a list of names of [[identity]] tables"),
             Self::Integer { min, max } => write!(f, "must be between {min} and {max}"),
             Self::Line => InvalidLineFormat.fmt(f),
@@ -191,6 +207,8 @@ impl fmt::Display for Rule {
 /// The longest path of Linux (PATH_MAX in limits.h), its end included.
 const PATH_BYTES_MAX: usize = 4095;
 
+const DOMAIN: &str = "must be a name such as \"www.example.com\" or an IP address, and no wildcard, \
+                      for which there is no challenge by HTTP";
 const HOST: &str = "must be a name or an IP address as the Host header has it, without a port, a \
                     pattern, or characters outside ASCII";
 #[cfg(feature = "redis")]

@@ -1,5 +1,6 @@
 //! The tables of the configuration file, and which keys each takes.
 
+use super::acme::AcmeOptions;
 use super::addresses::AddressOptions;
 use super::admin::AdminOptions;
 use super::declare::Keys;
@@ -47,6 +48,7 @@ pub const SECTIONS: &[Section] = &[
     table("", &[all::<ProcessOptions>()]),
     array("listener", &[all::<Listener>()]),
     array("certificate", &[all::<CertificateFiles>()]),
+    table("acme", &[all::<AcmeOptions>()]),
     table("tls", &[all::<TlsOptions>()]),
     table("admin", &[all::<AdminOptions>()]),
     table("log", &[all::<LogOptions>()]),

@@ -61,6 +61,7 @@ impl Config {
             process,
             listeners,
             certificates,
+            acme,
             tls,
             admin,
             log,
@@ -83,6 +84,7 @@ impl Config {
             let (id, entries) = (index.to_string(), pair.entries());
             tables.push(FileTable::item("certificate", "certificate", index, &id, entries));
         }
+        tables.push(FileTable::section("acme", acme));
         tables.push(FileTable::section("tls", tls));
         tables.push(FileTable::section("admin", admin));
         tables.push(FileTable::section("log", log));

@@ -1,5 +1,6 @@
 //! The rules a configuration must keep, whether it came from a file, from flags or from code.
 
+mod acme;
 mod admin;
 mod identity;
 mod listener;
@@ -37,6 +38,7 @@ impl Config {
         self.check_routes()?;
         listener::check_all(self)?;
         tls::check_all(self)?;
+        acme::check_all(self)?;
         admin::check_all(self)?;
         identity::check_all(self)
     }

@@ -1,7 +1,8 @@
 //! The numbers that the rules of a connection's life refer to.
 
 use crate::admission::AddressSettings;
-use crate::http::HostRule;
+use crate::certificates::HttpChallenges;
+use crate::http::{HostRule, HttpsRedirect};
 use crate::work::WorkLimits;
 
 /// Limits and deadlines of the connections of one loop.
@@ -50,6 +51,11 @@ pub struct ConnSettings {
     pub hosts: Vec<HostRule>,
     /// What clients may do by their addresses.
     pub addresses: AddressSettings,
+    /// Where listeners redirect to that serve nothing else, by their numbers; `None`, or no entry, for
+    /// those that serve routes.
+    pub redirects: Vec<Option<HttpsRedirect>>,
+    /// What such listeners answer challenges by.
+    pub challenges: HttpChallenges,
 }
 
 impl Default for ConnSettings {
@@ -77,6 +83,8 @@ impl Default for ConnSettings {
             retry_after_s: 1,
             hosts: Vec::new(),
             addresses: AddressSettings::default(),
+            redirects: Vec::new(),
+            challenges: HttpChallenges::default(),
         }
     }
 }

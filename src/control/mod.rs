@@ -1,6 +1,6 @@
 //! The control threads: work that waits for others, away from the event loops.
 //!
-//! An event loop never waits. Work for operators runs on one thread, named `admin`, and work that needs
+//! An event loop never waits. Work for operators and for certificates runs on one thread, named `admin`, and work that needs
 //! an answer from other servers on another, named `backends`, so that a backend that hangs never hides
 //! health or drain. Only this module is asynchronous, and it touches no client's socket. A thread that
 //! fails is started again, and the look-ups under way are answered as unavailable; the loops notice
@@ -22,6 +22,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "acme")]
+pub mod acme;
 #[cfg(feature = "admin")]
 pub mod admin;
 pub mod panics;

@@ -3,7 +3,7 @@
 /// What a control thread is for. Work for operators never waits behind work for backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ControlRole {
-    /// Health, metrics, the API and the dashboard.
+    /// Health, metrics, the API, the dashboard, and certificates that are got by ACME.
     Admin,
     /// What waits for other servers.
     Backends,

@@ -14,6 +14,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+#[cfg(feature = "acme")]
+use super::acme::AcmeRenewal;
 #[cfg(feature = "admin")]
 use super::admin::AdminListener;
 use super::panics;
@@ -81,6 +83,13 @@ impl ControlThread {
     #[cfg(feature = "admin")]
     pub fn serve_admin(&self, listener: &Arc<AdminListener>) {
         let job: Arc<dyn Job> = Arc::clone(listener) as Arc<dyn Job>;
+        self.shared.add(&job);
+    }
+
+    /// Begins to get and renew a certificate.
+    #[cfg(feature = "acme")]
+    pub fn renew_certificate(&self, renewal: &Arc<AcmeRenewal>) {
+        let job: Arc<dyn Job> = Arc::clone(renewal) as Arc<dyn Job>;
         self.shared.add(&job);
     }
 

@@ -16,6 +16,8 @@ pub enum Status {
     Ok,
     /// 304: the client has the page already.
     NotModified,
+    /// 308: the same request is to be made at another URL.
+    PermanentRedirect,
     /// 400: the request breaks a rule of HTTP or of the WebSocket handshake.
     BadRequest,
     /// 401: the request lacks valid credentials.
@@ -48,6 +50,7 @@ impl Status {
         match self {
             Self::Ok => 200,
             Self::NotModified => 304,
+            Self::PermanentRedirect => 308,
             Self::BadRequest => 400,
             Self::Unauthorized => 401,
             Self::Forbidden => 403,
@@ -68,6 +71,7 @@ impl Status {
         match self {
             Self::Ok => "OK",
             Self::NotModified => "Not Modified",
+            Self::PermanentRedirect => "Permanent Redirect",
             Self::BadRequest => "Bad Request",
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",
@@ -162,6 +166,7 @@ impl<'o> Reply<'o> {
             }
             Status::Ok
             | Status::NotModified
+            | Status::PermanentRedirect
             | Status::BadRequest
             | Status::Unauthorized
             | Status::Forbidden

@@ -11,6 +11,8 @@ use super::grammar::{is_field_value, is_token, trim_whitespace};
 pub struct HeaderValue(Cow<'static, str>);
 
 impl HeaderValue {
+    /// The content type of bytes of no further kind.
+    pub const BYTES: Self = Self(Cow::Borrowed("application/octet-stream"));
     /// The content type of an HTML page.
     pub const HTML: Self = Self(Cow::Borrowed("text/html; charset=utf-8"));
     /// A challenge for credentials that no scheme of HTTP names (RFC 9110 section 11.6.1), such as cookies.
@@ -138,7 +140,13 @@ mod tests {
 
     #[test]
     fn constants_are_valid() {
-        for constant in [HeaderValue::CREDENTIAL, HeaderValue::HTML, HeaderValue::PLAIN_TEXT] {
+        let constants = [
+            HeaderValue::BYTES,
+            HeaderValue::CREDENTIAL,
+            HeaderValue::HTML,
+            HeaderValue::PLAIN_TEXT,
+        ];
+        for constant in constants {
             assert_eq!(HeaderValue::new(constant.as_str().to_owned()), Ok(constant));
         }
     }

@@ -96,6 +96,10 @@ counters! {
     line_clients,
     /// Pages served.
     pages,
+    /// Requests redirected to `https`.
+    redirects,
+    /// Challenges of ACME answered.
+    acme_challenges,
     /// Requests refused with 400, 431 or 505: malformed, or against the rules of HTTP.
     refused_malformed,
     /// Requests refused with 403: an origin that the route does not allow.
@@ -354,6 +358,10 @@ counters! {
     lookups_refused,
     /// Token look-ups dropped because the client had left.
     lookups_cancelled,
+    /// Certificates got by ACME.
+    acme_certificates,
+    /// Tries to get a certificate by ACME that failed.
+    acme_failures,
     /// Times that the control thread failed and was started again.
     control_restarts,
 }

@@ -10,7 +10,7 @@ use super::drain_state::{BegunDrain, DrainStage, DrainState};
 use super::loop_thread::{LoopFailure, RunningLoop};
 use super::serving::Serving;
 use crate::admission::SharedAddresses;
-use crate::certificates::CertificateView;
+use crate::certificates::{CertificateView, HttpChallenges};
 use crate::conn::ConnSettings;
 use crate::inspect::Query;
 use crate::mail::{Envelope, LoopEvents, NoReply, Reply, ReplyReceiver};
@@ -97,6 +97,12 @@ impl Handle {
     #[must_use]
     pub fn certificates(&self) -> Option<CertificateView> {
         self.serving.state().certificates.as_ref().map(|own| own.certificates().clone())
+    }
+
+    /// What answers challenges by HTTP on listeners that redirect, for a client of ACME.
+    #[must_use]
+    pub fn challenges(&self) -> HttpChallenges {
+        self.serving.state().served.rules.challenges.clone()
     }
 
     /// What became of changed certificates; `None` if no listener speaks TLS.

@@ -25,6 +25,13 @@ pub(super) struct Numbered {
     pub(super) bound: Option<SocketAddr>,
 }
 
+impl Numbered {
+    /// The address listened on, or the configured one until it is bound.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.bound.unwrap_or(self.configured)
+    }
+}
+
 /// The listeners, with those that were closed a moment ago, are more than the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("more than 256 listeners, with those that were closed a moment ago")]

@@ -14,10 +14,9 @@ use super::certificates::{CertificateFileError, CertificateOptions, Certificates
 use super::handle::Handle;
 use super::listener_numbers::{ListenerNumbers, TooManyListeners};
 use super::loop_thread::RunningLoop;
-use super::serving::{Served, bind, host_rules, listener_labels, loop_reload};
+use super::serving::{Served, bind, listener_labels, loop_reload};
 use crate::config::ResolvedConfig;
 use crate::display::debug_as_display;
-use crate::http::HostRule;
 use crate::mail::{Envelope, NoReply, Reply, ReplyReceiver};
 use crate::os::BindError;
 use crate::reactor::{LoopCommand, LoopReload, NotReady, ReadyForReload};
@@ -193,13 +192,12 @@ impl Handle {
             Some(certificates) => certificates.listener_configs(),
             None => before.listener_configs.clone(),
         };
-        let (hosts, none) = (host_rules(settings), HostRule::List(Vec::new()));
-        let hosts = listeners.by_number(&hosts, &before.hosts, &none);
+        let rules = before.rules.next(settings, &listeners);
         let tls = listeners.by_number(&listener_configs, &before.tls, &None);
         let labels = listener_labels(&listeners, &before.labels);
         let numbers = history.numbers();
         let reload =
-            loop_reload(settings, routes, &listeners, numbers, &hosts, &tls, labels.clone());
+            loop_reload(settings, routes, &listeners, numbers, &rules, &tls, labels.clone());
         let reload = reload.map_err(ReloadError::Route)?;
         let mut state = self.serving().state();
         if let Some(certificates) = certificates {
@@ -211,7 +209,7 @@ impl Handle {
         state.served = Served {
             listeners,
             routes: history,
-            hosts,
+            rules,
             labels,
             tls,
             listener_configs,

@@ -7,9 +7,9 @@ use super::certificates::{CertificateOptions, CertificateWatch};
 use super::listener_numbers::{ListenerNumbers, Numbered};
 use super::settings::{conn_settings, loop_settings};
 use crate::admission::SharedAddresses;
-use crate::certificates::ListenerConfig;
+use crate::certificates::{HttpChallenges, ListenerConfig};
 use crate::config::{Listener, ListenerKind, ResolvedConfig};
-use crate::http::HostRule;
+use crate::http::{HostRule, HttpsRedirect};
 use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners};
 use crate::pool::SharedBudget;
 use crate::reactor::{ListenerProtocol, LoopReload};
@@ -40,8 +40,8 @@ pub(super) struct State {
 pub(super) struct Served {
     pub(super) listeners: ListenerNumbers,
     pub(super) routes: RouteHistory,
-    /// The hosts that requests may name, by the number of the listener.
-    pub(super) hosts: Vec<HostRule>,
+    /// What requests are held to.
+    pub(super) rules: RequestRules,
     /// What is counted of listeners bears these labels, by the number of the listener.
     pub(super) labels: Vec<Arc<str>>,
     /// How handshakes are done, by the number of the listener.
@@ -50,6 +50,17 @@ pub(super) struct Served {
     pub(super) listener_configs: Vec<Option<ListenerConfig>>,
     /// What that was made from.
     pub(super) certificate_options: CertificateOptions,
+}
+
+/// What the requests of listeners are held to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RequestRules {
+    /// The hosts that they may name, by the number of the listener.
+    pub(super) hosts: Vec<HostRule>,
+    /// Where they are redirected to, by the number of the listener.
+    pub(super) redirects: Vec<Option<HttpsRedirect>>,
+    /// What answers challenges on those listeners.
+    pub(super) challenges: HttpChallenges,
 }
 
 impl Serving {
@@ -87,13 +98,13 @@ impl Served {
 /// The labels of the counters of listeners, by the number of the listener: the addresses listened on.
 /// Those of listeners that are closed keep what they have in `before`.
 pub(super) fn listener_labels(listeners: &ListenerNumbers, before: &[Arc<str>]) -> Vec<Arc<str>> {
-    let label = |own: &Numbered| own.bound.unwrap_or(own.configured).to_string().into();
+    let label = |own: &Numbered| own.address().to_string().into();
     let labels: Vec<Arc<str>> = listeners.served().iter().map(label).collect();
     listeners.by_number(&labels, before, &"".into())
 }
 
-/// What the loops go by with these listeners and routes. `hosts`, `tls` and `labels` are by the number
-/// of the listener.
+/// What the loops go by with these listeners and routes. `tls` and `labels` are by the number of the
+/// listener.
 ///
 /// # Errors
 /// The path of a route that line clients are to join and that has no number.
@@ -102,7 +113,7 @@ pub(super) fn loop_reload(
     routes: Vec<Route>,
     listeners: &ListenerNumbers,
     numbers: &RouteNumbers,
-    hosts: &[HostRule],
+    rules: &RequestRules,
     tls: &[Option<ListenerConfig>],
     labels: Vec<Arc<str>>,
 ) -> Result<LoopReload, String> {
@@ -110,7 +121,7 @@ pub(super) fn loop_reload(
     let protocols = settings.listeners.iter().map(protocol).collect::<Result<Vec<_>, _>>()?;
     let protocols = listeners.by_number(&protocols, &[], &None);
     Ok(LoopReload {
-        conn_settings: Arc::new(conn_settings(settings, hosts.to_vec())),
+        conn_settings: Arc::new(conn_settings(settings, rules)),
         loop_settings: loop_settings(settings, protocols, labels),
         routes,
         numbers: numbers.clone(),
@@ -118,9 +129,37 @@ pub(super) fn loop_reload(
     })
 }
 
-/// The hosts that the requests of each listener may name, in the order of the configuration.
-pub(super) fn host_rules(settings: &ResolvedConfig) -> Vec<HostRule> {
-    settings.listeners.iter().map(|own| own.hosts.rule(own.address)).collect()
+impl RequestRules {
+    /// The rules of these listeners. Those of listeners that are closed stay what they are.
+    pub(super) fn next(&self, settings: &ResolvedConfig, listeners: &ListenerNumbers) -> Self {
+        let hosts = settings.listeners.iter().map(|own| own.hosts.rule(own.address));
+        let (hosts, none) = (hosts.collect::<Vec<_>>(), HostRule::List(Vec::new()));
+        Self {
+            hosts: listeners.by_number(&hosts, &self.hosts, &none),
+            redirects: self.next_redirects(settings, listeners),
+            challenges: self.challenges.clone(),
+        }
+    }
+
+    fn next_redirects(
+        &self,
+        settings: &ResolvedConfig,
+        listeners: &ListenerNumbers,
+    ) -> Vec<Option<HttpsRedirect>> {
+        if self.redirects.is_empty() && !settings.listeners.iter().any(Listener::redirects) {
+            return Vec::new();
+        }
+        let mut served = listeners.served().iter().zip(&settings.listeners);
+        let https = served.find(|(_, listener)| listener.is_https());
+        let https_port = https.map_or(HTTPS_PORT, |(own, _)| own.address().port());
+        let redirect = |listener: &Listener| {
+            let given = listener.redirect_port.and_then(|port| u16::try_from(port).ok());
+            let redirect = || HttpsRedirect::to_port(given.unwrap_or(https_port));
+            listener.redirects().then(redirect)
+        };
+        let redirects: Vec<_> = settings.listeners.iter().map(redirect).collect();
+        listeners.by_number(&redirects, &self.redirects, &None)
+    }
 }
 
 /// Binds the address of a listener, for each loop by a socket of its own.
@@ -152,3 +191,6 @@ fn listener_protocol(
     let number = Router::number_among(routes, path, numbers);
     number.map(ListenerProtocol::Line).ok_or_else(|| path.to_owned())
 }
+
+/// The port of `https` (RFC 9110 section 4.2.2), for a configuration that was not validated.
+const HTTPS_PORT: u16 = 443;

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use super::serving::RequestRules;
 use crate::admission::{AddressLimits, AddressSettings, NetworkSet, PrefixBits, Rate};
 use crate::config::{AddressOptions, ResolvedConfig};
 use crate::conn::ConnSettings;
-use crate::http::HostRule;
 use crate::mail::MailLimits;
 use crate::reactor::{ListenerProtocol, ListenerSettings, LoopSettings};
 use crate::work::WorkLimits;
 
-/// The rules of the connections of one loop; the hosts are by the number of the listener.
-pub(super) fn conn_settings(settings: &ResolvedConfig, hosts: Vec<HostRule>) -> ConnSettings {
+/// The rules of the connections of one loop.
+pub(super) fn conn_settings(settings: &ResolvedConfig, rules: &RequestRules) -> ConnSettings {
     let ResolvedConfig { limits, timeouts, turn, .. } = settings;
     ConnSettings {
         head_bytes_max: limits.head_bytes_max,
@@ -33,7 +33,9 @@ pub(super) fn conn_settings(settings: &ResolvedConfig, hosts: Vec<HostRule>) -> 
         age_ms: timeouts.age_ms,
         pool_idle_ms: timeouts.pool_idle_ms,
         retry_after_s: RETRY_AFTER_S,
-        hosts,
+        hosts: rules.hosts.clone(),
+        redirects: rules.redirects.clone(),
+        challenges: rules.challenges.clone(),
         addresses: address_settings(settings),
     }
 }

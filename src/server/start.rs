@@ -9,8 +9,8 @@ use super::handle::Handle;
 use super::listener_numbers::ListenerNumbers;
 use super::listeners::Listeners;
 use super::loop_thread::{LoopParts, RunningLoop};
-use super::serving::{Served, Serving, host_rules, listener_labels, loop_reload};
-use super::settings::mail_limits;
+use super::serving::{RequestRules, Served, Serving, listener_labels, loop_reload};
+use super::settings::{conn_settings, mail_limits};
 use super::start_error::StartError;
 use crate::access::AccessSink;
 use crate::admission::SharedAddresses;
@@ -48,10 +48,10 @@ impl Handle {
         let addresses: Vec<SocketAddr> = settings.listeners.iter().map(|own| own.address).collect();
         let mut numbers = ListenerNumbers::default().next(&addresses, 0, clock.now())?;
         let history = RouteHistory::new(Router::first_numbers(&routes));
-        let hosts = host_rules(settings);
         // Before an address is bound: what is wrong is then said although the port is taken.
         let none = Vec::new();
-        let reload = loop_reload(settings, routes, &numbers, history.numbers(), &hosts, &[], none);
+        let rules = RequestRules::default();
+        let reload = loop_reload(settings, routes, &numbers, history.numbers(), &rules, &[], none);
         let mut reload = reload.map_err(StartError::Route)?;
         let certificates = Certificates::load(settings, clock)?;
         let tls = certificates.listener_configs();
@@ -61,6 +61,8 @@ impl Handle {
         }
         let labels = listener_labels(&numbers, &[]);
         reload.loop_settings.listeners.labels.clone_from(&labels);
+        let rules = rules.next(settings, &numbers);
+        reload.conn_settings = Arc::new(conn_settings(settings, &rules));
         let pollers = by_loop.into_iter().map(MioPoller::new).collect::<io::Result<Vec<_>>>()?;
         let (pollers, wakes): (Vec<_>, Vec<Wake>) = pollers.into_iter().unzip();
         let mailboxes = mesh(&wakes, mail_limits(settings));
@@ -72,7 +74,7 @@ impl Handle {
         let served = Served {
             listeners: numbers,
             routes: history,
-            hosts,
+            rules,
             labels,
             listener_configs: tls.clone(),
             tls: tls.clone(),

@@ -7,9 +7,11 @@
 //! |---|---|
 //! | `start` | command line, configuration, limits, the lines it logs, exit codes |
 //! | `admin` | the admin listener: rights, health, metrics, connections seen and closed |
+//! | `acme` | certificates that the gateway gets from an ACME server |
 //! | `hosts` | which hosts requests may name, on each listener |
 //! | `http`, `handshake` | every reply before the upgrade, and the end of the connection after it |
 //! | `foreign` | clients that came to the wrong port |
+//! | `redirect` | a listener that redirects to `https` |
 //! | `client_command` | `tidegate client`: input, output, how it ends, exit codes |
 //! | `client_tls` | `tidegate client` over TLS: certificates, and servers that speak none |
 //! | `echo`, `clients` | messages of every size, fragmentation and kind, from clients in three languages |
@@ -35,6 +37,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
 
+#[cfg(feature = "acme")]
+mod acme_server;
 mod admin_client;
 #[path = "../support/certificates.rs"]
 mod certificates;
@@ -53,6 +57,8 @@ mod tls_client;
 mod wait;
 mod webdriver;
 
+#[cfg(feature = "acme")]
+mod acme;
 mod activation;
 mod admin;
 mod handover;
@@ -63,6 +69,7 @@ mod foreign;
 mod handshake;
 mod hosts;
 mod http;
+mod redirect;
 
 mod browser;
 mod browser_admin;

@@ -45,6 +45,15 @@ impl TlsClient {
         Self { config, name: "localhost" }
     }
 
+    /// One that trusts this authority and speaks all versions.
+    pub(crate) fn trusting(authority: &CertificateDer<'static>) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone()).unwrap();
+        let versions: &[&'static SupportedProtocolVersion] = &[&TLS12, &TLS13];
+        let config = builder(versions).with_root_certificates(roots).with_no_client_auth();
+        Self { config, name: "localhost" }
+    }
+
     /// One that speaks all versions.
     pub(crate) fn new(folder: &CertificateFolder) -> Self {
         Self::of_versions(folder, &[&TLS12, &TLS13])

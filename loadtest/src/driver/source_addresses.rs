@@ -20,6 +20,8 @@ pub(crate) struct SourceAddresses {
     /// The index of the first source address; 127.0.0.1 has index 0.
     first: usize,
     is_rotating: bool,
+    /// Each connection comes from the next of this number of addresses.
+    round: Option<usize>,
 }
 
 impl SourceAddresses {
@@ -33,7 +35,7 @@ impl SourceAddresses {
             IpAddr::V4(_) | IpAddr::V6(_) => (ports - ports / 4, 1),
         };
         let connections_per_source = connections_per_source.max(1);
-        Self { connections_per_source, sources, first: 0, is_rotating: false }
+        Self { connections_per_source, sources, first: 0, is_rotating: false, round: None }
     }
 
     /// The addresses for connections that come and go. They follow each other in the order of
@@ -41,6 +43,12 @@ impl SourceAddresses {
     /// connection.
     pub(crate) fn rotating(self) -> Self {
         Self { is_rotating: true, ..self }
+    }
+
+    /// From the first address on, each connection comes from the next of `addresses`, and then from the
+    /// first again. Elsewhere than on loopback all come from one.
+    pub(crate) fn going_round(self, addresses: usize) -> Self {
+        Self { round: Some(addresses.max(1)), ..self }
     }
 
     /// The addresses for one of several processes, each of which opens `connections` to the same
@@ -61,9 +69,16 @@ impl SourceAddresses {
         if self.sources == 1 {
             return None;
         }
+        if let Some(round) = self.round {
+            let offset = self.first + usize::try_from(serial).unwrap_or(slot) % round;
+            return self.offset(offset);
+        }
         let position =
             if self.is_rotating { usize::try_from(serial).unwrap_or(slot) } else { slot };
-        let address = self.first + position / self.connections_per_source;
+        self.offset(self.first + position / self.connections_per_source)
+    }
+
+    fn offset(&self, address: usize) -> Option<Ipv4Addr> {
         let offset = u32::try_from(address % self.sources).ok()?;
         (offset > 0).then(|| Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + offset))
     }
@@ -108,6 +123,18 @@ mod tests {
         let round = sources.connections_max() as u64;
         assert_eq!(sources.source(3, round - 1), Some(Ipv4Addr::new(127, 255, 255, 254)));
         assert_eq!(sources.source(3, round), None);
+    }
+
+    #[test]
+    fn connections_go_round_a_number_of_addresses() {
+        let own = sources("127.0.0.1:8080").of_process(1, 10_000);
+        let one = own.going_round(1);
+        let first = one.source(0, 0);
+        assert!(first.is_some() && (0..10).all(|serial| one.source(7, serial) == first));
+        let many = own.going_round(10_000);
+        let seen: std::collections::HashSet<_> =
+            (0..20_000).map(|serial| many.source(0, serial)).collect();
+        assert_eq!((seen.len(), many.source(3, 20_000)), (10_000, first));
     }
 
     #[test]

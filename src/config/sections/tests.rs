@@ -6,9 +6,9 @@ use toml::{Table, Value};
 use super::*;
 use crate::config::word::Word as _;
 use crate::config::{
-    AdminAddress, CertificateFiles, ClientCertificates, Config, FilePath, Hosts, Identity,
-    IdentityKind, IdentityWord, Listener, MachineLimits, NameKind, Origins, PlaceKind,
-    RedisOptions, Route, RouteService, Rule, Secret, Secrets, ServiceKind, Token,
+    AcmeOptions, AdminAddress, CertificateFiles, ClientCertificates, Config, FilePath, Hosts,
+    Identity, IdentityKind, IdentityWord, Listener, MachineLimits, NameKind, Origins, PlaceKind,
+    Redirect, RedisOptions, Route, RouteService, Rule, Secret, Secrets, ServiceKind, Token,
 };
 use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
 
@@ -73,8 +73,20 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
             client_ca: Some(path()),
             ..Listener::http(address)
         },
+        Listener {
+            redirect: Redirect::Https,
+            redirect_port: Some(8443),
+            ..Listener::http(address)
+        },
     ];
     config.certificates = vec![CertificateFiles::new(path(), path())];
+    config.acme = AcmeOptions {
+        domains: vec!["a.example".to_owned()],
+        contact: Some("admin@a.example".to_owned()),
+        directory_ca: Some(path()),
+        cache_dir: Some(path()),
+        ..AcmeOptions::default()
+    };
     config.tls.ticket_keys_file = Some(path());
     config.tls.key_log_file = Some(path());
     config.admin.address = Some(AdminAddress::Off);
@@ -127,7 +139,11 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
     };
     // Only a listener with TLS may ask clients for certificates.
     let listeners = vec![Listener { tls: true, ..Listener::default() }];
-    let mut written = leaves_of(&Config { listeners, routes: vec![], ..Config::default() });
+    let acme = AcmeOptions { domains: vec!["a.example".to_owned()], ..AcmeOptions::default() };
+    let config = Config { listeners, acme, routes: vec![], ..Config::default() };
+    let mut written = leaves_of(&config);
+    // Only a plain listener may redirect.
+    written.extend(leaves_of(&Config { routes: vec![], ..Config::default() }));
     // A key that depends on another is written where that is given.
     let mut guarded = Route::new("/", ServiceKind::Echo);
     let RouteService::Echo { websocket } = &mut guarded.service else { unreachable!() };

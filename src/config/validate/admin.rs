@@ -3,7 +3,7 @@
 use toml::Value;
 
 use super::super::refusal::Refusal;
-use super::super::{AdminAddress, Config, IdentityKind};
+use super::super::{AdminAddress, Config, IdentityKind, NEEDS_CERTIFICATE};
 
 /// Checks that what others can reach asks for a token, and that what readiness needs is there.
 pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
@@ -29,8 +29,10 @@ pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
 fn check_needs(config: &Config) -> Result<(), Refusal> {
     for (position, name) in config.admin.ready_needs.iter().enumerate() {
         let identity = config.identity(name).map(|identity| &identity.kind);
-        if !matches!(identity, Some(IdentityKind::Redis(..))) {
-            let rule = "must be the name of an [[identity]] of kind \"redis\"";
+        let is_certificate = name == NEEDS_CERTIFICATE && config.acme.is_on();
+        if !is_certificate && !matches!(identity, Some(IdentityKind::Redis(..))) {
+            let rule = "must be the name of an [[identity]] of kind \"redis\", or \"certificate\" \
+                        where there is an [acme]";
             let key = format!("admin.ready_needs[{position}]");
             return Err(Refusal::new(key, &Value::from(name.as_str()), rule));
         }

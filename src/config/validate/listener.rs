@@ -13,6 +13,7 @@ pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
     }
     for (index, listener) in config.listeners.iter().enumerate() {
         check(index, listener, &config.routes)?;
+        check_redirect(index, listener, &config.listeners)?;
     }
     if let Some(listener) = config.listeners.get(LISTENERS_MAX) {
         let key = format!("listener[{LISTENERS_MAX}].address");
@@ -52,6 +53,15 @@ fn check(index: usize, listener: &Listener, routes: &[Route]) -> Result<(), Refu
             Some(_) => Ok(()),
         },
     }
+}
+
+/// A listener redirects to another one.
+fn check_redirect(index: usize, listener: &Listener, all: &[Listener]) -> Result<(), Refusal> {
+    if !listener.redirects() || all.iter().any(Listener::is_https) {
+        return Ok(());
+    }
+    let rule = "must be \"off\" where no [[listener]] of kind \"http\" has tls = true";
+    Err(Refusal::new(format!("listener[{index}].redirect"), &Value::from("https"), rule))
 }
 
 /// The WebSocket route with this path.

@@ -9,9 +9,9 @@ use super::super::{Config, Listener, Rule};
 
 /// Checks the certificates, and the listeners that need them.
 pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
-    let Config { listeners, certificates, .. } = config;
+    let Config { listeners, certificates, acme, .. } = config;
     for (index, listener) in listeners.iter().enumerate() {
-        check(index, listener, certificates.is_empty())?;
+        check(index, listener, certificates.is_empty() && !acme.is_on())?;
     }
     let refuse = |index: usize, rule: String| {
         let written = certificates.get(index).map(|own| own.certificate.to_string());
@@ -31,7 +31,7 @@ pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
 fn check(index: usize, listener: &Listener, is_without_certificates: bool) -> Result<(), Refusal> {
     if listener.tls && is_without_certificates {
         let key = format!("listener[{index}].tls");
-        let rule = "must be false where there is no [[certificate]]";
+        let rule = "must be false where there is no [[certificate]] and no [acme]";
         return Err(Refusal::new(key, &Value::from(true), rule));
     }
     if listener.asks_for_certificates() && listener.client_ca.is_none() {

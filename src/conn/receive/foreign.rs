@@ -14,8 +14,9 @@ impl<S: Transport> Active<'_, S> {
         Outcome::Finish(CloseReason::Gone)
     }
 
-    /// Counts a client that is refused because it speaks this.
-    pub(super) fn count_foreign(&self, protocol: Protocol) {
+    /// Counts a client that is refused because it speaks this, against its address as well.
+    pub(super) fn count_foreign(&mut self, protocol: Protocol) {
+        self.turn.note_failed_handshake(self.key);
         protocol.counter(&self.turn.counters).add(1);
         log::debug!(connection:% = self.peer(); "refused: it speaks {protocol:?}");
     }

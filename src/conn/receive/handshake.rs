@@ -85,6 +85,9 @@ impl<S: Transport> Active<'_, S> {
             self.turn.counters.refused_host.add(1);
             return Some(self.reject(&Rejection::misdirected(), head_only));
         }
+        if let Some(redirect) = self.redirect() {
+            return Some(self.redirect_to(redirect, &head));
+        }
         let link = self.conn.cold;
         // It belongs to the service that has decided, wherever the path leads after a reload.
         if self.services.has_decision() {
@@ -289,6 +292,7 @@ fn is_failed_handshake(status: Status) -> bool {
         | Status::VersionNotSupported => true,
         Status::Ok
         | Status::NotModified
+        | Status::PermanentRedirect
         | Status::NotFound
         | Status::MethodNotAllowed
         | Status::MisdirectedRequest
@@ -307,6 +311,7 @@ fn refused_upgrade(status: Status, counters: &Counters) -> &Counter {
         Status::UpgradeRequired => &counters.refused_upgrade_required,
         Status::Ok
         | Status::NotModified
+        | Status::PermanentRedirect
         | Status::BadRequest
         | Status::Unauthorized
         | Status::NotFound

@@ -13,6 +13,7 @@ mod identify;
 mod inflate;
 mod input;
 mod line;
+mod redirect;
 
 pub(super) use input::Input;
 

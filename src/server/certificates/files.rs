@@ -23,6 +23,12 @@ pub(super) enum Source {
         certificate: FilePath,
         key: FilePath,
     },
+    /// A certificate that the gateway gets itself, with its key in the same file, which is not there
+    /// before it has one.
+    Acme {
+        position: usize,
+        file: FilePath,
+    },
     /// The authorities of a listener's clients.
     Authorities {
         listener: usize,
@@ -37,6 +43,8 @@ pub(super) enum Source {
 #[derive(Debug)]
 pub(super) enum Content {
     Pair(Box<ServerCertificate>),
+    /// There is no certificate yet.
+    Absent,
     Authorities(ClientAuthorities),
     TicketKeys(TicketRoots),
 }
@@ -64,6 +72,8 @@ pub struct CertificateFileError {
 
 #[derive(Clone, PartialEq, Eq)]
 enum Reason {
+    /// There is no such file.
+    Absent(String),
     /// The system does not let it be read.
     Read(String),
     /// What is in it.
@@ -79,7 +89,7 @@ impl fmt::Display for CertificateFileError {
         let Self { key, path, reason } = self;
         write!(f, "{key} = {path:?}: the file ")?;
         match reason {
-            Reason::Read(error) => write!(f, "cannot be used: {error}"),
+            Reason::Absent(error) | Reason::Read(error) => write!(f, "cannot be used: {error}"),
             Reason::Content(error) => error.fmt(f),
         }
     }
@@ -87,7 +97,11 @@ impl fmt::Display for CertificateFileError {
 
 impl CertificateFileError {
     pub(super) fn system(key: &str, path: &FilePath, error: &io::Error) -> Self {
-        let reason = Reason::Read(error.to_string());
+        let reason = if error.kind() == io::ErrorKind::NotFound {
+            Reason::Absent(error.to_string())
+        } else {
+            Reason::Read(error.to_string())
+        };
         Self { key: key.to_owned(), path: path.to_string(), reason }
     }
 
@@ -103,6 +117,10 @@ impl Source {
             Self::Pair { certificate, key, .. } => Ok(Bytes {
                 main: read(certificate, &self.key())?,
                 key: read(key, &self.private_key())?,
+            }),
+            Self::Acme { file, .. } => Ok(Bytes {
+                main: if_there(read(file, &self.key()))?.unwrap_or_default(),
+                key: Zeroizing::default(),
             }),
             Self::Authorities { file, .. } | Self::TicketKeys { file } => {
                 Ok(Bytes { main: read(file, &self.key())?, key: Zeroizing::default() })
@@ -132,6 +150,10 @@ impl Source {
                 });
                 read.map(|pair| Content::Pair(Box::new(pair)))
             }
+            Self::Acme { .. } if main.is_empty() => Ok(Content::Absent),
+            Self::Acme { file, .. } => ServerCertificate::from_pem(main, main, provider)
+                .map(|pair| Content::Pair(Box::new(pair)))
+                .map_err(|error| CertificateFileError::content(self.key(), file, error)),
             Self::Authorities { file, .. } => ClientAuthorities::from_pem(main, provider)
                 .map(Content::Authorities)
                 .map_err(|error| CertificateFileError::content(self.key(), file, error)),
@@ -144,6 +166,7 @@ impl Source {
     /// What its first file holds is refused.
     pub(super) fn refused(&self, error: CertificateError) -> CertificateFileError {
         let (Self::Pair { certificate: file, .. }
+        | Self::Acme { file, .. }
         | Self::Authorities { file, .. }
         | Self::TicketKeys { file }) = self;
         CertificateFileError::content(self.key(), file, error)
@@ -153,7 +176,11 @@ impl Source {
     pub(super) fn paths(&self) -> Vec<&Path> {
         match self {
             Self::Pair { certificate, key, .. } => vec![certificate.path(), key.path()],
-            Self::Authorities { file, .. } | Self::TicketKeys { file } => vec![file.path()],
+            Self::Acme { file, .. }
+            | Self::Authorities { file, .. }
+            | Self::TicketKeys { file } => {
+                vec![file.path()]
+            }
         }
     }
 
@@ -161,6 +188,7 @@ impl Source {
     pub(super) fn key(&self) -> String {
         match self {
             Self::Pair { position, .. } => format!("certificate[{position}].certificate"),
+            Self::Acme { .. } => "acme.cache_dir".to_owned(),
             Self::Authorities { listener, .. } => format!("listener[{listener}].client_ca"),
             Self::TicketKeys { .. } => "tls.ticket_keys_file".to_owned(),
         }
@@ -169,7 +197,7 @@ impl Source {
     fn private_key(&self) -> String {
         match self {
             Self::Pair { position, .. } => format!("certificate[{position}].key"),
-            Self::Authorities { .. } | Self::TicketKeys { .. } => self.key(),
+            Self::Acme { .. } | Self::Authorities { .. } | Self::TicketKeys { .. } => self.key(),
         }
     }
 }
@@ -183,6 +211,15 @@ impl Bytes {
         let mut digest = [0; 32];
         digest.copy_from_slice(context.finish().as_ref());
         digest
+    }
+}
+
+/// `None` in place of the error that there is no such file.
+fn if_there<T>(read: Result<T, CertificateFileError>) -> Result<Option<T>, CertificateFileError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(CertificateFileError { reason: Reason::Absent(_), .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -43,7 +43,15 @@ pub(super) fn load(settings: &ResolvedConfig, now: Millis) -> Result<Loaded, Cer
     for source in &sources {
         let bytes = source.read()?;
         digests.push(bytes.digest());
-        match (source, source.parse(&bytes, &store_settings.provider)?) {
+        let content = match source.parse(&bytes, &store_settings.provider) {
+            // A new one will be got.
+            Err(error) if matches!(source, Source::Acme { .. }) => {
+                log::warn!("{error}; it is not served");
+                Content::Absent
+            }
+            content => content?,
+        };
+        match (source, content) {
             (Source::Authorities { listener, .. }, Content::Authorities(authorities)) => {
                 if let Some(Some(own)) = listeners.get_mut(*listener) {
                     own.authorities = Some(authorities);
@@ -51,10 +59,10 @@ pub(super) fn load(settings: &ResolvedConfig, now: Millis) -> Result<Loaded, Cer
             }
             (_, Content::Pair(pair)) => certificates.push(*pair),
             (_, Content::TicketKeys(keys)) => roots = Some(keys),
-            (_, Content::Authorities(_)) => {}
+            (_, Content::Absent | Content::Authorities(_)) => {}
         }
     }
-    // Loading has refused listeners with TLS and without certificates.
+    // What the library itself refuses.
     let about_all = |error: CertificateError| {
         let file = settings.certificates.first().map(|own| own.certificate.clone());
         let file = file.unwrap_or_else(|| FilePath::new("".as_ref()));
@@ -81,13 +89,16 @@ fn sources(settings: &ResolvedConfig) -> Vec<Source> {
         certificate: own.certificate.clone(),
         key: own.key.clone(),
     });
+    // Behind the others, so that theirs stay where they are when it comes.
+    let position = settings.certificates.len();
+    let acme = settings.acme.certificate_file().map(|file| Source::Acme { position, file });
     let authorities = settings.listeners.iter().enumerate().filter_map(|(listener, own)| {
         let file = own.client_ca.clone().filter(|_| own.tls)?;
         Some(Source::Authorities { listener, file })
     });
     let ticket_keys = settings.tls.ticket_keys_file.clone();
     let ticket_keys = ticket_keys.map(|file| Source::TicketKeys { file });
-    pairs.chain(authorities).chain(ticket_keys).collect()
+    pairs.chain(acme).chain(authorities).chain(ticket_keys).collect()
 }
 
 fn open_key_log(file: &FilePath) -> Result<Arc<dyn KeyLog>, CertificateFileError> {

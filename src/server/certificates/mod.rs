@@ -88,6 +88,7 @@ impl Certificates {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct CertificateOptions {
     certificates: Vec<CertificateFiles>,
+    acme: Option<FilePath>,
     tls: TlsOptions,
     /// In the order of the configuration; `None` for those without TLS.
     listeners: Vec<Option<(ListenerKind, ClientCertificates, Option<FilePath>)>>,
@@ -100,6 +101,7 @@ impl CertificateOptions {
         };
         Self {
             certificates: settings.certificates.clone(),
+            acme: settings.acme.certificate_file(),
             tls: settings.tls.clone(),
             listeners: settings.listeners.iter().map(listener).collect(),
         }
@@ -127,6 +129,10 @@ pub fn check_certificates(
     let _ = writeln!(text, "#\n# TLS on {}, with:", addresses.join(", "));
     for (position, own) in certificates.iter().enumerate() {
         let _ = writeln!(text, "#   {}", dates::described(position, own));
+    }
+    if settings.acme.is_on() && certificates.len() == settings.certificates.len() {
+        let domains = settings.acme.domains.join(", ");
+        let _ = writeln!(text, "#   none yet for {domains}: the gateway gets one when it serves");
     }
     for warning in dates::warnings(&certificates, now) {
         let _ = writeln!(text, "#\n# Warning: {warning}");

@@ -114,7 +114,10 @@ impl Reloader {
             return Ok(None);
         }
         let line = match (&own.source, own.source.parse(&bytes, &self.settings.provider)?) {
-            (Source::Pair { position, .. }, Content::Pair(pair)) => {
+            (
+                Source::Pair { position, .. } | Source::Acme { position, .. },
+                Content::Pair(pair),
+            ) => {
                 let line = format!("reloaded: {}", dates::described(*position, &pair));
                 self.store.replace_certificate(*position, *pair);
                 line
@@ -131,7 +134,8 @@ impl Reloader {
                 self.store.replace_ticket_roots(keys);
                 format!("reloaded: {}", own.source.key())
             }
-            (_, Content::Pair(_) | Content::Authorities(_)) => return Ok(None),
+            // One that is removed is served on.
+            (_, Content::Absent | Content::Pair(_) | Content::Authorities(_)) => return Ok(None),
         };
         own.served = digest;
         Ok(Some(line))

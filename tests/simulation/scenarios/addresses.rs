@@ -130,12 +130,13 @@ fn open_connections_are_limited_on_all_loops_together() {
     assert_forgotten(&mut world, held);
 }
 
-/// Malformed heads, refused origins and services, and requests that are not finished in time.
+/// Malformed heads, other protocols, refusals by services, and requests that are not finished in time.
 #[test]
 fn failed_handshakes_count_against_the_address() {
     let no_head = b"GARBAGE\r\n\r\n".to_vec();
     let forbidden = crate::wire::upgrade_request("/gate?no");
-    for request in [Some(no_head), Some(forbidden), None] {
+    let foreign = b"SSH-2.0-OpenSSH_10.0\r\n".to_vec();
+    for request in [Some(no_head), Some(foreign), Some(forbidden), None] {
         let mut world = World::new(&limited(limits()));
         let mut clients = Vec::new();
         for _ in 0..4 {

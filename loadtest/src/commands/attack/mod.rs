@@ -94,6 +94,7 @@ fn attacker_driver(
     let target = Target { deflate: attack.is_deflated, ..session.target().clone() };
     let ports = proc_stats::read_ephemeral_ports()?;
     let sources = SourceAddresses::new(target.address, &ports).of_process(1, ATTACKERS_MAX);
+    let sources = attack.addresses.map_or(sources, |addresses| sources.going_round(addresses));
     // Longer than the run: the attackers are not to be cut off by their own side.
     let answer_max = arguments.session.timeout + arguments.total();
     Ok(DriverOptions { target, sources, answer_max, seed: session.seed() })

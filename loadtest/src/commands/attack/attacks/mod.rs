@@ -4,6 +4,7 @@ mod bursts;
 mod compression;
 mod empty_blocks;
 mod fan_out;
+mod reconnecting;
 mod slow_reading;
 mod tls_handshakes;
 mod unfinished;
@@ -22,6 +23,8 @@ pub(super) struct Attack {
     pub(super) connections: usize,
     /// Messages, in the attacks that send a certain number.
     pub(super) messages: usize,
+    /// The number of addresses that the attackers come from, if that is to be so: one after the other.
+    pub(super) addresses: Option<usize>,
     /// It is an attack on TLS.
     pub(super) needs_tls: bool,
     /// Attackers agree with the server on permessage-deflate.
@@ -123,6 +126,42 @@ pub(super) const ATTACKS: &[Attack] = &[
         ..PLAIN
     },
     Attack {
+        name: "flood",
+        help: "one address connects as fast as it can, and holds what it gets",
+        connections: 5_000,
+        addresses: Some(1),
+        routes: WITH_LIMITS_BY_ADDRESS,
+        run: reconnecting::hold,
+        ..PLAIN
+    },
+    Attack {
+        name: "flood-many",
+        help: "10,000 addresses connect as fast as they can, and leave when they are let in",
+        connections: 1_000,
+        addresses: Some(10_000),
+        routes: WITH_LIMITS_BY_ADDRESS,
+        run: reconnecting::leave,
+        ..PLAIN
+    },
+    Attack {
+        name: "failing",
+        help: "100 addresses send requests that cannot be granted, as fast as they can",
+        connections: 1_000,
+        addresses: Some(100),
+        routes: WITH_LIMITS_BY_ADDRESS,
+        run: reconnecting::fail,
+        ..PLAIN
+    },
+    Attack {
+        name: "reconnect-loop",
+        help: "50 pages behind one address that reconnect as soon as they are closed or refused",
+        connections: 50,
+        addresses: Some(1),
+        routes: WITH_LIMITS_BY_ADDRESS,
+        run: reconnecting::leave,
+        ..PLAIN
+    },
+    Attack {
         name: "handshakes",
         help: "10,000 connections that begin their TLS handshakes at once, and upgrade",
         connections: 10_000,
@@ -163,6 +202,7 @@ const PLAIN: Attack = Attack {
     help: "",
     connections: 1,
     messages: 0,
+    addresses: None,
     needs_tls: false,
     is_deflated: false,
     are_messages_split: false,
@@ -171,5 +211,8 @@ const PLAIN: Attack = Attack {
     routes: "\n[[route]]\npath = \"/echo\"\nservice = \"echo\"\n",
     run: |_| Ok(()),
 };
+/// The limits of addresses are those by default, and hold for this machine as well.
+const WITH_LIMITS_BY_ADDRESS: &str = "\n[addresses]\nexempt_local = false\n\
+                                      \n[[route]]\npath = \"/echo\"\nservice = \"echo\"\n";
 const ECHO_AND_BROADCAST: &str = "\n[[route]]\npath = \"/echo\"\nservice = \"echo\"\n\
                                   \n[[route]]\npath = \"/broadcast\"\nservice = \"broadcast\"\n";
