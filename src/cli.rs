@@ -23,6 +23,7 @@ mod listen;
 mod lookups;
 #[cfg(feature = "admin")]
 mod operated;
+mod overload;
 mod process;
 mod reload;
 mod report;

@@ -74,6 +74,7 @@
 //! | [`hub`], [`pool`], [`stream`] | members of topics; memory lent while bytes are in flight; bytes from and to sockets |
 //! | [`admission`] | who may connect, by their addresses |
 //! | [`certificates`], [`tls`] | the certificates of TLS, those of clients, and session tickets; its records |
+//! | [`proxy_protocol`] | the header with which a proxy says for whom it connects |
 //! | [`foreign`], [`line`](mod@line), [`transport`], [`os`] | clients that came to the wrong port; lines of text; the traits to the kernel; the operating system |
 //! | [`key`] | keys of slots |
 
@@ -114,10 +115,12 @@ pub mod output;
 
 pub mod hub;
 pub mod pool;
+pub mod rate;
 
 pub mod admission;
 pub mod certificates;
 pub mod http;
+pub mod proxy_protocol;
 pub mod tls;
 pub mod ws;
 

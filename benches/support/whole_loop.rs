@@ -13,6 +13,7 @@ use tidegate::metrics::LoopMetrics;
 use tidegate::pool::SharedBudget;
 use tidegate::reactor::{
     ConnectionPermits, EventLoop, ListenerProtocol, ListenerSettings, LoopSettings,
+    OverloadSettings,
 };
 use tidegate::services::{
     Broadcast, Echo, Handler, LoopSite, Order, Route, RouteOptions, Router, Service,
@@ -113,10 +114,12 @@ fn settings_of_loop() -> LoopSettings {
     LoopSettings {
         listeners: ListenerSettings {
             protocols: vec![Some(ListenerProtocol::Http)],
+            headers: Vec::new(),
             labels: Vec::new(),
             accepts_per_turn: 64,
             refusals_max: 64,
             accept_pause_ms: 50,
+            overload: OverloadSettings::default(),
         },
         mail_per_turn: 1024,
         timers_per_turn: 1024,

@@ -1,5 +1,5 @@
 //! Incidents in the log: what the loops have refused, dropped and closed, summed up once a second by a
-//! thread that only reads their counters.
+//! thread that reads their counters. It also looks whether the process is overloaded.
 
 use std::io;
 use std::sync::Arc;
@@ -9,19 +9,22 @@ use std::time::Duration;
 
 use log::Level;
 
+use super::overload::OverloadWatch;
 use crate::logging::thousands;
 use crate::metrics::Counters;
 
 /// What is said about counters that have grown. A limit that was reached is a warning: raising it
 /// helps. What peers do wrong, as scanners do all day, is not.
-const INCIDENTS: [(&str, Level, &str); 34] = [
+const INCIDENTS: [(&str, Level, &str); 45] = [
     ("refused_at_limit", Level::Warn, "refused with 503: limits.connections_max is reached"),
     ("refused_without_memory", Level::Warn, "refused with 503: limits.pool_bytes_max is reached"),
+    ("shed_lag", Level::Warn, "refused with 503: a loop was behind by overload.lag_ms"),
+    ("shed_rate", Level::Warn, "refused with 503: overload.accepts_per_s is reached"),
     ("half_open_dropped", Level::Warn, "dropped half-open: limits.half_open_max is reached"),
     ("accept_failures", Level::Warn, "not accepted: descriptors or memory ran out"),
     ("accepts_shed", Level::Warn, "accepted and dropped: descriptors ran out"),
     ("closed_overload", Level::Warn, "closed with 1013: limits.pool_bytes_max is reached"),
-    ("closed_evicted", Level::Warn, "closed with 1013: they held most of limits.pool_bytes_max"),
+    ("closed_evicted", Level::Warn, "closed with 1013: they held most, and memory was short"),
     ("addresses_untracked", Level::Warn, "let in uncounted: addresses.entries_max is reached"),
     ("refused_address_rate", Level::Info, "refused: clients over addresses.connections_per_s"),
     ("refused_address_open", Level::Info, "refused: clients over addresses.connections_max"),
@@ -40,6 +43,27 @@ const INCIDENTS: [(&str, Level, &str); 34] = [
         "addresses_dropped",
         Level::Info,
         "closed at once: clients that were refused for their address",
+    ),
+    (
+        FORWARDED_IGNORED,
+        Level::Warn,
+        "requests name a client in Forwarded, X-Forwarded-For or X-Real-IP and come from peers that \
+         trusted_proxies does not list: the headers are ignored, which is not said again",
+    ),
+    (
+        "forwarded_unreadable",
+        Level::Info,
+        "requests of trusted proxies name no client in the header that forwarded_header says",
+    ),
+    (
+        "refused_bad_proxy_header",
+        Level::Info,
+        "aborted: no valid header of the PROXY protocol, which the listener requires",
+    ),
+    (
+        "refused_untrusted",
+        Level::Info,
+        "closed: the listener requires the PROXY protocol, and trusted_proxies does not list the peer",
     ),
     ("refused_malformed", Level::Info, "refused with 400, 431 or 505: malformed requests"),
     ("refused_origin", Level::Info, "refused with 403: an origin that the route does not allow"),
@@ -67,6 +91,11 @@ const INCIDENTS: [(&str, Level, &str); 34] = [
     ("closed_too_big", Level::Info, "closed with 1009: messages over message_bytes_max"),
     ("closed_unfinished", Level::Info, "closed with 1008: messages not finished in time"),
     ("closed_idle", Level::Info, "closed: no pong within pong_ms"),
+    ("rate_pauses", Level::Info, "not read for a while: clients that sent as much as their rate"),
+    ("rate_dropped", Level::Info, "thrown away: messages and pings of clients above their rate"),
+    ("closed_over_rate", Level::Info, "closed with 1008: clients that sent more than their rate"),
+    ("closed_fragments", Level::Info, "closed with 1008: messages of too many fragments"),
+    ("closed_message_idle", Level::Info, "closed with 1001: clients that sent no message in time"),
     ("closed_slow", Level::Info, "closed with 4002: clients that read too slowly"),
     ("closed_stalled", Level::Info, "closed: nothing taken for write_stall_ms"),
 ];
@@ -82,7 +111,10 @@ impl Incidents {
     ///
     /// # Errors
     /// If no thread can be started.
-    pub(super) fn watch(counters: Vec<Arc<Counters>>) -> io::Result<Self> {
+    pub(super) fn watch(
+        counters: Vec<Arc<Counters>>,
+        mut overload: OverloadWatch,
+    ) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let watch = move || {
             let mut seen = [0; INCIDENTS.len()];
@@ -94,6 +126,7 @@ impl Incidents {
                 if is_last {
                     return;
                 }
+                overload.look();
             }
         };
         let thread = thread::Builder::new().name("incidents".to_owned()).spawn(watch)?;
@@ -122,14 +155,17 @@ fn lines(seen: &mut [u64; INCIDENTS.len()], loops: &[Arc<Counters>]) -> Vec<(Lev
     let grown = INCIDENTS.iter().zip(seen.iter_mut().zip(totals)).filter_map(
         |((name, level, what), (seen, total))| {
             let more = total.saturating_sub(*seen);
+            // Behind a proxy that is not listed every request is one, and so is what any client sends.
+            let is_said = *name == FORWARDED_IGNORED && *seen > 0;
             *seen = total;
             let text = || format!("{} {what} ({name}={total})", thousands(more));
-            (more > 0).then(|| (*level, text()))
+            (more > 0 && !is_said).then(|| (*level, text()))
         },
     );
     grown.collect()
 }
 
+const FORWARDED_IGNORED: &str = "forwarded_ignored";
 const PERIOD: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -158,5 +194,17 @@ mod tests {
         loops[0].refused_malformed.add(1);
         let line = &lines(&mut seen, &loops)[0].1;
         assert!(line.starts_with("1 refused") && line.ends_with("(refused_malformed=5108)"));
+    }
+
+    #[test]
+    fn headers_that_are_ignored_are_said_once() {
+        let loops = [Arc::new(Counters::default())];
+        let mut seen = [0; INCIDENTS.len()];
+        loops[0].forwarded_ignored.add(3);
+        let said = lines(&mut seen, &loops);
+        assert!(said.len() == 1 && said[0].0 == Level::Warn, "{said:?}");
+        assert!(said[0].1.starts_with("3 requests") && said[0].1.contains("trusted_proxies"));
+        loops[0].forwarded_ignored.add(3);
+        assert_eq!(lines(&mut seen, &loops), []);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::reload::Reloader;
 use super::report::log_drain;
+use crate::admission::AddressUse;
 use crate::certificates::CertificateView;
 use crate::config::{AdminOptions, KeyChange, NEEDS_CERTIFICATE};
 use crate::control::admin::{
@@ -109,8 +110,9 @@ impl Gateway for Operated {
         } else if !self.server.is_ready() {
             readiness.reasons.push("failed");
         }
-        if self.total(|own| own.open_now.value()) >= running.settings.limits.connections_max as u64
-        {
+        let open = self.total(|own| own.open_now.value());
+        let is_overloaded = self.server.overload_marks().iter().next().is_some();
+        if is_overloaded || open >= running.settings.limits.connections_max as u64 {
             readiness.reasons.push("full");
         }
         let needed = &running.settings.admin.ready_needs;
@@ -177,6 +179,10 @@ impl Gateway for Operated {
             applied: lines(&changes.applied),
             needs_restart: lines(&changes.needs_restart),
         })
+    }
+
+    fn heaviest_addresses(&self, limit: usize) -> Vec<AddressUse> {
+        self.server.client_addresses().heaviest(limit)
     }
 
     fn log_level(&self) -> String {

@@ -109,7 +109,6 @@ impl Reloader {
     }
 
     /// What the machine grants the process.
-    #[cfg(feature = "admin")]
     pub(super) fn granted(&self) -> MachineLimits {
         self.granted
     }

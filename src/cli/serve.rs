@@ -16,6 +16,7 @@ use super::incidents::Incidents;
 use super::lookups::{Lookups, keep_panic};
 #[cfg(feature = "admin")]
 use super::operated::Operated;
+use super::overload::OverloadWatch;
 use super::process::Process;
 use super::reload::{Reloader, Running};
 use super::report::{
@@ -86,8 +87,8 @@ fn run(
     let inherited = (admin_socket, ready.is_some());
     let logs = (log, access.as_ref());
     let admin = start_admin((&server, &reloader), logs, inherited, &thread)?;
-    let incidents =
-        Incidents::watch(server.metrics().map(|own| Arc::clone(&own.counters)).collect())?;
+    let counters = server.metrics().map(|own| Arc::clone(&own.counters)).collect();
+    let incidents = Incidents::watch(counters, OverloadWatch::new(&server, &reloader))?;
 
     let mut process = Process::start(&reloader, &server, logs, admin);
     if ready.is_some_and(|ready| ready.say_ready().is_err()) {

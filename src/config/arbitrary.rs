@@ -15,10 +15,11 @@ use super::setting::Setting;
 use super::surroundings::Surroundings;
 use super::{
     AcmeOptions, AddressOptions, AdminAddress, AdminOptions, CertificateFiles, ClientCertificates,
-    Config, CookieOptions, HeaderOptions, Hosts, Identity, IdentityKind, Limits, Listener,
-    ListenerKind, LogOptions, NameKind, PlaceKind, ProcessOptions, QueryOptions, Redirect,
-    RedisOptions, RoomOptions, Route, RouteService, Rule, Secret, ServerUrl, ServiceKind,
-    SocketOptions, Timeouts, TlsOptions, Token, TokenPlace, Turn, WebSocketOptions,
+    Config, CookieOptions, ForwardedHeader, HeaderOptions, HeaderPolicy, Hosts, Identity,
+    IdentityKind, Limits, Listener, ListenerKind, LogOptions, NameKind, OverloadOptions, PlaceKind,
+    ProcessOptions, QueryOptions, Redirect, RedisOptions, RoomOptions, Route, RouteService, Rule,
+    Secret, ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions, Token, TokenPlace, Turn,
+    WebSocketOptions,
 };
 
 /// Every token and every password, so that a test can put them back where they were not printed.
@@ -40,10 +41,10 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
     let limits = (Limits::arbitrary(), AddressOptions::arbitrary());
     let numbers = (limits, Timeouts::arbitrary(), Turn::arbitrary());
     let rest = (SocketOptions::arbitrary(), routes(), identities(), any::<prop::sample::Index>());
-    let process = (process, AcmeOptions::arbitrary());
+    let process = (process, AcmeOptions::arbitrary(), OverloadOptions::arbitrary());
     (process, numbers, rest).prop_map(
         |(
-            ((process, (admin, log), listeners, (certificates, tls)), acme),
+            ((process, (admin, log), listeners, (certificates, tls)), acme, overload),
             ((limits, addresses), timeouts, turn),
             (socket, routes, identities, index),
         )| {
@@ -57,12 +58,14 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 log,
                 limits,
                 addresses,
+                overload,
                 timeouts,
                 turn,
                 socket,
                 routes,
                 identities,
             };
+            agree_on_proxies(&mut config);
             agree_on_tls(&mut config);
             agree_on_admin(&mut config);
             agree_on_routes(&mut config, index);
@@ -104,6 +107,18 @@ fn agree_on_routes(config: &mut Config, index: prop::sample::Index) {
             }
             if room.name == NameKind::Identity && taken.is_none() {
                 room.name = NameKind::Query;
+            }
+        }
+    }
+}
+
+/// A header that may be left out is one that only trusted proxies may send.
+fn agree_on_proxies(config: &mut Config) {
+    if config.process.trusted_proxies.is_empty() {
+        config.process.forwarded_header = ForwardedHeader::default();
+        for listener in &mut config.listeners {
+            if listener.proxy_protocol == HeaderPolicy::Optional {
+                listener.proxy_protocol = HeaderPolicy::Required;
             }
         }
     }
@@ -258,6 +273,12 @@ fn without_idle(mut options: WebSocketOptions) -> WebSocketOptions {
     options.deflate_context_takeover &= options.deflate;
     if !options.deflate_context_takeover {
         options.deflate_window_bits_max = default.deflate_window_bits_max;
+    }
+    if options.messages_per_s == 0 {
+        options.messages_burst = None;
+    }
+    if options.bytes_per_s == 0 {
+        options.bytes_burst = None;
     }
     options
 }

@@ -144,6 +144,7 @@ impl Config {
             log,
             limits,
             addresses,
+            overload,
             timeouts,
             turn,
             socket,
@@ -157,6 +158,7 @@ impl Config {
         log.keep(&running.log);
         limits.keep(&running.limits);
         addresses.keep(&running.addresses);
+        overload.keep(&running.overload);
         timeouts.keep(&running.timeouts);
         turn.keep(&running.turn);
         socket.keep(&running.socket);

@@ -8,6 +8,7 @@ use super::hosts::Hosts;
 use super::rule::{Rule, integer};
 use super::word::{one_of, words};
 use crate::certificates::ClientCertificates;
+use crate::proxy_protocol::HeaderPolicy;
 
 keys! {
     /// One address to listen on. A reload opens sockets for those that are new, and closes those of
@@ -81,6 +82,13 @@ keys! {
             needs: Self::asks_for_certificates => "client_certificates is \"off\"",
             reload: true,
         }
+        /// Whether connections begin with a header of the PROXY protocol, version 1 or 2, before any TLS:
+        /// those of trusted proxies may, or all do.
+        pub proxy_protocol: HeaderPolicy {
+            default: HeaderPolicy::Off,
+            rule: one_of::<HeaderPolicy>(),
+            reload: true,
+        }
     }
 }
 
@@ -97,6 +105,7 @@ impl Listener {
             tls: false,
             client_certificates: ClientCertificates::Off,
             client_ca: None,
+            proxy_protocol: HeaderPolicy::Off,
         }
     }
 
@@ -164,3 +173,5 @@ pub enum Redirect {
 
 words! { Redirect: "off" = Off, "https" = Https }
 words! { ListenerKind: "http" = Http, "line" = Line }
+
+words! { HeaderPolicy: "off" = Off, "optional" = Optional, "required" = Required }

@@ -64,6 +64,7 @@ impl Config {
             log: read_one(file, "log")?,
             limits: read_one(file, "limits")?,
             addresses: read_one(file, "addresses")?,
+            overload: read_one(file, "overload")?,
             timeouts: read_one(file, "timeouts")?,
             turn: read_one(file, "turn")?,
             socket: read_one(file, "socket")?,

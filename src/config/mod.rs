@@ -24,6 +24,7 @@ mod limits;
 mod listener;
 mod log;
 mod networks;
+mod overload;
 mod process;
 mod route;
 mod secret;
@@ -61,6 +62,8 @@ mod arbitrary;
 
 pub use crate::certificates::{ClientCertificates, TlsVersion, UnknownSni};
 pub use crate::effects::SlowPolicy;
+pub use crate::http::ForwardedHeader;
+pub use crate::proxy_protocol::HeaderPolicy;
 pub use access::AccessTarget;
 pub use acme::{AcmeOptions, CERTIFICATE_FILE, NEEDS_CERTIFICATE};
 pub use addresses::AddressOptions;
@@ -77,6 +80,7 @@ pub use key::Key;
 pub use limits::Limits;
 pub use listener::{Listener, ListenerKind, Redirect};
 pub use log::LogOptions;
+pub use overload::OverloadOptions;
 pub use process::ProcessOptions;
 pub(crate) use refusal::Refusal;
 pub use resolved::{
@@ -118,6 +122,8 @@ pub struct Config {
     pub limits: Limits,
     /// How many connections of each address.
     pub addresses: AddressOptions,
+    /// When newcomers are refused although there is room for them.
+    pub overload: OverloadOptions,
     /// How long each step of a connection may take.
     pub timeouts: Timeouts,
     /// How much of each kind of work one turn of a loop may do.
@@ -143,6 +149,7 @@ impl Default for Config {
             log: LogOptions::default(),
             limits: Limits::default(),
             addresses: AddressOptions::default(),
+            overload: OverloadOptions::default(),
             timeouts: Timeouts::default(),
             turn: Turn::default(),
             socket: SocketOptions::default(),

@@ -16,13 +16,17 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
+
 use super::limits::CONNECTIONS_MAX;
 use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
-    AcmeOptions, AddressOptions, AdminOptions, CertificateFiles, Config, Identity, IdentityKind,
-    Limits, Listener, LogOptions, Origins, RedisOptions, Route, RouteService, SlowPolicy,
-    SocketOptions, Timeouts, TlsOptions, TokenPlace, Turn, WebSocketOptions,
+    AcmeOptions, AddressOptions, AdminOptions, CertificateFiles, Config, ForwardedHeader, Identity,
+    IdentityKind, Limits, Listener, LogOptions, Origins, OverloadOptions, RedisOptions, Route,
+    RouteService, SlowPolicy, SocketOptions, Timeouts, TlsOptions, TokenPlace, Turn,
+    WebSocketOptions,
 };
+use crate::effects::MessageLimits;
 use crate::os::raise_descriptor_limit;
 use crate::reactor::DrainTerms;
 use crate::services::room::CHAT_SUBPROTOCOL;
@@ -56,6 +60,10 @@ pub struct ResolvedConfig {
     pub share_port: bool,
     /// Whether each loop keeps to a core of its own.
     pub pin_loops: bool,
+    /// The proxies in front of the gateway.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The header of theirs that names the client.
+    pub forwarded_header: ForwardedHeader,
     /// Where to listen; not empty.
     pub listeners: Vec<Listener>,
     /// The certificates of listeners with TLS, the default one first; not empty if there are such
@@ -73,6 +81,8 @@ pub struct ResolvedConfig {
     pub limits: ResolvedLimits,
     /// How many connections of each address; the number of entries is resolved.
     pub addresses: AddressOptions,
+    /// When newcomers are refused although there is room for them.
+    pub overload: OverloadOptions,
     /// How long each step of a connection may take.
     pub timeouts: Timeouts,
     /// How much work one turn may do.
@@ -200,6 +210,8 @@ pub struct ResolvedWebSocket {
     pub subprotocols: Vec<String>,
     /// Bytes of one message.
     pub message_bytes_max: usize,
+    /// What each client may send.
+    pub limits: MessageLimits,
     /// Pushed messages that may wait for one connection; `None` leaves that to their bytes.
     pub backlog_messages_max: Option<usize>,
     /// What becomes of pushed messages that a client is too slow for.
@@ -258,6 +270,8 @@ impl Config {
             loops: plan.loops,
             share_port: self.process.share_port,
             pin_loops: self.process.pin_loops,
+            trusted_proxies: self.process.trusted_proxies.clone(),
+            forwarded_header: self.process.forwarded_header,
             listeners: self.listeners.clone(),
             certificates: self.certificates.clone(),
             acme: self.acme.clone(),
@@ -270,6 +284,7 @@ impl Config {
                 ..self.addresses.clone()
             },
             limits,
+            overload: self.overload.clone(),
             timeouts: self.timeouts.clone(),
             turn: self.turn.clone(),
             socket: self.socket.clone(),
@@ -415,6 +430,7 @@ fn resolved_websocket(
         identity_optional: options.identity_optional,
         subprotocols: options.subprotocols.clone().unwrap_or_else(by_service),
         message_bytes_max: options.message_bytes_max.unwrap_or(limits.message_bytes_max),
+        limits: options.message_limits(),
         backlog_messages_max: options.backlog_messages_max,
         slow_policy: options.slow_policy,
         deflate: deflate_options(options),

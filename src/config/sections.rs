@@ -12,6 +12,7 @@ use super::key::{FILE_SUFFIX, Key, split};
 use super::limits::Limits;
 use super::listener::Listener;
 use super::log::LogOptions;
+use super::overload::OverloadOptions;
 use super::process::ProcessOptions;
 use super::route::{PublishOptions, RoomOptions, RouteKeys, WebSocketOptions};
 use super::socket::SocketOptions;
@@ -54,6 +55,7 @@ pub const SECTIONS: &[Section] = &[
     table("log", &[all::<LogOptions>()]),
     table("limits", &[all::<Limits>()]),
     table("addresses", &[all::<AddressOptions>()]),
+    table("overload", &[all::<OverloadOptions>()]),
     table("timeouts", &[all::<Timeouts>()]),
     table("turn", &[all::<Turn>()]),
     table("socket", &[all::<SocketOptions>()]),

@@ -122,12 +122,13 @@ mod tests {
     fn nothing_close_lists_what_there_is() {
         assert_eq!(
             hint("listener.xyzzy"),
-            "; [[listener]] takes address, kind, route, hosts, tls, client_certificates, client_ca"
+            "; [[listener]] takes address, kind, route, hosts, redirect, redirect_port, tls, client_certificates, client_ca, \
+             proxy_protocol"
         );
         assert_eq!(
             hint("xyzzy"),
-            "; the file takes loops, pin_loops, share_port, [[listener]], [[certificate]], [tls], [admin], [log], \
-             [limits], [addresses], [timeouts], [turn], [socket], [[route]], [[identity]]"
+            "; the file takes loops, pin_loops, trusted_proxies, forwarded_header, share_port, [[listener]], [[certificate]], [acme], [tls], [admin], \
+             [log], [limits], [addresses], [overload], [timeouts], [turn], [socket], [[route]], [[identity]]"
         );
         assert!(hint(&"x".repeat(100_000)).starts_with("; the file takes"));
     }

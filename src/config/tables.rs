@@ -67,6 +67,7 @@ impl Config {
             log,
             limits,
             addresses,
+            overload,
             timeouts,
             turn,
             socket,
@@ -90,6 +91,7 @@ impl Config {
         tables.push(FileTable::section("log", log));
         tables.push(FileTable::section("limits", limits));
         tables.push(FileTable::section("addresses", addresses));
+        tables.push(FileTable::section("overload", overload));
         tables.push(FileTable::section("timeouts", timeouts));
         tables.push(FileTable::section("turn", turn));
         tables.push(FileTable::section("socket", socket));

@@ -2,7 +2,7 @@
 
 use super::route::{NameKind, RouteService};
 use super::word::Word as _;
-use super::{IdentityKind, ListenerKind, ResolvedConfig};
+use super::{HeaderPolicy, IdentityKind, Listener, ListenerKind, ResolvedConfig};
 
 impl ResolvedConfig {
     /// What is allowed and worth a warning, each as one line that begins with the key.
@@ -12,13 +12,15 @@ impl ResolvedConfig {
         let rooms = rooms.filter(|(_, route)| {
             route.service.room().is_some_and(|room| room.name == NameKind::Address)
         });
+        let rooms = rooms.filter(|_| self.trusted_proxies.is_empty());
         let rooms = rooms.filter(|_| self.is_reached_by_this_machine_only()).map(|(index, _)| {
             format!(
                 "route[{index}].name = \"address\": behind a proxy every member bears an address of \
                  the proxy, and only programs of this machine reach the listeners"
             )
         });
-        let rooms = rooms.chain(self.key_log()).chain(self.shared_rooms());
+        let claims = self.listeners.iter().enumerate().filter_map(|own| self.open_claims(own));
+        let rooms = rooms.chain(claims).chain(self.key_log()).chain(self.shared_rooms());
         rooms.chain(self.identity_warnings()).collect()
     }
 
@@ -63,6 +65,20 @@ impl ResolvedConfig {
         })
     }
 
+    /// That every client that reaches a listener can claim any address.
+    fn open_claims(&self, (index, listener): (usize, &Listener)) -> Option<String> {
+        let is_open = listener.proxy_protocol == HeaderPolicy::Required
+            && self.trusted_proxies.is_empty()
+            && !listener.address.ip().to_canonical().is_loopback();
+        is_open.then(|| {
+            format!(
+                "listener[{index}].proxy_protocol = \"required\": every peer that reaches {} can claim any \
+                 address; list the proxies in trusted_proxies",
+                listener.address
+            )
+        })
+    }
+
     /// That secrets of connections are written down.
     fn key_log(&self) -> Option<String> {
         let file = self.tls.key_log_file.as_ref().filter(|_| self.has_tls())?;
@@ -73,10 +89,11 @@ impl ResolvedConfig {
         ))
     }
 
-    /// Whether all clients of HTTP are programs of this machine, such as a proxy.
+    /// Whether all clients of HTTP are programs of this machine, such as a proxy, and none says for whom
+    /// it speaks with an address and a port.
     fn is_reached_by_this_machine_only(&self) -> bool {
         let mut http = self.listeners.iter().filter(|own| own.kind == ListenerKind::Http);
-        http.all(|own| own.address.ip().is_loopback())
+        http.all(|own| own.address.ip().is_loopback() && own.proxy_protocol == HeaderPolicy::Off)
     }
 }
 
@@ -130,6 +147,22 @@ mod tests {
     }
 
     #[test]
+    fn a_header_that_everybody_may_send_is_warned_of() {
+        let listener = |address: &str| {
+            format!("[[listener]]\naddress = \"{address}\"\nproxy_protocol = \"required\"\n")
+        };
+        let warned = warnings(&listener("0.0.0.0:80"));
+        assert_eq!(warned.len(), 1);
+        assert!(
+            warned[0].contains("every peer that reaches 0.0.0.0:80 can claim any address"),
+            "{warned:?}"
+        );
+        assert_eq!(warnings(&listener("127.0.0.1:80")).len(), 0);
+        let trusted = "trusted_proxies = [\"10.0.0.0/8\"]\n";
+        assert_eq!(warnings(&format!("{trusted}{}", listener("0.0.0.0:80"))).len(), 0);
+    }
+
+    #[test]
     fn names_by_address_are_warned_of_where_only_a_proxy_connects() {
         let room = "[[route]]\npath = \"/a\"\nservice = \"echo\"\n\
                     [[route]]\npath = \"/b\"\nservice = \"room\"\nname = \"address\"\n";
@@ -142,6 +175,9 @@ mod tests {
         assert_eq!(warnings(&format!("{local}{room}")).len(), 1);
         assert_eq!(warnings(&format!("{open}{local}{room}")).len(), 0);
         assert_eq!(warnings(&room.replace("address", "query")).len(), 0);
+        let header = format!("{local}proxy_protocol = \"required\"\n");
+        assert_eq!(warnings(&format!("{header}{room}")).len(), 0);
+        assert_eq!(warnings(&format!("trusted_proxies = [\"127.0.0.1\"]\n{local}{room}")).len(), 0);
         assert_eq!(warnings("").len(), 0);
     }
 }

@@ -147,6 +147,11 @@ impl<S: Transport> Active<'_, S> {
         if !own.wants_addresses {
             self.cold.release_address(&mut self.conn.cold, self.turn.stream());
         }
+        if own.options.limits.message_idle_ms.is_some() {
+            // Without room for it, the time begins with the first message.
+            let (now, memory) = (self.turn.now, &mut self.turn.memory);
+            let _ = self.cold.remember_rate(&mut self.conn.cold, now, memory);
+        }
         // Behind the 101 in the same output, so that what the service says first goes out in the
         // same write.
         let framing = self.conn.framing(own.options.deflate, self.key.index);

@@ -21,6 +21,11 @@ pub enum AddressVerdict {
     Drop,
 }
 
+impl AddressVerdict {
+    /// It is let in for now: whom it is for is found out later.
+    pub const UNCOUNTED: Self = Self::Admit(Counted(None));
+}
+
 /// Where a client is counted that is let in, if anywhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted(Option<AddressRef>);

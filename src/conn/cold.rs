@@ -1,5 +1,9 @@
 //! What only some connections have, reached by one link from the slot: a connection without any of
 //! it pays four bytes that point nowhere.
+//!
+//! The link leads to a [`Cold`] record with further links. Of a connection that has nothing but a rate it
+//! leads to the record of its rate at once, and says so by its highest bit: no table comes near 2³¹
+//! records.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,14 +11,15 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::access::{self, AccessEnd, AccessRecord, AccessRecords, AccessTarget};
-use super::compact_address::CompactAddress;
+use super::compact_address::{CompactAddress, Naming};
 use super::identities::IdentityRecords;
+use super::rates::{self, Allowance, Rates};
 use super::turn::Turn;
 use crate::access::{AccessSink, Traffic};
 use crate::certificates::subject_in;
-use crate::effects::{Identity, IdentityCheck};
+use crate::effects::{Identity, IdentityCheck, MessageLimits};
 use crate::http::{ResponseHeader, Status};
-use crate::key::{SlotRef, slot_number};
+use crate::key::{ConnKey, SlotRef, slot_number};
 use crate::pool::{Buffers, Need, OverBudget};
 use crate::stream::{self, End, Received, Room, Sent, Stream, StreamError, StreamTurn, Tls};
 use crate::timer::{Millis, Tick, WallTime};
@@ -50,6 +55,7 @@ pub(crate) struct ColdRecords {
     tls: Tls,
     access: AccessRecords,
     identities: IdentityRecords,
+    rates: Rates,
     #[cfg(any(test, feature = "sim"))]
     simulated: SimulatedParts,
 }
@@ -81,11 +87,14 @@ impl ColdRecords {
         memory: &mut Buffers,
         change: impl FnOnce(&mut Cold),
     ) -> Result<(), OverBudget> {
-        if link.is_none() {
+        let rate = lone_rate(*link);
+        if link.is_none() || rate.is_some() {
             // Charged before it is inserted, so that a flood of connections meets `pool_bytes_max` and
             // not the allocator.
             memory.charge_for(Need::Head, RECORD_BYTES)?;
-            *link = SlotRef::to(slot_number(self.records.insert(Cold::default())));
+            let rate = rate.map_or(SlotRef::NONE, SlotRef::to);
+            let record = Cold { rate, ..Cold::default() };
+            *link = SlotRef::to(slot_number(self.records.insert(record)));
         }
         if let Some(record) = link.index().and_then(|index| self.records.get_mut(index as usize)) {
             change(record);
@@ -104,6 +113,25 @@ impl ColdRecords {
         memory: &mut Buffers,
     ) -> Result<(), OverBudget> {
         self.change(link, memory, |record| record.address = address.into())
+    }
+
+    /// Keeps the address of the client for whom the peer, a proxy, speaks.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for it.
+    pub(crate) fn set_client(
+        &mut self,
+        link: &mut SlotRef,
+        client: SocketAddr,
+        naming: Naming,
+        memory: &mut Buffers,
+    ) -> Result<(), OverBudget> {
+        self.change(link, memory, |record| record.address = CompactAddress::named(client, naming))
+    }
+
+    /// Who has said that [`ColdRecords::address`] is the peer's.
+    pub(crate) fn naming(&self, link: SlotRef) -> Naming {
+        self.get(link).map_or(Naming::Socket, |record| record.address.naming())
     }
 
     /// From now on the connection speaks TLS, as its listener does.
@@ -130,6 +158,7 @@ impl ColdRecords {
 
     /// Drops the record with all its parts, if there is one.
     pub(crate) fn release(&mut self, link: &mut SlotRef, mut turn: StreamTurn<'_>) {
+        self.release_rate(link, turn.memory);
         let Some(index) = std::mem::take(link).index() else { return };
         let Some(record) = self.records.try_remove(index as usize) else { return };
         if let Some(number) = record.tls.index() {
@@ -154,7 +183,10 @@ impl ColdRecords {
     /// parts the address costs nothing, and stays for them.
     pub(crate) fn release_address(&mut self, link: &mut SlotRef, turn: StreamTurn<'_>) {
         let Some(record) = self.get(*link) else { return };
-        if *record == (Cold { address: record.address, ..Cold::default() }) {
+        // That of a proxy's client is known from here alone.
+        if record.address.naming() == Naming::Socket
+            && *record == (Cold { address: record.address, ..Cold::default() })
+        {
             self.release(link, turn);
         }
     }
@@ -175,14 +207,105 @@ impl ColdRecords {
         self.tls.suite(self.session(link)?)
     }
 
+    /// The number of what is remembered of its rate.
+    #[inline]
+    fn rate(&self, link: SlotRef) -> Option<u32> {
+        lone_rate(link).or_else(|| self.get(link)?.rate.index())
+    }
+
+    /// From now on it is remembered what the connection has sent. If it is already, nothing changes.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for that.
+    pub(crate) fn remember_rate(
+        &mut self,
+        link: &mut SlotRef,
+        now: Millis,
+        memory: &mut Buffers,
+    ) -> Result<(), OverBudget> {
+        if self.rate(*link).is_some() {
+            return Ok(());
+        }
+        let number = self.rates.add(now, memory)?;
+        match link.index().and_then(|index| self.records.get_mut(index as usize)) {
+            Some(record) => record.rate = SlotRef::to(number),
+            None => *link = SlotRef::to(number | LONE_RATE),
+        }
+        Ok(())
+    }
+
+    /// What the connection has sent is no longer limited.
+    pub(crate) fn release_rate(&mut self, link: &mut SlotRef, memory: &mut Buffers) {
+        let Some(number) = self.rate(*link) else { return };
+        self.rates.release(number, memory);
+        match link.index().and_then(|index| self.records.get_mut(index as usize)) {
+            Some(record) => record.rate = SlotRef::NONE,
+            None => *link = SlotRef::NONE,
+        }
+    }
+
+    /// What the connection may send at once.
+    pub(crate) fn allowance(
+        &self,
+        link: SlotRef,
+        limits: &MessageLimits,
+        now: Millis,
+    ) -> Allowance {
+        self.rates.allowance(self.rate(link), limits, now)
+    }
+
+    /// The rates of the loop's connections, and the number of this connection's, if it has any.
+    pub(crate) fn rates(&mut self, link: SlotRef) -> (&mut Rates, Option<u32>) {
+        let number = self.rate(link);
+        (&mut self.rates, number)
+    }
+
+    /// When the connection last sent a message, if that is remembered.
+    pub(crate) fn message_at(&self, link: SlotRef) -> Option<Tick> {
+        self.rates.message_at(self.rate(link)?)
+    }
+
+    /// The first moment from `now` on at which the connection may send something of everything.
+    pub(crate) fn room_at(
+        &self,
+        link: SlotRef,
+        key: ConnKey,
+        limits: &MessageLimits,
+        now: Millis,
+    ) -> Millis {
+        self.rates.room_at(self.rate(link), key, limits, now)
+    }
+
     /// Bytes that are held for the record and what hangs on it.
     pub(crate) fn held_bytes(&self, link: SlotRef) -> usize {
-        let Some(record) = self.get(link) else { return 0 };
+        let rate_bytes = self.rate(link).map_or(0, |_| rates::RECORD_BYTES);
+        let Some(record) = self.get(link) else { return rate_bytes };
         let access_bytes = if record.access.is_none() { 0 } else { access::RECORD_BYTES };
         let tls_bytes = record.tls.index().map_or(0, |number| self.tls.held_bytes(number));
         let identity_bytes =
             record.identity.index().map_or(0, |number| self.identities.held_bytes(number));
-        RECORD_BYTES + access_bytes + tls_bytes + identity_bytes
+        RECORD_BYTES + rate_bytes + access_bytes + tls_bytes + identity_bytes
+    }
+
+    /// Gives bytes that were read from the socket to its stream, to be opened first.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for them.
+    pub(crate) fn keep_unopened(
+        &mut self,
+        link: SlotRef,
+        bytes: &[u8],
+        turn: &mut Turn,
+    ) -> Result<(), OverBudget> {
+        #[cfg(any(test, feature = "sim"))]
+        if let Some(Simulated::Cipher(cipher, _)) = self.simulated_mut(link) {
+            cipher.feed(bytes);
+            return Ok(());
+        }
+        match self.session(link) {
+            Some(number) => self.tls.keep_unopened(number, bytes, turn.stream()),
+            None => Ok(()),
+        }
     }
 
     /// Receives once, into `room`, on a connection with this socket and this link.
@@ -585,10 +708,11 @@ impl ColdRecords {
         self.simulated.get_mut(own)
     }
 
-    /// How many there are.
+    /// How many connections have any of this.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn count(&self) -> usize {
-        self.records.len()
+        let linked = self.records.iter().filter(|(_, record)| !record.rate.is_none()).count();
+        self.records.len() + self.rates.count() - linked
     }
 
     /// Bytes charged to the pool for all records and parts.
@@ -618,11 +742,21 @@ impl ColdRecords {
         if self.records.iter().any(|(_, record)| *record == Cold::default()) {
             return Err("a record without parts".into());
         }
-        let parts = self.tls.recount() + self.access.bytes() + self.identities.bytes();
-        Ok(self.records.len() * RECORD_BYTES + parts)
+        let records_bytes = self.records.len() * RECORD_BYTES + self.rates.bytes();
+        let parts_bytes = self.tls.recount() + self.access.bytes() + self.identities.bytes();
+        Ok(records_bytes + parts_bytes)
     }
 }
 
+/// The number in a link that leads to the record of a rate.
+#[inline]
+fn lone_rate(link: SlotRef) -> Option<u32> {
+    let index = link.index().filter(|index| index & LONE_RATE != 0)?;
+    Some(index & !LONE_RATE)
+}
+
+/// What tells a link to the record of a rate from one to a cold record.
+const LONE_RATE: u32 = 1 << 31;
 /// Bytes that a record takes in the slab, and twice that while the slab grows by doubling.
 const RECORD_BYTES: usize = 2 * size_of::<Cold>();
 /// As `docs/memory.md` says.
@@ -693,6 +827,35 @@ mod tests {
         let remembered = records.remember(&mut link, address, Millis(0), &mut memory);
         assert_eq!((remembered, link), (Err(OverBudget), SlotRef::NONE));
         assert_eq!((memory.allocated_bytes(), records.recount()), (0, Ok(0)));
+    }
+
+    #[test]
+    fn a_rate_alone_needs_no_record_and_stays_when_one_is_added() {
+        let (mut memory, mut records) = (memory(), ColdRecords::default());
+        let address = SocketAddr::from(([192, 0, 2, 1], 443));
+        let mut link = SlotRef::NONE;
+        for _ in 0..2 {
+            records.remember_rate(&mut link, Millis(640), &mut memory).unwrap();
+            assert_eq!((memory.allocated_bytes(), records.count()), (rates::RECORD_BYTES, 1));
+        }
+        assert_eq!((records.address(link), records.message_at(link)), (None, Some(Tick(10))));
+        assert!(!records.has_cipher(link));
+        records.set_address(&mut link, address, &mut memory).unwrap();
+        let charged = RECORD_BYTES + rates::RECORD_BYTES;
+        assert_eq!((memory.allocated_bytes(), records.recount()), (charged, Ok(charged)));
+        assert_eq!((records.count(), records.held_bytes(link)), (1, charged));
+        let known = (records.address(link), records.message_at(link));
+        assert_eq!(known, (Some(address), Some(Tick(10))));
+        in_turn(&mut memory, |turn| records.release(&mut link, turn));
+        assert_eq!((link, records.count(), memory.allocated_bytes()), (SlotRef::NONE, 0, 0));
+
+        records.remember_rate(&mut link, Millis(0), &mut memory).unwrap();
+        records.release_rate(&mut link, &mut memory);
+        assert_eq!((link, records.count(), memory.allocated_bytes()), (SlotRef::NONE, 0, 0));
+        records.set_address(&mut link, address, &mut memory).unwrap();
+        records.remember_rate(&mut link, Millis(0), &mut memory).unwrap();
+        records.release_rate(&mut link, &mut memory);
+        assert_eq!((records.address(link), records.recount()), (Some(address), Ok(RECORD_BYTES)));
     }
 
     #[test]

@@ -10,6 +10,19 @@ pub(super) struct CompactAddress {
     ip: [u8; 16],
     port: u16,
     family: Family,
+    naming: Naming,
+}
+
+/// Who says that an address is that of the peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Naming {
+    /// The kernel.
+    #[default]
+    Socket,
+    /// A proxy, in a header of the PROXY protocol.
+    ProxyHeader,
+    /// A trusted proxy, in a header of the request.
+    Request,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +35,16 @@ enum Family {
 }
 
 impl CompactAddress {
+    /// The address of a client whom its proxy has named so.
+    pub(super) fn named(client: SocketAddr, naming: Naming) -> Self {
+        Self { naming, ..client.into() }
+    }
+
+    /// Who says that it is the peer's.
+    pub(super) fn naming(self) -> Naming {
+        self.naming
+    }
+
     /// The address, if there is one.
     pub(super) fn get(self) -> Option<SocketAddr> {
         let [a, b, c, d, ..] = self.ip;
@@ -44,7 +67,7 @@ impl From<SocketAddr> for CompactAddress {
             }
             IpAddr::V6(own) => (own.octets(), Family::V6),
         };
-        Self { ip, port: address.port(), family }
+        Self { ip, port: address.port(), family, naming: Naming::Socket }
     }
 }
 
@@ -62,6 +85,7 @@ mod tests {
         fn an_address_is_given_back(ip in any::<IpAddr>(), port in any::<u16>()) {
             let address = SocketAddr::new(ip, port);
             prop_assert_eq!(CompactAddress::from(address).get(), Some(address));
+            prop_assert_eq!(CompactAddress::named(address, Naming::Request).get(), Some(address));
             let SocketAddr::V6(own) = address else { return Ok(()) };
             let scoped = SocketAddrV6::new(*own.ip(), port, 7, 3);
             prop_assert_eq!(CompactAddress::from(SocketAddr::V6(scoped)).get(), Some(address));

@@ -4,25 +4,14 @@ use super::ages::Ages;
 use super::cold::ColdRecords;
 use super::flags::Flags;
 use super::receive::Input;
+use super::services::Services;
 use super::settings::ConnSettings;
 use super::slot::{Conn, Protocol};
 use super::state::Phase;
+use crate::effects::MessageLimits;
+use crate::key::ConnKey;
 use crate::pool::Backlog;
-use crate::timer::Tick;
-
-/// The deadline of a connection; a dead one has none.
-pub(super) fn deadline<S>(
-    conn: &Conn<S>,
-    input: &Input,
-    backlog: &Backlog,
-    cold: &ColdRecords,
-    ages: &Ages,
-    settings: &ConnSettings,
-) -> Option<Tick> {
-    let message_due = message_due(conn, input, cold, settings);
-    let due = deadline_between_messages(conn, backlog, cold, settings);
-    [message_due, due, aged_at(conn, ages), looked_at(conn, cold)].into_iter().flatten().min()
-}
+use crate::timer::{Millis, TICK_MS, Tick};
 
 /// When the clock on the wall is to be compared with the expiry of an open connection's identity.
 #[inline]
@@ -30,6 +19,58 @@ pub(super) fn looked_at<S>(conn: &Conn<S>, cold: &ColdRecords) -> Option<Tick> {
     // Most connections have no record, and pay one comparison.
     if conn.cold.is_none() { None } else { cold.identity_looked_at(conn.cold) }
         .filter(|_| conn.state.is_open())
+}
+
+/// What deadlines are computed from, beside the connection itself.
+#[derive(Debug)]
+pub(super) struct Deadlines<'d> {
+    pub(crate) input: &'d Input,
+    pub(crate) backlog: &'d Backlog,
+    pub(crate) cold: &'d ColdRecords,
+    pub(crate) services: &'d Services,
+    pub(crate) ages: &'d Ages,
+    pub(crate) settings: &'d ConnSettings,
+    pub(crate) now: Millis,
+}
+
+impl Deadlines<'_> {
+    /// The deadline of a connection; a dead one has none.
+    pub(super) fn of<S>(&self, key: ConnKey, conn: &Conn<S>) -> Option<Tick> {
+        let Self { input, backlog, cold, ages, settings, .. } = *self;
+        let due = [
+            message_due(conn, input, cold, settings),
+            deadline_between_messages(conn, backlog, cold, settings),
+            aged_at(conn, ages),
+            self.within_rate_at(key, conn),
+            self.message_idle_at(conn),
+            looked_at(conn, cold),
+        ];
+        due.into_iter().flatten().min()
+    }
+
+    /// When a connection that is over a rate may send again.
+    pub(super) fn within_rate_at<S>(&self, key: ConnKey, conn: &Conn<S>) -> Option<Tick> {
+        if !conn.flags.has(Flags::PAUSED_BY_RATE) || !conn.state.is_open() {
+            return None;
+        }
+        let room_at = self.cold.room_at(conn.cold, key, self.limits(conn)?, self.now);
+        // Otherwise the first tick that does not begin before.
+        let is_now = room_at <= self.now;
+        Some(if is_now { self.now.tick() } else { room_at.plus(TICK_MS - 1).tick() })
+    }
+
+    /// When an open connection must have sent a message. While it is not read, none can come.
+    pub(super) fn message_idle_at<S>(&self, conn: &Conn<S>) -> Option<Tick> {
+        if conn.cold.is_none() || !conn.state.is_open() || conn.flags.is_paused() {
+            return None;
+        }
+        let idle_ms = self.limits(conn)?.message_idle_ms?;
+        Some(self.cold.message_at(conn.cold)?.after_ms(idle_ms))
+    }
+
+    fn limits<S>(&self, conn: &Conn<S>) -> Option<&MessageLimits> {
+        Some(&self.services.socket(conn.route)?.options.limits)
+    }
 }
 
 /// When an open connection has reached its age.

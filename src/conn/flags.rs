@@ -52,17 +52,15 @@ impl Flags {
     pub(crate) const SPEAKS_LINES: Self = Self(1 << 29);
     /// A compressed message of it waits to be inflated further.
     pub(crate) const INFLATING: Self = Self(1 << 30);
+    /// Not read because it has sent as much as a rate of its route allows.
+    pub(crate) const PAUSED_BY_RATE: Self = Self(1 << 28);
     /// Not read because publications of it wait to be delivered.
     pub(crate) const PAUSED_BY_FANOUT: Self = Self(1 << 31);
-    /// Not read because of what it led to elsewhere, whatever it sends.
-    pub(crate) const PAUSED_BY_OTHERS: Self =
-        Self(Self::PAUSED_BY_MAIL.0 | Self::PAUSED_BY_FANOUT.0);
+    /// Not read because of what it has sent before, whatever it does now.
+    pub(crate) const PAUSED_BY_PAST: Self =
+        Self(Self::PAUSED_BY_MAIL.0 | Self::PAUSED_BY_FANOUT.0 | Self::PAUSED_BY_RATE.0);
     /// What a flush that took everything leaves to be done.
     pub(crate) const AFTER_FLUSH: Self = Self(Self::PAUSED_BY_BACKLOG.0 | Self::REARM.0);
-
-    /// Of a relay: our half ends once what waits is written.
-    #[cfg(any(test, feature = "sim"))]
-    pub(crate) const ENDS_OUTPUT: Self = Self(1 << 28);
 
     /// Every reason for which a connection is not read. What has arrived meanwhile gave its edge, so
     /// whatever takes a reason away puts the connection into the run queue.
@@ -71,6 +69,7 @@ impl Flags {
             | Self::PAUSED_BY_FANOUT.0
             | Self::PAUSED_BY_MAIL.0
             | Self::PAUSED_BY_PARTNER.0
+            | Self::PAUSED_BY_RATE.0
             | Self::UNDECIDED.0,
     );
 
@@ -81,6 +80,9 @@ impl Flags {
 
     /// Our messages to it may refer back to those before them.
     pub(crate) const TAKES_OVER: Self = Self(1 << 20);
+
+    /// Of a connection that is refused, which has no messages: it is so because of overload.
+    pub(crate) const SHED: Self = Self::TAKES_OVER;
 
     /// Four more: the window that its own messages may refer back in, or 0 where they may not.
     const CLIENT_CONTEXT_SHIFT: u32 = 21;
@@ -148,6 +150,7 @@ impl Flags {
             (Self::PAUSED_BY_FANOUT, "fan-out"),
             (Self::PAUSED_BY_MAIL, "mailboxes"),
             (Self::PAUSED_BY_PARTNER, "partner"),
+            (Self::PAUSED_BY_RATE, "rate"),
             (Self::UNDECIDED, "decision"),
         ];
         reasons.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, word)| word)

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::cold::ColdRecords;
+use super::compact_address::Naming;
 use super::flags::Flags;
 use super::receive::Input;
 use super::send::Output;
@@ -93,7 +94,9 @@ impl<'c, S: Transport> Inspector<'c, S> {
         let contexts = [self.input.inflated().contexts(), self.output.compressor().contexts()];
         let context_bytes: usize = contexts.map(|own| own.bytes_of(key.index)).iter().sum();
         let cold = self.viewer.cold;
+        let is_named = cold.naming(conn.cold) != Naming::Socket;
         Some(ConnectionDetail {
+            proxy: is_named.then(|| stream::peer_address(&conn.socket)).flatten(),
             held_bytes: self.input.partial_bytes(conn.partial)
                 + conn.queue.bytes()
                 + context_bytes
@@ -208,7 +211,7 @@ impl<'c> Viewer<'c> {
         let has_route = match conn.protocol {
             Protocol::Http => conn.flags.has(Flags::UNDECIDED),
             Protocol::Line | Protocol::WebSocket => true,
-            Protocol::Relay => false,
+            Protocol::Proxied(_) | Protocol::Relay => false,
         };
         self.services.socket(conn.route).filter(|_| has_route)
     }
@@ -241,8 +244,12 @@ fn phase<S>(conn: &Conn<S>) -> Option<ConnectionPhase> {
 }
 
 fn protocol<S>(conn: &Conn<S>) -> ConnectionProtocol {
-    match conn.protocol {
-        Protocol::Http => ConnectionProtocol::Http,
+    let own = match conn.protocol {
+        Protocol::Proxied(awaited) => awaited.next(),
+        own @ (Protocol::Http | Protocol::Line | Protocol::Relay | Protocol::WebSocket) => own,
+    };
+    match own {
+        Protocol::Http | Protocol::Proxied(_) => ConnectionProtocol::Http,
         Protocol::Line => ConnectionProtocol::Line,
         Protocol::Relay => ConnectionProtocol::Relay,
         Protocol::WebSocket => ConnectionProtocol::WebSocket,

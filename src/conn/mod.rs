@@ -33,6 +33,7 @@ mod ages;
 mod cold;
 mod compact_address;
 mod connections;
+mod control_frames;
 mod deadline;
 mod fanout;
 mod flags;
@@ -40,6 +41,8 @@ mod identities;
 mod inspect;
 mod outbox;
 mod population;
+mod proxies;
+mod rates;
 mod receive;
 #[cfg(any(test, feature = "sim"))]
 mod relay;
@@ -61,4 +64,5 @@ pub use addresses::AddressVerdict;
 #[cfg(any(test, feature = "sim"))]
 pub use connections::check_invariants;
 pub use connections::{ClosesSent, Connections, Verdict};
+pub use proxies::{Opening, ProxySettings};
 pub use settings::ConnSettings;

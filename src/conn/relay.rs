@@ -6,7 +6,7 @@ use super::cold::ColdRecords;
 use super::flags::Flags;
 use super::schedule::RunQueue;
 use super::send::Output;
-use super::simulated::Simulated;
+use super::simulated::{RelayEnd, Simulated};
 use super::slot::Conn;
 use super::table::Table;
 use super::turn::Turn;
@@ -44,9 +44,8 @@ impl<'r, S: Transport> Relay<'r, S> {
     /// Makes two connections each other's partners.
     pub(super) fn pair(&mut self, keys: [ConnKey; 2]) {
         for (key, partner) in [(keys[0], keys[1]), (keys[1], keys[0])] {
-            let link = self.table.get(key).map(|conn| conn.cold).unwrap_or_default();
-            if let Some(Simulated::Relay(own)) = self.cold.simulated_mut(link) {
-                *own = Some(partner);
+            if let Some(end) = self.end_mut(key) {
+                end.partner = Some(partner);
             }
             self.resume(key);
         }
@@ -54,9 +53,30 @@ impl<'r, S: Transport> Relay<'r, S> {
 
     /// The connection that the bytes of this one go on to.
     pub(super) fn partner(&self, key: ConnKey) -> Option<ConnKey> {
+        self.end(key)?.partner
+    }
+
+    fn end(&self, key: ConnKey) -> Option<&RelayEnd> {
         match self.cold.simulated(self.table.get(key)?.cold)? {
-            Simulated::Relay(partner) => *partner,
+            Simulated::Relay(end) => Some(end),
             Simulated::Cipher(..) => None,
+        }
+    }
+
+    fn end_mut(&mut self, key: ConnKey) -> Option<&mut RelayEnd> {
+        match self.cold.simulated_mut(self.table.get(key)?.cold)? {
+            Simulated::Relay(end) => Some(end),
+            Simulated::Cipher(..) => None,
+        }
+    }
+
+    fn ends_output(&self, key: ConnKey) -> bool {
+        self.end(key).is_some_and(|end| end.ends_output)
+    }
+
+    fn set_ends_output(&mut self, key: ConnKey, ends_output: bool) {
+        if let Some(end) = self.end_mut(key) {
+            end.ends_output = ends_output;
         }
     }
 
@@ -79,7 +99,7 @@ impl<'r, S: Transport> Relay<'r, S> {
     pub(super) fn flushed(&mut self, key: ConnKey) -> Abort {
         let conn = self.table.get(key)?;
         let has_room = conn.queue.bytes() < self.turn.settings.backlog_high_bytes / 2;
-        let ends = conn.flags.has(Flags::ENDS_OUTPUT) && conn.is_flushed();
+        let ends = self.ends_output(key) && conn.is_flushed();
         if has_room && let Some(partner) = self.partner(key) {
             self.resume(partner);
         }
@@ -90,9 +110,8 @@ impl<'r, S: Transport> Relay<'r, S> {
     /// for it is written.
     pub(super) fn input_ended(&mut self, key: ConnKey) -> Abort {
         let Some(partner) = self.partner(key) else { return Some((key, CloseReason::Gone)) };
-        let conn = self.table.get_mut(partner)?;
-        conn.flags.set(Flags::ENDS_OUTPUT);
-        if conn.is_flushed() { self.end_half(partner) } else { None }
+        self.set_ends_output(partner, true);
+        if self.table.get(partner)?.is_flushed() { self.end_half(partner) } else { None }
     }
 
     fn resume(&mut self, key: ConnKey) {
@@ -109,13 +128,14 @@ impl<'r, S: Transport> Relay<'r, S> {
         if stream::finish(stream).is_err() {
             return Some((key, CloseReason::Reset));
         }
-        conn.flags.clear(Flags::ENDS_OUTPUT);
+        self.set_ends_output(key, false);
         let partner = self.partner(key)?;
         // Each half ends by itself; with both ended the relay is over.
-        let is_over = |conn: &Conn<S>| {
-            conn.flags.has(Flags::INPUT_ENDED) && !conn.flags.has(Flags::ENDS_OUTPUT)
+        let is_over = |own: ConnKey| {
+            let has_ended =
+                |conn: &Conn<S>| conn.flags.has(Flags::INPUT_ENDED) && !self.ends_output(own);
+            self.table.get(own).map(has_ended)
         };
-        let both = [self.table.get(key)?, self.table.get(partner)?];
-        both.into_iter().all(is_over).then_some((key, CloseReason::Gone))
+        (is_over(key)? && is_over(partner)?).then_some((key, CloseReason::Gone))
     }
 }

@@ -1,5 +1,6 @@
 //! The numbers that the rules of a connection's life refer to.
 
+use super::proxies::ProxySettings;
 use crate::admission::AddressSettings;
 use crate::certificates::HttpChallenges;
 use crate::http::{HostRule, HttpsRedirect};
@@ -56,6 +57,8 @@ pub struct ConnSettings {
     pub redirects: Vec<Option<HttpsRedirect>>,
     /// What such listeners answer challenges by.
     pub challenges: HttpChallenges,
+    /// Whom to believe for whom they speak.
+    pub proxies: ProxySettings,
 }
 
 impl Default for ConnSettings {
@@ -85,6 +88,7 @@ impl Default for ConnSettings {
             addresses: AddressSettings::default(),
             redirects: Vec::new(),
             challenges: HttpChallenges::default(),
+            proxies: ProxySettings::default(),
         }
     }
 }

@@ -45,10 +45,47 @@ pub(crate) enum Protocol {
     Http,
     /// Lines of text, each a message.
     Line,
+    /// A header of the PROXY protocol, and then what the listener speaks.
+    Proxied(AwaitedHeader),
     /// Nothing: they go on to another connection as they are.
     Relay,
     /// Frames.
     WebSocket,
+}
+
+/// What a connection that begins with a header of the PROXY protocol goes on with, and whether the
+/// header may be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AwaitedHeader {
+    OptionalBeforeHttp,
+    OptionalBeforeLines,
+    RequiredBeforeHttp,
+    RequiredBeforeLines,
+}
+
+impl AwaitedHeader {
+    /// A header that may be left out, or not, before HTTP.
+    pub(crate) fn before_http(is_optional: bool) -> Self {
+        if is_optional { Self::OptionalBeforeHttp } else { Self::RequiredBeforeHttp }
+    }
+
+    /// The same before lines.
+    pub(crate) fn before_lines(self) -> Self {
+        if self.is_optional() { Self::OptionalBeforeLines } else { Self::RequiredBeforeLines }
+    }
+
+    /// Whether the connection may begin without it.
+    pub(crate) fn is_optional(self) -> bool {
+        matches!(self, Self::OptionalBeforeHttp | Self::OptionalBeforeLines)
+    }
+
+    /// What comes behind it.
+    pub(crate) fn next(self) -> Protocol {
+        match self {
+            Self::OptionalBeforeHttp | Self::RequiredBeforeHttp => Protocol::Http,
+            Self::OptionalBeforeLines | Self::RequiredBeforeLines => Protocol::Line,
+        }
+    }
 }
 
 impl<S> Conn<S> {

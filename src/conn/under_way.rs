@@ -100,33 +100,80 @@ mod tests {
 
     use super::*;
 
+    /// What is under way to a connection that these pieces are written to, and to another that `others`
+    /// bytes are written to meanwhile; and the bytes of each.
+    fn written(
+        mut meter: WriteMeter,
+        pieces: &[usize],
+        small: bool,
+        others: usize,
+    ) -> ([UnderWay; 2], [usize; 2]) {
+        let (mut own, mut other, mut bytes) = (UnderWay::default(), UnderWay::default(), [0, 0]);
+        for piece in pieces {
+            let part = if small { *piece.min(&(1 + piece % 500)) } else { *piece };
+            for _ in 0..piece.div_ceil(part) {
+                if bytes[0] + part > 1_900_000 {
+                    return ([own, other], bytes);
+                }
+                let elsewhere = others / piece.div_ceil(part);
+                own.take(part, &mut meter);
+                other.take(elsewhere, &mut meter);
+                bytes = [bytes[0] + part, bytes[1] + elsewhere];
+            }
+        }
+        ([own, other], bytes)
+    }
+
     proptest! {
-        /// Whatever is written to others meanwhile, and in pieces of any size.
+        /// Whatever is written to others meanwhile, and in pieces of any size. Which of them completes a
+        /// unit is left to chance, so of `n` units a connection may have some times the root of `n` too
+        /// few or too many, and no bound that grows as slowly holds for every single run. What holds is
+        /// that nothing is lost or counted twice between them, and that chance favours none.
         #[test]
         fn a_reader_at_the_least_rate_is_waited_for(
             pieces in prop::collection::vec(1..40_000usize, 1..200),
             small in any::<bool>(),
             others in 0..20_000usize,
         ) {
-            let (mut own, mut other) = (UnderWay::default(), UnderWay::default());
-            let (mut meter, mut bytes) = (WriteMeter::default(), 0);
-            'all: for piece in pieces {
-                let part = if small { piece.min(1 + piece % 500) } else { piece };
-                for _ in 0..piece.div_ceil(part) {
-                    if bytes + part > 1_900_000 {
-                        break 'all;
-                    }
-                    own.take(part, &mut meter);
-                    other.take(others / piece.div_ceil(part), &mut meter);
-                    bytes += part;
+            const RUNS: u32 = 16;
+            let (mut waits_ms, mut needed_ms) = (0, 0);
+            for run in 0..RUNS {
+                let random = WriteMeter::default().random ^ (run * 0x0101_0101);
+                let meter = WriteMeter { left: UNIT_BYTES, random };
+                let ([own, other], bytes) = written(meter, &pieces, small, others);
+                let units = |bytes: usize| bytes as f64 / LEAST_BYTES_PER_S as f64;
+                let off = f64::from(own.0) - units(bytes[0]);
+                prop_assert!(off.abs() <= 3.0 + 6.0 * units(bytes[0]).sqrt(), "{own:?} for {bytes:?}");
+                if own.0 < u8::MAX && other.0 < u8::MAX {
+                    // Units have one length on average.
+                    let all = units(bytes[0] + bytes[1]);
+                    let off = f64::from(own.0) + f64::from(other.0) - all;
+                    let slack = 3.0 + 2.0 * all.sqrt();
+                    prop_assert!(off.abs() <= slack, "{own:?} and {other:?} for {bytes:?}");
                 }
+                waits_ms += own.wait_ms();
+                needed_ms = (bytes[0] * 1000 / LEAST_BYTES_PER_S) as u64;
             }
-            let needed_ms = (bytes * 1000 / LEAST_BYTES_PER_S) as u64;
-            // Which writes complete a unit is left to chance.
+            let wait_ms = waits_ms / u64::from(RUNS);
             let slack_ms = 6_000 + needed_ms / 3;
-            prop_assert!(own.wait_ms() + slack_ms >= needed_ms, "{own:?} for {bytes}");
-            prop_assert!(own.wait_ms() <= needed_ms + slack_ms, "{own:?} for {bytes}");
+            prop_assert!(wait_ms + slack_ms >= needed_ms, "{wait_ms} of {needed_ms}");
+            prop_assert!(wait_ms <= needed_ms + slack_ms, "{wait_ms} of {needed_ms}");
         }
+    }
+
+    /// This case failed when a bound was demanded of one run: 17 of 35 units.
+    #[test]
+    fn a_run_of_bad_luck_is_one_of_many() {
+        let pieces = [
+            16_039, 27_789, 26_142, 35_070, 20_957, 34_976, 17_255, 3_517, 33_746, 13_538, 15_662,
+            14_808, 11_820, 10_269,
+        ];
+        let runs = (1..=64).map(|random| {
+            let meter = WriteMeter { left: UNIT_BYTES, random };
+            written(meter, &pieces, true, 17_501).0[0].wait_ms()
+        });
+        let mean_ms = runs.sum::<u64>() / 64;
+        assert!((32_000..=37_000).contains(&mean_ms), "{mean_ms}");
     }
 
     /// A thousand small writes are as much as one large one, for each of those who get them.

@@ -7,6 +7,7 @@ mod effects;
 mod identity;
 mod identity_check;
 mod message;
+mod message_limits;
 mod peer;
 mod publication;
 mod rights;
@@ -24,6 +25,7 @@ pub use identity_check::{
     Presented, REFUSAL_BODY_BYTES_MAX,
 };
 pub use message::Message;
+pub use message_limits::{CONTROL_FRAMES, MessageLimits, RatePolicy};
 pub use peer::{InvalidPeer, LoopSite, Peer};
 pub use publication::Order;
 pub(crate) use publication::Publication;

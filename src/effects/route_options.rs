@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Identities;
+use super::{Identities, MessageLimits};
 use crate::http::{OriginRule, Subprotocol};
 use crate::output::DeflateOptions;
 
@@ -16,6 +16,8 @@ pub struct RouteOptions {
     pub subprotocols: Vec<Subprotocol>,
     /// Largest message, in bytes of payload.
     pub message_bytes_max: usize,
+    /// What each client may send.
+    pub limits: MessageLimits,
     /// Pushed messages that may wait for one connection before its backlog counts as full. With
     /// `None` only the bytes count.
     pub backlog_messages_max: Option<usize>,
@@ -33,6 +35,7 @@ impl Default for RouteOptions {
             origins: OriginRule::SameHost,
             subprotocols: Vec::new(),
             message_bytes_max: 1 << 20,
+            limits: MessageLimits::default(),
             backlog_messages_max: None,
             slow_policy: SlowPolicy::Disconnect,
             deflate: Some(DeflateOptions::default()),

@@ -213,7 +213,7 @@ impl<'b> RequestHead<'b> {
     }
 
     /// All headers as (name, value) in the order sent, values without whitespace around them.
-    pub fn headers(&self) -> impl Iterator<Item = (&'b [u8], &'b [u8])> + '_ {
+    pub fn headers(&self) -> impl DoubleEndedIterator<Item = (&'b [u8], &'b [u8])> + '_ {
         let input = self.input;
         self.spans().iter().map(move |header| (header.name.of(input), header.value.of(input)))
     }
@@ -224,7 +224,10 @@ impl<'b> RequestHead<'b> {
     }
 
     /// The values of all headers called `name`, in any letter case, in the order sent.
-    pub fn header_values<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'b [u8]> + 'h {
+    pub fn header_values<'h>(
+        &'h self,
+        name: &'h str,
+    ) -> impl DoubleEndedIterator<Item = &'b [u8]> + 'h {
         self.headers().filter_map(move |(candidate, value)| {
             candidate.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
         })

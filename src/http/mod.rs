@@ -37,6 +37,7 @@ mod cookie;
 mod date;
 mod deflate;
 mod extensions;
+mod forwarded;
 mod grammar;
 mod head;
 mod host_rule;
@@ -56,6 +57,7 @@ pub use authority::Authority;
 pub use cookie::CookieError;
 pub use date::HttpDate;
 pub use deflate::{Deflate, accept_deflate};
+pub use forwarded::{ForwardedHeader, forwarded_client, is_forwarded};
 pub use head::{
     HEAD_BYTES_MAX, HEADER_LINES_MAX, HeadError, HeadLimits, Method, RequestHead, Version,
     find_head_end, looks_like_http, parse_head, parse_head_within,

@@ -34,7 +34,7 @@ pub enum ConnectionProtocol {
 pub struct ConnectionSummary {
     /// The connection.
     pub peer: Peer,
-    /// The address of its peer, if the socket still knows it.
+    /// The address of its peer, if the socket still knows it, or of the client for whom a proxy speaks.
     pub address: Option<SocketAddr>,
     /// Which part of its life it is in.
     pub phase: ConnectionPhase,
@@ -59,6 +59,8 @@ pub struct ConnectionSummary {
 pub struct ConnectionDetail {
     /// What the list says.
     pub summary: ConnectionSummary,
+    /// The address of the proxy that has named the client, if one has.
+    pub proxy: Option<SocketAddr>,
     /// Bytes of memory that are held for it beside its slot: partial reads, backlog, contexts, TLS.
     pub held_bytes: usize,
     /// Bytes of the message or head that has begun and is not whole.

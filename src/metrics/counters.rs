@@ -137,6 +137,8 @@ counters! {
     refused_at_limit,
     /// Requests answered with 503 because `pool_bytes_max` left no room for their head.
     refused_without_memory,
+    /// Connections answered with 503 because of overload.
+    refused_overloaded,
     /// Connections answered with 503 because the gateway is shutting down.
     refused_draining,
     /// Connections refused because their client may not connect (`addresses.deny`).
@@ -159,6 +161,20 @@ counters! {
     handshakes_abandoned,
     /// Half-open connections dropped because `half_open_max` was reached.
     half_open_dropped,
+    /// Headers of the PROXY protocol taken.
+    proxy_headers,
+    /// Connections aborted because a header of the PROXY protocol was malformed, or required and missing.
+    refused_bad_proxy_header,
+    /// Connections closed by a listener that requires the PROXY protocol, because `trusted_proxies` does not
+    /// list their peer.
+    refused_untrusted,
+    /// Requests of trusted proxies whose header named the client.
+    forwarded_used,
+    /// Requests of trusted proxies with headers about the client, none of which could be used.
+    forwarded_unreadable,
+    /// Requests with headers about the client of peers that `trusted_proxies` does not list, which were
+    /// ignored.
+    forwarded_ignored,
     /// Messages received compressed.
     inflated_messages,
     /// Bytes of messages received compressed, as they arrived.
@@ -198,6 +214,10 @@ counters! {
     reading_paused,
     /// Pushed messages dropped at `backlog_hard_bytes` by the route's policy.
     pushes_dropped,
+    /// Times that a connection was no longer read because it had sent as much as a rate allows.
+    rate_pauses,
+    /// Messages and pings thrown away because their connection had sent more than a rate allows.
+    rate_dropped,
     /// Effects on connections that no longer existed.
     effects_ignored,
     /// Connections closed after the peer's close frame.
@@ -216,6 +236,12 @@ counters! {
     closed_too_big,
     /// Connections closed because a message was begun and not finished in time (1008).
     closed_unfinished,
+    /// Connections closed because they sent more than a rate of their route allows (1008).
+    closed_over_rate,
+    /// Connections closed because a message came in more than `fragments_max` fragments (1008).
+    closed_fragments,
+    /// Connections closed because they sent no message for `message_idle_ms` (1001).
+    closed_message_idle,
     /// Connections closed because no pong arrived in time.
     closed_idle,
     /// Connections closed because their backlog was full (4002).
@@ -224,8 +250,8 @@ counters! {
     closed_stalled,
     /// Connections closed because their TLS failed.
     closed_tls,
-    /// Connections closed because they held the most memory when `pool_bytes_max` was nearly reached
-    /// (1013).
+    /// Connections closed because they held the most memory when `pool_bytes_max`, or the memory of the
+    /// process, was nearly reached (1013).
     closed_evicted,
     /// Connections closed because `pool_bytes_max` left no room for what they sent or were answered
     /// (1013).
@@ -284,6 +310,16 @@ counters! {
     tls_key_updates,
     /// Requests for a new handshake on an open TLS 1.2 connection, which were declined.
     tls_renegotiations_declined,
+    /// Newcomers refused because few descriptors were left.
+    shed_descriptors,
+    /// Newcomers refused because a loop was behind by `overload.lag_ms` or more.
+    shed_lag,
+    /// Newcomers refused because memory was short.
+    shed_memory,
+    /// Newcomers refused because little of `pool_bytes_max` was left.
+    shed_pool,
+    /// Newcomers refused because more came than `overload.accepts_per_s`.
+    shed_rate,
     /// Accepts that failed because descriptors or memory ran out.
     accept_failures,
     /// Connections taken with the reserve descriptor and dropped.

@@ -29,6 +29,11 @@ const GROUPS: &[Group] = &[
         help: "Requests and connections that were refused, by reason.",
     },
     Group {
+        prefix: "shed_",
+        name: "newcomers_shed_total",
+        help: "Connections that were refused because of overload, by reason.",
+    },
+    Group {
         prefix: "tls_failed_",
         name: "tls_handshakes_failed_total",
         help: "TLS handshakes that failed, by reason.",
@@ -41,8 +46,11 @@ const CODES: &[(&str, &str)] = &[
     ("drained", "1001"),
     ("evicted", "1013"),
     ("expired", "4004"),
+    ("fragments", "1008"),
+    ("message_idle", "1001"),
     ("not_deflate", "1007"),
     ("not_utf8", "1007"),
+    ("over_rate", "1008"),
     ("overload", "1013"),
     ("protocol", "1002"),
     ("slow", "4002"),

@@ -1,5 +1,6 @@
 //! The operating system, which only this folder and the poller know.
 
+mod cgroup;
 mod handover;
 mod listening;
 mod passed_sockets;
@@ -14,6 +15,7 @@ mod stop_signals;
 mod supervisor;
 mod system_clock;
 
+pub use cgroup::GroupMemory;
 pub use handover::{NewProcess, NewProcessState};
 pub(crate) use listening::set_keep_alive;
 pub use listening::{BindError, KeepAlive, ListenOptions, apply_options, bind_listeners};

@@ -23,15 +23,36 @@ impl ProcessUse {
     pub fn now() -> Self {
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         let system = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let descriptors = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
         Self::parse(&stat, &system, ticks_per_second(), rustix::param::page_size())
             .unwrap_or_default()
-            // The directory that is read is one of them.
-            .with_descriptors(descriptors.saturating_sub(1))
+            .with_descriptors(Self::descriptors_listed())
     }
 
-    fn with_descriptors(self, descriptors: usize) -> Self {
-        Self { descriptors: descriptors as u64, ..self }
+    /// Memory of the process that is in RAM now, in bytes; 0 where the system does not tell.
+    #[must_use]
+    pub fn resident_bytes_now() -> u64 {
+        let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        let pages = statm.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse().ok());
+        pages.map_or(0, |pages: u64| pages.saturating_mul(rustix::param::page_size() as u64))
+    }
+
+    /// Descriptors that are open now; `None` where the system tells only by listing them, as Linux did
+    /// before 6.2.
+    #[must_use]
+    pub fn descriptors_now() -> Option<u64> {
+        fs::metadata("/proc/self/fd").ok().map(|folder| folder.len()).filter(|count| *count > 0)
+    }
+
+    /// As [`ProcessUse::descriptors_now`], by listing them, which takes time in proportion to their number.
+    #[must_use]
+    pub fn descriptors_listed() -> u64 {
+        let listed = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+        // The directory that is read is one of them.
+        listed.saturating_sub(1) as u64
+    }
+
+    fn with_descriptors(self, descriptors: u64) -> Self {
+        Self { descriptors, ..self }
     }
 
     /// From the texts of `/proc/self/stat` and `/proc/stat`.
@@ -84,6 +105,8 @@ mod tests {
     fn this_process_uses_something() {
         let used = ProcessUse::now();
         assert!(used.resident_bytes > 100_000 && used.descriptors >= 3, "{used:?}");
+        assert!(ProcessUse::resident_bytes_now() > 100_000);
+        assert!(ProcessUse::descriptors_now().is_none_or(|open| open >= 3));
         assert!(used.started_unix_seconds > 1.6e9, "{used:?}");
     }
 }

@@ -34,6 +34,14 @@ impl ReadBuffer {
         *self = Self::new(std::mem::take(&mut self.bytes));
     }
 
+    /// Forgets the first `bytes` of what arrived, before anything of it is parsed.
+    pub fn drop_front(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.filled);
+        self.bytes.copy_within(bytes..self.filled, 0);
+        self.filled -= bytes;
+        self.scanned = 0;
+    }
+
     /// The bytes that have arrived.
     #[must_use]
     pub fn arrived(&self) -> &[u8] {

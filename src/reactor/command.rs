@@ -27,6 +27,11 @@ pub enum LoopCommand<L = TcpListener> {
         /// Where to.
         reply: Reply<LoopState>,
     },
+    /// Memory of the process is short: end connections that hold the most, at most `count`.
+    Relieve {
+        /// How many.
+        count: usize,
+    },
     /// Answer an operator, or do what one asks for.
     Query(Query),
     /// Give the sockets of the listeners once more, for another process.
@@ -70,6 +75,7 @@ impl<L> MailItem for LoopCommand<L> {
         match self {
             Self::Drain { .. }
             | Self::Inspect { .. }
+            | Self::Relieve { .. }
             | Self::SetSettings { .. }
             | Self::ShareListeners { .. }
             | Self::Prepare { .. }
@@ -84,6 +90,7 @@ impl<L> MailItem for LoopCommand<L> {
             // The settings of a reload are shared by all loops, and there is one reload at a time.
             Self::Drain { .. }
             | Self::Inspect { .. }
+            | Self::Relieve { .. }
             | Self::SetSettings { .. }
             | Self::ShareListeners { .. }
             | Self::Prepare { .. }

@@ -110,6 +110,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         self.turn_began = Some(began);
         if let Some(due) = self.turn_due.take().filter(|due| *due <= began) {
             self.metrics.lag.add(began - due);
+            self.acceptor.note_lag(began - due, Millis(began / 1000));
         }
         self.connections.begin_turn();
         let now = Millis(began / 1000);
@@ -198,7 +199,9 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
     pub fn timeout(&mut self) -> Option<Duration> {
         let ended = self.clock.micros();
         if let Some(began) = self.turn_began.take() {
-            self.metrics.turn_time.add(ended.saturating_sub(began));
+            let lasted = ended.saturating_sub(began);
+            self.metrics.turn_time.add(lasted);
+            self.acceptor.note_lag(lasted, Millis(ended / 1000));
         }
         let now = Millis(ended / 1000);
         self.catch_up.observe(now);
@@ -303,6 +306,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             LoopCommand::Drain { terms, progress } => self.start_draining(now, terms, progress),
             LoopCommand::ShareListeners { reply } => reply.send(self.poller.share_listeners()),
             LoopCommand::Inspect { reply } => reply.send(self.state()),
+            LoopCommand::Relieve { count } => self.connections.cut_heaviest(count),
             LoopCommand::Query(query) => self.connections.handle_query(query),
             LoopCommand::SetSettings { settings, reply } => {
                 self.connections.set_settings(settings);

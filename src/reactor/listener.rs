@@ -9,13 +9,16 @@
 //! connection, closes it, and opens the reserve again. After that it pauses, because every further
 //! attempt would fail as well and the loop would spin.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::drain::QueuePolicy;
+use super::overload::{OverloadSettings, Shedder};
 use super::permits::ConnectionPermits;
-use crate::conn::{AddressVerdict, Connections, Verdict};
+use crate::conn::{AddressVerdict, Connections, Opening, Verdict};
 use crate::key::ConnKey;
 use crate::metrics::{Counters, Entry, Labelled, ListenerCounters};
+use crate::proxy_protocol::HeaderPolicy;
 use crate::timer::Millis;
 use crate::transport::{AcceptError, Poller, Transport};
 use crate::work::{Phase, prices};
@@ -49,6 +52,9 @@ impl ListenerProtocol {
 pub struct ListenerSettings {
     /// The protocol of each listener by its number; `None` where no listener has the number.
     pub protocols: Vec<Option<ListenerProtocol>>,
+    /// Whether the connections of each listener begin with a header of the PROXY protocol, by its
+    /// number; where there is none, they do not.
+    pub headers: Vec<HeaderPolicy>,
     /// The label of the counters of each listener by its number: its address. One without has its
     /// number.
     pub labels: Vec<Arc<str>>,
@@ -58,6 +64,8 @@ pub struct ListenerSettings {
     pub refusals_max: usize,
     /// How long accepting pauses after descriptors or memory ran out.
     pub accept_pause_ms: u64,
+    /// When newcomers are refused although there is room for them.
+    pub overload: OverloadSettings,
 }
 
 impl ListenerSettings {
@@ -89,6 +97,7 @@ pub(super) struct Acceptor {
     paused_until: Option<Millis>,
     has_reserve: bool,
     permits: ConnectionPermits,
+    shedder: Shedder,
     draining: bool,
     is_closed: bool,
 }
@@ -100,6 +109,7 @@ impl Acceptor {
         permits: ConnectionPermits,
         counters: Vec<Arc<Entry<ListenerCounters>>>,
     ) -> Self {
+        let shedder = Shedder::new(settings.overload.clone());
         Self {
             settings,
             counters,
@@ -110,6 +120,7 @@ impl Acceptor {
             paused_until: None,
             has_reserve: false,
             permits,
+            shedder,
             draining: false,
             is_closed: false,
         }
@@ -131,10 +142,13 @@ impl Acceptor {
         poller: &mut P,
     ) {
         self.counters = counters;
-        let before = std::mem::replace(&mut self.settings, next).protocols;
-        let protocols = &mut self.settings.protocols;
+        self.shedder.reload(next.overload.clone());
+        let ListenerSettings { protocols: before, headers: headers_before, .. } =
+            std::mem::replace(&mut self.settings, next);
+        let ListenerSettings { protocols, headers, .. } = &mut self.settings;
         let count = before.len().max(protocols.len());
         protocols.resize(count, None);
+        headers.resize(count, HeaderPolicy::Off);
         self.pending.resize(count, false);
         self.closing.resize(count, false);
         for (number, protocol) in protocols.iter_mut().enumerate() {
@@ -153,6 +167,7 @@ impl Acceptor {
                 }
                 (Some(own), None) => {
                     *protocol = Some(own);
+                    headers[number] = headers_before.get(number).copied().unwrap_or_default();
                     self.pending[number] = true;
                     self.closing[number] = true;
                 }
@@ -211,7 +226,11 @@ impl Acceptor {
             // All places for refusals are taken. They become free within `refuse_ms`, by an event or a
             // deadline of this loop. Room for a connection may come from another loop, which then wakes
             // this one.
-            None if self.must_wait(refused_count) && !self.permits.wait() => None,
+            None if self.must_wait(refused_count, now)
+                && (self.shedder.is_overloaded(now) || !self.permits.wait()) =>
+            {
+                None
+            }
             None => Some(now),
         }
     }
@@ -263,7 +282,7 @@ impl Acceptor {
             if has_tls && connections.is_full_of_handshakes() {
                 continue;
             }
-            if self.must_wait(connections.refused_count()) {
+            if self.must_wait(connections.refused_count(), now) {
                 return;
             }
             match poller.accept(listener) {
@@ -273,20 +292,8 @@ impl Acceptor {
                         own.accepted.add(1);
                     }
                     connections.charge(prices::ACCEPT);
-                    let of_address = connections.judge_address(address);
-                    // Over TLS a refusal would cost a handshake before it could be understood.
-                    let may_answer =
-                        !has_tls && connections.refused_count() < self.settings.refusals_max;
-                    let verdict = match of_address {
-                        AddressVerdict::Admit(_) => self.verdict(),
-                        AddressVerdict::Refuse { .. } if may_answer => Verdict::Refuse,
-                        AddressVerdict::Refuse { .. } | AddressVerdict::Drop => {
-                            counters.addresses_dropped.add(1);
-                            connections.charge(prices::CLOSE);
-                            log::debug!("closed at once: {address} connects too often, or may not");
-                            continue;
-                        }
-                    };
+                    let admitted = self.admit(listener, address, connections, counters, now);
+                    let Some((opening, of_address, verdict)) = admitted else { continue };
                     // Into the table before it is registered: the token of its events is its key
                     // there.
                     let key = connections.handle_accepted(socket, address, verdict);
@@ -295,7 +302,7 @@ impl Acceptor {
                         connections.enter_tls(key, listener, address);
                     }
                     if self.register(poller, connections, key, counters) {
-                        self.enter(connections, key, listener);
+                        self.enter(connections, key, listener, opening);
                     }
                 }
                 Err(AcceptError::Empty) => self.emptied(listener, poller),
@@ -316,6 +323,46 @@ impl Acceptor {
         }
     }
 
+    /// How a connection that was just accepted begins, and whether its address and the limits of the
+    /// process let it in; `None` if it is to be closed without a word.
+    fn admit<S: Transport>(
+        &mut self,
+        listener: usize,
+        address: SocketAddr,
+        connections: &mut Connections<S>,
+        counters: &Counters,
+        now: Millis,
+    ) -> Option<(Opening, AddressVerdict, Verdict)> {
+        let policy = self.settings.headers.get(listener).copied();
+        let opening = connections.opening(policy.unwrap_or_default(), address.ip());
+        let of_address = match opening {
+            Opening::Client => connections.judge_address(address),
+            // Once the header says for whom it is.
+            Opening::Header | Opening::MaybeHeader => AddressVerdict::UNCOUNTED,
+            Opening::Untrusted => {
+                // Whatever it claims does not count.
+                log::debug!("closed: {address} is no trusted proxy");
+                counters.refused_untrusted.add(1);
+                connections.charge(prices::CLOSE);
+                return None;
+            }
+        };
+        // Over TLS a refusal would cost a handshake before it could be understood.
+        let may_answer = !connections.has_tls(listener)
+            && connections.refused_count() < self.settings.refusals_max;
+        let verdict = match of_address {
+            AddressVerdict::Admit(_) => self.verdict(now, counters),
+            AddressVerdict::Refuse { .. } if may_answer => Verdict::Refuse,
+            AddressVerdict::Refuse { .. } | AddressVerdict::Drop => {
+                counters.addresses_dropped.add(1);
+                connections.charge(prices::CLOSE);
+                log::debug!("closed at once: {address} connects too often, or may not");
+                return None;
+            }
+        };
+        Some((opening, of_address, verdict))
+    }
+
     /// The first pending listener from the one on whose turn it is; the turn passes to the one behind it.
     fn next_pending(&mut self) -> Option<usize> {
         let (earlier, later) = self.pending.split_at_checked(self.next)?;
@@ -328,9 +375,21 @@ impl Acceptor {
     }
 
     /// Tells a new connection by which listener it came, and admits it where no request comes first.
-    fn enter<S: Transport>(&self, connections: &mut Connections<S>, key: ConnKey, listener: usize) {
+    fn enter<S: Transport>(
+        &self,
+        connections: &mut Connections<S>,
+        key: ConnKey,
+        listener: usize,
+        opening: Opening,
+    ) {
+        let has_header = matches!(opening, Opening::Header | Opening::MaybeHeader);
+        if has_header {
+            connections.await_header(key, opening == Opening::MaybeHeader);
+        }
         match self.settings.protocols.get(listener) {
-            Some(Some(ListenerProtocol::Line(route))) if connections.has_tls(listener) => {
+            Some(Some(ListenerProtocol::Line(route)))
+                if has_header || connections.has_tls(listener) =>
+            {
                 connections.await_line(key, *route);
             }
             Some(Some(ListenerProtocol::Line(route))) => connections.enter_line(key, *route),
@@ -348,15 +407,29 @@ impl Acceptor {
     /// Whether a connection that was just accepted is served or refused. Its part of `connections_max`
     /// is taken only now: if it were taken before `accept`, and the queue were empty, another loop could
     /// refuse a connection below the limit meanwhile.
-    fn verdict(&mut self) -> Verdict {
-        if !self.draining && self.permits.take() { Verdict::Admit } else { Verdict::Refuse }
+    fn verdict(&mut self, now: Millis, counters: &Counters) -> Verdict {
+        if self.draining {
+            Verdict::Refuse
+        } else if self.shedder.sheds(now, counters) {
+            Verdict::Shed
+        } else if self.permits.take() {
+            Verdict::Admit
+        } else {
+            Verdict::Refuse
+        }
+    }
+
+    /// A turn began by this number of microseconds too late, or lasted as long.
+    #[inline]
+    pub(super) fn note_lag(&mut self, lag_us: u64, now: Millis) {
+        self.shedder.note_lag(lag_us, now);
     }
 
     /// Whether a further connection could be neither served nor refused. It then stays in the kernel's
     /// queue.
-    fn must_wait(&self, refused_count: usize) -> bool {
+    fn must_wait(&self, refused_count: usize, now: Millis) -> bool {
         let may_refuse = self.draining || refused_count < self.settings.refusals_max;
-        !may_refuse && !self.permits.has_room()
+        !may_refuse && (self.shedder.is_overloaded(now) || !self.permits.has_room())
     }
 
     /// Returns the part of `connections_max` of a connection that was served and is gone.

@@ -122,6 +122,7 @@ fn options(websocket: &ResolvedWebSocket, identities: Identities) -> RouteOption
             .filter_map(|name| Subprotocol::new(name.as_str()).ok())
             .collect(),
         message_bytes_max: websocket.message_bytes_max,
+        limits: websocket.limits,
         backlog_messages_max: websocket.backlog_messages_max,
         slow_policy: websocket.slow_policy,
         deflate: websocket.deflate,

@@ -15,7 +15,9 @@ use crate::conn::ConnSettings;
 use crate::inspect::Query;
 use crate::mail::{Envelope, LoopEvents, NoReply, Reply, ReplyReceiver};
 use crate::metrics::{CertificateCounters, Entry, LoopMetrics, ProcessCounters};
-use crate::reactor::{DrainTerms, LoopCommand, LoopState, QueuePolicy, SharedListeners};
+use crate::reactor::{
+    DrainTerms, LoopCommand, LoopState, OverloadMarks, QueuePolicy, SharedListeners,
+};
 use crate::timer::Clock as _;
 
 /// A running server. Dropping it does not stop it: call [`Handle::drain`], then [`Handle::join`].
@@ -97,6 +99,20 @@ impl Handle {
     #[must_use]
     pub fn certificates(&self) -> Option<CertificateView> {
         self.serving.state().certificates.as_ref().map(|own| own.certificates().clone())
+    }
+
+    /// What there is too little of in the process: newcomers are refused while anything is marked.
+    #[must_use]
+    pub fn overload_marks(&self) -> OverloadMarks {
+        self.serving.marks.clone()
+    }
+
+    /// Bytes of the pool that loops have taken, and how many there are.
+    #[must_use]
+    pub fn pool_use(&self) -> (u64, u64) {
+        let pool = &self.serving.pool;
+        let total = pool.total();
+        (total.saturating_sub(pool.available()) as u64, total as u64)
     }
 
     /// What answers challenges by HTTP on listeners that redirect, for a client of ACME.

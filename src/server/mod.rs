@@ -11,6 +11,7 @@ mod listener_numbers;
 mod listeners;
 mod loop_thread;
 mod reload;
+mod request_rules;
 mod serving;
 mod settings;
 mod start;

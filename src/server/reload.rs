@@ -195,9 +195,8 @@ impl Handle {
         let rules = before.rules.next(settings, &listeners);
         let tls = listeners.by_number(&listener_configs, &before.tls, &None);
         let labels = listener_labels(&listeners, &before.labels);
-        let numbers = history.numbers();
-        let reload =
-            loop_reload(settings, routes, &listeners, numbers, &rules, &tls, labels.clone());
+        let (numbers, both) = (history.numbers(), (&rules, &self.serving().marks));
+        let reload = loop_reload(settings, routes, &listeners, numbers, both, &tls, labels.clone());
         let reload = reload.map_err(ReloadError::Route)?;
         let mut state = self.serving().state();
         if let Some(certificates) = certificates {

@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::certificates::{CertificateOptions, CertificateWatch};
 use super::listener_numbers::{ListenerNumbers, Numbered};
+use super::request_rules::RequestRules;
 use super::settings::{conn_settings, loop_settings};
 use crate::admission::SharedAddresses;
-use crate::certificates::{HttpChallenges, ListenerConfig};
+use crate::certificates::ListenerConfig;
 use crate::config::{Listener, ListenerKind, ResolvedConfig};
-use crate::http::{HostRule, HttpsRedirect};
 use crate::os::{BindError, KeepAlive, SystemClock, bind_listeners};
 use crate::pool::SharedBudget;
-use crate::reactor::{ListenerProtocol, LoopReload};
+use crate::proxy_protocol::HeaderPolicy;
+use crate::reactor::{ListenerProtocol, LoopReload, OverloadMarks};
 use crate::services::{Route, RouteHistory, RouteNumbers, Router};
 
 /// What a server serves, and the limits that its loops share.
@@ -22,6 +23,8 @@ pub(super) struct Serving {
     pub(super) connections: SharedBudget,
     pub(super) pool: SharedBudget,
     pub(super) addresses: SharedAddresses,
+    /// What there is too little of in the process.
+    pub(super) marks: OverloadMarks,
     /// Held by a reload all the while.
     turn: Mutex<()>,
     /// Held for a moment only, so that callers who ask do not wait for a reload.
@@ -52,17 +55,6 @@ pub(super) struct Served {
     pub(super) certificate_options: CertificateOptions,
 }
 
-/// What the requests of listeners are held to.
-#[derive(Clone, Debug, Default)]
-pub(super) struct RequestRules {
-    /// The hosts that they may name, by the number of the listener.
-    pub(super) hosts: Vec<HostRule>,
-    /// Where they are redirected to, by the number of the listener.
-    pub(super) redirects: Vec<Option<HttpsRedirect>>,
-    /// What answers challenges on those listeners.
-    pub(super) challenges: HttpChallenges,
-}
-
 impl Serving {
     /// What a server serves that starts.
     pub(super) fn new(
@@ -70,10 +62,11 @@ impl Serving {
         connections: SharedBudget,
         pool: SharedBudget,
         addresses: SharedAddresses,
+        marks: OverloadMarks,
         served: Served,
     ) -> Self {
         let state = Mutex::new(State { served, certificates: None });
-        Self { clock, connections, pool, addresses, turn: Mutex::default(), state }
+        Self { clock, connections, pool, addresses, marks, turn: Mutex::default(), state }
     }
 
     /// Waits until no reload is under way, and keeps others waiting.
@@ -113,53 +106,22 @@ pub(super) fn loop_reload(
     routes: Vec<Route>,
     listeners: &ListenerNumbers,
     numbers: &RouteNumbers,
-    rules: &RequestRules,
+    (rules, marks): (&RequestRules, &OverloadMarks),
     tls: &[Option<ListenerConfig>],
     labels: Vec<Arc<str>>,
 ) -> Result<LoopReload, String> {
     let protocol = |own| listener_protocol(own, &routes, numbers).map(Some);
     let protocols = settings.listeners.iter().map(protocol).collect::<Result<Vec<_>, _>>()?;
     let protocols = listeners.by_number(&protocols, &[], &None);
+    let headers: Vec<_> = settings.listeners.iter().map(|own| own.proxy_protocol).collect();
+    let headers = listeners.by_number(&headers, &[], &HeaderPolicy::Off);
     Ok(LoopReload {
         conn_settings: Arc::new(conn_settings(settings, rules)),
-        loop_settings: loop_settings(settings, protocols, labels),
+        loop_settings: loop_settings(settings, protocols, headers, labels, marks.clone()),
         routes,
         numbers: numbers.clone(),
         tls: tls.to_vec(),
     })
-}
-
-impl RequestRules {
-    /// The rules of these listeners. Those of listeners that are closed stay what they are.
-    pub(super) fn next(&self, settings: &ResolvedConfig, listeners: &ListenerNumbers) -> Self {
-        let hosts = settings.listeners.iter().map(|own| own.hosts.rule(own.address));
-        let (hosts, none) = (hosts.collect::<Vec<_>>(), HostRule::List(Vec::new()));
-        Self {
-            hosts: listeners.by_number(&hosts, &self.hosts, &none),
-            redirects: self.next_redirects(settings, listeners),
-            challenges: self.challenges.clone(),
-        }
-    }
-
-    fn next_redirects(
-        &self,
-        settings: &ResolvedConfig,
-        listeners: &ListenerNumbers,
-    ) -> Vec<Option<HttpsRedirect>> {
-        if self.redirects.is_empty() && !settings.listeners.iter().any(Listener::redirects) {
-            return Vec::new();
-        }
-        let mut served = listeners.served().iter().zip(&settings.listeners);
-        let https = served.find(|(_, listener)| listener.is_https());
-        let https_port = https.map_or(HTTPS_PORT, |(own, _)| own.address().port());
-        let redirect = |listener: &Listener| {
-            let given = listener.redirect_port.and_then(|port| u16::try_from(port).ok());
-            let redirect = || HttpsRedirect::to_port(given.unwrap_or(https_port));
-            listener.redirects().then(redirect)
-        };
-        let redirects: Vec<_> = settings.listeners.iter().map(redirect).collect();
-        listeners.by_number(&redirects, &self.redirects, &None)
-    }
 }
 
 /// Binds the address of a listener, for each loop by a socket of its own.
@@ -191,6 +153,3 @@ fn listener_protocol(
     let number = Router::number_among(routes, path, numbers);
     number.map(ListenerProtocol::Line).ok_or_else(|| path.to_owned())
 }
-
-/// The port of `https` (RFC 9110 section 4.2.2), for a configuration that was not validated.
-const HTTPS_PORT: u16 = 443;

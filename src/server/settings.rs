@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use super::serving::RequestRules;
+use super::request_rules::RequestRules;
 use crate::admission::{AddressLimits, AddressSettings, NetworkSet, PrefixBits, Rate};
 use crate::config::{AddressOptions, ResolvedConfig};
-use crate::conn::ConnSettings;
+use crate::conn::{ConnSettings, ProxySettings};
 use crate::mail::MailLimits;
-use crate::reactor::{ListenerProtocol, ListenerSettings, LoopSettings};
+use crate::proxy_protocol::HeaderPolicy;
+use crate::reactor::{
+    ListenerProtocol, ListenerSettings, LoopSettings, OverloadMarks, OverloadSettings,
+};
 use crate::work::WorkLimits;
 
 /// The rules of the connections of one loop.
@@ -36,6 +39,10 @@ pub(super) fn conn_settings(settings: &ResolvedConfig, rules: &RequestRules) -> 
         hosts: rules.hosts.clone(),
         redirects: rules.redirects.clone(),
         challenges: rules.challenges.clone(),
+        proxies: ProxySettings {
+            trusted: NetworkSet::new(&settings.trusted_proxies),
+            header: settings.forwarded_header,
+        },
         addresses: address_settings(settings),
     }
 }
@@ -64,7 +71,7 @@ fn address_settings(settings: &ResolvedConfig) -> AddressSettings {
         },
         allow: NetworkSet::new(&own.allow),
         deny: NetworkSet::new(&own.deny),
-        proxies: NetworkSet::default(),
+        proxies: NetworkSet::new(&settings.trusted_proxies),
         exempts_local: own.exempt_local,
         is_dry_run: own.dry_run,
         entries_max: own.entries_max(settings.limits.connections_max),
@@ -72,21 +79,30 @@ fn address_settings(settings: &ResolvedConfig) -> AddressSettings {
     }
 }
 
-/// How much one loop does in a turn; its listeners speak `protocols`, and what is counted of them has
-/// `labels`, both by their numbers.
+/// How much one loop does in a turn; its listeners speak `protocols`, begin with `headers`, and what is
+/// counted of them has `labels`, all by their numbers. Shortages of the process are marked in `marks`.
 pub(super) fn loop_settings(
     settings: &ResolvedConfig,
     protocols: Vec<Option<ListenerProtocol>>,
+    headers: Vec<HeaderPolicy>,
     labels: Vec<Arc<str>>,
+    marks: OverloadMarks,
 ) -> LoopSettings {
-    let ResolvedConfig { limits, timeouts, turn, .. } = settings;
+    let ResolvedConfig { limits, timeouts, turn, overload, .. } = settings;
+    let loops = u32::try_from(settings.loops).unwrap_or(u32::MAX);
     LoopSettings {
         listeners: ListenerSettings {
             protocols,
+            headers,
             labels,
             accepts_per_turn: turn.accepts_per_turn,
             refusals_max: limits.refusals_max.div_ceil(settings.loops),
             accept_pause_ms: timeouts.accept_pause_ms,
+            overload: OverloadSettings {
+                marks,
+                lag_ms: overload.lag_ms,
+                accepts_per_s: overload.accepts_per_s.div_ceil(loops.max(1)),
+            },
         },
         mail_per_turn: turn.mail_per_turn,
         timers_per_turn: TIMERS_PER_TURN,

@@ -9,7 +9,8 @@ use super::handle::Handle;
 use super::listener_numbers::ListenerNumbers;
 use super::listeners::Listeners;
 use super::loop_thread::{LoopParts, RunningLoop};
-use super::serving::{RequestRules, Served, Serving, listener_labels, loop_reload};
+use super::request_rules::RequestRules;
+use super::serving::{Served, Serving, listener_labels, loop_reload};
 use super::settings::{conn_settings, mail_limits};
 use super::start_error::StartError;
 use crate::access::AccessSink;
@@ -18,7 +19,7 @@ use crate::config::ResolvedConfig;
 use crate::mail::{LoopEvents, Wake, mesh};
 use crate::os::{PassedSockets, SystemClock};
 use crate::pool::SharedBudget;
-use crate::reactor::{ConnectionPermits, DrainTerms, LoopReload, MioPoller};
+use crate::reactor::{ConnectionPermits, DrainTerms, LoopReload, MioPoller, OverloadMarks};
 use crate::services::{Route, RouteHistory, Router};
 use crate::timer::Clock as _;
 
@@ -50,8 +51,9 @@ impl Handle {
         let history = RouteHistory::new(Router::first_numbers(&routes));
         // Before an address is bound: what is wrong is then said although the port is taken.
         let none = Vec::new();
-        let rules = RequestRules::default();
-        let reload = loop_reload(settings, routes, &numbers, history.numbers(), &rules, &[], none);
+        let (rules, marks) = (RequestRules::default(), OverloadMarks::default());
+        let both = (&rules, &marks);
+        let reload = loop_reload(settings, routes, &numbers, history.numbers(), both, &[], none);
         let mut reload = reload.map_err(StartError::Route)?;
         let certificates = Certificates::load(settings, clock)?;
         let tls = certificates.listener_configs();
@@ -102,7 +104,7 @@ impl Handle {
                 }
             }
         }
-        let serving = Serving::new(clock, connections, pool, client_addresses, served);
+        let serving = Serving::new(clock, connections, pool, client_addresses, marks, served);
         let server = Self::new(loops, events, serving).on_held_sockets(are_held);
         match spawned.and_then(|()| certificates.watch(clock)) {
             Ok(certificates) => {

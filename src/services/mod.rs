@@ -28,12 +28,12 @@ pub(crate) use router::{Found, SocketRoute};
 pub use router::{Handler, Route, Router};
 
 pub use crate::effects::{
-    Accept, Checked, CloseReason, Effects, INFO_BYTES_MAX, Identities, Identity, IdentityCheck,
-    IdentityOutcome, IdentityReply, IdentitySender, Inquiry, InvalidGrant, InvalidPeer,
-    InvalidUser, LoopSite, Message, Order, Peer, Presented, REFUSAL_BODY_BYTES_MAX,
-    ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, Rights, RoomGrants, RouteOptions, ServiceMessage,
-    ServiceSender, SlowPolicy, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict,
-    TooManyLookups, USER_BYTES_MAX,
+    Accept, CONTROL_FRAMES, Checked, CloseReason, Effects, INFO_BYTES_MAX, Identities, Identity,
+    IdentityCheck, IdentityOutcome, IdentityReply, IdentitySender, Inquiry, InvalidGrant,
+    InvalidPeer, InvalidUser, LoopSite, Message, MessageLimits, Order, Peer, Presented,
+    REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, RatePolicy, Rights,
+    RoomGrants, RouteOptions, ServiceMessage, ServiceSender, SlowPolicy, TokenAnswer, TokenInquiry,
+    TokenLookup, TokenVerdict, TooManyLookups, USER_BYTES_MAX,
 };
 pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 

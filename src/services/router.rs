@@ -87,6 +87,8 @@ pub(crate) struct SocketRoute {
     pub(crate) options: RouteOptions,
     /// [`Service::wants_addresses`], asked once.
     pub(crate) wants_addresses: bool,
+    /// [`MessageLimits::needs_record`](crate::effects::MessageLimits::needs_record), asked once.
+    pub(crate) limits_messages: bool,
 }
 
 /// Stands for a number that no route has. No connection has such a number: connections have those that
@@ -132,10 +134,18 @@ impl Router {
                     }
                     let (service, options) = (make(site), options.clone());
                     let wants_addresses = service.wants_addresses();
+                    let limits_messages = options.limits.needs_record();
                     let label: Arc<str> = id.to_string().into();
                     let counters = Arc::new(Entry::new(&label));
-                    sockets[usize::from(number)] =
-                        SocketRoute { paths, label, counters, service, options, wants_addresses };
+                    sockets[usize::from(number)] = SocketRoute {
+                        paths,
+                        label,
+                        counters,
+                        service,
+                        options,
+                        wants_addresses,
+                        limits_messages,
+                    };
                     order.push(number);
                 }
             }
@@ -200,6 +210,7 @@ impl Router {
             own.paths.clone_from(paths);
             own.options = options.clone();
             own.wants_addresses = own.service.wants_addresses();
+            own.limits_messages = own.options.limits.needs_record();
         }
     }
 
@@ -332,6 +343,7 @@ impl SocketRoute {
             service: Box::new(Vacant),
             options: RouteOptions::default(),
             wants_addresses: false,
+            limits_messages: false,
         }
     }
 }

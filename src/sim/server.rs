@@ -16,9 +16,10 @@ use crate::conn::{ConnSettings, Connections, check_invariants};
 use crate::mail::{Envelope, LoopMailboxes, MailLimits, Mailbox, Reply, Wake, mesh};
 use crate::metrics::{Counters, LoopMetrics};
 use crate::pool::SharedBudget;
+use crate::proxy_protocol::HeaderPolicy;
 use crate::reactor::{
     ConnectionPermits, DrainProgress, DrainTerms, EventLoop, ListenerProtocol, ListenerSettings,
-    LoopCommand, LoopEnvelope, LoopReload, LoopSettings, LoopState, Turn,
+    LoopCommand, LoopEnvelope, LoopReload, LoopSettings, LoopState, OverloadSettings, Turn,
 };
 use crate::services::{LoopSite, Route, RouteHistory, RouteNumbers, Router, TooManyRoutes};
 use crate::timer::{Clock, Millis};
@@ -42,6 +43,9 @@ pub struct ServerSettings {
     pub mail_per_turn: usize,
     /// The route that a second listener of each loop, for lines, leads to.
     pub line_route: Option<&'static str>,
+    /// Whether the connections of each listener begin with a header of the PROXY protocol, by its number;
+    /// where there is none, they do not.
+    pub headers: Vec<HeaderPolicy>,
     /// Whether each loop has one more listener, whose connections relay to each other in pairs.
     pub has_relay: bool,
     /// Whether the bytes of all connections go in the records of a fake cipher.
@@ -51,6 +55,8 @@ pub struct ServerSettings {
     pub tls: Vec<Option<Arc<ServerConfig>>>,
     /// What connections are told to when they end.
     pub access: Option<AccessSink>,
+    /// When newcomers are refused because of overload.
+    pub overload: OverloadSettings,
     /// Rules of the connections.
     pub connections: ConnSettings,
 }
@@ -66,10 +72,12 @@ impl Default for ServerSettings {
             mail_bytes_max: 1 << 20,
             mail_per_turn: 256,
             line_route: None,
+            headers: Vec::new(),
             has_relay: false,
             has_fake_cipher: false,
             tls: Vec::new(),
             access: None,
+            overload: OverloadSettings::default(),
             connections: ConnSettings { half_open_max: 250, ..ConnSettings::default() },
         }
     }
@@ -382,10 +390,12 @@ fn loop_settings(settings: &ServerSettings, protocols: Vec<ListenerProtocol>) ->
     LoopSettings {
         listeners: ListenerSettings {
             protocols: protocols.into_iter().map(Some).collect(),
+            headers: settings.headers.clone(),
             labels: Vec::new(),
             accepts_per_turn: 64,
             refusals_max: settings.refusals_max,
             accept_pause_ms: 50,
+            overload: settings.overload.clone(),
         },
         mail_per_turn: settings.mail_per_turn,
         timers_per_turn: 256,

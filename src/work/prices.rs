@@ -17,6 +17,8 @@ pub const CLOSE: u64 = 2_500;
 pub const HEAD: u64 = 1_500;
 /// A message is decoded and given to its service. A power of two, as it divides.
 pub const MESSAGE: u64 = 64;
+/// A control frame, or a fragment of a message, is decoded and answered where it is to be.
+pub const FRAME: u64 = 64;
 /// A publication is made: the service, its encodings, and its way to the fan-out.
 pub const PUBLICATION: u64 = 1_000;
 /// Any other effect is noted and carried out.

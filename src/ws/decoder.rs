@@ -21,6 +21,7 @@ use std::ops::Range;
 use super::header::{FIN, FrameHeader, Opcode, parse_header};
 use super::utf8::{NotUtf8, Utf8Tail};
 use super::violation::Violation;
+use crate::work::{meter, prices};
 
 /// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,15 @@ pub enum Event {
     Ping(Range<usize>),
     /// A pong.
     Pong(Range<usize>),
+}
+
+/// What one frame comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// It ends a message, or is a control frame.
+    Event(Event),
+    /// A fragment of a message that goes on.
+    Fragment,
 }
 
 /// The kind of a message whose last fragment has not arrived. One enum, so that an
@@ -229,31 +239,41 @@ impl<'c> Decoder<'c> {
             return Ok(Some(Event::Message { kind, is_compressed: false, payload }));
         }
         loop {
-            let frame_at = self.progress.frame_at as usize;
-            let Some((header, header_len)) = parse_header(input.get(frame_at..).unwrap_or(&[]))?
-            else {
-                return Ok(None);
-            };
-            let key = self.check(&header)?;
-            let payload_at = frame_at + header_len;
-            // `check` bounds data frames by the message limit, the parser control frames by 125.
-            let payload_len = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
-            let arrived = payload_len.min(input.len() - payload_at);
-            let unmasked = self.progress.unmasked as usize;
-            // The frame may have arrived in part before. That part is unmasked and checked already.
-            let fresh = &mut input[payload_at + unmasked..payload_at + arrived];
-            apply_and_check(fresh, key, unmasked, self.text_tail(&header))?;
-            if arrived < payload_len {
-                self.progress.unmasked = offset(arrived);
-                return Ok(None);
-            }
-            self.progress.unmasked = 0;
-            self.progress.frame_at = offset(payload_at + payload_len);
-            let payload = payload_at..payload_at + payload_len;
-            if let Some(event) = self.frame(&header, payload, input)? {
-                return Ok(Some(event));
+            match self.next_frame(input)? {
+                Some(Frame::Event(event)) => return Ok(Some(event)),
+                Some(Frame::Fragment) => {}
+                None => return Ok(None),
             }
         }
+    }
+
+    /// As [`Decoder::next`], but for one frame: a client may send any number of fragments before its
+    /// message ends, and each is work.
+    ///
+    /// # Errors
+    /// As [`Decoder::next`].
+    pub fn next_frame(&mut self, input: &mut [u8]) -> Result<Option<Frame>, Violation> {
+        let frame_at = self.progress.frame_at as usize;
+        let Some((header, header_len)) = parse_header(input.get(frame_at..).unwrap_or(&[]))? else {
+            return Ok(None);
+        };
+        let key = self.check(&header)?;
+        let payload_at = frame_at + header_len;
+        // `check` bounds data frames by the message limit, the parser control frames by 125.
+        let payload_len = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
+        let arrived = payload_len.min(input.len() - payload_at);
+        let unmasked = self.progress.unmasked as usize;
+        // The frame may have arrived in part before. That part is unmasked and checked already.
+        let fresh = &mut input[payload_at + unmasked..payload_at + arrived];
+        apply_and_check(fresh, key, unmasked, self.text_tail(&header))?;
+        if arrived < payload_len {
+            self.progress.unmasked = offset(arrived);
+            return Ok(None);
+        }
+        self.progress.unmasked = 0;
+        self.progress.frame_at = offset(payload_at + payload_len);
+        let payload = payload_at..payload_at + payload_len;
+        self.frame(&header, payload, input).map(Some)
     }
 
     /// Whether all of `input` is decoded.
@@ -300,18 +320,23 @@ impl<'c> Decoder<'c> {
         Ok(Some((kind, payload)))
     }
 
-    /// Handles a frame that has arrived completely. Returns no event for a fragment that is not the
-    /// last.
+    /// Handles a frame that has arrived completely.
     fn frame(
         &mut self,
         header: &FrameHeader,
         payload: Range<usize>,
         input: &mut [u8],
-    ) -> Result<Option<Event>, Violation> {
+    ) -> Result<Frame, Violation> {
         let message = match header.opcode {
-            Opcode::Close => return Ok(Some(Event::Close(payload))),
-            Opcode::Ping => return Ok(Some(Event::Ping(payload))),
-            Opcode::Pong => return Ok(Some(Event::Pong(payload))),
+            Opcode::Close => return Ok(Frame::Event(Event::Close(payload))),
+            Opcode::Ping => {
+                meter::spend(prices::FRAME);
+                return Ok(Frame::Event(Event::Ping(payload)));
+            }
+            Opcode::Pong => {
+                meter::spend(prices::FRAME);
+                return Ok(Frame::Event(Event::Pong(payload)));
+            }
             Opcode::Text => Fragmented::new(MessageKind::Text, header.rsv1),
             Opcode::Binary => Fragmented::new(MessageKind::Binary, header.rsv1),
             // `check` has refused a continuation without a message.
@@ -322,18 +347,19 @@ impl<'c> Decoder<'c> {
             self.state.utf8.finish().map_err(|NotUtf8| Violation::TextNotUtf8)?;
         }
         if header.fin && header.opcode != Opcode::Continuation {
-            return Ok(Some(Event::Message { kind, is_compressed, payload }));
+            return Ok(Frame::Event(Event::Message { kind, is_compressed, payload }));
         }
         self.join(payload, input);
         if !header.fin {
             self.state.fragmented = Some(message);
-            return Ok(None);
+            meter::spend(prices::FRAME);
+            return Ok(Frame::Fragment);
         }
         self.state.fragmented = None;
         let message_at = self.progress.message_at as usize;
         let payload = message_at..message_at + self.progress.message_len as usize;
         self.progress.message_len = 0;
-        Ok(Some(Event::Message { kind, is_compressed, payload }))
+        Ok(Frame::Event(Event::Message { kind, is_compressed, payload }))
     }
 
     /// Moves a fragment behind those before it. The gap between them held frame headers and control

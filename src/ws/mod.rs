@@ -16,7 +16,7 @@ mod violation;
 
 pub use close::{CloseFrame, CloseRequest, parse_close};
 pub use close_code::CloseCode;
-pub use decoder::{Decoder, DecoderState, Event, MessageKind, Progress};
+pub use decoder::{Decoder, DecoderState, Event, Frame, MessageKind, Progress};
 pub use deflate::{
     Compressors, DECOMPRESSOR_BYTES, DeflateTerms, FillState, Filled, InflateProgress, Inflater,
     compressor_bytes,

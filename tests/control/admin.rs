@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use tidegate::admission::AddressUse;
 use tidegate::control::admin::{
     AdminListener, AdminPlace, AdminSettings, DrainOrder, DrainStatus, Gateway, InheritedAdmin,
     Readiness, ReloadReport, VersionInfo,
@@ -64,6 +65,10 @@ impl Gateway for MadeUp {
 
     fn reload(&self, _: bool) -> Result<ReloadReport, String> {
         panic!("a reload that panics")
+    }
+
+    fn heaviest_addresses(&self, _: usize) -> Vec<AddressUse> {
+        Vec::new()
     }
 
     fn log_level(&self) -> String {

@@ -103,6 +103,12 @@ fn open_connections_are_counted_until_they_end_and_a_reload_keeps_the_count() {
     };
     assert!(metrics().contains("\ntidegate_addresses 1\n"), "{}", metrics());
     assert!(metrics().contains("tidegate_requests_refused_total{reason=\"address_open\"} 2\n"));
+    let listed = admin_client::get(gateway.admin_address(), "/api/v1/addresses").json();
+    let expected = serde_json::json!({
+        "addresses": [{ "network": "127.0.0.2/32", "open": 3 }],
+        "is_whole": true,
+    });
+    assert_eq!(listed, expected);
     drop((held, third));
     // The rate of the defaults is remembered for a moment.
     until("nothing is remembered", || metrics().contains("\ntidegate_addresses 0\n").then_some(()));

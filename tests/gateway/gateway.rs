@@ -118,7 +118,7 @@ impl Gateway {
     pub(crate) fn admin_address(&self) -> SocketAddr {
         let line = self.logged("admin at http://");
         let (_, url) = line.split_once("admin at http://").unwrap();
-        url.trim_end_matches('/').parse().unwrap()
+        url.split('/').next().unwrap().parse().unwrap()
     }
 
     /// Every line logged so far.

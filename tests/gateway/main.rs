@@ -24,10 +24,12 @@
 //! | `tls` | TLS: versions, certificates, what goes wrong, clients of other makers |
 //! | `tls_tools` | TLS as tlslite-ng and sslyze see it |
 //! | `proxies` | the documented configurations of nginx and HAProxy |
+//! | `proxied` | the addresses of clients of proxies: nginx and HAProxy as documented, and what is claimed |
 //! | `certificates_reload` | certificates at start, and files that change |
 //! | `reload` | the configuration, read again on SIGHUP |
 //! | `identity` | who clients are by tokens, certificates and cookies, and what follows from it |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
+//! | `overload` | newcomers are refused while memory is short |
 //! | `log` | levels, formats, repeated lines, and standard error that is not read |
 //! | `access_log` | a line for each connection, in a file that is rotated under load |
 //! | `drain` | signals, close frames, exit codes |
@@ -78,6 +80,7 @@ mod client_tls;
 mod clients;
 mod compression;
 mod echo;
+mod proxied;
 mod proxies;
 mod tls;
 mod tls_tools;
@@ -97,4 +100,6 @@ mod drain;
 mod identity;
 mod limits;
 mod log;
+mod overload;
+mod rates;
 mod reload;

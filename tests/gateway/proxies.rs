@@ -154,7 +154,7 @@ fn haproxy(gateway: &Gateway, address: SocketAddr) -> String {
 }
 
 /// The block with this number, from 0, of those in this language in docs/operations.md.
-fn block(language: &str, number: usize) -> String {
+pub(crate) fn block(language: &str, number: usize) -> String {
     let fence = format!("```{language}\n");
     let blocks = OPERATIONS.split(&fence).skip(1);
     let mut texts = blocks.map(|block| block.split("```").next().unwrap());
@@ -162,7 +162,7 @@ fn block(language: &str, number: usize) -> String {
 }
 
 /// `text` with every `from` replaced, of which there must be some.
-fn replaced(text: &str, from: &str, to: &str) -> String {
+pub(crate) fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "no `{from}` in {text}");
     text.replace(from, to)
 }

@@ -37,6 +37,24 @@ impl ProxyServer {
         })
     }
 
+    /// Starts nginx with this text inside of its `stream` block, as [`ProxyServer::nginx`] does.
+    pub(crate) fn nginx_stream(config: impl Fn(SocketAddr) -> String) -> Option<Self> {
+        let Some(module) = stream_module() else {
+            skip_without("libnginx-mod-stream, which scripts/install-servers installs");
+            return None;
+        };
+        Self::start("nginx", |folder, address| {
+            let place = folder.display();
+            let text = format!(
+                "load_module {};\ndaemon off;\nmaster_process off;\npid {place}/pid;\n\
+                 error_log stderr;\nevents {{}}\nstream {{\n{}\n}}\n",
+                module.display(),
+                config(address)
+            );
+            (text, vec!["-p".into(), place.to_string(), "-e".into(), "stderr".into(), "-c".into()])
+        })
+    }
+
     /// Starts HAProxy with this configuration, of which `config` is given the address to listen on;
     /// its state can be asked for.
     pub(crate) fn haproxy(config: impl Fn(SocketAddr) -> String) -> Option<Self> {
@@ -125,6 +143,13 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
             command.status().is_ok_and(|status| status.success())
         })
     })
+}
+
+/// The module of nginx for TCP, of the system or below target/.
+fn stream_module() -> Option<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers/libnginx-mod-stream.root");
+    let module = "usr/lib/nginx/modules/ngx_stream_module.so";
+    [PathBuf::from("/"), own].iter().map(|root| root.join(module)).find(|file| file.exists())
 }
 
 /// An address that was free a moment ago.

@@ -23,7 +23,12 @@ pub(crate) struct Frame {
 impl Socket {
     /// A connection that has sent nothing.
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        Self { stream: connect(address), arrived: Vec::new() }
+        Self::over(connect(address))
+    }
+
+    /// The same over a connection that is there.
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        Self { stream, arrived: Vec::new() }
     }
 
     /// A connection that was upgraded on `/echo`.

@@ -1,6 +1,7 @@
 //! An access log that keeps its entries.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tidegate::access::{AccessEntry, AccessSink, Traffic};
@@ -16,6 +17,7 @@ pub(crate) struct AccessJournal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) peer: String,
+    pub(crate) address: SocketAddr,
     pub(crate) path: Option<String>,
     pub(crate) duration_ms: u64,
     pub(crate) received: Traffic,
@@ -31,6 +33,7 @@ impl AccessJournal {
         AccessSink::new(move |entry: &AccessEntry<'_>| {
             own.told.lock().unwrap_or_else(PoisonError::into_inner).push(Told {
                 peer: entry.peer.to_string(),
+                address: entry.address,
                 path: entry.path.map(str::to_owned),
                 duration_ms: entry.duration_ms,
                 received: entry.received,

@@ -10,7 +10,7 @@ use tidegate::work::{WorkLimits, meter, prices};
 
 use crate::client::Client;
 use crate::wire::{
-    BINARY, FIN, PING, RSV1, client_frame, deflated, frame, upgrade_request,
+    BINARY, CONTINUATION, FIN, PING, RSV1, client_frame, deflated, frame, upgrade_request,
     upgrade_request_offering_deflate,
 };
 use crate::world::{Setup, World};
@@ -28,6 +28,8 @@ enum Attack {
     Fanout,
     /// Short messages, pings among them.
     ShortMessages,
+    /// Messages of many empty fragments.
+    Fragments,
     /// Large messages.
     LargeMessages,
     /// Connections that ask and leave.
@@ -38,12 +40,13 @@ enum Attack {
     Unread,
 }
 
-const ATTACKS: [Attack; 9] = [
+const ATTACKS: [Attack; 10] = [
     Attack::EmptyBlocks,
     Attack::Bomb,
     Attack::Compression,
     Attack::Fanout,
     Attack::ShortMessages,
+    Attack::Fragments,
     Attack::LargeMessages,
     Attack::Connections,
     Attack::Unfinished,
@@ -123,6 +126,12 @@ fn bytes_of(attack: Attack, random: &mut Random) -> Vec<u8> {
         Attack::ShortMessages => {
             let mut bytes = frame(BINARY, b"y").repeat(1 + random.below(2_000));
             bytes.extend(frame(PING, b"").repeat(random.below(500)));
+            bytes
+        }
+        Attack::Fragments => {
+            let mut bytes = client_frame(BINARY, b"z", mask);
+            bytes.extend(client_frame(CONTINUATION, b"", mask).repeat(random.below(6_000)));
+            bytes.extend(client_frame(FIN | CONTINUATION, b"", mask));
             bytes
         }
         Attack::Unfinished => {
@@ -253,7 +262,8 @@ fn leave(
     for mut client in clients {
         world.exchange(&mut client);
     }
-    world.pass(30_000);
+    // Pings that were sent are answered first, as fast as their rate allows.
+    world.pass(300_000);
     match (world.server.connection_count(), world.counter("pool_bytes_now")) {
         (0, 0) => Ok(()),
         left => {

@@ -2,7 +2,8 @@
 
 use tidegate::config::SlowPolicy;
 use tidegate::conn::ConnSettings;
-use tidegate::services::{DeflateOptions, Identities};
+use tidegate::rate::Rate;
+use tidegate::services::{DeflateOptions, Identities, MessageLimits};
 use tidegate::sim::{Faults, Random, ServerSettings};
 use tidegate::work::WorkLimits;
 
@@ -45,6 +46,20 @@ pub(crate) fn work_limits(random: &mut Random) -> WorkLimits {
     let turn = [1, 10_000, 100_000, 4_000_000][random.below(4)];
     let share = [1, 300, 20_000, 500_000][random.below(4)];
     WorkLimits { turn, share }
+}
+
+/// Rates that clients meet and that lose nothing.
+fn message_limits(random: &mut Random) -> MessageLimits {
+    let mut rate = |per_s: [u32; 4]| {
+        let per_s = per_s[random.below(4)];
+        (per_s > 0).then_some(Rate { per_s, burst: 2 + per_s / 4 })
+    };
+    MessageLimits {
+        messages: rate([0, 0, 100, 1_000]),
+        bytes: rate([0, 0, 200_000, 2_000_000]),
+        control_frames: rate([0, 20, 100, 100]),
+        ..MessageLimits::default()
+    }
 }
 
 /// What the kernel does wrong, in percent.
@@ -100,12 +115,14 @@ impl Plan {
         let payload_bytes_max = send_buffer_bytes * 50;
         let window = u8::try_from(9 + random.below(7)).unwrap();
         let context_bits = random.percent(60).then_some(window);
+        let limits = message_limits(random);
         Self {
             setup: Setup {
                 seed,
                 server,
                 faults,
                 message_bytes_max: Some(message_bytes_max),
+                limits,
                 slow_policy,
                 deflate: DeflateOptions {
                     bytes_min: pick(random, &[1, 100, 1024]),

@@ -4,7 +4,7 @@
 use tidegate::sim::Random;
 
 use crate::wire::{
-    ALERT_STATUS, BINARY, CLOSE, CONTINUATION, FIN, Frame, PING, PONG, RSV1, Sender, TEXT,
+    BINARY, CLOSE, CONTINUATION, FIN, Frame, NO_STATUS, PING, PONG, RSV1, Sender, TEXT,
     client_frame, client_header, deflated, upgrade_request, upgrade_request_offering_deflate,
 };
 
@@ -87,7 +87,7 @@ impl Script {
             4 => (valid.replace("Host: sim.example\r\n", ""), 400),
             5 => (valid.replace("Upgrade: websocket\r\n", "Origin: https://a.example\r\n"), 426),
             6 => (valid.replace("Upgrade: web", "Origin: https://a.example\r\nUpgrade: web"), 403),
-            7 => ("\u{16}\u{3}\u{1}\0".repeat(40), ALERT_STATUS),
+            7 => ("\u{16}\u{3}\u{1}\0".repeat(40), NO_STATUS),
             _ => (valid.replace("Host:", &format!("X: {}\r\nHost:", "y".repeat(9_000))), 431),
         };
         let mut bytes = request.into_bytes();

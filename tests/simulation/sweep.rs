@@ -4,16 +4,19 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use tidegate::proxy_protocol::HeaderPolicy;
 use tidegate::services::{Echo, RouteOptions};
 use tidegate::sim::{Random, ServerSettings};
 
 use crate::access::AccessJournal;
 use crate::actor::{Actor, Pace};
 use crate::checker::{Disturbances, check_client, check_deliveries};
+use crate::client::Client;
 use crate::intruder::Intruder;
 use crate::operator_script::ScriptedOperator;
 use crate::plan::{Plan, RunEnd, work_limits};
 use crate::script::Script;
+use crate::wire::{PROXY_V1 as V1, PROXY_V2 as V2, PROXY_V2_LOCAL as V2_LOCAL};
 use crate::world::{World, routes, socket};
 
 /// What stands between sockets and plaintext.
@@ -49,6 +52,9 @@ impl Run {
         // With it each connection has a record, and so takes other ways.
         let access = (seed.is_multiple_of(2) && over != Over::Cipher).then(AccessJournal::default);
         plan.setup.server.access = access.as_ref().map(AccessJournal::sink);
+        if seed.is_multiple_of(3) {
+            plan.setup.server.headers = vec![HeaderPolicy::Required];
+        }
         plan.disturbances.messages_timed = plan.setup.server.connections.message_grace_ms > 0;
         let world = World::new(&plan.setup);
         world.network.set_send_buffer_bytes(plan.send_buffer_bytes);
@@ -117,7 +123,7 @@ impl Run {
         }
         let dice = self.random.below(100);
         match dice {
-            0..=24 if self.actors.len() < self.plan.clients_max => self.connect(),
+            0..=24 if self.actors.len() < self.plan.clients_max => self.connect()?,
             0..=4 if self.plan.runs_out_of_descriptors => {
                 let spare = self.random.below(4);
                 let max =
@@ -134,8 +140,8 @@ impl Run {
                 let ms = 1_000 + self.random.below(60) as u64 * self.random.below(60) as u64 * 34;
                 self.pass(ms)?;
             }
-            86..=89 if self.plan.setup.tls.is_some() => self.intrude(),
-            _ if self.actors.is_empty() => self.connect(),
+            86..=89 if self.plan.setup.tls.is_some() => self.intrude()?,
+            _ if self.actors.is_empty() => self.connect()?,
             _ => {
                 let index = self.random.below(self.actors.len());
                 self.actors[index].act(&mut self.random);
@@ -174,9 +180,10 @@ impl Run {
         Ok(())
     }
 
-    fn connect(&mut self) {
+    fn connect(&mut self) -> Result<(), String> {
         let loop_index = self.random.below(self.plan.setup.server.loops);
         let client = self.world.connect(loop_index);
+        self.introduce(&client, loop_index)?;
         let script = Script::random(&mut self.random, self.plan.bounds);
         let actor = Actor::new(client, script, &mut self.random, self.world.now());
         self.log(|| {
@@ -188,15 +195,33 @@ impl Run {
             )
         });
         self.actors.push(actor);
+        Ok(())
+    }
+
+    /// Where the server asks for it, a proxy says whom it has connected for, in two parts.
+    fn introduce(&mut self, client: &Client, loop_index: usize) -> Result<(), String> {
+        if self.plan.setup.server.headers.is_empty() {
+            return Ok(());
+        }
+        let header = [V1, V2, V2_LOCAL][self.random.below(3)];
+        let (first, rest) = header.split_at(self.random.below(header.len()));
+        client.connection.send(first);
+        for _ in 0..self.random.below(3) {
+            self.world.server.step_loop(loop_index)?;
+        }
+        client.connection.send(rest);
+        Ok(())
     }
 
     /// A client connects that does not keep to TLS.
-    fn intrude(&mut self) {
+    fn intrude(&mut self) -> Result<(), String> {
         let loop_index = self.random.below(self.plan.setup.server.loops);
         let client = self.world.connect(loop_index);
+        self.introduce(&client, loop_index)?;
         let intruder = Intruder::new(client, &mut self.random);
         self.log(|| format!("an intruder comes to loop {loop_index}: {:?}", intruder.misconduct));
         self.intruders.push(intruder);
+        Ok(())
     }
 
     /// Settles and reads once from each client; returns whether any received something.

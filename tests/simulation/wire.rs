@@ -238,12 +238,14 @@ impl Received {
     }
 
     fn parse_head(&mut self, input: &[u8]) -> Result<Option<usize>, String> {
-        if input.starts_with(ALERT) {
-            self.status = Some(ALERT_STATUS);
-            return Ok(Some(ALERT.len()));
-        }
-        if ALERT.starts_with(input) {
-            return Ok(None);
+        for words in [ALERT, NOT_SSH] {
+            if input.starts_with(words) {
+                self.status = Some(NO_STATUS);
+                return Ok(Some(words.len()));
+            }
+            if words.starts_with(input) {
+                return Ok(None);
+            }
         }
         let Some(end) = input.windows(4).position(|four| four == b"\r\n\r\n") else {
             let is_start = input.iter().zip(b"HTTP/1.1 ").all(|(byte, must)| byte == must);
@@ -353,5 +355,13 @@ impl Received {
 
 /// What a client of TLS gets where none is spoken: a fatal alert `protocol_version` (RFC 8446 §6.2).
 const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 70];
-/// What stands for it in place of a status of HTTP.
-pub(crate) const ALERT_STATUS: u16 = 0;
+/// What a client of SSH gets.
+const NOT_SSH: &[u8] = b"This port speaks HTTP/1.1 and WebSocket, not SSH.\r\n";
+/// What stands for these in place of a status of HTTP.
+pub(crate) const NO_STATUS: u16 = 0;
+
+/// Headers of the PROXY protocol: for 192.0.2.1, port 4711, and one that names no client.
+pub(crate) const PROXY_V1: &[u8] = b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n";
+pub(crate) const PROXY_V2: &[u8] =
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x02\x12\x67\x01\xbb";
+pub(crate) const PROXY_V2_LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";

@@ -8,8 +8,8 @@ use rustls::ClientConfig;
 use tidegate::config::SlowPolicy;
 use tidegate::reactor::{DrainProgress, DrainTerms};
 use tidegate::services::{
-    Broadcast, BuiltInPage, DeflateOptions, Echo, Handler, Identities, LoopSite, Order, Page,
-    Route, RouteOptions, Service,
+    Broadcast, BuiltInPage, DeflateOptions, Echo, Handler, Identities, LoopSite, MessageLimits,
+    Order, Page, Route, RouteOptions, Service,
 };
 use tidegate::sim::{Faults, Network, ServerSettings, SimClock, SimServer};
 use tidegate::timer::Clock as _;
@@ -27,6 +27,8 @@ pub(crate) struct Setup {
     pub(crate) server: ServerSettings,
     pub(crate) faults: Faults,
     pub(crate) message_bytes_max: Option<usize>,
+    /// What each client may send.
+    pub(crate) limits: MessageLimits,
     pub(crate) slow_policy: SlowPolicy,
     pub(crate) backlog_messages_max: Option<usize>,
     /// The compression of every route.
@@ -230,6 +232,7 @@ impl World {
 pub(crate) fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
     let options = RouteOptions {
         message_bytes_max: setup.message_bytes_max.unwrap_or(1 << 20),
+        limits: setup.limits,
         slow_policy: setup.slow_policy,
         deflate: Some(setup.deflate),
         identities: setup.identities.clone(),

@@ -37,20 +37,33 @@ const PATH_RULE: &str =
 fn every_range_is_enforced_at_both_ends() {
     for key in keys() {
         let Rule::Integer { min, max } = key.rule else { continue };
+        if key.section() == "acme" && !cfg!(feature = "acme") {
+            continue;
+        }
         let line = |value: i128| match key.section() {
             "" => format!("{} = {value}\n", key.leaf()),
             "route" => {
                 let header = "[[route]]\npath = \"/\"\nservice = \"echo\"\n\
                               deflate_context_takeover = true\n";
-                format!("{header}{} = {value}\n", key.leaf())
+                // What a burst needs beside it.
+                let rates = ["messages_per_s", "bytes_per_s"];
+                let rates = rates.into_iter().filter(|rate| *rate != key.leaf());
+                let rates: String = rates.map(|rate| format!("{rate} = 1\n")).collect();
+                format!("{header}{rates}{} = {value}\n", key.leaf())
             }
             "identity" => {
                 let header = "[[identity]]\nname = \"a\"\nkind = \"redis\"\n";
                 format!("{header}{} = {value}\n", key.leaf())
             }
+            "listener" => format!("{TLS_AND_REDIRECT}{} = {value}\n", key.leaf()),
+            "acme" => {
+                let table = "[acme]\ndomains = [\"a.example\"]\ncache_dir = \"acme\"\n";
+                format!("{TLS_AND_REDIRECT}{table}{} = {value}\n", key.leaf())
+            }
             section => format!("[{section}]\n{} = {value}\n", key.leaf()),
         };
         let name = match key.section() {
+            "listener" => format!("listener[1].{}", key.leaf()),
             section @ ("identity" | "route") => format!("{section}[0].{}", key.leaf()),
             _ => key.name.to_owned(),
         };
@@ -76,6 +89,11 @@ fn every_range_is_enforced_at_both_ends() {
         }
     }
 }
+
+/// A listener with TLS, and one that redirects to it.
+const TLS_AND_REDIRECT: &str = "[[certificate]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n\
+    [[listener]]\naddress = \"127.0.0.1:443\"\ntls = true\n\
+    [[listener]]\naddress = \"127.0.0.1:80\"\nredirect = \"https\"\n";
 
 #[test]
 fn an_error_about_a_wrong_type_names_the_rule() {

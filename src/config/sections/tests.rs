@@ -37,11 +37,12 @@ fn leaves_of(config: &Config) -> BTreeMap<String, Value> {
     found
 }
 
-/// A room that asks for tokens and takes over contexts: the route with the most keys.
+/// A room that asks for tokens, takes over contexts and has rates: the route with the most keys.
 fn token_room() -> Route {
     let mut route = Route::new("/:name/:token", ServiceKind::Room);
     let RouteService::Room { websocket, room, .. } = &mut route.service else { unreachable!() };
     websocket.deflate_context_takeover = true;
+    (websocket.messages_per_s, websocket.bytes_per_s) = (1, 1);
     room.name = NameKind::Token;
     route
 }
@@ -51,13 +52,19 @@ fn redis() -> IdentityKind {
     IdentityKind::Redis(place, RedisOptions::default())
 }
 
+/// Without a proxy there is no header of one.
+fn behind_proxies() -> ProcessOptions {
+    let trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    ProcessOptions { trusted_proxies, ..ProcessOptions::default() }
+}
+
 fn identity(name: &str, kind: IdentityKind) -> Identity {
     Identity { name: name.to_owned(), kind }
 }
 
 #[test]
 fn the_table_holds_exactly_the_keys_that_are_printed() {
-    let mut config = Config::default();
+    let mut config = Config { process: behind_proxies(), ..Config::default() };
     config.limits.connections_max = Some(1000);
     config.limits.half_open_max = Some(10);
     config.addresses.entries_max = Some(2000);
@@ -100,6 +107,7 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     websocket.subprotocols = Some(vec![]);
     websocket.message_bytes_max = Some(1000);
     websocket.backlog_messages_max = Some(10);
+    (websocket.messages_burst, websocket.bytes_burst) = (Some(10), Some(1000));
     let members = || Some(vec!["members".to_owned()]);
     websocket.identity = members();
     (room.read, room.write, room.see_members) = (members(), members(), members());
@@ -151,6 +159,8 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
     written.extend(leaves_of(&with_route(guarded)));
     written.remove("route.identity");
     // A room takes most keys; one that asks for tokens and takes over contexts takes them all.
+    let forwarded = leaves_of(&Config { process: behind_proxies(), ..Config::default() });
+    written.extend(forwarded.into_iter().filter(|(name, _)| name == "forwarded_header"));
     written.extend(leaves_of(&with_route(token_room())));
     written.extend(leaves_of(&with_route(Route::new("/", ServiceKind::Room))));
     for key in keys().filter(|key| !key.is_required) {
@@ -176,6 +186,7 @@ const DERIVED: &[&str] = &[
     "limits.message_bytes_max",
     "none",
     "same host",
+    "those of a second",
     "everyone",
     "none; where `route.name` is `token`, the first of kind `tokens`",
 ];
@@ -252,6 +263,7 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                         (LISTENER, "kind = \"line\"\nroute = \"/ws\"".to_owned())
                     }
                     ("listener.kind", _) => (LISTENER, format!("kind = \"{word}\"")),
+                    ("listener.redirect", _) => (PLAIN_LISTENER, format!("redirect = \"{word}\"")),
                     ("listener.client_certificates", "off") => {
                         (TLS_LISTENER, format!("client_certificates = \"{word}\""))
                     }
@@ -259,6 +271,10 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                         TLS_LISTENER,
                         format!("client_ca = \"ca.pem\"\nclient_certificates = \"{word}\""),
                     ),
+                    ("listener.proxy_protocol", _) => {
+                        (PROXIES, format!("{}\nproxy_protocol = \"{word}\"", LISTENER))
+                    }
+                    ("forwarded_header", _) => (PROXIES, format!("forwarded_header = \"{word}\"")),
                     (name, _) if name.starts_with("tls.") => {
                         ("[tls]", format!("{} = \"{word}\"", key.leaf()))
                     }
@@ -294,9 +310,13 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
     }
 }
 
+const PROXIES: &str = "trusted_proxies = [\"10.0.0.0/8\"]";
 const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:1\"";
 const TLS_LISTENER: &str = "[[certificate]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n\
                             [[listener]]\naddress = \"127.0.0.1:1\"\ntls = true";
+const PLAIN_LISTENER: &str = "[[certificate]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n\
+                              [[listener]]\naddress = \"127.0.0.1:1\"\ntls = true\n\
+                              [[listener]]\naddress = \"127.0.0.1:2\"";
 const ROOM: &str = "[[route]]\npath = \"/\"\nservice = \"room\"";
 const IDENTITY: &str = "[[identity]]\nname = \"a\"";
 const IDENTITY_ROOM: &str = "[[identity]]\nname = \"a\"\nkind = \"query\"\n\

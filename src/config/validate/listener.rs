@@ -5,6 +5,7 @@ use toml::Value;
 use super::super::refusal::Refusal;
 use super::super::{Config, Listener, ListenerKind, RoomOptions, Route, Rule};
 use super::repeated::first_repeated;
+use crate::proxy_protocol::HeaderPolicy;
 
 /// Checks all listeners, with the routes that they lead to.
 pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
@@ -14,6 +15,7 @@ pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
     for (index, listener) in config.listeners.iter().enumerate() {
         check(index, listener, &config.routes)?;
         check_redirect(index, listener, &config.listeners)?;
+        check_header(index, listener, config.process.trusted_proxies.is_empty())?;
     }
     if let Some(listener) = config.listeners.get(LISTENERS_MAX) {
         let key = format!("listener[{LISTENERS_MAX}].address");
@@ -62,6 +64,17 @@ fn check_redirect(index: usize, listener: &Listener, all: &[Listener]) -> Result
     }
     let rule = "must be \"off\" where no [[listener]] of kind \"http\" has tls = true";
     Err(Refusal::new(format!("listener[{index}].redirect"), &Value::from("https"), rule))
+}
+
+/// A header that may be left out is one that only trusted proxies may send.
+fn check_header(index: usize, listener: &Listener, trusts_none: bool) -> Result<(), Refusal> {
+    if listener.proxy_protocol == HeaderPolicy::Optional && trusts_none {
+        let rule = "must not be \"optional\" where trusted_proxies is empty: any client could claim \
+                    any address";
+        let key = format!("listener[{index}].proxy_protocol");
+        return Err(Refusal::new(key, &Value::from("optional"), rule));
+    }
+    Ok(())
 }
 
 /// The WebSocket route with this path.

@@ -1,7 +1,6 @@
 //! What must hold between two turns, whatever happened: checked by the simulation after each.
 
 use super::Connections;
-use crate::conn::deadline::deadline;
 use crate::conn::flags::Flags;
 use crate::conn::slot::{Conn, Protocol};
 use crate::conn::state::Phase;
@@ -139,14 +138,7 @@ fn check_connection<S>(own: &Connections<S>, key: ConnKey, conn: &Conn<S>) -> Re
     hold!(!flags.has(Flags::REARM), "a deadline that came nearer is filed", key, conn);
     let next_tick = Tick(own.turn.tick.0 + 1);
     let has_no_pings = conn.protocol != Protocol::WebSocket && phase == Phase::Open;
-    let due = deadline(
-        conn,
-        &own.input,
-        own.output.backlog(),
-        &own.cold,
-        &own.schedule.ages,
-        &own.turn.settings,
-    );
+    let due = own.deadlines().of(key, conn);
     let in_wheel = due.map_or(has_no_pings, |due| {
         conn.timer.is_filed() && conn.timer.due() <= due.max(next_tick)
     });

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::{ClosesSent, Connections};
 use crate::conn::access::AccessEnd;
 use crate::conn::active::resume_reading;
-use crate::conn::deadline::{aged_at, deadline, looked_at, message_due, stalled_at};
+use crate::conn::deadline::{aged_at, looked_at, message_due, stalled_at};
 use crate::conn::flags::Flags;
 use crate::conn::receive::{Outcome, Unfinished};
 #[cfg(any(test, feature = "sim"))]
@@ -207,7 +207,7 @@ impl<S: Transport> Connections<S> {
             Protocol::Http | Protocol::WebSocket => encode_close(code, reason, cork),
             Protocol::Line if code.is_some() => write_line(reason.as_bytes(), cork),
             // A relay's ends are those of its sockets.
-            Protocol::Line | Protocol::Relay => {}
+            Protocol::Line | Protocol::Proxied(_) | Protocol::Relay => {}
         }
     }
 
@@ -285,6 +285,20 @@ impl<S: Transport> Connections<S> {
         self.is_evicting = true;
     }
 
+    /// Memory of the process is short, whatever the pool has left: ends connections that hold the most, at
+    /// most `count`.
+    #[cold]
+    pub fn cut_heaviest(&mut self, count: usize) {
+        for _ in 0..count.min(EVICTIONS_PER_TURN) {
+            let Some(key) = self.turn.memory.holders().heaviest() else { return };
+            self.weigh(key);
+            // What waited for it may have been sent meanwhile.
+            if self.turn.memory.holders().heaviest() == Some(key) {
+                self.evict_one(key);
+            }
+        }
+    }
+
     fn evict_one(&mut self, key: ConnKey) {
         let phase = self.table.get(key).map(|conn| conn.state.phase());
         match phase {
@@ -350,6 +364,7 @@ impl<S: Transport> Connections<S> {
         // decoding that no longer happens, and `PING_UNWRITTEN` would move `seen`, from which
         // `close_ms` counts.
         at.conn.flags.clear(Flags::PAUSED_BY_BACKLOG);
+        at.conn.flags.clear(Flags::PAUSED_BY_RATE);
         at.conn.flags.clear(Flags::UNDECODED);
         at.conn.flags.clear(Flags::PINGED);
         at.conn.flags.clear(Flags::PING_UNWRITTEN);
@@ -625,10 +640,8 @@ impl<S: Transport> Connections<S> {
     pub(super) fn arm(&mut self, key: ConnKey) {
         let Some(conn) = self.table.get_mut(key) else { return };
         conn.flags.clear(Flags::REARM);
-        let (backlog, settings) = (self.output.backlog(), &self.turn.settings);
-        let ages = &self.schedule.ages;
-        let due = deadline(conn, &self.input, backlog, &self.cold, ages, settings);
-        let Some(due) = due else { return };
+        let Some(due) = self.deadline_of(key) else { return };
+        let Some(conn) = self.table.get(key) else { return };
         // Activity moves a deadline away with every message. Leaving the filed entry where it is
         // makes that free.
         if !conn.timer.is_filed() || due < conn.timer.due() {
@@ -645,15 +658,44 @@ impl<S: Transport> Connections<S> {
             if let Some(conn) = self.table.get_mut(key) {
                 resume_reading(conn, key, &mut self.schedule.run_queue, high_bytes);
             }
+            self.limits_changed(key);
             self.arm(key);
         }
     }
 
     /// The deadline of a connection that is still there.
     pub(super) fn deadline_of(&self, key: ConnKey) -> Option<Tick> {
-        let (conn, settings) = (self.table.get(key)?, &self.turn.settings);
-        let ages = &self.schedule.ages;
-        deadline(conn, &self.input, self.output.backlog(), &self.cold, ages, settings)
+        self.deadlines().of(key, self.table.get(key)?)
+    }
+
+    /// What a connection may send may be more by new settings, or have no limit any longer.
+    fn limits_changed(&mut self, key: ConnKey) {
+        self.resume_within_rate(key);
+        let Some(conn) = self.table.get_mut(key).filter(|conn| conn.state.is_open()) else {
+            return;
+        };
+        let Some(route) = self.services.socket(conn.route) else { return };
+        let memory = &mut self.turn.memory;
+        if !route.limits_messages {
+            self.cold.release_rate(&mut conn.cold, memory);
+        } else if route.options.limits.message_idle_ms.is_some() {
+            // Without room for it, it begins with the next message.
+            let _ = self.cold.remember_rate(&mut conn.cold, self.turn.now, memory);
+        }
+    }
+
+    /// Reads a connection again that was over a rate and is no longer.
+    fn resume_within_rate(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get(key) else { return };
+        let within = self.deadlines().within_rate_at(key, conn);
+        if within.is_none_or(|at| at > self.turn.tick) {
+            return;
+        }
+        let Some(conn) = self.table.get_mut(key) else { return };
+        conn.flags.clear(Flags::PAUSED_BY_RATE);
+        // Its silence counts again, and what arrived meanwhile gave its edge.
+        conn.rearm();
+        self.schedule.run_queue.push(conn, key);
     }
 
     /// Whether a message that was begun is not finished in time.
@@ -670,6 +712,7 @@ impl<S: Transport> Connections<S> {
         if self.is_look_due(key) && self.has_expired(key) {
             self.close_expired(key);
         }
+        self.resume_within_rate(key);
         if self.is_due(key) {
             self.recheck(key);
         }
@@ -683,6 +726,13 @@ impl<S: Transport> Connections<S> {
         if let Some(conn) = self.table.get_mut(key) {
             conn.flags.clear(Flags::REARM);
         }
+    }
+
+    /// Whether an open connection has sent no message for too long.
+    fn is_message_idle(&self, key: ConnKey) -> bool {
+        let conn = self.table.get(key);
+        let due = conn.and_then(|conn| self.deadlines().message_idle_at(conn));
+        due.is_some_and(|due| due <= self.turn.tick)
     }
 
     fn is_due(&self, key: ConnKey) -> bool {
@@ -700,14 +750,16 @@ impl<S: Transport> Connections<S> {
     /// a sleep of the machine more events wait than one wait gives.
     fn recheck(&mut self, key: ConnKey) {
         let (is_stalled, is_unfinished) = (self.is_stalled(key), self.is_unfinished(key));
+        // Either may have come by now, and lie there to be read.
+        let is_awaited = is_unfinished || self.is_message_idle(key);
         let tick = self.turn.tick;
         let Some(conn) = self.table.get_mut(key) else { return };
         match conn.state.phase() {
             // We do not listen, so its silence means nothing.
-            Phase::Open if conn.flags.has(Flags::PAUSED_BY_OTHERS) && !is_stalled => {
+            Phase::Open if conn.flags.has(Flags::PAUSED_BY_PAST) && !is_stalled => {
                 conn.seen = tick;
             }
-            Phase::Open if !is_stalled && !is_unfinished && !conn.flags.has(Flags::PINGED) => {}
+            Phase::Open if !is_stalled && !is_awaited && !conn.flags.has(Flags::PINGED) => {}
             // It goes on when its part of a turn comes.
             Phase::Handshake | Phase::Closing
                 if conn.flags.has(Flags::QUEUED) && self.cold.is_handshaking(conn.cold) => {}
@@ -769,9 +821,16 @@ impl<S: Transport> Connections<S> {
         }
     }
 
+    /// An open connection has sent no message for as long as its route allows.
+    fn close_message_idle(&mut self, key: ConnKey) {
+        self.catch_up(key);
+        self.write_close(key, Some(CloseCode::GOING_AWAY), "no message for too long");
+        self.finish(key, CloseReason::MessageIdle);
+    }
+
     fn deadline_passed(&mut self, key: ConnKey) {
         let (is_stalled, is_unfinished) = (self.is_stalled(key), self.is_unfinished(key));
-        let has_aged = self.has_aged(key);
+        let (has_aged, is_message_idle) = (self.has_aged(key), self.is_message_idle(key));
         let Some(mut at) = self.at(key) else { return };
         match at.conn.state.phase() {
             // More of its request lies there to be read; a head is short, so this ends.
@@ -796,6 +855,7 @@ impl<S: Transport> Connections<S> {
                 let text = "message not finished in time";
                 self.fail(key, CloseCode::POLICY, text, CloseReason::Unfinished);
             }
+            Phase::Open if is_message_idle => self.close_message_idle(key),
             Phase::Open if at.conn.flags.has(Flags::PINGED) => self.abort(key, CloseReason::Idle),
             Phase::Open => self.ping(key),
             // As above: the last words wait for the end of its TLS handshake.

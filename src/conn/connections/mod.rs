@@ -11,7 +11,7 @@ mod lifecycle;
 #[cfg(any(test, feature = "sim"))]
 pub use invariants::check_invariants;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::access::AccessSink;
@@ -20,10 +20,12 @@ use crate::certificates::ListenerConfig;
 use crate::conn::active::Active;
 use crate::conn::addresses::{AddressVerdict, Addresses};
 use crate::conn::cold::ColdRecords;
+use crate::conn::deadline::Deadlines;
 use crate::conn::fanout::{Membership, Walks};
 use crate::conn::flags::Flags;
 use crate::conn::outbox::Outbox;
 use crate::conn::population::Population;
+use crate::conn::proxies::Opening;
 use crate::conn::receive::{Input, Next, Outcome, Unfinished};
 use crate::conn::room_lists::RoomLists;
 use crate::conn::schedule::Schedule;
@@ -31,8 +33,8 @@ use crate::conn::send::Output;
 use crate::conn::services::Services;
 use crate::conn::settings::ConnSettings;
 #[cfg(any(test, feature = "sim"))]
-use crate::conn::simulated::Simulated;
-use crate::conn::slot::Protocol;
+use crate::conn::simulated::{RelayEnd, Simulated};
+use crate::conn::slot::{AwaitedHeader, Protocol};
 use crate::conn::state::State;
 use crate::conn::table::Table;
 use crate::conn::traces::Traces;
@@ -44,11 +46,13 @@ use crate::key::ConnKey;
 use crate::mail::{LoopMessage, LoopSender};
 use crate::metrics::{Counters, Entry, Labelled, ListenerCounters, RouteCounters};
 use crate::pool::{Buffers, OverBudget, SharedBudget};
+use crate::proxy_protocol::HeaderPolicy;
 use crate::services::{Route, RouteNumbers, Router};
 use crate::timer::{Millis, Tick, WallTime};
 use crate::tls::RECORD_BYTES_MAX;
 use crate::transport::Transport;
 use crate::work::{Phase, Work, prices};
+use crate::ws::CloseCode;
 
 /// What a part of a walk through the table came to, which tells connections to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +122,8 @@ pub enum Verdict {
     Admit,
     /// Every request is refused: with 503, or with 429 if that is what its address has led to.
     Refuse,
+    /// The same, because of overload.
+    Shed,
 }
 
 impl<S: Transport> Connections<S> {
@@ -276,7 +282,7 @@ impl<S: Transport> Connections<S> {
     /// Adds an accepted socket of a peer at `address`. If the half-open table is full, its oldest
     /// goes.
     pub fn handle_accepted(&mut self, socket: S, address: SocketAddr, verdict: Verdict) -> ConnKey {
-        let is_refused = verdict == Verdict::Refuse;
+        let is_refused = verdict != Verdict::Admit;
         if !is_refused
             && self.schedule.half_open.count() >= self.turn.settings.half_open_max
             && let Some(oldest) = self.schedule.half_open.oldest(&mut self.table)
@@ -292,6 +298,9 @@ impl<S: Transport> Connections<S> {
             self.population.refused_one();
             if let Some(conn) = self.table.get_mut(key) {
                 conn.flags.set(Flags::REFUSED);
+                if verdict == Verdict::Shed {
+                    conn.flags.set(Flags::SHED);
+                }
             }
         } else {
             self.schedule.half_open.add(&mut self.table, key);
@@ -392,6 +401,21 @@ impl<S: Transport> Connections<S> {
         }
     }
 
+    /// What a connection of `peer` begins with, by a listener with this policy.
+    #[must_use]
+    pub fn opening(&self, policy: HeaderPolicy, peer: IpAddr) -> Opening {
+        self.turn.settings.proxies.opening(policy, peer)
+    }
+
+    /// A connection that was just accepted begins with a header of the PROXY protocol, which may be
+    /// left out if it `is_optional`. Behind it comes HTTP, unless [`await_line`](Self::await_line) is
+    /// called next.
+    pub fn await_header(&mut self, key: ConnKey, is_optional: bool) {
+        if let Some(conn) = self.table.get_mut(key) {
+            conn.protocol = Protocol::Proxied(AwaitedHeader::before_http(is_optional));
+        }
+    }
+
     /// A connection that was just accepted came by a line listener of this route.
     pub fn enter_line(&mut self, key: ConnKey, route: u8) {
         let Some(mut at) = self.at(key) else { return };
@@ -401,10 +425,16 @@ impl<S: Transport> Connections<S> {
         self.apply_effects();
     }
 
-    /// As [`Connections::enter_line`], once its TLS handshake is over.
+    /// As [`Connections::enter_line`], once what comes before its first line is over: a header of the
+    /// PROXY protocol, a TLS handshake, or one after the other.
     pub fn await_line(&mut self, key: ConnKey, route: u8) {
         if let Some(conn) = self.table.get_mut(key) {
-            conn.protocol = Protocol::Line;
+            conn.protocol = match conn.protocol {
+                Protocol::Proxied(awaited) => Protocol::Proxied(awaited.before_lines()),
+                Protocol::Http | Protocol::Line | Protocol::Relay | Protocol::WebSocket => {
+                    Protocol::Line
+                }
+            };
             conn.route = route;
         }
     }
@@ -424,7 +454,8 @@ impl<S: Transport> Connections<S> {
         // Whatever was kept for a request, of which there is none.
         at.cold.release(&mut at.conn.cold, at.turn.stream());
         let (link, memory) = (&mut at.conn.cold, &mut at.turn.memory);
-        if at.cold.simulate(link, Simulated::Relay(None), memory) == Err(OverBudget) {
+        if at.cold.simulate(link, Simulated::Relay(RelayEnd::default()), memory) == Err(OverBudget)
+        {
             return self.abort(key, CloseReason::Overload);
         }
         // Filed by `arm` for a handshake that does not take place; a relay has no deadline at rest.
@@ -946,11 +977,19 @@ impl<S: Transport> Connections<S> {
             Outcome::Closed(code) => self.answer_close(key, code),
             Outcome::EndAfterClose => self.end_after_close(key),
             Outcome::Finish(reason) => self.finish(key, reason),
+            Outcome::Fragments => {
+                let text = "message of too many fragments";
+                self.fail(key, CloseCode::POLICY, text, CloseReason::Fragments);
+            }
             Outcome::InputEnded => self.input_ended(key),
             // The relay's bytes are the caller's to pass on.
             Outcome::Forward | Outcome::NeedMore => {}
             Outcome::NoRoom => self.overloaded(key),
-            Outcome::Secured => {
+            Outcome::OverRate => {
+                let text = "more than the rate allows";
+                self.fail(key, CloseCode::POLICY, text, CloseReason::OverRate);
+            }
+            Outcome::LinesBegin => {
                 let Some(mut at) = self.at(key) else { return };
                 let outcome = at.enter_line(at.conn.route);
                 self.proceed(key, outcome);
@@ -966,6 +1005,22 @@ impl<S: Transport> Connections<S> {
                     conn.flags.set(Flags::UNDECODED);
                 }
             }
+        }
+    }
+}
+
+impl<S> Connections<S> {
+    /// What deadlines are computed from.
+    #[inline]
+    fn deadlines(&self) -> Deadlines<'_> {
+        Deadlines {
+            input: &self.input,
+            backlog: self.output.backlog(),
+            cold: &self.cold,
+            services: &self.services,
+            ages: &self.schedule.ages,
+            settings: &self.turn.settings,
+            now: self.turn.now,
         }
     }
 }

@@ -236,7 +236,7 @@ impl<'p> Pusher<'p> {
     fn note_sent<S>(&mut self, conn: &Conn<S>, encoding: FrameEncoding) {
         let framing_bytes = match conn.protocol {
             Protocol::Line => 1,
-            Protocol::Http | Protocol::Relay | Protocol::WebSocket => {
+            Protocol::Http | Protocol::Proxied(_) | Protocol::Relay | Protocol::WebSocket => {
                 server_header_bytes(encoding.frame_bytes)
             }
         };

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::Outcome;
 use super::inflate::{Accounts, InflateTerms, Inflated, NotInflated};
+use super::meter::{Meter, Next, Refused, pause};
 use crate::access::Traffic;
 use crate::conn::active::Active;
 use crate::conn::cold::ColdRecords;
@@ -20,7 +21,7 @@ use crate::pool::ReadBuffer;
 use crate::services::Service;
 use crate::transport::Transport;
 use crate::work::{Work, prices};
-use crate::ws::{Decoder, Event, MessageKind, Opcode, parse_close};
+use crate::ws::{Decoder, Event, Frame, MessageKind, Opcode, parse_close};
 
 impl<S: Transport> Active<'_, S> {
     /// Decodes what has arrived and gives each message to the service, until something else is to be
@@ -55,8 +56,12 @@ impl<S: Transport> Active<'_, S> {
             Some(traced) => traced,
             None => &mut *route.service,
         };
+        let mut refused = Refused;
+        let mut refused = Some(&mut refused);
         let mut delivery = Delivery::new(peer, conn.route, service, outgoing, pending);
-        let mut share = Share::new(&turn.work, has_deflate);
+        let limits = (&route.options.limits, route.limits_messages);
+        let mut meter = Meter::new(limits, self.cold, conn.cold, turn);
+        let mut share = Share::new(&turn.work, has_deflate, meter.needs_record());
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max)
             .taking_compressed(has_deflate);
         let mut must_flush = false;
@@ -74,11 +79,24 @@ impl<S: Transport> Active<'_, S> {
             if delivery.outgoing.wants_close() {
                 break Outcome::Close;
             }
+            if share.is_to_be_compared(&delivery) {
+                if share.is_used(&delivery) {
+                    break Outcome::ShareUsed;
+                }
+                match meter.next(delivery.accepted()) {
+                    Next::Deliver => {}
+                    Next::Wait => {
+                        pause(conn, turn);
+                        break Outcome::ShareUsed;
+                    }
+                    Next::Refuse => delivery.refuse(refused.take()),
+                }
+                if meter.ends(delivery.refused()) {
+                    break Outcome::OverRate;
+                }
+            }
             if must_flush {
                 break Outcome::OutputFull;
-            }
-            if share.is_used(&delivery) {
-                break Outcome::ShareUsed;
             }
             match decoder.next_short(arrived) {
                 Ok(Some((kind, payload))) => {
@@ -91,14 +109,27 @@ impl<S: Transport> Active<'_, S> {
                 Ok(None) if decoder.is_through(arrived) => break Outcome::NeedMore,
                 Ok(None) => {}
             }
-            match decoder.next(arrived) {
+            let event = match decoder.next_frame(arrived) {
                 Ok(None) => break Outcome::NeedMore,
                 Err(violation) => break Outcome::Broken(violation),
-                Ok(Some(Event::Close(payload))) => break close_outcome(&arrived[payload]),
-                Ok(Some(Event::Message { kind, is_compressed: false, payload })) => {
+                Ok(Some(Frame::Event(event))) => event,
+                Ok(Some(Frame::Fragment)) => {
+                    delivery.frames += 1;
+                    share.compare_next();
+                    if meter.take_fragment() {
+                        break Outcome::Fragments;
+                    }
+                    continue;
+                }
+            };
+            match event {
+                Event::Close(payload) => break close_outcome(&arrived[payload]),
+                Event::Message { kind, is_compressed: false, payload } => {
+                    meter.end_message();
                     delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
                 }
-                Ok(Some(Event::Message { kind, is_compressed: true, payload })) => {
+                Event::Message { kind, is_compressed: true, payload } => {
+                    meter.end_message();
                     let context = conn.flags.client_context(key.index);
                     let terms = InflateTerms::new(message_bytes_max, context);
                     turn.work.charge(delivery.take_work());
@@ -110,10 +141,18 @@ impl<S: Transport> Active<'_, S> {
                     }
                     share.left = turn.work.share_left();
                 }
-                Ok(Some(Event::Ping(payload))) => {
-                    delivery.outgoing.frame(Opcode::Pong, &arrived[payload]);
+                Event::Ping(payload) => {
+                    delivery.frames += 1;
+                    share.compare_next();
+                    if meter.take_control_frame(self.cold, key, turn) {
+                        delivery.outgoing.frame(Opcode::Pong, &arrived[payload]);
+                    }
                 }
-                Ok(Some(Event::Pong(_))) => delivery.pongs += 1,
+                Event::Pong(_) => {
+                    (delivery.frames, delivery.pongs) = (delivery.frames + 1, delivery.pongs + 1);
+                    share.compare_next();
+                    meter.take_control_frame(self.cold, key, turn);
+                }
             }
             must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
         };
@@ -122,7 +161,8 @@ impl<S: Transport> Active<'_, S> {
         if is_traced {
             turn.work.charge(delivery.messages * prices::EFFECT);
         }
-        outcome
+        let sent = (delivery.accepted(), delivery.refused());
+        meter.settle(sent, key, conn, self.cold, turn).unwrap_or(outcome)
     }
 }
 
@@ -136,20 +176,28 @@ struct Share {
 }
 
 impl Share {
-    fn new(work: &Work, has_deflate: bool) -> Self {
-        // Each compressed reply may take a millisecond; of others some fit into any share. Never
-        // before the first message: a share always gets something done.
-        let every = if has_deflate { 1 } else { MESSAGES_AT_ONCE };
-        Self { left: work.share_left(), next: every, every }
+    fn new(work: &Work, has_deflate: bool, has_limits: bool) -> Self {
+        // Each compressed reply may take a millisecond; of others some fit into any share. Where messages
+        // are counted, each is, and the first as well.
+        let every = if has_deflate || has_limits { 1 } else { MESSAGES_AT_ONCE };
+        let next = if has_limits { 0 } else { every };
+        Self { left: work.share_left(), next, every }
     }
 
     #[inline]
+    fn is_to_be_compared(&self, delivery: &Delivery<'_>) -> bool {
+        delivery.messages >= self.next
+    }
+
+    /// What comes next is compared before it is decoded.
+    fn compare_next(&mut self) {
+        self.next = 0;
+    }
+
     fn is_used(&mut self, delivery: &Delivery<'_>) -> bool {
-        if delivery.messages < self.next {
-            return false;
-        }
         self.next = delivery.messages + self.every;
-        delivery.work() >= self.left
+        // Never before the first: a share always gets something done.
+        delivery.messages + delivery.frames > 0 && delivery.work() >= self.left
     }
 }
 
@@ -161,10 +209,14 @@ struct Delivery<'d> {
     outgoing: &'d mut Outgoing,
     pending: &'d mut PendingEffects,
     messages: u64,
-    /// Those of `messages` that the turn was charged for.
-    charged: u64,
     message_bytes: u64,
+    /// Fragments and control frames.
+    frames: u64,
+    /// What of the messages and frames the turn was charged for.
+    charged: u64,
     pongs: u64,
+    /// Messages, and their bytes, before the first that was refused.
+    accepted: Option<(u64, u64)>,
 }
 
 impl<'d> Delivery<'d> {
@@ -182,9 +234,11 @@ impl<'d> Delivery<'d> {
             outgoing,
             pending,
             messages: 0,
-            charged: 0,
             message_bytes: 0,
+            frames: 0,
+            charged: 0,
             pongs: 0,
+            accepted: None,
         }
     }
 
@@ -192,16 +246,40 @@ impl<'d> Delivery<'d> {
     #[inline]
     fn work(&self) -> u64 {
         let made = self.pending.work + self.outgoing.compressor().work();
-        (self.messages - self.charged) * prices::MESSAGE + made
+        self.decoding_work() - self.charged + made
     }
 
     /// As [`Delivery::work`], for whom it is charged to; but for what effects cost, which are charged
     /// when they are carried out.
     #[inline]
     fn take_work(&mut self) -> u64 {
-        let messages = self.messages - self.charged;
-        self.charged = self.messages;
-        messages * prices::MESSAGE + self.outgoing.compressor_mut().take_work()
+        let work = self.decoding_work();
+        let uncharged = work - std::mem::replace(&mut self.charged, work);
+        uncharged + self.outgoing.compressor_mut().take_work()
+    }
+
+    #[inline]
+    fn decoding_work(&self) -> u64 {
+        self.messages * prices::MESSAGE + self.frames * prices::FRAME
+    }
+
+    /// From now on messages go to `refused`.
+    fn refuse(&mut self, refused: Option<&'d mut Refused>) {
+        let Some(refused) = refused else { return };
+        self.accepted = Some((self.messages, self.message_bytes));
+        self.service = refused;
+    }
+
+    /// Messages that were delivered, and their bytes.
+    #[inline]
+    fn accepted(&self) -> (u64, u64) {
+        self.accepted.unwrap_or((self.messages, self.message_bytes))
+    }
+
+    /// Messages that were not.
+    #[inline]
+    fn refused(&self) -> u64 {
+        self.messages - self.accepted().0
     }
 
     /// `range` is where the payload lies in the read buffer, if it does.
@@ -246,12 +324,12 @@ impl<'d> Delivery<'d> {
         link: SlotRef,
     ) {
         if self.messages > 0 {
+            let (messages, bytes) = self.accepted();
             if cold.has_access() {
-                let (messages, bytes) = (self.messages, self.message_bytes);
                 cold.note_received(link, Traffic { messages, bytes });
             }
-            route.messages_in.add(self.messages);
-            route.message_bytes_in.add(self.message_bytes);
+            route.messages_in.add(messages);
+            route.message_bytes_in.add(bytes);
             self.outgoing.count_messages(route);
         }
         if self.pongs > 0 {

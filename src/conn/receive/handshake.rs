@@ -81,6 +81,13 @@ impl<S: Transport> Active<'_, S> {
                 return Some(self.reject(&Rejection::from(error), false));
             }
         };
+        // Before anything is said of the request: what is logged and counted is about the client. Whose
+        // request was decided on has been named.
+        if !self.services.has_decision()
+            && let Some(outcome) = self.name_client(&head)
+        {
+            return Some(outcome);
+        }
         if !self.is_for_here(&head) {
             self.turn.counters.refused_host.add(1);
             return Some(self.reject(&Rejection::misdirected(), head_only));
@@ -239,16 +246,27 @@ impl<S: Transport> Active<'_, S> {
         self.reject(rejection, false)
     }
 
-    /// `connections_max` is reached, or a limit of its address.
+    /// `connections_max` is reached, or a limit of its address, or newcomers are refused because of
+    /// overload.
     pub(in crate::conn) fn refuse_at_limit(&mut self, head_only: bool) -> Outcome {
         if let Some(retry_after_s) = self.turn.addresses.retry_after_s(self.key.index) {
-            // Counted by its reason when it was accepted.
-            let text = "too many connections from this address, try again later";
-            return self.reject(&Rejection::too_many_requests(retry_after_s, text), head_only);
+            return self.refuse_address(retry_after_s, head_only);
+        }
+        if self.conn.flags.has(Flags::REFUSED) && self.conn.flags.has(Flags::SHED) {
+            self.turn.counters.refused_overloaded.add(1);
+            let text = "the gateway is overloaded, try again later";
+            let retry_after_s = self.turn.settings.retry_after_s;
+            return self.reject(&Rejection::unavailable(retry_after_s, text), head_only);
         }
         self.turn.counters.refused_at_limit.add(1);
         let text = "the connection limit is reached, try again later";
         self.reject(&Rejection::unavailable(self.turn.settings.retry_after_s, text), head_only)
+    }
+
+    /// A limit of its address is reached, and was counted by its reason with the verdict.
+    pub(super) fn refuse_address(&mut self, retry_after_s: u32, head_only: bool) -> Outcome {
+        let text = "too many connections from this address, try again later";
+        self.reject(&Rejection::too_many_requests(retry_after_s, text), head_only)
     }
 
     /// `pool_bytes_max` is reached, the reserve for heads included.
@@ -265,6 +283,10 @@ impl<S: Transport> Active<'_, S> {
     }
 
     pub(super) fn reject(&mut self, rejection: &Rejection, head_only: bool) -> Outcome {
+        if let Protocol::Proxied(_) = self.conn.protocol {
+            // Only its proxy is there, which expects no words before it has said who asks.
+            return Outcome::Abort(CloseReason::Gone);
+        }
         log::debug!(connection:% = self.peer(); "refused: {:?}", rejection.status());
         self.cold.note_status(self.conn.cold, rejection.status());
         if is_failed_handshake(rejection.status()) {

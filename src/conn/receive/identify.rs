@@ -66,12 +66,13 @@ impl<S: Transport> Active<'_, S> {
         let peer = self.peer();
         self.turn.work.charge(prices::ADDRESS);
         let socket_address = stream::peer_address(&self.conn.socket);
+        let is_from_trusted_proxy = self.is_from_trusted_proxy();
         let Some((own, sender)) = self.services.identities(route) else { return Identified::Done };
         let presented = Presented {
             request: head,
             paths: own.paths(),
             address: self.cold.address(self.conn.cold).or(socket_address),
-            is_from_trusted_proxy: false,
+            is_from_trusted_proxy,
             certificate_names: self.cold.certificate_names(self.conn.cold),
             wall_now: WallTime(self.turn.unix_ms()),
         };

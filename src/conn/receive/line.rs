@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::Outcome;
 use super::decode::is_full;
 use super::identify::Identified;
+use super::meter::{Meter, Next, pause};
 use crate::access::Traffic;
 use crate::conn::active::Active;
 use crate::conn::flags::Flags;
@@ -109,13 +110,29 @@ impl<S: Transport> Active<'_, S> {
                 Ok(Some(line)) => line,
                 Err(error) => return Outcome::Broken(violation(error)),
             };
+            let (next, ends) = self.next_line_by_rate();
+            if next == Next::Wait {
+                pause(self.conn, self.turn);
+                return Outcome::ShareUsed;
+            }
             self.conn.flags.set(Flags::SPEAKS_LINES);
             buffer.progress = Progress::starting_at(line.next);
             if arrived[line.text.clone()] == *QUIT {
                 return Outcome::Closed(None);
             }
-            self.deliver_line(buffer, line.text);
             work += prices::MESSAGE;
+            if next == Next::Refuse {
+                if ends {
+                    return Outcome::OverRate;
+                }
+                self.turn.counters.rate_dropped.add(1);
+                continue;
+            }
+            let bytes = line.text.len() as u64;
+            self.deliver_line(buffer, line.text);
+            if let Some(outcome) = self.charge_line(bytes) {
+                return outcome;
+            }
             let settings = &self.turn.settings;
             must_flush = is_full(self.output.outgoing(), self.services.pending(), settings);
         }
@@ -161,6 +178,31 @@ impl<S: Transport> Active<'_, S> {
         let mut effects = Effects::on(route, peer, Some(text), outgoing, pending);
         own.service.on_message(peer, message, &mut effects);
         outgoing.count_messages(&own.counters);
+    }
+
+    /// What is to be done with the next line by the limits of the route, and whether one that is refused
+    /// ends the connection.
+    fn next_line_by_rate(&mut self) -> (Next, bool) {
+        let (route, _) = self.services.route(self.conn.route);
+        let meter = Meter::new(
+            (&route.options.limits, route.limits_messages),
+            self.cold,
+            self.conn.cold,
+            self.turn,
+        );
+        (meter.next((0, 0)), meter.ends(1))
+    }
+
+    /// A line of this many bytes was delivered. The outcome if there is no memory to remember it.
+    fn charge_line(&mut self, bytes: u64) -> Option<Outcome> {
+        let (route, _) = self.services.route(self.conn.route);
+        let meter = Meter::new(
+            (&route.options.limits, route.limits_messages),
+            self.cold,
+            self.conn.cold,
+            self.turn,
+        );
+        meter.settle(((1, bytes), 0), self.key, self.conn, self.cold, self.turn)
     }
 
     /// The longest line that an open connection may send.

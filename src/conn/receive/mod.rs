@@ -3,8 +3,8 @@
 //! unfinished is kept.
 //!
 //! [`Input`] owns the buffers. The steps below belong to one [`Active`] connection; [`handshake`]
-//! answers requests, [`identify`] asks who sends them, [`decode`] takes frames, [`line`](mod@line) takes lines, [`inflate`] what came
-//! compressed.
+//! answers requests, [`identify`] asks who sends them, [`decode`] takes frames, [`line`](mod@line) takes
+//! lines, [`inflate`] what came compressed, and [`proxied`] what proxies say of their clients.
 
 mod decode;
 mod foreign;
@@ -13,6 +13,8 @@ mod identify;
 mod inflate;
 mod input;
 mod line;
+mod meter;
+mod proxied;
 mod redirect;
 
 pub(super) use input::Input;
@@ -48,6 +50,8 @@ pub(super) enum Outcome {
     Finish(CloseReason),
     /// What the buffer holds goes on to the relay's other connection.
     Forward,
+    /// A message comes in more fragments than its route allows.
+    Fragments,
     /// The peer has ended its half.
     InputEnded,
     /// Everything that has arrived is decoded, and services have asked for something.
@@ -56,8 +60,11 @@ pub(super) enum Outcome {
     NoRoom,
     /// Enough output has gathered to be written before more is made.
     OutputFull,
-    /// Its TLS handshake is over, and no request comes first.
-    Secured,
+    /// What comes before its first line is over, a TLS handshake or a header of its proxy: the client
+    /// asks to be let in.
+    LinesBegin,
+    /// It has sent more than a rate of its route allows.
+    OverRate,
     /// The connection's share of the turn is used up.
     ShareUsed,
 }
@@ -153,7 +160,12 @@ impl<S: Transport> Active<'_, S> {
             }
             Phase::Closing | Phase::Lingering => return self.discard(),
             Phase::Dead => return Step::Done,
-            Phase::Handshake | Phase::Open | Phase::Refusing => {}
+            Phase::Handshake | Phase::Refusing => {
+                if let Protocol::Proxied(awaited) = self.conn.protocol {
+                    return self.receive_proxy_header(awaited);
+                }
+            }
+            Phase::Open => {}
         }
         let has_undecoded = flags.has(Flags::UNDECODED);
         if flags.is_paused() || !(has_undecoded || flags.has(Flags::INPUT_PENDING)) {
@@ -167,24 +179,13 @@ impl<S: Transport> Active<'_, S> {
         } else {
             match self.read(&mut buffer) {
                 Ok(received) => received,
-                // Nothing was read, so it can go on in the next turn.
-                Err(OverBudget) if self.turn.memory.may_wait(self.key) => {
-                    return match self.keep(buffer) {
-                        Ok(()) => Step::Later,
-                        Err(OverBudget) => Step::Act(None, Outcome::NoRoom),
-                    };
-                }
-                Err(OverBudget) => {
-                    // Nothing was read, so what the socket holds is yet to be discarded: closing
-                    // with it unread would reset the connection and lose our last bytes.
-                    return act_and_keep(buffer, Outcome::NoRoom, Source::MayHaveMore);
-                }
+                Err(OverBudget) => return self.wait_for_memory(buffer),
             }
         };
         if let Some(source) = self.is_secured(&received) {
             // What came with the end of the handshake is decoded once the client is let in.
             self.conn.flags.set(Flags::UNDECODED);
-            return act_and_keep(buffer, Outcome::Secured, source);
+            return act_and_keep(buffer, Outcome::LinesBegin, source);
         }
         match received {
             Received::Bytes { behind, source, .. } => {
@@ -225,6 +226,21 @@ impl<S: Transport> Active<'_, S> {
             Received::Failed => {
                 act_and_keep(buffer, Outcome::Abort(CloseReason::Reset), Source::Drained)
             }
+        }
+    }
+
+    /// There is no memory to read into. Nothing was read, so it can go on in the next turn, unless it has
+    /// waited long enough.
+    #[cold]
+    fn wait_for_memory(&mut self, buffer: ReadBuffer) -> Step {
+        if !self.turn.memory.may_wait(self.key) {
+            // What the socket holds is yet to be discarded: closing with it unread would reset the
+            // connection and lose our last bytes.
+            return act_and_keep(buffer, Outcome::NoRoom, Source::MayHaveMore);
+        }
+        match self.keep(buffer) {
+            Ok(()) => Step::Later,
+            Err(OverBudget) => Step::Act(None, Outcome::NoRoom),
         }
     }
 
@@ -443,7 +459,8 @@ impl<S: Transport> Active<'_, S> {
                 Protocol::WebSocket => self.decode(buffer),
                 Protocol::Line => self.decode_lines(buffer),
                 Protocol::Relay => return (buffer.filled > 0).then_some(Outcome::Forward),
-                Protocol::Http => return None,
+                // Before the request nothing is a message.
+                Protocol::Http | Protocol::Proxied(_) => return None,
             };
             // Before any outcome is given: segments in place refer to this buffer, and the effects
             // of the messages must not overtake the replies to them.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::admission::AddressUse;
 use crate::inspect::Query;
 use crate::mail::{NoReply, Reply};
 use crate::metrics::Family;
@@ -43,6 +44,10 @@ pub trait Gateway: fmt::Debug + Send + Sync {
     /// # Errors
     /// Why nothing was changed.
     fn reload(&self, dry_run: bool) -> Result<ReloadReport, String>;
+
+    /// The clients and networks with the most open connections, at most `limit` of them. The table of
+    /// clients is locked a part at a time, for some microseconds each.
+    fn heaviest_addresses(&self, limit: usize) -> Vec<AddressUse>;
 
     /// The level of the log.
     fn log_level(&self) -> String;

@@ -82,6 +82,22 @@ impl Tls {
         }
     }
 
+    /// Gives bytes that were read from the socket to a session, to be opened first.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for them.
+    pub(crate) fn keep_unopened(
+        &mut self,
+        number: u32,
+        bytes: &[u8],
+        turn: StreamTurn<'_>,
+    ) -> Result<(), OverBudget> {
+        match self.stream(number, turn) {
+            Some(mut stream) => stream.keep_unopened(Need::Head, bytes),
+            None => Ok(()),
+        }
+    }
+
     /// The session of this number, for one call.
     #[inline]
     pub(crate) fn stream<'c>(

@@ -255,3 +255,25 @@ fn rsv1_is_refused_except_on_the_first_frame_where_compression_was_agreed() {
     let decoded = decode_whole(&frame(0xC1, b""));
     assert_eq!(decoded, [Decoded::Violation(Violation::ReservedBits)]);
 }
+
+#[test]
+fn each_fragment_is_a_frame_of_its_own() {
+    let frames = [(0x01, &b"a"[..]), (0x89, b"ping"), (0x00, b""), (0x80, b"b")];
+    let mut stream: Vec<u8> =
+        frames.iter().flat_map(|(first, payload)| frame(*first, payload)).collect();
+    let (mut state, mut progress) = (DecoderState::default(), Progress::default());
+    let mut decoder = Decoder::new(&mut state, &mut progress, 1000);
+    let mut seen = Vec::new();
+    while let Some(own) = decoder.next_frame(&mut stream).unwrap() {
+        seen.push(match own {
+            Frame::Fragment => "fragment",
+            Frame::Event(Event::Ping(_)) => "ping",
+            Frame::Event(Event::Message { payload, .. }) => {
+                assert_eq!(stream[payload], *b"ab");
+                "message"
+            }
+            Frame::Event(Event::Close(_) | Event::Pong(_)) => unreachable!(),
+        });
+    }
+    assert_eq!(seen, ["fragment", "ping", "fragment", "message"]);
+}

@@ -28,6 +28,23 @@ pub(super) fn begun_frame(kind: DataKind, announced_bytes: usize, sent_bytes: us
     frame
 }
 
+/// A masked control frame without a payload.
+pub(super) fn control_frame(opcode: u8) -> Vec<u8> {
+    let mut frame = fragment(opcode);
+    frame[0] |= FIN;
+    frame
+}
+
+/// A masked frame without a payload that does not end its message.
+pub(super) fn fragment(opcode: u8) -> Vec<u8> {
+    let mut frame = vec![opcode, MASKED];
+    frame.extend(MASK_KEY);
+    frame
+}
+
+/// Bits of the two first bytes (RFC 6455 §5.2).
+const FIN: u8 = 0x80;
+const MASKED: u8 = 0x80;
 const MASK_KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 const HEADER_BYTES_MAX: usize = 14;
 
@@ -46,6 +63,12 @@ mod tests {
             .collect();
         assert_eq!(plain, b"hello");
         assert_eq!(compressed_frame(DataKind::Binary, b"")[..2], [0xC2, 0x80]);
+    }
+
+    #[test]
+    fn frames_without_payload_are_six_bytes() {
+        assert_eq!(control_frame(9), [0x89, 0x80, 0x37, 0xFA, 0x21, 0x3D]);
+        assert_eq!(fragment(0), [0x00, 0x80, 0x37, 0xFA, 0x21, 0x3D]);
     }
 
     #[test]

@@ -23,6 +23,11 @@ pub(crate) struct IdleArguments {
     #[arg(long, value_name = "COUNT")]
     pub(super) connections: NonZeroUsize,
 
+    /// Addresses of loopback that they come from, one after the other; by default as few as have ports
+    /// enough
+    #[arg(long, value_name = "COUNT")]
+    pub(super) addresses: Option<NonZeroUsize>,
+
     /// How long to hold them
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
     pub(super) hold: Duration,

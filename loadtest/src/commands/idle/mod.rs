@@ -57,6 +57,10 @@ fn prepare_target(arguments: &IdleArguments) -> Result<(Target, SourceAddresses)
     let IdleArguments { target, .. } = arguments;
     let target = resolve(target.address(), target.path(), Resumption::Off)?;
     let sources = SourceAddresses::new(target.address, &proc_stats::read_ephemeral_ports()?);
+    let sources = match arguments.addresses {
+        Some(addresses) => sources.going_round(addresses.get()),
+        None => sources,
+    };
     require_capacity(arguments.connections.get(), &target, &sources)?;
     Ok((target, sources))
 }

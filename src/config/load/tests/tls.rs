@@ -34,7 +34,7 @@ fn keys_of_tls_are_refused_where_they_mean_nothing_or_lack_another() {
     refused(&[
         (
             &format!("{LISTENER}tls = true\n"),
-            "listener[0].tls = true: must be false where there is no [[certificate]]",
+            "listener[0].tls = true: must be false where there is no [[certificate]] and no [acme]",
         ),
         (
             PAIR,

@@ -237,6 +237,7 @@ pub(in crate::control::admin) fn summary(connection: &ConnectionSummary) -> Valu
 fn details(detail: &ConnectionDetail) -> Value {
     let ConnectionDetail {
         summary: own,
+        proxy,
         held_bytes,
         partial_bytes,
         paused_by,
@@ -248,6 +249,7 @@ fn details(detail: &ConnectionDetail) -> Value {
     } = detail;
     let mut whole = summary(own);
     let more = json!({
+        "proxy": proxy.map(|address| address.to_string()),
         "held_bytes": held_bytes,
         "partial_bytes": partial_bytes,
         "paused_by": paused_by,

@@ -1,5 +1,6 @@
 //! The JSON API under `/api/v1/`, which `openapi.json` describes.
 
+mod addresses;
 pub(super) mod connections;
 mod gateway;
 mod messages;
@@ -29,6 +30,7 @@ pub(super) fn read_router() -> Router<Arc<Shared>> {
         .route("/api/v1/connections", get(connections::list))
         .route("/api/v1/connections/{id}", get(connections::show))
         .route("/api/v1/rooms", get(rooms::list))
+        .route("/api/v1/addresses", get(addresses::list))
 }
 
 /// What changes something, and traces, which show what clients say.

@@ -159,6 +159,7 @@ function facts(own) {
     ['Phase', phase(own.phase)],
     ['User', user],
     ['Address', address],
+    ['Proxy', own.proxy],
     ['Route', own.route],
     ['Room', room],
     ['Protocol', own.protocol],

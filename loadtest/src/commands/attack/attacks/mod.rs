@@ -4,6 +4,7 @@ mod bursts;
 mod compression;
 mod empty_blocks;
 mod fan_out;
+mod floods;
 mod reconnecting;
 mod slow_reading;
 mod tls_handshakes;
@@ -115,6 +116,28 @@ pub(super) const ATTACKS: &[Attack] = &[
                  \n[[route]]\npath = \"/broadcast\"\nservice = \"broadcast\"\n\
                  slow_policy = \"drop_newest\"\n",
         run: bursts::publications,
+        ..PLAIN
+    },
+    Attack {
+        name: "frame-flood",
+        help: "100 connections that send messages of one byte as fast as they are taken",
+        connections: 100,
+        routes: "\n[[route]]\npath = \"/echo\"\nservice = \"echo\"\nmessages_per_s = 1000\n",
+        run: floods::messages,
+        ..PLAIN
+    },
+    Attack {
+        name: "ping-flood",
+        help: "100 connections that send pings as fast as they are taken",
+        connections: 100,
+        run: floods::pings,
+        ..PLAIN
+    },
+    Attack {
+        name: "fragment-flood",
+        help: "100 connections that send empty fragments of a message that never ends",
+        connections: 100,
+        run: floods::fragments,
         ..PLAIN
     },
     Attack {

@@ -1,0 +1,191 @@
+//! What one step decodes, against the limits of its route.
+
+use super::Outcome;
+use crate::conn::cold::ColdRecords;
+use crate::conn::flags::Flags;
+use crate::conn::rates::Allowance;
+use crate::conn::slot::Conn;
+use crate::conn::turn::Turn;
+use crate::effects::{Effects, Message, MessageLimits, Peer, RatePolicy};
+use crate::key::{ConnKey, SlotRef};
+use crate::pool::OverBudget;
+use crate::services::Service;
+
+/// Counts what a step decodes. Time stands still in a step, so what may be sent in it is known when it
+/// begins.
+#[derive(Debug)]
+pub(super) struct Meter<'m> {
+    limits: &'m MessageLimits,
+    /// Whether something is remembered of each connection.
+    needs_record: bool,
+    allowance: Allowance,
+    /// Frames of the message that has begun.
+    fragments: u16,
+    control_frames: u64,
+    /// Control frames that may be sent at once; not looked up before there is one.
+    control_room: u64,
+}
+
+/// What is to be done with messages that come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// They are delivered.
+    Deliver,
+    /// They wait until the rate allows more.
+    Wait,
+    /// They are thrown away, or end the connection.
+    Refuse,
+}
+
+impl<'m> Meter<'m> {
+    /// Begins a step of a connection with this link, on a route with these limits, of which it is known
+    /// whether they need a record.
+    #[inline]
+    pub(super) fn new(
+        (limits, needs_record): (&'m MessageLimits, bool),
+        cold: &ColdRecords,
+        link: SlotRef,
+        turn: &Turn,
+    ) -> Self {
+        let allowance = match needs_record {
+            true => cold.allowance(link, limits, turn.now),
+            false => Allowance::UNLIMITED,
+        };
+        let fragments = allowance.fragments;
+        let control_room = u64::MAX;
+        Self { limits, needs_record, allowance, fragments, control_frames: 0, control_room }
+    }
+
+    /// Whether each message is to be looked at.
+    #[inline]
+    pub(super) fn needs_record(&self) -> bool {
+        self.needs_record
+    }
+
+    /// A control frame has come; whether it is to be answered. What waits is never thrown away.
+    pub(super) fn take_control_frame(
+        &mut self,
+        cold: &mut ColdRecords,
+        key: ConnKey,
+        turn: &Turn,
+    ) -> bool {
+        if self.control_frames == 0
+            && let Some(rate) = self.limits.control_frames
+        {
+            let (rates, _) = cold.rates(SlotRef::NONE);
+            self.control_room = rates.control_frames().room(key, rate, turn.now);
+        }
+        self.control_frames += 1;
+        !self.has_refused_control() || self.limits.policy == RatePolicy::Pause
+    }
+
+    /// A fragment has come that is not the last; whether its message has too many.
+    pub(super) fn take_fragment(&mut self) -> bool {
+        self.fragments = self.fragments.saturating_add(1);
+        // One more is to come.
+        self.limits.fragments_max.is_some_and(|max| self.fragments >= max)
+    }
+
+    /// The message that was in fragments is whole.
+    pub(super) fn end_message(&mut self) {
+        self.fragments = 0;
+    }
+
+    /// What is to be done with the next message after this many, with this many bytes.
+    pub(super) fn next(&self, (messages, bytes): (u64, u64)) -> Next {
+        let is_full = messages >= self.allowance.messages || bytes >= self.allowance.bytes;
+        match self.limits.policy {
+            RatePolicy::Pause if is_full || self.control_frames >= self.control_room => Next::Wait,
+            RatePolicy::Drop | RatePolicy::Close if is_full => Next::Refuse,
+            RatePolicy::Pause | RatePolicy::Drop | RatePolicy::Close => Next::Deliver,
+        }
+    }
+
+    /// Whether the connection ends, if `refused` messages were refused.
+    pub(super) fn ends(&self, refused: u64) -> bool {
+        self.limits.policy == RatePolicy::Close && (refused > 0 || self.has_refused_control())
+    }
+
+    fn has_refused_control(&self) -> bool {
+        self.control_frames > self.control_room
+    }
+
+    /// The step is over: `accepted` are the messages and bytes that were delivered, and `refused` messages
+    /// were not. The outcome if there is no memory to remember it.
+    #[inline]
+    pub(super) fn settle<S>(
+        self,
+        (accepted, refused): ((u64, u64), u64),
+        key: ConnKey,
+        conn: &mut Conn<S>,
+        cold: &mut ColdRecords,
+        turn: &mut Turn,
+    ) -> Option<Outcome> {
+        if !self.needs_record && self.control_frames == 0 {
+            return None;
+        }
+        self.settle_all((accepted, refused), key, conn, cold, turn)
+    }
+
+    #[inline(never)]
+    fn settle_all<S>(
+        self,
+        (accepted, refused): ((u64, u64), u64),
+        key: ConnKey,
+        conn: &mut Conn<S>,
+        cold: &mut ColdRecords,
+        turn: &mut Turn,
+    ) -> Option<Outcome> {
+        let limits = self.limits;
+        if limits.policy == RatePolicy::Drop {
+            let control = self.control_frames.saturating_sub(self.control_room);
+            turn.counters.rate_dropped.add(refused + control);
+        }
+        if self.control_frames > 0
+            && let Some(rate) = limits.control_frames
+        {
+            let (rates, _) = cold.rates(conn.cold);
+            // What was refused is not let through.
+            let count = match limits.policy {
+                RatePolicy::Pause => self.control_frames,
+                RatePolicy::Drop | RatePolicy::Close => self.control_frames.min(self.control_room),
+            };
+            rates.control_frames().charge(key, count, rate, turn.now);
+        }
+        let counts_messages = limits.limits_messages() || limits.message_idle_ms.is_some();
+        let has_messages = counts_messages && accepted.0 > 0;
+        let has_fragments =
+            limits.fragments_max.is_some() && self.fragments != self.allowance.fragments;
+        if !has_messages && !has_fragments {
+            return None;
+        }
+        let link = &mut conn.cold;
+        if cold.remember_rate(link, turn.now, &mut turn.memory) == Err(OverBudget) {
+            return Some(Outcome::NoRoom);
+        }
+        let (rates, Some(number)) = cold.rates(*link) else { return None };
+        if has_messages {
+            rates.charge(number, limits, accepted, turn.now);
+        }
+        if limits.fragments_max.is_some() {
+            rates.set_fragments(number, self.fragments);
+        }
+        None
+    }
+}
+
+/// Has a connection wait until its rate allows more.
+pub(super) fn pause<S>(conn: &mut Conn<S>, turn: &Turn) {
+    if conn.flags.raise(Flags::PAUSED_BY_RATE) {
+        turn.counters.rate_pauses.add(1);
+        // When it goes on is a deadline.
+        conn.rearm();
+    }
+}
+
+/// Takes messages that are thrown away.
+pub(super) struct Refused;
+
+impl Service for Refused {
+    fn on_message(&mut self, _: Peer, _: Message<'_>, _: &mut Effects<'_>) {}
+}
