@@ -52,6 +52,7 @@ fn accepted(key: &Key) -> String {
         }
         Rule::Servers => "a list of servers, see [Relays](#relays)".to_owned(),
         Rule::Subprotocols => "a list of tokens".to_owned(),
+        Rule::Token => "a token as in RFC 9110".to_owned(),
     };
     if key.rule.is_secret() { format!("{text}; a [secret](#secrets)") } else { text }
 }

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::certificates::{SUBJECT_BYTES_MAX, expiry_of, subject_of};
+use tidegate::certificates::{SUBJECT_BYTES_MAX, common_name_of, expiry_of, subject_of};
 
 fuzz_target!(|certificate: &[u8]| {
     let certificate = certificate.into();
@@ -11,5 +11,6 @@ fuzz_target!(|certificate: &[u8]| {
     if let Some(subject) = subject_of(&certificate) {
         assert!((1..=SUBJECT_BYTES_MAX).contains(&subject.len()));
         assert!(!subject.chars().any(char::is_control), "{subject:?}");
+        let _ = common_name_of(&subject);
     }
 });

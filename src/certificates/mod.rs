@@ -38,5 +38,7 @@ pub use options::{ClientCertificates, TlsVersion, UnknownSni};
 pub use pair::{Names, ServerCertificate, expiry_of};
 pub use settings::{ClientAuthorities, ListenerSettings, StoreSettings};
 pub use store::{CertificateStore, CertificateView, provider};
-pub use subject::{SUBJECT_BYTES_MAX, subject_of};
+pub use subject::{
+    AlternativeName, SUBJECT_BYTES_MAX, common_name_of, names_of, subject_in, subject_of,
+};
 pub use ticket_roots::{ROTATION_MS, TicketRoots};

@@ -1,7 +1,9 @@
-//! The subject of a certificate as text, in the form of RFC 4514.
+//! Whom a certificate of a client names, as text: its subject in the form of RFC 4514, and its alternative
+//! names.
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::der_parser::asn1_rs::ToDer as _;
+use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::x509::AttributeTypeAndValue;
 
@@ -29,6 +31,145 @@ pub fn subject_of(certificate: &CertificateDer<'_>) -> Option<String> {
         }
     }
     Some(text).filter(|text| !text.is_empty())
+}
+
+/// The subject of a client's certificate as [`subject_of`] gives it, and below it one line for each of its
+/// alternative names (RFC 5280 section 4.2.1.6) that is a mail address, a DNS name or a URI. The first line is
+/// empty where there is no subject.
+///
+/// `None` if it names nobody, or cannot be read. If all its alternative names together are longer than
+/// [`SUBJECT_BYTES_MAX`], or one of them is no single word, there are none: a part of them could name another
+/// client.
+#[must_use]
+pub fn names_of(certificate: &CertificateDer<'_>) -> Option<String> {
+    let mut text = subject_of(certificate).unwrap_or_default();
+    if let Some(alternatives) = alternatives_of(certificate) {
+        text.push_str(&alternatives);
+    }
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// A line for each alternative name, with a line break before it.
+fn alternatives_of(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let extension = parsed.subject_alternative_name().ok()??;
+    let mut lines = String::new();
+    for name in &extension.value.general_names {
+        let (kind, value) = match name {
+            GeneralName::DNSName(value) => (AlternativeName::Dns, value),
+            GeneralName::RFC822Name(value) => (AlternativeName::Email, value),
+            GeneralName::URI(value) => (AlternativeName::Uri, value),
+            GeneralName::DirectoryName(_)
+            | GeneralName::EDIPartyName(_)
+            | GeneralName::IPAddress(_)
+            | GeneralName::Invalid(..)
+            | GeneralName::OtherName(..)
+            | GeneralName::RegisteredID(_)
+            | GeneralName::X400Address(_) => continue,
+        };
+        if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return None;
+        }
+        lines.push('\n');
+        lines.push_str(kind.prefix());
+        lines.push_str(value);
+        if lines.len() > SUBJECT_BYTES_MAX {
+            return None;
+        }
+    }
+    Some(lines)
+}
+
+/// A kind of alternative name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlternativeName {
+    /// A DNS name.
+    Dns,
+    /// A mail address.
+    Email,
+    /// A URI.
+    Uri,
+}
+
+impl AlternativeName {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Dns => "dns:",
+            Self::Email => "email:",
+            Self::Uri => "uri:",
+        }
+    }
+
+    /// The name of this kind in what [`names_of`] gives, if there is exactly one.
+    #[must_use]
+    pub fn only_in(self, names: &str) -> Option<&str> {
+        let mut values = names.lines().skip(1).filter_map(|line| line.strip_prefix(self.prefix()));
+        values.next().filter(|_| values.next().is_none())
+    }
+}
+
+/// The subject in what [`names_of`] gives.
+#[must_use]
+pub fn subject_in(names: &str) -> Option<&str> {
+    names.lines().next().filter(|subject| !subject.is_empty())
+}
+
+/// The common name in a subject as [`subject_of`] writes it; `None` if there is none, if there are several,
+/// or if it is no text.
+#[must_use]
+pub fn common_name_of(subject: &str) -> Option<String> {
+    let (mut found, mut rest) = (None, subject);
+    loop {
+        let (attribute, next) = split_attribute(rest);
+        if let Some(value) = attribute.strip_prefix("CN=") {
+            if found.is_some() {
+                return None;
+            }
+            found = Some(value);
+        }
+        match next {
+            Some(next) => rest = next,
+            None => return unescaped(found?),
+        }
+    }
+}
+
+/// What stands before the first separator that is not escaped, and what behind it.
+fn split_attribute(text: &str) -> (&str, Option<&str>) {
+    let mut is_escaped = false;
+    for (at, character) in text.char_indices() {
+        match character {
+            ',' | '+' if !is_escaped => return (&text[..at], Some(&text[at + 1..])),
+            _ => is_escaped = character == '\\' && !is_escaped,
+        }
+    }
+    (text, None)
+}
+
+/// The value behind what [`push_escaped`] has written; `None` for an encoding.
+fn unescaped(value: &str) -> Option<String> {
+    if value.starts_with('#') {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    let mut rest = value.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let escaped = behind.split_first_chunk::<2>().filter(|_| *first == b'\\');
+        let by_number = escaped.and_then(|(digits, after)| Some((hex_byte(*digits)?, after)));
+        let (byte, after) = match (by_number, first, behind.split_first()) {
+            (Some(found), ..) => found,
+            (None, b'\\', Some((special, after))) => (*special, after),
+            (None, ..) => (*first, behind),
+        };
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn hex_byte(digits: [u8; 2]) -> Option<u8> {
+    let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
+    u8::try_from(high? << 4 | low?).ok()
 }
 
 fn push_attribute(attribute: &AttributeTypeAndValue<'_>, text: &mut String) -> Option<()> {
@@ -154,6 +295,58 @@ mod tests {
         assert_eq!(subject_of(&certificate(long(longest + 1))), None);
     }
 
+    #[test]
+    fn alternative_names_stand_below_the_subject() {
+        use rcgen::SanType;
+        let with = |subject: Option<&str>, names: Vec<SanType>| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name = DistinguishedName::new();
+            if let Some(subject) = subject {
+                params.distinguished_name.push(DnType::CommonName, subject);
+            }
+            params.subject_alt_names = names;
+            let key = KeyPair::generate().unwrap();
+            names_of(&params.self_signed(&key).unwrap().into())
+        };
+        let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
+        let email = |name: &str| SanType::Rfc822Name(name.try_into().unwrap());
+        let uri = |name: &str| SanType::URI(name.try_into().unwrap());
+        let names = with(
+            Some("device"),
+            vec![dns("a.example"), email("ann@b.example"), dns("c.example"), uri("spiffe://d/e")],
+        );
+        let names = names.unwrap();
+        assert_eq!(subject_in(&names), Some("CN=device"));
+        assert_eq!(AlternativeName::Dns.only_in(&names), None, "there are two");
+        assert_eq!(AlternativeName::Email.only_in(&names), Some("ann@b.example"));
+        assert_eq!(AlternativeName::Uri.only_in(&names), Some("spiffe://d/e"));
+        let names = with(None, vec![email("ann@b.example")]).unwrap();
+        assert_eq!(subject_in(&names), None);
+        assert_eq!(AlternativeName::Email.only_in(&names), Some("ann@b.example"));
+        assert_eq!(with(None, vec![]), None);
+        // None rather than a part of them, and none that could look like another.
+        let long = vec![dns(&format!("{}.example", "x".repeat(60))); 20];
+        assert_eq!(with(Some("a"), long).as_deref(), Some("CN=a"));
+        let broken = vec![email("ann\nemail:bob@b.example")];
+        assert_eq!(with(Some("a"), broken).as_deref(), Some("CN=a"));
+    }
+
+    #[test]
+    fn the_common_name_is_read_back() {
+        for (subject, name) in [
+            ("CN=device 7,O=Example", Some("device 7")),
+            (r"O=Example\, CN=x+CN=a\+b\1b", Some("a+b\u{1b}")),
+            (r"CN=\\,O=x", Some("\\")),
+            ("CN=a,CN=b", None),
+            ("O=Example", None),
+            ("CN=#0c0178", None),
+            (r"O=a\,CN=b", None),
+            ("", None),
+        ] {
+            assert_eq!(common_name_of(subject).as_deref(), name, "{subject}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -168,6 +361,18 @@ mod tests {
         }
 
         #[test]
+        fn any_common_name_is_read_back(name in ".{1,20}", other in ".{0,20}") {
+            let parts = vec![(DnType::OrganizationName, text(&other)), (DnType::CommonName, text(&name))];
+            let subject = subject_of(&certificate(parts)).unwrap();
+            prop_assert_eq!(common_name_of(&subject), Some(name));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(subject in "[CN=,+#\\\\a1é]{0,12}") {
+            let _ = common_name_of(&subject);
+        }
+
+        #[test]
         fn no_bytes_make_it_panic(
             mut bytes in prop::collection::vec(any::<u8>(), 0..200),
             at: prop::sample::Index,
@@ -179,7 +384,10 @@ mod tests {
                 let at = at.index(bytes.len());
                 bytes[at] = byte;
             }
-            let subject = subject_of(&CertificateDer::from(bytes));
+            let certificate = CertificateDer::from(bytes);
+            let subject = subject_of(&certificate);
+            let names = names_of(&certificate).unwrap_or_default();
+            prop_assert_eq!(subject_in(&names), subject.as_deref());
             prop_assert!(subject.is_none_or(|subject| subject.len() <= SUBJECT_BYTES_MAX));
         }
     }

@@ -4,18 +4,22 @@ use std::error::Error;
 use std::panic::PanicHookInfo;
 use std::sync::Arc;
 
-#[cfg(feature = "redis")]
-use crate::config::RedisOptions;
 use crate::config::ResolvedConfig;
+#[cfg(feature = "redis")]
+use crate::config::{RedisOptions, TokenPlace};
 #[cfg(feature = "redis")]
 use crate::control::{ControlRole, ControlThread, RedisSettings, RedisUrl};
 use crate::metrics::ControlCounters;
-use crate::server::TokenLookups;
+use crate::server::IdentityChecks;
+#[cfg(feature = "redis")]
+use crate::server::token_in;
+#[cfg(feature = "redis")]
+use crate::services::identity::{TokenIdentity, Tokens};
 
 /// The look-ups by the name of their identity, and the thread that does them.
 #[derive(Default)]
 pub(super) struct Lookups {
-    tokens: TokenLookups,
+    checks: IdentityChecks,
     /// Of all control threads, over all configurations.
     counters: Arc<ControlCounters>,
     /// What each look-up was begun with.
@@ -25,10 +29,10 @@ pub(super) struct Lookups {
     control: Option<Arc<ControlThread>>,
 }
 
-/// What a look-up was begun with: the name of its identity, its options, and its deadline in
-/// milliseconds.
+/// What a look-up was begun with: the name of its identity, where clients show it, its options, and its
+/// deadline in milliseconds.
 #[cfg(feature = "redis")]
-type Begun = (String, RedisOptions, u64);
+type Begun = (String, TokenPlace, RedisOptions, u64);
 
 impl Lookups {
     /// Starts the control thread if the configuration has an identity of kind `redis`. A program without
@@ -53,12 +57,12 @@ impl Lookups {
         let control = self.control.clone();
         let counters = Arc::clone(&self.counters);
         let mut next = Self { control, counters, ..Self::default() };
-        for (name, redis) in settings.redis_identities() {
+        for (name, place, redis) in settings.redis_identities() {
             let deadline_ms = redis.deadline_ms(settings.timeouts.handshake_ms);
-            let wanted = (name.to_owned(), redis.clone(), deadline_ms);
+            let wanted = (name.to_owned(), place.clone(), redis.clone(), deadline_ms);
             let stays = self.begun.contains(&wanted);
-            let tokens = match self.tokens.get(name).filter(|_| stays) {
-                Some(tokens) => Arc::clone(tokens),
+            let check = match self.checks.get(name).filter(|_| stays) {
+                Some(check) => Arc::clone(check),
                 None => {
                     let control = match &next.control {
                         Some(control) => control,
@@ -67,10 +71,11 @@ impl Lookups {
                             &self.counters,
                         )?)),
                     };
-                    Arc::new(control.redis_tokens(redis_settings(&wanted)?))
+                    let tokens = Arc::new(control.redis_tokens(redis_settings(&wanted)?));
+                    Arc::new(TokenIdentity::new(name, token_in(place), Tokens::Looked(tokens)))
                 }
             };
-            next.tokens.insert(name.to_owned(), tokens);
+            next.checks.insert(name.to_owned(), check);
             next.begun.push(wanted);
         }
         Ok(next)
@@ -86,9 +91,9 @@ impl Lookups {
         Ok(Self::default())
     }
 
-    /// What looks tokens up, by the name of the identity.
-    pub(super) fn tokens(&self) -> &TokenLookups {
-        &self.tokens
+    /// What checks identities that need other servers, by the name of the identity.
+    pub(super) fn checks(&self) -> &IdentityChecks {
+        &self.checks
     }
 
     /// The counters of all control threads.
@@ -98,7 +103,7 @@ impl Lookups {
 }
 
 #[cfg(feature = "redis")]
-fn redis_settings((name, redis, deadline_ms): &Begun) -> Result<RedisSettings, String> {
+fn redis_settings((name, _, redis, deadline_ms): &Begun) -> Result<RedisSettings, String> {
     let url = RedisUrl::parse(redis.url.expose());
     Ok(RedisSettings {
         url: url.map_err(|error| format!("the url of identity {name}: {error}"))?,

@@ -117,7 +117,7 @@ impl Gateway for Operated {
         }
         let needed = &running.settings.admin.ready_needs;
         for (name, _) in
-            running.lookups.tokens().iter().filter(|(_, lookup)| !lookup.is_available())
+            running.lookups.checks().iter().filter(|(_, lookup)| !lookup.is_available())
         {
             if needed.contains(name) {
                 readiness.reasons.push("away");
@@ -302,7 +302,7 @@ impl Operated {
         families.push(gauge("ready", "1 while clients are to be sent here.").with(&[], is_ready));
         let mut available =
             gauge("identity_available", "1 while the server of an identity can be reached.");
-        for (name, lookup) in running.lookups.tokens() {
+        for (name, lookup) in running.lookups.checks() {
             let value = if lookup.is_available() { 1.0 } else { 0.0 };
             available = available.with(&[("identity", name.as_str())], value);
         }

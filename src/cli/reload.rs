@@ -180,7 +180,7 @@ impl Reloader {
         let settings = self.resolve(&config, running);
         // Look-ups that would be new are not begun: what they look up decides nothing here.
         let upstreams = running.upstreams.by_name();
-        let routes = built_in_routes(&settings, running.lookups.tokens(), upstreams);
+        let routes = built_in_routes(&settings, running.lookups.checks(), upstreams);
         self.server.check_reload(&settings, &routes)?;
         Ok(changes)
     }
@@ -194,7 +194,7 @@ impl Reloader {
         let lookups = running.lookups.next(&settings).map_err(ReloadError::Lookups)?;
         running.acme.prepare(&settings, lookups.counters()).map_err(ReloadError::Thread)?;
         let mut upstreams = running.upstreams.next(&settings);
-        let routes = built_in_routes(&settings, lookups.tokens(), upstreams.by_name());
+        let routes = built_in_routes(&settings, lookups.checks(), upstreams.by_name());
         let before = self.server.addresses();
         let reloaded = self.server.reload(&settings, routes, PATIENCE)?;
         for loop_index in reloaded.late_loops {
@@ -284,7 +284,7 @@ mod tests {
         let settings = config.resolve(GRANTED);
         let lookups = Lookups::start(&settings).unwrap();
         let upstreams = Upstreams::default();
-        let routes = built_in_routes(&settings, lookups.tokens(), upstreams.by_name());
+        let routes = built_in_routes(&settings, lookups.checks(), upstreams.by_name());
         let server = Arc::new(Handle::start(&settings, routes).unwrap());
         let acme = Acme::default();
         let running = Running { config, settings, lookups, upstreams, acme };

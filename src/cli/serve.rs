@@ -78,7 +78,7 @@ fn run(
     upstreams
         .take_over(&Upstreams::default(), lookups.counters())
         .map_err(|error| -> Box<dyn Error> { error })?;
-    let routes = built_in_routes(&settings, lookups.tokens(), upstreams.by_name());
+    let routes = built_in_routes(&settings, lookups.checks(), upstreams.by_name());
     let sink = access.as_ref().map(|own| own.sink(log));
     let server = Arc::new(Handle::start_on(&settings, routes, passed, sink)?);
     stop_with_the_loops(server.events().clone(), settings.loops, signals.stop_listening())?;

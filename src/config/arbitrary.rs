@@ -15,10 +15,11 @@ use super::setting::Setting;
 use super::surroundings::Surroundings;
 use super::{
     AcmeOptions, AddressOptions, AdminAddress, AdminOptions, CertificateFiles, ClientCertificates,
-    Config, ForwardedHeader, HeaderPolicy, Hosts, Identity, IdentityKind, Limits, Listener,
-    ListenerKind, LogOptions, NameKind, OverloadOptions, ProcessOptions, Redirect, RedisOptions,
-    RelayOptions, RoomOptions, Route, RouteService, Rule, Secret, ServerUrl, ServiceKind,
-    SocketOptions, Timeouts, TlsOptions, Token, Turn, UpstreamOptions, WebSocketOptions,
+    Config, CookieOptions, ForwardedHeader, HeaderOptions, HeaderPolicy, Hosts, Identity,
+    IdentityKind, Limits, Listener, ListenerKind, LogOptions, NameKind, OverloadOptions, PlaceKind,
+    ProcessOptions, QueryOptions, Redirect, RedisOptions, RelayOptions, RoomOptions, Route,
+    RouteService, Rule, Secret, ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions, Token,
+    TokenPlace, Turn, UpstreamOptions, WebSocketOptions,
 };
 use crate::upstream::Balance;
 
@@ -93,10 +94,24 @@ fn agree_on_routes(config: &mut Config, index: prop::sample::Index) {
         }
     }
     let names: Vec<String> = config.identities.iter().map(|own| own.name.clone()).collect();
+    let in_path: Vec<bool> = config.identities.iter().map(|own| own.kind.is_in_path()).collect();
     for route in &mut config.routes {
+        let asks_for_tokens = route.service.room().is_some_and(RoomOptions::asks_for_tokens);
+        // A path has the segments of a token where it is the room's name.
+        let fitting = names.iter().zip(&in_path).filter(|(_, is_in)| **is_in == asks_for_tokens);
+        let fitting: Vec<String> = fitting.map(|(name, _)| name.clone()).collect();
+        let Some(websocket) = route.service.websocket_mut() else { continue };
+        let is_given = websocket.identity.is_some() && !fitting.is_empty();
+        let taken = is_given.then(|| vec![index.get(&fitting).clone()]);
+        websocket.identity.clone_from(&taken);
+        websocket.identity_optional &= taken.is_some();
         if let RouteService::Room { room, .. } = &mut route.service {
-            let is_given = room.identity.is_some() && room.asks_for_tokens() && !names.is_empty();
-            room.identity = is_given.then(|| vec![index.get(&names).clone()]);
+            for names in [&mut room.read, &mut room.write, &mut room.see_members] {
+                *names = names.as_ref().and_then(|_| taken.clone());
+            }
+            if room.name == NameKind::Identity && taken.is_none() {
+                room.name = NameKind::Query;
+            }
         }
     }
 }
@@ -179,7 +194,7 @@ fn agree_on_acme(config: &mut Config) {
 
 /// Readiness needs only what is there.
 fn agree_on_admin(config: &mut Config) {
-    let redis = config.identities.iter().find(|own| matches!(own.kind, IdentityKind::Redis(_)));
+    let redis = config.identities.iter().find(|own| matches!(own.kind, IdentityKind::Redis(..)));
     let name = redis.map(|own| own.name.clone());
     let needs = !config.admin.ready_needs.is_empty();
     config.admin.ready_needs = name.filter(|_| needs).into_iter().collect();
@@ -192,7 +207,7 @@ fn agree_on_limits(config: &mut Config) {
     let handshake_ms = config.timeouts.handshake_ms.max(11);
     config.timeouts.handshake_ms = handshake_ms;
     for identity in &mut config.identities {
-        if let IdentityKind::Redis(redis) = &mut identity.kind {
+        if let IdentityKind::Redis(_, redis) = &mut identity.kind {
             redis.lookup_ms = redis.lookup_ms.min(handshake_ms - 1);
         }
     }
@@ -271,7 +286,10 @@ fn route(path: String) -> impl Strategy<Value = Route> {
                 ServiceKind::Room => {
                     path += if names_room { "/:room" } else { "" };
                     path += match room.name {
-                        NameKind::Address | NameKind::First | NameKind::Query => "",
+                        NameKind::Address
+                        | NameKind::First
+                        | NameKind::Identity
+                        | NameKind::Query => "",
                         NameKind::Path => "/:name",
                         NameKind::Token => "/:name/:token",
                     };
@@ -301,17 +319,29 @@ fn without_idle(mut options: WebSocketOptions) -> WebSocketOptions {
 
 fn identities() -> impl Strategy<Value = Vec<Identity>> {
     let kind = prop_oneof![
-        RedisOptions::arbitrary().prop_map(IdentityKind::Redis),
-        vec(Token::arbitrary(), 0..3).prop_map(|mut tokens| {
+        (token_place(), RedisOptions::arbitrary())
+            .prop_map(|(place, redis)| IdentityKind::Redis(place, redis)),
+        (token_place(), vec(Token::arbitrary(), 0..3)).prop_map(|(place, mut tokens)| {
             let mut seen = std::collections::HashSet::new();
             tokens.retain(|token| seen.insert(token.name.clone()));
-            IdentityKind::Tokens(tokens)
+            IdentityKind::Tokens(place, tokens)
         }),
+        CookieOptions::arbitrary().prop_map(IdentityKind::Cookie),
+        HeaderOptions::arbitrary().prop_map(IdentityKind::Header),
+        QueryOptions::arbitrary().prop_map(IdentityKind::Query),
     ];
     let names = btree_set(text(Rule::Name), 0..3);
     (names, vec(kind, 3)).prop_map(|(names, kinds)| {
         let pairs = names.into_iter().zip(kinds);
         pairs.map(|(name, kind)| Identity { name, kind }).collect()
+    })
+}
+
+/// A place without keys that mean nothing beside it.
+fn token_place() -> impl Strategy<Value = TokenPlace> {
+    TokenPlace::arbitrary().prop_map(|own| match own.place {
+        PlaceKind::Path => TokenPlace::default(),
+        PlaceKind::Cookie | PlaceKind::Query => own,
     })
 }
 
@@ -349,7 +379,7 @@ pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
         ]
         .boxed(),
         Rule::Path | Rule::Paths | Rule::RoutePath => PATH.boxed(),
-        Rule::Subprotocols => "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}".boxed(),
+        Rule::Subprotocols | Rule::Token => "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}".boxed(),
         Rule::Text { .. } => "[ -~]{3,16}".boxed(),
         Rule::Address
         | Rule::AdminAddress

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Config, MachineLimits, ResolvedConfig, ResolvedRoute};
+use super::{Config, MachineLimits, ResolvedConfig, ResolvedRoute, RoomOptions};
 use crate::output::context_bytes_max;
 
 impl Config {
@@ -149,11 +149,14 @@ impl Comments<'_> {
         index: usize,
         route: &ResolvedRoute,
     ) -> fmt::Result {
-        let configured = self.config.routes.get(index).and_then(|route| route.service.room());
-        if !configured.is_some_and(|room| room.asks_for_tokens() && room.identity.is_none()) {
+        let configured = self.config.routes.get(index).map(|route| &route.service);
+        let asks = configured.and_then(|own| own.room()).is_some_and(RoomOptions::asks_for_tokens);
+        let names_one =
+            configured.and_then(|own| own.websocket()).is_some_and(|own| own.identity.is_some());
+        if !asks || names_one {
             return Ok(());
         }
-        match route.identity() {
+        match route.identities().first() {
             Some(name) => writeln!(
                 f,
                 "#   route[{index}].identity = [{name:?}] (the first of kind \"tokens\")"

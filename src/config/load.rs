@@ -192,7 +192,7 @@ fn check_shape(section: Section, key: &str, value: &Value) -> Result<(), Refusal
     Err(Refusal::new(key, value, format!("must be written as {}", section.header())))
 }
 
-const IDENTITY_TAKERS: &str = ": so far only a room whose name is \"token\" takes an identity";
+const IDENTITY_TAKERS: &str = ": only routes that speak WebSocket take an identity";
 
 #[cfg(test)]
 mod tests;

@@ -73,7 +73,10 @@ pub use changes::{Changes, KeyChange};
 pub use error::ConfigError;
 pub use file_path::FilePath;
 pub use hosts::Hosts;
-pub use identity::{Identity, IdentityKind, IdentityWord, RedisOptions, Token};
+pub use identity::{
+    CertificateOptions, CookieOptions, HeaderOptions, Identity, IdentityKind, IdentityWord,
+    PlaceKind, QueryOptions, RedisOptions, Token, TokenPlace,
+};
 pub use key::Key;
 pub use limits::Limits;
 pub use listener::{Listener, ListenerKind, Redirect};

@@ -23,8 +23,8 @@ use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
     AcmeOptions, AddressOptions, AdminOptions, CertificateFiles, Config, ForwardedHeader, Identity,
     IdentityKind, Limits, Listener, LogOptions, Origins, OverloadOptions, RedisOptions, Route,
-    RouteService, SlowPolicy, SocketOptions, Timeouts, TlsOptions, Turn, UpstreamOptions,
-    WebSocketOptions,
+    RouteService, SlowPolicy, SocketOptions, Timeouts, TlsOptions, TokenPlace, Turn,
+    UpstreamOptions, WebSocketOptions,
 };
 use crate::effects::MessageLimits;
 use crate::os::raise_descriptor_limit;
@@ -122,13 +122,16 @@ impl ResolvedConfig {
     }
 
     /// The identities in Redis that a route takes, by name.
-    pub fn redis_identities(&self) -> impl Iterator<Item = (&str, &RedisOptions)> {
+    pub fn redis_identities(&self) -> impl Iterator<Item = (&str, &TokenPlace, &RedisOptions)> {
         self.identities.iter().filter_map(|identity| {
-            let IdentityKind::Redis(redis) = &identity.kind else { return None };
-            let is_taken =
-                self.routes.iter().any(|route| route.identity() == Some(identity.name.as_str()));
-            is_taken.then_some((identity.name.as_str(), redis))
+            let IdentityKind::Redis(place, redis) = &identity.kind else { return None };
+            self.takes(&identity.name).then_some((identity.name.as_str(), place, redis))
         })
+    }
+
+    /// Whether a route takes the identity with this name.
+    pub fn takes(&self, name: &str) -> bool {
+        self.routes.iter().any(|route| route.identities().iter().any(|own| own == name))
     }
 }
 
@@ -184,16 +187,15 @@ pub struct ResolvedRoute {
     pub id: RouteId,
     /// Paths of the request, without query; not empty, and the one that is not an alias first.
     pub paths: Vec<String>,
-    /// What answers. The `identity` of a room that asks for tokens holds one name, or is `None`
-    /// where no member can be let in.
+    /// What answers.
     pub service: RouteService<ResolvedWebSocket>,
 }
 
 impl ResolvedRoute {
-    /// The name of the identity that checks the tokens of a room's members.
-    pub fn identity(&self) -> Option<&str> {
-        let room = self.service.room().filter(|room| room.asks_for_tokens())?;
-        room.identity.as_ref()?.first().map(String::as_str)
+    /// The names of the identities by which a client may prove who it is, in order. Empty where it need not,
+    /// and for a room that asks for tokens where none can be right.
+    pub fn identities(&self) -> &[String] {
+        self.service.websocket().map_or(&[], |websocket| &websocket.identity)
     }
 }
 
@@ -202,6 +204,10 @@ impl ResolvedRoute {
 pub struct ResolvedWebSocket {
     /// Which web pages may connect.
     pub origins: Origins,
+    /// The names of the identities by which a client may prove who it is, in order.
+    pub identity: Vec<String>,
+    /// Whether a client without a credential is let in.
+    pub identity_optional: bool,
     /// Subprotocols offered, the preferred one first.
     pub subprotocols: Vec<String>,
     /// Bytes of one message.
@@ -300,11 +306,12 @@ impl Config {
         let mut service = route
             .service
             .with_websocket(|options| resolved_websocket(route, options, &self.limits));
-        if let RouteService::Room { room, .. } = &mut service
+        if let RouteService::Room { room, websocket, .. } = &mut service
             && room.asks_for_tokens()
-            && room.identity.is_none()
+            && websocket.identity.is_empty()
         {
-            room.identity = self.first_of_tokens().map(|identity| vec![identity.name.clone()]);
+            let first = self.first_of_tokens().map(|identity| identity.name.clone());
+            websocket.identity = first.into_iter().collect();
         }
         let paths = route.paths().map(str::to_owned).collect();
         ResolvedRoute { id: route.id(), paths, service }
@@ -313,7 +320,7 @@ impl Config {
     /// What checks the members of a room that asks for tokens and names no identity.
     fn first_of_tokens(&self) -> Option<&Identity> {
         let mut identities = self.identities.iter();
-        identities.find(|identity| matches!(identity.kind, IdentityKind::Tokens(_)))
+        identities.find(|identity| matches!(identity.kind, IdentityKind::Tokens(..)))
     }
 }
 
@@ -423,6 +430,8 @@ fn resolved_websocket(
     };
     ResolvedWebSocket {
         origins: options.origins.clone(),
+        identity: options.identity.clone().unwrap_or_default(),
+        identity_optional: options.identity_optional,
         subprotocols: options.subprotocols.clone().unwrap_or_else(by_service),
         message_bytes_max: options.message_bytes_max.unwrap_or(limits.message_bytes_max),
         limits: options.message_limits(),

@@ -76,6 +76,8 @@ pub enum Rule {
     Servers,
     /// A list of RFC 9110 tokens, each once.
     Subprotocols,
+    /// An RFC 9110 token.
+    Token,
     /// A text without control characters.
     Text {
         /// The fewest bytes that are accepted.
@@ -133,7 +135,9 @@ impl Rule {
             }
             Self::Hosts if !is_host(text) => return Err(HOST.to_owned()),
             Self::Origins if !is_origin(text.as_bytes()) => return Err(ORIGIN.to_owned()),
-            Self::Subprotocols if !grammar::is_token(text) => return Err(TOKEN.to_owned()),
+            Self::Subprotocols | Self::Token if !grammar::is_token(text) => {
+                return Err(TOKEN.to_owned());
+            }
             Self::RedisUrl => return check_redis_url(text),
             Self::Address
             | Self::AdminAddress
@@ -146,7 +150,8 @@ impl Rule {
             | Self::OneOf(_)
             | Self::Origins
             | Self::RoutePath
-            | Self::Subprotocols => return Ok(()),
+            | Self::Subprotocols
+            | Self::Token => return Ok(()),
         };
         if is_kept { Ok(()) } else { Err(rule.to_string()) }
     }
@@ -215,6 +220,7 @@ impl fmt::Display for Rule {
             Self::Subprotocols => {
                 f.write_str("must be a list of RFC 9110 tokens (letters, digits, !#$%&'*+-.^_`|~)")
             }
+            Self::Token => f.write_str(TOKEN),
             Self::Secret { bytes_min, bytes_max } | Self::Text { bytes_min, bytes_max } => {
                 let range = match bytes_min {
                     0 => format!("at most {bytes_max}"),

@@ -4,7 +4,10 @@ use super::acme::AcmeOptions;
 use super::addresses::AddressOptions;
 use super::admin::AdminOptions;
 use super::declare::Keys;
-use super::identity::{IdentityKeys, RedisOptions, Token};
+use super::identity::{
+    CertificateOptions, CookieOptions, HeaderOptions, IdentityKeys, QueryOptions, RedisOptions,
+    Token, TokenPlace,
+};
 use super::key::{FILE_SUFFIX, Key, split};
 use super::limits::Limits;
 use super::listener::Listener;
@@ -72,7 +75,18 @@ pub const SECTIONS: &[Section] = &[
     },
     Section {
         chosen_by: "kind",
-        ..array("identity", &[all::<IdentityKeys>(), of::<RedisOptions>(&["redis"])])
+        ..array(
+            "identity",
+            &[
+                all::<IdentityKeys>(),
+                of::<TokenPlace>(&["redis", "tokens"]),
+                of::<RedisOptions>(&["redis"]),
+                of::<CertificateOptions>(&["certificate"]),
+                of::<CookieOptions>(&["cookie"]),
+                of::<HeaderOptions>(&["header"]),
+                of::<QueryOptions>(&["query"]),
+            ],
+        )
     },
     Section { takers: &["tokens"], ..array("identity.tokens", &[all::<Token>()]) },
     array("upstream", &[all::<UpstreamOptions>()]),

@@ -102,20 +102,15 @@ impl Config {
         }
         for (index, identity) in identities.iter().enumerate() {
             let (id, mut entries) = (&identity.name, identity.keys().entries());
-            match &identity.kind {
-                IdentityKind::Redis(redis) => {
-                    entries.extend(redis.entries());
-                    tables.push(FileTable::item("identity", "identity", index, id, entries));
-                }
-                IdentityKind::Tokens(tokens) => {
-                    tables.push(FileTable::item("identity", "identity", index, id, entries));
-                    let path = format!("identity[{index}].tokens");
-                    let token = |(index, token): (usize, &super::Token)| {
-                        let (id, entries) = (&token.name, token.entries());
-                        FileTable::item("identity.tokens", &path, index, id, entries)
-                    };
-                    tables.extend(tokens.iter().enumerate().map(token));
-                }
+            entries.extend(identity.kind.entries());
+            tables.push(FileTable::item("identity", "identity", index, id, entries));
+            if let IdentityKind::Tokens(_, tokens) = &identity.kind {
+                let path = format!("identity[{index}].tokens");
+                let token = |(index, token): (usize, &super::Token)| {
+                    let (id, entries) = (&token.name, token.entries());
+                    FileTable::item("identity.tokens", &path, index, id, entries)
+                };
+                tables.extend(tokens.iter().enumerate().map(token));
             }
         }
         for (index, upstream) in upstreams.iter().enumerate() {

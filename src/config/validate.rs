@@ -117,7 +117,7 @@ impl Config {
             return Err(Refusal::new("route", &none, "must hold at least one route"));
         }
         for (index, route) in self.routes.iter().enumerate() {
-            path::check_all(index, route)?;
+            path::check_all(index, route, self)?;
         }
         path::check_unique(&self.routes)?;
         let mut sockets = self.routes.iter().enumerate().filter(|own| own.1.service.is_websocket());

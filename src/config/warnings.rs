@@ -1,7 +1,8 @@
 //! What a configuration may do that its author hardly wants.
 
 use super::route::{NameKind, RouteService};
-use super::{HeaderPolicy, Listener, ListenerKind, ResolvedConfig};
+use super::word::Word as _;
+use super::{HeaderPolicy, IdentityKind, Listener, ListenerKind, ResolvedConfig};
 
 impl ResolvedConfig {
     /// What is allowed and worth a warning, each as one line that begins with the key.
@@ -19,7 +20,31 @@ impl ResolvedConfig {
             )
         });
         let claims = self.listeners.iter().enumerate().filter_map(|own| self.open_claims(own));
-        rooms.chain(claims).chain(self.key_log()).chain(self.shared_rooms()).collect()
+        let rooms = rooms.chain(claims).chain(self.key_log()).chain(self.shared_rooms());
+        rooms.chain(self.identity_warnings()).collect()
+    }
+
+    /// Identities that prove nothing, or that nothing asks for.
+    fn identity_warnings(&self) -> impl Iterator<Item = String> {
+        self.identities.iter().enumerate().filter_map(|(index, identity)| {
+            if !self.takes(&identity.name) {
+                return Some(format!(
+                    "identity[{index}].name = {:?}: no route takes this identity",
+                    identity.name
+                ));
+            }
+            let word = identity.kind.word().name();
+            match identity.kind {
+                IdentityKind::Cookie(_) | IdentityKind::Query(_) => Some(format!(
+                    "identity[{index}].kind = \"{word}\": any client can state any user, which \
+                     proves nothing"
+                )),
+                IdentityKind::Certificate(_)
+                | IdentityKind::Header(_)
+                | IdentityKind::Redis(..)
+                | IdentityKind::Tokens(..) => None,
+            }
+        })
     }
 
     /// Whether clients speak with each other, in rooms or by topics.
@@ -108,6 +133,20 @@ mod tests {
             warned[0].starts_with("tls.key_log_file = \"keys.log\": THE SECRETS"),
             "{warned:?}"
         );
+    }
+
+    #[test]
+    fn identities_that_prove_nothing_or_are_not_taken_are_warned_of() {
+        let query = "[[identity]]\nname = \"a\"\nkind = \"query\"\n";
+        let route = "[[route]]\npath = \"/x\"\nservice = \"echo\"\n";
+        let warned = warnings(&format!("{query}{route}"));
+        assert_eq!(warned, ["identity[0].name = \"a\": no route takes this identity"]);
+        let warned = warnings(&format!("{query}{route}identity = [\"a\"]\n"));
+        let proves_nothing = "identity[0].kind = \"query\": any client can state any user, which \
+                              proves nothing";
+        assert_eq!(warned, [proves_nothing]);
+        let header = query.replace("query\"", "header\"\nheader = \"X-User\"");
+        assert_eq!(warnings(&format!("{header}{route}identity = [\"a\"]\n")).len(), 0);
     }
 
     #[test]

@@ -6,21 +6,24 @@
 //! records.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use slab::Slab;
 
 use super::access::{self, AccessEnd, AccessRecord, AccessRecords, AccessTarget};
 use super::compact_address::{CompactAddress, Naming};
+use super::identities::IdentityRecords;
 use super::rates::{self, Allowance, Rates};
 use super::relay::RelayRecords;
 use super::turn::Turn;
 use crate::access::{AccessSink, Traffic};
-use crate::effects::MessageLimits;
-use crate::http::Status;
+use crate::certificates::subject_in;
+use crate::effects::{Identity, IdentityCheck, MessageLimits};
+use crate::http::{ResponseHeader, Status};
 use crate::key::{ConnKey, SlotRef, slot_number};
 use crate::pool::{Buffers, Need, OverBudget};
 use crate::stream::{self, End, Received, Room, Sent, Stream, StreamError, StreamTurn, Tls};
-use crate::timer::{Millis, Tick};
+use crate::timer::{Millis, Tick, WallTime};
 use crate::tls::Suite;
 use crate::transport::Transport;
 
@@ -52,6 +55,7 @@ pub(crate) struct ColdRecords {
     records: Slab<Cold>,
     tls: Tls,
     access: AccessRecords,
+    identities: IdentityRecords,
     rates: Rates,
     relays: RelayRecords,
     #[cfg(any(test, feature = "sim"))]
@@ -177,6 +181,9 @@ impl ColdRecords {
         if let Some(number) = record.access.index() {
             self.access.release(number, turn.memory);
         }
+        if let Some(number) = record.identity.index() {
+            self.identities.release(number, turn.memory);
+        }
         #[cfg(any(test, feature = "sim"))]
         self.simulated.release(record.simulated);
         turn.memory.discharge(RECORD_BYTES);
@@ -289,7 +296,9 @@ impl ColdRecords {
         let Some(record) = self.get(link) else { return rate_bytes };
         let access_bytes = if record.access.is_none() { 0 } else { access::RECORD_BYTES };
         let tls_bytes = record.tls.index().map_or(0, |number| self.tls.held_bytes(number));
-        RECORD_BYTES + rate_bytes + access_bytes + tls_bytes
+        let identity_bytes =
+            record.identity.index().map_or(0, |number| self.identities.held_bytes(number));
+        RECORD_BYTES + rate_bytes + access_bytes + tls_bytes + identity_bytes
     }
 
     /// Gives bytes that were read from the socket to its stream, to be opened first.
@@ -460,9 +469,15 @@ impl ColdRecords {
         self.session(link).is_some_and(|number| self.tls.has_whole_unopened(number))
     }
 
+    /// Whom the client's certificate names, as [`names_of`](crate::certificates::names_of) says, if it has
+    /// shown one.
+    pub(crate) fn certificate_names(&self, link: SlotRef) -> Option<&str> {
+        self.tls.names(self.session(link)?)
+    }
+
     /// The subject of the client's certificate, if it has shown one.
     pub(crate) fn subject(&self, link: SlotRef) -> Option<&str> {
-        self.tls.subject(self.session(link)?)
+        subject_in(self.certificate_names(link)?)
     }
 
     /// Notes that the socket took some of what is sealed, or that it had no room for the first time.
@@ -483,6 +498,99 @@ impl ColdRecords {
             return Some(*since);
         }
         self.tls.unsent_since(self.session(link)?)
+    }
+
+    /// A check was asked who the connection is, and answers later.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for that.
+    pub(crate) fn ask_identity(
+        &mut self,
+        link: &mut SlotRef,
+        check: Arc<dyn IdentityCheck>,
+        memory: &mut Buffers,
+    ) -> Result<(), OverBudget> {
+        let number = self.identities.add_asked(check, memory)?;
+        self.link_identity(link, number, memory)
+    }
+
+    /// Keeps who the connection is.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for that.
+    pub(crate) fn set_identity(
+        &mut self,
+        link: &mut SlotRef,
+        identity: Identity,
+        now: (Tick, WallTime),
+        memory: &mut Buffers,
+    ) -> Result<(), OverBudget> {
+        if let Some(number) = self.identity_number(*link) {
+            return self.identities.set_known(number, identity, now, memory);
+        }
+        let number = self.identities.add_known(identity, now, memory)?;
+        self.link_identity(link, number, memory)
+    }
+
+    fn link_identity(
+        &mut self,
+        link: &mut SlotRef,
+        number: u32,
+        memory: &mut Buffers,
+    ) -> Result<(), OverBudget> {
+        let changed = self.change(link, memory, |record| record.identity = SlotRef::to(number));
+        if changed.is_err() {
+            self.identities.release(number, memory);
+        }
+        changed
+    }
+
+    #[inline]
+    fn identity_number(&self, link: SlotRef) -> Option<u32> {
+        self.get(link)?.identity.index()
+    }
+
+    /// Who the connection is, as far as it has proven that.
+    pub(crate) fn identity(&self, link: SlotRef) -> Option<&Identity> {
+        self.identities.known(self.identity_number(link)?)
+    }
+
+    /// What was asked who the connection is, and has not answered.
+    pub(crate) fn asked_identity(&self, link: SlotRef) -> Option<&Arc<dyn IdentityCheck>> {
+        self.identities.asked(self.identity_number(link)?)
+    }
+
+    /// The headers for the reply 101 that came with its identity.
+    pub(crate) fn take_identity_headers(
+        &mut self,
+        link: SlotRef,
+        memory: &mut Buffers,
+    ) -> Vec<ResponseHeader> {
+        let number = self.identity_number(link);
+        number.map_or_else(Vec::new, |number| self.identities.take_headers(number, memory))
+    }
+
+    /// When the clock on the wall is to be compared with the expiry of its identity.
+    #[inline]
+    pub(crate) fn identity_looked_at(&self, link: SlotRef) -> Option<Tick> {
+        self.identities.looked_at(self.identity_number(link)?)
+    }
+
+    /// Looks at the clock on the wall; whether its identity no longer holds.
+    pub(crate) fn has_expired(&mut self, link: SlotRef, now: (Tick, WallTime)) -> bool {
+        let number = self.identity_number(link);
+        number.is_some_and(|number| self.identities.has_expired(number, now))
+    }
+
+    /// From now on its identity holds until this date; whether it has one.
+    pub(crate) fn refresh_identity(
+        &mut self,
+        link: SlotRef,
+        expires_at: WallTime,
+        now: (Tick, WallTime),
+    ) -> bool {
+        let number = self.identity_number(link);
+        number.is_some_and(|number| self.identities.refresh(number, expires_at, now))
     }
 
     /// From now on connections that are accepted are told to `sink` when they end.
@@ -630,17 +738,27 @@ impl ColdRecords {
         let parts_of = |part: fn(&Cold) -> SlotRef| {
             self.records.iter().filter(|(_, record)| !part(record).is_none()).count()
         };
-        let linked =
-            [parts_of(|own| own.tls), parts_of(|own| own.access), parts_of(|own| own.simulated)];
-        let held = [self.tls.session_count(), self.access.count(), self.simulated.count()];
+        let linked = [
+            parts_of(|own| own.tls),
+            parts_of(|own| own.access),
+            parts_of(|own| own.identity),
+            parts_of(|own| own.simulated),
+        ];
+        let held = [
+            self.tls.session_count(),
+            self.access.count(),
+            self.identities.count(),
+            self.simulated.count(),
+        ];
         if linked != held {
             return Err(format!("{held:?} parts of records, and links to {linked:?}"));
         }
         if self.records.iter().any(|(_, record)| *record == Cold::default()) {
             return Err("a record without parts".into());
         }
-        let own = self.records.len() * RECORD_BYTES + self.rates.bytes();
-        Ok(own + self.tls.recount() + self.access.bytes() + self.relays.bytes())
+        let records_bytes = self.records.len() * RECORD_BYTES + self.rates.bytes();
+        let parts_bytes = self.tls.recount() + self.access.bytes() + self.identities.bytes();
+        Ok(records_bytes + parts_bytes + self.relays.bytes())
     }
 }
 

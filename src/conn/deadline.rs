@@ -13,6 +13,14 @@ use crate::key::ConnKey;
 use crate::pool::Backlog;
 use crate::timer::{Millis, TICK_MS, Tick};
 
+/// When the clock on the wall is to be compared with the expiry of an open connection's identity.
+#[inline]
+pub(super) fn looked_at<S>(conn: &Conn<S>, cold: &ColdRecords) -> Option<Tick> {
+    // Most connections have no record, and pay one comparison.
+    if conn.cold.is_none() { None } else { cold.identity_looked_at(conn.cold) }
+        .filter(|_| conn.state.is_open())
+}
+
 /// What deadlines are computed from, beside the connection itself.
 #[derive(Debug)]
 pub(super) struct Deadlines<'d> {
@@ -35,6 +43,7 @@ impl Deadlines<'_> {
             aged_at(conn, ages),
             self.within_rate_at(key, conn),
             self.message_idle_at(conn),
+            looked_at(conn, cold),
         ];
         due.into_iter().flatten().min()
     }

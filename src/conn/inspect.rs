@@ -15,7 +15,7 @@ use super::state::Phase;
 use super::table::Table;
 use super::traces::Traces;
 use super::turn::Turn;
-use crate::effects::Peer;
+use crate::effects::{Identity, Peer};
 use crate::inspect::{
     ConnectionDetail, ConnectionFilter, ConnectionPhase, ConnectionProtocol, ConnectionSlice,
     ConnectionSummary,
@@ -106,6 +106,11 @@ impl<'c, S: Transport> Inspector<'c, S> {
             is_pinged: conn.flags.has(Flags::PINGED),
             deflate_window_bits: conn.flags.deflate_window_bits(),
             tls: cold.suite(conn.cold).map(Suite::name),
+            identity: cold.identity(conn.cold).map(|own| Arc::clone(own.name())),
+            identity_expires_unix_ms: cold
+                .identity(conn.cold)
+                .and_then(Identity::expires_at)
+                .map(|date| date.0),
             summary,
         })
     }
@@ -145,7 +150,7 @@ impl<'c> Viewer<'c> {
             protocol: protocol(conn),
             is_tls: self.cold.has_cipher(conn.cold),
             route: self.route(conn).map(|route| Arc::clone(&route.label)),
-            user: description.user.map(str::to_owned),
+            user: self.user(conn, description).map(str::to_owned),
             room: description.room.map(str::to_owned),
             silent_ms: u64::from(self.turn.tick.0.saturating_sub(conn.seen.0)) * TICK_MS,
             backlog_bytes: conn.queue.bytes(),
@@ -178,7 +183,8 @@ impl<'c> Viewer<'c> {
             let is_other = |wanted: &Option<String>, own: Option<&str>| {
                 wanted.as_deref().is_some_and(|wanted| own != Some(wanted))
             };
-            let other = is_other(user, description.user) || is_other(room, description.room);
+            let own_user = self.user(conn, description);
+            let other = is_other(user, own_user) || is_other(room, description.room);
             self.turn.work.charge(prices::MESSAGE);
             if other {
                 return false;
@@ -214,6 +220,12 @@ impl<'c> Viewer<'c> {
     fn description<S>(&self, key: ConnKey, conn: &Conn<S>) -> Option<Description<'c>> {
         let is_known = conn.state.is_open() || conn.flags.has(Flags::UNDECIDED);
         self.route(conn).filter(|_| is_known)?.service.describe(self.peer(key))
+    }
+
+    /// Who has proven to be there, or the name that the service knows.
+    fn user<S>(&self, conn: &Conn<S>, description: Description<'c>) -> Option<&'c str> {
+        let identity = self.cold.identity(conn.cold);
+        identity.map(|own| &**own.user()).or(description.user)
     }
 
     fn peer(&self, key: ConnKey) -> Peer {

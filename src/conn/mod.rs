@@ -37,6 +37,7 @@ mod control_frames;
 mod deadline;
 mod fanout;
 mod flags;
+mod identities;
 mod inspect;
 mod outbox;
 mod population;

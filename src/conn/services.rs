@@ -1,7 +1,7 @@
 //! The services of one loop, and what they asked for.
 
 use crate::effects::ServiceSender;
-use crate::effects::{Accept, Effects, LoopSite, Peer, PendingEffects};
+use crate::effects::{Accept, Effects, IdentitySender, LoopSite, Peer, PendingEffects};
 use crate::http::Rejection;
 use crate::key::ConnKey;
 use crate::mail::{LoopMessage, LoopSender};
@@ -19,14 +19,25 @@ pub(super) struct Services {
     pending: PendingEffects,
     /// What messages from other threads to new services go by; `None` before the start.
     sender: Option<Sender>,
-    /// The decision on the request that is being answered, if it was made later.
-    decision: Option<Result<Accept, Rejection>>,
+    /// What outcomes of identity checks come back by; `None` before the start.
+    identity_sender: Option<IdentitySender>,
+    /// What was decided on the request that is being answered, if that was not at once.
+    decision: Option<Decision>,
+}
+
+/// What was decided on a request that waits.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// It is known who makes it, and its service is to be asked.
+    Identified,
+    /// Its service has decided.
+    Service(Result<Accept, Rejection>),
 }
 
 impl Services {
     pub(super) fn new(site: LoopSite, router: Router, now: Millis) -> Self {
         let pending = PendingEffects { now, ..PendingEffects::default() };
-        Self { site, router, pending, sender: None, decision: None }
+        Self { site, router, pending, sender: None, identity_sender: None, decision: None }
     }
 
     /// Says what time it is.
@@ -38,6 +49,10 @@ impl Services {
     pub(super) fn start(&mut self, sender: &LoopSender) {
         let from = self.site.index;
         self.sender = Some(Sender(Arc::clone(sender)));
+        let own = Arc::clone(sender);
+        self.identity_sender = Some(IdentitySender::new(Arc::new(move |peer, outcome| {
+            own(LoopMessage::identify(peer.key, outcome));
+        })));
         self.router.start(self.pending.now, |route| service_sender(sender, route, from));
     }
 
@@ -76,6 +91,17 @@ impl Services {
     #[inline]
     pub(super) fn route(&mut self, number: u8) -> (&mut SocketRoute, &mut PendingEffects) {
         (self.router.socket(number), &mut self.pending)
+    }
+
+    /// Whether clients of a route must show who they are.
+    #[inline]
+    pub(super) fn asks_identity(&self, number: u8) -> bool {
+        self.router.get(number).is_some_and(|own| !own.options.identities.is_empty())
+    }
+
+    /// A route, and what outcomes of its identity checks come back by; `None` before the start.
+    pub(super) fn identities(&self, number: u8) -> Option<(&SocketRoute, &IdentitySender)> {
+        Some((self.router.get(number)?, self.identity_sender.as_ref()?))
     }
 
     /// Has a service publish a text of an operator; whether there is such a route, and it knows how.
@@ -125,7 +151,7 @@ impl Services {
     }
 
     /// Notes the decision on the request that is answered next, and forgets it with `None`.
-    pub(super) fn set_decision(&mut self, decision: Option<Result<Accept, Rejection>>) {
+    pub(super) fn set_decision(&mut self, decision: Option<Decision>) {
         self.decision = decision;
     }
 
@@ -135,7 +161,7 @@ impl Services {
     }
 
     /// The decision, if one was noted.
-    pub(super) fn take_decision(&mut self) -> Option<Result<Accept, Rejection>> {
+    pub(super) fn take_decision(&mut self) -> Option<Decision> {
         self.decision.take()
     }
 

@@ -18,6 +18,8 @@ pub enum CloseReason {
     Fragments,
     /// It held the most memory when the pool was short (1013).
     Evicted,
+    /// Its identity no longer holds (4004).
+    Expired,
     /// The peer ended the connection without a close frame.
     Gone,
     /// No bytes came within `pong_ms` after a ping.
@@ -58,6 +60,7 @@ impl CloseReason {
             Self::Backend => &counters.closed_backend,
             Self::Drained => &counters.closed_drained,
             Self::Evicted => &counters.closed_evicted,
+            Self::Expired => &counters.closed_expired,
             Self::Fragments => &counters.closed_fragments,
             Self::Gone => &counters.closed_gone,
             Self::Idle => &counters.closed_idle,
@@ -91,6 +94,7 @@ impl CloseReason {
         match self {
             Self::Aged | Self::Drained | Self::MessageIdle => Some(CloseCode::GOING_AWAY),
             Self::Evicted | Self::Overload => Some(CloseCode::TRY_AGAIN_LATER),
+            Self::Expired => Some(CloseCode::IDENTITY_EXPIRED),
             Self::Operator(code) | Self::Service(code) => Some(code),
             Self::Peer(code) => code,
             Self::Slow => Some(CloseCode::TOO_SLOW),
@@ -114,6 +118,7 @@ impl fmt::Display for CloseReason {
             Self::Backend => formatter.write_str("its backend has ended"),
             Self::Drained => formatter.write_str("drained"),
             Self::Evicted => formatter.write_str("held the most memory when it was short"),
+            Self::Expired => formatter.write_str("its identity has expired"),
             Self::Fragments => formatter.write_str("a message of too many fragments"),
             Self::Gone => formatter.write_str("gone without a close frame"),
             Self::Idle => formatter.write_str("no pong in time"),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::{Message, Order, Peer, Publication, ServiceMessage};
 use crate::http::{Rejection, ResponseHeader, Subprotocol};
 use crate::output::Outgoing;
-use crate::timer::Millis;
+use crate::timer::{Millis, WallTime};
 use crate::work::prices;
 use crate::ws::{CloseCode, CloseRequest, EncodedFrame, MessageKind};
 
@@ -33,6 +33,7 @@ pub(crate) enum Effect {
     Close(Peer, CloseRequest),
     Decide(Peer, Result<Accept, Rejection>),
     Publish(u8, Publication, Order),
+    Refresh(Peer, WallTime),
     Send(Peer, EncodedFrame),
     Subscribe(Peer, Arc<str>),
     Tell(u8, u16, ServiceMessage),
@@ -51,7 +52,7 @@ pub(crate) struct PendingEffects {
     pub(crate) work: u64,
 }
 
-/// How far [`Effects::publish_both`] looks back for a publication to the same topic.
+/// How far [`Effects::publish_each`] looks back for a publication to the same topic.
 const LOOKED_BACK_MAX: usize = 8;
 
 /// Collects the effects of one callback.
@@ -157,6 +158,13 @@ impl<'e> Effects<'e> {
         self.pending.effects.push(Effect::Decide(peer, decision));
     }
 
+    /// Moves the date at which the [identity](crate::services::Identity) of a peer expires, and the peer is
+    /// closed, such as when it has shown a fresh credential in a message. Without an identity, or if the
+    /// peer is gone, the effect is ignored.
+    pub fn refresh_identity(&mut self, peer: Peer, expires_at: WallTime) {
+        self.pending.effects.push(Effect::Refresh(peer, expires_at));
+    }
+
     /// Makes a peer a member of a topic of this service.
     pub fn subscribe(&mut self, peer: Peer, topic: &Arc<str>) {
         self.pending.effects.push(Effect::Subscribe(peer, Arc::clone(topic)));
@@ -202,19 +210,19 @@ impl<'e> Effects<'e> {
         effects.push(Effect::Publish(self.route, publication, order));
     }
 
-    /// Publishes a message in two encodings, each to its own topic. No connection may be a member of
-    /// both: between the two there is no order.
-    pub(crate) fn publish_both(
+    /// Publishes a message in several encodings, each to its own topic. No connection may be a member of
+    /// two: between them there is no order.
+    pub(crate) fn publish_each<const N: usize>(
         &mut self,
-        parts: [(&Arc<str>, EncodedFrame); 2],
+        parts: [(&Arc<str>, EncodedFrame); N],
         except: Option<Peer>,
         order: Order,
     ) {
-        let topics = [parts[0].0, parts[1].0];
+        let topics = parts.each_ref().map(|(topic, _)| *topic);
         'parts: for (topic, frame) in parts {
             self.charge_publication(&frame);
             let mut publication = Publication::new(topic, frame, except);
-            // Past those to the other topic, or a flood would travel one message at a time.
+            // Past those to the other topics, or a flood would travel one message at a time.
             for effect in self.pending.effects.iter_mut().rev().take(LOOKED_BACK_MAX) {
                 let Effect::Publish(route, own, own_order) = effect else { break };
                 let is_alike = (*route, *own_order) == (self.route, order);

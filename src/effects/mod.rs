@@ -1,14 +1,17 @@
 //! The types that services, connections and loops exchange: peers, effects, publications, the reasons
-//! for which connections end, and the options of routes.
+//! for which connections end, the options of routes, and who connections are.
 
 mod backend_request;
 mod close_reason;
 #[expect(clippy::module_inception, reason = "the collector is what the folder is about")]
 mod effects;
+mod identity;
+mod identity_check;
 mod message;
 mod message_limits;
 mod peer;
 mod publication;
+mod rights;
 mod route_options;
 mod service_message;
 mod service_sender;
@@ -18,11 +21,17 @@ pub use backend_request::BackendRequest;
 pub use close_reason::CloseReason;
 pub use effects::{Accept, Effects};
 pub(crate) use effects::{Effect, PendingEffects};
+pub use identity::{INFO_BYTES_MAX, Identity, InvalidUser, USER_BYTES_MAX};
+pub use identity_check::{
+    Checked, Identities, IdentityCheck, IdentityOutcome, IdentityReply, IdentitySender, Inquiry,
+    Presented, REFUSAL_BODY_BYTES_MAX,
+};
 pub use message::Message;
 pub use message_limits::{CONTROL_FRAMES, MessageLimits, RatePolicy};
 pub use peer::{InvalidPeer, LoopSite, Peer};
 pub use publication::Order;
 pub(crate) use publication::Publication;
+pub use rights::{InvalidGrant, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, Rights, RoomGrants};
 pub use route_options::{RouteOptions, SlowPolicy};
 pub use service_message::ServiceMessage;
 pub use service_sender::ServiceSender;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::MessageLimits;
+use super::{Identities, MessageLimits};
 use crate::http::{OriginRule, Subprotocol};
 use crate::output::DeflateOptions;
 
@@ -25,6 +25,8 @@ pub struct RouteOptions {
     pub slow_policy: SlowPolicy,
     /// How messages are compressed for clients that offer permessage-deflate; `None` declines it.
     pub deflate: Option<DeflateOptions>,
+    /// How clients prove who they are, before the service is asked to admit them.
+    pub identities: Identities,
 }
 
 impl Default for RouteOptions {
@@ -37,6 +39,7 @@ impl Default for RouteOptions {
             backlog_messages_max: None,
             slow_policy: SlowPolicy::Disconnect,
             deflate: Some(DeflateOptions::default()),
+            identities: Identities::default(),
         }
     }
 }

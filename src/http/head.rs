@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::{
     authority::Authority,
+    cookie::{CookieError, cookie_value},
     grammar::{
         is_field_value, is_token, is_token_byte, split_once, trim_whitespace, trim_whitespace_start,
     },
@@ -230,6 +231,14 @@ impl<'b> RequestHead<'b> {
         self.headers().filter_map(move |(candidate, value)| {
             candidate.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
         })
+    }
+
+    /// The value of the cookie called `name`, as it was sent.
+    ///
+    /// # Errors
+    /// [`CookieError`] if it is sent more than once.
+    pub fn cookie(&self, name: &str) -> Result<Option<&'b [u8]>, CookieError> {
+        cookie_value(self.header_values("Cookie"), name)
     }
 }
 

@@ -33,6 +33,7 @@
 
 mod accept_key;
 mod authority;
+mod cookie;
 mod date;
 mod deflate;
 mod extensions;
@@ -57,6 +58,7 @@ mod upgrade;
 
 pub use accept_key::accept_key;
 pub use authority::Authority;
+pub use cookie::CookieError;
 pub use date::HttpDate;
 pub use deflate::{Deflate, accept_deflate};
 pub use forward::{ClientFacts, ForwardRules, SetHeader, write_request};

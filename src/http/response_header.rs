@@ -15,6 +15,8 @@ impl HeaderValue {
     pub const BYTES: Self = Self(Cow::Borrowed("application/octet-stream"));
     /// The content type of an HTML page.
     pub const HTML: Self = Self(Cow::Borrowed("text/html; charset=utf-8"));
+    /// A challenge for credentials that no scheme of HTTP names (RFC 9110 section 11.6.1), such as cookies.
+    pub const CREDENTIAL: Self = Self(Cow::Borrowed("Credential realm=\"tidegate\""));
     /// The content type of plain text.
     pub const PLAIN_TEXT: Self = Self(Cow::Borrowed("text/plain; charset=utf-8"));
 
@@ -138,7 +140,13 @@ mod tests {
 
     #[test]
     fn constants_are_valid() {
-        for constant in [HeaderValue::BYTES, HeaderValue::HTML, HeaderValue::PLAIN_TEXT] {
+        let constants = [
+            HeaderValue::BYTES,
+            HeaderValue::CREDENTIAL,
+            HeaderValue::HTML,
+            HeaderValue::PLAIN_TEXT,
+        ];
+        for constant in constants {
             assert_eq!(HeaderValue::new(constant.as_str().to_owned()), Ok(constant));
         }
     }

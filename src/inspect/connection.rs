@@ -46,7 +46,7 @@ pub struct ConnectionSummary {
     pub is_tls: bool,
     /// The id of the route that serves it, such as `room /chat`, once its request has named one.
     pub route: Option<Arc<str>>,
-    /// The name that its service knows it by.
+    /// Who it has proven to be, or else the name that its service knows it by.
     pub user: Option<String>,
     /// The room or topic that it is in, if its service has any.
     pub room: Option<String>,
@@ -75,4 +75,8 @@ pub struct ConnectionDetail {
     pub deflate_window_bits: Option<u8>,
     /// The version and the suite of TLS, once its handshake is over.
     pub tls: Option<&'static str>,
+    /// The name of the `[[identity]]` to which it has proven who it is.
+    pub identity: Option<Arc<str>>,
+    /// The date at which that no longer holds, in milliseconds of the Unix clock.
+    pub identity_expires_unix_ms: Option<u64>,
 }

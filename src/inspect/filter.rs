@@ -10,7 +10,7 @@ use crate::effects::Peer;
 pub struct ConnectionFilter {
     /// This connection alone.
     pub peer: Option<Peer>,
-    /// The name that the service knows it by.
+    /// Who it has proven to be, or else the name that the service knows it by.
     pub user: Option<String>,
     /// The address of the peer, with any port.
     pub address: Option<IpAddr>,

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::lane::{Class, MailItem};
-use crate::effects::{Accept, Publication, ServiceMessage};
+use crate::effects::{Accept, IdentityOutcome, Publication, ServiceMessage};
 use crate::http::Rejection;
 use crate::key::ConnKey;
+use crate::timer::WallTime;
 use crate::ws::{CloseRequest, EncodedFrame};
 
 /// A message to the connections and services of a loop, from another loop or from another thread.
@@ -26,10 +27,14 @@ pub(crate) enum LoopMessageKind {
     Decide(ConnKey, Result<Accept, Rejection>),
     /// Give it to the members here.
     Deliver(u8, Publication),
+    /// What the credential of a connection that waits has proven.
+    Identify(ConnKey, IdentityOutcome),
     /// The pool is short, and the loop that is asked has the largest holder of it.
     MakeRoom,
     /// Give it to the members everywhere: this is the topic's home loop.
     Publish(u8, Publication),
+    /// The identity of the connection holds until this date.
+    Refresh(ConnKey, WallTime),
     Send(ConnKey, EncodedFrame),
     Service {
         route: u8,
@@ -45,6 +50,11 @@ impl LoopMessage {
     pub(crate) fn service(route: u8, from: u16, message: ServiceMessage) -> Self {
         Self(LoopMessageKind::Answer { route, from, message })
     }
+
+    /// The outcome of an identity check that the loop of the connection waits for.
+    pub(crate) fn identify(key: ConnKey, outcome: IdentityOutcome) -> Self {
+        Self(LoopMessageKind::Identify(key, outcome))
+    }
 }
 
 impl MailItem for LoopMessage {
@@ -55,7 +65,9 @@ impl MailItem for LoopMessage {
             | LoopMessageKind::Close(..)
             | LoopMessageKind::Decide(..)
             | LoopMessageKind::Deliver(..)
+            | LoopMessageKind::Identify(..)
             | LoopMessageKind::MakeRoom
+            | LoopMessageKind::Refresh(..)
             | LoopMessageKind::Send(..)
             | LoopMessageKind::Subscribe(..)
             | LoopMessageKind::Unsubscribe(..) => Class::Terminal,
@@ -69,7 +81,10 @@ impl MailItem for LoopMessage {
                 | LoopMessageKind::Service { message, .. } => message.bytes(),
                 LoopMessageKind::Close(_, request) => request.reason.len(),
                 // Headers and the like: short, and one for each connection.
-                LoopMessageKind::Decide(..) | LoopMessageKind::MakeRoom => 0,
+                LoopMessageKind::Decide(..)
+                | LoopMessageKind::MakeRoom
+                | LoopMessageKind::Refresh(..) => 0,
+                LoopMessageKind::Identify(_, outcome) => outcome.held_bytes(),
                 LoopMessageKind::Deliver(_, publication)
                 | LoopMessageKind::Publish(_, publication) => publication.held_bytes(),
                 LoopMessageKind::Send(_, frame) => frame.held_bytes(),

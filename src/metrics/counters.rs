@@ -112,6 +112,14 @@ counters! {
     refused_upgrade_required,
     /// Requests refused by a service.
     refused_by_service,
+    /// Connections that have proven who they are.
+    identified,
+    /// Requests refused because they present no credential that their route takes (401).
+    refused_without_identity,
+    /// Requests refused because their credential does not hold.
+    refused_identity,
+    /// Requests refused because their credential could not be checked.
+    refused_identity_unchecked,
     /// Clients of line listeners refused because they began with HTTP.
     refused_http,
     /// Connections refused because they began with HTTP/2.
@@ -276,6 +284,8 @@ counters! {
     closed_aged,
     /// Relayed connections closed because their backend had ended.
     closed_backend,
+    /// Connections closed with 4004 because their identity had expired.
+    closed_expired,
     /// Connections closed with 1001 during a shutdown.
     closed_drained,
     /// Connections that a drain has told to go, those in their handshake included.

@@ -45,6 +45,7 @@ const CODES: &[(&str, &str)] = &[
     ("aged", "1001"),
     ("drained", "1001"),
     ("evicted", "1013"),
+    ("expired", "4004"),
     ("fragments", "1008"),
     ("message_idle", "1001"),
     ("not_deflate", "1007"),

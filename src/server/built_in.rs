@@ -4,74 +4,110 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::{
-    Identity, IdentityKind, NameKind, Origins, RelayOptions, ResolvedConfig, ResolvedRoute,
-    ResolvedWebSocket, RoomOptions, RouteService, UpstreamOptions,
+    Identity, IdentityKind, NameKind, Origins, PlaceKind, RelayOptions, ResolvedConfig,
+    ResolvedRoute, ResolvedWebSocket, RoomOptions, RouteService, TokenPlace, UpstreamOptions,
 };
 use crate::http::{ForwardRules, HeaderValue, OriginRule, SetHeader, Subprotocol};
-use crate::services::room::{LineFormat, NameSource, Room, RoomSettings, Tokens};
+use crate::services::identity::{
+    CertificateIdentity, NoIdentity, StatedIdentity, StatedIn, TokenIdentity, TokenIn, Tokens,
+};
+use crate::services::room::{IdentityRights, LineFormat, NameSource, Room, RoomSettings};
 use crate::services::{
-    BalanceBy, Broadcast, BuiltInPage, Echo, Handler, LoopSite, Order, Relay, RelaySettings, Route,
-    RouteOptions, Service, TokenLookup,
+    BalanceBy, Broadcast, BuiltInPage, Echo, Handler, Identities, IdentityCheck, LoopSite, Order,
+    Relay, RelaySettings, Route, RouteOptions, Service,
 };
 use crate::upstream::{ServerSet, Upstream};
 
-/// What looks tokens up for identities of kind `redis`, by the name of the identity.
-pub type TokenLookups = HashMap<String, Arc<dyn TokenLookup>>;
+/// What checks identities that need other servers, by the name of the identity.
+pub type IdentityChecks = HashMap<String, Arc<dyn IdentityCheck>>;
 
 /// The upstreams of relays, by their names.
 pub type Upstreams = HashMap<String, Arc<Upstream>>;
 
 /// The routes of a configuration. A relay leads to the upstream under its name in `upstreams`; without
-/// one it has no server. A room whose identity is of kind `redis` asks the look-up under
-/// that name in `lookups`; without one it knows no token.
+/// one it has no server. An identity that needs another server is asked by its name in `checks`; without
+/// a check there it lets no client in.
 #[must_use]
 pub fn built_in_routes(
     settings: &ResolvedConfig,
-    lookups: &TokenLookups,
+    checks: &IdentityChecks,
     upstreams: &Upstreams,
 ) -> Vec<Route> {
-    let tokens: HashMap<&str, Tokens> = settings
+    let all: IdentityChecks = settings
         .identities
         .iter()
-        .map(|identity| (identity.name.as_str(), tokens_of(identity, lookups)))
+        .map(|identity| (identity.name.clone(), check_of(identity, checks)))
         .collect();
-    let route = |route: &ResolvedRoute| {
-        let tokens = route.identity().and_then(|name| tokens.get(name)).cloned();
-        match &route.service {
-            RouteService::Relay { websocket, relay } => {
-                let options = settings.upstreams.iter().find(|own| own.name == relay.upstream);
-                relay_route(route, websocket, relay, options, upstreams)
-            }
-            RouteService::Broadcast { .. }
-            | RouteService::Echo { .. }
-            | RouteService::Hall
-            | RouteService::Page
-            | RouteService::Room { .. } => built_in_route(route, tokens.unwrap_or_else(no_tokens)),
+    let route = |route: &ResolvedRoute| match &route.service {
+        RouteService::Relay { websocket, relay } => {
+            let own = settings.upstreams.iter().find(|own| own.name == relay.upstream);
+            let options = options(websocket, identities_of(route, &all));
+            relay_route(route, options, relay, own, upstreams)
         }
+        RouteService::Broadcast { .. }
+        | RouteService::Echo { .. }
+        | RouteService::Hall
+        | RouteService::Page
+        | RouteService::Room { .. } => built_in_route(route, &all),
     };
     settings.routes.iter().map(route).collect()
 }
 
-fn tokens_of(identity: &Identity, lookups: &TokenLookups) -> Tokens {
+/// What checks an identity.
+fn check_of(identity: &Identity, checks: &IdentityChecks) -> Arc<dyn IdentityCheck> {
+    let name = identity.name.as_str();
     match &identity.kind {
-        IdentityKind::Redis(_) => match lookups.get(&identity.name) {
-            Some(lookup) => Tokens::Looked(Arc::clone(lookup)),
-            None => no_tokens(),
+        IdentityKind::Certificate(own) => {
+            Arc::new(CertificateIdentity::new(name, own.certificate_user))
+        }
+        IdentityKind::Cookie(own) => {
+            Arc::new(StatedIdentity::new(name, StatedIn::Cookie(own.cookie.clone())))
+        }
+        IdentityKind::Header(own) => {
+            Arc::new(StatedIdentity::new(name, StatedIn::Header(own.header.clone())))
+        }
+        IdentityKind::Query(own) => {
+            Arc::new(StatedIdentity::new(name, StatedIn::Query(own.parameter.clone())))
+        }
+        IdentityKind::Redis(..) => match checks.get(name) {
+            Some(check) => Arc::clone(check),
+            None => Arc::new(NoIdentity),
         },
-        IdentityKind::Tokens(tokens) => {
+        IdentityKind::Tokens(place, tokens) => {
             let pairs = tokens.iter();
             let pairs = pairs.map(|own| (own.name.clone(), own.token.expose().to_owned()));
-            Tokens::Configured(Arc::new(pairs.collect()))
+            let tokens = Tokens::Configured(Arc::new(pairs.collect()));
+            Arc::new(TokenIdentity::new(name, token_in(place), tokens))
         }
     }
 }
 
-/// No client is let in.
-fn no_tokens() -> Tokens {
-    Tokens::Configured(Arc::default())
+/// Where clients state their name and show their token.
+pub(crate) fn token_in(options: &TokenPlace) -> TokenIn {
+    let (name, token) = (options.name_key.clone(), options.token_key.clone());
+    match options.place {
+        PlaceKind::Cookie => TokenIn::Cookie { name, token },
+        PlaceKind::Path => TokenIn::Path,
+        PlaceKind::Query => TokenIn::Query { name, token },
+    }
 }
 
-fn built_in_route(route: &ResolvedRoute, tokens: Tokens) -> Route {
+/// What clients of a route must show.
+fn identities_of(route: &ResolvedRoute, all: &IdentityChecks) -> Identities {
+    let named = route.identities().iter().filter_map(|name| all.get(name)).map(Arc::clone);
+    let mut checks: Vec<Arc<dyn IdentityCheck>> = named.collect();
+    let asks_for_tokens = route.service.room().is_some_and(RoomOptions::asks_for_tokens);
+    if checks.is_empty() && asks_for_tokens {
+        // There is no token that could be right.
+        let none = Tokens::Configured(Arc::default());
+        checks.push(Arc::new(TokenIdentity::new("tokens", TokenIn::Path, none)));
+    }
+    let websocket = route.service.websocket();
+    Identities::new(checks, websocket.is_some_and(|own| own.identity_optional))
+}
+
+fn built_in_route(route: &ResolvedRoute, all: &IdentityChecks) -> Route {
+    let options = |websocket| options(websocket, identities_of(route, all));
     let handler = match &route.service {
         RouteService::Broadcast { websocket, order } => {
             let order = *order;
@@ -86,7 +122,7 @@ fn built_in_route(route: &ResolvedRoute, tokens: Tokens) -> Route {
             Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat())))
         }
         RouteService::Room { websocket, order, room } => {
-            let settings = Arc::new(room_settings(&route.paths, *order, room, tokens));
+            let settings = Arc::new(room_settings(route, *order, room));
             let make = move |site: LoopSite| -> Box<dyn Service> {
                 Box::new(Room::new(Arc::clone(&settings), site))
             };
@@ -98,7 +134,7 @@ fn built_in_route(route: &ResolvedRoute, tokens: Tokens) -> Route {
 
 fn relay_route(
     route: &ResolvedRoute,
-    websocket: &ResolvedWebSocket,
+    options: RouteOptions,
     relay: &RelayOptions,
     upstream: Option<&UpstreamOptions>,
     upstreams: &Upstreams,
@@ -117,7 +153,7 @@ fn relay_route(
         balance_by: upstream.map(|own| balance_by(&own.hash_by)).unwrap_or_default(),
     });
     let make = move |_| -> Box<dyn Service> { Box::new(Relay::new(Arc::clone(&settings))) };
-    let handler = Handler::Socket(Arc::new(make), options(websocket));
+    let handler = Handler::Socket(Arc::new(make), options);
     Route { id: route.id.clone(), paths: route.paths.clone(), handler }
 }
 
@@ -134,7 +170,7 @@ fn balance_by(text: &str) -> BalanceBy {
     }
 }
 
-fn options(websocket: &ResolvedWebSocket) -> RouteOptions {
+fn options(websocket: &ResolvedWebSocket, identities: Identities) -> RouteOptions {
     RouteOptions {
         origins: match &websocket.origins {
             Origins::Any => OriginRule::Any,
@@ -152,18 +188,14 @@ fn options(websocket: &ResolvedWebSocket) -> RouteOptions {
         backlog_messages_max: websocket.backlog_messages_max,
         slow_policy: websocket.slow_policy,
         deflate: websocket.deflate,
+        identities,
     }
 }
 
-/// How the room at these paths works, if members prove their names by these tokens.
-fn room_settings(
-    paths: &[String],
-    order: Order,
-    options: &RoomOptions,
-    tokens: Tokens,
-) -> RoomSettings {
-    let RoomOptions { name, room, line, hears_itself, newlines, logins, join_lines, identity: _ } =
-        options;
+/// How the room of a route works.
+fn room_settings(route: &ResolvedRoute, order: Order, options: &RoomOptions) -> RoomSettings {
+    let RoomOptions { name, room, line, hears_itself, newlines, logins, join_lines, .. } = options;
+    let paths = &route.paths;
     // Loading has refused paths without the segments that are needed.
     let needed = |parameter| segment_of(paths, parameter).unwrap_or_default();
     RoomSettings {
@@ -172,11 +204,8 @@ fn room_settings(
             NameKind::First => NameSource::FirstText,
             NameKind::Path => NameSource::Path { segment: needed(":name") },
             NameKind::Query => NameSource::Query,
-            NameKind::Token => NameSource::Token {
-                name_segment: needed(":name"),
-                token_segment: needed(":token"),
-                tokens,
-            },
+            NameKind::Identity => NameSource::Identity { segment: None },
+            NameKind::Token => NameSource::Identity { segment: Some(needed(":name")) },
         },
         default_room: room.clone(),
         room_segment: segment_of(paths, ":room"),
@@ -187,6 +216,13 @@ fn room_settings(
         logins: *logins,
         order,
         joins_lines: *join_lines,
+        rights: IdentityRights {
+            read: options.read.clone(),
+            write: options.write.clone(),
+            see_members: options.see_members.clone(),
+            // What an identity grants may leave it out.
+            may_hide_members: options.see_members.is_some() || !route.identities().is_empty(),
+        },
     }
 }
 
@@ -208,7 +244,7 @@ mod tests {
 
     fn settings_of(route: &ResolvedRoute) -> RoomSettings {
         let RouteService::Room { order, room, .. } = &route.service else { panic!("{route:?}") };
-        room_settings(&route.paths, *order, room, no_tokens())
+        room_settings(route, *order, room)
     }
 
     #[test]
@@ -224,10 +260,7 @@ mod tests {
         let route = only_route("path = \"/a/:token/:name\"\nservice = \"room\"\nname = \"token\"");
         let settings = settings_of(&route);
         assert_eq!(settings.room_segment, None);
-        let NameSource::Token { name_segment, token_segment, .. } = settings.name else {
-            panic!("{settings:?}")
-        };
-        assert_eq!((name_segment, token_segment), (2, 1));
+        assert!(matches!(settings.name, NameSource::Identity { segment: Some(2) }));
     }
 
     #[test]
@@ -240,7 +273,7 @@ mod tests {
     #[test]
     fn every_route_is_mounted_under_its_id_at_all_its_paths() {
         let settings = Config::default().resolve(MachineLimits { descriptors: 1024, cores: 1 });
-        let routes = built_in_routes(&settings, &TokenLookups::new(), &Upstreams::new());
+        let routes = built_in_routes(&settings, &IdentityChecks::new(), &Upstreams::new());
         assert!(routes.iter().map(|route| &route.id).eq(settings.routes.iter().map(|own| &own.id)));
         let paths: Vec<_> = routes.iter().flat_map(|route| &route.paths).collect();
         assert_eq!(
@@ -260,15 +293,11 @@ mod tests {
             config.resolve(MachineLimits { descriptors: 1024, cores: 1 })
         };
         let settings = resolve(text);
-        assert_eq!(settings.routes[0].identity(), Some("b"), "the first of kind tokens");
+        assert_eq!(settings.routes[0].identities(), ["b"], "the first of kind tokens");
         assert_eq!(settings.redis_identities().count(), 0);
         let settings = resolve(&format!("{text}identity = [\"a\"]\n"));
-        assert_eq!(settings.routes[0].identity(), Some("a"));
-        let asked: Vec<&str> = settings.redis_identities().map(|(name, _)| name).collect();
+        assert_eq!(settings.routes[0].identities(), ["a"]);
+        let asked: Vec<&str> = settings.redis_identities().map(|(name, ..)| name).collect();
         assert_eq!(asked, ["a"]);
-
-        let tokens = tokens_of(settings.identity("b").unwrap(), &TokenLookups::new());
-        let Tokens::Configured(tokens) = tokens else { panic!("{tokens:?}") };
-        assert_eq!(tokens.get("bob").map(String::as_str), Some("s3cret"));
     }
 }

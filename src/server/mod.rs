@@ -20,7 +20,9 @@ mod until_signal;
 
 pub use crate::os::{PassedError, PassedSockets, Signals};
 pub use crate::reactor::{DrainTerms, QueuePolicy};
-pub use built_in::{TokenLookups, Upstreams, built_in_routes};
+#[cfg(feature = "redis")]
+pub(crate) use built_in::token_in;
+pub use built_in::{IdentityChecks, Upstreams, built_in_routes};
 pub use certificates::{CertificateFileError, certificate_lines, check_certificates};
 pub use drain_state::{DrainStage, DrainState};
 pub use handle::Handle;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::effects::Identity;
 use crate::http::UpgradeRequest;
 
 /// A connection that asks for its admission.
@@ -10,6 +11,7 @@ pub struct ConnectRequest<'a> {
     request: Option<&'a UpgradeRequest<'a, 'a>>,
     address: Option<SocketAddr>,
     subject: Option<&'a str>,
+    identity: Option<&'a Identity>,
     is_tls: bool,
 }
 
@@ -18,12 +20,17 @@ impl<'a> ConnectRequest<'a> {
         request: Option<&'a UpgradeRequest<'a, 'a>>,
         address: Option<SocketAddr>,
     ) -> Self {
-        Self { request, address, subject: None, is_tls: false }
+        Self { request, address, subject: None, identity: None, is_tls: false }
     }
 
     /// As this one, of a client that has shown a certificate with this subject.
     pub(crate) fn with_subject(self, subject: Option<&'a str>) -> Self {
         Self { subject, ..self }
+    }
+
+    /// As this one, of a client that has proven this identity.
+    pub(crate) fn with_identity(self, identity: Option<&'a Identity>) -> Self {
+        Self { identity, ..self }
     }
 
     /// As this one, of a client that speaks TLS or does not.
@@ -55,5 +62,13 @@ impl<'a> ConnectRequest<'a> {
     #[must_use]
     pub fn subject(&self) -> Option<&'a str> {
         self.subject
+    }
+
+    /// Who the client has proven to be to one of the route's
+    /// [identities](crate::services::RouteOptions::identities). `None` where the route has none, and where
+    /// a credential is optional and the client has shown none.
+    #[must_use]
+    pub fn identity(&self) -> Option<&'a Identity> {
+        self.identity
     }
 }

@@ -9,6 +9,8 @@ mod broadcast;
 mod connect_request;
 mod description;
 mod echo;
+pub mod identity;
+mod name;
 mod page;
 mod relay;
 pub mod room;
@@ -28,9 +30,12 @@ pub(crate) use router::{Found, SocketRoute};
 pub use router::{Handler, Route, Router};
 
 pub use crate::effects::{
-    Accept, BackendRequest, CONTROL_FRAMES, CloseReason, Effects, InvalidPeer, LoopSite, Message,
-    MessageLimits, Order, Peer, RatePolicy, RouteOptions, ServiceMessage, ServiceSender,
-    SlowPolicy, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups,
+    Accept, BackendRequest, CONTROL_FRAMES, Checked, CloseReason, Effects, INFO_BYTES_MAX,
+    Identities, Identity, IdentityCheck, IdentityOutcome, IdentityReply, IdentitySender, Inquiry,
+    InvalidGrant, InvalidPeer, InvalidUser, LoopSite, Message, MessageLimits, Order, Peer,
+    Presented, REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, RatePolicy, Rights,
+    RoomGrants, RouteOptions, ServiceMessage, ServiceSender, SlowPolicy, TokenAnswer, TokenInquiry,
+    TokenLookup, TokenVerdict, TooManyLookups, USER_BYTES_MAX,
 };
 pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 
@@ -59,8 +64,22 @@ pub trait Service: Any {
         false
     }
 
-    /// Decides whether to admit a connection. The checks of RFC 6455 and of the route's origins have
-    /// passed. A service that must ask elsewhere first returns [`Admission::Later`] and decides with
+    /// Looks at a request before anything is asked about who makes it; only of routes with
+    /// [identities](RouteOptions::identities). A request that could never be granted is decided on here, so
+    /// that its credential is not checked for nothing: `Some` is what [`admit`](Service::admit) would
+    /// give, and takes its place.
+    fn screen(
+        &mut self,
+        connect: &ConnectRequest<'_>,
+        peer: Peer,
+        effects: &mut Effects<'_>,
+    ) -> Option<Result<Accept, Rejection>> {
+        let _ = (connect, peer, effects);
+        None
+    }
+
+    /// Decides whether to admit a connection. The checks of RFC 6455 and of the route's origins and
+    /// identities have passed. A service that must ask elsewhere first returns [`Admission::Later`] and decides with
     /// [`Effects::decide`]; meanwhile the connection keeps only its request.
     ///
     /// [`on_open`](Service::on_open) may still not follow: the client may be gone.

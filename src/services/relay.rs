@@ -63,7 +63,7 @@ impl Relay {
             address: connect.address().map(|address| address.ip().to_canonical()),
             is_tls: connect.is_tls(),
             is_trusted: false,
-            user: None,
+            user: connect.identity().map(|identity| &**identity.user()),
         };
         write_request(&mut out, head, &target, &settings.rules, &client);
         // It is kept until it is answered.

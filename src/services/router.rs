@@ -321,6 +321,11 @@ impl fmt::Debug for SocketRoute {
 }
 
 impl SocketRoute {
+    /// Its paths, as [`Route::paths`].
+    pub(crate) fn paths(&self) -> &[String] {
+        &self.paths
+    }
+
     /// The path that it is known by.
     pub(crate) fn first_path(&self) -> Option<&str> {
         self.paths.first().map(String::as_str)

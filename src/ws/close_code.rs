@@ -29,6 +29,8 @@ impl CloseCode {
     pub const TOO_SLOW: Self = Self(4002);
     /// 4003: the name or the request to join was refused.
     pub const NAME_REFUSED: Self = Self(4003);
+    /// 4004: the identity of the connection no longer holds; it may come back with a fresh credential.
+    pub const IDENTITY_EXPIRED: Self = Self(4004);
 
     /// The code `number`, if an endpoint may send it: registered codes 1000–1003 and 1007–1014, and
     /// 3000–4999 for libraries and applications (RFC 6455 §7.4.2 and the IANA registry).

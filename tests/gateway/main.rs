@@ -28,6 +28,7 @@
 //! | `certificates_reload` | certificates at start, and files that change |
 //! | `relay` | backends in Python, Node and Rust behind the gateway, killed, moved and reloaded |
 //! | `reload` | the configuration, read again on SIGHUP |
+//! | `identity` | who clients are by tokens, certificates and cookies, and what follows from it |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
 //! | `overload` | newcomers are refused while memory is short |
 //! | `log` | levels, formats, repeated lines, and standard error that is not read |
@@ -97,6 +98,7 @@ mod addresses;
 mod backpressure;
 mod certificates_reload;
 mod drain;
+mod identity;
 mod limits;
 mod log;
 mod overload;

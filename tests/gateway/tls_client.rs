@@ -109,26 +109,35 @@ impl TlsClient {
 impl TlsSocket {
     /// Asks for `/echo`.
     pub(crate) fn upgrade(&mut self) -> io::Result<()> {
-        self.stream.write_all(&Request::upgrade("/echo").bytes())?;
+        let reply = self.ask(&Request::upgrade("/echo"))?;
+        assert_eq!(reply.status, 101, "{reply:?}");
+        Ok(())
+    }
+
+    /// Sends a request, and gives the head of the reply.
+    pub(crate) fn ask(&mut self, request: &Request) -> io::Result<Reply> {
+        self.stream.write_all(&request.bytes())?;
         let end = loop {
             match find(&self.arrived, b"\r\n\r\n") {
                 Some(at) => break at + 4,
                 None => self.receive()?,
             }
         };
-        let reply = Reply::parse(&self.arrived.drain(..end).collect::<Vec<u8>>());
-        assert_eq!(reply.status, 101, "{reply:?}");
-        Ok(())
+        Ok(Reply::parse(&self.arrived.drain(..end).collect::<Vec<u8>>()))
     }
 
     /// Sends a message and checks that it is echoed.
     pub(crate) fn assert_echoes(&mut self, payload: &[u8]) {
         self.stream.write_all(&client_frame(BINARY, payload)).unwrap();
-        let expected = crate::frames::server_frame(BINARY, payload);
+        self.assert_receives(&crate::frames::server_frame(BINARY, payload));
+    }
+
+    /// Checks that these bytes come next.
+    pub(crate) fn assert_receives(&mut self, expected: &[u8]) {
         while self.arrived.len() < expected.len() {
             self.receive().unwrap();
         }
-        assert!(self.arrived.drain(..expected.len()).eq(expected));
+        assert!(self.arrived.drain(..expected.len()).eq(expected.iter().copied()));
     }
 
     /// How the handshake was done.

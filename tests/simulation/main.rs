@@ -21,6 +21,7 @@ mod actor;
 mod attacks;
 mod checker;
 mod client;
+mod identity;
 mod intruder;
 mod operator;
 mod operator_script;

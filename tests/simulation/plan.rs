@@ -3,11 +3,12 @@
 use tidegate::config::SlowPolicy;
 use tidegate::conn::ConnSettings;
 use tidegate::rate::Rate;
-use tidegate::services::{DeflateOptions, MessageLimits};
+use tidegate::services::{DeflateOptions, Identities, MessageLimits};
 use tidegate::sim::{Faults, Random, ServerSettings};
 use tidegate::work::WorkLimits;
 
 use crate::checker::Disturbances;
+use crate::identity::Anyone;
 use crate::script::Bounds;
 use crate::tls_end::TlsSetup;
 use crate::world::Setup;
@@ -74,6 +75,14 @@ fn faults(random: &mut Random, slots_scarce: bool) -> Faults {
     }
 }
 
+/// In half of the runs all have an identity.
+fn identities(seed: u64) -> Identities {
+    match seed % 4 {
+        1 | 2 => Anyone::list(),
+        _ => Identities::default(),
+    }
+}
+
 impl Plan {
     /// The plan for `seed`, drawn from `random`, which the run then goes on using.
     pub(crate) fn new(seed: u64, random: &mut Random) -> Self {
@@ -128,6 +137,7 @@ impl Plan {
                     context_bits,
                     ..DeflateOptions::default()
                 },
+                identities: identities(seed),
                 ..Setup::default()
             },
             bounds: Bounds { message_bytes_max, payload_bytes_max, context_bits },

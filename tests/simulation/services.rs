@@ -78,6 +78,15 @@ impl<S: Service> Service for Watched<S> {
         self.service.admit(request, peer, effects)
     }
 
+    fn screen(
+        &mut self,
+        request: &ConnectRequest<'_>,
+        peer: Peer,
+        effects: &mut Effects<'_>,
+    ) -> Option<Result<Accept, Rejection>> {
+        self.service.screen(request, peer, effects)
+    }
+
     fn on_cancel(&mut self, peer: Peer, effects: &mut Effects<'_>) {
         let name = name_of(peer);
         let mut entries = self.journal.entries();

@@ -8,8 +8,8 @@ use rustls::ClientConfig;
 use tidegate::config::SlowPolicy;
 use tidegate::reactor::{DrainProgress, DrainTerms};
 use tidegate::services::{
-    Broadcast, BuiltInPage, DeflateOptions, Echo, Handler, LoopSite, MessageLimits, Order, Page,
-    Route, RouteOptions, Service,
+    Broadcast, BuiltInPage, DeflateOptions, Echo, Handler, Identities, LoopSite, MessageLimits,
+    Order, Page, Route, RouteOptions, Service,
 };
 use tidegate::sim::{Faults, Network, ServerSettings, SimClock, SimServer};
 use tidegate::timer::Clock as _;
@@ -18,6 +18,7 @@ use crate::add_service::Add;
 use crate::client::{Client, LineClient, Records};
 use crate::services::{CloseOnOpen, Gatekeeper, Journal, Relay, SelfMessenger, Watched};
 use crate::tls_end::{TlsEnd, TlsSetup};
+use crate::wire::PONG;
 
 /// The settings of a [`World`].
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,8 @@ pub(crate) struct Setup {
     pub(crate) backlog_messages_max: Option<usize>,
     /// The compression of every route.
     pub(crate) deflate: DeflateOptions,
+    /// How clients of every route prove who they are.
+    pub(crate) identities: Identities,
     /// Whether the example service is served. It wakes its loops every second.
     pub(crate) has_add: bool,
     /// The number of descriptors that the server may open, from its first turn on.
@@ -136,6 +139,25 @@ impl World {
         self.clock.set_wall(ms);
     }
 
+    /// The date in milliseconds of the Unix clock.
+    pub(crate) fn wall_ms(&self) -> u64 {
+        self.clock.wall_now().0
+    }
+
+    /// Passes `ms`, in which a client answers pings.
+    pub(crate) fn answer_pings(&mut self, client: &mut Client, ms: u64) {
+        let end = self.now() + ms;
+        while self.now() < end {
+            self.pass((end - self.now()).min(PINGS_ANSWERED_WITHIN_MS));
+            let before = client.received.pings;
+            self.exchange(client);
+            if client.received.pings > before {
+                client.send_frame(PONG, b"");
+                self.settle();
+            }
+        }
+    }
+
     pub(crate) fn now(&self) -> u64 {
         self.clock.now().0
     }
@@ -213,6 +235,7 @@ pub(crate) fn routes(setup: &Setup, journal: &Journal) -> Vec<Route> {
         limits: setup.limits,
         slow_policy: setup.slow_policy,
         deflate: Some(setup.deflate),
+        identities: setup.identities.clone(),
         ..RouteOptions::default()
     };
     let page: Handler = Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat()) as Box<dyn Page>));
@@ -247,3 +270,4 @@ pub(crate) fn socket<S: Service + 'static>(
 }
 
 const TURNS_MAX: usize = 20_000;
+const PINGS_ANSWERED_WITHIN_MS: u64 = 5_000;

@@ -1,15 +1,21 @@
 //! How a client proves who it is: the `[[identity]]` tables, which routes name.
 
+mod certificate;
+mod place;
 mod redis_options;
+mod stated;
 mod token;
 
-use super::declare::{Keys as _, keys};
+use super::declare::{Entry, Keys as _, keys};
 use super::reader::TableReader;
 use super::refusal::Refusal;
 use super::rule::Rule;
 use super::word::{one_of, words};
 
+pub use certificate::CertificateOptions;
+pub use place::{PlaceKind, TokenPlace};
 pub use redis_options::RedisOptions;
+pub use stated::{CookieOptions, HeaderOptions, QueryOptions};
 pub use token::Token;
 
 /// One way to prove an identity. A route names those that it takes.
@@ -24,18 +30,50 @@ pub struct Identity {
 /// Where the proof of an identity is checked, with the options of that kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdentityKind {
+    /// By the TLS handshake: a certificate names the user.
+    Certificate(CertificateOptions),
+    /// Nowhere: a cookie states the user.
+    Cookie(CookieOptions),
+    /// By a proxy in front, which states the user in a header.
+    Header(HeaderOptions),
+    /// Nowhere: the query states the user.
+    Query(QueryOptions),
     /// In Redis, which holds a token under a key with the name.
-    Redis(RedisOptions),
+    Redis(TokenPlace, RedisOptions),
     /// In the configuration, which holds names and their tokens.
-    Tokens(Vec<Token>),
+    Tokens(TokenPlace, Vec<Token>),
 }
 
 impl IdentityKind {
     /// The word for it in a file.
     pub fn word(&self) -> IdentityWord {
         match self {
-            Self::Redis(_) => IdentityWord::Redis,
-            Self::Tokens(_) => IdentityWord::Tokens,
+            Self::Certificate(_) => IdentityWord::Certificate,
+            Self::Cookie(_) => IdentityWord::Cookie,
+            Self::Header(_) => IdentityWord::Header,
+            Self::Query(_) => IdentityWord::Query,
+            Self::Redis(..) => IdentityWord::Redis,
+            Self::Tokens(..) => IdentityWord::Tokens,
+        }
+    }
+
+    /// Every key of this kind alone, with its value.
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        match self {
+            Self::Certificate(own) => own.entries(),
+            Self::Cookie(own) => own.entries(),
+            Self::Header(own) => own.entries(),
+            Self::Query(own) => own.entries(),
+            Self::Redis(place, own) => place.entries().into_iter().chain(own.entries()).collect(),
+            Self::Tokens(place, _) => place.entries(),
+        }
+    }
+
+    /// Whether clients show it in segments of the path, which a route needs then.
+    pub(super) fn is_in_path(&self) -> bool {
+        match self {
+            Self::Redis(place, _) | Self::Tokens(place, _) => place.place == PlaceKind::Path,
+            Self::Certificate(_) | Self::Cookie(_) | Self::Header(_) | Self::Query(_) => false,
         }
     }
 }
@@ -44,10 +82,19 @@ impl Identity {
     pub(super) fn read(table: &TableReader<'_>) -> Result<Self, Refusal> {
         let IdentityKeys { name, kind } = IdentityKeys::read(table)?;
         let kind = match kind {
-            IdentityWord::Redis => IdentityKind::Redis(RedisOptions::read(table)?),
+            IdentityWord::Certificate => {
+                IdentityKind::Certificate(CertificateOptions::read(table)?)
+            }
+            IdentityWord::Cookie => IdentityKind::Cookie(CookieOptions::read(table)?),
+            IdentityWord::Header => IdentityKind::Header(HeaderOptions::read(table)?),
+            IdentityWord::Query => IdentityKind::Query(QueryOptions::read(table)?),
+            IdentityWord::Redis => {
+                IdentityKind::Redis(TokenPlace::read(table)?, RedisOptions::read(table)?)
+            }
             IdentityWord::Tokens => {
                 let tokens = table.tables("tokens");
-                IdentityKind::Tokens(tokens.iter().map(Token::read).collect::<Result<_, _>>()?)
+                let tokens = tokens.iter().map(Token::read).collect::<Result<_, _>>()?;
+                IdentityKind::Tokens(TokenPlace::read(table)?, tokens)
             }
         };
         Ok(Self { name, kind })
@@ -67,7 +114,8 @@ keys! {
             rule: Rule::Name,
             reload: true,
         }
-        /// Where tokens are checked: against those in this file, or in Redis.
+        /// What proves who a client is: a token in this file or in Redis, or a certificate; or where the user is
+        /// stated, by a trusted proxy or by the client itself.
         pub(super) kind: IdentityWord {
             rule: one_of::<IdentityWord>(),
             reload: true,
@@ -78,10 +126,26 @@ keys! {
 /// The word for a kind of identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IdentityWord {
+    /// [`IdentityKind::Certificate`].
+    Certificate,
+    /// [`IdentityKind::Cookie`].
+    Cookie,
+    /// [`IdentityKind::Header`].
+    Header,
+    /// [`IdentityKind::Query`].
+    Query,
     /// [`IdentityKind::Redis`].
     Redis,
     /// [`IdentityKind::Tokens`].
     Tokens,
 }
 
-words! { IdentityWord: "redis" = Redis, "tokens" = Tokens }
+words! {
+    IdentityWord:
+    "certificate" = Certificate,
+    "cookie" = Cookie,
+    "header" = Header,
+    "query" = Query,
+    "redis" = Redis,
+    "tokens" = Tokens,
+}

@@ -155,14 +155,17 @@ fn a_route_keeps_its_id_when_only_its_options_or_its_place_change() {
 
 #[test]
 fn a_room_that_names_no_identity_takes_the_first_of_kind_tokens() {
-    let tokens =
-        |name: &str| Identity { name: name.to_owned(), kind: IdentityKind::Tokens(Vec::new()) };
-    let redis =
-        Identity { name: "a".to_owned(), kind: IdentityKind::Redis(RedisOptions::default()) };
+    let place = TokenPlace::default;
+    let tokens = |name: &str| {
+        let kind = IdentityKind::Tokens(place(), Vec::new());
+        Identity { name: name.to_owned(), kind }
+    };
+    let kind = IdentityKind::Redis(place(), RedisOptions::default());
+    let redis = Identity { name: "a".to_owned(), kind };
     let mut config = Config::default();
     let of_rooms = |config: &Config| -> Vec<Option<String>> {
         let resolved = config.resolve(granted(1024, 1));
-        resolved.routes[2..5].iter().map(|own| own.identity().map(str::to_owned)).collect()
+        resolved.routes[2..5].iter().map(|own| own.identities().first().cloned()).collect()
     };
     assert_eq!(of_rooms(&config), [None, None, None]);
     config.identities = vec![redis, tokens("b"), tokens("c")];

@@ -52,20 +52,33 @@ keys! {
             rule: Rule::Boolean,
             reload: true,
         }
-        /// The `[[identity]]` tables that check a member's name, in order; so far exactly one.
-        pub identity: Option<Vec<String>> {
+        /// The identities whose members receive messages.
+        pub read: Option<Vec<String>> {
             default: None,
-            shown: "the first of kind `tokens`",
+            shown: "everyone",
             rule: Rule::Identities,
-            needs: Self::asks_for_tokens => "the name is not \"token\"",
             reload: true,
-            reached: "A wrong token is refused with 403.",
+        }
+        /// The identities whose members may send messages.
+        pub write: Option<Vec<String>> {
+            default: None,
+            shown: "everyone",
+            rule: Rule::Identities,
+            reload: true,
+            reached: "With the subprotocol of events an `error` is the answer; others are closed with code 1008.",
+        }
+        /// The identities whose members are told who is in the room.
+        pub see_members: Option<Vec<String>> {
+            default: None,
+            shown: "everyone",
+            rule: Rule::Identities,
+            reload: true,
         }
     }
 }
 
 impl RoomOptions {
-    /// Whether a member proves its name.
+    /// Whether the path holds a member's name and the token that proves it.
     pub fn asks_for_tokens(&self) -> bool {
         self.name == NameKind::Token
     }
@@ -78,6 +91,8 @@ pub enum NameKind {
     Address,
     /// The first text message that is not empty.
     First,
+    /// The user of the identity that the client has proven.
+    Identity,
     /// The segment `:name` of the path.
     Path,
     /// The query parameter `user`.
@@ -91,6 +106,7 @@ words! {
     NameKind:
     "address" = Address,
     "first" = First,
+    "identity" = Identity,
     "path" = Path,
     "query" = Query,
     "token" = Token,

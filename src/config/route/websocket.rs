@@ -20,6 +20,22 @@ keys! {
             reload: true,
             reached: "The request is refused with 403.",
         }
+        /// The `[[identity]]` tables by which a client may prove who it is, in order: the first whose
+        /// credential it presents decides.
+        pub identity: Option<Vec<String>> {
+            default: None,
+            shown: "none; where `route.name` is `token`, the first of kind `tokens`",
+            rule: Rule::Identities,
+            reload: true,
+            reached: "A request without a credential is refused with 401, one with a wrong credential with 403.",
+        }
+        /// Whether a client that presents no credential at all is let in as well, without an identity.
+        pub identity_optional: bool {
+            default: false,
+            rule: Rule::Boolean,
+            needs: Self::asks_identity => "identity names none",
+            reload: true,
+        }
         /// Subprotocols offered, the preferred one first.
         pub subprotocols: Option<Vec<String>> {
             default: None,
@@ -152,6 +168,11 @@ keys! {
 }
 
 impl WebSocketOptions {
+    /// Whether clients must prove who they are.
+    pub fn asks_identity(&self) -> bool {
+        self.identity.as_ref().is_some_and(|names| !names.is_empty())
+    }
+
     fn compresses(&self) -> bool {
         self.deflate
     }

@@ -7,8 +7,9 @@ use super::*;
 use crate::config::word::Word as _;
 use crate::config::{
     AcmeOptions, AdminAddress, CertificateFiles, ClientCertificates, Config, FilePath, Hosts,
-    Identity, IdentityKind, IdentityWord, Listener, MachineLimits, NameKind, Origins, Redirect,
-    RedisOptions, Route, RouteService, Rule, Secret, Secrets, ServiceKind, Token, UpstreamOptions,
+    Identity, IdentityKind, IdentityWord, Listener, MachineLimits, NameKind, Origins, PlaceKind,
+    Redirect, RedisOptions, Route, RouteService, Rule, Secret, Secrets, ServiceKind, Token,
+    UpstreamOptions,
 };
 use crate::upstream::Balance;
 use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
@@ -46,6 +47,11 @@ fn token_room() -> Route {
     (websocket.messages_per_s, websocket.bytes_per_s) = (1, 1);
     room.name = NameKind::Token;
     route
+}
+
+fn redis() -> IdentityKind {
+    let place = TokenPlace { place: PlaceKind::Query, ..TokenPlace::default() };
+    IdentityKind::Redis(place, RedisOptions::default())
 }
 
 /// Without a proxy there is no header of one.
@@ -104,7 +110,9 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     websocket.message_bytes_max = Some(1000);
     websocket.backlog_messages_max = Some(10);
     (websocket.messages_burst, websocket.bytes_burst) = (Some(10), Some(1000));
-    room.identity = Some(vec!["members".to_owned()]);
+    let members = || Some(vec!["members".to_owned()]);
+    websocket.identity = members();
+    (room.read, room.write, room.see_members) = (members(), members(), members());
     let mut relay = relay();
     let RouteService::Relay { relay: options, .. } = &mut relay.service else { unreachable!() };
     (options.host, options.rewrite) = (Some("a".to_owned()), Some("/b".to_owned()));
@@ -112,8 +120,12 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     config.upstreams = vec![upstream(Balance::Hash)];
     let token = Token { name: "bob".to_owned(), token: Secret::new("s3cret") };
     config.identities = vec![
-        identity("members", IdentityKind::Tokens(vec![token])),
-        identity("logins", IdentityKind::Redis(RedisOptions::default())),
+        identity("members", IdentityKind::Tokens(TokenPlace::default(), vec![token])),
+        identity("logins", redis()),
+        identity("devices", IdentityKind::Certificate(CertificateOptions::default())),
+        identity("pages", IdentityKind::Cookie(CookieOptions { cookie: "user".to_owned() })),
+        identity("proxy", IdentityKind::Header(HeaderOptions { header: "X-User".to_owned() })),
+        identity("trials", IdentityKind::Query(QueryOptions::default())),
     ];
     let written: Vec<String> = leaves_of(&config).into_keys().collect();
     let mut listed: Vec<&str> = keys().map(|key| key.name).collect();
@@ -144,7 +156,13 @@ fn no_key_is_declared_twice() {
 #[test]
 fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
     let with_route = |route| {
-        let identities = vec![identity("a", IdentityKind::Redis(RedisOptions::default()))];
+        let identities = vec![
+            identity("a", redis()),
+            identity("b", IdentityKind::Certificate(CertificateOptions::default())),
+            identity("c", IdentityKind::Query(QueryOptions::default())),
+            // Last, so that its place, the default one, is what is found.
+            identity("d", IdentityKind::Tokens(TokenPlace::default(), Vec::new())),
+        ];
         Config { routes: vec![route], identities, ..Config::default() }
     };
     // Only a listener with TLS may ask clients for certificates.
@@ -154,6 +172,12 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
     let mut written = leaves_of(&config);
     // Only a plain listener may redirect.
     written.extend(leaves_of(&Config { routes: vec![], ..Config::default() }));
+    // A key that depends on another is written where that is given.
+    let mut guarded = Route::new("/", ServiceKind::Echo);
+    let RouteService::Echo { websocket } = &mut guarded.service else { unreachable!() };
+    websocket.identity = Some(vec!["a".to_owned()]);
+    written.extend(leaves_of(&with_route(guarded)));
+    written.remove("route.identity");
     // A room takes most keys; one that asks for tokens and takes over contexts takes them all.
     let forwarded = leaves_of(&Config { process: behind_proxies(), ..Config::default() });
     written.extend(forwarded.into_iter().filter(|(name, _)| name == "forwarded_header"));
@@ -189,8 +213,9 @@ const DERIVED: &[&str] = &[
     "none",
     "same host",
     "the client's",
-    "the first of kind `tokens`",
     "those of a second",
+    "everyone",
+    "none; where `route.name` is `token`, the first of kind `tokens`",
 ];
 
 #[test]
@@ -232,13 +257,18 @@ fn each_word_takes_the_groups_of_its_type() {
             .filter(|inner| inner.takers.contains(word))
             .map(|inner| inner.name)
             .collect();
-        match kind {
-            IdentityWord::Redis => {
-                own.extend(RedisOptions::KEYS.iter().map(|key| key.name));
-                assert_eq!(inner, [""; 0]);
-            }
-            IdentityWord::Tokens => assert_eq!(inner, ["identity.tokens"]),
-        }
+        let groups: &[&[Key]] = match kind {
+            IdentityWord::Certificate => &[CertificateOptions::KEYS],
+            IdentityWord::Cookie => &[CookieOptions::KEYS],
+            IdentityWord::Header => &[HeaderOptions::KEYS],
+            IdentityWord::Query => &[QueryOptions::KEYS],
+            IdentityWord::Redis => &[TokenPlace::KEYS, RedisOptions::KEYS],
+            IdentityWord::Tokens => &[TokenPlace::KEYS],
+        };
+        own.extend(groups.iter().copied().flatten().map(|key| key.name));
+        let expected: &[&str] =
+            if *kind == IdentityWord::Tokens { &["identity.tokens"] } else { &[] };
+        assert_eq!(inner, expected);
         assert_eq!(own, taken("identity", word), "{word}");
     }
 }
@@ -283,8 +313,21 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                     ("route.service", _) => {
                         ("[[route]]\npath = \"/\"", format!("service = \"{word}\""))
                     }
+                    ("route.name", "identity") => (IDENTITY_ROOM, String::new()),
                     ("route.name", "path") => (PATH_ROOM, "name = \"path\"".to_owned()),
                     ("route.name", "token") => (TOKEN_ROOM, String::new()),
+                    ("identity.kind", "cookie") => {
+                        (IDENTITY, "kind = \"cookie\"\ncookie = \"user\"".to_owned())
+                    }
+                    ("identity.kind", "header") => {
+                        (IDENTITY, "kind = \"header\"\nheader = \"X-User\"".to_owned())
+                    }
+                    ("identity.place", _) => {
+                        (IDENTITY, format!("kind = \"tokens\"\nplace = \"{word}\""))
+                    }
+                    ("identity.certificate_user", _) => {
+                        (IDENTITY, format!("kind = \"certificate\"\ncertificate_user = \"{word}\""))
+                    }
                     ("identity.kind", _) => {
                         ("[[identity]]\nname = \"a\"", format!("kind = \"{word}\""))
                     }
@@ -306,6 +349,10 @@ const PLAIN_LISTENER: &str = "[[certificate]]\ncertificate = \"a.pem\"\nkey = \"
 const RELAY: &str = "[[route]]\npath = \"/\"\nservice = \"relay\"\nmode = \"bytes\"\nupstream = \"a\"\n\
                      [[upstream]]\nname = \"a\"\nservers = [\"a:1\"]";
 const ROOM: &str = "[[route]]\npath = \"/\"\nservice = \"room\"";
+const IDENTITY: &str = "[[identity]]\nname = \"a\"";
+const IDENTITY_ROOM: &str = "[[identity]]\nname = \"a\"\nkind = \"query\"\n\
+                             [[route]]\npath = \"/\"\nservice = \"room\"\n\
+                             name = \"identity\"\nidentity = [\"a\"]";
 const PATH_ROOM: &str = "[[route]]\npath = \"/:name\"\nservice = \"room\"";
 const TOKEN_ROOM: &str =
     "[[route]]\npath = \"/:name/:token\"\nservice = \"room\"\nname = \"token\"";

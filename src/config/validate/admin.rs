@@ -30,7 +30,7 @@ fn check_needs(config: &Config) -> Result<(), Refusal> {
     for (position, name) in config.admin.ready_needs.iter().enumerate() {
         let identity = config.identity(name).map(|identity| &identity.kind);
         let is_certificate = name == NEEDS_CERTIFICATE && config.acme.is_on();
-        if !is_certificate && !matches!(identity, Some(IdentityKind::Redis(_))) {
+        if !is_certificate && !matches!(identity, Some(IdentityKind::Redis(..))) {
             let rule = "must be the name of an [[identity]] of kind \"redis\", or \"certificate\" \
                         where there is an [acme]";
             let key = format!("admin.ready_needs[{position}]");

@@ -6,12 +6,16 @@ use toml::Value;
 
 use super::super::refusal::Refusal;
 use super::super::word::Word as _;
-use super::super::{NameKind, Route};
+use super::super::{Config, NameKind, Route};
 
 /// Checks every path of the route at this position of the configuration.
-pub(super) fn check_all(index: usize, route: &Route) -> Result<(), Refusal> {
+pub(super) fn check_all(index: usize, route: &Route, config: &Config) -> Result<(), Refusal> {
+    let websocket = route.service.websocket();
+    let mut names = websocket.and_then(|own| own.identity.as_ref()).into_iter().flatten();
+    let holds_token =
+        names.any(|name| config.identity(name).is_some_and(|own| own.kind.is_in_path()));
     for (position, path) in route.paths().enumerate() {
-        if let Err(rule) = check(path, route) {
+        if let Err(rule) = check(path, route, holds_token) {
             return Err(Refusal::new(key(index, position), &Value::from(path), rule));
         }
     }
@@ -50,16 +54,19 @@ fn shape(path: &str) -> Vec<&str> {
     segments.map(|segment| if segment.starts_with(':') { ":" } else { segment }).collect()
 }
 
+/// `holds_token` where an identity of the route stands in its path.
+///
 /// # Errors
 /// The rule that the path breaks.
-fn check(path: &str, route: &Route) -> Result<(), String> {
+fn check(path: &str, route: &Route, holds_token: bool) -> Result<(), String> {
     let own = parameters(path);
-    let Some(room) = route.service.room() else {
+    let room = route.service.room();
+    if room.is_none() && !holds_token {
         return match own.first() {
             Some((_, name)) => Err(format!("must not hold {name}, which only a room's path may")),
             None => Ok(()),
         };
-    };
+    }
     for (position, (_, name)) in own.iter().enumerate() {
         if !PARAMETERS.contains(name) {
             return Err("must hold no segments with : but :name, :room and :token".to_owned());
@@ -68,15 +75,36 @@ fn check(path: &str, route: &Route) -> Result<(), String> {
             return Err(format!("must hold {name} only once"));
         }
     }
-    check_needs(&own, room.name)?;
+    match room {
+        Some(room) if !holds_token => check_needs(&own, room.name)?,
+        Some(_) | None => check_token(&own, room.is_some())?,
+    }
     check_places(path, route)
+}
+
+/// Whether the parameters are those that an identity in the path wants.
+fn check_token(own: &[(usize, &str)], is_room: bool) -> Result<(), String> {
+    let holds = |parameter: &str| own.iter().any(|(_, held)| *held == parameter);
+    for parameter in [":name", ":token"] {
+        if !holds(parameter) {
+            return Err(format!(
+                "must hold the segment {parameter}, in which an identity of the route stands"
+            ));
+        }
+    }
+    if holds(":room") && !is_room {
+        return Err("must not hold :room, which only a room's path may".to_owned());
+    }
+    Ok(())
 }
 
 /// Whether the parameters are those that the source of names wants. One that it does not want
 /// would stand for anything, and a token that is not compared would let any client in.
 fn check_needs(own: &[(usize, &str)], name: NameKind) -> Result<(), String> {
     let (wants_name, wants_token) = match name {
-        NameKind::Address | NameKind::First | NameKind::Query => (false, false),
+        NameKind::Address | NameKind::First | NameKind::Identity | NameKind::Query => {
+            (false, false)
+        }
         NameKind::Path => (true, false),
         NameKind::Token => (true, true),
     };

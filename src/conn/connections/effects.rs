@@ -71,6 +71,9 @@ impl<S: Transport> Connections<S> {
                 let home = home_loop(&publication.topic, self.services.loop_count());
                 (home, LoopMessageKind::Publish(route, publication))
             }
+            Effect::Refresh(peer, expires_at) => {
+                (peer.loop_index, LoopMessageKind::Refresh(peer.key, expires_at))
+            }
             Effect::Answer(route, to, message) => {
                 let from = self.services.loop_index();
                 (to, LoopMessageKind::Answer { route, from, message })
@@ -102,9 +105,11 @@ impl<S: Transport> Connections<S> {
             LoopMessageKind::Close(key, request) => self.close_for_service(key, &request),
             LoopMessageKind::Decide(key, decision) => self.decide(key, decision),
             LoopMessageKind::Deliver(route, publication) => self.deliver(route, publication),
+            LoopMessageKind::Identify(key, outcome) => self.identified(key, outcome),
             // A large holder goes at the end of the turn.
             LoopMessageKind::MakeRoom => self.turn.memory.want(),
             LoopMessageKind::Publish(route, publication) => self.publish(route, publication),
+            LoopMessageKind::Refresh(key, expires_at) => self.refresh_identity(key, expires_at),
             LoopMessageKind::Send(key, frame) => self.push(key, frame),
             LoopMessageKind::Answer { route, from, message }
             | LoopMessageKind::Service { route, from, message } => {

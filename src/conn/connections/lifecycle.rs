@@ -7,17 +7,20 @@
 //! and whatever they still send is read and thrown away until their end: closing earlier would reset
 //! the connection, and our last bytes would be lost on the way (RFC 6455 §7.1.1, RFC 9112 §9.6).
 
+use std::sync::Arc;
+
 use super::{ClosesSent, Connections};
 use crate::conn::access::AccessEnd;
 use crate::conn::active::{Active, resume_reading};
-use crate::conn::deadline::{aged_at, message_due, stalled_at};
+use crate::conn::deadline::{aged_at, looked_at, message_due, stalled_at};
 use crate::conn::flags::Flags;
 use crate::conn::receive::{Outcome, Unfinished};
 use crate::conn::relay::{Abort, Answered, Relay};
 use crate::conn::send::Flush;
+use crate::conn::services::Decision;
 use crate::conn::slot::Protocol;
 use crate::conn::state::Phase;
-use crate::effects::{Accept, CloseReason, Peer};
+use crate::effects::{Accept, CloseReason, IdentityOutcome, Peer};
 use crate::http::Rejection;
 use crate::key::{ConnKey, SlotRef};
 use crate::line::write_line;
@@ -27,7 +30,7 @@ use crate::pool::ReadBuffer;
 use crate::services::SocketRoute;
 use crate::shrink::Shrink as _;
 use crate::stream;
-use crate::timer::Tick;
+use crate::timer::{Tick, WallTime};
 use crate::transport::Transport;
 use crate::work::{Phase as WorkPhase, prices};
 use crate::ws::{CloseCode, CloseRequest, Opcode, encode_close};
@@ -73,7 +76,9 @@ impl<S: Transport> Connections<S> {
         let is_draining = self.population.is_draining();
         // Who waits for a backend has been decided on.
         let waits = |at: &Active<'_, S>| {
-            at.conn.flags.has(Flags::UNDECIDED) && at.conn.protocol != Protocol::Relay
+            at.conn.flags.has(Flags::UNDECIDED)
+                && at.conn.protocol != Protocol::Relay
+                && at.cold.asked_identity(at.conn.cold).is_none()
         };
         let Some(mut at) = self.at(key).filter(waits) else {
             self.turn.counters.effects_ignored.add(1);
@@ -93,6 +98,39 @@ impl<S: Transport> Connections<S> {
             at.run_later();
             return self.proceed(key, outcome);
         }
+        self.answer_again(key, Decision::Service(decision));
+    }
+
+    /// A check has answered who is waiting: its service is asked as if the request had come only now.
+    pub(super) fn identified(&mut self, key: ConnKey, outcome: IdentityOutcome) {
+        let is_draining = self.population.is_draining();
+        let waiting = self.at(key).filter(|at| {
+            at.conn.flags.has(Flags::UNDECIDED) && at.cold.asked_identity(at.conn.cold).is_some()
+        });
+        let Some(mut at) = waiting else {
+            self.turn.counters.effects_ignored.add(1);
+            return;
+        };
+        at.conn.flags.clear(Flags::UNDECIDED);
+        if is_draining {
+            let outcome = at.refuse_draining(false);
+            return self.act(key, outcome);
+        }
+        if let Err(outcome) = at.settle_identity(outcome) {
+            return self.act(key, outcome);
+        }
+        if at.conn.protocol == Protocol::Line {
+            let outcome = at.admit_line(at.conn.route);
+            at.run_later();
+            self.proceed(key, outcome);
+            return self.apply_effects();
+        }
+        self.answer_again(key, Decision::Identified);
+    }
+
+    /// Answers a request that waited for a decision.
+    fn answer_again(&mut self, key: ConnKey, decision: Decision) {
+        let Some(mut at) = self.at(key) else { return };
         if at.conn.partial.is_none() {
             return;
         }
@@ -523,7 +561,10 @@ impl<S: Transport> Connections<S> {
         }
         let Some(conn) = self.table.get_mut(key) else { return };
         if conn.flags.take(Flags::UNDECIDED) {
-            self.services.cancel_decision(conn.route, key);
+            match self.cold.asked_identity(conn.cold) {
+                Some(check) => check.cancel(Peer { loop_index: self.services.loop_index(), key }),
+                None => self.services.cancel_decision(conn.route, key),
+            }
         }
         if self.cold.has_access() {
             self.tell_access(key, reason);
@@ -579,9 +620,11 @@ impl<S: Transport> Connections<S> {
         let route = route.and_then(|number| self.services.socket(number));
         let peer = Peer { loop_index: self.services.loop_index(), key };
         let described = route.filter(|_| was_open).and_then(|own| own.service.describe(peer));
+        let identity = self.cold.identity(conn.cold).map(|own| Arc::clone(own.user()));
+        let identity = identity.as_deref();
         let end = AccessEnd {
             peer,
-            user: described.and_then(|own| own.user),
+            user: identity.or_else(|| described.and_then(|own| own.user)),
             route_path: route.and_then(SocketRoute::first_path),
             now: self.turn.now,
             reason,
@@ -796,6 +839,10 @@ impl<S: Transport> Connections<S> {
 
     /// A deadline may have come.
     pub(super) fn timer_fired(&mut self, key: ConnKey) {
+        // Before the others: a look at the clock moves its own deadline, and is no reason for a ping.
+        if self.is_look_due(key) && self.has_expired(key) {
+            self.close_expired(key);
+        }
         self.resume_within_rate(key);
         if self.is_due(key) {
             self.recheck(key);
@@ -874,6 +921,39 @@ impl<S: Transport> Connections<S> {
         self.catch_up(key);
         self.write_close(key, Some(CloseCode::GOING_AWAY), "the connection has reached its age");
         self.finish(key, CloseReason::Aged);
+    }
+
+    /// Whether the clock on the wall is to be looked at for a connection's identity.
+    fn is_look_due(&self, key: ConnKey) -> bool {
+        let due = self.table.get(key).and_then(|conn| looked_at(conn, &self.cold));
+        due.is_some_and(|due| due <= self.turn.tick)
+    }
+
+    /// Whether an open connection's identity no longer holds.
+    fn has_expired(&mut self, key: ConnKey) -> bool {
+        let Some(conn) = self.table.get(key).filter(|conn| conn.state.is_open()) else {
+            return false;
+        };
+        let now = (self.turn.tick, WallTime(self.turn.unix_ms()));
+        self.cold.has_expired(conn.cold, now)
+    }
+
+    /// The identity of an open connection no longer holds: its client comes back with another credential.
+    fn close_expired(&mut self, key: ConnKey) {
+        self.catch_up(key);
+        let code = CloseReason::Expired.close_code();
+        self.write_close(key, code, "the identity has expired");
+        self.finish(key, CloseReason::Expired);
+    }
+
+    /// A service has moved the date at which the identity of a connection expires.
+    pub(super) fn refresh_identity(&mut self, key: ConnKey, expires_at: WallTime) {
+        let now = (self.turn.tick, WallTime(self.turn.unix_ms()));
+        let conn = self.table.get(key).filter(|conn| conn.state.is_open());
+        match conn.is_some_and(|conn| self.cold.refresh_identity(conn.cold, expires_at, now)) {
+            true => self.arm(key),
+            false => self.turn.counters.effects_ignored.add(1),
+        }
     }
 
     /// An open connection has sent no message for as long as its route allows.

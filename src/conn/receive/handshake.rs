@@ -1,13 +1,15 @@
 //! The request: a head becomes an upgrade, a page or a refusal.
 
 use super::Outcome;
+use super::identify::Identified;
 use crate::conn::access::AccessTarget;
 use crate::conn::active::Active;
 use crate::conn::flags::Flags;
 use crate::conn::relay::Failure;
+use crate::conn::services::Decision;
 use crate::conn::slot::Protocol;
 use crate::conn::state::Phase;
-use crate::effects::{BackendRequest, CloseReason, Effects};
+use crate::effects::{Accept, BackendRequest, CloseReason, Effects};
 use crate::foreign::{FIRST_BYTES_MAX, FirstBytes};
 use crate::http::{
     Allow, HeadError, HeadLimits, Method, Rejection, RequestHead, Status, UpgradePolicy,
@@ -142,7 +144,10 @@ impl<S: Transport> Active<'_, S> {
 
     fn upgrade(&mut self, head: &RequestHead<'_>, route: u8) -> Option<Outcome> {
         // Taken before anything can return, so that no other request meets it.
-        let decision = self.services.take_decision();
+        let decision = match self.decision_on(head, route) {
+            Ok(decision) => decision,
+            Err(outcome) => return outcome,
+        };
         let (peer, address) = (self.peer(), self.cold.address(self.conn.cold));
         let (own, pending) = self.services.route(route);
         let policy = UpgradePolicy {
@@ -161,8 +166,10 @@ impl<S: Transport> Active<'_, S> {
             None => {
                 let mut effects = Effects::detached(route, pending);
                 let subject = self.cold.subject(self.conn.cold);
+                let identity = self.cold.identity(self.conn.cold);
                 let connect = ConnectRequest::new(Some(&request), address)
                     .with_subject(subject)
+                    .with_identity(identity)
                     .with_tls(self.cold.has_cipher(self.conn.cold));
                 own.service.admit(&connect, peer, &mut effects)
             }
@@ -172,7 +179,10 @@ impl<S: Transport> Active<'_, S> {
                 self.wait_for_decision(route);
                 None
             }
-            Ok(Admission::Now(accept)) => {
+            Ok(Admission::Now(mut accept)) => {
+                accept
+                    .headers
+                    .extend(self.cold.take_identity_headers(self.conn.cold, &mut self.turn.memory));
                 let subprotocol = accept.subprotocol.as_ref().or_else(|| request.subprotocol());
                 let allowed = own.options.deflate;
                 let deflate = allowed.and_then(|allowed| request.deflate(allowed.context_bits));
@@ -198,6 +208,33 @@ impl<S: Transport> Active<'_, S> {
             }
             Ok(Admission::Relay(backend)) => self.begin_relay(route, backend),
             Err(rejection) => Some(self.reject_by_service(&rejection)),
+        }
+    }
+
+    /// What was decided on the request already, once it is known who makes it; `None` where its service is to
+    /// be asked.
+    ///
+    /// # Errors
+    /// What the request has come to without that: a refusal, or the wait for an answer.
+    fn decision_on(
+        &mut self,
+        head: &RequestHead<'_>,
+        route: u8,
+    ) -> Result<Option<Result<Accept, Rejection>>, Option<Outcome>> {
+        match self.services.take_decision() {
+            Some(Decision::Service(decision)) => return Ok(Some(decision)),
+            Some(Decision::Identified) => return Ok(None),
+            None if !self.services.asks_identity(route) => return Ok(None),
+            None => {}
+        }
+        match self.identify_request(head, route) {
+            Identified::Done => Ok(None),
+            Identified::Screened(decision) => Ok(Some(decision)),
+            Identified::Waiting => {
+                self.wait_for_decision(route);
+                Err(None)
+            }
+            Identified::Refused(outcome) => Err(Some(outcome)),
         }
     }
 

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use super::Outcome;
 use super::decode::is_full;
+use super::identify::Identified;
 use super::meter::{Meter, Next, pause};
 use crate::access::Traffic;
 use crate::conn::active::Active;
@@ -32,11 +33,30 @@ impl<S: Transport> Active<'_, S> {
         if !self.conn.flags.has(Flags::HALF_OPEN) {
             return Some(self.refuse_at_limit(false));
         }
+        if !self.services.asks_identity(route) {
+            return self.admit_line(route);
+        }
+        match self.identify_line(route) {
+            Identified::Done => self.admit_line(route),
+            Identified::Screened(Ok(_)) => self.open_line(),
+            Identified::Screened(Err(rejection)) => Some(self.reject_by_service(&rejection)),
+            Identified::Waiting => {
+                self.wait_for_decision(route);
+                None
+            }
+            Identified::Refused(outcome) => Some(outcome),
+        }
+    }
+
+    /// The service is asked whether to let the client in.
+    pub(in crate::conn) fn admit_line(&mut self, route: u8) -> Option<Outcome> {
         let (peer, address) = (self.peer(), self.cold.address(self.conn.cold));
         let (own, pending) = self.services.route(route);
         let mut effects = Effects::detached(route, pending);
         let subject = self.cold.subject(self.conn.cold);
-        let connect = ConnectRequest::new(None, address).with_subject(subject);
+        let identity = self.cold.identity(self.conn.cold);
+        let connect =
+            ConnectRequest::new(None, address).with_subject(subject).with_identity(identity);
         match own.service.admit(&connect, peer, &mut effects) {
             Ok(Admission::Later) => {
                 self.wait_for_decision(route);

@@ -3,12 +3,13 @@
 //! unfinished is kept.
 //!
 //! [`Input`] owns the buffers. The steps below belong to one [`Active`] connection; [`handshake`]
-//! answers requests, [`decode`] takes frames, [`line`](mod@line) takes lines, [`inflate`] what came
-//! compressed, and [`proxied`] what proxies say of their clients.
+//! answers requests, [`identify`] asks who sends them, [`decode`] takes frames, [`line`](mod@line) takes
+//! lines, [`inflate`] what came compressed, and [`proxied`] what proxies say of their clients.
 
 mod decode;
 mod foreign;
 mod handshake;
+mod identify;
 mod inflate;
 mod input;
 mod line;

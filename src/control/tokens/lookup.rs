@@ -8,7 +8,7 @@ use super::checked_connection::{AskError, CheckedConnection};
 use super::redis_connection::{RedisConnection, Unavailable};
 use super::settings::RedisSettings;
 use crate::services::TokenVerdict;
-use crate::services::room::is_same_secret;
+use crate::services::identity::is_same_secret;
 
 /// What all look-ups share.
 #[derive(Debug)]

@@ -38,7 +38,9 @@ pub(super) fn announce(
     let parts = formats.map(|format| {
         let frame = match format {
             ClientFormat::Lines => line_frame(settings, text),
-            ClientFormat::Events => ServerEvent::Notice { text }.to_frame(),
+            ClientFormat::Events | ClientFormat::Messages => {
+                ServerEvent::Notice { text }.to_frame()
+            }
         };
         (room.topic(format), frame)
     });
@@ -60,7 +62,9 @@ pub(super) fn publish(
     let parts = formats.map(|format| {
         let frame = match format {
             ClientFormat::Lines => line_frame(settings, &settings.line.line(name, text)),
-            ClientFormat::Events => ServerEvent::Message { from: name, text }.to_frame(),
+            ClientFormat::Events | ClientFormat::Messages => {
+                ServerEvent::Message { from: name, text }.to_frame()
+            }
         };
         (room.topic(format), frame)
     });
@@ -79,13 +83,16 @@ fn publish_parts<'r>(
     except: Option<Peer>,
     effects: &mut Effects<'_>,
 ) {
-    match (parts.next(), parts.next(), except) {
-        // A member has one format, so it is in one of the two topics.
-        (Some(first), Some(second), _) => {
-            effects.publish_both([first, second], except, Order::Sender);
+    match (parts.next(), parts.next(), parts.next(), except) {
+        // A member has one format, so it is in one of the topics.
+        (Some(first), Some(second), Some(third), _) => {
+            effects.publish_each([first, second, third], except, Order::Sender);
         }
-        (Some((topic, frame)), None, None) => effects.publish(topic, frame, Order::Sender),
-        (Some((topic, frame)), None, Some(except)) => {
+        (Some(first), Some(second), None, _) => {
+            effects.publish_each([first, second], except, Order::Sender);
+        }
+        (Some((topic, frame)), None, _, None) => effects.publish(topic, frame, Order::Sender),
+        (Some((topic, frame)), None, _, Some(except)) => {
             effects.publish_except(except, topic, frame, Order::Sender);
         }
         (None, ..) => {}

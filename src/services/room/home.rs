@@ -24,17 +24,28 @@ pub(super) struct ToHome {
     pub(super) action: RoomAction,
 }
 
+/// Which loop subscribes a member to what it receives. The loop of the connection decides: two loops may not
+/// have the same settings while these are being reloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SubscribedBy {
+    /// The home, behind the snapshot.
+    Home,
+    /// The loop of the connection itself.
+    Own,
+    /// None: the member may not read.
+    Nobody,
+}
+
 /// What a connection does in a room. `Claim` and `Open`, or `Enter` alone, come first, and `Leave`
-/// comes last. The loop of the connection decides whether it `subscribes` the member itself or leaves
-/// that to the home: two loops may not have the same settings while these are being reloaded.
+/// comes last.
 #[derive(Debug)]
 pub(super) enum RoomAction {
     /// Takes a name that may have one holder only; the connection is not open before the reply.
     Claim { name: Arc<str>, format: ClientFormat },
     /// The connection is open, after its claim was granted.
-    Open { subscribes: bool },
+    Open { subscribed_by: SubscribedBy },
     /// The connection is open and needed no claim.
-    Enter { name: Option<Arc<str>>, format: ClientFormat, subscribes: bool },
+    Enter { name: Option<Arc<str>>, format: ClientFormat, subscribed_by: SubscribedBy },
     /// The member names itself, after it entered without a name.
     SetName(Arc<str>),
     /// Sends a message to the room.
@@ -73,6 +84,8 @@ struct HomeRoom {
     roster: Roster,
     /// Members whose format is [`ClientFormat::Events`].
     event_members: usize,
+    /// Members whose format is [`ClientFormat::Messages`].
+    message_members: usize,
 }
 
 #[derive(Debug)]
@@ -114,11 +127,11 @@ impl Home {
                 room.enter(&self.settings, peer, Some(&name), format, effects);
                 effects.answer(peer.loop_index, Box::new(ClaimReply::Granted(peer)));
             }
-            RoomAction::Enter { name, format, subscribes } => {
+            RoomAction::Enter { name, format, subscribed_by } => {
                 room.enter(&self.settings, peer, name.as_ref(), format, effects);
-                room.open(peer, subscribes, effects);
+                room.open(peer, subscribed_by, effects);
             }
-            RoomAction::Open { subscribes } => room.open(peer, subscribes, effects),
+            RoomAction::Open { subscribed_by } => room.open(peer, subscribed_by, effects),
             RoomAction::SetName(name) => room.set_name(&self.settings, peer, &name, effects),
             RoomAction::Say(text) => room.say(&self.settings, peer, &text, effects),
             RoomAction::Leave => {
@@ -137,11 +150,13 @@ impl HomeRoom {
     /// its own loop, which may be before its `Enter` arrives here.
     fn formats(&self) -> impl Iterator<Item = ClientFormat> {
         let events = (self.event_members > 0).then_some(ClientFormat::Events);
-        [ClientFormat::Lines].into_iter().chain(events)
+        let messages = (self.message_members > 0).then_some(ClientFormat::Messages);
+        [ClientFormat::Lines].into_iter().chain(events).chain(messages)
     }
 
     fn new(room: Arc<RoomRef>) -> Self {
-        Self { room, members: HashMap::new(), roster: Roster::new(), event_members: 0 }
+        let (members, roster) = (HashMap::new(), Roster::new());
+        Self { room, members, roster, event_members: 0, message_members: 0 }
     }
 
     fn enter(
@@ -154,6 +169,7 @@ impl HomeRoom {
     ) {
         self.members.insert(peer, RoomMember { name: None, format });
         self.event_members += usize::from(format == ClientFormat::Events);
+        self.message_members += usize::from(format == ClientFormat::Messages);
         self.roster.add();
         match name {
             None => self.announce(PresenceChange::Count, peer, effects),
@@ -169,10 +185,11 @@ impl HomeRoom {
     /// The connection of a member is open. A member with events gets the snapshot before it is
     /// subscribed: both effects go to its loop in this order, so no event comes before the snapshot
     /// and none between the two is lost.
-    fn open(&self, peer: Peer, subscribes: bool, effects: &mut Effects<'_>) {
+    fn open(&self, peer: Peer, subscribed_by: SubscribedBy, effects: &mut Effects<'_>) {
         self.send_snapshot(peer, effects);
         // One that was replaced meanwhile is no member.
-        if let Some(member) = self.members.get(&peer).filter(|_| !subscribes) {
+        let own = subscribed_by == SubscribedBy::Home;
+        if let Some(member) = self.members.get(&peer).filter(|_| own) {
             effects.subscribe(peer, self.room.topic(member.format));
         }
     }
@@ -260,6 +277,7 @@ impl HomeRoom {
         let member = self.members.remove(&peer)?;
         self.members.shrink_if_sparse(ENTRIES_KEPT);
         self.event_members -= usize::from(member.format == ClientFormat::Events);
+        self.message_members -= usize::from(member.format == ClientFormat::Messages);
         if let Some(name) = &member.name {
             self.roster.release_name(name);
         }

@@ -1,4 +1,4 @@
-//! What a connection asks for: its room, its name, its token and its format.
+//! What a connection asks for: its room, its name and its format.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::event::CHAT_SUBPROTOCOL;
-use super::name::check_name;
+
 use super::room_ref::ClientFormat;
 use super::settings::{NameSource, RoomSettings};
 use crate::http::{Path, UpgradeRequest};
 use crate::services::ConnectRequest;
+use crate::services::name::check_name;
 
 /// What a connection asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,9 +28,8 @@ pub(super) enum RequestedName {
     /// The client's first text will be its name.
     Later,
     Now(Arc<str>),
-    /// A name that needs this token. `None` stands for a segment that is missing or not UTF-8,
-    /// which is the token of no name.
-    WithToken(Arc<str>, Option<String>),
+    /// None, and no text will be one: nothing is known of the client.
+    Nobody,
 }
 
 /// Why a request is refused, in words for the author of the client.
@@ -47,9 +47,8 @@ pub(super) fn read_join_request(
     settings: &RoomSettings,
     connect: &ConnectRequest<'_>,
 ) -> Result<JoinRequest, Refusal> {
-    let address = || connect.address();
     let Some(request) = connect.request() else {
-        let name = name_of_line_client(&settings.name, address);
+        let name = name_of_line_client(&settings.name, connect);
         let format = ClientFormat::Lines;
         return match name {
             Ok(name) => Ok(JoinRequest { room: None, name, format }),
@@ -60,7 +59,7 @@ pub(super) fn read_join_request(
         request.subprotocol().is_some_and(|chosen| chosen.as_str() == CHAT_SUBPROTOCOL);
     let format = if speaks_events { ClientFormat::Events } else { ClientFormat::Lines };
     let read = || {
-        let name = name_in_request(&settings.name, request, address)?;
+        let name = name_in_request(&settings.name, request, connect)?;
         Ok(JoinRequest { room: room_in_request(settings.room_segment, request)?, name, format })
     };
     read().map_err(|reason| Refusal { reason, format })
@@ -68,25 +67,28 @@ pub(super) fn read_join_request(
 
 fn name_of_line_client(
     source: &NameSource,
-    address: impl Fn() -> Option<SocketAddr>,
+    connect: &ConnectRequest<'_>,
 ) -> Result<RequestedName, String> {
     match source {
-        NameSource::Address => name_of_address(address()),
+        NameSource::Address => name_of_address(connect.address()),
         // A line client has no path and no query; its first line names it.
         NameSource::FirstText | NameSource::Path { .. } | NameSource::Query => {
             Ok(RequestedName::Later)
         }
-        NameSource::Token { .. } => Err("a token is needed here, and a line has none".to_owned()),
+        NameSource::Identity { segment: Some(_) } => {
+            Err("a token is needed here, and a line has none".to_owned())
+        }
+        NameSource::Identity { segment: None } => name_of_identity(connect),
     }
 }
 
 fn name_in_request(
     source: &NameSource,
     request: &UpgradeRequest<'_, '_>,
-    address: impl Fn() -> Option<SocketAddr>,
+    connect: &ConnectRequest<'_>,
 ) -> Result<RequestedName, String> {
     match source {
-        NameSource::Address => name_of_address(address()),
+        NameSource::Address => name_of_address(connect.address()),
         NameSource::FirstText => Ok(RequestedName::Later),
         NameSource::Path { segment } => {
             name_in_path(request.path(), *segment).map(RequestedName::Now)
@@ -98,10 +100,11 @@ fn name_in_request(
             };
             check_name(&value).map(RequestedName::Now).map_err(refused_name)
         }
-        NameSource::Token { name_segment, token_segment, tokens: _ } => {
-            let name = name_in_path(request.path(), *name_segment)?;
-            let token = segment(request.path(), *token_segment).and_then(Result::ok);
-            Ok(RequestedName::WithToken(name, token.map(Cow::into_owned)))
+        NameSource::Identity { segment } => {
+            if let Some(segment) = segment {
+                name_in_path(request.path(), *segment)?;
+            }
+            name_of_identity(connect)
         }
     }
 }
@@ -128,6 +131,12 @@ fn name_in_path(path: Path<'_>, index: usize) -> Result<Arc<str>, String> {
 
 fn segment(path: Path<'_>, index: usize) -> Option<Result<Cow<'_, str>, impl fmt::Display>> {
     path.segments().nth(index).map(|segment| segment.decode())
+}
+
+/// The name of a member who has proven who it is.
+fn name_of_identity(connect: &ConnectRequest<'_>) -> Result<RequestedName, String> {
+    let Some(identity) = connect.identity() else { return Ok(RequestedName::Nobody) };
+    check_name(identity.user()).map(RequestedName::Now).map_err(refused_name)
 }
 
 /// An IPv4-mapped IPv6 address, which a dual-stack socket reports, becomes the IPv4 address.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::room_ref::{ClientFormat, ENTRIES_KEPT, RoomRef, RoomRefs};
 use crate::key::ConnKey;
+use crate::services::Rights;
 use crate::shrink::Shrink as _;
 
 /// A connection that asks for admission or is open.
@@ -16,6 +17,8 @@ pub(super) struct LocalMember {
     pub(super) format: ClientFormat,
     /// Whether the name is, or will be, the first text of the client.
     pub(super) is_named_by_text: bool,
+    /// What it may do.
+    pub(super) rights: Rights,
     /// Whether the connection is open.
     is_open: bool,
     pub(super) join_state: JoinState,
@@ -24,8 +27,6 @@ pub(super) struct LocalMember {
 /// How far a connection has come on its way into the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JoinState {
-    /// The token is being looked up.
-    AwaitsToken,
     /// The home of the room has not answered the claim of the name.
     AwaitsName,
     /// The home granted the name; the connection is accepted.
@@ -49,7 +50,9 @@ pub(super) struct NewMember<'a> {
     pub(super) room: &'a str,
     pub(super) name: Option<Arc<str>>,
     pub(super) format: ClientFormat,
-    pub(super) join_state: JoinState,
+    /// Whether its first text will be its name.
+    pub(super) is_named_by_text: bool,
+    pub(super) rights: Rights,
 }
 
 impl LocalMembers {
@@ -58,12 +61,12 @@ impl LocalMembers {
     }
 
     pub(super) fn add(&mut self, key: ConnKey, new_member: NewMember<'_>) {
-        let NewMember { room, name, format, join_state } = new_member;
+        let NewMember { room, name, format, is_named_by_text, rights } = new_member;
         let room = self.rooms.acquire(room);
-        let is_named_by_text = name.is_none();
-        let is_open = false;
-        self.by_key
-            .insert(key, LocalMember { room, name, format, is_named_by_text, is_open, join_state });
+        let (is_open, join_state) = (false, JoinState::Accepted);
+        let member =
+            LocalMember { room, name, format, is_named_by_text, rights, is_open, join_state };
+        self.by_key.insert(key, member);
     }
 
     /// The connection is open from now on.

@@ -24,18 +24,15 @@ mod home;
 mod join_request;
 mod line_format;
 mod local_members;
-mod name;
 mod room_ref;
 mod roster;
 mod service;
 mod settings;
 
+pub use super::name::NAME_BYTES_MAX;
+pub(crate) use super::name::is_name;
 pub use event::CHAT_SUBPROTOCOL;
 pub use line_format::{InvalidLineFormat, LineFormat};
-pub use name::NAME_BYTES_MAX;
-pub(crate) use name::is_name;
 pub use roster::{LISTED_MAX, RELISTED_BELOW};
 pub use service::Room;
-#[cfg(feature = "redis")]
-pub(crate) use settings::is_same_secret;
-pub use settings::{Logins, NameSource, Newlines, RoomSettings, Tokens};
+pub use settings::{IdentityRights, Logins, NameSource, Newlines, RoomSettings};

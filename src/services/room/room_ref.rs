@@ -15,10 +15,25 @@ pub(super) enum ClientFormat {
     Lines,
     /// JSON events, as agreed by the chat subprotocol.
     Events,
+    /// JSON events of messages alone: the member may not see who is in the room.
+    Messages,
 }
 
 impl ClientFormat {
-    pub(super) const ALL: [Self; 2] = [Self::Lines, Self::Events];
+    pub(super) const ALL: [Self; 3] = [Self::Lines, Self::Events, Self::Messages];
+
+    /// Whether its messages are JSON events.
+    pub(super) fn is_json(self) -> bool {
+        match self {
+            Self::Events | Self::Messages => true,
+            Self::Lines => false,
+        }
+    }
+
+    /// The formats that members may have, where some may or may not lack the right to see members.
+    pub(super) fn with_hidden(may_hide_members: bool) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().take(if may_hide_members { 3 } else { 2 })
+    }
 }
 
 /// The address of a room.
@@ -29,6 +44,7 @@ pub(super) struct RoomRef {
     pub(super) home: u16,
     lines: Arc<str>,
     events: Arc<str>,
+    messages: Arc<str>,
 }
 
 impl RoomRef {
@@ -40,6 +56,7 @@ impl RoomRef {
             // of different rooms and formats never collide.
             lines: format!("lines/{name}").into(),
             events: format!("events/{name}").into(),
+            messages: format!("messages/{name}").into(),
         }
     }
 
@@ -48,6 +65,7 @@ impl RoomRef {
         match format {
             ClientFormat::Lines => &self.lines,
             ClientFormat::Events => &self.events,
+            ClientFormat::Messages => &self.messages,
         }
     }
 }
@@ -139,7 +157,7 @@ mod tests {
 
     #[test]
     fn topics_of_rooms_and_formats_do_not_collide() {
-        let rooms = ["a", "lines/a", "events/a", "/a", "a/", ""];
+        let rooms = ["a", "lines/a", "events/a", "messages/a", "/a", "a/", ""];
         let mut topics: Vec<_> = rooms
             .iter()
             .flat_map(|room| {
@@ -148,7 +166,7 @@ mod tests {
             .collect();
         topics.sort();
         topics.dedup();
-        assert_eq!(topics.len(), rooms.len() * 2);
+        assert_eq!(topics.len(), rooms.len() * ClientFormat::ALL.len());
     }
 
     #[test]

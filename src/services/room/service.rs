@@ -7,19 +7,18 @@ use std::sync::Arc;
 
 use super::broadcast_line;
 use super::event::{ServerEvent, parse_client_event};
-use super::home::{Announcement, ClaimReply, Home, REPLACED, RoomAction, ToHome};
+use super::home::{Announcement, ClaimReply, Home, REPLACED, RoomAction, SubscribedBy, ToHome};
 use super::join_request::{JoinRequest, Refusal, RequestedName, read_join_request, refused_name};
 use super::local_members::{JoinState, LocalMember, LocalMembers, NewMember};
-use super::name::check_name;
-use super::room_ref::{ClientFormat, ENTRIES_KEPT, RoomRef};
-use super::settings::{Logins, NameSource, RoomSettings, Tokens, is_token_right};
+use super::room_ref::{ClientFormat, RoomRef};
+use super::settings::{Logins, NameSource, RoomSettings};
 use crate::http::Rejection;
 use crate::key::ConnKey;
+use crate::services::name::check_name;
 use crate::services::{
     Accept, Admission, CloseReason, ConnectRequest, Description, Effects, LoopSite, Message, Order,
-    Peer, Service, ServiceMessage, ServiceSender, TokenAnswer, TokenInquiry, TokenVerdict,
+    Peer, Rights, Service, ServiceMessage,
 };
-use crate::shrink::Shrink as _;
 use crate::ws::CloseCode;
 
 /// Chat rooms, as [`RoomSettings`] describes them.
@@ -27,13 +26,10 @@ use crate::ws::CloseCode;
 pub struct Room {
     settings: Arc<RoomSettings>,
     site: LoopSite,
-    service_sender: Option<ServiceSender>,
     /// The members on this loop, with those that are not admitted yet.
     members: LocalMembers,
     /// Connections that are accepted only to be closed with this reason.
     refused: HashMap<ConnKey, String>,
-    /// What looks up the tokens of those that wait for that: the settings may name another meanwhile.
-    asked: HashMap<ConnKey, Tokens>,
     /// The rooms whose home is this loop.
     home: Home,
 }
@@ -46,9 +42,7 @@ impl Room {
         Self {
             members: LocalMembers::new(site.count),
             home: Home::new(Arc::clone(&settings)),
-            service_sender: None,
             refused: HashMap::new(),
-            asked: HashMap::new(),
             settings,
             site,
         }
@@ -56,47 +50,25 @@ impl Room {
 
     /// Refuses a connection: with an HTTP status, or after the upgrade with a close frame where the
     /// client is a page (see [`Refusal::format`]).
-    fn refuse(&mut self, peer: Peer, refusal: Refusal) -> Result<Admission, Rejection> {
+    fn refuse(&mut self, peer: Peer, refusal: Refusal) -> Result<Accept, Rejection> {
         let Refusal { reason, format } = refusal;
         log::debug!(connection:% = peer; "room: {reason}");
         match format {
             ClientFormat::Lines => Err(Rejection::bad_request(reason)),
-            ClientFormat::Events => {
+            ClientFormat::Events | ClientFormat::Messages => {
                 self.refused.insert(peer.key, reason);
-                Ok(Admission::Now(Accept::default()))
+                Ok(Accept::default())
             }
         }
     }
 
-    /// Checks a token, or starts its look-up.
-    fn check_token(
-        &mut self,
-        peer: Peer,
-        name: &str,
-        given: Option<String>,
-    ) -> Result<Admission, Rejection> {
-        let NameSource::Token { tokens, .. } = &self.settings.name else {
-            return Ok(Admission::Now(Accept::default()));
-        };
-        let given = given.ok_or_else(token_wrong)?;
-        match tokens {
-            Tokens::Configured(tokens) => match is_token_right(tokens, name, &given) {
-                true => Ok(Admission::Now(Accept::default())),
-                false => Err(token_wrong()),
-            },
-            Tokens::Looked(lookup) => {
-                let answer_to = self.service_sender.clone().ok_or_else(logins_unavailable)?;
-                let name = name.to_owned();
-                let inquiry = TokenInquiry { peer, name, token: given, answer_to };
-                match lookup.ask(inquiry) {
-                    Ok(()) => {
-                        self.asked.insert(peer.key, Tokens::Looked(Arc::clone(lookup)));
-                        Ok(Admission::Later)
-                    }
-                    Err(too_many) => {
-                        Err(Rejection::unavailable(LOOKUP_RETRY_S, too_many.to_string()))
-                    }
-                }
+    /// Refuses a connection whose identity does not let it into the room.
+    fn refuse_entry(&mut self, peer: Peer, format: ClientFormat) -> Result<Accept, Rejection> {
+        let reason = "room refused: you may not enter it";
+        match format {
+            ClientFormat::Lines => Err(Rejection::forbidden(reason)),
+            ClientFormat::Events | ClientFormat::Messages => {
+                self.refuse(peer, Refusal { reason: reason.to_owned(), format })
             }
         }
     }
@@ -119,41 +91,21 @@ impl Room {
             }
         }
     }
-
-    fn on_token_answer(&mut self, answer: TokenAnswer, effects: &mut Effects<'_>) {
-        let TokenAnswer { peer, verdict } = answer;
-        let member = self
-            .members
-            .get_mut(peer.key)
-            .filter(|member| member.join_state == JoinState::AwaitsToken);
-        // A peer that left in the meantime needs no answer. Its key names no later connection.
-        let Some(member) = member.filter(|_| peer.loop_index == self.site.index) else { return };
-        self.asked.remove(&peer.key);
-        self.asked.shrink_if_sparse(ENTRIES_KEPT);
-        let rejection = match verdict {
-            TokenVerdict::Right => {
-                if let Admission::Now(accept) =
-                    claim_or_accept(&self.settings, member, peer, effects)
-                {
-                    effects.decide(peer, Ok(accept));
-                }
-                return;
-            }
-            TokenVerdict::Wrong => token_wrong(),
-            TokenVerdict::Unavailable => logins_unavailable(),
-        };
-        self.members.remove(peer.key);
-        effects.decide(peer, Err(rejection));
-    }
 }
 
 impl Service for Room {
-    fn on_start(&mut self, service_sender: ServiceSender) {
-        self.service_sender = Some(service_sender);
-    }
-
     fn wants_addresses(&self) -> bool {
         matches!(self.settings.name, NameSource::Address)
+    }
+
+    fn screen(
+        &mut self,
+        connect: &ConnectRequest<'_>,
+        peer: Peer,
+        _: &mut Effects<'_>,
+    ) -> Option<Result<Accept, Rejection>> {
+        let refusal = read_join_request(&self.settings, connect).err()?;
+        Some(self.refuse(peer, refusal))
     }
 
     fn admit(
@@ -164,35 +116,35 @@ impl Service for Room {
     ) -> Result<Admission, Rejection> {
         let JoinRequest { room, name, format } = match read_join_request(&self.settings, connect) {
             Ok(join_request) => join_request,
-            Err(refusal) => return self.refuse(peer, refusal),
-        };
-        let (name, admission) = match name {
-            RequestedName::Later => (None, Admission::Now(Accept::default())),
-            RequestedName::Now(name) => (Some(name), Admission::Now(Accept::default())),
-            RequestedName::WithToken(name, token) => {
-                let admission = self.check_token(peer, &name, token)?;
-                (Some(name), admission)
-            }
+            Err(refusal) => return self.refuse(peer, refusal).map(Admission::Now),
         };
         let room = room.as_deref().unwrap_or(&self.settings.default_room);
-        let awaits_token = matches!(admission, Admission::Later);
-        let join_state = if awaits_token { JoinState::AwaitsToken } else { JoinState::Accepted };
-        self.members.add(peer.key, NewMember { room, name, format, join_state });
-        match self.members.get_mut(peer.key).filter(|_| !awaits_token) {
-            Some(member) => Ok(claim_or_accept(&self.settings, member, peer, effects)),
-            None => Ok(admission),
-        }
+        let Some(rights) = self.settings.rights.of(connect.identity(), room) else {
+            return self.refuse_entry(peer, format).map(Admission::Now);
+        };
+        let (name, is_named_by_text, rights) = match name {
+            RequestedName::Later => (None, true, rights),
+            RequestedName::Now(name) => (Some(name), false, rights),
+            // What it says would be said by nobody.
+            RequestedName::Nobody => {
+                (None, false, rights.within(Rights::READ.and(Rights::SEE_MEMBERS)))
+            }
+        };
+        let format = match format {
+            ClientFormat::Events if !rights.allows(Rights::SEE_MEMBERS) => ClientFormat::Messages,
+            ClientFormat::Events | ClientFormat::Lines | ClientFormat::Messages => format,
+        };
+        let new_member = NewMember { room, name, format, is_named_by_text, rights };
+        self.members.add(peer.key, new_member);
+        Ok(match self.members.get_mut(peer.key) {
+            Some(member) => claim_or_accept(&self.settings, member, peer, effects),
+            None => Admission::Now(Accept::default()),
+        })
     }
 
     fn on_cancel(&mut self, peer: Peer, effects: &mut Effects<'_>) {
         let Some(member) = self.members.remove(peer.key) else { return };
         match member.join_state {
-            JoinState::AwaitsToken => {
-                if let Some(Tokens::Looked(lookup)) = self.asked.remove(&peer.key) {
-                    self.asked.shrink_if_sparse(ENTRIES_KEPT);
-                    lookup.cancel(peer);
-                }
-            }
             JoinState::AwaitsName | JoinState::NameGranted => {
                 send_to_home(&member, peer, RoomAction::Leave, effects);
             }
@@ -210,21 +162,23 @@ impl Service for Room {
             return effects.close(peer, CloseCode::REPLACED, REPLACED);
         }
         log::debug!(connection:% = peer; "room {}: {} joined", member.room.name, label(member));
-        let subscribes =
-            self.settings.order == Order::Sender || member.format == ClientFormat::Lines;
-        if subscribes {
+        let is_early = self.settings.order == Order::Sender || member.format == ClientFormat::Lines;
+        let subscribed_by = match member.rights.allows(Rights::READ) {
+            true if is_early => SubscribedBy::Own,
+            true => SubscribedBy::Home,
+            false => SubscribedBy::Nobody,
+        };
+        if subscribed_by == SubscribedBy::Own {
             // The subscription precedes the reply to the upgrade, so a client misses nothing that
             // is said after it sees the reply. With events and `Order::Topic` the home subscribes
             // the member, behind the snapshot.
             effects.subscribe(peer, member.room.topic(member.format));
         }
         let action = match member.join_state {
-            JoinState::NameGranted => RoomAction::Open { subscribes },
-            JoinState::AwaitsToken
-            | JoinState::AwaitsName
-            | JoinState::Accepted
-            | JoinState::Replaced => {
-                RoomAction::Enter { name: member.name.clone(), format: member.format, subscribes }
+            JoinState::NameGranted => RoomAction::Open { subscribed_by },
+            JoinState::AwaitsName | JoinState::Accepted | JoinState::Replaced => {
+                let (name, format) = (member.name.clone(), member.format);
+                RoomAction::Enter { name, format, subscribed_by }
             }
         };
         send_to_home(member, peer, action, effects);
@@ -235,9 +189,13 @@ impl Service for Room {
             return effects.close(peer, CloseCode::UNSUPPORTED, "text only");
         };
         let Some(member) = self.members.get_mut(peer.key) else { return };
+        let gives_its_name = member.name.is_none() && member.is_named_by_text;
+        if !gives_its_name && !member.rights.allows(Rights::WRITE) {
+            return refuse_message(member, peer, effects);
+        }
         let text = match member.format {
             ClientFormat::Lines => Cow::Borrowed(text),
-            ClientFormat::Events => match parse_client_event(text) {
+            ClientFormat::Events | ClientFormat::Messages => match parse_client_event(text) {
                 Ok(text) => Cow::Owned(text),
                 Err(error) => {
                     let why = error.to_string();
@@ -256,7 +214,9 @@ impl Service for Room {
                 log::trace!(
                     connection:% = peer; "room {}: {name} said {} bytes", member.room.name, text.len()
                 );
-                let (room, formats) = (&member.room, ClientFormat::ALL.into_iter());
+                let may_hide_members = self.settings.rights.may_hide_members;
+                let formats = ClientFormat::with_hidden(may_hide_members);
+                let room = &member.room;
                 broadcast_line::publish(
                     &self.settings,
                     room,
@@ -274,8 +234,13 @@ impl Service for Room {
         let next: Box<dyn Any> = next;
         // Members stay as they came in; the settings are for what they do and who comes next.
         if let Ok(next) = next.downcast::<Self>() {
-            self.home.set_settings(&next.settings);
-            self.settings = next.settings;
+            let mut settings = next.settings;
+            if self.settings.rights.may_hide_members && !settings.rights.may_hide_members {
+                // Those who came in so are still there.
+                Arc::make_mut(&mut settings).rights.may_hide_members = true;
+            }
+            self.home.set_settings(&settings);
+            self.settings = settings;
         }
     }
 
@@ -288,10 +253,8 @@ impl Service for Room {
     }
 
     fn describe(&self, peer: Peer) -> Option<Description<'_>> {
-        let LocalMember { room, name, join_state, .. } = self.members.get(peer.key)?;
-        let is_checked = *join_state != JoinState::AwaitsToken;
-        let user = name.as_deref().filter(|_| is_checked);
-        Some(Description { user, room: Some(&room.name) })
+        let LocalMember { room, name, .. } = self.members.get(peer.key)?;
+        Some(Description { user: name.as_deref(), room: Some(&room.name) })
     }
 
     fn rooms_end(&self) -> usize {
@@ -310,7 +273,7 @@ impl Service for Room {
         let room = Arc::new(RoomRef::new(&name, self.site.count));
         match self.settings.order {
             Order::Sender => {
-                let formats = ClientFormat::ALL.into_iter();
+                let formats = ClientFormat::with_hidden(self.settings.rights.may_hide_members);
                 broadcast_line::announce(&self.settings, &room, formats, &text, effects);
             }
             Order::Topic => {
@@ -331,13 +294,8 @@ impl Service for Room {
             Ok(message) => return self.home.on_announcement(&message, effects),
             Err(message) => message,
         };
-        match message.downcast::<ClaimReply>() {
-            Ok(message) => self.on_claim_reply(*message, effects),
-            Err(message) => {
-                if let Ok(answer) = message.downcast::<TokenAnswer>() {
-                    self.on_token_answer(*answer, effects);
-                }
-            }
+        if let Ok(message) = message.downcast::<ClaimReply>() {
+            self.on_claim_reply(*message, effects);
         }
     }
 }
@@ -390,18 +348,16 @@ fn send_to_home(member: &LocalMember, peer: Peer, action: RoomAction, effects: &
     effects.tell(home, ServiceMessage::holding(ToHome { room, peer, action }, held_bytes));
 }
 
-fn token_wrong() -> Rejection {
-    Rejection::forbidden("token wrong.")
-}
-
-fn logins_unavailable() -> Rejection {
-    Rejection::internal_error("logins cannot be checked now")
+/// Tells a member that may not write so. Lines have no way to say it but the last one.
+fn refuse_message(member: &LocalMember, peer: Peer, effects: &mut Effects<'_>) {
+    let text = "you may not write in this room";
+    match member.format.is_json() {
+        true => effects.reply_text(&ServerEvent::Error { text }.to_json()),
+        false => effects.close(peer, CloseCode::POLICY, text),
+    }
 }
 
 /// The name of a member in the log.
 fn label(member: &LocalMember) -> &str {
     member.name.as_deref().unwrap_or("unnamed")
 }
-
-/// `Retry-After` of a refusal because too many look-ups are under way.
-const LOOKUP_RETRY_S: u32 = 1;

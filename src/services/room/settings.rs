@@ -1,15 +1,9 @@
 //! The settings of a room route: where names come from, how lines look, who receives them.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
 
 use super::LineFormat;
-use crate::services::{Order, TokenLookup};
+use crate::services::{Identity, Order, Rights};
 
 /// How the rooms of one route work.
 #[derive(Clone, Debug)]
@@ -33,6 +27,40 @@ pub struct RoomSettings {
     pub order: Order,
     /// Whether lines that wait for one connection are sent as one message.
     pub joins_lines: bool,
+    /// What members may do by the identity that they have proven.
+    pub rights: IdentityRights,
+}
+
+/// Which identities have a right on a route, by the names of their `[[identity]]`; `None` where everyone has
+/// it, those without an identity as well. What an identity itself grants bounds it further.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdentityRights {
+    /// Whose members receive messages.
+    pub read: Option<Vec<String>>,
+    /// Whose members' messages are published.
+    pub write: Option<Vec<String>>,
+    /// Whose members are told who is in the room.
+    pub see_members: Option<Vec<String>>,
+    /// Whether members may lack the last right, by this or by what their identity grants. A room without such
+    /// members publishes less.
+    pub may_hide_members: bool,
+}
+
+impl IdentityRights {
+    /// What a connection with this identity may do in a room; `None` if it may not enter.
+    pub(super) fn of(&self, identity: Option<&Identity>, room: &str) -> Option<Rights> {
+        let granted = identity.map_or(Some(Rights::ALL), |own| own.rights_in(room))?;
+        let lists = [
+            (Rights::READ, &self.read),
+            (Rights::WRITE, &self.write),
+            (Rights::SEE_MEMBERS, &self.see_members),
+        ];
+        let is_listed = |names: &[String]| {
+            identity.is_some_and(|own| names.iter().any(|name| **name == **own.name()))
+        };
+        let own = lists.into_iter().filter(|(_, names)| names.as_deref().is_none_or(is_listed));
+        Some(own.fold(Rights::NONE, |rights, (right, _)| rights.and(right)).within(granted))
+    }
 }
 
 /// Where a connection's name comes from. Indices count the segments of the request's path from 0.
@@ -49,34 +77,13 @@ pub enum NameSource {
     },
     /// The query parameter `user`.
     Query,
-    /// A segment of the path, together with a token that proves it.
-    Token {
-        /// Which segment is the name.
-        name_segment: usize,
-        /// Which segment is the token.
-        token_segment: usize,
-        /// Where the tokens are.
-        tokens: Tokens,
+    /// The user of the connection's [identity](crate::services::Identity). A connection without one has no
+    /// name: it may read, and not write.
+    Identity {
+        /// The segment of the path that states the name as well. What could not be one is refused before
+        /// its credential is checked.
+        segment: Option<usize>,
     },
-}
-
-/// Where the tokens of names are.
-#[derive(Clone)]
-pub enum Tokens {
-    /// In the configuration: a token by name.
-    Configured(Arc<HashMap<String, String>>),
-    /// In a store that answers later.
-    Looked(Arc<dyn TokenLookup>),
-}
-
-impl fmt::Debug for Tokens {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            // Tokens are secrets and must not reach a log.
-            Self::Configured(_) => "Configured",
-            Self::Looked(_) => "Looked",
-        })
-    }
 }
 
 /// What happens to line breaks inside a message.
@@ -101,22 +108,6 @@ pub enum Logins {
     One,
 }
 
-/// Whether `given` is the configured token of `name`.
-pub(super) fn is_token_right(tokens: &HashMap<String, String>, name: &str, given: &str) -> bool {
-    // An unknown name costs a comparison as well, so that it does not answer faster than a known one.
-    let own = tokens.get(name);
-    let expected = own.map_or(given, String::as_str);
-    is_same_secret(expected.as_bytes(), given.as_bytes()) && own.is_some()
-}
-
-/// Whether two secrets are equal. Their digests are compared, in constant time: the duration reveals
-/// neither how many bytes match nor whether the lengths do, which a comparison of slices of different
-/// length answers at once.
-#[must_use]
-pub(crate) fn is_same_secret(expected: &[u8], given: &[u8]) -> bool {
-    bool::from(Sha256::digest(expected).as_slice().ct_eq(Sha256::digest(given).as_slice()))
-}
-
 impl Default for RoomSettings {
     /// Names from the query, lines as `NAME: MESSAGE` to everyone, in one order.
     fn default() -> Self {
@@ -130,6 +121,7 @@ impl Default for RoomSettings {
             logins: Logins::Many,
             order: Order::Topic,
             joins_lines: false,
+            rights: IdentityRights::default(),
         }
     }
 }
@@ -137,23 +129,24 @@ impl Default for RoomSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::services::RoomGrants;
 
     #[test]
-    fn secrets_of_any_length_are_compared() {
-        assert!(is_same_secret(b"", b"") && is_same_secret(&[0xff; 100], &[0xff; 100]));
-        for (expected, given) in
-            [(&b"abc"[..], &b"abd"[..]), (b"abc", b"ab"), (b"", b"a"), (b"a", b"a\0")]
-        {
-            assert!(!is_same_secret(expected, given) && !is_same_secret(given, expected));
-        }
-    }
-
-    #[test]
-    fn only_the_whole_token_of_the_name_is_right() {
-        let tokens = HashMap::from([("bob".to_owned(), "s3cret".to_owned())]);
-        assert!(is_token_right(&tokens, "bob", "s3cret"));
-        for (name, given) in [("bob", "s3cre"), ("bob", ""), ("bob", "S3cret"), ("Bob", "s3cret")] {
-            assert!(!is_token_right(&tokens, name, given), "{name} {given}");
-        }
+    fn a_right_needs_the_route_and_the_identity() {
+        let rights = IdentityRights {
+            write: Some(vec!["staff".to_owned()]),
+            see_members: Some(Vec::new()),
+            ..IdentityRights::default()
+        };
+        let of = |name: &str| Identity::new(&name.into(), "ann").unwrap();
+        let writes = Rights::READ.and(Rights::WRITE);
+        assert_eq!(rights.of(None, "lobby"), Some(Rights::READ));
+        assert_eq!(rights.of(Some(&of("guests")), "lobby"), Some(Rights::READ));
+        assert_eq!(rights.of(Some(&of("staff")), "lobby"), Some(writes));
+        let lobby = RoomGrants::new([("lobby", Some(Rights::WRITE))]).unwrap();
+        let ann = of("staff").in_rooms(lobby);
+        assert_eq!(rights.of(Some(&ann), "lobby"), Some(Rights::WRITE));
+        assert_eq!(rights.of(Some(&ann), "other"), None);
+        assert_eq!(IdentityRights::default().of(None, "any"), Some(Rights::ALL));
     }
 }

@@ -233,18 +233,18 @@ impl TlsStream<'_> {
         else {
             return Err(Fault::Internal("no handshake"));
         };
-        let (is_resumed, subject) = (handshake.is_resumed(), handshake.subject());
+        let (is_resumed, names) = (handshake.is_resumed(), handshake.names());
         let has_expired = handshake.has_expired(self.turn.date);
         self.session.state = State::Open(handshake.into_records()?);
-        self.session.subject = subject;
+        self.session.names = names;
         let counters = self.turn.counters;
         if has_expired {
             counters.tls_failed_certificate.add(1);
             self.session.fault = Some(RecordFault::CertificateExpired);
         }
-        if self.turn.memory.charge_for(Need::Head, self.session.subject_bytes()).is_err() {
+        if self.turn.memory.charge_for(Need::Head, self.session.names_bytes()).is_err() {
             // Without it the client would be taken for one that has shown no certificate.
-            self.session.subject = None;
+            self.session.names = None;
             counters.tls_failed_memory.add(u64::from(!has_expired));
             self.session.fault.get_or_insert(RecordFault::NoMemory);
         }

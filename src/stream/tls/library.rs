@@ -10,7 +10,7 @@ use rustls::{
     SupportedCipherSuite,
 };
 
-use crate::certificates::{expiry_of, subject_of};
+use crate::certificates::{expiry_of, names_of};
 use crate::foreign::Protocol;
 use crate::pool::OverBudget;
 use crate::timer::WallTime;
@@ -148,10 +148,10 @@ impl Handshake {
         self.conn.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
-    /// The subject of the client's certificate, if it has shown one.
-    pub(super) fn subject(&self) -> Option<Box<str>> {
+    /// Whom the client's certificate names, if it has shown one.
+    pub(super) fn names(&self) -> Option<Box<str>> {
         let certificate = self.conn.peer_certificates()?.first()?;
-        subject_of(certificate).map(String::into_boxed_str)
+        names_of(certificate).map(String::into_boxed_str)
     }
 
     /// Whether the client's certificate, if it has shown one, has expired by `date`. The library looks at

@@ -100,8 +100,8 @@ impl TlsStream<'_> {
         self.session.state = State::Failed;
         self.drop_unopened();
         self.drop_unsent();
-        self.turn.memory.discharge(self.session.subject_bytes());
-        self.session.subject = None;
+        self.turn.memory.discharge(self.session.names_bytes());
+        self.session.names = None;
         self.turn.memory.discharge(SESSION_BYTES);
     }
 

@@ -22,8 +22,9 @@ pub(super) struct Session {
     pub(super) waited: u32,
     /// The number of the listener that it came by.
     pub(super) listener: u16,
-    /// The subject of the client's certificate, if it has shown one.
-    pub(super) subject: Option<Box<str>>,
+    /// Whom the client's certificate names, as [`names_of`](crate::certificates::names_of) says, if it has
+    /// shown one.
+    pub(super) names: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -83,7 +84,7 @@ impl Shared {
 impl Session {
     /// One of which nothing has come, by this listener.
     pub(super) fn new(listener: u16) -> Self {
-        Self { state: State::Silent, fault: None, held: None, waited: 0, listener, subject: None }
+        Self { state: State::Silent, fault: None, held: None, waited: 0, listener, names: None }
     }
 
     /// The same for another place. Nothing that is secret is left in this one.
@@ -96,9 +97,9 @@ impl Session {
         };
         // Wipes the secrets.
         self.state = State::Failed;
-        let Self { fault, held, waited, listener, subject, .. } = self;
-        let (held, subject) = (held.take(), subject.take());
-        Self { state, fault: *fault, held, waited: *waited, listener: *listener, subject }
+        let Self { fault, held, waited, listener, names, .. } = self;
+        let (held, names) = (held.take(), names.take());
+        Self { state, fault: *fault, held, waited: *waited, listener: *listener, names }
     }
 
     /// What is held, where there is anything.
@@ -120,7 +121,7 @@ impl Session {
             State::Handshake(handshake) => handshake.charged,
             State::Silent | State::Open(_) | State::Failed => 0,
         };
-        handshake_bytes + self.held_bytes() + self.subject_bytes()
+        handshake_bytes + self.held_bytes() + self.names_bytes()
     }
 
     /// Bytes that wait, in either direction.
@@ -128,9 +129,9 @@ impl Session {
         self.held.as_ref().map_or(0, |held| held.bytes())
     }
 
-    /// What the subject takes.
-    pub(super) fn subject_bytes(&self) -> usize {
-        self.subject.as_ref().map_or(0, |subject| subject.len() + BLOCK_BYTES)
+    /// What the names take.
+    pub(super) fn names_bytes(&self) -> usize {
+        self.names.as_ref().map_or(0, |names| names.len() + BLOCK_BYTES)
     }
 
     /// Whether bytes have come that are not opened.

@@ -176,9 +176,10 @@ impl Tls {
         self.sessions.get(number as usize).map_or(0, Session::held_bytes)
     }
 
-    /// The subject of the client's certificate, if it has shown one.
-    pub(crate) fn subject(&self, number: u32) -> Option<&str> {
-        self.sessions.get(number as usize)?.subject.as_deref()
+    /// Whom the client's certificate names, as [`names_of`](crate::certificates::names_of) says, if it has
+    /// shown one.
+    pub(crate) fn names(&self, number: u32) -> Option<&str> {
+        self.sessions.get(number as usize)?.names.as_deref()
     }
 
     /// The version and the cipher of a session, once its handshake is over.

@@ -2,6 +2,7 @@
 //! happens when one loop runs ahead of another.
 
 mod events;
+mod identity;
 mod lines;
 mod logins;
 mod operators;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tidegate::http::Subprotocol;
 use tidegate::services::room::{CHAT_SUBPROTOCOL, Logins, NameSource, Room, RoomSettings};
-use tidegate::services::{Route, RouteOptions};
+use tidegate::services::{Identities, Route, RouteOptions};
 
 use crate::client::Client;
 use crate::services::Journal;
@@ -37,6 +38,11 @@ fn world(loops: usize, settings: RoomSettings) -> World {
 }
 
 fn world_of(setup: &Setup, settings: RoomSettings) -> World {
+    world_asking(setup, settings, Identities::default())
+}
+
+/// As [`world_of`], for clients that prove who they are.
+fn world_asking(setup: &Setup, settings: RoomSettings, identities: Identities) -> World {
     let mut setup = setup.clone();
     setup.server.line_route = Some("/chat");
     let settings = Arc::new(settings);
@@ -44,6 +50,7 @@ fn world_of(setup: &Setup, settings: RoomSettings) -> World {
         backlog_messages_max: setup.backlog_messages_max,
         slow_policy: setup.slow_policy,
         subprotocols: vec![Subprotocol::new(CHAT_SUBPROTOCOL).unwrap()],
+        identities,
         ..RouteOptions::default()
     };
     World::serving(&setup, |journal| vec![route(settings, &options, journal)])

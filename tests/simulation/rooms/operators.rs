@@ -74,7 +74,7 @@ fn a_name_whose_token_is_not_checked_yet_is_not_the_users() {
     let (mut world, lookup) = tokens::looked();
     let mut client = tokens::waiting(&mut world, 0);
     let row = list(&mut world, 0, &all()).remove(0);
-    assert_eq!((row.user, row.room.as_deref()), (None, Some("lobby")));
+    assert_eq!((row.user, row.room.as_deref()), (None, None));
     assert!(list(&mut world, 0, &of_user("bob")).is_empty());
     assert_eq!(rooms(&mut world, 0).total, 0, "it is in no room yet");
     lookup.answer(tidegate::services::TokenVerdict::Right);

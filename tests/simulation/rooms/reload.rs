@@ -99,16 +99,15 @@ fn the_first_login_after_names_became_single_replaces_all_that_share_it() {
 #[test]
 fn new_tokens_are_asked_of_those_who_come_next() {
     use std::collections::HashMap;
-    use tidegate::services::room::Tokens;
-    let tokens = |token: &str| {
+    use tidegate::services::identity::Tokens;
+    let identities = |token: &str| {
         let tokens = HashMap::from([("bob".to_owned(), token.to_owned())]);
-        let tokens = Tokens::Configured(Arc::new(tokens));
-        RoomSettings {
-            name: NameSource::Token { name_segment: 1, token_segment: 2, tokens },
-            ..RoomSettings::default()
-        }
+        tokens::by_path(Tokens::Configured(Arc::new(tokens)))
     };
-    let mut world = world(2, tokens("old"));
+    let settings = || RoomSettings { logins: Logins::Many, ..tokens::proven() };
+    let mut setup = Setup::default();
+    setup.server.loops = 2;
+    let mut world = world_asking(&setup, settings(), identities("old"));
     let mut bob = enter(&mut world, 1, "/chat/bob/old", ClientFormat::Lines);
     let reject = |world: &mut World, target: &str| {
         let mut client = asking(world, 0, target, ClientFormat::Lines);
@@ -116,10 +115,9 @@ fn new_tokens_are_asked_of_those_who_come_next() {
         assert_eq!(client.received.status, Some(403));
     };
     reject(&mut world, "/chat/bob/new");
-    let settings = RoomSettings { name: tokens("new").name, ..RoomSettings::default() };
     let route = {
-        let options = RouteOptions::default();
-        route(Arc::new(settings), &options, &world.journal)
+        let options = RouteOptions { identities: identities("new"), ..RouteOptions::default() };
+        route(Arc::new(settings()), &options, &world.journal)
     };
     world.reload(|server| server.line_route = None, &[route]);
     world.settle();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
-use tidegate::services::room::Tokens;
+use tidegate::services::identity::{TokenIdentity, TokenIn, Tokens};
 use tidegate::services::{
     Peer, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups,
 };
@@ -52,15 +52,26 @@ impl TokenLookup for SlowLookup {
     }
 }
 
-fn settings(tokens: Tokens) -> RoomSettings {
-    let name = NameSource::Token { name_segment: 1, token_segment: 2, tokens };
-    RoomSettings { name, ..one_login() }
+/// Rooms whose members have the name that their token proves.
+pub(super) fn proven() -> RoomSettings {
+    RoomSettings { name: NameSource::Identity { segment: Some(1) }, ..one_login() }
+}
+
+pub(super) fn by_path(tokens: Tokens) -> Identities {
+    Identities::new(vec![Arc::new(TokenIdentity::new("logins", TokenIn::Path, tokens))], false)
+}
+
+/// A server whose rooms ask for tokens.
+fn world(loops: usize, tokens: Tokens) -> World {
+    let mut setup = Setup::default();
+    setup.server.loops = loops;
+    world_asking(&setup, proven(), by_path(tokens))
 }
 
 /// A server with two loops, and the look-up that its rooms use.
 pub(super) fn looked() -> (World, SlowLookup) {
     let lookup = SlowLookup::default();
-    (world(2, settings(Tokens::Looked(Arc::new(lookup.clone())))), lookup)
+    (world(2, Tokens::Looked(Arc::new(lookup.clone()))), lookup)
 }
 
 pub(super) fn waiting(world: &mut World, loop_index: usize) -> Client {
@@ -77,7 +88,7 @@ fn status(world: &mut World, client: &mut Client) -> Option<u16> {
 #[test]
 fn configured_tokens_are_checked_at_once() {
     let tokens = HashMap::from([("bob".to_owned(), "s3/cret".to_owned())]);
-    let mut world = world(2, settings(Tokens::Configured(Arc::new(tokens))));
+    let mut world = world(2, Tokens::Configured(Arc::new(tokens)));
     for (target, expected) in [
         ("/chat/bob/s3%2Fcret", 101),
         ("/chat/bob/s3%2Fcre", 403),
@@ -94,7 +105,7 @@ fn configured_tokens_are_checked_at_once() {
 
 #[test]
 fn a_line_client_is_refused_where_a_token_is_required() {
-    let mut world = world(1, settings(Tokens::Configured(Arc::default())));
+    let mut world = world(1, Tokens::Configured(Arc::default()));
     let line = world.connect_line(0);
     assert!(line.received().contains("token"));
     assert!(line.ended_well());
@@ -145,8 +156,9 @@ fn answers_find_room_in_a_full_mailbox() {
     let mut setup = Setup::default();
     setup.server.loops = 2;
     setup.server.items_max = 1;
-    let settings = settings(Tokens::Looked(Arc::new(lookup.clone())));
-    let mut world = world_of(&setup, RoomSettings { logins: Logins::Many, ..settings });
+    let identities = by_path(Tokens::Looked(Arc::new(lookup.clone())));
+    let settings = RoomSettings { logins: Logins::Many, ..proven() };
+    let mut world = world_asking(&setup, settings, identities);
     let mut clients: Vec<Client> = (0..50).map(|_| waiting(&mut world, 1)).collect();
     for _ in 0..25 {
         lookup.answer(TokenVerdict::Right);

@@ -14,6 +14,7 @@ mod drain;
 mod eviction;
 mod frame_batch;
 mod handshakes;
+mod identity;
 mod idle;
 mod limits;
 mod lines;

@@ -34,11 +34,13 @@ fn identities_are_held_to_their_rules() {
         ("[[identity]]\nkind = \"tokens\"", &format!("identity[0].name: is required, and {name}")),
         (
             "[[identity]]\nname = \"a\"",
-            "identity[0].kind: is required, and must be one of \"redis\", \"tokens\"",
+            "identity[0].kind: is required, and must be one of \"certificate\", \"cookie\", \
+             \"header\", \"query\", \"redis\", \"tokens\"",
         ),
         (
-            "[[identity]]\nname = \"a\"\nkind = \"jwt\"",
-            "identity[0].kind = \"jwt\": must be one of \"redis\", \"tokens\"",
+            "[[identity]]\nname = \"a\"\nkind = \"token\"",
+            "identity[0].kind = \"token\": must be one of \"certificate\", \"cookie\", \
+             \"header\", \"query\", \"redis\", \"tokens\"",
         ),
         (
             &(tokens("a", &[]) + &redis("a", "")),
@@ -91,8 +93,10 @@ fn a_kind_takes_no_keys_of_another() {
 }
 
 #[test]
-fn a_route_names_one_identity_that_exists() {
+fn a_route_names_identities_that_exist() {
     let both = tokens("a", &[]) + &redis("b", "");
+    let needs_path = "must name an [[identity]] of kind \"redis\" or \"tokens\" whose place is \
+                      \"path\" where the route's name is \"token\"";
     refused(&[
         (
             &room("identity = [\"a\"]"),
@@ -104,14 +108,8 @@ fn a_route_names_one_identity_that_exists() {
             "route[0].identity[0] = \"c\": must be the name of an [[identity]]: [\"a\", \"b\"]",
         ),
         (
-            &(both.clone() + &room("identity = [\"a\", \"b\"]")),
-            "route[0].identity = [\"a\", \"b\"]: must name exactly one [[identity]] so far, \
-             of kind \"redis\" or \"tokens\"",
-        ),
-        (
             &(both.clone() + &room("identity = []")),
-            "route[0].identity = []: must name exactly one [[identity]] so far, \
-             of kind \"redis\" or \"tokens\"",
+            &format!("route[0].identity = []: {needs_path}"),
         ),
         (
             &(both.clone() + &room("identity = [\"a\", \"a\"]")),
@@ -121,11 +119,136 @@ fn a_route_names_one_identity_that_exists() {
             &(both.clone() + &room("identity = \"a\"")),
             "route[0].identity = \"a\": must be a list of names of [[identity]] tables",
         ),
+        (
+            &(query("a") + &room("identity = [\"a\"]")),
+            &format!("route[0].identity = [\"a\"]: {needs_path}"),
+        ),
     ]);
-    for name in ["a", "b"] {
-        let text = both.clone() + &room(&format!("identity = [\"{name}\"]"));
+    for names in ["\"a\"", "\"b\"", "\"a\", \"b\""] {
+        let text = both.clone() + &room(&format!("identity = [{names}]"));
         Config::from_toml(&text, "tidegate.toml").unwrap();
     }
+}
+
+/// An identity that the query states.
+fn query(name: &str) -> String {
+    format!("[[identity]]\nname = \"{name}\"\nkind = \"query\"\n")
+}
+
+/// An identity of kind `tokens` whose credentials stand in the query.
+fn in_query(name: &str) -> String {
+    tokens(name, &[]).replace("tokens = []", "tokens = []\nplace = \"query\"")
+}
+
+#[test]
+fn every_service_takes_identities() {
+    let route = |path: &str, keys: &str| format!("[[route]]\npath = \"{path}\"\n{keys}\n");
+    for service in ["broadcast", "echo", "room"] {
+        let keys =
+            format!("service = \"{service}\"\nidentity = [\"a\", \"b\"]\nidentity_optional = true");
+        let text = in_query("a") + &query("b") + &route("/x", &keys);
+        Config::from_toml(&text, "tidegate.toml").unwrap();
+    }
+    let in_path = "service = \"echo\"\nidentity = [\"a\"]";
+    Config::from_toml(&(tokens("a", &[]) + &route("/x/:name/:token", in_path)), "a.toml").unwrap();
+    refused(&[
+        (
+            &(tokens("a", &[]) + &route("/x", in_path)),
+            "route[0].path = \"/x\": must hold the segment :name, in which an identity of the route \
+             stands",
+        ),
+        (
+            &(tokens("a", &[]) + &route("/x/:name/:token/:room", in_path)),
+            "route[0].path = \"/x/:name/:token/:room\": must not hold :room, which only a room's path \
+             may",
+        ),
+        (
+            &(in_query("a") + &route("/x/:name/:token", in_path)),
+            "route[0].path = \"/x/:name/:token\": must not hold :name, which only a room's path may",
+        ),
+        (
+            &route("/x", "service = \"echo\"\nidentity_optional = true"),
+            "route[0].identity_optional = true: must be left out where identity names none",
+        ),
+        (
+            &route("/x", "service = \"page\"\nidentity = []"),
+            "route[0].identity = []: must be left out where the service is \"page\": only routes that \
+             speak WebSocket take an identity",
+        ),
+    ]);
+}
+
+#[test]
+fn rights_are_for_identities_that_the_route_takes() {
+    let room = |keys: &str| {
+        let route = "[[route]]\npath = \"/x\"\nservice = \"room\"\n";
+        query("a") + &query("b") + route + keys + "\n"
+    };
+    for keys in [
+        "identity = [\"a\", \"b\"]\nwrite = [\"b\"]\nsee_members = []",
+        "identity = [\"a\"]\nname = \"identity\"\nread = [\"a\"]",
+    ] {
+        Config::from_toml(&room(keys), "tidegate.toml").unwrap();
+    }
+    refused(&[
+        (
+            &room("identity = [\"a\"]\nwrite = [\"a\", \"b\"]"),
+            "route[0].write[1] = \"b\": must be the name of one of the route's identities: [\"a\"]",
+        ),
+        (
+            &room("read = [\"a\"]"),
+            "route[0].read[0] = \"a\": must be the name of one of the route's identities, of which \
+             there is none",
+        ),
+        (
+            &room("name = \"identity\""),
+            "route[0].identity: must name at least one [[identity]] where the route's name is \
+             \"identity\"",
+        ),
+        (
+            &room("name = \"identity\"\nidentity = []"),
+            "route[0].identity = []: must name at least one [[identity]] where the route's name is \
+             \"identity\"",
+        ),
+    ]);
+}
+
+#[test]
+fn a_certificate_is_asked_for_where_it_is_an_identity() {
+    let identity = "[[identity]]\nname = \"a\"\nkind = \"certificate\"\n";
+    let route = "[[route]]\npath = \"/x\"\nservice = \"echo\"\nidentity = [\"a\"]\n";
+    refused(&[(
+        &format!("{identity}{route}"),
+        "identity[0].kind = \"certificate\": must not be taken by a route while no [[listener]] asks \
+         for client_certificates",
+    )]);
+    Config::from_toml(identity, "tidegate.toml").unwrap();
+    let listener = "[[listener]]\naddress = \"127.0.0.1:443\"\ntls = true\n\
+                    client_certificates = \"optional\"\nclient_ca = \"ca.pem\"\n\
+                    [[certificate]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n";
+    Config::from_toml(&format!("{listener}{identity}{route}"), "tidegate.toml").unwrap();
+}
+
+#[test]
+fn a_kind_needs_its_keys() {
+    let identity = |keys: &str| format!("[[identity]]\nname = \"a\"\n{keys}\n");
+    let token = "must be an RFC 9110 token (letters, digits, !#$%&'*+-.^_`|~)";
+    refused(&[
+        (&identity("kind = \"header\""), &format!("identity[0].header: is required, and {token}")),
+        (
+            &identity("kind = \"header\"\nheader = \"X User\""),
+            &format!("identity[0].header = \"X User\": {token}"),
+        ),
+        (&identity("kind = \"cookie\""), &format!("identity[0].cookie: is required, and {token}")),
+        (
+            &identity("kind = \"tokens\"\nname_key = \"u\""),
+            "identity[0].name_key = \"u\": must be left out where the place is \"path\"",
+        ),
+        (
+            &identity("kind = \"query\"\ncookie = \"u\""),
+            "identity[0].cookie = \"u\": must be left out where the kind is \"query\"",
+        ),
+    ]);
 }
 
 #[test]
@@ -135,7 +258,7 @@ fn tokens_may_be_written_as_tables_too() {
     let config = Config::from_toml(text, "tidegate.toml").unwrap();
     let inline = tokens("a", &[("\"bob\"", "\"s3cret\"")]);
     assert_eq!(Config::from_toml(&inline, "tidegate.toml"), Ok(config.clone()));
-    let IdentityKind::Tokens(tokens) = &config.identities[0].kind else { panic!("{config:?}") };
+    let IdentityKind::Tokens(_, tokens) = &config.identities[0].kind else { panic!("{config:?}") };
     assert_eq!((tokens[0].name.as_str(), tokens[0].token.expose()), ("bob", "s3cret"));
 }
 

@@ -46,17 +46,12 @@ fn a_key_must_mean_something_to_its_service() {
     }
     let broadcast = "[[route]]\npath = \"/\"\nservice = \"broadcast\"\norder = \"sender\"";
     Config::from_toml(broadcast, "tidegate.toml").unwrap();
-    let room = "[[route]]\npath = \"/\"\nservice = \"room\"";
-    refused(&[(
-        &format!("{room}\nidentity = [\"a\"]"),
-        "route[0].identity = [\"a\"]: must be left out where the name is not \"token\"",
-    )]);
-    for service in ["broadcast", "echo", "hall", "page"] {
+    for service in ["hall", "page"] {
         refused(&[(
             &format!("[[route]]\npath = \"/\"\nservice = \"{service}\"\nidentity = [\"a\"]"),
             &format!(
                 "route[0].identity = [\"a\"]: must be left out where the service is \"{service}\": \
-                 so far only a room whose name is \"token\" takes an identity"
+                 only routes that speak WebSocket take an identity"
             ),
         )]);
     }
@@ -71,7 +66,7 @@ fn rooms_are_held_to_their_rules() {
     for (value, rule) in [
         (
             "name = \"anything\"",
-            "must be one of \"address\", \"first\", \"path\", \"query\", \"token\"",
+            "must be one of \"address\", \"first\", \"identity\", \"path\", \"query\", \"token\"",
         ),
         ("room = \"\"", name),
         ("room = \" hall\"", name),

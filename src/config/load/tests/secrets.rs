@@ -21,8 +21,12 @@ fn loaded(text: &str, file_name: &str) -> (Vec<String>, String) {
     let around = arbitrary::surroundings(file_name);
     let config = Config::from_toml_in(text, file_name, &around).unwrap();
     let secrets = config.identities.iter().flat_map(|identity| match &identity.kind {
-        IdentityKind::Redis(redis) => vec![redis.url.expose().to_owned()],
-        IdentityKind::Tokens(tokens) => {
+        IdentityKind::Redis(_, redis) => vec![redis.url.expose().to_owned()],
+        IdentityKind::Certificate(_)
+        | IdentityKind::Cookie(_)
+        | IdentityKind::Header(_)
+        | IdentityKind::Query(_) => Vec::new(),
+        IdentityKind::Tokens(_, tokens) => {
             tokens.iter().map(|own| own.token.expose().to_owned()).collect()
         }
     });

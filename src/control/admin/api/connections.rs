@@ -245,6 +245,8 @@ fn details(detail: &ConnectionDetail) -> Value {
         is_pinged,
         deflate_window_bits,
         tls,
+        identity,
+        identity_expires_unix_ms,
     } = detail;
     let mut whole = summary(own);
     let more = json!({
@@ -255,6 +257,8 @@ fn details(detail: &ConnectionDetail) -> Value {
         "waits_for_pong": is_pinged,
         "deflate_window_bits": deflate_window_bits,
         "tls_version": tls,
+        "identity": identity.as_deref(),
+        "identity_expires_unix_ms": identity_expires_unix_ms,
     });
     if let (Value::Object(whole), Value::Object(more)) = (&mut whole, more) {
         whole.extend(more);

@@ -1,8 +1,6 @@
-use std::collections::HashMap;
-
-use super::super::settings::Tokens;
 use super::*;
 use crate::http::{OriginRule, Subprotocol, UpgradePolicy, check_upgrade, parse_head};
+use crate::services::Identity;
 
 const ADDRESS: &str = "[::ffff:192.0.2.7]:4000";
 
@@ -10,9 +8,9 @@ fn settings(name: NameSource) -> RoomSettings {
     RoomSettings { name, ..RoomSettings::default() }
 }
 
-fn with_token() -> NameSource {
-    let tokens = Tokens::Configured(HashMap::new().into());
-    NameSource::Token { name_segment: 1, token_segment: 2, tokens }
+/// A name that the path states and an identity proves.
+fn proven() -> NameSource {
+    NameSource::Identity { segment: Some(1) }
 }
 
 /// What a request for `target` that offers the subprotocols of `offer` asks for.
@@ -105,15 +103,28 @@ fn a_name_in_the_path_is_one_segment() {
 }
 
 #[test]
-fn a_token_follows_its_name() {
-    let given = |target| requested_name(with_token(), target);
-    let token = |token: &str| RequestedName::WithToken("bob".into(), Some(token.to_owned()));
-    assert_eq!(given("/ws/bob/s3%2Fcret"), Ok(token("s3/cret")));
-    assert_eq!(given("/ws/bob/"), Ok(token("")));
-    assert_eq!(given("/ws/bob/%ff"), Ok(RequestedName::WithToken("bob".into(), None)));
-    assert_eq!(given("/ws/bob"), Ok(RequestedName::WithToken("bob".into(), None)));
+fn a_proven_name_that_the_path_states_must_be_one() {
+    let given = |target| requested_name(proven(), target);
+    assert_eq!(given("/ws/bob/s3%2Fcret"), Ok(RequestedName::Nobody), "nothing is proven yet");
     assert!(given("/ws/%20/token").unwrap_err().contains("empty"));
     assert!(given("/ws/%ff/token").unwrap_err().contains("UTF-8"));
+}
+
+#[test]
+fn a_proven_name_is_the_user_of_the_identity() {
+    let name = |user: &str| {
+        let identity = Identity::new(&"users".into(), user).unwrap();
+        let connect = ConnectRequest::new(None, None).with_identity(Some(&identity));
+        let source = NameSource::Identity { segment: None };
+        let join_request = read_join_request(&settings(source), &connect);
+        join_request.map(|join_request| join_request.name).map_err(|refusal| refusal.reason)
+    };
+    assert_eq!(name("Zoe\u{308}"), Ok(RequestedName::Now("Zo\u{eb}".into())));
+    assert!(name(&"x".repeat(65)).unwrap_err().contains("longer than 64 bytes"));
+    let connect = ConnectRequest::new(None, None);
+    let join_request =
+        read_join_request(&settings(NameSource::Identity { segment: None }), &connect);
+    assert_eq!(join_request.unwrap().name, RequestedName::Nobody);
 }
 
 #[test]
@@ -155,5 +166,5 @@ fn a_line_client_is_named_by_its_first_line_or_its_address() {
     }
     let name = RequestedName::Now("192.0.2.7:4000".into());
     assert_eq!(line_client(NameSource::Address).unwrap().name, name);
-    assert!(line_client(with_token()).is_err());
+    assert!(line_client(proven()).is_err());
 }

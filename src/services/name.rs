@@ -15,7 +15,7 @@ pub const NAME_BYTES_MAX: usize = 64;
 
 /// Why a text is not a name.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub(super) enum NameError {
+pub(in crate::services) enum NameError {
     #[error("it must not hold control characters or invisible characters")]
     Character,
     #[error("it must not be empty")]
@@ -31,7 +31,7 @@ pub(super) enum NameError {
 /// Texts that look the same become the same name or none: canonically equivalent texts get one form
 /// (NFC, UAX #15), white space becomes single spaces, and what only joins or styles emoji is
 /// dropped. Any other character that shows nothing is refused.
-pub(super) fn check_name(text: &str) -> Result<Arc<str>, NameError> {
+pub(in crate::services) fn check_name(text: &str) -> Result<Arc<str>, NameError> {
     let text = text.trim();
     if text.len() > UNNORMALIZED_BYTES_MAX {
         return Err(NameError::TooLong);
