@@ -28,6 +28,7 @@ mod process;
 mod reload;
 mod report;
 mod serve;
+mod upstreams;
 
 use std::path::PathBuf;
 

@@ -122,6 +122,7 @@ pub mod certificates;
 pub mod http;
 pub mod proxy_protocol;
 pub mod tls;
+pub mod upstream;
 pub mod ws;
 
 pub mod foreign;

@@ -10,8 +10,11 @@
 //! - [`Poller::register`] and [`Poller::reregister`] give an event if the socket is ready already;
 //! - a listener gives an event for a new connection in its queue, and none for those that are left in it.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What happened to a socket, a listener or the mailbox.
@@ -38,6 +41,34 @@ pub enum AcceptError {
     /// no further event.
     Exhausted,
     /// This one connection failed, or a signal interrupted the call. The queue may hold others.
+    Failed,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServerAddress {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(Arc<Path>),
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(formatter, "{address}"),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Why no connection to a server is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectError {
+    /// The process or the system has no descriptor, port or memory left. Another server would meet
+    /// the same.
+    Exhausted,
+    /// This server cannot be reached.
     Failed,
 }
 
@@ -88,7 +119,7 @@ pub trait Poller {
     type Socket: Transport;
 
     /// What it accepts connections from, on its way from another thread.
-    type Listener: std::fmt::Debug + Send + 'static;
+    type Listener: fmt::Debug + Send + 'static;
 
     /// Waits for events, at most for `timeout`, and appends them to `events`. With `None` it waits until
     /// there is one. It may return early, and without events.
@@ -133,6 +164,25 @@ pub trait Poller {
     /// When descriptors run out.
     fn share_listeners(&self) -> io::Result<Vec<(usize, TcpListener)>> {
         Ok(Vec::new())
+    }
+
+    /// Begins to connect to a server, without waiting. Once it is [watched](Poller::watch_outbound), an
+    /// event comes when the connection stands or has failed: writes give `WouldBlock` before, and an
+    /// error that is not `WouldBlock` or `Interrupted` if it has failed.
+    ///
+    /// # Errors
+    /// Why no connection is under way.
+    fn connect(&mut self, server: &ServerAddress) -> Result<Self::Socket, ConnectError>;
+
+    /// Begins to report under `token` when a socket from [`Poller::connect`] can be written or read.
+    ///
+    /// # Errors
+    /// When the kernel has no memory for it. The socket then gives no events.
+    fn watch_outbound(&mut self, socket: &mut Self::Socket, token: u64) -> io::Result<()>;
+
+    /// Has the kernel probe the peer of a connection from now on.
+    fn probe_peer(&mut self, socket: &mut Self::Socket) {
+        let _ = socket;
     }
 
     /// Begins to report under `token` when a socket can be read.

@@ -26,6 +26,10 @@ fn accepted(key: &Key) -> String {
         Rule::Domains => "a list of names and IP addresses, without wildcards".to_owned(),
         Rule::File => "path of a file".to_owned(),
         Rule::Folder => "path of a folder".to_owned(),
+        Rule::HashBy => words(&["address", "cookie:NAME", "header:NAME"]),
+        Rule::HeaderLines => "a list of `NAME: VALUE`".to_owned(),
+        Rule::HeaderNames => "a list of names".to_owned(),
+        Rule::HostHeader => "`HOST` or `HOST:PORT`".to_owned(),
         Rule::Hosts => "`\"*\"` or a list, see below".to_owned(),
         Rule::HttpsUrl => "URL that begins with `https://`".to_owned(),
         Rule::Identities => "a list of names of `[[identity]]` tables".to_owned(),
@@ -41,10 +45,12 @@ fn accepted(key: &Key) -> String {
         Rule::RedisUrl => {
             "`redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]` or `unix:///PATH`".to_owned()
         }
+        Rule::Upstream => "the name of an `[[upstream]]` table".to_owned(),
         Rule::RoutePath => "a path of a WebSocket route".to_owned(),
         Rule::Secret { bytes_min, bytes_max } | Rule::Text { bytes_min, bytes_max } => {
             format!("text of {bytes_min} to {bytes_max} bytes")
         }
+        Rule::Servers => "a list of servers, see [Relays](#relays)".to_owned(),
         Rule::Subprotocols => "a list of tokens".to_owned(),
         Rule::Token => "a token as in RFC 9110".to_owned(),
     };

@@ -19,7 +19,7 @@ use tidegate::services::{
     Broadcast, Echo, Handler, LoopSite, Order, Route, RouteOptions, Router, Service,
 };
 use tidegate::timer::{Clock, Millis, WallTime};
-use tidegate::transport::{AcceptError, Poller, Readiness, Transport};
+use tidegate::transport::{AcceptError, ConnectError, Poller, Readiness, ServerAddress, Transport};
 
 /// An event loop and the clients' ends of its connections.
 pub(crate) struct WholeLoop {
@@ -191,6 +191,14 @@ impl Poller for FarEnd {
     fn close_listener(&mut self, _: usize) {}
 
     fn close_listeners(&mut self) {}
+
+    fn connect(&mut self, _: &ServerAddress) -> Result<Socket, ConnectError> {
+        Err(ConnectError::Failed)
+    }
+
+    fn watch_outbound(&mut self, socket: &mut Socket, token: u64) -> io::Result<()> {
+        self.register(socket, token)
+    }
 
     fn register(&mut self, socket: &mut Socket, token: u64) -> io::Result<()> {
         socket.0.token.set(token);

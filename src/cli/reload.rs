@@ -15,6 +15,7 @@ use super::CommandLine;
 use super::acme::Acme;
 use super::lookups::Lookups;
 use super::report::log_new_listeners;
+use super::upstreams::Upstreams;
 use crate::config::{Changes, Config, ConfigError, MachineLimits, ResolvedConfig};
 use crate::display::debug_as_display;
 use crate::logging::Log;
@@ -68,6 +69,7 @@ pub(super) struct Running {
     pub(super) settings: ResolvedConfig,
     pub(super) lookups: Lookups,
     pub(super) acme: Acme,
+    pub(super) upstreams: Upstreams,
 }
 
 impl fmt::Debug for Reloader {
@@ -177,7 +179,8 @@ impl Reloader {
         let (changes, config) = self.read(running)?;
         let settings = self.resolve(&config, running);
         // Look-ups that would be new are not begun: what they look up decides nothing here.
-        let routes = built_in_routes(&settings, running.lookups.checks());
+        let upstreams = running.upstreams.by_name();
+        let routes = built_in_routes(&settings, running.lookups.checks(), upstreams);
         self.server.check_reload(&settings, &routes)?;
         Ok(changes)
     }
@@ -190,7 +193,8 @@ impl Reloader {
         let settings = self.resolve(&config, running);
         let lookups = running.lookups.next(&settings).map_err(ReloadError::Lookups)?;
         running.acme.prepare(&settings, lookups.counters()).map_err(ReloadError::Thread)?;
-        let routes = built_in_routes(&settings, lookups.checks());
+        let mut upstreams = running.upstreams.next(&settings);
+        let routes = built_in_routes(&settings, lookups.checks(), upstreams.by_name());
         let before = self.server.addresses();
         let reloaded = self.server.reload(&settings, routes, PATIENCE)?;
         for loop_index in reloaded.late_loops {
@@ -210,7 +214,10 @@ impl Reloader {
             log::warn!("{adjustment}");
         }
         let acme = running.acme.next(&settings, &self.server, lookups.counters());
-        self.running.store(Arc::new(Running { config, settings, lookups, acme }));
+        if let Err(error) = upstreams.take_over(&running.upstreams, lookups.counters()) {
+            log::error!("the addresses of upstreams stay as they are: {error}");
+        }
+        self.running.store(Arc::new(Running { config, settings, lookups, upstreams, acme }));
         Ok(changes)
     }
 
@@ -276,10 +283,11 @@ mod tests {
         let config = command_line.configuration().unwrap();
         let settings = config.resolve(GRANTED);
         let lookups = Lookups::start(&settings).unwrap();
-        let routes = built_in_routes(&settings, lookups.checks());
+        let upstreams = Upstreams::default();
+        let routes = built_in_routes(&settings, lookups.checks(), upstreams.by_name());
         let server = Arc::new(Handle::start(&settings, routes).unwrap());
         let acme = Acme::default();
-        let running = Running { config, settings, lookups, acme };
+        let running = Running { config, settings, lookups, upstreams, acme };
         Reloader::new(command_line, GRANTED, &server, &Log::detached(), running)
     }
 

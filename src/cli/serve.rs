@@ -23,6 +23,7 @@ use super::report::{
     LAST_LINES_MAX, LOG_TARGET, fail, log_limits, log_listeners, log_metrics, log_start,
     machine_limits,
 };
+use super::upstreams::Upstreams;
 use crate::config::{Config, ResolvedConfig};
 #[cfg(feature = "admin")]
 use crate::control::admin::InheritedAdmin;
@@ -73,7 +74,11 @@ fn run(
     let admin_socket = passed.take_named(ADMIN_SOCKET);
     let lookups = Lookups::start(&settings).map_err(|error| -> Box<dyn Error> { error })?;
     let access = start_access_log(&settings)?;
-    let routes = built_in_routes(&settings, lookups.checks());
+    let mut upstreams = Upstreams::default().next(&settings);
+    upstreams
+        .take_over(&Upstreams::default(), lookups.counters())
+        .map_err(|error| -> Box<dyn Error> { error })?;
+    let routes = built_in_routes(&settings, lookups.checks(), upstreams.by_name());
     let sink = access.as_ref().map(|own| own.sink(log));
     let server = Arc::new(Handle::start_on(&settings, routes, passed, sink)?);
     stop_with_the_loops(server.events().clone(), settings.loops, signals.stop_listening())?;
@@ -82,7 +87,7 @@ fn run(
     let acme = Acme::on(thread.downgrade());
     acme.prepare(&settings, lookups.counters())?;
     let acme = acme.next(&settings, &server, lookups.counters());
-    let running = Running { config: config.clone(), settings, lookups, acme };
+    let running = Running { config: config.clone(), settings, lookups, upstreams, acme };
     let reloader = Arc::new(Reloader::new(command_line, granted, &server, log, running));
     let inherited = (admin_socket, ready.is_some());
     let logs = (log, access.as_ref());

@@ -17,10 +17,11 @@ use super::{
     AcmeOptions, AddressOptions, AdminAddress, AdminOptions, CertificateFiles, ClientCertificates,
     Config, CookieOptions, ForwardedHeader, HeaderOptions, HeaderPolicy, Hosts, Identity,
     IdentityKind, Limits, Listener, ListenerKind, LogOptions, NameKind, OverloadOptions, PlaceKind,
-    ProcessOptions, QueryOptions, Redirect, RedisOptions, RoomOptions, Route, RouteService, Rule,
-    Secret, ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions, Token, TokenPlace, Turn,
-    WebSocketOptions,
+    ProcessOptions, QueryOptions, Redirect, RedisOptions, RelayOptions, RoomOptions, Route,
+    RouteService, Rule, Secret, ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions, Token,
+    TokenPlace, Turn, UpstreamOptions, WebSocketOptions,
 };
+use crate::upstream::Balance;
 
 /// Every token and every password, so that a test can put them back where they were not printed.
 pub(super) const SECRET: &str = "s3cret-of-18-bytes";
@@ -40,13 +41,14 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
     let process = (ProcessOptions::arbitrary(), logging, listeners(), tls());
     let limits = (Limits::arbitrary(), AddressOptions::arbitrary());
     let numbers = (limits, Timeouts::arbitrary(), Turn::arbitrary());
-    let rest = (SocketOptions::arbitrary(), routes(), identities(), any::<prop::sample::Index>());
+    let routes = (routes(), vec(UpstreamOptions::arbitrary(), 3));
+    let rest = (SocketOptions::arbitrary(), routes, identities(), any::<prop::sample::Index>());
     let process = (process, AcmeOptions::arbitrary(), OverloadOptions::arbitrary());
     (process, numbers, rest).prop_map(
         |(
             ((process, (admin, log), listeners, (certificates, tls)), acme, overload),
             ((limits, addresses), timeouts, turn),
-            (socket, routes, identities, index),
+            (socket, (routes, upstreams), identities, index),
         )| {
             let mut config = Config {
                 process,
@@ -64,8 +66,10 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 socket,
                 routes,
                 identities,
+                upstreams: Vec::new(),
             };
             agree_on_proxies(&mut config);
+            agree_on_upstreams(&mut config, &upstreams);
             agree_on_tls(&mut config);
             agree_on_admin(&mut config);
             agree_on_routes(&mut config, index);
@@ -119,6 +123,33 @@ fn agree_on_proxies(config: &mut Config) {
         for listener in &mut config.listeners {
             if listener.proxy_protocol == HeaderPolicy::Optional {
                 listener.proxy_protocol = HeaderPolicy::Required;
+            }
+        }
+    }
+}
+
+/// Each relay has an upstream of its own, as far as there are any; others become echoes.
+fn agree_on_upstreams(config: &mut Config, upstreams: &[UpstreamOptions]) {
+    let mut left = upstreams.iter().cloned().enumerate();
+    for route in &mut config.routes {
+        let RouteService::Relay { websocket, relay } = &mut route.service else { continue };
+        match left.next() {
+            Some((number, mut upstream)) => {
+                upstream.name = format!("{number}-{}", upstream.name);
+                upstream.servers.push(format!("[::1]:{}", number + 1));
+                if upstream.balance != Balance::Hash {
+                    upstream.hash_by = "address".to_owned();
+                }
+                relay.upstream.clone_from(&upstream.name);
+                // A path of the route may end in *.
+                relay.rewrite = relay.rewrite.take().filter(|path| !path.ends_with("/*"));
+                let origins = websocket.origins.clone();
+                *websocket = WebSocketOptions { origins, ..WebSocketOptions::default() };
+                config.upstreams.push(upstream);
+            }
+            None => {
+                let websocket = websocket.clone();
+                route.service = RouteService::Echo { websocket };
             }
         }
     }
@@ -192,7 +223,9 @@ fn agree_on_limits(config: &mut Config) {
 
 /// Whether line clients may join.
 fn takes_lines(route: &Route) -> bool {
-    route.service.is_websocket() && !route.service.room().is_some_and(RoomOptions::asks_for_tokens)
+    route.service.is_websocket()
+        && route.service.relay().is_none()
+        && !route.service.room().is_some_and(RoomOptions::asks_for_tokens)
 }
 
 fn listeners() -> impl Strategy<Value = Vec<Listener>> {
@@ -238,10 +271,10 @@ fn route(path: String) -> impl Strategy<Value = Route> {
     let options = (
         WebSocketOptions::arbitrary().prop_map(without_idle),
         PublishOptions::arbitrary(),
-        RoomOptions::arbitrary(),
+        (RelayOptions::arbitrary(), RoomOptions::arbitrary()),
     );
     (ServiceKind::arbitrary(Rule::Boolean), options, any::<bool>()).prop_map(
-        move |(kind, (websocket, publish, room), names_room)| {
+        move |(kind, (websocket, publish, (relay, room)), names_room)| {
             let order = publish.order;
             let mut path = path.clone();
             let service = match kind {
@@ -249,6 +282,7 @@ fn route(path: String) -> impl Strategy<Value = Route> {
                 ServiceKind::Echo => RouteService::Echo { websocket },
                 ServiceKind::Hall => RouteService::Hall,
                 ServiceKind::Page => RouteService::Page,
+                ServiceKind::Relay => RouteService::Relay { websocket, relay },
                 ServiceKind::Room => {
                     path += if names_room { "/:room" } else { "" };
                     path += match room.name {
@@ -314,12 +348,24 @@ fn token_place() -> impl Strategy<Value = TokenPlace> {
 /// A text that the rule accepts, or one item of a list.
 pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
     match rule {
-        Rule::Identities | Rule::Name => "[!-~é张]{1,16}".boxed(),
+        Rule::Identities | Rule::Name | Rule::Upstream => "[!-~é张]{1,16}".boxed(),
         Rule::Domains => "[a-z]{1,8}(\\.[a-z]{2,5}){0,2}".boxed(),
         Rule::HttpsUrl => "https://[a-z]{1,8}(:[1-9][0-9]{3})?(/[a-z]{0,5})?".boxed(),
         Rule::Hosts => prop_oneof![
             "[a-z0-9-]{1,8}(\\.[a-z]{2,5}){0,2}",
             any::<std::net::Ipv6Addr>().prop_map(|address| format!("[{address}]")),
+        ]
+        .boxed(),
+        Rule::HashBy => {
+            prop_oneof![Just("address".to_owned()), "(cookie|header):[A-Za-z-]{1,8}",].boxed()
+        }
+        Rule::HeaderLines => "X-[a-z]{1,6}: [a-z]{1,6}".boxed(),
+        Rule::HeaderNames => "[A-Za-z-]{1,8}".boxed(),
+        Rule::HostHeader => "[a-z]{1,8}(:[1-9][0-9]{1,3})?".boxed(),
+        Rule::Servers => prop_oneof![
+            "[a-z]{1,8}:[1-9][0-9]{1,3}( weight=[1-9][0-9]?)?",
+            "10\\.0\\.0\\.[1-9]:[1-9][0-9]{1,3}",
+            "unix:/[a-z/]{1,8}",
         ]
         .boxed(),
         Rule::Line => prop_oneof![
@@ -349,7 +395,7 @@ pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
     }
 }
 
-/// [`SECRET`], given in any manner.
+/// [`SECRET`], given in any on_connect.
 pub(super) fn secret() -> BoxedStrategy<Secret> {
     prop_oneof![
         Just(Secret::new(SECRET)),
@@ -359,7 +405,7 @@ pub(super) fn secret() -> BoxedStrategy<Secret> {
     .boxed()
 }
 
-/// A URL, with or without a password, given in any manner.
+/// A URL, with or without a password, given in any on_connect.
 pub(super) fn server_url() -> BoxedStrategy<ServerUrl> {
     let in_file = file("url", &format!("redis://user:{SECRET}@[::1]/"));
     prop_oneof![

@@ -150,6 +150,7 @@ impl Config {
             socket,
             routes: _,
             identities: _,
+            upstreams: _,
         } = &mut self;
         process.keep(&running.process);
         acme.keep(&running.acme);

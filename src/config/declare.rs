@@ -25,7 +25,7 @@
 //! `docs/configuration.md`. A new group is listed in [`SECTIONS`](super::sections::SECTIONS) and in
 //! `Config::tables`.
 //!
-//! The words that a key accepts are declared in the same manner, by [`words!`](super::word::words).
+//! The words that a key accepts are declared in the same on_connect, by [`words!`](super::word::words).
 
 use toml::Value;
 
@@ -81,7 +81,7 @@ impl Entry {
         file_leaf.unwrap_or_else(|| self.key.leaf().to_owned())
     }
 
-    /// Whether both have the same value, given in the same manner.
+    /// Whether both have the same value, given in the same on_connect.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let parts = |own: &Self| (own.is_file, own.hidden.clone());
         self.whole == other.whole && parts(self) == parts(other)

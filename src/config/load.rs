@@ -13,7 +13,9 @@ use super::refusal::Refusal;
 use super::route::Route;
 use super::sections::{self, Section};
 use super::surroundings::Surroundings;
-use super::{CertificateFiles, Config, Listener, ProcessOptions, Rule, key, suggest};
+use super::{
+    CertificateFiles, Config, Listener, ProcessOptions, Rule, UpstreamOptions, key, suggest,
+};
 
 impl Config {
     /// Reads and checks a configuration file.
@@ -70,6 +72,7 @@ impl Config {
             socket: read_one(file, "socket")?,
             routes: read_all(file, "route", Route::read)?.unwrap_or(default.routes),
             identities: read_all(file, "identity", Identity::read)?.unwrap_or_default(),
+            upstreams: read_all(file, "upstream", UpstreamOptions::read)?.unwrap_or_default(),
         })
     }
 }

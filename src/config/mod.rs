@@ -32,6 +32,7 @@ mod socket;
 mod timeouts;
 mod tls;
 mod turn;
+mod upstream;
 
 mod declare;
 mod key;
@@ -87,7 +88,8 @@ pub use resolved::{
     Adjustment, MachineLimits, ResolvedConfig, ResolvedLimits, ResolvedRoute, ResolvedWebSocket,
 };
 pub use route::{
-    NameKind, Origins, RoomOptions, Route, RouteService, ServiceKind, WebSocketOptions,
+    NameKind, Origins, RelayMode, RelayOptions, RoomOptions, Route, RouteService, ServiceKind,
+    WebSocketOptions,
 };
 pub use rule::Rule;
 pub use secret::{Secret, Secrets, ServerUrl};
@@ -96,6 +98,7 @@ pub use socket::SocketOptions;
 pub use timeouts::Timeouts;
 pub use tls::{CertificateFiles, TlsOptions};
 pub use turn::Turn;
+pub use upstream::UpstreamOptions;
 
 /// A whole configuration: what a file and the command line ask for.
 ///
@@ -135,6 +138,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// How clients prove who they are; `[[identity]]` in the file. Default: none.
     pub identities: Vec<Identity>,
+    /// The servers that relays lead to; `[[upstream]]` in the file. Default: none.
+    pub upstreams: Vec<UpstreamOptions>,
 }
 
 impl Default for Config {
@@ -155,6 +160,7 @@ impl Default for Config {
             socket: SocketOptions::default(),
             routes: route::built_in(),
             identities: Vec::new(),
+            upstreams: Vec::new(),
         }
     }
 }

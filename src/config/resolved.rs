@@ -24,7 +24,7 @@ use super::{
     AcmeOptions, AddressOptions, AdminOptions, CertificateFiles, Config, ForwardedHeader, Identity,
     IdentityKind, Limits, Listener, LogOptions, Origins, OverloadOptions, RedisOptions, Route,
     RouteService, SlowPolicy, SocketOptions, Timeouts, TlsOptions, TokenPlace, Turn,
-    WebSocketOptions,
+    UpstreamOptions, WebSocketOptions,
 };
 use crate::effects::MessageLimits;
 use crate::os::raise_descriptor_limit;
@@ -93,6 +93,8 @@ pub struct ResolvedConfig {
     pub routes: Vec<ResolvedRoute>,
     /// How clients prove who they are; no two have the same name.
     pub identities: Vec<Identity>,
+    /// The servers that relays lead to; no two have the same name.
+    pub upstreams: Vec<UpstreamOptions>,
     /// Where `limits.connections_max` came from: `configured`, or how it was derived.
     pub connections_max_origin: String,
     /// Values that had to be changed, each worth a warning.
@@ -289,6 +291,7 @@ impl Config {
             turn: self.turn.clone(),
             socket: self.socket.clone(),
             identities: self.identities.clone(),
+            upstreams: self.upstreams.clone(),
             connections_max_origin,
             adjustments,
         }
@@ -422,7 +425,8 @@ fn resolved_websocket(
         RouteService::Broadcast { .. }
         | RouteService::Echo { .. }
         | RouteService::Hall
-        | RouteService::Page => Vec::new(),
+        | RouteService::Page
+        | RouteService::Relay { .. } => Vec::new(),
     };
     ResolvedWebSocket {
         origins: options.origins.clone(),

@@ -5,8 +5,9 @@ use std::fmt;
 use super::grammar;
 #[cfg(feature = "redis")]
 use crate::control::RedisUrl;
-use crate::http::{is_host, is_origin};
+use crate::http::{Authority, SetHeader, is_host, is_origin};
 use crate::services::room::{InvalidLineFormat, LineFormat, NAME_BYTES_MAX, is_name};
+use crate::upstream::ServerName;
 
 /// What the value of a key must be. Displays as the rule of an error message ("must be …").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,14 @@ pub enum Rule {
     File,
     /// The path of a folder.
     Folder,
+    /// A list of header lines, each `NAME: VALUE`.
+    HeaderLines,
+    /// A list of names of headers, each once.
+    HeaderNames,
+    /// What clients are told apart by.
+    HashBy,
+    /// The value of `Host`.
+    HostHeader,
     /// `"*"` or a list of hosts, each once.
     Hosts,
     /// A URL that begins with `https://`.
@@ -63,6 +72,8 @@ pub enum Rule {
         /// The most bytes that are accepted.
         bytes_max: usize,
     },
+    /// A list of servers, each once.
+    Servers,
     /// A list of RFC 9110 tokens, each once.
     Subprotocols,
     /// An RFC 9110 token.
@@ -74,6 +85,8 @@ pub enum Rule {
         /// The most bytes that are accepted.
         bytes_max: usize,
     },
+    /// The name of an `[[upstream]]` table.
+    Upstream,
 }
 
 impl Rule {
@@ -84,7 +97,15 @@ impl Rule {
 
     /// Whether no item of a list may stand in it twice.
     pub(super) fn is_of_distinct(self) -> bool {
-        matches!(self, Self::Domains | Self::Hosts | Self::Identities | Self::Subprotocols)
+        matches!(
+            self,
+            Self::Domains
+                | Self::HeaderNames
+                | Self::Hosts
+                | Self::Identities
+                | Self::Servers
+                | Self::Subprotocols
+        )
     }
 
     /// Checks a text, or one item of a list of texts.
@@ -96,7 +117,7 @@ impl Rule {
             (bytes_min..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control)
         };
         let (is_kept, rule) = match self {
-            Self::Identities | Self::Name => (is_name(text), Self::Name),
+            Self::Identities | Self::Name | Self::Upstream => (is_name(text), Self::Name),
             Self::File | Self::Folder | Self::LogFile => (is_text_of(1, PATH_BYTES_MAX), self),
             Self::HttpsUrl => (grammar::is_https_url(text), self),
             Self::Line => (LineFormat::parse(text).is_ok(), self),
@@ -105,6 +126,13 @@ impl Rule {
                 (is_text_of(bytes_min, bytes_max), self)
             }
             Self::Domains if !grammar::is_domain(text) => return Err(DOMAIN.to_owned()),
+            Self::HashBy => (grammar::is_hash_key(text), self),
+            Self::HeaderLines => return check_header_line(text),
+            Self::HeaderNames if !grammar::is_token(text) => return Err(TOKEN.to_owned()),
+            Self::HostHeader => (Authority::is_valid(text), self),
+            Self::Servers => {
+                return ServerName::parse(text).map(drop).map_err(|error| error.to_string());
+            }
             Self::Hosts if !is_host(text) => return Err(HOST.to_owned()),
             Self::Origins if !is_origin(text.as_bytes()) => return Err(ORIGIN.to_owned()),
             Self::Subprotocols | Self::Token if !grammar::is_token(text) => {
@@ -115,6 +143,7 @@ impl Rule {
             | Self::AdminAddress
             | Self::Boolean
             | Self::Domains
+            | Self::HeaderNames
             | Self::Hosts
             | Self::Integer { .. }
             | Self::Networks
@@ -149,6 +178,12 @@ impl fmt::Display for Rule {
             ),
             Self::File => f.write_str("must be the path of a file"),
             Self::Folder => f.write_str("must be the path of a folder"),
+            Self::HashBy => f.write_str("must be \"address\", \"cookie:NAME\" or \"header:NAME\""),
+            Self::HeaderLines => f.write_str("must be a list of headers such as \"X-Key: value\""),
+            Self::HeaderNames => f.write_str("must be a list of names of headers"),
+            Self::HostHeader => f.write_str("must be HOST or HOST:PORT as the Host header has it"),
+            Self::Servers => f.write_str("must be a list of servers such as \"10.0.0.1:9001\""),
+            Self::Upstream => f.write_str("must be the name of an [[upstream]] table"),
             Self::Hosts => f.write_str(
                 "must be \"*\" or a list of names and IP addresses as the Host header has them, \
                  without a port",
@@ -169,14 +204,7 @@ impl fmt::Display for Rule {
                 "must be a list of networks such as \"10.0.0.0/8\" and \"2001:db8::/32\", and of \
                  addresses",
             ),
-            Self::OneOf(words) => {
-                f.write_str("must be one of ")?;
-                for (index, word) in words.iter().enumerate() {
-                    let separator = if index == 0 { "" } else { ", " };
-                    write!(f, "{separator}\"{word}\"")?;
-                }
-                Ok(())
-            }
+            Self::OneOf(words) => write!(f, "must be one of \"{}\"", words.join("\", \"")),
             Self::Origins => f.write_str(
                 "must be \"*\" or a list of \"null\" and scheme://host[:port] as the Origin header \
                  has it, without a path",
@@ -202,6 +230,14 @@ impl fmt::Display for Rule {
             }
         }
     }
+}
+
+fn check_header_line(text: &str) -> Result<(), String> {
+    let Some((name, value)) = text.split_once(':') else {
+        return Err("must be a header such as \"X-Key: value\"".to_owned());
+    };
+    let header = SetHeader::new(name, value.trim_ascii().to_owned());
+    header.map(drop).map_err(|error| format!("must be a header: {error}"))
 }
 
 /// The longest path of Linux (PATH_MAX in limits.h), its end included.

@@ -14,11 +14,12 @@ use super::listener::Listener;
 use super::log::LogOptions;
 use super::overload::OverloadOptions;
 use super::process::ProcessOptions;
-use super::route::{PublishOptions, RoomOptions, RouteKeys, WebSocketOptions};
+use super::route::{PublishOptions, RelayOptions, RoomOptions, RouteKeys, WebSocketOptions};
 use super::socket::SocketOptions;
 use super::timeouts::Timeouts;
 use super::tls::{CertificateFiles, TlsOptions};
 use super::turn::Turn;
+use super::upstream::UpstreamOptions;
 
 /// A table of the configuration file, or the top of the file.
 #[derive(Clone, Copy, Debug)]
@@ -65,8 +66,9 @@ pub const SECTIONS: &[Section] = &[
             "route",
             &[
                 all::<RouteKeys>(),
-                of::<WebSocketOptions>(&["broadcast", "echo", "room"]),
+                of::<WebSocketOptions>(&["broadcast", "echo", "relay", "room"]),
                 of::<PublishOptions>(&["broadcast", "room"]),
+                of::<RelayOptions>(&["relay"]),
                 of::<RoomOptions>(&["room"]),
             ],
         )
@@ -87,6 +89,7 @@ pub const SECTIONS: &[Section] = &[
         )
     },
     Section { takers: &["tokens"], ..array("identity.tokens", &[all::<Token>()]) },
+    array("upstream", &[all::<UpstreamOptions>()]),
 ];
 
 /// Names that were renamed, and what to write instead.

@@ -73,6 +73,7 @@ impl Config {
             socket,
             routes,
             identities,
+            upstreams,
         } = self;
         let top = FileTable { entries: process.entries(), ..FileTable::default() };
         let mut tables = vec![top];
@@ -111,6 +112,10 @@ impl Config {
                 };
                 tables.extend(tokens.iter().enumerate().map(token));
             }
+        }
+        for (index, upstream) in upstreams.iter().enumerate() {
+            let (id, entries) = (&upstream.name, upstream.entries());
+            tables.push(FileTable::item("upstream", "upstream", index, id, entries));
         }
         tables
     }

@@ -56,6 +56,14 @@ keys! {
             reload: true,
             reached: "The socket is closed without the client's answer.",
         }
+        /// Of a relayed connection of which one side has ended its half, until the other does or
+        /// something comes of it.
+        pub half_close_ms: u64 {
+            default: 30_000,
+            rule: TIMEOUT,
+            reload: true,
+            reached: "Both sides are closed.",
+        }
         /// The age at which an open connection is closed, give or take a tenth, so that clients
         /// spread over all gateways by and by; 0 for any age.
         pub age_ms: u64 {

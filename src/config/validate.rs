@@ -7,6 +7,7 @@ mod listener;
 mod path;
 mod repeated;
 mod tls;
+mod upstream;
 
 use toml::Value;
 
@@ -40,6 +41,7 @@ impl Config {
         tls::check_all(self)?;
         acme::check_all(self)?;
         admin::check_all(self)?;
+        upstream::check_all(self)?;
         identity::check_all(self)
     }
 

@@ -51,7 +51,10 @@ impl ResolvedConfig {
     pub fn joins_clients(&self) -> bool {
         self.routes.iter().any(|route| match route.service {
             RouteService::Broadcast { .. } | RouteService::Room { .. } => true,
-            RouteService::Echo { .. } | RouteService::Hall | RouteService::Page => false,
+            RouteService::Echo { .. }
+            | RouteService::Hall
+            | RouteService::Page
+            | RouteService::Relay { .. } => false,
         })
     }
 

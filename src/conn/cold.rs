@@ -14,6 +14,7 @@ use super::access::{self, AccessEnd, AccessRecord, AccessRecords, AccessTarget};
 use super::compact_address::{CompactAddress, Naming};
 use super::identities::IdentityRecords;
 use super::rates::{self, Allowance, Rates};
+use super::relay::RelayRecords;
 use super::turn::Turn;
 use crate::access::{AccessSink, Traffic};
 use crate::certificates::subject_in;
@@ -56,6 +57,7 @@ pub(crate) struct ColdRecords {
     access: AccessRecords,
     identities: IdentityRecords,
     rates: Rates,
+    relays: RelayRecords,
     #[cfg(any(test, feature = "sim"))]
     simulated: SimulatedParts,
 }
@@ -64,6 +66,18 @@ impl ColdRecords {
     /// The TLS of the loop's listeners and connections.
     pub(crate) fn tls(&mut self) -> &mut Tls {
         &mut self.tls
+    }
+
+    /// Who belongs to whom of the loop's relays.
+    #[inline]
+    pub(crate) fn relays(&self) -> &RelayRecords {
+        &self.relays
+    }
+
+    /// As [`ColdRecords::relays`], to change it.
+    #[inline]
+    pub(crate) fn relays_mut(&mut self) -> &mut RelayRecords {
+        &mut self.relays
     }
 
     /// Whether connections of this listener speak TLS.
@@ -742,9 +756,9 @@ impl ColdRecords {
         if self.records.iter().any(|(_, record)| *record == Cold::default()) {
             return Err("a record without parts".into());
         }
-        let records_bytes = self.records.len() * RECORD_BYTES + self.rates.bytes();
+        let own = self.records.len() * RECORD_BYTES + self.rates.bytes() + self.relays.bytes();
         let parts_bytes = self.tls.recount() + self.access.bytes() + self.identities.bytes();
-        Ok(records_bytes + parts_bytes)
+        Ok(own + parts_bytes)
     }
 }
 

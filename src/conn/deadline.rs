@@ -76,7 +76,8 @@ impl Deadlines<'_> {
 /// When an open connection has reached its age.
 #[inline]
 pub(super) fn aged_at<S>(conn: &Conn<S>, ages: &Ages) -> Option<Tick> {
-    ages.due(conn.generation).filter(|_| conn.state.is_open())
+    // The connection to a backend ends with that of its client.
+    ages.due(conn.generation).filter(|_| conn.state.is_open() && conn.protocol != Protocol::Backend)
 }
 
 fn deadline_between_messages<S>(
@@ -87,6 +88,8 @@ fn deadline_between_messages<S>(
 ) -> Option<Tick> {
     let stalled_at = stalled_at(conn, backlog, cold, settings);
     match conn.state.phase() {
+        // Its backend has a deadline, and the answer comes from there.
+        Phase::Handshake if conn.protocol == Protocol::Relay => None,
         Phase::Handshake => Some(conn.seen.after_ms(settings.handshake_ms)),
         Phase::Refusing => Some(conn.seen.after_ms(settings.refuse_ms)),
         Phase::Open if conn.protocol == Protocol::WebSocket => {
@@ -106,6 +109,11 @@ fn deadline_between_messages<S>(
                 Some(stalled_at) if is_excused => Some(stalled_at),
                 Some(stalled_at) => Some(stalled_at.min(quiet_until)),
             }
+        }
+        Phase::Reaching => cold.relays().due(conn.link),
+        Phase::Open if conn.protocol.is_relayed() && conn.flags.has(Flags::INPUT_ENDED) => {
+            let due = conn.seen.after_ms(settings.half_close_ms);
+            Some(stalled_at.map_or(due, |stalled_at| stalled_at.min(due)))
         }
         // Lines and relays have no pings; the kernel's keep-alive finds peers that are gone.
         Phase::Open => stalled_at,

@@ -62,6 +62,9 @@ impl Flags {
     /// What a flush that took everything leaves to be done.
     pub(crate) const AFTER_FLUSH: Self = Self(Self::PAUSED_BY_BACKLOG.0 | Self::REARM.0);
 
+    /// Of a relay, which has no lines: our half ends once what waits is written.
+    pub(crate) const ENDS_OUTPUT: Self = Self::SPEAKS_LINES;
+
     /// Every reason for which a connection is not read. What has arrived meanwhile gave its edge, so
     /// whatever takes a reason away puts the connection into the run queue.
     const PAUSED: Self = Self(

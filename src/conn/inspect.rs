@@ -128,7 +128,7 @@ impl<'c> Viewer<'c> {
         key: ConnKey,
         conn: &Conn<S>,
     ) {
-        if conn.state.is_open() && conn.protocol != Protocol::Relay {
+        if conn.state.is_open() && conn.protocol != Protocol::Backend {
             let unix_ms = self.turn.unix_ms();
             traces.consider(key, unix_ms, |filter| {
                 if self.fits(filter, key, conn) { self.summary(key, conn) } else { None }
@@ -210,8 +210,8 @@ impl<'c> Viewer<'c> {
     fn route<S>(&self, conn: &Conn<S>) -> Option<&'c SocketRoute> {
         let has_route = match conn.protocol {
             Protocol::Http => conn.flags.has(Flags::UNDECIDED),
-            Protocol::Line | Protocol::WebSocket => true,
-            Protocol::Proxied(_) | Protocol::Relay => false,
+            Protocol::Line | Protocol::Relay | Protocol::WebSocket => true,
+            Protocol::Backend | Protocol::Proxied(_) => false,
         };
         self.services.socket(conn.route).filter(|_| has_route)
     }
@@ -236,7 +236,7 @@ impl<'c> Viewer<'c> {
 /// The part of its life; `None` once it only waits to be reaped.
 fn phase<S>(conn: &Conn<S>) -> Option<ConnectionPhase> {
     match conn.state.phase() {
-        Phase::Handshake | Phase::Refusing => Some(ConnectionPhase::Handshake),
+        Phase::Handshake | Phase::Reaching | Phase::Refusing => Some(ConnectionPhase::Handshake),
         Phase::Open => Some(ConnectionPhase::Open),
         Phase::Closing | Phase::Lingering => Some(ConnectionPhase::Closing),
         Phase::Dead => None,
@@ -246,11 +246,16 @@ fn phase<S>(conn: &Conn<S>) -> Option<ConnectionPhase> {
 fn protocol<S>(conn: &Conn<S>) -> ConnectionProtocol {
     let own = match conn.protocol {
         Protocol::Proxied(awaited) => awaited.next(),
-        own @ (Protocol::Http | Protocol::Line | Protocol::Relay | Protocol::WebSocket) => own,
+        own @ (Protocol::Backend
+        | Protocol::Http
+        | Protocol::Line
+        | Protocol::Relay
+        | Protocol::WebSocket) => own,
     };
     match own {
         Protocol::Http | Protocol::Proxied(_) => ConnectionProtocol::Http,
         Protocol::Line => ConnectionProtocol::Line,
+        Protocol::Backend => ConnectionProtocol::Backend,
         Protocol::Relay => ConnectionProtocol::Relay,
         Protocol::WebSocket => ConnectionProtocol::WebSocket,
     }

@@ -8,7 +8,7 @@
 //! | 4 | `seen` | tick of the last sign of life | |
 //! | 16 | `queue` | empty | `send` |
 //! | 4 | `partial` | none | `receive` |
-//! | 4 | `subscriptions` | none | `fanout` |
+//! | 4 | `link` | none | `fanout`, or `relay` |
 //! | 4 | `cold` | none | `cold` |
 //! | 4 | `decoder` | zero | `receive` |
 //! | 1 | `under_way` | nothing | |
@@ -44,7 +44,6 @@ mod population;
 mod proxies;
 mod rates;
 mod receive;
-#[cfg(any(test, feature = "sim"))]
 mod relay;
 mod room_lists;
 mod schedule;
@@ -65,4 +64,5 @@ pub use addresses::AddressVerdict;
 pub use connections::check_invariants;
 pub use connections::{ClosesSent, Connections, Verdict};
 pub use proxies::{Opening, ProxySettings};
+pub use relay::ConnectOrder;
 pub use settings::ConnSettings;

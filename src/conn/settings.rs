@@ -42,6 +42,8 @@ pub struct ConnSettings {
     pub write_stall_ms: u64,
     /// Time for the peer to end the connection after our last byte.
     pub close_ms: u64,
+    /// A relay of which one half has ended may stay so for this long while nothing comes.
+    pub half_close_ms: u64,
     /// An open connection is closed at this age, give or take a tenth; 0 for no maximum.
     pub age_ms: u64,
     /// Buffers that were not used for this long are released.
@@ -81,6 +83,7 @@ impl Default for ConnSettings {
             message_bytes_per_s_min: 1024,
             write_stall_ms: 10_000,
             close_ms: 5_000,
+            half_close_ms: 30_000,
             age_ms: 0,
             pool_idle_ms: 10_000,
             retry_after_s: 1,

@@ -2,7 +2,7 @@
 
 use slab::Slab;
 
-use crate::key::{ConnKey, SlotRef, slot_number};
+use crate::key::{SlotRef, slot_number};
 use crate::stream::cipher::FakeCipher;
 use crate::timer::Tick;
 
@@ -17,17 +17,6 @@ pub(super) struct SimulatedParts {
 pub(super) enum Simulated {
     /// A fake cipher, and since when the socket took none of the bytes that are sealed and unsent.
     Cipher(Box<FakeCipher>, Tick),
-    /// A relay.
-    Relay(RelayEnd),
-}
-
-/// One end of a relay.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct RelayEnd {
-    /// The connection that the bytes of this one go on to, once there is one.
-    pub(crate) partner: Option<ConnKey>,
-    /// Our half ends once what waits is written.
-    pub(crate) ends_output: bool,
 }
 
 impl SimulatedParts {

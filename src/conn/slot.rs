@@ -24,8 +24,9 @@ pub(crate) struct Conn<S> {
     pub(crate) queue: OutQueue,
     /// The partial-read buffer; `Input` keeps it.
     pub(crate) partial: SlotRef,
-    /// The first of its subscriptions; `Membership` keeps them.
-    pub(crate) subscriptions: SlotRef,
+    /// The first of its subscriptions, which `Membership` keeps; of a relay its record, which
+    /// `RelayRecords` keeps.
+    pub(crate) link: SlotRef,
     /// What only some connections have; `ColdRecords` keeps it.
     pub(crate) cold: SlotRef,
     pub(crate) decoder: DecoderState,
@@ -47,8 +48,10 @@ pub(crate) enum Protocol {
     Line,
     /// A header of the PROXY protocol, and then what the listener speaks.
     Proxied(AwaitedHeader),
-    /// Nothing: they go on to another connection as they are.
+    /// Nothing: they go on to a backend as they are, once it has answered the request.
     Relay,
+    /// Nothing: they come from a backend, and go on to its client as they are.
+    Backend,
     /// Frames.
     WebSocket,
 }
@@ -88,6 +91,14 @@ impl AwaitedHeader {
     }
 }
 
+impl Protocol {
+    /// Whether the connection is an end of a relay.
+    #[inline]
+    pub(crate) fn is_relayed(self) -> bool {
+        matches!(self, Self::Relay | Self::Backend)
+    }
+}
+
 impl<S> Conn<S> {
     /// A connection that was just accepted.
     pub(crate) fn new(
@@ -104,7 +115,7 @@ impl<S> Conn<S> {
             seen: now,
             queue: OutQueue::default(),
             partial: SlotRef::NONE,
-            subscriptions: SlotRef::NONE,
+            link: SlotRef::NONE,
             cold: SlotRef::NONE,
             decoder: DecoderState::default(),
             under_way: UnderWay::default(),
@@ -148,9 +159,7 @@ impl<S> Conn<S> {
     /// written to.
     #[inline]
     pub(crate) fn is_undisturbed(&self) -> bool {
-        self.state.is_open()
-            && self.protocol != Protocol::Relay
-            && !self.flags.has(Flags::AFTER_FLUSH)
+        self.state.is_open() && !self.protocol.is_relayed() && !self.flags.has(Flags::AFTER_FLUSH)
     }
 
     /// The peer has given a sign of life, or its ping went out: silence counts from `now`, and some

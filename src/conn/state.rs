@@ -7,7 +7,8 @@
 ///                  │                │                     ▲                                 │
 ///                  ├──any other reply─────────────────────┤                      EOF or deadline
 ///   accept ──► Refusing ──503─────────────────────────────┘                                 │
-///                  │                │                     │                                 ▼
+///                  │                │                     │                                 │
+///   connect ─► Reaching ──101──► Open                     │                                 ▼
 ///                  └────────────────┴──── reset, timeout ─┴──────────────────────────────► Dead
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub(crate) enum Phase {
     Handshake,
     /// Like `Handshake`, but the answer to any request is 503.
     Refusing,
+    /// Of a connection to a backend: it is being made, or waits for the reply to its request.
+    Reaching,
     /// Messages go both ways.
     Open,
     /// The last bytes are in the queue: a close frame or an HTTP reply. Input is thrown away.
@@ -36,6 +39,11 @@ impl State {
     /// A connection that was just accepted; `refused` has it told 503.
     pub(crate) fn accepted(refused: bool) -> Self {
         Self(if refused { Phase::Refusing } else { Phase::Handshake })
+    }
+
+    /// A connection to a backend that is being made.
+    pub(crate) fn outbound() -> Self {
+        Self(Phase::Reaching)
     }
 
     /// The phase.
@@ -62,7 +70,7 @@ impl State {
 
     /// The request was granted.
     pub(crate) fn open(&mut self) -> bool {
-        self.change(self.0 == Phase::Handshake, Phase::Open)
+        self.change(matches!(self.0, Phase::Handshake | Phase::Reaching), Phase::Open)
     }
 
     /// The last bytes are on their way.
@@ -93,9 +101,10 @@ impl State {
 mod tests {
     use super::*;
 
-    const ALL: [Phase; 6] = [
+    const ALL: [Phase; 7] = [
         Phase::Handshake,
         Phase::Refusing,
+        Phase::Reaching,
         Phase::Open,
         Phase::Closing,
         Phase::Lingering,
@@ -106,10 +115,10 @@ mod tests {
     fn phases_change_along_the_arrows_of_the_diagram_only() {
         type Change = fn(&mut State) -> bool;
         let changes: [(Change, Phase, &[Phase]); 4] = [
-            (State::open, Phase::Open, &[Phase::Handshake]),
+            (State::open, Phase::Open, &[Phase::Handshake, Phase::Reaching]),
             (State::close, Phase::Closing, &[Phase::Handshake, Phase::Refusing, Phase::Open]),
             (State::linger, Phase::Lingering, &[Phase::Closing]),
-            (State::die, Phase::Dead, &ALL[..5]),
+            (State::die, Phase::Dead, &ALL[..6]),
         ];
         for (change, to, allowed) in changes {
             for from in ALL {

@@ -26,6 +26,7 @@
 pub mod acme;
 #[cfg(feature = "admin")]
 pub mod admin;
+mod names;
 pub mod panics;
 #[cfg(feature = "redis")]
 mod redis_url;
@@ -35,6 +36,7 @@ mod thread;
 #[cfg(feature = "redis")]
 pub mod tokens;
 
+pub use names::NameLookups;
 #[cfg(feature = "redis")]
 pub use redis_url::{RedisUrl, RedisUrlError};
 pub use role::ControlRole;

@@ -18,12 +18,14 @@ use tokio::time::Instant;
 use super::acme::AcmeRenewal;
 #[cfg(feature = "admin")]
 use super::admin::AdminListener;
+use super::names::NameLookups;
 use super::panics;
 use super::role::ControlRole;
 use super::tasks::{Job, RunState, Tasks};
 #[cfg(feature = "redis")]
 use super::{RedisSettings, RedisTokens};
 use crate::metrics::ControlCounters;
+use crate::upstream::ServerList;
 
 /// The running control thread, which starts and stops independently of servers. If it fails it is
 /// started again, and [`RedisTokens`] go on. It ends when this is dropped.
@@ -91,6 +93,16 @@ impl ControlThread {
     pub fn renew_certificate(&self, renewal: &Arc<AcmeRenewal>) {
         let job: Arc<dyn Job> = Arc::clone(renewal) as Arc<dyn Job>;
         self.shared.add(&job);
+    }
+
+    /// Begins to ask for the addresses of the names in these lists, again and again until the result is
+    /// dropped.
+    #[must_use]
+    pub fn look_up_names(&self, lists: Vec<Arc<ServerList>>) -> Arc<NameLookups> {
+        let lookups = NameLookups::new(lists);
+        let job: Arc<dyn Job> = Arc::clone(&lookups) as Arc<dyn Job>;
+        self.shared.add(&job);
+        lookups
     }
 
     /// The counters of the thread, over all runs.

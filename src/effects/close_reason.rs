@@ -10,6 +10,8 @@ use crate::ws::{CloseCode, Violation};
 pub enum CloseReason {
     /// It has reached its age (1001).
     Aged,
+    /// The backend that it was relayed to has ended, or cannot be reached any more.
+    Backend,
     /// The gateway is shutting down (1001).
     Drained,
     /// A message came in more fragments than the route allows (1008).
@@ -55,6 +57,7 @@ impl CloseReason {
     pub(crate) fn counter(self, counters: &Counters) -> &Counter {
         match self {
             Self::Aged => &counters.closed_aged,
+            Self::Backend => &counters.closed_backend,
             Self::Drained => &counters.closed_drained,
             Self::Evicted => &counters.closed_evicted,
             Self::Expired => &counters.closed_expired,
@@ -97,7 +100,8 @@ impl CloseReason {
             Self::Slow => Some(CloseCode::TOO_SLOW),
             Self::Fragments | Self::OverRate | Self::Unfinished => Some(CloseCode::POLICY),
             Self::Violation(violation) => Some(violation.close_code()),
-            Self::Gone
+            Self::Backend
+            | Self::Gone
             | Self::Idle
             | Self::ProxyHeader
             | Self::Reset
@@ -111,6 +115,7 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Aged => formatter.write_str("reached its age"),
+            Self::Backend => formatter.write_str("its backend has ended"),
             Self::Drained => formatter.write_str("drained"),
             Self::Evicted => formatter.write_str("held the most memory when it was short"),
             Self::Expired => formatter.write_str("its identity has expired"),

@@ -1,6 +1,7 @@
 //! The types that services, connections and loops exchange: peers, effects, publications, the reasons
 //! for which connections end, the options of routes, and who connections are.
 
+mod backend_request;
 mod close_reason;
 #[expect(clippy::module_inception, reason = "the collector is what the folder is about")]
 mod effects;
@@ -16,6 +17,7 @@ mod service_message;
 mod service_sender;
 mod token_lookup;
 
+pub use backend_request::BackendRequest;
 pub use close_reason::CloseReason;
 pub use effects::{Accept, Effects};
 pub(crate) use effects::{Effect, PendingEffects};

@@ -29,6 +29,12 @@ impl<'b> Authority<'b> {
         is_host(host).then_some(Self { host, port })
     }
 
+    /// Whether `text` is `host[:port]`.
+    #[must_use]
+    pub fn is_valid(text: &str) -> bool {
+        Authority::parse(text.as_bytes()).is_some()
+    }
+
     /// The host as it was sent: a name, an IPv4 address, or an IPv6 address in brackets.
     pub fn host(&self) -> &'b str {
         self.host

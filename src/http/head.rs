@@ -417,13 +417,14 @@ fn parse_host<'b>(
 }
 
 /// The lines of a head, each of which must end in CRLF.
-struct Lines<'b> {
-    input: &'b [u8],
-    position: usize,
+pub(super) struct Lines<'b> {
+    pub(super) input: &'b [u8],
+    /// Where the next line begins.
+    pub(super) position: usize,
 }
 
 impl<'b> Lines<'b> {
-    fn next_line(&mut self) -> Result<Line<'b>, HeadError> {
+    pub(super) fn next_line(&mut self) -> Result<Line<'b>, HeadError> {
         let start = self.position;
         let rest = self.input.get(start..).unwrap_or_default();
         let (line, _) = split_once(rest, b'\n').ok_or(HeadError::Truncated)?;
@@ -435,20 +436,20 @@ impl<'b> Lines<'b> {
 
 /// A line without its CRLF, and its offset in the head.
 #[derive(Clone, Copy)]
-struct Line<'b> {
+pub(super) struct Line<'b> {
     start: usize,
-    bytes: &'b [u8],
+    pub(super) bytes: &'b [u8],
 }
 
 /// The ranges of a header's name and value in the head.
 #[derive(Clone, Copy, Default)]
-struct HeaderSpan {
-    name: Span,
-    value: Span,
+pub(super) struct HeaderSpan {
+    pub(super) name: Span,
+    pub(super) value: Span,
 }
 
 impl HeaderSpan {
-    fn parse(line: Line<'_>) -> Result<Self, HeadError> {
+    pub(super) fn parse(line: Line<'_>) -> Result<Self, HeadError> {
         let Line { start, bytes: line } = line;
         if let [b' ' | b'\t', ..] = line {
             return Err(HeadError::FoldedHeader);
@@ -475,7 +476,7 @@ impl HeaderSpan {
 
 /// A range of the head, in four bytes where a slice takes sixteen.
 #[derive(Clone, Copy, Default)]
-struct Span {
+pub(super) struct Span {
     start: u16,
     bytes: u16,
 }
@@ -489,7 +490,7 @@ impl Span {
         }
     }
 
-    fn of(self, input: &[u8]) -> &[u8] {
+    pub(super) fn of(self, input: &[u8]) -> &[u8] {
         let start = usize::from(self.start);
         input.get(start..start + usize::from(self.bytes)).unwrap_or_default()
     }

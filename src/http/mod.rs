@@ -37,15 +37,19 @@ mod cookie;
 mod date;
 mod deflate;
 mod extensions;
+mod forward;
 mod forwarded;
 mod grammar;
 mod head;
+mod hop_by_hop;
 mod host_rule;
 mod list;
 mod origin;
 mod percent;
 mod redirect;
 mod rejection;
+mod reply;
+mod reply_head;
 mod response;
 mod response_header;
 mod subprotocol;
@@ -57,6 +61,7 @@ pub use authority::Authority;
 pub use cookie::CookieError;
 pub use date::HttpDate;
 pub use deflate::{Deflate, accept_deflate};
+pub use forward::{ClientFacts, ForwardRules, SetHeader, write_request};
 pub use forwarded::{ForwardedHeader, forwarded_client, is_forwarded};
 pub use head::{
     HEAD_BYTES_MAX, HEADER_LINES_MAX, HeadError, HeadLimits, Method, RequestHead, Version,
@@ -68,6 +73,10 @@ pub use origin::{OriginRule, is_origin};
 pub use percent::{DecodeError, Encoded};
 pub use redirect::{HttpsRedirect, write_redirect};
 pub use rejection::{Allow, Rejection};
+pub use reply::{
+    Reply, ReplyError, ReplyLimits, check_switched, read_reply, write_refused, write_switched,
+};
+pub use reply_head::{ReplyHead, ReplyHeadError};
 pub use response::{Status, write_page, write_switching_protocols};
 pub use response_header::{HeaderValue, InvalidHeader, ResponseHeader};
 pub use subprotocol::{InvalidSubprotocol, OFFERED_SUBPROTOCOLS_MAX, Subprotocol};

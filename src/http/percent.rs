@@ -52,6 +52,27 @@ impl<'b> Encoded<'b> {
             && expected.next().is_none()
     }
 
+    /// Whether decoding it gives no slash, no backslash and no control character, at which another
+    /// reader could end the segment.
+    pub(super) fn is_one_for_all(self) -> bool {
+        self.decoded_bytes().all(|byte| {
+            byte.is_ok_and(|byte| !matches!(byte, b'/' | b'\\') && !byte.is_ascii_control())
+        })
+    }
+
+    /// Whether it decodes to `.` or `..`, up to a `;`: some readers take what is behind that for
+    /// parameters of the segment (RFC 3986 §3.3).
+    pub(super) fn is_dots(self) -> bool {
+        let mut dots = 0;
+        for byte in self.decoded_bytes().map_while(Result::ok).take_while(|byte| *byte != b';') {
+            if byte != b'.' || dots == 2 {
+                return false;
+            }
+            dots += 1;
+        }
+        dots > 0
+    }
+
     fn decoded_bytes(self) -> DecodedBytes<'b> {
         DecodedBytes { rest: self.raw, plus: self.plus }
     }

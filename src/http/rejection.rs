@@ -85,6 +85,16 @@ impl Rejection {
         Self::new(Status::InternalServerError, body)
     }
 
+    /// 502: a backend cannot be reached, or its reply is not one.
+    pub fn bad_gateway(body: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Status::BadGateway, body)
+    }
+
+    /// 504: a backend has not answered in time.
+    pub fn gateway_timeout(body: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Status::GatewayTimeout, body)
+    }
+
     /// 503: overload or shutdown; the client may try again after `retry_after_s` seconds.
     pub fn unavailable(retry_after_s: u32, body: impl Into<Cow<'static, str>>) -> Self {
         let retry_after_s = Some(retry_after_s);

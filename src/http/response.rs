@@ -38,10 +38,16 @@ pub enum Status {
     HeaderFieldsTooLarge,
     /// 500: the fault is not the client's.
     InternalServerError,
+    /// 502: a backend cannot be reached, or its reply is not one.
+    BadGateway,
     /// 503: full, or shutting down.
     ServiceUnavailable,
+    /// 504: a backend has not answered in time.
+    GatewayTimeout,
     /// 505: another major version of HTTP.
     VersionNotSupported,
+    /// What a backend has answered.
+    OfBackend(u16),
 }
 
 impl Status {
@@ -61,7 +67,10 @@ impl Status {
             Self::TooManyRequests => 429,
             Self::HeaderFieldsTooLarge => 431,
             Self::InternalServerError => 500,
+            Self::BadGateway => 502,
             Self::ServiceUnavailable => 503,
+            Self::GatewayTimeout => 504,
+            Self::OfBackend(code) => code,
             Self::VersionNotSupported => 505,
         }
     }
@@ -82,7 +91,11 @@ impl Status {
             Self::TooManyRequests => "Too Many Requests",
             Self::HeaderFieldsTooLarge => "Request Header Fields Too Large",
             Self::InternalServerError => "Internal Server Error",
+            Self::BadGateway => "Bad Gateway",
             Self::ServiceUnavailable => "Service Unavailable",
+            Self::GatewayTimeout => "Gateway Timeout",
+            // That reply has the backend's own.
+            Self::OfBackend(_) => "",
             Self::VersionNotSupported => "HTTP Version Not Supported",
         }
     }
@@ -176,8 +189,11 @@ impl<'o> Reply<'o> {
             | Status::TooManyRequests
             | Status::HeaderFieldsTooLarge
             | Status::InternalServerError
+            | Status::BadGateway
             | Status::ServiceUnavailable
-            | Status::VersionNotSupported => b"Connection: close\r\n".as_slice(),
+            | Status::GatewayTimeout
+            | Status::VersionNotSupported
+            | Status::OfBackend(_) => b"Connection: close\r\n".as_slice(),
         });
         out.extend_from_slice(b"Date: ");
         out.extend_from_slice(date.as_bytes());

@@ -14,7 +14,8 @@ use super::{
 /// The path of a request, which begins with `/` and has only well-formed escapes.
 ///
 /// A path is split at raw slashes and each segment is decoded once, so `%2F` stays inside its
-/// segment. `.` and `..` are ordinary segments, because no file system is behind them.
+/// segment. `.` and `..` are ordinary segments, because no file system is behind them; only what a
+/// pattern leaves open must be plain (see [`Path::matches`]), as a backend may read it otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path<'b> {
     raw: &'b [u8],
@@ -35,17 +36,61 @@ impl<'b> Path<'b> {
     /// Whether the decoded segments equal those of `pattern`, such as `/chat/room`, which begins
     /// with `/` and is not encoded. A segment `:name` of the pattern matches any that is not empty.
     /// A slash at the end is significant. Never allocates.
+    ///
+    /// A last segment `*` matches all that follows, at least one segment, which may be empty:
+    /// `/app/*` matches `/app/` and `/app/a/b`, but not `/app`. What follows must mean the same to
+    /// all that read the path after this: no segment but the last may be empty, and none may decode
+    /// to `.` or `..` (with `;` and anything behind it or not), nor hold a slash, a backslash or a control character. Otherwise
+    /// `/app/x/..%2Fadmin` would pass by a rule for `/app/admin/*`.
     pub fn matches(self, pattern: &str) -> bool {
         let Some(pattern) = pattern.strip_prefix('/') else { return false };
-        let mut expected = pattern.split('/');
-        self.segments().all(|segment| {
-            expected.next().is_some_and(|text| match text.strip_prefix(':') {
+        let (mut segments, mut expected) = (self.segments(), pattern.split('/').peekable());
+        while let Some(text) = expected.next() {
+            if text == WILDCARD && expected.peek().is_none() {
+                return is_plain_rest(segments);
+            }
+            let is_match = segments.next().is_some_and(|segment| match text.strip_prefix(':') {
                 Some(_) => !segment.raw().is_empty(),
                 None => segment.matches(text),
-            })
-        }) && expected.next().is_none()
+            });
+            if !is_match {
+                return false;
+            }
+        }
+        segments.next().is_none()
+    }
+
+    /// What the `*` at the end of a pattern stands for in this path, which the pattern matches: as it
+    /// was sent, without the slash before it. Empty for a pattern without `*`.
+    pub fn rest_after(self, pattern: &str) -> &'b [u8] {
+        let Some(prefix) = pattern.strip_suffix(WILDCARD).filter(|own| own.ends_with('/')) else {
+            return &[];
+        };
+        let mut rest = self.raw;
+        for _ in prefix.matches('/') {
+            let Some((_, behind)) = split_once(rest, b'/') else { return &[] };
+            rest = behind;
+        }
+        rest
     }
 }
+
+/// Whether segments mean the same to every reader, and there is one.
+fn is_plain_rest<'b>(segments: impl Iterator<Item = Encoded<'b>>) -> bool {
+    let mut segments = segments.peekable();
+    let has_any = segments.peek().is_some();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        if segment.is_dots() || (segment.raw().is_empty() && !is_last) || !segment.is_one_for_all()
+        {
+            return false;
+        }
+    }
+    has_any
+}
+
+/// The last segment of a pattern that stands for all that follows.
+const WILDCARD: &str = "*";
 
 /// The query of a request, read as a form: `name=value` pairs, in which `+` is a space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,11 +19,13 @@ pub enum ConnectionPhase {
 /// What the bytes of a connection mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionProtocol {
+    /// Nothing: they come from a backend, and go on to its client as they are.
+    Backend,
     /// HTTP, until the request is answered.
     Http,
     /// Lines of text, each a message.
     Line,
-    /// Nothing: they go on to another connection as they are.
+    /// Nothing: they go on to a backend as they are.
     Relay,
     /// WebSocket frames.
     WebSocket,

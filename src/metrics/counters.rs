@@ -200,6 +200,26 @@ counters! {
     contexts_out_now,
     /// Bytes that all of these contexts take (gauge).
     context_bytes_now,
+    /// Relayed connections now, those included that wait for their backend's reply (gauge).
+    relays_now,
+    /// Connections to backends that were begun.
+    relay_connects,
+    /// Requests that went on to another server because the one before could not be reached.
+    relay_retries,
+    /// Requests whose refusal by a backend was passed on.
+    relay_refused,
+    /// Requests answered with 503 because no server of the upstream could be asked.
+    relay_no_server,
+    /// Requests answered with 503 because descriptors, source ports or memory ran out.
+    relay_exhausted,
+    /// Requests answered with 502 because no server could be reached.
+    relay_unreachable,
+    /// Requests answered with 502 because the backend sent no valid reply.
+    relay_no_reply,
+    /// Requests answered with 504 because a backend did not accept or reply in time.
+    relay_timed_out,
+    /// Bytes that were relayed, in either direction.
+    relayed_bytes,
     /// Writes to clients' sockets that took at least one byte.
     writes,
     /// Bytes written to clients.
@@ -264,6 +284,8 @@ counters! {
     closed_aged,
     /// Connections closed with 4004 because their identity had expired.
     closed_expired,
+    /// Relayed connections closed because their backend had ended.
+    closed_backend,
     /// Connections closed with 1001 during a shutdown.
     closed_drained,
     /// Connections that a drain has told to go, those in their handshake included.

@@ -184,7 +184,7 @@ fn bind(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
 }
 
 /// An unreachable peer is detected within two minutes: 60 s of silence and four probes, 15 s apart.
-const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
+pub(super) const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(15))
     .with_retries(4);

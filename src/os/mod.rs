@@ -3,6 +3,7 @@
 mod cgroup;
 mod handover;
 mod listening;
+mod outbound;
 mod passed_sockets;
 mod process;
 mod process_use;
@@ -19,6 +20,7 @@ pub use cgroup::GroupMemory;
 pub use handover::{NewProcess, NewProcessState};
 pub(crate) use listening::set_keep_alive;
 pub use listening::{BindError, KeepAlive, ListenOptions, apply_options, bind_listeners};
+pub(crate) use outbound::{connect, probe};
 pub use passed_sockets::{PassedError, PassedSocket, PassedSockets};
 pub use process::{
     Descriptors, kernel_warnings, pin_thread, raise_descriptor_limit, return_freed_memory,

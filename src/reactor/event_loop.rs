@@ -16,7 +16,8 @@ use crate::key::ConnKey;
 use crate::mail::{Class, Envelope, Inbox, LoopMailboxes, LoopSender, MailItem, Outbox};
 use crate::metrics::LoopMetrics;
 use crate::timer::{Clock, Millis};
-use crate::transport::{Poller, Readiness};
+use crate::transport::{ConnectError, Poller, Readiness};
+use crate::work::prices;
 
 /// Whether a loop goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +142,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         self.connections.flush_dirty(self.settings.flushes_per_turn);
         // What services say about those whose write failed must not wait for the next event.
         self.connections.apply_effects();
+        self.connect_backends();
         self.register_write_interest();
         self.send_mail();
         self.acceptor.run(&mut self.poller, &mut self.connections, &self.metrics.counters, now);
@@ -432,6 +434,39 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         }
         counters.outbox_items_now.set(self.outbox.items() as u64);
         counters.outbox_bytes_now.set(self.outbox.bytes() as u64);
+    }
+
+    /// Begins the connections that relays ask for. Each takes a permit, as clients do: what is accepted
+    /// can be served, and a relay that finds none is refused.
+    fn connect_backends(&mut self) {
+        // A failed attempt may lead to another one: a bounded number of times for each client.
+        while let Some(order) = self.connections.poll_connect() {
+            if !self.acceptor.take_permit() {
+                self.connections.handle_unconnected(order.client, true);
+                continue;
+            }
+            let socket = match self.poller.connect(&order.server) {
+                Ok(socket) => socket,
+                Err(error) => {
+                    self.acceptor.release();
+                    let is_exhausted = error == ConnectError::Exhausted;
+                    self.connections.handle_unconnected(order.client, is_exhausted);
+                    continue;
+                }
+            };
+            self.connections.charge(prices::CONNECT);
+            if let Some(client) = self.connections.socket_mut(order.client) {
+                // Nothing else tells that a silent client is gone: a relay sends no pings.
+                self.poller.probe_peer(client);
+            }
+            let key = self.connections.handle_connecting(order.client, socket);
+            if let Some(socket) = self.connections.socket_mut(key)
+                && self.poller.watch_outbound(socket, key.to_token()).is_err()
+            {
+                self.connections.handle_unwatched(key);
+            }
+        }
+        self.connections.apply_effects();
     }
 
     fn register_write_interest(&mut self) {

@@ -432,6 +432,11 @@ impl Acceptor {
         !may_refuse && (self.shedder.is_overloaded(now) || !self.permits.has_room())
     }
 
+    /// Takes a part of `connections_max` for a connection to a backend, if there is one.
+    pub(super) fn take_permit(&mut self) -> bool {
+        self.permits.take()
+    }
+
     /// Returns the part of `connections_max` of a connection that was served and is gone.
     pub(super) fn release(&mut self) {
         self.permits.release();

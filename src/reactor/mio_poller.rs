@@ -19,10 +19,10 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use super::event_loop::MAILBOX_TOKEN;
 use crate::mail::Wake;
 use crate::os::{
-    ReserveDescriptor, is_about_one_connection, return_scattered_memory, send_before_end,
-    set_keep_alive,
+    ReserveDescriptor, connect, is_about_one_connection, probe, return_scattered_memory,
+    send_before_end, set_keep_alive,
 };
-use crate::transport::{AcceptError, Poller, Readiness, Transport};
+use crate::transport::{AcceptError, ConnectError, Poller, Readiness, ServerAddress, Transport};
 
 /// The sockets of one listener: one as a rule, and more where those of another process with more loops
 /// were taken over, as each has an accept queue of its own.
@@ -163,6 +163,23 @@ impl Poller for MioPoller {
             own.iter().flat_map(|own| &own.sockets).map(move |own| (number, own))
         });
         all.map(|(number, own)| Ok((number, own.as_fd().try_clone_to_owned()?.into()))).collect()
+    }
+
+    fn connect(&mut self, server: &ServerAddress) -> Result<TcpStream, ConnectError> {
+        connect(server).map(TcpStream::from_std)
+    }
+
+    fn watch_outbound(&mut self, socket: &mut TcpStream, token_number: u64) -> io::Result<()> {
+        // What is written first waits for the connection to stand.
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(socket, token(token_number), interest)
+    }
+
+    fn probe_peer(&mut self, socket: &mut TcpStream) {
+        // Without probes the connection ends when it is next written to.
+        if let Err(error) = probe(socket.as_fd()) {
+            log::debug!("a relayed connection is not probed: {error}");
+        }
     }
 
     fn register(&mut self, socket: &mut TcpStream, token_number: u64) -> io::Result<()> {

@@ -4,32 +4,53 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::{
-    Identity, IdentityKind, NameKind, Origins, PlaceKind, ResolvedConfig, ResolvedRoute,
-    ResolvedWebSocket, RoomOptions, RouteService, TokenPlace,
+    Identity, IdentityKind, NameKind, Origins, PlaceKind, RelayOptions, ResolvedConfig,
+    ResolvedRoute, ResolvedWebSocket, RoomOptions, RouteService, TokenPlace, UpstreamOptions,
 };
-use crate::http::{OriginRule, Subprotocol};
+use crate::http::{ForwardRules, HeaderValue, OriginRule, SetHeader, Subprotocol};
 use crate::services::identity::{
     CertificateIdentity, NoIdentity, StatedIdentity, StatedIn, TokenIdentity, TokenIn, Tokens,
 };
 use crate::services::room::{IdentityRights, LineFormat, NameSource, Room, RoomSettings};
 use crate::services::{
-    Broadcast, BuiltInPage, Echo, Handler, Identities, IdentityCheck, LoopSite, Order, Route,
-    RouteOptions, Service,
+    BalanceBy, Broadcast, BuiltInPage, Echo, Handler, Identities, IdentityCheck, LoopSite, Order,
+    Relay, RelaySettings, Route, RouteOptions, Service,
 };
+use crate::upstream::{ServerSet, Upstream};
 
 /// What checks identities that need other servers, by the name of the identity.
 pub type IdentityChecks = HashMap<String, Arc<dyn IdentityCheck>>;
 
+/// The upstreams of relays, by their names.
+pub type Upstreams = HashMap<String, Arc<Upstream>>;
+
 /// The routes of a configuration. An identity that needs another server is asked by its name in `checks`;
-/// without a check there it lets nobody in.
+/// without a check there it lets nobody in. A relay leads to the upstream under its name in `upstreams`;
+/// without one it has no server.
 #[must_use]
-pub fn built_in_routes(settings: &ResolvedConfig, checks: &IdentityChecks) -> Vec<Route> {
+pub fn built_in_routes(
+    settings: &ResolvedConfig,
+    checks: &IdentityChecks,
+    upstreams: &Upstreams,
+) -> Vec<Route> {
     let all: IdentityChecks = settings
         .identities
         .iter()
         .map(|identity| (identity.name.clone(), check_of(identity, checks)))
         .collect();
-    settings.routes.iter().map(|route| built_in_route(route, &all)).collect()
+    let route = |route: &ResolvedRoute| match &route.service {
+        RouteService::Relay { websocket, relay } => {
+            let options = settings.upstreams.iter().find(|own| own.name == relay.upstream);
+            let websocket = self::options(websocket, identities_of(route, &all));
+            relay_route(route, websocket, relay, options, upstreams)
+        }
+        RouteService::Broadcast { .. }
+        | RouteService::Echo { .. }
+        | RouteService::Hall
+        | RouteService::Page
+        | RouteService::Room { .. } => built_in_route(route, &all),
+    };
+    settings.routes.iter().map(route).collect()
 }
 
 /// What checks an identity.
@@ -96,7 +117,10 @@ fn built_in_route(route: &ResolvedRoute, all: &IdentityChecks) -> Route {
             Handler::Socket(Arc::new(|_| Box::new(Echo)), options(websocket))
         }
         RouteService::Hall => Handler::Page(Arc::new(|| Box::new(BuiltInPage::hall()))),
-        RouteService::Page => Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat()))),
+        // A relay is made of more than its own table.
+        RouteService::Page | RouteService::Relay { .. } => {
+            Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat())))
+        }
         RouteService::Room { websocket, order, room } => {
             let settings = Arc::new(room_settings(route, *order, room));
             let make = move |site: LoopSite| -> Box<dyn Service> {
@@ -106,6 +130,44 @@ fn built_in_route(route: &ResolvedRoute, all: &IdentityChecks) -> Route {
         }
     };
     Route { id: route.id.clone(), paths: route.paths.clone(), handler }
+}
+
+fn relay_route(
+    route: &ResolvedRoute,
+    options: RouteOptions,
+    relay: &RelayOptions,
+    upstream: Option<&UpstreamOptions>,
+    upstreams: &Upstreams,
+) -> Route {
+    let known = upstreams.get(&relay.upstream).cloned();
+    let settings = Arc::new(RelaySettings {
+        upstream: known.unwrap_or_else(|| Upstream::new(&relay.upstream, ServerSet::default())),
+        rules: ForwardRules {
+            // Loading has refused what is no header.
+            host: relay.host.clone().and_then(|host| HeaderValue::new(host).ok()),
+            set: relay.set_headers.iter().filter_map(|line| header(line)).collect(),
+            remove: relay.remove_headers.clone(),
+        },
+        rewrite: relay.rewrite.clone(),
+        paths: route.paths.clone(),
+        balance_by: upstream.map(|own| balance_by(&own.hash_by)).unwrap_or_default(),
+    });
+    let make = move |_| -> Box<dyn Service> { Box::new(Relay::new(Arc::clone(&settings))) };
+    let handler = Handler::Socket(Arc::new(make), options);
+    Route { id: route.id.clone(), paths: route.paths.clone(), handler }
+}
+
+fn header(line: &str) -> Option<SetHeader> {
+    let (name, value) = line.split_once(':')?;
+    SetHeader::new(name, value.trim_ascii().to_owned()).ok()
+}
+
+fn balance_by(text: &str) -> BalanceBy {
+    match text.split_once(':') {
+        Some(("cookie", name)) => BalanceBy::Cookie(name.to_owned()),
+        Some(("header", name)) => BalanceBy::Header(name.to_owned()),
+        Some(_) | None => BalanceBy::Address,
+    }
 }
 
 fn options(websocket: &ResolvedWebSocket, identities: Identities) -> RouteOptions {
@@ -211,7 +273,7 @@ mod tests {
     #[test]
     fn every_route_is_mounted_under_its_id_at_all_its_paths() {
         let settings = Config::default().resolve(MachineLimits { descriptors: 1024, cores: 1 });
-        let routes = built_in_routes(&settings, &IdentityChecks::new());
+        let routes = built_in_routes(&settings, &IdentityChecks::new(), &Upstreams::new());
         assert!(routes.iter().map(|route| &route.id).eq(settings.routes.iter().map(|own| &own.id)));
         let paths: Vec<_> = routes.iter().flat_map(|route| &route.paths).collect();
         assert_eq!(

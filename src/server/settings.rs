@@ -33,6 +33,7 @@ pub(super) fn conn_settings(settings: &ResolvedConfig, rules: &RequestRules) -> 
         message_bytes_per_s_min: limits.message_bytes_per_s_min,
         write_stall_ms: timeouts.write_stall_ms,
         close_ms: timeouts.close_ms,
+        half_close_ms: timeouts.half_close_ms,
         age_ms: timeouts.age_ms,
         pool_idle_ms: timeouts.pool_idle_ms,
         retry_after_s: RETRY_AFTER_S,

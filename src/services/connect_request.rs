@@ -12,6 +12,7 @@ pub struct ConnectRequest<'a> {
     address: Option<SocketAddr>,
     subject: Option<&'a str>,
     identity: Option<&'a Identity>,
+    is_tls: bool,
 }
 
 impl<'a> ConnectRequest<'a> {
@@ -19,7 +20,7 @@ impl<'a> ConnectRequest<'a> {
         request: Option<&'a UpgradeRequest<'a, 'a>>,
         address: Option<SocketAddr>,
     ) -> Self {
-        Self { request, address, subject: None, identity: None }
+        Self { request, address, subject: None, identity: None, is_tls: false }
     }
 
     /// As this one, of a client that has shown a certificate with this subject.
@@ -30,6 +31,17 @@ impl<'a> ConnectRequest<'a> {
     /// As this one, of a client that has proven this identity.
     pub(crate) fn with_identity(self, identity: Option<&'a Identity>) -> Self {
         Self { identity, ..self }
+    }
+
+    /// As this one, of a client that speaks TLS or does not.
+    pub(crate) fn with_tls(self, is_tls: bool) -> Self {
+        Self { is_tls, ..self }
+    }
+
+    /// Whether the client speaks TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     /// The upgrade request; `None` for a client of a line listener.

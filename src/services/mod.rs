@@ -12,6 +12,7 @@ mod echo;
 pub mod identity;
 mod name;
 mod page;
+mod relay;
 pub mod room;
 mod route_history;
 mod route_id;
@@ -22,16 +23,17 @@ pub use connect_request::ConnectRequest;
 pub use description::Description;
 pub use echo::Echo;
 pub use page::{BuiltInPage, Page, PageReply};
+pub use relay::{BalanceBy, Relay, RelaySettings};
 pub use route_history::RouteHistory;
 pub use route_id::{RouteId, RouteNumbers, TooManyRoutes};
 pub(crate) use router::{Found, SocketRoute};
 pub use router::{Handler, Route, Router};
 
 pub use crate::effects::{
-    Accept, CONTROL_FRAMES, Checked, CloseReason, Effects, INFO_BYTES_MAX, Identities, Identity,
-    IdentityCheck, IdentityOutcome, IdentityReply, IdentitySender, Inquiry, InvalidGrant,
-    InvalidPeer, InvalidUser, LoopSite, Message, MessageLimits, Order, Peer, Presented,
-    REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, RatePolicy, Rights,
+    Accept, BackendRequest, CONTROL_FRAMES, Checked, CloseReason, Effects, INFO_BYTES_MAX,
+    Identities, Identity, IdentityCheck, IdentityOutcome, IdentityReply, IdentitySender, Inquiry,
+    InvalidGrant, InvalidPeer, InvalidUser, LoopSite, Message, MessageLimits, Order, Peer,
+    Presented, REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, RatePolicy, Rights,
     RoomGrants, RouteOptions, ServiceMessage, ServiceSender, SlowPolicy, TokenAnswer, TokenInquiry,
     TokenLookup, TokenVerdict, TooManyLookups, USER_BYTES_MAX,
 };
@@ -179,4 +181,7 @@ pub enum Admission {
     Later,
     /// The connection is admitted at once.
     Now(Accept),
+    /// A server of an upstream answers the request. If it opens the WebSocket, its bytes and those of
+    /// the client go to each other as they are, and the service gets no messages.
+    Relay(BackendRequest),
 }

@@ -19,8 +19,9 @@ pub struct Route {
     /// only the first is served.
     pub id: RouteId,
     /// The paths, each beginning with `/`, as decoded segments joined by `/`. A segment `:name`
-    /// stands for any that is not empty. Where several routes match a request, a path without such a
-    /// segment comes first, then the first route of the list.
+    /// stands for any that is not empty, and `*` at the end for all that follows. Where several routes
+    /// match a request, a path without such a segment comes first, then the first route of the list
+    /// with `:name`, then that with the longest path before its `*`.
     pub paths: Vec<String>,
     /// What serves them.
     pub handler: Handler,
@@ -361,18 +362,23 @@ fn first_numbers(routes: &[Route]) -> RouteNumbers {
 }
 
 /// The position of the route that serves `path`: the first with this very path, else the first with a
-/// pattern that matches it.
+/// pattern of as many segments that matches it, else that with the longest path before its `*`.
 fn best_match<'p>(path: Path<'_>, routes: impl Iterator<Item = &'p Vec<String>>) -> Option<usize> {
-    let mut by_pattern = None;
+    let (mut by_pattern, mut by_wildcard) = (None, None);
     for (index, paths) in routes.enumerate() {
         for own in paths.iter().filter(|own| path.matches(own)) {
-            if !is_pattern(own) {
+            if let Some(prefix) = own.strip_suffix("/*") {
+                if by_wildcard.is_none_or(|(_, bytes)| bytes < prefix.len()) {
+                    by_wildcard = Some((index, prefix.len()));
+                }
+            } else if !is_pattern(own) {
                 return Some(index);
+            } else {
+                by_pattern = by_pattern.or(Some(index));
             }
-            by_pattern = by_pattern.or(Some(index));
         }
     }
-    by_pattern
+    by_pattern.or_else(|| by_wildcard.map(|(index, _)| index))
 }
 
 /// Whether a route's path has a segment that stands for any.
@@ -472,6 +478,28 @@ mod tests {
         assert_eq!(all_found(&mut first, &["/x", "/b"]), [Some(0), Some(2)]);
         let mut second = next(&first, &sockets(&["/:other", "/:any", "/b"]), &[]);
         assert_eq!(all_found(&mut second, &["/x", "/b"]), [Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn the_most_specific_path_is_served_whatever_the_order() {
+        let paths = ["/*", "/a/*", "/a/b/*", "/:any/x", "/a/x", "/a/b/c"];
+        for turn in 0..paths.len() {
+            let mut turned = paths;
+            turned.rotate_left(turn);
+            let mut router = Router::new(&sockets(&turned), SITE);
+            for (path, expected) in [
+                ("/q", "/*"),
+                ("/a/y", "/a/*"),
+                ("/a/b/y", "/a/b/*"),
+                ("/b/x", "/:any/x"),
+                ("/a/x", "/a/x"),
+                ("/a/b/c", "/a/b/c"),
+            ] {
+                let number = found(&mut router, path).map(usize::from);
+                assert_eq!(number.map(|own| turned[own]), Some(expected), "{path} in {turned:?}");
+            }
+            assert_eq!(found(&mut router, "/a/b/../x"), None);
+        }
     }
 
     #[test]

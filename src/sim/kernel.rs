@@ -1,11 +1,12 @@
 //! The state of the fake kernel, which the network, the clients and the pollers share.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::random::Random;
+use crate::transport::ServerAddress;
 
 /// Faults that the kernel injects, in percent of the calls concerned. Each is one that Linux allows,
 /// so the rules of [`crate::transport`] hold with all of them.
@@ -37,6 +38,7 @@ pub(super) struct State {
     /// By the id that a client and a socket share. Streams are never removed, so an id stays valid.
     pub(super) streams: Vec<Stream>,
     pub(super) loops: Vec<LoopState>,
+    pub(super) backends: HashMap<ServerAddress, Backend>,
     pub(super) descriptors: usize,
     pub(super) descriptors_max: usize,
     /// Bytes that may be under way to one client.
@@ -61,6 +63,39 @@ pub(super) struct Stream {
     pub(super) registration: Option<Registration>,
     /// The address of its client, where the test has chosen one.
     pub(super) address: Option<SocketAddr>,
+    /// Of one that the server makes: it does not stand yet.
+    pub(super) connecting: Option<Connecting>,
+}
+
+/// How a connection goes on that does not stand yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Connecting {
+    /// It stands with its next event.
+    Soon,
+    /// Nothing comes of it, and nothing tells so.
+    Never,
+}
+
+/// A server behind the gateway.
+#[derive(Debug, Default)]
+pub(super) struct Backend {
+    pub(super) on_connect: OnConnect,
+    /// Streams waiting to be accepted.
+    pub(super) queue: VecDeque<usize>,
+}
+
+/// What a backend does when the gateway connects to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnConnect {
+    /// The connection stands.
+    #[default]
+    Accepts,
+    /// It fails at once, as that to a Unix socket without listener.
+    FailsAtOnce,
+    /// Nothing answers.
+    Hangs,
+    /// It is refused by the peer's kernel.
+    Refuses,
 }
 
 /// The events of a stream that a loop has asked for.
@@ -103,6 +138,7 @@ impl Kernel {
             faults,
             streams: Vec::new(),
             loops: Vec::new(),
+            backends: HashMap::new(),
             descriptors: 0,
             descriptors_max: usize::MAX,
             send_buffer_bytes: 64 << 10,

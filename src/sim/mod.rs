@@ -17,7 +17,7 @@ mod server;
 
 pub use client::SimClient;
 pub use clock::SimClock;
-pub use kernel::Faults;
+pub use kernel::{Faults, OnConnect};
 pub use network::Network;
 pub use poller::{SimListener, SimPoller, SimSocket};
 pub use random::Random;

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use super::client::SimClient;
 use super::clock::SimClock;
-use super::kernel::{Faults, Kernel, ListenerState, LoopState, Stream};
+use super::kernel::{Faults, Kernel, ListenerState, LoopState, OnConnect, Stream};
 use super::poller::SimPoller;
+use crate::transport::ServerAddress;
 
 /// A fake network with its kernel. Clones share both.
 #[derive(Clone, Debug)]
@@ -57,6 +58,19 @@ impl Network {
         let listener = &mut state.loops[loop_index].listeners[listener];
         listener.queue.push_back(id);
         listener.is_ready = true;
+        Some(SimClient::new(self.kernel.clone(), id))
+    }
+
+    /// From now on there is a backend at this address, which does this when the gateway connects to it.
+    /// At other addresses connections are refused.
+    pub fn set_backend(&self, address: &ServerAddress, on_connect: OnConnect) {
+        self.kernel.state().backends.entry(address.clone()).or_default().on_connect = on_connect;
+    }
+
+    /// The backend's end of the first connection to it that waits to be accepted.
+    #[must_use]
+    pub fn accept_at(&self, address: &ServerAddress) -> Option<SimClient> {
+        let id = self.kernel.state().backends.get_mut(address)?.queue.pop_front()?;
         Some(SimClient::new(self.kernel.clone(), id))
     }
 

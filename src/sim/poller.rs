@@ -4,10 +4,10 @@ use std::io::{self, ErrorKind, IoSlice, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::kernel::{Kernel, ListenerState, Registration, State};
+use super::kernel::{Connecting, Kernel, ListenerState, OnConnect, Registration, State, Stream};
 use crate::key::ConnKey;
 use crate::reactor::MAILBOX_TOKEN;
-use crate::transport::{AcceptError, Poller, Readiness, Transport};
+use crate::transport::{AcceptError, ConnectError, Poller, Readiness, ServerAddress, Transport};
 use crate::work::{meter, prices};
 
 /// One loop's poller on a fake network.
@@ -66,6 +66,11 @@ impl Poller for SimPoller {
             state.loops[self.loop_index].ready = ready.split_off(kept);
         }
         for id in ready {
+            match state.streams[id].connecting {
+                Some(Connecting::Never) => continue,
+                Some(Connecting::Soon) => state.streams[id].connecting = None,
+                None => {}
+            }
             let room = state.room(id);
             let stream = &state.streams[id];
             let Some(registration) = stream.registration else { continue };
@@ -140,6 +145,44 @@ impl Poller for SimPoller {
         Ok((SimSocket { kernel: self.kernel.clone(), id }, address))
     }
 
+    fn connect(&mut self, server: &ServerAddress) -> Result<SimSocket, ConnectError> {
+        let state = &mut *self.kernel.state();
+        if state.descriptors >= state.descriptors_max {
+            return Err(ConnectError::Exhausted);
+        }
+        let id = state.streams.len();
+        let mut stream = Stream::default();
+        let backend = state.backends.get_mut(server);
+        match backend.as_ref().map_or(OnConnect::Refuses, |own| own.on_connect) {
+            OnConnect::Accepts => stream.connecting = Some(Connecting::Soon),
+            OnConnect::FailsAtOnce => return Err(ConnectError::Failed),
+            OnConnect::Hangs => stream.connecting = Some(Connecting::Never),
+            OnConnect::Refuses => stream.client_reset = true,
+        }
+        if let Some(backend) = backend
+            && stream.connecting == Some(Connecting::Soon)
+        {
+            backend.queue.push_back(id);
+        }
+        state.streams.push(stream);
+        state.descriptors += 1;
+        meter::spend(prices::CONNECT);
+        Ok(SimSocket { kernel: self.kernel.clone(), id })
+    }
+
+    fn watch_outbound(&mut self, socket: &mut SimSocket, token: u64) -> io::Result<()> {
+        let mut state = self.kernel.state();
+        let percent = state.faults.failed_registrations;
+        if state.random.percent(percent) {
+            return Err(ErrorKind::OutOfMemory.into());
+        }
+        let registration = Registration { loop_index: self.loop_index, token, writable: true };
+        state.streams[socket.id].registration = Some(registration);
+        // Once it stands or has failed there is an event.
+        state.edge(socket.id);
+        Ok(())
+    }
+
     fn close_listeners(&mut self) {
         let mut state = self.kernel.state();
         for listener in 0..state.loops[self.loop_index].listeners.len() {
@@ -193,6 +236,9 @@ impl Transport for SimSocket {
             return Err(ErrorKind::Interrupted.into());
         }
         let stream = &mut state.streams[self.id];
+        if stream.connecting.is_some() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         if stream.client_reset {
             return Err(ErrorKind::ConnectionReset.into());
         }
@@ -221,6 +267,9 @@ impl Transport for SimSocket {
         let mut state = self.kernel.state();
         if state.is_interrupted() {
             return Err(ErrorKind::Interrupted.into());
+        }
+        if state.streams[self.id].connecting.is_some() {
+            return Err(ErrorKind::WouldBlock.into());
         }
         if state.streams[self.id].client_reset || state.streams[self.id].server_ended {
             return Err(ErrorKind::BrokenPipe.into());

@@ -11,6 +11,8 @@ pub const READ: u64 = 500;
 pub const WRITE: u64 = 1_500;
 /// A connection is accepted and registered.
 pub const ACCEPT: u64 = 4_000;
+/// A connection to a backend is begun and registered.
+pub const CONNECT: u64 = 12_000;
 /// A socket is closed.
 pub const CLOSE: u64 = 2_500;
 /// A request head is parsed and answered.

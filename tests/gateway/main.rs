@@ -26,6 +26,7 @@
 //! | `proxies` | the documented configurations of nginx and HAProxy |
 //! | `proxied` | the addresses of clients of proxies: nginx and HAProxy as documented, and what is claimed |
 //! | `certificates_reload` | certificates at start, and files that change |
+//! | `relay` | backends in Python, Node and Rust behind the gateway, killed, moved and reloaded |
 //! | `reload` | the configuration, read again on SIGHUP |
 //! | `identity` | who clients are by tokens, certificates and cookies, and what follows from it |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
@@ -102,4 +103,5 @@ mod limits;
 mod log;
 mod overload;
 mod rates;
+mod relay;
 mod reload;

@@ -309,7 +309,7 @@ fn a_listener_for_proxies_serves_no_others() {
     own.sees(stream, &room(), IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)));
 }
 
-/// Whether the connection ends, in whatever manner, without another byte.
+/// Whether the connection ends, in whatever on_connect, without another byte.
 fn ends(socket: &mut Socket) -> bool {
     let mut room = [0; 100];
     socket.stream.read(&mut room).map_or(true, |count| count == 0)

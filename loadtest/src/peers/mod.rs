@@ -7,6 +7,7 @@
 mod counts;
 mod fastwebsockets;
 mod floor;
+mod floor_relay;
 mod listener;
 mod tls;
 mod tokio_tungstenite;
@@ -37,6 +38,10 @@ pub(crate) struct PeerArguments {
     #[arg(long, value_name = "ADDRESS")]
     counts: Option<SocketAddr>,
 
+    /// Address of the server to relay to, for the relay
+    #[arg(long, value_name = "ADDRESS")]
+    backend: Option<SocketAddr>,
+
     /// PEM file of the certificate for TLS; plain TCP without it
     #[arg(long, value_name = "FILE", requires = "key")]
     certificate: Option<PathBuf>,
@@ -53,6 +58,8 @@ pub(crate) enum PeerServer {
     Fastwebsockets,
     /// Bare epoll that keeps nothing for a connection: the floor
     Floor,
+    /// Bare epoll that passes bytes on to a backend: the floor of relays
+    FloorRelay,
     /// Tokio and tungstenite, a task for each connection
     TokioTungstenite,
     /// The same with a read buffer of 4 KiB in place of 128 KiB
@@ -67,6 +74,7 @@ impl PeerServer {
         match self {
             Self::Fastwebsockets => "fastwebsockets",
             Self::Floor => "floor",
+            Self::FloorRelay => "floor-relay",
             Self::TokioTungstenite => "tokio-tungstenite",
             Self::TokioTungsteniteSmall => "tokio-tungstenite-small",
             Self::TungsteniteThreads => "tungstenite-threads",
@@ -77,7 +85,7 @@ impl PeerServer {
     pub(crate) fn has_tasks(self) -> bool {
         match self {
             Self::Fastwebsockets | Self::TokioTungstenite | Self::TokioTungsteniteSmall => true,
-            Self::Floor | Self::TungsteniteThreads => false,
+            Self::Floor | Self::FloorRelay | Self::TungsteniteThreads => false,
         }
     }
 
@@ -85,7 +93,7 @@ impl PeerServer {
     pub(crate) fn has_tls(self) -> bool {
         match self {
             Self::Fastwebsockets | Self::TokioTungstenite | Self::TokioTungsteniteSmall => true,
-            Self::Floor | Self::TungsteniteThreads => false,
+            Self::Floor | Self::FloorRelay | Self::TungsteniteThreads => false,
         }
     }
 
@@ -98,7 +106,7 @@ impl PeerServer {
     pub(crate) fn version(self) -> String {
         let libraries: &[&str] = match self {
             Self::Fastwebsockets => &["fastwebsockets", "hyper", "tokio"],
-            Self::Floor => &["nix"],
+            Self::Floor | Self::FloorRelay => &["nix"],
             Self::TokioTungstenite | Self::TokioTungsteniteSmall => {
                 &["tokio-tungstenite", "tungstenite", "tokio"]
             }
@@ -111,7 +119,7 @@ impl PeerServer {
 /// Serves until the process is ended.
 pub(crate) fn run(arguments: &PeerArguments) -> io::Result<()> {
     file_limit::raise();
-    let PeerArguments { peer, listen, counts, certificate, key } = arguments;
+    let PeerArguments { peer, listen, counts, backend, certificate, key } = arguments;
     let acceptor = match certificate.as_ref().zip(key.as_ref()) {
         Some(_) if !peer.has_tls() => {
             return Err(io::Error::other(format!("{} speaks no TLS", peer.name())));
@@ -124,6 +132,10 @@ pub(crate) fn run(arguments: &PeerArguments) -> io::Result<()> {
             counts::serve_async(*counts, fastwebsockets::serve(*listen, acceptor))
         }
         PeerServer::Floor => floor::serve(*listen),
+        PeerServer::FloorRelay => {
+            let missing = || io::Error::other("the relay needs --backend");
+            floor_relay::serve(*listen, backend.ok_or_else(missing)?)
+        }
         PeerServer::TokioTungstenite => {
             let config = WebSocketConfig::default();
             counts::serve_async(*counts, tokio_tungstenite::serve(*listen, config, acceptor))

@@ -60,11 +60,16 @@ fn every_range_is_enforced_at_both_ends() {
                 let table = "[acme]\ndomains = [\"a.example\"]\ncache_dir = \"acme\"\n";
                 format!("{TLS_AND_REDIRECT}{table}{} = {value}\n", key.leaf())
             }
+            "upstream" => {
+                let header = "[[route]]\npath = \"/\"\nservice = \"relay\"\nupstream = \"a\"\n\
+                              [[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\n";
+                format!("{header}{} = {value}\n", key.leaf())
+            }
             section => format!("[{section}]\n{} = {value}\n", key.leaf()),
         };
         let name = match key.section() {
             "listener" => format!("listener[1].{}", key.leaf()),
-            section @ ("identity" | "route") => format!("{section}[0].{}", key.leaf()),
+            section @ ("identity" | "route" | "upstream") => format!("{section}[0].{}", key.leaf()),
             _ => key.name.to_owned(),
         };
         for bad in [i128::from(min) - 1, i128::from(max) + 1] {
@@ -112,7 +117,7 @@ fn an_error_about_a_wrong_type_names_the_rule() {
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"ehco\"",
-            "route[0].service = \"ehco\": must be one of \"broadcast\", \"echo\", \"hall\", \"page\", \"room\"",
+            "route[0].service = \"ehco\": must be one of \"broadcast\", \"echo\", \"hall\", \"page\", \"relay\", \"room\"",
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"echo\"\nslow_policy = \"keep-latest\"",
@@ -162,7 +167,7 @@ fn keys_without_default_are_required() {
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"page\"\n[[route]]\npath = \"/a\"",
-            "route[1].service: is required, and must be one of \"broadcast\", \"echo\", \"hall\", \"page\", \"room\"",
+            "route[1].service: is required, and must be one of \"broadcast\", \"echo\", \"hall\", \"page\", \"relay\", \"room\"",
         ),
         (
             "[[route]]\nservice = \"page\"",
@@ -294,7 +299,7 @@ fn unknown_keys_suggest_the_right_one_at_every_level() {
         (
             "[timeouts]\nfoo = { a = 1 }",
             "timeouts.foo: unknown key; [timeouts] takes handshake_ms, refuse_ms, ping_idle_ms, \
-             pong_ms, message_grace_ms, write_stall_ms, close_ms, age_ms, drain_grace_ms, drain_ms, \
+             pong_ms, message_grace_ms, write_stall_ms, close_ms, half_close_ms, age_ms, drain_grace_ms, drain_ms, \
              handover_ms, pool_idle_ms, accept_pause_ms",
         ),
     ]);
@@ -353,7 +358,7 @@ fn a_mistake_is_located() {
         (
             "[[route]]\npath = \"/\"\n",
             "tidegate.toml:1: route[0].service: is required, and must be one of \"broadcast\", \
-             \"echo\", \"hall\", \"page\", \"room\"",
+             \"echo\", \"hall\", \"page\", \"relay\", \"room\"",
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"echo\"\norigins = [\n  \"null\",\n  \"a\",\n]",

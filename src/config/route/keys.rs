@@ -34,5 +34,6 @@ words! {
     "echo" = Echo,
     "hall" = Hall,
     "page" = Page,
+    "relay" = Relay,
     "room" = Room,
 }

@@ -4,6 +4,7 @@ mod built_in;
 mod keys;
 mod origins;
 mod publish;
+mod relay;
 mod room;
 mod service;
 mod websocket;
@@ -17,6 +18,7 @@ pub(super) use built_in::built_in;
 pub(super) use keys::RouteKeys;
 pub use origins::Origins;
 pub(super) use publish::PublishOptions;
+pub use relay::{RelayMode, RelayOptions};
 pub use room::{NameKind, RoomOptions};
 pub use service::{RouteService, ServiceKind};
 pub use websocket::WebSocketOptions;
@@ -34,7 +36,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// A route with the default of every key that has one.
+    /// A route with the default of every key that has one. A relay has no upstream yet.
     pub fn new(path: impl Into<String>, service: ServiceKind) -> Self {
         Self { path: path.into(), aliases: Vec::new(), service: RouteService::new(service) }
     }

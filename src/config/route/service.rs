@@ -1,6 +1,6 @@
 //! The built-in services, each with the options that it takes and no others.
 
-use super::{PublishOptions, RoomOptions, WebSocketOptions};
+use super::{PublishOptions, RelayMode, RelayOptions, RoomOptions, WebSocketOptions};
 use crate::config::declare::{Entry, Keys as _};
 use crate::config::reader::TableReader;
 use crate::config::refusal::Refusal;
@@ -27,6 +27,13 @@ pub enum RouteService<W = WebSocketOptions> {
     Hall,
     /// Answers a plain GET with the chat page.
     Page,
+    /// Passes requests on to a server of an upstream, and then all that either side sends.
+    Relay {
+        /// What every WebSocket route has, of which the origins hold here.
+        websocket: W,
+        /// How requests are passed on.
+        relay: RelayOptions,
+    },
     /// Sends every message to all members of the sender's room, under its name.
     Room {
         /// What every WebSocket route has.
@@ -49,6 +56,8 @@ pub enum ServiceKind {
     Hall,
     /// [`RouteService::Page`].
     Page,
+    /// [`RouteService::Relay`].
+    Relay,
     /// [`RouteService::Room`].
     Room,
 }
@@ -63,6 +72,17 @@ impl RouteService {
             ServiceKind::Echo => Self::Echo { websocket },
             ServiceKind::Hall => Self::Hall,
             ServiceKind::Page => Self::Page,
+            ServiceKind::Relay => {
+                let relay = RelayOptions {
+                    upstream: String::new(),
+                    mode: RelayMode::default(),
+                    rewrite: None,
+                    host: None,
+                    set_headers: Vec::new(),
+                    remove_headers: Vec::new(),
+                };
+                Self::Relay { websocket, relay }
+            }
             ServiceKind::Room => Self::Room { websocket, order, room: RoomOptions::default() },
         }
     }
@@ -78,6 +98,9 @@ impl RouteService {
             ServiceKind::Echo => Self::Echo { websocket: websocket()? },
             ServiceKind::Hall => Self::Hall,
             ServiceKind::Page => Self::Page,
+            ServiceKind::Relay => {
+                Self::Relay { websocket: websocket()?, relay: RelayOptions::read(table)? }
+            }
             ServiceKind::Room => Self::Room {
                 websocket: websocket()?,
                 order: order()?,
@@ -93,8 +116,9 @@ impl RouteService {
             Self::Broadcast { order, .. } | Self::Room { order, .. } => {
                 entries.extend(PublishOptions { order: *order }.entries());
             }
-            Self::Echo { .. } | Self::Hall | Self::Page => {}
+            Self::Echo { .. } | Self::Hall | Self::Page | Self::Relay { .. } => {}
         }
+        entries.extend(self.relay().map(RelayOptions::entries).unwrap_or_default());
         entries.extend(self.room().map(RoomOptions::entries).unwrap_or_default());
         entries
     }
@@ -108,6 +132,7 @@ impl<W> RouteService<W> {
             Self::Echo { .. } => ServiceKind::Echo,
             Self::Hall => ServiceKind::Hall,
             Self::Page => ServiceKind::Page,
+            Self::Relay { .. } => ServiceKind::Relay,
             Self::Room { .. } => ServiceKind::Room,
         }
     }
@@ -127,6 +152,7 @@ impl<W> RouteService<W> {
         match self {
             Self::Broadcast { websocket, .. }
             | Self::Echo { websocket }
+            | Self::Relay { websocket, .. }
             | Self::Room { websocket, .. } => Some(websocket),
             Self::Hall | Self::Page => None,
         }
@@ -137,6 +163,7 @@ impl<W> RouteService<W> {
         match self {
             Self::Broadcast { websocket, .. }
             | Self::Echo { websocket }
+            | Self::Relay { websocket, .. }
             | Self::Room { websocket, .. } => Some(websocket),
             Self::Hall | Self::Page => None,
         }
@@ -146,7 +173,23 @@ impl<W> RouteService<W> {
     pub fn room(&self) -> Option<&RoomOptions> {
         match self {
             Self::Room { room, .. } => Some(room),
-            Self::Broadcast { .. } | Self::Echo { .. } | Self::Hall | Self::Page => None,
+            Self::Broadcast { .. }
+            | Self::Echo { .. }
+            | Self::Hall
+            | Self::Page
+            | Self::Relay { .. } => None,
+        }
+    }
+
+    /// The options of a relay.
+    pub fn relay(&self) -> Option<&RelayOptions> {
+        match self {
+            Self::Relay { relay, .. } => Some(relay),
+            Self::Broadcast { .. }
+            | Self::Echo { .. }
+            | Self::Hall
+            | Self::Page
+            | Self::Room { .. } => None,
         }
     }
 
@@ -159,6 +202,9 @@ impl<W> RouteService<W> {
             Self::Echo { websocket } => RouteService::Echo { websocket: make(websocket) },
             Self::Hall => RouteService::Hall,
             Self::Page => RouteService::Page,
+            Self::Relay { websocket, relay } => {
+                RouteService::Relay { websocket: make(websocket), relay: relay.clone() }
+            }
             Self::Room { websocket, order, room } => {
                 RouteService::Room { websocket: make(websocket), order: *order, room: room.clone() }
             }

@@ -9,7 +9,9 @@ use crate::config::{
     AcmeOptions, AdminAddress, CertificateFiles, ClientCertificates, Config, FilePath, Hosts,
     Identity, IdentityKind, IdentityWord, Listener, MachineLimits, NameKind, Origins, PlaceKind,
     Redirect, RedisOptions, Route, RouteService, Rule, Secret, Secrets, ServiceKind, Token,
+    UpstreamOptions,
 };
+use crate::upstream::Balance;
 use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
 
 const GRANTED: MachineLimits = MachineLimits { descriptors: 1024, cores: 1 };
@@ -111,7 +113,11 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     let members = || Some(vec!["members".to_owned()]);
     websocket.identity = members();
     (room.read, room.write, room.see_members) = (members(), members(), members());
-    config.routes = vec![route];
+    let mut relay = relay();
+    let RouteService::Relay { relay: options, .. } = &mut relay.service else { unreachable!() };
+    (options.host, options.rewrite) = (Some("a".to_owned()), Some("/b".to_owned()));
+    config.routes = vec![route, relay];
+    config.upstreams = vec![upstream(Balance::Hash)];
     let token = Token { name: "bob".to_owned(), token: Secret::new("s3cret") };
     config.identities = vec![
         identity("members", IdentityKind::Tokens(TokenPlace::default(), vec![token])),
@@ -125,6 +131,20 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     let mut listed: Vec<&str> = keys().map(|key| key.name).collect();
     listed.sort_unstable();
     assert_eq!(listed, written);
+}
+
+fn relay() -> Route {
+    let mut route = Route::new("/app/*", ServiceKind::Relay);
+    let RouteService::Relay { relay, .. } = &mut route.service else { unreachable!() };
+    relay.upstream = "app".to_owned();
+    route
+}
+
+fn upstream(balance: Balance) -> UpstreamOptions {
+    let text = "[[upstream]]\nname = \"app\"\nservers = [\"a:1\"]\n\
+                [[route]]\npath = \"/\"\nservice = \"relay\"\nupstream = \"app\"\n";
+    let upstreams = Config::from_toml(text, "upstream.toml").unwrap().upstreams;
+    UpstreamOptions { balance, ..upstreams[0].clone() }
 }
 
 #[test]
@@ -163,6 +183,12 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
     written.extend(forwarded.into_iter().filter(|(name, _)| name == "forwarded_header"));
     written.extend(leaves_of(&with_route(token_room())));
     written.extend(leaves_of(&with_route(Route::new("/", ServiceKind::Room))));
+    // The second has the balance that leaves out what clients are told apart by.
+    for balance in [Balance::Hash, Balance::default()] {
+        let upstreams = vec![upstream(balance)];
+        let config = Config { routes: vec![relay()], upstreams, ..Config::default() };
+        written.extend(leaves_of(&config));
+    }
     for key in keys().filter(|key| !key.is_required) {
         match written.get(key.name) {
             Some(Value::String(text)) => assert_eq!(*text, key.default(), "{}", key.name),
@@ -186,6 +212,7 @@ const DERIVED: &[&str] = &[
     "limits.message_bytes_max",
     "none",
     "same host",
+    "the client's",
     "those of a second",
     "everyone",
     "none; where `route.name` is `token`, the first of kind `tokens`",
@@ -281,6 +308,8 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                     (name, _) if name.starts_with("log.") => {
                         ("[log]", format!("{} = \"{word}\"", key.leaf()))
                     }
+                    ("route.service", "relay") | ("route.mode", _) => (RELAY, String::new()),
+                    ("upstream.balance", _) => (RELAY, format!("balance = \"{word}\"")),
                     ("route.service", _) => {
                         ("[[route]]\npath = \"/\"", format!("service = \"{word}\""))
                     }
@@ -317,6 +346,8 @@ const TLS_LISTENER: &str = "[[certificate]]\ncertificate = \"a.pem\"\nkey = \"a.
 const PLAIN_LISTENER: &str = "[[certificate]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n\
                               [[listener]]\naddress = \"127.0.0.1:1\"\ntls = true\n\
                               [[listener]]\naddress = \"127.0.0.1:2\"";
+const RELAY: &str = "[[route]]\npath = \"/\"\nservice = \"relay\"\nmode = \"bytes\"\nupstream = \"a\"\n\
+                     [[upstream]]\nname = \"a\"\nservers = [\"a:1\"]";
 const ROOM: &str = "[[route]]\npath = \"/\"\nservice = \"room\"";
 const IDENTITY: &str = "[[identity]]\nname = \"a\"";
 const IDENTITY_ROOM: &str = "[[identity]]\nname = \"a\"\nkind = \"query\"\n\

@@ -9,7 +9,7 @@ use crate::conn::fanout::{
 };
 use crate::conn::flags::Flags;
 use crate::conn::inspect::{Inspector, SLICE_WORK, Viewer};
-use crate::conn::slot::{Conn, Protocol};
+use crate::conn::slot::Conn;
 use crate::effects::{CloseReason, Effect, Order, Peer, Publication};
 use crate::inspect::{ClosedSlice, ConnectionFilter, Query, SentSlice};
 use crate::key::{ConnKey, home_loop};
@@ -514,7 +514,7 @@ impl<S: Transport> Connections<S> {
         self.catch_up(key);
         let takes = |conn: &&mut Conn<S>| {
             // What a relay passes on is not ours to add to.
-            conn.state.is_open() && conn.protocol != Protocol::Relay
+            conn.state.is_open() && !conn.protocol.is_relayed()
         };
         let Some(conn) = self.table.get_mut(key).filter(takes) else { return false };
         let loop_index = self.services.loop_index();

@@ -11,22 +11,22 @@ use std::sync::Arc;
 
 use super::{ClosesSent, Connections};
 use crate::conn::access::AccessEnd;
-use crate::conn::active::resume_reading;
+use crate::conn::active::{Active, resume_reading};
 use crate::conn::deadline::{aged_at, looked_at, message_due, stalled_at};
 use crate::conn::flags::Flags;
 use crate::conn::receive::{Outcome, Unfinished};
-#[cfg(any(test, feature = "sim"))]
-use crate::conn::relay::{Abort, Relay};
+use crate::conn::relay::{Abort, Answered, Relay};
 use crate::conn::send::Flush;
 use crate::conn::services::Decision;
 use crate::conn::slot::Protocol;
 use crate::conn::state::Phase;
 use crate::effects::{Accept, CloseReason, IdentityOutcome, Peer};
 use crate::http::Rejection;
-use crate::key::ConnKey;
+use crate::key::{ConnKey, SlotRef};
 use crate::line::write_line;
 use crate::mail::{LoopMessage, LoopMessageKind};
 use crate::output::Framing;
+use crate::pool::ReadBuffer;
 use crate::services::SocketRoute;
 use crate::shrink::Shrink as _;
 use crate::stream;
@@ -62,13 +62,8 @@ impl<S: Transport> Connections<S> {
         reason: CloseReason,
     ) -> bool {
         self.catch_up(key);
-        let Some(conn) = self.table.get(key).filter(|conn| conn.state.is_open()) else {
+        if !self.table.get(key).is_some_and(|conn| conn.state.is_open()) {
             return false;
-        };
-        if conn.protocol == Protocol::Relay {
-            // Neither end has words of ours.
-            self.abort(key, reason);
-            return true;
         }
         self.write_close(key, Some(request.code), &request.reason);
         self.finish(key, reason);
@@ -79,10 +74,13 @@ impl<S: Transport> Connections<S> {
     /// only now.
     pub(super) fn decide(&mut self, key: ConnKey, decision: Result<Accept, Rejection>) {
         let is_draining = self.population.is_draining();
-        let waiting = self.at(key).filter(|at| {
-            at.conn.flags.has(Flags::UNDECIDED) && at.cold.asked_identity(at.conn.cold).is_none()
-        });
-        let Some(mut at) = waiting else {
+        // Who waits for a backend has been decided on, and who is asked for a credential not yet.
+        let waits = |at: &Active<'_, S>| {
+            at.conn.flags.has(Flags::UNDECIDED)
+                && at.conn.protocol != Protocol::Relay
+                && at.cold.asked_identity(at.conn.cold).is_none()
+        };
+        let Some(mut at) = self.at(key).filter(waits) else {
             self.turn.counters.effects_ignored.add(1);
             return;
         };
@@ -164,6 +162,8 @@ impl<S: Transport> Connections<S> {
             self.catch_up(key);
             let Some(mut at) = self.at(key) else { continue };
             match at.conn.state.phase() {
+                // It ends with its client.
+                Phase::Open if at.conn.protocol == Protocol::Backend => {}
                 Phase::Open => {
                     told += 1;
                     let code = Some(CloseCode::GOING_AWAY);
@@ -180,8 +180,13 @@ impl<S: Transport> Connections<S> {
                     let outcome = at.refuse_draining(false);
                     self.act(key, outcome);
                 }
-                // Those over the limit are told 503 within `refuse_ms` anyway.
-                Phase::Refusing | Phase::Closing | Phase::Lingering | Phase::Dead => {}
+                // Those over the limit are told 503 within `refuse_ms` anyway, and a connection to a
+                // backend ends with its client.
+                Phase::Reaching
+                | Phase::Refusing
+                | Phase::Closing
+                | Phase::Lingering
+                | Phase::Dead => {}
             }
         }
         ClosesSent { next: None, told, has_skipped }
@@ -192,6 +197,10 @@ impl<S: Transport> Connections<S> {
         let Some(conn) = self.table.get_mut(key).filter(|conn| !conn.state.is_ending()) else {
             return;
         };
+        if conn.protocol.is_relayed() {
+            // It could be told nothing, and what waits for it is not made of frames to choose from.
+            return self.abort(key, reason);
+        }
         // Otherwise a peer that reads nothing would get its close frame only behind all that it did
         // not read.
         self.output.discard_unstarted(conn, &mut self.turn);
@@ -207,7 +216,7 @@ impl<S: Transport> Connections<S> {
             Protocol::Http | Protocol::WebSocket => encode_close(code, reason, cork),
             Protocol::Line if code.is_some() => write_line(reason.as_bytes(), cork),
             // A relay's ends are those of its sockets.
-            Protocol::Line | Protocol::Proxied(_) | Protocol::Relay => {}
+            Protocol::Backend | Protocol::Line | Protocol::Proxied(_) | Protocol::Relay => {}
         }
     }
 
@@ -229,6 +238,7 @@ impl<S: Transport> Connections<S> {
                 let outcome = at.refuse_at_limit(false);
                 self.act(key, outcome);
             }
+            Phase::Reaching => self.abort(key, CloseReason::Overload),
             Phase::Closing | Phase::Dead | Phase::Lingering => {}
         }
     }
@@ -308,7 +318,7 @@ impl<S: Transport> Connections<S> {
                 self.fail(key, code, text, CloseReason::Evicted);
             }
             Some(Phase::Handshake | Phase::Refusing) => self.overloaded(key),
-            Some(Phase::Closing | Phase::Lingering | Phase::Dead) => {
+            Some(Phase::Reaching | Phase::Closing | Phase::Lingering | Phase::Dead) => {
                 self.abort(key, CloseReason::Evicted);
             }
             None => {}
@@ -469,12 +479,14 @@ impl<S: Transport> Connections<S> {
                 self.turn.counters.handshakes_abandoned.add(1);
                 self.abort(key, CloseReason::Gone);
             }
-            #[cfg(any(test, feature = "sim"))]
-            Phase::Open if conn.protocol == Protocol::Relay => {
+            Phase::Open if conn.protocol.is_relayed() => {
                 let abort = self.relay().input_ended(key);
                 self.abort_relay(abort);
+                self.arm_if_asked(key);
             }
             Phase::Open => self.finish(key, CloseReason::Gone),
+            // Read with what came before it, which may be a whole reply.
+            Phase::Reaching => {}
             // Output may still be on its way out; the end of it finds the flag.
             Phase::Closing | Phase::Dead => {}
             Phase::Lingering => self.abort(key, CloseReason::Gone),
@@ -544,6 +556,10 @@ impl<S: Transport> Connections<S> {
     /// no longer waits for a decision.
     fn leave_open(&mut self, key: ConnKey, reason: CloseReason) {
         let Some(conn) = self.table.get_mut(key) else { return };
+        if conn.protocol.is_relayed() && !conn.link.is_none() {
+            self.leave_relay(key, reason);
+        }
+        let Some(conn) = self.table.get_mut(key) else { return };
         if conn.flags.take(Flags::UNDECIDED) {
             match self.cold.asked_identity(conn.cold) {
                 Some(check) => check.cancel(Peer { loop_index: self.services.loop_index(), key }),
@@ -575,12 +591,12 @@ impl<S: Transport> Connections<S> {
         // connection.
         self.membership.leave_all(conn);
         #[cfg(any(test, feature = "sim"))]
-        if conn.protocol == Protocol::Relay {
-            reason.counter(&self.turn.counters).add(1);
-            self.unpaired = self.unpaired.filter(|own| *own != key);
-            // Without it, its partner has nothing to relay to.
-            let partner = self.relay().partner(key);
-            return self.abort_relay(partner.map(|partner| (partner, reason)));
+        if self.unpaired == Some(key) {
+            self.unpaired = None;
+        }
+        if conn.protocol == Protocol::Backend {
+            // What is told of a relay is told of its client.
+            return;
         }
         let peer = Peer { loop_index: self.services.loop_index(), key };
         log::debug!(connection:% = peer; "ended: {reason}");
@@ -617,7 +633,123 @@ impl<S: Transport> Connections<S> {
         self.cold.tell_access(conn.cold, end);
     }
 
-    #[cfg(any(test, feature = "sim"))]
+    /// An end of a relay leaves it. What is to become of the other is done at the end of the turn: this
+    /// one may have its last words in the output.
+    fn leave_relay(&mut self, key: ConnKey, reason: CloseReason) {
+        let Some(conn) = self.table.get(key) else { return };
+        let (phase, link, protocol) = (conn.state.phase(), conn.link, conn.protocol);
+        if phase == Phase::Reaching {
+            self.relay().lost(key);
+        }
+        let partner = self.cold.relays_mut().part(link, key, &mut self.turn.memory);
+        if let Some(conn) = self.table.get_mut(key) {
+            conn.link = SlotRef::NONE;
+        }
+        let Some(partner) = partner else { return };
+        let is_waiting = self.table.get(partner).is_some_and(|conn| conn.state.is_handshake());
+        let relays = self.cold.relays_mut();
+        match protocol {
+            Protocol::Backend if is_waiting => relays.want(partner),
+            // Not what ended the backend's own connection: the client has done nothing.
+            Protocol::Backend => relays.note_parted(partner, CloseReason::Backend),
+            Protocol::Http
+            | Protocol::Line
+            | Protocol::Proxied(_)
+            | Protocol::Relay
+            | Protocol::WebSocket => {
+                relays.note_parted(partner, reason);
+            }
+        }
+    }
+
+    /// Ends those whose partner is gone: behind what waits for them, and so that nothing of it is lost.
+    pub(super) fn end_parted(&mut self) {
+        while let Some(parted) = self.cold.relays_mut().next_parted() {
+            let (key, reason) = (parted.key, parted.reason);
+            let Some(conn) = self.table.get(key) else { continue };
+            // With nothing unread closing is no reset, and comes behind all that was sent.
+            let is_at_rest = conn.is_flushed() && !conn.flags.has(Flags::INPUT_PENDING);
+            match conn.state.phase() {
+                Phase::Open if !is_at_rest => self.finish(key, reason),
+                Phase::Open | Phase::Reaching => self.abort(key, reason),
+                Phase::Handshake
+                | Phase::Refusing
+                | Phase::Closing
+                | Phase::Lingering
+                | Phase::Dead => {}
+            }
+        }
+    }
+
+    /// What has come from one end of a relay goes to the other; before it is open, it is the reply.
+    pub(super) fn forward(&mut self, key: ConnKey, buffer: &mut ReadBuffer) {
+        let phase = self.table.get(key).map(|conn| conn.state.phase());
+        if phase == Some(Phase::Reaching) && !self.take_reply(key, buffer) {
+            return;
+        }
+        if phase.is_none() || self.table.get(key).is_some_and(|conn| !conn.state.is_open()) {
+            return buffer.clear();
+        }
+        let partner = self.relay().partner(key);
+        let abort = self.relay().forward(key, buffer);
+        self.abort_relay(abort);
+        if let Some(partner) = partner {
+            self.arm_if_asked(partner);
+        }
+    }
+
+    /// Takes a backend's reply, as far as it has come; whether the relay is open now.
+    fn take_reply(&mut self, key: ConnKey, buffer: &mut ReadBuffer) -> bool {
+        match self.relay().read_reply(key, buffer) {
+            Answered::NeedMore => return false,
+            Answered::Switched(client) => return self.open_relay(client, key),
+            Answered::Refused(client, code) => {
+                if let Some(mut at) = self.at(client) {
+                    at.note_refused_relay(code);
+                }
+                self.finish(client, CloseReason::Gone);
+                self.arm_if_asked(client);
+            }
+            Answered::NoReply => {}
+        }
+        buffer.clear();
+        self.abort(key, CloseReason::Gone);
+        false
+    }
+
+    /// The backend has switched to WebSocket, and so does the client, to which the reply stands in the
+    /// output; whether that has worked.
+    fn open_relay(&mut self, client: ConnKey, backend: ConnKey) -> bool {
+        let Some(link) = self.table.get(backend).map(|conn| conn.link) else { return false };
+        self.cold.relays_mut().end_attempt(link, &mut self.turn.memory);
+        if let Some(conn) = self.table.get_mut(backend)
+            && conn.state.open()
+        {
+            conn.seen = self.turn.tick;
+            conn.rearm();
+            self.population.opened();
+        }
+        let Some(mut at) = self.at(client) else { return false };
+        at.conn.flags.clear(Flags::UNDECIDED);
+        let route = at.conn.route;
+        at.open(route);
+        // Its address has gone to the backend with the request, and is of no more use.
+        at.cold.release_address(&mut at.conn.cold, at.turn.stream());
+        at.turn.counters.upgrades.add(1);
+        if let Err(reason) = at.flush_outgoing(None) {
+            self.abort(client, reason);
+            return true;
+        }
+        if !at.conn.partial.is_none() {
+            // What came behind the request has given its edge.
+            at.conn.flags.set(Flags::UNDECODED);
+        }
+        at.run_later();
+        self.arm_if_asked(client);
+        self.arm_if_asked(backend);
+        true
+    }
+
     pub(super) fn relay(&mut self) -> Relay<'_, S> {
         Relay::new(
             &mut self.table,
@@ -628,7 +760,6 @@ impl<S: Transport> Connections<S> {
         )
     }
 
-    #[cfg(any(test, feature = "sim"))]
     pub(super) fn abort_relay(&mut self, abort: Abort) {
         if let Some((key, reason)) = abort {
             self.abort(key, reason);
@@ -763,7 +894,11 @@ impl<S: Transport> Connections<S> {
             // It goes on when its part of a turn comes.
             Phase::Handshake | Phase::Closing
                 if conn.flags.has(Flags::QUEUED) && self.cold.is_handshaking(conn.cold) => {}
-            Phase::Open | Phase::Handshake | Phase::Closing | Phase::Lingering => {
+            Phase::Open
+            | Phase::Handshake
+            | Phase::Reaching
+            | Phase::Closing
+            | Phase::Lingering => {
                 // Both, whatever is waited for: the edge may lie in the kernel behind those of one
                 // wait (epoll_wait(2)).
                 self.flush(key, Flags::WRITE_BLOCKED);
@@ -847,6 +982,10 @@ impl<S: Transport> Connections<S> {
                 };
                 self.act(key, outcome);
             }
+            Phase::Reaching => {
+                self.relay().timed_out(key);
+                self.abort(key, CloseReason::Gone);
+            }
             Phase::Open if is_stalled => self.abort(key, CloseReason::Stalled),
             Phase::Open if has_aged => self.close_aged(key),
             // More of it lies there to be read, beyond the connection's share of the turn.
@@ -856,6 +995,8 @@ impl<S: Transport> Connections<S> {
                 self.fail(key, CloseCode::POLICY, text, CloseReason::Unfinished);
             }
             Phase::Open if is_message_idle => self.close_message_idle(key),
+            // One half has ended, and the other has been silent for long.
+            Phase::Open if at.conn.protocol.is_relayed() => self.abort(key, CloseReason::Gone),
             Phase::Open if at.conn.flags.has(Flags::PINGED) => self.abort(key, CloseReason::Idle),
             Phase::Open => self.ping(key),
             // As above: the last words wait for the end of its TLS handshake.
@@ -920,11 +1061,11 @@ impl<S: Transport> Connections<S> {
             (Flush::All, Phase::Closing) => self.output_ended(key),
             // The end itself had waited for room.
             (Flush::All, Phase::Lingering) => self.end_our_half(key),
-            #[cfg(any(test, feature = "sim"))]
-            (_, Phase::Open) if conn.protocol == Protocol::Relay => {
+            (_, Phase::Open) if conn.protocol.is_relayed() => {
                 let abort = self.relay().flushed(key);
                 self.abort_relay(abort);
             }
+            (_, Phase::Reaching) => self.relay().connected(key),
             _ => {}
         }
         self.arm_if_asked(key);

@@ -27,13 +27,14 @@ use crate::conn::outbox::Outbox;
 use crate::conn::population::Population;
 use crate::conn::proxies::Opening;
 use crate::conn::receive::{Input, Next, Outcome, Unfinished};
+use crate::conn::relay::{self, ConnectOrder, Lost};
 use crate::conn::room_lists::RoomLists;
 use crate::conn::schedule::Schedule;
 use crate::conn::send::Output;
 use crate::conn::services::Services;
 use crate::conn::settings::ConnSettings;
 #[cfg(any(test, feature = "sim"))]
-use crate::conn::simulated::{RelayEnd, Simulated};
+use crate::conn::simulated::Simulated;
 use crate::conn::slot::{AwaitedHeader, Protocol};
 use crate::conn::state::State;
 use crate::conn::table::Table;
@@ -72,20 +73,21 @@ pub struct ClosesSent {
 ///
 /// - `handle_*` for what happened: [`handle_accepted`](Self::handle_accepted),
 ///   [`handle_readable`](Self::handle_readable), [`handle_writable`](Self::handle_writable),
+///   [`handle_connecting`](Self::handle_connecting), [`handle_unconnected`](Self::handle_unconnected),
 ///   [`handle_message`](Self::handle_message), [`handle_query`](Self::handle_query),
 ///   [`handle_timers`](Self::handle_timers), [`handle_ticks`](Self::handle_ticks);
 /// - those that do work which is left over: [`run`](Self::run),
 ///   [`apply_effects`](Self::apply_effects), [`flush_dirty`](Self::flush_dirty),
 ///   [`send_closes`](Self::send_closes), [`reap`](Self::reap), [`relieve`](Self::relieve),
 ///   [`trim`](Self::trim);
-/// - `poll_*` for what is needed: [`poll_write_interest`](Self::poll_write_interest) from the
-///   kernel, [`poll_messages`](Self::poll_messages) from other loops,
+/// - `poll_*` for what is needed: [`poll_connect`](Self::poll_connect) and
+///   [`poll_write_interest`](Self::poll_write_interest) from the kernel, [`poll_messages`](Self::poll_messages) from other loops,
 ///   [`poll_timer`](Self::poll_timer) and [`poll_tick`](Self::poll_tick) from the clock.
 ///
 /// A loop calls them in this order in each turn: [`set_now`](Self::set_now); `handle_readable` and
 /// `handle_writable` for each event; `run`; `handle_message` or `handle_query` for each message;
-/// `handle_timers`, `handle_ticks`; `apply_effects`, `flush_dirty`, `apply_effects`; `poll_write_interest`,
-/// `poll_messages`; `handle_accepted` for each new connection; `reap`; `relieve`. Accepting and reaping
+/// `handle_timers`, `handle_ticks`; `apply_effects`, `flush_dirty`, `apply_effects`; `poll_connect`,
+/// `poll_write_interest`, `poll_messages`; `handle_accepted` for each new connection; `reap`; `relieve`. Accepting and reaping
 /// come last, so that no slot changes its connection while events of the turn may mean the one before.
 /// While [`has_work`](Self::has_work), the loop does not wait.
 #[derive(Debug)]
@@ -431,9 +433,11 @@ impl<S: Transport> Connections<S> {
         if let Some(conn) = self.table.get_mut(key) {
             conn.protocol = match conn.protocol {
                 Protocol::Proxied(awaited) => Protocol::Proxied(awaited.before_lines()),
-                Protocol::Http | Protocol::Line | Protocol::Relay | Protocol::WebSocket => {
-                    Protocol::Line
-                }
+                Protocol::Backend
+                | Protocol::Http
+                | Protocol::Line
+                | Protocol::Relay
+                | Protocol::WebSocket => Protocol::Line,
             };
             conn.route = route;
         }
@@ -444,7 +448,8 @@ impl<S: Transport> Connections<S> {
     #[cfg(any(test, feature = "sim"))]
     pub fn enter_relay(&mut self, key: ConnKey) {
         let Some(at) = self.at(key) else { return };
-        at.conn.protocol = Protocol::Relay;
+        // Neither has a route.
+        at.conn.protocol = Protocol::Backend;
         at.schedule.half_open.leave(&mut at.conn.flags);
         if !at.conn.state.open() {
             return;
@@ -453,17 +458,91 @@ impl<S: Transport> Connections<S> {
         at.conn.flags.set(Flags::PAUSED_BY_PARTNER);
         // Whatever was kept for a request, of which there is none.
         at.cold.release(&mut at.conn.cold, at.turn.stream());
-        let (link, memory) = (&mut at.conn.cold, &mut at.turn.memory);
-        if at.cold.simulate(link, Simulated::Relay(RelayEnd::default()), memory) == Err(OverBudget)
-        {
-            return self.abort(key, CloseReason::Overload);
-        }
+        let partner = self.unpaired.take();
         // Filed by `arm` for a handshake that does not take place; a relay has no deadline at rest.
         self.schedule.wheel.remove(&mut self.table, key.index);
-        match self.unpaired.take() {
-            Some(partner) => self.relay().pair([partner, key]),
-            None => self.unpaired = Some(key),
+        let Some(partner) = partner else { return self.unpaired = Some(key) };
+        match self.cold.relays_mut().pair(partner, Some(key), &mut self.turn.memory) {
+            Ok(link) => {
+                for own in [partner, key] {
+                    if let Some(conn) = self.table.get_mut(own) {
+                        conn.link = link;
+                    }
+                    self.relay().resume(own);
+                }
+            }
+            Err(OverBudget) => [partner, key].into_iter().for_each(|own| {
+                self.abort(own, CloseReason::Overload);
+            }),
         }
+    }
+
+    /// A connection to a server that is to be begun for a client, if there is one: the answer is
+    /// [`handle_connecting`](Self::handle_connecting) or
+    /// [`handle_unconnected`](Self::handle_unconnected). Requests that no server can answer are refused
+    /// meanwhile, and what relays leave to be done for one of their ends is done.
+    #[inline]
+    pub fn poll_connect(&mut self) -> Option<ConnectOrder> {
+        if self.cold.relays().has_work() { self.next_connect() } else { None }
+    }
+
+    #[inline(never)]
+    fn next_connect(&mut self) -> Option<ConnectOrder> {
+        self.end_parted();
+        loop {
+            let client = self.cold.relays_mut().next_wanted()?;
+            let Some(conn) = self.table.get(client).filter(|conn| conn.state.is_handshake()) else {
+                continue;
+            };
+            let link = conn.link;
+            self.turn.work.charge(prices::EFFECT);
+            let next = self.cold.relays_mut().next(link, self.turn.now, &self.turn.counters);
+            match next {
+                relay::Next::Connect(server) => return Some(ConnectOrder { client, server }),
+                relay::Next::Refuse(failure) => {
+                    let Some(mut at) = self.at(client) else { continue };
+                    let outcome = at.refuse_relay(failure);
+                    self.act(client, outcome);
+                    self.arm_if_asked(client);
+                    self.end_parted();
+                }
+                relay::Next::Nothing => {}
+            }
+        }
+    }
+
+    /// A connection to the server of a [`ConnectOrder`] is under way over `socket`, which counts against
+    /// `connections_max`. Gives its key, for the poller.
+    pub fn handle_connecting(&mut self, client: ConnKey, socket: S) -> ConnKey {
+        let (state, tick) = (State::outbound(), self.turn.tick);
+        let key = self.table.insert(socket, state, Protocol::Backend, tick);
+        let of_client = self.table.get(client).map(|conn| (conn.link, conn.route));
+        let (link, route) = of_client.unwrap_or_default();
+        self.cold.relays_mut().set_backend(link, key);
+        let Some(conn) = self.table.get_mut(key) else { return key };
+        (conn.link, conn.route) = (link, route);
+        // The poller reports room from the beginning, as that says that the connection stands.
+        conn.flags.set(Flags::WRITE_BLOCKED);
+        conn.flags.set(Flags::WRITE_INTEREST);
+        let head = self.cold.relays().head(link);
+        let pushed = self.output.queue_bytes(conn, key, head, &mut self.turn);
+        self.turn.counters.relay_connects.add(1);
+        if let Some(reason) = pushed.abort_reason() {
+            self.cold.relays_mut().note_lost(link, Lost::Exhausted);
+            self.abort(key, reason);
+        }
+        self.arm(key);
+        key
+    }
+
+    /// No connection to the server of a [`ConnectOrder`] is under way; `is_exhausted` says that another
+    /// server would not help.
+    pub fn handle_unconnected(&mut self, client: ConnKey, is_exhausted: bool) {
+        let Some(link) = self.table.get(client).map(|conn| conn.link) else { return };
+        let lost = if is_exhausted { Lost::Exhausted } else { Lost::Failed };
+        let relays = self.cold.relays_mut();
+        relays.note_lost(link, lost);
+        relays.want(client);
     }
 
     /// How many may be accepted in one turn. More would push each other out of the half-open table
@@ -752,6 +831,7 @@ impl<S: Transport> Connections<S> {
             || !self.schedule.dead.is_empty()
             || self.services.has_effects()
             || self.output.has_write_interest()
+            || self.cold.relays().has_work()
             || self.is_evicting
             // Accepting comes after the mail of a turn is sent; what an admission or an abort there
             // has led to goes out in the next turn, which must not wait.
@@ -835,6 +915,7 @@ impl<S: Transport> Connections<S> {
         counters.half_open_now.set(self.schedule.half_open.count() as u64);
         counters.open_now.set(self.population.open() as u64);
         counters.tls_waiting_now.set(self.schedule.handshakes.len() as u64);
+        counters.relays_now.set(self.cold.relays().count() as u64);
         counters.pool_bytes_now.set(self.pool_bytes());
         self.sample_compression();
     }
@@ -916,11 +997,8 @@ impl<S: Transport> Connections<S> {
                 Next::Done => return,
                 // No edge will come for what is left in the socket or in the partial-read buffer.
                 Next::Later => return self.run_later(key),
-                #[cfg(any(test, feature = "sim"))]
                 Next::Act(Some(mut unfinished), Outcome::Forward) => {
-                    let abort = self.relay().forward(key, unfinished.buffer_mut());
-                    unfinished.buffer_mut().clear();
-                    self.abort_relay(abort);
+                    self.forward(key, unfinished.buffer_mut());
                     Some(unfinished)
                 }
                 Next::Act(unfinished, outcome) => {

@@ -27,20 +27,26 @@ impl Membership {
     /// Whether it was none.
     pub(crate) fn subscribe<S>(&mut self, conn: &mut Conn<S>, key: ConnKey, topic: &str) -> bool {
         let hub = self.hubs.get_mut(usize::from(conn.route));
-        hub.is_some_and(|hub| hub.subscribe(topic, key, &mut conn.subscriptions))
+        // The link of a relay leads elsewhere.
+        let hub = hub.filter(|_| !conn.protocol.is_relayed());
+        hub.is_some_and(|hub| hub.subscribe(topic, key, &mut conn.link))
     }
 
     /// Takes a connection out of a topic.
     pub(crate) fn unsubscribe<S>(&mut self, conn: &mut Conn<S>, topic: &str) {
-        if let Some(hub) = self.hubs.get_mut(usize::from(conn.route)) {
-            hub.unsubscribe(topic, &mut conn.subscriptions);
+        if let Some(hub) = self.hubs.get_mut(usize::from(conn.route))
+            && !conn.protocol.is_relayed()
+        {
+            hub.unsubscribe(topic, &mut conn.link);
         }
     }
 
     /// Takes a connection out of all its topics.
     pub(crate) fn leave_all<S>(&mut self, conn: &mut Conn<S>) {
-        if let Some(hub) = self.hubs.get_mut(usize::from(conn.route)) {
-            hub.unsubscribe_all(&mut conn.subscriptions);
+        if let Some(hub) = self.hubs.get_mut(usize::from(conn.route))
+            && !conn.protocol.is_relayed()
+        {
+            hub.unsubscribe_all(&mut conn.link);
         }
     }
 
@@ -61,13 +67,15 @@ impl Membership {
     /// The topics of a connection.
     pub(crate) fn topics_of<S>(&self, conn: &Conn<S>) -> impl Iterator<Item = &str> {
         let hub = self.hubs.get(usize::from(conn.route));
-        hub.into_iter().flat_map(|hub| hub.topics_of(conn.subscriptions))
+        let hub = hub.filter(|_| !conn.protocol.is_relayed());
+        hub.into_iter().flat_map(|hub| hub.topics_of(conn.link))
     }
 
     /// Whether a connection is a member of a topic, and if so, whether it is one of
     /// [`Membership::remaining`].
     pub(crate) fn is_remaining<S>(&self, conn: &Conn<S>, topic: &str) -> Option<bool> {
-        self.hubs.get(usize::from(conn.route))?.is_remaining(topic, conn.subscriptions)
+        let hub = self.hubs.get(usize::from(conn.route))?;
+        if conn.protocol.is_relayed() { None } else { hub.is_remaining(topic, conn.link) }
     }
 
     /// Subscriptions in all topics.

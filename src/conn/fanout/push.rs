@@ -236,9 +236,11 @@ impl<'p> Pusher<'p> {
     fn note_sent<S>(&mut self, conn: &Conn<S>, encoding: FrameEncoding) {
         let framing_bytes = match conn.protocol {
             Protocol::Line => 1,
-            Protocol::Http | Protocol::Proxied(_) | Protocol::Relay | Protocol::WebSocket => {
-                server_header_bytes(encoding.frame_bytes)
-            }
+            Protocol::Backend
+            | Protocol::Http
+            | Protocol::Proxied(_)
+            | Protocol::Relay
+            | Protocol::WebSocket => server_header_bytes(encoding.frame_bytes),
         };
         let bytes = encoding.frame_bytes.saturating_sub(framing_bytes) as u64;
         self.cold.note_sent(conn.cold, Traffic { messages: 1, bytes });

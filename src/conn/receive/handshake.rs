@@ -5,10 +5,11 @@ use super::identify::Identified;
 use crate::conn::access::AccessTarget;
 use crate::conn::active::Active;
 use crate::conn::flags::Flags;
+use crate::conn::relay::Failure;
 use crate::conn::services::Decision;
 use crate::conn::slot::Protocol;
 use crate::conn::state::Phase;
-use crate::effects::{Accept, CloseReason, Effects};
+use crate::effects::{Accept, BackendRequest, CloseReason, Effects};
 use crate::foreign::{FIRST_BYTES_MAX, FirstBytes};
 use crate::http::{
     Allow, HeadError, HeadLimits, Method, Rejection, RequestHead, Status, UpgradePolicy,
@@ -17,7 +18,7 @@ use crate::http::{
 };
 use crate::line::write_line;
 use crate::metrics::{Counter, Counters};
-use crate::pool::ReadBuffer;
+use crate::pool::{OverBudget, ReadBuffer};
 use crate::services::{Admission, ConnectRequest, Found};
 use crate::transport::Transport;
 use crate::work::prices;
@@ -43,7 +44,8 @@ impl<S: Transport> Active<'_, S> {
             Some(end) if end <= bytes_max => {
                 let limits = HeadLimits { bytes_max, lines_max };
                 let outcome = self.answer(parse_head_within(&arrived[..end], limits));
-                if !self.conn.flags.has(Flags::UNDECIDED) {
+                // A relay has a request of its own: what follows the head is for the backend.
+                if !self.conn.flags.has(Flags::UNDECIDED) || self.conn.protocol == Protocol::Relay {
                     buffer.progress = Progress::starting_at(end);
                 }
                 outcome
@@ -164,10 +166,10 @@ impl<S: Transport> Active<'_, S> {
             None => {
                 let mut effects = Effects::detached(route, pending);
                 let subject = self.cold.subject(self.conn.cold);
-                let identity = self.cold.identity(self.conn.cold);
                 let connect = ConnectRequest::new(Some(&request), address)
                     .with_subject(subject)
-                    .with_identity(identity);
+                    .with_identity(self.cold.identity(self.conn.cold))
+                    .with_tls(self.cold.has_cipher(self.conn.cold));
                 own.service.admit(&connect, peer, &mut effects)
             }
         };
@@ -203,6 +205,7 @@ impl<S: Transport> Active<'_, S> {
                 self.open(route);
                 None
             }
+            Ok(Admission::Relay(backend)) => self.begin_relay(route, backend),
             Err(rejection) => Some(self.reject_by_service(&rejection)),
         }
     }
@@ -232,6 +235,36 @@ impl<S: Transport> Active<'_, S> {
             }
             Identified::Refused(outcome) => Err(Some(outcome)),
         }
+    }
+
+    /// A backend is to answer the request: the driver begins a connection at the end of the turn.
+    fn begin_relay(&mut self, route: u8, backend: BackendRequest) -> Option<Outcome> {
+        match self.cold.relays_mut().begin(self.key, backend, &mut self.turn.memory) {
+            Ok(link) => {
+                self.conn.link = link;
+                self.conn.protocol = Protocol::Relay;
+                self.wait_for_decision(route);
+                None
+            }
+            Err(OverBudget) => Some(self.refuse_without_memory()),
+        }
+    }
+
+    /// A backend has refused the request of a relayed client; what it said stands in the output.
+    pub(in crate::conn) fn note_refused_relay(&mut self, code: u16) {
+        self.turn.counters.relay_refused.add(1);
+        let status = Status::OfBackend(code);
+        self.cold.note_status(self.conn.cold, status);
+        if is_failed_handshake(status) {
+            self.turn.note_failed_handshake(self.key);
+        }
+    }
+
+    /// No backend answers the request of a relayed client.
+    pub(in crate::conn) fn refuse_relay(&mut self, failure: Failure) -> Outcome {
+        failure.counter(&self.turn.counters).add(1);
+        let rejection = failure.rejection(self.turn.settings.retry_after_s);
+        self.reject(&rejection, false)
     }
 
     /// The request stays where it is, in the partial-read buffer that it will be given, until its
@@ -311,7 +344,8 @@ fn is_failed_handshake(status: Status) -> bool {
         | Status::Unauthorized
         | Status::Forbidden
         | Status::HeaderFieldsTooLarge
-        | Status::VersionNotSupported => true,
+        | Status::VersionNotSupported
+        | Status::OfBackend(401 | 403) => true,
         Status::Ok
         | Status::NotModified
         | Status::PermanentRedirect
@@ -321,7 +355,10 @@ fn is_failed_handshake(status: Status) -> bool {
         | Status::UpgradeRequired
         | Status::TooManyRequests
         | Status::InternalServerError
-        | Status::ServiceUnavailable => false,
+        | Status::BadGateway
+        | Status::ServiceUnavailable
+        | Status::GatewayTimeout
+        | Status::OfBackend(_) => false,
     }
 }
 
@@ -341,7 +378,10 @@ fn refused_upgrade(status: Status, counters: &Counters) -> &Counter {
         | Status::TooManyRequests
         | Status::HeaderFieldsTooLarge
         | Status::InternalServerError
+        | Status::BadGateway
         | Status::ServiceUnavailable
-        | Status::VersionNotSupported => &counters.refused_malformed,
+        | Status::GatewayTimeout
+        | Status::VersionNotSupported
+        | Status::OfBackend(_) => &counters.refused_malformed,
     }
 }

@@ -14,6 +14,7 @@ use crate::conn::active::Active;
 use crate::conn::flags::Flags;
 use crate::effects::{CloseReason, Effects, Message};
 use crate::foreign::Protocol;
+use crate::http::Rejection;
 use crate::line::{LineError, last_line, next_line};
 use crate::output::Framing;
 use crate::pool::ReadBuffer;
@@ -62,6 +63,10 @@ impl<S: Transport> Active<'_, S> {
                 None
             }
             Ok(Admission::Now(_)) => self.open_line(),
+            Ok(Admission::Relay(_)) => {
+                let text = "this service takes requests of HTTP only";
+                Some(self.reject_by_service(&Rejection::bad_request(text)))
+            }
             Err(rejection) => Some(self.reject_by_service(&rejection)),
         }
     }

@@ -21,6 +21,7 @@ pub(super) use input::Input;
 
 use super::active::Active;
 use super::flags::Flags;
+use super::relay::REPLY_BODY_BYTES;
 use super::slot::Protocol;
 use super::state::Phase;
 use crate::effects::CloseReason;
@@ -48,7 +49,7 @@ pub(super) enum Outcome {
     EndAfterClose,
     /// The answer to the request stands in the output, and nothing comes after it.
     Finish(CloseReason),
-    /// What the buffer holds goes on to the relay's other connection.
+    /// What the buffer holds goes on to the relay's other connection, or is of the reply before.
     Forward,
     /// A message comes in more fragments than its route allows.
     Fragments,
@@ -117,7 +118,6 @@ impl Unfinished {
     }
 
     /// What was read.
-    #[cfg(any(test, feature = "sim"))]
     pub(super) fn buffer_mut(&mut self) -> &mut ReadBuffer {
         &mut self.buffer
     }
@@ -165,7 +165,7 @@ impl<S: Transport> Active<'_, S> {
                     return self.receive_proxy_header(awaited);
                 }
             }
-            Phase::Open => {}
+            Phase::Open | Phase::Reaching => {}
         }
         let has_undecoded = flags.has(Flags::UNDECODED);
         if flags.is_paused() || !(has_undecoded || flags.has(Flags::INPUT_PENDING)) {
@@ -191,8 +191,8 @@ impl<S: Transport> Active<'_, S> {
             Received::Bytes { behind, source, .. } => {
                 // Before decoding, which sets it again if it has to stop early.
                 self.conn.flags.clear(Flags::UNDECODED);
-                if self.conn.state.is_handshake()
-                    && let Some(outcome) = self.receive_head(&mut buffer)
+                if !self.conn.state.is_open()
+                    && let Some(outcome) = self.receive_first(&mut buffer)
                 {
                     let stage = Stage::Keep;
                     let unfinished = Unfinished { buffer, behind, source, stage };
@@ -244,8 +244,23 @@ impl<S: Transport> Active<'_, S> {
         }
     }
 
+    /// Something has come before the connection is open: of a request, or of a backend's reply.
+    #[inline(never)]
+    fn receive_first(&mut self, buffer: &mut ReadBuffer) -> Option<Outcome> {
+        if self.conn.state.phase() == Phase::Reaching {
+            return Some(Outcome::Forward);
+        }
+        self.receive_head(buffer)
+    }
+
     /// The peer has ended its half.
     fn end_input(&mut self, mut buffer: ReadBuffer, clean: bool) -> Step {
+        if self.conn.state.phase() == Phase::Reaching {
+            // Where a reply has no length, this is its end.
+            self.conn.flags.set(Flags::INPUT_ENDED);
+            self.conn.flags.clear(Flags::INPUT_PENDING);
+            return act_and_keep(buffer, Outcome::Forward, Source::Drained);
+        }
         // A line that was cut short is none.
         if clean
             && self.conn.protocol == Protocol::Line
@@ -369,6 +384,9 @@ impl<S: Transport> Active<'_, S> {
                 let options = &self.services.route(self.conn.route).0.options;
                 (Need::Message, options.message_bytes_max)
             }
+            false if self.conn.state.phase() == Phase::Reaching => {
+                (Need::Head, self.turn.settings.head_bytes_max + REPLY_BODY_BYTES)
+            }
             false => (Need::Head, self.turn.settings.head_bytes_max),
         };
         // Longer than any header, so it covers a message and its header as well. A record comes
@@ -458,7 +476,9 @@ impl<S: Transport> Active<'_, S> {
             let outcome = match self.conn.protocol {
                 Protocol::WebSocket => self.decode(buffer),
                 Protocol::Line => self.decode_lines(buffer),
-                Protocol::Relay => return (buffer.filled > 0).then_some(Outcome::Forward),
+                Protocol::Backend | Protocol::Relay => {
+                    return (buffer.kept_bytes() > 0).then_some(Outcome::Forward);
+                }
                 // Before the request nothing is a message.
                 Protocol::Http | Protocol::Proxied(_) => return None,
             };
@@ -500,7 +520,7 @@ impl<S: Transport> Active<'_, S> {
         // Nothing is decoded any more once it ends, so an unfinished message is dropped with its
         // buffer.
         let unfinished = match self.conn.state.phase() {
-            Phase::Handshake | Phase::Refusing => Some(pool::Unfinished::Head),
+            Phase::Handshake | Phase::Reaching | Phase::Refusing => Some(pool::Unfinished::Head),
             Phase::Open => Some(pool::Unfinished::Message),
             Phase::Closing | Phase::Lingering | Phase::Dead => None,
         };

@@ -340,18 +340,51 @@ impl Output {
         Flush::All
     }
 
+    /// Sends bytes that are no frames: at once, if nothing waits before them, and what the socket does
+    /// not take joins the queue.
+    pub(crate) fn send_bytes<S: Transport>(
+        &mut self,
+        conn: &mut Conn<S>,
+        key: ConnKey,
+        cold: &mut ColdRecords,
+        bytes: &[u8],
+        turn: &mut Turn,
+    ) -> Flush {
+        if !conn.is_flushed() || conn.flags.has(Flags::WRITE_BLOCKED) {
+            return self.queue_bytes(conn, key, bytes, turn);
+        }
+        let sent = cold.send(&mut conn.socket, conn.cold, bytes, End::None, turn);
+        let Ok(sent) = sent else { return Flush::Failed };
+        turn.work.charge(prices::WRITE + prices::bytes(sent.taken));
+        turn.counters.writes.add(u64::from(sent.taken > 0));
+        turn.counters.bytes_out.add(sent.taken as u64);
+        conn.under_way.take(sent.taken, &mut turn.written);
+        if sent.taken == bytes.len() && !sent.unsent {
+            return Flush::All;
+        }
+        note_unsent(conn, key, cold, sent, turn);
+        let rest = bytes.get(sent.taken..).unwrap_or_default();
+        if sent.blocked || sent.unsent {
+            self.block(conn, key);
+        }
+        self.queue_bytes(conn, key, rest, turn)
+    }
+
     /// Puts a copy of bytes into a connection's queue, to go out at the end of the turn.
-    #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn push_bytes<S>(
+    pub(crate) fn queue_bytes<S>(
         &mut self,
         conn: &mut Conn<S>,
         key: ConnKey,
         bytes: &[u8],
         turn: &mut Turn,
-    ) -> Result<(), OverBudget> {
-        self.backlog.push_copy(&mut conn.queue, bytes, true, &mut turn.memory, turn.now)?;
+    ) -> Flush {
+        let pushed =
+            self.backlog.push_copy(&mut conn.queue, bytes, true, &mut turn.memory, turn.now);
+        if pushed.is_err() {
+            return Flush::NoRoom;
+        }
         self.mark_dirty(conn, key);
-        Ok(())
+        Flush::Waiting
     }
 
     /// Puts a shared frame into a connection's queue. It goes out at the end of the turn, together

@@ -154,3 +154,57 @@ proptest! {
         let _ = Target::parse(&target);
     }
 }
+
+#[test]
+fn a_wildcard_matches_all_that_follows_its_slash() {
+    let rest = |path: &'static str, pattern: &str| {
+        let path = parse(path).path;
+        path.matches(pattern).then(|| str::from_utf8(path.rest_after(pattern)).unwrap().to_owned())
+    };
+    for (path, expected) in [
+        ("/app/", Some("")),
+        ("/app/a", Some("a")),
+        ("/%61pp/a/b%20c/", Some("a/b%20c/")),
+        ("/app/.../a.b/..c", Some(".../a.b/..c")),
+        ("/app", None),
+        ("/apple/a", None),
+        ("/", None),
+        ("/b/app/", None),
+    ] {
+        assert_eq!(rest(path, "/app/*").as_deref(), expected, "{path}");
+    }
+    assert_eq!(rest("/a/b", "/*").as_deref(), Some("a/b"));
+    assert_eq!(rest("/x/y/z", "/:any/*").as_deref(), Some("y/z"));
+    assert_eq!(rest("/a", "/a").as_deref(), Some(""));
+    // Elsewhere it is a character like others.
+    assert_eq!(rest("/*/a", "/*/a").as_deref(), Some(""));
+    assert_eq!(rest("/b/a", "/*/a"), None);
+}
+
+#[test]
+fn a_wildcard_does_not_match_what_others_may_read_differently() {
+    for rest in [
+        "..", "../a", "a/..", "a/../b", ".", "./a", "%2e%2e/a", ".%2E", "..;/a", "..;x=1/a", "/a",
+        "a//b", "a%2Fb", "a%2fb", "a%5cb", "a\\b", "a%00b", "a%0d%0ab", "%2F",
+    ] {
+        let path = format!("/app/{rest}");
+        assert!(!parse(&path).path.matches("/app/*"), "{path}");
+    }
+}
+
+proptest! {
+    /// Whoever decodes the rest once more, or resolves dots, or merges slashes, finds the same place.
+    #[test]
+    fn the_rest_of_a_wildcard_is_the_same_for_every_reader(rest in "([.;a/\\\\]|%2[ef]|%5c){0,12}") {
+        let path = format!("/app/{rest}");
+        let path = parse(&path).path;
+        if path.matches("/app/*") {
+            let raw = str::from_utf8(path.raw()).unwrap();
+            let decoded = format!("/{}", segments(raw).join("/"));
+            prop_assert_eq!(decoded.matches('/').count(), raw.matches('/').count());
+            prop_assert!(!decoded.contains("//") && !decoded.contains('\\'), "{}", decoded);
+            let is_dots = |part: &str| [".", ".."].contains(&part.split(';').next().unwrap());
+            prop_assert!(!decoded.split('/').any(is_dots), "{}", decoded);
+        }
+    }
+}

@@ -5,6 +5,7 @@ mod add;
 mod addresses;
 mod admission;
 mod age;
+mod backend;
 mod backpressure;
 mod closing;
 mod compression;

@@ -217,6 +217,7 @@ pub(in crate::control::admin) fn summary(connection: &ConnectionSummary) -> Valu
     let protocol = match protocol {
         ConnectionProtocol::Http => "http",
         ConnectionProtocol::Line => "line",
+        ConnectionProtocol::Backend => "backend",
         ConnectionProtocol::Relay => "relay",
         ConnectionProtocol::WebSocket => "websocket",
     };

@@ -1,0 +1,59 @@
+//! How a relay passes requests on.
+
+use crate::config::declare::keys;
+use crate::config::rule::Rule;
+use crate::config::word::{one_of, words};
+
+keys! {
+    /// The options that only a relay takes.
+    "route." pub struct RelayOptions {
+        /// The `[[upstream]]` that requests go to.
+        pub upstream: String {
+            rule: Rule::Upstream,
+            reload: true,
+        }
+        /// What is passed on once the WebSocket is open: its bytes as they are.
+        pub mode: RelayMode {
+            default: RelayMode::Bytes,
+            rule: one_of::<RelayMode>(),
+            reload: true,
+        }
+        /// The path of the request to the backend; a `*` at its end stands for what that at the end of
+        /// the route's path stands for.
+        pub rewrite: Option<String> {
+            default: None,
+            shown: "the client's",
+            rule: Rule::Path,
+            reload: true,
+        }
+        /// The `Host` of the request to the backend.
+        pub host: Option<String> {
+            default: None,
+            shown: "the client's",
+            rule: Rule::HostHeader,
+            reload: true,
+        }
+        /// Headers of the request to the backend, each as `NAME: VALUE`, in place of the client's own.
+        pub set_headers: Vec<String> {
+            default: Vec::new(),
+            rule: Rule::HeaderLines,
+            reload: true,
+        }
+        /// Names of headers that do not go to the backend.
+        pub remove_headers: Vec<String> {
+            default: Vec::new(),
+            rule: Rule::HeaderNames,
+            reload: true,
+        }
+    }
+}
+
+/// What a relay passes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RelayMode {
+    /// Bytes, whatever they mean.
+    #[default]
+    Bytes,
+}
+
+words! { RelayMode: "bytes" = Bytes }

@@ -1,0 +1,70 @@
+//! The rules of upstreams, and of the routes that lead to them.
+
+use toml::Value;
+
+use super::super::declare::Keys as _;
+use super::super::refusal::Refusal;
+use super::super::{Config, WebSocketOptions};
+use super::repeated::first_repeated;
+
+/// Checks all upstreams, and the routes that name them.
+pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
+    let names = config.upstreams.iter().map(|upstream| upstream.name.as_str()).enumerate();
+    if let Some((index, name)) = first_repeated(names) {
+        let rule = "must not be the name of two upstreams";
+        return Err(Refusal::new(format!("upstream[{index}].name"), &Value::from(name), rule));
+    }
+    for (index, upstream) in config.upstreams.iter().enumerate() {
+        if upstream.servers.is_empty() {
+            let none = Value::Array(Vec::new());
+            let key = format!("upstream[{index}].servers");
+            return Err(Refusal::new(key, &none, "must hold at least one server"));
+        }
+        let is_named = config.routes.iter().any(|route| {
+            route.service.relay().is_some_and(|relay| relay.upstream == upstream.name)
+        });
+        if !is_named {
+            let key = format!("upstream[{index}].name");
+            let rule = "must be the upstream of a route";
+            return Err(Refusal::new(key, &Value::from(upstream.name.as_str()), rule));
+        }
+    }
+    (0..config.routes.len()).try_for_each(|index| check_route(config, index))
+}
+
+fn check_route(config: &Config, index: usize) -> Result<(), Refusal> {
+    let Some(route) = config.routes.get(index) else { return Ok(()) };
+    let (Some(relay), Some(websocket)) = (route.service.relay(), route.service.websocket()) else {
+        return Ok(());
+    };
+    if !config.upstreams.iter().any(|upstream| upstream.name == relay.upstream) {
+        let known: Vec<&str> = config.upstreams.iter().map(|own| own.name.as_str()).collect();
+        let rule = match known.as_slice() {
+            [] => "must be the name of an [[upstream]], of which there is none".to_owned(),
+            known => format!("must be the name of an [[upstream]]: {known:?}"),
+        };
+        let key = format!("route[{index}].upstream");
+        return Err(Refusal::new(key, &Value::from(relay.upstream.as_str()), rule));
+    }
+    if let Some(rewrite) = relay.rewrite.as_deref().filter(|own| own.ends_with("/*"))
+        && !route.paths().any(|path| path.ends_with("/*"))
+    {
+        let key = format!("route[{index}].rewrite");
+        let rule = "must not end in * where no path of the route does";
+        return Err(Refusal::new(key, &Value::from(rewrite), rule));
+    }
+    check_idle(index, websocket)
+}
+
+/// A limit that nothing holds would be worse than none: bytes that pass as they are have no messages.
+fn check_idle(index: usize, websocket: &WebSocketOptions) -> Result<(), Refusal> {
+    let defaults = WebSocketOptions { origins: websocket.origins.clone(), ..Default::default() };
+    for (own, default) in websocket.entries().iter().zip(defaults.entries()) {
+        if !own.is_same(&default) {
+            let key = format!("route[{index}].{}", own.leaf());
+            let value = own.value.clone().unwrap_or_else(|| Value::from(""));
+            return Err(Refusal::new(key, &value, "must be left out where the mode is \"bytes\""));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! The way of a request to its answer: which server is next, when to try another, and what the client
+//! is told if there is none.
+//!
+//! Another server is tried only while nothing of the request has gone out (RFC 9110 §9.2.2: a request
+//! that was perhaps acted on is not sent again), and at most two others.
+
+use std::sync::Arc;
+
+use super::bytes::Relay;
+use super::records::{Lost, RelayRecords};
+use crate::conn::flags::Flags;
+use crate::conn::state::Phase;
+use crate::http::{
+    Rejection, Reply, ReplyError, ReplyLimits, check_switched, read_reply, write_refused,
+    write_switched,
+};
+use crate::key::{ConnKey, SlotRef};
+use crate::metrics::{Counter, Counters};
+use crate::pool::ReadBuffer;
+use crate::timer::Millis;
+use crate::transport::{ServerAddress, Transport};
+use crate::upstream::Pick;
+use crate::work::prices;
+use crate::ws::Progress;
+
+/// What is to be done for a client that waits for a backend.
+#[derive(Debug)]
+pub(in crate::conn) enum Next {
+    /// A connection is to be begun.
+    Connect(ServerAddress),
+    /// The request is refused.
+    Refuse(Failure),
+    /// Nothing: it is answered already.
+    Nothing,
+}
+
+/// Why the gateway answers a request itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::conn) enum Failure {
+    /// An attempt came to nothing, and no other follows.
+    Lost(Lost),
+    /// Each server has as many connections as it may.
+    Full,
+    /// The upstream has no server that may be asked.
+    NoServer,
+}
+
+/// What has come of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::conn) enum Answered {
+    /// Not all of it is here.
+    NeedMore,
+    /// What the client is told stands in the output, and bytes for it follow in the buffer.
+    Switched(ConnKey),
+    /// What the client is told stands in the output, with this status.
+    Refused(ConnKey, u16),
+    /// It is none that could be passed on.
+    NoReply,
+}
+
+impl Failure {
+    /// What the client is told.
+    pub(in crate::conn) fn rejection(self, retry_after_s: u32) -> Rejection {
+        match self {
+            Self::Full => {
+                Rejection::unavailable(retry_after_s, "the backends are full, try again later")
+            }
+            Self::NoServer => Rejection::unavailable(retry_after_s, "no backend is available"),
+            Self::Lost(Lost::Exhausted) => {
+                Rejection::unavailable(retry_after_s, "the gateway is full, try again later")
+            }
+            Self::Lost(Lost::Failed) => Rejection::bad_gateway("the backend cannot be reached"),
+            Self::Lost(Lost::NoReply) => {
+                Rejection::bad_gateway("the backend has sent no valid reply")
+            }
+            Self::Lost(Lost::ConnectTimeout) => {
+                Rejection::gateway_timeout("the backend was not reached in time")
+            }
+            Self::Lost(Lost::ReplyTimeout) => {
+                Rejection::gateway_timeout("the backend has not answered in time")
+            }
+        }
+    }
+
+    /// The counter of requests that are refused so.
+    pub(in crate::conn) fn counter(self, counters: &Counters) -> &Counter {
+        match self {
+            Self::Full | Self::NoServer => &counters.relay_no_server,
+            Self::Lost(Lost::Exhausted) => &counters.relay_exhausted,
+            Self::Lost(Lost::Failed) => &counters.relay_unreachable,
+            Self::Lost(Lost::NoReply) => &counters.relay_no_reply,
+            Self::Lost(Lost::ConnectTimeout | Lost::ReplyTimeout) => &counters.relay_timed_out,
+        }
+    }
+}
+
+impl RelayRecords {
+    /// What comes next for the request of a client.
+    pub(in crate::conn) fn next(
+        &mut self,
+        link: SlotRef,
+        now: Millis,
+        counters: &Counters,
+    ) -> Next {
+        let last = self.server(link).cloned();
+        let Some(attempt) = self.attempt_mut(link) else { return Next::Nothing };
+        let lost = attempt.lost.take();
+        match lost {
+            None if last.is_some() => return Next::Nothing,
+            None => {}
+            Some(lost) => {
+                let is_of_server = matches!(lost, Lost::Failed | Lost::ConnectTimeout);
+                let is_unreached = is_of_server && !attempt.is_sent;
+                if is_unreached && let Some(server) = attempt.tried.last() {
+                    attempt.request.upstream.note_failed(server, now);
+                }
+                if !is_unreached || attempt.tried.len() > RETRIES_MAX {
+                    return Next::Refuse(Failure::Lost(lost));
+                }
+            }
+        }
+        let seed = u64::from(link.index().unwrap_or_default()) << 32 | attempt.tried.len() as u64;
+        let random = scattered(seed ^ now.0 << 8);
+        let request = &attempt.request;
+        match (request.upstream.pick(now, request.balance_key, random, &attempt.tried), lost) {
+            (Pick::Server(permit), _) => {
+                if lost.is_some() {
+                    counters.relay_retries.add(1);
+                }
+                let server = permit.server();
+                let address = server.address().clone();
+                attempt.tried.push(Arc::clone(server));
+                attempt.due = now.plus(request.upstream.set().settings().connect_ms).tick();
+                self.set_permit(link, permit);
+                Next::Connect(address)
+            }
+            (_, Some(lost)) => Next::Refuse(Failure::Lost(lost)),
+            (Pick::Full, None) => Next::Refuse(Failure::Full),
+            (Pick::Nothing, None) => Next::Refuse(Failure::NoServer),
+        }
+    }
+
+    /// The head of the request that waits for its answer.
+    pub(in crate::conn) fn head(&self, link: SlotRef) -> &[u8] {
+        self.attempt(link).map_or(&[], |attempt| &attempt.request.head)
+    }
+}
+
+impl<S: Transport> Relay<'_, S> {
+    /// The queue of a connection that is being made was written to: it stands, and the time for the
+    /// reply begins.
+    pub(in crate::conn) fn connected(&mut self, key: ConnKey) {
+        let now = self.turn.now;
+        let Some(conn) = self.table.get_mut(key) else { return };
+        let (link, waiting_bytes) = (conn.link, conn.queue.bytes());
+        let records = self.cold.relays_mut();
+        if waiting_bytes >= records.head(link).len() {
+            // An event without a reason.
+            return;
+        }
+        if let Some(server) = records.server(link) {
+            server.note_reached();
+        }
+        if let Some(attempt) = records.attempt_mut(link)
+            && waiting_bytes == 0
+        {
+            attempt.due = now.plus(attempt.request.upstream.set().settings().reply_ms).tick();
+        }
+        conn.rearm();
+    }
+
+    /// A connection to a backend has come to nothing before the reply. Called before its queue is
+    /// emptied, which tells what has gone out of the request.
+    pub(in crate::conn) fn lost(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get(key) else { return };
+        let (link, waiting_bytes) = (conn.link, conn.queue.bytes());
+        let records = self.cold.relays_mut();
+        if let Some(attempt) = records.attempt_mut(link) {
+            attempt.is_sent = waiting_bytes < attempt.request.head.len();
+        }
+        // A connection that took all of it is cut without a reply.
+        records.note_lost(link, if waiting_bytes == 0 { Lost::NoReply } else { Lost::Failed });
+    }
+
+    /// The deadline of a connection that is being made, or of the reply, has passed.
+    pub(in crate::conn) fn timed_out(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get(key) else { return };
+        let lost = if conn.is_flushed() { Lost::ReplyTimeout } else { Lost::ConnectTimeout };
+        self.cold.relays_mut().note_lost(conn.link, lost);
+    }
+
+    /// Reads what a backend has answered so far. The answer for the client is gathered in the output.
+    pub(in crate::conn) fn read_reply(
+        &mut self,
+        key: ConnKey,
+        buffer: &mut ReadBuffer,
+    ) -> Answered {
+        let Some(conn) = self.table.get(key) else { return Answered::NeedMore };
+        debug_assert_eq!(conn.state.phase(), Phase::Reaching);
+        let (link, has_ended) = (conn.link, conn.flags.has(Flags::INPUT_ENDED));
+        let Some(client) = self.partner(key) else { return Answered::NoReply };
+        self.turn.work.charge(prices::HEAD + prices::bytes(buffer.filled));
+        let settings = &self.turn.settings;
+        let limits = ReplyLimits {
+            head_bytes_max: settings.head_bytes_max,
+            lines_max: settings.header_lines_max,
+            body_bytes_max: REFUSAL_BODY_BYTES_MAX,
+        };
+        let reply = read_reply(buffer.arrived(), has_ended, limits);
+        let accept = self.cold.relays().attempt(link).map(|attempt| attempt.request.accept);
+        let cork = self.output.outgoing().cork();
+        let fault = match (reply, accept) {
+            (Ok(None), _) => return Answered::NeedMore,
+            (Ok(Some(Reply::Switched { head, end })), Some(accept)) => {
+                match check_switched(&head, &accept) {
+                    Ok(()) => {
+                        write_switched(cork, &head);
+                        buffer.progress = Progress::starting_at(end);
+                        return Answered::Switched(client);
+                    }
+                    Err(fault) => fault,
+                }
+            }
+            (Ok(Some(Reply::Refused { head, body })), _) => {
+                write_refused(cork, &self.turn.date, &head, body.as_deref());
+                return Answered::Refused(client, head.code());
+            }
+            (Ok(Some(Reply::Switched { .. })), None) => return Answered::NoReply,
+            (Err(fault), _) => fault,
+        };
+        self.report(link, fault);
+        Answered::NoReply
+    }
+
+    /// An operator learns from the log what is wrong with a backend; its clients learn that it is.
+    fn report(&mut self, link: SlotRef, fault: ReplyError) {
+        if let Some(server) = self.cold.relays().server(link) {
+            log::warn!("backend {}: {fault}", server.address());
+        }
+        self.cold.relays_mut().note_lost(link, Lost::NoReply);
+    }
+}
+
+/// A number in which every bit depends on all of `seed` (splitmix64): different for each client and each
+/// attempt, which is all that is asked of it.
+fn scattered(seed: u64) -> u64 {
+    let mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ mixed >> 31
+}
+
+/// Servers that are tried beside the first one.
+const RETRIES_MAX: usize = 2;
+/// The longest body of a refusal that reaches the client.
+pub(in crate::conn) const REFUSAL_BODY_BYTES_MAX: usize = 64 << 10;
+/// What a reply may take in the buffer of its connection beside its head: a body in small chunks, and
+/// their framing.
+pub(in crate::conn) const REPLY_BODY_BYTES: usize = 2 * REFUSAL_BODY_BYTES_MAX + (16 << 10);

@@ -1,0 +1,22 @@
+//! Relays: a client's connection and the gateway's own to a backend, both in the table of one loop,
+//! whose bytes go to each other.
+//!
+//! ```text
+//!   client    Handshake ── waits, not read ─────────────► Open ══ bytes ══► ends
+//!                │ request                       101 ▲      ║
+//!   backend      └──► Reaching ── connected ── reply ┘    Open ══ bytes ══► ends
+//! ```
+//!
+//! [`records`] says who belongs to whom, [`attempt`] is the way to the 101 or a refusal, and
+//! [`bytes`] what happens after that. Two ends share one record while both are there; what is left
+//! for one to do when the other is gone waits in a list for the end of the turn, since the step
+//! that ends a connection may be in the middle of another's output.
+
+mod attempt;
+mod bytes;
+mod records;
+
+pub(super) use attempt::{Answered, Failure, Next, REPLY_BODY_BYTES};
+pub(super) use bytes::{Abort, Relay};
+pub use records::ConnectOrder;
+pub(crate) use records::{Lost, RelayRecords};

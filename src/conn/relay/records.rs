@@ -1,0 +1,281 @@
+//! Who belongs to whom: one record for the two ends of a relay, and the requests that wait for their
+//! answer.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use crate::effects::{BackendRequest, CloseReason};
+use crate::key::{ConnKey, SlotRef, slot_number};
+use crate::pool::{Buffers, Need, OverBudget};
+use crate::shrink::Shrink as _;
+use crate::timer::Tick;
+use crate::transport::ServerAddress;
+use crate::upstream::{Server, ServerPermit};
+
+/// The relays of one loop.
+#[derive(Debug, Default)]
+pub(crate) struct RelayRecords {
+    records: Slab<RelayRecord>,
+    /// Clients for which a connection is to be begun, or an attempt has failed.
+    wanted: VecDeque<ConnKey>,
+    /// Ends whose partner is gone.
+    parted: VecDeque<Parted>,
+}
+
+/// The two ends of a relay.
+#[derive(Debug)]
+struct RelayRecord {
+    /// [`NOBODY`] once it is gone, as below.
+    client: ConnKey,
+    /// [`NOBODY`] also before there is one.
+    backend: ConnKey,
+    /// Counts the connection to the server as long as there is one.
+    permit: Option<ServerPermit>,
+    /// The request, until it is answered.
+    attempt: Option<Box<Attempt>>,
+}
+
+/// A request that a backend is to answer.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) request: BackendRequest,
+    /// The servers that were asked, the last one included.
+    pub(crate) tried: Vec<Arc<Server>>,
+    /// When the connection must stand or the reply be there.
+    pub(crate) due: Tick,
+    /// Whether bytes of the request have gone out to the last server.
+    pub(crate) is_sent: bool,
+    /// How the last connection came to nothing, if it did.
+    pub(crate) lost: Option<Lost>,
+}
+
+/// How an attempt came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// The process has no descriptor, port or memory for it.
+    Exhausted,
+    /// The connection did not stand in time.
+    ConnectTimeout,
+    /// It was refused, or cut.
+    Failed,
+    /// The server has said what is no reply.
+    NoReply,
+    /// The reply did not come in time.
+    ReplyTimeout,
+}
+
+/// An end of a relay whose partner is gone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parted {
+    pub(crate) key: ConnKey,
+    /// Why it ends.
+    pub(crate) reason: CloseReason,
+}
+
+/// A connection that is to be begun.
+#[derive(Debug)]
+pub struct ConnectOrder {
+    /// The client that waits for it.
+    pub client: ConnKey,
+    /// Where to.
+    pub server: ServerAddress,
+}
+
+impl RelayRecords {
+    /// A client's request waits for a backend: it is [wanted](Self::next_wanted) from now on.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for it.
+    pub(crate) fn begin(
+        &mut self,
+        client: ConnKey,
+        request: BackendRequest,
+        memory: &mut Buffers,
+    ) -> Result<SlotRef, OverBudget> {
+        let attempt = Attempt {
+            request,
+            tried: Vec::new(),
+            due: Tick::default(),
+            is_sent: false,
+            lost: None,
+        };
+        memory.charge_for(Need::Head, RECORD_BYTES + attempt.bytes())?;
+        let attempt = Some(Box::new(attempt));
+        let record = RelayRecord { client, backend: NOBODY, permit: None, attempt };
+        self.wanted.push_back(client);
+        Ok(SlotRef::to(slot_number(self.records.insert(record))))
+    }
+
+    /// Two connections that relay to each other from now on, without a request.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for that.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn pair(
+        &mut self,
+        client: ConnKey,
+        backend: Option<ConnKey>,
+        memory: &mut Buffers,
+    ) -> Result<SlotRef, OverBudget> {
+        memory.charge_for(Need::Head, RECORD_BYTES)?;
+        let backend = backend.unwrap_or(NOBODY);
+        let record = RelayRecord { client, backend, permit: None, attempt: None };
+        Ok(SlotRef::to(slot_number(self.records.insert(record))))
+    }
+
+    fn get(&self, link: SlotRef) -> Option<&RelayRecord> {
+        self.records.get(link.index()? as usize)
+    }
+
+    fn get_mut(&mut self, link: SlotRef) -> Option<&mut RelayRecord> {
+        self.records.get_mut(link.index()? as usize)
+    }
+
+    /// The other end, if it is there.
+    #[inline]
+    pub(crate) fn partner(&self, link: SlotRef, key: ConnKey) -> Option<ConnKey> {
+        let record = self.get(link)?;
+        let other = if record.client == key { record.backend } else { record.client };
+        (other != NOBODY).then_some(other)
+    }
+
+    /// The request that is not answered yet.
+    pub(crate) fn attempt(&self, link: SlotRef) -> Option<&Attempt> {
+        self.get(link)?.attempt.as_deref()
+    }
+
+    /// As [`RelayRecords::attempt`], to change it.
+    pub(super) fn attempt_mut(&mut self, link: SlotRef) -> Option<&mut Attempt> {
+        self.get_mut(link)?.attempt.as_deref_mut()
+    }
+
+    /// When the connection must stand, or the reply be there.
+    pub(crate) fn due(&self, link: SlotRef) -> Option<Tick> {
+        self.attempt(link).map(|attempt| attempt.due)
+    }
+
+    /// The gateway's connection to a backend.
+    pub(crate) fn set_backend(&mut self, link: SlotRef, backend: ConnKey) {
+        if let Some(record) = self.get_mut(link) {
+            record.backend = backend;
+        }
+    }
+
+    /// What counts the connection to the server that is tried.
+    pub(super) fn set_permit(&mut self, link: SlotRef, permit: ServerPermit) {
+        if let Some(record) = self.get_mut(link) {
+            record.permit = Some(permit);
+        }
+    }
+
+    /// The server of the connection.
+    pub(crate) fn server(&self, link: SlotRef) -> Option<&Arc<Server>> {
+        self.get(link)?.permit.as_ref().map(ServerPermit::server)
+    }
+
+    /// The request is answered, and no longer kept.
+    pub(crate) fn end_attempt(&mut self, link: SlotRef, memory: &mut Buffers) {
+        if let Some(attempt) = self.get_mut(link).and_then(|record| record.attempt.take()) {
+            memory.discharge(attempt.bytes());
+        }
+    }
+
+    /// The connection to a backend came to nothing before the reply.
+    pub(crate) fn note_lost(&mut self, link: SlotRef, lost: Lost) {
+        if let Some(attempt) = self.attempt_mut(link) {
+            // What is known first says most.
+            attempt.lost.get_or_insert(lost);
+        }
+    }
+
+    /// Has the next attempt for a client begun at the end of the turn, or the last one answered for.
+    pub(crate) fn want(&mut self, client: ConnKey) {
+        self.wanted.push_back(client);
+    }
+
+    /// One end is gone; gives the other, if that is there. The record goes with the last of them.
+    pub(crate) fn part(
+        &mut self,
+        link: SlotRef,
+        key: ConnKey,
+        memory: &mut Buffers,
+    ) -> Option<ConnKey> {
+        let record = self.get_mut(link)?;
+        if record.client == key {
+            record.client = NOBODY;
+        } else {
+            record.backend = NOBODY;
+            record.permit = None;
+        }
+        let partner = [record.client, record.backend].into_iter().find(|own| *own != NOBODY);
+        if partner.is_none() {
+            self.end_attempt(link, memory);
+            self.records.remove(link.index()? as usize);
+            memory.discharge(RECORD_BYTES);
+            if self.records.is_empty() {
+                // A slab keeps its peak otherwise.
+                self.records = Slab::new();
+            }
+        }
+        partner
+    }
+
+    /// An end whose partner is gone is to end at the end of the turn.
+    pub(crate) fn note_parted(&mut self, key: ConnKey, reason: CloseReason) {
+        self.parted.push_back(Parted { key, reason });
+    }
+
+    /// The next of those.
+    pub(crate) fn next_parted(&mut self) -> Option<Parted> {
+        let next = self.parted.pop_front();
+        if next.is_none() {
+            self.parted.shrink_if_sparse(KEYS_KEPT);
+        }
+        next
+    }
+
+    /// The next client for which something is to be done.
+    pub(crate) fn next_wanted(&mut self) -> Option<ConnKey> {
+        let next = self.wanted.pop_front();
+        if next.is_none() {
+            self.wanted.shrink_if_sparse(KEYS_KEPT);
+        }
+        next
+    }
+
+    /// Whether something is to be done at the end of the turn.
+    #[inline]
+    pub(crate) fn has_work(&self) -> bool {
+        !self.wanted.is_empty() || !self.parted.is_empty()
+    }
+
+    /// How many relays there are, those included that wait for an answer.
+    pub(crate) fn count(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Bytes charged to the pool.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn bytes(&self) -> usize {
+        let attempts = self.records.iter().filter_map(|(_, record)| record.attempt.as_ref());
+        self.records.len() * RECORD_BYTES + attempts.map(|own| own.bytes()).sum::<usize>()
+    }
+}
+
+impl Attempt {
+    /// Bytes that it is charged for. The servers that are tried are few.
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.request.head.capacity() + TRIED_BYTES
+    }
+}
+
+/// Bytes that a record takes in the slab, and twice that while the slab grows by doubling.
+pub(crate) const RECORD_BYTES: usize = 2 * size_of::<RelayRecord>();
+/// As `docs/memory.md` says.
+const _: () = assert!(size_of::<RelayRecord>() == 32);
+const TRIED_BYTES: usize = 4 * size_of::<Arc<Server>>();
+const KEYS_KEPT: usize = 256;
+/// In place of the key of an end that is not there.
+const NOBODY: ConnKey = ConnKey { index: 0, generation: ConnKey::NOT_A_CONNECTION };

@@ -1,0 +1,27 @@
+//! A request for a backend, which a relay makes of a client's.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::upstream::Upstream;
+
+/// A request that a server of an upstream is to answer in place of the gateway.
+#[derive(Clone)]
+pub struct BackendRequest {
+    /// The servers that may answer it.
+    pub upstream: Arc<Upstream>,
+    /// Its head, as it is sent.
+    pub head: Vec<u8>,
+    /// What the `Sec-WebSocket-Accept` of the answer must be.
+    pub accept: [u8; 28],
+    /// Tells the client apart where the balance goes by that.
+    pub balance_key: u64,
+}
+
+impl fmt::Debug for BackendRequest {
+    /// Omits the head: tokens and cookies in it must not reach a log.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("BackendRequest");
+        shown.field("upstream", &self.upstream.name()).finish_non_exhaustive()
+    }
+}

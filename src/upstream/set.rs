@@ -1,0 +1,217 @@
+//! The servers of an upstream at one time.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+
+use super::Pick;
+use super::balance::{Balance, Candidate};
+use super::server::{Server, ServerState};
+use crate::timer::Millis;
+use crate::transport::ServerAddress;
+
+/// What holds for all servers of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// How connections are spread over them.
+    pub balance: Balance,
+    /// The most connections of each server; 0 for any number.
+    pub connections_max: u32,
+    /// How long a connection may take to stand, in milliseconds.
+    pub connect_ms: u64,
+    /// How long the reply to a request may take once the connection stands, in milliseconds.
+    pub reply_ms: u64,
+    /// How long a server that could not be reached gets nothing, in milliseconds.
+    pub fail_ms: u64,
+}
+
+impl Default for UpstreamSettings {
+    fn default() -> Self {
+        Self {
+            balance: Balance::default(),
+            connections_max: 0,
+            connect_ms: 5_000,
+            reply_ms: 10_000,
+            fail_ms: 10_000,
+        }
+    }
+}
+
+/// Servers with their weights, and the settings of their upstream.
+#[derive(Debug, Default)]
+pub struct ServerSet {
+    settings: UpstreamSettings,
+    members: Vec<Member>,
+}
+
+#[derive(Debug)]
+struct Member {
+    server: Arc<Server>,
+    weight: u32,
+    hash: u64,
+}
+
+impl ServerSet {
+    /// These servers, each address with its weight of 1 or more; of one that stands there twice the
+    /// first counts. Those that `before` has stay the same, with their connections.
+    #[must_use]
+    pub fn new(
+        settings: UpstreamSettings,
+        servers: impl IntoIterator<Item = (ServerAddress, u32)>,
+        before: Option<&Self>,
+    ) -> Self {
+        let mut members: Vec<Member> = Vec::new();
+        for (address, weight) in servers {
+            if members.iter().any(|own| *own.server.address() == address) {
+                continue;
+            }
+            let known = before.and_then(|before| before.server(&address));
+            let mut hasher = DefaultHasher::new();
+            address.hash(&mut hasher);
+            let server = known.cloned().unwrap_or_else(|| Server::new(address));
+            members.push(Member { server, weight: weight.max(1), hash: hasher.finish() });
+        }
+        Self { settings, members }
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &UpstreamSettings {
+        &self.settings
+    }
+
+    /// The servers with their weights, in order.
+    pub fn servers(&self) -> impl Iterator<Item = (&Arc<Server>, u32)> {
+        self.members.iter().map(|own| (&own.server, own.weight))
+    }
+
+    /// The server at this address.
+    #[must_use]
+    pub fn server(&self, address: &ServerAddress) -> Option<&Arc<Server>> {
+        self.members.iter().map(|own| &own.server).find(|own| own.address() == address)
+    }
+
+    /// See [`Upstream::pick`](super::Upstream::pick).
+    pub(super) fn pick(&self, now: Millis, key: u64, random: u64, tried: &[Arc<Server>]) -> Pick {
+        let is_tried = |server: &Arc<Server>| tried.iter().any(|other| Arc::ptr_eq(server, other));
+        let mut is_full = false;
+        // Those that could not be reached are asked when no other is there: a server that comes back is
+        // found at once, and with one server alone its next client finds out.
+        for wanted in [ServerState::Up, ServerState::Failed] {
+            let may = |own: &&Member| own.server.state(now) == wanted && !is_tried(&own.server);
+            let mut members: Vec<&Member> = self.members.iter().filter(may).collect();
+            while !members.is_empty() {
+                let candidates: Vec<Candidate> =
+                    members.iter().map(|own| own.candidate()).collect();
+                let Some(index) = self.settings.balance.choose(&candidates, key, random) else {
+                    break;
+                };
+                match members[index].server.take(self.settings.connections_max) {
+                    Some(permit) => return Pick::Server(permit),
+                    None => is_full = true,
+                }
+                members.remove(index);
+            }
+        }
+        if is_full { Pick::Full } else { Pick::Nothing }
+    }
+}
+
+impl Member {
+    fn candidate(&self) -> Candidate {
+        let connections = self.server.connections();
+        Candidate { hash: self.hash, weight: self.weight, connections }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ServerPermit, Upstream};
+    use super::*;
+
+    const NOW: Millis = Millis(1_000);
+
+    fn address(port: u16) -> ServerAddress {
+        ServerAddress::Tcp(([127, 0, 0, 1], port).into())
+    }
+
+    fn upstream(ports: &[u16], settings: UpstreamSettings) -> Arc<Upstream> {
+        let servers = ports.iter().map(|port| (address(*port), 1));
+        Upstream::new("app", ServerSet::new(settings, servers, None))
+    }
+
+    fn picked(upstream: &Upstream, now: Millis, tried: &[Arc<Server>]) -> Option<ServerPermit> {
+        match upstream.pick(now, 7, 3, tried) {
+            Pick::Server(permit) => Some(permit),
+            Pick::Full | Pick::Nothing => None,
+        }
+    }
+
+    #[test]
+    fn connections_are_counted_until_their_permits_are_dropped() {
+        let upstream = upstream(&[1, 2], UpstreamSettings::default());
+        let counts = || -> Vec<u32> {
+            upstream.set().servers().map(|(server, _)| server.connections()).collect()
+        };
+        let permits: Vec<_> = (0..6).map(|_| picked(&upstream, NOW, &[]).unwrap()).collect();
+        assert_eq!(counts(), [3, 3]);
+        drop(permits);
+        assert_eq!(counts(), [0, 0]);
+    }
+
+    #[test]
+    fn counts_outlive_a_change_of_the_servers() {
+        let upstream = upstream(&[1, 2], UpstreamSettings::default());
+        let permits: Vec<_> = (0..4).map(|_| picked(&upstream, NOW, &[]).unwrap()).collect();
+        let servers = [(address(2), 1), (address(3), 1), (address(3), 9)];
+        let next = ServerSet::new(UpstreamSettings::default(), servers, Some(&upstream.set()));
+        upstream.replace(next);
+        let counts: Vec<u32> = upstream.set().servers().map(|own| own.0.connections()).collect();
+        assert_eq!(counts, [2, 0]);
+        assert_eq!(picked(&upstream, NOW, &[]).unwrap().server().address(), &address(3));
+        drop(permits);
+        assert_eq!(upstream.set().server(&address(2)).unwrap().connections(), 0);
+    }
+
+    #[test]
+    fn a_server_that_could_not_be_reached_is_the_last_choice_for_a_while() {
+        let upstream = upstream(&[1, 2], UpstreamSettings::default());
+        let set = upstream.set();
+        let first = set.server(&address(1)).unwrap();
+        upstream.note_failed(first, NOW);
+        for _ in 0..5 {
+            assert_eq!(picked(&upstream, NOW, &[]).unwrap().server().address(), &address(2));
+        }
+        let second = Arc::clone(set.server(&address(2)).unwrap());
+        let last = picked(&upstream, NOW, std::slice::from_ref(&second)).unwrap();
+        assert_eq!(last.server().address(), &address(1));
+        assert_eq!(first.state(NOW.plus(10_000)), ServerState::Up);
+        first.note_reached();
+        assert_eq!(first.state(NOW), ServerState::Up);
+        let all = [Arc::clone(first), second];
+        assert!(matches!(upstream.pick(NOW, 0, 0, &all), Pick::Nothing));
+    }
+
+    #[test]
+    fn a_drained_server_gets_nothing_new_even_if_it_is_the_only_one() {
+        let upstream = upstream(&[1], UpstreamSettings::default());
+        let set = upstream.set();
+        let only = set.server(&address(1)).unwrap();
+        let permit = picked(&upstream, NOW, &[]).unwrap();
+        only.set_drained(true);
+        assert!(matches!(upstream.pick(NOW, 0, 0, &[]), Pick::Nothing));
+        assert_eq!((only.state(NOW), only.connections()), (ServerState::Drained, 1));
+        only.set_drained(false);
+        assert!(picked(&upstream, NOW, &[]).is_some());
+        drop(permit);
+    }
+
+    #[test]
+    fn no_server_gets_more_than_it_may_have() {
+        let settings = UpstreamSettings { connections_max: 2, ..UpstreamSettings::default() };
+        let upstream = upstream(&[1, 2], settings);
+        let mut permits: Vec<_> = (0..4).map(|_| picked(&upstream, NOW, &[]).unwrap()).collect();
+        assert!(matches!(upstream.pick(NOW, 0, 0, &[]), Pick::Full));
+        permits.pop();
+        assert!(picked(&upstream, NOW, &[]).is_some());
+    }
+}

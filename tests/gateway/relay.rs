@@ -1,0 +1,286 @@
+//! Relays: backends of other makers behind the gateway, and what becomes of their clients.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::certificates::CertificateFolder;
+use crate::clients::{below_root, run};
+use crate::frames::{BINARY, CLOSE, TEXT, client_frame, close_payload, sample_bytes};
+use crate::gateway::{Gateway, Launch, config_file};
+use crate::messages::{Reply, Request};
+use crate::skip::skip_without;
+use crate::socket::{Frame, Socket};
+use crate::tls_client::TlsClient;
+use crate::wait::until;
+
+/// A gateway whose route `/app/*` leads to these servers, with more in the table of the route.
+fn config(servers: &str, more: &str) -> String {
+    format!(
+        "loops = 2\n[[upstream]]\nname = \"app\"\nservers = [{servers}]\n\
+         [[route]]\npath = \"/app/*\"\nservice = \"relay\"\nupstream = \"app\"\n{more}\n"
+    )
+}
+
+fn in_front_of(address: SocketAddr, more: &str) -> Gateway {
+    Gateway::with_config(&config(&format!("\"{address}\""), more))
+}
+
+/// A backend of another maker, ended with this.
+struct Backend {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Backend {
+    /// `None`, with a note, where the program or its package is not installed.
+    fn python() -> Option<Self> {
+        let python = below_root("target/clients/python/bin/python");
+        if !python.exists() {
+            skip_without("Python websockets, which scripts/install-clients installs");
+            return None;
+        }
+        let mut command = Command::new(python);
+        command.arg(below_root("examples/relay/backend.py"));
+        Some(Self::start(command, &[]))
+    }
+
+    /// As above.
+    fn node() -> Option<Self> {
+        let clients = below_root("target/clients");
+        if !clients.join("node_modules/ws").exists() {
+            skip_without("Node ws, which scripts/install-clients installs");
+            return None;
+        }
+        let mut command = Command::new("node");
+        command.arg(below_root("examples/relay/backend.mjs"));
+        Some(Self::start(command, &[&clients]))
+    }
+
+    fn start(mut command: Command, more: &[&Path]) -> Self {
+        let folder = TempDir::new().unwrap();
+        command.arg(place(&folder)).args(more).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Self { child, folder }
+    }
+
+    fn gateway(&self, more: &str) -> Gateway {
+        Gateway::with_config(&config(&format!("\"{}\"", place(&self.folder)), more))
+    }
+}
+
+fn place(folder: &TempDir) -> String {
+    format!("unix:{}", folder.path().join("app.sock").display())
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn open(address: SocketAddr, path: &str) -> Socket {
+    let mut socket = Socket::connect(address);
+    socket.send(&Request::upgrade(path).bytes());
+    let reply = socket.receive_head();
+    assert_eq!(reply.status, 101, "{reply:?}");
+    socket
+}
+
+/// The whole reply to a request that is refused.
+fn refused(address: SocketAddr, request: &Request) -> Reply {
+    let mut socket = Socket::connect(address);
+    socket.send(&request.bytes());
+    let mut bytes = Vec::new();
+    socket.stream.read_to_end(&mut bytes).unwrap();
+    Reply::parse(&bytes)
+}
+
+fn assert_serves_clients(gateway: &Gateway) {
+    let mut socket = open(gateway.address(), "/app/echo");
+    for bytes in [0, 1, 125, 126, 65_535, 65_536, 3_000_000] {
+        socket.assert_echoes(&sample_bytes(bytes));
+    }
+    socket.send(&client_frame(TEXT, b"who"));
+    assert_eq!(socket.receive_frame(), Frame { first: TEXT, payload: b"127.0.0.1".to_vec() });
+    socket.send(&client_frame(CLOSE, &close_payload(4321, "enough")));
+    assert_eq!(socket.receive_frame().payload[..2], 4321_u16.to_be_bytes());
+    socket.assert_ended();
+
+    let members = Request::upgrade("/app/members");
+    let reply = refused(gateway.address(), &members);
+    assert_eq!((reply.status, reply.text()), (401, "a key is needed\n"));
+    reply.assert_is_last(false);
+}
+
+#[test]
+fn a_backend_in_python_serves_the_clients_of_a_relay() {
+    let Some(backend) = Backend::python() else { return };
+    assert_serves_clients(&backend.gateway(""));
+    // What the configuration sets is what the backend asks for.
+    let gateway = backend.gateway("set_headers = [\"X-Key: secret\"]");
+    open(gateway.address(), "/app/members").assert_echoes(b"in");
+}
+
+#[test]
+fn a_backend_in_node_serves_the_clients_of_a_relay() {
+    let Some(backend) = Backend::node() else { return };
+    assert_serves_clients(&backend.gateway(""));
+    assert_eq!(refused(backend.gateway("").address(), &Request::get("/app/")).status, 426);
+}
+
+/// A gateway behind a gateway: clients of other makers notice nothing of the first.
+#[test]
+fn clients_of_other_makers_pass_their_batteries_through_a_relay() {
+    let backend = Gateway::with_config(
+        "loops = 1\n[[route]]\npath = \"/echo\"\nservice = \"echo\"\n\
+         subprotocols = [\"v2.echo\", \"v1.echo\"]\n\
+         [[route]]\npath = \"/takeover\"\nservice = \"echo\"\ndeflate_bytes_min = 1\n\
+         deflate_context_takeover = true\ndeflate_window_bits_max = 11\n",
+    );
+    let servers = format!("\"{}\"", backend.address());
+    let gateway =
+        Gateway::with_config(&config(&servers, "rewrite = \"/*\"").replace("/app/*", "/*"));
+    let url = format!("ws://{}/echo", gateway.address());
+    let python = below_root("target/clients/python/bin/python");
+    if python.exists() {
+        let mut command = Command::new(python);
+        command.arg(below_root("tests/clients/battery.py")).arg(&url);
+        run(command);
+    } else {
+        skip_without("Python websockets, which scripts/install-clients installs");
+    }
+    let clients = below_root("target/clients");
+    if clients.join("node_modules/ws").exists() {
+        let mut command = Command::new("node");
+        command.arg(below_root("tests/clients/battery.mjs")).arg(&url).arg(clients);
+        run(command);
+    } else {
+        skip_without("Node ws, which scripts/install-clients installs");
+    }
+}
+
+#[test]
+fn a_client_of_tls_is_relayed_to_a_plain_backend() {
+    let backend = Gateway::start();
+    let folder = CertificateFolder::new();
+    let servers = format!("\"{}\"", backend.address());
+    let relay = config(&servers, "").replace("/app/*", "/*");
+    let listener = "[[listener]]\naddress = \"127.0.0.1:0\"\ntls = true\n";
+    let toml = format!("{relay}{listener}{}", folder.table("server"));
+    let launch = Launch { toml: Some(&toml), listen: None, ..Launch::default() };
+    let gateway = Gateway::launch(&launch);
+    let mut client = TlsClient::new(&folder).open(gateway.address()).unwrap();
+    client.assert_echoes(&sample_bytes(200_000));
+}
+
+/// What a backend receives, byte for byte.
+#[test]
+fn the_request_is_the_gateways_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let more = "rewrite = \"/v2/*\"\nhost = \"app.internal\"\nremove_headers = [\"Cookie\"]\n";
+    let gateway = in_front_of(listener.local_addr().unwrap(), more);
+    let mut client = TcpStream::connect(gateway.address()).unwrap();
+    let request = Request::upgrade("/app/a%20b?c=d")
+        .set("Connection", "Upgrade, X-Hop")
+        .with("X-Hop", "1")
+        .with("Cookie", "a=b")
+        .with("X-Forwarded-For", "6.6.6.6")
+        .with("X_Forwarded_For", "6.6.6.6")
+        .with("sec-websocket-extensions", "permessage-deflate; client_no_context_takeover");
+    client.write_all(&request.bytes()).unwrap();
+    let (backend, _) = listener.accept().unwrap();
+    let mut lines = BufReader::new(backend).lines().map(Result::unwrap);
+    let mut head: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+    assert_eq!(head.remove(0), "GET /v2/a%20b?c=d HTTP/1.1");
+    head.sort();
+    let mut expected = vec![
+        "Host: app.internal".to_owned(),
+        "Upgrade: websocket".to_owned(),
+        "Connection: Upgrade".to_owned(),
+        "Sec-WebSocket-Version: 13".to_owned(),
+        "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover".to_owned(),
+        "X-Forwarded-For: 127.0.0.1".to_owned(),
+        "X-Real-IP: 127.0.0.1".to_owned(),
+        "X-Forwarded-Proto: http".to_owned(),
+        "X-Forwarded-Host: localhost".to_owned(),
+        "X-Forwarded-Port: 80".to_owned(),
+        "Forwarded: for=127.0.0.1;host=\"localhost\";proto=http".to_owned(),
+    ];
+    let key = head.iter().find(|line| line.starts_with("Sec-WebSocket-Key: ")).unwrap().clone();
+    expected.push(key);
+    expected.sort();
+    assert_eq!(head, expected);
+}
+
+#[test]
+fn clients_of_a_backend_that_is_gone_are_told_so_and_those_that_come_later_served() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let gateway = in_front_of(address, "rewrite = \"/*\"");
+    assert_eq!(refused(gateway.address(), &Request::upgrade("/app/echo")).status, 502);
+
+    let launch = Launch { listen: Some(&address.to_string()), ..Launch::default() };
+    let mut backend = Gateway::launch(&launch);
+    for _ in 0..5 {
+        let mut clients: Vec<Socket> =
+            (0..20).map(|_| open(gateway.address(), "/app/echo")).collect();
+        clients.iter_mut().for_each(|client| client.assert_echoes(b"there"));
+        backend.signal(Signal::KILL);
+        backend.exit_status();
+        for client in &mut clients {
+            client.assert_ended();
+        }
+        assert_eq!(refused(gateway.address(), &Request::upgrade("/app/echo")).status, 502);
+        backend = Gateway::launch(&launch);
+    }
+    open(gateway.address(), "/app/echo").assert_echoes(b"again");
+    let ended = || Some(()).filter(|()| gateway.counter("relays_now") == 0);
+    until("nothing is left of them", ended);
+}
+
+#[test]
+fn a_reload_keeps_relays_and_moves_new_ones_to_other_servers() {
+    let [first, second] = [(); 2].map(|()| Gateway::start());
+    let text =
+        |backend: &Gateway| config(&format!("\"{}\"", backend.address()), "rewrite = \"/*\"");
+    let file = config_file(&text(&first));
+    let gateway = Gateway::launch_with(&Launch::default(), Some(file.path()));
+    let mut clients: Vec<Socket> = (0..50).map(|_| open(gateway.address(), "/app/echo")).collect();
+    fs::write(file.path(), text(&second)).unwrap();
+    gateway.signal(Signal::HUP);
+    gateway.logged("the configuration is reloaded: changes: 1");
+    let mut new = open(gateway.address(), "/app/echo");
+    clients.iter_mut().for_each(|client| client.assert_echoes(b"still there"));
+    new.assert_echoes(b"new");
+    assert_eq!((first.counter("upgrades"), second.counter("upgrades")), (50, 1));
+    // A server whose name is not known is a warning, and no reason to lose anybody.
+    fs::write(file.path(), config("\"no.such.name.invalid:80\"", "")).unwrap();
+    gateway.signal(Signal::HUP);
+    gateway.logged("no.such.name.invalid has no address");
+    gateway.logged("the configuration is reloaded: changes: 2");
+    clients.iter_mut().for_each(|client| client.assert_echoes(b"still there"));
+    assert_eq!(refused(gateway.address(), &Request::upgrade("/app/echo")).status, 503);
+}
+
+/// Both sides count: at the limit a client is told so, and those that are there are served on.
+#[test]
+fn a_relay_takes_two_of_the_connections() {
+    let backend = Gateway::start();
+    let servers = format!("\"{}\"", backend.address());
+    let more = "rewrite = \"/*\"\n[limits]\nconnections_max = 4\n";
+    let gateway = Gateway::with_config(&config(&servers, more));
+    let mut clients = [(); 2].map(|()| open(gateway.address(), "/app/echo"));
+    assert_eq!(refused(gateway.address(), &Request::upgrade("/app/echo")).status, 503);
+    clients.iter_mut().for_each(|client| client.assert_echoes(&[BINARY; 9]));
+}
