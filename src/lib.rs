@@ -73,6 +73,7 @@
 //! | [`effects`], [`output`] | what services ask for; frames gathered for one write |
 //! | [`hub`], [`pool`], [`stream`] | members of topics; memory lent while bytes are in flight; bytes from and to sockets |
 //! | [`admission`] | who may connect, by their addresses |
+//! | [`jwt`](mod@jwt) | tokens that prove an identity |
 //! | [`certificates`], [`tls`] | the certificates of TLS, those of clients, and session tickets; its records |
 //! | [`foreign`], [`line`](mod@line), [`transport`], [`os`] | clients that came to the wrong port; lines of text; the traits to the kernel; the operating system |
 //! | [`key`] | keys of slots |
@@ -118,6 +119,7 @@ pub mod pool;
 pub mod admission;
 pub mod certificates;
 pub mod http;
+pub mod jwt;
 pub mod tls;
 pub mod ws;
 

@@ -32,7 +32,8 @@ fuzz_target!(|input: (Vec<u8>, u8, u8, u16)| {
     let mut server = SimServer::new(&network, &settings, &[Route::new("/echo", handler)]);
     let socket = network.connect(0, 0).unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    let mut client = ClientConnection::new(client_config[usize::from(kind & 1)].clone(), name).unwrap();
+    let mut client =
+        ClientConnection::new(client_config[usize::from(kind & 1)].clone(), name).unwrap();
 
     match kind >> 1 & 3 {
         0 => {}
