@@ -93,7 +93,7 @@ pub mod client;
 pub mod server;
 
 pub mod config;
-#[cfg(any(feature = "admin", feature = "redis"))]
+#[cfg(any(feature = "admin", feature = "http-backends", feature = "redis"))]
 pub mod control;
 
 pub mod logging;

@@ -24,6 +24,12 @@
 
 #[cfg(feature = "admin")]
 pub mod admin;
+#[cfg(feature = "http-backends")]
+pub mod callback;
+#[cfg(feature = "http-backends")]
+mod fetch;
+#[cfg(feature = "http-backends")]
+pub mod key_sets;
 pub mod panics;
 #[cfg(feature = "redis")]
 mod redis_url;
@@ -33,6 +39,12 @@ mod thread;
 #[cfg(feature = "redis")]
 pub mod tokens;
 
+#[cfg(feature = "http-backends")]
+pub use callback::{CallbackIdentity, CallbackSettings};
+#[cfg(feature = "http-backends")]
+pub use fetch::{HttpUrl, HttpUrlError, Trust, TrustError};
+#[cfg(feature = "http-backends")]
+pub use key_sets::{KeySetSettings, RemoteKeys};
 #[cfg(feature = "redis")]
 pub use redis_url::{RedisUrl, RedisUrlError};
 pub use role::ControlRole;
