@@ -7,6 +7,7 @@ mod admin;
 mod admin;
 mod handover;
 mod heartbeat;
+mod identities;
 mod incidents;
 mod lifecycle;
 mod listen;

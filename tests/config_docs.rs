@@ -25,6 +25,7 @@ fn accepted(key: &Key) -> String {
         Rule::Boolean => words(&["true", "false"]),
         Rule::File => "path of a file".to_owned(),
         Rule::Hosts => "`\"*\"` or a list, see below".to_owned(),
+        Rule::HttpUrl => "`http://…` or `https://…`, see [Backends](#backends)".to_owned(),
         Rule::Identities => "a list of names of `[[identity]]` tables".to_owned(),
         Rule::Integer { min, max } => format!("{min} to {max}"),
         Rule::Line => "a word or a template, see [Rooms](#rooms)".to_owned(),
@@ -35,6 +36,7 @@ fn accepted(key: &Key) -> String {
         Rule::Origins => "`\"*\"` or a list, see [Routes](#routes)".to_owned(),
         Rule::Path => "a path, see [Paths](#paths)".to_owned(),
         Rule::Paths => "a list of paths".to_owned(),
+        Rule::PublicAlgorithms => "a list of algorithms of public keys".to_owned(),
         Rule::RedisUrl => {
             "`redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]` or `unix:///PATH`".to_owned()
         }
@@ -43,6 +45,7 @@ fn accepted(key: &Key) -> String {
             format!("text of {bytes_min} to {bytes_max} bytes")
         }
         Rule::Subprotocols => "a list of tokens".to_owned(),
+        Rule::Texts => "a list of texts".to_owned(),
         Rule::Token => "a token as in RFC 9110".to_owned(),
     };
     if key.rule.is_secret() { format!("{text}; a [secret](#secrets)") } else { text }

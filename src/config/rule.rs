@@ -3,9 +3,12 @@
 use std::fmt;
 
 use super::grammar;
+#[cfg(feature = "http-backends")]
+use crate::control::HttpUrl;
 #[cfg(feature = "redis")]
 use crate::control::RedisUrl;
 use crate::http::{is_host, is_origin};
+use crate::jwt::Algorithm;
 use crate::services::room::{InvalidLineFormat, LineFormat, NAME_BYTES_MAX, is_name};
 
 /// What the value of a key must be. Displays as the rule of an error message ("must be …").
@@ -23,6 +26,8 @@ pub enum Rule {
     Hosts,
     /// A list of names of `[[identity]]` tables, each once.
     Identities,
+    /// The URL of a server that is asked over HTTP; a secret, because it may hold one.
+    HttpUrl,
     /// A whole number from `min` to `max`, both included.
     Integer {
         /// The least that is accepted.
@@ -46,6 +51,8 @@ pub enum Rule {
     Path,
     /// A list of paths.
     Paths,
+    /// A list of names of algorithms with public keys, each once.
+    PublicAlgorithms,
     /// The URL of a Redis; a secret, because it may hold a password.
     RedisUrl,
     /// A path of a route whose service speaks WebSocket.
@@ -59,6 +66,8 @@ pub enum Rule {
     },
     /// A list of RFC 9110 tokens, each once.
     Subprotocols,
+    /// A list of texts of 1 to 256 bytes without control characters, each once.
+    Texts,
     /// An RFC 9110 token.
     Token,
     /// A text without control characters.
@@ -73,12 +82,19 @@ pub enum Rule {
 impl Rule {
     /// Whether the value must never be shown.
     pub fn is_secret(self) -> bool {
-        matches!(self, Self::RedisUrl | Self::Secret { .. })
+        matches!(self, Self::HttpUrl | Self::RedisUrl | Self::Secret { .. })
     }
 
     /// Whether no item of a list may stand in it twice.
     pub(super) fn is_of_distinct(self) -> bool {
-        matches!(self, Self::Hosts | Self::Identities | Self::Subprotocols)
+        matches!(
+            self,
+            Self::Hosts
+                | Self::Identities
+                | Self::PublicAlgorithms
+                | Self::Subprotocols
+                | Self::Texts
+        )
     }
 
     /// Checks a text, or one item of a list of texts.
@@ -102,7 +118,10 @@ impl Rule {
             Self::Subprotocols | Self::Token if !grammar::is_token(text) => {
                 return Err(TOKEN.to_owned());
             }
+            Self::HttpUrl => return check_http_url(text),
+            Self::PublicAlgorithms => (is_public_algorithm(text), self),
             Self::RedisUrl => return check_redis_url(text),
+            Self::Texts => (is_text_of(1, 256), self),
             Self::Address
             | Self::AdminAddress
             | Self::Boolean
@@ -140,6 +159,7 @@ impl fmt::Display for Rule {
                 "must be \"*\" or a list of names and IP addresses as the Host header has them, \
                  without a port",
             ),
+            Self::HttpUrl => f.write_str(HTTP_URL),
             Self::Identities => f.write_str("must be a list of names of [[identity]] tables"),
             Self::Integer { min, max } => write!(f, "must be between {min} and {max}"),
             Self::Line => InvalidLineFormat.fmt(f),
@@ -173,8 +193,12 @@ impl fmt::Display for Rule {
             Self::RoutePath => {
                 f.write_str("must be a path of a route whose service speaks WebSocket")
             }
+            Self::PublicAlgorithms => f.write_str(PUBLIC_ALGORITHMS),
             Self::Subprotocols => {
                 f.write_str("must be a list of RFC 9110 tokens (letters, digits, !#$%&'*+-.^_`|~)")
+            }
+            Self::Texts => {
+                f.write_str("must be a list of texts of 1 to 256 bytes without control characters")
             }
             Self::Token => f.write_str(TOKEN),
             Self::Secret { bytes_min, bytes_max } | Self::Text { bytes_min, bytes_max } => {
@@ -205,6 +229,27 @@ fn check_redis_url(_: &str) -> Result<(), String> {
     Ok(())
 }
 
+#[cfg(feature = "http-backends")]
+fn check_http_url(text: &str) -> Result<(), String> {
+    HttpUrl::parse(text).map(drop).map_err(|error| error.to_string())
+}
+
+/// A program without the feature refuses every identity that has such a URL.
+#[cfg(not(feature = "http-backends"))]
+#[expect(clippy::unnecessary_wraps, reason = "the URLs of other builds are parsed")]
+fn check_http_url(_: &str) -> Result<(), String> {
+    Ok(())
+}
+
+fn is_public_algorithm(name: &str) -> bool {
+    let mut public = Algorithm::ALL.into_iter().filter(|own| !own.is_symmetric());
+    public.any(|own| own.name() == name)
+}
+
+const HTTP_URL: &str = "must be http://HOST[:PORT]/PATH, https://HOST[:PORT]/PATH or \
+                        http://unix:/SOCKET:/PATH, without a user";
+const PUBLIC_ALGORITHMS: &str = "must be a list of algorithms of public keys: RS256, RS384, RS512, \
+                                 PS256, PS384, PS512, ES256, ES384, EdDSA";
 const REDIS_URL: &str = "must be redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH";
 const ORIGIN: &str =
     "must be \"null\" or scheme://host[:port] as the Origin header has it, without a path";

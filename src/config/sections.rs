@@ -4,8 +4,8 @@ use super::addresses::AddressOptions;
 use super::admin::AdminOptions;
 use super::declare::Keys;
 use super::identity::{
-    CertificateOptions, CookieOptions, HeaderOptions, IdentityKeys, QueryOptions, RedisOptions,
-    Token, TokenPlace,
+    BackendOptions, CallbackOptions, CertificateOptions, CookieOptions, HeaderOptions,
+    IdentityKeys, JwtOptions, QueryOptions, RedisOptions, Token, TokenKey, TokenPlace,
 };
 use super::key::{FILE_SUFFIX, Key, split};
 use super::limits::Limits;
@@ -79,10 +79,14 @@ pub const SECTIONS: &[Section] = &[
                 of::<CookieOptions>(&["cookie"]),
                 of::<HeaderOptions>(&["header"]),
                 of::<QueryOptions>(&["query"]),
+                of::<JwtOptions>(&["jwt"]),
+                of::<CallbackOptions>(&["callback"]),
+                of::<BackendOptions>(&["callback", "jwt"]),
             ],
         )
     },
     Section { takers: &["tokens"], ..array("identity.tokens", &[all::<Token>()]) },
+    Section { takers: &["jwt"], ..array("identity.keys", &[all::<TokenKey>()]) },
 ];
 
 /// Names that were renamed, and what to write instead.

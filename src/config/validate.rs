@@ -1,6 +1,7 @@
 //! The rules a configuration must keep, whether it came from a file, from flags or from code.
 
 mod admin;
+mod backends;
 mod identity;
 mod listener;
 mod path;

@@ -25,6 +25,7 @@
 //! | `certificates_reload` | certificates at start, and files that change |
 //! | `reload` | the configuration, read again on SIGHUP |
 //! | `identity` | who clients are by tokens, certificates and cookies, and what follows from it |
+//! | `backends` | who clients are by a backend's callback and by signed tokens, in Python |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
 //! | `log` | levels, formats, repeated lines, and standard error that is not read |
 //! | `access_log` | a line for each connection, in a file that is rotated under load |
@@ -84,6 +85,7 @@ mod login_chat;
 
 mod access_log;
 mod addresses;
+mod backends;
 mod backpressure;
 mod certificates_reload;
 mod drain;

@@ -8,8 +8,9 @@ use crate::config::word::Word as _;
 use crate::config::{
     AdminAddress, CertificateFiles, ClientCertificates, Config, FilePath, Hosts, Identity,
     IdentityKind, IdentityWord, Listener, MachineLimits, NameKind, Origins, PlaceKind,
-    RedisOptions, Route, RouteService, Rule, Secret, Secrets, ServiceKind, Token,
+    RedisOptions, Route, RouteService, Rule, Secret, Secrets, ServerUrl, ServiceKind, Token,
 };
+use crate::jwt::Algorithm;
 use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
 
 const GRANTED: MachineLimits = MachineLimits { descriptors: 1024, cores: 1 };
@@ -49,6 +50,53 @@ fn token_room() -> Route {
 fn redis() -> IdentityKind {
     let place = TokenPlace { place: PlaceKind::Query, ..TokenPlace::default() };
     IdentityKind::Redis(place, RedisOptions::default())
+}
+
+/// Signed tokens whose keys are published, so that all keys mean something.
+fn defaults_of_tokens() -> IdentityKind {
+    let jwks_url = Some(ServerUrl::new("http://a/"));
+    let options = JwtOptions { jwks_url, ..JwtOptions::default() };
+    IdentityKind::Jwt(Box::new(options), BackendOptions::default(), Vec::new())
+}
+
+/// A signed token with every key, though not with all of them at once.
+fn tokens_with_all_keys() -> IdentityKind {
+    let text = || Some("a".to_owned());
+    let options = JwtOptions {
+        token_subprotocol: text(),
+        token_cookie: text(),
+        token_query: text(),
+        rooms_claim: text(),
+        rights_claim: text(),
+        info_claim: text(),
+        jwks_url: Some(ServerUrl::new("http://a/")),
+        ..JwtOptions::default()
+    };
+    let file = FilePath::new(Path::new("a.pem"));
+    let key = TokenKey {
+        kid: text(),
+        algorithm: Algorithm::EdDsa,
+        file: Some(file.clone()),
+        secret: Some(Secret::new("s3cret")),
+    };
+    IdentityKind::Jwt(Box::new(options), backend(file), vec![key])
+}
+
+fn callback() -> CallbackOptions {
+    CallbackOptions {
+        callback_url: ServerUrl::new("http://a/"),
+        callback_headers: Vec::new(),
+        callback_cookies: Vec::new(),
+        callback_query: Vec::new(),
+        callback_ms: 2000,
+        connections_max: 64,
+        failures_max: 5,
+        refusal_ms: 1000,
+    }
+}
+
+fn backend(authorities: FilePath) -> BackendOptions {
+    BackendOptions { tls_ca: Some(authorities), ..BackendOptions::default() }
 }
 
 fn identity(name: &str, kind: IdentityKind) -> Identity {
@@ -100,6 +148,8 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
         identity("pages", IdentityKind::Cookie(CookieOptions { cookie: "user".to_owned() })),
         identity("proxy", IdentityKind::Header(HeaderOptions { header: "X-User".to_owned() })),
         identity("trials", IdentityKind::Query(QueryOptions::default())),
+        identity("users", tokens_with_all_keys()),
+        identity("app", IdentityKind::Callback(Box::new(callback()), backend(path()))),
     ];
     let written: Vec<String> = leaves_of(&config).into_keys().collect();
     let mut listed: Vec<&str> = keys().map(|key| key.name).collect();
@@ -120,6 +170,8 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
             identity("a", redis()),
             identity("b", IdentityKind::Certificate(CertificateOptions::default())),
             identity("c", IdentityKind::Query(QueryOptions::default())),
+            identity("d", defaults_of_tokens()),
+            identity("e", IdentityKind::Callback(Box::new(callback()), BackendOptions::default())),
             // Last, so that its place, the default one, is what is found.
             identity("d", IdentityKind::Tokens(TokenPlace::default(), Vec::new())),
         ];
@@ -204,16 +256,26 @@ fn each_word_takes_the_groups_of_its_type() {
             .map(|inner| inner.name)
             .collect();
         let groups: &[&[Key]] = match kind {
+            IdentityWord::Callback => &[CallbackOptions::KEYS, BackendOptions::KEYS],
             IdentityWord::Certificate => &[CertificateOptions::KEYS],
             IdentityWord::Cookie => &[CookieOptions::KEYS],
             IdentityWord::Header => &[HeaderOptions::KEYS],
+            IdentityWord::Jwt => &[JwtOptions::KEYS, BackendOptions::KEYS],
             IdentityWord::Query => &[QueryOptions::KEYS],
             IdentityWord::Redis => &[TokenPlace::KEYS, RedisOptions::KEYS],
             IdentityWord::Tokens => &[TokenPlace::KEYS],
         };
         own.extend(groups.iter().copied().flatten().map(|key| key.name));
-        let expected: &[&str] =
-            if *kind == IdentityWord::Tokens { &["identity.tokens"] } else { &[] };
+        let expected: &[&str] = match kind {
+            IdentityWord::Jwt => &["identity.keys"],
+            IdentityWord::Tokens => &["identity.tokens"],
+            IdentityWord::Callback
+            | IdentityWord::Certificate
+            | IdentityWord::Cookie
+            | IdentityWord::Header
+            | IdentityWord::Query
+            | IdentityWord::Redis => &[],
+        };
         assert_eq!(inner, expected);
         assert_eq!(own, taken("identity", word), "{word}");
     }
@@ -255,6 +317,25 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                     ("route.name", "identity") => (IDENTITY_ROOM, String::new()),
                     ("route.name", "path") => (PATH_ROOM, "name = \"path\"".to_owned()),
                     ("route.name", "token") => (TOKEN_ROOM, String::new()),
+                    ("identity.kind", "callback") => {
+                        (IDENTITY, "kind = \"callback\"\ncallback_url = \"http://a/\"".to_owned())
+                    }
+                    ("identity.kind", "jwt") => {
+                        (IDENTITY, "kind = \"jwt\"\njwks_url = \"http://a/\"".to_owned())
+                    }
+                    ("identity.keys.algorithm", _) if word.starts_with("HS") => (
+                        IDENTITY,
+                        format!(
+                            "kind = \"jwt\"\nkeys = [{{ algorithm = \"{word}\", secret = \"{}\" }}]",
+                            "s".repeat(64)
+                        ),
+                    ),
+                    ("identity.keys.algorithm", _) => (
+                        IDENTITY,
+                        format!(
+                            "kind = \"jwt\"\nkeys = [{{ algorithm = \"{word}\", file = \"a.pem\" }}]"
+                        ),
+                    ),
                     ("identity.kind", "cookie") => {
                         (IDENTITY, "kind = \"cookie\"\ncookie = \"user\"".to_owned())
                     }
