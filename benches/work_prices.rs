@@ -5,6 +5,8 @@
 //! usual machine, whatever that is. Where bytes can be more or less expensive it is to be the worst.
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
 
+#[path = "work_prices/jwt.rs"]
+mod jwt;
 mod support;
 #[path = "work_prices/tls.rs"]
 mod tls;
@@ -71,6 +73,11 @@ fn main() {
     let alone = compressing(&json(64), 3, None);
     let per_byte = (compressing(&json(64), 3, Some(&window)) - alone) / window.len() as f64;
     line("a byte of a dictionary, compressing", per_byte, prices::dictionary(1) as f64);
+    for sample in jwt::samples() {
+        let price = sample.verify().work as f64;
+        let measured = median(50, || assert!(black_box(sample.verify()).result.is_ok()));
+        line(&format!("a token: {}", sample.name), measured, price);
+    }
     tls(&line);
     line("COMPRESSOR", compressing(b"0", 3, None), prices::COMPRESSOR as f64);
     for level in 1..=9 {

@@ -17,6 +17,7 @@ mod admin_thread;
 mod admin_thread;
 mod handover;
 mod heartbeat;
+mod identities;
 mod incidents;
 mod lifecycle;
 mod listen;

@@ -73,6 +73,7 @@
 //! | [`effects`], [`output`] | what services ask for; frames gathered for one write |
 //! | [`hub`], [`pool`], [`stream`] | members of topics; memory lent while bytes are in flight; bytes from and to sockets |
 //! | [`admission`] | who may connect, by their addresses |
+//! | [`jwt`](mod@jwt) | tokens that prove an identity |
 //! | [`certificates`], [`tls`] | the certificates of TLS, those of clients, and session tickets; its records |
 //! | [`proxy_protocol`] | the header with which a proxy says for whom it connects |
 //! | [`foreign`], [`line`](mod@line), [`transport`], [`os`] | clients that came to the wrong port; lines of text; the traits to the kernel; the operating system |
@@ -93,7 +94,7 @@ pub mod client;
 pub mod server;
 
 pub mod config;
-#[cfg(any(feature = "acme", feature = "admin", feature = "redis"))]
+#[cfg(any(feature = "acme", feature = "admin", feature = "http-backends", feature = "redis"))]
 pub mod control;
 
 pub mod logging;
@@ -120,6 +121,7 @@ pub mod rate;
 pub mod admission;
 pub mod certificates;
 pub mod http;
+pub mod jwt;
 pub mod proxy_protocol;
 pub mod tls;
 pub mod upstream;

@@ -32,6 +32,7 @@ fn accepted(key: &Key) -> String {
         Rule::HostHeader => "`HOST` or `HOST:PORT`".to_owned(),
         Rule::Hosts => "`\"*\"` or a list, see below".to_owned(),
         Rule::HttpsUrl => "URL that begins with `https://`".to_owned(),
+        Rule::HttpUrl => "`http://…` or `https://…`, see [Backends](#backends)".to_owned(),
         Rule::Identities => "a list of names of `[[identity]]` tables".to_owned(),
         Rule::Integer { min, max } => format!("{min} to {max}"),
         Rule::Line => "a word or a template, see [Rooms](#rooms)".to_owned(),
@@ -42,6 +43,7 @@ fn accepted(key: &Key) -> String {
         Rule::Origins => "`\"*\"` or a list, see [Routes](#routes)".to_owned(),
         Rule::Path => "a path, see [Paths](#paths)".to_owned(),
         Rule::Paths => "a list of paths".to_owned(),
+        Rule::PublicAlgorithms => "a list of algorithms of public keys".to_owned(),
         Rule::RedisUrl => {
             "`redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]` or `unix:///PATH`".to_owned()
         }
@@ -52,6 +54,7 @@ fn accepted(key: &Key) -> String {
         }
         Rule::Servers => "a list of servers, see [Relays](#relays)".to_owned(),
         Rule::Subprotocols => "a list of tokens".to_owned(),
+        Rule::Texts => "a list of texts".to_owned(),
         Rule::Token => "a token as in RFC 9110".to_owned(),
     };
     if key.rule.is_secret() { format!("{text}; a [secret](#secrets)") } else { text }

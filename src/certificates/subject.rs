@@ -37,7 +37,7 @@ pub fn subject_of(certificate: &CertificateDer<'_>) -> Option<String> {
 /// alternative names (RFC 5280 section 4.2.1.6) that is a mail address, a DNS name or a URI. The first line is
 /// empty where there is no subject.
 ///
-/// `None` if it names nobody, or cannot be read. If all its alternative names together are longer than
+/// `None` if it has no names, or cannot be read. If all its alternative names together are longer than
 /// [`SUBJECT_BYTES_MAX`], or one of them is no single word, there are none: a part of them could name another
 /// client.
 #[must_use]

@@ -1,94 +1,152 @@
-//! The look-ups of the process: the control thread, if a route needs it, and what it looks up.
+//! What checks identities that need files or other servers: made anew for each configuration, or kept.
 
 use std::error::Error;
 use std::panic::PanicHookInfo;
 use std::sync::Arc;
 
-use crate::config::ResolvedConfig;
+#[cfg(feature = "http-backends")]
+use super::identities::{callback_settings, key_set_settings, read_authorities};
+use super::identities::{configured_keys, judge, places};
 #[cfg(feature = "redis")]
-use crate::config::{RedisOptions, TokenPlace};
+use crate::config::RedisOptions;
+use crate::config::{Identity, IdentityKind, ResolvedConfig};
+#[cfg(any(feature = "http-backends", feature = "redis"))]
+use crate::control::{ControlRole, ControlThread};
 #[cfg(feature = "redis")]
-use crate::control::{ControlRole, ControlThread, RedisSettings, RedisUrl};
+use crate::control::{RedisSettings, RedisUrl};
 use crate::metrics::ControlCounters;
 use crate::server::IdentityChecks;
 #[cfg(feature = "redis")]
 use crate::server::token_in;
+use crate::services::IdentityCheck;
+use crate::services::identity::{JwtIdentity, JwtKeys};
 #[cfg(feature = "redis")]
 use crate::services::identity::{TokenIdentity, Tokens};
 
-/// The look-ups by the name of their identity, and the thread that does them.
+/// The checks by the name of their identity, and the thread that asks other servers for them.
 #[derive(Default)]
 pub(super) struct Lookups {
     checks: IdentityChecks,
     /// Of all control threads, over all configurations.
     counters: Arc<ControlCounters>,
-    /// What each look-up was begun with.
-    #[cfg(feature = "redis")]
+    /// What each check was begun with.
     begun: Vec<Begun>,
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "http-backends", feature = "redis"))]
     control: Option<Arc<ControlThread>>,
 }
 
-/// What a look-up was begun with: the name of its identity, where clients show it, its options, and its
-/// deadline in milliseconds.
-#[cfg(feature = "redis")]
-type Begun = (String, TokenPlace, RedisOptions, u64);
+/// What a check was begun with. One that is the same goes on over a reload, with its connections.
+#[derive(Clone, PartialEq, Eq)]
+struct Begun {
+    identity: Identity,
+    /// Of a look-up, in milliseconds.
+    handshake_ms: u64,
+    /// What stood in the file of authorities.
+    authorities: Option<Vec<u8>>,
+}
+
+type Failure = Box<dyn Error + Send + Sync>;
 
 impl Lookups {
-    /// Starts the control thread if the configuration has an identity of kind `redis`. A program without
-    /// the feature has refused such a configuration before.
+    /// Makes the checks of a configuration, and starts the control thread if one of them needs it.
     ///
     /// # Errors
-    /// Those of [`ControlThread::start`].
-    pub(super) fn start(settings: &ResolvedConfig) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    /// Those of [`ControlThread::start`](crate::control::ControlThread::start), and a file of keys or
+    /// authorities that cannot be used.
+    pub(super) fn start(settings: &ResolvedConfig) -> Result<Self, Failure> {
         Self::default().next(settings)
     }
 
-    /// The look-ups of the next configuration. Those whose settings stay go on, with their connection;
-    /// others end with the last login that waits for them. The thread stays once it was needed.
+    /// The checks of the next configuration. Those whose settings stay go on, with their connections;
+    /// others end with the last client that waits for them. The thread stays once it was needed. Keys in
+    /// files are read again.
     ///
     /// # Errors
-    /// Those of [`ControlThread::start`], if it is needed for the first time.
-    #[cfg(feature = "redis")]
-    pub(super) fn next(
-        &self,
-        settings: &ResolvedConfig,
-    ) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let control = self.control.clone();
-        let counters = Arc::clone(&self.counters);
-        let mut next = Self { control, counters, ..Self::default() };
-        for (name, place, redis) in settings.redis_identities() {
-            let deadline_ms = redis.deadline_ms(settings.timeouts.handshake_ms);
-            let wanted = (name.to_owned(), place.clone(), redis.clone(), deadline_ms);
-            let stays = self.begun.contains(&wanted);
-            let check = match self.checks.get(name).filter(|_| stays) {
-                Some(check) => Arc::clone(check),
-                None => {
-                    let control = match &next.control {
-                        Some(control) => control,
-                        None => next.control.insert(Arc::new(ControlThread::start(
-                            ControlRole::Backends,
-                            &self.counters,
-                        )?)),
-                    };
-                    let tokens = Arc::new(control.redis_tokens(redis_settings(&wanted)?));
-                    Arc::new(TokenIdentity::new(name, token_in(place), Tokens::Looked(tokens)))
-                }
+    /// As [`Lookups::start`].
+    pub(super) fn next(&self, settings: &ResolvedConfig) -> Result<Self, Failure> {
+        let mut next = Self {
+            #[cfg(any(feature = "http-backends", feature = "redis"))]
+            control: self.control.clone(),
+            counters: Arc::clone(&self.counters),
+            ..Self::default()
+        };
+        for identity in settings.identities.iter().filter(|own| settings.takes(&own.name)) {
+            let wanted = Begun {
+                identity: identity.clone(),
+                handshake_ms: settings.timeouts.handshake_ms,
+                authorities: authorities(identity)?,
             };
-            next.checks.insert(name.to_owned(), check);
-            next.begun.push(wanted);
+            let stays = self.begun.contains(&wanted);
+            let check = match self.checks.get(&identity.name).filter(|_| stays) {
+                Some(check) => Some(Arc::clone(check)),
+                None => next.begin(&wanted)?,
+            };
+            if let Some(check) = check {
+                next.checks.insert(identity.name.clone(), check);
+                // Files of keys may have changed under the same name.
+                if !matches!(&identity.kind, IdentityKind::Jwt(own, ..) if own.jwks_url.is_none()) {
+                    next.begun.push(wanted);
+                }
+            }
         }
         Ok(next)
     }
 
-    #[cfg(not(feature = "redis"))]
-    #[expect(
-        clippy::unnecessary_wraps,
-        clippy::unused_self,
-        reason = "the thread of other builds may not start"
+    /// The check of an identity; `None` for a kind that needs nothing from here. A program without a feature
+    /// has refused the kinds that need it before.
+    #[cfg_attr(
+        not(any(feature = "http-backends", feature = "redis")),
+        expect(clippy::needless_pass_by_ref_mut, reason = "other builds start the thread here")
     )]
-    pub(super) fn next(&self, _: &ResolvedConfig) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        Ok(Self::default())
+    fn begin(&mut self, wanted: &Begun) -> Result<Option<Arc<dyn IdentityCheck>>, Failure> {
+        let name = &wanted.identity.name;
+        let check: Arc<dyn IdentityCheck> = match &wanted.identity.kind {
+            #[cfg(feature = "http-backends")]
+            IdentityKind::Callback(own, backend) => {
+                let authorities = wanted.authorities.as_deref();
+                let settings = callback_settings(name, own, backend, authorities)?;
+                Arc::new(self.control()?.callback(settings))
+            }
+            #[cfg(feature = "http-backends")]
+            IdentityKind::Jwt(own, backend, _) if own.jwks_url.is_some() => {
+                let authorities = wanted.authorities.as_deref();
+                let settings = key_set_settings(name, own, backend, authorities)?;
+                let judge = judge(name, own);
+                let keys = self.control()?.remote_keys(settings, &judge).into_keys();
+                Arc::new(JwtIdentity::new(judge, places(own), keys))
+            }
+            IdentityKind::Jwt(own, _, keys) => {
+                let keys = JwtKeys::Configured(Arc::new(configured_keys(name, keys)?));
+                Arc::new(JwtIdentity::new(judge(name, own), places(own), keys))
+            }
+            #[cfg(feature = "redis")]
+            IdentityKind::Redis(place, redis) => {
+                let deadline_ms = redis.deadline_ms(wanted.handshake_ms);
+                let settings = redis_settings(name, redis, deadline_ms)?;
+                let tokens = Arc::new(self.control()?.redis_tokens(settings));
+                Arc::new(TokenIdentity::new(name.as_str(), token_in(place), Tokens::Looked(tokens)))
+            }
+            #[cfg(not(feature = "http-backends"))]
+            IdentityKind::Callback(..) => return Ok(None),
+            #[cfg(not(feature = "redis"))]
+            IdentityKind::Redis(..) => return Ok(None),
+            IdentityKind::Certificate(_)
+            | IdentityKind::Cookie(_)
+            | IdentityKind::Header(_)
+            | IdentityKind::Query(_)
+            | IdentityKind::Tokens(..) => return Ok(None),
+        };
+        Ok(Some(check))
+    }
+
+    /// The thread that asks other servers, which starts when it is needed for the first time.
+    #[cfg(any(feature = "http-backends", feature = "redis"))]
+    fn control(&mut self) -> Result<&ControlThread, Failure> {
+        let control = match self.control.take() {
+            Some(control) => control,
+            None => Arc::new(ControlThread::start(ControlRole::Backends, &self.counters)?),
+        };
+        Ok(self.control.insert(control))
     }
 
     /// What checks identities that need other servers, by the name of the identity.
@@ -102,14 +160,40 @@ impl Lookups {
     }
 }
 
+/// What stands in the file of authorities of an identity, if it names one.
+#[cfg(feature = "http-backends")]
+fn authorities(identity: &Identity) -> Result<Option<Vec<u8>>, String> {
+    match &identity.kind {
+        IdentityKind::Callback(_, backend) | IdentityKind::Jwt(_, backend, _) => {
+            read_authorities(&identity.name, backend)
+        }
+        IdentityKind::Certificate(_)
+        | IdentityKind::Cookie(_)
+        | IdentityKind::Header(_)
+        | IdentityKind::Query(_)
+        | IdentityKind::Redis(..)
+        | IdentityKind::Tokens(..) => Ok(None),
+    }
+}
+
+#[cfg(not(feature = "http-backends"))]
+#[expect(clippy::unnecessary_wraps, reason = "other builds read files")]
+fn authorities(_: &Identity) -> Result<Option<Vec<u8>>, String> {
+    Ok(None)
+}
+
 #[cfg(feature = "redis")]
-fn redis_settings((name, _, redis, deadline_ms): &Begun) -> Result<RedisSettings, String> {
+fn redis_settings(
+    name: &str,
+    redis: &RedisOptions,
+    deadline_ms: u64,
+) -> Result<RedisSettings, String> {
     let url = RedisUrl::parse(redis.url.expose());
     Ok(RedisSettings {
         url: url.map_err(|error| format!("the url of identity {name}: {error}"))?,
         token_prefix: redis.token_prefix.clone(),
         lookup_ms: redis.lookup_ms,
-        deadline_ms: *deadline_ms,
+        deadline_ms,
         lookups_max: redis.lookups_max,
         one_time: redis.one_time,
     })
@@ -117,12 +201,17 @@ fn redis_settings((name, _, redis, deadline_ms): &Begun) -> Result<RedisSettings
 
 /// Keeps what a panic hook was told if the panic is one of the control thread, whose end is a line of
 /// the log; whether it is one.
-#[cfg(any(feature = "acme", feature = "admin", feature = "redis"))]
+#[cfg(any(feature = "acme", feature = "admin", feature = "http-backends", feature = "redis"))]
 pub(super) fn keep_panic(panic: &PanicHookInfo<'_>) -> bool {
     crate::control::panics::keep(panic)
 }
 
-#[cfg(not(any(feature = "acme", feature = "admin", feature = "redis")))]
+#[cfg(not(any(
+    feature = "acme",
+    feature = "admin",
+    feature = "http-backends",
+    feature = "redis"
+)))]
 pub(super) fn keep_panic(_: &PanicHookInfo<'_>) -> bool {
     false
 }

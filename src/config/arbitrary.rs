@@ -380,12 +380,16 @@ pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
         .boxed(),
         Rule::Path | Rule::Paths | Rule::RoutePath => PATH.boxed(),
         Rule::Subprotocols | Rule::Token => "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}".boxed(),
-        Rule::Text { .. } => "[ -~]{3,16}".boxed(),
+        Rule::PublicAlgorithms => {
+            select(vec!["RS256", "PS512", "ES384", "EdDSA"]).prop_map(str::to_owned).boxed()
+        }
+        Rule::Text { .. } | Rule::Texts => "[ -~]{3,16}".boxed(),
         Rule::Address
         | Rule::AdminAddress
         | Rule::Boolean
         | Rule::File
         | Rule::Folder
+        | Rule::HttpUrl
         | Rule::Integer { .. }
         | Rule::LogFile
         | Rule::Networks

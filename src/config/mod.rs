@@ -74,8 +74,9 @@ pub use error::ConfigError;
 pub use file_path::FilePath;
 pub use hosts::Hosts;
 pub use identity::{
-    CertificateOptions, CookieOptions, HeaderOptions, Identity, IdentityKind, IdentityWord,
-    PlaceKind, QueryOptions, RedisOptions, Token, TokenPlace,
+    BackendOptions, CallbackOptions, CertificateOptions, CookieOptions, HeaderOptions, Identity,
+    IdentityKind, IdentityWord, JwtOptions, PlaceKind, QueryOptions, RedisOptions, Token, TokenKey,
+    TokenPlace,
 };
 pub use key::Key;
 pub use limits::Limits;

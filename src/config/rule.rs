@@ -3,9 +3,12 @@
 use std::fmt;
 
 use super::grammar;
+#[cfg(feature = "http-backends")]
+use crate::control::HttpUrl;
 #[cfg(feature = "redis")]
 use crate::control::RedisUrl;
 use crate::http::{Authority, SetHeader, is_host, is_origin};
+use crate::jwt::Algorithm;
 use crate::services::room::{InvalidLineFormat, LineFormat, NAME_BYTES_MAX, is_name};
 use crate::upstream::ServerName;
 
@@ -38,6 +41,8 @@ pub enum Rule {
     HttpsUrl,
     /// A list of names of `[[identity]]` tables, each once.
     Identities,
+    /// The URL of a server that is asked over HTTP; a secret, because it may hold one.
+    HttpUrl,
     /// A whole number from `min` to `max`, both included.
     Integer {
         /// The least that is accepted.
@@ -61,6 +66,8 @@ pub enum Rule {
     Path,
     /// A list of paths.
     Paths,
+    /// A list of names of algorithms with public keys, each once.
+    PublicAlgorithms,
     /// The URL of a Redis; a secret, because it may hold a password.
     RedisUrl,
     /// A path of a route whose service speaks WebSocket.
@@ -76,6 +83,8 @@ pub enum Rule {
     Servers,
     /// A list of RFC 9110 tokens, each once.
     Subprotocols,
+    /// A list of texts of 1 to 256 bytes without control characters, each once.
+    Texts,
     /// An RFC 9110 token.
     Token,
     /// A text without control characters.
@@ -92,7 +101,7 @@ pub enum Rule {
 impl Rule {
     /// Whether the value must never be shown.
     pub fn is_secret(self) -> bool {
-        matches!(self, Self::RedisUrl | Self::Secret { .. })
+        matches!(self, Self::HttpUrl | Self::RedisUrl | Self::Secret { .. })
     }
 
     /// Whether no item of a list may stand in it twice.
@@ -103,8 +112,10 @@ impl Rule {
                 | Self::HeaderNames
                 | Self::Hosts
                 | Self::Identities
+                | Self::PublicAlgorithms
                 | Self::Servers
                 | Self::Subprotocols
+                | Self::Texts
         )
     }
 
@@ -138,7 +149,10 @@ impl Rule {
             Self::Subprotocols | Self::Token if !grammar::is_token(text) => {
                 return Err(TOKEN.to_owned());
             }
+            Self::HttpUrl => return check_http_url(text),
+            Self::PublicAlgorithms => (is_public_algorithm(text), self),
             Self::RedisUrl => return check_redis_url(text),
+            Self::Texts => (is_text_of(1, 256), self),
             Self::Address
             | Self::AdminAddress
             | Self::Boolean
@@ -191,6 +205,7 @@ impl fmt::Display for Rule {
             Self::HttpsUrl => {
                 f.write_str("must be a URL such as \"https://acme.example/directory\"")
             }
+            Self::HttpUrl => f.write_str(HTTP_URL),
             Self::Identities => f.write_str("must be a list of names of [[identity]] tables"),
             Self::Integer { min, max } => write!(f, "must be between {min} and {max}"),
             Self::Line => InvalidLineFormat.fmt(f),
@@ -217,8 +232,12 @@ impl fmt::Display for Rule {
             Self::RoutePath => {
                 f.write_str("must be a path of a route whose service speaks WebSocket")
             }
+            Self::PublicAlgorithms => f.write_str(PUBLIC_ALGORITHMS),
             Self::Subprotocols => {
                 f.write_str("must be a list of RFC 9110 tokens (letters, digits, !#$%&'*+-.^_`|~)")
+            }
+            Self::Texts => {
+                f.write_str("must be a list of texts of 1 to 256 bytes without control characters")
             }
             Self::Token => f.write_str(TOKEN),
             Self::Secret { bytes_min, bytes_max } | Self::Text { bytes_min, bytes_max } => {
@@ -259,6 +278,27 @@ fn check_redis_url(_: &str) -> Result<(), String> {
     Ok(())
 }
 
+#[cfg(feature = "http-backends")]
+fn check_http_url(text: &str) -> Result<(), String> {
+    HttpUrl::parse(text).map(drop).map_err(|error| error.to_string())
+}
+
+/// A program without the feature refuses every identity that has such a URL.
+#[cfg(not(feature = "http-backends"))]
+#[expect(clippy::unnecessary_wraps, reason = "the URLs of other builds are parsed")]
+fn check_http_url(_: &str) -> Result<(), String> {
+    Ok(())
+}
+
+fn is_public_algorithm(name: &str) -> bool {
+    let mut public = Algorithm::ALL.into_iter().filter(|own| !own.is_symmetric());
+    public.any(|own| own.name() == name)
+}
+
+const HTTP_URL: &str = "must be http://HOST[:PORT]/PATH, https://HOST[:PORT]/PATH or \
+                        http://unix:/SOCKET:/PATH, without a user";
+const PUBLIC_ALGORITHMS: &str = "must be a list of algorithms of public keys: RS256, RS384, RS512, \
+                                 PS256, PS384, PS512, ES256, ES384, EdDSA";
 const REDIS_URL: &str = "must be redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH";
 const ORIGIN: &str =
     "must be \"null\" or scheme://host[:port] as the Origin header has it, without a path";

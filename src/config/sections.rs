@@ -5,8 +5,8 @@ use super::addresses::AddressOptions;
 use super::admin::AdminOptions;
 use super::declare::Keys;
 use super::identity::{
-    CertificateOptions, CookieOptions, HeaderOptions, IdentityKeys, QueryOptions, RedisOptions,
-    Token, TokenPlace,
+    BackendOptions, CallbackOptions, CertificateOptions, CookieOptions, HeaderOptions,
+    IdentityKeys, JwtOptions, QueryOptions, RedisOptions, Token, TokenKey, TokenPlace,
 };
 use super::key::{FILE_SUFFIX, Key, split};
 use super::limits::Limits;
@@ -85,10 +85,14 @@ pub const SECTIONS: &[Section] = &[
                 of::<CookieOptions>(&["cookie"]),
                 of::<HeaderOptions>(&["header"]),
                 of::<QueryOptions>(&["query"]),
+                of::<JwtOptions>(&["jwt"]),
+                of::<CallbackOptions>(&["callback"]),
+                of::<BackendOptions>(&["callback", "jwt"]),
             ],
         )
     },
     Section { takers: &["tokens"], ..array("identity.tokens", &[all::<Token>()]) },
+    Section { takers: &["jwt"], ..array("identity.keys", &[all::<TokenKey>()]) },
     array("upstream", &[all::<UpstreamOptions>()]),
 ];
 

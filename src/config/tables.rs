@@ -112,6 +112,14 @@ impl Config {
                 };
                 tables.extend(tokens.iter().enumerate().map(token));
             }
+            if let IdentityKind::Jwt(_, _, keys) = &identity.kind {
+                let path = format!("identity[{index}].keys");
+                let key = |(index, key): (usize, &super::TokenKey)| {
+                    let id = key.kid.clone().unwrap_or_else(|| index.to_string());
+                    FileTable::item("identity.keys", &path, index, &id, key.entries())
+                };
+                tables.extend(keys.iter().enumerate().map(key));
+            }
         }
         for (index, upstream) in upstreams.iter().enumerate() {
             let (id, entries) = (&upstream.name, upstream.entries());

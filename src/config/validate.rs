@@ -2,6 +2,7 @@
 
 mod acme;
 mod admin;
+mod backends;
 mod identity;
 mod listener;
 mod path;

@@ -39,8 +39,10 @@ impl ResolvedConfig {
                     "identity[{index}].kind = \"{word}\": any client can state any user, which \
                      proves nothing"
                 )),
-                IdentityKind::Certificate(_)
+                IdentityKind::Callback(..)
+                | IdentityKind::Certificate(_)
                 | IdentityKind::Header(_)
+                | IdentityKind::Jwt(..)
                 | IdentityKind::Redis(..)
                 | IdentityKind::Tokens(..) => None,
             }

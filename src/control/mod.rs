@@ -26,6 +26,12 @@
 pub mod acme;
 #[cfg(feature = "admin")]
 pub mod admin;
+#[cfg(feature = "http-backends")]
+pub mod callback;
+#[cfg(feature = "http-backends")]
+mod fetch;
+#[cfg(feature = "http-backends")]
+pub mod key_sets;
 mod names;
 pub mod panics;
 #[cfg(feature = "redis")]
@@ -36,6 +42,12 @@ mod thread;
 #[cfg(feature = "redis")]
 pub mod tokens;
 
+#[cfg(feature = "http-backends")]
+pub use callback::{CallbackIdentity, CallbackSettings};
+#[cfg(feature = "http-backends")]
+pub use fetch::{HttpUrl, HttpUrlError, Trust, TrustError};
+#[cfg(feature = "http-backends")]
+pub use key_sets::{KeySetSettings, RemoteKeys};
 pub use names::NameLookups;
 #[cfg(feature = "redis")]
 pub use redis_url::{RedisUrl, RedisUrlError};

@@ -22,9 +22,13 @@ use super::names::NameLookups;
 use super::panics;
 use super::role::ControlRole;
 use super::tasks::{Job, RunState, Tasks};
+#[cfg(feature = "http-backends")]
+use super::{CallbackIdentity, CallbackSettings, KeySetSettings, RemoteKeys};
 #[cfg(feature = "redis")]
 use super::{RedisSettings, RedisTokens};
 use crate::metrics::ControlCounters;
+#[cfg(feature = "http-backends")]
+use crate::services::identity::JwtJudge;
 use crate::upstream::ServerList;
 
 /// The running control thread, which starts and stops independently of servers. If it fails it is
@@ -79,6 +83,25 @@ impl ControlThread {
         let (tokens, job) = RedisTokens::new(settings, Arc::clone(&self.shared.counters));
         self.shared.add(&job);
         tokens
+    }
+
+    /// Begins to ask a backend who clients are. It need not be reachable yet.
+    #[cfg(feature = "http-backends")]
+    #[must_use]
+    pub fn callback(&self, settings: CallbackSettings) -> CallbackIdentity {
+        let (identity, job) = CallbackIdentity::new(settings, Arc::clone(&self.shared.counters));
+        self.shared.add(&job);
+        identity
+    }
+
+    /// Begins to fetch the keys of tokens that `judge` judges. Their server need not be reachable yet.
+    #[cfg(feature = "http-backends")]
+    #[must_use]
+    pub fn remote_keys(&self, settings: KeySetSettings, judge: &Arc<JwtJudge>) -> RemoteKeys {
+        let counters = Arc::clone(&self.shared.counters);
+        let (keys, job) = RemoteKeys::new(settings, Arc::clone(judge), counters);
+        self.shared.add(&job);
+        keys
     }
 
     /// Begins to serve the admin listener.

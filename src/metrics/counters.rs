@@ -420,6 +420,27 @@ counters! {
     acme_certificates,
     /// Tries to get a certificate by ACME that failed.
     acme_failures,
+    /// Requests to backends of identities of kind `callback`.
+    callbacks,
+    /// Clients that a backend let in.
+    callbacks_admitted,
+    /// Clients that a backend refused, with 401 or 403.
+    callbacks_refused,
+    /// Clients refused because their backend failed, was of no use or was left alone, or because too
+    /// many were waiting for it.
+    callbacks_unavailable,
+    /// Clients that waited for the answer to an equal request.
+    callbacks_shared,
+    /// Clients refused as an equal request had been just before.
+    callbacks_repeated,
+    /// Clients that left before their backend had answered.
+    callbacks_cancelled,
+    /// Times that a backend was left alone because it had failed again and again.
+    callbacks_stopped,
+    /// Key sets fetched for identities of kind `jwt`.
+    key_sets,
+    /// Key sets that could not be fetched or held no key.
+    key_sets_failed,
     /// Times that the control thread failed and was started again.
     control_restarts,
 }

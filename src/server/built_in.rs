@@ -69,10 +69,12 @@ fn check_of(identity: &Identity, checks: &IdentityChecks) -> Arc<dyn IdentityChe
         IdentityKind::Query(own) => {
             Arc::new(StatedIdentity::new(name, StatedIn::Query(own.parameter.clone())))
         }
-        IdentityKind::Redis(..) => match checks.get(name) {
-            Some(check) => Arc::clone(check),
-            None => Arc::new(NoIdentity),
-        },
+        IdentityKind::Callback(..) | IdentityKind::Jwt(..) | IdentityKind::Redis(..) => {
+            match checks.get(name) {
+                Some(check) => Arc::clone(check),
+                None => Arc::new(NoIdentity),
+            }
+        }
         IdentityKind::Tokens(place, tokens) => {
             let pairs = tokens.iter();
             let pairs = pairs.map(|own| (own.name.clone(), own.token.expose().to_owned()));

@@ -54,6 +54,16 @@ pub const TLS_CLIENT_CERTIFICATE: u64 = 250_000;
 pub const TLS_KEY: u64 = 1_500;
 /// A TLS record is opened or sealed, without its bytes.
 pub const RECORD: u64 = 300;
+/// A token is taken apart, and its header and claims are read, without its signature.
+pub const JWT_HEADER: u64 = 5_000;
+/// The signature of a token is verified: an HMAC, without its bytes.
+pub const JWT_HMAC: u64 = 2_000;
+/// The same with ECDSA on P-256.
+pub const JWT_P256: u64 = 100_000;
+/// The same with ECDSA on P-384.
+pub const JWT_P384: u64 = 300_000;
+/// The same with Ed25519.
+pub const JWT_ED25519: u64 = 80_000;
 /// A compressor is reset, and its tables are cleared.
 pub const COMPRESSOR: u64 = 5_000;
 
@@ -116,6 +126,14 @@ pub fn compressed(bytes_in: usize, bytes_out: usize, level: u8) -> u64 {
 #[must_use]
 pub fn affordable_level(bytes: usize, level: u8) -> Option<u8> {
     (1..=level).rev().find(|level| compressed(bytes, bytes / 8, *level) <= STEP_MAX)
+}
+
+/// The price of verifying the signature of a token with an RSA key of this many bits: it grows with
+/// their square.
+#[must_use]
+pub const fn jwt_rsa(bits: usize) -> u64 {
+    let units = bits as u64 / 64;
+    units * units * 40
 }
 
 /// The most that a step may cost which cannot be split: a millisecond.

@@ -29,6 +29,7 @@
 //! | `relay` | backends in Python, Node and Rust behind the gateway, killed, moved and reloaded |
 //! | `reload` | the configuration, read again on SIGHUP |
 //! | `identity` | who clients are by tokens, certificates and cookies, and what follows from it |
+//! | `backends` | who clients are by a backend's callback and by signed tokens, in Python |
 //! | `limits` | descriptors and handshakes run out, and open connections are served on |
 //! | `overload` | newcomers are refused while memory is short |
 //! | `log` | levels, formats, repeated lines, and standard error that is not read |
@@ -95,6 +96,7 @@ mod login_chat;
 
 mod access_log;
 mod addresses;
+mod backends;
 mod backpressure;
 mod certificates_reload;
 mod drain;

@@ -33,6 +33,17 @@ fn refused(cases: &[(&str, &str)]) {
 const PATH_RULE: &str =
     "must start with / and be a URI path: no query, fragment, space or bad escape";
 
+/// A kind of identity that takes this key, with what it needs.
+fn identity_kind_of(leaf: &str) -> &'static str {
+    match leaf {
+        "lookup_ms" | "lookups_max" => "kind = \"redis\"",
+        "callback_ms" | "connections_max" | "failures_max" | "refusal_ms" | "waiting_max" => {
+            "kind = \"callback\"\ncallback_url = \"http://a/\""
+        }
+        _ => "kind = \"jwt\"\njwks_url = \"http://a/\"",
+    }
+}
+
 #[test]
 fn every_range_is_enforced_at_both_ends() {
     for key in keys() {
@@ -52,8 +63,8 @@ fn every_range_is_enforced_at_both_ends() {
                 format!("{header}{rates}{} = {value}\n", key.leaf())
             }
             "identity" => {
-                let header = "[[identity]]\nname = \"a\"\nkind = \"redis\"\n";
-                format!("{header}{} = {value}\n", key.leaf())
+                let kind = identity_kind_of(key.leaf());
+                format!("[[identity]]\nname = \"a\"\n{kind}\n{} = {value}\n", key.leaf())
             }
             "listener" => format!("{TLS_AND_REDIRECT}{} = {value}\n", key.leaf()),
             "acme" => {

@@ -8,9 +8,10 @@ use crate::config::word::Word as _;
 use crate::config::{
     AcmeOptions, AdminAddress, CertificateFiles, ClientCertificates, Config, FilePath, Hosts,
     Identity, IdentityKind, IdentityWord, Listener, MachineLimits, NameKind, Origins, PlaceKind,
-    Redirect, RedisOptions, Route, RouteService, Rule, Secret, Secrets, ServiceKind, Token,
-    UpstreamOptions,
+    Redirect, RedisOptions, Route, RouteService, Rule, Secret, Secrets, ServerUrl, ServiceKind,
+    Token, UpstreamOptions,
 };
+use crate::jwt::Algorithm;
 use crate::upstream::Balance;
 use crate::ws::CLIENT_CONTROL_FRAME_BYTES_MAX;
 
@@ -58,6 +59,53 @@ fn redis() -> IdentityKind {
 fn behind_proxies() -> ProcessOptions {
     let trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
     ProcessOptions { trusted_proxies, ..ProcessOptions::default() }
+}
+
+/// Signed tokens whose keys are published, so that all keys mean something.
+fn defaults_of_tokens() -> IdentityKind {
+    let jwks_url = Some(ServerUrl::new("http://a/"));
+    let options = JwtOptions { jwks_url, ..JwtOptions::default() };
+    IdentityKind::Jwt(Box::new(options), BackendOptions::default(), Vec::new())
+}
+
+/// A signed token with every key, though not with all of them at once.
+fn tokens_with_all_keys() -> IdentityKind {
+    let text = || Some("a".to_owned());
+    let options = JwtOptions {
+        token_subprotocol: text(),
+        token_cookie: text(),
+        token_query: text(),
+        rooms_claim: text(),
+        rights_claim: text(),
+        info_claim: text(),
+        jwks_url: Some(ServerUrl::new("http://a/")),
+        ..JwtOptions::default()
+    };
+    let file = FilePath::new(Path::new("a.pem"));
+    let key = TokenKey {
+        kid: text(),
+        algorithm: Algorithm::EdDsa,
+        file: Some(file.clone()),
+        secret: Some(Secret::new("s3cret")),
+    };
+    IdentityKind::Jwt(Box::new(options), backend(file), vec![key])
+}
+
+fn callback() -> CallbackOptions {
+    CallbackOptions {
+        callback_url: ServerUrl::new("http://a/"),
+        callback_headers: Vec::new(),
+        callback_cookies: Vec::new(),
+        callback_query: Vec::new(),
+        callback_ms: 2000,
+        connections_max: 64,
+        failures_max: 5,
+        refusal_ms: 1000,
+    }
+}
+
+fn backend(authorities: FilePath) -> BackendOptions {
+    BackendOptions { tls_ca: Some(authorities), ..BackendOptions::default() }
 }
 
 fn identity(name: &str, kind: IdentityKind) -> Identity {
@@ -126,6 +174,8 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
         identity("pages", IdentityKind::Cookie(CookieOptions { cookie: "user".to_owned() })),
         identity("proxy", IdentityKind::Header(HeaderOptions { header: "X-User".to_owned() })),
         identity("trials", IdentityKind::Query(QueryOptions::default())),
+        identity("users", tokens_with_all_keys()),
+        identity("app", IdentityKind::Callback(Box::new(callback()), backend(path()))),
     ];
     let written: Vec<String> = leaves_of(&config).into_keys().collect();
     let mut listed: Vec<&str> = keys().map(|key| key.name).collect();
@@ -160,6 +210,8 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
             identity("a", redis()),
             identity("b", IdentityKind::Certificate(CertificateOptions::default())),
             identity("c", IdentityKind::Query(QueryOptions::default())),
+            identity("d", defaults_of_tokens()),
+            identity("e", IdentityKind::Callback(Box::new(callback()), BackendOptions::default())),
             // Last, so that its place, the default one, is what is found.
             identity("d", IdentityKind::Tokens(TokenPlace::default(), Vec::new())),
         ];
@@ -258,16 +310,26 @@ fn each_word_takes_the_groups_of_its_type() {
             .map(|inner| inner.name)
             .collect();
         let groups: &[&[Key]] = match kind {
+            IdentityWord::Callback => &[CallbackOptions::KEYS, BackendOptions::KEYS],
             IdentityWord::Certificate => &[CertificateOptions::KEYS],
             IdentityWord::Cookie => &[CookieOptions::KEYS],
             IdentityWord::Header => &[HeaderOptions::KEYS],
+            IdentityWord::Jwt => &[JwtOptions::KEYS, BackendOptions::KEYS],
             IdentityWord::Query => &[QueryOptions::KEYS],
             IdentityWord::Redis => &[TokenPlace::KEYS, RedisOptions::KEYS],
             IdentityWord::Tokens => &[TokenPlace::KEYS],
         };
         own.extend(groups.iter().copied().flatten().map(|key| key.name));
-        let expected: &[&str] =
-            if *kind == IdentityWord::Tokens { &["identity.tokens"] } else { &[] };
+        let expected: &[&str] = match kind {
+            IdentityWord::Jwt => &["identity.keys"],
+            IdentityWord::Tokens => &["identity.tokens"],
+            IdentityWord::Callback
+            | IdentityWord::Certificate
+            | IdentityWord::Cookie
+            | IdentityWord::Header
+            | IdentityWord::Query
+            | IdentityWord::Redis => &[],
+        };
         assert_eq!(inner, expected);
         assert_eq!(own, taken("identity", word), "{word}");
     }
@@ -316,26 +378,38 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                     ("route.name", "identity") => (IDENTITY_ROOM, String::new()),
                     ("route.name", "path") => (PATH_ROOM, "name = \"path\"".to_owned()),
                     ("route.name", "token") => (TOKEN_ROOM, String::new()),
-                    ("identity.kind", "cookie") => {
-                        (IDENTITY, "kind = \"cookie\"\ncookie = \"user\"".to_owned())
-                    }
-                    ("identity.kind", "header") => {
-                        (IDENTITY, "kind = \"header\"\nheader = \"X-User\"".to_owned())
-                    }
-                    ("identity.place", _) => {
-                        (IDENTITY, format!("kind = \"tokens\"\nplace = \"{word}\""))
-                    }
-                    ("identity.certificate_user", _) => {
-                        (IDENTITY, format!("kind = \"certificate\"\ncertificate_user = \"{word}\""))
-                    }
-                    ("identity.kind", _) => {
-                        ("[[identity]]\nname = \"a\"", format!("kind = \"{word}\""))
+                    (name, _) if name.starts_with("identity.") => {
+                        (IDENTITY, identity_with(name, word))
                     }
                     _ => (ROOM, format!("{} = \"{word}\"", key.leaf())),
                 };
                 Config::from_toml(&format!("{head}\n{given}\n"), "words.toml").unwrap();
             }
         }
+    }
+}
+
+/// The rest of an identity whose key has this word.
+fn identity_with(name: &str, word: &str) -> String {
+    match (name, word) {
+        ("identity.kind", "callback") => {
+            "kind = \"callback\"\ncallback_url = \"http://a/\"".to_owned()
+        }
+        ("identity.kind", "jwt") => "kind = \"jwt\"\njwks_url = \"http://a/\"".to_owned(),
+        ("identity.kind", "cookie") => "kind = \"cookie\"\ncookie = \"user\"".to_owned(),
+        ("identity.kind", "header") => "kind = \"header\"\nheader = \"X-User\"".to_owned(),
+        ("identity.keys.algorithm", _) => {
+            let key = match word.starts_with("HS") {
+                true => format!("secret = \"{}\"", "s".repeat(64)),
+                false => "file = \"a.pem\"".to_owned(),
+            };
+            format!("kind = \"jwt\"\nkeys = [{{ algorithm = \"{word}\", {key} }}]")
+        }
+        ("identity.place", _) => format!("kind = \"tokens\"\nplace = \"{word}\""),
+        ("identity.certificate_user", _) => {
+            format!("kind = \"certificate\"\ncertificate_user = \"{word}\"")
+        }
+        _ => format!("kind = \"{word}\""),
     }
 }
 

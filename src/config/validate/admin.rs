@@ -30,9 +30,21 @@ fn check_needs(config: &Config) -> Result<(), Refusal> {
     for (position, name) in config.admin.ready_needs.iter().enumerate() {
         let identity = config.identity(name).map(|identity| &identity.kind);
         let is_certificate = name == NEEDS_CERTIFICATE && config.acme.is_on();
-        if !is_certificate && !matches!(identity, Some(IdentityKind::Redis(..))) {
-            let rule = "must be the name of an [[identity]] of kind \"redis\", or \"certificate\" \
-                        where there is an [acme]";
+        let is_away_at_times = match identity {
+            Some(IdentityKind::Callback(..) | IdentityKind::Redis(..)) => true,
+            Some(IdentityKind::Jwt(own, ..)) => own.jwks_url.is_some(),
+            Some(
+                IdentityKind::Certificate(_)
+                | IdentityKind::Cookie(_)
+                | IdentityKind::Header(_)
+                | IdentityKind::Query(_)
+                | IdentityKind::Tokens(..),
+            )
+            | None => false,
+        };
+        if !is_certificate && !is_away_at_times {
+            let rule = "must be the name of an [[identity]] of kind \"redis\" or \"callback\", or \
+                        \"jwt\" with jwks_url";
             let key = format!("admin.ready_needs[{position}]");
             return Err(Refusal::new(key, &Value::from(name.as_str()), rule));
         }

@@ -6,6 +6,7 @@ use super::super::refusal::Refusal;
 use super::super::{
     Config, Identity, IdentityKind, Listener, NameKind, RoomOptions, WebSocketOptions,
 };
+use super::backends;
 use super::repeated::first_repeated;
 
 /// Checks all identities, and the routes that name them.
@@ -18,6 +19,7 @@ pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
     for (index, identity) in config.identities.iter().enumerate() {
         check_kind(index, identity)?;
         check_tokens(index, identity)?;
+        backends::check(index, identity)?;
     }
     for index in 0..config.routes.len() {
         check_route(config, index)?;
@@ -33,9 +35,11 @@ fn check_kind(index: usize, identity: &Identity) -> Result<(), Refusal> {
             let key = format!("identity[{index}].kind");
             Err(Refusal::new(key, &Value::from("redis"), WITHOUT_REDIS))
         }
-        IdentityKind::Certificate(_)
+        IdentityKind::Callback(..)
+        | IdentityKind::Certificate(_)
         | IdentityKind::Cookie(_)
         | IdentityKind::Header(_)
+        | IdentityKind::Jwt(..)
         | IdentityKind::Query(_)
         | IdentityKind::Redis(..)
         | IdentityKind::Tokens(..) => Ok(()),
@@ -125,11 +129,23 @@ fn check_name_source(
 fn check_lookups(config: &Config) -> Result<(), Refusal> {
     let handshake_ms = config.timeouts.handshake_ms;
     for (index, identity) in config.identities.iter().enumerate() {
-        let IdentityKind::Redis(_, redis) = &identity.kind else { continue };
-        if is_taken(config, identity) && redis.lookup_ms >= handshake_ms {
+        let (leaf, wait_ms) = match &identity.kind {
+            IdentityKind::Callback(own, _) => ("callback_ms", own.callback_ms),
+            IdentityKind::Jwt(own, ..) if own.jwks_url.is_some() => {
+                ("jwks_fetch_ms", own.jwks_fetch_ms)
+            }
+            IdentityKind::Redis(_, redis) => ("lookup_ms", redis.lookup_ms),
+            IdentityKind::Certificate(_)
+            | IdentityKind::Cookie(_)
+            | IdentityKind::Header(_)
+            | IdentityKind::Jwt(..)
+            | IdentityKind::Query(_)
+            | IdentityKind::Tokens(..) => continue,
+        };
+        if is_taken(config, identity) && wait_ms >= handshake_ms {
             let rule = format!("must be below timeouts.handshake_ms ({handshake_ms})");
-            let key = format!("identity[{index}].lookup_ms");
-            return Err(Refusal::number(key, redis.lookup_ms, rule));
+            let key = format!("identity[{index}].{leaf}");
+            return Err(Refusal::number(key, wait_ms, rule));
         }
     }
     Ok(())

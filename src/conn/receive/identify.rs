@@ -20,7 +20,7 @@ use crate::work::prices;
 pub(super) enum Identified {
     /// The service is asked next: the peer has proven who it is, or need not.
     Done,
-    /// The service has decided on the request already, whoever makes it.
+    /// The service has decided on the request already, and needs no identity for that.
     Screened(Result<Accept, Rejection>),
     /// The answer comes later.
     Waiting,

@@ -65,7 +65,7 @@ impl fmt::Debug for Tokens {
 }
 
 /// What a client shows. A token that cannot be decoded is the token of no name.
-struct Shown<'p> {
+struct NameAndToken<'p> {
     name: Cow<'p, str>,
     token: Option<Cow<'p, str>>,
 }
@@ -81,7 +81,10 @@ impl TokenIdentity {
     ///
     /// # Errors
     /// The refusal of what cannot be read.
-    fn shown<'p>(&self, presented: &Presented<'p>) -> Result<Option<Shown<'p>>, IdentityOutcome> {
+    fn shown<'p>(
+        &self,
+        presented: &Presented<'p>,
+    ) -> Result<Option<NameAndToken<'p>>, IdentityOutcome> {
         match &self.place {
             TokenIn::Path => {
                 let name = presented.path_parameter("name");
@@ -90,7 +93,7 @@ impl TokenIdentity {
                 };
                 let name = name.decode().map_err(|error| refused_name(&error))?;
                 let token = token.and_then(|token| token.decode().ok());
-                Ok(Some(Shown { name, token }))
+                Ok(Some(NameAndToken { name, token }))
             }
             TokenIn::Query { name, token } => {
                 let read = |parameter| {
@@ -137,7 +140,7 @@ impl TokenIdentity {
 
 impl IdentityCheck for TokenIdentity {
     fn check(&self, presented: &Presented<'_>, inquiry: &mut Inquiry<'_>) -> Checked {
-        let Shown { name, token } = match self.shown(presented) {
+        let NameAndToken { name, token } = match self.shown(presented) {
             Ok(Some(shown)) => shown,
             Ok(None) => return Checked::Absent,
             Err(refusal) => return Checked::Now(refusal),
@@ -174,11 +177,11 @@ impl IdentityCheck for TokenIdentity {
 fn with_name<'p>(
     name: Option<Cow<'p, str>>,
     token: Option<Cow<'p, str>>,
-) -> Result<Option<Shown<'p>>, IdentityOutcome> {
+) -> Result<Option<NameAndToken<'p>>, IdentityOutcome> {
     match (name, token) {
         (_, None) => Ok(None),
         (None, Some(_)) => Err(unreadable("name refused: there is none beside the token")),
-        (Some(name), token) => Ok(Some(Shown { name, token })),
+        (Some(name), token) => Ok(Some(NameAndToken { name, token })),
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) enum SubscribedBy {
     /// The loop of the connection itself.
     Own,
     /// None: the member may not read.
-    Nobody,
+    Neither,
 }
 
 /// What a connection does in a room. `Claim` and `Open`, or `Enter` alone, come first, and `Leave`

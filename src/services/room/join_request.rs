@@ -29,7 +29,7 @@ pub(super) enum RequestedName {
     Later,
     Now(Arc<str>),
     /// None, and no text will be one: nothing is known of the client.
-    Nobody,
+    Unnamed,
 }
 
 /// Why a request is refused, in words for the author of the client.
@@ -135,7 +135,7 @@ fn segment(path: Path<'_>, index: usize) -> Option<Result<Cow<'_, str>, impl fmt
 
 /// The name of a member who has proven who it is.
 fn name_of_identity(connect: &ConnectRequest<'_>) -> Result<RequestedName, String> {
-    let Some(identity) = connect.identity() else { return Ok(RequestedName::Nobody) };
+    let Some(identity) = connect.identity() else { return Ok(RequestedName::Unnamed) };
     check_name(identity.user()).map(RequestedName::Now).map_err(refused_name)
 }
 

@@ -125,8 +125,8 @@ impl Service for Room {
         let (name, is_named_by_text, rights) = match name {
             RequestedName::Later => (None, true, rights),
             RequestedName::Now(name) => (Some(name), false, rights),
-            // What it says would be said by nobody.
-            RequestedName::Nobody => {
+            // What it says would have no author.
+            RequestedName::Unnamed => {
                 (None, false, rights.within(Rights::READ.and(Rights::SEE_MEMBERS)))
             }
         };
@@ -166,7 +166,7 @@ impl Service for Room {
         let subscribed_by = match member.rights.allows(Rights::READ) {
             true if is_early => SubscribedBy::Own,
             true => SubscribedBy::Home,
-            false => SubscribedBy::Nobody,
+            false => SubscribedBy::Neither,
         };
         if subscribed_by == SubscribedBy::Own {
             // The subscription precedes the reply to the upgrade, so a client misses nothing that

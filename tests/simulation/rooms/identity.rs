@@ -45,20 +45,20 @@ fn who_has_no_identity_reads_and_neither_writes_nor_takes_a_name() {
     for format in [ClientFormat::Lines, ClientFormat::Events] {
         let mut world = guarded(named(), &["staff"], true);
         let mut ann = enter(&mut world, 0, "/chat?staff=yes", ClientFormat::Lines);
-        let mut nobody = enter(&mut world, 1, "/chat", format);
+        let mut guest = enter(&mut world, 1, "/chat", format);
         send_text(&ann, ClientFormat::Lines, "hi");
-        let read = texts(&mut world, &mut nobody);
+        let read = texts(&mut world, &mut guest);
         assert!(read.last().unwrap().contains("hi"), "{read:?}");
-        send_text(&nobody, format, "ann");
+        send_text(&guest, format, "ann");
         match format {
             ClientFormat::Lines => {
                 let reason = "you may not write in this room".to_owned();
-                assert_eq!(close_of(&mut world, &mut nobody), Some((1008, reason)));
+                assert_eq!(close_of(&mut world, &mut guest), Some((1008, reason)));
             }
             ClientFormat::Events => {
-                let error = events(&mut world, &mut nobody).pop().unwrap();
+                let error = events(&mut world, &mut guest).pop().unwrap();
                 assert_eq!(error["type"], "error");
-                assert_eq!(close_of(&mut world, &mut nobody), None);
+                assert_eq!(close_of(&mut world, &mut guest), None);
             }
         }
         assert_eq!(close_of(&mut world, &mut ann), None);

@@ -157,7 +157,7 @@ fn an_answer_that_comes_later_decides_as_well() {
 }
 
 #[test]
-fn who_leaves_or_waits_too_long_is_cancelled_and_late_answers_reach_nobody() {
+fn who_leaves_or_waits_too_long_is_cancelled_and_late_answers_reach_no_client() {
     let check = QueryCheck::new("staff");
     let mut world = guarded(&Setup::default(), &QueryCheck::list(&[&check], false));
     let gone = asking(&mut world, "/echo?staff=later");
@@ -215,7 +215,7 @@ fn a_connection_is_closed_when_its_identity_expires() {
 }
 
 #[test]
-fn a_look_at_the_clock_sends_no_ping_and_ends_nobody() {
+fn a_look_at_the_clock_sends_no_ping_and_ends_no_connection() {
     let check = QueryCheck::new("staff");
     let mut setup = server(|server| server.connections.ping_idle_ms = 3_600_000);
     setup.seed = 1;
@@ -261,7 +261,7 @@ fn a_service_may_refresh_an_identity() {
 }
 
 #[test]
-fn nobody_is_let_in_where_the_pool_has_no_room_for_who_they_are() {
+fn no_client_is_let_in_where_the_pool_has_no_room_for_who_they_are() {
     let check = QueryCheck::new("staff");
     let mut has_refused = false;
     for pool_bytes_max in (2_000..12_000).step_by(250) {

@@ -34,13 +34,13 @@ fn identities_are_held_to_their_rules() {
         ("[[identity]]\nkind = \"tokens\"", &format!("identity[0].name: is required, and {name}")),
         (
             "[[identity]]\nname = \"a\"",
-            "identity[0].kind: is required, and must be one of \"certificate\", \"cookie\", \
-             \"header\", \"query\", \"redis\", \"tokens\"",
+            "identity[0].kind: is required, and must be one of \"callback\", \"certificate\", \"cookie\", \
+             \"header\", \"jwt\", \"query\", \"redis\", \"tokens\"",
         ),
         (
             "[[identity]]\nname = \"a\"\nkind = \"token\"",
-            "identity[0].kind = \"token\": must be one of \"certificate\", \"cookie\", \
-             \"header\", \"query\", \"redis\", \"tokens\"",
+            "identity[0].kind = \"token\": must be one of \"callback\", \"certificate\", \"cookie\", \
+             \"header\", \"jwt\", \"query\", \"redis\", \"tokens\"",
         ),
         (
             &(tokens("a", &[]) + &redis("a", "")),
@@ -281,5 +281,129 @@ fn a_renamed_key_is_refused_with_its_new_name() {
         ),
     ] {
         assert_eq!(located(text), line);
+    }
+}
+
+/// An identity of kind `jwt` with these further keys.
+fn jwt(keys: &str) -> String {
+    format!("[[identity]]\nname = \"a\"\nkind = \"jwt\"\n{keys}\n")
+}
+
+#[test]
+fn a_key_of_tokens_is_given_as_its_algorithm_wants() {
+    let one = |key: &str| jwt(&format!("keys = [{{ {key} }}]"));
+    let secret = "s".repeat(64);
+    for key in [
+        format!("algorithm = \"HS256\", secret = \"{}\"", &secret[..32]),
+        format!("algorithm = \"HS512\", secret = \"{secret}\", kid = \"a\""),
+        "algorithm = \"ES256\", file = \"a.pem\"".to_owned(),
+    ] {
+        Config::from_toml(&one(&key), "tidegate.toml").unwrap();
+    }
+    let short = "must have at least 32 bytes for this algorithm (RFC 7518 section 3.2)";
+    refused(&[
+        (
+            &jwt(""),
+            "identity[0].keys: is required where jwks_url is not given: one \
+                    [[identity.keys]] at least",
+        ),
+        (
+            &one("algorithm = \"none\""),
+            "identity[0].keys[0].algorithm = \"none\": must be one of \"HS256\", \"HS384\", \"HS512\", \
+             \"RS256\", \"RS384\", \"RS512\", \"PS256\", \"PS384\", \"PS512\", \"ES256\", \"ES384\", \
+             \"EdDSA\"",
+        ),
+        (
+            &one("algorithm = \"HS256\", file = \"a.pem\""),
+            "identity[0].keys[0].file = \"a.pem\": must be left out: this algorithm verifies by a \
+             secret",
+        ),
+        (
+            &one("algorithm = \"RS256\", secret = \"a\""),
+            "identity[0].keys[0].secret = \"***\": must be left out: this algorithm verifies by a \
+             public key",
+        ),
+        (
+            &one("algorithm = \"HS256\", secret = \"short\""),
+            &format!("identity[0].keys[0].secret = \"***\": {short}"),
+        ),
+        (
+            &one(
+                "algorithm = \"HS256\", secret = \"-----BEGIN PUBLIC KEY-----MFkwEwYHKoZIzj0CAQYIKo\"",
+            ),
+            "identity[0].keys[0].secret = \"***\": must not be a key in PEM: anybody may know a public \
+             key, and sign with it as a secret",
+        ),
+        (
+            &one("algorithm = \"HS256\""),
+            "identity[0].keys[0].secret: is required for this algorithm",
+        ),
+        (&one("algorithm = \"EdDSA\""), "identity[0].keys[0].file: is required for this algorithm"),
+    ]);
+}
+
+#[test]
+fn signed_tokens_have_keys_from_one_source_and_a_place() {
+    let url = "jwks_url = \"https://app/keys?code=s3cret\"";
+    for keys in [
+        url.to_owned(),
+        format!("{url}\njwks_algorithms = [\"PS256\"]\ntls_ca = \"ca.pem\""),
+        format!("{url}\ntoken_authorization = false\ntoken_query = \"token\""),
+    ] {
+        Config::from_toml(&jwt(&keys), "tidegate.toml").unwrap();
+    }
+    let http = "must be http://HOST[:PORT]/PATH, https://HOST[:PORT]/PATH or http://unix:/SOCKET:/PATH, \
+                without a user";
+    refused(&[
+        (
+            &jwt(&format!("{url}\nkeys = [{{ algorithm = \"EdDSA\", file = \"a.pem\" }}]")),
+            "identity[0].keys = \"***\": must be left out where jwks_url is given",
+        ),
+        (
+            &jwt(&format!("{url}\ntoken_authorization = false")),
+            "identity[0].token_authorization = false: must be true where no other place of a token is \
+             given",
+        ),
+        (
+            &jwt(&format!("{url}\njwks_algorithms = [\"HS256\"]")),
+            "identity[0].jwks_algorithms[0] = \"HS256\": must be a list of algorithms of public keys: \
+             RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA",
+        ),
+        (
+            &jwt("jwks_url = \"ftp://app/keys?code=s3cret\""),
+            &format!("identity[0].jwks_url = \"ftp://app/keys?***\": {http}"),
+        ),
+        (
+            &jwt("jwks_refresh_ms = 5000\nkeys = [{ algorithm = \"EdDSA\", file = \"a.pem\" }]"),
+            "identity[0].jwks_refresh_ms = 5000: must be left out where jwks_url is not given",
+        ),
+        (
+            &(jwt(&format!("{url}\njwks_fetch_ms = 5000"))
+                + "[[route]]\npath = \"/\"\nservice = \"echo\"\nidentity = [\"a\"]\n"),
+            "identity[0].jwks_fetch_ms = 5000: must be below timeouts.handshake_ms (5000)",
+        ),
+    ]);
+}
+
+#[test]
+fn a_callback_passes_on_what_is_the_clients() {
+    let callback = |keys: &str| {
+        format!(
+            "[[identity]]\nname = \"a\"\nkind = \"callback\"\ncallback_url = \"http://app/who\"\n\
+             {keys}\n"
+        )
+    };
+    let headers = "callback_headers = [\"Authorization\", \"Sec-WebSocket-Protocol\", \"X-Own\"]";
+    Config::from_toml(&callback(headers), "tidegate.toml").unwrap();
+    for name in
+        ["Cookie", "connection", "Sec-WebSocket-Key", "Proxy-Authorization", "X-Forwarded-For"]
+    {
+        refused(&[(
+            &callback(&format!("callback_headers = [\"X\", \"{name}\"]")),
+            &format!(
+                "identity[0].callback_headers[1] = \"{name}\": must not be passed on: the gateway sets \
+                 it, or it is of the connection"
+            ),
+        )]);
     }
 }

@@ -22,6 +22,12 @@ fn loaded(text: &str, file_name: &str) -> (Vec<String>, String) {
     let config = Config::from_toml_in(text, file_name, &around).unwrap();
     let secrets = config.identities.iter().flat_map(|identity| match &identity.kind {
         IdentityKind::Redis(_, redis) => vec![redis.url.expose().to_owned()],
+        IdentityKind::Callback(own, _) => vec![own.callback_url.expose().to_owned()],
+        IdentityKind::Jwt(own, _, keys) => {
+            let secrets = keys.iter().flat_map(|own| &own.secret);
+            let secrets = secrets.map(|own| own.expose().to_owned());
+            secrets.chain(own.jwks_url.iter().map(|own| own.expose().to_owned())).collect()
+        }
         IdentityKind::Certificate(_)
         | IdentityKind::Cookie(_)
         | IdentityKind::Header(_)

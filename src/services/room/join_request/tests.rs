@@ -105,7 +105,7 @@ fn a_name_in_the_path_is_one_segment() {
 #[test]
 fn a_proven_name_that_the_path_states_must_be_one() {
     let given = |target| requested_name(proven(), target);
-    assert_eq!(given("/ws/bob/s3%2Fcret"), Ok(RequestedName::Nobody), "nothing is proven yet");
+    assert_eq!(given("/ws/bob/s3%2Fcret"), Ok(RequestedName::Unnamed), "nothing is proven yet");
     assert!(given("/ws/%20/token").unwrap_err().contains("empty"));
     assert!(given("/ws/%ff/token").unwrap_err().contains("UTF-8"));
 }
@@ -124,7 +124,7 @@ fn a_proven_name_is_the_user_of_the_identity() {
     let connect = ConnectRequest::new(None, None);
     let join_request =
         read_join_request(&settings(NameSource::Identity { segment: None }), &connect);
-    assert_eq!(join_request.unwrap().name, RequestedName::Nobody);
+    assert_eq!(join_request.unwrap().name, RequestedName::Unnamed);
 }
 
 #[test]
