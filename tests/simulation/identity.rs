@@ -1,4 +1,4 @@
-//! Identities of the tests: a check that finds what the query says, and answers now or when it is told to.
+//! Identities of the tests: a check that finds what the query says, and answers now or when the test has it answer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};

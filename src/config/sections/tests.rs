@@ -241,6 +241,8 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
         let config = Config { routes: vec![relay()], upstreams, ..Config::default() };
         written.extend(leaves_of(&config));
     }
+    // Given only so that the keys that depend on it mean something.
+    written.remove("identity.jwks_url");
     for key in keys().filter(|key| !key.is_required) {
         match written.get(key.name) {
             Some(Value::String(text)) => assert_eq!(*text, key.default(), "{}", key.name),

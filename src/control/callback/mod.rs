@@ -7,7 +7,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `settings` | how the backend is asked |
-//! | `request` | what it is told |
+//! | `request` | what it is asked |
 //! | `reply` | what its reply says |
 //! | `flights` | requests under way, and who waits for them |
 //! | `refusals` | refusals that hold for a moment |
