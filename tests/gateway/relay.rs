@@ -222,6 +222,36 @@ fn the_request_is_the_gateways_own() {
     assert_eq!(head, expected);
 }
 
+/// The identity of the route and the client's own address, which a trusted proxy names, and not what the
+/// client says of itself.
+#[test]
+fn a_backend_learns_who_the_client_of_a_proxy_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let servers = format!("\"{}\"", listener.local_addr().unwrap());
+    let toml = format!(
+        "trusted_proxies = [\"127.0.0.0/8\"]\n{}[[identity]]\nname = \"guests\"\nkind = \"query\"\n\
+         parameter = \"as\"\n",
+        config(&servers, "identity = [\"guests\"]")
+    );
+    let gateway = Gateway::with_config(&toml);
+    assert_eq!(refused(gateway.address(), &Request::upgrade("/app/")).status, 401);
+    let mut client = TcpStream::connect(gateway.address()).unwrap();
+    let request = Request::upgrade("/app/?as=J%C3%B6rg")
+        .with("X-Tidegate-User", "root")
+        .with("X-Forwarded-For", "6.6.6.6, 192.0.2.7")
+        .with("X-Real-IP", "6.6.6.6");
+    client.write_all(&request.bytes()).unwrap();
+    let (backend, _) = listener.accept().unwrap();
+    let lines = BufReader::new(backend).lines().map(Result::unwrap);
+    let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+    let values = |name: &str| -> Vec<&str> {
+        head.iter().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).collect()
+    };
+    assert_eq!(values("X-Tidegate-User"), ["J%C3%B6rg"]);
+    assert_eq!(values("X-Real-IP"), ["192.0.2.7"]);
+    assert_eq!(values("X-Forwarded-For"), ["192.0.2.7"]);
+}
+
 #[test]
 fn clients_of_a_backend_that_is_gone_are_told_so_and_those_that_come_later_served() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -58,7 +58,13 @@ fn check_route(config: &Config, index: usize) -> Result<(), Refusal> {
 
 /// A limit that nothing holds would be worse than none: bytes that pass as they are have no messages.
 fn check_idle(index: usize, websocket: &WebSocketOptions) -> Result<(), Refusal> {
-    let defaults = WebSocketOptions { origins: websocket.origins.clone(), ..Default::default() };
+    let defaults = WebSocketOptions {
+        // These are about the request.
+        origins: websocket.origins.clone(),
+        identity: websocket.identity.clone(),
+        identity_optional: websocket.identity_optional,
+        ..Default::default()
+    };
     for (own, default) in websocket.entries().iter().zip(defaults.entries()) {
         if !own.is_same(&default) {
             let key = format!("route[{index}].{}", own.leaf());
