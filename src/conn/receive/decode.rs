@@ -283,6 +283,8 @@ impl<'d> Delivery<'d> {
     }
 
     /// `range` is where the payload lies in the read buffer, if it does.
+    // Always: it is called once for each message, and the calls beside the first are rare.
+    #[inline(always)]
     fn deliver(&mut self, kind: MessageKind, payload: &mut [u8], range: Option<Range<usize>>) {
         self.messages += 1;
         self.message_bytes += payload.len() as u64;
