@@ -93,8 +93,11 @@ fn a_certificate_is_replaced_for_handshakes_to_come() {
     assert_eq!(served("both.example"), [der(&new), der(&new)]);
     assert_eq!(served("old.example"), [der(&other), der(&other)]);
     assert_eq!(view.now()[1].names().dns, ["new.example", "both.example"]);
+    // As one that ACME has brought, where the configuration has none.
     store.replace_certificate(2, certificate(&old));
-    assert_eq!(view.now().len(), 2, "there is no third one to replace");
+    assert_eq!(view.now().len(), 3, "behind the last there is none to replace");
+    assert_eq!(served("old.example"), [der(&old), der(&old)]);
+    assert_eq!(served("both.example"), [der(&new), der(&new)], "the first with the name");
 }
 
 #[test]
