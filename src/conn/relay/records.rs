@@ -27,9 +27,9 @@ pub(crate) struct RelayRecords {
 /// The two ends of a relay.
 #[derive(Debug)]
 struct RelayRecord {
-    /// [`NOBODY`] once it is gone, as below.
+    /// [`ABSENT`] once it is gone, as below.
     client: ConnKey,
-    /// [`NOBODY`] also before there is one.
+    /// [`ABSENT`] also before there is one.
     backend: ConnKey,
     /// Counts the connection to the server as long as there is one.
     permit: Option<ServerPermit>,
@@ -103,7 +103,7 @@ impl RelayRecords {
         };
         memory.charge_for(Need::Head, RECORD_BYTES + attempt.bytes())?;
         let attempt = Some(Box::new(attempt));
-        let record = RelayRecord { client, backend: NOBODY, permit: None, attempt };
+        let record = RelayRecord { client, backend: ABSENT, permit: None, attempt };
         self.wanted.push_back(client);
         Ok(SlotRef::to(slot_number(self.records.insert(record))))
     }
@@ -120,7 +120,7 @@ impl RelayRecords {
         memory: &mut Buffers,
     ) -> Result<SlotRef, OverBudget> {
         memory.charge_for(Need::Head, RECORD_BYTES)?;
-        let backend = backend.unwrap_or(NOBODY);
+        let backend = backend.unwrap_or(ABSENT);
         let record = RelayRecord { client, backend, permit: None, attempt: None };
         Ok(SlotRef::to(slot_number(self.records.insert(record))))
     }
@@ -138,7 +138,7 @@ impl RelayRecords {
     pub(crate) fn partner(&self, link: SlotRef, key: ConnKey) -> Option<ConnKey> {
         let record = self.get(link)?;
         let other = if record.client == key { record.backend } else { record.client };
-        (other != NOBODY).then_some(other)
+        (other != ABSENT).then_some(other)
     }
 
     /// The request that is not answered yet.
@@ -204,12 +204,12 @@ impl RelayRecords {
     ) -> Option<ConnKey> {
         let record = self.get_mut(link)?;
         if record.client == key {
-            record.client = NOBODY;
+            record.client = ABSENT;
         } else {
-            record.backend = NOBODY;
+            record.backend = ABSENT;
             record.permit = None;
         }
-        let partner = [record.client, record.backend].into_iter().find(|own| *own != NOBODY);
+        let partner = [record.client, record.backend].into_iter().find(|own| *own != ABSENT);
         if partner.is_none() {
             self.end_attempt(link, memory);
             self.records.remove(link.index()? as usize);
@@ -278,4 +278,4 @@ const _: () = assert!(size_of::<RelayRecord>() == 32);
 const TRIED_BYTES: usize = 4 * size_of::<Arc<Server>>();
 const KEYS_KEPT: usize = 256;
 /// In place of the key of an end that is not there.
-const NOBODY: ConnKey = ConnKey { index: 0, generation: ConnKey::NOT_A_CONNECTION };
+const ABSENT: ConnKey = ConnKey { index: 0, generation: ConnKey::NOT_A_CONNECTION };
