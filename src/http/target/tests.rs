@@ -193,7 +193,7 @@ fn a_wildcard_does_not_match_what_others_may_read_differently() {
 }
 
 proptest! {
-    /// Whoever decodes the rest once more, or resolves dots, or merges slashes, finds the same place.
+    /// Decoding the rest once more, resolving dots or merging slashes leads to the same place.
     #[test]
     fn the_rest_of_a_wildcard_is_the_same_for_every_reader(rest in "([.;a/\\\\]|%2[ef]|%5c){0,12}") {
         let path = format!("/app/{rest}");
