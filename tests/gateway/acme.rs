@@ -14,7 +14,7 @@ use crate::acme_server::AcmeServer;
 use crate::admin_client::get;
 use crate::certificates::{CertificateFolder, server_params};
 use crate::clients::has;
-use crate::gateway::{Gateway, Launch, config_file};
+use crate::gateway::{Gateway, Launch, config_file, write_config};
 use crate::messages::{Ending, Reply, Request, exchange};
 use crate::tls_client::TlsClient;
 use crate::wait::until;
@@ -122,7 +122,7 @@ fn a_certificate_is_got_served_and_kept_over_a_restart() {
     }
 
     // One more name needs another certificate.
-    fs::write(file.path(), setup.config(&["localhost", "127.0.0.1"])).unwrap();
+    write_config(file.path(), &setup.config(&["localhost", "127.0.0.1"]));
     gateway.signal(Signal::HUP);
     gateway.logged("reloaded: certificate[0] for localhost, 127.0.0.1");
     client.open(running.tls).unwrap().assert_echoes(b"both");

@@ -1,7 +1,6 @@
 //! Sockets passed by a supervisor, by the protocol of sd_listen_fds(3), and what the supervisor is told, by
 //! that of sd_notify(3).
 
-use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -11,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use rustix::process::Signal;
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::gateway::{Gateway, PROGRAM, config_file};
+use crate::gateway::{Gateway, PROGRAM, config_file, write_config};
 use crate::reconnecting_clients::ReconnectingClients;
 use crate::socket::Socket;
 use crate::wait::{TIMEOUT, until};
@@ -143,12 +142,11 @@ fn the_supervisor_hears_of_the_start_of_a_reload_of_life_and_of_the_end() {
         assert_eq!(supervisor.next_of_all(), "WATCHDOG=1\nSTATUS=0 connections");
     }
     // The file now has a second listener: who hears of the end of the reload finds it there.
-    fs::write(
+    write_config(
         config.path(),
         "loops = 3\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
              [[listener]]\naddress = \"127.0.0.2:0\"\n",
-    )
-    .unwrap();
+    );
     gateway.signal(Signal::HUP);
     assert!(supervisor.next().starts_with("RELOADING=1\nMONOTONIC_USEC="));
     let serves_both = format!("{ready}, 127.0.0.2:");

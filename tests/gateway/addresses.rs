@@ -1,6 +1,5 @@
 //! Limits by addresses, from outside: this machine has as many addresses as 127.0.0.0/8.
 
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use socket2::{Domain, Protocol, Type};
 
 use crate::admin_client;
 use crate::certificates::CertificateFolder;
-use crate::gateway::{Gateway, Launch, config_file};
+use crate::gateway::{Gateway, Launch, config_file, write_config};
 use crate::messages::{Reply, Request};
 use crate::socket::Socket;
 use crate::tls_client::TlsClient;
@@ -91,7 +90,7 @@ fn open_connections_are_counted_until_they_end_and_a_reload_keeps_the_count() {
     let held = [ask(2, address), ask(2, address)];
     assert!(held.iter().all(|(_, reply)| reply.as_ref().is_some_and(|own| own.status == 101)));
     assert_eq!(status(2, address), Some(429));
-    fs::write(file.path(), limit(3)).unwrap();
+    write_config(file.path(), &limit(3));
     gateway.signal(Signal::HUP);
     gateway.logged("the configuration is reloaded");
     let (third, reply) = ask(2, address);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::admin_client::{CONFIG, METRICS_TOKEN, TOKEN, get, post, request};
 use crate::chat_client::ChatClient;
 use crate::clients::below_root;
-use crate::gateway::{Gateway, Launch, config_file, run_to_end};
+use crate::gateway::{Gateway, Launch, config_file, run_to_end, write_config};
 use crate::messages::Request;
 use crate::proxy_server::{free_address, program};
 use crate::skip::skip_without;
@@ -386,7 +386,7 @@ fn a_changed_file_is_shown_by_a_dry_run_and_taken_over_without() {
     assert_eq!(reload(admin, false), (200, none));
 
     let added = "[[route]]\npath = \"/new\"\nservice = \"echo\"\n[limits]\nconnections_max = 77\n";
-    fs::write(file.path(), format!("loops = 1\n{CONFIG}ready_needs = []\n{added}")).unwrap();
+    write_config(file.path(), &format!("loops = 1\n{CONFIG}ready_needs = []\n{added}"));
     let (status, dry) = reload(admin, true);
     assert_eq!((status, &dry["dry_run"]), (200, &true.into()));
     let lines = |reply: &Value, list: &str| -> Vec<String> {
@@ -431,8 +431,8 @@ fn a_bad_file_is_refused_by_the_api_with_its_line_and_changes_nothing() {
     let gateway = Gateway::launch_with(&launch, Some(file.path()));
     let admin = gateway.admin_address();
     let in_force = get(admin, "/api/v1/configuration").body;
-    fs::write(file.path(), format!("loops = 2\n[limits]\nmessage_bytes_max = 1\n{CONFIG}"))
-        .unwrap();
+    let refused = format!("loops = 2\n[limits]\nmessage_bytes_max = 1\n{CONFIG}");
+    write_config(file.path(), &refused);
     for dry_run in [true, false] {
         let (status, reply) = reload(admin, dry_run);
         let error = reply["error"].as_str().unwrap();

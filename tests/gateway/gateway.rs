@@ -2,7 +2,7 @@
 //! ended.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{BufRead as _, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -286,11 +286,22 @@ pub(crate) fn run_to_end(arguments: &[&str]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// A temporary file with this configuration.
+/// What a gateway under test does not go by: tests run many at a time, and a busy machine is no reason to
+/// refuse a client of theirs.
+const WITHOUT_THE_MACHINE: &str = "\n[overload]\nlag_ms = 0\ncgroup_root = \"/nonexistent\"\n";
+
+/// A temporary file with this configuration, which nothing that the machine is short of has a part in unless
+/// it has a section about that.
 pub(crate) fn config_file(toml: &str) -> NamedTempFile {
-    let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
-    file.write_all(toml.as_bytes()).unwrap();
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    write_config(file.path(), toml);
     file
+}
+
+/// Writes this configuration, as [`config_file`] does.
+pub(crate) fn write_config(path: &Path, toml: &str) {
+    let added = if toml.contains("[overload]") { "" } else { WITHOUT_THE_MACHINE };
+    fs::write(path, format!("{toml}{added}")).unwrap();
 }
 
 /// The lines that a program writes, read by a thread so that the pipe never fills.

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::gateway::{Gateway, PROGRAM, Successor};
+use crate::gateway::{Gateway, PROGRAM, Successor, write_config};
 use crate::reconnecting_clients::ReconnectingClients;
 use crate::socket::Socket;
 use crate::wait::{NEVER_MS, TIMEOUT, until};
@@ -38,7 +38,7 @@ impl Installation {
         // Many run at once, and there is one default address.
         let admin = if text.contains("[admin]") { "" } else { "[admin]\naddress = \"off\"\n" };
         let text = format!("{text}\n{listener}{admin}");
-        fs::write(self.folder.path().join("tidegate.toml"), text).unwrap();
+        write_config(&self.folder.path().join("tidegate.toml"), &text);
     }
 
     /// Puts a shell script where the program is.

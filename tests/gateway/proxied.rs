@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::admin_client::{CONFIG, TOKEN, request};
 use crate::certificates::CertificateFolder;
 use crate::frames::{TEXT, client_frame};
-use crate::gateway::{Gateway, Launch};
+use crate::gateway::{Gateway, Launch, write_config};
 use crate::messages::{Request, connect_from};
 use crate::proxies::{block, replaced};
 use crate::proxy_server::ProxyServer;
@@ -325,7 +325,7 @@ fn a_reload_changes_whom_to_believe() {
              [[route]]\npath = \"/room\"\nservice = \"room\"\nname = \"address\"\nline = \"named\"\n"
         )
     };
-    fs::write(&file, config("", "")).unwrap();
+    write_config(&file, &config("", ""));
     let launch = Launch { listen: None, ..Launch::default() };
     let gateway = Gateway::launch_with(&launch, Some(&file));
     let name = |first: &[u8], request: &Request| {
@@ -337,7 +337,7 @@ fn a_reload_changes_whom_to_believe() {
     };
     let request = room().with("X-Forwarded-For", "203.0.113.9");
     assert!(name(b"", &request).starts_with("127.0.0.1:"));
-    fs::write(&file, config(LISTED, "proxy_protocol = \"optional\"")).unwrap();
+    write_config(&file, &config(LISTED, "proxy_protocol = \"optional\""));
     gateway.signal(rustix::process::Signal::HUP);
     gateway.logged("reloaded");
     assert_eq!(name(b"", &request), "203.0.113.9:0: hello");

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::certificates::CertificateFolder;
 use crate::clients::{curl, has};
-use crate::gateway::{Gateway, Launch, config_file};
+use crate::gateway::{Gateway, Launch, config_file, write_config};
 use crate::messages::{Ending, Reply, Request, exchange};
 use crate::wait::until;
 
@@ -106,7 +106,7 @@ fn a_reload_turns_redirects_on_and_off() {
     assert_eq!(location().as_deref(), Some("https://localhost:8443/"));
     let serving = redirecting.replace("redirect = \"https\"\nredirect_port = 8443\n", "");
     for (text, expected) in [(&serving, None), (&redirecting, Some("https://localhost:8443/"))] {
-        std::fs::write(file.path(), text).unwrap();
+        write_config(file.path(), text);
         gateway.signal(Signal::HUP);
         until("the reload has happened", || (location().as_deref() == expected).then_some(()));
     }

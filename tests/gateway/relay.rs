@@ -1,6 +1,5 @@
 //! Relays: backends of other makers behind the gateway, and what becomes of their clients.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -12,7 +11,7 @@ use tempfile::TempDir;
 use crate::certificates::CertificateFolder;
 use crate::clients::{below_root, run};
 use crate::frames::{BINARY, CLOSE, TEXT, client_frame, close_payload, sample_bytes};
-use crate::gateway::{Gateway, Launch, config_file};
+use crate::gateway::{Gateway, Launch, config_file, write_config};
 use crate::messages::{Reply, Request};
 use crate::skip::skip_without;
 use crate::socket::{Frame, Socket};
@@ -287,7 +286,7 @@ fn a_reload_keeps_relays_and_moves_new_ones_to_other_servers() {
     let file = config_file(&text(&first));
     let gateway = Gateway::launch_with(&Launch::default(), Some(file.path()));
     let mut clients: Vec<Socket> = (0..50).map(|_| open(gateway.address(), "/app/echo")).collect();
-    fs::write(file.path(), text(&second)).unwrap();
+    write_config(file.path(), &text(&second));
     gateway.signal(Signal::HUP);
     gateway.logged("the configuration is reloaded: changes: 1");
     let mut new = open(gateway.address(), "/app/echo");
@@ -295,7 +294,7 @@ fn a_reload_keeps_relays_and_moves_new_ones_to_other_servers() {
     new.assert_echoes(b"new");
     assert_eq!((first.counter("upgrades"), second.counter("upgrades")), (50, 1));
     // A server whose name is not known is a warning, and no reason to lose anybody.
-    fs::write(file.path(), config("\"no.such.name.invalid:80\"", "")).unwrap();
+    write_config(file.path(), &config("\"no.such.name.invalid:80\"", ""));
     gateway.signal(Signal::HUP);
     gateway.logged("no.such.name.invalid has no address");
     gateway.logged("the configuration is reloaded: changes: 2");

@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use crate::certificates::CertificateFolder;
 use crate::chat_client::ChatClient;
 use crate::frames::{BINARY, CLOSE, client_frame, close_payload};
-use crate::gateway::{Gateway, Launch, config_file};
+use crate::gateway::{Gateway, Launch, config_file, write_config};
 use crate::messages::{Ending, Reply, Request, exchange};
 use crate::redis_server::RedisServer;
 use crate::socket::Socket;
@@ -56,7 +56,7 @@ impl Reloaded {
     /// Has this file taken over; gives the last line that is logged about that.
     fn try_reload(&mut self, toml: &str) -> String {
         // In place, so that no reader sees half of it: the gateway reads it only when it is asked.
-        fs::write(self.file.path(), toml).unwrap();
+        write_config(self.file.path(), toml);
         self.gateway.signal(Signal::HUP);
         self.asked += 1;
         until("the reload ends", || self.ends().get(self.asked - 1).cloned())
