@@ -168,6 +168,18 @@ fn who_connects_too_often_is_refused_and_no_bystander_is() {
 }
 
 #[test]
+fn who_has_no_credential_is_refused_and_no_bystander_waits() {
+    for (name, reason) in [("forged-tokens", "401"), ("hung-callback", "503")] {
+        let Some(report) = harmless(name, &["--connections", "30"]) else { return };
+        assert_eq!(report["during"]["handshakes_failed"], Value::Object(Default::default()));
+        let ended = report["attackers"]["connections_ended"].as_object().unwrap();
+        assert!(ended.keys().all(|own| own.contains(reason)), "{report:#}");
+        assert_eq!(count(&report, "connections_opened"), 0);
+        assert!(count(&report, "connections_held_max") > 0, "{report:#}");
+    }
+}
+
+#[test]
 fn a_server_that_runs_already_can_be_attacked() {
     let address = start(|_, stream| echo(stream));
     let pid = std::process::id().to_string();

@@ -16,6 +16,7 @@ mod report;
 mod resident;
 mod server_config;
 mod signals;
+mod silent_backend;
 mod stages;
 
 use std::fs;
@@ -35,6 +36,7 @@ use attacks::Attack;
 use bystanders::Bystanders;
 use report::AttackReport;
 use server_config::ServerConfig;
+use silent_backend::SilentBackend;
 use stages::Stages;
 
 /// Runs the command.
@@ -61,7 +63,10 @@ pub(crate) fn run(
     if let Some(certificate) = &certificate {
         session_arguments.address.trust(certificate.certificate_path());
     }
-    let config = ServerConfig::new(attack, arguments, certificate.as_ref())?;
+    // It is there until the run is over.
+    let backend = attack.needs_backend.then(SilentBackend::start).transpose()?;
+    let backend_address = backend.as_ref().map(SilentBackend::address).transpose()?;
+    let config = ServerConfig::new(attack, arguments, certificate.as_ref(), backend_address)?;
     if arguments.print_config {
         write_out(config.as_str())?;
         return Ok(Verdict::Fine);

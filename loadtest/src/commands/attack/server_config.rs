@@ -1,10 +1,11 @@
 //! The configuration of the server that an attack starts.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::arguments::AttackArguments;
-use super::attacks::Attack;
+use super::attacks::{Attack, BACKEND};
 use crate::error::CommandError;
 use crate::tls::ServerCertificate;
 
@@ -19,11 +20,12 @@ impl ServerConfig {
     /// of the bystanders is always there.
     ///
     /// With TLS the listener has this certificate; without one, to print the configuration, there is
-    /// a place for it.
+    /// a place for it. So it is with the backend.
     pub(super) fn new(
         attack: &Attack,
         arguments: &AttackArguments,
         certificate: Option<&ServerCertificate>,
+        backend: Option<SocketAddr>,
     ) -> Result<Self, CommandError> {
         let address = arguments.session.address.look_up();
         let address = address.map_err(|error| CommandError::Usage(error.to_string()))?;
@@ -44,7 +46,8 @@ impl ServerConfig {
         let _ = write!(toml, "\n[limits]\npool_bytes_max = {}\n", arguments.pool_bytes_max);
         toml += attack.limits;
         toml += TIMEOUTS;
-        toml += attack.routes;
+        let backend = backend.map_or_else(|| BACKEND.to_owned(), |address| address.to_string());
+        toml += &attack.routes.replace(BACKEND, &backend);
         Ok(Self { toml })
     }
 

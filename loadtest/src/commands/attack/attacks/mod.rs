@@ -2,6 +2,7 @@
 
 mod bursts;
 mod compression;
+mod credentials;
 mod empty_blocks;
 mod fan_out;
 mod floods;
@@ -26,6 +27,8 @@ pub(super) struct Attack {
     pub(super) messages: usize,
     /// The number of addresses that the attackers come from, if that is to be so: one after the other.
     pub(super) addresses: Option<usize>,
+    /// The server has a backend that never answers, whose address replaces [`BACKEND`] in the routes.
+    pub(super) needs_backend: bool,
     /// It is an attack on TLS.
     pub(super) needs_tls: bool,
     /// Attackers agree with the server on permessage-deflate.
@@ -185,6 +188,30 @@ pub(super) const ATTACKS: &[Attack] = &[
         ..PLAIN
     },
     Attack {
+        name: "forged-tokens",
+        help: "clients that show JWTs of 3 KiB with wrong signatures, as fast as they can",
+        connections: 1_000,
+        routes: "\n[[route]]\npath = \"/echo\"\nservice = \"echo\"\n\
+                 \n[[route]]\npath = \"/by-token\"\nservice = \"echo\"\nidentity = [\"tokens\"]\n\
+                 \n[[identity]]\nname = \"tokens\"\nkind = \"jwt\"\ntoken_query = \"token\"\n\
+                 \n[[identity.keys]]\nalgorithm = \"HS256\"\n\
+                 secret = \"a secret that no attacker has, ever\"\n",
+        run: credentials::forged_tokens,
+        ..PLAIN
+    },
+    Attack {
+        name: "hung-callback",
+        help: "clients about whom the server asks a backend that never answers",
+        connections: 2_000,
+        needs_backend: true,
+        routes: "\n[[route]]\npath = \"/echo\"\nservice = \"echo\"\n\
+                 \n[[route]]\npath = \"/by-callback\"\nservice = \"echo\"\nidentity = [\"app\"]\n\
+                 \n[[identity]]\nname = \"app\"\nkind = \"callback\"\n\
+                 callback_url = \"http://BACKEND/who\"\n",
+        run: credentials::unanswered,
+        ..PLAIN
+    },
+    Attack {
         name: "handshakes",
         help: "10,000 connections that begin their TLS handshakes at once, and upgrade",
         connections: 10_000,
@@ -214,10 +241,13 @@ pub(super) const ATTACKS: &[Attack] = &[
 pub(super) fn list() -> String {
     let mut list = String::from("Attacks:\n");
     for Attack { name, help, .. } in ATTACKS {
-        let _ = writeln!(list, "  {name:12}  {help}");
+        let _ = writeln!(list, "  {name:13}  {help}");
     }
     list
 }
+
+/// What stands in the routes for the address of the backend.
+pub(super) const BACKEND: &str = "BACKEND";
 
 /// What most attacks have in common.
 const PLAIN: Attack = Attack {
@@ -226,6 +256,7 @@ const PLAIN: Attack = Attack {
     connections: 1,
     messages: 0,
     addresses: None,
+    needs_backend: false,
     needs_tls: false,
     is_deflated: false,
     are_messages_split: false,

@@ -32,7 +32,8 @@ pub(super) fn fail(attackers: &mut Attackers<'_>) -> Result<(), CommandError> {
     come_again(attackers, Some(&"/ec%6".into()), |_| {})
 }
 
-fn come_again(
+/// As [`hold`], on this path, and calls `act` before each turn.
+pub(super) fn come_again(
     attackers: &mut Attackers<'_>,
     path: Option<&Rc<str>>,
     mut act: impl FnMut(&mut Driver),
