@@ -113,6 +113,11 @@ impl Addresses {
         };
         let slot = slot as usize;
         if slot >= self.column.len() {
+            if self.column.capacity() == 0 {
+                // As for slots: pages that are never touched cost nothing, a block of this size is mapped on
+                // its own, and it grows and goes back without leaving holes.
+                self.column.reserve(MARKS_AT_FIRST);
+            }
             self.column.resize(slot + 1, Mark::Nothing.to_bits());
         }
         if let Some(own) = self.column.get_mut(slot) {
@@ -203,5 +208,7 @@ fn counter(reason: AddressReason, counters: &Counters) -> &Counter {
 
 /// The highest bit: references to entries leave it free.
 const REFUSED: u32 = 1 << 31;
+/// 256 KiB of addresses.
+const MARKS_AT_FIRST: usize = 65_536;
 /// To look through the whole table takes some microseconds.
 const TRIM_INTERVAL_MS: u64 = 1000;
