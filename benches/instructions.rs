@@ -8,23 +8,35 @@ use std::rc::Rc;
 
 use support::whole_loop::WholeLoop;
 use support::{BINARY, client_frame, noise};
+use tidegate::admission::{AddressLimits, AddressSettings, Rate};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Cargo passes `--bench`.
     let mut arguments = std::env::args().skip(1).filter(|own| !own.starts_with("--"));
     let Some(scenario) = arguments.next() else { return Ok(()) };
     let units: usize = arguments.next().unwrap_or_default().parse()?;
-    let mut whole_loop = WholeLoop::new();
+    let addresses = (scenario == "handshake-counted").then(counted_by_address);
+    let mut whole_loop = WholeLoop::with_addresses(addresses);
     match scenario.as_str() {
         "echo-1" => echo(&mut whole_loop, 100, units, 1, 128)?,
         "echo-16" => echo(&mut whole_loop, 100, units, 16, 128)?,
         "echo-64k" => echo(&mut whole_loop, 16, units, 1, 65_536)?,
         "fanout" => fanout(&mut whole_loop, 1_000, units, 1)?,
         "burst-16" => fanout(&mut whole_loop, 1_000, units, 16)?,
-        "handshake" => handshakes(&mut whole_loop, units)?,
+        "handshake" | "handshake-counted" => handshakes(&mut whole_loop, units)?,
         _ => return Err(format!("no scenario {scenario}").into()),
     }
     Ok(())
+}
+
+/// The limits that hold by default, but for the rate: no time passes here.
+fn counted_by_address() -> AddressSettings {
+    let host = AddressLimits {
+        connections: Rate::new(1_000_000, 1_000_000),
+        failures: Rate::new(20, 80),
+        connections_max: 0,
+    };
+    AddressSettings { host, ..AddressSettings::default() }
 }
 
 /// A unit is a read on one connection that contains `in_flight` messages.

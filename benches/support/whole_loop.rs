@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate::admission::{AddressSettings, SharedAddresses};
 use tidegate::conn::{ConnSettings, Connections};
 use tidegate::mail::{MailLimits, Wake, mesh};
 use tidegate::metrics::LoopMetrics;
@@ -30,14 +31,21 @@ pub(crate) struct WholeLoop {
 impl WholeLoop {
     /// A loop with `/echo` and `/broadcast` and no connections.
     pub(crate) fn new() -> Self {
+        Self::with_addresses(None)
+    }
+
+    /// As [`WholeLoop::new`]; connections are counted by their addresses where there are settings for that.
+    pub(crate) fn with_addresses(addresses: Option<AddressSettings>) -> Self {
         let wires = Rc::new(RefCell::new(Wires::default()));
         let poller = FarEnd { wires: Rc::clone(&wires) };
         let (metrics, site) = (LoopMetrics::default(), LoopSite { index: 0, count: 1 });
         let mut router = Router::new(&routes(), site);
         router.count_in(&metrics.routes);
-        let settings = ConnSettings::default();
+        let mut settings = ConnSettings::default();
+        let counts_addresses = addresses.is_some();
+        settings.addresses = addresses.unwrap_or_default();
         let (pool, wake) = (SharedBudget::new(1 << 30), Arc::new(|| ()) as Wake);
-        let connections = Connections::new(
+        let mut connections = Connections::new(
             site,
             Arc::new(settings),
             router,
@@ -45,6 +53,9 @@ impl WholeLoop {
             pool,
             Millis(1),
         );
+        if counts_addresses {
+            connections.count_addresses(SharedAddresses::default());
+        }
         let permits =
             ConnectionPermits::for_loops(&SharedBudget::new(1 << 20), &[Wake::clone(&wake)])
                 .remove(0);
@@ -129,6 +140,8 @@ fn settings_of_loop() -> LoopSettings {
     }
 }
 
+/// Where clients are: at an address that is not private.
+const CLIENT: Ipv4Addr = Ipv4Addr::new(52, 0, 0, 1);
 const MAIL_LIMITS: MailLimits = MailLimits { items_max: 4096, bytes_max: 1 << 20 };
 
 /// The state between the loop and its clients.
@@ -180,7 +193,7 @@ impl Poller for FarEnd {
 
     fn accept(&mut self, _: usize) -> Result<(Socket, SocketAddr), AcceptError> {
         let wire = self.wires.borrow_mut().queue.pop().ok_or(AcceptError::Empty)?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let address = SocketAddr::from((CLIENT, 1));
         Ok((Socket(wire, Rc::clone(&self.wires)), address))
     }
 

@@ -12,7 +12,7 @@ use super::report::{log_certificates, log_drain, log_metrics};
 use crate::logging::{AccessLog, Log};
 use crate::os::{Signals, Supervisor, SystemClock, Wake};
 use crate::server::{DrainTerms, Handle, QueuePolicy};
-use crate::timer::{Clock as _, Millis};
+use crate::timer::{Clock as _, Millis, earliest};
 
 /// A process that serves.
 pub(super) struct Process<'p> {
@@ -54,8 +54,8 @@ impl<'p> Process<'p> {
     pub(super) fn run(&mut self, signals: &mut Signals) -> Option<u8> {
         loop {
             self.heartbeat.beat(self.server, self.clock.now());
-            let due = [self.handover.deadline(), self.heartbeat.due()];
-            let timeout = due.into_iter().flatten().min().map(|due| self.time_until(due));
+            let due = earliest([self.handover.deadline(), self.heartbeat.due()]);
+            let timeout = due.map(|due| self.time_until(due));
             let event = match signals.wait_for(self.handover.descriptor(), timeout) {
                 Wake::Ended => {
                     // The loops have failed, or drained: a new process that is not ready yet never will

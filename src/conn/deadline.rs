@@ -11,7 +11,7 @@ use super::state::Phase;
 use crate::effects::MessageLimits;
 use crate::key::ConnKey;
 use crate::pool::Backlog;
-use crate::timer::{Millis, TICK_MS, Tick};
+use crate::timer::{Millis, TICK_MS, Tick, earliest};
 
 /// When the clock on the wall is to be compared with the expiry of an open connection's identity.
 #[inline]
@@ -37,15 +37,14 @@ impl Deadlines<'_> {
     /// The deadline of a connection; a dead one has none.
     pub(super) fn of<S>(&self, key: ConnKey, conn: &Conn<S>) -> Option<Tick> {
         let Self { input, backlog, cold, ages, settings, .. } = *self;
-        let due = [
+        earliest([
             message_due(conn, input, cold, settings),
             deadline_between_messages(conn, backlog, cold, settings),
             aged_at(conn, ages),
             self.within_rate_at(key, conn),
             self.message_idle_at(conn),
             looked_at(conn, cold),
-        ];
-        due.into_iter().flatten().min()
+        ])
     }
 
     /// When a connection that is over a rate may send again.

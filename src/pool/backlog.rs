@@ -20,7 +20,7 @@ use std::io::IoSlice;
 use super::buffers::{BUFFER_BYTES_MIN, Buffers, OverBudget};
 use super::slots::{Account, Slots};
 use crate::key::{SlotRef, slot_number};
-use crate::timer::{Millis, Tick};
+use crate::timer::{Millis, Tick, earliest};
 use crate::work::{meter, prices};
 use crate::ws::EncodedFrame;
 use order::{Order, SegmentKind};
@@ -217,7 +217,7 @@ impl Backlog {
             self.frames.trim(now, idle_ms),
         ];
         self.held -= before - self.table_bytes();
-        due.into_iter().flatten().min()
+        earliest(due)
     }
 
     fn table_bytes(&self) -> usize {

@@ -15,7 +15,7 @@ use crate::conn::Connections;
 use crate::key::ConnKey;
 use crate::mail::{Class, Envelope, Inbox, LoopMailboxes, LoopSender, MailItem, Outbox};
 use crate::metrics::LoopMetrics;
-use crate::timer::{Clock, Millis};
+use crate::timer::{Clock, Millis, earliest};
 use crate::transport::{ConnectError, Poller, Readiness};
 use crate::work::prices;
 
@@ -212,7 +212,10 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         let due = if has_work { Some(now) } else { self.next_due(now) };
         let turn_due = due.map(|due| if has_work { ended } else { due.0 * 1000 });
         // One that is there was asked for before the same wait.
-        self.turn_due = [self.turn_due, turn_due].into_iter().flatten().min();
+        self.turn_due = match (self.turn_due, turn_due) {
+            (Some(asked), Some(due)) => Some(asked.min(due)),
+            (asked, due) => asked.or(due),
+        };
         self.catch_up.expect(due);
         due.map(|due| Duration::from_millis(due.since(now)))
     }
@@ -231,7 +234,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
         if self.connections.poll_scattered_memory() {
             self.poller.return_memory();
         }
-        let due = [
+        earliest([
             self.connections.poll_timer(),
             // A tick that `act_on_time` would not take must not wake the loop: it would spin until
             // there is credit.
@@ -241,8 +244,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
             self.drain.as_ref().map(|drain| drain.due(now)),
             // The other loop empties its mailbox soon, and nothing tells when.
             (!self.outbox.is_empty()).then(|| now.plus(OUTBOX_RETRY_MS)),
-        ];
-        due.into_iter().flatten().min()
+        ])
     }
 
     /// Terminal messages first and always: what others have waiting for this loop must never depend on

@@ -72,10 +72,21 @@ pub struct OverloadSettings {
     pub accepts_per_s: u32,
 }
 
+impl OverloadSettings {
+    fn lag_us(&self) -> u64 {
+        match self.lag_ms {
+            0 => u64::MAX,
+            lag_ms => lag_ms.saturating_mul(1000),
+        }
+    }
+}
+
 /// What one loop goes by.
 #[derive(Debug)]
 pub(super) struct Shedder {
     settings: OverloadSettings,
+    /// As `settings.lag_ms`, in microseconds; the highest number for none.
+    lag_us: u64,
     /// Until when newcomers are refused because the loop was behind.
     behind_until: Millis,
     rate: AcceptRate,
@@ -84,7 +95,7 @@ pub(super) struct Shedder {
 impl Shedder {
     pub(super) fn new(settings: OverloadSettings) -> Self {
         let rate = AcceptRate::new(settings.accepts_per_s);
-        Self { settings, behind_until: Millis(0), rate }
+        Self { lag_us: settings.lag_us(), settings, behind_until: Millis(0), rate }
     }
 
     /// Goes by other settings.
@@ -92,14 +103,14 @@ impl Shedder {
         if settings.accepts_per_s != self.settings.accepts_per_s {
             self.rate = AcceptRate::new(settings.accepts_per_s);
         }
+        self.lag_us = settings.lag_us();
         self.settings = settings;
     }
 
     /// A turn began by this number of microseconds too late, or lasted as long.
     #[inline]
     pub(super) fn note_lag(&mut self, lag_us: u64, now: Millis) {
-        let lag_ms = self.settings.lag_ms;
-        if lag_ms > 0 && lag_us >= lag_ms.saturating_mul(1000) {
+        if lag_us >= self.lag_us {
             self.behind_until = now.plus(BEHIND_MS);
         }
     }

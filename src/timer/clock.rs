@@ -50,6 +50,18 @@ impl Millis {
     }
 }
 
+/// The first of these moments, if there are any.
+// By reference: an array that is moved into an iterator is walked by index, which nothing unrolls.
+#[inline]
+#[must_use]
+pub fn earliest<T: Copy + Ord, const N: usize>(moments: [Option<T>; N]) -> Option<T> {
+    let mut first: Option<T> = None;
+    for moment in moments.iter().flatten() {
+        first = Some(first.map_or(*moment, |first| first.min(*moment)));
+    }
+    first
+}
+
 /// Length of a tick, in milliseconds: the resolution of deadlines of connections.
 pub const TICK_MS: u64 = 64;
 

@@ -49,7 +49,7 @@ use crate::metrics::{Counters, Entry, Labelled, ListenerCounters, RouteCounters}
 use crate::pool::{Buffers, OverBudget, SharedBudget};
 use crate::proxy_protocol::HeaderPolicy;
 use crate::services::{Route, RouteNumbers, Router};
-use crate::timer::{Millis, Tick, WallTime};
+use crate::timer::{Millis, Tick, WallTime, earliest};
 use crate::tls::RECORD_BYTES_MAX;
 use crate::transport::Transport;
 use crate::work::{Phase, Work, prices};
@@ -887,7 +887,7 @@ impl<S: Transport> Connections<S> {
             self.output.trim(now, idle_ms),
             self.cold.trim(now, idle_ms, memory),
         ];
-        let due = due.into_iter().flatten().min();
+        let due = earliest(due);
         // What was freed is no longer charged.
         let _ = self.input.settle(&mut self.turn.memory);
         let _ = self.output.settle(&mut self.turn.memory);

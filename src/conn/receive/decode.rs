@@ -29,21 +29,41 @@ impl<S: Transport> Active<'_, S> {
     #[inline]
     pub(super) fn decode(&mut self, buffer: &mut ReadBuffer) -> Outcome {
         if self.turn.traces.is_on() && self.is_followed() {
-            let unix_ms = self.turn.unix_ms();
-            let (route, _) = self.services.route(self.conn.route);
-            let mut traced = Traced::take(&mut route.service, &mut self.turn.traces, unix_ms);
-            let outcome = self.decode_for(buffer, Some(&mut traced));
-            let (route, _) = self.services.route(self.conn.route);
-            traced.put_back(&mut route.service, &mut self.turn.traces);
-            return outcome;
+            return self.decode_traced(buffer);
         }
-        self.decode_for(buffer, None)
+        let (route, _) = self.services.route(self.conn.route);
+        // A loop for each, so that who has no limits pays nothing for them.
+        match route.limits_messages {
+            false => self.decode_for::<false>(buffer, None),
+            true => self.decode_limited(buffer, None),
+        }
     }
 
-    /// As above; `traced` is there if a trace follows the connection, and has its service.
-    #[inline]
+    #[inline(never)]
+    fn decode_traced(&mut self, buffer: &mut ReadBuffer) -> Outcome {
+        let unix_ms = self.turn.unix_ms();
+        let (route, _) = self.services.route(self.conn.route);
+        let mut traced = Traced::take(&mut route.service, &mut self.turn.traces, unix_ms);
+        let outcome = self.decode_limited(buffer, Some(&mut traced));
+        let (route, _) = self.services.route(self.conn.route);
+        traced.put_back(&mut route.service, &mut self.turn.traces);
+        outcome
+    }
+
+    /// For any limits, none too; `traced` is there if a trace follows the connection, and has its service.
+    #[inline(never)]
+    fn decode_limited(&mut self, buffer: &mut ReadBuffer, traced: Option<&mut Traced>) -> Outcome {
+        self.decode_for::<true>(buffer, traced)
+    }
+
+    /// As above; `LIMITED` as [`Meter`] has it.
+    #[inline(always)]
     #[expect(clippy::too_many_lines, reason = "the one loop over what was read")]
-    fn decode_for(&mut self, buffer: &mut ReadBuffer, traced: Option<&mut Traced>) -> Outcome {
+    fn decode_for<const LIMITED: bool>(
+        &mut self,
+        buffer: &mut ReadBuffer,
+        traced: Option<&mut Traced>,
+    ) -> Outcome {
         let is_traced = traced.is_some();
         let (peer, key, conn, turn) = (self.peer(), self.key, &mut *self.conn, &mut *self.turn);
         let (route, pending) = self.services.route(conn.route);
@@ -59,9 +79,9 @@ impl<S: Transport> Active<'_, S> {
         let mut refused = Refused;
         let mut refused = Some(&mut refused);
         let mut delivery = Delivery::new(peer, conn.route, service, outgoing, pending);
-        let limits = (&route.options.limits, route.limits_messages);
-        let mut meter = Meter::new(limits, self.cold, conn.cold, turn);
-        let mut share = Share::new(&turn.work, has_deflate, meter.needs_record());
+        let limits = &route.options.limits;
+        let mut meter = Meter::<LIMITED>::new(limits, self.cold, conn.cold, turn);
+        let mut share = Share::new(&turn.work, has_deflate, LIMITED);
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max)
             .taking_compressed(has_deflate);
         let mut must_flush = false;
@@ -83,15 +103,18 @@ impl<S: Transport> Active<'_, S> {
                 if share.is_used(&delivery) {
                     break Outcome::ShareUsed;
                 }
-                match meter.next(delivery.accepted()) {
+                match meter.next(delivery.decoded()) {
                     Next::Deliver => {}
                     Next::Wait => {
                         pause(conn, turn);
                         break Outcome::ShareUsed;
                     }
-                    Next::Refuse => delivery.refuse(refused.take()),
+                    Next::Refuse => {
+                        meter.refuse(delivery.decoded());
+                        delivery.refuse(refused.take());
+                    }
                 }
-                if meter.ends(delivery.refused()) {
+                if meter.ends(delivery.decoded()) {
                     break Outcome::OverRate;
                 }
             }
@@ -157,12 +180,12 @@ impl<S: Transport> Active<'_, S> {
             must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
         };
         turn.work.charge(delivery.take_work());
-        delivery.count(&route.counters, &turn.counters, self.cold, conn.cold);
+        let accepted = meter.accepted(delivery.decoded());
+        delivery.count(accepted, &route.counters, &turn.counters, self.cold, conn.cold);
         if is_traced {
             turn.work.charge(delivery.messages * prices::EFFECT);
         }
-        let sent = (delivery.accepted(), delivery.refused());
-        meter.settle(sent, key, conn, self.cold, turn).unwrap_or(outcome)
+        meter.settle(delivery.decoded(), key, conn, self.cold, turn).unwrap_or(outcome)
     }
 }
 
@@ -215,8 +238,6 @@ struct Delivery<'d> {
     /// What of the messages and frames the turn was charged for.
     charged: u64,
     pongs: u64,
-    /// Messages, and their bytes, before the first that was refused.
-    accepted: Option<(u64, u64)>,
 }
 
 impl<'d> Delivery<'d> {
@@ -238,7 +259,6 @@ impl<'d> Delivery<'d> {
             frames: 0,
             charged: 0,
             pongs: 0,
-            accepted: None,
         }
     }
 
@@ -265,21 +285,15 @@ impl<'d> Delivery<'d> {
 
     /// From now on messages go to `refused`.
     fn refuse(&mut self, refused: Option<&'d mut Refused>) {
-        let Some(refused) = refused else { return };
-        self.accepted = Some((self.messages, self.message_bytes));
-        self.service = refused;
+        if let Some(refused) = refused {
+            self.service = refused;
+        }
     }
 
-    /// Messages that were delivered, and their bytes.
+    /// Messages so far, and their bytes, those that were refused too.
     #[inline]
-    fn accepted(&self) -> (u64, u64) {
-        self.accepted.unwrap_or((self.messages, self.message_bytes))
-    }
-
-    /// Messages that were not.
-    #[inline]
-    fn refused(&self) -> u64 {
-        self.messages - self.accepted().0
+    fn decoded(&self) -> (u64, u64) {
+        (self.messages, self.message_bytes)
     }
 
     /// `range` is where the payload lies in the read buffer, if it does.
@@ -320,13 +334,13 @@ impl<'d> Delivery<'d> {
 
     fn count(
         &mut self,
+        (messages, bytes): (u64, u64),
         route: &RouteCounters,
         counters: &Counters,
         cold: &mut ColdRecords,
         link: SlotRef,
     ) {
         if self.messages > 0 {
-            let (messages, bytes) = self.accepted();
             if cold.has_access() {
                 cold.note_received(link, Traffic { messages, bytes });
             }

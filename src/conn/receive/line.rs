@@ -189,25 +189,17 @@ impl<S: Transport> Active<'_, S> {
     /// ends the connection.
     fn next_line_by_rate(&mut self) -> (Next, bool) {
         let (route, _) = self.services.route(self.conn.route);
-        let meter = Meter::new(
-            (&route.options.limits, route.limits_messages),
-            self.cold,
-            self.conn.cold,
-            self.turn,
-        );
-        (meter.next((0, 0)), meter.ends(1))
+        let mut meter = LineMeter::new(&route.options.limits, self.cold, self.conn.cold, self.turn);
+        let next = meter.next((0, 0));
+        meter.refuse((0, 0));
+        (next, meter.ends((1, 0)))
     }
 
     /// A line of this many bytes was delivered. The outcome if there is no memory to remember it.
     fn charge_line(&mut self, bytes: u64) -> Option<Outcome> {
         let (route, _) = self.services.route(self.conn.route);
-        let meter = Meter::new(
-            (&route.options.limits, route.limits_messages),
-            self.cold,
-            self.conn.cold,
-            self.turn,
-        );
-        meter.settle(((1, bytes), 0), self.key, self.conn, self.cold, self.turn)
+        let meter = LineMeter::new(&route.options.limits, self.cold, self.conn.cold, self.turn);
+        meter.settle((1, bytes), self.key, self.conn, self.cold, self.turn)
     }
 
     /// The longest line that an open connection may send.
@@ -225,3 +217,6 @@ fn violation(error: LineError) -> Violation {
 
 /// The line that ends a conversation.
 const QUIT: &[u8] = b"quit";
+
+/// Lines are few: one meter serves the routes without limits too.
+type LineMeter<'m> = Meter<'m, true>;

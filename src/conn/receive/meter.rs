@@ -13,14 +13,17 @@ use crate::services::Service;
 
 /// Counts what a step decodes. Time stands still in a step, so what may be sent in it is known when it
 /// begins.
+///
+/// `LIMITED` says whether something is remembered of each connection. Where it is not, which is the rule,
+/// only control frames are counted, and nothing is done for a message.
 #[derive(Debug)]
-pub(super) struct Meter<'m> {
+pub(super) struct Meter<'m, const LIMITED: bool> {
     limits: &'m MessageLimits,
-    /// Whether something is remembered of each connection.
-    needs_record: bool,
     allowance: Allowance,
     /// Frames of the message that has begun.
     fragments: u16,
+    /// Messages, and their bytes, before the first that was refused.
+    accepted: Option<(u64, u64)>,
     control_frames: u64,
     /// Control frames that may be sent at once; not looked up before there is one.
     control_room: u64,
@@ -37,29 +40,22 @@ pub(super) enum Next {
     Refuse,
 }
 
-impl<'m> Meter<'m> {
-    /// Begins a step of a connection with this link, on a route with these limits, of which it is known
-    /// whether they need a record.
+impl<'m, const LIMITED: bool> Meter<'m, LIMITED> {
+    /// Begins a step of a connection with this link, on a route with these limits.
     #[inline]
     pub(super) fn new(
-        (limits, needs_record): (&'m MessageLimits, bool),
+        limits: &'m MessageLimits,
         cold: &ColdRecords,
         link: SlotRef,
         turn: &Turn,
     ) -> Self {
-        let allowance = match needs_record {
+        let allowance = match LIMITED {
             true => cold.allowance(link, limits, turn.now),
             false => Allowance::UNLIMITED,
         };
         let fragments = allowance.fragments;
         let control_room = u64::MAX;
-        Self { limits, needs_record, allowance, fragments, control_frames: 0, control_room }
-    }
-
-    /// Whether each message is to be looked at.
-    #[inline]
-    pub(super) fn needs_record(&self) -> bool {
-        self.needs_record
+        Self { limits, allowance, fragments, accepted: None, control_frames: 0, control_room }
     }
 
     /// A control frame has come; whether it is to be answered. What waits is never thrown away.
@@ -81,6 +77,9 @@ impl<'m> Meter<'m> {
 
     /// A fragment has come that is not the last; whether its message has too many.
     pub(super) fn take_fragment(&mut self) -> bool {
+        if !LIMITED {
+            return false;
+        }
         self.fragments = self.fragments.saturating_add(1);
         // One more is to come.
         self.limits.fragments_max.is_some_and(|max| self.fragments >= max)
@@ -91,9 +90,15 @@ impl<'m> Meter<'m> {
         self.fragments = 0;
     }
 
-    /// What is to be done with the next message after this many, with this many bytes.
-    pub(super) fn next(&self, (messages, bytes): (u64, u64)) -> Next {
-        let is_full = messages >= self.allowance.messages || bytes >= self.allowance.bytes;
+    /// What is to be done with the next message after this many were decoded, with this many bytes.
+    #[inline]
+    pub(super) fn next(&self, decoded: (u64, u64)) -> Next {
+        if !LIMITED && self.control_frames == 0 {
+            return Next::Deliver;
+        }
+        let (messages, bytes) = self.accepted(decoded);
+        let is_full =
+            LIMITED && (messages >= self.allowance.messages || bytes >= self.allowance.bytes);
         match self.limits.policy {
             RatePolicy::Pause if is_full || self.control_frames >= self.control_room => Next::Wait,
             RatePolicy::Drop | RatePolicy::Close if is_full => Next::Refuse,
@@ -101,45 +106,64 @@ impl<'m> Meter<'m> {
         }
     }
 
-    /// Whether the connection ends, if `refused` messages were refused.
-    pub(super) fn ends(&self, refused: u64) -> bool {
-        self.limits.policy == RatePolicy::Close && (refused > 0 || self.has_refused_control())
+    /// From now on messages are refused, after this many were decoded.
+    pub(super) fn refuse(&mut self, decoded: (u64, u64)) {
+        self.accepted.get_or_insert(decoded);
+    }
+
+    /// Of this many messages that were decoded, and their bytes, those that were delivered.
+    #[inline]
+    pub(super) fn accepted(&self, decoded: (u64, u64)) -> (u64, u64) {
+        match LIMITED {
+            true => self.accepted.unwrap_or(decoded),
+            false => decoded,
+        }
+    }
+
+    /// Whether the connection ends, after this many messages were decoded.
+    #[inline]
+    pub(super) fn ends(&self, decoded: (u64, u64)) -> bool {
+        if !LIMITED && self.control_frames == 0 {
+            return false;
+        }
+        let has_refused = decoded.0 > self.accepted(decoded).0;
+        self.limits.policy == RatePolicy::Close && (has_refused || self.has_refused_control())
     }
 
     fn has_refused_control(&self) -> bool {
         self.control_frames > self.control_room
     }
 
-    /// The step is over: `accepted` are the messages and bytes that were delivered, and `refused` messages
-    /// were not. The outcome if there is no memory to remember it.
+    /// The step is over, and this many messages and bytes were decoded. The outcome if there is no memory to
+    /// remember it.
     #[inline]
     pub(super) fn settle<S>(
         self,
-        (accepted, refused): ((u64, u64), u64),
+        decoded: (u64, u64),
         key: ConnKey,
         conn: &mut Conn<S>,
         cold: &mut ColdRecords,
         turn: &mut Turn,
     ) -> Option<Outcome> {
-        if !self.needs_record && self.control_frames == 0 {
+        if !LIMITED && self.control_frames == 0 {
             return None;
         }
-        self.settle_all((accepted, refused), key, conn, cold, turn)
+        self.settle_all(decoded, key, conn, cold, turn)
     }
 
     #[inline(never)]
     fn settle_all<S>(
         self,
-        (accepted, refused): ((u64, u64), u64),
+        decoded: (u64, u64),
         key: ConnKey,
         conn: &mut Conn<S>,
         cold: &mut ColdRecords,
         turn: &mut Turn,
     ) -> Option<Outcome> {
-        let limits = self.limits;
+        let (limits, accepted) = (self.limits, self.accepted(decoded));
         if limits.policy == RatePolicy::Drop {
             let control = self.control_frames.saturating_sub(self.control_room);
-            turn.counters.rate_dropped.add(refused + control);
+            turn.counters.rate_dropped.add(decoded.0 - accepted.0 + control);
         }
         if self.control_frames > 0
             && let Some(rate) = limits.control_frames
@@ -151,6 +175,9 @@ impl<'m> Meter<'m> {
                 RatePolicy::Drop | RatePolicy::Close => self.control_frames.min(self.control_room),
             };
             rates.control_frames().charge(key, count, rate, turn.now);
+        }
+        if !LIMITED {
+            return None;
         }
         let counts_messages = limits.limits_messages() || limits.message_idle_ms.is_some();
         let has_messages = counts_messages && accepted.0 > 0;
