@@ -1,4 +1,5 @@
-//! Who may connect: limits for each address and each network, and the bounded table that counts.
+//! Who may connect: limits for each address and each network, and the bounded table that counts; and how
+//! much each user may send.
 //!
 //! A client is an address of IPv4, or 64 bits of IPv6. An entry of the table remembers how many
 //! connections it has open, and how much of its rates it has used up. It lives as long as it has
@@ -16,6 +17,7 @@ mod network_set;
 mod settings;
 mod shared;
 mod table;
+mod user_rates;
 mod verdict;
 
 pub use bucket::Rate;
@@ -24,4 +26,5 @@ pub use network::{Network, PrefixBits};
 pub use network_set::NetworkSet;
 pub use settings::{AddressLimits, AddressSettings};
 pub use shared::SharedAddresses;
+pub use user_rates::{SharedUserRates, USERS_MAX, UserKey, UserLimits};
 pub use verdict::{AddressReason, AddressRefusal, AddressUse, Judgement};

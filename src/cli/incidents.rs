@@ -15,7 +15,7 @@ use crate::metrics::Counters;
 
 /// What is said about counters that have grown. A limit that was reached is a warning: raising it
 /// helps. What peers do wrong, as scanners do all day, is not.
-const INCIDENTS: [(&str, Level, &str); 45] = [
+const INCIDENTS: [(&str, Level, &str); 46] = [
     ("refused_at_limit", Level::Warn, "refused with 503: limits.connections_max is reached"),
     ("refused_without_memory", Level::Warn, "refused with 503: limits.pool_bytes_max is reached"),
     ("shed_lag", Level::Warn, "refused with 503: a loop was behind by overload.lag_ms"),
@@ -91,6 +91,11 @@ const INCIDENTS: [(&str, Level, &str); 45] = [
     ("closed_too_big", Level::Info, "closed with 1009: messages over message_bytes_max"),
     ("closed_unfinished", Level::Info, "closed with 1008: messages not finished in time"),
     ("closed_idle", Level::Info, "closed: no pong within pong_ms"),
+    (
+        "rate_users_untracked",
+        Level::Warn,
+        "of users who are too many to be remembered: messages without the limits of users",
+    ),
     ("rate_pauses", Level::Info, "not read for a while: clients that sent as much as their rate"),
     ("rate_dropped", Level::Info, "thrown away: messages and pings of clients above their rate"),
     ("closed_over_rate", Level::Info, "closed with 1008: clients that sent more than their rate"),

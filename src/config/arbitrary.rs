@@ -314,6 +314,12 @@ fn without_idle(mut options: WebSocketOptions) -> WebSocketOptions {
     if options.bytes_per_s == 0 {
         options.bytes_burst = None;
     }
+    if options.user_messages_per_s == 0 {
+        options.user_messages_burst = None;
+    }
+    if options.user_bytes_per_s == 0 {
+        options.user_bytes_burst = None;
+    }
     options
 }
 

@@ -13,10 +13,11 @@ use slab::Slab;
 use super::access::{self, AccessEnd, AccessRecord, AccessRecords, AccessTarget};
 use super::compact_address::{CompactAddress, Naming};
 use super::identities::IdentityRecords;
-use super::rates::{self, Allowance, Rates};
+use super::rates::{self, Allowance, LimitedUser, Rates};
 use super::relay::RelayRecords;
 use super::turn::Turn;
 use crate::access::{AccessSink, Traffic};
+use crate::admission::SharedUserRates;
 use crate::certificates::subject_in;
 use crate::effects::{Identity, IdentityCheck, MessageLimits};
 use crate::http::{ResponseHeader, Status};
@@ -258,14 +259,54 @@ impl ColdRecords {
         }
     }
 
-    /// What the connection may send at once.
+    /// What the connection may send at once on the route with this number, and its user with it.
     pub(crate) fn allowance(
         &self,
         link: SlotRef,
-        limits: &MessageLimits,
+        (route, limits): (u8, &MessageLimits),
         now: Millis,
     ) -> Allowance {
-        self.rates.allowance(self.rate(link), limits, now)
+        let own = self.rates.allowance(self.rate(link), limits, now);
+        let Some(user) = self.limited_user(link, route, limits) else { return own };
+        let [messages, bytes] = self.rates.user_room(user, now);
+        let (messages, bytes) = (own.messages.min(messages), own.bytes.min(bytes));
+        Allowance { messages, bytes, ..own }
+    }
+
+    /// The user of the connection, if there is one whose messages are limited.
+    fn limited_user<'u>(
+        &'u self,
+        link: SlotRef,
+        route: u8,
+        limits: &MessageLimits,
+    ) -> Option<LimitedUser<'u>> {
+        let limits = limits.user_limits()?;
+        Some(LimitedUser { identity: self.identity(link)?, route, limits })
+    }
+
+    /// The user of the connection has sent this many messages and bytes, if what the user sends is limited.
+    /// Whether that is remembered.
+    pub(crate) fn charge_user(
+        &mut self,
+        link: SlotRef,
+        (route, limits): (u8, &MessageLimits),
+        sent: (u64, u64),
+        now: Millis,
+    ) -> bool {
+        let Some(user) = self.limited_user(link, route, limits) else { return true };
+        let (key, limits) = (self.rates.user_key(user), user.limits);
+        self.rates.charge_user(key, limits, sent, now)
+    }
+
+    /// From now on what users send is counted in `shared`.
+    pub(crate) fn count_users_in(&mut self, shared: SharedUserRates) {
+        self.rates.count_users_in(shared);
+    }
+
+    /// Forgets what users have sent, as far as it has drained. Gives the moment to ask again.
+    #[inline]
+    pub(crate) fn trim_users(&mut self, now: Millis) -> Option<Millis> {
+        self.rates.trim_users(now)
     }
 
     /// The rates of the loop's connections, and the number of this connection's, if it has any.
@@ -284,10 +325,12 @@ impl ColdRecords {
         &self,
         link: SlotRef,
         key: ConnKey,
-        limits: &MessageLimits,
+        (route, limits): (u8, &MessageLimits),
         now: Millis,
     ) -> Millis {
-        self.rates.room_at(self.rate(link), key, limits, now)
+        let own = self.rates.room_at(self.rate(link), key, limits, now);
+        let user = self.limited_user(link, route, limits);
+        user.map_or(own, |user| own.max(self.rates.user_room_at(user, now)))
     }
 
     /// Bytes that are held for the record and what hangs on it.

@@ -52,7 +52,7 @@ impl Deadlines<'_> {
         if !conn.flags.has(Flags::PAUSED_BY_RATE) || !conn.state.is_open() {
             return None;
         }
-        let room_at = self.cold.room_at(conn.cold, key, self.limits(conn)?, self.now);
+        let room_at = self.cold.room_at(conn.cold, key, (conn.route, self.limits(conn)?), self.now);
         // Otherwise the first tick that does not begin before.
         let is_now = room_at <= self.now;
         Some(if is_now { self.now.tick() } else { room_at.plus(TICK_MS - 1).tick() })

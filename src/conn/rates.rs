@@ -5,7 +5,8 @@ use std::num::NonZeroU32;
 use slab::Slab;
 
 use super::control_frames::ControlFrames;
-use crate::effects::MessageLimits;
+use crate::admission::{SharedUserRates, UserKey, UserLimits};
+use crate::effects::{Identity, MessageLimits};
 use crate::key::{ConnKey, slot_number};
 use crate::pool::{Buffers, Need, OverBudget};
 use crate::rate::Rate;
@@ -17,6 +18,10 @@ pub(super) struct Rates {
     records: Slab<Sent>,
     /// Of all connections together: only floods leave a trace there.
     control_frames: ControlFrames,
+    /// Of users, with their connections on other loops.
+    users: SharedUserRates,
+    /// When what has been remembered of users is next looked through.
+    users_due: Option<Millis>,
 }
 
 /// What one connection has sent, as far as it has not drained. 16 bytes, in the slab as well: the tag of
@@ -46,6 +51,14 @@ pub(super) struct Allowance {
 impl Allowance {
     /// As much as it likes.
     pub(super) const UNLIMITED: Self = Self { messages: u64::MAX, bytes: u64::MAX, fragments: 0 };
+}
+
+/// Who has sent something, on which route, and what may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LimitedUser<'u> {
+    pub(crate) identity: &'u Identity,
+    pub(crate) route: u8,
+    pub(crate) limits: UserLimits,
 }
 
 impl Rates {
@@ -137,6 +150,49 @@ impl Rates {
         [control, messages, bytes].into_iter().flatten().max().unwrap_or(now)
     }
 
+    /// From now on what users send is counted in `shared`.
+    pub(super) fn count_users_in(&mut self, shared: SharedUserRates) {
+        self.users = shared;
+    }
+
+    /// Messages and bytes that a user may send at once on the route with this number.
+    pub(super) fn user_room(&self, user: LimitedUser<'_>, now: Millis) -> [u64; 2] {
+        self.users.room(self.user_key(user), user.limits, now)
+    }
+
+    /// The first moment from `now` on at which a user may send something of both.
+    pub(super) fn user_room_at(&self, user: LimitedUser<'_>, now: Millis) -> Millis {
+        self.users.room_at(self.user_key(user), user.limits, now)
+    }
+
+    /// The key of a user.
+    pub(super) fn user_key(&self, user: LimitedUser<'_>) -> UserKey {
+        self.users.key(user.route, user.identity.name(), user.identity.user())
+    }
+
+    /// A user has sent this much. Whether that is remembered.
+    pub(super) fn charge_user(
+        &mut self,
+        key: UserKey,
+        limits: UserLimits,
+        (messages, bytes): (u64, u64),
+        now: Millis,
+    ) -> bool {
+        self.users_due.get_or_insert_with(|| now.plus(USERS_INTERVAL_MS));
+        self.users.charge(key, limits, [messages, bytes], now)
+    }
+
+    /// Forgets users of whom everything has drained, now and then. Gives the moment to ask again.
+    #[inline]
+    pub(super) fn trim_users(&mut self, now: Millis) -> Option<Millis> {
+        let due = self.users_due?;
+        if now >= due {
+            let next = self.users.trim(now);
+            self.users_due = next.map(|next| next.max(now.plus(USERS_INTERVAL_MS)));
+        }
+        self.users_due
+    }
+
     /// The control frames of all connections.
     pub(super) fn control_frames(&mut self) -> &mut ControlFrames {
         &mut self.control_frames
@@ -181,6 +237,8 @@ fn stamp(tick: Tick) -> NonZeroU32 {
     NonZeroU32::MIN.saturating_add(tick.0)
 }
 
+/// To look through all users of a large table takes a millisecond.
+const USERS_INTERVAL_MS: u64 = 1000;
 /// Bytes that a record takes in the slab, and twice that while the slab grows by doubling.
 pub(super) const RECORD_BYTES: usize = 2 * size_of::<Sent>();
 /// As `docs/memory.md` says.

@@ -1,5 +1,6 @@
 //! What the clients of a route may send, and what becomes of more.
 
+use crate::admission::UserLimits;
 use crate::rate::Rate;
 
 /// What each client of a route may send.
@@ -9,6 +10,10 @@ pub struct MessageLimits {
     pub messages: Option<Rate>,
     /// Bytes of messages, after they are inflated.
     pub bytes: Option<Rate>,
+    /// Messages of one user, with all connections together.
+    pub user_messages: Option<Rate>,
+    /// Bytes of messages of one user, with all connections together.
+    pub user_bytes: Option<Rate>,
     /// Control frames that are no close frame.
     pub control_frames: Option<Rate>,
     /// What becomes of more than these rates allow.
@@ -25,6 +30,8 @@ impl Default for MessageLimits {
         Self {
             messages: None,
             bytes: None,
+            user_messages: None,
+            user_bytes: None,
             control_frames: Some(CONTROL_FRAMES),
             policy: RatePolicy::Pause,
             fragments_max: None,
@@ -34,13 +41,23 @@ impl Default for MessageLimits {
 }
 
 impl MessageLimits {
-    /// Whether something is to be remembered of each connection.
+    /// Whether each message and fragment is to be looked at.
     #[must_use]
-    pub fn needs_record(&self) -> bool {
-        self.limits_messages() || self.fragments_max.is_some() || self.message_idle_ms.is_some()
+    pub fn meters_messages(&self) -> bool {
+        self.limits_messages()
+            || self.user_limits().is_some()
+            || self.fragments_max.is_some()
+            || self.message_idle_ms.is_some()
     }
 
-    /// Whether messages or their bytes have a rate.
+    /// What one user may send, if that is limited.
+    #[must_use]
+    pub fn user_limits(&self) -> Option<UserLimits> {
+        let limits = [self.user_messages, self.user_bytes];
+        limits.iter().any(Option::is_some).then_some(limits)
+    }
+
+    /// Whether messages of a connection or their bytes have a rate.
     #[must_use]
     pub fn limits_messages(&self) -> bool {
         self.messages.is_some() || self.bytes.is_some()

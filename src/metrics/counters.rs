@@ -236,6 +236,9 @@ counters! {
     pushes_dropped,
     /// Times that a connection was no longer read because it had sent as much as a rate allows.
     rate_pauses,
+    /// Reads whose messages did not count for their user, because as many users as there may be are
+    /// remembered already.
+    rate_users_untracked,
     /// Messages and pings thrown away because their connection had sent more than a rate allows.
     rate_dropped,
     /// Effects on connections that no longer existed.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::access::AccessSink;
-use crate::admission::SharedAddresses;
+use crate::admission::{SharedAddresses, SharedUserRates};
 use crate::conn::Connections;
 use crate::display::debug_as_display;
 use crate::mail::{LoopEventKind, LoopEventSender, LoopMailboxes, Mailbox};
@@ -44,6 +44,8 @@ pub(super) struct LoopParts {
     pub(super) access: Option<AccessSink>,
     /// Where clients are counted by their addresses.
     pub(super) addresses: SharedAddresses,
+    /// What users send is counted there.
+    pub(super) users: SharedUserRates,
 }
 
 /// A loop on its thread.
@@ -139,6 +141,7 @@ fn run(
     );
     connections.configure_tls(tls);
     connections.count_addresses(parts.addresses.clone());
+    connections.count_users(parts.users.clone());
     if let Some(sink) = &parts.access {
         connections.log_access(sink.clone());
     }

@@ -14,7 +14,7 @@ use super::serving::{Served, Serving, listener_labels, loop_reload};
 use super::settings::{conn_settings, mail_limits};
 use super::start_error::StartError;
 use crate::access::AccessSink;
-use crate::admission::SharedAddresses;
+use crate::admission::{SharedAddresses, SharedUserRates};
 use crate::config::ResolvedConfig;
 use crate::mail::{LoopEvents, Wake, mesh};
 use crate::os::{PassedSockets, SystemClock};
@@ -90,6 +90,7 @@ impl Handle {
             settings: LoopReload { tls, ..reload },
             access,
             addresses: client_addresses.clone(),
+            users: SharedUserRates::default(),
         });
         let mut loops = Vec::with_capacity(settings.loops);
         let each = pollers.into_iter().zip(mailboxes).zip(permits).zip(event_senders);

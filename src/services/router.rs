@@ -48,6 +48,7 @@ impl Route {
 
 /// Makes the instances that serve a route, one on each loop's own thread.
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each route")]
 pub enum Handler {
     /// Serves plain GET and HEAD requests.
     Page(Arc<dyn Fn() -> Box<dyn Page> + Send + Sync>),
@@ -135,7 +136,7 @@ impl Router {
                     }
                     let (service, options) = (make(site), options.clone());
                     let wants_addresses = service.wants_addresses();
-                    let limits_messages = options.limits.needs_record();
+                    let limits_messages = options.limits.meters_messages();
                     let label: Arc<str> = id.to_string().into();
                     let counters = Arc::new(Entry::new(&label));
                     sockets[usize::from(number)] = SocketRoute {
@@ -211,7 +212,7 @@ impl Router {
             own.paths.clone_from(paths);
             own.options = options.clone();
             own.wants_addresses = own.service.wants_addresses();
-            own.limits_messages = own.options.limits.needs_record();
+            own.limits_messages = own.options.limits.meters_messages();
         }
     }
 

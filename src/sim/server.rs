@@ -10,7 +10,7 @@ use super::clock::SimClock;
 use super::network::Network;
 use super::poller::{SimListener, SimPoller, SimSocket};
 use crate::access::AccessSink;
-use crate::admission::SharedAddresses;
+use crate::admission::{SharedAddresses, SharedUserRates};
 use crate::certificates::ListenerConfig;
 use crate::conn::{ConnSettings, Connections, check_invariants};
 use crate::mail::{Envelope, LoopMailboxes, MailLimits, Mailbox, Reply, Wake, mesh};
@@ -148,7 +148,9 @@ impl SimServer {
             MailLimits { items_max: settings.items_max, bytes_max: settings.mail_bytes_max };
         let metrics: Vec<LoopMetrics> = (0..count).map(|_| LoopMetrics::default()).collect();
         let addresses = SharedAddresses::default();
-        let parts = SharedParts { network, settings, routes, pool: &pool, addresses: &addresses };
+        let users = SharedUserRates::default();
+        let counted = (&addresses, &users);
+        let parts = SharedParts { network, settings, routes, pool: &pool, counted };
         let permits = ConnectionPermits::for_loops(&connections, &wakes);
         let each = mesh(&wakes, limits).into_iter().zip(permits).enumerate();
         let loops = each.map(|(index, (mailboxes, permits))| {
@@ -337,7 +339,8 @@ struct SharedParts<'p> {
     settings: &'p ServerSettings,
     routes: &'p [Route],
     pool: &'p SharedBudget,
-    addresses: &'p SharedAddresses,
+    /// Where clients are counted by their addresses, and what users send.
+    counted: (&'p SharedAddresses, &'p SharedUserRates),
 }
 
 impl SharedParts<'_> {
@@ -348,7 +351,7 @@ impl SharedParts<'_> {
         mailboxes: LoopMailboxes<LoopEnvelope<SimListener>>,
         permits: ConnectionPermits,
     ) -> EventLoop<SimPoller, SimClock> {
-        let Self { network, settings, routes, pool, addresses } = *self;
+        let Self { network, settings, routes, pool, counted: (addresses, users) } = *self;
         let number = |index: usize| u16::try_from(index).unwrap_or(u16::MAX);
         let site = LoopSite { index: number(index), count: number(settings.loops) };
         let clock = network.clock();
@@ -359,6 +362,7 @@ impl SharedParts<'_> {
         let mut own_connections =
             connections_of(settings, site, router, counters, pool.clone(), clock.now());
         own_connections.count_addresses(addresses.clone());
+        own_connections.count_users(users.clone());
         EventLoop::new(
             network.poller(protocols.len()),
             clock,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::frames::{CLOSE, CONTINUATION, PING, PONG, TEXT, client_frame, close_payload};
 use crate::gateway::Gateway;
+use crate::messages::Request;
 use crate::socket::{Frame, Socket};
 use crate::wait::now;
 
@@ -33,6 +34,36 @@ fn a_client_above_its_rate_is_slowed_down_and_loses_nothing() {
     assert!(gateway.counter("rate_pauses") > 0);
     assert_eq!(gateway.counter("messages_in"), 150);
     socket.close();
+}
+
+#[test]
+fn the_connections_of_a_user_share_a_rate_on_all_loops() {
+    let gateway = Gateway::with_config(
+        "loops = 2\n[[identity]]\nname = \"users\"\nkind = \"query\"\n\
+         [[route]]\npath = \"/echo\"\nservice = \"echo\"\nidentity = [\"users\"]\n\
+         user_messages_per_s = 100\nuser_messages_burst = 50\nrate_policy = \"close\"\n",
+    );
+    let open = |user| {
+        let mut socket = Socket::connect(gateway.address());
+        socket.send(&Request::upgrade(&format!("/echo?user={user}")).bytes());
+        assert_eq!(socket.receive_head().status, 101);
+        socket
+    };
+    let mut tabs: Vec<Socket> = (0..5).map(|_| open("ann")).collect();
+    let mut bob = open("bob");
+    // Within the burst, wherever they are.
+    for round in 0..8 {
+        tabs.iter_mut().for_each(|tab| tab.assert_echoes(format!("round {round}").as_bytes()));
+    }
+    // One connection of its own would be far from its limit with this.
+    tabs[0].send(&client_frame(TEXT, b"x").repeat(60));
+    let mut echoes = 0;
+    while tabs[0].receive_frame() != close("more than the rate allows") {
+        echoes += 1;
+    }
+    assert!(echoes < 60, "{echoes}");
+    bob.assert_echoes(b"a user of another name");
+    assert_eq!(gateway.counter("closed_over_rate"), 1);
 }
 
 #[test]

@@ -57,7 +57,8 @@ fn every_range_is_enforced_at_both_ends() {
                 let header = "[[route]]\npath = \"/\"\nservice = \"echo\"\n\
                               deflate_context_takeover = true\n";
                 // What a burst needs beside it.
-                let rates = ["messages_per_s", "bytes_per_s"];
+                let rates =
+                    ["messages_per_s", "bytes_per_s", "user_messages_per_s", "user_bytes_per_s"];
                 let rates = rates.into_iter().filter(|rate| *rate != key.leaf());
                 let rates: String = rates.map(|rate| format!("{rate} = 1\n")).collect();
                 format!("{header}{rates}{} = {value}\n", key.leaf())

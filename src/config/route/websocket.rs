@@ -85,6 +85,40 @@ keys! {
             reload: true,
             reached: "`route.rate_policy` decides.",
         }
+        /// Messages that each user may send per second, on average, with all connections together; 0 for any
+        /// number. Who has no identity is no user.
+        pub user_messages_per_s: u64 {
+            default: 0,
+            rule: PER_SECOND,
+            reload: true,
+            reached: "`route.rate_policy` decides.",
+        }
+        /// Messages that a user may send at once.
+        pub user_messages_burst: Option<usize> {
+            default: None,
+            shown: "those of a second",
+            rule: integer(1, BURST_MAX),
+            needs: Self::limits_user_messages => "user_messages_per_s is 0",
+            reload: true,
+            reached: "`route.rate_policy` decides.",
+        }
+        /// Bytes of messages that each user may send per second, on average, with all connections together; 0
+        /// for any number.
+        pub user_bytes_per_s: u64 {
+            default: 0,
+            rule: integer(0, GIB),
+            reload: true,
+            reached: "`route.rate_policy` decides.",
+        }
+        /// Bytes of messages that a user may send at once.
+        pub user_bytes_burst: Option<usize> {
+            default: None,
+            shown: "those of a second",
+            rule: integer(1, GIB),
+            needs: Self::limits_user_bytes => "user_bytes_per_s is 0",
+            reload: true,
+            reached: "`route.rate_policy` decides.",
+        }
         /// Pings and pongs that each client may send per second, on average, and twice as many at once;
         /// 0 for any number.
         pub control_frames_per_s: u64 {
@@ -189,6 +223,14 @@ impl WebSocketOptions {
         self.bytes_per_s > 0
     }
 
+    fn limits_user_messages(&self) -> bool {
+        self.user_messages_per_s > 0
+    }
+
+    fn limits_user_bytes(&self) -> bool {
+        self.user_bytes_per_s > 0
+    }
+
     /// What each client may send.
     pub(in crate::config) fn message_limits(&self) -> MessageLimits {
         let rate = |per_s: u64, burst: Option<usize>| {
@@ -203,6 +245,8 @@ impl WebSocketOptions {
         MessageLimits {
             messages: rate(self.messages_per_s, self.messages_burst),
             bytes: rate(self.bytes_per_s, self.bytes_burst),
+            user_messages: rate(self.user_messages_per_s, self.user_messages_burst),
+            user_bytes: rate(self.user_bytes_per_s, self.user_bytes_burst),
             control_frames: rate(self.control_frames_per_s, control_burst),
             policy: self.rate_policy,
             fragments_max: u16::try_from(self.fragments_max).ok().filter(|max| *max > 0),

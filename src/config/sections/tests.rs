@@ -158,6 +158,7 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     websocket.message_bytes_max = Some(1000);
     websocket.backlog_messages_max = Some(10);
     (websocket.messages_burst, websocket.bytes_burst) = (Some(10), Some(1000));
+    (websocket.user_messages_burst, websocket.user_bytes_burst) = (Some(10), Some(1000));
     let members = || Some(vec!["members".to_owned()]);
     websocket.identity = members();
     (room.read, room.write, room.see_members) = (members(), members(), members());

@@ -15,7 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::access::AccessSink;
-use crate::admission::SharedAddresses;
+use crate::admission::{SharedAddresses, SharedUserRates};
 use crate::certificates::ListenerConfig;
 use crate::conn::active::Active;
 use crate::conn::addresses::{AddressVerdict, Addresses};
@@ -338,6 +338,11 @@ impl<S: Transport> Connections<S> {
     /// From now on connections are counted by their addresses in `shared`.
     pub fn count_addresses(&mut self, shared: SharedAddresses) {
         self.turn.addresses.count_in(shared);
+    }
+
+    /// From now on what users send is counted in `shared`, where their routes limit it.
+    pub fn count_users(&mut self, shared: SharedUserRates) {
+        self.cold.count_users_in(shared);
     }
 
     /// Says what becomes of a client by its address, before its connection is added.
@@ -868,7 +873,7 @@ impl<S: Transport> Connections<S> {
             && self.turn.counters.context_bytes_now.value() == 0;
         let due = if holds_nothing { None } else { self.trim_all() };
         let addresses_due = self.turn.addresses.trim(self.turn.now);
-        due.into_iter().chain(addresses_due).min()
+        earliest([due, addresses_due, self.cold.trim_users(self.turn.now)])
     }
 
     /// Whether much memory may lie free between blocks in use, since this was last asked.

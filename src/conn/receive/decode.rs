@@ -79,7 +79,7 @@ impl<S: Transport> Active<'_, S> {
         let mut refused = Refused;
         let mut refused = Some(&mut refused);
         let mut delivery = Delivery::new(peer, conn.route, service, outgoing, pending);
-        let limits = &route.options.limits;
+        let limits = (conn.route, &route.options.limits);
         let mut meter = Meter::<LIMITED>::new(limits, self.cold, conn.cold, turn);
         let mut share = Share::new(&turn.work, has_deflate, LIMITED);
         let mut decoder = Decoder::new(&mut conn.decoder, &mut buffer.progress, message_bytes_max)

@@ -189,7 +189,12 @@ impl<S: Transport> Active<'_, S> {
     /// ends the connection.
     fn next_line_by_rate(&mut self) -> (Next, bool) {
         let (route, _) = self.services.route(self.conn.route);
-        let mut meter = LineMeter::new(&route.options.limits, self.cold, self.conn.cold, self.turn);
+        let mut meter = LineMeter::new(
+            (self.conn.route, &route.options.limits),
+            self.cold,
+            self.conn.cold,
+            self.turn,
+        );
         let next = meter.next((0, 0));
         meter.refuse((0, 0));
         (next, meter.ends((1, 0)))
@@ -198,7 +203,12 @@ impl<S: Transport> Active<'_, S> {
     /// A line of this many bytes was delivered. The outcome if there is no memory to remember it.
     fn charge_line(&mut self, bytes: u64) -> Option<Outcome> {
         let (route, _) = self.services.route(self.conn.route);
-        let meter = LineMeter::new(&route.options.limits, self.cold, self.conn.cold, self.turn);
+        let meter = LineMeter::new(
+            (self.conn.route, &route.options.limits),
+            self.cold,
+            self.conn.cold,
+            self.turn,
+        );
         meter.settle((1, bytes), self.key, self.conn, self.cold, self.turn)
     }
 

@@ -19,6 +19,8 @@ use crate::services::Service;
 #[derive(Debug)]
 pub(super) struct Meter<'m, const LIMITED: bool> {
     limits: &'m MessageLimits,
+    /// The number of the route.
+    route: u8,
     allowance: Allowance,
     /// Frames of the message that has begun.
     fragments: u16,
@@ -41,21 +43,29 @@ pub(super) enum Next {
 }
 
 impl<'m, const LIMITED: bool> Meter<'m, LIMITED> {
-    /// Begins a step of a connection with this link, on a route with these limits.
+    /// Begins a step of a connection with this link, on the route with this number and these limits.
     #[inline]
     pub(super) fn new(
-        limits: &'m MessageLimits,
+        (route, limits): (u8, &'m MessageLimits),
         cold: &ColdRecords,
         link: SlotRef,
         turn: &Turn,
     ) -> Self {
         let allowance = match LIMITED {
-            true => cold.allowance(link, limits, turn.now),
+            true => cold.allowance(link, (route, limits), turn.now),
             false => Allowance::UNLIMITED,
         };
         let fragments = allowance.fragments;
         let control_room = u64::MAX;
-        Self { limits, allowance, fragments, accepted: None, control_frames: 0, control_room }
+        Self {
+            limits,
+            route,
+            allowance,
+            fragments,
+            accepted: None,
+            control_frames: 0,
+            control_room,
+        }
     }
 
     /// A control frame has come; whether it is to be answered. What waits is never thrown away.
@@ -178,6 +188,10 @@ impl<'m, const LIMITED: bool> Meter<'m, LIMITED> {
         }
         if !LIMITED {
             return None;
+        }
+        if accepted.0 > 0 && !cold.charge_user(conn.cold, (self.route, limits), accepted, turn.now)
+        {
+            turn.counters.rate_users_untracked.add(1);
         }
         let counts_messages = limits.limits_messages() || limits.message_idle_ms.is_some();
         let has_messages = counts_messages && accepted.0 > 0;
