@@ -7,6 +7,7 @@ use tidegate::sim::Random;
 
 use super::{LATE_MS, server};
 use crate::client::Client;
+use crate::identity::QueryCheck;
 use crate::wire::{CONTINUATION, FIN, PING, PONG, TEXT, client_frame};
 use crate::world::{Setup, World, routes};
 
@@ -406,5 +407,42 @@ fn lines_have_the_rates_of_their_route() {
             }
             RatePolicy::Close => assert_eq!(world.counter("closed_over_rate"), 1),
         }
+    }
+}
+
+#[test]
+fn what_a_user_sends_counts_with_all_connections_on_all_loops() {
+    let rate = Rate { per_s: 10, burst: 20 };
+    for seed in 0..20 {
+        let mut setup = limited(|limits| limits.user_messages = Some(rate));
+        setup.server.loops = 2;
+        setup.identities = QueryCheck::list(&[&QueryCheck::new("staff")], false);
+        let mut world = World::new(&Setup { seed, ..setup });
+        let begun = world.now();
+        let mut tabs: Vec<Client> =
+            (0..4).map(|tab| world.open(tab % 2, "/echo?staff=yes")).collect();
+        for (tab, client) in tabs.iter_mut().enumerate() {
+            let text = |number: usize| format!("{tab} {number}");
+            let frames = (0..15)
+                .flat_map(|number| client_frame(TEXT | FIN, text(number).as_bytes(), [3; 4]));
+            client.send(&frames.collect::<Vec<u8>>());
+        }
+        let mut received = 0;
+        while received < 60 {
+            tabs.iter_mut().for_each(|client| world.exchange(client));
+            received = tabs.iter().map(|client| client.received.data().len()).sum();
+            // A read of each of the loops may begin within the limit.
+            let most = 20 + 15 + (world.now() - begun) as usize / 100;
+            assert!(received <= most, "{seed}: {received} of {most}");
+            assert!(world.now() - begun < 8_000, "{seed}: {received}");
+            world.pass(50);
+        }
+        for (tab, client) in tabs.iter().enumerate() {
+            client.assert_received(
+                &(0..15).map(|number| format!("{tab} {number}")).collect::<Vec<_>>(),
+            );
+        }
+        assert!(world.counter("rate_pauses") > 0);
+        assert_eq!(world.counter("rate_users_untracked"), 0);
     }
 }
