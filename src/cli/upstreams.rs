@@ -9,6 +9,10 @@ use crate::config::{ResolvedConfig, UpstreamOptions};
 use crate::control::{ControlRole, ControlThread, NameLookups};
 use crate::metrics::ControlCounters;
 use crate::server;
+#[cfg(feature = "admin")]
+use crate::timer::Millis;
+#[cfg(feature = "admin")]
+use crate::upstream::UpstreamReport;
 use crate::upstream::{Answers, ServerList, ServerSet, Upstream};
 
 /// The upstreams of a configuration.
@@ -97,6 +101,12 @@ impl Upstreams {
         _: &Arc<ControlCounters>,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(())
+    }
+
+    /// What is known of all of them, in the order of the configuration.
+    #[cfg(feature = "admin")]
+    pub(super) fn reports(&self, now: Millis) -> Vec<UpstreamReport> {
+        self.lists.iter().map(|list| list.upstream().report(now)).collect()
     }
 
     /// The upstreams by their names.

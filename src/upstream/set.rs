@@ -3,9 +3,9 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use super::Pick;
 use super::balance::{Balance, Candidate};
 use super::server::{Server, ServerState};
+use super::{Pick, ServerReport};
 use crate::timer::Millis;
 use crate::transport::ServerAddress;
 
@@ -41,6 +41,10 @@ impl Default for UpstreamSettings {
 pub struct ServerSet {
     settings: UpstreamSettings,
     members: Vec<Member>,
+    /// Those that have left and are not done with, the last one to leave first.
+    departed: Vec<Arc<Server>>,
+    /// Rises with each configuration.
+    revision: u64,
 }
 
 #[derive(Debug)]
@@ -52,7 +56,7 @@ struct Member {
 
 impl ServerSet {
     /// These servers, each address with its weight of 1 or more; of one that stands there twice the
-    /// first counts. Those that `before` has stay the same, with their connections.
+    /// first counts. Those that `before` has or remembers stay the same, with their connections.
     #[must_use]
     pub fn new(
         settings: UpstreamSettings,
@@ -64,13 +68,31 @@ impl ServerSet {
             if members.iter().any(|own| *own.server.address() == address) {
                 continue;
             }
-            let known = before.and_then(|before| before.server(&address));
+            let known = before.and_then(|before| before.server_or_departed(&address));
             let mut hasher = DefaultHasher::new();
             address.hash(&mut hasher);
             let server = known.cloned().unwrap_or_else(|| Server::new(address));
             members.push(Member { server, weight: weight.max(1), hash: hasher.finish() });
         }
-        Self { settings, members }
+        let mut next = Self { settings, members, departed: Vec::new(), revision: 0 };
+        if let Some(before) = before {
+            next.revision = before.revision;
+            let all = before.members.iter().map(|own| &own.server).chain(&before.departed);
+            let left = all.filter(|own| own.is_in_use() && next.server(own.address()).is_none());
+            next.departed = left.take(DEPARTED_MAX).cloned().collect();
+        }
+        next
+    }
+
+    /// The set as that of a later configuration.
+    pub(super) fn with_revision(mut self, revision: u64) -> Self {
+        self.revision = revision;
+        self
+    }
+
+    /// Rises with each configuration.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// The settings.
@@ -88,6 +110,32 @@ impl ServerSet {
     #[must_use]
     pub fn server(&self, address: &ServerAddress) -> Option<&Arc<Server>> {
         self.members.iter().map(|own| &own.server).find(|own| own.address() == address)
+    }
+
+    /// As [`ServerSet::server`], also one that has left and is remembered.
+    fn server_or_departed(&self, address: &ServerAddress) -> Option<&Arc<Server>> {
+        let departed = || self.departed.iter().find(|own| own.address() == address);
+        self.server(address).or_else(departed)
+    }
+
+    /// All servers, and what is known of each.
+    pub(super) fn reports(
+        &self,
+        now: Millis,
+    ) -> impl Iterator<Item = (&Arc<Server>, ServerReport)> {
+        let listed = self.members.iter().map(|own| (&own.server, Some(own.weight)));
+        let departed = self.departed.iter().filter(|own| own.is_in_use()).map(|own| (own, None));
+        listed.chain(departed).map(move |(server, weight)| {
+            let report = ServerReport {
+                address: server.address().to_string(),
+                weight: weight.unwrap_or_default(),
+                state: server.state(now),
+                is_listed: weight.is_some(),
+                connections: server.connections(),
+                counts: server.counts(),
+            };
+            (server, report)
+        })
     }
 
     /// See [`Upstream::pick`](super::Upstream::pick).
@@ -123,9 +171,12 @@ impl Member {
     }
 }
 
+/// Servers that have left and are remembered; of more than that the counts begin anew if they come back.
+const DEPARTED_MAX: usize = 256;
+
 #[cfg(test)]
 mod tests {
-    use super::super::{ServerPermit, Upstream};
+    use super::super::{ServerCounts, ServerPermit, Upstream};
     use super::*;
 
     const NOW: Millis = Millis(1_000);
@@ -146,6 +197,14 @@ mod tests {
         }
     }
 
+    /// From now on the upstream has these servers.
+    fn replace(upstream: &Upstream, servers: &[(ServerAddress, u32)]) {
+        let settings = UpstreamSettings::default;
+        upstream.update(|before| {
+            Some(ServerSet::new(settings(), servers.iter().cloned(), Some(before)))
+        });
+    }
+
     #[test]
     fn connections_are_counted_until_their_permits_are_dropped() {
         let upstream = upstream(&[1, 2], UpstreamSettings::default());
@@ -163,13 +222,54 @@ mod tests {
         let upstream = upstream(&[1, 2], UpstreamSettings::default());
         let permits: Vec<_> = (0..4).map(|_| picked(&upstream, NOW, &[]).unwrap()).collect();
         let servers = [(address(2), 1), (address(3), 1), (address(3), 9)];
-        let next = ServerSet::new(UpstreamSettings::default(), servers, Some(&upstream.set()));
-        upstream.replace(next);
+        replace(&upstream, &servers);
         let counts: Vec<u32> = upstream.set().servers().map(|own| own.0.connections()).collect();
         assert_eq!(counts, [2, 0]);
         assert_eq!(picked(&upstream, NOW, &[]).unwrap().server().address(), &address(3));
         drop(permits);
         assert_eq!(upstream.set().server(&address(2)).unwrap().connections(), 0);
+    }
+
+    /// The addresses with their connections, those that have left among them.
+    fn reported(upstream: &Upstream) -> Vec<(String, u32, bool)> {
+        let servers = upstream.report(NOW).servers.into_iter();
+        servers.map(|own| (own.address, own.connections, own.is_listed)).collect()
+    }
+
+    #[test]
+    fn a_server_that_leaves_is_the_same_when_it_comes_back() {
+        let upstream = upstream(&[1, 2], UpstreamSettings::default());
+        let permits: Vec<_> = (0..4).map(|_| picked(&upstream, NOW, &[]).unwrap()).collect();
+        assert!(upstream.set_drained("127.0.0.1:1", true, NOW).is_some());
+        assert_eq!(upstream.set_drained("127.0.0.1:9", true, NOW), None);
+        replace(&upstream, &[(address(3), 1)]);
+        let (one, two) = ("127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned());
+        let three = ("127.0.0.1:3".to_owned(), 0, true);
+        let left = [three.clone(), (one.clone(), 2, false), (two.clone(), 2, false)];
+        assert_eq!(reported(&upstream), left);
+        drop(permits);
+        assert_eq!(reported(&upstream), [three.clone(), (one.clone(), 0, false)]);
+        replace(&upstream, &[(address(1), 1), (address(3), 1)]);
+        assert_eq!(reported(&upstream), [(one, 0, true), three]);
+        let states: Vec<_> = upstream.report(NOW).servers.iter().map(|own| own.state).collect();
+        assert_eq!(states, [ServerState::Drained, ServerState::Up]);
+        // What has left can be put back as well, and is forgotten then.
+        replace(&upstream, &[(address(3), 1)]);
+        let report = upstream.set_drained("127.0.0.1:1", false, NOW).unwrap();
+        assert_eq!((report.state, report.is_listed), (ServerState::Up, false));
+        assert_eq!(reported(&upstream).len(), 1);
+    }
+
+    #[test]
+    fn what_becomes_of_connections_is_counted_by_server() {
+        let upstream = upstream(&[1], UpstreamSettings::default());
+        let set = upstream.set();
+        let server = set.server(&address(1)).unwrap();
+        drop((picked(&upstream, NOW, &[]), picked(&upstream, NOW, &[])));
+        server.note_reached(30);
+        upstream.note_failed(server, NOW);
+        let expected = ServerCounts { connects: 2, failures: 1, reached: 1, reached_ms: 30 };
+        assert_eq!(server.counts(), expected);
     }
 
     #[test]
@@ -185,7 +285,7 @@ mod tests {
         let last = picked(&upstream, NOW, std::slice::from_ref(&second)).unwrap();
         assert_eq!(last.server().address(), &address(1));
         assert_eq!(first.state(NOW.plus(10_000)), ServerState::Up);
-        first.note_reached();
+        first.note_reached(3);
         assert_eq!(first.state(NOW), ServerState::Up);
         let all = [Arc::clone(first), second];
         assert!(matches!(upstream.pick(NOW, 0, 0, &all), Pick::Nothing));
