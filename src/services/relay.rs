@@ -62,7 +62,7 @@ impl Relay {
         let client = ClientFacts {
             address: connect.address().map(|address| address.ip().to_canonical()),
             is_tls: connect.is_tls(),
-            is_trusted: false,
+            proxy: connect.proxy(),
             user: connect.identity().map(|identity| &**identity.user()),
         };
         write_request(&mut out, head, &target, &settings.rules, &client);
