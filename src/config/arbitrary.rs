@@ -137,7 +137,8 @@ fn agree_on_upstreams(config: &mut Config, upstreams: &[UpstreamOptions]) {
             Some((number, mut upstream)) => {
                 upstream.name = format!("{number}-{}", upstream.name);
                 upstream.servers.push(format!("[::1]:{}", number + 1));
-                if upstream.balance != Balance::Hash {
+                // Its route has no identity.
+                if upstream.balance != Balance::Hash || upstream.hash_by == "user" {
                     upstream.hash_by = "address".to_owned();
                 }
                 relay.upstream.clone_from(&upstream.name);
@@ -362,9 +363,7 @@ pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
             any::<std::net::Ipv6Addr>().prop_map(|address| format!("[{address}]")),
         ]
         .boxed(),
-        Rule::HashBy => {
-            prop_oneof![Just("address".to_owned()), "(cookie|header):[A-Za-z-]{1,8}",].boxed()
-        }
+        Rule::HashBy => prop_oneof!["address|user", "(cookie|header):[A-Za-z-]{1,8}",].boxed(),
         Rule::HeaderLines => "X-[a-z]{1,6}: [a-z]{1,6}".boxed(),
         Rule::HeaderNames => "[A-Za-z-]{1,8}".boxed(),
         Rule::HostHeader => "[a-z]{1,8}(:[1-9][0-9]{1,3})?".boxed(),

@@ -25,7 +25,7 @@ keys! {
             rule: one_of::<Balance>(),
             reload: true,
         }
-        /// What clients are told apart by: `address`, `cookie:NAME` or `header:NAME`.
+        /// What clients are told apart by: `address`, `user`, `cookie:NAME` or `header:NAME`.
         pub hash_by: String {
             default: "address".to_owned(),
             rule: Rule::HashBy,
@@ -60,6 +60,14 @@ keys! {
             reload: true,
             reached: "It gets its part again.",
         }
+        /// For a server that has come or come back: so long its part grows, from a hundredth of its
+        /// weight to all of it; 0 for its whole part at once.
+        pub slow_start_ms: u64 {
+            default: 0,
+            rule: integer(0, 86_400_000),
+            reload: true,
+            reached: "It gets its whole part.",
+        }
     }
 }
 
@@ -89,6 +97,7 @@ impl UpstreamOptions {
             connect_ms: self.connect_ms,
             reply_ms: self.reply_ms,
             fail_ms: self.fail_ms,
+            slow_start_ms: self.slow_start_ms,
         }
     }
 }

@@ -12,6 +12,7 @@ mod server;
 mod server_list;
 mod server_name;
 mod set;
+mod slow_start;
 
 use std::sync::Arc;
 

@@ -19,6 +19,9 @@ pub struct Server {
     failed_until: AtomicU64,
     /// An operator lets it have nothing new.
     is_drained: AtomicBool,
+    /// Since when it has had its part, in milliseconds of the loops' clock; [`NOT_YET`] until it is
+    /// looked at for the first time since it came or came back.
+    since: AtomicU64,
     /// Connections that were begun, over all time.
     connects: AtomicU64,
     /// Those of them that did not come to stand.
@@ -65,6 +68,7 @@ impl Server {
             connections: AtomicU32::new(0),
             failed_until: AtomicU64::new(0),
             is_drained: AtomicBool::new(false),
+            since: AtomicU64::new(NOT_YET),
             connects: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             reached: AtomicU64::new(0),
@@ -121,6 +125,7 @@ impl Server {
     /// It could not be reached, and counts so until then.
     pub fn note_failed(&self, until: Millis) {
         self.failures.fetch_add(1, Ordering::Relaxed);
+        self.since.store(NOT_YET, Ordering::Relaxed);
         self.failed_until.store(until.0, Ordering::Relaxed);
     }
 
@@ -137,6 +142,19 @@ impl Server {
     /// Lets it have nothing new from now on, or its part again. Its connections stay.
     pub fn set_drained(&self, is_drained: bool) {
         self.is_drained.store(is_drained, Ordering::Relaxed);
+        self.since.store(NOT_YET, Ordering::Relaxed);
+    }
+
+    /// For how long it has had its part, in milliseconds. The first who asks since it came or came back
+    /// begins the time: who changes its state on other threads has another clock.
+    pub(super) fn age_ms(&self, now: Millis) -> u64 {
+        let since = self.since.load(Ordering::Relaxed);
+        if since == NOT_YET {
+            // If another loop is first its time is as good.
+            self.since.store(now.0, Ordering::Relaxed);
+            return 0;
+        }
+        now.0.saturating_sub(since)
     }
 
     /// Counts one more connection, if it may have that many; 0 for any number.
@@ -158,6 +176,9 @@ impl ServerPermit {
         &self.0
     }
 }
+
+/// No loop has looked at it yet.
+const NOT_YET: u64 = u64::MAX;
 
 impl Drop for ServerPermit {
     fn drop(&mut self) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::balance::{Balance, Candidate};
 use super::server::{Server, ServerState};
+use super::slow_start::grown;
 use super::{Pick, ServerReport};
 use crate::timer::Millis;
 use crate::transport::ServerAddress;
@@ -22,6 +23,8 @@ pub struct UpstreamSettings {
     pub reply_ms: u64,
     /// How long a server that could not be reached gets nothing, in milliseconds.
     pub fail_ms: u64,
+    /// How long the part of a server grows that has come or come back, in milliseconds; 0 for not at all.
+    pub slow_start_ms: u64,
 }
 
 impl Default for UpstreamSettings {
@@ -32,6 +35,7 @@ impl Default for UpstreamSettings {
             connect_ms: 5_000,
             reply_ms: 10_000,
             fail_ms: 10_000,
+            slow_start_ms: 0,
         }
     }
 }
@@ -148,8 +152,10 @@ impl ServerSet {
             let may = |own: &&Member| own.server.state(now) == wanted && !is_tried(&own.server);
             let mut members: Vec<&Member> = self.members.iter().filter(may).collect();
             while !members.is_empty() {
-                let candidates: Vec<Candidate> =
-                    members.iter().map(|own| own.candidate()).collect();
+                let candidates: Vec<Candidate> = members
+                    .iter()
+                    .map(|own| own.candidate(now, self.settings.slow_start_ms))
+                    .collect();
                 let Some(index) = self.settings.balance.choose(&candidates, key, random) else {
                     break;
                 };
@@ -165,9 +171,13 @@ impl ServerSet {
 }
 
 impl Member {
-    fn candidate(&self) -> Candidate {
+    fn candidate(&self, now: Millis, slow_start_ms: u64) -> Candidate {
         let connections = self.server.connections();
-        Candidate { hash: self.hash, weight: self.weight, connections }
+        let weight = match slow_start_ms {
+            0 => self.weight,
+            _ => grown(self.weight, self.server.age_ms(now), slow_start_ms),
+        };
+        Candidate { hash: self.hash, weight, connections }
     }
 }
 
@@ -289,6 +299,46 @@ mod tests {
         assert_eq!(first.state(NOW), ServerState::Up);
         let all = [Arc::clone(first), second];
         assert!(matches!(upstream.pick(NOW, 0, 0, &all), Pick::Nothing));
+    }
+
+    /// In each tenth of the time a server that is back gets as many of the new connections as its part of
+    /// all of them has become larger.
+    #[test]
+    fn the_part_of_a_server_that_comes_back_grows() {
+        for away in ["drained", "failed", "new"] {
+            let settings = UpstreamSettings { slow_start_ms: 1_000, ..UpstreamSettings::default() };
+            let ports: &[u16] = if away == "new" { &[1] } else { &[1, 2] };
+            let upstream = upstream(ports, settings.clone());
+            let second =
+                Arc::clone(upstream.set().server(&address(2)).unwrap_or(&Server::new(address(2))));
+            // All are whole by then.
+            drop(picked(&upstream, Millis(0), &[]));
+            let mut now = Millis(10_000);
+            match away {
+                "drained" => second.set_drained(true),
+                "failed" => upstream.note_failed(&second, now),
+                _ => {}
+            }
+            let mut permits: Vec<_> = (0..1000).map(|_| picked(&upstream, now, &[])).collect();
+            now = now.plus(settings.fail_ms);
+            second.set_drained(false);
+            if away == "new" {
+                let servers = [(address(1), 1), (address(2), 1)];
+                upstream.update(|before| {
+                    Some(ServerSet::new(settings.clone(), servers.clone(), Some(before)))
+                });
+            }
+            let mut count = |now: Millis| {
+                permits.push(picked(&upstream, now, &[]));
+                upstream.set().server(&address(2)).unwrap().connections()
+            };
+            let at_once = (0..20).map(|_| count(now)).last().unwrap();
+            let early = (0..150).map(|_| count(now.plus(100))).last().unwrap();
+            let late = (0..2000).map(|_| count(now.plus(1_000))).last().unwrap();
+            assert!((9..=11).contains(&at_once), "{away}: {at_once}");
+            assert!((100..=112).contains(&early), "{away}: {early}");
+            assert_eq!(late, 1585, "{away}: half of all");
+        }
     }
 
     #[test]
