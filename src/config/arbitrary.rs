@@ -15,11 +15,11 @@ use super::setting::Setting;
 use super::surroundings::Surroundings;
 use super::{
     AcmeOptions, AddressOptions, AdminAddress, AdminOptions, CertificateFiles, ClientCertificates,
-    Config, CookieOptions, ForwardedHeader, HeaderOptions, HeaderPolicy, Hosts, Identity,
-    IdentityKind, Limits, Listener, ListenerKind, LogOptions, NameKind, OverloadOptions, PlaceKind,
-    ProcessOptions, QueryOptions, Redirect, RedisOptions, RelayOptions, RoomOptions, Route,
-    RouteService, Rule, Secret, ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions, Token,
-    TokenPlace, Turn, UpstreamOptions, WebSocketOptions,
+    Config, CookieOptions, ForwardedHeader, HeaderOptions, HeaderPolicy, HealthChoice, Hosts,
+    Identity, IdentityKind, Limits, Listener, ListenerKind, LogOptions, NameKind, OverloadOptions,
+    PlaceKind, ProcessOptions, QueryOptions, Redirect, RedisOptions, RelayOptions, RoomOptions,
+    Route, RouteService, Rule, Secret, ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions,
+    Token, TokenPlace, Turn, UpstreamOptions, WebSocketOptions,
 };
 use crate::upstream::Balance;
 
@@ -141,6 +141,9 @@ fn agree_on_upstreams(config: &mut Config, upstreams: &[UpstreamOptions]) {
                 if upstream.balance != Balance::Hash || upstream.hash_by == "user" {
                     upstream.hash_by = "address".to_owned();
                 }
+                if upstream.health == HealthChoice::Off {
+                    leave_checks_out(&mut upstream);
+                }
                 relay.upstream.clone_from(&upstream.name);
                 // A path of the route may end in *.
                 relay.rewrite = relay.rewrite.take().filter(|path| !path.ends_with("/*"));
@@ -154,6 +157,14 @@ fn agree_on_upstreams(config: &mut Config, upstreams: &[UpstreamOptions]) {
             }
         }
     }
+}
+
+/// Without checks nothing can be said of them.
+fn leave_checks_out(upstream: &mut UpstreamOptions) {
+    upstream.health_path = "/".to_owned();
+    upstream.health_host = None;
+    (upstream.health_every_ms, upstream.health_timeout_ms) = (5000, 2000);
+    (upstream.health_fall, upstream.health_rise) = (3, 2);
 }
 
 /// Certificates are for listeners with TLS, and such listeners have certificates.

@@ -7,6 +7,7 @@
 
 mod balance;
 mod families;
+mod health;
 mod report;
 mod server;
 mod server_list;
@@ -20,6 +21,7 @@ use arc_swap::ArcSwap;
 
 pub use balance::Balance;
 pub use families::upstream_families;
+pub use health::{HealthKind, HealthSettings, HealthStreak};
 pub use report::{ServerReport, UpstreamReport};
 pub use server::{Server, ServerCounts, ServerPermit, ServerState};
 pub use server_list::{Answers, ServerList};

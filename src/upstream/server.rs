@@ -19,6 +19,8 @@ pub struct Server {
     failed_until: AtomicU64,
     /// An operator lets it have nothing new.
     is_drained: AtomicBool,
+    /// Checks say so.
+    is_unhealthy: AtomicBool,
     /// Since when it has had its part, in milliseconds of the loops' clock; [`NOT_YET`] until it is
     /// looked at for the first time since it came or came back.
     since: AtomicU64,
@@ -51,6 +53,8 @@ pub enum ServerState {
     Up,
     /// It could not be reached a while ago.
     Failed,
+    /// It does not pass its checks.
+    Unhealthy,
     /// An operator lets it have nothing new.
     Drained,
 }
@@ -68,6 +72,7 @@ impl Server {
             connections: AtomicU32::new(0),
             failed_until: AtomicU64::new(0),
             is_drained: AtomicBool::new(false),
+            is_unhealthy: AtomicBool::new(false),
             since: AtomicU64::new(NOT_YET),
             connects: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -110,6 +115,8 @@ impl Server {
     pub fn state(&self, now: Millis) -> ServerState {
         if self.is_drained() {
             ServerState::Drained
+        } else if self.is_unhealthy.load(Ordering::Relaxed) {
+            ServerState::Unhealthy
         } else if self.failed_until.load(Ordering::Relaxed) > now.0 {
             ServerState::Failed
         } else {
@@ -143,6 +150,15 @@ impl Server {
     pub fn set_drained(&self, is_drained: bool) {
         self.is_drained.store(is_drained, Ordering::Relaxed);
         self.since.store(NOT_YET, Ordering::Relaxed);
+    }
+
+    /// It passes its checks from now on, or does not; whether that is new.
+    pub fn set_healthy(&self, is_healthy: bool) -> bool {
+        let is_new = self.is_unhealthy.swap(!is_healthy, Ordering::Relaxed) == is_healthy;
+        if is_new {
+            self.since.store(NOT_YET, Ordering::Relaxed);
+        }
+        is_new
     }
 
     /// For how long it has had its part, in milliseconds. The first who asks since it came or came back

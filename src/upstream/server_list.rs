@@ -45,6 +45,12 @@ impl ServerList {
         &self.upstream
     }
 
+    /// What holds for all its servers.
+    #[must_use]
+    pub fn settings(&self) -> &UpstreamSettings {
+        &self.settings
+    }
+
     /// The names whose addresses are to be asked for, each once.
     #[must_use]
     pub fn names(&self) -> Vec<(Box<str>, u16)> {

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use super::balance::{Balance, Candidate};
+use super::health::HealthSettings;
 use super::server::{Server, ServerState};
 use super::slow_start::grown;
 use super::{Pick, ServerReport};
@@ -25,6 +26,8 @@ pub struct UpstreamSettings {
     pub fail_ms: u64,
     /// How long the part of a server grows that has come or come back, in milliseconds; 0 for not at all.
     pub slow_start_ms: u64,
+    /// How servers are checked; `None` for not at all.
+    pub health: Option<HealthSettings>,
 }
 
 impl Default for UpstreamSettings {
@@ -36,6 +39,7 @@ impl Default for UpstreamSettings {
             reply_ms: 10_000,
             fail_ms: 10_000,
             slow_start_ms: 0,
+            health: None,
         }
     }
 }
@@ -76,6 +80,10 @@ impl ServerSet {
             let mut hasher = DefaultHasher::new();
             address.hash(&mut hasher);
             let server = known.cloned().unwrap_or_else(|| Server::new(address));
+            if settings.health.is_none() {
+                // Nothing would say so any more.
+                server.set_healthy(true);
+            }
             members.push(Member { server, weight: weight.max(1), hash: hasher.finish() });
         }
         let mut next = Self { settings, members, departed: Vec::new(), revision: 0 };
@@ -146,10 +154,16 @@ impl ServerSet {
     pub(super) fn pick(&self, now: Millis, key: u64, random: u64, tried: &[Arc<Server>]) -> Pick {
         let is_tried = |server: &Arc<Server>| tried.iter().any(|other| Arc::ptr_eq(server, other));
         let mut is_full = false;
-        // Those that could not be reached are asked when no other is there: a server that comes back is
-        // found at once, and with one server alone its next client finds out.
-        for wanted in [ServerState::Up, ServerState::Failed] {
-            let may = |own: &&Member| own.server.state(now) == wanted && !is_tried(&own.server);
+        // Those that could not be reached or are unhealthy are asked when no other is there: a server
+        // that comes back is found at once, with one server alone its next client finds out, and a check
+        // that is itself wrong takes no client away from all servers.
+        for is_last_choice in [false, true] {
+            let is_wanted = |state: ServerState| match state {
+                ServerState::Up => !is_last_choice,
+                ServerState::Failed | ServerState::Unhealthy => is_last_choice,
+                ServerState::Drained => false,
+            };
+            let may = |own: &&Member| is_wanted(own.server.state(now)) && !is_tried(&own.server);
             let mut members: Vec<&Member> = self.members.iter().filter(may).collect();
             while !members.is_empty() {
                 let candidates: Vec<Candidate> = members
@@ -186,7 +200,7 @@ const DEPARTED_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ServerCounts, ServerPermit, Upstream};
+    use super::super::{HealthKind, ServerCounts, ServerPermit, Upstream};
     use super::*;
 
     const NOW: Millis = Millis(1_000);
@@ -353,6 +367,32 @@ mod tests {
         only.set_drained(false);
         assert!(picked(&upstream, NOW, &[]).is_some());
         drop(permit);
+    }
+
+    #[test]
+    fn unhealthy_servers_are_the_last_choice_until_nothing_checks_them() {
+        let settings = || {
+            let path = "/".to_owned();
+            let (kind, host) = (HealthKind::Get, None);
+            let (every_ms, timeout_ms, fall, rise) = (1, 1, 1, 1);
+            let health = HealthSettings { kind, path, host, every_ms, timeout_ms, fall, rise };
+            UpstreamSettings { health: Some(health), ..UpstreamSettings::default() }
+        };
+        let upstream = upstream(&[1, 2], settings());
+        let set = upstream.set();
+        let [first, second] = [1, 2].map(|port| set.server(&address(port)).unwrap());
+        assert!(first.set_healthy(false) && !first.set_healthy(false));
+        for _ in 0..5 {
+            assert_eq!(picked(&upstream, NOW, &[]).unwrap().server().address(), &address(2));
+        }
+        // All servers being unhealthy, all are tried rather than none.
+        second.set_healthy(false);
+        let permits = [picked(&upstream, NOW, &[]), picked(&upstream, NOW, &[])];
+        let counts = [first, second].map(|own| own.connections());
+        assert_eq!((permits.len(), counts), (2, [1, 1]));
+        assert_eq!(first.state(NOW), ServerState::Unhealthy);
+        replace(&upstream, &[(address(1), 1), (address(2), 1)]);
+        assert_eq!(first.state(NOW), ServerState::Up);
     }
 
     #[test]

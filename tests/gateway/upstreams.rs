@@ -1,6 +1,10 @@
 //! The servers of upstreams: which of them gets a connection, and what operators see and change.
 
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use serde_json::Value;
 
@@ -8,6 +12,7 @@ use crate::admin_client::{CONFIG, get, post};
 use crate::gateway::{Gateway, Launch, config_file, write_config};
 use crate::messages::Request;
 use crate::socket::Socket;
+use crate::wait::until;
 
 /// A configuration whose only route leads to these servers, with more in the table of the upstream.
 fn config(servers: &[SocketAddr], more: &str) -> String {
@@ -101,4 +106,70 @@ fn an_upstream_whose_servers_are_all_drained_is_unavailable() {
     assert_eq!(status(&gateway), 503);
     post(admin, &format!("{path}/resume"), "");
     assert_eq!(status(&gateway), 101);
+}
+
+/// A server that answers every request with 200 or 503, and is no WebSocket server.
+fn scripted() -> (SocketAddr, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let is_well = Arc::new(AtomicBool::new(false));
+    let own = Arc::clone(&is_well);
+    // Ends with the process of the tests.
+    thread::spawn(move || {
+        for mut socket in listener.incoming().map(Result::unwrap) {
+            let status = if own.load(Ordering::Relaxed) { "200 OK" } else { "503 No" };
+            let mut head = [0; 1024];
+            // A check that is over by then is none of its concern.
+            let _ = socket.read(&mut head);
+            let _ = write!(socket, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    (address, is_well)
+}
+
+fn until_state(gateway: &Gateway, address: SocketAddr, state: &str) {
+    let is_so = || Some(()).filter(|()| server(gateway, address)["state"] == state);
+    until(&format!("{address} is {state}"), is_so);
+}
+
+/// Checks that come to a verdict soon.
+const CHECKS: &str = "health_every_ms = 20\nhealth_fall = 2\nhealth_rise = 2\n";
+
+#[test]
+fn a_server_that_fails_its_checks_is_passed_over_until_it_passes_them() {
+    let (address, is_well) = scripted();
+    let backend = Gateway::start();
+    let more = format!("health = \"get\"\nhealth_path = \"/\"\n{CHECKS}");
+    let gateway = Gateway::with_config(&config(&[address, backend.address()], &more));
+    until_state(&gateway, address, "unhealthy");
+    gateway.logged(&format!("upstream app: {address} is unhealthy: it answers with 503"));
+    let mut clients: Vec<Socket> = (0..10).map(|_| open(&gateway)).collect();
+    clients.iter_mut().for_each(|client| client.assert_echoes(b"served"));
+    is_well.store(true, Ordering::Relaxed);
+    until_state(&gateway, address, "up");
+    gateway.logged(&format!("upstream app: {address} is healthy again"));
+    // It has fewer connections, and is no server of WebSockets.
+    assert_eq!(status(&gateway), 200);
+}
+
+#[test]
+fn a_check_may_be_the_handshake_of_a_websocket() {
+    let (address, is_well) = scripted();
+    is_well.store(true, Ordering::Relaxed);
+    let backend = Gateway::start();
+    let more = format!("health = \"websocket\"\nhealth_path = \"/echo\"\n{CHECKS}");
+    let gateway = Gateway::with_config(&config(&[address, backend.address()], &more));
+    until_state(&gateway, address, "unhealthy");
+    let passed = || Some(()).filter(|()| backend.counter("closed_by_peer") >= 3);
+    until("handshakes are ended with a close frame", passed);
+    assert_eq!(server(&gateway, backend.address())["state"], "up");
+}
+
+#[test]
+fn with_all_servers_unhealthy_all_are_tried() {
+    let backend = Gateway::start();
+    let more = format!("health = \"get\"\nhealth_path = \"/nothing\"\n{CHECKS}");
+    let gateway = Gateway::with_config(&config(&[backend.address()], &more));
+    until_state(&gateway, backend.address(), "unhealthy");
+    open(&gateway).assert_echoes(b"served");
 }

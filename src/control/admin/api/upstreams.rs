@@ -54,6 +54,7 @@ fn server(own: &ServerReport) -> Value {
     let state = match state {
         ServerState::Up => "up",
         ServerState::Failed => "failed",
+        ServerState::Unhealthy => "unhealthy",
         ServerState::Drained => "drained",
     };
     json!({

@@ -7,6 +7,7 @@ import { change } from './session.js';
 const STATES = {
   up: ['good', 'Up'],
   failed: ['bad', 'Failed'],
+  unhealthy: ['bad', 'Unhealthy'],
   drained: ['warn', 'Drained'],
 };
 const COLUMNS = ['Server', 'Upstream', 'State', 'Connections', 'Begun', 'Failed', 'Connect', ''];
