@@ -26,7 +26,7 @@ fn accepted(key: &Key) -> String {
         Rule::Domains => "a list of names and IP addresses, without wildcards".to_owned(),
         Rule::File => "path of a file".to_owned(),
         Rule::Folder => "path of a folder".to_owned(),
-        Rule::HashBy => words(&["address", "cookie:NAME", "header:NAME"]),
+        Rule::HashBy => words(&["address", "user", "cookie:NAME", "header:NAME"]),
         Rule::HeaderLines => "a list of `NAME: VALUE`".to_owned(),
         Rule::HeaderNames => "a list of names".to_owned(),
         Rule::HostHeader => "`HOST` or `HOST:PORT`".to_owned(),

@@ -22,6 +22,7 @@ use crate::os::{ProcessUse, SystemClock};
 use crate::reactor::LoopCommand;
 use crate::server::{DrainStage, DrainState, DrainTerms, Handle, certificate_lines};
 use crate::timer::{Clock as _, Millis};
+use crate::upstream::{ServerReport, UpstreamReport, upstream_families};
 
 /// The running gateway.
 pub(super) struct Operated {
@@ -99,6 +100,7 @@ impl Gateway for Operated {
         }
         families.extend(self.of_process());
         families.extend(self.of_server());
+        families.extend(upstream_families(&self.upstreams()));
         families
     }
 
@@ -183,6 +185,24 @@ impl Gateway for Operated {
 
     fn heaviest_addresses(&self, limit: usize) -> Vec<AddressUse> {
         self.server.client_addresses().heaviest(limit)
+    }
+
+    fn upstreams(&self) -> Vec<UpstreamReport> {
+        self.reloader.running().upstreams.reports(self.server.now())
+    }
+
+    fn set_server_drained(
+        &self,
+        upstream: &str,
+        server: &str,
+        is_drained: bool,
+    ) -> Option<ServerReport> {
+        let running = self.reloader.running();
+        let own = running.upstreams.by_name().get(upstream)?;
+        let report = own.set_drained(server, is_drained, self.server.now())?;
+        let what = if is_drained { "drains" } else { "resumes" };
+        log::info!("an operator {what} server {server} of upstream {upstream}");
+        Some(report)
     }
 
     fn log_level(&self) -> String {

@@ -6,9 +6,13 @@ use std::sync::Arc;
 
 use crate::config::{ResolvedConfig, UpstreamOptions};
 #[cfg(any(feature = "admin", feature = "redis"))]
-use crate::control::{ControlRole, ControlThread, NameLookups};
+use crate::control::{ControlRole, ControlThread, HealthChecks, NameLookups};
 use crate::metrics::ControlCounters;
 use crate::server;
+#[cfg(feature = "admin")]
+use crate::timer::Millis;
+#[cfg(feature = "admin")]
+use crate::upstream::UpstreamReport;
 use crate::upstream::{Answers, ServerList, ServerSet, Upstream};
 
 /// The upstreams of a configuration.
@@ -17,7 +21,15 @@ pub(super) struct Upstreams {
     by_name: server::Upstreams,
     lists: Vec<Arc<ServerList>>,
     #[cfg(any(feature = "admin", feature = "redis"))]
-    names: Option<(Arc<ControlThread>, Arc<NameLookups>)>,
+    asked: Option<Asked>,
+}
+
+/// What asks for addresses and checks servers, and its thread.
+#[cfg(any(feature = "admin", feature = "redis"))]
+struct Asked {
+    thread: Arc<ControlThread>,
+    _names: Arc<NameLookups>,
+    _checks: Arc<HealthChecks>,
 }
 
 impl Upstreams {
@@ -48,8 +60,8 @@ impl Upstreams {
         ServerList::new(Arc::clone(upstream), options.settings(), servers, before)
     }
 
-    /// From now on the upstreams have the servers of this configuration, and names are asked for again
-    /// from time to time, on a thread that is started for the first of them.
+    /// From now on the upstreams have the servers of this configuration, names are asked for again from
+    /// time to time, and servers are checked, on a thread that is started for the first of them.
     ///
     /// # Errors
     /// Those of starting the thread.
@@ -70,17 +82,20 @@ impl Upstreams {
         before: &Self,
         counters: &Arc<ControlCounters>,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let lists: Vec<Arc<ServerList>> =
-            self.lists.iter().filter(|list| !list.names().is_empty()).cloned().collect();
-        if lists.is_empty() {
+        let lists = |has: &dyn Fn(&ServerList) -> bool| -> Vec<Arc<ServerList>> {
+            self.lists.iter().filter(|list| has(list)).cloned().collect()
+        };
+        let named = lists(&|list| !list.names().is_empty());
+        let checked = lists(&|list| list.settings().health.is_some());
+        if named.is_empty() && checked.is_empty() {
             return Ok(());
         }
-        let thread = match &before.names {
-            Some((thread, _)) => Arc::clone(thread),
+        let thread = match &before.asked {
+            Some(asked) => Arc::clone(&asked.thread),
             None => Arc::new(ControlThread::start(ControlRole::Backends, counters)?),
         };
-        let lookups = thread.look_up_names(lists);
-        self.names = Some((thread, lookups));
+        let (names, checks) = (thread.look_up_names(named), thread.check_servers(checked));
+        self.asked = Some(Asked { thread, _names: names, _checks: checks });
         Ok(())
     }
 
@@ -97,6 +112,12 @@ impl Upstreams {
         _: &Arc<ControlCounters>,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(())
+    }
+
+    /// What is known of all of them, in the order of the configuration.
+    #[cfg(feature = "admin")]
+    pub(super) fn reports(&self, now: Millis) -> Vec<UpstreamReport> {
+        self.lists.iter().map(|list| list.upstream().report(now)).collect()
     }
 
     /// The upstreams by their names.

@@ -15,11 +15,11 @@ use super::setting::Setting;
 use super::surroundings::Surroundings;
 use super::{
     AcmeOptions, AddressOptions, AdminAddress, AdminOptions, CertificateFiles, ClientCertificates,
-    Config, CookieOptions, ForwardedHeader, HeaderOptions, HeaderPolicy, Hosts, Identity,
-    IdentityKind, Limits, Listener, ListenerKind, LogOptions, NameKind, OverloadOptions, PlaceKind,
-    ProcessOptions, QueryOptions, Redirect, RedisOptions, RelayOptions, RoomOptions, Route,
-    RouteService, Rule, Secret, ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions, Token,
-    TokenPlace, Turn, UpstreamOptions, WebSocketOptions,
+    Config, CookieOptions, ForwardedHeader, HeaderOptions, HeaderPolicy, HealthChoice, Hosts,
+    Identity, IdentityKind, Limits, Listener, ListenerKind, LogOptions, NameKind, OverloadOptions,
+    PlaceKind, ProcessOptions, QueryOptions, Redirect, RedisOptions, RelayOptions, RoomOptions,
+    Route, RouteService, Rule, Secret, ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions,
+    Token, TokenPlace, Turn, UpstreamOptions, WebSocketOptions,
 };
 use crate::upstream::Balance;
 
@@ -137,8 +137,12 @@ fn agree_on_upstreams(config: &mut Config, upstreams: &[UpstreamOptions]) {
             Some((number, mut upstream)) => {
                 upstream.name = format!("{number}-{}", upstream.name);
                 upstream.servers.push(format!("[::1]:{}", number + 1));
-                if upstream.balance != Balance::Hash {
+                // Its route has no identity.
+                if upstream.balance != Balance::Hash || upstream.hash_by == "user" {
                     upstream.hash_by = "address".to_owned();
+                }
+                if upstream.health == HealthChoice::Off {
+                    leave_checks_out(&mut upstream);
                 }
                 relay.upstream.clone_from(&upstream.name);
                 // A path of the route may end in *.
@@ -153,6 +157,14 @@ fn agree_on_upstreams(config: &mut Config, upstreams: &[UpstreamOptions]) {
             }
         }
     }
+}
+
+/// Without checks nothing can be said of them.
+fn leave_checks_out(upstream: &mut UpstreamOptions) {
+    upstream.health_path = "/".to_owned();
+    upstream.health_host = None;
+    (upstream.health_every_ms, upstream.health_timeout_ms) = (5000, 2000);
+    (upstream.health_fall, upstream.health_rise) = (3, 2);
 }
 
 /// Certificates are for listeners with TLS, and such listeners have certificates.
@@ -362,9 +374,7 @@ pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
             any::<std::net::Ipv6Addr>().prop_map(|address| format!("[{address}]")),
         ]
         .boxed(),
-        Rule::HashBy => {
-            prop_oneof![Just("address".to_owned()), "(cookie|header):[A-Za-z-]{1,8}",].boxed()
-        }
+        Rule::HashBy => prop_oneof!["address|user", "(cookie|header):[A-Za-z-]{1,8}",].boxed(),
         Rule::HeaderLines => "X-[a-z]{1,6}: [a-z]{1,6}".boxed(),
         Rule::HeaderNames => "[A-Za-z-]{1,8}".boxed(),
         Rule::HostHeader => "[a-z]{1,8}(:[1-9][0-9]{1,3})?".boxed(),

@@ -13,7 +13,7 @@ pub(super) fn is_token(text: &str) -> bool {
 /// Whether `text` says what clients are told apart by.
 pub(super) fn is_hash_key(text: &str) -> bool {
     let name = text.strip_prefix("cookie:").or_else(|| text.strip_prefix("header:"));
-    text == "address" || name.is_some_and(is_token)
+    text == "address" || text == "user" || name.is_some_and(is_token)
 }
 
 /// Whether `text` is an absolute path (RFC 9112 section 3.2.1) as a client can send it. Query and

@@ -99,7 +99,7 @@ pub use socket::SocketOptions;
 pub use timeouts::Timeouts;
 pub use tls::{CertificateFiles, TlsOptions};
 pub use turn::Turn;
-pub use upstream::UpstreamOptions;
+pub use upstream::{HealthChoice, UpstreamOptions};
 
 /// A whole configuration: what a file and the command line ask for.
 ///

@@ -192,7 +192,9 @@ impl fmt::Display for Rule {
             ),
             Self::File => f.write_str("must be the path of a file"),
             Self::Folder => f.write_str("must be the path of a folder"),
-            Self::HashBy => f.write_str("must be \"address\", \"cookie:NAME\" or \"header:NAME\""),
+            Self::HashBy => {
+                f.write_str("must be \"address\", \"user\", \"cookie:NAME\" or \"header:NAME\"")
+            }
             Self::HeaderLines => f.write_str("must be a list of headers such as \"X-Key: value\""),
             Self::HeaderNames => f.write_str("must be a list of names of headers"),
             Self::HostHeader => f.write_str("must be HOST or HOST:PORT as the Host header has it"),

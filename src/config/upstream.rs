@@ -4,7 +4,7 @@ use super::declare::keys;
 use super::rule::{Rule, integer};
 use super::timeouts::TIMEOUT;
 use super::word::{one_of, words};
-use crate::upstream::{Balance, ServerName, UpstreamSettings};
+use crate::upstream::{Balance, HealthKind, HealthSettings, ServerName, UpstreamSettings};
 
 keys! {
     /// A group of servers that stand for each other.
@@ -25,7 +25,7 @@ keys! {
             rule: one_of::<Balance>(),
             reload: true,
         }
-        /// What clients are told apart by: `address`, `cookie:NAME` or `header:NAME`.
+        /// What clients are told apart by: `address`, `user`, `cookie:NAME` or `header:NAME`.
         pub hash_by: String {
             default: "address".to_owned(),
             rule: Rule::HashBy,
@@ -60,7 +60,87 @@ keys! {
             reload: true,
             reached: "It gets its part again.",
         }
+        /// For a server that has come or come back: so long its part grows, from a hundredth of its
+        /// weight to all of it; 0 for its whole part at once.
+        pub slow_start_ms: u64 {
+            default: 0,
+            rule: integer(0, 86_400_000),
+            reload: true,
+            reached: "It gets its whole part.",
+        }
+        /// What every server is asked from time to time: nothing, a GET, or the handshake of a WebSocket.
+        /// One that does not pass is asked only if no other is there.
+        pub health: HealthChoice {
+            default: HealthChoice::Off,
+            rule: one_of::<HealthChoice>(),
+            reload: true,
+        }
+        /// The path that is asked for.
+        pub health_path: String {
+            default: "/".to_owned(),
+            rule: Rule::Path,
+            needs: Self::is_checked => "health is \"off\"",
+            reload: true,
+        }
+        /// The `Host` of these requests.
+        pub health_host: Option<String> {
+            default: None,
+            shown: "the server's address",
+            rule: Rule::HostHeader,
+            needs: Self::is_checked => "health is \"off\"",
+            reload: true,
+        }
+        /// Between the beginnings of two checks of a server.
+        pub health_every_ms: u64 {
+            default: 5000,
+            rule: TIMEOUT,
+            needs: Self::is_checked => "health is \"off\"",
+            reload: true,
+        }
+        /// For one check, from connecting to its answer.
+        pub health_timeout_ms: u64 {
+            default: 2000,
+            rule: TIMEOUT,
+            needs: Self::is_checked => "health is \"off\"",
+            reload: true,
+            reached: "The check has failed.",
+        }
+        /// Checks in a row that must fail.
+        pub health_fall: u32 {
+            default: 3,
+            rule: integer(1, 100),
+            needs: Self::is_checked => "health is \"off\"",
+            reload: true,
+            reached: "The server is unhealthy.",
+        }
+        /// Checks in a row that must pass.
+        pub health_rise: u32 {
+            default: 2,
+            rule: integer(1, 100),
+            needs: Self::is_checked => "health is \"off\"",
+            reload: true,
+            reached: "The server is healthy again.",
+        }
     }
+}
+
+/// What servers are asked from time to time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum HealthChoice {
+    /// Nothing.
+    #[default]
+    Off,
+    /// A GET.
+    Get,
+    /// The handshake of a WebSocket.
+    WebSocket,
+}
+
+words! {
+    HealthChoice:
+    "get" = Get,
+    "off" = Off,
+    "websocket" = WebSocket,
 }
 
 words! {
@@ -73,6 +153,27 @@ words! {
 impl UpstreamOptions {
     fn hashes(&self) -> bool {
         self.balance == Balance::Hash
+    }
+
+    fn is_checked(&self) -> bool {
+        self.health != HealthChoice::Off
+    }
+
+    fn health_settings(&self) -> Option<HealthSettings> {
+        let kind = match self.health {
+            HealthChoice::Off => return None,
+            HealthChoice::Get => HealthKind::Get,
+            HealthChoice::WebSocket => HealthKind::WebSocket,
+        };
+        Some(HealthSettings {
+            kind,
+            path: self.health_path.clone(),
+            host: self.health_host.clone(),
+            every_ms: self.health_every_ms,
+            timeout_ms: self.health_timeout_ms,
+            fall: self.health_fall,
+            rise: self.health_rise,
+        })
     }
 
     /// The servers. Loading has refused what is none.
@@ -89,6 +190,8 @@ impl UpstreamOptions {
             connect_ms: self.connect_ms,
             reply_ms: self.reply_ms,
             fail_ms: self.fail_ms,
+            slow_start_ms: self.slow_start_ms,
+            health: self.health_settings(),
         }
     }
 }

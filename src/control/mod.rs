@@ -30,6 +30,7 @@ pub mod admin;
 pub mod callback;
 #[cfg(feature = "http-backends")]
 mod fetch;
+mod health;
 #[cfg(feature = "http-backends")]
 pub mod key_sets;
 mod names;
@@ -46,6 +47,7 @@ pub mod tokens;
 pub use callback::{CallbackIdentity, CallbackSettings};
 #[cfg(feature = "http-backends")]
 pub use fetch::{HttpUrl, HttpUrlError, Trust, TrustError};
+pub use health::HealthChecks;
 #[cfg(feature = "http-backends")]
 pub use key_sets::{KeySetSettings, RemoteKeys};
 pub use names::NameLookups;

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::acme::AcmeRenewal;
 #[cfg(feature = "admin")]
 use super::admin::AdminListener;
+use super::health::HealthChecks;
 use super::names::NameLookups;
 use super::panics;
 use super::role::ControlRole;
@@ -126,6 +127,15 @@ impl ControlThread {
         let job: Arc<dyn Job> = Arc::clone(&lookups) as Arc<dyn Job>;
         self.shared.add(&job);
         lookups
+    }
+
+    /// Begins to check the servers of these lists, again and again until the result is dropped.
+    #[must_use]
+    pub fn check_servers(&self, lists: Vec<Arc<ServerList>>) -> Arc<HealthChecks> {
+        let checks = HealthChecks::new(lists, Arc::clone(&self.shared.counters));
+        let job: Arc<dyn Job> = Arc::clone(&checks) as Arc<dyn Job>;
+        self.shared.add(&job);
+        checks
     }
 
     /// The counters of the thread, over all runs.

@@ -57,9 +57,9 @@ pub struct ClientFacts<'c> {
     pub address: Option<IpAddr>,
     /// Whether it speaks TLS.
     pub is_tls: bool,
-    /// Whether its own statements about those before it hold: the address is one of
-    /// `trusted_proxies`.
-    pub is_trusted: bool,
+    /// The proxy that its request came by, where that is a trusted one: then what the request says of
+    /// those before holds.
+    pub proxy: Option<IpAddr>,
     /// Who it has proved to be.
     pub user: Option<&'c str>,
 }
@@ -69,7 +69,8 @@ pub struct ClientFacts<'c> {
 /// Left out is what is for one hop only (RFC 9110 §7.6.1) and what `rules` remove. `X-Forwarded-For`,
 /// `-Host`, `-Port` and `-Proto`, `X-Real-IP` and `Forwarded` (RFC 7239) are set anew, and deleted are
 /// all other `X-Forwarded-…` of the client and every spelling with `_`, which some frameworks take for
-/// the same. Those of a trusted client stay, and the lists of addresses go on with its own.
+/// the same. Those that a trusted proxy has sent stay, but for `X-Real-IP`, which is the client's in any
+/// case, and the lists of addresses go on with that of the proxy.
 /// `X-Tidegate-User` is the user, percent-encoded where it is not visible ASCII.
 pub fn write_request(
     out: &mut Vec<u8>,
@@ -87,9 +88,9 @@ pub fn write_request(
     let connection: Vec<&[u8]> = head.header_values("Connection").collect();
     let hop_by_hop = HopByHop { connection: &connection };
     for (name, value) in head.headers() {
-        let is_written_anew = match client.is_trusted {
+        let is_written_anew = match client.proxy.is_some() {
             _ if name.eq_ignore_ascii_case(b"Host") => true,
-            true => is_own_of_trusted(name),
+            true => is_own_with_proxy(name),
             false => is_own(name),
         };
         // Of a body there is none: such a request was refused.
@@ -131,18 +132,19 @@ fn write_host(out: &mut Vec<u8>, head: &RequestHead<'_>, rules: &ForwardRules) {
 }
 
 fn write_forwarded(out: &mut Vec<u8>, head: &RequestHead<'_>, client: &ClientFacts<'_>) {
-    let ClientFacts { address, is_tls, is_trusted, .. } = *client;
+    let ClientFacts { address, is_tls, proxy, .. } = *client;
+    let is_trusted = proxy.is_some();
+    // Who has connected to the gateway.
+    let hop = proxy.or(address);
     let kept = |name: &str| head.header(name).filter(|_| is_trusted);
     let scheme = if is_tls { "https" } else { "http" };
     let _ = write!(out, "X-Forwarded-For: ");
     write_list(out, head, "X-Forwarded-For", is_trusted);
-    let _ = match address {
-        Some(address) => write!(out, "{address}\r\n"),
+    let _ = match hop {
+        Some(hop) => write!(out, "{hop}\r\n"),
         None => write!(out, "unknown\r\n"),
     };
-    if kept("X-Real-IP").is_none()
-        && let Some(address) = address
-    {
+    if let Some(address) = address {
         let _ = write!(out, "X-Real-IP: {address}\r\n");
     }
     if kept("X-Forwarded-Proto").is_none() {
@@ -160,10 +162,10 @@ fn write_forwarded(out: &mut Vec<u8>, head: &RequestHead<'_>, client: &ClientFac
     }
     out.extend_from_slice(b"Forwarded: ");
     write_list(out, head, "Forwarded", is_trusted);
-    let _ = match address {
+    let _ = match hop {
         // Colons need quotes (RFC 7239 §6).
-        Some(IpAddr::V6(address)) => write!(out, "for=\"[{address}]\""),
-        Some(IpAddr::V4(address)) => write!(out, "for={address}"),
+        Some(IpAddr::V6(hop)) => write!(out, "for=\"[{hop}]\""),
+        Some(IpAddr::V4(hop)) => write!(out, "for={hop}"),
         None => write!(out, "for=unknown"),
     };
     if let Some(host) = head.host() {
@@ -173,7 +175,7 @@ fn write_forwarded(out: &mut Vec<u8>, head: &RequestHead<'_>, client: &ClientFac
     let _ = write!(out, ";proto={scheme}\r\n");
 }
 
-/// What a trusted client lists already, with the comma behind it.
+/// What a trusted proxy lists already, with the comma behind it.
 fn write_list(out: &mut Vec<u8>, head: &RequestHead<'_>, name: &str, is_trusted: bool) {
     if is_trusted {
         for element in list_elements(head.header_values(name)) {
@@ -201,14 +203,15 @@ fn is_own(name: &[u8]) -> bool {
     is_spelled(prefix, FORWARDED_PREFIX) || OWN.iter().any(|own| is_spelled(name, own))
 }
 
-/// Whether the gateway sets this header for a trusted client as well: what it adds to, and spellings
-/// that a proxy would not write.
-fn is_own_of_trusted(name: &[u8]) -> bool {
+/// Whether the gateway sets this header for the client of a trusted proxy as well: what it adds to, what
+/// it knows better, and spellings that a proxy would not write.
+fn is_own_with_proxy(name: &[u8]) -> bool {
     let is = |own: &str| name.eq_ignore_ascii_case(own.as_bytes());
     is_own(name)
         && (name.contains(&b'_')
             || is("X-Forwarded-For")
             || is("Forwarded")
+            || is("X-Real-IP")
             || is_spelled(name, USER))
 }
 

@@ -444,6 +444,10 @@ counters! {
     key_sets,
     /// Key sets that could not be fetched or held no key.
     key_sets_failed,
+    /// Checks of servers of upstreams.
+    health_checks,
+    /// Those that were not passed.
+    health_checks_failed,
     /// Times that the control thread failed and was started again.
     control_restarts,
 }

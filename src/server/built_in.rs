@@ -166,6 +166,7 @@ fn header(line: &str) -> Option<SetHeader> {
 
 fn balance_by(text: &str) -> BalanceBy {
     match text.split_once(':') {
+        None if text == "user" => BalanceBy::User,
         Some(("cookie", name)) => BalanceBy::Cookie(name.to_owned()),
         Some(("header", name)) => BalanceBy::Header(name.to_owned()),
         Some(_) | None => BalanceBy::Address,

@@ -18,7 +18,7 @@ use crate::metrics::{CertificateCounters, Entry, LoopMetrics, ProcessCounters};
 use crate::reactor::{
     DrainTerms, LoopCommand, LoopState, OverloadMarks, QueuePolicy, SharedListeners,
 };
-use crate::timer::Clock as _;
+use crate::timer::{Clock as _, Millis};
 
 /// A running server. Dropping it does not stop it: call [`Handle::drain`], then [`Handle::join`].
 ///
@@ -162,6 +162,12 @@ impl Handle {
     /// loop has stopped accepting.
     pub fn cancel_drain(&self) -> bool {
         self.begun_drain().is_none_or(|drain| drain.cancel())
+    }
+
+    /// The time of the loops' clock.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.serving.clock.now()
     }
 
     /// How far the server is with its drain. Does not wait.

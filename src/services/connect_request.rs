@@ -1,6 +1,6 @@
 //! A connection before its admission, as a service sees it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::effects::Identity;
 use crate::http::UpgradeRequest;
@@ -13,6 +13,7 @@ pub struct ConnectRequest<'a> {
     subject: Option<&'a str>,
     identity: Option<&'a Identity>,
     is_tls: bool,
+    proxy: Option<IpAddr>,
 }
 
 impl<'a> ConnectRequest<'a> {
@@ -20,7 +21,7 @@ impl<'a> ConnectRequest<'a> {
         request: Option<&'a UpgradeRequest<'a, 'a>>,
         address: Option<SocketAddr>,
     ) -> Self {
-        Self { request, address, subject: None, identity: None, is_tls: false }
+        Self { request, address, subject: None, identity: None, is_tls: false, proxy: None }
     }
 
     /// As this one, of a client that has shown a certificate with this subject.
@@ -36,6 +37,18 @@ impl<'a> ConnectRequest<'a> {
     /// As this one, of a client that speaks TLS or does not.
     pub(crate) fn with_tls(self, is_tls: bool) -> Self {
         Self { is_tls, ..self }
+    }
+
+    /// As this one, of a client whose request has come by this trusted proxy.
+    pub(crate) fn with_proxy(self, proxy: Option<IpAddr>) -> Self {
+        Self { proxy, ..self }
+    }
+
+    /// The trusted proxy that has written the head of the request. `None` where none has, and where the
+    /// service does not [want addresses](crate::services::Service::wants_addresses).
+    #[must_use]
+    pub fn proxy(&self) -> Option<IpAddr> {
+        self.proxy
     }
 
     /// Whether the client speaks TLS.

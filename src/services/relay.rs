@@ -35,6 +35,8 @@ pub enum BalanceBy {
     Cookie(String),
     /// A header with this name; by the address without it.
     Header(String),
+    /// Who they have proved to be; by the address of one who has not.
+    User,
 }
 
 /// The service of a relay. It admits clients; all else passes it by.
@@ -62,7 +64,7 @@ impl Relay {
         let client = ClientFacts {
             address: connect.address().map(|address| address.ip().to_canonical()),
             is_tls: connect.is_tls(),
-            is_trusted: false,
+            proxy: connect.proxy(),
             user: connect.identity().map(|identity| &**identity.user()),
         };
         write_request(&mut out, head, &target, &settings.rules, &client);
@@ -130,6 +132,7 @@ impl RelaySettings {
             BalanceBy::Address => None,
             BalanceBy::Cookie(name) => cookie(request, name),
             BalanceBy::Header(name) => request.header(name),
+            BalanceBy::User => connect.identity().map(|identity| identity.user().as_bytes()),
         };
         let mut hasher = DefaultHasher::new();
         match by_request {
@@ -227,5 +230,7 @@ mod tests {
         assert_ne!(key(&by, "", 1), key(&by, "", 2));
         let by = BalanceBy::Header("X-Room".to_owned());
         assert_eq!(key(&by, "x-room: 7\r\n", 1), key(&by, "X-Room: 7\r\n", 2));
+        // Without an identity a user is one of an address.
+        assert_eq!(key(&BalanceBy::User, "", 1), key(&BalanceBy::Address, "", 1));
     }
 }

@@ -2,20 +2,28 @@
 //!
 //! An [`Upstream`] is shared by all loops and lives as long as its name stands in the configuration:
 //! a reload or a new answer of a name server replaces its set of servers by one atomic store, and a
-//! server that stays keeps its count of connections. No clock, no socket, no lock.
+//! server that stays keeps its count of connections. One that leaves is remembered while it has
+//! connections or is drained, so that it is the same when it comes back. No clock, no socket, no lock.
 
 mod balance;
+mod families;
+mod health;
+mod report;
 mod server;
 mod server_list;
 mod server_name;
 mod set;
+mod slow_start;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
 pub use balance::Balance;
-pub use server::{Server, ServerPermit, ServerState};
+pub use families::upstream_families;
+pub use health::{HealthKind, HealthSettings, HealthStreak};
+pub use report::{ServerReport, UpstreamReport};
+pub use server::{Server, ServerCounts, ServerPermit, ServerState};
 pub use server_list::{Answers, ServerList};
 pub use server_name::{InvalidServerName, ServerName, ServerPlace};
 pub use set::{ServerSet, UpstreamSettings};
@@ -59,16 +67,41 @@ impl Upstream {
         self.set.load_full()
     }
 
-    /// From now on these are its servers and settings. Those that are no longer in it get nothing new;
-    /// their connections stay.
-    pub fn replace(&self, set: ServerSet) {
-        self.set.store(Arc::new(set));
+    /// From now on its servers and settings are what `next` makes of those before, which may be asked
+    /// several times; `None` keeps them. Servers that are no longer among them get nothing new; their
+    /// connections stay.
+    pub fn update(&self, next: impl Fn(&ServerSet) -> Option<ServerSet>) {
+        self.set.rcu(|before| next(before).map_or_else(|| Arc::clone(before), Arc::new));
     }
 
     /// Chooses a server that is none of `tried`, and counts a connection to it. `key` tells clients
     /// apart where the balance goes by that, and `random` decides between equals.
     pub fn pick(&self, now: Millis, key: u64, random: u64, tried: &[Arc<Server>]) -> Pick {
         self.set.load().pick(now, key, random, tried)
+    }
+
+    /// Lets a server have nothing new from now on, or its part again, also one that has left and still
+    /// has connections. `address` is as it is shown. What is known of it then; `None` without such a
+    /// server.
+    pub fn set_drained(
+        &self,
+        address: &str,
+        is_drained: bool,
+        now: Millis,
+    ) -> Option<ServerReport> {
+        let set = self.set.load();
+        let mut all = set.reports(now);
+        let (server, mut report) = all.find(|(own, _)| own.address().to_string() == address)?;
+        server.set_drained(is_drained);
+        report.state = server.state(now);
+        Some(report)
+    }
+
+    /// All that is known of it.
+    #[must_use]
+    pub fn report(&self, now: Millis) -> UpstreamReport {
+        let servers = self.set.load().reports(now).map(|(_, report)| report).collect();
+        UpstreamReport { name: self.name.to_string(), servers }
     }
 
     /// A server of it could not be reached: it gets nothing for a while, unless the others cannot be

@@ -18,6 +18,8 @@ pub struct ServerList {
     upstream: Arc<Upstream>,
     settings: UpstreamSettings,
     servers: Vec<ServerName>,
+    /// Rises with each list for the same upstream.
+    revision: u64,
     /// The last answer for each name that has had one.
     known: ArcSwap<Answers>,
 }
@@ -33,13 +35,20 @@ impl ServerList {
         before: Option<&Self>,
     ) -> Self {
         let known = before.map(|before| before.known.load_full()).unwrap_or_default();
-        Self { upstream, settings, servers, known: ArcSwap::new(known) }
+        let revision = before.map_or(1, |before| before.revision + 1);
+        Self { upstream, settings, servers, revision, known: ArcSwap::new(known) }
     }
 
     /// The upstream.
     #[must_use]
     pub fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream
+    }
+
+    /// What holds for all its servers.
+    #[must_use]
+    pub fn settings(&self) -> &UpstreamSettings {
+        &self.settings
     }
 
     /// The names whose addresses are to be asked for, each once.
@@ -57,7 +66,8 @@ impl ServerList {
     }
 
     /// From now on names have these addresses, at most 64 each. One without an answer, or with an empty
-    /// one, keeps those of its last.
+    /// one, keeps those of its last. Nothing changes once a later list has been taken over: an answer may
+    /// be on its way while the configuration is reloaded.
     pub fn learn(&self, answers: Answers) {
         let mut known = Answers::clone(&self.known.load());
         known.extend(answers.into_iter().filter(|(_, addresses)| !addresses.is_empty()));
@@ -74,8 +84,11 @@ impl ServerList {
                 }
             }
         }
-        let before = self.upstream.set();
-        self.upstream.replace(ServerSet::new(self.settings.clone(), servers, Some(&before)));
+        self.upstream.update(|before| {
+            let (settings, servers) = (self.settings.clone(), servers.iter().cloned());
+            let next = || ServerSet::new(settings, servers, Some(before));
+            (before.revision() <= self.revision).then(|| next().with_revision(self.revision))
+        });
         self.known.store(Arc::new(known));
     }
 }
@@ -119,6 +132,16 @@ mod tests {
         }
         own.learn(answer("app", &[2, 3]));
         assert_eq!(addresses(&own), ["10.0.0.2:80", "10.0.0.3:80", "unix:/a"]);
+    }
+
+    #[test]
+    fn an_answer_for_an_earlier_configuration_comes_too_late() {
+        let first = list(&["app:80"], None);
+        first.learn(answer("app", &[1]));
+        let second = list(&["unix:/a"], Some(&first));
+        second.learn(Answers::new());
+        first.learn(answer("app", &[2]));
+        assert_eq!(addresses(&second), ["unix:/a"]);
     }
 
     #[test]

@@ -91,7 +91,8 @@ fn is_name(name: &str) -> bool {
         && !last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-const WEIGHT_MAX: u32 = 1000;
+/// The largest weight.
+pub(super) const WEIGHT_MAX: u32 = 1000;
 /// That of unix(7), without the NUL.
 const UNIX_PATH_BYTES_MAX: usize = 107;
 

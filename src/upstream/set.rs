@@ -3,9 +3,11 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use super::Pick;
 use super::balance::{Balance, Candidate};
+use super::health::HealthSettings;
 use super::server::{Server, ServerState};
+use super::slow_start::grown;
+use super::{Pick, ServerReport};
 use crate::timer::Millis;
 use crate::transport::ServerAddress;
 
@@ -22,6 +24,10 @@ pub struct UpstreamSettings {
     pub reply_ms: u64,
     /// How long a server that could not be reached gets nothing, in milliseconds.
     pub fail_ms: u64,
+    /// How long the part of a server grows that has come or come back, in milliseconds; 0 for not at all.
+    pub slow_start_ms: u64,
+    /// How servers are checked; `None` for not at all.
+    pub health: Option<HealthSettings>,
 }
 
 impl Default for UpstreamSettings {
@@ -32,6 +38,8 @@ impl Default for UpstreamSettings {
             connect_ms: 5_000,
             reply_ms: 10_000,
             fail_ms: 10_000,
+            slow_start_ms: 0,
+            health: None,
         }
     }
 }
@@ -41,6 +49,10 @@ impl Default for UpstreamSettings {
 pub struct ServerSet {
     settings: UpstreamSettings,
     members: Vec<Member>,
+    /// Those that have left and are not done with, the last one to leave first.
+    departed: Vec<Arc<Server>>,
+    /// Rises with each configuration.
+    revision: u64,
 }
 
 #[derive(Debug)]
@@ -52,7 +64,7 @@ struct Member {
 
 impl ServerSet {
     /// These servers, each address with its weight of 1 or more; of one that stands there twice the
-    /// first counts. Those that `before` has stay the same, with their connections.
+    /// first counts. Those that `before` has or remembers stay the same, with their connections.
     #[must_use]
     pub fn new(
         settings: UpstreamSettings,
@@ -64,13 +76,35 @@ impl ServerSet {
             if members.iter().any(|own| *own.server.address() == address) {
                 continue;
             }
-            let known = before.and_then(|before| before.server(&address));
+            let known = before.and_then(|before| before.server_or_departed(&address));
             let mut hasher = DefaultHasher::new();
             address.hash(&mut hasher);
             let server = known.cloned().unwrap_or_else(|| Server::new(address));
+            if settings.health.is_none() {
+                // Nothing would say so any more.
+                server.set_healthy(true);
+            }
             members.push(Member { server, weight: weight.max(1), hash: hasher.finish() });
         }
-        Self { settings, members }
+        let mut next = Self { settings, members, departed: Vec::new(), revision: 0 };
+        if let Some(before) = before {
+            next.revision = before.revision;
+            let all = before.members.iter().map(|own| &own.server).chain(&before.departed);
+            let left = all.filter(|own| own.is_in_use() && next.server(own.address()).is_none());
+            next.departed = left.take(DEPARTED_MAX).cloned().collect();
+        }
+        next
+    }
+
+    /// The set as that of a later configuration.
+    pub(super) fn with_revision(mut self, revision: u64) -> Self {
+        self.revision = revision;
+        self
+    }
+
+    /// Rises with each configuration.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// The settings.
@@ -90,18 +124,52 @@ impl ServerSet {
         self.members.iter().map(|own| &own.server).find(|own| own.address() == address)
     }
 
+    /// As [`ServerSet::server`], also one that has left and is remembered.
+    fn server_or_departed(&self, address: &ServerAddress) -> Option<&Arc<Server>> {
+        let departed = || self.departed.iter().find(|own| own.address() == address);
+        self.server(address).or_else(departed)
+    }
+
+    /// All servers, and what is known of each.
+    pub(super) fn reports(
+        &self,
+        now: Millis,
+    ) -> impl Iterator<Item = (&Arc<Server>, ServerReport)> {
+        let listed = self.members.iter().map(|own| (&own.server, Some(own.weight)));
+        let departed = self.departed.iter().filter(|own| own.is_in_use()).map(|own| (own, None));
+        listed.chain(departed).map(move |(server, weight)| {
+            let report = ServerReport {
+                address: server.address().to_string(),
+                weight: weight.unwrap_or_default(),
+                state: server.state(now),
+                is_listed: weight.is_some(),
+                connections: server.connections(),
+                counts: server.counts(),
+            };
+            (server, report)
+        })
+    }
+
     /// See [`Upstream::pick`](super::Upstream::pick).
     pub(super) fn pick(&self, now: Millis, key: u64, random: u64, tried: &[Arc<Server>]) -> Pick {
         let is_tried = |server: &Arc<Server>| tried.iter().any(|other| Arc::ptr_eq(server, other));
         let mut is_full = false;
-        // Those that could not be reached are asked when no other is there: a server that comes back is
-        // found at once, and with one server alone its next client finds out.
-        for wanted in [ServerState::Up, ServerState::Failed] {
-            let may = |own: &&Member| own.server.state(now) == wanted && !is_tried(&own.server);
+        // Those that could not be reached or are unhealthy are asked when no other is there: a server
+        // that comes back is found at once, with one server alone its next client finds out, and a check
+        // that is itself wrong takes no client away from all servers.
+        for is_last_choice in [false, true] {
+            let is_wanted = |state: ServerState| match state {
+                ServerState::Up => !is_last_choice,
+                ServerState::Failed | ServerState::Unhealthy => is_last_choice,
+                ServerState::Drained => false,
+            };
+            let may = |own: &&Member| is_wanted(own.server.state(now)) && !is_tried(&own.server);
             let mut members: Vec<&Member> = self.members.iter().filter(may).collect();
             while !members.is_empty() {
-                let candidates: Vec<Candidate> =
-                    members.iter().map(|own| own.candidate()).collect();
+                let candidates: Vec<Candidate> = members
+                    .iter()
+                    .map(|own| own.candidate(now, self.settings.slow_start_ms))
+                    .collect();
                 let Some(index) = self.settings.balance.choose(&candidates, key, random) else {
                     break;
                 };
@@ -117,15 +185,22 @@ impl ServerSet {
 }
 
 impl Member {
-    fn candidate(&self) -> Candidate {
+    fn candidate(&self, now: Millis, slow_start_ms: u64) -> Candidate {
         let connections = self.server.connections();
-        Candidate { hash: self.hash, weight: self.weight, connections }
+        let weight = match slow_start_ms {
+            0 => self.weight,
+            _ => grown(self.weight, self.server.age_ms(now), slow_start_ms),
+        };
+        Candidate { hash: self.hash, weight, connections }
     }
 }
 
+/// Servers that have left and are remembered; of more than that the counts begin anew if they come back.
+const DEPARTED_MAX: usize = 256;
+
 #[cfg(test)]
 mod tests {
-    use super::super::{ServerPermit, Upstream};
+    use super::super::{HealthKind, ServerCounts, ServerPermit, Upstream};
     use super::*;
 
     const NOW: Millis = Millis(1_000);
@@ -146,6 +221,14 @@ mod tests {
         }
     }
 
+    /// From now on the upstream has these servers.
+    fn replace(upstream: &Upstream, servers: &[(ServerAddress, u32)]) {
+        let settings = UpstreamSettings::default;
+        upstream.update(|before| {
+            Some(ServerSet::new(settings(), servers.iter().cloned(), Some(before)))
+        });
+    }
+
     #[test]
     fn connections_are_counted_until_their_permits_are_dropped() {
         let upstream = upstream(&[1, 2], UpstreamSettings::default());
@@ -163,13 +246,54 @@ mod tests {
         let upstream = upstream(&[1, 2], UpstreamSettings::default());
         let permits: Vec<_> = (0..4).map(|_| picked(&upstream, NOW, &[]).unwrap()).collect();
         let servers = [(address(2), 1), (address(3), 1), (address(3), 9)];
-        let next = ServerSet::new(UpstreamSettings::default(), servers, Some(&upstream.set()));
-        upstream.replace(next);
+        replace(&upstream, &servers);
         let counts: Vec<u32> = upstream.set().servers().map(|own| own.0.connections()).collect();
         assert_eq!(counts, [2, 0]);
         assert_eq!(picked(&upstream, NOW, &[]).unwrap().server().address(), &address(3));
         drop(permits);
         assert_eq!(upstream.set().server(&address(2)).unwrap().connections(), 0);
+    }
+
+    /// The addresses with their connections, those that have left among them.
+    fn reported(upstream: &Upstream) -> Vec<(String, u32, bool)> {
+        let servers = upstream.report(NOW).servers.into_iter();
+        servers.map(|own| (own.address, own.connections, own.is_listed)).collect()
+    }
+
+    #[test]
+    fn a_server_that_leaves_is_the_same_when_it_comes_back() {
+        let upstream = upstream(&[1, 2], UpstreamSettings::default());
+        let permits: Vec<_> = (0..4).map(|_| picked(&upstream, NOW, &[]).unwrap()).collect();
+        assert!(upstream.set_drained("127.0.0.1:1", true, NOW).is_some());
+        assert_eq!(upstream.set_drained("127.0.0.1:9", true, NOW), None);
+        replace(&upstream, &[(address(3), 1)]);
+        let (one, two) = ("127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned());
+        let three = ("127.0.0.1:3".to_owned(), 0, true);
+        let left = [three.clone(), (one.clone(), 2, false), (two.clone(), 2, false)];
+        assert_eq!(reported(&upstream), left);
+        drop(permits);
+        assert_eq!(reported(&upstream), [three.clone(), (one.clone(), 0, false)]);
+        replace(&upstream, &[(address(1), 1), (address(3), 1)]);
+        assert_eq!(reported(&upstream), [(one, 0, true), three]);
+        let states: Vec<_> = upstream.report(NOW).servers.iter().map(|own| own.state).collect();
+        assert_eq!(states, [ServerState::Drained, ServerState::Up]);
+        // What has left can be put back as well, and is forgotten then.
+        replace(&upstream, &[(address(3), 1)]);
+        let report = upstream.set_drained("127.0.0.1:1", false, NOW).unwrap();
+        assert_eq!((report.state, report.is_listed), (ServerState::Up, false));
+        assert_eq!(reported(&upstream).len(), 1);
+    }
+
+    #[test]
+    fn what_becomes_of_connections_is_counted_by_server() {
+        let upstream = upstream(&[1], UpstreamSettings::default());
+        let set = upstream.set();
+        let server = set.server(&address(1)).unwrap();
+        drop((picked(&upstream, NOW, &[]), picked(&upstream, NOW, &[])));
+        server.note_reached(30);
+        upstream.note_failed(server, NOW);
+        let expected = ServerCounts { connects: 2, failures: 1, reached: 1, reached_ms: 30 };
+        assert_eq!(server.counts(), expected);
     }
 
     #[test]
@@ -185,10 +309,50 @@ mod tests {
         let last = picked(&upstream, NOW, std::slice::from_ref(&second)).unwrap();
         assert_eq!(last.server().address(), &address(1));
         assert_eq!(first.state(NOW.plus(10_000)), ServerState::Up);
-        first.note_reached();
+        first.note_reached(3);
         assert_eq!(first.state(NOW), ServerState::Up);
         let all = [Arc::clone(first), second];
         assert!(matches!(upstream.pick(NOW, 0, 0, &all), Pick::Nothing));
+    }
+
+    /// In each tenth of the time a server that is back gets as many of the new connections as its part of
+    /// all of them has become larger.
+    #[test]
+    fn the_part_of_a_server_that_comes_back_grows() {
+        for away in ["drained", "failed", "new"] {
+            let settings = UpstreamSettings { slow_start_ms: 1_000, ..UpstreamSettings::default() };
+            let ports: &[u16] = if away == "new" { &[1] } else { &[1, 2] };
+            let upstream = upstream(ports, settings.clone());
+            let second =
+                Arc::clone(upstream.set().server(&address(2)).unwrap_or(&Server::new(address(2))));
+            // All are whole by then.
+            drop(picked(&upstream, Millis(0), &[]));
+            let mut now = Millis(10_000);
+            match away {
+                "drained" => second.set_drained(true),
+                "failed" => upstream.note_failed(&second, now),
+                _ => {}
+            }
+            let mut permits: Vec<_> = (0..1000).map(|_| picked(&upstream, now, &[])).collect();
+            now = now.plus(settings.fail_ms);
+            second.set_drained(false);
+            if away == "new" {
+                let servers = [(address(1), 1), (address(2), 1)];
+                upstream.update(|before| {
+                    Some(ServerSet::new(settings.clone(), servers.clone(), Some(before)))
+                });
+            }
+            let mut count = |now: Millis| {
+                permits.push(picked(&upstream, now, &[]));
+                upstream.set().server(&address(2)).unwrap().connections()
+            };
+            let at_once = (0..20).map(|_| count(now)).last().unwrap();
+            let early = (0..150).map(|_| count(now.plus(100))).last().unwrap();
+            let late = (0..2000).map(|_| count(now.plus(1_000))).last().unwrap();
+            assert!((9..=11).contains(&at_once), "{away}: {at_once}");
+            assert!((100..=112).contains(&early), "{away}: {early}");
+            assert_eq!(late, 1585, "{away}: half of all");
+        }
     }
 
     #[test]
@@ -203,6 +367,32 @@ mod tests {
         only.set_drained(false);
         assert!(picked(&upstream, NOW, &[]).is_some());
         drop(permit);
+    }
+
+    #[test]
+    fn unhealthy_servers_are_the_last_choice_until_nothing_checks_them() {
+        let settings = || {
+            let path = "/".to_owned();
+            let (kind, host) = (HealthKind::Get, None);
+            let (every_ms, timeout_ms, fall, rise) = (1, 1, 1, 1);
+            let health = HealthSettings { kind, path, host, every_ms, timeout_ms, fall, rise };
+            UpstreamSettings { health: Some(health), ..UpstreamSettings::default() }
+        };
+        let upstream = upstream(&[1, 2], settings());
+        let set = upstream.set();
+        let [first, second] = [1, 2].map(|port| set.server(&address(port)).unwrap());
+        assert!(first.set_healthy(false) && !first.set_healthy(false));
+        for _ in 0..5 {
+            assert_eq!(picked(&upstream, NOW, &[]).unwrap().server().address(), &address(2));
+        }
+        // All servers being unhealthy, all are tried rather than none.
+        second.set_healthy(false);
+        let permits = [picked(&upstream, NOW, &[]), picked(&upstream, NOW, &[])];
+        let counts = [first, second].map(|own| own.connections());
+        assert_eq!((permits.len(), counts), (2, [1, 1]));
+        assert_eq!(first.state(NOW), ServerState::Unhealthy);
+        replace(&upstream, &[(address(1), 1), (address(2), 1)]);
+        assert_eq!(first.state(NOW), ServerState::Up);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tidegate::control::{ControlRole, ControlThread};
 use tidegate::inspect::Query;
 use tidegate::mail::{NoReply, Reply};
 use tidegate::metrics::{ControlCounters, Family};
+use tidegate::upstream::{ServerReport, UpstreamReport};
 
 use crate::wait::until;
 
@@ -69,6 +70,14 @@ impl Gateway for MadeUp {
 
     fn heaviest_addresses(&self, _: usize) -> Vec<AddressUse> {
         Vec::new()
+    }
+
+    fn upstreams(&self) -> Vec<UpstreamReport> {
+        Vec::new()
+    }
+
+    fn set_server_drained(&self, _: &str, _: &str, _: bool) -> Option<ServerReport> {
+        None
     }
 
     fn log_level(&self) -> String {

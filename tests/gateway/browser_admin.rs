@@ -146,6 +146,30 @@ fn every_page_is_shown_and_a_change_waits_for_its_confirmation() {
 }
 
 #[test]
+fn a_server_of_an_upstream_is_drained_and_put_back() {
+    let Some(browser) = Browser::start() else { return };
+    let backend = free_address();
+    let gateway = Gateway::with_config(&format!(
+        "[[upstream]]\nname = \"app\"\nservers = [\"{backend}\"]\n\
+         [[route]]\npath = \"/\"\nservice = \"relay\"\nupstream = \"app\"\n{CONFIG}"
+    ));
+    let page = browser.open(&page_of(&gateway));
+    page.click("#access");
+    page.log_in();
+    page.goes_to("gateway");
+    let badge = ".upstreams tbody .badge";
+    page.until_text(badge, "Up");
+    page.pictures("upstreams");
+    page.click(".upstreams tbody button");
+    page.until("document.querySelector('#confirm').open");
+    page.click("#confirm-yes");
+    page.until_text(badge, "Drained");
+    page.click(".upstreams tbody button");
+    page.until_text(badge, "Up");
+    assert_eq!(unexpected_lines(&browser), [""; 0]);
+}
+
+#[test]
 fn without_a_token_in_the_configuration_the_page_says_what_is_missing() {
     let Some(browser) = Browser::start() else { return };
     let gateway = Gateway::with_config("[admin]\naddress = \"127.0.0.1:0\"\n");

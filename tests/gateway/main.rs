@@ -107,3 +107,4 @@ mod overload;
 mod rates;
 mod relay;
 mod reload;
+mod upstreams;

@@ -221,8 +221,8 @@ fn the_request_is_the_gateways_own() {
     assert_eq!(head, expected);
 }
 
-/// The identity of the route and the client's own address, which a trusted proxy names, and not what the
-/// client says of itself.
+/// The identity of the route, the client's own address, which a trusted proxy names, and the way that its
+/// request has taken; not what the client says of itself.
 #[test]
 fn a_backend_learns_who_the_client_of_a_proxy_is() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -238,6 +238,7 @@ fn a_backend_learns_who_the_client_of_a_proxy_is() {
     let request = Request::upgrade("/app/?as=J%C3%B6rg")
         .with("X-Tidegate-User", "root")
         .with("X-Forwarded-For", "6.6.6.6, 192.0.2.7")
+        .with("X-Forwarded-Proto", "https")
         .with("X-Real-IP", "6.6.6.6");
     client.write_all(&request.bytes()).unwrap();
     let (backend, _) = listener.accept().unwrap();
@@ -248,7 +249,9 @@ fn a_backend_learns_who_the_client_of_a_proxy_is() {
     };
     assert_eq!(values("X-Tidegate-User"), ["J%C3%B6rg"]);
     assert_eq!(values("X-Real-IP"), ["192.0.2.7"]);
-    assert_eq!(values("X-Forwarded-For"), ["192.0.2.7"]);
+    assert_eq!(values("X-Forwarded-For"), ["6.6.6.6, 192.0.2.7, 127.0.0.1"]);
+    assert_eq!(values("X-Forwarded-Proto"), ["https"]);
+    assert_eq!(values("Forwarded"), ["for=127.0.0.1;host=\"localhost\";proto=http"]);
 }
 
 #[test]

@@ -6,10 +6,10 @@ use toml::{Table, Value};
 use super::*;
 use crate::config::word::Word as _;
 use crate::config::{
-    AcmeOptions, AdminAddress, CertificateFiles, ClientCertificates, Config, FilePath, Hosts,
-    Identity, IdentityKind, IdentityWord, Listener, MachineLimits, NameKind, Origins, PlaceKind,
-    Redirect, RedisOptions, Route, RouteService, Rule, Secret, Secrets, ServerUrl, ServiceKind,
-    Token, UpstreamOptions,
+    AcmeOptions, AdminAddress, CertificateFiles, ClientCertificates, Config, FilePath,
+    HealthChoice, Hosts, Identity, IdentityKind, IdentityWord, Listener, MachineLimits, NameKind,
+    Origins, PlaceKind, Redirect, RedisOptions, Route, RouteService, Rule, Secret, Secrets,
+    ServerUrl, ServiceKind, Token, UpstreamOptions,
 };
 use crate::jwt::Algorithm;
 use crate::upstream::Balance;
@@ -166,7 +166,9 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     let RouteService::Relay { relay: options, .. } = &mut relay.service else { unreachable!() };
     (options.host, options.rewrite) = (Some("a".to_owned()), Some("/b".to_owned()));
     config.routes = vec![route, relay];
-    config.upstreams = vec![upstream(Balance::Hash)];
+    let health_host = Some("a".to_owned());
+    config.upstreams =
+        vec![UpstreamOptions { health: HealthChoice::Get, health_host, ..upstream(Balance::Hash) }];
     let token = Token { name: "bob".to_owned(), token: Secret::new("s3cret") };
     config.identities = vec![
         identity("members", IdentityKind::Tokens(TokenPlace::default(), vec![token])),
@@ -237,8 +239,9 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
     written.extend(leaves_of(&with_route(token_room())));
     written.extend(leaves_of(&with_route(Route::new("/", ServiceKind::Room))));
     // The second has the balance that leaves out what clients are told apart by.
-    for balance in [Balance::Hash, Balance::default()] {
-        let upstreams = vec![upstream(balance)];
+    let checks = [HealthChoice::Get, HealthChoice::default()];
+    for (balance, health) in [Balance::Hash, Balance::default()].into_iter().zip(checks) {
+        let upstreams = vec![UpstreamOptions { health, ..upstream(balance) }];
         let config = Config { routes: vec![relay()], upstreams, ..Config::default() };
         written.extend(leaves_of(&config));
     }
@@ -374,7 +377,9 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                         ("[log]", format!("{} = \"{word}\"", key.leaf()))
                     }
                     ("route.service", "relay") | ("route.mode", _) => (RELAY, String::new()),
-                    ("upstream.balance", _) => (RELAY, format!("balance = \"{word}\"")),
+                    (name, _) if name.starts_with("upstream.") => {
+                        (RELAY, format!("{} = \"{word}\"", key.leaf()))
+                    }
                     ("route.service", _) => {
                         ("[[route]]\npath = \"/\"", format!("service = \"{word}\""))
                     }

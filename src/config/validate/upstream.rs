@@ -4,7 +4,7 @@ use toml::Value;
 
 use super::super::declare::Keys as _;
 use super::super::refusal::Refusal;
-use super::super::{Config, WebSocketOptions};
+use super::super::{Config, UpstreamOptions, WebSocketOptions};
 use super::repeated::first_repeated;
 
 /// Checks all upstreams, and the routes that name them.
@@ -45,6 +45,13 @@ fn check_route(config: &Config, index: usize) -> Result<(), Refusal> {
         };
         let key = format!("route[{index}].upstream");
         return Err(Refusal::new(key, &Value::from(relay.upstream.as_str()), rule));
+    }
+    let users = |own: &UpstreamOptions| own.name == relay.upstream && own.hash_by == "user";
+    if config.upstreams.iter().any(users) && websocket.identity.is_none() {
+        let key = format!("route[{index}].identity");
+        let none = Value::Array(Vec::new());
+        let rule = "must name an identity where hash_by of the upstream is \"user\"";
+        return Err(Refusal::new(key, &none, rule));
     }
     if let Some(rewrite) = relay.rewrite.as_deref().filter(|own| own.ends_with("/*"))
         && !route.paths().any(|path| path.ends_with("/*"))

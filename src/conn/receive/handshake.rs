@@ -149,6 +149,8 @@ impl<S: Transport> Active<'_, S> {
             Err(outcome) => return outcome,
         };
         let (peer, address) = (self.peer(), self.cold.address(self.conn.cold));
+        let wants_addresses = self.services.route(route).0.wants_addresses;
+        let proxy = if wants_addresses { self.trusted_proxy() } else { None };
         let (own, pending) = self.services.route(route);
         let policy = UpgradePolicy {
             origins: &own.options.origins,
@@ -170,7 +172,8 @@ impl<S: Transport> Active<'_, S> {
                 let connect = ConnectRequest::new(Some(&request), address)
                     .with_subject(subject)
                     .with_identity(identity)
-                    .with_tls(self.cold.has_cipher(self.conn.cold));
+                    .with_tls(self.cold.has_cipher(self.conn.cold))
+                    .with_proxy(proxy);
                 own.service.admit(&connect, peer, &mut effects)
             }
         };

@@ -219,6 +219,22 @@ impl<S: Transport> Active<'_, S> {
         peer.is_some_and(|peer| trusted.contains(peer.ip()))
     }
 
+    /// The trusted proxy that has written the head of the request, if one has.
+    pub(super) fn trusted_proxy(&mut self) -> Option<IpAddr> {
+        if !self.is_from_trusted_proxy() {
+            return None;
+        }
+        let peer = match (self.cold.naming(self.conn.cold), self.cold.address(self.conn.cold)) {
+            // One before it has named the proxy.
+            (Naming::ProxyHeader, Some(address)) => Some(address),
+            (Naming::ProxyHeader | Naming::Request | Naming::Socket, _) => {
+                self.turn.work.charge(prices::ADDRESS);
+                stream::peer_address(&self.conn.socket)
+            }
+        };
+        peer.map(|peer| peer.ip().to_canonical())
+    }
+
     /// The connection is that of `client`, whom its proxy has named.
     fn set_client(&mut self, client: SocketAddr, naming: Naming) -> Result<(), OverBudget> {
         log::debug!(connection:% = self.peer(); "for {client}, as its proxy says");

@@ -130,7 +130,9 @@ impl RelayRecords {
                 let server = permit.server();
                 let address = server.address().clone();
                 attempt.tried.push(Arc::clone(server));
+                attempt.began = now;
                 attempt.due = now.plus(request.upstream.set().settings().connect_ms).tick();
+                attempt.is_reached = false;
                 self.set_permit(link, permit);
                 Next::Connect(address)
             }
@@ -158,13 +160,16 @@ impl<S: Transport> Relay<'_, S> {
             // An event without a reason.
             return;
         }
-        if let Some(server) = records.server(link) {
-            server.note_reached();
-        }
-        if let Some(attempt) = records.attempt_mut(link)
-            && waiting_bytes == 0
-        {
-            attempt.due = now.plus(attempt.request.upstream.set().settings().reply_ms).tick();
+        if let Some(attempt) = records.attempt_mut(link) {
+            if !attempt.is_reached
+                && let Some(server) = attempt.tried.last()
+            {
+                server.note_reached(now.since(attempt.began));
+            }
+            attempt.is_reached = true;
+            if waiting_bytes == 0 {
+                attempt.due = now.plus(attempt.request.upstream.set().settings().reply_ms).tick();
+            }
         }
         conn.rearm();
     }

@@ -10,7 +10,7 @@ use crate::effects::{BackendRequest, CloseReason};
 use crate::key::{ConnKey, SlotRef, slot_number};
 use crate::pool::{Buffers, Need, OverBudget};
 use crate::shrink::Shrink as _;
-use crate::timer::Tick;
+use crate::timer::{Millis, Tick};
 use crate::transport::ServerAddress;
 use crate::upstream::{Server, ServerPermit};
 
@@ -43,8 +43,12 @@ pub(crate) struct Attempt {
     pub(crate) request: BackendRequest,
     /// The servers that were asked, the last one included.
     pub(crate) tried: Vec<Arc<Server>>,
-    /// When the connection must stand or the reply be there.
+    /// When the last connection was begun.
+    pub(crate) began: Millis,
+    /// When it must stand or the reply be there.
     pub(crate) due: Tick,
+    /// Whether it stands.
+    pub(crate) is_reached: bool,
     /// Whether bytes of the request have gone out to the last server.
     pub(crate) is_sent: bool,
     /// How the last connection came to nothing, if it did.
@@ -97,7 +101,9 @@ impl RelayRecords {
         let attempt = Attempt {
             request,
             tried: Vec::new(),
+            began: Millis::default(),
             due: Tick::default(),
+            is_reached: false,
             is_sent: false,
             lost: None,
         };

@@ -63,6 +63,7 @@ const FILES: &[(&str, &str, &str)] = files! {
     "theme.js": SCRIPT,
     "tiles.js": SCRIPT,
     "trace.js": SCRIPT,
+    "upstreams.js": SCRIPT,
 };
 
 #[cfg(test)]

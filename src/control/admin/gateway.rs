@@ -6,6 +6,7 @@ use crate::admission::AddressUse;
 use crate::inspect::Query;
 use crate::mail::{NoReply, Reply};
 use crate::metrics::Family;
+use crate::upstream::{ServerReport, UpstreamReport};
 
 /// The gateway as operators see and steer it. No method waits, but for [`Gateway::reload`].
 pub trait Gateway: fmt::Debug + Send + Sync {
@@ -48,6 +49,18 @@ pub trait Gateway: fmt::Debug + Send + Sync {
     /// The clients and networks with the most open connections, at most `limit` of them. The table of
     /// clients is locked a part at a time, for some microseconds each.
     fn heaviest_addresses(&self, limit: usize) -> Vec<AddressUse>;
+
+    /// What is known of the servers of relays.
+    fn upstreams(&self) -> Vec<UpstreamReport>;
+
+    /// Lets a server of an upstream have nothing new from now on, or its part again; its connections
+    /// stay. What is known of it then; `None` if there is no such server.
+    fn set_server_drained(
+        &self,
+        upstream: &str,
+        server: &str,
+        is_drained: bool,
+    ) -> Option<ServerReport>;
 
     /// The level of the log.
     fn log_level(&self) -> String;

@@ -8,7 +8,7 @@ use super::*;
 const CLIENT: ClientFacts<'static> = ClientFacts {
     address: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))),
     is_tls: false,
-    is_trusted: false,
+    proxy: None,
     user: None,
 };
 
@@ -77,14 +77,16 @@ fn only_the_gateway_says_who_the_client_is() {
                   X_Tidegate-User: 6.6.6.6\r\nX-Forwarded_Proto: 6.6.6.6\r\nX-Forwarded: 6.6.6.6\r\n";
     assert_eq!(plain(forged), plain(""));
 
-    let trusted = ClientFacts { is_trusted: true, ..CLIENT };
+    let proxy = Some([10, 0, 0, 9].into());
+    let trusted = ClientFacts { proxy, ..CLIENT };
     let text = forwarded(
         &format!("{forged}X-Forwarded-For: 7.7.7.7\r\nX-Forwarded-Proto: https\r\n"),
         &ForwardRules::default(),
         &trusted,
     );
-    assert!(text.contains("X-Forwarded-For: 6.6.6.6, 7.7.7.7, 192.0.2.7\r\n"), "{text}");
-    assert!(text.contains("Forwarded: for=6.6.6.6, for=192.0.2.7;"), "{text}");
+    assert!(text.contains("X-Forwarded-For: 6.6.6.6, 7.7.7.7, 10.0.0.9\r\n"), "{text}");
+    assert!(text.contains("Forwarded: for=6.6.6.6, for=10.0.0.9;"), "{text}");
+    assert!(text.contains("X-Real-IP: 192.0.2.7\r\n"), "{text}");
     assert!(text.contains("X-Forwarded-Proto: https\r\n"), "{text}");
     assert!(text.contains("X-Forwarded-Prefix: /6.6.6.6\r\n"), "{text}");
     assert_eq!(text.matches("Proto: ").count(), 1, "{text}");

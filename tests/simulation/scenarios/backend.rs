@@ -500,7 +500,10 @@ fn a_reload_keeps_relays_and_what_is_counted_of_them() {
     let mut world = world(&Setup::default(), &upstream);
     let (client, backend) = open(&mut world);
     let servers = [(address(1), 1), (address(2), 1)];
-    upstream.replace(ServerSet::new(UpstreamSettings::default(), servers, Some(&upstream.set())));
+    let next = |before: &ServerSet| {
+        ServerSet::new(UpstreamSettings::default(), servers.clone(), Some(before))
+    };
+    upstream.update(|before| Some(next(before)));
     let next = routes(&world.journal, &upstream);
     world.reload(|settings| settings.connections.close_ms += 1, &next);
     world.settle();

@@ -5,6 +5,7 @@ pub(super) mod connections;
 mod gateway;
 mod messages;
 mod rooms;
+mod upstreams;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ pub(super) fn read_router() -> Router<Arc<Shared>> {
         .route("/api/v1/connections/{id}", get(connections::show))
         .route("/api/v1/rooms", get(rooms::list))
         .route("/api/v1/addresses", get(addresses::list))
+        .route("/api/v1/upstreams", get(upstreams::list))
 }
 
 /// What changes something, and traces, which show what clients say.
@@ -45,6 +47,8 @@ pub(super) fn change_router() -> Router<Arc<Shared>> {
         .route("/api/v1/drain/cancel", post(gateway::cancel_drain))
         .route("/api/v1/reload", post(gateway::reload))
         .route("/api/v1/log-level/set", post(gateway::set_log_level))
+        .route("/api/v1/upstreams/{name}/servers/{server}/drain", post(upstreams::drain))
+        .route("/api/v1/upstreams/{name}/servers/{server}/resume", post(upstreams::resume))
         .route("/api/v1/trace", get(trace))
 }
 

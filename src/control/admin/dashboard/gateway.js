@@ -6,6 +6,7 @@ import { bytes, count, duration, percent, plural } from './format.js';
 import { DrainCard } from './drain.js';
 import { ReloadCard } from './reload.js';
 import { ConfigurationCard, LevelCard } from './settings.js';
+import { UpstreamsCard } from './upstreams.js';
 
 const DAY_MS = 86_400_000;
 
@@ -20,6 +21,7 @@ export class GatewayPage {
     this.level = new LevelCard(app);
     this.certificates = h('ul', { class: 'list' });
     this.noCertificates = h('p', { class: 'empty' }, 'No listener speaks TLS.');
+    this.upstreams = new UpstreamsCard(app);
     this.configuration = new ConfigurationCard();
     this.element = h(
       'div',
@@ -37,6 +39,7 @@ export class GatewayPage {
         ),
         h('div', { class: 'column' }, this.reload.element, this.level.element),
       ),
+      this.upstreams.element,
       this.configuration.element,
     );
   }
@@ -47,8 +50,8 @@ export class GatewayPage {
   }
 
   async refresh() {
-    const [{ certificates }, { level }, { toml }] = await Promise.all(
-      ['certificates', 'log-level', 'configuration'].map((name) => get(`/api/v1/${name}`)),
+    const [{ certificates }, { level }, { toml }, { upstreams }] = await Promise.all(
+      ['certificates', 'log-level', 'configuration', 'upstreams'].map((name) => get(`/api/v1/${name}`)),
     );
     this.noCertificates.hidden = certificates.length > 0;
     this.certificates.hidden = certificates.length === 0;
@@ -56,6 +59,7 @@ export class GatewayPage {
     this.certificates.replaceChildren(...certificates.map((line, at) => certificate(line, ends[at]?.value)));
     this.level.show(level);
     this.configuration.show(toml);
+    this.upstreams.show(upstreams);
     this.showHealth(await get('/healthz', { accepted: 503 }));
   }
 
