@@ -192,9 +192,7 @@ impl fmt::Display for Rule {
             ),
             Self::File => f.write_str("must be the path of a file"),
             Self::Folder => f.write_str("must be the path of a folder"),
-            Self::HashBy => {
-                f.write_str("must be \"address\", \"user\", \"cookie:NAME\" or \"header:NAME\"")
-            }
+            Self::HashBy => f.write_str(HASH_BY),
             Self::HeaderLines => f.write_str("must be a list of headers such as \"X-Key: value\""),
             Self::HeaderNames => f.write_str("must be a list of names of headers"),
             Self::HostHeader => f.write_str("must be HOST or HOST:PORT as the Host header has it"),
@@ -297,6 +295,7 @@ fn is_public_algorithm(name: &str) -> bool {
     public.any(|own| own.name() == name)
 }
 
+const HASH_BY: &str = "must be \"address\", \"user\", \"cookie:NAME\" or \"header:NAME\"";
 const HTTP_URL: &str = "must be http://HOST[:PORT]/PATH, https://HOST[:PORT]/PATH or \
                         http://unix:/SOCKET:/PATH, without a user";
 const PUBLIC_ALGORITHMS: &str = "must be a list of algorithms of public keys: RS256, RS384, RS512, \

@@ -88,7 +88,7 @@ impl Round {
             let known = self.streaks.get(server.address()).copied();
             let mut streak = known.unwrap_or_default();
             if let Some(is_healthy) = streak.note(outcome.is_ok(), settings) {
-                tell(list, &server, is_healthy, outcome.err().unwrap_or_default());
+                tell(list, &server, is_healthy, outcome.as_ref().err().map_or("", |why| why));
             }
             streaks.insert(server.address().clone(), streak);
         }
@@ -97,7 +97,7 @@ impl Round {
     }
 }
 
-fn tell(list: &ServerList, server: &Server, is_healthy: bool, why: String) {
+fn tell(list: &ServerList, server: &Server, is_healthy: bool, why: &str) {
     if !server.set_healthy(is_healthy) {
         return;
     }
