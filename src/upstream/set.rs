@@ -269,7 +269,7 @@ mod tests {
         replace(&upstream, &[(address(3), 1)]);
         let (one, two) = ("127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned());
         let three = ("127.0.0.1:3".to_owned(), 0, true);
-        let left = [three.clone(), (one.clone(), 2, false), (two.clone(), 2, false)];
+        let left = [three.clone(), (one.clone(), 2, false), (two, 2, false)];
         assert_eq!(reported(&upstream), left);
         drop(permits);
         assert_eq!(reported(&upstream), [three.clone(), (one.clone(), 0, false)]);
@@ -323,8 +323,8 @@ mod tests {
             let settings = UpstreamSettings { slow_start_ms: 1_000, ..UpstreamSettings::default() };
             let ports: &[u16] = if away == "new" { &[1] } else { &[1, 2] };
             let upstream = upstream(ports, settings.clone());
-            let second =
-                Arc::clone(upstream.set().server(&address(2)).unwrap_or(&Server::new(address(2))));
+            let known = upstream.set().server(&address(2)).cloned();
+            let second = known.unwrap_or_else(|| Server::new(address(2)));
             // All are whole by then.
             drop(picked(&upstream, Millis(0), &[]));
             let mut now = Millis(10_000);
