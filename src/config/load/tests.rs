@@ -74,7 +74,7 @@ fn every_range_is_enforced_at_both_ends() {
             }
             "upstream" => {
                 let header = "[[route]]\npath = \"/\"\nservice = \"relay\"\nupstream = \"a\"\n\
-                              [[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\n";
+                              [[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\nhealth = \"get\"\n";
                 format!("{header}{} = {value}\n", key.leaf())
             }
             section => format!("[{section}]\n{} = {value}\n", key.leaf()),

@@ -271,6 +271,7 @@ const DERIVED: &[&str] = &[
     "none",
     "same host",
     "the client's",
+    "the server's address",
     "those of a second",
     "everyone",
     "none; where `route.name` is `token`, the first of kind `tokens`",
