@@ -112,6 +112,7 @@ pub mod inspect;
 pub mod mail;
 
 pub mod effects;
+pub mod events;
 pub mod output;
 
 pub mod hub;

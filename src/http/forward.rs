@@ -85,6 +85,30 @@ pub fn write_request(
     }
     write_host(out, head, rules);
     out.extend_from_slice(b"Upgrade: websocket\r\nConnection: Upgrade\r\n");
+    write_passed_on(out, head, rules, client, |_| false);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the header lines of a request to a backend as [`write_request`] does, but for a request that
+/// upgrades nothing: without what names of headers `is_left_out` holds for, and without the empty line.
+pub fn write_request_headers(
+    out: &mut Vec<u8>,
+    head: &RequestHead<'_>,
+    rules: &ForwardRules,
+    client: &ClientFacts<'_>,
+    is_left_out: impl Fn(&[u8]) -> bool,
+) {
+    write_host(out, head, rules);
+    write_passed_on(out, head, rules, client, is_left_out);
+}
+
+fn write_passed_on(
+    out: &mut Vec<u8>,
+    head: &RequestHead<'_>,
+    rules: &ForwardRules,
+    client: &ClientFacts<'_>,
+    is_left_out: impl Fn(&[u8]) -> bool,
+) {
     let connection: Vec<&[u8]> = head.header_values("Connection").collect();
     let hop_by_hop = HopByHop { connection: &connection };
     for (name, value) in head.headers() {
@@ -95,7 +119,8 @@ pub fn write_request(
         };
         // Of a body there is none: such a request was refused.
         let is_length = name.eq_ignore_ascii_case(b"Content-Length");
-        if !is_written_anew && !is_length && !hop_by_hop.has(name) && !rules.replace(name) {
+        let is_dropped = is_length || hop_by_hop.has(name) || is_left_out(name);
+        if !is_written_anew && !is_dropped && !rules.replace(name) {
             write_line(out, canonical(name), value);
         }
     }
@@ -106,7 +131,6 @@ pub fn write_request(
     for header in &rules.set {
         write_line(out, header.name.as_bytes(), header.value.as_str().as_bytes());
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 impl ForwardRules {

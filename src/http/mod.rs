@@ -61,7 +61,7 @@ pub use authority::Authority;
 pub use cookie::CookieError;
 pub use date::HttpDate;
 pub use deflate::{Deflate, accept_deflate};
-pub use forward::{ClientFacts, ForwardRules, SetHeader, write_request};
+pub use forward::{ClientFacts, ForwardRules, SetHeader, write_request, write_request_headers};
 pub use forwarded::{ForwardedHeader, forwarded_client, is_forwarded};
 pub use head::{
     HEAD_BYTES_MAX, HEADER_LINES_MAX, HeadError, HeadLimits, Method, RequestHead, Version,

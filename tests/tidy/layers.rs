@@ -23,6 +23,7 @@ pub(crate) const LAYERS: &[Row] = &[
     (&["effects"], &[]),
     (&["output"], &[]),
     (&["stream", "hub"], &[]),
+    (&["events"], &[]),
     (&["pool"], &[]),
     (&["admission", "certificates", "http", "jwt", "proxy_protocol", "tls", "upstream", "ws"], &[]),
     (&["foreign", "line", "transport", "os"], &[("os", "transport")]),
@@ -59,6 +60,7 @@ pub(crate) const DENIED_WORDS: &[(&[&str], &[&str], &str)] = &[
     (
         &[
             "src/certificates",
+            "src/events",
             "src/foreign",
             "src/foreign.rs",
             "src/hub",
@@ -162,6 +164,7 @@ const WITHOUT_SOCKETS: &[&str] = &[
     "certificates",
     "conn",
     "effects",
+    "events",
     "foreign",
     "http",
     "hub",

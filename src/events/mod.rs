@@ -1,0 +1,33 @@
+//! WebSocket-over-HTTP: what a backend that speaks plain HTTP is told of a connection, and what it
+//! answers, as functions of bytes and numbers.
+//!
+//! A connection's events travel in bodies of type `application/websocket-events`, in requests to the
+//! backend and in its replies. A [`Conversation`] is what goes on about one connection: which events
+//! wait, which are under way, and what a reply leads to. It knows no client of HTTP, no socket and no
+//! clock: whoever sends the requests asks for them, and gives the replies back. The format is that of
+//! the protocol WebSocket-Over-HTTP by Fanout (pushpin.org/docs/protocols/websocket-over-http), and
+//! [`grip`] what its libraries add.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `event` | one event, and bodies of several |
+//! | `conversation` | what goes on about one connection |
+//! | `reply` | what the headers of a reply say |
+//! | `request_head` | the request of a client as its backend gets it, again and again |
+//! | `grip` | messages of a backend to the gateway itself |
+
+mod conversation;
+mod event;
+pub mod grip;
+mod reply;
+mod request_head;
+
+pub use conversation::{
+    About, Action, Broken, ClientEvent, Conversation, ConversationLimits, End, EventRequest,
+};
+pub use event::{CLOSE_REASON_BYTES_MAX, Event, EventError, EventKind, Events, encode_event};
+pub use reply::{ReplyFacts, is_passed_on};
+pub use request_head::{ClientLine, EventHead};
+
+/// The type of bodies with events.
+pub const CONTENT_TYPE: &str = "application/websocket-events";
