@@ -15,6 +15,7 @@ mod admin_thread;
 #[cfg(not(any(feature = "acme", feature = "admin")))]
 #[path = "cli/without_admin_thread.rs"]
 mod admin_thread;
+mod events;
 mod handover;
 mod heartbeat;
 mod identities;

@@ -141,7 +141,7 @@ impl Lookups {
 
     /// The thread that asks other servers, which starts when it is needed for the first time.
     #[cfg(any(feature = "http-backends", feature = "redis"))]
-    fn control(&mut self) -> Result<&ControlThread, Failure> {
+    pub(super) fn control(&mut self) -> Result<&ControlThread, Failure> {
         let control = match self.control.take() {
             Some(control) => control,
             None => Arc::new(ControlThread::start(ControlRole::Backends, &self.counters)?),

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 
 use super::CommandLine;
 use super::acme::Acme;
+use super::events::EventRoutes;
 use super::lookups::Lookups;
 use super::report::log_new_listeners;
 use super::upstreams::Upstreams;
@@ -70,6 +71,7 @@ pub(super) struct Running {
     pub(super) lookups: Lookups,
     pub(super) acme: Acme,
     pub(super) upstreams: Upstreams,
+    pub(super) events: EventRoutes,
 }
 
 impl fmt::Debug for Reloader {
@@ -180,7 +182,8 @@ impl Reloader {
         let settings = self.resolve(&config, running);
         // Look-ups that would be new are not begun: what they look up decides nothing here.
         let upstreams = running.upstreams.by_name();
-        let routes = built_in_routes(&settings, running.lookups.checks(), upstreams);
+        let events = running.events.by_route();
+        let routes = built_in_routes(&settings, running.lookups.checks(), upstreams, events);
         self.server.check_reload(&settings, &routes)?;
         Ok(changes)
     }
@@ -191,10 +194,13 @@ impl Reloader {
             return Ok(changes);
         }
         let settings = self.resolve(&config, running);
-        let lookups = running.lookups.next(&settings).map_err(ReloadError::Lookups)?;
+        let mut lookups = running.lookups.next(&settings).map_err(ReloadError::Lookups)?;
         running.acme.prepare(&settings, lookups.counters()).map_err(ReloadError::Thread)?;
         let mut upstreams = running.upstreams.next(&settings);
-        let routes = built_in_routes(&settings, lookups.checks(), upstreams.by_name());
+        let events = running.events.next(&settings, &mut lookups, upstreams.by_name());
+        let events = events.map_err(ReloadError::Lookups)?;
+        let by_name = upstreams.by_name();
+        let routes = built_in_routes(&settings, lookups.checks(), by_name, events.by_route());
         let before = self.server.addresses();
         let reloaded = self.server.reload(&settings, routes, PATIENCE)?;
         for loop_index in reloaded.late_loops {
@@ -217,7 +223,9 @@ impl Reloader {
         if let Err(error) = upstreams.take_over(&running.upstreams, lookups.counters()) {
             log::error!("the addresses of upstreams stay as they are: {error}");
         }
-        self.running.store(Arc::new(Running { config, settings, lookups, upstreams, acme }));
+        events.take_over(&settings, upstreams.by_name());
+        let running = Running { config, settings, lookups, upstreams, events, acme };
+        self.running.store(Arc::new(running));
         Ok(changes)
     }
 
@@ -284,10 +292,12 @@ mod tests {
         let settings = config.resolve(GRANTED);
         let lookups = Lookups::start(&settings).unwrap();
         let upstreams = Upstreams::default();
-        let routes = built_in_routes(&settings, lookups.checks(), upstreams.by_name());
+        let events = EventRoutes::default();
+        let by_name = upstreams.by_name();
+        let routes = built_in_routes(&settings, lookups.checks(), by_name, events.by_route());
         let server = Arc::new(Handle::start(&settings, routes).unwrap());
         let acme = Acme::default();
-        let running = Running { config, settings, lookups, upstreams, acme };
+        let running = Running { config, settings, lookups, upstreams, events, acme };
         Reloader::new(command_line, GRANTED, &server, &Log::detached(), running)
     }
 

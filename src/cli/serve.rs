@@ -11,6 +11,7 @@ use super::CommandLine;
 use super::acme::Acme;
 use super::admin::Admin;
 use super::admin_thread::AdminThread;
+use super::events::EventRoutes;
 use super::handover::ADMIN_SOCKET;
 use super::incidents::Incidents;
 use super::lookups::{Lookups, keep_panic};
@@ -72,13 +73,17 @@ fn run(
     log_limits(&settings, descriptors);
     let ready = passed.ready.take();
     let admin_socket = passed.take_named(ADMIN_SOCKET);
-    let lookups = Lookups::start(&settings).map_err(|error| -> Box<dyn Error> { error })?;
+    let mut lookups = Lookups::start(&settings).map_err(|error| -> Box<dyn Error> { error })?;
     let access = start_access_log(&settings)?;
     let mut upstreams = Upstreams::default().next(&settings);
     upstreams
         .take_over(&Upstreams::default(), lookups.counters())
         .map_err(|error| -> Box<dyn Error> { error })?;
-    let routes = built_in_routes(&settings, lookups.checks(), upstreams.by_name());
+    let events = EventRoutes::default()
+        .next(&settings, &mut lookups, upstreams.by_name())
+        .map_err(|error| -> Box<dyn Error> { error })?;
+    let (checks, by_name) = (lookups.checks(), upstreams.by_name());
+    let routes = built_in_routes(&settings, checks, by_name, events.by_route());
     let sink = access.as_ref().map(|own| own.sink(log));
     let server = Arc::new(Handle::start_on(&settings, routes, passed, sink)?);
     stop_with_the_loops(server.events().clone(), settings.loops, signals.stop_listening())?;
@@ -87,7 +92,7 @@ fn run(
     let acme = Acme::on(thread.downgrade());
     acme.prepare(&settings, lookups.counters())?;
     let acme = acme.next(&settings, &server, lookups.counters());
-    let running = Running { config: config.clone(), settings, lookups, upstreams, acme };
+    let running = Running { config: config.clone(), settings, lookups, upstreams, events, acme };
     let reloader = Arc::new(Reloader::new(command_line, granted, &server, log, running));
     let inherited = (admin_socket, ready.is_some());
     let logs = (log, access.as_ref());

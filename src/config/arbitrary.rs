@@ -15,11 +15,12 @@ use super::setting::Setting;
 use super::surroundings::Surroundings;
 use super::{
     AcmeOptions, AddressOptions, AdminAddress, AdminOptions, CertificateFiles, ClientCertificates,
-    Config, CookieOptions, ForwardedHeader, HeaderOptions, HeaderPolicy, HealthChoice, Hosts,
-    Identity, IdentityKind, Limits, Listener, ListenerKind, LogOptions, NameKind, OverloadOptions,
-    PlaceKind, ProcessOptions, QueryOptions, Redirect, RedisOptions, RelayOptions, RoomOptions,
-    Route, RouteService, Rule, Secret, ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions,
-    Token, TokenPlace, Turn, UpstreamOptions, WebSocketOptions,
+    Config, CookieOptions, EventsOptions, ForwardOptions, ForwardedHeader, HeaderOptions,
+    HeaderPolicy, HealthChoice, Hosts, Identity, IdentityKind, Limits, Listener, ListenerKind,
+    LogOptions, NameKind, OverloadOptions, PlaceKind, ProcessOptions, QueryOptions, Redirect,
+    RedisOptions, RelayOptions, RoomOptions, Route, RouteService, Rule, Secret, ServerUrl,
+    ServiceKind, SocketOptions, Timeouts, TlsOptions, Token, TokenPlace, Turn, UpstreamOptions,
+    WebSocketOptions,
 };
 use crate::upstream::Balance;
 
@@ -130,9 +131,23 @@ fn agree_on_proxies(config: &mut Config) {
 
 /// Each relay has an upstream of its own, as far as there are any; others become echoes.
 fn agree_on_upstreams(config: &mut Config, upstreams: &[UpstreamOptions]) {
+    // Those of events need HTTP.
+    let events = |own: &mut Route| {
+        if let RouteService::Events { websocket, .. } = &own.service {
+            own.service = RouteService::Echo { websocket: websocket.clone() };
+        }
+    };
+    if !cfg!(feature = "http-backends") {
+        config.routes.iter_mut().for_each(events);
+    }
     let mut left = upstreams.iter().cloned().enumerate();
     for route in &mut config.routes {
-        let RouteService::Relay { websocket, relay } = &mut route.service else { continue };
+        let is_relay = route.service.relay().is_some();
+        let (RouteService::Relay { websocket, forward, .. }
+        | RouteService::Events { websocket, forward, .. }) = &mut route.service
+        else {
+            continue;
+        };
         match left.next() {
             Some((number, mut upstream)) => {
                 upstream.name = format!("{number}-{}", upstream.name);
@@ -144,11 +159,13 @@ fn agree_on_upstreams(config: &mut Config, upstreams: &[UpstreamOptions]) {
                 if upstream.health == HealthChoice::Off {
                     leave_checks_out(&mut upstream);
                 }
-                relay.upstream.clone_from(&upstream.name);
+                forward.upstream.clone_from(&upstream.name);
                 // A path of the route may end in *.
-                relay.rewrite = relay.rewrite.take().filter(|path| !path.ends_with("/*"));
-                let origins = websocket.origins.clone();
-                *websocket = WebSocketOptions { origins, ..WebSocketOptions::default() };
+                forward.rewrite = forward.rewrite.take().filter(|path| !path.ends_with("/*"));
+                if is_relay {
+                    let origins = websocket.origins.clone();
+                    *websocket = WebSocketOptions { origins, ..WebSocketOptions::default() };
+                }
                 config.upstreams.push(upstream);
             }
             None => {
@@ -236,7 +253,7 @@ fn agree_on_limits(config: &mut Config) {
 /// Whether line clients may join.
 fn takes_lines(route: &Route) -> bool {
     route.service.is_websocket()
-        && route.service.relay().is_none()
+        && route.service.forward().is_none()
         && !route.service.room().is_some_and(RoomOptions::asks_for_tokens)
 }
 
@@ -283,18 +300,20 @@ fn route(path: String) -> impl Strategy<Value = Route> {
     let options = (
         WebSocketOptions::arbitrary().prop_map(without_idle),
         PublishOptions::arbitrary(),
-        (RelayOptions::arbitrary(), RoomOptions::arbitrary()),
+        (RelayOptions::arbitrary(), ForwardOptions::arbitrary(), EventsOptions::arbitrary()),
+        RoomOptions::arbitrary(),
     );
     (ServiceKind::arbitrary(Rule::Boolean), options, any::<bool>()).prop_map(
-        move |(kind, (websocket, publish, (relay, room)), names_room)| {
+        move |(kind, (websocket, publish, (relay, forward, events), room), names_room)| {
             let order = publish.order;
             let mut path = path.clone();
             let service = match kind {
                 ServiceKind::Broadcast => RouteService::Broadcast { websocket, order },
                 ServiceKind::Echo => RouteService::Echo { websocket },
+                ServiceKind::Events => RouteService::Events { websocket, forward, events },
                 ServiceKind::Hall => RouteService::Hall,
                 ServiceKind::Page => RouteService::Page,
-                ServiceKind::Relay => RouteService::Relay { websocket, relay },
+                ServiceKind::Relay => RouteService::Relay { websocket, forward, relay },
                 ServiceKind::Room => {
                     path += if names_room { "/:room" } else { "" };
                     path += match room.name {

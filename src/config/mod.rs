@@ -89,8 +89,8 @@ pub use resolved::{
     Adjustment, MachineLimits, ResolvedConfig, ResolvedLimits, ResolvedRoute, ResolvedWebSocket,
 };
 pub use route::{
-    NameKind, Origins, RelayMode, RelayOptions, RoomOptions, Route, RouteService, ServiceKind,
-    WebSocketOptions,
+    EventsDialect, EventsOptions, ForwardOptions, NameKind, Origins, RelayMode, RelayOptions,
+    RoomOptions, Route, RouteService, ServiceKind, WebSocketOptions,
 };
 pub use rule::Rule;
 pub use secret::{Secret, Secrets, ServerUrl};

@@ -424,6 +424,7 @@ fn resolved_websocket(
         RouteService::Room { .. } => vec![CHAT_SUBPROTOCOL.to_owned()],
         RouteService::Broadcast { .. }
         | RouteService::Echo { .. }
+        | RouteService::Events { .. }
         | RouteService::Hall
         | RouteService::Page
         | RouteService::Relay { .. } => Vec::new(),

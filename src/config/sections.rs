@@ -14,7 +14,10 @@ use super::listener::Listener;
 use super::log::LogOptions;
 use super::overload::OverloadOptions;
 use super::process::ProcessOptions;
-use super::route::{PublishOptions, RelayOptions, RoomOptions, RouteKeys, WebSocketOptions};
+use super::route::{
+    EventsOptions, ForwardOptions, PublishOptions, RelayOptions, RoomOptions, RouteKeys,
+    WebSocketOptions,
+};
 use super::socket::SocketOptions;
 use super::timeouts::Timeouts;
 use super::tls::{CertificateFiles, TlsOptions};
@@ -66,8 +69,10 @@ pub const SECTIONS: &[Section] = &[
             "route",
             &[
                 all::<RouteKeys>(),
-                of::<WebSocketOptions>(&["broadcast", "echo", "relay", "room"]),
+                of::<WebSocketOptions>(&["broadcast", "echo", "events", "relay", "room"]),
                 of::<PublishOptions>(&["broadcast", "room"]),
+                of::<ForwardOptions>(&["events", "relay"]),
+                of::<EventsOptions>(&["events"]),
                 of::<RelayOptions>(&["relay"]),
                 of::<RoomOptions>(&["room"]),
             ],

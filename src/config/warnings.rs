@@ -54,6 +54,7 @@ impl ResolvedConfig {
         self.routes.iter().any(|route| match route.service {
             RouteService::Broadcast { .. } | RouteService::Room { .. } => true,
             RouteService::Echo { .. }
+            | RouteService::Events { .. }
             | RouteService::Hall
             | RouteService::Page
             | RouteService::Relay { .. } => false,

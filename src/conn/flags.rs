@@ -40,7 +40,8 @@ impl Flags {
     pub(crate) const PING_UNWRITTEN: Self = Self(1 << 13);
     /// Not read until its service says whether it is let in.
     pub(crate) const UNDECIDED: Self = Self(1 << 14);
-    /// Not read because the connection that its bytes go on to has too many of them waiting.
+    /// Not read because the connection that its bytes go on to has too many of them waiting, or the
+    /// backend that its service tells of its messages.
     pub(crate) const PAUSED_BY_PARTNER: Self = Self(1 << 15);
     /// The peer sent its close frame: it has no more to say.
     pub(crate) const CLOSE_RECEIVED: Self = Self(1 << 25);

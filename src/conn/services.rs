@@ -6,6 +6,7 @@ use crate::http::Rejection;
 use crate::key::ConnKey;
 use crate::mail::{LoopMessage, LoopSender};
 use crate::metrics::{Labelled, RouteCounters};
+use crate::pool::Buffers;
 use crate::services::{Route, RouteNumbers, Router, SocketRoute};
 use crate::timer::Millis;
 use std::fmt;
@@ -23,6 +24,10 @@ pub(super) struct Services {
     identity_sender: Option<IdentitySender>,
     /// What was decided on the request that is being answered, if that was not at once.
     decision: Option<Decision>,
+    /// Bytes that services hold for connections and that are charged to the pool.
+    charged_bytes: usize,
+    /// Bytes that they hold although the pool had none left.
+    uncharged_bytes: usize,
 }
 
 /// What was decided on a request that waits.
@@ -37,7 +42,16 @@ pub(super) enum Decision {
 impl Services {
     pub(super) fn new(site: LoopSite, router: Router, now: Millis) -> Self {
         let pending = PendingEffects { now, ..PendingEffects::default() };
-        Self { site, router, pending, sender: None, identity_sender: None, decision: None }
+        Self {
+            site,
+            router,
+            pending,
+            sender: None,
+            identity_sender: None,
+            decision: None,
+            charged_bytes: 0,
+            uncharged_bytes: 0,
+        }
     }
 
     /// Says what time it is.
@@ -163,6 +177,31 @@ impl Services {
     /// The decision, if one was noted.
     pub(super) fn take_decision(&mut self) -> Option<Decision> {
         self.decision.take()
+    }
+
+    /// A service holds so much more for connections. Whether the pool had that left.
+    pub(super) fn charge(&mut self, bytes: usize, memory: &mut Buffers) -> bool {
+        let is_charged = memory.charge(bytes).is_ok();
+        match is_charged {
+            true => self.charged_bytes += bytes,
+            false => self.uncharged_bytes += bytes,
+        }
+        is_charged
+    }
+
+    /// A service holds so much less.
+    pub(super) fn discharge(&mut self, bytes: usize, memory: &mut Buffers) {
+        let uncharged = bytes.min(self.uncharged_bytes);
+        self.uncharged_bytes -= uncharged;
+        let charged = (bytes - uncharged).min(self.charged_bytes);
+        self.charged_bytes -= charged;
+        memory.discharge(charged);
+    }
+
+    /// Bytes charged to the pool for what services hold.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn charged_bytes(&self) -> usize {
+        self.charged_bytes
     }
 
     /// When a service wants to be called next.

@@ -100,6 +100,14 @@ impl Protocol {
 }
 
 impl<S> Conn<S> {
+    /// Whether it is not read because of what it has sent before, or because its service has too much of
+    /// it. The silence of a relayed connection whose partner holds it up counts.
+    pub(crate) fn is_unheard(&self) -> bool {
+        let by_service =
+            self.protocol == Protocol::WebSocket && self.flags.has(Flags::PAUSED_BY_PARTNER);
+        by_service || self.flags.has(Flags::PAUSED_BY_PAST)
+    }
+
     /// A connection that was just accepted.
     pub(crate) fn new(
         socket: S,

@@ -27,7 +27,11 @@ pub mod acme;
 #[cfg(feature = "admin")]
 pub mod admin;
 #[cfg(feature = "http-backends")]
+mod breaker;
+#[cfg(feature = "http-backends")]
 pub mod callback;
+#[cfg(feature = "http-backends")]
+pub mod events;
 #[cfg(feature = "http-backends")]
 mod fetch;
 mod health;
@@ -45,6 +49,8 @@ pub mod tokens;
 
 #[cfg(feature = "http-backends")]
 pub use callback::{CallbackIdentity, CallbackSettings};
+#[cfg(feature = "http-backends")]
+pub use events::{EventBackendSettings, EventBackends};
 #[cfg(feature = "http-backends")]
 pub use fetch::{HttpUrl, HttpUrlError, Trust, TrustError};
 pub use health::HealthChecks;

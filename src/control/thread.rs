@@ -24,7 +24,10 @@ use super::panics;
 use super::role::ControlRole;
 use super::tasks::{Job, RunState, Tasks};
 #[cfg(feature = "http-backends")]
-use super::{CallbackIdentity, CallbackSettings, KeySetSettings, RemoteKeys};
+use super::{
+    CallbackIdentity, CallbackSettings, EventBackendSettings, EventBackends, KeySetSettings,
+    RemoteKeys,
+};
 #[cfg(feature = "redis")]
 use super::{RedisSettings, RedisTokens};
 use crate::metrics::ControlCounters;
@@ -93,6 +96,16 @@ impl ControlThread {
         let (identity, job) = CallbackIdentity::new(settings, Arc::clone(&self.shared.counters));
         self.shared.add(&job);
         identity
+    }
+
+    /// Begins to tell a backend of the events of connections. It need not be reachable yet.
+    #[cfg(feature = "http-backends")]
+    #[must_use]
+    pub fn event_backend(&self, settings: EventBackendSettings) -> Arc<EventBackends> {
+        let counters = Arc::clone(&self.shared.counters);
+        let (backend, job) = super::events::event_backend(settings, counters);
+        self.shared.add(&job);
+        backend
     }
 
     /// Begins to fetch the keys of tokens that `judge` judges. Their server need not be reachable yet.

@@ -30,8 +30,11 @@ pub struct Accept {
 #[derive(Debug)]
 pub(crate) enum Effect {
     Answer(u8, u16, ServiceMessage),
+    Charge(Peer, usize),
     Close(Peer, CloseRequest),
     Decide(Peer, Result<Accept, Rejection>),
+    Discharge(usize),
+    Pause(Peer, bool),
     Publish(u8, Publication, Order),
     Refresh(Peer, WallTime),
     Send(Peer, EncodedFrame),
@@ -163,6 +166,28 @@ impl<'e> Effects<'e> {
     /// peer is gone, the effect is ignored.
     pub fn refresh_identity(&mut self, peer: Peer, expires_at: WallTime) {
         self.pending.effects.push(Effect::Refresh(peer, expires_at));
+    }
+
+    /// Charges the pool with memory that is held for a peer on this loop, until [`Effects::discharge`]. If
+    /// there is none left, the peer is closed with code 1013; the bytes count as charged in any case.
+    pub fn charge(&mut self, peer: Peer, bytes: usize) {
+        self.pending.effects.push(Effect::Charge(peer, bytes));
+    }
+
+    /// Gives the pool back what was charged.
+    pub fn discharge(&mut self, bytes: usize) {
+        self.pending.effects.push(Effect::Discharge(bytes));
+    }
+
+    /// Has a peer on this loop not read from now on, until [`Effects::resume`]. What has been read before
+    /// still comes.
+    pub fn pause(&mut self, peer: Peer) {
+        self.pending.effects.push(Effect::Pause(peer, true));
+    }
+
+    /// Has a peer on this loop read again.
+    pub fn resume(&mut self, peer: Peer) {
+        self.pending.effects.push(Effect::Pause(peer, false));
     }
 
     /// Makes a peer a member of a topic of this service.

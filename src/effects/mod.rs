@@ -5,6 +5,7 @@ mod backend_request;
 mod close_reason;
 #[expect(clippy::module_inception, reason = "the collector is what the folder is about")]
 mod effects;
+mod event_backend;
 mod identity;
 mod identity_check;
 mod message;
@@ -21,6 +22,9 @@ pub use backend_request::BackendRequest;
 pub use close_reason::CloseReason;
 pub use effects::{Accept, Effects};
 pub(crate) use effects::{Effect, PendingEffects};
+pub use event_backend::{
+    EventAnswer, EventBackend, EventOpening, EventRoom, NoEventBackend, SharedEventBackend,
+};
 pub use identity::{INFO_BYTES_MAX, Identity, InvalidUser, USER_BYTES_MAX};
 pub use identity_check::{
     Checked, Identities, IdentityCheck, IdentityOutcome, IdentityReply, IdentitySender, Inquiry,

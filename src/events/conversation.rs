@@ -182,7 +182,7 @@ impl Conversation {
     /// The client has sent a message. Nothing is refused: who holds to [`Conversation::is_full`] stays
     /// within the limits and one message.
     pub fn message(&mut self, event: ClientEvent, content: &[u8]) {
-        if self.phase == Phase::Ended || self.end.is_some() {
+        if !self.is_told() {
             return;
         }
         let kind = match event {
@@ -230,15 +230,27 @@ impl Conversation {
         self.waiting_bytes + self.under_way.as_ref().map_or(0, |own| own.message_bytes)
     }
 
+    /// Whether the backend is still told of what the client does.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.phase != Phase::Ended && self.end.is_none()
+    }
+
+    /// Whether [`Conversation::next_request`] would give one.
+    #[must_use]
+    pub fn has_request(&self) -> bool {
+        self.under_way.is_none()
+            && match self.phase {
+                Phase::Opening => self.requests == 0,
+                // What was not taken is sent again with what comes after it.
+                Phase::Open => self.has_news || self.end.is_some(),
+                Phase::Ended => false,
+            }
+    }
+
     /// The request to be made next; `None` while one is under way, and where there is nothing to tell.
     pub fn next_request(&mut self) -> Option<EventRequest> {
-        let has_news = match self.phase {
-            Phase::Opening => self.requests == 0,
-            // What was not taken is sent again with what comes after it.
-            Phase::Open => self.has_news || self.end.is_some(),
-            Phase::Ended => false,
-        };
-        has_news.then(|| self.begin()).flatten()
+        self.has_request().then(|| self.begin()).flatten()
     }
 
     /// A request although there is nothing to tell; `None` while one is under way, or if the connection is

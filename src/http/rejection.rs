@@ -7,7 +7,7 @@ use super::{
     head::HeadError,
     percent::DecodeError,
     response::{Reply, Status},
-    response_header::HeaderValue,
+    response_header::{HeaderValue, ResponseHeader},
     target::QueryError,
 };
 
@@ -31,6 +31,14 @@ pub struct Rejection {
     allow: Option<Allow>,
     retry_after_s: Option<u32>,
     challenge: Option<HeaderValue>,
+    of_backend: Option<Box<OfBackend>>,
+}
+
+/// What only a rejection of a backend has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct OfBackend {
+    content_type: HeaderValue,
+    headers: Vec<ResponseHeader>,
 }
 
 impl Rejection {
@@ -101,6 +109,21 @@ impl Rejection {
         Self { retry_after_s, ..Self::new(Status::ServiceUnavailable, body) }
     }
 
+    /// What a backend has answered: its status from 300 to 599, headers and body. Any other status becomes
+    /// 502, as the client would not take it for a refusal.
+    pub fn of_backend(
+        code: u16,
+        content_type: HeaderValue,
+        headers: Vec<ResponseHeader>,
+        body: String,
+    ) -> Self {
+        if !(300..=599).contains(&code) {
+            return Self::bad_gateway("the backend has not answered as it must");
+        }
+        let of_backend = Some(Box::new(OfBackend { content_type, headers }));
+        Self { of_backend, ..Self::new(Status::OfBackend(code), body) }
+    }
+
     /// The same rejection with another body.
     pub fn with_body(self, body: impl Into<Cow<'static, str>>) -> Self {
         Self { body: body.into(), ..self }
@@ -121,7 +144,15 @@ impl Rejection {
     /// With `head_only` (the request was a `HEAD`) the body is omitted, but not its length.
     pub fn write_to(&self, date: &HttpDate, head_only: bool, out: &mut Vec<u8>) {
         let mut reply = Reply::begin(out, date, self.status);
-        reply.header("Content-Type", HeaderValue::PLAIN_TEXT.as_str());
+        match &self.of_backend {
+            Some(own) => {
+                reply.header("Content-Type", own.content_type.as_str());
+                for header in &own.headers {
+                    reply.header(header.name(), header.value());
+                }
+            }
+            None => reply.header("Content-Type", HeaderValue::PLAIN_TEXT.as_str()),
+        }
         if let Some(allow) = self.allow {
             reply.header("Allow", allow.as_str());
         }
@@ -131,12 +162,20 @@ impl Rejection {
         if let Some(retry_after_s) = self.retry_after_s {
             reply.header("Retry-After", retry_after_s);
         }
-        let newline: &[u8] = if self.body.ends_with('\n') { b"" } else { b"\n" };
+        let ends = self.body.ends_with('\n') || self.of_backend.is_some();
+        let newline: &[u8] = if ends { b"" } else { b"\n" };
         reply.finish(&[self.body.as_bytes(), newline], head_only);
     }
 
     fn new(status: Status, body: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, body: body.into(), allow: None, retry_after_s: None, challenge: None }
+        Self {
+            status,
+            body: body.into(),
+            allow: None,
+            retry_after_s: None,
+            challenge: None,
+            of_backend: None,
+        }
     }
 }
 

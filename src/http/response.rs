@@ -94,8 +94,8 @@ impl Status {
             Self::BadGateway => "Bad Gateway",
             Self::ServiceUnavailable => "Service Unavailable",
             Self::GatewayTimeout => "Gateway Timeout",
-            // That reply has the backend's own.
-            Self::OfBackend(_) => "",
+            // A relay passes on the backend's own.
+            Self::OfBackend(_) => "Refused by the Backend",
             Self::VersionNotSupported => "HTTP Version Not Supported",
         }
     }

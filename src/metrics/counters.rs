@@ -440,6 +440,18 @@ counters! {
     callbacks_cancelled,
     /// Times that a backend was left alone because it had failed again and again.
     callbacks_stopped,
+    /// Requests that told backends of the events of connections.
+    event_requests,
+    /// Requests about events that were made again.
+    event_retries,
+    /// Requests about events that came to nothing, tries in vain included.
+    event_failures,
+    /// Clients dropped or refused because their backend failed or gave a reply of no use.
+    event_drops,
+    /// Ends of connections that a backend could not be told.
+    event_ends_lost,
+    /// Times that a backend of events was left alone because it had failed again and again.
+    event_stops,
     /// Key sets fetched for identities of kind `jwt`.
     key_sets,
     /// Key sets that could not be fetched or held no key.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::{
-    Identity, IdentityKind, NameKind, Origins, PlaceKind, RelayOptions, ResolvedConfig,
+    ForwardOptions, Identity, IdentityKind, NameKind, Origins, PlaceKind, ResolvedConfig,
     ResolvedRoute, ResolvedWebSocket, RoomOptions, RouteService, TokenPlace, UpstreamOptions,
 };
 use crate::http::{ForwardRules, HeaderValue, OriginRule, SetHeader, Subprotocol};
@@ -13,25 +13,31 @@ use crate::services::identity::{
 };
 use crate::services::room::{IdentityRights, LineFormat, NameSource, Room, RoomSettings};
 use crate::services::{
-    BalanceBy, Broadcast, BuiltInPage, Echo, Handler, Identities, IdentityCheck, LoopSite, Order,
-    Relay, RelaySettings, Route, RouteOptions, Service,
+    BalanceBy, Broadcast, BuiltInPage, Echo, Events, EventsSettings, Handler, Identities,
+    IdentityCheck, LoopSite, NoEventBackend, Order, Relay, RelaySettings, Route, RouteId,
+    RouteOptions, Service, SharedEventBackend,
 };
 use crate::upstream::{ServerSet, Upstream};
 
 /// What checks identities that need other servers, by the name of the identity.
 pub type IdentityChecks = HashMap<String, Arc<dyn IdentityCheck>>;
 
+/// What tells backends of events, by the route.
+pub type EventBackends = HashMap<RouteId, SharedEventBackend>;
+
 /// The upstreams of relays, by their names.
 pub type Upstreams = HashMap<String, Arc<Upstream>>;
 
 /// The routes of a configuration. A relay leads to the upstream under its name in `upstreams`; without
-/// one it has no server. An identity that needs another server is asked by its name in `checks`; without
+/// one it has no server. A route with events is told by its backend in `event_backends`; without one it lets
+/// no client in. An identity that needs another server is asked by its name in `checks`; without
 /// a check there it lets no client in.
 #[must_use]
 pub fn built_in_routes(
     settings: &ResolvedConfig,
     checks: &IdentityChecks,
     upstreams: &Upstreams,
+    event_backends: &EventBackends,
 ) -> Vec<Route> {
     let all: IdentityChecks = settings
         .identities
@@ -39,10 +45,14 @@ pub fn built_in_routes(
         .map(|identity| (identity.name.clone(), check_of(identity, checks)))
         .collect();
     let route = |route: &ResolvedRoute| match &route.service {
-        RouteService::Relay { websocket, relay } => {
-            let own = settings.upstreams.iter().find(|own| own.name == relay.upstream);
+        RouteService::Relay { websocket, forward, .. } => {
+            let own = settings.upstreams.iter().find(|own| own.name == forward.upstream);
             let options = options(websocket, identities_of(route, &all));
-            relay_route(route, options, relay, own, upstreams)
+            relay_route(route, options, forward, own, upstreams)
+        }
+        RouteService::Events { websocket, forward, .. } => {
+            let options = options(websocket, identities_of(route, &all));
+            events_route(route, options, forward, event_backends.get(&route.id))
         }
         RouteService::Broadcast { .. }
         | RouteService::Echo { .. }
@@ -119,8 +129,8 @@ fn built_in_route(route: &ResolvedRoute, all: &IdentityChecks) -> Route {
             Handler::Socket(Arc::new(|_| Box::new(Echo)), options(websocket))
         }
         RouteService::Hall => Handler::Page(Arc::new(|| Box::new(BuiltInPage::hall()))),
-        // A relay is made of more than its own table.
-        RouteService::Page | RouteService::Relay { .. } => {
+        // Those that pass requests on are made of more than their own tables.
+        RouteService::Events { .. } | RouteService::Page | RouteService::Relay { .. } => {
             Handler::Page(Arc::new(|| Box::new(BuiltInPage::chat())))
         }
         RouteService::Room { websocket, order, room } => {
@@ -137,19 +147,14 @@ fn built_in_route(route: &ResolvedRoute, all: &IdentityChecks) -> Route {
 fn relay_route(
     route: &ResolvedRoute,
     options: RouteOptions,
-    relay: &RelayOptions,
+    relay: &ForwardOptions,
     upstream: Option<&UpstreamOptions>,
     upstreams: &Upstreams,
 ) -> Route {
     let known = upstreams.get(&relay.upstream).cloned();
     let settings = Arc::new(RelaySettings {
         upstream: known.unwrap_or_else(|| Upstream::new(&relay.upstream, ServerSet::default())),
-        rules: ForwardRules {
-            // Loading has refused what is no header.
-            host: relay.host.clone().and_then(|host| HeaderValue::new(host).ok()),
-            set: relay.set_headers.iter().filter_map(|line| header(line)).collect(),
-            remove: relay.remove_headers.clone(),
-        },
+        rules: forward_rules(relay),
         rewrite: relay.rewrite.clone(),
         paths: route.paths.clone(),
         balance_by: upstream.map(|own| balance_by(&own.hash_by)).unwrap_or_default(),
@@ -157,6 +162,33 @@ fn relay_route(
     let make = move |_| -> Box<dyn Service> { Box::new(Relay::new(Arc::clone(&settings))) };
     let handler = Handler::Socket(Arc::new(make), options);
     Route { id: route.id.clone(), paths: route.paths.clone(), handler }
+}
+
+fn events_route(
+    route: &ResolvedRoute,
+    options: RouteOptions,
+    forward: &ForwardOptions,
+    backend: Option<&SharedEventBackend>,
+) -> Route {
+    let none = || Arc::new(NoEventBackend) as SharedEventBackend;
+    let settings = Arc::new(EventsSettings {
+        backend: backend.cloned().unwrap_or_else(none),
+        rules: forward_rules(forward),
+        rewrite: forward.rewrite.clone(),
+        paths: route.paths.clone(),
+    });
+    let make = move |_| -> Box<dyn Service> { Box::new(Events::new(Arc::clone(&settings))) };
+    let handler = Handler::Socket(Arc::new(make), options);
+    Route { id: route.id.clone(), paths: route.paths.clone(), handler }
+}
+
+fn forward_rules(forward: &ForwardOptions) -> ForwardRules {
+    ForwardRules {
+        // Loading has refused what is no header.
+        host: forward.host.clone().and_then(|host| HeaderValue::new(host).ok()),
+        set: forward.set_headers.iter().filter_map(|line| header(line)).collect(),
+        remove: forward.remove_headers.clone(),
+    }
 }
 
 fn header(line: &str) -> Option<SetHeader> {
@@ -276,7 +308,12 @@ mod tests {
     #[test]
     fn every_route_is_mounted_under_its_id_at_all_its_paths() {
         let settings = Config::default().resolve(MachineLimits { descriptors: 1024, cores: 1 });
-        let routes = built_in_routes(&settings, &IdentityChecks::new(), &Upstreams::new());
+        let routes = built_in_routes(
+            &settings,
+            &IdentityChecks::new(),
+            &Upstreams::new(),
+            &EventBackends::new(),
+        );
         assert!(routes.iter().map(|route| &route.id).eq(settings.routes.iter().map(|own| &own.id)));
         let paths: Vec<_> = routes.iter().flat_map(|route| &route.paths).collect();
         assert_eq!(

@@ -9,6 +9,7 @@ mod broadcast;
 mod connect_request;
 mod description;
 mod echo;
+mod events;
 pub mod identity;
 mod name;
 mod page;
@@ -22,6 +23,7 @@ pub use broadcast::Broadcast;
 pub use connect_request::ConnectRequest;
 pub use description::Description;
 pub use echo::Echo;
+pub use events::{Events, EventsSettings};
 pub use page::{BuiltInPage, Page, PageReply};
 pub use relay::{BalanceBy, Relay, RelaySettings};
 pub use route_history::RouteHistory;
@@ -30,12 +32,13 @@ pub(crate) use router::{Found, SocketRoute};
 pub use router::{Handler, Route, Router};
 
 pub use crate::effects::{
-    Accept, BackendRequest, CONTROL_FRAMES, Checked, CloseReason, Effects, INFO_BYTES_MAX,
-    Identities, Identity, IdentityCheck, IdentityOutcome, IdentityReply, IdentitySender, Inquiry,
-    InvalidGrant, InvalidPeer, InvalidUser, LoopSite, Message, MessageLimits, Order, Peer,
-    Presented, REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, RatePolicy, Rights,
-    RoomGrants, RouteOptions, ServiceMessage, ServiceSender, SlowPolicy, TokenAnswer, TokenInquiry,
-    TokenLookup, TokenVerdict, TooManyLookups, USER_BYTES_MAX,
+    Accept, BackendRequest, CONTROL_FRAMES, Checked, CloseReason, Effects, EventAnswer,
+    EventBackend, EventOpening, EventRoom, INFO_BYTES_MAX, Identities, Identity, IdentityCheck,
+    IdentityOutcome, IdentityReply, IdentitySender, Inquiry, InvalidGrant, InvalidPeer,
+    InvalidUser, LoopSite, Message, MessageLimits, NoEventBackend, Order, Peer, Presented,
+    REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, RatePolicy, Rights,
+    RoomGrants, RouteOptions, ServiceMessage, ServiceSender, SharedEventBackend, SlowPolicy,
+    TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups, USER_BYTES_MAX,
 };
 pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 

@@ -60,7 +60,7 @@ impl Relay {
         let settings = &*self.settings;
         let head = request.head();
         let mut out = Vec::with_capacity(HEAD_BYTES);
-        let target = settings.target(request);
+        let target = rewritten_target(request, settings.rewrite.as_deref(), &settings.paths);
         let client = ClientFacts {
             address: connect.address().map(|address| address.ip().to_canonical()),
             is_tls: connect.is_tls(),
@@ -107,26 +107,30 @@ impl Service for Relay {
     }
 }
 
+/// The target of the request to the backend, in origin form (RFC 9112 §3.2.1).
+pub(super) fn rewritten_target(
+    request: &UpgradeRequest<'_, '_>,
+    rewrite: Option<&str>,
+    paths: &[String],
+) -> Vec<u8> {
+    let mut target = rewritten_path(request.path(), rewrite, paths);
+    let query = request.query().raw();
+    if !query.is_empty() {
+        target.push(b'?');
+        target.extend_from_slice(query);
+    }
+    target
+}
+
+fn rewritten_path(path: Path<'_>, rewrite: Option<&str>, paths: &[String]) -> Vec<u8> {
+    let Some(rewrite) = rewrite else { return path.raw().to_vec() };
+    let Some(prefix) = rewrite.strip_suffix('*') else { return rewrite.as_bytes().to_vec() };
+    let mut patterns = paths.iter().filter(|own| path.matches(own));
+    let rest = patterns.next().map_or(&[][..], |pattern| path.rest_after(pattern));
+    [prefix.as_bytes(), rest].concat()
+}
+
 impl RelaySettings {
-    /// The target of the request to the backend, in origin form (RFC 9112 §3.2.1).
-    fn target(&self, request: &UpgradeRequest<'_, '_>) -> Vec<u8> {
-        let mut target = self.path(request.path());
-        let query = request.query().raw();
-        if !query.is_empty() {
-            target.push(b'?');
-            target.extend_from_slice(query);
-        }
-        target
-    }
-
-    fn path(&self, path: Path<'_>) -> Vec<u8> {
-        let Some(rewrite) = &self.rewrite else { return path.raw().to_vec() };
-        let Some(prefix) = rewrite.strip_suffix('*') else { return rewrite.clone().into_bytes() };
-        let mut patterns = self.paths.iter().filter(|own| path.matches(own));
-        let rest = patterns.next().map_or(&[][..], |pattern| path.rest_after(pattern));
-        [prefix.as_bytes(), rest].concat()
-    }
-
     fn balance_key(&self, connect: &ConnectRequest<'_>, request: &UpgradeRequest<'_, '_>) -> u64 {
         let by_request = match &self.balance_by {
             BalanceBy::Address => None,

@@ -133,6 +133,13 @@ impl EncodedFrame {
         Self::with_header(ServerHeader::new(kind.opcode(), payload.len()), payload)
     }
 
+    /// A ping. Its payload has at most 125 bytes (RFC 6455 §5.5).
+    #[must_use]
+    pub fn ping(payload: &[u8]) -> Self {
+        debug_assert!(payload.len() <= 125);
+        Self::with_header(ServerHeader::new(Opcode::Ping, payload.len()), payload)
+    }
+
     /// A frame of this kind whose payload is already compressed.
     #[must_use]
     pub fn compressed(kind: MessageKind, payload: &[u8]) -> Self {

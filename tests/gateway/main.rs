@@ -26,6 +26,7 @@
 //! | `proxies` | the documented configurations of nginx and HAProxy |
 //! | `proxied` | the addresses of clients of proxies: nginx and HAProxy as documented, and what is claimed |
 //! | `certificates_reload` | certificates at start, and files that change |
+//! | `events` | backends that speak plain HTTP, and what becomes of their clients |
 //! | `relay` | backends in Python, Node and Rust behind the gateway, killed, moved and reloaded |
 //! | `reload` | the configuration, read again on SIGHUP |
 //! | `identity` | who clients are by tokens, certificates and cookies, and what follows from it |
@@ -47,6 +48,7 @@ mod admin_client;
 #[path = "../support/certificates.rs"]
 mod certificates;
 mod chat_client;
+mod events_backend;
 mod frames;
 mod gateway;
 mod messages;
@@ -100,6 +102,7 @@ mod backends;
 mod backpressure;
 mod certificates_reload;
 mod drain;
+mod events;
 mod identity;
 mod limits;
 mod log;

@@ -32,6 +32,7 @@ words! {
     ServiceKind:
     "broadcast" = Broadcast,
     "echo" = Echo,
+    "events" = Events,
     "hall" = Hall,
     "page" = Page,
     "relay" = Relay,

@@ -1,6 +1,7 @@
 //! What answers on which paths.
 
 mod built_in;
+mod events;
 mod keys;
 mod origins;
 mod publish;
@@ -15,10 +16,11 @@ use super::refusal::Refusal;
 use crate::services::RouteId;
 
 pub(super) use built_in::built_in;
+pub use events::{EventsDialect, EventsOptions};
 pub(super) use keys::RouteKeys;
 pub use origins::Origins;
 pub(super) use publish::PublishOptions;
-pub use relay::{RelayMode, RelayOptions};
+pub use relay::{ForwardOptions, RelayMode, RelayOptions};
 pub use room::{NameKind, RoomOptions};
 pub use service::{RouteService, ServiceKind};
 pub use websocket::WebSocketOptions;
@@ -36,7 +38,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// A route with the default of every key that has one. A relay has no upstream yet.
+    /// A route with the default of every key that has one. One that passes requests on has no upstream yet.
     pub fn new(path: impl Into<String>, service: ServiceKind) -> Self {
         Self { path: path.into(), aliases: Vec::new(), service: RouteService::new(service) }
     }

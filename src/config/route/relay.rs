@@ -1,21 +1,15 @@
-//! How a relay passes requests on.
+//! How requests are passed on to the servers of an upstream.
 
 use crate::config::declare::keys;
 use crate::config::rule::Rule;
 use crate::config::word::{one_of, words};
 
 keys! {
-    /// The options that only a relay takes.
-    "route." pub struct RelayOptions {
+    /// The options of services that pass requests on: `events` and `relay`.
+    "route." pub struct ForwardOptions {
         /// The `[[upstream]]` that requests go to.
         pub upstream: String {
             rule: Rule::Upstream,
-            reload: true,
-        }
-        /// What is passed on once the WebSocket is open: its bytes as they are.
-        pub mode: RelayMode {
-            default: RelayMode::Bytes,
-            rule: one_of::<RelayMode>(),
             reload: true,
         }
         /// The path of the request to the backend; a `*` at its end stands for what that at the end of
@@ -44,6 +38,31 @@ keys! {
             default: Vec::new(),
             rule: Rule::HeaderNames,
             reload: true,
+        }
+    }
+}
+
+keys! {
+    /// The options that only a relay takes.
+    "route." pub struct RelayOptions {
+        /// What is passed on once the WebSocket is open: its bytes as they are.
+        pub mode: RelayMode {
+            default: RelayMode::Bytes,
+            rule: one_of::<RelayMode>(),
+            reload: true,
+        }
+    }
+}
+
+impl ForwardOptions {
+    /// To no upstream yet.
+    pub(in crate::config) fn to_none() -> Self {
+        Self {
+            upstream: String::new(),
+            rewrite: None,
+            host: None,
+            set_headers: Vec::new(),
+            remove_headers: Vec::new(),
         }
     }
 }

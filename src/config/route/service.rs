@@ -1,6 +1,8 @@
 //! The built-in services, each with the options that it takes and no others.
 
-use super::{PublishOptions, RelayMode, RelayOptions, RoomOptions, WebSocketOptions};
+use super::{
+    EventsOptions, ForwardOptions, PublishOptions, RelayOptions, RoomOptions, WebSocketOptions,
+};
 use crate::config::declare::{Entry, Keys as _};
 use crate::config::reader::TableReader;
 use crate::config::refusal::Refusal;
@@ -23,6 +25,15 @@ pub enum RouteService<W = WebSocketOptions> {
         /// What every WebSocket route has.
         websocket: W,
     },
+    /// Tells a backend that speaks plain HTTP of connections and messages.
+    Events {
+        /// What every WebSocket route has.
+        websocket: W,
+        /// How requests are passed on.
+        forward: ForwardOptions,
+        /// How the backend is told.
+        events: EventsOptions,
+    },
     /// Answers a plain GET with the page of the hall, whose members log in with tokens.
     Hall,
     /// Answers a plain GET with the chat page.
@@ -32,6 +43,8 @@ pub enum RouteService<W = WebSocketOptions> {
         /// What every WebSocket route has, of which the origins hold here.
         websocket: W,
         /// How requests are passed on.
+        forward: ForwardOptions,
+        /// What is passed on after them.
         relay: RelayOptions,
     },
     /// Sends every message to all members of the sender's room, under its name.
@@ -52,6 +65,8 @@ pub enum ServiceKind {
     Broadcast,
     /// [`RouteService::Echo`].
     Echo,
+    /// [`RouteService::Events`].
+    Events,
     /// [`RouteService::Hall`].
     Hall,
     /// [`RouteService::Page`].
@@ -70,19 +85,18 @@ impl RouteService {
         match kind {
             ServiceKind::Broadcast => Self::Broadcast { websocket, order },
             ServiceKind::Echo => Self::Echo { websocket },
+            ServiceKind::Events => Self::Events {
+                websocket,
+                forward: ForwardOptions::to_none(),
+                events: EventsOptions::default(),
+            },
             ServiceKind::Hall => Self::Hall,
             ServiceKind::Page => Self::Page,
-            ServiceKind::Relay => {
-                let relay = RelayOptions {
-                    upstream: String::new(),
-                    mode: RelayMode::default(),
-                    rewrite: None,
-                    host: None,
-                    set_headers: Vec::new(),
-                    remove_headers: Vec::new(),
-                };
-                Self::Relay { websocket, relay }
-            }
+            ServiceKind::Relay => Self::Relay {
+                websocket,
+                forward: ForwardOptions::to_none(),
+                relay: RelayOptions::default(),
+            },
             ServiceKind::Room => Self::Room { websocket, order, room: RoomOptions::default() },
         }
     }
@@ -96,11 +110,18 @@ impl RouteService {
         Ok(match kind {
             ServiceKind::Broadcast => Self::Broadcast { websocket: websocket()?, order: order()? },
             ServiceKind::Echo => Self::Echo { websocket: websocket()? },
+            ServiceKind::Events => Self::Events {
+                websocket: websocket()?,
+                forward: ForwardOptions::read(table)?,
+                events: EventsOptions::read(table)?,
+            },
             ServiceKind::Hall => Self::Hall,
             ServiceKind::Page => Self::Page,
-            ServiceKind::Relay => {
-                Self::Relay { websocket: websocket()?, relay: RelayOptions::read(table)? }
-            }
+            ServiceKind::Relay => Self::Relay {
+                websocket: websocket()?,
+                forward: ForwardOptions::read(table)?,
+                relay: RelayOptions::read(table)?,
+            },
             ServiceKind::Room => Self::Room {
                 websocket: websocket()?,
                 order: order()?,
@@ -116,8 +137,14 @@ impl RouteService {
             Self::Broadcast { order, .. } | Self::Room { order, .. } => {
                 entries.extend(PublishOptions { order: *order }.entries());
             }
-            Self::Echo { .. } | Self::Hall | Self::Page | Self::Relay { .. } => {}
+            Self::Echo { .. }
+            | Self::Events { .. }
+            | Self::Hall
+            | Self::Page
+            | Self::Relay { .. } => {}
         }
+        entries.extend(self.forward().map(ForwardOptions::entries).unwrap_or_default());
+        entries.extend(self.events().map(EventsOptions::entries).unwrap_or_default());
         entries.extend(self.relay().map(RelayOptions::entries).unwrap_or_default());
         entries.extend(self.room().map(RoomOptions::entries).unwrap_or_default());
         entries
@@ -130,6 +157,7 @@ impl<W> RouteService<W> {
         match self {
             Self::Broadcast { .. } => ServiceKind::Broadcast,
             Self::Echo { .. } => ServiceKind::Echo,
+            Self::Events { .. } => ServiceKind::Events,
             Self::Hall => ServiceKind::Hall,
             Self::Page => ServiceKind::Page,
             Self::Relay { .. } => ServiceKind::Relay,
@@ -152,6 +180,7 @@ impl<W> RouteService<W> {
         match self {
             Self::Broadcast { websocket, .. }
             | Self::Echo { websocket }
+            | Self::Events { websocket, .. }
             | Self::Relay { websocket, .. }
             | Self::Room { websocket, .. } => Some(websocket),
             Self::Hall | Self::Page => None,
@@ -163,9 +192,35 @@ impl<W> RouteService<W> {
         match self {
             Self::Broadcast { websocket, .. }
             | Self::Echo { websocket }
+            | Self::Events { websocket, .. }
             | Self::Relay { websocket, .. }
             | Self::Room { websocket, .. } => Some(websocket),
             Self::Hall | Self::Page => None,
+        }
+    }
+
+    /// How requests are passed on, by a service that does so.
+    pub fn forward(&self) -> Option<&ForwardOptions> {
+        match self {
+            Self::Events { forward, .. } | Self::Relay { forward, .. } => Some(forward),
+            Self::Broadcast { .. }
+            | Self::Echo { .. }
+            | Self::Hall
+            | Self::Page
+            | Self::Room { .. } => None,
+        }
+    }
+
+    /// How a backend is told of events.
+    pub fn events(&self) -> Option<&EventsOptions> {
+        match self {
+            Self::Events { events, .. } => Some(events),
+            Self::Broadcast { .. }
+            | Self::Echo { .. }
+            | Self::Hall
+            | Self::Page
+            | Self::Relay { .. }
+            | Self::Room { .. } => None,
         }
     }
 
@@ -175,6 +230,7 @@ impl<W> RouteService<W> {
             Self::Room { room, .. } => Some(room),
             Self::Broadcast { .. }
             | Self::Echo { .. }
+            | Self::Events { .. }
             | Self::Hall
             | Self::Page
             | Self::Relay { .. } => None,
@@ -187,6 +243,7 @@ impl<W> RouteService<W> {
             Self::Relay { relay, .. } => Some(relay),
             Self::Broadcast { .. }
             | Self::Echo { .. }
+            | Self::Events { .. }
             | Self::Hall
             | Self::Page
             | Self::Room { .. } => None,
@@ -200,11 +257,18 @@ impl<W> RouteService<W> {
                 RouteService::Broadcast { websocket: make(websocket), order: *order }
             }
             Self::Echo { websocket } => RouteService::Echo { websocket: make(websocket) },
+            Self::Events { websocket, forward, events } => RouteService::Events {
+                websocket: make(websocket),
+                forward: forward.clone(),
+                events: events.clone(),
+            },
             Self::Hall => RouteService::Hall,
             Self::Page => RouteService::Page,
-            Self::Relay { websocket, relay } => {
-                RouteService::Relay { websocket: make(websocket), relay: relay.clone() }
-            }
+            Self::Relay { websocket, forward, relay } => RouteService::Relay {
+                websocket: make(websocket),
+                forward: forward.clone(),
+                relay: relay.clone(),
+            },
             Self::Room { websocket, order, room } => {
                 RouteService::Room { websocket: make(websocket), order: *order, room: room.clone() }
             }

@@ -163,9 +163,9 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     websocket.identity = members();
     (room.read, room.write, room.see_members) = (members(), members(), members());
     let mut relay = relay();
-    let RouteService::Relay { relay: options, .. } = &mut relay.service else { unreachable!() };
+    let RouteService::Relay { forward: options, .. } = &mut relay.service else { unreachable!() };
     (options.host, options.rewrite) = (Some("a".to_owned()), Some("/b".to_owned()));
-    config.routes = vec![route, relay];
+    config.routes = vec![route, relay, events()];
     let health_host = Some("a".to_owned());
     config.upstreams =
         vec![UpstreamOptions { health: HealthChoice::Get, health_host, ..upstream(Balance::Hash) }];
@@ -188,8 +188,15 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
 
 fn relay() -> Route {
     let mut route = Route::new("/app/*", ServiceKind::Relay);
-    let RouteService::Relay { relay, .. } = &mut route.service else { unreachable!() };
-    relay.upstream = "app".to_owned();
+    let RouteService::Relay { forward, .. } = &mut route.service else { unreachable!() };
+    forward.upstream = "app".to_owned();
+    route
+}
+
+fn events() -> Route {
+    let mut route = Route::new("/events", ServiceKind::Events);
+    let RouteService::Events { forward, .. } = &mut route.service else { unreachable!() };
+    forward.upstream = "app".to_owned();
     route
 }
 
@@ -242,7 +249,7 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
     let checks = [HealthChoice::Get, HealthChoice::default()];
     for (balance, health) in [Balance::Hash, Balance::default()].into_iter().zip(checks) {
         let upstreams = vec![UpstreamOptions { health, ..upstream(balance) }];
-        let config = Config { routes: vec![relay()], upstreams, ..Config::default() };
+        let config = Config { routes: vec![relay(), events()], upstreams, ..Config::default() };
         written.extend(leaves_of(&config));
     }
     // Given only so that the keys that depend on it mean something.

@@ -52,7 +52,7 @@ fn check(index: usize, listener: &Listener, routes: &[Route]) -> Result<(), Refu
             Some(route) if asks_for_token(route) => {
                 refuse(path, "must not be a room whose name is \"token\": a line client has none")
             }
-            Some(route) if route.service.relay().is_some() => {
+            Some(route) if route.service.forward().is_some() => {
                 refuse(path, "must not be a relay: a line client sends no request to pass on")
             }
             Some(_) => Ok(()),

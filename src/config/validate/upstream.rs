@@ -20,9 +20,10 @@ pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
             let key = format!("upstream[{index}].servers");
             return Err(Refusal::new(key, &none, "must hold at least one server"));
         }
-        let is_named = config.routes.iter().any(|route| {
-            route.service.relay().is_some_and(|relay| relay.upstream == upstream.name)
-        });
+        let is_named = config
+            .routes
+            .iter()
+            .any(|route| route.service.forward().is_some_and(|own| own.upstream == upstream.name));
         if !is_named {
             let key = format!("upstream[{index}].name");
             let rule = "must be the upstream of a route";
@@ -34,34 +35,45 @@ pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
 
 fn check_route(config: &Config, index: usize) -> Result<(), Refusal> {
     let Some(route) = config.routes.get(index) else { return Ok(()) };
-    let (Some(relay), Some(websocket)) = (route.service.relay(), route.service.websocket()) else {
+    let (Some(forward), Some(websocket)) = (route.service.forward(), route.service.websocket())
+    else {
         return Ok(());
     };
-    if !config.upstreams.iter().any(|upstream| upstream.name == relay.upstream) {
+    if route.service.events().is_some() && !cfg!(feature = "http-backends") {
+        let key = format!("route[{index}].service");
+        return Err(Refusal::new(key, &Value::from("events"), WITHOUT_HTTP));
+    }
+    if !config.upstreams.iter().any(|upstream| upstream.name == forward.upstream) {
         let known: Vec<&str> = config.upstreams.iter().map(|own| own.name.as_str()).collect();
         let rule = match known.as_slice() {
             [] => "must be the name of an [[upstream]], of which there is none".to_owned(),
             known => format!("must be the name of an [[upstream]]: {known:?}"),
         };
         let key = format!("route[{index}].upstream");
-        return Err(Refusal::new(key, &Value::from(relay.upstream.as_str()), rule));
+        return Err(Refusal::new(key, &Value::from(forward.upstream.as_str()), rule));
     }
-    let users = |own: &UpstreamOptions| own.name == relay.upstream && own.hash_by == "user";
+    let users = |own: &UpstreamOptions| own.name == forward.upstream && own.hash_by == "user";
     if config.upstreams.iter().any(users) && websocket.identity.is_none() {
         let key = format!("route[{index}].identity");
         let none = Value::Array(Vec::new());
         let rule = "must name an identity where hash_by of the upstream is \"user\"";
         return Err(Refusal::new(key, &none, rule));
     }
-    if let Some(rewrite) = relay.rewrite.as_deref().filter(|own| own.ends_with("/*"))
+    if let Some(rewrite) = forward.rewrite.as_deref().filter(|own| own.ends_with("/*"))
         && !route.paths().any(|path| path.ends_with("/*"))
     {
         let key = format!("route[{index}].rewrite");
         let rule = "must not end in * where no path of the route does";
         return Err(Refusal::new(key, &Value::from(rewrite), rule));
     }
-    check_idle(index, websocket)
+    match route.service.relay() {
+        Some(_) => check_idle(index, websocket),
+        None => Ok(()),
+    }
 }
+
+const WITHOUT_HTTP: &str =
+    "must be another: this program was built without the feature `http-backends`";
 
 /// A limit that nothing holds would be worse than none: bytes that pass as they are have no messages.
 fn check_idle(index: usize, websocket: &WebSocketOptions) -> Result<(), Refusal> {

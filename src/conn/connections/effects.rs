@@ -58,6 +58,11 @@ impl<S: Transport> Connections<S> {
     fn apply(&mut self, effect: Effect) {
         self.turn.work.charge(prices::EFFECT);
         let (to, message) = match effect {
+            Effect::Charge(peer, bytes) => return self.charge_for_service(peer.key, bytes),
+            Effect::Discharge(bytes) => {
+                return self.services.discharge(bytes, &mut self.turn.memory);
+            }
+            Effect::Pause(peer, pauses) => return self.pause_for_service(peer.key, pauses),
             Effect::Close(peer, request) => {
                 (peer.loop_index, LoopMessageKind::Close(peer.key, request))
             }
@@ -119,6 +124,33 @@ impl<S: Transport> Connections<S> {
             }
             LoopMessageKind::Subscribe(key, topic) => self.subscribe(key, &topic, true),
             LoopMessageKind::Unsubscribe(key, topic) => self.subscribe(key, &topic, false),
+        }
+    }
+
+    /// A service holds memory for a connection; without any left the connection goes.
+    fn charge_for_service(&mut self, key: ConnKey, bytes: usize) {
+        if self.services.charge(bytes, &mut self.turn.memory) {
+            return;
+        }
+        if self.table.get_mut(key).is_some_and(|conn| conn.state.is_open()) {
+            let why = "memory is used up";
+            self.fail(key, CloseCode::TRY_AGAIN_LATER, why, CloseReason::Overload);
+        }
+    }
+
+    /// A service has an open connection not read, or read again. A relayed connection is paused by its
+    /// partner in the same way, and has no service that could.
+    fn pause_for_service(&mut self, key: ConnKey, pauses: bool) {
+        let Some(conn) = self.table.get_mut(key).filter(|conn| conn.state.is_open()) else {
+            return;
+        };
+        if pauses {
+            conn.flags.set(Flags::PAUSED_BY_PARTNER);
+        } else if conn.flags.take(Flags::PAUSED_BY_PARTNER) {
+            // What arrived during the pause gave its edge then.
+            self.schedule.run_queue.push(conn, key);
+            // The deadline of a message that it has begun no longer stands still.
+            self.arm(key);
         }
     }
 

@@ -72,7 +72,7 @@ fn check_memory<S>(own: &Connections<S>) -> Result<(), String> {
     let memory = &own.turn.memory;
     let charged = memory.allocated_bytes() - memory.free_bytes();
     let held = own.input.recount() + own.output.backlog().recount()? + own.cold.recount()?;
-    let held = held + own.walks.charged_bytes();
+    let held = held + own.walks.charged_bytes() + own.services.charged_bytes();
     if charged != held {
         return Err(format!("{charged} bytes are charged for {held}"));
     }
@@ -82,6 +82,8 @@ fn check_memory<S>(own: &Connections<S>) -> Result<(), String> {
     }
     // An idle loop has only what is asked for again soon.
     let kept = own.input.inflated().bytes() + own.cold.recount()?;
+    // A backend may still be told what a connection that is gone has sent.
+    let kept = kept + own.services.charged_bytes();
     if own.table.len() == 0 && charged != kept {
         return Err(format!("{charged} bytes are charged without connections"));
     }

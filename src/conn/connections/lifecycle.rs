@@ -887,7 +887,7 @@ impl<S: Transport> Connections<S> {
         let Some(conn) = self.table.get_mut(key) else { return };
         match conn.state.phase() {
             // We do not listen, so its silence means nothing.
-            Phase::Open if conn.flags.has(Flags::PAUSED_BY_PAST) && !is_stalled => {
+            Phase::Open if conn.is_unheard() && !is_stalled => {
                 conn.seen = tick;
             }
             Phase::Open if !is_stalled && !is_awaited && !conn.flags.has(Flags::PINGED) => {}

@@ -6,12 +6,12 @@ use hyper::header::HeaderMap;
 use log::Level;
 use tokio::time::Instant;
 
-use super::breaker::Breaker;
 use super::flights::Flights;
 use super::refusals::Refusals;
 use super::reply::{Judgement, judge};
 use super::request::{CallbackRequest, RequestDigest};
 use super::settings::CallbackSettings;
+use crate::control::breaker::Breaker;
 use crate::control::fetch::Fetcher;
 use crate::control::tasks::{Job, Tasks};
 use crate::metrics::ControlCounters;

@@ -11,11 +11,9 @@
 //! | `reply` | what its reply says |
 //! | `flights` | requests under way, and who waits for them |
 //! | `refusals` | refusals that hold for a moment |
-//! | `breaker` | when it is left alone |
 //! | `backend` | all of it together |
 
 mod backend;
-mod breaker;
 mod flights;
 mod refusals;
 mod reply;

@@ -10,10 +10,12 @@
 //! | `url` | where the server is |
 //! | `trust` | whose certificates are taken |
 //! | `connect` | a connection, with TLS where the URL asks for it |
-//! | `fetcher` | the connections, and the way of a request |
+//! | `connections` | the connections to one server, and the way of a request |
+//! | `fetcher` | requests for one URL |
 //! | `error` | why there is no reply |
 
 mod connect;
+mod connections;
 mod error;
 mod fetcher;
 #[cfg(test)]
@@ -23,8 +25,9 @@ mod tests;
 mod trust;
 mod url;
 
-#[cfg(test)]
+pub(super) use connections::{Reply, ServerConnections};
 pub(super) use error::FetchError;
-pub(super) use fetcher::{FetchSettings, Fetcher, Reply};
+pub(super) use fetcher::{AGENT, FetchSettings, Fetcher};
 pub use trust::{Trust, TrustError};
+pub(super) use url::Server;
 pub use url::{HttpUrl, HttpUrlError};

@@ -18,7 +18,7 @@ pub struct HttpUrl {
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Server {
+pub(in crate::control) enum Server {
     Tcp {
         /// A name, or an address without brackets.
         host: String,

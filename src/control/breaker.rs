@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// Counts failures in a row, and says whether the backend is asked.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub(in crate::control) struct Breaker {
     failures_max: u32,
     state: State,
 }
@@ -23,12 +23,12 @@ enum State {
 
 impl Breaker {
     /// Opens after this many failures in a row.
-    pub(super) fn new(failures_max: u32) -> Self {
+    pub(in crate::control) fn new(failures_max: u32) -> Self {
         Self { failures_max, state: State::Closed { failures: 0 } }
     }
 
     /// Whether a request may be made now. One that may is followed by one of the methods below.
-    pub(super) fn admits(&mut self, now: Instant) -> bool {
+    pub(in crate::control) fn admits(&mut self, now: Instant) -> bool {
         match self.state {
             State::Closed { .. } => true,
             State::Open { until, pause } if until <= now => {
@@ -39,20 +39,25 @@ impl Breaker {
         }
     }
 
+    /// Whether a request that tries would be let through now.
+    pub(in crate::control) fn is_due(&self, now: Instant) -> bool {
+        matches!(self.state, State::Open { until, .. } if until <= now)
+    }
+
     /// Whether the backend is asked at present.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(in crate::control) fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed { .. })
     }
 
     /// The backend has answered. Whether it was left alone before.
-    pub(super) fn answered(&mut self) -> bool {
+    pub(in crate::control) fn answered(&mut self) -> bool {
         let was_closed = self.is_closed();
         self.state = State::Closed { failures: 0 };
         !was_closed
     }
 
     /// The backend has failed, or has not answered in time. How long it is left alone, if it is.
-    pub(super) fn failed(&mut self, now: Instant) -> Option<Duration> {
+    pub(in crate::control) fn failed(&mut self, now: Instant) -> Option<Duration> {
         let pause = match self.state {
             State::Closed { failures } if failures + 1 < self.failures_max => {
                 self.state = State::Closed { failures: failures + 1 };
@@ -68,7 +73,7 @@ impl Breaker {
     }
 
     /// The request was given up before it was known whether the backend answers.
-    pub(super) fn abandoned(&mut self, now: Instant) {
+    pub(in crate::control) fn abandoned(&mut self, now: Instant) {
         if let State::Trying { pause } = self.state {
             self.state = State::Open { until: now, pause };
         }

@@ -1,0 +1,109 @@
+//! What tells backends of the events of connections: one for each route with service `events`, kept as
+//! long as the route is there.
+
+#[cfg(feature = "http-backends")]
+use std::collections::HashMap;
+use std::error::Error;
+#[cfg(feature = "http-backends")]
+use std::sync::Arc;
+
+use super::lookups::Lookups;
+use crate::config::ResolvedConfig;
+#[cfg(feature = "http-backends")]
+use crate::config::{ForwardOptions, ResolvedRoute};
+#[cfg(feature = "http-backends")]
+use crate::control::{EventBackendSettings, EventBackends};
+use crate::server;
+#[cfg(feature = "http-backends")]
+use crate::services::RouteId;
+#[cfg(feature = "http-backends")]
+use crate::upstream::{ServerSet, Upstream};
+
+/// The backends of a configuration.
+#[derive(Default)]
+pub(super) struct EventRoutes {
+    #[cfg(feature = "http-backends")]
+    own: HashMap<RouteId, Arc<EventBackends>>,
+    by_route: server::EventBackends,
+}
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+#[cfg(feature = "http-backends")]
+impl EventRoutes {
+    /// Those of the next configuration. One of a route that stays is the same, with the settings that it
+    /// has had, until [`EventRoutes::take_over`].
+    ///
+    /// # Errors
+    /// Those of starting the control thread, which the first of them needs.
+    pub(super) fn next(
+        &self,
+        settings: &ResolvedConfig,
+        lookups: &mut Lookups,
+        upstreams: &server::Upstreams,
+    ) -> Result<Self, Failure> {
+        let mut next = Self::default();
+        for route in &settings.routes {
+            let Some(wanted) = settings_of(route, upstreams) else { continue };
+            let backend = match self.own.get(&route.id) {
+                Some(backend) => Arc::clone(backend),
+                None => lookups.control()?.event_backend(wanted),
+            };
+            next.by_route.insert(route.id.clone(), Arc::clone(&backend) as _);
+            next.own.insert(route.id.clone(), backend);
+        }
+        Ok(next)
+    }
+
+    /// From now on they go by this configuration.
+    pub(super) fn take_over(&self, settings: &ResolvedConfig, upstreams: &server::Upstreams) {
+        for route in &settings.routes {
+            let wanted = settings_of(route, upstreams);
+            if let (Some(backend), Some(wanted)) = (self.own.get(&route.id), wanted) {
+                backend.set(wanted);
+            }
+        }
+    }
+}
+
+#[cfg(not(feature = "http-backends"))]
+impl EventRoutes {
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "other builds have backends")]
+    pub(super) fn next(
+        &self,
+        _: &ResolvedConfig,
+        _: &mut Lookups,
+        _: &server::Upstreams,
+    ) -> Result<Self, Failure> {
+        Ok(Self::default())
+    }
+
+    #[expect(clippy::unused_self, reason = "other builds have backends")]
+    pub(super) fn take_over(&self, _: &ResolvedConfig, _: &server::Upstreams) {}
+}
+
+impl EventRoutes {
+    /// What tells the events of each route.
+    pub(super) fn by_route(&self) -> &server::EventBackends {
+        &self.by_route
+    }
+}
+
+/// How the backend of a route is told of events, if it is.
+#[cfg(feature = "http-backends")]
+fn settings_of(
+    route: &ResolvedRoute,
+    upstreams: &server::Upstreams,
+) -> Option<EventBackendSettings> {
+    let events = route.service.events()?;
+    let ForwardOptions { upstream, .. } = route.service.forward()?;
+    let known = upstreams.get(upstream).cloned();
+    Some(EventBackendSettings {
+        route: route.paths.first().map_or("", String::as_str).into(),
+        upstream: known.unwrap_or_else(|| Upstream::new(upstream, ServerSet::default())),
+        requests_max: events.requests_max,
+        reply_bytes_max: events.reply_bytes_max,
+        failures_max: events.failures_max,
+        limits: events.limits(),
+    })
+}

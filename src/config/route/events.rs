@@ -1,0 +1,83 @@
+//! How a backend that speaks plain HTTP is told of the events of connections.
+
+use crate::config::declare::keys;
+use crate::config::limits::GIB;
+use crate::config::rule::integer;
+use crate::config::word::{one_of, words};
+use crate::events::ConversationLimits;
+
+keys! {
+    /// The options that only the service `events` takes.
+    "route." pub struct EventsOptions {
+        /// How events are told: in bodies of the type `application/websocket-events`.
+        pub dialect: EventsDialect {
+            default: EventsDialect::WebSocketOverHttp,
+            rule: one_of::<EventsDialect>(),
+            reload: true,
+        }
+        /// Requests to the backend at once, for all connections of the route; more wait.
+        pub requests_max: usize {
+            default: 128,
+            rule: integer(1, 65_536),
+            reload: true,
+            reached: "Events wait for a request, in order.",
+        }
+        /// Bytes of messages of one connection that wait for the backend.
+        pub waiting_bytes_max: usize {
+            default: 200_000,
+            rule: integer(1024, GIB / 4),
+            reload: true,
+            reached: "The client is not read until some are told.",
+        }
+        /// Messages of one connection that wait for the backend.
+        pub waiting_messages_max: usize {
+            default: 1000,
+            rule: integer(1, 1_000_000),
+            reload: true,
+            reached: "The client is not read until some are told.",
+        }
+        /// Bytes of one reply of the backend.
+        pub reply_bytes_max: usize {
+            default: 1_000_000,
+            rule: integer(1024, GIB / 4),
+            reload: true,
+            reached: "The client is dropped, or refused with 502.",
+        }
+        /// Bytes of what the backend has kept for one connection with `Set-Meta` headers.
+        pub meta_bytes_max: usize {
+            default: 4096,
+            rule: integer(0, 65_536),
+            reload: true,
+            reached: "The client is dropped, or refused with 502.",
+        }
+        /// Requests that fail in a row before the backend is left alone, for 1 second at first and up to 30.
+        pub failures_max: u32 {
+            default: 5,
+            rule: integer(1, 1000),
+            reload: true,
+            reached: "New clients get 503 until a request succeeds.",
+        }
+    }
+}
+
+/// How events are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EventsDialect {
+    /// In bodies of the type `application/websocket-events`, as Pushpin and Fastly Fanout do.
+    #[default]
+    WebSocketOverHttp,
+}
+
+words! { EventsDialect: "websocket-over-http" = WebSocketOverHttp }
+
+impl EventsOptions {
+    /// How much is held for each connection.
+    #[must_use]
+    pub fn limits(&self) -> ConversationLimits {
+        ConversationLimits {
+            waiting_bytes_max: self.waiting_bytes_max,
+            waiting_messages_max: self.waiting_messages_max,
+            meta_bytes_max: self.meta_bytes_max,
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The conversations of a route, which the loops begin and end.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::servers::Servers;
+use super::settings::EventBackendSettings;
+use crate::control::breaker::Breaker;
+use crate::control::tasks::{Job, Tasks};
+use crate::events::{Action, ClientEvent, Conversation, End, EventHead, EventRequest};
+use crate::http::Rejection;
+use crate::metrics::ControlCounters;
+use crate::services::{
+    Accept, EventAnswer, EventBackend, EventOpening, EventRoom, Peer, ServiceMessage, ServiceSender,
+};
+use crate::timer::Millis;
+use crate::ws::MessageKind;
+
+/// Tells a backend of the events of a route's connections. It goes on over reloads and over failures of
+/// the control thread.
+#[derive(Debug)]
+pub struct EventBackends(pub(super) Arc<Conversations>);
+
+/// The conversations, and what goes on from one run of the thread to the next.
+pub(super) struct Conversations {
+    settings: ArcSwap<EventBackendSettings>,
+    counters: Arc<ControlCounters>,
+    /// Itself, for tasks.
+    own: Weak<Self>,
+    start: Start,
+    /// Tells the connections of this process from those of others.
+    process: u32,
+    state: Mutex<State>,
+}
+
+pub(super) struct State {
+    current: Option<Current>,
+    by_peer: HashMap<Peer, Entry>,
+    pub(super) breaker: Breaker,
+    /// The time of the loops, and when it was told.
+    loop_time: (Millis, Instant),
+}
+
+/// Starts the task that makes the requests about a connection, at once or, to keep the connection alive,
+/// when it has been quiet for so many seconds.
+pub(super) type Start = fn(&Tasks, Arc<Conversations>, Peer, Option<u32>) -> AbortHandle;
+
+/// What there is of the run that is under way.
+#[derive(Clone)]
+pub(super) struct Current {
+    pub(super) tasks: Tasks,
+    pub(super) servers: Arc<Servers>,
+    pub(super) permits: Arc<Semaphore>,
+}
+
+/// A connection.
+pub(super) struct Entry {
+    pub(super) conversation: Conversation,
+    pub(super) head: Arc<EventHead>,
+    answer_to: ServiceSender,
+    /// Bytes that the loop has charged and was not told to release.
+    charged: usize,
+    /// Whether the loop does not read the client.
+    is_paused: bool,
+    /// Whether a task makes its requests.
+    is_busy: bool,
+    /// Makes a request if nothing else does.
+    timer: Option<AbortHandle>,
+}
+
+/// A request that is to be made.
+pub(super) struct Next {
+    pub(super) request: EventRequest,
+    pub(super) head: Arc<EventHead>,
+    pub(super) current: Current,
+}
+
+/// What the loop is told of a request, as far as the backend has a say in it.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) decision: Option<Result<Accept, Rejection>>,
+    pub(super) actions: Vec<Action>,
+}
+
+impl EventBackends {
+    pub(super) fn new(
+        settings: EventBackendSettings,
+        counters: Arc<ControlCounters>,
+        start: Start,
+    ) -> (Arc<Self>, Arc<dyn Job>) {
+        let state = State {
+            current: None,
+            by_peer: HashMap::new(),
+            breaker: Breaker::new(settings.failures_max),
+            loop_time: (Millis(0), now()),
+        };
+        // As good as any other number that the next process does not have.
+        let random = RandomState::new().hash_one(0) & u64::from(u32::MAX);
+        let own = Arc::new_cyclic(|own| Conversations {
+            own: Weak::clone(own),
+            start,
+            settings: ArcSwap::from_pointee(settings),
+            counters,
+            process: u32::try_from(random).unwrap_or(0),
+            state: Mutex::new(state),
+        });
+        (Arc::new(Self(Arc::clone(&own))), own)
+    }
+
+    /// Goes on with other settings. Requests under way end with those that they were begun with.
+    pub fn set(&self, settings: EventBackendSettings) {
+        let requests_max = settings.requests_max;
+        let before = self.0.settings.swap(Arc::new(settings));
+        if before.requests_max != requests_max
+            && let Some(current) = &mut self.0.state().current
+        {
+            current.permits = Arc::new(Semaphore::new(requests_max));
+        }
+    }
+}
+
+impl EventBackend for EventBackends {
+    fn open(&self, opening: EventOpening) {
+        let own = &self.0;
+        let EventOpening { peer, head, answer_to, now: loop_now } = opening;
+        let mut state = own.state_at(loop_now);
+        if state.current.is_none() || !state.breaker.is_closed() && !state.breaker.is_due(now()) {
+            drop(state);
+            own.counters.event_drops.add(1);
+            let rejection =
+                Rejection::unavailable(RETRY_AFTER_S, "the backend fails, try again later");
+            let told = Told { decision: Some(Err(rejection)), actions: Vec::new() };
+            return post(&answer_to, peer, told, 0, false);
+        }
+        let entry = Entry {
+            conversation: Conversation::new(own.settings().limits),
+            head: Arc::new(head),
+            answer_to,
+            charged: 0,
+            is_paused: false,
+            is_busy: false,
+            timer: None,
+        };
+        state.by_peer.insert(peer, entry);
+        own.go_on(&mut state, peer);
+    }
+
+    fn message(&self, peer: Peer, kind: MessageKind, payload: &[u8], now: Millis) -> EventRoom {
+        let own = &self.0;
+        let mut state = own.state_at(now);
+        let Some(entry) = state.by_peer.get_mut(&peer) else { return EventRoom::Untold };
+        if !entry.conversation.is_told() {
+            return EventRoom::Untold;
+        }
+        let event = match kind {
+            MessageKind::Text => ClientEvent::Text,
+            MessageKind::Binary => ClientEvent::Binary,
+        };
+        entry.conversation.message(event, payload);
+        entry.charged += payload.len();
+        // A request that was not begun yet takes it all.
+        own.go_on(&mut state, peer);
+        let Some(entry) = state.by_peer.get_mut(&peer) else { return EventRoom::Room };
+        entry.is_paused = entry.conversation.is_full();
+        if entry.is_paused { EventRoom::Full } else { EventRoom::Room }
+    }
+
+    fn end(&self, peer: Peer, end: End, now: Millis) {
+        let own = &self.0;
+        let mut state = own.state_at(now);
+        let Some(entry) = state.by_peer.get_mut(&peer) else { return };
+        entry.conversation.end(end);
+        own.go_on(&mut state, peer);
+        if state.by_peer.get(&peer).is_some_and(Entry::is_over) {
+            state.remove(peer);
+        }
+    }
+}
+
+impl Conversations {
+    pub(super) fn settings(&self) -> Arc<EventBackendSettings> {
+        self.settings.load_full()
+    }
+
+    pub(super) fn counters(&self) -> &ControlCounters {
+        &self.counters
+    }
+
+    /// What backends call a connection.
+    pub(super) fn id(&self, peer: Peer) -> String {
+        format!("{:08x}-{peer}", self.process)
+    }
+
+    /// Has a task make the requests about a connection, unless one does or there is none to be made.
+    fn go_on(self: &Arc<Self>, state: &mut State, peer: Peer) {
+        let Some(current) = &state.current else { return };
+        let Some(entry) = state.by_peer.get_mut(&peer) else { return };
+        if entry.is_busy || !entry.conversation.has_request() {
+            return;
+        }
+        entry.is_busy = true;
+        if let Some(timer) = entry.timer.take() {
+            timer.abort();
+        }
+        (self.start)(&current.tasks, Arc::clone(self), peer, None);
+    }
+
+    /// The next request about a connection. Without one the task that asks has nothing more to do.
+    pub(super) fn next(self: &Arc<Self>, peer: Peer, is_kept_alive: bool) -> Option<Next> {
+        let mut state = self.state();
+        let current = state.current.clone();
+        let entry = state.by_peer.get_mut(&peer)?;
+        if let Some(current) = current {
+            let request = match is_kept_alive {
+                true => entry.conversation.keep_alive_request(),
+                false => entry.conversation.next_request(),
+            };
+            if let Some(request) = request {
+                return Some(Next { request, head: Arc::clone(&entry.head), current });
+            }
+        }
+        entry.is_busy = false;
+        if entry.is_over() {
+            state.remove(peer);
+        } else {
+            self.wait(&mut state, peer);
+        }
+        None
+    }
+
+    /// Has a request made when a connection was quiet for as long as its backend wants, if it wants that.
+    fn wait(self: &Arc<Self>, state: &mut State, peer: Peer) {
+        let Some(current) = &state.current else { return };
+        let Some(entry) = state.by_peer.get_mut(&peer) else { return };
+        let wanted = entry.conversation.keep_alive_s();
+        entry.timer = wanted
+            .map(|seconds| (self.start)(&current.tasks, Arc::clone(self), peer, Some(seconds)));
+    }
+
+    /// A connection was quiet for as long as its backend wants. Whether a request is to be made.
+    pub(super) fn is_quiet(&self, peer: Peer) -> bool {
+        let mut state = self.state();
+        let Some(entry) = state.by_peer.get_mut(&peer) else { return false };
+        let is_quiet = !entry.is_busy;
+        entry.is_busy = true;
+        is_quiet
+    }
+
+    /// Ends the request under way about a connection, by what `take` makes of it, and tells the loop.
+    pub(super) fn took(&self, peer: Peer, take: impl FnOnce(&mut Entry) -> Told) {
+        let mut state = self.state();
+        let Some(entry) = state.by_peer.get_mut(&peer) else { return };
+        let told = take(entry);
+        let held = entry.conversation.held_bytes();
+        let released = entry.charged.saturating_sub(held);
+        entry.charged = held;
+        let resumes = entry.is_paused && !entry.conversation.is_full();
+        entry.is_paused &= !resumes;
+        let answer_to = entry.answer_to.clone();
+        drop(state);
+        if told.decision.is_some() || !told.actions.is_empty() || released > 0 || resumes {
+            post(&answer_to, peer, told, released, resumes);
+        }
+    }
+
+    /// A task has ended in the middle of a request.
+    pub(super) fn lost(self: &Arc<Self>, peer: Peer, is_opening: bool) {
+        self.took(peer, |entry| {
+            entry.conversation.failed(false);
+            let rejection =
+                || Rejection::unavailable(RETRY_AFTER_S, "the backend cannot be asked now");
+            Told {
+                decision: is_opening.then(|| Err(rejection())),
+                actions: if is_opening { Vec::new() } else { vec![Action::Drop] },
+            }
+        });
+        let mut state = self.state();
+        if let Some(entry) = state.by_peer.get_mut(&peer) {
+            entry.is_busy = false;
+        }
+        self.go_on(&mut state, peer);
+    }
+
+    /// The time of the loops, as far as it is known.
+    pub(super) fn loop_now(&self) -> Millis {
+        let (told, at) = self.state().loop_time;
+        told.plus(u64::try_from(at.elapsed().as_millis()).unwrap_or(0))
+    }
+
+    fn state_at(&self, loop_now: Millis) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        state.loop_time = (loop_now, now());
+        state
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn remove(&mut self, peer: Peer) {
+        self.by_peer.remove(&peer);
+        if self.by_peer.is_empty() {
+            // A map keeps its peak otherwise.
+            self.by_peer = HashMap::new();
+        }
+    }
+}
+
+impl Entry {
+    fn is_over(&self) -> bool {
+        !self.is_busy && self.conversation.has_ended() && self.charged == 0
+    }
+}
+
+impl std::fmt::Debug for Conversations {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conversations").field("settings", &self.settings()).finish_non_exhaustive()
+    }
+}
+
+impl Job for Conversations {
+    fn begin(&self, tasks: &Tasks) {
+        let servers = Arc::new(Servers::new(tasks));
+        let permits = Arc::new(Semaphore::new(self.settings().requests_max));
+        let Some(own) = self.own.upgrade() else { return };
+        let mut state = self.state();
+        state.current = Some(Current { tasks: tasks.clone(), servers, permits });
+        // What waited for the thread to begin anew.
+        let peers: Vec<Peer> = state.by_peer.keys().copied().collect();
+        for peer in peers {
+            own.wait(&mut state, peer);
+            own.go_on(&mut state, peer);
+        }
+    }
+
+    fn end(&self) {
+        let mut state = self.state();
+        state.current = None;
+        for entry in state.by_peer.values_mut() {
+            entry.timer = None;
+        }
+    }
+}
+
+fn post(answer_to: &ServiceSender, peer: Peer, told: Told, released_bytes: usize, resumes: bool) {
+    let Told { decision, actions } = told;
+    let answer = EventAnswer { peer, decision, actions, released_bytes, resumes };
+    let held = answer.held_bytes();
+    answer_to.post(ServiceMessage::holding(answer, held));
+}
+
+/// The runtime's clock: it measures pauses, and how old the time of the loops is.
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
+const RETRY_AFTER_S: u32 = 1;

@@ -1,0 +1,108 @@
+//! A backend that is told of a connection's events, and the way of its answers back to the service.
+
+use std::sync::Arc;
+
+use super::{Accept, Peer, ServiceSender};
+use crate::events::{Action, End, EventHead};
+use crate::http::Rejection;
+use crate::timer::Millis;
+use crate::ws::MessageKind;
+
+/// Tells a backend of events elsewhere, without blocking the loop that asks. One instance serves all
+/// loops, so what it keeps needs locks that are held for a moment only.
+pub trait EventBackend: Send + Sync {
+    /// Asks whether a client is let in. [`EventAnswer`]s come to `opening.answer_to`, possibly before this
+    /// returns: the first decides, and one follows each further request to the backend.
+    fn open(&self, opening: EventOpening);
+
+    /// The client has sent a message, of which a copy is held until an answer releases it.
+    fn message(&self, peer: Peer, kind: MessageKind, payload: &[u8], now: Millis) -> EventRoom;
+
+    /// The connection has ended, or nobody waits any more to be let in. There is one more answer if
+    /// anything is still held for it.
+    fn end(&self, peer: Peer, end: End, now: Millis);
+}
+
+/// What has become of a message, and how much room there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventRoom {
+    /// The backend is told nothing more of the connection: the message is not held.
+    Untold,
+    /// More may come.
+    Room,
+    /// So much waits that the client is not to be read until an answer says otherwise.
+    Full,
+}
+
+/// A client that wants to connect.
+#[derive(Clone, Debug)]
+pub struct EventOpening {
+    /// The connection that waits for its admission.
+    pub peer: Peer,
+    /// What the backend is told of its request.
+    pub head: EventHead,
+    /// Sends answers to the service that asks.
+    pub answer_to: ServiceSender,
+    /// The time of the loop.
+    pub now: Millis,
+}
+
+/// What a request to the backend has come to, sent as a [`ServiceMessage`](super::ServiceMessage).
+#[derive(Debug)]
+pub struct EventAnswer {
+    /// The connection.
+    pub peer: Peer,
+    /// Whether the client is let in; given by the first answer.
+    pub decision: Option<Result<Accept, Rejection>>,
+    /// What becomes of the connection.
+    pub actions: Vec<Action>,
+    /// Bytes of messages that are no longer held for it.
+    pub released_bytes: usize,
+    /// Whether it is read again.
+    pub resumes: bool,
+}
+
+impl EventAnswer {
+    /// Bytes that the actions hold.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let bytes = |action: &Action| match action {
+            Action::Send(_, content) | Action::Ping(content) => content.len(),
+            Action::Open
+            | Action::Close(_)
+            | Action::Control(_)
+            | Action::Detach
+            | Action::Drop => 0,
+        };
+        self.actions.iter().map(|action| size_of::<Action>() + bytes(action)).sum()
+    }
+}
+
+/// A backend that is not there: clients are refused with 503.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoEventBackend;
+
+impl EventBackend for NoEventBackend {
+    fn open(&self, opening: EventOpening) {
+        let rejection = Rejection::unavailable(RETRY_AFTER_S, "the backend cannot be asked");
+        let answer = EventAnswer {
+            peer: opening.peer,
+            decision: Some(Err(rejection)),
+            actions: Vec::new(),
+            released_bytes: 0,
+            resumes: false,
+        };
+        opening.answer_to.post(Box::new(answer));
+    }
+
+    fn message(&self, _: Peer, _: MessageKind, _: &[u8], _: Millis) -> EventRoom {
+        EventRoom::Untold
+    }
+
+    fn end(&self, _: Peer, _: End, _: Millis) {}
+}
+
+/// A backend by which several services tell of events.
+pub type SharedEventBackend = Arc<dyn EventBackend>;
+
+const RETRY_AFTER_S: u32 = 1;
