@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tidegate::events::grip::{Control, Grip};
+use tidegate::events::publish::parse_items;
 use tidegate::events::{
     ClientEvent, Conversation, ConversationLimits, End, Events, ReplyFacts, encode_event,
 };
@@ -21,6 +22,7 @@ fuzz_target!(|data: &[u8]| {
         let again: Vec<_> = Events::of(&written).map(|event| event.unwrap()).collect();
         assert_eq!(events, again);
     }
+    let _ = parse_items(data);
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = (Control::parse(text), Grip::parse(text));
     }

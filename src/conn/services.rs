@@ -2,6 +2,7 @@
 
 use crate::effects::ServiceSender;
 use crate::effects::{Accept, Effects, IdentitySender, LoopSite, Peer, PendingEffects};
+use crate::events::publish::ChannelItem;
 use crate::http::Rejection;
 use crate::key::ConnKey;
 use crate::mail::{LoopMessage, LoopSender};
@@ -124,6 +125,18 @@ impl Services {
         let mut is_done = false;
         self.call(number, |own, effects| is_done = own.service.publish(room, text, effects));
         is_done
+    }
+
+    /// Has all services publish to the members of a channel; how many of them are on this loop.
+    pub(super) fn publish_item(&mut self, item: &ChannelItem, publishes: bool) -> usize {
+        let mut count = 0;
+        for number in 0..self.router.socket_count() {
+            let Ok(number) = u8::try_from(number) else { break };
+            self.call(number, |own, effects| {
+                count += own.service.on_channel_item(item, publishes, effects);
+            });
+        }
+        count
     }
 
     /// A route, to look only.

@@ -60,6 +60,8 @@ pub struct EventAnswer {
     pub released_bytes: usize,
     /// Whether it is read again.
     pub resumes: bool,
+    /// Whether nothing more comes about it that its service would have to undo: the connection has ended.
+    pub is_over: bool,
 }
 
 impl EventAnswer {
@@ -91,6 +93,7 @@ impl EventBackend for NoEventBackend {
             actions: Vec::new(),
             released_bytes: 0,
             resumes: false,
+            is_over: true,
         };
         opening.answer_to.post(Box::new(answer));
     }

@@ -224,6 +224,12 @@ impl Conversation {
         self.keep_alive_s.filter(|_| self.phase == Phase::Open)
     }
 
+    /// Whether the backend speaks GRIP.
+    #[must_use]
+    pub fn has_grip(&self) -> bool {
+        self.grip.is_some()
+    }
+
     /// Bytes of messages that wait or are under way.
     #[must_use]
     pub fn held_bytes(&self) -> usize {

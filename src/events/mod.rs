@@ -14,11 +14,13 @@
 //! | `conversation` | what goes on about one connection |
 //! | `reply` | what the headers of a reply say |
 //! | `request_head` | the request of a client as its backend gets it, again and again |
+//! | `publish` | what backends publish to channels |
 //! | `grip` | messages of a backend to the gateway itself |
 
 mod conversation;
 mod event;
 pub mod grip;
+pub mod publish;
 mod reply;
 mod request_head;
 

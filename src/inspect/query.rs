@@ -6,6 +6,7 @@ use super::connection::{ConnectionDetail, ConnectionSummary};
 use super::filter::ConnectionFilter;
 use super::room::RoomSlice;
 use super::trace::{TraceId, TraceSink};
+use crate::events::publish::ChannelItem;
 use crate::key::ConnKey;
 use crate::mail::{Class, Reply};
 use crate::ws::CloseRequest;
@@ -42,7 +43,7 @@ impl Query {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::Publish { .. } => Class::Forwarding,
+            Self::Channel { .. } | Self::Publish { .. } => Class::Forwarding,
             Self::List { .. }
             | Self::Show { .. }
             | Self::CloseOne { .. }
@@ -59,6 +60,7 @@ impl Query {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         match self {
+            Self::Channel { item, .. } => item.held_bytes(),
             Self::CloseOne { request, .. } => request.reason.len(),
             Self::Close { filter, request, .. } => filter.held_bytes() + request.reason.len(),
             Self::SendOne { text, .. } => text.len(),
@@ -147,6 +149,15 @@ pub enum Query {
         text: Arc<str>,
         /// Whether there is such a route, and its service publishes there.
         reply: Reply<bool>,
+    },
+    /// Publish to the members of a channel, on all routes with events. To be asked of every loop.
+    Channel {
+        /// What, and where.
+        item: Arc<ChannelItem>,
+        /// Whether this loop is the one that gives a message to all others.
+        publishes: bool,
+        /// How many members are on this loop.
+        reply: Reply<usize>,
     },
     /// From now on tell what the connections that fit send, get and end by: of a loop at most 1,024 at
     /// once, and by at most 16 traces. Where there are more traces, or this one already, the reply is

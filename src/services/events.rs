@@ -1,18 +1,25 @@
 //! Connections whose backend speaks plain HTTP: it is told of their events, and says what becomes of
 //! them.
 
+mod channels;
+
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Admission, CloseReason, ConnectRequest, Service, ServiceMessage, ServiceSender};
+use super::{
+    Admission, CloseReason, ConnectRequest, Order, Service, ServiceMessage, ServiceSender,
+};
 use crate::effects::{
     Effects, EventAnswer, EventOpening, EventRoom, Message, Peer, SharedEventBackend,
 };
+use crate::events::grip::Control;
+use crate::events::publish::{ChannelAction, ChannelItem};
 use crate::events::{Action, ClientEvent, End, EventHead};
 use crate::http::{ClientFacts, ForwardRules, Rejection, UpgradeRequest};
-use crate::ws::{CloseCode, EncodedFrame};
+use crate::ws::{CloseCode, EncodedFrame, MessageKind};
 
+use self::channels::Channels;
 use super::relay::rewritten_target;
 
 /// How the events of a route's connections are told.
@@ -42,13 +49,14 @@ pub struct Events {
     settings: Arc<EventsSettings>,
     /// `None` before the start.
     sender: Option<ServiceSender>,
+    channels: Channels,
 }
 
 impl Events {
     /// A service with these settings.
     #[must_use]
     pub fn new(settings: Arc<EventsSettings>) -> Self {
-        Self { settings, sender: None }
+        Self { settings, sender: None, channels: Channels::default() }
     }
 
     fn head(&self, connect: &ConnectRequest<'_>, request: &UpgradeRequest<'_, '_>) -> EventHead {
@@ -63,16 +71,36 @@ impl Events {
         EventHead::new(request.head(), &target, rules, &client)
     }
 
+    /// Does what a backend wants of the gateway. For a client that has just left this may come too late: the
+    /// last answer about it takes it out of its channels again.
+    fn obey(&mut self, peer: Peer, control: &Control, effects: &mut Effects<'_>) {
+        match control {
+            Control::Subscribe(channel) => {
+                if let Some(name) = self.channels.subscribe(peer, channel) {
+                    effects.subscribe(peer, &name);
+                }
+            }
+            Control::Unsubscribe(channel) => {
+                if let Some(name) = self.channels.unsubscribe(peer, channel) {
+                    effects.unsubscribe(peer, &name);
+                }
+            }
+            // Detaching is the conversation's own, and the others change nothing yet.
+            Control::Detach | Control::KeepAlive(_) | Control::SetMeta(..) => {}
+        }
+    }
+
     fn take(&mut self, answer: EventAnswer, effects: &mut Effects<'_>) {
-        let EventAnswer { peer, decision, actions, released_bytes, resumes } = answer;
+        let EventAnswer { peer, decision, actions, released_bytes, resumes, is_over } = answer;
         if let Some(decision) = decision {
             effects.decide(peer, decision);
         }
         for action in actions {
             match action {
-                Action::Open | Action::Control(_) | Action::Detach => {}
+                Action::Open | Action::Detach => {}
+                Action::Control(control) => self.obey(peer, &control, effects),
                 Action::Send(ClientEvent::Text, content) => {
-                    effects.send(peer, EncodedFrame::new(crate::ws::MessageKind::Text, &content));
+                    effects.send(peer, EncodedFrame::new(MessageKind::Text, &content));
                 }
                 Action::Send(ClientEvent::Binary, content) => {
                     effects.send(peer, EncodedFrame::binary(&content));
@@ -88,6 +116,9 @@ impl Events {
         }
         if resumes {
             effects.resume(peer);
+        }
+        if is_over {
+            self.channels.remove(peer);
         }
     }
 }
@@ -159,7 +190,38 @@ impl Service for Events {
             | CloseReason::Unfinished
             | CloseReason::Violation(_) => End::Gone,
         };
+        self.channels.remove(peer);
         self.settings.backend.end(peer, end, effects.now());
+    }
+
+    fn publish(&mut self, room: &str, text: &str, effects: &mut Effects<'_>) -> bool {
+        effects.publish(&room.into(), EncodedFrame::text(text), Order::Topic);
+        true
+    }
+
+    fn on_channel_item(
+        &mut self,
+        item: &ChannelItem,
+        publishes: bool,
+        effects: &mut Effects<'_>,
+    ) -> usize {
+        let members = self.channels.get(&item.channel).map_or(&[][..], |(_, members)| members);
+        match &item.action {
+            ChannelAction::Send(event, content) if publishes => {
+                let frame = match event {
+                    ClientEvent::Text => EncodedFrame::new(MessageKind::Text, content),
+                    ClientEvent::Binary => EncodedFrame::binary(content),
+                };
+                effects.publish(&item.channel, frame, Order::Topic);
+            }
+            ChannelAction::Send(..) => {}
+            ChannelAction::Close(code, reason) => {
+                for peer in members {
+                    effects.close(*peer, *code, reason.clone());
+                }
+            }
+        }
+        members.len()
     }
 
     fn on_service_message(&mut self, _: u16, message: ServiceMessage, effects: &mut Effects<'_>) {

@@ -42,6 +42,7 @@ pub use crate::effects::{
 };
 pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 
+use crate::events::publish::ChannelItem;
 pub use crate::http::Rejection;
 
 use std::any::Any;
@@ -152,6 +153,18 @@ pub trait Service: Any {
     fn publish(&mut self, room: &str, text: &str, effects: &mut Effects<'_>) -> bool {
         let _ = (room, text, effects);
         false
+    }
+
+    /// Something is published to the members of a channel, which a backend has put into it. How many of them
+    /// are on this loop. All loops are called, one of them with `publishes`, which gives a message to all.
+    fn on_channel_item(
+        &mut self,
+        item: &ChannelItem,
+        publishes: bool,
+        effects: &mut Effects<'_>,
+    ) -> usize {
+        let _ = (item, publishes, effects);
+        0
     }
 
     /// The period of [`on_tick`](Service::on_tick) in milliseconds. Called once. A loop with such a

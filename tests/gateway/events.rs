@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
+use crate::admin_client::{CONFIG, post, request};
 use crate::clients::below_root;
 use crate::events_backend::{Answer, EventsBackend, Told, events, reply};
 use crate::frames::{BINARY, CLOSE, PING, TEXT, client_frame, close_payload};
@@ -293,4 +294,61 @@ fn the_example_greets_and_echoes() {
     assert_eq!(line(), "ann has left");
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// Subscribes every client to `room`, and the words that it sends to `c:`.
+fn with_grip(told: &Told) -> Answer {
+    let subscribe = r#"c:{"channel": "room", "type": "subscribe"}"#;
+    match told.text().as_str() {
+        "OPEN\r\n" => events(
+            "Sec-WebSocket-Extensions: grip; message-prefix=\"\"\r\n",
+            &format!("OPEN\r\nTEXT {:x}\r\n{subscribe}\r\n", subscribe.len()),
+        ),
+        "TEXT 5\r\nleave\r\n" => {
+            let leave = r#"c:{"channel": "room", "type": "unsubscribe"}"#;
+            events("", &format!("TEXT {:x}\r\n{leave}\r\nTEXT 4\r\nleft\r\n", leave.len()))
+        }
+        _ => events("", ""),
+    }
+}
+
+#[test]
+fn what_is_published_reaches_the_members_of_a_channel_on_all_loops() {
+    let backend = EventsBackend::start(with_grip);
+    let gateway = in_front_of(backend.address, CONFIG);
+    let admin = gateway.admin_address();
+    let publish = |json: &str| post(admin, "/publish/", &format!("{{\"items\": [{json}]}}"));
+    let mut clients: Vec<Socket> = (0..4).map(|_| open(&gateway)).collect();
+    let reply = publish(r#"{"channel": "room", "ws-message": {"content": "hello"}}"#);
+    assert_eq!((reply.status, reply.body.as_str()), (200, "Published\n"));
+    assert_eq!(reply.header("X-Tidegate-Sent"), Some("4"));
+    for client in &mut clients {
+        assert_eq!(client.receive_frame().payload, b"hello");
+    }
+    clients[0].send(&client_frame(TEXT, b"leave"));
+    assert_eq!(clients[0].receive_frame().payload, b"left");
+    let bytes = r#"{"channel": "room", "formats": {"ws-message": {"content-bin": "AQI="}}}"#;
+    assert_eq!(publish(bytes).header("X-Tidegate-Sent"), Some("3"));
+    for client in &mut clients[1..] {
+        let frame = client.receive_frame();
+        assert_eq!((frame.first, frame.payload), (BINARY, vec![1, 2]));
+    }
+    let elsewhere = r#"{"channel": "other", "ws-message": {"content": "hello"}}"#;
+    assert_eq!(publish(elsewhere).header("X-Tidegate-Sent"), Some("0"));
+    assert_eq!(publish(r#"{"channel": "room"}"#).status, 400);
+    let close = r#"{"channel": "room", "ws-message": {"action": "close", "code": 4001}}"#;
+    assert_eq!(publish(close).header("X-Tidegate-Sent"), Some("3"));
+    for client in &mut clients[1..] {
+        client.assert_close_answered(4001);
+    }
+    // Nobody is a member of what it has left, by itself or with its connection.
+    until("all have left", || {
+        let reply = publish(r#"{"channel": "room", "ws-message": {"content": "late"}}"#);
+        (reply.header("X-Tidegate-Sent") == Some("0")).then_some(())
+    });
+    let none = request(admin, "POST", "/publish", &[], "{\"items\": []}");
+    assert_eq!(none.status, 401);
+    let json = ["Accept: application/json", "Authorization: Bearer 0123456789abcdef"];
+    let reply = request(admin, "POST", "/publish", &json, "{\"items\": []}").json();
+    assert_eq!((reply["message"].as_str(), reply["sent"].as_u64()), (Some("Published"), Some(0)));
 }

@@ -462,6 +462,10 @@ impl<S: Transport> Connections<S> {
                 self.turn.work.charge(prices::PUBLICATION + prices::bytes(text.len()));
                 reply.send(self.services.publish(&route, &room, &text));
             }
+            Query::Channel { item, publishes, reply } => {
+                self.turn.work.charge(prices::PUBLICATION + prices::bytes(item.held_bytes()));
+                reply.send(self.services.publish_item(&item, publishes));
+            }
             Query::Trace { id, filter, payload_bytes_max, sink, reply } => {
                 self.turn.traces.add(id, filter, payload_bytes_max, sink, reply);
             }

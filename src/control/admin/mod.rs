@@ -21,6 +21,7 @@ mod login;
 mod metrics;
 mod metrics_body;
 mod pokes;
+mod publish;
 mod router;
 mod sessions;
 mod settings;

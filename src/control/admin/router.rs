@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 
 use super::access::{Right, guard, session};
 use super::shared::Shared;
-use super::{api, dashboard, error, health, login, metrics};
+use super::{api, dashboard, error, health, login, metrics, publish};
 
 /// Everything that the listener serves.
 pub(super) fn router(shared: &Arc<Shared>) -> Router {
@@ -25,7 +25,11 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
     let metrics =
         Router::new().route("/metrics", get(metrics::metrics)).layer(guarded(Right::Metrics));
     let read = api::read_router().layer(guarded(Right::Read));
-    let change = api::change_router().layer(guarded(Right::Change));
+    // Libraries of GRIP ask for either path.
+    let change = api::change_router()
+        .route("/publish", post(publish::publish))
+        .route("/publish/", post(publish::publish))
+        .layer(guarded(Right::Change));
     open.merge(metrics)
         .merge(read)
         .merge(change)

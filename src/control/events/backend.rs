@@ -68,6 +68,8 @@ pub(super) struct Entry {
     charged: usize,
     /// Whether the loop does not read the client.
     is_paused: bool,
+    /// Whether the connection has ended.
+    is_gone: bool,
     /// Whether a task makes its requests.
     is_busy: bool,
     /// Makes a request if nothing else does.
@@ -86,6 +88,13 @@ pub(super) struct Next {
 pub(super) struct Told {
     pub(super) decision: Option<Result<Accept, Rejection>>,
     pub(super) actions: Vec<Action>,
+}
+
+impl Told {
+    fn answer(self, peer: Peer) -> EventAnswer {
+        let Self { decision, actions } = self;
+        EventAnswer { peer, decision, actions, released_bytes: 0, resumes: false, is_over: false }
+    }
 }
 
 impl EventBackends {
@@ -144,6 +153,7 @@ impl EventBackend for EventBackends {
             answer_to,
             charged: 0,
             is_paused: false,
+            is_gone: false,
             is_busy: false,
             timer: None,
         };
@@ -176,6 +186,13 @@ impl EventBackend for EventBackends {
         let mut state = own.state_at(now);
         let Some(entry) = state.by_peer.get_mut(&peer) else { return };
         entry.conversation.end(end);
+        entry.is_gone = true;
+        if entry.conversation.has_grip() {
+            // Behind the answers before it, of which one may have made the client a member of a channel.
+            let nothing = Told::default();
+            let answer = EventAnswer { is_over: true, ..nothing.answer(peer) };
+            entry.answer_to.post(Box::new(answer));
+        }
         own.go_on(&mut state, peer);
         if state.by_peer.get(&peer).is_some_and(Entry::is_over) {
             state.remove(peer);
@@ -256,7 +273,10 @@ impl Conversations {
     pub(super) fn took(&self, peer: Peer, take: impl FnOnce(&mut Entry) -> Told) {
         let mut state = self.state();
         let Some(entry) = state.by_peer.get_mut(&peer) else { return };
-        let told = take(entry);
+        let mut told = take(entry);
+        if entry.is_gone {
+            told.actions.clear();
+        }
         let held = entry.conversation.held_bytes();
         let released = entry.charged.saturating_sub(held);
         entry.charged = held;
@@ -352,8 +372,7 @@ impl Job for Conversations {
 }
 
 fn post(answer_to: &ServiceSender, peer: Peer, told: Told, released_bytes: usize, resumes: bool) {
-    let Told { decision, actions } = told;
-    let answer = EventAnswer { peer, decision, actions, released_bytes, resumes };
+    let answer = EventAnswer { released_bytes, resumes, ..told.answer(peer) };
     let held = answer.held_bytes();
     answer_to.post(ServiceMessage::holding(answer, held));
 }
