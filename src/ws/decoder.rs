@@ -117,6 +117,14 @@ pub struct DecoderState {
     utf8: Utf8Tail,
 }
 
+impl DecoderState {
+    /// Whether a message has begun whose last frame has not come.
+    #[must_use]
+    pub fn is_within_message(&self) -> bool {
+        self.fragmented.is_some()
+    }
+}
+
 /// How far a buffer is decoded, as offsets into it; all zero for a new buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
