@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::{
-    Identity, IdentityKind, NameKind, Origins, PlaceKind, RelayOptions, ResolvedConfig,
+    self, Identity, IdentityKind, NameKind, Origins, PlaceKind, RelayOptions, ResolvedConfig,
     ResolvedRoute, ResolvedWebSocket, RoomOptions, RouteService, TokenPlace, UpstreamOptions,
 };
 use crate::http::{ForwardRules, HeaderValue, OriginRule, SetHeader, Subprotocol};
@@ -14,7 +14,7 @@ use crate::services::identity::{
 use crate::services::room::{IdentityRights, LineFormat, NameSource, Room, RoomSettings};
 use crate::services::{
     BalanceBy, Broadcast, BuiltInPage, Echo, Handler, Identities, IdentityCheck, LoopSite, Order,
-    Relay, RelaySettings, Route, RouteOptions, Service,
+    Relay, RelayMode, RelaySettings, Route, RouteOptions, Service,
 };
 use crate::upstream::{ServerSet, Upstream};
 
@@ -142,9 +142,15 @@ fn relay_route(
     upstreams: &Upstreams,
 ) -> Route {
     let known = upstreams.get(&relay.upstream).cloned();
+    let mode = match relay.mode {
+        config::RelayMode::Bytes => RelayMode::Bytes,
+        config::RelayMode::Frames => RelayMode::Frames,
+    };
     let settings = Arc::new(RelaySettings {
         upstream: known.unwrap_or_else(|| Upstream::new(&relay.upstream, ServerSet::default())),
+        mode,
         rules: ForwardRules {
+            has_own_extensions: mode == RelayMode::Frames,
             // Loading has refused what is no header.
             host: relay.host.clone().and_then(|host| HeaderValue::new(host).ok()),
             set: relay.set_headers.iter().filter_map(|line| header(line)).collect(),

@@ -33,9 +33,9 @@ pub use crate::effects::{
     Accept, BackendRequest, CONTROL_FRAMES, Checked, CloseReason, Effects, INFO_BYTES_MAX,
     Identities, Identity, IdentityCheck, IdentityOutcome, IdentityReply, IdentitySender, Inquiry,
     InvalidGrant, InvalidPeer, InvalidUser, LoopSite, Message, MessageLimits, Order, Peer,
-    Presented, REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, RatePolicy, Rights,
-    RoomGrants, RouteOptions, ServiceMessage, ServiceSender, SlowPolicy, TokenAnswer, TokenInquiry,
-    TokenLookup, TokenVerdict, TooManyLookups, USER_BYTES_MAX,
+    Presented, REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, RatePolicy,
+    RelayMode, Rights, RoomGrants, RouteOptions, ServiceMessage, ServiceSender, SlowPolicy,
+    TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups, USER_BYTES_MAX,
 };
 pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 
@@ -181,7 +181,7 @@ pub enum Admission {
     Later,
     /// The connection is admitted at once.
     Now(Accept),
-    /// A server of an upstream answers the request. If it opens the WebSocket, its bytes and those of
-    /// the client go to each other as they are, and the service gets no messages.
+    /// A server of an upstream answers the request. If it opens the WebSocket, what it sends goes to the
+    /// client, and what the client sends to it, and the service gets no messages.
     Relay(BackendRequest),
 }

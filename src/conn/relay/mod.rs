@@ -8,15 +8,19 @@
 //! ```
 //!
 //! [`records`] says who belongs to whom, [`attempt`] is the way to the 101 or a refusal, and
-//! [`bytes`] what happens after that. Two ends share one record while both are there; what is left
+//! [`bytes`] and [`frames`] what happens after that, by the mode of the route. Two ends share one record while both are there; what is left
 //! for one to do when the other is gone waits in a list for the end of the turn, since the step
 //! that ends a connection may be in the middle of another's output.
 
 mod attempt;
 mod bytes;
+mod frames;
+mod mask_keys;
 mod records;
 
 pub(super) use attempt::{Answered, Failure, Next, REPLY_BODY_BYTES};
 pub(super) use bytes::{Abort, Relay};
+pub(super) use frames::{FORWARD_BUFFER_BYTES_MAX, Forwarding};
+pub(super) use mask_keys::MaskKeys;
 pub use records::ConnectOrder;
-pub(crate) use records::{Lost, RelayRecords};
+pub(crate) use records::{Lost, PartnerClose, RelayRecords};
