@@ -5,6 +5,7 @@
 //! with clients only: what they have compressed is inflated once it is whole, and whole messages of
 //! backends are compressed for them. Pings are answered here, and pongs go no further.
 
+use super::WHOLE_BYTES_MAX;
 use super::bytes::Relay;
 use super::mask_keys::MaskKeys;
 use super::records::ForwardedMessage;
@@ -480,9 +481,4 @@ fn accounts(turn: &mut Turn) -> Accounts<'_> {
     Accounts { memory: &mut turn.memory, work: &mut turn.work, now: turn.now }
 }
 
-/// Frames of up to this many bytes go on as they came; longer ones in parts of at least this many, as
-/// they come. So much is held of a frame that is not whole.
-const WHOLE_BYTES_MAX: usize = 64 << 10;
-/// The size of the buffer that a frame which is not whole is read into.
-pub(in crate::conn) const FORWARD_BUFFER_BYTES_MAX: usize = 2 * WHOLE_BYTES_MAX;
 const HEADER_BYTES: usize = 16;

@@ -1,4 +1,4 @@
-//! Masking keys for frames to backends. Nobody may foresee them, who chooses what is masked (RFC 6455
+//! Masking keys for frames to backends. A sender that chooses what is masked must not foresee them (RFC 6455
 //! §5.3, §10.3): they come from the kernel's generator (getrandom(2)), many at a time.
 
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -34,7 +34,7 @@ impl MaskKeys {
     }
 }
 
-/// One call for so many frames costs less than a hundredth of what they do.
+/// One call for this number of frames costs less than a hundredth of what they do.
 const KEYS: usize = 256;
 
 #[cfg(test)]

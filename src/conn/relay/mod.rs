@@ -20,7 +20,13 @@ mod records;
 
 pub(super) use attempt::{Answered, Failure, Next, REPLY_BODY_BYTES};
 pub(super) use bytes::{Abort, Relay};
-pub(super) use frames::{FORWARD_BUFFER_BYTES_MAX, Forwarding};
+pub(super) use frames::Forwarding;
 pub(super) use mask_keys::MaskKeys;
 pub use records::ConnectOrder;
 pub(crate) use records::{Lost, PartnerClose, RelayRecords};
+
+/// Frames of up to this many bytes go on as they came; longer ones in parts of at least this many, as
+/// they come. So much is held of a frame that is not whole.
+const WHOLE_BYTES_MAX: usize = 64 << 10;
+/// The size of the buffer that a frame which is not whole is read into.
+pub(super) const FORWARD_BUFFER_BYTES_MAX: usize = 2 * WHOLE_BYTES_MAX;

@@ -49,9 +49,9 @@ enum Pending {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::conn) struct ForwardedMessage {
     /// Its bytes so far.
-    pub(super) bytes: u32,
+    pub(crate) bytes: u32,
     /// It is thrown away, because its client had sent as much as it may.
-    pub(super) is_refused: bool,
+    pub(crate) is_refused: bool,
 }
 
 /// A request that a backend is to answer.
@@ -93,7 +93,7 @@ pub(crate) struct Parted {
     pub(crate) key: ConnKey,
     /// Why it ends.
     pub(crate) reason: CloseReason,
-    /// What it is told, if frames are passed on.
+    /// What it receives, if frames are passed on.
     pub(crate) close: PartnerClose,
 }
 

@@ -340,7 +340,7 @@ fn a_large_message_is_not_collected() {
 
 /// Every frame to a backend has a key of its own.
 #[test]
-fn frames_to_a_backend_are_masked_with_keys_that_nobody_foresees() {
+fn frames_to_a_backend_are_masked_with_keys_of_their_own() {
     let upstream = upstream(1);
     let mut world = calm(&RouteOptions::default(), &upstream);
     let (client, backend) = open(&mut world);

@@ -170,7 +170,7 @@ proptest! {
         let (in_parts, same) = forward(sender, &stream, &parts, 1 << 20);
         prop_assert_eq!((result, same), (Ok(()), Ok(())));
         prop_assert_eq!(&whole, &frames);
-        // Nobody can have a frame taken apart into crumbs.
+        // No sender can have a frame taken apart into crumbs.
         let short = |seen: &[Seen]| {
             let is_short = |own: &&Seen| match own {
                 Seen::Data(_, fin, payload) => !fin && payload.len() < WHOLE_BYTES_MAX,
