@@ -178,8 +178,8 @@ pub fn write_switched(out: &mut Vec<u8>, head: &ReplyHead<'_>, extensions: Switc
     );
     let is_own = extensions != SwitchedExtensions::OfBackend;
     write_headers(out, head, |name| {
-        !name.eq_ignore_ascii_case(b"Content-Length")
-            && !(is_own && name.eq_ignore_ascii_case(EXTENSIONS.as_bytes()))
+        let is_extensions = name.eq_ignore_ascii_case(EXTENSIONS.as_bytes());
+        !(name.eq_ignore_ascii_case(b"Content-Length") || is_own && is_extensions)
     });
     if let SwitchedExtensions::Own(Some(deflate)) = extensions {
         // Writing to a `Vec` never fails.

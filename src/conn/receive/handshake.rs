@@ -183,9 +183,8 @@ impl<S: Transport> Active<'_, S> {
                 None
             }
             Ok(Admission::Now(mut accept)) => {
-                accept
-                    .headers
-                    .extend(self.cold.take_identity_headers(self.conn.cold, &mut self.turn.memory));
+                let link = self.conn.cold;
+                accept.headers.extend(self.cold.take_identity_headers(link, &mut self.turn.memory));
                 let subprotocol = accept.subprotocol.as_ref().or_else(|| request.subprotocol());
                 let allowed = own.options.deflate;
                 let deflate = allowed.and_then(|allowed| request.deflate(allowed.context_bits));

@@ -144,7 +144,17 @@ impl<S: Transport> Relay<'_, S> {
                     return Forwarding::Done;
                 }
                 Outcome::Closed(code) => return Forwarding::Closed(code, gathered.said),
-                outcome => return Forwarding::Ends(outcome),
+                outcome @ (Outcome::Abort(_)
+                | Outcome::Broken(_)
+                | Outcome::Close
+                | Outcome::EndAfterClose
+                | Outcome::Finish(_)
+                | Outcome::Forward
+                | Outcome::Fragments
+                | Outcome::InputEnded
+                | Outcome::LinesBegin
+                | Outcome::NoRoom
+                | Outcome::OverRate) => return Forwarding::Ends(outcome),
             }
         }
     }

@@ -165,9 +165,10 @@ impl End {
             let mut message = Vec::new();
             for number in 0..fragments {
                 let count = random.below(most);
-                let part = match opcode {
-                    Opcode::Text => "é".repeat(count / 2).into_bytes(),
-                    _ => random.bytes(count),
+                let part = if opcode == Opcode::Text {
+                    "é".repeat(count / 2).into_bytes()
+                } else {
+                    random.bytes(count)
                 };
                 let own = if number == 0 { opcode } else { Opcode::Continuation };
                 to_send.extend(encoded(side, number + 1 == fragments, own, &part));
