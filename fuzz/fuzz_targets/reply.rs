@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tidegate::http::{
-    HttpDate, Reply, ReplyError, ReplyLimits, check_switched, read_reply, write_refused,
+    HttpDate, Reply, ReplyError, ReplyLimits, SwitchedExtensions, check_switched, read_reply, write_refused,
     write_switched,
 };
 
@@ -36,7 +36,8 @@ fuzz_target!(|input: (Vec<u8>, u8)| {
     match read_reply(&bytes, true, LIMITS) {
         Ok(Some(Reply::Switched { head, .. })) => {
             let _ = check_switched(&head, &[b'a'; 28]);
-            write_switched(&mut out, &head);
+            write_switched(&mut out, &head, SwitchedExtensions::OfBackend);
+            let _ = check_no_extensions(&head);
             assert!(matches!(read(&out, false), Ok(Some((101, None, end))) if end == out.len()));
         }
         Ok(Some(Reply::Refused { head, body })) => {

@@ -76,7 +76,7 @@ impl Deadlines<'_> {
 #[inline]
 pub(super) fn aged_at<S>(conn: &Conn<S>, ages: &Ages) -> Option<Tick> {
     // The connection to a backend ends with that of its client.
-    ages.due(conn.generation).filter(|_| conn.state.is_open() && conn.protocol != Protocol::Backend)
+    ages.due(conn.generation).filter(|_| conn.state.is_open() && !conn.protocol.is_backend())
 }
 
 fn deadline_between_messages<S>(
@@ -91,7 +91,7 @@ fn deadline_between_messages<S>(
         Phase::Handshake if conn.protocol == Protocol::Relay => None,
         Phase::Handshake => Some(conn.seen.after_ms(settings.handshake_ms)),
         Phase::Refusing => Some(conn.seen.after_ms(settings.refuse_ms)),
-        Phase::Open if conn.protocol == Protocol::WebSocket => {
+        Phase::Open if conn.protocol.has_frames() => {
             let quiet_ms = if conn.flags.has(Flags::PINGED) {
                 // The ping waits behind what is under way.
                 settings.pong_ms + conn.under_way.wait_ms()
@@ -110,11 +110,11 @@ fn deadline_between_messages<S>(
             }
         }
         Phase::Reaching => cold.relays().due(conn.link),
-        Phase::Open if conn.protocol.is_relayed() && conn.flags.has(Flags::INPUT_ENDED) => {
+        Phase::Open if conn.protocol.passes_bytes() && conn.flags.has(Flags::INPUT_ENDED) => {
             let due = conn.seen.after_ms(settings.half_close_ms);
             Some(stalled_at.map_or(due, |stalled_at| stalled_at.min(due)))
         }
-        // Lines and relays have no pings; the kernel's keep-alive finds peers that are gone.
+        // Lines and relays of bytes have no pings; the kernel's keep-alive finds peers that are gone.
         Phase::Open => stalled_at,
         // The last words wait for the end of a TLS handshake, and not for room in the socket.
         Phase::Closing if cold.is_handshaking(conn.cold) => {

@@ -128,7 +128,7 @@ impl<'c> Viewer<'c> {
         key: ConnKey,
         conn: &Conn<S>,
     ) {
-        if conn.state.is_open() && conn.protocol != Protocol::Backend {
+        if conn.state.is_open() && !conn.protocol.is_backend() {
             let unix_ms = self.turn.unix_ms();
             traces.consider(key, unix_ms, |filter| {
                 if self.fits(filter, key, conn) { self.summary(key, conn) } else { None }
@@ -210,8 +210,8 @@ impl<'c> Viewer<'c> {
     fn route<S>(&self, conn: &Conn<S>) -> Option<&'c SocketRoute> {
         let has_route = match conn.protocol {
             Protocol::Http => conn.flags.has(Flags::UNDECIDED),
-            Protocol::Line | Protocol::Relay | Protocol::WebSocket => true,
-            Protocol::Backend | Protocol::Proxied(_) => false,
+            Protocol::FrameRelay | Protocol::Line | Protocol::Relay | Protocol::WebSocket => true,
+            Protocol::Backend | Protocol::FrameBackend | Protocol::Proxied(_) => false,
         };
         self.services.socket(conn.route).filter(|_| has_route)
     }
@@ -247,6 +247,8 @@ fn protocol<S>(conn: &Conn<S>) -> ConnectionProtocol {
     let own = match conn.protocol {
         Protocol::Proxied(awaited) => awaited.next(),
         own @ (Protocol::Backend
+        | Protocol::FrameBackend
+        | Protocol::FrameRelay
         | Protocol::Http
         | Protocol::Line
         | Protocol::Relay
@@ -255,8 +257,8 @@ fn protocol<S>(conn: &Conn<S>) -> ConnectionProtocol {
     match own {
         Protocol::Http | Protocol::Proxied(_) => ConnectionProtocol::Http,
         Protocol::Line => ConnectionProtocol::Line,
-        Protocol::Backend => ConnectionProtocol::Backend,
-        Protocol::Relay => ConnectionProtocol::Relay,
+        Protocol::Backend | Protocol::FrameBackend => ConnectionProtocol::Backend,
+        Protocol::FrameRelay | Protocol::Relay => ConnectionProtocol::Relay,
         Protocol::WebSocket => ConnectionProtocol::WebSocket,
     }
 }

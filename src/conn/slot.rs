@@ -52,6 +52,10 @@ pub(crate) enum Protocol {
     Relay,
     /// Nothing: they come from a backend, and go on to its client as they are.
     Backend,
+    /// Frames of a backend, which go on to its client.
+    FrameBackend,
+    /// Frames that go on to a backend.
+    FrameRelay,
     /// Frames.
     WebSocket,
 }
@@ -95,7 +99,31 @@ impl Protocol {
     /// Whether the connection is an end of a relay.
     #[inline]
     pub(crate) fn is_relayed(self) -> bool {
+        matches!(self, Self::Relay | Self::Backend | Self::FrameRelay | Self::FrameBackend)
+    }
+
+    /// Whether it is one whose bytes mean nothing here, so that nothing of ours may be among them.
+    #[inline]
+    pub(crate) fn passes_bytes(self) -> bool {
         matches!(self, Self::Relay | Self::Backend)
+    }
+
+    /// Whether it is one whose frames are read.
+    #[inline]
+    pub(crate) fn passes_frames(self) -> bool {
+        matches!(self, Self::FrameRelay | Self::FrameBackend)
+    }
+
+    /// Whether the gateway is the client of it.
+    #[inline]
+    pub(crate) fn is_backend(self) -> bool {
+        matches!(self, Self::Backend | Self::FrameBackend)
+    }
+
+    /// Whether it speaks WebSocket with us, so that it answers pings and close frames.
+    #[inline]
+    pub(crate) fn has_frames(self) -> bool {
+        matches!(self, Self::WebSocket | Self::FrameRelay | Self::FrameBackend)
     }
 }
 

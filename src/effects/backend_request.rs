@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::http::Deflate;
 use crate::upstream::Upstream;
 
 /// A request that a server of an upstream is to answer in place of the gateway.
@@ -16,6 +17,20 @@ pub struct BackendRequest {
     pub accept: [u8; 28],
     /// Tells the client apart where the balance goes by that.
     pub balance_key: u64,
+    /// What is passed on once the WebSocket is open.
+    pub mode: RelayMode,
+    /// The compression that the gateway has agreed on with the client; only where frames are passed on.
+    pub deflate: Option<Deflate>,
+}
+
+/// What a relay passes on once the WebSocket is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RelayMode {
+    /// Bytes, whatever they mean.
+    #[default]
+    Bytes,
+    /// Frames that are read, and written anew.
+    Frames,
 }
 
 impl fmt::Debug for BackendRequest {

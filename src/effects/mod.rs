@@ -18,7 +18,7 @@ mod service_message;
 mod service_sender;
 mod token_lookup;
 
-pub use backend_request::BackendRequest;
+pub use backend_request::{BackendRequest, RelayMode};
 pub use close_reason::CloseReason;
 pub use effects::{Accept, Effects};
 pub(crate) use effects::{Effect, PendingEffects};

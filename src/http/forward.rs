@@ -21,6 +21,8 @@ pub struct ForwardRules {
     pub set: Vec<SetHeader>,
     /// Names of headers that are not passed on.
     pub remove: Vec<String>,
+    /// Whether the gateway agrees on extensions with clients itself: backends are offered none.
+    pub has_own_extensions: bool,
 }
 
 /// A header that is set in each request to a backend.
@@ -135,8 +137,11 @@ fn write_passed_on(
 
 impl ForwardRules {
     /// Whether a client's header is not passed on, or another takes its place. Headers of the
-    /// handshake always are.
+    /// handshake always are, but for extensions that are the gateway's own.
     fn replace(&self, name: &[u8]) -> bool {
+        if self.has_own_extensions && name.eq_ignore_ascii_case(EXTENSIONS.as_bytes()) {
+            return true;
+        }
         let mut names = self.remove.iter().chain(self.set.iter().map(|header| &header.name));
         !is_of_handshake(name) && names.any(|own| name.eq_ignore_ascii_case(own.as_bytes()))
     }
@@ -259,6 +264,7 @@ const FORWARDED_PREFIX: &str = "X-Forwarded-";
 const USER: &str = "X-Tidegate-User";
 const OWN: [&str; 4] = ["X-Forwarded", "X-Real-IP", "Forwarded", USER];
 const HANDSHAKE_PREFIX: &str = "Sec-WebSocket-";
+pub(super) const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 /// The headers that the request line, the connection and the body depend on.
 const RESERVED: [&str; 7] =
     ["Connection", "Content-Length", "Host", "TE", "Trailer", "Transfer-Encoding", "Upgrade"];

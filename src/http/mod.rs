@@ -74,7 +74,8 @@ pub use percent::{DecodeError, Encoded};
 pub use redirect::{HttpsRedirect, write_redirect};
 pub use rejection::{Allow, Rejection};
 pub use reply::{
-    Reply, ReplyError, ReplyLimits, check_switched, read_reply, write_refused, write_switched,
+    Reply, ReplyError, ReplyLimits, SwitchedExtensions, check_no_extensions, check_switched,
+    read_reply, write_refused, write_switched,
 };
 pub use reply_head::{ReplyHead, ReplyHeadError};
 pub use response::{Status, write_page, write_switching_protocols};

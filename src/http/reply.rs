@@ -10,6 +10,8 @@ use thiserror::Error;
 
 use super::{
     date::HttpDate,
+    deflate::Deflate,
+    forward::EXTENSIONS,
     grammar::{split_once, trim_whitespace},
     head::{HeadError, Version, find_head_end},
     hop_by_hop::{HopByHop, canonical, write_line},
@@ -148,12 +150,41 @@ pub fn check_switched(head: &ReplyHead<'_>, accept: &[u8; 28]) -> Result<(), Rep
     Ok(())
 }
 
-/// Appends the head of a 101 for the client: that of the backend without what was for this hop.
-pub fn write_switched(out: &mut Vec<u8>, head: &ReplyHead<'_>) {
+/// Checks a 101 to a request that offered no extension (RFC 6455 §4.1, item 5 of the last list).
+///
+/// # Errors
+/// [`ReplyError::Handshake`] if it names one.
+pub fn check_no_extensions(head: &ReplyHead<'_>) -> Result<(), ReplyError> {
+    match list_elements(head.header_values(EXTENSIONS)).next() {
+        None => Ok(()),
+        Some(_) => Err(ReplyError::Handshake("it names an extension that was not offered")),
+    }
+}
+
+/// Whose extensions a client is told in the 101.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SwitchedExtensions {
+    /// Those that the backend has agreed to.
+    OfBackend,
+    /// The gateway's own.
+    Own(Option<Deflate>),
+}
+
+/// Appends the head of a 101 for the client: that of the backend without what was for this hop, and with
+/// these extensions.
+pub fn write_switched(out: &mut Vec<u8>, head: &ReplyHead<'_>, extensions: SwitchedExtensions) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
     );
-    write_headers(out, head, |name| !name.eq_ignore_ascii_case(b"Content-Length"));
+    let is_own = extensions != SwitchedExtensions::OfBackend;
+    write_headers(out, head, |name| {
+        let is_extensions = name.eq_ignore_ascii_case(EXTENSIONS.as_bytes());
+        !(name.eq_ignore_ascii_case(b"Content-Length") || is_own && is_extensions)
+    });
+    if let SwitchedExtensions::Own(Some(deflate)) = extensions {
+        // Writing to a `Vec` never fails.
+        let _ = write!(out, "{EXTENSIONS}: {deflate}\r\n");
+    }
     out.extend_from_slice(b"\r\n");
 }
 

@@ -218,6 +218,8 @@ counters! {
     relay_no_reply,
     /// Requests answered with 504 because a backend did not accept or reply in time.
     relay_timed_out,
+    /// Backends that broke the protocol where frames are relayed; their clients are closed with 1011.
+    relay_violations,
     /// Bytes that were relayed, in either direction.
     relayed_bytes,
     /// Writes to clients' sockets that took at least one byte.

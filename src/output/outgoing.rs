@@ -11,8 +11,8 @@ use crate::metrics::RouteCounters;
 use crate::pool::{SLICES_MAX, SharedBudget};
 use crate::shrink::Shrink as _;
 use crate::ws::{
-    CloseRequest, DeflateTerms, EncodedFrame, Opcode, SERVER_HEADER_BYTES_MAX, ServerHeader,
-    read_server_header,
+    CLIENT_HEADER_BYTES_MAX, CloseRequest, DeflateTerms, EncodedFrame, FrameHeader, Opcode,
+    SERVER_HEADER_BYTES_MAX, ServerHeader, read_server_header,
 };
 
 /// Frames in the order in which they were added. Headers and small payloads are copied into the cork;
@@ -161,6 +161,30 @@ impl Outgoing {
         ServerHeader::new(opcode, payload.len()).append_to(&mut self.cork);
         self.in_place_bytes += range.len();
         self.in_place.push(InPlacePayload { cork_until: self.cork.len(), range });
+    }
+
+    /// Adds a frame of another connection with this header: of any kind, masked or not. Where `range` is
+    /// given, the payload is that of the read buffer, and is copied only if it is short.
+    pub(crate) fn forwarded(
+        &mut self,
+        header: &FrameHeader,
+        payload: &[u8],
+        range: Option<Range<usize>>,
+    ) {
+        self.cork.reserve(CLIENT_HEADER_BYTES_MAX + COPIED_BYTES_MAX.min(payload.len()));
+        header.append_to(&mut self.cork);
+        match range.filter(|_| payload.len() > COPIED_BYTES_MAX) {
+            None => self.cork.extend_from_slice(payload),
+            Some(range) => {
+                self.in_place_bytes += range.len();
+                self.in_place.push(InPlacePayload { cork_until: self.cork.len(), range });
+            }
+        }
+    }
+
+    /// Whether messages may be compressed.
+    pub(crate) fn compresses(&self) -> bool {
+        matches!(self.framing, Framing::Deflate(..))
     }
 
     /// Adds a frame that is already encoded.

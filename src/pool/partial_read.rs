@@ -34,6 +34,18 @@ impl ReadBuffer {
         *self = Self::new(std::mem::take(&mut self.bytes));
     }
 
+    /// Puts `bytes` in the place of all that has arrived, as the beginning of something new.
+    pub fn replace(&mut self, bytes: &[u8]) {
+        self.clear();
+        // One byte lies before them: what is to be kept of a buffer begins anew where it does not begin
+        // with it.
+        if let Some(room) = self.bytes.get_mut(1..1 + bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.filled = 1 + bytes.len();
+            self.progress = Progress::starting_at(1);
+        }
+    }
+
     /// Forgets the first `bytes` of what arrived, before anything of it is parsed.
     pub fn drop_front(&mut self, bytes: usize) {
         let bytes = bytes.min(self.filled);
@@ -173,6 +185,12 @@ impl PartialReads {
         buffers: &mut Buffers,
         now: Millis,
     ) {
+        if kind == Unfinished::Forwarded
+            && partial.message_end().is_some_and(|end| end > partial.bytes.len())
+        {
+            // The rest of a frame that has filled it, and will again.
+            return;
+        }
         let kept_bytes = partial.kept_bytes().max(BUFFER_BYTES_MIN);
         if partial.bytes.len() <= GROWTH_FACTOR_MAX * kept_bytes {
             return;
@@ -262,7 +280,9 @@ impl PartialReads {
 pub enum Unfinished {
     /// Of a request head.
     Head,
-    /// Of anything that comes later.
+    /// Of a frame that goes on to another connection as it comes.
+    Forwarded,
+    /// Of anything else that comes later.
     Message,
 }
 
@@ -275,7 +295,7 @@ fn take_for(
 ) -> Result<Vec<u8>, OverBudget> {
     let mut take = |bytes| match kind {
         Unfinished::Head => buffers.take_for(Need::Head, bytes, now),
-        Unfinished::Message => buffers.take(bytes, now),
+        Unfinished::Forwarded | Unfinished::Message => buffers.take(bytes, now),
     };
     // Without memory for the whole message the connection can still go on with what it has.
     take(source.wanted_bytes()).or_else(|OverBudget| take(source.kept_bytes()))

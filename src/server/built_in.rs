@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::{
-    ForwardOptions, Identity, IdentityKind, NameKind, Origins, PlaceKind, ResolvedConfig,
+    self, ForwardOptions, Identity, IdentityKind, NameKind, Origins, PlaceKind, ResolvedConfig,
     ResolvedRoute, ResolvedWebSocket, RoomOptions, RouteService, TokenPlace, UpstreamOptions,
 };
 use crate::http::{ForwardRules, HeaderValue, OriginRule, SetHeader, Subprotocol};
@@ -14,8 +14,8 @@ use crate::services::identity::{
 use crate::services::room::{IdentityRights, LineFormat, NameSource, Room, RoomSettings};
 use crate::services::{
     BalanceBy, Broadcast, BuiltInPage, Echo, Events, EventsSettings, Handler, Identities,
-    IdentityCheck, LoopSite, NoEventBackend, Order, Relay, RelaySettings, Route, RouteId,
-    RouteOptions, Service, SharedEventBackend,
+    IdentityCheck, LoopSite, NoEventBackend, Order, Relay, RelayMode, RelaySettings, Route,
+    RouteId, RouteOptions, Service, SharedEventBackend,
 };
 use crate::upstream::{ServerSet, Upstream};
 
@@ -45,10 +45,10 @@ pub fn built_in_routes(
         .map(|identity| (identity.name.clone(), check_of(identity, checks)))
         .collect();
     let route = |route: &ResolvedRoute| match &route.service {
-        RouteService::Relay { websocket, forward, .. } => {
+        RouteService::Relay { websocket, forward, relay } => {
             let own = settings.upstreams.iter().find(|own| own.name == forward.upstream);
             let options = options(websocket, identities_of(route, &all));
-            relay_route(route, options, forward, own, upstreams)
+            relay_route(route, options, (forward, relay.mode), own, upstreams)
         }
         RouteService::Events { websocket, forward, .. } => {
             let options = options(websocket, identities_of(route, &all));
@@ -147,15 +147,23 @@ fn built_in_route(route: &ResolvedRoute, all: &IdentityChecks) -> Route {
 fn relay_route(
     route: &ResolvedRoute,
     options: RouteOptions,
-    relay: &ForwardOptions,
+    (forward, mode): (&ForwardOptions, config::RelayMode),
     upstream: Option<&UpstreamOptions>,
     upstreams: &Upstreams,
 ) -> Route {
-    let known = upstreams.get(&relay.upstream).cloned();
+    let known = upstreams.get(&forward.upstream).cloned();
+    let mode = match mode {
+        config::RelayMode::Bytes => RelayMode::Bytes,
+        config::RelayMode::Frames => RelayMode::Frames,
+    };
     let settings = Arc::new(RelaySettings {
-        upstream: known.unwrap_or_else(|| Upstream::new(&relay.upstream, ServerSet::default())),
-        rules: forward_rules(relay),
-        rewrite: relay.rewrite.clone(),
+        upstream: known.unwrap_or_else(|| Upstream::new(&forward.upstream, ServerSet::default())),
+        mode,
+        rules: ForwardRules {
+            has_own_extensions: mode == RelayMode::Frames,
+            ..forward_rules(forward)
+        },
+        rewrite: forward.rewrite.clone(),
         paths: route.paths.clone(),
         balance_by: upstream.map(|own| balance_by(&own.hash_by)).unwrap_or_default(),
     });
@@ -188,6 +196,7 @@ fn forward_rules(forward: &ForwardOptions) -> ForwardRules {
         host: forward.host.clone().and_then(|host| HeaderValue::new(host).ok()),
         set: forward.set_headers.iter().filter_map(|line| header(line)).collect(),
         remove: forward.remove_headers.clone(),
+        ..ForwardRules::default()
     }
 }
 

@@ -36,7 +36,7 @@ pub use crate::effects::{
     EventBackend, EventOpening, EventRoom, INFO_BYTES_MAX, Identities, Identity, IdentityCheck,
     IdentityOutcome, IdentityReply, IdentitySender, Inquiry, InvalidGrant, InvalidPeer,
     InvalidUser, LoopSite, Message, MessageLimits, NoEventBackend, Order, Peer, Presented,
-    REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, RatePolicy, Rights,
+    REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, RatePolicy, RelayMode, Rights,
     RoomGrants, RouteOptions, ServiceMessage, ServiceSender, SharedEventBackend, SlowPolicy,
     TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups, USER_BYTES_MAX,
 };
@@ -197,7 +197,7 @@ pub enum Admission {
     Later,
     /// The connection is admitted at once.
     Now(Accept),
-    /// A server of an upstream answers the request. If it opens the WebSocket, its bytes and those of
-    /// the client go to each other as they are, and the service gets no messages.
+    /// A server of an upstream answers the request. If it opens the WebSocket, what it sends goes to the
+    /// client, and what the client sends to it, and the service gets no messages.
     Relay(BackendRequest),
 }

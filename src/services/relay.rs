@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use super::{Admission, ConnectRequest, Service};
-use crate::effects::{BackendRequest, Effects, Message, Peer};
+use crate::effects::{BackendRequest, Effects, Message, Peer, RelayMode};
 use crate::http::{ClientFacts, ForwardRules, Path, Rejection, UpgradeRequest, write_request};
 use crate::upstream::Upstream;
 
@@ -14,6 +14,8 @@ use crate::upstream::Upstream;
 pub struct RelaySettings {
     /// Where its clients' requests go.
     pub upstream: Arc<Upstream>,
+    /// What is passed on.
+    pub mode: RelayMode,
     /// How requests differ from those of the clients.
     pub rules: ForwardRules,
     /// The path that takes the place of the route's; a `*` at its end stands for what that at the end of
@@ -75,6 +77,8 @@ impl Relay {
             head: out,
             accept: request.accept_key(),
             balance_key: settings.balance_key(connect, request),
+            mode: settings.mode,
+            deflate: None,
         }
     }
 }
@@ -169,6 +173,7 @@ mod tests {
     fn settings() -> RelaySettings {
         RelaySettings {
             upstream: Upstream::new("app", ServerSet::default()),
+            mode: RelayMode::Bytes,
             rules: ForwardRules::default(),
             rewrite: None,
             paths: vec!["/app/*".to_owned(), "/one".to_owned()],

@@ -1,5 +1,9 @@
 //! Checks whether servers are healthy: what is asked of them, and when that tells.
 
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
 /// How the servers of an upstream are checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthSettings {
@@ -26,6 +30,15 @@ pub enum HealthKind {
     Get,
     /// The handshake of a WebSocket, answered with the right 101 (RFC 6455 §4.1).
     WebSocket,
+}
+
+/// Where a server is checked: its address, for those who connect by other means than loops.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HealthTarget {
+    /// At a TCP address.
+    Tcp(SocketAddr),
+    /// At the path of a Unix socket.
+    Unix(Arc<Path>),
 }
 
 /// The last checks of a server, as far as they agree.

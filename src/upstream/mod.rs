@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 
 pub use balance::Balance;
 pub use families::upstream_families;
-pub use health::{HealthKind, HealthSettings, HealthStreak};
+pub use health::{HealthKind, HealthSettings, HealthStreak, HealthTarget};
 pub use report::{ServerReport, UpstreamReport};
 pub use server::{Server, ServerCounts, ServerPermit, ServerState};
 pub use server_list::{Answers, ServerList};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use super::health::HealthTarget;
 use crate::timer::Millis;
 use crate::transport::ServerAddress;
 
@@ -150,6 +151,15 @@ impl Server {
     pub fn set_drained(&self, is_drained: bool) {
         self.is_drained.store(is_drained, Ordering::Relaxed);
         self.since.store(NOT_YET, Ordering::Relaxed);
+    }
+
+    /// Where it is checked.
+    #[must_use]
+    pub fn health_target(&self) -> HealthTarget {
+        match &self.address {
+            ServerAddress::Tcp(address) => HealthTarget::Tcp(*address),
+            ServerAddress::Unix(path) => HealthTarget::Unix(Arc::clone(path)),
+        }
     }
 
     /// It passes its checks from now on, or does not; whether that is new.

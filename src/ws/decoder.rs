@@ -16,6 +16,10 @@
 //! Between reads an open connection keeps a [`DecoderState`] of a few bytes. [`Progress`] belongs
 //! to a buffer, and exists only while the buffer holds an unfinished frame or message.
 
+mod forward;
+
+pub use forward::{ForwardDecoder, Forwarded, ForwardedFrame};
+
 use std::ops::Range;
 
 use super::header::{FIN, FrameHeader, Opcode, parse_header};
@@ -113,6 +117,14 @@ pub struct DecoderState {
     utf8: Utf8Tail,
 }
 
+impl DecoderState {
+    /// Whether a message has begun whose last frame has not come.
+    #[must_use]
+    pub fn is_within_message(&self) -> bool {
+        self.fragmented.is_some()
+    }
+}
+
 /// How far a buffer is decoded, as offsets into it; all zero for a new buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -201,6 +213,15 @@ impl Progress {
     }
 }
 
+/// Who has sent the bytes: clients mask their frames, and servers never do (RFC 6455 §5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// A client of the gateway.
+    Client,
+    /// A server that the gateway is a client of.
+    Server,
+}
+
 /// Decodes a buffer of one connection, in the role of the server.
 #[derive(Debug)]
 pub struct Decoder<'c> {
@@ -208,6 +229,7 @@ pub struct Decoder<'c> {
     progress: &'c mut Progress,
     message_bytes_max: usize,
     takes_compressed: bool,
+    sender: Sender,
 }
 
 impl<'c> Decoder<'c> {
@@ -217,7 +239,8 @@ impl<'c> Decoder<'c> {
         progress: &'c mut Progress,
         message_bytes_max: usize,
     ) -> Self {
-        Self { state, progress, message_bytes_max, takes_compressed: false }
+        let (takes_compressed, sender) = (false, Sender::Client);
+        Self { state, progress, message_bytes_max, takes_compressed, sender }
     }
 
     /// Accepts compressed messages if the handshake agreed on them (RFC 7692). Their payload is
@@ -257,7 +280,7 @@ impl<'c> Decoder<'c> {
         let Some((header, header_len)) = parse_header(input.get(frame_at..).unwrap_or(&[]))? else {
             return Ok(None);
         };
-        let key = self.check(&header)?;
+        let key = self.check(&header, self.progress.message_len as usize)?;
         let payload_at = frame_at + header_len;
         // `check` bounds data frames by the message limit, the parser control frames by 125.
         let payload_len = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
@@ -375,9 +398,14 @@ impl<'c> Decoder<'c> {
         }
     }
 
-    /// Checks the rules that depend on the state of the connection; returns the masking key.
-    fn check(&self, header: &FrameHeader) -> Result<[u8; 4], Violation> {
-        let key = header.mask.ok_or(Violation::NotMasked)?;
+    /// Checks the rules that depend on the state of the connection, if `before` bytes of the message have
+    /// come; returns the masking key, which is zero where there is none.
+    fn check(&self, header: &FrameHeader, before: usize) -> Result<[u8; 4], Violation> {
+        let key = match (self.sender, header.mask) {
+            (Sender::Client, key) => key.ok_or(Violation::NotMasked)?,
+            (Sender::Server, None) => [0; 4],
+            (Sender::Server, Some(_)) => return Err(Violation::Masked),
+        };
         // RSV1 marks the first frame of a compressed message and no other frame (RFC 7692 §6).
         let may_begin = matches!(header.opcode, Opcode::Text | Opcode::Binary);
         if header.rsv1 && !(self.takes_compressed && may_begin) {
@@ -392,7 +420,7 @@ impl<'c> Decoder<'c> {
             None if continues => return Err(Violation::UnexpectedContinuation),
             _ => {}
         }
-        let room = self.message_bytes_max.saturating_sub(self.progress.message_len as usize);
+        let room = self.message_bytes_max.saturating_sub(before);
         if header.payload_len > room as u64 {
             return Err(Violation::MessageTooBig);
         }

@@ -5,7 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::close_code::CloseCode;
 use super::decoder::MessageKind;
-use super::header::{FIN, Opcode, RSV1};
+use super::header::{FIN, MASKED, Opcode, RSV1};
 use crate::line::write_line;
 
 /// Longest header of a server frame: a length in eight bytes, no masking key.
@@ -236,6 +236,17 @@ pub fn encode_close(code: Option<CloseCode>, reason: &str, output: &mut Vec<u8>)
     output.extend_from_slice(reason.as_bytes());
 }
 
+/// Masks the control frame that `output` ends with and that begins at `frame_at`: a server gets it from
+/// a client (RFC 6455 §5.3).
+pub fn mask_control_frame(output: &mut Vec<u8>, frame_at: usize, key: [u8; 4]) {
+    // Two bytes of header, as control frames are short (RFC 6455 §5.5).
+    let payload_at = frame_at + 2;
+    let Some([_, length]) = output.get_mut(frame_at..payload_at) else { return };
+    *length |= MASKED;
+    output.splice(payload_at..payload_at, key);
+    super::apply_mask(output.get_mut(payload_at + key.len()..).unwrap_or_default(), key, 0);
+}
+
 /// The payload of a control frame without the two bytes of the code.
 const CLOSE_REASON_BYTES_MAX: usize = 123;
 
@@ -263,6 +274,18 @@ mod tests {
         assert_eq!(frame.payload(), "é".repeat(100).as_bytes());
         assert_eq!(frame.as_bytes().len(), 4 + 200);
         assert_eq!(EncodedFrame::binary(b"").as_bytes(), b"\x82\x00");
+    }
+
+    #[test]
+    fn a_control_frame_is_masked_where_it_lies() {
+        let mut output = b"before".to_vec();
+        encode_close(Some(CloseCode::NORMAL), "bye", &mut output);
+        mask_control_frame(&mut output, 6, [1, 2, 3, 4]);
+        let (header, len) = parse_header(&output[6..]).unwrap().unwrap();
+        assert_eq!((header.mask, header.payload_len), (Some([1, 2, 3, 4]), 5));
+        let payload = &mut output[6 + len..];
+        super::super::apply_mask(payload, [1, 2, 3, 4], 0);
+        assert_eq!(payload, b"\x03\xe8bye");
     }
 
     #[test]

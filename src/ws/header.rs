@@ -56,6 +56,42 @@ pub struct FrameHeader {
     pub payload_len: u64,
 }
 
+impl FrameHeader {
+    /// Appends the header to `output`, its length in the shortest form.
+    pub fn append_to(&self, output: &mut Vec<u8>) {
+        let fin = if self.fin { FIN } else { 0 };
+        let rsv1 = if self.rsv1 { RSV1 } else { 0 };
+        let masked = if self.mask.is_some() { MASKED } else { 0 };
+        output.push(fin | rsv1 | self.opcode as u8);
+        match (u8::try_from(self.payload_len), u16::try_from(self.payload_len)) {
+            (Ok(len @ 0..=125), _) => output.push(masked | len),
+            (_, Ok(len)) => {
+                output.push(masked | 126);
+                output.extend_from_slice(&len.to_be_bytes());
+            }
+            (_, Err(_)) => {
+                output.push(masked | 127);
+                output.extend_from_slice(&self.payload_len.to_be_bytes());
+            }
+        }
+        if let Some(key) = self.mask {
+            output.extend_from_slice(&key);
+        }
+    }
+
+    /// The header of the frame that is left when the first `bytes` of the payload are cut off: a
+    /// continuation (RFC 6455 §5.4).
+    #[must_use]
+    pub fn rest_after(&self, bytes: usize) -> Self {
+        let mut mask = self.mask;
+        if let Some(key) = &mut mask {
+            key.rotate_left(bytes % 4);
+        }
+        let payload_len = self.payload_len.saturating_sub(bytes as u64);
+        Self { fin: self.fin, rsv1: false, opcode: Opcode::Continuation, mask, payload_len }
+    }
+}
+
 /// Parses a frame header at the start of `input`. Returns the header and its own length in bytes,
 /// or `None` while it is incomplete.
 ///
@@ -122,7 +158,7 @@ pub(super) const FIN: u8 = 0x80;
 pub(super) const RSV1: u8 = 0x40;
 const RSV2: u8 = 0x20;
 const RSV3: u8 = 0x10;
-const MASKED: u8 = 0x80;
+pub(super) const MASKED: u8 = 0x80;
 const CONTROL_PAYLOAD_BYTES_MAX: u8 = 125;
 
 #[cfg(test)]
@@ -151,6 +187,24 @@ mod tests {
         assert_eq!(parse(b"\x82\x7e\x01\x00"), Ok(Some((binary_256, 4))));
         let binary_64k = FrameHeader { payload_len: 65_536, ..binary_256 };
         assert_eq!(parse(b"\x82\x7f\0\0\0\0\0\x01\0\0"), Ok(Some((binary_64k, 10))));
+    }
+
+    #[test]
+    fn headers_that_are_written_are_parsed_back() {
+        for payload_len in [0, 1, 125, 126, 65_535, 65_536, 1 << 40] {
+            for (fin, rsv1, opcode) in [
+                (true, false, Opcode::Text),
+                (true, true, Opcode::Binary),
+                (false, false, Opcode::Continuation),
+            ] {
+                for mask in [None, Some([1, 2, 3, 4])] {
+                    let header = FrameHeader { fin, rsv1, opcode, mask, payload_len };
+                    let mut bytes = Vec::new();
+                    header.append_to(&mut bytes);
+                    assert_eq!(parse(&bytes), Ok(Some((header, bytes.len()))));
+                }
+            }
+        }
     }
 
     #[test]

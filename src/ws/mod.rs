@@ -1,6 +1,7 @@
 //! The WebSocket protocol (RFC 6455) as functions of bytes: no sockets, no clock.
 //!
-//! [`Decoder`] unmasks and checks the bytes of a client in place and turns them into [`Event`]s.
+//! [`Decoder`] unmasks and checks the bytes of a client in place and turns them into [`Event`]s;
+//! [`ForwardDecoder`] gives the frames of either side of a relay to the other.
 //! Replies get a [`ServerHeader`]; a frame for many recipients is encoded once, as an
 //! [`EncodedFrame`]. An error of the client is a [`Violation`].
 
@@ -16,12 +17,17 @@ mod violation;
 
 pub use close::{CloseFrame, CloseRequest, parse_close};
 pub use close_code::CloseCode;
-pub use decoder::{Decoder, DecoderState, Event, Frame, MessageKind, Progress};
+pub use decoder::{
+    Decoder, DecoderState, Event, ForwardDecoder, Forwarded, ForwardedFrame, Frame, MessageKind,
+    Progress, Sender,
+};
 pub use deflate::{
     Compressors, DECOMPRESSOR_BYTES, DeflateTerms, FillState, Filled, InflateProgress, Inflater,
     compressor_bytes,
 };
-pub use encode::{EncodedFrame, SERVER_HEADER_BYTES_MAX, ServerHeader, encode_close};
+pub use encode::{
+    EncodedFrame, SERVER_HEADER_BYTES_MAX, ServerHeader, encode_close, mask_control_frame,
+};
 pub(crate) use encode::{read_server_header, server_header_bytes};
 pub use header::{
     CLIENT_CONTROL_FRAME_BYTES_MAX, CLIENT_HEADER_BYTES_MAX, FrameHeader, Opcode, parse_header,

@@ -1,4 +1,4 @@
-//! Violations of the protocol by a client, and the close codes that report them.
+//! Violations of the protocol by a peer, and the close codes that report them.
 
 use super::close_code::CloseCode;
 
@@ -29,6 +29,9 @@ pub enum Violation {
     /// A length with its top bit set (§5.2).
     #[error("length above 2^63 - 1")]
     LengthOverflow,
+    /// A server frame with a mask (§5.1).
+    #[error("server frame masked")]
+    Masked,
     /// More than `message_bytes_max` in one message.
     #[error("message too big")]
     MessageTooBig,
@@ -71,6 +74,7 @@ impl Violation {
             | Self::ExpectedContinuation
             | Self::LengthNotMinimal
             | Self::LengthOverflow
+            | Self::Masked
             | Self::NotLines
             | Self::NotMasked
             | Self::ReservedBits

@@ -10,7 +10,11 @@ use tempfile::TempDir;
 
 use crate::certificates::CertificateFolder;
 use crate::clients::{below_root, run};
-use crate::frames::{BINARY, CLOSE, TEXT, client_frame, close_payload, sample_bytes};
+use crate::compression::RSV1;
+use crate::frames::{
+    BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, client_frame, close_payload, sample_bytes,
+    sample_text,
+};
 use crate::gateway::{Gateway, Launch, config_file, write_config};
 use crate::messages::{Reply, Request};
 use crate::skip::skip_without;
@@ -315,4 +319,176 @@ fn a_relay_takes_two_of_the_connections() {
     let mut clients = [(); 2].map(|()| open(gateway.address(), "/app/echo"));
     assert_eq!(refused(gateway.address(), &Request::upgrade("/app/echo")).status, 503);
     clients.iter_mut().for_each(|client| client.assert_echoes(&[BINARY; 9]));
+}
+
+/// A message of the gateway's, whose frames may be others than those that the backend has sent.
+fn receive_message(socket: &mut Socket) -> (u8, Vec<u8>) {
+    let Frame { first, mut payload } = socket.receive_frame();
+    let mut is_last = first & FIN != 0;
+    while !is_last {
+        let frame = socket.receive_frame();
+        assert_eq!(frame.first & !FIN, CONTINUATION);
+        is_last = frame.first & FIN != 0;
+        payload.extend(frame.payload);
+    }
+    (first | FIN, payload)
+}
+
+fn assert_echoes_message(socket: &mut Socket, payload: &[u8]) {
+    socket.send(&client_frame(BINARY, payload));
+    let (first, echoed) = receive_message(socket);
+    assert!(first == BINARY && echoed == payload, "{} bytes", payload.len());
+}
+
+const FRAMES: &str = "mode = \"frames\"\nmessage_bytes_max = 20000000";
+
+/// What a relay of frames does between clients and backends of other makers.
+fn assert_serves_frames(gateway: &Gateway) {
+    let mut socket = open(gateway.address(), "/app/echo");
+    for bytes in [0, 1, 125, 126, 65_535, 65_536, 3_000_000, 16 << 20] {
+        assert_echoes_message(&mut socket, &sample_bytes(bytes));
+    }
+    // In fragments, with a ping between them, which the gateway answers.
+    for frame in [
+        client_frame(TEXT & !FIN, b"w"),
+        client_frame(PING, b"there?"),
+        client_frame(CONTINUATION, b"h"),
+        client_frame(CONTINUATION | FIN, b"o"),
+    ] {
+        socket.send(&frame);
+    }
+    let mut frames = [socket.receive_frame(), socket.receive_frame()];
+    frames.sort_by_key(|frame| frame.first);
+    let [answer, pong] = frames;
+    assert_eq!(answer, Frame { first: TEXT, payload: b"127.0.0.1".to_vec() });
+    assert_eq!(pong, Frame { first: PONG, payload: b"there?".to_vec() });
+    socket.send(&client_frame(CLOSE, &close_payload(4321, "enough")));
+    assert_eq!(socket.receive_frame().payload[..2], 4321_u16.to_be_bytes());
+    socket.assert_ended();
+    assert_eq!(refused(gateway.address(), &Request::upgrade("/app/members")).status, 401);
+}
+
+#[test]
+fn a_backend_in_python_serves_the_clients_of_a_relay_of_frames() {
+    let Some(backend) = Backend::python() else { return };
+    assert_serves_frames(&backend.gateway(FRAMES));
+}
+
+#[test]
+fn a_backend_in_node_serves_the_clients_of_a_relay_of_frames() {
+    let Some(backend) = Backend::node() else { return };
+    assert_serves_frames(&backend.gateway(FRAMES));
+}
+
+#[test]
+fn a_relay_of_frames_compresses_for_its_clients_alone() {
+    let Some(backend) = Backend::node() else { return };
+    let gateway = backend.gateway(FRAMES);
+    let mut socket = Socket::connect(gateway.address());
+    let offer = "permessage-deflate; client_no_context_takeover; server_no_context_takeover";
+    let request = Request::upgrade("/app/echo").with("Sec-WebSocket-Extensions", offer);
+    socket.send(&request.bytes());
+    let reply = socket.receive_head();
+    let agreed = reply.header("Sec-WebSocket-Extensions").unwrap();
+    assert!(agreed.starts_with("permessage-deflate"), "{agreed}");
+    let message = sample_text(20_000);
+    socket.send(&client_frame(TEXT, message.as_bytes()));
+    let frame = socket.receive_frame();
+    assert_eq!(frame.first, TEXT | RSV1);
+    let mut inflated = Vec::with_capacity(40_000);
+    let payload = [&frame.payload[..], &[0, 0, 0xFF, 0xFF]].concat();
+    let mut stream = flate2::Decompress::new(false);
+    stream.decompress_vec(&payload, &mut inflated, flate2::FlushDecompress::Sync).unwrap();
+    assert!(inflated == message.as_bytes());
+    assert_eq!(gateway.counter("upgrades_deflate"), 1);
+}
+
+/// As through a relay of bytes, but that subprotocols are the backend's and compression the gateway's.
+#[test]
+fn clients_of_other_makers_pass_their_batteries_through_a_relay_of_frames() {
+    let backend = Gateway::with_config(
+        "loops = 1\n[[route]]\npath = \"/echo\"\nservice = \"echo\"\n\
+         subprotocols = [\"v2.echo\", \"v1.echo\"]\n\
+         [[route]]\npath = \"/takeover\"\nservice = \"echo\"\n",
+    );
+    let gateway = Gateway::with_config(&format!(
+        "loops = 2\n[[upstream]]\nname = \"app\"\nservers = [\"{}\"]\n\
+         [[route]]\npath = \"/echo\"\nservice = \"relay\"\nupstream = \"app\"\nmode = \"frames\"\n\
+         [[route]]\npath = \"/takeover\"\nservice = \"relay\"\nupstream = \"app\"\nmode = \"frames\"\n\
+         deflate_bytes_min = 1\ndeflate_context_takeover = true\ndeflate_window_bits_max = 11\n",
+        backend.address()
+    ));
+    let url = format!("ws://{}/echo", gateway.address());
+    let python = below_root("target/clients/python/bin/python");
+    if python.exists() {
+        let mut command = Command::new(python);
+        command.arg(below_root("tests/clients/battery.py")).arg(&url);
+        run(command);
+    } else {
+        skip_without("Python websockets, which scripts/install-clients installs");
+    }
+    let clients = below_root("target/clients");
+    if clients.join("node_modules/ws").exists() {
+        let mut command = Command::new("node");
+        command.arg(below_root("tests/clients/battery.mjs")).arg(&url).arg(clients);
+        run(command);
+    } else {
+        skip_without("Node ws, which scripts/install-clients installs");
+    }
+}
+
+#[test]
+fn the_limits_of_the_route_hold_for_clients_of_a_relay_of_frames() {
+    let Some(backend) = Backend::python() else { return };
+    let gateway = backend.gateway("mode = \"frames\"\nmessage_bytes_max = 1000\nfragments_max = 3");
+    let mut socket = open(gateway.address(), "/app/echo");
+    socket.assert_echoes(&sample_bytes(1000));
+    socket.send(&client_frame(BINARY, &sample_bytes(1001)));
+    socket.assert_closed_with(1009);
+    let mut socket = open(gateway.address(), "/app/echo");
+    socket.send(&client_frame(TEXT, b"\xFF"));
+    socket.assert_closed_with(1007);
+    let mut socket = open(gateway.address(), "/app/echo");
+    for first in [TEXT & !FIN, CONTINUATION, CONTINUATION] {
+        socket.send(&client_frame(first, b"a"));
+    }
+    socket.assert_closed_with(1008);
+}
+
+#[test]
+fn clients_of_a_relay_of_frames_are_told_that_their_backend_is_gone() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let launch = Launch { listen: Some(&address.to_string()), ..Launch::default() };
+    let mut backend = Gateway::launch(&launch);
+    let gateway = in_front_of(address, "rewrite = \"/*\"\nmode = \"frames\"");
+    let mut clients: Vec<Socket> = (0..20).map(|_| open(gateway.address(), "/app/echo")).collect();
+    clients.iter_mut().for_each(|client| client.assert_echoes(b"there"));
+    backend.signal(Signal::KILL);
+    backend.exit_status();
+    clients.iter_mut().for_each(|client| client.assert_close_answered(1011));
+    assert_eq!(gateway.counter("closed_backend"), 20);
+
+    // One that shuts down says so, and that is passed on.
+    let mut backend = Gateway::launch(&launch);
+    let mut client = open(gateway.address(), "/app/echo");
+    backend.signal(Signal::TERM);
+    client.assert_close_answered(1001);
+    backend.exit_status();
+    let ended = || Some(()).filter(|()| gateway.counter("relays_now") == 0);
+    until("nothing is left of them", ended);
+}
+
+#[test]
+fn a_drain_tells_both_sides_of_a_relay_of_frames() {
+    let backend = Gateway::start();
+    let mut gateway = in_front_of(backend.address(), "rewrite = \"/*\"\nmode = \"frames\"");
+    let mut client = open(gateway.address(), "/app/echo");
+    client.assert_echoes(b"there");
+    gateway.signal(Signal::TERM);
+    client.assert_close_answered(1001);
+    gateway.exit_status();
+    let told = || Some(()).filter(|()| backend.counter("closed_by_peer") == 1);
+    until("the backend has its close frame", told);
 }

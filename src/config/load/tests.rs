@@ -189,6 +189,28 @@ fn keys_without_default_are_required() {
     ]);
 }
 
+/// A relay holds its clients to what it can see of their messages.
+#[test]
+fn limits_of_messages_are_for_relays_of_frames() {
+    let relay = |mode: &str, key: &str| {
+        format!(
+            "[[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\n[[route]]\npath = \"/\"\n\
+             service = \"relay\"\nupstream = \"a\"\nmode = \"{mode}\"\n{key}\n"
+        )
+    };
+    for key in
+        ["message_bytes_max = 1000", "fragments_max = 2", "deflate = false", "bytes_per_s = 9"]
+    {
+        Config::from_toml(&relay("frames", key), "tidegate.toml").unwrap();
+        let refusal = refusal(&relay("bytes", key));
+        assert!(refusal.ends_with("must be left out where the mode is \"bytes\""), "{refusal}");
+    }
+    for key in ["subprotocols = [\"a\"]", "slow_policy = \"drop_newest\""] {
+        let refusal = refusal(&relay("frames", key));
+        assert!(refusal.ends_with("must be left out of a relay"), "{refusal}");
+    }
+}
+
 #[test]
 fn keys_must_agree() {
     refused(&[

@@ -45,7 +45,8 @@ keys! {
 keys! {
     /// The options that only a relay takes.
     "route." pub struct RelayOptions {
-        /// What is passed on once the WebSocket is open: its bytes as they are.
+        /// What is passed on once the WebSocket is open: its bytes as they are, or its frames, within the
+        /// limits of the route.
         pub mode: RelayMode {
             default: RelayMode::Bytes,
             rule: one_of::<RelayMode>(),
@@ -73,6 +74,8 @@ pub enum RelayMode {
     /// Bytes, whatever they mean.
     #[default]
     Bytes,
+    /// Frames, which are checked and written anew.
+    Frames,
 }
 
-words! { RelayMode: "bytes" = Bytes }
+words! { RelayMode: "bytes" = Bytes, "frames" = Frames }

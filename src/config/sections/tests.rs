@@ -384,7 +384,8 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                     (name, _) if name.starts_with("log.") => {
                         ("[log]", format!("{} = \"{word}\"", key.leaf()))
                     }
-                    ("route.service", "relay") | ("route.mode", _) => (RELAY, String::new()),
+                    ("route.service", "relay") => (RELAY, String::new()),
+                    ("route.mode", _) => (RELAY_LAST, format!("mode = \"{word}\"")),
                     (name, _) if name.starts_with("upstream.") => {
                         (RELAY, format!("{} = \"{word}\"", key.leaf()))
                     }
@@ -438,6 +439,8 @@ const PLAIN_LISTENER: &str = "[[certificate]]\ncertificate = \"a.pem\"\nkey = \"
                               [[listener]]\naddress = \"127.0.0.1:2\"";
 const RELAY: &str = "[[route]]\npath = \"/\"\nservice = \"relay\"\nmode = \"bytes\"\nupstream = \"a\"\n\
                      [[upstream]]\nname = \"a\"\nservers = [\"a:1\"]";
+const RELAY_LAST: &str = "[[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\n\
+                          [[route]]\npath = \"/\"\nservice = \"relay\"\nupstream = \"a\"";
 const ROOM: &str = "[[route]]\npath = \"/\"\nservice = \"room\"";
 const IDENTITY: &str = "[[identity]]\nname = \"a\"";
 const IDENTITY_ROOM: &str = "[[identity]]\nname = \"a\"\nkind = \"query\"\n\

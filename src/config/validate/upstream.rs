@@ -4,7 +4,7 @@ use toml::Value;
 
 use super::super::declare::Keys as _;
 use super::super::refusal::Refusal;
-use super::super::{Config, UpstreamOptions, WebSocketOptions};
+use super::super::{Config, RelayMode, UpstreamOptions, WebSocketOptions};
 use super::repeated::first_repeated;
 
 /// Checks all upstreams, and the routes that name them.
@@ -67,7 +67,7 @@ fn check_route(config: &Config, index: usize) -> Result<(), Refusal> {
         return Err(Refusal::new(key, &Value::from(rewrite), rule));
     }
     match route.service.relay() {
-        Some(_) => check_idle(index, websocket),
+        Some(relay) => check_idle(index, relay.mode, websocket),
         None => Ok(()),
     }
 }
@@ -75,20 +75,36 @@ fn check_route(config: &Config, index: usize) -> Result<(), Refusal> {
 const WITHOUT_HTTP: &str =
     "must be another: this program was built without the feature `http-backends`";
 
-/// A limit that nothing holds would be worse than none: bytes that pass as they are have no messages.
-fn check_idle(index: usize, websocket: &WebSocketOptions) -> Result<(), Refusal> {
-    let defaults = WebSocketOptions {
-        // These are about the request.
-        origins: websocket.origins.clone(),
-        identity: websocket.identity.clone(),
-        identity_optional: websocket.identity_optional,
-        ..Default::default()
+/// A limit that nothing holds would be worse than none: bytes that pass as they are have no messages, and
+/// no relay chooses subprotocols or publishes.
+fn check_idle(index: usize, mode: RelayMode, websocket: &WebSocketOptions) -> Result<(), Refusal> {
+    let default = WebSocketOptions::default();
+    let (defaults, rule) = match mode {
+        RelayMode::Bytes => (
+            WebSocketOptions {
+                // These are about the request.
+                origins: websocket.origins.clone(),
+                identity: websocket.identity.clone(),
+                identity_optional: websocket.identity_optional,
+                ..default
+            },
+            "must be left out where the mode is \"bytes\"",
+        ),
+        RelayMode::Frames => (
+            WebSocketOptions {
+                subprotocols: default.subprotocols,
+                backlog_messages_max: default.backlog_messages_max,
+                slow_policy: default.slow_policy,
+                ..websocket.clone()
+            },
+            "must be left out of a relay",
+        ),
     };
     for (own, default) in websocket.entries().iter().zip(defaults.entries()) {
         if !own.is_same(&default) {
             let key = format!("route[{index}].{}", own.leaf());
             let value = own.value.clone().unwrap_or_else(|| Value::from(""));
-            return Err(Refusal::new(key, &value, "must be left out where the mode is \"bytes\""));
+            return Err(Refusal::new(key, &value, rule));
         }
     }
     Ok(())

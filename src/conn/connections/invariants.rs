@@ -140,8 +140,7 @@ fn check_connection<S>(own: &Connections<S>, key: ConnKey, conn: &Conn<S>) -> Re
     hold!(!flags.has(Flags::REARM), "a deadline that came nearer is filed", key, conn);
     let next_tick = Tick(own.turn.tick.0 + 1);
     let waits_for_backend = conn.protocol == Protocol::Relay && phase == Phase::Handshake;
-    let has_no_pings =
-        conn.protocol != Protocol::WebSocket && phase == Phase::Open || waits_for_backend;
+    let has_no_pings = !conn.protocol.has_frames() && phase == Phase::Open || waits_for_backend;
     let due = own.deadlines().of(key, conn);
     let in_wheel = due.map_or(has_no_pings, |due| {
         conn.timer.is_filed() && conn.timer.due() <= due.max(next_tick)

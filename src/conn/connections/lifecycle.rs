@@ -15,12 +15,12 @@ use crate::conn::active::{Active, resume_reading};
 use crate::conn::deadline::{aged_at, looked_at, message_due, stalled_at};
 use crate::conn::flags::Flags;
 use crate::conn::receive::{Outcome, Unfinished};
-use crate::conn::relay::{Abort, Answered, Relay};
+use crate::conn::relay::{Abort, Answered, Forwarding, PartnerClose, Relay};
 use crate::conn::send::Flush;
 use crate::conn::services::Decision;
-use crate::conn::slot::Protocol;
+use crate::conn::slot::{Conn, Protocol};
 use crate::conn::state::Phase;
-use crate::effects::{Accept, CloseReason, IdentityOutcome, Peer};
+use crate::effects::{Accept, CloseReason, IdentityOutcome, Peer, RelayMode};
 use crate::http::Rejection;
 use crate::key::{ConnKey, SlotRef};
 use crate::line::write_line;
@@ -33,7 +33,7 @@ use crate::stream;
 use crate::timer::{Tick, WallTime};
 use crate::transport::Transport;
 use crate::work::{Phase as WorkPhase, prices};
-use crate::ws::{CloseCode, CloseRequest, Opcode, encode_close};
+use crate::ws::{CloseCode, CloseRequest, Opcode, ServerHeader, encode_close, mask_control_frame};
 
 impl<S: Transport> Connections<S> {
     /// Answers the peer's close frame with its own code (RFC 6455 §5.5.1).
@@ -163,7 +163,7 @@ impl<S: Transport> Connections<S> {
             let Some(mut at) = self.at(key) else { continue };
             match at.conn.state.phase() {
                 // It ends with its client.
-                Phase::Open if at.conn.protocol == Protocol::Backend => {}
+                Phase::Open if at.conn.protocol.is_backend() => {}
                 Phase::Open => {
                     told += 1;
                     let code = Some(CloseCode::GOING_AWAY);
@@ -197,7 +197,7 @@ impl<S: Transport> Connections<S> {
         let Some(conn) = self.table.get_mut(key).filter(|conn| !conn.state.is_ending()) else {
             return;
         };
-        if conn.protocol.is_relayed() {
+        if conn.protocol.passes_bytes() {
             // It could be told nothing, and what waits for it is not made of frames to choose from.
             return self.abort(key, reason);
         }
@@ -213,9 +213,18 @@ impl<S: Transport> Connections<S> {
         let Some(protocol) = self.table.get(key).map(|conn| conn.protocol) else { return };
         let cork = self.output.outgoing().cork();
         match protocol {
-            Protocol::Http | Protocol::WebSocket => encode_close(code, reason, cork),
+            Protocol::FrameRelay | Protocol::Http | Protocol::WebSocket => {
+                encode_close(code, reason, cork);
+            }
+            Protocol::FrameBackend => {
+                // Without a key to mask it with, it ends without a close frame.
+                let Some(mask_key) = self.mask_keys.next() else { return };
+                let frame_at = cork.len();
+                encode_close(code, reason, cork);
+                mask_control_frame(cork, frame_at, mask_key);
+            }
             Protocol::Line if code.is_some() => write_line(reason.as_bytes(), cork),
-            // A relay's ends are those of its sockets.
+            // The ends of a relay of bytes are those of its sockets.
             Protocol::Backend | Protocol::Line | Protocol::Proxied(_) | Protocol::Relay => {}
         }
     }
@@ -479,7 +488,7 @@ impl<S: Transport> Connections<S> {
                 self.turn.counters.handshakes_abandoned.add(1);
                 self.abort(key, CloseReason::Gone);
             }
-            Phase::Open if conn.protocol.is_relayed() => {
+            Phase::Open if conn.protocol.passes_bytes() => {
                 let abort = self.relay().input_ended(key);
                 self.abort_relay(abort);
                 self.arm_if_asked(key);
@@ -594,7 +603,7 @@ impl<S: Transport> Connections<S> {
         if self.unpaired == Some(key) {
             self.unpaired = None;
         }
-        if conn.protocol == Protocol::Backend {
+        if conn.protocol.is_backend() {
             // What is told of a relay is told of its client.
             return;
         }
@@ -651,8 +660,11 @@ impl<S: Transport> Connections<S> {
         match protocol {
             Protocol::Backend if is_waiting => relays.want(partner),
             // Not what ended the backend's own connection: the client has done nothing.
-            Protocol::Backend => relays.note_parted(partner, CloseReason::Backend),
-            Protocol::Http
+            Protocol::Backend | Protocol::FrameBackend => {
+                relays.note_parted(partner, CloseReason::Backend);
+            }
+            Protocol::FrameRelay
+            | Protocol::Http
             | Protocol::Line
             | Protocol::Proxied(_)
             | Protocol::Relay
@@ -662,11 +674,21 @@ impl<S: Transport> Connections<S> {
         }
     }
 
-    /// Ends those whose partner is gone: behind what waits for them, and so that nothing of it is lost.
+    /// Ends those whose partner is gone: behind what waits for them, and so that nothing of it is lost. A
+    /// server that dies may have thousands of clients, and the turn does not last for all of them.
     pub(super) fn end_parted(&mut self) {
-        while let Some(parted) = self.cold.relays_mut().next_parted() {
+        for number in 0.. {
+            if number >= PARTED_MIN && self.turn.work.is_over(WorkPhase::End) {
+                return;
+            }
+            let Some(parted) = self.cold.relays_mut().next_parted() else { return };
+            self.turn.work.charge(prices::EFFECT);
             let (key, reason) = (parted.key, parted.reason);
             let Some(conn) = self.table.get(key) else { continue };
+            if conn.protocol.passes_frames() && conn.state.is_open() {
+                self.part_frames(key, reason, parted.close);
+                continue;
+            }
             // With nothing unread closing is no reset, and comes behind all that was sent.
             let is_at_rest = conn.is_flushed() && !conn.flags.has(Flags::INPUT_PENDING);
             match conn.state.phase() {
@@ -681,6 +703,24 @@ impl<S: Transport> Connections<S> {
         }
     }
 
+    /// Ends one whose partner is gone with what that has said, or with what says that it is gone: 1001 to a
+    /// backend, and 1011 to a client. What a partner cannot say on the wire (RFC 6455 §7.4.1) it has not.
+    fn part_frames(&mut self, key: ConnKey, reason: CloseReason, close: PartnerClose) {
+        let is_backend = self.table.get(key).is_some_and(|conn| conn.protocol.is_backend());
+        match close {
+            PartnerClose::Gone if is_backend => {
+                self.write_close(key, Some(CloseCode::GOING_AWAY), "the client is gone");
+            }
+            PartnerClose::Gone => {
+                self.write_close(key, Some(CloseCode::INTERNAL), "the backend is gone");
+            }
+            PartnerClose::Said(None) => self.write_close(key, None, ""),
+            PartnerClose::Said(Some(said)) => self.write_close(key, Some(said.code), &said.reason),
+        }
+        self.finish(key, reason);
+        self.arm_if_asked(key);
+    }
+
     /// What has come from one end of a relay goes to the other; before it is open, it is the reply.
     pub(super) fn forward(&mut self, key: ConnKey, buffer: &mut ReadBuffer) {
         let phase = self.table.get(key).map(|conn| conn.state.phase());
@@ -691,10 +731,36 @@ impl<S: Transport> Connections<S> {
             return buffer.clear();
         }
         let partner = self.relay().partner(key);
-        let abort = self.relay().forward(key, buffer);
-        self.abort_relay(abort);
+        if self.table.get(key).is_some_and(|conn| conn.protocol.passes_frames()) {
+            self.forward_frames(key, buffer);
+        } else {
+            let abort = self.relay().forward(key, buffer);
+            self.abort_relay(abort);
+        }
         if let Some(partner) = partner {
             self.arm_if_asked(partner);
+        }
+    }
+
+    /// As above, of frames.
+    fn forward_frames(&mut self, key: ConnKey, buffer: &mut ReadBuffer) {
+        let step = self.relay().forward_frames(key, buffer);
+        match step {
+            Forwarding::Done => {}
+            Forwarding::Abort(partner, reason) => self.abort(partner, reason),
+            Forwarding::Closed(code, said) => {
+                let partner = self.relay().partner(key);
+                self.act(key, Outcome::Closed(code));
+                if let Some(partner) = partner {
+                    self.cold.relays_mut().note_said(partner, said);
+                }
+            }
+            Forwarding::Ends(outcome) => {
+                if let Outcome::Broken(violation) = outcome {
+                    self.relay().note_broken(key, violation);
+                }
+                self.act(key, outcome);
+            }
         }
     }
 
@@ -721,16 +787,31 @@ impl<S: Transport> Connections<S> {
     /// output; whether that has worked.
     fn open_relay(&mut self, client: ConnKey, backend: ConnKey) -> bool {
         let Some(link) = self.table.get(backend).map(|conn| conn.link) else { return false };
-        self.cold.relays_mut().end_attempt(link, &mut self.turn.memory);
+        let request = self.cold.relays().attempt(link).map(|attempt| &attempt.request);
+        let has_frames = request.is_some_and(|request| request.mode == RelayMode::Frames);
+        let deflate = request.and_then(|request| request.deflate);
+        self.cold.relays_mut().end_pending(link, &mut self.turn.memory);
         if let Some(conn) = self.table.get_mut(backend)
             && conn.state.open()
         {
+            if has_frames {
+                conn.protocol = Protocol::FrameBackend;
+            }
             conn.seen = self.turn.tick;
             conn.rearm();
             self.population.opened();
         }
         let Some(mut at) = self.at(client) else { return false };
         at.conn.flags.clear(Flags::UNDECIDED);
+        if has_frames {
+            at.conn.protocol = Protocol::FrameRelay;
+        }
+        if let Some(deflate) = deflate {
+            at.conn.flags.set_deflate(deflate);
+            let has_contexts = at.conn.flags.has_contexts();
+            at.turn.counters.upgrades_deflate.add(1);
+            at.turn.counters.upgrades_takeover.add(u64::from(has_contexts));
+        }
         let route = at.conn.route;
         at.open(route);
         // Its address has gone to the backend with the request, and is of no more use.
@@ -751,13 +832,16 @@ impl<S: Transport> Connections<S> {
     }
 
     pub(super) fn relay(&mut self) -> Relay<'_, S> {
-        Relay::new(
-            &mut self.table,
-            &mut self.cold,
-            &mut self.output,
-            &mut self.schedule.run_queue,
-            &mut self.turn,
-        )
+        Relay {
+            table: &mut self.table,
+            cold: &mut self.cold,
+            output: &mut self.output,
+            input: &mut self.input,
+            services: &mut self.services,
+            mask_keys: &mut self.mask_keys,
+            run_queue: &mut self.schedule.run_queue,
+            turn: &mut self.turn,
+        }
     }
 
     pub(super) fn abort_relay(&mut self, abort: Abort) {
@@ -802,9 +886,8 @@ impl<S: Transport> Connections<S> {
     /// What a connection may send may be more by new settings, or have no limit any longer.
     fn limits_changed(&mut self, key: ConnKey) {
         self.resume_within_rate(key);
-        let Some(conn) = self.table.get_mut(key).filter(|conn| conn.state.is_open()) else {
-            return;
-        };
+        let has_limits = |conn: &&mut Conn<S>| conn.state.is_open() && !conn.protocol.is_backend();
+        let Some(conn) = self.table.get_mut(key).filter(has_limits) else { return };
         let Some(route) = self.services.socket(conn.route) else { return };
         let memory = &mut self.turn.memory;
         if !route.limits_messages {
@@ -888,6 +971,13 @@ impl<S: Transport> Connections<S> {
         match conn.state.phase() {
             // We do not listen, so its silence means nothing.
             Phase::Open if conn.is_unheard() && !is_stalled => {
+                conn.seen = tick;
+            }
+            Phase::Open
+                if conn.flags.has(Flags::PAUSED_BY_PARTNER)
+                    && conn.protocol.passes_frames()
+                    && !is_stalled =>
+            {
                 conn.seen = tick;
             }
             Phase::Open if !is_stalled && !is_awaited && !conn.flags.has(Flags::PINGED) => {}
@@ -996,7 +1086,7 @@ impl<S: Transport> Connections<S> {
             }
             Phase::Open if is_message_idle => self.close_message_idle(key),
             // One half has ended, and the other has been silent for long.
-            Phase::Open if at.conn.protocol.is_relayed() => self.abort(key, CloseReason::Gone),
+            Phase::Open if at.conn.protocol.passes_bytes() => self.abort(key, CloseReason::Gone),
             Phase::Open if at.conn.flags.has(Flags::PINGED) => self.abort(key, CloseReason::Idle),
             Phase::Open => self.ping(key),
             // As above: the last words wait for the end of its TLS handshake.
@@ -1015,6 +1105,9 @@ impl<S: Transport> Connections<S> {
         at.conn.note_seen(at.turn.tick);
         at.conn.flags.set(Flags::PINGED);
         at.turn.counters.pings_out.add(1);
+        if at.conn.protocol.passes_frames() {
+            return self.ping_relayed(key);
+        }
         at.output.outgoing().set_framing(Framing::WebSocket);
         at.output.outgoing().frame(Opcode::Ping, &[]);
         if let Err(reason) = at.flush_outgoing(None) {
@@ -1025,6 +1118,27 @@ impl<S: Transport> Connections<S> {
         }
         if at.conn.flags.is_paused() {
             at.input.set_paused(at.conn.partial, true, at.turn.tick);
+        }
+    }
+
+    /// As above, to an end of a relay: behind what waits there, by the flush that has its partner read again
+    /// once there is room.
+    fn ping_relayed(&mut self, key: ConnKey) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        let mut ping = ServerHeader::new(Opcode::Ping, 0).as_bytes().to_vec();
+        if conn.protocol.is_backend() {
+            match self.mask_keys.next() {
+                Some(mask_key) => mask_control_frame(&mut ping, 0, mask_key),
+                None => return self.abort(key, CloseReason::Overload),
+            }
+        }
+        conn.flags.set(Flags::PING_UNWRITTEN);
+        let queued = self.output.queue_bytes(conn, key, &ping, &mut self.turn);
+        if conn.flags.is_paused() {
+            self.input.set_paused(conn.partial, true, self.turn.tick);
+        }
+        if let Some(reason) = queued.abort_reason() {
+            self.abort(key, reason);
         }
     }
 
@@ -1091,5 +1205,7 @@ impl<S: Transport> Connections<S> {
 const KEYS_KEPT: usize = 256;
 /// Sockets that are closed even in a turn whose work is done.
 const REAPS_MIN: usize = 8;
+/// Ends of relays that follow their partner even in a turn whose work is done.
+const PARTED_MIN: usize = 16;
 /// Each frees 16 KiB or more. The rest goes in the next turn.
 const EVICTIONS_PER_TURN: usize = 64;

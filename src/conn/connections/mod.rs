@@ -27,7 +27,7 @@ use crate::conn::outbox::Outbox;
 use crate::conn::population::Population;
 use crate::conn::proxies::Opening;
 use crate::conn::receive::{Input, Next, Outcome, Unfinished};
-use crate::conn::relay::{self, ConnectOrder, Lost};
+use crate::conn::relay::{self, ConnectOrder, Lost, MaskKeys};
 use crate::conn::room_lists::RoomLists;
 use crate::conn::schedule::Schedule;
 use crate::conn::send::Output;
@@ -103,6 +103,8 @@ pub struct Connections<S> {
     population: Population,
     mail: Outbox,
     room_lists: RoomLists,
+    /// For frames to backends.
+    mask_keys: MaskKeys,
     turn: Turn,
     /// More are to go because the pool is short.
     is_evicting: bool,
@@ -154,6 +156,7 @@ impl<S: Transport> Connections<S> {
             population: Population::default(),
             mail: Outbox::default(),
             room_lists: RoomLists::default(),
+            mask_keys: MaskKeys::default(),
             turn: Turn {
                 now,
                 tick: now.tick(),
@@ -439,6 +442,8 @@ impl<S: Transport> Connections<S> {
             conn.protocol = match conn.protocol {
                 Protocol::Proxied(awaited) => Protocol::Proxied(awaited.before_lines()),
                 Protocol::Backend
+                | Protocol::FrameBackend
+                | Protocol::FrameRelay
                 | Protocol::Http
                 | Protocol::Line
                 | Protocol::Relay

@@ -237,6 +237,8 @@ impl<'p> Pusher<'p> {
         let framing_bytes = match conn.protocol {
             Protocol::Line => 1,
             Protocol::Backend
+            | Protocol::FrameBackend
+            | Protocol::FrameRelay
             | Protocol::Http
             | Protocol::Proxied(_)
             | Protocol::Relay

@@ -9,7 +9,7 @@ use crate::conn::relay::Failure;
 use crate::conn::services::Decision;
 use crate::conn::slot::Protocol;
 use crate::conn::state::Phase;
-use crate::effects::{Accept, BackendRequest, CloseReason, Effects};
+use crate::effects::{Accept, BackendRequest, CloseReason, Effects, RelayMode};
 use crate::foreign::{FIRST_BYTES_MAX, FirstBytes};
 use crate::http::{
     Allow, HeadError, HeadLimits, Method, Rejection, RequestHead, Status, UpgradePolicy,
@@ -183,9 +183,8 @@ impl<S: Transport> Active<'_, S> {
                 None
             }
             Ok(Admission::Now(mut accept)) => {
-                accept
-                    .headers
-                    .extend(self.cold.take_identity_headers(self.conn.cold, &mut self.turn.memory));
+                let link = self.conn.cold;
+                accept.headers.extend(self.cold.take_identity_headers(link, &mut self.turn.memory));
                 let subprotocol = accept.subprotocol.as_ref().or_else(|| request.subprotocol());
                 let allowed = own.options.deflate;
                 let deflate = allowed.and_then(|allowed| request.deflate(allowed.context_bits));
@@ -209,7 +208,11 @@ impl<S: Transport> Active<'_, S> {
                 self.open(route);
                 None
             }
-            Ok(Admission::Relay(backend)) => self.begin_relay(route, backend),
+            Ok(Admission::Relay(backend)) => {
+                let allowed = own.options.deflate.filter(|_| backend.mode == RelayMode::Frames);
+                let deflate = allowed.and_then(|allowed| request.deflate(allowed.context_bits));
+                self.begin_relay(route, BackendRequest { deflate, ..backend })
+            }
             Err(rejection) => Some(self.reject_by_service(&rejection)),
         }
     }

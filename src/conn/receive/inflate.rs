@@ -40,7 +40,7 @@ impl InflateTerms {
     /// Messages of at most `message_bytes_max` bytes. With a context, they may refer back to what
     /// the connection sent before.
     #[inline]
-    pub(super) fn new(message_bytes_max: usize, context: Option<ContextKey>) -> Self {
+    pub(in crate::conn) fn new(message_bytes_max: usize, context: Option<ContextKey>) -> Self {
         Self { message_bytes_max, context }
     }
 }
@@ -48,9 +48,9 @@ impl InflateTerms {
 /// Where memory and work are charged while a message is inflated, and what time it is.
 #[derive(Debug)]
 pub(in crate::conn) struct Accounts<'a> {
-    pub(super) memory: &'a mut Buffers,
-    pub(super) work: &'a mut Work,
-    pub(super) now: Millis,
+    pub(in crate::conn) memory: &'a mut Buffers,
+    pub(in crate::conn) work: &'a mut Work,
+    pub(in crate::conn) now: Millis,
 }
 
 /// A decompressed message. The buffer is to be given back.
@@ -63,17 +63,17 @@ pub(in crate::conn) struct Inflated {
 
 impl Inflated {
     /// Text or binary.
-    pub(super) fn kind(&self) -> MessageKind {
+    pub(in crate::conn) fn kind(&self) -> MessageKind {
         self.kind
     }
 
     /// The message.
-    pub(super) fn payload_mut(&mut self) -> &mut [u8] {
+    pub(in crate::conn) fn payload_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[..self.len]
     }
 
     /// The buffer, to be given back to the pool.
-    pub(super) fn into_buffer(self) -> Vec<u8> {
+    pub(in crate::conn) fn into_buffer(self) -> Vec<u8> {
         self.buffer
     }
 }

@@ -17,7 +17,7 @@ use crate::services::Service;
 /// `LIMITED` says whether something is remembered of each connection. Where it is not, which is the rule,
 /// only control frames are counted, and nothing is done for a message.
 #[derive(Debug)]
-pub(super) struct Meter<'m, const LIMITED: bool> {
+pub(in crate::conn) struct Meter<'m, const LIMITED: bool> {
     limits: &'m MessageLimits,
     /// The number of the route.
     route: u8,
@@ -33,7 +33,7 @@ pub(super) struct Meter<'m, const LIMITED: bool> {
 
 /// What is to be done with messages that come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(in crate::conn) enum Next {
     /// They are delivered.
     Deliver,
     /// They wait until the rate allows more.
@@ -45,7 +45,7 @@ pub(super) enum Next {
 impl<'m, const LIMITED: bool> Meter<'m, LIMITED> {
     /// Begins a step of a connection with this link, on the route with this number and these limits.
     #[inline]
-    pub(super) fn new(
+    pub(in crate::conn) fn new(
         (route, limits): (u8, &'m MessageLimits),
         cold: &ColdRecords,
         link: SlotRef,
@@ -69,7 +69,7 @@ impl<'m, const LIMITED: bool> Meter<'m, LIMITED> {
     }
 
     /// A control frame has come; whether it is to be answered. What waits is never thrown away.
-    pub(super) fn take_control_frame(
+    pub(in crate::conn) fn take_control_frame(
         &mut self,
         cold: &mut ColdRecords,
         key: ConnKey,
@@ -86,7 +86,7 @@ impl<'m, const LIMITED: bool> Meter<'m, LIMITED> {
     }
 
     /// A fragment has come that is not the last; whether its message has too many.
-    pub(super) fn take_fragment(&mut self) -> bool {
+    pub(in crate::conn) fn take_fragment(&mut self) -> bool {
         if !LIMITED {
             return false;
         }
@@ -96,13 +96,13 @@ impl<'m, const LIMITED: bool> Meter<'m, LIMITED> {
     }
 
     /// The message that was in fragments is whole.
-    pub(super) fn end_message(&mut self) {
+    pub(in crate::conn) fn end_message(&mut self) {
         self.fragments = 0;
     }
 
     /// What is to be done with the next message after this many were decoded, with this many bytes.
     #[inline]
-    pub(super) fn next(&self, decoded: (u64, u64)) -> Next {
+    pub(in crate::conn) fn next(&self, decoded: (u64, u64)) -> Next {
         if !LIMITED && self.control_frames == 0 {
             return Next::Deliver;
         }
@@ -116,14 +116,20 @@ impl<'m, const LIMITED: bool> Meter<'m, LIMITED> {
         }
     }
 
+    /// Whether control frames have come that are to wait, and all behind them with them.
+    #[inline]
+    pub(in crate::conn) fn is_over_control(&self) -> bool {
+        self.limits.policy == RatePolicy::Pause && self.control_frames >= self.control_room
+    }
+
     /// From now on messages are refused, after this many were decoded.
-    pub(super) fn refuse(&mut self, decoded: (u64, u64)) {
+    pub(in crate::conn) fn refuse(&mut self, decoded: (u64, u64)) {
         self.accepted.get_or_insert(decoded);
     }
 
     /// Of this many messages that were decoded, and their bytes, those that were delivered.
     #[inline]
-    pub(super) fn accepted(&self, decoded: (u64, u64)) -> (u64, u64) {
+    pub(in crate::conn) fn accepted(&self, decoded: (u64, u64)) -> (u64, u64) {
         match LIMITED {
             true => self.accepted.unwrap_or(decoded),
             false => decoded,
@@ -132,7 +138,7 @@ impl<'m, const LIMITED: bool> Meter<'m, LIMITED> {
 
     /// Whether the connection ends, after this many messages were decoded.
     #[inline]
-    pub(super) fn ends(&self, decoded: (u64, u64)) -> bool {
+    pub(in crate::conn) fn ends(&self, decoded: (u64, u64)) -> bool {
         if !LIMITED && self.control_frames == 0 {
             return false;
         }
@@ -147,7 +153,7 @@ impl<'m, const LIMITED: bool> Meter<'m, LIMITED> {
     /// The step is over, and this many messages and bytes were decoded. The outcome if there is no memory to
     /// remember it.
     #[inline]
-    pub(super) fn settle<S>(
+    pub(in crate::conn) fn settle<S>(
         self,
         decoded: (u64, u64),
         key: ConnKey,
@@ -216,7 +222,7 @@ impl<'m, const LIMITED: bool> Meter<'m, LIMITED> {
 }
 
 /// Has a connection wait until its rate allows more.
-pub(super) fn pause<S>(conn: &mut Conn<S>, turn: &Turn) {
+pub(in crate::conn) fn pause<S>(conn: &mut Conn<S>, turn: &Turn) {
     if conn.flags.raise(Flags::PAUSED_BY_RATE) {
         turn.counters.rate_pauses.add(1);
         // When it goes on is a deadline.

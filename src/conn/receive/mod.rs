@@ -17,11 +17,13 @@ mod meter;
 mod proxied;
 mod redirect;
 
+pub(super) use inflate::{Accounts, InflateTerms, Inflated, NotInflated};
 pub(super) use input::Input;
+pub(super) use meter::{Meter, Next as RateVerdict, pause};
 
 use super::active::Active;
 use super::flags::Flags;
-use super::relay::REPLY_BODY_BYTES;
+use super::relay::{FORWARD_BUFFER_BYTES_MAX, REPLY_BODY_BYTES};
 use super::slot::Protocol;
 use super::state::Phase;
 use crate::effects::CloseReason;
@@ -382,7 +384,11 @@ impl<S: Transport> Active<'_, S> {
         let (need, message_bytes_max) = match self.conn.state.is_open() {
             true => {
                 let options = &self.services.route(self.conn.route).0.options;
-                (Need::Message, options.message_bytes_max)
+                let bytes_max = options.message_bytes_max;
+                match self.conn.protocol.passes_frames() {
+                    true => (Need::Message, bytes_max.max(FORWARD_BUFFER_BYTES_MAX)),
+                    false => (Need::Message, bytes_max),
+                }
             }
             false if self.conn.state.phase() == Phase::Reaching => {
                 (Need::Head, self.turn.settings.head_bytes_max + REPLY_BODY_BYTES)
@@ -429,7 +435,8 @@ impl<S: Transport> Active<'_, S> {
         if let Some(outcome) = outcome {
             // All other outcomes end the connection or leave messages that can be decoded once it
             // is acted on.
-            let is_over = matches!(outcome, Outcome::NeedMore | Outcome::ShareUsed);
+            let is_over =
+                matches!(outcome, Outcome::Forward | Outcome::NeedMore | Outcome::ShareUsed);
             let stage = if is_over { Stage::Keep } else { Stage::Decode };
             return Step::Act(Some(Unfinished { buffer, behind, source, stage }), outcome);
         }
@@ -476,8 +483,12 @@ impl<S: Transport> Active<'_, S> {
             let outcome = match self.conn.protocol {
                 Protocol::WebSocket => self.decode(buffer),
                 Protocol::Line => self.decode_lines(buffer),
-                Protocol::Backend | Protocol::Relay => {
-                    return (buffer.kept_bytes() > 0).then_some(Outcome::Forward);
+                Protocol::Backend
+                | Protocol::FrameBackend
+                | Protocol::FrameRelay
+                | Protocol::Relay => {
+                    let has_more = buffer.kept_bytes() > 0 || self.conn.flags.has(Flags::INFLATING);
+                    return has_more.then_some(Outcome::Forward);
                 }
                 // Before the request nothing is a message.
                 Protocol::Http | Protocol::Proxied(_) => return None,
@@ -521,6 +532,7 @@ impl<S: Transport> Active<'_, S> {
         // buffer.
         let unfinished = match self.conn.state.phase() {
             Phase::Handshake | Phase::Reaching | Phase::Refusing => Some(pool::Unfinished::Head),
+            Phase::Open if self.conn.protocol.passes_frames() => Some(pool::Unfinished::Forwarded),
             Phase::Open => Some(pool::Unfinished::Message),
             Phase::Closing | Phase::Lingering | Phase::Dead => None,
         };

@@ -10,9 +10,10 @@ use super::bytes::Relay;
 use super::records::{Lost, RelayRecords};
 use crate::conn::flags::Flags;
 use crate::conn::state::Phase;
+use crate::effects::RelayMode;
 use crate::http::{
-    Rejection, Reply, ReplyError, ReplyLimits, check_switched, read_reply, write_refused,
-    write_switched,
+    Rejection, Reply, ReplyError, ReplyLimits, SwitchedExtensions, check_no_extensions,
+    check_switched, read_reply, write_refused, write_switched,
 };
 use crate::key::{ConnKey, SlotRef};
 use crate::metrics::{Counter, Counters};
@@ -212,14 +213,25 @@ impl<S: Transport> Relay<'_, S> {
             body_bytes_max: REFUSAL_BODY_BYTES_MAX,
         };
         let reply = read_reply(buffer.arrived(), has_ended, limits);
-        let accept = self.cold.relays().attempt(link).map(|attempt| attempt.request.accept);
+        let asked = self.cold.relays().attempt(link).map(|attempt| {
+            let request = &attempt.request;
+            let extensions = match request.mode {
+                RelayMode::Bytes => SwitchedExtensions::OfBackend,
+                RelayMode::Frames => SwitchedExtensions::Own(request.deflate),
+            };
+            (request.accept, extensions)
+        });
         let cork = self.output.outgoing().cork();
-        let fault = match (reply, accept) {
+        let fault = match (reply, asked) {
             (Ok(None), _) => return Answered::NeedMore,
-            (Ok(Some(Reply::Switched { head, end })), Some(accept)) => {
-                match check_switched(&head, &accept) {
+            (Ok(Some(Reply::Switched { head, end })), Some((accept, extensions))) => {
+                let checked = check_switched(&head, &accept).and_then(|()| match extensions {
+                    SwitchedExtensions::OfBackend => Ok(()),
+                    SwitchedExtensions::Own(_) => check_no_extensions(&head),
+                });
+                match checked {
                     Ok(()) => {
-                        write_switched(cork, &head);
+                        write_switched(cork, &head, extensions);
                         buffer.progress = Progress::starting_at(end);
                         return Answered::Switched(client);
                     }

@@ -1,11 +1,14 @@
 //! The bytes of a relay whose two ends are open: what one sends goes to the other in the same turn,
 //! with backpressure, and each half ends by itself.
 
+use super::mask_keys::MaskKeys;
 use crate::access::Traffic;
 use crate::conn::cold::ColdRecords;
 use crate::conn::flags::Flags;
+use crate::conn::receive::Input;
 use crate::conn::schedule::RunQueue;
 use crate::conn::send::{Flush, Output};
+use crate::conn::services::Services;
 use crate::conn::slot::Conn;
 use crate::conn::table::Table;
 use crate::conn::turn::Turn;
@@ -22,24 +25,17 @@ pub(in crate::conn) struct Relay<'r, S> {
     pub(crate) table: &'r mut Table<S>,
     pub(crate) cold: &'r mut ColdRecords,
     pub(crate) output: &'r mut Output,
-    run_queue: &'r mut RunQueue,
+    pub(crate) input: &'r mut Input,
+    pub(crate) services: &'r mut Services,
+    pub(crate) mask_keys: &'r mut MaskKeys,
+    pub(crate) run_queue: &'r mut RunQueue,
     pub(crate) turn: &'r mut Turn,
 }
 
 /// A connection to be aborted, and why.
 pub(in crate::conn) type Abort = Option<(ConnKey, CloseReason)>;
 
-impl<'r, S: Transport> Relay<'r, S> {
-    pub(in crate::conn) fn new(
-        table: &'r mut Table<S>,
-        cold: &'r mut ColdRecords,
-        output: &'r mut Output,
-        run_queue: &'r mut RunQueue,
-        turn: &'r mut Turn,
-    ) -> Self {
-        Self { table, cold, output, run_queue, turn }
-    }
-
+impl<S: Transport> Relay<'_, S> {
     /// The connection that the bytes of this one go on to.
     pub(in crate::conn) fn partner(&self, key: ConnKey) -> Option<ConnKey> {
         self.cold.relays().partner(self.table.get(key)?.link, key)

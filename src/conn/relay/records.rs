@@ -13,6 +13,7 @@ use crate::shrink::Shrink as _;
 use crate::timer::{Millis, Tick};
 use crate::transport::ServerAddress;
 use crate::upstream::{Server, ServerPermit};
+use crate::ws::CloseRequest;
 
 /// The relays of one loop.
 #[derive(Debug, Default)]
@@ -33,8 +34,24 @@ struct RelayRecord {
     backend: ConnKey,
     /// Counts the connection to the server as long as there is one.
     permit: Option<ServerPermit>,
-    /// The request, until it is answered.
-    attempt: Option<Box<Attempt>>,
+    /// The request, until it is answered; then what is known of a message that has begun.
+    pending: Option<Box<Pending>>,
+}
+
+/// What is remembered of a relay for a while.
+#[derive(Debug)]
+enum Pending {
+    Attempt(Attempt),
+    Message(ForwardedMessage),
+}
+
+/// A message of a client, of which the first part has gone on and the last has not come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::conn) struct ForwardedMessage {
+    /// Its bytes so far.
+    pub(crate) bytes: u32,
+    /// It is thrown away, because its client had sent as much as it may.
+    pub(crate) is_refused: bool,
 }
 
 /// A request that a backend is to answer.
@@ -71,11 +88,22 @@ pub(crate) enum Lost {
 }
 
 /// An end of a relay whose partner is gone.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Parted {
     pub(crate) key: ConnKey,
     /// Why it ends.
     pub(crate) reason: CloseReason,
+    /// What it receives, if frames are passed on.
+    pub(crate) close: PartnerClose,
+}
+
+/// What an end of a relay is told when its partner is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PartnerClose {
+    /// What says that it is gone: 1001 to a backend, 1011 to a client.
+    Gone,
+    /// What its partner has said; `None` for a close frame without a code.
+    Said(Option<CloseRequest>),
 }
 
 /// A connection that is to be begun.
@@ -108,8 +136,8 @@ impl RelayRecords {
             lost: None,
         };
         memory.charge_for(Need::Head, RECORD_BYTES + attempt.bytes())?;
-        let attempt = Some(Box::new(attempt));
-        let record = RelayRecord { client, backend: ABSENT, permit: None, attempt };
+        let pending = Some(Box::new(Pending::Attempt(attempt)));
+        let record = RelayRecord { client, backend: ABSENT, permit: None, pending };
         self.wanted.push_back(client);
         Ok(SlotRef::to(slot_number(self.records.insert(record))))
     }
@@ -127,7 +155,7 @@ impl RelayRecords {
     ) -> Result<SlotRef, OverBudget> {
         memory.charge_for(Need::Head, RECORD_BYTES)?;
         let backend = backend.unwrap_or(ABSENT);
-        let record = RelayRecord { client, backend, permit: None, attempt: None };
+        let record = RelayRecord { client, backend, permit: None, pending: None };
         Ok(SlotRef::to(slot_number(self.records.insert(record))))
     }
 
@@ -149,12 +177,53 @@ impl RelayRecords {
 
     /// The request that is not answered yet.
     pub(crate) fn attempt(&self, link: SlotRef) -> Option<&Attempt> {
-        self.get(link)?.attempt.as_deref()
+        match self.get(link)?.pending.as_deref()? {
+            Pending::Attempt(attempt) => Some(attempt),
+            Pending::Message(_) => None,
+        }
     }
 
     /// As [`RelayRecords::attempt`], to change it.
     pub(super) fn attempt_mut(&mut self, link: SlotRef) -> Option<&mut Attempt> {
-        self.get_mut(link)?.attempt.as_deref_mut()
+        match self.get_mut(link)?.pending.as_deref_mut()? {
+            Pending::Attempt(attempt) => Some(attempt),
+            Pending::Message(_) => None,
+        }
+    }
+
+    /// The message of the client that has begun; of none where there is none.
+    pub(super) fn message(&self, link: SlotRef) -> ForwardedMessage {
+        match self.get(link).and_then(|record| record.pending.as_deref()) {
+            Some(Pending::Message(message)) => *message,
+            Some(Pending::Attempt(_)) | None => ForwardedMessage::default(),
+        }
+    }
+
+    /// Remembers a message that has begun, or that none has.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if the pool has no room for that.
+    pub(super) fn set_message(
+        &mut self,
+        link: SlotRef,
+        message: ForwardedMessage,
+        memory: &mut Buffers,
+    ) -> Result<(), OverBudget> {
+        if message == ForwardedMessage::default() {
+            self.end_pending(link, memory);
+            return Ok(());
+        }
+        let Some(record) = self.get_mut(link) else { return Ok(()) };
+        match record.pending.as_deref_mut() {
+            Some(Pending::Message(own)) => *own = message,
+            Some(Pending::Attempt(_)) => {}
+            None => {
+                let pending = Box::new(Pending::Message(message));
+                memory.charge_for(Need::Message, pending.bytes())?;
+                record.pending = Some(pending);
+            }
+        }
+        Ok(())
     }
 
     /// When the connection must stand, or the reply be there.
@@ -181,10 +250,10 @@ impl RelayRecords {
         self.get(link)?.permit.as_ref().map(ServerPermit::server)
     }
 
-    /// The request is answered, and no longer kept.
-    pub(crate) fn end_attempt(&mut self, link: SlotRef, memory: &mut Buffers) {
-        if let Some(attempt) = self.get_mut(link).and_then(|record| record.attempt.take()) {
-            memory.discharge(attempt.bytes());
+    /// The request is answered, or the message over, and no longer kept.
+    pub(crate) fn end_pending(&mut self, link: SlotRef, memory: &mut Buffers) {
+        if let Some(pending) = self.get_mut(link).and_then(|record| record.pending.take()) {
+            memory.discharge(pending.bytes());
         }
     }
 
@@ -217,7 +286,7 @@ impl RelayRecords {
         }
         let partner = [record.client, record.backend].into_iter().find(|own| *own != ABSENT);
         if partner.is_none() {
-            self.end_attempt(link, memory);
+            self.end_pending(link, memory);
             self.records.remove(link.index()? as usize);
             memory.discharge(RECORD_BYTES);
             if self.records.is_empty() {
@@ -230,7 +299,18 @@ impl RelayRecords {
 
     /// An end whose partner is gone is to end at the end of the turn.
     pub(crate) fn note_parted(&mut self, key: ConnKey, reason: CloseReason) {
-        self.parted.push_back(Parted { key, reason });
+        self.parted.push_back(Parted { key, reason, close: PartnerClose::Gone });
+    }
+
+    /// The partner of an end that was just noted has said why it goes.
+    pub(crate) fn note_said(&mut self, key: ConnKey, request: Option<CloseRequest>) {
+        if let Some(parted) = self.parted.back_mut().filter(|parted| parted.key == key) {
+            if let (CloseReason::Backend, Some(request)) = (parted.reason, &request) {
+                // To its client the backend is the service.
+                parted.reason = CloseReason::Service(request.code);
+            }
+            parted.close = PartnerClose::Said(request);
+        }
     }
 
     /// The next of those.
@@ -265,15 +345,25 @@ impl RelayRecords {
     /// Bytes charged to the pool.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn bytes(&self) -> usize {
-        let attempts = self.records.iter().filter_map(|(_, record)| record.attempt.as_ref());
-        self.records.len() * RECORD_BYTES + attempts.map(|own| own.bytes()).sum::<usize>()
+        let pending = self.records.iter().filter_map(|(_, record)| record.pending.as_ref());
+        self.records.len() * RECORD_BYTES + pending.map(|own| own.bytes()).sum::<usize>()
+    }
+}
+
+impl Pending {
+    /// Bytes that it is charged for.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Attempt(attempt) => attempt.bytes(),
+            Self::Message(_) => size_of::<Self>(),
+        }
     }
 }
 
 impl Attempt {
     /// Bytes that it is charged for. The servers that are tried are few.
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.request.head.capacity() + TRIED_BYTES
+        size_of::<Pending>() + self.request.head.capacity() + TRIED_BYTES
     }
 }
 

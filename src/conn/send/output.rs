@@ -160,8 +160,10 @@ impl Output {
         {
             return Flush::Failed;
         }
-        // Replies pile up: stop reading what would make more of them.
+        // Replies pile up: stop reading what would make more of them. What goes to an end of a relay is
+        // made by its partner.
         if conn.state.is_open()
+            && !conn.protocol.is_relayed()
             && conn.queue.bytes() > turn.settings.backlog_high_bytes
             && conn.flags.raise(Flags::PAUSED_BY_BACKLOG)
         {
@@ -179,7 +181,9 @@ impl Output {
         buffer: &mut ReadBuffer,
         turn: &mut Turn,
     ) -> Result<(), OverBudget> {
-        let may_hand_over = !conn.partial.is_none() && buffer.kept_bytes() == 0;
+        // What goes on to another connection lies in a buffer that is not of this one.
+        let is_own = !conn.partial.is_none() && !conn.protocol.is_relayed();
+        let may_hand_over = is_own && buffer.kept_bytes() == 0;
         let mut segments = self.outgoing.segments(written).peekable();
         // The rest of a write that fell short may begin anywhere. And the reply to a request, for which
         // a stream may have had no room, is not to be dropped either: what comes behind it would be

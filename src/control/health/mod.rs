@@ -13,8 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::tasks::{Job, Tasks};
 use crate::metrics::ControlCounters;
-use crate::transport::ServerAddress;
-use crate::upstream::{HealthSettings, HealthStreak, Server, ServerList};
+use crate::upstream::{HealthSettings, HealthStreak, HealthTarget, Server, ServerList};
 
 /// Checks the servers of some lists until it is dropped.
 #[derive(Debug)]
@@ -56,7 +55,7 @@ impl Job for HealthChecks {
 /// What is remembered of the servers of a list from one round to the next.
 #[derive(Debug, Default)]
 struct Round {
-    streaks: HashMap<ServerAddress, HealthStreak>,
+    streaks: HashMap<HealthTarget, HealthStreak>,
 }
 
 impl Round {
@@ -76,21 +75,21 @@ impl Round {
             checks.spawn(async move {
                 // It is never closed.
                 let _permit = permits.acquire().await;
-                let outcome = probe::check(server.address(), &settings).await;
-                (server, outcome)
+                let target = server.health_target();
+                let outcome = probe::check(&target, &settings).await;
+                (server, target, outcome)
             });
         }
         let mut streaks = HashMap::new();
         while let Some(checked) = checks.join_next().await {
-            let Ok((server, outcome)) = checked else { continue };
+            let Ok((server, target, outcome)) = checked else { continue };
             counters.health_checks.add(1);
             counters.health_checks_failed.add(u64::from(outcome.is_err()));
-            let known = self.streaks.get(server.address()).copied();
-            let mut streak = known.unwrap_or_default();
+            let mut streak = self.streaks.get(&target).copied().unwrap_or_default();
             if let Some(is_healthy) = streak.note(outcome.is_ok(), settings) {
-                tell(list, &server, is_healthy, outcome.as_ref().err().map_or("", |why| why));
+                tell(list, &server, is_healthy, outcome.as_ref().err().map_or("", String::as_str));
             }
-            streaks.insert(server.address().clone(), streak);
+            streaks.insert(target, streak);
         }
         // Those that have left are forgotten.
         self.streaks = streaks;

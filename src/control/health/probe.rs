@@ -9,23 +9,22 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::exchange::{Exchange, REPLY_BYTES_MAX};
-use crate::transport::ServerAddress;
-use crate::upstream::HealthSettings;
+use crate::upstream::{HealthSettings, HealthTarget};
 
 /// Checks a server.
 ///
 /// # Errors
 /// Why it is not healthy, as the end of a sentence.
-pub(super) async fn check(server: &ServerAddress, settings: &HealthSettings) -> Result<(), String> {
+pub(super) async fn check(server: &HealthTarget, settings: &HealthSettings) -> Result<(), String> {
     let host = match server {
-        ServerAddress::Tcp(address) => address.to_string(),
-        ServerAddress::Unix(_) => "localhost".to_owned(),
+        HealthTarget::Tcp(address) => address.to_string(),
+        HealthTarget::Unix(_) => "localhost".to_owned(),
     };
     let exchange = Exchange::new(settings, &host, nonce());
     let checked = async {
         match server {
-            ServerAddress::Tcp(address) => ask(&exchange, TcpStream::connect(address).await).await,
-            ServerAddress::Unix(path) => ask(&exchange, UnixStream::connect(path).await).await,
+            HealthTarget::Tcp(address) => ask(&exchange, TcpStream::connect(address).await).await,
+            HealthTarget::Unix(path) => ask(&exchange, UnixStream::connect(path).await).await,
         }
     };
     match timeout(Duration::from_millis(settings.timeout_ms), checked).await {

@@ -94,11 +94,23 @@ fn only_the_gateway_says_who_the_client_is() {
 }
 
 #[test]
+fn a_backend_is_offered_no_extensions_where_the_gateway_has_its_own() {
+    let lines =
+        "sec-websocket-extensions: permessage-deflate\r\nSec-WebSocket-Extensions: x-own\r\n";
+    for has_own_extensions in [false, true] {
+        let rules = ForwardRules { has_own_extensions, ..ForwardRules::default() };
+        let text = forwarded(lines, &rules, &CLIENT).to_ascii_lowercase();
+        assert_eq!(text.matches("sec-websocket-extensions").count() == 0, has_own_extensions);
+    }
+}
+
+#[test]
 fn rules_set_and_remove_headers_but_none_of_the_handshake() {
     let rules = ForwardRules {
         host: Some(HeaderValue::new("b.internal:81").unwrap()),
         set: vec![SetHeader::new("X-Key", "v").unwrap()],
         remove: vec!["cookie".to_owned(), "Sec-WebSocket-Key".to_owned()],
+        ..ForwardRules::default()
     };
     let lines = "x-key: forged\r\nCookie: c\r\nSec-WebSocket-Key: k\r\n";
     let text = forwarded(lines, &rules, &CLIENT);

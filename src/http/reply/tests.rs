@@ -20,7 +20,9 @@ fn read(input: &[u8], has_ended: bool) -> Result<Option<StatusAndBody>, ReplyErr
 fn passed_on(input: &str) -> String {
     let mut out = Vec::new();
     match read_reply(input.as_bytes(), true, LIMITS).unwrap().unwrap() {
-        Reply::Switched { head, .. } => write_switched(&mut out, &head),
+        Reply::Switched { head, .. } => {
+            write_switched(&mut out, &head, SwitchedExtensions::OfBackend)
+        }
         Reply::Refused { head, body } => {
             write_refused(&mut out, &HttpDate::from_unix_seconds(0), &head, body.as_deref())
         }

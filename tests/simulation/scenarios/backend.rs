@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tidegate::http::{ForwardRules, accept_key, parse_head};
-use tidegate::services::{BalanceBy, Relay, RelaySettings, Route, RouteOptions};
+use tidegate::services::{BalanceBy, Relay, RelayMode, RelaySettings, Route, RouteOptions};
 use tidegate::sim::{Faults, OnConnect, Random, ServerSettings, SimClient};
 use tidegate::transport::ServerAddress;
 use tidegate::upstream::{ServerSet, Upstream, UpstreamSettings};
@@ -14,26 +14,38 @@ use crate::services::Journal;
 use crate::wire::upgrade_request;
 use crate::world::{Setup, World, socket};
 
-fn address(number: u16) -> ServerAddress {
+pub(super) fn address(number: u16) -> ServerAddress {
     ServerAddress::Tcp(([192, 0, 2, 1], number).into())
 }
 
 /// An upstream of this many servers, the first of them at `address(1)`.
-fn upstream(servers: u16) -> Arc<Upstream> {
+pub(super) fn upstream(servers: u16) -> Arc<Upstream> {
     let servers = (1..=servers).map(|number| (address(number), 1));
     Upstream::new("app", ServerSet::new(UpstreamSettings::default(), servers, None))
 }
 
 fn routes(journal: &Journal, upstream: &Arc<Upstream>) -> Vec<Route> {
+    routes_in(RelayMode::Bytes, &RouteOptions::default(), journal, upstream)
+}
+
+/// The route of a relay in this mode.
+pub(super) fn routes_in(
+    mode: RelayMode,
+    options: &RouteOptions,
+    journal: &Journal,
+    upstream: &Arc<Upstream>,
+) -> Vec<Route> {
+    let has_own_extensions = mode == RelayMode::Frames;
     let settings = Arc::new(RelaySettings {
         upstream: Arc::clone(upstream),
-        rules: ForwardRules::default(),
+        mode,
+        rules: ForwardRules { has_own_extensions, ..ForwardRules::default() },
         rewrite: None,
         paths: vec!["/app/*".to_owned()],
         balance_by: BalanceBy::Address,
     });
     let make = move |_, _| Relay::new(Arc::clone(&settings));
-    vec![socket("/app/*", &RouteOptions::default(), journal, make)]
+    vec![socket("/app/*", options, journal, make)]
 }
 
 /// A gateway in front of an upstream whose first server accepts.
@@ -43,14 +55,14 @@ fn world(setup: &Setup, upstream: &Arc<Upstream>) -> World {
     world
 }
 
-fn ask(world: &World) -> SimClient {
+pub(super) fn ask(world: &World) -> SimClient {
     let client = world.network.connect(0, 0).unwrap();
     client.send(&upgrade_request("/app/chat?x=1"));
     client
 }
 
 /// The reply 101 to a request.
-fn switched(request: &[u8]) -> Vec<u8> {
+pub(super) fn switched(request: &[u8]) -> Vec<u8> {
     let head = parse_head(request).unwrap();
     let key: &[u8; 24] = head.header("Sec-WebSocket-Key").unwrap().try_into().unwrap();
     let accept = accept_key(key);
@@ -67,12 +79,12 @@ fn answer(client: &SimClient) -> String {
     String::from_utf8(client.receive(usize::MAX)).unwrap()
 }
 
-fn status(client: &SimClient) -> String {
+pub(super) fn status(client: &SimClient) -> String {
     answer(client).split(' ').nth(1).unwrap_or_default().to_owned()
 }
 
 /// A client and the end of the backend to which it is relayed.
-fn open(world: &mut World) -> (SimClient, SimClient) {
+pub(super) fn open(world: &mut World) -> (SimClient, SimClient) {
     let client = ask(world);
     world.settle();
     let backend = world.network.accept_at(&address(1)).expect("the gateway has connected");
@@ -83,7 +95,7 @@ fn open(world: &mut World) -> (SimClient, SimClient) {
 }
 
 /// Nothing is left of all relays, neither here nor in what is known of the servers.
-fn assert_bare(world: &mut World, upstream: &Upstream) {
+pub(super) fn assert_bare(world: &mut World, upstream: &Upstream) {
     world.pass(60_000);
     assert_eq!(world.server.connection_count(), 0);
     assert_eq!(world.network.descriptors(), 1, "the reserve alone");
@@ -128,7 +140,7 @@ impl End {
     }
 }
 
-fn faults(random: &mut Random) -> Faults {
+pub(super) fn faults(random: &mut Random) -> Faults {
     let mut percent = |most: u32| if random.percent(50) { most } else { 0 };
     Faults {
         interrupted: percent(40),

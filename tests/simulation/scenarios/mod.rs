@@ -13,6 +13,7 @@ mod control;
 mod drain;
 mod eviction;
 mod frame_batch;
+mod frame_relay;
 mod handshakes;
 mod identity;
 mod idle;
