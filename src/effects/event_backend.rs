@@ -18,7 +18,7 @@ pub trait EventBackend: Send + Sync {
     /// The client has sent a message, of which a copy is held until an answer releases it.
     fn message(&self, peer: Peer, kind: MessageKind, payload: &[u8], now: Millis) -> EventRoom;
 
-    /// The connection has ended, or nobody waits any more to be let in. There is one more answer if
+    /// The connection has ended, or no client waits any more to be let in. There is one more answer if
     /// anything is still held for it.
     fn end(&self, peer: Peer, end: End, now: Millis);
 }

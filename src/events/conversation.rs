@@ -315,7 +315,7 @@ impl Conversation {
     pub fn replied(&mut self, facts: ReplyFacts, body: &[u8]) -> Result<Vec<Action>, Broken> {
         let Some(under_way) = self.under_way.take() else { return Ok(Vec::new()) };
         if under_way.tells_end {
-            // Whatever it says, there is nobody to say it to.
+            // Whatever it says, there is no client to say it to.
             self.finish();
             return check_all_taken(&facts, &under_way).map(|()| Vec::new());
         }
@@ -402,7 +402,7 @@ impl Conversation {
         })
     }
 
-    /// The backend has taken only so many bytes: the rest waits in front.
+    /// The backend has taken only a part: the rest waits in front.
     fn keep_rest(&mut self, mut under_way: UnderWay, accepted: usize) -> Result<(), Broken> {
         let offered = under_way.message_bytes;
         let broken = Err(Broken::Accepted { accepted, offered });

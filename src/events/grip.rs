@@ -37,7 +37,7 @@ pub struct KeepAlive {
     pub content: Vec<u8>,
     /// After how many seconds it is sent.
     pub timeout_s: u32,
-    /// Whether it is sent every so many seconds, whatever else is.
+    /// Whether it is sent at an interval in seconds, whatever else is.
     pub is_regular: bool,
 }
 

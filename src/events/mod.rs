@@ -4,7 +4,7 @@
 //! A connection's events travel in bodies of type `application/websocket-events`, in requests to the
 //! backend and in its replies. A [`Conversation`] is what goes on about one connection: which events
 //! wait, which are under way, and what a reply leads to. It knows no client of HTTP, no socket and no
-//! clock: whoever sends the requests asks for them, and gives the replies back. The format is that of
+//! clock: what sends the requests asks for them, and gives the replies back. The format is that of
 //! the protocol WebSocket-Over-HTTP by Fanout (pushpin.org/docs/protocols/websocket-over-http), and
 //! [`grip`] what its libraries add.
 //!

@@ -1,4 +1,4 @@
-//! Connections whose backend speaks plain HTTP: it is told of their events, and says what becomes of
+//! Connections whose backend speaks plain HTTP: requests tell it of their events, and says what becomes of
 //! them.
 
 mod channels;

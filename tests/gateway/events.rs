@@ -341,7 +341,7 @@ fn what_is_published_reaches_the_members_of_a_channel_on_all_loops() {
     for client in &mut clients[1..] {
         client.assert_close_answered(4001);
     }
-    // Nobody is a member of what it has left, by itself or with its connection.
+    // No client is a member of what it has left, by itself or with its connection.
     until("all have left", || {
         let reply = publish(r#"{"channel": "room", "ws-message": {"content": "late"}}"#);
         (reply.header("X-Tidegate-Sent") == Some("0")).then_some(())

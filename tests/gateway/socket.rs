@@ -115,7 +115,7 @@ impl Socket {
         self.assert_close_answered(1000);
     }
 
-    /// Receives so many bytes.
+    /// Receives this number of bytes.
     pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
         while self.arrived.len() < count {
             assert!(self.receive().unwrap() > 0, "the connection ended");

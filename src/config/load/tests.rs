@@ -44,6 +44,16 @@ fn identity_kind_of(leaf: &str) -> &'static str {
     }
 }
 
+/// The keys with a range that only the service `events` takes.
+const EVENTS_KEYS: &[&str] = &[
+    "failures_max",
+    "meta_bytes_max",
+    "reply_bytes_max",
+    "requests_max",
+    "waiting_bytes_max",
+    "waiting_messages_max",
+];
+
 #[test]
 fn every_range_is_enforced_at_both_ends() {
     for key in keys() {
@@ -53,6 +63,11 @@ fn every_range_is_enforced_at_both_ends() {
         }
         let line = |value: i128| match key.section() {
             "" => format!("{} = {value}\n", key.leaf()),
+            "route" if EVENTS_KEYS.contains(&key.leaf()) => {
+                let header = "[[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\n\
+                              [[route]]\npath = \"/\"\nservice = \"events\"\nupstream = \"a\"\n";
+                format!("{header}{} = {value}\n", key.leaf())
+            }
             "route" => {
                 let header = "[[route]]\npath = \"/\"\nservice = \"echo\"\n\
                               deflate_context_takeover = true\n";
@@ -129,7 +144,7 @@ fn an_error_about_a_wrong_type_names_the_rule() {
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"ehco\"",
-            "route[0].service = \"ehco\": must be one of \"broadcast\", \"echo\", \"hall\", \"page\", \"relay\", \"room\"",
+            "route[0].service = \"ehco\": must be one of \"broadcast\", \"echo\", \"events\", \"hall\", \"page\", \"relay\", \"room\"",
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"echo\"\nslow_policy = \"keep-latest\"",
@@ -179,7 +194,7 @@ fn keys_without_default_are_required() {
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"page\"\n[[route]]\npath = \"/a\"",
-            "route[1].service: is required, and must be one of \"broadcast\", \"echo\", \"hall\", \"page\", \"relay\", \"room\"",
+            "route[1].service: is required, and must be one of \"broadcast\", \"echo\", \"events\", \"hall\", \"page\", \"relay\", \"room\"",
         ),
         (
             "[[route]]\nservice = \"page\"",
@@ -392,7 +407,7 @@ fn a_mistake_is_located() {
         (
             "[[route]]\npath = \"/\"\n",
             "tidegate.toml:1: route[0].service: is required, and must be one of \"broadcast\", \
-             \"echo\", \"hall\", \"page\", \"relay\", \"room\"",
+             \"echo\", \"events\", \"hall\", \"page\", \"relay\", \"room\"",
         ),
         (
             "[[route]]\npath = \"/\"\nservice = \"echo\"\norigins = [\n  \"null\",\n  \"a\",\n]",

@@ -385,6 +385,8 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                         ("[log]", format!("{} = \"{word}\"", key.leaf()))
                     }
                     ("route.service", "relay") => (RELAY, String::new()),
+                    ("route.service", "events") => (EVENTS, String::new()),
+                    ("route.dialect", _) => (EVENTS, format!("dialect = \"{word}\"")),
                     ("route.mode", _) => (RELAY_LAST, format!("mode = \"{word}\"")),
                     (name, _) if name.starts_with("upstream.") => {
                         (RELAY, format!("{} = \"{word}\"", key.leaf()))
@@ -441,6 +443,8 @@ const RELAY: &str = "[[route]]\npath = \"/\"\nservice = \"relay\"\nmode = \"byte
                      [[upstream]]\nname = \"a\"\nservers = [\"a:1\"]";
 const RELAY_LAST: &str = "[[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\n\
                           [[route]]\npath = \"/\"\nservice = \"relay\"\nupstream = \"a\"";
+const EVENTS: &str = "[[upstream]]\nname = \"a\"\nservers = [\"a:1\"]\n\
+                      [[route]]\npath = \"/\"\nservice = \"events\"\nupstream = \"a\"";
 const ROOM: &str = "[[route]]\npath = \"/\"\nservice = \"room\"";
 const IDENTITY: &str = "[[identity]]\nname = \"a\"";
 const IDENTITY_ROOM: &str = "[[identity]]\nname = \"a\"\nkind = \"query\"\n\

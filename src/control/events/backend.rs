@@ -48,7 +48,7 @@ pub(super) struct State {
 }
 
 /// Starts the task that makes the requests about a connection, at once or, to keep the connection alive,
-/// when it has been quiet for so many seconds.
+/// when it has been quiet for this long.
 pub(super) type Start = fn(&Tasks, Arc<Conversations>, Peer, Option<u32>) -> AbortHandle;
 
 /// What there is of the run that is under way.

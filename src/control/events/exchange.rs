@@ -41,7 +41,7 @@ async fn run(all: Arc<Conversations>, peer: Peer, mut is_kept_alive: bool) {
     }
 }
 
-/// Makes a request about a connection that has been quiet for so many seconds.
+/// Makes a request about a connection that has been quiet for this long.
 async fn keep_alive(all: Arc<Conversations>, peer: Peer, seconds: u32) {
     sleep(Duration::from_secs(seconds.into())).await;
     if all.is_quiet(peer) {
@@ -167,7 +167,7 @@ fn note_failed(all: &Conversations, why: &str) {
     let (route, upstream) = (&settings.route, settings.upstream.name());
     log::log!(
         if was_closed { Level::Warn } else { Level::Debug },
-        "route {route}: the backend {upstream} fails: {why}; it is told again in {} s",
+        "route {route}: the backend {upstream} fails: {why}; the next request is made in {} s",
         pause.as_secs()
     );
 }

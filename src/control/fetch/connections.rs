@@ -54,7 +54,7 @@ impl ServerConnections {
         Self { server, trust, connect, tasks: tasks.clone(), idle: Mutex::default() }
     }
 
-    /// Sends a request and takes the whole reply, with a body of at most so many bytes. To drop the future
+    /// Sends a request and takes the whole reply, with a body of at most `body_bytes_max`. To drop the future
     /// is to close the connection that it uses.
     ///
     /// # Errors
