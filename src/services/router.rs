@@ -89,7 +89,7 @@ pub(crate) struct SocketRoute {
     pub(crate) options: RouteOptions,
     /// [`Service::wants_addresses`], asked once.
     pub(crate) wants_addresses: bool,
-    /// [`MessageLimits::needs_record`](crate::effects::MessageLimits::needs_record), asked once.
+    /// [`MessageLimits::meters_messages`](crate::effects::MessageLimits::meters_messages), asked once.
     pub(crate) limits_messages: bool,
 }
 
