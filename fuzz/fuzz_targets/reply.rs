@@ -5,8 +5,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use tidegate::http::{
-    HttpDate, Reply, ReplyError, ReplyLimits, SwitchedExtensions, check_switched, read_reply, write_refused,
-    write_switched,
+    HttpDate, Reply, ReplyError, ReplyLimits, SwitchedExtensions, check_no_extensions, check_switched,
+    read_reply, write_refused, write_switched,
 };
 
 const LIMITS: ReplyLimits =

@@ -148,7 +148,8 @@ impl Outgoing {
 
     /// Adds a frame whose payload is `range` of the read buffer. A short payload is copied all the same;
     /// so is what the framing changes.
-    #[inline]
+    // Always: each echo calls it, and relays beside it.
+    #[inline(always)]
     pub(crate) fn frame_in_place(&mut self, opcode: Opcode, payload: &[u8], range: Range<usize>) {
         // Each payload in place makes two slices, its header and itself, and a write takes SLICES_MAX.
         // Without this bound a read full of tiny messages would need hundreds of writes.

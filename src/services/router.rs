@@ -89,8 +89,8 @@ pub(crate) struct SocketRoute {
     pub(crate) options: RouteOptions,
     /// [`Service::wants_addresses`], asked once.
     pub(crate) wants_addresses: bool,
-    /// [`MessageLimits::needs_record`](crate::effects::MessageLimits::needs_record), asked once.
-    pub(crate) limits_messages: bool,
+    /// [`MessageLimits::meters_messages`](crate::effects::MessageLimits::meters_messages), asked once.
+    pub(crate) meters_messages: bool,
 }
 
 /// Stands for a number that no route has. No connection has such a number: connections have those that
@@ -136,7 +136,7 @@ impl Router {
                     }
                     let (service, options) = (make(site), options.clone());
                     let wants_addresses = service.wants_addresses();
-                    let limits_messages = options.limits.meters_messages();
+                    let meters_messages = options.limits.meters_messages();
                     let label: Arc<str> = id.to_string().into();
                     let counters = Arc::new(Entry::new(&label));
                     sockets[usize::from(number)] = SocketRoute {
@@ -146,7 +146,7 @@ impl Router {
                         service,
                         options,
                         wants_addresses,
-                        limits_messages,
+                        meters_messages,
                     };
                     order.push(number);
                 }
@@ -212,7 +212,7 @@ impl Router {
             own.paths.clone_from(paths);
             own.options = options.clone();
             own.wants_addresses = own.service.wants_addresses();
-            own.limits_messages = own.options.limits.meters_messages();
+            own.meters_messages = own.options.limits.meters_messages();
         }
     }
 
@@ -345,7 +345,7 @@ impl SocketRoute {
             service: Box::new(Vacant),
             options: RouteOptions::default(),
             wants_addresses: false,
-            limits_messages: false,
+            meters_messages: false,
         }
     }
 }

@@ -119,7 +119,9 @@ fn sees(shown: &Receiver<CertificateDer<'static>>, issued: &Issued) {
 fn a_hundred_swaps_under_load_fail_no_handshake() {
     const SWAPS: u64 = 100;
     let folder = CertificateFolder::new();
-    let routes = "[[route]]\npath = \"/echo\"\nservice = \"echo\"\n";
+    // However long it takes, the connection that stays is sent nothing meanwhile.
+    let routes =
+        "[[route]]\npath = \"/echo\"\nservice = \"echo\"\n[timeouts]\nping_idle_ms = 3600000\n";
     let config = format!("{}{routes}", config(&folder));
     let gateway =
         Gateway::launch(&Launch { toml: Some(&config), listen: None, ..Launch::default() });

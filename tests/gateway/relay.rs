@@ -153,6 +153,11 @@ fn clients_of_other_makers_pass_their_batteries_through_a_relay() {
     let servers = format!("\"{}\"", backend.address());
     let gateway =
         Gateway::with_config(&config(&servers, "rewrite = \"/*\"").replace("/app/*", "/*"));
+    run_batteries(&gateway);
+}
+
+/// The batteries of clients in Python and Node, in front of a gateway.
+fn run_batteries(gateway: &Gateway) {
     let url = format!("ws://{}/echo", gateway.address());
     let python = below_root("target/clients/python/bin/python");
     if python.exists() {
@@ -418,23 +423,7 @@ fn clients_of_other_makers_pass_their_batteries_through_a_relay_of_frames() {
          deflate_bytes_min = 1\ndeflate_context_takeover = true\ndeflate_window_bits_max = 11\n",
         backend.address()
     ));
-    let url = format!("ws://{}/echo", gateway.address());
-    let python = below_root("target/clients/python/bin/python");
-    if python.exists() {
-        let mut command = Command::new(python);
-        command.arg(below_root("tests/clients/battery.py")).arg(&url);
-        run(command);
-    } else {
-        skip_without("Python websockets, which scripts/install-clients installs");
-    }
-    let clients = below_root("target/clients");
-    if clients.join("node_modules/ws").exists() {
-        let mut command = Command::new("node");
-        command.arg(below_root("tests/clients/battery.mjs")).arg(&url).arg(clients);
-        run(command);
-    } else {
-        skip_without("Node ws, which scripts/install-clients installs");
-    }
+    run_batteries(&gateway);
 }
 
 #[test]

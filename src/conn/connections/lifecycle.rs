@@ -890,7 +890,7 @@ impl<S: Transport> Connections<S> {
         let Some(conn) = self.table.get_mut(key).filter(has_limits) else { return };
         let Some(route) = self.services.socket(conn.route) else { return };
         let memory = &mut self.turn.memory;
-        if !route.limits_messages {
+        if !route.meters_messages {
             self.cold.release_rate(&mut conn.cold, memory);
         } else if route.options.limits.message_idle_ms.is_some() {
             // Without room for it, it begins with the next message.

@@ -33,7 +33,7 @@ impl<S: Transport> Active<'_, S> {
         }
         let (route, _) = self.services.route(self.conn.route);
         // A loop for each, so that who has no limits pays nothing for them.
-        match route.limits_messages {
+        match route.meters_messages {
             false => self.decode_for::<false>(buffer, None),
             true => self.decode_limited(buffer, None),
         }

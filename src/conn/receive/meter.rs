@@ -14,8 +14,8 @@ use crate::services::Service;
 /// Counts what a step decodes. Time stands still in a step, so what may be sent in it is known when it
 /// begins.
 ///
-/// `LIMITED` says whether something is remembered of each connection. Where it is not, which is the rule,
-/// only control frames are counted, and nothing is done for a message.
+/// `LIMITED` says whether each message is looked at. Where none is, which is the rule, only control frames
+/// are counted.
 #[derive(Debug)]
 pub(in crate::conn) struct Meter<'m, const LIMITED: bool> {
     limits: &'m MessageLimits,

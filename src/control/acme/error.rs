@@ -40,6 +40,12 @@ impl AcmeError {
     pub(super) fn file(path: &Path, error: io::Error) -> Self {
         Self::File { path: path.to_owned(), error }
     }
+
+    /// Whether the authority did not look at a request, as it had forgotten the nonce in it (RFC 8555 §6.5).
+    pub(super) fn is_about_a_nonce(&self) -> bool {
+        let Self::Protocol(instant_acme::Error::Api(problem)) = self else { return false };
+        problem.r#type.as_deref() == Some("urn:ietf:params:acme:error:badNonce")
+    }
 }
 
 /// The error with those that have caused it, which is where the reason of a failed connection stands.

@@ -172,17 +172,35 @@ impl Work {
         let Some(_lock) = self.cache.lock()? else { return Ok(Tried::Busy) };
         // Another process may have got it just before.
         if self.due_in() == 0 {
-            let Self { settings, cache, challenges, .. } = self;
-            let certificate = order(settings, cache, challenges).await?;
+            let certificate = self.order().await?;
             // Or the authority would be asked without end.
             if self.due_in() == 0 {
                 return Err(AcmeError::Useless);
             }
             self.counters.acme_certificates.add(1);
-            log::info!("got a certificate for {} from {}", certificate.names(), settings.directory);
+            log::info!(
+                "got a certificate for {} from {}",
+                certificate.names(),
+                self.settings.directory
+            );
         }
         (self.renewed)();
         Ok(Tried::Got)
+    }
+
+    /// Orders, and again where a nonce was forgotten as often as the library goes on with others: then
+    /// nothing was refused, and there is nothing to wait for.
+    async fn order(&self) -> Result<ServerCertificate, AcmeError> {
+        let Self { settings, cache, challenges, .. } = self;
+        let mut tries_left = NONCE_TRIES_MAX;
+        loop {
+            let ordered = order(settings, cache, challenges).await;
+            tries_left -= 1;
+            match ordered {
+                Err(ref error) if error.is_about_a_nonce() && tries_left > 0 => {}
+                Ok(_) | Err(_) => return ordered,
+            }
+        }
     }
 
     fn failed(&self, error: &AcmeError, wait_ms: u64, said: &mut String) {
@@ -211,6 +229,8 @@ fn random() -> u64 {
     u64::from_be_bytes(bytes)
 }
 
+/// Orders one after the other that come to nothing for a nonce.
+const NONCE_TRIES_MAX: u32 = 6;
 /// How often the certificate is looked at: the wall clock may be set, and the file may be removed.
 const LOOK_MS: u64 = 3_600_000;
 /// How often to look whether another process is done.
