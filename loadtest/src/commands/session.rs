@@ -229,10 +229,11 @@ impl Session {
         self.clocks.sample(self.clients.driver().waited())
     }
 
-    /// The number of descriptors that each of the server's epoll instances watches. Empty if they
+    /// The number of connections that each of the server's epoll instances watches. Empty if they
     /// cannot be read.
-    pub(crate) fn epoll_sizes(&self) -> Vec<usize> {
-        self.server.pid().and_then(|pid| proc_stats::read_epoll_sizes(pid).ok()).unwrap_or_default()
+    pub(crate) fn connections_per_epoll(&self) -> Vec<usize> {
+        let pid = self.server.pid();
+        pid.and_then(|pid| proc_stats::read_epoll_connections(pid).ok()).unwrap_or_default()
     }
 
     /// The server's process, if it is known.

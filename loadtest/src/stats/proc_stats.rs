@@ -1,5 +1,6 @@
 //! Reads /proc: the resources of the server's process and of the kernel.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::num::NonZeroU32;
@@ -87,10 +88,18 @@ pub(crate) fn read_rss(pid: NonZeroU32) -> io::Result<u64> {
     kib_field(&status, "VmRSS:").ok_or_else(|| unreadable("status"))
 }
 
-/// Reads how many descriptors each of the process's epoll instances watches, in the order of their
-/// own descriptors.
-pub(crate) fn read_epoll_sizes(pid: NonZeroU32) -> io::Result<Vec<usize>> {
-    let mut sizes = Vec::new();
+/// Reads how many established TCP connections each of the process's epoll instances watches, in the
+/// order of their own descriptors. Listeners, pipes and wakers do not count, as a server may add
+/// some at any time.
+pub(crate) fn read_epoll_connections(pid: NonZeroU32) -> io::Result<Vec<usize>> {
+    let established = read_established(pid)?;
+    let is_connection = |descriptor: &str| {
+        let link = fs::read_link(format!("/proc/{pid}/fd/{descriptor}"));
+        link.is_ok_and(|link| {
+            link.to_str().and_then(socket_inode).is_some_and(|inode| established.contains(&inode))
+        })
+    };
+    let mut counts = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
         let entry = entry?;
         let descriptor: Option<u32> = entry.file_name().to_str().and_then(|name| name.parse().ok());
@@ -99,11 +108,47 @@ pub(crate) fn read_epoll_sizes(pid: NonZeroU32) -> io::Result<Vec<usize>> {
             && fs::read_link(entry.path()).is_ok_and(|link| link == Path::new(EPOLL_LINK))
             && let Ok(info) = fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}"))
         {
-            sizes.push((descriptor, info.lines().filter(|line| line.starts_with("tfd:")).count()));
+            counts.push((
+                descriptor,
+                watched(&info).filter(|watched| is_connection(watched)).count(),
+            ));
         }
     }
-    sizes.sort_unstable();
-    Ok(sizes.into_iter().map(|(_, size)| size).collect())
+    counts.sort_unstable();
+    Ok(counts.into_iter().map(|(_, count)| count).collect())
+}
+
+/// The inodes of the established TCP connections in the process's network namespace
+/// (`man 5 proc_pid_net`).
+fn read_established(pid: NonZeroU32) -> io::Result<HashSet<u64>> {
+    let mut inodes = HashSet::new();
+    for table in ["tcp", "tcp6"] {
+        match fs::read_to_string(format!("/proc/{pid}/net/{table}")) {
+            Ok(text) => inodes.extend(text.lines().skip(1).filter_map(established_inode)),
+            // A kernel without IPv6 has no second table.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(inodes)
+}
+
+/// The inode in a line of the kernel's table of TCP sockets, if its connection is established.
+fn established_inode(line: &str) -> Option<u64> {
+    let mut fields = line.split_ascii_whitespace();
+    let state = fields.nth(3)?;
+    let inode = fields.nth(5)?;
+    if state == TCP_ESTABLISHED { inode.parse().ok() } else { None }
+}
+
+/// The inode in the link of a descriptor, if it is a socket's.
+fn socket_inode(link: &str) -> Option<u64> {
+    link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// The descriptors that an epoll instance watches, from its `fdinfo` (`man 5 proc_pid_fdinfo`).
+fn watched(info: &str) -> impl Iterator<Item = &str> {
+    info.lines().filter_map(|line| line.strip_prefix("tfd:")?.split_ascii_whitespace().next())
 }
 
 /// Reads the resources of the kernel.
@@ -191,6 +236,8 @@ fn cpu_time(ticks: u64) -> Duration {
 
 /// The link in `/proc/PID/fd` of an epoll instance.
 const EPOLL_LINK: &str = "anon_inode:[eventpoll]";
+/// The state of an established connection in the kernel's table.
+const TCP_ESTABLISHED: &str = "01";
 
 fn unreadable(file: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{file} has an unexpected format"))
@@ -268,12 +315,35 @@ mod tests {
         assert!(read_process(pid).unwrap().anonymous_bytes > 0);
         assert!(read_kernel().unwrap().slab_bytes > 0);
         assert!(read_ephemeral_ports().is_ok());
+    }
+
+    #[test]
+    fn only_connections_count_as_watched_by_an_epoll_instance() {
+        let pid = NonZeroU32::new(std::process::id()).unwrap();
         let poll = mio::Poll::new().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
+        let ends = [0; 3].map(|_| {
+            let connected = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            [connected, listener.accept().unwrap().0]
+        });
+        let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
         let mut listener = mio::net::TcpListener::from_std(listener);
+        let mut streams: Vec<_> =
+            ends.into_iter().flatten().map(mio::net::TcpStream::from_std).collect();
         let interest = mio::Interest::READABLE;
-        poll.registry().register(&mut listener, mio::Token(0), interest).unwrap();
-        assert!(read_epoll_sizes(pid).unwrap().contains(&1));
+        poll.registry().register(&mut listener, mio::Token(1), interest).unwrap();
+        for stream in &mut streams {
+            poll.registry().register(stream, mio::Token(2), interest).unwrap();
+        }
+        assert!(read_epoll_connections(pid).unwrap().contains(&6));
+        drop((streams, waker));
+    }
+
+    #[test]
+    fn the_table_of_sockets_names_state_and_inode() {
+        let line = "0: 0100007F:1F90 0100007F:C350 01 0:0 00:0 0 1000 0 9137 1 ffff 20 4 30 10 -1";
+        assert_eq!(established_inode(line), Some(9137));
+        assert_eq!(established_inode(&line.replacen(" 01 ", " 08 ", 1)), None);
+        assert_eq!(established_inode("0: 0100007F:1F90"), None);
     }
 }

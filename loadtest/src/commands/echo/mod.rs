@@ -35,7 +35,6 @@ pub(crate) fn measure(load: &EchoLoad, session: &mut Session) -> Result<EchoRepo
     let pattern = Pattern::new(message.payload_kind(), message.bytes, session.seed())
         .compressed(session.is_deflated());
     let mut workload = EchoWorkload::new(pattern, connections, load.in_flight);
-    let at_rest = session.epoll_sizes();
     session.open("opening", None, connections, &mut workload)?;
 
     workload.begin(session.clients.driver());
@@ -44,16 +43,11 @@ pub(crate) fn measure(load: &EchoLoad, session: &mut Session) -> Result<EchoRepo
     workload.measure();
     session.run_for("measuring", time.seconds, &mut workload, |_, _| SERVE)?;
     let after = session.cpu_sample();
-    let distribution = distribution(&at_rest, &session.epoll_sizes());
+    let distribution = session.connections_per_epoll();
     workload.finish();
     session.await_answers(&mut workload)?;
     session.close(&mut workload)?;
 
     let cpu = after.since(&before, "message", workload.measured());
     Ok(EchoReport::new(load, session, cpu, distribution, &workload))
-}
-
-/// The number of connections that each of the server's epoll instances received.
-fn distribution(at_rest: &[usize], loaded: &[usize]) -> Vec<usize> {
-    at_rest.iter().zip(loaded).map(|(before, after)| after.saturating_sub(*before)).collect()
 }
