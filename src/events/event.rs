@@ -204,12 +204,15 @@ mod tests {
 
     use super::*;
 
-    fn all(body: &[u8]) -> Result<Vec<(EventKind, Option<Vec<u8>>)>, EventError> {
+    /// An event that owns its content.
+    type Owned = (EventKind, Option<Vec<u8>>);
+
+    fn all(body: &[u8]) -> Result<Vec<Owned>, EventError> {
         let own = |event: Event<'_>| (event.kind, event.content.map(<[u8]>::to_vec));
         Events::of(body).map(|event| event.map(own)).collect()
     }
 
-    fn encoded(events: &[(EventKind, Option<Vec<u8>>)]) -> Vec<u8> {
+    fn encoded(events: &[Owned]) -> Vec<u8> {
         let mut out = Vec::new();
         for (kind, content) in events {
             encode_event(&mut out, *kind, content.as_deref());
@@ -310,7 +313,7 @@ mod tests {
         Some(events)
     }
 
-    fn events() -> impl Strategy<Value = Vec<(EventKind, Option<Vec<u8>>)>> {
+    fn events() -> impl Strategy<Value = Vec<Owned>> {
         let event = (prop::sample::select(&ALL[..]), any::<Option<Vec<u8>>>());
         prop::collection::vec(event, 0..8)
     }
