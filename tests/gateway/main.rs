@@ -28,6 +28,7 @@
 //! | `certificates_reload` | certificates at start, and files that change |
 //! | `events` | backends that speak plain HTTP, and what becomes of their clients |
 //! | `relay` | backends in Python, Node and Rust behind the gateway, killed, moved and reloaded |
+//! | `relayed_libraries` | Socket.IO, graphql-ws, FastAPI and Channels through relays, both their ends |
 //! | `reload` | the configuration, read again on SIGHUP |
 //! | `identity` | who clients are by tokens, certificates and cookies, and what follows from it |
 //! | `backends` | who clients are by a backend's callback and by signed tokens, in Python |
@@ -56,6 +57,7 @@ mod proxy_server;
 mod reconnecting_clients;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
+mod relay_backend;
 #[path = "../support/skip.rs"]
 mod skip;
 mod socket;
@@ -109,5 +111,6 @@ mod log;
 mod overload;
 mod rates;
 mod relay;
+mod relayed_libraries;
 mod reload;
 mod upstreams;

@@ -2,11 +2,11 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 use rustix::process::Signal;
-use tempfile::TempDir;
 
 use crate::certificates::CertificateFolder;
 use crate::clients::{below_root, run};
@@ -17,78 +17,14 @@ use crate::frames::{
 };
 use crate::gateway::{Gateway, Launch, config_file, write_config};
 use crate::messages::{Reply, Request};
+use crate::relay_backend::{Backend, python, relay_config};
 use crate::skip::skip_without;
 use crate::socket::{Frame, Socket};
 use crate::tls_client::TlsClient;
 use crate::wait::until;
 
-/// A gateway whose route `/app/*` leads to these servers, with more in the table of the route.
-fn config(servers: &str, more: &str) -> String {
-    format!(
-        "loops = 2\n[[upstream]]\nname = \"app\"\nservers = [{servers}]\n\
-         [[route]]\npath = \"/app/*\"\nservice = \"relay\"\nupstream = \"app\"\n{more}\n"
-    )
-}
-
 fn in_front_of(address: SocketAddr, more: &str) -> Gateway {
-    Gateway::with_config(&config(&format!("\"{address}\""), more))
-}
-
-/// A backend of another maker, ended with this.
-struct Backend {
-    child: Child,
-    folder: TempDir,
-}
-
-impl Backend {
-    /// `None`, with a note, where the program or its package is not installed.
-    fn python() -> Option<Self> {
-        let python = below_root("target/clients/python/bin/python");
-        if !python.exists() {
-            skip_without("Python websockets, which scripts/install-clients installs");
-            return None;
-        }
-        let mut command = Command::new(python);
-        command.arg(below_root("examples/relay/backend.py"));
-        Some(Self::start(command, &[]))
-    }
-
-    /// As above.
-    fn node() -> Option<Self> {
-        let clients = below_root("target/clients");
-        if !clients.join("node_modules/ws").exists() {
-            skip_without("Node ws, which scripts/install-clients installs");
-            return None;
-        }
-        let mut command = Command::new("node");
-        command.arg(below_root("examples/relay/backend.mjs"));
-        Some(Self::start(command, &[&clients]))
-    }
-
-    fn start(mut command: Command, more: &[&Path]) -> Self {
-        let folder = TempDir::new().unwrap();
-        command.arg(place(&folder)).args(more).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n");
-        Self { child, folder }
-    }
-
-    fn gateway(&self, more: &str) -> Gateway {
-        Gateway::with_config(&config(&format!("\"{}\"", place(&self.folder)), more))
-    }
-}
-
-fn place(folder: &TempDir) -> String {
-    format!("unix:{}", folder.path().join("app.sock").display())
-}
-
-impl Drop for Backend {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
+    Gateway::with_config(&relay_config(&format!("\"{address}\""), more))
 }
 
 fn open(address: SocketAddr, path: &str) -> Socket {
@@ -135,6 +71,15 @@ fn a_backend_in_python_serves_the_clients_of_a_relay() {
 }
 
 #[test]
+fn a_backend_of_fastapi_serves_the_clients_of_a_relay() {
+    let Some(mut command) = python() else { return };
+    command.arg(below_root("examples/relay/fastapi_app.py"));
+    let backend = Backend::start(command, &[]);
+    assert_serves_clients(&backend.gateway(""));
+    assert_serves_frames(&backend.gateway(FRAMES));
+}
+
+#[test]
 fn a_backend_in_node_serves_the_clients_of_a_relay() {
     let Some(backend) = Backend::node() else { return };
     assert_serves_clients(&backend.gateway(""));
@@ -152,7 +97,7 @@ fn clients_of_other_makers_pass_their_batteries_through_a_relay() {
     );
     let servers = format!("\"{}\"", backend.address());
     let gateway =
-        Gateway::with_config(&config(&servers, "rewrite = \"/*\"").replace("/app/*", "/*"));
+        Gateway::with_config(&relay_config(&servers, "rewrite = \"/*\"").replace("/app/*", "/*"));
     run_batteries(&gateway);
 }
 
@@ -182,7 +127,7 @@ fn a_client_of_tls_is_relayed_to_a_plain_backend() {
     let backend = Gateway::start();
     let folder = CertificateFolder::new();
     let servers = format!("\"{}\"", backend.address());
-    let relay = config(&servers, "").replace("/app/*", "/*");
+    let relay = relay_config(&servers, "").replace("/app/*", "/*");
     let listener = "[[listener]]\naddress = \"127.0.0.1:0\"\ntls = true\n";
     let toml = format!("{relay}{listener}{}", folder.table("server"));
     let launch = Launch { toml: Some(&toml), listen: None, ..Launch::default() };
@@ -239,7 +184,7 @@ fn a_backend_learns_who_the_client_of_a_proxy_is() {
     let toml = format!(
         "trusted_proxies = [\"127.0.0.0/8\"]\n{}[[identity]]\nname = \"guests\"\nkind = \"query\"\n\
          parameter = \"as\"\n",
-        config(&servers, "identity = [\"guests\"]")
+        relay_config(&servers, "identity = [\"guests\"]")
     );
     let gateway = Gateway::with_config(&toml);
     assert_eq!(refused(gateway.address(), &Request::upgrade("/app/")).status, 401);
@@ -290,11 +235,80 @@ fn clients_of_a_backend_that_is_gone_are_told_so_and_those_that_come_later_serve
     until("nothing is left of them", ended);
 }
 
+/// Clients that come back at once whatever happens to them, while their backend is killed and started.
+#[test]
+fn a_backend_that_is_killed_under_load_serves_again_each_time() {
+    const KILLS: usize = 20;
+    for mode in ["bytes", "frames"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let launch = Launch { listen: Some(&address.to_string()), ..Launch::default() };
+        let more = format!("rewrite = \"/*\"\nmode = \"{mode}\"");
+        let gateway = in_front_of(address, &more);
+        let mut backend = Gateway::launch(&launch);
+        let served = AtomicUsize::new(0);
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        visit(gateway.address(), &served);
+                    }
+                });
+            }
+            for _ in 0..KILLS {
+                let before = served.load(Ordering::Relaxed);
+                let goes_on = || Some(()).filter(|()| served.load(Ordering::Relaxed) > before + 50);
+                until("clients are served", goes_on);
+                backend.signal(Signal::KILL);
+                backend.exit_status();
+                backend = Gateway::launch(&launch);
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        open(gateway.address(), "/app/echo").assert_echoes(b"again");
+        let ended = || Some(()).filter(|()| gateway.counter("relays_now") == 0);
+        until("nothing is left of them", ended);
+    }
+}
+
+/// One visit of a client: it is refused because no server is there, or has each echo as it was sent until
+/// the connection ends.
+fn visit(address: SocketAddr, served: &AtomicUsize) {
+    let mut socket = Socket::connect(address);
+    socket.send(&Request::upgrade("/app/echo").bytes());
+    let status = socket.receive_head().status;
+    if status != 101 {
+        assert!([502, 503].contains(&status), "{status}");
+        return;
+    }
+    for size in 1..100 {
+        let message = sample_bytes(size * 100);
+        // The backend may be gone already.
+        if socket.stream.write_all(&client_frame(BINARY, &message)).is_err() {
+            return;
+        }
+        match socket.try_receive_frame() {
+            Some(frame) if frame.first == BINARY => assert!(frame.payload == message),
+            Some(frame) => {
+                assert_eq!(
+                    (frame.first, &frame.payload[..2]),
+                    (CLOSE, &1011_u16.to_be_bytes()[..])
+                );
+                return;
+            }
+            None => return,
+        }
+        served.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_reload_keeps_relays_and_moves_new_ones_to_other_servers() {
     let [first, second] = [(); 2].map(|()| Gateway::start());
     let text =
-        |backend: &Gateway| config(&format!("\"{}\"", backend.address()), "rewrite = \"/*\"");
+        |backend: &Gateway| relay_config(&format!("\"{}\"", backend.address()), "rewrite = \"/*\"");
     let file = config_file(&text(&first));
     let gateway = Gateway::launch_with(&Launch::default(), Some(file.path()));
     let mut clients: Vec<Socket> = (0..50).map(|_| open(gateway.address(), "/app/echo")).collect();
@@ -306,7 +320,7 @@ fn a_reload_keeps_relays_and_moves_new_ones_to_other_servers() {
     new.assert_echoes(b"new");
     assert_eq!((first.counter("upgrades"), second.counter("upgrades")), (50, 1));
     // A server whose name is not known is a warning, and no reason to lose anybody.
-    write_config(file.path(), &config("\"no.such.name.invalid:80\"", ""));
+    write_config(file.path(), &relay_config("\"no.such.name.invalid:80\"", ""));
     gateway.signal(Signal::HUP);
     gateway.logged("no.such.name.invalid has no address");
     gateway.logged("the configuration is reloaded: changes: 2");
@@ -320,7 +334,7 @@ fn a_relay_takes_two_of_the_connections() {
     let backend = Gateway::start();
     let servers = format!("\"{}\"", backend.address());
     let more = "rewrite = \"/*\"\n[limits]\nconnections_max = 4\n";
-    let gateway = Gateway::with_config(&config(&servers, more));
+    let gateway = Gateway::with_config(&relay_config(&servers, more));
     let mut clients = [(); 2].map(|()| open(gateway.address(), "/app/echo"));
     assert_eq!(refused(gateway.address(), &Request::upgrade("/app/echo")).status, 503);
     clients.iter_mut().for_each(|client| client.assert_echoes(&[BINARY; 9]));

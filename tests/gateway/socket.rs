@@ -57,15 +57,20 @@ impl Socket {
 
     /// Receives a frame, which must be unmasked and have the minimal length encoding.
     pub(crate) fn receive_frame(&mut self) -> Frame {
-        let [first, second] = self.take(2)[..] else { unreachable!() };
+        self.try_receive_frame().expect("the connection goes on")
+    }
+
+    /// As [`Socket::receive_frame`]; `None` if the connection ends before the frame does.
+    pub(crate) fn try_receive_frame(&mut self) -> Option<Frame> {
+        let [first, second] = self.try_take(2)?[..] else { unreachable!() };
         let payload_len = match second {
             126 => {
-                let long = u64::from(u16::from_be_bytes(self.take(2).try_into().unwrap()));
+                let long = u64::from(u16::from_be_bytes(self.try_take(2)?.try_into().unwrap()));
                 assert!(long > 125);
                 long
             }
             127 => {
-                let long = u64::from_be_bytes(self.take(8).try_into().unwrap());
+                let long = u64::from_be_bytes(self.try_take(8)?.try_into().unwrap());
                 assert!(long > 0xFFFF);
                 long
             }
@@ -74,7 +79,8 @@ impl Socket {
                 u64::from(short)
             }
         };
-        Frame { first, payload: self.take(usize::try_from(payload_len).unwrap()) }
+        let payload = self.try_take(usize::try_from(payload_len).unwrap())?;
+        Some(Frame { first, payload })
     }
 
     /// Sends a message and checks that it is echoed.
@@ -117,10 +123,19 @@ impl Socket {
 
     /// Receives this number of bytes.
     pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
+        self.try_take(count).expect("the connection goes on")
+    }
+
+    /// As [`Socket::take`]; `None` if the connection ends before.
+    fn try_take(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.arrived.len() < count {
-            assert!(self.receive().unwrap() > 0, "the connection ended");
+            match self.receive() {
+                Ok(0) => return None,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return None,
+                read => read.unwrap(),
+            };
         }
-        self.arrived.drain(..count).collect()
+        Some(self.arrived.drain(..count).collect())
     }
 
     fn receive(&mut self) -> io::Result<usize> {
