@@ -24,6 +24,7 @@
 //! | `tls` | TLS: versions, certificates, what goes wrong, clients of other makers |
 //! | `tls_tools` | TLS as tlslite-ng and sslyze see it |
 //! | `proxies` | the documented configurations of nginx and HAProxy |
+//! | `coming_from` | what docs/coming-from.md says of nginx, HAProxy and Pushpin, side by side with them |
 //! | `proxied` | the addresses of clients of proxies: nginx and HAProxy as documented, and what is claimed |
 //! | `certificates_reload` | certificates at start, and files that change |
 //! | `events` | backends that speak plain HTTP, and what becomes of their clients |
@@ -84,6 +85,7 @@ mod browser_admin;
 mod client_command;
 mod client_tls;
 mod clients;
+mod coming_from;
 mod compression;
 mod echo;
 mod proxied;

@@ -155,8 +155,13 @@ fn haproxy(gateway: &Gateway, address: SocketAddr) -> String {
 
 /// The block with this number, from 0, of those in this language in docs/operations.md.
 pub(crate) fn block(language: &str, number: usize) -> String {
+    block_of(OPERATIONS, language, number)
+}
+
+/// A block of code in a page, by its language and its number among those.
+pub(crate) fn block_of(page: &str, language: &str, number: usize) -> String {
     let fence = format!("```{language}\n");
-    let blocks = OPERATIONS.split(&fence).skip(1);
+    let blocks = page.split(&fence).skip(1);
     let mut texts = blocks.map(|block| block.split("```").next().unwrap());
     texts.nth(number).unwrap_or_else(|| panic!("no block {number} in {language}")).to_owned()
 }
