@@ -122,11 +122,7 @@ pub fn bind_listeners(
 /// # Errors
 /// Those of setsockopt(2).
 pub(crate) fn set_keep_alive(listener: BorrowedFd<'_>, is_on: bool) -> io::Result<()> {
-    let socket = SockRef::from(&listener);
-    match is_on {
-        true => socket.set_tcp_keepalive(&KEEP_ALIVE),
-        false => socket.set_keepalive(false),
-    }
+    SockRef::from(&listener).set_keepalive(is_on)
 }
 
 fn listen(
@@ -159,8 +155,10 @@ fn apply(socket: &SockRef<'_>, options: &ListenOptions, keep_alive: KeepAlive) -
     if options.notsent_bytes_max > 0 {
         socket.set_tcp_notsent_lowat(options.notsent_bytes_max)?;
     }
-    if keep_alive == KeepAlive::Kernel {
-        socket.set_tcp_keepalive(&KEEP_ALIVE)?;
+    // When to probe is inherited as well, so that only the switch is left for those that need it.
+    socket.set_tcp_keepalive(&KEEP_ALIVE)?;
+    if keep_alive == KeepAlive::Gateway {
+        socket.set_keepalive(false)?;
     }
     if let Some(bytes) = options.send_buffer_bytes {
         socket.set_send_buffer_size(bytes as usize)?;

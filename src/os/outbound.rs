@@ -18,8 +18,7 @@ pub(crate) fn connect(server: &ServerAddress) -> Result<TcpStream, ConnectError>
     let socket = match server {
         ServerAddress::Tcp(address) => connect_tcp(&(*address).into()),
         ServerAddress::Unix(path) => SockAddr::unix(path).and_then(|address| {
-            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-            socket.set_nonblocking(true)?;
+            let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
             // With its queue full this gives EAGAIN, and no event for room in it (connect(2)).
             socket.connect(&address)?;
             Ok(socket)
@@ -30,8 +29,8 @@ pub(crate) fn connect(server: &ServerAddress) -> Result<TcpStream, ConnectError>
 }
 
 fn connect_tcp(address: &SockAddr) -> io::Result<Socket> {
-    let socket = Socket::new(address.domain(), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
+    let kind = Type::STREAM.nonblocking();
+    let socket = Socket::new(address.domain(), kind, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(NOTSENT_BYTES_MAX)?;
     socket.set_tcp_keepalive(&KEEP_ALIVE)?;
@@ -41,12 +40,12 @@ fn connect_tcp(address: &SockAddr) -> io::Result<Socket> {
     }
 }
 
-/// Has the kernel probe the peer of a connection.
+/// Has the kernel probe the peer of an accepted connection, when its listener says.
 ///
 /// # Errors
 /// Those of setsockopt(2).
 pub(crate) fn probe(socket: BorrowedFd<'_>) -> io::Result<()> {
-    SockRef::from(&socket).set_tcp_keepalive(&KEEP_ALIVE)
+    SockRef::from(&socket).set_keepalive(true)
 }
 
 fn kind(error: &io::Error) -> ConnectError {
@@ -68,8 +67,11 @@ const NOTSENT_BYTES_MAX: u32 = 128 << 10;
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::{Shutdown, TcpListener};
+    use std::os::fd::AsFd as _;
     use std::os::unix::net::UnixListener;
+    use std::time::Duration;
 
+    use super::super::listening::{KeepAlive, ListenOptions, bind_listeners};
     use super::*;
 
     #[test]
@@ -95,5 +97,35 @@ mod tests {
         let (_accepted, peer) = listener.accept().unwrap();
         assert_eq!(client.local_addr().unwrap(), peer);
         assert!(client.nodelay().unwrap() && SockRef::from(&client).keepalive().unwrap());
+    }
+
+    #[test]
+    fn an_accepted_connection_is_probed_when_its_listener_says() {
+        let options = ListenOptions {
+            accept_backlog: 8,
+            no_delay: true,
+            notsent_bytes_max: 0,
+            send_buffer_bytes: None,
+        };
+        let address = "127.0.0.1:0".parse().unwrap();
+        let listeners = bind_listeners(address, 1, false, &options, KeepAlive::Gateway).unwrap();
+        let _client = TcpStream::connect(listeners[0].local_addr().unwrap()).unwrap();
+        let accepted = loop {
+            // The listener does not block.
+            if let Ok((accepted, _)) = listeners[0].accept() {
+                break accepted;
+            }
+        };
+        let socket = SockRef::from(&accepted);
+        assert!(!socket.keepalive().unwrap());
+        probe(accepted.as_fd()).unwrap();
+        let times = (
+            socket.tcp_keepalive_time().unwrap(),
+            socket.tcp_keepalive_interval().unwrap(),
+            socket.tcp_keepalive_retries().unwrap(),
+        );
+        let seconds = Duration::from_secs;
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(times, (seconds(60), seconds(15), 4));
     }
 }

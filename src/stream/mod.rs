@@ -91,6 +91,17 @@ pub(crate) fn peer_address<S: Transport>(socket: &S) -> Option<SocketAddr> {
     socket.peer_address()
 }
 
+/// Whether closing the socket tells the peer no less than [`finish`] before it, where nothing is left to be
+/// received: the kernel sends the same end for both.
+pub(crate) fn ends_by_closing<S>(stream: &Stream<'_, S>) -> bool {
+    match stream {
+        Stream::Plain(_) => true,
+        Stream::Tls(..) => false,
+        #[cfg(any(test, feature = "sim"))]
+        Stream::Cipher(..) => false,
+    }
+}
+
 /// Ends our half after what was sent. `false` if the socket has no room for the end: call again
 /// when it has.
 ///

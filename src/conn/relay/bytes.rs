@@ -120,8 +120,17 @@ impl<S: Transport> Relay<'_, S> {
     }
 
     fn end_half(&mut self, key: ConnKey) -> Abort {
+        // Each half ends by itself; with both ended the relay is over.
+        let is_over = |conn: &Conn<S>| {
+            conn.flags.has(Flags::INPUT_ENDED) && !conn.flags.has(Flags::ENDS_OUTPUT)
+        };
+        let is_last = self.partner(key).and_then(|own| self.table.get(own)).is_some_and(is_over);
         let conn = self.table.get_mut(key)?;
         let stream = self.cold.stream(&mut conn.socket, conn.cold, self.turn);
+        if is_last && conn.flags.has(Flags::INPUT_ENDED) && stream::ends_by_closing(&stream) {
+            conn.flags.clear(Flags::ENDS_OUTPUT);
+            return Some((key, CloseReason::Gone));
+        }
         match stream::finish(stream) {
             Ok(true) => conn.flags.clear(Flags::ENDS_OUTPUT),
             Ok(false) => {
@@ -132,10 +141,6 @@ impl<S: Transport> Relay<'_, S> {
             Err(_) => return Some((key, CloseReason::Reset)),
         }
         let partner = self.partner(key)?;
-        // Each half ends by itself; with both ended the relay is over.
-        let is_over = |conn: &Conn<S>| {
-            conn.flags.has(Flags::INPUT_ENDED) && !conn.flags.has(Flags::ENDS_OUTPUT)
-        };
         let both = [self.table.get(key)?, self.table.get(partner)?];
         both.into_iter().all(is_over).then_some((key, CloseReason::Gone))
     }

@@ -354,7 +354,11 @@ impl Output {
         bytes: &[u8],
         turn: &mut Turn,
     ) -> Flush {
-        if !conn.is_flushed() || conn.flags.has(Flags::WRITE_BLOCKED) {
+        let waits = !conn.is_flushed() || conn.flags.has(Flags::WRITE_BLOCKED);
+        if bytes.is_empty() {
+            return if waits { Flush::Waiting } else { Flush::All };
+        }
+        if waits {
             return self.queue_bytes(conn, key, bytes, turn);
         }
         let sent = cold.send(&mut conn.socket, conn.cold, bytes, End::None, turn);
