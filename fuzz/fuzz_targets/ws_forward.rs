@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tidegate::ws::{
-    DecoderState, ForwardDecoder, Forwarded, Opcode, Progress, Sender, Violation, parse_close,
+    DecoderState, ForwardDecoder, Forwarded, Opcode, Progress, Sender, Violation, apply_mask, parse_close,
 };
 
 const MESSAGE_BYTES_MAX: usize = 1 << 12;
@@ -58,7 +58,9 @@ fn forward(
                 Forwarded::Pong(payload) => events.push((Opcode::Pong, buffer[payload].to_vec())),
                 Forwarded::Frame(frame) => {
                     let begun = message.get_or_insert((frame.opcode, Vec::new()));
+                    let at = begun.1.len();
                     begun.1.extend_from_slice(&buffer[frame.payload]);
+                    apply_mask(&mut begun.1[at..], frame.mask, 0);
                     if let Some(rest) = frame.rest {
                         buffer.clear();
                         rest.append_to(&mut buffer);

@@ -72,21 +72,23 @@ impl Writer<'_> {
         if is_whole && self.outgoing.compresses() {
             return self.outgoing.frame_in_place(*opcode, payload, range.clone());
         }
-        self.forward(*opcode, *fin, payload, Some(range.clone()));
+        self.forward((*opcode, *fin), payload, frame.mask, Some(range.clone()));
     }
 
+    /// Adds a frame as it is. Its payload may still have a mask, which another takes the place of in one pass.
     fn forward(
         &mut self,
-        opcode: Opcode,
-        fin: bool,
+        (opcode, fin): (Opcode, bool),
         payload: &mut [u8],
+        masked: [u8; 4],
         range: Option<std::ops::Range<usize>>,
     ) {
         let mask = match self.sender {
             Sender::Server => None,
             Sender::Client => {
                 let Some(key) = self.mask_keys.next() else { return self.has_failed = true };
-                apply_mask(payload, key, 0);
+                let both = u32::from_ne_bytes(key) ^ u32::from_ne_bytes(masked);
+                apply_mask(payload, both.to_ne_bytes(), 0);
                 Some(key)
             }
         };
@@ -444,7 +446,7 @@ impl Walk<'_> {
                     let opcode = MessageKind::opcode(inflated.kind());
                     let payload = inflated.payload_mut();
                     self.writer.bytes += payload.len() as u64;
-                    self.writer.forward(opcode, true, payload, None);
+                    self.writer.forward((opcode, true), payload, [0; 4], None);
                 }
                 turn.memory.give(inflated.into_buffer());
                 None

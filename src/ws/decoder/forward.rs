@@ -24,7 +24,7 @@ pub struct ForwardDecoder<'c> {
     whole_bytes_max: usize,
 }
 
-/// What comes next. Payloads are unmasked, and ranges of the buffer that was passed to
+/// What comes next. Payloads are unmasked but for those of [`ForwardedFrame::mask`], and ranges of the buffer that was passed to
 /// [`ForwardDecoder::next`], valid until the caller moves or refills it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Forwarded {
@@ -56,6 +56,9 @@ pub struct ForwardedFrame {
     pub fin: bool,
     /// The range of the payload.
     pub payload: Range<usize>,
+    /// The key that the payload is still masked with, or zeros: binary is not looked at, and what masks it anew
+    /// does both at once.
+    pub mask: [u8; 4],
     /// The header of what is yet to come of a long frame, of which nothing else is in the buffer: once
     /// the payload is written, it takes the place of all that is there.
     pub rest: Option<FrameHeader>,
@@ -93,7 +96,7 @@ impl<'c> ForwardDecoder<'c> {
             && let Some((kind, payload)) = self.decoder.next_short(input)?
         {
             let opcode = kind.opcode();
-            let frame = ForwardedFrame { opcode, fin: true, payload, rest: None };
+            let frame = ForwardedFrame { opcode, fin: true, payload, mask: UNMASKED, rest: None };
             return Ok(Some(Forwarded::Frame(frame)));
         }
         let frame_at = self.decoder.progress.frame_at as usize;
@@ -135,12 +138,16 @@ impl<'c> ForwardDecoder<'c> {
         let key = decoder.check(header, **forwarded_bytes as usize)?;
         let payload_len = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
         let arrived = payload_len.min(input.len() - payload_at);
+        let mut mask = key;
         let seen = decoder.progress.unmasked as usize;
-        let fresh = input.get_mut(payload_at + seen..payload_at + arrived).unwrap_or_default();
-        apply_and_check(fresh, key, seen, decoder.text_tail(header))?;
+        if let Some(tail) = decoder.text_tail(header) {
+            let fresh = input.get_mut(payload_at + seen..payload_at + arrived).unwrap_or_default();
+            apply_and_check(fresh, key, seen, Some(tail))?;
+            mask = UNMASKED;
+        }
         let is_whole = arrived == payload_len;
         if !is_whole && (payload_len <= *whole_bytes_max || arrived < *whole_bytes_max) {
-            decoder.progress.unmasked = offset(arrived);
+            decoder.progress.unmasked = if mask == UNMASKED { offset(arrived) } else { 0 };
             return Ok(None);
         }
         let kind = match header.opcode {
@@ -161,9 +168,12 @@ impl<'c> ForwardDecoder<'c> {
         meter::spend(prices::FRAME);
         let rest = (!is_whole).then(|| header.rest_after(arrived));
         let payload = payload_at..payload_at + arrived;
-        Ok(Some(ForwardedFrame { opcode: header.opcode, fin, payload, rest }))
+        Ok(Some(ForwardedFrame { opcode: header.opcode, fin, payload, mask, rest }))
     }
 }
+
+/// The key that changes nothing.
+const UNMASKED: [u8; 4] = [0; 4];
 
 #[cfg(test)]
 mod tests;

@@ -70,7 +70,9 @@ fn forward(
                 }
                 Forwarded::Kept => continue,
                 Forwarded::Frame(frame) => {
-                    let own = Seen::Data(frame.opcode, frame.fin, copied(frame.payload));
+                    let mut payload = copied(frame.payload);
+                    apply_mask(&mut payload, frame.mask, 0);
+                    let own = Seen::Data(frame.opcode, frame.fin, payload);
                     if let Some(rest) = frame.rest {
                         buffer.clear();
                         rest.append_to(&mut buffer);
