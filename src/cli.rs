@@ -15,6 +15,8 @@ mod admin_thread;
 #[cfg(not(any(feature = "acme", feature = "admin")))]
 #[path = "cli/without_admin_thread.rs"]
 mod admin_thread;
+#[cfg(feature = "admin")]
+mod api;
 mod events;
 mod handover;
 mod heartbeat;

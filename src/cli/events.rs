@@ -12,7 +12,11 @@ use crate::config::ResolvedConfig;
 #[cfg(feature = "http-backends")]
 use crate::config::{ForwardOptions, ResolvedRoute};
 #[cfg(feature = "http-backends")]
-use crate::control::{EventBackendSettings, EventBackends};
+use crate::control::{
+    EventBackendSettings, EventBackends, EventRequests, GripSigner, new_event_requests,
+};
+#[cfg(feature = "http-backends")]
+use crate::jwt::SharedSecret;
 use crate::server;
 #[cfg(feature = "http-backends")]
 use crate::services::RouteId;
@@ -24,6 +28,9 @@ use crate::upstream::{ServerSet, Upstream};
 pub(super) struct EventRoutes {
     #[cfg(feature = "http-backends")]
     own: HashMap<RouteId, Arc<EventBackends>>,
+    /// The requests at once of all of them, from the first configuration on.
+    #[cfg(feature = "http-backends")]
+    all_requests: Option<EventRequests>,
     by_route: server::EventBackends,
 }
 
@@ -42,9 +49,11 @@ impl EventRoutes {
         lookups: &mut Lookups,
         upstreams: &server::Upstreams,
     ) -> Result<Self, Failure> {
-        let mut next = Self::default();
+        let limit = settings.limits.event_requests_max;
+        let all = self.all_requests.clone().unwrap_or_else(|| new_event_requests(limit));
+        let mut next = Self { all_requests: Some(Arc::clone(&all)), ..Self::default() };
         for route in &settings.routes {
-            let Some(wanted) = settings_of(route, upstreams) else { continue };
+            let Some(wanted) = settings_of(route, upstreams, &all) else { continue };
             let backend = match self.own.get(&route.id) {
                 Some(backend) => Arc::clone(backend),
                 None => lookups.control()?.event_backend(wanted),
@@ -57,8 +66,9 @@ impl EventRoutes {
 
     /// From now on they go by this configuration.
     pub(super) fn take_over(&self, settings: &ResolvedConfig, upstreams: &server::Upstreams) {
+        let Some(all) = &self.all_requests else { return };
         for route in &settings.routes {
-            let wanted = settings_of(route, upstreams);
+            let wanted = settings_of(route, upstreams, all);
             if let (Some(backend), Some(wanted)) = (self.own.get(&route.id), wanted) {
                 backend.set(wanted);
             }
@@ -94,6 +104,7 @@ impl EventRoutes {
 fn settings_of(
     route: &ResolvedRoute,
     upstreams: &server::Upstreams,
+    all: &EventRequests,
 ) -> Option<EventBackendSettings> {
     let events = route.service.events()?;
     let ForwardOptions { upstream, .. } = route.service.forward()?;
@@ -102,6 +113,11 @@ fn settings_of(
         route: route.paths.first().map_or("", String::as_str).into(),
         upstream: known.unwrap_or_else(|| Upstream::new(upstream, ServerSet::default())),
         requests_max: events.requests_max,
+        all_requests: Arc::clone(all),
+        grip: events.grip_key.as_ref().map(|key| GripSigner {
+            key: SharedSecret::from_text(key.expose()),
+            issuer: events.grip_iss.clone(),
+        }),
         reply_bytes_max: events.reply_bytes_max,
         failures_max: events.failures_max,
         limits: events.limits(),

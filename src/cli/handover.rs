@@ -26,7 +26,7 @@ impl Handover {
         &mut self,
         server: &Handle,
         settings: &ResolvedConfig,
-        admin: Option<TcpListener>,
+        more: Vec<(String, TcpListener)>,
         now: Millis,
     ) -> io::Result<()> {
         if std::process::id() == 1 {
@@ -41,8 +41,7 @@ impl Handover {
             let name = if has_any_port { passed_name(number) } else { String::new() };
             (name, listener)
         });
-        let admin = admin.map(|socket| (ADMIN_SOCKET.to_owned(), socket));
-        let sockets: Vec<(String, TcpListener)> = sockets.chain(admin).collect();
+        let sockets: Vec<(String, TcpListener)> = sockets.chain(more).collect();
         let new = NewProcess::start(&sockets, server.are_sockets_held())?;
         self.new = Some((new, now.plus(settings.timeouts.handover_ms)));
         Ok(())
@@ -88,5 +87,7 @@ impl Handover {
 
 /// The name of the admin listener's socket among those that are passed.
 pub(super) const ADMIN_SOCKET: &str = "admin";
+/// The name of that of the listener for backends.
+pub(super) const API_SOCKET: &str = "api";
 /// How long a loop may take to give its sockets.
 const LOOP_PATIENCE: Duration = Duration::from_secs(5);

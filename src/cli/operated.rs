@@ -7,7 +7,7 @@ use super::reload::Reloader;
 use super::report::log_drain;
 use crate::admission::AddressUse;
 use crate::certificates::CertificateView;
-use crate::config::{AdminOptions, KeyChange, NEEDS_CERTIFICATE};
+use crate::config::{AdminOptions, ApiOptions, KeyChange, NEEDS_CERTIFICATE};
 use crate::control::admin::{
     DrainOrder, DrainStatus, Gateway, Readiness, ReloadReport, VersionInfo,
 };
@@ -44,6 +44,11 @@ impl Operated {
     /// Where the admin listener is to be, and who may do what there.
     pub(super) fn admin(&self) -> AdminOptions {
         self.reloader.running().settings.admin.clone()
+    }
+
+    /// Where the listener for backends is to be, and who may use it.
+    pub(super) fn api(&self) -> ApiOptions {
+        self.reloader.running().settings.api.clone()
     }
 
     /// The counters of all control threads.

@@ -129,8 +129,8 @@ impl<'p> Process<'p> {
         let handover_ms = settings.timeouts.handover_ms;
         log::info!("SIGUSR2: a new process is started, which has {handover_ms} ms to be ready");
         self.tell(Supervisor::reloading);
-        let admin = self.admin.as_ref().and_then(Admin::share_socket);
-        let started = self.handover.start(self.server, settings, admin, self.clock.now());
+        let more = self.admin.as_ref().map(Admin::share_sockets).unwrap_or_default();
+        let started = self.handover.start(self.server, settings, more, self.clock.now());
         if let Err(error) = started {
             let failed = Event::NewFailed(format!("it cannot be started: {error}"));
             for action in self.lifecycle.on(failed, true) {

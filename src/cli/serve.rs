@@ -12,7 +12,7 @@ use super::acme::Acme;
 use super::admin::Admin;
 use super::admin_thread::AdminThread;
 use super::events::EventRoutes;
-use super::handover::ADMIN_SOCKET;
+use super::handover::{ADMIN_SOCKET, API_SOCKET};
 use super::incidents::Incidents;
 use super::lookups::{Lookups, keep_panic};
 #[cfg(feature = "admin")]
@@ -27,7 +27,7 @@ use super::report::{
 use super::upstreams::Upstreams;
 use crate::config::{Config, ResolvedConfig};
 #[cfg(feature = "admin")]
-use crate::control::admin::InheritedAdmin;
+use crate::control::InheritedSocket;
 use crate::logging::{AccessLog, Log, flush_log};
 use crate::os::{Descriptors, PassedSockets, Signals, write_stderr};
 use crate::server::{Handle, StartError, built_in_routes, current_loop, stop_with_the_loops};
@@ -72,7 +72,7 @@ fn run(
     log_start(&settings);
     log_limits(&settings, descriptors);
     let ready = passed.ready.take();
-    let admin_socket = passed.take_named(ADMIN_SOCKET);
+    let own_sockets = [ADMIN_SOCKET, API_SOCKET].map(|name| passed.take_named(name));
     let mut lookups = Lookups::start(&settings).map_err(|error| -> Box<dyn Error> { error })?;
     let access = start_access_log(&settings)?;
     let mut upstreams = Upstreams::default().next(&settings);
@@ -94,7 +94,7 @@ fn run(
     let acme = acme.next(&settings, &server, lookups.counters());
     let running = Running { config: config.clone(), settings, lookups, upstreams, events, acme };
     let reloader = Arc::new(Reloader::new(command_line, granted, &server, log, running));
-    let inherited = (admin_socket, ready.is_some());
+    let inherited = (own_sockets, ready.is_some());
     let logs = (log, access.as_ref());
     let admin = start_admin((&server, &reloader), logs, inherited, &thread)?;
     let counters = server.metrics().map(|own| Arc::clone(&own.counters)).collect();
@@ -136,11 +136,12 @@ type Steered<'s> = (&'s Arc<Handle>, &'s Arc<Reloader>);
 fn start_admin(
     (server, reloader): Steered<'_>,
     logs: (&Log, Option<&AccessLog>),
-    (socket, replaces): (Option<TcpListener>, bool),
+    (sockets, replaces): ([Option<TcpListener>; 2], bool),
     thread: &AdminThread,
 ) -> Result<Option<Admin>, Box<dyn Error>> {
     let operated = Operated::new(server, reloader, logs);
-    Admin::start(operated, InheritedAdmin { socket, replaces }, &thread.downgrade())
+    let inherited = sockets.map(|socket| InheritedSocket { socket, replaces });
+    Admin::start(operated, inherited, &thread.downgrade()).map(Some)
 }
 
 #[cfg(not(feature = "admin"))]
@@ -148,7 +149,7 @@ fn start_admin(
 fn start_admin(
     _: Steered<'_>,
     _: (&Log, Option<&AccessLog>),
-    _: (Option<TcpListener>, bool),
+    _: ([Option<TcpListener>; 2], bool),
     _: &AdminThread,
 ) -> Result<Option<Admin>, Box<dyn Error>> {
     Ok(None)

@@ -7,9 +7,9 @@ use std::net::TcpListener;
 pub(super) struct Admin;
 
 impl Admin {
-    /// There is no socket.
+    /// There are no sockets.
     #[expect(clippy::unused_self, reason = "as that of other builds")]
-    pub(super) fn share_socket(&self) -> Option<TcpListener> {
-        None
+    pub(super) fn share_sockets(&self) -> Vec<(String, TcpListener)> {
+        Vec::new()
     }
 }

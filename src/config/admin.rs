@@ -88,6 +88,15 @@ impl AdminAddress {
         }
     }
 
+    /// Whether it is a place that only one listener can have.
+    pub(super) fn is_fixed(&self) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Tcp(address) => address.port() != 0,
+            Self::Unix(_) => true,
+        }
+    }
+
     fn parse(written: &str, around: &Surroundings) -> Option<Self> {
         if written == OFF {
             return Some(Self::Off);

@@ -14,13 +14,13 @@ use super::route::PublishOptions;
 use super::setting::Setting;
 use super::surroundings::Surroundings;
 use super::{
-    AcmeOptions, AddressOptions, AdminAddress, AdminOptions, CertificateFiles, ClientCertificates,
-    Config, CookieOptions, EventsOptions, ForwardOptions, ForwardedHeader, HeaderOptions,
-    HeaderPolicy, HealthChoice, Hosts, Identity, IdentityKind, Limits, Listener, ListenerKind,
-    LogOptions, NameKind, OverloadOptions, PlaceKind, ProcessOptions, QueryOptions, Redirect,
-    RedisOptions, RelayOptions, RoomOptions, Route, RouteService, Rule, Secret, ServerUrl,
-    ServiceKind, SocketOptions, Timeouts, TlsOptions, Token, TokenPlace, Turn, UpstreamOptions,
-    WebSocketOptions,
+    AcmeOptions, AddressOptions, AdminAddress, AdminOptions, ApiOptions, CertificateFiles,
+    ClientCertificates, Config, CookieOptions, EventsOptions, ForwardOptions, ForwardedHeader,
+    HeaderOptions, HeaderPolicy, HealthChoice, Hosts, Identity, IdentityKind, Limits, Listener,
+    ListenerKind, LogOptions, NameKind, OverloadOptions, PlaceKind, ProcessOptions, QueryOptions,
+    Redirect, RedisOptions, RelayOptions, RoomOptions, Route, RouteService, Rule, Secret,
+    ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions, Token, TokenPlace, Turn,
+    UpstreamOptions, WebSocketOptions,
 };
 use crate::upstream::Balance;
 
@@ -38,7 +38,7 @@ pub(super) fn surroundings(file_name: &str) -> Surroundings {
 
 /// Any configuration that [`Config::validate`] accepts.
 pub(super) fn config() -> impl Strategy<Value = Config> {
-    let logging = (AdminOptions::arbitrary(), LogOptions::arbitrary());
+    let logging = (AdminOptions::arbitrary(), ApiOptions::arbitrary(), LogOptions::arbitrary());
     let process = (ProcessOptions::arbitrary(), logging, listeners(), tls());
     let limits = (Limits::arbitrary(), AddressOptions::arbitrary());
     let numbers = (limits, Timeouts::arbitrary(), Turn::arbitrary());
@@ -47,7 +47,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
     let process = (process, AcmeOptions::arbitrary(), OverloadOptions::arbitrary());
     (process, numbers, rest).prop_map(
         |(
-            ((process, (admin, log), listeners, (certificates, tls)), acme, overload),
+            ((process, (admin, api, log), listeners, (certificates, tls)), acme, overload),
             ((limits, addresses), timeouts, turn),
             (socket, (routes, upstreams), identities, index),
         )| {
@@ -58,6 +58,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 acme,
                 tls,
                 admin,
+                api,
                 log,
                 limits,
                 addresses,
@@ -227,8 +228,13 @@ fn agree_on_admin(config: &mut Config) {
     let name = redis.map(|own| own.name.clone());
     let needs = !config.admin.ready_needs.is_empty();
     config.admin.ready_needs = name.filter(|_| needs).into_iter().collect();
+    let is_taken = config.admin.address.as_ref() == Some(&config.api.address);
+    if is_taken || !config.api.address.is_local() && config.api.keys.is_none() {
+        config.api.address = AdminAddress::Off;
+    }
     if !cfg!(feature = "admin") {
         config.admin.address = Some(AdminAddress::Off);
+        config.api.address = AdminAddress::Off;
     }
 }
 

@@ -141,6 +141,7 @@ impl Config {
             acme,
             tls,
             admin,
+            api,
             log,
             limits,
             addresses,
@@ -156,6 +157,7 @@ impl Config {
         acme.keep(&running.acme);
         tls.keep(&running.tls);
         admin.keep(&running.admin);
+        api.keep(&running.api);
         log.keep(&running.log);
         limits.keep(&running.limits);
         addresses.keep(&running.addresses);

@@ -24,6 +24,13 @@ keys! {
             reload: true,
             reached: "The oldest of them is closed.",
         }
+        /// Requests at once to the backends of all routes with events.
+        pub event_requests_max: usize {
+            default: 1024,
+            rule: integer(1, 65_536),
+            reload: false,
+            reached: "Events wait for a request, in order.",
+        }
         /// Bytes of one request head.
         pub head_bytes_max: usize {
             default: 8192,

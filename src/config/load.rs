@@ -63,6 +63,7 @@ impl Config {
             acme: read_one(file, "acme")?,
             tls: read_one(file, "tls")?,
             admin: read_one(file, "admin")?,
+            api: read_one(file, "api")?,
             log: read_one(file, "log")?,
             limits: read_one(file, "limits")?,
             addresses: read_one(file, "addresses")?,

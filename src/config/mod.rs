@@ -17,6 +17,7 @@ mod access;
 mod acme;
 mod addresses;
 mod admin;
+mod api;
 mod file_path;
 mod hosts;
 mod identity;
@@ -69,6 +70,7 @@ pub use access::AccessTarget;
 pub use acme::{AcmeOptions, CERTIFICATE_FILE, NEEDS_CERTIFICATE};
 pub use addresses::AddressOptions;
 pub use admin::{AdminAddress, AdminOptions, SocketPath};
+pub use api::ApiOptions;
 pub use changes::{Changes, KeyChange};
 pub use error::ConfigError;
 pub use file_path::FilePath;
@@ -89,8 +91,8 @@ pub use resolved::{
     Adjustment, MachineLimits, ResolvedConfig, ResolvedLimits, ResolvedRoute, ResolvedWebSocket,
 };
 pub use route::{
-    EventsDialect, EventsOptions, ForwardOptions, NameKind, Origins, RelayMode, RelayOptions,
-    RoomOptions, Route, RouteService, ServiceKind, WebSocketOptions,
+    EventsDialect, EventsOptions, ForwardOptions, NameKind, Origins, PingChoice, RelayMode,
+    RelayOptions, RoomOptions, Route, RouteService, ServiceKind, WebSocketOptions,
 };
 pub use rule::Rule;
 pub use secret::{Secret, Secrets, ServerUrl};
@@ -120,6 +122,8 @@ pub struct Config {
     pub tls: TlsOptions,
     /// Where operators see and steer the gateway.
     pub admin: AdminOptions,
+    /// What applications ask of the gateway.
+    pub api: ApiOptions,
     /// What is logged, and how.
     pub log: LogOptions,
     /// How many connections, and how many bytes.
@@ -152,6 +156,7 @@ impl Default for Config {
             acme: AcmeOptions::default(),
             tls: TlsOptions::default(),
             admin: AdminOptions::default(),
+            api: ApiOptions::default(),
             log: LogOptions::default(),
             limits: Limits::default(),
             addresses: AddressOptions::default(),

@@ -21,10 +21,10 @@ use ipnet::IpNet;
 use super::limits::CONNECTIONS_MAX;
 use super::validate::FRAME_HEADER_BYTES_MAX;
 use super::{
-    AcmeOptions, AddressOptions, AdminOptions, CertificateFiles, Config, ForwardedHeader, Identity,
-    IdentityKind, Limits, Listener, LogOptions, Origins, OverloadOptions, RedisOptions, Route,
-    RouteService, SlowPolicy, SocketOptions, Timeouts, TlsOptions, TokenPlace, Turn,
-    UpstreamOptions, WebSocketOptions,
+    AcmeOptions, AddressOptions, AdminOptions, ApiOptions, CertificateFiles, Config,
+    ForwardedHeader, Identity, IdentityKind, Limits, Listener, LogOptions, Origins,
+    OverloadOptions, RedisOptions, Route, RouteService, SlowPolicy, SocketOptions, Timeouts,
+    TlsOptions, TokenPlace, Turn, UpstreamOptions, WebSocketOptions,
 };
 use crate::effects::MessageLimits;
 use crate::os::raise_descriptor_limit;
@@ -75,6 +75,8 @@ pub struct ResolvedConfig {
     pub tls: TlsOptions,
     /// Where operators see and steer the gateway.
     pub admin: AdminOptions,
+    /// What applications ask of the gateway.
+    pub api: ApiOptions,
     /// What is logged, and how.
     pub log: LogOptions,
     /// How many connections, and how many bytes.
@@ -143,6 +145,8 @@ pub struct ResolvedLimits {
     pub connections_max: usize,
     /// Connections that have not finished their handshake; from 1 to `connections_max`.
     pub half_open_max: usize,
+    /// Requests at once to the backends of all routes with events.
+    pub event_requests_max: usize,
     /// Bytes of one request head.
     pub head_bytes_max: usize,
     /// Header lines of one request.
@@ -255,6 +259,7 @@ impl Config {
         let limits = ResolvedLimits {
             connections_max,
             half_open_max: half_open_max(limits, connections_max, &mut adjustments),
+            event_requests_max: limits.event_requests_max,
             head_bytes_max: limits.head_bytes_max,
             header_lines_max: limits.header_lines_max,
             message_bytes_max: limits.message_bytes_max,
@@ -279,6 +284,7 @@ impl Config {
             acme: self.acme.clone(),
             tls: self.tls.clone(),
             admin: self.admin.clone(),
+            api: self.api.clone(),
             log: self.log.clone(),
             routes: routes.iter().map(|route| self.resolved_route(route)).collect(),
             addresses: AddressOptions {

@@ -3,6 +3,7 @@
 use super::acme::AcmeOptions;
 use super::addresses::AddressOptions;
 use super::admin::AdminOptions;
+use super::api::ApiOptions;
 use super::declare::Keys;
 use super::identity::{
     BackendOptions, CallbackOptions, CertificateOptions, CookieOptions, HeaderOptions,
@@ -56,6 +57,7 @@ pub const SECTIONS: &[Section] = &[
     table("acme", &[all::<AcmeOptions>()]),
     table("tls", &[all::<TlsOptions>()]),
     table("admin", &[all::<AdminOptions>()]),
+    table("api", &[all::<ApiOptions>()]),
     table("log", &[all::<LogOptions>()]),
     table("limits", &[all::<Limits>()]),
     table("addresses", &[all::<AddressOptions>()]),

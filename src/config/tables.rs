@@ -64,6 +64,7 @@ impl Config {
             acme,
             tls,
             admin,
+            api,
             log,
             limits,
             addresses,
@@ -89,6 +90,7 @@ impl Config {
         tables.push(FileTable::section("acme", acme));
         tables.push(FileTable::section("tls", tls));
         tables.push(FileTable::section("admin", admin));
+        tables.push(FileTable::section("api", api));
         tables.push(FileTable::section("log", log));
         tables.push(FileTable::section("limits", limits));
         tables.push(FileTable::section("addresses", addresses));

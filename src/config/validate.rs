@@ -2,6 +2,7 @@
 
 mod acme;
 mod admin;
+mod api;
 mod backends;
 mod identity;
 mod listener;
@@ -42,6 +43,7 @@ impl Config {
         tls::check_all(self)?;
         acme::check_all(self)?;
         admin::check_all(self)?;
+        api::check_all(self)?;
         upstream::check_all(self)?;
         identity::check_all(self)
     }

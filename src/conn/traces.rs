@@ -12,7 +12,7 @@ use crate::inspect::{
 };
 use crate::key::ConnKey;
 use crate::mail::Reply;
-use crate::services::Service;
+use crate::services::{ControlFrame, Service};
 use crate::ws::{EncodedFrame, MessageKind};
 
 /// The traces of one loop.
@@ -238,6 +238,10 @@ impl Service for Traced {
         let is_text = message.kind() == MessageKind::Text;
         self.traces.received(peer, self.unix_ms, is_text, message.payload());
         self.service.on_message(peer, message, effects);
+    }
+
+    fn on_control_frame(&mut self, peer: Peer, frame: ControlFrame<'_>, effects: &mut Effects<'_>) {
+        self.service.on_control_frame(peer, frame, effects);
     }
 }
 

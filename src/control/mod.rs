@@ -26,15 +26,21 @@
 pub mod acme;
 #[cfg(feature = "admin")]
 pub mod admin;
+#[cfg(feature = "admin")]
+pub mod api;
 #[cfg(feature = "http-backends")]
 mod breaker;
 #[cfg(feature = "http-backends")]
 pub mod callback;
+#[cfg(any(feature = "admin", feature = "http-backends"))]
+mod connection_id;
 #[cfg(feature = "http-backends")]
 pub mod events;
 #[cfg(feature = "http-backends")]
 mod fetch;
 mod health;
+#[cfg(feature = "admin")]
+mod http_listener;
 #[cfg(feature = "http-backends")]
 pub mod key_sets;
 mod names;
@@ -46,14 +52,20 @@ mod tasks;
 mod thread;
 #[cfg(feature = "redis")]
 pub mod tokens;
+#[cfg(any(feature = "admin", feature = "http-backends"))]
+mod wall_now;
 
 #[cfg(feature = "http-backends")]
 pub use callback::{CallbackIdentity, CallbackSettings};
 #[cfg(feature = "http-backends")]
-pub use events::{EventBackendSettings, EventBackends};
+pub use events::{
+    EventBackendSettings, EventBackends, EventRequests, GripSigner, new_event_requests,
+};
 #[cfg(feature = "http-backends")]
 pub use fetch::{HttpUrl, HttpUrlError, Trust, TrustError};
 pub use health::HealthChecks;
+#[cfg(feature = "admin")]
+pub use http_listener::{BindError, InheritedSocket, ListenPlace};
 #[cfg(feature = "http-backends")]
 pub use key_sets::{KeySetSettings, RemoteKeys};
 pub use names::NameLookups;

@@ -5,19 +5,22 @@
 pub enum ControlRole {
     /// Health, metrics, the API, the dashboard, and certificates that are got by ACME.
     Admin,
+    /// What backends ask of the gateway.
+    Api,
     /// What waits for other servers.
     Backends,
 }
 
 impl ControlRole {
     /// Every role.
-    pub(super) const ALL: [Self; 2] = [Self::Admin, Self::Backends];
+    pub(super) const ALL: [Self; 3] = [Self::Admin, Self::Api, Self::Backends];
 
     /// The name of the thread.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",
+            Self::Api => "api",
             Self::Backends => "backends",
         }
     }

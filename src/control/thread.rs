@@ -18,6 +18,8 @@ use tokio::time::Instant;
 use super::acme::AcmeRenewal;
 #[cfg(feature = "admin")]
 use super::admin::AdminListener;
+#[cfg(feature = "admin")]
+use super::api::ApiListener;
 use super::health::HealthChecks;
 use super::names::NameLookups;
 use super::panics;
@@ -121,6 +123,13 @@ impl ControlThread {
     /// Begins to serve the admin listener.
     #[cfg(feature = "admin")]
     pub fn serve_admin(&self, listener: &Arc<AdminListener>) {
+        let job: Arc<dyn Job> = Arc::clone(listener) as Arc<dyn Job>;
+        self.shared.add(&job);
+    }
+
+    /// Begins to serve the listener for backends.
+    #[cfg(feature = "admin")]
+    pub fn serve_api(&self, listener: &Arc<ApiListener>) {
         let job: Arc<dyn Job> = Arc::clone(listener) as Arc<dyn Job>;
         self.shared.add(&job);
     }

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use super::{Accept, Peer, ServiceSender};
-use crate::events::{Action, End, EventHead};
+use crate::events::{Action, ClientEvent, End, EventHead};
 use crate::http::Rejection;
 use crate::timer::Millis;
-use crate::ws::MessageKind;
 
 /// Tells a backend of events elsewhere, without blocking the loop that asks. One instance serves all
 /// loops, so what it keeps needs locks that are held for a moment only.
@@ -15,12 +14,23 @@ pub trait EventBackend: Send + Sync {
     /// returns: the first decides, and one follows each further request to the backend.
     fn open(&self, opening: EventOpening);
 
-    /// The client has sent a message, of which a copy is held until an answer releases it.
-    fn message(&self, peer: Peer, kind: MessageKind, payload: &[u8], now: Millis) -> EventRoom;
+    /// The client has sent this, of which a copy is held until an answer releases it.
+    fn message(&self, peer: Peer, event: ClientEvent, payload: &[u8], now: Millis) -> EventRoom;
 
-    /// The connection has ended, or no client waits any more to be let in. There is one more answer if
-    /// anything is still held for it.
-    fn end(&self, peer: Peer, end: End, now: Millis);
+    /// The connection has ended, or no client waits any more to be let in; `reason` is that of the
+    /// client's close frame. There is one more answer if anything is still held for it.
+    fn end(&self, peer: Peer, end: End, reason: &str, now: Millis);
+
+    /// Asks the backend about the connection although there is nothing to tell.
+    fn refresh(&self, peer: Peer, now: Millis) {
+        let _ = (peer, now);
+    }
+
+    /// Has an answer come that is a [reminder](EventAnswer::is_reminder), after this time and in place of
+    /// one that was asked for before.
+    fn remind(&self, peer: Peer, after_ms: u64, now: Millis) {
+        let _ = (peer, after_ms, now);
+    }
 }
 
 /// What has become of a message, and how much room there is.
@@ -60,6 +70,8 @@ pub struct EventAnswer {
     pub released_bytes: usize,
     /// Whether it is read again.
     pub resumes: bool,
+    /// Whether its service has asked to be reminded of it.
+    pub is_reminder: bool,
     /// Whether nothing more comes about it that its service would have to undo: the connection has ended.
     pub is_over: bool,
 }
@@ -69,7 +81,7 @@ impl EventAnswer {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let bytes = |action: &Action| match action {
-            Action::Send(_, content) | Action::Ping(content) => content.len(),
+            Action::Send(_, content) => content.len(),
             Action::Open
             | Action::Close(_)
             | Action::Control(_)
@@ -93,16 +105,17 @@ impl EventBackend for NoEventBackend {
             actions: Vec::new(),
             released_bytes: 0,
             resumes: false,
+            is_reminder: false,
             is_over: true,
         };
         opening.answer_to.post(Box::new(answer));
     }
 
-    fn message(&self, _: Peer, _: MessageKind, _: &[u8], _: Millis) -> EventRoom {
+    fn message(&self, _: Peer, _: ClientEvent, _: &[u8], _: Millis) -> EventRoom {
         EventRoom::Untold
     }
 
-    fn end(&self, _: Peer, _: End, _: Millis) {}
+    fn end(&self, _: Peer, _: End, _: &str, _: Millis) {}
 }
 
 /// A backend by which several services tell of events.

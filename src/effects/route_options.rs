@@ -27,6 +27,8 @@ pub struct RouteOptions {
     pub deflate: Option<DeflateOptions>,
     /// How clients prove who they are, before the service is asked to admit them.
     pub identities: Identities,
+    /// Whether the service answers pings, and not the gateway.
+    pub passes_pings: bool,
 }
 
 impl Default for RouteOptions {
@@ -40,6 +42,7 @@ impl Default for RouteOptions {
             slow_policy: SlowPolicy::Disconnect,
             deflate: Some(DeflateOptions::default()),
             identities: Identities::default(),
+            passes_pings: false,
         }
     }
 }

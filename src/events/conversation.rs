@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::client_event::ClientEvent;
 use super::event::{
     Event, EventError, EventKind, Events, close_content, encode_event, encoded_bytes, parse_close,
 };
@@ -18,15 +19,6 @@ pub struct ConversationLimits {
     pub waiting_messages_max: usize,
     /// Bytes of the names and values that a backend has kept with [`ReplyFacts::set_meta`].
     pub meta_bytes_max: usize,
-}
-
-/// What a client has sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientEvent {
-    /// A text message.
-    Text,
-    /// A binary message.
-    Binary,
 }
 
 /// How a client has ended the connection.
@@ -56,6 +48,8 @@ pub struct Conversation {
     replayed_bytes: usize,
     /// What the client has ended with, as long as the backend was not told.
     end: Option<End>,
+    /// What the client has said in its close frame beside the code.
+    close_reason: Box<str>,
     meta: Vec<(Box<str>, Box<str>)>,
     grip: Option<Grip>,
     keep_alive_s: Option<u32>,
@@ -117,10 +111,8 @@ pub enum About {
 pub enum Action {
     /// The client is let in. Always the first.
     Open,
-    /// The client is sent a message.
+    /// The client is sent a message, a ping or a pong.
     Send(ClientEvent, Vec<u8>),
-    /// The client is sent a ping.
-    Ping(Vec<u8>),
     /// The connection is closed with this code and reason, or with neither. Always the last.
     Close(Option<(CloseCode, String)>),
     /// What a backend with GRIP wants of the gateway.
@@ -172,6 +164,7 @@ impl Conversation {
             under_way: None,
             replayed_bytes: 0,
             end: None,
+            close_reason: Box::default(),
             meta: Vec::new(),
             grip: None,
             keep_alive_s: None,
@@ -188,6 +181,8 @@ impl Conversation {
         let kind = match event {
             ClientEvent::Text => EventKind::Text,
             ClientEvent::Binary => EventKind::Binary,
+            ClientEvent::Ping => EventKind::Ping,
+            ClientEvent::Pong => EventKind::Pong,
         };
         self.has_news = true;
         self.waiting_bytes += content.len();
@@ -199,6 +194,14 @@ impl Conversation {
     pub fn is_full(&self) -> bool {
         self.waiting_bytes >= self.limits.waiting_bytes_max
             || self.waiting.len() >= self.limits.waiting_messages_max
+    }
+
+    /// What the client has said in its close frame beside the code. To be called before
+    /// [`Conversation::end`].
+    pub fn close_reason(&mut self, reason: &str) {
+        if self.is_told() {
+            self.close_reason = reason.into();
+        }
     }
 
     /// The client has ended the connection. The first end counts.
@@ -285,7 +288,7 @@ impl Conversation {
         let end = if is_opening { None } else { self.end };
         match end {
             Some(End::Closed(code)) => {
-                let content = close_content(code, "");
+                let content = close_content(code, &self.close_reason);
                 encode_event(&mut body, EventKind::Close, content.as_deref());
             }
             Some(End::Gone) => encode_event(&mut body, EventKind::Disconnect, None),
@@ -384,12 +387,12 @@ impl Conversation {
                 None => Some(send(ClientEvent::Binary, content)),
                 Some(grip) => grip.message(content).map(|own| send(ClientEvent::Binary, own)),
             },
-            EventKind::Ping => {
+            EventKind::Ping | EventKind::Pong => {
                 let content = content.get(..CONTROL_BYTES_MAX).unwrap_or(content);
-                Some(Action::Ping(content.to_vec()))
+                let is_ping = event.kind == EventKind::Ping;
+                let own = if is_ping { ClientEvent::Ping } else { ClientEvent::Pong };
+                Some(send(own, content))
             }
-            // The gateway answers pings by itself.
-            EventKind::Pong => None,
             EventKind::Close => {
                 let close = parse_close(event.content);
                 // Libraries write 0 where there is no code; others must not reach the wire either.
@@ -465,6 +468,7 @@ impl Conversation {
         self.phase = Phase::Ended;
         self.forget_waiting();
         self.end = None;
+        self.close_reason = Box::default();
     }
 
     fn forget_waiting(&mut self) {

@@ -14,22 +14,29 @@
 //! | `conversation` | what goes on about one connection |
 //! | `reply` | what the headers of a reply say |
 //! | `request_head` | the request of a client as its backend gets it, again and again |
+//! | `filter` | which publications a member of a channel gets |
+//! | `sequencer` | the order of publications, and those that come twice |
 //! | `publish` | what backends publish to channels |
 //! | `grip` | messages of a backend to the gateway itself |
 
+mod client_event;
 mod conversation;
 mod event;
+pub mod filter;
 pub mod grip;
 pub mod publish;
 mod reply;
 mod request_head;
+mod sequencer;
 
+pub use client_event::ClientEvent;
 pub use conversation::{
-    About, Action, Broken, ClientEvent, Conversation, ConversationLimits, End, EventRequest,
+    About, Action, Broken, Conversation, ConversationLimits, End, EventRequest,
 };
 pub use event::{CLOSE_REASON_BYTES_MAX, Event, EventError, EventKind, Events, encode_event};
 pub use reply::{ReplyFacts, is_passed_on};
 pub use request_head::{ClientLine, EventHead};
+pub use sequencer::{Sequenced, Sequencer};
 
 /// The type of bodies with events.
 pub const CONTENT_TYPE: &str = "application/websocket-events";

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
-use super::ClientEvent;
+use super::client_event::ClientEvent;
 use super::event::CLOSE_REASON_BYTES_MAX;
+use super::filter::Meta;
 use super::grip::is_channel;
 use crate::ws::CloseCode;
 
@@ -18,6 +19,12 @@ use crate::ws::CloseCode;
 pub struct ChannelItem {
     /// The channel.
     pub channel: Arc<str>,
+    /// What tells it from others of the channel, if its backend says so.
+    pub id: Option<Arc<str>>,
+    /// The ID of the one before it in the channel, if its backend says so.
+    pub prev_id: Option<Arc<str>>,
+    /// What filters of members look at.
+    pub meta: Meta,
     /// What becomes of its members.
     pub action: ChannelAction,
 }
@@ -29,17 +36,23 @@ pub enum ChannelAction {
     Send(ClientEvent, Vec<u8>),
     /// They are closed, with this code and reason.
     Close(CloseCode, String),
+    /// Their backend is asked about each of them, by a request without events.
+    Refresh,
+    /// Nothing: the hint is for members of other transports, which ask again.
+    Hint,
 }
 
 impl ChannelItem {
     /// Bytes on the heap.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.channel.len()
-            + match &self.action {
-                ChannelAction::Send(_, content) => content.len(),
-                ChannelAction::Close(_, reason) => reason.len(),
-            }
+        let ids = [&self.id, &self.prev_id].into_iter().flatten().map(|id| id.len());
+        let action = match &self.action {
+            ChannelAction::Send(_, content) => content.len(),
+            ChannelAction::Close(_, reason) => reason.len(),
+            ChannelAction::Refresh | ChannelAction::Hint => 0,
+        };
+        self.channel.len() + ids.sum::<usize>() + self.meta.held_bytes() + action
     }
 }
 
@@ -74,6 +87,12 @@ struct Body {
 #[derive(Deserialize)]
 struct Item {
     channel: Option<String>,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default, rename = "prev-id")]
+    prev_id: Option<String>,
+    #[serde(default)]
+    meta: Option<serde_json::Map<String, serde_json::Value>>,
     #[serde(default)]
     formats: Option<Formats>,
     #[serde(flatten)]
@@ -125,6 +144,9 @@ pub fn parse_items(body: &[u8]) -> Result<Items, PublishError> {
         match formats.ws_message {
             Some(message) => items.items.push(ChannelItem {
                 channel: channel.into(),
+                id: id(item.id).map_err(wrong)?,
+                prev_id: id(item.prev_id).map_err(wrong)?,
+                meta: meta(item.meta).map_err(wrong)?,
                 action: action(message).map_err(wrong)?,
             }),
             None if formats.http_stream.is_some() || formats.http_response.is_some() => {
@@ -148,31 +170,68 @@ fn action(message: WsMessage) -> Result<ChannelAction, &'static str> {
             }
             return Ok(ChannelAction::Close(code, reason));
         }
-        Some(_) => return Err("action: must be send or close"),
+        Some("refresh") => return Ok(ChannelAction::Refresh),
+        Some("hint") => return Ok(ChannelAction::Hint),
+        Some(_) => return Err("action: must be send, close, refresh or hint"),
     }
-    let is_binary = match message.r#type.as_deref() {
-        Some("text") => Some(false),
-        Some("binary") => Some(true),
+    let given = match message.r#type.as_deref() {
+        Some("text") => Some(ClientEvent::Text),
+        Some("binary") => Some(ClientEvent::Binary),
+        Some("ping") => Some(ClientEvent::Ping),
+        Some("pong") => Some(ClientEvent::Pong),
         None => None,
-        Some(_) => return Err("type: must be text or binary"),
+        Some(_) => return Err("type: must be text, binary, ping or pong"),
     };
-    let (content, is_binary) = match (message.content, message.content_bin) {
-        (Some(text), _) => (text.into_bytes(), is_binary.unwrap_or(false)),
+    let (content, event) = match (message.content, message.content_bin) {
+        (Some(text), _) => (text.into_bytes(), given.unwrap_or(ClientEvent::Text)),
         (None, Some(base64)) => {
             let content = STANDARD.decode(base64).map_err(|_| "content-bin: no base64")?;
-            (content, is_binary.unwrap_or(true))
+            (content, given.unwrap_or(ClientEvent::Binary))
+        }
+        (None, None) if given.is_some_and(ClientEvent::is_control) => {
+            (Vec::new(), given.unwrap_or(ClientEvent::Ping))
         }
         (None, None) => return Err("needs content or content-bin"),
     };
-    if is_binary {
-        return Ok(ChannelAction::Send(ClientEvent::Binary, content));
-    }
-    match std::str::from_utf8(&content) {
-        Ok(_) => Ok(ChannelAction::Send(ClientEvent::Text, content)),
-        Err(_) => Err("a text must be UTF-8"),
+    match event {
+        ClientEvent::Text if std::str::from_utf8(&content).is_err() => Err("a text must be UTF-8"),
+        ClientEvent::Ping | ClientEvent::Pong if content.len() > CONTROL_BYTES_MAX => {
+            Err("content: more than 125 bytes, which a ping has no room for")
+        }
+        ClientEvent::Text | ClientEvent::Binary | ClientEvent::Ping | ClientEvent::Pong => {
+            Ok(ChannelAction::Send(event, content))
+        }
     }
 }
 
+/// An ID, if it is given.
+fn id(text: Option<String>) -> Result<Option<Arc<str>>, &'static str> {
+    match text {
+        Some(text) if text.len() > ID_BYTES_MAX => Err("id: more than 256 bytes"),
+        text => Ok(text.map(Arc::from)),
+    }
+}
+
+/// What filters look at: values that are texts.
+fn meta(given: Option<serde_json::Map<String, serde_json::Value>>) -> Result<Meta, &'static str> {
+    let pairs = given.into_iter().flatten().filter_map(|(name, value)| match value {
+        serde_json::Value::String(value) => Some((name.into(), value.into())),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::Array(_)
+        | serde_json::Value::Object(_) => None,
+    });
+    let meta = Meta::new(pairs.collect());
+    if meta.held_bytes() > META_BYTES_MAX { Err("meta: more than 4096 bytes") } else { Ok(meta) }
+}
+
+/// The longest ID of a publication.
+const ID_BYTES_MAX: usize = 256;
+/// Names and values of a publication.
+const META_BYTES_MAX: usize = 4096;
+/// The payload of a control frame (RFC 6455 §5.5).
+const CONTROL_BYTES_MAX: usize = 125;
 /// Items of one request.
 const ITEMS_MAX: usize = 1000;
 
@@ -227,7 +286,7 @@ mod tests {
             (item(r#", "ws-message": {"content-bin": "/w==", "type": "text"}"#), "UTF-8"),
             (item(r#", "ws-message": {"action": "close", "code": 1006}"#), "code"),
             (item(r#", "ws-message": {"action": "fly"}"#), "action"),
-            (item(r#", "ws-message": {"content": "", "type": "ping"}"#), "type"),
+            (item(r#", "ws-message": {"content": "", "type": "fin"}"#), "type"),
             (r#"{"items": [{"ws-message": {"content": ""}}]}"#.to_owned(), "channel"),
             ("[]".to_owned(), "no JSON with items"),
         ] {

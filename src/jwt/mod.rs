@@ -13,6 +13,7 @@
 //! | `key_set`, `jwk_set` | keys by their IDs, and how they come from a JWK set |
 //! | `token` | a token taken apart |
 //! | `claims` | what claims must say, and what they say of a user |
+//! | `shared_secret` | tokens that two parties sign for each other |
 //! | `verifier` | all of it together |
 
 mod algorithm;
@@ -21,6 +22,7 @@ mod error;
 mod jwk_set;
 mod key;
 mod key_set;
+mod shared_secret;
 mod token;
 mod verifier;
 
@@ -30,4 +32,5 @@ pub use error::TokenError;
 pub use jwk_set::{JwkSet, NotAJwkSet};
 pub use key::{Key, KeyError};
 pub use key_set::KeySet;
+pub use shared_secret::SharedSecret;
 pub use verifier::{Verified, Verifier};

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::{
-    self, ForwardOptions, Identity, IdentityKind, NameKind, Origins, PlaceKind, ResolvedConfig,
-    ResolvedRoute, ResolvedWebSocket, RoomOptions, RouteService, TokenPlace, UpstreamOptions,
+    self, EventsOptions, ForwardOptions, Identity, IdentityKind, NameKind, Origins, PingChoice,
+    PlaceKind, ResolvedConfig, ResolvedRoute, ResolvedWebSocket, RoomOptions, RouteService,
+    TokenPlace, UpstreamOptions,
 };
 use crate::http::{ForwardRules, HeaderValue, OriginRule, SetHeader, Subprotocol};
 use crate::services::identity::{
@@ -50,9 +51,9 @@ pub fn built_in_routes(
             let options = options(websocket, identities_of(route, &all));
             relay_route(route, options, (forward, relay.mode), own, upstreams)
         }
-        RouteService::Events { websocket, forward, .. } => {
+        RouteService::Events { websocket, forward, events } => {
             let options = options(websocket, identities_of(route, &all));
-            events_route(route, options, forward, event_backends.get(&route.id))
+            events_route(route, options, (forward, events), event_backends.get(&route.id))
         }
         RouteService::Broadcast { .. }
         | RouteService::Echo { .. }
@@ -175,16 +176,19 @@ fn relay_route(
 fn events_route(
     route: &ResolvedRoute,
     options: RouteOptions,
-    forward: &ForwardOptions,
+    (forward, events): (&ForwardOptions, &EventsOptions),
     backend: Option<&SharedEventBackend>,
 ) -> Route {
     let none = || Arc::new(NoEventBackend) as SharedEventBackend;
+    let passes_pings = events.pings == PingChoice::Pass;
     let settings = Arc::new(EventsSettings {
         backend: backend.cloned().unwrap_or_else(none),
         rules: forward_rules(forward),
         rewrite: forward.rewrite.clone(),
         paths: route.paths.clone(),
+        passes_pings,
     });
+    let options = RouteOptions { passes_pings, ..options };
     let make = move |_| -> Box<dyn Service> { Box::new(Events::new(Arc::clone(&settings))) };
     let handler = Handler::Socket(Arc::new(make), options);
     Route { id: route.id.clone(), paths: route.paths.clone(), handler }
@@ -233,6 +237,7 @@ fn options(websocket: &ResolvedWebSocket, identities: Identities) -> RouteOption
         slow_policy: websocket.slow_policy,
         deflate: websocket.deflate,
         identities,
+        passes_pings: false,
     }
 }
 

@@ -1,25 +1,29 @@
 //! Connections whose backend speaks plain HTTP: requests tell it of their events, and says what becomes of
 //! them.
 
-mod channels;
+mod members;
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use super::{
-    Admission, CloseReason, ConnectRequest, Order, Service, ServiceMessage, ServiceSender,
+    Admission, CloseReason, ConnectRequest, ControlFrame, Order, Service, ServiceMessage,
+    ServiceSender,
 };
 use crate::effects::{
     Effects, EventAnswer, EventOpening, EventRoom, Message, Peer, SharedEventBackend,
 };
-use crate::events::grip::Control;
+use crate::events::filter::Published;
+use crate::events::grip::{Control, Timed};
 use crate::events::publish::{ChannelAction, ChannelItem};
 use crate::events::{Action, ClientEvent, End, EventHead};
 use crate::http::{ClientFacts, ForwardRules, Rejection, UpgradeRequest};
+use crate::timer::Millis;
 use crate::ws::{CloseCode, EncodedFrame, MessageKind};
 
-use self::channels::Channels;
+use self::members::{Change, Members};
 use super::relay::rewritten_target;
 
 /// How the events of a route's connections are told.
@@ -34,6 +38,8 @@ pub struct EventsSettings {
     pub rewrite: Option<String>,
     /// The paths of the route.
     pub paths: Vec<String>,
+    /// Whether pings of clients are told to the backend, and answered by it alone.
+    pub passes_pings: bool,
 }
 
 impl fmt::Debug for EventsSettings {
@@ -49,14 +55,16 @@ pub struct Events {
     settings: Arc<EventsSettings>,
     /// `None` before the start.
     sender: Option<ServiceSender>,
-    channels: Channels,
+    members: Members,
+    /// What clients have said in close frames whose end is being told.
+    close_reasons: HashMap<Peer, Box<str>>,
 }
 
 impl Events {
     /// A service with these settings.
     #[must_use]
     pub fn new(settings: Arc<EventsSettings>) -> Self {
-        Self { settings, sender: None, channels: Channels::default() }
+        Self { settings, sender: None, members: Members::default(), close_reasons: HashMap::new() }
     }
 
     fn head(&self, connect: &ConnectRequest<'_>, request: &UpgradeRequest<'_, '_>) -> EventHead {
@@ -74,24 +82,63 @@ impl Events {
     /// Does what a backend wants of the gateway. For a client that has just left this may come too late: the
     /// last answer about it takes it out of its channels again.
     fn obey(&mut self, peer: Peer, control: &Control, effects: &mut Effects<'_>) {
+        let now = effects.now();
         match control {
-            Control::Subscribe(channel) => {
-                if let Some(name) = self.channels.subscribe(peer, channel) {
+            Control::Subscribe(channel, filters) => {
+                let Change { leaves, joins } = self.members.subscribe(peer, channel, filters);
+                if let Some(name) = leaves {
+                    effects.unsubscribe(peer, &name);
+                }
+                if let Some(name) = joins {
                     effects.subscribe(peer, &name);
                 }
             }
             Control::Unsubscribe(channel) => {
-                if let Some(name) = self.channels.unsubscribe(peer, channel) {
+                if let Some(name) = self.members.unsubscribe(peer, channel) {
                     effects.unsubscribe(peer, &name);
                 }
             }
-            // Detaching is the conversation's own, and the others change nothing yet.
-            Control::Detach | Control::KeepAlive(_) | Control::SetMeta(..) => {}
+            Control::SetMeta(name, value) => self.members.set_meta(peer, name, value.as_deref()),
+            Control::KeepAlive(message, mode) => {
+                self.members.keep_alive(peer, message.clone(), *mode, now);
+            }
+            Control::SendDelayed(message) => {
+                let before = self.members.delay(peer, message.clone(), now);
+                self.send_timed(peer, before, effects);
+            }
+            Control::FlushDelayed => {
+                let waiting = self.members.flush(peer);
+                self.send_timed(peer, waiting, effects);
+            }
+            // Detaching is the conversation's own, and sessions are for requests of other kinds.
+            Control::Detach | Control::Session(_) => {}
+        }
+    }
+
+    /// Sends messages that are due.
+    fn send_timed(
+        &mut self,
+        peer: Peer,
+        due: impl IntoIterator<Item = Timed>,
+        effects: &mut Effects<'_>,
+    ) {
+        for Timed { event, content, .. } in due {
+            effects.send(peer, frame(event, &content));
+            self.members.note_sent(peer, effects.now());
+        }
+    }
+
+    /// Asks to be reminded of what is due next for a connection.
+    fn ask_for_reminder(&mut self, peer: Peer, now: Millis) {
+        if let Some(after_ms) = self.members.next_reminder(peer, now) {
+            self.settings.backend.remind(peer, after_ms, now);
         }
     }
 
     fn take(&mut self, answer: EventAnswer, effects: &mut Effects<'_>) {
-        let EventAnswer { peer, decision, actions, released_bytes, resumes, is_over } = answer;
+        let EventAnswer { peer, decision, actions, released_bytes, resumes, is_reminder, is_over } =
+            answer;
+        let now = effects.now();
         if let Some(decision) = decision {
             effects.decide(peer, decision);
         }
@@ -99,13 +146,10 @@ impl Events {
             match action {
                 Action::Open | Action::Detach => {}
                 Action::Control(control) => self.obey(peer, &control, effects),
-                Action::Send(ClientEvent::Text, content) => {
-                    effects.send(peer, EncodedFrame::new(MessageKind::Text, &content));
+                Action::Send(event, content) => {
+                    effects.send(peer, frame(event, &content));
+                    self.members.note_sent(peer, now);
                 }
-                Action::Send(ClientEvent::Binary, content) => {
-                    effects.send(peer, EncodedFrame::binary(&content));
-                }
-                Action::Ping(content) => effects.send(peer, EncodedFrame::ping(&content)),
                 Action::Close(Some((code, reason))) => effects.close(peer, code, reason),
                 Action::Close(None) => effects.close(peer, CloseCode::NORMAL, ""),
                 Action::Drop => effects.close(peer, CloseCode::INTERNAL, "the backend has failed"),
@@ -117,9 +161,38 @@ impl Events {
         if resumes {
             effects.resume(peer);
         }
-        if is_over {
-            self.channels.remove(peer);
+        if is_reminder {
+            let due = self.members.due(peer, now);
+            self.send_timed(peer, due, effects);
         }
+        if is_over {
+            self.members.remove(peer);
+        } else {
+            self.ask_for_reminder(peer, now);
+        }
+    }
+}
+
+impl Events {
+    /// Tells the backend what a client has sent.
+    fn tell(&mut self, peer: Peer, event: ClientEvent, payload: &[u8], effects: &mut Effects<'_>) {
+        let room = self.settings.backend.message(peer, event, payload, effects.now());
+        if room != EventRoom::Untold && !payload.is_empty() {
+            effects.charge(peer, payload.len());
+        }
+        if room == EventRoom::Full {
+            effects.pause(peer);
+        }
+    }
+}
+
+/// What a client is sent, as a frame.
+fn frame(event: ClientEvent, content: &[u8]) -> EncodedFrame {
+    match event {
+        ClientEvent::Text => EncodedFrame::new(MessageKind::Text, content),
+        ClientEvent::Binary => EncodedFrame::binary(content),
+        ClientEvent::Ping => EncodedFrame::ping(content),
+        ClientEvent::Pong => EncodedFrame::pong(content),
     }
 }
 
@@ -152,17 +225,32 @@ impl Service for Events {
     }
 
     fn on_cancel(&mut self, peer: Peer, effects: &mut Effects<'_>) {
-        self.settings.backend.end(peer, End::Gone, effects.now());
+        self.settings.backend.end(peer, End::Gone, "", effects.now());
     }
 
     fn on_message(&mut self, peer: Peer, message: Message<'_>, effects: &mut Effects<'_>) {
-        let (kind, payload) = (message.kind(), message.payload());
-        let room = self.settings.backend.message(peer, kind, payload, effects.now());
-        if room != EventRoom::Untold && !payload.is_empty() {
-            effects.charge(peer, payload.len());
-        }
-        if room == EventRoom::Full {
-            effects.pause(peer);
+        let event = match message.kind() {
+            MessageKind::Text => ClientEvent::Text,
+            MessageKind::Binary => ClientEvent::Binary,
+        };
+        self.tell(peer, event, message.payload(), effects);
+    }
+
+    fn on_control_frame(&mut self, peer: Peer, frame: ControlFrame<'_>, effects: &mut Effects<'_>) {
+        match frame {
+            ControlFrame::Ping(payload) if self.settings.passes_pings => {
+                self.tell(peer, ClientEvent::Ping, payload, effects);
+            }
+            // An empty one answers a ping of the gateway itself.
+            ControlFrame::Pong(payload) if self.settings.passes_pings && !payload.is_empty() => {
+                self.tell(peer, ClientEvent::Pong, payload, effects);
+            }
+            ControlFrame::Ping(_) | ControlFrame::Pong(_) => {}
+            ControlFrame::Close(reason) => {
+                if !reason.is_empty() {
+                    self.close_reasons.insert(peer, reason.into());
+                }
+            }
         }
     }
 
@@ -190,8 +278,13 @@ impl Service for Events {
             | CloseReason::Unfinished
             | CloseReason::Violation(_) => End::Gone,
         };
-        self.channels.remove(peer);
-        self.settings.backend.end(peer, end, effects.now());
+        self.members.remove(peer);
+        let reason = self.close_reasons.remove(&peer).unwrap_or_default();
+        if self.close_reasons.is_empty() {
+            // A map keeps its peak otherwise.
+            self.close_reasons = HashMap::new();
+        }
+        self.settings.backend.end(peer, end, &reason, effects.now());
     }
 
     fn publish(&mut self, room: &str, text: &str, effects: &mut Effects<'_>) -> bool {
@@ -205,23 +298,42 @@ impl Service for Events {
         publishes: bool,
         effects: &mut Effects<'_>,
     ) -> usize {
-        let members = self.channels.get(&item.channel).map_or(&[][..], |(_, members)| members);
+        let members = &self.members;
+        let count = members.of(&item.channel).count();
         match &item.action {
-            ChannelAction::Send(event, content) if publishes => {
-                let frame = match event {
-                    ClientEvent::Text => EncodedFrame::new(MessageKind::Text, content),
-                    ClientEvent::Binary => EncodedFrame::binary(content),
-                };
-                effects.publish(&item.channel, frame, Order::Topic);
-            }
-            ChannelAction::Send(..) => {}
-            ChannelAction::Close(code, reason) => {
-                for peer in members {
-                    effects.close(*peer, *code, reason.clone());
+            ChannelAction::Send(event, content) => {
+                if publishes {
+                    effects.publish(&item.channel, frame(*event, content), Order::Topic);
                 }
+                let published =
+                    Published { channel: &item.channel, id: item.id.as_deref(), meta: &item.meta };
+                let mut dropped = 0;
+                for (peer, content) in members.filtered(published, content) {
+                    match content {
+                        Some(content) => effects.send(peer, frame(*event, &content)),
+                        None => dropped += 1,
+                    }
+                }
+                if members.keeps_alive() {
+                    let sent: Vec<Peer> = members.of(&item.channel).collect();
+                    sent.iter().for_each(|peer| self.members.note_sent(*peer, effects.now()));
+                }
+                count - dropped
             }
+            ChannelAction::Close(code, reason) => {
+                for peer in members.of(&item.channel) {
+                    effects.close(peer, *code, reason.clone());
+                }
+                count
+            }
+            ChannelAction::Refresh => {
+                for peer in members.of(&item.channel) {
+                    self.settings.backend.refresh(peer, effects.now());
+                }
+                count
+            }
+            ChannelAction::Hint => 0,
         }
-        members.len()
     }
 
     fn on_service_message(&mut self, _: u16, message: ServiceMessage, effects: &mut Effects<'_>) {

@@ -114,6 +114,12 @@ pub trait Service: Any {
     /// A whole message arrived. Its payload is valid during this call only.
     fn on_message(&mut self, peer: Peer, message: Message<'_>, effects: &mut Effects<'_>);
 
+    /// A control frame arrived (RFC 6455 §5.5). Pings are answered without the service unless its route
+    /// [passes](RouteOptions::passes_pings) them. After a close frame comes [`Service::on_close`].
+    fn on_control_frame(&mut self, peer: Peer, frame: ControlFrame<'_>, effects: &mut Effects<'_>) {
+        let _ = (peer, frame, effects);
+    }
+
     /// The connection is no longer open, and has left all its topics. Effects on it are counted and
     /// ignored.
     fn on_close(&mut self, peer: Peer, reason: CloseReason, effects: &mut Effects<'_>) {
@@ -188,6 +194,17 @@ pub trait Service: Any {
     ) {
         let _ = (from, message, effects);
     }
+}
+
+/// A control frame of a client that a service may care about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlFrame<'f> {
+    /// A ping and its payload.
+    Ping(&'f [u8]),
+    /// A pong and its payload.
+    Pong(&'f [u8]),
+    /// A close frame and its reason.
+    Close(&'f str),
 }
 
 /// The answer of a service to a request that it does not reject.

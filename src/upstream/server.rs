@@ -141,6 +141,12 @@ impl Server {
     pub fn note_reached(&self, after_ms: u64) {
         self.reached.fetch_add(1, Ordering::Relaxed);
         self.reached_ms.fetch_add(after_ms, Ordering::Relaxed);
+        self.note_answered();
+    }
+
+    /// It answers, over a connection that may have stood before: how long connecting takes is not known
+    /// by that.
+    pub fn note_answered(&self) {
         // Most often nothing else is known, and the line in the cache stays shared.
         if self.failed_until.load(Ordering::Relaxed) != 0 {
             self.failed_until.store(0, Ordering::Relaxed);

@@ -291,6 +291,8 @@ mod tests {
         let server = set.server(&address(1)).unwrap();
         drop((picked(&upstream, NOW, &[]), picked(&upstream, NOW, &[])));
         server.note_reached(30);
+        // An answer over a connection that stands says nothing of how long connecting takes.
+        server.note_answered();
         upstream.note_failed(server, NOW);
         let expected = ServerCounts { connects: 2, failures: 1, reached: 1, reached_ms: 30 };
         assert_eq!(server.counts(), expected);

@@ -140,6 +140,13 @@ impl EncodedFrame {
         Self::with_header(ServerHeader::new(Opcode::Ping, payload.len()), payload)
     }
 
+    /// A pong. Its payload has at most 125 bytes (RFC 6455 §5.5).
+    #[must_use]
+    pub fn pong(payload: &[u8]) -> Self {
+        debug_assert!(payload.len() <= 125);
+        Self::with_header(ServerHeader::new(Opcode::Pong, payload.len()), payload)
+    }
+
     /// A frame of this kind whose payload is already compressed.
     #[must_use]
     pub fn compressed(kind: MessageKind, payload: &[u8]) -> Self {

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 
 use tidegate::admission::AddressUse;
 use tidegate::control::admin::{
-    AdminListener, AdminPlace, AdminSettings, DrainOrder, DrainStatus, Gateway, InheritedAdmin,
-    Readiness, ReloadReport, VersionInfo,
+    AdminListener, AdminSettings, DrainOrder, DrainStatus, Gateway, Readiness, ReloadReport,
+    VersionInfo,
 };
-use tidegate::control::{ControlRole, ControlThread};
+use tidegate::control::api::Publisher;
+use tidegate::control::{ControlRole, ControlThread, InheritedSocket, ListenPlace};
 use tidegate::inspect::Query;
 use tidegate::mail::{NoReply, Reply};
 use tidegate::metrics::{ControlCounters, Family};
@@ -118,13 +119,20 @@ impl Admin {
     fn start() -> Self {
         let (gateway, counters) = (Arc::new(MadeUp::default()), Arc::default());
         let settings = AdminSettings {
-            place: AdminPlace::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+            place: ListenPlace::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             tokens: vec!["token".to_owned()],
             metrics_tokens: Vec::new(),
         };
         let as_gateway: Arc<dyn Gateway> = Arc::<MadeUp>::clone(&gateway);
-        let listener =
-            Arc::new(AdminListener::bind(settings, as_gateway, InheritedAdmin::default()).unwrap());
+        let listener = Arc::new(
+            AdminListener::bind(
+                settings,
+                as_gateway,
+                Arc::new(Publisher::default()),
+                InheritedSocket::default(),
+            )
+            .unwrap(),
+        );
         let place = listener.place();
         let address = place.strip_prefix("http://").unwrap().trim_end_matches('/').parse().unwrap();
         let thread = ControlThread::start(ControlRole::Admin, &counters).unwrap();

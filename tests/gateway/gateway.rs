@@ -121,6 +121,13 @@ impl Gateway {
         url.split('/').next().unwrap().parse().unwrap()
     }
 
+    /// Where its listener for backends is, if the configuration puts it at a TCP address.
+    pub(crate) fn api_address(&self) -> SocketAddr {
+        let line = self.logged("api at http://");
+        let (_, url) = line.split_once("api at http://").unwrap();
+        url.split('/').next().unwrap().parse().unwrap()
+    }
+
     /// Every line logged so far.
     pub(crate) fn log_lines(&self) -> Vec<String> {
         self.log.lines()

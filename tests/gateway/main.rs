@@ -28,6 +28,8 @@
 //! | `proxied` | the addresses of clients of proxies: nginx and HAProxy as documented, and what is claimed |
 //! | `certificates_reload` | certificates at start, and files that change |
 //! | `events` | backends that speak plain HTTP, and what becomes of their clients |
+//! | `events_api` | what backends ask of the gateway: publications, keys, connections |
+//! | `grip` | backends by the libraries of GRIP, in Python and Node |
 //! | `relay` | backends in Python, Node and Rust behind the gateway, killed, moved and reloaded |
 //! | `relayed_libraries` | Socket.IO, graphql-ws, FastAPI and Channels through relays, both their ends |
 //! | `reload` | the configuration, read again on SIGHUP |
@@ -107,6 +109,8 @@ mod backpressure;
 mod certificates_reload;
 mod drain;
 mod events;
+mod events_api;
+mod grip;
 mod identity;
 mod limits;
 mod log;

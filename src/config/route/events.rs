@@ -2,7 +2,8 @@
 
 use crate::config::declare::keys;
 use crate::config::limits::GIB;
-use crate::config::rule::integer;
+use crate::config::rule::{Rule, integer};
+use crate::config::secret::Secret;
 use crate::config::word::{one_of, words};
 use crate::events::ConversationLimits;
 
@@ -13,6 +14,27 @@ keys! {
         pub dialect: EventsDialect {
             default: EventsDialect::WebSocketOverHttp,
             rule: one_of::<EventsDialect>(),
+            reload: true,
+        }
+        /// What becomes of pings of clients: the gateway answers them, or they are told to the backend, which
+        /// answers them itself.
+        pub pings: PingChoice {
+            default: PingChoice::Answer,
+            rule: one_of::<PingChoice>(),
+            reload: true,
+        }
+        /// The key that signs requests, in their header `Grip-Sig`, so that the backend knows that they come
+        /// from its gateway. It may be given as `base64:` and its bytes.
+        pub grip_key: Option<Secret> {
+            default: None,
+            shown: "none",
+            rule: Rule::Secret { bytes_min: 8, bytes_max: 256 },
+            reload: true,
+        }
+        /// Who signs requests, as `Grip-Sig` names it.
+        pub grip_iss: String {
+            default: "tidegate".to_owned(),
+            rule: Rule::Text { bytes_min: 1, bytes_max: 256 },
             reload: true,
         }
         /// Requests to the backend at once, for all connections of the route; more wait.
@@ -69,6 +91,18 @@ pub enum EventsDialect {
 }
 
 words! { EventsDialect: "websocket-over-http" = WebSocketOverHttp }
+
+/// What becomes of pings of clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PingChoice {
+    /// The gateway answers them.
+    #[default]
+    Answer,
+    /// The backend is told of them, and answers.
+    Pass,
+}
+
+words! { PingChoice: "answer" = Answer, "pass" = Pass }
 
 impl EventsOptions {
     /// How much is held for each connection.

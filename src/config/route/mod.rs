@@ -16,7 +16,7 @@ use super::refusal::Refusal;
 use crate::services::RouteId;
 
 pub(super) use built_in::built_in;
-pub use events::{EventsDialect, EventsOptions};
+pub use events::{EventsDialect, EventsOptions, PingChoice};
 pub(super) use keys::RouteKeys;
 pub use origins::Origins;
 pub(super) use publish::PublishOptions;

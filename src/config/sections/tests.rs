@@ -150,6 +150,7 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     let token = || Some(Secrets::new(["s3cret".to_owned()]));
     config.admin.token = token();
     config.admin.metrics_token = token();
+    config.api.keys = token();
     let mut route = token_room();
     route.aliases = vec!["/alias".to_owned()];
     let RouteService::Room { websocket, room, .. } = &mut route.service else { unreachable!() };
@@ -165,7 +166,10 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     let mut relay = relay();
     let RouteService::Relay { forward: options, .. } = &mut relay.service else { unreachable!() };
     (options.host, options.rewrite) = (Some("a".to_owned()), Some("/b".to_owned()));
-    config.routes = vec![route, relay, events()];
+    let mut events_route = events();
+    let RouteService::Events { events, .. } = &mut events_route.service else { unreachable!() };
+    events.grip_key = Some(Secret::new("s3cret"));
+    config.routes = vec![route, relay, events_route];
     let health_host = Some("a".to_owned());
     config.upstreams =
         vec![UpstreamOptions { health: HealthChoice::Get, health_host, ..upstream(Balance::Hash) }];
@@ -386,7 +390,9 @@ fn the_words_of_the_table_are_the_words_of_the_types() {
                     }
                     ("route.service", "relay") => (RELAY, String::new()),
                     ("route.service", "events") => (EVENTS, String::new()),
-                    ("route.dialect", _) => (EVENTS, format!("dialect = \"{word}\"")),
+                    ("route.dialect" | "route.pings", _) => {
+                        (EVENTS, format!("{} = \"{word}\"", key.leaf()))
+                    }
                     ("route.mode", _) => (RELAY_LAST, format!("mode = \"{word}\"")),
                     (name, _) if name.starts_with("upstream.") => {
                         (RELAY, format!("{} = \"{word}\"", key.leaf()))

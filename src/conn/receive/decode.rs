@@ -18,7 +18,7 @@ use crate::key::SlotRef;
 use crate::metrics::{Counters, RouteCounters};
 use crate::output::Outgoing;
 use crate::pool::ReadBuffer;
-use crate::services::Service;
+use crate::services::{ControlFrame, Service};
 use crate::transport::Transport;
 use crate::work::{Work, prices};
 use crate::ws::{Decoder, Event, Frame, MessageKind, Opcode, parse_close};
@@ -146,7 +146,7 @@ impl<S: Transport> Active<'_, S> {
                 }
             };
             match event {
-                Event::Close(payload) => break close_outcome(&arrived[payload]),
+                Event::Close(payload) => break delivery.close(&arrived[payload]),
                 Event::Message { kind, is_compressed: false, payload } => {
                     meter.end_message();
                     delivery.deliver(kind, &mut arrived[payload.clone()], Some(payload));
@@ -168,13 +168,18 @@ impl<S: Transport> Active<'_, S> {
                     delivery.frames += 1;
                     share.compare_next();
                     if meter.take_control_frame(self.cold, key, turn) {
-                        delivery.outgoing.frame(Opcode::Pong, &arrived[payload]);
+                        if !route.options.passes_pings {
+                            delivery.outgoing.frame(Opcode::Pong, &arrived[payload.clone()]);
+                        }
+                        delivery.control_frame(ControlFrame::Ping(&arrived[payload]));
                     }
                 }
-                Event::Pong(_) => {
+                Event::Pong(payload) => {
                     (delivery.frames, delivery.pongs) = (delivery.frames + 1, delivery.pongs + 1);
                     share.compare_next();
-                    meter.take_control_frame(self.cold, key, turn);
+                    if meter.take_control_frame(self.cold, key, turn) {
+                        delivery.control_frame(ControlFrame::Pong(&arrived[payload]));
+                    }
                 }
             }
             must_flush = is_full(delivery.outgoing, delivery.pending, &turn.settings);
@@ -307,6 +312,28 @@ impl<'d> Delivery<'d> {
         self.service.on_message(self.peer, Message::new(kind, payload), &mut effects);
     }
 
+    /// Apart from messages, so that what is done for each of those stays small.
+    #[cold]
+    #[inline(never)]
+    fn control_frame(&mut self, frame: ControlFrame<'_>) {
+        let (outgoing, pending) = (&mut *self.outgoing, &mut *self.pending);
+        let mut effects = Effects::on(self.route_number, self.peer, None, outgoing, pending);
+        self.service.on_control_frame(self.peer, frame, &mut effects);
+    }
+
+    /// What a close frame leads to.
+    #[cold]
+    #[inline(never)]
+    fn close(&mut self, payload: &[u8]) -> Outcome {
+        match parse_close(payload) {
+            Ok(close) => {
+                self.control_frame(ControlFrame::Close(close.reason));
+                Outcome::Closed(close.code)
+            }
+            Err(violation) => Outcome::Broken(violation),
+        }
+    }
+
     /// Delivers what the inflater has; the outcome if it is no message.
     #[inline(never)]
     fn take_inflated(
@@ -355,13 +382,6 @@ impl<'d> Delivery<'d> {
 }
 
 /// What the payload of a close frame comes to.
-fn close_outcome(payload: &[u8]) -> Outcome {
-    match parse_close(payload) {
-        Ok(close) => Outcome::Closed(close.code),
-        Err(violation) => Outcome::Broken(violation),
-    }
-}
-
 fn accounts(turn: &mut Turn) -> Accounts<'_> {
     Accounts { memory: &mut turn.memory, work: &mut turn.work, now: turn.now }
 }

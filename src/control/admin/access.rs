@@ -10,8 +10,8 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
 use super::error::ApiError;
-use super::settings::AdminPlace;
 use super::shared::Shared;
+use crate::control::http_listener::ListenPlace;
 use crate::http::{Authority, HostRule};
 
 /// What a request needs.
@@ -106,9 +106,18 @@ fn check(
 
 /// A page whose name resolves to this machine must not read what needs no token (DNS rebinding).
 fn check_host(shared: &Shared, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
-    let rule = match shared.settings.place {
-        AdminPlace::Tcp(_) if shared.settings.is_local() => HostRule::Local,
-        AdminPlace::Tcp(_) | AdminPlace::Unix(_) => return Ok(()),
+    check_local_host(&shared.settings.place, uri, headers)
+}
+
+/// A listener for programs of this machine is asked by an address or as localhost.
+pub(in crate::control) fn check_local_host(
+    place: &ListenPlace,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<(), ApiError> {
+    let rule = match place {
+        ListenPlace::Tcp(_) if place.is_local() => HostRule::Local,
+        ListenPlace::Tcp(_) | ListenPlace::Unix(_) => return Ok(()),
     };
     let named = uri.authority().map(|authority| authority.as_str().as_bytes());
     let named = named.or_else(|| headers.get(header::HOST).map(|host| host.as_bytes()));
@@ -138,7 +147,7 @@ fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// The token of a request (RFC 6750 §2.1).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(in crate::control) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())

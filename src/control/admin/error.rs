@@ -10,7 +10,7 @@ use crate::mail::NoReply;
 
 /// Why a request is not answered as asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ApiError {
+pub(in crate::control) struct ApiError {
     status: StatusCode,
     message: String,
 }
@@ -21,17 +21,17 @@ struct Body<'e> {
 }
 
 impl ApiError {
-    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(in crate::control) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into() }
     }
 
     /// The request makes no sense.
-    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+    pub(in crate::control) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
     /// There is no such thing.
-    pub(super) fn not_found(message: impl Into<String>) -> Self {
+    pub(in crate::control) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 }
@@ -66,11 +66,11 @@ impl From<QueryRejection> for ApiError {
 }
 
 /// Nothing is served at this path.
-pub(super) async fn no_such_path() -> ApiError {
+pub(in crate::control) async fn no_such_path() -> ApiError {
     ApiError::not_found("there is nothing at this path")
 }
 
 /// The path is served, and not with this method.
-pub(super) async fn no_such_method() -> ApiError {
+pub(in crate::control) async fn no_such_method() -> ApiError {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "the path does not take this method")
 }

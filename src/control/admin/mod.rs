@@ -10,10 +10,10 @@
 //! | who has a metrics token | read `/metrics` |
 //! | who has a token | read and change everything |
 
-mod access;
+pub(super) mod access;
 mod api;
 mod dashboard;
-mod error;
+pub(super) mod error;
 mod gateway;
 mod health;
 mod listener;
@@ -24,12 +24,12 @@ mod pokes;
 mod publish;
 mod router;
 mod sessions;
-mod settings;
+pub(super) mod settings;
 mod shared;
-mod slices;
+pub(super) mod slices;
 mod trace;
 mod trace_permits;
 
 pub use gateway::{DrainOrder, DrainStatus, Gateway, Readiness, ReloadReport, VersionInfo};
-pub use listener::{AdminListener, BindAdminError, InheritedAdmin};
-pub use settings::{AdminPlace, AdminSettings};
+pub use listener::AdminListener;
+pub use settings::AdminSettings;

@@ -1,25 +1,16 @@
 //! Where the admin listener is, and who may do what there.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use subtle::ConstantTimeEq as _;
 
-/// Where the listener is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminPlace {
-    /// At a TCP address.
-    Tcp(SocketAddr),
-    /// At the path of a Unix socket.
-    Unix(PathBuf),
-}
+use crate::control::http_listener::ListenPlace;
 
 /// Where the admin listener is, and who may do what there.
 #[derive(Clone)]
 pub struct AdminSettings {
     /// Where it is.
-    pub place: AdminPlace,
+    pub place: ListenPlace,
     /// The tokens that permit everything.
     pub tokens: Vec<String>,
     /// The tokens that permit to read metrics.
@@ -30,10 +21,7 @@ impl AdminSettings {
     /// Whether only programs of this machine reach the listener.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        match &self.place {
-            AdminPlace::Tcp(address) => address.ip().to_canonical().is_loopback(),
-            AdminPlace::Unix(_) => true,
-        }
+        self.place.is_local()
     }
 
     /// Whether `given` is a token that permits everything.
@@ -54,7 +42,7 @@ impl fmt::Debug for AdminSettings {
 }
 
 /// Compares with all of them, each in a time that depends on lengths alone.
-fn is_among(tokens: &[String], given: &str) -> bool {
+pub(in crate::control) fn is_among(tokens: &[String], given: &str) -> bool {
     let equal = |token: &String| token.as_bytes().ct_eq(given.as_bytes());
     let any = tokens.iter().map(equal).fold(subtle::Choice::from(0), |any, equal| any | equal);
     bool::from(any)
@@ -62,12 +50,14 @@ fn is_among(tokens: &[String], given: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]
     fn every_token_of_a_list_is_accepted() {
         let settings = AdminSettings {
-            place: AdminPlace::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))),
+            place: ListenPlace::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))),
             tokens: vec!["new".to_owned(), "old".to_owned()],
             metrics_tokens: vec!["collector".to_owned()],
         };

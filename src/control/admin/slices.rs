@@ -11,18 +11,38 @@ use crate::inspect::{ConnectionFilter, ConnectionSummary, Query};
 use crate::mail::{NoReply, Reply};
 
 /// Asks one loop, and waits for its answer.
-pub(super) async fn ask<T: Send + 'static>(
+pub(in crate::control) async fn ask<T: Send + 'static>(
     gateway: &dyn Gateway,
     loop_index: usize,
     query: impl FnOnce(Reply<T>) -> Query,
 ) -> Result<T, NoReply> {
+    begin(gateway, loop_index, query)?.answer().await
+}
+
+/// Asks one loop, whose answer may be waited for later.
+pub(in crate::control) fn begin<T: Send + 'static>(
+    gateway: &dyn Gateway,
+    loop_index: usize,
+    query: impl FnOnce(Reply<T>) -> Query,
+) -> Result<Asked<T>, NoReply> {
     let (sender, receiver) = oneshot::channel();
     let reply = Reply::new(move |value| drop(sender.send(value)));
     gateway.query(loop_index, query(reply))?;
-    match timeout(PATIENCE, receiver).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(_)) => Err(NoReply::Ended),
-        Err(_) => Err(NoReply::Late),
+    Ok(Asked(receiver))
+}
+
+/// A question that a loop was asked.
+#[derive(Debug)]
+pub(in crate::control) struct Asked<T>(oneshot::Receiver<T>);
+
+impl<T> Asked<T> {
+    /// Waits for the answer.
+    pub(in crate::control) async fn answer(self) -> Result<T, NoReply> {
+        match timeout(PATIENCE, self.0).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(_)) => Err(NoReply::Ended),
+            Err(_) => Err(NoReply::Late),
+        }
     }
 }
 

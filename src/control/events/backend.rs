@@ -1,13 +1,13 @@
 //! The conversations of a route, which the loops begin and end.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::servers::Servers;
 use super::settings::EventBackendSettings;
@@ -20,7 +20,6 @@ use crate::services::{
     Accept, EventAnswer, EventBackend, EventOpening, EventRoom, Peer, ServiceMessage, ServiceSender,
 };
 use crate::timer::Millis;
-use crate::ws::MessageKind;
 
 /// Tells a backend of the events of a route's connections. It goes on over reloads and over failures of
 /// the control thread.
@@ -34,8 +33,6 @@ pub(super) struct Conversations {
     /// Itself, for tasks.
     own: Weak<Self>,
     start: Start,
-    /// Tells the connections of this process from those of others.
-    process: u32,
     state: Mutex<State>,
 }
 
@@ -68,12 +65,17 @@ pub(super) struct Entry {
     charged: usize,
     /// Whether the loop does not read the client.
     is_paused: bool,
+    /// Whether the client was let in. Then its end comes, and until it has come answers may be on their
+    /// way that its service has to undo.
+    is_let_in: bool,
     /// Whether the connection has ended.
     is_gone: bool,
     /// Whether a task makes its requests.
     is_busy: bool,
     /// Makes a request if nothing else does.
     timer: Option<AbortHandle>,
+    /// Reminds the service.
+    reminder: Option<AbortHandle>,
 }
 
 /// A request that is to be made.
@@ -93,7 +95,15 @@ pub(super) struct Told {
 impl Told {
     fn answer(self, peer: Peer) -> EventAnswer {
         let Self { decision, actions } = self;
-        EventAnswer { peer, decision, actions, released_bytes: 0, resumes: false, is_over: false }
+        EventAnswer {
+            peer,
+            decision,
+            actions,
+            released_bytes: 0,
+            resumes: false,
+            is_reminder: false,
+            is_over: false,
+        }
     }
 }
 
@@ -109,14 +119,11 @@ impl EventBackends {
             breaker: Breaker::new(settings.failures_max),
             loop_time: (Millis(0), now()),
         };
-        // As good as any other number that the next process does not have.
-        let random = RandomState::new().hash_one(0) & u64::from(u32::MAX);
         let own = Arc::new_cyclic(|own| Conversations {
             own: Weak::clone(own),
             start,
             settings: ArcSwap::from_pointee(settings),
             counters,
-            process: u32::try_from(random).unwrap_or(0),
             state: Mutex::new(state),
         });
         (Arc::new(Self(Arc::clone(&own))), own)
@@ -153,25 +160,23 @@ impl EventBackend for EventBackends {
             answer_to,
             charged: 0,
             is_paused: false,
+            is_let_in: false,
             is_gone: false,
             is_busy: false,
             timer: None,
+            reminder: None,
         };
         state.by_peer.insert(peer, entry);
         own.go_on(&mut state, peer);
     }
 
-    fn message(&self, peer: Peer, kind: MessageKind, payload: &[u8], now: Millis) -> EventRoom {
+    fn message(&self, peer: Peer, event: ClientEvent, payload: &[u8], now: Millis) -> EventRoom {
         let own = &self.0;
         let mut state = own.state_at(now);
         let Some(entry) = state.by_peer.get_mut(&peer) else { return EventRoom::Untold };
         if !entry.conversation.is_told() {
             return EventRoom::Untold;
         }
-        let event = match kind {
-            MessageKind::Text => ClientEvent::Text,
-            MessageKind::Binary => ClientEvent::Binary,
-        };
         entry.conversation.message(event, payload);
         entry.charged += payload.len();
         // A request that was not begun yet takes it all.
@@ -181,12 +186,16 @@ impl EventBackend for EventBackends {
         if entry.is_paused { EventRoom::Full } else { EventRoom::Room }
     }
 
-    fn end(&self, peer: Peer, end: End, now: Millis) {
+    fn end(&self, peer: Peer, end: End, reason: &str, now: Millis) {
         let own = &self.0;
         let mut state = own.state_at(now);
         let Some(entry) = state.by_peer.get_mut(&peer) else { return };
+        entry.conversation.close_reason(reason);
         entry.conversation.end(end);
         entry.is_gone = true;
+        if let Some(reminder) = entry.reminder.take() {
+            reminder.abort();
+        }
         if entry.conversation.has_grip() {
             // Behind the answers before it, of which one may have made the client a member of a channel.
             let nothing = Told::default();
@@ -198,6 +207,40 @@ impl EventBackend for EventBackends {
             state.remove(peer);
         }
     }
+
+    fn refresh(&self, peer: Peer, now: Millis) {
+        let own = &self.0;
+        let mut state = own.state_at(now);
+        let Some(current) = &state.current else { return };
+        let tasks = current.tasks.clone();
+        let Some(entry) = state.by_peer.get_mut(&peer) else { return };
+        if entry.is_busy || !entry.conversation.is_told() {
+            // It is asked about just now.
+            return;
+        }
+        if let Some(timer) = entry.timer.take() {
+            timer.abort();
+        }
+        entry.timer = Some((own.start)(&tasks, Arc::clone(own), peer, Some(0)));
+    }
+
+    fn remind(&self, peer: Peer, after_ms: u64, now: Millis) {
+        let own = &self.0;
+        let mut state = own.state_at(now);
+        // Between two runs there is nothing to wait by; the next answer asks again.
+        let Some(current) = &state.current else { return };
+        let tasks = current.tasks.clone();
+        let Some(entry) = state.by_peer.get_mut(&peer).filter(|own| !own.is_gone) else { return };
+        if let Some(reminder) = entry.reminder.take() {
+            reminder.abort();
+        }
+        let answer_to = entry.answer_to.clone();
+        entry.reminder = Some(tasks.spawn(async move {
+            sleep(Duration::from_millis(after_ms)).await;
+            let answer = EventAnswer { is_reminder: true, ..Told::default().answer(peer) };
+            answer_to.post(Box::new(answer));
+        }));
+    }
 }
 
 impl Conversations {
@@ -207,11 +250,6 @@ impl Conversations {
 
     pub(super) fn counters(&self) -> &ControlCounters {
         &self.counters
-    }
-
-    /// What backends call a connection.
-    pub(super) fn id(&self, peer: Peer) -> String {
-        format!("{:08x}-{peer}", self.process)
     }
 
     /// Has a task make the requests about a connection, unless one does or there is none to be made.
@@ -274,6 +312,7 @@ impl Conversations {
         let mut state = self.state();
         let Some(entry) = state.by_peer.get_mut(&peer) else { return };
         let mut told = take(entry);
+        entry.is_let_in |= matches!(told.decision, Some(Ok(_)));
         if entry.is_gone {
             told.actions.clear();
         }
@@ -337,7 +376,8 @@ impl State {
 
 impl Entry {
     fn is_over(&self) -> bool {
-        !self.is_busy && self.conversation.has_ended() && self.charged == 0
+        let is_awaited = self.is_let_in && !self.is_gone;
+        !self.is_busy && !is_awaited && self.conversation.has_ended() && self.charged == 0
     }
 }
 

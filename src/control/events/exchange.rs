@@ -12,6 +12,7 @@ use super::backend::{Conversations, Entry, Next, Told, now};
 use super::outcome;
 use super::request::request_of;
 use super::servers::Unanswered;
+use crate::control::connection_id;
 use crate::control::fetch::Reply;
 use crate::control::tasks::Tasks;
 use crate::events::{About, Action};
@@ -104,15 +105,18 @@ fn jitter(peer: Peer, retries: u32) -> Duration {
 /// Sends a request once, unless its backend is left alone.
 async fn send(all: &Conversations, peer: Peer, next: &Next) -> Result<Reply, Unanswered> {
     let settings = all.settings();
-    // It is never closed.
+    // They are never closed.
     let _permit = next.current.permits.acquire().await.ok();
+    let _of_all = settings.all_requests.acquire().await.ok();
     if !all.state().breaker.admits(now()) {
         let why = "it is left alone for a while, after it has failed again and again".to_owned();
         all.counters().event_failures.add(1);
         return Err(Unanswered { may_be_told: false, is_late: false, why });
     }
     let mut attempt = Attempt { all, is_open: true };
-    let Some(request) = request_of(&next.head, &all.id(peer), &next.request) else {
+    let Some(request) =
+        request_of(&next.head, &connection_id::encode(peer), &next.request, &settings)
+    else {
         let why = "the request cannot be passed on".to_owned();
         return Err(Unanswered { may_be_told: false, is_late: false, why });
     };

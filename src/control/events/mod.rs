@@ -25,7 +25,7 @@ mod settings;
 use std::sync::Arc;
 
 pub use backend::EventBackends;
-pub use settings::EventBackendSettings;
+pub use settings::{EventBackendSettings, EventRequests, GripSigner, new_event_requests};
 
 use super::tasks::Job;
 use crate::metrics::ControlCounters;

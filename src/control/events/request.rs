@@ -5,7 +5,9 @@ use http_body_util::Full;
 use hyper::Request;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 
+use super::settings::EventBackendSettings;
 use crate::control::fetch::AGENT;
+use crate::control::wall_now::wall_now;
 use crate::events::{self, EventHead, EventRequest};
 
 /// The request that tells of these events of the connection called `id`. `None` if the head of the client's
@@ -14,6 +16,7 @@ pub(super) fn request_of(
     head: &EventHead,
     id: &str,
     told: &EventRequest,
+    settings: &EventBackendSettings,
 ) -> Option<Request<Full<Bytes>>> {
     let body = Full::new(Bytes::copy_from_slice(&told.body));
     let mut request = Request::post(head.target()).body(body).ok()?;
@@ -34,6 +37,10 @@ pub(super) fn request_of(
     set(headers, "x-tidegate-sequence", &told.sequence.to_string());
     // Backends offer GRIP only to who takes it.
     set(headers, "sec-websocket-extensions", "grip");
+    set(headers, "grip-feature", FEATURES);
+    if let Some(grip) = &settings.grip {
+        set(headers, "grip-sig", &grip.signature(wall_now()));
+    }
     if told.replayed_bytes > 0 {
         set(headers, "content-bytes-replayed", &told.replayed_bytes.to_string());
     }
@@ -45,6 +52,10 @@ pub(super) fn request_of(
     }
     Some(request)
 }
+
+/// What a backend may ask for that a gateway with GRIP may lack, in the words of Pushpin.
+const FEATURES: &str = "session, filter:skip-self, filter:skip-users, filter:require-sub, \
+                        filter:build-id, filter:var-subst";
 
 fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {

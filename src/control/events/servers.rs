@@ -65,8 +65,7 @@ impl Servers {
             let result = timeout(limit, sent).await.unwrap_or_else(|_| late());
             match result {
                 Ok(reply) => {
-                    // Most requests find a connection that stands.
-                    server.note_reached(0);
+                    server.note_answered();
                     return Ok(reply);
                 }
                 Err(error @ FetchError::Connect(_)) => {

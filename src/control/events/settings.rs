@@ -2,8 +2,21 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::events::ConversationLimits;
+use crate::jwt::SharedSecret;
+use crate::timer::WallTime;
 use crate::upstream::Upstream;
+
+/// The requests at once of all routes.
+pub type EventRequests = Arc<Semaphore>;
+
+/// `count` requests at once for all routes.
+#[must_use]
+pub fn new_event_requests(count: usize) -> EventRequests {
+    Arc::new(Semaphore::new(count))
+}
 
 /// How a backend is told of events.
 #[derive(Clone, Debug)]
@@ -14,6 +27,10 @@ pub struct EventBackendSettings {
     pub upstream: Arc<Upstream>,
     /// Requests at once; further ones wait.
     pub requests_max: usize,
+    /// The requests at once of all routes.
+    pub all_requests: EventRequests,
+    /// By what requests are signed, if they are.
+    pub grip: Option<GripSigner>,
     /// The longest body of a reply, in bytes.
     pub reply_bytes_max: usize,
     /// Failures in a row after which the backend is left alone for a while.
@@ -21,3 +38,23 @@ pub struct EventBackendSettings {
     /// How much is held for each connection.
     pub limits: ConversationLimits,
 }
+
+/// Signs requests, so that a backend knows that they come from its gateway.
+#[derive(Clone, Debug)]
+pub struct GripSigner {
+    /// The secret that the backend knows as well.
+    pub key: SharedSecret,
+    /// Who signs.
+    pub issuer: String,
+}
+
+impl GripSigner {
+    /// The value of `Grip-Sig` for a request at this time: a token that is good for an hour.
+    #[must_use]
+    pub fn signature(&self, now: WallTime) -> String {
+        let expiry = now.0 / 1000 + VALID_S;
+        self.key.sign(&serde_json::json!({ "iss": self.issuer, "exp": expiry }).to_string())
+    }
+}
+
+const VALID_S: u64 = 3600;

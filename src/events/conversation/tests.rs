@@ -208,7 +208,7 @@ fn with_grip_only_marked_messages_reach_the_client() {
     let sent = |event, content: &[u8]| Action::Send(event, content.to_vec());
     let expected = vec![
         sent(ClientEvent::Text, b"x"),
-        Action::Control(Control::Subscribe("room".to_owned())),
+        Action::Control(Control::Subscribe("room".to_owned(), Vec::new())),
         sent(ClientEvent::Binary, b"z"),
     ];
     assert_eq!(own.replied(ReplyFacts::default(), reply), Ok(expected));
@@ -219,6 +219,22 @@ fn with_grip_only_marked_messages_reach_the_client() {
     text(&mut own, "c");
     own.end(End::Gone);
     assert!(own.has_ended() && own.next_request().is_none());
+}
+
+#[test]
+fn control_frames_and_the_reason_of_the_end_travel_as_events() {
+    let mut own = opened();
+    own.message(ClientEvent::Ping, b"a");
+    own.message(ClientEvent::Pong, b"");
+    assert_eq!(body(&mut own), "PING 1\r\na\r\nPONG 0\r\n\r\n");
+    let expected = vec![
+        Action::Send(ClientEvent::Pong, b"a".to_vec()),
+        Action::Send(ClientEvent::Ping, Vec::new()),
+    ];
+    assert_eq!(own.replied(ReplyFacts::default(), b"PONG 1\r\na\r\nPING\r\n"), Ok(expected));
+    own.close_reason("bye");
+    own.end(End::Closed(Some(4000)));
+    assert_eq!(own.next_request().unwrap().body, b"CLOSE 5\r\n\x0f\xa0bye\r\n");
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! What a request proves: a key, or a token that a key has signed.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::shared::Shared;
+use crate::control::admin::access::{bearer, check_local_host};
+use crate::control::admin::error::ApiError;
+use crate::control::wall_now::wall_now;
+use crate::jwt::SharedSecret;
+use crate::timer::WallTime;
+
+/// Lets a request through if it may do what the listener serves.
+pub(super) async fn guard(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match check(&shared, &request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+fn check(shared: &Shared, request: &Request) -> Result<(), ApiError> {
+    let (headers, keys) = (request.headers(), &shared.settings.keys);
+    check_local_host(&shared.settings.place, request.uri(), headers)?;
+    if keys.is_empty() {
+        // Then a page that a browser of this machine shows could use it: a page sends this header with
+        // all that could change anything (fetch.spec.whatwg.org), and no backend does.
+        return match headers.contains_key(header::ORIGIN) {
+            true => {
+                let message = "pages may not use this listener without api.keys";
+                Err(ApiError::new(StatusCode::FORBIDDEN, message))
+            }
+            false => Ok(()),
+        };
+    }
+    if is_permitted(keys, headers, wall_now()) {
+        return Ok(());
+    }
+    let message = "this needs a key of api.keys: Authorization: Bearer KEY, or X-API-Key: KEY";
+    Err(ApiError::new(StatusCode::UNAUTHORIZED, message))
+}
+
+/// Whether the headers hold a key, or a token that a key has signed and that has not expired.
+fn is_permitted(keys: &[SharedSecret], headers: &HeaderMap, now: WallTime) -> bool {
+    let plain = headers.get("x-api-key").map(|value| value.as_bytes().to_vec());
+    let password = basic_password(headers);
+    let bearer = bearer(headers);
+    let is_token = |key: &SharedSecret| bearer.is_some_and(|token| key.verifies(token, now));
+    let given = [plain, password, bearer.map(|own| own.as_bytes().to_vec())];
+    let is_key =
+        |key: &SharedSecret| given.iter().flatten().fold(false, |any, own| any | key.is(own));
+    // All are looked at, so that the time does not tell which one fits.
+    keys.iter().fold(false, |any, key| any | is_key(key) | is_token(key))
+}
+
+/// The password of `Authorization: Basic` (RFC 7617); the user may be anything.
+fn basic_password(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, credentials) = value.split_once(' ')?;
+    let decoded = STANDARD.decode(credentials.trim()).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    scheme.eq_ignore_ascii_case("basic").then(|| decoded[colon + 1..].to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        [(header::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())]
+            .into_iter()
+            .collect()
+    }
+
+    #[test]
+    fn a_key_is_taken_in_every_form_in_which_libraries_send_it() {
+        let keys = [SharedSecret::new(b"0123456789abcdef"), SharedSecret::new(b"second-of-them")];
+        let now = WallTime(1_000_000);
+        let is_permitted = |headers: &HeaderMap| is_permitted(&keys, headers, now);
+        let basic = format!("Basic {}", STANDARD.encode("anyone:second-of-them"));
+        for (name, value) in [
+            ("x-api-key", "0123456789abcdef"),
+            ("authorization", "Bearer second-of-them"),
+            ("authorization", &basic),
+        ] {
+            assert!(is_permitted(&headers(name, value)), "{name}: {value}");
+            assert!(!is_permitted(&headers(name, &format!("{value}x"))), "{name}: {value}");
+        }
+        let token = |exp: u64| keys[1].sign(&format!("{{\"iss\":\"app\",\"exp\":{exp}}}"));
+        assert!(is_permitted(&headers("authorization", &format!("Bearer {}", token(1001)))));
+        assert!(!is_permitted(&headers("authorization", &format!("Bearer {}", token(999)))));
+        assert!(!is_permitted(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,28 @@
+//! The listener for backends: what applications ask of the gateway, such as to publish.
+//!
+//! It is apart from the admin listener and runs on a thread of its own, so that what backends do costs
+//! operators nothing. What it does it asks of the loops through
+//! [`Gateway`](crate::control::admin::Gateway).
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `settings` | where it is, and who may |
+//! | `listener` | the listener itself |
+//! | `router` | which path is served by what |
+//! | `access` | what a request proves |
+//! | `publish` | `POST /publish` |
+//! | `publisher` | publications of all listeners, in order |
+//! | `connections` | `GET /connections/{id}` |
+
+mod access;
+mod connections;
+mod listener;
+pub(super) mod publish;
+mod publisher;
+mod router;
+mod settings;
+mod shared;
+
+pub use listener::ApiListener;
+pub use publisher::Publisher;
+pub use settings::ApiSettings;

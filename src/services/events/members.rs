@@ -1,0 +1,410 @@
+//! What backends with GRIP want of the gateway for the connections of a route on one loop: the channels
+//! that they are in, what is kept about them, and what they are sent after a while.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::effects::Peer;
+use crate::events::filter::{Filter, Member, Published, filtered};
+use crate::events::grip::{KeepAliveMode, Timed};
+use crate::timer::Millis;
+
+/// Members of channels, and what is kept about them. A connection for which its backend wants nothing
+/// takes no room.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    channels: HashMap<Arc<str>, Vec<Membership>>,
+    by_peer: HashMap<Peer, Record>,
+    /// Connections with a message that keeps them alive.
+    kept_alive: usize,
+}
+
+#[derive(Debug)]
+struct Membership {
+    peer: Peer,
+    filters: Box<[Filter]>,
+}
+
+/// What is kept about a connection.
+#[derive(Debug, Default)]
+struct Record {
+    channels: Vec<Arc<str>>,
+    meta: Vec<(Box<str>, Box<str>)>,
+    keep_alive: Option<KeptAlive>,
+    /// A message, and when it is due.
+    delayed: Option<(Timed, Millis)>,
+    /// When the earliest of these is due for which a reminder was asked.
+    reminder: Option<Millis>,
+}
+
+#[derive(Debug)]
+struct KeptAlive {
+    message: Timed,
+    mode: KeepAliveMode,
+    /// When the client was sent anything, or with [`KeepAliveMode::Interval`] this.
+    sent_at: Millis,
+}
+
+/// What joining or leaving a channel changes of the memberships of its topic. Members with filters are
+/// in none: each gets a message of its own.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) leaves: Option<Arc<str>>,
+    pub(super) joins: Option<Arc<str>>,
+}
+
+impl Members {
+    /// Makes a connection a member, with these filters in place of any before. One that is a member of
+    /// as many channels as it may be stays out.
+    pub(super) fn subscribe(&mut self, peer: Peer, channel: &str, filters: &[Filter]) -> Change {
+        let before = self.channels.get(channel).and_then(|members| {
+            members.iter().find(|own| own.peer == peer).map(|own| own.filters.clone())
+        });
+        if before.as_deref() == Some(filters) {
+            return Change::default();
+        }
+        let leaves = before.and_then(|_| self.unsubscribe(peer, channel));
+        let record = self.by_peer.entry(peer).or_default();
+        if record.channels.len() >= CHANNELS_MAX {
+            return Change { leaves, joins: None };
+        }
+        let known = self.channels.get_key_value(channel).map(|(name, _)| Arc::clone(name));
+        let name = known.unwrap_or_else(|| channel.into());
+        record.channels.push(Arc::clone(&name));
+        let membership = Membership { peer, filters: filters.into() };
+        self.channels.entry(Arc::clone(&name)).or_default().push(membership);
+        Change { leaves, joins: filters.is_empty().then_some(name) }
+    }
+
+    /// Takes a connection out of a channel. Gives its name if it was a member of the topic.
+    pub(super) fn unsubscribe(&mut self, peer: Peer, channel: &str) -> Option<Arc<str>> {
+        let record = self.by_peer.get_mut(&peer)?;
+        let position = record.channels.iter().position(|own| **own == *channel)?;
+        let name = record.channels.swap_remove(position);
+        let was_in_topic = self.leave(peer, &name);
+        self.trim(peer);
+        was_in_topic.then_some(name)
+    }
+
+    /// A connection has ended.
+    pub(super) fn remove(&mut self, peer: Peer) {
+        let Some(record) = self.by_peer.remove(&peer) else { return };
+        self.kept_alive -= usize::from(record.keep_alive.is_some());
+        for name in record.channels {
+            self.leave(peer, &name);
+        }
+        self.trim(peer);
+    }
+
+    /// Keeps a value about a connection, or forgets it.
+    pub(super) fn set_meta(&mut self, peer: Peer, name: &str, value: Option<&str>) {
+        let record = self.by_peer.entry(peer).or_default();
+        record.meta.retain(|(own, _)| **own != *name);
+        if let Some(value) = value
+            && record.meta.len() < META_MAX
+        {
+            record.meta.push((name.into(), value.into()));
+        }
+        self.trim(peer);
+    }
+
+    /// Keeps a connection alive by a message from now on, or no more.
+    pub(super) fn keep_alive(
+        &mut self,
+        peer: Peer,
+        message: Option<Timed>,
+        mode: KeepAliveMode,
+        now: Millis,
+    ) {
+        let record = self.by_peer.entry(peer).or_default();
+        let kept = message.map(|message| KeptAlive { message, mode, sent_at: now });
+        self.kept_alive += usize::from(kept.is_some());
+        self.kept_alive -= usize::from(record.keep_alive.is_some());
+        record.keep_alive = kept;
+        self.trim(peer);
+    }
+
+    /// Has a message wait. Gives the one that has waited before, which is to be sent now.
+    pub(super) fn delay(&mut self, peer: Peer, message: Timed, now: Millis) -> Option<Timed> {
+        let due = now.plus(u64::from(message.timeout_s) * 1000);
+        let before = self.by_peer.entry(peer).or_default().delayed.replace((message, due));
+        before.map(|(message, _)| message)
+    }
+
+    /// The message that waits, which is to be sent now.
+    pub(super) fn flush(&mut self, peer: Peer) -> Option<Timed> {
+        let taken = self.by_peer.get_mut(&peer)?.delayed.take().map(|(message, _)| message);
+        self.trim(peer);
+        taken
+    }
+
+    /// A connection is sent something.
+    pub(super) fn note_sent(&mut self, peer: Peer, now: Millis) {
+        if self.kept_alive > 0
+            && let Some(kept) = self.by_peer.get_mut(&peer).and_then(|own| own.keep_alive.as_mut())
+            && kept.mode == KeepAliveMode::Idle
+        {
+            kept.sent_at = now;
+        }
+    }
+
+    /// After how long a reminder is to come, in milliseconds, if another is needed than the one that was
+    /// asked for last.
+    pub(super) fn next_reminder(&mut self, peer: Peer, now: Millis) -> Option<u64> {
+        let record = self.by_peer.get_mut(&peer)?;
+        let due = record.next_due()?;
+        // An earlier one looks again, and asks for this.
+        if record.reminder.is_some_and(|own| own <= due) {
+            return None;
+        }
+        record.reminder = Some(due);
+        Some(due.since(now))
+    }
+
+    /// The messages that are due. To be called when a reminder has come.
+    pub(super) fn due(&mut self, peer: Peer, now: Millis) -> Vec<Timed> {
+        let Some(record) = self.by_peer.get_mut(&peer) else { return Vec::new() };
+        record.reminder = None;
+        let mut due = Vec::new();
+        if record.delayed.as_ref().is_some_and(|(_, at)| *at <= now) {
+            due.extend(record.delayed.take().map(|(message, _)| message));
+        }
+        if let Some(kept) = &mut record.keep_alive {
+            let is_idle = kept.mode == KeepAliveMode::Idle;
+            if is_idle && !due.is_empty() {
+                kept.sent_at = now;
+            }
+            if kept.due() <= now {
+                kept.sent_at = now;
+                due.push(kept.message.clone());
+            }
+        }
+        self.trim(peer);
+        due
+    }
+
+    /// All members of a channel.
+    pub(super) fn of(&self, channel: &str) -> impl Iterator<Item = Peer> {
+        self.channels.get(channel).into_iter().flatten().map(|own| own.peer)
+    }
+
+    /// The members of a channel that are in no topic, each with what it gets of a publication.
+    pub(super) fn filtered<'m>(
+        &'m self,
+        published: Published<'m>,
+        content: &'m [u8],
+    ) -> impl Iterator<Item = (Peer, Option<Cow<'m, [u8]>>)> {
+        let members = self.channels.get(published.channel).into_iter().flatten();
+        members.filter(|own| !own.filters.is_empty()).map(move |own| {
+            let record = self.by_peer.get(&own.peer);
+            let member = Member {
+                meta: record.map_or(&[], |own| &own.meta),
+                channels: record.map_or(&[], |own| &own.channels),
+            };
+            (own.peer, filtered(&own.filters, member, published, content))
+        })
+    }
+
+    /// Whether any connection is kept alive by a message.
+    pub(super) fn keeps_alive(&self) -> bool {
+        self.kept_alive > 0
+    }
+
+    /// Whether it was a member of the topic.
+    fn leave(&mut self, peer: Peer, name: &Arc<str>) -> bool {
+        let Some(members) = self.channels.get_mut(name) else { return false };
+        let position = members.iter().position(|own| own.peer == peer);
+        let left = position.map(|position| members.swap_remove(position));
+        if members.is_empty() {
+            self.channels.remove(name);
+        }
+        left.is_some_and(|own| own.filters.is_empty())
+    }
+
+    /// Maps keep their peak otherwise.
+    fn trim(&mut self, peer: Peer) {
+        if self.by_peer.get(&peer).is_some_and(Record::is_empty) {
+            self.by_peer.remove(&peer);
+        }
+        if self.by_peer.is_empty() {
+            *self = Self::default();
+        }
+    }
+}
+
+impl Record {
+    fn is_empty(&self) -> bool {
+        let Self { channels, meta, keep_alive, delayed, reminder: _ } = self;
+        channels.is_empty() && meta.is_empty() && keep_alive.is_none() && delayed.is_none()
+    }
+
+    fn next_due(&self) -> Option<Millis> {
+        let delayed = self.delayed.as_ref().map(|(_, at)| *at);
+        let kept = self.keep_alive.as_ref().map(KeptAlive::due);
+        delayed.into_iter().chain(kept).min()
+    }
+}
+
+impl KeptAlive {
+    fn due(&self) -> Millis {
+        self.sent_at.plus(u64::from(self.message.timeout_s) * 1000)
+    }
+}
+
+/// Channels of one connection; further ones are left out, as Pushpin does.
+const CHANNELS_MAX: usize = 20;
+/// Values that are kept about one connection.
+const META_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::events::ClientEvent;
+    use crate::events::filter::Meta;
+    use crate::key::ConnKey;
+
+    fn peer(index: u32) -> Peer {
+        Peer { loop_index: 0, key: ConnKey { index, generation: 1 } }
+    }
+
+    fn peers(own: &Members, channel: &str) -> Vec<Peer> {
+        own.of(channel).collect()
+    }
+
+    fn joins(own: &mut Members, number: u32, channel: &str) -> bool {
+        own.subscribe(peer(number), channel, &[]).joins.is_some()
+    }
+
+    fn timed(content: &str, timeout_s: u32) -> Timed {
+        Timed { event: ClientEvent::Text, content: content.into(), timeout_s }
+    }
+
+    fn contents(due: &[Timed]) -> Vec<&str> {
+        due.iter().map(|own| std::str::from_utf8(&own.content).unwrap()).collect()
+    }
+
+    #[test]
+    fn members_come_and_go() {
+        let mut own = Members::default();
+        assert!(joins(&mut own, 1, "a"));
+        assert!(!joins(&mut own, 1, "a"), "it is one");
+        assert!(joins(&mut own, 2, "a"));
+        assert!(joins(&mut own, 1, "b"));
+        assert_eq!(peers(&own, "a"), [peer(1), peer(2)]);
+        assert!(own.unsubscribe(peer(2), "b").is_none());
+        assert!(own.unsubscribe(peer(1), "a").is_some());
+        own.remove(peer(1));
+        assert_eq!((peers(&own, "a"), peers(&own, "b")), (vec![peer(2)], vec![]));
+        own.remove(peer(2));
+        assert!(own.channels.is_empty() && own.channels.capacity() == 0);
+    }
+
+    #[test]
+    fn a_connection_is_a_member_of_so_many_channels() {
+        let mut own = Members::default();
+        for number in 0..CHANNELS_MAX {
+            assert!(joins(&mut own, 1, &number.to_string()));
+        }
+        assert!(!joins(&mut own, 1, "more"));
+        own.unsubscribe(peer(1), "0");
+        assert!(joins(&mut own, 1, "more"));
+    }
+
+    #[test]
+    fn a_member_with_filters_gets_messages_of_its_own() {
+        let mut own = Members::default();
+        assert_eq!(own.subscribe(peer(1), "a", &[Filter::SkipSelf]), Change::default());
+        own.set_meta(peer(1), "user", Some("ann"));
+        assert!(joins(&mut own, 2, "a"));
+        let get = |own: &Members, sender: &str| -> Vec<bool> {
+            let meta = Meta::new(vec![("sender".into(), sender.into())]);
+            let published = Published { channel: "a", id: None, meta: &meta };
+            own.filtered(published, b"x").map(|(_, content)| content.is_some()).collect()
+        };
+        assert_eq!((get(&own, "ann"), get(&own, "bob")), (vec![false], vec![true]));
+        own.set_meta(peer(1), "user", None);
+        assert_eq!(get(&own, "ann"), [true]);
+        // Without filters it is a member of the topic, and with them no more.
+        let name: Arc<str> = "a".into();
+        let joined = Change { leaves: None, joins: Some(Arc::clone(&name)) };
+        assert_eq!(own.subscribe(peer(1), "a", &[]), joined);
+        let left = Change { leaves: Some(name), joins: None };
+        assert_eq!(own.subscribe(peer(1), "a", &[Filter::VarSubst]), left);
+        assert_eq!(own.unsubscribe(peer(1), "a"), None);
+    }
+
+    #[test]
+    fn a_quiet_connection_is_sent_its_message() {
+        let mut own = Members::default();
+        let now = Millis(0);
+        own.keep_alive(peer(1), Some(timed("ka", 10)), KeepAliveMode::Idle, now);
+        assert_eq!(own.next_reminder(peer(1), now), Some(10_000));
+        assert_eq!(own.next_reminder(peer(1), now), None, "one was asked for");
+        own.note_sent(peer(1), Millis(4000));
+        assert!(own.due(peer(1), Millis(10_000)).is_empty());
+        assert_eq!(own.next_reminder(peer(1), Millis(10_000)), Some(4000));
+        assert_eq!(contents(&own.due(peer(1), Millis(14_000))), ["ka"]);
+        assert_eq!(own.next_reminder(peer(1), Millis(14_000)), Some(10_000));
+        own.keep_alive(peer(1), Some(timed("ka", 10)), KeepAliveMode::Interval, Millis(20_000));
+        own.note_sent(peer(1), Millis(21_000));
+        assert_eq!(contents(&own.due(peer(1), Millis(30_000))), ["ka"]);
+        own.keep_alive(peer(1), None, KeepAliveMode::Idle, Millis(30_000));
+        assert!(!own.keeps_alive() && own.by_peer.is_empty());
+    }
+
+    #[test]
+    fn a_delayed_message_is_sent_when_it_is_due_or_pushed_out_by_the_next() {
+        let mut own = Members::default();
+        assert_eq!(own.delay(peer(1), timed("a", 5), Millis(0)), None);
+        assert_eq!(own.next_reminder(peer(1), Millis(0)), Some(5000));
+        assert_eq!(own.delay(peer(1), timed("b", 1), Millis(100)), Some(timed("a", 5)));
+        assert_eq!(own.next_reminder(peer(1), Millis(100)), Some(1000));
+        assert!(own.due(peer(1), Millis(1000)).is_empty());
+        assert_eq!(contents(&own.due(peer(1), Millis(1100))), ["b"]);
+        own.delay(peer(1), timed("c", 5), Millis(1100));
+        assert_eq!(own.flush(peer(1)), Some(timed("c", 5)));
+        assert!(own.by_peer.is_empty());
+    }
+
+    proptest! {
+        /// Whatever happens, the members of the topics are those of the channels without filters.
+        #[test]
+        fn topics_hold_the_members_without_filters(
+            steps in prop::collection::vec((0..4u8, 1..4u32, 0..3u8, any::<bool>()), 0..60),
+        ) {
+            let mut own = Members::default();
+            let mut topics: std::collections::BTreeSet<(String, u32)> = Default::default();
+            let mut twin: std::collections::BTreeMap<(String, u32), bool> = Default::default();
+            for (step, number, channel, is_filtered) in steps {
+                let key = (channel.to_string(), number);
+                let filters: &[Filter] = if is_filtered { &[Filter::SkipSelf] } else { &[] };
+                match step {
+                    0 | 1 => {
+                        let change = own.subscribe(peer(number), &key.0, filters);
+                        if change.leaves.is_some() { topics.remove(&key); }
+                        if change.joins.is_some() { topics.insert(key.clone()); }
+                        twin.insert(key, is_filtered);
+                    }
+                    2 => {
+                        if own.unsubscribe(peer(number), &key.0).is_some() { topics.remove(&key); }
+                        twin.remove(&key);
+                    }
+                    _ => {
+                        own.remove(peer(number));
+                        // The hub drops its members by itself.
+                        topics.retain(|(_, own)| *own != number);
+                        twin.retain(|(_, own), _| *own != number);
+                    }
+                }
+                let unfiltered = twin.iter().filter(|(_, is_filtered)| !**is_filtered);
+                let unfiltered: Vec<_> = unfiltered.map(|(key, _)| key.clone()).collect();
+                prop_assert_eq!(topics.iter().cloned().collect::<Vec<_>>(), unfiltered);
+                let all: usize = (0..3).map(|own_channel| own.of(&own_channel.to_string()).count()).sum();
+                prop_assert_eq!(all, twin.len());
+            }
+        }
+    }
+}
