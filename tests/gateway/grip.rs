@@ -135,6 +135,7 @@ fn django_grip_keeps_a_chat_room() {
     assert_eq!(hear(&mut ann), "bob: hi");
     // Detached, she is a member as before, and what she says is not told.
     say(&mut ann, "/quiet");
+    assert_eq!(hear(&mut ann), "you are not heard any more");
     say(&mut ann, "not heard");
     say(&mut bob, "still there?");
     assert_eq!(hear(&mut ann), "bob: still there?");
