@@ -143,6 +143,9 @@ fn agree_on_upstreams(config: &mut Config, upstreams: &[UpstreamOptions]) {
     }
     let mut left = upstreams.iter().cloned().enumerate();
     for route in &mut config.routes {
+        if let RouteService::Events { events, .. } = &mut route.service {
+            events.route_selection = EventsOptions::default().route_selection;
+        }
         let is_relay = route.service.relay().is_some();
         let (RouteService::Relay { websocket, forward, .. }
         | RouteService::Events { websocket, forward, .. }) = &mut route.service
@@ -316,7 +319,9 @@ fn route(path: String) -> impl Strategy<Value = Route> {
             let service = match kind {
                 ServiceKind::Broadcast => RouteService::Broadcast { websocket, order },
                 ServiceKind::Echo => RouteService::Echo { websocket },
-                ServiceKind::Events => RouteService::Events { websocket, forward, events },
+                ServiceKind::Events => {
+                    RouteService::Events { websocket, forward, events: Box::new(events) }
+                }
                 ServiceKind::Hall => RouteService::Hall,
                 ServiceKind::Page => RouteService::Page,
                 ServiceKind::Relay => RouteService::Relay { websocket, forward, relay },

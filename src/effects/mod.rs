@@ -23,7 +23,8 @@ pub use close_reason::CloseReason;
 pub use effects::{Accept, Effects};
 pub(crate) use effects::{Effect, PendingEffects};
 pub use event_backend::{
-    EventAnswer, EventBackend, EventOpening, EventRoom, NoEventBackend, SharedEventBackend,
+    EventAnswer, EventBackend, EventClient, EventOpening, EventRoom, NoEventBackend,
+    SharedEventBackend,
 };
 pub use identity::{INFO_BYTES_MAX, Identity, InvalidUser, USER_BYTES_MAX};
 pub use identity_check::{

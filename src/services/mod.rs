@@ -33,12 +33,13 @@ pub use router::{Handler, Route, Router};
 
 pub use crate::effects::{
     Accept, BackendRequest, CONTROL_FRAMES, Checked, CloseReason, Effects, EventAnswer,
-    EventBackend, EventOpening, EventRoom, INFO_BYTES_MAX, Identities, Identity, IdentityCheck,
-    IdentityOutcome, IdentityReply, IdentitySender, Inquiry, InvalidGrant, InvalidPeer,
-    InvalidUser, LoopSite, Message, MessageLimits, NoEventBackend, Order, Peer, Presented,
-    REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, RatePolicy, RelayMode, Rights,
-    RoomGrants, RouteOptions, ServiceMessage, ServiceSender, SharedEventBackend, SlowPolicy,
-    TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups, USER_BYTES_MAX,
+    EventBackend, EventClient, EventOpening, EventRoom, INFO_BYTES_MAX, Identities, Identity,
+    IdentityCheck, IdentityOutcome, IdentityReply, IdentitySender, Inquiry, InvalidGrant,
+    InvalidPeer, InvalidUser, LoopSite, Message, MessageLimits, NoEventBackend, Order, Peer,
+    Presented, REFUSAL_BODY_BYTES_MAX, ROOM_GRANTS_MAX, ROOM_PATTERN_BYTES_MAX, RatePolicy,
+    RelayMode, Rights, RoomGrants, RouteOptions, ServiceMessage, ServiceSender, SharedEventBackend,
+    SlowPolicy, TokenAnswer, TokenInquiry, TokenLookup, TokenVerdict, TooManyLookups,
+    USER_BYTES_MAX,
 };
 pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, DeflateOptions};
 

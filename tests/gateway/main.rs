@@ -29,6 +29,7 @@
 //! | `certificates_reload` | certificates at start, and files that change |
 //! | `events` | backends that speak plain HTTP, and what becomes of their clients |
 //! | `events_api` | what backends ask of the gateway: publications, keys, connections |
+//! | `gateway_style` | backends as behind API Gateway, and boto3 |
 //! | `grip` | backends by the libraries of GRIP, in Python and Node |
 //! | `relay` | backends in Python, Node and Rust behind the gateway, killed, moved and reloaded |
 //! | `relayed_libraries` | Socket.IO, graphql-ws, FastAPI and Channels through relays, both their ends |
@@ -110,6 +111,7 @@ mod certificates_reload;
 mod drain;
 mod events;
 mod events_api;
+mod gateway_style;
 mod grip;
 mod identity;
 mod limits;

@@ -32,7 +32,7 @@ pub enum RouteService<W = WebSocketOptions> {
         /// How requests are passed on.
         forward: ForwardOptions,
         /// How the backend is told.
-        events: EventsOptions,
+        events: Box<EventsOptions>,
     },
     /// Answers a plain GET with the page of the hall, whose members log in with tokens.
     Hall,
@@ -88,7 +88,7 @@ impl RouteService {
             ServiceKind::Events => Self::Events {
                 websocket,
                 forward: ForwardOptions::to_none(),
-                events: EventsOptions::default(),
+                events: Box::default(),
             },
             ServiceKind::Hall => Self::Hall,
             ServiceKind::Page => Self::Page,
@@ -113,7 +113,7 @@ impl RouteService {
             ServiceKind::Events => Self::Events {
                 websocket: websocket()?,
                 forward: ForwardOptions::read(table)?,
-                events: EventsOptions::read(table)?,
+                events: Box::new(EventsOptions::read(table)?),
             },
             ServiceKind::Hall => Self::Hall,
             ServiceKind::Page => Self::Page,

@@ -148,8 +148,7 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     config.tls.key_log_file = Some(path());
     config.admin.address = Some(AdminAddress::Off);
     let token = || Some(Secrets::new(["s3cret".to_owned()]));
-    config.admin.token = token();
-    config.admin.metrics_token = token();
+    (config.admin.token, config.admin.metrics_token) = (token(), token());
     config.api.keys = token();
     let mut route = token_room();
     route.aliases = vec!["/alias".to_owned()];
@@ -166,10 +165,7 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     let mut relay = relay();
     let RouteService::Relay { forward: options, .. } = &mut relay.service else { unreachable!() };
     (options.host, options.rewrite) = (Some("a".to_owned()), Some("/b".to_owned()));
-    let mut events_route = events();
-    let RouteService::Events { events, .. } = &mut events_route.service else { unreachable!() };
-    events.grip_key = Some(Secret::new("s3cret"));
-    config.routes = vec![route, relay, events_route];
+    config.routes = vec![route, relay, signed_events()];
     let health_host = Some("a".to_owned());
     config.upstreams =
         vec![UpstreamOptions { health: HealthChoice::Get, health_host, ..upstream(Balance::Hash) }];
@@ -201,6 +197,13 @@ fn events() -> Route {
     let mut route = Route::new("/events", ServiceKind::Events);
     let RouteService::Events { forward, .. } = &mut route.service else { unreachable!() };
     forward.upstream = "app".to_owned();
+    route
+}
+
+fn signed_events() -> Route {
+    let mut route = events();
+    let RouteService::Events { events, .. } = &mut route.service else { unreachable!() };
+    events.grip_key = Some(Secret::new("s3cret"));
     route
 }
 

@@ -6,6 +6,7 @@ use super::super::declare::Keys as _;
 use super::super::refusal::Refusal;
 use super::super::{Config, RelayMode, UpstreamOptions, WebSocketOptions};
 use super::repeated::first_repeated;
+use crate::events::api_gateway::RouteSelection;
 
 /// Checks all upstreams, and the routes that name them.
 pub(super) fn check_all(config: &Config) -> Result<(), Refusal> {
@@ -42,6 +43,13 @@ fn check_route(config: &Config, index: usize) -> Result<(), Refusal> {
     if route.service.events().is_some() && !cfg!(feature = "http-backends") {
         let key = format!("route[{index}].service");
         return Err(Refusal::new(key, &Value::from("events"), WITHOUT_HTTP));
+    }
+    if let Some(events) = route.service.events()
+        && RouteSelection::parse(&events.route_selection).is_none()
+    {
+        let key = format!("route[{index}].route_selection");
+        let rule = "must be an expression such as $request.body.action";
+        return Err(Refusal::new(key, &Value::from(events.route_selection.as_str()), rule));
     }
     if !config.upstreams.iter().any(|upstream| upstream.name == forward.upstream) {
         let known: Vec<&str> = config.upstreams.iter().map(|own| own.name.as_str()).collect();

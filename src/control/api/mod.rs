@@ -12,16 +12,20 @@
 //! | `access` | what a request proves |
 //! | `publish` | `POST /publish` |
 //! | `publisher` | publications of all listeners, in order |
+//! | `management` | `/@connections/{id}`, as behind API Gateway |
+//! | `signature` | requests that are signed as Amazon signs them |
 //! | `connections` | `GET /connections/{id}` |
 
 mod access;
 mod connections;
 mod listener;
+mod management;
 pub(super) mod publish;
 mod publisher;
 mod router;
 mod settings;
 mod shared;
+mod signature;
 
 pub use listener::ApiListener;
 pub use publisher::Publisher;
