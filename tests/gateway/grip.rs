@@ -154,7 +154,8 @@ fn django_grip_keeps_a_chat_room() {
     let head = "POST /chat/lobby HTTP/1.1\r\nHost: a\r\nContent-Type: application/websocket-events\r\n\
                 Content-Length: 6\r\nConnection: close\r\n\r\nOPEN\r\n";
     stranger.send(head.as_bytes());
-    assert_eq!(stranger.receive_head().status, 403);
+    // Its server speaks an older HTTP than the gateway's own replies.
+    assert_eq!(stranger.take("HTTP/1.x 403".len())[9..], *b"403");
 }
 
 /// Lets clients into `room`, under the name that the path ends with.
