@@ -21,6 +21,8 @@ pub enum Rule {
     Address,
     /// `true` or `false`.
     Boolean,
+    /// A name or an IP address that a certificate can be for.
+    Domain,
     /// A list of names and IP addresses that a certificate can be for, each once.
     Domains,
     /// The path of a file.
@@ -137,6 +139,7 @@ impl Rule {
                 (is_text_of(bytes_min, bytes_max), self)
             }
             Self::Domains if !grammar::is_domain(text) => return Err(DOMAIN.to_owned()),
+            Self::Domain if !grammar::is_domain(text) => return Err(self.to_string()),
             Self::HashBy => (grammar::is_hash_key(text), self),
             Self::HeaderLines => return check_header_line(text),
             Self::HeaderNames if !grammar::is_token(text) => return Err(TOKEN.to_owned()),
@@ -156,6 +159,7 @@ impl Rule {
             Self::Address
             | Self::AdminAddress
             | Self::Boolean
+            | Self::Domain
             | Self::Domains
             | Self::HeaderNames
             | Self::Hosts
@@ -187,6 +191,9 @@ impl fmt::Display for Rule {
                  socket, or \"off\"",
             ),
             Self::Boolean => f.write_str("must be true or false"),
+            Self::Domain => {
+                f.write_str("must be a name or an IP address that a certificate can be for")
+            }
             Self::Domains => f.write_str(
                 "must be a list of names and IP addresses that a certificate is to be for",
             ),

@@ -461,7 +461,7 @@ impl<P: Poller, C: Clock> EventLoop<P, C> {
                 // Nothing else tells that a silent client is gone: a relay sends no pings.
                 self.poller.probe_peer(client);
             }
-            let key = self.connections.handle_connecting(order.client, socket);
+            let key = self.connections.handle_connecting(order, socket);
             if let Some(socket) = self.connections.socket_mut(key)
                 && self.poller.watch_outbound(socket, key.to_token()).is_err()
             {

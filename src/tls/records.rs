@@ -21,6 +21,10 @@ pub struct Records {
     /// The peer asked for new keys of ours. However often it did: they are made once, before the
     /// next record (RFC 8446 §4.6.3).
     owes_update: bool,
+    /// The peer is a server.
+    is_client: bool,
+    /// Bytes that are missing of a ticket which has come in part. It is not taken.
+    ticket_left: u32,
     /// Our own notice of the end is sealed.
     says_end: bool,
     /// The peer's was opened.
@@ -47,6 +51,8 @@ pub enum Opened {
     Data(usize),
     /// Nothing that concerns anybody else.
     Nothing,
+    /// Of a server: so many bytes of messages that are tickets, each whole (RFC 8446 §4.6.1).
+    Tickets(usize),
     /// The peer has new keys, and may have asked for new ones of ours.
     Updated,
     /// The peer sends no more.
@@ -118,6 +124,8 @@ impl Records {
             read: direction(read),
             write: direction(write),
             owes_update: false,
+            is_client: false,
+            ticket_left: 0,
             says_end: false,
             has_ended: false,
             updates: 0,
@@ -125,6 +133,12 @@ impl Records {
             warnings: 0,
             has_renegotiated: false,
         }
+    }
+
+    /// The same, to a server.
+    #[must_use]
+    pub fn of_client(self) -> Self {
+        Self { is_client: true, ..self }
     }
 
     /// The suite.
@@ -292,12 +306,59 @@ impl Records {
             // The peer may not split it, nor send anything behind it under the old key (RFC 8446
             // §5.1).
             (Version::Tls13, [KEY_UPDATE, 0, 0, 1, _]) => Err(RecordFault::Malformed),
-            (Version::Tls12, [CLIENT_HELLO, ..]) if !self.has_renegotiated => {
+            (Version::Tls12, [kind, ..])
+                if *kind == self.renegotiation() && !self.has_renegotiated =>
+            {
                 self.has_renegotiated = true;
                 Ok(Opened::Declined)
             }
+            (Version::Tls13, [kind, ..])
+                if self.is_client && (*kind == NEW_SESSION_TICKET || self.ticket_left > 0) =>
+            {
+                self.take_tickets(content)
+            }
             _ => Err(RecordFault::Unexpected),
         }
+    }
+
+    /// The type of the message by which the peer asks for a new handshake.
+    fn renegotiation(&self) -> u8 {
+        if self.is_client { HELLO_REQUEST } else { CLIENT_HELLO }
+    }
+
+    /// One or more tickets of a server. One that is split over records is passed over: the next connection
+    /// does a full handshake.
+    fn take_tickets(&mut self, content: &[u8]) -> Result<Opened, RecordFault> {
+        self.updates += 1;
+        if self.updates > UPDATES_MAX {
+            return Err(RecordFault::Unexpected);
+        }
+        let missing = usize::try_from(self.ticket_left).unwrap_or(usize::MAX);
+        let (is_whole, mut rest) = match content.get(missing..) {
+            Some(rest) => (missing == 0, rest),
+            None => {
+                self.ticket_left -= u32::try_from(content.len()).unwrap_or(self.ticket_left);
+                return Ok(Opened::Nothing);
+            }
+        };
+        self.ticket_left = 0;
+        while !rest.is_empty() {
+            let [NEW_SESSION_TICKET, high, middle, low, body @ ..] = rest else {
+                return Err(RecordFault::Unexpected);
+            };
+            let bytes = u32::from_be_bytes([0, *high, *middle, *low]);
+            if bytes > TICKET_BYTES_MAX {
+                return Err(RecordFault::Malformed);
+            }
+            match body.get(usize::try_from(bytes).unwrap_or(usize::MAX)..) {
+                Some(behind) => rest = behind,
+                None => {
+                    self.ticket_left = bytes - u32::try_from(body.len()).unwrap_or(bytes);
+                    return Ok(Opened::Nothing);
+                }
+            }
+        }
+        Ok(if is_whole { Opened::Tickets(content.len()) } else { Opened::Nothing })
     }
 
     /// Seals one record of at most [`CONTENT_BYTES_MAX`] bytes of data behind what `out` holds.
@@ -409,6 +470,17 @@ impl Direction {
     }
 }
 
+/// The bodies of the handshake messages in `content`, as far as they are whole (RFC 8446 §4).
+pub fn handshake_messages(mut content: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let [_, high, middle, low, rest @ ..] = content else { return None };
+        let bytes = u32::from_be_bytes([0, *high, *middle, *low]);
+        let (body, behind) = rest.split_at_checked(usize::try_from(bytes).ok()?)?;
+        content = behind;
+        Some(body)
+    })
+}
+
 /// The expanded key, which is made if it is not there.
 #[inline]
 fn key_of<'k>(
@@ -474,8 +546,14 @@ impl Additional {
 
 /// The type of a handshake message that announces new keys (RFC 8446 §4.6.3).
 const KEY_UPDATE: u8 = 24;
-/// The type of one that asks for a handshake.
+/// The type of one with a ticket (RFC 8446 §4.6.1).
+const NEW_SESSION_TICKET: u8 = 4;
+/// A ticket of 2¹⁶ bytes, its nonce and its extensions.
+const TICKET_BYTES_MAX: u32 = (2 << 16) + 512;
+/// The type of one by which a client asks for a handshake.
 const CLIENT_HELLO: u8 = 1;
+/// That of a server (RFC 5246 §7.4.1.1).
+const HELLO_REQUEST: u8 = 0;
 /// What protection may add to a record of TLS 1.3 (RFC 8446 §5.2).
 const EXPANSION_BYTES_MAX: usize = 256;
 /// Key updates without data between them.

@@ -14,6 +14,7 @@ mod server_list;
 mod server_name;
 mod set;
 mod slow_start;
+mod tls;
 
 use std::sync::Arc;
 
@@ -26,7 +27,8 @@ pub use report::{ServerReport, UpstreamReport};
 pub use server::{Server, ServerCounts, ServerPermit, ServerState};
 pub use server_list::{Answers, ServerList};
 pub use server_name::{InvalidServerName, ServerName, ServerPlace};
-pub use set::{ServerSet, UpstreamSettings};
+pub use set::{ListedServer, ServerSet, UpstreamSettings};
+pub use tls::{ServerTls, UpstreamTls, tls_name};
 
 use crate::timer::Millis;
 

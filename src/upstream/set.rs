@@ -7,6 +7,7 @@ use super::balance::{Balance, Candidate};
 use super::health::HealthSettings;
 use super::server::{Server, ServerState};
 use super::slow_start::grown;
+use super::tls::{ServerTls, UpstreamTls};
 use super::{Pick, ServerReport};
 use crate::timer::Millis;
 use crate::transport::ServerAddress;
@@ -28,6 +29,8 @@ pub struct UpstreamSettings {
     pub slow_start_ms: u64,
     /// How servers are checked; `None` for not at all.
     pub health: Option<HealthSettings>,
+    /// How they are reached with TLS; `None` for without.
+    pub tls: Option<UpstreamTls>,
 }
 
 impl Default for UpstreamSettings {
@@ -40,7 +43,26 @@ impl Default for UpstreamSettings {
             fail_ms: 10_000,
             slow_start_ms: 0,
             health: None,
+            tls: None,
         }
+    }
+}
+
+/// A server of a set that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedServer {
+    /// Where it listens.
+    pub address: ServerAddress,
+    /// Its part of the connections, 1 or more.
+    pub weight: u32,
+    /// The name that has led to the address, if one has.
+    pub host: Option<Box<str>>,
+}
+
+impl From<(ServerAddress, u32)> for ListedServer {
+    /// One that is configured by its address.
+    fn from((address, weight): (ServerAddress, u32)) -> Self {
+        Self { address, weight, host: None }
     }
 }
 
@@ -60,19 +82,19 @@ struct Member {
     server: Arc<Server>,
     weight: u32,
     hash: u64,
+    host: Option<Box<str>>,
 }
 
 impl ServerSet {
-    /// These servers, each address with its weight of 1 or more; of one that stands there twice the
-    /// first counts. Those that `before` has or remembers stay the same, with their connections.
+    /// These servers; of one that stands there twice the first counts. Those that `before` has or remembers stay the same, with their connections.
     #[must_use]
     pub fn new(
         settings: UpstreamSettings,
-        servers: impl IntoIterator<Item = (ServerAddress, u32)>,
+        servers: impl IntoIterator<Item = impl Into<ListedServer>>,
         before: Option<&Self>,
     ) -> Self {
         let mut members: Vec<Member> = Vec::new();
-        for (address, weight) in servers {
+        for ListedServer { address, weight, host } in servers.into_iter().map(Into::into) {
             if members.iter().any(|own| *own.server.address() == address) {
                 continue;
             }
@@ -84,7 +106,7 @@ impl ServerSet {
                 // Nothing would say so any more.
                 server.set_healthy(true);
             }
-            members.push(Member { server, weight: weight.max(1), hash: hasher.finish() });
+            members.push(Member { server, weight: weight.max(1), hash: hasher.finish(), host });
         }
         let mut next = Self { settings, members, departed: Vec::new(), revision: 0 };
         if let Some(before) = before {
@@ -122,6 +144,14 @@ impl ServerSet {
     #[must_use]
     pub fn server(&self, address: &ServerAddress) -> Option<&Arc<Server>> {
         self.members.iter().map(|own| &own.server).find(|own| own.address() == address)
+    }
+
+    /// How a connection to a server speaks TLS, if it does.
+    #[must_use]
+    pub fn tls(&self, server: &Server) -> Option<ServerTls> {
+        let tls = self.settings.tls.as_ref()?;
+        let member = self.members.iter().find(|own| own.server.address() == server.address());
+        Some(tls.of_server(server.address(), member.and_then(|own| own.host.as_deref())))
     }
 
     /// As [`ServerSet::server`], also one that has left and is remembered.

@@ -508,7 +508,9 @@ impl<S: Transport> Connections<S> {
             self.turn.work.charge(prices::EFFECT);
             let next = self.cold.relays_mut().next(link, self.turn.now, &self.turn.counters);
             match next {
-                relay::Next::Connect(server) => return Some(ConnectOrder { client, server }),
+                relay::Next::Connect(server, tls) => {
+                    return Some(ConnectOrder { client, server, tls });
+                }
                 relay::Next::Refuse(failure) => {
                     let Some(mut at) = self.at(client) else { continue };
                     let outcome = at.refuse_relay(failure);
@@ -521,9 +523,10 @@ impl<S: Transport> Connections<S> {
         }
     }
 
-    /// A connection to the server of a [`ConnectOrder`] is under way over `socket`, which counts against
+    /// A connection to the server of this order is under way over `socket`, which counts against
     /// `connections_max`. Gives its key, for the poller.
-    pub fn handle_connecting(&mut self, client: ConnKey, socket: S) -> ConnKey {
+    pub fn handle_connecting(&mut self, order: ConnectOrder, socket: S) -> ConnKey {
+        let ConnectOrder { client, tls, .. } = order;
         let (state, tick) = (State::outbound(), self.turn.tick);
         let key = self.table.insert(socket, state, Protocol::Backend, tick);
         let of_client = self.table.get(client).map(|conn| (conn.link, conn.route));
@@ -534,10 +537,18 @@ impl<S: Transport> Connections<S> {
         // The poller reports room from the beginning, as that says that the connection stands.
         conn.flags.set(Flags::WRITE_BLOCKED);
         conn.flags.set(Flags::WRITE_INTEREST);
+        let entered = match tls {
+            Some(tls) => {
+                self.input.make_shared_room(RECORD_BYTES_MAX);
+                self.cold.enter_outbound_tls(&mut conn.cold, tls, &mut self.turn)
+            }
+            None => Ok(()),
+        };
         let head = self.cold.relays().head(link);
         let pushed = self.output.queue_bytes(conn, key, head, &mut self.turn);
         self.turn.counters.relay_connects.add(1);
-        if let Some(reason) = pushed.abort_reason() {
+        let overload = entered.is_err().then_some(CloseReason::Overload);
+        if let Some(reason) = pushed.abort_reason().or(overload) {
             self.cold.relays_mut().note_lost(link, Lost::Exhausted);
             self.abort(key, reason);
         }

@@ -12,7 +12,7 @@ use crate::pool::{Buffers, Need, OverBudget};
 use crate::shrink::Shrink as _;
 use crate::timer::{Millis, Tick};
 use crate::transport::ServerAddress;
-use crate::upstream::{Server, ServerPermit};
+use crate::upstream::{Server, ServerPermit, ServerTls};
 use crate::ws::CloseRequest;
 
 /// The relays of one loop.
@@ -81,10 +81,37 @@ pub(crate) enum Lost {
     ConnectTimeout,
     /// It was refused, or cut.
     Failed,
+    /// The server's certificate does not verify.
+    Certificate,
+    /// TLS with the server has failed for another reason.
+    Tls,
     /// The server has said what is no reply.
     NoReply,
     /// The reply did not come in time.
     ReplyTimeout,
+}
+
+impl Lost {
+    /// Whether it counts against the server.
+    pub(super) fn is_of_server(self) -> bool {
+        match self {
+            Self::Exhausted => false,
+            Self::Certificate
+            | Self::ConnectTimeout
+            | Self::Failed
+            | Self::NoReply
+            | Self::ReplyTimeout
+            | Self::Tls => true,
+        }
+    }
+
+    /// Whether the server may have got nothing of the request.
+    pub(super) fn may_be_unreached(self) -> bool {
+        match self {
+            Self::Certificate | Self::ConnectTimeout | Self::Failed | Self::Tls => true,
+            Self::Exhausted | Self::NoReply | Self::ReplyTimeout => false,
+        }
+    }
 }
 
 /// An end of a relay whose partner is gone.
@@ -113,6 +140,8 @@ pub struct ConnectOrder {
     pub client: ConnKey,
     /// Where to.
     pub server: ServerAddress,
+    /// How it speaks TLS, if it does.
+    pub tls: Option<ServerTls>,
 }
 
 impl RelayRecords {

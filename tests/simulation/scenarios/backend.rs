@@ -24,7 +24,7 @@ pub(super) fn upstream(servers: u16) -> Arc<Upstream> {
     Upstream::new("app", ServerSet::new(UpstreamSettings::default(), servers, None))
 }
 
-fn routes(journal: &Journal, upstream: &Arc<Upstream>) -> Vec<Route> {
+pub(super) fn routes(journal: &Journal, upstream: &Arc<Upstream>) -> Vec<Route> {
     routes_in(RelayMode::Bytes, &RouteOptions::default(), journal, upstream)
 }
 
@@ -109,20 +109,20 @@ pub(super) fn assert_bare(world: &mut World, upstream: &Upstream) {
 }
 
 /// One side of a relay that sends at random.
-struct End {
-    socket: SimClient,
-    to_send: Vec<u8>,
+pub(super) struct End {
+    pub(super) socket: SimClient,
+    pub(super) to_send: Vec<u8>,
     sent: usize,
-    received: Vec<u8>,
+    pub(super) received: Vec<u8>,
 }
 
 impl End {
-    fn new(socket: SimClient, random: &mut Random) -> Self {
+    pub(super) fn new(socket: SimClient, random: &mut Random) -> Self {
         let count = random.below(200_000);
         Self { socket, to_send: random.bytes(count), sent: 0, received: Vec::new() }
     }
 
-    fn send(&mut self, count: usize) {
+    pub(super) fn send(&mut self, count: usize) {
         let end = self.sent.saturating_add(count).min(self.to_send.len());
         self.socket.send(&self.to_send[self.sent..end]);
         self.sent = end;
@@ -131,11 +131,11 @@ impl End {
         }
     }
 
-    fn receive(&mut self, bytes_max: usize) {
+    pub(super) fn receive(&mut self, bytes_max: usize) {
         self.received.extend(self.socket.receive(bytes_max));
     }
 
-    fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.sent == self.to_send.len() && self.socket.has_ended()
     }
 }
