@@ -402,6 +402,7 @@ fn token_place() -> impl Strategy<Value = TokenPlace> {
 pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
     match rule {
         Rule::Identities | Rule::Name | Rule::Upstream => "[!-~é张]{1,16}".boxed(),
+        Rule::LocalAddresses => "10\\.0\\.0\\.[1-9]".boxed(),
         Rule::Domain | Rule::Domains => "[a-z]{1,8}(\\.[a-z]{2,5}){0,2}".boxed(),
         Rule::HttpsUrl => "https://[a-z]{1,8}(:[1-9][0-9]{3})?(/[a-z]{0,5})?".boxed(),
         Rule::Hosts => prop_oneof![

@@ -1,6 +1,7 @@
 //! What the value of a key must be, and the words for it in messages.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::grammar;
 #[cfg(feature = "http-backends")]
@@ -31,6 +32,8 @@ pub enum Rule {
     Folder,
     /// A list of header lines, each `NAME: VALUE`.
     HeaderLines,
+    /// A list of IP addresses of this machine, each once.
+    LocalAddresses,
     /// A list of names of headers, each once.
     HeaderNames,
     /// What clients are told apart by.
@@ -114,6 +117,7 @@ impl Rule {
                 | Self::HeaderNames
                 | Self::Hosts
                 | Self::Identities
+                | Self::LocalAddresses
                 | Self::PublicAlgorithms
                 | Self::Servers
                 | Self::Subprotocols
@@ -144,6 +148,12 @@ impl Rule {
             Self::HeaderLines => return check_header_line(text),
             Self::HeaderNames if !grammar::is_token(text) => return Err(TOKEN.to_owned()),
             Self::HostHeader => (Authority::is_valid(text), self),
+            Self::LocalAddresses => {
+                return match text.parse::<IpAddr>() {
+                    Ok(address) if !address.is_unspecified() => Ok(()),
+                    Ok(_) | Err(_) => Err(LOCAL_ADDRESS.to_owned()),
+                };
+            }
             Self::Servers => {
                 return ServerName::parse(text).map(drop).map_err(|error| error.to_string());
             }
@@ -203,6 +213,9 @@ impl fmt::Display for Rule {
             Self::HeaderLines => f.write_str("must be a list of headers such as \"X-Key: value\""),
             Self::HeaderNames => f.write_str("must be a list of names of headers"),
             Self::HostHeader => f.write_str("must be HOST or HOST:PORT as the Host header has it"),
+            Self::LocalAddresses => {
+                f.write_str("must be a list of IP addresses of this machine such as \"10.0.0.5\"")
+            }
             Self::Servers => f.write_str("must be a list of servers such as \"10.0.0.1:9001\""),
             Self::Upstream => f.write_str("must be the name of an [[upstream]] table"),
             Self::Hosts => f.write_str(
@@ -269,6 +282,7 @@ fn check_header_line(text: &str) -> Result<(), String> {
 /// The longest path of Linux (PATH_MAX in limits.h), its end included.
 const PATH_BYTES_MAX: usize = 4095;
 
+const LOCAL_ADDRESS: &str = "must be an IP address of this machine";
 const DOMAIN: &str = "must be a name such as \"www.example.com\" or an IP address, and no wildcard, \
                       for which there is no challenge by HTTP";
 const HOST: &str = "must be a name or an IP address as the Host header has it, without a port, a \

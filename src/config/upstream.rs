@@ -69,6 +69,14 @@ keys! {
             reload: true,
             reached: "It gets its whole part.",
         }
+        /// The addresses of this machine that connections to the servers come from, in turn; by default
+        /// the kernel chooses one.
+        pub local_addresses: Vec<String> {
+            default: Vec::new(),
+            rule: Rule::LocalAddresses,
+            reload: true,
+            reached: "With no source port left the client gets 503.",
+        }
         /// Whether the servers are reached with TLS.
         pub tls: bool {
             default: false,
@@ -251,6 +259,11 @@ impl UpstreamOptions {
             slow_start_ms: self.slow_start_ms,
             health: self.health_settings(),
             tls: None,
+            local_addresses: self
+                .local_addresses
+                .iter()
+                .filter_map(|own| own.parse().ok())
+                .collect(),
         }
     }
 }

@@ -210,8 +210,10 @@ counters! {
     relay_refused,
     /// Requests answered with 503 because no server of the upstream could be asked.
     relay_no_server,
-    /// Requests answered with 503 because descriptors, source ports or memory ran out.
+    /// Requests answered with 503 because descriptors or memory ran out.
     relay_exhausted,
+    /// Requests answered with 503 because no source port was left for a server.
+    relay_source_ports,
     /// Requests answered with 502 because no server could be reached.
     relay_unreachable,
     /// Requests answered with 502 because the backend sent no valid reply.

@@ -1,6 +1,7 @@
 //! The servers of an upstream at one time.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::balance::{Balance, Candidate};
@@ -31,6 +32,8 @@ pub struct UpstreamSettings {
     pub health: Option<HealthSettings>,
     /// How they are reached with TLS; `None` for without.
     pub tls: Option<UpstreamTls>,
+    /// The addresses that connections to them come from, in turn; with none the kernel chooses.
+    pub local_addresses: Vec<IpAddr>,
 }
 
 impl Default for UpstreamSettings {
@@ -44,6 +47,7 @@ impl Default for UpstreamSettings {
             slow_start_ms: 0,
             health: None,
             tls: None,
+            local_addresses: Vec::new(),
         }
     }
 }
@@ -152,6 +156,18 @@ impl ServerSet {
         let tls = self.settings.tls.as_ref()?;
         let member = self.members.iter().find(|own| own.server.address() == server.address());
         Some(tls.of_server(server.address(), member.and_then(|own| own.host.as_deref())))
+    }
+
+    /// The address that a connection to this server comes from, if any of its family is configured: that
+    /// whose turn it is by this number.
+    pub(super) fn local_address(&self, server: &ServerAddress, turn: usize) -> Option<IpAddr> {
+        let all = &self.settings.local_addresses;
+        if all.is_empty() {
+            return None;
+        }
+        let is_ipv4 = server.tcp()?.is_ipv4();
+        let of_family = || all.iter().filter(|own| own.is_ipv4() == is_ipv4);
+        of_family().nth(turn.checked_rem(of_family().count())?).copied()
     }
 
     /// As [`ServerSet::server`], also one that has left and is remembered.

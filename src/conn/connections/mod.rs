@@ -27,7 +27,7 @@ use crate::conn::outbox::Outbox;
 use crate::conn::population::Population;
 use crate::conn::proxies::Opening;
 use crate::conn::receive::{Input, Next, Outcome, Unfinished};
-use crate::conn::relay::{self, ConnectOrder, Lost, MaskKeys};
+use crate::conn::relay::{self, ConnectOrder, Lost, MaskKeys, ServerRoute};
 use crate::conn::room_lists::RoomLists;
 use crate::conn::schedule::Schedule;
 use crate::conn::send::Output;
@@ -51,7 +51,7 @@ use crate::proxy_protocol::HeaderPolicy;
 use crate::services::{Route, RouteNumbers, Router};
 use crate::timer::{Millis, Tick, WallTime, earliest};
 use crate::tls::RECORD_BYTES_MAX;
-use crate::transport::Transport;
+use crate::transport::{ConnectError, Transport};
 use crate::work::{Phase, Work, prices};
 use crate::ws::CloseCode;
 
@@ -508,8 +508,9 @@ impl<S: Transport> Connections<S> {
             self.turn.work.charge(prices::EFFECT);
             let next = self.cold.relays_mut().next(link, self.turn.now, &self.turn.counters);
             match next {
-                relay::Next::Connect(server, tls) => {
-                    return Some(ConnectOrder { client, server, tls });
+                relay::Next::Connect(route) => {
+                    let ServerRoute { address: server, local, tls } = *route;
+                    return Some(ConnectOrder { client, server, local, tls });
                 }
                 relay::Next::Refuse(failure) => {
                     let Some(mut at) = self.at(client) else { continue };
@@ -556,12 +557,18 @@ impl<S: Transport> Connections<S> {
         key
     }
 
-    /// No connection to the server of a [`ConnectOrder`] is under way; `is_exhausted` says that another
-    /// server would not help.
-    pub fn handle_unconnected(&mut self, client: ConnKey, is_exhausted: bool) {
+    /// No connection to the server of a [`ConnectOrder`] is under way.
+    pub fn handle_unconnected(&mut self, client: ConnKey, error: ConnectError) {
         let Some(link) = self.table.get(client).map(|conn| conn.link) else { return };
-        let lost = if is_exhausted { Lost::Exhausted } else { Lost::Failed };
+        let lost = match error {
+            ConnectError::Exhausted => Lost::Exhausted,
+            ConnectError::NoPort => Lost::NoPort,
+            ConnectError::Failed => Lost::Failed,
+        };
         let relays = self.cold.relays_mut();
+        if let (ConnectError::NoPort, Some(server)) = (error, relays.server(link)) {
+            log::warn!("backend {}: no source port is left for it", server.address());
+        }
         relays.note_lost(link, lost);
         relays.want(client);
     }

@@ -4,6 +4,7 @@
 //! Another server is tried only while nothing of the request has gone out (RFC 9110 §9.2.2: a request
 //! that was perhaps acted on is not sent again), and at most two others.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::bytes::Relay;
@@ -29,11 +30,21 @@ use crate::ws::Progress;
 #[derive(Debug)]
 pub(in crate::conn) enum Next {
     /// A connection is to be begun.
-    Connect(ServerAddress, Option<ServerTls>),
+    Connect(Box<ServerRoute>),
     /// The request is refused.
     Refuse(Failure),
     /// Nothing: it is answered already.
     Nothing,
+}
+
+/// How a server is connected to.
+#[derive(Debug)]
+pub(in crate::conn) struct ServerRoute {
+    pub(in crate::conn) address: ServerAddress,
+    /// Where the connection comes from, if that is configured.
+    pub(in crate::conn) local: Option<IpAddr>,
+    /// How it speaks TLS, if it does.
+    pub(in crate::conn) tls: Option<ServerTls>,
 }
 
 /// Why the gateway answers a request itself.
@@ -71,6 +82,9 @@ impl Failure {
             Self::Lost(Lost::Exhausted) => {
                 Rejection::unavailable(retry_after_s, "the gateway is full, try again later")
             }
+            Self::Lost(Lost::NoPort) => {
+                Rejection::unavailable(retry_after_s, "the gateway has no source port left")
+            }
             Self::Lost(Lost::Failed) => Rejection::bad_gateway("the backend cannot be reached"),
             Self::Lost(Lost::Certificate) => {
                 Rejection::bad_gateway("the certificate of the backend is not valid")
@@ -93,6 +107,7 @@ impl Failure {
         match self {
             Self::Full | Self::NoServer => &counters.relay_no_server,
             Self::Lost(Lost::Exhausted) => &counters.relay_exhausted,
+            Self::Lost(Lost::NoPort) => &counters.relay_source_ports,
             Self::Lost(Lost::Failed) => &counters.relay_unreachable,
             Self::Lost(Lost::Certificate) => &counters.relay_bad_certificate,
             Self::Lost(Lost::Tls) => &counters.relay_tls_failed,
@@ -144,8 +159,9 @@ impl RelayRecords {
                 attempt.due = now.plus(set.settings().connect_ms).tick();
                 attempt.is_reached = false;
                 let tls = set.tls(permit.server());
+                let local = request.upstream.local_address(&address);
                 self.set_permit(link, permit);
-                Next::Connect(address, tls)
+                Next::Connect(Box::new(ServerRoute { address, local, tls }))
             }
             (_, Some(lost)) => Next::Refuse(Failure::Lost(lost)),
             (Pick::Full, None) => Next::Refuse(Failure::Full),

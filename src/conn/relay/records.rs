@@ -2,6 +2,7 @@
 //! answer.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -75,8 +76,10 @@ pub(crate) struct Attempt {
 /// How an attempt came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// The process has no descriptor, port or memory for it.
+    /// The process has no descriptor or memory for it.
     Exhausted,
+    /// There is no source port left for it.
+    NoPort,
     /// The connection did not stand in time.
     ConnectTimeout,
     /// It was refused, or cut.
@@ -95,7 +98,7 @@ impl Lost {
     /// Whether it counts against the server.
     pub(super) fn is_of_server(self) -> bool {
         match self {
-            Self::Exhausted => false,
+            Self::Exhausted | Self::NoPort => false,
             Self::Certificate
             | Self::ConnectTimeout
             | Self::Failed
@@ -108,7 +111,12 @@ impl Lost {
     /// Whether the server may have got nothing of the request.
     pub(super) fn may_be_unreached(self) -> bool {
         match self {
-            Self::Certificate | Self::ConnectTimeout | Self::Failed | Self::Tls => true,
+            Self::Certificate
+            | Self::ConnectTimeout
+            | Self::Failed
+            // To another server the same ports may be free.
+            | Self::NoPort
+            | Self::Tls => true,
             Self::Exhausted | Self::NoReply | Self::ReplyTimeout => false,
         }
     }
@@ -140,6 +148,8 @@ pub struct ConnectOrder {
     pub client: ConnKey,
     /// Where to.
     pub server: ServerAddress,
+    /// The address that the connection comes from, if one is configured.
+    pub local: Option<IpAddr>,
     /// How it speaks TLS, if it does.
     pub tls: Option<ServerTls>,
 }
