@@ -56,7 +56,7 @@ pub use fetch::{HttpUrl, HttpUrlError, Trust, TrustError};
 pub use health::HealthChecks;
 #[cfg(feature = "http-backends")]
 pub use key_sets::{KeySetSettings, RemoteKeys};
-pub use names::NameLookups;
+pub use names::{NameLookups, Resolved, Resolver, SystemResolver};
 #[cfg(feature = "redis")]
 pub use redis_url::{RedisUrl, RedisUrlError};
 pub use role::ControlRole;

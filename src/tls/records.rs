@@ -564,3 +564,107 @@ const EMPTIES_MAX: u8 = 32;
 const WARNINGS_MAX: u8 = 4;
 /// Records that a used-up key can still seal: a key update, or the last alert.
 const KEPT_BACK: u64 = 8;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::suite::Cipher;
+    use super::*;
+
+    fn pair(version: Version) -> (Records, Records) {
+        let suite = Suite { version, cipher: Cipher::Aes128Gcm };
+        let secret = |byte: u8| (0, Secret::of(&[&[byte; 32]]).unwrap());
+        let client = Records::new(suite, secret(1), secret(2)).of_client();
+        (Records::new(suite, secret(2), secret(1)), client)
+    }
+
+    /// What a record of a handshake with this content comes to.
+    fn open(
+        server: &mut Records,
+        client: &mut Records,
+        content: &[u8],
+    ) -> Result<Opened, RecordFault> {
+        let (mut sealed, mut keys) = (Vec::new(), ExpandedKeys::default());
+        let fill = |out: &mut Vec<u8>| out.extend_from_slice(content);
+        server.seal(&mut keys, ContentType::Handshake, &mut sealed, fill).unwrap();
+        let record = 0..sealed.len();
+        client.open(&mut ExpandedKeys::default(), &mut sealed, 0, record)
+    }
+
+    fn message(kind: u8, bytes: u16) -> Vec<u8> {
+        let [high, low] = bytes.to_be_bytes();
+        let mut message = vec![kind, 0, high, low];
+        message.resize(4 + usize::from(bytes), 7);
+        message
+    }
+
+    #[test]
+    fn whole_tickets_are_given_and_others_passed_over() {
+        let (mut server, mut client) = pair(Version::Tls13);
+        let two = [message(NEW_SESSION_TICKET, 40), message(NEW_SESSION_TICKET, 300)].concat();
+        let opened = open(&mut server, &mut client, &two);
+        assert_eq!(opened, Ok(Opened::Tickets(two.len())));
+        let bodies: Vec<usize> = handshake_messages(&two).map(<[u8]>::len).collect();
+        assert_eq!(bodies, [40, 300]);
+        for part in [&two[..20], &two[20..60], &two[60..]] {
+            assert_eq!(open(&mut server, &mut client, part), Ok(Opened::Nothing));
+        }
+        assert_eq!(open(&mut server, &mut client, &two), Ok(Opened::Tickets(two.len())));
+        // A message with a certificate request, and one that is longer than any ticket.
+        for wrong in [&[13, 0, 0, 1, 0][..], &[NEW_SESSION_TICKET, 255, 0, 0]] {
+            let (mut server, mut client) = pair(Version::Tls13);
+            assert!(open(&mut server, &mut client, wrong).is_err());
+        }
+        // No client sends any.
+        let (mut client, mut server) = pair(Version::Tls13);
+        server.is_client = false;
+        assert!(open(&mut client, &mut server, &two).is_err());
+    }
+
+    #[test]
+    fn a_server_that_asks_for_a_handshake_is_declined_once() {
+        let (mut server, mut client) = pair(Version::Tls12);
+        let request = message(HELLO_REQUEST, 0);
+        assert_eq!(open(&mut server, &mut client, &request), Ok(Opened::Declined));
+        assert_eq!(open(&mut server, &mut client, &request), Err(RecordFault::Unexpected));
+    }
+
+    #[test]
+    fn tickets_without_end_are_too_many() {
+        let (mut server, mut client) = pair(Version::Tls13);
+        let ticket = message(NEW_SESSION_TICKET, 10);
+        let opened = (0..=UPDATES_MAX).map(|_| open(&mut server, &mut client, &ticket));
+        assert_eq!(opened.filter(Result::is_ok).count(), usize::from(UPDATES_MAX));
+    }
+
+    proptest! {
+        /// However tickets come in parts, as long as no header is split: none is an error, and behind
+        /// the last one the next whole one is given.
+        #[test]
+        fn tickets_may_be_split(
+            sizes in prop::collection::vec(1..2000_u16, 1..5),
+            cuts in prop::collection::vec(4..500_usize, 1..20),
+        ) {
+            let (mut server, mut client) = pair(Version::Tls13);
+            for size in sizes {
+                let ticket = message(NEW_SESSION_TICKET, size);
+                let mut rest = &ticket[..];
+                for cut in cuts.iter().take(20) {
+                    let (part, behind) = rest.split_at((*cut).min(rest.len()));
+                    rest = behind;
+                    if !part.is_empty() {
+                        prop_assert!(open(&mut server, &mut client, part).is_ok());
+                        client.updates = 0;
+                    }
+                }
+                if !rest.is_empty() {
+                    prop_assert!(open(&mut server, &mut client, rest).is_ok());
+                    client.updates = 0;
+                }
+            }
+            let ticket = message(NEW_SESSION_TICKET, 9);
+            prop_assert_eq!(open(&mut server, &mut client, &ticket), Ok(Opened::Tickets(13)));
+        }
+    }
+}

@@ -115,8 +115,10 @@ impl ServerSet {
         let mut next = Self { settings, members, departed: Vec::new(), revision: 0 };
         if let Some(before) = before {
             next.revision = before.revision;
-            let all = before.members.iter().map(|own| &own.server).chain(&before.departed);
-            let left = all.filter(|own| own.is_in_use() && next.server(own.address()).is_none());
+            // A loop may be about to use one that has only just left.
+            let just_left = before.members.iter().map(|own| &own.server);
+            let all = just_left.chain(before.departed.iter().filter(|own| own.is_in_use()));
+            let left = all.filter(|own| next.server(own.address()).is_none());
             next.departed = left.take(DEPARTED_MAX).cloned().collect();
         }
         next
