@@ -163,6 +163,7 @@ fn agree_on_upstreams(config: &mut Config, upstreams: &[UpstreamOptions]) {
                 if upstream.health == HealthChoice::Off {
                     leave_checks_out(&mut upstream);
                 }
+                agree_on_upstream_tls(&mut upstream);
                 forward.upstream.clone_from(&upstream.name);
                 // A path of the route may end in *.
                 forward.rewrite = forward.rewrite.take().filter(|path| !path.ends_with("/*"));
@@ -186,6 +187,21 @@ fn leave_checks_out(upstream: &mut UpstreamOptions) {
     upstream.health_host = None;
     (upstream.health_every_ms, upstream.health_timeout_ms) = (5000, 2000);
     (upstream.health_fall, upstream.health_rise) = (3, 2);
+}
+
+/// Without TLS nothing can be said of it; a certificate comes with its key, and a Unix socket has no name.
+fn agree_on_upstream_tls(upstream: &mut UpstreamOptions) {
+    let is_nameless = upstream.servers.iter().any(|own| own.starts_with("unix:"));
+    upstream.tls &= upstream.tls_name.is_some() || !is_nameless;
+    if !upstream.tls {
+        (upstream.tls_verify, upstream.tls_name) = (true, None);
+    }
+    if !upstream.tls || !upstream.tls_verify {
+        upstream.tls_ca = None;
+    }
+    if !upstream.tls || upstream.tls_certificate.is_none() || upstream.tls_key.is_none() {
+        (upstream.tls_certificate, upstream.tls_key) = (None, None);
+    }
 }
 
 /// Certificates are for listeners with TLS, and such listeners have certificates.
@@ -397,7 +413,8 @@ fn token_place() -> impl Strategy<Value = TokenPlace> {
 pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
     match rule {
         Rule::Identities | Rule::Name | Rule::Upstream => "[!-~é张]{1,16}".boxed(),
-        Rule::Domains => "[a-z]{1,8}(\\.[a-z]{2,5}){0,2}".boxed(),
+        Rule::LocalAddresses => "10\\.0\\.0\\.[1-9]".boxed(),
+        Rule::Domain | Rule::Domains => "[a-z]{1,8}(\\.[a-z]{2,5}){0,2}".boxed(),
         Rule::HttpsUrl => "https://[a-z]{1,8}(:[1-9][0-9]{3})?(/[a-z]{0,5})?".boxed(),
         Rule::Hosts => prop_oneof![
             "[a-z0-9-]{1,8}(\\.[a-z]{2,5}){0,2}",

@@ -1,6 +1,7 @@
 //! What the value of a key must be, and the words for it in messages.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::grammar;
 #[cfg(feature = "http-backends")]
@@ -21,6 +22,8 @@ pub enum Rule {
     Address,
     /// `true` or `false`.
     Boolean,
+    /// A name or an IP address that a certificate can be for.
+    Domain,
     /// A list of names and IP addresses that a certificate can be for, each once.
     Domains,
     /// The path of a file.
@@ -29,6 +32,8 @@ pub enum Rule {
     Folder,
     /// A list of header lines, each `NAME: VALUE`.
     HeaderLines,
+    /// A list of IP addresses of this machine, each once.
+    LocalAddresses,
     /// A list of names of headers, each once.
     HeaderNames,
     /// What clients are told apart by.
@@ -112,6 +117,7 @@ impl Rule {
                 | Self::HeaderNames
                 | Self::Hosts
                 | Self::Identities
+                | Self::LocalAddresses
                 | Self::PublicAlgorithms
                 | Self::Servers
                 | Self::Subprotocols
@@ -137,10 +143,17 @@ impl Rule {
                 (is_text_of(bytes_min, bytes_max), self)
             }
             Self::Domains if !grammar::is_domain(text) => return Err(DOMAIN.to_owned()),
+            Self::Domain if !grammar::is_domain(text) => return Err(self.to_string()),
             Self::HashBy => (grammar::is_hash_key(text), self),
             Self::HeaderLines => return check_header_line(text),
             Self::HeaderNames if !grammar::is_token(text) => return Err(TOKEN.to_owned()),
             Self::HostHeader => (Authority::is_valid(text), self),
+            Self::LocalAddresses => {
+                return match text.parse::<IpAddr>() {
+                    Ok(address) if !address.is_unspecified() => Ok(()),
+                    Ok(_) | Err(_) => Err(LOCAL_ADDRESS.to_owned()),
+                };
+            }
             Self::Servers => {
                 return ServerName::parse(text).map(drop).map_err(|error| error.to_string());
             }
@@ -156,6 +169,7 @@ impl Rule {
             Self::Address
             | Self::AdminAddress
             | Self::Boolean
+            | Self::Domain
             | Self::Domains
             | Self::HeaderNames
             | Self::Hosts
@@ -187,6 +201,9 @@ impl fmt::Display for Rule {
                  socket, or \"off\"",
             ),
             Self::Boolean => f.write_str("must be true or false"),
+            Self::Domain => {
+                f.write_str("must be a name or an IP address that a certificate can be for")
+            }
             Self::Domains => f.write_str(
                 "must be a list of names and IP addresses that a certificate is to be for",
             ),
@@ -196,6 +213,9 @@ impl fmt::Display for Rule {
             Self::HeaderLines => f.write_str("must be a list of headers such as \"X-Key: value\""),
             Self::HeaderNames => f.write_str("must be a list of names of headers"),
             Self::HostHeader => f.write_str("must be HOST or HOST:PORT as the Host header has it"),
+            Self::LocalAddresses => {
+                f.write_str("must be a list of IP addresses of this machine such as \"10.0.0.5\"")
+            }
             Self::Servers => f.write_str("must be a list of servers such as \"10.0.0.1:9001\""),
             Self::Upstream => f.write_str("must be the name of an [[upstream]] table"),
             Self::Hosts => f.write_str(
@@ -262,6 +282,7 @@ fn check_header_line(text: &str) -> Result<(), String> {
 /// The longest path of Linux (PATH_MAX in limits.h), its end included.
 const PATH_BYTES_MAX: usize = 4095;
 
+const LOCAL_ADDRESS: &str = "must be an IP address of this machine";
 const DOMAIN: &str = "must be a name such as \"www.example.com\" or an IP address, and no wildcard, \
                       for which there is no challenge by HTTP";
 const HOST: &str = "must be a name or an IP address as the Host header has it, without a port, a \

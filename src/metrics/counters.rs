@@ -210,14 +210,24 @@ counters! {
     relay_refused,
     /// Requests answered with 503 because no server of the upstream could be asked.
     relay_no_server,
-    /// Requests answered with 503 because descriptors, source ports or memory ran out.
+    /// Requests answered with 503 because descriptors or memory ran out.
     relay_exhausted,
+    /// Requests answered with 503 because no source port was left for a server.
+    relay_source_ports,
     /// Requests answered with 502 because no server could be reached.
     relay_unreachable,
     /// Requests answered with 502 because the backend sent no valid reply.
     relay_no_reply,
     /// Requests answered with 504 because a backend did not accept or reply in time.
     relay_timed_out,
+    /// Requests answered with 502 because the certificate of a backend did not verify.
+    relay_bad_certificate,
+    /// Requests answered with 502 because TLS with a backend failed for another reason.
+    relay_tls_failed,
+    /// Full TLS handshakes with backends.
+    relay_tls_full,
+    /// TLS handshakes with backends that resumed a session.
+    relay_tls_resumed,
     /// Backends that broke the protocol where frames are relayed; their clients are closed with 1011.
     relay_violations,
     /// Bytes that were relayed, in either direction.

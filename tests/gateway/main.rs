@@ -121,4 +121,5 @@ mod rates;
 mod relay;
 mod relayed_libraries;
 mod reload;
+mod upstream_tls;
 mod upstreams;

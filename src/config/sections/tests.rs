@@ -168,7 +168,7 @@ fn the_table_holds_exactly_the_keys_that_are_printed() {
     config.routes = vec![route, relay, signed_events()];
     let health_host = Some("a".to_owned());
     config.upstreams =
-        vec![UpstreamOptions { health: HealthChoice::Get, health_host, ..upstream(Balance::Hash) }];
+        vec![UpstreamOptions { health: HealthChoice::Get, health_host, ..tls_upstream(path()) }];
     let token = Token { name: "bob".to_owned(), token: Secret::new("s3cret") };
     config.identities = vec![
         identity("members", IdentityKind::Tokens(TokenPlace::default(), vec![token])),
@@ -214,6 +214,18 @@ fn upstream(balance: Balance) -> UpstreamOptions {
     UpstreamOptions { balance, ..upstreams[0].clone() }
 }
 
+/// With everything that can be said of TLS.
+fn tls_upstream(file: FilePath) -> UpstreamOptions {
+    UpstreamOptions {
+        tls: true,
+        tls_ca: Some(file.clone()),
+        tls_name: Some("a.example".to_owned()),
+        tls_certificate: Some(file.clone()),
+        tls_key: Some(file),
+        ..upstream(Balance::Hash)
+    }
+}
+
 #[test]
 fn no_key_is_declared_twice() {
     let names: BTreeSet<&str> = keys().map(|key| key.name).collect();
@@ -255,7 +267,8 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
     // The second has the balance that leaves out what clients are told apart by.
     let checks = [HealthChoice::Get, HealthChoice::default()];
     for (balance, health) in [Balance::Hash, Balance::default()].into_iter().zip(checks) {
-        let upstreams = vec![UpstreamOptions { health, ..upstream(balance) }];
+        let tls = health == HealthChoice::Get;
+        let upstreams = vec![UpstreamOptions { health, tls, ..upstream(balance) }];
         let config = Config { routes: vec![relay(), events()], upstreams, ..Config::default() };
         written.extend(leaves_of(&config));
     }
@@ -286,6 +299,8 @@ const DERIVED: &[&str] = &[
     "same host",
     "the client's",
     "the server's address",
+    "the server's own",
+    "those of the system",
     "those of a second",
     "everyone",
     "none; where `route.name` is `token`, the first of kind `tokens`",

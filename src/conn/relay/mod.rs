@@ -18,7 +18,7 @@ mod frames;
 mod mask_keys;
 mod records;
 
-pub(super) use attempt::{Answered, Failure, Next, REPLY_BODY_BYTES};
+pub(super) use attempt::{Answered, Failure, Next, REPLY_BODY_BYTES, ServerRoute};
 pub(super) use bytes::{Abort, Relay};
 pub(super) use frames::Forwarding;
 pub(super) use mask_keys::MaskKeys;

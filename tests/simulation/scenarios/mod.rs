@@ -6,6 +6,7 @@ mod addresses;
 mod admission;
 mod age;
 mod backend;
+mod backend_tls;
 mod backpressure;
 mod closing;
 mod compression;
