@@ -7,7 +7,7 @@ use super::grammar;
 use crate::control::HttpUrl;
 #[cfg(feature = "redis")]
 use crate::control::RedisUrl;
-use crate::http::{Authority, SetHeader, is_host, is_origin};
+use crate::http::{Authority, HostPattern, SetHeader, is_host, is_origin};
 use crate::jwt::Algorithm;
 use crate::services::room::{InvalidLineFormat, LineFormat, NAME_BYTES_MAX, is_name};
 use crate::upstream::ServerName;
@@ -70,6 +70,8 @@ pub enum Rule {
     PublicAlgorithms,
     /// The URL of a Redis; a secret, because it may hold a password.
     RedisUrl,
+    /// A list of hosts that a route is for, each once.
+    RouteHosts,
     /// A path of a route whose service speaks WebSocket.
     RoutePath,
     /// A secret text.
@@ -113,6 +115,7 @@ impl Rule {
                 | Self::Hosts
                 | Self::Identities
                 | Self::PublicAlgorithms
+                | Self::RouteHosts
                 | Self::Servers
                 | Self::Subprotocols
                 | Self::Texts
@@ -144,6 +147,9 @@ impl Rule {
             Self::Servers => {
                 return ServerName::parse(text).map(drop).map_err(|error| error.to_string());
             }
+            Self::RouteHosts if HostPattern::parse(text).is_none() => {
+                return Err(HOST_PATTERN.to_owned());
+            }
             Self::Hosts if !is_host(text) => return Err(HOST.to_owned()),
             Self::Origins if !is_origin(text.as_bytes()) => return Err(ORIGIN.to_owned()),
             Self::Subprotocols | Self::Token if !grammar::is_token(text) => {
@@ -163,6 +169,7 @@ impl Rule {
             | Self::Networks
             | Self::OneOf(_)
             | Self::Origins
+            | Self::RouteHosts
             | Self::RoutePath
             | Self::Subprotocols
             | Self::Token => return Ok(()),
@@ -202,9 +209,7 @@ impl fmt::Display for Rule {
                 "must be \"*\" or a list of names and IP addresses as the Host header has them, \
                  without a port",
             ),
-            Self::HttpsUrl => {
-                f.write_str("must be a URL such as \"https://acme.example/directory\"")
-            }
+            Self::HttpsUrl => f.write_str(HTTPS_URL),
             Self::HttpUrl => f.write_str(HTTP_URL),
             Self::Identities => f.write_str("must be a list of names of [[identity]] tables"),
             Self::Integer { min, max } => write!(f, "must be between {min} and {max}"),
@@ -229,6 +234,7 @@ impl fmt::Display for Rule {
             ),
             Self::Paths => f.write_str("must be a list of paths"),
             Self::RedisUrl => f.write_str(REDIS_URL),
+            Self::RouteHosts => f.write_str(ROUTE_HOSTS),
             Self::RoutePath => {
                 f.write_str("must be a path of a route whose service speaks WebSocket")
             }
@@ -266,6 +272,11 @@ const DOMAIN: &str = "must be a name such as \"www.example.com\" or an IP addres
                       for which there is no challenge by HTTP";
 const HOST: &str = "must be a name or an IP address as the Host header has it, without a port, a \
                     pattern, or characters outside ASCII";
+const HTTPS_URL: &str = "must be a URL such as \"https://acme.example/directory\"";
+const ROUTE_HOSTS: &str =
+    "must be a list of names and IP addresses as the Host header has them, without a port";
+const HOST_PATTERN: &str = "must be a name, an IP address or *.NAME as the Host header has it, without a \
+                            port, a dot at its end, or characters outside ASCII";
 #[cfg(feature = "redis")]
 fn check_redis_url(text: &str) -> Result<(), String> {
     RedisUrl::parse(text).map(drop).map_err(|error| error.to_string())
