@@ -50,6 +50,7 @@ fn accepted(key: &Key) -> String {
             "`redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]` or `unix:///PATH`".to_owned()
         }
         Rule::Upstream => "the name of an `[[upstream]]` table".to_owned(),
+        Rule::RouteHosts => "a list of hosts, see [Paths](#paths)".to_owned(),
         Rule::RoutePath => "a path of a WebSocket route".to_owned(),
         Rule::Secret { bytes_min, bytes_max } | Rule::Text { bytes_min, bytes_max } => {
             format!("text of {bytes_min} to {bytes_max} bytes")

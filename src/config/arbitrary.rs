@@ -328,8 +328,9 @@ fn route(path: String) -> impl Strategy<Value = Route> {
         (RelayOptions::arbitrary(), ForwardOptions::arbitrary(), EventsOptions::arbitrary()),
         RoomOptions::arbitrary(),
     );
-    (ServiceKind::arbitrary(Rule::Boolean), options, any::<bool>()).prop_map(
-        move |(kind, (websocket, publish, (relay, forward, events), room), names_room)| {
+    let hosts = <Vec<String> as Setting>::arbitrary(Rule::RouteHosts);
+    (ServiceKind::arbitrary(Rule::Boolean), options, any::<bool>(), hosts).prop_map(
+        move |(kind, (websocket, publish, (relay, forward, events), room), names_room, hosts)| {
             let order = publish.order;
             let mut path = path.clone();
             let service = match kind {
@@ -354,7 +355,7 @@ fn route(path: String) -> impl Strategy<Value = Route> {
                     RouteService::Room { websocket, order, room }
                 }
             };
-            Route { path, aliases: Vec::new(), service }
+            Route { path, hosts, aliases: Vec::new(), service }
         },
     )
 }
@@ -421,6 +422,7 @@ pub(super) fn text(rule: Rule) -> BoxedStrategy<String> {
             any::<std::net::Ipv6Addr>().prop_map(|address| format!("[{address}]")),
         ]
         .boxed(),
+        Rule::RouteHosts => "(\\*\\.)?[a-z]{1,8}(\\.[a-z]{2,5}){0,2}".boxed(),
         Rule::HashBy => prop_oneof!["address|user", "(cookie|header):[A-Za-z-]{1,8}",].boxed(),
         Rule::HeaderLines => "X-[a-z]{1,6}: [a-z]{1,6}".boxed(),
         Rule::HeaderNames => "[A-Za-z-]{1,8}".boxed(),

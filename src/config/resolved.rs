@@ -27,6 +27,7 @@ use super::{
     TlsOptions, TokenPlace, Turn, UpstreamOptions, WebSocketOptions,
 };
 use crate::effects::MessageLimits;
+use crate::http::HostPattern;
 use crate::os::raise_descriptor_limit;
 use crate::reactor::DrainTerms;
 use crate::services::room::CHAT_SUBPROTOCOL;
@@ -189,6 +190,8 @@ impl ResolvedLimits {
 pub struct ResolvedRoute {
     /// What the route is, from one configuration to the next.
     pub id: RouteId,
+    /// The hosts that it is for; empty for any.
+    pub hosts: Vec<HostPattern>,
     /// Paths of the request, without query; not empty, and the one that is not an alias first.
     pub paths: Vec<String>,
     /// What answers.
@@ -320,7 +323,7 @@ impl Config {
             websocket.identity = first.into_iter().collect();
         }
         let paths = route.paths().map(str::to_owned).collect();
-        ResolvedRoute { id: route.id(), paths, service }
+        ResolvedRoute { id: route.id(), hosts: route.host_patterns(), paths, service }
     }
 
     /// What checks the members of a room that asks for tokens and names no identity.

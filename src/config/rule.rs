@@ -8,7 +8,7 @@ use super::grammar;
 use crate::control::HttpUrl;
 #[cfg(feature = "redis")]
 use crate::control::RedisUrl;
-use crate::http::{Authority, SetHeader, is_host, is_origin};
+use crate::http::{Authority, HostPattern, SetHeader, is_host, is_origin};
 use crate::jwt::Algorithm;
 use crate::services::room::{InvalidLineFormat, LineFormat, NAME_BYTES_MAX, is_name};
 use crate::upstream::ServerName;
@@ -75,6 +75,8 @@ pub enum Rule {
     PublicAlgorithms,
     /// The URL of a Redis; a secret, because it may hold a password.
     RedisUrl,
+    /// A list of hosts that a route is for, each once.
+    RouteHosts,
     /// A path of a route whose service speaks WebSocket.
     RoutePath,
     /// A secret text.
@@ -119,6 +121,7 @@ impl Rule {
                 | Self::Identities
                 | Self::LocalAddresses
                 | Self::PublicAlgorithms
+                | Self::RouteHosts
                 | Self::Servers
                 | Self::Subprotocols
                 | Self::Texts
@@ -157,6 +160,9 @@ impl Rule {
             Self::Servers => {
                 return ServerName::parse(text).map(drop).map_err(|error| error.to_string());
             }
+            Self::RouteHosts if HostPattern::parse(text).is_none() => {
+                return Err(HOST_PATTERN.to_owned());
+            }
             Self::Hosts if !is_host(text) => return Err(HOST.to_owned()),
             Self::Origins if !is_origin(text.as_bytes()) => return Err(ORIGIN.to_owned()),
             Self::Subprotocols | Self::Token if !grammar::is_token(text) => {
@@ -177,6 +183,7 @@ impl Rule {
             | Self::Networks
             | Self::OneOf(_)
             | Self::Origins
+            | Self::RouteHosts
             | Self::RoutePath
             | Self::Subprotocols
             | Self::Token => return Ok(()),
@@ -193,38 +200,22 @@ pub(super) const fn integer(min: u64, max: u64) -> Rule {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address => {
-                f.write_str("must be an IP address and port such as \"127.0.0.1:8080\"")
-            }
-            Self::AdminAddress => f.write_str(
-                "must be an IP address and port such as \"127.0.0.1:8090\", the path of a Unix \
-                 socket, or \"off\"",
-            ),
+            Self::Address => f.write_str(ADDRESS),
+            Self::AdminAddress => f.write_str(ADMIN_ADDRESS),
             Self::Boolean => f.write_str("must be true or false"),
-            Self::Domain => {
-                f.write_str("must be a name or an IP address that a certificate can be for")
-            }
-            Self::Domains => f.write_str(
-                "must be a list of names and IP addresses that a certificate is to be for",
-            ),
+            Self::Domain => f.write_str(CERTIFIED_NAME),
+            Self::Domains => f.write_str(DOMAINS),
             Self::File => f.write_str("must be the path of a file"),
             Self::Folder => f.write_str("must be the path of a folder"),
             Self::HashBy => f.write_str(HASH_BY),
             Self::HeaderLines => f.write_str("must be a list of headers such as \"X-Key: value\""),
             Self::HeaderNames => f.write_str("must be a list of names of headers"),
             Self::HostHeader => f.write_str("must be HOST or HOST:PORT as the Host header has it"),
-            Self::LocalAddresses => {
-                f.write_str("must be a list of IP addresses of this machine such as \"10.0.0.5\"")
-            }
+            Self::LocalAddresses => f.write_str(LOCAL_ADDRESSES),
             Self::Servers => f.write_str("must be a list of servers such as \"10.0.0.1:9001\""),
             Self::Upstream => f.write_str("must be the name of an [[upstream]] table"),
-            Self::Hosts => f.write_str(
-                "must be \"*\" or a list of names and IP addresses as the Host header has them, \
-                 without a port",
-            ),
-            Self::HttpsUrl => {
-                f.write_str("must be a URL such as \"https://acme.example/directory\"")
-            }
+            Self::Hosts => f.write_str(HOSTS),
+            Self::HttpsUrl => f.write_str(HTTPS_URL),
             Self::HttpUrl => f.write_str(HTTP_URL),
             Self::Identities => f.write_str("must be a list of names of [[identity]] tables"),
             Self::Integer { min, max } => write!(f, "must be between {min} and {max}"),
@@ -235,30 +226,17 @@ impl fmt::Display for Rule {
                 "must be 1 to {NAME_BYTES_MAX} bytes of text that can be seen, without white space \
                  around it"
             ),
-            Self::Networks => f.write_str(
-                "must be a list of networks such as \"10.0.0.0/8\" and \"2001:db8::/32\", and of \
-                 addresses",
-            ),
+            Self::Networks => f.write_str(NETWORKS),
             Self::OneOf(words) => write!(f, "must be one of \"{}\"", words.join("\", \"")),
-            Self::Origins => f.write_str(
-                "must be \"*\" or a list of \"null\" and scheme://host[:port] as the Origin header \
-                 has it, without a path",
-            ),
-            Self::Path => f.write_str(
-                "must start with / and be a URI path: no query, fragment, space or bad escape",
-            ),
+            Self::Origins => f.write_str(ORIGINS),
+            Self::Path => f.write_str(PATH),
             Self::Paths => f.write_str("must be a list of paths"),
             Self::RedisUrl => f.write_str(REDIS_URL),
-            Self::RoutePath => {
-                f.write_str("must be a path of a route whose service speaks WebSocket")
-            }
+            Self::RouteHosts => f.write_str(ROUTE_HOSTS),
+            Self::RoutePath => f.write_str(ROUTE_PATH),
             Self::PublicAlgorithms => f.write_str(PUBLIC_ALGORITHMS),
-            Self::Subprotocols => {
-                f.write_str("must be a list of RFC 9110 tokens (letters, digits, !#$%&'*+-.^_`|~)")
-            }
-            Self::Texts => {
-                f.write_str("must be a list of texts of 1 to 256 bytes without control characters")
-            }
+            Self::Subprotocols => f.write_str(SUBPROTOCOLS),
+            Self::Texts => f.write_str(TEXTS),
             Self::Token => f.write_str(TOKEN),
             Self::Secret { bytes_min, bytes_max } | Self::Text { bytes_min, bytes_max } => {
                 let range = match bytes_min {
@@ -279,6 +257,23 @@ fn check_header_line(text: &str) -> Result<(), String> {
     header.map(drop).map_err(|error| format!("must be a header: {error}"))
 }
 
+const ADDRESS: &str = "must be an IP address and port such as \"127.0.0.1:8080\"";
+const ADMIN_ADDRESS: &str = "must be an IP address and port such as \"127.0.0.1:8090\", the path of a Unix \
+                 socket, or \"off\"";
+const CERTIFIED_NAME: &str = "must be a name or an IP address that a certificate can be for";
+const DOMAINS: &str = "must be a list of names and IP addresses that a certificate is to be for";
+const LOCAL_ADDRESSES: &str = "must be a list of IP addresses of this machine such as \"10.0.0.5\"";
+const HOSTS: &str = "must be \"*\" or a list of names and IP addresses as the Host header has them, \
+                 without a port";
+const NETWORKS: &str = "must be a list of networks such as \"10.0.0.0/8\" and \"2001:db8::/32\", and of \
+                 addresses";
+const ORIGINS: &str = "must be \"*\" or a list of \"null\" and scheme://host[:port] as the Origin header \
+                 has it, without a path";
+const PATH: &str = "must start with / and be a URI path: no query, fragment, space or bad escape";
+const ROUTE_PATH: &str = "must be a path of a route whose service speaks WebSocket";
+const SUBPROTOCOLS: &str = "must be a list of RFC 9110 tokens (letters, digits, !#$%&'*+-.^_`|~)";
+const TEXTS: &str = "must be a list of texts of 1 to 256 bytes without control characters";
+
 /// The longest path of Linux (PATH_MAX in limits.h), its end included.
 const PATH_BYTES_MAX: usize = 4095;
 
@@ -287,6 +282,11 @@ const DOMAIN: &str = "must be a name such as \"www.example.com\" or an IP addres
                       for which there is no challenge by HTTP";
 const HOST: &str = "must be a name or an IP address as the Host header has it, without a port, a \
                     pattern, or characters outside ASCII";
+const HTTPS_URL: &str = "must be a URL such as \"https://acme.example/directory\"";
+const ROUTE_HOSTS: &str =
+    "must be a list of names and IP addresses as the Host header has them, without a port";
+const HOST_PATTERN: &str = "must be a name, an IP address or *.NAME as the Host header has it, without a \
+                            port, a dot at its end, or characters outside ASCII";
 #[cfg(feature = "redis")]
 fn check_redis_url(text: &str) -> Result<(), String> {
     RedisUrl::parse(text).map(drop).map_err(|error| error.to_string())

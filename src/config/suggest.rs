@@ -114,6 +114,10 @@ mod tests {
     fn every_key_is_found_with_its_last_letter_missing() {
         for key in keys() {
             let unknown = &key.name[..key.name.len() - 1];
+            if keys().any(|own| own.name == unknown) {
+                // `route.host` is no misspelled `route.hosts`.
+                continue;
+            }
             assert_eq!(closest(unknown), Some(key.name), "{unknown}");
         }
     }

@@ -3,6 +3,7 @@
 use super::route::{NameKind, RouteService};
 use super::word::Word as _;
 use super::{HeaderPolicy, IdentityKind, Listener, ListenerKind, ResolvedConfig};
+use crate::http::HostRule;
 
 impl ResolvedConfig {
     /// What is allowed and worth a warning, each as one line that begins with the key.
@@ -22,7 +23,8 @@ impl ResolvedConfig {
         let claims = self.listeners.iter().enumerate().filter_map(|own| self.open_claims(own));
         let rooms = rooms.chain(claims).chain(self.key_log()).chain(self.shared_rooms());
         let unverified = self.unverified_upstreams();
-        rooms.chain(self.identity_warnings()).chain(unverified).collect()
+        let unreached = self.unreached_hosts();
+        rooms.chain(self.identity_warnings()).chain(unverified).chain(unreached).collect()
     }
 
     /// Upstreams whose servers may be anyone.
@@ -33,6 +35,24 @@ impl ResolvedConfig {
                 "upstream[{index}].tls_verify = false: THE CERTIFICATES OF ITS SERVERS ARE NOT VERIFIED; \
                  anyone on the way can read and change what is relayed"
             )
+        })
+    }
+
+    /// Hosts of routes that no listener lets requests name.
+    fn unreached_hosts(&self) -> impl Iterator<Item = String> {
+        let http = self.listeners.iter().filter(|own| own.kind == ListenerKind::Http);
+        let rules: Vec<HostRule> = http.map(|own| own.hosts.rule(own.address)).collect();
+        let hosts = self.routes.iter().enumerate().flat_map(|(index, route)| {
+            route.hosts.iter().enumerate().map(move |(position, host)| (index, position, host))
+        });
+        hosts.filter_map(move |(index, position, host)| {
+            let is_reached = rules.iter().any(|rule| host.is_permitted_by(rule));
+            (!is_reached).then(|| {
+                format!(
+                    "route[{index}].hosts[{position}] = \"{host}\": every listener refuses requests for it; \
+                     list the names in listener.hosts"
+                )
+            })
         })
     }
 
@@ -187,6 +207,20 @@ mod tests {
         assert_eq!(warnings(&listener("127.0.0.1:80")).len(), 0);
         let trusted = "trusted_proxies = [\"10.0.0.0/8\"]\n";
         assert_eq!(warnings(&format!("{trusted}{}", listener("0.0.0.0:80"))).len(), 0);
+    }
+
+    #[test]
+    fn hosts_of_routes_that_no_listener_permits_are_warned_of() {
+        let listener =
+            |address: &str, hosts: &str| format!("[[listener]]\naddress = \"{address}\"\n{hosts}");
+        let route = "[[route]]\npath = \"/\"\nservice = \"echo\"\nhosts = [\"a.example\", \"*.B.example\"]\n";
+        let local = warnings(&format!("{}{route}", listener("127.0.0.1:80", "")));
+        assert_eq!(local.len(), 2);
+        let text = "route[0].hosts[1] = \"*.b.example\": every listener refuses requests for it";
+        assert!(local[1].starts_with(text), "{local:?}");
+        assert_eq!(warnings(&format!("{}{route}", listener("0.0.0.0:80", ""))).len(), 0);
+        let both = "hosts = [\"a.example\", \"c.b.example\"]\n";
+        assert_eq!(warnings(&format!("{}{route}", listener("127.0.0.1:80", both))).len(), 0);
     }
 
     #[test]

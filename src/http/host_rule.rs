@@ -51,7 +51,7 @@ pub fn is_host(text: &str) -> bool {
 }
 
 /// The address that a host is, if it is one.
-fn address(host: &str) -> Option<IpAddr> {
+pub(super) fn address(host: &str) -> Option<IpAddr> {
     match host.strip_prefix('[').and_then(|literal| literal.strip_suffix(']')) {
         Some(literal) => literal.parse().ok().map(|address: Ipv6Addr| address.to_canonical()),
         None => host.parse().ok().map(|address: Ipv4Addr| IpAddr::V4(address)),

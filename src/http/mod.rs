@@ -42,6 +42,7 @@ mod forwarded;
 mod grammar;
 mod head;
 mod hop_by_hop;
+mod host_pattern;
 mod host_rule;
 mod list;
 mod origin;
@@ -67,6 +68,7 @@ pub use head::{
     HEAD_BYTES_MAX, HEADER_LINES_MAX, HeadError, HeadLimits, Method, RequestHead, Version,
     find_head_end, looks_like_http, parse_head, parse_head_within,
 };
+pub use host_pattern::{HostPattern, HostRank, host_rank};
 pub use host_rule::{HostRule, is_host};
 pub use list::{has_token, list_elements, quoted_list_elements};
 pub use origin::{OriginRule, is_origin};

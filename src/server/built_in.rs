@@ -142,7 +142,7 @@ fn built_in_route(route: &ResolvedRoute, all: &IdentityChecks) -> Route {
             Handler::Socket(Arc::new(make), options(websocket))
         }
     };
-    Route { id: route.id.clone(), paths: route.paths.clone(), handler }
+    Route { id: route.id.clone(), hosts: route.hosts.clone(), paths: route.paths.clone(), handler }
 }
 
 fn relay_route(
@@ -170,7 +170,7 @@ fn relay_route(
     });
     let make = move |_| -> Box<dyn Service> { Box::new(Relay::new(Arc::clone(&settings))) };
     let handler = Handler::Socket(Arc::new(make), options);
-    Route { id: route.id.clone(), paths: route.paths.clone(), handler }
+    Route { id: route.id.clone(), hosts: route.hosts.clone(), paths: route.paths.clone(), handler }
 }
 
 fn events_route(
@@ -191,7 +191,7 @@ fn events_route(
     let options = RouteOptions { passes_pings, ..options };
     let make = move |_| -> Box<dyn Service> { Box::new(Events::new(Arc::clone(&settings))) };
     let handler = Handler::Socket(Arc::new(make), options);
-    Route { id: route.id.clone(), paths: route.paths.clone(), handler }
+    Route { id: route.id.clone(), hosts: route.hosts.clone(), paths: route.paths.clone(), handler }
 }
 
 fn forward_rules(forward: &ForwardOptions) -> ForwardRules {

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What a route is, from one configuration to the next: its service and its first path, such as
-/// `room /chat`. A page and a WebSocket route at the same path are two routes, and so are two
+use crate::http::HostPattern;
+
+/// What a route is, from one configuration to the next: its service, the first of its hosts and its first
+/// path, such as `room /chat` and `room chat.example.com/chat`. A page and a WebSocket route at the same path are two routes, and so are two
 /// services that have one path in turn: a connection belongs to the service that admitted it.
 ///
 /// It is the label of counters, a reload matches the routes of two configurations by it, and
@@ -17,6 +19,16 @@ impl RouteId {
     #[must_use]
     pub fn new(service: &str, path: &str) -> Self {
         Self(format!("{service} {path}").into())
+    }
+
+    /// The id of the route with this service, this first path and these hosts: the first of them stands
+    /// before the path, such as `relay *.example.com/app/*`.
+    #[must_use]
+    pub fn with_hosts(service: &str, path: &str, hosts: &[HostPattern]) -> Self {
+        match hosts.first() {
+            Some(host) => Self(format!("{service} {host}{path}").into()),
+            None => Self::new(service, path),
+        }
     }
 }
 
@@ -103,6 +115,9 @@ mod tests {
         assert_ne!(id, RouteId::new("page", "/"));
         assert_ne!(id, RouteId::new("echo", "/a"));
         assert_eq!(id.to_string(), "echo /");
+        let hosts = ["*.A.example", "b.example"].map(|own| HostPattern::parse(own).unwrap());
+        assert_eq!(RouteId::with_hosts("echo", "/", &hosts).to_string(), "echo *.a.example/");
+        assert_eq!(RouteId::with_hosts("echo", "/", &[]), id);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::page::Page;
 use super::route_id::{NUMBERS_MAX, RouteId, RouteNumbers};
 use super::{Effects, LoopSite, Message, Peer, RouteOptions, Service, ServiceSender};
 use crate::effects::PendingEffects;
-use crate::http::Path;
+use crate::http::{Authority, HostPattern, HostRank, Path, host_rank};
 use crate::metrics::{Entry, Labelled, RouteCounters};
 use crate::timer::Millis;
 
@@ -18,6 +18,9 @@ pub struct Route {
     /// What the route is, from one configuration to the next. Of several WebSocket routes with one id
     /// only the first is served.
     pub id: RouteId,
+    /// The hosts that it is for; empty for any. Of the routes with a path that matches a request, those
+    /// come first whose host is the most specific.
+    pub hosts: Vec<HostPattern>,
     /// The paths, each beginning with `/`, as decoded segments joined by `/`. A segment `:name`
     /// stands for any that is not empty, and `*` at the end for all that follows. Where several routes
     /// match a request, a path without such a segment comes first, then the first route of the list
@@ -36,7 +39,7 @@ impl Route {
             Handler::Page(_) => "page",
             Handler::Socket(..) => "websocket",
         };
-        Self { id: RouteId::new(kind, &path), paths: vec![path], handler }
+        Self { id: RouteId::new(kind, &path), hosts: Vec::new(), paths: vec![path], handler }
     }
 
     /// Whether it is a WebSocket route.
@@ -72,15 +75,27 @@ pub struct Router {
     sockets: Vec<SocketRoute>,
     /// The numbers of the WebSocket routes in the order of the list, in which paths are matched.
     order: Vec<u8>,
-    pages: Vec<(Vec<String>, Box<dyn Page>)>,
+    pages: Vec<PageRoute>,
+    /// The rank of the host that no route's is above: [`HostRank::ANY`] where no route has hosts.
+    top: HostRank,
     numbers: RouteNumbers,
     /// The services with ticks: number, period in milliseconds, and when the next is due.
     ticks: Vec<(u8, u64, Millis)>,
 }
 
+/// A page with this loop's instance of it.
+struct PageRoute {
+    hosts: Vec<HostPattern>,
+    paths: Vec<String>,
+    page: Box<dyn Page>,
+}
+
 /// A WebSocket route with this loop's instance of its service.
 pub(crate) struct SocketRoute {
+    hosts: Vec<HostPattern>,
     paths: Vec<String>,
+    /// What it is known by, without its service: its first path, with its first host before it.
+    name: Box<str>,
     /// Its id as text.
     pub(crate) label: Arc<str>,
     /// What is counted of it on this loop.
@@ -125,10 +140,10 @@ impl Router {
         let mut sockets: Vec<SocketRoute> = Vec::new();
         sockets.resize_with(numbers.end(), SocketRoute::vacant);
         let (mut order, mut pages) = (Vec::new(), Vec::new());
-        for Route { id, paths, handler } in routes {
-            let paths = paths.clone();
+        for Route { id, hosts, paths, handler } in routes {
+            let (hosts, paths) = (hosts.clone(), paths.clone());
             match handler {
-                Handler::Page(make) => pages.push((paths, make())),
+                Handler::Page(make) => pages.push(PageRoute { hosts, paths, page: make() }),
                 Handler::Socket(make, options) => {
                     let Some(number) = numbers.number_of(id) else { continue };
                     if order.contains(&number) {
@@ -140,6 +155,8 @@ impl Router {
                     let label: Arc<str> = id.to_string().into();
                     let counters = Arc::new(Entry::new(&label));
                     sockets[usize::from(number)] = SocketRoute {
+                        name: name_of(&hosts, &paths),
+                        hosts,
                         paths,
                         label,
                         counters,
@@ -152,7 +169,7 @@ impl Router {
                 }
             }
         }
-        Self { sockets, order, pages, numbers, ticks: Vec::new() }
+        Self { sockets, order, pages, top: top_rank(routes), numbers, ticks: Vec::new() }
     }
 
     /// Serves these routes from now on. `numbers` are the [next](RouteNumbers::next) after those of
@@ -171,6 +188,7 @@ impl Router {
     ) {
         self.order.clear();
         self.pages.clear();
+        self.top = top_rank(routes);
         let before = std::mem::replace(&mut self.numbers, numbers);
         let stays = |numbers: &RouteNumbers, number| {
             before.route(number).is_some_and(|id| numbers.route(number) == Some(id))
@@ -183,10 +201,11 @@ impl Router {
         }
         self.ticks.retain(|(number, ..)| stays(&self.numbers, *number));
         self.sockets.resize_with(self.numbers.end(), SocketRoute::vacant);
-        for Route { id, paths, handler } in routes {
+        for Route { id, hosts, paths, handler } in routes {
             let (make, options) = match handler {
                 Handler::Page(make) => {
-                    self.pages.push((paths.clone(), make()));
+                    let (hosts, paths) = (hosts.clone(), paths.clone());
+                    self.pages.push(PageRoute { hosts, paths, page: make() });
                     continue;
                 }
                 Handler::Socket(make, options) => (make, options),
@@ -209,6 +228,8 @@ impl Router {
                     self.ticks.extend(own.service.tick_ms().map(first));
                 }
             }
+            own.name = name_of(hosts, paths);
+            own.hosts.clone_from(hosts);
             own.paths.clone_from(paths);
             own.options = options.clone();
             own.wants_addresses = own.service.wants_addresses();
@@ -230,16 +251,37 @@ impl Router {
         &self.numbers
     }
 
-    /// Finds what serves `path`. A page comes first unless the request wants an upgrade.
-    pub(crate) fn find(&mut self, path: Path<'_>, wants_upgrade: bool) -> Found<'_> {
-        let sockets = self.order.iter().map(|number| &self.sockets[usize::from(*number)].paths);
-        let socket = best_match(path, sockets).map(|position| self.order[position]);
-        let page = best_match(path, self.pages.iter().map(|(paths, _)| paths));
-        match (socket, page.and_then(|index| self.pages.get_mut(index))) {
-            (Some(number), None) => Found::Socket(number),
-            (Some(number), Some(_)) if wants_upgrade => Found::Socket(number),
-            (_, Some((_, page))) => Found::Page(page.as_mut()),
-            (None, None) => Found::Nothing,
+    /// Finds what serves `path` at `host`. Routes with the most specific host come first; of those a page
+    /// does unless the request wants an upgrade.
+    pub(crate) fn find(
+        &mut self,
+        host: Option<Authority<'_>>,
+        path: Path<'_>,
+        wants_upgrade: bool,
+    ) -> Found<'_> {
+        let sockets = self.order.iter().map(|number| {
+            let own = &self.sockets[usize::from(*number)];
+            (&own.hosts[..], &own.paths[..])
+        });
+        let socket = best_match(host, path, self.top, sockets);
+        let pages = self.pages.iter().map(|own| (&own.hosts[..], &own.paths[..]));
+        let page = best_match(host, path, self.top, pages);
+        let takes_socket = match (socket, page) {
+            (None, None) => return Found::Nothing,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (Some(socket), Some(page)) if socket.host == page.host => wants_upgrade,
+            (Some(socket), Some(page)) => socket.host > page.host,
+        };
+        match (socket, page) {
+            (Some(socket), _) if takes_socket => {
+                self.order.get(socket.index).map_or(Found::Nothing, |number| Found::Socket(*number))
+            }
+            (_, Some(page)) => self
+                .pages
+                .get_mut(page.index)
+                .map_or(Found::Nothing, |own| Found::Page(own.page.as_mut())),
+            (_, None) => Found::Nothing,
         }
     }
 
@@ -273,11 +315,13 @@ impl Router {
         first_numbers(routes)
     }
 
-    /// The number that a WebSocket route with exactly this path has among `numbers`.
+    /// The number that a WebSocket route with exactly this path has among `numbers`; of several the one
+    /// for any host, or else the first.
     #[must_use]
     pub fn number_among(routes: &[Route], path: &str, numbers: &RouteNumbers) -> Option<u8> {
-        let mut sockets = routes.iter().filter(|route| route.is_socket());
-        let route = sockets.find(|route| route.paths.iter().any(|own| own == path))?;
+        let sockets = routes.iter().filter(|route| route.is_socket());
+        let named = sockets.filter(|route| route.paths.iter().any(|own| own == path));
+        let route = named.min_by_key(|route| !route.hosts.is_empty())?;
         numbers.number_of(&route.id)
     }
 
@@ -327,19 +371,22 @@ impl SocketRoute {
         &self.paths
     }
 
-    /// The path that it is known by.
-    pub(crate) fn first_path(&self) -> Option<&str> {
-        self.paths.first().map(String::as_str)
+    /// What it is known by: its first path, with its first host before it if it has hosts. `None` for a
+    /// route that no path leads to any more.
+    pub(crate) fn name(&self) -> Option<&str> {
+        (!self.paths.is_empty()).then_some(&*self.name)
     }
 
-    /// Whether an operator means this route: by its id, or by its first path.
+    /// Whether an operator means this route: by its id, or by what it is known by.
     pub(crate) fn is_called(&self, name: &str) -> bool {
-        *self.label == *name || self.paths.first().is_some_and(|first| first == name)
+        *self.label == *name || self.name() == Some(name)
     }
 
     fn vacant() -> Self {
         Self {
+            hosts: Vec::new(),
             paths: Vec::new(),
+            name: "".into(),
             label: "".into(),
             counters: Arc::new(Entry::new("")),
             service: Box::new(Vacant),
@@ -362,24 +409,68 @@ fn first_numbers(routes: &[Route]) -> RouteNumbers {
     RouteNumbers::default().next(ids.into_iter(), |_| false).unwrap_or_default()
 }
 
-/// The position of the route that serves `path`: the first with this very path, else the first with a
-/// pattern of as many segments that matches it, else that with the longest path before its `*`.
-fn best_match<'p>(path: Path<'_>, routes: impl Iterator<Item = &'p Vec<String>>) -> Option<usize> {
-    let (mut by_pattern, mut by_wildcard) = (None, None);
-    for (index, paths) in routes.enumerate() {
+/// The route that serves `path` at `host`, of routes given as their hosts and paths. The host counts first;
+/// of routes with one rank it is the first with this very path, else the first with a pattern of as many
+/// segments that matches it, else that with the longest path before its `*`. No host's rank is above `top`.
+fn best_match<'p>(
+    host: Option<Authority<'_>>,
+    path: Path<'_>,
+    top: HostRank,
+    routes: impl Iterator<Item = (&'p [HostPattern], &'p [String])>,
+) -> Option<Match> {
+    let mut best: Option<Match> = None;
+    for (index, (hosts, paths)) in routes.enumerate() {
+        let Some(host) = host_rank(hosts, host) else { continue };
         for own in paths.iter().filter(|own| path.matches(own)) {
-            if let Some(prefix) = own.strip_suffix("/*") {
-                if by_wildcard.is_none_or(|(_, bytes)| bytes < prefix.len()) {
-                    by_wildcard = Some((index, prefix.len()));
-                }
-            } else if !is_pattern(own) {
-                return Some(index);
-            } else {
-                by_pattern = by_pattern.or(Some(index));
+            let own = Match { host, path: path_rank(own), index };
+            if best.is_none_or(|best| (best.host, best.path) < (own.host, own.path)) {
+                best = Some(own);
+            }
+            if (own.host, own.path) == (top, PathRank::Exact) {
+                return best;
             }
         }
     }
-    by_pattern.or_else(|| by_wildcard.map(|(index, _)| index))
+    best
+}
+
+/// A route that matches a request: how specifically, and its position.
+#[derive(Clone, Copy, Debug)]
+struct Match {
+    host: HostRank,
+    path: PathRank,
+    index: usize,
+}
+
+/// How specific the path of a route is that matches a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum PathRank {
+    /// Ends in `*`, after a path of this many bytes.
+    Wildcard(usize),
+    /// Has a segment that stands for any.
+    Pattern,
+    /// The request's.
+    Exact,
+}
+
+fn path_rank(path: &str) -> PathRank {
+    match path.strip_suffix("/*") {
+        Some(prefix) => PathRank::Wildcard(prefix.len()),
+        None if is_pattern(path) => PathRank::Pattern,
+        None => PathRank::Exact,
+    }
+}
+
+/// No route's host has a rank above this one.
+fn top_rank(routes: &[Route]) -> HostRank {
+    let has_hosts = routes.iter().any(|route| !route.hosts.is_empty());
+    if has_hosts { HostRank::EXACT } else { HostRank::ANY }
+}
+
+/// What a route with these hosts and paths is known by.
+fn name_of(hosts: &[HostPattern], paths: &[String]) -> Box<str> {
+    let path = paths.first().map_or("", String::as_str);
+    hosts.first().map_or_else(|| path.into(), |host| format!("{host}{path}").into())
 }
 
 /// Whether a route's path has a segment that stands for any.
@@ -393,7 +484,7 @@ impl fmt::Debug for Router {
             .debug_struct("Router")
             .field("sockets", &self.sockets.iter().map(|route| &route.paths).collect::<Vec<_>>())
             .field("order", &self.order)
-            .field("pages", &self.pages.iter().map(|(paths, _)| paths).collect::<Vec<_>>())
+            .field("pages", &self.pages.iter().map(|own| &own.paths).collect::<Vec<_>>())
             .finish()
     }
 }
@@ -401,8 +492,9 @@ impl fmt::Debug for Router {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::parse_head;
-    use crate::services::{BuiltInPage, Echo};
+    use crate::http::{HeaderValue, RequestHead, Status, parse_head};
+    use crate::services::{BuiltInPage, Echo, PageReply};
+    use proptest::prelude::*;
 
     const SITE: LoopSite = LoopSite { index: 0, count: 1 };
 
@@ -424,7 +516,8 @@ mod tests {
 
     fn found(router: &mut Router, path: &str) -> Option<u8> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-        match router.find(parse_head(request.as_bytes()).unwrap().path(), true) {
+        let head = parse_head(request.as_bytes()).unwrap();
+        match router.find(head.host(), head.path(), true) {
             Found::Socket(number) => Some(number),
             Found::Nothing | Found::Page(_) => None,
         }
@@ -517,5 +610,151 @@ mod tests {
         let mut router = Router::new(&routes, SITE);
         assert_eq!(all_found(&mut router, &["/255", "/256"]), [Some(255), None]);
         assert_eq!(Router::number_of(&routes, "/256"), None);
+    }
+
+    fn patterns(hosts: &[&str]) -> Vec<HostPattern> {
+        hosts.iter().map(|host| HostPattern::parse(host).unwrap()).collect()
+    }
+
+    fn at(hosts: &[&str], path: &str) -> Route {
+        let hosts = patterns(hosts);
+        Route { id: RouteId::with_hosts("echo", path, &hosts), hosts, ..socket(path) }
+    }
+
+    #[test]
+    fn a_route_of_the_host_comes_before_one_for_any_host() {
+        let routes = [
+            at(&[], "/a/b"),
+            at(&["*.example.com"], "/a/*"),
+            at(&["app.example.com", "10.0.0.1"], "/*"),
+        ];
+        let mut router = Router::new(&routes, SITE);
+        let mut found = |host: &str, path: &str| {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let head = parse_head(request.as_bytes()).unwrap();
+            match router.find(head.host(), head.path(), true) {
+                Found::Socket(number) => Some(number),
+                Found::Nothing | Found::Page(_) => None,
+            }
+        };
+        assert_eq!(found("APP.example.com.:80", "/a/b"), Some(2));
+        assert_eq!(found("10.0.0.1", "/a/b"), Some(2));
+        assert_eq!(found("b.example.com", "/a/b"), Some(1));
+        assert_eq!(found("example.org", "/a/b"), Some(0));
+        // What the host's own routes do not match falls to the others.
+        assert_eq!(found("b.example.com", "/c"), None);
+        assert_eq!(found("app.example.com", "/c"), Some(2));
+    }
+
+    #[test]
+    fn routes_that_differ_in_their_host_have_names_of_their_own() {
+        let routes = [at(&["a.example"], "/x"), at(&["b.example"], "/x"), at(&[], "/x")];
+        let router = Router::new(&routes, SITE);
+        let called = |name| router.number_called(name);
+        assert_eq!(called("a.example/x"), Some(0));
+        assert_eq!(called("echo b.example/x"), Some(1));
+        assert_eq!(called("/x"), Some(2));
+        assert_eq!(Router::number_of(&routes, "/x"), Some(2), "that for any host");
+        // A reload in another order keeps their numbers.
+        let turned = [routes[1].clone(), routes[2].clone(), routes[0].clone()];
+        let again = next(&router, &turned, &[]);
+        assert_eq!(again.number_called("a.example/x"), Some(0));
+        assert_eq!(again.number_called("b.example/x"), Some(1));
+    }
+
+    const HOSTS: [&str; 5] = ["a.test", "b.a.test", "*.test", "*.a.test", "c.test"];
+    const PATHS: [&str; 5] = ["/", "/x", "/:any", "/*", "/x/*"];
+
+    /// A route for one path of each kind, which a page or a socket serves.
+    #[derive(Clone, Debug)]
+    struct Plan {
+        hosts: Vec<usize>,
+        path: usize,
+        is_page: bool,
+    }
+
+    /// A page whose body is its number.
+    struct Numbered(usize);
+
+    impl Page for Numbered {
+        fn reply(&mut self, _: &RequestHead<'_>) -> PageReply {
+            PageReply {
+                status: Status::Ok,
+                content_type: HeaderValue::HTML,
+                headers: Vec::new(),
+                body: self.0.to_string().into(),
+            }
+        }
+    }
+
+    /// What serves a request by the rules, one after the other, in the words of `docs/configuration.md`.
+    fn naive(plans: &[Plan], host: &str, path: &str, wants_upgrade: bool) -> Option<usize> {
+        let host_rank = |plan: &Plan| {
+            let own = plan.hosts.iter().map(|own| HOSTS[*own]).map(|own| {
+                let below = own.strip_prefix('*').is_some_and(|end| host.ends_with(end));
+                (own == host, if below { own.len() } else { 0 })
+            });
+            let own = own.filter(|rank| *rank != (false, 0)).max();
+            if plan.hosts.is_empty() { Some((false, 0)) } else { own }
+        };
+        let path_rank = |plan: &Plan| match PATHS[plan.path] {
+            own if own == path => Some((3, 0)),
+            "/:any" if path.len() > 1 && !path[1..].contains('/') => Some((2, 0)),
+            "/*" => Some((1, 0)),
+            "/x/*" if path.starts_with("/x/") => Some((1, 2)),
+            _ => None,
+        };
+        let ranked = plans.iter().enumerate().filter_map(|(index, plan)| {
+            let of_kind = plan.is_page != wants_upgrade;
+            Some((host_rank(plan)?, of_kind, path_rank(plan)?, usize::MAX - index))
+        });
+        ranked.max().map(|(.., index)| usize::MAX - index)
+    }
+
+    proptest! {
+        #[test]
+        fn the_most_specific_host_and_then_path_is_served(
+            plans in prop::collection::vec(
+                (prop::collection::btree_set(0..HOSTS.len(), 0..3), 0..PATHS.len(), any::<bool>())
+                    .prop_map(|(hosts, path, is_page)| {
+                        Plan { hosts: hosts.into_iter().collect(), path, is_page }
+                    }),
+                0..8,
+            ),
+            host in prop::sample::select(vec!["a.test", "b.a.test", "c.b.a.test", "d.test", "e"]),
+            path in prop::sample::select(vec!["/", "/x", "/y", "/x/", "/x/y"]),
+            wants_upgrade: bool,
+        ) {
+            let routes: Vec<Route> = plans.iter().enumerate().map(|(index, plan)| {
+                let hosts = plan.hosts.iter().map(|own| HOSTS[*own]).collect::<Vec<_>>();
+                let route = at(&hosts, PATHS[plan.path]);
+                // Their ids would be the same where hosts and paths are.
+                let id = RouteId::new("echo", &index.to_string());
+                match plan.is_page {
+                    true => Route {
+                        id,
+                        handler: Handler::Page(Arc::new(move || {
+                            Box::new(Numbered(index))
+                        })),
+                        ..route
+                    },
+                    false => Route { id, ..route },
+                }
+            }).collect();
+            let mut router = Router::new(&routes, SITE);
+            let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let head = parse_head(request.as_bytes()).unwrap();
+            let served = match router.find(head.host(), head.path(), wants_upgrade) {
+                Found::Nothing => None,
+                Found::Page(page) => {
+                    str::from_utf8(&page.reply(&head).body).unwrap().parse().ok()
+                }
+                Found::Socket(number) => {
+                    let sockets = plans.iter().enumerate().filter(|(_, plan)| !plan.is_page);
+                    sockets.map(|(index, _)| index).nth(usize::from(number))
+                }
+            };
+            prop_assert_eq!(served, naive(&plans, host, path, wants_upgrade));
+        }
     }
 }

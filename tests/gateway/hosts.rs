@@ -130,3 +130,44 @@ fn a_host_without_a_port_is_the_same_host_for_http_and_https() {
         assert_eq!(reply.status, status, "{host} {origin}");
     }
 }
+
+#[test]
+fn routes_are_told_apart_by_the_host_that_a_request_names() {
+    let config = "
+        [[listener]]
+        address = \"127.0.0.1:1\"
+        hosts = \"*\"
+        [[route]]
+        path = \"/ws\"
+        hosts = [\"one.example\"]
+        service = \"echo\"
+        subprotocols = [\"one\"]
+        [[route]]
+        path = \"/*\"
+        hosts = [\"*.example\"]
+        service = \"echo\"
+        subprotocols = [\"wild\"]
+        [[route]]
+        path = \"/ws\"
+        service = \"echo\"
+        subprotocols = [\"any\"]
+    ";
+    let gateway = Gateway::with_config(config);
+    let chosen = |host: &str, path: &str| {
+        let request = Request::upgrade(path).set("Host", host);
+        let offered = request.with("Sec-WebSocket-Protocol", "any, wild, one");
+        let mut bytes = offered.bytes();
+        bytes.extend([0x88, 0x80, 0, 0, 0, 0]);
+        let reply = Reply::parse(&exchange(gateway.address(), &bytes, Ending::Open));
+        reply.header("Sec-WebSocket-Protocol").map(str::to_owned)
+    };
+    for (host, path, expected) in [
+        ("ONE.example.:8080", "/ws", Some("one")),
+        ("one.example", "/other", Some("wild")),
+        ("two.example", "/ws", Some("wild")),
+        ("example", "/ws", Some("any")),
+        ("example", "/other", None),
+    ] {
+        assert_eq!(chosen(host, path).as_deref(), expected, "{host}{path}");
+    }
+}

@@ -239,9 +239,8 @@ fn a_client_that_does_not_read_holds_its_backend_up_over_tls() {
     let mut sender = socket.stream.try_clone().unwrap();
     let frame = client_frame(crate::frames::BINARY, &sample_bytes(60_000));
     let count = 500;
-    let own = frame.clone();
     // 30 MB go in before the first byte is read, as far as there is room.
-    let thread = thread::spawn(move || (0..count).for_each(|_| sender.write_all(&own).unwrap()));
+    let thread = thread::spawn(move || (0..count).for_each(|_| sender.write_all(&frame).unwrap()));
     until("reading pauses", || Some(()).filter(|()| gateway.counter("reading_paused") > 0));
     let mut socket = socket;
     for _ in 0..count {

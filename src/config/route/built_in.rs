@@ -38,5 +38,5 @@ pub(in crate::config) fn built_in() -> Vec<Route> {
 
 fn room(path: &str, websocket: WebSocketOptions, room: RoomOptions) -> Route {
     let service = RouteService::Room { websocket, order: Order::default(), room };
-    Route { path: path.to_owned(), aliases: Vec::new(), service }
+    Route { path: path.to_owned(), hosts: Vec::new(), aliases: Vec::new(), service }
 }

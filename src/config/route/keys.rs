@@ -19,6 +19,13 @@ keys! {
             rule: one_of::<ServiceKind>(),
             reload: true,
         }
+        /// The hosts that the route is for, `*.` before a name for all names below it; empty for any.
+        pub(in crate::config) hosts: Vec<String> {
+            default: Vec::new(),
+            rule: Rule::RouteHosts,
+            reload: true,
+            reached: "A request for another host goes to the routes without hosts.",
+        }
         /// Further paths of the same service.
         pub(in crate::config) aliases: Vec<String> {
             default: Vec::new(),

@@ -13,6 +13,7 @@ mod websocket;
 use super::declare::{Entry, Keys as _};
 use super::reader::TableReader;
 use super::refusal::Refusal;
+use crate::http::HostPattern;
 use crate::services::RouteId;
 
 pub(super) use built_in::built_in;
@@ -31,6 +32,8 @@ pub struct Route {
     /// Path of the request, starting with `/`, without query. A segment `:name`, `:room` or
     /// `:token` of a room's path stands for any that is not empty.
     pub path: String,
+    /// The hosts that the route is for; empty for any.
+    pub hosts: Vec<String>,
     /// Further paths of the same service.
     pub aliases: Vec<String>,
     /// What answers, with the options that it takes.
@@ -40,7 +43,8 @@ pub struct Route {
 impl Route {
     /// A route with the default of every key that has one. One that passes requests on has no upstream yet.
     pub fn new(path: impl Into<String>, service: ServiceKind) -> Self {
-        Self { path: path.into(), aliases: Vec::new(), service: RouteService::new(service) }
+        let service = RouteService::new(service);
+        Self { path: path.into(), hosts: Vec::new(), aliases: Vec::new(), service }
     }
 
     /// Every path, the first one first.
@@ -48,15 +52,21 @@ impl Route {
         std::iter::once(&self.path).chain(&self.aliases).map(String::as_str)
     }
 
-    /// What the route is, from one configuration to the next: its service and its first path. A
-    /// route of which only options, aliases or the place in the file change is the same route.
+    /// The hosts that the route is for. What is no host is left out; loading has refused it.
+    pub fn host_patterns(&self) -> Vec<HostPattern> {
+        self.hosts.iter().filter_map(|host| HostPattern::parse(host)).collect()
+    }
+
+    /// What the route is, from one configuration to the next: its service, its first host and its first
+    /// path. A route of which only options, aliases, further hosts or the place in the file change is
+    /// the same route.
     pub fn id(&self) -> RouteId {
-        RouteId::new(self.service.word(), &self.path)
+        RouteId::with_hosts(self.service.word(), &self.path, &self.host_patterns())
     }
 
     pub(super) fn read(table: &TableReader<'_>) -> Result<Self, Refusal> {
-        let RouteKeys { path, service, aliases } = RouteKeys::read(table)?;
-        Ok(Self { path, aliases, service: RouteService::read(service, table)? })
+        let RouteKeys { path, service, hosts, aliases } = RouteKeys::read(table)?;
+        Ok(Self { path, hosts, aliases, service: RouteService::read(service, table)? })
     }
 
     /// Every key that the service takes, with its value.
@@ -64,6 +74,7 @@ impl Route {
         let keys = RouteKeys {
             path: self.path.clone(),
             service: self.service.kind(),
+            hosts: self.hosts.clone(),
             aliases: self.aliases.clone(),
         };
         let mut entries = keys.entries();

@@ -80,10 +80,11 @@ fn check_header(index: usize, listener: &Listener, trusts_none: bool) -> Result<
     Ok(())
 }
 
-/// The WebSocket route with this path.
+/// The WebSocket route with this path; of several the one for any host, or else the first.
 fn joined<'r>(routes: &'r [Route], path: &str) -> Option<&'r Route> {
-    let mut sockets = routes.iter().filter(|route| route.service.is_websocket());
-    sockets.find(|route| route.paths().any(|own| own == path))
+    let sockets = routes.iter().filter(|route| route.service.is_websocket());
+    let named = sockets.filter(|route| route.paths().any(|own| own == path));
+    named.min_by_key(|route| !route.hosts.is_empty())
 }
 
 fn asks_for_token(route: &Route) -> bool {

@@ -7,6 +7,8 @@ use toml::Value;
 use super::super::refusal::Refusal;
 use super::super::word::Word as _;
 use super::super::{Config, NameKind, Route};
+use super::repeated::first_repeated;
+use crate::http::HostPattern;
 
 /// Checks every path of the route at this position of the configuration.
 pub(super) fn check_all(index: usize, route: &Route, config: &Config) -> Result<(), Refusal> {
@@ -22,19 +24,31 @@ pub(super) fn check_all(index: usize, route: &Route, config: &Config) -> Result<
     Ok(())
 }
 
-/// The path that an earlier route of the same kind, or the same route, has too. A page and a
-/// WebSocket route may share one: whether a request wants an upgrade tells them apart.
+/// The path that an earlier route of the same kind, or the same route, has too, for a host that both are
+/// for. A page and a WebSocket route may share one: whether a request wants an upgrade tells them apart.
 pub(super) fn check_unique(routes: &[Route]) -> Result<(), Refusal> {
     let mut seen = HashSet::new();
     for (index, route) in routes.iter().enumerate() {
+        let own = route.host_patterns();
+        if let Some((position, _)) = first_repeated(own.iter().enumerate()) {
+            let (key, value) =
+                (format!("route[{index}].hosts[{position}]"), own[position].to_string());
+            return Err(Refusal::new(key, &Value::from(value), "must not be listed twice"));
+        }
+        // None stands for any.
+        let hosts: Vec<Option<&HostPattern>> = match own.is_empty() {
+            true => vec![None],
+            false => own.iter().map(Some).collect(),
+        };
         for (position, path) in route.paths().enumerate() {
-            if !seen.insert((route.service.is_websocket(), shape(path))) {
-                let rule = if route.service.is_websocket() {
-                    "must not be the path of two WebSocket routes"
-                } else {
-                    "must not be the path of two pages"
-                };
-                return Err(Refusal::new(key(index, position), &Value::from(path), rule));
+            for host in &hosts {
+                if !seen.insert((route.service.is_websocket(), host.cloned(), shape(path))) {
+                    let kind =
+                        if route.service.is_websocket() { "WebSocket routes" } else { "pages" };
+                    let of = host.map(|host| format!(" of {host}")).unwrap_or_default();
+                    let rule = format!("must not be the path of two {kind}{of}");
+                    return Err(Refusal::new(key(index, position), &Value::from(path), rule));
+                }
             }
         }
     }

@@ -634,7 +634,7 @@ impl<S: Transport> Connections<S> {
         let end = AccessEnd {
             peer,
             user: identity.or_else(|| described.and_then(|own| own.user)),
-            route_path: route.and_then(SocketRoute::first_path),
+            route_path: route.and_then(SocketRoute::name),
             now: self.turn.now,
             reason,
             was_open,

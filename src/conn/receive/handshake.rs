@@ -104,7 +104,7 @@ impl<S: Transport> Active<'_, S> {
             self.cold.note_target(link, || AccessTarget::Route(route));
             return self.upgrade(&head, route);
         }
-        match self.services.router().find(head.path(), wants_upgrade(&head)) {
+        match self.services.router().find(head.host(), head.path(), wants_upgrade(&head)) {
             Found::Socket(route) => {
                 self.cold.note_target(link, || AccessTarget::Route(route));
                 self.upgrade(&head, route)

@@ -65,6 +65,7 @@ impl ServerFault {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the library may name further faults")]
     fn of_certificate(fault: &CertificateError) -> Self {
         match fault {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
@@ -76,7 +77,6 @@ impl ServerFault {
             }
             CertificateError::UnknownIssuer => Self::UnknownAuthority,
             CertificateError::Revoked => Self::Revoked,
-            // The library may name further faults at any time.
             _ => Self::NotVerified,
         }
     }

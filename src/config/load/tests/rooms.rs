@@ -189,9 +189,22 @@ fn paths_are_unique_among_requests_of_a_kind() {
             [route("/a", "hall", ""), route("/a", "page", "")],
             "route[1].path = \"/a\": must not be the path of two pages",
         ),
+        (
+            [
+                route("/a", "echo", "hosts = [\"a.example\", \"*.b.example\"]"),
+                route("/b", "room", "hosts = [\"*.B.example\"]\naliases = [\"/a\"]"),
+            ],
+            "route[1].aliases[0] = \"/a\": must not be the path of two WebSocket routes of *.b.example",
+        ),
+        (
+            [route("/a", "echo", "hosts = [\"a.example\", \"A.example\"]"), String::new()],
+            "route[0].hosts[1] = \"a.example\": must not be listed twice",
+        ),
     ] {
         assert_eq!(refusal(&routes.concat()), format!("tidegate.toml: {line}"));
     }
+    let hosts = [route("/a", "echo", "hosts = [\"a.example\"]"), route("/a", "echo", "")];
+    Config::from_toml(&hosts.concat(), "tidegate.toml").unwrap();
     let both = [route("/a", "echo", ""), route("/a", "page", ""), route("/:room", "room", "")];
     Config::from_toml(&both.concat(), "tidegate.toml").unwrap();
 }
