@@ -238,3 +238,16 @@ fn serve_grip_publishes_subscribes_and_detaches() {
     two.assert_close_answered(1000);
     until("no request has failed", || (edge.gateway.counter("event_failures") == 0).then_some(()));
 }
+
+/// What clients get and what the backend is told is the same through Pushpin.
+#[test]
+fn pushpin_holds_the_same_conversation() {
+    let Some(mut command) = python("websockets") else { return };
+    let servers = below_root("target/servers");
+    if !servers.join("pushpin-handler").exists() {
+        return skip_without("Pushpin, which scripts/install-servers installs");
+    }
+    command.arg(below_root("tests/clients/pushpin.py"));
+    command.args([env!("CARGO_BIN_EXE_tidegate").as_ref(), servers.as_os_str()]);
+    assert_eq!(String::from_utf8_lossy(&run(command).stdout), "same\n");
+}

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidegate::http::Rejection;
 use tidegate::services::{
-    Accept, Admission, CloseReason, ConnectRequest, Description, Effects, LoopSite, Message, Peer,
-    Service, ServiceMessage, ServiceSender,
+    Accept, Admission, CloseReason, ConnectRequest, ControlFrame, Description, Effects, LoopSite,
+    Message, Peer, Service, ServiceMessage, ServiceSender,
 };
 use tidegate::ws::{CloseCode, EncodedFrame};
 
@@ -136,6 +136,10 @@ impl<S: Service> Service for Watched<S> {
 
     fn publish(&mut self, room: &str, text: &str, effects: &mut Effects<'_>) -> bool {
         self.service.publish(room, text, effects)
+    }
+
+    fn on_control_frame(&mut self, peer: Peer, frame: ControlFrame<'_>, effects: &mut Effects<'_>) {
+        self.service.on_control_frame(peer, frame, effects);
     }
 
     fn tick_ms(&self) -> Option<u64> {

@@ -12,6 +12,7 @@ mod closing;
 mod compression;
 mod control;
 mod drain;
+mod events;
 mod eviction;
 mod frame_batch;
 mod frame_relay;
