@@ -15,12 +15,12 @@ use super::setting::Setting;
 use super::surroundings::Surroundings;
 use super::{
     AcmeOptions, AddressOptions, AdminAddress, AdminOptions, ApiOptions, CertificateFiles,
-    ClientCertificates, Config, CookieOptions, EventsOptions, ForwardOptions, ForwardedHeader,
-    HeaderOptions, HeaderPolicy, HealthChoice, Hosts, Identity, IdentityKind, Limits, Listener,
-    ListenerKind, LogOptions, NameKind, OverloadOptions, PlaceKind, ProcessOptions, QueryOptions,
-    Redirect, RedisOptions, RelayOptions, RoomOptions, Route, RouteService, Rule, Secret,
-    ServerUrl, ServiceKind, SocketOptions, Timeouts, TlsOptions, Token, TokenPlace, Turn,
-    UpstreamOptions, WebSocketOptions,
+    ChannelsOptions, ClientCertificates, Config, CookieOptions, EventsOptions, ForwardOptions,
+    ForwardedHeader, HeaderOptions, HeaderPolicy, HealthChoice, Hosts, Identity, IdentityKind,
+    Limits, Listener, ListenerKind, LogOptions, NameKind, NamespaceOptions, OverloadOptions,
+    PlaceKind, ProcessOptions, QueryOptions, Redirect, RedisOptions, RelayOptions, RoomOptions,
+    Route, RouteService, Rule, Secret, ServerUrl, ServiceKind, SlowPolicy, SocketOptions, Timeouts,
+    TlsOptions, Token, TokenPlace, Turn, UpstreamOptions, WebSocketOptions,
 };
 use crate::upstream::Balance;
 
@@ -45,11 +45,13 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
     let routes = (routes(), vec(UpstreamOptions::arbitrary(), 3));
     let rest = (SocketOptions::arbitrary(), routes, identities(), any::<prop::sample::Index>());
     let process = (process, AcmeOptions::arbitrary(), OverloadOptions::arbitrary());
-    (process, numbers, rest).prop_map(
+    let channels = (ChannelsOptions::arbitrary(), vec(NamespaceOptions::arbitrary(), 0..3));
+    (process, numbers, rest, channels).prop_map(
         |(
             ((process, (admin, api, log), listeners, (certificates, tls)), acme, overload),
             ((limits, addresses), timeouts, turn),
             (socket, (routes, upstreams), identities, index),
+            (channels, namespaces),
         )| {
             let mut config = Config {
                 process,
@@ -69,6 +71,8 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 routes,
                 identities,
                 upstreams: Vec::new(),
+                channels,
+                namespaces,
             };
             agree_on_proxies(&mut config);
             agree_on_upstreams(&mut config, &upstreams);
@@ -78,9 +82,31 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             agree_on_redirects(&mut config);
             agree_on_acme(&mut config);
             agree_on_limits(&mut config);
+            agree_on_channels(&mut config);
             config
         },
     )
+}
+
+/// One route serves channels, and namespaces have names of their own.
+fn agree_on_channels(config: &mut Config) {
+    let mut is_first = true;
+    for route in &mut config.routes {
+        let RouteService::Channels { websocket } = &mut route.service else { continue };
+        websocket.slow_policy = SlowPolicy::Disconnect;
+        if !std::mem::take(&mut is_first) {
+            route.service = RouteService::Echo { websocket: websocket.clone() };
+        }
+    }
+    for (number, namespace) in config.namespaces.iter_mut().enumerate() {
+        namespace.name = if number == 0 { String::new() } else { format!("n-{number}") };
+    }
+    let channels = &mut config.channels;
+    // Identities of kind jwt have many rules of their own.
+    (channels.tokens, channels.subscription_tokens) = (None, None);
+    if channels.ping_ms > 0 {
+        channels.pong_ms = channels.pong_ms.min(channels.ping_ms - 1);
+    }
 }
 
 /// Routes that listeners and identities are named by exist.
@@ -335,6 +361,7 @@ fn route(path: String) -> impl Strategy<Value = Route> {
             let mut path = path.clone();
             let service = match kind {
                 ServiceKind::Broadcast => RouteService::Broadcast { websocket, order },
+                ServiceKind::Channels => RouteService::Channels { websocket },
                 ServiceKind::Echo => RouteService::Echo { websocket },
                 ServiceKind::Events => {
                     RouteService::Events { websocket, forward, events: Box::new(events) }

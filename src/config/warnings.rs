@@ -84,7 +84,9 @@ impl ResolvedConfig {
     /// Whether clients speak with each other, in rooms or by topics.
     pub fn joins_clients(&self) -> bool {
         self.routes.iter().any(|route| match route.service {
-            RouteService::Broadcast { .. } | RouteService::Room { .. } => true,
+            RouteService::Broadcast { .. }
+            | RouteService::Channels { .. }
+            | RouteService::Room { .. } => true,
             RouteService::Echo { .. }
             | RouteService::Events { .. }
             | RouteService::Hall

@@ -21,7 +21,7 @@ mod token_lookup;
 pub use backend_request::{BackendRequest, RelayMode};
 pub use close_reason::CloseReason;
 pub use effects::{Accept, Effects};
-pub(crate) use effects::{Effect, PendingEffects};
+pub(crate) use effects::{ChannelCounts, Effect, PendingEffects};
 pub use event_backend::{
     EventAnswer, EventBackend, EventClient, EventOpening, EventRoom, NoEventBackend,
     SharedEventBackend,

@@ -242,6 +242,18 @@ counters! {
     pongs_in,
     /// Messages published to a topic, counted on the loop that distributes them.
     publications,
+    /// Publications to channels, whether they have members or not.
+    channel_publications,
+    /// Clients that came back to a channel and got all that they had missed.
+    channel_recoveries,
+    /// Clients that came back to a channel and were told that some of what they had missed is gone.
+    channel_positions_lost,
+    /// Subscriptions to channels that were refused because of a limit of `[channels]`.
+    channel_refusals,
+    /// Channels with members now, each counted on its home loop (gauge).
+    channels_now,
+    /// Members of channels now, counted on the home loops of these (gauge).
+    channel_members_now,
     /// Reading paused because replies piled up over `backlog_high_bytes`.
     reading_paused,
     /// Pushed messages dropped at `backlog_hard_bytes` by the route's policy.

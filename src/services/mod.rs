@@ -6,6 +6,7 @@
 //! [`Effects::tell`].
 
 mod broadcast;
+pub mod channels;
 mod connect_request;
 mod description;
 mod echo;
@@ -45,6 +46,8 @@ pub use crate::output::{DEFLATE_BYTES_MIN, DEFLATE_CONTEXT_BITS, DEFLATE_LEVEL, 
 
 use crate::events::publish::ChannelItem;
 pub use crate::http::Rejection;
+use crate::inspect::{ChannelAnswer, ChannelQuestion};
+use crate::mail::Reply;
 
 use std::any::Any;
 
@@ -172,6 +175,17 @@ pub trait Service: Any {
     ) -> usize {
         let _ = (item, publishes, effects);
         0
+    }
+
+    /// A backend asks something of channels. What is asked and the way back, if the service has none.
+    fn on_channel_question(
+        &mut self,
+        question: ChannelQuestion,
+        reply: Reply<ChannelAnswer>,
+        effects: &mut Effects<'_>,
+    ) -> Option<(ChannelQuestion, Reply<ChannelAnswer>)> {
+        let _ = effects;
+        Some((question, reply))
     }
 
     /// The period of [`on_tick`](Service::on_tick) in milliseconds. Called once. A loop with such a

@@ -73,6 +73,7 @@ mod webdriver;
 mod acme;
 mod activation;
 mod admin;
+mod channels;
 mod handover;
 mod start;
 mod takeover;

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidegate::http::Rejection;
+use tidegate::inspect::{ChannelAnswer, ChannelQuestion};
+use tidegate::mail::Reply;
 use tidegate::services::{
     Accept, Admission, CloseReason, ConnectRequest, ControlFrame, Description, Effects, LoopSite,
     Message, Peer, Service, ServiceMessage, ServiceSender,
@@ -109,6 +111,15 @@ impl<S: Service> Service for Watched<S> {
 
     fn on_start(&mut self, service_sender: ServiceSender) {
         self.service.on_start(service_sender);
+    }
+
+    fn on_channel_question(
+        &mut self,
+        question: ChannelQuestion,
+        reply: Reply<ChannelAnswer>,
+        effects: &mut Effects<'_>,
+    ) -> Option<(ChannelQuestion, Reply<ChannelAnswer>)> {
+        self.service.on_channel_question(question, reply, effects)
     }
 
     fn describe(&self, peer: Peer) -> Option<Description<'_>> {

@@ -8,8 +8,8 @@ use crate::config::word::Word as _;
 use crate::config::{
     AcmeOptions, AdminAddress, CertificateFiles, ClientCertificates, Config, FilePath,
     HealthChoice, Hosts, Identity, IdentityKind, IdentityWord, Listener, MachineLimits, NameKind,
-    Origins, PlaceKind, Redirect, RedisOptions, Route, RouteService, Rule, Secret, Secrets,
-    ServerUrl, ServiceKind, Token, UpstreamOptions,
+    NamespaceOptions, Origins, PlaceKind, Redirect, RedisOptions, Route, RouteService, Rule,
+    Secret, Secrets, ServerUrl, ServiceKind, Token, UpstreamOptions,
 };
 use crate::jwt::Algorithm;
 use crate::upstream::Balance;
@@ -272,6 +272,10 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
         let config = Config { routes: vec![relay(), events()], upstreams, ..Config::default() };
         written.extend(leaves_of(&config));
     }
+    let namespaces = vec![NamespaceOptions::default()];
+    written.extend(leaves_of(&Config { namespaces, ..Config::default() }));
+    // The empty name is shown as none.
+    written.remove("channels.namespace.name");
     // Given only so that the keys that depend on it mean something.
     written.remove("identity.jwks_url");
     for key in keys().filter(|key| !key.is_required) {

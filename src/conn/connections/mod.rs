@@ -240,6 +240,7 @@ impl<S: Transport> Connections<S> {
     pub fn set_date(&mut self, date: WallTime) {
         (self.turn.wall_time, self.turn.dated) = (date, self.turn.now);
         self.turn.date = HttpDate::from_unix_seconds(date.0 / 1000);
+        self.services.set_date(date);
     }
 
     /// From now on these settings hold, for connections that are open too. The size of the receive

@@ -14,9 +14,11 @@
 //! | `publisher` | publications of all listeners, in order |
 //! | `management` | `/@connections/{id}`, as behind API Gateway |
 //! | `signature` | requests that are signed as Amazon signs them |
+//! | `channels` | `POST /api/METHOD`, of libraries for the Centrifugo server API |
 //! | `connections` | `GET /connections/{id}` |
 
 mod access;
+mod channels;
 mod connections;
 mod listener;
 mod management;
