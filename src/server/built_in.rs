@@ -176,7 +176,7 @@ fn channels_route(
         Box::new(Channels::new(Arc::clone(&settings), site))
     };
     let handler = Handler::Socket(Arc::new(make), options);
-    Route { id: route.id.clone(), paths: route.paths.clone(), handler }
+    Route { id: route.id.clone(), hosts: route.hosts.clone(), paths: route.paths.clone(), handler }
 }
 
 fn relay_route(
