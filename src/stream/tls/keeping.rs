@@ -3,6 +3,7 @@
 use super::held::Held;
 use super::session::TlsStream;
 use super::socket::write_all;
+use super::tickets::{TAKER_BYTES, TicketTaker};
 use crate::pool::{BUFFER_BYTES_MIN, Need, OverBudget};
 use crate::stream::contract::StreamError;
 use crate::transport::Transport;
@@ -165,6 +166,31 @@ impl TlsStream<'_> {
             if !buffer.is_empty() {
                 self.turn.memory.give(buffer);
             }
+            self.release_held();
+        }
+    }
+
+    /// Waits for tickets, if there is room for that.
+    pub(super) fn await_tickets(&mut self, taker: Option<TicketTaker>) {
+        let Some(taker) = taker else { return };
+        if self.turn.memory.charge_for(Need::Head, TAKER_BYTES).is_ok() {
+            self.session.held().tickets = Some(taker);
+        }
+    }
+
+    /// Waits for no more tickets.
+    #[inline]
+    pub(super) fn end_tickets(&mut self) {
+        if self.session.held.is_some() {
+            self.drop_tickets();
+        }
+    }
+
+    #[inline(never)]
+    fn drop_tickets(&mut self) {
+        let taker = self.session.held.as_mut().and_then(|held| held.tickets.take());
+        if taker.is_some() {
+            self.turn.memory.discharge(TAKER_BYTES);
             self.release_held();
         }
     }

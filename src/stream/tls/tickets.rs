@@ -6,8 +6,6 @@ use std::fmt;
 use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
 
-use super::session::TlsStream;
-use crate::pool::Need;
 use crate::tls::handshake_messages;
 
 /// What the library needs to take a ticket.
@@ -27,33 +25,6 @@ impl TicketTaker {
             if let Err(error) = self.0.handle_new_session_ticket(ticket) {
                 log::debug!("a session ticket of a server is not taken: {error}");
             }
-        }
-    }
-}
-
-impl TlsStream<'_> {
-    /// Waits for tickets, if there is room for that.
-    pub(super) fn await_tickets(&mut self, taker: Option<TicketTaker>) {
-        let Some(taker) = taker else { return };
-        if self.turn.memory.charge_for(Need::Head, TAKER_BYTES).is_ok() {
-            self.session.held().tickets = Some(taker);
-        }
-    }
-
-    /// Waits for no more tickets.
-    #[inline]
-    pub(super) fn end_tickets(&mut self) {
-        if self.session.held.is_some() {
-            self.drop_tickets();
-        }
-    }
-
-    #[inline(never)]
-    fn drop_tickets(&mut self) {
-        let taker = self.session.held.as_mut().and_then(|held| held.tickets.take());
-        if taker.is_some() {
-            self.turn.memory.discharge(TAKER_BYTES);
-            self.release_held();
         }
     }
 }
