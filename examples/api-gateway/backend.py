@@ -43,7 +43,7 @@ class Backend(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else 9001
+    port = int(sys.argv[1].rpartition(":")[2]) if len(sys.argv) > 1 else 9001
     server = ThreadingHTTPServer(("127.0.0.1", port), Backend)
     print("ready", server.server_port, flush=True)
     server.serve_forever()

@@ -84,7 +84,7 @@ class Handler(WSGIRequestHandler):
 
 
 if __name__ == "__main__":
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else 9001
+    port = int(sys.argv[1].rpartition(":")[2]) if len(sys.argv) > 1 else 9001
     application = get_wsgi_application()
     server = make_server("127.0.0.1", port, application, server_class=Server, handler_class=Handler)
     print("ready", server.server_port, flush=True)
