@@ -1,7 +1,9 @@
 //! The services of one loop, and what they asked for.
 
 use crate::effects::ServiceSender;
-use crate::effects::{Accept, Effects, IdentitySender, LoopSite, Peer, PendingEffects};
+use crate::effects::{
+    Accept, Effects, HttpOptions, IdentitySender, LoopSite, Peer, PendingEffects,
+};
 use crate::events::publish::ChannelItem;
 use crate::http::Rejection;
 use crate::key::ConnKey;
@@ -35,7 +37,10 @@ pub(super) struct Services {
 #[derive(Debug)]
 pub(super) enum Decision {
     /// It is known who makes it, and its service is to be asked.
-    Identified,
+    Identified {
+        /// The number of the listener that it came by.
+        listener: u8,
+    },
     /// Its service has decided.
     Service(Result<Accept, Rejection>),
 }
@@ -112,6 +117,11 @@ impl Services {
     #[inline]
     pub(super) fn asks_identity(&self, number: u8) -> bool {
         self.router.get(number).is_some_and(|own| !own.options.identities.is_empty())
+    }
+
+    /// How a route passes on requests that upgrade nothing, if it does.
+    pub(super) fn http_options(&self, number: u8) -> Option<HttpOptions> {
+        self.router.get(number)?.options.http
     }
 
     /// A route, and what outcomes of its identity checks come back by; `None` before the start.

@@ -30,6 +30,8 @@
 //! | `events` | backends that speak plain HTTP, and what becomes of their clients |
 //! | `events_api` | what backends ask of the gateway: publications, keys, connections |
 //! | `grip` | backends by the libraries of GRIP, in Python and Node |
+//! | `plain_http` | requests that upgrade nothing, on their way to backends of other makers |
+//! | `smuggling` | bytes that a gateway and a backend might read as different requests |
 //! | `relay` | backends in Python, Node and Rust behind the gateway, killed, moved and reloaded |
 //! | `relayed_libraries` | Socket.IO, graphql-ws, FastAPI and Channels through relays, both their ends |
 //! | `reload` | the configuration, read again on SIGHUP |
@@ -63,6 +65,7 @@ mod redis_server;
 mod relay_backend;
 #[path = "../support/skip.rs"]
 mod skip;
+mod smuggling;
 mod socket;
 mod tls_client;
 mod wait;
@@ -90,6 +93,7 @@ mod clients;
 mod coming_from;
 mod compression;
 mod echo;
+mod plain_http;
 mod proxied;
 mod proxies;
 mod tls;

@@ -12,6 +12,7 @@ mod compression;
 mod control;
 mod drain;
 mod eviction;
+mod exchange;
 mod frame_batch;
 mod frame_relay;
 mod handshakes;
